@@ -1,0 +1,3 @@
+"""models-proxy: one OpenAI-compatible model list in front of many providers."""
+
+__version__ = "0.1.0"

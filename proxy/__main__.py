@@ -1,0 +1,5 @@
+"""`python -m proxy` is the command `models-proxy`."""
+
+from proxy.cli import main
+
+main()

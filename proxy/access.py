@@ -1,0 +1,135 @@
+"""Who is asking (`Access.identify`), and what they may see (`Policy`). No I/O; the clock is handed in."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from urllib.parse import parse_qsl
+
+from proxy.catalog import Offer
+from proxy.config import Config
+from proxy.errors import InvalidKey
+from proxy.globs import matcher
+
+KEY_HEADERS = (b"authorization", b"x-auth-token", b"x-api-key", b"api-key")
+QUERY_KEYS = frozenset({"key", "api_key", "api-key", "apikey", "access_token", "token"})
+MAX_KEY_BYTES = 4096
+
+Headers = Iterable[tuple[bytes, bytes]]
+
+
+class Policy:
+    """What a set of rules lets its holder see and use.
+
+    A rule is a pattern over the public id, or `owner:` or `provider:` with a pattern over those; a leading `!`
+    forbids, and wins. Policies are told apart by identity: equal rules share one object (`Access`).
+    """
+
+    def __init__(self, rules: Iterable[str]) -> None:
+        self.rules = tuple(rules)
+        allowed = [rule for rule in self.rules if not rule.startswith("!")]
+        forbidden = [rule[1:] for rule in self.rules if rule.startswith("!")]
+        self._allowed, self._forbidden = _Side(allowed), _Side(forbidden)
+        self.sees_everything = "*" in allowed and not forbidden
+
+    def __repr__(self) -> str:
+        return f"Policy({list(self.rules)})"
+
+    def allows(self, offer: Offer) -> bool:
+        return self._allowed.names(offer) and not self._forbidden.names(offer)
+
+    def may_allow(self, provider: str) -> bool:
+        """Whether some model of this provider could be allowed, judged without knowing any."""
+        return self._allowed.could_name(provider) and not self._forbidden.names_all_of(provider)
+
+
+class _Side:
+    """The allowing or the forbidding half of a policy."""
+
+    def __init__(self, rules: Iterable[str]) -> None:
+        ids: list[str] = []
+        owners: list[str] = []
+        providers: list[str] = []
+        for rule in rules:
+            if rule.startswith("owner:"):
+                owners.append(rule.removeprefix("owner:").lower())
+            elif rule.startswith("provider:"):
+                providers.append(rule.removeprefix("provider:"))
+            else:
+                ids.append(rule)
+        self._is_id, self._is_owner, self._is_provider = matcher(ids), matcher(owners), matcher(providers)
+        self._by_model = bool(ids or owners)
+        self._all = "*" in ids
+
+    def names(self, offer: Offer) -> bool:
+        return self._is_id(offer.id) or self._is_provider(offer.provider) or self._is_owner(offer.owned_by.lower())
+
+    def could_name(self, provider: str) -> bool:
+        return self._by_model or self._is_provider(provider)
+
+    def names_all_of(self, provider: str) -> bool:
+        return self._all or self._is_provider(provider)
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who is asking: `name` is the key's name in the configuration, None for who brought none."""
+
+    name: str | None
+    policy: Policy
+    admin: bool = False
+
+
+class Access:
+    """The keys of a configuration, by the SHA-256 digest of their bytes."""
+
+    def __init__(self, config: Config, time: Callable[[], float]) -> None:
+        """`time` tells Unix seconds; it decides when a key has expired."""
+        self._time = time
+        self._open = config.is_open
+        policies: dict[frozenset[str], Policy] = {}
+
+        def policy(rules: Iterable[str]) -> Policy:
+            return policies.setdefault(frozenset(rules), Policy(sorted(set(rules))))
+
+        self._anonymous = None if config.anonymous is None else Caller(None, policy(config.anonymous))
+        self._keys = {
+            key.digest: (Caller(key.name, policy(key.rules), key.admin), key.valid_until) for key in config.keys
+        }
+
+    def identify(self, headers: Headers, query: bytes = b"") -> Caller:
+        """Whoever the headers name. Raises InvalidKey, the same for every reason.
+
+        Exactly one credential counts: the same header twice, differing keys, another scheme than Bearer, a key in
+        the query or one of more than 4 KiB is refused before anything is hashed.
+        """
+        if self._open:
+            return self._known(self._anonymous)
+        credentials = [(name, value) for name, value in headers if name in KEY_HEADERS]
+        if query and not QUERY_KEYS.isdisjoint(name.lower() for name, _ in parse_qsl(query.decode("latin-1"))):
+            raise InvalidKey
+        if not credentials:
+            return self._known(self._anonymous)
+        if len({name for name, _ in credentials}) != len(credentials):
+            raise InvalidKey
+        keys = {_bearer(value) if name == b"authorization" else value for name, value in credentials}
+        key = keys.pop()
+        if keys or not key or len(key) > MAX_KEY_BYTES:
+            raise InvalidKey
+        # A look-up by digest: its time tells nothing about how much of a key was right.
+        caller, valid_until = self._keys.get(hashlib.sha256(key).digest(), (None, 0.0))
+        if self._time() >= valid_until:
+            raise InvalidKey
+        return self._known(caller)
+
+    @staticmethod
+    def _known(caller: Caller | None) -> Caller:
+        if caller is None:
+            raise InvalidKey
+        return caller
+
+
+def _bearer(value: bytes) -> bytes:
+    scheme, _, key = value.partition(b" ")
+    return key.strip() if scheme.lower() == b"bearer" else b""

@@ -1,0 +1,1 @@
+"""What we answer: one module for each face."""

@@ -1,0 +1,84 @@
+"""`/livez`, `/readyz` and `/health`: for load balancers, probes, and whoever wants to know why."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from starlette.requests import Request
+from starlette.routing import Route
+
+from proxy.api.http import Answer, caller_of
+from proxy.clock import Clock
+from proxy.config import LeftOut
+from proxy.store import Report, Store
+from proxy.wire import JSON, json_object
+
+PATHS = frozenset({"/livez", "/readyz", "/health"})
+_NO_STORE = (b"cache-control", b"no-store")
+
+
+class Health:
+    """Says how things are. Only an admin's key is told of single providers."""
+
+    def __init__(self, store: Store, clock: Clock, left_out: tuple[LeftOut, ...]) -> None:
+        self._store = store
+        self._clock = clock
+        self._left_out = left_out
+        self.draining = False
+        """Set when the server was told to stop: not ready, but still answering."""
+
+    def routes(self) -> list[Route]:
+        return [
+            Route("/livez", self.live, methods=["GET"]),
+            Route("/readyz", self.ready, methods=["GET"]),
+            Route("/health", self.health, methods=["GET"]),
+        ]
+
+    async def live(self, request: Request) -> Answer:
+        """The event loop runs; nothing else is checked."""
+        return _answer({"status": "alive"})
+
+    async def ready(self, request: Request) -> Answer:
+        """The first questions have ended, or patience with them has, and nobody told us to stop."""
+        if self.draining:
+            return _answer({"status": "draining"}, 503)
+        return _answer({"status": "ready"}) if self._store.settled else _answer({"status": "starting"}, 503)
+
+    async def health(self, request: Request) -> Answer:
+        """`ok`, `degraded` while something is old or missing, `down` only when the list would be a 503."""
+        reports = self._store.reports()
+        status = self._status(reports)
+        said: dict[str, Any] = {"status": status}
+        if caller_of(request.scope).admin:
+            said["providers"] = [self._provider(report) for report in reports]
+            said["left_out"] = [{"name": left_out.name, "reason": left_out.reason} for left_out in self._left_out]
+        return _answer(said, 503 if status == "down" else 200)
+
+    def _status(self, reports: list[Report]) -> str:
+        if not self._store.knows_something:
+            return "down"
+        return "ok" if all(report.status == "ok" for report in reports) else "degraded"
+
+    def _provider(self, report: Report) -> dict[str, Any]:
+        return {
+            "name": report.name,
+            "kind": report.kind,
+            "status": report.status,
+            "models": report.models,
+            "last_success": None if report.age is None else _date(self._clock.time() - report.age),
+            "age_seconds": None if report.age is None else round(report.age, 1),
+            "last_error": report.error and {"class": report.error.kind, "reason": report.error.reason},
+            "next_try_in_seconds": None if report.next_try_in is None else round(report.next_try_in, 1),
+            "breaker": report.breaker,
+            "failures_in_a_row": report.failures,
+            "dropped_entries": dict(report.answer.dropped) if report.answer else {},
+        }
+
+
+def _date(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def _answer(said: dict[str, Any], status: int = 200) -> Answer:
+    return Answer(json_object(said), status, [JSON, _NO_STORE])

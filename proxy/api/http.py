@@ -1,0 +1,116 @@
+"""What all faces share: reading a request's head, sending an answer whole."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from itertools import count
+from secrets import token_hex
+from typing import Any
+
+from starlette.types import Receive, Scope, Send
+
+from proxy.access import KEY_HEADERS, Caller
+from proxy.errors import ApiError
+from proxy.wire import Header, error_headers, openai_error, pangu_error
+
+PANGU_PATHS = ("/v1/workspaces/", "/workspaces/")
+
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
+_process = token_hex(6)
+_counter = count(1)
+
+
+class Head:
+    """The few headers of a request that we act on, read in one pass."""
+
+    __slots__ = ("accept_encoding", "credentials", "has_body", "if_none_match", "request_id")
+
+    def __init__(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
+        self.credentials: list[tuple[bytes, bytes]] = []
+        self.accept_encoding = b""
+        self.if_none_match = b""
+        self.request_id = b""
+        self.has_body = False
+        for name, value in headers:
+            if name in KEY_HEADERS:
+                self.credentials.append((name, value))
+            elif name == b"accept-encoding":
+                self.accept_encoding = value
+            elif name == b"if-none-match":
+                self.if_none_match = value
+            elif name == b"x-request-id":
+                self.request_id = value if _REQUEST_ID.fullmatch(value) else b""
+            elif name == b"transfer-encoding" or (name == b"content-length" and value != b"0"):
+                self.has_body = True
+        if not self.request_id:
+            self.request_id = f"{_process}-{next(_counter):x}".encode()
+
+
+def head_of(scope: Scope) -> Head:
+    """The head that the gate has read."""
+    head: Head = scope["state"]["head"]
+    return head
+
+
+def caller_of(scope: Scope) -> Caller:
+    """Who is asking, as the gate has found out."""
+    caller: Caller = scope["state"]["caller"]
+    return caller
+
+
+@lru_cache(maxsize=1024)
+def accepts_gzip(accept_encoding: bytes) -> bool:
+    """Whether an `Accept-Encoding` header allows gzip (RFC 9110, 12.5.3)."""
+    weights: dict[str, float] = {}
+    for part in accept_encoding.decode("latin-1").lower().split(","):
+        coding, _, parameters = part.partition(";")
+        name, _, weight = parameters.strip().partition("=")
+        try:
+            weights[coding.strip()] = float(weight) if name == "q" else 1.0
+        except ValueError:
+            weights[coding.strip()] = 0.0
+    return max(weights.get("gzip", weights.get("*", 0.0)), weights.get("x-gzip", 0.0)) > 0
+
+
+def matches(if_none_match: bytes, etag: bytes) -> bool:
+    """Whether an `If-None-Match` header names this ETag (weak comparison, RFC 9110, 13.1.2)."""
+    if not if_none_match:
+        return False
+    given = [tag.strip().removeprefix(b"W/") for tag in if_none_match.split(b",")]
+    return etag in given or given == [b"*"]
+
+
+async def send_answer(send: Send, status: int, headers: Sequence[Header], body: bytes) -> None:
+    """One whole answer."""
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def send_error(scope: Scope, send: Send, error: ApiError) -> None:
+    """An error, in the dialect of the contract that was asked under this path."""
+    head = head_of(scope)
+    body = (pangu_error if scope["path"].startswith(PANGU_PATHS) else openai_error)(error)
+    headers = [*error_headers(error), (b"content-length", b"%d" % len(body)), (b"x-request-id", head.request_id)]
+    if head.has_body:
+        # Nobody is going to read it, and a connection whose body was not read cannot be used again.
+        headers.append((b"connection", b"close"))
+    await send_answer(send, error.status, headers, b"" if scope["method"] == "HEAD" else body)
+
+
+class Answer:
+    """A JSON answer as a starlette endpoint returns it: an ASGI application."""
+
+    def __init__(self, body: bytes, status: int = 200, headers: Iterable[Header] = ()) -> None:
+        self._body = body
+        self._status = status
+        self._headers = list(headers)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> Any:
+        headers = [
+            *self._headers,
+            (b"content-length", b"%d" % len(self._body)),
+            (b"x-request-id", head_of(scope).request_id),
+        ]
+        await send_answer(send, self._status, headers, b"" if scope["method"] == "HEAD" else self._body)

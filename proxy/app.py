@@ -1,0 +1,120 @@
+"""Wiring: what is built from a configuration, and the gate that every request passes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import traceback
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import Response
+from starlette.routing import Router
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from proxy.access import Access, Caller, Policy
+from proxy.api.health import PATHS as HEALTH_PATHS
+from proxy.api.health import Health
+from proxy.api.http import Head, send_error
+from proxy.api.models import Models
+from proxy.api.versions import Versions
+from proxy.clock import Clock, SystemClock
+from proxy.config import Config
+from proxy.errors import ApiError, BadRequest, InternalError, MethodNotAllowed, PathNotFound
+from proxy.fetch import Fetch
+from proxy.store import Report, Store
+from proxy.upstream import Upstream
+from proxy.wire import openai_error
+
+_log = logging.getLogger("models_proxy")
+_PROBE = Caller(None, Policy(()))
+
+
+class Proxy:
+    """The ASGI application of one configuration.
+
+    A request passes the gate first: who is asking is known before any work, for every path and method; only the
+    probes are open. Whatever is raised behind it becomes an answer here, by one table.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        clock: Clock | None = None,
+        fetch: Fetch | None = None,
+        told: Callable[[Report], None] = lambda report: None,
+    ) -> None:
+        """`told` hears of every answer and failure of a provider."""
+        clock = clock or SystemClock()
+        self.store = Store(config, fetch or Upstream(config.providers, clock), clock, told=told)
+        self.health = Health(self.store, clock, config.left_out)
+        self._access = Access(config, clock.time)
+        self._models = Models(self.store, clock)
+        self._routes = Router(
+            [*self.health.routes(), *Versions(self.store, config.providers).routes()],
+            redirect_slashes=False,
+            lifespan=self.lifespan,
+        )
+        self._app: ASGIApp = _Cors(self._gate, config.server.cors) if config.server.cors else self._gate
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._app(scope, receive, send)
+
+    @asynccontextmanager
+    async def lifespan(self, app: object = None) -> AsyncIterator[None]:
+        """While this is entered, the providers are asked."""
+        keeping = asyncio.create_task(self.store.run(), name="store")
+        try:
+            yield
+        finally:
+            keeping.cancel()
+            await asyncio.gather(keeping, return_exceptions=True)
+
+    async def _gate(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._routes(scope, receive, send)
+            return
+        head = Head(scope["headers"])
+        scope["app"] = self  # with it the router raises its 404 and 405 instead of writing them as text
+        scope["state"] = {"head": head}
+        try:
+            scope["state"]["caller"] = self._caller(scope, head)
+            await (self._models if Models.serves(scope["path"]) else self._routes)(scope, receive, send)
+        except ApiError as error:
+            await send_error(scope, send, error)
+        except HTTPException as error:
+            await send_error(scope, send, _in_our_words(scope, error))
+        except Exception as bug:
+            # The text of an exception may hold anything; its class and its place do not.
+            place = "".join(traceback.format_tb(bug.__traceback__))
+            _log.error("bug while answering %s (%s)\n%s", head.request_id.decode(), type(bug).__name__, place)
+            await send_error(scope, send, InternalError())
+
+    def _caller(self, scope: Scope, head: Head) -> Caller:
+        if scope["path"] in HEALTH_PATHS and not head.credentials:
+            return _PROBE
+        return self._access.identify(head.credentials, scope["query_string"])
+
+
+def _in_our_words(scope: Scope, error: HTTPException) -> ApiError:
+    if error.status_code == 405:
+        return MethodNotAllowed(scope["method"], (error.headers or {}).get("Allow", "GET"))
+    return PathNotFound(scope["path"])
+
+
+class _Cors(CORSMiddleware):
+    """starlette's, with a refused preflight in our error format."""
+
+    def __init__(self, app: ASGIApp, origins: tuple[str, ...]) -> None:
+        super().__init__(app, allow_origins=origins, allow_methods=["GET", "HEAD"], allow_headers=["*"])
+
+    def preflight_response(self, request_headers: Headers) -> Response:
+        response = super().preflight_response(request_headers)
+        if response.status_code == 200:
+            return response
+        error = BadRequest("This origin or method is not allowed here; `server: cors` names those that are.")
+        return Response(openai_error(error), error.status, media_type="application/json")

@@ -1,0 +1,100 @@
+"""The values that everything else is about: what providers offer, and what is listed.
+
+Entry    one model as one provider describes it, read from its dialect
+Offer    an entry under its public id and its true owner
+Model    what is listed under one id: the preferred offer, and all others behind it
+Catalog  the models that one caller may see, ordered; `find` is the only way to one of them
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Permission:
+    """The flags of one `permission` entry, named and defaulted as in the AiHubMix and One-API documents."""
+
+    allow_create_engine: bool = True
+    allow_sampling: bool = True
+    allow_logprobs: bool = True
+    allow_search_indices: bool = False
+    allow_view: bool = True
+    allow_fine_tuning: bool = False
+    is_blocking: bool = False
+
+
+DEFAULT_PERMISSIONS = (Permission(),)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One model in a provider's own words."""
+
+    id: str
+    owner: str = ""
+    """What the provider says of the maker, as it says it; "" where it says nothing."""
+    created: int = 0
+    """Unix seconds; 0 is unknown."""
+    root: str = ""
+    parent: str | None = None
+    permissions: tuple[Permission, ...] = DEFAULT_PERMISSIONS
+    extra: bytes = b"{}"
+    """A JSON object: what else the provider said, never one of the seven fields that are ours."""
+    native: bytes = b""
+    """The entry as the provider sent it (JSON), kept only for kinds whose own contract is served too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """One provider's model under its public id. `entry.id` is what the provider itself calls it."""
+
+    id: str
+    provider: str
+    owned_by: str
+    entry: Entry
+
+    @property
+    def created(self) -> int:
+        return self.entry.created
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """What is listed under one id: the fields of `offers[0]`, and all offers in the operator's order."""
+
+    offers: tuple[Offer, ...]
+    created: int
+
+    @property
+    def id(self) -> str:
+        return self.offers[0].id
+
+    @property
+    def owned_by(self) -> str:
+        return self.offers[0].owned_by
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """Models in the order of their ids, code point by code point."""
+
+    models: tuple[Model, ...]
+    _by_id: Mapping[str, Model] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_by_id", {model.id: model for model in self.models})
+
+    def find(self, model_id: str) -> Model | None:
+        """The model of exactly this public id, or None: unknown and forbidden look the same."""
+        return self._by_id.get(model_id)
+
+    def providers(self) -> frozenset[str]:
+        """Names of the providers whose offers are in this catalogue."""
+        return frozenset(offer.provider for model in self.models for offer in model.offers)
+
+
+def by_provider(offers: Iterable[Offer], name: str) -> tuple[Offer, ...]:
+    """The offers of one provider, in the order in which they came."""
+    return tuple(offer for offer in offers if offer.provider == name)

@@ -1,0 +1,73 @@
+"""Which page to ask for next. Decided from what came, never from what was asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import parse_qsl, urlsplit
+
+from proxy.dialects.dialect import Dialect, Paging
+from proxy.dialects.reader import Page
+from proxy.errors import UpstreamError
+
+Query = Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Received:
+    """What has come of one list so far."""
+
+    entries: int
+    """How many, on all pages together, readable or not."""
+    here: int
+    """How many on the last page."""
+    last_id: str
+    """The id of the last readable entry of the last page, "" if there is none."""
+
+
+def next_query(dialect: Dialect, query: Query, page: Page, received: Received) -> Query | None:
+    """The query of the next page, None after the last one.
+
+    Raises UpstreamError (`paging`) when an answer says that there is more but not how to get it.
+    """
+    for paging in dialect.paging:
+        following = _STYLES[paging.style](paging, query, page, received)
+        if following is not None:
+            return following
+    return None
+
+
+def _next_url(paging: Paging, query: Query, page: Page, received: Received) -> Query | None:
+    """Only the query is taken: an absolute, relative or `http:` URL is asked at our own list URL all the same."""
+    url = page.value(paging.read)
+    if not isinstance(url, str) or not url:
+        return None
+    try:
+        return dict(parse_qsl(urlsplit(url).query, keep_blank_values=True))
+    except ValueError as error:
+        raise UpstreamError("paging", f"`{paging.read}` holds no URL") from error
+
+
+def _cursor(paging: Paging, query: Query, page: Page, received: Received) -> Query | None:
+    if paging.more and page.value(paging.more) is not True:
+        return None
+    cursor = page.value(paging.read)
+    if not isinstance(cursor, str) or not cursor:
+        if not paging.more:
+            return None
+        cursor = received.last_id
+    if not cursor:
+        raise UpstreamError("paging", f"`{paging.more}` is true on a page without an entry to go on from")
+    return {**query, paging.send: cursor}
+
+
+def _offset(paging: Paging, query: Query, page: Page, received: Received) -> Query | None:
+    total = page.value(paging.total) if paging.total else None
+    all_there = isinstance(total, int) and received.entries >= total
+    # A short page does not end a list (a server may send fewer than asked for), an empty one does.
+    if all_there or received.here == 0:
+        return None
+    return {**query, paging.send: str(received.entries)}
+
+
+_STYLES = {"url": _next_url, "cursor": _cursor, "offset": _offset}

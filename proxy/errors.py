@@ -1,0 +1,163 @@
+"""What can go wrong, classed by what the reader can do about it.
+
+Three families: `ApiError` is answered to a client, `UpstreamError` says why a provider's answer
+could not be used, `ConfigError` tells an operator what to mend in the file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+class ApiError(Exception):
+    """An error that a client is told. The message never holds a secret or a provider's own text."""
+
+    status = 500
+    type = "server_error"
+    code = "internal_error"
+    cure = "Try again; if it stays, tell whoever runs this proxy the x-request-id of this answer."
+
+    def __init__(self, message: str, *, param: str | None = None, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        self.retry_after = retry_after
+        """Seconds, sent as `Retry-After` rounded up."""
+
+
+class BadRequest(ApiError):
+    status = 400
+    type = "invalid_request_error"
+    code = "invalid_request"
+    cure = "Correct the parameter and send the request again."
+
+
+class InvalidKey(ApiError):
+    """No key, a wrong one, a revoked one, an expired one: always the same bytes (S10)."""
+
+    status = 401
+    type = "invalid_request_error"
+    code = "invalid_api_key"
+    cure = "Send a valid key as `Authorization: Bearer <key>` or `X-Auth-Token: <key>`."
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Missing or invalid API key. Send one key of this proxy, once, as 'Authorization: Bearer <key>', "
+            "'X-Auth-Token', 'x-api-key' or 'api-key'."
+        )
+
+
+class Forbidden(ApiError):
+    status = 403
+    type = "permission_error"
+    code = "insufficient_permissions"
+    cure = "Ask whoever runs this proxy for a key that may do this."
+
+
+class ModelNotFound(ApiError):
+    """Unknown and not allowed are the same answer: a caller never learns what others may see."""
+
+    status = 404
+    type = "invalid_request_error"
+    code = "model_not_found"
+    cure = "List the models that your key may use with GET /v1/models."
+
+    def __init__(self, model: str) -> None:
+        super().__init__(f"The model '{model}' does not exist or you do not have access to it.", param="model")
+
+
+class VersionsNotFound(ApiError):
+    status = 404
+    type = "invalid_request_error"
+    code = "model_not_found"
+    cure = "Check the workspace id and the model id, and that your key may use them."
+
+    def __init__(self) -> None:
+        super().__init__("This workspace or model does not exist or you do not have access to it.")
+
+
+class PathNotFound(ApiError):
+    status = 404
+    type = "invalid_request_error"
+    code = "not_found"
+    cure = "Check the URL: the list of models is at /v1/models."
+
+    def __init__(self, path: str) -> None:
+        super().__init__(f"There is nothing at {path}. The list of models is at /v1/models.")
+
+
+class MethodNotAllowed(ApiError):
+    status = 405
+    type = "invalid_request_error"
+    code = "method_not_allowed"
+    cure = "Use a method that the Allow header names."
+
+    def __init__(self, method: str, allow: str) -> None:
+        super().__init__(f"{method} is not possible here; use {allow}.")
+        self.allow = allow
+
+
+class UpstreamNeverAnswered(ApiError):
+    """408 of the Pangu contract: the provider has not answered within our patience."""
+
+    status = 408
+    type = "upstream_error"
+    code = "timeout"
+    cure = "Try again later."
+
+
+class NothingKnown(ApiError):
+    status = 503
+    type = "service_unavailable_error"
+    code = "no_models_known"
+    cure = "Try again after the seconds in Retry-After."
+
+
+class InternalError(ApiError):
+    """Our bug. The text is always this one: details belong in the log."""
+
+    def __init__(self) -> None:
+        super().__init__("Internal error of the proxy. Its log has the details under this x-request-id.")
+
+
+class UpstreamError(Exception):
+    """A provider could not be asked, or its answer could not be used.
+
+    `kind` is a short class for metrics and health (`refused`, `dns`, `tls`, `timeout`, `reset`, `rate_limited`,
+    `unauthorized`, `status`, `redirect`, `too_large`, `garbled`, `paging`, `shrunk`, `bug`); `reason` is one
+    sentence for an operator, free of secrets.
+    """
+
+    def __init__(self, kind: str, reason: str, *, retryable: bool = False, retry_after: float | None = None) -> None:
+        super().__init__(f"{kind}: {reason}")
+        self.kind = kind
+        self.reason = reason
+        self.retryable = retryable
+        self.retry_after = retry_after
+        """Seconds, between 0 and an hour, when the provider named a time."""
+        self.attempts = 1
+        """HTTP requests that the whole question took so far, set by whoever retries."""
+
+
+@dataclass(frozen=True, order=True)
+class Problem:
+    """One thing to mend in a configuration file. `line` counts from 1; 0 is the file as a whole."""
+
+    line: int
+    setting: str
+    text: str
+
+    def __str__(self) -> str:
+        where = f"line {self.line}" if self.line else "the file"
+        return f"{where}, {self.setting}: {self.text}" if self.setting else f"{where}: {self.text}"
+
+
+class ConfigError(Exception):
+    """All problems of one file at once."""
+
+    def __init__(self, path: str, problems: Sequence[Problem]) -> None:
+        self.path = path
+        self.problems = tuple(sorted(problems))
+        count = "1 problem" if len(self.problems) == 1 else f"{len(self.problems)} problems"
+        super().__init__("\n".join([f"{path} has {count}:", *(f"  {problem}" for problem in self.problems)]))

@@ -1,0 +1,168 @@
+"""From a provider's entries to offers (PER_PROVIDER), and from offers to a catalogue (`merge`).
+
+No I/O and no state: every result depends on the configuration and on what the providers say, never on the order
+in which they said it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
+
+import msgspec
+
+from proxy.catalog import Catalog, Entry, Model, Offer
+from proxy.config import Config, Provider
+from proxy.dialects import DIALECTS, entry_of
+from proxy.globs import matcher
+from proxy.owners import owner_guessed, owner_said
+
+Step = Callable[[Iterable[Offer]], Iterator[Offer]]
+Rule = Callable[[Provider, Config], Step]
+
+PLACEHOLDERS = frozenset({0, 1626777600, 1677610602, 735790403})
+"""Values of `created` that stand for "unknown": One-API's, OpenAI's old one, NVIDIA's."""
+
+
+def select(provider: Provider, config: Config) -> Step:
+    """`include` and `exclude` over the provider's own ids. Of twins in one answer the first stands."""
+    included, excluded = matcher(provider.include), matcher(provider.exclude)
+
+    def step(offers: Iterable[Offer]) -> Iterator[Offer]:
+        seen: set[str] = set()
+        for offer in offers:
+            own_id = offer.entry.id
+            if own_id not in seen and included(own_id) and not excluded(own_id):
+                seen.add(own_id)
+                yield offer
+
+    return step
+
+
+def retag(provider: Provider, config: Config) -> Step:
+    """The owner of each model: the first that tells one.
+
+    1. the provider's `owner`  2. the rules in `owners`  3. what the provider says  4. the vendor part of the id, or
+    the family of names it belongs to  5. the provider's name.
+    """
+    rules = [(matcher(rule.match), rule.owner) for rule in config.owners]
+
+    def owner_of(entry: Entry) -> str:
+        if provider.owner:
+            return provider.owner
+        ruled = next((owner for matches, owner in rules if matches(entry.id)), "")
+        return ruled or owner_said(entry.owner, entry.id) or owner_guessed(entry.id) or provider.name
+
+    def step(offers: Iterable[Offer]) -> Iterator[Offer]:
+        for offer in offers:
+            yield Offer(offer.id, offer.provider, owner_of(offer.entry), offer.entry)
+
+    return step
+
+
+def rename(provider: Provider, config: Config) -> Step:
+    """The public ids: `aliases`, then `prefix`, then the duplicate policy; a function of each entry alone.
+
+    An alias replaces the model's own id and takes no prefix. Its name is taken, so that no id moves when the
+    model behind the alias comes or goes.
+    """
+    aliases: dict[str, list[str]] = {}
+    for public, own in provider.aliases.items():
+        aliases.setdefault(own, []).append(public)
+    taken = frozenset(provider.aliases)
+    final = _FINAL[config.merge.duplicates]
+
+    def step(offers: Iterable[Offer]) -> Iterator[Offer]:
+        for offer in offers:
+            own_id = offer.entry.id
+            plain = provider.prefix + own_id
+            for public in aliases.get(own_id) or ([] if plain in taken else [plain]):
+                yield Offer(final(public, offer), offer.provider, offer.owned_by, offer.entry)
+
+    return step
+
+
+_FINAL: Mapping[str, Callable[[str, Offer], str]] = {
+    "merge": lambda public, offer: public,
+    "by_owner": lambda public, offer: f"{offer.owned_by}/{public}",
+    "keep": lambda public, offer: f"{offer.provider}/{public}",
+}
+
+
+def narrow(provider: Provider, config: Config) -> Step:
+    """`extra`: which of the provider's other fields are shown."""
+    shown = provider.extra
+
+    def step(offers: Iterable[Offer]) -> Iterator[Offer]:
+        for offer in offers:
+            yield offer if shown is None else _narrowed(offer, frozenset(shown))
+
+    return step
+
+
+def _narrowed(offer: Offer, shown: frozenset[str]) -> Offer:
+    fields = msgspec.json.decode(offer.entry.extra)
+    kept = {name: value for name, value in fields.items() if name in shown}
+    return replace(offer, entry=replace(offer.entry, extra=msgspec.json.encode(kept)))
+
+
+PER_PROVIDER: tuple[Rule, ...] = (select, retag, rename, narrow)
+
+
+def per_provider(provider: Provider, config: Config) -> Callable[[Iterable[Entry]], Iterator[Offer]]:
+    """All rules of one provider, ready to be run over its entries. Lazy: take as many offers at a time as you like."""
+    steps = [rule(provider, config) for rule in PER_PROVIDER]
+    declared = tuple(_declared(provider))
+
+    def run(entries: Iterable[Entry]) -> Iterator[Offer]:
+        # Declared models come first: as twins they stand, so that nothing changes while the provider is away.
+        offers = _plain_offers(provider.name, (*declared, *entries))
+        for step in steps:
+            offers = step(offers)
+        return offers
+
+    return run
+
+
+def _declared(provider: Provider) -> Iterator[Entry]:
+    for said in provider.models:
+        yield entry_of(DIALECTS["static"], said, b"", {})
+
+
+def _plain_offers(provider: str, entries: Iterable[Entry]) -> Iterator[Offer]:
+    for entry in entries:
+        yield Offer(entry.id, provider, "", entry)
+
+
+def steady(entries: Iterable[Entry], before: Iterable[Offer]) -> list[Entry]:
+    """The entries with the creation times that were seen first.
+
+    A time that changes between two answers of one provider is no creation time (vLLM and others send the time of
+    the request); unknown is not a time, so it gives way to the first known one.
+    """
+    first = {offer.entry.id: offer.created for offer in before if offer.created}
+    return [
+        entry if first.get(entry.id, entry.created) == entry.created else replace(entry, created=first[entry.id])
+        for entry in entries
+    ]
+
+
+def merge(offers: Iterable[Offer], allows: Callable[[Offer], bool]) -> Catalog:
+    """What a policy may see of all offers, given in the operator's order of providers.
+
+    Filtered before merging, so that no field of a forbidden offer shows anywhere. The first offer of an id gives
+    all fields; the others stand behind it, one for each provider.
+    """
+    found: dict[str, list[Offer]] = {}
+    for offer in offers:
+        if allows(offer):
+            found.setdefault(offer.id, []).append(offer)
+    return Catalog(tuple(_model(found[model_id]) for model_id in sorted(found)))
+
+
+def _model(offers: list[Offer]) -> Model:
+    if len(offers) == 1:
+        return Model((offers[0],), offers[0].created)
+    one_each = tuple({offer.provider: offer for offer in reversed(offers)}.values())[::-1]
+    known = [offer.created for offer in one_each if offer.created not in PLACEHOLDERS]
+    return Model(one_each, min(known, default=one_each[0].created))

@@ -1,0 +1,364 @@
+"""What every provider said last, and how old that is: the only thing in this program that changes.
+
+Each provider has a keeper, a task that asks it again and again by its own timer. What an answer or a failure
+changes is decided in one synchronous step (`_accept`, `_refuse`); requests only read. They never ask a provider,
+and nobody's leaving ends a question.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import traceback
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from cachetools import LRUCache, TLRUCache
+
+from proxy.access import Policy
+from proxy.catalog import Catalog, Entry, Offer
+from proxy.clock import Clock
+from proxy.config import Config, Provider
+from proxy.errors import UpstreamError
+from proxy.fetch import Answer, Fetch
+from proxy.rules import merge, per_provider, steady
+from proxy.view import Made, View
+
+_log = logging.getLogger("models_proxy")
+
+FIRST_BACKOFF = 5.0
+"""Seconds after a first failure; doubled with each further one, up to the provider's ttl."""
+BREAKER_AFTER = 5
+"""Failures in a row that open a provider's breaker."""
+BREAKER_STEP, BREAKER_LONGEST = 30.0, 300.0
+"""Seconds that an open breaker waits at least, times the failures beyond that number."""
+RETRY_TOKENS, RETRY_TOKEN_PER_SUCCESS = 10.0, 0.1
+"""A retry costs one token; so a provider that always half fails is not asked twice as often for ever."""
+SHRINK_FROM = 5
+"""A list of more models than this that loses over half of them must be confirmed."""
+_SLICE = 200  # offers that are made before the event loop may look at something else
+_VIEW_BYTES = 256 * 1024 * 1024
+
+Status = Literal["ok", "stale", "down"]
+Breaker = Literal["closed", "open", "half-open"]
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The last good answer of one provider, and the error of the last try if that failed."""
+
+    provider: str
+    offers: tuple[Offer, ...] = ()
+    """Declared models included."""
+    listed: int = 0
+    """Models in the last good answer, before any rule."""
+    succeeded_at: float | None = None
+    """Monotonic seconds of the last success."""
+    error: UpstreamError | None = None
+    answer: Answer | None = None
+    """The last good answer itself, less its entries."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """One provider as health and the terminal show it. Times are seconds from now."""
+
+    name: str
+    kind: str
+    status: Status
+    heard: bool
+    """Whether a first question has ended."""
+    models: int
+    age: float | None
+    error: UpstreamError | None
+    next_try_in: float | None
+    breaker: Breaker
+    failures: int
+    answer: Answer | None
+
+
+@dataclass
+class _Slot:
+    """Everything that changes about one provider."""
+
+    provider: Provider
+    offers_of: Callable[[Iterable[Entry]], Iterable[Offer]]
+    listing: Listing
+    heard: bool = False
+    asking: bool = False
+    failures: int = 0
+    """Questions in a row that failed."""
+    tokens: float = RETRY_TOKENS
+    next_try: float = 0.0
+    doubted: bool = False
+    """The last answer shrank too much to be believed at once."""
+
+    @property
+    def tripped(self) -> bool:
+        return self.failures >= BREAKER_AFTER
+
+    @property
+    def breaker(self) -> Breaker:
+        if not self.tripped:
+            return "closed"
+        return "half-open" if self.asking else "open"
+
+
+@dataclass
+class Store:
+    """Keeps all listings fresh while `run` runs; makes and keeps the view of each policy.
+
+    `fetch` asks one provider; `uniform` gives jitter; `told` hears of every answer and every failure.
+    """
+
+    config: Config
+    fetch: Fetch
+    clock: Clock
+    uniform: Callable[[float, float], float] = random.uniform
+    told: Callable[[Report], None] = lambda report: None
+    version: int = field(init=False, default=0)
+    """Rises with each accepted change of what is offered."""
+
+    def __post_init__(self) -> None:
+        # This is all the state there is.
+        self._slots = {provider.name: self._slot(provider) for provider in self.config.providers}
+        self._settled = asyncio.Event()
+        self._changes_at = 0.0  # when a listing next turns stale or goes, all by itself
+        providers = max(1, len(self._slots))
+        self._fresh: TLRUCache[str, None] = TLRUCache(
+            providers, ttu=lambda name, _, now: now + self._slots[name].provider.ttl, timer=self.clock.monotonic
+        )
+        self._shown: TLRUCache[str, None] = TLRUCache(
+            providers, ttu=lambda name, _, now: now + self._slots[name].provider.max_stale, timer=self.clock.monotonic
+        )
+        self._made: LRUCache[Policy, Made] = LRUCache(_VIEW_BYTES, getsizeof=lambda made: min(made.size, _VIEW_BYTES))
+        self._views: dict[Policy, View] = {}
+
+    def _slot(self, provider: Provider) -> _Slot:
+        offers_of = per_provider(provider, self.config)
+        declared = tuple(offers_of(()))
+        listing = Listing(provider.name, declared, len(declared))
+        return _Slot(provider, offers_of, listing, heard=not provider.asked)
+
+    # -- asking ------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Ask every provider at once, and again by its own timer, until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            for slot in self._slots.values():
+                if slot.provider.asked:
+                    tasks.create_task(self._keep(slot), name=f"keep {slot.provider.name}")
+                    tasks.create_task(self._end_patience(slot), name=f"patience {slot.provider.name}")
+            self._settle()
+
+    async def _keep(self, slot: _Slot) -> None:
+        while True:
+            await self._ask(slot)
+            await self.clock.sleep(max(0.0, slot.next_try - self.clock.monotonic()))
+
+    async def _ask(self, slot: _Slot) -> None:
+        """One question, and what follows from it. The only place where a bug in a reader may end up."""
+        slot.asking = True
+        # An open breaker lets one single attempt through; a token bucket bounds all further ones.
+        retries = 0 if slot.tripped else min(slot.provider.retries, int(slot.tokens))
+        try:
+            answer = await self.fetch(slot.provider, retries)
+            offers = await self._offers(slot, answer)
+        except UpstreamError as error:
+            self._refuse(slot, error)
+        except Exception as bug:
+            _log.error("bug while asking %s: %s", slot.provider.name, "".join(traceback.format_tb(bug.__traceback__)))
+            self._refuse(slot, UpstreamError("bug", f"its answer met a bug of ours ({type(bug).__name__})"))
+        else:
+            self._accept(slot, answer, offers)
+        finally:
+            slot.asking = False
+            slot.heard = True
+            self._settle()
+        self.told(self._report(slot))
+
+    async def _offers(self, slot: _Slot, answer: Answer) -> tuple[Offer, ...]:
+        offers: list[Offer] = []
+        for offer in slot.offers_of(steady(answer.entries, slot.listing.offers)):
+            offers.append(offer)
+            if len(offers) % _SLICE == 0:
+                await asyncio.sleep(0)
+        return tuple(offers)
+
+    async def _end_patience(self, slot: _Slot) -> None:
+        await self.clock.sleep(slot.provider.patience)
+        slot.heard = True
+        self._settle()
+
+    # -- deciding: no `await` below this line --------------------------------------------------------------------
+
+    def _accept(self, slot: _Slot, answer: Answer, offers: tuple[Offer, ...]) -> None:
+        """A good answer replaces the last one, unless it shrank so much that it must be confirmed first."""
+        slot.tokens = min(RETRY_TOKENS, slot.tokens + RETRY_TOKEN_PER_SUCCESS) - (answer.attempts - 1)
+        before, now_listed = slot.listing, len(answer.entries)
+        if self._shrank(slot, now_listed) and not slot.doubted:
+            slot.doubted = True
+            reason = f"listed {now_listed} models instead of {before.listed}; asked again before that is believed"
+            self._postpone(slot, UpstreamError("shrunk", reason))
+            return
+        now = self.clock.monotonic()
+        slot.doubted = False
+        slot.failures = 0
+        slot.listing = Listing(
+            slot.provider.name, offers, now_listed, succeeded_at=now, answer=replace(answer, entries=())
+        )
+        # "shortly before ttl ends", spread so that providers do not move in step
+        slot.next_try = now + slot.provider.ttl * 0.9 * self.uniform(0.9, 1.1)
+        was_shown = slot.provider.name in self._shown
+        self._fresh[slot.provider.name] = self._shown[slot.provider.name] = None
+        self._changed(offers_changed=offers != before.offers or not was_shown)
+
+    def _refuse(self, slot: _Slot, error: UpstreamError) -> None:
+        """A failure replaces the error and keeps the models: an outage is never an empty list."""
+        slot.tokens = max(0.0, slot.tokens - (error.attempts - 1))
+        slot.doubted = False
+        self._postpone(slot, error)
+
+    def _postpone(self, slot: _Slot, error: UpstreamError) -> None:
+        slot.failures += 1
+        slot.listing = replace(slot.listing, error=error)
+        slot.next_try = self.clock.monotonic() + self._pause(slot, error)
+        self._changed(offers_changed=False)
+
+    def _pause(self, slot: _Slot, error: UpstreamError) -> float:
+        """5, 10, 20 s ... up to ttl; at least what the provider asks for, and what an open breaker asks for."""
+        backoff = min(FIRST_BACKOFF * 2.0 ** min(slot.failures - 1, 20), slot.provider.ttl)
+        if slot.tripped:
+            opened = slot.failures - BREAKER_AFTER + 1
+            backoff = max(backoff, min(BREAKER_STEP * opened, BREAKER_LONGEST) * self.uniform(0.8, 1.2))
+        return max(backoff, error.retry_after or 0.0)
+
+    @staticmethod
+    def _shrank(slot: _Slot, now_listed: int) -> bool:
+        before = slot.listing.listed if slot.listing.succeeded_at is not None else 0
+        return before > 0 and (now_listed == 0 or (before > SHRINK_FROM and now_listed * 2 < before))
+
+    def _changed(self, *, offers_changed: bool) -> None:
+        """Forget the views; what was merged and encoded for them stays while the offers are the same."""
+        self._views.clear()
+        if offers_changed:
+            self.version += 1
+            self._made.clear()
+        ends = [
+            slot.listing.succeeded_at + lasts
+            for slot in self._slots.values()
+            if slot.listing.succeeded_at is not None
+            for lasts in (slot.provider.ttl, slot.provider.max_stale)
+        ]
+        now = self.clock.monotonic()
+        self._changes_at = min((end for end in ends if end > now), default=float("inf"))
+
+    def _settle(self) -> None:
+        if all(slot.heard for slot in self._slots.values()):
+            self._settled.set()
+
+    def _let_time_pass(self) -> None:
+        """Listings turn stale, and go, without anybody doing anything."""
+        if self.clock.monotonic() < self._changes_at:
+            return
+        gone = False
+        for slot in self._slots.values():
+            if slot.listing.succeeded_at is not None and slot.provider.name not in self._shown:
+                slot.listing = replace(
+                    slot.listing, offers=tuple(slot.offers_of(())), listed=0, succeeded_at=None, answer=None
+                )
+                gone = True
+        self._changed(offers_changed=gone)
+
+    # -- reading -----------------------------------------------------------------------------------------------
+
+    @property
+    def settled(self) -> bool:
+        """Whether nobody has to be waited for any more."""
+        return self._settled.is_set()
+
+    async def wait_until_settled(self) -> None:
+        """Returns when every provider was heard, or its patience is over."""
+        await self._settled.wait()
+
+    @property
+    def knows_something(self) -> bool:
+        """Whether there is a list to answer with: one provider's listing, even a stale one, or declared models."""
+        self._let_time_pass()
+        return any(self._status(slot) != "down" or slot.listing.offers for slot in self._slots.values())
+
+    def seconds_to_next_try(self) -> float:
+        """Until the next question to any provider begins; at least one."""
+        waits = [slot.next_try - self.clock.monotonic() for slot in self._slots.values() if slot.provider.asked]
+        return max(1.0, min(waits, default=1.0))
+
+    def view(self, policy: Policy) -> View:
+        """What a policy's holder sees: made at its first request after a change, then kept."""
+        self._let_time_pass()
+        view = self._views.get(policy)
+        if view is None:
+            view = self._views[policy] = self._view(policy)
+        return view
+
+    def _view(self, policy: Policy) -> View:
+        made = self._made.get(policy)
+        if made is None:
+            made = self._made[policy] = Made(self._catalog(policy))
+        contributing = made.catalog.providers()
+        ages = [
+            slot.listing.succeeded_at
+            for slot in self._slots.values()
+            if slot.listing.succeeded_at is not None and slot.provider.name in contributing
+        ]
+        return View(
+            made,
+            oldest=min(ages, default=None),
+            stale=self._names("stale"),
+            missing=self._names("down"),
+            shows_names=policy.sees_everything,
+        )
+
+    def _catalog(self, policy: Policy) -> Catalog:
+        return merge((offer for slot in self._slots.values() for offer in slot.listing.offers), policy.allows)
+
+    def _names(self, status: Status) -> tuple[str, ...]:
+        return tuple(name for name, slot in self._slots.items() if self._status(slot) == status)
+
+    def offers(self, provider: str) -> tuple[Offer, ...]:
+        """All offers of one provider, in the order in which it lists them."""
+        self._let_time_pass()
+        return self._slots[provider].listing.offers
+
+    def has_answered(self, provider: str) -> bool:
+        """Whether a listing of this provider is there to be shown."""
+        self._let_time_pass()
+        return self._status(self._slots[provider]) != "down"
+
+    def _status(self, slot: _Slot) -> Status:
+        if not slot.provider.asked or slot.provider.name in self._fresh:
+            return "ok"
+        return "stale" if slot.provider.name in self._shown else "down"
+
+    def reports(self) -> list[Report]:
+        """All providers, in the operator's order."""
+        self._let_time_pass()
+        return [self._report(slot) for slot in self._slots.values()]
+
+    def _report(self, slot: _Slot) -> Report:
+        now = self.clock.monotonic()
+        listing = slot.listing
+        return Report(
+            name=slot.provider.name,
+            kind=slot.provider.kind,
+            status=self._status(slot),
+            heard=slot.heard,
+            models=len(listing.offers),
+            age=None if listing.succeeded_at is None else now - listing.succeeded_at,
+            error=listing.error,
+            next_try_in=max(0.0, slot.next_try - now) if slot.provider.asked else None,
+            breaker=slot.breaker,
+            failures=slot.failures,
+            answer=listing.answer,
+        )

@@ -1,0 +1,213 @@
+"""Ask one provider: HTTP, pages, attempts, limits. Everything foreign is bounded; every failure has one sentence.
+
+A client lives as long as one question. httpx 0.28 loses a connection slot when a request is cut off while it
+connects (encode/httpcore#1093); here the slot goes with the client, and no cookie or idle socket outlives a
+question either. With one shared SSLContext a client costs 0.04 ms.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from itertools import product
+from urllib.parse import quote
+
+import httpx
+import tenacity
+from msgspec import Raw
+
+from proxy import __version__
+from proxy.catalog import Entry
+from proxy.clock import Clock
+from proxy.config import Provider
+from proxy.dialects import Dropped, Query, Received, next_query, open_page, read_entry
+from proxy.errors import UpstreamError
+from proxy.failures import failed, refused, timed_out
+from proxy.fetch import Answer
+from proxy.iam import IamAuth
+from proxy.transport import PlainBodies
+
+_SHORTEST_ATTEMPT = 0.2  # seconds; with less left no attempt is begun
+_SLICE = 200  # entries that are read before the event loop may look at something else
+
+
+class Upstream:
+    """The Fetch over HTTP. Holds what is made once: TLS contexts, and logins that renew themselves."""
+
+    def __init__(self, providers: Sequence[Provider], clock: Clock) -> None:
+        self._clock = clock
+        # A context costs 25 to 40 ms on the event loop, so there is one, and one more for each `ca_file`.
+        shared = httpx.create_ssl_context(trust_env=False)
+        own = {p.ca_file: ssl.create_default_context(cafile=p.ca_file) for p in providers if p.ca_file}
+        self._tls = {p.name: own[p.ca_file] if p.ca_file else shared for p in providers}
+        self._logins = {p.name: IamAuth(p.iam, clock.time) for p in providers if p.iam}
+
+    async def __call__(self, provider: Provider, retries: int) -> Answer:
+        """All pages of all lists of one provider, within its `timeout`."""
+        question = _Question(provider, retries, self._clock)
+        try:
+            async with asyncio.timeout(provider.timeout), self._client(provider) as client:
+                return await question.ask(client)
+        except UpstreamError as error:
+            error.attempts = question.attempts
+            raise
+        except TimeoutError as error:
+            raise timed_out(provider.timeout, "all pages", question.attempts) from error
+
+    def _client(self, provider: Provider) -> httpx.AsyncClient:
+        tls = self._tls[provider.name]
+        proxy = httpx.Proxy(provider.proxy.get_secret_value(), ssl_context=tls) if provider.proxy else None
+        return httpx.AsyncClient(
+            transport=PlainBodies(
+                httpx.AsyncHTTPTransport(verify=tls, trust_env=False, proxy=proxy), provider.max_body
+            ),
+            auth=self._logins.get(provider.name),
+            headers=_headers(provider),
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+            timeout=provider.timeout / 3,
+            follow_redirects=False,
+            trust_env=False,
+        )
+
+
+class _Question:
+    """One question to one provider, while it is under way."""
+
+    def __init__(self, provider: Provider, retries: int, clock: Clock) -> None:
+        self.attempts = 0
+        self._provider = provider
+        self._retries_left = retries
+        self._clock = clock
+        self._ends = clock.monotonic() + provider.timeout
+        self._entries: list[Entry] = []
+        self._dropped: Counter[str] = Counter()
+        self._pages = 0
+
+    async def ask(self, client: httpx.AsyncClient) -> Answer:
+        for path, asked in _lists(self._provider):
+            await self._list(client, self._provider.base_url + path, asked)
+        return Answer(tuple(self._entries), self._pages, self.attempts, dict(self._dropped))
+
+    async def _list(self, client: httpx.AsyncClient, url: str, asked: Mapping[str, str]) -> None:
+        """One list, page by page, until nothing more is to come or a limit says that it is no list."""
+        dialect = self._provider.dialect
+        query: Query | None = dialect.params
+        asked_before: list[Query] = []
+        ids: set[str] = set()
+        received = 0
+        while query is not None:
+            if query in asked_before:
+                raise UpstreamError("paging", f"page {self._pages} points back to a page that was there before")
+            if self._pages >= self._provider.max_pages:
+                raise UpstreamError("paging", f"more than {self._provider.max_pages} pages (max_pages)")
+            asked_before.append(query)
+            page = open_page(dialect, await self._get(client, url, query))
+            self._pages += 1
+            received += len(page.items)
+            entries = await self._read(page.items, asked)
+            known = len(ids)
+            ids.update(entry.id for entry in entries)
+            if entries and len(ids) == known:
+                raise UpstreamError("paging", f"page {self._pages} only repeats models that were there before")
+            last_id = entries[-1].id if entries else ""
+            query = next_query(dialect, query, page, Received(received, len(page.items), last_id))
+
+    async def _read(self, items: Sequence[Raw], asked: Mapping[str, str]) -> list[Entry]:
+        entries: list[Entry] = []
+        limit = self._provider.max_models - len(self._entries)
+        if len(items) > limit:
+            raise UpstreamError("too_large", f"more than {self._provider.max_models:,} models (max_models)")
+        for start in range(0, len(items), _SLICE):
+            for raw in items[start : start + _SLICE]:
+                try:
+                    entries.append(read_entry(self._provider.dialect, raw, asked))
+                except Dropped as reason:
+                    self._dropped[str(reason)] += 1
+            await asyncio.sleep(0)
+        self._entries += entries
+        return entries
+
+    async def _get(self, client: httpx.AsyncClient, url: str, query: Query) -> bytes:
+        """One page. The one place where something is tried again, within the question's own deadline."""
+        jitter = tenacity.wait_random_exponential(multiplier=0.1, max=2)
+
+        def wait(state: tenacity.RetryCallState) -> float:
+            return max(jitter(state), _asked_to_wait(state))
+
+        def stop(state: tenacity.RetryCallState) -> bool:
+            next_begins = self._clock.monotonic() + state.upcoming_sleep
+            return self._retries_left <= 0 or next_begins + _SHORTEST_ATTEMPT > self._ends
+
+        def spend(state: tenacity.RetryCallState) -> None:
+            self._retries_left -= 1
+
+        retrying = tenacity.AsyncRetrying(
+            retry=tenacity.retry_if_exception(_may_pass),
+            wait=wait,
+            stop=stop,
+            before_sleep=spend,
+            sleep=self._clock.sleep,
+            reraise=True,
+        )
+        return await retrying(self._attempt, client, url, query)
+
+    async def _attempt(self, client: httpx.AsyncClient, url: str, query: Query) -> bytes:
+        """One HTTP exchange, ended after a third of the question's time wherever it hangs or drips."""
+        self.attempts += 1
+        limit = self._provider.timeout / 3
+        try:
+            async with asyncio.timeout(limit):
+                response = await client.get(url, params=dict(query))
+        except UpstreamError:
+            raise
+        except TimeoutError as error:
+            raise timed_out(limit, "the answer", self.attempts) from error
+        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError, ValueError) as error:
+            raise failed(error, limit) from error
+        if response.is_success:
+            return response.content
+        raise refused(response, self._secrets(), self._clock.time())
+
+    def _secrets(self) -> list[str]:
+        provider = self._provider
+        secrets = [provider.api_key, *provider.headers.values(), provider.iam and provider.iam.password]
+        return [secret.get_secret_value() for secret in secrets if secret]
+
+
+def _lists(provider: Provider) -> Iterator[tuple[str, Mapping[str, str]]]:
+    """The lists of a provider: path, and the values that each is about (a Pangu provider has one for each model)."""
+    dialect = provider.dialect
+    many = [name for name, setting in dialect.settings.items() if setting.many]
+    single = {name: str(value) for name, value in provider.settings.items() if name not in many}
+    for values in product(*(provider.settings[name] for name in many)):
+        asked = single | dict(zip((name.removesuffix("s") for name in many), values, strict=True))
+        path = dialect.path
+        for name, value in asked.items():
+            path = path.replace(f"{{{name}}}", quote(value, safe=""))
+        yield path, asked
+
+
+def _headers(provider: Provider) -> dict[str, str]:
+    headers = {
+        "Accept": "application/json",
+        "Accept-Encoding": "identity",
+        "User-Agent": f"models-proxy/{__version__}",
+    }
+    auth = provider.dialect.auth
+    if provider.api_key and auth.style == "bearer":
+        headers["Authorization"] = f"Bearer {provider.api_key.get_secret_value()}"
+    if provider.api_key and auth.style == "header":
+        headers[auth.name] = provider.api_key.get_secret_value()
+    return headers | {name: value.get_secret_value() for name, value in provider.headers.items()}
+
+
+def _may_pass(error: BaseException) -> bool:
+    return isinstance(error, UpstreamError) and error.retryable
+
+
+def _asked_to_wait(state: tenacity.RetryCallState) -> float:
+    error = state.outcome.exception() if state.outcome else None
+    return error.retry_after or 0.0 if isinstance(error, UpstreamError) else 0.0

@@ -1,0 +1,85 @@
+"""One policy's catalogue, merged and encoded once, and what has to be said beside it."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import hashlib
+from functools import cached_property
+from typing import Literal
+
+from proxy.catalog import Catalog
+from proxy.wire import JSON, PRIVATE, Header, model_list
+
+Encoding = Literal["identity", "gzip"]
+
+
+class Made:
+    """A catalogue and its bytes. Everything that costs something happens here, once."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self.catalog = catalog
+        self.identity = model_list(catalog.models)
+        digest = hashlib.sha256(self.identity).hexdigest()[:32]
+        self.etags: dict[Encoding, bytes] = {
+            "identity": f'"{digest}"'.encode(),
+            "gzip": f'"{digest}-gzip"'.encode(),
+        }
+        self.gzip: bytes | None = None
+        self._compressing: asyncio.Task[bytes] | None = None
+
+    @property
+    def size(self) -> int:
+        return len(self.identity)
+
+    async def compressed(self) -> bytes:
+        """The gzip bytes, made in a thread by whoever asks first, for everybody."""
+        if self.gzip is None:
+            if self._compressing is None:
+                work = asyncio.to_thread(gzip.compress, self.identity, 6, mtime=0)
+                self._compressing = asyncio.create_task(work, name="compress a list")
+            # Shielded: the leaving of one who waits is not the others' loss.
+            self.gzip = await asyncio.shield(self._compressing)
+        return self.gzip
+
+
+class View:
+    """What the holder of one policy is answered with, until something changes."""
+
+    def __init__(
+        self, made: Made, *, oldest: float | None, stale: tuple[str, ...], missing: tuple[str, ...], shows_names: bool
+    ) -> None:
+        """`oldest`: monotonic seconds of the oldest answer shown. Names of providers are for who sees everything."""
+        self.made = made
+        self.oldest = oldest
+        self._notes = [
+            (name, ", ".join(names).encode() if shows_names else b"%d" % len(names))
+            for name, names in ((b"x-models-stale", stale), (b"x-models-missing", missing))
+            if names
+        ]
+
+    @property
+    def catalog(self) -> Catalog:
+        return self.made.catalog
+
+    @cached_property
+    def headers(self) -> list[Header]:
+        """What goes with every answer from this view, of a list or of one model."""
+        return [*PRIVATE, *self._notes]
+
+    @cached_property
+    def identity_headers(self) -> list[Header]:
+        return self._list_headers("identity", self.made.identity)
+
+    @cached_property
+    def gzip_headers(self) -> list[Header]:
+        assert self.made.gzip is not None, "asked for after `compressed`"
+        return [*self._list_headers("gzip", self.made.gzip), (b"content-encoding", b"gzip")]
+
+    def _list_headers(self, encoding: Encoding, body: bytes) -> list[Header]:
+        return [
+            JSON,
+            (b"content-length", b"%d" % len(body)),
+            (b"etag", self.made.etags[encoding]),
+            *self.headers,
+        ]

@@ -1,0 +1,99 @@
+"""The JSON that our clients read: listed models, versions, errors. Values in, bytes out.
+
+A listed model has the fields of the AiHubMix documents, then `extra`:
+    {"id","object":"model","created","owned_by","permission":[...],"root","parent", ...}
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import fields
+from functools import lru_cache
+
+import msgspec
+
+from proxy.catalog import Model, Permission
+from proxy.errors import ApiError, InvalidKey, MethodNotAllowed
+
+Header = tuple[bytes, bytes]
+
+JSON: Header = (b"content-type", b"application/json")
+PRIVATE: tuple[Header, ...] = (
+    # What one key may see is nobody else's: a cache in between must ask again (RFC 9111, 3.5).
+    (b"cache-control", b"private, no-cache"),
+    (b"vary", b"Authorization, X-Auth-Token, X-Api-Key, Api-Key, Accept-Encoding"),
+)
+
+_encode = msgspec.json.Encoder().encode
+_FLAGS = tuple(field.name for field in fields(Permission))
+
+
+def model_list(models: Iterable[Model]) -> bytes:
+    """The answer to `GET /v1/models`."""
+    return b'{"object":"list","data":[%b]}' % b",".join(map(model_object, models))
+
+
+def model_object(model: Model) -> bytes:
+    """One listed model."""
+    entry = model.offers[0].entry
+    model_id = _encode(model.id)
+    extra = entry.extra[1:-1]
+    return b'{"id":%b,"object":"model","created":%d,"owned_by":%b,"permission":[%b],"root":%b,"parent":%b%b%b}' % (
+        model_id,
+        model.created,
+        _encode(model.owned_by),
+        b",".join(_permissions(model_id, model.created, entry.permissions)),
+        model_id if entry.root == model.id else _encode(entry.root),
+        _encode(entry.parent),
+        b"," if extra else b"",
+        extra,
+    )
+
+
+def _permissions(model_id: bytes, created: int, permissions: Sequence[Permission]) -> Iterable[bytes]:
+    # Some providers invent an id and a time at each call; ours depend on the model alone, so that equal lists are
+    # equal bytes.
+    digest = hashlib.sha256(model_id).hexdigest()
+    for index, permission in enumerate(permissions):
+        permission_id = f"modelperm-{digest[index : index + 24]}".encode()
+        yield b'{"id":"%b","object":"model_permission","created":%d,%b}' % (permission_id, created, _flags(permission))
+
+
+@lru_cache(maxsize=256)
+def _flags(permission: Permission) -> bytes:
+    flags = {name: getattr(permission, name) for name in _FLAGS if name != "is_blocking"}
+    return _encode({**flags, "organization": "*", "group": None, "is_blocking": permission.is_blocking})[1:-1]
+
+
+def versions_page(total: int, versions: Iterable[bytes]) -> bytes:
+    """The answer of the Pangu contract; `versions` are JSON objects as the provider sent them."""
+    return b'{"total":%d,"versions":[%b]}' % (total, b",".join(versions))
+
+
+def json_object(value: object) -> bytes:
+    """Any plain value, for what is not on a hot path."""
+    return _encode(value)
+
+
+def openai_error(error: ApiError) -> bytes:
+    """The body of an error as the OpenAI SDK reads it."""
+    return _encode({"error": {"message": error.message, "type": error.type, "param": error.param, "code": error.code}})
+
+
+def pangu_error(error: ApiError) -> bytes:
+    """The body of an error in the Pangu contract."""
+    return _encode({"error_code": f"PROXY.{error.status:04d}", "error_msg": error.message, "solution_msg": error.cure})
+
+
+def error_headers(error: ApiError) -> list[Header]:
+    """What goes with an error beside its body."""
+    headers = [JSON, *PRIVATE]
+    if isinstance(error, InvalidKey):
+        headers.append((b"www-authenticate", b"Bearer"))
+    if isinstance(error, MethodNotAllowed):
+        headers.append((b"allow", error.allow.encode()))
+    if error.retry_after is not None:
+        headers.append((b"retry-after", b"%d" % max(1, math.ceil(error.retry_after))))
+    return headers
