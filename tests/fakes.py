@@ -1,0 +1,147 @@
+"""Small real implementations of the seams: a clock that a test moves, a Fetch that a test scripts."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from itertools import count
+
+import httpx
+import msgspec
+
+from proxy.app import Proxy
+from proxy.catalog import Entry
+from proxy.config import Config, Provider
+from proxy.configfile import parse
+from proxy.dialects import DIALECTS, read_entry
+from proxy.errors import UpstreamError
+from proxy.fetch import Answer
+from proxy.store import Store
+
+
+async def breathe() -> None:
+    """Let every task run until it waits for something."""
+    for _ in range(100):
+        await asyncio.sleep(0)
+
+
+class FakeClock:
+    """Time stands still until a test moves it; who sleeps is woken in order."""
+
+    def __init__(self, monotonic: float = 1000.0, time: float = 1_800_000_000.0) -> None:
+        self._monotonic = monotonic
+        self._time = time
+        self._sleepers: list[tuple[float, int, asyncio.Future[None]]] = []
+        self._order = count()
+
+    def monotonic(self) -> float:
+        return self._monotonic
+
+    def time(self) -> float:
+        return self._time
+
+    async def sleep(self, seconds: float) -> None:
+        future = asyncio.get_running_loop().create_future()
+        heapq.heappush(self._sleepers, (self._monotonic + seconds, next(self._order), future))
+        await future
+
+    async def advance(self, seconds: float) -> None:
+        """Move on, stopping at every moment at which somebody wants to be woken."""
+        end = self._monotonic + seconds
+        await breathe()
+        while self._sleepers and self._sleepers[0][0] <= end:
+            moment, _, future = heapq.heappop(self._sleepers)
+            self._move_to(max(moment, self._monotonic))
+            if not future.done():
+                future.set_result(None)
+            await breathe()
+        self._move_to(end)
+        await breathe()
+
+    def _move_to(self, moment: float) -> None:
+        self._time += moment - self._monotonic
+        self._monotonic = moment
+
+
+Outcome = Answer | UpstreamError | BaseException | asyncio.Future[Answer]
+
+
+class FakeFetch:
+    """A Fetch: what each provider says is set by the test, and every question is counted."""
+
+    def __init__(self) -> None:
+        self.asked: Counter[str] = Counter()
+        self.retries: defaultdict[str, list[int]] = defaultdict(list)
+        self._said: dict[str, Outcome] = {}
+
+    def lists(self, provider: str, *models: str | Mapping[str, object]) -> None:
+        """From now on the provider lists these models: ids, or whole objects in the OpenAI dialect."""
+        self._said[provider] = answer_of(*models)
+
+    def fails(self, provider: str, error: BaseException | None = None) -> None:
+        self._said[provider] = error or UpstreamError("refused", "refuses connections", retryable=True)
+
+    def hangs(self, provider: str) -> asyncio.Future[Answer]:
+        """Nothing comes until the test sets the returned future."""
+        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._said[provider] = future
+        return future
+
+    async def __call__(self, provider: Provider, retries: int) -> Answer:
+        self.asked[provider.name] += 1
+        self.retries[provider.name].append(retries)
+        said = self._said.get(provider.name, answer_of())
+        if isinstance(said, asyncio.Future):
+            return await asyncio.shield(said)
+        if isinstance(said, BaseException):
+            raise said
+        return said
+
+
+def answer_of(*models: str | Mapping[str, object]) -> Answer:
+    return Answer(tuple(entry(model) for model in models))
+
+
+def entry(model: str | Mapping[str, object], kind: str = "openai", asked: Mapping[str, str] | None = None) -> Entry:
+    """An entry as the reader makes it."""
+    said = {"id": model} if isinstance(model, str) else model
+    return read_entry(DIALECTS[kind], msgspec.Raw(msgspec.json.encode(said)), asked or {})
+
+
+def config_of(text: str, environ: Mapping[str, str] | None = None) -> Config:
+    return parse(text, environ=environ)
+
+
+def middle(low: float, high: float) -> float:
+    """Jitter without chance."""
+    return (low + high) / 2
+
+
+@asynccontextmanager
+async def running(store: Store) -> AsyncIterator[Store]:
+    """While this is entered, the store asks; everybody has been asked once on entry."""
+    task = asyncio.create_task(store.run())
+    await breathe()
+    try:
+        yield store
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+@asynccontextmanager
+async def served(config: Config, fetch: FakeFetch, clock: FakeClock) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of the whole application, without sockets; everybody has been asked once on entry."""
+    app = Proxy(config, clock=clock, fetch=fetch)
+    transport = httpx.ASGITransport(app)
+    async with app.lifespan(), httpx.AsyncClient(transport=transport, base_url="http://proxy") as client:
+        await breathe()
+        yield client
+
+
+def ids(body: bytes) -> Sequence[str]:
+    """The ids of a list answer, in order."""
+    return [model["id"] for model in msgspec.json.decode(body)["data"]]
