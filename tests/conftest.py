@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import sys
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -38,5 +37,5 @@ def clock() -> FakeClock:
 
 
 @pytest.fixture
-def fetch() -> Iterator[FakeFetch]:
-    yield FakeFetch()
+def fetch() -> FakeFetch:
+    return FakeFetch()

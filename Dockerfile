@@ -1,0 +1,26 @@
+# models-proxy in a container: hash-locked, not root, and able to run on a read-only root file system.
+#   docker build -t models-proxy .
+#   docker run --read-only -p 8000:8000 -e MODELS_PROXY_OPEN=true models-proxy
+#   docker run --read-only -p 8000:8000 -v "$PWD/config.yaml:/app/config.yaml:ro" models-proxy
+
+FROM python:3.13-slim-bookworm AS build
+COPY requirements.lock /tmp/requirements.lock
+RUN python -m venv /opt/venv \
+    && /opt/venv/bin/pip install --no-cache-dir --require-hashes -r /tmp/requirements.lock
+COPY proxy /app/proxy
+# Compiled now, since nothing can be written later; the installer has no business in a running container.
+RUN /opt/venv/bin/python -m compileall -q /app/proxy \
+    && /opt/venv/bin/pip uninstall --yes --quiet pip
+
+FROM python:3.13-slim-bookworm
+COPY --from=build /opt/venv /opt/venv
+COPY --from=build /app /app
+COPY config.yaml LICENSE /app/
+ENV PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
+WORKDIR /app
+USER 10001:10001
+EXPOSE 8000
+HEALTHCHECK --interval=10s --timeout=3s --start-period=5s \
+    CMD ["/opt/venv/bin/python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:8000/livez', timeout=2)"]
+ENTRYPOINT ["/opt/venv/bin/python", "-m", "proxy"]
+CMD ["serve", "--config", "/app/config.yaml", "--host", "0.0.0.0", "--port", "8000"]
