@@ -43,7 +43,7 @@ M = TypeVar("M", bound=Settings)
 SECTIONS = ("server", "cache", "defaults", "merge", "owners", "providers", "groups", "keys")
 
 
-class _KeyText(Settings):
+class KeyText(Settings):
     """A key as it stands in the file."""
 
     name: Name
@@ -250,7 +250,7 @@ class _Builder:
         return groups
 
     def _key(self, value: Any, path: Path, groups: Mapping[str, Group]) -> Key | None:
-        text = self._valid(_KeyText, value, path)
+        text = self._valid(KeyText, value, path)
         if text is None:
             return None
         digest = self._digest(text, path)
@@ -270,7 +270,7 @@ class _Builder:
             return None
         return Key(name=text.name, digest=digest, rules=rules, expires=text.expires, admin=text.admin)
 
-    def _digest(self, text: _KeyText, path: Path) -> bytes | None:
+    def _digest(self, text: KeyText, path: Path) -> bytes | None:
         if (text.hash is None) == (text.key is None):
             self._document.problem(path, 'needs exactly one of `hash: "sha256:..."` and `key: ${NAME}`')
             return None
