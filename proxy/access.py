@@ -13,7 +13,7 @@ from proxy.errors import InvalidKey
 from proxy.globs import matcher
 
 KEY_HEADERS = (b"authorization", b"x-auth-token", b"x-api-key", b"api-key")
-QUERY_KEYS = frozenset({"key", "api_key", "api-key", "apikey", "access_token", "token"})
+QUERY_KEYS = frozenset({"key", "api_key", "apikey", "access_token", "token", *map(bytes.decode, KEY_HEADERS)})
 MAX_KEY_BYTES = 4096
 
 Headers = Iterable[tuple[bytes, bytes]]

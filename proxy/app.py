@@ -27,7 +27,7 @@ from proxy.errors import ApiError, BadRequest, InternalError, MethodNotAllowed, 
 from proxy.fetch import Fetch
 from proxy.store import Report, Store
 from proxy.upstream import Upstream
-from proxy.wire import openai_error
+from proxy.wire import error_headers, openai_error
 
 _log = logging.getLogger("models_proxy")
 _PROBE = Caller(None, Policy(()))
@@ -102,7 +102,9 @@ class Proxy:
 
 def _in_our_words(scope: Scope, error: HTTPException) -> ApiError:
     if error.status_code == 405:
-        return MethodNotAllowed(scope["method"], (error.headers or {}).get("Allow", "GET"))
+        # starlette names them in an order of chance.
+        allow = sorted((error.headers or {}).get("Allow", "GET").split(", "))
+        return MethodNotAllowed(scope["method"], ", ".join(allow))
     return PathNotFound(scope["path"])
 
 
@@ -116,5 +118,7 @@ class _Cors(CORSMiddleware):
         response = super().preflight_response(request_headers)
         if response.status_code == 200:
             return response
-        error = BadRequest("This origin or method is not allowed here; `server: cors` names those that are.")
-        return Response(openai_error(error), error.status, media_type="application/json")
+        error = BadRequest("This origin or method is not allowed here; `server: cors` names the origins that are.")
+        headers = [*error_headers(error), (b"x-request-id", Head(request_headers.raw).request_id)]
+        plain = {name.decode(): value.decode() for name, value in headers}
+        return Response(openai_error(error), error.status, plain)

@@ -8,7 +8,7 @@ Catalog  the models that one caller may see, ordered; `find` is the only way to 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 
@@ -93,8 +93,3 @@ class Catalog:
     def providers(self) -> frozenset[str]:
         """Names of the providers whose offers are in this catalogue."""
         return frozenset(offer.provider for model in self.models for offer in model.offers)
-
-
-def by_provider(offers: Iterable[Offer], name: str) -> tuple[Offer, ...]:
-    """The offers of one provider, in the order in which they came."""
-    return tuple(offer for offer in offers if offer.provider == name)

@@ -163,6 +163,8 @@ def merge(offers: Iterable[Offer], allows: Callable[[Offer], bool]) -> Catalog:
 def _model(offers: list[Offer]) -> Model:
     if len(offers) == 1:
         return Model((offers[0],), offers[0].created)
-    one_each = tuple({offer.provider: offer for offer in reversed(offers)}.values())[::-1]
-    known = [offer.created for offer in one_each if offer.created not in PLACEHOLDERS]
-    return Model(one_each, min(known, default=one_each[0].created))
+    one_each: dict[str, Offer] = {}
+    for offer in offers:
+        one_each.setdefault(offer.provider, offer)
+    known = [offer.created for offer in one_each.values() if offer.created not in PLACEHOLDERS]
+    return Model(tuple(one_each.values()), min(known, default=offers[0].created))

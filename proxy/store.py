@@ -177,7 +177,8 @@ class Store:
             slot.asking = False
             slot.heard = True
             self._settle()
-        self.told(self._report(slot))
+        # Not called from here: whatever it raises must not end the keeper.
+        asyncio.get_running_loop().call_soon(self.told, self._report(slot))
 
     async def _offers(self, slot: _Slot, answer: Answer) -> tuple[Offer, ...]:
         offers: list[Offer] = []
@@ -242,8 +243,12 @@ class Store:
 
     def _changed(self, *, offers_changed: bool) -> None:
         """Forget the views; what was merged and encoded for them stays while the offers are the same."""
+        expired = [slot for slot in self._slots.values() if self._is_over(slot)]
+        for slot in expired:
+            declared = tuple(slot.offers_of(()))
+            slot.listing = replace(slot.listing, offers=declared, listed=0, succeeded_at=None, answer=None)
         self._views.clear()
-        if offers_changed:
+        if offers_changed or expired:
             self.version += 1
             self._made.clear()
         ends = [
@@ -255,22 +260,17 @@ class Store:
         now = self.clock.monotonic()
         self._changes_at = min((end for end in ends if end > now), default=float("inf"))
 
+    def _is_over(self, slot: _Slot) -> bool:
+        return slot.listing.succeeded_at is not None and slot.provider.name not in self._shown
+
     def _settle(self) -> None:
         if all(slot.heard for slot in self._slots.values()):
             self._settled.set()
 
     def _let_time_pass(self) -> None:
         """Listings turn stale, and go, without anybody doing anything."""
-        if self.clock.monotonic() < self._changes_at:
-            return
-        gone = False
-        for slot in self._slots.values():
-            if slot.listing.succeeded_at is not None and slot.provider.name not in self._shown:
-                slot.listing = replace(
-                    slot.listing, offers=tuple(slot.offers_of(())), listed=0, succeeded_at=None, answer=None
-                )
-                gone = True
-        self._changed(offers_changed=gone)
+        if self.clock.monotonic() >= self._changes_at:
+            self._changed(offers_changed=False)
 
     # -- reading -----------------------------------------------------------------------------------------------
 

@@ -55,10 +55,13 @@ def model_object(model: Model) -> bytes:
 def _permissions(model_id: bytes, created: int, permissions: Sequence[Permission]) -> Iterable[bytes]:
     # Some providers invent an id and a time at each call; ours depend on the model alone, so that equal lists are
     # equal bytes.
-    digest = hashlib.sha256(model_id).hexdigest()
     for index, permission in enumerate(permissions):
-        permission_id = f"modelperm-{digest[index : index + 24]}".encode()
-        yield b'{"id":"%b","object":"model_permission","created":%d,%b}' % (permission_id, created, _flags(permission))
+        digest = hashlib.sha256(b"%d %b" % (index, model_id)).hexdigest()[:24].encode()
+        yield b'{"id":"modelperm-%b","object":"model_permission","created":%d,%b}' % (
+            digest,
+            created,
+            _flags(permission),
+        )
 
 
 @lru_cache(maxsize=256)

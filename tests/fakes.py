@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import heapq
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from itertools import count
+from typing import Any
+from urllib.parse import unquote
 
 import httpx
 import msgspec
+from starlette.types import ASGIApp, Message
 
 from proxy.app import Proxy
 from proxy.catalog import Entry
@@ -66,6 +71,17 @@ class FakeClock:
         self._monotonic = moment
 
 
+class FailingClock(FakeClock):
+    """A clock that can break: whoever asks it for the time meets a bug."""
+
+    error: Exception | None = None
+
+    def monotonic(self) -> float:
+        if self.error is not None:
+            raise self.error
+        return super().monotonic()
+
+
 Outcome = Answer | UpstreamError | BaseException | asyncio.Future[Answer]
 
 
@@ -80,6 +96,10 @@ class FakeFetch:
     def lists(self, provider: str, *models: str | Mapping[str, object]) -> None:
         """From now on the provider lists these models: ids, or whole objects in the OpenAI dialect."""
         self._said[provider] = answer_of(*models)
+
+    def answers(self, provider: str, answer: Answer) -> None:
+        """From now on the provider gives this answer."""
+        self._said[provider] = answer
 
     def fails(self, provider: str, error: BaseException | None = None) -> None:
         self._said[provider] = error or UpstreamError("refused", "refuses connections", retryable=True)
@@ -115,6 +135,11 @@ def config_of(text: str, environ: Mapping[str, str] | None = None) -> Config:
     return parse(text, environ=environ)
 
 
+def digest(key: str | bytes) -> str:
+    """A key as it stands in the configuration."""
+    return "sha256:" + hashlib.sha256(key.encode() if isinstance(key, str) else key).hexdigest()
+
+
 def middle(low: float, high: float) -> float:
     """Jitter without chance."""
     return (low + high) / 2
@@ -140,6 +165,79 @@ async def served(config: Config, fetch: FakeFetch, clock: FakeClock) -> AsyncIte
     async with app.lifespan(), httpx.AsyncClient(transport=transport, base_url="http://proxy") as client:
         await breathe()
         yield client
+
+
+@asynccontextmanager
+async def started(config: Config, fetch: FakeFetch, clock: FakeClock) -> AsyncIterator[Proxy]:
+    """The whole application as a server sees it; everybody has been asked once on entry."""
+    app = Proxy(config, clock=clock, fetch=fetch)
+    async with app.lifespan():
+        await breathe()
+        yield app
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What an application sent: the headers as they were given, the body as the very object that was given."""
+
+    status: int
+    headers: tuple[tuple[bytes, bytes], ...]
+    body: bytes
+
+    def header(self, name: str) -> str | None:
+        """The one value of a header, None where it is not there."""
+        values = [value.decode() for given, value in self.headers if given == name.encode()]
+        assert len(values) <= 1, f"{name} was sent {len(values)} times"
+        return values[0] if values else None
+
+    @property
+    def json(self) -> Any:
+        return msgspec.json.decode(self.body)
+
+
+async def asked(
+    app: ASGIApp,
+    raw_path: str | bytes,
+    headers: Mapping[str, str | bytes] | Sequence[tuple[bytes, bytes]] = (),
+    *,
+    method: str = "GET",
+) -> Reply:
+    """One request as a server hands it over: the path as it stood in the request line, and what follows `?`."""
+    raw = raw_path.encode() if isinstance(raw_path, str) else raw_path
+    path, _, query = raw.partition(b"?")
+    pairs = headers.items() if isinstance(headers, Mapping) else headers
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.3"},
+        "http_version": "1.1",
+        "method": method,
+        "scheme": "http",
+        "root_path": "",
+        "path": unquote(path.decode(errors="replace")),
+        "raw_path": path,
+        "query_string": query,
+        "headers": [(_bytes(name).lower(), _bytes(value)) for name, value in pairs],
+        "server": ("127.0.0.1", 8000),
+        "client": ("127.0.0.1", 50000),
+        "state": {},
+    }
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        raise AssertionError("nobody here reads a body")
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    await app(scope, receive, send)
+    start, end = sent
+    assert (start["type"], end["type"]) == ("http.response.start", "http.response.body")
+    assert not end.get("more_body")
+    return Reply(start["status"], tuple(start["headers"]), end["body"])
+
+
+def _bytes(text: str | bytes) -> bytes:
+    return text.encode() if isinstance(text, str) else text
 
 
 def ids(body: bytes) -> Sequence[str]:

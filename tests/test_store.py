@@ -329,3 +329,28 @@ async def test_a_provider_that_expired_and_comes_back_with_the_same_list_is_list
         fetch.lists("a", "m")
         await clock.advance(300)
         assert listed(store) == ["m"]
+
+
+async def test_models_go_after_max_stale_even_if_nobody_looked_for_a_long_time(
+    fetch: FakeFetch, clock: FakeClock
+) -> None:
+    fetch.lists("a", "m")
+    async with running(store_of(ONE, fetch, clock)) as store:
+        fetch.fails("a")
+        await clock.advance(1200)
+        assert listed(store) == []
+        assert not store.knows_something
+
+
+async def test_a_listener_that_fails_does_not_end_the_asking(fetch: FakeFetch, clock: FakeClock) -> None:
+    def fail(report: Report) -> None:
+        raise OSError("the terminal is gone")
+
+    problems: list[dict[str, object]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: problems.append(context))
+    fetch.lists("a", "m")
+    async with running(Store(config_of(ONE), fetch, clock, uniform=middle, told=fail)) as store:
+        await clock.advance(90)
+        assert fetch.asked["a"] == 2
+        assert listed(store) == ["m"]
+    assert [str(problem["exception"]) for problem in problems] == ["the terminal is gone"] * 2

@@ -46,7 +46,7 @@ class Health:
         return _answer({"status": "ready"}) if self._store.settled else _answer({"status": "starting"}, 503)
 
     async def health(self, request: Request) -> Answer:
-        """`ok`, `degraded` while something is old or missing, `down` only when the list would be a 503."""
+        """`ok`, `degraded` while something is old or missing, `down` only while the list is a 503."""
         reports = self._store.reports()
         status = self._status(reports)
         said: dict[str, Any] = {"status": status}
@@ -56,7 +56,8 @@ class Health:
         return _answer(said, 503 if status == "down" else 200)
 
     def _status(self, reports: list[Report]) -> str:
-        if not self._store.knows_something:
+        # Until the first questions have ended, the list waits for them.
+        if self._store.settled and not self._store.knows_something:
             return "down"
         return "ok" if all(report.status == "ok" for report in reports) else "degraded"
 

@@ -17,6 +17,7 @@ from proxy.wire import Header, error_headers, openai_error, pangu_error
 
 PANGU_PATHS = ("/v1/workspaces/", "/workspaces/")
 
+_LONGEST_ACCEPT = 512
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 _process = token_hex(6)
 _counter = count(1)
@@ -60,9 +61,14 @@ def caller_of(scope: Scope) -> Caller:
     return caller
 
 
-@lru_cache(maxsize=1024)
 def accepts_gzip(accept_encoding: bytes) -> bool:
-    """Whether an `Accept-Encoding` header allows gzip (RFC 9110, 12.5.3)."""
+    """Whether an `Accept-Encoding` header allows gzip (RFC 9110, 12.5.3); a very long one is not read."""
+    return len(accept_encoding) <= _LONGEST_ACCEPT and _allows_gzip(accept_encoding)
+
+
+# What a client sends is kept here, so it must be short.
+@lru_cache(maxsize=1024)
+def _allows_gzip(accept_encoding: bytes) -> bool:
     weights: dict[str, float] = {}
     for part in accept_encoding.decode("latin-1").lower().split(","):
         coding, _, parameters = part.partition(";")

@@ -59,22 +59,27 @@ class Versions:
             p for p in usable if p.settings["workspace_id"] == workspace_id and model_id in p.settings["model_ids"]
         ]
         seen = [offer for p in asked for offer in self._visible(policy, p) if offer.entry.parent == model_id]
-        if not seen and any(not self._store.has_answered(provider.name) for provider in asked):
-            raise UpstreamNeverAnswered("The provider of this model has not answered in time; try again later.")
+        # Whatever was asked for: while nobody can tell what this key may see, no answer may tell what is configured.
+        if not seen and not all(self._store.has_answered(provider.name) for provider in usable):
+            raise UpstreamNeverAnswered("A provider has not answered in time, so this is not known yet; try again.")
         if not seen:
             raise VersionsNotFound
         return seen
 
     def _may_use(self, policy: Policy, provider: Provider) -> bool:
-        if self._store.has_answered(provider.name):
+        """Judged by what the provider lists; by the rules alone while it lists nothing."""
+        if self._listed(provider):
             return bool(self._visible(policy, provider))
         return policy.may_allow(provider.name)
 
     def _visible(self, policy: Policy, provider: Provider) -> Sequence[Offer]:
         """The provider's offers in the caller's view, in the order in which the provider lists them."""
         find = self._store.view(policy).catalog.find
-        offers = self._store.offers(provider.name)
-        return [offer for offer in offers if offer.entry.native and (m := find(offer.id)) and offer in m.offers]
+        return [offer for offer in self._listed(provider) if (m := find(offer.id)) and offer in m.offers]
+
+    def _listed(self, provider: Provider) -> Sequence[Offer]:
+        """The versions that the provider sent; models declared in the configuration are none."""
+        return [offer for offer in self._store.offers(provider.name) if offer.entry.native]
 
 
 def parsed(params: Mapping[str, str]) -> Query:

@@ -1,0 +1,266 @@
+"""`/livez`, `/readyz` and `/health`: what probes, balancers and administrators are told."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from proxy.errors import UpstreamError
+from tests.fakes import FailingClock, FakeClock, FakeFetch, answer_of, asked, config_of, digest, started
+
+pytestmark = pytest.mark.anyio
+
+USER, ADMIN = "sk-canary-user", "sk-canary-admin"
+USERS, ADMINS = {"Authorization": f"Bearer {USER}"}, {"x-api-key": ADMIN}
+CONFIG = f"""
+cache: {{ttl: 100s, max_stale: 1000s, patience: 4s}}
+providers:
+  - {{name: a, base_url: "http://127.0.0.1/a/v1", api_key: "${{PROVIDER_KEY}}"}}
+  - {{name: b, base_url: "http://127.0.0.1/b/v1"}}
+  - {{name: away, base_url: "http://127.0.0.1/c/v1", api_key: "${{ABSENT_KEY}}", optional: true}}
+keys:
+  - {{name: user, hash: "{digest(USER)}", models: ["*"]}}
+  - {{name: admin, hash: "{digest(ADMIN)}", models: [], admin: true}}
+"""
+PATHS = ["/livez", "/readyz", "/health"]
+
+
+configured = config_of(CONFIG, {"PROVIDER_KEY": "sk-canary-of-the-provider"})
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [("/livez", {"status": "alive"}), ("/readyz", {"status": "ready"}), ("/health", {"status": "ok"})],
+)
+@pytest.mark.parametrize("headers", [pytest.param({}, id="no key"), pytest.param(USERS, id="a key without admin")])
+async def test_when_all_is_well_everybody_is_told_so_and_nothing_more(
+    path: str, body: dict[str, str], headers: dict[str, str], fetch: FakeFetch, clock: FakeClock
+) -> None:
+    async with started(configured, fetch, clock) as app:
+        reply = await asked(app, path, {**headers, "X-Request-Id": "mine"})
+        head = await asked(app, path, {**headers, "X-Request-Id": "mine"}, method="HEAD")
+
+    assert (reply.status, reply.json) == (200, body)
+    assert dict(reply.headers) == {
+        b"content-type": b"application/json",
+        b"content-length": str(len(reply.body)).encode(),
+        b"cache-control": b"no-store",
+        b"x-request-id": b"mine",
+    }
+    assert (head.status, head.headers, head.body) == (200, reply.headers, b"")
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Authorization": "Bearer sk-canary-unknown"},
+        {"Authorization": "Basic eDp5"},
+        {"X-Auth-Token": ""},
+        {"x-api-key": USER, "api-key": ADMIN},
+    ],
+)
+async def test_a_probe_needs_no_key_but_a_bad_one_is_refused(
+    path: str, headers: dict[str, str], fetch: FakeFetch, clock: FakeClock
+) -> None:
+    async with started(configured, fetch, clock) as app:
+        reply = await asked(app, path, headers)
+
+    assert (reply.status, reply.json["error"]["code"]) == (401, "invalid_api_key")
+
+
+async def test_livez_checks_nothing_not_even_the_clock(fetch: FakeFetch) -> None:
+    clock = FailingClock()
+    fetch.hangs("a")
+    async with started(configured, fetch, clock) as app:
+        clock.error = RuntimeError()
+        reply = await asked(app, "/livez")
+        clock.error = None
+
+    assert (reply.status, reply.json) == (200, {"status": "alive"})
+
+
+async def test_readyz_is_starting_until_all_were_heard_or_patience_is_over(fetch: FakeFetch, clock: FakeClock) -> None:
+    fetch.hangs("a")
+    async with started(configured, fetch, clock) as app:
+        await clock.advance(3.9)
+        starting = await asked(app, "/readyz")
+        await clock.advance(0.1)
+        ready = await asked(app, "/readyz")
+
+    assert (starting.status, starting.json) == (503, {"status": "starting"})
+    assert (ready.status, ready.json) == (200, {"status": "ready"})
+
+
+async def test_readyz_is_ready_although_every_provider_fails(fetch: FakeFetch, clock: FakeClock) -> None:
+    fetch.fails("a")
+    fetch.fails("b")
+    async with started(configured, fetch, clock) as app:
+        reply = await asked(app, "/readyz")
+
+    assert (reply.status, reply.json) == (200, {"status": "ready"})
+
+
+async def test_a_server_that_drains_is_not_ready_and_still_answers(fetch: FakeFetch, clock: FakeClock) -> None:
+    fetch.lists("a", "m")
+    async with started(configured, fetch, clock) as app:
+        app.health.draining = True
+        ready, live, health = [await asked(app, path) for path in ("/readyz", "/livez", "/health")]
+        listed = await asked(app, "/v1/models", USERS)
+
+    assert (ready.status, ready.json) == (503, {"status": "draining"})
+    assert [live.status, health.status, listed.status] == [200, 200, 200]
+
+
+async def test_health_is_down_exactly_while_the_list_is_503(fetch: FakeFetch, clock: FakeClock) -> None:
+    async def both() -> tuple[int, int, str]:
+        health, listed = await asked(app, "/health"), await asked(app, "/v1/models", USERS)
+        return health.status, listed.status, health.json["status"]
+
+    fetch.fails("a")
+    fetch.fails("b")
+    async with started(configured, fetch, clock) as app:
+        assert await both() == (503, 503, "down")
+        fetch.lists("a")
+        await clock.advance(5)
+        assert await both() == (200, 200, "degraded"), "b is missing"
+        fetch.lists("b", "m")
+        await clock.advance(10)
+        assert await both() == (200, 200, "ok")
+        fetch.fails("a")
+        fetch.fails("b")
+        await clock.advance(95)
+        assert await both() == (200, 200, "degraded"), "a is stale"
+        await clock.advance(894)
+        assert await both() == (200, 200, "degraded"), "both are stale"
+        await clock.advance(1)
+        assert await both() == (200, 200, "degraded"), "a has gone"
+        await clock.advance(10)
+        assert await both() == (503, 503, "down"), "b has gone too"
+        fetch.lists("b", "m")
+        await clock.advance(400)
+        assert await both() == (200, 200, "degraded"), "a is missing"
+
+
+async def test_health_is_not_down_while_the_list_still_waits_for_a_first_answer(
+    fetch: FakeFetch, clock: FakeClock
+) -> None:
+    fetch.fails("a")
+    late = fetch.hangs("b")
+    async with started(configured, fetch, clock) as app:
+        waiting = asyncio.create_task(asked(app, "/v1/models", USERS))
+        health = await asked(app, "/health")
+        late.set_result(answer_of("m"))
+        await clock.advance(0)
+        listed = waiting.result()
+
+    assert (health.status, health.json, listed.status) == (200, {"status": "degraded"}, 200)
+
+
+async def test_declared_models_keep_the_list_up_while_all_else_is_down(fetch: FakeFetch, clock: FakeClock) -> None:
+    text = CONFIG.replace("keys:", "  - {name: lab, kind: static, models: [{id: own}]}\nkeys:")
+    fetch.fails("a")
+    fetch.fails("b")
+    async with started(config_of(text, {"PROVIDER_KEY": "sk-canary"}), fetch, clock) as app:
+        health, listed = await asked(app, "/health"), await asked(app, "/v1/models", USERS)
+
+    assert (health.status, health.json, listed.status) == (200, {"status": "degraded"}, 200)
+
+
+async def test_an_admin_is_told_of_every_provider(fetch: FakeFetch, clock: FakeClock) -> None:
+    fetch.answers("a", replace(answer_of("m", "n"), dropped={"has no `id`": 3}))
+    fetch.fails("b", UpstreamError("rate_limited", "status 429: slow down", retryable=True, retry_after=60))
+    async with started(configured, fetch, clock) as app:
+        await clock.advance(12.25)
+        reply = await asked(app, "/health", ADMINS)
+
+    assert (reply.status, reply.json) == (
+        200,
+        {
+            "status": "degraded",
+            "providers": [
+                {
+                    "name": "a",
+                    "kind": "openai",
+                    "status": "ok",
+                    "models": 2,
+                    "last_success": "2027-01-15T08:00:00Z",
+                    "age_seconds": 12.2,
+                    "last_error": None,
+                    "next_try_in_seconds": reply.json["providers"][0]["next_try_in_seconds"],
+                    "breaker": "closed",
+                    "failures_in_a_row": 0,
+                    "dropped_entries": {"has no `id`": 3},
+                },
+                {
+                    "name": "b",
+                    "kind": "openai",
+                    "status": "down",
+                    "models": 0,
+                    "last_success": None,
+                    "age_seconds": None,
+                    "last_error": {"class": "rate_limited", "reason": "status 429: slow down"},
+                    "next_try_in_seconds": 47.8,
+                    "breaker": "closed",
+                    "failures_in_a_row": 1,
+                    "dropped_entries": {},
+                },
+            ],
+            "left_out": [{"name": "away", "reason": "ABSENT_KEY not set"}],
+        },
+    )
+    # 81 to 99 s after the answer, by chance.
+    assert 68 <= reply.json["providers"][0]["next_try_in_seconds"] <= 87
+    assert b"canary" not in reply.body
+
+
+async def test_an_admin_is_told_that_a_provider_is_declared_or_its_breaker_open(
+    fetch: FakeFetch, clock: FakeClock
+) -> None:
+    text = CONFIG.replace("keys:", "  - {name: lab, kind: static, models: [{id: own}]}\nkeys:")
+    fetch.fails("b")
+    async with started(config_of(text, {"PROVIDER_KEY": "sk-canary"}), fetch, clock) as app:
+        await clock.advance(5 + 10 + 20 + 40)
+        providers = {one["name"]: one for one in (await asked(app, "/health", ADMINS)).json["providers"]}
+
+    assert providers["lab"] == {
+        "name": "lab",
+        "kind": "static",
+        "status": "ok",
+        "models": 1,
+        "last_success": None,
+        "age_seconds": None,
+        "last_error": None,
+        "next_try_in_seconds": None,
+        "breaker": "closed",
+        "failures_in_a_row": 0,
+        "dropped_entries": {},
+    }
+    assert (providers["b"]["breaker"], providers["b"]["failures_in_a_row"]) == ("open", 5)
+
+
+async def test_an_open_proxy_tells_nobody_of_its_providers(fetch: FakeFetch, clock: FakeClock) -> None:
+    config = config_of("providers: [{name: a, base_url: 'http://127.0.0.1/v1'}]")
+    async with started(config, fetch, clock) as app:
+        reply = await asked(app, "/health", ADMINS)
+
+    assert (reply.status, reply.json) == (200, {"status": "ok"})
+
+
+@pytest.mark.parametrize("path", PATHS)
+async def test_only_reading_is_possible(path: str, fetch: FakeFetch, clock: FakeClock) -> None:
+    async with started(configured, fetch, clock) as app:
+        reply = await asked(app, path, method="POST")
+
+    assert (reply.status, reply.header("allow")) == (405, "GET, HEAD")
+    assert reply.json["error"]["code"] == "method_not_allowed"
+
+
+@pytest.mark.parametrize("path", ["/livez/", "/livez%0A", "/v1/health", "/healthz"])
+async def test_paths_that_only_look_like_a_probe_are_not_open(path: str, fetch: FakeFetch, clock: FakeClock) -> None:
+    async with started(configured, fetch, clock) as app:
+        reply = await asked(app, path)
+
+    assert reply.status == 401
