@@ -1,0 +1,159 @@
+"""The real command in a process of its own: started, listened to, told to stop, ended by its own id."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import IO
+
+ROOT = Path(__file__).parent.parent
+PATIENCE = 15.0
+"""Seconds after which something that should have happened has not."""
+
+
+class Process:
+    """A process of ours and the lines it says. It does not outlive the context that is entered with it."""
+
+    def __init__(self, *command: str, env: Mapping[str, str] | None = None, deaf_after: str = "") -> None:
+        """`deaf_after`: nobody reads its stdout any more after a line with this text, as when a terminal is closed."""
+        own = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+        self.began = time.monotonic()
+        self._process = subprocess.Popen(  # noqa: S603  # our own command
+            [sys.executable, *command],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
+            cwd=ROOT,
+            env={**own, "PYTHONUTF8": "1", **(env or {})},
+        )
+        self.pid = self._process.pid
+        self.out: list[str] = []
+        self.err: list[str] = []
+        self._heard = threading.Condition()
+        self._deaf_after = deaf_after
+        assert self._process.stdout is not None
+        assert self._process.stderr is not None
+        self._ears = [
+            threading.Thread(target=self._hear, args=(self._process.stdout, self.out)),
+            threading.Thread(target=self._hear, args=(self._process.stderr, self.err)),
+        ]
+        for ear in self._ears:
+            ear.start()
+
+    def __enter__(self) -> Process:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self._process.kill()
+        self.wait()
+
+    def _hear(self, pipe: IO[str], lines: list[str]) -> None:
+        with pipe:
+            for line in pipe:
+                with self._heard:
+                    lines.append(line.rstrip("\n"))
+                    self._heard.notify_all()
+                if lines is self.out and self._deaf_after and self._deaf_after in line:
+                    return
+
+    def line(self, lines: list[str], pattern: str) -> re.Match[str]:
+        """The first line with this pattern, waited for."""
+        found: list[re.Match[str]] = []
+
+        def is_there() -> bool:
+            found.extend(match for line in lines if (match := re.search(pattern, line)))
+            return bool(found)
+
+        with self._heard:
+            assert self._heard.wait_for(is_there, PATIENCE), f"no {pattern!r} in {self.out} {self.err}"
+        return found[0]
+
+    @property
+    def url(self) -> str:
+        """Where it says that it listens."""
+        return self.line(self.out, r"^Listening on (\S+)$")[1]
+
+    def send(self, sig: signal.Signals) -> None:
+        self._process.send_signal(sig)
+
+    def wait(self) -> int:
+        """Its exit code; everything it said is there by then."""
+        code = self._process.wait(PATIENCE)
+        for ear in self._ears:
+            ear.join(PATIENCE)
+        return code
+
+    def stop(self) -> int:
+        """Ended as by Ctrl-C."""
+        self.send(signal.SIGINT)
+        return self.wait()
+
+    def seconds_to_end_by(self, sig: signal.Signals) -> float:
+        sent = time.monotonic()
+        self.send(sig)
+        self.wait()
+        return time.monotonic() - sent
+
+
+def models_proxy(*arguments: str, env: Mapping[str, str] | None = None, deaf_after: str = "") -> Process:
+    return Process("-m", "proxy", *arguments, env=env, deaf_after=deaf_after)
+
+
+def serving(
+    config: Path, text: str, *arguments: str, port: int = 0, env: Mapping[str, str] | None = None, deaf_after: str = ""
+) -> Process:
+    """`models-proxy serve` with this text as its file."""
+    config.write_text(text, encoding="utf-8")
+    where = ["--config", str(config), "--port", str(port)]
+    return models_proxy("serve", *where, *arguments, env=env, deaf_after=deaf_after)
+
+
+def free_port() -> int:
+    """For who must know the address before the process says it, which is when patience is over."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port: int = listening.getsockname()[1]
+        return port
+
+
+def until(is_so: Callable[[], bool], seconds: float = PATIENCE) -> None:
+    """Returns as soon as something outside of this process is so; fails when it never is."""
+    for _ in _moments(seconds):
+        if is_so():
+            return
+    raise AssertionError(f"not so within {seconds:g} s")
+
+
+def _moments(seconds: float) -> Iterator[None]:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        yield
+        time.sleep(0.02)
+
+
+def kibibytes(pid: int, field: str) -> int:
+    """A figure of `/proc/<pid>/status`: `VmHWM` is the most memory that was ever held, `VmRSS` what is held now."""
+    return int(_status(pid)[field].split()[0])
+
+
+def threads(pid: int) -> int:
+    return int(_status(pid)["Threads"])
+
+
+def descriptors(pid: int) -> int:
+    return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+def _status(pid: int) -> dict[str, str]:
+    lines = Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines()
+    return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}

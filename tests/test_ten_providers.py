@@ -1,0 +1,141 @@
+"""Ten providers of which one is dead, one hangs, one drips, one answers HTML and one 200 MB: nobody notices."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import httpx
+import pytest
+
+from tests.processes import Process, descriptors, free_port, kibibytes, serving, threads, until
+from tests.upstreams import Upstream, Upstreams, drips, floods, hangs, lists, says
+
+PATIENCE = 1.0
+GOOD = tuple(f"good-{number}" for number in range(5))
+BAD = ("dead", "hangs", "drips", "html", "floods")
+MODELS = [f"{name}/model-{number:02}" for name in GOOD for number in range(40)]
+MEASURED = 5.0
+"""Seconds: long enough for each of them to be asked again meanwhile."""
+
+HTML = says(b"<!doctype html><title>Sign in</title>", headers={"Content-Type": "text/html"})
+
+
+@dataclass(frozen=True)
+class Rig:
+    """The same five good providers behind two proxies; one of them also has the five bad ones."""
+
+    good: Sequence[Upstream]
+    bad: Sequence[Upstream]
+    calm: Process
+    troubled: Process
+    cold: httpx.Response
+    """The first answer of the troubled one, asked for before it knew anything."""
+    cold_at: float
+    """When that came: monotonic seconds."""
+
+
+@pytest.fixture(scope="module")
+def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
+    place = tmp_path_factory.mktemp("ten")
+    with Upstreams() as upstreams:
+        good = [upstreams.open(lists(*(model for model in MODELS if model.startswith(name)))) for name in GOOD]
+        bad = [upstreams.open(reply) for reply in (hangs, drips, HTML, floods)]
+        of_good = [f'  - {{name: {name}, base_url: "{one.url}"}}' for name, one in zip(GOOD, good, strict=True)]
+        dead = f"http://127.0.0.1:{free_port()}"
+        of_bad = [
+            f'  - {{name: {name}, base_url: "{url}"}}'
+            for name, url in zip(BAD, [dead, *(one.url for one in bad)], strict=True)
+        ]
+        port = free_port()
+        with (
+            serving(place / "calm.yaml", _config([*of_good])) as calm,
+            serving(place / "troubled.yaml", _config([*of_bad, *of_good]), port=port) as troubled,
+        ):
+            cold = _first_answer(port)
+            yield Rig(good, bad, calm, troubled, cold, time.monotonic())
+
+
+def _config(providers: Sequence[str]) -> str:
+    settings = f"""
+cache: {{ttl: 3s, patience: {PATIENCE:g}s}}
+defaults: {{timeout: 3s}}
+providers:
+"""
+    return settings + "\n".join(providers)
+
+
+def _first_answer(port: int) -> httpx.Response:
+    """Asked for again only while nobody listens."""
+    with httpx.Client(transport=httpx.HTTPTransport(retries=0), timeout=10, trust_env=False) as client:
+        found: list[httpx.Response] = []
+
+        def is_answered() -> bool:
+            try:
+                found.append(client.get(f"http://127.0.0.1:{port}/v1/models"))
+            except httpx.ConnectError:
+                return False
+            return True
+
+        until(is_answered)
+    return found[0]
+
+
+def models(answer: httpx.Response) -> list[str]:
+    return [model["id"] for model in answer.json()["data"]]
+
+
+def list_of(process: Process) -> httpx.Response:
+    return httpx.get(f"{process.url}/v1/models", trust_env=False, timeout=10)
+
+
+def test_the_cold_list_is_out_when_patience_ends_complete_for_the_other_five(rig: Rig) -> None:
+    began = min(upstream.asked[0].at for upstream in rig.bad)
+    assert models(rig.cold) == MODELS
+    assert rig.cold.headers["x-models-missing"] == ", ".join(BAD)
+    assert "x-models-stale" not in rig.cold.headers
+    assert PATIENCE - 0.2 < rig.cold_at - began < PATIENCE + 0.5
+
+
+def test_warm_answers_are_as_fast_as_without_them(rig: Rig, capsys: pytest.CaptureFixture[str]) -> None:
+    """Both are asked in turns in the same seconds. The limit is for a proxy that blocks, not for a busy machine."""
+    asked_before = [len(upstream.asked) for upstream in rig.bad]
+    with Process("-m", "tests.latency", f"{MEASURED}", rig.calm.url, rig.troubled.url) as measuring:
+        assert (measuring.wait(), measuring.err) == (0, [])
+        calm, troubled = (json.loads(line) for line in measuring.out)
+    with capsys.disabled():
+        print(f"\n  warm lists of {len(MODELS)} models, in ms, without / with five bad providers:", end="")
+        print(*(f" {name} {calm[name]:.2f} / {troubled[name]:.2f}" for name in calm), sep=",")
+    assert all(len(upstream.asked) > before for upstream, before in zip(rig.bad, asked_before, strict=True))
+    assert troubled["p50"] < 3 * calm["p50"]
+    assert troubled["p99"] < 3 * calm["p99"]
+    assert troubled["longest"] < PATIENCE * 1000, "nobody waits for anybody"
+
+
+def test_the_peak_of_memory_stays_below_200_mib(rig: Rig, capsys: pytest.CaptureFixture[str]) -> None:
+    peaks = [kibibytes(process.pid, "VmHWM") / 1024 for process in (rig.calm, rig.troubled)]
+    with capsys.disabled():
+        print(f"\n  most memory ever held, without / with five bad providers: {peaks[0]:.0f} / {peaks[1]:.0f} MiB")
+    assert peaks[1] < 200
+
+
+def test_when_all_fail_later_nothing_is_lost_and_the_answer_says_so(rig: Rig) -> None:
+    for upstream in rig.good:
+        upstream.reply = says({"error": {"message": "out of order"}}, 500)
+    until(lambda: list_of(rig.troubled).headers.get("x-models-stale") == ", ".join(GOOD))
+    answer = list_of(rig.troubled)
+    assert (answer.status_code, models(answer)) == (200, MODELS)
+    assert answer.headers["x-models-missing"] == ", ".join(BAD)
+    assert answer.headers["etag"] == list_of(rig.calm).headers["etag"]
+    health = httpx.get(f"{rig.troubled.url}/health", trust_env=False)
+    assert (health.status_code, health.json()["status"]) == (200, "degraded")
+
+
+def test_no_descriptor_and_no_thread_is_left_behind(rig: Rig) -> None:
+    """Once nothing hangs and drips any more, it holds as many as the proxy that never had to do with that."""
+    for upstream in (*rig.good, *rig.bad):
+        upstream.reply = says(b"", 500)
+    until(lambda: descriptors(rig.troubled.pid) == descriptors(rig.calm.pid))
+    assert threads(rig.troubled.pid) == threads(rig.calm.pid)
