@@ -8,80 +8,168 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from ipaddress import ip_address
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, field_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
 from proxy.dialects import DIALECTS, Dialect
 
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|)")
+_DURATION = re.compile(r"([0-9]{1,18}(?:\.[0-9]+)?)\s*(ms|s|m|h|d|)")
 _DURATION_UNITS = {"ms": 0.001, "s": 1.0, "": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_SIZE = re.compile(r"(\d+)\s*(B|KiB|MiB|GiB|)")
+_SIZE = re.compile(r"([0-9]{1,18})\s*(B|KiB|MiB|GiB|)")
 _SIZE_UNITS = {"B": 1, "": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
-_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+_WHOLE = re.compile(r"[0-9]{1,18}")
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_ORIGIN = re.compile(r"https?://(?:[a-z0-9.-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
+_URL = re.compile(r"https?://[^\s\x00-\x20\x7f\\]+", re.IGNORECASE)
+
+# Each check says what it wants and never what it got, which may be a secret. The file is quoted elsewhere, before
+# `${NAME}` is filled in.
 
 
-def _duration(value: object) -> object:
+def _duration(value: object) -> float:
     """`250ms`, `4s`, `5m`, `24h`, `7d`, or a number of seconds -> seconds."""
-    if isinstance(value, str):
-        match = _DURATION.fullmatch(value.strip())
-        if match is None:
-            raise ValueError("a duration is a number with a unit: 250ms, 4s, 5m, 24h or 7d")
-        return float(match[1]) * _DURATION_UNITS[match[2]]
-    return value
+    match = _DURATION.fullmatch(str(value).strip())
+    seconds = float(match[1]) * _DURATION_UNITS[match[2]] if match else 0.0
+    if seconds <= 0:
+        raise ValueError("must be a duration above zero: a number with a unit, like 250ms, 4s, 5m, 24h or 7d")
+    return seconds
 
 
-def _size(value: object) -> object:
+def _size(value: object) -> int:
     """`512KiB`, `16MiB`, or a number of bytes -> bytes."""
-    if isinstance(value, str):
-        match = _SIZE.fullmatch(value.strip())
-        if match is None:
-            raise ValueError("a size is a whole number with a unit: 512KiB or 16MiB")
-        return int(match[1]) * _SIZE_UNITS[match[2]]
-    return value
+    match = _SIZE.fullmatch(str(value).strip())
+    size = int(match[1]) * _SIZE_UNITS[match[2]] if match else 0
+    if size <= 0:
+        raise ValueError("must be a size above zero: a whole number with a unit, like 512KiB or 16MiB")
+    return size
+
+
+def _whole(least: int, most: int) -> BeforeValidator:
+    def check(value: object) -> int:
+        text = str(value).strip()
+        if not _WHOLE.fullmatch(text) or not least <= int(text) <= most:
+            raise ValueError(f"must be a whole number from {least} to {most}")
+        return int(text)
+
+    return BeforeValidator(check)
+
+
+def _day(value: object) -> date:
+    """A date, or one in a string (`${NAME}`)."""
+    try:
+        if _DAY.fullmatch(str(value)):
+            return date.fromisoformat(str(value))
+    except ValueError:
+        pass
+    raise ValueError("must be a day that exists, like 2027-01-31; the key is good until that day ends, UTC")
 
 
 def _fields_to_show(value: object) -> object:
     """`all`, `none` or a list of names -> None, an empty tuple, or the names."""
-    if isinstance(value, str):
-        if value not in ("all", "none"):
-            raise ValueError("is `all`, `none` or a list of field names")
-        return None if value == "all" else ()
+    if value == "all":
+        return None
+    if value == "none":
+        return ()
+    if not isinstance(value, list | tuple):
+        raise ValueError("must be `all`, `none` or a list of field names")
     return value
 
 
-Seconds = Annotated[float, BeforeValidator(_duration), Field(gt=0, allow_inf_nan=False)]
-Bytes = Annotated[int, BeforeValidator(_size), Field(gt=0)]
-Name = Annotated[str, Field(pattern=_NAME, max_length=64)]
-Globs = tuple[Annotated[str, Field(min_length=1)], ...]
+def _name(name: str) -> str:
+    if not _NAME.fullmatch(name):
+        raise ValueError("must be at most 64 letters, digits, `.`, `_` and `-`, the first a letter or a digit")
+    return name
+
+
+def _text(text: str) -> str:
+    if _CONTROL.search(text):
+        raise ValueError("must not hold control characters")
+    return text
+
+
+def _origin(origin: str) -> str:
+    if not _ORIGIN.fullmatch(origin):
+        raise ValueError("must be an exact origin in lower case and without a path, like https://app.example.com")
+    return origin
+
+
+def _header_name(name: str) -> str:
+    if not _HEADER_NAME.fullmatch(name):
+        raise ValueError("must be letters and `-`, like those of all headers: write `Name: value`")
+    return name
+
+
+def check_sendable(secret: SecretStr) -> SecretStr:
+    """A secret that can be sent in a header. Raises ValueError."""
+    text = secret.get_secret_value()
+    if not text:
+        raise ValueError("is empty; give it a value or take it away")
+    if not re.fullmatch(r"[\x20-\x7e]*", text) or text != text.strip():
+        raise ValueError("must be printable ASCII without blanks around it, because it is sent in a header")
+    return secret
+
+
+def _url(url: str) -> str:
+    if "?" in url or "#" in url:
+        raise ValueError("must end with its path, without `?` and `#`")
+    if not _is_url(url):
+        raise ValueError("must be a URL like https://api.example.com/v1")
+    if "@" in urlsplit(url).netloc:
+        raise ValueError("must not hold a user or password; put the credential into `api_key` or `headers`")
+    return url
+
+
+def _proxy_url(proxy: SecretStr) -> SecretStr:
+    url = proxy.get_secret_value()
+    if "?" in url or "#" in url or not _is_url(url):
+        raise ValueError(
+            "must be a URL like http://user:password@egress:3128; percent-encode what is no letter or digit in a login"
+        )
+    return proxy
+
+
+def _is_url(url: str) -> bool:
+    # urlsplit would drop line breaks silently, and its errors quote what they dislike.
+    if not _URL.fullmatch(url):
+        return False
+    try:
+        parts = urlsplit(url)
+        return bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+
+
+Seconds = Annotated[float, BeforeValidator(_duration)]
+Bytes = Annotated[int, BeforeValidator(_size)]
+Name = Annotated[str, AfterValidator(_name)]
+Text = Annotated[str, AfterValidator(_text)]
+NotEmpty = Annotated[str, Field(min_length=1), AfterValidator(_text)]
+Url = Annotated[str, AfterValidator(_url)]
+Sendable = Annotated[SecretStr, AfterValidator(check_sendable)]
+Day = Annotated[date, BeforeValidator(_day)]
+Globs = tuple[NotEmpty, ...]
 
 
 class Settings(BaseModel):
-    # Strings are never shown in a message by pydantic: our own messages quote the file, before `${NAME}` is filled in.
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
 class Server(Settings):
-    host: str = "127.0.0.1"
-    port: int = Field(default=8000, ge=0, le=65535)
+    host: NotEmpty = "127.0.0.1"
+    port: Annotated[int, _whole(0, 65535)] = 8000
     open: bool = False
     """Listen beyond loopback although no key is configured."""
-    cors: tuple[str, ...] = ()
+    cors: tuple[Annotated[str, AfterValidator(_origin)], ...] = ()
     """Exact origins of web pages that may ask."""
     drain: Seconds = 5.0
     """How long a server that was told to stop (SIGTERM) says "not ready" while it still answers."""
-
-    @field_validator("cors")
-    @classmethod
-    def _exact_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
-        for origin in origins:
-            parts = urlsplit(origin)
-            if parts.scheme not in ("http", "https") or not parts.netloc or parts.path or "*" in origin:
-                raise ValueError("an origin is exact and has no path: https://app.example.com")
-        return origins
 
 
 class _Keeping(Settings):
@@ -100,31 +188,15 @@ class Cache(_Keeping):
 class _Asking(_Keeping):
     timeout: Seconds = 10.0
     """One whole question, all pages and attempts; one attempt gets at most a third."""
-    retries: int = Field(default=2, ge=0, le=10)
-    headers: Mapping[str, SecretStr] = Field(default_factory=dict)
-    proxy: SecretStr | None = None
-    ca_file: str | None = None
+    retries: Annotated[int, _whole(0, 10)] = 2
+    headers: Mapping[Annotated[str, AfterValidator(_header_name)], Sendable] = Field(default_factory=dict)
+    proxy: Annotated[SecretStr, AfterValidator(_proxy_url)] | None = None
+    ca_file: NotEmpty | None = None
     max_body: Bytes = 16 * 1024**2
-    max_pages: int = Field(default=500, ge=1)
-    max_models: int = Field(default=20_000, ge=1)
+    max_pages: Annotated[int, _whole(1, 1_000_000)] = 500
+    max_models: Annotated[int, _whole(1, 1_000_000)] = 20_000
     extra: Annotated[tuple[str, ...] | None, BeforeValidator(_fields_to_show)] = None
     """Which of the provider's other fields are shown; None is all of them."""
-
-    @field_validator("headers")
-    @classmethod
-    def _sendable(cls, headers: Mapping[str, SecretStr]) -> Mapping[str, SecretStr]:
-        for name, value in headers.items():
-            if not re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", name):
-                raise ValueError(f"{name!r} is no header name")
-            check_sendable(value)
-        return headers
-
-    @field_validator("proxy")
-    @classmethod
-    def _proxy_url(cls, proxy: SecretStr | None) -> SecretStr | None:
-        if proxy is not None:
-            _check_url(proxy.get_secret_value(), may_hold_login=True)
-        return proxy
 
 
 class Defaults(_Asking):
@@ -134,17 +206,11 @@ class Defaults(_Asking):
 class Iam(Settings):
     """A login at a Huawei IAM, for a token that is renewed by itself."""
 
-    url: str
-    domain: str
-    user: str
-    password: SecretStr
-    project: str
-
-    @field_validator("url")
-    @classmethod
-    def _iam_url(cls, url: str) -> str:
-        _check_url(url)
-        return url.rstrip("/").removesuffix("/v3/auth/tokens").removesuffix("/v3")
+    url: Annotated[Url, AfterValidator(lambda url: url.rstrip("/").removesuffix("/v3/auth/tokens").removesuffix("/v3"))]
+    domain: NotEmpty
+    user: NotEmpty
+    password: Annotated[SecretStr, Field(min_length=1)]
+    project: NotEmpty
 
 
 class Provider(_Asking):
@@ -152,16 +218,16 @@ class Provider(_Asking):
 
     name: Name
     kind: str = "openai"
-    base_url: str = ""
-    api_key: SecretStr | None = None
-    api_key_file: str | None = None
+    base_url: Url = ""
+    api_key: Sendable | None = None
+    api_key_file: NotEmpty | None = None
     iam: Iam | None = None
     optional: bool = False
-    owner: str = ""
+    owner: Text = ""
     include: Globs = ("*",)
     exclude: Globs = ()
-    prefix: str = ""
-    aliases: Mapping[str, str] = Field(default_factory=dict)
+    prefix: Text = ""
+    aliases: Mapping[NotEmpty, NotEmpty] = Field(default_factory=dict)
     models: tuple[Mapping[str, Any], ...] = ()
     settings: Mapping[str, str | tuple[str, ...]] = Field(default_factory=dict)
     """The settings of its kind (`workspace_id`, `model_ids` ...)."""
@@ -175,24 +241,10 @@ class Provider(_Asking):
         """Whether there is somebody to ask; a provider that is not only has declared models."""
         return self.dialect.asked
 
-    @field_validator("base_url")
-    @classmethod
-    def _base_url(cls, url: str) -> str:
-        if url:
-            _check_url(url)
-        return url
-
-    @field_validator("api_key")
-    @classmethod
-    def _api_key(cls, key: SecretStr | None) -> SecretStr | None:
-        if key is not None:
-            check_sendable(key)
-        return key
-
 
 class OwnerRule(Settings):
     match: Globs = Field(min_length=1)
-    owner: str = Field(min_length=1)
+    owner: NotEmpty
 
 
 class Merge(Settings):
@@ -210,7 +262,7 @@ class Key(Settings):
     digest: bytes = Field(repr=False)
     rules: Globs
     """Its own, or its group's."""
-    expires: date | None = None
+    expires: Day | None = None
     admin: bool = False
 
     @property
@@ -219,7 +271,7 @@ class Key(Settings):
         if self.expires is None:
             return float("inf")
         day = datetime(self.expires.year, self.expires.month, self.expires.day, tzinfo=UTC)
-        return (day + timedelta(days=1)).timestamp()
+        return day.timestamp() + 86_400
 
 
 @dataclass(frozen=True)
@@ -258,28 +310,6 @@ class Config:
             f"refuses to listen on {host}: no keys are configured, so everybody who reaches it could use your "
             "providers. Add `keys:`, listen on 127.0.0.1, or say `server: {open: true}`."
         )
-
-
-def _check_url(url: str, *, may_hold_login: bool = False) -> None:
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or not _has_port_or_none(url):
-        raise ValueError("must be a URL that begins with http:// or https://")
-    if parts.username is not None and not may_hold_login:
-        raise ValueError("must not hold a user or password; put the credential into `api_key` or `headers`")
-    if parts.query or parts.fragment:
-        raise ValueError("must end with the path: no `?` and no `#`")
-
-
-def _has_port_or_none(url: str) -> bool:
-    try:
-        return urlsplit(url).port != 0
-    except ValueError:
-        return False
-
-
-def check_sendable(secret: SecretStr) -> None:
-    if not re.fullmatch(r"[\x20-\x7e]*", secret.get_secret_value()):
-        raise ValueError("can only hold printable ASCII characters: it is sent in an HTTP header")
 
 
 def _is_loopback(host: str) -> bool:

@@ -7,6 +7,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import trustme
 
 from proxy.config import Cache, Defaults, Group, Iam, Merge, OwnerRule, Provider, Server
 from proxy.configfile import KeyText, parse, read
@@ -57,7 +58,7 @@ def test_every_setting_stands_in_the_shipped_file(name: str) -> None:
 
 def test_every_commented_setting_is_valid_when_it_is_switched_on(tmp_path: Path) -> None:
     authority = tmp_path / "corp.pem"
-    authority.touch()
+    trustme.CA().cert_pem.write_to_path(str(authority))
     text = (ROOT / "config.yaml").read_text().replace("/etc/ssl/corp.pem", str(authority))
     with_login = uncommented(text).replace("    api_key: ${PANGU_TOKEN}", "    #")
     config = parse(with_login, environ=EVERYTHING_SET)
