@@ -315,7 +315,8 @@ policies = st.lists(
 
 
 def all_offers(config: Config, world: World) -> list[Offer]:
-    return [offer for name, said in world.items() for offer in offers_of(config, *said, name=name)]
+    present = [provider.name for provider in config.providers if provider.name in world]
+    return [offer for name in present for offer in offers_of(config, *world[name], name=name)]
 
 
 async def list_after(config: Config, world: World, order: Sequence[str], policy: Policy) -> bytes:

@@ -63,7 +63,7 @@ def _cursor(paging: Paging, query: Query, page: Page, received: Received) -> Que
 
 def _offset(paging: Paging, query: Query, page: Page, received: Received) -> Query | None:
     total = page.value(paging.total) if paging.total else None
-    all_there = isinstance(total, int) and received.entries >= total
+    all_there = type(total) is int and 0 <= total <= received.entries
     # A short page does not end a list (a server may send fewer than asked for), an empty one does.
     if all_there or received.here == 0:
         return None

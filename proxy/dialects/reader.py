@@ -7,6 +7,7 @@ caller can take a breath between them, and so that a bad entry costs only itself
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeGuard
@@ -23,16 +24,26 @@ OURS = frozenset({"id", "object", "created", "owned_by", "permission", "root", "
 """The fields of a listed model that `extra` may never shadow."""
 
 MAX_ID_BYTES = 256
-# 8 MB of `[],` took 1.1 s and 239 MB to build; 20,000 models with 20 nested values each stay below this.
-MAX_NESTED = 500_000
+# 8 MB of `[],` took 1.1 s and 239 MB to build; 20,000 models with 50 values each stay below this.
+MAX_VALUES = 1_000_000
+MAX_ENTRY_BYTES = 1024 * 1024
+# One deeper model, or one longer number, would cost a client the whole list: readers give up at 64 levels (.NET) or
+# 128 (Rust), and at what no float can hold (Go, Rust).
+MAX_DEPTH = 32
+_MAX_NUMBER = int(sys.float_info.max)
 _REASON_CHARS = 200
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_NUMERAL = re.compile(r"-?[0-9]+")
+_ALL_ZEROS = bytes.maketrans(b"123456789", b"000000000")
+_LONG_NUMBER = b"0" * 300
 _RAW_OBJECT = msgspec.json.Decoder(dict[str, Raw])
 _RAW_ARRAY = msgspec.json.Decoder(list[Raw])
 _ANY = msgspec.json.Decoder()
 _FLAGS = Permission.__dataclass_fields__.keys()
 _MISSING = object()
+_BOM = b"\xef\xbb\xbf"
+_NOT_FOR_EVERYONE = "holds a value that is not JSON for everyone"
 
 
 class Dropped(ValueError):
@@ -44,12 +55,16 @@ class Page:
     """One answer, opened: the raw JSON of its entries, and of everything around them."""
 
     items: Sequence[Raw]
-    whole: Raw
+    top: Mapping[str, Raw]
+    """The outermost values by their names; none where the answer is an array."""
 
     def value(self, path: str) -> Any:
-        """The decoded value at a dotted path of the answer, None where there is none."""
-        raw = _dig(self.whole, path)
-        return None if raw is None else _ANY.decode(raw)
+        """The decoded value at a dotted path of the answer, None where there is none. Raises UpstreamError."""
+        try:
+            raw = _dig(self.top, path)
+            return None if raw is None else _ANY.decode(raw)
+        except (ValueError, RecursionError) as error:
+            raise _garbled(f"a value at `{path}` that is not JSON for everyone") from error
 
 
 def open_page(dialect: Dialect, body: bytes) -> Page:
@@ -57,37 +72,40 @@ def open_page(dialect: Dialect, body: bytes) -> Page:
 
     Raises UpstreamError (`garbled`) when the answer is no list of models, with what it is instead.
     """
-    text = body.removeprefix(b"\xef\xbb\xbf").strip()
+    text = body.removeprefix(_BOM).strip()
     if not text:
         raise _garbled("an empty body")
     if text.startswith(b"<"):
         raise _garbled("an HTML or XML page; is base_url the address of the API?")
-    if text.count(b"[") + text.count(b"{") > MAX_NESTED:
-        raise _garbled(f"more than {MAX_NESTED:,} nested values")
+    if sum(map(text.count, (b"[", b"{", b","))) > MAX_VALUES:
+        raise _garbled(f"more than {MAX_VALUES:,} values")
     try:
         text.decode()
         whole = msgspec.json.decode(text, type=Raw)
-        items = _items(dialect, whole)
-        if not items and (complaint := _complaint(whole)):
-            raise UpstreamError("garbled", f"answered 200 with an error: {complaint}")
-        if items is None:
-            where = " or ".join(_names(dialect.items))
-            raise _garbled(f"{_shape(whole)} where {where} should be an array of models")
+        top = _RAW_OBJECT.decode(whole) if text.startswith(b"{") else {}
+        items = _items(dialect, whole, top)
+        if not items:
+            _refuse_what_is_no_list(dialect, _ANY.decode(whole), found=items is not None)
     except (ValueError, RecursionError) as error:
         # msgspec's text names positions, never content.
         raise _garbled(f"no valid JSON ({error})") from error
-    return Page(items, whole)
+    return Page(items or (), top)
 
 
 def read_entry(dialect: Dialect, raw: Raw, asked: Mapping[str, str]) -> Entry:
     """One entry in our terms. `asked` holds the values that the question was about. Raises Dropped."""
+    text = bytes(raw)
+    if len(text) > MAX_ENTRY_BYTES:
+        raise Dropped(f"is larger than {MAX_ENTRY_BYTES:,} bytes")
     try:
-        said = _ANY.decode(raw)
+        said = _ANY.decode(text)
     except (ValueError, RecursionError) as error:
-        raise Dropped("holds a value that is not JSON for everyone") from error
+        raise Dropped(_NOT_FOR_EVERYONE) from error
     if not isinstance(said, dict):
         raise Dropped("is no object")
-    return entry_of(dialect, said, bytes(raw) if dialect.native else b"", asked)
+    if _looks_odd(text) and not _is_for_everyone(said, MAX_DEPTH):
+        raise Dropped(_NOT_FOR_EVERYONE)
+    return entry_of(dialect, said, text if dialect.native else b"", asked)
 
 
 def entry_of(dialect: Dialect, said: Mapping[str, Any], native: bytes, asked: Mapping[str, str]) -> Entry:
@@ -109,18 +127,27 @@ def entry_of(dialect: Dialect, said: Mapping[str, Any], native: bytes, asked: Ma
 
 def reason_in(body: bytes) -> str:
     """What an error body says, whatever its shape, on one line; "" when it says nothing to be read."""
+    text = body.removeprefix(_BOM).strip()
+    if text.startswith(b"<"):
+        return ""  # a page for a browser
     try:
-        said = _ANY.decode(body.removeprefix(b"\xef\xbb\xbf"))
+        return _one_line(_message(_ANY.decode(text)))
     except (ValueError, RecursionError):
+        return _plain_text(text)
+
+
+def _plain_text(text: bytes) -> str:
+    try:
+        return _one_line(text.decode())
+    except ValueError:
         return ""
-    return _one_line(_message(said))
 
 
-def _items(dialect: Dialect, whole: Raw) -> Sequence[Raw] | None:
+def _items(dialect: Dialect, whole: Raw, top: Mapping[str, Raw]) -> Sequence[Raw] | None:
     """The entries' raw JSON; empty for `null`; None where no alternative of `items` is an array."""
     found: Sequence[Raw] | None = None
     for path in dialect.items:
-        raw = _dig(whole, path)
+        raw = _dig(top, path) if path else whole
         if raw is None:
             continue
         start = memoryview(raw)[0]
@@ -131,27 +158,43 @@ def _items(dialect: Dialect, whole: Raw) -> Sequence[Raw] | None:
     return found
 
 
-def _dig(raw: Raw, path: str) -> Raw | None:
+def _dig(top: Mapping[str, Raw], path: str) -> Raw | None:
     """The raw JSON at a dotted path, None where there is none; nothing beside the path is decoded."""
-    for name in path.split(".") if path else ():
-        if memoryview(raw)[0] != ord("{"):
+    name, *deeper = path.split(".")
+    raw = top.get(name)
+    for name in deeper:
+        if raw is None or memoryview(raw)[0] != ord("{"):
             return None
-        inner = _RAW_OBJECT.decode(raw).get(name)
-        if inner is None:
-            return None
-        raw = inner
+        raw = _RAW_OBJECT.decode(raw).get(name)
     return raw
 
 
-def _field(said: Mapping[str, Any], path: str) -> Any:
+def _looks_odd(text: bytes) -> bool:
+    """Whether an entry has to be looked through value by value: a cheap question, since hardly any has to."""
+    return text.count(b"[") + text.count(b"{") > MAX_DEPTH or _LONG_NUMBER in text.translate(_ALL_ZEROS)
+
+
+def _is_for_everyone(value: object, levels: int) -> bool:
+    if isinstance(value, int):
+        return abs(value) <= _MAX_NUMBER
+    if isinstance(value, dict | list):
+        inner = value.values() if isinstance(value, dict) else value
+        return levels > 0 and all(_is_for_everyone(each, levels - 1) for each in inner)
+    return True
+
+
+def _field(said: Mapping[str, Any], path: str, missing: Any = None) -> Any:
     value: Any = said
     for name in path.split("."):
-        value = value.get(name) if isinstance(value, dict) else None
+        if not isinstance(value, dict) or name not in value:
+            return missing
+        value = value[name]
     return value
 
 
 def _own_id(dialect: Dialect, said: Mapping[str, Any]) -> str:
-    own_id = next((said[name] for name in dialect.id if name in said), _MISSING)
+    found = (_field(said, path, _MISSING) for path in dialect.id)
+    own_id = next((value for value in found if value is not _MISSING), _MISSING)
     if own_id is _MISSING:
         raise Dropped(f"has no {' or '.join(_names(dialect.id))}")
     if not isinstance(own_id, str):
@@ -176,58 +219,71 @@ def _permission(said: Mapping[str, Any]) -> Permission:
 
 
 def _extra(dialect: Dialect, said: Mapping[str, Any]) -> bytes:
-    rest = {dialect.rename.get(name, name): value for name, value in said.items() if name not in OURS}
+    rest: Any = {dialect.rename.get(name, name): value for name, value in said.items()}
     for path in dialect.private:
         rest = _without(rest, path.split("."))
-    return msgspec.json.encode({name: value for name, value in rest.items() if name not in OURS}) if rest else b"{}"
+    # In any letters: Go's decoder takes a later `ID` for the `id`.
+    shown = {name: value for name, value in rest.items() if name not in OURS and name.casefold() not in OURS}
+    return msgspec.json.encode(shown)
 
 
-def _without(said: dict[str, Any], path: Sequence[str]) -> dict[str, Any]:
+def _without(value: Any, path: Sequence[str]) -> Any:
+    """A value less what stands at a path; every element of an array on the way."""
+    if isinstance(value, list):
+        return [_without(inner, path) for inner in value]
+    if not isinstance(value, dict):
+        return value
     name, *deeper = path
-    if name not in said:
-        return said
-    rest = {key: value for key, value in said.items() if key != name}
-    inner = said[name]
-    if deeper and isinstance(inner, dict):
-        rest = {key: _without(inner, deeper) if key == name else value for key, value in said.items()}
-    return rest
+    if not deeper:
+        return {key: inner for key, inner in value.items() if key != name}
+    return {key: _without(inner, deeper) if key == name else inner for key, inner in value.items()}
 
 
-def _complaint(whole: Raw) -> str:
-    """What an answer with status 200 complains of, "" if it does not (One-API, LM Studio, vLLM, MiniMax)."""
-    said = _ANY.decode(whole)
-    if isinstance(said, str):
-        return _one_line(said)
+def _refuse_what_is_no_list(dialect: Dialect, said: object, *, found: bool) -> None:
+    """Raises UpstreamError, unless the answer is a list without models. `found`: the place of the entries is there."""
+    reason = _one_line(_message(said))
+    if _complains(dialect, said):
+        raise _garbled(f"200 with an error: {reason or 'without a reason'}")
+    if not found:
+        where = " or ".join(_names(dialect.items))
+        says = f"; it says: {reason}" if reason else ""
+        raise _garbled(f"{_shape(said)} where {where} should be an array of models{says}")
+
+
+def _complains(dialect: Dialect, said: object) -> bool:
+    """Whether an answer with status 200 is an error all the same (One-API, LM Studio, vLLM, MiniMax, Huawei)."""
     if not isinstance(said, dict):
-        return ""
-    status = _field(said, "base_resp.status_code")
-    if said.get("error") or said.get("object") == "error" or said.get("success") is False or status:
-        return _one_line(_message(said)) or "without a reason"
-    return ""
+        return isinstance(said, str)
+    if said.get("error") or said.get("error_code") or said.get("object") == "error" or said.get("success") is False:
+        return True
+    # `{"code":401,"message":"...","data":null}`; `{"code":0,"data":[]}` is a list.
+    listed = any(isinstance(_field(said, path), list) for path in dialect.items)
+    return _is_failure(_field(said, "base_resp.status_code")) or (not listed and _is_failure(said.get("code")))
 
 
-_MESSAGES = ("error.message", "error", "message", "error_msg", "detail", "errors", "msg", "reason", "title",
-             "base_resp.status_msg")  # fmt: skip
+def _is_failure(code: object) -> bool:
+    if isinstance(code, bool) or not isinstance(code, int | str):
+        return False
+    return _NUMERAL.fullmatch(str(code)) is not None and str(code) not in ("0", "200")
 
 
-def _message(said: object) -> str:
+# Whatever holds them: the first of these names under which there is text.
+_MESSAGES = ("error", "message", "error_msg", "detail", "errors", "msg", "reason", "title", "base_resp", "status_msg",
+             "code")  # fmt: skip
+
+
+def _message(said: object, levels: int = 5) -> str:
     if isinstance(said, str):
         return said
-    if isinstance(said, list):
-        return next((text for text in map(_message, said) if text), "")
-    if not isinstance(said, dict):
+    if isinstance(said, dict):
+        said = [said.get(name) for name in _MESSAGES]
+    if not isinstance(said, list) or not levels:
         return ""
-    for path in _MESSAGES:
-        value = _field(said, path)
-        if _is_text(value):
-            return value
-        if isinstance(value, list) and (text := _message(value)):
-            return text
-    return ""
+    return next((text for text in (_message(inner, levels - 1) for inner in said[:20]) if text), "")
 
 
 def _one_line(text: str) -> str:
-    return " ".join(_CONTROL.sub(" ", text).split())[:_REASON_CHARS]
+    return " ".join(_CONTROL.sub(" ", text[: 4 * _REASON_CHARS]).split())[:_REASON_CHARS]
 
 
 def _is_text(value: object) -> TypeGuard[str]:
@@ -238,9 +294,8 @@ def _names(paths: Sequence[str]) -> list[str]:
     return [f"`{path}`" if path else "the answer" for path in paths]
 
 
-def _shape(whole: Raw) -> str:
+def _shape(said: object) -> str:
     """What an answer is, told by its outermost names: never its content."""
-    said = _ANY.decode(whole)
     if isinstance(said, dict):
         return "an object with " + (
             ", ".join(f"`{_one_line(name)[:40]}`" for name in list(said)[:8]) or "nothing in it"

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import math
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
-_MILLISECONDS_FROM = 10**11  # as seconds this would be the year 5138
+_NOT_SECONDS = 10**11  # this many seconds would be the year 5138
+_UNITS = (1, 10**3, 10**6, 10**9)  # seconds, milliseconds, microseconds, nanoseconds
 _LATEST = 253_402_300_799  # 9999-12-31T23:59:59Z, the last second a date can name
+_COMPACT = (8, 14)  # digits of 20240501 and 20240501103000; as Unix times they would be in 1970 and 2611
 
 
 def unix_seconds(value: object) -> int:
-    """Unix seconds of a number, a numeral or an ISO 8601 time; 0 where the value tells no time.
+    """Unix seconds of a number, a numeral, an ISO 8601 time or a date; 0 where the value tells no time.
 
     Milliseconds, microseconds and nanoseconds are told by their size (Poe sends milliseconds). A time without a
     zone is taken as UTC. Never raises.
@@ -19,27 +20,32 @@ def unix_seconds(value: object) -> int:
         return 0
     if isinstance(value, str):
         return _from_text(value.strip())
-    if isinstance(value, int | float) and math.isfinite(value):
-        return _in_range(value)
-    return 0
+    if isinstance(value, date):  # YAML has dates
+        return _from_text(value.isoformat())
+    return _from_number(value) if isinstance(value, int | float) else 0
 
 
 def _from_text(text: str) -> int:
     try:
-        return _in_range(float(text)) if text.replace(".", "", 1).isdecimal() else _from_iso(text)
+        if text.isdecimal() and len(text) in _COMPACT:
+            return _from_iso(f"{text[:8]}T{text[8:] or '00'}")
+        return _from_number(float(text)) if text.replace(".", "", 1).isdecimal() else _from_iso(text)
     except (ValueError, OverflowError):
         return 0
 
 
 def _from_iso(text: str) -> int:
     # From Python 3.11 on this takes "Z", offsets and any number of fraction digits (Ollama sends nine).
-    time = datetime.fromisoformat(text)
-    if time.tzinfo is None:
-        time = time.replace(tzinfo=UTC)
-    return _in_range(time.timestamp())
+    time = datetime.fromisoformat(text).replace(microsecond=0)
+    return _in_range(time if time.tzinfo else time.replace(tzinfo=UTC))
 
 
-def _in_range(seconds: float) -> int:
-    while _MILLISECONDS_FROM <= seconds < math.inf:
-        seconds = seconds / 1000
-    return int(seconds) if 0 < seconds <= _LATEST else 0
+def _in_range(time: datetime) -> int:
+    seconds = int(time.timestamp())
+    return seconds if 0 < seconds <= _LATEST else 0
+
+
+def _from_number(number: float) -> int:
+    # Compared, never converted: JSON holds integers that no float can.
+    unit = next((unit for unit in _UNITS if 0 < number < _NOT_SECONDS * unit), 0)
+    return int(number // unit) if unit else 0
