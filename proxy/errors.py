@@ -125,7 +125,7 @@ class UpstreamError(Exception):
     """A provider could not be asked, or its answer could not be used.
 
     `kind` is a short class for metrics and health (`refused`, `dns`, `tls`, `timeout`, `reset`, `rate_limited`,
-    `unauthorized`, `status`, `redirect`, `too_large`, `garbled`, `paging`, `shrunk`, `bug`); `reason` is one
+    `unauthorized`, `proxy`, `status`, `redirect`, `too_large`, `garbled`, `paging`, `shrunk`, `bug`); `reason` is one
     sentence for an operator, free of secrets.
     """
 
@@ -137,7 +137,7 @@ class UpstreamError(Exception):
         self.retry_after = retry_after
         """Seconds, between 0 and an hour, when the provider named a time."""
         self.attempts = 1
-        """HTTP requests that the whole question took so far, set by whoever retries."""
+        """One, and one more for each retry of the question; set by whoever retries."""
 
 
 @dataclass(frozen=True, order=True)

@@ -6,8 +6,9 @@ import re
 import socket
 import ssl
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC
 from email.utils import parsedate_to_datetime
-from urllib.parse import urlsplit
+from urllib.parse import unquote, unquote_plus, urlsplit
 
 import httpx
 
@@ -17,6 +18,10 @@ from proxy.errors import UpstreamError
 LONGEST_COOL_DOWN = 3600.0
 """Seconds; a longer `Retry-After` is not believed."""
 _RETRYABLE = frozenset({408, 429, 500, 502, 503, 504})
+_SHORTEST_SECRET = 4  # a shorter one would blot out half of what a provider says
+_SHORTEST_MASKED = 8  # the first 5 and the last 4 characters of a key are what providers leave when they mask it
+# How httpcore and h11 say that the other side left; they have one class for this and for what is no HTTP.
+_LEFT = ("disconnected", "closed connection")
 
 
 def retry_after(values: Iterable[str], now: float) -> float | None:
@@ -29,22 +34,26 @@ def retry_after(values: Iterable[str], now: float) -> float | None:
 
 
 def _seconds_to_wait(value: str, now: float) -> float | None:
-    if re.fullmatch(r"[0-9]{1,18}", value):
+    if re.fullmatch(r"[0-9]+", value):
         return float(value)
     try:
-        return max(0.0, parsedate_to_datetime(value).timestamp() - now)
+        date = parsedate_to_datetime(value)
+        # Dates of HTTP are in GMT, whether they say so or not (asctime's form does not).
+        return max(0.0, (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - now)
     except (ValueError, OverflowError):
         return None
 
 
-def refused(response: httpx.Response, secrets: Sequence[str], now: float) -> UpstreamError:
-    """Why an answer other than 2xx was given."""
+def refused(response: httpx.Response, body: bytes, secrets: Sequence[str], now: float) -> UpstreamError:
+    """Why an answer other than 2xx was given; `body` is what could be read of it."""
     status = response.status_code
     if 300 <= status < 400:
-        host = urlsplit(response.headers.get("location", "")).netloc.rpartition("@")[2]
-        place = f"to {_one_word(host)}" if host else "to another path"
+        host = _host(response.headers.get("location", ""))
+        place = "to another path" if not host else "to a host that names our credential"
+        if host and not _tells(host, secrets):
+            place = f"to {host}"
         return UpstreamError("redirect", f"redirects ({status}) {place}, which is never followed; mend base_url")
-    said = scrubbed(reason_in(response.content), secrets)
+    said = scrubbed(reason_in(body), secrets)
     reason = f"status {status}{f': {said}' if said else ''}"
     if status in (401, 403):
         return UpstreamError("unauthorized", f"our credential was refused, {reason}")
@@ -56,26 +65,41 @@ def refused(response: httpx.Response, secrets: Sequence[str], now: float) -> Ups
     )
 
 
-def scrubbed(text: str, secrets: Iterable[str]) -> str:
-    """A provider's text without what looks like a credential: our own, whole or masked, and any long random word."""
-    hints = [part for secret in secrets if len(secret) >= 8 for part in (secret[:5], secret[-4:])]
+def scrubbed(text: str, secrets: Sequence[str]) -> str:
+    """A provider's text without what looks like a credential: our own, and any long random word."""
+    for secret in secrets:
+        if len(secret) >= _SHORTEST_SECRET:
+            text = text.replace(secret, "***")
 
     def word(match: re.Match[str]) -> str:
         found = match[0]
         random = len(found) >= 20 and re.search(r"[0-9]", found) and re.search(r"[A-Za-z]", found)
-        return "***" if "**" in found or random or any(hint in found for hint in hints) else found
+        return "***" if random or "**" in found or _tells(found, secrets) else found
 
-    return re.sub(r"[A-Za-z0-9_\-*.+/=~]+", word, text)
+    # ASCII alone: a Chinese sentence has no blanks. Quotes end a word.
+    return re.sub(r"[!#-&(-_a-~]+", word, text)
+
+
+def _tells(word: str, secrets: Iterable[str]) -> bool:
+    """Whether a word holds one of the secrets: whole, masked, or percent-encoded."""
+    forms = (word, unquote(word), unquote_plus(word))
+    for secret in secrets:
+        parts = [secret] if len(secret) >= _SHORTEST_SECRET else []
+        parts += [secret[:5], secret[-4:]] if len(secret) >= _SHORTEST_MASKED else []
+        if any(part in form for part in parts for form in forms):
+            return True
+    return False
 
 
 def failed(error: Exception, limit: float) -> UpstreamError:
     """Why there was no answer at all, told by classes: texts of foreign exceptions may hold a URL."""
-    causes = list(_causes(error))
-    for cause in causes:
+    for cause in _causes(error):
         if isinstance(cause, ssl.SSLCertVerificationError):
             return UpstreamError("tls", f"its certificate is not trusted: {cause.verify_message}")
+        if isinstance(cause, ssl.SSLEOFError):
+            return UpstreamError("reset", "broke the connection off during the TLS handshake", retryable=True)
         if isinstance(cause, ssl.SSLError):
-            return UpstreamError("tls", f"no TLS connection: {cause.reason or 'protocol error'}")
+            return UpstreamError("tls", f"no TLS connection: {getattr(cause, 'reason', None) or 'protocol error'}")
         if isinstance(cause, socket.gaierror):
             return UpstreamError("dns", "its host name cannot be found", retryable=True)
         if isinstance(cause, ConnectionRefusedError):
@@ -85,33 +109,43 @@ def failed(error: Exception, limit: float) -> UpstreamError:
     if isinstance(error, httpx.TimeoutException):
         return UpstreamError("timeout", f"sent nothing for {limit:.3g} s", retryable=True)
     if isinstance(error, httpx.ProxyError):
-        return UpstreamError("proxy", "the proxy refused to connect", retryable=True)
+        status = re.match(r"[0-9]{3}", str(error))  # "407 Proxy Authentication Required"
+        said, passes = (f" (status {status[0]})", int(status[0]) in _RETRYABLE) if status else ("", True)
+        return UpstreamError("proxy", f"the proxy refused to connect{said}", retryable=passes)
     if isinstance(error, httpx.ConnectError):
         return UpstreamError("refused", "cannot be reached", retryable=True)
+    if isinstance(error, httpx.LocalProtocolError):
+        return UpstreamError("garbled", "cannot be asked: a header that is to be sent is not valid")
+    if isinstance(error, httpx.RemoteProtocolError) and not any(words in str(error) for words in _LEFT):
+        return UpstreamError("garbled", "answered something that is no HTTP, or far too many headers")
     if isinstance(error, httpx.TransportError | OSError):
         return UpstreamError("reset", "broke the connection off before its answer was whole", retryable=True)
     return UpstreamError("garbled", f"cannot be asked or understood ({type(error).__name__})")
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """An exception and everything that led to it."""
+    """An exception and everything that led to it. (httpcore raises `from None`, so contexts count, too.)"""
     seen: set[int] = set()
     waiting = [error]
     while waiting:
         cause = waiting.pop()
-        if id(cause) in seen:
-            continue
+        if id(cause) in seen or isinstance(cause, ssl.SSLWantReadError | ssl.SSLWantWriteError):
+            continue  # "want" is how TLS waits, no failure
         seen.add(id(cause))
         yield cause
         waiting += [inner for inner in (cause.__cause__, cause.__context__) if inner is not None]
         waiting += cause.exceptions if isinstance(cause, BaseExceptionGroup) else ()
 
 
-def timed_out(limit: float, what: str, attempts: int) -> UpstreamError:
-    error = UpstreamError("timeout", f"{what} took longer than {limit:.3g} s", retryable=True)
-    error.attempts = attempts
-    return error
+def timed_out(limit: float, what: str) -> UpstreamError:
+    """Why there was no answer: it would not end."""
+    return UpstreamError("timeout", f"{what} took longer than {limit:.3g} s", retryable=True)
 
 
-def _one_word(text: str) -> str:
-    return re.sub(r"[^A-Za-z0-9.:\[\]-]", "", text)[:100]
+def _host(url: str) -> str:
+    """Host and port that a foreign URL names, without a login and without what no host holds; "" if there is none."""
+    try:
+        netloc = urlsplit(url).netloc
+    except ValueError:
+        return "an address that is none"
+    return re.sub(r"[^A-Za-z0-9.:\[\]-]", "", netloc.rpartition("@")[2])[:100]

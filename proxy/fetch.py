@@ -17,6 +17,7 @@ class Answer:
     entries: tuple[Entry, ...]
     pages: int = 1
     attempts: int = 1
+    """One, and one more for each time that a page had to be asked for again."""
     dropped: Mapping[str, int] = field(default_factory=dict)
     """Reason -> how many entries could not be listed for it."""
 

@@ -8,8 +8,9 @@ import httpx
 import msgspec
 
 from proxy.config import Iam
-from proxy.dialects import reason_in, unix_seconds
+from proxy.dialects import unix_seconds
 from proxy.errors import UpstreamError
+from proxy.failures import refused
 
 RENEW_BEFORE = 300.0
 """Seconds before its end at which a token is renewed."""
@@ -27,17 +28,23 @@ class IamAuth(httpx.Auth):
         self._token = ""
         self._ends = 0.0
 
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What no message may show."""
+        return self._iam.password.get_secret_value(), self._token
+
     async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
         if self._time() >= self._ends - RENEW_BEFORE:
-            await self._keep((yield self._login()))
+            await self._keep((yield self._login(request)))
         request.headers["X-Auth-Token"] = self._token
         response = yield request
         if response.status_code == 401:
-            await self._keep((yield self._login()))
+            await self._keep((yield self._login(request)))
             request.headers["X-Auth-Token"] = self._token
             yield request
 
-    def _login(self) -> httpx.Request:
+    def _login(self, request: httpx.Request) -> httpx.Request:
+        """The login that a request needs, within the same time limits."""
         iam = self._iam
         user = {"domain": {"name": iam.domain}, "name": iam.user, "password": iam.password.get_secret_value()}
         identity = {"methods": ["password"], "password": {"user": user}}
@@ -46,15 +53,19 @@ class IamAuth(httpx.Auth):
             f"{iam.url}/v3/auth/tokens",
             json={"auth": {"identity": identity, "scope": {"project": {"name": iam.project}}}},
             headers={"Accept": "application/json", "Accept-Encoding": "identity"},
+            extensions={"timeout": request.extensions["timeout"]},
         )
 
     async def _keep(self, response: httpx.Response) -> None:
         body = await response.aread()
         token = response.headers.get("X-Subject-Token", "")
-        if response.status_code != 201 or not token:
-            why = reason_in(body) or f"status {response.status_code}, no X-Subject-Token"
-            retryable = response.status_code == 429 or response.status_code >= 500
-            raise UpstreamError("unauthorized", f"the IAM login was refused: {why}", retryable=retryable)
+        if not response.is_success:
+            error = refused(response, body, self.secrets, self._time())
+            raise UpstreamError(
+                error.kind, f"its IAM login: {error.reason}", retryable=error.retryable, retry_after=error.retry_after
+            )
+        if not token:
+            raise UpstreamError("garbled", f"its IAM login: status {response.status_code} without an X-Subject-Token")
         self._token = token
         self._ends = _expiry(body) or self._time() + ASSUMED_LIFE
 

@@ -1,15 +1,43 @@
-"""An httpx transport that hands out plain bodies, counted while they are read."""
+"""httpx transports for answers that nobody vouches for: bodies plain and counted, every socket closed."""
 
 from __future__ import annotations
 
+import asyncio
 import zlib
 from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
+from typing import Any
 
 import httpx
 
 from proxy.errors import UpstreamError
 
 _CHUNK = 64 * 1024
+_BREATH = 100  # pieces of a body after which the event loop may look at something else
+
+
+class OwnSockets(httpx.AsyncBaseTransport):
+    """A transport that on closing closes every socket which the one behind it has ever opened.
+
+    httpcore 1.0 forgets a connection that is cut off during its TLS handshake; the event loop then keeps that
+    socket open until the other side goes away.
+    """
+
+    def __init__(self, inner: httpx.AsyncBaseTransport) -> None:
+        self._inner = inner
+        self._sockets = AsyncExitStack()
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        request.extensions["trace"] = self._note
+        return await self._inner.handle_async_request(request)
+
+    async def _note(self, event: str, info: dict[str, Any]) -> None:
+        if event == "connection.connect_tcp.complete":
+            self._sockets.push_async_callback(info["return_value"].aclose)
+
+    async def aclose(self) -> None:
+        async with self._sockets:
+            await self._inner.aclose()
 
 
 class PlainBodies(httpx.AsyncBaseTransport):
@@ -25,19 +53,8 @@ class PlainBodies(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         response = await self._inner.handle_async_request(request)
-        coding = response.headers.get("content-encoding", "identity").strip().lower()
-        length = response.headers.get("content-length", "")
-        try:
-            if coding not in ("", "identity", "gzip", "x-gzip"):
-                raise UpstreamError("garbled", "answered in a content-encoding that was not asked for")
-            if length.isdecimal() and int(length) > self._max_body:
-                raise _too_large(self._max_body)
-        except UpstreamError:
-            await response.aclose()
-            raise
         headers = [(n, v) for n, v in response.headers.raw if n.lower() not in (b"content-encoding", b"content-length")]
-        assert isinstance(response.stream, httpx.AsyncByteStream), "an async transport answers with an async stream"
-        stream = _PlainStream(response.stream, self._max_body, gzip=coding.endswith("gzip"))
+        stream = _PlainStream(response, self._max_body)
         return httpx.Response(response.status_code, headers=headers, stream=stream, extensions=response.extensions)
 
     async def aclose(self) -> None:
@@ -45,25 +62,39 @@ class PlainBodies(httpx.AsyncBaseTransport):
 
 
 class _PlainStream(httpx.AsyncByteStream):
-    def __init__(self, raw: httpx.AsyncByteStream, max_body: int, *, gzip: bool) -> None:
-        self._raw = raw
+    """What is wrong with a body is said when it is read: to whom only the status matters, it does not."""
+
+    def __init__(self, response: httpx.Response, max_body: int) -> None:
+        assert isinstance(response.stream, httpx.AsyncByteStream), "an async transport answers with an async stream"
+        self._raw = response.stream
+        self._coding = response.headers.get("content-encoding", "").strip().lower()
+        self._length = response.headers.get("content-length", "")
         self._max_body = max_body
-        self._gzip = gzip
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        unpacker = _Gunzip() if self._gzip else None
-        count = 0
+        if self._coding not in ("", "identity", "gzip", "x-gzip"):
+            raise UpstreamError("garbled", "answered in a content-encoding that was not asked for")
+        if self._length.isdecimal() and int(self._length) > self._max_body:
+            raise self._too_large()
+        unpacker = _Gunzip() if self._coding.endswith("gzip") else None
+        size = pieces = 0
         async for raw in self._raw:
             for chunk in unpacker.chunks(raw) if unpacker else (raw,):
-                count += len(chunk)
-                if count > self._max_body:
-                    raise _too_large(self._max_body)
+                size += len(chunk)
+                if size > self._max_body:
+                    raise self._too_large()
                 yield chunk
+                pieces += 1
+                if pieces % _BREATH == 0:
+                    await asyncio.sleep(0)
         if unpacker and not unpacker.complete:
             raise UpstreamError("garbled", "the gzip body was cut off", retryable=True)
 
     async def aclose(self) -> None:
         await self._raw.aclose()
+
+    def _too_large(self) -> UpstreamError:
+        return UpstreamError("too_large", f"the body is larger than {self._max_body:,} bytes (max_body)")
 
 
 class _Gunzip:
@@ -83,7 +114,3 @@ class _Gunzip:
             except zlib.error as error:
                 raise UpstreamError("garbled", "said gzip and sent something else") from error
             raw = self._unpack.unconsumed_tail or self._unpack.unused_data
-
-
-def _too_large(max_body: int) -> UpstreamError:
-    return UpstreamError("too_large", f"the body is larger than {max_body:,} bytes (max_body)")

@@ -1,19 +1,22 @@
 """Ask one provider: HTTP, pages, attempts, limits. Everything foreign is bounded; every failure has one sentence.
 
 A client lives as long as one question. httpx 0.28 loses a connection slot when a request is cut off while it
-connects (encode/httpcore#1093); here the slot goes with the client, and no cookie or idle socket outlives a
-question either. With one shared SSLContext a client costs 0.04 ms.
+connects (encode/httpcore#1093); here the slot goes with the client, and no cookie or socket outlives a question
+either. With one shared SSLContext a client costs 0.04 ms.
 """
 
 from __future__ import annotations
 
 import asyncio
+import base64
+import logging
 import ssl
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from itertools import product
-from urllib.parse import quote
+from urllib.parse import quote, unquote, urlsplit
 
 import httpx
 import tenacity
@@ -23,14 +26,17 @@ from proxy import __version__
 from proxy.catalog import Entry
 from proxy.clock import Clock
 from proxy.config import Provider
-from proxy.dialects import Dropped, Query, Received, next_query, open_page, read_entry
+from proxy.dialects import Dropped, Page, Query, Received, next_query, open_page, read_entry
 from proxy.errors import UpstreamError
-from proxy.failures import failed, refused, timed_out
+from proxy.failures import failed, refused, scrubbed, timed_out
 from proxy.fetch import Answer
 from proxy.iam import IamAuth
-from proxy.transport import PlainBodies
+from proxy.transport import OwnSockets, PlainBodies
 
 _SHORTEST_ATTEMPT = 0.2  # seconds; with less left no attempt is begun
+_SILENCE = 0.9  # of an attempt: where nothing moves at all httpx gives up first, and knows what it waited for
+# At DEBUG they write whole response headers (the token of a login stands in one), at INFO whole URLs.
+_TALKATIVE = ("httpx", "httpcore.connection", "httpcore.http11", "httpcore.proxy")
 _SLICE = 200  # entries that are read before the event loop may look at something else
 
 
@@ -39,15 +45,25 @@ class Upstream:
 
     def __init__(self, providers: Sequence[Provider], clock: Clock) -> None:
         self._clock = clock
-        # A context costs 25 to 40 ms on the event loop, so there is one, and one more for each `ca_file`.
-        shared = httpx.create_ssl_context(trust_env=False)
+        for name in _TALKATIVE:
+            logging.getLogger(name).disabled = True
         own = {p.ca_file: ssl.create_default_context(cafile=p.ca_file) for p in providers if p.ca_file}
-        self._tls = {p.name: own[p.ca_file] if p.ca_file else shared for p in providers}
+        self._tls = {p.name: own[p.ca_file] if p.ca_file else _public_tls() for p in providers}
         self._logins = {p.name: IamAuth(p.iam, clock.time) for p in providers if p.iam}
 
     async def __call__(self, provider: Provider, retries: int) -> Answer:
         """All pages of all lists of one provider, within its `timeout`."""
-        question = _Question(provider, retries, self._clock)
+        try:
+            return await self._ask(provider, retries)
+        except UpstreamError as error:
+            failure = error
+        # Whoever keeps a failure would keep the answer with it, in the frames that it came through; and whoever
+        # prints it, the texts of foreign exceptions, one of which quotes the header that it could not send.
+        failure.__cause__ = failure.__context__ = None
+        raise failure.with_traceback(None)
+
+    async def _ask(self, provider: Provider, retries: int) -> Answer:
+        question = _Question(provider, retries, self._clock, self._logins.get(provider.name))
         try:
             async with asyncio.timeout(provider.timeout), self._client(provider) as client:
                 return await question.ask(client)
@@ -55,19 +71,19 @@ class Upstream:
             error.attempts = question.attempts
             raise
         except TimeoutError as error:
-            raise timed_out(provider.timeout, "all pages", question.attempts) from error
+            late = timed_out(provider.timeout, "all pages")
+            late.attempts = question.attempts
+            raise late from error
 
     def _client(self, provider: Provider) -> httpx.AsyncClient:
         tls = self._tls[provider.name]
-        proxy = httpx.Proxy(provider.proxy.get_secret_value(), ssl_context=tls) if provider.proxy else None
+        sockets = OwnSockets(httpx.AsyncHTTPTransport(verify=tls, trust_env=False, proxy=_egress(provider, tls)))
         return httpx.AsyncClient(
-            transport=PlainBodies(
-                httpx.AsyncHTTPTransport(verify=tls, trust_env=False, proxy=proxy), provider.max_body
-            ),
+            transport=PlainBodies(sockets, provider.max_body),
             auth=self._logins.get(provider.name),
             headers=_headers(provider),
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
-            timeout=provider.timeout / 3,
+            timeout=provider.timeout / 3 * _SILENCE,
             follow_redirects=False,
             trust_env=False,
         )
@@ -76,11 +92,12 @@ class Upstream:
 class _Question:
     """One question to one provider, while it is under way."""
 
-    def __init__(self, provider: Provider, retries: int, clock: Clock) -> None:
-        self.attempts = 0
+    def __init__(self, provider: Provider, retries: int, clock: Clock, login: IamAuth | None) -> None:
+        self.attempts = 1
         self._provider = provider
-        self._retries_left = retries
+        self._retries = retries
         self._clock = clock
+        self._login = login
         self._ends = clock.monotonic() + provider.timeout
         self._entries: list[Entry] = []
         self._dropped: Counter[str] = Counter()
@@ -104,7 +121,7 @@ class _Question:
             if self._pages >= self._provider.max_pages:
                 raise UpstreamError("paging", f"more than {self._provider.max_pages} pages (max_pages)")
             asked_before.append(query)
-            page = open_page(dialect, await self._get(client, url, query))
+            page = self._open(await self._get(client, url, query))
             self._pages += 1
             received += len(page.items)
             entries = await self._read(page.items, asked)
@@ -114,6 +131,13 @@ class _Question:
                 raise UpstreamError("paging", f"page {self._pages} only repeats models that were there before")
             last_id = entries[-1].id if entries else ""
             query = next_query(dialect, query, page, Received(received, len(page.items), last_id))
+
+    def _open(self, body: bytes) -> Page:
+        try:
+            return open_page(self._provider.dialect, body)
+        except UpstreamError as error:
+            # It may quote what the provider said, and that what we sent.
+            raise UpstreamError(error.kind, scrubbed(error.reason, self._secrets())) from None
 
     async def _read(self, items: Sequence[Raw], asked: Mapping[str, str]) -> list[Entry]:
         entries: list[Entry] = []
@@ -139,10 +163,10 @@ class _Question:
 
         def stop(state: tenacity.RetryCallState) -> bool:
             next_begins = self._clock.monotonic() + state.upcoming_sleep
-            return self._retries_left <= 0 or next_begins + _SHORTEST_ATTEMPT > self._ends
+            return self.attempts > self._retries or next_begins + _SHORTEST_ATTEMPT > self._ends
 
         def spend(state: tenacity.RetryCallState) -> None:
-            self._retries_left -= 1
+            self.attempts += 1
 
         retrying = tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception(_may_pass),
@@ -156,25 +180,42 @@ class _Question:
 
     async def _attempt(self, client: httpx.AsyncClient, url: str, query: Query) -> bytes:
         """One HTTP exchange, ended after a third of the question's time wherever it hangs or drips."""
-        self.attempts += 1
         limit = self._provider.timeout / 3
         try:
-            async with asyncio.timeout(limit):
-                response = await client.get(url, params=dict(query))
+            async with asyncio.timeout(limit), client.stream("GET", url, params=dict(query)) as response:
+                if response.is_success:
+                    return await response.aread()
+                raise refused(response, await _words_of(response), self._secrets(), self._clock.time())
         except UpstreamError:
             raise
         except TimeoutError as error:
-            raise timed_out(limit, "the answer", self.attempts) from error
+            raise timed_out(limit, "the answer") from error
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError, ValueError) as error:
             raise failed(error, limit) from error
-        if response.is_success:
-            return response.content
-        raise refused(response, self._secrets(), self._clock.time())
 
     def _secrets(self) -> list[str]:
+        """All that is sent and that no message may show, even where the provider says it."""
         provider = self._provider
-        secrets = [provider.api_key, *provider.headers.values(), provider.iam and provider.iam.password]
-        return [secret.get_secret_value() for secret in secrets if secret]
+        secrets = [secret.get_secret_value() for secret in (provider.api_key, *provider.headers.values()) if secret]
+        if provider.proxy:
+            proxy = urlsplit(provider.proxy.get_secret_value())
+            user, password = unquote(proxy.username or ""), unquote(proxy.password or "")
+            secrets += [user, password, base64.b64encode(f"{user}:{password}".encode()).decode()]
+        return secrets + list(self._login.secrets if self._login else ())
+
+
+async def _words_of(response: httpx.Response) -> bytes:
+    """The body of a refusal, nothing where it cannot be read: the status says enough."""
+    try:
+        return await response.aread()
+    except (UpstreamError, httpx.HTTPError):
+        return b""
+
+
+@cache
+def _public_tls() -> ssl.SSLContext:
+    """The context of all providers without a `ca_file`: it costs 25 to 40 ms on the event loop, so it is made once."""
+    return httpx.create_ssl_context(trust_env=False)
 
 
 def _lists(provider: Provider) -> Iterator[tuple[str, Mapping[str, str]]]:
@@ -190,18 +231,29 @@ def _lists(provider: Provider) -> Iterator[tuple[str, Mapping[str, str]]]:
         yield path, asked
 
 
-def _headers(provider: Provider) -> dict[str, str]:
-    headers = {
-        "Accept": "application/json",
-        "Accept-Encoding": "identity",
-        "User-Agent": f"models-proxy/{__version__}",
-    }
+def _egress(provider: Provider, tls: ssl.SSLContext) -> httpx.Proxy | None:
+    if provider.proxy is None:
+        return None
+    url = provider.proxy.get_secret_value()
+    return httpx.Proxy(url, ssl_context=tls if url.lower().startswith("https:") else None)
+
+
+def _headers(provider: Provider) -> httpx.Headers:
+    headers = httpx.Headers(
+        {
+            "Accept": "application/json",
+            "Accept-Encoding": "identity",
+            "User-Agent": f"models-proxy/{__version__}",
+        }
+    )
     auth = provider.dialect.auth
     if provider.api_key and auth.style == "bearer":
         headers["Authorization"] = f"Bearer {provider.api_key.get_secret_value()}"
     if provider.api_key and auth.style == "header":
         headers[auth.name] = provider.api_key.get_secret_value()
-    return headers | {name: value.get_secret_value() for name, value in provider.headers.items()}
+    # The operator's own replace ours, in whatever case they are written.
+    headers.update({name: value.get_secret_value() for name, value in provider.headers.items()})
+    return headers
 
 
 def _may_pass(error: BaseException) -> bool:
