@@ -23,22 +23,18 @@ from proxy import yamldoc
 from proxy.config import (
     Cache,
     Config,
-    Day,
     Defaults,
-    Globs,
     Group,
     Key,
     LeftOut,
     Merge,
-    Name,
     OwnerRule,
     Provider,
     Server,
-    Settings,
-    check_sendable,
 )
 from proxy.dialects import DIALECTS, Dialect, Dropped, entry_of
 from proxy.errors import ConfigError, Problem
+from proxy.fields import Day, Globs, Name, Settings, check_sendable
 from proxy.yamldoc import Document, Path
 
 M = TypeVar("M", bound=Settings)
@@ -53,7 +49,7 @@ _HOMES: Mapping[str, Iterable[str]] = {
     "each provider": _PROVIDER_FIELDS,
 }
 _DIGEST = re.compile(r"sha256:[0-9a-fA-F]{64}")
-_SECRET = {"api_key", "api_key_file", "key", "hash", "headers", "proxy", "password", "base_url", "url"}
+_SECRET = {"api_key", "api_key_file", "key", "hash", "headers", "proxy", "password", "secret", "base_url", "url"}
 _LIST = "must be a list: begin each entry with `- `, or write [ ] around them"
 _PAIRS = "must hold lines of `name: value`"
 _NO_VALUE = "has no value; give it one or take the line away"
@@ -223,6 +219,8 @@ class _Builder:
         for name, declared in dialect.settings.items():
             where = (*path, name)
             given = value.get(name, declared.default)
+            if given is None and declared.optional:
+                continue
             if given is None:
                 self._document.problem(where, f"is missing; kind {dialect.kind} needs it")
             elif not declared.many:
@@ -249,7 +247,11 @@ class _Builder:
         if "iam" in value and not dialect.iam:
             kinds = " and ".join(row.kind for row in DIALECTS.values() if row.iam)
             self._document.problem((*path, "iam"), f"is not for kind {dialect.kind}; only {kinds} logs in like this")
-        credentials = [name for name in ("api_key", "api_key_file", "iam") if name in value]
+        if dialect.kind == "custom" and "list" not in value:
+            self._document.problem((*path, "list"), "is missing; it says how this provider writes its list")
+        if dialect.kind != "custom" and "list" in value:
+            self._document.problem((*path, "list"), f"is not for kind {dialect.kind}; only kind custom has it")
+        credentials = [name for name in ("api_key", "api_key_file", "iam", "oauth") if name in value]
         for second in credentials[1:]:
             self._document.problem((*path, second), f"stands beside {credentials[0]}; keep one of them")
 

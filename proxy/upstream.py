@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import logging
+import re
 import ssl
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,17 +27,18 @@ from proxy import __version__
 from proxy.catalog import Entry
 from proxy.clock import Clock
 from proxy.config import Provider
-from proxy.dialects import Dropped, Page, Query, Received, next_query, open_page, read_entry
+from proxy.dialects import Dropped, Page, Query, Received, next_query, open_page, read_entry, why_none_is_readable
 from proxy.errors import UpstreamError
 from proxy.failures import failed, refused, scrubbed, timed_out
 from proxy.fetch import Answer
-from proxy.iam import IamAuth
+from proxy.logins import Login, login_of
 from proxy.transport import OwnSockets, PlainBodies
 
 _SHORTEST_ATTEMPT = 0.2  # seconds; with less left no attempt is begun
 _SILENCE = 0.9  # of an attempt: where nothing moves at all httpx gives up first, and knows what it waited for
 # At DEBUG they write whole response headers (the token of a login stands in one), at INFO whole URLs.
 _TALKATIVE = ("httpx", "httpcore.connection", "httpcore.http11", "httpcore.proxy")
+_MAY_BE_ELSEWHERE = frozenset({"garbled", "status"})  # LM Studio answers an unknown path with 200 and an error
 _SLICE = 200  # entries that are read before the event loop may look at something else
 
 
@@ -49,7 +51,7 @@ class Upstream:
             logging.getLogger(name).disabled = True
         own = {p.ca_file: ssl.create_default_context(cafile=p.ca_file) for p in providers if p.ca_file}
         self._tls = {p.name: own[p.ca_file] if p.ca_file else _public_tls() for p in providers}
-        self._logins = {p.name: IamAuth(p.iam, clock.time) for p in providers if p.iam}
+        self._logins = {p.name: login for p in providers if (login := login_of(p, clock.time))}
 
     async def __call__(self, provider: Provider, retries: int) -> Answer:
         """All pages of all lists of one provider, within its `timeout`."""
@@ -92,26 +94,34 @@ class Upstream:
 class _Question:
     """One question to one provider, while it is under way."""
 
-    def __init__(self, provider: Provider, retries: int, clock: Clock, login: IamAuth | None) -> None:
+    def __init__(self, provider: Provider, retries: int, clock: Clock, login: Login | None) -> None:
         self.attempts = 1
         self._provider = provider
         self._retries = retries
         self._clock = clock
         self._login = login
         self._ends = clock.monotonic() + provider.timeout
+        self._in_query = _key_in_query(provider)
         self._entries: list[Entry] = []
         self._dropped: Counter[str] = Counter()
         self._pages = 0
 
     async def ask(self, client: httpx.AsyncClient) -> Answer:
-        for path, asked in _lists(self._provider):
-            await self._list(client, self._provider.base_url + path, asked)
+        dialect = self._provider.dialect
+        for asked in _lists(self._provider):
+            try:
+                await self._list(client, dialect.path, asked)
+            except UpstreamError as error:
+                if not dialect.or_path or error.kind not in _MAY_BE_ELSEWHERE or error.retryable:
+                    raise
+                await self._list(client, dialect.or_path, asked)
         return Answer(tuple(self._entries), self._pages, self.attempts, dict(self._dropped))
 
-    async def _list(self, client: httpx.AsyncClient, url: str, asked: Mapping[str, str]) -> None:
+    async def _list(self, client: httpx.AsyncClient, path: str, asked: Mapping[str, str]) -> None:
         """One list, page by page, until nothing more is to come or a limit says that it is no list."""
         dialect = self._provider.dialect
-        query: Query | None = dialect.params
+        url = self._provider.base_url + _filled_in(path, {name: quote(value, safe="") for name, value in asked.items()})
+        query: Query | None = {name: _filled_in(value, asked) for name, value in dialect.params.items()}
         asked_before: list[Query] = []
         ids: set[str] = set()
         received = 0
@@ -141,16 +151,20 @@ class _Question:
 
     async def _read(self, items: Sequence[Raw], asked: Mapping[str, str]) -> list[Entry]:
         entries: list[Entry] = []
+        dialect, why = self._provider.dialect, ""
         limit = self._provider.max_models - len(self._entries)
         if len(items) > limit:
             raise UpstreamError("too_large", f"more than {self._provider.max_models:,} models (max_models)")
         for start in range(0, len(items), _SLICE):
             for raw in items[start : start + _SLICE]:
                 try:
-                    entries.append(read_entry(self._provider.dialect, raw, asked))
+                    entries.append(read_entry(dialect, raw, asked))
                 except Dropped as reason:
-                    self._dropped[str(reason)] += 1
+                    why = str(reason)
+                    self._dropped[why] += 1
             await asyncio.sleep(0)
+        if items and not entries:
+            raise why_none_is_readable(dialect, items[-1], why)
         self._entries += entries
         return entries
 
@@ -182,7 +196,10 @@ class _Question:
         """One HTTP exchange, ended after a third of the question's time wherever it hangs or drips."""
         limit = self._provider.timeout / 3
         try:
-            async with asyncio.timeout(limit), client.stream("GET", url, params=dict(query)) as response:
+            async with (
+                asyncio.timeout(limit),
+                client.stream("GET", url, params={**query, **self._in_query}) as response,
+            ):
                 if response.is_success:
                     return await response.aread()
                 raise refused(response, await _words_of(response), self._secrets(), self._clock.time())
@@ -197,10 +214,13 @@ class _Question:
         """All that is sent and that no message may show, even where the provider says it."""
         provider = self._provider
         secrets = [secret.get_secret_value() for secret in (provider.api_key, *provider.headers.values()) if secret]
+        if provider.dialect.auth.style == "basic" and provider.api_key:
+            user, _, password = provider.api_key.get_secret_value().partition(":")
+            secrets += [password, _base64(f"{user}:{password}")]
         if provider.proxy:
             proxy = urlsplit(provider.proxy.get_secret_value())
             user, password = unquote(proxy.username or ""), unquote(proxy.password or "")
-            secrets += [user, password, base64.b64encode(f"{user}:{password}".encode()).decode()]
+            secrets += [user, password, _base64(f"{user}:{password}")]
         return secrets + list(self._login.secrets if self._login else ())
 
 
@@ -218,17 +238,18 @@ def _public_tls() -> ssl.SSLContext:
     return httpx.create_ssl_context(trust_env=False)
 
 
-def _lists(provider: Provider) -> Iterator[tuple[str, Mapping[str, str]]]:
-    """The lists of a provider: path, and the values that each is about (a Pangu provider has one for each model)."""
-    dialect = provider.dialect
-    many = [name for name, setting in dialect.settings.items() if setting.many]
+def _lists(provider: Provider) -> Iterator[Mapping[str, str]]:
+    """The lists of a provider, by the values that each is about (a Pangu provider has one for each model)."""
+    declared = provider.dialect.settings
+    many = [name for name in declared if declared[name].many]
     single = {name: str(value) for name, value in provider.settings.items() if name not in many}
     for values in product(*(provider.settings[name] for name in many)):
-        asked = single | dict(zip((name.removesuffix("s") for name in many), values, strict=True))
-        path = dialect.path
-        for name, value in asked.items():
-            path = path.replace(f"{{{name}}}", quote(value, safe=""))
-        yield path, asked
+        yield single | dict(zip((name.removesuffix("s") for name in many), values, strict=True))
+
+
+def _filled_in(template: str, values: Mapping[str, object]) -> str:
+    """A text with `{name}` replaced; a name without a value stays."""
+    return re.sub(r"\{(\w+)\}", lambda match: str(values.get(match[1], match[0])), template)
 
 
 def _egress(provider: Provider, tls: ssl.SSLContext) -> httpx.Proxy | None:
@@ -246,14 +267,31 @@ def _headers(provider: Provider) -> httpx.Headers:
             "User-Agent": f"models-proxy/{__version__}",
         }
     )
+    for name, template in provider.dialect.headers.items():
+        value = _filled_in(template, provider.settings)
+        if "{" not in value:  # of an optional setting that is not given
+            headers[name] = value
     auth = provider.dialect.auth
-    if provider.api_key and auth.style == "bearer":
-        headers["Authorization"] = f"Bearer {provider.api_key.get_secret_value()}"
-    if provider.api_key and auth.style == "header":
-        headers[auth.name] = provider.api_key.get_secret_value()
+    key = provider.api_key.get_secret_value() if provider.api_key else ""
+    if key and auth.style == "bearer":
+        headers["Authorization"] = f"Bearer {key}"
+    elif key and auth.style == "basic":
+        headers["Authorization"] = f"Basic {_base64(key)}"
+    elif key and auth.style == "header":
+        headers[auth.name] = key
     # The operator's own replace ours, in whatever case they are written.
     headers.update({name: value.get_secret_value() for name, value in provider.headers.items()})
     return headers
+
+
+def _key_in_query(provider: Provider) -> Mapping[str, str]:
+    """The last resort: a credential in a URL. No URL is ever logged or quoted here, and httpx's loggers are off."""
+    auth = provider.dialect.auth
+    return {auth.name: provider.api_key.get_secret_value()} if provider.api_key and auth.style == "query" else {}
+
+
+def _base64(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
 
 
 def _may_pass(error: BaseException) -> bool:

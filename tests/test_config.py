@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, SecretStr, ValidationError
 
-from proxy.config import Config, Defaults, Group, Iam, Key, LeftOut, Merge, OwnerRule, Provider, Server, check_sendable
+from proxy.config import Config, Defaults, Group, Iam, Key, LeftOut, Merge, OwnerRule, Provider, Server
+from proxy.fields import check_sendable
 
 CANARY = "sk-canary-1234567890"
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - nothing listens there

@@ -14,19 +14,21 @@ ROOT = Path(__file__).parents[1] / "proxy"
 FLOORS = (
     {"errors", "clock", "globs", "owners"},
     {"catalog", "yamldoc", "transport"},
-    {"dialects"},
+    {"dialects", "fields"},
+    {"custom"},
     {"config", "wire", "failures"},
-    {"rules", "access", "view", "fetch", "configfile", "iam"},
+    {"rules", "access", "view", "fetch", "configfile", "logins"},
     {"store", "upstream"},
     {"api"},
     {"app"},
+    {"commands"},
     {"cli"},
     {"__main__"},
 )
 """From the ground up. A module imports from lower floors only; inside a package (`api`, `dialects`) without cycles."""
 
 PURE = ["catalog", "rules", "dialects", "wire", "access", "errors", "globs", "owners", "config"]
-TOUCH_THE_MACHINE = {"configfile", "cli"}
+TOUCH_THE_MACHINE = {"configfile", "commands.serve"}
 
 
 def module_name(path: Path) -> str:

@@ -1,13 +1,15 @@
 """How each family of providers writes its list of models: rows of a table, and one reader for all of them."""
 
 from proxy.dialects.dialect import Auth, Dialect, Paging, Setting
+from proxy.dialects.extra import NAMES as EXTRA_NAMES
 from proxy.dialects.pager import Query, Received, next_query
-from proxy.dialects.reader import OURS, Dropped, Page, entry_of, open_page, read_entry, reason_in
+from proxy.dialects.reader import OURS, Dropped, Page, entry_of, open_page, read_entry, reason_in, why_none_is_readable
 from proxy.dialects.table import DIALECTS
 from proxy.dialects.times import unix_seconds
 
 __all__ = [
     "DIALECTS",
+    "EXTRA_NAMES",
     "OURS",
     "Auth",
     "Dialect",
@@ -23,4 +25,5 @@ __all__ = [
     "read_entry",
     "reason_in",
     "unix_seconds",
+    "why_none_is_readable",
 ]

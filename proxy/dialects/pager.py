@@ -62,12 +62,24 @@ def _cursor(paging: Paging, query: Query, page: Page, received: Received) -> Que
 
 
 def _offset(paging: Paging, query: Query, page: Page, received: Received) -> Query | None:
-    total = page.value(paging.total) if paging.total else None
-    all_there = type(total) is int and 0 <= total <= received.entries
     # A short page does not end a list (a server may send fewer than asked for), an empty one does.
-    if all_there or received.here == 0:
+    if received.here == 0 or _all_there(paging, page, received):
         return None
     return {**query, paging.send: str(received.entries)}
 
 
-_STYLES = {"url": _next_url, "cursor": _cursor, "offset": _offset}
+def _page(paging: Paging, query: Query, page: Page, received: Received) -> Query | None:
+    number = int(query.get(paging.send, paging.first))
+    pages = page.value(paging.pages) if paging.pages else None
+    last = type(pages) is int and number - paging.first + 1 >= pages
+    if last or received.here == 0 or _all_there(paging, page, received):
+        return None
+    return {**query, paging.send: str(number + 1)}
+
+
+def _all_there(paging: Paging, page: Page, received: Received) -> bool:
+    total = page.value(paging.total) if paging.total else None
+    return type(total) is int and 0 <= total <= received.entries
+
+
+_STYLES = {"url": _next_url, "cursor": _cursor, "offset": _offset, "page": _page}

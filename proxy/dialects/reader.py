@@ -17,6 +17,7 @@ from msgspec import Raw
 
 from proxy.catalog import DEFAULT_PERMISSIONS, Entry, Permission
 from proxy.dialects.dialect import Dialect
+from proxy.dialects.extra import NAMES
 from proxy.dialects.times import unix_seconds
 from proxy.errors import UpstreamError
 
@@ -84,6 +85,8 @@ def open_page(dialect: Dialect, body: bytes) -> Page:
         whole = msgspec.json.decode(text, type=Raw)
         top = _RAW_OBJECT.decode(whole) if text.startswith(b"{") else {}
         items = _items(dialect, whole, top)
+        if items is None and dialect.empty_without_items and top.keys() <= {"nextPageToken"}:
+            items = ()
         if not items:
             _refuse_what_is_no_list(dialect, _ANY.decode(whole), found=items is not None)
     except (ValueError, RecursionError) as error:
@@ -123,6 +126,16 @@ def entry_of(dialect: Dialect, said: Mapping[str, Any], native: bytes, asked: Ma
         extra=_extra(dialect, said),
         native=native,
     )
+
+
+def why_none_is_readable(dialect: Dialect, raw: Raw, reason: str) -> UpstreamError:
+    """Of a page none of whose entries can be listed: what the first one lacks, and what it has instead."""
+    has = _shape(_ANY.decode(raw))
+    if dialect.kind == "custom":
+        return UpstreamError(
+            "garbled", f"`list.id` is {' or '.join(_names(dialect.id))}, a model is {has}: it {reason}"
+        )
+    return _garbled(f"no model that can be listed: {has}, which {reason}")
 
 
 def reason_in(body: bytes) -> str:
@@ -193,18 +206,36 @@ def _field(said: Mapping[str, Any], path: str, missing: Any = None) -> Any:
 
 
 def _own_id(dialect: Dialect, said: Mapping[str, Any]) -> str:
-    found = (_field(said, path, _MISSING) for path in dialect.id)
+    found = (_joined(said, alternative) for alternative in dialect.id)
     own_id = next((value for value in found if value is not _MISSING), _MISSING)
     if own_id is _MISSING:
         raise Dropped(f"has no {' or '.join(_names(dialect.id))}")
     if not isinstance(own_id, str):
         raise Dropped("has an id that is no string")
+    own_id = _without_beginning(own_id, dialect.cut)
     if not own_id:
         raise Dropped("has an empty id")
     if _CONTROL.search(own_id):
         raise Dropped("has control characters in its id")
     if len(own_id.encode()) > MAX_ID_BYTES:
         raise Dropped(f"has an id of more than {MAX_ID_BYTES} bytes")
+    return own_id
+
+
+def _joined(said: Mapping[str, Any], alternative: str) -> Any:
+    """The value at a path; of `a/b` the text of both, with a slash between."""
+    values = [_field(said, path, _MISSING) for path in alternative.split("/")]
+    if len(values) == 1 or _MISSING in values:
+        return values[0] if len(values) == 1 else _MISSING
+    return "/".join(values) if all(map(_is_text, values)) else None
+
+
+def _without_beginning(own_id: str, cut: Sequence[str]) -> str:
+    """An id less the first of these beginnings that it has; `*` stands for anything but a slash."""
+    for beginning in cut:
+        pattern = re.escape(beginning).replace(r"\*", "[^/]+")
+        if match := re.match(pattern, own_id):
+            return own_id[match.end() :]
     return own_id
 
 
@@ -219,12 +250,39 @@ def _permission(said: Mapping[str, Any]) -> Permission:
 
 
 def _extra(dialect: Dialect, said: Mapping[str, Any]) -> bytes:
-    rest: Any = {dialect.rename.get(name, name): value for name, value in said.items()}
-    for path in dialect.private:
-        rest = _without(rest, path.split("."))
-    # In any letters: Go's decoder takes a later `ID` for the `id`.
-    shown = {name: value for name, value in rest.items() if name not in OURS and name.casefold() not in OURS}
+    """What else is said: the known under the names that clients read, then the unknown as it is."""
+    known, used = _known(dialect, said)
+    rest: Any = said if dialect.keeps_originals else _without_all(said, used)
+    shown = {name: value for name, value in {**_without_all(rest, dialect.private), **known}.items() if _is_free(name)}
     return msgspec.json.encode(shown)
+
+
+def _known(dialect: Dialect, said: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """What could be read under a known name, and the fields it was read from."""
+    known: dict[str, Any] = {}
+    used: list[str] = []
+    by_field = dialect.extra_by_field
+    # In the order of preference; most fields of most entries are unknown, so these are looked for, not those.
+    for _, name, path in sorted(found for field in said if field in by_field for found in by_field[field]):
+        outer, _, inner = name.partition(".")
+        if outer in known and (not inner or inner in known[outer]):
+            continue
+        value = NAMES[name](_field(said, path), dialect.price_per)
+        if value is not None:
+            known[outer] = {**known.get(outer, {}), inner: value} if inner else value
+            used.append(path)
+    return known, used
+
+
+def _is_free(name: str) -> bool:
+    # In any letters: Go's decoder takes a later `ID` for the `id`.
+    return name not in OURS and name.casefold() not in OURS
+
+
+def _without_all(said: Any, paths: Sequence[str]) -> Any:
+    for path in paths:
+        said = _without(said, path.split("."))
+    return said
 
 
 def _without(value: Any, path: Sequence[str]) -> Any:
@@ -245,6 +303,10 @@ def _refuse_what_is_no_list(dialect: Dialect, said: object, *, found: bool) -> N
     if _complains(dialect, said):
         raise _garbled(f"200 with an error: {reason or 'without a reason'}")
     if not found:
+        arrays = ", ".join(f"`{path}` ({count} objects)" for path, count in _arrays(said))
+        if dialect.kind == "custom":
+            wanted = " or ".join(_names(dialect.items))
+            raise UpstreamError("garbled", f"`list.items` is {wanted}, the answer has {arrays or _shape(said)}")
         where = " or ".join(_names(dialect.items))
         says = f"; it says: {reason}" if reason else ""
         raise _garbled(f"{_shape(said)} where {where} should be an array of models{says}")
@@ -301,6 +363,17 @@ def _shape(said: object) -> str:
             ", ".join(f"`{_one_line(name)[:40]}`" for name in list(said)[:8]) or "nothing in it"
         )
     return {str: "a string", list: "an array", type(None): "null", bool: "a boolean"}.get(type(said), "a number")
+
+
+def _arrays(said: object, path: str = "", levels: int = 4) -> list[tuple[str, int]]:
+    """Where there are arrays of objects, and how many stand in each: where the models may be instead."""
+    if isinstance(said, list):
+        count = sum(isinstance(item, dict) for item in said)
+        return [(path or "the answer", count)] if count else []
+    if not isinstance(said, dict) or not levels:
+        return []
+    inner = [_arrays(value, f"{path}.{name}".removeprefix("."), levels - 1) for name, value in list(said.items())[:20]]
+    return [found for each in inner for found in each][:4]
 
 
 def _garbled(what: str) -> UpstreamError:

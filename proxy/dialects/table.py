@@ -9,13 +9,26 @@ from proxy.dialects.dialect import Auth, Dialect, Paging, Setting
 OPENAI = Dialect(
     kind="openai",
     base_path="/v1",
-    # An array of its own (Together, GitHub), `data` (nearly everybody), `models` only where there is no `data`:
-    # llama.cpp sends both, with the same models in other words.
+    # An array of its own (Together), `data` (nearly everybody), `models` only where there is no `data`: llama.cpp
+    # sends both, with the same models in other words.
     items=("", "data", "models"),
     # `model_id`: AiHubMix's catalogue; `name`: Together's old list and everything that looks like Ollama.
     id=("id", "model_id", "name"),
     owner=("owned_by", "publisher", "organization", "author"),
     created=("created", "created_at"),
+    extra={
+        "display_name": ("display_name",),
+        # DeepSeek and Groq; Mistral and LM Studio; vLLM and SGLang.
+        "context_length": ("context_length", "context_window", "max_context_length", "max_model_len"),
+        # Groq; AiHubMix's catalogue.
+        "max_output_tokens": ("max_output_tokens", "max_completion_tokens", "max_output"),
+        "type": ("type", "types"),
+        "input_modalities": ("input_modalities", "architecture.input_modalities"),
+        "output_modalities": ("output_modalities", "architecture.output_modalities"),
+        "deprecated_at": ("shutdown_date",),
+        "released_at": ("released",),
+    },
+    keeps_originals=True,
     paging=(
         Paging("url", read="links.next"),
         Paging("cursor", read="last_id", send="after", more="has_more"),
@@ -34,7 +47,7 @@ PANGU = Dialect(
     owner=(),
     created=("create_time",),
     parent="model_id",
-    rename={"name": "display_name"},
+    extra={"display_name": ("name",)},
     # Account, user and bucket of whoever pays for the model.
     private=("create_user", "config.llm_model_config.model_path"),
     paging=(Paging("offset", send="offset", total="total"),),
@@ -42,6 +55,194 @@ PANGU = Dialect(
     native=True,
 )
 
+ANTHROPIC = Dialect(
+    kind="anthropic",
+    base_path="/v1",
+    params={"limit": "1000"},
+    headers={"anthropic-version": "{version}"},
+    settings={"version": Setting("2023-06-01")},
+    auth=Auth("header", "x-api-key"),
+    owner=(),
+    created=("created_at",),
+    extra={"context_length": ("max_input_tokens",), "max_output_tokens": ("max_tokens",)},
+    private=("type", "created_at"),  # always "model"; said in `created`
+    paging=(Paging("cursor", read="last_id", send="after_id", more="has_more"),),
+)
+
+GEMINI = Dialect(
+    kind="gemini",
+    base_path="/v1beta",
+    params={"pageSize": "1000"},
+    auth=Auth("header", "x-goog-api-key"),
+    items=("models",),
+    empty_without_items=True,
+    id=("name",),
+    cut=("models/",),
+    owner=(),
+    created=(),
+    extra={
+        "display_name": ("displayName",),
+        "context_length": ("inputTokenLimit",),
+        "max_output_tokens": ("outputTokenLimit",),
+    },
+    paging=(Paging("cursor", read="nextPageToken", send="pageToken"),),
+)
+
+VERTEX = Dialect(
+    kind="vertex",
+    base_path="/v1beta1",
+    path="/publishers/{publisher}/models",
+    params={"pageSize": "1000"},
+    headers={"x-goog-user-project": "{project}"},
+    settings={"publisher": Setting("google"), "project": Setting(optional=True), "location": Setting(optional=True)},
+    items=("publisherModels",),
+    empty_without_items=True,
+    id=("name",),
+    cut=("publishers/*/models/",),
+    owner=(),
+    created=(),
+    paging=(Paging("cursor", read="nextPageToken", send="pageToken"),),
+)
+
+COHERE = Dialect(
+    kind="cohere",
+    base_path="/v1",
+    params={"page_size": "1000"},
+    items=("models",),
+    id=("name",),
+    owner=(),
+    created=(),
+    extra={"deprecated": ("is_deprecated",), "context_length": ("context_length",)},
+    paging=(Paging("cursor", read="next_page_token", send="page_token"),),
+)
+
+OLLAMA = Dialect(
+    kind="ollama",
+    path="/api/tags",
+    items=("models",),
+    id=("model", "name"),
+    owner=(),
+    created=(),  # `modified_at` is when it was pulled
+    extra={"updated_at": ("modified_at",)},
+)
+
+LMSTUDIO = Dialect(
+    kind="lmstudio",
+    path="/api/v1/models",
+    or_path="/api/v0/models",
+    items=("models", "data"),
+    id=("key", "id"),
+    owner=("publisher",),
+    created=(),
+    extra={"context_length": ("max_context_length",), "type": ("type",), "display_name": ("display_name",)},
+)
+
+AZURE = Dialect(
+    kind="azure",
+    path="/openai/models",
+    params={"api-version": "{api_version}"},
+    settings={"api_version": Setting("2024-10-21")},
+    auth=Auth("header", "api-key"),
+    items=("data", "value"),
+    owner=(),
+    created=("created_at",),
+    private=("created_at",),  # said in `created`
+    paging=(Paging("url", read="nextLink"),),
+)
+
+FIREWORKS = Dialect(
+    kind="fireworks",
+    base_path="/v1",
+    path="/accounts/{account_id}/models",
+    params={"pageSize": "200"},
+    settings={"account_id": Setting("fireworks")},
+    items=("models",),
+    empty_without_items=True,
+    id=("name",),
+    owner=(),
+    created=("createTime",),
+    extra={"display_name": ("displayName",), "context_length": ("contextLength",)},
+    private=("createTime",),  # said in `created`
+    paging=(Paging("cursor", read="nextPageToken", send="pageToken"),),
+)
+
+GITHUB = Dialect(
+    kind="github",
+    path="/catalog/models",
+    headers={"Accept": "application/vnd.github+json", "X-GitHub-Api-Version": "2022-11-28"},
+    items=("",),
+    owner=("publisher",),
+    created=(),
+    extra={
+        "display_name": ("name",),
+        "description": ("summary",),
+        "context_length": ("limits.max_input_tokens",),
+        "max_output_tokens": ("limits.max_output_tokens",),
+        "input_modalities": ("supported_input_modalities",),
+        "output_modalities": ("supported_output_modalities",),
+    },
+)
+
+REPLICATE = Dialect(
+    kind="replicate",
+    base_path="/v1",
+    items=("results",),
+    id=("owner/name",),
+    owner=("owner",),
+    created=(),  # `latest_version.created_at` is the version's
+    paging=(Paging("url", read="next"),),
+)
+
+CLOUDFLARE = Dialect(
+    kind="cloudflare",
+    base_path="/client/v4",
+    path="/accounts/{account_id}/ai/models/search",
+    params={"per_page": "100", "page": "1"},
+    settings={"account_id": Setting()},
+    items=("result",),
+    id=("name",),  # its `id` is a UUID that cannot be called
+    owner=(),
+    created=("created_at",),
+    extra={"type": ("task.name",)},
+    private=("created_at",),  # said in `created`
+    paging=(Paging("page", send="page", total="result_info.total_count", pages="result_info.total_pages"),),
+)
+
+DASHSCOPE = Dialect(
+    kind="dashscope",
+    base_path="/api/v1",
+    params={"page_no": "1", "page_size": "100"},
+    items=("output.models",),
+    id=("model",),
+    owner=("provider",),
+    created=("published_time",),
+    extra={"display_name": ("name",)},
+    private=("published_time",),  # said in `created`
+    paging=(Paging("page", send="page_no", total="output.total"),),
+)
+
+GPUSTACK = Dialect(
+    kind="gpustack",
+    base_path="/v1",
+    params={"page": "1", "perPage": "100"},
+    items=("items",),
+    id=("name",),  # its `id` is a number
+    owner=(),
+    created=("created_at",),
+    extra={"updated_at": ("updated_at",)},
+    private=("created_at",),  # said in `created`
+    paging=(Paging("page", send="page", total="pagination.total", pages="pagination.totalPage"),),
+)
+
 STATIC = Dialect(kind="static", asked=False, auth=Auth("none"), created=OPENAI.created, owner=OPENAI.owner, items=("",))
 
-DIALECTS: Mapping[str, Dialect] = {row.kind: row for row in (OPENAI, PANGU, STATIC)}
+CUSTOM = Dialect(kind="custom")
+"""Its row is written by the operator, under `list`."""
+
+DIALECTS: Mapping[str, Dialect] = {
+    row.kind: row
+    for row in (
+        OPENAI, ANTHROPIC, GEMINI, VERTEX, COHERE, OLLAMA, LMSTUDIO, AZURE, FIREWORKS, GITHUB, REPLICATE, CLOUDFLARE,
+        DASHSCOPE, GPUSTACK, PANGU, STATIC, CUSTOM,
+    )
+}  # fmt: skip

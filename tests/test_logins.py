@@ -15,7 +15,7 @@ import pytest
 from proxy.config import Provider
 from proxy.errors import UpstreamError
 from proxy.fetch import Answer
-from proxy.iam import IamAuth
+from proxy.logins import IamLogin
 from proxy.upstream import Upstream
 from tests.fakes import config_of
 from tests.faultserver import FaultServer, HastyClock, Held, closed_port, playing
@@ -238,7 +238,7 @@ async def test_a_password_that_the_iam_says_back_is_nowhere(
         provider = pangu(iam.address, f"http://{iam.address}", retries=0)
         error = await failure(provider, clock)
     assert provider.iam is not None
-    texts = [repr(provider), repr(IamAuth(provider.iam, clock.time)), *traceback.format_exception(error)]
+    texts = [repr(provider), repr(IamLogin(provider.iam, clock.time)), *traceback.format_exception(error)]
     assert shown(*texts, log.text) == set()
 
 

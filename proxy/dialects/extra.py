@@ -1,0 +1,72 @@
+"""The names under which clients read what is known of a model, and what stands there.
+
+A value that is not what its name promises is left where it was: nothing is guessed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from proxy.dialects.times import unix_seconds
+
+Reader = Callable[[Any, int], Any]
+"""A provider's value and the number of tokens that its prices are for -> our value, None where it is not one."""
+
+
+def _text(value: object, price_per: int) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _whole(value: object, price_per: int) -> int | None:
+    """A positive whole number; Cohere sends 4096.0, others numerals."""
+    if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) <= 15:
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 10**15:
+        return None
+    return int(value) if value == int(value) else None
+
+
+def _names(value: object, price_per: int) -> list[str] | None:
+    """A list of names; AiHubMix joins them with commas."""
+    if isinstance(value, str):
+        value = [name.strip() for name in value.split(",") if name.strip()]
+    return value if isinstance(value, list) and value and all(isinstance(name, str) for name in value) else None
+
+
+def _flag(value: object, price_per: int) -> bool | None:
+    return value if isinstance(value, bool) else None
+
+
+def _seconds(value: object, price_per: int) -> int | None:
+    return unix_seconds(value) or None
+
+
+def _price(value: object, price_per: int) -> str | None:
+    """A price for one token, as a decimal string: a float would not hold it exactly."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return None
+    try:
+        price = Decimal(str(value)) / price_per
+    except InvalidOperation:
+        return None
+    return f"{price.normalize():f}" if price.is_finite() and price >= 0 else None
+
+
+NAMES: Mapping[str, Reader] = {
+    "display_name": _text,
+    "description": _text,
+    "type": _text,
+    "context_length": _whole,
+    "max_output_tokens": _whole,
+    "input_modalities": _names,
+    "output_modalities": _names,
+    "deprecated": _flag,
+    "deprecated_at": _seconds,
+    "updated_at": _seconds,
+    "released_at": _seconds,
+    "pricing.prompt": _price,
+    "pricing.completion": _price,
+}
+"""What clients read -> how it is made of what a provider says. A dot makes an object: `pricing.prompt`."""

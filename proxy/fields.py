@@ -1,0 +1,154 @@
+"""The kinds of values that a configuration is made of: what each may be, and what is said when it is not.
+
+Each check says what it wants and never what it got, which may be a secret. The file is quoted elsewhere, before
+`${NAME}` is filled in.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import date
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+
+_DURATION = re.compile(r"([0-9]{1,18}(?:\.[0-9]+)?)\s*(ms|s|m|h|d|)")
+_DURATION_UNITS = {"ms": 0.001, "s": 1.0, "": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_SIZE = re.compile(r"([0-9]{1,18})\s*(B|KiB|MiB|GiB|)")
+_SIZE_UNITS = {"B": 1, "": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
+_WHOLE = re.compile(r"[0-9]{1,18}")
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_ORIGIN = re.compile(r"https?://(?:[a-z0-9.-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
+_URL = re.compile(r"https?://[^\s\x00-\x20\x7f\\]+", re.IGNORECASE)
+
+
+def _duration(value: object) -> float:
+    """`250ms`, `4s`, `5m`, `24h`, `7d`, or a number of seconds -> seconds."""
+    match = _DURATION.fullmatch(str(value).strip())
+    seconds = float(match[1]) * _DURATION_UNITS[match[2]] if match else 0.0
+    if seconds <= 0:
+        raise ValueError("must be a duration above zero: a number with a unit, like 250ms, 4s, 5m, 24h or 7d")
+    return seconds
+
+
+def _size(value: object) -> int:
+    """`512KiB`, `16MiB`, or a number of bytes -> bytes."""
+    match = _SIZE.fullmatch(str(value).strip())
+    size = int(match[1]) * _SIZE_UNITS[match[2]] if match else 0
+    if size <= 0:
+        raise ValueError("must be a size above zero: a whole number with a unit, like 512KiB or 16MiB")
+    return size
+
+
+def whole(least: int, most: int) -> BeforeValidator:
+    def check(value: object) -> int:
+        text = str(value).strip()
+        if not _WHOLE.fullmatch(text) or not least <= int(text) <= most:
+            raise ValueError(f"must be a whole number from {least} to {most}")
+        return int(text)
+
+    return BeforeValidator(check)
+
+
+def _day(value: object) -> date:
+    """A date, or one in a string (`${NAME}`)."""
+    try:
+        if _DAY.fullmatch(str(value)):
+            return date.fromisoformat(str(value))
+    except ValueError:
+        pass
+    raise ValueError("must be a day that exists, like 2027-01-31; the key is good until that day ends, UTC")
+
+
+def fields_to_show(value: object) -> object:
+    """`all`, `none` or a list of names -> None, an empty tuple, or the names."""
+    if value == "all":
+        return None
+    if value == "none":
+        return ()
+    if not isinstance(value, list | tuple):
+        raise ValueError("must be `all`, `none` or a list of field names")
+    return value
+
+
+def _name(name: str) -> str:
+    if not _NAME.fullmatch(name):
+        raise ValueError("must be at most 64 letters, digits, `.`, `_` and `-`, the first a letter or a digit")
+    return name
+
+
+def _text(text: str) -> str:
+    if _CONTROL.search(text):
+        raise ValueError("must not hold control characters")
+    return text
+
+
+def exact_origin(origin: str) -> str:
+    if not _ORIGIN.fullmatch(origin):
+        raise ValueError("must be an exact origin in lower case and without a path, like https://app.example.com")
+    return origin
+
+
+def header_name(name: str) -> str:
+    if not _HEADER_NAME.fullmatch(name):
+        raise ValueError("must be letters and `-`, like those of all headers: write `Name: value`")
+    return name
+
+
+def check_sendable(secret: SecretStr) -> SecretStr:
+    """A secret that can be sent in a header. Raises ValueError."""
+    text = secret.get_secret_value()
+    if not text:
+        raise ValueError("is empty; give it a value or take it away")
+    if not re.fullmatch(r"[\x20-\x7e]*", text) or text != text.strip():
+        raise ValueError("must be printable ASCII without blanks around it, because it is sent in a header")
+    return secret
+
+
+def _url(url: str) -> str:
+    if "?" in url or "#" in url:
+        raise ValueError("must end with its path, without `?` and `#`")
+    if not _is_url(url):
+        raise ValueError("must be a URL like https://api.example.com/v1")
+    if "@" in urlsplit(url).netloc:
+        raise ValueError("must not hold a user or password; put the credential into `api_key` or `headers`")
+    return url
+
+
+def proxy_url(proxy: SecretStr) -> SecretStr:
+    url = proxy.get_secret_value()
+    if "?" in url or "#" in url or not _is_url(url):
+        raise ValueError(
+            "must be a URL like http://user:password@egress:3128; percent-encode what is no letter or digit in a login"
+        )
+    return proxy
+
+
+def _is_url(url: str) -> bool:
+    # urlsplit would drop line breaks silently, and its errors quote what they dislike.
+    if not _URL.fullmatch(url):
+        return False
+    try:
+        parts = urlsplit(url)
+        return bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+
+
+Seconds = Annotated[float, BeforeValidator(_duration)]
+Bytes = Annotated[int, BeforeValidator(_size)]
+Name = Annotated[str, AfterValidator(_name)]
+Text = Annotated[str, AfterValidator(_text)]
+NotEmpty = Annotated[str, Field(min_length=1), AfterValidator(_text)]
+Url = Annotated[str, AfterValidator(_url)]
+Sendable = Annotated[SecretStr, AfterValidator(check_sendable)]
+Day = Annotated[date, BeforeValidator(_day)]
+Globs = tuple[NotEmpty, ...]
+
+
+class Settings(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
