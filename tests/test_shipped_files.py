@@ -9,14 +9,15 @@ from pathlib import Path
 import pytest
 import trustme
 
-from proxy.config import Cache, Defaults, Group, Iam, Merge, OwnerRule, Provider, Server
+from proxy.config import Cache, Defaults, Group, Iam, Merge, OAuth, OwnerRule, Provider, Server
 from proxy.configfile import KeyText, parse, read
+from proxy.custom import CustomList, CustomPaging
 from proxy.dialects import DIALECTS
 
 ROOT = Path(__file__).parent.parent
-VARIABLES = ("OPENAI_API_KEY", "AIHUBMIX_API_KEY", "CTYUN_APP_KEY", "PANGU_TOKEN", "PANGU_PASSWORD", "CI_KEY")
 EVERYTHING_SET = {
-    **dict.fromkeys(VARIABLES, "sk-fake-for-tests"),
+    **dict.fromkeys(re.findall(r"\$\{([A-Z_]+)\}", (ROOT / "config.yaml").read_text()), "sk-fake-for-tests"),
+    "ODDBALL_BASE_URL": "https://api.oddball.example",
     "PANGU_BASE_URL": "https://pangu.example.com/v1",
     "PANGU_WORKSPACE_ID": "w",
     "PANGU_MODEL_ID": "m",
@@ -25,7 +26,7 @@ EVERYTHING_SET = {
 
 def settings() -> set[str]:
     """Every name that may stand in a configuration file."""
-    models = (Server, Cache, Defaults, Merge, OwnerRule, Provider, Iam, Group, KeyText)
+    models = (Server, Cache, Defaults, Merge, OwnerRule, Provider, Iam, OAuth, CustomList, CustomPaging, Group, KeyText)
     names = {name for model in models for name in model.model_fields} - {"settings"}
     return names | {name for dialect in DIALECTS.values() for name in dialect.settings}
 
@@ -40,7 +41,10 @@ def uncommented(text: str) -> str:
 def test_the_shipped_file_starts_without_an_account() -> None:
     config = read(ROOT / "config.yaml", environ={})
     assert [provider.name for provider in config.providers] == ["ollama", "openrouter", "example"]
-    assert [left_out.name for left_out in config.left_out] == ["openai", "aihubmix", "ctyun", "pangu", "deepseek"]
+    assert [left_out.name for left_out in config.left_out] == [
+        *("openai", "aihubmix", "ctyun", "pangu", "deepseek"),
+        *("anthropic", "gemini", "azure", "vertex", "cloudflare", "oddball"),
+    ]
     assert config.is_open
     assert config.refuse_exposure("127.0.0.1") == ""
     assert "refuses to listen on 0.0.0.0" in config.refuse_exposure("0.0.0.0")  # noqa: S104 - it refuses
@@ -51,7 +55,8 @@ def test_the_container_can_be_tried_with_one_variable() -> None:
     assert config.refuse_exposure("0.0.0.0") == ""  # noqa: S104 - what is asked for
 
 
-@pytest.mark.parametrize("name", sorted(settings()))
+# A kind's own settings stand in its row, and need not stand here: a new dialect is one row and one payload.
+@pytest.mark.parametrize("name", sorted(settings() - {name for row in DIALECTS.values() for name in row.settings}))
 def test_every_setting_stands_in_the_shipped_file(name: str) -> None:
     assert re.search(rf"\b{name}:", (ROOT / "config.yaml").read_text()), f"{name} is not explained in config.yaml"
 
@@ -60,11 +65,16 @@ def test_every_commented_setting_is_valid_when_it_is_switched_on(tmp_path: Path)
     authority = tmp_path / "corp.pem"
     trustme.CA().cert_pem.write_to_path(str(authority))
     text = (ROOT / "config.yaml").read_text().replace("/etc/ssl/corp.pem", str(authority))
-    with_login = uncommented(text).replace("    api_key: ${PANGU_TOKEN}", "    #")
+    with_login = uncommented(text)
+    for key in ("PANGU_TOKEN", "AZURE_API_KEY"):  # a provider has one credential: here the login that stands beside it
+        with_login = with_login.replace(f"    api_key: ${{{key}}}", "    #")
     config = parse(with_login, environ=EVERYTHING_SET)
     assert [key.name for key in config.keys] == ["alice", "ci", "ops"]
     assert [rule.owner for rule in config.owners] == ["openai"]
-    assert next(provider for provider in config.providers if provider.name == "pangu").iam is not None
+    providers = {provider.name: provider for provider in config.providers}
+    assert providers["pangu"].iam is not None
+    assert providers["azure"].oauth is not None
+    assert providers["oddball"].dialect.price_per == 1_000_000
     assert "# " in with_login, "prose stays a comment"
 
 
@@ -104,3 +114,36 @@ def test_the_gate_runs_the_commands_of_the_readme() -> None:
     for name, begins in (("serve", "python3 -m venv .venv"), ("test", "python3 -m venv .venv")):
         assert re.search(rf"<!-- ci: {name} -->\n```sh\n{re.escape(begins)}[^\n]+\n```", readme)
         assert f"readme_block {name}" in (ROOT / ".ci" / "run").read_text()
+
+
+def readme_providers() -> tuple[list[list[str]], list[str]]:
+    """The rows of the README's table of providers, and the snippets below it."""
+    section = (ROOT / "README.md").read_text().partition("\n## Providers\n")[2].partition("\n## ")[0]
+    lines = [line for line in section.splitlines() if line.startswith("|")]
+    rows = [[cell.strip(" `") for cell in line.strip("|").split("|")] for line in lines[2:]]
+    return rows, section.partition("```yaml\n")[2].partition("\n```")[0].splitlines()
+
+
+def test_the_readmes_table_of_providers_is_long_and_names_each_once() -> None:
+    rows, _ = readme_providers()
+    assert len({row[1] for row in rows}) >= 15
+    assert len({row[0] for row in rows}) == len(rows) >= 40
+
+
+@pytest.mark.parametrize(
+    ("row", "snippet"), list(zip(*readme_providers(), strict=True)), ids=lambda value: str(value)[:40]
+)
+def test_each_snippet_of_the_readme_can_be_pasted(row: list[str], snippet: str) -> None:
+    variables = dict.fromkeys(re.findall(r"\$\{([A-Z_]+)\}", snippet), "sk-fake-for-tests")
+    variables |= {name: "https://login.example.com/token" for name in variables if name.endswith("_URL")}
+    (provider,) = parse(f"providers:\n  {snippet}\n", environ=variables).providers
+    assert (provider.kind, provider.base_url) == (row[1], row[2])
+    if variables:
+        assert parse(f"providers:\n  {snippet}\n", environ={}).left_out, "without its variables it is left out"
+
+
+def test_the_snippets_of_the_readme_can_be_pasted_all_together() -> None:
+    rows, snippets = readme_providers()
+    text = "providers:\n" + "\n".join(f"  {snippet}" for snippet in snippets)
+    variables = dict.fromkeys(re.findall(r"\$\{([A-Z_]+)\}", text), "https://fake.example.com")
+    assert len(parse(text, environ=variables).providers) == len(rows)
