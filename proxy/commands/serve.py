@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import io
 import logging
 import os
@@ -21,7 +22,8 @@ from proxy.app import Proxy
 from proxy.config import Config
 from proxy.configfile import read
 from proxy.errors import ConfigError
-from proxy.store import Report
+from proxy.protocol import Protocol, quieten
+from proxy.store import Report, Store
 
 GRACE = 20
 """Seconds that requests under way are given when the server stops: with the drain less than Kubernetes' 30."""
@@ -49,10 +51,13 @@ def serve(path: Path, host: str | None, port: int | None) -> None:
     port = config.server.port if port is None else port
     if refusal := config.refuse_exposure(host):
         raise click.ClickException(refusal)
-    sockets = _listen(host, port)
+    run(config, Announcement(config, str(path)), listen(host, port))
+
+
+def run(config: Config, announcement: Announcement, sockets: list[socket.socket]) -> None:
+    """Serve until somebody says stop."""
     _log_to_stderr()
-    Announcement.begin(path, config)
-    announcement = Announcement(config)
+    announcement.begin()
     app = Proxy(config, told=announcement.row)
     # A host name that hangs must not keep the others from being looked up: uvloop resolves in libuv's threads (four,
     # unless this says otherwise before the loop begins), asyncio in the default executor.
@@ -60,13 +65,12 @@ def serve(path: Path, host: str | None, port: int | None) -> None:
     _Server(app, config, announcement).run(sockets)
 
 
-def _listen(host: str, port: int) -> list[socket.socket]:
+def listen(host: str, port: int, cure: str = "--host and --port name another place") -> list[socket.socket]:
     """One socket for each address of the host, bound before anybody is asked: a port in use is said at once."""
     try:
         found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         return [socket.create_server(address, family=family) for family, _, _, _, address in found]
     except OSError as error:
-        cure = "--host and --port name another place"
         raise click.ClickException(f"cannot listen on {host}: {error.strerror}; {cure}") from error
 
 
@@ -76,6 +80,7 @@ def _resolver_threads(config: Config) -> int:
 
 def _log_to_stderr() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    quieten()
     # These write whole URLs, with their query, at INFO.
     for name in ("httpx", "httpcore"):
         logging.getLogger(name).setLevel(logging.WARNING)
@@ -84,20 +89,21 @@ def _log_to_stderr() -> None:
 class Announcement:
     """What a person sees at start: a row for each provider as its first answer comes, then where to ask."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, name: str) -> None:
+        """`name`: of what is served, the file's as a rule."""
         self._config = config
+        self._name = name
         names = [provider.name for provider in config.providers] + [left_out.name for left_out in config.left_out]
         self._width = max(map(len, names))
         self._failing: dict[str, str] = {}
         """Of each provider that was heard: the kind of its failure, "" while there is none."""
 
-    @staticmethod
-    def begin(path: Path, config: Config) -> None:
+    def begin(self) -> None:
         if isinstance(sys.stdout, io.TextIOWrapper):
             # What a provider says may be in any language, and a terminal in any encoding.
             sys.stdout.reconfigure(errors="backslashreplace")
-        _say(f"models-proxy {__version__}, {path}: {_count(len(config.providers), 'provider')}")
-        for warning in config.warnings:
+        say(f"models-proxy {__version__}, {self._name}: {_count(len(self._config.providers), 'provider')}")
+        for warning in self._config.warnings:
             click.echo(f"warning: {warning}", err=True)
 
     def first_rows(self, reports: list[Report]) -> None:
@@ -121,16 +127,21 @@ class Announcement:
         elif before and not failing:
             _log.info("%s is up again: %s", report.name, _outcome(report))
 
-    def end(self, url: str) -> None:
-        """Where to ask; who has not answered yet is named first."""
+    def end(self, url: str, store: Store) -> None:
+        """Who has not answered yet, then where to ask."""
         for provider in self._config.providers:
             if provider.name not in self._failing:
                 self._print("waiting", provider.name, f"no answer within {provider.patience:g} s; still asking")
+        say(f"Listening on {url}")
+        self.invite(url, store)
+
+    def invite(self, url: str, store: Store) -> None:
+        """The first thing to try."""
         key = "" if self._config.anonymous is not None else ' -H "Authorization: Bearer $KEY"'
-        _say(f"Listening on {url}\n  curl{key} {url}/v1/models")
+        say(f"  curl{key} {url}/v1/models")
 
     def _print(self, state: str, name: str, text: str) -> None:
-        _say(f"  {state:<8}  {name:<{self._width}}  {text}")
+        say(f"  {state:<8}  {name:<{self._width}}  {text}")
 
 
 def _outcome(report: Report) -> str:
@@ -148,7 +159,7 @@ class _Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
-                http="httptools",
+                http=Protocol,
                 ws="none",
                 lifespan="on",
                 access_log=False,
@@ -167,6 +178,9 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(self._threads))
         self._announcement.first_rows(self._proxy.store.reports())
+        # Modules and configuration stay for good. A full round of the garbage collector, which stops everything for
+        # as long as it looks at them (40 ms), need not look at them.
+        gc.freeze()
         await super().startup(sockets=sockets)
         host, port = self.servers[0].sockets[0].getsockname()[:2]
         url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
@@ -174,7 +188,7 @@ class _Server(uvicorn.Server):
 
     async def _announce(self, url: str) -> None:
         await self._proxy.store.wait_until_settled()
-        self._announcement.end(url)
+        self._announcement.end(url, self._proxy.store)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._announcing.cancel()
@@ -202,7 +216,7 @@ class _Server(uvicorn.Server):
         self.should_exit = True
 
 
-def _say(text: str) -> None:
+def say(text: str) -> None:
     """A line for a person. When nobody reads any more (`| head`), the server goes on without a word."""
     try:
         click.echo(text)

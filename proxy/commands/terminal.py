@@ -1,0 +1,108 @@
+"""Manners of all commands: colours only on a terminal, nothing cut off in a pipe, errors on stderr with their cure."""
+
+from __future__ import annotations
+
+import difflib
+import io
+import os
+import re
+import sys
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import IO, Any, TextIO
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+_ENDLESS = 10_000
+"""Columns of what is no terminal: a line of a table stays one line, for grep and for files."""
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+
+
+def console(stream: TextIO) -> Console:
+    """A console for stdout or stderr. What is no terminal gets no escape sequence, and neither does `NO_COLOR`."""
+    if isinstance(stream, io.TextIOWrapper):
+        # What a provider says may be in any language, and a terminal in any encoding.
+        stream.reconfigure(errors="backslashreplace")
+    on_terminal = stream.isatty()
+    plain = not on_terminal or bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
+    return Console(
+        file=stream,
+        force_terminal=on_terminal,
+        color_system=None if plain else "auto",
+        width=None if on_terminal else _ENDLESS,
+        highlight=False,
+        markup=False,
+        emoji=False,
+        soft_wrap=not on_terminal,
+    )
+
+
+def out() -> Console:
+    return console(sys.stdout)
+
+
+def err() -> Console:
+    return console(sys.stderr)
+
+
+class Failure(click.ClickException):
+    """Ends the command with exit code 1. On a terminal its lines end between words."""
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        err().print(Text.assemble(("Error: ", "bold red"), self.message))
+
+
+def printable(text: str) -> str:
+    """Foreign text that cannot move the cursor, colour the screen or turn its direction."""
+    return _UNPRINTABLE.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
+
+
+Column = tuple[str, str]
+"""A heading, and how its cells stand: `left`, `right`, `fold` (over several lines), `note` (prose)."""
+
+
+def show_table(where: Console, columns: Sequence[Column], rows: Iterable[Sequence[str | Text]]) -> None:
+    """A table that fits the terminal: ids and notes are folded, nothing is cut off."""
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for heading, manner in columns:
+        table.add_column(
+            heading,
+            justify="right" if manner == "right" else "left",
+            no_wrap=manner in ("left", "right"),
+            overflow="fold",
+            ratio={"fold": 3, "note": 4}.get(manner) if where.is_terminal and _has_note(columns) else None,
+        )
+    for row in rows:
+        table.add_row(*(cell if isinstance(cell, Text) else Text(printable(cell)) for cell in row))
+    with where.capture() as captured:
+        where.print(table)
+    # Without the blanks that fill up the last column: a narrower terminal, or a copy, would show them as empty lines.
+    click.echo("\n".join(line.rstrip() for line in captured.get().splitlines()), file=where.file)
+
+
+def _has_note(columns: Sequence[Column]) -> bool:
+    return any(manner == "note" for _, manner in columns)
+
+
+def day(seconds: int) -> str:
+    """The date of Unix seconds, `-` where they are unknown."""
+    try:
+        return datetime.fromtimestamp(seconds, UTC).date().isoformat() if seconds else "-"
+    except (ValueError, OverflowError, OSError):
+        return str(seconds)
+
+
+def count(number: int, one: str, many: str = "") -> str:
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """The known word that is nearest, or all of them. The word itself is not repeated: it may be a secret."""
+    names = list(known)
+    close = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
+    if close:
+        return f"did you mean {close[0]!r}?"
+    return f"there are {', '.join(names[:10])}{' ...' * (len(names) > 10)}" if names else "there are none"

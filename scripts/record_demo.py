@@ -1,0 +1,114 @@
+"""Record docs/demo.svg: `models-proxy demo`, and some of the lines that it prints, run by a real shell.
+
+    .venv/bin/python scripts/record_demo.py [FILE]
+
+The same picture each time, up to the version: the fresh keys, the port and the ETag are replaced, and providers that
+answered in an order of chance are sorted. Lines that are too long for the picture end in `…`.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
+from html import unescape
+from pathlib import Path
+
+from rich.cells import cell_len
+from rich.console import Console
+from rich.terminal_theme import SVG_EXPORT_THEME
+from rich.text import Text
+
+ROOT = Path(__file__).parent.parent
+WIDTH = 88
+SHOWN = ("Merged", "Two providers", "Key rules", "What a key may not see", "Missing", "304")
+"""Beginnings of what the lines in the picture show."""
+_CELL = 12.2
+"""The width of a character in the pictures that rich makes."""
+
+
+def record() -> tuple[list[str], list[tuple[str, str, list[str]]]]:
+    """What the demo says at start, and of each line in the picture: what it shows, the line, and what it printed."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "proxy", "demo", "--port", "0"],
+        stdout=subprocess.PIPE,
+        encoding="utf-8",
+        cwd=ROOT,
+        env={**os.environ, "PYTHONUTF8": "1"},
+    ) as process:
+        assert process.stdout is not None
+        try:
+            said = [line.rstrip("\n") for line in _until(process.stdout, "Ctrl-C ends")]
+            found = [(line[2:], said[number + 1]) for number, line in enumerate(said) if line.startswith("# ")]
+            tried = [(shows, line, _run(line)) for shows, line in found if shows.startswith(SHOWN)]
+        finally:
+            process.send_signal(signal.SIGINT)
+    assert len(tried) == len(SHOWN), "a line that belongs into the picture is not printed any more"
+    start = said[1 : next(number for number, line in enumerate(said) if line.startswith("Paste "))]
+    up = sorted(line for line in start if line.startswith("  up "))
+    return [said[0], *up, *(line for line in start if line not in up)][:-1], tried
+
+
+def _until(lines: Iterable[str], last: str) -> Iterator[str]:
+    for line in lines:
+        yield line
+        if line.startswith(last):
+            return
+
+
+def _run(line: str) -> list[str]:
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    env = {**os.environ, "PATH": path, "PYTHONUTF8": "1"}
+    done = subprocess.run(["/bin/sh", "-ec", line], env=env, capture_output=True, encoding="utf-8", check=True)  # noqa: S603
+    return done.stdout.splitlines()
+
+
+def draw(start: list[str], tried: list[tuple[str, str, list[str]]]) -> str:
+    """The picture, as SVG that needs no font from elsewhere."""
+    console = Console(record=True, width=WIDTH, file=io.StringIO(), force_terminal=True, highlight=False)
+    console.print(_command("models-proxy demo"))
+    for line in start:
+        console.print(_row(line), no_wrap=True, overflow="ellipsis")
+    for shows, line, printed in tried:
+        console.print()
+        console.print(Text(f"# {shows}", style="bright_black"))
+        console.print(_command(_steady(line)), overflow="fold")
+        for answer in printed:
+            console.print(Text(_steady(answer)), no_wrap=True, overflow="ellipsis")
+    svg = console.export_svg(title="models-proxy demo", theme=SVG_EXPORT_THEME, unique_id="demo")
+    svg = re.sub(r"\s*@font-face \{.*?\}\n", "\n", svg, flags=re.DOTALL)
+    svg = re.sub(r'textLength="[\d.]+"( [^>]*>)([^<]+)<', _measured, svg)
+    # Some viewers swallow spaces at the beginning of a text otherwise, even those that do not break.
+    return svg.replace("<svg ", '<svg xml:space="preserve" ', 1)
+
+
+def _measured(match: re.Match[str]) -> str:
+    """A text with its true length: rich counts characters, but Chinese ones are two cells wide."""
+    return f'textLength="{cell_len(unescape(match[2])) * _CELL:g}"{match[1]}{match[2]}<'
+
+
+def _command(line: str) -> Text:
+    return Text.assemble(("$ ", "green"), (line, "bold"))
+
+
+def _row(line: str) -> Text:
+    text = Text(_steady(line))
+    text.highlight_regex(r"^  up ", "green")
+    text.highlight_regex(r"^  failing ", "yellow")
+    return text
+
+
+def _steady(text: str) -> str:
+    """Without what is different each time, and the ETag, which any change of the list changes."""
+    text = re.sub(r"127\.0\.0\.1:\d+", "127.0.0.1:8000", text)
+    text = re.sub(r"\b(ops|team|solo)-[\w-]{8}", r"\1-xxxxxxxx", text)
+    return re.sub(r'"[0-9a-f]{32}"', '"xxxxxxxx"', text)
+
+
+if __name__ == "__main__":
+    picture = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "docs" / "demo.svg"
+    picture.write_text(draw(*record()), encoding="utf-8")
