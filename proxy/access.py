@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from urllib.parse import parse_qsl
 
@@ -37,7 +37,7 @@ class Policy:
         return f"Policy({list(self.rules)})"
 
     def allows(self, offer: Offer) -> bool:
-        return self._allowed.names(offer) and not self._forbidden.names(offer)
+        return self.sees_everything or (self._allowed.names(offer) and not self._forbidden.names(offer))
 
     def may_allow(self, provider: str) -> bool:
         """Whether some model of this provider could be allowed, judged without knowing any."""
@@ -111,14 +111,8 @@ class Access:
             raise InvalidKey
         if not credentials:
             return self._known(self._anonymous)
-        if len({name for name, _ in credentials}) != len(credentials):
-            raise InvalidKey
-        keys = {_bearer(value) if name == b"authorization" else value for name, value in credentials}
-        key = keys.pop()
-        if keys or not key or len(key) > MAX_KEY_BYTES:
-            raise InvalidKey
         # A look-up by digest: its time tells nothing about how much of a key was right.
-        caller, valid_until = self._keys.get(hashlib.sha256(key).digest(), (None, 0.0))
+        caller, valid_until = self._keys.get(hashlib.sha256(_only_key(credentials)).digest(), (None, 0.0))
         if self._time() >= valid_until:
             raise InvalidKey
         return self._known(caller)
@@ -128,6 +122,16 @@ class Access:
         if caller is None:
             raise InvalidKey
         return caller
+
+
+def _only_key(credentials: Sequence[tuple[bytes, bytes]]) -> bytes:
+    """The one key that all of them name. Raises InvalidKey."""
+    keys = [_bearer(value) if name == b"authorization" else value for name, value in credentials]
+    if len(keys) > 1 and (len(dict(credentials)) < len(keys) or len(set(keys)) > 1):
+        raise InvalidKey
+    if not 0 < len(keys[0]) <= MAX_KEY_BYTES:
+        raise InvalidKey
+    return keys[0]
 
 
 def _bearer(value: bytes) -> bytes:

@@ -68,6 +68,7 @@ class Proxy:
     async def lifespan(self, app: object = None) -> AsyncIterator[None]:
         """While this is entered, the providers are asked."""
         keeping = asyncio.create_task(self.store.run(), name="store")
+        keeping.add_done_callback(_say_if_it_ended)
         try:
             yield
         finally:
@@ -79,25 +80,39 @@ class Proxy:
             await self._routes(scope, receive, send)
             return
         head = Head(scope["headers"])
-        scope["app"] = self  # with it the router raises its 404 and 405 instead of writing them as text
-        scope["state"] = {"head": head}
         try:
-            scope["state"]["caller"] = self._caller(scope, head)
-            await (self._models if Models.serves(scope["path"]) else self._routes)(scope, receive, send)
+            caller = self._caller(scope, head)
+            if Models.serves(scope["path"]):
+                await self._models(scope, send, head, caller)
+            else:
+                await self._route(scope, receive, send, head, caller)
         except ApiError as error:
-            await send_error(scope, send, error)
+            await send_error(scope, send, head, error)
         except HTTPException as error:
-            await send_error(scope, send, _in_our_words(scope, error))
+            await send_error(scope, send, head, _in_our_words(scope, error))
         except Exception as bug:
             # The text of an exception may hold anything; its class and its place do not.
             place = "".join(traceback.format_tb(bug.__traceback__))
             _log.error("bug while answering %s (%s)\n%s", head.request_id.decode(), type(bug).__name__, place)
-            await send_error(scope, send, InternalError())
+            await send_error(scope, send, head, InternalError())
+
+    async def _route(self, scope: Scope, receive: Receive, send: Send, head: Head, caller: Caller) -> None:
+        scope["app"] = self  # with it the router raises its 404 and 405 instead of writing them as text
+        scope["state"] = {"head": head, "caller": caller}
+        await self._routes(scope, receive, send)
 
     def _caller(self, scope: Scope, head: Head) -> Caller:
         if scope["path"] in HEALTH_PATHS and not head.credentials:
             return _PROBE
         return self._access.identify(head.credentials, scope["query_string"])
+
+
+def _say_if_it_ended(keeping: asyncio.Task[None]) -> None:
+    """Nobody is asked any more: a bug of ours, and not to be found out by old lists."""
+    if not keeping.cancelled():
+        error = keeping.exception()
+        place = "".join(traceback.format_tb(error.__traceback__)) if error else ""
+        _log.critical("the store ended (%s); no provider is asked any more\n%s", type(error).__name__, place)
 
 
 def _in_our_words(scope: Scope, error: HTTPException) -> ApiError:

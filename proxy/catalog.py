@@ -4,12 +4,17 @@ Entry    one model as one provider describes it, read from its dialect
 Offer    an entry under its public id and its true owner
 Model    what is listed under one id: the preferred offer, and all others behind it
 Catalog  the models that one caller may see, ordered; `find` is the only way to one of them
+
+There may be a hundred thousand of the first three. As msgspec's structs they are made twelve times as fast as
+dataclasses, and the garbage collector, whose full rounds stop everything, need not look at them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+
+from msgspec import Struct
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +33,7 @@ class Permission:
 DEFAULT_PERMISSIONS = (Permission(),)
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(Struct, frozen=True, gc=False):
     """One model in a provider's own words."""
 
     id: str
@@ -46,8 +50,7 @@ class Entry:
     """The entry as the provider sent it (JSON), kept only for kinds whose own contract is served too."""
 
 
-@dataclass(frozen=True, slots=True)
-class Offer:
+class Offer(Struct, frozen=True, gc=False):
     """One provider's model under its public id. `entry.id` is what the provider itself calls it."""
 
     id: str
@@ -60,8 +63,7 @@ class Offer:
         return self.entry.created
 
 
-@dataclass(frozen=True, slots=True)
-class Model:
+class Model(Struct, frozen=True, gc=False):
     """What is listed under one id: the fields of `offers[0]`, and all offers in the operator's order."""
 
     offers: tuple[Offer, ...]

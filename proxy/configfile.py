@@ -48,6 +48,7 @@ _HOMES: Mapping[str, Iterable[str]] = {
     "`defaults`": Defaults.model_fields,
     "each provider": _PROVIDER_FIELDS,
 }
+_PREFIXES = ("owner", "provider")
 _DIGEST = re.compile(r"sha256:[0-9a-fA-F]{64}")
 _SECRET = {"api_key", "api_key_file", "key", "hash", "headers", "proxy", "password", "secret", "base_url", "url"}
 _LIST = "must be a list: begin each entry with `- `, or write [ ] around them"
@@ -185,6 +186,10 @@ class _Builder:
         if provider is None or dialect is None:
             return None
         self._warn_if_gone_early(provider, path)
+        key = api_key or provider.api_key
+        if provider.dialect.auth.style == "basic" and key and ":" not in key.get_secret_value():
+            where = (*path, "api_key" if provider.api_key else "api_key_file")
+            self._document.problem(where, "must be `user:password`, because `list.auth` is basic")
         update: dict[str, Any] = {"settings": own, "base_url": _full_base_url(provider.base_url, dialect)}
         if api_key is not None:
             update["api_key"] = api_key
@@ -313,6 +318,7 @@ class _Builder:
             group = self._valid(Group, {} if body is None else body, ("groups", name))
             if group:
                 groups[name] = group
+                self._check_patterns(raw, group.models, ("groups", name, "models"))
                 self._warn_if_blind(f"group {name}", group.models, ("groups", name, "models"))
         return groups
 
@@ -330,6 +336,7 @@ class _Builder:
         if text is None or digest is None:
             return None
         if text.models is not None:
+            self._check_patterns(raw, text.models, (*path, "models"))
             self._warn_if_blind(f"key {text.name}", text.models, (*path, "models"))
             rules = text.models
         elif text.group is not None and text.group in groups:
@@ -347,6 +354,25 @@ class _Builder:
         if isinstance(group, str) and group not in known and not self._is_unset(where):
             cure = _did_you_mean(group, known) or f"; there are {', '.join(known) or 'none'}"
             self._document.problem(where, f"no such group{cure}")
+
+    def _check_patterns(self, raw: Mapping[str, Any], rules: Globs, path: Path) -> None:
+        """A misspelt `!` rule would show what it should hide, without a word."""
+        providers = [value.get("name") for _, value in self._list(raw, "providers") if isinstance(value, dict)]
+        known = [name for name in providers if isinstance(name, str)]
+        for index, rule in enumerate(rules):
+            pattern = rule.removeprefix("!")
+            word, colon, rest = pattern.partition(":")
+            if "" in (pattern, rest) and (colon or not pattern):
+                problem = "names nothing"
+            elif pattern != pattern.strip() or rest != rest.lstrip() or word != word.rstrip():
+                problem = "must not hold a blank behind `!` or around `:`"
+            elif colon and word not in _PREFIXES and (close := _close(word.lower(), _PREFIXES)):
+                problem = f"begins with an unknown word; did you mean '{close}:{rest}'?"
+            elif word == "provider" and not set(rest) & set("*?[") and rest not in known:
+                problem = f"no such provider{_did_you_mean(rest, known)}"
+            else:
+                continue
+            self._document.problem((*path, index), problem)
 
     def _digest(self, value: Mapping[str, Any], path: Path) -> bytes | None:
         given = [name for name in ("hash", "key") if name in value]
@@ -412,6 +438,8 @@ class _Builder:
     def _invalid(self, error: ErrorDetails, path: Path, model: type[BaseModel]) -> None:
         loc = tuple(part for part in error["loc"] if part != "[key]")
         where = self._origin((*path, *loc))
+        if where[-1] == 0 and where[:-1] in self._document.texts:
+            where = where[:-1]  # one string where several may stand
         if self._is_unset(where):
             return
         if error["type"] == "extra_forbidden":
@@ -509,8 +537,13 @@ def _in_our_words(error: ErrorDetails) -> str:
 
 
 def _did_you_mean(word: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
-    return f"; did you mean {close[0]!r}?" if close else ""
+    close = _close(word, known)
+    return f"; did you mean {close!r}?" if close else ""
+
+
+def _close(word: str, known: Iterable[str]) -> str:
+    """The known word that is most like this one, "" if none is."""
+    return next(iter(difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)), "")
 
 
 def _is_optional(value: Mapping[str, Any]) -> bool:

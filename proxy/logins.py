@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
@@ -15,6 +16,8 @@ from proxy.failures import refused
 
 RENEW_BEFORE = 300.0
 """Seconds before its end at which a token is renewed; at most half of its life."""
+LONGEST_ANSWER = 256 * 1024
+"""Bytes; a token stands beside a catalogue of services."""
 ASSUMED_LIFE = 3600.0
 """Seconds a token is used for when the answer does not say when it ends."""
 
@@ -72,6 +75,9 @@ class Login(httpx.Auth):
 
     async def _keep(self, response: httpx.Response) -> None:
         body = await response.aread()
+        if len(body) > LONGEST_ANSWER:
+            reason = f"its {self.what} login: the answer is larger than {LONGEST_ANSWER:,} bytes"
+            raise UpstreamError("too_large", reason)
         if not response.is_success:
             error = refused(response, body, self.secrets, self._time())
             reason = f"its {self.what} login: {error.reason}"
@@ -131,7 +137,7 @@ class OAuthLogin(Login):
 
     def _granted(self, response: httpx.Response, said: Any) -> tuple[str, float]:
         token, lasts = _inside(said, "access_token"), _inside(said, "expires_in")
-        seconds = int(lasts) if isinstance(lasts, int | str) and str(lasts).isdecimal() and len(str(lasts)) < 10 else 0
+        seconds = int(lasts) if re.fullmatch("[0-9]{1,9}", str(lasts)) else 0  # some send it as a string
         sendable = isinstance(token, str) and token.isascii() and token.isprintable()
         return str(token) if sendable else "", self._time() + seconds if seconds else 0.0
 

@@ -7,15 +7,16 @@ in which they said it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import replace
 
 import msgspec
+from msgspec.structs import replace
 
 from proxy.catalog import Catalog, Entry, Model, Offer
 from proxy.config import Config, Provider
 from proxy.dialects import DIALECTS, entry_of
 from proxy.globs import matcher
 from proxy.owners import owner_guessed, owner_said
+from proxy.slices import Steps, at_once, slices
 
 Step = Callable[[Iterable[Offer]], Iterator[Offer]]
 Rule = Callable[[Provider, Config], Step]
@@ -77,7 +78,8 @@ def rename(provider: Provider, config: Config) -> Step:
             own_id = offer.entry.id
             plain = provider.prefix + own_id
             for public in aliases.get(own_id) or ([] if plain in taken else [plain]):
-                yield Offer(final(public, offer), offer.provider, offer.owned_by, offer.entry)
+                shown = final(public, offer)
+                yield offer if shown == offer.id else Offer(shown, offer.provider, offer.owned_by, offer.entry)
 
     return step
 
@@ -153,16 +155,26 @@ def merge(offers: Iterable[Offer], allows: Callable[[Offer], bool]) -> Catalog:
     Filtered before merging, so that no field of a forbidden offer shows anywhere. The first offer of an id gives
     all fields; the others stand behind it, one for each provider.
     """
-    found: dict[str, list[Offer]] = {}
-    for offer in offers:
-        if allows(offer):
-            found.setdefault(offer.id, []).append(offer)
-    return Catalog(tuple(_model(found[model_id]) for model_id in sorted(found)))
+    return at_once(merging(offers, allows))
 
 
-def _model(offers: list[Offer]) -> Model:
+def merging(offers: Iterable[Offer], allows: Callable[[Offer], bool]) -> Steps[Catalog]:
+    """`merge`, step by step."""
+    found: dict[str, tuple[Offer, ...]] = {}
+    for some in slices(offers):
+        for offer in filter(allows, some):
+            found[offer.id] = (*found.get(offer.id, ()), offer)
+        yield
+    models: list[Model] = []
+    for ids in slices(sorted(found)):
+        models += [_model(found[model_id]) for model_id in ids]
+        yield
+    return Catalog(tuple(models))
+
+
+def _model(offers: tuple[Offer, ...]) -> Model:
     if len(offers) == 1:
-        return Model((offers[0],), offers[0].created)
+        return Model(offers, offers[0].created)
     one_each: dict[str, Offer] = {}
     for offer in offers:
         one_each.setdefault(offer.provider, offer)

@@ -11,20 +11,22 @@ import asyncio
 import logging
 import random
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from itertools import chain
+from typing import Literal, TypeVar
 
 from cachetools import LRUCache, TLRUCache
 
 from proxy.access import Policy
-from proxy.catalog import Catalog, Entry, Offer
+from proxy.catalog import Entry, Offer
 from proxy.clock import Clock
 from proxy.config import Config, Provider
 from proxy.errors import UpstreamError
 from proxy.fetch import Answer, Fetch
-from proxy.rules import merge, per_provider, steady
-from proxy.view import Made, View
+from proxy.rules import merging, per_provider, steady
+from proxy.slices import Steps, at_once, slices
+from proxy.view import Made, View, making
 
 _log = logging.getLogger("models_proxy")
 
@@ -38,9 +40,9 @@ RETRY_TOKENS, RETRY_TOKEN_PER_SUCCESS = 10.0, 0.1
 """A retry costs one token; so a provider that always half fails is not asked twice as often for ever."""
 SHRINK_FROM = 5
 """A list of more models than this that loses over half of them must be confirmed."""
-_SLICE = 200  # offers that are made before the event loop may look at something else
 _VIEW_BYTES = 256 * 1024 * 1024
 
+T = TypeVar("T")
 Status = Literal["ok", "stale", "down"]
 Breaker = Literal["closed", "open", "half-open"]
 
@@ -92,8 +94,8 @@ class _Slot:
     """Questions in a row that failed."""
     tokens: float = RETRY_TOKENS
     next_try: float = 0.0
-    doubted: bool = False
-    """The last answer shrank too much to be believed at once."""
+    doubted: int | None = None
+    """How many models the last answer listed, if it shrank too much to be believed at once."""
 
     @property
     def tripped(self) -> bool:
@@ -134,6 +136,7 @@ class Store:
             providers, ttu=lambda name, _, now: now + self._slots[name].provider.max_stale, timer=self.clock.monotonic
         )
         self._made: LRUCache[Policy, Made] = LRUCache(_VIEW_BYTES, getsizeof=lambda made: min(made.size, _VIEW_BYTES))
+        self._making: dict[Policy, asyncio.Task[None]] = {}
         self._views: dict[Policy, View] = {}
 
     def _slot(self, provider: Provider) -> _Slot:
@@ -165,7 +168,7 @@ class Store:
         retries = 0 if slot.tripped else min(slot.provider.retries, int(slot.tokens))
         try:
             answer = await self.fetch(slot.provider, retries)
-            offers = await self._offers(slot, answer)
+            offers = await _in_steps(_offers(slot, answer))
         except UpstreamError as error:
             self._refuse(slot, error)
         except Exception as bug:
@@ -173,20 +176,11 @@ class Store:
             self._refuse(slot, UpstreamError("bug", f"its answer met a bug of ours ({type(bug).__name__})"))
         else:
             self._accept(slot, answer, offers)
-        finally:
-            slot.asking = False
-            slot.heard = True
-            self._settle()
-        # Not called from here: whatever it raises must not end the keeper.
+        slot.asking = False
+        slot.heard = True
+        # Not called from here: whatever it raises must not end the keeper. Before whoever waits for the first answers.
         asyncio.get_running_loop().call_soon(self.told, self._report(slot))
-
-    async def _offers(self, slot: _Slot, answer: Answer) -> tuple[Offer, ...]:
-        offers: list[Offer] = []
-        for offer in slot.offers_of(steady(answer.entries, slot.listing.offers)):
-            offers.append(offer)
-            if len(offers) % _SLICE == 0:
-                await asyncio.sleep(0)
-        return tuple(offers)
+        self._settle()
 
     async def _end_patience(self, slot: _Slot) -> None:
         await self.clock.sleep(slot.provider.patience)
@@ -199,27 +193,36 @@ class Store:
         """A good answer replaces the last one, unless it shrank so much that it must be confirmed first."""
         slot.tokens = min(RETRY_TOKENS, slot.tokens + RETRY_TOKEN_PER_SUCCESS) - (answer.attempts - 1)
         before, now_listed = slot.listing, len(answer.entries)
-        if self._shrank(slot, now_listed) and not slot.doubted:
-            slot.doubted = True
+        listed = before.listed if before.succeeded_at is not None else 0
+        confirmed = slot.doubted is not None and not _shrank(slot.doubted, now_listed)
+        if _shrank(listed, now_listed) and not confirmed:
+            slot.doubted = now_listed
             reason = f"listed {now_listed} models instead of {before.listed}; asked again before that is believed"
             self._postpone(slot, UpstreamError("shrunk", reason))
             return
+        was_shown = slot.provider.name in self._shown
+        self._fresh[slot.provider.name] = self._shown[slot.provider.name] = None
+        # Read after they were marked: when the listing's time is over, so is theirs.
         now = self.clock.monotonic()
-        slot.doubted = False
+        slot.doubted = None
         slot.failures = 0
         slot.listing = Listing(
             slot.provider.name, offers, now_listed, succeeded_at=now, answer=replace(answer, entries=())
         )
-        # "shortly before ttl ends", spread so that providers do not move in step
-        slot.next_try = now + slot.provider.ttl * 0.9 * self.uniform(0.9, 1.1)
-        was_shown = slot.provider.name in self._shown
-        self._fresh[slot.provider.name] = self._shown[slot.provider.name] = None
+        slot.next_try = now + self._lasts(slot.provider)
         self._changed(offers_changed=offers != before.offers or not was_shown)
+
+    def _lasts(self, provider: Provider) -> float:
+        """Shortly before ttl ends, spread so that providers do not move in step; in time for an answer that takes long.
+
+        A provider that answers within its timeout is so never stale (but for a ttl shorter than two timeouts).
+        """
+        return min(provider.ttl * 0.9 * self.uniform(0.9, 1.1), max(provider.ttl / 2, provider.ttl - provider.timeout))
 
     def _refuse(self, slot: _Slot, error: UpstreamError) -> None:
         """A failure replaces the error and keeps the models: an outage is never an empty list."""
         slot.tokens = max(0.0, slot.tokens - (error.attempts - 1))
-        slot.doubted = False
+        slot.doubted = None
         self._postpone(slot, error)
 
     def _postpone(self, slot: _Slot, error: UpstreamError) -> None:
@@ -235,11 +238,6 @@ class Store:
             opened = slot.failures - BREAKER_AFTER + 1
             backoff = max(backoff, min(BREAKER_STEP * opened, BREAKER_LONGEST) * self.uniform(0.8, 1.2))
         return max(backoff, error.retry_after or 0.0)
-
-    @staticmethod
-    def _shrank(slot: _Slot, now_listed: int) -> bool:
-        before = slot.listing.listed if slot.listing.succeeded_at is not None else 0
-        return before > 0 and (now_listed == 0 or (before > SHRINK_FROM and now_listed * 2 < before))
 
     def _changed(self, *, offers_changed: bool) -> None:
         """Forget the views; what was merged and encoded for them stays while the offers are the same."""
@@ -294,8 +292,29 @@ class Store:
         waits = [slot.next_try - self.clock.monotonic() for slot in self._slots.values() if slot.provider.asked]
         return max(1.0, min(waits, default=1.0))
 
+    async def prepare(self, policy: Policy) -> None:
+        """Do the long part of a view, step by step, so that nobody else has to wait for it."""
+        while policy not in self._made:
+            if policy not in self._making:
+                self._making[policy] = asyncio.create_task(self._make(policy), name="make a list")
+            # Shielded: the leaving of one who waits is not the others' loss.
+            await asyncio.shield(self._making[policy])
+
+    async def _make(self, policy: Policy) -> None:
+        version = self.version
+        try:
+            made = await _in_steps(self._merging(policy))
+            if version == self.version:
+                self._made[policy] = made
+        finally:
+            del self._making[policy]
+
+    def has_view(self, policy: Policy) -> bool:
+        """Whether `view` has nothing left to do."""
+        return policy in self._views
+
     def view(self, policy: Policy) -> View:
-        """What a policy's holder sees: made at its first request after a change, then kept."""
+        """What a policy's holder sees: made at the first request after a change, then kept."""
         self._let_time_pass()
         view = self._views.get(policy)
         if view is None:
@@ -305,7 +324,7 @@ class Store:
     def _view(self, policy: Policy) -> View:
         made = self._made.get(policy)
         if made is None:
-            made = self._made[policy] = Made(self._catalog(policy))
+            made = self._made[policy] = at_once(self._merging(policy))
         contributing = made.catalog.providers()
         ages = [
             slot.listing.succeeded_at
@@ -320,8 +339,9 @@ class Store:
             shows_names=policy.sees_everything,
         )
 
-    def _catalog(self, policy: Policy) -> Catalog:
-        return merge((offer for slot in self._slots.values() for offer in slot.listing.offers), policy.allows)
+    def _merging(self, policy: Policy) -> Steps[Made]:
+        """From the listings as they are now."""
+        return _list_made([slot.listing.offers for slot in self._slots.values()], policy)
 
     def _names(self, status: Status) -> tuple[str, ...]:
         return tuple(name for name, slot in self._slots.items() if self._status(slot) == status)
@@ -362,3 +382,38 @@ class Store:
             failures=slot.failures,
             answer=listing.answer,
         )
+
+
+def _shrank(before: int, now: int) -> bool:
+    """Whether a list lost so much that it must be confirmed."""
+    return before > 0 and (now == 0 or (before > SHRINK_FROM and now * 2 < before))
+
+
+async def _in_steps(work: Steps[T]) -> T:
+    """The result of the work; between its steps the event loop may look at something else."""
+    while True:
+        try:
+            next(work)
+        except StopIteration as done:
+            result: T = done.value
+            return result
+        await asyncio.sleep(0)
+
+
+def _offers(slot: _Slot, answer: Answer) -> Steps[tuple[Offer, ...]]:
+    """What a provider offers by this answer."""
+    before = slot.listing.offers
+    entries = steady(answer.entries, before)
+    if entries == [offer.entry for offer in before]:
+        return before  # as most answers are: the rules look at nothing else
+    offers: list[Offer] = []
+    for some in slices(slot.offers_of(entries)):
+        offers += some
+        yield
+    return tuple(offers)
+
+
+def _list_made(listings: Sequence[Sequence[Offer]], policy: Policy) -> Steps[Made]:
+    """The list of all that a policy allows, from listings in the operator's order."""
+    catalog = yield from merging(chain.from_iterable(listings), policy.allows)
+    return (yield from making(catalog))

@@ -27,13 +27,15 @@ from proxy import __version__
 from proxy.catalog import Entry
 from proxy.clock import Clock
 from proxy.config import Provider
-from proxy.dialects import Dropped, Page, Query, Received, next_query, open_page, read_entry, why_none_is_readable
+from proxy.dialects import Dropped, Query, Received, next_query, open_page, read_entry, why_none_is_readable
 from proxy.errors import UpstreamError
 from proxy.failures import failed, refused, scrubbed, timed_out
 from proxy.fetch import Answer
 from proxy.logins import Login, login_of
 from proxy.transport import OwnSockets, PlainBodies
 
+_LONGEST_REFUSAL = 64 * 1024  # bytes; to look for a message in more costs more than the message is worth
+_SHORTEST_LEAK = 8  # characters; what is shorter stands in texts by chance
 _SHORTEST_ATTEMPT = 0.2  # seconds; with less left no attempt is begun
 _SILENCE = 0.9  # of an attempt: where nothing moves at all httpx gives up first, and knows what it waited for
 # At DEBUG they write whole response headers (the token of a login stands in one), at INFO whole URLs.
@@ -70,8 +72,11 @@ class Upstream:
             async with asyncio.timeout(provider.timeout), self._client(provider) as client:
                 return await question.ask(client)
         except UpstreamError as error:
-            error.attempts = question.attempts
-            raise
+            # It may quote what the provider said, and that what we sent.
+            reason = scrubbed(error.reason, question.secrets())
+            told = UpstreamError(error.kind, reason, retryable=error.retryable, retry_after=error.retry_after)
+            told.attempts = question.attempts
+            raise told from error
         except TimeoutError as error:
             late = timed_out(provider.timeout, "all pages")
             late.attempts = question.attempts
@@ -131,10 +136,11 @@ class _Question:
             if self._pages >= self._provider.max_pages:
                 raise UpstreamError("paging", f"more than {self._provider.max_pages} pages (max_pages)")
             asked_before.append(query)
-            page = self._open(await self._get(client, url, query))
+            body = await self._get(client, url, query)
+            page = open_page(dialect, body)
             self._pages += 1
             received += len(page.items)
-            entries = await self._read(page.items, asked)
+            entries = await self._read(page.items, asked, self._leaks(body))
             known = len(ids)
             ids.update(entry.id for entry in entries)
             if entries and len(ids) == known:
@@ -142,14 +148,12 @@ class _Question:
             last_id = entries[-1].id if entries else ""
             query = next_query(dialect, query, page, Received(received, len(page.items), last_id))
 
-    def _open(self, body: bytes) -> Page:
-        try:
-            return open_page(self._provider.dialect, body)
-        except UpstreamError as error:
-            # It may quote what the provider said, and that what we sent.
-            raise UpstreamError(error.kind, scrubbed(error.reason, self._secrets())) from None
+    def _leaks(self, body: bytes) -> list[bytes]:
+        """What we sent and that comes back in a list: no caller may be shown it."""
+        long_ones = [secret.encode() for secret in self.secrets() if len(secret) >= _SHORTEST_LEAK]
+        return [secret for secret in long_ones if secret in body]
 
-    async def _read(self, items: Sequence[Raw], asked: Mapping[str, str]) -> list[Entry]:
+    async def _read(self, items: Sequence[Raw], asked: Mapping[str, str], leaks: Sequence[bytes]) -> list[Entry]:
         entries: list[Entry] = []
         dialect, why = self._provider.dialect, ""
         limit = self._provider.max_models - len(self._entries)
@@ -158,6 +162,8 @@ class _Question:
         for start in range(0, len(items), _SLICE):
             for raw in items[start : start + _SLICE]:
                 try:
+                    if leaks and any(secret in bytes(raw) for secret in leaks):
+                        raise Dropped("repeats our credential")
                     entries.append(read_entry(dialect, raw, asked))
                 except Dropped as reason:
                     why = str(reason)
@@ -202,7 +208,7 @@ class _Question:
             ):
                 if response.is_success:
                     return await response.aread()
-                raise refused(response, await _words_of(response), self._secrets(), self._clock.time())
+                raise refused(response, await _words_of(response), self.secrets(), self._clock.time())
         except UpstreamError:
             raise
         except TimeoutError as error:
@@ -210,7 +216,7 @@ class _Question:
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError, ValueError) as error:
             raise failed(error, limit) from error
 
-    def _secrets(self) -> list[str]:
+    def secrets(self) -> list[str]:
         """All that is sent and that no message may show, even where the provider says it."""
         provider = self._provider
         secrets = [secret.get_secret_value() for secret in (provider.api_key, *provider.headers.values()) if secret]
@@ -225,11 +231,12 @@ class _Question:
 
 
 async def _words_of(response: httpx.Response) -> bytes:
-    """The body of a refusal, nothing where it cannot be read: the status says enough."""
+    """The body of a refusal, nothing where it cannot be read or is no message: the status says enough."""
     try:
-        return await response.aread()
+        body = await response.aread()
     except (UpstreamError, httpx.HTTPError):
         return b""
+    return body if len(body) <= _LONGEST_REFUSAL else b""
 
 
 @cache

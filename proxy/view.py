@@ -9,17 +9,19 @@ from functools import cached_property
 from typing import Literal
 
 from proxy.catalog import Catalog
-from proxy.wire import JSON, PRIVATE, Header, model_list
+from proxy.slices import Steps
+from proxy.wire import JSON, PRIVATE, Header, listing, model_list
 
 Encoding = Literal["identity", "gzip"]
 
 
 class Made:
-    """A catalogue and its bytes. Everything that costs something happens here, once."""
+    """A catalogue and its bytes. Everything that costs something happens before or here, once."""
 
-    def __init__(self, catalog: Catalog) -> None:
+    def __init__(self, catalog: Catalog, identity: bytes | None = None) -> None:
+        """`identity`: the list, for who has made it step by step (`making`)."""
         self.catalog = catalog
-        self.identity = model_list(catalog.models)
+        self.identity = model_list(catalog.models) if identity is None else identity
         digest = hashlib.sha256(self.identity).hexdigest()[:32]
         self.etags: dict[Encoding, bytes] = {
             "identity": f'"{digest}"'.encode(),
@@ -41,6 +43,13 @@ class Made:
             # Shielded: the leaving of one who waits is not the others' loss.
             self.gzip = await asyncio.shield(self._compressing)
         return self.gzip
+
+
+def making(catalog: Catalog) -> Steps[Made]:
+    """`Made`, step by step."""
+    identity = yield from listing(catalog.models)
+    yield
+    return Made(catalog, identity)
 
 
 class View:

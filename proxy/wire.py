@@ -14,8 +14,9 @@ from functools import lru_cache
 
 import msgspec
 
-from proxy.catalog import Model, Permission
+from proxy.catalog import DEFAULT_PERMISSIONS, Model, Permission
 from proxy.errors import ApiError, InvalidKey, MethodNotAllowed
+from proxy.slices import Steps, at_once, slices
 
 Header = tuple[bytes, bytes]
 
@@ -32,21 +33,31 @@ _FLAGS = tuple(field.name for field in fields(Permission))
 
 def model_list(models: Iterable[Model]) -> bytes:
     """The answer to `GET /v1/models`."""
-    return b'{"object":"list","data":[%b]}' % b",".join(map(model_object, models))
+    return at_once(listing(models))
+
+
+def listing(models: Iterable[Model]) -> Steps[bytes]:
+    """`model_list`, step by step."""
+    parts: list[bytes] = []
+    for some in slices(models):
+        parts.append(b",".join(map(model_object, some)))
+        yield
+    return b'{"object":"list","data":[%b]}' % b",".join(parts)
 
 
 def model_object(model: Model) -> bytes:
-    """One listed model."""
-    entry = model.offers[0].entry
-    model_id = _encode(model.id)
+    """One listed model: its preferred offer, under the model's own time."""
+    offer, created = model.offers[0], model.created
+    entry = offer.entry
+    model_id = _encode(offer.id)
     extra = entry.extra[1:-1]
     return b'{"id":%b,"object":"model","created":%d,"owned_by":%b,"permission":[%b],"root":%b,"parent":%b%b%b}' % (
         model_id,
-        model.created,
-        _encode(model.owned_by),
-        b",".join(_permissions(model_id, model.created, entry.permissions)),
-        model_id if entry.root == model.id else _encode(entry.root),
-        _encode(entry.parent),
+        created,
+        _encode(offer.owned_by),
+        b",".join(_permissions(model_id, created, entry.permissions)),
+        model_id if entry.root == offer.id else _encode(entry.root),
+        b"null" if entry.parent is None else _encode(entry.parent),
         b"," if extra else b"",
         extra,
     )
@@ -55,19 +66,24 @@ def model_object(model: Model) -> bytes:
 def _permissions(model_id: bytes, created: int, permissions: Sequence[Permission]) -> Iterable[bytes]:
     # Some providers invent an id and a time at each call; ours depend on the model alone, so that equal lists are
     # equal bytes.
-    for index, permission in enumerate(permissions):
-        digest = hashlib.sha256(b"%d %b" % (index, model_id)).hexdigest()[:24].encode()
-        yield b'{"id":"modelperm-%b","object":"model_permission","created":%d,%b}' % (
-            digest,
-            created,
-            _flags(permission),
-        )
+    return [
+        b'{"id":"modelperm-%b","object":"model_permission","created":%d,%b}'
+        % (hashlib.sha256(b"%d %b" % (index, model_id)).hexdigest()[:24].encode(), created, flags)
+        for index, flags in enumerate(_flags(permissions))
+    ]
+
+
+def _flags(permissions: Sequence[Permission]) -> Sequence[bytes]:
+    return _DEFAULT_FLAGS if permissions is DEFAULT_PERMISSIONS else [_flags_of(permission) for permission in permissions]
 
 
 @lru_cache(maxsize=256)
-def _flags(permission: Permission) -> bytes:
+def _flags_of(permission: Permission) -> bytes:
     flags = {name: getattr(permission, name) for name in _FLAGS if name != "is_blocking"}
     return _encode({**flags, "organization": "*", "group": None, "is_blocking": permission.is_blocking})[1:-1]
+
+
+_DEFAULT_FLAGS = [_flags_of(permission) for permission in DEFAULT_PERMISSIONS]  # of nearly all models
 
 
 def versions_page(total: int, versions: Iterable[bytes]) -> bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import FrozenInstanceError
 
 import pytest
 
@@ -42,5 +41,5 @@ def test_equal_models_are_an_equal_catalogue() -> None:
     ("value", "name"), [(FIRST, "id"), (FIRST.entry, "id"), (CATALOG.models[0], "created"), (CATALOG, "models")]
 )
 def test_values_do_not_change(value: object, name: str) -> None:
-    with pytest.raises(FrozenInstanceError):
+    with pytest.raises(AttributeError):
         setattr(value, name, "changed")

@@ -60,7 +60,7 @@ def test_version_names_the_command_and_its_version() -> None:
 @pytest.mark.parametrize(
     ("arguments", "says_also"),
     [
-        pytest.param(["--help"], "  serve  Ask all providers and serve the merged list.", id="of the command"),
+        pytest.param(["--help"], "  serve       Ask all providers and serve the merged list.", id="of the command"),
         pytest.param(["serve", "-h"], "    models-proxy serve", id="of serve, with examples"),
     ],
 )

@@ -26,11 +26,13 @@ from proxy.config import (
     Key,
     LeftOut,
     Merge,
+    OAuth,
     OwnerRule,
     Provider,
     Server,
 )
 from proxy.configfile import SECTIONS, KeyText, parse, read
+from proxy.custom import CustomList, CustomPaging
 from proxy.dialects import DIALECTS
 from proxy.errors import ConfigError
 
@@ -99,6 +101,45 @@ providers:
     workspace_id: 007
     model_ids: [0a1b, 2027-01-31]
     iam: {url: https://iam.example/v3, domain: d, user: u, password: "${API_KEY}", project: p}
+  - name: claude
+    kind: anthropic
+    base_url: https://claude.example
+    version: 2025-01-01
+  - name: azure
+    kind: azure
+    base_url: https://azure.example
+    api_version: 2025-01-01
+    oauth: {url: https://login.example/token, id: proxy, secret: "${API_KEY}", scope: api/.default}
+  - name: vertex
+    kind: vertex
+    base_url: https://vertex.example
+    publisher: mistralai
+    project: acme
+    location: us-central1
+  - name: cloudflare
+    kind: cloudflare
+    base_url: https://cloudflare.example
+    account_id: 0123
+  - name: oddball
+    kind: custom
+    base_url: https://oddball.example
+    list:
+      path: /catalog
+      params: {type: llm}
+      items: result.entries
+      id: vendor/name
+      cut: models/
+      owned_by: vendor
+      created: published_at
+      fields: {display_name: title}
+      price_per: 1000
+      private: team
+      auth: {header: X-Odd-Key}
+      paging: {style: page, send: page, total: count, pages: pages, first: 0, size: {per: 50}}
+  - name: oddest
+    kind: custom
+    base_url: https://oddest.example
+    list: {path: /c, paging: {style: cursor, send: after, read: last, more: has_more}}
   - name: lab
     kind: static
     models: [{id: our-own-13b, owned_by: lab}]
@@ -177,12 +218,43 @@ def test_every_setting_comes_out_as_it_was_meant(corp_pem: str) -> None:
         name="pangu", kind="pangu", base_url="https://pangu.example/v1", iam=login,
         settings={"workspace_id": "007", "model_ids": ("0a1b", "2027-01-31")}, **inherited,
     )  # fmt: skip
+    claude = Provider(
+        name="claude", kind="anthropic", base_url="https://claude.example/v1",
+        settings={"version": "2025-01-01"}, **inherited,
+    )  # fmt: skip
+    azure = Provider(
+        name="azure", kind="azure", base_url="https://azure.example", settings={"api_version": "2025-01-01"},
+        oauth=OAuth(url="https://login.example/token", id="proxy", secret=secret, scope="api/.default"), **inherited,
+    )  # fmt: skip
+    vertex = Provider(
+        name="vertex", kind="vertex", base_url="https://vertex.example/v1beta1",
+        settings={"publisher": "mistralai", "project": "acme", "location": "us-central1"}, **inherited,
+    )  # fmt: skip
+    cloudflare = Provider(
+        name="cloudflare", kind="cloudflare", base_url="https://cloudflare.example/client/v4",
+        settings={"account_id": "0123"}, **inherited,
+    )  # fmt: skip
+    oddball = Provider.model_validate({
+        "name": "oddball", "kind": "custom", "base_url": "https://oddball.example", **inherited,
+        "list": {
+            "path": "/catalog", "params": {"type": "llm"}, "items": ("result.entries",), "id": ("vendor/name",),
+            "cut": ("models/",), "owned_by": ("vendor",), "created": ("published_at",),
+            "fields": {"display_name": ("title",)}, "price_per": 1000, "private": ("team",),
+            "auth": {"header": "X-Odd-Key"},
+            "paging": {"style": "page", "send": "page", "total": "count", "pages": "pages", "first": 0,
+                       "size": {"per": "50"}},
+        },
+    })  # fmt: skip
+    oddest = Provider.model_validate({
+        "name": "oddest", "kind": "custom", "base_url": "https://oddest.example", **inherited,
+        "list": {"path": "/c", "paging": {"style": "cursor", "send": "after", "read": "last", "more": "has_more"}},
+    })  # fmt: skip
     lab = Provider(name="lab", kind="static", models=({"id": "our-own-13b", "owned_by": "lab"},), **inherited)
     assert parsed(text, files={"/run/secrets/files": "sk-in-a-file\n"}) == Config(
         server=Server(host="0.0.0.0", port=80, open=True, cors=("https://app.example.com",), drain=1),  # noqa: S104
         merge=Merge(duplicates="by_owner"),
         owners=(OwnerRule(match=("gpt-*", "o[0-9]*"), owner="openai"),),
-        providers=(ctyun, files, pangu, lab),
+        providers=(ctyun, files, pangu, claude, azure, vertex, cloudflare, oddball, oddest, lab),
         keys=(
             Key(name="alice", digest=bytes.fromhex("0a" * 32), rules=("*", "!*-preview")),
             Key(
@@ -198,7 +270,9 @@ def test_every_setting_comes_out_as_it_was_meant(corp_pem: str) -> None:
 
 
 def test_the_example_of_this_test_holds_every_setting_that_exists() -> None:
-    models = (Server, Cache, Defaults, Merge, OwnerRule, Provider, Iam, Group, KeyText)
+    models = (
+        Server, Cache, Defaults, Merge, OwnerRule, Provider, Iam, OAuth, CustomList, CustomPaging, Group, KeyText
+    )  # fmt: skip
     names = {name for model in models for name in model.model_fields} - {"settings"}
     names |= {name for dialect in DIALECTS.values() for name in dialect.settings} | set(SECTIONS)
     assert {name for name in names if not re.search(rf"\b{name}:", EVERYTHING)} == set()

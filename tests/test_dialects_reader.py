@@ -67,6 +67,8 @@ def refused(body: bytes, kind: str = "openai") -> str:
 # Documented answers
 
 
+NOTHING: Mapping[str, Any] = {}
+DEPRECATED: Mapping[str, Any] = {"deprecated_at": 1798718400}
 NO_FLAGS = Permission(False, False, False, False, False, False, False)
 
 EXPECTED: Mapping[str, Sequence[Entry | str]] = {
@@ -80,9 +82,11 @@ EXPECTED: Mapping[str, Sequence[Entry | str]] = {
             pricing={"input": 0.15, "output": 0.6},
             types="llm",
             features="tools,function_calling",
-            input_modalities="text,image",
+            input_modalities=["text", "image"],
             max_output=16384,
             context_length=128000,
+            max_output_tokens=16384,
+            type="llm",
         )
     ],
     "one_api": [
@@ -96,7 +100,7 @@ EXPECTED: Mapping[str, Sequence[Entry | str]] = {
     "ctyun": [made("测试模型名称1")],
     "openai": [
         made("gpt-4o", "system", 1715367049, shutdown_date=None),
-        made("gpt-3.5-turbo-16k", "openai-internal", 1683758102, shutdown_date="2026-09-28"),
+        made("gpt-3.5-turbo-16k", "openai-internal", 1683758102, shutdown_date="2026-09-28", shutdown_at=1790553600),
         made("ft:gpt-4o-mini-2024-07-18:acme::9xYzAbCd", "acme-inc", 1721400000),
     ],
     "azure_openai": [
@@ -115,6 +119,7 @@ EXPECTED: Mapping[str, Sequence[Entry | str]] = {
             deprecation={"inference": 1760486400},
             created_at=1722815000,
             updated_at=1722815001,
+            shutdown_at=1760486400,
         )
     ],
     "groq": [
@@ -126,6 +131,8 @@ EXPECTED: Mapping[str, Sequence[Entry | str]] = {
             context_window=131072,
             public_apps=None,
             max_completion_tokens=131072,
+            context_length=131072,
+            max_output_tokens=131072,
         ),
         made(
             "qwen/qwen3-32b",
@@ -135,6 +142,8 @@ EXPECTED: Mapping[str, Sequence[Entry | str]] = {
             context_window=131072,
             public_apps=None,
             max_completion_tokens=40960,
+            context_length=131072,
+            max_output_tokens=40960,
         ),
     ],
     "openrouter": [
@@ -155,6 +164,9 @@ EXPECTED: Mapping[str, Sequence[Entry | str]] = {
             pricing={"prompt": "0", "completion": "0.0000001"},
             top_provider={"context_length": 96000, "max_completion_tokens": 8192, "is_moderated": False},
             per_request_limits=None,
+            max_output_tokens=8192,
+            input_modalities=["text", "image"],
+            output_modalities=["text"],
         )
     ],
     "deepseek": [made("deepseek-chat", "deepseek"), made("deepseek-reasoner", "deepseek")],
@@ -169,11 +181,13 @@ EXPECTED: Mapping[str, Sequence[Entry | str]] = {
             deprecation=deprecation,
             max_context_length=131072,
             type="base",
+            context_length=131072,
+            **known,
         )
-        for model_id, vision, aliases, deprecation in (
-            ("mistral-large-2411", False, ["mistral-large-latest"], None),
-            ("mistral-large-latest", False, ["mistral-large-2411"], None),
-            ("mistral-large-latest", True, [], "2026-12-31T12:00:00Z"),
+        for model_id, vision, aliases, deprecation, known in (
+            ("mistral-large-2411", False, ["mistral-large-latest"], None, NOTHING),
+            ("mistral-large-latest", False, ["mistral-large-2411"], None, NOTHING),
+            ("mistral-large-latest", True, [], "2026-12-31T12:00:00Z", DEPRECATED),
         )
     ],
     "together": [
@@ -210,6 +224,8 @@ EXPECTED: Mapping[str, Sequence[Entry | str]] = {
             supported_input_modalities=["text", "image"],
             supported_output_modalities=["text"],
             tags=["multipurpose"],
+            input_modalities=["text", "image"],
+            output_modalities=["text"],
         )
     ],
     "ollama_empty": [],
@@ -226,6 +242,7 @@ EXPECTED: Mapping[str, Sequence[Entry | str]] = {
             quantization="4bit",
             state="not-loaded",
             max_context_length=32768,
+            context_length=32768,
         )
     ],
     "vllm": [
@@ -236,6 +253,7 @@ EXPECTED: Mapping[str, Sequence[Entry | str]] = {
             root="/models/llama-3.1-8b",
             permissions=[Permission(allow_fine_tuning=True)],
             max_model_len=131072,
+            context_length=131072,
         ),
         made(
             "sql-lora",
@@ -259,7 +277,7 @@ EXPECTED: Mapping[str, Sequence[Entry | str]] = {
             details=None,
         )
     ],
-    "sglang": [made("Qwen/Qwen2.5-7B-Instruct", "sglang", 1800000000, max_model_len=32768)],
+    "sglang": [made("Qwen/Qwen2.5-7B-Instruct", "sglang", 1800000000, max_model_len=32768, context_length=32768)],
     "tgi": [made("HuggingFaceH4/zephyr-7b-beta", "HuggingFaceH4/zephyr-7b-beta")],
     "localai": [made("gpt-4"), made("stablediffusion")],
     "poe": [
@@ -268,6 +286,8 @@ EXPECTED: Mapping[str, Sequence[Entry | str]] = {
             "Anthropic",
             1758868894,
             architecture={"input_modalities": ["text", "image"], "output_modalities": ["text"]},
+            input_modalities=["text", "image"],
+            output_modalities=["text"],
         )
     ],
     "maas": [made("DeepSeek-V3", "system"), made("Qwen3-32B")],
@@ -281,8 +301,17 @@ EXPECTED: Mapping[str, Sequence[Entry | str]] = {
             title="DeepSeek R1 (Community)",
             description="",
             context_size=64000,
+            display_name="DeepSeek R1 (Community)",
+            context_length=64000,
         ),
-        made("qwen/qwen-2.5-72b-instruct", title="Qwen 2.5 72B", context_size=32000, status=1),
+        made(
+            "qwen/qwen-2.5-72b-instruct",
+            title="Qwen 2.5 72B",
+            context_size=32000,
+            status=1,
+            display_name="Qwen 2.5 72B",
+            context_length=32000,
+        ),
     ],
     "siliconflow": [made("Pro/deepseek-ai/DeepSeek-V3")],
     "qianfan": [made("ernie-4.0-8k")],
@@ -296,6 +325,9 @@ EXPECTED: Mapping[str, Sequence[Entry | str]] = {
             status="Retiring",
             modalities={"input_modalities": ["text"], "output_modalities": ["text"]},
             token_limits={"context_window": 32768},
+            context_length=32768,
+            input_modalities=["text"],
+            output_modalities=["text"],
         )
     ],
     "moonshot": [
@@ -320,6 +352,7 @@ EXPECTED: Mapping[str, Sequence[Entry | str]] = {
             context_length=131072,
             max_completion_tokens=3072,
             pricing={"prompt": "0.0000006", "completion": "0.0000012"},
+            max_output_tokens=3072,
         )
     ],
     "deepinfra": [
@@ -333,6 +366,7 @@ EXPECTED: Mapping[str, Sequence[Entry | str]] = {
                 "pricing": {"input_tokens": 0.09, "output_tokens": 0.45},
                 "tags": ["reasoning"],
             },
+            context_length=131072,
         ),
     ],
     "hf_router": [
@@ -351,6 +385,8 @@ EXPECTED: Mapping[str, Sequence[Entry | str]] = {
                     "first_token_latency_ms": 812.5,
                 }
             ],
+            input_modalities=["text"],
+            output_modalities=["text"],
         )
     ],
     "hyperbolic": [
@@ -413,30 +449,30 @@ def test_a_pangu_version_is_a_model_of_the_model_that_was_asked_about() -> None:
             created=1734683400,
             parent="0a1b",
             native=first,
-            display_name="盘古 v1.0_基线 版本",
             cap_white_list=["cap-a", "cap-b"],
             description="第一个版本",
             config={"llm_model_config": {"base_model_type": "Pangu-NLP-N2-Base"}},
             create_time="2024-12-20T08:30:00Z",
+            display_name="盘古 v1.0_基线 版本",
         ),
         made(
             "5b1d7e2f8a904c3db6e1f20a9c8d7e6f",
             created=1734661800,
             parent="0a1b",
             native=second,
-            display_name="v1.1",
             cap_white_list=[],
             description="",
             config={"llm_model_config": {"base_model_type": "Pangu-NLP-N2-Base"}, "kept": [1, 2.5, {"deep": "盘"}]},
             create_time="1734661800000",
+            display_name="v1.1",
         ),
         made(
             "c0ffee00c0ffee00c0ffee00c0ffee00",
             parent="0a1b",
             native=third,
-            display_name="no more than this",
             create_time="",
             config=None,
+            display_name="no more than this",
         ),
     ]
     assert page.value("total") == 3
@@ -586,6 +622,12 @@ def test_an_entry_that_only_looks_odd_is_kept_as_it_is(value: bytes) -> None:
     [entry] = read("openai", b'[{"id":"m","x":%b}]' % value)
     assert isinstance(entry, Entry)
     assert entry.extra == b'{"x":%b}' % value
+
+
+def test_a_number_that_no_float_can_hold_is_found_wherever_it_stands() -> None:
+    for blanks in range(600):
+        entry = b'{"id":"b","s":"%b","x":%b}' % (b" " * blanks, b"9" * 310)
+        assert read("openai", b"[%b]" % entry) == [NOT_FOR_EVERYONE], f"{blanks} blanks before it"
 
 
 def test_twins_all_come_out() -> None:
@@ -972,3 +1014,83 @@ def test_what_else_was_said_passes_through(said: dict[str, Any], model_id: str) 
     [entry] = read("openai", json.dumps([{**said, "id": model_id}]).encode())
     if isinstance(entry, Entry):
         assert strict(entry.extra) == {name: value for name, value in said.items() if name.casefold() not in OURS}
+
+
+# What clients read
+
+
+KNOWN = Dialect(
+    kind="x",
+    owner=(),
+    created=(),
+    extra={
+        "display_name": ("title",),
+        "type": ("types",),
+        "context_length": ("window", "limits.window"),
+        "input_modalities": ("in",),
+        "deprecated": ("old",),
+        "shutdown_at": ("ends",),
+        "pricing.prompt": ("price.in",),
+        "pricing.completion": ("price.out",),
+    },
+    price_per=1_000_000,
+)
+
+
+@pytest.mark.parametrize(
+    ("said", "known"),
+    [
+        pytest.param({"title": "T"}, {"display_name": "T"}, id="a name"),
+        pytest.param({"title": ""}, {"title": ""}, id="no name"),
+        pytest.param({"types": "llm"}, {"type": "llm"}, id="a type"),
+        pytest.param({"types": "llm,image"}, {"types": "llm,image"}, id="several types are none"),
+        pytest.param({"window": 4096}, {"context_length": 4096}, id="a number"),
+        pytest.param({"window": 4096.0}, {"context_length": 4096}, id="a whole float (Cohere)"),
+        pytest.param({"window": "4096"}, {"context_length": 4096}, id="a numeral"),
+        pytest.param({"window": 0}, {"window": 0}, id="zero says nothing"),
+        pytest.param({"window": True}, {"window": True}, id="true is no number"),
+        pytest.param({"window": 0.5}, {"window": 0.5}, id="half a token"),
+        pytest.param({"window": "4k"}, {"window": "4k"}, id="no numeral"),
+        pytest.param(
+            {"window": None, "limits": {"window": 8}},
+            {"window": None, "limits": {}, "context_length": 8},
+            id="the first that says something",
+        ),
+        pytest.param(
+            {"window": 4, "limits": {"window": 8}}, {"limits": {"window": 8}, "context_length": 4}, id="the other stays"
+        ),
+        pytest.param({"in": "text, image"}, {"input_modalities": ["text", "image"]}, id="joined with commas"),
+        pytest.param({"in": ["text", 7]}, {"in": ["text", 7]}, id="no names"),
+        pytest.param({"old": False}, {"deprecated": False}, id="a flag"),
+        pytest.param({"old": "no"}, {"old": "no"}, id="no flag"),
+        pytest.param({"ends": "2026-09-28"}, {"shutdown_at": 1790553600}, id="a date"),
+        pytest.param({"ends": None}, {"ends": None}, id="no date"),
+        pytest.param(
+            {"price": {"in": 0.15, "out": "0.60"}},
+            {"price": {}, "pricing": {"prompt": "0.00000015", "completion": "0.0000006"}},
+            id="prices",
+        ),
+        pytest.param({"price": {"in": 0}}, {"price": {}, "pricing": {"prompt": "0"}}, id="for nothing"),
+        pytest.param(
+            {"price": {"in": 1e-7}}, {"price": {}, "pricing": {"prompt": "0.0000000000001"}}, id="a small float"
+        ),
+        pytest.param({"price": {"in": "1e999999"}}, {"price": {"in": "1e999999"}}, id="a price of a megabyte"),
+        pytest.param({"price": {"in": -1}}, {"price": {"in": -1}}, id="less than nothing (OpenRouter)"),
+        pytest.param({"price": {"in": "free"}}, {"price": {"in": "free"}}, id="no price"),
+        pytest.param(
+            {"pricing": {"image": "1"}, "price": {"in": 1}},
+            {"pricing": {"image": "1", "prompt": "0.000001"}, "price": {}},
+            id="beside other prices",
+        ),
+        pytest.param(
+            {"Display_Name": "x", "title": "T"},
+            {"Display_Name": "x", "display_name": "T"},
+            id="other letters are another field",
+        ),
+    ],
+)
+def test_what_is_known_is_shown_under_the_name_that_clients_read_and_nothing_is_guessed(
+    said: Mapping[str, object], known: Mapping[str, object]
+) -> None:
+    entry = entry_of(KNOWN, {"id": "m", **said}, b"", {})
+    assert json.loads(entry.extra) == known

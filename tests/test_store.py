@@ -354,3 +354,28 @@ async def test_a_listener_that_fails_does_not_end_the_asking(fetch: FakeFetch, c
         assert fetch.asked["a"] == 2
         assert listed(store) == ["m"]
     assert [str(problem["exception"]) for problem in problems] == ["the terminal is gone"] * 2
+
+
+async def test_a_second_answer_confirms_only_what_it_says_itself(fetch: FakeFetch, clock: FakeClock) -> None:
+    fetch.lists("a", *(f"m{i}" for i in range(100)))
+    async with running(store_of(ONE, fetch, clock)) as store:
+        fetch.lists("a", *(f"m{i}" for i in range(40)))
+        await clock.advance(90)
+        fetch.lists("a")
+        await clock.advance(5)
+        assert len(listed(store)) == 100, "40 and then nothing confirm neither"
+        await clock.advance(10)
+        assert listed(store) == [], "nothing twice is nothing"
+
+
+async def test_a_provider_that_answers_within_its_timeout_is_never_stale(fetch: FakeFetch, clock: FakeClock) -> None:
+    slow = ONE.replace("patience: 4s}", "patience: 4s}\ndefaults: {timeout: 30s}")
+    fetch.lists("a", "m")
+    async with running(store_of(slow, fetch, clock)) as store:
+        for _ in range(3):
+            answer = fetch.hangs("a")
+            await clock.advance(70)
+            await clock.advance(29.9)
+            assert report(store, "a").status == "ok"
+            answer.set_result(answer_of("m"))
+            await breathe()

@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from email.utils import formatdate
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import httpx
@@ -901,6 +902,31 @@ async def test_a_secret_that_the_provider_says_back_is_nowhere(
         error = raised.value
         said = [repr(error), str(error), error.reason, *traceback.format_exception(error)]
         assert shown("\n".join([*said, repr(asked), str(asked), repr(upstream), repr(vars(upstream))])) == set()
+    assert shown(log.text) == set()
+
+
+@pytest.mark.parametrize("form", forms_of(""))
+@pytest.mark.parametrize("auth", ["basic", {"query": "api_key"}], ids=["basic", "query"])
+async def test_a_credential_in_a_url_or_a_login_is_nowhere_whatever_goes_wrong(
+    auth: object, form: str, log: pytest.LogCaptureFixture
+) -> None:
+    password = SECRETS["key"]
+    api_key = f"user:{password}" if auth == "basic" else password
+    echo = json.dumps(f"Wrong: {forms_of(password)[form]}!")
+    listing = {"path": "/models", "auth": auth, "paging": {"style": "url", "read": "next"}}
+    faults: list[tuple[str, dict[str, Any]]] = [
+        ("echo", {"status": "401 Unauthorized", "echo": echo}),
+        ("echo", {"status": "200 OK", "echo": echo}),
+        ("redirect", {"status": "302 Found", "location": f"/login?api_key={quote(password, safe='')}"}),
+        ("closes-at-once", {}),
+        ("no-http", {}),
+        ("truncated-json", {}),
+    ]
+    for fault, names in faults:
+        async with playing(fault, **names) as server:
+            asked = at(server.address, kind="custom", api_key=api_key, list=listing, retries=0)
+            error = await failure(asked)
+        assert shown("\n".join([repr(asked), repr(error), error.reason, *traceback.format_exception(error)])) == set()
     assert shown(log.text) == set()
 
 

@@ -18,9 +18,13 @@ from proxy.wire import Header, error_headers, openai_error, pangu_error
 PANGU_PATHS = ("/v1/workspaces/", "/workspaces/")
 
 _LONGEST_ACCEPT = 512
+_LONGEST_IF_NONE_MATCH = 8192
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
-_process = token_hex(6)
+_process = token_hex(6).encode()
 _counter = count(1)
+_READ = frozenset(
+    {*KEY_HEADERS, b"accept-encoding", b"if-none-match", b"x-request-id", b"transfer-encoding", b"content-length"}
+)
 
 
 class Head:
@@ -35,6 +39,8 @@ class Head:
         self.request_id = b""
         self.has_body = False
         for name, value in headers:
+            if name not in _READ:  # most are not, and this is asked of each header of each request
+                continue
             if name in KEY_HEADERS:
                 self.credentials.append((name, value))
             elif name == b"accept-encoding":
@@ -46,17 +52,22 @@ class Head:
             elif name == b"transfer-encoding" or (name == b"content-length" and value != b"0"):
                 self.has_body = True
         if not self.request_id:
-            self.request_id = f"{_process}-{next(_counter):x}".encode()
+            self.request_id = new_request_id()
+
+
+def new_request_id() -> bytes:
+    """Unlike any other of this process, and most likely of all others."""
+    return b"%b-%x" % (_process, next(_counter))
 
 
 def head_of(scope: Scope) -> Head:
-    """The head that the gate has read."""
+    """The head that the gate has read, for who is reached by a route."""
     head: Head = scope["state"]["head"]
     return head
 
 
 def caller_of(scope: Scope) -> Caller:
-    """Who is asking, as the gate has found out."""
+    """Who is asking, as the gate has found out, for who is reached by a route."""
     caller: Caller = scope["state"]["caller"]
     return caller
 
@@ -82,7 +93,7 @@ def _allows_gzip(accept_encoding: bytes) -> bool:
 
 def matches(if_none_match: bytes, etag: bytes) -> bool:
     """Whether an `If-None-Match` header names this ETag (weak comparison, RFC 9110, 13.1.2)."""
-    if not if_none_match:
+    if not 0 < len(if_none_match) <= _LONGEST_IF_NONE_MATCH:
         return False
     given = [tag.strip().removeprefix(b"W/") for tag in if_none_match.split(b",")]
     return etag in given or given == [b"*"]
@@ -94,9 +105,8 @@ async def send_answer(send: Send, status: int, headers: Sequence[Header], body: 
     await send({"type": "http.response.body", "body": body})
 
 
-async def send_error(scope: Scope, send: Send, error: ApiError) -> None:
+async def send_error(scope: Scope, send: Send, head: Head, error: ApiError) -> None:
     """An error, in the dialect of the contract that was asked under this path."""
-    head = head_of(scope)
     body = (pangu_error if scope["path"].startswith(PANGU_PATHS) else openai_error)(error)
     headers = [*error_headers(error), (b"content-length", b"%d" % len(body)), (b"x-request-id", head.request_id)]
     if head.has_body:

@@ -73,9 +73,10 @@ class Versions:
         return policy.may_allow(provider.name)
 
     def _visible(self, policy: Policy, provider: Provider) -> Sequence[Offer]:
-        """The provider's offers in the caller's view, in the order in which the provider lists them."""
+        """The provider's versions in the caller's view, in its order; one with two public ids counts once."""
         find = self._store.view(policy).catalog.find
-        return [offer for offer in self._listed(provider) if (m := find(offer.id)) and offer in m.offers]
+        seen = [offer for offer in self._listed(provider) if (m := find(offer.id)) and offer in m.offers]
+        return list({(offer.entry.parent, offer.entry.id): offer for offer in reversed(seen)}.values())[::-1]
 
     def _listed(self, provider: Provider) -> Sequence[Offer]:
         """The versions that the provider sent; models declared in the configuration are none."""

@@ -5,8 +5,9 @@ A value that is not what its name promises is left where it was: nothing is gues
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 
 from proxy.dialects.times import unix_seconds
@@ -15,8 +16,17 @@ Reader = Callable[[Any, int], Any]
 """A provider's value and the number of tokens that its prices are for -> our value, None where it is not one."""
 
 
+# What could not be written in a line of its own is no price: `1e999999` would be a megabyte.
+_DECIMAL = re.compile(r"[0-9]{1,15}(?:\.[0-9]{0,40})?(?:[eE][+-]?[0-9]{1,2})?", re.ASCII)
+
+
 def _text(value: object, price_per: int) -> str | None:
     return value if isinstance(value, str) and value else None
+
+
+def _word(value: object, price_per: int) -> str | None:
+    """A single name: AiHubMix joins several with commas."""
+    return value if isinstance(value, str) and value and "," not in value else None
 
 
 def _whole(value: object, price_per: int) -> int | None:
@@ -47,23 +57,21 @@ def _price(value: object, price_per: int) -> str | None:
     """A price for one token, as a decimal string: a float would not hold it exactly."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return None
-    try:
-        price = Decimal(str(value)) / price_per
-    except InvalidOperation:
-        return None
-    return f"{price.normalize():f}" if price.is_finite() and price >= 0 else None
+    text = str(value)
+    return f"{(Decimal(text) / price_per).normalize():f}" if _DECIMAL.fullmatch(text) else None
 
 
 NAMES: Mapping[str, Reader] = {
     "display_name": _text,
     "description": _text,
-    "type": _text,
+    "type": _word,
     "context_length": _whole,
     "max_output_tokens": _whole,
     "input_modalities": _names,
     "output_modalities": _names,
     "deprecated": _flag,
     "deprecated_at": _seconds,
+    "shutdown_at": _seconds,
     "updated_at": _seconds,
     "released_at": _seconds,
     "pricing.prompt": _price,

@@ -11,6 +11,8 @@ from proxy.dialects.reader import Page
 from proxy.errors import UpstreamError
 
 Query = Mapping[str, str]
+LONGEST = 8192
+"""Characters of a next URL, or of a cursor."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,7 @@ def _next_url(paging: Paging, query: Query, page: Page, received: Received) -> Q
     url = page.value(paging.read)
     if not isinstance(url, str) or not url:
         return None
+    _refuse_if_long(url, paging)
     try:
         return dict(parse_qsl(urlsplit(url).query, keep_blank_values=True))
     except ValueError as error:
@@ -58,7 +61,14 @@ def _cursor(paging: Paging, query: Query, page: Page, received: Received) -> Que
         cursor = received.last_id
     if not cursor:
         raise UpstreamError("paging", f"`{paging.more}` is true on a page without an entry to go on from")
+    _refuse_if_long(cursor, paging)
     return {**query, paging.send: cursor}
+
+
+def _refuse_if_long(following: str, paging: Paging) -> None:
+    """No address is as long as that, and to take half a million parameters apart stops everything for seconds."""
+    if len(following) > LONGEST:
+        raise UpstreamError("paging", f"`{paging.read}` holds more than {LONGEST:,} characters")
 
 
 def _offset(paging: Paging, query: Query, page: Page, received: Received) -> Query | None:

@@ -10,6 +10,7 @@ import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache, lru_cache
 from typing import Any, TypeGuard
 
 import msgspec
@@ -41,7 +42,8 @@ _LONG_NUMBER = b"0" * 300
 _RAW_OBJECT = msgspec.json.Decoder(dict[str, Raw])
 _RAW_ARRAY = msgspec.json.Decoder(list[Raw])
 _ANY = msgspec.json.Decoder()
-_FLAGS = Permission.__dataclass_fields__.keys()
+_ENCODE = msgspec.json.Encoder().encode
+_FLAGS = tuple(Permission.__dataclass_fields__)
 _MISSING = object()
 _BOM = b"\xef\xbb\xbf"
 _NOT_FOR_EVERYONE = "holds a value that is not JSON for everyone"
@@ -118,8 +120,8 @@ def entry_of(dialect: Dialect, said: Mapping[str, Any], native: bytes, asked: Ma
     root = said.get("root")
     return Entry(
         id=own_id,
-        owner=next((value for value in (_field(said, name) for name in dialect.owner) if _is_text(value)), ""),
-        created=next((time for time in (unix_seconds(_field(said, name)) for name in dialect.created) if time), 0),
+        owner=_owner(dialect, said),
+        created=_created(dialect, said),
         root=root if _is_text(root) else own_id,
         parent=parent if _is_text(parent) else None,
         permissions=_permissions(said.get("permission")),
@@ -184,7 +186,10 @@ def _dig(top: Mapping[str, Raw], path: str) -> Raw | None:
 
 def _looks_odd(text: bytes) -> bool:
     """Whether an entry has to be looked through value by value: a cheap question, since hardly any has to."""
-    return text.count(b"[") + text.count(b"{") > MAX_DEPTH or _LONG_NUMBER in text.translate(_ALL_ZEROS)
+    if text.count(b"[") + text.count(b"{") > MAX_DEPTH:
+        return True
+    # Of so many digits in a row every 256th byte of the entry holds one.
+    return b"0" in text[::256].translate(_ALL_ZEROS) and _LONG_NUMBER in text.translate(_ALL_ZEROS)
 
 
 def _is_for_everyone(value: object, levels: int) -> bool:
@@ -197,6 +202,8 @@ def _is_for_everyone(value: object, levels: int) -> bool:
 
 
 def _field(said: Mapping[str, Any], path: str, missing: Any = None) -> Any:
+    if "." not in path:
+        return said.get(path, missing)
     value: Any = said
     for name in path.split("."):
         if not isinstance(value, dict) or name not in value:
@@ -205,28 +212,47 @@ def _field(said: Mapping[str, Any], path: str, missing: Any = None) -> Any:
     return value
 
 
+def _owner(dialect: Dialect, said: Mapping[str, Any]) -> str:
+    for path in dialect.owner:
+        owner = _field(said, path)
+        if _is_text(owner):
+            return owner
+    return ""
+
+
+def _created(dialect: Dialect, said: Mapping[str, Any]) -> int:
+    for path in dialect.created:
+        if seconds := unix_seconds(_field(said, path)):
+            return seconds
+    return 0
+
+
 def _own_id(dialect: Dialect, said: Mapping[str, Any]) -> str:
-    found = (_joined(said, alternative) for alternative in dialect.id)
-    own_id = next((value for value in found if value is not _MISSING), _MISSING)
-    if own_id is _MISSING:
+    own_id = _MISSING
+    for alternative in dialect.id:
+        own_id = _joined(said, alternative) if "/" in alternative else _field(said, alternative, _MISSING)
+        if own_id is not _MISSING:
+            break
+    else:
         raise Dropped(f"has no {' or '.join(_names(dialect.id))}")
     if not isinstance(own_id, str):
         raise Dropped("has an id that is no string")
-    own_id = _without_beginning(own_id, dialect.cut)
+    if dialect.cut:
+        own_id = _without_beginning(own_id, dialect.cut)
     if not own_id:
         raise Dropped("has an empty id")
-    if _CONTROL.search(own_id):
+    if not own_id.isprintable() and _CONTROL.search(own_id):
         raise Dropped("has control characters in its id")
-    if len(own_id.encode()) > MAX_ID_BYTES:
+    if len(own_id) > MAX_ID_BYTES // 4 and len(own_id.encode()) > MAX_ID_BYTES:
         raise Dropped(f"has an id of more than {MAX_ID_BYTES} bytes")
     return own_id
 
 
 def _joined(said: Mapping[str, Any], alternative: str) -> Any:
-    """The value at a path; of `a/b` the text of both, with a slash between."""
+    """Of `a/b` the text of both fields, with a slash between."""
     values = [_field(said, path, _MISSING) for path in alternative.split("/")]
-    if len(values) == 1 or _MISSING in values:
-        return values[0] if len(values) == 1 else _MISSING
+    if _MISSING in values:
+        return _MISSING
     return "/".join(values) if all(map(_is_text, values)) else None
 
 
@@ -241,20 +267,32 @@ def _without_beginning(own_id: str, cut: Sequence[str]) -> str:
 
 def _permissions(said: object) -> tuple[Permission, ...]:
     """The documented flags of each entry; ids, times and organisations that providers invent stay out."""
-    entries = [entry for entry in said if isinstance(entry, dict)] if isinstance(said, list) else []
-    return tuple(_permission(entry) for entry in entries) or DEFAULT_PERMISSIONS
+    if not isinstance(said, list):
+        return DEFAULT_PERMISSIONS
+    return tuple([_permission(entry) for entry in said if isinstance(entry, dict)]) or DEFAULT_PERMISSIONS
 
 
 def _permission(said: Mapping[str, Any]) -> Permission:
-    return Permission(**{flag: said[flag] for flag in _FLAGS if isinstance(said.get(flag), bool)})
+    # By identity: 0 and 1 are equal to flags, but are none.
+    return _permission_of(tuple([flag if flag is True or flag is False else None for flag in map(said.get, _FLAGS)]))
+
+
+@cache
+def _permission_of(flags: tuple[bool | None, ...]) -> Permission:
+    """Made once for each choice of flags: nearly all models of all providers have the same one."""
+    return Permission(**{name: flag for name, flag in zip(_FLAGS, flags, strict=True) if flag is not None})
 
 
 def _extra(dialect: Dialect, said: Mapping[str, Any]) -> bytes:
     """What else is said: the known under the names that clients read, then the unknown as it is."""
     known, used = _known(dialect, said)
-    rest: Any = said if dialect.keeps_originals else _without_all(said, used)
-    shown = {name: value for name, value in {**_without_all(rest, dialect.private), **known}.items() if _is_free(name)}
-    return msgspec.json.encode(shown)
+    hidden = dialect.private if dialect.keeps_originals else (*used, *dialect.private)
+    rest: Any = _without_all(said, hidden) if hidden else said
+    shown = {name: rest[name] for name in rest if name not in OURS and _is_free(name)}
+    for name, value in known.items():
+        beside = shown.get(name) if isinstance(value, dict) else None
+        shown[name] = {**beside, **value} if isinstance(beside, dict) else value
+    return _ENCODE(shown)
 
 
 def _known(dialect: Dialect, said: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
@@ -262,21 +300,27 @@ def _known(dialect: Dialect, said: Mapping[str, Any]) -> tuple[dict[str, Any], l
     known: dict[str, Any] = {}
     used: list[str] = []
     by_field = dialect.extra_by_field
-    # In the order of preference; most fields of most entries are unknown, so these are looked for, not those.
-    for _, name, path in sorted(found for field in said if field in by_field for found in by_field[field]):
+    # Most fields of most entries are unknown, so these are looked for, not those; then the order of preference.
+    found = [place for field in said if field in by_field for place in by_field[field]]
+    for _, name, path in sorted(found) if len(found) > 1 else found:
         outer, _, inner = name.partition(".")
         if outer in known and (not inner or inner in known[outer]):
             continue
         value = NAMES[name](_field(said, path), dialect.price_per)
-        if value is not None:
-            known[outer] = {**known.get(outer, {}), inner: value} if inner else value
-            used.append(path)
+        if value is None:
+            continue
+        used.append(path)
+        if inner:
+            known.setdefault(outer, {})[inner] = value
+        else:
+            known[outer] = value
     return known, used
 
 
+@lru_cache(1024)
 def _is_free(name: str) -> bool:
     # In any letters: Go's decoder takes a later `ID` for the `id`.
-    return name not in OURS and name.casefold() not in OURS
+    return name.casefold() not in OURS
 
 
 def _without_all(said: Any, paths: Sequence[str]) -> Any:
@@ -303,11 +347,9 @@ def _refuse_what_is_no_list(dialect: Dialect, said: object, *, found: bool) -> N
     if _complains(dialect, said):
         raise _garbled(f"200 with an error: {reason or 'without a reason'}")
     if not found:
-        arrays = ", ".join(f"`{path}` ({count} objects)" for path, count in _arrays(said))
-        if dialect.kind == "custom":
-            wanted = " or ".join(_names(dialect.items))
-            raise UpstreamError("garbled", f"`list.items` is {wanted}, the answer has {arrays or _shape(said)}")
         where = " or ".join(_names(dialect.items))
+        if dialect.kind == "custom":
+            raise UpstreamError("garbled", f"`list.items` is {where}, the answer {_what_it_has(said)}")
         says = f"; it says: {reason}" if reason else ""
         raise _garbled(f"{_shape(said)} where {where} should be an array of models{says}")
 
@@ -365,11 +407,18 @@ def _shape(said: object) -> str:
     return {str: "a string", list: "an array", type(None): "null", bool: "a boolean"}.get(type(said), "a number")
 
 
+def _what_it_has(said: object) -> str:
+    if isinstance(said, list):
+        return 'is itself an array: `items: ""`'
+    found = ", ".join(f"`{path}` ({count} object{'s' * (count != 1)})" for path, count in _arrays(said))
+    return f"has {found}" if found else f"is {_shape(said)}"
+
+
 def _arrays(said: object, path: str = "", levels: int = 4) -> list[tuple[str, int]]:
     """Where there are arrays of objects, and how many stand in each: where the models may be instead."""
     if isinstance(said, list):
         count = sum(isinstance(item, dict) for item in said)
-        return [(path or "the answer", count)] if count else []
+        return [(path, count)] if count else []
     if not isinstance(said, dict) or not levels:
         return []
     inner = [_arrays(value, f"{path}.{name}".removeprefix("."), levels - 1) for name, value in list(said.items())[:20]]

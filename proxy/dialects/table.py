@@ -15,17 +15,42 @@ OPENAI = Dialect(
     # `model_id`: AiHubMix's catalogue; `name`: Together's old list and everything that looks like Ollama.
     id=("id", "model_id", "name"),
     owner=("owned_by", "publisher", "organization", "author"),
-    created=("created", "created_at"),
+    created=("released", "created", "created_at"),  # Vercel's `created` is the same for all
+    # Prices stay as they are: providers write the same names for different units and currencies.
     extra={
-        "display_name": ("display_name",),
-        # DeepSeek and Groq; Mistral and LM Studio; vLLM and SGLang.
-        "context_length": ("context_length", "context_window", "max_context_length", "max_model_len"),
-        # Groq; AiHubMix's catalogue.
-        "max_output_tokens": ("max_output_tokens", "max_completion_tokens", "max_output"),
+        "display_name": ("display_name", "title"),  # `title`: Novita and PPIO
+        "context_length": (
+            "context_length",
+            "context_window",  # DeepSeek, Groq
+            "max_context_length",  # Mistral, LM Studio
+            "max_model_len",  # vLLM, SGLang
+            "context_size",  # Novita, PPIO
+            "token_limits.context_window",  # Volcengine
+            "metadata.context_length",  # DeepInfra
+        ),
+        "max_output_tokens": (
+            "max_output_tokens",
+            "max_completion_tokens",  # Groq, SambaNova
+            "max_output",  # AiHubMix's catalogue
+            "token_limits.max_output_token_length",  # Volcengine
+            "top_provider.max_completion_tokens",  # OpenRouter
+        ),
         "type": ("type", "types"),
-        "input_modalities": ("input_modalities", "architecture.input_modalities"),
-        "output_modalities": ("output_modalities", "architecture.output_modalities"),
-        "deprecated_at": ("shutdown_date",),
+        # OpenRouter, Poe, Hugging Face; Volcengine; GitHub.
+        "input_modalities": (
+            "input_modalities",
+            "architecture.input_modalities",
+            "modalities.input_modalities",
+            "supported_input_modalities",
+        ),
+        "output_modalities": (
+            "output_modalities",
+            "architecture.output_modalities",
+            "modalities.output_modalities",
+            "supported_output_modalities",
+        ),
+        "deprecated_at": ("deprecation",),  # Mistral
+        "shutdown_at": ("shutdown_date", "deprecation.inference"),  # OpenAI; Azure
         "released_at": ("released",),
     },
     keeps_originals=True,
@@ -146,6 +171,7 @@ AZURE = Dialect(
     items=("data", "value"),
     owner=(),
     created=("created_at",),
+    extra={"shutdown_at": ("deprecation.inference",)},
     private=("created_at",),  # said in `created`
     paging=(Paging("url", read="nextLink"),),
 )
@@ -190,6 +216,7 @@ REPLICATE = Dialect(
     id=("owner/name",),
     owner=("owner",),
     created=(),  # `latest_version.created_at` is the version's
+    private=("latest_version.openapi_schema", "default_example"),  # tens of kilobytes for each of thousands of models
     paging=(Paging("url", read="next"),),
 )
 

@@ -16,6 +16,8 @@ def unix_seconds(value: object) -> int:
     Milliseconds, microseconds and nanoseconds are told by their size (Poe sends milliseconds). A time without a
     zone is taken as UTC. Never raises.
     """
+    if type(value) is int and 0 < value < _NOT_SECONDS:
+        return value  # as most say it
     if isinstance(value, bool):
         return 0
     if isinstance(value, str):

@@ -1,0 +1,95 @@
+"""2. The same list with many keys and policies, and while providers misbehave."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from benchmarks.harness import Round, begin, folder, free_port, measured, medians, ratio, table, verdict
+from benchmarks.servers import Server, config_text, ours, providers, upstreams, wait_until_listed
+from benchmarks.upstreams import base_url
+
+PROVIDERS, MODELS = 10, 20
+POLICIES = 300
+CONNECTIONS = (1, 32)
+GOAL = 1.2
+ROUNDS = 7
+SECONDS = 1.0  # of one round: enough for a p99
+ASKED_AGAIN = "cache: {ttl: 1s}\n"  # the shortest time between two questions: trouble as often as possible
+
+
+def main() -> None:
+    begin("GET /v1/models with many keys, and beside bad providers")
+    with ExitStack() as stack:
+        where = Path(stack.enter_context(folder()))
+        port = stack.enter_context(upstreams(MODELS))
+        good, bad = providers(port, PROVIDERS), _with_three_bad(port)
+        ten, many = _keys(where, 10), _keys(where, 10_000)
+        servers = [
+            ("10 keys", _serve(stack, where, good, ten, PROVIDERS), ten),
+            ("10,000 keys, 300 policies", _serve(stack, where, good, many, PROVIDERS), many),
+            ("1 of 10 dead, 1 hangs, 1 sends 50 MB", _serve(stack, where, bad, ten, PROVIDERS - 3), ten),
+        ]
+        rows = [row for connections in CONNECTIONS for row in _rows(servers, connections)]
+    head = ["", "at a time", "req/s", "CPU us", "p50 ms", "p99 ms", "p99 / quiet", "goal", "met"]
+    print(table(head, rows))
+
+
+def _with_three_bad(port: int) -> list[str]:
+    dead = f"http://127.0.0.1:{free_port()}/v1"
+    bad = [dead, base_url(port, 8, way="hang"), base_url(port, 9, way="huge")]
+    lines = [f"  - {{name: bad{n}, base_url: '{url}', timeout: 3s, patience: 1s}}" for n, url in enumerate(bad)]
+    return providers(port, PROVIDERS - len(bad)) + lines
+
+
+def _keys(where: Path, count: int) -> Path:
+    """A file of keys. They are made up, one like the other."""
+    path = where / f"{count}.keys"
+    path.write_text("".join(f"mp-benchmark-{count}-{n:032d}\n" for n in range(count)))
+    return path
+
+
+def _serve(stack: ExitStack, where: Path, lines: Sequence[str], keys: Path, healthy: int) -> Server:
+    values = keys.read_text().split()
+    rules = [f"['*', '!*-{n}-0']" for n in range(min(POLICIES, len(values)))]
+    entries = [
+        f"  - {{name: k{n}, hash: 'sha256:{hashlib.sha256(key.encode()).hexdigest()}', models: {rules[n % len(rules)]}}}"
+        for n, key in enumerate(values)
+    ]
+    text = ASKED_AGAIN + config_text(lines, "keys:\n" + "\n".join(entries))
+    server = stack.enter_context(ours(where, text))
+    for key in values[: len(rules)]:
+        wait_until_listed(server, healthy * MODELS - 1, {"Authorization": f"Bearer {key}"})
+    return server
+
+
+def _rows(servers: Sequence[tuple[str, Server, Path]], connections: int) -> list[list[str]]:
+    rounds: list[list[Round]] = [[] for _ in servers]
+    for _ in range(ROUNDS):
+        for (_, server, keys), kept in zip(servers, rounds, strict=True):
+            kept.append(measured(server.pid, server.url(), connections=connections, seconds=SECONDS, keys=keys))
+    quiet = [one.load.p99 for one in rounds[0]]
+    return [_row(name, kept, quiet, connections) for (name, _, _), kept in zip(servers, rounds, strict=True)]
+
+
+def _row(name: str, rounds: Sequence[Round], quiet: Sequence[float], connections: int) -> list[str]:
+    found = medians(rounds)
+    share = ratio([one.load.p99 for one in rounds], quiet)
+    return [
+        name,
+        f"{connections}",
+        f"{found.per_second:,.0f}",
+        f"{found.cpu_us:.1f}",
+        f"{found.p50:.3f}",
+        f"{found.p99:.3f}",
+        f"{share:.2f}",
+        f"<= {GOAL}",
+        verdict(share <= GOAL),
+    ]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,59 @@
+"""4. A cold start over many slow providers: when all are known, beside the same fan-out on plain httpx."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from statistics import median
+
+import httpx
+import uvloop
+
+from benchmarks.harness import ROUNDS, SERVER_CORE, begin, pin, table, verdict
+from benchmarks.servers import config_text, providers, upstreams
+from benchmarks.upstreams import base_url
+from proxy.app import Proxy
+from proxy.configfile import parse
+
+PROVIDERS, MODELS, DELAY = 50, 200, 0.1
+GOAL = 300.0
+
+
+async def ours(text: str) -> float:
+    """Milliseconds from the first question until every provider is known."""
+    app = Proxy(parse(text))
+    began = time.perf_counter()
+    async with app.lifespan():
+        await app.store.wait_until_settled()
+        took = time.perf_counter() - began
+        assert all(report.status == "ok" for report in app.store.reports())
+    return took * 1000
+
+
+async def plain(port: int) -> float:
+    """The same questions by one httpx client that only reads the bodies."""
+    began = time.perf_counter()
+    async with httpx.AsyncClient(trust_env=False, verify=False, limits=httpx.Limits(max_connections=None)) as client:  # noqa: S501
+        urls = [base_url(port, n) + "/models" for n in range(PROVIDERS)]
+        answers = await asyncio.gather(*(client.get(url, timeout=10) for url in urls))
+    assert all(answer.status_code == 200 for answer in answers)
+    return (time.perf_counter() - began) * 1000
+
+
+def main() -> None:
+    begin(f"Cold start over {PROVIDERS} providers of {DELAY * 1000:.0f} ms")
+    pin(SERVER_CORE)
+    with upstreams(MODELS, DELAY) as port:
+        text = config_text(providers(port, PROVIDERS))
+        rounds = [(uvloop.run(ours(text)), uvloop.run(plain(port))) for _ in range(ROUNDS + 1)][1:]
+    found, reference = (median(figures) for figures in zip(*rounds, strict=True))
+    rows = [
+        [f"all {PROVIDERS} known", f"{found:.0f}", f"< {GOAL:.0f}", verdict(found < GOAL)],
+        ["one httpx client, bodies only", f"{reference:.0f}", "-", "-"],
+        ["ideal", f"{DELAY * 1000:.0f}", "-", "-"],
+    ]
+    print(table(["", "ms", "goal", "met"], rows))
+
+
+if __name__ == "__main__":
+    main()

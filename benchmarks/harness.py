@@ -1,0 +1,294 @@
+"""What all benchmarks share: processes on a core of their own, their CPU time, load, medians, tables."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from statistics import median
+
+ROOT = Path(__file__).parent.parent
+SERVER_CORE = 0
+LOAD_CORE = min(1, (os.cpu_count() or 1) - 1)
+ROUNDS = 5
+PATIENCE = 20.0
+"""Seconds after which something that should have happened has not."""
+
+_UNITS = {"us": 0.001, "ms": 1.0, "s": 1000.0, "m": 60_000.0}
+
+
+# -- figures -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Load:
+    """What one round of load has seen; times in milliseconds."""
+
+    requests: int
+    seconds: float
+    p50: float
+    p99: float
+
+    @property
+    def per_second(self) -> float:
+        return self.requests / self.seconds if self.seconds else 0.0
+
+
+@dataclass(frozen=True)
+class Round:
+    """One round of load, and what it cost the server."""
+
+    load: Load
+    cpu: float
+    """Seconds."""
+
+    @property
+    def cpu_us(self) -> float:
+        """Microseconds of CPU for each request."""
+        return self.cpu / self.load.requests * 1e6 if self.load.requests else float("inf")
+
+
+@dataclass(frozen=True)
+class Medians:
+    """Medians over the rounds of one target."""
+
+    per_second: float
+    cpu_us: float
+    p50: float
+    p99: float
+
+
+def medians(rounds: Sequence[Round]) -> Medians:
+    return Medians(
+        median(one.load.per_second for one in rounds),
+        median(one.cpu_us for one in rounds),
+        median(one.load.p50 for one in rounds),
+        median(one.load.p99 for one in rounds),
+    )
+
+
+def ratio(ours: Sequence[float], reference: Sequence[float]) -> float:
+    """The median of the rounds' own ratios: what slows a whole round down slows both."""
+    return median(one / other for one, other in zip(ours, reference, strict=True))
+
+
+def percentile(values: Sequence[float], percent: float) -> float:
+    """The smallest value that so many percent of all values do not exceed."""
+    ordered = sorted(values)
+    return ordered[max(0, -int(-len(ordered) * percent // 100) - 1)]
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table that is also readable as it is: words to the left, figures to the right."""
+    cells = [list(head), *map(list, rows)]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(head))]
+    lines = [
+        "| "
+        + " | ".join(text.rjust(width) if column else text.ljust(width) for column, (text, width) in enumerate(pairs))
+        + " |"
+        for pairs in (list(zip(row, widths, strict=True)) for row in cells)
+    ]
+    rule = "|" + "|".join("-" * (width + 1) + (":" if column else "-") for column, width in enumerate(widths)) + "|"
+    return "\n".join([lines[0], rule, *lines[1:]])
+
+
+def verdict(holds: bool) -> str:
+    return "yes" if holds else "NO"
+
+
+def machine() -> str:
+    """What the figures were measured on. No host name, no paths."""
+    parts = ("uvicorn", "uvloop", "httptools", "httpx", "msgspec", "starlette")
+    libraries = ", ".join(f"{name} {version(name)}" for name in parts)
+    when = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    return (
+        f"{when}; {os.cpu_count()} cores, {platform.system()} {platform.release().partition('-')[0]} "
+        f"{platform.machine()}, Python {platform.python_version()}, {libraries}"
+    )
+
+
+def begin(title: str) -> None:
+    """The heading of a run; on a machine with one core, a warning."""
+    print(f"## {title}\n\n{machine()}\n", flush=True)
+    if SERVER_CORE == LOAD_CORE:
+        print("Only one core: load and server share it, so only the CPU columns mean something.\n", flush=True)
+
+
+# -- processes -----------------------------------------------------------------------------------------------------
+
+
+def pin(core: int) -> None:
+    """This process, and what it starts, to one core."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {core})
+
+
+def python(*arguments: str) -> list[str]:
+    return [sys.executable, *arguments]
+
+
+@contextmanager
+def process(
+    command: Sequence[str], core: int, env: Mapping[str, str] | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A process of ours on one core; it does not outlive the context, and nothing else is ended."""
+    started = subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env={**os.environ, **(env or {})},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        preexec_fn=lambda: pin(core),
+    )
+    try:
+        yield started
+    finally:
+        started.terminate()
+        try:
+            started.wait(5)
+        except subprocess.TimeoutExpired:
+            started.kill()
+            started.wait()
+        if started.stderr is not None:
+            started.stderr.close()
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port: int = listening.getsockname()[1]
+        return port
+
+
+def wait_for(port: int, server: subprocess.Popen[bytes]) -> float:
+    """Monotonic seconds at which the server first listened."""
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
+        try:
+            with socket.create_connection(("127.0.0.1", port), timeout=1):
+                return time.monotonic()
+        except OSError:
+            time.sleep(0.002)
+        if server.poll() is not None:
+            said = server.stderr.read().decode(errors="replace") if server.stderr else ""
+            raise SystemExit(f"the server ended with {server.returncode}: {said[-2000:]}")
+    raise SystemExit("the server does not listen")
+
+
+def cpu_seconds(pid: int) -> float:
+    """CPU time of a process and all its threads so far."""
+    total = 0
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        total += int((task / "schedstat").read_text().split()[0])
+    return total / 1e9
+
+
+def kibibytes(pid: int, field: str) -> int:
+    """`VmRSS`: memory held now; `VmHWM`: the most that was ever held."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith(field + ":"):
+            return int(line.split()[1])
+    raise KeyError(field)
+
+
+@contextmanager
+def folder() -> Iterator[Path]:
+    """A folder for configurations and bodies that is gone afterwards."""
+    with tempfile.TemporaryDirectory(prefix="models-proxy-benchmark-") as name:
+        yield Path(name)
+
+
+# -- load ----------------------------------------------------------------------------------------------------------
+
+_told: set[str] = set()
+
+
+def tool(name: str, instead: str) -> str | None:
+    """Where a program is; said once when it is missing: what to install, and what is done without it."""
+    found = shutil.which(name) or shutil.which(name, path="/usr/sbin:/sbin")
+    if found is None and name not in _told:
+        _told.add(name)
+        print(f"{name} is not installed (`apt-get install {name}`): {instead}.\n", flush=True)
+    return found
+
+
+def load(
+    url: str, *, connections: int, seconds: float, headers: Sequence[str] = (), keys: Path | None = None
+) -> Load:
+    """Ask for one URL again and again. `keys`: a file of keys, one a line, that take turns."""
+    wrk = tool("wrk", "a slower load of our own is used, so trust the CPU columns and not the requests per second")
+    if wrk is None:
+        return _own_load(url, connections, seconds, headers, keys)
+    command = [wrk, "-t1", f"-c{connections}", "-d60s", "--latency", *(f"-H{header}" for header in headers)]
+    if keys is not None:
+        command += ["-s", str(ROOT / "benchmarks" / "keys.lua")]
+    arguments = ["--", str(keys)] if keys is not None else []
+    asking = subprocess.Popen(
+        [*command, url, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        preexec_fn=lambda: pin(LOAD_CORE),
+    )
+    try:
+        time.sleep(seconds)
+    finally:
+        asking.send_signal(signal.SIGINT)  # it then says what it has seen
+        said, _ = asking.communicate(timeout=PATIENCE)
+    return parse_wrk(said)
+
+
+def parse_wrk(said: str) -> Load:
+    """What `wrk --latency` says."""
+    total = re.search(r"(\d+) requests in ([\d.]+)(us|ms|s|m)\b", said)
+    if total is None:
+        raise SystemExit(f"wrk said something else than expected:\n{said}")
+    if refused := re.search(r"Non-2xx or 3xx responses: (\d+)|Socket errors: .*", said):
+        raise SystemExit(f"not all requests were answered: {refused[0]}")
+    return Load(
+        int(total[1]),
+        float(total[2]) * _UNITS[total[3]] / 1000,
+        _latency(said, "50%"),
+        _latency(said, "99%"),
+    )
+
+
+def _latency(said: str, name: str) -> float:
+    found = re.search(rf"^\s*{re.escape(name)}\s+([\d.]+)(us|ms|s|m)\b", said, re.MULTILINE)
+    return float(found[1]) * _UNITS[found[2]] if found else float("nan")
+
+
+def _own_load(url: str, connections: int, seconds: float, headers: Sequence[str], keys: Path | None) -> Load:
+    spec = {"url": url, "connections": connections, "seconds": seconds, "headers": list(headers)}
+    spec["keys"] = None if keys is None else str(keys)
+    said = subprocess.run(
+        python("-m", "benchmarks.load", json.dumps(spec)),
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        preexec_fn=lambda: pin(LOAD_CORE),
+    ).stdout
+    return Load(**json.loads(said))
+
+
+def measured(
+    pid: int, url: str, *, connections: int, seconds: float, headers: Sequence[str] = (), keys: Path | None = None
+) -> Round:
+    """One round of load on the server with this process id."""
+    before = cpu_seconds(pid)
+    seen = load(url, connections=connections, seconds=seconds, headers=headers, keys=keys)
+    return Round(seen, cpu_seconds(pid) - before)

@@ -1,0 +1,13 @@
+-- wrk: each request brings the next key of a file.
+local keys, turn = {}, 0
+
+function init(arguments)
+  for line in io.lines(arguments[1]) do
+    keys[#keys + 1] = wrk.format(nil, nil, {["Authorization"] = "Bearer " .. line, ["Host"] = wrk.headers["Host"]})
+  end
+end
+
+function request()
+  turn = turn % #keys + 1
+  return keys[turn]
+end

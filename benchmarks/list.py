@@ -1,0 +1,93 @@
+"""1. `GET /v1/models` beside a bare ASGI application that sends the same answer, and beside nginx."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from benchmarks.harness import ROUNDS, Round, begin, folder, measured, medians, ratio, table, verdict
+from benchmarks.servers import Server, bare, config_text, nginx, ours, providers, upstreams, wait_until_listed
+
+SIZES = (60, 500, 5000)
+CONNECTIONS = (1, 32)
+GOAL = 0.85
+SECONDS = 0.4  # of one round
+
+Target = tuple[Server, str, Sequence[str]]
+"""A server, the path to ask for, the request's headers."""
+
+
+def main() -> None:
+    begin("GET /v1/models")
+    rows: list[list[str]] = []
+    for models in SIZES:
+        with ExitStack() as stack:
+            kinds = _kinds(stack, Path(stack.enter_context(folder())), models)
+            for kind, targets in kinds.items():
+                rows += [_row(f"{models:,} {kind}", targets, connections) for connections in CONNECTIONS]
+    head = ["models, answer", "at a time", "req/s", "bare req/s", "ratio", "goal", "met"]
+    head += ["CPU us", "bare CPU us", "p50 ms", "bare p50 ms", "nginx req/s", "of nginx"]
+    print(table(head, rows))
+
+
+def _kinds(stack: ExitStack, where: Path, models: int) -> dict[str, list[Target]]:
+    """The targets of each kind of answer: ours, the bare application, nginx."""
+    port = stack.enter_context(upstreams(models))
+    proxy = stack.enter_context(ours(where, config_text(providers(port, 1))))
+    wait_until_listed(proxy, models)
+    plain = proxy.get()
+    packed = proxy.get(headers={"Accept-Encoding": "gzip"})
+    same = proxy.get(headers={"If-None-Match": plain.header("etag")})
+    reference = stack.enter_context(bare(where, {"plain": plain, "gzip": packed, "304": same}))
+    web = stack.enter_context(nginx(where, plain.body, packed.body))
+    etag = web.get("/models").header("etag") if web else ""
+    kinds: dict[str, list[Target]] = {
+        "plain": [(proxy, "/v1/models", []), (reference, "/plain", [])],
+        "gzip": [(server, path, ["Accept-Encoding: gzip"]) for server, path in _both(proxy, reference, "gzip")],
+        "304": [
+            (server, path, [f"If-None-Match: {plain.header('etag')}"])
+            for server, path in _both(proxy, reference, "304")
+        ],
+    }
+    if web:
+        kinds["plain"].append((web, "/models", []))
+        kinds["gzip"].append((web, "/models", ["Accept-Encoding: gzip"]))
+        kinds["304"].append((web, "/models", [f"If-None-Match: {etag}"]))
+    return kinds
+
+
+def _both(proxy: Server, reference: Server, name: str) -> list[tuple[Server, str]]:
+    return [(proxy, "/v1/models"), (reference, f"/{name}")]
+
+
+def _row(name: str, targets: Sequence[Target], connections: int) -> list[str]:
+    rounds: list[list[Round]] = [[] for _ in targets]
+    for turn in range(ROUNDS + 1):
+        for (server, path, headers), kept in zip(targets, rounds, strict=True):
+            seconds = SECONDS if turn else SECONDS / 2  # the first warms up
+            one = measured(server.pid, server.url(path), connections=connections, seconds=seconds, headers=headers)
+            if turn:
+                kept.append(one)
+    ours_, bare_, *web = map(medians, rounds)
+    per_second = [[one.load.per_second for one in kept] for kept in rounds]
+    share = ratio(per_second[0], per_second[1])
+    return [
+        name,
+        f"{connections}",
+        f"{ours_.per_second:,.0f}",
+        f"{bare_.per_second:,.0f}",
+        f"{share:.2f}",
+        f">= {GOAL}",
+        verdict(share >= GOAL),
+        f"{ours_.cpu_us:.1f}",
+        f"{bare_.cpu_us:.1f}",
+        f"{ours_.p50:.3f}",
+        f"{bare_.p50:.3f}",
+        f"{web[0].per_second:,.0f}" if web else "-",
+        f"{ratio(per_second[0], per_second[2]):.2f}" if web else "-",
+    ]
+
+
+if __name__ == "__main__":
+    main()

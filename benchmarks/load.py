@@ -1,0 +1,56 @@
+"""Load without wrk: keep-alive connections that ask one after the other. Says what it saw, as JSON."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+from collections.abc import Sequence
+from itertools import cycle
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from benchmarks.harness import percentile
+
+
+async def main(url: str, connections: int, seconds: float, headers: Sequence[str], keys: str | None) -> dict[str, Any]:
+    parts = urlsplit(url)
+    head = "\r\n".join([f"GET {parts.path} HTTP/1.1", f"Host: {parts.netloc}", *headers])
+    brought = Path(keys).read_text().split() if keys else []
+    requests = cycle(
+        [f"{head}\r\nAuthorization: Bearer {key}\r\n\r\n".encode() for key in brought] or [f"{head}\r\n\r\n".encode()]
+    )
+    took: list[float] = []
+    began = time.perf_counter()
+
+    async def ask() -> None:
+        reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
+        while (asked := time.perf_counter()) - began < seconds:
+            writer.write(next(requests))
+            await _answer(reader)
+            took.append((time.perf_counter() - asked) * 1000)
+        writer.close()
+
+    await asyncio.gather(*(ask() for _ in range(connections)))
+    return {
+        "requests": len(took),
+        "seconds": time.perf_counter() - began,
+        "p50": percentile(took, 50),
+        "p99": percentile(took, 99),
+    }
+
+
+async def _answer(reader: asyncio.StreamReader) -> None:
+    head = (await reader.readuntil(b"\r\n\r\n")).lower()
+    status = int(head[9:12])
+    if status not in (200, 304):
+        raise SystemExit(f"answered with {status}")
+    if status == 200:
+        _, _, rest = head.partition(b"\r\ncontent-length:")
+        await reader.readexactly(int(rest.partition(b"\r\n")[0]))
+
+
+if __name__ == "__main__":
+    print(json.dumps(asyncio.run(main(**json.loads(sys.argv[1])))))

@@ -1,0 +1,105 @@
+"""3. What a refresh costs: CPU from the first question to the encoded list, and pauses of the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from statistics import median
+
+import uvloop
+
+from benchmarks.harness import ROUNDS, SERVER_CORE, begin, pin, table, verdict
+from benchmarks.servers import config_text, providers, upstreams
+from proxy.access import Policy
+from proxy.app import Proxy
+from proxy.configfile import parse
+
+SIZES = ((20, 500), (50, 2000))
+CPU_GOAL, PAUSE_GOAL = 150.0, 20.0
+LINEAR = 1.25
+"""So much more CPU for each model as the larger refresh may cost and still be called linear."""
+
+
+class Pauses:
+    """How long the event loop looked at nothing else, as whoever waits for nothing sees it."""
+
+    def __init__(self) -> None:
+        self.longest = 0.0
+
+    async def watch(self) -> None:
+        last = time.perf_counter()
+        while True:
+            await asyncio.sleep(0)
+            now = time.perf_counter()
+            self.longest, last = max(self.longest, now - last), now
+
+
+async def refresh(text: str, models: int) -> tuple[float, float]:
+    """Milliseconds of CPU of one whole refresh with a view, and the longest pause: each measured in its own run."""
+    return (await _cpu(text, models), await _pause(text, models))
+
+
+async def _cpu(text: str, models: int) -> float:
+    app = Proxy(parse(text))
+    before = time.process_time()
+    await _run(app, models)
+    return (time.process_time() - before) * 1000
+
+
+async def _pause(text: str, models: int) -> float:
+    app = Proxy(parse(text))
+    pauses = Pauses()
+    watching = asyncio.create_task(pauses.watch())
+    await asyncio.sleep(0)
+    await _run(app, models)
+    watching.cancel()
+    return pauses.longest * 1000
+
+
+async def _run(app: Proxy, models: int) -> None:
+    policy = Policy(["*"])
+    async with app.lifespan():
+        await asyncio.sleep(0)
+        await app.store.wait_until_settled()
+        await app.store.prepare(policy)
+        assert len(app.store.view(policy).catalog.models) == models
+
+
+@contextmanager
+def _as_when_serving() -> Iterator[None]:
+    """What was imported is not looked at by the garbage collector any more, as in `serve`."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
+def main() -> None:
+    begin("A refresh")
+    pin(SERVER_CORE)
+    rows: list[list[str]] = []
+    for_each: list[float] = []
+    with _as_when_serving():
+        for count, models in SIZES:
+            with upstreams(models) as port:
+                text = "defaults: {timeout: 60s, patience: 60s}\n" + config_text(providers(port, count))
+                rounds = [uvloop.run(refresh(text, count * models)) for _ in range(ROUNDS + 1)][1:]
+            cpu, pause = (median(figures) for figures in zip(*rounds, strict=True))
+            for_each.append(cpu / count / models * 1000)
+            rows.append([f"{count} x {models:,}", f"{cpu:.0f}", f"{for_each[-1]:.1f}", f"{pause:.1f}"])
+    growth = for_each[1] / for_each[0]
+    rows[0] += [f"CPU < {CPU_GOAL:.0f}: {verdict(cpu_of(rows[0]) < CPU_GOAL)}, "]
+    rows[0][-1] += f"pause < {PAUSE_GOAL:.0f}: {verdict(float(rows[0][3]) < PAUSE_GOAL)}"
+    rows[1] += [f"linear (<= {LINEAR} of the first, for each model): {growth:.2f}, {verdict(growth <= LINEAR)}"]
+    print(table(["providers x models", "CPU ms", "CPU us a model", "longest pause ms", "goals, met"], rows))
+
+
+def cpu_of(row: list[str]) -> float:
+    return float(row[1])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,80 @@
+"""Providers on loopback, in a process of their own: `python -m benchmarks.upstreams PORT MODELS DELAY`.
+
+`/v/N/K/models` lists MODELS models of provider N, the same for the same K, after DELAY seconds; `/hang/...` never
+answers; `/huge/...` sends 50 MB whose length it does not tell.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from functools import cache
+
+from benchmarks.harness import LOAD_CORE, pin
+
+MAKERS = ("openai", "anthropic", "google", "meta-llama", "qwen", "deepseek", "mistralai", "cohere")
+HUGE = 50 * 1024 * 1024
+
+
+def base_url(port: int, provider: int, edition: int = 0, way: str = "v") -> str:
+    return f"http://127.0.0.1:{port}/{way}/{provider}/{edition}"
+
+
+@cache
+def body(models: int, provider: int, edition: int = 0) -> bytes:
+    """A list as a gateway sends it: about 440 bytes for each model."""
+    return json.dumps({"object": "list", "data": [_model(provider, edition, n) for n in range(models)]}).encode()
+
+
+def _model(provider: int, edition: int, number: int) -> dict[str, object]:
+    maker = MAKERS[(provider + number) % len(MAKERS)]
+    return {
+        "id": f"{maker}/model-{provider}-{number}",
+        "object": "model",
+        "created": 1_700_000_000 + 60 * number,
+        "owned_by": maker,
+        "name": f"{maker.title()}: Model {provider}-{number}",
+        "context_length": 131_072 + edition,
+        "architecture": {"modality": "text->text", "input_modalities": ["text"], "output_modalities": ["text"]},
+        "pricing": {"prompt": "0.00000025", "completion": "0.000001"},
+        "top_provider": {"max_completion_tokens": 16_384, "is_moderated": False},
+    }
+
+
+async def serve(port: int, models: int, delay: float) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while True:
+                path = (await reader.readuntil(b"\r\n\r\n")).split(b" ", 2)[1].decode()
+                _, way, provider, edition, _ = path.split("/")
+                if way == "hang":
+                    await asyncio.sleep(3600)
+                await asyncio.sleep(delay)
+                if way == "huge":
+                    await _huge(writer)
+                said = body(models, int(provider), int(edition))
+                head = f"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {len(said)}\r\n\r\n"
+                writer.write(head.encode() + said)
+        except (OSError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", port, backlog=512)
+    async with server:
+        await server.serve_forever()
+
+
+async def _huge(writer: asyncio.StreamWriter) -> None:
+    piece = b"10000\r\n" + b" " * 0x10000 + b"\r\n"
+    writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n")
+    for _ in range(HUGE // 0x10000):
+        writer.write(piece)
+        await writer.drain()
+    raise ConnectionError
+
+
+if __name__ == "__main__":
+    pin(LOAD_CORE)
+    asyncio.run(serve(int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])))
