@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -55,9 +54,10 @@ def _keys(where: Path, count: int) -> Path:
 def _serve(stack: ExitStack, where: Path, lines: Sequence[str], keys: Path, healthy: int) -> Server:
     values = keys.read_text().split()
     rules = [f"['*', '!*-{n}-0']" for n in range(min(POLICIES, len(values)))]
+    digests = [hashlib.sha256(key.encode()).hexdigest() for key in values]
     entries = [
-        f"  - {{name: k{n}, hash: 'sha256:{hashlib.sha256(key.encode()).hexdigest()}', models: {rules[n % len(rules)]}}}"
-        for n, key in enumerate(values)
+        f"  - {{name: k{n}, hash: 'sha256:{digest}', models: {rules[n % len(rules)]}}}"
+        for n, digest in enumerate(digests)
     ]
     text = ASKED_AGAIN + config_text(lines, "keys:\n" + "\n".join(entries))
     server = stack.enter_context(ours(where, text))
@@ -92,4 +92,4 @@ def _row(name: str, rounds: Sequence[Round], quiet: Sequence[float], connections
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -146,7 +146,7 @@ def process(
     command: Sequence[str], core: int, env: Mapping[str, str] | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A process of ours on one core; it does not outlive the context, and nothing else is ended."""
-    started = subprocess.Popen(
+    started = subprocess.Popen(  # noqa: S603  # our own commands
         command,
         cwd=ROOT,
         env={**os.environ, **(env or {})},
@@ -226,9 +226,7 @@ def tool(name: str, instead: str) -> str | None:
     return found
 
 
-def load(
-    url: str, *, connections: int, seconds: float, headers: Sequence[str] = (), keys: Path | None = None
-) -> Load:
+def load(url: str, *, connections: int, seconds: float, headers: Sequence[str] = (), keys: Path | None = None) -> Load:
     """Ask for one URL again and again. `keys`: a file of keys, one a line, that take turns."""
     wrk = tool("wrk", "a slower load of our own is used, so trust the CPU columns and not the requests per second")
     if wrk is None:
@@ -237,7 +235,7 @@ def load(
     if keys is not None:
         command += ["-s", str(ROOT / "benchmarks" / "keys.lua")]
     arguments = ["--", str(keys)] if keys is not None else []
-    asking = subprocess.Popen(
+    asking = subprocess.Popen(  # noqa: S603  # our own command
         [*command, url, *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -275,7 +273,7 @@ def _latency(said: str, name: str) -> float:
 def _own_load(url: str, connections: int, seconds: float, headers: Sequence[str], keys: Path | None) -> Load:
     spec = {"url": url, "connections": connections, "seconds": seconds, "headers": list(headers)}
     spec["keys"] = None if keys is None else str(keys)
-    said = subprocess.run(
+    said = subprocess.run(  # noqa: S603  # our own command
         python("-m", "benchmarks.load", json.dumps(spec)),
         cwd=ROOT,
         check=True,

@@ -15,12 +15,13 @@ from urllib.parse import urlsplit
 from benchmarks.harness import percentile
 
 
-async def main(url: str, connections: int, seconds: float, headers: Sequence[str], keys: str | None) -> dict[str, Any]:
+async def main(
+    url: str, connections: int, seconds: float, headers: Sequence[str], keys: Sequence[str]
+) -> dict[str, Any]:
     parts = urlsplit(url)
     head = "\r\n".join([f"GET {parts.path} HTTP/1.1", f"Host: {parts.netloc}", *headers])
-    brought = Path(keys).read_text().split() if keys else []
     requests = cycle(
-        [f"{head}\r\nAuthorization: Bearer {key}\r\n\r\n".encode() for key in brought] or [f"{head}\r\n\r\n".encode()]
+        [f"{head}\r\nAuthorization: Bearer {key}\r\n\r\n".encode() for key in keys] or [f"{head}\r\n\r\n".encode()]
     )
     took: list[float] = []
     began = time.perf_counter()
@@ -53,4 +54,6 @@ async def _answer(reader: asyncio.StreamReader) -> None:
 
 
 if __name__ == "__main__":
-    print(json.dumps(asyncio.run(main(**json.loads(sys.argv[1])))))
+    spec = json.loads(sys.argv[1])
+    spec["keys"] = Path(spec["keys"]).read_text().split() if spec["keys"] else []
+    print(json.dumps(asyncio.run(main(**spec))))

@@ -109,9 +109,9 @@ class Proxy:
 
 def _say_if_it_ended(keeping: asyncio.Task[None]) -> None:
     """Nobody is asked any more: a bug of ours, and not to be found out by old lists."""
-    if not keeping.cancelled():
-        error = keeping.exception()
-        place = "".join(traceback.format_tb(error.__traceback__)) if error else ""
+    # Without an error it ends only where nobody has to be asked.
+    if not keeping.cancelled() and (error := keeping.exception()):
+        place = "".join(traceback.format_tb(error.__traceback__))
         _log.critical("the store ended (%s); no provider is asked any more\n%s", type(error).__name__, place)
 
 

@@ -25,7 +25,7 @@ from proxy.config import Config, Provider
 from proxy.errors import UpstreamError
 from proxy.fetch import Answer, Fetch
 from proxy.rules import merging, per_provider, steady
-from proxy.slices import Steps, at_once, slices
+from proxy.slices import LENGTH, Steps, at_once, slices
 from proxy.view import Made, View, making
 
 _log = logging.getLogger("models_proxy")
@@ -149,12 +149,15 @@ class Store:
 
     async def run(self) -> None:
         """Ask every provider at once, and again by its own timer, until cancelled."""
-        async with asyncio.TaskGroup() as tasks:
-            for slot in self._slots.values():
-                if slot.provider.asked:
-                    tasks.create_task(self._keep(slot), name=f"keep {slot.provider.name}")
-                    tasks.create_task(self._end_patience(slot), name=f"patience {slot.provider.name}")
-            self._settle()
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for slot in self._slots.values():
+                    if slot.provider.asked:
+                        tasks.create_task(self._keep(slot), name=f"keep {slot.provider.name}")
+                        tasks.create_task(self._end_patience(slot), name=f"patience {slot.provider.name}")
+                self._settle()
+        finally:
+            self._settled.set()  # whoever still waits is answered with what is known
 
     async def _keep(self, slot: _Slot) -> None:
         while True:
@@ -293,7 +296,9 @@ class Store:
         return max(1.0, min(waits, default=1.0))
 
     async def prepare(self, policy: Policy) -> None:
-        """Do the long part of a view, step by step, so that nobody else has to wait for it."""
+        """Do the long part of a view, step by step, so that nobody else has to wait for it. A short list is left."""
+        if sum(len(slot.listing.offers) for slot in self._slots.values()) <= LENGTH:
+            return
         while policy not in self._made:
             if policy not in self._making:
                 self._making[policy] = asyncio.create_task(self._make(policy), name="make a list")
@@ -309,14 +314,14 @@ class Store:
         finally:
             del self._making[policy]
 
-    def has_view(self, policy: Policy) -> bool:
-        """Whether `view` has nothing left to do."""
-        return policy in self._views
+    def kept_view(self, policy: Policy) -> View | None:
+        """The view of a policy, if it was made since the last change: all that most requests need."""
+        self._let_time_pass()
+        return self._views.get(policy)
 
     def view(self, policy: Policy) -> View:
         """What a policy's holder sees: made at the first request after a change, then kept."""
-        self._let_time_pass()
-        view = self._views.get(policy)
+        view = self.kept_view(policy)
         if view is None:
             view = self._views[policy] = self._view(policy)
         return view

@@ -74,7 +74,9 @@ def _permissions(model_id: bytes, created: int, permissions: Sequence[Permission
 
 
 def _flags(permissions: Sequence[Permission]) -> Sequence[bytes]:
-    return _DEFAULT_FLAGS if permissions is DEFAULT_PERMISSIONS else [_flags_of(permission) for permission in permissions]
+    return (
+        _DEFAULT_FLAGS if permissions is DEFAULT_PERMISSIONS else [_flags_of(permission) for permission in permissions]
+    )
 
 
 @lru_cache(maxsize=256)

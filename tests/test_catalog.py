@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 import pytest
 
 from proxy.catalog import Catalog, Entry, Model, Offer

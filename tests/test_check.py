@@ -183,6 +183,30 @@ providers:
     }  # fmt: skip
 
 
+def test_a_model_that_is_listed_twice_is_counted_once_and_that_is_told(config: Path, upstreams: Upstreams) -> None:
+    text = f'providers: [{{name: a, base_url: "{upstreams.open(lists("m", "n", "m")).url}"}}]'
+    said = without_times(run(config, text).stdout)
+    assert "ok     a              3      1      1  0.0 s  1 listed twice\n\n2 models\n" in said
+
+
+def test_an_empty_catalogue_is_said_as_such(config: Path, upstreams: Upstreams) -> None:
+    text = f'providers: [{{name: a, base_url: "{upstreams.open(lists()).url}"}}]'
+    assert run(config, text).stdout.partition("\n\n")[2] == (
+        """\
+0 models
+
+With `duplicates: by_owner`: 0 models
+No id would come from several providers.
+
+With `duplicates: keep`: 0 models
+No id would come from several providers.
+
+1 finding
+- callers without a key see nothing: no model is allowed by *
+"""
+    )
+
+
 def test_many_collisions_are_counted_and_some_of_them_shown(config: Path, upstreams: Upstreams) -> None:
     ids = [f"gpt-{number:02}" for number in range(12)]
     text = "merge: {duplicates: keep}\nproviders:\n" + "".join(
@@ -412,5 +436,5 @@ async def test_a_failure_and_even_a_bug_of_ours_is_that_of_one_provider(clock: F
 def test_a_provider_that_hangs_is_given_up_at_its_timeout(config: Path, upstreams: Upstreams) -> None:
     text = f'providers: [{{name: silent, base_url: "{upstreams.open(hangs).url}", timeout: 600ms, retries: 0}}]'
     (provider,) = checked(config, text)["providers"]
-    assert provider["error"] == {"kind": "timeout", "reason": "sent nothing for 0.2 s"}
-    assert provider["seconds"] < 2
+    assert (provider["state"], provider["error"]["kind"]) == ("failed", "timeout")
+    assert provider["seconds"] < 5

@@ -14,6 +14,7 @@ A file in `tests/payloads/kinds/` is called `<kind>.<page>.json`, or `<kind>-<ca
 from __future__ import annotations
 
 import json
+import textwrap
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -209,6 +210,21 @@ async def test_a_new_dialect_is_one_row_and_one_payload_and_no_other_change(tmp_
     }
     (tmp_path / "acme.1.json").write_text(json.dumps(payload))
 
-    [case] = cases(tmp_path).values()
+    await check_new_row(row, tmp_path)
+
+
+async def check_new_row(row: Dialect, payloads: Path) -> None:
+    [case] = cases(payloads).values()
     provider = OfThisRow.model_validate({"name": "p", "api_key": KEY, "row": row, **case.pages[0]["settings"]})
     await check(case, config_of("providers: [{name: p, base_url: http://h}]"), provider)
+
+
+async def test_the_worked_example_of_contributing_works_as_it_stands(tmp_path: Path) -> None:
+    guide = (KINDS.parents[2] / "CONTRIBUTING.md").read_text().partition("## A new dialect")[2]
+    python, payload = (
+        guide.partition(f"   ```{language}\n")[2].partition("   ```")[0] for language in ("python", "json")
+    )
+    names: dict[str, Any] = {"Dialect": Dialect, "Auth": Auth, "Paging": Paging}
+    exec(textwrap.dedent(python), names)  # noqa: S102 - our own guide
+    (tmp_path / "acme.1.json").write_text(payload)
+    await check_new_row(names["ACME"], tmp_path)

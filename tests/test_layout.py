@@ -20,7 +20,7 @@ FLOORS = (
     {"rules", "access", "view", "fetch", "configfile", "logins"},
     {"store", "upstream", "findings"},
     {"api"},
-    {"app", "demo"},
+    {"app", "demo", "protocol"},
     {"commands"},
     {"cli"},
     {"__main__"},

@@ -379,3 +379,35 @@ async def test_a_provider_that_answers_within_its_timeout_is_never_stale(fetch: 
             assert report(store, "a").status == "ok"
             answer.set_result(answer_of("m"))
             await breathe()
+
+
+async def test_a_view_is_prepared_once_for_all_who_wait_and_nobody_s_leaving_ends_it(
+    fetch: FakeFetch, clock: FakeClock
+) -> None:
+    fetch.lists("a", *(f"m{n:03}" for n in range(200)))
+    async with running(store_of(ONE, fetch, clock)) as store:
+        assert store.kept_view(ALL) is None
+        leaving, staying = asyncio.create_task(store.prepare(ALL)), asyncio.create_task(store.prepare(ALL))
+        await asyncio.sleep(0)
+        leaving.cancel()
+        await staying
+
+        assert leaving.cancelled()
+        assert listed(store) == [f"m{n:03}" for n in range(200)]
+        assert store.kept_view(ALL) is store.view(ALL)
+
+
+async def test_a_view_that_was_overtaken_by_a_change_is_prepared_again(fetch: FakeFetch, clock: FakeClock) -> None:
+    fetch.lists("a", *(f"m{n:04}" for n in range(4000)))
+    async with running(store_of(ONE, fetch, clock)) as store:
+        await store.prepare(ALL)
+        before = store.version
+        fetch.lists("a", *(f"n{n:04}" for n in range(4000)))
+        await clock.advance(100)
+        preparing = asyncio.create_task(store.prepare(ALL))
+        fetch.lists("a", *(f"o{n:04}" for n in range(4000)))
+        await clock.advance(100)
+        await preparing
+
+        assert store.version == before + 2
+        assert listed(store) == [f"o{n:04}" for n in range(4000)]

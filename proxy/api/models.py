@@ -39,7 +39,9 @@ class Models:
         """What the gate has found out comes as `head` and `caller`. Raises ApiError."""
         if scope["method"] not in ("GET", "HEAD"):
             raise MethodNotAllowed(scope["method"], "GET, HEAD")
-        view = await self._view(caller)
+        view = self._store.kept_view(caller.policy)
+        if view is None or not view.catalog.models:
+            view = await self._view(caller)
         model = None if scope["path"] in LISTS else _found(view.catalog, _wanted(scope))
         if model is None:
             await self._send_list(scope, send, head, view)
@@ -47,11 +49,10 @@ class Models:
             await self._send_model(scope, send, head, view, model)
 
     async def _view(self, caller: Caller) -> View:
+        """The view of a caller for whom none is kept. Raises NothingKnown."""
         store = self._store
-        if not store.settled:
-            await store.wait_until_settled()
-        if not store.has_view(caller.policy):
-            await store.prepare(caller.policy)
+        await store.wait_until_settled()
+        await store.prepare(caller.policy)
         view = store.view(caller.policy)
         if not view.catalog.models and not store.knows_something:
             raise NothingKnown("No provider has answered yet; try again.", retry_after=store.seconds_to_next_try())

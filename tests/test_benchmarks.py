@@ -1,0 +1,111 @@
+"""The benchmarks' arithmetic: what is made of the figures. Nothing here is timed."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+
+from benchmarks.harness import Load, Medians, Round, medians, parse_wrk, percentile, ratio, table, verdict
+from benchmarks.servers import Reply, config_text, providers
+from benchmarks.upstreams import base_url, body
+from proxy.configfile import parse
+
+WRK = """Running 1m test @ http://127.0.0.1:8000/v1/models
+  1 threads and 32 connections
+  Thread Stats   Avg      Stdev     Max   +/- Stdev
+    Latency     1.25ms  512.00us   9.31ms   88.00%
+    Req/Sec    25.10k     1.20k   27.00k    75.00%
+  Latency Distribution
+     50%  850.00us
+     75%    1.40ms
+     90%    1.90ms
+     99%    1.02s
+  12552 requests in 500.20ms, 310.10MB read
+Requests/sec:  25093.96
+Transfer/sec:    619.95MB
+"""
+
+
+def a_round(requests: int, cpu: float, p50: float = 1.0, p99: float = 2.0) -> Round:
+    return Round(Load(requests, 2.0, p50, p99), cpu)
+
+
+def test_what_wrk_says_is_read_in_milliseconds() -> None:
+    assert parse_wrk(WRK) == Load(12552, 0.5002, 0.85, 1020.0)
+
+
+@pytest.mark.parametrize(
+    ("more", "reason"),
+    [
+        pytest.param("  Non-2xx or 3xx responses: 7\n", "responses: 7", id="another status"),
+        pytest.param("  Socket errors: connect 0, read 3, write 0, timeout 0\n", "read 3", id="lost connections"),
+    ],
+)
+def test_load_that_was_not_answered_is_no_figure(more: str, reason: str) -> None:
+    with pytest.raises(SystemExit, match=reason):
+        parse_wrk(WRK + more)
+
+
+def test_wrk_that_says_something_else_is_quoted() -> None:
+    with pytest.raises(SystemExit, match="unable to connect"):
+        parse_wrk("unable to connect to 127.0.0.1:1 Connection refused")
+
+
+def test_a_round_tells_the_rate_and_the_cpu_of_one_request() -> None:
+    one = a_round(requests=1000, cpu=0.03)
+
+    assert one.load.per_second == 500
+    assert one.cpu_us == pytest.approx(30)
+    assert math.isinf(a_round(requests=0, cpu=0.03).cpu_us)
+
+
+def test_one_slow_round_does_not_move_the_medians() -> None:
+    rounds = [a_round(1000, 0.03), a_round(10, 0.03, 50, 900), a_round(1000, 0.03)]
+
+    assert medians(rounds) == Medians(500, 0.03 / 1000 * 1e6, 1, 2)
+
+
+def test_a_ratio_compares_each_round_with_its_neighbour() -> None:
+    """The whole machine was ten times as slow in the second round: that is nobody's fault."""
+    assert ratio([90, 9, 80], [100, 10, 100]) == pytest.approx(0.9)
+
+
+@pytest.mark.parametrize(
+    ("percent", "value"), [(50, 50), (99, 99), (100, 100), (1, 1), (0.5, 1)], ids=lambda number: f"{number}"
+)
+def test_a_percentile_is_a_value_that_was_seen(percent: float, value: float) -> None:
+    assert percentile([*range(100, 0, -1)], percent) == value
+
+
+def test_a_table_is_markdown_with_its_figures_to_the_right() -> None:
+    rows = [["plain", "1.00", verdict(True)], ["a 304", "10.25", verdict(False)]]
+
+    assert table(["answer", "us", "met"], rows).splitlines() == [
+        "| answer |    us | met |",
+        "|--------|------:|----:|",
+        "| plain  |  1.00 | yes |",
+        "| a 304  | 10.25 |  NO |",
+    ]
+
+
+def test_the_configurations_of_the_benchmarks_are_valid() -> None:
+    config = parse(config_text(providers(8000, 3, edition=1)))
+
+    assert [provider.base_url for provider in config.providers] == [base_url(8000, n, 1) for n in range(3)]
+
+
+def test_the_providers_models_differ_by_provider_and_change_with_the_edition() -> None:
+    one, other, later = (json.loads(body(5, n, edition))["data"] for n, edition in ((0, 0), (1, 0), (0, 1)))
+
+    assert not {model["id"] for model in one} & {model["id"] for model in other}
+    assert [model["id"] for model in one] == [model["id"] for model in later]
+    assert one != later
+    assert 300 < len(body(100, 0)) / 100 < 500
+
+
+def test_a_header_is_found_whatever_its_case() -> None:
+    reply = Reply(200, [("ETag", '"one"')], b"")
+
+    assert (reply.header("etag"), reply.header("age")) == ('"one"', "")
