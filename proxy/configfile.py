@@ -362,11 +362,12 @@ class _Builder:
         for index, rule in enumerate(rules):
             pattern = rule.removeprefix("!")
             word, colon, rest = pattern.partition(":")
-            if "" in (pattern, rest) and (colon or not pattern):
+            close = _close(word.strip().lower(), _PREFIXES) if colon else ""
+            if not pattern or (close and not rest):
                 problem = "names nothing"
-            elif pattern != pattern.strip() or rest != rest.lstrip() or word != word.rstrip():
+            elif pattern != pattern.strip() or (close and word + rest != word.rstrip() + rest.lstrip()):
                 problem = "must not hold a blank behind `!` or around `:`"
-            elif colon and word not in _PREFIXES and (close := _close(word.lower(), _PREFIXES)):
+            elif close and word not in _PREFIXES:
                 problem = f"begins with an unknown word; did you mean '{close}:{rest}'?"
             elif word == "provider" and not set(rest) & set("*?[") and rest not in known:
                 problem = f"no such provider{_did_you_mean(rest, known)}"

@@ -358,3 +358,11 @@ async def test_a_bug_is_a_500_in_the_words_of_the_contract(fetch: FakeFetch, cap
     )
     assert "bug while answering" in caplog.text
     assert "canary" not in caplog.text
+
+
+async def test_a_version_with_two_public_ids_is_one_version(fetch: FakeFetch, clock: FakeClock) -> None:
+    listing(fetch)
+    aliased = CONFIG.replace("model_ids: [m-1, m-2]}", "model_ids: [m-1, m-2], aliases: {x: v-3, y: v-3}}")
+    async with started(config_of(aliased), fetch, clock) as app:
+        reply = await asked(app, M1 + "?limit=100", key("all"))
+    assert found(reply) == (25, numbered(*range(25)))

@@ -1261,3 +1261,32 @@ def test_ten_thousand_keys_are_read_in_good_time(capsys: pytest.CaptureFixture[s
     with capsys.disabled():
         print(f" [10,000 keys: {seconds:.2f} s of CPU] ", end="")
     assert len(config.keys) == 10_000
+
+
+@pytest.mark.parametrize(
+    ("rule", "problem"),
+    [
+        pytest.param("!provider:lb", "no such provider; did you mean 'lab'?", id="a provider that is not there"),
+        pytest.param("!onwer:x", "begins with an unknown word; did you mean 'owner:x'?", id="a misspelt word"),
+        pytest.param("!Provider:lab", "begins with an unknown word; did you mean 'provider:lab'?", id="capitals"),
+        pytest.param("!owner: x", "must not hold a blank behind `!` or around `:`", id="a blank behind the colon"),
+        pytest.param("! secret-*", "must not hold a blank behind `!` or around `:`", id="a blank behind the !"),
+        pytest.param("gpt-* ", "must not hold a blank behind `!` or around `:`", id="a blank at the end"),
+        pytest.param("!", "names nothing", id="nothing behind the !"),
+        pytest.param("owner:", "names nothing", id="nothing behind the colon"),
+    ],
+)
+def test_a_misspelt_rule_is_refused_since_it_would_show_what_it_should_hide(rule: str, problem: str) -> None:
+    text = f"""providers:
+  - {{name: lab, kind: static, models: [{{id: m}}]}}
+groups:
+  default:
+    models: ["*", "{rule}"]
+"""
+    assert problems_of(text) == [f"line 5, groups.default.models[1]: {problem}"]
+
+
+@pytest.mark.parametrize("rule", ["llama3:8b", "!a:*", "provider:la*", "!provider:lab", "owner:nobody-yet", "*: x"])
+def test_a_rule_over_ids_with_colons_or_patterns_is_none_of_that(rule: str) -> None:
+    text = 'providers: [{name: lab, kind: static, models: [{id: m}]}]\ngroups: {default: {models: ["%s"]}}'
+    assert problems_of(text % rule) == []

@@ -95,6 +95,8 @@ def matches(if_none_match: bytes, etag: bytes) -> bool:
     """Whether an `If-None-Match` header names this ETag (weak comparison, RFC 9110, 13.1.2)."""
     if not 0 < len(if_none_match) <= _LONGEST_IF_NONE_MATCH:
         return False
+    if if_none_match == etag:
+        return True  # as nearly always
     given = [tag.strip().removeprefix(b"W/") for tag in if_none_match.split(b",")]
     return etag in given or given == [b"*"]
 

@@ -1,0 +1,36 @@
+"""What is not even HTTP: refused by the parser, in our words all the same, and without a line in the log."""
+
+from __future__ import annotations
+
+import json
+import socket
+from pathlib import Path
+
+import pytest
+
+from tests.processes import serving
+
+CONFIG = "providers: [{name: lab, kind: static, models: [{id: m}]}]"
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        pytest.param(b"FOO /v1/models HTTP/1.1\r\nHost: x\r\n\r\n", id="an unknown method"),
+        pytest.param("GET /v1/models/\u6a21 HTTP/1.1\r\nHost: x\r\n\r\n".encode(), id="a raw Chinese path"),
+        pytest.param(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", id="a TLS hello"),
+        pytest.param(b"GET /v1/models HTTP/1.1\r\nHost x\r\n\r\n", id="a header without a colon"),
+    ],
+)
+def test_a_malformed_request_is_a_json_error_and_no_line_in_the_log(request_: bytes, tmp_path: Path) -> None:
+    with serving(tmp_path / "config.yaml", CONFIG) as process:
+        url = process.url
+        host, port = url.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port)), timeout=10) as connection:
+            connection.sendall(request_)
+            answer = b"".join(iter(lambda: connection.recv(65536), b""))
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\n")
+    assert b"\r\nx-request-id: " in head
+    assert json.loads(body)["error"]["code"] == "invalid_request"
+    assert process.err == []
