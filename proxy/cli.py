@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+
 import click
 
 from proxy import __version__
-from proxy.commands.check import check
-from proxy.commands.completion import completion
-from proxy.commands.demo import demo
-from proxy.commands.keygen import keygen
-from proxy.commands.models import models
-from proxy.commands.serve import serve
+
+COMMANDS = ("demo", "serve", "check", "keygen", "models", "completion")
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+class Commands(click.Group):
+    """Imports a command when it is called: a server does without the others' modules, and their 6 MiB."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = getattr(import_module(f"proxy.commands.{cmd_name}"), cmd_name)
+        return command
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="models-proxy")
 def main() -> None:
     """One OpenAI-compatible model list in front of many providers.
@@ -27,7 +38,3 @@ def main() -> None:
       models-proxy models 'gpt-*'                 the list of a running server
       eval "$(models-proxy completion bash)"      completion (or zsh, fish)
     """
-
-
-for command in (demo, serve, check, keygen, models, completion):
-    main.add_command(command)

@@ -12,8 +12,9 @@ Matcher = Callable[[str], bool]
 def matcher(patterns: Iterable[str]) -> Matcher:
     """A function that says whether any of the patterns matches a whole string; no pattern matches nothing."""
     # fnmatch writes `*` as an atomic group, so no pattern backtracks without end.
+    patterns = list(patterns)
     alternatives = [fnmatch.translate(pattern) for pattern in patterns]
-    if not alternatives:
-        return lambda text: False
+    if not alternatives or "*" in patterns:
+        return lambda text: bool(alternatives)
     match = re.compile("|".join(alternatives)).match
     return lambda text: match(text) is not None

@@ -108,6 +108,19 @@ class _Slot:
         return "half-open" if self.asking else "open"
 
 
+class _Lists(LRUCache[Policy, Made]):
+    """What was made for each policy, within a bound; with the least used of them goes the view that shows it."""
+
+    def __init__(self, views: dict[Policy, View]) -> None:
+        super().__init__(_VIEW_BYTES, getsizeof=lambda made: min(made.size, _VIEW_BYTES))
+        self._views = views
+
+    def popitem(self) -> tuple[Policy, Made]:
+        policy, made = super().popitem()
+        self._views.pop(policy, None)
+        return policy, made
+
+
 @dataclass
 class Store:
     """Keeps all listings fresh while `run` runs; makes and keeps the view of each policy.
@@ -135,9 +148,9 @@ class Store:
         self._shown: TLRUCache[str, None] = TLRUCache(
             providers, ttu=lambda name, _, now: now + self._slots[name].provider.max_stale, timer=self.clock.monotonic
         )
-        self._made: LRUCache[Policy, Made] = LRUCache(_VIEW_BYTES, getsizeof=lambda made: min(made.size, _VIEW_BYTES))
         self._making: dict[Policy, asyncio.Task[None]] = {}
         self._views: dict[Policy, View] = {}
+        self._made = _Lists(self._views)
 
     def _slot(self, provider: Provider) -> _Slot:
         offers_of = per_provider(provider, self.config)

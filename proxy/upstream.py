@@ -32,6 +32,7 @@ from proxy.errors import UpstreamError
 from proxy.failures import failed, refused, scrubbed, timed_out
 from proxy.fetch import Answer
 from proxy.logins import Login, login_of
+from proxy.slices import slices
 from proxy.transport import OwnSockets, PlainBodies
 
 _LONGEST_REFUSAL = 64 * 1024  # bytes; to look for a message in more costs more than the message is worth
@@ -41,7 +42,6 @@ _SILENCE = 0.9  # of an attempt: where nothing moves at all httpx gives up first
 # At DEBUG they write whole response headers (the token of a login stands in one), at INFO whole URLs.
 _TALKATIVE = ("httpx", "httpcore.connection", "httpcore.http11", "httpcore.proxy")
 _MAY_BE_ELSEWHERE = frozenset({"garbled", "status"})  # LM Studio answers an unknown path with 200 and an error
-_SLICE = 200  # entries that are read before the event loop may look at something else
 
 
 class Upstream:
@@ -49,6 +49,8 @@ class Upstream:
 
     def __init__(self, providers: Sequence[Provider], clock: Clock) -> None:
         self._clock = clock
+        # One answer is read at a time: twenty that come in the same moment would take each step in the same turn.
+        self._reading = asyncio.Lock()
         for name in _TALKATIVE:
             logging.getLogger(name).disabled = True
         own = {p.ca_file: ssl.create_default_context(cafile=p.ca_file) for p in providers if p.ca_file}
@@ -67,7 +69,7 @@ class Upstream:
         raise failure.with_traceback(None)
 
     async def _ask(self, provider: Provider, retries: int) -> Answer:
-        question = _Question(provider, retries, self._clock, self._logins.get(provider.name))
+        question = _Question(provider, retries, self._clock, self._logins.get(provider.name), self._reading)
         try:
             async with asyncio.timeout(provider.timeout), self._client(provider) as client:
                 return await question.ask(client)
@@ -99,8 +101,11 @@ class Upstream:
 class _Question:
     """One question to one provider, while it is under way."""
 
-    def __init__(self, provider: Provider, retries: int, clock: Clock, login: Login | None) -> None:
+    def __init__(
+        self, provider: Provider, retries: int, clock: Clock, login: Login | None, reading: asyncio.Lock
+    ) -> None:
         self.attempts = 1
+        self._reading = reading
         self._provider = provider
         self._retries = retries
         self._clock = clock
@@ -137,10 +142,11 @@ class _Question:
                 raise UpstreamError("paging", f"more than {self._provider.max_pages} pages (max_pages)")
             asked_before.append(query)
             body = await self._get(client, url, query)
-            page = open_page(dialect, body)
-            self._pages += 1
-            received += len(page.items)
-            entries = await self._read(page.items, asked, self._leaks(body))
+            async with self._reading:
+                page = open_page(dialect, body)
+                self._pages += 1
+                received += len(page.items)
+                entries = await self._read(page.items, asked, self._leaks(body))
             known = len(ids)
             ids.update(entry.id for entry in entries)
             if entries and len(ids) == known:
@@ -159,8 +165,8 @@ class _Question:
         limit = self._provider.max_models - len(self._entries)
         if len(items) > limit:
             raise UpstreamError("too_large", f"more than {self._provider.max_models:,} models (max_models)")
-        for start in range(0, len(items), _SLICE):
-            for raw in items[start : start + _SLICE]:
+        for some in slices(items):
+            for raw in some:
                 try:
                     if leaks and any(secret in bytes(raw) for secret in leaks):
                         raise Dropped("repeats our credential")

@@ -411,3 +411,17 @@ async def test_a_view_that_was_overtaken_by_a_change_is_prepared_again(fetch: Fa
 
         assert store.version == before + 2
         assert listed(store) == [f"o{n:04}" for n in range(4000)]
+
+
+async def test_views_are_kept_within_a_bound(fetch: FakeFetch, clock: FakeClock) -> None:
+    text = "x" * 400_000
+    fetch.lists("a", *({"id": f"m{i}", "text": text} for i in range(100)))
+    async with running(store_of(ONE, fetch, clock)) as store:
+        policies = [Policy(["*", f"!n{i}"]) for i in range(12)]  # 50 MB for each list
+        first = store.view(policies[0])
+        for policy in policies:
+            store.view(policy)
+        kept = [policy for policy in policies if store.kept_view(policy) is not None]
+        assert kept == policies[-5:]
+        assert store.view(policies[0]) is not first
+        assert store.view(policies[0]).made.etags == first.made.etags

@@ -13,10 +13,12 @@ import termios
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner
 from rich.cells import cell_len
 
+from proxy import cli
 from proxy.cli import main
 from proxy.commands.terminal import count, day, did_you_mean, printable
 from tests.processes import ROOT
@@ -25,7 +27,7 @@ from tests.upstreams import Upstreams, after, lists, says
 LONG = "accounts/fireworks/models/" + "llama-v3p1-405b-instruct-" * 4 + "end"
 CHINESE = "一个非常长的中文模型名称" * 6
 ESCAPE = "\x1b"
-COMMANDS = sorted(main.commands)
+COMMANDS = list(cli.COMMANDS)
 
 
 @pytest.fixture
@@ -111,13 +113,19 @@ def test_without_a_command_the_help_names_all_of_them_with_whole_sentences() -> 
     assert [line for line in result.stderr.splitlines() if len(line) > 80] == []
 
 
+def command_named(name: str) -> click.Command:
+    command = main.get_command(click.Context(main), name)
+    assert command is not None
+    return command
+
+
 def test_every_example_in_a_help_text_is_a_command_with_options_that_exist() -> None:
     example = r"(?m)^    (?:\S*=\S* |eval .*\()?models-proxy ([a-z]+)([^|\n)>]*)"
     helps = [CliRunner().invoke(main, [*of, "--help"]).stdout for of in ([], *([name] for name in COMMANDS))]
     examples = [found for said in helps for found in re.findall(example, said)]
     assert len(examples) > 10
     for name, rest in examples:
-        known = {option for parameter in main.commands[name].params for option in parameter.opts}
+        known = {option for parameter in command_named(name).params for option in parameter.opts}
         assert set(re.findall(r"(?<= )--[a-z-]+", rest)) <= known | {"--help"}
 
 

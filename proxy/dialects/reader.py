@@ -122,7 +122,7 @@ def entry_of(dialect: Dialect, said: Mapping[str, Any], native: bytes, asked: Ma
         id=own_id,
         owner=_owner(dialect, said),
         created=_created(dialect, said),
-        root=root if _is_text(root) else own_id,
+        root=root if _is_text(root) and root != own_id else own_id,  # the same object: most are equal
         parent=parent if _is_text(parent) else None,
         permissions=_permissions(said.get("permission")),
         extra=_extra(dialect, said),
