@@ -1,4 +1,8 @@
-"""3. What a refresh costs: CPU from the first question to the encoded list, and pauses of the event loop."""
+"""3. What a refresh costs: CPU and pauses of the event loop.
+
+The first one, from nothing to the encoded list; and a later one whose answers are the bytes of the time before, as
+most are.
+"""
 
 from __future__ import annotations
 
@@ -37,9 +41,25 @@ class Pauses:
             self.longest, last = max(self.longest, now - last), now
 
 
-async def refresh(text: str, models: int) -> tuple[float, float]:
-    """Milliseconds of CPU of one whole refresh with a view, and the longest pause: each measured in its own run."""
-    return (await _cpu(text, models), await _pause(text, models))
+async def refresh(text: str, models: int) -> tuple[float, float, float]:
+    """Milliseconds: CPU of a first refresh with a view, its longest pause, CPU of a later one; each in its own run."""
+    return (await _cpu(text, models), await _pause(text, models), await _cpu_of_a_later_one(text, models))
+
+
+async def _cpu_of_a_later_one(text: str, models: int) -> float:
+    """All providers are asked again half a ttl after their first answers."""
+    pause = 2.0 if models <= 10_000 else 6.0  # seconds between two refreshes: more than one takes
+    app = Proxy(parse(f"cache: {{ttl: {2 * pause}s}}\n{text}"))
+    policy = Policy(["*"])
+    async with app.lifespan():
+        await asyncio.sleep(0)
+        await app.store.wait_until_settled()
+        before = time.process_time()
+        await asyncio.sleep(pause * 1.2)
+        await app.store.prepare(policy)
+        assert len(app.store.view(policy).catalog.models) == models
+        assert all(report.age is not None and report.age < pause for report in app.store.reports()), "asked again"
+        return (time.process_time() - before) * 1000
 
 
 async def _cpu(text: str, models: int) -> float:
@@ -87,14 +107,19 @@ def main() -> None:
             with upstreams(models) as port:
                 text = "defaults: {timeout: 60s, patience: 60s}\n" + config_text(providers(port, count))
                 rounds = [uvloop.run(refresh(text, count * models)) for _ in range(ROUNDS + 1)][1:]
-            cpu, pause = (median(figures) for figures in zip(*rounds, strict=True))
+            cpu, pause, later = (median(figures) for figures in zip(*rounds, strict=True))
             for_each.append(cpu / count / models * 1000)
-            rows.append([f"{count} x {models:,}", f"{cpu:.0f}", f"{for_each[-1]:.1f}", f"{pause:.1f}"])
+            rows.append([f"{count} x {models:,}", f"{cpu:.0f}", f"{for_each[-1]:.1f}", f"{pause:.1f}", f"{later:.0f}"])
     growth = for_each[1] / for_each[0]
-    rows[0] += [f"CPU < {CPU_GOAL:.0f}: {verdict(cpu_of(rows[0]) < CPU_GOAL)}, "]
+    rows[0] += [f"CPU < {CPU_GOAL:.0f}: first {verdict(cpu_of(rows[0]) < CPU_GOAL)}, "]
+    rows[0][-1] += f"later {verdict(float(rows[0][4]) < CPU_GOAL)}; "
     rows[0][-1] += f"pause < {PAUSE_GOAL:.0f}: {verdict(float(rows[0][3]) < PAUSE_GOAL)}"
     rows[1] += [f"linear (<= {LINEAR} of the first, for each model): {growth:.2f}, {verdict(growth <= LINEAR)}"]
-    print(table(["providers x models", "CPU ms", "CPU us a model", "longest pause ms", "goals, met"], rows))
+    print(
+        table(
+            ["providers x models", "CPU ms", "CPU us a model", "longest pause ms", "later: CPU ms", "goals, met"], rows
+        )
+    )
 
 
 def cpu_of(row: list[str]) -> float:

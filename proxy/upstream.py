@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import hashlib
 import logging
 import re
 import ssl
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from itertools import product
@@ -51,6 +53,8 @@ class Upstream:
         self._clock = clock
         # One answer is read at a time: twenty that come in the same moment would take each step in the same turn.
         self._reading = asyncio.Lock()
+        self._read: dict[str, Mapping[bytes, _Page]] = {}
+        """The pages of each provider's last answer: what comes again as it was is not read again."""
         for name in _TALKATIVE:
             logging.getLogger(name).disabled = True
         own = {p.ca_file: ssl.create_default_context(cafile=p.ca_file) for p in providers if p.ca_file}
@@ -69,10 +73,13 @@ class Upstream:
         raise failure.with_traceback(None)
 
     async def _ask(self, provider: Provider, retries: int) -> Answer:
-        question = _Question(provider, retries, self._clock, self._logins.get(provider.name), self._reading)
+        login, read_before = self._logins.get(provider.name), self._read.get(provider.name, {})
+        question = _Question(provider, retries, self._clock, login, self._reading, read_before)
         try:
             async with asyncio.timeout(provider.timeout), self._client(provider) as client:
-                return await question.ask(client)
+                answer = await question.ask(client)
+                self._read[provider.name] = question.read
+                return answer
         except UpstreamError as error:
             # It may quote what the provider said, and that what we sent.
             reason = scrubbed(error.reason, question.secrets())
@@ -98,14 +105,40 @@ class Upstream:
         )
 
 
+@dataclass(frozen=True)
+class _Page:
+    """One answer, read."""
+
+    entries: tuple[Entry, ...]
+    dropped: Mapping[str, int]
+    here: int
+    """Entries on it, readable or not."""
+    following: Query | None
+    """The query of the next page."""
+
+
+def _mark(url: str, query: Query, received: int, body: bytes) -> bytes:
+    """What a page's reading depends on. Most pages of most refreshes are the same bytes as the time before."""
+    return hashlib.sha256(f"{url} {sorted(query.items())} {received} ".encode() + body).digest()
+
+
 class _Question:
     """One question to one provider, while it is under way."""
 
     def __init__(
-        self, provider: Provider, retries: int, clock: Clock, login: Login | None, reading: asyncio.Lock
+        self,
+        provider: Provider,
+        retries: int,
+        clock: Clock,
+        login: Login | None,
+        reading: asyncio.Lock,
+        read_before: Mapping[bytes, _Page],
     ) -> None:
+        """`read_before`: the pages of the last answer, by their marks."""
         self.attempts = 1
+        self.read: dict[bytes, _Page] = {}
         self._reading = reading
+        self._read_before = read_before
         self._provider = provider
         self._retries = retries
         self._clock = clock
@@ -142,29 +175,50 @@ class _Question:
                 raise UpstreamError("paging", f"more than {self._provider.max_pages} pages (max_pages)")
             asked_before.append(query)
             body = await self._get(client, url, query)
+            mark = _mark(url, query, received, body)
             async with self._reading:
-                page = open_page(dialect, body)
-                self._pages += 1
-                received += len(page.items)
-                entries = await self._read(page.items, asked, self._leaks(body))
+                page = self._read_before.get(mark) or await self._page(body, query, received, asked)
+            self.read[mark] = page
+            self._pages += 1
+            received += page.here
+            if len(self._entries) + len(page.entries) > self._provider.max_models:
+                raise self._too_many()
+            self._entries += page.entries
+            self._dropped.update(page.dropped)
             known = len(ids)
-            ids.update(entry.id for entry in entries)
-            if entries and len(ids) == known:
+            ids.update(entry.id for entry in page.entries)
+            if page.entries and len(ids) == known:
                 raise UpstreamError("paging", f"page {self._pages} only repeats models that were there before")
-            last_id = entries[-1].id if entries else ""
-            query = next_query(dialect, query, page, Received(received, len(page.items), last_id))
+            query = page.following
+
+    async def _page(self, body: bytes, query: Query, received: int, asked: Mapping[str, str]) -> _Page:
+        """One answer, read with a breath in between."""
+        dialect = self._provider.dialect
+        page = open_page(dialect, body)
+        here = len(page.items)
+        if here > self._provider.max_models:
+            raise self._too_many()
+        entries, dropped = await self._read(page.items, asked, self._leaks(body))
+        last_id = entries[-1].id if entries else ""
+        following = next_query(dialect, query, page, Received(received + here, here, last_id))
+        return _Page(tuple(entries), dropped, here, following)
+
+    def _too_many(self) -> UpstreamError:
+        return UpstreamError("too_large", f"more than {self._provider.max_models:,} models (max_models)")
 
     def _leaks(self, body: bytes) -> list[bytes]:
         """What we sent and that comes back in a list: no caller may be shown it."""
         long_ones = [secret.encode() for secret in self.secrets() if len(secret) >= _SHORTEST_LEAK]
         return [secret for secret in long_ones if secret in body]
 
-    async def _read(self, items: Sequence[Raw], asked: Mapping[str, str], leaks: Sequence[bytes]) -> list[Entry]:
+    async def _read(
+        self, items: Sequence[Raw], asked: Mapping[str, str], leaks: Sequence[bytes]
+    ) -> tuple[list[Entry], Mapping[str, int]]:
+        """The entries, and how many were dropped for which reason."""
+        dialect = self._provider.dialect
         entries: list[Entry] = []
-        dialect, why = self._provider.dialect, ""
-        limit = self._provider.max_models - len(self._entries)
-        if len(items) > limit:
-            raise UpstreamError("too_large", f"more than {self._provider.max_models:,} models (max_models)")
+        dropped: Counter[str] = Counter()
+        why = ""
         for some in slices(items):
             for raw in some:
                 try:
@@ -173,12 +227,11 @@ class _Question:
                     entries.append(read_entry(dialect, raw, asked))
                 except Dropped as reason:
                     why = str(reason)
-                    self._dropped[why] += 1
+                    dropped[why] += 1
             await asyncio.sleep(0)
         if items and not entries:
             raise why_none_is_readable(dialect, items[-1], why)
-        self._entries += entries
-        return entries
+        return entries, dropped
 
     async def _get(self, client: httpx.AsyncClient, url: str, query: Query) -> bytes:
         """One page. The one place where something is tried again, within the question's own deadline."""
