@@ -15,6 +15,8 @@ from click.testing import CliRunner
 
 from proxy import __version__
 from proxy.cli import main
+from proxy.commands.serve import _resolver_threads
+from proxy.config import Config
 from proxy.configfile import parse
 from proxy.errors import ConfigError
 from tests.processes import Process, free_port, models_proxy, serving, until
@@ -120,6 +122,21 @@ def test_a_file_that_cannot_be_read_is_a_config_error(path: str, why: str, tmp_p
         f"Error: {place} has 1 problem:",
         f"  the file: {why}; name another one with --config",
     ]
+
+
+def test_a_provider_at_its_own_address_is_refused(config: Path) -> None:
+    port = free_port()
+    text = f"providers: [{{name: me, base_url: 'http://localhost:{port}/v1'}}]"
+    with serving(config, text, port=port) as process:
+        assert process.wait() == 1
+    assert process.err == ["Error: provider me is this proxy's own address; mend its base_url or choose another port"]
+
+
+def test_every_provider_gets_threads_to_be_looked_up_in_but_not_without_bound() -> None:
+    def config_of_so_many(count: int) -> Config:
+        return parse("providers:\n" + "\n".join(f"- {{name: p{i}, base_url: http://h{i}}}" for i in range(count)))
+
+    assert [_resolver_threads(config_of_so_many(count)) for count in (1, 10, 500)] == [8, 44, 256]
 
 
 def test_without_keys_it_refuses_to_listen_beyond_loopback(config: Path) -> None:

@@ -1,8 +1,11 @@
-"""An answer that comes again as it was is not read again; any other is."""
+"""What is kept between two questions: an answer as it was read, and one TLS context for all."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+import trustme
 
 from proxy.upstream import Upstream
 from tests.fakes import FakeClock, config_of
@@ -36,3 +39,14 @@ async def test_what_was_dropped_is_told_again_with_the_same_answer() -> None:
         ask = Upstream(providers, FakeClock())
         answers = [await ask(providers[0], 0) for _ in range(2)]
     assert [answer.dropped for answer in answers] == [{"has an empty id": 2}] * 2
+
+
+def test_all_providers_share_one_tls_context_and_those_with_an_authority_of_their_own_another(tmp_path: Path) -> None:
+    authority = tmp_path / "corp.pem"
+    trustme.CA().cert_pem.write_to_path(str(authority))
+    text = "providers:\n" + "\n".join(f"- {{name: p{i}, base_url: https://h{i}}}" for i in range(3))
+    text += "".join(f"\n- {{name: c{i}, base_url: https://c{i}, ca_file: {authority}}}" for i in range(2))
+    contexts = Upstream(config_of(text).providers, FakeClock())._tls
+    assert len({contexts[name] for name in ("p0", "p1", "p2")}) == 1
+    assert len({contexts[name] for name in ("c0", "c1")}) == 1
+    assert len(set(contexts.values())) == 2

@@ -54,6 +54,14 @@ class Head:
         if not self.request_id:
             self.request_id = new_request_id()
 
+    @property
+    def parting(self) -> Sequence[Header]:
+        """Nobody is going to read a body, and a connection whose body was not read cannot be used again."""
+        return _PARTING if self.has_body else ()
+
+
+_PARTING: Sequence[Header] = ((b"connection", b"close"),)
+
 
 def new_request_id() -> bytes:
     """Unlike any other of this process, and most likely of all others."""
@@ -110,10 +118,12 @@ async def send_answer(send: Send, status: int, headers: Sequence[Header], body: 
 async def send_error(scope: Scope, send: Send, head: Head, error: ApiError) -> None:
     """An error, in the dialect of the contract that was asked under this path."""
     body = (pangu_error if scope["path"].startswith(PANGU_PATHS) else openai_error)(error)
-    headers = [*error_headers(error), (b"content-length", b"%d" % len(body)), (b"x-request-id", head.request_id)]
-    if head.has_body:
-        # Nobody is going to read it, and a connection whose body was not read cannot be used again.
-        headers.append((b"connection", b"close"))
+    headers = [
+        *error_headers(error),
+        (b"content-length", b"%d" % len(body)),
+        (b"x-request-id", head.request_id),
+        *head.parting,
+    ]
     await send_answer(send, error.status, headers, b"" if scope["method"] == "HEAD" else body)
 
 

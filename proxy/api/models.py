@@ -66,7 +66,7 @@ class Models:
         else:
             body, etag = made.identity, made.etags["identity"]
             headers = view.identity_headers
-        own = [(b"x-request-id", head.request_id), *self._age(view)]
+        own = [*head.parting, (b"x-request-id", head.request_id), *self._age(view)]
         if matches(head.if_none_match, etag):
             await send_answer(send, 304, [(b"etag", etag), *view.headers, *own], b"")
         else:
@@ -77,6 +77,7 @@ class Models:
         headers = [
             JSON,
             *view.headers,
+            *head.parting,
             *self._age(view),
             (b"content-length", b"%d" % len(body)),
             (b"x-request-id", head.request_id),

@@ -13,6 +13,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import FrameType
+from urllib.parse import urlsplit
 
 import click
 import uvicorn
@@ -49,9 +50,19 @@ def serve(path: Path, host: str | None, port: int | None) -> None:
         raise click.ClickException(str(error)) from error
     host = config.server.host if host is None else host
     port = config.server.port if port is None else port
-    if refusal := config.refuse_exposure(host):
+    if refusal := config.refuse_exposure(host) or _asks_itself(config, host, port):
         raise click.ClickException(refusal)
     run(config, Announcement(config, str(path)), listen(host, port))
+
+
+def _asks_itself(config: Config, host: str, port: int) -> str:
+    """Why a provider must not be our own address: what it once listed would come back from ourselves for ever."""
+    here = {host, "localhost", "127.0.0.1", "::1"}
+    for provider in config.providers:
+        address = urlsplit(provider.base_url)
+        if port and address.port == port and address.hostname in here:
+            return f"provider {provider.name} is this proxy's own address; mend its base_url or choose another port"
+    return ""
 
 
 def run(config: Config, announcement: Announcement, sockets: list[socket.socket]) -> None:
