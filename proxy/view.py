@@ -8,9 +8,9 @@ import hashlib
 from functools import cached_property
 from typing import Literal
 
-from proxy.catalog import Catalog
+from proxy.catalog import Catalog, Model
 from proxy.slices import Steps
-from proxy.wire import JSON, PRIVATE, Header, listing, model_list
+from proxy.wire import JSON, PRIVATE, Header, listing, model_list, model_object
 
 Encoding = Literal["identity", "gzip"]
 
@@ -29,6 +29,13 @@ class Made:
         }
         self.gzip: bytes | None = None
         self._compressing: asyncio.Task[bytes] | None = None
+        self._objects: dict[str, bytes] = {}
+
+    def object(self, model: Model) -> bytes:
+        """One of the catalogue's models, encoded when it is first asked for."""
+        if model.id not in self._objects:
+            self._objects[model.id] = model_object(model)
+        return self._objects[model.id]
 
     @property
     def size(self) -> int:

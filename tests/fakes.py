@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from itertools import count
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
@@ -243,3 +244,8 @@ def _bytes(text: str | bytes) -> bytes:
 def ids(body: bytes) -> Sequence[str]:
     """The ids of a list answer, in order."""
     return [model["id"] for model in msgspec.json.decode(body)["data"]]
+
+
+def documented(name: str) -> Any:
+    """The answer that a provider's document gives, from `payloads/`."""
+    return msgspec.json.decode((Path(__file__).parent / "payloads" / f"{name}.json").read_bytes())

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from proxy.api.http import accepts_gzip, matches
 from proxy.app import Proxy
 from proxy.errors import UpstreamError
-from tests.fakes import FakeClock, FakeFetch, Reply, asked, config_of, digest, ids, started
+from tests.fakes import FakeClock, FakeFetch, Reply, asked, config_of, digest, documented, ids, started
 
 pytestmark = pytest.mark.anyio
 
@@ -38,30 +38,7 @@ keys:
 LIST_PATHS = ["/v1/models", "/models", "/v1/models/", "/models/", "/v1/models/models", "/models/models"]
 BASES = ["/v1/models/", "/models/", "/v1/models/models/", "/models/models/"]
 
-AIHUBMIX: dict[str, object] = {
-    "id": "gpt-4o-mini",
-    "object": "model",
-    "created": 1626777600,
-    "owned_by": "OpenAI",
-    "permission": [
-        {
-            "id": "modelperm-LwHkVFn8AcMItP432fKKDIKJ",
-            "object": "model_permission",
-            "created": 1626777600,
-            "allow_create_engine": True,
-            "allow_sampling": True,
-            "allow_logprobs": True,
-            "allow_search_indices": False,
-            "allow_view": True,
-            "allow_fine_tuning": False,
-            "organization": "*",
-            "group": None,
-            "is_blocking": False,
-        }
-    ],
-    "root": "gpt-4o-mini",
-    "parent": None,
-}
+AIHUBMIX: dict[str, object] = documented("aihubmix_ja")["data"][0]
 SHOWN = {
     **AIHUBMIX,
     "owned_by": "openai",
@@ -120,8 +97,10 @@ async def test_a_warm_list_asks_merges_and_encodes_nothing(fetch: FakeFetch, clo
         plain = [await asked(app, "/v1/models") for _ in range(3)]
         packed = [await asked(app, "/v1/models", {"Accept-Encoding": "gzip"}) for _ in range(3)]
         answered_again = await asked(app, "/models")
+        single = [await asked(app, "/v1/models/m") for _ in range(3)]
 
     assert fetch.asked == {"a": 1}
+    assert all(reply.body is single[0].body for reply in single)
     assert all(reply.body is plain[0].body for reply in (*plain, answered_again))
     assert all(reply.body is packed[0].body for reply in packed)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import pytest
 
@@ -30,31 +32,10 @@ from proxy.wire import (
     pangu_error,
     versions_page,
 )
-from tests.fakes import entry
+from tests.fakes import documented, entry
 
-PERMISSION: dict[str, object] = {
-    "id": "modelperm-LwHkVFn8AcMItP432fKKDIKJ",
-    "object": "model_permission",
-    "created": 1626777600,
-    "allow_create_engine": True,
-    "allow_sampling": True,
-    "allow_logprobs": True,
-    "allow_search_indices": False,
-    "allow_view": True,
-    "allow_fine_tuning": False,
-    "organization": "*",
-    "group": None,
-    "is_blocking": False,
-}
-AIHUBMIX: dict[str, object] = {
-    "id": "gpt-4o-mini",
-    "object": "model",
-    "created": 1626777600,
-    "owned_by": "OpenAI",
-    "permission": [PERMISSION],
-    "root": "gpt-4o-mini",
-    "parent": None,
-}
+AIHUBMIX: dict[str, Any] = documented("aihubmix_ja")["data"][0]
+PERMISSION: dict[str, Any] = AIHUBMIX["permission"][0]
 """The entry of the AiHubMix document, field by field."""
 
 

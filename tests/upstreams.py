@@ -14,36 +14,11 @@ from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
 
+from tests.fakes import documented
+
 T = TypeVar("T")
 
-AIHUBMIX: dict[str, Any] = {
-    "data": [
-        {
-            "id": "gpt-3.5-turbo-16k",
-            "object": "model",
-            "created": 1626777600,
-            "owned_by": "OpenAI",
-            "permission": [
-                {
-                    "id": "modelperm-LwHkVFn8AcMItP432fKKDIKJ",
-                    "object": "model_permission",
-                    "created": 1626777600,
-                    "allow_create_engine": True,
-                    "allow_sampling": True,
-                    "allow_logprobs": True,
-                    "allow_search_indices": False,
-                    "allow_view": True,
-                    "allow_fine_tuning": False,
-                    "organization": "*",
-                    "group": None,
-                    "is_blocking": False,
-                }
-            ],
-            "root": "gpt-3.5-turbo-16k",
-            "parent": None,
-        }
-    ]
-}
+AIHUBMIX: dict[str, Any] = documented("aihubmix_zh")
 """The example answer of AiHubMix's documentation."""
 
 CTYUN = """{

@@ -16,7 +16,7 @@ from proxy.clock import Clock
 from proxy.errors import MethodNotAllowed, ModelNotFound, NothingKnown
 from proxy.store import Store
 from proxy.view import View
-from proxy.wire import JSON, model_object
+from proxy.wire import JSON
 
 LISTS = ("/v1/models", "/models")
 """The list's paths; below each of them are the models by their ids."""
@@ -73,7 +73,7 @@ class Models:
             await send_answer(send, 200, [*headers, *own], b"" if scope["method"] == "HEAD" else body)
 
     async def _send_model(self, scope: Scope, send: Send, head: Head, view: View, model: Model) -> None:
-        body = model_object(model)
+        body = view.made.object(model)
         headers = [
             JSON,
             *view.headers,
