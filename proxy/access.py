@@ -79,6 +79,8 @@ class Caller:
     name: str | None
     policy: Policy
     admin: bool = False
+    may_call: bool = False
+    """Whether the caller may also call what it sees."""
 
 
 class Access:
@@ -93,9 +95,14 @@ class Access:
         def policy(rules: Iterable[str]) -> Policy:
             return policies.setdefault(frozenset(rules), Policy(sorted(set(rules))))
 
-        self._anonymous = None if config.anonymous is None else Caller(None, policy(config.anonymous))
+        self._anonymous = (
+            None
+            if config.anonymous is None
+            else Caller(None, policy(config.anonymous), may_call=config.anonymous_may_call)
+        )
         self._keys = {
-            key.digest: (Caller(key.name, policy(key.rules), key.admin), key.valid_until) for key in config.keys
+            key.digest: (Caller(key.name, policy(key.rules), key.admin, key.may_call), key.valid_until)
+            for key in config.keys
         }
 
     def identify(self, headers: Headers, query: bytes = b"") -> Caller:

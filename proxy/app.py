@@ -18,15 +18,19 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from proxy.access import Access, Caller, Policy
 from proxy.api.health import PATHS as HEALTH_PATHS
 from proxy.api.health import Health
-from proxy.api.http import Head, send_error
-from proxy.api.models import Models
+from proxy.api.http import Head, Said, send_error
+from proxy.api.inference import PATHS as CALLS
+from proxy.api.inference import Inference
+from proxy.api.models import LISTS, Models
 from proxy.api.versions import Versions
 from proxy.clock import Clock, SystemClock
 from proxy.config import Config
 from proxy.errors import ApiError, BadRequest, InternalError, MethodNotAllowed, PathNotFound
 from proxy.fetch import Fetch
+from proxy.forward import Forwarder
 from proxy.store import Report, Store
 from proxy.upstream import Upstream
+from proxy.usage import Usage
 from proxy.wire import error_headers, openai_error
 
 _log = logging.getLogger("models_proxy")
@@ -50,19 +54,34 @@ class Proxy:
     ) -> None:
         """`told` hears of every answer and failure of a provider."""
         clock = clock or SystemClock()
-        self.store = Store(config, fetch or Upstream(config.providers, clock), clock, told=told)
+        upstream = Upstream(config.providers, clock)
+        self.usage = Usage()
+        self.store = Store(config, fetch or upstream, clock, told=told)
         self.health = Health(self.store, clock, config.left_out)
         self._access = Access(config, clock.time)
         self._models = Models(self.store, clock)
+        self._forwarder = Forwarder(config.providers, clock, self.usage, upstream)
+        self._inference = Inference(config, self.store, self._forwarder)
         self._routes = Router(
             [*self.health.routes(), *Versions(self.store, config.providers).routes()],
             redirect_slashes=False,
             lifespan=self.lifespan,
         )
+        self._has_cors = bool(config.server.cors)
         self._app: ASGIApp = _Cors(self._gate, config.server.cors) if config.server.cors else self._gate
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._app(scope, receive, send)
+
+    def ready(self, scope: Scope) -> Said | None:
+        """What a request for the list is answered with, where it can be said at once; the same as a call would send."""
+        if scope["path"] not in LISTS or scope["method"] != "GET" or self._has_cors:
+            return None
+        head = Head(scope["headers"])
+        try:
+            return None if head.has_body else self._models.ready(head, self._caller(scope, head))
+        except Exception:
+            return None  # a call meets it again, and says it
 
     @asynccontextmanager
     async def lifespan(self, app: object = None) -> AsyncIterator[None]:
@@ -74,6 +93,7 @@ class Proxy:
         finally:
             keeping.cancel()
             await asyncio.gather(keeping, return_exceptions=True)
+            await self._forwarder.close()
 
     async def _gate(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -84,6 +104,8 @@ class Proxy:
             caller = self._caller(scope, head)
             if Models.serves(scope["path"]):
                 await self._models(scope, send, head, caller)
+            elif scope["path"] in CALLS:
+                await self._inference(scope, receive, send, head, caller)
             else:
                 await self._route(scope, receive, send, head, caller)
         except ApiError as error:
@@ -127,7 +149,7 @@ class _Cors(CORSMiddleware):
     """starlette's, with a refused preflight in our error format."""
 
     def __init__(self, app: ASGIApp, origins: tuple[str, ...]) -> None:
-        super().__init__(app, allow_origins=origins, allow_methods=["GET", "HEAD"], allow_headers=["*"])
+        super().__init__(app, allow_origins=origins, allow_methods=["GET", "HEAD", "POST"], allow_headers=["*"])
 
     def preflight_response(self, request_headers: Headers) -> Response:
         response = super().preflight_response(request_headers)

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from ipaddress import ip_address
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
-from proxy.custom import CustomList
-from proxy.dialects import DIALECTS, Dialect
+from proxy.custom import AuthChoice, CustomList
+from proxy.dialects import DIALECTS, Auth, Dialect, filled_in
 from proxy.fields import (
     Bytes,
     Day,
@@ -27,6 +28,7 @@ from proxy.fields import (
     Text,
     Url,
     exact_origin,
+    failures_to_pass_on,
     fields_to_show,
     header_name,
     proxy_url,
@@ -43,6 +45,10 @@ class Server(Settings):
     """Exact origins of web pages that may ask."""
     drain: Seconds = 5.0
     """How long a server that was told to stop (SIGTERM) says "not ready" while it still answers."""
+    max_request: Bytes = 32 * 1024**2
+    """The longest body of a call."""
+    keep_alive: Seconds = 15.0
+    """After so long without a byte a client that waits for a stream is sent a comment."""
 
 
 class _Keeping(Settings):
@@ -72,7 +78,22 @@ class _Asking(_Keeping):
     """Which of the provider's other fields are shown; None is all of them."""
 
 
-class Defaults(_Asking):
+class _Calling(_Asking):
+    connect_timeout: Seconds = 5.0
+    first_byte_timeout: Seconds = 600.0
+    """From the beginning of a call to the head of its answer; all attempts together."""
+    between_bytes_timeout: Seconds = 120.0
+    call_timeout: Seconds = 3600.0
+    """One whole call, with its answer."""
+    max_in_flight: Annotated[int, whole(1, 1_000_000)] = 1000
+    """Calls under way at a time."""
+    failover: bool = True
+    """Whether a call that failed here may go on to the next provider of the same model."""
+    failover_on: Annotated[tuple[int | Literal["timeout"], ...], BeforeValidator(failures_to_pass_on)] = (429, 503)
+    """Statuses after which it does; `timeout` too, although the provider may have done, and billed, the work."""
+
+
+class Defaults(_Calling):
     """The section `defaults`: for every provider that does not say otherwise."""
 
 
@@ -96,7 +117,24 @@ class OAuth(Settings):
     scope: Text = ""
 
 
-class Provider(_Asking):
+class Call(Settings):
+    """Where the models of a provider are called, if it is not where its kind says."""
+
+    base_url: Url
+    auth: AuthChoice = None
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where a provider's models are called."""
+
+    base_url: str
+    auth: Auth
+    call_id: str
+    """`{id}` stands for the provider's own id of a model."""
+
+
+class Provider(_Calling):
     """One provider, with everything inherited from `defaults` and `cache` filled in."""
 
     name: Name
@@ -115,6 +153,11 @@ class Provider(_Asking):
     prefix: Text = ""
     aliases: Mapping[NotEmpty, NotEmpty] = Field(default_factory=dict)
     models: tuple[Mapping[str, Any], ...] = ()
+    call: Call | None = None
+    stateful: bool = False
+    """Calls may refer to what the provider keeps for its account, which all our callers share."""
+    listed_only: bool = False
+    """The file says `call: false`."""
     settings: Mapping[str, str | tuple[str, ...]] = Field(default_factory=dict)
     """The settings of its kind (`workspace_id`, `model_ids` ...)."""
 
@@ -126,6 +169,21 @@ class Provider(_Asking):
     def asked(self) -> bool:
         """Whether there is somebody to ask; a provider that is not only has declared models."""
         return self.dialect.asked
+
+    @property
+    def target(self) -> Target | None:
+        """None for a provider whose models are listed, but cannot be called."""
+        if self.listed_only:
+            return None
+        row = self.dialect
+        base_url = self.call.base_url.rstrip("/") if self.call else self._address_of_calls()
+        auth = (self.call.auth if self.call else None) or row.call_auth or row.auth
+        return Target(base_url, auth, filled_in(row.call_id, self.settings)) if base_url else None
+
+    def _address_of_calls(self) -> str:
+        host = "{0.scheme}://{0.netloc}".format(urlsplit(self.base_url))
+        address = filled_in(self.dialect.call, {**self.settings, "base": self.base_url, "host": host})
+        return "" if "{" in address else address  # a setting that it needs is not given
 
 
 class OwnerRule(Settings):
@@ -139,6 +197,8 @@ class Merge(Settings):
 
 class Group(Settings):
     models: Globs
+    call: bool | None = None
+    """Whether its members may call what they see; if nothing is said, whoever brings a key may."""
 
 
 class Key(Settings):
@@ -150,6 +210,7 @@ class Key(Settings):
     """Its own, or its group's."""
     expires: Day | None = None
     admin: bool = False
+    may_call: bool = True
 
     @property
     def valid_until(self) -> float:
@@ -180,6 +241,7 @@ class Config:
     keys: tuple[Key, ...]
     anonymous: Globs | None
     """Rules of who brings no key; None refuses them."""
+    anonymous_may_call: bool = False
     left_out: tuple[LeftOut, ...] = ()
     warnings: tuple[str, ...] = ()
 

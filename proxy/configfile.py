@@ -40,7 +40,7 @@ from proxy.yamldoc import Document, Path
 M = TypeVar("M", bound=Settings)
 
 SECTIONS = ("server", "cache", "defaults", "merge", "owners", "providers", "groups", "keys")
-_PROVIDER_FIELDS = [name for name in Provider.model_fields if name != "settings"]
+_PROVIDER_FIELDS = [name for name in Provider.model_fields if name not in ("settings", "listed_only")]
 _HOMES: Mapping[str, Iterable[str]] = {
     "`server`": Server.model_fields,
     "`cache`": Cache.model_fields,
@@ -157,6 +157,7 @@ class _Builder:
             providers=tuple(provider for provider in providers if provider),
             keys=tuple(key for key in keys if key),
             anonymous=anonymous.models if anonymous else None,
+            anonymous_may_call=bool(anonymous and anonymous.call),
             left_out=tuple(self._left_out.values()),
             warnings=tuple(self._warnings),
         )
@@ -173,6 +174,9 @@ class _Builder:
         for unknown in value.keys() - known:
             self._unknown((*path, unknown), known)
         given = self._inherit(raw, path, {name: value[name] for name in value if name in _PROVIDER_FIELDS})
+        listed_only = str(given.get("call")).lower() == "false"
+        if listed_only:
+            del given["call"]
         provider = self._valid(Provider, given, path)
         own = self._own_settings(dialect, value, path) if dialect else {}
         if dialect:
@@ -191,6 +195,7 @@ class _Builder:
             where = (*path, "api_key" if provider.api_key else "api_key_file")
             self._document.problem(where, "must be `user:password`, because `list.auth` is basic")
         update: dict[str, Any] = {"settings": own, "base_url": _full_base_url(provider.base_url, dialect)}
+        update["listed_only"] = listed_only
         if api_key is not None:
             update["api_key"] = api_key
         return provider.model_copy(update=update)
@@ -335,6 +340,8 @@ class _Builder:
         self._check_rules(raw, value, path)
         if text is None or digest is None:
             return None
+        group = groups.get(text.group or "")
+        may_call = group is None or group.call is not False
         if text.models is not None:
             self._check_patterns(raw, text.models, (*path, "models"))
             self._warn_if_blind(f"key {text.name}", text.models, (*path, "models"))
@@ -343,7 +350,8 @@ class _Builder:
             rules = groups[text.group].models
         else:
             return None
-        return Key(name=text.name, digest=digest, rules=rules, expires=text.expires, admin=text.admin)
+        name, expires, admin = text.name, text.expires, text.admin
+        return Key(name=name, digest=digest, rules=rules, expires=expires, admin=admin, may_call=may_call)
 
     def _check_rules(self, raw: Mapping[str, Any], value: Mapping[str, Any], path: Path) -> None:
         if "models" not in value and "group" not in value:

@@ -47,7 +47,7 @@ def _known_name(name: str) -> str:
     return name
 
 
-def _auth(value: object) -> object:
+def _auth_style(value: object) -> object:
     """`bearer`, `basic`, `none`, `{header: NAME}` or `{query: NAME}` -> how the credential is sent."""
     if isinstance(value, str) and value in ("bearer", "basic", "none"):
         return Auth(value)  # type: ignore[arg-type]  # one of the three
@@ -68,6 +68,8 @@ def _parameter(value: object) -> object:
 Place = Annotated[Text, AfterValidator(_place)]
 Places = Annotated[tuple[Place, ...], BeforeValidator(_alternatives)]
 Scalar = Annotated[str, BeforeValidator(_parameter)]
+AuthChoice = Annotated[Any, BeforeValidator(_auth_style)]
+"""An `Auth`, as an operator writes it."""
 
 
 class CustomPaging(Settings):
@@ -131,7 +133,7 @@ class CustomList(Settings):
     private: Places = ()
     params: Mapping[NotEmpty, Scalar] = Field(default_factory=dict)
     paging: CustomPaging | None = None
-    auth: Annotated[Any, BeforeValidator(_auth)] = Auth()
+    auth: AuthChoice = Auth()
 
     @model_validator(mode="after")
     def _counts_its_pages(self) -> Self:

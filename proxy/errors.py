@@ -17,6 +17,8 @@ class ApiError(Exception):
     type = "server_error"
     code = "internal_error"
     cure = "Try again; if it stays, tell whoever runs this proxy the x-request-id of this answer."
+    should_retry: bool | None = None
+    """Sent as `x-should-retry`, which OpenAI's SDK obeys before it looks at the status; None says nothing."""
 
     def __init__(self, message: str, *, param: str | None = None, retry_after: float | None = None) -> None:
         super().__init__(message)
@@ -112,6 +114,88 @@ class NothingKnown(ApiError):
     type = "service_unavailable_error"
     code = "no_models_known"
     cure = "Try again after the seconds in Retry-After."
+
+
+class BodyTooLarge(ApiError):
+    status = 413
+    type = "invalid_request_error"
+    code = "request_too_large"
+    cure = "Send a shorter body, or ask whoever runs this proxy for a larger `server: max_request`."
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"The body is larger than {limit:,} bytes.")
+
+
+class ModelNotCallable(ApiError):
+    """A model that is listed, of providers that can only be asked for their lists."""
+
+    status = 400
+    type = "invalid_request_error"
+    code = "model_not_callable"
+    cure = "Choose another model; this one is listed only."
+
+    def __init__(self, model: str) -> None:
+        super().__init__(f"The model '{model}' is listed, but cannot be called through this proxy.", param="model")
+
+
+class Limited(ApiError):
+    """All providers of a model have said that they are asked too often."""
+
+    status = 429
+    type = "rate_limit_error"
+    code = "rate_limit_exceeded"
+    cure = "Try again after the seconds in Retry-After."
+
+
+class Unavailable(ApiError):
+    """No provider of the model takes calls at the moment."""
+
+    status = 503
+    type = "service_unavailable_error"
+    code = "provider_unavailable"
+    cure = "Try again after the seconds in Retry-After."
+
+
+class ProviderFailed(ApiError):
+    """A provider could not be reached, or what it answered is none of the caller's business."""
+
+    status = 502
+    type = "upstream_error"
+    code = "provider_failed"
+    cure = "Try again; if it stays, tell whoever runs this proxy the x-request-id of this answer."
+
+
+class ProviderRefuses(ProviderFailed):
+    """Trying again is of no use: our credential, our account or our configuration is wrong."""
+
+    code = "provider_refuses"
+    should_retry = False
+
+
+class ProviderRefusesUs(ProviderRefuses):
+    """Never passed on as 401: it is our key that is wrong, not the caller's."""
+
+    code = "provider_auth"
+
+
+class ProviderTooSlow(ApiError):
+    status = 504
+    type = "upstream_error"
+    code = "timeout"
+    cure = "Try again, with less to do in one call."
+
+
+class PassedOn(ApiError):
+    """What a provider says about the request itself, in its own words."""
+
+    type = "invalid_request_error"
+    code = "invalid_request"
+
+    def __init__(self, status: int, content_type: bytes, body: bytes, *, retry_after: float | None = None) -> None:
+        super().__init__("the provider's own words", retry_after=retry_after)
+        self.status = status
+        self.content_type = content_type
+        self.body = body
 
 
 class InternalError(ApiError):

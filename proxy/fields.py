@@ -18,6 +18,7 @@ _DURATION_UNITS = {"ms": 0.001, "s": 1.0, "": 1.0, "m": 60.0, "h": 3600.0, "d": 
 _SIZE = re.compile(r"([0-9]{1,18})\s*(B|KiB|MiB|GiB|)")
 _SIZE_UNITS = {"B": 1, "": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
 _WHOLE = re.compile(r"[0-9]{1,18}")
+_PASSED_ON = re.compile(r"[45][0-9]{2}|timeout")
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -73,6 +74,17 @@ def fields_to_show(value: object) -> object:
     if not isinstance(value, list | tuple):
         raise ValueError("must be `all`, `none` or a list of field names")
     return value
+
+
+def failures_to_pass_on(value: object) -> object:
+    """Statuses of a refusal, and the word `timeout`."""
+    listed = value if isinstance(value, list | tuple) else ()
+    passed_on = [
+        "timeout" if item == "timeout" else int(str(item)) for item in listed if _PASSED_ON.fullmatch(str(item))
+    ]
+    if not isinstance(value, list | tuple) or len(passed_on) < len(value):
+        raise ValueError("must be a list of statuses from 400 to 599, and the word timeout, like [429, 503, timeout]")
+    return tuple(passed_on)
 
 
 def _name(name: str) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import Any
 
 import httpx
@@ -35,6 +36,7 @@ class Login(httpx.Auth):
         self._time = time
         self._token = ""
         self._renew_at = 0.0
+        self._renewing = asyncio.Lock()  # of many calls in the same moment one logs in
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -63,14 +65,29 @@ class Login(httpx.Auth):
             self._sign(request)
             yield request
 
+    async def header_to_send(self, client: httpx.AsyncClient) -> Mapping[str, str]:
+        """The header that signs a request, with a token that is still good."""
+        async with self._renewing:
+            if self._time() >= self._renew_at:
+                login = self._prepared(client.timeout.as_dict())
+                await self._keep(await client.send(login, auth=None))
+        return {self.header: self.prefix + self._token}
+
+    def forget(self) -> None:
+        """The token was refused before its time."""
+        self._renew_at = 0.0
+
     def _sign(self, request: httpx.Request) -> None:
         request.headers[self.header] = self.prefix + self._token
 
     def _login(self, request: httpx.Request) -> httpx.Request:
         """The login that a request needs, within the same time limits."""
+        return self._prepared(request.extensions["timeout"])
+
+    def _prepared(self, timeout: Mapping[str, float | None]) -> httpx.Request:
         login = self._request()
         login.headers.update({"Accept": "application/json", "Accept-Encoding": "identity"})
-        login.extensions = {"timeout": request.extensions["timeout"]}
+        login.extensions = {"timeout": timeout}
         return login
 
     async def _keep(self, response: httpx.Response) -> None:

@@ -401,17 +401,20 @@ def canonical(name: str) -> str:
     return SPELLINGS.get(plain, plain)
 
 
-@lru_cache(maxsize=100_000)
 def owner_said(owner: str, own_id: str) -> str:
     """The maker that a provider names, "" where it names none.
 
     A filler names none, nor does a host, an e-mail address, somebody's account, or the model's own id.
     """
+    return "" if owner == own_id else _maker_said(owner)
+
+
+@lru_cache(maxsize=10_000)
+def _maker_said(owner: str) -> str:
     name = canonical(owner.partition(" / ")[0])  # "DeepSeek / Meta"
     says_nothing = (
         name in SAYS_NOTHING
         or name in HOSTS
-        or owner == own_id
         or "@" in name
         or _ACCOUNT.fullmatch(name)
         or not name.isprintable()

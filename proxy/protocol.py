@@ -1,12 +1,19 @@
-"""HTTP/1.1 as uvicorn speaks it, with our words where a request is not even HTTP."""
+"""HTTP/1.1 as uvicorn speaks it, but for two things.
+
+What is ready is sent at once: a task for each request costs more than the answer. And where a request is not even
+HTTP, our words say so.
+"""
 
 from __future__ import annotations
 
 import logging
+import typing
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from starlette.types import Scope
+from uvicorn._types import ASGI3Application
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
-from proxy.api.http import new_request_id
+from proxy.api.http import Said, new_request_id
 from proxy.errors import BadRequest
 from proxy.wire import error_headers, openai_error
 
@@ -14,8 +21,42 @@ from proxy.wire import error_headers, openai_error
 _OF_NO_USE = ("Invalid HTTP request received.", "Unsupported upgrade request.", "No supported WebSocket library")
 
 
+class Ready(typing.Protocol):
+    """An application that can say what it would answer."""
+
+    def ready(self, scope: Scope) -> Said | None:
+        """The whole answer, where nothing has to be waited for; None where the application must be called."""
+
+
 class Protocol(HttpToolsProtocol):
-    """uvicorn's, with a JSON error where the parser refuses a request before any application sees it."""
+    """uvicorn's, around a `Ready` application."""
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        ready = typing.cast(Ready, self.config.app).ready
+        if not self._may_be_sent_at_once(cycle) or (said := ready(typing.cast(Scope, cycle.scope))) is None:
+            super()._start_asgi_task(cycle, app)
+            return
+        status, headers, body = said
+        lines = [b"%b: %b\r\n" % header for header in (*cycle.default_headers, *headers)]
+        cycle.response_started = cycle.response_complete = True
+        self.transport.write(b"".join([STATUS_LINE[status], *lines, b"\r\n"]))
+        if body:
+            self.transport.write(body)
+        cycle.on_response()
+        cycle.on_response = _nothing
+
+    def _may_be_sent_at_once(self, cycle: RequestResponseCycle) -> bool:
+        """Whether the client keeps the connection, reads what it is sent, and asks one question at a time.
+
+        Of what comes in one piece only the first is answered so: then the time limit of the idle connection runs.
+        Nobody can stop the event loop with a thousand requests in a row.
+        """
+        return (
+            cycle.keep_alive
+            and not self.flow.write_paused
+            and not self.pipeline
+            and self.timeout_keep_alive_task is None
+        )
 
     def send_400_response(self, msg: str) -> None:
         body = openai_error(
@@ -30,6 +71,10 @@ class Protocol(HttpToolsProtocol):
         lines = [b"HTTP/1.1 400 Bad Request", *(name + b": " + value for name, value in headers)]
         self.transport.write(b"\r\n".join(lines) + b"\r\n\r\n" + body)
         self.transport.close()
+
+
+def _nothing() -> None:
+    pass
 
 
 def quieten() -> None:

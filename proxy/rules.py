@@ -51,7 +51,7 @@ def retag(provider: Provider, config: Config) -> Step:
     def owner_of(entry: Entry) -> str:
         if provider.owner:
             return provider.owner
-        ruled = next((owner for matches, owner in rules if matches(entry.id)), "")
+        ruled = next((owner for matches, owner in rules if matches(entry.id)), "") if rules else ""
         return ruled or owner_said(entry.owner, entry.id) or owner_guessed(entry.id) or provider.name
 
     def step(offers: Iterable[Offer]) -> Iterator[Offer]:
@@ -71,12 +71,13 @@ def rename(provider: Provider, config: Config) -> Step:
     for public, own in provider.aliases.items():
         aliases.setdefault(own, []).append(public)
     taken = frozenset(provider.aliases)
+    prefix = provider.prefix
     final = _FINAL[config.merge.duplicates]
 
     def step(offers: Iterable[Offer]) -> Iterator[Offer]:
         for offer in offers:
             own_id = offer.entry.id
-            plain = provider.prefix + own_id
+            plain = prefix + own_id
             for public in aliases.get(own_id) or ([] if plain in taken else [plain]):
                 shown = final(public, offer)
                 yield offer if shown == offer.id else Offer(shown, offer.provider, offer.owned_by, offer.entry)
@@ -93,11 +94,13 @@ _FINAL: Mapping[str, Callable[[str, Offer], str]] = {
 
 def narrow(provider: Provider, config: Config) -> Step:
     """`extra`: which of the provider's other fields are shown."""
-    shown = provider.extra
+    if provider.extra is None:
+        return iter
+    shown = frozenset(provider.extra)
 
     def step(offers: Iterable[Offer]) -> Iterator[Offer]:
         for offer in offers:
-            yield offer if shown is None else _narrowed(offer, frozenset(shown))
+            yield _narrowed(offer, shown)
 
     return step
 

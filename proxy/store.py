@@ -421,8 +421,11 @@ async def _in_steps(work: Steps[T]) -> T:
 def _offers(slot: _Slot, answer: Answer) -> Steps[tuple[Offer, ...]]:
     """What a provider offers by this answer."""
     before = slot.listing.offers
-    entries = steady(answer.entries, before)
-    if entries == [offer.entry for offer in before]:
+    known = [offer.entry for offer in before]
+    entries = list(answer.entries)
+    if entries != known:
+        entries = steady(entries, before)
+    if entries == known:
         return before  # as most answers are: the rules look at nothing else
     offers: list[Offer] = []
     for some in slices(slot.offers_of(entries)):

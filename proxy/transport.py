@@ -76,7 +76,7 @@ class _PlainStream(httpx.AsyncByteStream):
             raise UpstreamError("garbled", "answered in a content-encoding that was not asked for")
         if self._length.isdecimal() and int(self._length) > self._max_body:
             raise self._too_large()
-        unpacker = _Gunzip() if self._coding.endswith("gzip") else None
+        unpacker = Gunzip() if self._coding.endswith("gzip") else None
         size = pieces = 0
         async for raw in self._raw:
             for chunk in unpacker.chunks(raw) if unpacker else (raw,):
@@ -97,7 +97,7 @@ class _PlainStream(httpx.AsyncByteStream):
         return UpstreamError("too_large", f"the body is larger than {self._max_body:,} bytes (max_body)")
 
 
-class _Gunzip:
+class Gunzip:
     def __init__(self) -> None:
         self._unpack = zlib.decompressobj(wbits=31)
 

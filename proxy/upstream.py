@@ -72,6 +72,22 @@ class Upstream:
         failure.__cause__ = failure.__context__ = None
         raise failure.with_traceback(None)
 
+    async def sign(self, provider: Provider) -> Mapping[str, str]:
+        """The header of a login's token that is still good, for calls. Raises UpstreamError."""
+        login = self._logins[provider.name]
+        try:
+            async with asyncio.timeout(provider.timeout), self._client(provider) as client:
+                return await login.header_to_send(client)
+        except TimeoutError as error:
+            raise timed_out(provider.timeout, "the login") from error
+        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError, ValueError) as error:
+            raise failed(error, provider.timeout) from error
+
+    def distrust(self, provider: Provider) -> None:
+        """A token was refused: the next call logs in again."""
+        if provider.name in self._logins:
+            self._logins[provider.name].forget()
+
     async def _ask(self, provider: Provider, retries: int) -> Answer:
         login, read_before = self._logins.get(provider.name), self._read.get(provider.name, {})
         question = _Question(provider, retries, self._clock, login, self._reading, read_before)

@@ -6,11 +6,12 @@ A listed model has the fields of the AiHubMix documents, then `extra`:
 
 from __future__ import annotations
 
-import hashlib
 import math
+import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from functools import lru_cache
+from io import BytesIO
 
 import msgspec
 
@@ -38,11 +39,16 @@ def model_list(models: Iterable[Model]) -> bytes:
 
 def listing(models: Iterable[Model]) -> Steps[bytes]:
     """`model_list`, step by step."""
-    parts: list[bytes] = []
+    # Written in one place: to put megabytes together in the end, and into a frame, would copy them twice.
+    text = BytesIO()
+    text.write(b'{"object":"list","data":[')
+    comma = b""
     for some in slices(models):
-        parts.append(b",".join(map(model_object, some)))
+        text.write(comma + b",".join(map(model_object, some)))
+        comma = b","
         yield
-    return b'{"object":"list","data":[%b]}' % b",".join(parts)
+    text.write(b"]}")
+    return text.getvalue()
 
 
 def model_object(model: Model) -> bytes:
@@ -55,7 +61,7 @@ def model_object(model: Model) -> bytes:
         model_id,
         created,
         _encode(offer.owned_by),
-        b",".join(_permissions(model_id, created, entry.permissions)),
+        _permissions(model_id, created, entry.permissions),
         model_id if entry.root == offer.id else _encode(entry.root),
         b"null" if entry.parent is None else _encode(entry.parent),
         b"," if extra else b"",
@@ -63,20 +69,21 @@ def model_object(model: Model) -> bytes:
     )
 
 
-def _permissions(model_id: bytes, created: int, permissions: Sequence[Permission]) -> Iterable[bytes]:
+def _permissions(model_id: bytes, created: int, permissions: Sequence[Permission]) -> bytes:
     # Some providers invent an id and a time at each call; ours depend on the model alone, so that equal lists are
-    # equal bytes.
-    return [
-        b'{"id":"modelperm-%b","object":"model_permission","created":%d,%b}'
-        % (hashlib.sha256(b"%d %b" % (index, model_id)).hexdigest()[:24].encode(), created, flags)
-        for index, flags in enumerate(_flags(permissions))
-    ]
-
-
-def _flags(permissions: Sequence[Permission]) -> Sequence[bytes]:
-    return (
-        _DEFAULT_FLAGS if permissions is DEFAULT_PERMISSIONS else [_flags_of(permission) for permission in permissions]
+    # equal bytes. Checksums are enough: a digest would cost as much as the rest of a model, and nobody gains by twins.
+    first, second = zlib.crc32(model_id), zlib.adler32(model_id)
+    if permissions is DEFAULT_PERMISSIONS:  # of nearly all models
+        return _PERMISSION % (first, second, 0, created, _DEFAULT_FLAGS)
+    return b",".join(
+        [
+            _PERMISSION % (first, second, index, created, _flags_of(permission))
+            for index, permission in enumerate(permissions)
+        ]
     )
+
+
+_PERMISSION = b'{"id":"modelperm-%08x%08x%08x","object":"model_permission","created":%d,%b}'
 
 
 @lru_cache(maxsize=256)
@@ -85,7 +92,7 @@ def _flags_of(permission: Permission) -> bytes:
     return _encode({**flags, "organization": "*", "group": None, "is_blocking": permission.is_blocking})[1:-1]
 
 
-_DEFAULT_FLAGS = [_flags_of(permission) for permission in DEFAULT_PERMISSIONS]  # of nearly all models
+_DEFAULT_FLAGS = _flags_of(*DEFAULT_PERMISSIONS)
 
 
 def versions_page(total: int, versions: Iterable[bytes]) -> bytes:
@@ -103,6 +110,25 @@ def openai_error(error: ApiError) -> bytes:
     return _encode({"error": {"message": error.message, "type": error.type, "param": error.param, "code": error.code}})
 
 
+def anthropic_error(error: ApiError) -> bytes:
+    """The body of an error as the Anthropic SDK reads it."""
+    return _encode(
+        {"type": "error", "error": {"type": _ANTHROPIC_TYPES.get(error.status, "api_error"), "message": error.message}}
+    )
+
+
+_ANTHROPIC_TYPES = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    503: "overloaded_error",
+    504: "timeout_error",
+}
+
+
 def pangu_error(error: ApiError) -> bytes:
     """The body of an error in the Pangu contract."""
     return _encode({"error_code": f"PROXY.{error.status:04d}", "error_msg": error.message, "solution_msg": error.cure})
@@ -115,6 +141,8 @@ def error_headers(error: ApiError) -> list[Header]:
         headers.append((b"www-authenticate", b"Bearer"))
     if isinstance(error, MethodNotAllowed):
         headers.append((b"allow", error.allow.encode()))
+    if error.should_retry is not None:
+        headers.append((b"x-should-retry", b"true" if error.should_retry else b"false"))
     if error.retry_after is not None:
         headers.append((b"retry-after", b"%d" % max(1, math.ceil(error.retry_after))))
     return headers

@@ -12,10 +12,14 @@ from typing import Any
 from starlette.types import Receive, Scope, Send
 
 from proxy.access import KEY_HEADERS, Caller
-from proxy.errors import ApiError
-from proxy.wire import Header, error_headers, openai_error, pangu_error
+from proxy.errors import ApiError, PassedOn
+from proxy.wire import Header, anthropic_error, error_headers, openai_error, pangu_error
+
+Said = tuple[int, list[Header], bytes]
+"""A whole answer: status, headers, body."""
 
 PANGU_PATHS = ("/v1/workspaces/", "/workspaces/")
+ANTHROPIC_PATHS = ("/v1/messages", "/messages", "/v1/messages/count_tokens", "/messages/count_tokens")
 
 _LONGEST_ACCEPT = 512
 _LONGEST_IF_NONE_MATCH = 8192
@@ -117,7 +121,7 @@ async def send_answer(send: Send, status: int, headers: Sequence[Header], body: 
 
 async def send_error(scope: Scope, send: Send, head: Head, error: ApiError) -> None:
     """An error, in the dialect of the contract that was asked under this path."""
-    body = (pangu_error if scope["path"].startswith(PANGU_PATHS) else openai_error)(error)
+    body = _in_words_of(scope["path"], error)
     headers = [
         *error_headers(error),
         (b"content-length", b"%d" % len(body)),
@@ -125,6 +129,15 @@ async def send_error(scope: Scope, send: Send, head: Head, error: ApiError) -> N
         *head.parting,
     ]
     await send_answer(send, error.status, headers, b"" if scope["method"] == "HEAD" else body)
+
+
+def _in_words_of(path: str, error: ApiError) -> bytes:
+    """The body of an error in the dialect of whoever asks under this path; a provider's own words as they are."""
+    if isinstance(error, PassedOn):
+        return error.body
+    if path in ANTHROPIC_PATHS:
+        return anthropic_error(error)
+    return (pangu_error if path.startswith(PANGU_PATHS) else openai_error)(error)
 
 
 class Answer:

@@ -9,14 +9,14 @@ from urllib.parse import unquote_to_bytes
 
 from starlette.types import Scope, Send
 
-from proxy.access import Caller
-from proxy.api.http import Head, accepts_gzip, matches, send_answer
+from proxy.access import Caller, Policy
+from proxy.api.http import Head, Said, accepts_gzip, matches
 from proxy.catalog import Catalog, Model
 from proxy.clock import Clock
 from proxy.errors import MethodNotAllowed, ModelNotFound, NothingKnown
 from proxy.store import Store
 from proxy.view import View
-from proxy.wire import JSON
+from proxy.wire import JSON, Header
 
 LISTS = ("/v1/models", "/models")
 """The list's paths; below each of them are the models by their ids."""
@@ -41,54 +41,62 @@ class Models:
             raise MethodNotAllowed(scope["method"], "GET, HEAD")
         view = self._store.kept_view(caller.policy)
         if view is None or not view.catalog.models:
-            view = await self._view(caller)
+            view = await view_of(self._store, caller.policy)
         model = None if scope["path"] in LISTS else _found(view.catalog, _wanted(scope))
-        if model is None:
-            await self._send_list(scope, send, head, view)
+        if model is not None:
+            status, headers, body = self._of_model(head, view, model)
         else:
-            await self._send_model(scope, send, head, view, model)
+            packed = accepts_gzip(head.accept_encoding)
+            if packed and view.made.gzip is None:
+                await view.made.compressed()
+            status, headers, body = self._of_list(head, view, packed)
+        # Sent from here, and put together by plain functions: each coroutine in between costs as much as a look-up.
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
 
-    async def _view(self, caller: Caller) -> View:
-        """The view of a caller for whom none is kept. Raises NothingKnown."""
-        store = self._store
-        await store.wait_until_settled()
-        await store.prepare(caller.policy)
-        view = store.view(caller.policy)
-        if not view.catalog.models and not store.knows_something:
-            raise NothingKnown("No provider has answered yet; try again.", retry_after=store.seconds_to_next_try())
-        return view
+    def ready(self, head: Head, caller: Caller) -> Said | None:
+        """The list, where it was made and packed before; None where something has to be waited for."""
+        view = self._store.kept_view(caller.policy)
+        if view is None or not view.catalog.models:
+            return None
+        packed = accepts_gzip(head.accept_encoding)
+        return None if packed and view.made.gzip is None else self._of_list(head, view, packed)
 
-    async def _send_list(self, scope: Scope, send: Send, head: Head, view: View) -> None:
+    def _of_list(self, head: Head, view: View, packed: bool) -> Said:
         made = view.made
-        if accepts_gzip(head.accept_encoding):
-            body, etag = made.gzip or await made.compressed(), made.etags["gzip"]
-            headers = view.gzip_headers
+        if packed:
+            assert made.gzip is not None, "asked for after `compressed`"
+            body, etag, headers = made.gzip, made.etags["gzip"], view.gzip_headers
         else:
-            body, etag = made.identity, made.etags["identity"]
-            headers = view.identity_headers
-        own = [*head.parting, (b"x-request-id", head.request_id), *self._age(view)]
-        if matches(head.if_none_match, etag):
-            await send_answer(send, 304, [(b"etag", etag), *view.headers, *own], b"")
-        else:
-            await send_answer(send, 200, [*headers, *own], b"" if scope["method"] == "HEAD" else body)
+            body, etag, headers = made.identity, made.etags["identity"], view.identity_headers
+        if head.if_none_match and matches(head.if_none_match, etag):
+            return 304, [(b"etag", etag), *view.headers, *self._of_request(head, view)], b""
+        return 200, [*headers, *self._of_request(head, view)], body
 
-    async def _send_model(self, scope: Scope, send: Send, head: Head, view: View, model: Model) -> None:
+    def _of_model(self, head: Head, view: View, model: Model) -> Said:
         body = view.made.object(model)
-        headers = [
-            JSON,
-            *view.headers,
-            *head.parting,
-            *self._age(view),
-            (b"content-length", b"%d" % len(body)),
-            (b"x-request-id", head.request_id),
-        ]
-        await send_answer(send, 200, headers, b"" if scope["method"] == "HEAD" else body)
+        length = (b"content-length", b"%d" % len(body))
+        return 200, [JSON, length, *view.headers, *self._of_request(head, view)], body
 
-    def _age(self, view: View) -> list[tuple[bytes, bytes]]:
-        """Seconds since the oldest answer that is shown; nothing where all is declared in the configuration."""
-        if view.oldest is None:
-            return []
-        return [(b"age", b"%d" % max(0.0, self._clock.monotonic() - view.oldest))]
+    def _of_request(self, head: Head, view: View) -> list[Header]:
+        """What differs from request to request; an age only where something was asked for, and not all declared."""
+        headers = [*head.parting, (b"x-request-id", head.request_id)]
+        if view.oldest is not None:
+            headers.append((b"age", b"%d" % max(0.0, self._clock.monotonic() - view.oldest)))
+        return headers
+
+
+async def view_of(store: Store, policy: Policy) -> View:
+    """What a policy's holder sees, also where none is kept. Raises NothingKnown."""
+    view = store.kept_view(policy)
+    if view is not None and view.catalog.models:
+        return view
+    await store.wait_until_settled()
+    await store.prepare(policy)
+    view = store.view(policy)
+    if not view.catalog.models and not store.knows_something:
+        raise NothingKnown("No provider has answered yet; try again.", retry_after=store.seconds_to_next_try())
+    return view
 
 
 def _found(catalog: Catalog, wanted: str) -> Model | None:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
-from typing import Literal
+from functools import cached_property, lru_cache
+from typing import Literal, NamedTuple
 
 PagingStyle = Literal["url", "cursor", "offset", "page"]
 AuthStyle = Literal["bearer", "header", "basic", "query", "none"]
+
+OURS = frozenset({"id", "object", "created", "owned_by", "permission", "root", "parent"})
+"""The fields of a listed model that `extra` may never shadow."""
+_SHAPES = 256  # of one dialect's entries that are remembered: a list has one or two, a hostile one any number
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,24 @@ class Setting:
     many: bool = False
     """A list of strings; the model list is asked once for each, under the name less its `s`."""
     optional: bool = False
+
+
+class Place(NamedTuple):
+    """Where an entry may say something that `extra` names."""
+
+    name: str
+    path: str
+    steps: tuple[str, ...]
+    """The path, taken apart."""
+
+
+class Shape(NamedTuple):
+    """What the names of an entry's outermost fields decide alone. Nearly all entries of a list have the same."""
+
+    free: tuple[str, ...]
+    """Fields that may be shown under their own names."""
+    places: tuple[Place, ...]
+    """In the order of preference."""
 
 
 @dataclass(frozen=True)
@@ -98,15 +121,28 @@ class Dialect:
     """Keep every entry as it was sent, for the contract that we serve in this dialect ourselves."""
     asked: bool = True
     """False: nobody is asked, the models stand in the configuration."""
+    call: str = ""
+    """Below what address models are called: `{base}` is `base_url`, `{host}` that without its path, any other
+    `{name}` a setting. "" and one whose settings are not given: nowhere, its models are listed only."""
+    call_auth: Auth | None = None
+    """How calls bring the credential, where that differs from `auth`."""
+    call_id: str = "{id}"
+    """What a model is called by; `{name}` stands for a setting."""
 
     @cached_property
-    def extra_by_field(self) -> Mapping[str, tuple[tuple[int, str, str], ...]]:
-        """`extra` by the outermost field that is read: (order of preference, name, path). Made once, for speed."""
-        by_field: dict[str, tuple[tuple[int, str, str], ...]] = {}
-        order = 0
-        for name, alternatives in self.extra.items():
-            for path in alternatives:
-                field = path.partition(".")[0]
-                by_field[field] = (*by_field.get(field, ()), (order, name, path))
-                order += 1
-        return by_field
+    def shape(self) -> Callable[[tuple[str, ...]], Shape]:
+        """The shape of an entry with these outermost fields."""
+        return lru_cache(_SHAPES)(self._shape)
+
+    def _shape(self, fields: tuple[str, ...]) -> Shape:
+        # In any letters: Go's decoder takes a later `ID` for the `id`.
+        free = tuple(field for field in fields if field.casefold() not in OURS)
+        places = [
+            Place(name, path, tuple(path.split("."))) for name, alternatives in self.extra.items() for path in alternatives
+        ]
+        return Shape(free, tuple(place for place in places if place.steps[0] in fields))
+
+
+def filled_in(template: str, values: Mapping[str, object]) -> str:
+    """A text with `{name}` replaced; a name without a value stays."""
+    return re.sub(r"\{(\w+)\}", lambda match: str(values.get(match[1], match[0])), template)

@@ -31,6 +31,8 @@ def _word(value: object, price_per: int) -> str | None:
 
 def _whole(value: object, price_per: int) -> int | None:
     """A positive whole number; Cohere sends 4096.0, others numerals."""
+    if type(value) is int:
+        return value if 0 < value < 10**15 else None  # as most say it
     if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) <= 15:
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 10**15:
@@ -42,7 +44,7 @@ def _names(value: object, price_per: int) -> list[str] | None:
     """A list of names; AiHubMix joins them with commas."""
     if isinstance(value, str):
         value = [name.strip() for name in value.split(",") if name.strip()]
-    return value if isinstance(value, list) and value and all(isinstance(name, str) for name in value) else None
+    return value if isinstance(value, list) and {*map(type, value)} == {str} else None
 
 
 def _flag(value: object, price_per: int) -> bool | None:

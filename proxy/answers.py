@@ -1,0 +1,169 @@
+"""Answers of calls, passed on as they are: the id of the model becomes the one that was asked for, `usage` is counted.
+
+Nothing is encoded anew. A dated snapshot (`gpt-4o-2024-08-06` for `gpt-4o`) stays what it is.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from proxy.bodies import members
+
+_LONGEST_LINE = 1024 * 1024
+"""Bytes; an unfinished line of a stream that is longer goes out as it is."""
+_DATA = re.compile(rb"data:[ \t]*(?=\{)")
+_USAGE = re.compile(rb'"usage"\s*:\s*\{')
+_WRAPPED = ("response", "message")
+"""Members of events that hold what an answer holds: OpenAI's responses, Anthropic's messages."""
+
+
+class Tokens(Struct, frozen=True):
+    """What an answer says that it used; 0 where it says nothing."""
+
+    input: int = 0
+    output: int = 0
+
+    def and_then(self, later: Tokens) -> Tokens:
+        """Counts of one stream grow: the last one is the sum."""
+        return Tokens(max(self.input, later.input), max(self.output, later.output))
+
+
+class _Usage(Struct):
+    """`usage` in the words of chat completions and embeddings, and in those of responses and messages."""
+
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+
+
+_usage = msgspec.json.Decoder(_Usage).decode
+
+
+def tokens_in(answer: bytes) -> Tokens:
+    """What a JSON answer says in `usage`, also in that of a wrapped answer."""
+    if not _USAGE.search(answer):
+        return Tokens()
+    try:
+        spans = members(answer)
+    except (ValueError, RecursionError):
+        return Tokens()
+    found = Tokens()
+    for name in ("usage", *_WRAPPED):
+        value = answer[slice(*spans[name])] if name in spans else b""
+        if value.startswith(b"{"):
+            found = found.and_then(_counted(value) if name == "usage" else tokens_in(value))
+    return found
+
+
+def _counted(usage: bytes) -> Tokens:
+    try:
+        said = _usage(usage)
+    except msgspec.DecodeError:
+        return Tokens()
+    return Tokens(
+        max(0, said.prompt_tokens or said.input_tokens or 0), max(0, said.completion_tokens or said.output_tokens or 0)
+    )
+
+
+def renamed(answer: bytes, own_id: str, public_id: str) -> bytes:
+    """A JSON object with `model`, if that is exactly `own_id`, replaced. What cannot be read stays as it is."""
+    if own_id == public_id:
+        return answer
+    span = _span_of_model(answer, own_id)
+    if span is None:
+        return answer
+    return answer[: span[0]] + msgspec.json.encode(public_id) + answer[span[1] :]
+
+
+def _span_of_model(answer: bytes, own_id: str, wrapped: Sequence[str] = ()) -> tuple[int, int] | None:
+    """Where `model` says `own_id`: in the object, or in one of its members that are `wrapped`."""
+    try:
+        spans = members(answer)
+    except (ValueError, RecursionError):
+        return None
+    if "model" in spans and _decoded(answer[slice(*spans["model"])]) == own_id:
+        return spans["model"]
+    for name in wrapped:
+        start, end = spans.get(name, (0, 0))
+        inner = _span_of_model(answer[start:end], own_id) if answer[start : start + 1] == b"{" else None
+        if inner:
+            return start + inner[0], start + inner[1]
+    return None
+
+
+def _decoded(value: bytes) -> Any:
+    try:
+        return msgspec.json.decode(value)
+    except (ValueError, RecursionError):
+        return None
+
+
+class Events:
+    """A stream of events on its way (text/event-stream): renamed line by line, `usage` counted."""
+
+    def __init__(self, own_id: str, public_id: str) -> None:
+        self.tokens = Tokens()
+        self._own_id, self._public_id = own_id, msgspec.json.encode(public_id)
+        self._renames = own_id != public_id
+        # Nearly all events of a stream begin alike, up to their `model`. What was found out by reading one is so found
+        # in the next ones without reading them. (No text of an event can hold it: it has bare quotes.)
+        self._beginning = self._new_beginning = b""
+        self._held = b""  # of an unfinished line, what has come of it
+        self.between_lines = True
+        """Whether what went out ends with a whole line: only there something of ours may follow."""
+
+    def passed(self, chunk: bytes) -> bytes:
+        """What goes out when this comes in. Without a new name that is the chunk itself."""
+        whole = chunk
+        if self._held or not chunk.endswith(b"\n"):
+            lines = self._held + chunk
+            cut = lines.rfind(b"\n") + 1
+            whole, self._held = lines[:cut], lines[cut:]
+            if len(self._held) > _LONGEST_LINE:
+                whole, self._held = whole + self._held, b""
+        if b'"usage"' in whole and _USAGE.search(whole):
+            self._count(whole)
+        out = self._renamed(whole) if self._renames else chunk
+        if out:
+            self.between_lines = out.endswith(b"\n")
+        return out
+
+    def rest(self) -> bytes:
+        """What is still held when the stream has ended."""
+        held, self._held = self._held, b""
+        if held:
+            self._count(held)
+        if not self._renames or not held:
+            return b""
+        self.between_lines = False
+        return self._renamed(held)
+
+    def _count(self, lines: bytes) -> None:
+        for line in lines.splitlines():
+            data = _DATA.match(line)
+            if data:
+                self.tokens = self.tokens.and_then(tokens_in(line[data.end() :]))
+
+    def _renamed(self, lines: bytes) -> bytes:
+        mentioned = lines.count(b'"model"')
+        if mentioned and self._beginning and lines.count(self._beginning) == mentioned:
+            return lines.replace(self._beginning, self._new_beginning)
+        if mentioned or b"\\u" in lines:  # a name may be written in other ways
+            return b"".join(map(self._renamed_line, lines.splitlines(keepends=True)))
+        return lines
+
+    def _renamed_line(self, line: bytes) -> bytes:
+        data = _DATA.match(line)
+        event = line[data.end() :].rstrip(b"\r\n") if data else b""
+        span = _span_of_model(event, self._own_id, _WRAPPED)
+        if data is None or span is None:
+            return line
+        start, end = data.end() + span[0], data.end() + span[1]
+        self._beginning, self._new_beginning = line[:end], line[:start] + self._public_id
+        return self._new_beginning + line[end:]

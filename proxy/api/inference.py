@@ -1,0 +1,357 @@
+"""Calls of models: who may, which model at which provider, and its answer on its way to the client.
+
+Called by the gate itself, as the list is. A path is passed on only if it stands in `PATHS`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from starlette.types import Receive, Scope, Send
+
+from proxy.access import Caller
+from proxy.answers import Events, renamed, tokens_in
+from proxy.api.http import ANTHROPIC_PATHS, Head
+from proxy.api.models import view_of
+from proxy.bodies import Body, FormBody, JsonBody
+from proxy.catalog import Catalog, Model
+from proxy.config import Config, Target
+from proxy.errors import (
+    ApiError,
+    BadRequest,
+    BodyTooLarge,
+    Forbidden,
+    InvalidKey,
+    MethodNotAllowed,
+    ModelNotCallable,
+    ModelNotFound,
+    ProviderFailed,
+    ProviderTooSlow,
+)
+from proxy.forward import Answer, Call, Choice, Forwarder
+from proxy.leash import ClientLeft, Leash, TooLate
+from proxy.store import Store
+from proxy.usage import Outcome
+from proxy.wire import Header, anthropic_error, openai_error
+
+_CALLS = {
+    # Path below a `base_url` -> what stands in the last event of a stream.
+    "/chat/completions": b"[DONE]",
+    "/completions": b"[DONE]",
+    "/responses": b"response.completed",
+    "/embeddings": b"",
+    "/moderations": b"",
+    "/rerank": b"",
+    "/images/generations": b"",
+    "/images/edits": b"",
+    "/images/variations": b"",
+    "/audio/speech": b"",
+    "/audio/transcriptions": b"",
+    "/audio/translations": b"",
+    "/messages": b"message_stop",
+    "/messages/count_tokens": b"",
+}
+PATHS: Mapping[str, str] = {prefix + path: path for path in _CALLS for prefix in ("/v1", "")}
+"""What is asked here -> what is asked of a provider, below the place where its models are called."""
+
+_GOES_UP = {
+    name.lower().encode(): name
+    for name in ("Accept", "OpenAI-Beta", "Anthropic-Version", "Anthropic-Beta", "Idempotency-Key", "Traceparent")
+}
+_READ = frozenset({b"content-type", b"content-encoding", b"content-length"})
+_COMES_DOWN = (
+    "content-type", "content-disposition", "retry-after", "retry-after-ms", "x-should-retry", "openai-processing-ms",
+    "x-ratelimit-limit-requests", "x-ratelimit-limit-tokens", "x-ratelimit-remaining-requests",
+    "x-ratelimit-remaining-tokens", "x-ratelimit-reset-requests", "x-ratelimit-reset-tokens",
+)  # fmt: skip
+_LONGEST_WHOLE = 32 * 1024**2
+"""Bytes of a JSON answer that is read before it is passed on; a longer one goes on as it comes."""
+_COMMENT = b": keep-alive\n\n"
+_STREAM_HEADERS: Sequence[Header] = ((b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no"))
+
+
+class Inference:
+    """Passes calls on for callers who may make them."""
+
+    def __init__(self, config: Config, store: Store, forwarder: Forwarder) -> None:
+        self._store = store
+        self._forwarder = forwarder
+        self._server = config.server
+        self._has_keys = not config.is_open
+        self._providers = {provider.name: provider for provider in config.providers}
+        self._targets = {provider.name: target for provider in config.providers if (target := provider.target)}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send, head: Head, caller: Caller) -> None:
+        """What the gate has found out comes as `head` and `caller`. Raises ApiError."""
+        if scope["method"] != "POST":
+            raise MethodNotAllowed(scope["method"], "POST")
+        self._refuse_who_may_only_list(caller)
+        path = PATHS[scope["path"]]
+        sent, callers = _headers(scope["headers"])
+        try:
+            body = _read(await self._whole_body(sent, receive), sent)
+            head.has_body = False  # it is read, so the connection can be used again
+            view = await view_of(self._store, caller.policy)
+            choices = self._choices(view.catalog, body)
+            call = Call(path, body, callers, choices, head.request_id.decode(), caller.name or "")
+            provider = self._providers[choices[0].offer.provider]
+            with Leash(receive, provider.call_timeout) as leash:
+                answer = await self._forwarder.answer(call, leash)
+                leash.shorten(answer.provider.call_timeout)
+                passing = _Passing(answer, body.model, send, leash)
+                await passing.run(scope["path"], head, _CALLS[path], self._server.keep_alive)
+        except ClientLeft:
+            return
+
+    def _refuse_who_may_only_list(self, caller: Caller) -> None:
+        if caller.may_call:
+            return
+        if caller.name is None and self._has_keys:
+            raise InvalidKey  # with a key it would be possible
+        raise Forbidden("This key may list models, but not call them." if caller.name else _CALLS_NEED_A_KEY)
+
+    async def _whole_body(self, sent: Mapping[bytes, bytes], receive: Receive) -> bytes:
+        """Raises BodyTooLarge and ClientLeft."""
+        limit = self._server.max_request
+        if int(sent.get(b"content-length", b"0")) > limit:
+            raise BodyTooLarge(limit)
+        parts: list[bytes] = []
+        size = 0
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise ClientLeft
+            part = message.get("body", b"")
+            size += len(part)
+            if size > limit:
+                raise BodyTooLarge(limit)
+            parts.append(part)
+            if not message.get("more_body", False):
+                return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def _choices(self, catalog: Catalog, body: Body) -> Sequence[Choice]:
+        """The ways to answer a call, in the operator's order. Raises ApiError."""
+        named = {model: _found(catalog, model) for model in (*body.models, *body.models_of_tools)}
+        model = named[body.model]
+        callable_here = [offer for offer in model.offers if offer.provider in self._targets]
+        if not callable_here:
+            raise ModelNotCallable(body.model)
+        choices = []
+        for offer in callable_here:
+            target = self._targets[offer.provider]
+            ids = {public: own for public in named if (own := _own_id(named[public], offer.provider, target))}
+            if len(ids) == len(named) and all(ids[name] == name for name in body.models_of_tools):
+                choices.append(Choice(offer, ids))
+        if not choices:
+            raise BadRequest("All models that a call names must be models of one provider.", param="models")
+        if not body.refers_to_state:
+            return choices
+        # What was begun with one provider is known to no other one.
+        stateful = [choice for choice in choices if self._providers[choice.offer.provider].stateful]
+        if not stateful:
+            raise BadRequest(_SHARED)
+        return stateful[:1]
+
+
+_CALLS_NEED_A_KEY = (
+    "Without keys this proxy only lists models; whoever runs it can say `call: true` at the group default."
+)
+_SHARED = (
+    "This call refers to something that the provider keeps (an earlier response, a conversation, a file store). "
+    "Its account is shared by all callers here, so that is not possible unless the provider is marked `stateful: true`."
+)
+
+
+def _headers(headers: Iterable[Header]) -> tuple[Mapping[bytes, bytes], Mapping[str, str]]:
+    """What we act on, and what may go up."""
+    sent: dict[bytes, bytes] = {}
+    goes_up: dict[str, str] = {}
+    for name, value in headers:
+        if name in _READ:
+            sent[name] = value
+        elif name in _GOES_UP:
+            goes_up[_GOES_UP[name]] = value.decode("latin-1")
+    return sent, goes_up
+
+
+def _read(body: bytes, sent: Mapping[bytes, bytes]) -> Body:
+    """Raises BadRequest."""
+    if sent.get(b"content-encoding", b"identity").lower() != b"identity":
+        raise BadRequest("A compressed body cannot be read here; send it as it is.")
+    content_type = sent.get(b"content-type", b"")
+    return FormBody(body, content_type) if content_type.lower().startswith(b"multipart/") else JsonBody(body)
+
+
+def _found(catalog: Catalog, name: str) -> Model:
+    model = catalog.find(name)
+    if model is None:
+        raise ModelNotFound(name)
+    return model
+
+
+def _own_id(model: Model, provider: str, target: Target) -> str:
+    """What a provider wants a model to be called, "" if it has none under this id."""
+    for offer in model.offers:
+        if offer.provider == provider:
+            return target.call_id.replace("{id}", offer.entry.id)
+    return ""
+
+
+class _Passing:
+    """An answer on its way to the client."""
+
+    def __init__(self, answer: Answer, model: str, send: Send, leash: Leash) -> None:
+        """`model` is the id that the caller used."""
+        self._answer = answer
+        self._model = model
+        self._to_client = send
+        self._leash = leash
+        self._seconds = answer.provider.between_bytes_timeout
+        self._events = Events(answer.own_id, model)
+
+    async def run(self, path: str, head: Head, end: bytes, keep_alive: float) -> None:
+        """Raises ApiError where nothing has gone out yet, and ClientLeft."""
+        kind = self._answer.content_type.partition(";")[0].strip().lower()
+        headers = [*_down(self._answer), (b"x-request-id", head.request_id)]
+        if path in ANTHROPIC_PATHS:
+            headers.append((b"request-id", head.request_id))  # where Anthropic's SDK looks for it
+        outcome: Outcome = "left"
+        try:
+            if kind == "text/event-stream":
+                outcome = await self._stream(path, headers, end, keep_alive)
+            elif kind == "application/json" or kind.endswith("+json"):
+                outcome = await self._whole(headers)
+            else:
+                outcome = await self._as_it_comes(headers, b"")
+        except ApiError as error:
+            outcome = "timeout" if isinstance(error, ProviderTooSlow) else "broken"
+            raise
+        finally:
+            self._answer.close(outcome, self._events.tokens)
+
+    async def _read(self) -> bytes:
+        """What comes next, b"" at the end. Raises ApiError and ClientLeft."""
+        try:
+            return await self._leash.wait(self._answer.read(), self._seconds)
+        except TooLate:
+            raise ProviderTooSlow("The provider of this model stopped within its answer.") from None
+
+    async def _send(self, body: bytes, *, more: bool = True) -> None:
+        """A client that does not read is waited for no longer than a provider that does not write."""
+        message = {"type": "http.response.body", "body": body, "more_body": more}
+        try:
+            await self._leash.wait(self._to_client(message), self._seconds)
+        except TooLate:
+            raise ClientLeft from None
+
+    async def _start(self, headers: Sequence[Header]) -> None:
+        await self._to_client({"type": "http.response.start", "status": self._answer.status, "headers": headers})
+
+    async def _whole(self, headers: list[Header]) -> Outcome:
+        body = await self._read()
+        while more := await self._read():
+            body += more
+            if len(body) > _LONGEST_WHOLE:
+                return await self._as_it_comes(headers, body)
+        if not _looks_like_json(body):
+            raise ProviderFailed("The provider of this model answered with something that is no JSON.")
+        self._events.tokens = tokens_in(body)
+        body = renamed(body, self._answer.own_id, self._model)
+        await self._start([*headers, (b"content-length", b"%d" % len(body))])
+        await self._send(body, more=False)
+        return "ok"
+
+    async def _as_it_comes(self, headers: list[Header], begun: bytes) -> Outcome:
+        """Sound, pictures, text; `begun` was read already."""
+        if self._answer.length is not None:
+            headers = [*headers, (b"content-length", b"%d" % self._answer.length)]
+        chunk = begun or await self._read()
+        await self._start(headers)
+        try:
+            while chunk:
+                await self._send(chunk)
+                chunk = await self._read()
+        except ApiError as error:
+            # The client sees that it is not whole: the connection ends before the answer does.
+            return "timeout" if isinstance(error, ProviderTooSlow) else "broken"
+        await self._send(b"", more=False)
+        return "ok"
+
+    async def _stream(self, path: str, headers: Sequence[Header], end: bytes, keep_alive: float) -> Outcome:
+        await self._start([*headers, *_STREAM_HEADERS])
+        ended = not (end and self._answer.ends_by_closing)
+        failure: ApiError | None = None
+        with _Beat(keep_alive, self._comment) as beat:
+            try:
+                while chunk := await self._read():
+                    beat.heard()
+                    ended = ended or end in chunk
+                    if out := self._events.passed(chunk):
+                        await self._send(out)
+                if not ended:
+                    failure = ProviderFailed("The provider of this model broke off within its answer.")
+            except ApiError as error:
+                failure = error
+        await self._send(self._events.rest())
+        if failure:
+            await self._send(self._told(path, failure))
+        await self._send(b"", more=False)
+        if failure is None:
+            return "ok"
+        return "timeout" if isinstance(failure, ProviderTooSlow) else "broken"
+
+    async def _comment(self) -> None:
+        if self._events.between_lines:
+            await self._to_client({"type": "http.response.body", "body": _COMMENT, "more_body": True})
+
+    def _told(self, path: str, error: ApiError) -> bytes:
+        """An event that the SDKs raise as an error."""
+        line_end = b"" if self._events.between_lines else b"\n\n"
+        if path in ANTHROPIC_PATHS:
+            return b"%bevent: error\ndata: %b\n\n" % (line_end, anthropic_error(error))
+        return b"%bdata: %b\n\n" % (line_end, openai_error(error))
+
+
+class _Beat:
+    """Sends something whenever nothing was heard for a while: what stands in between ends silent streams."""
+
+    def __init__(self, seconds: float, send: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        self._seconds = seconds
+        self._send = send
+        self._loop = asyncio.get_running_loop()
+        self._heard_at = self._loop.time()
+        self._sending: asyncio.Task[None] | None = None
+
+    def __enter__(self) -> _Beat:
+        self._timer = self._loop.call_later(self._seconds, self._look)
+        return self
+
+    def __exit__(self, *ending: object) -> None:
+        self._timer.cancel()
+        if self._sending:
+            self._sending.cancel()
+
+    def heard(self) -> None:
+        self._heard_at = self._loop.time()
+
+    def _look(self) -> None:
+        if self._loop.time() >= self._heard_at + self._seconds:
+            self._heard_at = self._loop.time()
+            if self._sending is None or self._sending.done():
+                self._sending = self._loop.create_task(self._send(), name="keep-alive")
+        self._timer = self._loop.call_at(self._heard_at + self._seconds, self._look)
+
+
+def _down(answer: Answer) -> Iterator[Header]:
+    """Of a provider's headers, those that may come down."""
+    for name in _COMES_DOWN:
+        value = answer.headers.get(name)
+        if value is not None and value.isascii() and value.isprintable():
+            yield name.encode(), value.encode()
+
+
+def _looks_like_json(body: bytes) -> bool:
+    text = body.strip()
+    return (text[:1], text[-1:]) in ((b"{", b"}"), (b"[", b"]"))

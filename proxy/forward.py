@@ -1,0 +1,465 @@
+"""Pass one call on to a provider: failover, time limits, what refusals mean. The answer's body is the caller's.
+
+aiohttp, one session for each provider: httpx 0.28 loses a connection slot for good when a request is cut off while
+it connects, and takes more than ten times the CPU for a call.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import random
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import aiohttp
+import msgspec
+from multidict import CIMultiDict
+from yarl import URL
+
+from proxy import __version__, tls
+from proxy.answers import Tokens
+from proxy.bodies import Body
+from proxy.catalog import Offer
+from proxy.clock import Clock
+from proxy.config import Provider, Target
+from proxy.credentials import base64_of, in_headers, in_query, of_its_kind, secrets_of
+from proxy.errors import (
+    ApiError,
+    Limited,
+    PassedOn,
+    ProviderFailed,
+    ProviderRefuses,
+    ProviderRefusesUs,
+    ProviderTooSlow,
+    Unavailable,
+    UpstreamError,
+)
+from proxy.failures import retry_after, scrubbed
+from proxy.leash import ClientLeft, Leash, TooLate
+from proxy.line import FULL_FOR, Line
+from proxy.transport import Gunzip
+from proxy.usage import Labels, Outcome, Usage
+
+_SHORTEST_ATTEMPT = 0.2  # seconds; with less left no attempt is begun
+_LONGEST_REFUSAL = 256 * 1024  # bytes of a refusal that are passed on
+_LONGEST_PLAIN_BODY = 1024 * 1024  # bytes; aiohttp sends a longer one in pieces only from a file
+_LONGEST_HEADER = 32 * 1024
+_ABOUT_THE_REQUEST = frozenset({400, 413, 422})
+_ABOUT_OUR_ACCOUNT = frozenset({401, 402, 403})
+_UNAVAILABLE = frozenset({503, 529})
+_BREAKS = frozenset({502, 503, 504, 529})
+"""Statuses that tell of the provider. A 500 may be the work of one caller, who must not shut out the others."""
+_ACCOUNT = re.compile(
+    r"\b(?:org|proj|acct|account|team|user|req)[-_][A-Za-z0-9_-]{6,}\b|\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b"
+)
+_NO_CONNECTION = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.ClientHttpProxyError)
+_BROKEN = (aiohttp.ClientError, OSError, ValueError)
+
+_log = logging.getLogger("models_proxy")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One way to answer a call: an offer of the model, and what its provider calls the models that are named."""
+
+    offer: Offer
+    ids: Mapping[str, str]
+    """Public id -> the id to call."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call that may be passed on."""
+
+    path: str
+    """Below the place where a provider's models are called."""
+    body: Body
+    headers: Mapping[str, str]
+    """Of the caller's, those that may go up."""
+    choices: Sequence[Choice]
+    """In the operator's order; at least one."""
+    request_id: str
+    key: str
+    """The name of the caller's key."""
+
+    @property
+    def model(self) -> str:
+        return self.body.model
+
+
+class Sign(Protocol):
+    """Logins that providers have instead of keys."""
+
+    async def sign(self, provider: Provider) -> Mapping[str, str]:
+        """The header of a token that is still good. Raises UpstreamError."""
+        ...
+
+    def distrust(self, provider: Provider) -> None:
+        """The provider has refused the token."""
+        ...
+
+
+class Answer:
+    """An answer that has begun (2xx). Whoever has it must `close` it."""
+
+    def __init__(
+        self,
+        response: aiohttp.ClientResponse,
+        provider: Provider,
+        own_id: str,
+        closed: Callable[[Outcome, Tokens], None],
+    ) -> None:
+        """`closed` is told how it ended, and what it said that it used."""
+        self.provider = provider
+        self.status = response.status
+        self.headers = response.headers
+        self.own_id = own_id
+        """What the provider calls the model."""
+        self.content_type = response.headers.get("Content-Type", "")
+        self._response = response
+        self._content = response.content
+        self._closed = closed
+        self._gunzip = Gunzip() if _coding(response.headers) else None
+
+    @property
+    def length(self) -> int | None:
+        """Bytes, if the provider says so."""
+        return None if self._gunzip else self._response.content_length
+
+    @property
+    def ends_by_closing(self) -> bool:
+        """Whether nothing but the end of the connection tells that it is whole."""
+        transfer = self.headers.get("Transfer-Encoding", "")
+        return self._response.content_length is None and "chunked" not in transfer.lower()
+
+    async def read(self) -> bytes:
+        """What has come, b"" at the end. Raises ProviderFailed."""
+        try:
+            return await (self._content.readany() if self._gunzip is None else self._unpacked(self._gunzip))
+        except (*_BROKEN, UpstreamError) as error:
+            raise ProviderFailed("The provider of this model broke off within its answer.") from error
+
+    async def _unpacked(self, gunzip: Gunzip) -> bytes:
+        """gzip although nothing was asked for but plain bytes."""
+        while packed := await self._content.readany():
+            if plain := b"".join(gunzip.chunks(packed)):
+                return plain
+        if not gunzip.complete:
+            raise ValueError("cut off")
+        return b""
+
+    def close(self, outcome: Outcome, tokens: Tokens) -> None:
+        """It is over; what has not been read is not wanted any more."""
+        if outcome != "ok":
+            self._response.close()
+        self._closed(outcome, tokens)
+
+
+class _Way:
+    """To one provider: its session, and what goes with every call."""
+
+    def __init__(self, provider: Provider, target: Target, line: Line) -> None:
+        self.provider = provider
+        self.line = line
+        self._target = target
+        self._query = in_query(target.auth, provider.api_key)
+        self._urls: dict[str, URL] = {}
+        operators = {name: value.get_secret_value() for name, value in provider.headers.items()}
+        self._defaults = CIMultiDict(of_its_kind(provider))
+        self._ours: CIMultiDict[str] = CIMultiDict(
+            {
+                "User-Agent": f"models-proxy/{__version__}",
+                "Accept-Encoding": "identity",
+                **in_headers(target.auth, provider.api_key),
+            }
+        )
+        self._ours.update(operators)
+        self._session: aiohttp.ClientSession | None = None
+
+    def url(self, path: str) -> URL:
+        if path not in self._urls:
+            url = URL(self._target.base_url + path, encoded=True)
+            self._urls[path] = url.with_query(self._query) if self._query else url
+        return self._urls[path]
+
+    def headers(self, callers: Mapping[str, str]) -> CIMultiDict[str]:
+        """What a kind wants by itself, then the caller's, then ours, which nobody replaces."""
+        headers = self._defaults.copy()
+        headers.update(callers)
+        headers.update(self._ours)
+        return headers
+
+    @property
+    def session(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            proxy, self._proxy_headers = _egress(self.provider)
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=0, ssl=tls.context(self.provider.ca_file)),
+                timeout=aiohttp.ClientTimeout(total=None, connect=self.provider.connect_timeout, ceil_threshold=60),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                auto_decompress=False,
+                trust_env=False,
+                proxy=proxy,
+                max_line_size=_LONGEST_HEADER,
+                max_field_size=_LONGEST_HEADER,
+            )
+        return self._session
+
+    async def send(self, path: str, body: bytes, headers: CIMultiDict[str]) -> aiohttp.ClientResponse:
+        session = self.session
+        return await session.post(
+            self.url(path),
+            data=body if len(body) <= _LONGEST_PLAIN_BODY else io.BytesIO(body),
+            headers=headers,
+            allow_redirects=False,
+            proxy_headers=self._proxy_headers,
+        )
+
+    async def close(self) -> None:
+        if self._session:
+            await self._session.close()
+
+
+class Forwarder:
+    """Passes calls on. Holds, for each provider, a session and whether it takes calls at the moment."""
+
+    def __init__(
+        self,
+        providers: Iterable[Provider],
+        clock: Clock,
+        usage: Usage,
+        logins: Sign,
+        uniform: Callable[[float, float], float] = random.uniform,
+    ) -> None:
+        self._clock = clock
+        self._usage = usage
+        self._logins = logins
+        self._ways = {
+            provider.name: _Way(provider, target, Line(provider, clock, uniform))
+            for provider in providers
+            if (target := provider.target)
+        }
+
+    async def close(self) -> None:
+        for way in self._ways.values():
+            await way.close()
+
+    async def answer(self, call: Call, leash: Leash) -> Answer:
+        """The first provider's answer that has begun, in the operator's order. Raises ApiError and ClientLeft.
+
+        Another one is tried only while nothing has come back, and only where the failed one cannot have done the
+        work: without a connection, or after a refusal that says so (`failover_on`).
+        """
+        refusals: list[ApiError] = []
+        ends = leash.now + self._ways[call.choices[0].offer.provider].provider.first_byte_timeout
+        for choice in call.choices:
+            way = self._ways[choice.offer.provider]
+            seconds = min(ends - leash.now, way.provider.first_byte_timeout)
+            if refusals and seconds < _SHORTEST_ATTEMPT:
+                break
+            closed = way.line.enter(choice.offer.entry.id)
+            if closed:
+                refusals.append(closed)
+                continue
+            try:
+                return await self._attempt(way, call, choice, leash, seconds)
+            except _Refused as refused:
+                if not (refused.may_pass_on and way.provider.failover):
+                    raise refused.error from None
+                refusals.append(refused.error)
+        raise _soonest(refusals)
+
+    async def _attempt(self, way: _Way, call: Call, choice: Choice, leash: Leash, seconds: float) -> Answer:
+        """One provider. Raises _Refused and ClientLeft; then everything is given back."""
+        began = leash.now
+        labels = Labels(call.key, way.provider.name, call.model)
+        try:
+            response = await leash.wait(self._send(way, call, choice), seconds)
+            refused = await self._refusal(way, choice, response, leash, seconds)
+            if refused is None:
+                return self._begun(way, call, choice, response, labels, leash.now - began)
+        except TooLate:
+            late = ProviderTooSlow("The provider of this model did not begin to answer in time.")
+            refused = _Refused(late, "timeout" in way.provider.failover_on, "timeout", breaks=True)
+        except UpstreamError as error:
+            no_login = ProviderRefusesUs("The provider of this model refused our login.")
+            refused = _Refused(no_login, True, "failed", breaks=True, reason=error.reason)
+        except _NO_CONNECTION as error:
+            away = ProviderFailed("The provider of this model cannot be reached.")
+            refused = _Refused(away, True, "failed", breaks=True, reason=f"no connection ({type(error).__name__})")
+        except _BROKEN as error:
+            broken = ProviderFailed("The provider of this model broke off before it answered.")
+            refused = _Refused(broken, False, "failed", breaks=True, reason=f"no answer ({type(error).__name__})")
+        except BaseException as error:
+            way.line.leave()
+            if isinstance(error, ClientLeft):
+                self._usage.count(labels, "left")
+            raise
+        way.line.leave()
+        if refused.breaks:
+            way.line.failed()
+        else:
+            way.line.answered()
+        self._usage.count(labels, refused.outcome)
+        if refused.reason:
+            _log.warning("call %s: %s: %s", call.request_id, way.provider.name, refused.reason)
+        raise refused
+
+    async def _send(self, way: _Way, call: Call, choice: Choice) -> aiohttp.ClientResponse:
+        headers = way.headers(call.headers)
+        if way.provider.oauth or way.provider.iam:
+            headers.update(await self._logins.sign(way.provider))
+        headers["X-Request-Id"] = call.request_id
+        headers["Content-Type"] = call.body.content_type.decode()
+        return await way.send(call.path, call.body.with_ids(choice.ids), headers)
+
+    def _begun(
+        self, way: _Way, call: Call, choice: Choice, response: aiohttp.ClientResponse, labels: Labels, took: float
+    ) -> Answer:
+        way.line.answered()
+
+        def closed(outcome: Outcome, tokens: Tokens) -> None:
+            way.line.leave()
+            if outcome in ("broken", "timeout"):
+                way.line.failed()
+            self._usage.count(labels, outcome, took)
+            self._usage.add(labels, tokens)
+
+        return Answer(response, way.provider, choice.ids[call.model], closed)
+
+    async def _refusal(
+        self, way: _Way, choice: Choice, response: aiohttp.ClientResponse, leash: Leash, seconds: float
+    ) -> _Refused | None:
+        """What an answer means that is none for the caller, None for one that is."""
+        status = response.status
+        if 200 <= status < 300:
+            unusable = _why_unusable(response.headers)
+            if not unusable:
+                return None
+            response.close()
+            other = ProviderFailed("The provider of this model answered with something else.")
+            return _Refused(other, False, "failed", breaks=True, reason=unusable)
+        waits = retry_after(response.headers.getall("Retry-After", ()), self._clock.time())
+        may_pass_on = status in way.provider.failover_on
+        error: ApiError
+        if status == 429 or status in _ABOUT_THE_REQUEST:
+            error = await leash.wait(_own_words(response, secrets_of(way.provider), waits), seconds)
+        else:
+            error = _translated(status, waits)
+        response.close()
+        if status == 429:
+            way.line.limited(choice.offer.entry.id, waits or 0.0)
+        if status == 401:
+            self._logins.distrust(way.provider)
+        outcome = _OUTCOMES.get(status, "failed")
+        reason = f"status {status}" if outcome == "failed" else ""
+        return _Refused(error, may_pass_on, outcome, breaks=status in _BREAKS, reason=reason)
+
+
+class _Refused(Exception):
+    """One provider has not answered: what the caller is told if no other one does."""
+
+    def __init__(self, error: ApiError, may_pass_on: bool, outcome: Outcome, *, breaks: bool, reason: str = "") -> None:
+        super().__init__()
+        self.error = error
+        self.may_pass_on = may_pass_on
+        self.outcome = outcome
+        self.breaks = breaks
+        """Whether it tells of the provider, and not of what was asked."""
+        self.reason = reason
+        """For the log; a refusal of what was asked is not worth a line."""
+
+
+_OUTCOMES: Mapping[int, Outcome] = {400: "refused", 413: "refused", 422: "refused", 429: "limited"}
+
+
+def _soonest(refusals: Sequence[ApiError]) -> ApiError:
+    """Of several refusals the one that is over first; without such times the last."""
+    timed = [error for error in refusals if error.retry_after is not None]
+    return min(timed, key=lambda error: error.retry_after or 0.0) if timed else refusals[-1]
+
+
+def _why_unusable(headers: Mapping[str, str]) -> str:
+    if _coding(headers) not in ("", "gzip", "x-gzip"):
+        return "answered in a content-encoding that was not asked for"
+    if headers.get("Content-Type", "").lower().startswith("text/html"):
+        return "answered with a web page"
+    return ""
+
+
+def _coding(headers: Mapping[str, str]) -> str:
+    """The content-encoding of an answer, "" for none."""
+    coding = headers.get("Content-Encoding", "").strip().lower()
+    return "" if coding == "identity" else coding
+
+
+def _translated(status: int, waits: float | None) -> ApiError:
+    if status in _ABOUT_OUR_ACCOUNT:
+        return ProviderRefusesUs("The provider of this model refused our credential; tell whoever runs this proxy.")
+    if status in _UNAVAILABLE:
+        return Unavailable(
+            "The provider of this model is not available.", retry_after=FULL_FOR if waits is None else waits
+        )
+    if status in (408, 504):
+        return ProviderTooSlow("The provider of this model gave up before it could answer.", retry_after=waits)
+    if status >= 500:
+        return ProviderFailed("The provider of this model failed.", retry_after=waits)
+    if 300 <= status < 400:
+        return ProviderRefuses("The provider of this model redirects, which is never followed.")
+    return ProviderRefuses(f"The provider of this model cannot do this (its status is {status}).")
+
+
+async def _own_words(response: aiohttp.ClientResponse, secrets: Sequence[str], waits: float | None) -> ApiError:
+    """A refusal that is about the request, with what identifies our account taken out. Raises what reading raises."""
+    body = b""
+    while len(body) <= _LONGEST_REFUSAL and (chunk := await response.content.readany()):
+        body += chunk
+    status = response.status
+    try:
+        said = msgspec.json.decode(body)
+        if not isinstance(said, dict) or len(body) > _LONGEST_REFUSAL or response.headers.get("Content-Encoding"):
+            raise ValueError
+    except (ValueError, RecursionError):
+        # No words of its own for the caller: neither a page nor half an answer.
+        error: ApiError = Limited("The provider of this model asks for fewer calls.", retry_after=waits)
+        if status != 429:
+            error = PassedOn(status, b"application/json", _NO_WORDS)
+        return error
+    hidden = [secret for secret in secrets if len(secret) >= 4]
+    if status == 429 or any(secret.encode() in body for secret in hidden):
+        body = msgspec.json.encode(_without_account(said, hidden))
+    return PassedOn(status, b"application/json", body, retry_after=waits)
+
+
+_NO_WORDS = msgspec.json.encode(
+    {
+        "error": {
+            "message": "The provider of this model refused the request without saying why.",
+            "type": "invalid_request_error",
+            "param": None,
+            "code": "invalid_request",
+        }
+    }
+)
+
+
+def _without_account(said: Any, secrets: Sequence[str]) -> Any:
+    if isinstance(said, str):
+        return _ACCOUNT.sub("***", scrubbed(said, secrets))
+    if isinstance(said, list):
+        return [_without_account(item, secrets) for item in said]
+    if isinstance(said, dict):
+        return {name: _without_account(value, secrets) for name, value in said.items()}
+    return said
+
+
+def _egress(provider: Provider) -> tuple[URL | None, Mapping[str, str] | None]:
+    """The configured HTTP proxy, and its login."""
+    if provider.proxy is None:
+        return None, None
+    url = URL(provider.proxy.get_secret_value())
+    login = base64_of(f"{url.user or ''}:{url.password or ''}")
+    return url.with_user(None), {"Proxy-Authorization": f"Basic {login}"} if url.user else None

@@ -1,0 +1,89 @@
+"""Whether a provider takes calls at the moment: a breaker, cool-downs, and a bound on what is under way.
+
+Apart from what is known of its list: a provider whose list is broken is still called.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+from cachetools import TLRUCache
+
+from proxy.clock import Clock
+from proxy.config import Provider
+from proxy.errors import ApiError, Limited, Unavailable
+
+BREAKER_AFTER = 5
+"""Failures in a row after which nobody is sent there for a while."""
+BREAKER_STEP, BREAKER_LONGEST = 30.0, 300.0
+"""Seconds: 30 after the first opening, 60 after the second that follows it, up to 300; each +-20 %."""
+FULL_FOR = 1.0
+"""Seconds after which a caller may try again where too many calls were under way."""
+_MOST_COOLING = 10_000
+
+
+class Line:
+    """The way to one provider."""
+
+    def __init__(self, provider: Provider, clock: Clock, uniform: Callable[[float, float], float] = random.uniform):
+        self._provider = provider
+        self._clock = clock
+        self._uniform = uniform
+        self._in_flight = 0
+        self._failures = 0
+        self._open_until = 0.0
+        self._probing = False
+        self._cooling: TLRUCache[str, float] = TLRUCache(
+            _MOST_COOLING, ttu=lambda model, until, now: until, timer=clock.monotonic
+        )
+
+    @property
+    def in_flight(self) -> int:
+        return self._in_flight
+
+    @property
+    def breaker(self) -> str:
+        """`closed`, `open`, or `half_open` while the next call, or the one under way, is to show how it is."""
+        if self._failures < BREAKER_AFTER:
+            return "closed"
+        return "open" if self._clock.monotonic() < self._open_until else "half_open"
+
+    def enter(self, model: str) -> ApiError | None:
+        """Begin a call of one of its models (its own id): None, and `leave` must follow; or why that cannot be."""
+        now = self._clock.monotonic()
+        if (until := self._cooling.get(model)) is not None:
+            return Limited("The provider of this model asks for fewer calls at the moment.", retry_after=until - now)
+        if self._failures >= BREAKER_AFTER and (now < self._open_until or self._probing):
+            return _unavailable("has failed several times in a row", max(FULL_FOR, self._open_until - now))
+        if self._in_flight >= self._provider.max_in_flight:
+            return _unavailable("has as many calls under way as it may have", FULL_FOR)
+        self._probing = self._failures >= BREAKER_AFTER
+        self._in_flight += 1
+        return None
+
+    def leave(self) -> None:
+        """The call is over, however it ended."""
+        self._in_flight -= 1
+        self._probing = False
+
+    def answered(self) -> None:
+        """The provider works: it answered, or refused only what was asked."""
+        self._failures = 0
+
+    def failed(self) -> None:
+        """It was not reached, or failed by itself."""
+        self._failures += 1
+        if self._failures >= BREAKER_AFTER:
+            opened = self._failures - BREAKER_AFTER + 1
+            pause = min(BREAKER_STEP * opened, BREAKER_LONGEST) * self._uniform(0.8, 1.2)
+            self._open_until = self._clock.monotonic() + pause
+
+    def limited(self, model: str, seconds: float) -> None:
+        """It asks to be left alone with this model for a while."""
+        if seconds > 0:
+            self._cooling[model] = self._clock.monotonic() + seconds
+
+
+def _unavailable(why: str, retry_after: float) -> Unavailable:
+    return Unavailable(f"The provider of this model {why}; try again.", retry_after=retry_after)
