@@ -124,6 +124,18 @@ class Call(Settings):
     auth: AuthChoice = None
 
 
+NOWHERE = Call.model_construct(base_url="", auth=None)
+"""`call: false`: the models of a provider are listed only."""
+
+
+def _nowhere_if_false(value: object) -> object:
+    if str(value).lower() == "false":
+        return NOWHERE
+    if not isinstance(value, dict | Call):
+        raise ValueError("must be `false`, or name another place: {base_url: ..., auth: ...}")
+    return value
+
+
 @dataclass(frozen=True)
 class Target:
     """Where a provider's models are called."""
@@ -153,11 +165,9 @@ class Provider(_Calling):
     prefix: Text = ""
     aliases: Mapping[NotEmpty, NotEmpty] = Field(default_factory=dict)
     models: tuple[Mapping[str, Any], ...] = ()
-    call: Call | None = None
+    call: Annotated[Call | None, BeforeValidator(_nowhere_if_false)] = None
     stateful: bool = False
     """Calls may refer to what the provider keeps for its account, which all our callers share."""
-    listed_only: bool = False
-    """The file says `call: false`."""
     settings: Mapping[str, str | tuple[str, ...]] = Field(default_factory=dict)
     """The settings of its kind (`workspace_id`, `model_ids` ...)."""
 
@@ -173,8 +183,6 @@ class Provider(_Calling):
     @property
     def target(self) -> Target | None:
         """None for a provider whose models are listed, but cannot be called."""
-        if self.listed_only:
-            return None
         row = self.dialect
         base_url = self.call.base_url.rstrip("/") if self.call else self._address_of_calls()
         auth = (self.call.auth if self.call else None) or row.call_auth or row.auth

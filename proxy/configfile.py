@@ -40,7 +40,7 @@ from proxy.yamldoc import Document, Path
 M = TypeVar("M", bound=Settings)
 
 SECTIONS = ("server", "cache", "defaults", "merge", "owners", "providers", "groups", "keys")
-_PROVIDER_FIELDS = [name for name in Provider.model_fields if name not in ("settings", "listed_only")]
+_PROVIDER_FIELDS = [name for name in Provider.model_fields if name != "settings"]
 _HOMES: Mapping[str, Iterable[str]] = {
     "`server`": Server.model_fields,
     "`cache`": Cache.model_fields,
@@ -174,9 +174,6 @@ class _Builder:
         for unknown in value.keys() - known:
             self._unknown((*path, unknown), known)
         given = self._inherit(raw, path, {name: value[name] for name in value if name in _PROVIDER_FIELDS})
-        listed_only = str(given.get("call")).lower() == "false"
-        if listed_only:
-            del given["call"]
         provider = self._valid(Provider, given, path)
         own = self._own_settings(dialect, value, path) if dialect else {}
         if dialect:
@@ -195,7 +192,6 @@ class _Builder:
             where = (*path, "api_key" if provider.api_key else "api_key_file")
             self._document.problem(where, "must be `user:password`, because `list.auth` is basic")
         update: dict[str, Any] = {"settings": own, "base_url": _full_base_url(provider.base_url, dialect)}
-        update["listed_only"] = listed_only
         if api_key is not None:
             update["api_key"] = api_key
         return provider.model_copy(update=update)

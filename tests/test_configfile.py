@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from proxy.config import (
+    NOWHERE,
     Cache,
     Config,
     Defaults,
@@ -53,7 +54,8 @@ KEY = f"""\
 """
 
 EVERYTHING = """\
-server: {host: 0.0.0.0, port: 80, open: true, cors: ["https://app.example.com"], drain: 1s}
+server:
+  {host: 0.0.0.0, port: 80, open: true, cors: ["https://app.example.com"], drain: 1s, max_request: 1MiB, keep_alive: 5s}
 cache: {ttl: 10m, max_stale: 2h, patience: 2s}
 defaults:
   timeout: 20s
@@ -65,6 +67,13 @@ defaults:
   max_pages: 10
   max_models: 100
   extra: [context_length]
+  connect_timeout: 1s
+  first_byte_timeout: 20s
+  between_bytes_timeout: 10s
+  call_timeout: 10m
+  max_in_flight: 7
+  failover: false
+  failover_on: [429]
 merge: {duplicates: by_owner}
 owners:
   - {match: ["gpt-*", "o[0-9]*"], owner: openai}
@@ -90,6 +99,15 @@ providers:
     max_pages: 20
     max_models: 200
     extra: none
+    connect_timeout: 2s
+    first_byte_timeout: 30s
+    between_bytes_timeout: 20s
+    call_timeout: 20m
+    max_in_flight: 8
+    failover: true
+    failover_on: [503, "500", timeout]
+    stateful: true
+    call: false
   - name: files
     kind: openai
     base_url: https://files.example
@@ -139,13 +157,14 @@ providers:
   - name: oddest
     kind: custom
     base_url: https://oddest.example
+    call: {base_url: https://run.oddest.example/v1/, auth: {header: X-Run-Key}}
     list: {path: /c, paging: {style: cursor, send: after, read: last, more: has_more}}
   - name: lab
     kind: static
     models: [{id: our-own-13b, owned_by: lab}]
 groups:
-  default: {models: ["*-mini", "owner:ctyun"]}
-  staff: {models: ["*", "!*-preview"]}
+  default: {models: ["*-mini", "owner:ctyun"], call: true}
+  staff: {models: ["*", "!*-preview"], call: false}
 keys:
   - {name: alice, hash: "sha256:0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a", group: staff}
   - {name: ci, key: "${CI_KEY}", models: [gpt-4o-mini, "provider:lab"], expires: 2027-01-31, admin: true}
@@ -201,13 +220,16 @@ def test_every_setting_comes_out_as_it_was_meant(corp_pem: str) -> None:
         "ttl": 600, "max_stale": 7200, "patience": 2, "timeout": 20, "retries": 1,
         "headers": {"X-Team": SecretStr("platform")}, "proxy": SecretStr(f"http://user:{CANARY}@egress:3128"),
         "ca_file": corp_pem, "max_body": 1024**2, "max_pages": 10, "max_models": 100, "extra": ["context_length"],
+        "connect_timeout": 1, "first_byte_timeout": 20, "between_bytes_timeout": 10, "call_timeout": 600,
+        "max_in_flight": 7, "failover": False, "failover_on": [429],
     }  # fmt: skip
     ctyun = Provider(
         name="ctyun", base_url="https://wishub-x1.example/v1", api_key=secret, optional=True, owner="ctyun",
         include=("*",), exclude=("*-preview",), prefix="ctyun/", aliases={"deepseek-r1": "DeepSeek-R1-Chat"},
         ttl=3600, max_stale=10_800, patience=3, timeout=30, retries=3, headers={"X-Key": secret},
         proxy=SecretStr("http://other:3128"), ca_file=corp_pem, max_body=2 * 1024**2, max_pages=20, max_models=200,
-        extra=(),
+        extra=(), connect_timeout=2, first_byte_timeout=30, between_bytes_timeout=20, call_timeout=1200,
+        max_in_flight=8, failover=True, failover_on=(503, 500, "timeout"), stateful=True, call=NOWHERE,
     )  # fmt: skip
     files = Provider(
         name="files", kind="openai", base_url="https://files.example/v1", api_key=SecretStr("sk-in-a-file"),
@@ -247,16 +269,25 @@ def test_every_setting_comes_out_as_it_was_meant(corp_pem: str) -> None:
     })  # fmt: skip
     oddest = Provider.model_validate({
         "name": "oddest", "kind": "custom", "base_url": "https://oddest.example", **inherited,
+        "call": {"base_url": "https://run.oddest.example/v1/", "auth": {"header": "X-Run-Key"}},
         "list": {"path": "/c", "paging": {"style": "cursor", "send": "after", "read": "last", "more": "has_more"}},
     })  # fmt: skip
     lab = Provider(name="lab", kind="static", models=({"id": "our-own-13b", "owned_by": "lab"},), **inherited)
     assert parsed(text, files={"/run/secrets/files": "sk-in-a-file\n"}) == Config(
-        server=Server(host="0.0.0.0", port=80, open=True, cors=("https://app.example.com",), drain=1),  # noqa: S104
+        server=Server(
+            host="0.0.0.0",  # noqa: S104
+            port=80,
+            open=True,
+            cors=("https://app.example.com",),
+            drain=1,
+            max_request=1024**2,
+            keep_alive=5,
+        ),
         merge=Merge(duplicates="by_owner"),
         owners=(OwnerRule(match=("gpt-*", "o[0-9]*"), owner="openai"),),
         providers=(ctyun, files, pangu, claude, azure, vertex, cloudflare, oddball, oddest, lab),
         keys=(
-            Key(name="alice", digest=bytes.fromhex("0a" * 32), rules=("*", "!*-preview")),
+            Key(name="alice", digest=bytes.fromhex("0a" * 32), rules=("*", "!*-preview"), may_call=False),
             Key(
                 name="ci",
                 digest=hashlib.sha256(CANARY.encode()).digest(),
@@ -266,6 +297,7 @@ def test_every_setting_comes_out_as_it_was_meant(corp_pem: str) -> None:
             ),
         ),
         anonymous=("*-mini", "owner:ctyun"),
+        anonymous_may_call=True,
     )
 
 
@@ -320,6 +352,19 @@ def test_sections_may_be_empty() -> None:
 def test_who_brings_no_key_is_the_default_group(access: str, anonymous: tuple[str, ...] | None, is_open: bool) -> None:
     config = parsed(access + PROVIDER)
     assert (config.anonymous, config.is_open) == (anonymous, is_open)
+
+
+@pytest.mark.parametrize(
+    ("group", "anonymous", "key"),
+    [
+        pytest.param("", False, True, id="nothing said: keys may, who brings none may not"),
+        pytest.param(", call: true", True, True, id="true: all may"),
+        pytest.param(", call: false", False, False, id="false: nobody may"),
+    ],
+)
+def test_a_group_says_whether_its_members_may_call(group: str, anonymous: bool, key: bool) -> None:
+    config = parsed(f"groups: {{default: {{models: ['*']{group}}}}}\n{KEY}    group: default\n")
+    assert (config.anonymous_may_call, config.keys[0].may_call) == (anonymous, key)
 
 
 def test_a_keys_own_rules_stand_before_those_of_its_group() -> None:
@@ -640,6 +685,7 @@ keys:
 
 LIST = "must be a list: begin each entry with `- `, or write [ ] around them"
 PAIRS = "must hold lines of `name: value`"
+STATUSES = "must be a list of statuses from 400 to 599, and the word timeout, like [429, 503, timeout]"
 NO_VALUE = "has no value; give it one or take the line away"
 STRING = "must be a string; put quotes around it"
 
@@ -796,6 +842,16 @@ def test_a_provider_that_is_not_whole_is_told_what_it_lacks(providers: str, prob
          "models[0]: has an id that is no string; begin with `id: ...`, in quotes if it looks like a number"),
         ("models: [{id: ''}]",
          "models[0]: has an empty id; begin with `id: ...`, in quotes if it looks like a number"),
+        ("call: true", "call: must be `false`, or name another place: {base_url: ..., auth: ...}; found 'true'"),
+        ("call: {}", "call.base_url: is missing; add `base_url: ...`"),
+        ("call: {base_url: ftp://h}", "call.base_url: must be a URL like https://api.example.com/v1"),
+        ("call: {base_url: http://h, ath: bearer}", "call.ath: unknown setting; did you mean 'auth'?"),
+        ("call: {base_url: http://h, auth: x}", "call.auth: must be bearer, basic, none, {header: NAME} or "
+         "{query: NAME}, a NAME like X-Api-Key; found 'x'"),
+        ("failover_on: 429", f"failover_on: {STATUSES}; found '429'"),
+        ("failover_on: [200]", f"failover_on: {STATUSES}"),
+        ("failover_on: [429, timeouts]", f"failover_on: {STATUSES}"),
+        ("keep_alive: 3s", "keep_alive: unknown setting; it belongs under `server`"),
         ("headers: {X-Key: 'a', 'Auth orization': b}",
          "headers: a name must be letters and `-`, like those of all headers: write `Name: value`"),
         ("prefix: '${MY-PREFIX}'",
