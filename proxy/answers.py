@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from proxy.bodies import members
 
@@ -33,16 +33,20 @@ class Tokens(Struct, frozen=True):
         return Tokens(max(self.input, later.input), max(self.output, later.output))
 
 
+Count = Annotated[int, Meta(lt=2**53)]
+"""More than this has been made up."""
+
+
 class _Usage(Struct):
     """`usage` in the words of chat completions and embeddings, and in those of responses and messages."""
 
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    input_tokens: int | None = None
-    output_tokens: int | None = None
+    prompt_tokens: Count | None = None
+    completion_tokens: Count | None = None
+    input_tokens: Count | None = None
+    output_tokens: Count | None = None
 
 
-_usage = msgspec.json.Decoder(_Usage).decode
+_usage = msgspec.json.Decoder(_Usage, strict=False).decode  # `3.0` is 3, too
 
 
 def tokens_in(answer: bytes) -> Tokens:
@@ -51,7 +55,7 @@ def tokens_in(answer: bytes) -> Tokens:
         return Tokens()
     try:
         spans = members(answer)
-    except (ValueError, RecursionError):
+    except ValueError:
         return Tokens()
     found = Tokens()
     for name in ("usage", *_WRAPPED):
@@ -64,7 +68,7 @@ def tokens_in(answer: bytes) -> Tokens:
 def _counted(usage: bytes) -> Tokens:
     try:
         said = _usage(usage)
-    except msgspec.DecodeError:
+    except (ValueError, RecursionError):
         return Tokens()
     return Tokens(
         max(0, said.prompt_tokens or said.input_tokens or 0), max(0, said.completion_tokens or said.output_tokens or 0)
@@ -85,7 +89,7 @@ def _span_of_model(answer: bytes, own_id: str, wrapped: Sequence[str] = ()) -> t
     """Where `model` says `own_id`: in the object, or in one of its members that are `wrapped`."""
     try:
         spans = members(answer)
-    except (ValueError, RecursionError):
+    except ValueError:
         return None
     if "model" in spans and _decoded(answer[slice(*spans["model"])]) == own_id:
         return spans["model"]
@@ -114,35 +118,49 @@ class Events:
         # Nearly all events of a stream begin alike, up to their `model`. What was found out by reading one is so found
         # in the next ones without reading them. (No text of an event can hold it: it has bare quotes.)
         self._beginning = self._new_beginning = b""
-        self._held = b""  # of an unfinished line, what has come of it
-        self.between_lines = True
-        """Whether what went out ends with a whole line: only there something of ours may follow."""
+        self._held = bytearray()  # of an unfinished line, what has come of it
+        self._went_out = b"\n\n"  # at least its last four bytes
+
+    @property
+    def between_lines(self) -> bool:
+        """Whether what went out ends with a whole line."""
+        return self._went_out.endswith(b"\n")
+
+    @property
+    def between_events(self) -> bool:
+        """Whether what went out ends with a whole event: something of ours that follows is no part of it."""
+        return self._went_out.endswith((b"\n\n", b"\n\r\n"))
 
     def passed(self, chunk: bytes) -> bytes:
         """What goes out when this comes in. Without a new name that is the chunk itself."""
-        whole = chunk
-        if self._held or not chunk.endswith(b"\n"):
-            lines = self._held + chunk
-            cut = lines.rfind(b"\n") + 1
-            whole, self._held = lines[:cut], lines[cut:]
-            if len(self._held) > _LONGEST_LINE:
-                whole, self._held = whole + self._held, b""
+        whole = self._whole_lines(chunk) if self._held or not chunk.endswith(b"\n") else chunk
         if b'"usage"' in whole and _USAGE.search(whole):
             self._count(whole)
-        out = self._renamed(whole) if self._renames else chunk
-        if out:
-            self.between_lines = out.endswith(b"\n")
-        return out
+        return self._out(self._renamed(whole) if self._renames else chunk)
 
     def rest(self) -> bytes:
         """What is still held when the stream has ended."""
-        held, self._held = self._held, b""
-        if held:
-            self._count(held)
-        if not self._renames or not held:
+        held = bytes(self._held)
+        self._held.clear()
+        self._count(held)
+        return self._out(self._renamed(held)) if self._renames else b""
+
+    def _whole_lines(self, chunk: bytes) -> bytes:
+        """What was held and has now an end; the beginning of the next line is held."""
+        cut = chunk.rfind(b"\n") + 1
+        if not cut and len(self._held) + len(chunk) <= _LONGEST_LINE:
+            self._held += chunk
             return b""
-        self.between_lines = False
-        return self._renamed(held)
+        if len(chunk) - cut > _LONGEST_LINE or not cut:
+            cut = len(chunk)
+        whole = bytes(self._held) + chunk[:cut]
+        self._held = bytearray(chunk[cut:])
+        return whole
+
+    def _out(self, out: bytes) -> bytes:
+        if out:
+            self._went_out = out if len(out) > 3 else self._went_out[-4:] + out
+        return out
 
     def _count(self, lines: bytes) -> None:
         for line in lines.splitlines():

@@ -102,10 +102,10 @@ class Proxy:
         head = Head(scope["headers"])
         try:
             caller = self._caller(scope, head)
-            if Models.serves(scope["path"]):
-                await self._models(scope, send, head, caller)
-            elif scope["path"] in CALLS:
+            if scope["path"] in CALLS and (scope["method"] == "POST" or not Models.serves(scope["path"])):
                 await self._inference(scope, receive, send, head, caller)
+            elif Models.serves(scope["path"]):
+                await self._models(scope, send, head, caller)
             else:
                 await self._route(scope, receive, send, head, caller)
         except ApiError as error:

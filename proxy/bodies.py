@@ -8,13 +8,16 @@ with more than one meaning.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple, TypeVar
+from urllib.parse import unquote
 
 import msgspec
 from msgspec import Raw
 
 from proxy.errors import BadRequest
+
+T = TypeVar("T")
 
 MODEL = "model"
 CHOOSE_MODELS = frozenset({"models", "fallbacks", "fallback_models", "route"})
@@ -22,35 +25,43 @@ CHOOSE_MODELS = frozenset({"models", "fallbacks", "fallback_models", "route"})
 CHOOSE_ELSEWHERE = frozenset(
     {
         "api_base", "base_url", "api_key", "api_version", "custom_llm_provider", "model_list", "user_config",
-        "context_window_fallbacks", "content_policy_fallbacks",
+        "context_window_fallbacks", "content_policy_fallbacks", "extra_body",
     }
 )  # fmt: skip
 """Fields that choose a place, or models in words that are not ours (LiteLLM, and what is made of it)."""
-REFER_TO_STATE = frozenset({"previous_response_id", "conversation", "container"})
+REFER_TO_STATE = frozenset({"previous_response_id", "conversation", "container", "preset"})
 """Fields that name something which a provider keeps for its account."""
+HOLD_CHOICES = frozenset({"plugins", "compound_custom", "provider_options", "provideroptions"})
+"""Fields in which models may be chosen (OpenRouter, Groq, Vercel), in any letters."""
 _GUARDED = CHOOSE_MODELS | CHOOSE_ELSEWHERE | REFER_TO_STATE | {MODEL}
+
+_LONGEST_ID = 1000
+"""Characters of a model's id: it is repeated in refusals."""
+_MOST_MEMBERS = 1000
+_MOST_QUOTES = 250_000
+_MOST_COMMAS = 500_000
+"""Not the length of a body but the number of its values makes it slow to read: beyond these, more than 100 ms."""
+_LONG = 1024 * 1024
 
 _BLANK = rb"[ \t\r\n]*+"
 STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
 """A string as JSON writes it."""
 _NEXT_NAME = re.compile(rb"%b[{,]%b(%b)%b:%b" % (_BLANK, _BLANK, STRING, _BLANK, _BLANK))
+_NEXT_ITEM = re.compile(rb"%b[\[,]%b" % (_BLANK, _BLANK))
 _END = re.compile(rb"%b\{?%b\}%b" % (_BLANK, _BLANK, _BLANK))
-_HALF_CHARACTER = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
-# What may make a tool choose a model or refer to state, or may hide that.
-_TELLING = re.compile(rb'(?i)"model|"vector_store_ids|"container|item_reference|\\u')
-_BOUNDARY = re.compile(
-    rb'(?i)multipart/form-data[ \t]*;[ \t]*boundary=(?:"([^"\\]{1,70})"|([!#-\'*+.0-9A-Z^-~/:=?()-]{1,70}))[ \t]*;?'
-)
-_DISPOSITION = re.compile(
-    rb'(?i)content-disposition:[ \t]*form-data[ \t]*;[ \t]*name="([^"\\\r\n]*)"'
-    rb'(?:[ \t]*;[ \t]*filename="[^"\r\n]*")?(?:[ \t]*;[ \t]*filename\*=[^\s;"]*)?[ \t]*'
-)
-_PART_HEADER = re.compile(rb"(?i)(?:content-type|content-length|mime-version)[ \t]*:[^\r\n]*")
-_LONGEST_PART_HEAD = 8 * 1024
-_MOST_PARTS = 1000
+
+_TELLING = (b"model", b"tore_id", b'"container"', b'"item_reference"', rb"\u")
+"""What an item that chooses a model or refers to state has in it, in small letters: the name, or what may hide it.
+(Without the s of `vector_store_ids`: there are two more letters that may stand for it.)"""
+_CHOOSES_MODELS = re.compile(r"(?:.*_)?models?", re.DOTALL)
+_FUNCTIONS = frozenset({"", "function", "custom"})
+"""Types of tools whose models, if they have any, are parameters of the caller's own functions."""
 
 Span = tuple[int, int]
-_members = msgspec.json.Decoder(dict[str, Raw]).decode
+_as_members = msgspec.json.Decoder(dict[str, Raw]).decode
+_as_items = msgspec.json.Decoder(list[Raw]).decode
+_as_text = msgspec.json.Decoder(str).decode
+_as_texts = msgspec.json.Decoder(list[str]).decode
 
 
 class Body:
@@ -74,41 +85,72 @@ class Body:
 def members(body: bytes) -> dict[str, Span]:
     """The members of a JSON object: name -> where in the body its value begins and ends.
 
-    Raises ValueError where it is none, or where a name stands twice.
+    Raises ValueError where it is none, or where a name stands twice; its words go on after "the body".
     """
-    values, plain = _decoded(body)
+    values, plain = _read(body, _as_members)
+    if len(values) > _MOST_MEMBERS:
+        raise ValueError("has far too many fields")
     spans: dict[str, Span] = {}
     end = 0
-    for _ in range(len(values)):
+    for _ in values:
         found = _NEXT_NAME.match(plain, end)
+        if found is None:
+            raise ValueError(_TWICE)
+        name, start = _name(found[1]), found.end()
         # Of a name that stands twice only the last value is known. The first has other bytes, or else the name comes
         # again: no JSON value is the beginning of another one, but for numbers, behind which no name comes.
-        name = _text(found[1]) if found else ""
-        if found is None or name in spans or not plain.startswith(values[name], found.end()):
-            raise ValueError("a name stands twice")
-        end = found.end() + memoryview(values[name]).nbytes
-        spans[name] = (found.end(), end)
+        if name in spans or not plain.startswith(values[name], start):
+            raise ValueError(_TWICE)
+        end = start + len(values[name])
+        spans[name] = (start, end)
     if not _END.fullmatch(plain, end):
-        raise ValueError("a name stands twice")
+        raise ValueError(_TWICE)
     return spans
 
 
-def _decoded(body: bytes) -> tuple[Mapping[str, Raw], bytes]:
-    """The members, and the bytes they were read from: as long as the body, and like it but for halves of characters.
+def _items(array: bytes) -> Iterator[bytes]:
+    """The items of a JSON array. Raises ValueError."""
+    if array.count(b",") > _MOST_COMMAS:
+        raise ValueError(_TOO_MUCH)
+    values, plain = _read(array, _as_items)
+    end = 0
+    for value in values:
+        found = _NEXT_ITEM.match(plain, end)
+        start = found.end() if found else end
+        end = start + len(value)
+        yield array[start:end]
 
-    Programs that cut texts leave such halves; most parsers take them.
+
+def _read(body: bytes, decode: Callable[[bytes], T]) -> tuple[T, bytes]:
+    """What is in it, and the bytes it was read from: as long as the body, and like it but for some letters.
+
+    Programs that cut texts leave halves of characters (`\ud83d`), and most parsers take them. Here they are read as
+    letters that stand in no name that matters.
     """
+    plain = body
     try:
-        return _members(body), body
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        plain = _HALF_CHARACTER.sub(rb"\\u0020", body)
-    return _members(plain), plain
+        try:
+            return decode(body), body
+        except ValueError:
+            plain = body.replace(rb"\ud", rb"\uc").replace(rb"\uD", rb"\uC")
+            if plain == body:
+                raise
+        return decode(plain), plain
+    except (ValueError, RecursionError) as error:
+        raise ValueError("is no JSON object") from error
 
 
-def _text(encoded: bytes) -> str:
-    if b"\\" not in encoded:
-        return encoded[1:-1].decode()
-    return msgspec.json.decode(encoded, type=str)
+_TWICE = "names a field twice"
+_TOO_MUCH = "has far too many values"
+
+
+def _name(encoded: bytes) -> str:
+    return encoded[1:-1].decode() if b"\\" not in encoded else _as_text(encoded)
+
+
+def _folded(name: str) -> str:
+    """What a name may be to a parser that takes all letters alike, or ends a text at a zero."""
+    return name.partition("\0")[0].casefold()
 
 
 class JsonBody(Body):
@@ -120,19 +162,13 @@ class JsonBody(Body):
         """Raises BadRequest."""
         self._body = body
         try:
+            if len(body) > _LONG and body.count(b'"') - body.count(rb"\"") > _MOST_QUOTES:
+                raise ValueError(_TOO_MUCH)
             self._spans = members(body)
-        except (ValueError, RecursionError) as error:
-            words = "names a field twice" if "twice" in str(error) else "is no JSON object"
-            raise BadRequest(f"The body {words}. Send one JSON object that names a `model`.") from error
-        self._check_names()
-        self._named = {name: self._models_in(name) for name in self._spans if name == MODEL or name in CHOOSE_MODELS}
-        if not self._named.get(MODEL):
-            raise _no_model()
-        tools = self._tools()
-        self.models = tuple(dict.fromkeys([*self._named[MODEL], *(m for named in self._named.values() for m in named)]))
-        self.model = self.models[0]
-        self.models_of_tools = tuple(_models_of(tools))
-        self.refers_to_state = any(self._given(name) for name in REFER_TO_STATE) or self._items_refer_to_state(tools)
+            self._look_at_names()
+            self._look_into_tools()
+        except ValueError as error:
+            raise BadRequest(f"The body {error}. Send one JSON object that names a `model`.") from error
 
     def with_ids(self, ids: Mapping[str, str]) -> bytes:
         body, moved = self._body, 0
@@ -141,74 +177,164 @@ class JsonBody(Body):
             if all(ids[model] == model for model in models):
                 continue
             start, end = self._spans[name]
-            is_list = self._body[start : start + 1] == b"["
+            is_list = self._body.startswith(b"[", start)
             value = msgspec.json.encode([ids[model] for model in models] if is_list else ids[models[0]])
             body = body[: start + moved] + value + body[end + moved :]
             moved += len(value) - (end - start)
         return body
 
-    def _check_names(self) -> None:
-        for name in self._spans:
-            if name in CHOOSE_ELSEWHERE and self._given(name):
+    def _look_at_names(self) -> None:
+        named: dict[str, Sequence[str]] = {}
+        for name in self._guarded():
+            if self._value(name) == b"null":
+                continue
+            if name in CHOOSE_ELSEWHERE:
                 raise BadRequest(f"`{name}` is not possible here: where a call goes is the proxy's choice.", param=name)
-            if name not in _GUARDED and name.casefold() in _GUARDED:
-                raise BadRequest(f"Write `{name.casefold()}` in exactly these letters.", param=name.casefold())
+            if name in REFER_TO_STATE:
+                self.refers_to_state = True
+            else:
+                named[name] = self._models_in(name)
+        if not named.get(MODEL):
+            raise _no_model()
+        self._named = named
+        self.model = named[MODEL][0]
+        self.models = (self.model,)
+        if len(named) > 1 or len(named[MODEL]) > 1:
+            self.models = tuple(
+                dict.fromkeys([*named[MODEL], *(model for models in named.values() for model in models)])
+            )
 
-    def _given(self, name: str) -> bool:
-        return name in self._spans and self._value(name) != b"null"
+    def _guarded(self) -> Sequence[str]:
+        """The guarded names that it has. Raises BadRequest where one is written in other letters."""
+        together = "".join(self._spans)
+        if not (together.islower() and together.isascii() and together.isidentifier()):  # as a rule it is
+            for name in self._spans:
+                meant = _folded(name)
+                if meant in _GUARDED and meant != name:
+                    raise BadRequest(f"Write `{meant}` in exactly these letters.", param=meant)
+        return [name for name in self._spans if name in _GUARDED]
 
     def _value(self, name: str) -> bytes:
-        start, end = self._spans[name]
+        """The bytes of a field, b"" if there is none."""
+        start, end = self._spans.get(name, (0, 0))
         return self._body[start:end]
 
     def _models_in(self, name: str) -> Sequence[str]:
         """The models that a field names: a string, or a list of strings."""
-        if not self._given(name):
-            return ()
-        value = _plain(self._value(name))
-        models = [value] if isinstance(value, str) else value
-        if not isinstance(models, list) or not all(isinstance(model, str) and model for model in models):
+        models = _models(self._value(name))
+        if models is None:
             raise BadRequest(f"`{name}` must be a model's id, or a list of such ids.", param=name)
         return models
 
-    def _tools(self) -> Sequence[Mapping[str, Any]]:
-        """The tools and input items, where one of them may choose a model or refer to state; as a rule none does."""
-        found: list[Mapping[str, Any]] = []
-        for name in ("tools", "input"):
-            value = self._value(name) if name in self._spans else b""
-            if value.startswith(b"[") and _TELLING.search(value):
-                items = _plain(value)
-                found += [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
-        return found
-
-    def _items_refer_to_state(self, items: Sequence[Mapping[str, Any]]) -> bool:
-        return any(
-            item.get("type") == "item_reference"
-            or item.get("vector_store_ids")
-            or isinstance(item.get("container"), str)
-            for item in items
-        )
+    def _look_into_tools(self) -> None:
+        """Tools choose models for themselves (Responses: `image_generation`), and refer to state, as input does."""
+        found: list[str] = []
+        for name in self._spans:
+            if name in ("tools", "input"):
+                for item in _telling_items(self._value(name)):
+                    fields = _fields(item)
+                    found += _models_chosen(fields, deep=_type(fields) not in _FUNCTIONS)
+                    self.refers_to_state |= _refers_to_state(fields)
+            elif name == "prompt":  # a text, or in Responses one that is kept
+                self.refers_to_state |= self._value(name).startswith(b"{")
+            elif name.lower() in HOLD_CHOICES:
+                found += _models_within(self._value(name))
+        self.models_of_tools = tuple(dict.fromkeys(found))
 
 
-def _models_of(tools: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """Models that tools choose for themselves (Responses: `image_generation`)."""
-    for tool in tools:
-        for name, value in tool.items():
-            if name.casefold() == MODEL and value is not None:
-                if not isinstance(value, str):
-                    raise BadRequest("The `model` of a tool must be a model's id.", param="tools")
-                yield value
-
-
-def _plain(value: bytes) -> Any:
+def _models(value: bytes) -> Sequence[str] | None:
+    """The ids in a string or a list of strings; None where it is neither, or where one cannot be an id."""
     try:
-        return msgspec.json.decode(_HALF_CHARACTER.sub(rb"\\u0020", value))
-    except (ValueError, RecursionError) as error:
-        raise BadRequest("The body is no JSON object that can be read.") from error
+        models = _as_texts(value) if value.startswith(b"[") else [_as_text(value)]
+    except ValueError:
+        return None
+    return models if all(0 < len(model) <= _LONGEST_ID for model in models) else None
+
+
+def _telling_items(value: bytes) -> Iterator[bytes]:
+    """Objects in a list that may choose models or refer to state; as a rule there are none. Raises ValueError."""
+    if value.startswith(b"[") and _is_telling(value):
+        yield from (item for item in _items(value) if item.startswith(b"{") and _is_telling(item))
+
+
+def _is_telling(value: bytes) -> bool:
+    value = value.lower()
+    return any(sign in value for sign in _TELLING)
+
+
+def _fields(item: bytes) -> Mapping[str, bytes]:
+    """The members of an object, by names as any parser may read them. Raises ValueError."""
+    fields: dict[str, bytes] = {}
+    for name, (start, end) in members(item).items():
+        folded = _folded(name)
+        if folded in fields:
+            raise ValueError(_TWICE)
+        fields[folded] = item[start:end]
+    return fields
+
+
+def _type(fields: Mapping[str, bytes]) -> str:
+    value = fields.get("type", b"")
+    return _name(value) if value.startswith(b'"') else ""
+
+
+def _refers_to_state(fields: Mapping[str, bytes]) -> bool:
+    return (
+        _type(fields) == "item_reference"
+        or fields.get("vector_store_ids", b"null") not in (b"null", b"[]")
+        or fields.get("container", b"").startswith(b'"')
+    )
+
+
+def _models_chosen(fields: Mapping[str, bytes], *, deep: bool) -> Iterator[str]:
+    """The models that an object chooses; if it must be, also those of the objects in it. Raises ValueError."""
+    for name, value in fields.items():
+        if value != b"null" and (name == MODEL or (deep and _CHOOSES_MODELS.fullmatch(name) and value[:1] in b'"[')):
+            models = _models(value)
+            if models is None:
+                raise BadRequest("The `model` of a tool must be a model's id.", param="tools")
+            yield from models
+        elif deep:
+            yield from _models_within(value)
+
+
+def _models_within(value: bytes) -> Iterator[str]:
+    """All models that are chosen in a value, however deep. Raises ValueError."""
+    if value.startswith(b"{") and _is_telling(value):
+        yield from _models_chosen(_fields(value), deep=True)
+    else:
+        for item in _telling_items(value):
+            yield from _models_within(item)
 
 
 def _no_model() -> BadRequest:
     return BadRequest("The body names no `model`. Name one that GET /v1/models lists.", param=MODEL)
+
+
+_BOUNDARY = re.compile(
+    # RFC 2046's characters and those of tokens, which clients take too; no blank at the end.
+    rb'(?i)multipart/form-data(?:[ \t]*;[ \t]*charset="?utf-8"?)?[ \t]*;[ \t]*boundary='
+    rb"(?:\"([!#-'*+.0-9A-Z^-z|~/:=?(), -]{0,69}[!#-'*+.0-9A-Z^-z|~/:=?(),-])\"|([!#-'*+.0-9A-Z^-z|~/:=?()-]{1,70}))"
+    rb'(?:[ \t]*;[ \t]*charset="?utf-8"?)?[ \t]*;?'
+)
+_TOKEN = rb"[!#$&+.0-9A-Z^-z|~-]++"
+_DISPOSITION = re.compile(
+    # .NET writes names without quotes; Go and curl write quotes in the names of files with a backslash.
+    rb'(?i)content-disposition:[ \t]*form-data[ \t]*;[ \t]*name=(?:"([^"\\\x00-\x1f\x7f]*)"|(%b))'
+    rb'([ \t]*;[ \t]*filename=(?:"(?:[^"\\\r\n\x00]|\\[^\r\n\x00])*+"|%b))?'
+    rb"([ \t]*;[ \t]*filename\*=[^\s;\"\x00]*+)?[ \t]*" % (_TOKEN, _TOKEN)
+)
+_A_NAME = re.compile(rb"(?i)\bname[ \t]*\*?[ \t]*=")
+_PART_HEADER = re.compile(
+    rb"(?i)(?:(?:content-type|content-length|mime-version)[ \t]*:(?![ \t]*multipart/)[^\r\n\x00]*"
+    rb"|content-transfer-encoding[ \t]*:[ \t]*(?:binary|8bit|7bit)[ \t]*)"
+)
+_OTHER_CHARSET = re.compile(rb'(?i)charset(?![ \t]*=[ \t]*"?(?:utf-8|us-ascii)"?[ \t]*(?:;|$))')
+_ENDS = re.compile(rb"--[ \t]*(?:\r\n)?")
+_LONGEST_PART_HEAD = 8 * 1024
+_MOST_PARTS = 1000
+_IN_FORMS = _GUARDED | {"_charset_"}
+"""`_charset_` changes how a form's texts are read (HTML)."""
 
 
 class FormBody(Body):
@@ -224,55 +350,75 @@ class FormBody(Body):
         boundary = said[1] or said[2]
         self.content_type = b'multipart/form-data; boundary="%b"' % boundary
         self._body = body
-        fields = [(name, span) for name, span in _parts(body, b"--" + boundary) if _field(name) in _GUARDED]
+        fields = [part for part in _parts(body, b"--" + boundary) if _field(part.name) in _IN_FORMS]
         if not fields:
             raise _no_model()
-        if [name for name, _ in fields] != [MODEL]:
-            names = ", ".join(sorted({name[:40] for name, _ in fields}))
+        if [part.name for part in fields] != [MODEL]:
+            names = ", ".join(sorted({part.name[:40] for part in fields}))
             raise BadRequest(
                 f"The form must name one `model`, once, and nothing that chooses otherwise; found {names}."
             )
-        ((_, self._span),) = fields
-        try:
-            self.model = body[slice(*self._span)].decode()
-        except UnicodeDecodeError as error:
-            raise BadRequest("The form's `model` is not UTF-8.", param=MODEL) from error
-        if not self.model:
-            raise _no_model()
+        self._span = fields[0].span
+        self.model = _text_of(fields[0], body)
         self.models = (self.model,)
 
     def with_ids(self, ids: Mapping[str, str]) -> bytes:
+        if ids[self.model] == self.model:
+            return self._body
         start, end = self._span
-        return (
-            self._body
-            if ids[self.model] == self.model
-            else (self._body[:start] + ids[self.model].encode() + self._body[end:])
-        )
+        return self._body[:start] + ids[self.model].encode() + self._body[end:]
 
 
-def _parts(body: bytes, delimiter: bytes) -> Iterator[tuple[str, Span]]:
-    """The fields of a form: name -> where in the body its content begins and ends. Raises BadRequest."""
-    if not body.startswith(delimiter) or body.count(b"\r\n" + delimiter) > _MOST_PARTS:
+class _Part(NamedTuple):
+    """A field of a form."""
+
+    name: str
+    span: Span
+    """Where in the body its content begins and ends."""
+    is_text: bool
+    """Whether every reader takes it for a text in UTF-8: no file, no other character set."""
+
+
+def _parts(body: bytes, delimiter: bytes) -> Iterator[_Part]:
+    """The fields of a form. Raises BadRequest.
+
+    Readers differ in what a line is, so the boundary may stand nowhere but where a field really ends.
+    """
+    if not body.startswith(delimiter) or body.count(delimiter) > _MOST_PARTS:
         raise BadRequest("The form does not begin with its boundary, or has far too many fields.")
     at = len(delimiter)
-    while not re.compile(rb"--[ \t]*(?:\r\n)?").fullmatch(body, at):
+    while not _ENDS.fullmatch(body, at):
         head_ends = body.find(b"\r\n\r\n", at, at + _LONGEST_PART_HEAD)
-        end = body.find(b"\r\n" + delimiter, at)
-        if body[at : at + 2] != b"\r\n" or not at < head_ends < end:
-            raise BadRequest("The form cannot be read: a field has no head, or no end.")
-        yield _name_of(body[at + 2 : head_ends]), (head_ends + 4, end)
-        at = end + 2 + len(delimiter)
+        begins, ends = head_ends + 4, body.find(delimiter, at) - 2
+        if not body.startswith(b"\r\n", at) or not at < head_ends < begins <= ends or body[ends : ends + 2] != b"\r\n":
+            raise BadRequest("The form cannot be read: a field has no head or no end, or the boundary stands in it.")
+        yield _part(body[at + 2 : head_ends], (begins, ends))
+        at = ends + 2 + len(delimiter)
 
 
-def _name_of(head: bytes) -> str:
+def _part(head: bytes, span: Span) -> _Part:
     lines = head.split(b"\r\n")
-    names = [named[1] for line in lines if (named := _DISPOSITION.fullmatch(line))]
+    named = [said for line in lines if (said := _DISPOSITION.fullmatch(line)) and len(_A_NAME.findall(line)) == 1]
     others = [line for line in lines if not _DISPOSITION.fullmatch(line)]
-    if len(names) != 1 or not all(_PART_HEADER.fullmatch(line) for line in others):
+    if len(named) != 1 or len(others) != len(lines) - 1 or not all(_PART_HEADER.fullmatch(line) for line in others):
         raise BadRequest('The form cannot be read: each field needs `Content-Disposition: form-data; name="..."`.')
-    return names[0].decode("utf-8", "replace")
+    quoted, token, file, also_file = named[0].groups()
+    name = (token if quoted is None else quoted).decode("utf-8", "replace")
+    return _Part(name, span, not (file or also_file or any(_OTHER_CHARSET.search(line) for line in others)))
+
+
+def _text_of(part: _Part, body: bytes) -> str:
+    """The id that a form's `model` names. Raises BadRequest."""
+    start, end = part.span
+    try:
+        model = body[start:end].decode() if part.is_text and end - start <= _LONGEST_ID else ""
+    except UnicodeDecodeError:
+        model = ""
+    if not model:
+        raise BadRequest("The form's `model` must be a model's id: a text in UTF-8, no file.", param=MODEL)
+    return model
 
 
 def _field(name: str) -> str:
     """What a field's name may mean to whoever reads the form: `models[0]` is `models`."""
-    return re.split(r"[\[.]", name, maxsplit=1)[0].strip().casefold()
+    return _folded(re.split(r"[\[.]", unquote(name), maxsplit=1)[0].strip())

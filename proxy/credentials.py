@@ -36,7 +36,9 @@ def of_its_kind(provider: Provider) -> Mapping[str, str]:
 def secrets_of(provider: Provider) -> Sequence[str]:
     """All that is sent to a provider and that no message may show, even where the provider says it."""
     secrets = [secret.get_secret_value() for secret in (provider.api_key, *provider.headers.values()) if secret]
-    if provider.dialect.auth.style == "basic" and provider.api_key:
+    called = provider.target
+    styles = {provider.dialect.auth.style, called.auth.style if called else ""}
+    if "basic" in styles and provider.api_key:
         user, _, password = provider.api_key.get_secret_value().partition(":")
         secrets += [password, base64_of(f"{user}:{password}")]
     if provider.proxy:

@@ -50,7 +50,7 @@ def refused(response: httpx.Response, body: bytes, secrets: Sequence[str], now: 
     if 300 <= status < 400:
         host = _host(response.headers.get("location", ""))
         place = "to another path" if not host else "to a host that names our credential"
-        if host and not _tells(host, secrets):
+        if host and not tells(host, secrets):
             place = f"to {host}"
         return UpstreamError("redirect", f"redirects ({status}) {place}, which is never followed; mend base_url")
     said = scrubbed(reason_in(body), secrets)
@@ -74,14 +74,14 @@ def scrubbed(text: str, secrets: Sequence[str]) -> str:
     def word(match: re.Match[str]) -> str:
         found = match[0]
         random = len(found) >= 20 and re.search(r"[0-9]", found) and re.search(r"[A-Za-z]", found)
-        return "***" if random or "**" in found or _tells(found, secrets) else found
+        return "***" if random or "**" in found or tells(found, secrets) else found
 
     # ASCII alone: a Chinese sentence has no blanks. Quotes end a word.
     return re.sub(r"[!#-&(-_a-~]+", word, text)
 
 
-def _tells(word: str, secrets: Iterable[str]) -> bool:
-    """Whether a word holds one of the secrets: whole, masked, or percent-encoded."""
+def tells(word: str, secrets: Iterable[str]) -> bool:
+    """Whether a text holds one of the secrets: whole, masked, or percent-encoded."""
     forms = (word, unquote(word), unquote_plus(word))
     for secret in secrets:
         parts = [secret] if len(secret) >= _SHORTEST_SECRET else []

@@ -10,7 +10,7 @@ import io
 import logging
 import random
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -37,7 +37,7 @@ from proxy.errors import (
     Unavailable,
     UpstreamError,
 )
-from proxy.failures import retry_after, scrubbed
+from proxy.failures import retry_after, scrubbed, tells
 from proxy.leash import ClientLeft, Leash, TooLate
 from proxy.line import FULL_FOR, Line
 from proxy.transport import Gunzip
@@ -45,8 +45,10 @@ from proxy.usage import Labels, Outcome, Usage
 
 _SHORTEST_ATTEMPT = 0.2  # seconds; with less left no attempt is begun
 _LONGEST_REFUSAL = 256 * 1024  # bytes of a refusal that are passed on
+_PATIENCE_FOR_WORDS = 5.0  # seconds; the status of a refusal is enough to act on
 _LONGEST_PLAIN_BODY = 1024 * 1024  # bytes; aiohttp sends a longer one in pieces only from a file
 _LONGEST_HEADER = 32 * 1024
+_SHORTEST_SECRET = 4  # characters; a shorter one stands in texts by chance
 _ABOUT_THE_REQUEST = frozenset({400, 413, 422})
 _ABOUT_OUR_ACCOUNT = frozenset({401, 402, 403})
 _UNAVAILABLE = frozenset({503, 529})
@@ -97,8 +99,8 @@ class Sign(Protocol):
         """The header of a token that is still good. Raises UpstreamError."""
         ...
 
-    def distrust(self, provider: Provider) -> None:
-        """The provider has refused the token."""
+    def distrust(self, provider: Provider, signed: Mapping[str, str]) -> None:
+        """The provider has refused the token of this header."""
         ...
 
 
@@ -158,6 +160,15 @@ class Answer:
         self._closed(outcome, tokens)
 
 
+class _Response(aiohttp.ClientResponse):
+    """Cut off when it is closed: a provider that has stopped reading would keep the socket, and the body, for ever."""
+
+    def close(self) -> None:
+        if self.connection and self.connection.transport:
+            self.connection.transport.abort()
+        super().close()
+
+
 class _Way:
     """To one provider: its session, and what goes with every call."""
 
@@ -177,6 +188,10 @@ class _Way:
             }
         )
         self._ours.update(operators)
+        self._egress, self._egress_login = _egress(provider)
+        if target.base_url.startswith("http://"):
+            # There is no CONNECT, so whoever stands in between reads this request.
+            self._ours.update(self._egress_login)
         self._session: aiohttp.ClientSession | None = None
 
     def url(self, path: str) -> URL:
@@ -195,14 +210,14 @@ class _Way:
     @property
     def session(self) -> aiohttp.ClientSession:
         if self._session is None:
-            proxy, self._proxy_headers = _egress(self.provider)
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=0, ssl=tls.context(self.provider.ca_file)),
                 timeout=aiohttp.ClientTimeout(total=None, connect=self.provider.connect_timeout, ceil_threshold=60),
+                response_class=_Response,
                 cookie_jar=aiohttp.DummyCookieJar(),
                 auto_decompress=False,
                 trust_env=False,
-                proxy=proxy,
+                proxy=self._egress,
                 max_line_size=_LONGEST_HEADER,
                 max_field_size=_LONGEST_HEADER,
             )
@@ -215,7 +230,7 @@ class _Way:
             data=body if len(body) <= _LONGEST_PLAIN_BODY else io.BytesIO(body),
             headers=headers,
             allow_redirects=False,
-            proxy_headers=self._proxy_headers,
+            proxy_headers=self._egress_login,
         )
 
     async def close(self) -> None:
@@ -254,14 +269,17 @@ class Forwarder:
         work: without a connection, or after a refusal that says so (`failover_on`).
         """
         refusals: list[ApiError] = []
-        ends = leash.now + self._ways[call.choices[0].offer.provider].provider.first_byte_timeout
-        for choice in call.choices:
-            way = self._ways[choice.offer.provider]
+        # The most patient provider's time is everybody's: an impatient one may be passed by (`failover_on: timeout`).
+        ways = [self._ways[choice.offer.provider] for choice in call.choices]
+        ends = leash.now + max(way.provider.first_byte_timeout for way in ways)
+        for way, choice in zip(ways, call.choices, strict=True):
             seconds = min(ends - leash.now, way.provider.first_byte_timeout)
             if refusals and seconds < _SHORTEST_ATTEMPT:
                 break
             closed = way.line.enter(choice.offer.entry.id)
             if closed:
+                if not way.provider.failover:
+                    raise closed
                 refusals.append(closed)
                 continue
             try:
@@ -278,14 +296,20 @@ class Forwarder:
         labels = Labels(call.key, way.provider.name, call.model)
         try:
             response = await leash.wait(self._send(way, call, choice), seconds)
-            refused = await self._refusal(way, choice, response, leash, seconds)
-            if refused is None:
+            unusable = _why_unusable(response)
+            if unusable is None:
                 return self._begun(way, call, choice, response, labels, leash.now - began)
+            try:
+                refused = await self._refusal(way, choice, response, leash, unusable)
+            finally:
+                response.close()
         except TooLate:
             late = ProviderTooSlow("The provider of this model did not begin to answer in time.")
             refused = _Refused(late, "timeout" in way.provider.failover_on, "timeout", breaks=True)
         except UpstreamError as error:
-            no_login = ProviderRefusesUs("The provider of this model refused our login.")
+            no_login: ApiError = ProviderRefusesUs("The provider of this model refused our login.")
+            if error.retryable:
+                no_login = ProviderFailed("The provider of this model could not be logged in to.")
             refused = _Refused(no_login, True, "failed", breaks=True, reason=error.reason)
         except _NO_CONNECTION as error:
             away = ProviderFailed("The provider of this model cannot be reached.")
@@ -310,50 +334,57 @@ class Forwarder:
 
     async def _send(self, way: _Way, call: Call, choice: Choice) -> aiohttp.ClientResponse:
         headers = way.headers(call.headers)
-        if way.provider.oauth or way.provider.iam:
-            headers.update(await self._logins.sign(way.provider))
         headers["X-Request-Id"] = call.request_id
         headers["Content-Type"] = call.body.content_type.decode()
-        return await way.send(call.path, call.body.with_ids(choice.ids), headers)
+        body = call.body.with_ids(choice.ids)
+        if not (way.provider.oauth or way.provider.iam):
+            return await way.send(call.path, body, headers)
+        signed = await self._logins.sign(way.provider)
+        headers.update(signed)
+        response = await way.send(call.path, body, headers)
+        if response.status != 401:
+            return response
+        # The token ended before its time. Whoever is refused has done no work.
+        response.close()
+        self._logins.distrust(way.provider, signed)
+        headers.update(await self._logins.sign(way.provider))
+        return await way.send(call.path, body, headers)
 
     def _begun(
         self, way: _Way, call: Call, choice: Choice, response: aiohttp.ClientResponse, labels: Labels, took: float
     ) -> Answer:
-        way.line.answered()
+        if way.line.breaker != "closed":
+            way.line.answered()  # others need not wait for the end of an answer that may last an hour
 
         def closed(outcome: Outcome, tokens: Tokens) -> None:
             way.line.leave()
             if outcome in ("broken", "timeout"):
                 way.line.failed()
+            else:
+                way.line.answered()
             self._usage.count(labels, outcome, took)
             self._usage.add(labels, tokens)
 
         return Answer(response, way.provider, choice.ids[call.model], closed)
 
     async def _refusal(
-        self, way: _Way, choice: Choice, response: aiohttp.ClientResponse, leash: Leash, seconds: float
-    ) -> _Refused | None:
-        """What an answer means that is none for the caller, None for one that is."""
+        self, way: _Way, choice: Choice, response: aiohttp.ClientResponse, leash: Leash, unusable: str
+    ) -> _Refused:
+        """What an answer means that is none for the caller. Raises ClientLeft."""
         status = response.status
-        if 200 <= status < 300:
-            unusable = _why_unusable(response.headers)
-            if not unusable:
-                return None
-            response.close()
+        if unusable:
             other = ProviderFailed("The provider of this model answered with something else.")
             return _Refused(other, False, "failed", breaks=True, reason=unusable)
         waits = retry_after(response.headers.getall("Retry-After", ()), self._clock.time())
         may_pass_on = status in way.provider.failover_on
         error: ApiError
         if status == 429 or status in _ABOUT_THE_REQUEST:
-            error = await leash.wait(_own_words(response, secrets_of(way.provider), waits), seconds)
+            body = await _body_of_refusal(response, leash, way.provider.between_bytes_timeout)
+            error = _own_words(response, body, way.provider, waits)
         else:
             error = _translated(status, waits)
-        response.close()
         if status == 429:
             way.line.limited(choice.offer.entry.id, waits or 0.0)
-        if status == 401:
-            self._logins.distrust(way.provider)
         outcome = _OUTCOMES.get(status, "failed")
         reason = f"status {status}" if outcome == "failed" else ""
         return _Refused(error, may_pass_on, outcome, breaks=status in _BREAKS, reason=reason)
@@ -382,12 +413,15 @@ def _soonest(refusals: Sequence[ApiError]) -> ApiError:
     return min(timed, key=lambda error: error.retry_after or 0.0) if timed else refusals[-1]
 
 
-def _why_unusable(headers: Mapping[str, str]) -> str:
-    if _coding(headers) not in ("", "gzip", "x-gzip"):
+def _why_unusable(response: aiohttp.ClientResponse) -> str | None:
+    """None for an answer to pass on; "" for a refusal, whose status says it all."""
+    if not 200 <= response.status < 300:
+        return ""
+    if _coding(response.headers) not in ("", "gzip", "x-gzip"):
         return "answered in a content-encoding that was not asked for"
-    if headers.get("Content-Type", "").lower().startswith("text/html"):
+    if response.headers.get("Content-Type", "").lower().startswith("text/html"):
         return "answered with a web page"
-    return ""
+    return None
 
 
 def _coding(headers: Mapping[str, str]) -> str:
@@ -412,11 +446,23 @@ def _translated(status: int, waits: float | None) -> ApiError:
     return ProviderRefuses(f"The provider of this model cannot do this (its status is {status}).")
 
 
-async def _own_words(response: aiohttp.ClientResponse, secrets: Sequence[str], waits: float | None) -> ApiError:
-    """A refusal that is about the request, with what identifies our account taken out. Raises what reading raises."""
+async def _body_of_refusal(response: aiohttp.ClientResponse, leash: Leash, seconds: float) -> bytes:
+    """b"" where it does not come, or not in time: what is refused is refused all the same. Raises ClientLeft."""
+    try:
+        return await leash.wait(_beginning(response.content), min(seconds, _PATIENCE_FOR_WORDS))
+    except (TooLate, *_BROKEN):
+        return b""
+
+
+async def _beginning(content: aiohttp.StreamReader) -> bytes:
     body = b""
-    while len(body) <= _LONGEST_REFUSAL and (chunk := await response.content.readany()):
+    while len(body) <= _LONGEST_REFUSAL and (chunk := await content.readany()):
         body += chunk
+    return body
+
+
+def _own_words(response: aiohttp.ClientResponse, body: bytes, provider: Provider, waits: float | None) -> ApiError:
+    """A refusal that is about the request, with what identifies our account taken out."""
     status = response.status
     try:
         said = msgspec.json.decode(body)
@@ -428,10 +474,22 @@ async def _own_words(response: aiohttp.ClientResponse, secrets: Sequence[str], w
         if status != 429:
             error = PassedOn(status, b"application/json", _NO_WORDS)
         return error
-    hidden = [secret for secret in secrets if len(secret) >= 4]
-    if status == 429 or any(secret.encode() in body for secret in hidden):
-        body = msgspec.json.encode(_without_account(said, hidden))
-    return PassedOn(status, b"application/json", body, retry_after=waits)
+    credentials = list(_credentials(provider, response))
+    secrets = [secret for secret in (*secrets_of(provider), *credentials) if len(secret) >= _SHORTEST_SECRET]
+    if status == 429 or any(tells(t, credentials) or any(s in t for s in secrets) for t in _texts(said)):
+        body = msgspec.json.encode(_without_account(said, secrets))
+    error = PassedOn(status, b"application/json", body, retry_after=waits)
+    error.should_retry = {"true": True, "false": False}.get(response.headers.get("x-should-retry", ""))
+    return error
+
+
+def _credentials(provider: Provider, response: aiohttp.ClientResponse) -> Iterator[str]:
+    """What went up to say who we are. The token of a login stands nowhere else."""
+    if provider.api_key:
+        yield provider.api_key.get_secret_value()
+    for name in ("Authorization", "X-Auth-Token"):
+        if sent := response.request_info.headers.get(name):
+            yield sent.rpartition(" ")[2]
 
 
 _NO_WORDS = msgspec.json.encode(
@@ -446,20 +504,29 @@ _NO_WORDS = msgspec.json.encode(
 )
 
 
+def _texts(said: Any) -> Iterator[str]:
+    """All strings of a decoded JSON value."""
+    if isinstance(said, str):
+        yield said
+    elif isinstance(said, list | dict):
+        for item in said if isinstance(said, list) else (*said, *said.values()):
+            yield from _texts(item)
+
+
 def _without_account(said: Any, secrets: Sequence[str]) -> Any:
     if isinstance(said, str):
         return _ACCOUNT.sub("***", scrubbed(said, secrets))
     if isinstance(said, list):
         return [_without_account(item, secrets) for item in said]
     if isinstance(said, dict):
-        return {name: _without_account(value, secrets) for name, value in said.items()}
+        return {_without_account(name, secrets): _without_account(value, secrets) for name, value in said.items()}
     return said
 
 
-def _egress(provider: Provider) -> tuple[URL | None, Mapping[str, str] | None]:
+def _egress(provider: Provider) -> tuple[URL | None, Mapping[str, str]]:
     """The configured HTTP proxy, and its login."""
     if provider.proxy is None:
-        return None, None
+        return None, {}
     url = URL(provider.proxy.get_secret_value())
     login = base64_of(f"{url.user or ''}:{url.password or ''}")
-    return url.with_user(None), {"Proxy-Authorization": f"Basic {login}"} if url.user else None
+    return url.with_user(None), {"Proxy-Authorization": f"Basic {login}"} if url.user else {}

@@ -36,9 +36,11 @@ class Leash:
         self._waits = False
         self._late = False
         self._left = False
+        self._pulled = False
 
     def __enter__(self) -> Leash:
         self._task = asyncio.current_task()
+        self._cancelled_before = self._task.cancelling() if self._task else 0
         self._listening = self._loop.create_task(self._listen(), name="client")
         return self
 
@@ -61,19 +63,21 @@ class Leash:
         try:
             return await awaitable
         except asyncio.CancelledError:
-            if not (self._left or self._late):
+            if not self._pulled or self._is_cancelled_by_others():
                 raise
-            if self._task:
-                self._task.uncancel()
             # In front of the one who waits there may be no trace of how that ended.
             raise (ClientLeft if self._left else TooLate) from None
         finally:
             self._waits = False
 
+    def _is_cancelled_by_others(self) -> bool:
+        """Takes back our own cancellation; a server that ends the call at the same moment must not be overheard."""
+        return self._task is not None and self._task.uncancel() > self._cancelled_before
+
     def _begin(self, seconds: float) -> None:
         now = self._loop.time()
         self._due = min(now + seconds, self._ends)
-        self._waits, self._late = True, False
+        self._waits, self._late, self._pulled = True, False, False
         if self._timer is None or self._timer.when() > self._due:
             if self._timer:
                 self._timer.cancel()
@@ -101,5 +105,5 @@ class Leash:
     def _pull(self) -> None:
         if self._waits and self._task:
             # Once: a second one would reach whoever cleans up after the first.
-            self._waits = False
+            self._waits, self._pulled = False, True
             self._task.cancel()

@@ -33,7 +33,7 @@ class Line:
         self._in_flight = 0
         self._failures = 0
         self._open_until = 0.0
-        self._probing = False
+        self._probe_until = 0.0
         self._cooling: TLRUCache[str, float] = TLRUCache(
             _MOST_COOLING, ttu=lambda model, until, now: until, timer=clock.monotonic
         )
@@ -54,18 +54,20 @@ class Line:
         now = self._clock.monotonic()
         if (until := self._cooling.get(model)) is not None:
             return Limited("The provider of this model asks for fewer calls at the moment.", retry_after=until - now)
-        if self._failures >= BREAKER_AFTER and (now < self._open_until or self._probing):
+        is_probe = self._failures >= BREAKER_AFTER
+        if is_probe and now < max(self._open_until, self._probe_until):
             return _unavailable("has failed several times in a row", max(FULL_FOR, self._open_until - now))
         if self._in_flight >= self._provider.max_in_flight:
             return _unavailable("has as many calls under way as it may have", FULL_FOR)
-        self._probing = self._failures >= BREAKER_AFTER
+        if is_probe:
+            # For a time, not until one leaves: calls from before leave too, and a probe may leave without a verdict.
+            self._probe_until = now + BREAKER_STEP
         self._in_flight += 1
         return None
 
     def leave(self) -> None:
         """The call is over, however it ended."""
         self._in_flight -= 1
-        self._probing = False
 
     def answered(self) -> None:
         """The provider works: it answered, or refused only what was asked."""
@@ -73,6 +75,8 @@ class Line:
 
     def failed(self) -> None:
         """It was not reached, or failed by itself."""
+        if self.breaker == "open":
+            return  # a call from before: of a hundred that were under way the breaker opens once
         self._failures += 1
         if self._failures >= BREAKER_AFTER:
             opened = self._failures - BREAKER_AFTER + 1

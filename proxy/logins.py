@@ -73,9 +73,10 @@ class Login(httpx.Auth):
                 await self._keep(await client.send(login, auth=None))
         return {self.header: self.prefix + self._token}
 
-    def forget(self) -> None:
-        """The token was refused before its time."""
-        self._renew_at = 0.0
+    def forget(self, signed: Mapping[str, str]) -> None:
+        """The token of this header was refused before its time. It may have been renewed since."""
+        if signed == {self.header: self.prefix + self._token}:
+            self._renew_at = 0.0
 
     def _sign(self, request: httpx.Request) -> None:
         request.headers[self.header] = self.prefix + self._token

@@ -37,11 +37,13 @@ class Protocol(HttpToolsProtocol):
             super()._start_asgi_task(cycle, app)
             return
         status, headers, body = said
-        lines = [b"%b: %b\r\n" % header for header in (*cycle.default_headers, *headers)]
+        lines = map(b": ".join, (*cycle.default_headers, *headers))
         cycle.response_started = cycle.response_complete = True
-        self.transport.write(b"".join([STATUS_LINE[status], *lines, b"\r\n"]))
+        start = STATUS_LINE[status] + b"\r\n".join(lines) + b"\r\n\r\n"
         if body:
-            self.transport.write(body)
+            self.transport.writelines([start, body])  # in one system call; two of `write` are two
+        else:
+            self.transport.write(start)
         cycle.on_response()
         cycle.on_response = _nothing
 

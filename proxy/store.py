@@ -151,6 +151,7 @@ class Store:
         self._making: dict[Policy, asyncio.Task[None]] = {}
         self._views: dict[Policy, View] = {}
         self._made = _Lists(self._views)
+        self._note_who_is_behind()
 
     def _slot(self, provider: Provider) -> _Slot:
         offers_of = per_provider(provider, self.config)
@@ -273,6 +274,11 @@ class Store:
         ]
         now = self.clock.monotonic()
         self._changes_at = min((end for end in ends if end > now), default=float("inf"))
+        self._note_who_is_behind()
+
+    def _note_who_is_behind(self) -> None:
+        """The same for every view until the next change, and there may be hundreds of them."""
+        self._stale, self._missing = self._names("stale"), self._names("down")
 
     def _is_over(self, slot: _Slot) -> bool:
         return slot.listing.succeeded_at is not None and slot.provider.name not in self._shown
@@ -343,17 +349,16 @@ class Store:
         made = self._made.get(policy)
         if made is None:
             made = self._made[policy] = at_once(self._merging(policy))
-        contributing = made.catalog.providers()
         ages = [
             slot.listing.succeeded_at
             for slot in self._slots.values()
-            if slot.listing.succeeded_at is not None and slot.provider.name in contributing
+            if slot.listing.succeeded_at is not None and slot.provider.name in made.providers
         ]
         return View(
             made,
             oldest=min(ages, default=None),
-            stale=self._names("stale"),
-            missing=self._names("down"),
+            stale=self._stale,
+            missing=self._missing,
             shows_names=policy.sees_everything,
         )
 

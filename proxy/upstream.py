@@ -8,18 +8,17 @@ either. With one shared SSLContext a client costs 0.04 ms.
 from __future__ import annotations
 
 import asyncio
-import base64
 import hashlib
 import logging
-import re
 import ssl
+from array import array
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cached_property
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from itertools import product
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote
 
 import httpx
 import tenacity
@@ -29,12 +28,23 @@ from proxy import __version__
 from proxy.catalog import Entry
 from proxy.clock import Clock
 from proxy.config import Provider
-from proxy.dialects import Dropped, Query, Received, next_query, open_page, read_entry, why_none_is_readable
+from proxy.credentials import in_headers, in_query, of_its_kind, secrets_of
+from proxy.dialects import (
+    Dropped,
+    Query,
+    Received,
+    filled_in,
+    next_query,
+    open_page,
+    read_entry,
+    why_none_is_readable,
+)
 from proxy.errors import UpstreamError
 from proxy.failures import failed, refused, scrubbed, timed_out
 from proxy.fetch import Answer
 from proxy.logins import Login, login_of
 from proxy.slices import slices
+from proxy.tls import context
 from proxy.transport import OwnSockets, PlainBodies
 
 _LONGEST_REFUSAL = 64 * 1024  # bytes; to look for a message in more costs more than the message is worth
@@ -57,8 +67,7 @@ class Upstream:
         """The pages of each provider's last answer: what comes again as it was is not read again."""
         for name in _TALKATIVE:
             logging.getLogger(name).disabled = True
-        own = {p.ca_file: ssl.create_default_context(cafile=p.ca_file) for p in providers if p.ca_file}
-        self._tls = {p.name: own[p.ca_file] if p.ca_file else _public_tls() for p in providers}
+        self._tls = {p.name: context(p.ca_file) for p in providers}
         self._logins = {p.name: login for p in providers if (login := login_of(p, clock.time))}
 
     async def __call__(self, provider: Provider, retries: int) -> Answer:
@@ -83,10 +92,9 @@ class Upstream:
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError, ValueError) as error:
             raise failed(error, provider.timeout) from error
 
-    def distrust(self, provider: Provider) -> None:
-        """A token was refused: the next call logs in again."""
-        if provider.name in self._logins:
-            self._logins[provider.name].forget()
+    def distrust(self, provider: Provider, signed: Mapping[str, str]) -> None:
+        """The token of this header was refused: the next call logs in again."""
+        self._logins[provider.name].forget(signed)
 
     async def _ask(self, provider: Provider, retries: int) -> Answer:
         login, read_before = self._logins.get(provider.name), self._read.get(provider.name, {})
@@ -126,6 +134,8 @@ class _Page:
     """One answer, read."""
 
     entries: tuple[Entry, ...]
+    marks: array[int]
+    """Of each entry the hash of what its reading depended on, 0 where none was made."""
     dropped: Mapping[str, int]
     here: int
     """Entries on it, readable or not."""
@@ -135,7 +145,9 @@ class _Page:
 
 def _mark(url: str, query: Query, received: int, body: bytes) -> bytes:
     """What a page's reading depends on. Most pages of most refreshes are the same bytes as the time before."""
-    return hashlib.sha256(f"{url} {sorted(query.items())} {received} ".encode() + body).digest()
+    mark = hashlib.sha256(f"{url} {sorted(query.items())} {received} ".encode())
+    mark.update(body)
+    return mark.digest()
 
 
 class _Question:
@@ -160,7 +172,7 @@ class _Question:
         self._clock = clock
         self._login = login
         self._ends = clock.monotonic() + provider.timeout
-        self._in_query = _key_in_query(provider)
+        self._in_query = in_query(provider.dialect.auth, provider.api_key)
         self._entries: list[Entry] = []
         self._dropped: Counter[str] = Counter()
         self._pages = 0
@@ -179,8 +191,8 @@ class _Question:
     async def _list(self, client: httpx.AsyncClient, path: str, asked: Mapping[str, str]) -> None:
         """One list, page by page, until nothing more is to come or a limit says that it is no list."""
         dialect = self._provider.dialect
-        url = self._provider.base_url + _filled_in(path, {name: quote(value, safe="") for name, value in asked.items()})
-        query: Query | None = {name: _filled_in(value, asked) for name, value in dialect.params.items()}
+        url = self._provider.base_url + filled_in(path, {name: quote(value, safe="") for name, value in asked.items()})
+        query: Query | None = {name: filled_in(value, asked) for name, value in dialect.params.items()}
         asked_before: list[Query] = []
         ids: set[str] = set()
         received = 0
@@ -214,10 +226,10 @@ class _Question:
         here = len(page.items)
         if here > self._provider.max_models:
             raise self._too_many()
-        entries, dropped = await self._read(page.items, asked, self._leaks(body))
+        entries, marks, dropped = await self._read(page.items, asked, self._leaks(body))
         last_id = entries[-1].id if entries else ""
         following = next_query(dialect, query, page, Received(received + here, here, last_id))
-        return _Page(tuple(entries), dropped, here, following)
+        return _Page(tuple(entries), marks, dropped, here, following)
 
     def _too_many(self) -> UpstreamError:
         return UpstreamError("too_large", f"more than {self._provider.max_models:,} models (max_models)")
@@ -229,10 +241,17 @@ class _Question:
 
     async def _read(
         self, items: Sequence[Raw], asked: Mapping[str, str], leaks: Sequence[bytes]
-    ) -> tuple[list[Entry], Mapping[str, int]]:
-        """The entries, and how many were dropped for which reason."""
+    ) -> tuple[list[Entry], array[int], Mapping[str, int]]:
+        """The entries, their marks, and how many were dropped for which reason.
+
+        An entry whose bytes stood in the last answer is taken from there, once a list has changed for the first time:
+        most never do, and the marks cost. No digest is as cheap as Python's hash, and among so few entries, all of one
+        provider, it takes two for the same once in 10^15 changes.
+        """
         dialect = self._provider.dialect
+        again, known, about = bool(self._read_before), self._known, hash(tuple(asked.items()))
         entries: list[Entry] = []
+        marks = array("q")
         dropped: Counter[str] = Counter()
         why = ""
         for some in slices(items):
@@ -240,14 +259,22 @@ class _Question:
                 try:
                     if leaks and any(secret in bytes(raw) for secret in leaks):
                         raise Dropped("repeats our credential")
-                    entries.append(read_entry(dialect, raw, asked))
+                    mark = about ^ hash(bytes(raw)) if again else 0
+                    entries.append(known.get(mark) or read_entry(dialect, raw, asked))
+                    marks.append(mark)
                 except Dropped as reason:
                     why = str(reason)
                     dropped[why] += 1
             await asyncio.sleep(0)
         if items and not entries:
             raise why_none_is_readable(dialect, items[-1], why)
-        return entries, dropped
+        return entries, marks, dropped
+
+    @cached_property
+    def _known(self) -> Mapping[int, Entry]:
+        """The entries of the last answer by their marks; no page that came again as it was needs them."""
+        pages = self._read_before.values()
+        return {mark: entry for page in pages for mark, entry in zip(page.marks, page.entries, strict=True) if mark}
 
     async def _get(self, client: httpx.AsyncClient, url: str, query: Query) -> bytes:
         """One page. The one place where something is tried again, within the question's own deadline."""
@@ -293,16 +320,7 @@ class _Question:
 
     def secrets(self) -> list[str]:
         """All that is sent and that no message may show, even where the provider says it."""
-        provider = self._provider
-        secrets = [secret.get_secret_value() for secret in (provider.api_key, *provider.headers.values()) if secret]
-        if provider.dialect.auth.style == "basic" and provider.api_key:
-            user, _, password = provider.api_key.get_secret_value().partition(":")
-            secrets += [password, _base64(f"{user}:{password}")]
-        if provider.proxy:
-            proxy = urlsplit(provider.proxy.get_secret_value())
-            user, password = unquote(proxy.username or ""), unquote(proxy.password or "")
-            secrets += [user, password, _base64(f"{user}:{password}")]
-        return secrets + list(self._login.secrets if self._login else ())
+        return [*secrets_of(self._provider), *(self._login.secrets if self._login else ())]
 
 
 async def _words_of(response: httpx.Response) -> bytes:
@@ -314,12 +332,6 @@ async def _words_of(response: httpx.Response) -> bytes:
     return body if len(body) <= _LONGEST_REFUSAL else b""
 
 
-@cache
-def _public_tls() -> ssl.SSLContext:
-    """The context of all providers without a `ca_file`: it costs 25 to 40 ms on the event loop, so it is made once."""
-    return httpx.create_ssl_context(trust_env=False)
-
-
 def _lists(provider: Provider) -> Iterator[Mapping[str, str]]:
     """The lists of a provider, by the values that each is about (a Pangu provider has one for each model)."""
     declared = provider.dialect.settings
@@ -327,11 +339,6 @@ def _lists(provider: Provider) -> Iterator[Mapping[str, str]]:
     single = {name: str(value) for name, value in provider.settings.items() if name not in many}
     for values in product(*(provider.settings[name] for name in many)):
         yield single | dict(zip((name.removesuffix("s") for name in many), values, strict=True))
-
-
-def _filled_in(template: str, values: Mapping[str, object]) -> str:
-    """A text with `{name}` replaced; a name without a value stays."""
-    return re.sub(r"\{(\w+)\}", lambda match: str(values.get(match[1], match[0])), template)
 
 
 def _egress(provider: Provider, tls: ssl.SSLContext) -> httpx.Proxy | None:
@@ -349,31 +356,11 @@ def _headers(provider: Provider) -> httpx.Headers:
             "User-Agent": f"models-proxy/{__version__}",
         }
     )
-    for name, template in provider.dialect.headers.items():
-        value = _filled_in(template, provider.settings)
-        if "{" not in value:  # of an optional setting that is not given
-            headers[name] = value
-    auth = provider.dialect.auth
-    key = provider.api_key.get_secret_value() if provider.api_key else ""
-    if key and auth.style == "bearer":
-        headers["Authorization"] = f"Bearer {key}"
-    elif key and auth.style == "basic":
-        headers["Authorization"] = f"Basic {_base64(key)}"
-    elif key and auth.style == "header":
-        headers[auth.name] = key
+    headers.update(of_its_kind(provider))
+    headers.update(in_headers(provider.dialect.auth, provider.api_key))
     # The operator's own replace ours, in whatever case they are written.
     headers.update({name: value.get_secret_value() for name, value in provider.headers.items()})
     return headers
-
-
-def _key_in_query(provider: Provider) -> Mapping[str, str]:
-    """The last resort: a credential in a URL. No URL is ever logged or quoted here, and httpx's loggers are off."""
-    auth = provider.dialect.auth
-    return {auth.name: provider.api_key.get_secret_value()} if provider.api_key and auth.style == "query" else {}
-
-
-def _base64(text: str) -> str:
-    return base64.b64encode(text.encode()).decode()
 
 
 def _may_pass(error: BaseException) -> bool:

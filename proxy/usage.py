@@ -69,6 +69,9 @@ class Usage:
         counts.output_tokens += tokens.output
 
     def _counts(self, labels: Labels) -> Counts:
-        if labels not in self._rows and len(self._rows) >= MOST_ROWS:
-            labels = labels._replace(model=OTHER)
-        return self._rows.setdefault(labels, Counts()) if labels not in self._rows else self._rows[labels]
+        counts = self._rows.get(labels)
+        if counts is None:
+            if len(self._rows) >= MOST_ROWS:
+                labels = labels._replace(model=OTHER)
+            counts = self._rows.setdefault(labels, Counts())
+        return counts

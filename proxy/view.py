@@ -21,6 +21,7 @@ class Made:
     def __init__(self, catalog: Catalog, identity: bytes | None = None) -> None:
         """`identity`: the list, for who has made it step by step (`making`)."""
         self.catalog = catalog
+        self.providers = catalog.providers()
         self.identity = model_list(catalog.models) if identity is None else identity
         digest = hashlib.sha256(self.identity).hexdigest()[:32]
         self.etags: dict[Encoding, bytes] = {

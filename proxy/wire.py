@@ -6,8 +6,8 @@ A listed model has the fields of the AiHubMix documents, then `extra`:
 
 from __future__ import annotations
 
+import hashlib
 import math
-import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from functools import lru_cache
@@ -71,19 +71,17 @@ def model_object(model: Model) -> bytes:
 
 def _permissions(model_id: bytes, created: int, permissions: Sequence[Permission]) -> bytes:
     # Some providers invent an id and a time at each call; ours depend on the model alone, so that equal lists are
-    # equal bytes. Checksums are enough: a digest would cost as much as the rest of a model, and nobody gains by twins.
-    first, second = zlib.crc32(model_id), zlib.adler32(model_id)
+    # equal bytes.
     if permissions is DEFAULT_PERMISSIONS:  # of nearly all models
-        return _PERMISSION % (first, second, 0, created, _DEFAULT_FLAGS)
+        return _permission(0, model_id, created, _DEFAULT_FLAGS)
     return b",".join(
-        [
-            _PERMISSION % (first, second, index, created, _flags_of(permission))
-            for index, permission in enumerate(permissions)
-        ]
+        [_permission(index, model_id, created, _flags_of(permission)) for index, permission in enumerate(permissions)]
     )
 
 
-_PERMISSION = b'{"id":"modelperm-%08x%08x%08x","object":"model_permission","created":%d,%b}'
+def _permission(index: int, model_id: bytes, created: int, flags: bytes) -> bytes:
+    digest = hashlib.sha256(b"%d %b" % (index, model_id)).hexdigest()[:24].encode()
+    return b'{"id":"modelperm-%b","object":"model_permission","created":%d,%b}' % (digest, created, flags)
 
 
 @lru_cache(maxsize=256)

@@ -178,7 +178,7 @@ def test_keys_with_equal_rules_share_one_policy() -> None:
 def test_no_key_shows_in_a_repr() -> None:
     caller = access(KEYS).identify([(b"x-api-key", ALICE.encode())])
 
-    assert repr(caller) == "Caller(name='alice', policy=Policy(['*']), admin=False)"
+    assert repr(caller) == "Caller(name='alice', policy=Policy(['*']), admin=False, may_call=True)"
     assert "canary" not in repr(config_of(PROVIDERS + KEYS))
     assert hashlib.sha256(ALICE.encode()).hexdigest() not in repr(config_of(PROVIDERS + KEYS))
 

@@ -225,7 +225,7 @@ UNKNOWN = [
     "/",
     "/v1",
     "/v1/",
-    "/v1/chat/completions",
+    "/v1/chat",
     "/docs",
     "/favicon.ico",
     "/v1/models%0A",
@@ -343,7 +343,7 @@ async def test_a_key_in_the_query_is_refused_even_where_none_is_needed(path: str
         pytest.param({"Transfer-Encoding": "chunked"}, True, id="a body of unknown length"),
     ],
 )
-@pytest.mark.parametrize(("path", "caller"), [("/v1/models", "all"), ("/v1/chat/completions", "all"), ("/", "nobody")])
+@pytest.mark.parametrize(("path", "caller"), [("/v1/models", "all"), ("/v1/chat", "all"), ("/", "nobody")])
 async def test_a_connection_whose_body_nobody_read_is_closed(
     headers: dict[str, str], closes: bool, path: str, caller: str, clock: FakeClock
 ) -> None:
@@ -435,7 +435,7 @@ async def test_a_page_of_a_configured_origin_may_ask_with_a_key_of_its_own(clock
         refused = await asked(app, "/v1/models", {"Origin": "https://app.example"})
 
     assert preflight.status == 200
-    assert preflight.header("access-control-allow-methods") == "GET, HEAD"
+    assert preflight.header("access-control-allow-methods") == "GET, HEAD, POST"
     assert preflight.header("access-control-allow-headers") == "authorization"
     assert [listed.status, refused.status] == [200, 401]
     for reply in (preflight, listed, refused):

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+from pathlib import Path
 
 import pytest
 
+from benchmarks import forward
+from benchmarks.callee import EVENTS, MODELS, answer, events, question
 from benchmarks.harness import Load, Medians, Round, medians, parse_wrk, percentile, ratio, table, verdict
 from benchmarks.servers import Reply, config_text, providers
 from benchmarks.upstreams import base_url, body
@@ -109,3 +112,50 @@ def test_a_header_is_found_whatever_its_case() -> None:
     reply = Reply(200, [("ETag", '"one"')], b"")
 
     assert (reply.header("etag"), reply.header("age")) == ('"one"', "")
+
+
+def test_half_of_the_called_models_are_listed_under_another_id_and_each_way_has_its_own_place() -> None:
+    config = parse(forward.config(8000, {"json": 9001, "sse": 9002}))
+
+    assert [(provider.prefix, provider.target and provider.target.base_url) for provider in config.providers] == [
+        ("", "http://127.0.0.1:9001/json"),
+        (forward.PREFIX, "http://127.0.0.1:9001/json"),
+        ("", "http://127.0.0.1:9002/sse"),
+        (forward.PREFIX, "http://127.0.0.1:9002/sse"),
+    ]
+    assert len(config.providers) * len(json.loads(body(forward.LISTED // 4, 0))["data"]) == forward.LISTED
+    assert [key.may_call for key in config.keys] == [True]
+
+
+def test_the_called_models_are_listed_and_name_themselves_in_their_answers() -> None:
+    first = [json.loads(body(1, number))["data"][0]["id"] for number in range(2)]
+    *chunks, done = events()
+    models = {json.loads(chunk.removeprefix(b"data: "))["model"] for chunk in chunks}
+
+    assert (list(MODELS), list(MODELS.values())) == (["json", "sse"], first)
+    assert (json.loads(answer())["model"], models) == (MODELS["json"], {MODELS["sse"]})
+    assert (len(chunks) + 1, done) == (EVENTS, b"data: [DONE]\n\n")
+
+
+def test_a_call_and_its_answer_have_about_a_kilobyte() -> None:
+    assert 900 < len(question(MODELS["json"], streamed=False)) < 1100
+    assert 900 < len(answer()) < 1100
+    assert json.loads(question("m", streamed=True))["stream"] is True
+
+
+def test_a_goal_compares_ours_with_another_round_by_round() -> None:
+    ours, other = (
+        forward.Target(name, 1, "", Path("body"), [Round(Load(requests, 1.0, 1.0, 2.0), 0.1) for requests in seen])
+        for name, seen in ((forward.SAME, [700, 60, 800]), (forward.BARE, [1000, 100, 1000]))
+    )
+    by_name = {target.name: target for target in (ours, other)}
+
+    assert forward._at_least("so much", by_name, forward.SAME, forward.BARE, 0.7) == [
+        "so much",
+        ">= 0.7",
+        "0.70",
+        "yes",
+    ]
+    assert next(iter(forward._rows(("json", 32), [ours, other])))[:6] == [
+        "JSON, 1 KB", "32", forward.SAME, "700", "0.70", "-",
+    ]  # fmt: skip

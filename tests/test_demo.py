@@ -15,6 +15,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import anthropic
 import httpx
 import pytest
 from click.testing import CliRunner
@@ -31,6 +32,8 @@ UPSTREAM_KEY = "sk-canary-upstream"
 OTHER_KEY = "sk-canary-other"
 
 MERGED = "Merged: one list from five providers, for any OpenAI client"
+CALL = "Call: a streamed answer through the same `base_url`, with the same key"
+WIRE = "The same call without a client, as it comes over the wire"
 TWICE = "Two providers have this model: it is listed once, with the only true date"
 OWNER = "Owner: the provider says `system`, the list says who made it"
 RULES = "Key rules: the same list for the key `team`"
@@ -51,8 +54,9 @@ class Demo:
         process.line(process.out, "^Ctrl-C ends the demo.$")
         self.url = process.url
         self.keys = [match[1] for line in process.out if (match := re.match(r"  (\w+-[\w-]{8})  ", line))]
-        numbers = [number for number, line in enumerate(process.out) if line.startswith("# ")]
-        self.lines = {process.out[number].removeprefix("# "): process.out[number + 1] for number in numbers}
+        out = process.out
+        numbers = [number for number, line in enumerate(out) if line.startswith("# ")]
+        self.lines = {out[n].removeprefix("# "): "\n".join(out[n + 1 : out.index("", n)]) for n in numbers}
 
     def run(self, shows: str) -> str:
         """What a shell makes of one line; pasted, it must not fail."""
@@ -114,7 +118,7 @@ def test_at_start_it_says_who_answered_and_which_keys_there_are(demo: Demo) -> N
 
 def test_every_line_that_is_printed_is_tried_here(demo: Demo) -> None:
     assert list(demo.lines) == [
-        MERGED, TWICE, OWNER, RULES, HIDDEN, BY_PROVIDER, NO_KEY, VERSIONS, MISSING, WHY, UNCHANGED,
+        MERGED, CALL, WIRE, TWICE, OWNER, RULES, HIDDEN, BY_PROVIDER, NO_KEY, VERSIONS, MISSING, WHY, UNCHANGED,
     ]  # fmt: skip
 
 
@@ -122,8 +126,9 @@ def test_most_lines_fit_a_terminal_and_the_others_wrap_once() -> None:
     keys = {name: f"{name}-12345678" for name in KEYS}
     printed = list(lines("http://127.0.0.1:8000", keys, f'"{"0" * 32}"'))
     assert max(len(line.shows) + 2 for line in printed) <= 80
-    assert sum(len(line.command) <= 80 for line in printed) == 7
-    assert max(len(line.command) for line in printed) <= 160
+    rows = [row for line in printed for row in line.command.splitlines()]
+    assert sum(len(row) <= 80 for row in rows) == 9
+    assert max(map(len, rows)) <= 160
 
 
 # -- what the lines show -----------------------------------------------------------------------------------------------
@@ -141,6 +146,57 @@ def test_the_openai_client_lists_the_models_of_five_providers(demo: Demo) -> Non
         "gpt-4o-mini openai",
         "测试模型名称1 ctyun",
     ]
+
+
+CANNED = "Hello from gpt-4o-mini, word by word: nobody was asked, this answer is canned."
+
+
+def test_the_openai_client_prints_a_streamed_answer(demo: Demo) -> None:
+    assert demo.run(CALL) == f"{CANNED}\n"
+
+
+def test_over_the_wire_an_answer_is_a_stream_of_events(demo: Demo) -> None:
+    *events, done, end = demo.run(WIRE).split("\n\n")
+    chunks = [json.loads(event.removeprefix("data: ")) for event in events]
+    assert (done, end) == ("data: [DONE]", "")
+    assert {(chunk["object"], chunk["model"]) for chunk in chunks} == {("chat.completion.chunk", "gpt-4o-mini")}
+    assert "".join(chunk["choices"][0]["delta"].get("content", "") for chunk in chunks) == CANNED
+
+
+def test_who_brings_no_key_may_list_but_not_call(demo: Demo) -> None:
+    answer = httpx.post(f"{demo.url}/v1/chat/completions", json={"model": "测试模型名称1"}, trust_env=False)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (401, "invalid_api_key")
+
+
+def test_the_anthropic_client_gets_a_message_streamed_and_whole(demo: Demo) -> None:
+    model = "claude-opus-4-1-20250805"
+    said = CANNED.replace("gpt-4o-mini", model)
+    asked: Any = {"model": model, "max_tokens": 99, "messages": [{"role": "user", "content": "Hi"}]}
+    key, own = demo.keys[1], anthropic.DefaultHttpxClient(trust_env=False)
+    with anthropic.Anthropic(base_url=demo.url, api_key=key, http_client=own) as client:
+        whole = client.messages.create(**asked)
+        with client.messages.stream(**asked) as stream:
+            streamed = "".join(stream.text_stream)
+        last = stream.get_final_message()
+    assert (whole.content[0].model_dump()["text"], streamed, last.stop_reason) == (said, said, "end_turn")
+    assert (whole.usage.output_tokens, last.usage.output_tokens) == (13, 13)
+
+
+@pytest.mark.parametrize("model", ["gpt-4o-mini", "DeepSeek-R1", "claude-opus-4-1-20250805", "测试模型名称1"])
+def test_every_model_of_a_provider_that_can_be_called_answers_whole(demo: Demo, model: str) -> None:
+    answer = ask_model(demo, model)
+    assert answer["choices"][0]["message"]["content"] == CANNED.replace("gpt-4o-mini", model)
+    assert (answer["object"], answer["usage"]["total_tokens"]) == ("chat.completion", 21)
+
+
+def test_what_is_listed_only_says_so_when_it_is_called(demo: Demo) -> None:
+    assert ask_model(demo, "5b1d7e2f-8a90-4c3d-b6e1-f20a9c8d7e6f")["error"]["code"] == "model_not_callable"
+
+
+def ask_model(demo: Demo, model: str) -> Any:
+    headers = {"api-key": demo.keys[0]}
+    call = {"model": model, "messages": [{"role": "user", "content": "Hi"}]}
+    return httpx.post(f"{demo.url}/v1/chat/completions", json=call, headers=headers, trust_env=False).json()
 
 
 def test_a_model_of_two_providers_has_the_first_ones_entry_and_the_true_date(demo: Demo) -> None:

@@ -609,6 +609,17 @@ def test_a_bad_entry_is_dropped_and_costs_only_itself(entry: bytes, reason: str)
     assert read("openai", b'{"data":[{"id":"a"},%b,{"id":"c"}]}' % entry) == [made("a"), reason, made("c")]
 
 
+def test_entries_of_one_list_are_each_read_by_their_own_fields() -> None:
+    said = [{"id": "a", "max_model_len": 5}, {"model_id": "b", "x": 1}, {"name": "c", "publisher": "p"}, {"id": "d"}]
+    assert read("openai", msgspec.json.encode({"data": [*said, said[0]]})) == [
+        made("a", max_model_len=5, context_length=5),
+        made("b", model_id="b", x=1),
+        made("c", "p", name="c", publisher="p"),
+        made("d"),
+        made("a", max_model_len=5, context_length=5),
+    ]
+
+
 @pytest.mark.parametrize(
     "value",
     [

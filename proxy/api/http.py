@@ -19,7 +19,9 @@ Said = tuple[int, list[Header], bytes]
 """A whole answer: status, headers, body."""
 
 PANGU_PATHS = ("/v1/workspaces/", "/workspaces/")
-ANTHROPIC_PATHS = ("/v1/messages", "/messages", "/v1/messages/count_tokens", "/messages/count_tokens")
+BASES = ("/v1", "", "/v1/models", "/models")
+"""The paths of a `base_url` under which calls are taken, as lists are."""
+ANTHROPIC_PATHS = frozenset(base + path for base in BASES for path in ("/messages", "/messages/count_tokens"))
 
 _LONGEST_ACCEPT = 512
 _LONGEST_IF_NONE_MATCH = 8192
@@ -128,6 +130,8 @@ async def send_error(scope: Scope, send: Send, head: Head, error: ApiError) -> N
         (b"x-request-id", head.request_id),
         *head.parting,
     ]
+    if scope["path"] in ANTHROPIC_PATHS:
+        headers.append((b"request-id", head.request_id))  # where Anthropic's SDK looks for it
     await send_answer(send, error.status, headers, b"" if scope["method"] == "HEAD" else body)
 
 

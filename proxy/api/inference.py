@@ -6,6 +6,7 @@ Called by the gate itself, as the list is. A path is passed on only if it stands
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -13,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 
 from proxy.access import Caller
 from proxy.answers import Events, renamed, tokens_in
-from proxy.api.http import ANTHROPIC_PATHS, Head
+from proxy.api.http import ANTHROPIC_PATHS, BASES, Head
 from proxy.api.models import view_of
 from proxy.bodies import Body, FormBody, JsonBody
 from proxy.catalog import Catalog, Model
@@ -36,24 +37,26 @@ from proxy.store import Store
 from proxy.usage import Outcome
 from proxy.wire import Header, anthropic_error, openai_error
 
+_ANYTHING = re.compile(b"")
 _CALLS = {
     # Path below a `base_url` -> what stands in the last event of a stream.
-    "/chat/completions": b"[DONE]",
-    "/completions": b"[DONE]",
-    "/responses": b"response.completed",
-    "/embeddings": b"",
-    "/moderations": b"",
-    "/rerank": b"",
-    "/images/generations": b"",
-    "/images/edits": b"",
-    "/images/variations": b"",
-    "/audio/speech": b"",
-    "/audio/transcriptions": b"",
-    "/audio/translations": b"",
-    "/messages": b"message_stop",
-    "/messages/count_tokens": b"",
+    "/chat/completions": re.compile(rb"\[DONE]"),
+    "/completions": re.compile(rb"\[DONE]"),
+    "/responses": re.compile(rb"response\.(?:completed|incomplete|failed)"),
+    "/embeddings": _ANYTHING,
+    "/moderations": _ANYTHING,
+    "/rerank": _ANYTHING,
+    "/images/generations": _ANYTHING,
+    "/images/edits": _ANYTHING,
+    "/images/variations": _ANYTHING,
+    "/audio/speech": _ANYTHING,
+    "/audio/transcriptions": _ANYTHING,
+    "/audio/translations": _ANYTHING,
+    "/messages": re.compile(rb"message_stop"),
+    "/messages/count_tokens": _ANYTHING,
 }
-PATHS: Mapping[str, str] = {prefix + path: path for path in _CALLS for prefix in ("/v1", "")}
+_LONGEST_END = 32  # bytes of what is looked for
+PATHS: Mapping[str, str] = {prefix + path: path for path in _CALLS for prefix in BASES}
 """What is asked here -> what is asked of a provider, below the place where its models are called."""
 
 _GOES_UP = {
@@ -91,8 +94,9 @@ class Inference:
         path = PATHS[scope["path"]]
         sent, callers = _headers(scope["headers"])
         try:
-            body = _read(await self._whole_body(sent, receive), sent)
+            content = await self._whole_body(sent, receive)
             head.has_body = False  # it is read, so the connection can be used again
+            body = _read(content, sent)
             view = await view_of(self._store, caller.policy)
             choices = self._choices(view.catalog, body)
             call = Call(path, body, callers, choices, head.request_id.decode(), caller.name or "")
@@ -171,8 +175,8 @@ def _headers(headers: Iterable[Header]) -> tuple[Mapping[bytes, bytes], Mapping[
     for name, value in headers:
         if name in _READ:
             sent[name] = value
-        elif name in _GOES_UP:
-            goes_up[_GOES_UP[name]] = value.decode("latin-1")
+        elif name in _GOES_UP and value.isascii() and (text := value.decode()).isprintable():
+            goes_up[_GOES_UP[name]] = text
     return sent, goes_up
 
 
@@ -211,7 +215,7 @@ class _Passing:
         self._seconds = answer.provider.between_bytes_timeout
         self._events = Events(answer.own_id, model)
 
-    async def run(self, path: str, head: Head, end: bytes, keep_alive: float) -> None:
+    async def run(self, path: str, head: Head, end: re.Pattern[bytes], keep_alive: float) -> None:
         """Raises ApiError where nothing has gone out yet, and ClientLeft."""
         kind = self._answer.content_type.partition(";")[0].strip().lower()
         headers = [*_down(self._answer), (b"x-request-id", head.request_id)]
@@ -247,14 +251,22 @@ class _Passing:
             raise ClientLeft from None
 
     async def _start(self, headers: Sequence[Header]) -> None:
-        await self._to_client({"type": "http.response.start", "status": self._answer.status, "headers": headers})
+        """Raises ClientLeft: what was sent before on this connection may not have been read."""
+        start = {"type": "http.response.start", "status": self._answer.status, "headers": headers}
+        try:
+            await self._leash.wait(self._to_client(start), self._seconds)
+        except TooLate:
+            raise ClientLeft from None
 
     async def _whole(self, headers: list[Header]) -> Outcome:
-        body = await self._read()
-        while more := await self._read():
-            body += more
-            if len(body) > _LONGEST_WHOLE:
-                return await self._as_it_comes(headers, body)
+        parts: list[bytes] = []
+        size = 0
+        while part := await self._read():
+            parts.append(part)
+            size += len(part)
+            if size > _LONGEST_WHOLE:
+                return await self._as_it_comes(headers, b"".join(parts))
+        body = b"".join(parts)
         if not _looks_like_json(body):
             raise ProviderFailed("The provider of this model answered with something that is no JSON.")
         self._events.tokens = tokens_in(body)
@@ -279,36 +291,37 @@ class _Passing:
         await self._send(b"", more=False)
         return "ok"
 
-    async def _stream(self, path: str, headers: Sequence[Header], end: bytes, keep_alive: float) -> Outcome:
+    async def _stream(self, path: str, headers: Sequence[Header], end: re.Pattern[bytes], keep_alive: float) -> Outcome:
         await self._start([*headers, *_STREAM_HEADERS])
-        ended = not (end and self._answer.ends_by_closing)
+        ended, read = not self._answer.ends_by_closing, b""
         failure: ApiError | None = None
         with _Beat(keep_alive, self._comment) as beat:
             try:
                 while chunk := await self._read():
                     beat.heard()
-                    ended = ended or end in chunk
+                    if not ended:
+                        read += chunk
+                        ended, read = bool(end.search(read)), read[-_LONGEST_END:]
                     if out := self._events.passed(chunk):
                         await self._send(out)
                 if not ended:
                     failure = ProviderFailed("The provider of this model broke off within its answer.")
             except ApiError as error:
                 failure = error
-        await self._send(self._events.rest())
-        if failure:
-            await self._send(self._told(path, failure))
+        # Half a line is of no use in front of an error: it would be read as the first half of it.
+        await self._send(self._told(path, failure) if failure else self._events.rest())
         await self._send(b"", more=False)
         if failure is None:
             return "ok"
         return "timeout" if isinstance(failure, ProviderTooSlow) else "broken"
 
     async def _comment(self) -> None:
-        if self._events.between_lines:
+        if self._events.between_events:  # an empty line would end an event whose rest is still to come
             await self._to_client({"type": "http.response.body", "body": _COMMENT, "more_body": True})
 
     def _told(self, path: str, error: ApiError) -> bytes:
         """An event that the SDKs raise as an error."""
-        line_end = b"" if self._events.between_lines else b"\n\n"
+        line_end = b"" if self._events.between_events else b"\n\n"
         if path in ANTHROPIC_PATHS:
             return b"%bevent: error\ndata: %b\n\n" % (line_end, anthropic_error(error))
         return b"%bdata: %b\n\n" % (line_end, openai_error(error))

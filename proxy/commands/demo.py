@@ -32,8 +32,8 @@ KEYS = {
 def demo(port: int | None, shows_config: bool) -> None:
     """Try everything without an account.
 
-    Starts six small providers on this machine, one of which hangs, serves their merged list with three keys, and
-    prints lines to paste into another terminal. Each line shows one thing. Ctrl-C ends it.
+    Starts six small providers on this machine, one of which hangs, serves their merged list with three keys, passes
+    calls on to them, and prints lines to paste into another terminal. Each line shows one thing. Ctrl-C ends it.
 
     \b
     Examples:
@@ -97,6 +97,11 @@ def lines(url: str, keys: Mapping[str, str], etag: str) -> Iterator[Line]:
     ops, team, solo = (keys[name] for name in KEYS)
     models = f"{url}/v1/models"
     yield Line("Merged: one list from five providers, for any OpenAI client", _ids(url, ops))
+    yield Line("Call: a streamed answer through the same `base_url`, with the same key", _chat(url, team))
+    yield Line(
+        "The same call without a client, as it comes over the wire",
+        f"""curl -sNH api-key:{team} {url}/v1/chat/completions -d '{{"model":"gpt-4o-mini","stream":true}}'""",
+    )
     yield Line(
         "Two providers have this model: it is listed once, with the only true date",
         f"curl -sH api-key:{ops} {models}/gpt-4o-mini; echo",
@@ -137,3 +142,12 @@ def _ids(url: str, key: str) -> str:
     """The list as the `openai` package reads it."""
     client = f'OpenAI(base_url="{url}/v1", api_key="{key}")'
     return f"python3 -c 'from openai import OpenAI; [print(m.id, m.owned_by) for m in {client}.models.list()]'"
+
+
+def _chat(url: str, key: str) -> str:
+    """A call as the `openai` package makes it; what comes is printed when it comes."""
+    client = f'OpenAI(base_url="{url}/v1", api_key="{key}")'
+    return f"""python3 -c 'from openai import OpenAI
+chat = {client}.chat.completions
+for event in chat.create(model="gpt-4o-mini", messages=[{{"role": "user", "content": "Hi"}}], stream=True):
+    print(event.choices[0].delta.content or "\\n", end="", flush=True)'"""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import gc
 import io
 import logging
@@ -28,6 +29,8 @@ from proxy.store import Report, Store
 
 GRACE = 20
 """Seconds that requests under way are given when the server stops: with the drain less than Kubernetes' 30."""
+
+_M_MMAP_THRESHOLD, _LARGE = -3, 128 * 1024  # malloc.h; and what glibc itself begins with
 
 _log = logging.getLogger("models_proxy")
 
@@ -68,6 +71,7 @@ def _asks_itself(config: Config, host: str, port: int) -> str:
 def run(config: Config, announcement: Announcement, sockets: list[socket.socket]) -> None:
     """Serve until somebody says stop."""
     _log_to_stderr()
+    _give_large_memory_back()
     announcement.begin()
     app = Proxy(config, told=announcement.row)
     # A host name that hangs must not keep the others from being looked up: uvloop resolves in libuv's threads (four,
@@ -87,6 +91,16 @@ def listen(host: str, port: int, cure: str = "--host and --port name another pla
 
 def _resolver_threads(config: Config) -> int:
     return min(4 + 4 * len(config.providers), 256)
+
+
+def _give_large_memory_back() -> None:
+    """Bodies and lists go back to the system when nobody needs them any more; only glibc has to be told.
+
+    It moves its border to the largest piece that was ever freed, and keeps what is smaller in a heap full of holes.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_M_MMAP_THRESHOLD, _LARGE)
 
 
 def _log_to_stderr() -> None:

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from typing import Literal, NamedTuple
 
+from proxy.dialects.extra import NAMES, Reader
+
 PagingStyle = Literal["url", "cursor", "offset", "page"]
 AuthStyle = Literal["bearer", "header", "basic", "query", "none"]
 
@@ -58,22 +60,32 @@ class Setting:
     optional: bool = False
 
 
+Steps = tuple[str, ...]
+"""A dotted path, taken apart."""
+
+
 class Place(NamedTuple):
     """Where an entry may say something that `extra` names."""
 
     name: str
     path: str
-    steps: tuple[str, ...]
-    """The path, taken apart."""
+    steps: Steps
+    read: Reader
 
 
 class Shape(NamedTuple):
-    """What the names of an entry's outermost fields decide alone. Nearly all entries of a list have the same."""
+    """What the names of an entry's outermost fields decide alone; nearly all entries of a list have the same.
 
+    Of all places where something may stand only those whose outermost field is there, in the order of preference.
+    """
+
+    ids: tuple[tuple[Steps, ...], ...]
+    """Each the fields that are joined with a slash, one as a rule."""
+    owners: tuple[Steps, ...]
+    times: tuple[Steps, ...]
+    extra: tuple[Place, ...]
     free: tuple[str, ...]
     """Fields that may be shown under their own names."""
-    places: tuple[Place, ...]
-    """In the order of preference."""
 
 
 @dataclass(frozen=True)
@@ -135,12 +147,20 @@ class Dialect:
         return lru_cache(_SHAPES)(self._shape)
 
     def _shape(self, fields: tuple[str, ...]) -> Shape:
-        # In any letters: Go's decoder takes a later `ID` for the `id`.
-        free = tuple(field for field in fields if field.casefold() not in OURS)
-        places = [
-            Place(name, path, tuple(path.split("."))) for name, alternatives in self.extra.items() for path in alternatives
-        ]
-        return Shape(free, tuple(place for place in places if place.steps[0] in fields))
+        places = [Place(name, path, _steps(path), NAMES[name]) for name, paths in self.extra.items() for path in paths]
+        joined = [tuple(map(_steps, alternative.split("/"))) for alternative in self.id]
+        return Shape(
+            ids=tuple(parts for parts in joined if all(steps[0] in fields for steps in parts)),
+            owners=tuple(steps for steps in map(_steps, self.owner) if steps[0] in fields),
+            times=tuple(steps for steps in map(_steps, self.created) if steps[0] in fields),
+            extra=tuple(place for place in places if place.steps[0] in fields),
+            # In any letters: Go's decoder takes a later `ID` for the `id`.
+            free=tuple(field for field in fields if field.casefold() not in OURS),
+        )
+
+
+def _steps(path: str) -> Steps:
+    return tuple(path.split("."))
 
 
 def filled_in(template: str, values: Mapping[str, object]) -> str:

@@ -20,6 +20,9 @@ Reader = Callable[[Any, int], Any]
 _DECIMAL = re.compile(r"[0-9]{1,15}(?:\.[0-9]{0,40})?(?:[eE][+-]?[0-9]{1,2})?", re.ASCII)
 
 
+_ONLY_TEXT = frozenset({str})
+
+
 def _text(value: object, price_per: int) -> str | None:
     return value if isinstance(value, str) and value else None
 
@@ -44,7 +47,7 @@ def _names(value: object, price_per: int) -> list[str] | None:
     """A list of names; AiHubMix joins them with commas."""
     if isinstance(value, str):
         value = [name.strip() for name in value.split(",") if name.strip()]
-    return value if isinstance(value, list) and {*map(type, value)} == {str} else None
+    return value if isinstance(value, list) and value and _ONLY_TEXT.issuperset(map(type, value)) else None
 
 
 def _flag(value: object, price_per: int) -> bool | None:

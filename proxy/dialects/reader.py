@@ -17,8 +17,7 @@ import msgspec
 from msgspec import Raw
 
 from proxy.catalog import DEFAULT_PERMISSIONS, Entry, Permission
-from proxy.dialects.dialect import Dialect, Place
-from proxy.dialects.extra import NAMES
+from proxy.dialects.dialect import Dialect, Place, Shape, Steps
 from proxy.dialects.times import unix_seconds
 from proxy.errors import UpstreamError
 
@@ -116,17 +115,18 @@ def read_entry(dialect: Dialect, raw: Raw, asked: Mapping[str, str]) -> Entry:
 
 def entry_of(dialect: Dialect, said: Mapping[str, Any], native: bytes, asked: Mapping[str, str]) -> Entry:
     """The entry that an object of the dialect describes. Raises Dropped."""
-    own_id = _own_id(dialect, said)
-    parent = asked[dialect.parent] if dialect.parent else said.get("parent")
+    shape = dialect.shape(tuple(said))
+    own_id = _own_id(dialect, said, shape.ids)
     root = said.get("root")
+    parent = asked[dialect.parent] if dialect.parent else said.get("parent")
     return Entry(
         own_id,
-        _owner(dialect, said),
-        _created(dialect, said),
-        root if root != own_id and _is_text(root) else own_id,  # the same object: most are equal
-        parent if _is_text(parent) else None,
+        _owner(said, shape.owners),
+        _created(said, shape.times),
+        root if root and root != own_id and _is_text(root) else own_id,  # the same object: most are equal
+        parent if parent and _is_text(parent) else None,
         _permissions(said.get("permission")),
-        _extra(dialect, said),
+        _extra(dialect, said, shape),
         native,
     )
 
@@ -203,37 +203,35 @@ def _is_for_everyone(value: object, levels: int) -> bool:
     return True
 
 
-def _field(said: Mapping[str, Any], path: str, missing: Any = None) -> Any:
-    if "." not in path:
-        return said.get(path, missing)
-    value: Any = said
-    for name in path.split("."):
-        if not isinstance(value, dict) or name not in value:
-            return missing
-        value = value[name]
-    return value
+def _at(said: Any, steps: Steps, missing: Any = None) -> Any:
+    """What stands at a path of objects in objects."""
+    try:
+        for step in steps:
+            said = said[step]
+    except (KeyError, TypeError):  # no such field; no object
+        return missing
+    return said
 
 
-def _owner(dialect: Dialect, said: Mapping[str, Any]) -> str:
-    for path in dialect.owner:
-        owner = _field(said, path)
+def _owner(said: Mapping[str, Any], places: Sequence[Steps]) -> str:
+    for steps in places:
+        owner = _at(said, steps)
         if _is_text(owner):
             return owner
     return ""
 
 
-def _created(dialect: Dialect, said: Mapping[str, Any]) -> int:
-    for path in dialect.created:
-        value = _field(said, path)
-        if value is not None and (seconds := unix_seconds(value)):
+def _created(said: Mapping[str, Any], places: Sequence[Steps]) -> int:
+    for steps in places:
+        if seconds := unix_seconds(_at(said, steps)):
             return seconds
     return 0
 
 
-def _own_id(dialect: Dialect, said: Mapping[str, Any]) -> str:
+def _own_id(dialect: Dialect, said: Mapping[str, Any], places: Sequence[Sequence[Steps]]) -> str:
     own_id = _MISSING
-    for alternative in dialect.id:
-        own_id = _joined(said, alternative) if "/" in alternative else _field(said, alternative, _MISSING)
+    for parts in places:
+        own_id = _at(said, parts[0], _MISSING) if len(parts) == 1 else _joined(said, parts)
         if own_id is not _MISSING:
             break
     else:
@@ -251,9 +249,9 @@ def _own_id(dialect: Dialect, said: Mapping[str, Any]) -> str:
     return own_id
 
 
-def _joined(said: Mapping[str, Any], alternative: str) -> Any:
-    """Of `a/b` the text of both fields, with a slash between."""
-    values = [_field(said, path, _MISSING) for path in alternative.split("/")]
+def _joined(said: Mapping[str, Any], parts: Sequence[Steps]) -> Any:
+    """The text of several fields, with slashes between."""
+    values = [_at(said, steps, _MISSING) for steps in parts]
     if _MISSING in values:
         return _MISSING
     return "/".join(values) if all(map(_is_text, values)) else None
@@ -286,13 +284,12 @@ def _permission_of(flags: tuple[bool | None, ...]) -> Permission:
     return Permission(**{name: flag for name, flag in zip(_FLAGS, flags, strict=True) if flag is not None})
 
 
-def _extra(dialect: Dialect, said: Mapping[str, Any]) -> bytes:
+def _extra(dialect: Dialect, said: Mapping[str, Any], shape: Shape) -> bytes:
     """What else is said: the known under the names that clients read, then the unknown as it is."""
-    free, places = dialect.shape(tuple(said))
-    known, used = _known(dialect, said, places)
+    known, used = _known(dialect, said, shape.extra)
     hidden = dialect.private if dialect.keeps_originals else (*used, *dialect.private)
     rest = _without_all(said, hidden) if hidden else said
-    shown = {name: rest[name] for name in free if name in rest}
+    shown = {name: rest[name] for name in shape.free if name in rest}
     for name, value in known.items():
         if "." not in name:
             shown[name] = value
@@ -307,13 +304,12 @@ def _known(dialect: Dialect, said: Mapping[str, Any], places: Sequence[Place]) -
     """What could be read under a known name, and the paths that it was read from."""
     known: dict[str, Any] = {}
     used: list[str] = []
-    for name, path, steps in places:
+    price_per = dialect.price_per
+    for name, path, steps, read in places:
         if name in known:
             continue
-        value: Any = said
-        for step in steps:
-            value = value.get(step) if isinstance(value, dict) else None
-        if value is not None and (value := NAMES[name](value, dialect.price_per)) is not None:
+        value = said[steps[0]] if len(steps) == 1 else _at(said, steps)
+        if value is not None and (value := read(value, price_per)) is not None:
             known[name] = value
             used.append(path)
     return known, used
@@ -357,8 +353,8 @@ def _complains(dialect: Dialect, said: object) -> bool:
     if said.get("error") or said.get("error_code") or said.get("object") == "error" or said.get("success") is False:
         return True
     # `{"code":401,"message":"...","data":null}`; `{"code":0,"data":[]}` is a list.
-    listed = any(isinstance(_field(said, path), list) for path in dialect.items)
-    return _is_failure(_field(said, "base_resp.status_code")) or (not listed and _is_failure(said.get("code")))
+    listed = any(isinstance(_at(said, tuple(path.split("."))), list) for path in dialect.items)
+    return _is_failure(_at(said, ("base_resp", "status_code"))) or (not listed and _is_failure(said.get("code")))
 
 
 def _is_failure(code: object) -> bool:

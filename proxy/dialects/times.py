@@ -18,7 +18,7 @@ def unix_seconds(value: object) -> int:
     """
     if type(value) is int and 0 < value < _NOT_SECONDS:
         return value  # as most say it
-    if isinstance(value, bool):
+    if value is None or isinstance(value, bool):
         return 0
     if isinstance(value, str):
         return _from_text(value.strip())

@@ -1,0 +1,246 @@
+"""Answers on their way: the id that was asked for instead of the provider's, `usage` counted, all else as it is."""
+
+from __future__ import annotations
+
+import json
+import tracemalloc
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy.answers import Events, Tokens, renamed, tokens_in
+
+OWN, PUBLIC = "gpt-4o", "openai/gpt-4o"
+
+
+def event(data: str, end: str = "\n") -> bytes:
+    return f"data: {data}{end}{end}".encode()
+
+
+def chunk(content: str, model: str = OWN) -> str:
+    """A piece of a chat, as OpenAI writes it."""
+    return json.dumps({"id": "chatcmpl-1", "created": 1, "model": model, "choices": [{"delta": {"content": content}}]})
+
+
+def passed(pieces: Sequence[bytes], own: str = OWN, public: str = PUBLIC) -> tuple[bytes, Tokens]:
+    events = Events(own, public)
+    out = b"".join([*map(events.passed, pieces), events.rest()])
+    return out, events.tokens
+
+
+@pytest.mark.parametrize(
+    ("answer", "wanted"),
+    [
+        pytest.param('{"model":"gpt-4o"}', '{"model":"openai/gpt-4o"}', id="alone"),
+        pytest.param(' { "a" : 1 , "model" :\n"gpt-4o" } ', ' { "a" : 1 , "model" :\n"openai/gpt-4o" } ', id="blanks"),
+        pytest.param('{"model":"gpt\\u002d4o"}', '{"model":"openai/gpt-4o"}', id="escaped"),
+        pytest.param('{"mod\\u0065l":"gpt-4o"}', '{"mod\\u0065l":"openai/gpt-4o"}', id="an escaped name"),
+        pytest.param('{"x":"\\ud800","model":"gpt-4o"}', '{"x":"\\ud800","model":"openai/gpt-4o"}', id="half a letter"),
+    ],
+)
+def test_the_model_of_an_answer_becomes_the_one_that_was_asked_for(answer: str, wanted: str) -> None:
+    assert renamed(answer.encode(), OWN, PUBLIC) == wanted.encode()
+    assert renamed(answer.encode(), OWN, OWN) == answer.encode()
+
+
+STAYS = [
+    '{"model":"gpt-4o-2024-08-06"}',
+    '{"model":"GPT-4o"}',
+    '{"model":null}',
+    '{"model":["gpt-4o"]}',
+    '{"Model":"gpt-4o"}',
+    '{"choices":[{"message":{"content":"{\\"model\\":\\"gpt-4o\\"}"}}]}',
+    '{"choices":[{"model":"gpt-4o"}]}',
+    '{"output":{"model":"gpt-4o"}}',
+    '{"model":"gpt-4o","model":"gpt-4o"}',
+    '[{"model":"gpt-4o"}]',
+    '{"model":"gpt-4o"',
+    "gpt-4o",
+    "",
+    "[" * 100_000,
+]
+
+
+@pytest.mark.parametrize("answer", STAYS, ids=lambda answer: answer[:40])
+def test_all_else_of_an_answer_stays_as_it_is(answer: str) -> None:
+    assert renamed(answer.encode(), OWN, PUBLIC) == answer.encode()
+    assert passed([event(answer)])[0] == event(answer)
+
+
+@pytest.mark.parametrize(
+    ("own", "written", "public"),
+    [
+        ("a/b", "a\\/b", "x"),
+        ("a/b", "a/b", 'q"u\\o\nte'),
+        ("模型", "\\u6a21\\u578b", "x/模型😀"),
+        ("模型", "模型", "模型"),
+    ],
+)
+def test_ids_are_compared_as_texts_and_written_as_json(own: str, written: str, public: str) -> None:
+    answer = f'{{"a":1,"model":"{written}","b":2}}'
+    wanted = {"a": 1, "model": public, "b": 2}
+
+    assert json.loads(renamed(answer.encode(), own, public)) == wanted
+    assert json.loads(passed([event(answer)], own, public)[0].removeprefix(b"data: ")) == wanted
+
+
+def stream(model: str, end: str) -> bytes:
+    """A stream with everything in it that has fooled somebody."""
+    fooling = '"model":"gpt-4o" data: {"id": "chatcmpl-1", "created": 1, "model": "gpt-4o"'
+    azure = json.dumps({"choices": [{"delta": {"content": fooling}}], "model": model})
+    wrapped = json.dumps({"type": "response.created", "response": {"id": "r", "model": model, "input": fooling}})
+    message = json.dumps({"type": "message_start", "message": {"model": model, "usage": {"input_tokens": 7}}})
+    tool = json.dumps({"type": "content_block_start", "content_block": {"input": {"model": OWN}}})
+    dated = chunk("x", "gpt-4o-2024-08-06")
+    events = [
+        event(data, end)
+        for data in (
+            chunk("", model), chunk("a", model), azure, chunk(fooling, model), wrapped, tool, message, dated,
+            chunk("é\n模型😀", model), azure, chunk("b", model).replace(": ", ":"),
+            json.dumps({"model": model, "usage": {"prompt_tokens": 3, "completion_tokens": 4}}), "[DONE]",
+        )
+    ]  # fmt: skip
+    return f": hello{end}{end}event: x{end}".encode() + b"".join(events)
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"], ids=["LF", "CRLF"])
+def test_a_stream_is_renamed_wherever_it_is_cut(end: str) -> None:
+    whole, wanted = stream(OWN, end), (stream(PUBLIC, end), Tokens(7, 4))
+
+    assert passed([whole]) == wanted
+    assert passed([bytes([byte]) for byte in whole]) == wanted
+    assert all(passed([whole[:cut], whole[cut:]]) == wanted for cut in range(len(whole)))
+    assert passed([whole], OWN, OWN) == (whole, Tokens(7, 4))
+
+
+texts = st.text(st.sampled_from('{}[]":,\\ \nmodeldata:gpt-4o'), max_size=30) | st.sampled_from(
+    ['data: {"id": "chatcmpl-1", "created": 1, "model": "gpt-4o"', '\n\ndata: {"model":"gpt-4o"}\n\n', chunk("")]
+)
+
+
+@given(st.lists(st.tuples(texts, st.booleans()), max_size=6), st.integers(1, 40))
+def test_no_content_is_ever_changed(contents: list[tuple[str, bool]], size: int) -> None:
+    def written(model: str) -> bytes:
+        whole = event(chunk("", model))
+        for content, last in contents:
+            said = {"id": "chatcmpl-1", "created": 1, "model": model, "choices": [{"delta": {"content": content}}]}
+            if last:  # the content in front of the model, and once more in a name
+                said = {"choices": [{content: content}], "model": model}
+            whole += event(json.dumps(said))
+        return whole
+
+    whole = written(OWN)
+
+    assert passed([whole[at : at + size] for at in range(0, len(whole), size)])[0] == written(PUBLIC)
+
+
+def test_a_known_beginning_is_not_looked_for_within_other_events() -> None:
+    events = Events(OWN, PUBLIC)
+    events.passed(event(chunk("")))
+    again = event('{"id":"chatcmpl-1","model":"gpt-4o"}') + event(chunk("a")) + event('{"message":{"model":"gpt-4o"}}')
+
+    assert events.passed(again) == again.replace(b'"gpt-4o"', b'"openai/gpt-4o"')
+
+
+def test_a_whole_piece_goes_out_as_it_came_in() -> None:
+    piece = event(chunk(""))
+
+    assert Events(OWN, OWN).passed(piece) is piece
+
+
+def test_an_unfinished_line_is_held_only_so_long() -> None:
+    events = Events(OWN, PUBLIC)
+    piece = b"x" * 65_536
+    tracemalloc.start()
+    try:
+        out = sum(len(events.passed(piece)) for _ in range(1000))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert out + len(events.rest()) == 1000 * len(piece)
+    assert peak < 8 * 1024**2
+
+
+def test_a_line_that_comes_byte_by_byte_costs_no_more_than_its_length() -> None:
+    events = Events(OWN, PUBLIC)
+    line = event(chunk("x" * 300_000))
+    out = b"".join(events.passed(line[at : at + 1]) for at in range(len(line)))
+
+    assert out == event(chunk("x" * 300_000, PUBLIC))
+
+
+@pytest.mark.parametrize(
+    ("pieces", "lines", "events"),
+    [
+        ([], True, True),
+        (["data: x\n\n"], True, True),
+        (["data: x\r\n\r\n"], True, True),
+        (["data: x\n", "\n"], True, True),
+        (["data: x\r", "\n", "\r", "\n"], True, True),
+        (["data: x\n\nevent: y\n"], True, False),
+        (["data: x\r\n"], True, False),
+        (["data: x\n\ndata"], False, False),
+        (["data: x\n\n", "d"], False, False),
+    ],
+)
+def test_where_something_of_ours_may_follow_is_known(pieces: list[str], lines: bool, events: bool) -> None:
+    same = Events(OWN, OWN)
+    for piece in pieces:
+        same.passed(piece.encode())
+
+    assert (same.between_lines, same.between_events) == (lines, events)
+
+
+def test_what_is_held_back_does_not_count_as_sent() -> None:
+    events = Events(OWN, PUBLIC)
+    events.passed(b"data: x\n\ndata")
+
+    assert (events.between_lines, events.rest(), events.between_lines) == (True, b"data", False)
+
+
+def test_a_stream_that_breaks_off_within_an_event_is_renamed_too() -> None:
+    whole = event(chunk(""))
+
+    assert passed([whole.rstrip()])[0] == whole.rstrip().replace(b'"gpt-4o"', b'"openai/gpt-4o"')
+
+
+@pytest.mark.parametrize(
+    ("answer", "tokens"),
+    [
+        pytest.param('{"usage":{"prompt_tokens":3,"completion_tokens":4,"total_tokens":7}}', Tokens(3, 4), id="chat"),
+        pytest.param('{"usage":{"prompt_tokens":3,"total_tokens":3}}', Tokens(3), id="embeddings"),
+        pytest.param('{"usage":{"input_tokens":3,"output_tokens":4}}', Tokens(3, 4), id="responses, messages"),
+        pytest.param('{"response":{"usage":{"input_tokens":3,"output_tokens":4}}}', Tokens(3, 4), id="wrapped"),
+        pytest.param('{"message":{"usage":{"input_tokens":3}},"usage":{"output_tokens":4}}', Tokens(3, 4), id="both"),
+        pytest.param('{"usage" : {"prompt_tokens":3}}', Tokens(3), id="blanks"),
+        pytest.param('{"usage":null}', Tokens(), id="null"),
+        pytest.param('{"usage":{"prompt_tokens":null,"completion_tokens":4}}', Tokens(0, 4), id="half null"),
+        pytest.param('{"usage":{"prompt_tokens":-3,"completion_tokens":4}}', Tokens(0, 4), id="negative"),
+        pytest.param('{"usage":{"prompt_tokens":3.0,"completion_tokens":4}}', Tokens(3, 4), id="a whole float"),
+        pytest.param('{"usage":{"prompt_tokens":3.5}}', Tokens(), id="a float"),
+        pytest.param('{"usage":{"prompt_tokens":"3"}}', Tokens(3), id="a text"),
+        pytest.param('{"usage":{"prompt_tokens":1' + "0" * 400 + "}}", Tokens(), id="more than there are"),
+        pytest.param('{"usage":{"prompt_tokens":1e300}}', Tokens(), id="a huge float"),
+        pytest.param('{"usage":[{"prompt_tokens":3}]}', Tokens(), id="a list"),
+        pytest.param('{"choices":[{"usage":{"prompt_tokens":3}}]}', Tokens(), id="elsewhere"),
+        pytest.param('{"content":"\\"usage\\":{\\"prompt_tokens\\":3}"}', Tokens(), id="in a text"),
+        pytest.param('{"usage":{"prompt_tokens":3}', Tokens(), id="broken"),
+        pytest.param('{"usage":{"x":' + "[" * 100_000, Tokens(), id="deep"),
+    ],
+)
+def test_usage_is_read_where_it_is_said(answer: str, tokens: Tokens) -> None:
+    assert tokens_in(answer.encode()) == tokens
+    assert passed([event(answer)])[1] == tokens
+
+
+def test_counts_of_a_stream_grow_and_are_not_added_up() -> None:
+    said = [
+        '{"type":"message_start","message":{"usage":{"input_tokens":9,"output_tokens":1}}}',
+        '{"type":"message_delta","usage":{"output_tokens":5}}',
+        '{"type":"message_delta","usage":{"input_tokens":9,"output_tokens":8}}',
+    ]
+
+    assert passed([event(data) for data in said])[1] == Tokens(9, 8)

@@ -1,0 +1,199 @@
+"""What pulls a call back: a client that leaves, a time limit; with a real event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from proxy.leash import ClientLeft, Leash, TooLate
+from tests.fakes import breathe
+
+pytestmark = pytest.mark.anyio
+
+LONG = 60.0
+SOON = 0.01
+
+
+class Client:
+    """An ASGI `receive` whose client stays until a test lets it leave."""
+
+    def __init__(self) -> None:
+        self._left = asyncio.Event()
+
+    def leave(self) -> None:
+        self._left.set()
+
+    async def __call__(self) -> dict[str, Any]:
+        await self._left.wait()
+        return {"type": "http.disconnect"}
+
+
+@pytest.fixture
+def client(anyio_backend: str) -> Client:
+    return Client()
+
+
+async def tasks_left() -> list[str]:
+    await breathe()
+    return [task.get_name() for task in asyncio.all_tasks() if task.get_name() == "client"]
+
+
+def timers() -> int:
+    """How many timers of a leash wait to be called."""
+    scheduled = getattr(asyncio.get_running_loop(), "_scheduled", [])
+    return sum(1 for timer in scheduled if not timer.cancelled() and "Leash" in repr(timer))
+
+
+async def forever() -> None:
+    await asyncio.Event().wait()
+
+
+async def value() -> str:
+    await asyncio.sleep(0)
+    return "it"
+
+
+async def test_what_comes_in_time_is_handed_on_and_nothing_stays_behind(client: Client) -> None:
+    with Leash(client, LONG) as leash:
+        assert await leash.wait(value(), LONG) == "it"
+        assert await leash.wait(value(), LONG) == "it"
+
+    assert (await tasks_left(), timers()) == ([], 0)
+
+
+async def test_an_error_of_what_is_waited_for_is_handed_on(client: Client) -> None:
+    async def fails() -> None:
+        raise ValueError("canary")
+
+    with Leash(client, LONG) as leash, pytest.raises(ValueError, match="canary"):
+        await leash.wait(fails(), LONG)
+
+
+async def test_a_client_that_leaves_ends_the_wait(client: Client) -> None:
+    with Leash(client, LONG) as leash:
+        asyncio.get_running_loop().call_soon(client.leave)
+        with pytest.raises(ClientLeft):
+            await leash.wait(forever(), LONG)
+
+    assert (await tasks_left(), timers()) == ([], 0)
+
+
+async def test_a_client_that_left_before_ends_the_next_wait_and_every_other_one(client: Client) -> None:
+    client.leave()
+    with Leash(client, LONG) as leash:
+        await breathe()
+        for _ in range(2):
+            with pytest.raises(ClientLeft):
+                async with asyncio.timeout(1):  # at once, not when the time is up
+                    await leash.wait(forever(), LONG)
+
+
+async def test_what_is_neither_body_nor_leaving_is_not_heard() -> None:
+    said = iter([{"type": "http.request"}, {"type": "http.request"}, {"type": "http.disconnect"}])
+
+    async def receive() -> dict[str, str]:
+        return next(said)
+
+    with Leash(receive, LONG) as leash, pytest.raises(ClientLeft):
+        await leash.wait(forever(), LONG)
+
+
+async def test_what_takes_too_long_is_ended_and_the_call_goes_on(client: Client) -> None:
+    with Leash(client, LONG) as leash:
+        with pytest.raises(TooLate):
+            await leash.wait(forever(), SOON)
+        assert await leash.wait(value(), LONG) == "it"
+        with pytest.raises(TooLate):
+            await leash.wait(forever(), SOON)
+
+    assert (await tasks_left(), timers()) == ([], 0)
+
+
+async def test_what_is_ended_may_clean_up_in_peace(client: Client) -> None:
+    cleaned = []
+
+    async def cleans_up() -> None:
+        try:
+            await forever()
+        finally:
+            client.leave()
+            await breathe()
+            cleaned.append(True)
+
+    with Leash(client, LONG) as leash, pytest.raises((TooLate, ClientLeft)):
+        await leash.wait(cleans_up(), SOON)
+
+    assert cleaned == [True]
+
+
+async def test_everything_together_has_a_limit_that_can_be_shortened(client: Client) -> None:
+    with Leash(client, LONG) as leash:
+        leash.shorten(LONG * 2)  # longer is not possible
+        leash.shorten(SOON)
+        with pytest.raises(TooLate):
+            await leash.wait(forever(), LONG)
+        with pytest.raises(TooLate):
+            await leash.wait(forever(), LONG)
+
+
+async def test_many_waits_need_one_timer(client: Client) -> None:
+    with Leash(client, LONG) as leash:
+        seen = set()
+        for _ in range(100):
+            await leash.wait(value(), LONG / 2)
+            seen.add(timers())
+
+        assert seen <= {1}
+
+
+async def test_a_timer_of_an_earlier_wait_does_not_end_a_later_one(client: Client) -> None:
+    with Leash(client, LONG) as leash:
+        await leash.wait(value(), SOON)
+        assert await leash.wait(asyncio.sleep(SOON * 3, "it"), LONG) == "it"
+        with pytest.raises(TooLate):
+            await leash.wait(forever(), SOON)
+
+
+async def test_a_timer_that_rings_between_two_waits_ends_none(client: Client) -> None:
+    with Leash(client, LONG) as leash:
+        await leash.wait(value(), SOON)
+        await asyncio.sleep(SOON * 2)
+        assert await leash.wait(value(), LONG) == "it"
+
+
+@pytest.mark.parametrize("leaves", [False, True], ids=["alone", "while the client leaves"])
+async def test_a_cancellation_from_outside_still_works(client: Client, leaves: bool) -> None:
+    ended: list[str] = []
+
+    async def call() -> None:
+        with Leash(client, LONG) as leash:
+            try:
+                await leash.wait(forever(), LONG)
+            except BaseException as error:
+                ended.append(type(error).__name__)
+                raise
+
+    task = asyncio.create_task(call())
+    await breathe()
+    if leaves:
+        client.leave()
+        await asyncio.sleep(0)
+        assert task.cancelling()  # the leash has pulled; what follows comes in the same turn
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+    assert (ended, task.cancelled(), await tasks_left()) == (["CancelledError"], True, [])
+
+
+async def test_a_call_that_was_pulled_back_counts_as_cancelled_by_nobody(client: Client) -> None:
+    with Leash(client, LONG) as leash:
+        with pytest.raises(TooLate):
+            await leash.wait(forever(), SOON)
+        task = asyncio.current_task()
+        assert task is not None
+        async with asyncio.timeout(LONG):
+            await asyncio.sleep(0)
+
+        assert task.cancelling() == 0

@@ -1,0 +1,110 @@
+"""Where the models of each kind are called, with what credential, and under what id."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from proxy.config import Provider, Target
+from proxy.dialects import DIALECTS, Auth
+from tests.fakes import config_of
+
+BASE = "https://p.example"
+BEARER = Auth()
+LIST = {"path": "/catalog", "auth": {"header": "X-Odd-Key"}}
+
+
+def provider(**settings: Any) -> Provider:
+    said = {"name": "p", "api_key": "sk-canary-target", **settings}
+    return config_of(json.dumps({"providers": [said]})).providers[0]
+
+
+OF_KINDS: Mapping[str, tuple[Mapping[str, Any], Target | None]] = {
+    "openai": ({}, Target(f"{BASE}/v1", BEARER, "{id}")),
+    "anthropic": ({}, Target(f"{BASE}/v1", Auth("header", "x-api-key"), "{id}")),
+    "gemini": ({}, Target(f"{BASE}/v1beta/openai", BEARER, "{id}")),
+    "vertex": (
+        {"project": "p1", "location": "eu"},
+        Target(f"{BASE}/v1beta1/projects/p1/locations/eu/endpoints/openapi", BEARER, "google/{id}"),
+    ),
+    "cohere": ({}, Target(f"{BASE}/compatibility/v1", BEARER, "{id}")),
+    "ollama": ({}, Target(f"{BASE}/v1", BEARER, "{id}")),
+    "lmstudio": ({}, Target(f"{BASE}/v1", BEARER, "{id}")),
+    "azure": ({}, Target(f"{BASE}/openai/v1", Auth("header", "api-key"), "{id}")),
+    "fireworks": ({}, Target(f"{BASE}/inference/v1", BEARER, "{id}")),
+    "github": ({}, Target(f"{BASE}/inference", BEARER, "{id}")),
+    "replicate": ({}, None),
+    "cloudflare": ({"account_id": "a1"}, Target(f"{BASE}/client/v4/accounts/a1/ai/v1", BEARER, "{id}")),
+    "dashscope": ({}, Target(f"{BASE}/compatible-mode/v1", BEARER, "{id}")),
+    "gpustack": ({}, Target(f"{BASE}/v1", BEARER, "{id}")),
+    "pangu": ({"workspace_id": "w", "model_ids": ["m"]}, None),
+    "static": ({"base_url": None, "api_key": None, "models": [{"id": "m"}]}, None),
+    "custom": ({"list": LIST}, None),
+}
+
+
+def of_kind(kind: str, **settings: Any) -> Provider:
+    said = {"kind": kind, "base_url": BASE, "api_key": "sk-canary-target", **OF_KINDS[kind][0], **settings}
+    return provider(**{name: value for name, value in said.items() if value is not None})
+
+
+def test_every_kind_is_known_here() -> None:
+    assert set(OF_KINDS) == set(DIALECTS)
+
+
+@pytest.mark.parametrize("kind", OF_KINDS)
+def test_each_kind_is_called_where_its_calls_go(kind: str) -> None:
+    assert of_kind(kind).target == OF_KINDS[kind][1]
+
+
+@pytest.mark.parametrize("kind", OF_KINDS)
+def test_any_kind_may_name_another_place(kind: str) -> None:
+    said, row = OF_KINDS[kind][1], DIALECTS[kind]
+    auth = LIST_AUTH if kind == "custom" else said.auth if said else row.call_auth or row.auth
+    call_id = said.call_id if said else "{id}"
+    elsewhere = of_kind(kind, call={"base_url": "https://other.example/x/"})
+    otherwise = of_kind(kind, call={"base_url": "https://other.example/x", "auth": {"header": "X-Other"}})
+
+    assert elsewhere.target == Target("https://other.example/x", auth, call_id)
+    assert otherwise.target == Target("https://other.example/x", Auth("header", "X-Other"), call_id)
+
+
+LIST_AUTH = Auth("header", "X-Odd-Key")
+
+
+@pytest.mark.parametrize("kind", OF_KINDS)
+def test_any_kind_may_be_listed_only(kind: str) -> None:
+    assert of_kind(kind, call=False).target is None
+
+
+@pytest.mark.parametrize("settings", [{"project": None}, {"location": None}, {"project": None, "location": None}])
+def test_vertex_without_project_and_location_is_listed_only(settings: Mapping[str, None]) -> None:
+    assert of_kind("vertex", **settings).target is None
+
+
+def test_vertex_calls_another_publishers_models_under_its_name() -> None:
+    target = of_kind("vertex", publisher="anthropic").target
+
+    assert target is not None
+    assert target.call_id == "anthropic/{id}"
+
+
+@pytest.mark.parametrize(
+    ("kind", "base_url", "wanted"),
+    [
+        ("openai", "https://p.example/api/v3/models/", "https://p.example/api/v3"),
+        ("openai", "http://127.0.0.1:8000", "http://127.0.0.1:8000/v1"),
+        ("cohere", "https://p.example:8443/v1", "https://p.example:8443/compatibility/v1"),
+        ("dashscope", "https://p.example/api/v1", "https://p.example/compatible-mode/v1"),
+        ("ollama", "http://127.0.0.1:11434/sub", "http://127.0.0.1:11434/sub/v1"),
+        ("gemini", "https://p.example/v1beta/", "https://p.example/v1beta/openai"),
+    ],
+)
+def test_a_base_url_with_a_path_or_a_port_keeps_what_belongs_to_it(kind: str, base_url: str, wanted: str) -> None:
+    target = of_kind(kind, base_url=base_url).target
+
+    assert target is not None
+    assert target.base_url == wanted
