@@ -226,15 +226,28 @@ def tool(name: str, instead: str) -> str | None:
     return found
 
 
-def load(url: str, *, connections: int, seconds: float, headers: Sequence[str] = (), keys: Path | None = None) -> Load:
-    """Ask for one URL again and again. `keys`: a file of keys, one a line, that take turns."""
+def load(
+    url: str,
+    *,
+    connections: int,
+    seconds: float,
+    headers: Sequence[str] = (),
+    keys: Path | None = None,
+    body: Path | None = None,
+) -> Load:
+    """Ask for one URL again and again.
+
+    `keys`: a file of keys, one a line, that take turns. `body`: a file that is posted each time.
+    """
     wrk = tool("wrk", "a slower load of our own is used, so trust the CPU columns and not the requests per second")
     if wrk is None:
-        return _own_load(url, connections, seconds, headers, keys)
+        return _own_load(url, connections, seconds, headers, keys, body)
     command = [wrk, "-t1", f"-c{connections}", "-d60s", "--latency", *(f"-H{header}" for header in headers)]
-    if keys is not None:
-        command += ["-s", str(ROOT / "benchmarks" / "keys.lua")]
-    arguments = ["--", str(keys)] if keys is not None else []
+    arguments: list[str] = []
+    for script, file in (("keys.lua", keys), ("call.lua", body)):
+        if file is not None:
+            command += ["-s", str(ROOT / "benchmarks" / script)]
+            arguments = ["--", str(file)]
     asking = subprocess.Popen(  # noqa: S603  # our own command
         [*command, url, *arguments],
         stdout=subprocess.PIPE,
@@ -270,9 +283,11 @@ def _latency(said: str, name: str) -> float:
     return float(found[1]) * _UNITS[found[2]] if found else float("nan")
 
 
-def _own_load(url: str, connections: int, seconds: float, headers: Sequence[str], keys: Path | None) -> Load:
+def _own_load(
+    url: str, connections: int, seconds: float, headers: Sequence[str], keys: Path | None, body: Path | None
+) -> Load:
     spec = {"url": url, "connections": connections, "seconds": seconds, "headers": list(headers)}
-    spec["keys"] = None if keys is None else str(keys)
+    spec |= {"keys": None if keys is None else str(keys), "body": None if body is None else str(body)}
     said = subprocess.run(  # noqa: S603  # our own command
         python("-m", "benchmarks.load", json.dumps(spec)),
         cwd=ROOT,
@@ -284,9 +299,16 @@ def _own_load(url: str, connections: int, seconds: float, headers: Sequence[str]
 
 
 def measured(
-    pid: int, url: str, *, connections: int, seconds: float, headers: Sequence[str] = (), keys: Path | None = None
+    pid: int,
+    url: str,
+    *,
+    connections: int,
+    seconds: float,
+    headers: Sequence[str] = (),
+    keys: Path | None = None,
+    body: Path | None = None,
 ) -> Round:
     """One round of load on the server with this process id."""
     before = cpu_seconds(pid)
-    seen = load(url, connections=connections, seconds=seconds, headers=headers, keys=keys)
+    seen = load(url, connections=connections, seconds=seconds, headers=headers, keys=keys, body=body)
     return Round(seen, cpu_seconds(pid) - before)

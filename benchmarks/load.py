@@ -16,12 +16,17 @@ from benchmarks.harness import percentile
 
 
 async def main(
-    url: str, connections: int, seconds: float, headers: Sequence[str], keys: Sequence[str]
+    url: str, connections: int, seconds: float, headers: Sequence[str], keys: Sequence[str], body: bytes
 ) -> dict[str, Any]:
+    """Without a body it is a GET, with one a POST."""
     parts = urlsplit(url)
-    head = "\r\n".join([f"GET {parts.path} HTTP/1.1", f"Host: {parts.netloc}", *headers])
+    lines = [f"{'POST' if body else 'GET'} {parts.path} HTTP/1.1", f"Host: {parts.netloc}", *headers]
+    if body:
+        lines += ["Content-Type: application/json", f"Content-Length: {len(body)}"]
+    head = "\r\n".join(lines).encode()
     requests = cycle(
-        [f"{head}\r\nAuthorization: Bearer {key}\r\n\r\n".encode() for key in keys] or [f"{head}\r\n\r\n".encode()]
+        [b"%b\r\nAuthorization: Bearer %b\r\n\r\n%b" % (head, key.encode(), body) for key in keys]
+        or [b"%b\r\n\r\n%b" % (head, body)]
     )
     took: list[float] = []
     began = time.perf_counter()
@@ -48,7 +53,11 @@ async def _answer(reader: asyncio.StreamReader) -> None:
     status = int(head[9:12])
     if status not in (200, 304):
         raise SystemExit(f"answered with {status}")
-    if status == 200:
+    if status == 200 and b"\r\ntransfer-encoding: chunked\r\n" in head:
+        while size := int(await reader.readuntil(b"\r\n"), 16):
+            await reader.readexactly(size + 2)
+        await reader.readexactly(2)
+    elif status == 200:
         _, _, rest = head.partition(b"\r\ncontent-length:")
         await reader.readexactly(int(rest.partition(b"\r\n")[0]))
 
@@ -56,4 +65,5 @@ async def _answer(reader: asyncio.StreamReader) -> None:
 if __name__ == "__main__":
     spec = json.loads(sys.argv[1])
     spec["keys"] = Path(spec["keys"]).read_text().split() if spec["keys"] else []
+    spec["body"] = Path(spec["body"]).read_bytes() if spec["body"] else b""
     print(json.dumps(asyncio.run(main(**spec))))

@@ -66,9 +66,9 @@ class Reply:
         return next((value for given, value in self.headers if given.lower() == name), "")
 
 
-def providers(port: int, count: int, edition: int = 0) -> list[str]:
+def providers(port: int, count: int, edition: int = 0, way: str = "v") -> list[str]:
     """Lines of a configuration: providers of one `benchmarks.upstreams`."""
-    return [f"  - {{name: p{n}, base_url: '{base_url(port, n, edition)}'}}" for n in range(count)]
+    return [f"  - {{name: p{n}, base_url: '{base_url(port, n, edition, way)}'}}" for n in range(count)]
 
 
 def config_text(lines: Sequence[str], more: str = "groups: {default: {models: ['*']}}") -> str:

@@ -1,7 +1,8 @@
 """Providers on loopback, in a process of their own: `python -m benchmarks.upstreams PORT MODELS DELAY`.
 
-`/v/N/K/models` lists MODELS models of provider N, the same for the same K, after DELAY seconds; `/hang/...` never
-answers; `/huge/...` sends 50 MB whose length it does not tell.
+`/v/N/K/models` lists MODELS models of provider N, the same for the same K, after DELAY seconds; `/one-differs/...`
+the same, but for one model that is another each time; `/hang/...` never answers; `/huge/...` sends 50 MB whose length
+it does not tell.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import asyncio
 import json
 import sys
 from functools import cache
+from itertools import count
 
 from benchmarks.harness import LOAD_CORE, pin
 
@@ -43,6 +45,8 @@ def _model(provider: int, edition: int, number: int) -> dict[str, object]:
 
 
 async def serve(port: int, models: int, delay: float) -> None:
+    times = count()
+
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             while True:
@@ -54,6 +58,8 @@ async def serve(port: int, models: int, delay: float) -> None:
                 if way == "huge":
                     await _huge(writer)
                 said = body(models, int(provider), int(edition))
+                if way == "one-differs":
+                    said = said.replace(b'"name": "', b'"name": "%d, ' % next(times), 1)
                 head = f"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {len(said)}\r\n\r\n"
                 writer.write(head.encode() + said)
         except (OSError, asyncio.IncompleteReadError):

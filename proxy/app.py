@@ -7,6 +7,7 @@ import logging
 import traceback
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
@@ -16,22 +17,24 @@ from starlette.routing import Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from proxy.access import Access, Caller, Policy
+from proxy.api.calls import PATHS as CALLS
 from proxy.api.health import PATHS as HEALTH_PATHS
 from proxy.api.health import Health
 from proxy.api.http import Head, Said, send_error
-from proxy.api.inference import PATHS as CALLS
-from proxy.api.inference import Inference
 from proxy.api.models import LISTS, Models
 from proxy.api.versions import Versions
 from proxy.clock import Clock, SystemClock
 from proxy.config import Config
 from proxy.errors import ApiError, BadRequest, InternalError, MethodNotAllowed, PathNotFound
 from proxy.fetch import Fetch
-from proxy.forward import Forwarder
 from proxy.store import Report, Store
 from proxy.upstream import Upstream
 from proxy.usage import Usage
 from proxy.wire import error_headers, openai_error
+
+if TYPE_CHECKING:
+    from proxy.api.inference import Inference
+    from proxy.forward import Forwarder
 
 _log = logging.getLogger("models_proxy")
 _PROBE = Caller(None, Policy(()))
@@ -54,14 +57,16 @@ class Proxy:
     ) -> None:
         """`told` hears of every answer and failure of a provider."""
         clock = clock or SystemClock()
-        upstream = Upstream(config.providers, clock)
+        self._config, self._clock = config, clock
+        self._upstream = Upstream(config.providers, clock)
         self.usage = Usage()
-        self.store = Store(config, fetch or upstream, clock, told=told)
+        self.store = Store(config, fetch or self._upstream, clock, told=told)
         self.health = Health(self.store, clock, config.left_out)
         self._access = Access(config, clock.time)
         self._models = Models(self.store, clock)
-        self._forwarder = Forwarder(config.providers, clock, self.usage, upstream)
-        self._inference = Inference(config, self.store, self._forwarder)
+        self.forwarder: Forwarder | None = None
+        """None until the first call comes."""
+        self._calling: asyncio.Task[Inference] | None = None
         self._routes = Router(
             [*self.health.routes(), *Versions(self.store, config.providers).routes()],
             redirect_slashes=False,
@@ -93,7 +98,10 @@ class Proxy:
         finally:
             keeping.cancel()
             await asyncio.gather(keeping, return_exceptions=True)
-            await self._forwarder.close()
+            if self._calling:
+                await self._calling
+            if self.forwarder:
+                await self.forwarder.close()
 
     async def _gate(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -103,7 +111,7 @@ class Proxy:
         try:
             caller = self._caller(scope, head)
             if scope["path"] in CALLS and (scope["method"] == "POST" or not Models.serves(scope["path"])):
-                await self._inference(scope, receive, send, head, caller)
+                await (await self.calling())(scope, receive, send, head, caller)
             elif Models.serves(scope["path"]):
                 await self._models(scope, send, head, caller)
             else:
@@ -117,6 +125,20 @@ class Proxy:
             place = "".join(traceback.format_tb(bug.__traceback__))
             _log.error("bug while answering %s (%s)\n%s", head.request_id.decode(), type(bug).__name__, place)
             await send_error(scope, send, head, InternalError())
+
+    async def calling(self) -> Inference:
+        """What passes calls on. Loaded when the first one comes: a proxy that only lists does without 9 MiB."""
+        if self._calling is None:
+            self._calling = asyncio.create_task(asyncio.to_thread(self._load_calling), name="load calling")
+        # Shielded: the leaving of the one who calls first is not the others' loss.
+        return await asyncio.shield(self._calling)
+
+    def _load_calling(self) -> Inference:
+        from proxy.api.inference import Inference
+        from proxy.forward import Forwarder
+
+        self.forwarder = Forwarder(self._config.providers, self._clock, self.usage, self._upstream)
+        return Inference(self._config, self.store, self.forwarder)
 
     async def _route(self, scope: Scope, receive: Receive, send: Send, head: Head, caller: Caller) -> None:
         scope["app"] = self  # with it the router raises its 404 and 405 instead of writing them as text

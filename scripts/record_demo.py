@@ -25,7 +25,7 @@ from rich.text import Text
 
 ROOT = Path(__file__).parent.parent
 WIDTH = 88
-SHOWN = ("Merged", "Two providers", "Key rules", "What a key may not see", "Missing", "304")
+SHOWN = ("Merged", "Call", "Two providers", "Key rules", "What a key may not see", "Missing", "304")
 """Beginnings of what the lines in the picture show."""
 _CELL = 12.2
 """The width of a character in the pictures that rich makes."""
@@ -43,7 +43,7 @@ def record() -> tuple[list[str], list[tuple[str, str, list[str]]]]:
         assert process.stdout is not None
         try:
             said = [line.rstrip("\n") for line in _until(process.stdout, "Ctrl-C ends")]
-            found = [(line[2:], said[number + 1]) for number, line in enumerate(said) if line.startswith("# ")]
+            found = [(line[2:], _command_at(said, n + 1)) for n, line in enumerate(said) if line.startswith("# ")]
             tried = [(shows, line, _run(line)) for shows, line in found if shows.startswith(SHOWN)]
         finally:
             process.send_signal(signal.SIGINT)
@@ -58,6 +58,11 @@ def _until(lines: Iterable[str], last: str) -> Iterator[str]:
         yield line
         if line.startswith(last):
             return
+
+
+def _command_at(said: list[str], number: int) -> str:
+    """A command ends where an empty line stands."""
+    return "\n".join(said[number : said.index("", number)])
 
 
 def _run(line: str) -> list[str]:

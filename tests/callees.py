@@ -328,3 +328,9 @@ async def until(is_so: Callable[[], bool], seconds: float = PATIENCE) -> None:
             if is_so():
                 return
             await asyncio.sleep(0.002)
+
+
+def ways_of(app: Proxy) -> Mapping[str, Any]:
+    """What is held for each provider, once something was called."""
+    assert app.forwarder is not None
+    return app.forwarder._ways

@@ -31,6 +31,7 @@ from tests.callees import (
     serving,
     streams,
     until,
+    ways_of,
 )
 from tests.fakes import FakeClock, FakeFetch, config_of
 from tests.faultserver import Held, closed_port
@@ -144,7 +145,7 @@ async def test_every_fault_has_one_answer_and_leaves_nothing_behind(
             assert status == fault.status
             assert fault.code.encode() in rest
             assert msgspec.json.decode(rest) is not None
-        for way in served.app._forwarder._ways.values():
+        for way in ways_of(served.app).values():
             assert way.line.in_flight == 0
             assert way._session is None or way._session.connector is None or not way._session.connector._acquired
         kept = sum(one.open for one in callees)  # a connection on which an answer was whole serves the next call
@@ -201,7 +202,7 @@ async def test_when_the_client_leaves_the_providers_connection_ends_within_a_sec
             if moment == "within the stream":
                 await reader.readuntil(b'"one"')
         await until(lambda: callees[-1].open == 0, 1)
-        assert served.app._forwarder._ways["a"].line.in_flight == 0
+        assert ways_of(served.app)["a"].line.in_flight == 0
         left = [
             counts.outcomes.get("left")
             for labels, counts in served.app.usage
@@ -238,7 +239,7 @@ groups: {{default: {{models: ["*"], call: true}}}}
         async with served.raw(post(b'{"model":"m","input":"%b"}' % (b"x" * 16_000_000))):
             await asyncio.wait_for(connected.wait(), 5)
             await asyncio.sleep(0.2)  # until the kernel takes no more of it
-        await until(lambda: served.app._forwarder._ways["a"].line.in_flight == 0, 1)
+        await until(lambda: ways_of(served.app)["a"].line.in_flight == 0, 1)
         # The far end of the connection is in this process, too; it reads nothing, so it does not see the end.
         await until(lambda: len(sockets() - held) == 1, 1)
         transports[0].abort()
@@ -262,7 +263,8 @@ async def test_a_thousand_clients_that_leave_leave_nothing_behind(
     # No breaker: the 503 of the first provider is what this is about.
     async with calling(fetch, clock, *scripts) as (served, callees):
         request = post(b'{"model":"m","stream":true}')
-        ways = served.app._forwarder._ways
+        await served.app.calling()
+        ways = ways_of(served.app)
         before = Held.now()
 
         async def come_and_go() -> None:

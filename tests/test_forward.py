@@ -30,6 +30,7 @@ from tests.callees import (
     serving,
     streams,
     until,
+    ways_of,
 )
 from tests.fakes import FakeClock, FakeFetch, config_of
 from tests.faultserver import closed_port
@@ -354,7 +355,7 @@ async def test_the_breaker_lets_one_call_through_and_closes_when_its_answer_begi
         assert (await served.call()).status_code == 503, "one call is to show how it is"
         answers.set()
         one.script = FINE
-        await until(lambda: served.app._forwarder._ways["a"].line.breaker == "closed")
+        await until(lambda: ways_of(served.app)["a"].line.breaker == "closed")
         assert (await served.call()).status_code == 200, "while the first answer is still going on"
         goes_on.set()
         assert (await probe).status_code == 200
@@ -373,7 +374,7 @@ async def test_a_full_provider_is_passed_by_and_without_another_one_the_caller_i
         for task in waiting:
             task.cancel()
         await asyncio.gather(*waiting, return_exceptions=True)
-        await until(lambda: served.app._forwarder._ways["a"].line.in_flight == 0)
+        await until(lambda: ways_of(served.app)["a"].line.in_flight == 0)
         first.script = FINE
         assert (await served.call("only-a")).status_code == 200
 

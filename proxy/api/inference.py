@@ -1,6 +1,6 @@
 """Calls of models: who may, which model at which provider, and its answer on its way to the client.
 
-Called by the gate itself, as the list is. A path is passed on only if it stands in `PATHS`.
+Called by the gate itself, as the list is. A path is passed on only if it stands in `calls.PATHS`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from starlette.types import Receive, Scope, Send
 
 from proxy.access import Caller
 from proxy.answers import Events, renamed, tokens_in
-from proxy.api.http import ANTHROPIC_PATHS, BASES, Head
+from proxy.api.calls import CALLS, PATHS
+from proxy.api.http import ANTHROPIC_PATHS, Head
 from proxy.api.models import view_of
 from proxy.bodies import Body, FormBody, JsonBody
 from proxy.catalog import Catalog, Model
@@ -37,28 +38,7 @@ from proxy.store import Store
 from proxy.usage import Outcome
 from proxy.wire import Header, anthropic_error, openai_error
 
-_ANYTHING = re.compile(b"")
-_CALLS = {
-    # Path below a `base_url` -> what stands in the last event of a stream.
-    "/chat/completions": re.compile(rb"\[DONE]"),
-    "/completions": re.compile(rb"\[DONE]"),
-    "/responses": re.compile(rb"response\.(?:completed|incomplete|failed)"),
-    "/embeddings": _ANYTHING,
-    "/moderations": _ANYTHING,
-    "/rerank": _ANYTHING,
-    "/images/generations": _ANYTHING,
-    "/images/edits": _ANYTHING,
-    "/images/variations": _ANYTHING,
-    "/audio/speech": _ANYTHING,
-    "/audio/transcriptions": _ANYTHING,
-    "/audio/translations": _ANYTHING,
-    "/messages": re.compile(rb"message_stop"),
-    "/messages/count_tokens": _ANYTHING,
-}
 _LONGEST_END = 32  # bytes of what is looked for
-PATHS: Mapping[str, str] = {prefix + path: path for path in _CALLS for prefix in BASES}
-"""What is asked here -> what is asked of a provider, below the place where its models are called."""
-
 _GOES_UP = {
     name.lower().encode(): name
     for name in ("Accept", "OpenAI-Beta", "Anthropic-Version", "Anthropic-Beta", "Idempotency-Key", "Traceparent")
@@ -105,7 +85,7 @@ class Inference:
                 answer = await self._forwarder.answer(call, leash)
                 leash.shorten(answer.provider.call_timeout)
                 passing = _Passing(answer, body.model, send, leash)
-                await passing.run(scope["path"], head, _CALLS[path], self._server.keep_alive)
+                await passing.run(scope["path"], head, CALLS[path], self._server.keep_alive)
         except ClientLeft:
             return
 

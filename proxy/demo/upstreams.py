@@ -10,7 +10,6 @@ import asyncio
 import re
 import socket
 import threading
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -121,7 +120,7 @@ async def _chats(request: Request) -> Response:
     asked = await request.json()
     words = _words(asked["model"])
     usage = {"prompt_tokens": 8, "completion_tokens": len(words), "total_tokens": 8 + len(words)}
-    said = {"id": "chatcmpl-demo", "created": int(time.time()), "model": asked["model"]}
+    said = {"id": "chatcmpl-demo", "created": 1_750_000_000, "model": asked["model"]}
     if not asked.get("stream"):
         message = {"role": "assistant", "content": "".join(words)}
         choices = [{"index": 0, "message": message, "finish_reason": "stop"}]

@@ -1,0 +1,241 @@
+"""6. `POST /v1/chat/completions` passed on, beside others that do the same, and beside the call itself."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+
+from benchmarks.callee import MODELS, answer, question
+from benchmarks.harness import (
+    LOAD_CORE,
+    ROUNDS,
+    SERVER_CORE,
+    Round,
+    begin,
+    folder,
+    free_port,
+    measured,
+    medians,
+    process,
+    python,
+    ratio,
+    table,
+    tool,
+    verdict,
+    wait_for,
+)
+from benchmarks.servers import config_text, ours, upstreams, wait_until_listed
+from benchmarks.upstreams import base_url
+
+LISTED = 500
+CONNECTIONS = (1, 32)
+SECONDS = 1.0  # of one round
+KEY = "mp-benchmark-calls-0000000000000000"
+PATH = "/chat/completions"
+PREFIX = "team/"
+
+DIRECT, NGINX, BARE, SAME, RENAMED = "direct", "nginx", "bare aiohttp", "ours, id stays", "ours, renamed"
+STARLETTE = "starlette + httpx"
+OURS = (SAME, RENAMED)
+
+_NGINX = """
+daemon off; master_process off; pid {folder}/nginx.pid; error_log stderr crit;
+events {{ worker_connections 512; }}
+http {{
+  access_log off; default_type application/json; tcp_nodelay on; keepalive_requests 100000000; server_tokens off;
+  client_body_temp_path {folder}/b; proxy_temp_path {folder}/p; fastcgi_temp_path {folder}/f;
+  uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;
+  {more}
+}}
+"""
+_ANSWERS = """
+  server {{ listen 127.0.0.1:{port} backlog=512; location /json/ {{ return 200 '{answer}'; }} }}
+"""
+_PASSES = """
+  upstream json {{ server 127.0.0.1:{json}; keepalive 64; keepalive_requests 100000000; }}
+  upstream sse {{ server 127.0.0.1:{sse}; keepalive 64; keepalive_requests 100000000; }}
+  server {{
+    listen 127.0.0.1:{port} backlog=512; proxy_http_version 1.1; proxy_set_header Connection "";
+    location /json/ {{ proxy_pass http://json; }}
+    location /sse/ {{ proxy_pass http://sse; proxy_buffering off; }}
+  }}
+"""
+
+
+@dataclass(frozen=True)
+class Target:
+    """Who is called: the process, the call, and its rounds."""
+
+    name: str
+    pid: int
+    url: str
+    body: Path
+    rounds: list[Round] = field(default_factory=list)
+
+    @property
+    def per_second(self) -> list[float]:
+        return [one.load.per_second for one in self.rounds]
+
+    @property
+    def p50(self) -> list[float]:
+        return [one.load.p50 for one in self.rounds]
+
+
+Kind = tuple[str, int]
+"""`json` or `sse`, and how many at a time."""
+
+
+def main() -> None:
+    begin("POST /v1/chat/completions, passed on")
+    with ExitStack() as stack:
+        kinds = _kinds(stack, Path(stack.enter_context(folder())))
+        for (_, connections), targets in kinds.items():
+            for turn in range(ROUNDS + 1):
+                for target in targets:
+                    _one_round(target, connections, warms_up=not turn)
+    head = ["answer", "at a time", "who passes it on", "calls/s", "of bare", "of nginx", "CPU us", "p50 ms", "p99 ms"]
+    print(table(head, [row for kind, targets in kinds.items() for row in _rows(kind, targets)]))
+    print()
+    print(table(["goal", "", "found", "met"], _goals(kinds)))
+
+
+def _one_round(target: Target, connections: int, *, warms_up: bool) -> None:
+    seconds = SECONDS / 2 if warms_up else SECONDS
+    headers = [f"Authorization: Bearer {KEY}"]
+    one = measured(target.pid, target.url, connections=connections, seconds=seconds, headers=headers, body=target.body)
+    if not warms_up:
+        target.rounds.append(one)
+
+
+# -- who is measured -----------------------------------------------------------------------------------------------
+
+
+def _kinds(stack: ExitStack, where: Path) -> dict[Kind, list[Target]]:
+    callee, port = stack.enter_context(_python("benchmarks.callee", LOAD_CORE))
+    places = {"json": (callee, port), "sse": (callee, port)}
+    program = tool("nginx", "its rows are left out, and the JSON answers come from Python")
+    if program:
+        answers = _nginx(program, where / "answers", _ANSWERS, LOAD_CORE, answer=answer().decode())
+        places["json"] = stack.enter_context(answers)
+    ports = {way: port for way, (_, port) in places.items()}
+    lists = stack.enter_context(upstreams(LISTED // 4))
+    proxy = stack.enter_context(ours(where, config(lists, ports)))
+    wait_until_listed(proxy, LISTED, {"Authorization": f"Bearer {KEY}"})
+    passers = {
+        (name, way): stack.enter_context(_python("benchmarks.passers", SERVER_CORE, kind, f"http://127.0.0.1:{port}"))
+        for way, port in ports.items()
+        for name, kind in ((BARE, "bare"), (STARLETTE, "starlette"))
+        if (name, way) != (STARLETTE, "sse")
+    }
+    if program:
+        passers |= dict.fromkeys(
+            [(NGINX, "json"), (NGINX, "sse")],
+            stack.enter_context(_nginx(program, where / "passes", _PASSES, SERVER_CORE, **ports)),
+        )
+    passers |= {(DIRECT, way): place for way, place in places.items()}
+    kinds: dict[Kind, list[Target]] = {}
+    for way, model in MODELS.items():
+        bodies = {"": where / f"{way}-same", PREFIX: where / f"{way}-renamed"}
+        for prefix, path in bodies.items():
+            path.write_bytes(question(prefix + model, streamed=way == "sse"))
+        for connections in CONNECTIONS:
+            kinds[way, connections] = [
+                Target(name, pid, f"http://127.0.0.1:{port}/{way}{PATH}", bodies[""])
+                for name in (DIRECT, NGINX, BARE, STARLETTE)
+                for pid, port in [passers.get((name, way), (0, 0))]
+                if pid and (name != STARLETTE or connections > 1)
+            ] + [
+                Target(SAME, proxy.pid, proxy.url(f"/v1{PATH}"), bodies[""]),
+                Target(RENAMED, proxy.pid, proxy.url(f"/v1{PATH}"), bodies[PREFIX]),
+            ]
+    return kinds
+
+
+def config(lists: int, ports: dict[str, int]) -> str:
+    """Four providers: each of the two lists twice, as it is and with a prefix; calls go to the port of their way."""
+    lines = [
+        f"  - {{name: {way}{n}, base_url: '{base_url(lists, number)}', prefix: '{prefix}', max_in_flight: 10000, "
+        f"call: {{base_url: 'http://127.0.0.1:{ports[way]}/{way}'}}}}"
+        for number, way in enumerate(MODELS)
+        for n, prefix in enumerate(("", PREFIX))
+    ]
+    digest = hashlib.sha256(KEY.encode()).hexdigest()
+    return config_text(lines, f"keys: [{{name: benchmark, hash: 'sha256:{digest}', models: ['*']}}]")
+
+
+@contextmanager
+def _python(module: str, core: int, kind: str = "", *more: str) -> Iterator[tuple[int, int]]:
+    """A module that listens: its process id and its port."""
+    port = free_port()
+    arguments = [kind, str(port)] if kind else [str(port)]
+    with process(python("-m", module, *arguments, *more), core) as running:
+        yield _listening(running, port)
+
+
+@contextmanager
+def _nginx(program: str, where: Path, text: str, core: int, **values: object) -> Iterator[tuple[int, int]]:
+    port = free_port()
+    where.mkdir()
+    path = where / "nginx.conf"
+    path.write_text(_NGINX.format(folder=where, more=text.format(port=port, **values)))
+    with process([program, "-c", str(path), "-p", str(where)], core) as running:
+        yield _listening(running, port)
+
+
+def _listening(running: subprocess.Popen[bytes], port: int) -> tuple[int, int]:
+    wait_for(port, running)
+    return running.pid, port
+
+
+# -- what was found ------------------------------------------------------------------------------------------------
+
+
+def _rows(kind: Kind, targets: Sequence[Target]) -> Iterator[list[str]]:
+    way, connections = kind
+    by_name = {target.name: target for target in targets}
+    for target in targets:
+        found = medians(target.rounds)
+        yield [
+            {"json": "JSON, 1 KB", "sse": "SSE, 200 events"}[way],
+            f"{connections}",
+            target.name,
+            f"{found.per_second:,.0f}",
+            *(
+                f"{ratio(target.per_second, by_name[other].per_second):.2f}" if other in by_name else "-"
+                for other in (BARE, NGINX)
+            ),
+            f"{found.cpu_us:,.0f}" if target.name != DIRECT else "-",
+            f"{found.p50:.3f}",
+            f"{found.p99:.3f}",
+        ]
+
+
+def _goals(kinds: dict[Kind, list[Target]]) -> Iterator[list[str]]:
+    found = {kind: {target.name: target for target in targets} for kind, targets in kinds.items()}
+    for (way, connections), by_name in found.items():
+        asked = f"{way.upper()}, {connections} at a time"
+        for name in OURS:
+            yield _at_least(f"{asked}: {name}, of bare aiohttp", by_name, name, BARE, 0.7)
+        for name in OURS:
+            if way == "sse" and NGINX in by_name:
+                yield _at_least(f"{asked}: {name}, of nginx", by_name, name, NGINX, 0.9)
+            elif STARLETTE in by_name:
+                yield _at_least(f"{asked}: {name}, of starlette + httpx", by_name, name, STARLETTE, 10)
+    for name in OURS:
+        alone = found["json", 1]
+        added = median(one - other for one, other in zip(alone[name].p50, alone[DIRECT].p50, strict=True))
+        yield [f"JSON, 1 at a time: {name}, added p50 ms", "< 0.5", f"{added:.3f}", verdict(added < 0.5)]
+
+
+def _at_least(said: str, by_name: dict[str, Target], ours_: str, other: str, goal: float) -> list[str]:
+    share = ratio(by_name[ours_].per_second, by_name[other].per_second)
+    return [said, f">= {goal:g}", f"{share:.2f}", verdict(share >= goal)]
+
+
+if __name__ == "__main__":
+    main()

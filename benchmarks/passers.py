@@ -1,0 +1,101 @@
+"""References that pass calls on and do nothing else: `python -m benchmarks.passers KIND PORT UPSTREAM`.
+
+`bare`: an ASGI application on aiohttp, one session, on uvicorn set up as ours. `starlette`: the few lines that most
+people would write, on httpx. Neither knows keys, models or time limits, nor notices that a client has left.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncIterator
+from typing import Any
+
+import aiohttp
+import httpx
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import StreamingResponse
+from starlette.routing import Route
+from yarl import URL
+
+from benchmarks.harness import SERVER_CORE, pin
+
+_COME_DOWN = ("Content-Type", "Content-Length")
+
+
+class Bare:
+    """Whatever path is asked for is asked of the upstream."""
+
+    def __init__(self, upstream: str) -> None:
+        self._upstream = upstream
+        self._urls: dict[str, URL] = {}
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=0),
+                timeout=aiohttp.ClientTimeout(total=None),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                auto_decompress=False,
+            )
+        body, more = b"", True
+        while more:
+            message = await receive()
+            body += message.get("body", b"")
+            more = message.get("more_body", False)
+        path = scope["path"]
+        url = self._urls.setdefault(path, URL(self._upstream + path))
+        async with self._session.post(url, data=body, headers={"Content-Type": "application/json"}) as response:
+            headers = [
+                (name.lower().encode(), response.headers[name].encode())
+                for name in _COME_DOWN
+                if name in response.headers
+            ]
+            await send({"type": "http.response.start", "status": response.status, "headers": headers})
+            while chunk := await response.content.readany():
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            await send({"type": "http.response.body", "body": b""})
+
+
+def starlette(upstream: str) -> Starlette:
+    client = httpx.AsyncClient(timeout=None, limits=httpx.Limits(max_connections=None))  # noqa: S113  # loopback
+
+    async def passed(request: Request) -> StreamingResponse:
+        headers = {"Content-Type": "application/json"}
+        call = client.build_request("POST", upstream + request.url.path, content=await request.body(), headers=headers)
+        answer = await client.send(call, stream=True)
+
+        async def chunks() -> AsyncIterator[bytes]:
+            try:
+                async for chunk in answer.aiter_raw():
+                    yield chunk
+            finally:
+                await answer.aclose()
+
+        return StreamingResponse(chunks(), answer.status_code, media_type=answer.headers["content-type"])
+
+    return Starlette(routes=[Route("/{path:path}", passed, methods=["POST"])])
+
+
+def main(kind: str, port: int, upstream: str) -> None:
+    pin(SERVER_CORE)
+    app: Any = {"bare": Bare, "starlette": starlette}[kind](upstream)
+    uvicorn.run(
+        app,
+        host="127.0.0.1",
+        port=port,
+        http="httptools",
+        ws="none",
+        lifespan="off",
+        access_log=False,
+        log_config=None,
+        log_level="warning",
+        server_header=False,
+        proxy_headers=False,
+    )
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]), sys.argv[3])
