@@ -6,13 +6,13 @@ Nothing is encoded anew. A dated snapshot (`gpt-4o-2024-08-06` for `gpt-4o`) sta
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta, Struct
 
-from proxy.bodies import members
+from proxy.bodies import Span, members
 
 _LONGEST_LINE = 1024 * 1024
 """Bytes; an unfinished line of a stream that is longer goes out as it is."""
@@ -49,19 +49,37 @@ class _Usage(Struct):
 _usage = msgspec.json.Decoder(_Usage, strict=False).decode  # `3.0` is 3, too
 
 
-def tokens_in(answer: bytes) -> Tokens:
-    """What a JSON answer says in `usage`, also in that of a wrapped answer."""
-    if not _USAGE.search(answer):
-        return Tokens()
+def passed_on(answer: bytes, own_id: str, public_id: str) -> tuple[bytes, Tokens]:
+    """A whole JSON answer, with `model` replaced if that is exactly `own_id`, and what it says that it used.
+
+    What cannot be read stays as it is.
+    """
+    if own_id == public_id and b'"usage"' not in answer:
+        return answer, Tokens()
+    spans = _members(answer)
+    tokens = _tokens(answer, spans)
+    span = None if own_id == public_id else _span_of_model(answer, spans, own_id)
+    if span is None:
+        return answer, tokens
+    return answer[: span[0]] + msgspec.json.encode(public_id) + answer[span[1] :], tokens
+
+
+def _members(answer: bytes) -> Mapping[str, Span]:
     try:
-        spans = members(answer)
+        return members(answer)
     except ValueError:
-        return Tokens()
+        return {}
+
+
+def _tokens(answer: bytes, spans: Mapping[str, Span]) -> Tokens:
+    """What is said in `usage`, also in that of a wrapped answer."""
     found = Tokens()
     for name in ("usage", *_WRAPPED):
-        value = answer[slice(*spans[name])] if name in spans else b""
-        if value.startswith(b"{"):
-            found = found.and_then(_counted(value) if name == "usage" else tokens_in(value))
+        start, end = spans.get(name, (0, 0))
+        if not answer.startswith(b"{", start, end):
+            continue
+        value = answer[start:end]
+        found = found.and_then(_counted(value) if name == "usage" else _tokens(value, _members(value)))
     return found
 
 
@@ -75,27 +93,14 @@ def _counted(usage: bytes) -> Tokens:
     )
 
 
-def renamed(answer: bytes, own_id: str, public_id: str) -> bytes:
-    """A JSON object with `model`, if that is exactly `own_id`, replaced. What cannot be read stays as it is."""
-    if own_id == public_id:
-        return answer
-    span = _span_of_model(answer, own_id)
-    if span is None:
-        return answer
-    return answer[: span[0]] + msgspec.json.encode(public_id) + answer[span[1] :]
-
-
-def _span_of_model(answer: bytes, own_id: str, wrapped: Sequence[str] = ()) -> tuple[int, int] | None:
+def _span_of_model(answer: bytes, spans: Mapping[str, Span], own_id: str, wrapped: Sequence[str] = ()) -> Span | None:
     """Where `model` says `own_id`: in the object, or in one of its members that are `wrapped`."""
-    try:
-        spans = members(answer)
-    except ValueError:
-        return None
     if "model" in spans and _decoded(answer[slice(*spans["model"])]) == own_id:
         return spans["model"]
     for name in wrapped:
         start, end = spans.get(name, (0, 0))
-        inner = _span_of_model(answer[start:end], own_id) if answer[start : start + 1] == b"{" else None
+        value = answer[start:end]
+        inner = _span_of_model(value, _members(value), own_id) if value.startswith(b"{") else None
         if inner:
             return start + inner[0], start + inner[1]
     return None
@@ -120,11 +125,6 @@ class Events:
         self._beginning = self._new_beginning = b""
         self._held = bytearray()  # of an unfinished line, what has come of it
         self._went_out = b"\n\n"  # at least its last four bytes
-
-    @property
-    def between_lines(self) -> bool:
-        """Whether what went out ends with a whole line."""
-        return self._went_out.endswith(b"\n")
 
     @property
     def between_events(self) -> bool:
@@ -165,22 +165,34 @@ class Events:
     def _count(self, lines: bytes) -> None:
         for line in lines.splitlines():
             data = _DATA.match(line)
-            if data:
-                self.tokens = self.tokens.and_then(tokens_in(line[data.end() :]))
+            if data and b'"usage"' in line:
+                event = line[data.end() :]
+                self.tokens = self.tokens.and_then(_tokens(event, _members(event)))
 
     def _renamed(self, lines: bytes) -> bytes:
+        if not self._beginning and b'"model"' in lines:
+            # The first event that says it, alone: then the others that came with it need not be read.
+            first = lines.find(b"\n", lines.find(b'"model"')) + 1 or len(lines)
+            return self._by_line(lines[:first]) + self._at_once(lines[first:])
+        return self._at_once(lines)
+
+    def _at_once(self, lines: bytes) -> bytes:
         mentioned = lines.count(b'"model"')
         if mentioned and self._beginning and lines.count(self._beginning) == mentioned:
             return lines.replace(self._beginning, self._new_beginning)
-        if mentioned or b"\\u" in lines:  # a name may be written in other ways
-            return b"".join(map(self._renamed_line, lines.splitlines(keepends=True)))
-        return lines
+        # A name may be written in other ways.
+        return self._by_line(lines) if mentioned or b"\\u" in lines else lines
+
+    def _by_line(self, lines: bytes) -> bytes:
+        return b"".join(map(self._renamed_line, lines.splitlines(keepends=True)))
 
     def _renamed_line(self, line: bytes) -> bytes:
         data = _DATA.match(line)
-        event = line[data.end() :].rstrip(b"\r\n") if data else b""
-        span = _span_of_model(event, self._own_id, _WRAPPED)
-        if data is None or span is None:
+        if data is None:
+            return line
+        event = line[data.end() :].rstrip(b"\r\n")
+        span = _span_of_model(event, _members(event), self._own_id, _WRAPPED)
+        if span is None:
             return line
         start, end = data.end() + span[0], data.end() + span[1]
         self._beginning, self._new_beginning = line[:end], line[:start] + self._public_id

@@ -11,11 +11,11 @@ import logging
 import random
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import aiohttp
 import msgspec
+from msgspec import Struct
 from multidict import CIMultiDict
 from yarl import URL
 
@@ -63,8 +63,7 @@ _BROKEN = (aiohttp.ClientError, OSError, ValueError)
 _log = logging.getLogger("models_proxy")
 
 
-@dataclass(frozen=True)
-class Choice:
+class Choice(Struct, frozen=True):
     """One way to answer a call: an offer of the model, and what its provider calls the models that are named."""
 
     offer: Offer
@@ -72,8 +71,7 @@ class Choice:
     """Public id -> the id to call."""
 
 
-@dataclass(frozen=True)
-class Call:
+class Call(Struct, frozen=True):
     """A call that may be passed on."""
 
     path: str
@@ -136,6 +134,11 @@ class Answer:
         """Whether nothing but the end of the connection tells that it is whole."""
         transfer = self.headers.get("Transfer-Encoding", "")
         return self._response.content_length is None and "chunked" not in transfer.lower()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more is to come, as far as can be told without waiting."""
+        return self._gunzip is None and self._content.at_eof()
 
     async def read(self) -> bytes:
         """What has come, b"" at the end. Raises ProviderFailed."""

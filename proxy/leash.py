@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from types import TracebackType
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+Watch = Callable[[Callable[[], None]], Callable[[], Any]]
+"""Calls what it is handed when the client leaves; what it returns makes it stop watching."""
+
+TICK = 0.05
+"""Seconds; a call may last so much longer than its limit says."""
 
 
 class ClientLeft(Exception):
@@ -18,48 +22,71 @@ class TooLate(Exception):
     """What was waited for took longer than it may."""
 
 
-class Leash:
-    """Pulls a call back from whatever it waits for.
+class Warden:
+    """Minds the time limits of all calls with one timer: one for each call, or each piece, costs more than the call."""
 
-    One listening task and, as a rule, one timer for a whole call: asyncio's own timeouts would make a timer for each
-    piece of a stream.
-    """
-
-    def __init__(self, receive: Callable[[], Awaitable[Any]], whole: float) -> None:
-        """`receive` is ASGI's, after the whole body was read; `whole` is seconds for everything together."""
-        self._loop = asyncio.get_running_loop()
-        self._receive = receive
-        self._ends = self._loop.time() + whole
-        self._due = self._ends
+    def __init__(self) -> None:
+        self._leashes: set[Leash] = set()
         self._timer: asyncio.TimerHandle | None = None
+
+    def mind(self, leash: Leash) -> None:
+        self._leashes.add(leash)
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(TICK, self._look)
+
+    def forget(self, leash: Leash) -> None:
+        self._leashes.discard(leash)
+
+    def _look(self) -> None:
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        for leash in self._leashes:
+            if leash.due <= now:
+                leash.pull()
+        self._timer = loop.call_later(TICK, self._look) if self._leashes else None
+
+
+class Leash:
+    """Pulls a call back from whatever it waits for."""
+
+    def __init__(self, warden: Warden, watch: Watch, whole: float) -> None:
+        """`whole` is seconds for everything together."""
+        self._warden = warden
+        self._watch = watch
+        self._time = asyncio.get_running_loop().time
+        self._ends = self._time() + whole
+        self.due = self._ends
+        """When what is waited for at the moment is too late."""
         self._task: asyncio.Task[Any] | None = None
         self._waits = False
-        self._late = False
         self._left = False
         self._pulled = False
 
     def __enter__(self) -> Leash:
         self._task = asyncio.current_task()
         self._cancelled_before = self._task.cancelling() if self._task else 0
-        self._listening = self._loop.create_task(self._listen(), name="client")
+        self._stop_watching = self._watch(self._client_left)
+        self._warden.mind(self)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        self._listening.cancel()
-        if self._timer:
-            self._timer.cancel()
+    def __exit__(self, *ending: object) -> None:
+        self._warden.forget(self)
+        self._stop_watching()
 
     @property
     def now(self) -> float:
-        return self._loop.time()
+        return self._time()
 
     def shorten(self, whole: float) -> None:
         """Everything together may take at most so many seconds from now."""
-        self._ends = min(self._ends, self.now + whole)
+        self._ends = min(self._ends, self._time() + whole)
 
     async def wait(self, awaitable: Awaitable[T], seconds: float) -> T:
         """What comes of it, within so many seconds. Raises ClientLeft and TooLate, and whatever is raised by it."""
-        self._begin(seconds)
+        self.due = min(self._time() + seconds, self._ends)
+        self._waits, self._pulled = True, False
+        if self._left:
+            asyncio.get_running_loop().call_soon(self.pull)
         try:
             return await awaitable
         except asyncio.CancelledError:
@@ -70,40 +97,31 @@ class Leash:
         finally:
             self._waits = False
 
+    def _client_left(self) -> None:
+        self._left = True
+        self.pull()
+
     def _is_cancelled_by_others(self) -> bool:
         """Takes back our own cancellation; a server that ends the call at the same moment must not be overheard."""
         return self._task is not None and self._task.uncancel() > self._cancelled_before
 
-    def _begin(self, seconds: float) -> None:
-        now = self._loop.time()
-        self._due = min(now + seconds, self._ends)
-        self._waits, self._late, self._pulled = True, False, False
-        if self._timer is None or self._timer.when() > self._due:
-            if self._timer:
-                self._timer.cancel()
-            self._timer = self._loop.call_at(self._due, self._look)
-        if self._left:
-            self._loop.call_soon(self._pull)
-
-    def _look(self) -> None:
-        """The timer of an earlier wait may be over before the present one is."""
-        self._timer = None
-        if not self._waits:
-            return
-        if self._loop.time() < self._due:
-            self._timer = self._loop.call_at(self._due, self._look)
-        else:
-            self._late = True
-            self._pull()
-
-    async def _listen(self) -> None:
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
-        self._left = True
-        self._pull()
-
-    def _pull(self) -> None:
+    def pull(self) -> None:
+        """End what is waited for, if anything is."""
         if self._waits and self._task:
             # Once: a second one would reach whoever cleans up after the first.
             self._waits, self._pulled = False, True
             self._task.cancel()
+
+
+def by_asking(receive: Callable[[], Awaitable[Any]]) -> Watch:
+    """A watch for any ASGI server: `receive` says when the client leaves, once the whole body was read."""
+
+    def watch(left: Callable[[], None]) -> Callable[[], Any]:
+        async def listen() -> None:
+            while (await receive())["type"] != "http.disconnect":
+                pass
+            left()
+
+        return asyncio.get_running_loop().create_task(listen(), name="client").cancel
+
+    return watch

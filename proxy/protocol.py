@@ -31,21 +31,16 @@ class Ready(typing.Protocol):
 class Protocol(HttpToolsProtocol):
     """uvicorn's, around a `Ready` application."""
 
+    _direct: _Direct | None = None
+
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         ready = typing.cast(Ready, self.config.app).ready
-        if not self._may_be_sent_at_once(cycle) or (said := ready(typing.cast(Scope, cycle.scope))) is None:
-            super()._start_asgi_task(cycle, app)
+        scope = typing.cast(Scope, cycle.scope)
+        if self._may_be_sent_at_once(cycle) and (said := ready(scope)):
+            self.send_whole(cycle, said)
             return
-        status, headers, body = said
-        lines = map(b": ".join, (*cycle.default_headers, *headers))
-        cycle.response_started = cycle.response_complete = True
-        start = STATUS_LINE[status] + b"\r\n".join(lines) + b"\r\n\r\n"
-        if body:
-            self.transport.writelines([start, body])  # in one system call; two of `write` are two
-        else:
-            self.transport.write(start)
-        cycle.on_response()
-        cycle.on_response = _nothing
+        scope["direct"] = self._direct = _Direct(self, cycle)
+        super()._start_asgi_task(cycle, app)
 
     def _may_be_sent_at_once(self, cycle: RequestResponseCycle) -> bool:
         """Whether the client keeps the connection, reads what it is sent, and asks one question at a time.
@@ -60,6 +55,24 @@ class Protocol(HttpToolsProtocol):
             and self.timeout_keep_alive_task is None
         )
 
+    def send_whole(self, cycle: RequestResponseCycle, said: Said) -> None:
+        """A whole answer on a connection that goes on, with one system call; two of `write` are two."""
+        status, headers, body = said
+        start = STATUS_LINE[status] + b"\r\n".join(map(b": ".join, (*cycle.default_headers, *headers))) + b"\r\n\r\n"
+        cycle.response_started = cycle.response_complete = True
+        if body:
+            self.transport.writelines([start, body])
+        else:
+            self.transport.write(start)
+        cycle.message_event.set()
+        cycle.on_response()
+        cycle.on_response = _nothing
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        if self._direct:
+            self._direct.left()
+
     def send_400_response(self, msg: str) -> None:
         body = openai_error(
             BadRequest("This is not a valid HTTP request; percent-encode what is not ASCII in its URL.")
@@ -73,6 +86,33 @@ class Protocol(HttpToolsProtocol):
         lines = [b"HTTP/1.1 400 Bad Request", *(name + b": " + value for name, value in headers)]
         self.transport.write(b"\r\n".join(lines) + b"\r\n\r\n" + body)
         self.transport.close()
+
+
+class _Direct:
+    """The way past ASGI of one request (`proxy.api.http.Direct`): no task that waits for the client to leave."""
+
+    __slots__ = ("_cycle", "_protocol", "left")
+
+    def __init__(self, protocol: Protocol, cycle: RequestResponseCycle) -> None:
+        self._protocol = protocol
+        self._cycle = cycle
+        self.left: typing.Callable[[], None] = _nothing
+
+    def watch(self, left: typing.Callable[[], None]) -> typing.Callable[[], None]:
+        self.left = left
+        if self._cycle.disconnected:
+            self._protocol.loop.call_soon(left)
+        return self._stop_watching
+
+    def _stop_watching(self) -> None:
+        self.left = _nothing
+
+    def send(self, said: Said) -> bool:
+        cycle, protocol = self._cycle, self._protocol
+        if cycle.response_started or cycle.disconnected or not cycle.keep_alive or protocol.flow.write_paused:
+            return False
+        protocol.send_whole(cycle, said)
+        return True
 
 
 def _nothing() -> None:

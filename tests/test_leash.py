@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from proxy.leash import ClientLeft, Leash, TooLate
+from proxy.leash import TICK, ClientLeft, Leash, TooLate, Warden, by_asking
 from tests.fakes import breathe
 
 pytestmark = pytest.mark.anyio
@@ -41,9 +41,9 @@ async def tasks_left() -> list[str]:
 
 
 def timers() -> int:
-    """How many timers of a leash wait to be called."""
+    """How many timers of a warden wait to be called."""
     scheduled = getattr(asyncio.get_running_loop(), "_scheduled", [])
-    return sum(1 for timer in scheduled if not timer.cancelled() and "Leash" in repr(timer))
+    return sum(1 for timer in scheduled if not timer.cancelled() and "Warden" in repr(timer))
 
 
 async def forever() -> None:
@@ -56,33 +56,33 @@ async def value() -> str:
 
 
 async def test_what_comes_in_time_is_handed_on_and_nothing_stays_behind(client: Client) -> None:
-    with Leash(client, LONG) as leash:
+    with Leash(Warden(), by_asking(client), LONG) as leash:
         assert await leash.wait(value(), LONG) == "it"
         assert await leash.wait(value(), LONG) == "it"
 
-    assert (await tasks_left(), timers()) == ([], 0)
+    assert await tasks_left() == []
 
 
 async def test_an_error_of_what_is_waited_for_is_handed_on(client: Client) -> None:
     async def fails() -> None:
         raise ValueError("canary")
 
-    with Leash(client, LONG) as leash, pytest.raises(ValueError, match="canary"):
+    with Leash(Warden(), by_asking(client), LONG) as leash, pytest.raises(ValueError, match="canary"):
         await leash.wait(fails(), LONG)
 
 
 async def test_a_client_that_leaves_ends_the_wait(client: Client) -> None:
-    with Leash(client, LONG) as leash:
+    with Leash(Warden(), by_asking(client), LONG) as leash:
         asyncio.get_running_loop().call_soon(client.leave)
         with pytest.raises(ClientLeft):
             await leash.wait(forever(), LONG)
 
-    assert (await tasks_left(), timers()) == ([], 0)
+    assert await tasks_left() == []
 
 
 async def test_a_client_that_left_before_ends_the_next_wait_and_every_other_one(client: Client) -> None:
     client.leave()
-    with Leash(client, LONG) as leash:
+    with Leash(Warden(), by_asking(client), LONG) as leash:
         await breathe()
         for _ in range(2):
             with pytest.raises(ClientLeft):
@@ -96,19 +96,19 @@ async def test_what_is_neither_body_nor_leaving_is_not_heard() -> None:
     async def receive() -> dict[str, str]:
         return next(said)
 
-    with Leash(receive, LONG) as leash, pytest.raises(ClientLeft):
+    with Leash(Warden(), by_asking(receive), LONG) as leash, pytest.raises(ClientLeft):
         await leash.wait(forever(), LONG)
 
 
 async def test_what_takes_too_long_is_ended_and_the_call_goes_on(client: Client) -> None:
-    with Leash(client, LONG) as leash:
+    with Leash(Warden(), by_asking(client), LONG) as leash:
         with pytest.raises(TooLate):
             await leash.wait(forever(), SOON)
         assert await leash.wait(value(), LONG) == "it"
         with pytest.raises(TooLate):
             await leash.wait(forever(), SOON)
 
-    assert (await tasks_left(), timers()) == ([], 0)
+    assert await tasks_left() == []
 
 
 async def test_what_is_ended_may_clean_up_in_peace(client: Client) -> None:
@@ -122,14 +122,14 @@ async def test_what_is_ended_may_clean_up_in_peace(client: Client) -> None:
             await breathe()
             cleaned.append(True)
 
-    with Leash(client, LONG) as leash, pytest.raises((TooLate, ClientLeft)):
+    with Leash(Warden(), by_asking(client), LONG) as leash, pytest.raises((TooLate, ClientLeft)):
         await leash.wait(cleans_up(), SOON)
 
     assert cleaned == [True]
 
 
 async def test_everything_together_has_a_limit_that_can_be_shortened(client: Client) -> None:
-    with Leash(client, LONG) as leash:
+    with Leash(Warden(), by_asking(client), LONG) as leash:
         leash.shorten(LONG * 2)  # longer is not possible
         leash.shorten(SOON)
         with pytest.raises(TooLate):
@@ -138,28 +138,41 @@ async def test_everything_together_has_a_limit_that_can_be_shortened(client: Cli
             await leash.wait(forever(), LONG)
 
 
-async def test_many_waits_need_one_timer(client: Client) -> None:
-    with Leash(client, LONG) as leash:
-        seen = set()
-        for _ in range(100):
-            await leash.wait(value(), LONG / 2)
-            seen.add(timers())
+async def test_many_calls_and_waits_need_one_timer_and_none_when_they_are_over(client: Client) -> None:
+    warden = Warden()
+    seen = set()
+    for _ in range(10):
+        with Leash(warden, by_asking(client), LONG) as one, Leash(warden, by_asking(client), LONG) as other:
+            for leash in (one, other) * 5:
+                await leash.wait(value(), LONG / 2)
+                seen.add(timers())
 
-        assert seen <= {1}
+    assert seen == {1}
+    await asyncio.sleep(TICK * 2)
+    assert timers() == 0
+
+
+async def test_a_limit_of_one_call_ends_no_other(client: Client) -> None:
+    warden = Warden()
+    with Leash(warden, by_asking(client), LONG) as one, Leash(warden, by_asking(client), LONG) as other:
+        waiting = asyncio.ensure_future(value())
+        with pytest.raises(TooLate):
+            await one.wait(forever(), SOON)
+        assert await other.wait(waiting, LONG) == "it"
 
 
 async def test_a_timer_of_an_earlier_wait_does_not_end_a_later_one(client: Client) -> None:
-    with Leash(client, LONG) as leash:
+    with Leash(Warden(), by_asking(client), LONG) as leash:
         await leash.wait(value(), SOON)
-        assert await leash.wait(asyncio.sleep(SOON * 3, "it"), LONG) == "it"
+        assert await leash.wait(asyncio.sleep(TICK * 3, "it"), LONG) == "it"
         with pytest.raises(TooLate):
             await leash.wait(forever(), SOON)
 
 
 async def test_a_timer_that_rings_between_two_waits_ends_none(client: Client) -> None:
-    with Leash(client, LONG) as leash:
+    with Leash(Warden(), by_asking(client), LONG) as leash:
         await leash.wait(value(), SOON)
-        await asyncio.sleep(SOON * 2)
+        await asyncio.sleep(TICK * 2)
         assert await leash.wait(value(), LONG) == "it"
 
 
@@ -168,7 +181,7 @@ async def test_a_cancellation_from_outside_still_works(client: Client, leaves: b
     ended: list[str] = []
 
     async def call() -> None:
-        with Leash(client, LONG) as leash:
+        with Leash(Warden(), by_asking(client), LONG) as leash:
             try:
                 await leash.wait(forever(), LONG)
             except BaseException as error:
@@ -188,7 +201,7 @@ async def test_a_cancellation_from_outside_still_works(client: Client, leaves: b
 
 
 async def test_a_call_that_was_pulled_back_counts_as_cancelled_by_nobody(client: Client) -> None:
-    with Leash(client, LONG) as leash:
+    with Leash(Warden(), by_asking(client), LONG) as leash:
         with pytest.raises(TooLate):
             await leash.wait(forever(), SOON)
         task = asyncio.current_task()

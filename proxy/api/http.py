@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from itertools import count
 from secrets import token_hex
-from typing import Any
+from typing import Any, Protocol
 
 from starlette.types import Receive, Scope, Send
 
@@ -142,6 +142,18 @@ def _in_words_of(path: str, error: ApiError) -> bytes:
     if path in ANTHROPIC_PATHS:
         return anthropic_error(error)
     return (pangu_error if path.startswith(PANGU_PATHS) else openai_error)(error)
+
+
+class Direct(Protocol):
+    """What our own server can do beyond ASGI; it stands in the scope as `direct`."""
+
+    def watch(self, left: Callable[[], None]) -> Callable[[], None]:
+        """Calls `left` when the client leaves; what is returned ends that."""
+        ...
+
+    def send(self, said: Said) -> bool:
+        """Sends a whole answer with one system call; False where ASGI must do it."""
+        ...
 
 
 class Answer:

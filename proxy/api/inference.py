@@ -8,14 +8,15 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from starlette.types import Receive, Scope, Send
 
 from proxy.access import Caller
-from proxy.answers import Events, renamed, tokens_in
+from proxy.answers import Events, Tokens, passed_on
 from proxy.api.calls import CALLS, PATHS
-from proxy.api.http import ANTHROPIC_PATHS, Head
+from proxy.api.http import ANTHROPIC_PATHS, Direct, Head
 from proxy.api.models import view_of
 from proxy.bodies import Body, FormBody, JsonBody
 from proxy.catalog import Catalog, Model
@@ -33,7 +34,7 @@ from proxy.errors import (
     ProviderTooSlow,
 )
 from proxy.forward import Answer, Call, Choice, Forwarder
-from proxy.leash import ClientLeft, Leash, TooLate
+from proxy.leash import ClientLeft, Leash, TooLate, Warden, by_asking
 from proxy.store import Store
 from proxy.usage import Outcome
 from proxy.wire import Header, anthropic_error, openai_error
@@ -61,6 +62,7 @@ class Inference:
     def __init__(self, config: Config, store: Store, forwarder: Forwarder) -> None:
         self._store = store
         self._forwarder = forwarder
+        self._warden = Warden()
         self._server = config.server
         self._has_keys = not config.is_open
         self._providers = {provider.name: provider for provider in config.providers}
@@ -77,14 +79,16 @@ class Inference:
             content = await self._whole_body(sent, receive)
             head.has_body = False  # it is read, so the connection can be used again
             body = _read(content, sent)
-            view = await view_of(self._store, caller.policy)
+            view = self._store.kept_view(caller.policy) or await view_of(self._store, caller.policy)
             choices = self._choices(view.catalog, body)
             call = Call(path, body, callers, choices, head.request_id.decode(), caller.name or "")
             provider = self._providers[choices[0].offer.provider]
-            with Leash(receive, provider.call_timeout) as leash:
+            direct: Direct | None = scope.get("direct")
+            watch = direct.watch if direct else by_asking(receive)
+            with Leash(self._warden, watch, provider.call_timeout) as leash:
                 answer = await self._forwarder.answer(call, leash)
                 leash.shorten(answer.provider.call_timeout)
-                passing = _Passing(answer, body.model, send, leash)
+                passing = _Passing(answer, body.model, send, direct, leash)
                 await passing.run(scope["path"], head, CALLS[path], self._server.keep_alive)
         except ClientLeft:
             return
@@ -186,14 +190,15 @@ def _own_id(model: Model, provider: str, target: Target) -> str:
 class _Passing:
     """An answer on its way to the client."""
 
-    def __init__(self, answer: Answer, model: str, send: Send, leash: Leash) -> None:
+    def __init__(self, answer: Answer, model: str, send: Send, direct: Direct | None, leash: Leash) -> None:
         """`model` is the id that the caller used."""
         self._answer = answer
         self._model = model
         self._to_client = send
+        self._direct = direct
         self._leash = leash
         self._seconds = answer.provider.between_bytes_timeout
-        self._events = Events(answer.own_id, model)
+        self._tokens = Tokens()
 
     async def run(self, path: str, head: Head, end: re.Pattern[bytes], keep_alive: float) -> None:
         """Raises ApiError where nothing has gone out yet, and ClientLeft."""
@@ -213,7 +218,7 @@ class _Passing:
             outcome = "timeout" if isinstance(error, ProviderTooSlow) else "broken"
             raise
         finally:
-            self._answer.close(outcome, self._events.tokens)
+            self._answer.close(outcome, self._tokens)
 
     async def _read(self) -> bytes:
         """What comes next, b"" at the end. Raises ApiError and ClientLeft."""
@@ -241,7 +246,7 @@ class _Passing:
     async def _whole(self, headers: list[Header]) -> Outcome:
         parts: list[bytes] = []
         size = 0
-        while part := await self._read():
+        while not self._answer.is_over and (part := await self._read()):
             parts.append(part)
             size += len(part)
             if size > _LONGEST_WHOLE:
@@ -249,10 +254,11 @@ class _Passing:
         body = b"".join(parts)
         if not _looks_like_json(body):
             raise ProviderFailed("The provider of this model answered with something that is no JSON.")
-        self._events.tokens = tokens_in(body)
-        body = renamed(body, self._answer.own_id, self._model)
-        await self._start([*headers, (b"content-length", b"%d" % len(body))])
-        await self._send(body, more=False)
+        body, self._tokens = passed_on(body, self._answer.own_id, self._model)
+        headers.append((b"content-length", b"%d" % len(body)))
+        if not (self._direct and self._direct.send((self._answer.status, headers, body))):
+            await self._start(headers)
+            await self._send(body, more=False)
         return "ok"
 
     async def _as_it_comes(self, headers: list[Header], begun: bytes) -> Outcome:
@@ -273,38 +279,34 @@ class _Passing:
 
     async def _stream(self, path: str, headers: Sequence[Header], end: re.Pattern[bytes], keep_alive: float) -> Outcome:
         await self._start([*headers, *_STREAM_HEADERS])
+        events = Events(self._answer.own_id, self._model)
         ended, read = not self._answer.ends_by_closing, b""
         failure: ApiError | None = None
-        with _Beat(keep_alive, self._comment) as beat:
+        with _Beat(keep_alive, partial(self._comment, events)) as beat:
             try:
                 while chunk := await self._read():
                     beat.heard()
                     if not ended:
                         read += chunk
                         ended, read = bool(end.search(read)), read[-_LONGEST_END:]
-                    if out := self._events.passed(chunk):
+                    if out := events.passed(chunk):
                         await self._send(out)
                 if not ended:
                     failure = ProviderFailed("The provider of this model broke off within its answer.")
             except ApiError as error:
                 failure = error
+            finally:
+                self._tokens = events.tokens
         # Half a line is of no use in front of an error: it would be read as the first half of it.
-        await self._send(self._told(path, failure) if failure else self._events.rest())
+        await self._send(_told(path, failure, events) if failure else events.rest())
         await self._send(b"", more=False)
         if failure is None:
             return "ok"
         return "timeout" if isinstance(failure, ProviderTooSlow) else "broken"
 
-    async def _comment(self) -> None:
-        if self._events.between_events:  # an empty line would end an event whose rest is still to come
+    async def _comment(self, events: Events) -> None:
+        if events.between_events:  # an empty line would end an event whose rest is still to come
             await self._to_client({"type": "http.response.body", "body": _COMMENT, "more_body": True})
-
-    def _told(self, path: str, error: ApiError) -> bytes:
-        """An event that the SDKs raise as an error."""
-        line_end = b"" if self._events.between_events else b"\n\n"
-        if path in ANTHROPIC_PATHS:
-            return b"%bevent: error\ndata: %b\n\n" % (line_end, anthropic_error(error))
-        return b"%bdata: %b\n\n" % (line_end, openai_error(error))
 
 
 class _Beat:
@@ -335,6 +337,14 @@ class _Beat:
             if self._sending is None or self._sending.done():
                 self._sending = self._loop.create_task(self._send(), name="keep-alive")
         self._timer = self._loop.call_at(self._heard_at + self._seconds, self._look)
+
+
+def _told(path: str, error: ApiError, events: Events) -> bytes:
+    """An event that the SDKs raise as an error."""
+    line_end = b"" if events.between_events else b"\n\n"
+    if path in ANTHROPIC_PATHS:
+        return b"%bevent: error\ndata: %b\n\n" % (line_end, anthropic_error(error))
+    return b"%bdata: %b\n\n" % (line_end, openai_error(error))
 
 
 def _down(answer: Answer) -> Iterator[Header]:
