@@ -12,12 +12,13 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta, Struct
 
-from proxy.bodies import Span, members
+from proxy.bodies import STRING, Span, members
 
 _LONGEST_LINE = 1024 * 1024
 """Bytes; an unfinished line of a stream that is longer goes out as it is."""
 _DATA = re.compile(rb"data:[ \t]*(?=\{)")
 _USAGE = re.compile(rb'"usage"\s*:\s*\{')
+_MODEL = re.compile(rb'"model"\s*:\s*(%b)' % STRING)
 _WRAPPED = ("response", "message")
 """Members of events that hold what an answer holds: OpenAI's responses, Anthropic's messages."""
 
@@ -46,6 +47,28 @@ class _Usage(Struct):
     output_tokens: Count | None = None
 
 
+class _Wrapped(Struct):
+    usage: _Usage | None = None
+
+
+class _Said(Struct):
+    """What an answer says that matters here."""
+
+    model: str = ""
+    usage: _Usage | None = None
+    response: _Wrapped | None = None
+    message: _Wrapped | None = None
+
+    @property
+    def tokens(self) -> Tokens:
+        tokens = _counts(self.usage)
+        for wrapped in (self.response, self.message):
+            if wrapped:
+                tokens = tokens.and_then(_counts(wrapped.usage))
+        return tokens
+
+
+_as_said = msgspec.json.Decoder(_Said, strict=False).decode
 _usage = msgspec.json.Decoder(_Usage, strict=False).decode  # `3.0` is 3, too
 
 
@@ -56,6 +79,15 @@ def passed_on(answer: bytes, own_id: str, public_id: str) -> tuple[bytes, Tokens
     """
     if own_id == public_id and b'"usage"' not in answer:
         return answer, Tokens()
+    try:
+        said = _as_said(answer)
+    except (ValueError, RecursionError):
+        said = None
+    if said and (own_id == public_id or said.model != own_id):
+        return answer, said.tokens
+    if said and answer.count(b'"model"') == 1 and rb"\u" not in answer and (found := _MODEL.search(answer)):
+        # There is one `model`, so it is that one: a name can be hidden only by an escape.
+        return answer[: found.start(1)] + msgspec.json.encode(public_id) + answer[found.end() :], said.tokens
     spans = _members(answer)
     tokens = _tokens(answer, spans)
     span = None if own_id == public_id else _span_of_model(answer, spans, own_id)
@@ -87,6 +119,12 @@ def _counted(usage: bytes) -> Tokens:
     try:
         said = _usage(usage)
     except (ValueError, RecursionError):
+        return Tokens()
+    return _counts(said)
+
+
+def _counts(said: _Usage | None) -> Tokens:
+    if said is None:
         return Tokens()
     return Tokens(
         max(0, said.prompt_tokens or said.input_tokens or 0), max(0, said.completion_tokens or said.output_tokens or 0)

@@ -66,7 +66,8 @@ class Proxy:
         self._models = Models(self.store, clock)
         self.forwarder: Forwarder | None = None
         """None until the first call comes."""
-        self._calling: asyncio.Task[Inference] | None = None
+        self._inference: Inference | None = None
+        self._loading: asyncio.Task[Inference] | None = None
         self._routes = Router(
             [*self.health.routes(), *Versions(self.store, config.providers).routes()],
             redirect_slashes=False,
@@ -98,8 +99,8 @@ class Proxy:
         finally:
             keeping.cancel()
             await asyncio.gather(keeping, return_exceptions=True)
-            if self._calling:
-                await self._calling
+            if self._loading:
+                await self._loading
             if self.forwarder:
                 await self.forwarder.close()
 
@@ -111,7 +112,8 @@ class Proxy:
         try:
             caller = self._caller(scope, head)
             if scope["path"] in CALLS and (scope["method"] == "POST" or not Models.serves(scope["path"])):
-                await (await self.calling())(scope, receive, send, head, caller)
+                call = self._inference or await self.calling()
+                await call(scope, receive, send, head, caller)
             elif Models.serves(scope["path"]):
                 await self._models(scope, send, head, caller)
             else:
@@ -128,10 +130,11 @@ class Proxy:
 
     async def calling(self) -> Inference:
         """What passes calls on. Loaded when the first one comes: a proxy that only lists does without 9 MiB."""
-        if self._calling is None:
-            self._calling = asyncio.create_task(asyncio.to_thread(self._load_calling), name="load calling")
+        if self._loading is None:
+            self._loading = asyncio.create_task(asyncio.to_thread(self._load_calling), name="load calling")
         # Shielded: the leaving of the one who calls first is not the others' loss.
-        return await asyncio.shield(self._calling)
+        self._inference = await asyncio.shield(self._loading)
+        return self._inference
 
     def _load_calling(self) -> Inference:
         from proxy.api.inference import Inference

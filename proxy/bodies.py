@@ -33,6 +33,15 @@ REFER_TO_STATE = frozenset({"previous_response_id", "conversation", "container",
 """Fields that name something which a provider keeps for its account."""
 HOLD_CHOICES = frozenset({"plugins", "compound_custom", "provider_options", "provideroptions"})
 """Fields in which models may be chosen (OpenRouter, Groq, Vercel), in any letters."""
+PLAIN = frozenset(
+    {
+        MODEL, "dimensions", "encoding_format", "frequency_penalty", "logit_bias", "logprobs", "max_completion_tokens",
+        "max_output_tokens", "max_tokens", "messages", "metadata", "n", "parallel_tool_calls", "presence_penalty",
+        "reasoning_effort", "response_format", "seed", "stop", "stop_sequences", "stream", "stream_options", "system",
+        "temperature", "tool_choice", "top_k", "top_logprobs", "top_p", "user",
+    }
+)  # fmt: skip
+"""Fields of nearly all calls. None of them chooses a model or a place, or refers to state."""
 _GUARDED = CHOOSE_MODELS | CHOOSE_ELSEWHERE | REFER_TO_STATE | {MODEL}
 
 _LONGEST_ID = 1000
@@ -47,6 +56,7 @@ _BLANK = rb"[ \t\r\n]*+"
 STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
 """A string as JSON writes it."""
 _NEXT_NAME = re.compile(rb"%b[{,]%b(%b)%b:%b" % (_BLANK, _BLANK, STRING, _BLANK, _BLANK))
+_MODEL = re.compile(rb'"model"%b:%b' % (_BLANK, _BLANK))
 _NEXT_ITEM = re.compile(rb"%b[\[,]%b" % (_BLANK, _BLANK))
 _END = re.compile(rb"%b\{?%b\}%b" % (_BLANK, _BLANK, _BLANK))
 
@@ -161,6 +171,8 @@ class JsonBody(Body):
     def __init__(self, body: bytes) -> None:
         """Raises BadRequest."""
         self._body = body
+        if self._is_plain():
+            return
         try:
             if len(body) > _LONG and body.count(b'"') - body.count(rb"\"") > _MOST_QUOTES:
                 raise ValueError(_TOO_MUCH)
@@ -170,7 +182,41 @@ class JsonBody(Body):
         except ValueError as error:
             raise BadRequest(f"The body {error}. Send one JSON object that names a `model`.") from error
 
+    def _is_plain(self) -> bool:
+        """Whether it is a call as nearly all are, read without looking at each field: one model, nothing guarded.
+
+        False says nothing but that a closer look is needed.
+        """
+        body = self._body
+        # A name can be hidden only by an escape.
+        if len(body) > _LONG or body.count(b'"model"') != 1 or rb"\u" in body:
+            return False
+        try:
+            values = _as_members(body)
+        except (ValueError, RecursionError):
+            return False
+        model = values.get(MODEL, b"")
+        if not values.keys() <= PLAIN or not bytes(model).startswith(b'"'):
+            return False
+        # No name stands twice, if all bytes are accounted for: values, names with quotes, colons and commas, the latter
+        # with a blank behind each or without.
+        count = len(values)
+        rest = len(body) - sum(map(len, values.values())) - len("".join(values)) - 2 * count
+        if rest not in (2 * count + 1, 4 * count):
+            return False
+        found = _MODEL.search(body)
+        models = _models(bytes(model))
+        if found is None or models is None:
+            return False
+        self._spans = {MODEL: (found.end(), found.end() + len(model))}
+        self._named = {MODEL: models}
+        self.model = models[0]
+        self.models = (self.model,)
+        return True
+
     def with_ids(self, ids: Mapping[str, str]) -> bytes:
+        if all(own == public for public, own in ids.items()):
+            return self._body
         body, moved = self._body, 0
         for name in sorted(self._named, key=self._spans.__getitem__):
             models = self._named[name]

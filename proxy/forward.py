@@ -6,11 +6,10 @@ it connects, and takes more than ten times the CPU for a call.
 
 from __future__ import annotations
 
-import io
 import logging
 import random
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import aiohttp
@@ -19,13 +18,13 @@ from msgspec import Struct
 from multidict import CIMultiDict
 from yarl import URL
 
-from proxy import __version__, tls
+from proxy import __version__
 from proxy.answers import Tokens
 from proxy.bodies import Body
 from proxy.catalog import Offer
 from proxy.clock import Clock
 from proxy.config import Provider, Target
-from proxy.credentials import base64_of, in_headers, in_query, of_its_kind, secrets_of
+from proxy.credentials import in_headers, in_query, of_its_kind, secrets_of
 from proxy.errors import (
     ApiError,
     Limited,
@@ -37,6 +36,7 @@ from proxy.errors import (
     Unavailable,
     UpstreamError,
 )
+from proxy.exchange import Exchanges
 from proxy.failures import retry_after, scrubbed, tells
 from proxy.leash import ClientLeft, Leash, TooLate
 from proxy.line import FULL_FOR, Line
@@ -46,8 +46,6 @@ from proxy.usage import Labels, Outcome, Usage
 _SHORTEST_ATTEMPT = 0.2  # seconds; with less left no attempt is begun
 _LONGEST_REFUSAL = 256 * 1024  # bytes of a refusal that are passed on
 _PATIENCE_FOR_WORDS = 5.0  # seconds; the status of a refusal is enough to act on
-_LONGEST_PLAIN_BODY = 1024 * 1024  # bytes; aiohttp sends a longer one in pieces only from a file
-_LONGEST_HEADER = 32 * 1024
 _SHORTEST_SECRET = 4  # characters; a shorter one stands in texts by chance
 _ABOUT_THE_REQUEST = frozenset({400, 413, 422})
 _ABOUT_OUR_ACCOUNT = frozenset({401, 402, 403})
@@ -116,6 +114,7 @@ class Answer:
         self.provider = provider
         self.status = response.status
         self.headers = response.headers
+        self.raw_headers = response.raw_headers
         self.own_id = own_id
         """What the provider calls the model."""
         self.content_type = response.headers.get("Content-Type", "")
@@ -140,6 +139,15 @@ class Answer:
         """Whether nothing more is to come, as far as can be told without waiting."""
         return self._gunzip is None and self._content.at_eof()
 
+    def at_hand(self) -> bytes:
+        """What has come already. Raises ProviderFailed."""
+        if self._gunzip:
+            return b""
+        try:
+            return self._content.read_nowait(-1)
+        except _BROKEN as error:
+            raise ProviderFailed("The provider of this model broke off within its answer.") from error
+
     async def read(self) -> bytes:
         """What has come, b"" at the end. Raises ProviderFailed."""
         try:
@@ -163,15 +171,6 @@ class Answer:
         self._closed(outcome, tokens)
 
 
-class _Response(aiohttp.ClientResponse):
-    """Cut off when it is closed: a provider that has stopped reading would keep the socket, and the body, for ever."""
-
-    def close(self) -> None:
-        if self.connection and self.connection.transport:
-            self.connection.transport.abort()
-        super().close()
-
-
 class _Way:
     """To one provider: its session, and what goes with every call."""
 
@@ -191,11 +190,10 @@ class _Way:
             }
         )
         self._ours.update(operators)
-        self._egress, self._egress_login = _egress(provider)
+        self.exchanges = Exchanges(provider)
         if target.base_url.startswith("http://"):
             # There is no CONNECT, so whoever stands in between reads this request.
-            self._ours.update(self._egress_login)
-        self._session: aiohttp.ClientSession | None = None
+            self._ours.update(self.exchanges.egress_login)
 
     def url(self, path: str) -> URL:
         if path not in self._urls:
@@ -210,35 +208,8 @@ class _Way:
         headers.update(self._ours)
         return headers
 
-    @property
-    def session(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0, ssl=tls.context(self.provider.ca_file)),
-                timeout=aiohttp.ClientTimeout(total=None, connect=self.provider.connect_timeout, ceil_threshold=60),
-                response_class=_Response,
-                cookie_jar=aiohttp.DummyCookieJar(),
-                auto_decompress=False,
-                trust_env=False,
-                proxy=self._egress,
-                max_line_size=_LONGEST_HEADER,
-                max_field_size=_LONGEST_HEADER,
-            )
-        return self._session
-
-    async def send(self, path: str, body: bytes, headers: CIMultiDict[str]) -> aiohttp.ClientResponse:
-        session = self.session
-        return await session.post(
-            self.url(path),
-            data=body if len(body) <= _LONGEST_PLAIN_BODY else io.BytesIO(body),
-            headers=headers,
-            allow_redirects=False,
-            proxy_headers=self._egress_login,
-        )
-
-    async def close(self) -> None:
-        if self._session:
-            await self._session.close()
+    def send(self, path: str, body: bytes, headers: CIMultiDict[str]) -> Awaitable[aiohttp.ClientResponse]:
+        return self.exchanges.post(self.url(path), headers, body)
 
 
 class Forwarder:
@@ -263,7 +234,7 @@ class Forwarder:
 
     async def close(self) -> None:
         for way in self._ways.values():
-            await way.close()
+            await way.exchanges.close()
 
     async def answer(self, call: Call, leash: Leash) -> Answer:
         """The first provider's answer that has begun, in the operator's order. Raises ApiError and ClientLeft.
@@ -274,7 +245,7 @@ class Forwarder:
         refusals: list[ApiError] = []
         # The most patient provider's time is everybody's: an impatient one may be passed by (`failover_on: timeout`).
         ways = [self._ways[choice.offer.provider] for choice in call.choices]
-        ends = leash.now + max(way.provider.first_byte_timeout for way in ways)
+        ends = leash.now + max([way.provider.first_byte_timeout for way in ways])
         for way, choice in zip(ways, call.choices, strict=True):
             seconds = min(ends - leash.now, way.provider.first_byte_timeout)
             if refusals and seconds < _SHORTEST_ATTEMPT:
@@ -335,23 +306,26 @@ class Forwarder:
             _log.warning("call %s: %s: %s", call.request_id, way.provider.name, refused.reason)
         raise refused
 
-    async def _send(self, way: _Way, call: Call, choice: Choice) -> aiohttp.ClientResponse:
+    def _send(self, way: _Way, call: Call, choice: Choice) -> Awaitable[aiohttp.ClientResponse]:
         headers = way.headers(call.headers)
         headers["X-Request-Id"] = call.request_id
         headers["Content-Type"] = call.body.content_type.decode()
         body = call.body.with_ids(choice.ids)
-        if not (way.provider.oauth or way.provider.iam):
-            return await way.send(call.path, body, headers)
+        if way.provider.oauth or way.provider.iam:
+            return self._signed(way, call.path, body, headers)
+        return way.send(call.path, body, headers)
+
+    async def _signed(self, way: _Way, path: str, body: bytes, headers: CIMultiDict[str]) -> aiohttp.ClientResponse:
         signed = await self._logins.sign(way.provider)
         headers.update(signed)
-        response = await way.send(call.path, body, headers)
+        response = await way.send(path, body, headers)
         if response.status != 401:
             return response
         # The token ended before its time. Whoever is refused has done no work.
         response.close()
         self._logins.distrust(way.provider, signed)
         headers.update(await self._logins.sign(way.provider))
-        return await way.send(call.path, body, headers)
+        return await way.send(path, body, headers)
 
     def _begun(
         self, way: _Way, call: Call, choice: Choice, response: aiohttp.ClientResponse, labels: Labels, took: float
@@ -365,8 +339,7 @@ class Forwarder:
                 way.line.failed()
             else:
                 way.line.answered()
-            self._usage.count(labels, outcome, took)
-            self._usage.add(labels, tokens)
+            self._usage.count(labels, outcome, took, tokens)
 
         return Answer(response, way.provider, choice.ids[call.model], closed)
 
@@ -524,12 +497,3 @@ def _without_account(said: Any, secrets: Sequence[str]) -> Any:
     if isinstance(said, dict):
         return {_without_account(name, secrets): _without_account(value, secrets) for name, value in said.items()}
     return said
-
-
-def _egress(provider: Provider) -> tuple[URL | None, Mapping[str, str]]:
-    """The configured HTTP proxy, and its login."""
-    if provider.proxy is None:
-        return None, {}
-    url = URL(provider.proxy.get_secret_value())
-    login = base64_of(f"{url.user or ''}:{url.password or ''}")
-    return url.with_user(None), {"Proxy-Authorization": f"Basic {login}"} if url.user else {}

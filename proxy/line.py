@@ -34,6 +34,7 @@ class Line:
         self._failures = 0
         self._open_until = 0.0
         self._probe_until = 0.0
+        self._cools = False  # it has never asked for that, as most have not: then the look-up is saved
         self._cooling: TLRUCache[str, float] = TLRUCache(
             _MOST_COOLING, ttu=lambda model, until, now: until, timer=clock.monotonic
         )
@@ -52,7 +53,7 @@ class Line:
     def enter(self, model: str) -> ApiError | None:
         """Begin a call of one of its models (its own id): None, and `leave` must follow; or why that cannot be."""
         now = self._clock.monotonic()
-        if (until := self._cooling.get(model)) is not None:
+        if self._cools and (until := self._cooling.get(model)) is not None:
             return Limited("The provider of this model asks for fewer calls at the moment.", retry_after=until - now)
         is_probe = self._failures >= BREAKER_AFTER
         if is_probe and now < max(self._open_until, self._probe_until):
@@ -87,6 +88,7 @@ class Line:
         """It asks to be left alone with this model for a while."""
         if seconds > 0:
             self._cooling[model] = self._clock.monotonic() + seconds
+            self._cools = True
 
 
 def _unavailable(why: str, retry_after: float) -> Unavailable:

@@ -54,19 +54,18 @@ class Usage:
     def __iter__(self) -> Iterator[tuple[Labels, Counts]]:
         return iter(self._rows.items())
 
-    def count(self, labels: Labels, outcome: Outcome, first_byte: float | None = None) -> None:
-        """One attempt; `first_byte` is seconds, None where nothing came."""
+    def count(
+        self, labels: Labels, outcome: Outcome, first_byte: float | None = None, tokens: Tokens | None = None
+    ) -> None:
+        """One attempt; `first_byte` is seconds, None where nothing came; `tokens` is what the answer says it used."""
         counts = self._counts(labels)
         counts.outcomes[outcome] = counts.outcomes.get(outcome, 0) + 1
         if first_byte is not None:
             counts.first_byte[bisect_left(FIRST_BYTE_BOUNDS, first_byte)] += 1
             counts.first_byte_seconds += first_byte
-
-    def add(self, labels: Labels, tokens: Tokens) -> None:
-        """What an answer says that it used."""
-        counts = self._counts(labels)
-        counts.input_tokens += tokens.input
-        counts.output_tokens += tokens.output
+        if tokens:
+            counts.input_tokens += tokens.input
+            counts.output_tokens += tokens.output
 
     def _counts(self, labels: Labels) -> Counts:
         counts = self._rows.get(labels)

@@ -147,7 +147,7 @@ async def test_every_fault_has_one_answer_and_leaves_nothing_behind(
             assert msgspec.json.decode(rest) is not None
         for way in ways_of(served.app).values():
             assert way.line.in_flight == 0
-            assert way._session is None or way._session.connector is None or not way._session.connector._acquired
+            assert way.exchanges._session is None or way.exchanges._session.connector is None or not way.exchanges._session.connector._acquired
         kept = sum(one.open for one in callees)  # a connection on which an answer was whole serves the next call
         assert kept == sum(name in ("429", "500") or one.script is fine for one in callees if one.received)
         if kept == 0:
@@ -294,7 +294,7 @@ async def test_a_thousand_clients_that_leave_leave_nothing_behind(
         assert left == Held()
         for name in ("a", "b")[: len(scripts)]:
             assert ways[name].line.in_flight == 0
-            session = ways[name]._session
+            session = ways[name].exchanges._session
             assert session is not None
             assert session.connector is not None
             assert len(session.connector._acquired) == 0

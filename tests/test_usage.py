@@ -37,10 +37,10 @@ def test_a_first_byte_is_counted_below_the_bound_that_it_kept(seconds: float, pl
 
 def test_tokens_add_up() -> None:
     counters = Usage()
-    counters.add(ALICE, Tokens(3, 4))
-    counters.add(ALICE, Tokens(0, 5))
+    counters.count(ALICE, "ok", tokens=Tokens(3, 4))
+    counters.count(ALICE, "ok", tokens=Tokens(0, 5))
 
-    assert dict(counters) == {ALICE: Counts(input_tokens=3, output_tokens=9)}
+    assert dict(counters) == {ALICE: Counts({"ok": 2}, input_tokens=3, output_tokens=9)}
 
 
 def test_beyond_so_many_rows_models_are_counted_together() -> None:

@@ -45,10 +45,13 @@ _GOES_UP = {
     for name in ("Accept", "OpenAI-Beta", "Anthropic-Version", "Anthropic-Beta", "Idempotency-Key", "Traceparent")
 }
 _READ = frozenset({b"content-type", b"content-encoding", b"content-length"})
-_COMES_DOWN = (
-    "content-type", "content-disposition", "retry-after", "retry-after-ms", "x-should-retry", "openai-processing-ms",
-    "x-ratelimit-limit-requests", "x-ratelimit-limit-tokens", "x-ratelimit-remaining-requests",
-    "x-ratelimit-remaining-tokens", "x-ratelimit-reset-requests", "x-ratelimit-reset-tokens",
+_COMES_DOWN = frozenset(
+    {
+        b"content-type", b"content-disposition", b"retry-after", b"retry-after-ms", b"x-should-retry",
+        b"openai-processing-ms", b"x-ratelimit-limit-requests", b"x-ratelimit-limit-tokens",
+        b"x-ratelimit-remaining-requests", b"x-ratelimit-remaining-tokens", b"x-ratelimit-reset-requests",
+        b"x-ratelimit-reset-tokens",
+    }
 )  # fmt: skip
 _LONGEST_WHOLE = 32 * 1024**2
 """Bytes of a JSON answer that is read before it is passed on; a longer one goes on as it comes."""
@@ -129,7 +132,9 @@ class Inference:
         choices = []
         for offer in callable_here:
             target = self._targets[offer.provider]
-            ids = {public: own for public in named if (own := _own_id(named[public], offer.provider, target))}
+            ids = {body.model: target.call_id.replace("{id}", offer.entry.id)}
+            if len(named) > 1:
+                ids |= {public: own for public in named if (own := _own_id(named[public], offer.provider, target))}
             if len(ids) == len(named) and all(ids[name] == name for name in body.models_of_tools):
                 choices.append(Choice(offer, ids))
         if not choices:
@@ -246,7 +251,7 @@ class _Passing:
     async def _whole(self, headers: list[Header]) -> Outcome:
         parts: list[bytes] = []
         size = 0
-        while not self._answer.is_over and (part := await self._read()):
+        while not self._answer.is_over and (part := self._answer.at_hand() or await self._read()):
             parts.append(part)
             size += len(part)
             if size > _LONGEST_WHOLE:
@@ -349,10 +354,10 @@ def _told(path: str, error: ApiError, events: Events) -> bytes:
 
 def _down(answer: Answer) -> Iterator[Header]:
     """Of a provider's headers, those that may come down."""
-    for name in _COMES_DOWN:
-        value = answer.headers.get(name)
-        if value is not None and value.isascii() and value.isprintable():
-            yield name.encode(), value.encode()
+    for raw_name, value in answer.raw_headers:
+        name = raw_name.lower()
+        if name in _COMES_DOWN and value.isascii() and value.decode().isprintable():
+            yield name, value
 
 
 def _looks_like_json(body: bytes) -> bool:
