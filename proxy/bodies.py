@@ -167,6 +167,8 @@ class JsonBody(Body):
     """A JSON object."""
 
     content_type = b"application/json"
+    _only: Span | None = None
+    """Where the model stands, if that is all there is to look at."""
 
     def __init__(self, body: bytes) -> None:
         """Raises BadRequest."""
@@ -208,16 +210,17 @@ class JsonBody(Body):
         models = _models(bytes(model))
         if found is None or models is None:
             return False
-        self._spans = {MODEL: (found.end(), found.end() + len(model))}
-        self._named = {MODEL: models}
+        self._only = (found.end(), found.end() + len(model))
         self.model = models[0]
         self.models = (self.model,)
         return True
 
     def with_ids(self, ids: Mapping[str, str]) -> bytes:
-        if all(own == public for public, own in ids.items()):
-            return self._body
         body, moved = self._body, 0
+        if self._only:
+            own_id = ids[self.model]
+            start, end = self._only
+            return body if own_id == self.model else body[:start] + msgspec.json.encode(own_id) + body[end:]
         for name in sorted(self._named, key=self._spans.__getitem__):
             models = self._named[name]
             if all(ids[model] == model for model in models):

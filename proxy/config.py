@@ -145,6 +145,10 @@ class Target:
     call_id: str
     """`{id}` stands for the provider's own id of a model."""
 
+    def called(self, own_id: str) -> str:
+        """What a model is called by."""
+        return own_id if self.call_id == "{id}" else self.call_id.replace("{id}", own_id)
+
 
 class Provider(_Calling):
     """One provider, with everything inherited from `defaults` and `cache` filled in."""

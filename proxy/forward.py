@@ -121,7 +121,8 @@ class Answer:
         self._response = response
         self._content = response.content
         self._closed = closed
-        self._gunzip = Gunzip() if _coding(response.headers) else None
+        packed = "Content-Encoding" in response.headers and _coding(response.headers)
+        self._gunzip = Gunzip() if packed else None
 
     @property
     def length(self) -> int | None:
@@ -243,13 +244,16 @@ class Forwarder:
         work: without a connection, or after a refusal that says so (`failover_on`).
         """
         refusals: list[ApiError] = []
-        # The most patient provider's time is everybody's: an impatient one may be passed by (`failover_on: timeout`).
-        ways = [self._ways[choice.offer.provider] for choice in call.choices]
-        ends = leash.now + max([way.provider.first_byte_timeout for way in ways])
-        for way, choice in zip(ways, call.choices, strict=True):
-            seconds = min(ends - leash.now, way.provider.first_byte_timeout)
-            if refusals and seconds < _SHORTEST_ATTEMPT:
-                break
+        began = leash.now
+        for choice in call.choices:
+            way = self._ways[choice.offer.provider]
+            seconds = way.provider.first_byte_timeout
+            if refusals:
+                # The most patient provider's time is everybody's: an impatient one may be passed by (`timeout`).
+                patience = max(self._ways[c.offer.provider].provider.first_byte_timeout for c in call.choices)
+                seconds = min(seconds, began + patience - leash.now)
+                if seconds < _SHORTEST_ATTEMPT:
+                    break
             closed = way.line.enter(choice.offer.entry.id)
             if closed:
                 if not way.provider.failover:
@@ -393,7 +397,7 @@ def _why_unusable(response: aiohttp.ClientResponse) -> str | None:
     """None for an answer to pass on; "" for a refusal, whose status says it all."""
     if not 200 <= response.status < 300:
         return ""
-    if _coding(response.headers) not in ("", "gzip", "x-gzip"):
+    if "Content-Encoding" in response.headers and _coding(response.headers) not in ("", "gzip", "x-gzip"):
         return "answered in a content-encoding that was not asked for"
     if response.headers.get("Content-Type", "").lower().startswith("text/html"):
         return "answered with a web page"

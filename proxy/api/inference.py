@@ -124,18 +124,18 @@ class Inference:
 
     def _choices(self, catalog: Catalog, body: Body) -> Sequence[Choice]:
         """The ways to answer a call, in the operator's order. Raises ApiError."""
-        named = {model: _found(catalog, model) for model in (*body.models, *body.models_of_tools)}
-        model = named[body.model]
+        model = _found(catalog, body.model)
+        others = {name: _found(catalog, name) for name in (*body.models[1:], *body.models_of_tools)}
         callable_here = [offer for offer in model.offers if offer.provider in self._targets]
         if not callable_here:
             raise ModelNotCallable(body.model)
         choices = []
         for offer in callable_here:
             target = self._targets[offer.provider]
-            ids = {body.model: target.call_id.replace("{id}", offer.entry.id)}
-            if len(named) > 1:
-                ids |= {public: own for public in named if (own := _own_id(named[public], offer.provider, target))}
-            if len(ids) == len(named) and all(ids[name] == name for name in body.models_of_tools):
+            ids = {body.model: target.called(offer.entry.id)}
+            for name, other in others.items():
+                ids[name] = _own_id(other, offer.provider, target)
+            if all(ids.values()) and all(ids[name] == name for name in body.models_of_tools):
                 choices.append(Choice(offer, ids))
         if not choices:
             raise BadRequest("All models that a call names must be models of one provider.", param="models")
@@ -188,7 +188,7 @@ def _own_id(model: Model, provider: str, target: Target) -> str:
     """What a provider wants a model to be called, "" if it has none under this id."""
     for offer in model.offers:
         if offer.provider == provider:
-            return target.call_id.replace("{id}", offer.entry.id)
+            return target.called(offer.entry.id)
     return ""
 
 
