@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import logging
 import random
-import re
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 import aiohttp
-import msgspec
 from msgspec import Struct
 from multidict import CIMultiDict
 from yarl import URL
@@ -25,36 +23,17 @@ from proxy.catalog import Offer
 from proxy.clock import Clock
 from proxy.config import Provider, Target
 from proxy.credentials import in_headers, in_query, of_its_kind, secrets_of
-from proxy.errors import (
-    ApiError,
-    Limited,
-    PassedOn,
-    ProviderFailed,
-    ProviderRefuses,
-    ProviderRefusesUs,
-    ProviderTooSlow,
-    Unavailable,
-    UpstreamError,
-)
+from proxy.errors import ApiError, ProviderFailed, ProviderRefusesUs, ProviderTooSlow, UpstreamError
 from proxy.exchange import Exchanges
-from proxy.failures import retry_after, scrubbed, tells
+from proxy.failures import retry_after
 from proxy.leash import ClientLeft, Leash, TooLate
-from proxy.line import FULL_FOR, Line
+from proxy.line import Line
+from proxy.refusals import ABOUT_THE_REQUEST, BREAKS, LONGEST, own_words, translated
 from proxy.transport import Gunzip
 from proxy.usage import Labels, Outcome, Usage
 
 _SHORTEST_ATTEMPT = 0.2  # seconds; with less left no attempt is begun
-_LONGEST_REFUSAL = 256 * 1024  # bytes of a refusal that are passed on
 _PATIENCE_FOR_WORDS = 5.0  # seconds; the status of a refusal is enough to act on
-_SHORTEST_SECRET = 4  # characters; a shorter one stands in texts by chance
-_ABOUT_THE_REQUEST = frozenset({400, 413, 422})
-_ABOUT_OUR_ACCOUNT = frozenset({401, 402, 403})
-_UNAVAILABLE = frozenset({503, 529})
-_BREAKS = frozenset({502, 503, 504, 529})
-"""Statuses that tell of the provider. A 500 may be the work of one caller, who must not shut out the others."""
-_ACCOUNT = re.compile(
-    r"\b(?:org|proj|acct|account|team|user|req)[-_][A-Za-z0-9_-]{6,}\b|\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b"
-)
 _NO_CONNECTION = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.ClientHttpProxyError)
 _BROKEN = (aiohttp.ClientError, OSError, ValueError)
 
@@ -358,16 +337,17 @@ class Forwarder:
         waits = retry_after(response.headers.getall("Retry-After", ()), self._clock.time())
         may_pass_on = status in way.provider.failover_on
         error: ApiError
-        if status == 429 or status in _ABOUT_THE_REQUEST:
+        if status == 429 or status in ABOUT_THE_REQUEST:
             body = await _body_of_refusal(response, leash, way.provider.between_bytes_timeout)
-            error = _own_words(response, body, way.provider, waits)
+            credentials = tuple(_credentials(way.provider, response))
+            error = own_words(status, response.headers, body, waits, secrets_of(way.provider), credentials)
         else:
-            error = _translated(status, waits)
+            error = translated(status, waits)
         if status == 429:
             way.line.limited(choice.offer.entry.id, waits or 0.0)
         outcome = _OUTCOMES.get(status, "failed")
         reason = f"status {status}" if outcome == "failed" else ""
-        return _Refused(error, may_pass_on, outcome, breaks=status in _BREAKS, reason=reason)
+        return _Refused(error, may_pass_on, outcome, breaks=status in BREAKS, reason=reason)
 
 
 class _Refused(Exception):
@@ -410,22 +390,6 @@ def _coding(headers: Mapping[str, str]) -> str:
     return "" if coding == "identity" else coding
 
 
-def _translated(status: int, waits: float | None) -> ApiError:
-    if status in _ABOUT_OUR_ACCOUNT:
-        return ProviderRefusesUs("The provider of this model refused our credential; tell whoever runs this proxy.")
-    if status in _UNAVAILABLE:
-        return Unavailable(
-            "The provider of this model is not available.", retry_after=FULL_FOR if waits is None else waits
-        )
-    if status in (408, 504):
-        return ProviderTooSlow("The provider of this model gave up before it could answer.", retry_after=waits)
-    if status >= 500:
-        return ProviderFailed("The provider of this model failed.", retry_after=waits)
-    if 300 <= status < 400:
-        return ProviderRefuses("The provider of this model redirects, which is never followed.")
-    return ProviderRefuses(f"The provider of this model cannot do this (its status is {status}).")
-
-
 async def _body_of_refusal(response: aiohttp.ClientResponse, leash: Leash, seconds: float) -> bytes:
     """b"" where it does not come, or not in time: what is refused is refused all the same. Raises ClientLeft."""
     try:
@@ -436,31 +400,9 @@ async def _body_of_refusal(response: aiohttp.ClientResponse, leash: Leash, secon
 
 async def _beginning(content: aiohttp.StreamReader) -> bytes:
     body = b""
-    while len(body) <= _LONGEST_REFUSAL and (chunk := await content.readany()):
+    while len(body) <= LONGEST and (chunk := await content.readany()):
         body += chunk
     return body
-
-
-def _own_words(response: aiohttp.ClientResponse, body: bytes, provider: Provider, waits: float | None) -> ApiError:
-    """A refusal that is about the request, with what identifies our account taken out."""
-    status = response.status
-    try:
-        said = msgspec.json.decode(body)
-        if not isinstance(said, dict) or len(body) > _LONGEST_REFUSAL or response.headers.get("Content-Encoding"):
-            raise ValueError
-    except (ValueError, RecursionError):
-        # No words of its own for the caller: neither a page nor half an answer.
-        error: ApiError = Limited("The provider of this model asks for fewer calls.", retry_after=waits)
-        if status != 429:
-            error = PassedOn(status, b"application/json", _NO_WORDS)
-        return error
-    credentials = list(_credentials(provider, response))
-    secrets = [secret for secret in (*secrets_of(provider), *credentials) if len(secret) >= _SHORTEST_SECRET]
-    if status == 429 or any(tells(t, credentials) or any(s in t for s in secrets) for t in _texts(said)):
-        body = msgspec.json.encode(_without_account(said, secrets))
-    error = PassedOn(status, b"application/json", body, retry_after=waits)
-    error.should_retry = {"true": True, "false": False}.get(response.headers.get("x-should-retry", ""))
-    return error
 
 
 def _credentials(provider: Provider, response: aiohttp.ClientResponse) -> Iterator[str]:
@@ -470,34 +412,3 @@ def _credentials(provider: Provider, response: aiohttp.ClientResponse) -> Iterat
     for name in ("Authorization", "X-Auth-Token"):
         if sent := response.request_info.headers.get(name):
             yield sent.rpartition(" ")[2]
-
-
-_NO_WORDS = msgspec.json.encode(
-    {
-        "error": {
-            "message": "The provider of this model refused the request without saying why.",
-            "type": "invalid_request_error",
-            "param": None,
-            "code": "invalid_request",
-        }
-    }
-)
-
-
-def _texts(said: Any) -> Iterator[str]:
-    """All strings of a decoded JSON value."""
-    if isinstance(said, str):
-        yield said
-    elif isinstance(said, list | dict):
-        for item in said if isinstance(said, list) else (*said, *said.values()):
-            yield from _texts(item)
-
-
-def _without_account(said: Any, secrets: Sequence[str]) -> Any:
-    if isinstance(said, str):
-        return _ACCOUNT.sub("***", scrubbed(said, secrets))
-    if isinstance(said, list):
-        return [_without_account(item, secrets) for item in said]
-    if isinstance(said, dict):
-        return {_without_account(name, secrets): _without_account(value, secrets) for name, value in said.items()}
-    return said

@@ -10,14 +10,11 @@ from collections.abc import Callable
 
 from cachetools import TLRUCache
 
+from proxy import breaker
 from proxy.clock import Clock
 from proxy.config import Provider
 from proxy.errors import ApiError, Limited, Unavailable
 
-BREAKER_AFTER = 5
-"""Failures in a row after which nobody is sent there for a while."""
-BREAKER_STEP, BREAKER_LONGEST = 30.0, 300.0
-"""Seconds: 30 after the first opening, 60 after the second that follows it, up to 300; each +-20 %."""
 FULL_FOR = 1.0
 """Seconds after which a caller may try again where too many calls were under way."""
 _MOST_COOLING = 10_000
@@ -46,7 +43,7 @@ class Line:
     @property
     def breaker(self) -> str:
         """`closed`, `open`, or `half_open` while the next call, or the one under way, is to show how it is."""
-        if self._failures < BREAKER_AFTER:
+        if self._failures < breaker.AFTER:
             return "closed"
         return "open" if self._clock.monotonic() < self._open_until else "half_open"
 
@@ -55,14 +52,14 @@ class Line:
         now = self._clock.monotonic()
         if self._cools and (until := self._cooling.get(model)) is not None:
             return Limited("The provider of this model asks for fewer calls at the moment.", retry_after=until - now)
-        is_probe = self._failures >= BREAKER_AFTER
+        is_probe = self._failures >= breaker.AFTER
         if is_probe and now < max(self._open_until, self._probe_until):
             return _unavailable("has failed several times in a row", max(FULL_FOR, self._open_until - now))
         if self._in_flight >= self._provider.max_in_flight:
             return _unavailable("has as many calls under way as it may have", FULL_FOR)
         if is_probe:
             # For a time, not until one leaves: calls from before leave too, and a probe may leave without a verdict.
-            self._probe_until = now + BREAKER_STEP
+            self._probe_until = now + breaker.STEP
         self._in_flight += 1
         return None
 
@@ -79,10 +76,7 @@ class Line:
         if self.breaker == "open":
             return  # a call from before: of a hundred that were under way the breaker opens once
         self._failures += 1
-        if self._failures >= BREAKER_AFTER:
-            opened = self._failures - BREAKER_AFTER + 1
-            pause = min(BREAKER_STEP * opened, BREAKER_LONGEST) * self._uniform(0.8, 1.2)
-            self._open_until = self._clock.monotonic() + pause
+        self._open_until = self._clock.monotonic() + breaker.pause(self._failures, self._uniform)
 
     def limited(self, model: str, seconds: float) -> None:
         """It asks to be left alone with this model for a while."""

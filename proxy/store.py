@@ -18,6 +18,7 @@ from typing import Literal, TypeVar
 
 from cachetools import LRUCache, TLRUCache
 
+from proxy import breaker
 from proxy.access import Policy
 from proxy.catalog import Entry, Offer
 from proxy.clock import Clock
@@ -32,10 +33,6 @@ _log = logging.getLogger("models_proxy")
 
 FIRST_BACKOFF = 5.0
 """Seconds after a first failure; doubled with each further one, up to the provider's ttl."""
-BREAKER_AFTER = 5
-"""Failures in a row that open a provider's breaker."""
-BREAKER_STEP, BREAKER_LONGEST = 30.0, 300.0
-"""Seconds that an open breaker waits at least, times the failures beyond that number."""
 RETRY_TOKENS, RETRY_TOKEN_PER_SUCCESS = 10.0, 0.1
 """A retry costs one token; so a provider that always half fails is not asked twice as often for ever."""
 SHRINK_FROM = 5
@@ -99,7 +96,7 @@ class _Slot:
 
     @property
     def tripped(self) -> bool:
-        return self.failures >= BREAKER_AFTER
+        return self.failures >= breaker.AFTER
 
     @property
     def breaker(self) -> Breaker:
@@ -251,10 +248,7 @@ class Store:
     def _pause(self, slot: _Slot, error: UpstreamError) -> float:
         """5, 10, 20 s ... up to ttl; at least what the provider asks for, and what an open breaker asks for."""
         backoff = min(FIRST_BACKOFF * 2.0 ** min(slot.failures - 1, 20), slot.provider.ttl)
-        if slot.tripped:
-            opened = slot.failures - BREAKER_AFTER + 1
-            backoff = max(backoff, min(BREAKER_STEP * opened, BREAKER_LONGEST) * self.uniform(0.8, 1.2))
-        return max(backoff, error.retry_after or 0.0)
+        return max(backoff, breaker.pause(slot.failures, self.uniform), error.retry_after or 0.0)
 
     def _changed(self, *, offers_changed: bool) -> None:
         """Forget the views; what was merged and encoded for them stays while the offers are the same."""

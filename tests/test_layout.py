@@ -12,13 +12,13 @@ import pytest
 ROOT = Path(__file__).parents[1] / "proxy"
 
 FLOORS = (
-    {"errors", "clock", "globs", "owners", "slices", "leash", "tls"},
+    {"errors", "clock", "globs", "owners", "slices", "leash", "tls", "breaker"},
     {"catalog", "yamldoc", "transport", "bodies"},
     {"dialects", "fields", "answers"},
     {"custom", "usage"},
     {"config", "wire", "failures"},
     {"rules", "access", "view", "fetch", "configfile", "logins", "credentials", "line"},
-    {"store", "upstream", "exchange", "findings"},
+    {"store", "upstream", "exchange", "refusals", "findings"},
     {"forward"},
     {"api"},
     {"app", "demo", "protocol"},

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from proxy.breaker import AFTER
 from proxy.errors import ApiError, Limited, Unavailable
-from proxy.line import BREAKER_AFTER, Line
+from proxy.line import Line
 from tests.fakes import FakeClock, config_of, middle
 
 pytestmark = pytest.mark.anyio
@@ -32,13 +33,13 @@ def one_call(line: Line, *, fails: bool) -> None:
 
 
 def break_down(line: Line) -> None:
-    for _ in range(BREAKER_AFTER):
+    for _ in range(AFTER):
         one_call(line, fails=True)
 
 
 def test_five_failures_in_a_row_open_the_breaker_for_30_seconds(clock: FakeClock) -> None:
     line = line_of(clock)
-    for _ in range(BREAKER_AFTER - 1):
+    for _ in range(AFTER - 1):
         one_call(line, fails=True)
     assert line.breaker == "closed"
     one_call(line, fails=True)
@@ -48,7 +49,7 @@ def test_five_failures_in_a_row_open_the_breaker_for_30_seconds(clock: FakeClock
 
 def test_an_answer_in_between_begins_the_count_anew(clock: FakeClock) -> None:
     line = line_of(clock)
-    for _ in range(BREAKER_AFTER):
+    for _ in range(AFTER):
         one_call(line, fails=True)
         one_call(line, fails=False)
 
@@ -128,7 +129,7 @@ def test_no_more_calls_are_let_in_than_may_be_under_way(clock: FakeClock) -> Non
 async def test_a_full_line_uses_up_no_probe(clock: FakeClock) -> None:
     line = line_of(clock, most=1)
     assert line.enter("m") is None  # a long answer, still under way
-    for _ in range(BREAKER_AFTER):
+    for _ in range(AFTER):
         line.failed()
     await clock.advance(30)
     assert refusal(line) == (Unavailable, 1.0)
