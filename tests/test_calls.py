@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -38,6 +40,7 @@ from tests.fakes import FakeClock, FakeFetch, config_of, digest
 pytestmark = pytest.mark.anyio
 
 KEY, UP, CLAUDES = "sk-canary-alice", "sk-canary-of-openai", "sk-canary-of-anthropic"
+README = Path(__file__).parents[1] / "README.md"
 OWN = "own/gpt-x"
 """What the provider calls the model `gpt-x`."""
 
@@ -444,3 +447,20 @@ keys: [{{name: alice, key: "${{KEY}}", models: ["*"]}}]
             heard = "\n".join([*process.out, *process.err])
             assert "canary" not in heard
             assert "Traceback" not in heard
+
+
+# -- the README ------------------------------------------------------------------------------------------------------
+
+
+async def test_the_first_call_of_the_readme_works_as_it_stands(
+    fetch: FakeFetch, clock: FakeClock, capfd: pytest.CaptureFixture[str]
+) -> None:
+    snippets = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    (first_call,) = [snippet for snippet in snippets if "chat.completions.create" in snippet]
+    async with clients(fetch, clock, streams(piece(OWN, "Good "), piece(OWN, "day."), DONE)) as c:
+        code = first_call.replace("http://127.0.0.1:8000", c.served.url).replace("mp-...", KEY)
+        code = code.replace("gpt-4o-mini", "gpt-x")
+        ran = await asyncio.create_subprocess_exec(sys.executable, "-c", code, env={**os.environ, "NO_PROXY": "*"})
+        assert await ran.wait() == 0
+
+    assert capfd.readouterr().out == "Good day."
