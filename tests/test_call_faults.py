@@ -147,7 +147,8 @@ async def test_every_fault_has_one_answer_and_leaves_nothing_behind(
             assert msgspec.json.decode(rest) is not None
         for way in ways_of(served.app).values():
             assert way.line.in_flight == 0
-            assert way.exchanges._session is None or way.exchanges._session.connector is None or not way.exchanges._session.connector._acquired
+            session = way.exchanges._session
+            assert session is None or session.connector is None or not session.connector._acquired
         kept = sum(one.open for one in callees)  # a connection on which an answer was whole serves the next call
         assert kept == sum(name in ("429", "500") or one.script is fine for one in callees if one.received)
         if kept == 0:
