@@ -12,7 +12,7 @@ import httpx
 import msgspec
 import pytest
 
-from proxy.api.inference import PATHS
+from proxy.api.calls import PATHS
 from tests.callees import (
     DONE,
     Callee,
