@@ -11,7 +11,9 @@ import io
 from collections.abc import Mapping
 
 import aiohttp
+from aiohttp.connector import Connection
 from aiohttp.helpers import TimerNoop
+from aiohttp.http import StreamWriter
 from multidict import CIMultiDict
 from yarl import URL
 
@@ -19,7 +21,7 @@ from proxy import tls
 from proxy.config import Provider
 from proxy.credentials import base64_of
 
-_LONGEST_PLAIN_BODY = 1024 * 1024  # bytes; aiohttp sends a longer one in pieces only from a file
+_SHORT = 64 * 1024  # bytes of a body that any provider takes before it answers
 _LONGEST_HEADER = 32 * 1024
 _MOST_HEADERS = 200
 _READ_AHEAD = 64 * 1024  # bytes of an answer that may wait for its client
@@ -52,11 +54,14 @@ class Exchanges:
         session = self.session
         connector = session.connector
         assert connector is not None, "a session has one until it is closed"
-        request = aiohttp.ClientRequest(
+        is_short = len(body) <= _SHORT
+        if is_short:
+            headers["Content-Length"] = str(len(body))
+        request = _Request(
             "POST",
             url,
             headers=headers,
-            data=body if len(body) <= _LONGEST_PLAIN_BODY else io.BytesIO(body),
+            data=None if is_short else io.BytesIO(body),  # in pieces only from a file
             loop=asyncio.get_running_loop(),
             response_class=_Response,
             session=session,
@@ -78,7 +83,7 @@ class Exchanges:
                 max_field_size=_LONGEST_HEADER,
                 max_headers=_MOST_HEADERS,
             )
-            response = await request.send(connection)
+            response = await (request.send_short(connection, body) if is_short else request.send(connection))
         except BaseException:
             connection.close()
             raise
@@ -92,6 +97,32 @@ class Exchanges:
     async def close(self) -> None:
         if self._session:
             await self._session.close()
+
+
+class _Request(aiohttp.ClientRequest):
+    """Writes a short body by itself. (A long one takes a task, since its provider may answer before it has come.)"""
+
+    async def send_short(self, connection: Connection, body: bytes) -> aiohttp.ClientResponse:
+        """As `send` does it; head and body go out together."""
+        protocol = connection.protocol
+        assert protocol is not None, "a connection that was just handed out has one"
+        target = str(self.url) if self.proxy and not self.is_ssl() else self.url.raw_path_qs
+        writer = StreamWriter(protocol, self.loop)
+        await writer.write_headers(f"POST {target} HTTP/1.1", self.headers)
+        await writer.write_eof(body)
+        self.response = _Response(
+            self.method,
+            self.original_url,
+            writer=None,
+            continue100=None,
+            timer=_NO_TIMER,
+            request_info=self.request_info,
+            traces=[],
+            loop=self.loop,
+            session=self._session,
+            stream_writer=writer,
+        )
+        return self.response
 
 
 class _Response(aiohttp.ClientResponse):
