@@ -161,7 +161,6 @@ class _Way:
         self._query = in_query(target.auth, provider.api_key)
         self._urls: dict[str, URL] = {}
         operators = {name: value.get_secret_value() for name, value in provider.headers.items()}
-        self._defaults = CIMultiDict(of_its_kind(provider))
         self._ours: CIMultiDict[str] = CIMultiDict(
             {
                 "User-Agent": f"models-proxy/{__version__}",
@@ -174,6 +173,8 @@ class _Way:
         if target.base_url.startswith("http://"):
             # There is no CONNECT, so whoever stands in between reads this request.
             self._ours.update(self.exchanges.egress_login)
+        self._whole = CIMultiDict(of_its_kind(provider))
+        self._whole.update(self._ours)
 
     def url(self, path: str) -> URL:
         if path not in self._urls:
@@ -183,9 +184,10 @@ class _Way:
 
     def headers(self, callers: Mapping[str, str]) -> CIMultiDict[str]:
         """What a kind wants by itself, then the caller's, then ours, which nobody replaces."""
-        headers = self._defaults.copy()
-        headers.update(callers)
-        headers.update(self._ours)
+        headers = self._whole.copy()
+        if callers:
+            headers.update(callers)
+            headers.update(self._ours)
         return headers
 
     def send(self, path: str, body: bytes, headers: CIMultiDict[str]) -> Awaitable[aiohttp.ClientResponse]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import typing
+import weakref
 
 from starlette.types import Scope
 from uvicorn._types import ASGI3Application
@@ -72,6 +73,7 @@ class Protocol(HttpToolsProtocol):
         super().connection_lost(exc)
         if self._direct:
             self._direct.left()
+            self._direct = None
 
     def send_400_response(self, msg: str) -> None:
         body = openai_error(
@@ -95,12 +97,14 @@ class _Direct:
 
     def __init__(self, protocol: Protocol, cycle: RequestResponseCycle) -> None:
         self._protocol = protocol
-        self._cycle = cycle
+        # It stands in the cycle's own scope: a plain reference would leave each request to the garbage collector.
+        self._cycle = weakref.ref(cycle)
         self.left: typing.Callable[[], None] = _nothing
 
     def watch(self, left: typing.Callable[[], None]) -> typing.Callable[[], None]:
         self.left = left
-        if self._cycle.disconnected:
+        cycle = self._cycle()
+        if cycle is None or cycle.disconnected:
             self._protocol.loop.call_soon(left)
         return self._stop_watching
 
@@ -108,8 +112,14 @@ class _Direct:
         self.left = _nothing
 
     def send(self, said: Said) -> bool:
-        cycle, protocol = self._cycle, self._protocol
-        if cycle.response_started or cycle.disconnected or not cycle.keep_alive or protocol.flow.write_paused:
+        cycle, protocol = self._cycle(), self._protocol
+        if (
+            cycle is None
+            or cycle.response_started
+            or cycle.disconnected
+            or not cycle.keep_alive
+            or protocol.flow.write_paused
+        ):
             return False
         protocol.send_whole(cycle, said)
         return True
