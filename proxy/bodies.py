@@ -200,8 +200,8 @@ class JsonBody(Body):
         model = values.get(MODEL, b"")
         if not values.keys() <= PLAIN or not bytes(model).startswith(b'"'):
             return False
-        # No name stands twice, if all bytes are accounted for: values, names with quotes, colons and commas, the latter
-        # with a blank behind each or without.
+        # All bytes are accounted for: values, names with quotes, colons and commas, the latter with a blank behind
+        # each or without. So hardly any name stands twice; one that slips through is in PLAIN, and chooses nothing.
         count = len(values)
         rest = len(body) - sum(map(len, values.values())) - len("".join(values)) - 2 * count
         if rest not in (2 * count + 1, 4 * count):

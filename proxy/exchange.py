@@ -68,10 +68,7 @@ class Exchanges:
             proxy=self._egress,
             proxy_headers=CIMultiDict(self.egress_login),
         )
-        try:
-            connection = await connector.connect(request, traces=[], timeout=session.timeout)
-        except TimeoutError as error:
-            raise aiohttp.ConnectionTimeoutError from error
+        connection = await self._connected(connector, request, session.timeout)
         try:
             assert connection.protocol is not None, "it was just made or found"
             connection.protocol.set_response_params(
@@ -93,6 +90,20 @@ class Exchanges:
             response.close()
             connection.close()
             raise
+
+    @staticmethod
+    async def _connected(
+        connector: aiohttp.BaseConnector, request: aiohttp.ClientRequest, limit: aiohttp.ClientTimeout
+    ) -> Connection:
+        """A connection on which nothing is still to come: what a provider says unasked would be the next caller's."""
+        while True:
+            try:
+                connection = await connector.connect(request, traces=[], timeout=limit)
+            except TimeoutError as error:
+                raise aiohttp.ConnectionTimeoutError from error
+            if connection.protocol is not None and not connection.protocol.should_close:
+                return connection
+            connection.close()
 
     async def close(self) -> None:
         if self._session:

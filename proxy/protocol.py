@@ -19,7 +19,15 @@ from proxy.errors import BadRequest
 from proxy.wire import error_headers, openai_error
 
 # One of these for every malformed request: anybody could fill the log with them.
-_OF_NO_USE = ("Invalid HTTP request received.", "Unsupported upgrade request.", "No supported WebSocket library")
+_OF_NO_USE = (
+    "Invalid HTTP request received.",
+    "Unsupported upgrade request.",
+    "No supported WebSocket library",
+    "ASGI callable returned without",  # of a call whose client left, or whose provider broke off
+)
+STALL = 60.0
+"""Seconds without any progress after which a client that does not read its answer is cut off."""
+_AT_ONCE = 64 * 1024  # bytes of an answer that nobody has to wait for
 
 
 class Ready(typing.Protocol):
@@ -33,6 +41,8 @@ class Protocol(HttpToolsProtocol):
     """uvicorn's, around a `Ready` application."""
 
     _direct: _Direct | None = None
+    _unread = 0
+    """Bytes that the client had not read when its connection was last looked at."""
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         ready = typing.cast(Ready, self.config.app).ready
@@ -40,6 +50,8 @@ class Protocol(HttpToolsProtocol):
         if self._may_be_sent_at_once(cycle) and (said := ready(scope)):
             self.send_whole(cycle, said)
             return
+        # What came in one piece with a request that was answered at once is no idle connection.
+        self._unset_keepalive_if_required()
         scope["direct"] = self._direct = _Direct(self, cycle)
         super()._start_asgi_task(cycle, app)
 
@@ -72,8 +84,19 @@ class Protocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         if self._direct:
-            self._direct.left()
+            self._direct.lose()
             self._direct = None
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Whoever still reads an answer is not idle; for whoever has stopped reading nothing is kept."""
+        unread = self.transport.get_write_buffer_size()
+        if not unread:
+            super().timeout_keep_alive_handler()
+        elif unread == self._unread:
+            self.transport.abort()
+        else:
+            self._unread = unread
+            self.timeout_keep_alive_task = self.loop.call_later(STALL, self.timeout_keep_alive_handler)
 
     def send_400_response(self, msg: str) -> None:
         body = openai_error(
@@ -101,8 +124,21 @@ class _Direct:
         self._cycle = weakref.ref(cycle)
         self.left: typing.Callable[[], None] = _nothing
 
+    def lose(self) -> None:
+        """The connection is gone. uvicorn tells only the newest request, and this may be one before."""
+        cycle = self._cycle()
+        if cycle and not cycle.response_complete:
+            cycle.disconnected = True
+            cycle.message_event.set()
+        self.left()
+
+    def abort(self) -> None:
+        self._protocol.transport.abort()
+
     def watch(self, left: typing.Callable[[], None]) -> typing.Callable[[], None]:
         self.left = left
+        # Behind a long body uvicorn has stopped reading, and only who reads sees a client leave.
+        self._protocol.flow.resume_reading()
         cycle = self._cycle()
         if cycle is None or cycle.disconnected:
             self._protocol.loop.call_soon(left)
@@ -119,6 +155,7 @@ class _Direct:
             or cycle.disconnected
             or not cycle.keep_alive
             or protocol.flow.write_paused
+            or len(said[2]) > _AT_ONCE
         ):
             return False
         protocol.send_whole(cycle, said)

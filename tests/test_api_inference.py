@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -583,7 +584,8 @@ async def test_exactly_these_headers_go_up_and_nothing_of_the_callers_credential
             "host": up.url.removeprefix("http://"),
             "accept": "text/event-stream",
             "openai-beta": "assistants=v2",
-            "idempotency-key": "stainless-1",
+            # Two callers who happen on the same one must not share an answer.
+            "idempotency-key": hashlib.sha256(b"alice stainless-1").hexdigest(),
             "traceparent": "00-1-2-01",
             "anthropic-version": "2023-06-01",
             "anthropic-beta": "tools-1",

@@ -155,6 +155,10 @@ class Direct(Protocol):
         """Sends a whole answer with one system call; False where ASGI must do it."""
         ...
 
+    def abort(self) -> None:
+        """Ends the connection, although the client has not read all of it."""
+        ...
+
 
 class Answer:
     """A JSON answer as a starlette endpoint returns it: an ASGI application."""

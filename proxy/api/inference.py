@@ -9,6 +9,7 @@ import asyncio
 import re
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from hashlib import sha256
 from typing import Any
 
 from starlette.types import Receive, Scope, Send
@@ -55,6 +56,7 @@ _COMES_DOWN = frozenset(
 )  # fmt: skip
 _LONGEST_WHOLE = 32 * 1024**2
 """Bytes of a JSON answer that is read before it is passed on; a longer one goes on as it comes."""
+_PIECE = 64 * 1024  # bytes
 _COMMENT = b": keep-alive\n\n"
 _STREAM_HEADERS: Sequence[Header] = ((b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no"))
 
@@ -77,7 +79,7 @@ class Inference:
             raise MethodNotAllowed(scope["method"], "POST")
         self._refuse_who_may_only_list(caller)
         path = PATHS[scope["path"]]
-        sent, callers = _headers(scope["headers"])
+        sent, callers = _headers(scope["headers"], caller.name or "")
         try:
             content = await self._whole_body(sent, receive)
             head.has_body = False  # it is read, so the connection can be used again
@@ -157,7 +159,7 @@ _SHARED = (
 )
 
 
-def _headers(headers: Iterable[Header]) -> tuple[Mapping[bytes, bytes], Mapping[str, str]]:
+def _headers(headers: Iterable[Header], key: str) -> tuple[Mapping[bytes, bytes], Mapping[str, str]]:
     """What we act on, and what may go up."""
     sent: dict[bytes, bytes] = {}
     goes_up: dict[str, str] = {}
@@ -166,6 +168,9 @@ def _headers(headers: Iterable[Header]) -> tuple[Mapping[bytes, bytes], Mapping[
             sent[name] = value
         elif name in _GOES_UP and value.isascii() and (text := value.decode()).isprintable():
             goes_up[_GOES_UP[name]] = text
+    if "Idempotency-Key" in goes_up:
+        # The provider sees one account: two callers who happen on the same one would share an answer.
+        goes_up["Idempotency-Key"] = sha256(f"{key} {goes_up['Idempotency-Key']}".encode()).hexdigest()
     return sent, goes_up
 
 
@@ -238,7 +243,13 @@ class _Passing:
         try:
             await self._leash.wait(self._to_client(message), self._seconds)
         except TooLate:
-            raise ClientLeft from None
+            raise self._given_up() from None
+
+    def _given_up(self) -> ClientLeft:
+        """The client does not read any more: what it has not read would stay in memory until it leaves."""
+        if self._direct:
+            self._direct.abort()
+        return ClientLeft()
 
     async def _start(self, headers: Sequence[Header]) -> None:
         """Raises ClientLeft: what was sent before on this connection may not have been read."""
@@ -246,7 +257,7 @@ class _Passing:
         try:
             await self._leash.wait(self._to_client(start), self._seconds)
         except TooLate:
-            raise ClientLeft from None
+            raise self._given_up() from None
 
     async def _whole(self, headers: list[Header]) -> Outcome:
         parts: list[bytes] = []
@@ -263,7 +274,9 @@ class _Passing:
         headers.append((b"content-length", b"%d" % len(body)))
         if not (self._direct and self._direct.send((self._answer.status, headers, body))):
             await self._start(headers)
-            await self._send(body, more=False)
+            for at in range(0, len(body), _PIECE):  # so that a client which does not read is noticed
+                await self._send(body[at : at + _PIECE])
+            await self._send(b"", more=False)
         return "ok"
 
     async def _as_it_comes(self, headers: list[Header], begun: bytes) -> Outcome:
