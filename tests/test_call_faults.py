@@ -6,9 +6,11 @@ import asyncio
 import gc
 import os
 import random
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 import pytest
@@ -473,3 +475,76 @@ async def test_where_only_the_end_of_the_connection_tells_the_last_event_must_ha
         said = b"".join(sent)
         assert answer.content.startswith(said)
         assert (answer.content == said) == whole
+
+
+# -- what hostile neighbours do ----------------------------------------------------------------------------------------
+
+
+async def test_what_a_provider_says_unasked_is_nobodys_answer(fetch: FakeFetch, clock: FakeClock) -> None:
+    stray, sent = asyncio.Event(), asyncio.Event()
+    answers = 0
+
+    async def talks(exchange: Exchange) -> None:
+        nonlocal answers
+        answers += 1
+        await says(completion("m", f"answer {answers}"))(exchange)
+        if answers == 1:
+            await stray.wait()
+            body = msgspec.json.encode(completion("m", "somebody else's"))
+            await exchange.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+            sent.set()
+
+    async with calling(fetch, clock, talks) as (served, _):
+        first = await served.call()
+        stray.set()
+        await sent.wait()
+        await until(lambda: bool(idle_connection(served).should_close))
+        texts = [first.text, *[(await served.call()).text for _ in range(3)]]
+
+    assert [re.findall(r"answer \d|somebody else's", text) for text in texts] == [[f"answer {n}"] for n in (1, 2, 3, 4)]
+
+
+def idle_connection(served: Served) -> Any:
+    """The one that waits in the pool."""
+    pool = ways_of(served.app)["a"].exchanges.session.connector._conns
+    ((protocol, _),) = next(iter(pool.values()))
+    return protocol
+
+
+async def test_a_client_that_leaves_behind_a_long_body_is_noticed(fetch: FakeFetch, clock: FakeClock) -> None:
+    async with calling(fetch, clock, hangs) as (served, (one,)):
+        async with served.raw(post(b'{"model":"m","input":"%b"}' % (b"x" * 8_000_000))):
+            await until(lambda: bool(one.received))
+        await until(lambda: ways_of(served.app)["a"].line.in_flight == 0, 1)
+
+
+async def test_a_call_that_came_with_a_list_is_no_idle_connection(fetch: FakeFetch, clock: FakeClock) -> None:
+    async with calling(fetch, clock, hangs) as (served, (one,)):
+        assert (await served.client.get("/v1/models")).status_code == 200  # from now on the list is ready
+        async with served.raw(b"GET /v1/models HTTP/1.1\r\nHost: proxy\r\n\r\n" + post(b'{"model":"m"}')) as (
+            reader,
+            _,
+        ):
+            assert (await reader.readuntil(b"\r\n")) == b"HTTP/1.1 200 OK\r\n"
+            await until(lambda: bool(one.received))
+            waiting = [c.timeout_keep_alive_task for c in connections(served) if c.cycle.scope["method"] == "POST"]
+            assert waiting == [None]
+
+
+async def test_a_client_that_stops_reading_a_long_answer_leaves_nothing_behind(
+    fetch: FakeFetch, clock: FakeClock
+) -> None:
+    long = says(completion("m", "x" * 20_000_000))
+    async with (
+        calling(fetch, clock, long, defaults="{between_bytes_timeout: 300ms}") as (served, _),
+        served.raw(post(b'{"model":"m"}')) as (reader, _writer),
+    ):
+        reader._transport.pause_reading()  # type: ignore[attr-defined]
+        await until(lambda: any(c.transport.get_write_buffer_size() for c in connections(served)), 5)
+        await until(lambda: not any(c.transport.get_write_buffer_size() for c in connections(served)), 5)
+        await until(lambda: ways_of(served.app)["a"].line.in_flight == 0, 1)
+
+
+def connections(served: Served) -> list[Any]:
+    """The server's ends of all connections."""
+    return list(served.state.connections)
