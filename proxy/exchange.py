@@ -121,7 +121,7 @@ class _Request(aiohttp.ClientRequest):
         writer = StreamWriter(protocol, self.loop)
         await writer.write_headers(f"POST {target} HTTP/1.1", self.headers)
         await writer.write_eof(body)
-        self.response = _Response(
+        return _Response(
             self.method,
             self.original_url,
             writer=None,
@@ -133,7 +133,6 @@ class _Request(aiohttp.ClientRequest):
             session=self._session,
             stream_writer=writer,
         )
-        return self.response
 
 
 class _Response(aiohttp.ClientResponse):
