@@ -86,7 +86,7 @@ class Catalog:
     _by_id: Mapping[str, Model] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_by_id", {model.id: model for model in self.models})
+        object.__setattr__(self, "_by_id", {model.offers[0].id: model for model in self.models})
 
     def find(self, model_id: str) -> Model | None:
         """The model of exactly this public id, or None: unknown and forbidden look the same."""

@@ -67,6 +67,8 @@ def rename(provider: Provider, config: Config) -> Step:
     An alias replaces the model's own id and takes no prefix. Its name is taken, so that no id moves when the
     model behind the alias comes or goes.
     """
+    if not provider.aliases and not provider.prefix and config.merge.duplicates == "merge":
+        return iter  # nothing is renamed
     aliases: dict[str, list[str]] = {}
     for public, own in provider.aliases.items():
         aliases.setdefault(own, []).append(public)
@@ -146,6 +148,8 @@ def steady(entries: Iterable[Entry], before: Iterable[Offer]) -> list[Entry]:
     the request); unknown is not a time, so it gives way to the first known one.
     """
     first = {offer.entry.id: offer.created for offer in before if offer.created}
+    if not first:
+        return list(entries)
     return [
         entry if first.get(entry.id, entry.created) == entry.created else replace(entry, created=first[entry.id])
         for entry in entries

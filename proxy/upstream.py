@@ -22,7 +22,6 @@ from urllib.parse import quote
 
 import httpx
 import tenacity
-from msgspec import Raw
 
 from proxy import __version__
 from proxy.catalog import Entry
@@ -31,6 +30,7 @@ from proxy.config import Provider
 from proxy.credentials import in_headers, in_query, of_its_kind, secrets_of
 from proxy.dialects import (
     Dropped,
+    Page,
     Query,
     Received,
     filled_in,
@@ -226,7 +226,7 @@ class _Question:
         here = len(page.items)
         if here > self._provider.max_models:
             raise self._too_many()
-        entries, marks, dropped = await self._read(page.items, asked, self._leaks(body))
+        entries, marks, dropped = await self._read(page, asked, self._leaks(body))
         last_id = entries[-1].id if entries else ""
         following = next_query(dialect, query, page, Received(received + here, here, last_id))
         return _Page(tuple(entries), marks, dropped, here, following)
@@ -240,7 +240,7 @@ class _Question:
         return [secret for secret in long_ones if secret in body]
 
     async def _read(
-        self, items: Sequence[Raw], asked: Mapping[str, str], leaks: Sequence[bytes]
+        self, page: Page, asked: Mapping[str, str], leaks: Sequence[bytes]
     ) -> tuple[list[Entry], array[int], Mapping[str, int]]:
         """The entries, their marks, and how many were dropped for which reason.
 
@@ -254,20 +254,20 @@ class _Question:
         marks = array("q")
         dropped: Counter[str] = Counter()
         why = ""
-        for some in slices(items):
+        for some in slices(page.items):
             for raw in some:
                 try:
                     if leaks and any(secret in bytes(raw) for secret in leaks):
                         raise Dropped("repeats our credential")
                     mark = about ^ hash(bytes(raw)) if again else 0
-                    entries.append(known.get(mark) or read_entry(dialect, raw, asked))
+                    entries.append(known.get(mark) or read_entry(dialect, raw, asked, page.long_numbers))
                     marks.append(mark)
                 except Dropped as reason:
                     why = str(reason)
                     dropped[why] += 1
             await asyncio.sleep(0)
-        if items and not entries:
-            raise why_none_is_readable(dialect, items[-1], why)
+        if page.items and not entries:
+            raise why_none_is_readable(dialect, page.items[-1], why)
         return entries, marks, dropped
 
     @cached_property

@@ -6,7 +6,6 @@ A listed model has the fields of the AiHubMix documents, then `extra`:
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
@@ -71,17 +70,18 @@ def model_object(model: Model) -> bytes:
 
 def _permissions(model_id: bytes, created: int, permissions: Sequence[Permission]) -> bytes:
     # Some providers invent an id and a time at each call; ours depend on the model alone, so that equal lists are
-    # equal bytes.
+    # equal bytes. Ids that are no digests also pack well.
     if permissions is DEFAULT_PERMISSIONS:  # of nearly all models
-        return _permission(0, model_id, created, _DEFAULT_FLAGS)
+        return _PERMISSION % (0, model_id[1:-1], created, _DEFAULT_FLAGS)
     return b",".join(
-        [_permission(index, model_id, created, _flags_of(permission)) for index, permission in enumerate(permissions)]
+        [
+            _PERMISSION % (index, model_id[1:-1], created, _flags_of(permission))
+            for index, permission in enumerate(permissions)
+        ]
     )
 
 
-def _permission(index: int, model_id: bytes, created: int, flags: bytes) -> bytes:
-    digest = hashlib.sha256(b"%d %b" % (index, model_id)).hexdigest()[:24].encode()
-    return b'{"id":"modelperm-%b","object":"model_permission","created":%d,%b}' % (digest, created, flags)
+_PERMISSION = b'{"id":"modelperm-%d-%b","object":"model_permission","created":%d,%b}'
 
 
 @lru_cache(maxsize=256)

@@ -42,7 +42,7 @@ AIHUBMIX: dict[str, object] = documented("aihubmix_ja")["data"][0]
 SHOWN = {
     **AIHUBMIX,
     "owned_by": "openai",
-    "permission": [{**AIHUBMIX["permission"][0], "id": "modelperm-314dee0d4da846a0a9790ca8"}],  # type: ignore[index]
+    "permission": [{**AIHUBMIX["permission"][0], "id": f"modelperm-0-{AIHUBMIX['id']}"}],  # type: ignore[index]
 }
 """As we list it: the maker in one spelling, the permission under an id that depends on the model alone."""
 

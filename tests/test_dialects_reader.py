@@ -14,7 +14,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxy.catalog import DEFAULT_PERMISSIONS, Entry, Model, Offer, Permission
-from proxy.dialects import DIALECTS, OURS, Dialect, Dropped, entry_of, open_page, read_entry, reason_in, unix_seconds
+from proxy.dialects import (
+    DIALECTS,
+    OURS,
+    Dialect,
+    Dropped,
+    Page,
+    entry_of,
+    open_page,
+    read_entry,
+    reason_in,
+    unix_seconds,
+)
 from proxy.errors import UpstreamError
 from proxy.wire import model_object, versions_page
 
@@ -26,12 +37,13 @@ ASKED: Mapping[str, Mapping[str, str]] = {"openai": {}, "pangu": {"workspace_id"
 
 def read(kind: str, body: bytes) -> list[Entry | str]:
     """Every entry of an answer in order; the reason of a dropped one in its place."""
-    return [read_or_reason(DIALECTS[kind], raw) for raw in open_page(DIALECTS[kind], body).items]
+    page = open_page(DIALECTS[kind], body)
+    return [read_or_reason(DIALECTS[kind], raw, page) for raw in page.items]
 
 
-def read_or_reason(dialect: Dialect, raw: msgspec.Raw) -> Entry | str:
+def read_or_reason(dialect: Dialect, raw: msgspec.Raw, page: Page) -> Entry | str:
     try:
-        return read_entry(dialect, raw, ASKED[dialect.kind])
+        return read_entry(dialect, raw, ASKED[dialect.kind], page.long_numbers)
     except Dropped as reason:
         return str(reason)
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
-from typing import Literal, NamedTuple
+from operator import itemgetter
+from typing import Any, Literal, NamedTuple
 
 from proxy.dialects.extra import NAMES, Reader
 
@@ -60,8 +61,10 @@ class Setting:
     optional: bool = False
 
 
-Steps = tuple[str, ...]
-"""A dotted path, taken apart."""
+Look = Callable[[Mapping[str, Any]], Any]
+"""An entry that has the outermost field of a place -> what stands there."""
+MISSING = object()
+"""What `ids` find where nothing is; all others find None."""
 
 
 class Place(NamedTuple):
@@ -69,7 +72,7 @@ class Place(NamedTuple):
 
     name: str
     path: str
-    steps: Steps
+    look: Look
     read: Reader
 
 
@@ -79,13 +82,14 @@ class Shape(NamedTuple):
     Of all places where something may stand only those whose outermost field is there, in the order of preference.
     """
 
-    ids: tuple[tuple[Steps, ...], ...]
-    """Each the fields that are joined with a slash, one as a rule."""
-    owners: tuple[Steps, ...]
-    times: tuple[Steps, ...]
+    ids: tuple[Look, ...]
+    owners: tuple[Look, ...]
+    times: tuple[Look, ...]
     extra: tuple[Place, ...]
-    free: tuple[str, ...]
-    """Fields that may be shown under their own names."""
+    nested: tuple[str, ...]
+    """The names in `extra` that stand inside another."""
+    ours: tuple[str, ...]
+    """Fields that may not be shown under their own names."""
 
 
 @dataclass(frozen=True)
@@ -147,20 +151,58 @@ class Dialect:
         return lru_cache(_SHAPES)(self._shape)
 
     def _shape(self, fields: tuple[str, ...]) -> Shape:
-        places = [Place(name, path, _steps(path), NAMES[name]) for name, paths in self.extra.items() for path in paths]
-        joined = [tuple(map(_steps, alternative.split("/"))) for alternative in self.id]
+        def there(path: str) -> bool:
+            return all(part.split(".")[0] in fields for part in path.split("/"))
+
+        extra = [
+            Place(name, path, look_at(path), NAMES[name])
+            for name, paths in self.extra.items()
+            for path in paths
+            if there(path)
+        ]
         return Shape(
-            ids=tuple(parts for parts in joined if all(steps[0] in fields for steps in parts)),
-            owners=tuple(steps for steps in map(_steps, self.owner) if steps[0] in fields),
-            times=tuple(steps for steps in map(_steps, self.created) if steps[0] in fields),
-            extra=tuple(place for place in places if place.steps[0] in fields),
+            ids=tuple(_look_at_all(path.split("/")) for path in self.id if there(path)),
+            owners=tuple(look_at(path) for path in self.owner if there(path)),
+            times=tuple(look_at(path) for path in self.created if there(path)),
+            extra=tuple(extra),
+            nested=tuple({place.name: None for place in extra if "." in place.name}),
             # In any letters: Go's decoder takes a later `ID` for the `id`.
-            free=tuple(field for field in fields if field.casefold() not in OURS),
+            ours=tuple(field for field in fields if field.casefold() in OURS),
         )
 
 
-def _steps(path: str) -> Steps:
-    return tuple(path.split("."))
+def look_at(path: str, missing: object = None) -> Look:
+    """The look at a dotted path of objects in objects. Made once: there may be a hundred thousand entries."""
+    outer, *deeper = path.split(".")
+    if not deeper:
+        return itemgetter(outer)
+    inner, *deepest = deeper
+
+    def look(said: Mapping[str, Any]) -> Any:
+        try:
+            value = said[outer][inner]
+            for step in deepest:
+                value = value[step]
+        except (KeyError, TypeError):  # no such field; no object
+            return missing
+        return value
+
+    return look
+
+
+def _look_at_all(paths: Sequence[str]) -> Look:
+    """The look at the text of several fields, with slashes between; None where one is no text."""
+    looks = [look_at(path, MISSING) for path in paths]
+    if len(looks) == 1:
+        return looks[0]
+
+    def look(said: Mapping[str, Any]) -> Any:
+        values = [look(said) for look in looks]
+        if MISSING in values:
+            return MISSING
+        return "/".join(values) if all(isinstance(value, str) and value for value in values) else None
+
+    return look
 
 
 def filled_in(template: str, values: Mapping[str, object]) -> str:

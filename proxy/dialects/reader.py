@@ -17,7 +17,7 @@ import msgspec
 from msgspec import Raw
 
 from proxy.catalog import DEFAULT_PERMISSIONS, Entry, Permission
-from proxy.dialects.dialect import Dialect, Place, Shape, Steps
+from proxy.dialects.dialect import MISSING, Dialect, Look, Place, Shape, look_at
 from proxy.dialects.times import unix_seconds
 from proxy.errors import UpstreamError
 
@@ -35,14 +35,13 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _NUMERAL = re.compile(r"-?[0-9]+")
 _ALL_ZEROS = bytes.maketrans(b"123456789", b"000000000")
 _LONG_NUMBER = b"0" * 300
-_STRIDE = 64
+_STRIDE = 16
 _LONG_NUMBER_SAMPLED = b"0" * (len(_LONG_NUMBER) // _STRIDE)
 _RAW_OBJECT = msgspec.json.Decoder(dict[str, Raw])
 _RAW_ARRAY = msgspec.json.Decoder(list[Raw])
 _ANY = msgspec.json.Decoder()
 _ENCODE = msgspec.json.Encoder().encode
 _FLAGS = tuple(Permission.__dataclass_fields__)
-_MISSING = object()
 _BOM = b"\xef\xbb\xbf"
 _NOT_FOR_EVERYONE = "holds a value that is not JSON for everyone"
 
@@ -58,6 +57,8 @@ class Page:
     items: Sequence[Raw]
     top: Mapping[str, Raw]
     """The outermost values by their names; none where the answer is an array."""
+    long_numbers: bool = True
+    """Whether a number on it may be one that no float can hold."""
 
     def value(self, path: str) -> Any:
         """The decoded value at a dotted path of the answer, None where there is none. Raises UpstreamError."""
@@ -94,11 +95,14 @@ def open_page(dialect: Dialect, body: bytes) -> Page:
     except (ValueError, RecursionError) as error:
         # msgspec's text names positions, never content.
         raise _garbled(f"no valid JSON ({error})") from error
-    return Page(items or (), top)
+    return Page(items or (), top, _has_long_number(text))
 
 
-def read_entry(dialect: Dialect, raw: Raw, asked: Mapping[str, str]) -> Entry:
-    """One entry in our terms. `asked` holds the values that the question was about. Raises Dropped."""
+def read_entry(dialect: Dialect, raw: Raw, asked: Mapping[str, str], long_numbers: bool = True) -> Entry:
+    """One entry in our terms. Raises Dropped.
+
+    `asked` holds the values that the question was about; `long_numbers` is what its page says.
+    """
     text = bytes(raw)
     if len(text) > MAX_ENTRY_BYTES:
         raise Dropped(f"is larger than {MAX_ENTRY_BYTES:,} bytes")
@@ -108,7 +112,7 @@ def read_entry(dialect: Dialect, raw: Raw, asked: Mapping[str, str]) -> Entry:
         raise Dropped(_NOT_FOR_EVERYONE) from error
     if not isinstance(said, dict):
         raise Dropped("is no object")
-    if _looks_odd(text) and not _is_for_everyone(said, MAX_DEPTH):
+    if _looks_odd(text, long_numbers) and not _is_for_everyone(said, MAX_DEPTH):
         raise Dropped(_NOT_FOR_EVERYONE)
     return entry_of(dialect, said, text if dialect.native else b"", asked)
 
@@ -185,11 +189,13 @@ def _dig(top: Mapping[str, Raw], path: str) -> Raw | None:
     return raw
 
 
-def _looks_odd(text: bytes) -> bool:
+def _looks_odd(text: bytes, long_numbers: bool) -> bool:
     """Whether an entry has to be looked through value by value: a cheap question, since hardly any has to."""
-    if text.count(b"[") + text.count(b"{") > MAX_DEPTH:
-        return True
-    # Of so many digits in a row a look at every 64th byte finds four in a row: that is cheap, and hardly ever so.
+    return text.count(b"[") + text.count(b"{") > MAX_DEPTH or (long_numbers and _has_long_number(text))
+
+
+def _has_long_number(text: bytes) -> bool:
+    # Of so many digits in a row a look at every 16th byte finds 18 in a row: that is cheap, and hardly ever so.
     sampled = text[::_STRIDE].translate(_ALL_ZEROS)
     return _LONG_NUMBER_SAMPLED in sampled and _LONG_NUMBER in text.translate(_ALL_ZEROS)
 
@@ -203,36 +209,25 @@ def _is_for_everyone(value: object, levels: int) -> bool:
     return True
 
 
-def _at(said: Any, steps: Steps, missing: Any = None) -> Any:
-    """What stands at a path of objects in objects."""
-    try:
-        for step in steps:
-            said = said[step]
-    except (KeyError, TypeError):  # no such field; no object
-        return missing
-    return said
-
-
-def _owner(said: Mapping[str, Any], places: Sequence[Steps]) -> str:
-    for steps in places:
-        owner = _at(said, steps)
+def _owner(said: Mapping[str, Any], places: Sequence[Look]) -> str:
+    for look in places:
+        owner = look(said)
         if _is_text(owner):
             return owner
     return ""
 
 
-def _created(said: Mapping[str, Any], places: Sequence[Steps]) -> int:
-    for steps in places:
-        if seconds := unix_seconds(_at(said, steps)):
+def _created(said: Mapping[str, Any], places: Sequence[Look]) -> int:
+    for look in places:
+        if seconds := unix_seconds(look(said)):
             return seconds
     return 0
 
 
-def _own_id(dialect: Dialect, said: Mapping[str, Any], places: Sequence[Sequence[Steps]]) -> str:
-    own_id = _MISSING
-    for parts in places:
-        own_id = _at(said, parts[0], _MISSING) if len(parts) == 1 else _joined(said, parts)
-        if own_id is not _MISSING:
+def _own_id(dialect: Dialect, said: Mapping[str, Any], places: Sequence[Look]) -> str:
+    for look in places:
+        own_id = look(said)
+        if own_id is not MISSING:
             break
     else:
         raise Dropped(f"has no {' or '.join(_names(dialect.id))}")
@@ -247,14 +242,6 @@ def _own_id(dialect: Dialect, said: Mapping[str, Any], places: Sequence[Sequence
     if len(own_id) > MAX_ID_BYTES // 4 and len(own_id.encode()) > MAX_ID_BYTES:
         raise Dropped(f"has an id of more than {MAX_ID_BYTES} bytes")
     return own_id
-
-
-def _joined(said: Mapping[str, Any], parts: Sequence[Steps]) -> Any:
-    """The text of several fields, with slashes between."""
-    values = [_at(said, steps, _MISSING) for steps in parts]
-    if _MISSING in values:
-        return _MISSING
-    return "/".join(values) if all(map(_is_text, values)) else None
 
 
 def _without_beginning(own_id: str, cut: Sequence[str]) -> str:
@@ -288,14 +275,14 @@ def _extra(dialect: Dialect, said: Mapping[str, Any], shape: Shape) -> bytes:
     """What else is said: the known under the names that clients read, then the unknown as it is."""
     known, used = _known(dialect, said, shape.extra)
     hidden = dialect.private if dialect.keeps_originals else (*used, *dialect.private)
-    rest = _without_all(said, hidden) if hidden else said
-    shown = {name: rest[name] for name in shape.free if name in rest}
-    for name, value in known.items():
-        if "." not in name:
-            shown[name] = value
-        else:
+    shown = dict(_without_all(said, hidden) if hidden else said)
+    for name in shape.ours:
+        shown.pop(name, None)
+    shown.update(known)
+    for name in shape.nested:
+        if name in known:
             outer, inner = name.split(".")
-            beside = shown.get(outer)
+            value, beside = shown.pop(name), shown.get(outer)
             shown[outer] = {**beside, inner: value} if isinstance(beside, dict) else {inner: value}
     return _ENCODE(shown)
 
@@ -305,10 +292,10 @@ def _known(dialect: Dialect, said: Mapping[str, Any], places: Sequence[Place]) -
     known: dict[str, Any] = {}
     used: list[str] = []
     price_per = dialect.price_per
-    for name, path, steps, read in places:
+    for name, path, look, read in places:
         if name in known:
             continue
-        value = said[steps[0]] if len(steps) == 1 else _at(said, steps)
+        value = look(said)
         if value is not None and (value := read(value, price_per)) is not None:
             known[name] = value
             used.append(path)
@@ -353,8 +340,12 @@ def _complains(dialect: Dialect, said: object) -> bool:
     if said.get("error") or said.get("error_code") or said.get("object") == "error" or said.get("success") is False:
         return True
     # `{"code":401,"message":"...","data":null}`; `{"code":0,"data":[]}` is a list.
-    listed = any(isinstance(_at(said, tuple(path.split("."))), list) for path in dialect.items)
-    return _is_failure(_at(said, ("base_resp", "status_code"))) or (not listed and _is_failure(said.get("code")))
+    listed = any(isinstance(_at(said, path), list) for path in dialect.items)
+    return _is_failure(_at(said, "base_resp.status_code")) or (not listed and _is_failure(said.get("code")))
+
+
+def _at(said: Mapping[str, Any], path: str) -> Any:
+    return look_at(path)(said) if path.partition(".")[0] in said else None
 
 
 def _is_failure(code: object) -> bool:
