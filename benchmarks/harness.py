@@ -197,11 +197,11 @@ def cpu_seconds(pid: int) -> float:
     return total / 1e9
 
 
-def kibibytes(pid: int, field: str) -> int:
+def mebibytes(pid: int, field: str) -> float:
     """`VmRSS`: memory held now; `VmHWM`: the most that was ever held."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith(field + ":"):
-            return int(line.split()[1])
+            return int(line.split()[1]) / 1024
     raise KeyError(field)
 
 

@@ -44,7 +44,15 @@ class Server:
         return f"http://127.0.0.1:{self.port}{path}"
 
     def get(self, path: str = "/v1/models", headers: Mapping[str, str] | None = None) -> Reply:
-        request = urllib.request.Request(self.url(path), headers=dict(headers or {}))  # noqa: S310  # ours
+        return self._ask(urllib.request.Request(self.url(path), headers=dict(headers or {})))  # noqa: S310  # ours
+
+    def call(self, model: str) -> Reply:
+        """One chat call."""
+        body = json.dumps({"model": model, "messages": []}).encode()
+        headers = {"Content-Type": "application/json"}
+        return self._ask(urllib.request.Request(self.url("/v1/chat/completions"), body, headers))  # noqa: S310  # ours
+
+    def _ask(self, request: urllib.request.Request) -> Reply:
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         try:
             with opener.open(request, timeout=PATIENCE) as answer:

@@ -1,20 +1,33 @@
-"""5. How soon the command listens, and the memory it then holds."""
+"""5. How soon the command listens, and the memory it then holds: with all lists, and once calls have been made."""
 
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from benchmarks.harness import ROUNDS, SERVER_CORE, begin, folder, kibibytes, process, python, table, verdict
+from benchmarks.harness import ROUNDS, SERVER_CORE, begin, folder, mebibytes, process, python, table, verdict
 from benchmarks.servers import config_text, ours, providers, upstreams, wait_until_listed
+from benchmarks.upstreams import first_model
 
 PROVIDERS, MODELS = 20, 500
 START_GOAL, MEMORY_GOAL = 1.0, 80.0
 
 
-def one_start(where: Path, text: str) -> tuple[float, float, float, float]:
-    """Seconds until it listens, MiB after the first lists, MiB at most, and seconds that an empty Python takes."""
+@dataclass(frozen=True)
+class Start:
+    """One start: seconds, and MiB held."""
+
+    empty: float
+    """Seconds that an empty Python takes."""
+    listening: float
+    listed: float
+    called: float
+    most: float
+
+
+def one_start(where: Path, text: str) -> Start:
     began = time.monotonic()
     with process(python("-c", "pass"), SERVER_CORE) as nothing:
         nothing.wait()
@@ -24,20 +37,27 @@ def one_start(where: Path, text: str) -> tuple[float, float, float, float]:
         listening = server.listening_at - began
         wait_until_listed(server, PROVIDERS * MODELS)
         server.get(headers={"Accept-Encoding": "gzip"})
-        return listening, kibibytes(server.pid, "VmRSS") / 1024, kibibytes(server.pid, "VmHWM") / 1024, empty
+        listed = mebibytes(server.pid, "VmRSS")
+        for provider in range(PROVIDERS):
+            assert server.call(first_model(provider)).status == 200, "what is listed can be called"
+        called, most = mebibytes(server.pid, "VmRSS"), mebibytes(server.pid, "VmHWM")
+        return Start(empty, listening, listed, called, most)
 
 
 def main() -> None:
     begin(f"Start and memory, {PROVIDERS} providers x {MODELS} models")
     with folder() as where, upstreams(MODELS) as port:
-        text = config_text(providers(port, PROVIDERS))
+        text = config_text(providers(port, PROVIDERS), "groups: {default: {models: ['*'], call: true}}")
         rounds = [one_start(where, text) for _ in range(ROUNDS + 1)][1:]
-    listening, held, most, empty = (median(figures) for figures in zip(*rounds, strict=True))
+    listening = median(one.listening for one in rounds)
+    listed = median(one.listed for one in rounds)
+    called = median(one.called for one in rounds)
     rows = [
         ["listening, seconds", f"{listening:.2f}", f"< {START_GOAL:.0f}", verdict(listening < START_GOAL)],
-        ["an empty Python, seconds", f"{empty:.2f}", "-", "-"],
-        ["memory with all lists, MiB", f"{held:.0f}", f"< {MEMORY_GOAL:.0f}", verdict(held < MEMORY_GOAL)],
-        ["most memory until then, MiB", f"{most:.0f}", "-", "-"],
+        ["an empty Python, seconds", f"{median(one.empty for one in rounds):.2f}", "-", "-"],
+        ["memory with all lists, MiB", f"{listed:.1f}", f"< {MEMORY_GOAL:.0f}", verdict(listed < MEMORY_GOAL)],
+        ["after a call to each provider, MiB", f"{called:.1f}", f"< {MEMORY_GOAL:.0f}", verdict(called < MEMORY_GOAL)],
+        ["most memory until then, MiB", f"{median(one.most for one in rounds):.1f}", "-", "-"],
     ]
     print(table(["", "found", "goal", "met"], rows))
 

@@ -2,13 +2,14 @@
 
 `/v/N/K/models` lists MODELS models of provider N, the same for the same K, after DELAY seconds; `/one-differs/...`
 the same, but for one model that is another each time; `/hang/...` never answers; `/huge/...` sends 50 MB whose length
-it does not tell.
+it does not tell. A call is answered with an empty completion.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import re
 import sys
 from functools import cache
 from itertools import count
@@ -17,6 +18,8 @@ from benchmarks.harness import LOAD_CORE, pin
 
 MAKERS = ("openai", "anthropic", "google", "meta-llama", "qwen", "deepseek", "mistralai", "cohere")
 HUGE = 50 * 1024 * 1024
+COMPLETION = b'{"object":"chat.completion","choices":[]}'
+_LENGTH = re.compile(rb"(?i)\r\ncontent-length: *(\d+)")
 
 
 def base_url(port: int, provider: int, edition: int = 0, way: str = "v") -> str:
@@ -27,6 +30,11 @@ def base_url(port: int, provider: int, edition: int = 0, way: str = "v") -> str:
 def body(models: int, provider: int, edition: int = 0) -> bytes:
     """A list as a gateway sends it: about 440 bytes for each model."""
     return json.dumps({"object": "list", "data": [_model(provider, edition, n) for n in range(models)]}).encode()
+
+
+def first_model(provider: int) -> str:
+    """The id of a provider's first model."""
+    return str(_model(provider, 0, 0)["id"])
 
 
 def _model(provider: int, edition: int, number: int) -> dict[str, object]:
@@ -50,8 +58,12 @@ async def serve(port: int, models: int, delay: float) -> None:
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             while True:
-                path = (await reader.readuntil(b"\r\n\r\n")).split(b" ", 2)[1].decode()
-                _, way, provider, edition, _ = path.split("/")
+                head = await reader.readuntil(b"\r\n\r\n")
+                if head.startswith(b"POST"):
+                    await reader.readexactly(int(_LENGTH.findall(head)[0]))
+                    writer.write(_whole(COMPLETION))
+                    continue
+                _, way, provider, edition, _ = head.split(b" ", 2)[1].decode().split("/")
                 if way == "hang":
                     await asyncio.sleep(3600)
                 await asyncio.sleep(delay)
@@ -60,8 +72,7 @@ async def serve(port: int, models: int, delay: float) -> None:
                 said = body(models, int(provider), int(edition))
                 if way == "one-differs":
                     said = said.replace(b'"name": "', b'"name": "%d, ' % next(times), 1)
-                head = f"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {len(said)}\r\n\r\n"
-                writer.write(head.encode() + said)
+                writer.write(_whole(said))
         except (OSError, asyncio.IncompleteReadError):
             pass
         finally:
@@ -70,6 +81,10 @@ async def serve(port: int, models: int, delay: float) -> None:
     server = await asyncio.start_server(answer, "127.0.0.1", port, backlog=512)
     async with server:
         await server.serve_forever()
+
+
+def _whole(body: bytes) -> bytes:
+    return b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body)
 
 
 async def _huge(writer: asyncio.StreamWriter) -> None:
