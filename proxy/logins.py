@@ -1,10 +1,10 @@
-"""Logins that renew their token by themselves, each an httpx.Auth: a Huawei IAM, and OAuth client credentials."""
+"""Logins that renew their token by themselves: a Huawei IAM, and OAuth client credentials."""
 
 from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import httpx
@@ -23,8 +23,11 @@ ASSUMED_LIFE = 3600.0
 """Seconds a token is used for when the answer does not say when it ends."""
 
 
-class Login(httpx.Auth):
-    """Sends a token; logs in first, again shortly before the token ends, and once more on a 401."""
+Send = Callable[[httpx.Request], Awaitable[httpx.Response]]
+
+
+class Login:
+    """Keeps a token; logs in first, again shortly before the token ends, and when it was refused."""
 
     what: str
     """How an operator calls it."""
@@ -36,7 +39,7 @@ class Login(httpx.Auth):
         self._time = time
         self._token = ""
         self._renew_at = 0.0
-        self._renewing = asyncio.Lock()  # of many calls in the same moment one logs in
+        self._renewing = asyncio.Lock()  # of many who need it in the same moment one logs in
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -55,41 +58,23 @@ class Login(httpx.Auth):
         """The token, "" if there is none, and the Unix seconds of its end, 0 if that is not said."""
         raise NotImplementedError
 
-    async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
-        if self._time() >= self._renew_at:
-            await self._keep((yield self._login(request)))
-        self._sign(request)
-        response = yield request
-        if response.status_code == 401:
-            await self._keep((yield self._login(request)))
-            self._sign(request)
-            yield request
-
-    async def header_to_send(self, client: httpx.AsyncClient) -> Mapping[str, str]:
-        """The header that signs a request, with a token that is still good."""
+    async def header_to_send(self, send: Send) -> Mapping[str, str]:
+        """The header that signs a request, with a token that is still good. Raises UpstreamError."""
         async with self._renewing:
             if self._time() >= self._renew_at:
-                login = self._prepared(client.timeout.as_dict())
-                await self._keep(await client.send(login, auth=None))
+                login = self._request()
+                login.headers.update({"Accept": "application/json", "Accept-Encoding": "identity"})
+                response = await send(login)
+                try:
+                    await self._keep(response)
+                finally:
+                    await response.aclose()
         return {self.header: self.prefix + self._token}
 
     def forget(self, signed: Mapping[str, str]) -> None:
         """The token of this header was refused before its time. It may have been renewed since."""
         if signed == {self.header: self.prefix + self._token}:
             self._renew_at = 0.0
-
-    def _sign(self, request: httpx.Request) -> None:
-        request.headers[self.header] = self.prefix + self._token
-
-    def _login(self, request: httpx.Request) -> httpx.Request:
-        """The login that a request needs, within the same time limits."""
-        return self._prepared(request.extensions["timeout"])
-
-    def _prepared(self, timeout: Mapping[str, float | None]) -> httpx.Request:
-        login = self._request()
-        login.headers.update({"Accept": "application/json", "Accept-Encoding": "identity"})
-        login.extensions = {"timeout": timeout}
-        return login
 
     async def _keep(self, response: httpx.Response) -> None:
         body = await response.aread()

@@ -17,18 +17,20 @@ _BREATH = 100  # pieces of a body after which the event loop may look at somethi
 
 
 class OwnSockets(httpx.AsyncBaseTransport):
-    """A transport that on closing closes every socket which the one behind it has ever opened.
+    """A transport that waits only so long where nothing moves, and on closing closes every socket ever opened for it.
 
     httpcore 1.0 forgets a connection that is cut off during its TLS handshake; the event loop then keeps that
     socket open until the other side goes away.
     """
 
-    def __init__(self, inner: httpx.AsyncBaseTransport) -> None:
+    def __init__(self, inner: httpx.AsyncBaseTransport, silence: float) -> None:
+        """`silence`: seconds."""
         self._inner = inner
+        self._limits = httpx.Timeout(silence).as_dict()
         self._sockets = AsyncExitStack()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        request.extensions["trace"] = self._note
+        request.extensions = {"timeout": self._limits, "trace": self._note}
         return await self._inner.handle_async_request(request)
 
     async def _note(self, event: str, info: dict[str, Any]) -> None:

@@ -211,7 +211,7 @@ async def test_closing_closes_what_is_behind_it() -> None:
 async def test_a_connection_that_is_cut_off_in_its_handshake_is_closed(cut_after: float) -> None:
     async with playing("hang-before-headers", unasked=True) as server:
         held = Held.now()
-        async with OwnSockets(httpx.AsyncHTTPTransport(verify=False)) as sockets:
+        async with OwnSockets(httpx.AsyncHTTPTransport(verify=False), 5.0) as sockets:
             request = httpx.Request("GET", f"https://{server.address}/")
             exchange = asyncio.create_task(sockets.handle_async_request(request))
             await asyncio.sleep(cut_after)
@@ -223,7 +223,7 @@ async def test_a_connection_that_is_cut_off_in_its_handshake_is_closed(cut_after
 async def test_a_connection_that_is_kept_is_closed_in_the_end() -> None:
     async with playing("list") as server:
         held = Held.now()
-        sockets = OwnSockets(httpx.AsyncHTTPTransport(verify=False))
+        sockets = OwnSockets(httpx.AsyncHTTPTransport(verify=False), 5.0)
         response = await sockets.handle_async_request(httpx.Request("GET", f"http://{server.address}/"))
         await response.aread()
         await response.aclose()

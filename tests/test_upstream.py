@@ -799,7 +799,6 @@ async def test_a_request_holds_what_it_must_and_nothing_else(providers_side: res
         ("accept", "application/json"),
         ("accept-encoding", "identity"),
         ("authorization", "Bearer sk-canary"),
-        ("connection", "keep-alive"),
         ("host", "models.example"),
         ("x-team", "platform"),
     ]
