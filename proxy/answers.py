@@ -15,10 +15,18 @@ from msgspec import Meta, Struct
 from proxy.bodies import STRING, Span, members
 
 _LONGEST_LINE = 1024 * 1024
-"""Bytes; an unfinished line of a stream that is longer goes out as it is."""
+"""Bytes; an unfinished line of a stream that is longer goes out as it comes."""
+_LONGEST_TEXT = 8 * 1024
+"""Bytes of a name, or of a model's id, in what is too long to be held."""
+_LONGEST_USAGE = 64 * 1024
 _DATA = re.compile(rb"data:[ \t]*(?=\{)")
 _USAGE = re.compile(rb'"usage"\s*:\s*\{')
 _MODEL = re.compile(rb'"model"\s*:\s*(%b)' % STRING)
+_STRING = re.compile(STRING, re.DOTALL)
+_REST_OF_STRING = re.compile(STRING.removeprefix(b'"'), re.DOTALL)
+_SIGNS = re.compile(rb'[{}\[\],:"]')
+_BRACKETS = re.compile(rb'[{}\[\]"]')
+_LINE_END = re.compile(rb"\r\n|\r|\n")
 _WRAPPED = ("response", "message")
 """Members of events that hold what an answer holds: OpenAI's responses, Anthropic's messages."""
 
@@ -151,49 +159,190 @@ def _decoded(value: bytes) -> Any:
         return None
 
 
+class LongAnswer:
+    """A JSON object that is too long to be held, on its way: what `passed_on` does, piece by piece.
+
+    It is never decoded: strings and brackets tell where its outermost members are.
+    """
+
+    def __init__(self, own_id: str, public_id: str, *, also_wrapped: bool = False) -> None:
+        """`also_wrapped`: `model` is replaced in the wrapped members of an event, too."""
+        self.tokens = Tokens()
+        self.renames = own_id != public_id
+        self._own_id, self._public_id = own_id, msgspec.json.encode(public_id)
+        self._also_wrapped = also_wrapped
+        self._held = b""  # the beginning of a text that matters
+        self._depth = 0
+        self._near = False  # whether the members of this object matter
+        self._wrapping = False  # whether the object of the second level is a wrapped one
+        self._in_text = False  # in one that does not matter
+        self._name = ""
+        self._name_is_next = False
+        self._usage: bytearray | None = None
+        self._usage_depth = 0
+
+    def passed(self, piece: bytes) -> bytes:
+        """What goes out when this comes in."""
+        text = self._held + piece
+        out: list[bytes] = []
+        at = sent = counted = 0
+        while at < len(text):
+            if self._in_text:
+                rest = _REST_OF_STRING.match(text, at)
+                if rest is None:
+                    # What follows a backslash belongs to it.
+                    at = len(text) - (len(text) - len(text.rstrip(b"\\"))) % 2
+                    break
+                at, self._in_text = rest.end(), False
+                continue
+            found = (_SIGNS if self._near else _BRACKETS).search(text, at)
+            if found is None:
+                at = len(text)
+                break
+            start, at = found.span()
+            sign = found[0]
+            if sign == b'"':
+                whole = _STRING.match(text, start)
+                if whole:
+                    at = whole.end()
+                    if self._near and self._is_our_model(whole[0]):
+                        out += [text[sent:start], self._public_id]
+                        sent = at
+                elif self._matters() and len(text) - start <= _LONGEST_TEXT:
+                    at = start
+                    break
+                else:
+                    self._in_text = True
+            elif sign in b"{[":
+                if self._near and self._name == "usage" and sign == b"{":
+                    self._usage, self._usage_depth, counted = bytearray(), self._depth, start
+                self._open(sign)
+            elif sign in b"}]":
+                self._close()
+                if self._usage is not None and self._depth == self._usage_depth:
+                    self._count(text[counted:at])
+            elif sign == b",":
+                self._name, self._name_is_next = "", True
+        if self._usage is not None:
+            self._usage += text[counted:at]
+            if len(self._usage) > _LONGEST_USAGE:
+                self._usage = None
+        self._held = text[at:]
+        out.append(text[sent:at])
+        return b"".join(out)
+
+    def rest(self) -> bytes:
+        """What is still held when the answer has ended."""
+        return self._held
+
+    def _matters(self) -> bool:
+        return self._near and (self._name_is_next or self._name == "model")
+
+    def _is_our_model(self, encoded: bytes) -> bool:
+        """Whether this text has to be replaced; a name is remembered."""
+        if self._name_is_next:
+            self._name, self._name_is_next = str(_decoded(encoded)), False
+            return False
+        return (
+            self._name == "model"
+            and self.renames
+            and (self._depth == 1 or self._also_wrapped)
+            and _decoded(encoded) == self._own_id
+        )
+
+    def _open(self, sign: bytes) -> None:
+        self._depth += 1
+        if self._depth == 2:
+            self._wrapping = self._near and sign == b"{" and self._name in _WRAPPED
+        self._near = (self._depth == 1 and sign == b"{") or (self._depth == 2 and self._wrapping)
+        self._name, self._name_is_next = "", self._near
+
+    def _close(self) -> None:
+        self._depth -= 1
+        self._near = self._depth == 1 or (self._depth == 2 and self._wrapping)
+        self._name, self._name_is_next = "", False
+
+    def _count(self, rest: bytes) -> None:
+        assert self._usage is not None, "counted from where it began"
+        self.tokens = self.tokens.and_then(_counted(bytes(self._usage + rest)))
+        self._usage = None
+
+
 class Events:
     """A stream of events on its way (text/event-stream): renamed line by line, `usage` counted."""
 
     def __init__(self, own_id: str, public_id: str) -> None:
         self.tokens = Tokens()
-        self._own_id, self._public_id = own_id, msgspec.json.encode(public_id)
+        self._own_id, self._public_id = own_id, public_id
         self._renames = own_id != public_id
         # Nearly all events of a stream begin alike, up to their `model`. What was found out by reading one is so found
         # in the next ones without reading them. (No text of an event can hold it: it has bare quotes.)
         self._beginning = self._new_beginning = b""
         self._held = bytearray()  # of an unfinished line, what has come of it
+        self._long: LongAnswer | None = None  # the event of an unfinished line, where that is too long to be held
         self._went_out = b"\n\n"  # at least its last four bytes
 
     @property
     def between_events(self) -> bool:
         """Whether what went out ends with a whole event: something of ours that follows is no part of it."""
-        return self._went_out.endswith((b"\n\n", b"\n\r\n"))
+        return self._went_out.endswith((b"\n\n", b"\n\r\n", b"\r\r"))
 
     def passed(self, chunk: bytes) -> bytes:
         """What goes out when this comes in. Without a new name that is the chunk itself."""
+        out = self._looked_at(chunk)
+        return self._out(out if self._renames else chunk)
+
+    def _looked_at(self, chunk: bytes) -> bytes:
+        if self._long:
+            return self._of_long_line(self._long, chunk)
         whole = self._whole_lines(chunk) if self._held or not chunk.endswith(b"\n") else chunk
         if b'"usage"' in whole and _USAGE.search(whole):
             self._count(whole)
-        return self._out(self._renamed(whole) if self._renames else chunk)
+        out = self._renamed(whole) if self._renames else b""
+        return out + self._begin_long_line() if len(self._held) > _LONGEST_LINE else out
 
     def rest(self) -> bytes:
         """What is still held when the stream has ended."""
-        held = bytes(self._held)
-        self._held.clear()
-        self._count(held)
-        return self._out(self._renamed(held)) if self._renames else b""
+        if self._long:
+            rest = self._end_of_long_line(self._long)
+        else:
+            line = bytes(self._held)
+            self._held.clear()
+            self._count(line)
+            rest = self._renamed(line)
+        return self._out(rest) if self._renames else b""
 
     def _whole_lines(self, chunk: bytes) -> bytes:
         """What was held and has now an end; the beginning of the next line is held."""
-        cut = chunk.rfind(b"\n") + 1
-        if not cut and len(self._held) + len(chunk) <= _LONGEST_LINE:
+        cut = max(chunk.rfind(b"\n"), chunk.rfind(b"\r")) + 1
+        if not cut:
             self._held += chunk
             return b""
-        if len(chunk) - cut > _LONGEST_LINE or not cut:
-            cut = len(chunk)
         whole = bytes(self._held) + chunk[:cut]
         self._held = bytearray(chunk[cut:])
         return whole
+
+    def _begin_long_line(self) -> bytes:
+        """The line that is held becomes one that goes out as it comes."""
+        line = bytes(self._held)
+        self._held.clear()
+        data = _DATA.match(line)
+        begin = data.end() if data else 0
+        # In a line that is no event nothing is replaced.
+        self._long = LongAnswer(self._own_id, self._public_id if data else self._own_id, also_wrapped=True)
+        return line[:begin] + self._long.passed(line[begin:])
+
+    def _of_long_line(self, long: LongAnswer, chunk: bytes) -> bytes:
+        ends = _LINE_END.search(chunk)
+        if ends is None:
+            return long.passed(chunk)
+        out = long.passed(chunk[: ends.start()]) + self._end_of_long_line(long)
+        return out + ends[0] + self._looked_at(chunk[ends.end() :])
+
+    def _end_of_long_line(self, long: LongAnswer) -> bytes:
+        self.tokens = self.tokens.and_then(long.tokens)
+        self._long = None
+        return long.rest()
 
     def _out(self, out: bytes) -> bytes:
         if out:
@@ -233,5 +382,5 @@ class Events:
         if span is None:
             return line
         start, end = data.end() + span[0], data.end() + span[1]
-        self._beginning, self._new_beginning = line[:end], line[:start] + self._public_id
+        self._beginning, self._new_beginning = line[:end], line[:start] + msgspec.json.encode(self._public_id)
         return self._new_beginning + line[end:]

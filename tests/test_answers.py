@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.answers import Events, Tokens, passed_on
+from proxy import answers
+from proxy.answers import Events, LongAnswer, Tokens, passed_on
 
 OWN, PUBLIC = "gpt-4o", "openai/gpt-4o"
 
@@ -105,8 +106,10 @@ def stream(model: str, end: str) -> bytes:
     return f": hello{end}{end}event: x{end}".encode() + b"".join(events)
 
 
-@pytest.mark.parametrize("end", ["\n", "\r\n"], ids=["LF", "CRLF"])
-def test_a_stream_is_renamed_wherever_it_is_cut(end: str) -> None:
+@pytest.mark.parametrize("held", [1024 * 1024, 20], ids=["lines are held", "lines are too long"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"], ids=["LF", "CRLF", "CR"])
+def test_a_stream_is_renamed_wherever_it_is_cut(end: str, held: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(answers, "_LONGEST_LINE", held)
     whole, wanted = stream(OWN, end), (stream(PUBLIC, end), Tokens(7, 4))
 
     assert passed([whole]) == wanted
@@ -162,6 +165,87 @@ def test_an_unfinished_line_is_held_only_so_long() -> None:
 
     assert out + len(events.rest()) == 1000 * len(piece)
     assert peak < 8 * 1024**2
+
+
+def test_in_a_line_that_is_no_event_nothing_is_renamed_however_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(answers, "_LONGEST_LINE", 20)
+    line = b': a comment, {"model":"gpt-4o"}\n'
+
+    assert passed([line[:25], line[25:], b"\n"])[0] == line + b"\n"
+
+
+def in_pieces(answer: bytes, size: int) -> tuple[bytes, Tokens]:
+    long = LongAnswer(OWN, PUBLIC)
+    pieces = [answer[at : at + size] for at in range(0, len(answer), size)]
+    return b"".join([*map(long.passed, pieces), long.rest()]), long.tokens
+
+
+LONG = [
+    '{"model":"gpt-4o"}',
+    ' { "a" : [1,{"model":"gpt-4o"}] , "mod\\u0065l" :\n"gpt\\u002d4o" , "b" : "\\\\" } ',
+    '{"x":"\\ud800","y":"\\\\\\"\\\\","model":"gpt-4o","usage":{"prompt_tokens":3,"x":{"usage":{}}}}',
+    '{"message":{"model":"gpt-4o","usage":{"input_tokens":3}},"usage":null,"response":["usage",{"usage":{}}]}',
+    *[answer for answer in STAYS if answer.count('"model"') < 2 and answer != '{"model":"gpt-4o"'],
+]
+
+
+@pytest.mark.parametrize("answer", LONG, ids=lambda answer: answer[:40])
+def test_a_long_answer_is_renamed_and_counted_as_a_short_one_is(answer: str) -> None:
+    whole = answer.encode()
+    wanted = passed_on(whole, OWN, PUBLIC)
+
+    assert all(in_pieces(whole[:2000], size) == (wanted[0][:2000], wanted[1]) for size in (1, 2, 3, 7, 5000))
+    same = LongAnswer(OWN, OWN)
+    assert same.passed(whole) + same.rest() == whole
+
+
+odd = st.sampled_from([OWN, "model", "{", "é", '"', "\\"]) | st.text(max_size=4)
+names = st.sampled_from(["model", "usage", "message", "response", "prompt_tokens"]) | odd
+values = st.recursive(
+    st.none() | st.booleans() | st.integers(-9, 9) | st.floats(0, 1) | odd,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(names, inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(st.dictionaries(names, values, max_size=5), st.integers(1, 30), st.booleans(), st.sampled_from([None, 1]))
+def test_any_long_answer_is_treated_as_a_short_one(
+    said: object, size: int, ascii_only: bool, indent: int | None
+) -> None:
+    answer = json.dumps(said, ensure_ascii=ascii_only, indent=indent).encode("utf-8", "surrogatepass")
+
+    assert in_pieces(answer, size) == passed_on(answer, OWN, PUBLIC)
+
+
+def test_of_a_long_answer_hardly_anything_is_held() -> None:
+    long = LongAnswer(OWN, PUBLIC)
+    begin, end = b'{"data":[{"b64_json":"', b'"}],"model":"gpt-4o","usage":{"prompt_tokens":3}}'
+    piece = b"A" * 65_536
+    tracemalloc.start()
+    try:
+        out = len(long.passed(begin)) + sum(len(long.passed(piece)) for _ in range(1000))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert out == len(begin) + 1000 * len(piece)
+    assert long.passed(end) == end.replace(b"gpt-4o", PUBLIC.encode())
+    assert long.tokens == Tokens(3)
+    assert peak < 1024**2
+
+
+@pytest.mark.parametrize("begin", [b'{"', b'{"model":"', b'{"usage":{"x":"'], ids=["name", "model", "usage"])
+def test_what_has_no_end_is_not_held(begin: bytes) -> None:
+    long = LongAnswer(OWN, PUBLIC)
+    tracemalloc.start()
+    try:
+        out = len(long.passed(begin)) + sum(len(long.passed(b"x" * 1000)) for _ in range(2000))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert out + len(long.rest()) == len(begin) + 2_000_000
+    assert peak < 1024**2
 
 
 def test_a_line_that_comes_byte_by_byte_costs_no_more_than_its_length() -> None:

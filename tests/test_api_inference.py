@@ -742,15 +742,19 @@ async def test_sound_comes_down_as_it_is_with_its_length(fetch: FakeFetch, clock
         assert answer.headers["content-disposition"] == 'attachment; filename="a.mp3"'
 
 
-async def test_an_answer_that_is_too_long_to_be_read_whole_goes_on_as_it_comes(
-    fetch: FakeFetch, clock: FakeClock
+@pytest.mark.parametrize("own", [ORIGINAL, "m"], ids=["renamed", "as it is"])
+async def test_an_answer_that_is_too_long_to_be_read_whole_goes_on_piece_by_piece(
+    own: str, fetch: FakeFetch, clock: FakeClock
 ) -> None:
-    image = b"A" * (33 * 1024**2)
-    said = b'{"model":"a/very-long-own-id","b64_json":"%b"}' % image
+    asked = "short" if own == ORIGINAL else own
+    begin, image = b'{"data":[{"b64_json":"', b"A" * (33 * 1024**2)
+    end = b'"}],"model":"%b","usage":{"input_tokens":7}}'
+    said = begin + image + end % own.encode()
     async with calling(fetch, clock, says(said)) as (served, _):
-        answer = await called(served, {"model": "short"}, "/v1/images/generations")
-        assert answer.content == said, "renaming it would mean to hold it"
-        assert answer.headers["content-length"] == str(len(said))
+        answer = await called(served, {"model": asked}, "/v1/images/generations")
+        assert answer.content == begin + image + end % asked.encode()
+        assert answer.headers.get("content-length") == (None if asked == "short" else str(len(said)))
+        assert [counts.input_tokens for _, counts in served.app.usage] == [7]
 
 
 async def test_a_gzip_answer_that_nobody_asked_for_is_unpacked(fetch: FakeFetch, clock: FakeClock) -> None:

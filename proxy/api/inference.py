@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from hashlib import sha256
@@ -15,7 +16,7 @@ from typing import Any
 from starlette.types import Receive, Scope, Send
 
 from proxy.access import Caller
-from proxy.answers import Events, Tokens, passed_on
+from proxy.answers import Events, LongAnswer, Tokens, passed_on
 from proxy.api.calls import CALLS, PATHS
 from proxy.api.http import ANTHROPIC_PATHS, Direct, Head
 from proxy.api.models import view_of
@@ -55,7 +56,7 @@ _COMES_DOWN = frozenset(
     }
 )  # fmt: skip
 _LONGEST_WHOLE = 32 * 1024**2
-"""Bytes of a JSON answer that is read before it is passed on; a longer one goes on as it comes."""
+"""Bytes of a JSON answer that is read before it is passed on; a longer one goes on piece by piece."""
 _PIECE = 64 * 1024  # bytes
 _COMMENT = b": keep-alive\n\n"
 _STREAM_HEADERS: Sequence[Header] = ((b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no"))
@@ -223,7 +224,7 @@ class _Passing:
             elif kind == "application/json" or kind.endswith("+json"):
                 outcome = await self._whole(headers)
             else:
-                outcome = await self._as_it_comes(headers, b"")
+                outcome = await self._as_it_comes(headers)
         except ApiError as error:
             outcome = "timeout" if isinstance(error, ProviderTooSlow) else "broken"
             raise
@@ -266,7 +267,7 @@ class _Passing:
             parts.append(part)
             size += len(part)
             if size > _LONGEST_WHOLE:
-                return await self._as_it_comes(headers, b"".join(parts))
+                return await self._piece_by_piece(headers, parts)
         body = b"".join(parts)
         if not _looks_like_json(body):
             raise ProviderFailed("The provider of this model answered with something that is no JSON.")
@@ -279,20 +280,30 @@ class _Passing:
             await self._send(b"", more=False)
         return "ok"
 
-    async def _as_it_comes(self, headers: list[Header], begun: bytes) -> Outcome:
-        """Sound, pictures, text; `begun` was read already."""
-        if self._answer.length is not None:
+    async def _piece_by_piece(self, headers: list[Header], begun: list[bytes]) -> Outcome:
+        """A JSON answer too long to be held; `begun` was read already."""
+        long = LongAnswer(self._answer.own_id, self._model)
+        try:
+            return await self._as_it_comes(headers, begun, long)
+        finally:
+            self._tokens = long.tokens
+
+    async def _as_it_comes(
+        self, headers: list[Header], begun: list[bytes] | None = None, long: LongAnswer | None = None
+    ) -> Outcome:
+        """Sound, pictures, text, and what is too long."""
+        if self._answer.length is not None and not (long and long.renames):
             headers = [*headers, (b"content-length", b"%d" % self._answer.length)]
-        chunk = begun or await self._read()
+        waiting = deque(begun or [await self._read()])
         await self._start(headers)
         try:
-            while chunk:
-                await self._send(chunk)
-                chunk = await self._read()
+            while chunk := waiting.popleft() if waiting else await self._read():
+                if out := long.passed(chunk) if long else chunk:
+                    await self._send(out)
         except ApiError as error:
             # The client sees that it is not whole: the connection ends before the answer does.
             return "timeout" if isinstance(error, ProviderTooSlow) else "broken"
-        await self._send(b"", more=False)
+        await self._send(long.rest() if long else b"", more=False)
         return "ok"
 
     async def _stream(self, path: str, headers: Sequence[Header], end: re.Pattern[bytes], keep_alive: float) -> Outcome:
