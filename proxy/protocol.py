@@ -1,17 +1,19 @@
-"""HTTP/1.1 as uvicorn speaks it, but for two things.
+"""HTTP/1.1 as uvicorn speaks it, but for three things.
 
-What is ready is sent at once: a task for each request costs more than the answer. And where a request is not even
-HTTP, our words say so.
+What is ready is sent at once: a task for each request costs more than the answer. Whoever leaves in the midst of a call
+is noticed, whatever else they have sent. And where a request is not even HTTP, our words say so.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import typing
 import weakref
 
 from starlette.types import Scope
 from uvicorn._types import ASGI3Application
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from proxy.api.http import Said, new_request_id
@@ -28,6 +30,8 @@ _OF_NO_USE = (
 STALL = 60.0
 """Seconds without any progress after which a client that does not read its answer is cut off."""
 _AT_ONCE = 64 * 1024  # bytes of an answer that nobody has to wait for
+_MOST_AHEAD = 1024 * 1024  # bytes of bodies that may come behind a call before it is answered
+_MOST_WAITING = 100  # requests that may
 
 
 class Ready(typing.Protocol):
@@ -81,6 +85,19 @@ class Protocol(HttpToolsProtocol):
         cycle.on_response()
         cycle.on_response = _nothing
 
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
+        super().connection_made(transport)
+        self.flow = _Flow(self)
+
+    def reads_on(self) -> bool:
+        """Whether to read although requests wait: only who reads sees a client leave in the midst of a call."""
+        if self._direct is None or not self._direct.is_watched:
+            return False
+        if len(self.pipeline) > _MOST_WAITING or sum(len(cycle.body) for cycle, _ in self.pipeline) > _MOST_AHEAD:
+            # Behind a POST nothing should be sent until it is answered (RFC 9112, 9.3.2).
+            self.transport.abort()
+        return True
+
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         if self._direct:
@@ -113,6 +130,18 @@ class Protocol(HttpToolsProtocol):
         self.transport.close()
 
 
+class _Flow(FlowControl):
+    """uvicorn's, which does not always stop reading."""
+
+    def __init__(self, protocol: Protocol) -> None:
+        super().__init__(protocol.transport)
+        self._protocol = protocol
+
+    def pause_reading(self) -> None:
+        if not self._protocol.reads_on():
+            super().pause_reading()
+
+
 class _Direct:
     """The way past ASGI of one request (`proxy.api.http.Direct`): no task that waits for the client to leave."""
 
@@ -131,6 +160,11 @@ class _Direct:
             cycle.disconnected = True
             cycle.message_event.set()
         self.left()
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether somebody wants to know when the client leaves."""
+        return self.left is not _nothing
 
     def abort(self) -> None:
         self._protocol.transport.abort()

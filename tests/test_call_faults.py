@@ -518,13 +518,68 @@ async def test_a_client_that_leaves_behind_a_long_body_is_noticed(fetch: FakeFet
         await until(lambda: ways_of(served.app)["a"].line.in_flight == 0, 1)
 
 
+LIST = b"GET /v1/models HTTP/1.1\r\nHost: proxy\r\n\r\n"
+
+
+FURTHER = [LIST, post(b'{"model":"m"}') * 3, post(b'{"input":"%b"}' % (b"x" * 1_000_000))]
+
+
+@pytest.mark.parametrize("further", FURTHER, ids=["a list", "calls", "a long one"])
+@pytest.mark.parametrize("script", [hangs, hangs_in_stream], ids=["before the head", "within the stream"])
+async def test_a_client_that_leaves_behind_further_requests_is_noticed(
+    script: Script, further: bytes, fetch: FakeFetch, clock: FakeClock
+) -> None:
+    async with calling(fetch, clock, script) as (served, (one,)):
+        async with served.raw(post(b'{"model":"m"}')) as (_, writer):
+            await until(lambda: bool(one.received))
+            writer.write(further)
+            await until(lambda: any(connection.pipeline for connection in connections(served)))
+        await until(lambda: ways_of(served.app)["a"].line.in_flight == 0, 1)
+        await until(lambda: not connections(served), 1)
+        assert len(one.received) == 1, "what was sent behind it goes nowhere"
+
+
+@pytest.mark.parametrize("further", [LIST * 1000, FURTHER[-1] * 20], ids=["many", "long ones"])
+async def test_whoever_sends_far_too_much_behind_a_call_is_cut_off(
+    further: bytes, fetch: FakeFetch, clock: FakeClock
+) -> None:
+    async with (
+        calling(fetch, clock, hangs) as (served, (one,)),
+        served.raw(post(b'{"model":"m"}')) as (reader, writer),
+    ):
+        await until(lambda: bool(one.received))
+        writer.write(further)
+        with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
+            await asyncio.wait_for(reader.readexactly(1), 5)
+        await until(lambda: ways_of(served.app)["a"].line.in_flight == 0, 1)
+
+
+async def test_further_requests_of_a_client_that_stays_are_answered(fetch: FakeFetch, clock: FakeClock) -> None:
+    asked = asyncio.Event()
+
+    async def answers_when_asked(exchange: Exchange) -> None:
+        await asked.wait()
+        await FINE_JSON(exchange)
+
+    async with (
+        calling(fetch, clock, answers_when_asked) as (served, (one,)),
+        served.raw(post(b'{"model":"m"}')) as (reader, writer),
+    ):
+        await until(lambda: bool(one.received))
+        writer.write(LIST + post(b'{"model":"m","input":"%b"}' % (b"x" * 500_000)))
+        await until(lambda: any(len(connection.pipeline) == 2 for connection in connections(served)))
+        asked.set()
+        for _ in range(3):
+            assert (await reader.readuntil(b"\r\n")) == b"HTTP/1.1 200 OK\r\n"
+            length = re.search(rb"content-length: (\d+)", await reader.readuntil(b"\r\n\r\n"))
+            assert length is not None
+            await reader.readexactly(int(length[1]))
+
+
 async def test_a_call_that_came_with_a_list_is_no_idle_connection(fetch: FakeFetch, clock: FakeClock) -> None:
     async with calling(fetch, clock, hangs) as (served, (one,)):
         assert (await served.client.get("/v1/models")).status_code == 200  # from now on the list is ready
-        async with served.raw(b"GET /v1/models HTTP/1.1\r\nHost: proxy\r\n\r\n" + post(b'{"model":"m"}')) as (
-            reader,
-            _,
-        ):
+        async with served.raw(LIST + post(b'{"model":"m"}')) as (reader, _):
             assert (await reader.readuntil(b"\r\n")) == b"HTTP/1.1 200 OK\r\n"
             await until(lambda: bool(one.received))
             waiting = [c.timeout_keep_alive_task for c in connections(served) if c.cycle.scope["method"] == "POST"]
