@@ -7,9 +7,10 @@ with more than one meaning.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import unquote
 
 import msgspec
@@ -66,6 +67,16 @@ _TELLING = (b"model", b"tore_id", b'"container"', b'"item_reference"', rb"\u")
 _CHOOSES_MODELS = re.compile(r"(?:.*_)?models?", re.DOTALL)
 _FUNCTIONS = frozenset({"", "function", "custom"})
 """Types of tools whose models, if they have any, are parameters of the caller's own functions."""
+
+_KEPT = frozenset({"file_id", "file_ids", "container_id"})
+"""Names that stand for something kept, wherever they stand."""
+_MAY_NAME_KEPT = re.compile(rb'(?i)"(?:file_id[^"]{0,4}"\s*:\s*["\[]|container_id"\s*:\s*["\[]|audio"\s*:\s*\{)')
+_END_OF_TEXT = re.compile(STRING.removeprefix(b'"') + _BLANK + b"(:?)", re.DOTALL)
+_CALLERS_OWN = frozenset(
+    {"annotations", "arguments", "citations", "input_schema", "json_schema", "metadata", "parameters", "schema"}
+)
+"""Names of what is the caller's own, or only tells where something came from: no provider looks for files in it."""
+_USES_OF_TOOLS = frozenset({"tool_use", "server_tool_use", "mcp_tool_use"})
 
 Span = tuple[int, int]
 _as_members = msgspec.json.Decoder(dict[str, Raw]).decode
@@ -181,6 +192,7 @@ class JsonBody(Body):
             self._spans = members(body)
             self._look_at_names()
             self._look_into_tools()
+            self.refers_to_state |= _names_kept(body)
         except ValueError as error:
             raise BadRequest(f"The body {error}. Send one JSON object that names a `model`.") from error
 
@@ -191,7 +203,7 @@ class JsonBody(Body):
         """
         body = self._body
         # A name can be hidden only by an escape.
-        if len(body) > _LONG or body.count(b'"model"') != 1 or rb"\u" in body:
+        if len(body) > _LONG or body.count(b'"model"') != 1 or rb"\u" in body or _MAY_NAME_KEPT.search(body):
             return False
         try:
             values = _as_members(body)
@@ -333,6 +345,64 @@ def _refers_to_state(fields: Mapping[str, bytes]) -> bool:
         or fields.get("vector_store_ids", b"null") not in (b"null", b"[]")
         or fields.get("container", b"").startswith(b'"')
     )
+
+
+def _names_kept(body: bytes) -> bool:
+    """Whether the body names files or other things that a provider keeps. Raises ValueError."""
+    if not _MAY_NAME_KEPT.search(body) and not _escapes_a_name(body):
+        return False
+    if body.count(b",") > _MOST_COMMAS:
+        raise ValueError(_TOO_MUCH)
+    try:
+        said = json.loads(body.decode(errors="replace"), strict=False, object_pairs_hook=_Pairs)
+    except (ValueError, RecursionError) as error:
+        raise ValueError("is no JSON object") from error
+    return any(_holds_kept(value, outermost=value is said) for value in _objects(said))
+
+
+def _escapes_a_name(body: bytes) -> bool:
+    """Whether a name in the body has an escape in it: then it may be any name."""
+    at = body.find(rb"\u")
+    while at >= 0:
+        end = _END_OF_TEXT.match(body, at)
+        if end is None or end[1]:
+            return True
+        at = body.find(rb"\u", end.end())
+    return False
+
+
+class _Pairs(list[tuple[str, Any]]):
+    """A JSON object, with names that stand twice."""
+
+    def named(self, name: str) -> list[Any]:
+        """All values under a name as any parser may read it."""
+        return [value for given, value in self if _folded(given) == name]
+
+
+def _objects(said: _Pairs) -> Iterator[_Pairs]:
+    """An object and all objects in it, but for what is the caller's own."""
+    waiting: list[Any] = [said]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, _Pairs):
+            yield value
+            types = value.named("type") if value is not said else []
+            uses_tool = bool(types) and all(isinstance(each, str) and each in _USES_OF_TOOLS for each in types)
+            waiting += [
+                inner
+                for name, inner in value
+                if isinstance(inner, list) and not (uses_tool and name == "input") and name not in _CALLERS_OWN
+            ]
+        else:
+            waiting += [item for item in value if isinstance(item, list)]
+
+
+def _holds_kept(value: _Pairs, *, outermost: bool) -> bool:
+    if any(inner for name, inner in value if _folded(name) in _KEPT and isinstance(inner, str | list)):
+        return True
+    # An earlier answer that was spoken. (Outermost `audio` says how the next one is to be spoken.)
+    spoken = [] if outermost else value.named("audio")
+    return any(isinstance(audio, _Pairs) and any(audio.named("id")) for audio in spoken)
 
 
 def _models_chosen(fields: Mapping[str, bytes], *, deep: bool) -> Iterator[str]:

@@ -242,8 +242,34 @@ STATE = [f'"{name}":"x"' for name in sorted(REFER_TO_STATE)] + [
     '"tools":[{"type":"file_search","Vector_ſtore_idſ":["x"]}]',
     '"tools":[{"type":"code_interpreter","container":"x"}]',
     '"tools":[{"type":"code_interpreter","Container":"x","y":"\\ud800"}]',
+    '"tools":[{"type":"code_interpreter","container":{"type":"auto","file_ids":["x"]}}]',
+    '"tools":[{"type":"image_generation","input_image_mask":{"file_id":"x"}}]',
+    '"messages":[{"role":"user","content":[{"type":"file","file":{"file_id":"x"}}]}]',
+    '"messages":[{"role":"user","content":[{"type":"file","file":{"FILE_ID":"x"}}]}]',
+    '"messages":[{"role":"user","content":[{"type":"file","file":{"file_id":"x","file_id":null}}]}]',
+    '"messages":[{"role":"user","content":[{"type":"file","file":{"file\\u005fid":"x"}}]}]',
+    '"messages":[{"role":"user","content":[{"type":"file","file":{"file_id\\u0000":"x"}}]}]',
+    '"messages":[{"role":"user","content":[{"type":"container_upload","file_id":"x"}]}]',
+    '"messages":[{"role":"user","content":[{"type":"document","source":{"type":"file","file_id" : "x"}}]}]',
+    '"messages":[{"role":"assistant","audio":{"id":"x"}}],"audio":{"voice":"alloy"}',
+    '"messages":[{"content":[{"type":"tool_use","type":"x","input":{"file_id":"x"}}]}]',
+    '"input":[{"role":"user","content":[{"type":"input_file","file_id":"x"}]}]',
+    '"input":[{"role":"user","content":[{"type":"input_image","file_id":"x"}]}]',
+    '"input":[{"type":"code_interpreter_call","container_id":"x"}]',
+    '"attachments":[{"file_idſ":["x"]}]',
+    '"type":"tool_use","input":[{"content":[{"file_id":"x"}]}]',
 ]
 NO_STATE = [
+    '"messages":[{"role":"user","content":"\\"file_id\\": \\"x\\""}]',
+    '"messages":[{"role":"user","content":"\\u00e9 \\"file_id\\": \\"x\\""}],"file_id":null',
+    '"messages":[{"role":"assistant","content":[{"type":"tool_use","id":"t","name":"read","input":{"file_id":"x"}}]}]',
+    '"messages":[{"role":"user","content":[{"type":"file","file":{"file_data":"data:","filename":"file_id"}}]}]',
+    '"messages":[{"role":"assistant","audio":null,"refusal":"file_id"}],"audio":{"voice":"alloy","format":"wav"}',
+    '"tools":[{"type":"function","function":{"name":"f","parameters":{"default":{"file_id":"x"}}}}]',
+    '"tools":[{"name":"f","input_schema":{"properties":{"file_id":{"type":"string"}},"required":["file_id"]}}]',
+    '"input":[{"content":[{"type":"output_text","annotations":[{"type":"file_citation","file_id":"x"}]}]}]',
+    '"metadata":{"file_id":"x"}',
+    '"input":[{"type":"x","file_id":"","file_ids":[]}]',
     '"previous_response_id":null',
     '"prompt":"a text"',
     '"prompt":["a text"]',
@@ -265,6 +291,12 @@ def test_what_a_provider_keeps_for_its_account_is_recognised(field: str, refers:
     body = JsonBody(f'{{"model":"m",{field}}}'.encode())
 
     assert (body.refers_to_state, body.models_of_tools) == (refers, ())
+
+
+def test_what_may_name_files_and_cannot_be_read_is_refused() -> None:
+    far_too_much = b'{"model":"m","file_id":"x","input":[%b0]}' % (b"0," * 600_000)
+    with pytest.raises(BadRequest, match="far too many values"):
+        JsonBody(far_too_much)
 
 
 @pytest.mark.parametrize(
