@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from proxy import protocol
 from tests.callees import (
     DONE,
     Callee,
@@ -598,6 +599,33 @@ async def test_a_client_that_stops_reading_a_long_answer_leaves_nothing_behind(
         await until(lambda: any(c.transport.get_write_buffer_size() for c in connections(served)), 5)
         await until(lambda: not any(c.transport.get_write_buffer_size() for c in connections(served)), 5)
         await until(lambda: ways_of(served.app)["a"].line.in_flight == 0, 1)
+
+
+@pytest.mark.parametrize("reads", [False, True], ids=["not at all", "slowly"])
+async def test_only_who_has_stopped_reading_a_list_is_cut_off(
+    reads: bool, fetch: FakeFetch, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(protocol, "STALL", 1.0 if reads else 0.2)
+    fetch.lists("a", *(f"{'m' * 200}-{number}" for number in range(20_000)))
+    config = config_of("providers: [{name: a, base_url: 'http://127.0.0.1:1'}]\ngroups: {default: {models: ['*']}}")
+    async with serving(config, fetch, clock) as served:
+        size = len((await served.client.get("/v1/models", headers={"accept-encoding": "identity"})).content)
+        async with served.raw(LIST) as (reader, _writer):
+            await until(lambda: any(c.transport.get_write_buffer_size() for c in connections(served)), 5)
+            slow = next(c for c in connections(served) if c.transport.get_write_buffer_size())
+            slow.timeout_keep_alive_task.cancel()
+            slow.timeout_keep_alive_handler()
+            head = await reader.readuntil(b"\r\n\r\n")
+            if not reads:
+                await until(lambda: slow not in connections(served), 5)
+                with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
+                    await reader.readexactly(size)
+                return
+            came = len(await reader.read(size))
+            while came < size and (more := len(await reader.read(size))):
+                came += more
+                await asyncio.sleep(0.02)
+            assert (came, b"200 OK" in head) == (size, True)
 
 
 def connections(served: Served) -> list[Any]:
