@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import re
 import socket
+import ssl
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -150,11 +151,11 @@ class Callee:
 
 
 @asynccontextmanager
-async def callee(script: Script) -> AsyncIterator[Callee]:
+async def callee(script: Script, tls: ssl.SSLContext | None = None) -> AsyncIterator[Callee]:
     """A provider that listens while this is entered."""
     made = Callee(script)
-    server = await asyncio.start_server(made._connected, "127.0.0.1", 0, limit=256 * 1024)
-    made.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    server = await asyncio.start_server(made._connected, "127.0.0.1", 0, limit=256 * 1024, ssl=tls)
+    made.url = f"{'https' if tls else 'http'}://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     try:
         yield made
     finally:

@@ -1095,6 +1095,11 @@ KNOWN = Dialect(
         ),
         pytest.param({"price": {"in": 0}}, {"price": {}, "pricing": {"prompt": "0"}}, id="for nothing"),
         pytest.param(
+            {"price": {"in": 0}, "pricing.prompt": "x"},
+            {"price": {}, "pricing.prompt": "x", "pricing": {"prompt": "0"}},
+            id="beside a field with a dot",
+        ),
+        pytest.param(
             {"price": {"in": 1e-7}}, {"price": {}, "pricing": {"prompt": "0.0000000000001"}}, id="a small float"
         ),
         pytest.param({"price": {"in": "1e999999"}}, {"price": {"in": "1e999999"}}, id="a price of a megabyte"),

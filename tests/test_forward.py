@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import ssl
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 
 import httpx
 import msgspec
 import pytest
+import trustme
 
 from proxy.errors import UpstreamError
 from proxy.usage import Labels, Outcome
 from tests.callees import (
+    DONE,
     Callee,
     Exchange,
     Script,
@@ -24,6 +28,7 @@ from tests.callees import (
     head,
     in_turn,
     piece,
+    post,
     resets,
     says,
     says_no_http,
@@ -687,6 +692,17 @@ async def test_without_a_login_the_call_cannot_be_made(
         assert provider.received == []
 
 
+async def test_a_client_that_leaves_during_a_login_leaves_nothing_behind(fetch: FakeFetch, clock: FakeClock) -> None:
+    async with with_login(fetch, clock, hangs, FINE) as (served, granting, provider):
+        async with served.raw(post(b'{"model":"m"}')):
+            await until(lambda: bool(granting.received))
+        await until(lambda: ways_of(served.app)["a"].line.in_flight == 0, 1)
+        await until(lambda: outcomes(served) == {"a": {"left": 1}}, 1)
+        assert provider.received == []
+        granting.script = grants("sk-canary-t1")
+        assert (await served.call()).status_code == 200, "nobody holds the login any more"
+
+
 # -- a proxy in between ------------------------------------------------------------------------------------------------
 
 EGRESS = "Basic bWU6c2stY2FuYXJ5LWVncmVzcw=="
@@ -732,6 +748,32 @@ groups: {{default: {{models: ["*"], call: true}}}}
         assert (one.method, one.target) == ("CONNECT", "provider.example:443")
         assert one.headers["proxy-authorization"] == EGRESS
         assert UP.encode() not in one.head + one.body
+
+
+@pytest.mark.parametrize("trusted", [True, False], ids=["trusted", "not trusted"])
+async def test_over_tls_a_call_goes_only_where_the_certificate_is_trusted(
+    trusted: bool, tmp_path: Path, fetch: FakeFetch, clock: FakeClock
+) -> None:
+    authority = trustme.CA()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    (authority if trusted else trustme.CA()).cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    answers = in_turn(FINE, streams(piece("m", "hello"), DONE))
+    async with callee(answers, context) as one:
+        config = config_of(f"""
+providers: [{{name: a, base_url: "{one.url}/v1", api_key: {UP}, ca_file: "{tmp_path}/ca.pem"}}]
+groups: {{default: {{models: ["*"], call: true}}}}
+""")
+        fetch.lists("a", "m")
+        async with serving(config, fetch, clock) as served:
+            whole, streamed = await served.call(), await served.call(stream=True)
+            if trusted:
+                assert whole.json() == completion("m")
+                assert streamed.content == piece("m", "hello") + DONE
+                assert len(one.received) == 2
+            else:
+                assert code(whole) == code(streamed) == (502, "provider_failed")
+                assert one.received == []
 
 
 async def test_the_environment_names_no_proxy(

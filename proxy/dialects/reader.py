@@ -278,12 +278,12 @@ def _extra(dialect: Dialect, said: Mapping[str, Any], shape: Shape) -> bytes:
     shown = dict(_without_all(said, hidden) if hidden else said)
     for name in shape.ours:
         shown.pop(name, None)
+    nested = [(name, known.pop(name)) for name in shape.nested if name in known]
     shown.update(known)
-    for name in shape.nested:
-        if name in known:
-            outer, inner = name.split(".")
-            value, beside = shown.pop(name), shown.get(outer)
-            shown[outer] = {**beside, inner: value} if isinstance(beside, dict) else {inner: value}
+    for name, value in nested:
+        outer, inner = name.split(".")
+        beside = shown.get(outer)
+        shown[outer] = {**beside, inner: value} if isinstance(beside, dict) else {inner: value}
     return _ENCODE(shown)
 
 
