@@ -10,6 +10,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from itertools import count
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import unquote
 
@@ -50,6 +52,7 @@ _LONGEST_ID = 1000
 _MOST_MEMBERS = 1000
 _MOST_QUOTES = 250_000
 _MOST_COMMAS = 500_000
+_MOST_OBJECTS = 50_000
 """Not the length of a body but the number of its values makes it slow to read: beyond these, more than 100 ms."""
 _LONG = 1024 * 1024
 
@@ -73,8 +76,11 @@ _KEPT = frozenset({"file_id", "file_ids", "container_id"})
 _MAY_NAME_KEPT = re.compile(rb'(?i)"(?:file_id[^"]{0,4}"\s*:\s*["\[]|container_id"\s*:\s*["\[]|audio"\s*:\s*\{)')
 _END_OF_TEXT = re.compile(STRING.removeprefix(b'"') + _BLANK + b"(:?)", re.DOTALL)
 _CALLERS_OWN = frozenset(
-    {"annotations", "arguments", "citations", "input_schema", "json_schema", "metadata", "parameters", "schema"}
-)
+    {
+        "annotations", "arguments", "citations", "examples", "guided_json", "input_examples", "input_schema",
+        "json_schema", "metadata", "outputSchema", "output_schema", "parameters", "results", "schema",
+    }
+)  # fmt: skip
 """Names of what is the caller's own, or only tells where something came from: no provider looks for files in it."""
 _USES_OF_TOOLS = frozenset({"tool_use", "server_tool_use", "mcp_tool_use"})
 
@@ -354,10 +360,21 @@ def _names_kept(body: bytes) -> bool:
     if body.count(b",") > _MOST_COMMAS:
         raise ValueError(_TOO_MUCH)
     try:
-        said = json.loads(body.decode(errors="replace"), strict=False, object_pairs_hook=_Pairs)
-    except (ValueError, RecursionError) as error:
-        raise ValueError("is no JSON object") from error
+        said = json.loads(
+            body.decode(errors="replace"),
+            strict=False,
+            object_pairs_hook=partial(_counted, count(1)),
+            parse_int=float,  # no number is too long for it
+        )
+    except RecursionError as error:
+        raise ValueError(_TOO_MUCH) from error
     return any(_holds_kept(value, outermost=value is said) for value in _objects(said))
+
+
+def _counted(objects: Iterator[int], pairs: list[tuple[str, Any]]) -> _Pairs:
+    if next(objects) > _MOST_OBJECTS:
+        raise ValueError(_TOO_MUCH)
+    return _Pairs(pairs)
 
 
 def _escapes_a_name(body: bytes) -> bool:
@@ -398,8 +415,9 @@ def _objects(said: _Pairs) -> Iterator[_Pairs]:
 
 
 def _holds_kept(value: _Pairs, *, outermost: bool) -> bool:
-    if any(inner for name, inner in value if _folded(name) in _KEPT and isinstance(inner, str | list)):
-        return True
+    for name, inner in value:
+        if inner and _folded(name) in _KEPT and isinstance(inner, str | list) and not isinstance(inner, _Pairs):
+            return True
     # An earlier answer that was spoken. (Outermost `audio` says how the next one is to be spoken.)
     spoken = [] if outermost else value.named("audio")
     return any(isinstance(audio, _Pairs) and any(audio.named("id")) for audio in spoken)

@@ -30,8 +30,8 @@ _OF_NO_USE = (
 STALL = 60.0
 """Seconds without any progress after which a client that does not read its answer is cut off."""
 _AT_ONCE = 64 * 1024  # bytes of an answer that nobody has to wait for
-_MOST_AHEAD = 1024 * 1024  # bytes of bodies that may come behind a call before it is answered
-_MOST_WAITING = 100  # requests that may
+_MOST_AHEAD = 1024 * 1024  # bytes that are read behind a call before it is answered
+_MOST_WAITING = 100  # requests that are
 
 
 class Ready(typing.Protocol):
@@ -91,12 +91,9 @@ class Protocol(HttpToolsProtocol):
 
     def reads_on(self) -> bool:
         """Whether to read although requests wait: only who reads sees a client leave in the midst of a call."""
-        if self._direct is None or not self._direct.is_watched:
+        if self._direct is None or not self._direct.is_watched or len(self.pipeline) >= _MOST_WAITING:
             return False
-        if len(self.pipeline) > _MOST_WAITING or sum(len(cycle.body) for cycle, _ in self.pipeline) > _MOST_AHEAD:
-            # Behind a POST nothing should be sent until it is answered (RFC 9112, 9.3.2).
-            self.transport.abort()
-        return True
+        return sum(_size(cycle) for cycle, _ in self.pipeline) < _MOST_AHEAD
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
@@ -194,6 +191,11 @@ class _Direct:
             return False
         protocol.send_whole(cycle, said)
         return True
+
+
+def _size(cycle: RequestResponseCycle) -> int:
+    """Bytes of a request that are held, about."""
+    return len(cycle.body) + len(cycle.scope["raw_path"]) + sum(len(n) + len(v) for n, v in cycle.scope["headers"])
 
 
 def _nothing() -> None:

@@ -269,6 +269,11 @@ NO_STATE = [
     '"tools":[{"name":"f","input_schema":{"properties":{"file_id":{"type":"string"}},"required":["file_id"]}}]',
     '"input":[{"content":[{"type":"output_text","annotations":[{"type":"file_citation","file_id":"x"}]}]}]',
     '"metadata":{"file_id":"x"}',
+    '"tools":[{"name":"f","input_schema":{"properties":{"audio":{}}},"input_examples":[{"file_id":"x"}]}]',
+    '"guided_json":{"properties":{"file_id":{"type":"string"},"audio":{}}}',
+    '"tools":[{"x":{"properties":{"file_id":{"type":"string"},"audio":{}}}}]',
+    '"input":[{"type":"file_search_call","results":[{"file_id":"x","text":"t"}]}]',
+    f'"audio":{{"voice":"alloy"}},"x":{"1" * 5000}',
     '"input":[{"type":"x","file_id":"","file_ids":[]}]',
     '"previous_response_id":null',
     '"prompt":"a text"',
@@ -293,10 +298,21 @@ def test_what_a_provider_keeps_for_its_account_is_recognised(field: str, refers:
     assert (body.refers_to_state, body.models_of_tools) == (refers, ())
 
 
-def test_what_may_name_files_and_cannot_be_read_is_refused() -> None:
-    far_too_much = b'{"model":"m","file_id":"x","input":[%b0]}' % (b"0," * 600_000)
+@pytest.mark.parametrize(
+    "value", [b"[%b0]" % (b"0," * 600_000), b"[%b0]" % (b"{}," * 60_000)], ids=["numbers", "objects"]
+)
+def test_what_may_name_files_and_is_slow_to_read_is_refused(value: bytes) -> None:
     with pytest.raises(BadRequest, match="far too many values"):
-        JsonBody(far_too_much)
+        JsonBody(b'{"model":"m","file_id":"x","input":%b}' % value)
+
+
+def test_files_are_found_at_any_depth_that_can_be_read() -> None:
+    def nested(levels: int) -> bytes:
+        return b'{"model":"m","input":%b[{"file_id":"x"}]%b}' % (b"[" * levels, b"]" * levels)
+
+    assert JsonBody(nested(300)).refers_to_state
+    with pytest.raises(BadRequest):
+        JsonBody(nested(5_000))
 
 
 @pytest.mark.parametrize(
