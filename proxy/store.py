@@ -328,9 +328,13 @@ class Store:
             del self._making[policy]
 
     def kept_view(self, policy: Policy) -> View | None:
-        """The view of a policy, if it was made since the last change: all that most requests need."""
+        """The view of a policy, if its list was made since the last change: all that most requests need."""
         self._let_time_pass()
-        return self._views.get(policy)
+        view = self._views.get(policy)
+        if view is None and policy in self._made:
+            # A provider has answered as before, or failed: only the ages and the notes are new.
+            view = self._views[policy] = self._view(policy)
+        return view
 
     def view(self, policy: Policy) -> View:
         """What a policy's holder sees: made at the first request after a change, then kept."""

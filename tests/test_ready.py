@@ -113,8 +113,23 @@ async def test_nothing_is_ready_before_somebody_has_asked_nor_after_a_change(
         before = app.ready(scope({}))
         await warmed(app, {})
         warm = app.ready(scope({}))
+        fetch.lists("a", "n")
         await clock.advance(3600)  # it was asked again
         assert (before, warm is None, app.ready(scope({}))) == (None, False, None)
+
+
+@pytest.mark.anyio
+async def test_a_list_stays_ready_when_a_provider_answers_as_before(fetch: FakeFetch, clock: FakeClock) -> None:
+    fetch.lists("a", "m")
+    async with started(config_of(OPEN), fetch, clock) as app:
+        etag = await warmed(app, {})
+        asked_before = fetch.asked["a"]
+        await clock.advance(3600)
+        ready = app.ready(scope({}))
+
+        assert fetch.asked["a"] > asked_before
+        assert ready is not None
+        assert dict(ready[1])[b"etag"].decode() == etag
 
 
 @pytest.mark.anyio
