@@ -1,7 +1,8 @@
-"""HTTP/1.1 as uvicorn speaks it, but for three things.
+"""HTTP/1.1 as uvicorn speaks it, but for four things.
 
 What is ready is sent at once: a task for each request costs more than the answer. Whoever leaves in the midst of a call
-is noticed, whatever else they have sent. And where a request is not even HTTP, our words say so.
+is noticed, whatever else they have sent. Where a request is not even HTTP, our words say so. And `Upgrade` is ignored:
+the body of such a request is read as that of any other.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import logging
 import typing
 import weakref
 
+from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from starlette.types import Scope
 from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.flow_control import FlowControl
@@ -20,13 +22,10 @@ from proxy.api.http import Said, new_request_id
 from proxy.errors import BadRequest
 from proxy.wire import error_headers, openai_error
 
-# One of these for every malformed request: anybody could fill the log with them.
-_OF_NO_USE = (
-    "Invalid HTTP request received.",
-    "Unsupported upgrade request.",
-    "No supported WebSocket library",
-    "ASGI callable returned without",  # of a call whose client left, or whose provider broke off
-)
+# Logged for every call whose client left, or whose provider broke off: anybody could fill the log with it.
+_OF_NO_USE = "ASGI callable returned without"
+_MALFORMED = "This is not a valid HTTP request; percent-encode what is not ASCII in its URL."
+_CONNECT = "The method CONNECT is not supported: this server does not open tunnels."
 STALL = 60.0
 """Seconds without any progress after which a client that does not read its answer is cut off."""
 _AT_ONCE = 64 * 1024  # bytes of an answer that nobody has to wait for
@@ -47,6 +46,47 @@ class Protocol(HttpToolsProtocol):
     _direct: _Direct | None = None
     _unread = 0
     """Bytes that the client had not read when its connection was last looked at."""
+
+    def data_received(self, data: bytes) -> None:
+        self._unset_keepalive_if_required()
+        try:
+            self._parse(data)
+        except HttpParserError:
+            self.send_400_response(_MALFORMED)
+        except HttpParserUpgrade:
+            self.send_400_response(_CONNECT)
+
+    def _parse(self, data: bytes | memoryview) -> None:
+        """Feed the parser; parse a head that asks for an upgrade a second time, without its `Upgrade` headers.
+
+        The parser stops at the end of such a head, skips the rest of the segment and would parse the request's body as
+        the next request. Without `Upgrade` it reads the body that Content-Length or Transfer-Encoding announce.
+
+        Raises HttpParserUpgrade for CONNECT, where the parser always stops, and HttpParserError for invalid HTTP.
+        """
+        while True:
+            try:
+                self.parser.feed_data(data)
+            except HttpParserUpgrade as stopped:
+                offset: int = stopped.args[0]
+            else:
+                return
+            head = self._head_without_upgrade()
+            # The old parser ignores all further data where the request closes the connection.
+            self.parser = HttpRequestParser(self)
+            self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as in uvicorn
+            self.parser.feed_data(head)
+            data = memoryview(data)[offset:]
+
+    def _head_without_upgrade(self) -> bytes:
+        """Return the head that was just parsed, except `Upgrade`, which a server may ignore (RFC 9110, 7.8)."""
+        line = b"%b %b HTTP/%b" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())
+        fields = (b"%b: %b" % field for field in self.headers if field[0] != b"upgrade")
+        return b"\r\n".join((line, *fields, b"", b""))
+
+    def _should_upgrade(self) -> bool:
+        """Make uvicorn's callbacks skip a head at which the parser stops: `_parse` feeds it again."""
+        return True
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         ready = typing.cast(Ready, self.config.app).ready
@@ -113,9 +153,7 @@ class Protocol(HttpToolsProtocol):
             self.timeout_keep_alive_task = self.loop.call_later(STALL, self.timeout_keep_alive_handler)
 
     def send_400_response(self, msg: str) -> None:
-        body = openai_error(
-            BadRequest("This is not a valid HTTP request; percent-encode what is not ASCII in its URL.")
-        )
+        body = openai_error(BadRequest(msg))
         headers = [
             *error_headers(BadRequest("")),
             (b"content-length", b"%d" % len(body)),

@@ -20,6 +20,7 @@ CONFIG = "providers: [{name: lab, kind: static, models: [{id: m}]}]"
         pytest.param("GET /v1/models/\u6a21 HTTP/1.1\r\nHost: x\r\n\r\n".encode(), id="a raw Chinese path"),
         pytest.param(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", id="a TLS hello"),
         pytest.param(b"GET /v1/models HTTP/1.1\r\nHost x\r\n\r\n", id="a header without a colon"),
+        pytest.param(b"CONNECT host:443 HTTP/1.1\r\nHost: host:443\r\n\r\n", id="a tunnel"),
     ],
 )
 def test_a_malformed_request_is_a_json_error_and_no_line_in_the_log(request_: bytes, tmp_path: Path) -> None:

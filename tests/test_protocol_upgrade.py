@@ -1,0 +1,215 @@
+"""A request that asks for an upgrade of its connection is answered as if it did not; CONNECT is refused."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+
+import msgspec
+import pytest
+
+from tests.callees import Callee, Served, callee, completion, says, serving
+from tests.fakes import FakeClock, FakeFetch, config_of, digest
+
+pytestmark = pytest.mark.anyio
+
+KEY = "sk-fake-alice"
+OTHER = "sk-fake-other"
+FIELDS = f"Host: proxy\r\nAuthorization: Bearer {KEY}\r\nX-Request-Id: mine\r\n"
+CALL = msgspec.json.encode({"model": "m", "messages": []})
+FORGED = f"GET /v1/models HTTP/1.1\r\nHost: proxy\r\nx-api-key: {OTHER}\r\n\r\n".encode()
+"""A body that would list another key's models if it were parsed as a request."""
+LAST = f"GET /v1/models/m HTTP/1.1\r\n{FIELDS}Connection: close\r\n\r\n".encode()
+"""The next request on the connection, and the last one."""
+OFFERS: Mapping[str, str] = {
+    "h2c": "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAAEAAAAIAAAAA\r\n",
+    "websocket": "Upgrade: websocket\r\nConnection: upgrade\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n",
+}
+
+
+def announced(body: bytes) -> bytes:
+    return b"Content-Length: %d\r\n\r\n%b" % (len(body), body)
+
+
+def chunked(body: bytes) -> bytes:
+    half = len(body) // 2
+    chunks = b"".join(b"%x\r\n%b\r\n" % (len(chunk), chunk) for chunk in (body[:half], body[half:], b""))
+    return b"Transfer-Encoding: chunked\r\n\r\n" + chunks
+
+
+FRAMINGS = {"Content-Length": announced, "chunked": chunked}
+
+
+def post(offer: str, rest: bytes, version: str = "HTTP/1.1") -> bytes:
+    """A call: `rest` is how the body is framed, an empty line, and the body."""
+    start = f"POST /v1/chat/completions {version}\r\n{FIELDS}Content-Type: application/json\r\n{offer}"
+    return start.encode() + rest
+
+
+def get(offer: str, path: str = "/v1/models") -> bytes:
+    return f"GET {path} HTTP/1.1\r\n{FIELDS}{offer}\r\n".encode()
+
+
+def bytewise(data: bytes, rest: bytes = b"") -> Sequence[bytes]:
+    """One byte a segment, `rest` with the last: what is sent after the proxy has closed would reset the connection."""
+    return [*(data[at : at + 1] for at in range(len(data) - 1)), data[-1:] + rest]
+
+
+@asynccontextmanager
+async def proxied(fetch: FakeFetch, clock: FakeClock) -> AsyncIterator[tuple[Served, Callee]]:
+    """A proxy with two keys, which see one model each, and the provider of the first."""
+    async with callee(says(completion("m"))) as provider:
+        fetch.lists("a", "m")
+        fetch.lists("b", "hidden")
+        text = f"""
+providers: [{{name: a, base_url: "{provider.url}/v1"}}, {{name: b, base_url: "{provider.url}/v1"}}]
+keys:
+  - {{name: alice, hash: "{digest(KEY)}", models: [m]}}
+  - {{name: other, hash: "{digest(OTHER)}", models: [hidden]}}
+"""
+        async with serving(config_of(text), fetch, clock) as served:
+            yield served, provider
+
+
+async def answer(served: Served, *segments: bytes) -> bytes:
+    """All that comes back on one connection until the proxy closes it; it reads each segment before the next."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+    reading = asyncio.create_task(reader.read())
+    for segment in segments:
+        writer.write(segment)
+        for _ in range(3):
+            await asyncio.sleep(0)
+    async with asyncio.timeout(10):
+        received = await reading
+    writer.close()
+    with suppress(ConnectionError):
+        await writer.wait_closed()
+    return received
+
+
+def statuses(received: bytes) -> list[int]:
+    return [int(part[:3]) for part in received.split(b"HTTP/1.1 ")[1:]]
+
+
+@pytest.mark.parametrize("framing", FRAMINGS)
+@pytest.mark.parametrize("offer", OFFERS)
+async def test_a_call_with_an_offer_is_answered_as_without_wherever_it_is_split(
+    offer: str, framing: str, fetch: FakeFetch, clock: FakeClock
+) -> None:
+    rest = FRAMINGS[framing](CALL)
+    request = post(OFFERS[offer], rest)
+    async with proxied(fetch, clock) as (served, provider):
+        expected = await answer(served, post("", rest) + LAST)
+        whole = await answer(served, request + LAST)
+        apart = await answer(served, *bytewise(request, LAST))
+        split = {await answer(served, request[:at], request[at:] + LAST) for at in range(1, len(request) + 1)}
+
+    assert statuses(expected) == [200, 200]
+    assert [whole, apart, split] == [expected, expected, {expected}]
+    assert {received.body for received in provider.received} == {CALL}
+    assert len(provider.received) == 3 + len(request)
+    assert not {"upgrade", "http2-settings"} & provider.received[-1].headers.keys()
+
+
+@pytest.mark.parametrize("framing", FRAMINGS)
+@pytest.mark.parametrize("offer", OFFERS)
+async def test_a_body_that_looks_like_a_request_is_never_answered_as_one(
+    offer: str, framing: str, fetch: FakeFetch, clock: FakeClock
+) -> None:
+    rest = FRAMINGS[framing](FORGED)
+    request = post(OFFERS[offer], rest)
+    head = request.index(b"\r\n\r\n") + 4
+    async with proxied(fetch, clock) as (served, provider):
+        forged = await answer(served, FORGED + LAST)
+        expected = await answer(served, post("", rest) + LAST)
+        whole = await answer(served, request + LAST)
+        apart = await answer(served, *bytewise(request, LAST))
+        split = {await answer(served, request[:at], request[at:] + LAST) for at in range(head - 4, len(request) + 1)}
+
+    assert b"hidden" in forged
+    assert statuses(expected) == [400, 200]
+    assert [whole, apart, split] == [expected, expected, {expected}]
+    assert provider.received == []
+
+
+H2C = OFFERS["h2c"]
+SPACES = b" " * 300_000
+TWO = "Upgrade: h2c, websocket\r\nUpgrade: x/1\r\nConnection: keep-alive\r\nConnection: upgrade\r\n"
+ODD = "X-A:\r\nX-B: \t b \r\nX-C: \u6a21\r\n"
+WAITING = "Expect: 100-continue\r\n"
+CLOSING = "Connection: close\r\n"
+SAME: Mapping[str, tuple[bytes, bytes]] = {
+    "no body": (get(""), get(H2C)),
+    "another path": (get("", "/nothing"), get(H2C, "/nothing")),
+    "an empty body": (post("", announced(b"")), post(H2C, announced(b""))),
+    "several in a row": (get("") * 3, get(H2C) * 3),
+    "several with and without bodies": (
+        post("", announced(CALL)) + get("") + post("", chunked(CALL)),
+        post(H2C, announced(CALL)) + get(H2C) + post(H2C, chunked(CALL)),
+    ),
+    "several protocols": (post("", announced(CALL)), post(TWO, announced(CALL))),
+    "Upgrade alone": (post("", announced(CALL)), post("Upgrade: h2c\r\n", announced(CALL))),
+    "Connection alone": (post("", announced(CALL)), post("Connection: upgrade\r\n", announced(CALL))),
+    "an empty Upgrade": (post("", announced(CALL)), post("Connection: upgrade\r\nUPGRADE:\r\n", announced(CALL))),
+    "odd values beside it": (post(ODD, announced(CALL)), post(ODD + H2C + ODD, announced(CALL))),
+    "Expect: 100-continue": (post(WAITING, announced(CALL)), post(H2C + WAITING, announced(CALL))),
+    "Connection: close": (post(CLOSING, announced(CALL)), post(CLOSING + H2C, announced(CALL))),
+    "HTTP/1.0": (post("", announced(CALL), "HTTP/1.0"), post(H2C, announced(CALL), "HTTP/1.0")),
+    "a trailer": (post("", chunked(CALL)), post("", chunked(CALL)[:-2] + f"{H2C}\r\n".encode())),
+    "a long body": (post("", announced(CALL + SPACES)), post(H2C, announced(CALL + SPACES))),
+}
+
+
+@pytest.mark.parametrize("name", SAME)
+async def test_an_offer_changes_nothing(name: str, fetch: FakeFetch, clock: FakeClock) -> None:
+    without, with_offer = SAME[name]
+    async with proxied(fetch, clock) as (served, provider):
+        expected = await answer(served, without + LAST)
+        bodies = [received.body for received in provider.received]
+        whole = await answer(served, with_offer + LAST)
+        apart = await answer(served, *bytewise(with_offer[:1500], with_offer[1500:] + LAST))
+    assert statuses(expected)
+    assert [whole, apart] == [expected, expected]
+    assert [received.body for received in provider.received] == bodies * 3
+
+
+@pytest.mark.parametrize(
+    "framing",
+    [
+        pytest.param(b"Transfer-Encoding: gzip\r\n", id="no length"),
+        pytest.param(b"Transfer-Encoding: chunked\r\nContent-Length: 5\r\n", id="two lengths"),
+        pytest.param(b"Content-Length: 5\r\nContent-Length: 6\r\n", id="two values"),
+        pytest.param(b"Content-Length: +5\r\n", id="no number"),
+        pytest.param(b"Transfer-Encoding:\r\n chunked\r\n", id="a folded line"),
+    ],
+)
+async def test_a_framing_that_is_refused_is_refused_with_an_offer_too(
+    framing: bytes, fetch: FakeFetch, clock: FakeClock
+) -> None:
+    async with proxied(fetch, clock) as (served, provider):
+        received = [
+            await answer(served, *segments)
+            for head in (post(offer, framing + b"\r\n") for offer in ("", *OFFERS.values()))
+            for segments in ([head + FORGED + LAST], bytewise(head, FORGED + LAST))
+        ]
+
+    assert [statuses(one) for one in received] == [[400]] * 6
+    assert provider.received == []
+
+
+@pytest.mark.parametrize("offer", ["", *OFFERS.values()], ids=["alone", *OFFERS])
+@pytest.mark.parametrize("target", ["host:443", "/v1/models"])
+async def test_connect_is_refused_and_what_follows_is_not_parsed(
+    target: str, offer: str, fetch: FakeFetch, clock: FakeClock
+) -> None:
+    request = f"CONNECT {target} HTTP/1.1\r\n{FIELDS}{offer}\r\n".encode()
+    async with proxied(fetch, clock) as (served, _):
+        received = [
+            await answer(served, request),
+            await answer(served, request + FORGED + LAST),
+            await answer(served, *bytewise(request, FORGED + LAST)),
+        ]
+
+    assert [statuses(one) for one in received] == [[400]] * 3
+    assert all(b"The method CONNECT is not supported" in one for one in received)
