@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl
 from proxy.catalog import Offer
 from proxy.config import Config
 from proxy.errors import InvalidKey
-from proxy.globs import matcher
+from proxy.globs import Matcher, loose_matcher, matcher
 
 KEY_HEADERS = (b"authorization", b"x-auth-token", b"x-api-key", b"api-key")
 QUERY_KEYS = frozenset({"key", "api_key", "apikey", "access_token", "token", *map(bytes.decode, KEY_HEADERS)})
@@ -23,14 +23,15 @@ class Policy:
     """What a set of rules lets its holder see and use.
 
     A rule is a pattern over the public id, or `owner:` or `provider:` with a pattern over those; a leading `!`
-    forbids, and wins. Policies are told apart by identity: equal rules share one object (`Access`).
+    forbids, and wins; what it forbids is meant in any case, Unicode form and with blanks around it, so that no other
+    spelling of an id gets past it. Policies are told apart by identity: equal rules share one object (`Access`).
     """
 
     def __init__(self, rules: Iterable[str]) -> None:
         self.rules = tuple(rules)
         allowed = [rule for rule in self.rules if not rule.startswith("!")]
         forbidden = [rule[1:] for rule in self.rules if rule.startswith("!")]
-        self._allowed, self._forbidden = _Side(allowed), _Side(forbidden)
+        self._allowed, self._forbidden = _Side(allowed, matcher), _Side(forbidden, loose_matcher)
         self.sees_everything = "*" in allowed and not forbidden
 
     def __repr__(self) -> str:
@@ -47,7 +48,7 @@ class Policy:
 class _Side:
     """The allowing or the forbidding half of a policy."""
 
-    def __init__(self, rules: Iterable[str]) -> None:
+    def __init__(self, rules: Iterable[str], matcher_of: Callable[[Iterable[str]], Matcher]) -> None:
         ids: list[str] = []
         owners: list[str] = []
         providers: list[str] = []
@@ -58,12 +59,18 @@ class _Side:
                 providers.append(rule.removeprefix("provider:"))
             else:
                 ids.append(rule)
-        self._is_id, self._is_owner, self._is_provider = matcher(ids), matcher(owners), matcher(providers)
+        self._is_id, self._is_owner, self._is_provider = map(matcher_of, (ids, owners, providers))
+        self._by_owner, self._by_provider = bool(owners), bool(providers)
         self._by_model = bool(ids or owners)
         self._all = "*" in ids
 
     def names(self, offer: Offer) -> bool:
-        return self._is_id(offer.id) or self._is_provider(offer.provider) or self._is_owner(offer.owned_by.lower())
+        # Asked of every offer for every policy: what no rule is about is not looked at.
+        return (
+            self._is_id(offer.id)
+            or (self._by_provider and self._is_provider(offer.provider))
+            or (self._by_owner and self._is_owner(offer.owned_by.lower()))
+        )
 
     def could_name(self, provider: str) -> bool:
         return self._by_model or self._is_provider(provider)

@@ -35,6 +35,7 @@ from proxy.config import (
 from proxy.dialects import DIALECTS, Dialect, Dropped, entry_of
 from proxy.errors import ConfigError, Problem
 from proxy.fields import Day, Globs, Name, Settings, check_sendable
+from proxy.globs import WILDCARDS
 from proxy.yamldoc import Document, Path
 
 M = TypeVar("M", bound=Settings)
@@ -132,7 +133,7 @@ class _Builder:
         self._section(Cache, raw, "cache")
         defaults = self._section(Defaults, raw, "defaults")
         self._check_authority(defaults and defaults.ca_file, ("defaults", "ca_file"))
-        owners = [self._valid(OwnerRule, value, path) for path, value in self._list(raw, "owners")]
+        owners = [self._owner_rule(value, path) for path, value in self._list(raw, "owners")]
         groups = self._groups(raw)
         keys = [self._key(raw, value, path, groups) for path, value in self._list(raw, "keys")]
         providers = [self._provider(raw, value, path) for path, value in self._list(raw, "providers")]
@@ -162,6 +163,12 @@ class _Builder:
             warnings=tuple(self._warnings),
         )
 
+    def _owner_rule(self, value: Any, path: Path) -> OwnerRule | None:
+        rule = self._valid(OwnerRule, value, path)
+        if rule:
+            self._warn_of_brackets(rule.match, (*path, "match"))
+        return rule
+
     # -- providers ---------------------------------------------------------------------------------------------
 
     def _provider(self, raw: Mapping[str, Any], value: Any, path: Path) -> Provider | None:
@@ -175,6 +182,8 @@ class _Builder:
             self._unknown((*path, unknown), known)
         given = self._inherit(raw, path, {name: value[name] for name in value if name in _PROVIDER_FIELDS})
         provider = self._valid(Provider, given, path)
+        for name in ("include", "exclude"):
+            self._warn_of_brackets(getattr(provider, name, ()), (*path, name))
         own = self._own_settings(dialect, value, path) if dialect else {}
         if dialect:
             self._check_fit(dialect, value, path)
@@ -363,6 +372,7 @@ class _Builder:
         """A misspelt `!` rule would show what it should hide, without a word."""
         providers = [value.get("name") for _, value in self._list(raw, "providers") if isinstance(value, dict)]
         known = [name for name in providers if isinstance(name, str)]
+        self._warn_of_brackets(rules, path)
         for index, rule in enumerate(rules):
             pattern = rule.removeprefix("!")
             word, colon, rest = pattern.partition(":")
@@ -373,7 +383,7 @@ class _Builder:
                 problem = "must not hold a blank behind `!` or around `:`"
             elif close and word not in _PREFIXES:
                 problem = f"begins with an unknown word; did you mean '{close}:{rest}'?"
-            elif word == "provider" and not set(rest) & set("*?[") and rest not in known:
+            elif word == "provider" and not set(rest) & WILDCARDS and rest not in known:
                 problem = f"no such provider{_did_you_mean(rest, known)}"
             else:
                 continue
@@ -512,6 +522,13 @@ class _Builder:
     def _warn_if_blind(self, who: str, rules: Globs, path: Path) -> None:
         if rules and all(rule.startswith("!") for rule in rules):
             self._warn(path, f'{who} has only `!` rules and sees nothing; add "*" to see the rest')
+
+    def _warn_of_brackets(self, patterns: Globs, path: Path) -> None:
+        for index, pattern in enumerate(patterns):
+            if "[" in pattern:
+                where = yamldoc.setting((*path, index))
+                meaning = "`[` is matched literally; character classes like [0-9] are not supported"
+                self._warn((*path, index), f"{where}: {meaning}")
 
     def _warn_if_gone_early(self, provider: Provider, path: Path) -> None:
         if provider.max_stale < provider.ttl:

@@ -22,7 +22,7 @@ from proxy.fields import Globs
 from proxy.globs import matcher
 from proxy.rules import merge, per_provider
 
-Kind = Literal["sees_nothing", "expired", "matches_nothing", "seen_by_nobody"]
+Kind = Literal["sees_nothing", "expired", "matches_nothing", "seen_by_nobody", "hides_nothing"]
 DUPLICATES: tuple[str, ...] = get_args(Merge.model_fields["duplicates"].annotation)
 NO_KEY = "callers without a key"
 
@@ -105,6 +105,10 @@ class Survey:
         groups = {f"group {name}" for name, of_group in self._groups.items() if of_group == rules}
         return tuple(finding for finding in found if finding.who in {f"key {key}", *groups})
 
+    def errors(self) -> tuple[Finding, ...]:
+        """Those with which the configuration shows what it should hide."""
+        return tuple(finding for finding in self.findings() if finding.kind == "hides_nothing")
+
     def _of_callers(self) -> Iterator[Finding]:
         sees_nothing = cache(self._sees_nothing)
         if self.config.anonymous is not None and sees_nothing(self.config.anonymous):
@@ -125,15 +129,21 @@ class Survey:
         matches = cache(self._matches_something)
         for who, rules in holders:
             for rule in rules:
-                if not matches(rule.removeprefix("!")):
-                    yield Finding("matches_nothing", who, f"has the rule {rule!r}, which matches nothing")
+                if not matches(rule):
+                    text = f"has the rule {rule!r}, which matches nothing"
+                    yield self._unmatched(who, text, hides=rule if rule.startswith("!") else "")
 
     def _matches_something(self, rule: str) -> bool:
-        if rule.startswith("provider:"):
+        """Whether a rule allows or forbids some model, as far as that is known."""
+        provider = rule.removeprefix("!")
+        if provider.startswith("provider:"):
             not_there = (*self.unheard, *(left_out.name for left_out in self.config.left_out))
-            if any(map(matcher([rule.removeprefix("provider:")]), not_there)):
+            if any(map(matcher([provider.removeprefix("provider:")]), not_there)):
                 return True
-        return self._is_seen(Policy([rule]), chain.from_iterable(self.offers.values()))
+        offers = chain.from_iterable(self.offers.values())
+        if rule.startswith("!"):
+            return not all(map(Policy(["*", rule]).allows, offers))
+        return self._is_seen(Policy([rule]), offers)
 
     @staticmethod
     def _is_seen(policy: Policy, offers: Iterable[Offer]) -> bool:
@@ -150,7 +160,35 @@ class Survey:
             if offers and not any(self._is_seen(policy, offers) for policy in policies):
                 yield Finding("seen_by_nobody", f"provider {name}", "has models that nobody may see")
             if not one.error:
-                yield from _of_selection(one, offers)
+                yield from self._of_selection(one, offers)
+
+    def _of_selection(self, one: Heard, offers: Sequence[Offer]) -> Iterator[Finding]:
+        """`include`, `exclude` and `aliases` of a provider that answered."""
+        provider, who = one.provider, f"provider {one.provider.name}"
+        listed = {entry.id for entry in one.entries}
+        kept = {offer.entry.id for offer in offers}
+        given = provider.model_fields_set
+        for setting, patterns in (("include", provider.include), ("exclude", provider.exclude)):
+            for pattern in patterns if setting in given else ():
+                if not any(map(matcher([pattern]), listed)):
+                    text = f"has {setting} {pattern!r}, which matches none of its models"
+                    yield self._unmatched(who, text, hides=pattern if setting == "exclude" else "")
+        for public, own_id in provider.aliases.items():
+            if own_id not in kept:
+                why = "which include and exclude leave out" if own_id in listed else "which it does not list"
+                yield Finding("matches_nothing", who, f"has the alias {public!r} for {own_id!r}, {why}")
+
+    def _unmatched(self, who: str, text: str, hides: str) -> Finding:
+        """A pattern that matches nothing. `hides`: the pattern, where it hides models.
+
+        That is an error if `[` is in it: a character class of before would hide nothing now. It is judged only when
+        every provider answered: what is not known may have this very id.
+        """
+        if "[" in hides and not self.unheard and not self.config.left_out:
+            return Finding(
+                "hides_nothing", who, f"{text}; `[` is matched literally, so write one pattern per character"
+            )
+        return Finding("matches_nothing", who, text)
 
     def _of_owners(self) -> Iterator[Finding]:
         """Rules of `owners`: first match wins, over the ids of providers that force no owner of their own."""
@@ -173,22 +211,6 @@ def _offers(config: Config, heard: Iterable[Heard]) -> Mapping[str, tuple[Offer,
         one.provider.name: tuple(per_provider(one.provider, config)(one.answer.entries if one.answer else ()))
         for one in heard
     }
-
-
-def _of_selection(one: Heard, offers: Sequence[Offer]) -> Iterator[Finding]:
-    """`include`, `exclude` and `aliases` of a provider that answered."""
-    provider, who = one.provider, f"provider {one.provider.name}"
-    listed = {entry.id for entry in one.entries}
-    kept = {offer.entry.id for offer in offers}
-    given = provider.model_fields_set
-    for setting, patterns in (("include", provider.include), ("exclude", provider.exclude)):
-        for pattern in patterns if setting in given else ():
-            if not any(map(matcher([pattern]), listed)):
-                yield Finding("matches_nothing", who, f"has {setting} {pattern!r}, which matches none of its models")
-    for public, own_id in provider.aliases.items():
-        if own_id not in kept:
-            why = "which include and exclude leave out" if own_id in listed else "which it does not list"
-            yield Finding("matches_nothing", who, f"has the alias {public!r} for {own_id!r}, {why}")
 
 
 def _why_blind(rules: Globs, sees: str) -> str:

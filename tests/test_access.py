@@ -237,6 +237,25 @@ def offer(model_id: str, provider: str = "a", owner: str = "openai") -> Offer:
             [offer("m", "b"), offer("x", "b", "meta"), offer("x")],
             id="one allowing rule is enough, one forbidding rule too",
         ),
+        pytest.param(
+            ["*", "!claude-opus-5[1m]"], [offer("claude-opus-51")], [offer("claude-opus-5[1m]")], id="brackets forbid"
+        ),
+        pytest.param(["claude-opus-5[1m]"], [offer("claude-opus-5[1m]")], [offer("claude-opus-51")], id="and allow"),
+        pytest.param(["owner:a[b]"], [offer("m", owner="A[B]")], [offer("m", owner="ab")], id="brackets of an owner"),
+        pytest.param(
+            ["*", "!GPT-4o"],
+            [offer("gpt-4")],
+            [offer("gpt-4o"), offer(" Gpt-4O"), offer("ｇｐｔ-4o")],
+            id="any spelling",
+        ),
+        pytest.param(["GPT-4o"], [offer("GPT-4o")], [offer("gpt-4o"), offer("GPT-4o ")], id="one spelling is allowed"),
+        pytest.param(
+            ["*", "!owner:Meta"],
+            [offer("m")],
+            [offer("m", owner="meta "), offer("m", owner="ＭＥＴＡ")],
+            id="an owner's",
+        ),
+        pytest.param(["*", "!provider:LAB"], [offer("m")], [offer("m", "lab"), offer("m", "Lab")], id="a provider's"),
         pytest.param(["测试*"], [offer("测试模型")], [offer("模型")], id="Chinese"),
     ],
 )
@@ -288,13 +307,14 @@ patterns = st.text(st.sampled_from("ab*?[]!-/:"), min_size=1, max_size=6)
 
 @given(st.lists(patterns, max_size=4), st.text(st.sampled_from("ab*?[]!-/:"), min_size=1, max_size=6))
 @settings(max_examples=500, deadline=None)
-def test_any_patterns_are_shell_patterns_over_the_whole_id(rules: list[str], model_id: str) -> None:
+def test_any_patterns_have_stars_and_question_marks_over_the_whole_id(rules: list[str], model_id: str) -> None:
     allowing = [rule for rule in rules if not rule.startswith("!")]
     forbidding = [rule[1:] for rule in rules if rule.startswith("!")]
 
-    expected = any(fnmatchcase(model_id, rule) for rule in allowing) and not any(
-        fnmatchcase(model_id, rule) for rule in forbidding
-    )
+    def matches(rule: str) -> bool:
+        return fnmatchcase(model_id, rule.replace("[", "[[]"))
+
+    expected = any(map(matches, allowing)) and not any(map(matches, forbidding))
     assert Policy(rules).allows(offer(model_id)) is expected
 
 

@@ -269,6 +269,21 @@ keys: [{{name: k, hash: "{digest("k")}", models: ["!m"]}}]
     assert checked(config, text)["warnings"] == [warning]
 
 
+def test_a_pattern_with_brackets_that_hides_nothing_ends_with_1(config: Path, upstreams: Upstreams) -> None:
+    address = upstreams.open(lists("o3-mini", "claude-opus-5[1m]")).url
+    text = f"""
+providers: [{{name: lab, base_url: "{address}", exclude: ["o[0-9]*"]}}]
+groups: {{default: {{models: ["*", "!claude-opus-5[1m]"]}}}}
+"""
+    result = run(config, text)
+    said = "`[` is matched literally"
+    error = f"provider lab has exclude 'o[0-9]*', which matches none of its models; {said}"
+    assert (result.exit_code, f"Error: {error}" in result.stderr) == (1, True)
+    assert result.stderr.count(f"{said}; character classes like [0-9] are not supported") == 2
+    assert checked(config, text)["ok"] is False
+    assert run(config, text.replace("o[0-9]*", "o3*")).exit_code == 0
+
+
 def test_all_problems_of_the_file_are_told_and_nobody_is_asked(config: Path, upstreams: Upstreams) -> None:
     upstream = upstreams.open(lists("m"))
     text = f"""

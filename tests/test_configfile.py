@@ -76,7 +76,7 @@ defaults:
   failover_on: [429]
 merge: {duplicates: by_owner}
 owners:
-  - {match: ["gpt-*", "o[0-9]*"], owner: openai}
+  - {match: ["gpt-*", "o1*"], owner: openai}
 providers:
   - name: ctyun
     base_url: https://wishub-x1.example/v1/
@@ -284,7 +284,7 @@ def test_every_setting_comes_out_as_it_was_meant(corp_pem: str) -> None:
             keep_alive=5,
         ),
         merge=Merge(duplicates="by_owner"),
-        owners=(OwnerRule(match=("gpt-*", "o[0-9]*"), owner="openai"),),
+        owners=(OwnerRule(match=("gpt-*", "o1*"), owner="openai"),),
         providers=(ctyun, files, pangu, claude, azure, vertex, cloudflare, oddball, oddest, lab),
         keys=(
             Key(name="alice", digest=bytes.fromhex("0a" * 32), rules=("*", "!*-preview"), may_call=False),
@@ -1105,6 +1105,31 @@ def test_rules_that_only_forbid_are_a_warning() -> None:
         'config.yaml, line 2: group default has only `!` rules and sees nothing; add "*" to see the rest',
         'config.yaml, line 10: key k has only `!` rules and sees nothing; add "*" to see the rest',
     )
+
+
+def test_brackets_in_patterns_are_a_warning_wherever_patterns_stand() -> None:
+    text = """\
+owners:
+  - {match: ["gpt-*", "o[0-9]*"], owner: openai}
+providers:
+  - {name: a, base_url: "http://h", include: ["*[1m]"], exclude: ["x", "y[ab]"]}
+groups:
+  default: {models: ["*", "!owner:[ab]*"]}
+keys:
+"""
+    text += f"  - {{name: k, hash: '{DIGEST}', models: ['!a[b', '*', 'provider:[ab]*']}}\n"
+    config = parsed(text)
+    places = (
+        "2: owners[0].match[1]", "6: groups.default.models[1]", "8: keys[0].models[0]", "8: keys[0].models[2]",
+        "4: providers[0].include[0]", "4: providers[0].exclude[1]",
+    )  # fmt: skip
+    meaning = "`[` is matched literally; character classes like [0-9] are not supported"
+    assert config.warnings == tuple(f"config.yaml, line {place}: {meaning}" for place in places)
+
+
+def test_a_provider_in_brackets_is_a_misspelt_name() -> None:
+    text = f"{PROVIDER}groups: {{default: {{models: ['*', '!provider:[a]']}}}}\n"
+    assert problems_of(text) == ["line 4, groups.default.models[1]: no such provider"]
 
 
 def test_models_that_go_before_they_are_asked_for_again_are_a_warning() -> None:

@@ -153,6 +153,51 @@ def test_settings_of_a_provider_that_match_nothing_are_found(setting: str, text:
     assert found(survey_of(one, {"b": TWO_LISTS["b"]})) == [], "nothing is said of who did not answer"
 
 
+BRACKETS = "`[` is matched literally, so write one pattern per character"
+
+
+@pytest.mark.parametrize("rule", ["!o[0-9]*", "!owner:open[ab]", "!provider:[ab]*"])
+def test_a_rule_with_brackets_that_hides_nothing_is_an_error(rule: str) -> None:
+    survey = survey_of(TWO + "keys:\n" + key("k", f'["*", "{rule}"]'), TWO_LISTS)
+    assert found(survey) == [("hides_nothing", "key k", f"has the rule {rule!r}, which matches nothing; {BRACKETS}")]
+    assert survey.errors() == survey.findings()
+
+
+def test_an_exclude_with_brackets_that_hides_nothing_is_an_error() -> None:
+    survey = survey_of(TWO.replace('a/v1"', 'a/v1", exclude: ["gpt-4[ox]", "gpt-[4]o-mini"]'), TWO_LISTS)
+    assert found(survey) == [
+        ("hides_nothing", "provider a", f"has exclude {pattern!r}, which matches none of its models; {BRACKETS}")
+        for pattern in ("gpt-4[ox]", "gpt-[4]o-mini")
+    ]
+    assert survey.errors() == survey.findings()
+
+
+@pytest.mark.parametrize("pattern", ["claude-opus-5[1m]", "*[1m]"])
+def test_brackets_that_are_part_of_a_listed_id_are_no_error(pattern: str) -> None:
+    lists = {"a": ["claude-opus-5[1m]", "claude-opus-51"], "b": ["Claude-Opus-5[1M]", "m"]}
+    text = TWO.replace('a/v1"', f'a/v1", exclude: ["{pattern}"]') + "keys:\n" + key("k", f'["*", "!{pattern}"]')
+    survey = survey_of(text, lists)
+    assert found(survey) == []
+    assert [model.id for model in survey.catalog(["*", f"!{pattern}"]).models] == ["claude-opus-51", "m"]
+
+
+def test_brackets_that_allow_nothing_are_no_error() -> None:
+    text = TWO.replace('a/v1"', 'a/v1", include: ["*", "o[0-9]*"]') + "keys:\n" + key("k", '["*", "o[0-9]*"]')
+    survey = survey_of(text, TWO_LISTS)
+    assert [finding.kind for finding in survey.findings()] == ["matches_nothing", "matches_nothing"]
+    assert survey.errors() == ()
+
+
+@pytest.mark.parametrize(
+    "more", ["", '  - {name: c, base_url: "http://127.0.0.1/c", api_key: "${NO}", optional: true}\n']
+)
+def test_brackets_are_no_error_while_a_provider_has_not_answered(more: str) -> None:
+    text = TWO.replace('a/v1"', 'a/v1", exclude: ["o[0-9]*"]') + more + "keys:\n" + key("k", '["*", "!o[0-9]*"]')
+    survey = survey_of(text, TWO_LISTS if more else {"a": ["gpt-4o"]})
+    assert [finding.kind for finding in survey.findings()] == ["matches_nothing", "matches_nothing"]
+    assert survey.errors() == ()
+
+
 def test_declared_models_count_for_the_settings_of_their_provider() -> None:
     text = 'providers: [{name: lab, kind: static, models: [{id: m}], include: ["m"], aliases: {best: m}}]'
     assert found(survey_of(text, {})) == []

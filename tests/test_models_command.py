@@ -97,6 +97,8 @@ def test_the_url_may_be_any_base_url_of_a_client(path: str, server: Upstream) ->
         pytest.param(["gpt-4o", "测试*"], ["gpt-4o", "测试模型名称1"], id="several"),
         pytest.param(["gpt-*", "!*-preview"], ["gpt-4o"], id="less some"),
         pytest.param(["!owner:openai"], ["claude-3-opus", "测试模型名称1"], id="all but some"),
+        pytest.param(["gpt-4[o]", "claude-*", "GPT-*"], ["claude-3-opus"], id="brackets and case are literal"),
+        pytest.param(["!GPT-*"], ["claude-3-opus", "测试模型名称1"], id="all but some, in any case"),
     ],
 )
 def test_patterns_filter_as_rules_in_the_file_do(patterns: list[str], expected: list[str], server: Upstream) -> None:

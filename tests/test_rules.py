@@ -66,7 +66,8 @@ def offer(model_id: str, provider: str = "a", *, created: int = 0, owner: str = 
         pytest.param("include: ['m*'], exclude: [m2]", ["m1", "m2", "n"], ["m1"], id="exclude wins over include"),
         pytest.param("include: []", ["m"], [], id="an empty include selects nothing"),
         pytest.param("include: ['*/*']", ["v/m", "m", "@cf/v/m"], ["v/m", "@cf/v/m"], id="a star crosses slashes"),
-        pytest.param("include: ['o[0-9]']", ["o1", "o1-mini", "ox"], ["o1"], id="a class of characters"),
+        pytest.param("include: ['m[12]']", ["m1", "m[12]", "m[12]x"], ["m[12]"], id="brackets are literal"),
+        pytest.param("exclude: ['m[12]*']", ["m1", "m[12]", "m[12]x"], ["m1"], id="also where they exclude"),
         pytest.param("include: ['测试*']", ["测试模型", "模型"], ["测试模型"], id="Chinese"),
         pytest.param("prefix: p/, include: ['p/*']", ["m", "p/m"], ["p/m"], id="the provider's own ids, not ours"),
     ],
@@ -107,13 +108,19 @@ def test_a_declared_model_stands_before_its_twin_in_the_answer() -> None:
         ),
         pytest.param(
             "",
-            "[{match: ['gpt-*', 'o[0-9]*'], owner: First}, {match: ['*'], owner: second}]",
+            "[{match: ['gpt-*', 'o1*'], owner: First}, {match: ['*'], owner: second}]",
             {"id": "o1-mini", "owned_by": "OpenAI"},
             "First",
             id="2: the first matching rule wins",
         ),
         pytest.param(
             "", "[{match: ['gpt-*'], owner: ruled}]", {"id": "m", "owned_by": "Acme"}, "acme", id="2: no rule matches"
+        ),
+        pytest.param(
+            "", "[{match: ['m[1]'], owner: ruled}]", {"id": "m1", "owned_by": "Acme"}, "acme", id="2: brackets differ"
+        ),
+        pytest.param(
+            "", "[{match: ['m[1]'], owner: ruled}]", {"id": "m[1]", "owned_by": "Acme"}, "ruled", id="2: brackets match"
         ),
         pytest.param(
             "prefix: gpt-, aliases: {gpt-x: m}",

@@ -49,8 +49,9 @@ def check(path: Path, key: str | None, as_json: bool) -> None:
 
     \b
     Exit code: 0  fine
-               1  an error in the file, or a provider failed that is not
-                  `optional: true`
+               1  an error in the file, a provider failed that is not
+                  `optional: true`, or a pattern with `[` should hide models
+                  and matches none (finding hides_nothing)
                2  wrong usage
 
     \b
@@ -77,7 +78,7 @@ def check(path: Path, key: str | None, as_json: bool) -> None:
       other_duplicates
                  [{duplicates, models, collisions: {id: [provider]}}]
       findings   [{kind, who, text}]; kind: sees_nothing, expired,
-                 matches_nothing, seen_by_nobody
+                 matches_nothing, hides_nothing, seen_by_nobody
     """
     try:
         config = read(path)
@@ -100,6 +101,8 @@ def check(path: Path, key: str | None, as_json: bool) -> None:
     if failed := needed_and_failed(heard):
         cure = "mend what is said above, or mark it `optional: true`"
         raise Failure(f"{count(len(failed), 'provider')} failed: {', '.join(failed)}; {cure}")
+    if errors := survey.errors():
+        raise Failure("; ".join(map(str, errors)))
 
 
 def needed_and_failed(heard: Sequence[Heard]) -> list[str]:
@@ -335,7 +338,7 @@ def _document(
     """What `--json` prints; its fields are a promise of the help text."""
     catalog = _catalog(survey, key) if survey else Catalog(())
     return {
-        "ok": survey is not None and not needed_and_failed(survey.heard),
+        "ok": survey is not None and not needed_and_failed(survey.heard) and not survey.errors(),
         "problems": problems,
         "warnings": survey.config.warnings if survey else (),
         "providers": list(_provider_objects(survey)) if survey else (),
