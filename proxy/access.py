@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import parse_qsl
 
@@ -12,11 +12,50 @@ from proxy.config import Config
 from proxy.errors import InvalidKey
 from proxy.globs import Matcher, loose_matcher, matcher
 
-KEY_HEADERS = (b"authorization", b"x-auth-token", b"x-api-key", b"api-key")
-QUERY_KEYS = frozenset({"key", "api_key", "apikey", "access_token", "token", *map(bytes.decode, KEY_HEADERS)})
 MAX_KEY_BYTES = 4096
 
 Headers = Iterable[tuple[bytes, bytes]]
+
+
+def _bare(value: bytes) -> bytes:
+    return value
+
+
+def _bearer(value: bytes) -> bytes:
+    scheme, _, key = value.partition(b" ")
+    return key.strip() if scheme.lower() == b"bearer" else b""
+
+
+def _bare_or_bearer(value: bytes) -> bytes:
+    return _bearer(value) or value
+
+
+KEY_HEADERS: Mapping[bytes, Callable[[bytes], bytes]] = {
+    b"authorization": _bearer,  # OpenAI's SDKs, and most clients
+    b"x-auth-token": _bare,  # Huawei Cloud, OpenStack
+    b"x-api-key": _bare,  # Anthropic's SDKs
+    b"api-key": _bare,  # Azure OpenAI's SDKs
+    b"x-goog-api-key": _bare,  # Google's Gemini SDKs
+    b"ocp-apim-subscription-key": _bare,  # clients of Azure API Management
+    b"apikey": _bare,  # clients of Kong
+    b"x-apikey": _bare,  # clients of Apigee
+    b"x-api-token": _bare,  # the same for gateways that say token
+    b"x-access-token": _bare,
+    b"x-litellm-api-key": _bare_or_bearer,  # clients of LiteLLM
+    b"x-litellm-key": _bare_or_bearer,  # the name that its documentation gives for a header of one's own
+    b"x-portkey-api-key": _bare_or_bearer,  # Portkey's SDKs
+    b"helicone-auth": _bare_or_bearer,  # clients of Helicone
+    b"cf-aig-authorization": _bare_or_bearer,  # clients of Cloudflare AI Gateway
+}
+"""The headers in which clients send the key of a gateway, and how the key stands in each.
+
+All are read, so that a wrong key in any of them is refused: in a header that is not read it would count as none, and
+its sender would see the list of the group `default`. Not here: `Proxy-Authorization`, which is for a proxy on the
+way, and headers with the key of a provider (`X-OpenAI-Api-Key`) or of a session (`Cookie`).
+"""
+QUERY_KEYS = frozenset(
+    {"key", "api_key", "apikey", "access_token", "token", "subscription-key", *map(bytes.decode, KEY_HEADERS)}
+)
 
 
 class Policy:
@@ -115,8 +154,8 @@ class Access:
     def identify(self, headers: Headers, query: bytes = b"") -> Caller:
         """Whoever the headers name. Raises InvalidKey, the same for every reason.
 
-        Exactly one credential counts: the same header twice, differing keys, another scheme than Bearer, a key in
-        the query or one of more than 4 KiB is refused before anything is hashed.
+        Exactly one credential counts, in any of KEY_HEADERS: the same header twice, differing keys, another scheme
+        than Bearer, a key in the query or one of more than 4 KiB is refused before anything is hashed.
         """
         if self._open:
             return self._known(self._anonymous)
@@ -140,14 +179,9 @@ class Access:
 
 def _only_key(credentials: Sequence[tuple[bytes, bytes]]) -> bytes:
     """The one key that all of them name. Raises InvalidKey."""
-    keys = [_bearer(value) if name == b"authorization" else value for name, value in credentials]
+    keys = [KEY_HEADERS[name](value) for name, value in credentials]
     if len(keys) > 1 and (len(dict(credentials)) < len(keys) or len(set(keys)) > 1):
         raise InvalidKey
     if not 0 < len(keys[0]) <= MAX_KEY_BYTES:
         raise InvalidKey
     return keys[0]
-
-
-def _bearer(value: bytes) -> bytes:
-    scheme, _, key = value.partition(b" ")
-    return key.strip() if scheme.lower() == b"bearer" else b""

@@ -14,6 +14,7 @@ from io import BytesIO
 
 import msgspec
 
+from proxy.access import KEY_HEADERS
 from proxy.catalog import DEFAULT_PERMISSIONS, Model, Permission
 from proxy.errors import ApiError, InvalidKey, MethodNotAllowed
 from proxy.slices import Steps, at_once, slices
@@ -24,7 +25,7 @@ JSON: Header = (b"content-type", b"application/json")
 PRIVATE: tuple[Header, ...] = (
     # What one key may see is nobody else's: a cache in between must ask again (RFC 9111, 3.5).
     (b"cache-control", b"private, no-cache"),
-    (b"vary", b"Authorization, X-Auth-Token, X-Api-Key, Api-Key, Accept-Encoding"),
+    (b"vary", b", ".join([*map(bytes.title, KEY_HEADERS), b"Accept-Encoding"])),
 )
 
 _encode = msgspec.json.Encoder().encode

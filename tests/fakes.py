@@ -27,6 +27,19 @@ from proxy.errors import UpstreamError
 from proxy.fetch import Answer
 from proxy.store import Store
 
+VARY = (
+    b"Authorization, X-Auth-Token, X-Api-Key, Api-Key, X-Goog-Api-Key, Ocp-Apim-Subscription-Key, Apikey, X-Apikey, "
+    b"X-Api-Token, X-Access-Token, X-Litellm-Api-Key, X-Litellm-Key, X-Portkey-Api-Key, Helicone-Auth, "
+    b"Cf-Aig-Authorization, Accept-Encoding"
+)
+"""Every header that may hold a key, and what else an answer depends on."""
+KEY_HEADERS = VARY.decode().lower().split(", ")[:-1]
+
+
+def holding(header: str, key: str) -> dict[str, str]:
+    """A header with a key, as clients send it."""
+    return {header: f"Bearer {key}" if header.endswith(("auth", "authorization")) else key}
+
 
 async def breathe() -> None:
     """Let every task run until it waits for something."""

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from proxy.access import KEY_HEADERS, MAX_KEY_BYTES, Access, Policy
 from proxy.catalog import Entry, Offer
 from proxy.errors import InvalidKey
-from tests.fakes import config_of, digest
+from tests import fakes
+from tests.fakes import config_of, digest, holding
 
 ALICE, BOB, OPS, EXPIRED = "sk-canary-alice", "sk-canary-bob", "sk-canary-ops", "sk-canary-expired"
 LONGEST, TOO_LONG = b"k" * MAX_KEY_BYTES, b"k" * (MAX_KEY_BYTES + 1)
@@ -61,14 +62,16 @@ def who(access: Access, headers: Sequence[tuple[str, str | bytes]], query: str =
             [("authorization", f"Bearer {ALICE}"), ("x-api-key", ALICE)], "", "alice", id="the same key in two headers"
         ),
         pytest.param(
-            [
-                ("authorization", f"Bearer {ALICE}"),
-                *((name, ALICE) for name in ("x-auth-token", "x-api-key", "api-key")),
-            ],
+            [pair for header in fakes.KEY_HEADERS for pair in holding(header, ALICE).items()],
             "",
             "alice",
-            id="the same key in all four",
+            id="the same key in all of them",
         ),
+        pytest.param([("helicone-auth", ALICE)], "", "alice", id="Helicone-Auth without a scheme"),
+        pytest.param([("x-litellm-api-key", f"Bearer {ALICE}")], "", "alice", id="x-litellm-api-key with one"),
+        pytest.param([("x-api-key", f"Bearer {ALICE}")], "", "401", id="x-api-key with one"),
+        pytest.param([("cf-aig-authorization", "Bearer ")], "", "401", id="another header with an empty Bearer"),
+        pytest.param([("proxy-authorization", "Bearer x"), ("api-key", ALICE)], "", "alice", id="Proxy-Authorization"),
         pytest.param([("x-forwarded-user", "bob"), ("api-key", ALICE)], "", "alice", id="other headers count nothing"),
         pytest.param([("api-key", ALICE)], "limit=5&name=key", "alice", id="a query without a key"),
         pytest.param([("api-key", EXPIRED)], "", "past", id="a millisecond before the end of its last day"),
@@ -104,6 +107,8 @@ def who(access: Access, headers: Sequence[tuple[str, str | bytes]], query: str =
         pytest.param([("x-api-key", ALICE)], f"api_key={ALICE}", "401", id="a key in a header and in the query"),
         pytest.param([("x-api-key", ALICE)], f"a=b&%6bey={ALICE}", "401", id="a key in the query, encoded"),
         pytest.param([], f"x-api-key={ALICE}", "401", id="a key header's name in the query"),
+        pytest.param([], f"X-Goog-Api-Key={ALICE}", "401", id="another one's"),
+        pytest.param([], f"subscription-key={ALICE}", "401", id="as for Azure API Management"),
         pytest.param([("x-api-key", ALICE)], f"Access_Token={ALICE}", "401", id="a key in the query, capitals"),
     ],
 )
@@ -112,6 +117,19 @@ def test_exactly_one_known_key_names_its_caller_and_all_else_is_refused_with_or_
     headers: list[tuple[str, str | bytes]], query: str, caller: str, text: str
 ) -> None:
     assert who(access(text), headers, query) == caller
+
+
+@pytest.mark.parametrize("header", fakes.KEY_HEADERS)
+@pytest.mark.parametrize("text", [pytest.param(KEYS, id="no default"), pytest.param(DEFAULT + KEYS, id="default")])
+def test_every_header_that_holds_a_key_is_read(header: str, text: str) -> None:
+    keys = access(text)
+    alice, bob, wrong = (list(holding(header, key).items()) for key in (ALICE, BOB, "sk-canary-unknown"))
+    other = "x-api-key" if header != "x-api-key" else "api-key"
+
+    assert [who(keys, pairs) for pairs in (alice, bob, wrong, [(header, "")])] == ["alice", "bob", "401", "401"]
+    assert who(keys, [*alice, (other, ALICE)]) == "alice"
+    assert [who(keys, [*pairs, (other, BOB)]) for pairs in (alice, wrong)] == ["401", "401"]
+    assert who(keys, [*alice, *alice]) == "401"
 
 
 def test_who_brings_no_key_is_refused_unless_there_is_a_default_group() -> None:
@@ -197,7 +215,7 @@ header_values = st.one_of(
 def test_whatever_is_sent_it_is_a_caller_or_an_invalid_key(headers: list[tuple[bytes, bytes]], query: bytes) -> None:
     keys = access(DEFAULT + KEYS)
     credentials = [(name, value) for name, value in headers if name in KEY_HEADERS]
-    sent = {value.partition(b" ")[2].strip() if name == b"authorization" else value for name, value in credentials}
+    sent = {KEY_HEADERS[name](value) for name, value in credentials}
     try:
         caller = keys.identify(headers, query)
     except InvalidKey:

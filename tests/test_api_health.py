@@ -8,7 +8,18 @@ from dataclasses import replace
 import pytest
 
 from proxy.errors import UpstreamError
-from tests.fakes import FailingClock, FakeClock, FakeFetch, answer_of, asked, config_of, digest, started
+from tests.fakes import (
+    KEY_HEADERS,
+    FailingClock,
+    FakeClock,
+    FakeFetch,
+    answer_of,
+    asked,
+    config_of,
+    digest,
+    holding,
+    started,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -69,6 +80,17 @@ async def test_a_probe_needs_no_key_but_a_bad_one_is_refused(
         reply = await asked(app, path, headers)
 
     assert (reply.status, reply.json["error"]["code"]) == (401, "invalid_api_key")
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("header", KEY_HEADERS)
+async def test_a_probe_reads_a_key_in_any_header(path: str, header: str, fetch: FakeFetch, clock: FakeClock) -> None:
+    async with started(configured, fetch, clock) as app:
+        known = await asked(app, path, holding(header, ADMIN))
+        wrong = await asked(app, path, holding(header, "sk-canary-unknown"))
+        as_admin = await asked(app, path, {"x-api-key": ADMIN})
+
+    assert (known.status, known.body, wrong.status) == (as_admin.status, as_admin.body, 401)
 
 
 async def test_livez_checks_nothing_not_even_the_clock(fetch: FakeFetch) -> None:

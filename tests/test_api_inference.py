@@ -29,7 +29,7 @@ from tests.callees import (
     serving,
     streams,
 )
-from tests.fakes import FakeClock, FakeFetch, config_of, digest
+from tests.fakes import KEY_HEADERS, FakeClock, FakeFetch, config_of, digest, holding
 
 pytestmark = pytest.mark.anyio
 
@@ -96,6 +96,30 @@ def multipart(*fields: tuple[str, bytes], boundary: bytes = b"xYz") -> bytes:
 
 
 FORM = {"Content-Type": "multipart/form-data; boundary=xYz"}
+
+
+# -- keys --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("header", KEY_HEADERS)
+async def test_a_call_reads_a_key_in_any_header_and_a_wrong_one_is_never_no_key(
+    header: str, fetch: FakeFetch, clock: FakeClock
+) -> None:
+    default = CONFIG.replace("groups:\n", 'groups:\n  default: {{models: ["*"], call: true}}\n')
+    async with calling(fetch, clock, config=default) as (served, up):
+        replies = [
+            await served.client.post(FOUR_PATHS[0], json={"model": model}, headers=headers)
+            for model, headers in (
+                ("n", {}),
+                ("m", holding(header, BOB)),
+                ("n", holding(header, BOB)),
+                ("n", holding(header, "sk-canary-unknown")),
+                ("m", {"X-Api-Key": ALICE, "Api-Key": ALICE, **holding(header, BOB)}),
+            )
+        ]
+
+    assert [reply.status_code for reply in replies] == [200, 200, 404, 401, 401]
+    assert BOB not in str([one.headers for one in up.received]), "a caller's key stays here"
 
 
 # -- paths -------------------------------------------------------------------------------------------------------------

@@ -16,6 +16,8 @@ from proxy.app import Proxy
 from proxy.dialects import DIALECTS, read_entry
 from proxy.fetch import Answer
 from tests.fakes import (
+    KEY_HEADERS,
+    VARY,
     FailingClock,
     FakeClock,
     FakeFetch,
@@ -25,6 +27,7 @@ from tests.fakes import (
     breathe,
     config_of,
     digest,
+    holding,
     ids,
     started,
 )
@@ -255,7 +258,7 @@ async def test_another_method_is_405_and_says_which_are_possible(path: str, meth
         b"content-type": b"application/json",
         b"content-length": str(len(reply.body)).encode(),
         b"cache-control": b"private, no-cache",
-        b"vary": b"Authorization, X-Auth-Token, X-Api-Key, Api-Key, Accept-Encoding",
+        b"vary": VARY,
         b"allow": b"GET, HEAD",
         b"x-request-id": b"mine",
     }
@@ -322,6 +325,34 @@ async def test_every_reason_for_a_401_is_the_same_bytes(
         "code": "invalid_api_key",
     }
     assert "canary" not in caplog.text
+
+
+READS = ["/v1/models", "/models/m", "/v1/models/unknown", "/nowhere", "/health"]
+
+
+@pytest.mark.parametrize("header", KEY_HEADERS)
+@pytest.mark.parametrize("config", [pytest.param(CONFIG, id="no default"), pytest.param(WITH_DEFAULT, id="default")])
+async def test_a_key_means_the_same_in_any_header_and_a_wrong_one_is_never_no_key(
+    header: str, config: Any, clock: FakeClock
+) -> None:
+    async with started(config, saying(WORLD), clock) as app:
+        for path in READS:
+            expected = await asked(app, path, key("a"))
+            known = await asked(app, path, holding(header, "sk-canary-a"))
+            wrong = await asked(app, path, holding(header, "sk-canary-unknown"))
+            beside = await asked(app, path, {**key("b"), **holding(header, "sk-canary-a")})
+
+            assert (expected.status != 401, less_its_id(known)) == (True, less_its_id(expected)), path
+            assert (wrong.status, beside.status if header != "authorization" else 401) == (401, 401), path
+
+
+async def test_an_open_proxy_ignores_keys_in_any_header(clock: FakeClock) -> None:
+    async with started(config_of(PROVIDERS, ENVIRON), saying(WORLD), clock) as app:
+        without = await asked(app, "/v1/models")
+        replies = [await asked(app, "/v1/models", holding(header, "sk-canary-unknown")) for header in KEY_HEADERS]
+
+    assert without.status == 200
+    assert [less_its_id(reply) for reply in replies] == [less_its_id(without)] * len(KEY_HEADERS)
 
 
 @pytest.mark.parametrize("path", ["/v1/models", "/models/m", "/v1/models/unknown", "/nowhere"])

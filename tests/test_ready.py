@@ -11,7 +11,7 @@ import pytest
 
 from proxy.app import Proxy
 from proxy.config import Config
-from tests.fakes import FailingClock, FakeClock, FakeFetch, asked, config_of, digest, started
+from tests.fakes import KEY_HEADERS, FailingClock, FakeClock, FakeFetch, asked, config_of, digest, holding, started
 from tests.processes import serving
 
 KEY = "sk-canary-ready"
@@ -82,6 +82,27 @@ async def test_everything_else_is_left_to_a_call(
         await warmed(app, BEARER)
         assert app.ready(scope(BEARER)) is not None
         assert app.ready(request_) is None
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("header", KEY_HEADERS)
+async def test_what_is_ready_reads_a_key_in_the_same_headers_as_a_call(
+    header: str, fetch: FakeFetch, clock: FakeClock
+) -> None:
+    fetch.lists("a", "m", "n")
+    default = "groups: {default: {models: [m]}}\n"
+    async with started(config_of(KEYED + default), fetch, clock) as app:
+        await warmed(app, BEARER)
+        await warmed(app, {})
+        known, wrong = holding(header, KEY), holding(header, "sk-canary-wrong")
+        ready = app.ready(scope({**known, **ID}))
+        called = await asked(app, "/v1/models", {**known, **ID})
+
+        assert ready is not None
+        assert (ready[0], tuple(ready[1]), ready[2]) == (200, called.headers, called.body)
+        assert (app.ready(scope(wrong)), (await asked(app, "/v1/models", wrong)).status) == (None, 401)
+        assert app.ready(scope({**known, "x-goog-api-key": "sk-canary-wrong"})) is None
+        assert app.ready(scope({**BEARER, **known, **ID})) == ready
 
 
 OPEN = ONE + "groups: {default: {models: ['*']}}\n"
