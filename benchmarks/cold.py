@@ -13,8 +13,8 @@ from benchmarks.harness import ROUNDS, SERVER_CORE, begin, pin, table, verdict
 from benchmarks.refresh import as_when_serving
 from benchmarks.servers import config_text, providers, upstreams
 from benchmarks.upstreams import base_url
-from proxy.app import Proxy
-from proxy.configfile import parse
+from proxy.config import parse
+from proxy.server.app import Proxy
 
 PROVIDERS, MODELS, DELAY = 50, 200, 0.1
 GOAL = 300.0
@@ -25,7 +25,7 @@ async def ours(text: str) -> float:
     app = Proxy(parse(text))
     began = time.perf_counter()
     async with app.lifespan():
-        await app.store.wait_until_settled()
+        await app.store.wait_until_warmed_up()
         took = time.perf_counter() - began
         assert all(report.status == "ok" for report in app.store.reports())
     return took * 1000

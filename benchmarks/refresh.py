@@ -18,8 +18,8 @@ import uvloop
 from benchmarks.harness import ROUNDS, SERVER_CORE, begin, pin, table, verdict
 from benchmarks.servers import config_text, providers, upstreams
 from proxy.access import Policy
-from proxy.app import Proxy
-from proxy.configfile import parse
+from proxy.config import parse
+from proxy.server.app import Proxy
 
 SIZES = ((20, 500), (50, 2000))
 CPU_GOAL, PAUSE_GOAL = 150.0, 20.0
@@ -53,7 +53,7 @@ async def _cpu_of_a_later_one(text: str, models: int, rounds: int = 1) -> float:
     policy = Policy(["*"])
     async with app.lifespan():
         await asyncio.sleep(0)
-        await app.store.wait_until_settled()
+        await app.store.wait_until_warmed_up()
         await app.store.prepare(policy)  # what was made of the first answers is there, and stays
         cpu = 0.0
         for turn in range(rounds):
@@ -87,7 +87,7 @@ async def _run(app: Proxy, models: int) -> None:
     policy = Policy(["*"])
     async with app.lifespan():
         await asyncio.sleep(0)
-        await app.store.wait_until_settled()
+        await app.store.wait_until_warmed_up()
         await app.store.prepare(policy)
         assert len(app.store.view(policy).catalog.models) == models
 

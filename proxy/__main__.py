@@ -1,5 +1,5 @@
 """`python -m proxy` is the command `models-proxy`."""
 
-from proxy.cli import main
+from proxy.cli.main import main
 
 main(prog_name="models-proxy")

@@ -6,9 +6,6 @@ could not be used, `ConfigError` tells an operator what to mend in the file.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-
 
 class ApiError(Exception):
     """An error that a client is told. The message never holds a secret or a provider's own text."""
@@ -16,7 +13,7 @@ class ApiError(Exception):
     status = 500
     type = "server_error"
     code = "internal_error"
-    cure = "Try again; if it stays, tell whoever runs this proxy the x-request-id of this answer."
+    hint = "Try again; if it stays, tell whoever runs this proxy the x-request-id of this answer."
     should_retry: bool | None = None
     """Sent as `x-should-retry`, which OpenAI's SDK obeys before it looks at the status; None says nothing."""
 
@@ -32,7 +29,7 @@ class BadRequest(ApiError):
     status = 400
     type = "invalid_request_error"
     code = "invalid_request"
-    cure = "Correct the parameter and send the request again."
+    hint = "Correct the parameter and send the request again."
 
 
 class InvalidKey(ApiError):
@@ -41,7 +38,7 @@ class InvalidKey(ApiError):
     status = 401
     type = "invalid_request_error"
     code = "invalid_api_key"
-    cure = "Send a valid key as `Authorization: Bearer <key>` or `X-Auth-Token: <key>`."
+    hint = "Send a valid key as `Authorization: Bearer <key>` or `X-Auth-Token: <key>`."
 
     def __init__(self) -> None:
         super().__init__(
@@ -54,7 +51,7 @@ class Forbidden(ApiError):
     status = 403
     type = "permission_error"
     code = "insufficient_permissions"
-    cure = "Ask whoever runs this proxy for a key that may do this."
+    hint = "Ask whoever runs this proxy for a key that may do this."
 
 
 class ModelNotFound(ApiError):
@@ -63,7 +60,7 @@ class ModelNotFound(ApiError):
     status = 404
     type = "invalid_request_error"
     code = "model_not_found"
-    cure = "List the models that your key may use with GET /v1/models."
+    hint = "List the models that your key may use with GET /v1/models."
 
     def __init__(self, model: str) -> None:
         super().__init__(f"The model '{model}' does not exist or you do not have access to it.", param="model")
@@ -73,7 +70,7 @@ class VersionsNotFound(ApiError):
     status = 404
     type = "invalid_request_error"
     code = "model_not_found"
-    cure = "Check the workspace id and the model id, and that your key may use them."
+    hint = "Check the workspace id and the model id, and that your key may use them."
 
     def __init__(self) -> None:
         super().__init__("This workspace or model does not exist or you do not have access to it.")
@@ -83,7 +80,7 @@ class PathNotFound(ApiError):
     status = 404
     type = "invalid_request_error"
     code = "not_found"
-    cure = "Check the URL: the list of models is at /v1/models."
+    hint = "Check the URL: the list of models is at /v1/models."
 
     def __init__(self, path: str) -> None:
         super().__init__(f"There is nothing at {path}. The list of models is at /v1/models.")
@@ -93,7 +90,7 @@ class MethodNotAllowed(ApiError):
     status = 405
     type = "invalid_request_error"
     code = "method_not_allowed"
-    cure = "Use a method that the Allow header names."
+    hint = "Use a method that the Allow header names."
 
     def __init__(self, method: str, allow: str) -> None:
         super().__init__(f"{method} is not possible here; use {allow}.")
@@ -106,21 +103,21 @@ class UpstreamNeverAnswered(ApiError):
     status = 408
     type = "upstream_error"
     code = "timeout"
-    cure = "Try again later."
+    hint = "Try again later."
 
 
 class NothingKnown(ApiError):
     status = 503
     type = "service_unavailable_error"
     code = "no_models_known"
-    cure = "Try again after the seconds in Retry-After."
+    hint = "Try again after the seconds in Retry-After."
 
 
 class BodyTooLarge(ApiError):
     status = 413
     type = "invalid_request_error"
     code = "request_too_large"
-    cure = "Send a shorter body, or ask whoever runs this proxy for a larger `server: max_request`."
+    hint = "Send a shorter body, or ask whoever runs this proxy for a larger `server: max_request`."
 
     def __init__(self, limit: int) -> None:
         super().__init__(f"The body is larger than {limit:,} bytes.")
@@ -132,7 +129,7 @@ class ModelNotCallable(ApiError):
     status = 400
     type = "invalid_request_error"
     code = "model_not_callable"
-    cure = "Choose another model; this one is listed only."
+    hint = "Choose another model; this one is listed only."
 
     def __init__(self, model: str) -> None:
         super().__init__(f"The model '{model}' is listed, but cannot be called through this proxy.", param="model")
@@ -144,7 +141,7 @@ class Limited(ApiError):
     status = 429
     type = "rate_limit_error"
     code = "rate_limit_exceeded"
-    cure = "Try again after the seconds in Retry-After."
+    hint = "Try again after the seconds in Retry-After."
 
 
 class Unavailable(ApiError):
@@ -153,7 +150,7 @@ class Unavailable(ApiError):
     status = 503
     type = "service_unavailable_error"
     code = "provider_unavailable"
-    cure = "Try again after the seconds in Retry-After."
+    hint = "Try again after the seconds in Retry-After."
 
 
 class ProviderFailed(ApiError):
@@ -162,7 +159,7 @@ class ProviderFailed(ApiError):
     status = 502
     type = "upstream_error"
     code = "provider_failed"
-    cure = "Try again; if it stays, tell whoever runs this proxy the x-request-id of this answer."
+    hint = "Try again; if it stays, tell whoever runs this proxy the x-request-id of this answer."
 
 
 class ProviderRefuses(ProviderFailed):
@@ -182,10 +179,10 @@ class ProviderTooSlow(ApiError):
     status = 504
     type = "upstream_error"
     code = "timeout"
-    cure = "Try again, with less to do in one call."
+    hint = "Try again, with less to do in one call."
 
 
-class PassedOn(ApiError):
+class RelayedError(ApiError):
     """What a provider says about the request itself, in its own words."""
 
     type = "invalid_request_error"
@@ -222,26 +219,3 @@ class UpstreamError(Exception):
         """Seconds, between 0 and an hour, when the provider named a time."""
         self.attempts = 1
         """One, and one more for each retry of the question; set by whoever retries."""
-
-
-@dataclass(frozen=True, order=True)
-class Problem:
-    """One thing to mend in a configuration file. `line` counts from 1; 0 is the file as a whole."""
-
-    line: int
-    setting: str
-    text: str
-
-    def __str__(self) -> str:
-        where = f"line {self.line}" if self.line else "the file"
-        return f"{where}, {self.setting}: {self.text}" if self.setting else f"{where}: {self.text}"
-
-
-class ConfigError(Exception):
-    """All problems of one file at once."""
-
-    def __init__(self, path: str, problems: Sequence[Problem]) -> None:
-        self.path = path
-        self.problems = tuple(sorted(problems))
-        count = "1 problem" if len(self.problems) == 1 else f"{len(self.problems)} problems"
-        super().__init__("\n".join([f"{path} has {count}:", *(f"  {problem}" for problem in self.problems)]))

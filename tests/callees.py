@@ -21,9 +21,9 @@ import msgspec
 import uvicorn
 from uvicorn.server import ServerState
 
-from proxy.app import Proxy
 from proxy.config import Config
-from proxy.protocol import Protocol
+from proxy.server.app import Proxy
+from proxy.server.protocol import Protocol
 from tests.fakes import FakeClock, FakeFetch, breathe
 
 PATIENCE = 10.0

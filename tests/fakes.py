@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from itertools import count
-from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
@@ -18,14 +17,14 @@ import httpx
 import msgspec
 from starlette.types import ASGIApp, Message
 
-from proxy.app import Proxy
-from proxy.catalog import Entry
-from proxy.config import Config, Provider
-from proxy.configfile import parse
+from proxy.catalog import FetchResult
+from proxy.config import Config, Provider, parse
 from proxy.dialects import DIALECTS, read_entry
+from proxy.dialects.entry import Entry
 from proxy.errors import UpstreamError
-from proxy.fetch import Answer
+from proxy.server.app import Proxy
 from proxy.store import Store
+from tests.paths import PAYLOADS
 
 VARY = (
     b"Authorization, X-Auth-Token, X-Api-Key, Api-Key, X-Goog-Api-Key, Ocp-Apim-Subscription-Key, Apikey, X-Apikey, "
@@ -96,7 +95,7 @@ class FailingClock(FakeClock):
         return super().monotonic()
 
 
-Outcome = Answer | UpstreamError | BaseException | asyncio.Future[Answer]
+Outcome = FetchResult | UpstreamError | BaseException | asyncio.Future[FetchResult]
 
 
 class FakeFetch:
@@ -111,20 +110,20 @@ class FakeFetch:
         """From now on the provider lists these models: ids, or whole objects in the OpenAI dialect."""
         self._said[provider] = answer_of(*models)
 
-    def answers(self, provider: str, answer: Answer) -> None:
+    def answers(self, provider: str, answer: FetchResult) -> None:
         """From now on the provider gives this answer."""
         self._said[provider] = answer
 
     def fails(self, provider: str, error: BaseException | None = None) -> None:
         self._said[provider] = error or UpstreamError("refused", "refuses connections", retryable=True)
 
-    def hangs(self, provider: str) -> asyncio.Future[Answer]:
+    def hangs(self, provider: str) -> asyncio.Future[FetchResult]:
         """Nothing comes until the test sets the returned future."""
-        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[FetchResult] = asyncio.get_running_loop().create_future()
         self._said[provider] = future
         return future
 
-    async def __call__(self, provider: Provider, retries: int) -> Answer:
+    async def __call__(self, provider: Provider, retries: int) -> FetchResult:
         self.asked[provider.name] += 1
         self.retries[provider.name].append(retries)
         said = self._said.get(provider.name, answer_of())
@@ -135,8 +134,8 @@ class FakeFetch:
         return said
 
 
-def answer_of(*models: str | Mapping[str, object]) -> Answer:
-    return Answer(tuple(entry(model) for model in models))
+def answer_of(*models: str | Mapping[str, object]) -> FetchResult:
+    return FetchResult(tuple(entry(model) for model in models))
 
 
 def entry(model: str | Mapping[str, object], kind: str = "openai", asked: Mapping[str, str] | None = None) -> Entry:
@@ -261,4 +260,4 @@ def ids(body: bytes) -> Sequence[str]:
 
 def documented(name: str) -> Any:
     """The answer that a provider's document gives, from `payloads/`."""
-    return msgspec.json.decode((Path(__file__).parent / "payloads" / f"{name}.json").read_bytes())
+    return msgspec.json.decode((PAYLOADS / f"{name}.json").read_bytes())

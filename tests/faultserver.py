@@ -37,10 +37,10 @@ import zlib
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from string import Template
 
-FAULTS = Path(__file__).parent / "faults"
+from tests.paths import FAULTS
+
 _AT_ONCE = 64 * 1024  # bytes of a repeated text that are held and written together
 _MIB = 1024 * 1024
 

@@ -15,7 +15,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO
 
-ROOT = Path(__file__).parent.parent
+from tests.paths import ROOT
+
 PATIENCE = 15.0
 """Seconds after which something that should have happened has not."""
 

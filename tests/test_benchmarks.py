@@ -13,7 +13,7 @@ from benchmarks.callee import EVENTS, MODELS, answer, events, question
 from benchmarks.harness import Load, Medians, Round, medians, parse_wrk, percentile, ratio, table, verdict
 from benchmarks.servers import Reply, config_text, providers
 from benchmarks.upstreams import base_url, body
-from proxy.configfile import parse
+from proxy.config import parse
 
 WRK = """Running 1m test @ http://127.0.0.1:8000/v1/models
   1 threads and 32 connections

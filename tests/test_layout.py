@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1] / "proxy"
+from tests.paths import ROOT as REPOSITORY
+
+ROOT = REPOSITORY / "proxy"
 
 FLOORS = (
     {"errors", "clock", "globs", "owners", "slices", "leash", "tls", "breaker"},

@@ -7,14 +7,14 @@ import sys
 
 import pytest
 
-LOADED = "import sys, proxy.cli, proxy.commands.serve; print(*(n for n in {names} if sys.modules.get(n)))"
+LOADED = "import sys, proxy.cli.main, proxy.cli.serve; print(*(n for n in {names} if sys.modules.get(n)))"
 
 
 @pytest.mark.parametrize(
     "names",
     [
         pytest.param(("httpx._main", "rich", "pygments"), id="the command line of httpx"),
-        pytest.param(("proxy.commands.check", "proxy.commands.demo"), id="other commands"),
+        pytest.param(("proxy.cli.check", "proxy.cli.demo.command"), id="other commands"),
         pytest.param(("uvicorn.protocols.http.h11_impl", "wsproto", "websockets"), id="protocols that nobody speaks"),
     ],
 )
@@ -27,7 +27,7 @@ def test_a_server_does_not_load(names: tuple[str, ...]) -> None:
 
 def test_httpx_does_without_its_command_line() -> None:
     """It says so itself instead of failing at import."""
-    code = "import proxy.cli, httpx; httpx.main()"
+    code = "import proxy.cli.main, httpx; httpx.main()"
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False, text=True)  # noqa: S603  # ours
 
     assert said.returncode == 1

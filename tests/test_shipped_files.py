@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 import trustme
 
-from proxy.config import Cache, Defaults, Group, Iam, Merge, OAuth, OwnerRule, Provider, Server
-from proxy.configfile import KeyText, parse, read
-from proxy.custom import CustomList, CustomPaging
+from proxy.config import Provider, parse, read
+from proxy.config.custom import CustomList, CustomPaging
+from proxy.config.loader import KeyEntry
+from proxy.config.settings import Cache, Defaults, Group, Iam, Merge, OAuth, OwnerRule, Server
 from proxy.dialects import DIALECTS
+from tests.paths import ROOT
 
-ROOT = Path(__file__).parent.parent
 EVERYTHING_SET = {
     **dict.fromkeys(re.findall(r"\$\{([A-Z_]+)\}", (ROOT / "config.yaml").read_text()), "sk-fake-for-tests"),
     "ODDBALL_BASE_URL": "https://api.oddball.example",
@@ -26,7 +27,20 @@ EVERYTHING_SET = {
 
 def settings() -> set[str]:
     """Every name that may stand in a configuration file."""
-    models = (Server, Cache, Defaults, Merge, OwnerRule, Provider, Iam, OAuth, CustomList, CustomPaging, Group, KeyText)
+    models = (
+        Server,
+        Cache,
+        Defaults,
+        Merge,
+        OwnerRule,
+        Provider,
+        Iam,
+        OAuth,
+        CustomList,
+        CustomPaging,
+        Group,
+        KeyEntry,
+    )
     names = {name for model in models for name in model.model_fields} - {"settings"}
     return names | {name for dialect in DIALECTS.values() for name in dialect.settings}
 
@@ -41,7 +55,7 @@ def uncommented(text: str) -> str:
 def test_the_shipped_file_starts_without_an_account() -> None:
     config = read(ROOT / "config.yaml", environ={})
     assert [provider.name for provider in config.providers] == ["ollama", "openrouter", "example"]
-    assert [left_out.name for left_out in config.left_out] == [
+    assert [skipped.name for skipped in config.skipped] == [
         *("openai", "aihubmix", "ctyun", "pangu", "deepseek"),
         *("anthropic", "gemini", "azure", "vertex", "cloudflare", "oddball"),
     ]
@@ -139,7 +153,7 @@ def test_each_snippet_of_the_readme_can_be_pasted(row: list[str], snippet: str) 
     (provider,) = parse(f"providers:\n  {snippet}\n", environ=variables).providers
     assert (provider.kind, provider.base_url) == (row[1], row[2])
     if variables:
-        assert parse(f"providers:\n  {snippet}\n", environ={}).left_out, "without its variables it is left out"
+        assert parse(f"providers:\n  {snippet}\n", environ={}).skipped, "without its variables it is left out"
 
 
 def test_the_snippets_of_the_readme_can_be_pasted_all_together() -> None:

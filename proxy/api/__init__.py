@@ -1,1 +1,1 @@
-"""What we answer: one module for each face."""
+"""The endpoints: handlers beside their paths."""

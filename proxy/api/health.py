@@ -10,9 +10,10 @@ from starlette.routing import Route
 
 from proxy.api.http import Answer, caller_of
 from proxy.clock import Clock
-from proxy.config import LeftOut
+from proxy.config.settings import Skipped
 from proxy.store import Report, Store
-from proxy.wire import JSON, json_object
+from proxy.wire import JSON
+from proxy.wire.openai import json_object
 
 PATHS = frozenset({"/livez", "/readyz", "/health"})
 _NO_STORE = (b"cache-control", b"no-store")
@@ -21,10 +22,10 @@ _NO_STORE = (b"cache-control", b"no-store")
 class Health:
     """Says how things are. Only an admin's key is told of single providers."""
 
-    def __init__(self, store: Store, clock: Clock, left_out: tuple[LeftOut, ...]) -> None:
+    def __init__(self, store: Store, clock: Clock, skipped: tuple[Skipped, ...]) -> None:
         self._store = store
         self._clock = clock
-        self._left_out = left_out
+        self._skipped = skipped
         self.draining = False
         """Set when the server was told to stop: not ready, but still answering."""
 
@@ -43,7 +44,7 @@ class Health:
         """The first questions have ended, or patience with them has, and nobody told us to stop."""
         if self.draining:
             return _answer({"status": "draining"}, 503)
-        return _answer({"status": "ready"}) if self._store.settled else _answer({"status": "starting"}, 503)
+        return _answer({"status": "ready"}) if self._store.warmed_up else _answer({"status": "starting"}, 503)
 
     async def health(self, request: Request) -> Answer:
         """`ok`, `degraded` while something is old or missing, `down` only while the list is a 503."""
@@ -52,12 +53,12 @@ class Health:
         said: dict[str, Any] = {"status": status}
         if caller_of(request.scope).admin:
             said["providers"] = [self._provider(report) for report in reports]
-            said["left_out"] = [{"name": left_out.name, "reason": left_out.reason} for left_out in self._left_out]
+            said["left_out"] = [{"name": skipped.name, "reason": skipped.reason} for skipped in self._skipped]
         return _answer(said, 503 if status == "down" else 200)
 
     def _status(self, reports: list[Report]) -> str:
         # Until the first questions have ended, the list waits for them.
-        if self._store.settled and not self._store.knows_something:
+        if self._store.warmed_up and not self._store.knows_something:
             return "down"
         return "ok" if all(report.status == "ok" for report in reports) else "degraded"
 

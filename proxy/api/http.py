@@ -11,11 +11,16 @@ from typing import Any, Protocol
 
 from starlette.types import Receive, Scope, Send
 
-from proxy.access import KEY_HEADERS, Caller
-from proxy.errors import ApiError, PassedOn
-from proxy.wire import Header, anthropic_error, error_headers, openai_error, pangu_error
+from proxy.access import Caller
+from proxy.access.keys import KEY_HEADERS
+from proxy.asgi import Header
+from proxy.errors import ApiError, RelayedError
+from proxy.wire.anthropic import anthropic_error
+from proxy.wire.headers import error_headers
+from proxy.wire.openai import openai_error
+from proxy.wire.pangu import pangu_error
 
-Said = tuple[int, list[Header], bytes]
+RawResponse = tuple[int, list[Header], bytes]
 """A whole answer: status, headers, body."""
 
 PANGU_PATHS = ("/v1/workspaces/", "/workspaces/")
@@ -23,8 +28,8 @@ BASES = ("/v1", "", "/v1/models", "/models")
 """The paths of a `base_url` under which calls are taken, as lists are."""
 ANTHROPIC_PATHS = frozenset(base + path for base in BASES for path in ("/messages", "/messages/count_tokens"))
 
-_LONGEST_ACCEPT = 512
-_LONGEST_IF_NONE_MATCH = 8192
+_MAX_ACCEPT = 512
+_MAX_IF_NONE_MATCH = 8192
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 _process = token_hex(6).encode()
 _counter = count(1)
@@ -33,7 +38,7 @@ _READ = frozenset(
 )
 
 
-class Head:
+class RequestHead:
     """The few headers of a request that we act on, read in one pass."""
 
     __slots__ = ("accept_encoding", "credentials", "has_body", "if_none_match", "request_id")
@@ -61,12 +66,12 @@ class Head:
             self.request_id = new_request_id()
 
     @property
-    def parting(self) -> Sequence[Header]:
+    def connection_close(self) -> Sequence[Header]:
         """Nobody is going to read a body, and a connection whose body was not read cannot be used again."""
-        return _PARTING if self.has_body else ()
+        return _CONNECTION_CLOSE if self.has_body else ()
 
 
-_PARTING: Sequence[Header] = ((b"connection", b"close"),)
+_CONNECTION_CLOSE: Sequence[Header] = ((b"connection", b"close"),)
 
 
 def new_request_id() -> bytes:
@@ -74,9 +79,9 @@ def new_request_id() -> bytes:
     return b"%b-%x" % (_process, next(_counter))
 
 
-def head_of(scope: Scope) -> Head:
+def head_of(scope: Scope) -> RequestHead:
     """The head that the gate has read, for who is reached by a route."""
-    head: Head = scope["state"]["head"]
+    head: RequestHead = scope["state"]["head"]
     return head
 
 
@@ -88,7 +93,7 @@ def caller_of(scope: Scope) -> Caller:
 
 def accepts_gzip(accept_encoding: bytes) -> bool:
     """Whether an `Accept-Encoding` header allows gzip (RFC 9110, 12.5.3); a very long one is not read."""
-    return len(accept_encoding) <= _LONGEST_ACCEPT and _allows_gzip(accept_encoding)
+    return len(accept_encoding) <= _MAX_ACCEPT and _allows_gzip(accept_encoding)
 
 
 # What a client sends is kept here, so it must be short.
@@ -107,7 +112,7 @@ def _allows_gzip(accept_encoding: bytes) -> bool:
 
 def matches(if_none_match: bytes, etag: bytes) -> bool:
     """Whether an `If-None-Match` header names this ETag (weak comparison, RFC 9110, 13.1.2)."""
-    if not 0 < len(if_none_match) <= _LONGEST_IF_NONE_MATCH:
+    if not 0 < len(if_none_match) <= _MAX_IF_NONE_MATCH:
         return False
     if if_none_match == etag:
         return True  # as nearly always
@@ -121,14 +126,14 @@ async def send_answer(send: Send, status: int, headers: Sequence[Header], body: 
     await send({"type": "http.response.body", "body": body})
 
 
-async def send_error(scope: Scope, send: Send, head: Head, error: ApiError) -> None:
+async def send_error(scope: Scope, send: Send, head: RequestHead, error: ApiError) -> None:
     """An error, in the dialect of the contract that was asked under this path."""
     body = _in_words_of(scope["path"], error)
     headers = [
         *error_headers(error),
         (b"content-length", b"%d" % len(body)),
         (b"x-request-id", head.request_id),
-        *head.parting,
+        *head.connection_close,
     ]
     if scope["path"] in ANTHROPIC_PATHS:
         headers.append((b"request-id", head.request_id))  # where Anthropic's SDK looks for it
@@ -137,21 +142,21 @@ async def send_error(scope: Scope, send: Send, head: Head, error: ApiError) -> N
 
 def _in_words_of(path: str, error: ApiError) -> bytes:
     """The body of an error in the dialect of whoever asks under this path; a provider's own words as they are."""
-    if isinstance(error, PassedOn):
+    if isinstance(error, RelayedError):
         return error.body
     if path in ANTHROPIC_PATHS:
         return anthropic_error(error)
     return (pangu_error if path.startswith(PANGU_PATHS) else openai_error)(error)
 
 
-class Direct(Protocol):
+class ClientConnection(Protocol):
     """What our own server can do beyond ASGI; it stands in the scope as `direct`."""
 
     def watch(self, left: Callable[[], None]) -> Callable[[], None]:
         """Calls `left` when the client leaves; what is returned ends that."""
         ...
 
-    def send(self, said: Said) -> bool:
+    def send(self, response: RawResponse) -> bool:
         """Sends a whole answer with one system call; False where ASGI must do it."""
         ...
 

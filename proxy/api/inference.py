@@ -16,11 +16,10 @@ from typing import Any
 from starlette.types import Receive, Scope, Send
 
 from proxy.access import Caller
-from proxy.answers import Events, LongAnswer, Tokens, passed_on
-from proxy.api.calls import CALLS, PATHS
-from proxy.api.http import ANTHROPIC_PATHS, Direct, Head
+from proxy.api.http import ANTHROPIC_PATHS, ClientConnection, RequestHead
 from proxy.api.models import view_of
-from proxy.bodies import Body, FormBody, JsonBody
+from proxy.api.paths import CALLS, PATHS
+from proxy.asgi import Header
 from proxy.catalog import Catalog, Model
 from proxy.config import Config, Target
 from proxy.errors import (
@@ -35,13 +34,21 @@ from proxy.errors import (
     ProviderFailed,
     ProviderTooSlow,
 )
-from proxy.forward import Answer, Call, Choice, Forwarder
-from proxy.leash import ClientLeft, Leash, TooLate, Warden, by_asking
+from proxy.inference.deadline import CallScope, ClientDisconnected, DeadlineExceeded, DeadlineTimer, watch_receive
+from proxy.inference.failover import Call, Candidate, Forwarder, UpstreamResponse
+from proxy.inference.request.body import Body
+from proxy.inference.request.form_body import FormBody
+from proxy.inference.request.json_body import JsonBody
+from proxy.inference.response.event_stream import EventStreamRenamer
+from proxy.inference.response.json_stream import JsonStreamRenamer
+from proxy.inference.response.rename import rename_model
 from proxy.store import Store
-from proxy.usage import Outcome
-from proxy.wire import Header, anthropic_error, openai_error
+from proxy.telemetry import Tokens
+from proxy.telemetry.usage import Outcome
+from proxy.wire.anthropic import anthropic_error
+from proxy.wire.openai import openai_error
 
-_LONGEST_END = 32  # bytes of what is looked for
+_MAX_END = 32  # bytes of what is looked for
 _GOES_UP = {
     name.lower().encode(): name
     for name in ("Accept", "OpenAI-Beta", "Anthropic-Version", "Anthropic-Beta", "Idempotency-Key", "Traceparent")
@@ -55,7 +62,7 @@ _COMES_DOWN = frozenset(
         b"x-ratelimit-reset-tokens",
     }
 )  # fmt: skip
-_LONGEST_WHOLE = 32 * 1024**2
+_MAX_WHOLE = 32 * 1024**2
 """Bytes of a JSON answer that is read before it is passed on; a longer one goes on piece by piece."""
 _PIECE = 64 * 1024  # bytes
 _COMMENT = b": keep-alive\n\n"
@@ -68,13 +75,13 @@ class Inference:
     def __init__(self, config: Config, store: Store, forwarder: Forwarder) -> None:
         self._store = store
         self._forwarder = forwarder
-        self._warden = Warden()
+        self._timer = DeadlineTimer()
         self._server = config.server
         self._has_keys = not config.is_open
         self._providers = {provider.name: provider for provider in config.providers}
         self._targets = {provider.name: target for provider in config.providers if (target := provider.target)}
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send, head: Head, caller: Caller) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send, head: RequestHead, caller: Caller) -> None:
         """What the gate has found out comes as `head` and `caller`. Raises ApiError."""
         if scope["method"] != "POST":
             raise MethodNotAllowed(scope["method"], "POST")
@@ -85,18 +92,18 @@ class Inference:
             content = await self._whole_body(sent, receive)
             head.has_body = False  # it is read, so the connection can be used again
             body = _read(content, sent)
-            view = self._store.kept_view(caller.policy) or await view_of(self._store, caller.policy)
-            choices = self._choices(view.catalog, body)
-            call = Call(path, body, callers, choices, head.request_id.decode(), caller.name or "")
-            provider = self._providers[choices[0].offer.provider]
-            direct: Direct | None = scope.get("direct")
-            watch = direct.watch if direct else by_asking(receive)
-            with Leash(self._warden, watch, provider.call_timeout) as leash:
-                answer = await self._forwarder.answer(call, leash)
-                leash.shorten(answer.provider.call_timeout)
-                passing = _Passing(answer, body.model, send, direct, leash)
+            view = self._store.cached_view(caller.policy) or await view_of(self._store, caller.policy)
+            candidates = self._candidates(view.catalog, body)
+            call = Call(path, body, callers, candidates, head.request_id.decode(), caller.name or "")
+            provider = self._providers[candidates[0].offer.provider]
+            direct: ClientConnection | None = scope.get("direct")
+            watch = direct.watch if direct else watch_receive(receive)
+            with CallScope(self._timer, watch, provider.call_timeout) as call_scope:
+                answer = await self._forwarder.answer(call, call_scope)
+                call_scope.limit_to(answer.provider.call_timeout)
+                passing = Relay(answer, body.model, send, direct, call_scope)
                 await passing.run(scope["path"], head, CALLS[path], self._server.keep_alive)
-        except ClientLeft:
+        except ClientDisconnected:
             return
 
     def _refuse_who_may_only_list(self, caller: Caller) -> None:
@@ -116,7 +123,7 @@ class Inference:
         while True:
             message = await receive()
             if message["type"] == "http.disconnect":
-                raise ClientLeft
+                raise ClientDisconnected
             part = message.get("body", b"")
             size += len(part)
             if size > limit:
@@ -125,27 +132,27 @@ class Inference:
             if not message.get("more_body", False):
                 return parts[0] if len(parts) == 1 else b"".join(parts)
 
-    def _choices(self, catalog: Catalog, body: Body) -> Sequence[Choice]:
+    def _candidates(self, catalog: Catalog, body: Body) -> Sequence[Candidate]:
         """The ways to answer a call, in the operator's order. Raises ApiError."""
         model = _found(catalog, body.model)
         others = {name: _found(catalog, name) for name in (*body.models[1:], *body.models_of_tools)}
         callable_here = [offer for offer in model.offers if offer.provider in self._targets]
         if not callable_here:
             raise ModelNotCallable(body.model)
-        choices = []
+        candidates = []
         for offer in callable_here:
             target = self._targets[offer.provider]
             ids = {body.model: target.called(offer.entry.id)}
             for name, other in others.items():
                 ids[name] = _own_id(other, offer.provider, target)
             if all(ids.values()) and all(ids[name] == name for name in body.models_of_tools):
-                choices.append(Choice(offer, ids))
-        if not choices:
+                candidates.append(Candidate(offer, ids))
+        if not candidates:
             raise BadRequest("All models that a call names must be models of one provider.", param="models")
         if not body.refers_to_state:
-            return choices
+            return candidates
         # What was begun with one provider is known to no other one.
-        stateful = [choice for choice in choices if self._providers[choice.offer.provider].stateful]
+        stateful = [candidate for candidate in candidates if self._providers[candidate.offer.provider].stateful]
         if not stateful:
             raise BadRequest(_SHARED)
         return stateful[:1]
@@ -198,20 +205,22 @@ def _own_id(model: Model, provider: str, target: Target) -> str:
     return ""
 
 
-class _Passing:
+class Relay:
     """An answer on its way to the client."""
 
-    def __init__(self, answer: Answer, model: str, send: Send, direct: Direct | None, leash: Leash) -> None:
+    def __init__(
+        self, answer: UpstreamResponse, model: str, send: Send, direct: ClientConnection | None, call_scope: CallScope
+    ) -> None:
         """`model` is the id that the caller used."""
         self._answer = answer
         self._model = model
         self._to_client = send
         self._direct = direct
-        self._leash = leash
+        self._scope = call_scope
         self._seconds = answer.provider.between_bytes_timeout
         self._tokens = Tokens()
 
-    async def run(self, path: str, head: Head, end: re.Pattern[bytes], keep_alive: float) -> None:
+    async def run(self, path: str, head: RequestHead, end: re.Pattern[bytes], keep_alive: float) -> None:
         """Raises ApiError where nothing has gone out yet, and ClientLeft."""
         kind = self._answer.content_type.partition(";")[0].strip().lower()
         headers = [*_down(self._answer), (b"x-request-id", head.request_id)]
@@ -234,30 +243,30 @@ class _Passing:
     async def _read(self) -> bytes:
         """What comes next, b"" at the end. Raises ApiError and ClientLeft."""
         try:
-            return await self._leash.wait(self._answer.read(), self._seconds)
-        except TooLate:
+            return await self._scope.wait(self._answer.read(), self._seconds)
+        except DeadlineExceeded:
             raise ProviderTooSlow("The provider of this model stopped within its answer.") from None
 
     async def _send(self, body: bytes, *, more: bool = True) -> None:
         """A client that does not read is waited for no longer than a provider that does not write."""
         message = {"type": "http.response.body", "body": body, "more_body": more}
         try:
-            await self._leash.wait(self._to_client(message), self._seconds)
-        except TooLate:
+            await self._scope.wait(self._to_client(message), self._seconds)
+        except DeadlineExceeded:
             raise self._given_up() from None
 
-    def _given_up(self) -> ClientLeft:
+    def _given_up(self) -> ClientDisconnected:
         """The client does not read any more: what it has not read would stay in memory until it leaves."""
         if self._direct:
             self._direct.abort()
-        return ClientLeft()
+        return ClientDisconnected()
 
     async def _start(self, headers: Sequence[Header]) -> None:
         """Raises ClientLeft: what was sent before on this connection may not have been read."""
         start = {"type": "http.response.start", "status": self._answer.status, "headers": headers}
         try:
-            await self._leash.wait(self._to_client(start), self._seconds)
-        except TooLate:
+            await self._scope.wait(self._to_client(start), self._seconds)
+        except DeadlineExceeded:
             raise self._given_up() from None
 
     async def _whole(self, headers: list[Header]) -> Outcome:
@@ -266,12 +275,12 @@ class _Passing:
         while not self._answer.is_over and (part := self._answer.at_hand() or await self._read()):
             parts.append(part)
             size += len(part)
-            if size > _LONGEST_WHOLE:
+            if size > _MAX_WHOLE:
                 return await self._piece_by_piece(headers, parts)
         body = b"".join(parts)
         if not _looks_like_json(body):
             raise ProviderFailed("The provider of this model answered with something that is no JSON.")
-        body, self._tokens = passed_on(body, self._answer.own_id, self._model)
+        body, self._tokens = rename_model(body, self._answer.own_id, self._model)
         headers.append((b"content-length", b"%d" % len(body)))
         if not (self._direct and self._direct.send((self._answer.status, headers, body))):
             await self._start(headers)
@@ -282,14 +291,14 @@ class _Passing:
 
     async def _piece_by_piece(self, headers: list[Header], begun: list[bytes]) -> Outcome:
         """A JSON answer too long to be held; `begun` was read already."""
-        long = LongAnswer(self._answer.own_id, self._model)
+        long = JsonStreamRenamer(self._answer.own_id, self._model)
         try:
             return await self._as_it_comes(headers, begun, long)
         finally:
             self._tokens = long.tokens
 
     async def _as_it_comes(
-        self, headers: list[Header], begun: list[bytes] | None = None, long: LongAnswer | None = None
+        self, headers: list[Header], begun: list[bytes] | None = None, long: JsonStreamRenamer | None = None
     ) -> Outcome:
         """Sound, pictures, text, and what is too long."""
         if self._answer.length is not None and not (long and long.renames):
@@ -308,16 +317,16 @@ class _Passing:
 
     async def _stream(self, path: str, headers: Sequence[Header], end: re.Pattern[bytes], keep_alive: float) -> Outcome:
         await self._start([*headers, *_STREAM_HEADERS])
-        events = Events(self._answer.own_id, self._model)
+        events = EventStreamRenamer(self._answer.own_id, self._model)
         ended, read = not self._answer.ends_by_closing, b""
         failure: ApiError | None = None
-        with _Beat(keep_alive, partial(self._comment, events)) as beat:
+        with Heartbeat(keep_alive, partial(self._comment, events)) as beat:
             try:
                 while chunk := await self._read():
                     beat.heard()
                     if not ended:
                         read += chunk
-                        ended, read = bool(end.search(read)), read[-_LONGEST_END:]
+                        ended, read = bool(end.search(read)), read[-_MAX_END:]
                     if out := events.passed(chunk):
                         await self._send(out)
                 if not ended:
@@ -333,12 +342,12 @@ class _Passing:
             return "ok"
         return "timeout" if isinstance(failure, ProviderTooSlow) else "broken"
 
-    async def _comment(self, events: Events) -> None:
+    async def _comment(self, events: EventStreamRenamer) -> None:
         if events.between_events:  # an empty line would end an event whose rest is still to come
             await self._to_client({"type": "http.response.body", "body": _COMMENT, "more_body": True})
 
 
-class _Beat:
+class Heartbeat:
     """Sends something whenever nothing was heard for a while: what stands in between ends silent streams."""
 
     def __init__(self, seconds: float, send: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -348,7 +357,7 @@ class _Beat:
         self._heard_at = self._loop.time()
         self._sending: asyncio.Task[None] | None = None
 
-    def __enter__(self) -> _Beat:
+    def __enter__(self) -> Heartbeat:
         self._timer = self._loop.call_later(self._seconds, self._look)
         return self
 
@@ -368,7 +377,7 @@ class _Beat:
         self._timer = self._loop.call_at(self._heard_at + self._seconds, self._look)
 
 
-def _told(path: str, error: ApiError, events: Events) -> bytes:
+def _told(path: str, error: ApiError, events: EventStreamRenamer) -> bytes:
     """An event that the SDKs raise as an error."""
     line_end = b"" if events.between_events else b"\n\n"
     if path in ANTHROPIC_PATHS:
@@ -376,7 +385,7 @@ def _told(path: str, error: ApiError, events: Events) -> bytes:
     return b"%bdata: %b\n\n" % (line_end, openai_error(error))
 
 
-def _down(answer: Answer) -> Iterator[Header]:
+def _down(answer: UpstreamResponse) -> Iterator[Header]:
     """Of a provider's headers, those that may come down."""
     for raw_name, value in answer.raw_headers:
         name = raw_name.lower()

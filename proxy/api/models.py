@@ -10,13 +10,13 @@ from urllib.parse import unquote_to_bytes
 from starlette.types import Scope, Send
 
 from proxy.access import Caller, Policy
-from proxy.api.http import Head, Said, accepts_gzip, matches
+from proxy.api.http import RawResponse, RequestHead, accepts_gzip, matches
+from proxy.asgi import Header
 from proxy.catalog import Catalog, Model
 from proxy.clock import Clock
 from proxy.errors import MethodNotAllowed, ModelNotFound, NothingKnown
-from proxy.store import Store
-from proxy.view import View
-from proxy.wire import JSON, Header
+from proxy.store import Store, View
+from proxy.wire import JSON
 
 LISTS = ("/v1/models", "/models")
 """The list's paths; below each of them are the models by their ids."""
@@ -35,11 +35,11 @@ class Models:
         """Whether a path is one of ours."""
         return path in LISTS or path.startswith(("/v1/models/", "/models/"))
 
-    async def __call__(self, scope: Scope, send: Send, head: Head, caller: Caller) -> None:
+    async def __call__(self, scope: Scope, send: Send, head: RequestHead, caller: Caller) -> None:
         """What the gate has found out comes as `head` and `caller`. Raises ApiError."""
         if scope["method"] not in ("GET", "HEAD"):
             raise MethodNotAllowed(scope["method"], "GET, HEAD")
-        view = self._store.kept_view(caller.policy)
+        view = self._store.cached_view(caller.policy)
         if view is None or not view.catalog.models:
             view = await view_of(self._store, caller.policy)
         model = None if scope["path"] in LISTS else _found(view.catalog, _wanted(scope))
@@ -54,15 +54,15 @@ class Models:
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
 
-    def ready(self, head: Head, caller: Caller) -> Said | None:
+    def cached_response(self, head: RequestHead, caller: Caller) -> RawResponse | None:
         """The list, where it was made and packed before; None where something has to be waited for."""
-        view = self._store.kept_view(caller.policy)
+        view = self._store.cached_view(caller.policy)
         if view is None or not view.catalog.models:
             return None
         packed = accepts_gzip(head.accept_encoding)
         return None if packed and view.made.gzip is None else self._of_list(head, view, packed)
 
-    def _of_list(self, head: Head, view: View, packed: bool) -> Said:
+    def _of_list(self, head: RequestHead, view: View, packed: bool) -> RawResponse:
         made = view.made
         if packed:
             assert made.gzip is not None, "asked for after `compressed`"
@@ -73,14 +73,14 @@ class Models:
             return 304, [(b"etag", etag), *view.headers, *self._of_request(head, view)], b""
         return 200, [*headers, *self._of_request(head, view)], body
 
-    def _of_model(self, head: Head, view: View, model: Model) -> Said:
+    def _of_model(self, head: RequestHead, view: View, model: Model) -> RawResponse:
         body = view.made.object(model)
         length = (b"content-length", b"%d" % len(body))
         return 200, [JSON, length, *view.headers, *self._of_request(head, view)], body
 
-    def _of_request(self, head: Head, view: View) -> list[Header]:
+    def _of_request(self, head: RequestHead, view: View) -> list[Header]:
         """What differs from request to request; an age only where something was asked for, and not all declared."""
-        headers = [*head.parting, (b"x-request-id", head.request_id)]
+        headers = [*head.connection_close, (b"x-request-id", head.request_id)]
         if view.oldest is not None:
             headers.append((b"age", b"%d" % max(0.0, self._clock.monotonic() - view.oldest)))
         return headers
@@ -88,10 +88,10 @@ class Models:
 
 async def view_of(store: Store, policy: Policy) -> View:
     """What a policy's holder sees, also where none is kept. Raises NothingKnown."""
-    view = store.kept_view(policy)
+    view = store.cached_view(policy)
     if view is not None and view.catalog.models:
         return view
-    await store.wait_until_settled()
+    await store.wait_until_warmed_up()
     await store.prepare(policy)
     view = store.view(policy)
     if not view.catalog.models and not store.knows_something:

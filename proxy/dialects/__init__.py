@@ -1,9 +1,10 @@
 """How each family of providers writes its list of models: rows of a table, and one reader for all of them."""
 
+from proxy.dialects.diagnosis import reason_in, why_none_is_readable
 from proxy.dialects.dialect import OURS, Auth, Dialect, Paging, Setting, filled_in
-from proxy.dialects.extra import NAMES as EXTRA_NAMES
+from proxy.dialects.metadata import NAMES as EXTRA_NAMES
 from proxy.dialects.pager import Query, Received, next_query
-from proxy.dialects.reader import Dropped, Page, entry_of, open_page, read_entry, reason_in, why_none_is_readable
+from proxy.dialects.reader import InvalidEntry, Page, entry_of, open_page, read_entry
 from proxy.dialects.table import DIALECTS
 from proxy.dialects.times import unix_seconds
 
@@ -13,7 +14,7 @@ __all__ = [
     "OURS",
     "Auth",
     "Dialect",
-    "Dropped",
+    "InvalidEntry",
     "Page",
     "Paging",
     "Query",

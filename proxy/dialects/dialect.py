@@ -9,7 +9,7 @@ from functools import cached_property, lru_cache
 from operator import itemgetter
 from typing import Any, Literal, NamedTuple
 
-from proxy.dialects.extra import NAMES, Reader
+from proxy.dialects.metadata import NAMES, Reader
 
 PagingStyle = Literal["url", "cursor", "offset", "page"]
 AuthStyle = Literal["bearer", "header", "basic", "query", "none"]
@@ -61,31 +61,31 @@ class Setting:
     optional: bool = False
 
 
-Look = Callable[[Mapping[str, Any]], Any]
+Getter = Callable[[Mapping[str, Any]], Any]
 """An entry that has the outermost field of a place -> what stands there."""
 MISSING = object()
 """What `ids` find where nothing is; all others find None."""
 
 
-class Place(NamedTuple):
+class FieldSource(NamedTuple):
     """Where an entry may say something that `extra` names."""
 
     name: str
     path: str
-    look: Look
+    look: Getter
     read: Reader
 
 
-class Shape(NamedTuple):
+class EntryPlan(NamedTuple):
     """What the names of an entry's outermost fields decide alone; nearly all entries of a list have the same.
 
     Of all places where something may stand only those whose outermost field is there, in the order of preference.
     """
 
-    ids: tuple[Look, ...]
-    owners: tuple[Look, ...]
-    times: tuple[Look, ...]
-    extra: tuple[Place, ...]
+    ids: tuple[Getter, ...]
+    owners: tuple[Getter, ...]
+    times: tuple[Getter, ...]
+    extra: tuple[FieldSource, ...]
     nested: tuple[str, ...]
     """The names in `extra` that stand inside another."""
     ours: tuple[str, ...]
@@ -133,9 +133,9 @@ class Dialect:
     """The first style whose signs the answer shows is followed."""
     iam: bool = False
     """May log in at a Huawei IAM instead of having a key."""
-    native: bool = False
+    raw: bool = False
     """Keep every entry as it was sent, for the contract that we serve in this dialect ourselves."""
-    asked: bool = True
+    is_remote: bool = True
     """False: nobody is asked, the models stand in the configuration."""
     call: str = ""
     """Below what address models are called: `{base}` is `base_url`, `{host}` that without its path, any other
@@ -146,21 +146,21 @@ class Dialect:
     """What a model is called by; `{name}` stands for a setting."""
 
     @cached_property
-    def shape(self) -> Callable[[tuple[str, ...]], Shape]:
+    def shape(self) -> Callable[[tuple[str, ...]], EntryPlan]:
         """The shape of an entry with these outermost fields."""
         return lru_cache(_SHAPES)(self._shape)
 
-    def _shape(self, fields: tuple[str, ...]) -> Shape:
+    def _shape(self, fields: tuple[str, ...]) -> EntryPlan:
         def there(path: str) -> bool:
             return all(part.split(".")[0] in fields for part in path.split("/"))
 
         extra = [
-            Place(name, path, look_at(path), NAMES[name])
+            FieldSource(name, path, look_at(path), NAMES[name])
             for name, paths in self.extra.items()
             for path in paths
             if there(path)
         ]
-        return Shape(
+        return EntryPlan(
             ids=tuple(_look_at_all(path.split("/")) for path in self.id if there(path)),
             owners=tuple(look_at(path) for path in self.owner if there(path)),
             times=tuple(look_at(path) for path in self.created if there(path)),
@@ -171,16 +171,16 @@ class Dialect:
         )
 
 
-def look_at(path: str, missing: object = None) -> Look:
+def look_at(path: str, missing: object = None) -> Getter:
     """The look at a dotted path of objects in objects. Made once: there may be a hundred thousand entries."""
     outer, *deeper = path.split(".")
     if not deeper:
         return itemgetter(outer)
     inner, *deepest = deeper
 
-    def look(said: Mapping[str, Any]) -> Any:
+    def look(payload: Mapping[str, Any]) -> Any:
         try:
-            value = said[outer][inner]
+            value = payload[outer][inner]
             for step in deepest:
                 value = value[step]
         except (KeyError, TypeError):  # no such field; no object
@@ -190,14 +190,14 @@ def look_at(path: str, missing: object = None) -> Look:
     return look
 
 
-def _look_at_all(paths: Sequence[str]) -> Look:
+def _look_at_all(paths: Sequence[str]) -> Getter:
     """The look at the text of several fields, with slashes between; None where one is no text."""
     looks = [look_at(path, MISSING) for path in paths]
     if len(looks) == 1:
         return looks[0]
 
-    def look(said: Mapping[str, Any]) -> Any:
-        values = [look(said) for look in looks]
+    def look(payload: Mapping[str, Any]) -> Any:
+        values = [look(payload) for look in looks]
         if MISSING in values:
             return MISSING
         return "/".join(values) if all(isinstance(value, str) and value for value in values) else None

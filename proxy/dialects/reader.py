@@ -11,15 +11,15 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, TypeGuard
+from typing import Any
 
 import msgspec
 from msgspec import Raw
 
-from proxy.catalog import DEFAULT_PERMISSIONS, Entry, Permission
-from proxy.dialects.dialect import MISSING, Dialect, Look, Place, Shape, look_at
+from proxy.dialects.diagnosis import _ANY, _BOM, _CONTROL, _garbled, _is_text, _names, _refuse_what_is_no_list
+from proxy.dialects.dialect import MISSING, Dialect, EntryPlan, FieldSource, Getter
+from proxy.dialects.entry import DEFAULT_PERMISSIONS, Entry, Permission
 from proxy.dialects.times import unix_seconds
-from proxy.errors import UpstreamError
 
 MAX_ID_BYTES = 256
 # 8 MB of `[],` took 1.1 s and 239 MB to build; 20,000 models with 50 values each stay below this.
@@ -29,24 +29,18 @@ MAX_ENTRY_BYTES = 1024 * 1024
 # 128 (Rust), and at what no float can hold (Go, Rust).
 MAX_DEPTH = 32
 _MAX_NUMBER = int(sys.float_info.max)
-_REASON_CHARS = 200
-
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-_NUMERAL = re.compile(r"-?[0-9]+")
 _ALL_ZEROS = bytes.maketrans(b"123456789", b"000000000")
 _LONG_NUMBER = b"0" * 300
 _STRIDE = 16
 _LONG_NUMBER_SAMPLED = b"0" * (len(_LONG_NUMBER) // _STRIDE)
 _RAW_OBJECT = msgspec.json.Decoder(dict[str, Raw])
 _RAW_ARRAY = msgspec.json.Decoder(list[Raw])
-_ANY = msgspec.json.Decoder()
 _ENCODE = msgspec.json.Encoder().encode
 _FLAGS = tuple(Permission.__dataclass_fields__)
-_BOM = b"\xef\xbb\xbf"
 _NOT_FOR_EVERYONE = "holds a value that is not JSON for everyone"
 
 
-class Dropped(ValueError):
+class InvalidEntry(ValueError):
     """One entry cannot be listed; the message is the reason, the same for all entries of the same fault."""
 
 
@@ -98,69 +92,41 @@ def open_page(dialect: Dialect, body: bytes) -> Page:
     return Page(items or (), top, _has_long_number(text))
 
 
-def read_entry(dialect: Dialect, raw: Raw, asked: Mapping[str, str], long_numbers: bool = True) -> Entry:
+def read_entry(dialect: Dialect, raw: Raw, values: Mapping[str, str], long_numbers: bool = True) -> Entry:
     """One entry in our terms. Raises Dropped.
 
     `asked` holds the values that the question was about; `long_numbers` is what its page says.
     """
     text = bytes(raw)
     if len(text) > MAX_ENTRY_BYTES:
-        raise Dropped(f"is larger than {MAX_ENTRY_BYTES:,} bytes")
+        raise InvalidEntry(f"is larger than {MAX_ENTRY_BYTES:,} bytes")
     try:
-        said = _ANY.decode(text)
+        payload = _ANY.decode(text)
     except (ValueError, RecursionError) as error:
-        raise Dropped(_NOT_FOR_EVERYONE) from error
-    if not isinstance(said, dict):
-        raise Dropped("is no object")
-    if _looks_odd(text, long_numbers) and not _is_for_everyone(said, MAX_DEPTH):
-        raise Dropped(_NOT_FOR_EVERYONE)
-    return entry_of(dialect, said, text if dialect.native else b"", asked)
+        raise InvalidEntry(_NOT_FOR_EVERYONE) from error
+    if not isinstance(payload, dict):
+        raise InvalidEntry("is no object")
+    if _looks_odd(text, long_numbers) and not _is_for_everyone(payload, MAX_DEPTH):
+        raise InvalidEntry(_NOT_FOR_EVERYONE)
+    return entry_of(dialect, payload, text if dialect.raw else b"", values)
 
 
-def entry_of(dialect: Dialect, said: Mapping[str, Any], native: bytes, asked: Mapping[str, str]) -> Entry:
+def entry_of(dialect: Dialect, payload: Mapping[str, Any], raw: bytes, values: Mapping[str, str]) -> Entry:
     """The entry that an object of the dialect describes. Raises Dropped."""
-    shape = dialect.shape(tuple(said))
-    own_id = _own_id(dialect, said, shape.ids)
-    root = said.get("root")
-    parent = asked[dialect.parent] if dialect.parent else said.get("parent")
+    shape = dialect.shape(tuple(payload))
+    own_id = _own_id(dialect, payload, shape.ids)
+    root = payload.get("root")
+    parent = values[dialect.parent] if dialect.parent else payload.get("parent")
     return Entry(
         own_id,
-        _owner(said, shape.owners),
-        _created(said, shape.times),
+        _owner(payload, shape.owners),
+        _created(payload, shape.times),
         root if root and root != own_id and _is_text(root) else own_id,  # the same object: most are equal
         parent if parent and _is_text(parent) else None,
-        _permissions(said.get("permission")),
-        _extra(dialect, said, shape),
-        native,
+        _permissions(payload.get("permission")),
+        _extra(dialect, payload, shape),
+        raw,
     )
-
-
-def why_none_is_readable(dialect: Dialect, raw: Raw, reason: str) -> UpstreamError:
-    """Of a page none of whose entries can be listed: what the first one lacks, and what it has instead."""
-    has = _shape(_ANY.decode(raw))
-    if dialect.kind == "custom":
-        return UpstreamError(
-            "garbled", f"`list.id` is {' or '.join(_names(dialect.id))}, a model is {has}: it {reason}"
-        )
-    return _garbled(f"no model that can be listed: {has}, which {reason}")
-
-
-def reason_in(body: bytes) -> str:
-    """What an error body says, whatever its shape, on one line; "" when it says nothing to be read."""
-    text = body.removeprefix(_BOM).strip()
-    if text.startswith(b"<"):
-        return ""  # a page for a browser
-    try:
-        return _one_line(_message(_ANY.decode(text)))
-    except (ValueError, RecursionError):
-        return _plain_text(text)
-
-
-def _plain_text(text: bytes) -> str:
-    try:
-        return _one_line(text.decode())
-    except ValueError:
-        return ""
 
 
 def _items(dialect: Dialect, whole: Raw, top: Mapping[str, Raw]) -> Sequence[Raw] | None:
@@ -209,38 +175,38 @@ def _is_for_everyone(value: object, levels: int) -> bool:
     return True
 
 
-def _owner(said: Mapping[str, Any], places: Sequence[Look]) -> str:
+def _owner(payload: Mapping[str, Any], places: Sequence[Getter]) -> str:
     for look in places:
-        owner = look(said)
+        owner = look(payload)
         if _is_text(owner):
             return owner
     return ""
 
 
-def _created(said: Mapping[str, Any], places: Sequence[Look]) -> int:
+def _created(payload: Mapping[str, Any], places: Sequence[Getter]) -> int:
     for look in places:
-        if seconds := unix_seconds(look(said)):
+        if seconds := unix_seconds(look(payload)):
             return seconds
     return 0
 
 
-def _own_id(dialect: Dialect, said: Mapping[str, Any], places: Sequence[Look]) -> str:
+def _own_id(dialect: Dialect, payload: Mapping[str, Any], places: Sequence[Getter]) -> str:
     for look in places:
-        own_id = look(said)
+        own_id = look(payload)
         if own_id is not MISSING:
             break
     else:
-        raise Dropped(f"has no {' or '.join(_names(dialect.id))}")
+        raise InvalidEntry(f"has no {' or '.join(_names(dialect.id))}")
     if not isinstance(own_id, str):
-        raise Dropped("has an id that is no string")
+        raise InvalidEntry("has an id that is no string")
     if dialect.cut:
         own_id = _without_beginning(own_id, dialect.cut)
     if not own_id:
-        raise Dropped("has an empty id")
+        raise InvalidEntry("has an empty id")
     if not own_id.isprintable() and _CONTROL.search(own_id):
-        raise Dropped("has control characters in its id")
+        raise InvalidEntry("has control characters in its id")
     if len(own_id) > MAX_ID_BYTES // 4 and len(own_id.encode()) > MAX_ID_BYTES:
-        raise Dropped(f"has an id of more than {MAX_ID_BYTES} bytes")
+        raise InvalidEntry(f"has an id of more than {MAX_ID_BYTES} bytes")
     return own_id
 
 
@@ -253,16 +219,16 @@ def _without_beginning(own_id: str, cut: Sequence[str]) -> str:
     return own_id
 
 
-def _permissions(said: object) -> tuple[Permission, ...]:
+def _permissions(payload: object) -> tuple[Permission, ...]:
     """The documented flags of each entry; ids, times and organisations that providers invent stay out."""
-    if not isinstance(said, list):
+    if not isinstance(payload, list):
         return DEFAULT_PERMISSIONS
-    return tuple([_permission(entry) for entry in said if isinstance(entry, dict)]) or DEFAULT_PERMISSIONS
+    return tuple([_permission(entry) for entry in payload if isinstance(entry, dict)]) or DEFAULT_PERMISSIONS
 
 
-def _permission(said: Mapping[str, Any]) -> Permission:
+def _permission(payload: Mapping[str, Any]) -> Permission:
     # By identity: 0 and 1 are equal to flags, but are none.
-    return _permission_of(tuple([flag if flag is True or flag is False else None for flag in map(said.get, _FLAGS)]))
+    return _permission_of(tuple([flag if flag is True or flag is False else None for flag in map(payload.get, _FLAGS)]))
 
 
 @cache
@@ -271,11 +237,11 @@ def _permission_of(flags: tuple[bool | None, ...]) -> Permission:
     return Permission(**{name: flag for name, flag in zip(_FLAGS, flags, strict=True) if flag is not None})
 
 
-def _extra(dialect: Dialect, said: Mapping[str, Any], shape: Shape) -> bytes:
+def _extra(dialect: Dialect, payload: Mapping[str, Any], shape: EntryPlan) -> bytes:
     """What else is said: the known under the names that clients read, then the unknown as it is."""
-    known, used = _known(dialect, said, shape.extra)
+    known, used = _known(dialect, payload, shape.extra)
     hidden = dialect.private if dialect.keeps_originals else (*used, *dialect.private)
-    shown = dict(_without_all(said, hidden) if hidden else said)
+    shown = dict(_without_all(payload, hidden) if hidden else payload)
     for name in shape.ours:
         shown.pop(name, None)
     nested = [(name, known.pop(name)) for name in shape.nested if name in known]
@@ -287,7 +253,9 @@ def _extra(dialect: Dialect, said: Mapping[str, Any], shape: Shape) -> bytes:
     return _ENCODE(shown)
 
 
-def _known(dialect: Dialect, said: Mapping[str, Any], places: Sequence[Place]) -> tuple[dict[str, Any], list[str]]:
+def _known(
+    dialect: Dialect, payload: Mapping[str, Any], places: Sequence[FieldSource]
+) -> tuple[dict[str, Any], list[str]]:
     """What could be read under a known name, and the paths that it was read from."""
     known: dict[str, Any] = {}
     used: list[str] = []
@@ -295,17 +263,17 @@ def _known(dialect: Dialect, said: Mapping[str, Any], places: Sequence[Place]) -
     for name, path, look, read in places:
         if name in known:
             continue
-        value = look(said)
+        value = look(payload)
         if value is not None and (value := read(value, price_per)) is not None:
             known[name] = value
             used.append(path)
     return known, used
 
 
-def _without_all(said: Any, paths: Sequence[str]) -> Any:
+def _without_all(payload: Any, paths: Sequence[str]) -> Any:
     for path in paths:
-        said = _without(said, path.split("."))
-    return said
+        payload = _without(payload, path.split("."))
+    return payload
 
 
 def _without(value: Any, path: Sequence[str]) -> Any:
@@ -318,95 +286,3 @@ def _without(value: Any, path: Sequence[str]) -> Any:
     if not deeper:
         return {key: inner for key, inner in value.items() if key != name}
     return {key: _without(inner, deeper) if key == name else inner for key, inner in value.items()}
-
-
-def _refuse_what_is_no_list(dialect: Dialect, said: object, *, found: bool) -> None:
-    """Raises UpstreamError, unless the answer is a list without models. `found`: the place of the entries is there."""
-    reason = _one_line(_message(said))
-    if _complains(dialect, said):
-        raise _garbled(f"200 with an error: {reason or 'without a reason'}")
-    if not found:
-        where = " or ".join(_names(dialect.items))
-        if dialect.kind == "custom":
-            raise UpstreamError("garbled", f"`list.items` is {where}, the answer {_what_it_has(said)}")
-        says = f"; it says: {reason}" if reason else ""
-        raise _garbled(f"{_shape(said)} where {where} should be an array of models{says}")
-
-
-def _complains(dialect: Dialect, said: object) -> bool:
-    """Whether an answer with status 200 is an error all the same (One-API, LM Studio, vLLM, MiniMax, Huawei)."""
-    if not isinstance(said, dict):
-        return isinstance(said, str)
-    if said.get("error") or said.get("error_code") or said.get("object") == "error" or said.get("success") is False:
-        return True
-    # `{"code":401,"message":"...","data":null}`; `{"code":0,"data":[]}` is a list.
-    listed = any(isinstance(_at(said, path), list) for path in dialect.items)
-    return _is_failure(_at(said, "base_resp.status_code")) or (not listed and _is_failure(said.get("code")))
-
-
-def _at(said: Mapping[str, Any], path: str) -> Any:
-    return look_at(path)(said) if path.partition(".")[0] in said else None
-
-
-def _is_failure(code: object) -> bool:
-    if isinstance(code, bool) or not isinstance(code, int | str):
-        return False
-    return _NUMERAL.fullmatch(str(code)) is not None and str(code) not in ("0", "200")
-
-
-# Whatever holds them: the first of these names under which there is text.
-_MESSAGES = ("error", "message", "error_msg", "detail", "errors", "msg", "reason", "title", "base_resp", "status_msg",
-             "code")  # fmt: skip
-
-
-def _message(said: object, levels: int = 5) -> str:
-    if isinstance(said, str):
-        return said
-    if isinstance(said, dict):
-        said = [said.get(name) for name in _MESSAGES]
-    if not isinstance(said, list) or not levels:
-        return ""
-    return next((text for text in (_message(inner, levels - 1) for inner in said[:20]) if text), "")
-
-
-def _one_line(text: str) -> str:
-    return " ".join(_CONTROL.sub(" ", text[: 4 * _REASON_CHARS]).split())[:_REASON_CHARS]
-
-
-def _is_text(value: object) -> TypeGuard[str]:
-    return isinstance(value, str) and value != ""
-
-
-def _names(paths: Sequence[str]) -> list[str]:
-    return [f"`{path}`" if path else "the answer" for path in paths]
-
-
-def _shape(said: object) -> str:
-    """What an answer is, told by its outermost names: never its content."""
-    if isinstance(said, dict):
-        return "an object with " + (
-            ", ".join(f"`{_one_line(name)[:40]}`" for name in list(said)[:8]) or "nothing in it"
-        )
-    return {str: "a string", list: "an array", type(None): "null", bool: "a boolean"}.get(type(said), "a number")
-
-
-def _what_it_has(said: object) -> str:
-    if isinstance(said, list):
-        return 'is itself an array: `items: ""`'
-    found = ", ".join(f"`{path}` ({count} object{'s' * (count != 1)})" for path, count in _arrays(said))
-    return f"has {found}" if found else f"is {_shape(said)}"
-
-
-def _arrays(said: object, path: str = "", levels: int = 4) -> list[tuple[str, int]]:
-    """Where there are arrays of objects, and how many stand in each: where the models may be instead."""
-    if isinstance(said, list):
-        count = sum(isinstance(item, dict) for item in said)
-        return [(path, count)] if count else []
-    if not isinstance(said, dict) or not levels:
-        return []
-    inner = [_arrays(value, f"{path}.{name}".removeprefix("."), levels - 1) for name, value in list(said.items())[:20]]
-    return [found for each in inner for found in each][:4]
-
-
-def _garbled(what: str) -> UpstreamError:
-    return UpstreamError("garbled", f"answered {what}")

@@ -78,7 +78,7 @@ PANGU = Dialect(
     private=("create_user", "config.llm_model_config.model_path"),
     paging=(Paging("offset", send="offset", total="total"),),
     iam=True,
-    native=True,
+    raw=True,
 )
 
 ANTHROPIC = Dialect(
@@ -276,7 +276,9 @@ GPUSTACK = Dialect(
     paging=(Paging("page", send="page", total="pagination.total", pages="pagination.totalPage"),),
 )
 
-STATIC = Dialect(kind="static", asked=False, auth=Auth("none"), created=OPENAI.created, owner=OPENAI.owner, items=("",))
+STATIC = Dialect(
+    kind="static", is_remote=False, auth=Auth("none"), created=OPENAI.created, owner=OPENAI.owner, items=("",)
+)
 
 CUSTOM = Dialect(kind="custom")
 """Its row is written by the operator, under `list`."""

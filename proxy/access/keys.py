@@ -1,0 +1,126 @@
+"""Who is asking (`Access.identify`), and what they may see (`Policy`). No I/O; the clock is handed in."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from urllib.parse import parse_qsl
+
+from proxy.access.policy import Policy
+from proxy.config import Config
+from proxy.errors import InvalidKey
+
+MAX_KEY_BYTES = 4096
+
+Headers = Iterable[tuple[bytes, bytes]]
+
+
+def _bare(value: bytes) -> bytes:
+    return value
+
+
+def _bearer(value: bytes) -> bytes:
+    scheme, _, key = value.partition(b" ")
+    return key.strip() if scheme.lower() == b"bearer" else b""
+
+
+def _bare_or_bearer(value: bytes) -> bytes:
+    return _bearer(value) or value
+
+
+KEY_HEADERS: Mapping[bytes, Callable[[bytes], bytes]] = {
+    b"authorization": _bearer,  # OpenAI's SDKs, and most clients
+    b"x-auth-token": _bare,  # Huawei Cloud, OpenStack
+    b"x-api-key": _bare,  # Anthropic's SDKs
+    b"api-key": _bare,  # Azure OpenAI's SDKs
+    b"x-goog-api-key": _bare,  # Google's Gemini SDKs
+    b"ocp-apim-subscription-key": _bare,  # clients of Azure API Management
+    b"apikey": _bare,  # clients of Kong
+    b"x-apikey": _bare,  # clients of Apigee
+    b"x-api-token": _bare,  # the same for gateways that say token
+    b"x-access-token": _bare,
+    b"x-litellm-api-key": _bare_or_bearer,  # clients of LiteLLM
+    b"x-litellm-key": _bare_or_bearer,  # the name that its documentation gives for a header of one's own
+    b"x-portkey-api-key": _bare_or_bearer,  # Portkey's SDKs
+    b"helicone-auth": _bare_or_bearer,  # clients of Helicone
+    b"cf-aig-authorization": _bare_or_bearer,  # clients of Cloudflare AI Gateway
+}
+"""The headers in which clients send the key of a gateway, and how the key stands in each.
+
+All are read, so that a wrong key in any of them is refused: in a header that is not read it would count as none, and
+its sender would see the list of the group `default`. Not here: `Proxy-Authorization`, which is for a proxy on the
+way, and headers with the key of a provider (`X-OpenAI-Api-Key`) or of a session (`Cookie`).
+"""
+QUERY_KEYS = frozenset(
+    {"key", "api_key", "apikey", "access_token", "token", "subscription-key", *map(bytes.decode, KEY_HEADERS)}
+)
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who is asking: `name` is the key's name in the configuration, None for who brought none."""
+
+    name: str | None
+    policy: Policy
+    admin: bool = False
+    may_call: bool = False
+    """Whether the caller may also call what it sees."""
+
+
+class Access:
+    """The keys of a configuration, by the SHA-256 digest of their bytes."""
+
+    def __init__(self, config: Config, time: Callable[[], float]) -> None:
+        """`time` tells Unix seconds; it decides when a key has expired."""
+        self._time = time
+        self._open = config.is_open
+        policies: dict[frozenset[str], Policy] = {}
+
+        def policy(rules: Iterable[str]) -> Policy:
+            return policies.setdefault(frozenset(rules), Policy(sorted(set(rules))))
+
+        self._anonymous = (
+            None
+            if config.anonymous is None
+            else Caller(None, policy(config.anonymous), may_call=config.anonymous_may_call)
+        )
+        self._keys = {
+            key.digest: (Caller(key.name, policy(key.rules), key.admin, key.may_call), key.valid_until)
+            for key in config.keys
+        }
+
+    def identify(self, headers: Headers, query: bytes = b"") -> Caller:
+        """Whoever the headers name. Raises InvalidKey, the same for every reason.
+
+        Exactly one credential counts, in any of KEY_HEADERS: the same header twice, differing keys, another scheme
+        than Bearer, a key in the query or one of more than 4 KiB is refused before anything is hashed.
+        """
+        if self._open:
+            return self._known(self._anonymous)
+        credentials = [(name, value) for name, value in headers if name in KEY_HEADERS]
+        if query and not QUERY_KEYS.isdisjoint(name.lower() for name, _ in parse_qsl(query.decode("latin-1"))):
+            raise InvalidKey
+        if not credentials:
+            return self._known(self._anonymous)
+        # A look-up by digest: its time tells nothing about how much of a key was right.
+        caller, valid_until = self._keys.get(hashlib.sha256(_only_key(credentials)).digest(), (None, 0.0))
+        if self._time() >= valid_until:
+            raise InvalidKey
+        return self._known(caller)
+
+    @staticmethod
+    def _known(caller: Caller | None) -> Caller:
+        if caller is None:
+            raise InvalidKey
+        return caller
+
+
+def _only_key(credentials: Sequence[tuple[bytes, bytes]]) -> bytes:
+    """The one key that all of them name. Raises InvalidKey."""
+    keys = [KEY_HEADERS[name](value) for name, value in credentials]
+    if len(keys) > 1 and (len(dict(credentials)) < len(keys) or len(set(keys)) > 1):
+        raise InvalidKey
+    if not 0 < len(keys[0]) <= MAX_KEY_BYTES:
+        raise InvalidKey
+    return keys[0]

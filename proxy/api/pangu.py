@@ -1,0 +1,119 @@
+"""`GET /v1/workspaces/{workspace_id}/models/{model_id}/versions`: the Pangu contract, over all Pangu providers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import msgspec
+from starlette.requests import Request
+from starlette.routing import Route
+
+from proxy.access import Policy
+from proxy.api.http import Answer, caller_of
+from proxy.catalog import Offer
+from proxy.config import Provider
+from proxy.errors import BadRequest, Forbidden, UpstreamNeverAnswered, VersionsNotFound
+from proxy.store import Store
+from proxy.wire import JSON, PRIVATE
+from proxy.wire.pangu import versions_page
+
+DEFAULT_LIMIT, MAX_LIMIT = 10, 100
+
+
+@dataclass(frozen=True)
+class Query:
+    """The parameters of the contract."""
+
+    offset: int = 0
+    limit: int = DEFAULT_LIMIT
+    version_id: str = ""
+    name: str = ""
+
+
+class Versions:
+    """Answers from the caller's view: a version is shown where `find` would find it."""
+
+    def __init__(self, store: Store, providers: Sequence[Provider]) -> None:
+        self._store = store
+        self._providers = [provider for provider in providers if provider.dialect.raw]
+
+    def routes(self) -> list[Route]:
+        path = "/workspaces/{workspace_id}/models/{model_id}/versions"
+        return [Route(base + path, self.list, methods=["GET"]) for base in ("/v1", "")]
+
+    async def list(self, request: Request) -> Answer:
+        """Raises ApiError."""
+        query = parsed(request.query_params)
+        await self._store.wait_until_warmed_up()
+        policy = caller_of(request.scope).policy
+        offers = self._offers(policy, request.path_params["workspace_id"], request.path_params["model_id"])
+        chosen = [offer.entry.raw for offer in offers if _is_wanted(offer, query)]
+        page = chosen[query.offset : query.offset + query.limit]
+        return Answer(versions_page(len(chosen), page), headers=[JSON, *PRIVATE])
+
+    def _offers(self, policy: Policy, workspace_id: str, model_id: str) -> Sequence[Offer]:
+        usable = [provider for provider in self._providers if self._may_use(policy, provider)]
+        if not usable:
+            raise Forbidden("This key may not use any Pangu provider.")
+        asked = [
+            p for p in usable if p.settings["workspace_id"] == workspace_id and model_id in p.settings["model_ids"]
+        ]
+        seen = [offer for p in asked for offer in self._visible(policy, p) if offer.entry.parent == model_id]
+        # Whatever was asked for: while nobody can tell what this key may see, no answer may tell what is configured.
+        if not seen and not all(self._store.has_answered(provider.name) for provider in usable):
+            raise UpstreamNeverAnswered("A provider has not answered in time, so this is not known yet; try again.")
+        if not seen:
+            raise VersionsNotFound
+        return seen
+
+    def _may_use(self, policy: Policy, provider: Provider) -> bool:
+        """Judged by what the provider lists; by the rules alone while it lists nothing."""
+        if self._listed(provider):
+            return bool(self._visible(policy, provider))
+        return policy.may_allow(provider.name)
+
+    def _visible(self, policy: Policy, provider: Provider) -> Sequence[Offer]:
+        """The provider's versions in the caller's view, in its order; one with two public ids counts once."""
+        find = self._store.view(policy).catalog.find
+        seen = [offer for offer in self._listed(provider) if (m := find(offer.id)) and offer in m.offers]
+        return list({(offer.entry.parent, offer.entry.id): offer for offer in reversed(seen)}.values())[::-1]
+
+    def _listed(self, provider: Provider) -> Sequence[Offer]:
+        """The versions that the provider sent; models declared in the configuration are none."""
+        return [offer for offer in self._store.offers(provider.name) if offer.entry.raw]
+
+
+def parsed(params: Mapping[str, str]) -> Query:
+    """The query parameters, checked. Raises BadRequest. Parameters of other names are ignored."""
+    return Query(
+        offset=_whole_number(params, "offset", 0, 0, None),
+        limit=_whole_number(params, "limit", DEFAULT_LIMIT, 1, MAX_LIMIT),
+        version_id=params.get("version_id", ""),
+        name=params.get("name", ""),
+    )
+
+
+def _whole_number(params: Mapping[str, str], name: str, default: int, least: int, most: int | None) -> int:
+    text = params.get(name)
+    if text is None:
+        return default
+    if (
+        len(text) <= 18
+        and text.isascii()
+        and text.isdecimal()
+        and least <= int(text)
+        and (most is None or int(text) <= most)
+    ):
+        return int(text)
+    range_ = f"from {least} to {most}" if most is not None else f"of at least {least}"
+    raise BadRequest(f"{name} must be a whole number {range_}.", param=name)
+
+
+def _is_wanted(offer: Offer, query: Query) -> bool:
+    if query.version_id and offer.entry.id != query.version_id:
+        return False
+    if not query.name:
+        return True
+    name = msgspec.json.decode(offer.entry.raw).get("name")
+    return isinstance(name, str) and query.name.casefold() in name.casefold()

@@ -1,0 +1,92 @@
+"""The owner of a model, from what the provider reports and from its id."""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from functools import cache, lru_cache
+
+from proxy.catalog.makers import FAMILIES, HOSTS, PLACES, SAYS_NOTHING, SPELLINGS
+
+_REGIONS = frozenset({"in", "us", "us-gov", "eu", "apac", "ap", "jp", "au", "ca", "sa", "global"})
+"""What Bedrock and Azure write before a model, as in `us.anthropic.claude-...` and `eu/gpt-4o`."""
+_MAX_NAME = 64
+_MAKERS = ({maker for maker, _ in FAMILIES} | set(SPELLINGS.values())) - {""}
+_FOREIGN_PREFIX = re.compile(r"^(ft:|hf:|@)")  # fine-tunes of OpenAI and Mistral; Hugging Face; Cloudflare
+_VENDOR = re.compile(r"(?![a-z]{2}(-[a-z]+)+-\d$)\w[\w.-]*")  # no us-east-1, no drive, no ARN
+_ACCOUNT = re.compile(r"(org|user)-[a-z0-9]{12,}")
+
+
+@cache
+def _families(first: str) -> tuple[re.Pattern[str], list[str]]:
+    """One expression for all patterns that a name with this first letter may match, a group each; and the makers.
+
+    Made when a first name with this letter comes: all of them take 60 ms, which a start should not wait for.
+    """
+    rows = [(maker, pattern) for maker, patterns in FAMILIES for pattern in patterns if pattern[0] in (first, "*")]
+    return re.compile("|".join(f"({fnmatch.translate(pattern)})" for _, pattern in rows)), [maker for maker, _ in rows]
+
+
+# A name that fits nothing is compared with all patterns: by first letters that takes a fifth of the time.
+_FIRSTS = frozenset(pattern[0] for _, patterns in FAMILIES for pattern in patterns)
+
+
+def canonical(name: str) -> str:
+    """A maker's name as we write it: lower case, `-` for blanks and slashes, one spelling for each known maker."""
+    plain = "-".join(name.replace("/", " ").split()).lower()
+    return SPELLINGS.get(plain, plain)
+
+
+def owner_said(owner: str, own_id: str) -> str:
+    """The maker that a provider names, "" where it names none.
+
+    A filler names none, nor does a host, an e-mail address, somebody's account, or the model's own id.
+    """
+    return "" if owner == own_id else _maker_said(owner)
+
+
+@lru_cache(maxsize=10_000)
+def _maker_said(owner: str) -> str:
+    name = canonical(owner.partition(" / ")[0])  # "DeepSeek / Meta"
+    says_nothing = (
+        name in SAYS_NOTHING
+        or name in HOSTS
+        or "@" in name
+        or _ACCOUNT.fullmatch(name)
+        or not name.isprintable()
+        or len(name) > _MAX_NAME
+    )
+    return "" if says_nothing else name
+
+
+@lru_cache(maxsize=100_000)
+def owner_guessed(own_id: str) -> str:
+    """The maker that a model's id names by its vendor part or by its family, "" where it names none."""
+    *parts, name = _FOREIGN_PREFIX.sub("", own_id.lower()).split("/")
+    vendors = [canonical(part) for part in parts if part not in HOSTS]
+    known = next((vendor for vendor in vendors if vendor in _MAKERS), "")
+    return known or (vendors[0] if vendors and _is_vendor(vendors[0]) else _of_family(name))
+
+
+def _is_vendor(name: str) -> bool:
+    if name in SAYS_NOTHING or name in PLACES or name in _REGIONS:
+        return False
+    return _VENDOR.fullmatch(name) is not None and len(name) <= _MAX_NAME
+
+
+def _of_family(name: str) -> str:
+    plain = re.split("[:@]", name, maxsplit=1)[0]  # less the tag of `phi3:14b` and `gemini-pro@001`
+    vendor, dot, rest = plain.partition(".")
+    if vendor in _REGIONS:
+        vendor, dot, _ = rest.partition(".")
+    if dot and canonical(vendor) in _MAKERS:  # Bedrock's `meta.llama3-8b-instruct-v1:0`
+        return canonical(vendor)
+    # LM Studio puts `text-embedding-` before every embedding model, Databricks its own name before all.
+    candidates = dict.fromkeys((plain, plain.removeprefix("text-embedding-"), plain.removeprefix("databricks-")))
+    return next((maker for maker in map(_maker, candidates) if maker), "")
+
+
+def _maker(name: str) -> str:
+    expression, makers = _families(name[:1] if name[:1] in _FIRSTS else "*")
+    family = expression.match(name)
+    return makers[family.lastindex - 1] if family and family.lastindex else ""

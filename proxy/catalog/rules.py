@@ -1,0 +1,153 @@
+"""From a provider's entries to offers (PER_PROVIDER), and from offers to a catalogue (`merge`).
+
+No I/O and no state: every result depends on the configuration and on what the providers say, never on the order
+in which they said it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+
+import msgspec
+from msgspec.structs import replace
+
+from proxy.catalog.owners import owner_guessed, owner_said
+from proxy.catalog.values import Offer
+from proxy.config import Config, Provider
+from proxy.dialects import DIALECTS, entry_of
+from proxy.dialects.entry import Entry
+from proxy.patterns import matcher
+
+Step = Callable[[Iterable[Offer]], Iterator[Offer]]
+Rule = Callable[[Provider, Config], Step]
+
+
+def select(provider: Provider, config: Config) -> Step:
+    """`include` and `exclude` over the provider's own ids. Of twins in one answer the first stands."""
+    included, excluded = matcher(provider.include), matcher(provider.exclude)
+
+    def step(offers: Iterable[Offer]) -> Iterator[Offer]:
+        seen: set[str] = set()
+        for offer in offers:
+            own_id = offer.entry.id
+            if own_id not in seen and included(own_id) and not excluded(own_id):
+                seen.add(own_id)
+                yield offer
+
+    return step
+
+
+def assign_owner(provider: Provider, config: Config) -> Step:
+    """The owner of each model: the first that tells one.
+
+    1. the provider's `owner`  2. the rules in `owners`  3. what the provider says  4. the vendor part of the id, or
+    the family of names it belongs to  5. the provider's name.
+    """
+    rules = [(matcher(rule.match), rule.owner) for rule in config.owners]
+
+    def owner_of(entry: Entry) -> str:
+        if provider.owner:
+            return provider.owner
+        ruled = next((owner for matches, owner in rules if matches(entry.id)), "") if rules else ""
+        return ruled or owner_said(entry.owner, entry.id) or owner_guessed(entry.id) or provider.name
+
+    def step(offers: Iterable[Offer]) -> Iterator[Offer]:
+        for offer in offers:
+            yield Offer(offer.id, offer.provider, owner_of(offer.entry), offer.entry)
+
+    return step
+
+
+def rename(provider: Provider, config: Config) -> Step:
+    """The public ids: `aliases`, then `prefix`, then the duplicate policy; a function of each entry alone.
+
+    An alias replaces the model's own id and takes no prefix. Its name is taken, so that no id moves when the
+    model behind the alias comes or goes.
+    """
+    if not provider.aliases and not provider.prefix and config.merge.duplicates == "merge":
+        return iter  # nothing is renamed
+    aliases: dict[str, list[str]] = {}
+    for public, own in provider.aliases.items():
+        aliases.setdefault(own, []).append(public)
+    taken = frozenset(provider.aliases)
+    prefix = provider.prefix
+    final = _FINAL[config.merge.duplicates]
+
+    def step(offers: Iterable[Offer]) -> Iterator[Offer]:
+        for offer in offers:
+            own_id = offer.entry.id
+            plain = prefix + own_id
+            for public in aliases.get(own_id) or ([] if plain in taken else [plain]):
+                shown = final(public, offer)
+                yield offer if shown == offer.id else Offer(shown, offer.provider, offer.owned_by, offer.entry)
+
+    return step
+
+
+_FINAL: Mapping[str, Callable[[str, Offer], str]] = {
+    "merge": lambda public, offer: public,
+    "by_owner": lambda public, offer: f"{offer.owned_by}/{public}",
+    "keep": lambda public, offer: f"{offer.provider}/{public}",
+}
+
+
+def limit_extra(provider: Provider, config: Config) -> Step:
+    """`extra`: which of the provider's other fields are shown."""
+    if provider.extra is None:
+        return iter
+    shown = frozenset(provider.extra)
+
+    def step(offers: Iterable[Offer]) -> Iterator[Offer]:
+        for offer in offers:
+            yield _narrowed(offer, shown)
+
+    return step
+
+
+def _narrowed(offer: Offer, shown: frozenset[str]) -> Offer:
+    fields = msgspec.json.decode(offer.entry.extra)
+    kept = {name: value for name, value in fields.items() if name in shown}
+    return replace(offer, entry=replace(offer.entry, extra=msgspec.json.encode(kept)))
+
+
+PER_PROVIDER: tuple[Rule, ...] = (select, assign_owner, rename, limit_extra)
+
+
+def per_provider(provider: Provider, config: Config) -> Callable[[Iterable[Entry]], Iterator[Offer]]:
+    """All rules of one provider, ready to be run over its entries. Lazy: take as many offers at a time as you like."""
+    steps = [rule(provider, config) for rule in PER_PROVIDER]
+    declared = tuple(_declared(provider))
+
+    def run(entries: Iterable[Entry]) -> Iterator[Offer]:
+        # Declared models come first: as twins they stand, so that nothing changes while the provider is away.
+        offers = _plain_offers(provider.name, (*declared, *entries))
+        for step in steps:
+            offers = step(offers)
+        return offers
+
+    return run
+
+
+def _declared(provider: Provider) -> Iterator[Entry]:
+    for declared_entry in provider.models:
+        yield entry_of(DIALECTS["static"], declared_entry, b"", {})
+
+
+def _plain_offers(provider: str, entries: Iterable[Entry]) -> Iterator[Offer]:
+    for entry in entries:
+        yield Offer(entry.id, provider, "", entry)
+
+
+def keep_first_created(entries: Iterable[Entry], before: Iterable[Offer]) -> list[Entry]:
+    """The entries with the creation times that were seen first.
+
+    A time that changes between two answers of one provider is no creation time (vLLM and others send the time of
+    the request); unknown is not a time, so it gives way to the first known one.
+    """
+    first = {offer.entry.id: offer.created for offer in before if offer.created}
+    if not first:
+        return list(entries)
+    return [
+        entry if first.get(entry.id, entry.created) == entry.created else replace(entry, created=first[entry.id])
+        for entry in entries
+    ]

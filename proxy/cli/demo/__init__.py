@@ -1,0 +1,1 @@
+"""`models-proxy demo`: small providers to try the proxy with."""

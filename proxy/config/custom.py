@@ -1,0 +1,164 @@
+"""`list:` of a `custom` provider: a dialect's row, written by the operator."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+
+from proxy.config.fields import HEADER_NAME, NotEmpty, Settings, Text, whole
+from proxy.dialects import EXTRA_NAMES, Auth, Dialect, Paging
+
+
+def _alternatives(value: object) -> object:
+    """One path, or a list of paths of which the first that is there counts."""
+    if not isinstance(value, str | list | tuple):
+        raise ValueError("must be a string, or a list of strings of which the first that is there counts")
+    return (value,) if isinstance(value, str) else value
+
+
+def _place(path: str) -> str:
+    """A dotted path into an answer."""
+    if not all(name and not re.search(r"[\[\]$*]", name) for name in path.split(".")):
+        raise ValueError("must be names with dots between them, like result.entries")
+    return path
+
+
+def _place_of_items(path: str) -> str:
+    return _place(path) if path else path
+
+
+def _place_of_id(path: str) -> str:
+    return "/".join(map(_place, path.split("/")))
+
+
+def _path(path: str) -> str:
+    if not path.startswith("/") or re.search(r"[?#\s\\]", path):
+        raise ValueError("must be a path below base_url like /catalog, without `?` and `#`")
+    return path
+
+
+def _known_name(name: str) -> str:
+    if name not in EXTRA_NAMES:
+        raise ValueError(f"must be one of {', '.join(EXTRA_NAMES)}")
+    return name
+
+
+def _auth_style(value: object) -> object:
+    """`bearer`, `basic`, `none`, `{header: NAME}` or `{query: NAME}` -> how the credential is sent."""
+    if isinstance(value, str) and value in ("bearer", "basic", "none"):
+        return Auth(value)  # type: ignore[arg-type]  # one of the three
+    if isinstance(value, dict) and len(value) == 1 and {"header", "query"} & value.keys():
+        ((style, name),) = value.items()
+        if isinstance(name, str) and HEADER_NAME.fullmatch(name):
+            return Auth(style, name)
+    raise ValueError("must be bearer, basic, none, {header: NAME} or {query: NAME}, a NAME like X-Api-Key")
+
+
+def _parameter(value: object) -> object:
+    """A parameter as it is sent: `100`, `true` and `0.5` need no quotes."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value) if isinstance(value, int | float) else value
+
+
+Place = Annotated[Text, AfterValidator(_place)]
+Places = Annotated[tuple[Place, ...], BeforeValidator(_alternatives)]
+Scalar = Annotated[str, BeforeValidator(_parameter)]
+AuthChoice = Annotated[Any, BeforeValidator(_auth_style)]
+"""An `Auth`, as an operator writes it."""
+
+
+class CustomPaging(Settings):
+    """How there is more, and how it is asked for: the fields of `dialects.Paging`."""
+
+    style: Literal["url", "cursor", "offset", "page"]
+    read: Place = ""
+    send: NotEmpty = ""
+    more: Place = ""
+    total: Place = ""
+    pages: Place = ""
+    first: Annotated[int, whole(0, 1)] = 1
+    size: Mapping[NotEmpty, Scalar] = Field(default_factory=dict)
+    """Parameters of the first question: how many entries a page should have."""
+
+    @model_validator(mode="after")
+    def _fits_its_style(self) -> Self:
+        needed, possible = _PAGING[self.style]
+        given = self.model_fields_set - {"style", "size"}
+        for name in needed:
+            if name not in given:
+                raise ValueError(f"style {self.style} needs `{name}`: {_SAYS[name]}")
+        for name in sorted(given.difference(needed, possible)):
+            raise ValueError(f"style {self.style} has no `{name}`; take it away or choose another style")
+        if self.style == "cursor" and not given & {"read", "more"}:
+            raise ValueError(f"style cursor needs `read`: {_SAYS['read']}")
+        return self
+
+
+_PAGING: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    # What a style needs, and what else it may have.
+    "url": (("read",), ()),
+    "cursor": (("send",), ("read", "more")),
+    "offset": (("send",), ("total",)),
+    "page": (("send",), ("total", "pages", "first")),
+}
+_SAYS = {
+    "read": "the place in the answer that says how to go on",
+    "send": "the name of the parameter that asks for the next page",
+}
+
+
+class CustomList(Settings):
+    """The fields of a dialect's row, under the names of an operator's world."""
+
+    path: Annotated[str, AfterValidator(_path)]
+    items: Annotated[
+        tuple[Annotated[Text, AfterValidator(_place_of_items)], ...],
+        BeforeValidator(_alternatives),
+        Field(min_length=1),
+    ] = ("",)
+    id: Annotated[
+        tuple[Annotated[Text, AfterValidator(_place_of_id)], ...], BeforeValidator(_alternatives), Field(min_length=1)
+    ] = ("id",)
+    cut: Annotated[tuple[NotEmpty, ...], BeforeValidator(_alternatives)] = ()
+    owned_by: Places = ()
+    created: Places = ()
+    fields: Mapping[Annotated[str, AfterValidator(_known_name)], Places] = Field(default_factory=dict)
+    """Name that clients read -> where it stands here."""
+    price_per: Annotated[int, whole(1, 1_000_000_000)] = 1
+    private: Places = ()
+    params: Mapping[NotEmpty, Scalar] = Field(default_factory=dict)
+    paging: CustomPaging | None = None
+    auth: AuthChoice = Auth()
+
+    @model_validator(mode="after")
+    def _counts_its_pages(self) -> Self:
+        paging = self.paging
+        first = {**self.params, **paging.size}.get(paging.send, "0") if paging and paging.style == "page" else "0"
+        if not re.fullmatch("[0-9]{1,9}", first):
+            raise ValueError("the number of the first page, in `params` or `paging.size`, must be a whole number")
+        return self
+
+    @cached_property
+    def dialect(self) -> Dialect:
+        """The row, as the reader takes it."""
+        paging = self.paging
+        return Dialect(
+            kind="custom",
+            path=self.path,
+            params={**self.params, **(paging.size if paging else {})},
+            auth=self.auth,
+            items=self.items,
+            id=self.id,
+            cut=self.cut,
+            owner=self.owned_by,
+            created=self.created,
+            extra=self.fields,
+            price_per=self.price_per,
+            private=self.private,
+            paging=(Paging(**paging.model_dump(exclude={"size"})),) if paging else (),
+        )

@@ -1,0 +1,279 @@
+"""The values that config.yaml becomes: frozen, checked field by field, no secret in any `repr`.
+
+How the file is read, and what one field alone cannot tell, is in `configfile`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from ipaddress import ip_address
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
+
+from proxy.config.custom import AuthChoice, CustomList
+from proxy.config.fields import (
+    Bytes,
+    Day,
+    Globs,
+    Name,
+    NotEmpty,
+    Seconds,
+    Sendable,
+    Settings,
+    Text,
+    Url,
+    exact_origin,
+    failures_to_pass_on,
+    fields_to_show,
+    header_name,
+    proxy_url,
+    whole,
+)
+from proxy.dialects import DIALECTS, Auth, Dialect, filled_in
+
+
+class Server(Settings):
+    host: NotEmpty = "127.0.0.1"
+    port: Annotated[int, whole(0, 65535)] = 8000
+    open: bool = False
+    """Listen beyond loopback although no key is configured."""
+    cors: tuple[Annotated[str, AfterValidator(exact_origin)], ...] = ()
+    """Exact origins of web pages that may ask."""
+    drain: Seconds = 5.0
+    """How long a server that was told to stop (SIGTERM) says "not ready" while it still answers."""
+    max_request: Bytes = 32 * 1024**2
+    """The longest body of a call."""
+    keep_alive: Seconds = 15.0
+    """After so long without a byte a client that waits for a stream is sent a comment."""
+
+
+class CacheSettings(Settings):
+    ttl: Seconds = 300.0
+    """How long an answer is fresh."""
+    max_stale: Seconds = 86_400.0
+    """How long after the last success it is shown, marked as old."""
+    patience: Seconds = 4.0
+    """How long requests wait for a provider never heard from, counted from its first question."""
+
+
+class Cache(CacheSettings):
+    """The section `cache`."""
+
+
+class FetchSettings(CacheSettings):
+    timeout: Seconds = 10.0
+    """One whole question, all pages and attempts; one attempt gets at most a third."""
+    retries: Annotated[int, whole(0, 10)] = 2
+    headers: Mapping[Annotated[str, AfterValidator(header_name)], Sendable] = Field(default_factory=dict)
+    proxy: Annotated[SecretStr, AfterValidator(proxy_url)] | None = None
+    ca_file: NotEmpty | None = None
+    max_body: Bytes = 16 * 1024**2
+    max_pages: Annotated[int, whole(1, 1_000_000)] = 500
+    max_models: Annotated[int, whole(1, 1_000_000)] = 20_000
+    extra: Annotated[tuple[str, ...] | None, BeforeValidator(fields_to_show)] = None
+    """Which of the provider's other fields are shown; None is all of them."""
+
+
+class CallSettings(FetchSettings):
+    connect_timeout: Seconds = 5.0
+    first_byte_timeout: Seconds = 600.0
+    """From the beginning of a call to the head of its answer; all attempts together."""
+    between_bytes_timeout: Seconds = 120.0
+    call_timeout: Seconds = 3600.0
+    """One whole call, with its answer."""
+    max_in_flight: Annotated[int, whole(1, 1_000_000)] = 1000
+    """Calls under way at a time."""
+    failover: bool = True
+    """Whether a call that failed here may go on to the next provider of the same model."""
+    failover_on: Annotated[tuple[int | Literal["timeout"], ...], BeforeValidator(failures_to_pass_on)] = (429, 503)
+    """Statuses after which it does; `timeout` too, although the provider may have done, and billed, the work."""
+
+
+class Defaults(CallSettings):
+    """The section `defaults`: for every provider that does not say otherwise."""
+
+
+class Iam(Settings):
+    """A login at a Huawei IAM, for a token that is renewed by itself."""
+
+    url: Annotated[Url, AfterValidator(lambda url: url.rstrip("/").removesuffix("/v3/auth/tokens").removesuffix("/v3"))]
+    domain: NotEmpty
+    user: NotEmpty
+    password: Annotated[SecretStr, Field(min_length=1)]
+    project: NotEmpty
+
+
+class OAuth(Settings):
+    """A login with OAuth client credentials (Entra and others), for a token that is renewed by itself."""
+
+    url: Url
+    """Where tokens are given out."""
+    id: NotEmpty
+    secret: Sendable
+    scope: Text = ""
+
+
+class Call(Settings):
+    """Where the models of a provider are called, if it is not where its kind says."""
+
+    base_url: Url
+    auth: AuthChoice = None
+
+
+NOT_CALLABLE = Call.model_construct(base_url="", auth=None)
+"""`call: false`: the models of a provider are listed only."""
+
+
+def _nowhere_if_false(value: object) -> object:
+    if str(value).lower() == "false":
+        return NOT_CALLABLE
+    if not isinstance(value, dict | Call):
+        raise ValueError("must be `false`, or name another place: {base_url: ..., auth: ...}")
+    return value
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where a provider's models are called."""
+
+    base_url: str
+    auth: Auth
+    call_id: str
+    """`{id}` stands for the provider's own id of a model."""
+
+    def called(self, own_id: str) -> str:
+        """What a model is called by."""
+        return own_id if self.call_id == "{id}" else self.call_id.replace("{id}", own_id)
+
+
+class Provider(CallSettings):
+    """One provider, with everything inherited from `defaults` and `cache` filled in."""
+
+    name: Name
+    kind: str = "openai"
+    base_url: Url = ""
+    api_key: Sendable | None = None
+    api_key_file: NotEmpty | None = None
+    iam: Iam | None = None
+    oauth: OAuth | None = None
+    list: CustomList | None = None
+    """Its dialect, where the kind is `custom`."""
+    optional: bool = False
+    owner: Text = ""
+    include: Globs = ("*",)
+    exclude: Globs = ()
+    prefix: Text = ""
+    aliases: Mapping[NotEmpty, NotEmpty] = Field(default_factory=dict)
+    models: tuple[Mapping[str, Any], ...] = ()
+    call: Annotated[Call | None, BeforeValidator(_nowhere_if_false)] = None
+    stateful: bool = False
+    """Calls may refer to what the provider keeps for its account, which all our callers share."""
+    settings: Mapping[str, str | tuple[str, ...]] = Field(default_factory=dict)
+    """The settings of its kind (`workspace_id`, `model_ids` ...)."""
+
+    @property
+    def dialect(self) -> Dialect:
+        return self.list.dialect if self.list else DIALECTS[self.kind]
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether there is somebody to ask; a provider that is not only has declared models."""
+        return self.dialect.is_remote
+
+    @property
+    def target(self) -> Target | None:
+        """None for a provider whose models are listed, but cannot be called."""
+        row = self.dialect
+        base_url = self.call.base_url.rstrip("/") if self.call else self._address_of_calls()
+        auth = (self.call.auth if self.call else None) or row.call_auth or row.auth
+        return Target(base_url, auth, filled_in(row.call_id, self.settings)) if base_url else None
+
+    def _address_of_calls(self) -> str:
+        host = "{0.scheme}://{0.netloc}".format(urlsplit(self.base_url))
+        address = filled_in(self.dialect.call, {**self.settings, "base": self.base_url, "host": host})
+        return "" if "{" in address else address  # a setting that it needs is not given
+
+
+class OwnerRule(Settings):
+    match: Globs = Field(min_length=1)
+    owner: NotEmpty
+
+
+class Merge(Settings):
+    duplicates: Literal["merge", "by_owner", "keep"] = "merge"
+
+
+class Group(Settings):
+    models: Globs
+    call: bool | None = None
+    """Whether its members may call what they see; if nothing is said, whoever brings a key may."""
+
+
+class Key(Settings):
+    """One key of a client, known by the SHA-256 digest of its bytes."""
+
+    name: Name
+    digest: bytes = Field(repr=False)
+    rules: Globs
+    """Its own, or its group's."""
+    expires: Day | None = None
+    admin: bool = False
+    may_call: bool = True
+
+    @property
+    def valid_until(self) -> float:
+        """Unix seconds: a date means the end of that day, UTC."""
+        if self.expires is None:
+            return float("inf")
+        day = datetime(self.expires.year, self.expires.month, self.expires.day, tzinfo=UTC)
+        return day.timestamp() + 86_400
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """An optional provider that is not asked, and why."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Config:
+    """A deployment, as config.yaml says it. `repr` shows no secret."""
+
+    server: Server
+    merge: Merge
+    owners: tuple[OwnerRule, ...]
+    providers: tuple[Provider, ...]
+    """In the operator's order, which is their precedence."""
+    keys: tuple[Key, ...]
+    anonymous: Globs | None
+    """Rules of who brings no key; None refuses them."""
+    anonymous_may_call: bool = False
+    skipped: tuple[Skipped, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def is_open(self) -> bool:
+        """Without any key the proxy is open: whatever credential a client sends."""
+        return not self.keys
+
+    def refuse_exposure(self, host: str) -> str:
+        """Why this host must not be listened on, "" where it may."""
+        if not self.is_open or self.server.open or _is_loopback(host):
+            return ""
+        return (
+            f"refuses to listen on {host}: no keys are configured, so everybody who reaches it could use your "
+            "providers. Add `keys:`, listen on 127.0.0.1, or say `server: {open: true}`."
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,147 @@
+"""Why a response is not a list of models, from its shape and its error message."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeGuard
+
+import msgspec
+from msgspec import Raw
+
+from proxy.dialects.dialect import Dialect, look_at
+from proxy.errors import UpstreamError
+
+_REASON_CHARS = 200
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_NUMERAL = re.compile(r"-?[0-9]+")
+_ANY = msgspec.json.Decoder()
+_BOM = b"\xef\xbb\xbf"
+
+
+def why_none_is_readable(dialect: Dialect, raw: Raw, reason: str) -> UpstreamError:
+    """Of a page none of whose entries can be listed: what the first one lacks, and what it has instead."""
+    has = _shape(_ANY.decode(raw))
+    if dialect.kind == "custom":
+        return UpstreamError(
+            "garbled", f"`list.id` is {' or '.join(_names(dialect.id))}, a model is {has}: it {reason}"
+        )
+    return _garbled(f"no model that can be listed: {has}, which {reason}")
+
+
+def reason_in(body: bytes) -> str:
+    """What an error body says, whatever its shape, on one line; "" when it says nothing to be read."""
+    text = body.removeprefix(_BOM).strip()
+    if text.startswith(b"<"):
+        return ""  # a page for a browser
+    try:
+        return _one_line(_message(_ANY.decode(text)))
+    except (ValueError, RecursionError):
+        return _plain_text(text)
+
+
+def _plain_text(text: bytes) -> str:
+    try:
+        return _one_line(text.decode())
+    except ValueError:
+        return ""
+
+
+def _refuse_what_is_no_list(dialect: Dialect, payload: object, *, found: bool) -> None:
+    """Raises UpstreamError, unless the answer is a list without models. `found`: the place of the entries is there."""
+    reason = _one_line(_message(payload))
+    if _complains(dialect, payload):
+        raise _garbled(f"200 with an error: {reason or 'without a reason'}")
+    if not found:
+        where = " or ".join(_names(dialect.items))
+        if dialect.kind == "custom":
+            raise UpstreamError("garbled", f"`list.items` is {where}, the answer {_what_it_has(payload)}")
+        says = f"; it says: {reason}" if reason else ""
+        raise _garbled(f"{_shape(payload)} where {where} should be an array of models{says}")
+
+
+def _complains(dialect: Dialect, payload: object) -> bool:
+    """Whether an answer with status 200 is an error all the same (One-API, LM Studio, vLLM, MiniMax, Huawei)."""
+    if not isinstance(payload, dict):
+        return isinstance(payload, str)
+    if (
+        payload.get("error")
+        or payload.get("error_code")
+        or payload.get("object") == "error"
+        or payload.get("success") is False
+    ):
+        return True
+    # `{"code":401,"message":"...","data":null}`; `{"code":0,"data":[]}` is a list.
+    listed = any(isinstance(_at(payload, path), list) for path in dialect.items)
+    return _is_failure(_at(payload, "base_resp.status_code")) or (not listed and _is_failure(payload.get("code")))
+
+
+def _at(payload: Mapping[str, Any], path: str) -> Any:
+    return look_at(path)(payload) if path.partition(".")[0] in payload else None
+
+
+def _is_failure(code: object) -> bool:
+    if isinstance(code, bool) or not isinstance(code, int | str):
+        return False
+    return _NUMERAL.fullmatch(str(code)) is not None and str(code) not in ("0", "200")
+
+
+# Whatever holds them: the first of these names under which there is text.
+_MESSAGES = ("error", "message", "error_msg", "detail", "errors", "msg", "reason", "title", "base_resp", "status_msg",
+             "code")  # fmt: skip
+
+
+def _message(payload: object, levels: int = 5) -> str:
+    if isinstance(payload, str):
+        return payload
+    if isinstance(payload, dict):
+        payload = [payload.get(name) for name in _MESSAGES]
+    if not isinstance(payload, list) or not levels:
+        return ""
+    return next((text for text in (_message(inner, levels - 1) for inner in payload[:20]) if text), "")
+
+
+def _one_line(text: str) -> str:
+    return " ".join(_CONTROL.sub(" ", text[: 4 * _REASON_CHARS]).split())[:_REASON_CHARS]
+
+
+def _is_text(value: object) -> TypeGuard[str]:
+    return isinstance(value, str) and value != ""
+
+
+def _names(paths: Sequence[str]) -> list[str]:
+    return [f"`{path}`" if path else "the answer" for path in paths]
+
+
+def _shape(payload: object) -> str:
+    """What an answer is, told by its outermost names: never its content."""
+    if isinstance(payload, dict):
+        return "an object with " + (
+            ", ".join(f"`{_one_line(name)[:40]}`" for name in list(payload)[:8]) or "nothing in it"
+        )
+    return {str: "a string", list: "an array", type(None): "null", bool: "a boolean"}.get(type(payload), "a number")
+
+
+def _what_it_has(payload: object) -> str:
+    if isinstance(payload, list):
+        return 'is itself an array: `items: ""`'
+    found = ", ".join(f"`{path}` ({count} object{'s' * (count != 1)})" for path, count in _arrays(payload))
+    return f"has {found}" if found else f"is {_shape(payload)}"
+
+
+def _arrays(payload: object, path: str = "", levels: int = 4) -> list[tuple[str, int]]:
+    """Where there are arrays of objects, and how many stand in each: where the models may be instead."""
+    if isinstance(payload, list):
+        count = sum(isinstance(item, dict) for item in payload)
+        return [(path, count)] if count else []
+    if not isinstance(payload, dict) or not levels:
+        return []
+    inner = [
+        _arrays(value, f"{path}.{name}".removeprefix("."), levels - 1) for name, value in list(payload.items())[:20]
+    ]
+    return [found for each in inner for found in each][:4]
+
+
+def _garbled(what: str) -> UpstreamError:
+    return UpstreamError("garbled", f"answered {what}")

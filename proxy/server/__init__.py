@@ -1,0 +1,1 @@
+"""The ASGI application, its HTTP protocol and its life cycle."""

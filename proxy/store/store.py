@@ -1,0 +1,444 @@
+"""What every provider said last, and how old that is: the only thing in this program that changes.
+
+Each provider has a keeper, a task that asks it again and again by its own timer. What an answer or a failure
+changes is decided in one synchronous step (`_accept`, `_refuse`); requests only read. They never ask a provider,
+and nobody's leaving ends a question.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import traceback
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import chain
+from typing import Literal, TypeVar
+
+from cachetools import LRUCache, TLRUCache
+
+from proxy import backoff as breaker
+from proxy.access import Policy
+from proxy.catalog import Fetch, FetchResult, Offer, per_provider
+from proxy.catalog.merge import merging
+from proxy.catalog.rules import keep_first_created
+from proxy.clock import Clock
+from proxy.config import Config, Provider
+from proxy.cooperative import BATCH_SIZE, Cooperative, batched, run_now
+from proxy.dialects.entry import Entry
+from proxy.errors import UpstreamError
+from proxy.store.view import RenderedList, View, render
+
+_log = logging.getLogger("models_proxy")
+
+FIRST_BACKOFF = 5.0
+"""Seconds after a first failure; doubled with each further one, up to the provider's ttl."""
+RETRY_TOKENS, RETRY_TOKEN_PER_SUCCESS = 10.0, 0.1
+"""A retry costs one token; so a provider that always half fails is not asked twice as often for ever."""
+SHRINK_FROM = 5
+"""A list of more models than this that loses over half of them must be confirmed."""
+_VIEW_BYTES = 256 * 1024 * 1024
+
+T = TypeVar("T")
+Status = Literal["ok", "stale", "down"]
+Breaker = Literal["closed", "open", "half-open"]
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The last good answer of one provider, and the error of the last try if that failed."""
+
+    provider: str
+    offers: tuple[Offer, ...] = ()
+    """Declared models included."""
+    listed: int = 0
+    """Models in the last good answer, before any rule."""
+    succeeded_at: float | None = None
+    """Monotonic seconds of the last success."""
+    error: UpstreamError | None = None
+    answer: FetchResult | None = None
+    """The last good answer itself, less its entries."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """One provider as health and the terminal show it. Times are seconds from now."""
+
+    name: str
+    kind: str
+    status: Status
+    probed: bool
+    """Whether a first question has ended."""
+    models: int
+    age: float | None
+    error: UpstreamError | None
+    next_try_in: float | None
+    breaker: Breaker
+    failures: int
+    answer: FetchResult | None
+
+
+@dataclass
+class _Slot:
+    """Everything that changes about one provider."""
+
+    provider: Provider
+    offers_of: Callable[[Iterable[Entry]], Iterable[Offer]]
+    listing: Listing
+    probed: bool = False
+    refreshing: bool = False
+    failures: int = 0
+    """Questions in a row that failed."""
+    tokens: float = RETRY_TOKENS
+    next_try: float = 0.0
+    unconfirmed: int | None = None
+    """How many models the last answer listed, if it shrank too much to be believed at once."""
+
+    @property
+    def tripped(self) -> bool:
+        return self.failures >= breaker.FAILURE_THRESHOLD
+
+    @property
+    def breaker(self) -> Breaker:
+        if not self.tripped:
+            return "closed"
+        return "half-open" if self.refreshing else "open"
+
+
+class _ViewCache(LRUCache[Policy, RenderedList]):
+    """What was made for each policy, within a bound; with the least used of them goes the view that shows it."""
+
+    def __init__(self, views: dict[Policy, View]) -> None:
+        super().__init__(_VIEW_BYTES, getsizeof=lambda made: min(made.size, _VIEW_BYTES))
+        self._views = views
+
+    def popitem(self) -> tuple[Policy, RenderedList]:
+        policy, made = super().popitem()
+        self._views.pop(policy, None)
+        return policy, made
+
+
+@dataclass
+class Store:
+    """Keeps all listings fresh while `run` runs; makes and keeps the view of each policy.
+
+    `fetch` asks one provider; `uniform` gives jitter; `told` hears of every answer and every failure.
+    """
+
+    config: Config
+    fetch: Fetch
+    clock: Clock
+    uniform: Callable[[float, float], float] = random.uniform
+    on_report: Callable[[Report], None] = lambda report: None
+    version: int = field(init=False, default=0)
+    """Rises with each accepted change of what is offered."""
+
+    def __post_init__(self) -> None:
+        # This is all the state there is.
+        self._slots = {provider.name: self._slot(provider) for provider in self.config.providers}
+        self._warmed_up = asyncio.Event()
+        self._changes_at = 0.0  # when a listing next turns stale or goes, all by itself
+        providers = max(1, len(self._slots))
+        self._fresh: TLRUCache[str, None] = TLRUCache(
+            providers, ttu=lambda name, _, now: now + self._slots[name].provider.ttl, timer=self.clock.monotonic
+        )
+        self._shown: TLRUCache[str, None] = TLRUCache(
+            providers, ttu=lambda name, _, now: now + self._slots[name].provider.max_stale, timer=self.clock.monotonic
+        )
+        self._making: dict[Policy, asyncio.Task[None]] = {}
+        self._views: dict[Policy, View] = {}
+        self._made = _ViewCache(self._views)
+        self._note_who_is_behind()
+
+    def _slot(self, provider: Provider) -> _Slot:
+        offers_of = per_provider(provider, self.config)
+        declared = tuple(offers_of(()))
+        listing = Listing(provider.name, declared, len(declared))
+        return _Slot(provider, offers_of, listing, probed=not provider.is_remote)
+
+    # -- asking ------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Ask every provider at once, and again by its own timer, until cancelled."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for slot in self._slots.values():
+                    if slot.provider.is_remote:
+                        tasks.create_task(self._keep(slot), name=f"keep {slot.provider.name}")
+                        tasks.create_task(self._end_patience(slot), name=f"patience {slot.provider.name}")
+                self._check_warmed_up()
+        finally:
+            self._warmed_up.set()  # whoever still waits is answered with what is known
+
+    async def _keep(self, slot: _Slot) -> None:
+        while True:
+            await self._ask(slot)
+            await self.clock.sleep(max(0.0, slot.next_try - self.clock.monotonic()))
+
+    async def _ask(self, slot: _Slot) -> None:
+        """One question, and what follows from it. The only place where a bug in a reader may end up."""
+        slot.refreshing = True
+        # An open breaker lets one single attempt through; a token bucket bounds all further ones.
+        retries = 0 if slot.tripped else min(slot.provider.retries, int(slot.tokens))
+        try:
+            answer = await self.fetch(slot.provider, retries)
+            offers = await run_yielding(_offers(slot, answer))
+        except UpstreamError as error:
+            self._refuse(slot, error)
+        except Exception as bug:
+            _log.error("bug while asking %s: %s", slot.provider.name, "".join(traceback.format_tb(bug.__traceback__)))
+            self._refuse(slot, UpstreamError("bug", f"its answer met a bug of ours ({type(bug).__name__})"))
+        else:
+            self._accept(slot, answer, offers)
+        slot.refreshing = False
+        slot.probed = True
+        # Not called from here: whatever it raises must not end the keeper. Before whoever waits for the first answers.
+        asyncio.get_running_loop().call_soon(self.on_report, self._report(slot))
+        self._check_warmed_up()
+
+    async def _end_patience(self, slot: _Slot) -> None:
+        await self.clock.sleep(slot.provider.patience)
+        slot.probed = True
+        self._check_warmed_up()
+
+    # -- deciding: no `await` below this line --------------------------------------------------------------------
+
+    def _accept(self, slot: _Slot, answer: FetchResult, offers: tuple[Offer, ...]) -> None:
+        """A good answer replaces the last one, unless it shrank so much that it must be confirmed first."""
+        slot.tokens = min(RETRY_TOKENS, slot.tokens + RETRY_TOKEN_PER_SUCCESS) - (answer.attempts - 1)
+        before, now_listed = slot.listing, len(answer.entries)
+        listed = before.listed if before.succeeded_at is not None else 0
+        confirmed = slot.unconfirmed is not None and not _shrank(slot.unconfirmed, now_listed)
+        if _shrank(listed, now_listed) and not confirmed:
+            slot.unconfirmed = now_listed
+            reason = f"listed {now_listed} models instead of {before.listed}; asked again before that is believed"
+            self._postpone(slot, UpstreamError("shrunk", reason))
+            return
+        was_shown = slot.provider.name in self._shown
+        self._fresh[slot.provider.name] = self._shown[slot.provider.name] = None
+        # Read after they were marked: when the listing's time is over, so is theirs.
+        now = self.clock.monotonic()
+        slot.unconfirmed = None
+        slot.failures = 0
+        slot.listing = Listing(
+            slot.provider.name, offers, now_listed, succeeded_at=now, answer=replace(answer, entries=())
+        )
+        slot.next_try = now + self._next_refresh_in(slot.provider)
+        self._changed(offers_changed=offers != before.offers or not was_shown)
+
+    def _next_refresh_in(self, provider: Provider) -> float:
+        """Shortly before ttl ends, spread so that providers do not move in step; in time for an answer that takes long.
+
+        A provider that answers within its timeout is so never stale (but for a ttl shorter than two timeouts).
+        """
+        return min(provider.ttl * 0.9 * self.uniform(0.9, 1.1), max(provider.ttl / 2, provider.ttl - provider.timeout))
+
+    def _refuse(self, slot: _Slot, error: UpstreamError) -> None:
+        """A failure replaces the error and keeps the models: an outage is never an empty list."""
+        slot.tokens = max(0.0, slot.tokens - (error.attempts - 1))
+        slot.unconfirmed = None
+        self._postpone(slot, error)
+
+    def _postpone(self, slot: _Slot, error: UpstreamError) -> None:
+        slot.failures += 1
+        slot.listing = replace(slot.listing, error=error)
+        slot.next_try = self.clock.monotonic() + self._pause(slot, error)
+        self._changed(offers_changed=False)
+
+    def _pause(self, slot: _Slot, error: UpstreamError) -> float:
+        """5, 10, 20 s ... up to ttl; at least what the provider asks for, and what an open breaker asks for."""
+        backoff = min(FIRST_BACKOFF * 2.0 ** min(slot.failures - 1, 20), slot.provider.ttl)
+        return max(backoff, breaker.open_for(slot.failures, self.uniform), error.retry_after or 0.0)
+
+    def _changed(self, *, offers_changed: bool) -> None:
+        """Forget the views; what was merged and encoded for them stays while the offers are the same."""
+        expired = [slot for slot in self._slots.values() if self._is_over(slot)]
+        for slot in expired:
+            declared = tuple(slot.offers_of(()))
+            slot.listing = replace(slot.listing, offers=declared, listed=0, succeeded_at=None, answer=None)
+        self._views.clear()
+        if offers_changed or expired:
+            self.version += 1
+            self._made.clear()
+        ends = [
+            slot.listing.succeeded_at + lasts
+            for slot in self._slots.values()
+            if slot.listing.succeeded_at is not None
+            for lasts in (slot.provider.ttl, slot.provider.max_stale)
+        ]
+        now = self.clock.monotonic()
+        self._changes_at = min((end for end in ends if end > now), default=float("inf"))
+        self._note_who_is_behind()
+
+    def _note_who_is_behind(self) -> None:
+        """The same for every view until the next change, and there may be hundreds of them."""
+        self._stale, self._missing = self._names("stale"), self._names("down")
+
+    def _is_over(self, slot: _Slot) -> bool:
+        return slot.listing.succeeded_at is not None and slot.provider.name not in self._shown
+
+    def _check_warmed_up(self) -> None:
+        if all(slot.probed for slot in self._slots.values()):
+            self._warmed_up.set()
+
+    def _expire(self) -> None:
+        """Listings turn stale, and go, without anybody doing anything."""
+        if self.clock.monotonic() >= self._changes_at:
+            self._changed(offers_changed=False)
+
+    # -- reading -----------------------------------------------------------------------------------------------
+
+    @property
+    def warmed_up(self) -> bool:
+        """Whether nobody has to be waited for any more."""
+        return self._warmed_up.is_set()
+
+    async def wait_until_warmed_up(self) -> None:
+        """Returns when every provider was heard, or its patience is over."""
+        await self._warmed_up.wait()
+
+    @property
+    def knows_something(self) -> bool:
+        """Whether there is a list to answer with: one provider's listing, even a stale one, or declared models."""
+        self._expire()
+        return any(self._status(slot) != "down" or slot.listing.offers for slot in self._slots.values())
+
+    def seconds_to_next_try(self) -> float:
+        """Until the next question to any provider begins; at least one."""
+        waits = [slot.next_try - self.clock.monotonic() for slot in self._slots.values() if slot.provider.is_remote]
+        return max(1.0, min(waits, default=1.0))
+
+    async def prepare(self, policy: Policy) -> None:
+        """Do the long part of a view, step by step, so that nobody else has to wait for it. A short list is left."""
+        if sum(len(slot.listing.offers) for slot in self._slots.values()) <= BATCH_SIZE:
+            return
+        while policy not in self._made:
+            if policy not in self._making:
+                self._making[policy] = asyncio.create_task(self._make(policy), name="make a list")
+            # Shielded: the leaving of one who waits is not the others' loss.
+            await asyncio.shield(self._making[policy])
+
+    async def _make(self, policy: Policy) -> None:
+        version = self.version
+        try:
+            made = await run_yielding(self._merging(policy))
+            if version == self.version:
+                self._made[policy] = made
+        finally:
+            del self._making[policy]
+
+    def cached_view(self, policy: Policy) -> View | None:
+        """The view of a policy, if its list was made since the last change: all that most requests need."""
+        self._expire()
+        view = self._views.get(policy)
+        if view is None and policy in self._made:
+            # A provider has answered as before, or failed: only the ages and the notes are new.
+            view = self._views[policy] = self._view(policy)
+        return view
+
+    def view(self, policy: Policy) -> View:
+        """What a policy's holder sees: made at the first request after a change, then kept."""
+        view = self.cached_view(policy)
+        if view is None:
+            view = self._views[policy] = self._view(policy)
+        return view
+
+    def _view(self, policy: Policy) -> View:
+        made = self._made.get(policy)
+        if made is None:
+            made = self._made[policy] = run_now(self._merging(policy))
+        ages = [
+            slot.listing.succeeded_at
+            for slot in self._slots.values()
+            if slot.listing.succeeded_at is not None and slot.provider.name in made.providers
+        ]
+        return View(
+            made,
+            oldest=min(ages, default=None),
+            stale=self._stale,
+            missing=self._missing,
+            shows_names=policy.sees_everything,
+        )
+
+    def _merging(self, policy: Policy) -> Cooperative[RenderedList]:
+        """From the listings as they are now."""
+        return _list_made([slot.listing.offers for slot in self._slots.values()], policy)
+
+    def _names(self, status: Status) -> tuple[str, ...]:
+        return tuple(name for name, slot in self._slots.items() if self._status(slot) == status)
+
+    def offers(self, provider: str) -> tuple[Offer, ...]:
+        """All offers of one provider, in the order in which it lists them."""
+        self._expire()
+        return self._slots[provider].listing.offers
+
+    def has_answered(self, provider: str) -> bool:
+        """Whether a listing of this provider is there to be shown."""
+        self._expire()
+        return self._status(self._slots[provider]) != "down"
+
+    def _status(self, slot: _Slot) -> Status:
+        if not slot.provider.is_remote or slot.provider.name in self._fresh:
+            return "ok"
+        return "stale" if slot.provider.name in self._shown else "down"
+
+    def reports(self) -> list[Report]:
+        """All providers, in the operator's order."""
+        self._expire()
+        return [self._report(slot) for slot in self._slots.values()]
+
+    def _report(self, slot: _Slot) -> Report:
+        now = self.clock.monotonic()
+        listing = slot.listing
+        return Report(
+            name=slot.provider.name,
+            kind=slot.provider.kind,
+            status=self._status(slot),
+            probed=slot.probed,
+            models=len(listing.offers),
+            age=None if listing.succeeded_at is None else now - listing.succeeded_at,
+            error=listing.error,
+            next_try_in=max(0.0, slot.next_try - now) if slot.provider.is_remote else None,
+            breaker=slot.breaker,
+            failures=slot.failures,
+            answer=listing.answer,
+        )
+
+
+def _shrank(before: int, now: int) -> bool:
+    """Whether a list lost so much that it must be confirmed."""
+    return before > 0 and (now == 0 or (before > SHRINK_FROM and now * 2 < before))
+
+
+async def run_yielding(work: Cooperative[T]) -> T:
+    """The result of the work; between its steps the event loop may look at something else."""
+    while True:
+        try:
+            next(work)
+        except StopIteration as done:
+            result: T = done.value
+            return result
+        await asyncio.sleep(0)
+
+
+def _offers(slot: _Slot, answer: FetchResult) -> Cooperative[tuple[Offer, ...]]:
+    """What a provider offers by this answer."""
+    before = slot.listing.offers
+    known = [offer.entry for offer in before]
+    entries = list(answer.entries)
+    if entries != known:
+        entries = keep_first_created(entries, before)
+    if entries == known:
+        return before  # as most answers are: the rules look at nothing else
+    offers: list[Offer] = []
+    for batch in batched(slot.offers_of(entries)):
+        offers += batch
+        yield
+    return tuple(offers)
+
+
+def _list_made(listings: Sequence[Sequence[Offer]], policy: Policy) -> Cooperative[RenderedList]:
+    """The list of all that a policy allows, from listings in the operator's order."""
+    catalog = yield from merging(chain.from_iterable(listings), policy.allows)
+    return (yield from render(catalog))

@@ -1,0 +1,124 @@
+"""Why a provider could not be asked or its answer not be used, in one sentence that holds no secret."""
+
+from __future__ import annotations
+
+import re
+import socket
+import ssl
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from urllib.parse import urlsplit
+
+import httpx
+
+from proxy.dialects import reason_in
+from proxy.errors import UpstreamError
+from proxy.upstream.redaction import contains_secret, redact
+
+MAX_COOL_DOWN = 3600.0
+"""Seconds; a longer `Retry-After` is not believed."""
+_RETRYABLE = frozenset({408, 429, 500, 502, 503, 504})
+# How httpcore and h11 say that the other side left; they have one class for this and for what is no HTTP.
+_LEFT = ("disconnected", "closed connection")
+
+
+def retry_after(values: Iterable[str], now: float) -> float | None:
+    """Seconds to wait from `Retry-After` headers, 0 to an hour; None where none is a whole number or a date.
+
+    `now` is Unix seconds. A date in the past means now; of several headers the longest counts.
+    """
+    waits = [seconds for value in values if (seconds := _seconds_to_wait(value.strip(), now)) is not None]
+    return min(max(waits), MAX_COOL_DOWN) if waits else None
+
+
+def _seconds_to_wait(value: str, now: float) -> float | None:
+    if re.fullmatch(r"[0-9]+", value):
+        return float(value)
+    try:
+        date = parsedate_to_datetime(value)
+        # Dates of HTTP are in GMT, whether they say so or not (asctime's form does not).
+        return max(0.0, (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - now)
+    except (ValueError, OverflowError):
+        return None
+
+
+def from_status(response: httpx.Response, body: bytes, secrets: Sequence[str], now: float) -> UpstreamError:
+    """Why an answer other than 2xx was given; `body` is what could be read of it."""
+    status = response.status_code
+    if 300 <= status < 400:
+        host = _host(response.headers.get("location", ""))
+        place = "to another path" if not host else "to a host that names our credential"
+        if host and not contains_secret(host, secrets):
+            place = f"to {host}"
+        return UpstreamError("redirect", f"redirects ({status}) {place}, which is never followed; mend base_url")
+    said = redact(reason_in(body), secrets)
+    reason = f"status {status}{f': {said}' if said else ''}"
+    if status in (401, 403):
+        return UpstreamError("unauthorized", f"our credential was refused, {reason}")
+    return UpstreamError(
+        "rate_limited" if status == 429 else "status",
+        reason,
+        retryable=status in _RETRYABLE,
+        retry_after=retry_after(response.headers.get_list("retry-after"), now),
+    )
+
+
+def from_exception(error: Exception, limit: float) -> UpstreamError:
+    """Why there was no answer at all, told by classes: texts of foreign exceptions may hold a URL."""
+    for cause in _causes(error):
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return UpstreamError("tls", f"its certificate is not trusted: {cause.verify_message}")
+        if isinstance(cause, ssl.SSLEOFError):
+            return UpstreamError("reset", "broke the connection off during the TLS handshake", retryable=True)
+        if isinstance(cause, ssl.SSLError):
+            return UpstreamError("tls", f"no TLS connection: {getattr(cause, 'reason', None) or 'protocol error'}")
+        if isinstance(cause, socket.gaierror):
+            return UpstreamError("dns", "its host name cannot be found", retryable=True)
+        if isinstance(cause, ConnectionRefusedError):
+            return UpstreamError("refused", "refuses connections", retryable=True)
+    if isinstance(error, httpx.ConnectTimeout):
+        return UpstreamError("timeout", f"no connection within {limit:.3g} s", retryable=True)
+    if isinstance(error, httpx.TimeoutException):
+        return UpstreamError("timeout", f"sent nothing for {limit:.3g} s", retryable=True)
+    if isinstance(error, httpx.ProxyError):
+        status = re.match(r"[0-9]{3}", str(error))  # "407 Proxy Authentication Required"
+        said, passes = (f" (status {status[0]})", int(status[0]) in _RETRYABLE) if status else ("", True)
+        return UpstreamError("proxy", f"the proxy refused to connect{said}", retryable=passes)
+    if isinstance(error, httpx.ConnectError):
+        return UpstreamError("refused", "cannot be reached", retryable=True)
+    if isinstance(error, httpx.LocalProtocolError):
+        return UpstreamError("garbled", "cannot be asked: a header that is to be sent is not valid")
+    if isinstance(error, httpx.RemoteProtocolError) and not any(words in str(error) for words in _LEFT):
+        return UpstreamError("garbled", "answered something that is no HTTP, or far too many headers")
+    if isinstance(error, httpx.TransportError | OSError):
+        return UpstreamError("reset", "broke the connection off before its answer was whole", retryable=True)
+    return UpstreamError("garbled", f"cannot be asked or understood ({type(error).__name__})")
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """An exception and everything that led to it. (httpcore raises `from None`, so contexts count, too.)"""
+    seen: set[int] = set()
+    waiting = [error]
+    while waiting:
+        cause = waiting.pop()
+        if id(cause) in seen or isinstance(cause, ssl.SSLWantReadError | ssl.SSLWantWriteError):
+            continue  # "want" is how TLS waits, no failure
+        seen.add(id(cause))
+        yield cause
+        waiting += [inner for inner in (cause.__cause__, cause.__context__) if inner is not None]
+        waiting += cause.exceptions if isinstance(cause, BaseExceptionGroup) else ()
+
+
+def timed_out(limit: float, what: str) -> UpstreamError:
+    """Why there was no answer: it would not end."""
+    return UpstreamError("timeout", f"{what} took longer than {limit:.3g} s", retryable=True)
+
+
+def _host(url: str) -> str:
+    """Host and port that a foreign URL names, without a login and without what no host holds; "" if there is none."""
+    try:
+        netloc = urlsplit(url).netloc
+    except ValueError:
+        return "an address that is none"
+    return re.sub(r"[^A-Za-z0-9.:\[\]-]", "", netloc.rpartition("@")[2])[:100]

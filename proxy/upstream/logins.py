@@ -1,0 +1,166 @@
+"""Logins that renew their token by themselves: a Huawei IAM, and OAuth client credentials."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import httpx
+import msgspec
+
+from proxy.config import Provider
+from proxy.config.settings import Iam, OAuth
+from proxy.dialects import unix_seconds
+from proxy.errors import UpstreamError
+from proxy.upstream.errors import from_status
+
+RENEW_BEFORE = 300.0
+"""Seconds before its end at which a token is renewed; at most half of its life."""
+MAX_ANSWER = 256 * 1024
+"""Bytes; a token stands beside a catalogue of services."""
+ASSUMED_LIFE = 3600.0
+"""Seconds a token is used for when the answer does not say when it ends."""
+
+
+Send = Callable[[httpx.Request], Awaitable[httpx.Response]]
+
+
+class Login:
+    """Keeps a token; logs in first, again shortly before the token ends, and when it was refused."""
+
+    what: str
+    """How an operator calls it."""
+    header: str
+    prefix = ""
+
+    def __init__(self, time: Callable[[], float]) -> None:
+        """`time` tells Unix seconds."""
+        self._time = time
+        self._token = ""
+        self._renew_at = 0.0
+        self._renewing = asyncio.Lock()  # of many who need it in the same moment one logs in
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What no message may show."""
+        return self._password, self._token
+
+    @property
+    def _password(self) -> str:
+        raise NotImplementedError
+
+    def _request(self) -> httpx.Request:
+        """The login itself."""
+        raise NotImplementedError
+
+    def _granted(self, response: httpx.Response, payload: Any) -> tuple[str, float]:
+        """The token, "" if there is none, and the Unix seconds of its end, 0 if that is not said."""
+        raise NotImplementedError
+
+    async def header_to_send(self, send: Send) -> Mapping[str, str]:
+        """The header that signs a request, with a token that is still good. Raises UpstreamError."""
+        async with self._renewing:
+            if self._time() >= self._renew_at:
+                login = self._request()
+                login.headers.update({"Accept": "application/json", "Accept-Encoding": "identity"})
+                response = await send(login)
+                try:
+                    await self._keep(response)
+                finally:
+                    await response.aclose()
+        return {self.header: self.prefix + self._token}
+
+    def forget(self, signed: Mapping[str, str]) -> None:
+        """The token of this header was refused before its time. It may have been renewed since."""
+        if signed == {self.header: self.prefix + self._token}:
+            self._renew_at = 0.0
+
+    async def _keep(self, response: httpx.Response) -> None:
+        body = await response.aread()
+        if len(body) > MAX_ANSWER:
+            reason = f"its {self.what} login: the answer is larger than {MAX_ANSWER:,} bytes"
+            raise UpstreamError("too_large", reason)
+        if not response.is_success:
+            error = from_status(response, body, self.secrets, self._time())
+            reason = f"its {self.what} login: {error.reason}"
+            raise UpstreamError(error.kind, reason, retryable=error.retryable, retry_after=error.retry_after)
+        self._token, ends = self._granted(response, _decoded(body))
+        if not self._token:
+            raise UpstreamError("garbled", f"its {self.what} login: status {response.status_code} without a token")
+        life = (ends or self._time() + ASSUMED_LIFE) - self._time()
+        self._renew_at = self._time() + max(life - RENEW_BEFORE, life / 2)
+
+
+class IamLogin(Login):
+    """`POST /v3/auth/tokens` of a Huawei IAM; the token stands in a header of the answer."""
+
+    what = "IAM"
+    header = "X-Auth-Token"
+
+    def __init__(self, iam: Iam, time: Callable[[], float]) -> None:
+        super().__init__(time)
+        self._iam = iam
+
+    @property
+    def _password(self) -> str:
+        return self._iam.password.get_secret_value()
+
+    def _request(self) -> httpx.Request:
+        iam = self._iam
+        user = {"domain": {"name": iam.domain}, "name": iam.user, "password": self._password}
+        identity = {"methods": ["password"], "password": {"user": user}}
+        auth = {"identity": identity, "scope": {"project": {"name": iam.project}}}
+        return httpx.Request("POST", f"{iam.url}/v3/auth/tokens", json={"auth": auth})
+
+    def _granted(self, response: httpx.Response, payload: Any) -> tuple[str, float]:
+        return response.headers.get("X-Subject-Token", ""), unix_seconds(_inside(payload, "token", "expires_at"))
+
+
+class OAuthLogin(Login):
+    """OAuth 2.0 client credentials (RFC 6749, 4.4), as Entra and others grant them."""
+
+    what = "OAuth"
+    header = "Authorization"
+    prefix = "Bearer "
+
+    def __init__(self, oauth: OAuth, time: Callable[[], float]) -> None:
+        super().__init__(time)
+        self._oauth = oauth
+
+    @property
+    def _password(self) -> str:
+        return self._oauth.secret.get_secret_value()
+
+    def _request(self) -> httpx.Request:
+        form = {"grant_type": "client_credentials", "client_id": self._oauth.id, "client_secret": self._password}
+        if self._oauth.scope:
+            form["scope"] = self._oauth.scope
+        return httpx.Request("POST", self._oauth.url, data=form)
+
+    def _granted(self, response: httpx.Response, payload: Any) -> tuple[str, float]:
+        token, lasts = _inside(payload, "access_token"), _inside(payload, "expires_in")
+        seconds = int(lasts) if re.fullmatch("[0-9]{1,9}", str(lasts)) else 0  # some send it as a string
+        sendable = isinstance(token, str) and token.isascii() and token.isprintable()
+        return str(token) if sendable else "", self._time() + seconds if seconds else 0.0
+
+
+def login_of(provider: Provider, time: Callable[[], float]) -> Login | None:
+    """The login that a provider is configured with."""
+    if provider.iam:
+        return IamLogin(provider.iam, time)
+    return OAuthLogin(provider.oauth, time) if provider.oauth else None
+
+
+def _decoded(body: bytes) -> Any:
+    try:
+        return msgspec.json.decode(body)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _inside(payload: Any, *names: str) -> Any:
+    for name in names:
+        payload = payload.get(name) if isinstance(payload, dict) else None
+    return payload

@@ -1,0 +1,94 @@
+"""The JSON that our clients read: listed models, versions, errors. Values in, bytes out.
+
+A listed model has the fields of the AiHubMix documents, then `extra`:
+    {"id","object":"model","created","owned_by","permission":[...],"root","parent", ...}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import fields
+from functools import lru_cache
+from io import BytesIO
+
+import msgspec
+
+from proxy.catalog import Model
+from proxy.cooperative import Cooperative, batched, run_now
+from proxy.dialects.entry import DEFAULT_PERMISSIONS, Permission
+from proxy.errors import ApiError
+
+_encode = msgspec.json.Encoder().encode
+_FLAGS = tuple(field.name for field in fields(Permission))
+
+
+def model_list(models: Iterable[Model]) -> bytes:
+    """The answer to `GET /v1/models`."""
+    return run_now(listing(models))
+
+
+def listing(models: Iterable[Model]) -> Cooperative[bytes]:
+    """`model_list`, step by step."""
+    # Written in one place: to put megabytes together in the end, and into a frame, would copy them twice.
+    text = BytesIO()
+    text.write(b'{"object":"list","data":[')
+    comma = b""
+    for batch in batched(models):
+        text.write(comma + b",".join(map(model_object, batch)))
+        comma = b","
+        yield
+    text.write(b"]}")
+    return text.getvalue()
+
+
+def model_object(model: Model) -> bytes:
+    """One listed model: its preferred offer, under the model's own time."""
+    offer, created = model.offers[0], model.created
+    entry = offer.entry
+    model_id = _encode(offer.id)
+    extra = entry.extra[1:-1]
+    return b'{"id":%b,"object":"model","created":%d,"owned_by":%b,"permission":[%b],"root":%b,"parent":%b%b%b}' % (
+        model_id,
+        created,
+        _encode(offer.owned_by),
+        _permissions(model_id, created, entry.permissions),
+        model_id if entry.root == offer.id else _encode(entry.root),
+        b"null" if entry.parent is None else _encode(entry.parent),
+        b"," if extra else b"",
+        extra,
+    )
+
+
+def _permissions(model_id: bytes, created: int, permissions: Sequence[Permission]) -> bytes:
+    # Some providers invent an id and a time at each call; ours depend on the model alone, so that equal lists are
+    # equal bytes. Ids that are no digests also pack well.
+    if permissions is DEFAULT_PERMISSIONS:  # of nearly all models
+        return _PERMISSION % (0, model_id[1:-1], created, _DEFAULT_FLAGS)
+    return b",".join(
+        [
+            _PERMISSION % (index, model_id[1:-1], created, _flags_of(permission))
+            for index, permission in enumerate(permissions)
+        ]
+    )
+
+
+_PERMISSION = b'{"id":"modelperm-%d-%b","object":"model_permission","created":%d,%b}'
+
+
+@lru_cache(maxsize=256)
+def _flags_of(permission: Permission) -> bytes:
+    flags = {name: getattr(permission, name) for name in _FLAGS if name != "is_blocking"}
+    return _encode({**flags, "organization": "*", "group": None, "is_blocking": permission.is_blocking})[1:-1]
+
+
+_DEFAULT_FLAGS = _flags_of(*DEFAULT_PERMISSIONS)
+
+
+def json_object(value: object) -> bytes:
+    """Any plain value, for what is not on a hot path."""
+    return _encode(value)
+
+
+def openai_error(error: ApiError) -> bytes:
+    """The body of an error as the OpenAI SDK reads it."""
+    return _encode({"error": {"message": error.message, "type": error.type, "param": error.param, "code": error.code}})

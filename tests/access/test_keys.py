@@ -1,0 +1,346 @@
+"""Who is asking, and what they may see."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from proxy.access import Access, Policy
+from proxy.access.keys import KEY_HEADERS, MAX_KEY_BYTES
+from proxy.catalog import Offer
+from proxy.dialects.entry import Entry
+from proxy.errors import InvalidKey
+from tests import fakes
+from tests.fakes import config_of, digest, holding
+
+ALICE, BOB, OPS, EXPIRED = "sk-canary-alice", "sk-canary-bob", "sk-canary-ops", "sk-canary-expired"
+LONGEST, TOO_LONG = b"k" * MAX_KEY_BYTES, b"k" * (MAX_KEY_BYTES + 1)
+END_OF_2026 = 1_798_761_600.0
+"""2027-01-01T00:00:00Z"""
+
+PROVIDERS = "providers: [{name: a, base_url: 'http://127.0.0.1/v1'}, {name: b, base_url: 'http://127.0.0.1/v1'}]\n"
+DEFAULT = "groups: {default: {models: [free]}}\n"
+
+
+KEYS = f"""
+keys:
+  - {{name: alice, hash: "{digest(ALICE)}", models: ["*"]}}
+  - {{name: bob, hash: "{digest(BOB)}", models: [m, n]}}
+  - {{name: ops, hash: "{digest(OPS)}", models: [n, m, n], admin: true}}
+  - {{name: past, hash: "{digest(EXPIRED)}", models: ["*"], expires: 2026-12-31}}
+  - {{name: longest, hash: "{digest(LONGEST)}", models: ["*"]}}
+  - {{name: too-long, hash: "{digest(TOO_LONG)}", models: ["*"]}}
+"""
+
+
+def access(text: str, time: float = END_OF_2026 - 0.001) -> Access:
+    return Access(config_of(PROVIDERS + text), lambda: time)
+
+
+def who(access: Access, headers: Sequence[tuple[str, str | bytes]], query: str = "") -> str:
+    """The caller's name, `nobody` without a key, or `401`."""
+    raw = [(name.encode(), value.encode() if isinstance(value, str) else value) for name, value in headers]
+    try:
+        return access.identify(raw, query.encode()).name or "nobody"
+    except InvalidKey:
+        return "401"
+
+
+@pytest.mark.parametrize(
+    ("headers", "query", "caller"),
+    [
+        pytest.param([("authorization", f"Bearer {ALICE}")], "", "alice", id="Authorization: Bearer"),
+        pytest.param([("x-auth-token", ALICE)], "", "alice", id="X-Auth-Token"),
+        pytest.param([("x-api-key", ALICE)], "", "alice", id="x-api-key"),
+        pytest.param([("api-key", ALICE)], "", "alice", id="api-key"),
+        pytest.param([("authorization", f"bearer {ALICE}")], "", "alice", id="lower-case bearer"),
+        pytest.param([("authorization", f"BEARER   {ALICE} ")], "", "alice", id="capitals and blanks"),
+        pytest.param(
+            [("authorization", f"Bearer {ALICE}"), ("x-api-key", ALICE)], "", "alice", id="the same key in two headers"
+        ),
+        pytest.param(
+            [pair for header in fakes.KEY_HEADERS for pair in holding(header, ALICE).items()],
+            "",
+            "alice",
+            id="the same key in all of them",
+        ),
+        pytest.param([("helicone-auth", ALICE)], "", "alice", id="Helicone-Auth without a scheme"),
+        pytest.param([("x-litellm-api-key", f"Bearer {ALICE}")], "", "alice", id="x-litellm-api-key with one"),
+        pytest.param([("x-api-key", f"Bearer {ALICE}")], "", "401", id="x-api-key with one"),
+        pytest.param([("cf-aig-authorization", "Bearer ")], "", "401", id="another header with an empty Bearer"),
+        pytest.param([("proxy-authorization", "Bearer x"), ("api-key", ALICE)], "", "alice", id="Proxy-Authorization"),
+        pytest.param([("x-forwarded-user", "bob"), ("api-key", ALICE)], "", "alice", id="other headers count nothing"),
+        pytest.param([("api-key", ALICE)], "limit=5&name=key", "alice", id="a query without a key"),
+        pytest.param([("api-key", EXPIRED)], "", "past", id="a millisecond before the end of its last day"),
+        pytest.param([("x-api-key", LONGEST)], "", "longest", id="4 KiB"),
+        pytest.param([("x-api-key", TOO_LONG)], "", "401", id="over 4 KiB, never hashed though its digest is known"),
+        pytest.param([("authorization", b"Bearer " + TOO_LONG)], "", "401", id="over 4 KiB behind Bearer"),
+        pytest.param([("x-api-key", ALICE), ("api-key", BOB)], "", "401", id="differing keys"),
+        pytest.param([("x-api-key", ALICE), ("api-key", "")], "", "401", id="a key and an empty one"),
+        pytest.param([("x-api-key", ALICE), ("api-key", "wrong")], "", "401", id="a key and a wrong one"),
+        pytest.param([("x-api-key", ALICE), ("x-api-key", ALICE)], "", "401", id="the same header twice"),
+        pytest.param(
+            [("authorization", f"Bearer {ALICE}"), ("authorization", f"Bearer {ALICE}")], "", "401", id="two equal ones"
+        ),
+        pytest.param(
+            [("authorization", f"Bearer {ALICE}"), ("authorization", "Basic x")], "", "401", id="two Authorization"
+        ),
+        pytest.param([("authorization", f"Basic {ALICE}")], "", "401", id="another scheme"),
+        pytest.param(
+            [("authorization", "Basic eDp5"), ("x-api-key", ALICE)], "", "401", id="another scheme beside a key"
+        ),
+        pytest.param([("authorization", ALICE)], "", "401", id="no scheme"),
+        pytest.param([("authorization", "Bearer")], "", "401", id="Bearer alone"),
+        pytest.param([("authorization", "Bearer  ")], "", "401", id="an empty Bearer"),
+        pytest.param([("authorization", "")], "", "401", id="an empty Authorization"),
+        pytest.param([("x-auth-token", "")], "", "401", id="an empty key"),
+        pytest.param([("x-api-key", "sk-canary-unknown")], "", "401", id="an unknown key"),
+        pytest.param([("x-api-key", ALICE[:-1])], "", "401", id="a part of a key"),
+        pytest.param([("x-api-key", ALICE.upper())], "", "401", id="a key in other letters"),
+        pytest.param([("x-api-key", digest(ALICE))], "", "401", id="the digest instead of the key"),
+        pytest.param([("x-api-key", b"\xff\xfe\x00")], "", "401", id="bytes that are no text"),
+        pytest.param([("x-api-key", "ключ")], "", "401", id="not Latin"),
+        pytest.param([], f"key={ALICE}", "401", id="a key in the query"),
+        pytest.param([("x-api-key", ALICE)], f"api_key={ALICE}", "401", id="a key in a header and in the query"),
+        pytest.param([("x-api-key", ALICE)], f"a=b&%6bey={ALICE}", "401", id="a key in the query, encoded"),
+        pytest.param([], f"x-api-key={ALICE}", "401", id="a key header's name in the query"),
+        pytest.param([], f"X-Goog-Api-Key={ALICE}", "401", id="another one's"),
+        pytest.param([], f"subscription-key={ALICE}", "401", id="as for Azure API Management"),
+        pytest.param([("x-api-key", ALICE)], f"Access_Token={ALICE}", "401", id="a key in the query, capitals"),
+    ],
+)
+@pytest.mark.parametrize("text", [pytest.param(KEYS, id="no default"), pytest.param(DEFAULT + KEYS, id="default")])
+def test_exactly_one_known_key_names_its_caller_and_all_else_is_refused_with_or_without_a_default_group(
+    headers: list[tuple[str, str | bytes]], query: str, caller: str, text: str
+) -> None:
+    assert who(access(text), headers, query) == caller
+
+
+@pytest.mark.parametrize("header", fakes.KEY_HEADERS)
+@pytest.mark.parametrize("text", [pytest.param(KEYS, id="no default"), pytest.param(DEFAULT + KEYS, id="default")])
+def test_every_header_that_holds_a_key_is_read(header: str, text: str) -> None:
+    keys = access(text)
+    alice, bob, wrong = (list(holding(header, key).items()) for key in (ALICE, BOB, "sk-canary-unknown"))
+    other = "x-api-key" if header != "x-api-key" else "api-key"
+
+    assert [who(keys, pairs) for pairs in (alice, bob, wrong, [(header, "")])] == ["alice", "bob", "401", "401"]
+    assert who(keys, [*alice, (other, ALICE)]) == "alice"
+    assert [who(keys, [*pairs, (other, BOB)]) for pairs in (alice, wrong)] == ["401", "401"]
+    assert who(keys, [*alice, *alice]) == "401"
+
+
+def test_who_brings_no_key_is_refused_unless_there_is_a_default_group() -> None:
+    assert who(access(KEYS), []) == "401"
+    assert who(access(DEFAULT + KEYS), []) == "nobody"
+    assert access(DEFAULT + KEYS).identify([]).policy.rules == ("free",)
+
+
+@pytest.mark.parametrize(
+    ("time", "caller"),
+    [
+        pytest.param(END_OF_2026 - 86_400, "past", id="as its last day begins"),
+        pytest.param(END_OF_2026 - 0.001, "past", id="as its last day ends"),
+        pytest.param(END_OF_2026, "401", id="at midnight, UTC"),
+        pytest.param(END_OF_2026 + 1e9, "401", id="long after"),
+        pytest.param(-1.0, "past", id="a clock before 1970"),
+    ],
+)
+def test_a_key_is_good_until_the_end_of_its_day_utc(time: float, caller: str) -> None:
+    assert who(access(DEFAULT + KEYS, time), [("x-api-key", EXPIRED)]) == caller
+
+
+def test_an_unknown_key_is_refused_even_by_a_clock_before_1970() -> None:
+    assert who(access(DEFAULT + KEYS, -1.0), [("x-api-key", "sk-canary-unknown")]) == "401"
+
+
+@pytest.mark.parametrize("text", [pytest.param("", id="nothing"), pytest.param(DEFAULT, id="default")])
+@pytest.mark.parametrize(
+    ("headers", "query"),
+    [
+        pytest.param([], "", id="no key"),
+        pytest.param([("authorization", "Bearer anything")], "", id="any key"),
+        pytest.param([("authorization", "Basic x"), ("authorization", "")], "", id="nonsense"),
+        pytest.param([("x-api-key", TOO_LONG)], "", id="a long one"),
+        pytest.param([], "key=anything", id="in the query"),
+    ],
+)
+def test_without_any_key_configured_the_proxy_is_open_to_any_credential(
+    text: str, headers: list[tuple[str, str | bytes]], query: str
+) -> None:
+    assert who(access(text), headers, query) == "nobody"
+
+
+def test_an_open_proxy_without_a_default_group_shows_everything() -> None:
+    assert access("").identify([]).policy.sees_everything
+    assert access(DEFAULT).identify([]).policy.rules == ("free",)
+
+
+def test_only_an_admin_key_makes_an_admin() -> None:
+    keys = access(KEYS)
+
+    assert keys.identify([(b"x-api-key", OPS.encode())]).admin
+    assert not keys.identify([(b"x-api-key", ALICE.encode())]).admin
+
+
+def test_keys_with_equal_rules_share_one_policy() -> None:
+    keys = access(KEYS)
+    alice, bob, ops = (keys.identify([(b"x-api-key", key.encode())]).policy for key in (ALICE, BOB, OPS))
+
+    assert bob is ops
+    assert bob is not alice
+
+
+def test_no_key_shows_in_a_repr() -> None:
+    caller = access(KEYS).identify([(b"x-api-key", ALICE.encode())])
+
+    assert repr(caller) == "Caller(name='alice', policy=Policy(['*']), admin=False, may_call=True)"
+    assert "canary" not in repr(config_of(PROVIDERS + KEYS))
+    assert hashlib.sha256(ALICE.encode()).hexdigest() not in repr(config_of(PROVIDERS + KEYS))
+
+
+header_names = st.sampled_from([*KEY_HEADERS, b"x-other", b"host"])
+header_values = st.one_of(
+    st.binary(max_size=40),
+    st.sampled_from([ALICE, BOB, f"Bearer {ALICE}", f"bearer {BOB}", "Bearer ", "Basic x"]).map(str.encode),
+)
+
+
+@given(st.lists(st.tuples(header_names, header_values), max_size=5), st.binary(max_size=40))
+@example([(b"authorization", b"Bearer \xa0")], b"")
+@example([], b"%ff=&=&&key")
+@settings(max_examples=500, deadline=None)
+def test_whatever_is_sent_it_is_a_caller_or_an_invalid_key(headers: list[tuple[bytes, bytes]], query: bytes) -> None:
+    keys = access(DEFAULT + KEYS)
+    credentials = [(name, value) for name, value in headers if name in KEY_HEADERS]
+    sent = {KEY_HEADERS[name](value) for name, value in credentials}
+    try:
+        caller = keys.identify(headers, query)
+    except InvalidKey:
+        assert credentials or query, "with a default group, who brings no key is known"
+    else:
+        expected = {"alice": {ALICE.encode()}, "bob": {BOB.encode()}, None: set()}
+        assert sent == expected[caller.name]
+
+
+# -- rules ---------------------------------------------------------------------------------------------------------
+
+
+def offer(model_id: str, provider: str = "a", owner: str = "openai") -> Offer:
+    return Offer(model_id, provider, owner, Entry("the provider's own id"))
+
+
+@pytest.mark.parametrize(
+    ("rules", "allowed", "forbidden"),
+    [
+        pytest.param(["*"], [offer("m"), offer("v/m", "b", "x")], [], id="a star is all"),
+        pytest.param([], [], [offer("m")], id="no rule is nothing"),
+        pytest.param(["!m"], [], [offer("m"), offer("n")], id="only forbidding rules are nothing"),
+        pytest.param(["*", "!*-preview"], [offer("m")], [offer("m-preview")], id="a forbidding rule wins"),
+        pytest.param(["!m", "m", "*"], [offer("n")], [offer("m")], id="and wins wherever it stands"),
+        pytest.param(["gpt-*", "o1"], [offer("gpt-4o"), offer("o1")], [offer("o1-mini"), offer("GPT-5")], id="globs"),
+        pytest.param(["the *"], [], [offer("m")], id="the public id, not the provider's own"),
+        pytest.param(["owner:openai"], [offer("m")], [offer("openai", owner="meta")], id="owner"),
+        pytest.param(["owner:OpenAI"], [offer("m", owner="OPENAI")], [], id="an owner in any letters"),
+        pytest.param(["owner:open*"], [offer("m")], [offer("m", owner="meta")], id="a pattern over owners"),
+        pytest.param(["provider:b"], [offer("m", "b")], [offer("m", "a"), offer("b")], id="provider"),
+        pytest.param(["provider:lab-*"], [offer("m", "lab-1")], [offer("m", "lab")], id="a pattern over providers"),
+        pytest.param(["*", "!owner:meta"], [offer("m")], [offer("m", owner="meta")], id="an owner is forbidden"),
+        pytest.param(["*", "!provider:b"], [offer("m")], [offer("m", "b")], id="a provider is forbidden"),
+        pytest.param(
+            ["owner:meta", "m", "!provider:b"],
+            [offer("m"), offer("x", owner="meta")],
+            [offer("m", "b"), offer("x", "b", "meta"), offer("x")],
+            id="one allowing rule is enough, one forbidding rule too",
+        ),
+        pytest.param(
+            ["*", "!claude-opus-5[1m]"], [offer("claude-opus-51")], [offer("claude-opus-5[1m]")], id="brackets forbid"
+        ),
+        pytest.param(["claude-opus-5[1m]"], [offer("claude-opus-5[1m]")], [offer("claude-opus-51")], id="and allow"),
+        pytest.param(["owner:a[b]"], [offer("m", owner="A[B]")], [offer("m", owner="ab")], id="brackets of an owner"),
+        pytest.param(
+            ["*", "!GPT-4o"],
+            [offer("gpt-4")],
+            [offer("gpt-4o"), offer(" Gpt-4O"), offer("ｇｐｔ-4o")],
+            id="any spelling",
+        ),
+        pytest.param(["GPT-4o"], [offer("GPT-4o")], [offer("gpt-4o"), offer("GPT-4o ")], id="one spelling is allowed"),
+        pytest.param(
+            ["*", "!owner:Meta"],
+            [offer("m")],
+            [offer("m", owner="meta "), offer("m", owner="ＭＥＴＡ")],
+            id="an owner's",
+        ),
+        pytest.param(["*", "!provider:LAB"], [offer("m")], [offer("m", "lab"), offer("m", "Lab")], id="a provider's"),
+        pytest.param(["测试*"], [offer("测试模型")], [offer("模型")], id="Chinese"),
+    ],
+)
+def test_rules_are_globs_over_ids_owners_or_providers(
+    rules: list[str], allowed: list[Offer], forbidden: list[Offer]
+) -> None:
+    policy = Policy(rules)
+
+    assert [one for one in (*allowed, *forbidden) if policy.allows(one)] == allowed
+
+
+@pytest.mark.parametrize(
+    ("rules", "everything"),
+    [
+        (["*"], True),
+        (["*", "gpt-*"], True),
+        ([], False),
+        (["gpt-*"], False),
+        (["*", "!x"], False),
+        (["provider:*"], False),
+    ],
+)
+def test_who_sees_everything_is_told_by_the_rules_alone(rules: list[str], everything: bool) -> None:
+    assert Policy(rules).sees_everything is everything
+
+
+@pytest.mark.parametrize(
+    ("rules", "may"),
+    [
+        pytest.param(["*"], True, id="all"),
+        pytest.param(["gpt-*"], True, id="an id: nobody knows its ids yet"),
+        pytest.param(["owner:x"], True, id="an owner: nobody knows its owners yet"),
+        pytest.param(["provider:a"], True, id="this provider"),
+        pytest.param(["provider:b"], False, id="another provider"),
+        pytest.param([], False, id="nothing"),
+        pytest.param(["*", "!provider:a"], False, id="all but this provider"),
+        pytest.param(["provider:a", "!*"], False, id="nothing in the end"),
+        pytest.param(["*", "!gpt-*"], True, id="all but some models"),
+    ],
+)
+def test_whether_a_provider_may_have_something_for_a_policy_is_judged_without_its_models(
+    rules: list[str], may: bool
+) -> None:
+    assert Policy(rules).may_allow("a") is may
+
+
+patterns = st.text(st.sampled_from("ab*?[]!-/:"), min_size=1, max_size=6)
+
+
+@given(st.lists(patterns, max_size=4), st.text(st.sampled_from("ab*?[]!-/:"), min_size=1, max_size=6))
+@settings(max_examples=500, deadline=None)
+def test_any_patterns_have_stars_and_question_marks_over_the_whole_id(rules: list[str], model_id: str) -> None:
+    allowing = [rule for rule in rules if not rule.startswith("!")]
+    forbidding = [rule[1:] for rule in rules if rule.startswith("!")]
+
+    def matches(rule: str) -> bool:
+        return fnmatchcase(model_id, rule.replace("[", "[[]"))
+
+    expected = any(map(matches, allowing)) and not any(map(matches, forbidding))
+    assert Policy(rules).allows(offer(model_id)) is expected
+
+
+@given(st.lists(st.text(max_size=10), max_size=6), st.text(max_size=10), st.text(max_size=10))
+@settings(max_examples=300, deadline=None)
+def test_no_rule_raises_and_an_added_prohibition_never_allows_more(rules: list[str], model_id: str, added: str) -> None:
+    one = offer(model_id)
+
+    assert Policy([*rules, "!" + added]).allows(one) <= Policy(rules).allows(one)

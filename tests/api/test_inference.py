@@ -1,0 +1,802 @@
+"""Calls as any client makes them: which paths, who may, what is refused, and what goes up and comes down."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import re
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+import msgspec
+import pytest
+
+from proxy.api.paths import PATHS
+from tests.callees import (
+    DONE,
+    Callee,
+    Exchange,
+    Script,
+    Served,
+    callee,
+    completion,
+    head,
+    piece,
+    post,
+    says,
+    serving,
+    streams,
+)
+from tests.fakes import KEY_HEADERS, FakeClock, FakeFetch, config_of, digest, holding
+
+pytestmark = pytest.mark.anyio
+
+UP = "sk-canary-of-the-provider-1"
+ALICE, BOB, LISTER = "sk-canary-alice", "sk-canary-bob", "sk-canary-lister"
+ALICES, BOBS, LISTERS = ({"Authorization": f"Bearer {key}"} for key in (ALICE, BOB, LISTER))
+
+CONFIG = """
+server: {{max_request: 64KiB}}
+providers:
+  - name: a
+    base_url: "{url}/v1"
+    api_key: {up}
+    aliases: {{short: a/very-long-own-id}}
+    {more}
+  - {{name: b, base_url: "{url}/b/v1", api_key: {up}-b, prefix: "b/"}}
+  - {{name: listed, base_url: "{url}/listed/v1", call: false}}
+groups:
+  staff: {{models: ["*"]}}
+  listing: {{models: ["*"], call: false}}
+keys:
+  - {{name: alice, hash: "{alice}", group: staff}}
+  - {{name: bob, hash: "{bob}", models: ["m"]}}
+  - {{name: lister, hash: "{lister}", group: listing}}
+"""
+ORIGINAL = "a/very-long-own-id"
+
+FOUR_PATHS = ["/v1/chat/completions", "/v1/responses", "/v1/embeddings", "/v1/messages"]
+
+
+BASES = ("", "/v1", "/models", "/v1/models")
+"""What a client may be pointed at."""
+
+
+@asynccontextmanager
+async def calling(
+    fetch: FakeFetch, clock: FakeClock, script: Script | None = None, *, more: str = "", config: str = CONFIG
+) -> AsyncIterator[tuple[Served, Callee]]:
+    """A proxy in front of one server, which is all its providers."""
+    fetch.lists("a", "m", "n", ORIGINAL)
+    fetch.lists("b", "m", "p")
+    fetch.lists("listed", "only-listed")
+    async with callee(script or says(completion("m"))) as up:
+        names = {"alice": digest(ALICE), "bob": digest(BOB), "lister": digest(LISTER)}
+        text = config.format(url=up.url, up=UP, more=more, **names)
+        async with serving(config_of(text), fetch, clock) as served:
+            yield served, up
+
+
+async def called(served: Served, body: object, path: str = FOUR_PATHS[0], **headers: str) -> httpx.Response:
+    content = body if isinstance(body, bytes) else msgspec.json.encode(body)
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return await served.client.post(
+        path, content=content, headers={"Content-Type": "application/json", **ALICES, **named}
+    )
+
+
+def multipart(*fields: tuple[str, bytes], boundary: bytes = b"xYz") -> bytes:
+    parts = [
+        b'--%b\r\nContent-Disposition: form-data; name="%b"\r\n\r\n%b\r\n' % (boundary, name.encode(), value)
+        for name, value in fields
+    ]
+    return b"".join(parts) + b"--%b--\r\n" % boundary
+
+
+FORM = {"Content-Type": "multipart/form-data; boundary=xYz"}
+
+
+# -- keys --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("header", KEY_HEADERS)
+async def test_a_call_reads_a_key_in_any_header_and_a_wrong_one_is_never_no_key(
+    header: str, fetch: FakeFetch, clock: FakeClock
+) -> None:
+    default = CONFIG.replace("groups:\n", 'groups:\n  default: {{models: ["*"], call: true}}\n')
+    async with calling(fetch, clock, config=default) as (served, up):
+        replies = [
+            await served.client.post(FOUR_PATHS[0], json={"model": model}, headers=headers)
+            for model, headers in (
+                ("n", {}),
+                ("m", holding(header, BOB)),
+                ("n", holding(header, BOB)),
+                ("n", holding(header, "sk-canary-unknown")),
+                ("m", {"X-Api-Key": ALICE, "Api-Key": ALICE, **holding(header, BOB)}),
+            )
+        ]
+
+    assert [reply.status_code for reply in replies] == [200, 200, 404, 401, 401]
+    assert BOB not in str([one.headers for one in up.received]), "a caller's key stays here"
+
+
+# -- paths -------------------------------------------------------------------------------------------------------------
+
+
+def test_the_table_holds_every_inference_path_below_every_base_url_that_lists() -> None:
+    below = {
+        *("/chat/completions", "/completions", "/responses", "/embeddings", "/moderations", "/rerank"),
+        *("/images/generations", "/images/edits", "/images/variations"),
+        *("/audio/speech", "/audio/transcriptions", "/audio/translations"),
+        *("/messages", "/messages/count_tokens"),
+    }
+    assert dict(PATHS) == {prefix + path: path for prefix in BASES for path in below}
+
+
+async def test_every_path_of_the_table_reaches_the_same_path_below_the_providers_base(
+    fetch: FakeFetch, clock: FakeClock
+) -> None:
+    async with calling(fetch, clock) as (served, up):
+        answers = [(await called(served, {"model": "m"}, path)).status_code for path in PATHS]
+        assert answers == [200] * len(PATHS)
+        assert [(one.method, one.target) for one in up.received] == [("POST", f"/v1{path}") for path in PATHS.values()]
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS"])
+async def test_another_method_than_post_is_told_which_one_it_is(
+    method: str, fetch: FakeFetch, clock: FakeClock
+) -> None:
+    async with calling(fetch, clock) as (served, up):
+        for path in PATHS:
+            if path.removeprefix("/v1").startswith("/models/"):
+                continue  # there it is a model's id, until it is posted to
+            answer = await served.client.request(method, path, headers=ALICES)
+            assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
+            if method != "HEAD":
+                said = answer.json()
+                assert "use POST" in said["error"]["message"]
+        assert up.received == []
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v1/chat/completions/",
+        "/v1//chat/completions",
+        "/v1/chat/completions/c-1",
+        "/v1/v1/chat/completions",
+        "/v2/chat/completions",
+        "/v1/Chat/Completions",
+        "/v1/chat/completions%0A",
+        "/v1/chat/completions%2F",
+        "/v1/chat/..%2Fcompletions",
+        "/v1/files",
+        "/v1/batches",
+        "/v1/fine_tuning/jobs",
+        "/v1/responses/resp_1",
+        "/v1/realtime",
+        "/v1/images",
+        "/v1/audio/voices",
+        "/chat",
+        "/",
+    ],
+)
+async def test_a_path_that_is_not_in_the_table_is_not_passed_on(path: str, fetch: FakeFetch, clock: FakeClock) -> None:
+    async with calling(fetch, clock) as (served, up):
+        answer = await called(served, {"model": "m"}, path)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found")
+        assert answer.headers["connection"] == "close"
+        assert up.received == []
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        pytest.param("/v1/chat/completions?api-version=9&base_url=http://evil", id="a query"),
+        pytest.param("http://evil.example/v1/chat/completions", id="an absolute URL"),
+        pytest.param("/v1/chat/%63ompletions", id="percent-encoded letters"),
+    ],
+)
+async def test_nothing_that_a_client_writes_changes_where_a_call_goes(
+    target: str, fetch: FakeFetch, clock: FakeClock
+) -> None:
+    evil = {
+        "Host": "evil.example",
+        "X-Forwarded-Host": "evil.example",
+        "X_Forwarded_Proto": "https",
+        "X_Forwarded_Prefix": "/evil",
+        "Forwarded": "host=evil.example",
+        "X_Original_URL": "/evil",
+        "X_HTTP_Method_Override": "DELETE",
+        "Connection": "close",
+        **ALICES,
+    }
+    async with calling(fetch, clock) as (served, up):
+        async with served.raw(post(b'{"model":"m"}', target, **evil)) as (reader, _):
+            assert (await reader.read()).startswith(b"HTTP/1.1 200 ")
+        (one,) = up.received
+        assert (one.target, one.headers["host"]) == ("/v1/chat/completions", up.url.removeprefix("http://"))
+        assert b"evil" not in one.head
+
+
+# -- bodies ------------------------------------------------------------------------------------------------------------
+
+
+async def test_a_body_that_says_it_is_too_long_is_refused_without_being_read(
+    fetch: FakeFetch, clock: FakeClock
+) -> None:
+    async with calling(fetch, clock) as (served, up):
+        request = post(b"", Content_Length="65537", Expect="100-continue", **ALICES)
+        # Nothing more is sent: the answer must come all the same, and the connection must end.
+        async with served.raw(request.replace(b"Content-Length: 0\r\n", b"")) as (reader, _):
+            top, _, body = (await reader.read()).partition(b"\r\n\r\n")
+        assert top.startswith(b"HTTP/1.1 413 ")
+        assert b"\r\nconnection: close" in top
+        assert msgspec.json.decode(body) == {
+            "error": {
+                "message": "The body is larger than 65,536 bytes.",
+                "type": "invalid_request_error",
+                "param": None,
+                "code": "request_too_large",
+            }
+        }
+        assert up.received == []
+
+
+async def test_a_chunked_body_is_refused_where_it_becomes_too_long(fetch: FakeFetch, clock: FakeClock) -> None:
+    async with calling(fetch, clock) as (served, up):
+        top = post(b"", Transfer_Encoding="chunked", **ALICES).replace(b"Content-Length: 0\r\n", b"")
+        async with served.raw(top + b"10001\r\n" + b" " * 65_537) as (reader, _):
+            answer = await reader.read()
+        assert answer.startswith(b"HTTP/1.1 413 ")
+        assert b"\r\nconnection: close\r\n" in answer
+        assert answer.endswith(b'"code":"request_too_large"}}')
+        assert up.received == []
+
+
+async def test_the_longest_body_is_passed_on_whether_it_comes_with_a_length_or_in_chunks(
+    fetch: FakeFetch, clock: FakeClock
+) -> None:
+    body = b'{"model":"m"%b}' % (b" " * (65_536 - 13))
+
+    async def pieces() -> AsyncIterator[bytes]:
+        for start in range(0, len(body), 10_000):
+            yield body[start : start + 10_000]
+
+    async with calling(fetch, clock) as (served, up):
+        whole = await called(served, body)
+        chunked = await served.client.post(FOUR_PATHS[0], content=pieces(), headers=ALICES)
+        assert (whole.status_code, chunked.status_code) == (200, 200)
+        assert [one.body for one in up.received] == [body, body]
+        assert [one.headers["content-length"] for one in up.received] == ["65536", "65536"]
+
+
+@pytest.mark.parametrize("coding", ["gzip", "br", "deflate", "GZIP", "gzip, identity"])
+async def test_a_compressed_body_is_refused(coding: str, fetch: FakeFetch, clock: FakeClock) -> None:
+    async with calling(fetch, clock) as (served, up):
+        answer = await called(served, b'{"model":"m"}', Content_Encoding=coding)
+        assert (answer.status_code, answer.json()["error"]["type"]) == (400, "invalid_request_error")
+        assert "compressed" in answer.json()["error"]["message"]
+        assert up.received == []
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(b"{}", id="an empty object"),
+        pytest.param(b'{"model":null}', id="null"),
+        pytest.param(b'{"model":""}', id="an empty string"),
+        pytest.param(b'{"model":[]}', id="an empty list"),
+        pytest.param(b'{"models":["m"]}', id="only models"),
+        pytest.param(b'{"messages":[{"model":"m"}]}', id="deeper inside"),
+    ],
+)
+async def test_without_a_model_the_client_is_told_to_name_one(body: bytes, fetch: FakeFetch, clock: FakeClock) -> None:
+    async with calling(fetch, clock) as (served, up):
+        answer = await called(served, body)
+        assert (answer.status_code, answer.json()["error"]["param"]) == (400, "model")
+        assert "model" in answer.json()["error"]["message"]
+        assert up.received == []
+
+
+@pytest.mark.parametrize("body", [b"", b"null", b"[]", b'"m"', b"{", b'{"model":"m"}{}', b"\xff", b"[" * 9000])
+async def test_a_body_that_is_no_json_object_is_refused(body: bytes, fetch: FakeFetch, clock: FakeClock) -> None:
+    async with calling(fetch, clock) as (served, up):
+        answer = await called(served, body)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (400, "invalid_request")
+        assert "connection" not in answer.headers, "the body was read, so the connection can be used again"
+        assert up.received == []
+
+
+BODY = (
+    b' {"messages" : [ {"role":"user","content":"caf\\u00e9 \xe4\xb8\xad \\ud83d half: \\ud83d\\n"} ],\r\n\t'
+    b'"temperature":1.0e0, "seed":12345678901234567890123, "model":"short", "x":{"model":"short"}, "n":0.10 } \n'
+)
+
+
+async def test_of_the_body_only_the_model_is_replaced_byte_for_byte(fetch: FakeFetch, clock: FakeClock) -> None:
+    async with calling(fetch, clock) as (served, up):
+        for path in FOUR_PATHS:
+            assert (await called(served, BODY, path)).status_code == 200
+        renamed = BODY.replace(b'"model":"short", "x"', b'"model":"a/very-long-own-id", "x"')
+        assert [one.body for one in up.received] == [renamed] * len(FOUR_PATHS)
+
+
+async def test_a_body_whose_model_keeps_its_name_goes_up_as_it_came(fetch: FakeFetch, clock: FakeClock) -> None:
+    body = BODY.replace(b'"model":"short", "x"', b'"\\u006dodel" : "\\u006d" , "x"')
+    async with calling(fetch, clock) as (served, up):
+        assert (await called(served, body)).status_code == 200
+        assert up.received[0].body == body
+
+
+async def test_of_a_form_only_the_model_is_replaced_and_the_file_stays_as_it_is(
+    fetch: FakeFetch, clock: FakeClock
+) -> None:
+    sound = bytes(range(256)) * 20
+    form = multipart(("file", sound), ("model", b"b/p"), ("prompt", b"model"))
+    async with calling(fetch, clock) as (served, up):
+        answer = await called(served, form, "/v1/audio/transcriptions", **FORM)
+        assert answer.status_code == 200
+        (one,) = up.received
+        assert one.body == multipart(("file", sound), ("model", b"p"), ("prompt", b"model"))
+        assert one.headers["content-type"] == 'multipart/form-data; boundary="xYz"'
+        assert one.target == "/b/v1/audio/transcriptions"
+
+
+@pytest.mark.parametrize("boundary", ['"\xff"', '"a\tb"', '""', "xYz; boundary=other", "x y"])
+async def test_a_boundary_that_cannot_be_sent_on_is_the_callers_fault_alone(
+    boundary: str, fetch: FakeFetch, clock: FakeClock
+) -> None:
+    inner = boundary.strip('"').encode("latin-1")
+    form = multipart(("model", b"m"), boundary=inner)
+    async with calling(fetch, clock) as (served, _):
+        request = post(form, "/v1/audio/transcriptions", Connection="close", **ALICES).replace(
+            b"application/json", b"multipart/form-data; boundary=%b" % boundary.encode("latin-1")
+        )
+        for _ in range(6):  # of five failures in a row a breaker would open
+            async with served.raw(request) as (reader, _):
+                assert (await reader.read()).startswith(b"HTTP/1.1 400 ")
+        assert (await called(served, {"model": "m"})).status_code == 200
+
+
+# -- models that may be called -----------------------------------------------------------------------------------------
+
+
+async def test_an_unknown_and_a_forbidden_model_are_the_same_answer(fetch: FakeFetch, clock: FakeClock) -> None:
+    async with calling(fetch, clock) as (served, up):
+        answers = []
+        for model, key in (("nope", ALICES), ("n", BOBS), ("only-listed", BOBS), ("b/p", BOBS), (ORIGINAL, ALICES)):
+            answer = await called(served, {"model": model}, **key, X_Request_Id="same")
+            body = answer.content.replace(f"'{model}'".encode(), b"'*'")
+            answers.append((answer.status_code, answer.headers, body))
+        first = answers[0]
+        assert first[0] == 404
+        assert first[2] == (
+            b'{"error":{"message":"The model \'*\' does not exist or you do not have access to it.",'
+            b'"type":"invalid_request_error","param":"model","code":"model_not_found"}}'
+        )
+        lengths = [dict(headers).pop("content-length") for _, headers, _ in answers]
+        assert len(lengths) == 5
+        for status, headers, body in answers[1:]:
+            assert (status, body) == (404, first[2])
+            assert {**headers, "content-length": ""} == {**first[1], "content-length": ""}
+        assert up.received == []
+
+
+async def test_what_a_key_lists_it_can_call_and_nothing_else(fetch: FakeFetch, clock: FakeClock) -> None:
+    everything = {"m", "n", "short", ORIGINAL, "b/m", "b/p", "p", "only-listed"}
+    async with calling(fetch, clock) as (served, _):
+        for key, callable_ones in ((ALICES, {"m", "n", "short", "b/m", "b/p"}), (BOBS, {"m"})):
+            listed = {model["id"] for model in (await served.client.get("/v1/models", headers=key)).json()["data"]}
+            statuses = {model: (await called(served, {"model": model}, **key)).status_code for model in everything}
+            assert {model for model, status in statuses.items() if status == 200} == callable_ones
+            assert {model for model, status in statuses.items() if status != 404} == listed
+
+
+async def test_a_model_that_is_only_listed_says_so(fetch: FakeFetch, clock: FakeClock) -> None:
+    async with calling(fetch, clock) as (served, up):
+        answer = await called(served, {"model": "only-listed"})
+        assert (answer.status_code, answer.json()["error"]) == (
+            400,
+            {
+                "message": "The model 'only-listed' is listed, but cannot be called through this proxy.",
+                "type": "invalid_request_error",
+                "param": "model",
+                "code": "model_not_callable",
+            },
+        )
+        assert up.received == []
+
+
+async def test_a_kind_that_can_only_be_listed_cannot_be_called(fetch: FakeFetch, clock: FakeClock) -> None:
+    config = """
+providers:
+  - {{name: a, kind: pangu, base_url: "{url}", workspace_id: w, model_ids: [m], api_key: {up}}}
+groups: {{default: {{models: ["*"], call: true}}}}
+"""
+    async with calling(fetch, clock, config=config) as (served, up):
+        answer = await called(served, {"model": "m"})
+        assert (answer.status_code, answer.json()["error"]["code"]) == (400, "model_not_callable")
+        assert up.received == []
+
+
+# -- nothing gets around the view --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(b'{"model":"m","model":"n"}', id="a second model"),
+        pytest.param(b'{"model":"m","\\u006dodel":"m"}', id="a second model in other words"),
+        pytest.param(b'{"model":"m","Model":"n"}', id="a model in other letters"),
+        pytest.param(b'{"model":"m","MODELS":["n"]}', id="models in other letters"),
+        pytest.param(b'{"model":"m","api_base":"http://evil"}', id="api_base"),
+        pytest.param(b'{"model":"m","base_url":"http://evil"}', id="base_url"),
+        pytest.param(b'{"model":"m","api_key":"sk"}', id="api_key"),
+        pytest.param(b'{"model":"m","custom_llm_provider":"x"}', id="custom_llm_provider"),
+        pytest.param(b'{"model":"m","models":["n","b/p"]}', id="models of two providers"),
+        pytest.param(b'{"model":["m","b/p"]}', id="a list of models of two providers"),
+        pytest.param(b'{"model":"m","route":"fallback"}', id="a route that is no model"),
+        pytest.param(b'{"model":"m","fallbacks":[{"model":"n"}]}', id="fallbacks that are objects"),
+        pytest.param(b'{"model":"m","previous_response_id":"resp_1"}', id="an earlier response"),
+        pytest.param(b'{"model":"m","conversation":"conv_1"}', id="a conversation"),
+        pytest.param(b'{"model":"m","conversation":{"id":"conv_1"}}', id="a conversation as an object"),
+    ],
+)
+async def test_what_would_choose_another_model_place_or_state_is_refused(
+    body: bytes, fetch: FakeFetch, clock: FakeClock
+) -> None:
+    async with calling(fetch, clock) as (served, up):
+        for path in FOUR_PATHS:
+            answer = await called(served, body, path)
+            assert answer.status_code in (400, 404)
+            assert answer.json()["error"]["message"]
+        assert up.received == []
+
+
+@pytest.mark.parametrize("field", ["models", "fallbacks", "model"])
+async def test_further_models_must_be_the_callers_and_go_up_under_their_own_names(
+    field: str, fetch: FakeFetch, clock: FakeClock
+) -> None:
+    async with calling(fetch, clock) as (served, up):
+        named = {"model": ["m", "short"]} if field == "model" else {"model": "m", field: ["short"]}
+        assert (await called(served, named)).status_code == 200
+        own = {"model": ["m", ORIGINAL]} if field == "model" else {"model": "m", field: [ORIGINAL]}
+        assert up.received[0].json == own
+        refused = await called(served, named, **BOBS)
+        assert (refused.status_code, refused.json()["error"]["code"]) == (404, "model_not_found")
+        assert len(up.received) == 1
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        pytest.param([("model", b"m"), ("model", b"n")], id="a second model"),
+        pytest.param([("model", b"m"), ("models", b"n")], id="models"),
+        pytest.param([("model", b"m"), ("models[]", b"n")], id="models, as a list"),
+        pytest.param([("model", b"m"), ("MODEL", b"n")], id="a model in other letters"),
+        pytest.param([("model", b"m"), ("base_url", b"http://evil")], id="base_url"),
+        pytest.param([("model", b"m"), ("previous_response_id", b"r")], id="an earlier response"),
+        pytest.param([("file", b"m")], id="no model"),
+        pytest.param([("model", b"\xff")], id="a model that is no text"),
+    ],
+)
+async def test_forms_are_held_to_the_same(fields: list[tuple[str, bytes]], fetch: FakeFetch, clock: FakeClock) -> None:
+    async with calling(fetch, clock) as (served, up):
+        answer = await called(served, multipart(*fields), "/v1/images/edits", **FORM)
+        assert (answer.status_code, answer.json()["error"]["type"]) == (400, "invalid_request_error")
+        assert up.received == []
+
+
+async def test_state_is_reached_only_at_a_provider_that_says_stateful(fetch: FakeFetch, clock: FakeClock) -> None:
+    config = """
+providers:
+  - {{name: a, base_url: "{url}/a/v1"}}
+  - {{name: b, base_url: "{url}/b/v1", stateful: true}}
+  - {{name: listed, base_url: "{url}/c/v1", stateful: true}}
+groups: {{default: {{models: ["*"], call: true}}}}
+"""
+    async with calling(fetch, clock, says({}, 503), config=config) as (served, up):
+        fresh = await called(served, {"model": "m"})
+        again = await called(served, {"model": "m", "previous_response_id": "resp_1"}, "/v1/responses")
+        assert (fresh.status_code, again.status_code) == (503, 503)
+        assert [one.target for one in up.received] == [
+            "/a/v1/chat/completions",
+            "/b/v1/chat/completions",
+            "/b/v1/responses",
+        ]
+
+
+# -- who may call ------------------------------------------------------------------------------------------------------
+
+OPEN = """
+providers: [{{name: a, base_url: "{url}/v1"}}]
+groups: {{default: {{models: ["*"]{call}}}}}
+{keys}
+"""
+KEYS = f'keys: [{{name: alice, hash: "{digest(ALICE)}", models: ["*"]}}]'
+
+
+@pytest.mark.parametrize(
+    ("call", "keys", "status", "code"),
+    [
+        pytest.param("", KEYS, 401, "invalid_api_key", id="with keys: bring one"),
+        pytest.param(", call: false", KEYS, 401, "invalid_api_key", id="with keys, and call: false"),
+        pytest.param(", call: true", KEYS, 200, None, id="with keys, and call: true"),
+        pytest.param("", "", 403, "insufficient_permissions", id="without keys: nobody may"),
+        pytest.param(", call: true", "", 200, None, id="without keys, and call: true"),
+    ],
+)
+async def test_who_brings_no_key_may_list_and_calls_only_where_the_file_says_so(
+    call: str, keys: str, status: int, code: str | None, fetch: FakeFetch, clock: FakeClock
+) -> None:
+    fetch.lists("a", "m")
+    async with callee(says(completion("m"))) as up:
+        config = config_of(OPEN.format(url=up.url, call=call, keys=keys))
+        async with serving(config, fetch, clock) as served:
+            assert (await served.client.get("/v1/models")).status_code == 200
+            answer = await served.call()
+            assert (answer.status_code, answer.json().get("error", {}).get("code")) == (status, code)
+            assert answer.headers.get("connection") == (None if status == 200 else "close")
+            assert len(up.received) == (status == 200)
+
+
+async def test_a_group_with_call_false_lists_and_does_not_call(fetch: FakeFetch, clock: FakeClock) -> None:
+    async with calling(fetch, clock) as (served, up):
+        assert (await served.client.get("/v1/models", headers=LISTERS)).status_code == 200
+        for model in ("m", "nope"):
+            answer = await called(served, {"model": model}, **LISTERS)
+            assert (answer.status_code, answer.json()["error"]) == (
+                403,
+                {
+                    "message": "This key may list models, but not call them.",
+                    "type": "permission_error",
+                    "param": None,
+                    "code": "insufficient_permissions",
+                },
+            )
+        assert up.received == []
+
+
+async def test_a_wrong_key_is_refused_before_the_body_is_read(fetch: FakeFetch, clock: FakeClock) -> None:
+    async with calling(fetch, clock) as (served, up):
+        request = post(b"", Content_Length="1000", Authorization="Bearer nobody").replace(b"Content-Length: 0\r\n", b"")
+        async with served.raw(request) as (reader, _):
+            answer = await reader.read()
+        assert answer.startswith(b"HTTP/1.1 401 ")
+        assert b"\r\nconnection: close" in answer
+        assert up.received == []
+
+
+# -- what goes up ------------------------------------------------------------------------------------------------------
+
+
+async def test_exactly_these_headers_go_up_and_nothing_of_the_callers_credential(
+    fetch: FakeFetch, clock: FakeClock
+) -> None:
+    sent = {
+        "Accept": "text/event-stream",
+        "OpenAI_Beta": "assistants=v2",
+        "Idempotency_Key": "stainless-1",
+        "Traceparent": "00-1-2-01",
+        "Anthropic_Version": "2023-06-01",
+        "Anthropic_Beta": "tools-1",
+        "X_Request_Id": "mine-1",
+        "OpenAI_Organization": "org-callers",
+        "OpenAI_Project": "proj-callers",
+        "Cookie": f"session={ALICE}",
+        "User_Agent": f"agent {ALICE}",
+        "X_Stainless_Lang": "python",
+        "X_Forwarded_For": "10.0.0.1",
+        "Referer": f"http://{ALICE}",
+        "Accept_Encoding": "gzip, br",
+        "TE": "trailers",
+        "Proxy_Authorization": f"Basic {ALICE}",
+        "X_Api_Key": ALICE,
+        "X_Auth_Token": ALICE,
+        "Api_Key": ALICE,
+        "Expect": "100-continue",
+    }
+    async with calling(fetch, clock) as (served, up):
+        assert (await called(served, {"model": "m"}, **sent)).status_code == 200
+        (one,) = up.received
+        version = one.headers["user-agent"]
+        assert re.fullmatch(r"models-proxy/[0-9.]+\S*", version)
+        assert one.headers == {
+            "host": up.url.removeprefix("http://"),
+            "accept": "text/event-stream",
+            "openai-beta": "assistants=v2",
+            # Two callers who happen on the same one must not share an answer.
+            "idempotency-key": hashlib.sha256(b"alice stainless-1").hexdigest(),
+            "traceparent": "00-1-2-01",
+            "anthropic-version": "2023-06-01",
+            "anthropic-beta": "tools-1",
+            "x-request-id": "mine-1",
+            "authorization": f"Bearer {UP}",
+            "accept-encoding": "identity",
+            "user-agent": version,
+            "content-type": "application/json",
+            "content-length": "13",
+        }
+        assert ALICE.encode() not in one.head + one.body
+
+
+STYLES = [
+    pytest.param("bearer", {"authorization": f"Bearer {UP}"}, "", id="bearer"),
+    pytest.param("{{header: api-key}}", {"api-key": UP}, "", id="a header of its own"),
+    pytest.param("basic", {"authorization": "Basic c2stY2FuYXJ5LW9mLXRoZS1wcm92aWRlci0x"}, "", id="basic"),
+    pytest.param("{{query: key}}", {}, f"?key={UP}", id="the query"),
+    pytest.param("none", {}, "", id="none"),
+]
+
+
+@pytest.mark.parametrize(("auth", "headers", "query"), STYLES)
+async def test_the_providers_credential_goes_up_in_its_own_style(
+    auth: str, headers: Mapping[str, str], query: str, fetch: FakeFetch, clock: FakeClock
+) -> None:
+    config = """
+providers: [{{name: a, base_url: "http://127.0.0.1:1", api_key: {up}, call: {{base_url: "{url}/x", auth: AUTH}}}}]
+groups: {{default: {{models: ["*"], call: true}}}}
+""".replace("AUTH", auth)
+    async with calling(fetch, clock, config=config) as (served, up):
+        answer = await called(served, {"model": "m"}, **ALICES, X_Api_Key="sk-canary-other")
+        assert answer.status_code == 200
+        (one,) = up.received
+        assert one.target == f"/x/chat/completions{query}"
+        brought = {name: one.headers[name] for name in ("authorization", "api-key", "x-api-key") if name in one.headers}
+        assert brought == headers
+
+
+async def test_the_operators_headers_go_up_and_no_caller_replaces_them(fetch: FakeFetch, clock: FakeClock) -> None:
+    more = "headers: {X-Team: t-1, OpenAI-Beta: ours, User-Agent: us}"
+    async with calling(fetch, clock, more=more) as (served, up):
+        await called(served, {"model": "m"}, X_Team="theirs", OpenAI_Beta="theirs", User_Agent="theirs")
+        headers = up.received[0].headers
+        assert (headers["x-team"], headers["openai-beta"], headers["user-agent"]) == ("t-1", "ours", "us")
+
+
+@pytest.mark.parametrize("path", ["/v1/messages", "/messages"])
+async def test_anthropics_version_is_sent_as_the_kind_wants_it_unless_the_client_says_another(
+    path: str, fetch: FakeFetch, clock: FakeClock
+) -> None:
+    config = """
+providers: [{{name: a, kind: anthropic, base_url: "{url}", api_key: {up}}}]
+groups: {{default: {{models: ["*"], call: true}}}}
+"""
+    async with calling(fetch, clock, config=config) as (served, up):
+        await called(served, {"model": "m"}, path)
+        await called(served, {"model": "m"}, path, Anthropic_Version="2099-01-01")
+        sent = [(one.target, one.headers["anthropic-version"], one.headers["x-api-key"]) for one in up.received]
+        assert sent == [("/v1/messages", "2023-06-01", UP), ("/v1/messages", "2099-01-01", UP)]
+
+
+# -- what comes down ---------------------------------------------------------------------------------------------------
+
+
+async def test_exactly_these_headers_come_down(fetch: FakeFetch, clock: FakeClock) -> None:
+    said = {
+        "Content-Type": "application/json; charset=utf-8",
+        "OpenAI-Processing-Ms": "12",
+        "X-RateLimit-Remaining-Tokens": "99",
+        "OpenAI-Organization": "org-canary",
+        "OpenAI-Project": "proj-canary",
+        "Set-Cookie": "a=b",
+        "Server": "cloudflare",
+        "X-Request-Id": "req_canary",
+        "X-Echo": UP,
+        "Strict-Transport-Security": "max-age=1",
+        "Access-Control-Allow-Origin": "*",
+        "Link": "<http://evil>",
+        "Connection": "keep-alive",
+    }
+    async with calling(fetch, clock, says(completion("m"), headers=said)) as (served, _):
+        answer = await called(served, {"model": "m"}, X_Request_Id="mine-1")
+        assert dict(answer.headers) == {
+            "content-type": "application/json; charset=utf-8",
+            "openai-processing-ms": "12",
+            "x-ratelimit-remaining-tokens": "99",
+            "x-request-id": "mine-1",
+            "content-length": str(len(answer.content)),
+        }
+
+
+@pytest.mark.parametrize("path", ["/v1/messages", "/messages", "/v1/messages/count_tokens", "/v1/responses"])
+async def test_a_request_id_is_made_where_none_came_and_anthropics_client_finds_it_too(
+    path: str, fetch: FakeFetch, clock: FakeClock
+) -> None:
+    async with calling(fetch, clock) as (served, up):
+        answer = await called(served, {"model": "m"}, path, X_Request_Id="not ours")
+        made = answer.headers["x-request-id"]
+        assert re.fullmatch("[0-9a-f]{12}-[0-9a-f]+", made)
+        assert up.received[0].headers["x-request-id"] == made
+        assert answer.headers.get("request-id") == (made if "messages" in path else None)
+
+
+async def test_the_answers_model_gets_the_name_that_was_asked_for_and_nothing_else_changes(
+    fetch: FakeFetch, clock: FakeClock
+) -> None:
+    said = b' {"id": "c\\u002d1",\n "model" : "a/very-long-own-id", "x": {"model":"a/very-long-own-id"}, "n": 1.00}\n'
+    async with calling(fetch, clock, says(said)) as (served, _):
+        answer = await called(served, {"model": "short"})
+        assert answer.content == said.replace(b'"a/very-long-own-id", "x"', b'"short", "x"')
+        assert answer.headers["content-length"] == str(len(answer.content))
+
+
+@pytest.mark.parametrize("model", [f"{ORIGINAL}-2024-08-06", "other", "", None, 7])
+async def test_another_name_in_the_answer_stays_what_it_is(model: Any, fetch: FakeFetch, clock: FakeClock) -> None:
+    said = msgspec.json.encode({"model": model, "usage": {}})
+    async with calling(fetch, clock, says(said)) as (served, _):
+        assert (await called(served, {"model": "short"})).content == said
+
+
+async def test_each_event_of_a_stream_gets_the_name_that_was_asked_for(fetch: FakeFetch, clock: FakeClock) -> None:
+    events = [
+        piece(ORIGINAL, "one"),
+        piece(f"{ORIGINAL}-2024-08-06", "two"),
+        b'event: response.created\r\ndata: {"response": {"model": "a/very-long-own-id"}}\r\n\r\n',
+        b": a comment of the provider\n\n",
+        piece(ORIGINAL, 'say "model":"a/very-long-own-id"'),
+        DONE,
+    ]
+    async with calling(fetch, clock, streams(*events)) as (served, _):
+        answer = await called(served, {"model": "short", "stream": True})
+        assert answer.content == b"".join(
+            [
+                piece("short", "one"),
+                piece(f"{ORIGINAL}-2024-08-06", "two"),
+                b'event: response.created\r\ndata: {"response": {"model": "short"}}\r\n\r\n',
+                b": a comment of the provider\n\n",
+                piece("short", 'say "model":"a/very-long-own-id"'),
+                DONE,
+            ]
+        )
+        assert answer.headers["cache-control"] == "no-cache"
+        assert answer.headers["x-accel-buffering"] == "no"
+
+
+async def test_sound_comes_down_as_it_is_with_its_length(fetch: FakeFetch, clock: FakeClock) -> None:
+    sound = bytes(range(256)) * 1000
+    lines = {"Content-Type": "audio/mpeg", "Content-Disposition": 'attachment; filename="a.mp3"'}
+    async with calling(fetch, clock, says(sound, headers=lines)) as (served, _):
+        answer = await called(served, {"model": "m"}, "/v1/audio/speech")
+        assert answer.content == sound
+        assert answer.headers["content-length"] == str(len(sound))
+        assert answer.headers["content-disposition"] == 'attachment; filename="a.mp3"'
+
+
+@pytest.mark.parametrize("own", [ORIGINAL, "m"], ids=["renamed", "as it is"])
+async def test_an_answer_that_is_too_long_to_be_read_whole_goes_on_piece_by_piece(
+    own: str, fetch: FakeFetch, clock: FakeClock
+) -> None:
+    asked = "short" if own == ORIGINAL else own
+    begin, image = b'{"data":[{"b64_json":"', b"A" * (33 * 1024**2)
+    end = b'"}],"model":"%b","usage":{"input_tokens":7}}'
+    said = begin + image + end % own.encode()
+    async with calling(fetch, clock, says(said)) as (served, _):
+        answer = await called(served, {"model": asked}, "/v1/images/generations")
+        assert answer.content == begin + image + end % asked.encode()
+        assert answer.headers.get("content-length") == (None if asked == "short" else str(len(said)))
+        assert [counts.input_tokens for _, counts in served.app.usage] == [7]
+
+
+async def test_a_gzip_answer_that_nobody_asked_for_is_unpacked(fetch: FakeFetch, clock: FakeClock) -> None:
+    lines = {"Content-Encoding": "gzip"}
+    plain = msgspec.json.encode(completion(ORIGINAL, "x" * 200_000))
+    async with calling(fetch, clock, says(gzip.compress(plain), headers=lines)) as (served, _):
+        answer = await called(served, {"model": "short"})
+        assert answer.content == plain.replace(b"a/very-long-own-id", b"short")
+        assert "content-encoding" not in answer.headers
+
+
+async def test_a_length_that_the_provider_does_not_keep_ends_the_clients_connection_too(
+    fetch: FakeFetch, clock: FakeClock
+) -> None:
+    async def cut_off(exchange: Exchange) -> None:
+        await exchange.send(head(200, {"Content-Type": "audio/mpeg", "Content-Length": "1000"}) + b"x" * 10)
+        exchange.keep = False
+
+    async with calling(fetch, clock, cut_off) as (served, _):
+        with pytest.raises(httpx.RemoteProtocolError):
+            await called(served, {"model": "m"}, "/v1/audio/speech")

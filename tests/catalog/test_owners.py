@@ -1,0 +1,175 @@
+"""Who makes which models: 900 real ids, the words that name nobody, and the tables themselves."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from proxy.catalog.makers import FAMILIES, HOSTS, PLACES, SAYS_NOTHING, SPELLINGS
+from proxy.catalog.owners import canonical, owner_guessed, owner_said
+from tests.paths import PAYLOADS
+
+NOBODY = "-"
+
+
+def _by_owner() -> Mapping[str, list[str]]:
+    """`payloads/owners.tsv`: an id, a tab, its maker; `-` where the id names none."""
+    ids: dict[str, list[str]] = {}
+    for line in (PAYLOADS / "owners.tsv").read_text(encoding="utf-8").splitlines():
+        model_id, owner = line.split("\t")
+        ids.setdefault(owner, []).append(model_id)
+    return ids
+
+
+IDS = _by_owner()
+MAKERS = {maker for maker, _ in FAMILIES if maker}
+
+
+@pytest.mark.parametrize("owner", IDS)
+def test_real_ids_are_their_makers(owner: str) -> None:
+    expected = "" if owner == NOBODY else owner
+    assert {model_id: owner_guessed(model_id) for model_id in IDS[owner]} == dict.fromkeys(IDS[owner], expected)
+
+
+def test_the_table_of_ids_is_large_and_says_nothing_twice() -> None:
+    ids = [model_id for model_ids in IDS.values() for model_id in model_ids]
+    assert len(ids) == len(set(ids)) >= 800
+    assert len(IDS) >= 100
+
+
+@pytest.mark.parametrize("owner", IDS)
+def test_capital_letters_change_nothing(owner: str) -> None:
+    for model_id in IDS[owner]:
+        assert owner_guessed(model_id.upper()) == owner_guessed(model_id), model_id
+
+
+@pytest.mark.parametrize(
+    ("own_id", "owner"),
+    [
+        pytest.param("nvidia/llama-3.1-nemotron-70b-instruct", "nvidia", id="the vendor of a derivative"),
+        pytest.param("someuser/gpt-4o-clone", "someuser", id="a user's name before a family"),
+        pytest.param("unsloth/gemma-3-27b-it-GGUF", "google", id="a converter is skipped"),
+        pytest.param("openrouter/anthropic/claude-opus-4", "anthropic", id="a host is skipped"),
+        pytest.param("openrouter/somebody/new-model", "somebody", id="a host before an unknown vendor"),
+        pytest.param("projects/acme-prod/locations/eu/publishers/meta/models/x", "meta", id="a maker within a path"),
+        pytest.param("projects/acme-prod/locations/eu/models/x", "", id="a path without a maker"),
+        pytest.param("deepseek-r1-distill-qwen-32b", "deepseek", id="a distillate belongs to who made it"),
+        pytest.param("text-embedding-nomic-embed-text-v1.5", "nomic", id="LM Studio's prefix"),
+        pytest.param("eu.anthropic.claude-sonnet-4-20250514-v1:0", "anthropic", id="Bedrock's region and vendor"),
+    ],
+)
+def test_the_vendor_part_comes_before_the_family(own_id: str, owner: str) -> None:
+    assert owner_guessed(own_id) == owner
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.text(max_size=300) | st.text("abcdeglmopt-./:@ 0123", max_size=40))
+def test_whatever_the_id_the_maker_is_short_printable_and_canonical(own_id: str) -> None:
+    owner = owner_guessed(own_id)
+    assert len(owner) <= 64
+    assert owner.isprintable()
+    assert "/" not in owner
+    assert canonical(owner) == owner
+    assert owner not in SAYS_NOTHING or owner == ""
+    assert owner_guessed(own_id) == owner
+
+
+# What a provider says
+
+
+@pytest.mark.parametrize(
+    ("said", "owner"),
+    [
+        pytest.param("OpenAI", "openai", id="capital letters"),
+        pytest.param("openai-internal", "openai", id="openai-internal"),
+        pytest.param("Alibaba Cloud", "alibaba", id="a blank"),
+        pytest.param("  Moonshot\tAI ", "moonshot", id="more blanks"),
+        pytest.param("DeepSeek / Meta", "deepseek", id="two makers: who made this one stands first"),
+        pytest.param("Mistral AI", "mistral", id="Mistral AI"),
+        pytest.param("mistralai", "mistral", id="mistralai"),
+        pytest.param("Meta", "meta", id="Meta"),
+        pytest.param("meta-llama", "meta", id="meta-llama"),
+        pytest.param("google gemini", "google", id="One-API's Gemini"),
+        pytest.param("zhipu_4v", "zhipu", id="New-API's Zhipu"),
+        pytest.param("xunfei", "iflytek", id="One-API's iFlytek"),
+        pytest.param("stepai", "stepfun", id="StepFun"),
+        pytest.param("z-ai", "zhipu", id="Z.ai"),
+        pytest.param("01-ai", "01ai", id="01.AI"),
+        pytest.param("claude", "anthropic", id="claude"),
+        pytest.param("SDAIA", "sdaia", id="SDAIA"),
+        pytest.param("some-lab", "some-lab", id="an unknown maker"),
+        pytest.param("某公司", "某公司", id="a Chinese name"),
+        pytest.param("team/a", "team-a", id="a slash, which would look like the end of the owner in `owner/id`"),
+        pytest.param("", "", id="empty (ctyun, MaaS)"),
+        pytest.param("   ", "", id="blanks"),
+        pytest.param("system", "", id="system (DashScope)"),
+        pytest.param("library", "", id="library (Ollama)"),
+        pytest.param("custom", "", id="custom (One-API)"),
+        pytest.param("vllm", "", id="vllm"),
+        pytest.param("llamacpp", "", id="llama.cpp"),
+        pytest.param("organization_owner", "", id="organization_owner (LM Studio)"),
+        pytest.param("organization-owner", "", id="organization-owner (OpenAI's example)"),
+        pytest.param("unknown", "", id="unknown (PPIO)"),
+        pytest.param("N/A", "", id="not available"),
+        pytest.param("no-reply@sambanova.example", "", id="an e-mail address (SambaNova)"),
+        pytest.param("the-model", "", id="the model's own id (TGI)"),
+        pytest.param("org-AbCdEf1234567890aBcDeF", "", id="an organization's id"),
+        pytest.param("user-abcdef1234567890abcdef", "", id="a user's id"),
+        pytest.param("Cerebras", "", id="a host"),
+        pytest.param("vertex-ai", "", id="a host (New-API)"),
+        pytest.param("Azure", "", id="a host (One-API)"),
+        pytest.param("mlx-community", "", id="a converter (LM Studio)"),
+        pytest.param("evil\x00name", "", id="NUL"),
+        pytest.param("evil\x1b[2J", "", id="an escape"),
+        pytest.param("\u202eevil", "", id="right to left"),
+        pytest.param("x" * 65, "", id="too long"),
+    ],
+)
+def test_an_owner_that_a_provider_says_is_spelled_as_we_do_or_names_nobody(said: str, owner: str) -> None:
+    assert owner_said(said, "the-model") == owner
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.text(max_size=100))
+def test_whatever_is_said_the_owner_is_short_printable_and_canonical(said: str) -> None:
+    owner = owner_said(said, "the-model")
+    assert len(owner) <= 64
+    assert owner.isprintable()
+    assert "/" not in owner
+    assert owner not in SAYS_NOTHING | HOSTS or owner == ""
+
+
+# The tables
+
+
+def test_every_name_in_the_tables_is_written_canonically() -> None:
+    assert {maker: canonical(maker) for maker in MAKERS} == {maker: maker for maker in MAKERS}
+    assert {maker: canonical(maker) for maker in SPELLINGS.values()} == {maker: maker for maker in SPELLINGS.values()}
+    names = [*SPELLINGS, *SAYS_NOTHING, *HOSTS, *PLACES]
+    assert [name for name in names if name != "-".join(name.replace("/", " ").split()).lower()] == []
+
+
+def test_no_name_stands_in_two_tables() -> None:
+    tables = [set(SPELLINGS), SAYS_NOTHING, HOSTS, PLACES]
+    assert [one & other for i, one in enumerate(tables) for other in tables[:i] if one & other] == []
+
+
+def test_no_maker_and_no_pattern_stands_twice() -> None:
+    makers = [maker for maker, _ in FAMILIES]
+    patterns = [pattern for _, pattern in _patterns()]
+    assert sorted(set(makers)) == sorted(makers)
+    assert sorted(set(patterns)) == sorted(patterns)
+    assert [pattern for pattern in patterns if pattern != pattern.lower()] == []
+
+
+def test_no_pattern_is_hidden_behind_another_makers() -> None:
+    shortest = {re.sub(r"\[(.)[^]]*\]", r"\1", pattern).replace("*", ""): maker for maker, pattern in _patterns()}
+    assert {name: owner_guessed(name) for name in shortest} == shortest
+
+
+def _patterns() -> list[tuple[str, str]]:
+    return [(maker, pattern) for maker, patterns in FAMILIES for pattern in patterns]

@@ -1,0 +1,413 @@
+"""Select, re-tag, rename, narrow, keep steady, merge: tables, and what holds for any providers and any order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import combinations, permutations
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from proxy.access import Policy
+from proxy.catalog import Catalog, Model, Offer, merge, per_provider
+from proxy.catalog.rules import keep_first_created
+from proxy.config import Config
+from proxy.store import Store
+from proxy.wire.openai import model_list
+from tests.fakes import FakeClock, FakeFetch, answer_of, breathe, config_of, entry, middle, running
+
+ALL = Policy(["*"])
+
+Said = str | Mapping[str, object]
+World = Mapping[str, Sequence[Said]]
+"""What each provider says, in the operator's order of providers."""
+
+
+def one_provider(settings: str = "", *, owners: str = "[]", duplicates: str = "merge") -> Config:
+    return config_of(
+        f"merge: {{duplicates: {duplicates}}}\n"
+        f"owners: {owners}\n"
+        f"providers: [{{name: p, base_url: 'http://127.0.0.1/v1'{', ' + settings if settings else ''}}}]\n"
+    )
+
+
+def three_providers(duplicates: str = "merge") -> Config:
+    return config_of(
+        f"merge: {{duplicates: {duplicates}}}\n"
+        "providers:\n"
+        "  - {name: a, base_url: 'http://127.0.0.1/a'}\n"
+        "  - {name: b, base_url: 'http://127.0.0.1/b', prefix: x, aliases: {one: m1}}\n"
+        "  - {name: c, base_url: 'http://127.0.0.1/c', owner: Maker-C, models: [{id: m2, owned_by: declared}]}\n"
+    )
+
+
+def offers_of(config: Config, *said: Said, name: str = "p") -> list[Offer]:
+    provider = next(provider for provider in config.providers if provider.name == name)
+    return list(per_provider(provider, config)(entry(model) for model in said))
+
+
+def offer(model_id: str, provider: str = "a", *, created: int = 0, owner: str = "", **extra: object) -> Offer:
+    said = entry({"id": model_id, "created": created, "owned_by": owner, **extra})
+    return Offer(model_id, provider, owner or provider, said)
+
+
+# -- select --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("given_settings", "said", "selected"),
+    [
+        pytest.param("", ["b", "a"], ["b", "a"], id="everything, in the provider's order"),
+        pytest.param("include: ['gpt-*', o1]", ["gpt-4o", "o1", "o1-mini", "GPT-5"], ["gpt-4o", "o1"], id="include"),
+        pytest.param("exclude: ['*-preview']", ["m", "m-preview", "preview"], ["m", "preview"], id="exclude"),
+        pytest.param("include: ['m*'], exclude: [m2]", ["m1", "m2", "n"], ["m1"], id="exclude wins over include"),
+        pytest.param("include: []", ["m"], [], id="an empty include selects nothing"),
+        pytest.param("include: ['*/*']", ["v/m", "m", "@cf/v/m"], ["v/m", "@cf/v/m"], id="a star crosses slashes"),
+        pytest.param("include: ['m[12]']", ["m1", "m[12]", "m[12]x"], ["m[12]"], id="brackets are literal"),
+        pytest.param("exclude: ['m[12]*']", ["m1", "m[12]", "m[12]x"], ["m1"], id="also where they exclude"),
+        pytest.param("include: ['测试*']", ["测试模型", "模型"], ["测试模型"], id="Chinese"),
+        pytest.param("prefix: p/, include: ['p/*']", ["m", "p/m"], ["p/m"], id="the provider's own ids, not ours"),
+    ],
+)
+def test_include_and_exclude_select_by_the_providers_own_ids(
+    given_settings: str, said: list[str], selected: list[str]
+) -> None:
+    assert [offer.entry.id for offer in offers_of(one_provider(given_settings), *said)] == selected
+
+
+def test_of_twins_in_one_answer_the_first_stands() -> None:
+    twins = offers_of(one_provider(), {"id": "m", "note": 1}, {"id": "n"}, {"id": "m", "note": 2})
+
+    assert [(offer.id, offer.entry.extra) for offer in twins] == [("m", b'{"note":1}'), ("n", b"{}")]
+
+
+def test_a_declared_model_stands_before_its_twin_in_the_answer() -> None:
+    config = one_provider("models: [{id: m, note: declared}]")
+
+    assert [(offer.id, offer.entry.extra) for offer in offers_of(config, {"id": "m", "note": "said"}, "n")] == [
+        ("m", b'{"note":"declared"}'),
+        ("n", b"{}"),
+    ]
+
+
+# -- re-tag --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("given_settings", "owners", "said", "owner"),
+    [
+        pytest.param(
+            "owner: ctyun",
+            "[{match: ['*'], owner: ruled}]",
+            {"id": "openai/gpt-4o", "owned_by": "OpenAI"},
+            "ctyun",
+            id="1: the provider's owner forces all",
+        ),
+        pytest.param(
+            "",
+            "[{match: ['gpt-*', 'o1*'], owner: First}, {match: ['*'], owner: second}]",
+            {"id": "o1-mini", "owned_by": "OpenAI"},
+            "First",
+            id="2: the first matching rule wins",
+        ),
+        pytest.param(
+            "", "[{match: ['gpt-*'], owner: ruled}]", {"id": "m", "owned_by": "Acme"}, "acme", id="2: no rule matches"
+        ),
+        pytest.param(
+            "", "[{match: ['m[1]'], owner: ruled}]", {"id": "m1", "owned_by": "Acme"}, "acme", id="2: brackets differ"
+        ),
+        pytest.param(
+            "", "[{match: ['m[1]'], owner: ruled}]", {"id": "m[1]", "owned_by": "Acme"}, "ruled", id="2: brackets match"
+        ),
+        pytest.param(
+            "prefix: gpt-, aliases: {gpt-x: m}",
+            "[{match: ['gpt-*'], owner: ruled}]",
+            {"id": "m", "owned_by": "Acme"},
+            "acme",
+            id="2: rules read the provider's own id",
+        ),
+        pytest.param("", "[]", {"id": "gpt-4o", "owned_by": "Acme Labs"}, "acme-labs", id="3: owned_by"),
+        pytest.param("", "[]", {"id": "gpt-4o", "publisher": "Acme"}, "acme", id="3: publisher"),
+        pytest.param("", "[]", {"id": "gpt-4o", "organization": "Acme"}, "acme", id="3: organization"),
+        pytest.param("", "[]", {"id": "gpt-4o", "author": "Acme"}, "acme", id="3: author"),
+        pytest.param("", "[]", {"id": "m", "owned_by": "OpenAI"}, "openai", id="3: OpenAI, one spelling"),
+        pytest.param("", "[]", {"id": "m", "owned_by": "openai-internal"}, "openai", id="3: openai-internal"),
+        pytest.param("", "[]", {"id": "m", "owned_by": "  Mistral   AI "}, "mistral", id="3: blanks and capitals"),
+        pytest.param("", "[]", {"id": "meta-llama/Llama-3"}, "meta", id="4: the vendor part, one spelling"),
+        pytest.param("", "[]", {"id": "@cf/meta/llama-3"}, "meta", id="4: the vendor part behind a host's"),
+        pytest.param("", "[]", {"id": "acme/gpt-4o"}, "acme", id="4: the vendor part goes before the family"),
+        pytest.param("", "[]", {"id": "gpt-4o-mini"}, "openai", id="4: the family gpt"),
+        pytest.param("", "[]", {"id": "Claude-3-Haiku"}, "anthropic", id="4: the family claude"),
+        pytest.param("", "[]", {"id": "qwen2.5-72b"}, "alibaba", id="4: the family qwen"),
+        pytest.param("", "[]", {"id": "our-own-13b"}, "p", id="5: the provider's name"),
+        pytest.param("", "[]", {"id": "测试模型名称1", "owned_by": ""}, "p", id="5: ctyun's own example"),
+    ],
+)
+def test_the_owner_is_the_first_that_tells_one(
+    given_settings: str, owners: str, said: dict[str, object], owner: str
+) -> None:
+    [offer] = offers_of(one_provider(given_settings, owners=owners), said)
+
+    assert offer.owned_by == owner
+
+
+@pytest.mark.parametrize(
+    "filler",
+    [
+        "",
+        " ",
+        "system",
+        "System",
+        "library",
+        "custom",
+        "vllm",
+        "organization_owner",
+        "someone@example.com",
+        None,
+        7,
+        [],
+    ],
+)
+def test_an_owned_by_that_says_nothing_is_passed_over(filler: object) -> None:
+    [offer] = offers_of(one_provider(), {"id": "gpt-4o", "owned_by": filler})
+
+    assert offer.owned_by == "openai"
+
+
+def test_an_owned_by_that_only_repeats_the_id_is_passed_over() -> None:
+    [offer] = offers_of(one_provider(), {"id": "our-own-13b", "owned_by": "our-own-13b"})
+
+    assert offer.owned_by == "p"
+
+
+# -- rename --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("given_settings", "duplicates", "said", "public"),
+    [
+        pytest.param("", "merge", ["m", "v/m"], ["m", "v/m"], id="as it is"),
+        pytest.param("prefix: p/", "merge", ["m", "v/m"], ["p/m", "p/v/m"], id="a prefix"),
+        pytest.param("aliases: {nice: ugly}", "merge", ["ugly", "m"], ["nice", "m"], id="an alias replaces the id"),
+        pytest.param("prefix: p/, aliases: {nice: ugly}", "merge", ["ugly"], ["nice"], id="an alias takes no prefix"),
+        pytest.param("prefix: p/, aliases: {m: m}", "merge", ["m", "n"], ["m", "p/n"], id="an alias without a prefix"),
+        pytest.param("aliases: {x: m, y: m}", "merge", ["m"], ["x", "y"], id="two aliases of one model"),
+        pytest.param("aliases: {x: gone}", "merge", ["m"], ["m"], id="an alias of a model that is away"),
+        pytest.param("aliases: {m: n}", "merge", ["m", "n"], ["m"], id="an alias's name is taken from a model"),
+        pytest.param("aliases: {m: n}", "merge", ["m"], [], id="and stays taken while the aliased model is away"),
+        pytest.param("prefix: p/, aliases: {p/m: n}", "merge", ["m", "n"], ["p/m"], id="taken behind the prefix too"),
+        pytest.param("aliases: {m: n, n: m}", "merge", ["m", "n"], ["n", "m"], id="two models change names"),
+        pytest.param("", "by_owner", ["gpt-4o", "m"], ["openai/gpt-4o", "p/m"], id="by_owner"),
+        pytest.param("owner: Me", "by_owner", ["v/m"], ["Me/v/m"], id="by_owner: the owner as it is shown"),
+        pytest.param("prefix: x-, aliases: {y: n}", "by_owner", ["m", "n"], ["p/x-m", "p/y"], id="by_owner comes last"),
+        pytest.param("", "keep", ["gpt-4o", "v/m"], ["p/gpt-4o", "p/v/m"], id="keep"),
+        pytest.param("prefix: x-, aliases: {y: n}", "keep", ["m", "n"], ["p/x-m", "p/y"], id="keep comes last"),
+    ],
+)
+def test_public_ids_are_aliases_then_prefix_then_the_duplicate_policy(
+    given_settings: str, duplicates: str, said: list[str], public: list[str]
+) -> None:
+    assert [offer.id for offer in offers_of(one_provider(given_settings, duplicates=duplicates), *said)] == public
+
+
+# -- narrow --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("extra", "shown"),
+    [
+        pytest.param("all", b'{"context_length":8,"price":{"in":"0.1"},"tier":"x"}', id="all"),
+        pytest.param("none", b"{}", id="none"),
+        pytest.param("[tier, context_length, absent]", b'{"context_length":8,"tier":"x"}', id="a list of fields"),
+    ],
+)
+def test_extra_says_which_other_fields_are_shown(extra: str, shown: bytes) -> None:
+    said = {"id": "m", "created": 5, "context_length": 8, "price": {"in": "0.1"}, "tier": "x"}
+    [offer] = offers_of(one_provider(f"extra: {extra}"), said)
+
+    assert (offer.entry.extra, offer.created) == (shown, 5)
+
+
+# -- steady --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "kept"),
+    [
+        pytest.param(100, 200, 100, id="a time that changes is kept as it was seen first"),
+        pytest.param(200, 100, 200, id="even if it gets smaller"),
+        pytest.param(100, 0, 100, id="a time that gets lost is kept"),
+        pytest.param(0, 200, 200, id="unknown gives way to the first known time"),
+        pytest.param(None, 200, 200, id="a new model"),
+        pytest.param(100, 100, 100, id="nothing changed"),
+    ],
+)
+def test_a_creation_time_stays_as_it_was_first_known(before: int | None, now: int, kept: int) -> None:
+    offers = [] if before is None else [offer("public name", created=before)]
+    offers = [Offer("renamed", o.provider, o.owned_by, entry({"id": "m", "created": o.created})) for o in offers]
+    said = entry({"id": "m", "created": now, "note": "new"})
+
+    assert keep_first_created([said], offers) == [entry({"id": "m", "created": kept, "note": "new"})]
+
+
+# -- merge ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_first_offer_gives_all_fields_and_the_others_stand_behind_it() -> None:
+    first, second = offer("m", "a", created=200, note="a"), offer("m", "b", created=300, owner="maker", note="b")
+
+    assert merge([first, second], ALL.allows) == Catalog((Model((first, second), 200),))
+
+
+def test_a_caller_who_may_use_only_the_second_provider_sees_its_entry_and_nothing_of_the_first() -> None:
+    first, second = offer("m", "a", created=100, note="a"), offer("m", "b", created=300, owner="maker", note="b")
+
+    assert merge([first, second], Policy(["provider:b"]).allows) == Catalog((Model((second,), 300),))
+
+
+@pytest.mark.parametrize(
+    ("times", "created"),
+    [
+        pytest.param([300, 200, 400], 200, id="the earliest of any offer"),
+        pytest.param([300, 0], 300, id="unknown is no time"),
+        pytest.param([0, 300], 300, id="a known time instead of the preferred offer's unknown one"),
+        pytest.param([1626777600, 1700000000], 1700000000, id="One-API's placeholder"),
+        pytest.param([1677610602, 1700000000], 1700000000, id="OpenAI's placeholder"),
+        pytest.param([735790403, 1700000000], 1700000000, id="NVIDIA's placeholder"),
+        pytest.param([1626777600, 0, 735790403], 1626777600, id="nothing but placeholders: the preferred offer's"),
+        pytest.param([0, 735790403], 0, id="nothing but placeholders: even its unknown"),
+        pytest.param([1626777600], 1626777600, id="a single offer's own"),
+    ],
+)
+def test_created_is_the_earliest_that_is_no_placeholder(times: list[int], created: int) -> None:
+    offers = [offer("m", f"provider-{n}", created=time) for n, time in enumerate(times)]
+
+    assert merge(offers, ALL.allows) == Catalog((Model(tuple(offers), created),))
+
+
+def test_a_model_has_one_offer_of_each_provider_the_first() -> None:
+    first, other, second = offer("m", "a", note=1), offer("m", "b"), offer("m", "a", note=2)
+
+    assert merge([first, other, second], ALL.allows) == Catalog((Model((first, other), 0),))
+
+
+def test_models_are_ordered_by_id_code_point_by_code_point() -> None:
+    # As UTF-16 the emoji would stand before U+FF21; in a dictionary `a` before `Z`.
+    ordered = ["A", "Z", "a", "a-b", "a/b", "ab", "é", "测试", "Ａ", "🤖"]
+
+    assert [model.id for model in merge(map(offer, reversed(ordered)), ALL.allows).models] == ordered
+
+
+# -- what holds for any providers and any order --------------------------------------------------------------------
+
+IDS = ["m1", "m2", "xm1", "gpt-4o", "meta/llama", "one", "模型"]
+TIMES: list[object] = [0, 1626777600, 1677610602, 1_600_000_000, 1_700_000_000, "", None, "2024-05-01T10:00:00Z"]
+
+models = st.fixed_dictionaries(
+    {"id": st.sampled_from(IDS)},
+    optional={
+        "owned_by": st.sampled_from(["", "OpenAI", "Meta", "system"]),
+        "created": st.sampled_from(TIMES),
+        "context_length": st.integers(0, 3),
+    },
+)
+worlds = st.fixed_dictionaries({name: st.lists(models, max_size=5) for name in "abc"})
+duplicate_policies = st.sampled_from(["merge", "by_owner", "keep"])
+policies = st.lists(
+    st.sampled_from(["*", "m*", "!m2", "owner:openai", "!owner:meta", "provider:a", "provider:b", "!provider:c"])
+).map(Policy)
+
+
+def all_offers(config: Config, world: World) -> list[Offer]:
+    present = [provider.name for provider in config.providers if provider.name in world]
+    return [offer for name in present for offer in offers_of(config, *world[name], name=name)]
+
+
+async def list_after(config: Config, world: World, order: Sequence[str], policy: Policy) -> bytes:
+    """The list once all providers have answered in this order, looked at after each answer."""
+    fetch = FakeFetch()
+    answers = {name: fetch.hangs(name) for name in world}
+    async with running(Store(config, fetch, FakeClock(), uniform=middle)) as store:
+        for name in order:
+            answers[name].set_result(answer_of(*world[name]))
+            await breathe()
+            store.view(policy)
+        return store.view(policy).made.identity
+
+
+@pytest.mark.anyio
+@given(worlds, duplicate_policies, policies)
+@settings(max_examples=40, deadline=None)
+async def test_the_list_is_the_same_bytes_for_every_order_of_arrival(
+    world: World, duplicates: str, policy: Policy
+) -> None:
+    config = three_providers(duplicates)
+    expected = model_list(merge(all_offers(config, world), policy.allows).models)
+
+    for order in permutations(world):
+        assert await list_after(config, world, order, policy) == expected
+
+
+@given(worlds, duplicate_policies)
+@settings(max_examples=150, deadline=None)
+def test_an_id_never_changes_because_another_provider_comes_or_goes(world: World, duplicates: str) -> None:
+    config = three_providers(duplicates)
+    alone = {name: {offer.id for offer in offers_of(config, *world[name], name=name)} for name in world}
+
+    for count in range(len(world) + 1):
+        for present in combinations(world, count):
+            offers = all_offers(config, {name: world[name] for name in present})
+            listed = {model.id for model in merge(offers, ALL.allows).models}
+            assert listed == set().union(*(alone[name] for name in present))
+
+
+@given(st.lists(st.tuples(st.sampled_from(["m1", "m2"]), st.sampled_from("abc")), unique=True), policies)
+@settings(max_examples=200, deadline=None)
+def test_no_field_of_an_offer_that_the_policy_forbids_shows_anywhere(
+    placed: list[tuple[str, str]], policy: Policy
+) -> None:
+    def marked(model_id: str, provider: str) -> tuple[Offer, list[bytes]]:
+        mark = f"{model_id}-of-{provider}"
+        created = 1_500_000_000 + placed.index((model_id, provider))
+        said = offer(
+            model_id,
+            provider,
+            created=created,
+            owner=f"owner-{mark}",
+            root=f"root-{mark}",
+            parent=f"parent-{mark}",
+            note=f"note-{mark}",
+        )
+        return said, [f"{field}-{mark}".encode() for field in ("owner", "root", "parent", "note")] + [b"%d" % created]
+
+    offers = [marked(*place) for place in sorted(placed, key=lambda place: place[1])]
+    shown = model_list(merge([offer for offer, _ in offers], policy.allows).models)
+
+    for one, marks in offers:
+        if not policy.allows(one):
+            assert not [mark for mark in marks if mark in shown]
+
+
+@given(worlds, duplicate_policies, policies)
+@settings(max_examples=150, deadline=None)
+def test_merging_what_was_merged_changes_nothing(world: World, duplicates: str, policy: Policy) -> None:
+    once = merge(all_offers(three_providers(duplicates), world), policy.allows)
+
+    assert merge((offer for model in once.models for offer in model.offers), policy.allows) == once
+
+
+@given(worlds, duplicate_policies)
+@settings(max_examples=100, deadline=None)
+def test_every_listed_model_is_found_under_its_id_and_has_every_documented_field(world: World, duplicates: str) -> None:
+    catalog = merge(all_offers(three_providers(duplicates), world), ALL.allows)
+    said: list[dict[str, Any]] = msgspec.json.decode(model_list(catalog.models))["data"]
+
+    assert [catalog.find(one["id"]) for one in said] == list(catalog.models)
+    assert [one["id"] for one in said] == sorted({one["id"] for one in said})
+    for one in said:
+        assert list(one)[:7] == ["id", "object", "created", "owned_by", "permission", "root", "parent"]
+        assert isinstance(one["created"], int)
+        assert one["owned_by"]

@@ -1,0 +1,249 @@
+"""Terminal manners of every command: help, colours, 80 columns, pipes, completion."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import re
+import struct
+import subprocess
+import sys
+import termios
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+from rich.cells import cell_len
+
+from proxy.cli.main import COMMANDS, main
+from proxy.cli.terminal import count, day, did_you_mean, printable
+from tests.paths import ROOT
+from tests.upstreams import Upstreams, after, lists, says
+
+LONG = "accounts/fireworks/models/" + "llama-v3p1-405b-instruct-" * 4 + "end"
+CHINESE = "一个非常长的中文模型名称" * 6
+ESCAPE = "\x1b"
+NAMES = list(COMMANDS)
+
+
+@pytest.fixture
+def upstreams() -> Iterator[Upstreams]:
+    with Upstreams() as opened:
+        yield opened
+
+
+@pytest.fixture
+def config(tmp_path: Path, upstreams: Upstreams) -> Path:
+    """Two providers that list the same awkward ids, and one that fails with a long reason."""
+    awkward = after(0.3, lists({"id": LONG, "created": 1715367049}, CHINESE, "gpt-4o"))
+    wordy = says({"error": {"message": "some words " * 15}}, 400)
+    file = tmp_path / "config.yaml"
+    file.write_text(
+        f"""
+providers:
+  - {{name: a-provider-with-a-rather-long-name, base_url: "{upstreams.open(awkward).url}"}}
+  - {{name: b, base_url: "{upstreams.open(awkward).url}"}}
+  - {{name: refusing, base_url: "{upstreams.open(wordy).url}"}}
+""",
+        encoding="utf-8",
+    )
+    return file
+
+
+def on_terminal(*arguments: str, env: Mapping[str, str] | None = None) -> tuple[int, str]:
+    """Exit code and everything that a terminal of 80 columns receives."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    environ = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES", "NO_COLOR", "CI")}
+    process = subprocess.Popen(  # noqa: S603  # our own command
+        [sys.executable, "-m", "proxy", *arguments],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        cwd=ROOT,
+        env={**environ, "TERM": "xterm-256color", "PYTHONUTF8": "1", **(env or {})},
+    )
+    os.close(theirs)
+    received = b"".join(_until_closed(ours))
+    os.close(ours)
+    return process.wait(15), received.decode().replace("\r\n", "\n")
+
+
+def _until_closed(terminal: int) -> Iterator[bytes]:
+    while True:
+        try:
+            data = os.read(terminal, 65536)
+        except OSError:  # how Linux says that nobody has it open any more
+            return
+        if not data:
+            return
+        yield data
+
+
+def without_escapes(said: str) -> str:
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", said)
+
+
+def lines_that_stay(said: str) -> list[str]:
+    """The report itself, without the line of the progress that was drawn again and again and then wiped away."""
+    return without_escapes(said.rpartition("\r")[2]).splitlines()
+
+
+# -- help --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", NAMES)
+def test_help_of_each_command_has_examples_and_fits_80_columns(command: str) -> None:
+    result = CliRunner().invoke(main, [command, "--help"], terminal_width=80)
+    assert result.exit_code == 0
+    assert re.search(rf"(?m)^  Examples?:\n    .*models-proxy {command}", result.stdout)
+    assert [line for line in result.stdout.splitlines() if len(line) > 80] == []
+
+
+def test_without_a_command_the_help_names_all_of_them_with_whole_sentences() -> None:
+    result = CliRunner().invoke(main, [], terminal_width=80)
+    assert (result.exit_code, result.stdout) == (2, "")
+    shown = re.findall(r"(?m)^  ([a-z]+) +(.+)$", result.stderr.partition("Commands:")[2])
+    assert [name for name, _ in shown] == NAMES
+    assert [sentence for _, sentence in shown if not sentence.endswith(".") or sentence.endswith("...")] == []
+    assert [line for line in result.stderr.splitlines() if len(line) > 80] == []
+
+
+def command_named(name: str) -> click.Command:
+    command = main.get_command(click.Context(main), name)
+    assert command is not None
+    return command
+
+
+def test_every_example_in_a_help_text_is_a_command_with_options_that_exist() -> None:
+    example = r"(?m)^    (?:\S*=\S* |eval .*\()?models-proxy ([a-z]+)([^|\n)>]*)"
+    helps = [CliRunner().invoke(main, [*of, "--help"]).stdout for of in ([], *([name] for name in NAMES))]
+    examples = [found for said in helps for found in re.findall(example, said)]
+    assert len(examples) > 10
+    for name, rest in examples:
+        known = {option for parameter in command_named(name).params for option in parameter.opts}
+        assert set(re.findall(r"(?<= )--[a-z-]+", rest)) <= known | {"--help"}
+
+
+# -- terminals and pipes -----------------------------------------------------------------------------------------------
+
+
+def test_on_a_terminal_check_shows_progress_and_colours_and_fits_80_columns(config: Path) -> None:
+    code, said = on_terminal("check", "--config", str(config))
+    assert code == 1
+    assert "waiting for a-provider-with" in without_escapes(said)
+    assert f"{ESCAPE}[32m" in said
+    lines = lines_that_stay(said)
+    assert [line for line in lines if cell_len(line) > 80] == []
+    assert "waiting for" not in "".join(lines), "progress leaves nothing behind"
+    report = "".join("".join(line.split("  ")[0].split()) for line in lines)
+    assert LONG in report, "a long id is folded and not cut off"
+    assert CHINESE in report
+    assert any(line.startswith("Error: 1 provider failed: refusing; ") for line in lines)
+
+
+@pytest.mark.parametrize(
+    "env", [pytest.param({"NO_COLOR": "1"}, id="NO_COLOR"), pytest.param({"TERM": "dumb"}, id="a dumb terminal")]
+)
+def test_no_colour_means_none_not_even_bold(env: Mapping[str, str], config: Path) -> None:
+    _, said = on_terminal("check", "--config", str(config), env=env)
+    assert re.findall(r"\x1b\[[0-9;]*m", said) == []
+
+
+def test_in_a_pipe_nothing_is_coloured_folded_or_cut_off(config: Path) -> None:
+    result = CliRunner().invoke(main, ["check", "--config", str(config)], env={"FORCE_COLOR": "1", "COLUMNS": "40"})
+    assert ESCAPE not in result.output
+    lines = result.stdout.splitlines()
+    assert {LONG, CHINESE} <= {line.split(" ")[0] for line in lines}
+    assert [line for line in lines if line != line.rstrip()] == []
+
+
+def test_an_encoding_that_knows_no_chinese_shows_escapes_instead(config: Path) -> None:
+    done = subprocess.run(  # noqa: S603  # our own command
+        [sys.executable, "-m", "proxy", "check", "--config", str(config)],
+        capture_output=True,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONIOENCODING": "latin-1", "PYTHONUTF8": "0"},
+        check=False,
+    )
+    assert (done.returncode, b"Traceback" in done.stderr) == (1, False)
+    assert b"\\u4e00\\u4e2a" in done.stdout
+
+
+# -- completion --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("shell", "registers"),
+    [
+        pytest.param("bash", "complete -o nosort -F _models_proxy_completion models-proxy", id="bash"),
+        pytest.param("zsh", "compdef _models_proxy_completion models-proxy", id="zsh"),
+        pytest.param("fish", "complete --no-files --command models-proxy", id="fish"),
+    ],
+)
+def test_the_completion_script_of_a_shell_is_printed(shell: str, registers: str) -> None:
+    result = CliRunner().invoke(main, ["completion", shell])
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert registers in result.stdout
+
+
+def test_bash_completes_commands_and_options_with_it(tmp_path: Path) -> None:
+    command = tmp_path / "models-proxy"
+    starts = "from proxy.cli.main import main; main(prog_name='models-proxy')"
+    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -c "{starts}" "$@"\n')
+    command.chmod(0o755)
+    script = """
+eval "$(models-proxy completion bash)"
+complete_() { COMP_WORDS=(models-proxy "$@"); COMP_CWORD=$#; COMPREPLY=(); _models_proxy_completion models-proxy; }
+complete_ ke; echo "${COMPREPLY[@]}"
+complete_ check --js; echo "${COMPREPLY[@]}"
+complete_ completion z; echo "${COMPREPLY[@]}"
+"""
+    environ = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(  # noqa: S603
+        ["/bin/bash", "-c", script], capture_output=True, text=True, env=environ, cwd=tmp_path, check=True
+    )
+    assert (done.stdout.splitlines(), done.stderr) == (["keygen", "--json", "zsh"], "")
+
+
+def test_a_shell_that_is_not_known_is_a_usage_error() -> None:
+    result = CliRunner().invoke(main, ["completion", "tcsh"])
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "is not one of 'bash', 'zsh', 'fish'" in result.stderr
+
+
+# -- words -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        pytest.param("测试 [bold] é", "测试 [bold] é", id="text of any language as it is"),
+        pytest.param("a\x1b[31mb", "a\\x1b[31mb", id="an escape sequence"),
+        pytest.param("a\nb\tc", "a\\nb\\tc", id="what moves the cursor"),
+        pytest.param("a\u202eb", "a\\u202eb", id="what turns the direction"),
+    ],
+)
+def test_foreign_text_is_made_printable(text: str, shown: str) -> None:
+    assert printable(text) == shown
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [(0, "-"), (1, "1970-01-01"), (1715367049, "2024-05-10"), (10**15, "1000000000000000"), (10**30, "1" + "0" * 30)],
+)
+def test_a_creation_time_is_a_date_where_it_can_be_one(seconds: int, shown: str) -> None:
+    assert day(seconds) == shown
+
+
+def test_counts_and_near_words_are_written_as_people_do() -> None:
+    assert [count(0, "model"), count(1, "model"), count(1200, "entry", "entries")] == [
+        "0 models",
+        "1 model",
+        "1,200 entries",
+    ]
+    many = [f"k{number}" for number in range(11)]
+    assert did_you_mean("zzz", many) == "there are k0, k1, k2, k3, k4, k5, k6, k7, k8, k9 ..."

@@ -1,0 +1,356 @@
+"""`kind: custom`: a dialect that an operator writes in config.yaml, its mistakes, and what a wrong answer is told."""
+
+from __future__ import annotations
+
+import base64
+import json
+import textwrap
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+import pytest
+
+from proxy.catalog import per_provider
+from proxy.config import ConfigError, Provider
+from proxy.dialects import EXTRA_NAMES, Auth, Dialect, Paging
+from proxy.errors import UpstreamError
+from proxy.upstream.lists import ListFetcher
+from tests.fakes import config_of
+from tests.faultserver import HastyClock, playing
+
+pytestmark = pytest.mark.anyio
+
+KEY = "sk-canary-odd"
+
+
+def written(listing: str, api_key: str = KEY) -> str:
+    """A file of one custom provider; what stands under its `list` begins in line 7."""
+    head = (
+        f"providers:\n  - name: odd\n    kind: custom\n    base_url: http://odd.example/api\n    api_key: {api_key}\n"
+    )
+    return f"{head}    list:\n{textwrap.indent(textwrap.dedent(listing), '      ')}\n"
+
+
+def row(listing: str) -> Dialect:
+    return config_of(written(listing)).providers[0].dialect
+
+
+def problems(text: str) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        config_of(text)
+    return [str(problem) for problem in caught.value.problems]
+
+
+def custom(address: str, listing: Mapping[str, Any], api_key: str = KEY) -> Provider:
+    provider = {
+        "name": "odd",
+        "kind": "custom",
+        "base_url": f"http://{address}/api",
+        "api_key": api_key,
+        "timeout": "20s",
+        "retries": 0,
+        "list": {"path": "/catalog", **listing},
+    }
+    return config_of(json.dumps({"providers": [provider]})).providers[0]
+
+
+# -- the row -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_path_is_enough() -> None:
+    assert row("path: /catalog") == Dialect(
+        kind="custom", path="/catalog", items=("",), id=("id",), owner=(), created=()
+    )
+
+
+def test_every_setting_becomes_a_part_of_the_row() -> None:
+    listing = """\
+        path: /catalog
+        params: {kind: llm, all: true, least: 0.5}
+        items: [result.entries, entries]
+        id: [slug, vendor/name]
+        cut: models/
+        owned_by: [vendor, by.name]
+        created: published_at
+        fields: {display_name: title, pricing.prompt: [price.in, price.input]}
+        price_per: 1000000
+        private: [internal, about.team]
+        paging: {style: page, send: p, total: count, pages: page_count, first: 0, size: {per: 100, p: 0}}
+        auth: {header: X-Odd-Key}
+    """
+    assert row(listing) == Dialect(
+        kind="custom",
+        path="/catalog",
+        params={"kind": "llm", "all": "true", "least": "0.5", "per": "100", "p": "0"},
+        auth=Auth("header", "X-Odd-Key"),
+        items=("result.entries", "entries"),
+        id=("slug", "vendor/name"),
+        cut=("models/",),
+        owner=("vendor", "by.name"),
+        created=("published_at",),
+        extra={"display_name": ("title",), "pricing.prompt": ("price.in", "price.input")},
+        price_per=1_000_000,
+        private=("internal", "about.team"),
+        paging=(Paging("page", send="p", total="count", pages="page_count", first=0),),
+    )
+
+
+@pytest.mark.parametrize(
+    ("paging", "made"),
+    [
+        pytest.param("style: url, read: links.next", Paging("url", read="links.next"), id="url"),
+        pytest.param(
+            "style: cursor, send: after, read: last", Paging("cursor", send="after", read="last"), id="cursor"
+        ),
+        pytest.param(
+            "style: cursor, send: after, more: has_more", Paging("cursor", send="after", more="has_more"), id="last id"
+        ),
+        pytest.param("style: offset, send: skip", Paging("offset", send="skip"), id="offset"),
+        pytest.param("style: page, send: page", Paging("page", send="page"), id="page"),
+    ],
+)
+def test_every_style_of_paging_can_be_written(paging: str, made: Paging) -> None:
+    assert row(f"path: /c\npaging: {{{paging}}}").paging == (made,)
+
+
+@pytest.mark.parametrize(
+    ("auth", "made"),
+    [
+        pytest.param("bearer", Auth("bearer"), id="bearer"),
+        pytest.param("basic", Auth("basic"), id="basic"),
+        pytest.param("none", Auth("none"), id="none"),
+        pytest.param("{header: X-Odd-Key}", Auth("header", "X-Odd-Key"), id="header"),
+        pytest.param("{query: api_key}", Auth("query", "api_key"), id="query"),
+    ],
+)
+def test_every_style_of_authentication_can_be_written(auth: str, made: Auth) -> None:
+    text = written(f"path: /c\nauth: {auth}", api_key="user:sk-canary")
+    assert config_of(text).providers[0].dialect.auth == made
+
+
+# -- mistakes ----------------------------------------------------------------------------------------------------------
+
+A_PATH = "must be a path below base_url like /catalog, without `?` and `#`"
+NAMES = "must be names with dots between them, like result.entries"
+SEVERAL = "must be a string, or a list of strings of which the first that is there counts"
+AUTH = "must be bearer, basic, none, {header: NAME} or {query: NAME}, a NAME like X-Api-Key"
+
+
+@pytest.mark.parametrize(
+    ("listing", "problem"),
+    [
+        pytest.param("items: x", "line 6, list.path: is missing; add `path: ...`", id="no path"),
+        pytest.param("path: catalog", f"line 7, list.path: {A_PATH}; found 'catalog'", id="no slash"),
+        pytest.param("path: /c?x=1", f"line 7, list.path: {A_PATH}; found '/c?x=1'", id="a query"),
+        pytest.param("path:", "line 7, list.path: has no value; give it one or take the line away", id="no value"),
+        pytest.param("path: /c\nitem: x", "line 8, list.item: unknown setting; did you mean 'items'?", id="misspelt"),
+        pytest.param("path: /c\nitems: a..b", f"line 8, list.items: {NAMES}; found 'a..b'", id="two dots"),
+        pytest.param("path: /c\nitems: []", "line 8, list.items: must not be empty", id="no place of the items"),
+        pytest.param("path: /c\nid: [a, 'b[0]']", f"line 8, list.id[1]: {NAMES}; found 'b[0]'", id="an index"),
+        pytest.param("path: /c\nid: $.name", f"line 8, list.id: {NAMES}; found '$.name'", id="JSONPath"),
+        pytest.param("path: /c\nid: owner/", f"line 8, list.id: {NAMES}; found 'owner/'", id="half of two"),
+        pytest.param("path: /c\ncreated: 5", f"line 8, list.created: {SEVERAL}; found '5'", id="a number"),
+        pytest.param(
+            "path: /c\nfields: {contextlength: x}",
+            f"line 8, list.fields.contextlength: a name must be one of {', '.join(EXTRA_NAMES)}",
+            id="a name that nobody reads",
+        ),
+        pytest.param(
+            "path: /c\npaging: {style: curser}",
+            "line 8, list.paging.style: must be 'url', 'cursor', 'offset' or 'page'; found 'curser'",
+            id="unknown style",
+        ),
+        pytest.param(
+            "path: /c\npaging: {style: cursor, send: p}",
+            "line 8, list.paging: style cursor needs `read`: the place in the answer that says how to go on",
+            id="a cursor from nowhere",
+        ),
+        pytest.param(
+            "path: /c\npaging: {style: cursor, read: p}",
+            "line 8, list.paging: style cursor needs `send`: the name of the parameter that asks for the next page",
+            id="a cursor to nowhere",
+        ),
+        pytest.param(
+            "path: /c\npaging: {style: offset, send: o, pages: x}",
+            "line 8, list.paging: style offset has no `pages`; take it away or choose another style",
+            id="not of this style",
+        ),
+        pytest.param(
+            "path: /c\npaging: {style: page, send: p, size: {p: x}}",
+            "line 6, list: the number of the first page, in `params` or `paging.size`, must be a whole number",
+            id="a page x",
+        ),
+        pytest.param(
+            "path: /c\npaging: {style: page, send: p, size: 100}",
+            "line 8, list.paging.size: must hold lines of `name: value`",
+            id="a size without a name",
+        ),
+        pytest.param(
+            "path: /c\npaging:\n  style: page\n  send: p\n  size: {per: [1]}",
+            "line 11, list.paging.size.per: must be a string",
+            id="a size that is a list",
+        ),
+        pytest.param("path: /c\nauth: digest", f"line 8, list.auth: {AUTH}; found 'digest'", id="unknown auth"),
+        pytest.param("path: /c\nauth: {heder: X}", f"line 8, list.auth: {AUTH}", id="misspelt auth"),
+        pytest.param("path: /c\nauth: {header: 'a b'}", f"line 8, list.auth: {AUTH}", id="no name of a header"),
+        pytest.param("path: /c\nauth: {query: k, header: X}", f"line 8, list.auth: {AUTH}", id="two places"),
+        pytest.param(
+            "path: /c\nauth: basic",
+            "line 5, api_key: must be `user:password`, because `list.auth` is basic",
+            id="basic without a user",
+        ),
+        pytest.param(
+            "path: /c\nprice_per: 0",
+            "line 8, list.price_per: must be a whole number from 1 to 1000000000; found '0'",
+            id="a price for nothing",
+        ),
+    ],
+)
+def test_a_mistake_is_said_with_its_line_its_setting_and_its_cure(listing: str, problem: str) -> None:
+    assert problems(written(listing)) == [problem.replace(", ", ", providers[0].", 1)]
+
+
+def test_a_custom_provider_without_a_list_and_a_list_without_a_custom_provider_are_mistakes() -> None:
+    assert problems("providers: [{name: a, kind: custom, base_url: http://h}]") == [
+        "line 1, providers[0].list: is missing; it says how this provider writes its list"
+    ]
+    assert problems("providers: [{name: a, base_url: http://h, list: {path: /c}}]") == [
+        "line 1, providers[0].list: is not for kind openai; only kind custom has it"
+    ]
+
+
+# -- what was found instead --------------------------------------------------------------------------------------------
+
+OBJECTS = [{"slug": f"m-{number}", "by": "x"} for number in range(24)]
+
+
+@pytest.mark.parametrize(
+    ("listing", "answer", "reason"),
+    [
+        pytest.param(
+            {"items": "result.entries"},
+            {"result": {"models": OBJECTS}},
+            "`list.items` is `result.entries`, the answer has `result.models` (24 objects)",
+            id="items elsewhere",
+        ),
+        pytest.param(
+            {"items": ["entries", "list"]},
+            {"data": OBJECTS, "other": {"deep": [{}]}, "tags": ["x"]},
+            "`list.items` is `entries` or `list`, the answer has `data` (24 objects), `other.deep` (1 object)",
+            id="several arrays",
+        ),
+        pytest.param(
+            {"items": "entries"},
+            OBJECTS,
+            '`list.items` is `entries`, the answer is itself an array: `items: ""`',
+            id="the answer itself",
+        ),
+        pytest.param(
+            {},
+            {"count": 0},
+            "`list.items` is the answer, the answer is an object with `count`",
+            id="no array anywhere",
+        ),
+        pytest.param(
+            {"items": "data", "id": ["name", "owner/name"]},
+            {"data": OBJECTS},
+            "`list.id` is `name` or `owner/name`, a model is an object with `slug`, `by`: "
+            "it has no `name` or `owner/name`",
+            id="id elsewhere",
+        ),
+        pytest.param(
+            {"items": "data"},
+            {"data": ["m-1"]},
+            "`list.id` is `id`, a model is a string: it is no object",
+            id="strings for models",
+        ),
+        pytest.param(
+            {"items": "data"}, {"error": "no rights"}, "answered 200 with an error: no rights", id="an error with 200"
+        ),
+    ],
+)
+async def test_what_was_found_instead_is_said(listing: Mapping[str, Any], answer: object, reason: str) -> None:
+    async with playing("status", status="200 OK", body=json.dumps(answer)) as server:
+        provider = custom(server.address, listing)
+        with pytest.raises(UpstreamError) as raised:
+            await ListFetcher([provider], HastyClock())(provider, 0)
+    assert (raised.value.kind, raised.value.reason) == ("garbled", reason)
+
+
+async def test_a_list_that_is_empty_is_empty() -> None:
+    async with playing("status", status="200 OK", body='{"result":{"entries":[]}}') as server:
+        provider = custom(server.address, {"items": "result.entries"})
+        assert (await ListFetcher([provider], HastyClock())(provider, 0)).entries == ()
+
+
+# -- end to end --------------------------------------------------------------------------------------------------------
+
+
+async def test_a_provider_that_nobody_has_heard_of_is_added_in_the_file_alone() -> None:
+    listing = {
+        "items": "result.entries",
+        "id": "name",
+        "cut": ["models/"],
+        "owned_by": "vendor",
+        "created": "published_at",
+        "fields": {"context_length": "limits.context", "pricing.prompt": "price.in"},
+        "price_per": 1000,
+        "private": "team",
+        "paging": {"style": "cursor", "send": "page_token", "read": "next", "size": {"page_size": 100}},
+        "auth": {"header": "X-Odd-Key"},
+    }
+    async with playing("custom-pages") as server:
+        provider = custom(server.address, listing)
+        answer = await ListFetcher([provider], HastyClock())(provider, 0)
+    offers = per_provider(provider, config_of("providers: [{name: odd, base_url: http://h}]"))(answer.entries)
+    assert [(o.id, o.owned_by, o.created, msgspec.json.decode(o.entry.extra)) for o in offers] == [
+        (
+            "rocket-7b",
+            "acme",
+            1714521600,
+            {
+                "name": "models/rocket-7b",
+                "vendor": "Acme",
+                "published_at": "2024-05-01T00:00:00Z",
+                "limits": {},
+                "price": {"currency": "EUR"},
+                "context_length": 8192,
+                "pricing": {"prompt": "0.00025"},
+            },
+        ),
+        ("rocket-70b", "odd", 0, {"name": "rocket-70b"}),
+    ]
+    assert server.targets == [
+        "/api/catalog?page_size=100",
+        "/api/catalog?page_size=100&page_token=a%2Fb%3D%3D",
+    ]
+    assert [request.values("x-odd-key") for request in server.requests] == [[KEY], [KEY]]
+    assert [request.values("authorization") for request in server.requests] == [[], []]
+
+
+@pytest.mark.parametrize(
+    ("auth", "api_key", "headers", "target"),
+    [
+        pytest.param("bearer", KEY, {"authorization": [f"Bearer {KEY}"]}, "/api/catalog", id="bearer"),
+        pytest.param(
+            "basic",
+            f"user:{KEY}",
+            {"authorization": [f"Basic {base64.b64encode(f'user:{KEY}'.encode()).decode()}"]},
+            "/api/catalog",
+            id="basic",
+        ),
+        pytest.param("none", KEY, {"authorization": []}, "/api/catalog", id="none"),
+        pytest.param({"header": "X-K"}, KEY, {"authorization": [], "x-k": [KEY]}, "/api/catalog", id="header"),
+        pytest.param({"query": "k"}, f"{KEY}/&=", {"authorization": []}, f"/api/catalog?k={KEY}%2F%26%3D", id="query"),
+    ],
+)
+async def test_a_credential_goes_where_the_file_says_and_nowhere_else(
+    auth: object, api_key: str, headers: Mapping[str, list[str]], target: str
+) -> None:
+    async with playing("status", status="200 OK", body='[{"id":"m"}]') as server:
+        provider = custom(server.address, {"auth": auth}, api_key)
+        await ListFetcher([provider], HastyClock())(provider, 0)
+    [request] = server.requests
+    assert {name: request.values(name) for name in headers} == headers
+    assert request.target == target

@@ -1,0 +1,1125 @@
+"""What comes out of providers' answers: of documented ones (tests/payloads/), and of nasty ones."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import date
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from proxy.catalog import Model, Offer
+from proxy.dialects import (
+    DIALECTS,
+    OURS,
+    Dialect,
+    InvalidEntry,
+    Page,
+    entry_of,
+    open_page,
+    read_entry,
+    reason_in,
+    unix_seconds,
+)
+from proxy.dialects.entry import DEFAULT_PERMISSIONS, Entry, Permission
+from proxy.errors import UpstreamError
+from proxy.wire.openai import model_object
+from proxy.wire.pangu import versions_page
+from tests.paths import PAYLOADS
+
+OPENAI = DIALECTS["openai"]
+PANGU = DIALECTS["pangu"]
+ASKED: Mapping[str, Mapping[str, str]] = {"openai": {}, "pangu": {"workspace_id": "w", "model_id": "0a1b"}}
+
+
+def read(kind: str, body: bytes) -> list[Entry | str]:
+    """Every entry of an answer in order; the reason of a dropped one in its place."""
+    page = open_page(DIALECTS[kind], body)
+    return [read_or_reason(DIALECTS[kind], raw, page) for raw in page.items]
+
+
+def read_or_reason(dialect: Dialect, raw: msgspec.Raw, page: Page) -> Entry | str:
+    try:
+        return read_entry(dialect, raw, ASKED[dialect.kind], page.long_numbers)
+    except InvalidEntry as reason:
+        return str(reason)
+
+
+def payload(name: str) -> bytes:
+    return (PAYLOADS / f"{name}.json").read_bytes()
+
+
+def made(
+    model_id: str,
+    /,
+    owner: str = "",
+    created: int = 0,
+    *,
+    root: str = "",
+    parent: str | None = None,
+    permissions: Sequence[Permission] = DEFAULT_PERMISSIONS,
+    raw: bytes = b"",
+    **extra: Any,
+) -> Entry:
+    """An entry by the words that matter; `extra` in the order of the answer."""
+    other = msgspec.json.encode(extra)
+    return Entry(model_id, owner, created, root or model_id, parent, tuple(permissions), other, raw)
+
+
+def refused(body: bytes, kind: str = "openai") -> str:
+    with pytest.raises(UpstreamError) as caught:
+        open_page(DIALECTS[kind], body)
+    assert (caught.value.kind, caught.value.retryable) == ("garbled", False)
+    return caught.value.reason
+
+
+# Documented answers
+
+
+NOTHING: Mapping[str, Any] = {}
+DEPRECATED: Mapping[str, Any] = {"deprecated_at": 1798718400}
+NO_FLAGS = Permission(False, False, False, False, False, False, False)
+
+EXPECTED: Mapping[str, Sequence[Entry | str]] = {
+    "aihubmix_zh": [made("gpt-3.5-turbo-16k", "OpenAI", 1626777600)],
+    "aihubmix_ja": [made("gpt-4o-mini", "OpenAI", 1626777600)],
+    "aihubmix_catalog": [
+        made(
+            "gpt-4o-mini",
+            model_id="gpt-4o-mini",
+            desc="Small and fast.",
+            pricing={"input": 0.15, "output": 0.6},
+            types="llm",
+            features="tools,function_calling",
+            input_modalities=["text", "image"],
+            max_output=16384,
+            context_length=128000,
+            max_output_tokens=16384,
+            type="llm",
+        )
+    ],
+    "one_api": [
+        made("gpt-4o", "openai", 1626777600),
+        made("gpt-4o", "google gemini", 1626777600, permissions=[Permission(allow_view=False, is_blocking=True)]),
+        made("our-tune", "custom", 1626777600, parent="gpt-4o"),
+    ],
+    "new_api": [
+        made("claude-3-5-haiku-20241022", "claude", 1626777600, supported_endpoint_types=["anthropic", "openai"])
+    ],
+    "ctyun": [made("测试模型名称1")],
+    "openai": [
+        made("gpt-4o", "system", 1715367049, shutdown_date=None),
+        made("gpt-3.5-turbo-16k", "openai-internal", 1683758102, shutdown_date="2026-09-28", shutdown_at=1790553600),
+        made("ft:gpt-4o-mini-2024-07-18:acme::9xYzAbCd", "acme-inc", 1721400000),
+    ],
+    "azure_openai": [
+        made(
+            "gpt-4o-2024-08-06",
+            created=1722815000,
+            status="succeeded",
+            capabilities={
+                "fine_tune": False,
+                "inference": True,
+                "completion": True,
+                "chat_completion": True,
+                "embeddings": False,
+            },
+            lifecycle_status="generally-available",
+            deprecation={"inference": 1760486400},
+            created_at=1722815000,
+            updated_at=1722815001,
+            shutdown_at=1760486400,
+        )
+    ],
+    "groq": [
+        made(
+            "deepseek-r1-distill-llama-70b",
+            "DeepSeek / Meta",
+            1737924940,
+            active=True,
+            context_window=131072,
+            public_apps=None,
+            max_completion_tokens=131072,
+            context_length=131072,
+            max_output_tokens=131072,
+        ),
+        made(
+            "qwen/qwen3-32b",
+            "Alibaba Cloud",
+            1748396646,
+            active=True,
+            context_window=131072,
+            public_apps=None,
+            max_completion_tokens=40960,
+            context_length=131072,
+            max_output_tokens=40960,
+        ),
+    ],
+    "openrouter": [
+        made(
+            "google/gemma-3-27b-it:free",
+            created=1741756359,
+            canonical_slug="google/gemma-3-27b-it",
+            hugging_face_id="",
+            name="Google: Gemma 3 27B (free)",
+            context_length=96000,
+            architecture={
+                "modality": "text+image->text",
+                "input_modalities": ["text", "image"],
+                "output_modalities": ["text"],
+                "tokenizer": "Gemini",
+                "instruct_type": "gemma",
+            },
+            pricing={"prompt": "0", "completion": "0.0000001"},
+            top_provider={"context_length": 96000, "max_completion_tokens": 8192, "is_moderated": False},
+            per_request_limits=None,
+            max_output_tokens=8192,
+            input_modalities=["text", "image"],
+            output_modalities=["text"],
+        )
+    ],
+    "deepseek": [made("deepseek-chat", "deepseek"), made("deepseek-reasoner", "deepseek")],
+    "mistral": [
+        made(
+            model_id,
+            "mistralai",
+            1800000000,
+            capabilities={"completion_chat": True, "vision": vision},
+            name="mistral-large-2411",
+            aliases=aliases,
+            deprecation=deprecation,
+            max_context_length=131072,
+            type="base",
+            context_length=131072,
+            **known,
+        )
+        for model_id, vision, aliases, deprecation, known in (
+            ("mistral-large-2411", False, ["mistral-large-latest"], None, NOTHING),
+            ("mistral-large-latest", False, ["mistral-large-2411"], None, NOTHING),
+            ("mistral-large-latest", True, [], "2026-12-31T12:00:00Z", DEPRECATED),
+        )
+    ],
+    "together": [
+        made(
+            "meta-llama/Llama-3.3-70B-Instruct-Turbo",
+            "Meta",
+            1733466629,
+            type="chat",
+            running=False,
+            display_name="Meta Llama 3.3 70B Instruct Turbo",
+            organization="Meta",
+            link="https://huggingface.co/meta-llama/Llama-3.3-70B-Instruct",
+            license="llama3.3",
+            context_length=131072,
+            config={"chat_template": None, "stop": ["<|eot_id|>"]},
+            pricing={"hourly": 0, "input": 0.88, "output": 0.88, "base": 0, "finetune": 0},
+        ),
+        made(
+            "togethercomputer/GPT-JT-6B-v1",
+            created=1673378615,
+            name="togethercomputer/GPT-JT-6B-v1",
+            display_name="GPT-JT-Moderation (6B)",
+            created_at="2023-01-10T19:23:35.621Z",
+        ),
+    ],
+    "github": [
+        made(
+            "openai/gpt-4.1",
+            "OpenAI",
+            name="OpenAI GPT-4.1",
+            publisher="OpenAI",
+            summary="The smartest.",
+            rate_limit_tier="high",
+            supported_input_modalities=["text", "image"],
+            supported_output_modalities=["text"],
+            tags=["multipurpose"],
+            input_modalities=["text", "image"],
+            output_modalities=["text"],
+        )
+    ],
+    "ollama_empty": [],
+    "ollama": [made("llama3.2:latest", "library", 1727000000)],
+    "lmstudio": [made("qwen2.5-7b-instruct", "organization_owner")],
+    "lmstudio_v0": [
+        made(
+            "qwen2-vl-7b-instruct",
+            "mlx-community",
+            type="vlm",
+            publisher="mlx-community",
+            arch="qwen2_vl",
+            compatibility_type="mlx",
+            quantization="4bit",
+            state="not-loaded",
+            max_context_length=32768,
+            context_length=32768,
+        )
+    ],
+    "vllm": [
+        made(
+            "meta-llama/Llama-3.1-8B-Instruct",
+            "vllm",
+            1800000000,
+            root="/models/llama-3.1-8b",
+            permissions=[Permission(allow_fine_tuning=True)],
+            max_model_len=131072,
+            context_length=131072,
+        ),
+        made(
+            "sql-lora",
+            "vllm",
+            1800000000,
+            root="/loras/sql",
+            parent="meta-llama/Llama-3.1-8B-Instruct",
+            permissions=[Permission(), Permission()],
+            max_model_len=None,
+        ),
+    ],
+    "llamacpp": [made("../models/x.gguf", "llamacpp", 1735142223, meta=None)],
+    "tags_only": [
+        made(
+            "llama3.2:latest",
+            name="llama3.2:latest",
+            model="llama3.2:latest",
+            modified_at="2024-05-01T10:00:00.123456789+08:00",
+            size=2019393189,
+            digest="a80c4f17acd5",
+            details=None,
+        )
+    ],
+    "sglang": [made("Qwen/Qwen2.5-7B-Instruct", "sglang", 1800000000, max_model_len=32768, context_length=32768)],
+    "tgi": [made("HuggingFaceH4/zephyr-7b-beta", "HuggingFaceH4/zephyr-7b-beta")],
+    "localai": [made("gpt-4"), made("stablediffusion")],
+    "poe": [
+        made(
+            "Claude-Sonnet-4.5",
+            "Anthropic",
+            1758868894,
+            architecture={"input_modalities": ["text", "image"], "output_modalities": ["text"]},
+            input_modalities=["text", "image"],
+            output_modalities=["text"],
+        )
+    ],
+    "maas": [made("DeepSeek-V3", "system"), made("Qwen3-32B")],
+    "ppio": [
+        made(
+            "deepseek/deepseek-r1/community",
+            "unknown",
+            1738927727,
+            input_token_price_per_m=40000,
+            output_token_price_per_m=160000,
+            title="DeepSeek R1 (Community)",
+            description="",
+            context_size=64000,
+            display_name="DeepSeek R1 (Community)",
+            context_length=64000,
+        ),
+        made(
+            "qwen/qwen-2.5-72b-instruct",
+            title="Qwen 2.5 72B",
+            context_size=32000,
+            status=1,
+            display_name="Qwen 2.5 72B",
+            context_length=32000,
+        ),
+    ],
+    "siliconflow": [made("Pro/deepseek-ai/DeepSeek-V3")],
+    "qianfan": [made("ernie-4.0-8k")],
+    "volcengine": [
+        made(
+            "doubao-1-5-pro-32k-250115",
+            created=1737000000,
+            name="doubao-1-5-pro-32k",
+            version="250115",
+            domain="LLM",
+            status="Retiring",
+            modalities={"input_modalities": ["text"], "output_modalities": ["text"]},
+            token_limits={"context_window": 32768},
+            context_length=32768,
+            input_modalities=["text"],
+            output_modalities=["text"],
+        )
+    ],
+    "moonshot": [
+        made(
+            "kimi-k2-0905-preview",
+            "moonshot",
+            1700000000,
+            permissions=[NO_FLAGS],
+            context_length=262144,
+            supports_image_in=False,
+        )
+    ],
+    "nvidia_nim": [
+        made("01-ai/yi-large", "01-ai", 735790403),
+        made("nv-mistralai/mistral-nemo-12b-instruct", "nv-mistralai", 735790403),
+    ],
+    "cerebras": [made("llama-3.3-70b", "Cerebras")],
+    "sambanova": [
+        made(
+            "Meta-Llama-3.3-70B-Instruct",
+            "no-reply@sambanova.example",
+            context_length=131072,
+            max_completion_tokens=3072,
+            pricing={"prompt": "0.0000006", "completion": "0.0000012"},
+            max_output_tokens=3072,
+        )
+    ],
+    "deepinfra": [
+        made("BAAI/bge-m3", "deepinfra", metadata=None),
+        made(
+            "openai/gpt-oss-120b",
+            "deepinfra",
+            metadata={
+                "context_length": 131072,
+                "max_tokens": 131072,
+                "pricing": {"input_tokens": 0.09, "output_tokens": 0.45},
+                "tags": ["reasoning"],
+            },
+            context_length=131072,
+        ),
+    ],
+    "hf_router": [
+        made(
+            "moonshotai/Kimi-K2-Instruct-0905",
+            "moonshotai",
+            1756900000,
+            architecture={"input_modalities": ["text"], "output_modalities": ["text"]},
+            providers=[
+                {
+                    "provider": "novita",
+                    "status": "live",
+                    "context_length": 262144,
+                    "pricing": {"input": 0.57, "output": 2.3},
+                    "supports_tools": True,
+                    "first_token_latency_ms": 812.5,
+                }
+            ],
+            input_modalities=["text"],
+            output_modalities=["text"],
+        )
+    ],
+    "hyperbolic": [
+        made(
+            "Qwen/QwQ-32B",
+            "Hyperbolic",
+            1800000000,
+            number_of_inference_nodes=None,
+            supports_chat=True,
+            input_price=None,
+            context_length=None,
+        )
+    ],
+    "gemini_openai": [
+        made("models/gemini-2.5-flash", "google", display_name="Gemini 2.5 Flash"),
+        made("models/embedding-001", "google"),
+    ],
+    "fireworks": [
+        made(
+            "accounts/fireworks/models/deepseek-v3",
+            "fireworks",
+            1735576668,
+            kind="HF_BASE_MODEL",
+            supports_chat=True,
+            supports_image_input=False,
+            supports_tools=True,
+            context_length=131072,
+        )
+    ],
+    "anthropic_look": [
+        made(
+            "claude-opus-4-1-20250805",
+            created=1754352000,
+            type="model",
+            display_name="Claude Opus 4.1",
+            created_at="2025-08-05T00:00:00Z",
+        ),
+        made("claude-old", type="model", display_name="Claude Old", created_at="1970-01-01T00:00:00Z"),
+    ],
+}
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_a_documented_answer_is_read_entry_by_entry_in_its_order(name: str) -> None:
+    assert read("openai", payload(name)) == EXPECTED[name]
+
+
+def test_every_payload_stands_in_a_table() -> None:
+    elsewhere = {"pangu", "ctyun_error"}
+    assert {path.stem for path in PAYLOADS.glob("*.json")} == {*EXPECTED, *elsewhere}
+
+
+def test_a_pangu_version_is_a_model_of_the_model_that_was_asked_about() -> None:
+    page = open_page(PANGU, payload("pangu"))
+    first, second, third = (bytes(raw) for raw in page.items)
+
+    assert read("pangu", payload("pangu")) == [
+        made(
+            "0f3c9a52-6f0e-4b7e-9a55-2d1f6a7b8c90",
+            created=1734683400,
+            parent="0a1b",
+            raw=first,
+            cap_white_list=["cap-a", "cap-b"],
+            description="第一个版本",
+            config={"llm_model_config": {"base_model_type": "Pangu-NLP-N2-Base"}},
+            create_time="2024-12-20T08:30:00Z",
+            display_name="盘古 v1.0_基线 版本",
+        ),
+        made(
+            "5b1d7e2f8a904c3db6e1f20a9c8d7e6f",
+            created=1734661800,
+            parent="0a1b",
+            raw=second,
+            cap_white_list=[],
+            description="",
+            config={"llm_model_config": {"base_model_type": "Pangu-NLP-N2-Base"}, "kept": [1, 2.5, {"deep": "盘"}]},
+            create_time="1734661800000",
+            display_name="v1.1",
+        ),
+        made(
+            "c0ffee00c0ffee00c0ffee00c0ffee00",
+            parent="0a1b",
+            raw=third,
+            create_time="",
+            config=None,
+            display_name="no more than this",
+        ),
+    ]
+    assert page.value("total") == 3
+
+
+def test_the_bytes_of_a_pangu_version_are_kept_exactly() -> None:
+    body = payload("pangu")
+    natives = [entry.raw for entry in read("pangu", body) if isinstance(entry, Entry)]
+    assert len(natives) == 3
+    assert all(raw in body for raw in natives)
+    assert b'"kept":[1,2.50,{"deep":"\\u76d8"}]' in natives[1]
+    assert json.loads(versions_page(3, natives)) == json.loads(body)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        pytest.param({"llm_model_config": {"model_path": "obs://canary", "kept": 1}}, id="as documented"),
+        pytest.param({"llm_model_config": [{"model_path": "obs://canary", "kept": 1}]}, id="in an array"),
+        pytest.param([{"llm_model_config": {"model_path": "obs://canary", "kept": 1}}], id="in an array of configs"),
+        pytest.param({"llm_model_config": {"model_path": {"canary": "x"}, "kept": 1}}, id="an object"),
+    ],
+)
+def test_nothing_that_identifies_the_operators_account_is_shown(config: object) -> None:
+    said = {"id": "v", "create_user": {"user_name": "canary"}, "config": config}
+    [entry] = read("pangu", msgspec.json.encode({"versions": [said]}))
+    assert isinstance(entry, Entry)
+    assert b"canary" not in entry.extra
+    assert b"create_user" not in entry.extra
+    assert b'"kept":1' in entry.extra
+    assert b"canary" in entry.raw
+
+
+# The fields
+
+
+@pytest.mark.parametrize(
+    ("said", "entry"),
+    [
+        pytest.param({"id": "m"}, made("m"), id="an id is enough"),
+        pytest.param({"id": "m", "model_id": "x", "name": "y"}, made("m", model_id="x", name="y"), id="id before all"),
+        pytest.param({"model_id": "m", "name": "y"}, made("m", model_id="m", name="y"), id="model_id before name"),
+        pytest.param({"name": "m"}, made("m", name="m"), id="name as a last resort"),
+        pytest.param({"id": "m", "owned_by": None}, made("m"), id="owner null"),
+        pytest.param({"id": "m", "owned_by": 7}, made("m"), id="owner a number"),
+        pytest.param({"id": "m", "owned_by": "", "publisher": "p"}, made("m", "p", publisher="p"), id="empty owner"),
+        pytest.param({"id": "m", "author": "a"}, made("m", "a", author="a"), id="author"),
+        pytest.param({"id": "m", "created": None}, made("m"), id="created null"),
+        pytest.param({"id": "m", "created": "", "created_at": 5}, made("m", created=5, created_at=5), id="created_at"),
+        pytest.param({"id": "m", "root": None, "parent": ""}, made("m"), id="root null, parent empty"),
+        pytest.param({"id": "m", "root": 1, "parent": ["x"]}, made("m"), id="root and parent no text"),
+        pytest.param({"id": "m", "permission": {}}, made("m"), id="permission an object"),
+        pytest.param({"id": "m", "permission": [None, 1]}, made("m"), id="permission of no objects"),
+        pytest.param(
+            {"id": "m", "permission": [{"allow_view": 0, "allow_sampling": False, "group": "g"}]},
+            made("m", permissions=[Permission(allow_sampling=False)]),
+            id="flags only where they are booleans",
+        ),
+        pytest.param({"id": "m", "ID": "x", "Owned_By": "y", "z": 1}, made("m", z=1), id="ours in other letters"),
+    ],
+)
+def test_a_field_is_taken_where_it_says_something(said: Mapping[str, object], entry: Entry) -> None:
+    assert read("openai", msgspec.json.encode([said])) == [entry]
+
+
+def test_field_paths_are_dotted() -> None:
+    dialect = Dialect(kind="x", id=("about.id",), owner=("about.by",), created=("about.times.made",))
+    said = {"about": {"id": "m", "by": "o", "times": {"made": 5}}}
+    assert entry_of(dialect, said, b"", {}) == made("m", "o", 5, about=said["about"])
+
+
+def test_a_declared_model_is_read_as_it_stands_in_the_file() -> None:
+    said = {"id": "our-own-13b", "owned_by": "lab", "created": date(2024, 5, 1), "context_length": 32768}
+    assert entry_of(DIALECTS["static"], said, b"", {}) == made("our-own-13b", "lab", 1714521600, context_length=32768)
+    with pytest.raises(InvalidEntry, match=r"^has no `id`$"):
+        entry_of(DIALECTS["static"], {"name": "x"}, b"", {})
+
+
+@pytest.mark.parametrize(
+    ("id_json", "model_id"),
+    [
+        pytest.param('"gpt 4o (2024)"', "gpt 4o (2024)", id="blanks"),
+        pytest.param('" m "', " m ", id="blanks at the ends"),
+        pytest.param('"a/b/c:d@e#f?g"', "a/b/c:d@e#f?g", id="slashes and all that"),
+        pytest.param('"ft:gpt-4o-mini:org::x"', "ft:gpt-4o-mini:org::x", id="a fine-tune"),
+        pytest.param('"%2F%00%"', "%2F%00%", id="percent"),
+        pytest.param('".."', "..", id="dots"),
+        pytest.param('"../../etc/x.gguf"', "../../etc/x.gguf", id="a path upwards"),
+        pytest.param('"模型"', "模型", id="Chinese"),
+        pytest.param('"\\u6a21\\u578b"', "模型", id="Chinese, escaped"),
+        pytest.param('"\\ud83d\\ude00"', "😀", id="emoji, escaped"),
+        pytest.param('"é"', "\u00e9", id="NFC"),
+        pytest.param('"e\\u0301"', "e\u0301", id="NFD"),
+        pytest.param('"\\u202eabc"', "\u202eabc", id="right to left"),
+        pytest.param('"<script>\\"\\\\"', '<script>"\\', id="markup and quotes"),
+        pytest.param(f'"{"x" * 256}"', "x" * 256, id="256 bytes"),
+    ],
+)
+def test_ids_are_opaque(id_json: str, model_id: str) -> None:
+    assert read("openai", f'[{{"id":{id_json}}}]'.encode()) == [made(model_id)]
+
+
+NOT_FOR_EVERYONE = "holds a value that is not JSON for everyone"
+
+
+@pytest.mark.parametrize(
+    ("entry", "reason"),
+    [
+        pytest.param(b'{"x":1}', "has no `id` or `model_id` or `name`", id="no id"),
+        pytest.param(b'{"id":null}', "has an id that is no string", id="id null"),
+        pytest.param(b'{"id":null,"name":"n"}', "has an id that is no string", id="id null beside a name"),
+        pytest.param(b'{"id":5}', "has an id that is no string", id="id an integer"),
+        pytest.param(b'{"id":["a"]}', "has an id that is no string", id="id an array"),
+        pytest.param(b'{"id":""}', "has an empty id", id="id empty"),
+        pytest.param(b'{"id":"a\\r\\nb"}', "has control characters in its id", id="CR LF"),
+        pytest.param(b'{"id":"a\\u0000"}', "has control characters in its id", id="NUL"),
+        pytest.param(b'{"id":"\\u001b[31m"}', "has control characters in its id", id="escape"),
+        pytest.param(b'{"id":"\\u0085"}', "has control characters in its id", id="C1"),
+        pytest.param(b'{"id":"%b"}' % (b"x" * 257), "has an id of more than 256 bytes", id="257 bytes"),
+        pytest.param(('{"id":"' + "模" * 86 + '"}').encode(), "has an id of more than 256 bytes", id="258 bytes"),
+        pytest.param(b"null", "is no object", id="null"),
+        pytest.param(b'"gpt-4o"', "is no object", id="a string"),
+        pytest.param(b"[]", "is no object", id="an array"),
+        pytest.param(b'{"id":"b","x":1e999}', NOT_FOR_EVERYONE, id="1e999"),
+        pytest.param(b'{"id":"b","x":%b}' % (b"9" * 5000), NOT_FOR_EVERYONE, id="5,000 digits"),
+        pytest.param(b'{"id":"b","x":[%b]}' % (b"9" * 400), NOT_FOR_EVERYONE, id="400 digits"),
+        pytest.param(b'{"id":"b","created":-%b}' % (b"9" * 400), NOT_FOR_EVERYONE, id="created of 400 digits"),
+        pytest.param(b'{"id":"b","x":%b1%b}' % (b"[" * 32, b"]" * 32), NOT_FOR_EVERYONE, id="33 levels of arrays"),
+        pytest.param(b'{"id":"b","x":%b1%b}' % (b'{"a":' * 900, b"}" * 900), NOT_FOR_EVERYONE, id="900 of objects"),
+        pytest.param(b'{"id":"b","x":"%b"}' % (b"x" * 1024**2), "is larger than 1,048,576 bytes", id="more than a MiB"),
+    ],
+)
+def test_a_bad_entry_is_dropped_and_costs_only_itself(entry: bytes, reason: str) -> None:
+    assert read("openai", b'{"data":[{"id":"a"},%b,{"id":"c"}]}' % entry) == [made("a"), reason, made("c")]
+
+
+def test_entries_of_one_list_are_each_read_by_their_own_fields() -> None:
+    said = [{"id": "a", "max_model_len": 5}, {"model_id": "b", "x": 1}, {"name": "c", "publisher": "p"}, {"id": "d"}]
+    assert read("openai", msgspec.json.encode({"data": [*said, said[0]]})) == [
+        made("a", max_model_len=5, context_length=5),
+        made("b", model_id="b", x=1),
+        made("c", "p", name="c", publisher="p"),
+        made("d"),
+        made("a", max_model_len=5, context_length=5),
+    ]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        pytest.param(b"[" * 31 + b"1" + b"]" * 31, id="32 levels"),
+        pytest.param(b"[" + b"[1]," * 40 + b"1]", id="many arrays side by side"),
+        pytest.param(b'"' + b"7" * 400 + b'"', id="400 digits in a string"),
+        pytest.param(b"1" + b"0" * 308, id="the largest round number of a float"),
+    ],
+)
+def test_an_entry_that_only_looks_odd_is_kept_as_it_is(value: bytes) -> None:
+    [entry] = read("openai", b'[{"id":"m","x":%b}]' % value)
+    assert isinstance(entry, Entry)
+    assert entry.extra == b'{"x":%b}' % value
+
+
+def test_a_number_that_no_float_can_hold_is_found_wherever_it_stands() -> None:
+    for blanks in range(600):
+        entry = b'{"id":"b","s":"%b","x":%b}' % (b" " * blanks, b"9" * 310)
+        assert read("openai", b"[%b]" % entry) == [NOT_FOR_EVERYONE], f"{blanks} blanks before it"
+
+
+def test_twins_all_come_out() -> None:
+    body = b'[{"id":"m","created":1},{"id":"m","created":2}]'
+    assert read("openai", body) == [made("m", created=1), made("m", created=2)]
+
+
+def test_of_a_name_that_stands_twice_in_an_object_the_last_counts_as_in_every_json_reader() -> None:
+    assert read("openai", b'[{"id":"a","x":1,"id":"b","x":2}]') == [made("b", x=2)]
+
+
+# Where the list is
+
+
+@pytest.mark.parametrize(
+    ("body", "ids"),
+    [
+        pytest.param(b'[{"id":"a"}]', ["a"], id="a bare array"),
+        pytest.param(b'{"data":[{"id":"a"}]}', ["a"], id="data"),
+        pytest.param(b'{"models":[{"id":"a"}]}', ["a"], id="models"),
+        pytest.param(b'{"models":[{"id":"b"}],"data":[{"id":"a"}]}', ["a"], id="data before models, never both"),
+        pytest.param(b'{"models":[{"id":"b"}],"data":[]}', [], id="an empty data before models"),
+        pytest.param(b'{"data":null,"models":[{"id":"a"}]}', ["a"], id="data null beside models"),
+        pytest.param(b'{"data":{},"models":[{"id":"a"}]}', ["a"], id="data an object beside models"),
+        pytest.param(b'{"object":"list","data":null}', [], id="data null"),
+        pytest.param(b'{"models":null}', [], id="models null"),
+        pytest.param(b"[]", [], id="an empty array"),
+        pytest.param(b'{"data":[],"error":null}', [], id="error null"),
+        pytest.param(b'{"code":0,"message":"success","data":null}', [], id="code 0"),
+        pytest.param(b'{"code":"200","message":"success","data":null}', [], id="code 200"),
+        pytest.param(b'{"code":20000,"message":"Ok","data":[]}', [], id="any code beside an array"),
+        pytest.param(b'{"code":true,"data":null}', [], id="a code that is none"),
+        pytest.param(b'{"code":"Success","data":null}', [], id="a code in words"),
+        pytest.param(b'{"success":true,"data":[{"id":"a"}]}', ["a"], id="success"),
+        pytest.param(b'{"error":"warn","data":[{"id":"a"}]}', ["a"], id="models beside a complaint"),
+        pytest.param(b'{"base_resp":{"status_code":0},"data":[]}', [], id="base_resp 0"),
+        pytest.param(b'\xef\xbb\xbf{"data":[{"id":"a"}]}', ["a"], id="a byte order mark"),
+        pytest.param(b' \r\n\t{"data": [ {"id" : "a"} ] }\n\n', ["a"], id="blanks everywhere"),
+    ],
+)
+def test_the_list_is_found_by_its_shape(body: bytes, ids: list[str]) -> None:
+    assert [entry.id for entry in read("openai", body) if isinstance(entry, Entry)] == ids
+
+
+def said_instead(what: str) -> str:
+    return f"answered {what} where the answer or `data` or `models` should be an array of models"
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        pytest.param(b"", "answered an empty body", id="nothing"),
+        pytest.param(b" \n", "answered an empty body", id="blanks"),
+        pytest.param(b"\xef\xbb\xbf", "answered an empty body", id="a byte order mark alone"),
+        pytest.param(
+            b"<!DOCTYPE html><title>Login</title>",
+            "answered an HTML or XML page; is base_url the address of the API?",
+            id="HTML",
+        ),
+        pytest.param(
+            b"\n  <html>", "answered an HTML or XML page; is base_url the address of the API?", id="HTML after blanks"
+        ),
+        pytest.param(b"null", said_instead("null"), id="null"),
+        pytest.param(b"7", said_instead("a number"), id="a number"),
+        pytest.param(b"true", said_instead("a boolean"), id="a boolean"),
+        pytest.param(b"{}", said_instead("an object with nothing in it"), id="an empty object"),
+        pytest.param(b'{"data":{}}', said_instead("an object with `data`"), id="data an object"),
+        pytest.param(b'{"data":"m"}', said_instead("an object with `data`"), id="data a string"),
+        pytest.param(
+            b'{"result":[],"\\u001b[2J":1}',
+            said_instead("an object with `result`, `[2J`"),
+            id="names are made harmless",
+        ),
+        pytest.param(
+            b'{"detail":"Not Found"}',
+            said_instead("an object with `detail`") + "; it says: Not Found",
+            id="an object with a message",
+        ),
+        pytest.param(b'"Invalid token"', "answered 200 with an error: Invalid token", id="a bare string"),
+        pytest.param(b'{"object":"error","data":null}', "answered 200 with an error: without a reason", id="no reason"),
+        pytest.param(
+            b'{"error":"Unexpected endpoint or method. (GET /models)"}',
+            "answered 200 with an error: Unexpected endpoint or method. (GET /models)",
+            id="error a string",
+        ),
+        pytest.param(
+            b'{"error":{"message":"no such group","code":"x"},"data":[]}',
+            "answered 200 with an error: no such group",
+            id="error an object",
+        ),
+        pytest.param(
+            b'{"success":false,"message":"token expired"}', "answered 200 with an error: token expired", id="success"
+        ),
+        pytest.param(
+            b'{"base_resp":{"status_code":1004,"status_msg":"login fail"}}',
+            "answered 200 with an error: login fail",
+            id="base_resp",
+        ),
+        pytest.param(
+            b'{"success":false,"errors":[{"code":10000,"message":"Authentication error"}],"result":null}',
+            "answered 200 with an error: Authentication error",
+            id="errors",
+        ),
+        pytest.param(
+            b'{"code":401,"msg":"no login","data":null}', "answered 200 with an error: no login", id="a code, data null"
+        ),
+        pytest.param(
+            b'{"code":"-1","msg":"no login"}', "answered 200 with an error: no login", id="a code in a string, no data"
+        ),
+        pytest.param(
+            b'{"error_code":"PANGU.0001","error_msg":"bad token"}',
+            "answered 200 with an error: bad token",
+            id="error_code",
+        ),
+        pytest.param(
+            payload("ctyun_error"), "answered 200 with an error: AppKey不正确,请使用正确的AppKey", id="ctyun's"
+        ),
+    ],
+)
+def test_what_is_no_list_is_refused_with_what_it_is(body: bytes, reason: str) -> None:
+    assert refused(body) == reason
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(b'{"data":[{"id":"a"},{"id', id="cut off"),
+        pytest.param(b'{"id":"a"}\n{"id":"b"}\n', id="NDJSON"),
+        pytest.param(b'{"data":[]} and more', id="something behind it"),
+        pytest.param(b"{'data':[]}", id="other quotes"),
+        pytest.param(b'{"data":[{"id":"a"},]}', id="a comma too many"),
+        pytest.param(b'{"data":[{"id":"a","x":NaN}]}', id="NaN"),
+        pytest.param(b'{"data":[{"id":"a","x":Infinity}]}', id="Infinity"),
+        pytest.param(b'{"data":[{"id":"a","x":-Infinity}]}', id="-Infinity"),
+        pytest.param(b'{"data":[{"id":"a","x":012}]}', id="a leading zero"),
+        pytest.param(b'{"data":[{"id":"a","x":"\\ud800 and so on"}]}', id="half a character, escaped"),
+        pytest.param(b'{"data":[{"id":"a","x":"\\udc00"}]}', id="the other half"),
+        pytest.param(b'{"data":[{"id":"a","\\ud800 and so on":1}]}', id="half a character in a name"),
+        pytest.param(b'{"data":[{"id":"a","x":"\xed\xa0\x80"}]}', id="half a character, raw"),
+        pytest.param(b'{"data":[{"id":"a\xff"}]}', id="no UTF-8"),
+        pytest.param(b'{"data":[{"id":"a"}],"x":"\xff"}', id="no UTF-8 beside the list"),
+        pytest.param('{"data":[]}'.encode("utf-16"), id="UTF-16"),
+        pytest.param(b'{"data":[{"id":"a\nb"}]}', id="a control character, raw"),
+        pytest.param(b'{"data":[%b1%b]}' % (b"[" * 100_000, b"]" * 100_000), id="100,000 arrays deep"),
+        pytest.param(b'{"a":' * 100_000 + b"1" + b"}" * 100_000, id="100,000 objects deep"),
+        pytest.param(b"\x1f\x8b\x08\x00\x00\x00\x00\x00", id="gzip"),
+    ],
+)
+def test_what_is_no_json_is_refused(body: bytes) -> None:
+    assert refused(body).startswith("answered no valid JSON (")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(b'{"data":[%b[]]}' % (b"[]," * 600_000), id="600,000 empty arrays"),
+        pytest.param(b'{"data":[%b1]}' % (b"1," * 1_000_000), id="a million numbers"),
+        pytest.param(b"[" * 1_100_000, id="brackets alone"),
+    ],
+)
+def test_what_would_take_too_long_to_read_is_refused_before_it_is_read(body: bytes) -> None:
+    assert refused(body) == "answered more than 1,000,000 values"
+
+
+def test_a_reason_never_holds_the_content_of_what_is_no_json() -> None:
+    assert "canary" not in refused(b'{"data":[{"api_key":"sk-canary-in-a-body"')
+
+
+def test_a_message_of_any_length_becomes_one_short_line() -> None:
+    reason = refused(msgspec.json.encode({"error": "first\r\n\tsecond\x1b[2J " + "x" * 10_000}))
+    assert reason == "answered 200 with an error: " + ("first second [2J " + "x" * 10_000)[:200]
+
+
+def test_a_value_around_the_list_is_decoded_when_it_is_asked_for() -> None:
+    page = open_page(OPENAI, b'{"data":[{"id":"a"}],"links":{"next":"/x"},"has_more":true,"n":null,"bad":1e999}')
+    values = {path: page.value(path) for path in ("links.next", "links.prev", "links.next.x", "has_more", "n", "none")}
+    assert values == {
+        "links.next": "/x",
+        "links.prev": None,
+        "links.next.x": None,
+        "has_more": True,
+        "n": None,
+        "none": None,
+    }
+    with pytest.raises(UpstreamError, match="garbled: answered a value at `bad` that is not JSON for everyone"):
+        page.value("bad")
+
+
+def test_a_bare_array_has_nothing_around_it() -> None:
+    assert open_page(OPENAI, b'[{"id":"a"}]').value("links.next") is None
+
+
+# What an error body says
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        pytest.param(
+            b'{"error":{"message":"Incorrect key","type":"x","param":null,"code":"invalid_api_key"}}',
+            "Incorrect key",
+            id="OpenAI",
+        ),
+        pytest.param(b'{"success":false,"message":"no rights"}', "no rights", id="One-API"),
+        pytest.param(payload("ctyun_error"), "AppKey不正确,请使用正确的AppKey", id="ctyun"),
+        pytest.param(
+            b'{"error_code":"PANGU.3254","error_msg":"no workspace","solution_msg":"check it"}',
+            "no workspace",
+            id="Huawei",
+        ),
+        pytest.param(
+            b'{"error":{"message":"The password is wrong","code":401,"title":"Unauthorized"}}',
+            "The password is wrong",
+            id="Huawei IAM",
+        ),
+        pytest.param(
+            b'{"type":"error","error":{"type":"authentication_error","message":"invalid x-api-key"}}',
+            "invalid x-api-key",
+            id="Anthropic",
+        ),
+        pytest.param(
+            b'{"error":{"code":400,"message":"API key not valid","status":"INVALID_ARGUMENT","details":[{}]}}',
+            "API key not valid",
+            id="Google",
+        ),
+        pytest.param(b'[{"error":{"code":400,"message":"API key not valid"}}]', "API key not valid", id="in an array"),
+        pytest.param(b'{"message":"Unauthorized","request_id":"r"}', "Unauthorized", id="Mistral"),
+        pytest.param(
+            b'{"detail":[{"type":"missing","loc":["q"],"msg":"Field required"}]}', "Field required", id="FastAPI"
+        ),
+        pytest.param(b'{"object":"error","message":{"detail":[{"msg":"Extra inputs"}]}}', "Extra inputs", id="nested"),
+        pytest.param(b'{"code":"x","error":"Incorrect key"}', "Incorrect key", id="xAI"),
+        pytest.param(b'{"error":"model not found"}', "model not found", id="Ollama"),
+        pytest.param(b'{"object":"error","message":"bad","type":"x","param":null,"code":404}', "bad", id="vLLM, older"),
+        pytest.param(
+            b'{"error":{"code":503,"message":"Loading model","type":"unavailable_error"}}',
+            "Loading model",
+            id="llama.cpp",
+        ),
+        pytest.param(b'{"error":"Overloaded","error_type":"overloaded"}', "Overloaded", id="TGI"),
+        pytest.param(b'{"code":401,"reason":"Unauthorized","message":"no token"}', "no token", id="GPUStack"),
+        pytest.param(b'{"code":401,"reason":"Unauthorized"}', "Unauthorized", id="a reason alone"),
+        pytest.param('{"error":{"code":"401","message":"令牌已过期"}}'.encode(), "令牌已过期", id="Zhipu"),
+        pytest.param(b'{"code":"InvalidApiKey","message":"Invalid","request_id":"r"}', "Invalid", id="DashScope"),
+        pytest.param(b'{"code":"InvalidApiKey"}', "InvalidApiKey", id="a code alone"),
+        pytest.param(b'"Invalid token"', "Invalid token", id="SiliconFlow"),
+        pytest.param(b"404 page not found\n", "404 page not found", id="plain text"),
+        pytest.param(b'{"base_resp":{"status_code":1004,"status_msg":"login fail"}}', "login fail", id="MiniMax"),
+        pytest.param(b'{"title":"Unauthenticated","detail":"no token","status":401}', "no token", id="Replicate"),
+        pytest.param(
+            b'{"success":false,"errors":[{"code":9109,"message":"Invalid access token"}],"result":null}',
+            "Invalid access token",
+            id="Cloudflare",
+        ),
+        pytest.param(b'{"error":{"code":429,"message":"limit","metadata":{}}}', "limit", id="OpenRouter"),
+        pytest.param(b'{"detail":"Invalid API Key"}', "Invalid API Key", id="Nebius"),
+        pytest.param(b'\xef\xbb\xbf{"error":"e"}', "e", id="a byte order mark"),
+        pytest.param(b'{"error":{"message":"a\\r\\n\\u001b[2J\\u0085b"}}', "a [2J b", id="control characters"),
+        pytest.param(b"", "", id="nothing"),
+        pytest.param(b"{}", "", id="an empty object"),
+        pytest.param(b"null", "", id="null"),
+        pytest.param(b"[1,null]", "", id="numbers"),
+        pytest.param(b"<html><body>502 Bad Gateway</body></html>", "", id="HTML"),
+        pytest.param(b"\xff\xfe\x00", "", id="no text"),
+        pytest.param(b"[" * 100_000, "[" * 200, id="deep brackets"),
+        pytest.param(b'{"error":' * 100 + b'"e"' + b"}" * 100, "", id="deeper than anybody would say it"),
+    ],
+)
+def test_the_reason_is_found_in_every_shape_of_error(body: bytes, reason: str) -> None:
+    assert reason_in(body) == reason
+
+
+# Whatever comes
+
+
+NAMES = st.sampled_from(
+    [*sorted(OURS), "data", "models", "versions", "model_id", "name", "publisher", "created_at", "create_time",
+     "create_user", "config", "llm_model_config", "model_path", "display_name", "error", "message", "code", "success",
+     "base_resp", "status_code", "allow_view", "total", "links", "next", "has_more", "Id", "ROOT"]
+)  # fmt: skip
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES | st.text(max_size=5), inner, max_size=4),
+    max_leaves=6,
+)
+ENTRIES = st.builds(
+    lambda known, other: {**other, **known},
+    st.fixed_dictionaries(
+        {"id": st.text(min_size=1, max_size=20) | st.text("ab/:% 模", min_size=1) | JSON},
+        optional={"created": JSON, "owned_by": JSON, "permission": JSON | st.lists(JSON), "config": JSON},
+    ),
+    st.dictionaries(NAMES | st.text(max_size=5), JSON, max_size=3),
+)
+LISTS = st.lists(ENTRIES, max_size=3) | st.lists(ENTRIES | JSON, max_size=3)
+ANSWERS = st.one_of(
+    JSON,
+    LISTS,
+    LISTS.map(lambda entries: {"data": entries, "versions": entries}),
+    st.fixed_dictionaries({"data": LISTS, "versions": JSON}, optional={"error": JSON, "models": JSON, "total": JSON}),
+)
+KINDS = st.sampled_from(["openai", "pangu"])
+
+
+def read_whatever_it_is(kind: str, body: bytes) -> list[Entry | str] | str:
+    try:
+        return read(kind, body)
+    except UpstreamError as error:
+        return str(error)
+
+
+def check(entry: Entry | str, dialect: Dialect) -> None:
+    """What must be true of every entry, whatever it was read from."""
+    if isinstance(entry, str):
+        return
+    assert 0 < len(entry.id.encode()) <= 256
+    assert entry.id.isprintable() or not any(ord(letter) < 0x20 for letter in entry.id)
+    extra = strict(entry.extra)
+    assert isinstance(extra, dict)
+    assert not {name.casefold() for name in extra} & OURS
+    assert entry.created == unix_seconds(entry.created)
+    assert entry.permissions
+    listed = strict(model_object(Model((Offer(entry.id, "p", entry.owner, entry),), entry.created)))
+    assert listed == {**listed, **extra, "id": entry.id, "root": entry.root, "parent": entry.parent}
+    if dialect.raw:
+        assert strict(entry.raw)["id"] == entry.id
+        assert "create_user" not in extra
+
+
+def strict(text: bytes) -> Any:
+    """JSON as the standard library reads it, without the constants that are no JSON."""
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} is no JSON")
+
+    return json.loads(text, parse_constant=refuse)
+
+
+@settings(max_examples=200, deadline=None)
+@given(KINDS, ANSWERS)
+def test_any_json_is_read_or_refused_and_what_comes_out_can_be_listed(kind: str, answer: object) -> None:
+    body = json.dumps(answer).encode()
+    entries = read_whatever_it_is(kind, body)
+    for entry in entries if isinstance(entries, list) else ():
+        check(entry, DIALECTS[kind])
+    assert read_whatever_it_is(kind, body) == entries, "reading is a function"
+    assert isinstance(reason_in(body), str)
+
+
+@settings(max_examples=200, deadline=None)
+@given(KINDS, st.binary() | st.text().map(str.encode))
+def test_any_bytes_are_read_or_refused(kind: str, body: bytes) -> None:
+    read_whatever_it_is(kind, body)
+    assert len(reason_in(body)) <= 200
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    KINDS,
+    ANSWERS.map(lambda answer: json.dumps(answer).encode()),
+    st.integers(0, 10_000),
+    st.sampled_from(
+        [b"", b"\xff", b"NaN", b"1e999", b"\\ud800", b"[", b"}", b"\x00", b'"', b"9" * 400, b"\xef\xbb\xbf"]
+    ),
+)
+def test_any_json_with_something_bad_in_it_is_read_or_refused(kind: str, body: bytes, place: int, bad: bytes) -> None:
+    place %= len(body) + 1
+    broken = body[:place] + bad + body[place + 1 :]
+    entries = read_whatever_it_is(kind, broken)
+    for entry in entries if isinstance(entries, list) else ():
+        check(entry, DIALECTS[kind])
+    reason_in(broken)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(ENTRIES, max_size=3))
+def test_what_one_entry_says_changes_no_other(entries: list[dict[str, object]]) -> None:
+    alone = [read("openai", json.dumps([entry]).encode())[0] for entry in entries]
+    assert read("openai", json.dumps(entries).encode()) == alone
+
+
+@settings(max_examples=200, deadline=None)
+@given(ENTRIES, st.text(min_size=1, max_size=60))
+def test_what_else_was_said_passes_through(said: dict[str, Any], model_id: str) -> None:
+    [entry] = read("openai", json.dumps([{**said, "id": model_id}]).encode())
+    if isinstance(entry, Entry):
+        assert strict(entry.extra) == {name: value for name, value in said.items() if name.casefold() not in OURS}
+
+
+# What clients read
+
+
+KNOWN = Dialect(
+    kind="x",
+    owner=(),
+    created=(),
+    extra={
+        "display_name": ("title",),
+        "type": ("types",),
+        "context_length": ("window", "limits.window"),
+        "input_modalities": ("in",),
+        "deprecated": ("old",),
+        "shutdown_at": ("ends",),
+        "pricing.prompt": ("price.in",),
+        "pricing.completion": ("price.out",),
+    },
+    price_per=1_000_000,
+)
+
+
+@pytest.mark.parametrize(
+    ("said", "known"),
+    [
+        pytest.param({"title": "T"}, {"display_name": "T"}, id="a name"),
+        pytest.param({"title": ""}, {"title": ""}, id="no name"),
+        pytest.param({"types": "llm"}, {"type": "llm"}, id="a type"),
+        pytest.param({"types": "llm,image"}, {"types": "llm,image"}, id="several types are none"),
+        pytest.param({"window": 4096}, {"context_length": 4096}, id="a number"),
+        pytest.param({"window": 4096.0}, {"context_length": 4096}, id="a whole float (Cohere)"),
+        pytest.param({"window": "4096"}, {"context_length": 4096}, id="a numeral"),
+        pytest.param({"window": 0}, {"window": 0}, id="zero says nothing"),
+        pytest.param({"window": True}, {"window": True}, id="true is no number"),
+        pytest.param({"window": 0.5}, {"window": 0.5}, id="half a token"),
+        pytest.param({"window": "4k"}, {"window": "4k"}, id="no numeral"),
+        pytest.param(
+            {"window": None, "limits": {"window": 8}},
+            {"window": None, "limits": {}, "context_length": 8},
+            id="the first that says something",
+        ),
+        pytest.param(
+            {"window": 4, "limits": {"window": 8}}, {"limits": {"window": 8}, "context_length": 4}, id="the other stays"
+        ),
+        pytest.param({"in": "text, image"}, {"input_modalities": ["text", "image"]}, id="joined with commas"),
+        pytest.param({"in": ["text", 7]}, {"in": ["text", 7]}, id="no names"),
+        pytest.param({"old": False}, {"deprecated": False}, id="a flag"),
+        pytest.param({"old": "no"}, {"old": "no"}, id="no flag"),
+        pytest.param({"ends": "2026-09-28"}, {"shutdown_at": 1790553600}, id="a date"),
+        pytest.param({"ends": None}, {"ends": None}, id="no date"),
+        pytest.param(
+            {"price": {"in": 0.15, "out": "0.60"}},
+            {"price": {}, "pricing": {"prompt": "0.00000015", "completion": "0.0000006"}},
+            id="prices",
+        ),
+        pytest.param({"price": {"in": 0}}, {"price": {}, "pricing": {"prompt": "0"}}, id="for nothing"),
+        pytest.param(
+            {"price": {"in": 0}, "pricing.prompt": "x"},
+            {"price": {}, "pricing.prompt": "x", "pricing": {"prompt": "0"}},
+            id="beside a field with a dot",
+        ),
+        pytest.param(
+            {"price": {"in": 1e-7}}, {"price": {}, "pricing": {"prompt": "0.0000000000001"}}, id="a small float"
+        ),
+        pytest.param({"price": {"in": "1e999999"}}, {"price": {"in": "1e999999"}}, id="a price of a megabyte"),
+        pytest.param({"price": {"in": -1}}, {"price": {"in": -1}}, id="less than nothing (OpenRouter)"),
+        pytest.param({"price": {"in": "free"}}, {"price": {"in": "free"}}, id="no price"),
+        pytest.param(
+            {"pricing": {"image": "1"}, "price": {"in": 1}},
+            {"pricing": {"image": "1", "prompt": "0.000001"}, "price": {}},
+            id="beside other prices",
+        ),
+        pytest.param(
+            {"Display_Name": "x", "title": "T"},
+            {"Display_Name": "x", "display_name": "T"},
+            id="other letters are another field",
+        ),
+    ],
+)
+def test_what_is_known_is_shown_under_the_name_that_clients_read_and_nothing_is_guessed(
+    said: Mapping[str, object], known: Mapping[str, object]
+) -> None:
+    entry = entry_of(KNOWN, {"id": "m", **said}, b"", {})
+    assert json.loads(entry.extra) == known

@@ -1,0 +1,59 @@
+"""What a hostile provider might try: each of these once stopped, bloated or betrayed the proxy."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from proxy.catalog import FetchResult
+from proxy.dialects import DIALECTS, Received, next_query, open_page
+from proxy.errors import UpstreamError
+from proxy.upstream.lists import ListFetcher
+from tests.fakes import FakeClock, config_of
+from tests.upstreams import Upstreams, says
+
+pytestmark = pytest.mark.anyio
+
+KEY = "sk-canary-AbCdEf0123456789"
+
+
+async def ask(answer: object, status: int = 200) -> FetchResult:
+    """One question to a provider that answers everything like this."""
+    with Upstreams() as upstreams:
+        url = upstreams.open(says(answer, status)).url
+        text = f"providers: [{{name: a, base_url: '{url}/v1', api_key: {KEY}, timeout: 5s}}]"
+        providers = config_of(text).providers
+        return await ListFetcher(providers, FakeClock())(providers[0], 0)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"data": [{"id": "m"}], "links": {"next": "?" + "&".join(f"a{i}=1" for i in range(5000))}},
+        {"data": [{"id": "m"}], "has_more": True, "last_id": "x" * 10_000},
+    ],
+    ids=["next URL", "cursor"],
+)
+def test_a_next_page_that_takes_seconds_to_ask_for_is_not_asked_for(answer: object) -> None:
+    page = open_page(DIALECTS["openai"], msgspec.json.encode(answer))
+    with pytest.raises(UpstreamError, match="holds more than 8,192 characters"):
+        next_query(DIALECTS["openai"], {}, page, Received(1, 1, "m"))
+
+
+async def test_a_refusal_of_megabytes_is_told_by_its_status_alone() -> None:
+    with pytest.raises(UpstreamError) as caught:
+        await ask(b"[" + b"[]," * 2_000_000 + b"[]]", status=500)
+    assert (caught.value.kind, caught.value.reason) == ("status", "status 500")
+
+
+async def test_a_field_that_is_named_like_our_key_is_not_quoted() -> None:
+    with pytest.raises(UpstreamError) as caught:
+        await ask({"data": [{KEY: 1}]})
+    assert caught.value.kind == "garbled"
+    assert KEY not in caught.value.reason
+
+
+async def test_an_entry_that_repeats_our_key_is_dropped_and_the_others_stay() -> None:
+    answer = await ask({"data": [{"id": "good"}, {"id": "bad", "x": f"Bearer {KEY}"}, {"id": KEY}]})
+    assert [entry.id for entry in answer.entries] == ["good"]
+    assert answer.dropped == {"repeats our credential": 2}

@@ -1,0 +1,467 @@
+"""The real `openai` and `anthropic` clients, with a new base_url, in front of two providers that note what they get."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import anthropic
+import httpx
+import msgspec
+import openai
+import pytest
+from openai.types.responses import ResponseCompletedEvent, ResponseCreatedEvent
+
+from tests import processes
+from tests.callees import (
+    DONE,
+    Callee,
+    Exchange,
+    Script,
+    Served,
+    callee,
+    completion,
+    in_turn,
+    piece,
+    says,
+    serving,
+    streams,
+    until,
+)
+from tests.fakes import FakeClock, FakeFetch, config_of, digest
+from tests.paths import ROOT
+
+pytestmark = pytest.mark.anyio
+
+KEY, UP, CLAUDES = "sk-canary-alice", "sk-canary-of-openai", "sk-canary-of-anthropic"
+README = ROOT / "README.md"
+OWN = "own/gpt-x"
+"""What the provider calls the model `gpt-x`."""
+
+CONFIG = """
+providers:
+  - {{name: oa, base_url: "{oa}/v1", api_key: {up}, aliases: {{gpt-x: own/gpt-x}}}}
+  - {{name: claude, kind: anthropic, base_url: "{claude}", api_key: {claudes}, prefix: "claude/"}}
+keys:
+  - {{name: alice, hash: "{key}", models: ["*"]}}
+"""
+
+MESSAGES: list[Any] = [{"role": "user", "content": "café 中 \U0001f600"}]
+
+
+@dataclass
+class Clients:
+    """What a program has after it was given another base_url."""
+
+    served: Served
+    oa: Callee
+    claude: Callee
+    sync: openai.OpenAI
+    aio: openai.AsyncOpenAI
+    messages: anthropic.Anthropic
+    aio_messages: anthropic.AsyncAnthropic
+
+    def with_retries(self, retries: int) -> openai.AsyncOpenAI:
+        return self.aio.with_options(max_retries=retries)
+
+
+@asynccontextmanager
+async def clients(fetch: FakeFetch, clock: FakeClock, script: Script) -> AsyncIterator[Clients]:
+    """`script` is what both providers say."""
+    fetch.lists("oa", OWN, "plain")
+    fetch.lists("claude", "claude-x")
+    async with callee(script) as oa, callee(script) as claude:
+        config = config_of(CONFIG.format(oa=oa.url, claude=claude.url, up=UP, claudes=CLAUDES, key=digest(KEY)))
+        async with serving(config, fetch, clock) as served:
+            base = f"{served.url}/v1"
+            direct = {"trust_env": False, "timeout": 10}
+            sync = openai.OpenAI(base_url=base, api_key=KEY, max_retries=0, http_client=httpx.Client(**direct))  # type: ignore[arg-type]
+            aio = openai.AsyncOpenAI(base_url=base, api_key=KEY, max_retries=0, timeout=10)
+            messages = anthropic.Anthropic(base_url=served.url, api_key=KEY, max_retries=0, timeout=10)
+            aio_messages = anthropic.AsyncAnthropic(base_url=served.url, api_key=KEY, max_retries=0, timeout=10)
+            try:
+                yield Clients(served, oa, claude, sync, aio, messages, aio_messages)
+            finally:
+                sync.close()
+                messages.close()
+                await aio.close()
+                await aio_messages.close()
+
+
+async def sent_directly(script: Script, ask: Any) -> bytes:
+    """The body that a client sends where no proxy is in between."""
+    async with callee(script) as one:
+        client = openai.AsyncOpenAI(base_url=f"{one.url}/v1", api_key="direct", max_retries=0)
+        async with client:
+            await ask(client)
+        return one.received[0].body
+
+
+# -- the openai package ------------------------------------------------------------------------------------------------
+
+
+async def test_a_chat_call_of_the_openai_client_works_with_a_new_base_url_alone(
+    fetch: FakeFetch, clock: FakeClock
+) -> None:
+    async with clients(fetch, clock, says(completion(OWN))) as c:
+        answer = await asyncio.to_thread(c.sync.chat.completions.create, model="gpt-x", messages=MESSAGES)
+        assert answer.choices[0].message.content == "hello"
+        assert answer.model == "gpt-x"
+        assert answer.usage is not None
+        assert answer.usage.total_tokens == 8
+        assert (await c.aio.chat.completions.create(model="gpt-x", messages=MESSAGES)) == answer
+        for one in c.oa.received:
+            assert one.headers["authorization"] == f"Bearer {UP}"
+            assert KEY.encode() not in one.head + one.body
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_the_body_goes_up_as_the_client_wrote_it_but_for_the_model(
+    stream: bool, fetch: FakeFetch, clock: FakeClock
+) -> None:
+    script = streams(DONE) if stream else says(completion(OWN))
+
+    async def ask(client: openai.AsyncOpenAI) -> None:
+        await client.chat.completions.create(
+            model="gpt-x", messages=MESSAGES, temperature=0.1, stream=stream, extra_body={"top_k": 5}
+        )
+
+    async with clients(fetch, clock, script) as c:
+        await ask(c.aio)
+        direct = await sent_directly(script, ask)
+        assert c.oa.received[0].body == direct.replace(b'"gpt-x"', b'"own/gpt-x"')
+
+
+async def test_a_streamed_chat_call_brings_each_piece_when_it_comes(fetch: FakeFetch, clock: FakeClock) -> None:
+    go_on = asyncio.Semaphore(0)
+
+    async def step_by_step(exchange: Exchange) -> None:
+        await exchange.stream()
+        for word in ("one", "two", "three"):
+            await go_on.acquire()
+            await exchange.chunk(piece(OWN, word))
+        await exchange.chunk(DONE)
+        await exchange.end()
+
+    async with clients(fetch, clock, step_by_step) as c:
+        pieces = await c.aio.chat.completions.create(model="gpt-x", messages=MESSAGES, stream=True)
+        for word in ("one", "two", "three"):
+            go_on.release()
+            got = await asyncio.wait_for(anext(pieces), 5)
+            assert (got.model, got.choices[0].delta.content) == ("gpt-x", word)
+        with pytest.raises(StopAsyncIteration):
+            await anext(pieces)
+
+
+async def test_a_streamed_chat_call_works_with_the_synchronous_client_too(fetch: FakeFetch, clock: FakeClock) -> None:
+    def ask(client: openai.OpenAI) -> list[tuple[str, str | None]]:
+        with client.chat.completions.create(model="gpt-x", messages=MESSAGES, stream=True) as pieces:
+            return [(one.model, one.choices[0].delta.content) for one in pieces]
+
+    async with clients(fetch, clock, streams(piece(OWN, "one"), piece(OWN, "two"), DONE)) as c:
+        assert await asyncio.to_thread(ask, c.sync) == [("gpt-x", "one"), ("gpt-x", "two")]
+
+
+async def test_raw_answers_bring_the_request_id_that_the_provider_got(fetch: FakeFetch, clock: FakeClock) -> None:
+    async with clients(fetch, clock, says(completion(OWN), headers={"OpenAI-Processing-Ms": "5"})) as c:
+        raw = await c.aio.chat.completions.with_raw_response.create(model="gpt-x", messages=MESSAGES)
+        assert raw.request_id == c.oa.received[0].headers["x-request-id"]
+        assert raw.headers["openai-processing-ms"] == "5"
+        assert raw.parse().model == "gpt-x"
+
+
+async def test_embeddings(fetch: FakeFetch, clock: FakeClock) -> None:
+    # The client asks for base64 by itself, and decodes it.
+    data = [{"object": "embedding", "index": 0, "embedding": "AACAPwAAAEA="}]
+    said = {"object": "list", "model": OWN, "data": data, "usage": {"prompt_tokens": 2, "total_tokens": 2}}
+    async with clients(fetch, clock, says(said)) as c:
+        answer = await c.aio.embeddings.create(model="gpt-x", input=["one"])
+        assert (answer.model, answer.data[0].embedding) == ("gpt-x", [1.0, 2.0])
+        assert c.oa.received[0].json == {"input": ["one"], "model": OWN, "encoding_format": "base64"}
+
+
+async def test_a_sound_file_goes_up_as_it_is(fetch: FakeFetch, clock: FakeClock) -> None:
+    sound = os.urandom(2_000_000)
+    async with clients(fetch, clock, says({"text": "hello"})) as c:
+        answer = await c.aio.audio.transcriptions.create(
+            model="gpt-x", file=("a.wav", sound, "audio/wav"), language="en", timestamp_granularities=["word"]
+        )
+        assert answer.text == "hello"
+        (one,) = c.oa.received
+        assert one.target == "/v1/audio/transcriptions"
+        boundary = one.headers["content-type"].removeprefix('multipart/form-data; boundary="').removesuffix('"')
+        parts = one.body.split(b"--" + boundary.encode())
+        assert parts[0] == b""
+        assert parts[-1] == b"--\r\n"
+        fields = [part.partition(b"\r\n\r\n") for part in parts[1:-1]]
+        assert {content.removesuffix(b"\r\n") for _, _, content in fields} == {OWN.encode(), b"en", b"word", sound}
+
+
+async def test_speech_comes_down_as_it_is(fetch: FakeFetch, clock: FakeClock) -> None:
+    sound = os.urandom(500_000)
+    async with clients(fetch, clock, says(sound, headers={"Content-Type": "audio/mpeg"})) as c:
+        answer = await c.aio.audio.speech.create(model="gpt-x", voice="alloy", input="hello")
+        assert answer.content == sound
+
+
+RESPONSE = {
+    "id": "resp_1",
+    "object": "response",
+    "created_at": 1,
+    "model": OWN,
+    "output": [
+        {
+            "type": "message",
+            "id": "msg_1",
+            "role": "assistant",
+            "status": "completed",
+            "content": [{"type": "output_text", "text": "hello", "annotations": []}],
+        }
+    ],
+    "parallel_tool_calls": True,
+    "tool_choice": "auto",
+    "tools": [],
+    "usage": {
+        "input_tokens": 3,
+        "output_tokens": 5,
+        "total_tokens": 8,
+        "input_tokens_details": {"cached_tokens": 0},
+        "output_tokens_details": {"reasoning_tokens": 0},
+    },
+}
+
+
+def event(name: str, **fields: object) -> bytes:
+    return f"event: {name}\ndata: ".encode() + msgspec.json.encode({"type": name, **fields}) + b"\n\n"
+
+
+async def test_responses_whole_and_streamed(fetch: FakeFetch, clock: FakeClock) -> None:
+    events = streams(
+        event("response.created", sequence_number=0, response={**RESPONSE, "output": []}),
+        event(
+            "response.output_text.delta",
+            sequence_number=1,
+            item_id="msg_1",
+            output_index=0,
+            content_index=0,
+            delta="hello",
+            logprobs=[],
+        ),
+        event("response.completed", sequence_number=2, response=RESPONSE),
+    )
+    async with clients(fetch, clock, in_turn(says(RESPONSE), events)) as c:
+        answer = await c.aio.responses.create(model="gpt-x", input="hello")
+        assert (answer.model, answer.output_text) == ("gpt-x", "hello")
+        seen = [one async for one in await c.aio.responses.create(model="gpt-x", input="hello", stream=True)]
+        assert [one.type for one in seen] == ["response.created", "response.output_text.delta", "response.completed"]
+        whole = [one for one in seen if isinstance(one, ResponseCreatedEvent | ResponseCompletedEvent)]
+        assert [one.response.model for one in whole] == ["gpt-x", "gpt-x"]
+        ((_, counts),) = c.served.app.usage
+        assert (counts.input_tokens, counts.output_tokens) == (6, 10)
+
+
+@pytest.mark.parametrize(
+    ("model", "error", "said"),
+    [("nope", openai.NotFoundError, "model_not_found"), ("", openai.BadRequestError, "invalid_request")],
+)
+async def test_our_refusals_are_the_clients_errors(
+    model: str, error: type[openai.APIStatusError], said: str, fetch: FakeFetch, clock: FakeClock
+) -> None:
+    async with clients(fetch, clock, says({})) as c:
+        with pytest.raises(error) as caught:
+            await c.aio.chat.completions.create(model=model, messages=MESSAGES)
+        assert (caught.value.code, caught.value.param) == (said, "model")
+        assert caught.value.request_id
+        with pytest.raises(openai.AuthenticationError):
+            await c.aio.with_options(api_key="nobody").chat.completions.create(model="gpt-x", messages=MESSAGES)
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "attempts"),
+    [
+        (400, openai.BadRequestError, 1),
+        (413, openai.APIStatusError, 1),
+        (422, openai.UnprocessableEntityError, 1),
+        (401, openai.InternalServerError, 1),
+        (403, openai.InternalServerError, 1),
+        (404, openai.InternalServerError, 1),
+        (302, openai.InternalServerError, 1),
+        (429, openai.RateLimitError, 3),
+        (500, openai.InternalServerError, 3),
+        (504, openai.InternalServerError, 3),
+    ],
+)
+async def test_the_client_tries_again_where_that_may_help_and_only_there(
+    status: int, error: type[openai.APIError], attempts: int, fetch: FakeFetch, clock: FakeClock
+) -> None:
+    async with clients(fetch, clock, says({"error": {"message": "no"}}, status)) as c:
+        impatient = c.with_retries(2)
+        # It waits half a second and more between attempts, unless it is told: this header it believes first.
+        impatient._calculate_retry_timeout = lambda *args, **named: 0.0  # type: ignore[method-assign]
+        with pytest.raises(error):
+            await impatient.chat.completions.create(model="gpt-x", messages=MESSAGES)
+        assert len(c.oa.received) == attempts
+
+
+async def test_a_stream_that_breaks_off_is_an_error_of_the_client(fetch: FakeFetch, clock: FakeClock) -> None:
+    async def breaks_off(exchange: Exchange) -> None:
+        await exchange.stream()
+        await exchange.chunk(piece(OWN, "one"))
+        await exchange.chunk(b'data: {"id":"half a li')
+        exchange.reset()
+
+    async with clients(fetch, clock, breaks_off) as c:
+        pieces = await c.aio.chat.completions.create(model="gpt-x", messages=MESSAGES, stream=True)
+        assert (await anext(pieces)).choices[0].delta.content == "one"
+        with pytest.raises(openai.APIError, match="broke off within its answer") as caught:
+            await anext(pieces)
+        assert caught.value.code == "provider_failed"
+
+
+async def test_a_client_that_stops_reading_a_stream_ends_the_providers_connection(
+    fetch: FakeFetch, clock: FakeClock
+) -> None:
+    async def endless(exchange: Exchange) -> None:
+        await exchange.stream()
+        await exchange.chunk(piece(OWN, "one"))
+        await exchange.left()
+
+    async with clients(fetch, clock, endless) as c:
+        pieces = await c.aio.chat.completions.create(model="gpt-x", messages=MESSAGES, stream=True)
+        await anext(pieces)
+        await pieces.close()
+        await until(lambda: c.oa.open == 0, 1)
+
+
+# -- the anthropic package ---------------------------------------------------------------------------------------------
+
+MESSAGE = {
+    "id": "msg_1",
+    "type": "message",
+    "role": "assistant",
+    "model": "claude-x",
+    "content": [{"type": "text", "text": "hello"}],
+    "stop_reason": "end_turn",
+    "stop_sequence": None,
+    "usage": {"input_tokens": 3, "output_tokens": 5},
+}
+ASKED: dict[str, Any] = {"model": "claude/claude-x", "max_tokens": 9, "messages": [{"role": "user", "content": "hi"}]}
+STARTED = event("message_start", message={**MESSAGE, "content": [], "stop_reason": None})
+TEXT = [
+    event("content_block_start", index=0, content_block={"type": "text", "text": ""}),
+    event("ping"),
+    event("content_block_delta", index=0, delta={"type": "text_delta", "text": "hello"}),
+    event("content_block_stop", index=0),
+    event("message_delta", delta={"stop_reason": "end_turn", "stop_sequence": None}, usage={"output_tokens": 5}),
+]
+
+
+async def test_messages_of_the_anthropic_client(fetch: FakeFetch, clock: FakeClock) -> None:
+    async with clients(fetch, clock, says(MESSAGE)) as c:
+        answer = await asyncio.to_thread(lambda: c.messages.messages.create(**ASKED))
+        assert (answer.model, answer.content[0].type) == ("claude/claude-x", "text")
+        assert answer._request_id == c.claude.received[0].headers["x-request-id"]
+        assert (await c.aio_messages.messages.create(**ASKED)).content == answer.content
+        for one in c.claude.received:
+            assert (one.target, one.headers["x-api-key"]) == ("/v1/messages", CLAUDES)
+            assert one.headers["anthropic-version"] == c.messages.default_headers["anthropic-version"]
+            assert one.json == {**ASKED, "model": "claude-x"}
+            assert KEY.encode() not in one.head + one.body
+
+
+async def test_streamed_messages_of_the_anthropic_client(fetch: FakeFetch, clock: FakeClock) -> None:
+    async with clients(fetch, clock, streams(STARTED, *TEXT, event("message_stop"))) as c:
+        async with c.aio_messages.messages.stream(**ASKED) as stream:
+            assert "".join([text async for text in stream.text_stream]) == "hello"
+            final = await stream.get_final_message()
+        assert (final.model, final.usage.output_tokens) == ("claude/claude-x", 5)
+        ((_, counts),) = c.served.app.usage
+        assert (counts.input_tokens, counts.output_tokens) == (3, 5)
+
+
+async def test_a_broken_stream_and_our_refusals_are_errors_of_the_anthropic_client(
+    fetch: FakeFetch, clock: FakeClock
+) -> None:
+    async def breaks_off(exchange: Exchange) -> None:
+        await exchange.stream()
+        await exchange.chunk(STARTED)
+        exchange.reset()
+
+    async with clients(fetch, clock, breaks_off) as c:
+        async with c.aio_messages.messages.stream(**ASKED) as stream:
+            with pytest.raises(anthropic.APIStatusError, match="broke off within its answer"):
+                await stream.get_final_message()
+        with pytest.raises(anthropic.NotFoundError, match="does not exist") as caught:
+            await c.aio_messages.messages.create(**{**ASKED, "model": "nope"})
+        assert caught.value.request_id
+        with pytest.raises(anthropic.AuthenticationError):
+            await c.aio_messages.with_options(api_key="nobody").messages.create(**ASKED)
+
+
+# -- the real process, on uvloop ---------------------------------------------------------------------------------------
+
+
+async def test_the_real_process_passes_calls_on_and_lets_go_when_a_client_leaves(tmp_path: Path) -> None:
+    listing = says({"data": [{"id": OWN}]})
+
+    async def script(exchange: Exchange) -> None:
+        if exchange.received.method == "GET":
+            await listing(exchange)
+        elif exchange.received.json.get("stream"):
+            await exchange.stream()
+            await exchange.chunk(piece(OWN, "one"))
+            await exchange.left()
+        else:
+            await says(completion(OWN, "x" * 100_000))(exchange)
+
+    async with callee(script) as one:
+        text = f"""
+providers: [{{name: oa, base_url: "{one.url}/v1", api_key: "${{UP}}", aliases: {{gpt-x: {OWN}}}}}]
+keys: [{{name: alice, key: "${{KEY}}", models: ["*"]}}]
+"""
+        with processes.serving(tmp_path / "config.yaml", text, env={"UP": UP, "KEY": KEY}) as process:
+            url = await asyncio.to_thread(lambda: process.url)
+            async with openai.AsyncOpenAI(base_url=url, api_key=KEY, max_retries=0, timeout=10) as client:
+                assert [model.id async for model in client.models.list()] == ["gpt-x"]
+                answer = await client.chat.completions.create(model="gpt-x", messages=MESSAGES)
+                assert answer.choices[0].message.content == "x" * 100_000
+                await until(lambda: one.open <= 1)
+                before = one.open
+                streams_begun = [
+                    await client.chat.completions.create(model="gpt-x", messages=MESSAGES, stream=True)
+                    for _ in range(20)
+                ]
+                for pieces in streams_begun:
+                    assert (await anext(pieces)).model == "gpt-x"
+                assert one.open >= 20
+                for pieces in streams_begun:
+                    await pieces.close()
+                await until(lambda: one.open <= before, 1)
+            await asyncio.to_thread(process.stop)
+            heard = "\n".join([*process.out, *process.err])
+            assert "canary" not in heard
+            assert "Traceback" not in heard
+
+
+# -- the README ------------------------------------------------------------------------------------------------------
+
+
+async def test_the_first_call_of_the_readme_works_as_it_stands(
+    fetch: FakeFetch, clock: FakeClock, capfd: pytest.CaptureFixture[str]
+) -> None:
+    snippets = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    (first_call,) = [snippet for snippet in snippets if "chat.completions.create" in snippet]
+    async with clients(fetch, clock, streams(piece(OWN, "Good "), piece(OWN, "day."), DONE)) as c:
+        code = first_call.replace("http://127.0.0.1:8000", c.served.url).replace("mp-...", KEY)
+        code = code.replace("gpt-4o-mini", "gpt-x")
+        ran = await asyncio.create_subprocess_exec(sys.executable, "-c", code, env={**os.environ, "NO_PROXY": "*"})
+        assert await ran.wait() == 0
+
+    assert capfd.readouterr().out == "Good day."

@@ -1,0 +1,639 @@
+"""Every fault of a provider x one offer or two x JSON or a stream; and clients that leave at every moment."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import random
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import pytest
+
+from proxy.server import protocol
+from tests.callees import (
+    DONE,
+    Callee,
+    Exchange,
+    Script,
+    Served,
+    callee,
+    completion,
+    hangs,
+    head,
+    piece,
+    post,
+    resets,
+    says,
+    says_no_http,
+    serving,
+    streams,
+    until,
+    ways_of,
+)
+from tests.fakes import FakeClock, FakeFetch, config_of
+from tests.faultserver import Held, closed_port
+
+pytestmark = pytest.mark.anyio
+
+FINE_JSON = says(completion("m", "fine"))
+FINE_STREAM = streams(piece("m", "fine"), DONE)
+
+
+@asynccontextmanager
+async def calling(
+    fetch: FakeFetch, clock: FakeClock, *scripts: Script | None, defaults: str = "{}", server: str = "{}"
+) -> AsyncIterator[tuple[Served, list[Callee]]]:
+    callees = []
+    text = f"server: {server}\ndefaults: {defaults}\n"
+    text += "groups: {default: {models: ['*'], call: true}}\nproviders:\n"
+    servers = [callee(script or FINE_JSON) for script in scripts]
+    try:
+        for name, script, server_of in zip("abc", scripts, servers, strict=False):
+            one = await server_of.__aenter__()
+            callees.append(one)
+            url = one.url if script else f"http://127.0.0.1:{closed_port()}"
+            text += f'  - {{name: {name}, base_url: "{url}/v1"}}\n'
+            fetch.lists(name, "m")
+        async with serving(config_of(text), fetch, clock) as served:
+            yield served, callees
+    finally:
+        for server_of in servers[: len(callees)]:
+            await server_of.__aexit__(None, None, None)
+
+
+# -- the matrix --------------------------------------------------------------------------------------------------------
+
+
+async def hangs_in_json(exchange: Exchange) -> None:
+    await exchange.send(head(200, {"Content-Type": "application/json", "Content-Length": "1000"}) + b'{"id":')
+    await exchange.left()
+
+
+async def hangs_in_stream(exchange: Exchange) -> None:
+    await exchange.stream()
+    await exchange.chunk(piece("m", "one"))
+    await exchange.left()
+
+
+async def resets_in_json(exchange: Exchange) -> None:
+    await exchange.send(head(200, {"Content-Type": "application/json", "Content-Length": "1000"}) + b'{"id":')
+    exchange.reset()
+
+
+async def resets_in_stream(exchange: Exchange) -> None:
+    await exchange.stream()
+    await exchange.chunk(piece("m", "one"))
+    exchange.reset()
+
+
+@dataclass(frozen=True)
+class Fault:
+    json: Script | None
+    """How it looks where JSON was asked for; None is a refused connection."""
+    stream: Script | None
+    status: int
+    """What the client is told where nobody else can answer; of a stream that has begun, 200 and an error event."""
+    code: str
+    passes_on: bool = False
+
+
+FAULTS = {
+    "refused": Fault(None, None, 502, "provider_failed", passes_on=True),
+    "hangs before the head": Fault(hangs, hangs, 504, "timeout"),
+    "hangs within the answer": Fault(hangs_in_json, hangs_in_stream, 504, "timeout"),
+    "reset before the head": Fault(resets, resets, 502, "provider_failed"),
+    "reset within the answer": Fault(resets_in_json, resets_in_stream, 502, "provider_failed"),
+    "429": Fault(says({}, 429), says({}, 429), 429, "", passes_on=True),
+    "500": Fault(says({}, 500), says({}, 500), 502, "provider_failed"),
+    "garbage": Fault(says_no_http, says_no_http, 502, "provider_failed"),
+}
+
+
+@pytest.mark.parametrize("stream", [pytest.param(False, id="JSON"), pytest.param(True, id="a stream")])
+@pytest.mark.parametrize("offers", [1, 2])
+@pytest.mark.parametrize("name", FAULTS)
+async def test_every_fault_has_one_answer_and_leaves_nothing_behind(
+    name: str, offers: int, stream: bool, fetch: FakeFetch, clock: FakeClock
+) -> None:
+    fault = FAULTS[name]
+    fine = FINE_STREAM if stream else FINE_JSON
+    scripts = [fault.stream if stream else fault.json, fine][:offers]
+    limits = "{first_byte_timeout: 300ms, between_bytes_timeout: 150ms}"
+    async with calling(fetch, clock, *scripts, defaults=limits) as (served, callees):
+        before = Held.now()
+        # On a connection of its own, so that what is counted afterwards is the proxy's alone.
+        body = msgspec.json.encode({"model": "m", "stream": stream})
+        async with served.raw(post(body, Connection="close")) as (reader, _):
+            async with asyncio.timeout(5):
+                top, _, rest = (await reader.read()).partition(b"\r\n\r\n")
+        status = int(top.split(b" ")[1])
+        if fault.passes_on and offers == 2:
+            assert status == 200
+            assert b"fine" in rest
+            assert len(callees[1].received) == 1
+        elif stream and "within" in name:
+            assert status == 200
+            events = plain(rest)
+            assert events.startswith(piece("m", "one") + b'data: {"error":')
+            assert events.endswith(b'"code":"%b"}}\n\n' % fault.code.encode())
+            assert rest.endswith(b"\r\n0\r\n\r\n")
+            assert b"[DONE]" not in rest
+        else:
+            assert status == fault.status
+            assert fault.code.encode() in rest
+            assert msgspec.json.decode(rest) is not None
+        for way in ways_of(served.app).values():
+            assert way.circuit.in_flight == 0
+            session = way.connections._session
+            assert session is None or session.connector is None or not session.connector._acquired
+        kept = sum(one.open for one in callees)  # a connection on which an answer was whole serves the next call
+        assert kept == sum(name in ("429", "500") or one.script is fine for one in callees if one.received)
+        if kept == 0:
+            assert await before.left() == Held()
+
+
+def sockets() -> set[str]:
+    """All that this process has open, by their inodes."""
+    return {link for link in map(_link, os.listdir("/dev/fd")) if link.startswith("socket:")}
+
+
+def _link(descriptor: str) -> str:
+    try:
+        return os.readlink(f"/dev/fd/{descriptor}")
+    except FileNotFoundError:
+        return ""  # of the directory itself
+
+
+def plain(chunked: bytes) -> bytes:
+    """A chunked body without its frames."""
+    out, at = b"", 0
+    while True:
+        line_end = chunked.index(b"\r\n", at)
+        size = int(chunked[at:line_end], 16)
+        if size == 0:
+            return out
+        out += chunked[line_end + 2 : line_end + 2 + size]
+        at = line_end + 2 + size + 2
+
+
+# -- clients that leave ------------------------------------------------------------------------------------------------
+
+MANY = 1000
+AT_ONCE = 50
+
+
+@pytest.mark.parametrize(
+    "moment", ["before the head", "within the stream", "during failover", "while the body goes up"]
+)
+async def test_when_the_client_leaves_the_providers_connection_ends_within_a_second(
+    moment: str, fetch: FakeFetch, clock: FakeClock
+) -> None:
+    scripts = [says({}, 503), hangs] if moment == "during failover" else [hangs]
+    if moment == "within the stream":
+        scripts = [hangs_in_stream]
+    if moment == "while the body goes up":
+        await client_leaves_while_the_body_goes_up(fetch, clock)
+        return
+    async with calling(fetch, clock, *scripts) as (served, callees):
+        async with served.raw(post(b'{"model":"m","stream":true}')) as (reader, _):
+            await until(lambda: bool(callees[-1].received))
+            if moment == "within the stream":
+                await reader.readuntil(b'"one"')
+        await until(lambda: callees[-1].open == 0, 1)
+        assert ways_of(served.app)["a"].circuit.in_flight == 0
+        left = [
+            counts.outcomes.get("left")
+            for labels, counts in served.app.usage
+            if labels.provider == "ab"[len(scripts) - 1]
+        ]
+        assert left == [1]
+
+
+async def client_leaves_while_the_body_goes_up(fetch: FakeFetch, clock: FakeClock) -> None:
+    connected = asyncio.Event()
+    transports: list[asyncio.Transport] = []
+
+    class Deaf(asyncio.Protocol):
+        """Reads nothing after the first bytes."""
+
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            assert isinstance(transport, asyncio.Transport)
+            transports.append(transport)
+
+        def data_received(self, data: bytes) -> None:
+            transports[0].pause_reading()
+            connected.set()
+
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(Deaf, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    config = config_of(f"""
+providers: [{{name: a, base_url: "http://127.0.0.1:{port}/v1"}}]
+groups: {{default: {{models: ["*"], call: true}}}}
+""")
+    fetch.lists("a", "m")
+    async with serving(config, fetch, clock) as served:
+        held = sockets()
+        async with served.raw(post(b'{"model":"m","input":"%b"}' % (b"x" * 16_000_000))):
+            await asyncio.wait_for(connected.wait(), 5)
+            await asyncio.sleep(0.2)  # until the kernel takes no more of it
+        await until(lambda: ways_of(served.app)["a"].circuit.in_flight == 0, 1)
+        # The far end of the connection is in this process, too; it reads nothing, so it does not see the end.
+        await until(lambda: len(sockets() - held) == 1, 1)
+        transports[0].abort()
+    server.close()
+
+
+@pytest.mark.parametrize("moment", ["before the head", "within the stream", "during failover", "at any moment"])
+async def test_a_thousand_clients_that_leave_leave_nothing_behind(
+    moment: str, fetch: FakeFetch, clock: FakeClock
+) -> None:
+    chance = random.Random(7)
+    moments: dict[str, list[Script]] = {
+        "before the head": [hangs],
+        "within the stream": [hangs_in_stream],
+        "during failover": [says({}, 503, {"Connection": "close"}), hangs],
+        "at any moment": [says({}, 503, {"Connection": "close"}), hangs_in_stream],
+    }
+    scripts = moments[moment]
+    if moment in ("during failover", "at any moment"):
+        scripts[0] = closing(scripts[0])
+    # No breaker: the 503 of the first provider is what this is about.
+    async with calling(fetch, clock, *scripts) as (served, callees):
+        request = post(b'{"model":"m","stream":true}')
+        await served.app.calling()
+        ways = ways_of(served.app)
+        before = Held.now()
+
+        async def come_and_go() -> None:
+            ways["a"].circuit.succeeded()
+            async with served.raw(request) as (reader, _):
+                if moment == "at any moment":
+                    await asyncio.sleep(chance.uniform(0, 0.05))
+                elif moment == "within the stream":
+                    await reader.readuntil(b'"one"')
+                else:
+                    await arrivals.acquire()
+
+        arrivals = asyncio.Semaphore(0)
+        last = callees[-1].script
+
+        async def arrived(exchange: Exchange) -> None:
+            arrivals.release()
+            await last(exchange)
+
+        callees[-1].script = arrived
+        async with asyncio.timeout(60):
+            for _ in range(MANY // AT_ONCE):
+                await asyncio.gather(*(come_and_go() for _ in range(AT_ONCE)))
+        await until(lambda: all(one.open == 0 for one in callees), 5)
+        gc.collect()
+        left = await before.left()
+        assert left == Held()
+        for name in ("a", "b")[: len(scripts)]:
+            assert ways[name].circuit.in_flight == 0
+            session = ways[name].connections._session
+            assert session is not None
+            assert session.connector is not None
+            assert len(session.connector._acquired) == 0
+        counted = sum(counts.outcomes.get("left", 0) for _, counts in served.app.usage)
+        assert counted <= MANY
+        if moment != "at any moment":
+            assert counted == MANY
+
+
+def closing(script: Script) -> Script:
+    async def closes(exchange: Exchange) -> None:
+        await script(exchange)
+        exchange.keep = False
+
+    return closes
+
+
+# -- a client that does not read ---------------------------------------------------------------------------------------
+
+
+async def test_of_an_answer_that_nobody_reads_only_a_little_is_held(fetch: FakeFetch, clock: FakeClock) -> None:
+    written = 0
+    event = piece("m", "x" * 10_000)
+
+    async def floods(exchange: Exchange) -> None:
+        nonlocal written
+        await exchange.stream()
+        exchange.writer.transport.set_write_buffer_limits(high=0)
+        for _ in range(20_000):  # 200 MB
+            await exchange.chunk(event)
+            written += len(event)
+
+    async with calling(fetch, clock, floods) as (served, (one,)):
+        async with served.raw(post(b'{"model":"m","stream":true}')):
+            seen = -1
+            while seen != written:  # until it stands still
+                seen = written
+                for _ in range(50):
+                    await asyncio.sleep(0.002)
+            # What the kernel takes of two connections, and what the two ends of the proxy hold.
+            assert 0 < written < 30_000_000
+        await until(lambda: one.open == 0, 1)
+
+
+async def test_a_client_that_does_not_read_is_waited_for_no_longer_than_a_silent_provider(
+    fetch: FakeFetch, clock: FakeClock
+) -> None:
+    async def floods(exchange: Exchange) -> None:
+        await exchange.stream()
+        while True:
+            await exchange.chunk(b"data: " + b"x" * 100_000 + b"\n\n")
+
+    async with calling(fetch, clock, floods, defaults="{between_bytes_timeout: 200ms}") as (served, (one,)):
+        async with served.raw(post(b'{"model":"m","stream":true}')):
+            await until(lambda: len(one.received) == 1)
+            await until(lambda: one.open == 0, 5)
+        assert [counts.outcomes for _, counts in served.app.usage] == [{"left": 1}]
+
+
+# -- streams, byte by byte ---------------------------------------------------------------------------------------------
+
+
+async def test_what_comes_in_goes_out_at_once(fetch: FakeFetch, clock: FakeClock) -> None:
+    go_on = asyncio.Semaphore(0)
+    text = piece("m", "one") + piece("m", "two") + DONE
+
+    async def byte_by_byte(exchange: Exchange) -> None:
+        await exchange.stream()
+        for byte in text:
+            await go_on.acquire()
+            await exchange.chunk(bytes([byte]))
+        await exchange.end()
+
+    async with (
+        calling(fetch, clock, byte_by_byte) as (served, _),
+        served.client.stream("POST", "/v1/chat/completions", json={"model": "m"}) as answer,
+    ):
+        assert answer.headers["content-type"] == "text/event-stream"
+        body = answer.aiter_raw()
+        for byte in text:
+            go_on.release()
+            assert await asyncio.wait_for(anext(body), 5) == bytes([byte])
+
+
+async def test_while_a_provider_is_silent_between_events_the_client_hears_a_comment(
+    fetch: FakeFetch, clock: FakeClock
+) -> None:
+    steps = asyncio.Semaphore(0)
+
+    async def slow(exchange: Exchange) -> None:
+        await steps.acquire()
+        await exchange.stream()
+        for part in (b"event: a\n", b"data: {}\n", b"\n", DONE):
+            await steps.acquire()
+            await exchange.chunk(part)
+        await exchange.end()
+
+    async with (
+        calling(fetch, clock, slow, server="{keep_alive: 20ms}") as (served, (one,)),
+        served.raw(post(b'{"model":"m"}', Connection="close")) as (reader, _),
+    ):
+        await until(lambda: bool(one.received))
+        await asyncio.sleep(0.1)
+        steps.release()
+        top = await reader.readuntil(b"\r\n\r\n")
+        assert top.startswith(b"HTTP/1.1 200"), "nothing goes out before the head"
+        for _ in range(2):
+            assert await reader.readuntil(b"\n\n\r\n") == b"e\r\n: keep-alive\n\n\r\n"
+        steps.release()
+        await reader.readuntil(b"event: a\n\r\n")
+        await asyncio.sleep(0.1)  # an empty line would end the event here
+        steps.release()
+        assert await reader.readuntil(b"\n\r\n") == b"9\r\ndata: {}\n\r\n"
+        steps.release()
+        assert await reader.readuntil(b"\n\r\n") == b"1\r\n\n\r\n"
+        assert await reader.readuntil(b"\n\n\r\n") == b"e\r\n: keep-alive\n\n\r\n"
+        steps.release()
+        rest = await reader.read()
+        assert rest.replace(b"e\r\n: keep-alive\n\n\r\n", b"") == b"e\r\ndata: [DONE]\n\n\r\n0\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("sent", "out"),
+    [
+        pytest.param([], b"", id="before the first event"),
+        pytest.param([piece("m", "one")], piece("m", "one"), id="between two events"),
+        pytest.param([b"data: {}\n"], b"data: {}\n\n\n", id="between two lines"),
+        pytest.param([b"data: {}\n\n", b'data: {"a'], b'data: {}\n\ndata: {"a\n\n', id="within a line"),
+    ],
+)
+async def test_a_stream_that_breaks_off_ends_with_an_event_of_its_own_that_says_so(
+    sent: list[bytes], out: bytes, fetch: FakeFetch, clock: FakeClock
+) -> None:
+    async def breaks_off(exchange: Exchange) -> None:
+        await exchange.stream()
+        for part in sent:
+            await exchange.chunk(part)
+        exchange.keep = False
+
+    said = {"message": "The provider of this model broke off within its answer.", "type": "upstream_error"}
+    openai = b'data: {"error":%b,"param":null,"code":"provider_failed"}}\n\n' % msgspec.json.encode(said)[:-1]
+    async with calling(fetch, clock, breaks_off) as (served, _):
+        assert (await served.call(stream=True)).content == out + openai
+        anthropic = (await served.call(path="/v1/messages", stream=True)).content
+        assert anthropic == out + (
+            b'event: error\ndata: {"type":"error","error":{"type":"api_error",'
+            b'"message":"The provider of this model broke off within its answer."}}\n\n'
+        )
+
+
+@pytest.mark.parametrize(
+    ("path", "sent", "whole"),
+    [
+        ("/v1/chat/completions", [b"data: {}\n\n", b"data: [DO", b"NE]\n\n"], True),
+        ("/v1/chat/completions", [b"data: {}\n\n"], False),
+        ("/v1/responses", [b"event: response.incomplete\ndata: {}\n\n"], True),
+        ("/v1/responses", [b"event: response.created\ndata: {}\n\n"], False),
+        ("/v1/messages", [b'event: message_stop\ndata: {"type":"message_stop"}\n\n'], True),
+        ("/v1/messages", [b"event: message_start\ndata: {}\n\n"], False),
+        ("/v1/audio/speech", [b"data: {}\n\n"], True),
+    ],
+)
+async def test_where_only_the_end_of_the_connection_tells_the_last_event_must_have_come(
+    path: str, sent: list[bytes], whole: bool, fetch: FakeFetch, clock: FakeClock
+) -> None:
+    async def until_it_closes(exchange: Exchange) -> None:
+        await exchange.send(head(200, {"Content-Type": "text/event-stream"}))
+        for part in sent:
+            await exchange.send(part)
+            await asyncio.sleep(0.01)
+        exchange.keep = False
+
+    async with calling(fetch, clock, until_it_closes) as (served, _):
+        answer = await served.call(path=path)
+        said = b"".join(sent)
+        assert answer.content.startswith(said)
+        assert (answer.content == said) == whole
+
+
+# -- what hostile neighbours do ----------------------------------------------------------------------------------------
+
+
+async def test_what_a_provider_says_unasked_is_nobodys_answer(fetch: FakeFetch, clock: FakeClock) -> None:
+    stray, sent = asyncio.Event(), asyncio.Event()
+    answers = 0
+
+    async def talks(exchange: Exchange) -> None:
+        nonlocal answers
+        answers += 1
+        await says(completion("m", f"answer {answers}"))(exchange)
+        if answers == 1:
+            await stray.wait()
+            body = msgspec.json.encode(completion("m", "somebody else's"))
+            await exchange.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+            sent.set()
+
+    async with calling(fetch, clock, talks) as (served, _):
+        first = await served.call()
+        stray.set()
+        await sent.wait()
+        await until(lambda: bool(idle_connection(served).should_close))
+        texts = [first.text, *[(await served.call()).text for _ in range(3)]]
+
+    assert [re.findall(r"answer \d|somebody else's", text) for text in texts] == [[f"answer {n}"] for n in (1, 2, 3, 4)]
+
+
+def idle_connection(served: Served) -> Any:
+    """The one that waits in the pool."""
+    pool = ways_of(served.app)["a"].connections.session.connector._conns
+    ((protocol, _),) = next(iter(pool.values()))
+    return protocol
+
+
+async def test_a_client_that_leaves_behind_a_long_body_is_noticed(fetch: FakeFetch, clock: FakeClock) -> None:
+    async with calling(fetch, clock, hangs) as (served, (one,)):
+        async with served.raw(post(b'{"model":"m","input":"%b"}' % (b"x" * 8_000_000))):
+            await until(lambda: bool(one.received))
+        await until(lambda: ways_of(served.app)["a"].circuit.in_flight == 0, 1)
+
+
+LIST = b"GET /v1/models HTTP/1.1\r\nHost: proxy\r\n\r\n"
+
+
+FURTHER = [LIST, post(b'{"model":"m"}') * 3, post(b'{"input":"%b"}' % (b"x" * 1_000_000))]
+
+
+@pytest.mark.parametrize("further", FURTHER, ids=["a list", "calls", "a long one"])
+@pytest.mark.parametrize("script", [hangs, hangs_in_stream], ids=["before the head", "within the stream"])
+async def test_a_client_that_leaves_behind_further_requests_is_noticed(
+    script: Script, further: bytes, fetch: FakeFetch, clock: FakeClock
+) -> None:
+    async with calling(fetch, clock, script) as (served, (one,)):
+        async with served.raw(post(b'{"model":"m"}')) as (_, writer):
+            await until(lambda: bool(one.received))
+            writer.write(further)
+            await until(lambda: any(connection.pipeline for connection in connections(served)))
+        await until(lambda: ways_of(served.app)["a"].circuit.in_flight == 0, 1)
+        await until(lambda: not connections(served), 1)
+        assert len(one.received) == 1, "what was sent behind it goes nowhere"
+
+
+LONG_HEADER = LIST.replace(b"Host", b"X-Long: " + b"x" * 300_000 + b"\r\nHost")
+
+
+@pytest.mark.parametrize("further", [LIST * 1000, FURTHER[-1] * 20, LONG_HEADER * 60], ids=["many", "long", "headers"])
+async def test_of_what_comes_behind_a_call_only_so_much_is_read(
+    further: bytes, fetch: FakeFetch, clock: FakeClock
+) -> None:
+    async with (
+        calling(fetch, clock, hangs) as (served, (one,)),
+        served.raw(post(b'{"model":"m"}')) as (_, writer),
+    ):
+        await until(lambda: bool(one.received))
+        writer.write(further)
+        await until(lambda: any(connection.flow.read_paused for connection in connections(served)), 5)
+        (connection,) = connections(served)
+        held = sum(len(cycle.body) + len(str(cycle.scope["headers"])) for cycle, _ in connection.pipeline)
+        assert held < 2 * 1024**2
+        assert ways_of(served.app)["a"].circuit.in_flight == 1, "the call goes on"
+        writer.transport.abort()
+
+
+async def test_further_requests_of_a_client_that_stays_are_answered(fetch: FakeFetch, clock: FakeClock) -> None:
+    asked = asyncio.Event()
+
+    async def answers_when_asked(exchange: Exchange) -> None:
+        await asked.wait()
+        await FINE_JSON(exchange)
+
+    async with (
+        calling(fetch, clock, answers_when_asked) as (served, (one,)),
+        served.raw(post(b'{"model":"m"}')) as (reader, writer),
+    ):
+        await until(lambda: bool(one.received))
+        writer.write(LIST + post(b'{"model":"m","input":"%b"}' % (b"x" * 500_000)))
+        await until(lambda: any(len(connection.pipeline) == 2 for connection in connections(served)))
+        asked.set()
+        for _ in range(3):
+            assert (await reader.readuntil(b"\r\n")) == b"HTTP/1.1 200 OK\r\n"
+            length = re.search(rb"content-length: (\d+)", await reader.readuntil(b"\r\n\r\n"))
+            assert length is not None
+            await reader.readexactly(int(length[1]))
+
+
+async def test_a_call_that_came_with_a_list_is_no_idle_connection(fetch: FakeFetch, clock: FakeClock) -> None:
+    async with calling(fetch, clock, hangs) as (served, (one,)):
+        assert (await served.client.get("/v1/models")).status_code == 200  # from now on the list is ready
+        async with served.raw(LIST + post(b'{"model":"m"}')) as (reader, _):
+            assert (await reader.readuntil(b"\r\n")) == b"HTTP/1.1 200 OK\r\n"
+            await until(lambda: bool(one.received))
+            waiting = [c.timeout_keep_alive_task for c in connections(served) if c.cycle.scope["method"] == "POST"]
+            assert waiting == [None]
+
+
+async def test_a_client_that_stops_reading_a_long_answer_leaves_nothing_behind(
+    fetch: FakeFetch, clock: FakeClock
+) -> None:
+    long = says(completion("m", "x" * 20_000_000))
+    async with (
+        calling(fetch, clock, long, defaults="{between_bytes_timeout: 300ms}") as (served, _),
+        served.raw(post(b'{"model":"m"}')) as (reader, _writer),
+    ):
+        reader._transport.pause_reading()  # type: ignore[attr-defined]
+        await until(lambda: any(c.transport.get_write_buffer_size() for c in connections(served)), 5)
+        await until(lambda: not any(c.transport.get_write_buffer_size() for c in connections(served)), 5)
+        await until(lambda: ways_of(served.app)["a"].circuit.in_flight == 0, 1)
+
+
+@pytest.mark.parametrize("reads", [False, True], ids=["not at all", "slowly"])
+async def test_only_who_has_stopped_reading_a_list_is_cut_off(
+    reads: bool, fetch: FakeFetch, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(protocol, "STALL", 1.0 if reads else 0.2)
+    fetch.lists("a", *(f"{'m' * 200}-{number}" for number in range(20_000)))
+    config = config_of("providers: [{name: a, base_url: 'http://127.0.0.1:1'}]\ngroups: {default: {models: ['*']}}")
+    async with serving(config, fetch, clock) as served:
+        size = len((await served.client.get("/v1/models", headers={"accept-encoding": "identity"})).content)
+        async with served.raw(LIST) as (reader, _writer):
+            await until(lambda: any(c.transport.get_write_buffer_size() for c in connections(served)), 5)
+            slow = next(c for c in connections(served) if c.transport.get_write_buffer_size())
+            slow.timeout_keep_alive_task.cancel()
+            slow.timeout_keep_alive_handler()
+            head = await reader.readuntil(b"\r\n\r\n")
+            if not reads:
+                await until(lambda: slow not in connections(served), 5)
+                with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
+                    await reader.readexactly(size)
+                return
+            came = len(await reader.read(size))
+            while came < size and (more := len(await reader.read(size))):
+                came += more
+                await asyncio.sleep(0.02)
+            assert (came, b"200 OK" in head) == (size, True)
+
+
+def connections(served: Served) -> list[Any]:
+    """The server's ends of all connections."""
+    return list(served.state.connections)

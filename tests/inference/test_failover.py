@@ -1,0 +1,839 @@
+"""From one provider to the next: failover, time limits, breakers, what refusals mean, logins, a proxy in between."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import httpx
+import msgspec
+import pytest
+import trustme
+
+from proxy.errors import UpstreamError
+from proxy.telemetry.usage import Labels, Outcome
+from tests.callees import (
+    DONE,
+    Callee,
+    Exchange,
+    Script,
+    Served,
+    callee,
+    completion,
+    hangs,
+    head,
+    in_turn,
+    piece,
+    post,
+    resets,
+    says,
+    says_no_http,
+    serving,
+    streams,
+    until,
+    ways_of,
+)
+from tests.fakes import FakeClock, FakeFetch, config_of
+from tests.faultserver import closed_port
+
+pytestmark = pytest.mark.anyio
+
+UP = "sk-canary-of-the-provider-1"
+FINE = says(completion("m"))
+LIMITED = says({"error": {"message": "slow down"}}, 429)
+
+
+@asynccontextmanager
+async def calling(
+    fetch: FakeFetch, clock: FakeClock, *scripts: Script | None, more: Sequence[str] = (), defaults: str = "{}"
+) -> AsyncIterator[tuple[Served, list[Callee]]]:
+    """A proxy in front of providers a, b, c ..., which all have the model `m`; None is one that refuses to connect.
+
+    `more`: settings of each.
+    """
+    async with AsyncExitStack() as stack:
+        callees = []
+        text = f"defaults: {defaults}\ngroups: {{default: {{models: ['*'], call: true}}}}\nproviders:\n"
+        for index, script in enumerate(scripts):
+            name = "abc"[index]
+            one = await stack.enter_async_context(callee(script or FINE))
+            if script is None:
+                one.url = f"http://127.0.0.1:{closed_port()}"
+            callees.append(one)
+            settings = f", {more[index]}" if index < len(more) and more[index] else ""
+            text += f'  - {{name: {name}, base_url: "{one.url}/v1", api_key: {UP}{settings}}}\n'
+            fetch.lists(name, "m", f"only-{name}")
+        yield await stack.enter_async_context(serving(config_of(text), fetch, clock)), callees
+
+
+def outcomes(served: Served) -> dict[str, dict[Outcome, int]]:
+    """What was counted, by provider."""
+    return {labels.provider: dict(counts.outcomes) for labels, counts in served.app.usage}
+
+
+def code(answer: httpx.Response) -> tuple[int, str | None]:
+    return answer.status_code, answer.json().get("error", {}).get("code")
+
+
+# -- failover ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("first", "outcome"),
+    [
+        pytest.param(None, "failed", id="refused connection"),
+        pytest.param(LIMITED, "limited", id="429"),
+        pytest.param(says({}, 503), "failed", id="503"),
+        pytest.param(says(b"<html>", 503, {"Content-Type": "text/html"}), "failed", id="503 with a page"),
+    ],
+)
+async def test_where_no_work_can_have_been_done_the_next_provider_is_asked(
+    first: Script | None, outcome: str, fetch: FakeFetch, clock: FakeClock
+) -> None:
+    async with calling(fetch, clock, first, FINE) as (served, (_, second)):
+        assert code(await served.call()) == (200, None)
+        assert len(second.received) == 1
+        assert outcomes(served) == {"a": {outcome: 1}, "b": {"ok": 1}}
+
+
+@pytest.mark.parametrize(
+    ("first", "status"),
+    [
+        *(
+            pytest.param(says({}, status), translated, id=str(status))
+            for status, translated in (
+                (400, 400),
+                (401, 502),
+                (403, 502),
+                (404, 502),
+                (500, 502),
+                (502, 502),
+                (529, 503),
+            )
+        ),
+        pytest.param(resets, 502, id="reset"),
+        pytest.param(says_no_http, 502, id="no HTTP"),
+        pytest.param(hangs, 504, id="too slow"),
+        pytest.param(says(b""), 502, id="nothing"),
+    ],
+)
+async def test_where_work_may_have_been_done_nobody_else_is_asked(
+    first: Script, status: int, fetch: FakeFetch, clock: FakeClock
+) -> None:
+    async with calling(fetch, clock, first, FINE, defaults="{first_byte_timeout: 100ms}") as (served, (_, second)):
+        assert (await served.call()).status_code == status
+        assert second.received == []
+
+
+@pytest.mark.parametrize(
+    ("on", "first"),
+    [("[500]", says({}, 500)), ("[529]", says({}, 529)), ("[404, 500]", says({}, 404)), ("[timeout]", hangs)],
+)
+async def test_the_operator_may_name_more_failures(on: str, first: Script, fetch: FakeFetch, clock: FakeClock) -> None:
+    more = [f"failover_on: {on}, first_byte_timeout: 100ms"]
+    async with calling(fetch, clock, first, FINE, more=more) as (served, callees):
+        assert (await served.call()).status_code == 200
+        assert [len(one.received) for one in callees] == [1, 1]
+
+
+async def test_the_operator_may_name_fewer_failures(fetch: FakeFetch, clock: FakeClock) -> None:
+    async with calling(fetch, clock, LIMITED, FINE, more=["failover_on: [503]"]) as (served, (_, second)):
+        assert (await served.call()).status_code == 429
+        assert second.received == []
+
+
+@pytest.mark.parametrize("first", [pytest.param(None, id="refused"), pytest.param(LIMITED, id="429")])
+async def test_a_provider_with_failover_false_keeps_its_calls(
+    first: Script | None, fetch: FakeFetch, clock: FakeClock
+) -> None:
+    async with calling(fetch, clock, first, FINE, more=["failover: false"]) as (served, (_, second)):
+        for _ in range(7):  # also once its breaker is open
+            assert (await served.call()).status_code in (429, 502, 503)
+        assert second.received == []
+
+
+async def test_providers_are_asked_in_the_operators_order_each_once(fetch: FakeFetch, clock: FakeClock) -> None:
+    async with calling(fetch, clock, says({}, 503), LIMITED, FINE) as (served, callees):
+        assert (await served.call()).status_code == 200
+        assert [len(one.received) for one in callees] == [1, 1, 1]
+        assert (await served.call("only-b")).status_code == 429
+        assert [len(one.received) for one in callees] == [1, 2, 1]
+
+
+async def test_every_provider_gets_its_own_key_and_its_own_name_of_the_model(
+    fetch: FakeFetch, clock: FakeClock
+) -> None:
+    async with callee(says({}, 503)) as first, callee(FINE) as second:
+        config = config_of(f"""
+providers:
+  - {{name: a, base_url: "{first.url}/v1", api_key: {UP}-a, aliases: {{m: own-of-a}}}}
+  - {{name: b, base_url: "{second.url}/v1", api_key: {UP}-b, aliases: {{m: own-of-b}}}}
+groups: {{default: {{models: ["*"], call: true}}}}
+""")
+        fetch.lists("a", "own-of-a")
+        fetch.lists("b", "own-of-b")
+        async with serving(config, fetch, clock) as served:
+            assert (await served.call()).status_code == 200
+        for one, name in ((first, "a"), (second, "b")):
+            (received,) = one.received
+            assert received.body == b'{"model":"own-of-%b"}' % name.encode()
+            assert received.headers["authorization"] == f"Bearer {UP}-{name}"
+
+
+async def test_all_attempts_share_one_time(fetch: FakeFetch, clock: FakeClock) -> None:
+    async def late_503(exchange: Exchange) -> None:
+        await asyncio.sleep(0.25)  # the one thing here that takes time is time
+        await says({}, 503)(exchange)
+
+    async with calling(fetch, clock, late_503, hangs, FINE, defaults="{first_byte_timeout: 500ms}") as (
+        served,
+        callees,
+    ):
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        assert code(await served.call()) == (504, "timeout")
+        assert 0.45 < loop.time() - began < 2
+        assert [len(one.received) for one in callees] == [1, 1, 0]
+
+
+async def test_no_attempt_is_begun_with_next_to_no_time(fetch: FakeFetch, clock: FakeClock) -> None:
+    async def late_503(exchange: Exchange) -> None:
+        await asyncio.sleep(0.1)
+        await says({}, 503)(exchange)
+
+    async with calling(fetch, clock, late_503, FINE, defaults="{first_byte_timeout: 250ms}") as (served, (_, second)):
+        assert (await served.call()).status_code == 503
+        assert second.received == []
+
+
+async def test_a_host_that_takes_no_connection_in_time_is_one_that_cannot_be_reached(
+    fetch: FakeFetch, clock: FakeClock
+) -> None:
+    async def deaf(exchange: Exchange) -> None:
+        raise AssertionError("TLS never gets so far")
+
+    # The socket is taken, but nobody answers the TLS handshake.
+    async with callee(deaf) as first, callee(FINE) as second:
+        config = config_of(f"""
+providers:
+  - {{name: a, base_url: "{first.url.replace("http", "https")}/v1", connect_timeout: 100ms}}
+  - {{name: b, base_url: "{second.url}/v1"}}
+groups: {{default: {{models: ["*"], call: true}}}}
+""")
+        fetch.lists("a", "m")
+        fetch.lists("b", "m")
+        async with serving(config, fetch, clock) as served:
+            assert (await served.call()).status_code == 200
+            assert outcomes(served) == {"a": {"failed": 1}, "b": {"ok": 1}}
+            await until(lambda: first.open == 0)
+
+
+# -- when all are limited ----------------------------------------------------------------------------------------------
+
+
+def limited(seconds: int) -> Script:
+    return says({"error": {"message": "slow down"}}, 429, {"Retry-After": str(seconds)})
+
+
+async def test_when_all_are_limited_the_soonest_one_says_when_to_come_back(fetch: FakeFetch, clock: FakeClock) -> None:
+    async with calling(fetch, clock, limited(30), limited(20), limited(40)) as (served, callees):
+        answer = await served.call()
+        assert (answer.status_code, answer.headers["retry-after"]) == (429, "20")
+        assert answer.json() == {"error": {"message": "slow down"}}
+        # Until then nobody asks again, and everybody is told what is left.
+        await clock.advance(5)
+        answer = await served.call()
+        assert (code(answer), answer.headers["retry-after"]) == ((429, "rate_limit_exceeded"), "15")
+        assert [len(one.received) for one in callees] == [1, 1, 1]
+        await clock.advance(16)
+        callees[1].script = FINE
+        assert (await served.call()).status_code == 200
+        assert [len(one.received) for one in callees] == [1, 2, 1]
+
+
+async def test_a_cool_down_is_of_one_model_at_one_provider(fetch: FakeFetch, clock: FakeClock) -> None:
+    async with calling(fetch, clock, in_turn(limited(30), FINE)) as (served, _):
+        assert [(await served.call(model)).status_code for model in ("m", "only-a", "m")] == [429, 200, 429]
+
+
+async def test_a_429_without_a_time_cools_nothing_down(fetch: FakeFetch, clock: FakeClock) -> None:
+    async with calling(fetch, clock, in_turn(LIMITED, FINE)) as (served, _):
+        first = await served.call()
+        assert (first.status_code, "retry-after" in first.headers) == (429, False)
+        assert (await served.call()).status_code == 200
+
+
+async def test_a_429_whose_body_hangs_or_breaks_off_is_a_429(fetch: FakeFetch, clock: FakeClock) -> None:
+    async def silent(exchange: Exchange) -> None:
+        await exchange.head(429, {"Retry-After": "7"})
+        await exchange.left()
+
+    async def broken(exchange: Exchange) -> None:
+        await exchange.head(429, {"Retry-After": "7"})
+        exchange.reset()
+
+    for script in (silent, broken):
+        async with calling(fetch, clock, script, more=["between_bytes_timeout: 100ms"]) as (served, (one,)):
+            answer = await served.call()
+            assert (code(answer), answer.headers["retry-after"]) == ((429, "rate_limit_exceeded"), "7")
+            await until(lambda one=one: one.open == 0)  # type: ignore[misc]
+        async with calling(fetch, clock, script, FINE, more=["between_bytes_timeout: 100ms"]) as (served, _):
+            assert (await served.call()).status_code == 200
+
+
+# -- breaker and bulkhead ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        pytest.param(None, id="refused connections"),
+        pytest.param(resets, id="resets"),
+        pytest.param(says({}, 503), id="503"),
+        pytest.param(says({}, 529), id="529"),
+        pytest.param(says(b""), id="empty answers"),
+        pytest.param(says(b"<html>", headers={"Content-Type": "text/html"}), id="web pages"),
+    ],
+)
+async def test_after_five_failures_in_a_row_nobody_is_sent_there_for_a_while(
+    script: Script | None, fetch: FakeFetch, clock: FakeClock
+) -> None:
+    async with calling(fetch, clock, script) as (served, (one,)):
+        for _ in range(5):
+            assert (await served.call()).status_code in (502, 503)
+        connections = one.connections
+        answer = await served.call()
+        assert code(answer) == (503, "provider_unavailable")
+        assert "several times in a row" in answer.json()["error"]["message"]
+        assert 24 <= int(answer.headers["retry-after"]) <= 36
+        assert one.connections == connections
+
+
+async def test_a_provider_that_breaks_every_answer_off_is_left_alone_too(fetch: FakeFetch, clock: FakeClock) -> None:
+    async def breaks_off(exchange: Exchange) -> None:
+        await exchange.stream()
+        await exchange.chunk(piece("m", "one"))
+        exchange.reset()
+
+    async with calling(fetch, clock, breaks_off) as (served, _):
+        for _ in range(5):
+            assert (await served.call()).status_code == 200
+        assert code(await served.call()) == (503, "provider_unavailable")
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 422, 429, 500])
+async def test_what_one_caller_can_cause_shuts_nobody_out(status: int, fetch: FakeFetch, clock: FakeClock) -> None:
+    async with calling(fetch, clock, says({}, status)) as (served, (one,)):
+        for _ in range(7):
+            await served.call()
+        assert len(one.received) == 7
+
+
+async def test_the_breaker_lets_one_call_through_and_closes_when_its_answer_begins(
+    fetch: FakeFetch, clock: FakeClock
+) -> None:
+    goes_on = asyncio.Event()
+
+    async def slow_stream(exchange: Exchange) -> None:
+        await exchange.stream()
+        await goes_on.wait()
+        await exchange.end()
+
+    arrived, answers = asyncio.Event(), asyncio.Event()
+
+    async def waits(exchange: Exchange) -> None:
+        arrived.set()
+        await answers.wait()
+        await slow_stream(exchange)
+
+    async with calling(fetch, clock, says({}, 503)) as (served, (one,)):
+        for _ in range(5):
+            await served.call()
+        await clock.advance(40)
+        one.script = waits
+        probe = asyncio.create_task(served.call())
+        await arrived.wait()
+        assert (await served.call()).status_code == 503, "one call is to show how it is"
+        answers.set()
+        one.script = FINE
+        await until(lambda: ways_of(served.app)["a"].circuit.breaker == "closed")
+        assert (await served.call()).status_code == 200, "while the first answer is still going on"
+        goes_on.set()
+        assert (await probe).status_code == 200
+
+
+async def test_a_full_provider_is_passed_by_and_without_another_one_the_caller_is_told(
+    fetch: FakeFetch, clock: FakeClock
+) -> None:
+    more = ["max_in_flight: 2"]
+    async with calling(fetch, clock, hangs, FINE, more=more) as (served, (first, _)):
+        waiting = [asyncio.create_task(served.call()) for _ in range(2)]
+        await until(lambda: len(first.received) == 2)
+        assert (await served.call()).status_code == 200
+        answer = await served.call("only-a")
+        assert (code(answer), answer.headers["retry-after"]) == ((503, "provider_unavailable"), "1")
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+        await until(lambda: ways_of(served.app)["a"].circuit.in_flight == 0)
+        first.script = FINE
+        assert (await served.call("only-a")).status_code == 200
+
+
+async def test_a_broken_list_stops_no_calls_and_broken_calls_stop_no_list(fetch: FakeFetch, clock: FakeClock) -> None:
+    async with calling(fetch, clock, FINE) as (served, (one,)):
+        fetch.fails("a", UpstreamError("refused", "refuses connections", retryable=True))
+        await clock.advance(2000)
+        assert served.app.store.reports()[0].status == "stale"
+        assert (await served.call()).status_code == 200
+        fetch.lists("a", "m")
+        await clock.advance(1000)
+        assert served.app.store.reports()[0].status == "ok"
+        one.script = says({}, 503)
+        for _ in range(6):
+            assert (await served.call()).status_code == 503
+        asked = fetch.asked["a"]
+        await clock.advance(1000)
+        assert fetch.asked["a"] > asked
+        assert served.app.store.reports()[0].status == "ok"
+
+
+# -- what refusals mean ------------------------------------------------------------------------------------------------
+
+JSON, HTML = "application/json", "text/html"
+OWN_WORDS = {"error": {"message": "max_tokens is too large", "type": "invalid_request_error", "code": "own"}}
+
+
+@pytest.mark.parametrize(
+    ("status", "told", "said", "retry"),
+    [
+        (400, 400, "own", None),
+        (413, 413, "own", None),
+        (422, 422, "own", None),
+        (429, 429, "own", None),
+        (401, 502, "provider_auth", "false"),
+        (402, 502, "provider_auth", "false"),
+        (403, 502, "provider_auth", "false"),
+        (404, 502, "provider_refuses", "false"),
+        (405, 502, "provider_refuses", "false"),
+        (409, 502, "provider_refuses", "false"),
+        (418, 502, "provider_refuses", "false"),
+        (301, 502, "provider_refuses", "false"),
+        (302, 502, "provider_refuses", "false"),
+        (307, 502, "provider_refuses", "false"),
+        (408, 504, "timeout", None),
+        (504, 504, "timeout", None),
+        (500, 502, "provider_failed", None),
+        (501, 502, "provider_failed", None),
+        (502, 502, "provider_failed", None),
+        (599, 502, "provider_failed", None),
+        (503, 503, "provider_unavailable", None),
+        (529, 503, "provider_unavailable", None),
+    ],
+)
+async def test_each_status_of_a_provider_has_its_translation(
+    status: int, told: int, said: str, retry: str | None, fetch: FakeFetch, clock: FakeClock
+) -> None:
+    script = says(OWN_WORDS, status, {"Location": f"http://127.0.0.1/{UP}", "X-Echo": UP, "WWW-Authenticate": "Bearer"})
+    async with calling(fetch, clock, script) as (served, (one,)):
+        answer = await served.call()
+        assert (*code(answer), answer.headers.get("x-should-retry")) == (told, said, retry)
+        if said == "own":
+            assert answer.json() == OWN_WORDS
+        assert UP not in f"{answer.headers}{answer.text}"
+        assert not {"location", "www-authenticate", "x-echo"} & set(answer.headers)
+        assert len(one.received) == 1
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body"),
+    [
+        pytest.param(HTML, b"<html>welcome", id="a web page"),
+        pytest.param(JSON, b"", id="nothing"),
+        pytest.param(JSON, b"<html>", id="no JSON"),
+        pytest.param(JSON, b'{"cut off', id="half of it"),
+        pytest.param(JSON, b"hello", id="a word"),
+    ],
+)
+async def test_an_answer_that_is_none_is_an_error(
+    content_type: str, body: bytes, fetch: FakeFetch, clock: FakeClock
+) -> None:
+    async with calling(fetch, clock, says(body, headers={"Content-Type": content_type})) as (served, _):
+        assert code(await served.call()) == (502, "provider_failed")
+
+
+@pytest.mark.parametrize("coding", ["br", "zstd", "deflate", "gzip, gzip", "sk-canary"])
+async def test_a_coding_that_nobody_asked_for_is_an_error(coding: str, fetch: FakeFetch, clock: FakeClock) -> None:
+    async with calling(fetch, clock, says({}, headers={"Content-Encoding": coding})) as (served, _):
+        assert code(await served.call()) == (502, "provider_failed")
+
+
+@pytest.mark.parametrize("body", [b"<html>", b'{"cut', b"[1]", b'{"x":"' + b"y" * 300_000 + b'"}', b"[" * 5000])
+async def test_a_refusal_without_words_for_a_program_gets_ours(body: bytes, fetch: FakeFetch, clock: FakeClock) -> None:
+    async with calling(fetch, clock, in_turn(says(body, 400), says(body, 429))) as (served, _):
+        answer = await served.call()
+        assert code(answer) == (400, "invalid_request")
+        assert "without saying why" in answer.json()["error"]["message"]
+        assert code(await served.call()) == (429, "rate_limit_exceeded")
+
+
+async def test_a_refusal_of_the_request_is_passed_on_byte_for_byte(fetch: FakeFetch, clock: FakeClock) -> None:
+    said = b' {"error": {"message": "caf\\u00e9 org-1234567890 \xe4\xb8\xad", "n": 1.00}}\n'
+    async with calling(fetch, clock, says(said, 400)) as (served, _):
+        assert (await served.call()).content == said
+
+
+@pytest.mark.parametrize("status", [400, 413, 422, 429])
+@pytest.mark.parametrize(
+    "echo",
+    [
+        pytest.param(UP, id="whole"),
+        pytest.param(f"Bearer {UP}.", id="in a sentence"),
+        pytest.param(f"{UP[:5]}****{UP[-4:]}", id="masked"),
+        pytest.param(UP.replace("-", "%2D"), id="percent-encoded"),
+    ],
+)
+async def test_a_refusal_that_repeats_our_key_is_passed_on_without_it(
+    echo: str, status: int, fetch: FakeFetch, clock: FakeClock
+) -> None:
+    said = {"error": {"message": f"what is {echo}?", "list": [echo], echo: 1}}
+    async with calling(fetch, clock, says(said, status)) as (served, _):
+        answer = await served.call()
+        assert answer.status_code == status
+        assert answer.json()["error"]["message"].startswith("what is ")
+        for form in (UP, echo, UP[:5], UP[-8:]):
+            assert form not in answer.text
+
+
+async def test_a_429_names_no_account(fetch: FakeFetch, clock: FakeClock) -> None:
+    message = (
+        "Rate limit reached for gpt-4o in organization org-AbCdEf123456 project proj_Zyx987654 on tokens "
+        "of account 01234567-89ab-cdef-0123-456789abcdef . Limit 30000, Used 29000. Try again in 2s."
+    )
+    async with calling(fetch, clock, says({"error": {"message": message, "type": "tokens"}}, 429)) as (served, _):
+        assert (await served.call()).json() == {
+            "error": {
+                "message": "Rate limit reached for gpt-4o in organization *** project *** on tokens "
+                "of account *** . Limit 30000, Used 29000. Try again in 2s.",
+                "type": "tokens",
+            }
+        }
+
+
+async def test_a_provider_may_say_that_trying_again_is_of_no_use(fetch: FakeFetch, clock: FakeClock) -> None:
+    said = {"error": {"message": "You exceeded your current quota", "code": "insufficient_quota"}}
+    async with calling(fetch, clock, says(said, 429, {"x-should-retry": "false"})) as (served, _):
+        assert (await served.call()).headers["x-should-retry"] == "false"
+
+
+@pytest.mark.parametrize("value", ["7", "Fri, 15 Jan 2027 08:00:07 GMT"])
+async def test_the_time_that_a_provider_names_is_told_in_seconds(
+    value: str, fetch: FakeFetch, clock: FakeClock
+) -> None:
+    async with calling(fetch, clock, says({}, 503, {"Retry-After": value})) as (served, _):
+        assert (await served.call()).headers["retry-after"] == "7"
+
+
+# -- connections -------------------------------------------------------------------------------------------------------
+
+
+async def test_calls_share_a_connection_and_a_refusal_does_not_cost_it(fetch: FakeFetch, clock: FakeClock) -> None:
+    async with calling(fetch, clock, in_turn(FINE, says(OWN_WORDS, 400), FINE)) as (served, (one,)):
+        assert [(await served.call()).status_code for _ in range(4)] == [200, 400, 200, 200]
+        assert one.connections == 1
+
+
+async def test_a_connection_that_the_provider_has_closed_meanwhile_costs_no_call(
+    fetch: FakeFetch, clock: FakeClock
+) -> None:
+    async def and_closes(exchange: Exchange) -> None:
+        await FINE(exchange)
+        exchange.keep = False
+
+    async with calling(fetch, clock, and_closes) as (served, (one,)):
+        for calls in range(1, 6):
+            assert (await served.call()).status_code == 200
+            await until(lambda calls=calls: one.open == 0 and one.connections == calls)  # type: ignore[misc]
+
+
+async def test_cookies_of_one_call_are_not_sent_with_the_next(fetch: FakeFetch, clock: FakeClock) -> None:
+    async with calling(fetch, clock, says(completion("m"), headers={"Set-Cookie": "a=b"})) as (served, (one,)):
+        for _ in range(2):
+            assert "set-cookie" not in (await served.call()).headers
+        assert "cookie" not in one.received[1].headers
+
+
+async def test_a_body_of_some_mebibytes_goes_up_whole(fetch: FakeFetch, clock: FakeClock) -> None:
+    text = "x" * 3_000_000
+    async with calling(fetch, clock, FINE) as (served, (one,)):
+        assert (await served.call(input=text)).status_code == 200
+        assert one.received[0].json == {"model": "m", "input": text}
+
+
+async def test_an_answer_that_comes_while_the_body_is_still_going_up_is_passed_on(
+    fetch: FakeFetch, clock: FakeClock
+) -> None:
+    refusal = msgspec.json.encode(OWN_WORDS)
+
+    async def early(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(head(413, {"Content-Type": JSON, "Content-Length": str(len(refusal))}) + refusal)
+        await writer.drain()
+        await finished.wait()
+        writer.close()
+
+    finished = asyncio.Event()
+    server = await asyncio.start_server(early, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    config = config_of(f"""
+providers: [{{name: a, base_url: "http://127.0.0.1:{port}/v1"}}]
+groups: {{default: {{models: ["*"], call: true}}}}
+""")
+    fetch.lists("a", "m")
+    async with serving(config, fetch, clock) as served:
+        answer = await served.call(input="x" * 16_000_000)
+        assert (answer.status_code, answer.json()) == (413, OWN_WORDS)
+        finished.set()
+    server.close()
+
+
+@pytest.mark.parametrize("lines", [200, 1], ids=["many headers", "a long header"])
+async def test_a_head_without_an_end_is_refused(lines: int, fetch: FakeFetch, clock: FakeClock) -> None:
+    many = {f"X-{number}": "y" * (40_000 // lines) for number in range(lines)}
+    async with calling(fetch, clock, says({}, headers=many)) as (served, _):
+        assert code(await served.call()) == (502, "provider_failed")
+
+
+# -- logins ------------------------------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def with_login(
+    fetch: FakeFetch, clock: FakeClock, login: Script, script: Script
+) -> AsyncIterator[tuple[Served, Callee, Callee]]:
+    async with callee(login) as granting, callee(script) as provider:
+        config = config_of(f"""
+providers:
+  - name: a
+    base_url: "{provider.url}/v1"
+    oauth: {{url: "{granting.url}/token", id: us, secret: sk-canary-secret}}
+groups: {{default: {{models: ["*"], call: true}}}}
+""")
+        fetch.lists("a", "m")
+        async with serving(config, fetch, clock) as served:
+            yield served, granting, provider
+
+
+def grants(*tokens: str) -> Script:
+    return in_turn(*(says({"access_token": token, "expires_in": 3600}) for token in tokens))
+
+
+def wants(token: str) -> Script:
+    """Takes calls with this token only."""
+
+    async def script(exchange: Exchange) -> None:
+        brought = exchange.received.headers.get("authorization", "")
+        await (FINE if brought == f"Bearer {token}" else says({"error": {"message": brought}}, 401))(exchange)
+
+    return script
+
+
+async def test_many_calls_at_once_share_one_login(fetch: FakeFetch, clock: FakeClock) -> None:
+    async with with_login(fetch, clock, grants("sk-canary-t1"), wants("sk-canary-t1")) as (served, granting, _):
+        answers = await asyncio.gather(*(served.call() for _ in range(10)))
+        assert [answer.status_code for answer in answers] == [200] * 10
+        assert len(granting.received) == 1
+
+
+async def test_a_token_that_ended_before_its_time_is_renewed_within_the_call(
+    fetch: FakeFetch, clock: FakeClock
+) -> None:
+    login = grants("sk-canary-t1", "sk-canary-t2")
+    async with with_login(fetch, clock, login, wants("sk-canary-t1")) as (served, granting, provider):
+        assert (await served.call()).status_code == 200
+        provider.script = wants("sk-canary-t2")
+        answers = await asyncio.gather(*(served.call() for _ in range(10)))
+        assert [answer.status_code for answer in answers] == [200] * 10
+        assert len(granting.received) == 2, "whoever finds a newer token does not log in again"
+
+
+async def test_a_token_that_is_refused_when_it_is_new_is_our_fault(fetch: FakeFetch, clock: FakeClock) -> None:
+    async with with_login(fetch, clock, grants("sk-canary-t1"), wants("another")) as (served, granting, _):
+        answer = await served.call()
+        assert (code(answer), answer.headers["x-should-retry"]) == ((502, "provider_auth"), "false")
+        assert "canary" not in answer.text
+        assert len(granting.received) == 2
+
+
+async def test_a_token_that_a_refusal_repeats_does_not_come_down(fetch: FakeFetch, clock: FakeClock) -> None:
+    said = {"error": {"message": "what is Bearer sk-canary-t1?"}}
+    async with with_login(fetch, clock, grants("sk-canary-t1"), says(said, 400)) as (served, _, _):
+        assert (await served.call()).json() == {"error": {"message": "what is Bearer ***"}}
+
+
+@pytest.mark.parametrize(
+    ("login", "said"),
+    [
+        (says({"error": "invalid_client"}, 401), "provider_auth"),
+        (says({}, 200), "provider_auth"),
+        (says({}, 503), "provider_failed"),
+        (resets, "provider_failed"),
+    ],
+)
+async def test_without_a_login_the_call_cannot_be_made(
+    login: Script, said: str, fetch: FakeFetch, clock: FakeClock
+) -> None:
+    async with with_login(fetch, clock, login, FINE) as (served, _, provider):
+        assert code(await served.call()) == (502, said)
+        assert provider.received == []
+
+
+async def test_a_client_that_leaves_during_a_login_leaves_nothing_behind(fetch: FakeFetch, clock: FakeClock) -> None:
+    async with with_login(fetch, clock, hangs, FINE) as (served, granting, provider):
+        async with served.raw(post(b'{"model":"m"}')):
+            await until(lambda: bool(granting.received))
+        await until(lambda: ways_of(served.app)["a"].circuit.in_flight == 0, 1)
+        await until(lambda: outcomes(served) == {"a": {"left": 1}}, 1)
+        assert provider.received == []
+        granting.script = grants("sk-canary-t1")
+        assert (await served.call()).status_code == 200, "nobody holds the login any more"
+
+
+# -- a proxy in between ------------------------------------------------------------------------------------------------
+
+EGRESS = "Basic bWU6c2stY2FuYXJ5LWVncmVzcw=="
+
+
+async def test_through_a_proxy_a_plain_call_names_its_whole_url_and_logs_in_there(
+    fetch: FakeFetch, clock: FakeClock
+) -> None:
+    async with callee(FINE) as egress:
+        url = egress.url.replace("://", "://me:sk-canary-egress@")
+        config = config_of(f"""
+providers: [{{name: a, base_url: "http://provider.example/v1", api_key: {UP}, proxy: "{url}"}}]
+groups: {{default: {{models: ["*"], call: true}}}}
+""")
+        fetch.lists("a", "m")
+        async with serving(config, fetch, clock) as served:
+            for _ in range(2):
+                assert (await served.call()).status_code == 200
+        for one in egress.received:
+            assert one.target == "http://provider.example/v1/chat/completions"
+            assert one.headers["host"] == "provider.example"
+            assert one.headers["proxy-authorization"] == EGRESS
+            assert one.headers["authorization"] == f"Bearer {UP}"
+
+
+async def test_through_a_proxy_a_tls_call_shows_it_only_where_it_goes(
+    fetch: FakeFetch, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
+    async with callee(says({}, 407)) as egress:
+        url = egress.url.replace("://", "://me:sk-canary-egress@")
+        config = config_of(f"""
+providers: [{{name: a, base_url: "https://provider.example/v1", api_key: {UP}, proxy: "{url}"}}]
+groups: {{default: {{models: ["*"], call: true}}}}
+""")
+        fetch.lists("a", "m")
+        async with serving(config, fetch, clock) as served:
+            answer = await served.call()
+            assert code(answer) == (502, "provider_failed")
+            assert "canary" not in f"{answer.headers}{answer.text}"
+            assert outcomes(served) == {"a": {"failed": 1}}
+        (one,) = egress.received
+        assert (one.method, one.target) == ("CONNECT", "provider.example:443")
+        assert one.headers["proxy-authorization"] == EGRESS
+        assert UP.encode() not in one.head + one.body
+
+
+@pytest.mark.parametrize("trusted", [True, False], ids=["trusted", "not trusted"])
+async def test_over_tls_a_call_goes_only_where_the_certificate_is_trusted(
+    trusted: bool, tmp_path: Path, fetch: FakeFetch, clock: FakeClock
+) -> None:
+    authority = trustme.CA()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    (authority if trusted else trustme.CA()).cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    answers = in_turn(FINE, streams(piece("m", "hello"), DONE))
+    async with callee(answers, context) as one:
+        config = config_of(f"""
+providers: [{{name: a, base_url: "{one.url}/v1", api_key: {UP}, ca_file: "{tmp_path}/ca.pem"}}]
+groups: {{default: {{models: ["*"], call: true}}}}
+""")
+        fetch.lists("a", "m")
+        async with serving(config, fetch, clock) as served:
+            whole, streamed = await served.call(), await served.call(stream=True)
+            if trusted:
+                assert whole.json() == completion("m")
+                assert streamed.content == piece("m", "hello") + DONE
+                assert len(one.received) == 2
+            else:
+                assert code(whole) == code(streamed) == (502, "provider_failed")
+                assert one.received == []
+
+
+async def test_the_environment_names_no_proxy(
+    fetch: FakeFetch, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    async with calling(fetch, clock, FINE) as (served, _):
+        assert (await served.call()).status_code == 200
+
+
+# -- counters and log --------------------------------------------------------------------------------------------------
+
+
+async def test_what_was_called_is_counted_by_key_provider_and_model(fetch: FakeFetch, clock: FakeClock) -> None:
+    events = streams(
+        b'data: {"model":"m"}\n\n',
+        b'data: {"usage":{"prompt_tokens":7,"completion_tokens":11}}\n\n',
+        b"data: [DONE]\n\n",
+    )
+    scripts = in_turn(FINE, events, says({}, 400), LIMITED, says({}, 500), resets)
+    async with calling(fetch, clock, scripts) as (served, _):
+        for _ in range(6):
+            await served.call()
+        ((labels, counts),) = served.app.usage
+        assert labels == Labels("", "a", "m")
+        assert counts.outcomes == {"ok": 2, "refused": 1, "limited": 1, "failed": 2}
+        assert (counts.input_tokens, counts.output_tokens) == (10, 16)
+        assert sum(counts.first_byte) == 2
+        assert counts.requests == 6
+
+
+async def test_no_prompt_no_answer_and_no_credential_is_ever_logged(
+    fetch: FakeFetch, clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    loggers = [logging.getLogger(name) for name in list(logging.root.manager.loggerDict)]
+    for logger in loggers:
+        caplog.set_level(logging.DEBUG, logger.name)
+    said = completion("m", "canary-answer")
+
+    async def breaks_off(exchange: Exchange) -> None:
+        await exchange.stream()
+        await exchange.chunk(piece("m", "canary-answer"))
+        exchange.reset()
+
+    refusal = {"error": {"message": "canary-answer"}}
+    scripts = [says(said), breaks_off, resets, says_no_http, hangs, says(b"canary-answer"), FINE]
+    scripts[4:4] = [says(refusal, status) for status in (400, 401, 429, 500, 503)]
+    async with calling(fetch, clock, in_turn(*scripts), defaults="{first_byte_timeout: 300ms}") as (served, (one,)):
+        for number in range(len(scripts)):
+            headers = {"Authorization": "Bearer sk-canary-alice", "X-Request-Id": f"id-{number}"}
+            body = {"model": "m", "messages": [{"role": "user", "content": "canary-prompt"}]}
+            await served.client.post("/v1/chat/completions?x=canary-query", json=body, headers=headers)
+        assert len(one.received) == len(scripts)
+    ours = [record.getMessage() for record in caplog.records if record.name == "models_proxy"]
+    assert (
+        "call id-2: a: no answer (ClientOSError)" in ours or "call id-2: a: no answer (ServerDisconnectedError)" in ours
+    )
+    assert "call id-8: a: status 503" in ours
+    theirs = [record for record in caplog.records if not record.name.startswith(("httpcore", "httpx"))]  # the client's
+    heard = "\n".join(f"{record.getMessage()} {record.exc_text} {record.__dict__}" for record in theirs)
+    assert "canary" not in heard

@@ -1,0 +1,12 @@
+"""Where the files lie that tests read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+"""The repository."""
+PAYLOADS = ROOT / "tests" / "payloads"
+"""Provider responses, as documented."""
+FAULTS = ROOT / "tests" / "faults"
+"""Recorded faults of providers."""

@@ -1,0 +1,557 @@
+"""The gate that every request passes: keys, errors, request ids, CORS; and what holds for any keys at once."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+import pytest
+from starlette.types import Message
+
+from proxy.catalog import FetchResult
+from proxy.dialects import DIALECTS, read_entry
+from proxy.server.app import Proxy
+from tests.fakes import (
+    KEY_HEADERS,
+    VARY,
+    FailingClock,
+    FakeClock,
+    FakeFetch,
+    Reply,
+    answer_of,
+    asked,
+    breathe,
+    config_of,
+    digest,
+    holding,
+    ids,
+    started,
+)
+
+pytestmark = pytest.mark.anyio
+
+RULES = {
+    "all": '["*"]',
+    "a": '["provider:a"]',
+    "b": '["provider:b"]',
+    "meta": '["owner:meta"]',
+    "few": '["m", "gpt-*", "v-1", "nobody-has-this"]',
+    "less": '["*", "!gpt-*", "!provider:pangu"]',
+    "pangu": '["provider:pangu", "!v-2"]',
+    "nothing": "[]",
+}
+PROVIDERS = """
+cache: {ttl: 100s, max_stale: 1000s, patience: 4s}
+providers:
+  - {name: a, base_url: "http://127.0.0.1/a"}
+  - {name: b, base_url: "http://127.0.0.1/b", api_key: "${PROVIDER_KEY}"}
+  - {name: pangu, kind: pangu, base_url: "http://127.0.0.1", workspace_id: ws-1, model_ids: [m-1, m-2]}
+"""
+DEFAULT = "groups: {default: {models: [m]}}\n"
+KEYS = "keys:\n" + "".join(
+    f'  - {{name: {name}, hash: "{digest("sk-canary-" + name)}", models: {rules}}}\n' for name, rules in RULES.items()
+)
+ENVIRON = {"PROVIDER_KEY": "sk-canary-of-the-provider"}
+CONFIG = config_of(PROVIDERS + KEYS, ENVIRON)
+WITH_DEFAULT = config_of(PROVIDERS + DEFAULT + KEYS, ENVIRON)
+
+WORLD: Mapping[str, Sequence[Mapping[str, object]]] = {
+    "a": [{"id": "m", "owned_by": "OpenAI", "created": 5}, {"id": "gpt-4o"}, {"id": "a/b c:d@é"}],
+    "b": [{"id": "m", "owned_by": "Meta", "context_length": 1}, {"id": "llama-3"}, {"id": "models"}],
+    "pangu": [{"id": "v-1", "name": "one"}, {"id": "v-2", "name": "two"}],
+}
+IDS = ["m", "gpt-4o", "a%2Fb%20c%3Ad%40%C3%A9", "llama-3", "models", "v-1", "v-2", "unknown", "v-", "gpt-"]
+VERSIONS = [f"/workspaces/{w}/models/{m}/versions" for w, m in (("ws-1", "m-1"), ("ws-1", "m-2"), ("ws-9", "m-1"))]
+
+
+def key(name: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer sk-canary-{name}"} if name != "nobody" else {}
+
+
+def saying(world: Mapping[str, Sequence[Mapping[str, object]]]) -> FakeFetch:
+    fetch = FakeFetch()
+    fetch.lists("a", *world["a"])
+    fetch.lists("b", *world["b"])
+    versions = [msgspec.Raw(msgspec.json.encode(one)) for one in world["pangu"]]
+    fetch.answers(
+        "pangu", FetchResult(tuple(read_entry(DIALECTS["pangu"], one, {"model_id": "m-1"}) for one in versions))
+    )
+    return fetch
+
+
+def less_its_id(reply: Reply) -> tuple[object, ...]:
+    """A whole reply, but for the id of its request."""
+    return reply.status, [header for header in reply.headers if header[0] != b"x-request-id"], reply.body
+
+
+def said(reply: Reply) -> dict[str, Any]:
+    error: dict[str, Any] = reply.json["error"]
+    assert set(error) == {"message", "type", "param", "code"}
+    return error
+
+
+# -- what you can see is what you can call -------------------------------------------------------------------------
+
+
+async def everything(app: Proxy, caller: str) -> dict[str, Reply]:
+    """All answers about models that a caller can get, by their paths."""
+    lists = ["/v1/models", "/models", "/v1/models/", "/models/"]
+    single = [
+        base + one for base in ("/v1/models/", "/models/", "/v1/models/models/", "/models/models/") for one in IDS
+    ]
+    versions = [base + path for base in ("/v1", "") for path in VERSIONS]
+    return {path: await asked(app, path, key(caller)) for path in (*lists, *single, *versions)}
+
+
+@pytest.mark.parametrize("caller", [*RULES, "nobody"])
+async def test_what_is_listed_can_be_retrieved_and_all_else_is_as_if_it_did_not_exist(
+    caller: str, clock: FakeClock
+) -> None:
+    async with started(WITH_DEFAULT, saying(WORLD), clock) as app:
+        replies = await everything(app, caller)
+        heads = {path: await asked(app, path, key(caller), method="HEAD") for path in replies}
+    listed = ids(replies["/v1/models"].body)
+    allowed = {name: [one for one in said if one["id"] in listed] for name, said in WORLD.items()}
+    # Who may use no version at all is told that (403), of every workspace and model alike.
+    allowed["pangu"] = allowed["pangu"] or list(WORLD["pangu"])
+    async with started(WITH_DEFAULT, saying(allowed), clock) as app:
+        where_nothing_else_exists = await everything(app, caller)
+
+    for path, reply in replies.items():
+        assert less_its_id(reply) == less_its_id(where_nothing_else_exists[path]), path
+        assert (heads[path].status, heads[path].body) == (reply.status, b"")
+        assert b"canary" not in reply.body
+    for path in ("/models", "/v1/models/", "/models/"):
+        assert replies[path].body == replies["/v1/models"].body
+    retrievable = {
+        base: [reply.json["id"] for path, reply in replies.items() if path.startswith(base) and "id" in reply.json]
+        for base in ("/v1/models/", "/models/", "/v1/models/models/", "/models/models/")
+    }
+    for base, found in retrievable.items():
+        assert set(found) == set(listed), base
+    versions = [reply.json for path, reply in replies.items() if path.endswith("m-1/versions") and reply.status == 200]
+    shown = {one["id"] for answer in versions for one in answer["versions"]}
+    assert shown == {one for one in listed if one.startswith("v-")}
+
+
+@pytest.mark.parametrize(
+    ("caller", "listed"),
+    [
+        ("all", ["a/b c:d@é", "gpt-4o", "llama-3", "m", "models", "v-1", "v-2"]),
+        ("a", ["a/b c:d@é", "gpt-4o", "m"]),
+        ("b", ["llama-3", "m", "models"]),
+        ("meta", ["llama-3", "m"]),
+        ("few", ["gpt-4o", "m", "v-1"]),
+        ("less", ["a/b c:d@é", "llama-3", "m", "models"]),
+        ("pangu", ["v-1"]),
+        ("nothing", []),
+        ("nobody", ["m"]),
+    ],
+)
+async def test_each_caller_sees_what_the_rules_allow(caller: str, listed: list[str], clock: FakeClock) -> None:
+    async with started(WITH_DEFAULT, saying(WORLD), clock) as app:
+        assert ids((await asked(app, "/v1/models", key(caller))).body) == listed
+
+
+async def test_a_caller_gets_the_fields_of_the_offer_that_it_may_use(clock: FakeClock) -> None:
+    async with started(WITH_DEFAULT, saying(WORLD), clock) as app:
+        seen = {name: (await asked(app, "/v1/models/m", key(name))).json for name in ("all", "a", "b", "meta")}
+
+    shown = {name: (m["owned_by"], m["created"], m.get("context_length")) for name, m in seen.items()}
+    assert shown == {
+        "all": ("openai", 5, None),
+        "a": ("openai", 5, None),
+        "b": ("meta", 0, 1),
+        "meta": ("meta", 0, 1),
+    }
+
+
+async def test_no_interleaving_gives_one_callers_list_to_another(clock: FakeClock) -> None:
+    chance = random.Random(8)
+    plain: dict[str, Reply] = {}
+    packed: dict[str, Reply] = {}
+    async with started(CONFIG, saying(WORLD), clock) as app:
+        for name in ("a", "b"):
+            plain[name] = await asked(app, "/v1/models", key(name))
+            packed[name] = await asked(app, "/v1/models", {**key(name), "Accept-Encoding": "gzip"})
+        etags = [reply.header("etag") or "" for reply in (*plain.values(), *packed.values())]
+
+        async def one() -> None:
+            name = chance.choice(["a", "b"])
+            headers = [*key(name).items(), ("Host", "evil.example"), ("X-Forwarded-Host", "evil.example")]
+            gzip, tags = chance.random() < 0.5, chance.sample(etags, chance.randrange(3))
+            if gzip:
+                headers.append(("Accept-Encoding", "gzip"))
+            if tags:
+                headers.append(("If-None-Match", ", ".join(tags)))
+            await asyncio.sleep(0)
+            reply = await asked(app, chance.choice(["/v1/models", "/models"]), dict(headers))
+            own = (packed if gzip else plain)[name]
+            assert reply.header("etag") == own.header("etag")
+            if own.header("etag") in tags:
+                assert (reply.status, reply.body) == (304, b"")
+            else:
+                assert (reply.status, reply.body) == (200, own.body)
+
+        for _ in range(200):
+            await asyncio.gather(*(one() for _ in range(50)))
+    assert len(set(etags)) == 4
+
+
+async def test_a_thousand_at_once_on_a_cold_start_ask_each_provider_once_and_no_leaving_harms_the_others(
+    clock: FakeClock,
+) -> None:
+    fetch = FakeFetch()
+    answers = {name: fetch.hangs(name) for name in ("a", "b", "pangu")}
+    async with started(CONFIG, fetch, clock) as app:
+        waiting = [asyncio.create_task(asked(app, "/v1/models", key("all"))) for _ in range(1000)]
+        await breathe()
+        for task in waiting[::10]:
+            task.cancel()
+        for name, answer in answers.items():
+            answer.set_result(answer_of(name + "-1"))
+        replies = await asyncio.gather(*waiting, return_exceptions=True)
+
+    bodies = [reply.body for reply in replies if isinstance(reply, Reply)]
+    assert fetch.asked == {"a": 1, "b": 1, "pangu": 1}
+    assert len(bodies) == 900
+    assert ids(bodies[0]) == ["a-1", "b-1", "pangu-1"]
+    assert all(body is bodies[0] for body in bodies)
+
+
+# -- errors --------------------------------------------------------------------------------------------------------
+
+KNOWN = ["/v1/models", "/models", "/v1/models/m", "/models/unknown", "/livez", "/readyz", "/health"]
+UNKNOWN = [
+    "/",
+    "/v1",
+    "/v1/",
+    "/v1/chat",
+    "/docs",
+    "/favicon.ico",
+    "/v1/models%0A",
+    "/modelsx",
+    "*",
+    "/%FF",
+]
+METHODS = ["POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "QUERY", "FOO", "get"]
+
+
+@pytest.mark.parametrize("path", KNOWN)
+@pytest.mark.parametrize("method", METHODS)
+async def test_another_method_is_405_and_says_which_are_possible(path: str, method: str, clock: FakeClock) -> None:
+    async with started(CONFIG, saying(WORLD), clock) as app:
+        reply = await asked(app, path, {**key("all"), "X-Request-Id": "mine"}, method=method)
+
+    assert (reply.status, said(reply)) == (
+        405,
+        {
+            "message": f"{method} is not possible here; use GET, HEAD.",
+            "type": "invalid_request_error",
+            "param": None,
+            "code": "method_not_allowed",
+        },
+    )
+    assert dict(reply.headers) == {
+        b"content-type": b"application/json",
+        b"content-length": str(len(reply.body)).encode(),
+        b"cache-control": b"private, no-cache",
+        b"vary": VARY,
+        b"allow": b"GET, HEAD",
+        b"x-request-id": b"mine",
+    }
+
+
+@pytest.mark.parametrize("path", UNKNOWN)
+@pytest.mark.parametrize("method", ["GET", "HEAD", *METHODS])
+async def test_another_path_is_404_whatever_the_method(path: str, method: str, clock: FakeClock) -> None:
+    async with started(CONFIG, saying(WORLD), clock) as app:
+        reply = await asked(app, path, key("all"), method=method)
+
+    assert (reply.status, reply.header("content-type")) == (404, "application/json")
+    assert reply.header("x-request-id")
+    if method == "HEAD":
+        assert reply.body == b""
+    else:
+        assert (said(reply)["type"], said(reply)["code"]) == ("invalid_request_error", "not_found")
+        assert said(reply)["message"].endswith("The list of models is at /v1/models.")
+
+
+@pytest.mark.parametrize("path", [*KNOWN[:4], *UNKNOWN, "/v1/models?key=sk-canary-all"])
+@pytest.mark.parametrize("method", ["GET", *METHODS])
+async def test_without_a_key_nothing_is_told_of_any_path(path: str, method: str, clock: FakeClock) -> None:
+    async with started(CONFIG, saying(WORLD), clock) as app:
+        expected = await asked(app, "/v1/models")
+        reply = await asked(app, path, method=method)
+
+    assert reply.status == 401
+    assert less_its_id(reply) == less_its_id(expected)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        pytest.param([(b"authorization", b"Bearer sk-canary-unknown")], id="unknown"),
+        pytest.param([(b"authorization", b"Basic eDp5")], id="another scheme"),
+        pytest.param([(b"authorization", b"Bearer ")], id="empty"),
+        pytest.param([(b"authorization", b"Bearer \xff\xfe")], id="no text"),
+        pytest.param([(b"x-api-key", b"k" * 5000)], id="too long"),
+        pytest.param([(b"x-api-key", b"sk-canary-a"), (b"api-key", b"sk-canary-b")], id="two that differ"),
+        pytest.param([(b"x-api-key", b"sk-canary-a"), (b"x-api-key", b"sk-canary-a")], id="twice"),
+        pytest.param([(b"x-api-key", b"sk-canary-unknown"), (b"if-none-match", b"*")], id="before any 304"),
+    ],
+)
+@pytest.mark.parametrize("config", [pytest.param(CONFIG, id="no default"), pytest.param(WITH_DEFAULT, id="default")])
+async def test_every_reason_for_a_401_is_the_same_bytes(
+    headers: list[tuple[bytes, bytes]], config: Any, clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    async with started(CONFIG, saying(WORLD), clock) as app:
+        no_key = await asked(app, "/v1/models")
+    async with started(config, saying(WORLD), clock) as app:
+        reply = await asked(app, "/v1/models", headers)
+
+    assert less_its_id(reply) == less_its_id(no_key)
+    assert reply.header("www-authenticate") == "Bearer"
+    assert said(reply) == {
+        "message": (
+            "Missing or invalid API key. Send one key of this proxy, once, as 'Authorization: Bearer <key>', "
+            "'X-Auth-Token', 'x-api-key' or 'api-key'."
+        ),
+        "type": "invalid_request_error",
+        "param": None,
+        "code": "invalid_api_key",
+    }
+    assert "canary" not in caplog.text
+
+
+READS = ["/v1/models", "/models/m", "/v1/models/unknown", "/nowhere", "/health"]
+
+
+@pytest.mark.parametrize("header", KEY_HEADERS)
+@pytest.mark.parametrize("config", [pytest.param(CONFIG, id="no default"), pytest.param(WITH_DEFAULT, id="default")])
+async def test_a_key_means_the_same_in_any_header_and_a_wrong_one_is_never_no_key(
+    header: str, config: Any, clock: FakeClock
+) -> None:
+    async with started(config, saying(WORLD), clock) as app:
+        for path in READS:
+            expected = await asked(app, path, key("a"))
+            known = await asked(app, path, holding(header, "sk-canary-a"))
+            wrong = await asked(app, path, holding(header, "sk-canary-unknown"))
+            beside = await asked(app, path, {**key("b"), **holding(header, "sk-canary-a")})
+
+            assert (expected.status != 401, less_its_id(known)) == (True, less_its_id(expected)), path
+            assert (wrong.status, beside.status if header != "authorization" else 401) == (401, 401), path
+
+
+async def test_an_open_proxy_ignores_keys_in_any_header(clock: FakeClock) -> None:
+    async with started(config_of(PROVIDERS, ENVIRON), saying(WORLD), clock) as app:
+        without = await asked(app, "/v1/models")
+        replies = [await asked(app, "/v1/models", holding(header, "sk-canary-unknown")) for header in KEY_HEADERS]
+
+    assert without.status == 200
+    assert [less_its_id(reply) for reply in replies] == [less_its_id(without)] * len(KEY_HEADERS)
+
+
+@pytest.mark.parametrize("path", ["/v1/models", "/models/m", "/v1/models/unknown", "/nowhere"])
+async def test_a_key_in_the_query_is_refused_even_where_none_is_needed(path: str, clock: FakeClock) -> None:
+    async with started(WITH_DEFAULT, saying(WORLD), clock) as app:
+        without = await asked(app, path)
+        replies = [await asked(app, f"{path}?api_key=sk-canary-all", key(name)) for name in ("nobody", "all")]
+
+    assert without.status in (200, 404)
+    assert [reply.status for reply in replies] == [401, 401]
+
+
+@pytest.mark.parametrize(
+    ("headers", "closes"),
+    [
+        pytest.param({}, False, id="no body"),
+        pytest.param({"Content-Length": "0"}, False, id="an empty body"),
+        pytest.param({"Content-Length": "5"}, True, id="a body"),
+        pytest.param({"Transfer-Encoding": "chunked"}, True, id="a body of unknown length"),
+    ],
+)
+@pytest.mark.parametrize(("path", "caller"), [("/v1/models", "all"), ("/v1/chat", "all"), ("/", "nobody")])
+async def test_a_connection_whose_body_nobody_read_is_closed(
+    headers: dict[str, str], closes: bool, path: str, caller: str, clock: FakeClock
+) -> None:
+    async with started(CONFIG, saying(WORLD), clock) as app:
+        reply = await asked(app, path, {**key(caller), **headers}, method="POST")
+
+    assert reply.status in (401, 404, 405)
+    assert reply.header("connection") == ("close" if closes else None)
+
+
+@pytest.mark.parametrize("path", ["/v1/models", "/models/m", "/health"])
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_a_bug_is_a_500_that_tells_nothing_and_a_log_line_without_its_text(
+    path: str, method: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock = FailingClock()
+    caplog.set_level(logging.DEBUG)
+    async with started(CONFIG, saying(WORLD), clock) as app:
+        clock.error = RuntimeError("sk-canary-in-a-bug")
+        broken = await asked(app, path, {**key("all"), "X-Request-Id": "mine"}, method=method)
+        clock.error = None
+        healed = await asked(app, path, key("all"), method=method)
+
+    assert healed.status == 200
+    assert (broken.status, broken.header("x-request-id")) == (500, "mine")
+    if method == "HEAD":
+        assert broken.body == b""
+    else:
+        assert said(broken) == {
+            "message": "Internal error of the proxy. Its log has the details under this x-request-id.",
+            "type": "server_error",
+            "param": None,
+            "code": "internal_error",
+        }
+    assert "bug while answering mine (RuntimeError)" in caplog.text
+    assert "canary" not in caplog.text
+
+
+# -- request ids ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sane", ["a", "req_1.2:3-4", "0" * 128])
+async def test_a_clients_request_id_is_kept(sane: str, clock: FakeClock) -> None:
+    async with started(CONFIG, saying(WORLD), clock) as app:
+        for path, status in (("/v1/models", 200), ("/health", 200), ("/v1/models/unknown", 404), ("/", 404)):
+            reply = await asked(app, path, {**key("all"), "X-Request-Id": sane})
+            assert (reply.status, reply.header("x-request-id")) == (status, sane)
+
+
+@pytest.mark.parametrize(
+    "insane",
+    ["", "0" * 129, "a b", "a\r\nSet-Cookie: x", "a\n", "ä", '"a"', "a;b", "a\x00", "<a>"],
+)
+async def test_a_request_id_that_could_do_harm_is_replaced_by_one_of_our_own(insane: str, clock: FakeClock) -> None:
+    async with started(CONFIG, saying(WORLD), clock) as app:
+        replies = [await asked(app, "/v1/models", {**key("all"), "X-Request-Id": insane}) for _ in range(2)]
+
+    given = [reply.header("x-request-id") or "" for reply in replies]
+    assert given[0] != given[1]
+    assert all(one.replace("-", "").isalnum() for one in given)
+    assert insane not in given
+
+
+# -- web pages -----------------------------------------------------------------------------------------------------
+
+CORS = config_of("server: {cors: [https://app.example]}" + PROVIDERS + KEYS, ENVIRON)
+PREFLIGHT = {
+    "Origin": "https://app.example",
+    "Access-Control-Request-Method": "GET",
+    "Access-Control-Request-Headers": "authorization",
+}
+
+
+async def test_without_configured_origins_no_web_page_may_ask(clock: FakeClock) -> None:
+    async with started(CONFIG, saying(WORLD), clock) as app:
+        preflight = await asked(app, "/v1/models", PREFLIGHT, method="OPTIONS")
+        listed = await asked(app, "/v1/models", {**key("all"), "Origin": "https://app.example"})
+
+    assert preflight.status == 401
+    assert listed.status == 200
+    for reply in (preflight, listed):
+        assert not [name for name, _ in reply.headers if name.startswith(b"access-control")]
+
+
+async def test_a_page_of_a_configured_origin_may_ask_with_a_key_of_its_own(clock: FakeClock) -> None:
+    async with started(CORS, saying(WORLD), clock) as app:
+        preflight = await asked(app, "/v1/models", PREFLIGHT, method="OPTIONS")
+        listed = await asked(app, "/v1/models", {**key("all"), "Origin": "https://app.example"})
+        refused = await asked(app, "/v1/models", {"Origin": "https://app.example"})
+
+    assert preflight.status == 200
+    assert preflight.header("access-control-allow-methods") == "GET, HEAD, POST"
+    assert preflight.header("access-control-allow-headers") == "authorization"
+    assert [listed.status, refused.status] == [200, 401]
+    for reply in (preflight, listed, refused):
+        assert reply.header("access-control-allow-origin") == "https://app.example"
+        assert reply.header("access-control-allow-credentials") is None
+        assert "Origin" in (reply.header("vary") or "")
+    assert (listed.header("vary") or "").startswith("Authorization, ")
+
+
+@pytest.mark.parametrize(
+    "origin",
+    ["https://evil.example", "http://app.example", "https://app.example.evil", "https://APP.example", "null", "*"],
+)
+async def test_a_page_of_another_origin_is_answered_without_leave_to_read(origin: str, clock: FakeClock) -> None:
+    async with started(CORS, saying(WORLD), clock) as app:
+        listed = await asked(app, "/v1/models", {**key("all"), "Origin": origin})
+
+    assert listed.status == 200
+    assert not [name for name, _ in listed.headers if name.startswith(b"access-control")]
+    assert "Origin" in (listed.header("vary") or "")
+
+
+@pytest.mark.parametrize("changed", [{"Origin": "https://evil.example"}, {"Access-Control-Request-Method": "DELETE"}])
+async def test_a_refused_preflight_is_an_error_like_any_other(changed: dict[str, str], clock: FakeClock) -> None:
+    async with started(CORS, saying(WORLD), clock) as app:
+        reply = await asked(app, "/v1/models", {**PREFLIGHT, **changed, "X-Request-Id": "mine"}, method="OPTIONS")
+
+    assert (reply.status, said(reply)) == (
+        400,
+        {
+            "message": "This origin or method is not allowed here; `server: cors` names the origins that are.",
+            "type": "invalid_request_error",
+            "param": None,
+            "code": "invalid_request",
+        },
+    )
+    assert reply.header("content-type") == "application/json"
+    assert reply.header("x-request-id") == "mine"
+    assert reply.header("access-control-allow-origin") is None
+
+
+# -- life ----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_server_starts_and_ends_the_asking(clock: FakeClock) -> None:
+    fetch = saying(WORLD)
+    app = Proxy(CONFIG, clock=clock, fetch=fetch)
+    before = asyncio.all_tasks()
+    commands: asyncio.Queue[Message] = asyncio.Queue()
+    replies: asyncio.Queue[Message] = asyncio.Queue()
+    serving = asyncio.create_task(app({"type": "lifespan", "state": {}}, commands.get, replies.put))
+
+    commands.put_nowait({"type": "lifespan.startup"})
+    assert await replies.get() == {"type": "lifespan.startup.complete"}
+    await breathe()
+    assert fetch.asked == {"a": 1, "b": 1, "pangu": 1}
+    commands.put_nowait({"type": "lifespan.shutdown"})
+    assert await replies.get() == {"type": "lifespan.shutdown.complete"}
+    await serving
+    await clock.advance(1000)
+    assert fetch.asked == {"a": 1, "b": 1, "pangu": 1}
+    assert asyncio.all_tasks() == before
+
+
+async def test_whoever_listens_is_told_of_every_provider(clock: FakeClock) -> None:
+    told: list[str] = []
+    app = Proxy(CONFIG, clock=clock, fetch=saying(WORLD), on_report=lambda report: told.append(report.name))
+    async with app.lifespan():
+        await breathe()
+
+    assert sorted(told) == ["a", "b", "pangu"]
+
+
+async def test_other_protocols_are_refused(clock: FakeClock) -> None:
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        return {"type": "websocket.connect"}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    async with started(CONFIG, saying(WORLD), clock) as app:
+        await app({"type": "websocket", "path": "/v1/models", "headers": []}, receive, send)
+
+    assert [message["type"] for message in sent] == ["websocket.close"]

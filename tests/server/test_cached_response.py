@@ -1,0 +1,221 @@
+"""The list sent without a task: the same bytes as a call would send, only where nothing has to be waited for."""
+
+from __future__ import annotations
+
+import re
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from proxy.config import Config
+from proxy.server.app import Proxy
+from tests.fakes import KEY_HEADERS, FailingClock, FakeClock, FakeFetch, asked, config_of, digest, holding, started
+from tests.processes import serving
+
+KEY = "sk-canary-ready"
+BEARER = {"authorization": f"Bearer {KEY}"}
+ONE = "providers: [{name: a, base_url: 'http://127.0.0.1/a/v1'}]\n"
+KEYED = ONE + f"keys: [{{name: k, hash: '{digest(KEY)}', models: ['*']}}]\n"
+LAB = "providers: [{name: lab, kind: static, models: [{id: m}]}]"
+ID = {"x-request-id": "mine"}
+
+
+def scope(
+    headers: Mapping[str, str], path: str = "/v1/models", method: str = "GET", query: str = ""
+) -> dict[str, object]:
+    return {
+        "type": "http",
+        "method": method,
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": query.encode(),
+        "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
+    }
+
+
+async def warmed(app: Proxy, headers: Mapping[str, str]) -> str:
+    """The ETag of the list as it is sent with these headers; it is ready from now on."""
+    return (await asked(app, "/v1/models", headers)).header("etag") or ""
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("path", ["/v1/models", "/models"])
+@pytest.mark.parametrize("encoding", [{}, {"accept-encoding": "gzip, deflate"}], ids=["plain", "gzip"])
+@pytest.mark.parametrize("known", [False, True], ids=["200", "304"])
+async def test_what_is_ready_is_what_a_call_sends(
+    path: str, encoding: Mapping[str, str], known: bool, fetch: FakeFetch, clock: FakeClock
+) -> None:
+    fetch.lists("a", "m", "n")
+    async with started(config_of(KEYED), fetch, clock) as app:
+        etag = await warmed(app, {**BEARER, **encoding})
+        headers = {**BEARER, **encoding, **ID, **({"if-none-match": etag} if known else {})}
+        await clock.advance(7)
+        ready = app.cached_response(scope(headers, path))
+        called = await asked(app, path, headers)
+
+    assert ready is not None
+    assert called.status == (304 if known else 200)
+    assert (ready[0], tuple(ready[1]), ready[2]) == (called.status, called.headers, called.body)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    "request_",
+    [
+        pytest.param(scope(BEARER, "/v1/models/m"), id="one model"),
+        pytest.param(scope(BEARER, "/health"), id="another path"),
+        pytest.param(scope(BEARER, method="HEAD"), id="another method"),
+        pytest.param(scope({**BEARER, "content-length": "2"}), id="a body"),
+        pytest.param(scope({**BEARER, "accept-encoding": "gzip"}), id="not packed yet"),
+        pytest.param(scope({}), id="no key"),
+        pytest.param(scope({"authorization": "Bearer sk-canary-wrong"}), id="a wrong key"),
+        pytest.param(scope(BEARER, query="api_key=x"), id="a key in the query"),
+    ],
+)
+async def test_everything_else_is_left_to_a_call(
+    request_: dict[str, object], fetch: FakeFetch, clock: FakeClock
+) -> None:
+    fetch.lists("a", "m")
+    async with started(config_of(KEYED), fetch, clock) as app:
+        await warmed(app, BEARER)
+        assert app.cached_response(scope(BEARER)) is not None
+        assert app.cached_response(request_) is None
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("header", KEY_HEADERS)
+async def test_what_is_ready_reads_a_key_in_the_same_headers_as_a_call(
+    header: str, fetch: FakeFetch, clock: FakeClock
+) -> None:
+    fetch.lists("a", "m", "n")
+    default = "groups: {default: {models: [m]}}\n"
+    async with started(config_of(KEYED + default), fetch, clock) as app:
+        await warmed(app, BEARER)
+        await warmed(app, {})
+        known, wrong = holding(header, KEY), holding(header, "sk-canary-wrong")
+        ready = app.cached_response(scope({**known, **ID}))
+        called = await asked(app, "/v1/models", {**known, **ID})
+
+        assert ready is not None
+        assert (ready[0], tuple(ready[1]), ready[2]) == (200, called.headers, called.body)
+        assert (app.cached_response(scope(wrong)), (await asked(app, "/v1/models", wrong)).status) == (None, 401)
+        assert app.cached_response(scope({**known, "x-goog-api-key": "sk-canary-wrong"})) is None
+        assert app.cached_response(scope({**BEARER, **known, **ID})) == ready
+
+
+OPEN = ONE + "groups: {default: {models: ['*']}}\n"
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("config", "models"),
+    [
+        pytest.param(config_of(OPEN), (), id="an empty list"),
+        pytest.param(config_of("server: {cors: ['https://app.example']}\n" + OPEN), ("m",), id="other origins"),
+    ],
+)
+async def test_nothing_is_ready_with(
+    config: Config, models: tuple[str, ...], fetch: FakeFetch, clock: FakeClock
+) -> None:
+    fetch.lists("a", *models)
+    async with started(config, fetch, clock) as app:
+        await warmed(app, {})
+        assert app.cached_response(scope({})) is None
+
+
+@pytest.mark.anyio
+async def test_nothing_is_ready_before_somebody_has_asked_nor_after_a_change(
+    fetch: FakeFetch, clock: FakeClock
+) -> None:
+    fetch.lists("a", "m")
+    async with started(config_of(OPEN), fetch, clock) as app:
+        before = app.cached_response(scope({}))
+        await warmed(app, {})
+        warm = app.cached_response(scope({}))
+        fetch.lists("a", "n")
+        await clock.advance(3600)  # it was asked again
+        assert (before, warm is None, app.cached_response(scope({}))) == (None, False, None)
+
+
+@pytest.mark.anyio
+async def test_a_list_stays_ready_when_a_provider_answers_as_before(fetch: FakeFetch, clock: FakeClock) -> None:
+    fetch.lists("a", "m")
+    async with started(config_of(OPEN), fetch, clock) as app:
+        etag = await warmed(app, {})
+        asked_before = fetch.asked["a"]
+        await clock.advance(3600)
+        ready = app.cached_response(scope({}))
+
+        assert fetch.asked["a"] > asked_before
+        assert ready is not None
+        assert dict(ready[1])[b"etag"].decode() == etag
+
+
+@pytest.mark.anyio
+async def test_a_bug_is_left_to_a_call_which_says_it(fetch: FakeFetch) -> None:
+    fetch.lists("a", "m")
+    clock = FailingClock()
+    async with started(config_of(OPEN), fetch, clock) as app:
+        await warmed(app, {})
+        clock.error = RuntimeError("sk-canary-in-a-bug")
+        assert app.cached_response(scope({})) is None
+        clock.error = None
+
+
+# -- on the wire ---------------------------------------------------------------------------------------------------
+
+
+def one_answer(connection: socket.socket) -> bytes:
+    said = b""
+    while (length := re.search(rb"content-length: (\d+)", said)) is None or len(said.partition(b"\r\n\r\n")[2]) < int(
+        length[1]
+    ):
+        said += connection.recv(65536)
+    return said
+
+
+def conversation(tmp_path: Path, *pieces: bytes) -> list[bytes]:
+    """What the server sends after each piece, without what differs from answer to answer; to its end after the last."""
+    with serving(tmp_path / "config.yaml", LAB) as process:
+        host, port = process.url.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port)), timeout=10) as connection:
+            heard = []
+            for piece in pieces[:-1]:
+                connection.sendall(piece)
+                heard.append(one_answer(connection))
+            connection.sendall(pieces[-1])
+            heard.append(b"".join(iter(lambda: connection.recv(65536), b"")))
+    return [re.sub(rb"(x-request-id|date): [^\r]*", rb"\1", said) for said in heard]
+
+
+GET = b"GET /v1/models HTTP/1.1\r\nHost: x\r\n\r\n"
+LAST = b"GET /v1/models HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+
+
+def test_a_kept_connection_is_answered_alike_by_a_call_and_at_once(tmp_path: Path) -> None:
+    called, at_once, again, last = conversation(tmp_path, GET, GET, GET, LAST)
+
+    assert called.startswith(b"HTTP/1.1 200 OK\r\ndate\r\ncontent-type: application/json\r\ncontent-length: ")
+    assert b'"id":"m"' in called
+    assert called == at_once == again
+    assert last.replace(b"connection: close\r\n", b"") == called
+
+
+def test_requests_that_come_in_one_piece_are_answered_in_their_order(tmp_path: Path) -> None:
+    alive = b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"
+    first, rest = conversation(tmp_path, GET, GET + alive + GET * 2000 + alive + LAST)
+
+    answers = rest.split(b"HTTP/1.1 ")[1:]
+    lists = first.removeprefix(b"HTTP/1.1 ")
+    assert [answer == lists for answer in answers[:-1]] == [True, False, *[True] * 2000, False]
+    assert [b"alive" in answer for answer in answers] == [False, True, *[False] * 2000, True, False]
+    assert answers[-1].replace(b"connection: close\r\n", b"") == lists
+
+
+def test_an_old_client_is_answered_and_its_connection_closed(tmp_path: Path) -> None:
+    called, old = conversation(tmp_path, GET, b"GET /v1/models HTTP/1.0\r\n\r\n")
+
+    assert b"connection: close\r\n" in old
+    assert old.replace(b"connection: close\r\n", b"") == called

@@ -1,0 +1,87 @@
+"""A provider's credential in the provider's own style, and what of it no message may show."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from proxy.config import Provider
+from proxy.dialects import Auth
+from proxy.upstream.credentials import base64_of, in_headers, in_query, of_its_kind, secrets_of
+from tests.fakes import config_of
+
+KEY = "sk-canary-credential"
+PAIR = "canary-user:canary-password"
+
+
+def provider(**settings: Any) -> Provider:
+    return config_of(
+        json.dumps({"providers": [{"name": "p", "base_url": "http://127.0.0.1/v1", **settings}]})
+    ).providers[0]
+
+
+@pytest.mark.parametrize(
+    ("auth", "key", "headers", "query"),
+    [
+        (Auth(), KEY, {"Authorization": f"Bearer {KEY}"}, {}),
+        (Auth("header", "x-api-key"), KEY, {"x-api-key": KEY}, {}),
+        (Auth("basic"), PAIR, {"Authorization": f"Basic {base64_of(PAIR)}"}, {}),
+        (Auth("query", "key"), KEY, {}, {"key": KEY}),
+        (Auth("none"), KEY, {}, {}),
+    ],
+)
+def test_a_credential_is_sent_in_one_place(
+    auth: Auth, key: str, headers: Mapping[str, str], query: Mapping[str, str]
+) -> None:
+    assert (in_headers(auth, SecretStr(key)), in_query(auth, SecretStr(key))) == (headers, query)
+    assert (in_headers(auth, None), in_query(auth, None)) == ({}, {})
+
+
+@pytest.mark.parametrize(
+    ("settings", "headers"),
+    [
+        ({"kind": "anthropic"}, {"anthropic-version": "2023-06-01"}),
+        ({"kind": "anthropic", "version": "2024-01-01"}, {"anthropic-version": "2024-01-01"}),
+        ({"kind": "vertex"}, {}),
+        ({"kind": "vertex", "project": "p1"}, {"x-goog-user-project": "p1"}),
+        ({"kind": "openai"}, {}),
+    ],
+)
+def test_a_kind_adds_the_headers_whose_settings_are_given(
+    settings: Mapping[str, str], headers: Mapping[str, str]
+) -> None:
+    assert of_its_kind(provider(**settings)) == headers
+
+
+@pytest.mark.parametrize(
+    ("settings", "secrets"),
+    [
+        pytest.param({}, [], id="none"),
+        pytest.param({"api_key": KEY}, [KEY], id="a key"),
+        pytest.param({"api_key": KEY, "headers": {"X-Team": "canary-header"}}, [KEY, "canary-header"], id="headers"),
+        pytest.param(
+            {"api_key": PAIR, "kind": "custom", "list": {"path": "/m", "auth": "basic"}},
+            [PAIR, "canary-password", base64_of(PAIR)],
+            id="basic",
+        ),
+        pytest.param(
+            {"api_key": PAIR, "call": {"base_url": "http://127.0.0.1/x", "auth": "basic"}},
+            [PAIR, "canary-password", base64_of(PAIR)],
+            id="basic, for calls alone",
+        ),
+        pytest.param(
+            {"proxy": "http://canary%2Du:canary%3Ap@127.0.0.1:1"},
+            ["canary-u", "canary:p", base64_of("canary-u:canary:p")],
+            id="a proxy's login",
+        ),
+    ],
+)  # fmt: skip
+def test_all_that_is_sent_and_secret_is_known(settings: Mapping[str, Any], secrets: list[str]) -> None:
+    made = provider(**settings)
+
+    assert secrets_of(made) == secrets
+    assert "canary" not in repr(made)

@@ -1,0 +1,284 @@
+"""Why a provider could not be asked: the waiting time it names, what it says, and what went wrong below."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import time
+from collections.abc import Iterator
+from email.utils import formatdate
+from string import ascii_letters, digits
+from urllib.parse import quote
+
+import httpx
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from proxy.errors import UpstreamError
+from proxy.upstream.errors import from_exception, from_status, retry_after, timed_out
+from proxy.upstream.redaction import redact
+
+NOW = 1_800_000_000.0  # 2027-01-15 08:00:00 UTC, a Friday
+KEY = "sk-canary-4f7Gq+Zx/9e=8zW1"
+
+
+# -- Retry-After -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("values", "seconds"),
+    [
+        pytest.param([], None, id="no header"),
+        pytest.param(["0"], 0.0, id="at once"),
+        pytest.param(["120"], 120.0, id="seconds"),
+        pytest.param([" 120 "], 120.0, id="seconds with blanks"),
+        pytest.param(["3600"], 3600.0, id="an hour"),
+        pytest.param(["3601"], 3600.0, id="more than an hour"),
+        pytest.param(["9" * 400], 3600.0, id="more than anything"),
+        pytest.param(["Fri, 15 Jan 2027 08:01:00 GMT"], 60.0, id="a date"),
+        pytest.param(["Fri, 15 Jan 2027 09:01:00 +0100"], 60.0, id="a date with an offset"),
+        pytest.param(["Friday, 15-Jan-27 08:01:00 GMT"], 60.0, id="a date as of old"),
+        pytest.param(["Fri Jan 15 08:01:00 2027"], 60.0, id="a date of asctime"),
+        pytest.param(["Fri, 15 Jan 2027 07:00:00 GMT"], 0.0, id="a date that is over"),
+        pytest.param(["Wed, 15 Jan 9999 00:00:00 GMT"], 3600.0, id="a date far away"),
+        pytest.param(["5", "7"], 7.0, id="two headers"),
+        pytest.param(["junk", "7"], 7.0, id="two headers, one of them junk"),
+        *[
+            pytest.param([junk], None, id=f"{junk!r}")
+            for junk in ("", "-5", "+5", "1.5", "1e9", "nan", "inf", "٣", "5s", "soon", "Fri, 99 Jan 2027 08:00:00 GMT")
+        ],
+    ],
+)
+def test_the_time_to_wait_is_seconds_or_a_date_between_now_and_an_hour(
+    values: list[str], seconds: float | None
+) -> None:
+    assert retry_after(values, NOW) == seconds
+
+
+@pytest.fixture
+def far_from_greenwich(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("TZ", "XYZ-9")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.mark.usefixtures("far_from_greenwich")
+@pytest.mark.parametrize("date", ["Fri Jan 15 08:01:00 2027", "Fri, 15 Jan 2027 08:01:00 -0000"])
+def test_a_date_without_a_zone_is_in_gmt_wherever_we_are(date: str) -> None:
+    assert retry_after([date], NOW) == 60.0
+
+
+def _pieces_of_dates() -> st.SearchStrategy[str]:
+    words = ["Fri,", "Mon", "15", "99", "Jan", "Foo", "2027", "0", "99999", "08:01:00", "25:61:61", "GMT", "+9999"]
+    piece = st.sampled_from([*words, "-0000", "(", ")", ",", ":", "-"])
+    return st.lists(piece | st.text(max_size=3), max_size=8).map(" ".join)
+
+
+@settings(deadline=None)
+@given(st.lists(st.text() | st.integers().map(str) | st.floats().map(str) | _pieces_of_dates(), max_size=3))
+def test_no_header_makes_us_wait_for_ever_or_fail(values: list[str]) -> None:
+    seconds = retry_after(values, NOW)
+    assert seconds is None or 0 <= seconds <= 3600
+
+
+@settings(deadline=None)
+@given(st.integers(0, 4_000_000_000))
+def test_every_date_of_http_is_understood(moment: int) -> None:
+    assert retry_after([formatdate(moment, usegmt=True)], NOW) == min(max(0.0, moment - NOW), 3600.0)
+
+
+# -- what a provider says ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "readable"),
+    [
+        pytest.param("Model not found", "Model not found", id="nothing to hide"),
+        pytest.param("AppKey不正确,请使用正确的AppKey", "AppKey不正确,请使用正确的AppKey", id="Chinese"),
+        pytest.param(f"Wrong key {KEY}.", "Wrong key ***", id="the key"),
+        pytest.param(f"令牌{KEY}无效", "令牌***无效", id="the key in Chinese"),
+        pytest.param(f"Wrong key '{KEY}'", "Wrong key '***'", id="the key in quotes"),
+        pytest.param(f"?key={quote(KEY, safe='')}&x=1", "***", id="the key in a query"),
+        pytest.param("Wrong key sk-ca***8zW1", "Wrong key ***", id="masked with stars"),
+        pytest.param("Wrong key sk-ca...8zW1", "Wrong key ***", id="masked with dots"),
+        pytest.param("Wrong key ...8zW1", "Wrong key ***", id="only its end"),
+        pytest.param("Wrong key sk-ca", "Wrong key ***", id="only its beginning"),
+        pytest.param("Wrong key ab**cd", "Wrong key ***", id="another key that is masked"),
+        pytest.param("in organisation org-A1b2C3d4E5f6G7h8I9", "in organisation ***", id="a long random word"),
+        pytest.param("https://help.example/authentication", "https://help.example/authentication", id="an address"),
+    ],
+)
+def test_a_reason_is_told_without_what_looks_like_a_credential(text: str, readable: str) -> None:
+    assert redact(text, [KEY]) == readable
+
+
+def test_a_short_secret_is_hidden_and_a_very_short_one_hides_nothing_else() -> None:
+    assert redact("the password hush is wrong", ["hush", "s", ""]) == "the password *** is wrong"
+
+
+def test_a_secret_with_blanks_and_quotes_is_hidden_as_a_whole() -> None:
+    assert "horse" not in redact("not 'correct \"horse\" battery', sorry", ['correct "horse" battery'])
+
+
+@settings(deadline=None)
+@given(
+    st.text(ascii_letters + digits + "-_.~+/=%&$!?#@:; '\"", min_size=8, max_size=60).filter(lambda s: s == s.strip()),
+    st.text(max_size=10),
+    st.text(max_size=10),
+)
+def test_a_whole_secret_never_stays_in_a_text(secret: str, before: str, behind: str) -> None:
+    for form in {secret, quote(secret), quote(secret, safe="")}:
+        assert form not in redact(f"{before}{form}{behind}", [secret])
+
+
+@pytest.mark.parametrize(
+    ("location", "place"),
+    [
+        pytest.param("https://login.example:8443/x?key=1", "to login.example:8443", id="a host and a port"),
+        pytest.param("https://user:secret@login.example/", "to login.example", id="with a login"),
+        pytest.param("//[::1]:80/", "to [::1]:80", id="IPv6"),
+        pytest.param("/elsewhere", "to another path", id="a path"),
+        pytest.param("", "to another path", id="nothing"),
+        pytest.param("https://[nowhere/", "to an address that is none", id="no address"),
+        pytest.param("https://a\x1b;b.example/", "to ab.example", id="control characters"),
+        pytest.param(f"https://{KEY}.example/", "to a host that names our credential", id="our own key"),
+    ],
+)
+def test_a_redirect_names_only_the_host_it_leads_to(location: str, place: str) -> None:
+    error = from_status(httpx.Response(302, headers={"location": location}), b"", [KEY], NOW)
+    assert (error.kind, error.retryable) == ("redirect", False)
+    assert error.reason == f"redirects (302) {place}, which is never followed; mend base_url"
+
+
+def test_a_refusal_carries_the_time_to_wait_for() -> None:
+    error = from_status(httpx.Response(503, headers={"retry-after": "9999"}), b'{"detail":"busy"}', [], NOW)
+    assert (error.kind, error.reason, error.retryable, error.retry_after) == ("status", "status 503: busy", True, 3600)
+
+
+# -- what went wrong below ---------------------------------------------------------------------------------------------
+
+
+def led_to(error: Exception, *causes: BaseException) -> Exception:
+    """`error`, as httpx raises it: what came before stands in its contexts."""
+    last: BaseException = error
+    for cause in causes:
+        last.__context__ = cause
+        last = cause
+    return error
+
+
+REQUEST = httpx.Request("GET", f"https://models.example/?key={KEY}")
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "reason", "retryable"),
+    [
+        pytest.param(
+            led_to(httpx.ConnectError("x"), OSError(), ExceptionGroup("x", [ConnectionRefusedError()])),
+            "refused",
+            "refuses connections",
+            True,
+            id="refused on every address",
+        ),
+        pytest.param(httpx.ConnectError("x"), "refused", "cannot be reached", True, id="no way there"),
+        pytest.param(
+            led_to(httpx.ConnectError("x"), socket.gaierror()), "dns", "its host name cannot be found", True, id="dns"
+        ),
+        pytest.param(
+            led_to(httpx.ConnectError("x"), ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER] x")),
+            "tls",
+            "no TLS connection: protocol error",
+            False,
+            id="no TLS",
+        ),
+        pytest.param(
+            led_to(httpx.ConnectError("x"), ssl.SSLEOFError()),
+            "reset",
+            "broke the connection off during the TLS handshake",
+            True,
+            id="gone in the handshake",
+        ),
+        pytest.param(
+            led_to(httpx.ConnectTimeout("x"), TimeoutError(), ssl.SSLWantReadError()),
+            "timeout",
+            "no connection within 3.33 s",
+            True,
+            id="no connection in time",
+        ),
+        pytest.param(httpx.ReadTimeout("x"), "timeout", "sent nothing for 3.33 s", True, id="silence"),
+        pytest.param(
+            led_to(httpx.ReadError("x"), ConnectionResetError(), ssl.SSLWantReadError()),
+            "reset",
+            "broke the connection off before its answer was whole",
+            True,
+            id="reset",
+        ),
+        pytest.param(
+            httpx.RemoteProtocolError("Server disconnected without sending a response."),
+            "reset",
+            "broke the connection off before its answer was whole",
+            True,
+            id="gone without an answer",
+        ),
+        pytest.param(
+            httpx.RemoteProtocolError("illegal status line"),
+            "garbled",
+            "answered something that is no HTTP, or far too many headers",
+            False,
+            id="no HTTP",
+        ),
+        pytest.param(
+            httpx.LocalProtocolError(f"Illegal header value b'{KEY} '"),
+            "garbled",
+            "cannot be asked: a header that is to be sent is not valid",
+            False,
+            id="a header that cannot be sent",
+        ),
+        pytest.param(
+            httpx.ProxyError("407 Proxy Authentication Required"),
+            "proxy",
+            "the proxy refused to connect (status 407)",
+            False,
+            id="a proxy that wants a login",
+        ),
+        pytest.param(
+            httpx.ProxyError("502 Bad Gateway"), "proxy", "the proxy refused to connect (status 502)", True, id="502"
+        ),
+        pytest.param(httpx.ProxyError("x"), "proxy", "the proxy refused to connect", True, id="a proxy"),
+        pytest.param(OSError(5, KEY), "reset", "broke the connection off before its answer was whole", True, id="I/O"),
+        pytest.param(
+            httpx.InvalidURL(KEY), "garbled", "cannot be asked or understood (InvalidURL)", False, id="no URL"
+        ),
+        pytest.param(ValueError(KEY), "garbled", "cannot be asked or understood (ValueError)", False, id="anything"),
+    ],
+)
+def test_what_went_wrong_is_told_by_its_class_and_never_by_its_text(
+    error: Exception, kind: str, reason: str, retryable: bool
+) -> None:
+    if isinstance(error, httpx.RequestError):
+        error.request = REQUEST
+    told = from_exception(error, 10 / 3)
+    assert (told.kind, told.reason, told.retryable) == (kind, reason, retryable)
+
+
+def test_a_certificate_is_refused_in_the_words_of_the_library() -> None:
+    refusal = ssl.SSLCertVerificationError()
+    refusal.verify_message = "certificate has expired"
+    told = from_exception(led_to(httpx.ConnectError("x"), refusal), 1.0)
+    assert (told.kind, told.reason) == ("tls", "its certificate is not trusted: certificate has expired")
+    assert not told.retryable
+
+
+def test_exceptions_that_led_to_each_other_have_an_end() -> None:
+    first, second = httpx.ReadError("x"), OSError()
+    first.__context__, second.__cause__ = second, first
+    assert from_exception(first, 1.0).kind == "reset"
+
+
+def test_who_took_too_long_is_told_by_how_long() -> None:
+    error = timed_out(10 / 3, "the answer")
+    assert isinstance(error, UpstreamError)
+    assert (error.kind, error.reason, error.retryable) == ("timeout", "the answer took longer than 3.33 s", True)

@@ -1,0 +1,992 @@
+"""Asking one provider over real sockets: pages, attempts, limits, and every way in which an answer can be bad."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import gc
+import json
+import logging
+import random
+import ssl
+import time
+import traceback
+import tracemalloc
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
+from email.utils import formatdate
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+import pytest
+import respx
+import trustme
+from pydantic import SecretStr
+
+from proxy.catalog import FetchResult
+from proxy.clock import SystemClock
+from proxy.config import Provider
+from proxy.errors import UpstreamError
+from proxy.upstream.lists import ListFetcher
+from tests.fakes import config_of
+from tests.faultserver import HastyClock, Held, closed_port, playing
+
+pytestmark = pytest.mark.anyio
+
+SOON = 0.6
+"""Seconds that a question may take where the test waits for its end; an attempt gets a third of it."""
+LATER = 2.4
+"""The same where it matters that silence is noticed before the attempt as a whole is over."""
+OTHER_WORK = 1.0
+"""Seconds that a busy machine may add to any of our limits."""
+
+
+@pytest.fixture(autouse=True)
+async def nothing_is_left_behind() -> AsyncIterator[None]:
+    held = Held.now()
+    yield
+    assert await held.left() == Held()
+
+
+def provider(base_url: str, **settings: object) -> Provider:
+    text = {"providers": [{"name": "a", "base_url": base_url, "timeout": "20s", **settings}]}
+    return config_of(json.dumps(text)).providers[0]
+
+
+def at(address: str, **settings: object) -> Provider:
+    """A provider at a host and port of this machine."""
+    return provider(f"http://{address}/v1", **settings)
+
+
+async def ask(provider: Provider, clock: HastyClock | None = None) -> FetchResult:
+    return await ListFetcher([provider], clock or HastyClock())(provider, provider.retries)
+
+
+async def failure(provider: Provider, clock: HastyClock | None = None) -> UpstreamError:
+    """Why a question failed; it fails in time."""
+    begun = time.monotonic()
+    with pytest.raises(UpstreamError) as raised:
+        await ask(provider, clock)
+    assert time.monotonic() - begun < provider.timeout + OTHER_WORK
+    return raised.value
+
+
+def ids(answer: FetchResult) -> list[str]:
+    return [entry.id for entry in answer.entries]
+
+
+# -- answers that are no list ------------------------------------------------------------------------------------------
+
+NO_JSON = "answered no valid JSON"
+BROKEN_OFF = "broke the connection off before its answer was whole"
+NO_HTTP = "answered something that is no HTTP, or far too many headers"
+TOO_LARGE = "the body is larger than 16,777,216 bytes (max_body)"
+ODD_CODING = "answered in a content-encoding that was not asked for"
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind", "reason", "requests"),
+    [
+        # What may pass is asked for again, twice here; what will not is not.
+        pytest.param("closes-at-once", "reset", BROKEN_OFF, 3, id="no answer at all"),
+        pytest.param("closes-in-head", "reset", BROKEN_OFF, 3, id="cut in the head"),
+        pytest.param("reset-mid-body", "reset", BROKEN_OFF, 3, id="reset in the body"),
+        pytest.param("short-body", "reset", BROKEN_OFF, 3, id="fewer bytes than promised"),
+        pytest.param("cut-chunks", "reset", BROKEN_OFF, 3, id="no last chunk"),
+        pytest.param("truncated-gzip", "garbled", "the gzip body was cut off", 3, id="half a gzip"),
+        pytest.param("gzip-but-plain", "garbled", "said gzip and sent something else", 1, id="gzip that is none"),
+        pytest.param(
+            "gzip-and-more", "garbled", "something stands behind the end of the gzip body", 1, id="gzip and more"
+        ),
+        pytest.param("gzip-twice", "garbled", ODD_CODING, 1, id="gzip in gzip"),
+        pytest.param("brotli", "garbled", ODD_CODING, 1, id="br not asked for"),
+        pytest.param("gzip-bomb", "too_large", TOO_LARGE, 1, id="gzip bomb"),
+        pytest.param("flood", "too_large", TOO_LARGE, 1, id="200 MB announced"),
+        pytest.param("flood-unannounced", "too_large", TOO_LARGE, 1, id="200 MB not announced"),
+        pytest.param("truncated-json", "garbled", NO_JSON, 1, id="half a JSON"),
+        pytest.param("eof-delimited-cut", "garbled", NO_JSON, 1, id="half a JSON, then the end"),
+        pytest.param(
+            "html",
+            "garbled",
+            "answered an HTML or XML page; is base_url the address of the API?",
+            1,
+            id="HTML with 200",
+        ),
+        pytest.param("no-content", "garbled", "answered an empty body", 1, id="204"),
+        pytest.param("empty", "garbled", "answered an empty body", 1, id="empty body"),
+        pytest.param(
+            "only-null",
+            "garbled",
+            "answered null where the answer or `data` or `models` should be an array of models",
+            1,
+            id="null",
+        ),
+        pytest.param(
+            "object-as-data",
+            "garbled",
+            "answered an object with `object`, `data` where the answer or `data` or `models` "
+            "should be an array of models",
+            1,
+            id="an object for the models",
+        ),
+        pytest.param(
+            "error-with-200",
+            "garbled",
+            "answered 200 with an error: Unexpected endpoint or method. (GET /models)",
+            1,
+            id="an error with 200",
+        ),
+        pytest.param("string-with-200", "garbled", "answered 200 with an error: Invalid token", 1, id="a bare string"),
+        pytest.param(
+            "deep-nesting",
+            "garbled",
+            NO_JSON,
+            1,
+            id="100,000 brackets deep",
+        ),
+        pytest.param("many-arrays", "garbled", "answered more than ", 1, id="8 MB of arrays"),
+        pytest.param(
+            "invalid-utf8",
+            "garbled",
+            NO_JSON,
+            1,
+            id="no UTF-8",
+        ),
+        pytest.param("nan", "garbled", NO_JSON, 1, id="NaN"),
+        pytest.param(
+            "lone-surrogate",
+            "garbled",
+            NO_JSON,
+            1,
+            id="half a character",
+        ),
+        pytest.param("two-content-lengths", "garbled", NO_HTTP, 1, id="two lengths"),
+        pytest.param("long-header", "garbled", NO_HTTP, 1, id="a header of 200 KB"),
+        pytest.param("no-http", "garbled", NO_HTTP, 1, id="no HTTP"),
+        pytest.param("switches-protocols", "garbled", NO_HTTP, 1, id="101"),
+    ],
+)
+async def test_an_answer_that_is_no_list_fails_with_a_clear_reason(
+    fault: str, kind: str, reason: str, requests: int
+) -> None:
+    async with playing(fault) as server:
+        error = await failure(at(server.address, retries=2))
+    assert (error.kind, error.reason[: len(reason)]) == (kind, reason)
+    assert (error.retryable, len(server.requests)) == (requests > 1, requests)
+    assert error.attempts == requests
+
+
+@pytest.mark.parametrize(
+    ("fault", "timeout", "reason"),
+    [
+        pytest.param("hang-before-headers", LATER, "sent nothing for 0.8 s", id="silence"),
+        pytest.param("hang-after-headers", LATER, "sent nothing for 0.8 s", id="silence after the head"),
+        pytest.param("drip-headers", SOON, "the answer took longer than 0.2 s", id="a head that drips"),
+        pytest.param("drip-body", SOON, "the answer took longer than 0.2 s", id="a body that drips"),
+        pytest.param("endless-1xx", SOON, "the answer took longer than 0.2 s", id="1xx for ever"),
+        pytest.param("endless-chunks", SOON, "the answer took longer than 0.2 s", id="chunks for ever"),
+    ],
+)
+async def test_an_attempt_is_cut_off_after_a_third_of_the_time_wherever_it_hangs_or_drips(
+    fault: str, timeout: float, reason: str
+) -> None:
+    async with playing(fault) as server:
+        begun = time.monotonic()
+        error = await failure(at(server.address, timeout=timeout, retries=0))
+        assert timeout / 3 * 0.85 < time.monotonic() - begun < timeout / 3 + OTHER_WORK
+    assert (error.kind, error.reason, error.retryable) == ("timeout", reason, True)
+    assert len(server.requests) == 1
+
+
+async def test_a_whole_question_ends_in_its_time_although_each_page_is_quick_enough() -> None:
+    async with playing("slow-pages") as server:
+        error = await failure(at(server.address, timeout=SOON, retries=2))
+    assert (error.kind, error.reason) == ("timeout", "all pages took longer than 0.6 s")
+    assert (error.retryable, error.attempts) == (True, 1)
+
+
+async def test_a_closed_port_is_a_refusal_that_may_pass() -> None:
+    error = await failure(at(f"127.0.0.1:{closed_port()}", retries=2))
+    assert (error.kind, error.reason) == ("refused", "refuses connections")
+    assert (error.retryable, error.attempts) == (True, 3)
+
+
+async def test_a_name_that_cannot_be_looked_up_is_a_failure_of_dns() -> None:
+    error = await failure(provider("http://models.invalid/v1", retries=2))
+    assert (error.kind, error.reason) == ("dns", "its host name cannot be found")
+    assert (error.retryable, error.attempts) == (True, 3)
+
+
+@pytest.mark.parametrize(
+    ("fault", "models", "requests"),
+    [
+        pytest.param("list", ["a", "b"], 1, id="nothing wrong"),
+        pytest.param("gzip", ["a", "b"], 1, id="gzip not asked for"),
+        pytest.param("eof-delimited", ["a", "b"], 1, id="whole, and ended by the end of the connection"),
+        pytest.param("byte-order-mark", ["a"], 1, id="a byte order mark"),
+        pytest.param("data-null", [], 1, id="data: null is Ollama without a model"),
+        pytest.param("duplicate-ids", ["a", "b", "a"], 1, id="the same id twice"),
+        pytest.param("length-and-chunks", ["a"], 1, id="a length and chunks"),
+        pytest.param("many-headers", ["a"], 1, id="5,000 headers"),
+        pytest.param("empty-page-between", ["a", "b"], 3, id="an empty page in the middle"),
+        pytest.param("pages-of-ten", [f"m-{number}" for number in range(1, 31)], 3, id="three pages"),
+        pytest.param("503-then-list", ["a"], 2, id="still loading"),
+    ],
+)
+async def test_what_is_odd_but_whole_is_listed(fault: str, models: list[str], requests: int) -> None:
+    async with playing(fault) as server:
+        answer = await ask(at(server.address))
+    assert (ids(answer), len(server.requests), answer.dropped) == (models, requests, {})
+
+
+async def test_bad_entries_cost_only_themselves_and_are_counted_by_reason() -> None:
+    async with playing("odd-entries") as server:
+        answer = await ask(at(server.address))
+    assert ids(answer) == ["a", "d"]
+    assert answer.dropped == {
+        "is no object": 2,
+        "has no `id` or `model_id` or `name`": 1,
+        "has an empty id": 1,
+        "has an id that is no string": 1,
+        "has control characters in its id": 1,
+    }
+
+
+async def test_a_number_that_no_client_could_read_costs_only_its_entry() -> None:
+    async with playing("huge-number") as server:
+        answer = await ask(at(server.address))
+    assert (ids(answer), answer.dropped) == (["a"], {"holds a value that is not JSON for everyone": 1})
+
+
+async def test_a_smaller_body_limit_is_the_operators_choice() -> None:
+    async with playing("list") as server:
+        error = await failure(at(server.address, max_body="40B"))
+    assert (error.kind, error.reason) == ("too_large", "the body is larger than 40 bytes (max_body)")
+
+
+# -- bombs -------------------------------------------------------------------------------------------------------------
+
+BOMBS = ["gzip-bomb", "flood", "flood-unannounced", "endless-chunks", "many-arrays", "deep-nesting"]
+
+
+@pytest.mark.parametrize("fault", BOMBS)
+async def test_no_answer_makes_us_hold_much_more_than_the_body_limit(fault: str) -> None:
+    async with playing(fault) as server:
+        asked = at(server.address, timeout="3s", retries=0)
+        tracemalloc.start()
+        try:
+            await failure(asked)
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert peak < 24 * 1024 * 1024
+
+
+async def test_who_keeps_a_failure_does_not_keep_the_answer_with_it() -> None:
+    async with playing("many-arrays") as server:
+        asked = at(server.address)
+        tracemalloc.start()
+        try:
+            error = await failure(asked)
+            gc.collect()
+            kept, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert error.kind == "garbled"
+    assert kept < 4 * 1024 * 1024
+
+
+@pytest.mark.parametrize("fault", BOMBS)
+async def test_other_work_goes_on_while_a_bad_answer_is_read(fault: str) -> None:
+    async with playing(fault) as server:
+        pauses: list[float] = []
+        watching = asyncio.create_task(_note_pauses(pauses))
+        await failure(at(server.address, timeout="1500ms", retries=0))
+        watching.cancel()
+    # The goal is 0.1 s. A reader that took it all in one go would take seconds; a busy machine takes some, too.
+    assert max(pauses) < 0.4
+
+
+async def _note_pauses(pauses: list[float]) -> None:
+    last = time.monotonic()
+    while True:
+        await asyncio.sleep(0.001)
+        pauses.append(time.monotonic() - last)
+        last = time.monotonic()
+
+
+# -- redirects, cookies, statuses --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", ["301 Moved", "302 Found", "303 See Other", "307 Temporary", "308 Permanent"])
+@pytest.mark.parametrize(
+    ("location", "place"),
+    [
+        pytest.param("http://${landing}/v1/models", "to ${landing}", id="another port"),
+        pytest.param("http://localhost:${port}/v1/models", "to localhost:${port}", id="another host"),
+        pytest.param("//${landing}/v1/models", "to ${landing}", id="without a scheme"),
+        pytest.param("http://user:pass@${landing}/?key=1", "to ${landing}", id="with a login"),
+        pytest.param("/v1/models", "to another path", id="itself, for ever"),
+        pytest.param("file:///etc/passwd", "to another path", id="a file"),
+    ],
+)
+async def test_a_redirect_is_never_followed(status: str, location: str, place: str) -> None:
+    async with playing("list") as landing:
+        port = str(landing.port)
+        location, place = (
+            text.replace("${landing}", landing.address).replace("${port}", port) for text in (location, place)
+        )
+        async with playing("redirect", status=status, location=location) as server:
+            error = await failure(at(server.address, api_key="sk-canary-1", headers={"api-key": "sk-canary-2"}))
+    assert (error.kind, error.retryable) == ("redirect", False)
+    assert error.reason == f"redirects ({status[:3]}) {place}, which is never followed; mend base_url"
+    assert (len(server.requests), landing.connections) == (1, 0)
+
+
+async def test_a_redirect_to_what_is_no_address_is_only_that_providers_failure() -> None:
+    async with playing("redirect", status="302 Found", location="http://[nowhere") as server:
+        error = await failure(at(server.address))
+    assert (error.kind, error.retryable) == ("redirect", False)
+    assert error.reason == "redirects (302) to an address that is none, which is never followed; mend base_url"
+
+
+async def test_a_cookie_does_not_come_back_on_the_next_page() -> None:
+    async with playing("set-cookie") as server:
+        assert ids(await ask(at(server.address))) == ["a", "b"]
+    assert [request.values("cookie") for request in server.requests] == [[], []]
+
+
+@pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
+async def test_a_status_that_may_pass_is_tried_again(status: int) -> None:
+    async with playing("status", status=f"{status} Later", body='{"message":"not now"}') as server:
+        error = await failure(at(server.address, retries=2))
+    kind = "rate_limited" if status == 429 else "status"
+    assert (error.kind, error.reason, error.retryable) == (kind, f"status {status}: not now", True)
+    assert (error.attempts, len(server.requests)) == (3, 3)
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "reason"),
+    [
+        pytest.param(400, "status", "status 400: no", id="400"),
+        pytest.param(401, "unauthorized", "our credential was refused, status 401: no", id="401"),
+        pytest.param(403, "unauthorized", "our credential was refused, status 403: no", id="403"),
+        pytest.param(404, "status", "status 404: no", id="404"),
+        pytest.param(409, "status", "status 409: no", id="409"),
+        pytest.param(501, "status", "status 501: no", id="501"),
+    ],
+)
+async def test_a_status_that_will_not_pass_is_not_tried_again(status: int, kind: str, reason: str) -> None:
+    async with playing("status", status=f"{status} Never", body='{"error":{"message":"no"}}') as server:
+        error = await failure(at(server.address, retries=2))
+    assert (error.kind, error.reason, error.retryable) == (kind, reason, False)
+    assert (error.attempts, len(server.requests)) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "reason"),
+    [
+        pytest.param("401 Unauthorized", "unauthorized", "our credential was refused, status 401", id="401"),
+        pytest.param("429 Too Many Requests", "rate_limited", "status 429", id="429"),
+    ],
+)
+async def test_a_refusal_that_cannot_be_read_is_still_told_by_its_status(status: str, kind: str, reason: str) -> None:
+    async with playing("unreadable-refusal", status=status) as server:
+        error = await failure(at(server.address, retries=0))
+    assert (error.kind, error.reason) == (kind, reason)
+
+
+async def test_a_refusal_whose_body_never_comes_is_still_told_by_its_head() -> None:
+    async with playing("hanging-refusal") as server:
+        error = await failure(at(server.address, timeout=LATER, retries=0))
+    assert (error.kind, error.reason, error.retry_after) == ("rate_limited", "status 429", 7.0)
+
+
+async def test_a_provider_that_fails_every_second_time_is_listed_at_the_price_of_one_retry() -> None:
+    async with playing("flapping") as server:
+        answers = [await ask(at(server.address)) for _ in range(2)]
+    assert [(ids(answer), answer.attempts) for answer in answers] == [(["a"], 2), (["a"], 2)]
+    assert len(server.requests) == 4
+
+
+# -- trying again ------------------------------------------------------------------------------------------------------
+
+NOW = HastyClock().time()
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        pytest.param("Retry-After: 7", 7.0, id="seconds"),
+        pytest.param(f"Retry-After: {formatdate(NOW + 9, usegmt=True)}", 9.0, id="a date"),
+        pytest.param("Retry-After: 3\nRetry-After: 8", 8.0, id="two headers"),
+        pytest.param("Retry-After: 5\nRetry-After: soon", 5.0, id="one of them junk"),
+    ],
+)
+async def test_a_provider_that_names_a_time_within_the_question_is_asked_again_then(
+    headers: str, seconds: float
+) -> None:
+    clock = HastyClock()
+    async with playing("rate-limited", headers=headers) as server:
+        answer = await ask(at(server.address), clock)
+    assert (ids(answer), answer.attempts, clock.slept) == (["a"], 2, [seconds])
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        pytest.param("X-None: 1", id="nothing"),
+        pytest.param("Retry-After: 0", id="at once"),
+        pytest.param(f"Retry-After: {formatdate(NOW - 60, usegmt=True)}", id="a date that is over"),
+        pytest.param("Retry-After: -5", id="a negative number"),
+        pytest.param("Retry-After: nan", id="nan"),
+        pytest.param("Retry-After: inf", id="inf"),
+        pytest.param("Retry-After: 1e9", id="1e9"),
+        pytest.param("Retry-After: tomorrow, maybe", id="words"),
+    ],
+)
+async def test_without_a_time_to_wait_for_it_is_asked_again_after_a_short_random_pause(headers: str) -> None:
+    clock = HastyClock()
+    async with playing("rate-limited", headers=headers) as server:
+        assert ids(await ask(at(server.address), clock)) == ["a"]
+    assert len(clock.slept) == 1
+    assert 0 <= clock.slept[0] <= 0.1
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        pytest.param("Retry-After: 21", 21.0, id="seconds"),
+        pytest.param(f"Retry-After: {formatdate(NOW + 600, usegmt=True)}", 600.0, id="a date"),
+        pytest.param("Retry-After: 7200", 3600.0, id="two hours are an hour"),
+    ],
+)
+async def test_a_time_beyond_the_question_ends_it_and_is_handed_on(headers: str, seconds: float) -> None:
+    clock = HastyClock()
+    async with playing("rate-limited", headers=headers) as server:
+        error = await failure(at(server.address, timeout="20s"), clock)
+    assert (error.kind, error.reason) == ("rate_limited", "status 429: slow down")
+    assert (error.retry_after, clock.slept, len(server.requests)) == (seconds, [], 1)
+
+
+async def test_no_attempt_begins_that_could_not_end_within_the_question() -> None:
+    clock = HastyClock()
+    error = await failure(at(f"127.0.0.1:{closed_port()}", timeout="1s", retries=10), clock)
+    assert error.attempts == len(clock.slept) + 1
+    assert sum(clock.slept) + 0.2 <= 1.0
+
+
+async def test_pauses_between_attempts_are_random_and_grow() -> None:
+    pauses: list[list[float]] = []
+    for _ in range(20):
+        clock = HastyClock()
+        await failure(at(f"127.0.0.1:{closed_port()}", retries=6), clock)
+        pauses.append(clock.slept)
+    longest = [max(column) for column in zip(*pauses, strict=True)]
+    assert all(seconds <= min(2.0, 0.1 * 2**number) for number, seconds in enumerate(longest))
+    assert longest[5] > 0.2
+    assert len({pause for row in pauses for pause in row}) == 20 * 6
+
+
+async def test_retries_are_for_the_whole_question_not_for_each_page() -> None:
+    async with playing("page-then-500") as server:
+        error = await failure(at(server.address, retries=2))
+    # The first page, a retry of it, the second page and the one retry that is left.
+    assert (error.kind, error.attempts, len(server.requests)) == ("status", 3, 4)
+
+
+async def test_a_page_is_no_attempt() -> None:
+    async with playing("pages-of-ten") as server:
+        answer = await ask(at(server.address))
+    assert (answer.pages, answer.attempts) == (3, 1)
+
+
+async def test_with_no_retries_there_is_one_attempt() -> None:
+    async with playing("flapping") as server:
+        error = await failure(at(server.address, retries=0))
+    assert (error.attempts, len(server.requests)) == (1, 1)
+
+
+# -- paging ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fault", "settings", "reason", "requests"),
+    [
+        pytest.param("url-never-ends", {}, "more than 500 pages (max_pages)", 500, id="URLs for ever"),
+        pytest.param("cursor-never-ends", {"max_pages": 4}, "more than 4 pages (max_pages)", 4, id="cursors for ever"),
+        pytest.param(
+            "repeated-cursor", {}, "page 2 points back to a page that was there before", 2, id="the same cursor"
+        ),
+        pytest.param("cycle", {}, "page 3 points back to a page that was there before", 3, id="in a circle"),
+        pytest.param(
+            "adds-nothing", {}, "page 2 only repeats models that were there before", 2, id="a page that adds nothing"
+        ),
+        pytest.param(
+            "empty-but-more",
+            {},
+            "`has_more` is true on a page without an entry to go on from",
+            1,
+            id="an empty page with has_more",
+        ),
+    ],
+)
+async def test_paging_that_does_not_end_is_a_failure_and_no_shorter_list(
+    fault: str, settings: dict[str, object], reason: str, requests: int
+) -> None:
+    async with playing(fault) as server:
+        error = await failure(at(server.address, **settings))
+    assert (error.kind, error.reason, error.retryable) == ("paging", reason, False)
+    assert len(server.requests) == requests
+
+
+@pytest.mark.parametrize(
+    ("fault", "limit", "requests"),
+    [
+        pytest.param("many-models", 20, 1, id="on one page"),
+        pytest.param("pages-of-ten", 29, 3, id="over pages"),
+    ],
+)
+async def test_more_models_than_allowed_are_a_failure_and_no_shorter_list(
+    fault: str, limit: int, requests: int
+) -> None:
+    async with playing(fault) as server:
+        error = await failure(at(server.address, max_models=limit))
+        assert len(await _all(at(server.address, max_models=limit + 1), fault)) > 0
+    assert (error.kind, error.reason) == ("too_large", f"more than {limit} models (max_models)")
+    assert (error.retryable, len(server.requests)) == (False, requests)
+
+
+async def _all(asked: Provider, fault: str) -> list[str]:
+    async with playing(fault) as server:
+        return ids(await ask(asked.model_copy(update={"base_url": f"http://{server.address}/v1"})))
+
+
+async def test_only_the_query_of_a_next_url_is_used_on_our_own_list_url() -> None:
+    async with playing("url-never-ends") as server:
+        await failure(at(server.address, max_pages=3))
+    assert server.targets == ["/v1/models", "/v1/models?page=1", "/v1/models?page=2"]
+
+
+async def test_a_cursor_is_percent_encoded() -> None:
+    async with playing("odd-cursor") as server:
+        assert ids(await ask(at(server.address))) == ["a", "b"]
+    assert [httpx.URL(target).params.get("after") for target in server.targets] == [None, "a b&c=d/+é=="]
+    assert server.targets[1].isascii()
+
+
+# -- Pangu -------------------------------------------------------------------------------------------------------------
+
+PANGU = {"kind": "pangu", "workspace_id": "ws/1 盘", "model_ids": ["one", "two"], "api_key": "token-canary"}
+VERSIONS = "/v1/workspaces/ws%2F1%20%E7%9B%98/models/{}/versions?limit=100"
+
+
+async def test_every_version_of_every_pangu_model_is_asked_for_in_pages_of_100() -> None:
+    async with playing("pangu") as server:
+        answer = await ask(at(server.address, **PANGU))
+    assert ids(answer) == [f"{model}-v{number}" for model in ("one", "two") for number in range(1, 251)]
+    assert {(entry.id[:3], entry.parent) for entry in answer.entries} == {("one", "one"), ("two", "two")}
+    assert server.targets == [
+        VERSIONS.format(model) + offset for model in ("one", "two") for offset in ("", "&offset=100", "&offset=200")
+    ]
+    assert {tuple(request.values("x-auth-token")) for request in server.requests} == {("token-canary",)}
+    assert (answer.pages, answer.attempts) == (6, 1)
+
+
+@pytest.mark.parametrize(
+    ("fault", "models", "targets"),
+    [
+        pytest.param(
+            "pangu-total-too-high", ["one-v1", "one-v2", "one-v3"], ["", "&offset=3"], id="too high: an empty page ends"
+        ),
+        pytest.param("pangu-total-too-low", ["one-v1", "one-v2", "one-v3"], [""], id="too low: nothing is lost"),
+        pytest.param(
+            "pangu-short-pages",
+            [f"one-v{number}" for number in range(1, 6)],
+            ["", "&offset=2", "&offset=4"],
+            id="shorter pages than asked for",
+        ),
+    ],
+)
+async def test_a_pangu_total_that_lies_ends_nothing_too_early(
+    fault: str, models: list[str], targets: list[str]
+) -> None:
+    async with playing(fault) as server:
+        answer = await ask(at(server.address, **{**PANGU, "model_ids": ["one"]}))
+    assert ids(answer) == models
+    assert server.targets == [VERSIONS.format("one") + offset for offset in targets]
+
+
+# -- TLS ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture
+def ca_file(authority: trustme.CA, tmp_path: Path) -> str:
+    path = tmp_path / "ca.pem"
+    authority.cert_pem.write_to_path(path)
+    return str(path)
+
+
+@pytest.fixture
+def certified(authority: trustme.CA) -> ssl.SSLContext:
+    return server_context(authority, "127.0.0.1")
+
+
+def server_context(authority: trustme.CA, *names: str) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert(*names).configure_cert(context)
+    return context
+
+
+async def test_a_ca_file_makes_its_certificates_trusted(certified: ssl.SSLContext, ca_file: str) -> None:
+    async with playing("list", tls=certified) as server:
+        assert ids(await ask(provider(f"https://{server.address}/v1", ca_file=ca_file))) == ["a", "b"]
+
+
+async def test_a_certificate_that_nobody_vouches_for_is_refused(certified: ssl.SSLContext) -> None:
+    async with playing("list", tls=certified) as server:
+        error = await failure(provider(f"https://{server.address}/v1", api_key="sk-canary"))
+    assert (error.kind, error.retryable, error.attempts) == ("tls", False, 1)
+    assert error.reason == "its certificate is not trusted: unable to get local issuer certificate"
+    assert server.requests == []
+
+
+async def test_a_certificate_of_another_host_is_refused(authority: trustme.CA, ca_file: str) -> None:
+    async with playing("list", tls=server_context(authority, "models.example")) as server:
+        error = await failure(provider(f"https://{server.address}/v1", ca_file=ca_file, api_key="sk-canary"))
+    assert (error.kind, error.retryable, error.attempts) == ("tls", False, 1)
+    assert error.reason == (
+        "its certificate is not trusted: IP address mismatch, certificate is not valid for '127.0.0.1'."
+    )
+    assert server.requests == []
+
+
+async def test_plain_http_on_a_tls_port_is_a_failure_of_tls() -> None:
+    async with playing("html", unasked=True) as server:
+        error = await failure(provider(f"https://{server.address}/v1"))
+    assert (error.kind, error.retryable, error.attempts) == ("tls", False, 1)
+    assert error.reason.startswith("no TLS connection: ")
+
+
+async def test_a_connection_that_ends_during_the_handshake_may_pass() -> None:
+    async with playing("closes-at-once", unasked=True) as server:
+        error = await failure(provider(f"https://{server.address}/v1", retries=2))
+    assert (error.kind, error.reason) == ("reset", "broke the connection off during the TLS handshake")
+    assert (error.retryable, server.connections) == (True, 3)
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind", "reason"),
+    [
+        pytest.param("reset-mid-body", "reset", BROKEN_OFF, id="reset"),
+        pytest.param("short-body", "reset", BROKEN_OFF, id="short"),
+        pytest.param("hang-after-headers", "timeout", "sent nothing for 0.8 s", id="silent"),
+    ],
+)
+async def test_what_goes_wrong_behind_the_handshake_is_no_failure_of_tls(
+    fault: str, kind: str, reason: str, certified: ssl.SSLContext, ca_file: str
+) -> None:
+    async with playing(fault, tls=certified) as server:
+        asked = provider(f"https://{server.address}/v1", ca_file=ca_file, timeout=LATER, retries=0)
+        error = await failure(asked)
+    assert (error.kind, error.reason, error.retryable) == (kind, reason, True)
+
+
+async def test_a_handshake_that_hangs_ends_in_time() -> None:
+    async with playing("hang-before-headers", unasked=True) as server:
+        error = await failure(provider(f"https://{server.address}/v1", timeout=LATER, retries=0))
+    assert (error.kind, error.reason, error.retryable) == ("timeout", "no connection within 0.8 s", True)
+
+
+# -- the way out -------------------------------------------------------------------------------------------------------
+
+
+async def test_the_providers_egress_proxy_is_used_with_its_login() -> None:
+    async with playing("list") as egress:
+        way_out = f"http://user:p%40ss@{egress.address}"
+        answer = await ask(provider("http://models.invalid/v1", proxy=way_out, api_key="sk-canary"))
+    assert ids(answer) == ["a", "b"]
+    (request,) = egress.requests
+    assert request.line == "GET http://models.invalid/v1/models HTTP/1.1"
+    assert request.values("proxy-authorization") == ["Basic " + base64.b64encode(b"user:p@ss").decode()]
+
+
+async def test_an_https_provider_is_reached_through_a_tunnel(certified: ssl.SSLContext, ca_file: str) -> None:
+    async with playing("proxy-tunnel", upgrade=certified) as egress:
+        asked = provider(
+            "https://127.0.0.1:1/v1", proxy=f"http://u:p@{egress.address}", ca_file=ca_file, api_key="sk-canary"
+        )
+        assert ids(await ask(asked)) == ["a"]
+    connect, request = egress.requests
+    assert (connect.line, connect.values("authorization")) == ("CONNECT 127.0.0.1:1 HTTP/1.1", [])
+    assert (request.line, request.values("proxy-authorization")) == ("GET /v1/models HTTP/1.1", [])
+
+
+async def test_an_egress_proxy_may_itself_speak_tls(certified: ssl.SSLContext, ca_file: str) -> None:
+    async with playing("list", tls=certified) as egress:
+        asked = provider("http://models.invalid/v1", proxy=f"https://{egress.address}", ca_file=ca_file)
+        assert ids(await ask(asked)) == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("status", "requests"),
+    [
+        pytest.param("407 Proxy Authentication Required", 1, id="a login that is refused"),
+        pytest.param("503 Service Unavailable", 3, id="a proxy that is not ready"),
+    ],
+)
+async def test_an_egress_proxy_that_does_not_connect_says_so(status: str, requests: int) -> None:
+    async with playing("proxy-refuses", status=status) as egress:
+        error = await failure(provider("https://127.0.0.1:1/v1", proxy=f"http://u:p@{egress.address}", retries=2))
+    assert (error.kind, error.reason) == ("proxy", f"the proxy refused to connect (status {status[:3]})")
+    assert (error.retryable, len(egress.requests)) == (requests > 1, requests)
+
+
+@pytest.mark.parametrize("variable", ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"])
+async def test_the_environments_proxies_are_ignored(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with playing("html") as egress, playing("list") as server:
+        monkeypatch.setenv(variable, f"http://{egress.address}")
+        monkeypatch.delenv("NO_PROXY", raising=False)
+        monkeypatch.delenv("no_proxy", raising=False)
+        assert ids(await ask(at(server.address))) == ["a", "b"]
+    assert egress.connections == 0
+
+
+# -- what is sent ------------------------------------------------------------------------------------------------------
+
+LIST = {"data": [{"id": "a"}]}
+
+
+@pytest.fixture
+def providers_side() -> Iterator[respx.MockRouter]:
+    with respx.mock(assert_all_called=True) as router:
+        yield router
+
+
+@pytest.mark.parametrize(
+    ("base_url", "url"),
+    [
+        pytest.param("https://models.example", "https://models.example/v1/models", id="without a path"),
+        pytest.param("https://models.example/", "https://models.example/v1/models", id="only a slash"),
+        pytest.param("https://models.example/api/v3", "https://models.example/api/v3/models", id="with a path"),
+        pytest.param("https://models.example/api/v3/", "https://models.example/api/v3/models", id="with a slash"),
+        pytest.param("https://models.example/v1/models", "https://models.example/v1/models", id="with /models"),
+        pytest.param("https://models.example/v1/models/", "https://models.example/v1/models", id="with /models/"),
+    ],
+)
+async def test_the_list_url_is_joined_without_doubling_or_losing_anything(
+    base_url: str, url: str, providers_side: respx.MockRouter
+) -> None:
+    route = providers_side.get(url__eq=url).respond(json=LIST)
+    assert ids(await ask(provider(base_url))) == ["a"]
+    assert route.call_count == 1
+
+
+async def test_a_request_holds_what_it_must_and_nothing_else(providers_side: respx.MockRouter) -> None:
+    route = providers_side.get("https://models.example/v1/models").respond(json=LIST)
+    await ask(provider("https://models.example", api_key="sk-canary", headers={"X-Team": "platform"}))
+    headers = route.calls.last.request.headers
+    agent = headers.pop("user-agent")
+    assert agent.startswith("models-proxy/")
+    assert sorted(headers.multi_items()) == [
+        ("accept", "application/json"),
+        ("accept-encoding", "identity"),
+        ("authorization", "Bearer sk-canary"),
+        ("host", "models.example"),
+        ("x-team", "platform"),
+    ]
+
+
+async def test_without_a_key_no_credential_is_sent(providers_side: respx.MockRouter) -> None:
+    route = providers_side.get("https://models.example/v1/models").respond(json=LIST)
+    await ask(provider("https://models.example"))
+    assert "authorization" not in route.calls.last.request.headers
+
+
+async def test_the_operators_own_header_replaces_ours_however_it_is_written(providers_side: respx.MockRouter) -> None:
+    route = providers_side.get("https://models.example/v1/models").respond(json=LIST)
+    await ask(provider("https://models.example", api_key="sk-canary", headers={"authorization": "Basic abc"}))
+    assert route.calls.last.request.headers.get_list("authorization") == ["Basic abc"]
+
+
+async def test_a_pangu_request_names_the_workspace_and_the_model_percent_encoded(
+    providers_side: respx.MockRouter,
+) -> None:
+    route = providers_side.get(host="pangu.example").respond(json={"total": 1, "versions": [{"id": "v"}]})
+    await ask(provider("https://pangu.example/v1", **{**PANGU, "model_ids": ["a/b?c"]}))
+    request = route.calls.last.request
+    assert request.url.raw_path.decode() == VERSIONS.format("a%2Fb%3Fc")
+    assert request.headers.get_list("x-auth-token") == ["token-canary"]
+    assert "authorization" not in request.headers
+
+
+async def test_a_header_that_cannot_be_sent_is_a_clear_failure_that_does_not_show_it() -> None:
+    unchecked = {"headers": {"X-Odd": SecretStr("sk-canary with a blank behind it ")}}
+    async with playing("list") as server:
+        error = await failure(at(server.address).model_copy(update=unchecked))
+    assert (error.kind, error.retryable) == ("garbled", False)
+    assert error.reason == "cannot be asked: a header that is to be sent is not valid"
+    assert "canary" not in "".join(traceback.format_exception(error))
+    assert server.requests == []
+
+
+# -- secrets -----------------------------------------------------------------------------------------------------------
+
+SECRETS = {
+    "key": "sk-canary-4f7Gq+Zx/9e=8zW1",
+    "header": "hdr-canary 77Qx!2c0zW",
+    "user": "user-canary-61u7",
+    "password": "pass-canary-$9d3f&5k",
+}
+
+
+def forms_of(secret: str) -> dict[str, str]:
+    """How a secret shows itself: as it is, encoded, or the parts that providers leave when they mask it."""
+    return {
+        "raw": secret,
+        "encoded": quote(secret, safe=""),
+        "encoded in lower case": quote(secret, safe="").replace("%2B", "%2b").replace("%2F", "%2f"),
+        "base64": base64.b64encode(secret.encode()).decode(),
+        "masked with stars": f"{secret[:5]}{'*' * 12}{secret[-4:]}",
+        "masked with dots": f"{secret[:5]}...{secret[-4:]}",
+        "masked with an ellipsis": f"{secret[:5]}…{secret[-4:]}",
+    }
+
+
+def shown(text: str) -> set[str]:
+    """Which forms of which secrets, or the ends that a mask leaves, a text shows. (No end could be an address.)"""
+    return {
+        f"{name}, {form}"
+        for name, secret in SECRETS.items()
+        for form, look in {**forms_of(secret), "first 5": secret[:5], "last 4": secret[-4:]}.items()
+        if look in text
+    }
+
+
+def secretive(address: str, **settings: object) -> Provider:
+    egress = f"http://{quote(SECRETS['user'])}:{quote(SECRETS['password'], safe='')}@{address}"
+    headers = {"X-Other-Key": SECRETS["header"]}
+    return provider(
+        "http://models.invalid/v1", api_key=SECRETS["key"], headers=headers, proxy=egress, retries=0, **settings
+    )
+
+
+@pytest.fixture
+def log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+    """Everything that anybody logs, at the level at which they say most."""
+    for name in ("", "httpx", *(name for name in logging.root.manager.loggerDict if name.startswith("httpcore"))):
+        caplog.set_level(logging.DEBUG, logger=name or None)
+    return caplog
+
+
+@pytest.mark.parametrize("form", forms_of(""))
+@pytest.mark.parametrize("secret", SECRETS)
+async def test_a_secret_that_the_provider_says_back_is_nowhere(
+    secret: str, form: str, log: pytest.LogCaptureFixture
+) -> None:
+    echo = forms_of(SECRETS[secret])[form]
+    for status in ("401 Unauthorized", "429 Slow", "500 Oops", "200 OK", "302 Found"):
+        async with playing("echo", status=status, echo=json.dumps(f"Wrong: {echo}, or was it '{echo}'?")) as server:
+            asked = secretive(server.address)
+            upstream = ListFetcher([asked], HastyClock())
+            with pytest.raises(UpstreamError) as raised:
+                await upstream(asked, 0)
+        error = raised.value
+        said = [repr(error), str(error), error.reason, *traceback.format_exception(error)]
+        assert shown("\n".join([*said, repr(asked), str(asked), repr(upstream), repr(vars(upstream))])) == set()
+    assert shown(log.text) == set()
+
+
+@pytest.mark.parametrize("form", forms_of(""))
+@pytest.mark.parametrize("auth", ["basic", {"query": "api_key"}], ids=["basic", "query"])
+async def test_a_credential_in_a_url_or_a_login_is_nowhere_whatever_goes_wrong(
+    auth: object, form: str, log: pytest.LogCaptureFixture
+) -> None:
+    password = SECRETS["key"]
+    api_key = f"user:{password}" if auth == "basic" else password
+    echo = json.dumps(f"Wrong: {forms_of(password)[form]}!")
+    listing = {"path": "/models", "auth": auth, "paging": {"style": "url", "read": "next"}}
+    faults: list[tuple[str, dict[str, Any]]] = [
+        ("echo", {"status": "401 Unauthorized", "echo": echo}),
+        ("echo", {"status": "200 OK", "echo": echo}),
+        ("redirect", {"status": "302 Found", "location": f"/login?api_key={quote(password, safe='')}"}),
+        ("closes-at-once", {}),
+        ("no-http", {}),
+        ("truncated-json", {}),
+    ]
+    for fault, names in faults:
+        async with playing(fault, **names) as server:
+            asked = at(server.address, kind="custom", api_key=api_key, list=listing, retries=0)
+            error = await failure(asked)
+        assert shown("\n".join([repr(asked), repr(error), error.reason, *traceback.format_exception(error)])) == set()
+    assert shown(log.text) == set()
+
+
+async def test_what_is_no_secret_stays_readable_in_a_reason() -> None:
+    wrong_key = '{"code":500004,"message":"","error":{"code":"500004","message":"AppKey不正确,请使用正确的AppKey"}}'
+    async with playing("status", status="400 Bad Request", body=wrong_key) as server:
+        error = await failure(at(server.address, api_key=SECRETS["key"]))
+    assert error.reason == "status 400: AppKey不正确,请使用正确的AppKey"
+
+
+async def test_a_host_that_holds_our_key_is_not_named() -> None:
+    async with playing("redirect", status="302 Found", location="http://sk-canary-1.example/") as server:
+        error = await failure(at(server.address, api_key="sk-canary-1"))
+    assert error.reason == (
+        "redirects (302) to a host that names our credential, which is never followed; mend base_url"
+    )
+
+
+# -- cut off -----------------------------------------------------------------------------------------------------------
+
+
+async def test_questions_that_are_cut_off_at_any_moment_leave_nothing_behind(
+    certified: ssl.SSLContext, ca_file: str
+) -> None:
+    chance = random.Random(20261121)
+    async with AsyncExitStack() as stack:
+        plain = [
+            await stack.enter_async_context(playing(fault)) for fault in ("list", "pages-of-ten", "drip-body", "flood")
+        ]
+        safe = await stack.enter_async_context(playing("list", tls=certified))
+        mute = await stack.enter_async_context(playing("hang-before-headers", unasked=True))
+        asked = [at(server.address) for server in plain]
+        asked += [provider(f"https://{server.address}/v1", ca_file=ca_file) for server in (safe, mute)]
+        upstream = ListFetcher(asked[-1:], SystemClock())  # they share a name, and with it the ca_file
+        held = Held.now()
+        for _ in range(20):
+            questions = [asyncio.create_task(upstream(chance.choice(asked), 0)) for _ in range(10)]
+            for question in questions:
+                await asyncio.sleep(chance.random() * 0.004)
+                question.cancel()
+            await asyncio.gather(*questions, return_exceptions=True)
+        assert await held.left() == Held(), "while the providers are still there"
+
+
+@pytest.mark.parametrize("fault", ["hang-before-headers", "hang-after-headers", "drip-body", "flood", "short-body"])
+async def test_the_connection_is_closed_as_soon_as_the_question_ends(fault: str) -> None:
+    async with playing(fault) as server:
+        held = Held.now()
+        await failure(at(server.address, timeout=SOON, retries=0))
+        assert await held.left() == Held(), "while the provider is still there"
+
+
+async def test_questions_to_many_providers_at_once_do_not_wait_for_each_other() -> None:
+    async with playing("hang-before-headers") as mute, playing("list") as server:
+        asked = at(server.address)
+        silent = at(mute.address)
+        upstream = ListFetcher([asked], SystemClock())
+        hanging = [asyncio.create_task(upstream(silent, 0)) for _ in range(50)]
+        await asyncio.sleep(0)
+        answer = await upstream(asked, 0)
+        assert (ids(answer), any(task.done() for task in hanging)) == (["a", "b"], False)
+        for task in hanging:
+            task.cancel()
+        await asyncio.gather(*hanging, return_exceptions=True)

@@ -1,0 +1,428 @@
+"""Logins at an IAM and with OAuth: how they are asked for, how long a token is used, how a refusal is told."""
+
+from __future__ import annotations
+
+import base64
+import json
+import logging
+import traceback
+from collections.abc import AsyncIterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import parse_qsl, quote
+
+import pytest
+
+from proxy.catalog import FetchResult
+from proxy.config import Provider
+from proxy.errors import UpstreamError
+from proxy.upstream.lists import ListFetcher
+from proxy.upstream.logins import IamLogin, OAuthLogin
+from tests.fakes import config_of
+from tests.faultserver import FaultServer, HastyClock, Held, closed_port, playing
+
+pytestmark = pytest.mark.anyio
+
+PASSWORD = "pass-canary 7Wq&$x5Zu"
+TOKEN = "MIIFc-canary-9xQw"
+DAY = 86_400
+
+
+@pytest.fixture(autouse=True)
+async def nothing_is_left_behind() -> AsyncIterator[None]:
+    held = Held.now()
+    yield
+    assert await held.left() == Held()
+
+
+@pytest.fixture
+def clock() -> HastyClock:
+    return HastyClock()
+
+
+def pangu(address: str, iam_url: str, **settings: object) -> Provider:
+    provider = {
+        "name": "pangu",
+        "kind": "pangu",
+        "base_url": f"http://{address}/v1",
+        "workspace_id": "ws",
+        "model_ids": ["m"],
+        "timeout": "20s",
+        "headers": {"X-Team": "platform"},
+        "iam": {"url": iam_url, "domain": "acme", "user": "robot", "password": PASSWORD, "project": "eu-de"},
+        **settings,
+    }
+    return config_of(json.dumps({"providers": [provider]})).providers[0]
+
+
+def ends_at(moment: float) -> str:
+    """The body of a login whose token ends at this moment (Unix seconds)."""
+    return json.dumps({"token": {"expires_at": datetime.fromtimestamp(moment, UTC).isoformat()}})
+
+
+def tokens(server: FaultServer) -> list[list[str]]:
+    """The tokens that came with each request."""
+    return [request.values("x-auth-token") for request in server.requests]
+
+
+async def ask(provider: Provider, clock: HastyClock) -> FetchResult:
+    return await ListFetcher([provider], clock)(provider, provider.retries)
+
+
+async def failure(provider: Provider, clock: HastyClock) -> UpstreamError:
+    with pytest.raises(UpstreamError) as raised:
+        await ask(provider, clock)
+    return raised.value
+
+
+async def test_a_login_names_the_user_and_the_project_and_its_token_is_sent_with_the_question(
+    clock: HastyClock,
+) -> None:
+    async with playing("iam-login", token=TOKEN, body="{}") as iam, playing("versions") as server:
+        answer = await ask(pangu(server.address, f"http://{iam.address}"), clock)
+    assert [entry.id for entry in answer.entries] == ["v"]
+    (login,) = iam.requests
+    assert login.line == "POST /v3/auth/tokens HTTP/1.1"
+    assert json.loads(login.body) == {
+        "auth": {
+            "identity": {
+                "methods": ["password"],
+                "password": {"user": {"domain": {"name": "acme"}, "name": "robot", "password": PASSWORD}},
+            },
+            "scope": {"project": {"name": "eu-de"}},
+        }
+    }
+    sent = ("content-type", "accept-encoding", "x-team", "x-auth-token", "authorization")
+    assert [login.values(name) for name in sent] == [["application/json"], ["identity"], [], [], []]
+    assert tokens(server) == [[f"{TOKEN}-1"]]
+
+
+@pytest.mark.parametrize("path", ["", "/", "/v3", "/v3/", "/v3/auth/tokens"])
+async def test_the_url_of_an_iam_may_be_written_as_its_documents_do(path: str, clock: HastyClock) -> None:
+    async with playing("iam-login", token=TOKEN, body="{}") as iam, playing("versions") as server:
+        await ask(pangu(server.address, f"http://{iam.address}{path}"), clock)
+    assert iam.targets == ["/v3/auth/tokens"]
+
+
+@pytest.mark.parametrize(
+    ("body", "life"),
+    [
+        pytest.param(ends_at(HastyClock().time() + DAY), DAY, id="until it ends"),
+        pytest.param("{}", 3600, id="an hour where nothing is said"),
+        pytest.param("no JSON", 3600, id="an hour where nothing can be read"),
+        pytest.param('{"token":{"expires_at":"soon"}}', 3600, id="an hour where no time is said"),
+        pytest.param('{"token":[]}', 3600, id="an hour where the body is odd"),
+    ],
+)
+async def test_a_token_is_used_until_shortly_before_its_end(body: str, life: float, clock: HastyClock) -> None:
+    async with playing("iam-login", token=TOKEN, body=body) as iam, playing("versions") as server:
+        provider = pangu(server.address, f"http://{iam.address}")
+        upstream = ListFetcher([provider], clock)
+        for pause in (0, life - 301, 2):
+            await clock.sleep(pause)
+            await upstream(provider, 0)
+    assert tokens(server) == [[f"{TOKEN}-1"], [f"{TOKEN}-1"], [f"{TOKEN}-2"]]
+    assert len(iam.requests) == 2
+
+
+async def test_a_refused_token_is_renewed_once_and_the_question_asked_again(clock: HastyClock) -> None:
+    async with playing("iam-login", token=TOKEN, body="{}") as iam, playing("versions-at-second-token") as server:
+        answer = await ask(pangu(server.address, f"http://{iam.address}"), clock)
+    assert ([entry.id for entry in answer.entries], answer.attempts) == (["v"], 1)
+    assert tokens(server) == [[f"{TOKEN}-1"], [f"{TOKEN}-2"]]
+
+
+async def test_a_new_token_that_is_refused_too_is_the_end_of_it(clock: HastyClock) -> None:
+    body = '{"error_code":"PANGU.0001","error_msg":"not in this workspace"}'
+    async with (
+        playing("iam-login", token=TOKEN, body="{}") as iam,
+        playing("status", status="401 Unauthorized", body=body) as server,
+    ):
+        error = await failure(pangu(server.address, f"http://{iam.address}"), clock)
+    assert (error.kind, error.retryable, error.attempts) == ("unauthorized", False, 1)
+    assert error.reason == "our credential was refused, status 401: not in this workspace"
+    assert (len(iam.requests), len(server.requests)) == (2, 2)
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "reason", "logins"),
+    [
+        pytest.param(401, "unauthorized", "our credential was refused, status 401: wrong", 1, id="wrong password"),
+        pytest.param(403, "unauthorized", "our credential was refused, status 403: wrong", 1, id="forbidden"),
+        pytest.param(404, "status", "status 404: wrong", 1, id="not an IAM"),
+        pytest.param(429, "rate_limited", "status 429: wrong", 3, id="too many logins"),
+        pytest.param(503, "status", "status 503: wrong", 3, id="not ready"),
+        pytest.param(200, "garbled", "status 200 without a token", 1, id="no login at all"),
+    ],
+)
+async def test_a_login_that_is_refused_says_so(
+    status: int, kind: str, reason: str, logins: int, clock: HastyClock
+) -> None:
+    body = '{"error":{"message":"wrong","code":1}}'
+    async with playing("status", status=f"{status} No", body=body) as iam, playing("versions") as server:
+        error = await failure(pangu(server.address, f"http://{iam.address}", retries=2), clock)
+    assert (error.kind, error.reason) == (kind, f"its IAM login: {reason}")
+    assert (error.retryable, error.attempts, len(iam.requests)) == (logins > 1, logins, logins)
+    assert server.requests == []
+
+
+async def test_a_login_without_a_token_is_no_login(clock: HastyClock) -> None:
+    async with playing("iam-without-token") as iam, playing("versions") as server:
+        error = await failure(pangu(server.address, f"http://{iam.address}"), clock)
+    assert (error.kind, error.reason) == ("garbled", "its IAM login: status 201 without a token")
+    assert server.requests == []
+
+
+async def test_an_iam_that_names_a_time_to_wait_for_is_asked_again_then(clock: HastyClock) -> None:
+    async with playing("iam-busy", token=TOKEN) as iam, playing("versions") as server:
+        await ask(pangu(server.address, f"http://{iam.address}"), clock)
+    assert (clock.slept, tokens(server)) == ([7.0], [[f"{TOKEN}-2"]])
+
+
+async def test_a_login_is_not_sent_on_by_a_redirect(clock: HastyClock) -> None:
+    async with (
+        playing("iam-login", token=TOKEN, body="{}") as landing,
+        playing("redirect", status="307 Elsewhere", location=f"http://{landing.address}/v3/auth/tokens") as iam,
+        playing("versions") as server,
+    ):
+        error = await failure(pangu(server.address, f"http://{iam.address}"), clock)
+    assert error.kind == "redirect"
+    assert (landing.connections, server.connections) == (0, 0)
+
+
+async def test_an_iam_that_is_not_there_is_a_failure_that_may_pass(clock: HastyClock) -> None:
+    async with playing("versions") as server:
+        error = await failure(pangu(server.address, f"http://127.0.0.1:{closed_port()}", retries=2), clock)
+    assert (error.kind, error.retryable, error.attempts) == ("refused", True, 3)
+
+
+async def test_an_iam_that_hangs_is_cut_off_like_any_other_attempt(clock: HastyClock) -> None:
+    async with playing("hang-before-headers") as iam, playing("versions") as server:
+        error = await failure(pangu(server.address, f"http://{iam.address}", timeout="2400ms", retries=0), clock)
+    assert (error.kind, error.reason) == ("timeout", "sent nothing for 0.8 s")
+
+
+@pytest.fixture
+def log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+    """Everything that anybody logs, at the level at which they say most."""
+    for name in ("", "httpx", *(name for name in logging.root.manager.loggerDict if name.startswith("httpcore"))):
+        caplog.set_level(logging.DEBUG, logger=name or None)
+    return caplog
+
+
+def shown(*texts: str) -> set[str]:
+    """What the texts show of the password and the token, or of the ends that a mask leaves of them."""
+    looks = {secret[:5] for secret in (PASSWORD, TOKEN)} | {PASSWORD[-4:], TOKEN[-4:], quote(PASSWORD)}
+    return {look for look in looks if any(look in text for text in texts)}
+
+
+def masked(secret: str) -> dict[str, str]:
+    return {
+        "raw": secret,
+        "encoded": quote(secret),
+        "base64": base64.b64encode(secret.encode()).decode(),
+        "masked with stars": f"{secret[:5]}****{secret[-4:]}",
+        "masked with dots": f"{secret[:5]}...{secret[-4:]}",
+    }
+
+
+STATUSES = ["401 Unauthorized", "500 Oops", "200 OK"]
+
+
+@pytest.mark.parametrize("status", STATUSES)
+@pytest.mark.parametrize("form", masked(""))
+async def test_a_password_that_the_iam_says_back_is_nowhere(
+    form: str, status: str, clock: HastyClock, log: pytest.LogCaptureFixture
+) -> None:
+    body = json.dumps({"error": {"message": f"wrong: {masked(PASSWORD)[form]}!"}})
+    async with playing("status", status=status, body=body) as iam:
+        provider = pangu(iam.address, f"http://{iam.address}", retries=0)
+        error = await failure(provider, clock)
+    assert provider.iam is not None
+    texts = [repr(provider), repr(IamLogin(provider.iam, clock.time)), *traceback.format_exception(error)]
+    assert shown(*texts, log.text) == set()
+
+
+@pytest.mark.parametrize("status", STATUSES)
+@pytest.mark.parametrize("form", masked(""))
+async def test_a_token_that_the_provider_says_back_is_nowhere(
+    form: str, status: str, clock: HastyClock, log: pytest.LogCaptureFixture
+) -> None:
+    # After a 401 there is a second login, and with it a second token.
+    token = f"{TOKEN}-2" if status.startswith("401") else f"{TOKEN}-1"
+    body = json.dumps({"error": {"message": f"wrong: {masked(token)[form]}!"}})
+    async with (
+        playing("iam-login", token=TOKEN, body="{}") as iam,
+        playing("status", status=status, body=body) as server,
+    ):
+        error = await failure(pangu(server.address, f"http://{iam.address}", retries=0), clock)
+    assert shown(*traceback.format_exception(error), log.text) == set()
+
+
+# -- OAuth client credentials ------------------------------------------------------------------------------------------
+
+SECRET = "Qz7-canary +&=5$x7Wq"
+MODELS: Mapping[str, Any] = {"status": "200 OK", "body": '{"data":[{"id":"m"}]}'}
+
+
+def entra(address: str, token_url: str, **settings: object) -> Provider:
+    """A provider behind OAuth whose kind sends keys in a header of its own."""
+    provider = {
+        "name": "entra",
+        "kind": "azure",
+        "base_url": f"http://{address}",
+        "timeout": "20s",
+        "headers": {"X-Team": "platform"},
+        "oauth": {"url": token_url, "id": "proxy/1", "secret": SECRET, "scope": "api://models/.default"},
+        **settings,
+    }
+    return config_of(json.dumps({"providers": [provider]})).providers[0]
+
+
+def bearers(server: FaultServer) -> list[str]:
+    """The tokens that came with each request, each once."""
+    return [
+        value.removeprefix(f"Bearer {TOKEN}")
+        for request in server.requests
+        for value in request.values("authorization")
+    ]
+
+
+async def test_client_credentials_are_sent_as_a_form_and_the_token_as_a_bearer(clock: HastyClock) -> None:
+    async with playing("oauth-login", token=TOKEN, more="") as login, playing("status", **MODELS) as server:
+        answer = await ask(entra(server.address, f"http://{login.address}/tenant/oauth2/v2.0/token"), clock)
+    assert [entry.id for entry in answer.entries] == ["m"]
+    (asked,) = login.requests
+    assert asked.line == "POST /tenant/oauth2/v2.0/token HTTP/1.1"
+    assert dict(parse_qsl(asked.body.decode())) == {
+        "grant_type": "client_credentials",
+        "client_id": "proxy/1",
+        "client_secret": SECRET,
+        "scope": "api://models/.default",
+    }
+    sent = ("content-type", "accept", "accept-encoding", "x-team", "authorization", "cookie")
+    assert [asked.values(name) for name in sent] == [
+        ["application/x-www-form-urlencoded"],
+        ["application/json"],
+        ["identity"],
+        [],
+        [],
+        [],
+    ]
+    assert bearers(server) == ["-1"]
+    assert server.requests[0].values("api-key") == []
+
+
+async def test_a_scope_that_is_not_given_is_not_sent(clock: HastyClock) -> None:
+    async with playing("oauth-login", token=TOKEN, more="") as login, playing("status", **MODELS) as server:
+        oauth = {"url": f"http://{login.address}/token", "id": "proxy", "secret": SECRET}
+        await ask(entra(server.address, "http://unused.invalid", oauth=oauth), clock)
+    assert b"scope" not in login.requests[0].body
+
+
+@pytest.mark.parametrize(
+    ("more", "renewed_before", "life"),
+    [
+        pytest.param(',"expires_in":86400', 300, DAY, id="a day"),
+        pytest.param(',"expires_in":"7200"', 300, 7200, id="said as a string"),
+        pytest.param(',"expires_in":400', 200, 400, id="short-lived: half of its life"),
+        pytest.param(',"expires_in":2', 1, 2, id="hardly any life"),
+        pytest.param("", 300, 3600, id="not said: an hour"),
+        pytest.param(',"expires_in":"soon"', 300, 3600, id="no number: an hour"),
+        pytest.param(',"expires_in":-5', 300, 3600, id="less than none: an hour"),
+        pytest.param(',"expires_in":true', 300, 3600, id="a boolean: an hour"),
+    ],
+)
+async def test_an_oauth_token_is_renewed_by_itself_shortly_before_its_end(
+    more: str, renewed_before: float, life: float, clock: HastyClock
+) -> None:
+    async with playing("oauth-login", token=TOKEN, more=more) as login, playing("status", **MODELS) as server:
+        provider = entra(server.address, f"http://{login.address}/token")
+        upstream = ListFetcher([provider], clock)
+        for pause in (0, life - renewed_before - 0.5, 1):
+            await clock.sleep(pause)
+            await upstream(provider, 0)
+    assert bearers(server) == ["-1", "-1", "-2"]
+    assert len(login.requests) == 2
+
+
+async def test_an_oauth_token_that_is_refused_is_renewed_once(clock: HastyClock) -> None:
+    async with playing("oauth-login", token=TOKEN, more="") as login, playing("list-at-second-token") as server:
+        answer = await ask(entra(server.address, f"http://{login.address}/token"), clock)
+    assert ([entry.id for entry in answer.entries], answer.attempts) == (["m"], 1)
+    assert bearers(server) == ["-1", "-2"]
+
+
+REFUSED = '{"error":"invalid_client","error_description":"wrong"}'
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind", "reason", "logins"),
+    [
+        pytest.param(400, REFUSED, "status", "status 400: invalid_client", 1, id="wrong secret, as RFC 6749 says it"),
+        pytest.param(
+            401,
+            REFUSED,
+            "unauthorized",
+            "our credential was refused, status 401: invalid_client",
+            1,
+            id="wrong secret",
+        ),
+        pytest.param(503, "", "status", "status 503", 3, id="not ready"),
+        pytest.param(200, "<html>", "garbled", "status 200 without a token", 1, id="a page"),
+        pytest.param(200, "{}", "garbled", "status 200 without a token", 1, id="no token"),
+        pytest.param(200, '{"access_token":7}', "garbled", "status 200 without a token", 1, id="a token that is none"),
+        pytest.param(
+            200, '{"access_token":"a\\r\\nX: y"}', "garbled", "status 200 without a token", 1, id="a token of two lines"
+        ),
+    ],
+)
+async def test_client_credentials_that_are_refused_say_so(
+    status: int, body: str, kind: str, reason: str, logins: int, clock: HastyClock
+) -> None:
+    async with playing("status", status=f"{status} X", body=body) as login, playing("status", **MODELS) as server:
+        error = await failure(entra(server.address, f"http://{login.address}/token", retries=2), clock)
+    assert (error.kind, error.reason) == (kind, f"its OAuth login: {reason}")
+    assert (error.retryable, len(login.requests), server.requests) == (logins > 1, logins, [])
+
+
+async def test_a_token_url_that_hangs_is_cut_off_like_any_other_attempt(clock: HastyClock) -> None:
+    async with playing("hang-before-headers") as login, playing("status", **MODELS) as server:
+        error = await failure(entra(server.address, f"http://{login.address}/", timeout="2400ms", retries=0), clock)
+    assert (error.kind, error.reason) == ("timeout", "sent nothing for 0.8 s")
+
+
+async def test_client_credentials_are_not_sent_on_by_a_redirect(clock: HastyClock) -> None:
+    async with (
+        playing("oauth-login", token=TOKEN, more="") as landing,
+        playing("redirect", status="308 Elsewhere", location=f"http://{landing.address}/token") as login,
+    ):
+        error = await failure(entra(login.address, f"http://{login.address}/token"), clock)
+    assert (error.kind, landing.connections) == ("redirect", 0)
+
+
+@pytest.mark.parametrize("status", STATUSES)
+@pytest.mark.parametrize("form", masked(""))
+async def test_a_secret_that_the_token_url_says_back_is_nowhere(
+    form: str, status: str, clock: HastyClock, log: pytest.LogCaptureFixture
+) -> None:
+    body = json.dumps({"error": f"wrong: {masked(SECRET)[form]}!"})
+    async with playing("status", status=status, body=body) as login:
+        provider = entra(login.address, f"http://{login.address}/token", retries=0)
+        error = await failure(provider, clock)
+    assert provider.oauth is not None
+    text = "\n".join([repr(provider), repr(OAuthLogin(provider.oauth, clock.time)), *traceback.format_exception(error)])
+    assert not [look for look in (SECRET[:5], SECRET[-4:], quote(SECRET)) if look in text + log.text]
+
+
+@pytest.mark.parametrize("form", masked(""))
+async def test_an_oauth_token_that_the_provider_says_back_is_nowhere(
+    form: str, clock: HastyClock, log: pytest.LogCaptureFixture
+) -> None:
+    body = json.dumps({"error": f"wrong: {masked(f'{TOKEN}-1')[form]}!"})
+    async with (
+        playing("oauth-login", token=TOKEN, more="") as login,
+        playing("status", status="500 Oops", body=body) as server,
+    ):
+        error = await failure(entra(server.address, f"http://{login.address}/token", retries=0), clock)
+    assert shown(*traceback.format_exception(error), log.text) == set()

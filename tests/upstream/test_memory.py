@@ -1,0 +1,125 @@
+"""What is kept between two questions: an answer as it was read, and one TLS context for all."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import trustme
+
+from proxy.catalog import FetchResult
+from proxy.upstream.lists import ListFetcher
+from tests.fakes import FakeClock, config_of
+from tests.upstreams import Reply, Upstreams, lists, says
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_the_same_bytes_are_the_same_entries_and_a_change_is_seen() -> None:
+    with Upstreams() as upstreams:
+        server = upstreams.open(lists("m", "n"))
+        providers = config_of(f"providers: [{{name: a, base_url: '{server.url}/v1'}}]").providers
+        ask = ListFetcher(providers, FakeClock())
+        first = await ask(providers[0], 0)
+        again = await ask(providers[0], 0)
+        server.reply = lists("m", "n", "o")
+        changed = await ask(providers[0], 0)
+        server.reply = lists("m", "n")
+        back = await ask(providers[0], 0)
+    assert again == first
+    assert all(one is other for one, other in zip(first.entries, again.entries, strict=True))
+    assert [entry.id for entry in changed.entries] == ["m", "n", "o"]
+    assert back == first
+
+
+async def test_what_was_dropped_is_told_again_with_the_same_answer() -> None:
+    with Upstreams() as upstreams:
+        server = upstreams.open(says({"data": [{"id": "m"}, {"id": ""}, {"id": ""}]}))
+        providers = config_of(f"providers: [{{name: a, base_url: '{server.url}/v1'}}]").providers
+        ask = ListFetcher(providers, FakeClock())
+        answers = [await ask(providers[0], 0) for _ in range(2)]
+    assert [answer.dropped for answer in answers] == [{"has an empty id": 2}] * 2
+
+
+async def questions(replies: Sequence[Reply], kind: str = "openai", **settings: object) -> list[FetchResult]:
+    """What one provider is heard to say, question by question."""
+    with Upstreams() as upstreams:
+        server = upstreams.open(replies[0])
+        said = {"name": "a", "kind": kind, "base_url": f"{server.url}/v1", **settings}
+        (asked,) = config_of(json.dumps({"providers": [said]})).providers
+        ask = ListFetcher([asked], FakeClock())
+        answers = []
+        for reply in replies:
+            server.reply = reply
+            answers.append(await ask(asked, 0))
+    return answers
+
+
+async def test_of_a_list_that_changes_again_only_the_changed_models_are_read() -> None:
+    *_, before, after = await questions([lists("m"), lists("m", "n"), lists("x", "m", "n", "m")])
+    assert [entry.id for entry in after.entries] == ["x", "m", "n", "m"]
+    m, n = before.entries
+    assert [entry is old for entry, old in zip(after.entries[1:], (m, n, m), strict=True)] == [True] * 3
+
+
+async def test_a_model_that_says_something_new_is_read_again() -> None:
+    editions = [says({"data": [{"id": "m", "owned_by": owner}, {"id": "n"}]}) for owner in ("one", "two", "three")]
+    answers = await questions(editions)
+    assert [[entry.owner for entry in answer.entries] for answer in answers] == [
+        ["one", ""],
+        ["two", ""],
+        ["three", ""],
+    ]
+
+
+async def test_a_model_that_could_not_be_listed_still_cannot_when_others_change() -> None:
+    bad = [{"id": ""}, {"id": "b"}, {"name": 1}]
+    *_, last = await questions([says({"data": [*bad, {"id": new}]}) for new in ("m", "n", "o")])
+    assert [entry.id for entry in last.entries] == ["b", "o"]
+    assert last.dropped == {"has an empty id": 1, "has an id that is no string": 1}
+
+
+async def test_the_same_version_of_two_models_belongs_to_each_of_them() -> None:
+    pangu = {"workspace_id": "w", "model_ids": ["one", "two"], "api_key": "token-canary"}
+    replies = [says({"total": 2, "versions": [{"id": "v"}, {"id": new}]}) for new in ("a", "b", "c")]
+    *_, last = await questions(replies, "pangu", **pangu)
+    assert [(entry.id, entry.parent) for entry in last.entries] == [
+        ("v", "one"),
+        ("c", "one"),
+        ("v", "two"),
+        ("c", "two"),
+    ]
+
+
+async def test_a_model_that_names_our_credential_since_a_login_is_taken_from_no_earlier_answer() -> None:
+    """What was harmless text becomes our token."""
+    with Upstreams() as upstreams:
+        server = upstreams.open(lists("a"))
+        login = upstreams.open(says({"access_token": "token-canary-1", "expires_in": 600}))
+        oauth = {"url": f"{login.url}/token", "id": "me", "secret": "secret-canary"}
+        said = {"name": "a", "kind": "openai", "base_url": f"{server.url}/v1", "oauth": oauth}
+        (asked,) = config_of(json.dumps({"providers": [said]})).providers
+        clock = FakeClock()
+        ask = ListFetcher([asked], clock)
+        answers = []
+        for new in ("m", "n", "o"):
+            server.reply = says({"data": [{"id": "a", "about": "token-canary-2"}, {"id": new}]})
+            if new == "o":
+                login.reply = says({"access_token": "token-canary-2", "expires_in": 600})
+                await clock.advance(600)
+            answers.append(await ask(asked, 0))
+    assert [[entry.id for entry in answer.entries] for answer in answers] == [["a", "m"], ["a", "n"], ["o"]]
+    assert answers[-1].dropped == {"repeats our credential": 1}
+
+
+def test_all_providers_share_one_tls_context_and_those_with_an_authority_of_their_own_another(tmp_path: Path) -> None:
+    authority = tmp_path / "corp.pem"
+    trustme.CA().cert_pem.write_to_path(str(authority))
+    text = "providers:\n" + "\n".join(f"- {{name: p{i}, base_url: https://h{i}}}" for i in range(3))
+    text += "".join(f"\n- {{name: c{i}, base_url: https://c{i}, ca_file: {authority}}}" for i in range(2))
+    contexts = ListFetcher(config_of(text).providers, FakeClock())._tls
+    assert len({contexts[name] for name in ("p0", "p1", "p2")}) == 1
+    assert len({contexts[name] for name in ("c0", "c1")}) == 1
+    assert len(set(contexts.values())) == 2

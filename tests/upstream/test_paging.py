@@ -1,0 +1,284 @@
+"""Lists in pages over real sockets: every style of paging, and every way in which one can mislead."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+import pytest
+
+from proxy.catalog import FetchResult
+from proxy.config import Provider
+from proxy.errors import UpstreamError
+from proxy.upstream.lists import ListFetcher
+from tests.fakes import config_of
+from tests.faultserver import HastyClock, Held
+
+pytestmark = pytest.mark.anyio
+
+Query = dict[str, str]
+Handler = Callable[[Query], Any]
+
+
+@pytest.fixture(autouse=True)
+async def nothing_is_left_behind() -> AsyncIterator[None]:
+    held = Held.now()
+    yield
+    assert await held.left() == Held()
+
+
+class Lister:
+    """A server that answers every query with the JSON that a function of it makes."""
+
+    def __init__(self, handler: Handler) -> None:
+        self.asked: list[Query] = []
+        self.targets: list[str] = []
+        self.address = ""
+        self._handler = handler
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._tasks.add(asyncio.create_task(self._serve(reader, writer)))
+
+    async def end(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while True:
+                head = await reader.readuntil(b"\r\n\r\n")
+                target = head.split(b" ")[1].decode()
+                query = dict(parse_qsl(urlsplit(target).query, keep_blank_values=True))
+                self.targets.append(target)
+                self.asked.append(query)
+                body = json.dumps(self._handler(query)).encode()
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+                await writer.drain()
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            writer.close()
+
+
+@asynccontextmanager
+async def listing(handler: Handler) -> AsyncIterator[Lister]:
+    lister = Lister(handler)
+    server = await asyncio.start_server(lister.connected, "127.0.0.1", 0)
+    lister.address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    try:
+        yield lister
+    finally:
+        server.close()
+        await lister.end()
+
+
+def paged(address: str, paging: Mapping[str, object], **settings: object) -> Provider:
+    provider = {
+        "name": "a",
+        "kind": "custom",
+        "base_url": f"http://{address}/api",
+        "timeout": "20s",
+        "list": {"path": "/list", "items": "items", "paging": paging},
+        **settings,
+    }
+    return config_of(json.dumps({"providers": [provider]})).providers[0]
+
+
+async def ask(provider: Provider) -> FetchResult:
+    return await ListFetcher([provider], HastyClock())(provider, 0)
+
+
+def ids(answer: FetchResult) -> list[str]:
+    return [entry.id for entry in answer.entries]
+
+
+async def failure(provider: Provider) -> str:
+    with pytest.raises(UpstreamError) as raised:
+        await ask(provider)
+    assert (raised.value.kind, raised.value.retryable) == ("paging", False)
+    return raised.value.reason
+
+
+ALL = [f"m-{number}" for number in range(7)]
+
+
+def models(some: Sequence[str]) -> list[dict[str, str]]:
+    return [{"id": one} for one in some]
+
+
+def from_place(start: int, size: int = 2) -> list[dict[str, str]]:
+    return models(ALL[start : start + size])
+
+
+# -- every style, with pages smaller than was asked for ----------------------------------------------------------------
+
+
+def next_url(base: str) -> Handler:
+    def answer(query: Query) -> Any:
+        end = int(query.get("at", 0)) + 2
+        return {"items": from_place(end - 2), "next": f"{base}?at={end}" if end < len(ALL) else None}
+
+    return answer
+
+
+def token(last: object) -> Handler:
+    """Tokens that must be percent-encoded; after the last page `last`."""
+
+    def answer(query: Query) -> Any:
+        end = int(query.get("t", "0").removeprefix("+/ &=模")) + 2
+        return {"items": from_place(end - 2), "next": f"+/ &=模{end}" if end < len(ALL) else last}
+
+    return answer
+
+
+def has_more(query: Query) -> Any:
+    start = ALL.index(query["after"]) + 1 if "after" in query else 0
+    return {"items": from_place(start), "has_more": start + 2 < len(ALL)}
+
+
+def offset(total: object) -> Handler:
+    def answer(query: Query) -> Any:
+        return {"items": from_place(int(query.get("skip", 0))), "total": total}
+
+    return answer
+
+
+def numbered(first: int, **around: object) -> Handler:
+    def answer(query: Query) -> Any:
+        return {"items": from_place(2 * (int(query.get("p", first)) - first)), **around}
+
+    return answer
+
+
+URL = {"style": "url", "read": "next"}
+TOKEN = {"style": "cursor", "send": "t", "read": "next", "size": {"size": 100}}
+LAST_ID = {"style": "cursor", "send": "after", "more": "has_more", "size": {"size": 100}}
+OFFSET = {"style": "offset", "send": "skip", "total": "total", "size": {"size": 100}}
+PAGE = {"style": "page", "send": "p", "total": "total", "pages": "pages", "size": {"size": 100}}
+
+
+@pytest.mark.parametrize(
+    ("paging", "handler", "questions"),
+    [
+        pytest.param(URL, next_url(""), 4, id="a next URL that is a query alone"),
+        pytest.param(URL, next_url("/api/list"), 4, id="a relative next URL"),
+        pytest.param(URL, next_url("https://elsewhere.invalid/x"), 4, id="an absolute next URL"),
+        pytest.param(URL, next_url("http://user:pw@elsewhere.invalid:9/x"), 4, id="an http:// next URL"),
+        pytest.param(TOKEN, token(None), 4, id="tokens, then null"),
+        pytest.param(TOKEN, token(""), 4, id="tokens, then an empty string"),
+        pytest.param(LAST_ID, has_more, 4, id="the last id"),
+        pytest.param(OFFSET, offset(7), 4, id="an offset and a total"),
+        pytest.param(OFFSET, offset(None), 5, id="an offset until a page is empty"),
+        pytest.param(OFFSET, offset(70), 5, id="a total that is too high"),
+        pytest.param(OFFSET, offset("7"), 5, id="a total that is no number"),
+        pytest.param(PAGE, numbered(1, pages=4), 4, id="page numbers and their number"),
+        pytest.param(PAGE, numbered(1, total=7), 4, id="page numbers and a total"),
+        pytest.param(PAGE, numbered(1), 5, id="page numbers until a page is empty"),
+        pytest.param(PAGE, numbered(1, pages=40, total=70), 5, id="more pages promised than there are"),
+        pytest.param({**PAGE, "first": 0}, numbered(0, pages=4), 4, id="page numbers from 0"),
+        pytest.param(
+            {**PAGE, "size": {"p": 1}}, numbered(1, pages=4), 4, id="a first page that is named in the question"
+        ),
+    ],
+)
+async def test_every_model_of_every_page_is_listed(
+    paging: Mapping[str, object], handler: Handler, questions: int
+) -> None:
+    async with listing(handler) as server:
+        answer = await ask(paged(server.address, paging))
+    assert (ids(answer), answer.pages, len(server.asked)) == (ALL, questions, questions)
+    assert {urlsplit(target).path for target in server.targets} == {"/api/list"}
+
+
+async def test_the_size_is_asked_for_with_every_page_and_a_cursor_is_percent_encoded() -> None:
+    async with listing(token("")) as server:
+        await ask(paged(server.address, TOKEN))
+    assert server.asked == [{"size": "100"}] + [{"size": "100", "t": f"+/ &=模{n}"} for n in (2, 4, 6)]
+    assert all(target.isascii() and " " not in target for target in server.targets)
+
+
+async def test_a_total_that_is_too_low_ends_the_list_where_it_says() -> None:
+    async with listing(offset(3)) as server:
+        assert ids(await ask(paged(server.address, OFFSET))) == ALL[:4]
+
+
+async def test_an_empty_page_in_the_middle_ends_no_list_that_says_there_is_more() -> None:
+    pages = {None: (["a"], "1"), "1": ([], "2"), "2": (["b"], "")}
+
+    def answer(query: Query) -> Any:
+        some, following = pages[query.get("t")]
+        return {"items": models(some), "next": following}
+
+    async with listing(answer) as server:
+        assert ids(await ask(paged(server.address, TOKEN))) == ["a", "b"]
+
+
+# -- paging that is none -----------------------------------------------------------------------------------------------
+
+
+def endless(query: Query) -> Any:
+    number = int(query.get("t", 0)) + 1
+    return {"items": models([f"m-{number}"]), "next": str(number)}
+
+
+async def test_the_500th_page_may_be_the_last() -> None:
+    def answer(query: Query) -> Any:
+        said = endless(query)
+        return said if said["next"] != "500" else {**said, "next": ""}
+
+    async with listing(answer) as server:
+        assert (await ask(paged(server.address, TOKEN))).pages == 500
+
+
+async def test_the_501st_page_is_a_failure_and_no_shorter_list() -> None:
+    async with listing(endless) as server:
+        assert await failure(paged(server.address, TOKEN)) == "more than 500 pages (max_pages)"
+    assert len(server.asked) == 500
+
+
+@pytest.mark.parametrize(
+    ("paging", "handler", "reason"),
+    [
+        pytest.param(
+            TOKEN,
+            lambda query: {"items": models([f"m-{query.get('t')}"]), "next": "same"},
+            "page 2 points back to a page that was there before",
+            id="a cursor that repeats",
+        ),
+        pytest.param(
+            URL,
+            lambda query: {"items": models([f"m-{query.get('at')}"]), "next": "?at=1" if "at" not in query else "?"},
+            "page 2 points back to a page that was there before",
+            id="a URL that leads back to the first page",
+        ),
+        pytest.param(
+            OFFSET,
+            lambda query: {"items": models(ALL), "total": 100},
+            "page 2 only repeats models that were there before",
+            id="an offset that is ignored",
+        ),
+        pytest.param(
+            PAGE,
+            lambda query: {"items": models(ALL), "pages": 3},
+            "page 2 only repeats models that were there before",
+            id="a page number that is ignored",
+        ),
+        pytest.param(
+            LAST_ID,
+            lambda query: {"items": [], "has_more": True},
+            "`has_more` is true on a page without an entry to go on from",
+            id="more of nothing",
+        ),
+    ],
+)
+async def test_paging_that_leads_nowhere_is_a_failure(
+    paging: Mapping[str, object], handler: Handler, reason: str
+) -> None:
+    async with listing(handler) as server:
+        assert await failure(paged(server.address, paging)) == reason

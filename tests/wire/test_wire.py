@@ -1,0 +1,175 @@
+"""The bytes that clients read, against the documents that they were written for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from proxy.catalog import Catalog, Model, Offer
+from proxy.dialects.entry import Entry, Permission
+from proxy.errors import (
+    ApiError,
+    BadRequest,
+    Forbidden,
+    InternalError,
+    InvalidKey,
+    MethodNotAllowed,
+    ModelNotFound,
+    NothingKnown,
+    PathNotFound,
+    UpstreamNeverAnswered,
+    VersionsNotFound,
+)
+from proxy.wire import JSON, PRIVATE
+from proxy.wire.headers import error_headers
+from proxy.wire.openai import json_object, model_list, model_object, openai_error
+from proxy.wire.pangu import pangu_error, versions_page
+from tests.fakes import VARY, documented, entry
+
+AIHUBMIX: dict[str, Any] = documented("aihubmix_ja")["data"][0]
+PERMISSION: dict[str, Any] = AIHUBMIX["permission"][0]
+"""The entry of the AiHubMix document, field by field."""
+
+
+def model(said: Entry, *, public: str = "", owner: str = "OpenAI", created: int | None = None) -> Model:
+    return Model((Offer(public or said.id, "a", owner, said),), said.created if created is None else created)
+
+
+def test_a_listed_model_is_the_documents_entry_with_a_permission_id_of_our_own() -> None:
+    made = msgspec.json.decode(model_object(model(entry(AIHUBMIX))))
+
+    [permission] = made["permission"]
+    assert made == {**AIHUBMIX, "permission": [{**PERMISSION, "id": f"modelperm-0-{AIHUBMIX['id']}"}]}
+    assert list(made) == list(AIHUBMIX)
+    assert list(permission) == list(PERMISSION)
+
+
+@pytest.mark.parametrize("permission", [None, [], "missing", 5, [None, "x"], {}])
+def test_a_permission_entry_is_made_where_the_provider_gave_none(permission: object) -> None:
+    said = {name: value for name, value in AIHUBMIX.items() if name != "permission"}
+    said |= {} if permission == "missing" else {"permission": permission}
+
+    assert model_object(model(entry(said))) == model_object(model(entry(AIHUBMIX)))
+
+
+def test_flags_that_the_provider_set_pass_and_what_it_invents_at_each_call_does_not() -> None:
+    invented = {"id": "modelperm-random", "created": 1_799_999_999, "organization": "org-canary", "group": "g", "x": 1}
+    said = {**AIHUBMIX, "permission": [{**invented, "allow_view": False, "is_blocking": True, "allow_sampling": "yes"}]}
+    [permission] = msgspec.json.decode(model_object(model(entry(said))))["permission"]
+
+    assert permission == {**PERMISSION, "id": permission["id"], "allow_view": False, "is_blocking": True}
+    assert permission["id"] != "modelperm-random"
+
+
+def test_permission_ids_are_stable_and_no_two_are_equal() -> None:
+    said = Entry("m", permissions=(Permission(),) * 100)
+    ids = [one["id"] for one in msgspec.json.decode(model_object(model(said)))["permission"]]
+
+    assert ids == [f"modelperm-{index}-m" for index in range(100)]
+    assert model_object(model(said)) == model_object(model(said))
+    assert ids[0] != msgspec.json.decode(model_object(model(Entry("n"))))["permission"][0]["id"]
+
+
+def test_a_renamed_model_keeps_its_own_id_as_root() -> None:
+    made = msgspec.json.decode(model_object(model(Entry("own", root="own", parent="base"), public="p/own")))
+
+    assert (made["id"], made["root"], made["parent"]) == ("p/own", "own", "base")
+
+
+def test_what_else_the_provider_said_stands_behind_our_fields_as_it_said_it() -> None:
+    extra = {"context_length": 32768, "pricing": {"prompt": "0.000001"}, "名": ["é", None, 1.5, True]}
+    made = msgspec.json.decode(model_object(model(entry({**AIHUBMIX, **extra}))))
+
+    assert list(made)[7:] == ["context_length", "pricing", "名"]
+    assert {name: made[name] for name in extra} == extra
+
+
+def test_created_is_the_models_and_not_its_first_offers() -> None:
+    made = msgspec.json.decode(model_object(model(entry(AIHUBMIX), created=7)))
+
+    assert (made["created"], made["permission"][0]["created"]) == (7, 7)
+
+
+@pytest.mark.parametrize("text", ['"', "\\", "测试模型", "🤖", "a/b:c@d %2F", "</script>", "\u2028", "é"])
+def test_any_text_is_valid_json(text: str) -> None:
+    made = msgspec.json.decode(model_object(model(Entry(text, root=text, parent=text), owner=text)))
+
+    assert [made[name] for name in ("id", "owned_by", "root", "parent")] == [text] * 4
+
+
+def test_a_list_has_its_object_and_its_models_in_order() -> None:
+    models = [model(Entry("a")), model(Entry("b"))]
+
+    assert model_list(Catalog(()).models) == b'{"object":"list","data":[]}'
+    assert model_list(models) == b'{"object":"list","data":[%b,%b]}' % (
+        model_object(models[0]),
+        model_object(models[1]),
+    )
+
+
+def test_versions_are_passed_on_byte_for_byte() -> None:
+    assert versions_page(7, [b'{"id" : "1"}', b'{ "x":1e2 }']) == (b'{"total":7,"versions":[{"id" : "1"},{ "x":1e2 }]}')
+    assert versions_page(0, []) == b'{"total":0,"versions":[]}'
+    assert json_object({"a": 1}) == b'{"a":1}'
+
+
+# -- errors --------------------------------------------------------------------------------------------------------
+
+ERRORS = [
+    pytest.param(BadRequest("why", param="limit"), 400, "invalid_request_error", "invalid_request", id="malformed"),
+    pytest.param(InvalidKey(), 401, "invalid_request_error", "invalid_api_key", id="no or wrong key"),
+    pytest.param(Forbidden("why"), 403, "permission_error", "insufficient_permissions", id="forbidden operation"),
+    pytest.param(ModelNotFound("m"), 404, "invalid_request_error", "model_not_found", id="unknown or forbidden model"),
+    pytest.param(
+        VersionsNotFound(), 404, "invalid_request_error", "model_not_found", id="unknown or forbidden versions"
+    ),
+    pytest.param(PathNotFound("/x"), 404, "invalid_request_error", "not_found", id="unknown path"),
+    pytest.param(
+        MethodNotAllowed("POST", "GET, HEAD"), 405, "invalid_request_error", "method_not_allowed", id="method"
+    ),
+    pytest.param(UpstreamNeverAnswered("why"), 408, "upstream_error", "timeout", id="upstream never answered"),
+    pytest.param(InternalError(), 500, "server_error", "internal_error", id="our bug"),
+    pytest.param(
+        NothingKnown("why", retry_after=1.2), 503, "service_unavailable_error", "no_models_known", id="nothing known"
+    ),
+]
+
+
+@pytest.mark.parametrize(("error", "status", "kind", "code"), ERRORS)
+def test_every_error_is_what_the_openai_client_and_a_pangu_client_read(
+    error: ApiError, status: int, kind: str, code: str
+) -> None:
+    assert error.status == status
+    assert msgspec.json.decode(openai_error(error)) == {
+        "error": {"message": error.message, "type": kind, "param": error.param, "code": code}
+    }
+    assert msgspec.json.decode(pangu_error(error)) == {
+        "error_code": f"PROXY.0{status}",
+        "error_msg": error.message,
+        "solution_msg": error.hint,
+    }
+    assert error.message.endswith((".", "why"))
+    assert error.hint.endswith(".")
+
+
+@pytest.mark.parametrize(
+    ("error", "more"),
+    [
+        pytest.param(BadRequest("why"), [], id="nothing more"),
+        pytest.param(InvalidKey(), [(b"www-authenticate", b"Bearer")], id="401"),
+        pytest.param(MethodNotAllowed("POST", "GET, HEAD"), [(b"allow", b"GET, HEAD")], id="405"),
+        pytest.param(NothingKnown("why", retry_after=1.2), [(b"retry-after", b"2")], id="seconds are rounded up"),
+        pytest.param(NothingKnown("why", retry_after=0.0), [(b"retry-after", b"1")], id="at least one second"),
+    ],
+)
+def test_errors_are_json_that_is_kept_by_nobody(error: ApiError, more: list[tuple[bytes, bytes]]) -> None:
+    assert error_headers(error) == [JSON, *PRIVATE, *more]
+
+
+def test_a_private_answer_varies_with_every_header_that_may_hold_a_key() -> None:
+    assert dict(PRIVATE) == {
+        b"cache-control": b"private, no-cache",
+        b"vary": VARY,
+    }
