@@ -9,7 +9,7 @@ from pathlib import Path
 
 from benchmarks.harness import Round, begin, folder, free_port, measured, medians, ratio, table, verdict
 from benchmarks.servers import Server, config_text, ours, providers, upstreams, wait_until_listed
-from benchmarks.upstreams import base_url
+from tests.providers.bulk_lists import base_url
 
 PROVIDERS, MODELS = 10, 20
 POLICIES = 300

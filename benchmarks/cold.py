@@ -12,9 +12,9 @@ import uvloop
 from benchmarks.harness import ROUNDS, SERVER_CORE, begin, pin, table, verdict
 from benchmarks.refresh import as_when_serving
 from benchmarks.servers import config_text, providers, upstreams
-from benchmarks.upstreams import base_url
 from proxy.config import parse
 from proxy.server.app import Proxy
+from tests.providers.bulk_lists import base_url
 
 PROVIDERS, MODELS, DELAY = 50, 200, 0.1
 GOAL = 300.0

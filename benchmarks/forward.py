@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
-from benchmarks.callee import MODELS, answer, question
 from benchmarks.harness import (
     LOAD_CORE,
     ROUNDS,
@@ -30,7 +29,8 @@ from benchmarks.harness import (
     wait_for,
 )
 from benchmarks.servers import config_text, ours, upstreams, wait_until_listed
-from benchmarks.upstreams import base_url
+from tests.providers.bulk_calls import MODELS, answer, question
+from tests.providers.bulk_lists import base_url
 
 LISTED = 500
 CONNECTIONS = (1, 32)
@@ -116,7 +116,7 @@ def _one_round(target: Target, connections: int, *, warms_up: bool) -> None:
 
 
 def _kinds(stack: ExitStack, where: Path) -> dict[Kind, list[Target]]:
-    callee, port = stack.enter_context(_python("benchmarks.callee", LOAD_CORE))
+    callee, port = stack.enter_context(_python("tests.providers.bulk_calls", LOAD_CORE))
     places = {"json": (callee, port), "sse": (callee, port)}
     program = tool("nginx", "its rows are left out, and the JSON answers come from Python")
     if program:

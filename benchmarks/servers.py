@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.harness import LOAD_CORE, PATIENCE, SERVER_CORE, free_port, process, python, tool, wait_for
-from benchmarks.upstreams import base_url
+from tests.providers.bulk_lists import base_url
 
 NGINX = """
 daemon off; master_process off; pid {folder}/nginx.pid; error_log stderr crit;
@@ -75,7 +75,7 @@ class Reply:
 
 
 def providers(port: int, count: int, edition: int = 0, way: str = "v") -> list[str]:
-    """Lines of a configuration: providers of one `benchmarks.upstreams`."""
+    """Lines of a configuration: providers of one `tests.providers.bulk_lists`."""
     return [f"  - {{name: p{n}, base_url: '{base_url(port, n, edition, way)}'}}" for n in range(count)]
 
 
@@ -87,7 +87,7 @@ def config_text(lines: Sequence[str], more: str = "groups: {default: {models: ['
 def upstreams(models: int, delay: float = 0.0) -> Iterator[int]:
     """The port of a process that plays providers, on the core of the load."""
     port = free_port()
-    with process(python("-m", "benchmarks.upstreams", str(port), str(models), str(delay)), LOAD_CORE) as running:
+    with process(python("-m", "tests.providers.bulk_lists", str(port), str(models), str(delay)), LOAD_CORE) as running:
         wait_for(port, running)
         yield port
 

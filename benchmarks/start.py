@@ -9,7 +9,7 @@ from statistics import median
 
 from benchmarks.harness import ROUNDS, SERVER_CORE, begin, folder, mebibytes, process, python, table, verdict
 from benchmarks.servers import config_text, ours, providers, upstreams, wait_until_listed
-from benchmarks.upstreams import first_model
+from tests.providers.bulk_lists import first_model
 
 PROVIDERS, MODELS = 20, 500
 START_GOAL, MEMORY_GOAL = 1.0, 80.0

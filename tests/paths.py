@@ -8,5 +8,5 @@ ROOT = Path(__file__).parents[1]
 """The repository."""
 PAYLOADS = ROOT / "tests" / "payloads"
 """Provider responses, as documented."""
-FAULTS = ROOT / "tests" / "faults"
+FAULTS = ROOT / "tests" / "providers" / "recorded_faults"
 """Recorded faults of providers."""

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from benchmarks import forward
-from benchmarks.callee import EVENTS, MODELS, answer, events, question
 from benchmarks.harness import Load, Medians, Round, medians, parse_wrk, percentile, ratio, table, verdict
 from benchmarks.servers import Reply, config_text, providers
-from benchmarks.upstreams import base_url, body
 from proxy.config import parse
+from tests.providers.bulk_calls import EVENTS, MODELS, answer, events, question
+from tests.providers.bulk_lists import base_url, body
 
 WRK = """Running 1m test @ http://127.0.0.1:8000/v1/models
   1 threads and 32 connections

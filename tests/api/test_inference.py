@@ -14,7 +14,8 @@ import msgspec
 import pytest
 
 from proxy.api.paths import PATHS
-from tests.callees import (
+from tests.fakes import KEY_HEADERS, FakeClock, FakeFetch, config_of, digest, holding
+from tests.providers.calls import (
     DONE,
     Callee,
     Exchange,
@@ -29,7 +30,6 @@ from tests.callees import (
     serving,
     streams,
 )
-from tests.fakes import KEY_HEADERS, FakeClock, FakeFetch, config_of, digest, holding
 
 pytestmark = pytest.mark.anyio
 

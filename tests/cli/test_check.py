@@ -23,7 +23,7 @@ from proxy.errors import UpstreamError
 from tests.fakes import FakeClock, FakeFetch, answer_of, breathe, config_of, digest, entry
 from tests.paths import ROOT
 from tests.processes import free_port, serving
-from tests.upstreams import CTYUN_WRONG_KEY, Upstreams, hangs, lists, pages_of_versions, says, version
+from tests.providers.lists import CTYUN_WRONG_KEY, Upstreams, hangs, lists, pages_of_versions, says, version
 
 CANARIES = {
     "UPSTREAM_KEY": "sk-canary-upstream-0123456789",

@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 
 from proxy.cli.main import main
 from tests.processes import free_port, serving
-from tests.upstreams import Reply, Upstream, Upstreams, lists, says
+from tests.providers.lists import Reply, Upstream, Upstreams, lists, says
 
 KEY = "sk-canary-client"
 MODELS: list[dict[str, object]] = [

@@ -18,7 +18,7 @@ from proxy.cli.main import main
 from proxy.cli.serve import _resolver_threads
 from proxy.config import Config, ConfigError, parse
 from tests.processes import Process, free_port, models_proxy, serving, until
-from tests.upstreams import CTYUN_WRONG_KEY, Upstreams, after, hangs, lists, says
+from tests.providers.lists import CTYUN_WRONG_KEY, Upstreams, after, hangs, lists, says
 
 LAB = """
 server: {drain: 500ms}

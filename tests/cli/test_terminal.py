@@ -21,7 +21,7 @@ from rich.cells import cell_len
 from proxy.cli.main import COMMANDS, main
 from proxy.cli.terminal import count, day, did_you_mean, printable
 from tests.paths import ROOT
-from tests.upstreams import Upstreams, after, lists, says
+from tests.providers.lists import Upstreams, after, lists, says
 
 LONG = "accounts/fireworks/models/" + "llama-v3p1-405b-instruct-" * 4 + "end"
 CHINESE = "一个非常长的中文模型名称" * 6

@@ -17,7 +17,7 @@ from proxy.dialects import EXTRA_NAMES, Auth, Dialect, Paging
 from proxy.errors import UpstreamError
 from proxy.upstream.lists import ListFetcher
 from tests.fakes import config_of
-from tests.faultserver import HastyClock, playing
+from tests.providers.faults import HastyClock, playing
 
 pytestmark = pytest.mark.anyio
 

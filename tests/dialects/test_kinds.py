@@ -32,8 +32,8 @@ from proxy.dialects import DIALECTS, Auth, Dialect, InvalidEntry, Paging, Receiv
 from proxy.dialects.entry import Entry
 from proxy.upstream.lists import ListFetcher
 from tests.fakes import config_of
-from tests.faultserver import HastyClock
 from tests.paths import PAYLOADS, ROOT
+from tests.providers.faults import HastyClock
 
 pytestmark = pytest.mark.anyio
 

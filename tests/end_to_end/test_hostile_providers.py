@@ -10,7 +10,7 @@ from proxy.dialects import DIALECTS, Received, next_query, open_page
 from proxy.errors import UpstreamError
 from proxy.upstream.lists import ListFetcher
 from tests.fakes import FakeClock, config_of
-from tests.upstreams import Upstreams, says
+from tests.providers.lists import Upstreams, says
 
 pytestmark = pytest.mark.anyio
 

@@ -20,7 +20,9 @@ import pytest
 from openai.types.responses import ResponseCompletedEvent, ResponseCreatedEvent
 
 from tests import processes
-from tests.callees import (
+from tests.fakes import FakeClock, FakeFetch, config_of, digest
+from tests.paths import ROOT
+from tests.providers.calls import (
     DONE,
     Callee,
     Exchange,
@@ -35,8 +37,6 @@ from tests.callees import (
     streams,
     until,
 )
-from tests.fakes import FakeClock, FakeFetch, config_of, digest
-from tests.paths import ROOT
 
 pytestmark = pytest.mark.anyio
 

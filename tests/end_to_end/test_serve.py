@@ -17,7 +17,7 @@ import openai
 import pytest
 
 from tests.processes import Process, free_port, kibibytes, serving, until
-from tests.upstreams import (
+from tests.providers.lists import (
     AIHUBMIX,
     CTYUN,
     CTYUN_WRONG_KEY,

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from tests.processes import Process, descriptors, free_port, kibibytes, serving, threads, until
-from tests.upstreams import Upstream, Upstreams, drips, floods, hangs, lists, says
+from tests.providers.lists import Upstream, Upstreams, drips, floods, hangs, lists, says
 
 PATIENCE = 1.0
 GOOD = tuple(f"good-{number}" for number in range(5))

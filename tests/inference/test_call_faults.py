@@ -16,7 +16,8 @@ import msgspec
 import pytest
 
 from proxy.server import protocol
-from tests.callees import (
+from tests.fakes import FakeClock, FakeFetch, config_of
+from tests.providers.calls import (
     DONE,
     Callee,
     Exchange,
@@ -36,8 +37,7 @@ from tests.callees import (
     until,
     ways_of,
 )
-from tests.fakes import FakeClock, FakeFetch, config_of
-from tests.faultserver import Held, closed_port
+from tests.providers.faults import Held, closed_port
 
 pytestmark = pytest.mark.anyio
 

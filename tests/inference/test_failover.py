@@ -16,7 +16,8 @@ import trustme
 
 from proxy.errors import UpstreamError
 from proxy.telemetry.usage import Labels, Outcome
-from tests.callees import (
+from tests.fakes import FakeClock, FakeFetch, config_of
+from tests.providers.calls import (
     DONE,
     Callee,
     Exchange,
@@ -37,8 +38,7 @@ from tests.callees import (
     until,
     ways_of,
 )
-from tests.fakes import FakeClock, FakeFetch, config_of
-from tests.faultserver import closed_port
+from tests.providers.faults import closed_port
 
 pytestmark = pytest.mark.anyio
 

@@ -9,8 +9,8 @@ from contextlib import asynccontextmanager, suppress
 import msgspec
 import pytest
 
-from tests.callees import Callee, Served, callee, completion, says, serving
 from tests.fakes import FakeClock, FakeFetch, config_of, digest
+from tests.providers.calls import Callee, Served, callee, completion, says, serving
 
 pytestmark = pytest.mark.anyio
 

@@ -31,7 +31,7 @@ from proxy.config import Provider
 from proxy.errors import UpstreamError
 from proxy.upstream.lists import ListFetcher
 from tests.fakes import config_of
-from tests.faultserver import HastyClock, Held, closed_port, playing
+from tests.providers.faults import HastyClock, Held, closed_port, playing
 
 pytestmark = pytest.mark.anyio
 

@@ -19,7 +19,7 @@ from proxy.errors import UpstreamError
 from proxy.upstream.lists import ListFetcher
 from proxy.upstream.logins import IamLogin, OAuthLogin
 from tests.fakes import config_of
-from tests.faultserver import FaultServer, HastyClock, Held, closed_port, playing
+from tests.providers.faults import FaultServer, HastyClock, Held, closed_port, playing
 
 pytestmark = pytest.mark.anyio
 

@@ -12,7 +12,7 @@ import trustme
 from proxy.catalog import FetchResult
 from proxy.upstream.lists import ListFetcher
 from tests.fakes import FakeClock, config_of
-from tests.upstreams import Reply, Upstreams, lists, says
+from tests.providers.lists import Reply, Upstreams, lists, says
 
 pytestmark = pytest.mark.anyio
 

@@ -16,7 +16,7 @@ from proxy.config import Provider
 from proxy.errors import UpstreamError
 from proxy.upstream.lists import ListFetcher
 from tests.fakes import config_of
-from tests.faultserver import HastyClock, Held
+from tests.providers.faults import HastyClock, Held
 
 pytestmark = pytest.mark.anyio
 

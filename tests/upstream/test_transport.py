@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from proxy.errors import UpstreamError
 from proxy.upstream.transport import OwnSockets, PlainBodies
-from tests.faultserver import Held, playing
+from tests.providers.faults import Held, playing
 
 pytestmark = pytest.mark.anyio
 

@@ -1,4 +1,4 @@
-"""Providers on loopback, in a process of their own: `python -m benchmarks.upstreams PORT MODELS DELAY`.
+"""Providers on loopback, in a process of their own: `python -m tests.providers.bulk_lists PORT MODELS DELAY`.
 
 `/v/N/K/models` lists MODELS models of provider N, the same for the same K, after DELAY seconds; `/one-differs/...`
 the same, but for one model that is another each time; `/hang/...` never answers; `/huge/...` sends 50 MB whose length

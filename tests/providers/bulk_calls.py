@@ -1,4 +1,4 @@
-"""A provider that answers calls at once, in a process of its own: `python -m benchmarks.callee PORT`.
+"""A provider that answers calls at once, in a process of its own: `python -m tests.providers.bulk_calls PORT`.
 
 `/json/...` answers with one JSON object of 1 KB, `/sse/...` with a stream of 200 events, each written by itself. It
 reads nothing but the path, since only who stands in front of it is measured.
@@ -15,10 +15,10 @@ from typing import cast
 import uvloop
 
 from benchmarks.harness import LOAD_CORE, pin
-from benchmarks.upstreams import MAKERS
+from tests.providers.bulk_lists import MAKERS
 
 MODELS = {"json": f"{MAKERS[0]}/model-0-0", "sse": f"{MAKERS[1]}/model-1-0"}
-"""What the provider calls the model that answers in this way: the first ones of two of `benchmarks.upstreams`."""
+"""What the provider calls the model that answers in this way: the first ones of two of `tests.providers.bulk_lists`."""
 EVENTS = 200
 _LENGTH = re.compile(rb"(?i)\r\ncontent-length: *(\d+)")
 _USAGE = {"prompt_tokens": 160, "completion_tokens": 199, "total_tokens": 359}

@@ -1,0 +1,1 @@
+"""All fake providers of tests and benchmarks."""
