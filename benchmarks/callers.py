@@ -49,7 +49,7 @@ def main() -> None:
 def _with_three_bad(port: int) -> list[str]:
     dead = f"http://127.0.0.1:{free_port()}/v1"
     bad = [dead, base_url(port, 8, way="hang"), base_url(port, 9, way="huge")]
-    lines = [f"  - {{name: bad{n}, base_url: '{url}', timeout: 3s, patience: 1s}}" for n, url in enumerate(bad)]
+    lines = [f"  - {{name: bad{n}, base_url: '{url}', timeout: 3s, initial_wait: 1s}}" for n, url in enumerate(bad)]
     return providers(port, PROVIDERS - len(bad)) + lines
 
 

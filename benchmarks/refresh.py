@@ -140,7 +140,7 @@ def main() -> None:
 
 
 def _config(port: int, count: int, way: str = "v") -> str:
-    return "defaults: {timeout: 60s, patience: 60s}\n" + config_text(providers(port, count, way=way))
+    return "defaults: {timeout: 60s, initial_wait: 60s}\n" + config_text(providers(port, count, way=way))
 
 
 def _cpu_of_a_change(count: int, models: int) -> float:

@@ -98,7 +98,7 @@ class MethodNotAllowed(ApiError):
 
 
 class UpstreamNeverAnswered(ApiError):
-    """408 of the Pangu contract: the provider has not answered within our patience."""
+    """408 of the Pangu contract: the provider has not responded within `initial_wait`."""
 
     status = 408
     type = "upstream_error"

@@ -121,7 +121,7 @@ def serving(
 
 
 def free_port() -> int:
-    """For who must know the address before the process says it, which is when patience is over."""
+    """For who must know the address before the process says it, which is when `initial_wait` is over."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port: int = listening.getsockname()[1]
         return port

@@ -41,7 +41,7 @@ class Health:
         return _answer({"status": "alive"})
 
     async def ready(self, request: Request) -> Answer:
-        """The first questions have ended, or patience with them has, and nobody told us to stop."""
+        """The first fetches have ended or their `initial_wait` has, and the server is not shutting down."""
         if self.draining:
             return _answer({"status": "draining"}, 503)
         return _answer({"status": "ready"}) if self._store.warmed_up else _answer({"status": "starting"}, 503)

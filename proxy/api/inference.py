@@ -102,7 +102,7 @@ class Inference:
                 answer = await self._forwarder.answer(call, call_scope)
                 call_scope.limit_to(answer.provider.call_timeout)
                 passing = Relay(answer, body.model, send, direct, call_scope)
-                await passing.run(scope["path"], head, CALLS[path], self._server.keep_alive)
+                await passing.run(scope["path"], head, CALLS[path], self._server.sse_keepalive)
         except ClientDisconnected:
             return
 
@@ -217,10 +217,10 @@ class Relay:
         self._to_client = send
         self._direct = direct
         self._scope = call_scope
-        self._seconds = answer.provider.between_bytes_timeout
+        self._seconds = answer.provider.idle_timeout
         self._tokens = Tokens()
 
-    async def run(self, path: str, head: RequestHead, end: re.Pattern[bytes], keep_alive: float) -> None:
+    async def run(self, path: str, head: RequestHead, end: re.Pattern[bytes], sse_keepalive: float) -> None:
         """Raises ApiError where nothing has gone out yet, and ClientLeft."""
         kind = self._answer.content_type.partition(";")[0].strip().lower()
         headers = [*_down(self._answer), (b"x-request-id", head.request_id)]
@@ -229,7 +229,7 @@ class Relay:
         outcome: Outcome = "left"
         try:
             if kind == "text/event-stream":
-                outcome = await self._stream(path, headers, end, keep_alive)
+                outcome = await self._stream(path, headers, end, sse_keepalive)
             elif kind == "application/json" or kind.endswith("+json"):
                 outcome = await self._whole(headers)
             else:
@@ -315,12 +315,14 @@ class Relay:
         await self._send(long.rest() if long else b"", more=False)
         return "ok"
 
-    async def _stream(self, path: str, headers: Sequence[Header], end: re.Pattern[bytes], keep_alive: float) -> Outcome:
+    async def _stream(
+        self, path: str, headers: Sequence[Header], end: re.Pattern[bytes], sse_keepalive: float
+    ) -> Outcome:
         await self._start([*headers, *_STREAM_HEADERS])
         events = EventStreamRenamer(self._answer.own_id, self._model)
         ended, read = not self._answer.ends_by_closing, b""
         failure: ApiError | None = None
-        with Heartbeat(keep_alive, partial(self._comment, events)) as beat:
+        with Heartbeat(sse_keepalive, partial(self._comment, events)) as beat:
             try:
                 while chunk := await self._read():
                     beat.heard()

@@ -87,15 +87,15 @@ def rename(provider: Provider, config: Config) -> Step:
 _FINAL: Mapping[str, Callable[[str, Offer], str]] = {
     "merge": lambda public, offer: public,
     "by_owner": lambda public, offer: f"{offer.owned_by}/{public}",
-    "keep": lambda public, offer: f"{offer.provider}/{public}",
+    "by_provider": lambda public, offer: f"{offer.provider}/{public}",
 }
 
 
 def limit_extra(provider: Provider, config: Config) -> Step:
-    """`extra`: which of the provider's other fields are shown."""
-    if provider.extra is None:
+    """`extra_fields`: which of the provider's other fields are shown."""
+    if provider.extra_fields is None:
         return iter
-    shown = frozenset(provider.extra)
+    shown = frozenset(provider.extra_fields)
 
     def step(offers: Iterable[Offer]) -> Iterator[Offer]:
         for offer in offers:

@@ -21,7 +21,7 @@ from proxy.dialects.entry import Entry
 from proxy.upstream.errors import from_exception
 
 TIMEOUT = 30.0
-"""Seconds: a server that has just begun answers when its patience is over."""
+"""Seconds: a server that has just started responds when `initial_wait` has passed."""
 
 _URL: TypeAdapter[str] = TypeAdapter(Url)
 _NOTES = {"x-models-stale": "old, because their provider fails", "x-models-missing": "missing at the moment"}

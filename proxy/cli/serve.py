@@ -157,7 +157,7 @@ class StartupReport:
         """Who has not answered yet, then where to ask."""
         for provider in self._config.providers:
             if provider.name not in self._failing:
-                self._print("waiting", provider.name, f"no answer within {provider.patience:g} s; still asking")
+                self._print("waiting", provider.name, f"no answer within {provider.initial_wait:g} s; still asking")
         say(f"Listening on {url}")
         self.invite(url, store)
 
@@ -197,7 +197,7 @@ class _Server(uvicorn.Server):
             )
         )
         self._proxy = app
-        self._drain = config.server.drain
+        self._drain = config.server.drain_delay
         self._threads = _resolver_threads(config)
         self._announcement = announcement
 

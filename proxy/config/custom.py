@@ -124,7 +124,7 @@ class CustomList(Settings):
     id: Annotated[
         tuple[Annotated[Text, AfterValidator(_place_of_id)], ...], BeforeValidator(_alternatives), Field(min_length=1)
     ] = ("id",)
-    cut: Annotated[tuple[NotEmpty, ...], BeforeValidator(_alternatives)] = ()
+    strip_prefix: Annotated[tuple[NotEmpty, ...], BeforeValidator(_alternatives)] = ()
     owned_by: Places = ()
     created: Places = ()
     fields: Mapping[Annotated[str, AfterValidator(_known_name)], Places] = Field(default_factory=dict)
@@ -154,7 +154,7 @@ class CustomList(Settings):
             auth=self.auth,
             items=self.items,
             id=self.id,
-            cut=self.cut,
+            strip_prefix=self.strip_prefix,
             owner=self.owned_by,
             created=self.created,
             extra=self.fields,

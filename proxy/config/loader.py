@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import os
 import re
@@ -20,8 +19,10 @@ from pydantic import BaseModel, Field, SecretStr
 from pydantic_core import ErrorDetails
 
 from proxy.config import document as yamldoc
+from proxy.config import hints
 from proxy.config.document import Document, Path
 from proxy.config.fields import Day, Globs, Name, Settings, check_sendable
+from proxy.config.hints import LIST, NO_VALUE, PAIRS, closest, did_you_mean
 from proxy.config.problems import ConfigError, Problem
 from proxy.config.settings import Cache, Config, Defaults, Group, Key, Merge, OwnerRule, Provider, Server, Skipped
 from proxy.dialects import DIALECTS, Dialect, InvalidEntry, entry_of
@@ -41,21 +42,6 @@ _HOMES: Mapping[str, Iterable[str]] = {
 _PREFIXES = ("owner", "provider")
 _DIGEST = re.compile(r"sha256:[0-9a-fA-F]{64}")
 _SECRET = {"api_key", "api_key_file", "key", "hash", "headers", "proxy", "password", "secret", "base_url", "url"}
-_LIST = "must be a list: begin each entry with `- `, or write [ ] around them"
-_PAIRS = "must hold lines of `name: value`"
-_NO_VALUE = "has no value; give it one or take the line away"
-_WORDS = {
-    # pydantic's names for what is wrong, in our words.
-    "string_type": "must be a string; put quotes around it",
-    "tuple_type": _LIST,
-    "model_type": _PAIRS,
-    "mapping_type": _PAIRS,
-    "dict_type": _PAIRS,
-    "bool_type": "must be true or false",
-    "bool_parsing": "must be true or false",
-    "string_too_short": "must not be empty",
-    "too_short": "must not be empty",
-}
 
 
 class KeyEntry(Settings):
@@ -197,7 +183,7 @@ class _Builder:
     def _dialect(self, value: Mapping[str, Any], path: Path) -> Dialect | None:
         kind = value.get("kind", "openai")
         if isinstance(kind, str) and kind not in DIALECTS and not self._is_unset((*path, "kind")):
-            hint = _did_you_mean(kind, DIALECTS) or f"; known are {', '.join(DIALECTS)}"
+            hint = did_you_mean(kind, DIALECTS) or f"; known are {', '.join(DIALECTS)}"
             self._document.problem((*path, "kind"), f"unknown kind{hint}")
         return DIALECTS.get(kind) if isinstance(kind, str) else None
 
@@ -232,7 +218,7 @@ class _Builder:
             elif isinstance(given, list) and given:
                 settings[name] = tuple(self._literal(item, (*where, index)) for index, item in enumerate(given))
             elif not self._is_unset(where):
-                self._document.problem(where, f"{_LIST}; at least one")
+                self._document.problem(where, f"{LIST}; at least one")
         return settings
 
     def _literal(self, value: Any, path: Path) -> str:
@@ -354,7 +340,7 @@ class _Builder:
         groups, group, where = raw.get("groups"), value.get("group"), (*path, "group")
         known = list(groups) if isinstance(groups, dict) else []
         if isinstance(group, str) and group not in known and not self._is_unset(where):
-            hint = _did_you_mean(group, known) or f"; there are {', '.join(known) or 'none'}"
+            hint = did_you_mean(group, known) or f"; there are {', '.join(known) or 'none'}"
             self._document.problem(where, f"no such group{hint}")
 
     def _check_patterns(self, raw: Mapping[str, Any], rules: Globs, path: Path) -> None:
@@ -365,7 +351,7 @@ class _Builder:
         for index, rule in enumerate(rules):
             pattern = rule.removeprefix("!")
             word, colon, rest = pattern.partition(":")
-            close = _close(word.strip().lower(), _PREFIXES) if colon else ""
+            close = closest(word.strip().lower(), _PREFIXES) if colon else ""
             if not pattern or (close and not rest):
                 problem = "names nothing"
             elif pattern != pattern.strip() or (close and word + rest != word.rstrip() + rest.lstrip()):
@@ -373,7 +359,7 @@ class _Builder:
             elif close and word not in _PREFIXES:
                 problem = f"begins with an unknown word; did you mean '{close}:{rest}'?"
             elif word == "provider" and not set(rest) & WILDCARDS and rest not in known:
-                problem = f"no such provider{_did_you_mean(rest, known)}"
+                problem = f"no such provider{did_you_mean(rest, known)}"
             else:
                 continue
             self._document.problem((*path, index), problem)
@@ -424,13 +410,13 @@ class _Builder:
             for index, item in enumerate(value):
                 yield (name, index), item
         elif value is not None:
-            self._document.problem((name,), _LIST)
+            self._document.problem((name,), LIST)
 
     def _valid(self, model: type[M], value: Any, path: Path) -> M | None:
         if isinstance(value, dict):
             empty = [name for name in value if value[name] is None and name in model.model_fields]
             for name in empty:
-                self._document.problem(self._origin((*path, name)), _NO_VALUE)
+                self._document.problem(self._origin((*path, name)), NO_VALUE)
             value = {name: value[name] for name in value if name not in empty} if empty else value
         try:
             return model.model_validate(value)
@@ -450,8 +436,8 @@ class _Builder:
             self._unknown(where, _fields_at(model, loc[:-1]))
         elif error["type"] != "missing":
             is_name = "[key]" in error["loc"]
-            words = _in_our_words(error)
-            found = "" if is_name or words == _PAIRS else self._found(where)
+            words = hints.words_for(error)
+            found = "" if is_name or words == PAIRS else self._found(where)
             self._document.problem(where, f"{'a name ' * is_name}{words}{found}")
         elif where not in self._document.lines:
             self._document.problem(where, f"is missing; add `{loc[-1]}: ...`")
@@ -472,18 +458,9 @@ class _Builder:
 
     def _unknown(self, path: Path, known: Sequence[str]) -> None:
         name = str(path[-1])
-        word = name.partition(":")[0]
-        kinds = [row.kind for row in DIALECTS.values() if name in row.settings]
-        home = next((home for home, names in _HOMES.items() if name in names), None)
-        if word != name and word in known:
-            hint = f"; write `{word}: ` with a blank behind the colon"
-        elif kinds:
-            hint = f"; only kind {' and '.join(kinds)} has it"
-        elif home:
-            hint = f"; it belongs under {home}"
-        else:
-            hint = _did_you_mean(name, known) or f"; known here are {', '.join(known)}"
-        self._document.problem(path, f"unknown setting{hint}")
+        kinds = " and ".join(row.kind for row in DIALECTS.values() if name in row.settings)
+        text = f"unknown setting; only kind {kinds} has it" if kinds else hints.unknown_setting(name, known, _HOMES)
+        self._document.problem(path, text)
 
     def _unset(self, path: Path) -> None:
         for name in self._document.unset[path]:
@@ -533,28 +510,6 @@ def _fields_at(model: type[BaseModel], loc: Sequence[str | int]) -> list[str]:
         inner = [field.annotation, *get_args(field.annotation)] if field else []
         model = next((kind for kind in inner if isinstance(kind, type) and issubclass(kind, BaseModel)), model)
     return list(model.model_fields)
-
-
-def _in_our_words(error: ErrorDetails) -> str:
-    if error["input"] is None:
-        return _NO_VALUE
-    if error["type"] == "string_type" and isinstance(error["input"], list | dict):
-        return "must be a string"
-    if error["type"] == "value_error":
-        return error["msg"].removeprefix("Value error, ")
-    if error["type"] == "literal_error":
-        return f"must be {error['ctx']['expected']}"
-    return _WORDS.get(error["type"], "is not what can stand here")
-
-
-def _did_you_mean(word: str, known: Iterable[str]) -> str:
-    close = _close(word, known)
-    return f"; did you mean {close!r}?" if close else ""
-
-
-def _close(word: str, known: Iterable[str]) -> str:
-    """The known word that is most like this one, "" if none is."""
-    return next(iter(difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)), "")
 
 
 def _is_optional(value: Mapping[str, Any]) -> bool:

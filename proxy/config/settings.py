@@ -39,16 +39,16 @@ from proxy.dialects import DIALECTS, Auth, Dialect, filled_in
 class Server(Settings):
     host: NotEmpty = "127.0.0.1"
     port: Annotated[int, whole(0, 65535)] = 8000
-    open: bool = False
-    """Listen beyond loopback although no key is configured."""
+    allow_anonymous: bool = False
+    """Listen beyond loopback although no keys are configured."""
     cors: tuple[Annotated[str, AfterValidator(exact_origin)], ...] = ()
     """Exact origins of web pages that may ask."""
-    drain: Seconds = 5.0
-    """How long a server that was told to stop (SIGTERM) says "not ready" while it still answers."""
+    drain_delay: Seconds = 5.0
+    """After SIGTERM: how long the server reports "not ready" and still accepts requests, before it shuts down."""
     max_request: Bytes = 32 * 1024**2
     """The longest body of a call."""
-    keep_alive: Seconds = 15.0
-    """After so long without a byte a client that waits for a stream is sent a comment."""
+    sse_keepalive: Seconds = 15.0
+    """A stream without data for this long gets an SSE comment, so that no proxy closes it as idle."""
 
 
 class CacheSettings(Settings):
@@ -56,8 +56,8 @@ class CacheSettings(Settings):
     """How long an answer is fresh."""
     max_stale: Seconds = 86_400.0
     """How long after the last success it is shown, marked as old."""
-    patience: Seconds = 4.0
-    """How long requests wait for a provider never heard from, counted from its first question."""
+    initial_wait: Seconds = 4.0
+    """How long requests wait for the first response of a provider, counted from its first fetch."""
 
 
 class Cache(CacheSettings):
@@ -74,7 +74,7 @@ class FetchSettings(CacheSettings):
     max_body: Bytes = 16 * 1024**2
     max_pages: Annotated[int, whole(1, 1_000_000)] = 500
     max_models: Annotated[int, whole(1, 1_000_000)] = 20_000
-    extra: Annotated[tuple[str, ...] | None, BeforeValidator(fields_to_show)] = None
+    extra_fields: Annotated[tuple[str, ...] | None, BeforeValidator(fields_to_show)] = None
     """Which of the provider's other fields are shown; None is all of them."""
 
 
@@ -82,7 +82,8 @@ class CallSettings(FetchSettings):
     connect_timeout: Seconds = 5.0
     first_byte_timeout: Seconds = 600.0
     """From the beginning of a call to the head of its answer; all attempts together."""
-    between_bytes_timeout: Seconds = 120.0
+    idle_timeout: Seconds = 120.0
+    """Between two parts of a response."""
     call_timeout: Seconds = 3600.0
     """One whole call, with its answer."""
     max_in_flight: Annotated[int, whole(1, 1_000_000)] = 1000
@@ -204,7 +205,7 @@ class OwnerRule(Settings):
 
 
 class Merge(Settings):
-    duplicates: Literal["merge", "by_owner", "keep"] = "merge"
+    duplicates: Literal["merge", "by_owner", "by_provider"] = "merge"
 
 
 class Group(Settings):
@@ -264,11 +265,11 @@ class Config:
 
     def refuse_exposure(self, host: str) -> str:
         """Why this host must not be listened on, "" where it may."""
-        if not self.is_open or self.server.open or _is_loopback(host):
+        if not self.is_open or self.server.allow_anonymous or _is_loopback(host):
             return ""
         return (
             f"refuses to listen on {host}: no keys are configured, so everybody who reaches it could use your "
-            "providers. Add `keys:`, listen on 127.0.0.1, or say `server: {open: true}`."
+            "providers. Add `keys:`, listen on 127.0.0.1, or say `server: {allow_anonymous: true}`."
         )
 
 

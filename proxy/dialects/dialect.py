@@ -115,8 +115,8 @@ class Dialect:
     """An answer that names no entries at all is an empty list (Google leaves an empty field away)."""
     id: tuple[str, ...] = ("id",)
     """`a/b` joins two fields with a slash."""
-    cut: tuple[str, ...] = ()
-    """Beginnings that are cut off an id; `*` stands for anything but a slash."""
+    strip_prefix: tuple[str, ...] = ()
+    """Prefixes that are removed from an id; `*` matches anything but a slash."""
     owner: tuple[str, ...] = ("owned_by",)
     created: tuple[str, ...] = ("created",)
     parent: str = ""

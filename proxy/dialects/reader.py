@@ -199,8 +199,8 @@ def _own_id(dialect: Dialect, payload: Mapping[str, Any], places: Sequence[Gette
         raise InvalidEntry(f"has no {' or '.join(_names(dialect.id))}")
     if not isinstance(own_id, str):
         raise InvalidEntry("has an id that is no string")
-    if dialect.cut:
-        own_id = _without_beginning(own_id, dialect.cut)
+    if dialect.strip_prefix:
+        own_id = _without_beginning(own_id, dialect.strip_prefix)
     if not own_id:
         raise InvalidEntry("has an empty id")
     if not own_id.isprintable() and _CONTROL.search(own_id):
@@ -210,9 +210,9 @@ def _own_id(dialect: Dialect, payload: Mapping[str, Any], places: Sequence[Gette
     return own_id
 
 
-def _without_beginning(own_id: str, cut: Sequence[str]) -> str:
+def _without_beginning(own_id: str, prefixes: Sequence[str]) -> str:
     """An id less the first of these beginnings that it has; `*` stands for anything but a slash."""
-    for beginning in cut:
+    for beginning in prefixes:
         pattern = re.escape(beginning).replace(r"\*", "[^/]+")
         if match := re.match(pattern, own_id):
             return own_id[match.end() :]

@@ -106,7 +106,7 @@ GEMINI = Dialect(
     items=("models",),
     empty_without_items=True,
     id=("name",),
-    cut=("models/",),
+    strip_prefix=("models/",),
     owner=(),
     created=(),
     extra={
@@ -129,7 +129,7 @@ VERTEX = Dialect(
     items=("publisherModels",),
     empty_without_items=True,
     id=("name",),
-    cut=("publishers/*/models/",),
+    strip_prefix=("publishers/*/models/",),
     owner=(),
     created=(),
     paging=(Paging("cursor", read="nextPageToken", send="pageToken"),),

@@ -231,8 +231,8 @@ class Forwarder:
             seconds = way.provider.first_byte_timeout
             if refusals:
                 # The most patient provider's time is everybody's: an impatient one may be passed by (`timeout`).
-                patience = max(self._ways[c.offer.provider].provider.first_byte_timeout for c in call.candidates)
-                seconds = min(seconds, began + patience - scope.now)
+                longest = max(self._ways[c.offer.provider].provider.first_byte_timeout for c in call.candidates)
+                seconds = min(seconds, began + longest - scope.now)
                 if seconds < _MIN_ATTEMPT:
                     break
             closed = way.circuit.acquire(candidate.offer.entry.id)
@@ -348,7 +348,7 @@ class Forwarder:
         may_pass_on = status in way.provider.failover_on
         error: ApiError
         if status == 429 or status in ABOUT_THE_REQUEST:
-            body = await _body_of_refusal(response, scope, way.provider.between_bytes_timeout)
+            body = await _body_of_refusal(response, scope, way.provider.idle_timeout)
             credentials = tuple(_credentials(way.provider, response))
             error = relay_error(status, response.headers, body, waits, secrets_of(way.provider), credentials)
         else:

@@ -166,7 +166,7 @@ class Store:
                 for slot in self._slots.values():
                     if slot.provider.is_remote:
                         tasks.create_task(self._keep(slot), name=f"keep {slot.provider.name}")
-                        tasks.create_task(self._end_patience(slot), name=f"patience {slot.provider.name}")
+                        tasks.create_task(self._end_initial_wait(slot), name=f"initial wait {slot.provider.name}")
                 self._check_warmed_up()
         finally:
             self._warmed_up.set()  # whoever still waits is answered with what is known
@@ -197,8 +197,8 @@ class Store:
         asyncio.get_running_loop().call_soon(self.on_report, self._report(slot))
         self._check_warmed_up()
 
-    async def _end_patience(self, slot: _Slot) -> None:
-        await self.clock.sleep(slot.provider.patience)
+    async def _end_initial_wait(self, slot: _Slot) -> None:
+        await self.clock.sleep(slot.provider.initial_wait)
         slot.probed = True
         self._check_warmed_up()
 
@@ -295,7 +295,7 @@ class Store:
         return self._warmed_up.is_set()
 
     async def wait_until_warmed_up(self) -> None:
-        """Returns when every provider was heard, or its patience is over."""
+        """Returns when every provider has responded, or its `initial_wait` has passed."""
         await self._warmed_up.wait()
 
     @property

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.anyio
 USER, ADMIN = "sk-canary-user", "sk-canary-admin"
 USERS, ADMINS = {"Authorization": f"Bearer {USER}"}, {"x-api-key": ADMIN}
 CONFIG = f"""
-cache: {{ttl: 100s, max_stale: 1000s, patience: 4s}}
+cache: {{ttl: 100s, max_stale: 1000s, initial_wait: 4s}}
 providers:
   - {{name: a, base_url: "http://127.0.0.1/a/v1", api_key: "${{PROVIDER_KEY}}"}}
   - {{name: b, base_url: "http://127.0.0.1/b/v1"}}
@@ -104,7 +104,9 @@ async def test_livez_checks_nothing_not_even_the_clock(fetch: FakeFetch) -> None
     assert (reply.status, reply.json) == (200, {"status": "alive"})
 
 
-async def test_readyz_is_starting_until_all_were_heard_or_patience_is_over(fetch: FakeFetch, clock: FakeClock) -> None:
+async def test_readyz_is_starting_until_all_were_heard_or_initial_wait_is_over(
+    fetch: FakeFetch, clock: FakeClock
+) -> None:
     fetch.hangs("a")
     async with started(configured, fetch, clock) as app:
         await clock.advance(3.9)

@@ -26,7 +26,7 @@ ALICES, BOBS = {"Authorization": f"Bearer {ALICE}"}, {"Authorization": f"Bearer 
 
 ONE = "providers: [{name: a, base_url: 'http://127.0.0.1/a/v1'}]\n"
 TWO = f"""
-cache: {{ttl: 100s, max_stale: 1000s, patience: 4s}}
+cache: {{ttl: 100s, max_stale: 1000s, initial_wait: 4s}}
 providers:
   - {{name: a, base_url: "http://127.0.0.1/a/v1"}}
   - {{name: b, base_url: "http://127.0.0.1/b/v1"}}
@@ -273,7 +273,7 @@ async def test_while_nothing_is_known_it_is_503_with_the_seconds_to_the_next_try
     assert healed.status == 200
 
 
-async def test_a_request_waits_for_a_silent_provider_until_patience_is_over_and_then_never_again(
+async def test_a_request_waits_for_a_silent_provider_until_initial_wait_is_over_and_then_never_again(
     fetch: FakeFetch, clock: FakeClock
 ) -> None:
     fetch.hangs("a")

@@ -30,7 +30,7 @@ from tests.fakes import (
 pytestmark = pytest.mark.anyio
 
 CONFIG = """
-cache: {ttl: 100s, max_stale: 1000s, patience: 4s}
+cache: {ttl: 100s, max_stale: 1000s, initial_wait: 4s}
 providers:
   - {name: plain, base_url: "http://127.0.0.1/v1"}
   - {name: pangu, kind: pangu, base_url: "http://127.0.0.1", workspace_id: ws-1, model_ids: [m-1, m-2]}
@@ -273,7 +273,7 @@ async def test_a_provider_that_lists_nothing_forbids_nobody(fetch: FakeFetch, cl
     assert [(reply.status, reply.json) for reply in replies] == [(404, NOT_FOUND)] * 3 + [(403, FORBIDDEN)]
 
 
-async def test_a_request_waits_until_patience_is_over_and_is_then_408_whatever_it_asks_for(
+async def test_a_request_waits_until_initial_wait_is_over_and_is_then_408_whatever_it_asks_for(
     fetch: FakeFetch, clock: FakeClock
 ) -> None:
     listing(fetch)

@@ -1,4 +1,4 @@
-"""Select, re-tag, rename, narrow, keep steady, merge: tables, and what holds for any providers and any order."""
+"""Select, assign owner, rename, limit extra, keep created, merge: tables, and what holds for any input and order."""
 
 from __future__ import annotations
 
@@ -203,8 +203,10 @@ def test_an_owned_by_that_only_repeats_the_id_is_passed_over() -> None:
         pytest.param("", "by_owner", ["gpt-4o", "m"], ["openai/gpt-4o", "p/m"], id="by_owner"),
         pytest.param("owner: Me", "by_owner", ["v/m"], ["Me/v/m"], id="by_owner: the owner as it is shown"),
         pytest.param("prefix: x-, aliases: {y: n}", "by_owner", ["m", "n"], ["p/x-m", "p/y"], id="by_owner comes last"),
-        pytest.param("", "keep", ["gpt-4o", "v/m"], ["p/gpt-4o", "p/v/m"], id="keep"),
-        pytest.param("prefix: x-, aliases: {y: n}", "keep", ["m", "n"], ["p/x-m", "p/y"], id="keep comes last"),
+        pytest.param("", "by_provider", ["gpt-4o", "v/m"], ["p/gpt-4o", "p/v/m"], id="by_provider"),
+        pytest.param(
+            "prefix: x-, aliases: {y: n}", "by_provider", ["m", "n"], ["p/x-m", "p/y"], id="by_provider comes last"
+        ),
     ],
 )
 def test_public_ids_are_aliases_then_prefix_then_the_duplicate_policy(
@@ -213,7 +215,7 @@ def test_public_ids_are_aliases_then_prefix_then_the_duplicate_policy(
     assert [offer.id for offer in offers_of(one_provider(given_settings, duplicates=duplicates), *said)] == public
 
 
-# -- narrow --------------------------------------------------------------------------------------------------------
+# -- limit_extra ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -224,9 +226,9 @@ def test_public_ids_are_aliases_then_prefix_then_the_duplicate_policy(
         pytest.param("[tier, context_length, absent]", b'{"context_length":8,"tier":"x"}', id="a list of fields"),
     ],
 )
-def test_extra_says_which_other_fields_are_shown(extra: str, shown: bytes) -> None:
+def test_extra_fields_says_which_other_fields_are_shown(extra: str, shown: bytes) -> None:
     said = {"id": "m", "created": 5, "context_length": 8, "price": {"in": "0.1"}, "tier": "x"}
-    [offer] = offers_of(one_provider(f"extra: {extra}"), said)
+    [offer] = offers_of(one_provider(f"extra_fields: {extra}"), said)
 
     assert (offer.entry.extra, offer.created) == (shown, 5)
 
@@ -315,7 +317,7 @@ models = st.fixed_dictionaries(
     },
 )
 worlds = st.fixed_dictionaries({name: st.lists(models, max_size=5) for name in "abc"})
-duplicate_policies = st.sampled_from(["merge", "by_owner", "keep"])
+duplicate_policies = st.sampled_from(["merge", "by_owner", "by_provider"])
 policies = st.lists(
     st.sampled_from(["*", "m*", "!m2", "owner:openai", "!owner:meta", "provider:a", "provider:b", "!provider:c"])
 ).map(Policy)

@@ -232,9 +232,9 @@ def test_other_duplicate_policies_tell_which_ids_would_collide() -> None:
     lists = {"a": ["gpt-4o", "m"], "b": ["gpt-4o", "m", "n"]}
     assert survey_of(TWO, lists).other_policies() == (
         DuplicatesPreview("by_owner", 4, {"openai/gpt-4o": ("a", "b")}),
-        DuplicatesPreview("keep", 5, {}),
+        DuplicatesPreview("by_provider", 5, {}),
     )
-    assert survey_of(TWO + "merge: {duplicates: keep}", lists).other_policies() == (
+    assert survey_of(TWO + "merge: {duplicates: by_provider}", lists).other_policies() == (
         DuplicatesPreview("merge", 3, {"gpt-4o": ("a", "b"), "m": ("a", "b")}),
         DuplicatesPreview("by_owner", 4, {"openai/gpt-4o": ("a", "b")}),
     )

@@ -114,7 +114,7 @@ gpt-4o: openai, then reseller; owners differ: openai, vendor
 With `duplicates: by_owner`: 5 models
 No id would come from several providers.
 
-With `duplicates: keep`: 5 models
+With `duplicates: by_provider`: 5 models
 No id would come from several providers.
 
 2 findings
@@ -199,7 +199,7 @@ def test_an_empty_catalogue_is_said_as_such(config: Path, upstreams: Upstreams) 
 With `duplicates: by_owner`: 0 models
 No id would come from several providers.
 
-With `duplicates: keep`: 0 models
+With `duplicates: by_provider`: 0 models
 No id would come from several providers.
 
 1 finding
@@ -210,7 +210,7 @@ No id would come from several providers.
 
 def test_many_collisions_are_counted_and_some_of_them_shown(config: Path, upstreams: Upstreams) -> None:
     ids = [f"gpt-{number:02}" for number in range(12)]
-    text = "merge: {duplicates: keep}\nproviders:\n" + "".join(
+    text = "merge: {duplicates: by_provider}\nproviders:\n" + "".join(
         f'  - {{name: {name}, base_url: "{upstreams.open(lists(*ids)).url}"}}\n' for name in "ab"
     )
     assert run(config, text).stdout.count("12 ids would come from several providers:\n  gpt-00: a, b\n") == 1
@@ -360,7 +360,7 @@ def test_json_is_one_document_with_everything_that_a_person_reads(config: Path, 
         "duplicates": "merge",
         "other_duplicates": [
             {"duplicates": "by_owner", "models": 5, "collisions": {}},
-            {"duplicates": "keep", "models": 5, "collisions": {}},
+            {"duplicates": "by_provider", "models": 5, "collisions": {}},
         ],
         "findings": [
             {"kind": "expired", "who": "key old", "text": "has expired (2020-01-01); it is refused with 401"},

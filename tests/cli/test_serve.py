@@ -21,7 +21,7 @@ from tests.processes import Process, free_port, models_proxy, serving, until
 from tests.providers.lists import CTYUN_WRONG_KEY, Upstreams, after, hangs, lists, says
 
 LAB = """
-server: {drain: 500ms}
+server: {drain_delay: 500ms}
 providers:
   - {name: lab, kind: static, models: [{id: our-own-13b}]}
 """
@@ -144,7 +144,7 @@ def test_without_keys_it_refuses_to_listen_beyond_loopback(config: Path) -> None
 
 
 def test_it_listens_beyond_loopback_when_the_file_says_open(config: Path) -> None:
-    text = LAB.replace("drain: 500ms", "drain: 500ms, open: true")
+    text = LAB.replace("drain_delay: 500ms", "drain_delay: 500ms, allow_anonymous: true")
     with serving(config, text, "--host", "0.0.0.0") as process:  # noqa: S104
         port = process.url.rpartition(":")[2]
         assert get(f"http://127.0.0.1:{port}/livez").status_code == 200
@@ -164,7 +164,7 @@ def test_a_port_in_use_is_said_before_anybody_is_asked(config: Path, taken: int,
 
 
 def test_host_and_port_of_the_command_win_over_those_of_the_file(config: Path, taken: int) -> None:
-    text = LAB.replace("drain: 500ms", f"host: 0.0.0.0, port: {taken}")
+    text = LAB.replace("drain_delay: 500ms", f"host: 0.0.0.0, port: {taken}")
     with serving(config, text, "--host", "127.0.0.1") as process:
         assert process.url.startswith("http://127.0.0.1:")
         assert process.url != f"http://127.0.0.1:{taken}"
@@ -178,7 +178,7 @@ def test_at_start_each_provider_is_up_left_out_failing_or_waited_for_and_why(
     config: Path, upstreams: Upstreams
 ) -> None:
     text = f"""
-cache: {{patience: 500ms}}
+cache: {{initial_wait: 500ms}}
 providers:
   - {{name: good, base_url: "{upstreams.open(lists("m", "n", {"id": ""})).url}"}}
   - {{name: ctyun, base_url: "{upstreams.open(says(CTYUN_WRONG_KEY, 401)).url}", api_key: sk-canary-app-key}}
@@ -211,7 +211,7 @@ providers:
 
 def test_a_provider_that_was_waited_for_gets_its_row_when_it_answers_late(config: Path, upstreams: Upstreams) -> None:
     text = f"""
-cache: {{patience: 300ms}}
+cache: {{initial_wait: 300ms}}
 providers:
   - {{name: late, base_url: "{upstreams.open(after(0.6, lists("m"))).url}"}}
 """
@@ -264,7 +264,7 @@ def test_a_server_whose_terminal_goes_away_goes_on_serving(config: Path, upstrea
     """As in `models-proxy serve | head -6`: the row of a late answer finds nobody who reads it."""
     upstream = upstreams.open(after(0.6, lists("m")))
     text = f"""
-cache: {{ttl: 300ms, patience: 300ms}}
+cache: {{ttl: 300ms, initial_wait: 300ms}}
 providers:
   - {{name: late, base_url: "{upstream.url}"}}
 """
@@ -336,7 +336,7 @@ def test_ctrl_c_or_a_second_signal_does_not_wait_for_the_drain(config: Path, sig
 
 
 def test_a_request_under_way_is_answered_before_the_process_ends(config: Path, upstreams: Upstreams) -> None:
-    with request_under_way(config, upstreams, patience="1s") as (process, connection):
+    with request_under_way(config, upstreams, initial_wait="1s") as (process, connection):
         process.send(signal.SIGINT)
         assert connection.getresponse().status == 200
         assert (process.wait(), process.err) == (0, [])
@@ -344,7 +344,7 @@ def test_a_request_under_way_is_answered_before_the_process_ends(config: Path, u
 
 
 def test_one_more_ctrl_c_does_not_even_wait_for_requests_under_way(config: Path, upstreams: Upstreams) -> None:
-    with request_under_way(config, upstreams, patience="60s") as (process, connection):
+    with request_under_way(config, upstreams, initial_wait="60s") as (process, connection):
         process.send(signal.SIGINT)
         until(lambda: not accepts_connections((connection.host, connection.port)))
         took = process.seconds_to_end_by(signal.SIGINT)
@@ -354,11 +354,11 @@ def test_one_more_ctrl_c_does_not_even_wait_for_requests_under_way(config: Path,
 
 @contextmanager
 def request_under_way(
-    config: Path, upstreams: Upstreams, patience: str
+    config: Path, upstreams: Upstreams, initial_wait: str
 ) -> Iterator[tuple[Process, http.client.HTTPConnection]]:
-    """A proxy, and a connection on which a list was asked for that has to wait for patience to end."""
+    """A proxy, and a connection on which a list was asked for that has to wait for `initial_wait` to end."""
     text = f"""
-cache: {{patience: {patience}}}
+cache: {{initial_wait: {initial_wait}}}
 providers:
   - {{name: silent, base_url: "{upstreams.open(hangs).url}", timeout: 100s}}
   - {{name: lab, kind: static, models: [{{id: our-own-13b}}]}}

@@ -70,7 +70,7 @@ def test_every_setting_becomes_a_part_of_the_row() -> None:
         params: {kind: llm, all: true, least: 0.5}
         items: [result.entries, entries]
         id: [slug, vendor/name]
-        cut: models/
+        strip_prefix: models/
         owned_by: [vendor, by.name]
         created: published_at
         fields: {display_name: title, pricing.prompt: [price.in, price.input]}
@@ -86,7 +86,7 @@ def test_every_setting_becomes_a_part_of_the_row() -> None:
         auth=Auth("header", "X-Odd-Key"),
         items=("result.entries", "entries"),
         id=("slug", "vendor/name"),
-        cut=("models/",),
+        strip_prefix=("models/",),
         owner=("vendor", "by.name"),
         created=("published_at",),
         extra={"display_name": ("title",), "pricing.prompt": ("price.in", "price.input")},
@@ -291,7 +291,7 @@ async def test_a_provider_that_nobody_has_heard_of_is_added_in_the_file_alone() 
     listing = {
         "items": "result.entries",
         "id": "name",
-        "cut": ["models/"],
+        "strip_prefix": ["models/"],
         "owned_by": "vendor",
         "created": "published_at",
         "fields": {"context_length": "limits.context", "pricing.prompt": "price.in"},

@@ -41,8 +41,9 @@ KEY = f"""\
 
 EVERYTHING = """\
 server:
-  {host: 0.0.0.0, port: 80, open: true, cors: ["https://app.example.com"], drain: 1s, max_request: 1MiB, keep_alive: 5s}
-cache: {ttl: 10m, max_stale: 2h, patience: 2s}
+  {host: 0.0.0.0, port: 80, allow_anonymous: true, cors: ["https://app.example.com"], drain_delay: 1s,
+   max_request: 1MiB, sse_keepalive: 5s}
+cache: {ttl: 10m, max_stale: 2h, initial_wait: 2s}
 defaults:
   timeout: 20s
   retries: 1
@@ -52,10 +53,10 @@ defaults:
   max_body: 1MiB
   max_pages: 10
   max_models: 100
-  extra: [context_length]
+  extra_fields: [context_length]
   connect_timeout: 1s
   first_byte_timeout: 20s
-  between_bytes_timeout: 10s
+  idle_timeout: 10s
   call_timeout: 10m
   max_in_flight: 7
   failover: false
@@ -75,7 +76,7 @@ providers:
     aliases: {deepseek-r1: DeepSeek-R1-Chat}
     ttl: 1h
     max_stale: 3h
-    patience: 3s
+    initial_wait: 3s
     timeout: 30s
     retries: 3
     headers: {X-Key: "${API_KEY}"}
@@ -84,10 +85,10 @@ providers:
     max_body: 2MiB
     max_pages: 20
     max_models: 200
-    extra: none
+    extra_fields: none
     connect_timeout: 2s
     first_byte_timeout: 30s
-    between_bytes_timeout: 20s
+    idle_timeout: 20s
     call_timeout: 20m
     max_in_flight: 8
     failover: true
@@ -132,7 +133,7 @@ providers:
       params: {type: llm}
       items: result.entries
       id: vendor/name
-      cut: models/
+      strip_prefix: models/
       owned_by: vendor
       created: published_at
       fields: {display_name: title}
@@ -203,18 +204,19 @@ def test_every_setting_comes_out_as_it_was_meant(corp_pem: str) -> None:
     text = EVERYTHING.replace("CORP_PEM", corp_pem)
     secret = SecretStr(CANARY)
     inherited: dict[str, Any] = {
-        "ttl": 600, "max_stale": 7200, "patience": 2, "timeout": 20, "retries": 1,
+        "ttl": 600, "max_stale": 7200, "initial_wait": 2, "timeout": 20, "retries": 1,
         "headers": {"X-Team": SecretStr("platform")}, "proxy": SecretStr(f"http://user:{CANARY}@egress:3128"),
-        "ca_file": corp_pem, "max_body": 1024**2, "max_pages": 10, "max_models": 100, "extra": ["context_length"],
-        "connect_timeout": 1, "first_byte_timeout": 20, "between_bytes_timeout": 10, "call_timeout": 600,
+        "ca_file": corp_pem, "max_body": 1024**2, "max_pages": 10, "max_models": 100,
+        "extra_fields": ["context_length"],
+        "connect_timeout": 1, "first_byte_timeout": 20, "idle_timeout": 10, "call_timeout": 600,
         "max_in_flight": 7, "failover": False, "failover_on": [429],
     }  # fmt: skip
     ctyun = Provider(
         name="ctyun", base_url="https://wishub-x1.example/v1", api_key=secret, optional=True, owner="ctyun",
         include=("*",), exclude=("*-preview",), prefix="ctyun/", aliases={"deepseek-r1": "DeepSeek-R1-Chat"},
-        ttl=3600, max_stale=10_800, patience=3, timeout=30, retries=3, headers={"X-Key": secret},
+        ttl=3600, max_stale=10_800, initial_wait=3, timeout=30, retries=3, headers={"X-Key": secret},
         proxy=SecretStr("http://other:3128"), ca_file=corp_pem, max_body=2 * 1024**2, max_pages=20, max_models=200,
-        extra=(), connect_timeout=2, first_byte_timeout=30, between_bytes_timeout=20, call_timeout=1200,
+        extra_fields=(), connect_timeout=2, first_byte_timeout=30, idle_timeout=20, call_timeout=1200,
         max_in_flight=8, failover=True, failover_on=(503, 500, "timeout"), stateful=True, call=NOT_CALLABLE,
     )  # fmt: skip
     files = Provider(
@@ -246,7 +248,7 @@ def test_every_setting_comes_out_as_it_was_meant(corp_pem: str) -> None:
         "name": "oddball", "kind": "custom", "base_url": "https://oddball.example", **inherited,
         "list": {
             "path": "/catalog", "params": {"type": "llm"}, "items": ("result.entries",), "id": ("vendor/name",),
-            "cut": ("models/",), "owned_by": ("vendor",), "created": ("published_at",),
+            "strip_prefix": ("models/",), "owned_by": ("vendor",), "created": ("published_at",),
             "fields": {"display_name": ("title",)}, "price_per": 1000, "private": ("team",),
             "auth": {"header": "X-Odd-Key"},
             "paging": {"style": "page", "send": "page", "total": "count", "pages": "pages", "first": 0,
@@ -263,11 +265,11 @@ def test_every_setting_comes_out_as_it_was_meant(corp_pem: str) -> None:
         server=Server(
             host="0.0.0.0",  # noqa: S104
             port=80,
-            open=True,
+            allow_anonymous=True,
             cors=("https://app.example.com",),
-            drain=1,
+            drain_delay=1,
             max_request=1024**2,
-            keep_alive=5,
+            sse_keepalive=5,
         ),
         merge=Merge(duplicates="by_owner"),
         owners=(OwnerRule(match=("gpt-*", "o1*"), owner="openai"),),
@@ -395,12 +397,12 @@ def test_a_base_url_is_completed_only_where_it_has_no_path(written: str, asked: 
 
 def test_strings_take_values_from_the_environment() -> None:
     text = """\
-server: {port: "${PORT:-9000}", open: "${OPEN:-yes}"}
+server: {port: "${PORT:-9000}", allow_anonymous: "${OPEN:-yes}"}
 providers:
   - {name: a, base_url: "https://${HOST}/v1", prefix: "$${HOST}/", retries: "${RETRIES}"}
 """
     config = parsed(text, {"HOST": "h", "RETRIES": "5"})
-    assert (config.server.port, config.server.open) == (9000, True)
+    assert (config.server.port, config.server.allow_anonymous) == (9000, True)
     (provider,) = config.providers
     assert (provider.base_url, provider.prefix, provider.retries) == ("https://h/v1", "${HOST}/", 5)
 
@@ -690,7 +692,7 @@ def test_a_file_without_settings_is_told_how_to_begin(text: str, where: str) -> 
         ("ttl: 5m", "ttl: unknown setting; it belongs under `cache`"),
         ("cache: {timeout: 5s}", "cache.timeout: unknown setting; it belongs under `defaults`"),
         ("defaults: {api_key: sk-canary}", "defaults.api_key: unknown setting; it belongs under each provider"),
-        ("merge: {duplicate: keep}", "merge.duplicate: unknown setting; did you mean 'duplicates'?"),
+        ("merge: {duplicate: by_provider}", "merge.duplicate: unknown setting; did you mean 'duplicates'?"),
         ("merge: {x: 1}", "merge.x: unknown setting; known here are duplicates"),
         ("owners: [{match: [a], owner: b, nam: c}]", "owners[0].nam: unknown setting; known here are match, owner"),
         (
@@ -719,9 +721,9 @@ def test_a_file_without_settings_is_told_how_to_begin(text: str, where: str) -> 
         ("server: {host: 127}", f"server.host: {STRING}; found '127'"),
         ("server: {host: ''}", "server.host: must not be empty"),
         ("server: {host: }", f"server.host: {NO_VALUE}"),
-        ("server: {open: maybe}", "server.open: must be true or false; found 'maybe'"),
-        ("server: {open: 5}", "server.open: must be true or false; found '5'"),
-        ("server: {open: []}", "server.open: must be true or false"),
+        ("server: {allow_anonymous: maybe}", "server.allow_anonymous: must be true or false; found 'maybe'"),
+        ("server: {allow_anonymous: 5}", "server.allow_anonymous: must be true or false; found '5'"),
+        ("server: {allow_anonymous: []}", "server.allow_anonymous: must be true or false"),
         ("server: {port: '${HOST}'}", "server.port: must be a whole number from 0 to 65535; found '${HOST}'"),
         ("server: {cors: 'https://a.example'}", f"server.cors: {LIST}; found 'https://a.example'"),
         (
@@ -729,8 +731,8 @@ def test_a_file_without_settings_is_told_how_to_begin(text: str, where: str) -> 
             "server.cors[1]: must be an exact origin in lower case and without a path, like https://app.example.com; "
             "found '*'",
         ),
-        ("merge: {duplicates: both}", "merge.duplicates: must be 'merge', 'by_owner' or 'keep'; found 'both'"),
-        ("merge: {duplicates: [merge]}", "merge.duplicates: must be 'merge', 'by_owner' or 'keep'"),
+        ("merge: {duplicates: both}", "merge.duplicates: must be 'merge', 'by_owner' or 'by_provider'; found 'both'"),
+        ("merge: {duplicates: [merge]}", "merge.duplicates: must be 'merge', 'by_owner' or 'by_provider'"),
         ("owners: [{match: [], owner: a}]", "owners[0].match: must not be empty"),
         ("owners: [{match: [a], owner: ''}]", "owners[0].owner: must not be empty"),
         ("owners: [{match: [a], owner: 360}]", f"owners[0].owner: {STRING}; found '360'"),
@@ -738,7 +740,7 @@ def test_a_file_without_settings_is_told_how_to_begin(text: str, where: str) -> 
         ("defaults: {headers: {X: [y]}}", "defaults.headers.X: must be a string"),
         ("defaults: {headers: {X: }}", f"defaults.headers.X: {NO_VALUE}"),
         ("defaults: {headers: [X]}", f"defaults.headers: {PAIRS}"),
-        ("defaults: {extra: [5]}", f"defaults.extra[0]: {STRING}; found '5'"),
+        ("defaults: {extra_fields: [5]}", f"defaults.extra_fields[0]: {STRING}; found '5'"),
         ("defaults: {proxy: }", f"defaults.proxy: {NO_VALUE}"),
         # twice
         ("server: {host: a, host: b}", "server.host: stands here a second time; keep one"),
@@ -790,7 +792,7 @@ def test_a_provider_that_is_not_whole_is_told_what_it_lacks(providers: str, prob
     ("setting", "problem"),
     [
         ("base_ulr: http://h", "base_ulr: unknown setting; did you mean 'base_url'?"),
-        ("duplicates: keep", "duplicates: unknown setting; it belongs under `merge`"),
+        ("duplicates: by_provider", "duplicates: unknown setting; it belongs under `merge`"),
         ("workspace_id: w", "workspace_id: unknown setting; only kind pangu has it"),
         ("include: '*'", f"include: {LIST}; found '*'"),
         ("exclude: {a: b}", f"exclude: {LIST}"),
@@ -798,8 +800,8 @@ def test_a_provider_that_is_not_whole_is_told_what_it_lacks(providers: str, prob
          "'5 min'"),
         ("max_body: 16MB", "max_body: must be a size above zero: a whole number with a unit, like 512KiB or 16MiB; "
          "found '16MB'"),
-        ("extra: some", "extra: must be `all`, `none` or a list of field names; found 'some'"),
-        ("extra:", f"extra: {NO_VALUE}"),
+        ("extra_fields: some", "extra_fields: must be `all`, `none` or a list of field names; found 'some'"),
+        ("extra_fields:", f"extra_fields: {NO_VALUE}"),
         ("api_key:", f"api_key: {NO_VALUE}"),
         ("api_key: ''", "api_key: is empty; give it a value or take it away"),
         ("api_key: 1234567", f"api_key: {STRING}"),
@@ -835,7 +837,7 @@ def test_a_provider_that_is_not_whole_is_told_what_it_lacks(providers: str, prob
         ("failover_on: 429", f"failover_on: {STATUSES}; found '429'"),
         ("failover_on: [200]", f"failover_on: {STATUSES}"),
         ("failover_on: [429, timeouts]", f"failover_on: {STATUSES}"),
-        ("keep_alive: 3s", "keep_alive: unknown setting; it belongs under `server`"),
+        ("sse_keepalive: 3s", "sse_keepalive: unknown setting; it belongs under `server`"),
         ("headers: {X-Key: 'a', 'Auth orization': b}",
          "headers: a name must be letters and `-`, like those of all headers: write `Name: value`"),
         ("prefix: '${MY-PREFIX}'",
@@ -848,7 +850,9 @@ def test_a_mistake_in_a_provider_is_told_once_with_its_cure(setting: str, proble
 
 def test_what_providers_hold_inside_is_no_setting() -> None:
     (problem,) = problems_of(f"{PROVIDER}    settings: {{workspace_id: w}}\n")
-    assert problem.startswith("line 4, providers[0].settings: unknown setting; known here are ttl, max_stale, patience")
+    assert problem.startswith(
+        "line 4, providers[0].settings: unknown setting; known here are ttl, max_stale, initial_wait"
+    )
 
 
 PANGU = """\
@@ -1063,7 +1067,7 @@ def test_a_provider_without_a_name_takes_none_away() -> None:
 
 def test_what_is_inherited_is_told_once_and_where_it_stands() -> None:
     text = f"""\
-cache: {{patience: soon}}
+cache: {{initial_wait: soon}}
 defaults:
   timeout: 0
   headers: {{X: [y]}}
@@ -1071,8 +1075,8 @@ defaults:
 {PROVIDER}  - {{name: b, base_url: 'http://h'}}
 """
     assert problems_of(text) == [
-        "line 1, cache.patience: must be a duration above zero: a number with a unit, like 250ms, 4s, 5m, 24h or 7d; "
-        "found 'soon'",
+        "line 1, cache.initial_wait: must be a duration above zero: a number with a unit, like 250ms, 4s, 5m, 24h or "
+        "7d; found 'soon'",
         "line 3, defaults.timeout: must be a duration above zero: a number with a unit, like 250ms, 4s, 5m, 24h or 7d; "
         "found '0'",
         "line 4, defaults.headers.X: must be a string",

@@ -92,12 +92,12 @@ def test_a_port_may_be_any_that_exists_or_zero_for_a_free_one() -> None:
     ("said", "shown"), [("all", None), ("none", ()), (["pricing", "context_length"], ("pricing", "context_length"))]
 )
 def test_extra_is_all_none_or_some_fields(said: object, shown: object) -> None:
-    assert Defaults.model_validate({"extra": said}).extra == shown
+    assert Defaults.model_validate({"extra_fields": said}).extra_fields == shown
 
 
 @pytest.mark.parametrize("said", ["some", "pricing", True, 5, {"pricing": 1}, None])
 def test_any_other_extra_is_refused(said: object) -> None:
-    assert refusals(Defaults, extra=said) == ["must be `all`, `none` or a list of field names"]
+    assert refusals(Defaults, extra_fields=said) == ["must be `all`, `none` or a list of field names"]
 
 
 @pytest.mark.parametrize("said", [date(2027, 1, 31), "2027-01-31"])
@@ -285,10 +285,10 @@ def test_without_keys_nothing_is_exposed_beyond_loopback_unless_the_file_says_so
     host: str, open_: bool, keys: bool, refused: bool
 ) -> None:
     key = Key(name="ops", digest=b"", rules=())
-    refusal = config(server=Server(open=open_), keys=(key,) if keys else ()).refuse_exposure(host)
+    refusal = config(server=Server(allow_anonymous=open_), keys=(key,) if keys else ()).refuse_exposure(host)
     expected = (
         f"refuses to listen on {host}: no keys are configured, so everybody who reaches it could use your "
-        "providers. Add `keys:`, listen on 127.0.0.1, or say `server: {open: true}`."
+        "providers. Add `keys:`, listen on 127.0.0.1, or say `server: {allow_anonymous: true}`."
     )
     assert refusal == (expected if refused else "")
 

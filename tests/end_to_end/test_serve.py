@@ -66,7 +66,7 @@ SECRETS = {
 ALICE, CI, OPS = SECRETS["ALICE_KEY"], SECRETS["CI_KEY"], SECRETS["OPS_KEY"]
 
 CONFIG = """
-server: {{drain: 500ms}}
+server: {{drain_delay: 500ms}}
 defaults: {{headers: {{X-Team: "${{TEAM_HEADER}}"}}}}
 providers:
   - {{name: aihubmix, base_url: "{aihubmix}", api_key: "${{AIHUBMIX_API_KEY}}"}}

@@ -60,7 +60,7 @@ def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
 
 def _config(providers: Sequence[str]) -> str:
     settings = f"""
-cache: {{ttl: 3s, patience: {PATIENCE:g}s}}
+cache: {{ttl: 3s, initial_wait: {PATIENCE:g}s}}
 defaults: {{timeout: 3s}}
 providers:
 """
@@ -91,7 +91,7 @@ def list_of(process: Process) -> httpx.Response:
     return httpx.get(f"{process.url}/v1/models", trust_env=False, timeout=10)
 
 
-def test_the_cold_list_is_out_when_patience_ends_complete_for_the_other_five(rig: Rig) -> None:
+def test_the_cold_list_is_out_when_initial_wait_ends_complete_for_the_other_five(rig: Rig) -> None:
     began = min(upstream.asked[0].at for upstream in rig.bad)
     assert models(rig.cold) == MODELS
     assert rig.cold.headers["x-models-missing"] == ", ".join(BAD)

@@ -124,7 +124,7 @@ async def test_every_fault_has_one_answer_and_leaves_nothing_behind(
     fault = FAULTS[name]
     fine = FINE_STREAM if stream else FINE_JSON
     scripts = [fault.stream if stream else fault.json, fine][:offers]
-    limits = "{first_byte_timeout: 300ms, between_bytes_timeout: 150ms}"
+    limits = "{first_byte_timeout: 300ms, idle_timeout: 150ms}"
     async with calling(fetch, clock, *scripts, defaults=limits) as (served, callees):
         before = Held.now()
         # On a connection of its own, so that what is counted afterwards is the proxy's alone.
@@ -351,7 +351,7 @@ async def test_a_client_that_does_not_read_is_waited_for_no_longer_than_a_silent
         while True:
             await exchange.chunk(b"data: " + b"x" * 100_000 + b"\n\n")
 
-    async with calling(fetch, clock, floods, defaults="{between_bytes_timeout: 200ms}") as (served, (one,)):
+    async with calling(fetch, clock, floods, defaults="{idle_timeout: 200ms}") as (served, (one,)):
         async with served.raw(post(b'{"model":"m","stream":true}')):
             await until(lambda: len(one.received) == 1)
             await until(lambda: one.open == 0, 5)
@@ -397,7 +397,7 @@ async def test_while_a_provider_is_silent_between_events_the_client_hears_a_comm
         await exchange.end()
 
     async with (
-        calling(fetch, clock, slow, server="{keep_alive: 20ms}") as (served, (one,)),
+        calling(fetch, clock, slow, server="{sse_keepalive: 20ms}") as (served, (one,)),
         served.raw(post(b'{"model":"m"}', Connection="close")) as (reader, _),
     ):
         await until(lambda: bool(one.received))
@@ -598,7 +598,7 @@ async def test_a_client_that_stops_reading_a_long_answer_leaves_nothing_behind(
 ) -> None:
     long = says(completion("m", "x" * 20_000_000))
     async with (
-        calling(fetch, clock, long, defaults="{between_bytes_timeout: 300ms}") as (served, _),
+        calling(fetch, clock, long, defaults="{idle_timeout: 300ms}") as (served, _),
         served.raw(post(b'{"model":"m"}')) as (reader, _writer),
     ):
         reader._transport.pause_reading()  # type: ignore[attr-defined]

@@ -277,11 +277,11 @@ async def test_a_429_whose_body_hangs_or_breaks_off_is_a_429(fetch: FakeFetch, c
         exchange.reset()
 
     for script in (silent, broken):
-        async with calling(fetch, clock, script, more=["between_bytes_timeout: 100ms"]) as (served, (one,)):
+        async with calling(fetch, clock, script, more=["idle_timeout: 100ms"]) as (served, (one,)):
             answer = await served.call()
             assert (code(answer), answer.headers["retry-after"]) == ((429, "rate_limit_exceeded"), "7")
             await until(lambda one=one: one.open == 0)  # type: ignore[misc]
-        async with calling(fetch, clock, script, FINE, more=["between_bytes_timeout: 100ms"]) as (served, _):
+        async with calling(fetch, clock, script, FINE, more=["idle_timeout: 100ms"]) as (served, _):
             assert (await served.call()).status_code == 200
 
 

@@ -45,7 +45,7 @@ RULES = {
     "nothing": "[]",
 }
 PROVIDERS = """
-cache: {ttl: 100s, max_stale: 1000s, patience: 4s}
+cache: {ttl: 100s, max_stale: 1000s, initial_wait: 4s}
 providers:
   - {name: a, base_url: "http://127.0.0.1/a"}
   - {name: b, base_url: "http://127.0.0.1/b", api_key: "${PROVIDER_KEY}"}

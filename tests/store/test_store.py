@@ -1,4 +1,4 @@
-"""Freshness, last good answers, patience, single flight, shrink guard, breaker: on a clock that stands still."""
+"""Freshness, last good answers, initial wait, single flight, shrink guard, breaker: on a clock that stands still."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.anyio
 ALL = Policy(["*"])
 
 TWO = """
-cache: {ttl: 100s, max_stale: 1000s, patience: 4s}
+cache: {ttl: 100s, max_stale: 1000s, initial_wait: 4s}
 providers:
   - {name: a, base_url: "http://127.0.0.1/a/v1"}
   - {name: b, base_url: "http://127.0.0.1/b/v1"}
@@ -46,7 +46,7 @@ async def test_all_providers_are_asked_at_once_at_start(fetch: FakeFetch, clock:
         assert listed(store) == ["m"]
 
 
-async def test_requests_wait_for_a_provider_never_heard_from_until_patience_is_over(
+async def test_requests_wait_for_a_provider_never_heard_from_until_initial_wait_is_over(
     fetch: FakeFetch, clock: FakeClock
 ) -> None:
     fetch.hangs("a")
@@ -67,7 +67,7 @@ async def test_nobody_waits_any_more_once_all_have_answered_or_failed(fetch: Fak
         assert store.warmed_up
 
 
-async def test_a_provider_that_answers_after_patience_is_listed_from_then_on(
+async def test_a_provider_that_answers_after_initial_wait_is_listed_from_then_on(
     fetch: FakeFetch, clock: FakeClock
 ) -> None:
     late = fetch.hangs("a")
@@ -369,7 +369,7 @@ async def test_a_second_answer_confirms_only_what_it_says_itself(fetch: FakeFetc
 
 
 async def test_a_provider_that_answers_within_its_timeout_is_never_stale(fetch: FakeFetch, clock: FakeClock) -> None:
-    slow = ONE.replace("patience: 4s}", "patience: 4s}\ndefaults: {timeout: 30s}")
+    slow = ONE.replace("initial_wait: 4s}", "initial_wait: 4s}\ndefaults: {timeout: 30s}")
     fetch.lists("a", "m")
     async with running(store_of(slow, fetch, clock)) as store:
         for _ in range(3):

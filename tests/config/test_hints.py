@@ -1,0 +1,63 @@
+"""Hints: every old name says its new one, with the line and the setting."""
+
+from __future__ import annotations
+
+import pytest
+
+from proxy.config import ConfigError, parse
+from proxy.config.hints import RENAMED
+
+PROVIDER = """\
+providers:
+  - name: a
+    base_url: http://h
+"""
+CUSTOM = """\
+providers:
+  - name: a
+    kind: custom
+    base_url: http://h
+"""
+
+
+def problems_of(text: str) -> list[str]:
+    with pytest.raises(ConfigError) as raised:
+        parse(text)
+    return [str(problem) for problem in raised.value.problems]
+
+
+OLD = [
+    (f"{PROVIDER}cache: {{patience: 4s}}", "line 4, cache.patience: renamed to `initial_wait`"),
+    (f"{PROVIDER}    patience: 4s", "line 4, providers[0].patience: renamed to `initial_wait`"),
+    (f"{PROVIDER}server:\n  open: true", "line 5, server.open: renamed to `allow_anonymous`"),
+    (f"{PROVIDER}server: {{drain: 5s}}", "line 4, server.drain: renamed to `drain_delay`"),
+    (f"{PROVIDER}server: {{keep_alive: 5s}}", "line 4, server.keep_alive: renamed to `sse_keepalive`"),
+    (
+        f"{PROVIDER}defaults: {{between_bytes_timeout: 5s}}",
+        "line 4, defaults.between_bytes_timeout: renamed to `idle_timeout`",
+    ),
+    (f"{PROVIDER}defaults: {{extra: all}}", "line 4, defaults.extra: renamed to `extra_fields`"),
+    (f"{PROVIDER}    extra: none", "line 4, providers[0].extra: renamed to `extra_fields`"),
+    (f"{CUSTOM}    list: {{path: /m, cut: x/}}", "line 5, providers[0].list.cut: renamed to `strip_prefix`"),
+    (
+        f"{PROVIDER}merge: {{duplicates: keep}}",
+        "line 4, merge.duplicates: renamed to `duplicates: by_provider`; found 'keep'",
+    ),
+    (
+        f"{PROVIDER}defaults: {{patience: 4s, initial_wait: 4s}}",
+        "line 4, defaults.patience: renamed to `initial_wait`",
+    ),
+    (
+        f"{PROVIDER}    drain: 5s",
+        "line 4, providers[0].drain: renamed to `drain_delay`; it belongs under `server`",
+    ),
+]
+
+
+@pytest.mark.parametrize(("text", "problem"), OLD)
+def test_an_old_name_is_an_error_that_names_the_new_one(text: str, problem: str) -> None:
+    assert problems_of(text) == [problem]
+
+
+def test_every_row_of_the_table_is_tested_above() -> None:
+    assert {old for old in RENAMED if any(old in text for text, _ in OLD)} == set(RENAMED)
