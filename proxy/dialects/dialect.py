@@ -10,6 +10,7 @@ from operator import itemgetter
 from typing import Any, Literal, NamedTuple
 
 from proxy.dialects.metadata import NAMES, Reader
+from proxy.dialects.private import Familiar
 
 PagingStyle = Literal["url", "cursor", "offset", "page"]
 AuthStyle = Literal["bearer", "header", "basic", "query", "none"]
@@ -90,6 +91,8 @@ class EntryPlan(NamedTuple):
     """The names in `extra` that stand inside another."""
     ours: tuple[str, ...]
     """Fields that may not be shown under their own names."""
+    refers: bool
+    """Whether it has a `root` or a `parent`."""
 
 
 @dataclass(frozen=True)
@@ -146,6 +149,11 @@ class Dialect:
     """What a model is called by; `{name}` stands for a setting."""
 
     @cached_property
+    def familiar(self) -> Familiar:
+        """The names that entries of this dialect are known to have."""
+        return Familiar()
+
+    @cached_property
     def shape(self) -> Callable[[tuple[str, ...]], EntryPlan]:
         """The shape of an entry with these outermost fields."""
         return lru_cache(_SHAPES)(self._shape)
@@ -168,6 +176,7 @@ class Dialect:
             nested=tuple({place.name: None for place in extra if "." in place.name}),
             # In any letters: Go's decoder takes a later `ID` for the `id`.
             ours=tuple(field for field in fields if field.casefold() in OURS),
+            refers="root" in fields or "parent" in fields,
         )
 
 
@@ -177,6 +186,15 @@ def look_at(path: str, missing: object = None) -> Getter:
     if not deeper:
         return itemgetter(outer)
     inner, *deepest = deeper
+    if not deepest:
+
+        def look_inside(payload: Mapping[str, Any]) -> Any:
+            try:
+                return payload[outer][inner]
+            except (KeyError, TypeError):  # no such field; no object
+                return missing
+
+        return look_inside
 
     def look(payload: Mapping[str, Any]) -> Any:
         try:

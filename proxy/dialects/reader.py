@@ -19,6 +19,7 @@ from msgspec import Raw
 from proxy.dialects.diagnosis import _ANY, _BOM, _CONTROL, _garbled, _is_text, _names, _refuse_what_is_no_list
 from proxy.dialects.dialect import MISSING, Dialect, EntryPlan, FieldSource, Getter
 from proxy.dialects.entry import DEFAULT_PERMISSIONS, Entry, Permission
+from proxy.dialects.private import is_private_text, may_tell_places, without_private
 from proxy.dialects.times import unix_seconds
 
 MAX_ID_BYTES = 256
@@ -92,14 +93,46 @@ def open_page(dialect: Dialect, body: bytes) -> Page:
     return Page(items or (), top, _has_long_number(text))
 
 
-def read_entry(dialect: Dialect, raw: Raw, values: Mapping[str, str], long_numbers: bool = True) -> Entry:
-    """One entry in our terms. Raises Dropped.
+def read_entry(
+    dialect: Dialect,
+    raw: Raw,
+    values: Mapping[str, str],
+    long_numbers: bool = True,
+    named: frozenset[str] = frozenset(),
+) -> Entry:
+    """One entry in our terms, less what is never shown. Raises Dropped.
 
-    `asked` holds the values that the question was about; `long_numbers` is what its page says.
+    `asked` holds the values that the question was about; `long_numbers` is what its page says; `named` are the
+    fields that the operator wants to be shown though they are private.
     """
     text = bytes(raw)
     if len(text) > MAX_ENTRY_BYTES:
         raise InvalidEntry(f"is larger than {MAX_ENTRY_BYTES:,} bytes")
+    try:
+        payload = dialect.familiar.decode(text)
+    except (ValueError, RecursionError):
+        payload = _decoded(text, long_numbers)
+        is_harmless = dialect.familiar.is_harmless(payload)
+    else:
+        is_harmless = True
+        if long_numbers and _has_long_number(text) and not _is_for_everyone(payload, MAX_DEPTH):
+            raise InvalidEntry(_NOT_FOR_EVERYONE)
+    shape = dialect.shape(tuple(payload))
+    own_id = _own_id(dialect, payload, shape.ids)
+    entry = _entry(dialect, shape, own_id, payload, payload, text if dialect.raw else b"", values)
+    extra = entry.extra
+    if (
+        is_harmless
+        and ((b"/" not in extra and b"\\" not in extra) or not may_tell_places(extra))
+        and not (shape.refers and (entry.root != entry.id or entry.parent))
+        and not dialect.raw
+    ):
+        return entry
+    return _less_private(dialect, entry, payload, values, named)
+
+
+def _decoded(text: bytes, long_numbers: bool) -> dict[str, Any]:
+    """What any entry says. Raises Dropped."""
     try:
         payload = _ANY.decode(text)
     except (ValueError, RecursionError) as error:
@@ -108,15 +141,43 @@ def read_entry(dialect: Dialect, raw: Raw, values: Mapping[str, str], long_numbe
         raise InvalidEntry("is no object")
     if _looks_odd(text, long_numbers) and not _is_for_everyone(payload, MAX_DEPTH):
         raise InvalidEntry(_NOT_FOR_EVERYONE)
-    return entry_of(dialect, payload, text if dialect.raw else b"", values)
+    return payload
 
 
 def entry_of(dialect: Dialect, payload: Mapping[str, Any], raw: bytes, values: Mapping[str, str]) -> Entry:
-    """The entry that an object of the dialect describes. Raises Dropped."""
+    """The entry that an object of the dialect describes, as it is. Raises Dropped."""
     shape = dialect.shape(tuple(payload))
-    own_id = _own_id(dialect, payload, shape.ids)
-    root = payload.get("root")
-    parent = values[dialect.parent] if dialect.parent else payload.get("parent")
+    return _entry(dialect, shape, _own_id(dialect, payload, shape.ids), payload, payload, raw, values)
+
+
+def _less_private(
+    dialect: Dialect, entry: Entry, payload: Mapping[str, Any], values: Mapping[str, str], named: frozenset[str]
+) -> Entry:
+    """The entry without what is never shown."""
+    shown = without_private(payload, entry.id, named)
+    raw = entry.raw
+    if raw:
+        # What the contract documents (`private`) belongs to it; the bytes stay if there is nothing else.
+        documented = frozenset(path.rpartition(".")[2] for path in dialect.private)
+        kept = without_private(payload, entry.id, documented=documented)
+        raw = raw if kept == payload else _ENCODE(kept)
+    # Where the operator says what is read, it is read wherever it stands.
+    source = payload if dialect.kind == "custom" else shown
+    return _entry(dialect, dialect.shape(tuple(source)), entry.id, source, shown, raw, values)
+
+
+def _entry(
+    dialect: Dialect,
+    shape: EntryPlan,
+    own_id: str,
+    payload: Mapping[str, Any],
+    shown: Mapping[str, Any],
+    raw: bytes,
+    values: Mapping[str, str],
+) -> Entry:
+    """`said`: where what we know is read, `shape` is its; `shown`: what may be shown beside it."""
+    root = shown.get("root")
+    parent = values[dialect.parent] if dialect.parent else shown.get("parent")
     return Entry(
         own_id,
         _owner(payload, shape.owners),
@@ -124,7 +185,7 @@ def entry_of(dialect: Dialect, payload: Mapping[str, Any], raw: bytes, values: M
         root if root and root != own_id and _is_text(root) else own_id,  # the same object: most are equal
         parent if parent and _is_text(parent) else None,
         _permissions(payload.get("permission")),
-        _extra(dialect, payload, shape),
+        _extra(dialect, payload, shown, shape),
         raw,
     )
 
@@ -178,7 +239,7 @@ def _is_for_everyone(value: object, levels: int) -> bool:
 def _owner(payload: Mapping[str, Any], places: Sequence[Getter]) -> str:
     for look in places:
         owner = look(payload)
-        if _is_text(owner):
+        if _is_text(owner) and not ("/" in owner and is_private_text(owner)):
             return owner
     return ""
 
@@ -237,11 +298,11 @@ def _permission_of(flags: tuple[bool | None, ...]) -> Permission:
     return Permission(**{name: flag for name, flag in zip(_FLAGS, flags, strict=True) if flag is not None})
 
 
-def _extra(dialect: Dialect, payload: Mapping[str, Any], shape: EntryPlan) -> bytes:
+def _extra(dialect: Dialect, payload: Mapping[str, Any], rest: Mapping[str, Any], shape: EntryPlan) -> bytes:
     """What else is said: the known under the names that clients read, then the unknown as it is."""
     known, used = _known(dialect, payload, shape.extra)
     hidden = dialect.private if dialect.keeps_originals else (*used, *dialect.private)
-    shown = dict(_without_all(payload, hidden) if hidden else payload)
+    shown = dict(_without_all(rest, hidden) if hidden else rest)
     for name in shape.ours:
         shown.pop(name, None)
     nested = [(name, known.pop(name)) for name in shape.nested if name in known]

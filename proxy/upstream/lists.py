@@ -243,7 +243,7 @@ class _ListRequest:
         most never do, and the marks cost. No digest is as cheap as Python's hash, and among so few entries, all of one
         provider, it takes two for the same once in 10^15 changes.
         """
-        dialect = self._provider.dialect
+        dialect, named = self._provider.dialect, frozenset(self._provider.extra_fields or ())
         again, known, about = bool(self._read_before), self._known, hash(tuple(values.items()))
         entries: list[Entry] = []
         marks = array("q")
@@ -255,7 +255,7 @@ class _ListRequest:
                     if leaks and any(secret in bytes(raw) for secret in leaks):
                         raise InvalidEntry("repeats our credential")
                     mark = about ^ hash(bytes(raw)) if again else 0
-                    entries.append(known.get(mark) or read_entry(dialect, raw, values, page.long_numbers))
+                    entries.append(known.get(mark) or read_entry(dialect, raw, values, page.long_numbers, named))
                     marks.append(mark)
                 except InvalidEntry as reason:
                     why = str(reason)

@@ -804,6 +804,22 @@ async def test_a_request_holds_what_it_must_and_nothing_else(providers_side: res
     ]
 
 
+@pytest.mark.parametrize(
+    ("extra", "read"),
+    [
+        pytest.param("all", {"n": 1, "status": {}}, id="all"),
+        pytest.param(["n", "path", "status"], {"n": 1, "path": "/srv/a", "status": {}}, id="the operator names one"),
+    ],
+)
+async def test_private_fields_are_not_even_read_unless_the_operator_names_them(
+    extra: object, read: dict[str, object], providers_side: respx.MockRouter
+) -> None:
+    said = {"id": "a", "n": 1, "path": "/srv/a", "status": {"args": ["x"]}, "api_key": "sk-fake"}
+    providers_side.get("https://models.example/v1/models").respond(json={"data": [said]})
+    [entry] = (await ask(provider("https://models.example", extra_fields=extra))).entries
+    assert json.loads(entry.extra) == read
+
+
 async def test_without_a_key_no_credential_is_sent(providers_side: respx.MockRouter) -> None:
     route = providers_side.get("https://models.example/v1/models").respond(json=LIST)
     await ask(provider("https://models.example"))
