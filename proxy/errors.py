@@ -6,6 +6,8 @@ could not be used, `ConfigError` tells an operator what to mend in the file.
 
 from __future__ import annotations
 
+import traceback
+
 
 class ApiError(Exception):
     """An error that a client is told. The message never holds a secret or a provider's own text."""
@@ -219,3 +221,17 @@ class UpstreamError(Exception):
         """Seconds, between 0 and an hour, when the provider named a time."""
         self.attempts = 1
         """One, and one more for each retry of the question; set by whoever retries."""
+
+    @classmethod
+    def from_bug(cls, bug: Exception) -> UpstreamError:
+        """Return the error for an exception that processing an answer must not raise, without its text."""
+        return cls("bug", f"its answer met a bug of ours ({type(bug).__name__})")
+
+
+def describe_bug(bug: BaseException) -> str:
+    """Return the class of an unexpected exception and its stack, for the log.
+
+    Its text is left out: it can quote a header, a body or a key.
+    """
+    stack = "".join(traceback.format_tb(bug.__traceback__))
+    return f"{type(bug).__name__}\n{stack}"

@@ -134,8 +134,7 @@ async def ask_all(config: Config, fetch: Fetch, clock: Clock, notify: Notify) ->
         except UpstreamError as error:
             failure = error
         except Exception as bug:
-            # The text of an exception may hold anything; its class does not.
-            failure = UpstreamError("bug", f"its answer met a bug of ours ({type(bug).__name__})")
+            failure = UpstreamError.from_bug(bug)
         heard = ProbeResult(provider, answer, failure, clock.monotonic() - began)
         notify(heard)
         return heard

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import traceback
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
@@ -26,7 +25,7 @@ from proxy.api.paths import PATHS as CALLS
 from proxy.catalog import Fetch
 from proxy.clock import Clock, SystemClock
 from proxy.config import Config
-from proxy.errors import ApiError, BadRequest, InternalError, MethodNotAllowed, PathNotFound
+from proxy.errors import ApiError, BadRequest, InternalError, MethodNotAllowed, PathNotFound, describe_bug
 from proxy.store import Report, Store
 from proxy.telemetry import Usage
 from proxy.upstream.lists import ListFetcher
@@ -124,9 +123,7 @@ class Proxy:
         except HTTPException as error:
             await send_error(scope, send, head, _in_our_words(scope, error))
         except Exception as bug:
-            # The text of an exception may hold anything; its class and its place do not.
-            place = "".join(traceback.format_tb(bug.__traceback__))
-            _log.error("bug while answering %s (%s)\n%s", head.request_id.decode(), type(bug).__name__, place)
+            _log.error("bug while answering %s: %s", head.request_id.decode(), describe_bug(bug))
             await send_error(scope, send, head, InternalError())
 
     async def calling(self) -> Inference:
@@ -159,8 +156,7 @@ def _say_if_it_ended(refresh: asyncio.Task[None]) -> None:
     """Nobody is asked any more: a bug of ours, and not to be found out by old lists."""
     # Without an error it ends only where nobody has to be asked.
     if not refresh.cancelled() and (error := refresh.exception()):
-        place = "".join(traceback.format_tb(error.__traceback__))
-        _log.critical("the store ended (%s); no provider is asked any more\n%s", type(error).__name__, place)
+        _log.critical("the store ended; no provider is asked any more: %s", describe_bug(error))
 
 
 def _in_our_words(scope: Scope, error: HTTPException) -> ApiError:

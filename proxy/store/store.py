@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-import traceback
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
@@ -27,7 +26,7 @@ from proxy.clock import Clock
 from proxy.config import Config, Provider
 from proxy.cooperative import BATCH_SIZE, Cooperative, batched, run_now
 from proxy.dialects.entry import Entry
-from proxy.errors import UpstreamError
+from proxy.errors import UpstreamError, describe_bug
 from proxy.store.view import RenderedList, View, render
 
 _log = logging.getLogger("models_proxy")
@@ -187,8 +186,8 @@ class Store:
         except UpstreamError as error:
             self._refuse(slot, error)
         except Exception as bug:
-            _log.error("bug while asking %s: %s", slot.provider.name, "".join(traceback.format_tb(bug.__traceback__)))
-            self._refuse(slot, UpstreamError("bug", f"its answer met a bug of ours ({type(bug).__name__})"))
+            _log.error("bug while asking %s: %s", slot.provider.name, describe_bug(bug))
+            self._refuse(slot, UpstreamError.from_bug(bug))
         else:
             self._accept(slot, answer, offers)
         slot.refreshing = False

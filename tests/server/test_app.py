@@ -411,7 +411,7 @@ async def test_a_bug_is_a_500_that_tells_nothing_and_a_log_line_without_its_text
             "param": None,
             "code": "internal_error",
         }
-    assert "bug while answering mine (RuntimeError)" in caplog.text
+    assert "bug while answering mine: RuntimeError\n" in caplog.text
     assert "canary" not in caplog.text
 
 
