@@ -120,6 +120,15 @@ def serving(
     return models_proxy("serve", *where, *arguments, env=env, deaf_after=deaf_after)
 
 
+def accepts_connections(address: tuple[str, int]) -> bool:
+    """Whether something listens there."""
+    try:
+        socket.create_connection(address, timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
 def free_port() -> int:
     """For who must know the address before the process says it, which is when `initial_wait` is over."""
     with socket.create_server(("127.0.0.1", 0)) as listening:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,8 @@ from rich.text import Text
 
 from proxy.catalog import Catalog, Fetch, Model
 from proxy.cli.audit import Audit, DuplicatesPreview, ProbeResult
-from proxy.cli.terminal import Failure, count, day, did_you_mean, err, out, printable, show_table
+from proxy.cli.terminal import Failure, did_you_mean, err, out, show_table
+from proxy.cli.text import count, day, printable
 from proxy.clock import Clock, SystemClock
 from proxy.config import Config, ConfigError, Provider, read
 from proxy.config import document as yamldoc
@@ -27,6 +27,7 @@ from proxy.config.problems import Problem
 from proxy.config.settings import Group
 from proxy.errors import UpstreamError
 from proxy.upstream.lists import ListFetcher
+from proxy.upstream.resolver import use_resolver_threads
 
 _SHOWN_COLLISIONS = 10
 _STYLES = {"ok": "green", "failed": "bold red", "declared": "green", "left out": "dim"}
@@ -143,8 +144,7 @@ async def ask_all(config: Config, fetch: Fetch, clock: Clock, notify: Notify) ->
 
 
 async def _ask_with_progress(config: Config, clock: Clock, *, quiet: bool) -> list[ProbeResult]:
-    # A host name that hangs must not keep the others from being looked up.
-    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(min(4 + len(config.providers), 256)))
+    use_resolver_threads(len(config.providers))
     fetch = ListFetcher(config.providers, clock)
     names = [provider.name for provider in config.providers if provider.is_remote]
     where = err()

@@ -15,7 +15,8 @@ from pydantic import TypeAdapter, ValidationError
 from proxy import __version__
 from proxy.access import Policy
 from proxy.catalog import Offer
-from proxy.cli.terminal import Failure, count, day, out, printable, show_table
+from proxy.cli.terminal import Failure, out, show_table
+from proxy.cli.text import count, day, printable
 from proxy.config.fields import Url
 from proxy.dialects.entry import Entry
 from proxy.upstream.errors import from_exception

@@ -5,10 +5,8 @@ from __future__ import annotations
 import difflib
 import io
 import os
-import re
 import sys
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
 from typing import IO, Any, TextIO
 
 import click
@@ -16,9 +14,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from proxy.cli.text import printable
+
 _ENDLESS = 10_000
 """Columns of what is no terminal: a line of a table stays one line, for grep and for files."""
-_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 
 def console(stream: TextIO) -> Console:
@@ -55,11 +54,6 @@ class Failure(click.ClickException):
         err().print(Text.assemble(("Error: ", "bold red"), self.message))
 
 
-def printable(text: str) -> str:
-    """Foreign text that cannot move the cursor, colour the screen or turn its direction."""
-    return _UNPRINTABLE.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
-
-
 Column = tuple[str, str]
 """A heading, and how its cells stand: `left`, `right`, `fold` (over several lines), `note` (prose)."""
 
@@ -85,18 +79,6 @@ def show_table(where: Console, columns: Sequence[Column], rows: Iterable[Sequenc
 
 def _has_note(columns: Sequence[Column]) -> bool:
     return any(manner == "note" for _, manner in columns)
-
-
-def day(seconds: int) -> str:
-    """The date of Unix seconds, `-` where they are unknown."""
-    try:
-        return datetime.fromtimestamp(seconds, UTC).date().isoformat() if seconds else "-"
-    except (ValueError, OverflowError, OSError):
-        return str(seconds)
-
-
-def count(number: int, one: str, many: str = "") -> str:
-    return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

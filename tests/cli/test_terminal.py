@@ -19,7 +19,7 @@ from click.testing import CliRunner
 from rich.cells import cell_len
 
 from proxy.cli.main import COMMANDS, main
-from proxy.cli.terminal import count, day, did_you_mean, printable
+from proxy.cli.terminal import did_you_mean
 from tests.paths import ROOT
 from tests.providers.lists import Upstreams, after, lists, says
 
@@ -215,35 +215,9 @@ def test_a_shell_that_is_not_known_is_a_usage_error() -> None:
     assert "is not one of 'bash', 'zsh', 'fish'" in result.stderr
 
 
-# -- words -------------------------------------------------------------------------------------------------------------
+# -- hints -------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [
-        pytest.param("测试 [bold] é", "测试 [bold] é", id="text of any language as it is"),
-        pytest.param("a\x1b[31mb", "a\\x1b[31mb", id="an escape sequence"),
-        pytest.param("a\nb\tc", "a\\nb\\tc", id="what moves the cursor"),
-        pytest.param("a\u202eb", "a\\u202eb", id="what turns the direction"),
-    ],
-)
-def test_foreign_text_is_made_printable(text: str, shown: str) -> None:
-    assert printable(text) == shown
-
-
-@pytest.mark.parametrize(
-    ("seconds", "shown"),
-    [(0, "-"), (1, "1970-01-01"), (1715367049, "2024-05-10"), (10**15, "1000000000000000"), (10**30, "1" + "0" * 30)],
-)
-def test_a_creation_time_is_a_date_where_it_can_be_one(seconds: int, shown: str) -> None:
-    assert day(seconds) == shown
-
-
-def test_counts_and_near_words_are_written_as_people_do() -> None:
-    assert [count(0, "model"), count(1, "model"), count(1200, "entry", "entries")] == [
-        "0 models",
-        "1 model",
-        "1,200 entries",
-    ]
+def test_without_a_near_word_the_hint_names_the_first_ten() -> None:
     many = [f"k{number}" for number in range(11)]
     assert did_you_mean("zzz", many) == "there are k0, k1, k2, k3, k4, k5, k6, k7, k8, k9 ..."

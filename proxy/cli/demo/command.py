@@ -12,7 +12,8 @@ import click
 
 from proxy.access import Policy
 from proxy.cli.demo.upstreams import upstreams
-from proxy.cli.serve import StartupReport, listen, run, say
+from proxy.cli.serve import bind, start
+from proxy.cli.startup import StartupReport, say
 from proxy.config import Config, parse
 from proxy.store import Store
 
@@ -44,23 +45,23 @@ def demo(port: int | None, shows_config: bool) -> None:
     if shows_config:
         click.echo(text, nl=False)
         return
-    sockets = _listen(port)
+    sockets = _bind(port)
     # Short, so that the lines fit a terminal: they end with this process, and open nothing but examples on loopback.
     keys = {name: f"{name}-{secrets.token_urlsafe(6)}" for name in KEYS}
     upstream_key = secrets.token_urlsafe(16)
     with upstreams(upstream_key) as upstream_port:
         given = {"UPSTREAM_PORT": str(upstream_port), "UPSTREAM_KEY": upstream_key}
         config = parse(text, "config.yaml", given | {f"{name.upper()}_KEY": key for name, key in keys.items()})
-        run(config, _Guide(config, keys), sockets)
+        start(config, _Guide(config, keys), sockets)
 
 
-def _listen(port: int | None) -> list[socket.socket]:
+def _bind(port: int | None) -> list[socket.socket]:
     if port is not None:
-        return listen(HOST, port, "--port names another one")
+        return bind(HOST, port, "--port names another one")
     try:
-        return listen(HOST, PORT)
+        return bind(HOST, PORT)
     except click.ClickException:
-        return listen(HOST, 0)
+        return bind(HOST, 0)
 
 
 class _Guide(StartupReport):

@@ -1,0 +1,94 @@
+"""What `serve` prints at start, and the log lines for later state changes of providers."""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+
+from proxy import __version__
+from proxy.cli.text import count
+from proxy.config import Config
+from proxy.store import Report, Store
+
+_log = logging.getLogger("models_proxy")
+
+
+class StartupReport:
+    """A row for each provider when its first refresh ends, then the URL. An observer of `proxy.server.run`."""
+
+    def __init__(self, config: Config, name: str) -> None:
+        """`name`: what is served, usually the path of the file."""
+        self._config = config
+        self._name = name
+        names = [provider.name for provider in config.providers] + [skipped.name for skipped in config.skipped]
+        self._width = max(map(len, names))
+        self._errors: dict[str, str] = {}
+        """Provider -> kind of its last error, "" without one; only providers that have a row."""
+
+    def begin(self) -> None:
+        """Print the first line and the warnings of the configuration."""
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            # Providers send text in any language, and the encoding of the terminal may not have it.
+            sys.stdout.reconfigure(errors="backslashreplace")
+        say(f"models-proxy {__version__}, {self._name}: {count(len(self._config.providers), 'provider')}")
+        for warning in self._config.warnings:
+            click.echo(f"warning: {warning}", err=True)
+
+    def on_start(self, reports: Sequence[Report]) -> None:
+        """Print the rows of providers that are never contacted."""
+        for skipped in self._config.skipped:
+            self._row("left out", skipped.name, skipped.reason)
+        declared = {provider.name for provider in self._config.providers if not provider.is_remote}
+        for report in reports:
+            if report.name in declared:
+                self._errors[report.name] = ""
+                self._row("up", report.name, f"{count(report.models, 'model')}, declared in the file")
+
+    def on_report(self, report: Report) -> None:
+        """Print the row of a provider after its first refresh; log only changes after later ones."""
+        error = report.error.kind if report.error else ""
+        before = self._errors.get(report.name)
+        self._errors[report.name] = error
+        if before is None:
+            self._row("failing" if error else "up", report.name, _outcome(report))
+        elif error and error != before:
+            _log.warning("%s is failing: %s", report.name, _outcome(report))
+        elif before and not error:
+            _log.info("%s is up again: %s", report.name, _outcome(report))
+
+    def on_ready(self, url: str, store: Store) -> None:
+        """Print the providers that have not answered yet, then the URL and what to try first."""
+        for provider in self._config.providers:
+            if provider.name not in self._errors:
+                self._row("waiting", provider.name, f"no answer within {provider.initial_wait:g} s; still asking")
+        say(f"Listening on {url}")
+        self.invite(url, store)
+
+    def invite(self, url: str, store: Store) -> None:
+        """Print the first thing to try."""
+        key = "" if self._config.anonymous is not None else ' -H "Authorization: Bearer $KEY"'
+        say(f"  curl{key} {url}/v1/models")
+
+    def _row(self, state: str, name: str, text: str) -> None:
+        say(f"  {state:<8}  {name:<{self._width}}  {text}")
+
+
+def _outcome(report: Report) -> str:
+    if report.error is not None:
+        return f"{report.error.reason}; asked again in {report.next_try_in or 0:.0f} s"
+    dropped = sum(report.answer.dropped.values()) if report.answer else 0
+    note = f", {count(dropped, 'entry', 'entries')} dropped" if dropped else ""
+    return f"{count(report.models, 'model')}{note}"
+
+
+def say(text: str) -> None:
+    """Print a line. If stdout is closed (`| head`), the server continues without output."""
+    try:
+        click.echo(text)
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

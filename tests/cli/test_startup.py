@@ -1,0 +1,153 @@
+"""What `serve` prints at start, and the log lines for later state changes of providers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from proxy import __version__
+from tests.processes import Process, accepts_connections, free_port, serving, until
+from tests.providers.lists import CTYUN_WRONG_KEY, Upstreams, after, hangs, lists, says
+
+LAB = """
+server: {drain_delay: 500ms}
+providers:
+  - {name: lab, kind: static, models: [{id: our-own-13b}]}
+"""
+
+
+@pytest.fixture
+def upstreams() -> Iterator[Upstreams]:
+    with Upstreams() as opened:
+        yield opened
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    return tmp_path / "config.yaml"
+
+
+def get(url: str, **headers: str) -> httpx.Response:
+    return httpx.get(url, headers=headers, timeout=10, trust_env=False)
+
+
+def test_at_start_each_provider_is_up_left_out_failing_or_waited_for_and_why(
+    config: Path, upstreams: Upstreams
+) -> None:
+    text = f"""
+cache: {{initial_wait: 500ms}}
+providers:
+  - {{name: good, base_url: "{upstreams.open(lists("m", "n", {"id": ""})).url}"}}
+  - {{name: ctyun, base_url: "{upstreams.open(says(CTYUN_WRONG_KEY, 401)).url}", api_key: sk-canary-app-key}}
+  - {{name: away, base_url: "{upstreams.open(hangs).url}"}}
+  - {{name: paid-elsewhere, base_url: "http://127.0.0.1:9", api_key: "${{NO_SUCH_VARIABLE}}", optional: true}}
+  - {{name: lab, kind: static, models: [{{id: our-own-13b}}]}}
+"""
+    with serving(config, text) as process:
+        url = process.url
+        process.line(process.out, "curl")
+        assert process.out[:3] == [
+            f"models-proxy {__version__}, {config}: 4 providers",
+            "  left out  paid-elsewhere  NO_SUCH_VARIABLE not set",
+            "  up        lab             1 model, declared in the file",
+        ]
+        assert set(process.out[3:5]) == {
+            "  up        good            2 models, 1 entry dropped",
+            "  failing   ctyun           our credential was refused, status 401: AppKey不正确,请使用正确的AppKey; "
+            "asked again in 5 s",
+        }
+        assert process.out[5:] == [
+            "  waiting   away            no answer within 0.5 s; still asking",
+            f"Listening on {url}",
+            f"  curl {url}/v1/models",
+        ]
+        listed = get(process.out[-1].split()[-1]).json()["data"]
+        assert [model["id"] for model in listed] == ["m", "n", "our-own-13b"]
+        assert (process.stop(), process.err) == (0, [])
+
+
+def test_a_provider_that_was_waited_for_gets_its_row_when_it_answers_late(config: Path, upstreams: Upstreams) -> None:
+    text = f"""
+cache: {{initial_wait: 300ms}}
+providers:
+  - {{name: late, base_url: "{upstreams.open(after(0.6, lists("m"))).url}"}}
+"""
+    with serving(config, text) as process:
+        process.line(process.out, "curl")
+        process.line(process.out, "^  up        late  1 model$")
+        assert get(f"{process.url}/v1/models").json()["data"][0]["id"] == "m"
+
+
+def test_the_curl_line_brings_a_key_where_one_is_needed(config: Path) -> None:
+    text = LAB + 'keys: [{name: k, key: "${CLIENT_KEY}", models: ["*"]}]'
+    with serving(config, text, env={"CLIENT_KEY": "sk-canary-client"}) as process:
+        line = process.line(process.out, "^  curl .*$")[0]
+        assert line == f'  curl -H "Authorization: Bearer $KEY" {process.url}/v1/models'
+        assert get(f"{process.url}/v1/models").status_code == 401
+        assert get(f"{process.url}/v1/models", Authorization="Bearer sk-canary-client").status_code == 200
+
+
+def test_what_looks_wrong_in_the_file_but_works_is_warned_of_on_stderr(config: Path) -> None:
+    text = LAB + 'keys: [{name: k, key: "${CLIENT_KEY}", models: ["!secret"]}]'
+    with serving(config, text, env={"CLIENT_KEY": "sk-canary-client"}) as process:
+        assert process.url
+        assert process.stop() == 0
+        assert process.err == [
+            f'warning: {config}, line 5: key k has only `!` rules and sees nothing; add "*" to see the rest'
+        ]
+
+
+def test_after_the_start_the_log_tells_of_every_change_and_only_of_changes(config: Path, upstreams: Upstreams) -> None:
+    upstream = upstreams.open(lists("m", "n"))
+    text = f"""
+cache: {{ttl: 200ms}}
+providers:
+  - {{name: a, base_url: "{upstream.url}", retries: 0}}
+"""
+    with serving(config, text) as process:
+        assert process.url
+        until(lambda: len(upstream.asked) >= 3)
+        upstream.reply = says({"error": {"message": "out of order"}}, 500)
+        until(lambda: len(upstream.asked) >= 6)
+        upstream.reply = lists("m", "n")
+        process.line(process.err, "is up again")
+        assert (process.stop(), [line.partition(" models_proxy: ")[2] for line in process.err]) == (
+            0,
+            ["a is failing: status 500: out of order; asked again in 0 s", "a is up again: 2 models"],
+        )
+
+
+def test_a_server_whose_terminal_goes_away_goes_on_serving(config: Path, upstreams: Upstreams) -> None:
+    """As in `models-proxy serve | head -6`: the row of a late answer finds nobody who reads it."""
+    upstream = upstreams.open(after(0.6, lists("m")))
+    text = f"""
+cache: {{ttl: 300ms, initial_wait: 300ms}}
+providers:
+  - {{name: late, base_url: "{upstream.url}"}}
+"""
+    with serving(config, text, deaf_after="curl") as process:
+        url = process.url
+        until(lambda: len(upstream.asked) >= 3)
+        assert get(f"{url}/v1/models").status_code == 200
+        assert (process.stop(), process.err) == (0, [])
+
+
+def test_a_server_without_any_stdout_serves(config: Path) -> None:
+    """As when it was started with `>&-`."""
+    port = free_port()
+    config.write_text(LAB)
+    closed = "import sys; sys.stdout = None; from proxy.cli.main import main; main()"
+    with Process("-c", closed, "serve", "--config", str(config), "--port", str(port)) as process:
+        until(lambda: accepts_connections(("127.0.0.1", port)))
+        assert get(f"http://127.0.0.1:{port}/v1/models").status_code == 200
+        assert (process.stop(), process.out, process.err) == (0, [], [])
+
+
+def test_a_terminal_that_knows_no_chinese_shows_escapes_instead(config: Path, upstreams: Upstreams) -> None:
+    text = f'providers: [{{name: ctyun, base_url: "{upstreams.open(says(CTYUN_WRONG_KEY, 401)).url}"}}]'
+    with serving(config, text, env={"PYTHONIOENCODING": "latin-1", "PYTHONUTF8": "0"}) as process:
+        process.line(process.out, r"AppKey\\u4e0d\\u6b63\\u786e,")
+        assert get(f"{process.url}/v1/models").status_code == 503

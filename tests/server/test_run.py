@@ -1,0 +1,114 @@
+"""How a server process stops: the drain, signals, requests in progress, the exit code."""
+
+from __future__ import annotations
+
+import http.client
+import signal
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.processes import Process, accepts_connections, free_port, serving, until
+from tests.providers.lists import Upstreams, hangs
+
+LAB = """
+server: {drain_delay: 500ms}
+providers:
+  - {name: lab, kind: static, models: [{id: our-own-13b}]}
+"""
+
+
+@pytest.fixture
+def upstreams() -> Iterator[Upstreams]:
+    with Upstreams() as opened:
+        yield opened
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    return tmp_path / "config.yaml"
+
+
+def get(url: str, **headers: str) -> httpx.Response:
+    return httpx.get(url, headers=headers, timeout=10, trust_env=False)
+
+
+def test_sigterm_says_not_ready_and_goes_on_answering_while_it_drains(config: Path) -> None:
+    with serving(config, LAB.replace("500ms", "60s")) as process:
+        url = process.url
+        assert get(f"{url}/readyz").json() == {"status": "ready"}
+        process.send(signal.SIGTERM)
+        until(lambda: get(f"{url}/readyz").status_code == 503)
+        assert get(f"{url}/readyz").json() == {"status": "draining"}
+        assert [model["id"] for model in get(f"{url}/v1/models").json()["data"]] == ["our-own-13b"]
+        assert get(f"{url}/livez").status_code == 200
+        assert (process.stop(), process.err) == (0, [])
+
+
+def test_sigterm_ends_the_process_a_little_after_the_drain(config: Path) -> None:
+    with serving(config, LAB) as process:
+        assert process.url
+        took = process.seconds_to_end_by(signal.SIGTERM)
+        assert (process.wait(), process.err) == (0, [])
+    assert 0.5 <= took < 0.5 + 1.5
+
+
+@pytest.mark.parametrize(
+    "signals",
+    [
+        pytest.param([signal.SIGINT], id="Ctrl-C"),
+        pytest.param([signal.SIGTERM, signal.SIGTERM], id="SIGTERM twice"),
+        pytest.param([signal.SIGTERM, signal.SIGINT], id="SIGTERM, then Ctrl-C"),
+    ],
+)
+def test_ctrl_c_or_a_second_signal_does_not_wait_for_the_drain(config: Path, signals: list[signal.Signals]) -> None:
+    with serving(config, LAB.replace("500ms", "60s")) as process:
+        url = process.url
+        for sig in signals[:-1]:
+            process.send(sig)
+            until(lambda: get(f"{url}/readyz").json() == {"status": "draining"})
+        took = process.seconds_to_end_by(signals[-1])
+        assert (process.wait(), process.err) == (0, [])
+    assert took < 5
+
+
+def test_a_request_under_way_is_answered_before_the_process_ends(config: Path, upstreams: Upstreams) -> None:
+    with request_under_way(config, upstreams, initial_wait="1s") as (process, connection):
+        process.send(signal.SIGINT)
+        assert connection.getresponse().status == 200
+        assert (process.wait(), process.err) == (0, [])
+        assert len(process.out) == 2, "who has been told to stop does not say any more that it listens"
+
+
+def test_one_more_ctrl_c_does_not_even_wait_for_requests_under_way(config: Path, upstreams: Upstreams) -> None:
+    with request_under_way(config, upstreams, initial_wait="60s") as (process, connection):
+        process.send(signal.SIGINT)
+        until(lambda: not accepts_connections((connection.host, connection.port)))
+        took = process.seconds_to_end_by(signal.SIGINT)
+        assert (process.wait(), process.err) == (0, [])
+    assert took < 5
+
+
+@contextmanager
+def request_under_way(
+    config: Path, upstreams: Upstreams, initial_wait: str
+) -> Iterator[tuple[Process, http.client.HTTPConnection]]:
+    """A proxy, and a connection on which a list was asked for that has to wait for `initial_wait` to end."""
+    text = f"""
+cache: {{initial_wait: {initial_wait}}}
+providers:
+  - {{name: silent, base_url: "{upstreams.open(hangs).url}", timeout: 100s}}
+  - {{name: lab, kind: static, models: [{{id: our-own-13b}}]}}
+"""
+    port = free_port()
+    with serving(config, text, port=port) as process:
+        until(lambda: accepts_connections(("127.0.0.1", port)))
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        with closing(connection):
+            connection.request("GET", "/livez")
+            assert connection.getresponse().read() == b'{"status":"alive"}'
+            connection.request("GET", "/v1/models")
+            yield process, connection
