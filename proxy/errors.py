@@ -208,8 +208,9 @@ class UpstreamError(Exception):
     """A provider could not be asked, or its answer could not be used.
 
     `kind` is a short class for metrics and health (`refused`, `dns`, `tls`, `timeout`, `reset`, `rate_limited`,
-    `unauthorized`, `proxy`, `status`, `redirect`, `too_large`, `garbled`, `paging`, `shrunk`, `bug`); `reason` is one
-    sentence for an operator, free of secrets.
+    `unauthorized`, `proxy`, `status`, `redirect`, `too_large`, `garbled`, `paging`, `shrunk`, `bug`; of calls:
+    `no_connection`, `login`, `no_response`, `timeout`, `interrupted`); `reason` is one sentence for an operator, free
+    of secrets.
     """
 
     def __init__(self, kind: str, reason: str, *, retryable: bool = False, retry_after: float | None = None) -> None:

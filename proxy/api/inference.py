@@ -33,9 +33,10 @@ from proxy.errors import (
     ModelNotFound,
     ProviderFailed,
     ProviderTooSlow,
+    UpstreamError,
 )
 from proxy.inference.deadline import CallScope, ClientDisconnected, DeadlineExceeded, DeadlineTimer, watch_receive
-from proxy.inference.failover import Call, Candidate, Forwarder, UpstreamResponse
+from proxy.inference.failover import Call, Candidate, ForwardedCall, Forwarder
 from proxy.inference.request.body import Body
 from proxy.inference.request.form_body import FormBody
 from proxy.inference.request.json_body import JsonBody
@@ -65,6 +66,7 @@ _COMES_DOWN = frozenset(
 _MAX_WHOLE = 32 * 1024**2
 """Bytes of a JSON answer that is read before it is passed on; a longer one goes on piece by piece."""
 _PIECE = 64 * 1024  # bytes
+_INTERRUPTED = "The provider of this model broke off within its answer."
 _COMMENT = b": keep-alive\n\n"
 _STREAM_HEADERS: Sequence[Header] = ((b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no"))
 
@@ -99,10 +101,10 @@ class Inference:
             direct: ClientConnection | None = scope.get("direct")
             watch = direct.watch if direct else watch_receive(receive)
             with CallScope(self._timer, watch, provider.call_timeout) as call_scope:
-                answer = await self._forwarder.answer(call, call_scope)
-                call_scope.limit_to(answer.provider.call_timeout)
-                passing = Relay(answer, body.model, send, direct, call_scope)
-                await passing.run(scope["path"], head, CALLS[path], self._server.sse_keepalive)
+                forwarded = await self._forwarder.forward(call, call_scope)
+                call_scope.limit_to(forwarded.provider.call_timeout)
+                relay = Relay(forwarded, body.model, send, direct, call_scope)
+                await relay.run(scope["path"], head, CALLS[path], self._server.sse_keepalive)
         except ClientDisconnected:
             return
 
@@ -209,21 +211,22 @@ class Relay:
     """An answer on its way to the client."""
 
     def __init__(
-        self, answer: UpstreamResponse, model: str, send: Send, direct: ClientConnection | None, call_scope: CallScope
+        self, call: ForwardedCall, model: str, send: Send, direct: ClientConnection | None, call_scope: CallScope
     ) -> None:
         """`model` is the id that the caller used."""
-        self._answer = answer
+        self._call = call
+        self._response = call.response
         self._model = model
         self._to_client = send
         self._direct = direct
         self._scope = call_scope
-        self._seconds = answer.provider.idle_timeout
+        self._seconds = call.provider.idle_timeout
         self._tokens = Tokens()
 
     async def run(self, path: str, head: RequestHead, end: re.Pattern[bytes], sse_keepalive: float) -> None:
         """Raises ApiError where nothing has gone out yet, and ClientLeft."""
-        kind = self._answer.content_type.partition(";")[0].strip().lower()
-        headers = [*_down(self._answer), (b"x-request-id", head.request_id)]
+        kind = self._response.content_type.partition(";")[0].strip().lower()
+        headers = [*_down(self._response.raw_headers), (b"x-request-id", head.request_id)]
         if path in ANTHROPIC_PATHS:
             headers.append((b"request-id", head.request_id))  # where Anthropic's SDK looks for it
         outcome: Outcome = "left"
@@ -238,14 +241,23 @@ class Relay:
             outcome = "timeout" if isinstance(error, ProviderTooSlow) else "broken"
             raise
         finally:
-            self._answer.close(outcome, self._tokens)
+            self._call.finish(outcome, self._tokens)
 
     async def _read(self) -> bytes:
         """What comes next, b"" at the end. Raises ApiError and ClientLeft."""
         try:
-            return await self._scope.wait(self._answer.read(), self._seconds)
+            return await self._scope.wait(self._response.read(), self._seconds)
         except DeadlineExceeded:
             raise ProviderTooSlow("The provider of this model stopped within its answer.") from None
+        except UpstreamError as error:
+            raise ProviderFailed(_INTERRUPTED) from error
+
+    def _read_nowait(self) -> bytes:
+        """The bytes that have arrived already, b"" if none. Raises ApiError."""
+        try:
+            return self._response.read_nowait()
+        except UpstreamError as error:
+            raise ProviderFailed(_INTERRUPTED) from error
 
     async def _send(self, body: bytes, *, more: bool = True) -> None:
         """A client that does not read is waited for no longer than a provider that does not write."""
@@ -263,7 +275,7 @@ class Relay:
 
     async def _start(self, headers: Sequence[Header]) -> None:
         """Raises ClientLeft: what was sent before on this connection may not have been read."""
-        start = {"type": "http.response.start", "status": self._answer.status, "headers": headers}
+        start = {"type": "http.response.start", "status": self._response.status, "headers": headers}
         try:
             await self._scope.wait(self._to_client(start), self._seconds)
         except DeadlineExceeded:
@@ -272,7 +284,7 @@ class Relay:
     async def _whole(self, headers: list[Header]) -> Outcome:
         parts: list[bytes] = []
         size = 0
-        while not self._answer.is_over and (part := self._answer.at_hand() or await self._read()):
+        while not self._response.is_over and (part := self._read_nowait() or await self._read()):
             parts.append(part)
             size += len(part)
             if size > _MAX_WHOLE:
@@ -280,9 +292,9 @@ class Relay:
         body = b"".join(parts)
         if not _looks_like_json(body):
             raise ProviderFailed("The provider of this model answered with something that is no JSON.")
-        body, self._tokens = rename_model(body, self._answer.own_id, self._model)
+        body, self._tokens = rename_model(body, self._call.own_id, self._model)
         headers.append((b"content-length", b"%d" % len(body)))
-        if not (self._direct and self._direct.send((self._answer.status, headers, body))):
+        if not (self._direct and self._direct.send((self._response.status, headers, body))):
             await self._start(headers)
             for at in range(0, len(body), _PIECE):  # so that a client which does not read is noticed
                 await self._send(body[at : at + _PIECE])
@@ -291,7 +303,7 @@ class Relay:
 
     async def _piece_by_piece(self, headers: list[Header], begun: list[bytes]) -> Outcome:
         """A JSON answer too long to be held; `begun` was read already."""
-        long = JsonStreamRenamer(self._answer.own_id, self._model)
+        long = JsonStreamRenamer(self._call.own_id, self._model)
         try:
             return await self._as_it_comes(headers, begun, long)
         finally:
@@ -301,8 +313,8 @@ class Relay:
         self, headers: list[Header], begun: list[bytes] | None = None, long: JsonStreamRenamer | None = None
     ) -> Outcome:
         """Sound, pictures, text, and what is too long."""
-        if self._answer.length is not None and not (long and long.renames):
-            headers = [*headers, (b"content-length", b"%d" % self._answer.length)]
+        if self._response.length is not None and not (long and long.renames):
+            headers = [*headers, (b"content-length", b"%d" % self._response.length)]
         waiting = deque(begun or [await self._read()])
         await self._start(headers)
         try:
@@ -319,8 +331,8 @@ class Relay:
         self, path: str, headers: Sequence[Header], end: re.Pattern[bytes], sse_keepalive: float
     ) -> Outcome:
         await self._start([*headers, *_STREAM_HEADERS])
-        events = EventStreamRenamer(self._answer.own_id, self._model)
-        ended, read = not self._answer.ends_by_closing, b""
+        events = EventStreamRenamer(self._call.own_id, self._model)
+        ended, read = not self._response.ends_by_closing, b""
         failure: ApiError | None = None
         with Heartbeat(sse_keepalive, partial(self._comment, events)) as beat:
             try:
@@ -332,7 +344,7 @@ class Relay:
                     if out := events.passed(chunk):
                         await self._send(out)
                 if not ended:
-                    failure = ProviderFailed("The provider of this model broke off within its answer.")
+                    failure = ProviderFailed(_INTERRUPTED)
             except ApiError as error:
                 failure = error
             finally:
@@ -387,9 +399,9 @@ def _told(path: str, error: ApiError, events: EventStreamRenamer) -> bytes:
     return b"%bdata: %b\n\n" % (line_end, openai_error(error))
 
 
-def _down(answer: UpstreamResponse) -> Iterator[Header]:
+def _down(raw_headers: Iterable[Header]) -> Iterator[Header]:
     """Of a provider's headers, those that may come down."""
-    for raw_name, value in answer.raw_headers:
+    for raw_name, value in raw_headers:
         name = raw_name.lower()
         if name in _COMES_DOWN and value.isascii() and value.decode().isprintable():
             yield name, value

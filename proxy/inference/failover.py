@@ -1,25 +1,16 @@
-"""Pass one call on to a provider: failover, time limits, what refusals mean. The answer's body is the caller's.
-
-aiohttp, one session for each provider: httpx 0.28 loses a connection slot for good when a request is cut off while
-it connects, and takes more than ten times the CPU for a call.
-"""
+"""Forward one call to a provider: failover, time limits, circuits. Reading the response's body is up to the caller."""
 
 from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Protocol
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
-import aiohttp
 from msgspec import Struct
-from multidict import CIMultiDict
-from yarl import URL
 
-from proxy import __version__
 from proxy.catalog import Offer
 from proxy.clock import Clock
-from proxy.config import Provider, Target
+from proxy.config import Provider
 from proxy.errors import ApiError, ProviderFailed, ProviderRefusesUs, ProviderTooSlow, UpstreamError
 from proxy.inference.circuit import Circuit
 from proxy.inference.deadline import CallScope, ClientDisconnected, DeadlineExceeded
@@ -27,15 +18,10 @@ from proxy.inference.provider_errors import ABOUT_THE_REQUEST, BREAKS, MAX_BYTES
 from proxy.inference.request.body import Body
 from proxy.telemetry import Tokens, Usage
 from proxy.telemetry.usage import Labels, Outcome
-from proxy.upstream.connection import Connections
-from proxy.upstream.credentials import in_headers, in_query, of_its_kind, secrets_of
-from proxy.upstream.errors import retry_after
-from proxy.upstream.transport import Gunzip
+from proxy.upstream.calls import Endpoint, Logins, UpstreamResponse
 
-_MIN_ATTEMPT = 0.2  # seconds; with less left no attempt is begun
-_PATIENCE_FOR_WORDS = 5.0  # seconds; the status of a refusal is enough to act on
-_NO_CONNECTION = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.ClientHttpProxyError)
-_BROKEN = (aiohttp.ClientError, OSError, ValueError)
+_MIN_ATTEMPT = 0.2  # seconds; with less left no attempt is made
+_ERROR_BODY_SECONDS = 5.0  # the status is enough to act on
 
 _log = logging.getLogger("models_proxy")
 
@@ -67,297 +53,187 @@ class Call(Struct, frozen=True):
         return self.body.model
 
 
-class Sign(Protocol):
-    """Logins that providers have instead of keys."""
+class ForwardedCall:
+    """A call that a provider accepted: its response (2xx), and the accounting when it ends. It must be finished."""
 
-    async def sign(self, provider: Provider) -> Mapping[str, str]:
-        """The header of a token that is still good. Raises UpstreamError."""
-        ...
-
-    def distrust(self, provider: Provider, signed: Mapping[str, str]) -> None:
-        """The provider has refused the token of this header."""
-        ...
-
-
-class UpstreamResponse:
-    """An answer that has begun (2xx). Whoever has it must `close` it."""
+    __slots__ = ("_circuit", "_labels", "_seconds", "_usage", "own_id", "provider", "response")
 
     def __init__(
         self,
-        response: aiohttp.ClientResponse,
+        response: UpstreamResponse,
         provider: Provider,
         own_id: str,
-        closed: Callable[[Outcome, Tokens], None],
+        circuit: Circuit,
+        usage: Usage,
+        labels: Labels,
+        seconds: float,
     ) -> None:
-        """`closed` is told how it ended, and what it said that it used."""
+        """`own_id`: the provider's name of the model; `seconds`: until the response began."""
+        self.response = response
         self.provider = provider
-        self.status = response.status
-        self.headers = response.headers
-        self.raw_headers = response.raw_headers
         self.own_id = own_id
-        """What the provider calls the model."""
-        self.content_type = response.headers.get("Content-Type", "")
-        self._response = response
-        self._content = response.content
-        self._closed = closed
-        packed = "Content-Encoding" in response.headers and _coding(response.headers)
-        self._gunzip = Gunzip() if packed else None
+        self._circuit = circuit
+        self._usage = usage
+        self._labels = labels
+        self._seconds = seconds
 
-    @property
-    def length(self) -> int | None:
-        """Bytes, if the provider says so."""
-        return None if self._gunzip else self._response.content_length
-
-    @property
-    def ends_by_closing(self) -> bool:
-        """Whether nothing but the end of the connection tells that it is whole."""
-        transfer = self.headers.get("Transfer-Encoding", "")
-        return self._response.content_length is None and "chunked" not in transfer.lower()
-
-    @property
-    def is_over(self) -> bool:
-        """Whether nothing more is to come, as far as can be told without waiting."""
-        return self._gunzip is None and self._content.at_eof()
-
-    def at_hand(self) -> bytes:
-        """What has come already. Raises ProviderFailed."""
-        if self._gunzip:
-            return b""
-        try:
-            return self._content.read_nowait(-1)
-        except _BROKEN as error:
-            raise ProviderFailed("The provider of this model broke off within its answer.") from error
-
-    async def read(self) -> bytes:
-        """What has come, b"" at the end. Raises ProviderFailed."""
-        try:
-            return await (self._content.readany() if self._gunzip is None else self._unpacked(self._gunzip))
-        except (*_BROKEN, UpstreamError) as error:
-            raise ProviderFailed("The provider of this model broke off within its answer.") from error
-
-    async def _unpacked(self, gunzip: Gunzip) -> bytes:
-        """gzip although nothing was asked for but plain bytes."""
-        while packed := await self._content.readany():
-            if plain := b"".join(gunzip.chunks(packed)):
-                return plain
-        if not gunzip.complete:
-            raise ValueError("cut off")
-        return b""
-
-    def close(self, outcome: Outcome, tokens: Tokens) -> None:
-        """It is over; what has not been read is not wanted any more."""
+    def finish(self, outcome: Outcome, tokens: Tokens) -> None:
+        """Release the circuit and count the call. The rest of an unfinished response is dropped."""
         if outcome != "ok":
-            self._response.close()
-        self._closed(outcome, tokens)
-
-
-class Endpoint:
-    """To one provider: its session, and what goes with every call."""
-
-    def __init__(self, provider: Provider, target: Target, circuit: Circuit) -> None:
-        self.provider = provider
-        self.circuit = circuit
-        self._target = target
-        self._query = in_query(target.auth, provider.api_key)
-        self._urls: dict[str, URL] = {}
-        operators = {name: value.get_secret_value() for name, value in provider.headers.items()}
-        self._ours: CIMultiDict[str] = CIMultiDict(
-            {
-                "User-Agent": f"models-proxy/{__version__}",
-                "Accept-Encoding": "identity",
-                **in_headers(target.auth, provider.api_key),
-            }
-        )
-        self._ours.update(operators)
-        self.connections = Connections(provider)
-        if target.base_url.startswith("http://"):
-            # There is no CONNECT, so whoever stands in between reads this request.
-            self._ours.update(self.connections.egress_login)
-        self._whole = CIMultiDict(of_its_kind(provider))
-        self._whole.update(self._ours)
-
-    def url(self, path: str) -> URL:
-        if path not in self._urls:
-            url = URL(self._target.base_url + path, encoded=True)
-            self._urls[path] = url.with_query(self._query) if self._query else url
-        return self._urls[path]
-
-    def headers(self, callers: Mapping[str, str]) -> CIMultiDict[str]:
-        """What a kind wants by itself, then the caller's, then ours, which nobody replaces."""
-        headers = self._whole.copy()
-        if callers:
-            headers.update(callers)
-            headers.update(self._ours)
-        return headers
-
-    def send(self, path: str, body: bytes, headers: CIMultiDict[str]) -> Awaitable[aiohttp.ClientResponse]:
-        return self.connections.post(self.url(path), headers, body)
+            self.response.close()
+        self._circuit.release()
+        if outcome in ("broken", "timeout"):
+            self._circuit.failed()
+        else:
+            self._circuit.succeeded()
+        self._usage.count(self._labels, outcome, self._seconds, tokens)
 
 
 class Forwarder:
-    """Passes calls on. Holds, for each provider, a session and whether it takes calls at the moment."""
+    """Forwards calls. Holds an endpoint and a circuit for each provider whose models can be called."""
 
     def __init__(
         self,
         providers: Iterable[Provider],
         clock: Clock,
         usage: Usage,
-        logins: Sign,
+        logins: Logins,
         uniform: Callable[[float, float], float] = random.uniform,
     ) -> None:
         self._clock = clock
         self._usage = usage
-        self._logins = logins
-        self._ways = {
-            provider.name: Endpoint(provider, target, Circuit(provider, clock, uniform))
-            for provider in providers
-            if (target := provider.target)
-        }
+        targets = [(provider, target) for provider in providers if (target := provider.target)]
+        self.endpoints: Mapping[str, Endpoint] = {p.name: Endpoint(p, target, logins) for p, target in targets}
+        self.circuits: Mapping[str, Circuit] = {p.name: Circuit(p, clock, uniform) for p, _ in targets}
 
     async def close(self) -> None:
-        for way in self._ways.values():
-            await way.connections.close()
+        for endpoint in self.endpoints.values():
+            await endpoint.close()
 
-    async def answer(self, call: Call, scope: CallScope) -> UpstreamResponse:
-        """The first provider's answer that has begun, in the operator's order. Raises ApiError and ClientLeft.
+    async def forward(self, call: Call, scope: CallScope) -> ForwardedCall:
+        """The first response that begins, in the operator's order. Raises ApiError and ClientDisconnected.
 
-        Another one is tried only while nothing has come back, and only where the failed one cannot have done the
-        work: without a connection, or after a refusal that says so (`failover_on`).
+        The next provider is tried only if the failed one cannot have done the work: no connection was made, or its
+        status says so (`failover_on`).
         """
         refusals: list[ApiError] = []
         began = scope.now
         for candidate in call.candidates:
-            way = self._ways[candidate.offer.provider]
-            seconds = way.provider.first_byte_timeout
+            endpoint = self.endpoints[candidate.offer.provider]
+            circuit = self.circuits[candidate.offer.provider]
+            seconds = endpoint.provider.first_byte_timeout
             if refusals:
-                # The most patient provider's time is everybody's: an impatient one may be passed by (`timeout`).
-                longest = max(self._ways[c.offer.provider].provider.first_byte_timeout for c in call.candidates)
+                # All attempts share the longest timeout: the first provider's may be short (`timeout` fails over).
+                longest = max(self.endpoints[c.offer.provider].provider.first_byte_timeout for c in call.candidates)
                 seconds = min(seconds, began + longest - scope.now)
                 if seconds < _MIN_ATTEMPT:
                     break
-            closed = way.circuit.acquire(candidate.offer.entry.id)
-            if closed:
-                if not way.provider.failover:
-                    raise closed
-                refusals.append(closed)
+            rejected = circuit.acquire(candidate.offer.entry.id)
+            if rejected:
+                if not endpoint.provider.failover:
+                    raise rejected
+                refusals.append(rejected)
                 continue
             try:
-                return await self._attempt(way, call, candidate, scope, seconds)
+                return await self._attempt(endpoint, circuit, call, candidate, scope, seconds)
             except _Refused as refused:
-                if not (refused.may_pass_on and way.provider.failover):
+                if not (refused.may_pass_on and endpoint.provider.failover):
                     raise refused.error from None
                 refusals.append(refused.error)
         raise _soonest(refusals)
 
     async def _attempt(
-        self, way: Endpoint, call: Call, candidate: Candidate, scope: CallScope, seconds: float
-    ) -> UpstreamResponse:
-        """One provider. Raises _Refused and ClientLeft; then everything is given back."""
+        self,
+        endpoint: Endpoint,
+        circuit: Circuit,
+        call: Call,
+        candidate: Candidate,
+        scope: CallScope,
+        seconds: float,
+    ) -> ForwardedCall:
+        """One provider. Raises _Refused and ClientDisconnected; the circuit is released then."""
         began = scope.now
-        labels = Labels(call.key, way.provider.name, call.model)
+        provider = endpoint.provider
+        labels = Labels(call.key, provider.name, call.model)
         try:
-            response = await scope.wait(self._send(way, call, candidate), seconds)
+            sending = endpoint.send(
+                call.path,
+                call.body.with_ids(candidate.ids),
+                headers=call.headers,
+                content_type=call.body.content_type.decode(),
+                request_id=call.request_id,
+            )
+            response = await scope.wait(sending, seconds)
             unusable = _why_unusable(response)
             if unusable is None:
-                return self._begun(way, call, candidate, response, labels, scope.now - began)
+                if circuit.breaker != "closed":
+                    circuit.succeeded()  # other calls need not wait for the end of a response that may take an hour
+                own_id = candidate.ids[call.model]
+                return ForwardedCall(response, provider, own_id, circuit, self._usage, labels, scope.now - began)
             try:
-                refused = await self._refusal(way, candidate, response, scope, unusable)
+                refused = await self._refusal(provider, circuit, candidate, response, scope, unusable)
             finally:
                 response.close()
         except DeadlineExceeded:
             late = ProviderTooSlow("The provider of this model did not begin to answer in time.")
-            refused = _Refused(late, "timeout" in way.provider.failover_on, "timeout", breaks=True)
+            refused = _Refused(late, "timeout" in provider.failover_on, "timeout", breaks=True)
         except UpstreamError as error:
-            no_login: ApiError = ProviderRefusesUs("The provider of this model refused our login.")
-            if error.retryable:
-                no_login = ProviderFailed("The provider of this model could not be logged in to.")
-            refused = _Refused(no_login, True, "failed", breaks=True, reason=error.reason)
-        except _NO_CONNECTION as error:
-            away = ProviderFailed("The provider of this model cannot be reached.")
-            refused = _Refused(away, True, "failed", breaks=True, reason=f"no connection ({type(error).__name__})")
-        except _BROKEN as error:
-            broken = ProviderFailed("The provider of this model broke off before it answered.")
-            refused = _Refused(broken, False, "failed", breaks=True, reason=f"no answer ({type(error).__name__})")
+            refused = _no_answer(error)
         except BaseException as error:
-            way.circuit.release()
+            circuit.release()
             if isinstance(error, ClientDisconnected):
                 self._usage.count(labels, "left")
             raise
-        way.circuit.release()
+        circuit.release()
         if refused.breaks:
-            way.circuit.failed()
+            circuit.failed()
         else:
-            way.circuit.succeeded()
+            circuit.succeeded()
         self._usage.count(labels, refused.outcome)
         if refused.reason:
-            _log.warning("call %s: %s: %s", call.request_id, way.provider.name, refused.reason)
+            _log.warning("call %s: %s: %s", call.request_id, provider.name, refused.reason)
         raise refused
 
-    def _send(self, way: Endpoint, call: Call, candidate: Candidate) -> Awaitable[aiohttp.ClientResponse]:
-        headers = way.headers(call.headers)
-        headers["X-Request-Id"] = call.request_id
-        headers["Content-Type"] = call.body.content_type.decode()
-        body = call.body.with_ids(candidate.ids)
-        if way.provider.oauth or way.provider.iam:
-            return self._signed(way, call.path, body, headers)
-        return way.send(call.path, body, headers)
-
-    async def _signed(self, way: Endpoint, path: str, body: bytes, headers: CIMultiDict[str]) -> aiohttp.ClientResponse:
-        signed = await self._logins.sign(way.provider)
-        headers.update(signed)
-        response = await way.send(path, body, headers)
-        if response.status != 401:
-            return response
-        # The token ended before its time. Whoever is refused has done no work.
-        response.close()
-        self._logins.distrust(way.provider, signed)
-        headers.update(await self._logins.sign(way.provider))
-        return await way.send(path, body, headers)
-
-    def _begun(
-        self,
-        way: Endpoint,
-        call: Call,
-        candidate: Candidate,
-        response: aiohttp.ClientResponse,
-        labels: Labels,
-        took: float,
-    ) -> UpstreamResponse:
-        if way.circuit.breaker != "closed":
-            way.circuit.succeeded()  # others need not wait for the end of an answer that may last an hour
-
-        def closed(outcome: Outcome, tokens: Tokens) -> None:
-            way.circuit.release()
-            if outcome in ("broken", "timeout"):
-                way.circuit.failed()
-            else:
-                way.circuit.succeeded()
-            self._usage.count(labels, outcome, took, tokens)
-
-        return UpstreamResponse(response, way.provider, candidate.ids[call.model], closed)
-
     async def _refusal(
-        self, way: Endpoint, candidate: Candidate, response: aiohttp.ClientResponse, scope: CallScope, unusable: str
+        self,
+        provider: Provider,
+        circuit: Circuit,
+        candidate: Candidate,
+        response: UpstreamResponse,
+        scope: CallScope,
+        unusable: str,
     ) -> _Refused:
-        """What an answer means that is none for the caller. Raises ClientLeft."""
+        """What a response means that cannot be relayed. Raises ClientDisconnected."""
         status = response.status
         if unusable:
             other = ProviderFailed("The provider of this model answered with something else.")
             return _Refused(other, False, "failed", breaks=True, reason=unusable)
-        waits = retry_after(response.headers.getall("Retry-After", ()), self._clock.time())
-        may_pass_on = status in way.provider.failover_on
+        waits = response.retry_after(self._clock.time())
+        may_pass_on = status in provider.failover_on
         error: ApiError
         if status == 429 or status in ABOUT_THE_REQUEST:
-            body = await _body_of_refusal(response, scope, way.provider.idle_timeout)
-            credentials = tuple(_credentials(way.provider, response))
-            error = relay_error(status, response.headers, body, waits, secrets_of(way.provider), credentials)
+            body = await _error_body(response, scope, provider.idle_timeout)
+            error = relay_error(status, response.headers, body, waits, response.secrets, response.credentials)
         else:
             error = map_status(status, waits)
         if status == 429:
-            way.circuit.cool_down(candidate.offer.entry.id, waits or 0.0)
+            circuit.cool_down(candidate.offer.entry.id, waits or 0.0)
         outcome = _OUTCOMES.get(status, "failed")
         reason = f"status {status}" if outcome == "failed" else ""
         return _Refused(error, may_pass_on, outcome, breaks=status in BREAKS, reason=reason)
+
+
+def _no_answer(error: UpstreamError) -> _Refused:
+    if error.kind == "login":
+        no_login: ApiError = ProviderRefusesUs("The provider of this model refused our login.")
+        if error.retryable:
+            no_login = ProviderFailed("The provider of this model could not be logged in to.")
+        return _Refused(no_login, True, "failed", breaks=True, reason=error.reason)
+    if error.kind == "no_connection":
+        away = ProviderFailed("The provider of this model cannot be reached.")
+        return _Refused(away, True, "failed", breaks=True, reason=error.reason)
+    broken = ProviderFailed("The provider of this model broke off before it answered.")
+    return _Refused(broken, False, "failed", breaks=True, reason=error.reason)
 
 
 class _Refused(Exception):
@@ -383,42 +259,20 @@ def _soonest(refusals: Sequence[ApiError]) -> ApiError:
     return min(timed, key=lambda error: error.retry_after or 0.0) if timed else refusals[-1]
 
 
-def _why_unusable(response: aiohttp.ClientResponse) -> str | None:
-    """None for an answer to pass on; "" for a refusal, whose status says it all."""
+def _why_unusable(response: UpstreamResponse) -> str | None:
+    """None for a response to relay; "" for an error status."""
     if not 200 <= response.status < 300:
         return ""
-    if "Content-Encoding" in response.headers and _coding(response.headers) not in ("", "gzip", "x-gzip"):
+    if response.coding not in ("", "gzip", "x-gzip"):
         return "answered in a content-encoding that was not asked for"
-    if response.headers.get("Content-Type", "").lower().startswith("text/html"):
+    if response.content_type.lower().startswith("text/html"):
         return "answered with a web page"
     return None
 
 
-def _coding(headers: Mapping[str, str]) -> str:
-    """The content-encoding of an answer, "" for none."""
-    coding = headers.get("Content-Encoding", "").strip().lower()
-    return "" if coding == "identity" else coding
-
-
-async def _body_of_refusal(response: aiohttp.ClientResponse, scope: CallScope, seconds: float) -> bytes:
-    """b"" where it does not come, or not in time: what is refused is refused all the same. Raises ClientLeft."""
+async def _error_body(response: UpstreamResponse, scope: CallScope, seconds: float) -> bytes:
+    """b"" if it does not arrive, or not in time: the status is enough. Raises ClientDisconnected."""
     try:
-        return await scope.wait(_beginning(response.content), min(seconds, _PATIENCE_FOR_WORDS))
-    except (DeadlineExceeded, *_BROKEN):
+        return await scope.wait(response.read_up_to(MAX_BYTES), min(seconds, _ERROR_BODY_SECONDS))
+    except (DeadlineExceeded, UpstreamError):
         return b""
-
-
-async def _beginning(content: aiohttp.StreamReader) -> bytes:
-    body = b""
-    while len(body) <= MAX_BYTES and (chunk := await content.readany()):
-        body += chunk
-    return body
-
-
-def _credentials(provider: Provider, response: aiohttp.ClientResponse) -> Iterator[str]:
-    """What went up to say who we are. The token of a login stands nowhere else."""
-    if provider.api_key:
-        yield provider.api_key.get_secret_value()
-    for name in ("Authorization", "X-Auth-Token"):
-        if sent := response.request_info.headers.get(name):
-            yield sent.rpartition(" ")[2]

@@ -24,7 +24,9 @@ from tests.providers.calls import (
     Script,
     Served,
     callee,
+    circuit_of,
     completion,
+    connections_of,
     hangs,
     head,
     piece,
@@ -35,7 +37,6 @@ from tests.providers.calls import (
     serving,
     streams,
     until,
-    ways_of,
 )
 from tests.providers.faults import Held, closed_port
 
@@ -148,9 +149,9 @@ async def test_every_fault_has_one_answer_and_leaves_nothing_behind(
             assert status == fault.status
             assert fault.code.encode() in rest
             assert msgspec.json.decode(rest) is not None
-        for way in ways_of(served.app).values():
-            assert way.circuit.in_flight == 0
-            session = way.connections._session
+        for provider in "ab"[:offers]:
+            assert circuit_of(served.app, provider).in_flight == 0
+            session = connections_of(served.app, provider)._session
             assert session is None or session.connector is None or not session.connector._acquired
         kept = sum(one.open for one in callees)  # a connection on which an answer was whole serves the next call
         assert kept == sum(name in ("429", "500") or one.script is fine for one in callees if one.received)
@@ -206,7 +207,7 @@ async def test_when_the_client_leaves_the_providers_connection_ends_within_a_sec
             if moment == "within the stream":
                 await reader.readuntil(b'"one"')
         await until(lambda: callees[-1].open == 0, 1)
-        assert ways_of(served.app)["a"].circuit.in_flight == 0
+        assert circuit_of(served.app, "a").in_flight == 0
         left = [
             counts.outcomes.get("left")
             for labels, counts in served.app.usage
@@ -243,7 +244,7 @@ groups: {{default: {{models: ["*"], call: true}}}}
         async with served.raw(post(b'{"model":"m","input":"%b"}' % (b"x" * 16_000_000))):
             await asyncio.wait_for(connected.wait(), 5)
             await asyncio.sleep(0.2)  # until the kernel takes no more of it
-        await until(lambda: ways_of(served.app)["a"].circuit.in_flight == 0, 1)
+        await until(lambda: circuit_of(served.app, "a").in_flight == 0, 1)
         # The far end of the connection is in this process, too; it reads nothing, so it does not see the end.
         await until(lambda: len(sockets() - held) == 1, 1)
         transports[0].abort()
@@ -268,11 +269,10 @@ async def test_a_thousand_clients_that_leave_leave_nothing_behind(
     async with calling(fetch, clock, *scripts) as (served, callees):
         request = post(b'{"model":"m","stream":true}')
         await served.app.calling()
-        ways = ways_of(served.app)
         before = Held.now()
 
         async def come_and_go() -> None:
-            ways["a"].circuit.succeeded()
+            circuit_of(served.app, "a").succeeded()
             async with served.raw(request) as (reader, _):
                 if moment == "at any moment":
                     await asyncio.sleep(chance.uniform(0, 0.05))
@@ -297,8 +297,8 @@ async def test_a_thousand_clients_that_leave_leave_nothing_behind(
         left = await before.left()
         assert left == Held()
         for name in ("a", "b")[: len(scripts)]:
-            assert ways[name].circuit.in_flight == 0
-            session = ways[name].connections._session
+            assert circuit_of(served.app, name).in_flight == 0
+            session = connections_of(served.app, name)._session
             assert session is not None
             assert session.connector is not None
             assert len(session.connector._acquired) == 0
@@ -507,7 +507,9 @@ async def test_what_a_provider_says_unasked_is_nobodys_answer(fetch: FakeFetch, 
 
 def idle_connection(served: Served) -> Any:
     """The one that waits in the pool."""
-    pool = ways_of(served.app)["a"].connections.session.connector._conns
+    connector = connections_of(served.app, "a").session.connector
+    assert connector is not None
+    pool = connector._conns
     ((protocol, _),) = next(iter(pool.values()))
     return protocol
 
@@ -516,7 +518,7 @@ async def test_a_client_that_leaves_behind_a_long_body_is_noticed(fetch: FakeFet
     async with calling(fetch, clock, hangs) as (served, (one,)):
         async with served.raw(post(b'{"model":"m","input":"%b"}' % (b"x" * 8_000_000))):
             await until(lambda: bool(one.received))
-        await until(lambda: ways_of(served.app)["a"].circuit.in_flight == 0, 1)
+        await until(lambda: circuit_of(served.app, "a").in_flight == 0, 1)
 
 
 LIST = b"GET /v1/models HTTP/1.1\r\nHost: proxy\r\n\r\n"
@@ -535,7 +537,7 @@ async def test_a_client_that_leaves_behind_further_requests_is_noticed(
             await until(lambda: bool(one.received))
             writer.write(further)
             await until(lambda: any(connection.pipeline for connection in connections(served)))
-        await until(lambda: ways_of(served.app)["a"].circuit.in_flight == 0, 1)
+        await until(lambda: circuit_of(served.app, "a").in_flight == 0, 1)
         await until(lambda: not connections(served), 1)
         assert len(one.received) == 1, "what was sent behind it goes nowhere"
 
@@ -557,7 +559,7 @@ async def test_of_what_comes_behind_a_call_only_so_much_is_read(
         (connection,) = connections(served)
         held = sum(len(cycle.body) + len(str(cycle.scope["headers"])) for cycle, _ in connection.pipeline)
         assert held < 2 * 1024**2
-        assert ways_of(served.app)["a"].circuit.in_flight == 1, "the call goes on"
+        assert circuit_of(served.app, "a").in_flight == 1, "the call goes on"
         writer.transport.abort()
 
 
@@ -604,7 +606,7 @@ async def test_a_client_that_stops_reading_a_long_answer_leaves_nothing_behind(
         reader._transport.pause_reading()  # type: ignore[attr-defined]
         await until(lambda: any(c.transport.get_write_buffer_size() for c in connections(served)), 5)
         await until(lambda: not any(c.transport.get_write_buffer_size() for c in connections(served)), 5)
-        await until(lambda: ways_of(served.app)["a"].circuit.in_flight == 0, 1)
+        await until(lambda: circuit_of(served.app, "a").in_flight == 0, 1)
 
 
 @pytest.mark.parametrize("reads", [False, True], ids=["not at all", "slowly"])

@@ -24,6 +24,7 @@ from tests.providers.calls import (
     Script,
     Served,
     callee,
+    circuit_of,
     completion,
     hangs,
     head,
@@ -36,7 +37,6 @@ from tests.providers.calls import (
     serving,
     streams,
     until,
-    ways_of,
 )
 from tests.providers.faults import closed_port
 
@@ -124,7 +124,7 @@ async def test_where_no_work_can_have_been_done_the_next_provider_is_asked(
 async def test_where_work_may_have_been_done_nobody_else_is_asked(
     first: Script, status: int, fetch: FakeFetch, clock: FakeClock
 ) -> None:
-    async with calling(fetch, clock, first, FINE, defaults="{first_byte_timeout: 100ms}") as (served, (_, second)):
+    async with calling(fetch, clock, first, FINE, defaults="{first_byte_timeout: 500ms}") as (served, (_, second)):
         assert (await served.call()).status_code == status
         assert second.received == []
 
@@ -134,7 +134,7 @@ async def test_where_work_may_have_been_done_nobody_else_is_asked(
     [("[500]", says({}, 500)), ("[529]", says({}, 529)), ("[404, 500]", says({}, 404)), ("[timeout]", hangs)],
 )
 async def test_the_operator_may_name_more_failures(on: str, first: Script, fetch: FakeFetch, clock: FakeClock) -> None:
-    more = [f"failover_on: {on}, first_byte_timeout: 100ms"]
+    more = [f"failover_on: {on}, first_byte_timeout: 500ms"]
     async with calling(fetch, clock, first, FINE, more=more) as (served, callees):
         assert (await served.call()).status_code == 200
         assert [len(one.received) for one in callees] == [1, 1]
@@ -360,7 +360,7 @@ async def test_the_breaker_lets_one_call_through_and_closes_when_its_answer_begi
         assert (await served.call()).status_code == 503, "one call is to show how it is"
         answers.set()
         one.script = FINE
-        await until(lambda: ways_of(served.app)["a"].circuit.breaker == "closed")
+        await until(lambda: circuit_of(served.app, "a").breaker == "closed")
         assert (await served.call()).status_code == 200, "while the first answer is still going on"
         goes_on.set()
         assert (await probe).status_code == 200
@@ -379,7 +379,7 @@ async def test_a_full_provider_is_passed_by_and_without_another_one_the_caller_i
         for task in waiting:
             task.cancel()
         await asyncio.gather(*waiting, return_exceptions=True)
-        await until(lambda: ways_of(served.app)["a"].circuit.in_flight == 0)
+        await until(lambda: circuit_of(served.app, "a").in_flight == 0)
         first.script = FINE
         assert (await served.call("only-a")).status_code == 200
 
@@ -696,7 +696,7 @@ async def test_a_client_that_leaves_during_a_login_leaves_nothing_behind(fetch: 
     async with with_login(fetch, clock, hangs, FINE) as (served, granting, provider):
         async with served.raw(post(b'{"model":"m"}')):
             await until(lambda: bool(granting.received))
-        await until(lambda: ways_of(served.app)["a"].circuit.in_flight == 0, 1)
+        await until(lambda: circuit_of(served.app, "a").in_flight == 0, 1)
         await until(lambda: outcomes(served) == {"a": {"left": 1}}, 1)
         assert provider.received == []
         granting.script = grants("sk-canary-t1")

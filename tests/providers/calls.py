@@ -22,8 +22,10 @@ import uvicorn
 from uvicorn.server import ServerState
 
 from proxy.config import Config
+from proxy.inference.circuit import Circuit
 from proxy.server.app import Proxy
 from proxy.server.protocol import Protocol
+from proxy.upstream.connection import Connections
 from tests.fakes import FakeClock, FakeFetch, breathe
 
 PATIENCE = 10.0
@@ -331,7 +333,13 @@ async def until(is_so: Callable[[], bool], seconds: float = PATIENCE) -> None:
             await asyncio.sleep(0.002)
 
 
-def ways_of(app: Proxy) -> Mapping[str, Any]:
-    """What is held for each provider, once something was called."""
+def circuit_of(app: Proxy, provider: str) -> Circuit:
+    """Its circuit, once any model was called."""
     assert app.forwarder is not None
-    return app.forwarder._ways
+    return app.forwarder.circuits[provider]
+
+
+def connections_of(app: Proxy, provider: str) -> Connections:
+    """Its connections, once any model was called."""
+    assert app.forwarder is not None
+    return app.forwarder.endpoints[provider].connections

@@ -1,0 +1,225 @@
+"""Send calls to providers over aiohttp. Every failure of aiohttp and of the network becomes an `UpstreamError` here.
+
+aiohttp, one session per provider: httpx 0.28 loses a connection slot for good when a request is canceled while it
+connects, and needs more than ten times the CPU per call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Protocol
+
+import aiohttp
+from multidict import CIMultiDict
+from yarl import URL
+
+from proxy import __version__
+from proxy.config import Provider, Target
+from proxy.errors import UpstreamError
+from proxy.upstream.connection import Connections
+from proxy.upstream.credentials import in_headers, in_query, of_its_kind, secrets_of
+from proxy.upstream.errors import retry_after
+from proxy.upstream.transport import Gunzip
+
+_NO_CONNECTION = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.ClientHttpProxyError)
+_FAILURES = (aiohttp.ClientError, OSError, ValueError)
+
+
+class Logins(Protocol):
+    """Logins of providers that grant tokens instead of API keys."""
+
+    async def sign(self, provider: Provider) -> Mapping[str, str]:
+        """The header with a valid token. Raises UpstreamError."""
+        ...
+
+    def distrust(self, provider: Provider, signed: Mapping[str, str]) -> None:
+        """The provider rejected the token in this header."""
+        ...
+
+
+class UpstreamResponse:
+    """A response that has begun: status and headers are known, the body can be read. It must be closed."""
+
+    __slots__ = ("_content", "_gunzip", "_provider", "_response", "coding", "content_type", "headers", "raw_headers",
+                 "status")  # fmt: skip
+
+    def __init__(self, response: aiohttp.ClientResponse, provider: Provider) -> None:
+        self.status = response.status
+        self.headers: Mapping[str, str] = response.headers
+        """Names are case-insensitive."""
+        self.raw_headers = response.raw_headers
+        self.content_type = response.headers.get("Content-Type", "")
+        self.coding = _coding(response.headers) if "Content-Encoding" in response.headers else ""
+        """The content-encoding in lower case, "" for none."""
+        self._provider = provider
+        self._response = response
+        self._content = response.content
+        self._gunzip = Gunzip() if self.coding else None
+
+    @property
+    def length(self) -> int | None:
+        """Bytes of the body, if they are known."""
+        return None if self._gunzip else self._response.content_length
+
+    @property
+    def ends_by_closing(self) -> bool:
+        """Whether only the end of the connection marks the end of the body."""
+        transfer = self.headers.get("Transfer-Encoding", "")
+        return self._response.content_length is None and "chunked" not in transfer.lower()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the body has ended, as far as is known without waiting."""
+        return self._gunzip is None and self._content.at_eof()
+
+    def read_nowait(self) -> bytes:
+        """The bytes that have arrived already, b"" if none. Raises UpstreamError."""
+        if self._gunzip:
+            return b""
+        try:
+            return self._content.read_nowait(-1)
+        except _FAILURES as error:
+            raise _interrupted(error) from error
+
+    async def read(self) -> bytes:
+        """The next bytes, b"" at the end. Raises UpstreamError."""
+        try:
+            return await (self._content.readany() if self._gunzip is None else self._unpacked(self._gunzip))
+        except _FAILURES as error:
+            raise _interrupted(error) from error
+
+    async def read_up_to(self, limit: int) -> bytes:
+        """The body, cut off at the first chunk beyond `limit` bytes. Raises UpstreamError."""
+        body = b""
+        while len(body) <= limit and (chunk := await self.read()):
+            body += chunk
+        return body
+
+    async def _unpacked(self, gunzip: Gunzip) -> bytes:
+        """Some providers send gzip although `Accept-Encoding: identity` was sent."""
+        while packed := await self._content.readany():
+            if plain := b"".join(gunzip.chunks(packed)):
+                return plain
+        if not gunzip.complete:
+            raise ValueError("cut off")
+        return b""
+
+    def retry_after(self, now: float) -> float | None:
+        """Seconds from its `Retry-After` headers, None without a valid one. `now` is Unix seconds."""
+        return retry_after(self._response.headers.getall("Retry-After", ()), now)
+
+    @property
+    def secrets(self) -> Sequence[str]:
+        """Everything configured that was sent and must not be shown."""
+        return secrets_of(self._provider)
+
+    @property
+    def credentials(self) -> Sequence[str]:
+        """The API key, and the tokens that were sent."""
+        return tuple(self._credentials())
+
+    def _credentials(self) -> Iterator[str]:
+        if self._provider.api_key:
+            yield self._provider.api_key.get_secret_value()
+        for name in ("Authorization", "X-Auth-Token"):
+            # The token of a login is kept nowhere else.
+            if sent := self._response.request_info.headers.get(name):
+                yield sent.rpartition(" ")[2]
+
+    def close(self) -> None:
+        """Drop the rest of the body. A connection whose response was not read to its end is closed."""
+        self._response.close()
+
+
+class Endpoint:
+    """One provider's connections, URLs and headers."""
+
+    def __init__(self, provider: Provider, target: Target, logins: Logins) -> None:
+        self.provider = provider
+        self._target = target
+        self._logins = logins
+        self._has_login = bool(provider.oauth or provider.iam)
+        self._query = in_query(target.auth, provider.api_key)
+        self._urls: dict[str, URL] = {}
+        operators = {name: value.get_secret_value() for name, value in provider.headers.items()}
+        self._ours: CIMultiDict[str] = CIMultiDict(
+            {
+                "User-Agent": f"models-proxy/{__version__}",
+                "Accept-Encoding": "identity",
+                **in_headers(target.auth, provider.api_key),
+            }
+        )
+        self._ours.update(operators)
+        self.connections = Connections(provider)
+        if target.base_url.startswith("http://"):
+            # Without CONNECT the egress proxy reads this request itself.
+            self._ours.update(self.connections.egress_login)
+        self._defaults = CIMultiDict(of_its_kind(provider))
+        self._defaults.update(self._ours)
+
+    async def send(
+        self, path: str, body: bytes, *, headers: Mapping[str, str], content_type: str, request_id: str
+    ) -> UpstreamResponse:
+        """POST to a path below the target's base URL. `headers` are the caller's. Raises UpstreamError.
+
+        Kinds: `no_connection` and `login` (nothing was sent), `no_response` (the provider may have done the work).
+        """
+        all_headers = self._headers(headers)
+        all_headers["X-Request-Id"] = request_id
+        all_headers["Content-Type"] = content_type
+        url = self._url(path)
+        if self._has_login:
+            return await self._send_signed(url, all_headers, body)
+        return await self._post(url, all_headers, body)
+
+    async def close(self) -> None:
+        await self.connections.close()
+
+    async def _send_signed(self, url: URL, headers: CIMultiDict[str], body: bytes) -> UpstreamResponse:
+        signed = await self._sign()
+        headers.update(signed)
+        response = await self._post(url, headers, body)
+        if response.status != 401:
+            return response
+        # The token expired early. A rejected request has done no work.
+        response.close()
+        self._logins.distrust(self.provider, signed)
+        headers.update(await self._sign())
+        return await self._post(url, headers, body)
+
+    async def _sign(self) -> Mapping[str, str]:
+        try:
+            return await self._logins.sign(self.provider)
+        except UpstreamError as error:
+            raise UpstreamError("login", error.reason, retryable=error.retryable) from error
+
+    async def _post(self, url: URL, headers: CIMultiDict[str], body: bytes) -> UpstreamResponse:
+        try:
+            return UpstreamResponse(await self.connections.post(url, headers, body), self.provider)
+        except _NO_CONNECTION as error:
+            raise UpstreamError("no_connection", f"no connection ({type(error).__name__})") from error
+        except _FAILURES as error:
+            raise UpstreamError("no_response", f"no answer ({type(error).__name__})") from error
+
+    def _url(self, path: str) -> URL:
+        if path not in self._urls:
+            url = URL(self._target.base_url + path, encoded=True)
+            self._urls[path] = url.with_query(self._query) if self._query else url
+        return self._urls[path]
+
+    def _headers(self, callers: Mapping[str, str]) -> CIMultiDict[str]:
+        """Defaults of the provider's kind, then the caller's headers, then ours, which no caller can replace."""
+        headers = self._defaults.copy()
+        if callers:
+            headers.update(callers)
+            headers.update(self._ours)
+        return headers
+
+
+def _coding(headers: Mapping[str, str]) -> str:
+    coding = headers.get("Content-Encoding", "").strip().lower()
+    return "" if coding == "identity" else coding
+
+
+def _interrupted(error: Exception) -> UpstreamError:
+    return UpstreamError("interrupted", f"closed the connection mid-response ({type(error).__name__})")
