@@ -37,6 +37,7 @@ from proxy.errors import (
 )
 from proxy.inference.deadline import CallScope, ClientDisconnected, DeadlineExceeded, DeadlineTimer, watch_receive
 from proxy.inference.failover import Call, Candidate, ForwardedCall, Forwarder
+from proxy.inference.provider_errors import classify
 from proxy.inference.request.body import Body
 from proxy.inference.request.form_body import FormBody
 from proxy.inference.request.json_body import JsonBody
@@ -66,7 +67,6 @@ _COMES_DOWN = frozenset(
 _MAX_WHOLE = 32 * 1024**2
 """Bytes of a JSON answer that is read before it is passed on; a longer one goes on piece by piece."""
 _PIECE = 64 * 1024  # bytes
-_INTERRUPTED = "The provider of this model broke off within its answer."
 _COMMENT = b": keep-alive\n\n"
 _STREAM_HEADERS: Sequence[Header] = ((b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no"))
 
@@ -248,16 +248,16 @@ class Relay:
         try:
             return await self._scope.wait(self._response.read(), self._seconds)
         except DeadlineExceeded:
-            raise ProviderTooSlow("The provider of this model stopped within its answer.") from None
+            raise _relay_error(UpstreamError("stalled", "")) from None
         except UpstreamError as error:
-            raise ProviderFailed(_INTERRUPTED) from error
+            raise _relay_error(error) from error
 
     def _read_nowait(self) -> bytes:
         """The bytes that have arrived already, b"" if none. Raises ApiError."""
         try:
             return self._response.read_nowait()
         except UpstreamError as error:
-            raise ProviderFailed(_INTERRUPTED) from error
+            raise _relay_error(error) from error
 
     async def _send(self, body: bytes, *, more: bool = True) -> None:
         """A client that does not read is waited for no longer than a provider that does not write."""
@@ -344,7 +344,7 @@ class Relay:
                     if out := events.passed(chunk):
                         await self._send(out)
                 if not ended:
-                    failure = ProviderFailed(_INTERRUPTED)
+                    failure = _relay_error(UpstreamError("interrupted", ""))
             except ApiError as error:
                 failure = error
             finally:
@@ -397,6 +397,10 @@ def _told(path: str, error: ApiError, events: EventStreamRenamer) -> bytes:
     if path in ANTHROPIC_PATHS:
         return b"%bevent: error\ndata: %b\n\n" % (line_end, anthropic_error(error))
     return b"%bdata: %b\n\n" % (line_end, openai_error(error))
+
+
+def _relay_error(error: UpstreamError) -> ApiError:
+    return classify(error, ()).error
 
 
 def _down(raw_headers: Iterable[Header]) -> Iterator[Header]:

@@ -11,10 +11,10 @@ from msgspec import Struct
 from proxy.catalog import Offer
 from proxy.clock import Clock
 from proxy.config import Provider
-from proxy.errors import ApiError, ProviderFailed, ProviderRefusesUs, ProviderTooSlow, UpstreamError
+from proxy.errors import ApiError, UpstreamError
 from proxy.inference.circuit import Circuit
 from proxy.inference.deadline import CallScope, ClientDisconnected, DeadlineExceeded
-from proxy.inference.provider_errors import ABOUT_THE_REQUEST, BREAKS, MAX_BYTES, map_status, relay_error
+from proxy.inference.provider_errors import MAX_BYTES, RELAYED_STATUSES, ErrorResponse, Verdict, classify, unusable
 from proxy.inference.request.body import Body
 from proxy.telemetry import Tokens, Usage
 from proxy.telemetry.usage import Labels, Outcome
@@ -116,158 +116,113 @@ class Forwarder:
         The next provider is tried only if the failed one cannot have done the work: no connection was made, or its
         status says so (`failover_on`).
         """
-        refusals: list[ApiError] = []
+        errors: list[ApiError] = []
         began = scope.now
         for candidate in call.candidates:
-            endpoint = self.endpoints[candidate.offer.provider]
-            circuit = self.circuits[candidate.offer.provider]
-            seconds = endpoint.provider.first_byte_timeout
-            if refusals:
+            provider = self.endpoints[candidate.offer.provider].provider
+            seconds = provider.first_byte_timeout
+            if errors:
                 # All attempts share the longest timeout: the first provider's may be short (`timeout` fails over).
-                longest = max(self.endpoints[c.offer.provider].provider.first_byte_timeout for c in call.candidates)
-                seconds = min(seconds, began + longest - scope.now)
+                seconds = min(seconds, began + self._longest_timeout(call) - scope.now)
                 if seconds < _MIN_ATTEMPT:
                     break
-            rejected = circuit.acquire(candidate.offer.entry.id)
-            if rejected:
-                if not endpoint.provider.failover:
-                    raise rejected
-                refusals.append(rejected)
-                continue
-            try:
-                return await self._attempt(endpoint, circuit, call, candidate, scope, seconds)
-            except _Refused as refused:
-                if not (refused.may_pass_on and endpoint.provider.failover):
-                    raise refused.error from None
-                refusals.append(refused.error)
-        raise _soonest(refusals)
+            fail_over = provider.failover
+            error = self.circuits[provider.name].acquire(candidate.offer.entry.id)
+            if error is None:
+                result = await self._attempt(call, candidate, scope, seconds)
+                if isinstance(result, ForwardedCall):
+                    return result
+                error, fail_over = result.error, result.fail_over and fail_over
+            if not fail_over:
+                raise error
+            errors.append(error)
+        raise _soonest(errors)
+
+    def _longest_timeout(self, call: Call) -> float:
+        return max(self.endpoints[c.offer.provider].provider.first_byte_timeout for c in call.candidates)
 
     async def _attempt(
-        self,
-        endpoint: Endpoint,
-        circuit: Circuit,
-        call: Call,
-        candidate: Candidate,
-        scope: CallScope,
-        seconds: float,
-    ) -> ForwardedCall:
-        """One provider. Raises _Refused and ClientDisconnected; the circuit is released then."""
+        self, call: Call, candidate: Candidate, scope: CallScope, seconds: float
+    ) -> ForwardedCall | Verdict:
+        """One provider, whose circuit was acquired. It is released here unless a response has begun.
+
+        Raises ClientDisconnected.
+        """
+        endpoint, circuit = self.endpoints[candidate.offer.provider], self.circuits[candidate.offer.provider]
+        labels = Labels(call.key, endpoint.provider.name, call.model)
         began = scope.now
-        provider = endpoint.provider
-        labels = Labels(call.key, provider.name, call.model)
         try:
-            sending = endpoint.send(
-                call.path,
-                call.body.with_ids(candidate.ids),
-                headers=call.headers,
-                content_type=call.body.content_type.decode(),
-                request_id=call.request_id,
-            )
-            response = await scope.wait(sending, seconds)
-            unusable = _why_unusable(response)
-            if unusable is None:
-                if circuit.breaker != "closed":
-                    circuit.succeeded()  # other calls need not wait for the end of a response that may take an hour
-                own_id = candidate.ids[call.model]
-                return ForwardedCall(response, provider, own_id, circuit, self._usage, labels, scope.now - began)
-            try:
-                refused = await self._refusal(provider, circuit, candidate, response, scope, unusable)
-            finally:
-                response.close()
-        except DeadlineExceeded:
-            late = ProviderTooSlow("The provider of this model did not begin to answer in time.")
-            refused = _Refused(late, "timeout" in provider.failover_on, "timeout", breaks=True)
-        except UpstreamError as error:
-            refused = _no_answer(error)
+            result = await self._exchange(endpoint, call, candidate, scope, seconds)
         except BaseException as error:
             circuit.release()
             if isinstance(error, ClientDisconnected):
                 self._usage.count(labels, "left")
             raise
-        circuit.release()
-        if refused.breaks:
-            circuit.failed()
-        else:
-            circuit.succeeded()
-        self._usage.count(labels, refused.outcome)
-        if refused.reason:
-            _log.warning("call %s: %s: %s", call.request_id, provider.name, refused.reason)
-        raise refused
+        if isinstance(result, UpstreamResponse):
+            if circuit.breaker != "closed":
+                circuit.succeeded()  # other calls need not wait for the end of a response that may take an hour
+            own_id = candidate.ids[call.model]
+            return ForwardedCall(result, endpoint.provider, own_id, circuit, self._usage, labels, scope.now - began)
+        verdict = classify(result, endpoint.provider.failover_on)
+        _settle(circuit, candidate.offer.entry.id, verdict)
+        self._usage.count(labels, verdict.outcome)
+        if verdict.reason:
+            _log.warning("call %s: %s: %s", call.request_id, endpoint.provider.name, verdict.reason)
+        return verdict
 
-    async def _refusal(
-        self,
-        provider: Provider,
-        circuit: Circuit,
-        candidate: Candidate,
-        response: UpstreamResponse,
-        scope: CallScope,
-        unusable: str,
-    ) -> _Refused:
-        """What a response means that cannot be relayed. Raises ClientDisconnected."""
-        status = response.status
-        if unusable:
-            other = ProviderFailed("The provider of this model answered with something else.")
-            return _Refused(other, False, "failed", breaks=True, reason=unusable)
-        waits = response.retry_after(self._clock.time())
-        may_pass_on = status in provider.failover_on
-        error: ApiError
-        if status == 429 or status in ABOUT_THE_REQUEST:
-            body = await _error_body(response, scope, provider.idle_timeout)
-            error = relay_error(status, response.headers, body, waits, response.secrets, response.credentials)
-        else:
-            error = map_status(status, waits)
-        if status == 429:
-            circuit.cool_down(candidate.offer.entry.id, waits or 0.0)
-        outcome = _OUTCOMES.get(status, "failed")
-        reason = f"status {status}" if outcome == "failed" else ""
-        return _Refused(error, may_pass_on, outcome, breaks=status in BREAKS, reason=reason)
+    async def _exchange(
+        self, endpoint: Endpoint, call: Call, candidate: Candidate, scope: CallScope, seconds: float
+    ) -> UpstreamResponse | ErrorResponse | UpstreamError:
+        """Send the call. The response if it can be relayed, otherwise the failure. Raises ClientDisconnected."""
+        sending = endpoint.send(
+            call.path,
+            call.body.with_ids(candidate.ids),
+            headers=call.headers,
+            content_type=call.body.content_type.decode(),
+            request_id=call.request_id,
+        )
+        try:
+            response = await scope.wait(sending, seconds)
+        except UpstreamError as error:
+            return error
+        except DeadlineExceeded:
+            return UpstreamError("timeout", "")
+        if not 200 <= response.status < 300:
+            return await self._error_response(response, scope, endpoint.provider.idle_timeout)
+        if failure := unusable(response.coding, response.content_type):
+            response.close()
+            return failure
+        return response
 
-
-def _no_answer(error: UpstreamError) -> _Refused:
-    if error.kind == "login":
-        no_login: ApiError = ProviderRefusesUs("The provider of this model refused our login.")
-        if error.retryable:
-            no_login = ProviderFailed("The provider of this model could not be logged in to.")
-        return _Refused(no_login, True, "failed", breaks=True, reason=error.reason)
-    if error.kind == "no_connection":
-        away = ProviderFailed("The provider of this model cannot be reached.")
-        return _Refused(away, True, "failed", breaks=True, reason=error.reason)
-    broken = ProviderFailed("The provider of this model broke off before it answered.")
-    return _Refused(broken, False, "failed", breaks=True, reason=error.reason)
-
-
-class _Refused(Exception):
-    """One provider has not answered: what the caller is told if no other one does."""
-
-    def __init__(self, error: ApiError, may_pass_on: bool, outcome: Outcome, *, breaks: bool, reason: str = "") -> None:
-        super().__init__()
-        self.error = error
-        self.may_pass_on = may_pass_on
-        self.outcome = outcome
-        self.breaks = breaks
-        """Whether it tells of the provider, and not of what was asked."""
-        self.reason = reason
-        """For the log; a refusal of what was asked is not worth a line."""
+    async def _error_response(self, response: UpstreamResponse, scope: CallScope, seconds: float) -> ErrorResponse:
+        """Read what is needed of an error, and close it. Raises ClientDisconnected."""
+        try:
+            body = await _error_body(response, scope, seconds) if response.status in RELAYED_STATUSES else b""
+            return ErrorResponse(
+                response.status,
+                response.headers,
+                body,
+                response.retry_after(self._clock.time()),
+                response.secrets,
+                response.credentials,
+            )
+        finally:
+            response.close()
 
 
-_OUTCOMES: Mapping[int, Outcome] = {400: "refused", 413: "refused", 422: "refused", 429: "limited"}
+def _settle(circuit: Circuit, model: str, verdict: Verdict) -> None:
+    circuit.release()
+    circuit.cool_down(model, verdict.cool_down)
+    if verdict.trips:
+        circuit.failed()
+    else:
+        circuit.succeeded()
 
 
-def _soonest(refusals: Sequence[ApiError]) -> ApiError:
-    """Of several refusals the one that is over first; without such times the last."""
-    timed = [error for error in refusals if error.retry_after is not None]
-    return min(timed, key=lambda error: error.retry_after or 0.0) if timed else refusals[-1]
-
-
-def _why_unusable(response: UpstreamResponse) -> str | None:
-    """None for a response to relay; "" for an error status."""
-    if not 200 <= response.status < 300:
-        return ""
-    if response.coding not in ("", "gzip", "x-gzip"):
-        return "answered in a content-encoding that was not asked for"
-    if response.content_type.lower().startswith("text/html"):
-        return "answered with a web page"
-    return None
+def _soonest(errors: Sequence[ApiError]) -> ApiError:
+    """The error with the shortest `Retry-After`; without any, the last error."""
+    timed = [error for error in errors if error.retry_after is not None]
+    return min(timed, key=lambda error: error.retry_after or 0.0) if timed else errors[-1]
 
 
 async def _error_body(response: UpstreamResponse, scope: CallScope, seconds: float) -> bytes:

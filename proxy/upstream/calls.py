@@ -6,7 +6,7 @@ connects, and needs more than ten times the CPU per call.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 import aiohttp
@@ -85,7 +85,7 @@ class UpstreamResponse:
         """The next bytes, b"" at the end. Raises UpstreamError."""
         try:
             return await (self._content.readany() if self._gunzip is None else self._unpacked(self._gunzip))
-        except _FAILURES as error:
+        except (*_FAILURES, UpstreamError) as error:
             raise _interrupted(error) from error
 
     async def read_up_to(self, limit: int) -> bytes:
@@ -157,9 +157,9 @@ class Endpoint:
         self._defaults = CIMultiDict(of_its_kind(provider))
         self._defaults.update(self._ours)
 
-    async def send(
+    def send(
         self, path: str, body: bytes, *, headers: Mapping[str, str], content_type: str, request_id: str
-    ) -> UpstreamResponse:
+    ) -> Awaitable[UpstreamResponse]:
         """POST to a path below the target's base URL. `headers` are the caller's. Raises UpstreamError.
 
         Kinds: `no_connection` and `login` (nothing was sent), `no_response` (the provider may have done the work).
@@ -169,8 +169,8 @@ class Endpoint:
         all_headers["Content-Type"] = content_type
         url = self._url(path)
         if self._has_login:
-            return await self._send_signed(url, all_headers, body)
-        return await self._post(url, all_headers, body)
+            return self._send_signed(url, all_headers, body)
+        return self._post(url, all_headers, body)
 
     async def close(self) -> None:
         await self.connections.close()

@@ -205,7 +205,9 @@ async def test_no_attempt_is_begun_with_next_to_no_time(fetch: FakeFetch, clock:
         await asyncio.sleep(0.1)
         await says({}, 503)(exchange)
 
-    async with calling(fetch, clock, late_503, FINE, defaults="{first_byte_timeout: 250ms}") as (served, (_, second)):
+    scripts = in_turn(FINE, late_503), FINE
+    async with calling(fetch, clock, *scripts, defaults="{first_byte_timeout: 290ms}") as (served, (_, second)):
+        assert (await served.call()).status_code == 200, "the connection and the TLS context are made here"
         assert (await served.call()).status_code == 503
         assert second.received == []
 

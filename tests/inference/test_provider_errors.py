@@ -1,0 +1,173 @@
+"""What a provider's error means: one table of statuses, one of failures without a usable response."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from proxy.errors import (
+    ApiError,
+    Limited,
+    ProviderFailed,
+    ProviderRefuses,
+    ProviderRefusesUs,
+    ProviderTooSlow,
+    RelayedError,
+    Unavailable,
+    UpstreamError,
+)
+from proxy.inference.provider_errors import ErrorResponse, Verdict, classify, unusable
+
+BODY = {"error": {"message": "max_tokens is too large"}}
+FAILOVER_ON = frozenset({429, 503})
+KEY = "sk-canary-of-the-provider-1"
+
+
+def rejected(status: int, **fields: Any) -> ErrorResponse:
+    return ErrorResponse(status, fields.pop("headers", {}), msgspec.json.encode(fields.pop("payload", BODY)), **fields)
+
+
+def summary(verdict: Verdict) -> tuple[type[ApiError], int, bool, bool, str, str]:
+    """Class and status of the caller's error, failover, circuit, outcome, log."""
+    error = verdict.error
+    return type(error), error.status, verdict.fail_over, verdict.trips, verdict.outcome, verdict.reason
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "shown", "fail_over", "trips", "outcome", "reason"),
+    [
+        (301, ProviderRefuses, 502, False, False, "failed", "status 301"),
+        (400, RelayedError, 400, False, False, "refused", ""),
+        (401, ProviderRefusesUs, 502, False, False, "failed", "status 401"),
+        (402, ProviderRefusesUs, 502, False, False, "failed", "status 402"),
+        (403, ProviderRefusesUs, 502, False, False, "failed", "status 403"),
+        (404, ProviderRefuses, 502, False, False, "failed", "status 404"),
+        (408, ProviderTooSlow, 504, False, False, "failed", "status 408"),
+        (409, ProviderRefuses, 502, False, False, "failed", "status 409"),
+        (413, RelayedError, 413, False, False, "refused", ""),
+        (418, ProviderRefuses, 502, False, False, "failed", "status 418"),
+        (422, RelayedError, 422, False, False, "refused", ""),
+        (429, RelayedError, 429, True, False, "limited", ""),
+        (500, ProviderFailed, 502, False, False, "failed", "status 500"),
+        (501, ProviderFailed, 502, False, False, "failed", "status 501"),
+        (502, ProviderFailed, 502, False, True, "failed", "status 502"),
+        (503, Unavailable, 503, True, True, "failed", "status 503"),
+        (504, ProviderTooSlow, 504, False, True, "failed", "status 504"),
+        (529, Unavailable, 503, False, True, "failed", "status 529"),
+        (599, ProviderFailed, 502, False, False, "failed", "status 599"),
+    ],
+)
+def test_each_status_has_one_verdict(
+    status: int, error: type[ApiError], shown: int, fail_over: bool, trips: bool, outcome: str, reason: str
+) -> None:
+    verdict = classify(rejected(status), FAILOVER_ON)
+
+    assert summary(verdict) == (error, shown, fail_over, trips, outcome, reason)
+
+
+@pytest.mark.parametrize(
+    ("kind", "retryable", "error", "shown", "fail_over", "outcome"),
+    [
+        ("no_connection", False, ProviderFailed, 502, True, "failed"),
+        ("login", True, ProviderFailed, 502, True, "failed"),
+        ("login", False, ProviderRefusesUs, 502, True, "failed"),
+        ("no_response", False, ProviderFailed, 502, False, "failed"),
+        ("garbled", False, ProviderFailed, 502, False, "failed"),
+        ("timeout", False, ProviderTooSlow, 504, False, "timeout"),
+        ("interrupted", False, ProviderFailed, 502, False, "broken"),
+        ("stalled", False, ProviderTooSlow, 504, False, "timeout"),
+    ],
+)
+def test_each_failure_trips_the_circuit_and_fails_over_only_if_no_work_was_done(
+    kind: str, retryable: bool, error: type[ApiError], shown: int, fail_over: bool, outcome: str
+) -> None:
+    verdict = classify(UpstreamError(kind, "reason", retryable=retryable), FAILOVER_ON)
+
+    assert summary(verdict) == (error, shown, fail_over, True, outcome, "reason")
+
+
+@pytest.mark.parametrize("failure", [rejected(404), UpstreamError("timeout", "")])
+def test_the_operator_may_name_more_failures_that_fail_over(failure: ErrorResponse | UpstreamError) -> None:
+    assert [classify(failure, on).fail_over for on in ((), (404, "timeout"))] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("status", "retry_after", "shown", "cool_down"),
+    [
+        (429, None, None, 0.0),
+        (429, 20.0, 20.0, 20.0),
+        (503, None, 1.0, 0.0),
+        (503, 20.0, 20.0, 0.0),
+        (500, 20.0, 20.0, 0.0),
+        (404, 20.0, None, 0.0),
+    ],
+)
+def test_retry_after_reaches_the_caller_and_only_a_429_cools_down(
+    status: int, retry_after: float | None, shown: float | None, cool_down: float
+) -> None:
+    verdict = classify(rejected(status, retry_after=retry_after), ())
+
+    assert (verdict.error.retry_after, verdict.cool_down) == (shown, cool_down)
+
+
+def test_an_error_about_the_request_is_relayed_byte_for_byte() -> None:
+    body = b' {"error": {"message": "caf\\u00e9 org-1234567890", "n": 1.00}}\n'
+    error = classify(ErrorResponse(400, {}, body, secrets=(KEY,), credentials=(KEY,)), ()).error
+
+    assert isinstance(error, RelayedError)
+    assert (error.body, error.content_type) == (body, b"application/json")
+
+
+@pytest.mark.parametrize("status", [400, 413, 422, 429])
+def test_a_relayed_error_shows_no_secret(status: int) -> None:
+    payload = {"error": {"message": f"what is {KEY} for?", KEY: [KEY, 1]}}
+    error = classify(rejected(status, payload=payload, credentials=(KEY,)), ()).error
+
+    assert isinstance(error, RelayedError)
+    assert msgspec.json.decode(error.body) == {"error": {"message": "what is *** for?", "***": ["***", 1]}}
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"), [(400, (RelayedError, "invalid_request")), (429, (Limited, "rate_limit_exceeded"))]
+)
+@pytest.mark.parametrize("body", [b"", b"<html>", b"[1]", b'{"cut', b"[" * 5000, b'{"x":"' + b"y" * 300_000 + b'"}'])
+def test_a_body_that_no_program_can_read_is_replaced(
+    body: bytes, status: int, expected: tuple[type[ApiError], str]
+) -> None:
+    error = classify(ErrorResponse(status, {}, body), ()).error
+
+    assert (type(error), error.code) == expected
+
+
+def test_a_compressed_body_is_replaced() -> None:
+    error = classify(rejected(429, headers={"Content-Encoding": "gzip"}), ()).error
+
+    assert type(error) is Limited
+
+
+@pytest.mark.parametrize(("header", "expected"), [("true", True), ("false", False), ("perhaps", None), (None, None)])
+def test_a_provider_may_say_whether_a_retry_helps(header: str | None, expected: bool | None) -> None:
+    headers = {"x-should-retry": header} if header else {}
+
+    assert classify(rejected(429, headers=headers), ()).error.should_retry is expected
+
+
+@pytest.mark.parametrize(
+    ("coding", "content_type", "reason"),
+    [
+        ("", "application/json", None),
+        ("gzip", "text/event-stream", None),
+        ("x-gzip", "audio/mpeg", None),
+        ("", "", None),
+        ("", "text/html", "answered with a web page"),
+        ("", "Text/HTML; charset=utf-8", "answered with a web page"),
+        ("br", "application/json", "answered in a content-encoding that was not asked for"),
+        ("gzip, gzip", "text/html", "answered in a content-encoding that was not asked for"),
+    ],
+)
+def test_web_pages_and_other_encodings_are_unusable(coding: str, content_type: str, reason: str | None) -> None:
+    failure = unusable(coding, content_type)
+
+    assert (failure.reason if failure else None) == reason
