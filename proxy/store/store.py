@@ -13,18 +13,18 @@ import random
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
-from typing import Literal, TypeVar
+from typing import Literal
 
 from cachetools import LRUCache, TLRUCache
 
-from proxy import backoff as breaker
+from proxy import backoff
 from proxy.access import Policy
 from proxy.catalog import Fetch, FetchResult, Offer, per_provider
 from proxy.catalog.merge import merging
 from proxy.catalog.rules import keep_first_created
 from proxy.clock import Clock
 from proxy.config import Config, Provider
-from proxy.cooperative import BATCH_SIZE, Cooperative, batched, run_now
+from proxy.cooperative import BATCH_SIZE, Cooperative, batched, run_now, run_yielding
 from proxy.dialects.entry import Entry
 from proxy.errors import UpstreamError, describe_bug
 from proxy.store.view import RenderedList, View, render
@@ -39,7 +39,6 @@ SHRINK_FROM = 5
 """A list of more models than this that loses over half of them must be confirmed."""
 _VIEW_BYTES = 256 * 1024 * 1024
 
-T = TypeVar("T")
 Status = Literal["ok", "stale", "down"]
 Breaker = Literal["closed", "open", "half-open"]
 
@@ -96,7 +95,7 @@ class _Slot:
 
     @property
     def tripped(self) -> bool:
-        return self.failures >= breaker.FAILURE_THRESHOLD
+        return self.failures >= backoff.FAILURE_THRESHOLD
 
     @property
     def breaker(self) -> Breaker:
@@ -247,8 +246,8 @@ class Store:
 
     def _pause(self, slot: _Slot, error: UpstreamError) -> float:
         """5, 10, 20 s ... up to ttl; at least what the provider asks for, and what an open breaker asks for."""
-        backoff = min(FIRST_BACKOFF * 2.0 ** min(slot.failures - 1, 20), slot.provider.ttl)
-        return max(backoff, breaker.open_for(slot.failures, self.uniform), error.retry_after or 0.0)
+        doubled = min(FIRST_BACKOFF * 2.0 ** min(slot.failures - 1, 20), slot.provider.ttl)
+        return max(doubled, backoff.open_for(slot.failures, self.uniform), error.retry_after or 0.0)
 
     def _changed(self, *, offers_changed: bool) -> None:
         """Forget the views; what was merged and encoded for them stays while the offers are the same."""
@@ -408,17 +407,6 @@ class Store:
 def _shrank(before: int, now: int) -> bool:
     """Whether a list lost so much that it must be confirmed."""
     return before > 0 and (now == 0 or (before > SHRINK_FROM and now * 2 < before))
-
-
-async def run_yielding(work: Cooperative[T]) -> T:
-    """The result of the work; between its steps the event loop may look at something else."""
-    while True:
-        try:
-            next(work)
-        except StopIteration as done:
-            result: T = done.value
-            return result
-        await asyncio.sleep(0)
 
 
 def _offers(slot: _Slot, answer: FetchResult) -> Cooperative[tuple[Offer, ...]]:
