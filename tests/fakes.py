@@ -61,6 +61,10 @@ class FakeClock:
     def time(self) -> float:
         return self._time
 
+    def set_time(self, time: float) -> None:
+        """Set the wall clock alone, as an administrator or NTP does."""
+        self._time = time
+
     async def sleep(self, seconds: float) -> None:
         future = asyncio.get_running_loop().create_future()
         heapq.heappush(self._sleepers, (self._monotonic + seconds, next(self._order), future))

@@ -9,7 +9,6 @@ from starlette.requests import Request
 from starlette.routing import Route
 
 from proxy.api.http import Answer, caller_of
-from proxy.clock import Clock
 from proxy.config.settings import Skipped
 from proxy.store import Report, Store
 from proxy.wire import JSON
@@ -22,9 +21,8 @@ _NO_STORE = (b"cache-control", b"no-store")
 class Health:
     """Says how things are. Only an admin's key is told of single providers."""
 
-    def __init__(self, store: Store, clock: Clock, skipped: tuple[Skipped, ...]) -> None:
+    def __init__(self, store: Store, skipped: tuple[Skipped, ...]) -> None:
         self._store = store
-        self._clock = clock
         self._skipped = skipped
         self.draining = False
         """Set when the server was told to stop: not ready, but still answering."""
@@ -68,7 +66,7 @@ class Health:
             "kind": report.kind,
             "status": report.status,
             "models": report.models,
-            "last_success": None if report.age is None else _date(self._clock.time() - report.age),
+            "last_success": None if report.fetched_at is None else _date(report.fetched_at),
             "age_seconds": None if report.age is None else round(report.age, 1),
             "last_error": report.error and {"class": report.error.kind, "reason": report.error.reason},
             "next_try_in_seconds": None if report.next_try_in is None else round(report.next_try_in, 1),

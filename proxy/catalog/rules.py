@@ -138,16 +138,16 @@ def _plain_offers(provider: str, entries: Iterable[Entry]) -> Iterator[Offer]:
         yield Offer(entry.id, provider, "", entry)
 
 
-def keep_first_created(entries: Iterable[Entry], before: Iterable[Offer]) -> list[Entry]:
-    """The entries with the creation times that were seen first.
+def keep_first_created(entries: Iterable[Entry], before: Iterable[Entry]) -> list[Entry]:
+    """The entries, with the creation times that were seen first: `before` are those of the last answer.
 
-    A time that changes between two answers of one provider is no creation time (vLLM and others send the time of
-    the request); unknown is not a time, so it gives way to the first known one.
+    A time that changes between two answers of one provider is not a creation time (vLLM and others send the time of
+    the request). 0 is unknown and gives way to the first known time. Of duplicates the first counts, as in `select`.
     """
-    first = {offer.entry.id: offer.created for offer in before if offer.created}
-    if not first:
-        return list(entries)
+    first: dict[str, int] = {}
+    for entry in before:
+        first.setdefault(entry.id, entry.created)
     return [
-        entry if first.get(entry.id, entry.created) == entry.created else replace(entry, created=first[entry.id])
+        entry if (known := first.get(entry.id)) in (None, 0, entry.created) else replace(entry, created=known)
         for entry in entries
     ]

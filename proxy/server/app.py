@@ -61,7 +61,7 @@ class Proxy:
         self._upstream = ListFetcher(config.providers, clock)
         self.usage = Usage()
         self.store = Store(config, fetch or self._upstream, clock, on_report=on_report)
-        self.health = Health(self.store, clock, config.skipped)
+        self.health = Health(self.store, config.skipped)
         self._access = Access(config, clock.time)
         self._models = Models(self.store, clock)
         self.forwarder: Forwarder | None = None

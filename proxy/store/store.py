@@ -13,9 +13,8 @@ import random
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
-from typing import Literal
 
-from cachetools import LRUCache, TLRUCache
+from cachetools import LRUCache
 
 from proxy import backoff
 from proxy.access import Policy
@@ -27,6 +26,7 @@ from proxy.config import Config, Provider
 from proxy.cooperative import BATCH_SIZE, Cooperative, batched, run_now, run_yielding
 from proxy.dialects.entry import Entry
 from proxy.errors import UpstreamError, describe_bug
+from proxy.store.listing import Breaker, Listing, Report, Status, status
 from proxy.store.view import RenderedList, View, render
 
 _log = logging.getLogger("models_proxy")
@@ -39,51 +39,19 @@ SHRINK_FROM = 5
 """A list of more models than this that loses over half of them must be confirmed."""
 _VIEW_BYTES = 256 * 1024 * 1024
 
-Status = Literal["ok", "stale", "down"]
-Breaker = Literal["closed", "open", "half-open"]
-
-
-@dataclass(frozen=True)
-class Listing:
-    """The last good answer of one provider, and the error of the last try if that failed."""
-
-    provider: str
-    offers: tuple[Offer, ...] = ()
-    """Declared models included."""
-    listed: int = 0
-    """Models in the last good answer, before any rule."""
-    succeeded_at: float | None = None
-    """Monotonic seconds of the last success."""
-    error: UpstreamError | None = None
-    answer: FetchResult | None = None
-    """The last good answer itself, less its entries."""
-
-
-@dataclass(frozen=True)
-class Report:
-    """One provider as health and the terminal show it. Times are seconds from now."""
-
-    name: str
-    kind: str
-    status: Status
-    probed: bool
-    """Whether a first question has ended."""
-    models: int
-    age: float | None
-    error: UpstreamError | None
-    next_try_in: float | None
-    breaker: Breaker
-    failures: int
-    answer: FetchResult | None
-
 
 @dataclass
 class _Slot:
     """Everything that changes about one provider."""
 
     provider: Provider
-    offers_of: Callable[[Iterable[Entry]], Iterable[Offer]]
-    listing: Listing
+    rules: Callable[[Iterable[Entry]], Iterable[Offer]]
+    offers: tuple[Offer, ...]
+    """What the rules make of the declared models and the listing's entries. Derived: it can be made anew from the
+    entries at any time, without a fetch."""
+    listing: Listing | None = None
+    error: UpstreamError | None = None
+    """Why the last refresh failed, None if it did not."""
     probed: bool = False
     refreshing: bool = False
     failures: int = 0
@@ -137,23 +105,14 @@ class Store:
         self._slots = {provider.name: self._slot(provider) for provider in self.config.providers}
         self._warmed_up = asyncio.Event()
         self._changes_at = 0.0  # when a listing next turns stale or goes, all by itself
-        providers = max(1, len(self._slots))
-        self._fresh: TLRUCache[str, None] = TLRUCache(
-            providers, ttu=lambda name, _, now: now + self._slots[name].provider.ttl, timer=self.clock.monotonic
-        )
-        self._shown: TLRUCache[str, None] = TLRUCache(
-            providers, ttu=lambda name, _, now: now + self._slots[name].provider.max_stale, timer=self.clock.monotonic
-        )
         self._making: dict[Policy, asyncio.Task[None]] = {}
         self._views: dict[Policy, View] = {}
         self._made = _ViewCache(self._views)
         self._note_who_is_behind()
 
     def _slot(self, provider: Provider) -> _Slot:
-        offers_of = per_provider(provider, self.config)
-        declared = tuple(offers_of(()))
-        listing = Listing(provider.name, declared, len(declared))
-        return _Slot(provider, offers_of, listing, probed=not provider.is_remote)
+        rules = per_provider(provider, self.config)
+        return _Slot(provider, rules, tuple(rules(())), probed=not provider.is_remote)
 
     # -- asking ------------------------------------------------------------------------------------------------
 
@@ -180,15 +139,15 @@ class Store:
         # An open breaker lets one single attempt through; a token bucket bounds all further ones.
         retries = 0 if slot.tripped else min(slot.provider.retries, int(slot.tokens))
         try:
-            answer = await self.fetch(slot.provider, retries)
-            offers = await run_yielding(_offers(slot, answer))
+            result = await self.fetch(slot.provider, retries)
+            entries, offers = await run_yielding(_derived(slot, result.entries))
         except UpstreamError as error:
             self._refuse(slot, error)
         except Exception as bug:
             _log.error("bug while asking %s: %s", slot.provider.name, describe_bug(bug))
             self._refuse(slot, UpstreamError.from_bug(bug))
         else:
-            self._accept(slot, answer, offers)
+            self._accept(slot, result, entries, offers)
         slot.refreshing = False
         slot.probed = True
         # Not called from here: whatever it raises must not end the keeper. Before whoever waits for the first answers.
@@ -202,28 +161,25 @@ class Store:
 
     # -- deciding: no `await` below this line --------------------------------------------------------------------
 
-    def _accept(self, slot: _Slot, answer: FetchResult, offers: tuple[Offer, ...]) -> None:
+    def _accept(self, slot: _Slot, result: FetchResult, entries: tuple[Entry, ...], offers: tuple[Offer, ...]) -> None:
         """A good answer replaces the last one, unless it shrank so much that it must be confirmed first."""
-        slot.tokens = min(RETRY_TOKENS, slot.tokens + RETRY_TOKEN_PER_SUCCESS) - (answer.attempts - 1)
-        before, now_listed = slot.listing, len(answer.entries)
-        listed = before.listed if before.succeeded_at is not None else 0
+        slot.tokens = min(RETRY_TOKENS, slot.tokens + RETRY_TOKEN_PER_SUCCESS) - (result.attempts - 1)
+        now, now_listed = self.clock.monotonic(), len(entries)
+        listed = len(slot.listing.entries) if slot.listing else 0
         confirmed = slot.unconfirmed is not None and not _shrank(slot.unconfirmed, now_listed)
         if _shrank(listed, now_listed) and not confirmed:
             slot.unconfirmed = now_listed
-            reason = f"listed {now_listed} models instead of {before.listed}; asked again before that is believed"
+            reason = f"listed {now_listed} models instead of {listed}; asked again before that is believed"
             self._postpone(slot, UpstreamError("shrunk", reason))
             return
-        was_shown = slot.provider.name in self._shown
-        self._fresh[slot.provider.name] = self._shown[slot.provider.name] = None
-        # Read after they were marked: when the listing's time is over, so is theirs.
-        now = self.clock.monotonic()
+        was_shown = slot.listing is not None and not self._is_over(slot, now)
+        offers_changed = offers != slot.offers or not was_shown
+        slot.listing = Listing(entries, replace(result, entries=()), self.clock.time(), now)
+        slot.offers, slot.error = offers, None
         slot.unconfirmed = None
         slot.failures = 0
-        slot.listing = Listing(
-            slot.provider.name, offers, now_listed, succeeded_at=now, answer=replace(answer, entries=())
-        )
         slot.next_try = now + self._next_refresh_in(slot.provider)
-        self._changed(offers_changed=offers != before.offers or not was_shown)
+        self._changed(offers_changed=offers_changed)
 
     def _next_refresh_in(self, provider: Provider) -> float:
         """Shortly before ttl ends, spread so that providers do not move in step; in time for an answer that takes long.
@@ -240,7 +196,7 @@ class Store:
 
     def _postpone(self, slot: _Slot, error: UpstreamError) -> None:
         slot.failures += 1
-        slot.listing = replace(slot.listing, error=error)
+        slot.error = error
         slot.next_try = self.clock.monotonic() + self._pause(slot, error)
         self._changed(offers_changed=False)
 
@@ -251,21 +207,20 @@ class Store:
 
     def _changed(self, *, offers_changed: bool) -> None:
         """Forget the views; what was merged and encoded for them stays while the offers are the same."""
-        expired = [slot for slot in self._slots.values() if self._is_over(slot)]
+        now = self.clock.monotonic()
+        expired = [slot for slot in self._slots.values() if self._is_over(slot, now)]
         for slot in expired:
-            declared = tuple(slot.offers_of(()))
-            slot.listing = replace(slot.listing, offers=declared, listed=0, succeeded_at=None, answer=None)
+            slot.listing, slot.offers = None, tuple(slot.rules(()))
         self._views.clear()
         if offers_changed or expired:
             self.version += 1
             self._made.clear()
         ends = [
-            slot.listing.succeeded_at + lasts
+            end
             for slot in self._slots.values()
-            if slot.listing.succeeded_at is not None
-            for lasts in (slot.provider.ttl, slot.provider.max_stale)
+            if slot.listing is not None
+            for end in (slot.listing.stale_at(slot.provider), slot.listing.expires_at(slot.provider))
         ]
-        now = self.clock.monotonic()
         self._changes_at = min((end for end in ends if end > now), default=float("inf"))
         self._note_who_is_behind()
 
@@ -273,8 +228,8 @@ class Store:
         """The same for every view until the next change, and there may be hundreds of them."""
         self._stale, self._missing = self._names("stale"), self._names("down")
 
-    def _is_over(self, slot: _Slot) -> bool:
-        return slot.listing.succeeded_at is not None and slot.provider.name not in self._shown
+    def _is_over(self, slot: _Slot, now: float) -> bool:
+        return slot.listing is not None and now >= slot.listing.expires_at(slot.provider)
 
     def _check_warmed_up(self) -> None:
         if all(slot.probed for slot in self._slots.values()):
@@ -300,7 +255,7 @@ class Store:
     def knows_something(self) -> bool:
         """Whether there is a list to answer with: one provider's listing, even a stale one, or declared models."""
         self._expire()
-        return any(self._status(slot) != "down" or slot.listing.offers for slot in self._slots.values())
+        return any(self._status(slot) != "down" or slot.offers for slot in self._slots.values())
 
     def seconds_to_next_try(self) -> float:
         """Until the next question to any provider begins; at least one."""
@@ -309,7 +264,7 @@ class Store:
 
     async def prepare(self, policy: Policy) -> None:
         """Do the long part of a view, step by step, so that nobody else has to wait for it. A short list is left."""
-        if sum(len(slot.listing.offers) for slot in self._slots.values()) <= BATCH_SIZE:
+        if sum(len(slot.offers) for slot in self._slots.values()) <= BATCH_SIZE:
             return
         while policy not in self._made:
             if policy not in self._making:
@@ -347,9 +302,9 @@ class Store:
         if made is None:
             made = self._made[policy] = run_now(self._merging(policy))
         ages = [
-            slot.listing.succeeded_at
+            slot.listing.fetched_monotonic
             for slot in self._slots.values()
-            if slot.listing.succeeded_at is not None and slot.provider.name in made.providers
+            if slot.listing is not None and slot.provider.name in made.providers
         ]
         return View(
             made,
@@ -361,15 +316,15 @@ class Store:
 
     def _merging(self, policy: Policy) -> Cooperative[RenderedList]:
         """From the listings as they are now."""
-        return _list_made([slot.listing.offers for slot in self._slots.values()], policy)
+        return _list_made([slot.offers for slot in self._slots.values()], policy)
 
-    def _names(self, status: Status) -> tuple[str, ...]:
-        return tuple(name for name, slot in self._slots.items() if self._status(slot) == status)
+    def _names(self, wanted: Status) -> tuple[str, ...]:
+        return tuple(name for name, slot in self._slots.items() if self._status(slot) == wanted)
 
     def offers(self, provider: str) -> tuple[Offer, ...]:
         """All offers of one provider, in the order in which it lists them."""
         self._expire()
-        return self._slots[provider].listing.offers
+        return self._slots[provider].offers
 
     def has_answered(self, provider: str) -> bool:
         """Whether a listing of this provider is there to be shown."""
@@ -377,9 +332,7 @@ class Store:
         return self._status(self._slots[provider]) != "down"
 
     def _status(self, slot: _Slot) -> Status:
-        if not slot.provider.is_remote or slot.provider.name in self._fresh:
-            return "ok"
-        return "stale" if slot.provider.name in self._shown else "down"
+        return status(slot.provider, slot.listing, self.clock.monotonic())
 
     def reports(self) -> list[Report]:
         """All providers, in the operator's order."""
@@ -387,20 +340,20 @@ class Store:
         return [self._report(slot) for slot in self._slots.values()]
 
     def _report(self, slot: _Slot) -> Report:
-        now = self.clock.monotonic()
-        listing = slot.listing
+        now, listing = self.clock.monotonic(), slot.listing
         return Report(
             name=slot.provider.name,
             kind=slot.provider.kind,
             status=self._status(slot),
             probed=slot.probed,
-            models=len(listing.offers),
-            age=None if listing.succeeded_at is None else now - listing.succeeded_at,
-            error=listing.error,
+            models=len(slot.offers),
+            fetched_at=listing.fetched_at if listing else None,
+            age=now - listing.fetched_monotonic if listing else None,
+            error=slot.error,
             next_try_in=max(0.0, slot.next_try - now) if slot.provider.is_remote else None,
             breaker=slot.breaker,
             failures=slot.failures,
-            answer=listing.answer,
+            answer=listing.result if listing else None,
         )
 
 
@@ -409,20 +362,17 @@ def _shrank(before: int, now: int) -> bool:
     return before > 0 and (now == 0 or (before > SHRINK_FROM and now * 2 < before))
 
 
-def _offers(slot: _Slot, answer: FetchResult) -> Cooperative[tuple[Offer, ...]]:
-    """What a provider offers by this answer."""
-    before = slot.listing.offers
-    known = [offer.entry for offer in before]
-    entries = list(answer.entries)
-    if entries != known:
-        entries = keep_first_created(entries, before)
+def _derived(slot: _Slot, fetched: tuple[Entry, ...]) -> Cooperative[tuple[tuple[Entry, ...], tuple[Offer, ...]]]:
+    """The entries of a good answer as the slot keeps them, and the offers that follow from them."""
+    known = slot.listing.entries if slot.listing else ()
+    entries = fetched if fetched == known else tuple(keep_first_created(fetched, known))
     if entries == known:
-        return before  # as most answers are: the rules look at nothing else
+        return known, slot.offers  # most answers are as the last one: no rule has to run
     offers: list[Offer] = []
-    for batch in batched(slot.offers_of(entries)):
+    for batch in batched(slot.rules(entries)):
         offers += batch
         yield
-    return tuple(offers)
+    return entries, tuple(offers)
 
 
 def _list_made(listings: Sequence[Sequence[Offer]], policy: Policy) -> Cooperative[RenderedList]:

@@ -248,11 +248,10 @@ def test_extra_fields_says_which_other_fields_are_shown(extra: str, shown: bytes
     ],
 )
 def test_a_creation_time_stays_as_it_was_first_known(before: int | None, now: int, kept: int) -> None:
-    offers = [] if before is None else [offer("public name", created=before)]
-    offers = [Offer("renamed", o.provider, o.owned_by, entry({"id": "m", "created": o.created})) for o in offers]
+    last = [] if before is None else [entry({"id": "m", "created": before}), entry({"id": "m", "created": 300})]
     said = entry({"id": "m", "created": now, "note": "new"})
 
-    assert keep_first_created([said], offers) == [entry({"id": "m", "created": kept, "note": "new"})]
+    assert keep_first_created([said], last) == [entry({"id": "m", "created": kept, "note": "new"})]
 
 
 # -- merge ---------------------------------------------------------------------------------------------------------

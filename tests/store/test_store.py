@@ -425,3 +425,50 @@ async def test_views_are_kept_within_a_bound(fetch: FakeFetch, clock: FakeClock)
         assert kept == policies[-5:]
         assert store.view(policies[0]) is not first
         assert store.view(policies[0]).made.etags == first.made.etags
+
+
+@pytest.mark.parametrize("year", [pytest.param(0.0, id="back"), pytest.param(4_000_000_000.0, id="forward")])
+async def test_a_wall_clock_that_is_set_changes_no_age(year: float, fetch: FakeFetch, clock: FakeClock) -> None:
+    fetch.lists("a", "m")
+    async with running(store_of(ONE, fetch, clock)) as store:
+        fetch.fails("a")
+        clock.set_time(year)
+        await clock.advance(99.5)
+        assert (report(store, "a").status, report(store, "a").age) == ("ok", 99.5)
+        assert report(store, "a").fetched_at == 1_800_000_000.0
+        await clock.advance(0.5)
+        assert (report(store, "a").status, listed(store)) == ("stale", ["m"])
+        await clock.advance(900)
+        assert (report(store, "a").status, listed(store)) == ("down", [])
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [
+        pytest.param("exclude: ['n*']", id="some are excluded"),
+        pytest.param("aliases: {one: m, two: m}", id="one has two names"),
+        pytest.param("extra_fields: [tier]", id="fields are left out"),
+        pytest.param("models: [{id: m}]", id="one is declared, too"),
+    ],
+)
+async def test_an_unchanged_answer_is_not_run_through_the_rules(rules: str, fetch: FakeFetch, clock: FakeClock) -> None:
+    answer = ({"id": "m", "tier": "x", "by": "y"}, {"id": "n"}, {"id": "m"})
+    fetch.lists("a", *answer)
+    async with running(store_of(ONE.replace('/a/v1"}', f'/a/v1", {rules}}}'), fetch, clock)) as store:
+        before = store.offers("a")
+        fetch.lists("a", *answer)
+        await clock.advance(90)
+        assert fetch.asked["a"] == 2
+        assert store.offers("a") is before
+
+
+async def test_a_list_shrinks_by_what_the_provider_lists_not_by_what_is_shown(
+    fetch: FakeFetch, clock: FakeClock
+) -> None:
+    fetch.lists("a", "m", *(f"n{i}" for i in range(9)))
+    async with running(store_of(ONE.replace('/a/v1"}', '/a/v1", include: [m]}'), fetch, clock)) as store:
+        fetch.lists("a", "m")
+        await clock.advance(90)
+        error = report(store, "a").error
+        assert error is not None
+        assert error.reason == "listed 1 models instead of 10; asked again before that is believed"
