@@ -27,7 +27,7 @@ async def ours(text: str) -> float:
     async with app.lifespan():
         await app.store.wait_until_warmed_up()
         took = time.perf_counter() - began
-        assert all(report.status == "ok" for report in app.store.reports())
+        assert all(report.state == "ok" for report in app.store.reports())
     return took * 1000
 
 

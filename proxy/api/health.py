@@ -1,4 +1,4 @@
-"""`/livez`, `/readyz` and `/health`: for load balancers, probes, and whoever wants to know why."""
+"""`/livez`, `/readyz` and `/health`: for load balancers, probes and administrators."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _NO_STORE = (b"cache-control", b"no-store")
 
 
 class Health:
-    """Says how things are. Only an admin's key is told of single providers."""
+    """The state of the process and of its lists. Single providers are shown only with the key of an admin."""
 
     def __init__(self, store: Store, skipped: tuple[Skipped, ...]) -> None:
         self._store = store
         self._skipped = skipped
         self.draining = False
-        """Set when the server was told to stop: not ready, but still answering."""
+        """Set when the server is about to stop: not ready, but requests are still answered."""
 
     def routes(self) -> list[Route]:
         return [
@@ -39,39 +39,39 @@ class Health:
         return _answer({"status": "alive"})
 
     async def ready(self, request: Request) -> Answer:
-        """The first fetches have ended or their `initial_wait` has, and the server is not shutting down."""
+        """Every provider was fetched once, or its `initial_wait` is over, and the server is not about to stop."""
         if self.draining:
             return _answer({"status": "draining"}, 503)
         return _answer({"status": "ready"}) if self._store.warmed_up else _answer({"status": "starting"}, 503)
 
     async def health(self, request: Request) -> Answer:
-        """`ok`, `degraded` while something is old or missing, `down` only while the list is a 503."""
+        """`ok`, `degraded` while a list is old or missing, `down` only while the list is a 503."""
         reports = self._store.reports()
         status = self._status(reports)
-        said: dict[str, Any] = {"status": status}
+        payload: dict[str, Any] = {"status": status}
         if caller_of(request.scope).admin:
-            said["providers"] = [self._provider(report) for report in reports]
-            said["left_out"] = [{"name": skipped.name, "reason": skipped.reason} for skipped in self._skipped]
-        return _answer(said, 503 if status == "down" else 200)
+            payload["providers"] = [self._provider(report) for report in reports]
+            payload["skipped"] = [{"name": skipped.name, "reason": skipped.reason} for skipped in self._skipped]
+        return _answer(payload, 503 if status == "down" else 200)
 
     def _status(self, reports: list[Report]) -> str:
-        # Until the first questions have ended, the list waits for them.
+        # Until the first refreshes have ended, requests for the list wait for them.
         if self._store.warmed_up and not self._store.knows_something:
             return "down"
-        return "ok" if all(report.status == "ok" for report in reports) else "degraded"
+        return "ok" if all(report.state in ("ok", "declared") for report in reports) else "degraded"
 
     def _provider(self, report: Report) -> dict[str, Any]:
         return {
             "name": report.name,
             "kind": report.kind,
-            "status": report.status,
+            "state": report.state,
             "models": report.models,
             "last_success": None if report.fetched_at is None else _date(report.fetched_at),
             "age_seconds": None if report.age is None else round(report.age, 1),
             "last_error": report.error and {"class": report.error.kind, "reason": report.error.reason},
-            "next_try_in_seconds": None if report.next_try_in is None else round(report.next_try_in, 1),
+            "next_attempt_in_seconds": None if report.next_attempt_in is None else round(report.next_attempt_in, 1),
             "breaker": report.breaker,
-            "failures_in_a_row": report.failures,
+            "consecutive_failures": report.failures,
             "dropped_entries": dict(report.answer.dropped) if report.answer else {},
         }
 
@@ -80,5 +80,5 @@ def _date(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
-def _answer(said: dict[str, Any], status: int = 200) -> Answer:
-    return Answer(json_object(said), status, [JSON, _NO_STORE])
+def _answer(payload: dict[str, Any], status: int = 200) -> Answer:
+    return Answer(json_object(payload), status, [JSON, _NO_STORE])

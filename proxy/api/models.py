@@ -95,7 +95,7 @@ async def view_of(store: Store, policy: Policy) -> View:
     await store.prepare(policy)
     view = store.view(policy)
     if not view.catalog.models and not store.knows_something:
-        raise NothingKnown("No provider has answered yet; try again.", retry_after=store.seconds_to_next_try())
+        raise NothingKnown("No provider has answered yet; try again.", retry_after=store.seconds_to_next_attempt())
     return view
 
 

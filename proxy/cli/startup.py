@@ -80,7 +80,7 @@ class StartupReport:
 
 def _outcome(report: Report) -> str:
     if report.error is not None:
-        return f"{report.error.reason}; asked again in {report.next_try_in or 0:.0f} s"
+        return f"{report.error.reason}; asked again in {report.next_attempt_in or 0:.0f} s"
     dropped = sum(report.answer.dropped.values()) if report.answer else 0
     note = f", {count(dropped, 'entry', 'entries')} dropped" if dropped else ""
     return f"{count(report.models, 'model')}{note}"

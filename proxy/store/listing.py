@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from proxy.catalog import FetchResult
@@ -10,8 +10,10 @@ from proxy.config import Provider
 from proxy.dialects.entry import Entry
 from proxy.errors import UpstreamError
 
-Status = Literal["ok", "stale", "down"]
-Breaker = Literal["closed", "open", "half-open"]
+ListState = Literal["ok", "stale", "failing", "declared"]
+"""`stale`: an old list is shown because refreshes fail; `failing`: there is nothing to show but declared models;
+`declared`: the models are those of the configuration, nothing is fetched."""
+BreakerState = Literal["closed", "open", "half_open"]
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,13 @@ class Listing:
     """The same moment on the monotonic clock. Inside the process, ages are measured with it alone: a wall clock that
     is set back or forward must not keep a list fresh for ever, nor expire all lists at once."""
 
+    @classmethod
+    def of(
+        cls, result: FetchResult, entries: tuple[Entry, ...], *, fetched_at: float, fetched_monotonic: float
+    ) -> Listing:
+        """The listing of a good answer; `entries` stand for those of the result."""
+        return cls(entries, replace(result, entries=()), fetched_at, fetched_monotonic)
+
     def stale_at(self, provider: Provider) -> float:
         """Monotonic seconds from which the listing is stale."""
         return self.fetched_monotonic + provider.ttl
@@ -43,9 +52,9 @@ class Report:
 
     name: str
     kind: str
-    status: Status
+    state: ListState
     probed: bool
-    """Whether the first refresh has ended, or `patience` with it."""
+    """Whether the first refresh has ended, or `initial_wait` with it."""
     models: int
     """Offers: listed and declared models that the rules leave."""
     fetched_at: float | None
@@ -53,20 +62,19 @@ class Report:
     age: float | None
     error: UpstreamError | None
     """Why the last refresh failed, None if it did not."""
-    next_try_in: float | None
-    breaker: Breaker
+    next_attempt_in: float | None
+    """None where nothing is fetched."""
+    breaker: BreakerState
     failures: int
     """Consecutive failed refreshes."""
     answer: FetchResult | None
     """The figures of the last good answer, without its entries."""
 
 
-def status(provider: Provider, listing: Listing | None, now: float) -> Status:
+def list_state(provider: Provider, listing: Listing | None, now: float) -> ListState:
     """The state of a provider's list; `now` is monotonic seconds."""
     if not provider.is_remote:
-        return "ok"
-    if listing is None:
-        return "down"
-    if now < listing.stale_at(provider):
-        return "ok"
-    return "stale" if now < listing.expires_at(provider) else "down"
+        return "declared"
+    if listing is None or now >= listing.expires_at(provider):
+        return "failing"
+    return "ok" if now < listing.stale_at(provider) else "stale"

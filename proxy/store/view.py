@@ -1,4 +1,4 @@
-"""One policy's catalogue, merged and encoded once, and what has to be said beside it."""
+"""One policy's catalog, merged and encoded once, and the headers that are sent with it."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ Encoding = Literal["identity", "gzip"]
 
 
 class RenderedList:
-    """A catalogue and its bytes. Everything that costs something happens before or here, once."""
+    """A catalog and its bytes. Everything expensive happens before or here, once."""
 
     def __init__(self, catalog: Catalog, identity: bytes | None = None) -> None:
-        """`identity`: the list, for who has made it step by step (`making`)."""
+        """`identity`: the encoded list, where it was already made in short steps (`render`)."""
         self.catalog = catalog
         self.providers = catalog.providers()
         self.identity = model_list(catalog.models) if identity is None else identity
@@ -35,36 +35,36 @@ class RenderedList:
         self._objects: dict[str, bytes] = {}
 
     def object(self, model: Model) -> bytes:
-        """One of the catalogue's models, encoded when it is first asked for."""
+        """One of the catalog's models, encoded at its first request."""
         if model.id not in self._objects:
             self._objects[model.id] = model_object(model)
         return self._objects[model.id]
 
     @property
     def size(self) -> int:
-        """Bytes that it takes in memory, about: the list, its gzip, and the models' look-up."""
+        """Approximate bytes in memory: the list, its gzip form, and the look-up of models."""
         return len(self.identity) * 5 // 4 + 300 * len(self.catalog.models)
 
     async def compressed(self) -> bytes:
-        """The gzip bytes, made in a thread by whoever asks first, for everybody."""
+        """The gzip bytes, made in a thread at the first request, once for all."""
         if self.gzip is None:
             if self._compressing is None:
                 work = asyncio.to_thread(gzip.compress, self.identity, 6, mtime=0)
                 self._compressing = asyncio.create_task(work, name="compress a list")
-            # Shielded: the leaving of one who waits is not the others' loss.
+            # Shielded: one cancelled waiter must not cancel the others.
             self.gzip = await asyncio.shield(self._compressing)
         return self.gzip
 
 
 def render(catalog: Catalog) -> Cooperative[RenderedList]:
-    """`Made`, step by step."""
+    """A `RenderedList`, in short steps."""
     identity = yield from listing(catalog.models)
     yield
     return RenderedList(catalog, identity)
 
 
 class View:
-    """What the holder of one policy is answered with, until something changes."""
+    """What requests of one policy get, until something changes."""
 
     def __init__(
         self,
@@ -75,7 +75,8 @@ class View:
         missing: tuple[str, ...],
         shows_names: bool,
     ) -> None:
-        """`oldest`: monotonic seconds of the oldest answer shown. Names of providers are for who sees everything."""
+        """`oldest`: monotonic seconds of the oldest answer shown. `stale` and `missing` are names of providers, which
+        only callers that may see every model get (`shows_names`); others get their number."""
         self.made = made
         self.oldest = oldest
         self._notes = [
@@ -90,7 +91,7 @@ class View:
 
     @cached_property
     def headers(self) -> list[Header]:
-        """What goes with every answer from this view, of a list or of one model."""
+        """The headers of every answer from this view, of a list or of one model."""
         return [*PRIVATE, *self._notes]
 
     @cached_property
@@ -99,7 +100,7 @@ class View:
 
     @cached_property
     def gzip_headers(self) -> list[Header]:
-        assert self.made.gzip is not None, "asked for after `compressed`"
+        assert self.made.gzip is not None, "requested after `compressed`"
         return [*self._list_headers("gzip", self.made.gzip), (b"content-encoding", b"gzip")]
 
     def _list_headers(self, encoding: Encoding, body: bytes) -> list[Header]:

@@ -208,35 +208,35 @@ async def test_an_admin_is_told_of_every_provider(fetch: FakeFetch, clock: FakeC
                 {
                     "name": "a",
                     "kind": "openai",
-                    "status": "ok",
+                    "state": "ok",
                     "models": 2,
                     "last_success": "2027-01-15T08:00:00Z",
                     "age_seconds": 12.2,
                     "last_error": None,
-                    "next_try_in_seconds": reply.json["providers"][0]["next_try_in_seconds"],
+                    "next_attempt_in_seconds": reply.json["providers"][0]["next_attempt_in_seconds"],
                     "breaker": "closed",
-                    "failures_in_a_row": 0,
+                    "consecutive_failures": 0,
                     "dropped_entries": {"has no `id`": 3},
                 },
                 {
                     "name": "b",
                     "kind": "openai",
-                    "status": "down",
+                    "state": "failing",
                     "models": 0,
                     "last_success": None,
                     "age_seconds": None,
                     "last_error": {"class": "rate_limited", "reason": "status 429: slow down"},
-                    "next_try_in_seconds": 47.8,
+                    "next_attempt_in_seconds": 47.8,
                     "breaker": "closed",
-                    "failures_in_a_row": 1,
+                    "consecutive_failures": 1,
                     "dropped_entries": {},
                 },
             ],
-            "left_out": [{"name": "away", "reason": "ABSENT_KEY not set"}],
+            "skipped": [{"name": "away", "reason": "ABSENT_KEY not set"}],
         },
     )
     # 81 to 99 s after the answer, by chance.
-    assert 68 <= reply.json["providers"][0]["next_try_in_seconds"] <= 87
+    assert 68 <= reply.json["providers"][0]["next_attempt_in_seconds"] <= 87
     assert b"canary" not in reply.body
 
 
@@ -252,17 +252,17 @@ async def test_an_admin_is_told_that_a_provider_is_declared_or_its_breaker_open(
     assert providers["lab"] == {
         "name": "lab",
         "kind": "static",
-        "status": "ok",
+        "state": "declared",
         "models": 1,
         "last_success": None,
         "age_seconds": None,
         "last_error": None,
-        "next_try_in_seconds": None,
+        "next_attempt_in_seconds": None,
         "breaker": "closed",
-        "failures_in_a_row": 0,
+        "consecutive_failures": 0,
         "dropped_entries": {},
     }
-    assert (providers["b"]["breaker"], providers["b"]["failures_in_a_row"]) == ("open", 5)
+    assert (providers["b"]["breaker"], providers["b"]["consecutive_failures"]) == ("open", 5)
 
 
 async def test_an_open_proxy_tells_nobody_of_its_providers(fetch: FakeFetch, clock: FakeClock) -> None:

@@ -238,7 +238,7 @@ def test_the_versions_are_those_of_the_pangu_contract(demo: Demo) -> None:
 def test_the_list_names_who_is_missing_and_health_says_why(demo: Demo) -> None:
     assert demo.run(MISSING) == "x-models-missing: slow\n"
     why = demo.run(WHY)
-    assert '"status":"down","models":0' in why
+    assert '"state":"failing","models":0' in why
     assert why.endswith('"last_error":{"class":"timeout","reason":"sent nothing for 1 s"\n')
 
 

@@ -390,18 +390,18 @@ async def test_a_broken_list_stops_no_calls_and_broken_calls_stop_no_list(fetch:
     async with calling(fetch, clock, FINE) as (served, (one,)):
         fetch.fails("a", UpstreamError("refused", "refuses connections", retryable=True))
         await clock.advance(2000)
-        assert served.app.store.reports()[0].status == "stale"
+        assert served.app.store.reports()[0].state == "stale"
         assert (await served.call()).status_code == 200
         fetch.lists("a", "m")
         await clock.advance(1000)
-        assert served.app.store.reports()[0].status == "ok"
+        assert served.app.store.reports()[0].state == "ok"
         one.script = says({}, 503)
         for _ in range(6):
             assert (await served.call()).status_code == 503
         asked = fetch.asked["a"]
         await clock.advance(1000)
         assert fetch.asked["a"] > asked
-        assert served.app.store.reports()[0].status == "ok"
+        assert served.app.store.reports()[0].state == "ok"
 
 
 # -- what refusals mean ------------------------------------------------------------------------------------------------

@@ -1,0 +1,117 @@
+"""The refresh loops: when a provider is fetched, for whom requests wait, and what is reported."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from proxy.store import Report, Store
+from tests.fakes import FakeClock, FakeFetch, answer_of, breathe, config_of, middle, running
+from tests.store.stores import ONE, TWO, listed, report, store_of
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_all_providers_are_fetched_at_once_at_start(fetch: FakeFetch, clock: FakeClock) -> None:
+    fetch.hangs("a")
+    fetch.lists("b", "m")
+    async with running(store_of(TWO, fetch, clock)) as store:
+        assert fetch.asked == {"a": 1, "b": 1}
+        assert listed(store) == ["m"]
+
+
+async def test_requests_wait_for_the_first_answer_of_a_provider_until_its_initial_wait_is_over(
+    fetch: FakeFetch, clock: FakeClock
+) -> None:
+    fetch.hangs("a")
+    fetch.lists("b", "m")
+    async with running(store_of(TWO, fetch, clock)) as store:
+        waiting = asyncio.create_task(store.wait_until_warmed_up())
+        await clock.advance(3.9)
+        assert not waiting.done()
+        await clock.advance(0.1)
+        assert waiting.done()
+        assert store.warmed_up
+
+
+async def test_no_request_waits_once_all_have_answered_or_failed(fetch: FakeFetch, clock: FakeClock) -> None:
+    fetch.fails("a")
+    fetch.lists("b", "m")
+    async with running(store_of(TWO, fetch, clock)) as store:
+        assert store.warmed_up
+
+
+async def test_a_provider_that_answers_after_initial_wait_is_listed_from_then_on(
+    fetch: FakeFetch, clock: FakeClock
+) -> None:
+    late = fetch.hangs("a")
+    fetch.lists("b", "m")
+    async with running(store_of(TWO, fetch, clock)) as store:
+        await clock.advance(60)
+        assert listed(store) == ["m"]
+        late.set_result(answer_of("late"))
+        await breathe()
+        assert listed(store) == ["late", "m"]
+        assert fetch.asked["a"] == 1
+
+
+async def test_a_fresh_listing_is_refreshed_shortly_before_its_ttl_ends_traffic_or_not(
+    fetch: FakeFetch, clock: FakeClock
+) -> None:
+    fetch.lists("a", "m")
+    async with running(store_of(ONE, fetch, clock)) as store:
+        await clock.advance(89)
+        assert fetch.asked["a"] == 1
+        await clock.advance(1)
+        assert fetch.asked["a"] == 2
+        assert report(store, "a").state == "ok"
+
+
+async def test_one_refresh_runs_at_a_time_and_no_cancelled_waiter_ends_it(fetch: FakeFetch, clock: FakeClock) -> None:
+    answer = fetch.hangs("a")
+    async with running(store_of(ONE, fetch, clock)) as store:
+        waiting = [asyncio.create_task(store.wait_until_warmed_up()) for _ in range(1000)]
+        await breathe()
+        for task in waiting[::2]:
+            task.cancel()
+        answer.set_result(answer_of("m"))
+        await asyncio.gather(*waiting, return_exceptions=True)
+        assert fetch.asked["a"] == 1
+        assert listed(store) == ["m"]
+
+
+async def test_a_bug_in_a_reader_is_that_providers_failure_and_is_logged_without_its_text(
+    fetch: FakeFetch, clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    fetch.fails("a", RuntimeError("sk-canary-in-a-bug"))
+    fetch.lists("b", "m")
+    async with running(store_of(TWO, fetch, clock)) as store:
+        assert listed(store) == ["m"]
+        error = report(store, "a").error
+        assert error is not None
+        assert (error.kind, error.reason) == ("bug", "its answer met a bug of ours (RuntimeError)")
+    assert "fakes.py" in caplog.text
+    assert "canary" not in caplog.text
+
+
+async def test_every_answer_and_failure_is_reported(fetch: FakeFetch, clock: FakeClock) -> None:
+    reports: list[Report] = []
+    fetch.lists("a", "m", "n")
+    fetch.fails("b")
+    async with running(store_of(TWO, fetch, clock, reports)):
+        assert {(r.name, r.models, r.error and r.error.kind) for r in reports} == {("a", 2, None), ("b", 0, "refused")}
+
+
+async def test_a_report_callback_that_raises_does_not_end_the_refreshing(fetch: FakeFetch, clock: FakeClock) -> None:
+    def fail(report: Report) -> None:
+        raise OSError("the terminal is gone")
+
+    problems: list[dict[str, object]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: problems.append(context))
+    fetch.lists("a", "m")
+    async with running(Store(config_of(ONE), fetch, clock, uniform=middle, on_report=fail)) as store:
+        await clock.advance(90)
+        assert fetch.asked["a"] == 2
+        assert listed(store) == ["m"]
+    assert [str(problem["exception"]) for problem in problems] == ["the terminal is gone"] * 2

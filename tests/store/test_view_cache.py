@@ -1,0 +1,68 @@
+"""Views: rendered once for each policy, kept until a change and within a bound of memory."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from proxy.access import Policy
+from tests.fakes import FakeClock, FakeFetch, running
+from tests.store.stores import ALL, ONE, listed, store_of
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_view_is_made_once_for_each_policy_and_kept(fetch: FakeFetch, clock: FakeClock) -> None:
+    fetch.lists("a", "m", "n")
+    async with running(store_of(ONE, fetch, clock)) as store:
+        only_m = Policy(["m"])
+        assert store.view(ALL) is store.view(ALL)
+        assert listed(store, only_m) == ["m"]
+        assert store.view(only_m) is store.view(only_m)
+
+
+async def test_a_view_is_prepared_once_for_all_waiters_and_no_cancelled_one_ends_it(
+    fetch: FakeFetch, clock: FakeClock
+) -> None:
+    fetch.lists("a", *(f"m{n:03}" for n in range(200)))
+    async with running(store_of(ONE, fetch, clock)) as store:
+        assert store.cached_view(ALL) is None
+        leaving, staying = asyncio.create_task(store.prepare(ALL)), asyncio.create_task(store.prepare(ALL))
+        await asyncio.sleep(0)
+        leaving.cancel()
+        await staying
+
+        assert leaving.cancelled()
+        assert listed(store) == [f"m{n:03}" for n in range(200)]
+        assert store.cached_view(ALL) is store.view(ALL)
+
+
+async def test_a_view_that_was_overtaken_by_a_change_is_prepared_again(fetch: FakeFetch, clock: FakeClock) -> None:
+    fetch.lists("a", *(f"m{n:04}" for n in range(4000)))
+    async with running(store_of(ONE, fetch, clock)) as store:
+        await store.prepare(ALL)
+        before = store.version
+        fetch.lists("a", *(f"n{n:04}" for n in range(4000)))
+        await clock.advance(100)
+        preparing = asyncio.create_task(store.prepare(ALL))
+        fetch.lists("a", *(f"o{n:04}" for n in range(4000)))
+        await clock.advance(100)
+        await preparing
+
+        assert store.version == before + 2
+        assert listed(store) == [f"o{n:04}" for n in range(4000)]
+
+
+async def test_views_are_kept_within_a_bound(fetch: FakeFetch, clock: FakeClock) -> None:
+    text = "x" * 400_000
+    fetch.lists("a", *({"id": f"m{i}", "text": text} for i in range(100)))
+    async with running(store_of(ONE, fetch, clock)) as store:
+        policies = [Policy(["*", f"!n{i}"]) for i in range(12)]  # 50 MB for each list
+        first = store.view(policies[0])
+        for policy in policies:
+            store.view(policy)
+        kept = [policy for policy in policies if store.cached_view(policy) is not None]
+        assert kept == policies[-5:]
+        assert store.view(policies[0]) is not first
+        assert store.view(policies[0]).made.etags == first.made.etags
