@@ -1,0 +1,127 @@
+"""One page of a provider's list over HTTP: one exchange, and its retries within the deadline of the whole fetch."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+
+import httpx
+import tenacity
+
+from proxy import __version__
+from proxy.clock import Clock
+from proxy.config import Provider
+from proxy.dialects import Query
+from proxy.errors import UpstreamError
+from proxy.upstream.credentials import in_headers, in_query, of_its_kind, secrets_of
+from proxy.upstream.errors import from_exception, from_status, timed_out
+from proxy.upstream.logins import Login, Send
+
+_MAX_ERROR_BODY = 64 * 1024  # bytes; to look for a message in more costs more than the message is worth
+_MIN_ATTEMPT = 0.2  # seconds; with less left no attempt is begun
+
+
+class PageRequests:
+    """Gets the pages of one fetch. All of them share its deadline and its retries."""
+
+    def __init__(self, provider: Provider, retries: int, clock: Clock, login: Login | None) -> None:
+        self.attempts = 1
+        """One, and one more for each retry."""
+        self._provider = provider
+        self._retries = retries
+        self._clock = clock
+        self._login = login
+        self._ends = clock.monotonic() + provider.timeout
+        self._headers = _headers(provider)
+        self._in_query = in_query(provider.dialect.auth, provider.api_key)
+
+    async def get(self, send: Send, url: str, query: Query) -> bytes:
+        """The body of one page. The only place with retries. Raises UpstreamError."""
+        jitter = tenacity.wait_random_exponential(multiplier=0.1, max=2)
+
+        def wait(state: tenacity.RetryCallState) -> float:
+            return max(jitter(state), _retry_after(state))
+
+        def stop(state: tenacity.RetryCallState) -> bool:
+            next_begins = self._clock.monotonic() + state.upcoming_sleep
+            return self.attempts > self._retries or next_begins + _MIN_ATTEMPT > self._ends
+
+        def spend(state: tenacity.RetryCallState) -> None:
+            self.attempts += 1
+
+        retrying = tenacity.AsyncRetrying(
+            retry=tenacity.retry_if_exception(_is_retryable),
+            wait=wait,
+            stop=stop,
+            before_sleep=spend,
+            sleep=self._clock.sleep,
+            reraise=True,
+        )
+        return await retrying(self._attempt, send, url, query)
+
+    def secrets(self) -> list[str]:
+        """All that is sent and that no message may show, even where the provider repeats it."""
+        return [*secrets_of(self._provider), *(self._login.secrets if self._login else ())]
+
+    async def _attempt(self, send: Send, url: str, query: Query) -> bytes:
+        """One HTTP exchange, ended after a third of the fetch's time wherever it hangs or drips."""
+        limit = self._provider.timeout / 3
+        try:
+            async with asyncio.timeout(limit), aclosing(await self._exchange(send, url, query)) as response:
+                if response.is_success:
+                    return await response.aread()
+                raise from_status(response, await _error_body(response), self.secrets(), self._clock.time())
+        except UpstreamError:
+            raise
+        except TimeoutError as error:
+            raise timed_out(limit, "the answer") from error
+        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError, ValueError) as error:
+            raise from_exception(error, limit) from error
+
+    async def _exchange(self, send: Send, url: str, query: Query) -> httpx.Response:
+        """The response to one request; with a login, to a second one if the token of the first one was refused."""
+        request = httpx.Request("GET", url, params={**query, **self._in_query}, headers=self._headers)
+        if self._login is None:
+            return await send(request)
+        signed = await self._login.header_to_send(send)
+        request.headers.update(signed)
+        response = await send(request)
+        if response.status_code != 401:
+            return response
+        await response.aclose()
+        self._login.forget(signed)
+        request.headers.update(await self._login.header_to_send(send))
+        return await send(request)
+
+
+async def _error_body(response: httpx.Response) -> bytes:
+    """The body of an error response, empty where it cannot be read or is too long: the status says enough."""
+    try:
+        body = await response.aread()
+    except (UpstreamError, httpx.HTTPError):
+        return b""
+    return body if len(body) <= _MAX_ERROR_BODY else b""
+
+
+def _headers(provider: Provider) -> httpx.Headers:
+    headers = httpx.Headers(
+        {
+            "Accept": "application/json",
+            "Accept-Encoding": "identity",
+            "User-Agent": f"models-proxy/{__version__}",
+        }
+    )
+    headers.update(of_its_kind(provider))
+    headers.update(in_headers(provider.dialect.auth, provider.api_key))
+    # The operator's headers replace these, in whatever case they are written.
+    headers.update({name: value.get_secret_value() for name, value in provider.headers.items()})
+    return headers
+
+
+def _is_retryable(error: BaseException) -> bool:
+    return isinstance(error, UpstreamError) and error.retryable
+
+
+def _retry_after(state: tenacity.RetryCallState) -> float:
+    error = state.outcome.exception() if state.outcome else None
+    return error.retry_after or 0.0 if isinstance(error, UpstreamError) else 0.0
