@@ -28,6 +28,7 @@ from proxy.config.settings import Group
 from proxy.errors import UpstreamError
 from proxy.upstream.lists import ListFetcher
 from proxy.upstream.resolver import use_resolver_threads
+from proxy.upstream.transport import disable_http_logging
 
 _SHOWN_COLLISIONS = 10
 _STYLES = {"ok": "green", "failed": "bold red", "declared": "green", "left out": "dim"}
@@ -145,6 +146,7 @@ async def ask_all(config: Config, fetch: Fetch, clock: Clock, notify: Notify) ->
 
 async def _ask_with_progress(config: Config, clock: Clock, *, quiet: bool) -> list[ProbeResult]:
     use_resolver_threads(len(config.providers))
+    disable_http_logging()
     fetch = ListFetcher(config.providers, clock)
     names = [provider.name for provider in config.providers if provider.is_remote]
     where = err()

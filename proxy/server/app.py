@@ -29,6 +29,7 @@ from proxy.errors import ApiError, BadRequest, InternalError, MethodNotAllowed, 
 from proxy.store import Report, Store
 from proxy.telemetry import Usage
 from proxy.upstream.lists import ListFetcher
+from proxy.upstream.transport import disable_http_logging
 from proxy.wire.headers import error_headers
 from proxy.wire.openai import openai_error
 
@@ -91,7 +92,8 @@ class Proxy:
 
     @asynccontextmanager
     async def lifespan(self, app: object = None) -> AsyncIterator[None]:
-        """While this is entered, the providers are asked."""
+        """While this is entered, the lists of the providers are refreshed."""
+        disable_http_logging()
         refresh = asyncio.create_task(self.store.run(), name="store")
         refresh.add_done_callback(_say_if_it_ended)
         try:

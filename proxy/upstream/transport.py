@@ -1,8 +1,9 @@
-"""httpx transports for answers that nobody vouches for: bodies plain and counted, every socket closed."""
+"""httpx transports for untrusted responses: bodies decoded and counted here, every socket closed."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import zlib
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
@@ -13,18 +14,28 @@ import httpx
 from proxy.errors import UpstreamError
 
 _CHUNK = 64 * 1024
-_BREATH = 100  # pieces of a body after which the event loop may look at something else
+_PIECES_PER_TURN = 100  # pieces of a body after which the event loop may run something else
+HTTP_LOGGERS = ("httpx", "httpcore.connection", "httpcore.http11", "httpcore.proxy")
+
+
+def disable_http_logging() -> None:
+    """Switch off the loggers of httpx and httpcore, once for the process, before the first fetch.
+
+    At DEBUG they write whole response headers, one of which holds the token of a login, and at INFO whole URLs.
+    """
+    for name in HTTP_LOGGERS:
+        logging.getLogger(name).disabled = True
 
 
 class OwnSockets(httpx.AsyncBaseTransport):
-    """A transport that waits only so long where nothing moves, and on closing closes every socket ever opened for it.
+    """A transport with a limit on silence, which on closing closes every socket ever opened for it.
 
     httpcore 1.0 forgets a connection that is cut off during its TLS handshake; the event loop then keeps that
     socket open until the other side goes away.
     """
 
     def __init__(self, inner: httpx.AsyncBaseTransport, silence: float) -> None:
-        """`silence`: seconds."""
+        """`silence`: seconds without any data after which a request fails."""
         self._inner = inner
         self._limits = httpx.Timeout(silence).as_dict()
         self._sockets = AsyncExitStack()
@@ -43,10 +54,10 @@ class OwnSockets(httpx.AsyncBaseTransport):
 
 
 class PlainBodies(httpx.AsyncBaseTransport):
-    """A transport whose bodies are plain and counted while they are read.
+    """A transport whose bodies are decoded and counted while they are read.
 
-    `Accept-Encoding: identity` was asked for. A gzip body that comes all the same is unpacked here, 64 KiB at a
-    time (httpx itself makes 300 MiB of 300 KB before anybody can count); any other coding is refused.
+    Requests are sent with `Accept-Encoding: identity`. A body that is gzip all the same is decompressed here, 64 KiB
+    at a time (httpx itself makes 300 MiB of 300 KB before it can be counted); any other coding is an error.
     """
 
     def __init__(self, inner: httpx.AsyncBaseTransport, max_body: int) -> None:
@@ -64,10 +75,10 @@ class PlainBodies(httpx.AsyncBaseTransport):
 
 
 class _PlainStream(httpx.AsyncByteStream):
-    """What is wrong with a body is said when it is read: to whom only the status matters, it does not."""
+    """Errors of a body are raised when it is read: where only the status matters, they do not."""
 
     def __init__(self, response: httpx.Response, max_body: int) -> None:
-        assert isinstance(response.stream, httpx.AsyncByteStream), "an async transport answers with an async stream"
+        assert isinstance(response.stream, httpx.AsyncByteStream), "an async transport returns an async stream"
         self._raw = response.stream
         self._coding = response.headers.get("content-encoding", "").strip().lower()
         self._length = response.headers.get("content-length", "")
@@ -87,7 +98,7 @@ class _PlainStream(httpx.AsyncByteStream):
                     raise self._too_large()
                 yield chunk
                 pieces += 1
-                if pieces % _BREATH == 0:
+                if pieces % _PIECES_PER_TURN == 0:
                     await asyncio.sleep(0)
         if unpacker and not unpacker.complete:
             raise UpstreamError("garbled", "the gzip body was cut off", retryable=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -20,6 +21,7 @@ from proxy.cli.check import ask_all, needed_and_failed
 from proxy.cli.main import main
 from proxy.config import ConfigError, parse
 from proxy.errors import UpstreamError
+from proxy.upstream.transport import HTTP_LOGGERS
 from tests.fakes import FakeClock, FakeFetch, answer_of, breathe, config_of, digest, entry
 from tests.paths import ROOT
 from tests.processes import free_port, serving
@@ -454,3 +456,14 @@ def test_a_provider_that_hangs_is_given_up_at_its_timeout(config: Path, upstream
     (provider,) = checked(config, text)["providers"]
     assert (provider["state"], provider["error"]["kind"]) == ("failed", "timeout")
     assert provider["seconds"] < 5
+
+
+def test_loggers_that_write_headers_and_urls_are_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loggers = [logging.getLogger(name) for name in HTTP_LOGGERS]
+    for logger in loggers:
+        monkeypatch.setattr(logger, "disabled", False)
+    config = tmp_path / "config.yaml"
+    config.write_text("providers: [{name: lab, kind: static, models: [{id: m}]}]")
+
+    assert CliRunner().invoke(main, ["check", "--config", str(config)]).exit_code == 0
+    assert all(logger.disabled for logger in loggers)

@@ -15,6 +15,7 @@ from starlette.types import Message
 from proxy.catalog import FetchResult
 from proxy.dialects import DIALECTS, read_entry
 from proxy.server.app import Proxy
+from proxy.upstream.transport import HTTP_LOGGERS
 from tests.fakes import (
     KEY_HEADERS,
     VARY,
@@ -555,3 +556,13 @@ async def test_other_protocols_are_refused(clock: FakeClock) -> None:
         await app({"type": "websocket", "path": "/v1/models", "headers": []}, receive, send)
 
     assert [message["type"] for message in sent] == ["websocket.close"]
+
+
+async def test_loggers_that_write_headers_and_urls_are_off_while_providers_are_fetched(
+    fetch: FakeFetch, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loggers = [logging.getLogger(name) for name in HTTP_LOGGERS]
+    for logger in loggers:
+        monkeypatch.setattr(logger, "disabled", False)
+    async with started(CONFIG, fetch, clock):
+        assert all(logger.disabled for logger in loggers)

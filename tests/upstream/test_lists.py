@@ -1,4 +1,4 @@
-"""Asking one provider over real sockets: pages, attempts, limits, and every way in which an answer can be bad."""
+"""Lists over real sockets: pages, limits, TLS, secrets, and every way in which an answer can be bad."""
 
 from __future__ import annotations
 
@@ -12,69 +12,24 @@ import ssl
 import time
 import traceback
 import tracemalloc
-from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
-from email.utils import formatdate
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import httpx
 import pytest
-import respx
 import trustme
-from pydantic import SecretStr
 
-from proxy.catalog import FetchResult
 from proxy.clock import SystemClock
 from proxy.config import Provider
 from proxy.errors import UpstreamError
 from proxy.upstream.lists import ListFetcher
-from tests.fakes import config_of
+from proxy.upstream.transport import disable_http_logging
 from tests.providers.faults import HastyClock, Held, closed_port, playing
+from tests.upstream.fetching import LATER, OTHER_WORK, PANGU, SOON, VERSIONS, ask, at, failure, ids, provider
 
-pytestmark = pytest.mark.anyio
-
-SOON = 0.6
-"""Seconds that a question may take where the test waits for its end; an attempt gets a third of it."""
-LATER = 2.4
-"""The same where it matters that silence is noticed before the attempt as a whole is over."""
-OTHER_WORK = 1.0
-"""Seconds that a busy machine may add to any of our limits."""
-
-
-@pytest.fixture(autouse=True)
-async def nothing_is_left_behind() -> AsyncIterator[None]:
-    held = Held.now()
-    yield
-    assert await held.left() == Held()
-
-
-def provider(base_url: str, **settings: object) -> Provider:
-    text = {"providers": [{"name": "a", "base_url": base_url, "timeout": "20s", **settings}]}
-    return config_of(json.dumps(text)).providers[0]
-
-
-def at(address: str, **settings: object) -> Provider:
-    """A provider at a host and port of this machine."""
-    return provider(f"http://{address}/v1", **settings)
-
-
-async def ask(provider: Provider, clock: HastyClock | None = None) -> FetchResult:
-    return await ListFetcher([provider], clock or HastyClock())(provider, provider.retries)
-
-
-async def failure(provider: Provider, clock: HastyClock | None = None) -> UpstreamError:
-    """Why a question failed; it fails in time."""
-    begun = time.monotonic()
-    with pytest.raises(UpstreamError) as raised:
-        await ask(provider, clock)
-    assert time.monotonic() - begun < provider.timeout + OTHER_WORK
-    return raised.value
-
-
-def ids(answer: FetchResult) -> list[str]:
-    return [entry.id for entry in answer.entries]
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("nothing_is_left_behind")]
 
 
 # -- answers that are no list ------------------------------------------------------------------------------------------
@@ -317,198 +272,6 @@ async def _note_pauses(pauses: list[float]) -> None:
         last = time.monotonic()
 
 
-# -- redirects, cookies, statuses --------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("status", ["301 Moved", "302 Found", "303 See Other", "307 Temporary", "308 Permanent"])
-@pytest.mark.parametrize(
-    ("location", "place"),
-    [
-        pytest.param("http://${landing}/v1/models", "to ${landing}", id="another port"),
-        pytest.param("http://localhost:${port}/v1/models", "to localhost:${port}", id="another host"),
-        pytest.param("//${landing}/v1/models", "to ${landing}", id="without a scheme"),
-        pytest.param("http://user:pass@${landing}/?key=1", "to ${landing}", id="with a login"),
-        pytest.param("/v1/models", "to another path", id="itself, for ever"),
-        pytest.param("file:///etc/passwd", "to another path", id="a file"),
-    ],
-)
-async def test_a_redirect_is_never_followed(status: str, location: str, place: str) -> None:
-    async with playing("list") as landing:
-        port = str(landing.port)
-        location, place = (
-            text.replace("${landing}", landing.address).replace("${port}", port) for text in (location, place)
-        )
-        async with playing("redirect", status=status, location=location) as server:
-            error = await failure(at(server.address, api_key="sk-canary-1", headers={"api-key": "sk-canary-2"}))
-    assert (error.kind, error.retryable) == ("redirect", False)
-    assert error.reason == f"redirects ({status[:3]}) {place}, which is never followed; mend base_url"
-    assert (len(server.requests), landing.connections) == (1, 0)
-
-
-async def test_a_redirect_to_what_is_no_address_is_only_that_providers_failure() -> None:
-    async with playing("redirect", status="302 Found", location="http://[nowhere") as server:
-        error = await failure(at(server.address))
-    assert (error.kind, error.retryable) == ("redirect", False)
-    assert error.reason == "redirects (302) to an address that is none, which is never followed; mend base_url"
-
-
-async def test_a_cookie_does_not_come_back_on_the_next_page() -> None:
-    async with playing("set-cookie") as server:
-        assert ids(await ask(at(server.address))) == ["a", "b"]
-    assert [request.values("cookie") for request in server.requests] == [[], []]
-
-
-@pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
-async def test_a_status_that_may_pass_is_tried_again(status: int) -> None:
-    async with playing("status", status=f"{status} Later", body='{"message":"not now"}') as server:
-        error = await failure(at(server.address, retries=2))
-    kind = "rate_limited" if status == 429 else "status"
-    assert (error.kind, error.reason, error.retryable) == (kind, f"status {status}: not now", True)
-    assert (error.attempts, len(server.requests)) == (3, 3)
-
-
-@pytest.mark.parametrize(
-    ("status", "kind", "reason"),
-    [
-        pytest.param(400, "status", "status 400: no", id="400"),
-        pytest.param(401, "unauthorized", "our credential was refused, status 401: no", id="401"),
-        pytest.param(403, "unauthorized", "our credential was refused, status 403: no", id="403"),
-        pytest.param(404, "status", "status 404: no", id="404"),
-        pytest.param(409, "status", "status 409: no", id="409"),
-        pytest.param(501, "status", "status 501: no", id="501"),
-    ],
-)
-async def test_a_status_that_will_not_pass_is_not_tried_again(status: int, kind: str, reason: str) -> None:
-    async with playing("status", status=f"{status} Never", body='{"error":{"message":"no"}}') as server:
-        error = await failure(at(server.address, retries=2))
-    assert (error.kind, error.reason, error.retryable) == (kind, reason, False)
-    assert (error.attempts, len(server.requests)) == (1, 1)
-
-
-@pytest.mark.parametrize(
-    ("status", "kind", "reason"),
-    [
-        pytest.param("401 Unauthorized", "unauthorized", "our credential was refused, status 401", id="401"),
-        pytest.param("429 Too Many Requests", "rate_limited", "status 429", id="429"),
-    ],
-)
-async def test_a_refusal_that_cannot_be_read_is_still_told_by_its_status(status: str, kind: str, reason: str) -> None:
-    async with playing("unreadable-refusal", status=status) as server:
-        error = await failure(at(server.address, retries=0))
-    assert (error.kind, error.reason) == (kind, reason)
-
-
-async def test_a_refusal_whose_body_never_comes_is_still_told_by_its_head() -> None:
-    async with playing("hanging-refusal") as server:
-        error = await failure(at(server.address, timeout=LATER, retries=0))
-    assert (error.kind, error.reason, error.retry_after) == ("rate_limited", "status 429", 7.0)
-
-
-async def test_a_provider_that_fails_every_second_time_is_listed_at_the_price_of_one_retry() -> None:
-    async with playing("flapping") as server:
-        answers = [await ask(at(server.address)) for _ in range(2)]
-    assert [(ids(answer), answer.attempts) for answer in answers] == [(["a"], 2), (["a"], 2)]
-    assert len(server.requests) == 4
-
-
-# -- trying again ------------------------------------------------------------------------------------------------------
-
-NOW = HastyClock().time()
-
-
-@pytest.mark.parametrize(
-    ("headers", "seconds"),
-    [
-        pytest.param("Retry-After: 7", 7.0, id="seconds"),
-        pytest.param(f"Retry-After: {formatdate(NOW + 9, usegmt=True)}", 9.0, id="a date"),
-        pytest.param("Retry-After: 3\nRetry-After: 8", 8.0, id="two headers"),
-        pytest.param("Retry-After: 5\nRetry-After: soon", 5.0, id="one of them junk"),
-    ],
-)
-async def test_a_provider_that_names_a_time_within_the_question_is_asked_again_then(
-    headers: str, seconds: float
-) -> None:
-    clock = HastyClock()
-    async with playing("rate-limited", headers=headers) as server:
-        answer = await ask(at(server.address), clock)
-    assert (ids(answer), answer.attempts, clock.slept) == (["a"], 2, [seconds])
-
-
-@pytest.mark.parametrize(
-    "headers",
-    [
-        pytest.param("X-None: 1", id="nothing"),
-        pytest.param("Retry-After: 0", id="at once"),
-        pytest.param(f"Retry-After: {formatdate(NOW - 60, usegmt=True)}", id="a date that is over"),
-        pytest.param("Retry-After: -5", id="a negative number"),
-        pytest.param("Retry-After: nan", id="nan"),
-        pytest.param("Retry-After: inf", id="inf"),
-        pytest.param("Retry-After: 1e9", id="1e9"),
-        pytest.param("Retry-After: tomorrow, maybe", id="words"),
-    ],
-)
-async def test_without_a_time_to_wait_for_it_is_asked_again_after_a_short_random_pause(headers: str) -> None:
-    clock = HastyClock()
-    async with playing("rate-limited", headers=headers) as server:
-        assert ids(await ask(at(server.address), clock)) == ["a"]
-    assert len(clock.slept) == 1
-    assert 0 <= clock.slept[0] <= 0.1
-
-
-@pytest.mark.parametrize(
-    ("headers", "seconds"),
-    [
-        pytest.param("Retry-After: 21", 21.0, id="seconds"),
-        pytest.param(f"Retry-After: {formatdate(NOW + 600, usegmt=True)}", 600.0, id="a date"),
-        pytest.param("Retry-After: 7200", 3600.0, id="two hours are an hour"),
-    ],
-)
-async def test_a_time_beyond_the_question_ends_it_and_is_handed_on(headers: str, seconds: float) -> None:
-    clock = HastyClock()
-    async with playing("rate-limited", headers=headers) as server:
-        error = await failure(at(server.address, timeout="20s"), clock)
-    assert (error.kind, error.reason) == ("rate_limited", "status 429: slow down")
-    assert (error.retry_after, clock.slept, len(server.requests)) == (seconds, [], 1)
-
-
-async def test_no_attempt_begins_that_could_not_end_within_the_question() -> None:
-    clock = HastyClock()
-    error = await failure(at(f"127.0.0.1:{closed_port()}", timeout="1s", retries=10), clock)
-    assert error.attempts == len(clock.slept) + 1
-    assert sum(clock.slept) + 0.2 <= 1.0
-
-
-async def test_pauses_between_attempts_are_random_and_grow() -> None:
-    pauses: list[list[float]] = []
-    for _ in range(20):
-        clock = HastyClock()
-        await failure(at(f"127.0.0.1:{closed_port()}", retries=6), clock)
-        pauses.append(clock.slept)
-    longest = [max(column) for column in zip(*pauses, strict=True)]
-    assert all(seconds <= min(2.0, 0.1 * 2**number) for number, seconds in enumerate(longest))
-    assert longest[5] > 0.2
-    assert len({pause for row in pauses for pause in row}) == 20 * 6
-
-
-async def test_retries_are_for_the_whole_question_not_for_each_page() -> None:
-    async with playing("page-then-500") as server:
-        error = await failure(at(server.address, retries=2))
-    # The first page, a retry of it, the second page and the one retry that is left.
-    assert (error.kind, error.attempts, len(server.requests)) == ("status", 3, 4)
-
-
-async def test_a_page_is_no_attempt() -> None:
-    async with playing("pages-of-ten") as server:
-        answer = await ask(at(server.address))
-    assert (answer.pages, answer.attempts) == (3, 1)
-
-
-async def test_with_no_retries_there_is_one_attempt() -> None:
-    async with playing("flapping") as server:
-        error = await failure(at(server.address, retries=0))
-    assert (error.attempts, len(server.requests)) == (1, 1)
-
-
 # -- paging ------------------------------------------------------------------------------------------------------------
 
 
@@ -578,9 +341,6 @@ async def test_a_cursor_is_percent_encoded() -> None:
 
 
 # -- Pangu -------------------------------------------------------------------------------------------------------------
-
-PANGU = {"kind": "pangu", "workspace_id": "ws/1 盘", "model_ids": ["one", "two"], "api_key": "token-canary"}
-VERSIONS = "/v1/workspaces/ws%2F1%20%E7%9B%98/models/{}/versions?limit=100"
 
 
 async def test_every_version_of_every_pangu_model_is_asked_for_in_pages_of_100() -> None:
@@ -759,100 +519,6 @@ async def test_the_environments_proxies_are_ignored(variable: str, monkeypatch: 
     assert egress.connections == 0
 
 
-# -- what is sent ------------------------------------------------------------------------------------------------------
-
-LIST = {"data": [{"id": "a"}]}
-
-
-@pytest.fixture
-def providers_side() -> Iterator[respx.MockRouter]:
-    with respx.mock(assert_all_called=True) as router:
-        yield router
-
-
-@pytest.mark.parametrize(
-    ("base_url", "url"),
-    [
-        pytest.param("https://models.example", "https://models.example/v1/models", id="without a path"),
-        pytest.param("https://models.example/", "https://models.example/v1/models", id="only a slash"),
-        pytest.param("https://models.example/api/v3", "https://models.example/api/v3/models", id="with a path"),
-        pytest.param("https://models.example/api/v3/", "https://models.example/api/v3/models", id="with a slash"),
-        pytest.param("https://models.example/v1/models", "https://models.example/v1/models", id="with /models"),
-        pytest.param("https://models.example/v1/models/", "https://models.example/v1/models", id="with /models/"),
-    ],
-)
-async def test_the_list_url_is_joined_without_doubling_or_losing_anything(
-    base_url: str, url: str, providers_side: respx.MockRouter
-) -> None:
-    route = providers_side.get(url__eq=url).respond(json=LIST)
-    assert ids(await ask(provider(base_url))) == ["a"]
-    assert route.call_count == 1
-
-
-async def test_a_request_holds_what_it_must_and_nothing_else(providers_side: respx.MockRouter) -> None:
-    route = providers_side.get("https://models.example/v1/models").respond(json=LIST)
-    await ask(provider("https://models.example", api_key="sk-canary", headers={"X-Team": "platform"}))
-    headers = route.calls.last.request.headers
-    agent = headers.pop("user-agent")
-    assert agent.startswith("models-proxy/")
-    assert sorted(headers.multi_items()) == [
-        ("accept", "application/json"),
-        ("accept-encoding", "identity"),
-        ("authorization", "Bearer sk-canary"),
-        ("host", "models.example"),
-        ("x-team", "platform"),
-    ]
-
-
-@pytest.mark.parametrize(
-    ("extra", "read"),
-    [
-        pytest.param("all", {"n": 1, "status": {}}, id="all"),
-        pytest.param(["n", "path", "status"], {"n": 1, "path": "/srv/a", "status": {}}, id="the operator names one"),
-    ],
-)
-async def test_private_fields_are_not_even_read_unless_the_operator_names_them(
-    extra: object, read: dict[str, object], providers_side: respx.MockRouter
-) -> None:
-    said = {"id": "a", "n": 1, "path": "/srv/a", "status": {"args": ["x"]}, "api_key": "sk-fake"}
-    providers_side.get("https://models.example/v1/models").respond(json={"data": [said]})
-    [entry] = (await ask(provider("https://models.example", extra_fields=extra))).entries
-    assert json.loads(entry.extra) == read
-
-
-async def test_without_a_key_no_credential_is_sent(providers_side: respx.MockRouter) -> None:
-    route = providers_side.get("https://models.example/v1/models").respond(json=LIST)
-    await ask(provider("https://models.example"))
-    assert "authorization" not in route.calls.last.request.headers
-
-
-async def test_the_operators_own_header_replaces_ours_however_it_is_written(providers_side: respx.MockRouter) -> None:
-    route = providers_side.get("https://models.example/v1/models").respond(json=LIST)
-    await ask(provider("https://models.example", api_key="sk-canary", headers={"authorization": "Basic abc"}))
-    assert route.calls.last.request.headers.get_list("authorization") == ["Basic abc"]
-
-
-async def test_a_pangu_request_names_the_workspace_and_the_model_percent_encoded(
-    providers_side: respx.MockRouter,
-) -> None:
-    route = providers_side.get(host="pangu.example").respond(json={"total": 1, "versions": [{"id": "v"}]})
-    await ask(provider("https://pangu.example/v1", **{**PANGU, "model_ids": ["a/b?c"]}))
-    request = route.calls.last.request
-    assert request.url.raw_path.decode() == VERSIONS.format("a%2Fb%3Fc")
-    assert request.headers.get_list("x-auth-token") == ["token-canary"]
-    assert "authorization" not in request.headers
-
-
-async def test_a_header_that_cannot_be_sent_is_a_clear_failure_that_does_not_show_it() -> None:
-    unchecked = {"headers": {"X-Odd": SecretStr("sk-canary with a blank behind it ")}}
-    async with playing("list") as server:
-        error = await failure(at(server.address).model_copy(update=unchecked))
-    assert (error.kind, error.retryable) == ("garbled", False)
-    assert error.reason == "cannot be asked: a header that is to be sent is not valid"
-    assert "canary" not in "".join(traceback.format_exception(error))
-    assert server.requests == []
-
-
 # -- secrets -----------------------------------------------------------------------------------------------------------
 
 SECRETS = {
@@ -896,7 +562,8 @@ def secretive(address: str, **settings: object) -> Provider:
 
 @pytest.fixture
 def log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
-    """Everything that anybody logs, at the level at which they say most."""
+    """All log records of every logger, at DEBUG, as the server and `check` see them."""
+    disable_http_logging()
     for name in ("", "httpx", *(name for name in logging.root.manager.loggerDict if name.startswith("httpcore"))):
         caplog.set_level(logging.DEBUG, logger=name or None)
     return caplog

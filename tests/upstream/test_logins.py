@@ -18,6 +18,7 @@ from proxy.config import Provider
 from proxy.errors import UpstreamError
 from proxy.upstream.lists import ListFetcher
 from proxy.upstream.logins import IamLogin, OAuthLogin
+from proxy.upstream.transport import disable_http_logging
 from tests.fakes import config_of
 from tests.providers.faults import FaultServer, HastyClock, Held, closed_port, playing
 
@@ -204,7 +205,8 @@ async def test_an_iam_that_hangs_is_cut_off_like_any_other_attempt(clock: HastyC
 
 @pytest.fixture
 def log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
-    """Everything that anybody logs, at the level at which they say most."""
+    """All log records of every logger, at DEBUG, as the server and `check` see them."""
+    disable_http_logging()
     for name in ("", "httpx", *(name for name in logging.root.manager.loggerDict if name.startswith("httpcore"))):
         caplog.set_level(logging.DEBUG, logger=name or None)
     return caplog

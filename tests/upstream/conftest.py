@@ -1,0 +1,16 @@
+"""Fixtures of the tests that fetch over real sockets."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.providers.faults import Held
+
+
+@pytest.fixture
+async def nothing_is_left_behind() -> AsyncIterator[None]:
+    held = Held.now()
+    yield
+    assert await held.left() == Held()
