@@ -7,6 +7,7 @@ import sys
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.fakes import FakeClock, FakeFetch
 
@@ -24,6 +25,10 @@ def _is_here(host: str) -> bool:
 
 
 sys.addaudithook(_refuse_the_network)
+
+# On a busy machine an example takes long without being wrong.
+settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tests")
 
 
 @pytest.fixture

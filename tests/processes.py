@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import re
 import signal
 import socket
@@ -11,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from itertools import cycle
 from pathlib import Path
 from types import TracebackType
 from typing import IO
@@ -27,7 +29,6 @@ class Process:
     def __init__(self, *command: str, env: Mapping[str, str] | None = None, deaf_after: str = "") -> None:
         """`deaf_after`: nobody reads its stdout any more after a line with this text, as when a terminal is closed."""
         own = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
-        self.began = time.monotonic()
         self._process = subprocess.Popen(  # noqa: S603  # our own command
             [sys.executable, *command],
             stdin=subprocess.DEVNULL,
@@ -129,11 +130,22 @@ def accepts_connections(address: tuple[str, int]) -> bool:
     return True
 
 
+# Below the range from which the kernel takes ports for connections and for port 0 (32768 and up), so that none of them
+# is taken between the check and its use; each test process begins somewhere else.
+_PORTS = cycle(random.sample(range(10_000, 32_768), 1_000))
+
+
 def free_port() -> int:
-    """For who must know the address before the process says it, which is when `initial_wait` is over."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        port: int = listening.getsockname()[1]
-        return port
+    """A port for a process whose address must be known before it prints it."""
+    return next(port for port in _PORTS if _is_free(port))
+
+
+def _is_free(port: int) -> bool:
+    try:
+        socket.create_server(("127.0.0.1", port)).close()
+    except OSError:
+        return False
+    return True
 
 
 def until(is_so: Callable[[], bool], seconds: float = PATIENCE) -> None:
@@ -154,6 +166,12 @@ def _moments(seconds: float) -> Iterator[None]:
 def kibibytes(pid: int, field: str) -> int:
     """A figure of `/proc/<pid>/status`: `VmHWM` is the most memory that was ever held, `VmRSS` what is held now."""
     return int(_status(pid)[field].split()[0])
+
+
+def cpu_seconds(pid: int) -> float:
+    """User and system time of all threads of a process so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    return sum(int(ticks) for ticks in fields[11:13]) / os.sysconf("SC_CLK_TCK")
 
 
 def threads(pid: int) -> int:

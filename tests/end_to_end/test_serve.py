@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ import httpx
 import openai
 import pytest
 
-from tests.processes import Process, free_port, kibibytes, serving, until
+from tests.processes import Process, cpu_seconds, free_port, kibibytes, serving, until
 from tests.providers.lists import (
     AIHUBMIX,
     CTYUN,
@@ -419,7 +418,7 @@ def assert_nobody_heard(secrets: dict[str, str], proxy: Deployment) -> None:
 def test_it_listens_soon_and_20_providers_of_500_models_take_little_memory(
     upstreams: Upstreams, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The figures are printed; the limits are far off, for machines that do something else as well."""
+    """The figures are printed. CPU time, because a busy machine makes the clock run on; the limits are generous."""
     entries = [{**AIHUBMIX["data"][0], "id": f"model-{n}", "root": f"model-{n}"} for n in range(500)]
     providers = "".join(
         f'  - {{name: p{n}, base_url: "{upstreams.open(says({"data": entries})).url}", prefix: "p{n}/"}}\n'
@@ -428,18 +427,18 @@ def test_it_listens_soon_and_20_providers_of_500_models_take_little_memory(
     port = free_port()
     with serving(tmp_path / "config.yaml", f"providers:\n{providers}", port=port) as process:
         until(lambda: _is_alive(port))
-        listening = time.monotonic() - process.began
+        listening = cpu_seconds(process.pid)
         assert process.url
-        known = time.monotonic() - process.began
+        known = cpu_seconds(process.pid)
         answer = httpx.get(f"{process.url}/v1/models", trust_env=False, timeout=10)
         assert len(answer.json()["data"]) == 10_000
         resident = kibibytes(process.pid, "VmRSS") / 1024
     with capsys.disabled():
         print(
-            f"\n  20 providers x 500 models: listening after {listening:.2f} s, all known after {known:.2f} s, "
-            f"{resident:.0f} MiB resident"
+            f"\n  20 providers x 500 models: listening after {listening:.2f} s of CPU, "
+            f"all known after {known:.2f} s of CPU, {resident:.0f} MiB resident"
         )
-    assert listening < 5
+    assert listening < 3
     assert resident < 200
 
 

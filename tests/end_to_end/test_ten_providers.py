@@ -133,9 +133,14 @@ def test_when_all_fail_later_nothing_is_lost_and_the_answer_says_so(rig: Rig) ->
     assert (health.status_code, health.json()["status"]) == (200, "degraded")
 
 
+def held(process: Process) -> tuple[int, int]:
+    return descriptors(process.pid), threads(process.pid)
+
+
 def test_no_descriptor_and_no_thread_is_left_behind(rig: Rig) -> None:
     """Once nothing hangs and drips any more, it holds as many as the proxy that never had to do with that."""
+    for process in (rig.calm, rig.troubled):
+        assert list_of(process).status_code == 200  # compressed in a thread that stays
     for upstream in (*rig.good, *rig.bad):
         upstream.reply = says(b"", 500)
-    until(lambda: descriptors(rig.troubled.pid) == descriptors(rig.calm.pid))
-    assert threads(rig.troubled.pid) == threads(rig.calm.pid)
+    until(lambda: held(rig.troubled) == held(rig.calm))

@@ -184,12 +184,16 @@ async def playing(
         yield server
 
 
+# Bound, so that no other process gets its port, but not listening. Open from the start, so that no test that counts
+# descriptors sees it come.
+_BOUND = socket.socket()
+_BOUND.bind(("127.0.0.1", 0))
+
+
 def closed_port() -> int:
-    """A port on loopback at which nobody listens."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port: int = taken.getsockname()[1]
-        return port
+    """A port on loopback that refuses connections as long as this process lives."""
+    port: int = _BOUND.getsockname()[1]
+    return port
 
 
 @dataclass(frozen=True)
