@@ -51,10 +51,6 @@ def of_kind(kind: str, **settings: Any) -> Provider:
     return provider(**{name: value for name, value in said.items() if value is not None})
 
 
-def test_every_kind_is_known_here() -> None:
-    assert set(OF_KINDS) == set(DIALECTS)
-
-
 @pytest.mark.parametrize("kind", OF_KINDS)
 def test_each_kind_is_called_where_its_calls_go(kind: str) -> None:
     assert of_kind(kind).target == OF_KINDS[kind][1]

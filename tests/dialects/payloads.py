@@ -1,0 +1,168 @@
+"""The payloads in `tests/payloads/kinds/`: how they are read, and what the code makes of them today.
+
+A file is called `<kind>.<page>.json`, or `<kind>-<case>.<page>.json`, and holds
+
+    settings   of the provider, beside its name, kind and key
+    asked      the URL of the request, and the headers that matter; null is a header that must not be sent
+    before     (optional) the URL that is requested first and its answer, where the list may be at another path
+    answer     the body of the response
+    entries    the models that are listed from it under the shipped rules: in the order of the answer, no duplicates
+    dropped    the reasons why other entries cannot be listed
+    next       the query of the next page, null on the last one
+    call       (first page) the base URL, credential header and model id of calls, null where models are listed only
+
+`tests/dialects/test_kinds.py` compares all but `settings`, `before` and `answer` with the code;
+`python -m tests.dialects.expected FILE` fills them in.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgspec
+import respx
+
+from proxy.catalog import FetchResult, Offer, per_provider
+from proxy.config import Config, Provider
+from proxy.dialects import InvalidEntry, Received, next_query, open_page, read_entry
+from proxy.dialects.entry import Entry
+from proxy.upstream.credentials import in_headers, of_its_kind
+from proxy.upstream.lists import ListFetcher
+from tests.fakes import config_of
+from tests.paths import PAYLOADS
+from tests.providers.faults import HastyClock
+
+KINDS = PAYLOADS / "kinds"
+KEY = "sk-canary-of-a-kind"
+EXPECTED = ("asked", "entries", "dropped", "next", "call")
+"""The parts of a page that are derived from its settings and its answer."""
+
+Page = Mapping[str, Any]
+Headers = Mapping[str, str | None]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One list of one kind, page by page."""
+
+    kind: str
+    pages: Sequence[Page]
+
+    @property
+    def answers(self) -> Sequence[object]:
+        """The bodies of all responses, in the order of the requests."""
+        before = [self.pages[0]["before"]["answer"]] if "before" in self.pages[0] else []
+        return [*before, *(page["answer"] for page in self.pages)]
+
+    @property
+    def urls_before(self) -> Sequence[str]:
+        """The URL that is requested before the first page, if any."""
+        return [self.pages[0]["before"]["url"]] if "before" in self.pages[0] else []
+
+    @property
+    def config(self) -> Config:
+        provider = {"name": "p", "kind": self.kind, "api_key": KEY, "timeout": "20s", **self.pages[0]["settings"]}
+        return config_of(json.dumps({"providers": [provider]}))
+
+
+def case_of(path: Path) -> str:
+    """`acme` for `acme.1.json`."""
+    return path.stem.rsplit(".", 1)[0]
+
+
+def cases(folder: Path) -> dict[str, Case]:
+    """All files of a folder by the names of their cases."""
+    pages: dict[str, list[Page]] = {}
+    for path in sorted(folder.glob("*.json")):
+        name = case_of(path)
+        pages.setdefault(name, []).append(json.loads(path.read_bytes()))
+        assert path.name == f"{name}.{len(pages[name])}.json", f"the pages of {name} are numbered from 1"
+    return {name: Case(name.partition("-")[0], found) for name, found in pages.items()}
+
+
+async def fetch(case: Case, provider: Provider) -> tuple[Sequence[httpx.Request], FetchResult]:
+    """Every request that the whole list takes, and the result."""
+    with respx.mock() as router:
+        route = router.get()
+        route.side_effect = [httpx.Response(200, json=answer) for answer in case.answers]
+        result = await ListFetcher([provider], HastyClock())(provider, 0)
+    return [call.request for call in route.calls], result
+
+
+def request_of(request: httpx.Request, headers: Headers) -> dict[str, Any]:
+    """A request as the files write it, with the headers of these names."""
+    return {"url": str(request.url), "headers": {name: request.headers.get(name) for name in headers}}
+
+
+def listed(offers: Sequence[Offer]) -> list[dict[str, Any]]:
+    """Offers as the files write them."""
+    return [
+        {"id": offer.id, "owned_by": offer.owned_by, "created": offer.created}
+        | ({"parent": offer.entry.parent} if offer.entry.parent else {})
+        | {"extra": msgspec.json.decode(offer.entry.extra)}
+        for offer in offers
+    ]
+
+
+def call_of(provider: Provider) -> dict[str, Any] | None:
+    """Where the models of a provider are called, as the files write it."""
+    if (target := provider.target) is None:
+        return None
+    headers = {name.lower(): value for name, value in in_headers(target.auth, provider.api_key).items()}
+    return {"base_url": target.base_url, "headers": headers, "model": target.call_id}
+
+
+async def expected(case: Case, config: Config, provider: Provider) -> list[dict[str, Any]]:
+    """What the code makes of each page: its parts of `EXPECTED`, the last one on the first page only."""
+    requests, _ = await fetch(case, provider)
+    first = case.pages[0]
+    headers: Headers = first["asked"]["headers"] if "asked" in first else _headers_that_matter(provider)
+    asked = [request_of(request, headers) for request in requests[-len(case.pages) :]]
+    received = 0
+    pages: list[dict[str, Any]] = []
+    for page, request in zip(case.pages, asked, strict=True):
+        made, count = _read_page(page, dict(httpx.URL(request["url"]).params), received, config, provider)
+        received += count
+        pages.append({"asked": request, **made})
+    pages[0]["call"] = call_of(provider)
+    return pages
+
+
+def _headers_that_matter(provider: Provider) -> Headers:
+    """The credential's header, and those that every request to this kind has."""
+    names = [*in_headers(provider.dialect.auth, provider.api_key), *of_its_kind(provider)]
+    return dict.fromkeys(name.lower() for name in names)
+
+
+def _read_page(
+    page: Page, query: Mapping[str, str], received: int, config: Config, provider: Provider
+) -> tuple[dict[str, Any], int]:
+    """A page without any HTTP, and the number of its entries; `received` is that of all pages before it."""
+    dialect = provider.dialect
+    answer = open_page(dialect, json.dumps(page["answer"]).encode())
+    entries: list[Entry] = []
+    dropped: list[str] = []
+    for raw in answer.items:
+        try:
+            entries.append(read_entry(dialect, raw, _asked_values(provider)))
+        except InvalidEntry as reason:
+            dropped.append(str(reason))
+    count = len(answer.items)
+    last_id = entries[-1].id if entries else ""
+    following = next_query(dialect, query, answer, Received(received + count, count, last_id))
+    offers = listed(list(per_provider(provider, config)(entries)))
+    return {"entries": offers, "dropped": dropped, "next": following}, count
+
+
+def _asked_values(provider: Provider) -> Mapping[str, str]:
+    """The values of settings with many of them for which the first list is requested, such as `model_id`."""
+    return {
+        name.removesuffix("s"): provider.settings[name][0]
+        for name, setting in provider.dialect.settings.items()
+        if setting.many
+    }
