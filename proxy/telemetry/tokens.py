@@ -6,11 +6,11 @@ from msgspec import Struct
 
 
 class Tokens(Struct, frozen=True):
-    """What an answer says that it used; 0 where it says nothing."""
+    """Tokens that a provider reports for a call; 0 where it reports none."""
 
     input: int = 0
     output: int = 0
 
-    def and_then(self, later: Tokens) -> Tokens:
-        """Counts of one stream grow: the last one is the sum."""
+    def merge(self, later: Tokens) -> Tokens:
+        """Combine two reports of one call: streams report running totals, so the larger count is the total."""
         return Tokens(max(self.input, later.input), max(self.output, later.output))

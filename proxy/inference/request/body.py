@@ -1,4 +1,4 @@
-"""What every body of a call has in common."""
+"""The interface of a request body, whatever its format."""
 
 from __future__ import annotations
 
@@ -7,45 +7,27 @@ from collections.abc import Mapping
 from proxy.errors import BadRequest
 
 MODEL = "model"
-CHOOSE_MODELS = frozenset({"models", "fallbacks", "fallback_models", "route"})
-"""Fields that name further models: a model, or a list of models."""
-CHOOSE_ELSEWHERE = frozenset(
-    {
-        "api_base", "base_url", "api_key", "api_version", "custom_llm_provider", "model_list", "user_config",
-        "context_window_fallbacks", "content_policy_fallbacks", "extra_body",
-    }
-)  # fmt: skip
-"""Fields that choose a place, or models in words that are not ours (LiteLLM, and what is made of it)."""
-REFER_TO_STATE = frozenset({"previous_response_id", "conversation", "container", "preset"})
-"""Fields that name something which a provider keeps for its account."""
-_GUARDED = CHOOSE_MODELS | CHOOSE_ELSEWHERE | REFER_TO_STATE | {MODEL}
-
-_MAX_ID = 1000
-"""Characters of a model's id: it is repeated in refusals."""
+MAX_MODEL_ID = 1000
+"""Characters; error messages repeat the id."""
 
 
 class Body:
-    """A call's body."""
+    """A request body, and the models it selects."""
 
     content_type: bytes
     model: str
-    """The first model it names."""
+    """The requested model."""
     models: tuple[str, ...]
-    """All models it names."""
+    """All models in fields that `with_ids` renames, the requested one first."""
     models_of_tools: tuple[str, ...] = ()
-    """Further ones that cannot be renamed: the provider must know them by the ids that the caller uses."""
+    """Models in nested objects; `with_ids` does not rename them, so the provider must use the same ids."""
     refers_to_state = False
-    """Whether it names something that a provider keeps for its account."""
+    """Whether the body references objects that a provider stores for its account."""
 
     def with_ids(self, ids: Mapping[str, str]) -> bytes:
-        """The same bytes, with other ids for its models."""
+        """Return the body with each model replaced by its value in `ids`; no other byte changes."""
         raise NotImplementedError
 
 
-def _folded(name: str) -> str:
-    """What a name may be to a parser that takes all letters alike, or ends a text at a zero."""
-    return name.partition("\0")[0].casefold()
-
-
-def _no_model() -> BadRequest:
+def missing_model() -> BadRequest:
     return BadRequest("The body names no `model`. Name one that GET /v1/models lists.", param=MODEL)

@@ -1,4 +1,4 @@
-"""A JSON body: the models it names, and the same bytes with other ids."""
+"""A JSON body: the models it selects, and the same bytes with other ids."""
 
 from __future__ import annotations
 
@@ -6,22 +6,26 @@ import re
 from collections.abc import Mapping, Sequence
 
 import msgspec
+from msgspec import Raw
 
 from proxy.errors import BadRequest
-from proxy.inference.request.body import _GUARDED, CHOOSE_ELSEWHERE, MODEL, REFER_TO_STATE, Body, _folded, _no_model
+from proxy.inference.request.body import MODEL, Body, missing_model
 from proxy.inference.request.guards import (
-    _FUNCTIONS,
-    HOLD_CHOICES,
-    _fields,
-    _models,
-    _models_chosen,
-    _models_within,
-    _refers_to_state,
-    _telling_items,
-    _type,
+    CONTAIN_MODELS,
+    GUARDED,
+    REFERENCE_STATE,
+    SELECT_UPSTREAM,
+    Models,
+    as_list,
+    decode_models,
+    fold_name,
+    models_of_tool,
+    nested_models,
+    references_state,
+    suspicious_objects,
 )
-from proxy.inference.request.json_spans import _BLANK, _TOO_MUCH, Span, _as_members, members
-from proxy.inference.request.stored_refs import _MAY_NAME_KEPT, _names_kept
+from proxy.inference.request.json_spans import TOO_MANY_VALUES, WHITESPACE, Span, decode_members, member_spans
+from proxy.inference.request.stored_refs import may_reference_stored_state, references_stored_state
 
 PLAIN = frozenset(
     {
@@ -31,136 +35,142 @@ PLAIN = frozenset(
         "temperature", "tool_choice", "top_k", "top_logprobs", "top_p", "user",
     }
 )  # fmt: skip
-"""Fields of nearly all calls. None of them chooses a model or a place, or refers to state."""
+"""The fields of most calls. None of them but `model` selects a model or an upstream, or references state."""
 _MAX_QUOTES = 250_000
 _LONG = 1024 * 1024
-_MODEL = re.compile(rb'"model"%b:%b' % (_BLANK, _BLANK))
+_MODEL_NAME = re.compile(rb'"model"%b:%b' % (WHITESPACE, WHITESPACE))
+
+
+_ModelField = tuple[Span, Models]
+"""A field that selects models: where its value is, and the ids in it."""
 
 
 class JsonBody(Body):
     """A JSON object."""
 
     content_type = b"application/json"
-    _only: Span | None = None
-    """Where the model stands, if that is all there is to look at."""
 
     def __init__(self, body: bytes) -> None:
         """Raises BadRequest."""
         self._body = body
-        if self._is_plain():
+        self._model_fields: Sequence[_ModelField] = ()
+        if self._read_plain(body):
             return
         try:
-            if len(body) > _LONG and body.count(b'"') - body.count(rb"\"") > _MAX_QUOTES:
-                raise ValueError(_TOO_MUCH)
-            self._spans = members(body)
-            self._look_at_names()
-            self._look_into_tools()
-            self.refers_to_state |= _names_kept(body)
+            self._check(body)
         except ValueError as error:
             raise BadRequest(f"The body {error}. Send one JSON object that names a `model`.") from error
 
-    def _is_plain(self) -> bool:
-        """Whether it is a call as nearly all are, read without looking at each field: one model, nothing guarded.
-
-        False says nothing but that a closer look is needed.
-        """
-        body = self._body
-        # A name can be hidden only by an escape.
-        if len(body) > _LONG or body.count(b'"model"') != 1 or rb"\u" in body or _MAY_NAME_KEPT.search(body):
-            return False
-        try:
-            values = _as_members(body)
-        except (ValueError, RecursionError):
-            return False
-        model = values.get(MODEL, b"")
-        if not values.keys() <= PLAIN or not bytes(model).startswith(b'"'):
-            return False
-        # All bytes are accounted for: values, names with quotes, colons and commas, the latter with a blank behind
-        # each or without. So hardly any name stands twice; one that slips through is in PLAIN, and chooses nothing.
-        count = len(values)
-        rest = len(body) - sum(map(len, values.values())) - len("".join(values)) - 2 * count
-        if rest not in (2 * count + 1, 4 * count):
-            return False
-        found = _MODEL.search(body)
-        models = _models(bytes(model))
-        if found is None or models is None:
-            return False
-        self._only = (found.end(), found.end() + len(model))
-        self.model = models[0]
-        self.models = (self.model,)
-        return True
-
     def with_ids(self, ids: Mapping[str, str]) -> bytes:
-        body, moved = self._body, 0
-        if self._only:
-            own_id = ids[self.model]
-            start, end = self._only
-            return body if own_id == self.model else body[:start] + msgspec.json.encode(own_id) + body[end:]
-        for name in sorted(self._named, key=self._spans.__getitem__):
-            models = self._named[name]
-            if all(ids[model] == model for model in models):
-                continue
-            start, end = self._spans[name]
-            is_list = self._body.startswith(b"[", start)
-            value = msgspec.json.encode([ids[model] for model in models] if is_list else ids[models[0]])
-            body = body[: start + moved] + value + body[end + moved :]
-            moved += len(value) - (end - start)
+        body = self._body
+        for (start, end), models in reversed(self._model_fields):  # the last one first: earlier spans stay valid
+            own_ids = ids[models] if isinstance(models, str) else [ids[model] for model in models]
+            if own_ids != models:
+                body = body[:start] + msgspec.json.encode(own_ids) + body[end:]
         return body
 
-    def _look_at_names(self) -> None:
-        named: dict[str, Sequence[str]] = {}
-        for name in self._guarded():
-            if self._value(name) == b"null":
+    def _read_plain(self, body: bytes) -> bool:
+        """Read a body that has one model and no guarded field; return False if that is not certain.
+
+        Most bodies are so. Their fields are not checked one by one.
+        """
+        # Only an escape can hide a name.
+        if len(body) > _LONG or body.count(b'"model"') != 1 or rb"\u" in body or may_reference_stored_state(body):
+            return False
+        values = _members_or_empty(body)
+        model = decode_models(bytes(values.get(MODEL, b"")))
+        name = _MODEL_NAME.search(body)
+        if not isinstance(model, str) or name is None or not _is_plain(body, values):
+            return False
+        start = name.end()
+        self._model_fields = (((start, start + len(values[MODEL])), model),)
+        self.model, self.models = model, (model,)
+        return True
+
+    def _check(self, body: bytes) -> None:
+        if len(body) > _LONG and body.count(b'"') - body.count(rb"\"") > _MAX_QUOTES:
+            raise ValueError(TOO_MANY_VALUES)
+        self._spans = member_spans(body)
+        self._check_names()
+        self._check_guarded_fields()
+        self._check_nested_fields()
+        self.refers_to_state |= references_stored_state(body)
+
+    def _check_names(self) -> None:
+        """Refuse guarded names with other spellings, which some providers may accept."""
+        names = "".join(self._spans)
+        if names.islower() and names.isascii() and names.isidentifier():  # true for most bodies
+            return
+        for name in self._spans:
+            folded = fold_name(name)
+            if folded in GUARDED and folded != name:
+                raise BadRequest(f"Write `{folded}` in exactly these letters.", param=folded)
+
+    def _check_guarded_fields(self) -> None:
+        fields: dict[str, _ModelField] = {}
+        for name in self._spans:
+            if name not in GUARDED or self._value(name) == b"null":
                 continue
-            if name in CHOOSE_ELSEWHERE:
+            if name in SELECT_UPSTREAM:
                 raise BadRequest(f"`{name}` is not possible here: where a call goes is the proxy's choice.", param=name)
-            if name in REFER_TO_STATE:
+            if name in REFERENCE_STATE:
                 self.refers_to_state = True
             else:
-                named[name] = self._models_in(name)
-        if not named.get(MODEL):
-            raise _no_model()
-        self._named = named
-        self.model = named[MODEL][0]
-        self.models = (self.model,)
-        if len(named) > 1 or len(named[MODEL]) > 1:
-            self.models = tuple(
-                dict.fromkeys([*named[MODEL], *(model for models in named.values() for model in models)])
-            )
+                fields[name] = self._spans[name], self._models_in(name)
+        self._set_models(fields)
 
-    def _guarded(self) -> Sequence[str]:
-        """The guarded names that it has. Raises BadRequest where one is written in other letters."""
-        together = "".join(self._spans)
-        if not (together.islower() and together.isascii() and together.isidentifier()):  # as a rule it is
-            for name in self._spans:
-                meant = _folded(name)
-                if meant in _GUARDED and meant != name:
-                    raise BadRequest(f"Write `{meant}` in exactly these letters.", param=meant)
-        return [name for name in self._spans if name in _GUARDED]
+    def _set_models(self, fields: Mapping[str, _ModelField]) -> None:
+        _, requested = fields.get(MODEL, (None, []))
+        if not requested:
+            raise missing_model()
+        self._model_fields = tuple(fields.values())
+        further = (model for _, models in self._model_fields for model in as_list(models))
+        self.models = tuple(dict.fromkeys([*as_list(requested), *further]))
+        self.model = self.models[0]
+
+    def _check_nested_fields(self) -> None:
+        """Find models and state in nested objects: tools select models (Responses: `image_generation`)."""
+        models: list[str] = []
+        for name in self._spans:
+            if name in ("tools", "input"):
+                for fields in suspicious_objects(self._value(name)):
+                    models += models_of_tool(fields)
+                    self.refers_to_state |= references_state(fields)
+            elif name == "prompt":  # a text, or in Responses an object that references a stored prompt
+                self.refers_to_state |= self._value(name).startswith(b"{")
+            elif name.lower() in CONTAIN_MODELS:
+                models += nested_models(self._value(name))
+        self.models_of_tools = tuple(dict.fromkeys(models))
 
     def _value(self, name: str) -> bytes:
-        """The bytes of a field, b"" if there is none."""
-        start, end = self._spans.get(name, (0, 0))
+        start, end = self._spans[name]
         return self._body[start:end]
 
-    def _models_in(self, name: str) -> Sequence[str]:
-        """The models that a field names: a string, or a list of strings."""
-        models = _models(self._value(name))
+    def _models_in(self, name: str) -> Models:
+        models = decode_models(self._value(name))
         if models is None:
             raise BadRequest(f"`{name}` must be a model's id, or a list of such ids.", param=name)
         return models
 
-    def _look_into_tools(self) -> None:
-        """Tools choose models for themselves (Responses: `image_generation`), and refer to state, as input does."""
-        found: list[str] = []
-        for name in self._spans:
-            if name in ("tools", "input"):
-                for item in _telling_items(self._value(name)):
-                    fields = _fields(item)
-                    found += _models_chosen(fields, deep=_type(fields) not in _FUNCTIONS)
-                    self.refers_to_state |= _refers_to_state(fields)
-            elif name == "prompt":  # a text, or in Responses one that is kept
-                self.refers_to_state |= self._value(name).startswith(b"{")
-            elif name.lower() in HOLD_CHOICES:
-                found += _models_within(self._value(name))
-        self.models_of_tools = tuple(dict.fromkeys(found))
+
+def _members_or_empty(body: bytes) -> Mapping[str, Raw]:
+    try:
+        return decode_members(body)
+    except (ValueError, RecursionError):
+        return {}
+
+
+def _is_plain(body: bytes, values: Mapping[str, Raw]) -> bool:
+    """Return whether all fields are in `PLAIN`, and the object has one of two layouts, so that no field is duplicate.
+
+    The layouts are compact, `{"a":1,"b":2}`, and spaced, `{"a": 1, "b": 2}`. `values` has only the last value of a
+    duplicate field; the bytes of the first one do not fit the layout. If they do by chance, no harm is done: the field
+    is in `PLAIN` and is not `model`, which occurs once.
+    """
+    if not values.keys() <= PLAIN:
+        return False
+    count = len(values)
+    compact = 2 + count + (count - 1)  # braces, a colon in every field, a comma between fields
+    spaced = compact + count + (count - 1)  # and a space after every colon and comma
+    quotes = 2 * count
+    return len(body) - sum(map(len, values.values())) - len("".join(values)) - quotes in (compact, spaced)

@@ -1,92 +1,105 @@
-"""Where the members of a JSON object begin and end, without rebuilding it."""
+"""Where the members of a JSON object begin and end, so that single values can be replaced in the original bytes."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TypeVar
 
 import msgspec
 from msgspec import Raw
 
 T = TypeVar("T")
-_MAX_MEMBERS = 1000
-_MAX_COMMAS = 500_000
-
-_BLANK = rb"[ \t\r\n]*+"
-STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
-"""A string as JSON writes it."""
-_NEXT_NAME = re.compile(rb"%b[{,]%b(%b)%b:%b" % (_BLANK, _BLANK, STRING, _BLANK, _BLANK))
-_NEXT_ITEM = re.compile(rb"%b[\[,]%b" % (_BLANK, _BLANK))
-_END = re.compile(rb"%b\{?%b\}%b" % (_BLANK, _BLANK, _BLANK))
 
 Span = tuple[int, int]
-_as_members = msgspec.json.Decoder(dict[str, Raw]).decode
-_as_items = msgspec.json.Decoder(list[Raw]).decode
-_as_text = msgspec.json.Decoder(str).decode
+"""Where a value begins and ends: offsets in bytes."""
+
+MAX_COMMAS = 500_000
+_MAX_MEMBERS = 1000
+
+DUPLICATE_FIELD = "names a field twice"
+TOO_MANY_VALUES = "has far too many values"
+"""Texts of errors. Callers put "The body" before them."""
+
+WHITESPACE = rb"[ \t\r\n]*+"
+STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
+"""A JSON string; compile with `re.DOTALL`, or a line break after a backslash ends the match."""
+_NEXT_NAME = re.compile(rb"%b[{,]%b(%b)%b:%b" % (WHITESPACE, WHITESPACE, STRING, WHITESPACE, WHITESPACE))
+_NEXT_ITEM = re.compile(rb"%b[\[,]%b" % (WHITESPACE, WHITESPACE))
+_END = re.compile(rb"%b\{?%b\}%b" % (WHITESPACE, WHITESPACE, WHITESPACE))
+
+decode_members = msgspec.json.Decoder(dict[str, Raw]).decode
+decode_string = msgspec.json.Decoder(str).decode
+_decode_items = msgspec.json.Decoder(list[Raw]).decode
 
 
-def members(body: bytes) -> dict[str, Span]:
-    """The members of a JSON object: name -> where in the body its value begins and ends.
+def member_spans(body: bytes) -> dict[str, Span]:
+    """Return the span of every value of a JSON object, by name.
 
-    Raises ValueError where it is none, or where a name stands twice; its words go on after "the body".
+    Raises ValueError if the body is not a JSON object, has a duplicate field, or has too many fields.
     """
-    values, plain = _read(body, _as_members)
+    values, decoded = _decode_lenient(body, decode_members)
     if len(values) > _MAX_MEMBERS:
         raise ValueError("has far too many fields")
     spans: dict[str, Span] = {}
     end = 0
     for _ in values:
-        found = _NEXT_NAME.match(plain, end)
-        if found is None:
-            raise ValueError(_TWICE)
-        name, start = _name(found[1]), found.end()
-        # Of a name that stands twice only the last value is known. The first has other bytes, or else the name comes
-        # again: no JSON value is the beginning of another one, but for numbers, behind which no name comes.
-        if name in spans or not plain.startswith(values[name], start):
-            raise ValueError(_TWICE)
+        match = _NEXT_NAME.match(decoded, end)
+        if match is None:
+            raise ValueError(DUPLICATE_FIELD)
+        name, start = decode_name(match[1]), match.end()
+        # Of a duplicate field the decoder keeps the last value only. Either the first value has other bytes, or the
+        # name is found a second time: only a number can be the beginning of another JSON value (1 and 12), and then
+        # the next match fails.
+        if name in spans or not decoded.startswith(values[name], start):
+            raise ValueError(DUPLICATE_FIELD)
         end = start + len(values[name])
         spans[name] = (start, end)
-    if not _END.fullmatch(plain, end):
-        raise ValueError(_TWICE)
+    if not _END.fullmatch(decoded, end):
+        raise ValueError(DUPLICATE_FIELD)
     return spans
 
 
-def _items(array: bytes) -> Iterator[bytes]:
-    """The items of a JSON array. Raises ValueError."""
-    if array.count(b",") > _MAX_COMMAS:
-        raise ValueError(_TOO_MUCH)
-    values, plain = _read(array, _as_items)
+def member_spans_or_empty(body: bytes) -> Mapping[str, Span]:
+    """Return the span of every value of a JSON object; empty where `member_spans` raises an error."""
+    try:
+        return member_spans(body)
+    except ValueError:
+        return {}
+
+
+def array_items(array: bytes) -> Iterator[bytes]:
+    """Yield the items of a JSON array. Raises ValueError if it is not an array or has too many items."""
+    if array.count(b",") > MAX_COMMAS:
+        raise ValueError(TOO_MANY_VALUES)
+    values, decoded = _decode_lenient(array, _decode_items)
     end = 0
     for value in values:
-        found = _NEXT_ITEM.match(plain, end)
-        start = found.end() if found else end
+        match = _NEXT_ITEM.match(decoded, end)
+        start = match.end() if match else end
         end = start + len(value)
         yield array[start:end]
 
 
-def _read(body: bytes, decode: Callable[[bytes], T]) -> tuple[T, bytes]:
-    """What is in it, and the bytes it was read from: as long as the body, and like it but for some letters.
+def decode_name(encoded: bytes) -> str:
+    """Decode a JSON string. Raises ValueError if it is invalid."""
+    return encoded[1:-1].decode() if b"\\" not in encoded else decode_string(encoded)
 
-    Programs that cut texts leave halves of characters (`\ud83d`), and most parsers take them. Here they are read as
-    letters that stand in no name that matters.
+
+def _decode_lenient(body: bytes, decode: Callable[[bytes], T]) -> tuple[T, bytes]:
+    r"""Return the decoded body, and the bytes it was decoded from, which have the same length as the body.
+
+    Programs that truncate texts send lone surrogates (`\ud83d`). Most parsers accept them, ours does not, so they are
+    replaced by other characters (`\uc83d`), which occur in no field name of interest.
     """
-    plain = body
+    decoded = body
     try:
         try:
             return decode(body), body
         except ValueError:
-            plain = body.replace(rb"\ud", rb"\uc").replace(rb"\uD", rb"\uC")
-            if plain == body:
+            decoded = body.replace(rb"\ud", rb"\uc").replace(rb"\uD", rb"\uC")
+            if decoded == body:
                 raise
-        return decode(plain), plain
+        return decode(decoded), decoded
     except (ValueError, RecursionError) as error:
         raise ValueError("is no JSON object") from error
-
-
-_TWICE = "names a field twice"
-_TOO_MUCH = "has far too many values"
-
-
-def _name(encoded: bytes) -> str:
-    return encoded[1:-1].decode() if b"\\" not in encoded else _as_text(encoded)

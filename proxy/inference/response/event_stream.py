@@ -1,4 +1,4 @@
-"""Rename the model in a stream of events, line by line."""
+"""Replace the model id in an event stream (text/event-stream), line by line, and count its tokens."""
 
 from __future__ import annotations
 
@@ -6,133 +6,149 @@ import re
 
 import msgspec
 
+from proxy.inference.request.json_spans import member_spans_or_empty
 from proxy.inference.response.json_stream import JsonStreamRenamer
-from proxy.inference.response.rename import _span_of_model
-from proxy.inference.response.tokens import _WRAPPED, _members, _tokens
+from proxy.inference.response.rename import model_span
+from proxy.inference.response.tokens import WRAPPERS, reported_tokens
 from proxy.telemetry import Tokens
 
 _MAX_LINE = 1024 * 1024
-"""Bytes; an unfinished line of a stream that is longer goes out as it comes."""
+"""Bytes; a longer line is sent before its end has arrived."""
 _DATA = re.compile(rb"data:[ \t]*(?=\{)")
 _USAGE = re.compile(rb'"usage"\s*:\s*\{')
 _LINE_END = re.compile(rb"\r\n|\r|\n")
 
 
 class EventStreamRenamer:
-    """A stream of events on its way (text/event-stream): renamed line by line, `usage` counted."""
+    """Renames the model in the events of a stream, and counts the tokens that they report."""
 
     def __init__(self, own_id: str, public_id: str) -> None:
         self.tokens = Tokens()
         self._own_id, self._public_id = own_id, public_id
         self._renames = own_id != public_id
-        # Nearly all events of a stream begin alike, up to their `model`. What was found out by reading one is so found
-        # in the next ones without reading them. (No text of an event can hold it: it has bare quotes.)
-        self._beginning = self._new_beginning = b""
-        self._held = bytearray()  # of an unfinished line, what has come of it
-        self._long: JsonStreamRenamer | None = (
-            None  # the event of an unfinished line, where that is too long to be held
-        )
-        self._went_out = b"\n\n"  # at least its last four bytes
+        self._lines = _LineRenamer(own_id, public_id)
+        self._unfinished = bytearray()  # the beginning of the last line
+        self._long_line: JsonStreamRenamer | None = None  # the last line, if it is too long to be held
+        self._last_sent = b"\n\n"  # at least the last four bytes
 
     @property
     def between_events(self) -> bool:
-        """Whether what went out ends with a whole event: something of ours that follows is no part of it."""
-        return self._went_out.endswith((b"\n\n", b"\n\r\n", b"\r\r"))
+        """Whether the bytes sent so far end with a whole event, so that another event can follow."""
+        return self._last_sent.endswith((b"\n\n", b"\n\r\n", b"\r\r"))
 
     def passed(self, chunk: bytes) -> bytes:
-        """What goes out when this comes in. Without a new name that is the chunk itself."""
-        out = self._looked_at(chunk)
-        return self._out(out if self._renames else chunk)
-
-    def _looked_at(self, chunk: bytes) -> bytes:
-        if self._long:
-            return self._of_long_line(self._long, chunk)
-        whole = self._whole_lines(chunk) if self._held or not chunk.endswith(b"\n") else chunk
-        if b'"usage"' in whole and _USAGE.search(whole):
-            self._count(whole)
-        out = self._renamed(whole) if self._renames else b""
-        return out + self._begin_long_line() if len(self._held) > _MAX_LINE else out
+        """Return the bytes to send after this chunk has arrived: the chunk itself if no model is renamed."""
+        out = self._read(chunk)
+        return self._sent(out if self._renames else chunk)
 
     def rest(self) -> bytes:
-        """What is still held when the stream has ended."""
-        if self._long:
-            rest = self._end_of_long_line(self._long)
+        """Return the bytes still held when the stream has ended."""
+        if self._long_line:
+            out = self._end_long_line(self._long_line)
         else:
-            line = bytes(self._held)
-            self._held.clear()
-            self._count(line)
-            rest = self._renamed(line)
-        return self._out(rest) if self._renames else b""
+            out = self._read_lines(bytes(self._unfinished))
+            self._unfinished.clear()
+        return self._sent(out) if self._renames else b""
+
+    def _read(self, chunk: bytes) -> bytes:
+        """Count the tokens in a chunk. Return the renamed bytes; they are incomplete if nothing has to be renamed."""
+        if self._long_line:
+            return self._continue_long_line(self._long_line, chunk)
+        lines = self._whole_lines(chunk) if self._unfinished or not chunk.endswith(b"\n") else chunk
+        out = self._read_lines(lines)
+        return out + self._begin_long_line() if len(self._unfinished) > _MAX_LINE else out
+
+    def _read_lines(self, lines: bytes) -> bytes:
+        if b'"usage"' in lines and _USAGE.search(lines):
+            self.tokens = self.tokens.merge(_line_tokens(lines))
+        return self._lines.renamed(lines) if self._renames else b""
 
     def _whole_lines(self, chunk: bytes) -> bytes:
-        """What was held and has now an end; the beginning of the next line is held."""
-        cut = max(chunk.rfind(b"\n"), chunk.rfind(b"\r")) + 1
-        if not cut:
-            self._held += chunk
+        """Return the lines that end in this chunk, and keep the beginning of the next one."""
+        end = max(chunk.rfind(b"\n"), chunk.rfind(b"\r")) + 1
+        if not end:
+            self._unfinished += chunk
             return b""
-        whole = bytes(self._held) + chunk[:cut]
-        self._held = bytearray(chunk[cut:])
-        return whole
+        lines = bytes(self._unfinished) + chunk[:end]
+        self._unfinished = bytearray(chunk[end:])
+        return lines
 
     def _begin_long_line(self) -> bytes:
-        """The line that is held becomes one that goes out as it comes."""
-        line = bytes(self._held)
-        self._held.clear()
+        """Send the unfinished line, and its rest as it arrives."""
+        line = bytes(self._unfinished)
+        self._unfinished.clear()
         data = _DATA.match(line)
-        begin = data.end() if data else 0
-        # In a line that is no event nothing is replaced.
-        self._long = JsonStreamRenamer(self._own_id, self._public_id if data else self._own_id, also_wrapped=True)
-        return line[:begin] + self._long.passed(line[begin:])
+        start = data.end() if data else 0
+        # A line that is not an event is sent unchanged.
+        self._long_line = JsonStreamRenamer(self._own_id, self._public_id if data else self._own_id, also_wrapped=True)
+        return line[:start] + self._long_line.passed(line[start:])
 
-    def _of_long_line(self, long: JsonStreamRenamer, chunk: bytes) -> bytes:
-        ends = _LINE_END.search(chunk)
-        if ends is None:
-            return long.passed(chunk)
-        out = long.passed(chunk[: ends.start()]) + self._end_of_long_line(long)
-        return out + ends[0] + self._looked_at(chunk[ends.end() :])
+    def _continue_long_line(self, line: JsonStreamRenamer, chunk: bytes) -> bytes:
+        line_end = _LINE_END.search(chunk)
+        if line_end is None:
+            return line.passed(chunk)
+        out = line.passed(chunk[: line_end.start()]) + self._end_long_line(line)
+        return out + line_end[0] + self._read(chunk[line_end.end() :])
 
-    def _end_of_long_line(self, long: JsonStreamRenamer) -> bytes:
-        self.tokens = self.tokens.and_then(long.tokens)
-        self._long = None
-        return long.rest()
+    def _end_long_line(self, line: JsonStreamRenamer) -> bytes:
+        self.tokens = self.tokens.merge(line.tokens)
+        self._long_line = None
+        return line.rest()
 
-    def _out(self, out: bytes) -> bytes:
+    def _sent(self, out: bytes) -> bytes:
         if out:
-            self._went_out = out if len(out) > 3 else self._went_out[-4:] + out
+            self._last_sent = out if len(out) > 3 else self._last_sent[-4:] + out
         return out
 
-    def _count(self, lines: bytes) -> None:
-        for line in lines.splitlines():
-            data = _DATA.match(line)
-            if data and b'"usage"' in line:
-                event = line[data.end() :]
-                self.tokens = self.tokens.and_then(_tokens(event, _members(event)))
 
-    def _renamed(self, lines: bytes) -> bytes:
-        if not self._beginning and b'"model"' in lines:
-            # The first event that says it, alone: then the others that came with it need not be read.
-            first = lines.find(b"\n", lines.find(b'"model"')) + 1 or len(lines)
-            return self._by_line(lines[:first]) + self._at_once(lines[first:])
-        return self._at_once(lines)
+class _LineRenamer:
+    """Renames the model in whole lines of an event stream.
 
-    def _at_once(self, lines: bytes) -> bytes:
-        mentioned = lines.count(b'"model"')
-        if mentioned and self._beginning and lines.count(self._beginning) == mentioned:
-            return lines.replace(self._beginning, self._new_beginning)
-        # A name may be written in other ways.
-        return self._by_line(lines) if mentioned or b"\\u" in lines else lines
+    Nearly all events of a stream begin with the same bytes, up to the end of `model`: in later events these are
+    replaced without decoding. They cannot occur within a string, because they contain unescaped quotes.
+    """
 
-    def _by_line(self, lines: bytes) -> bytes:
-        return b"".join(map(self._renamed_line, lines.splitlines(keepends=True)))
+    def __init__(self, own_id: str, public_id: str) -> None:
+        self._own_id, self._public_id = own_id, msgspec.json.encode(public_id)
+        self._prefix = self._renamed_prefix = b""
 
-    def _renamed_line(self, line: bytes) -> bytes:
+    def renamed(self, lines: bytes) -> bytes:
+        """Return the lines with the public id."""
+        if self._prefix or b'"model"' not in lines:
+            return self._rename_by_prefix(lines)
+        # Decode the first event with a model: its prefix may do for the others.
+        end = lines.find(b"\n", lines.find(b'"model"')) + 1 or len(lines)
+        return self._rename_by_line(lines[:end]) + self._rename_by_prefix(lines[end:])
+
+    def _rename_by_prefix(self, lines: bytes) -> bytes:
+        names = lines.count(b'"model"')
+        if names and self._prefix and lines.count(self._prefix) == names:
+            return lines.replace(self._prefix, self._renamed_prefix)
+        # An escape can hide a name.
+        return self._rename_by_line(lines) if names or rb"\u" in lines else lines
+
+    def _rename_by_line(self, lines: bytes) -> bytes:
+        return b"".join(map(self._rename_line, lines.splitlines(keepends=True)))
+
+    def _rename_line(self, line: bytes) -> bytes:
         data = _DATA.match(line)
         if data is None:
             return line
         event = line[data.end() :].rstrip(b"\r\n")
-        span = _span_of_model(event, _members(event), self._own_id, _WRAPPED)
+        span = model_span(event, member_spans_or_empty(event), self._own_id, WRAPPERS)
         if span is None:
             return line
         start, end = data.end() + span[0], data.end() + span[1]
-        self._beginning, self._new_beginning = line[:end], line[:start] + msgspec.json.encode(self._public_id)
-        return self._new_beginning + line[end:]
+        self._prefix, self._renamed_prefix = line[:end], line[:start] + self._public_id
+        return self._renamed_prefix + line[end:]
+
+
+def _line_tokens(lines: bytes) -> Tokens:
+    """Return the tokens that events report."""
+    tokens = Tokens()
+    for line in lines.splitlines():
+        data = _DATA.match(line)
+        if data and b'"usage"' in line:
+            event = line[data.end() :]
+            tokens = tokens.merge(reported_tokens(event, member_spans_or_empty(event)))
+    return tokens

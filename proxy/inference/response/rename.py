@@ -1,6 +1,6 @@
-"""Answers of calls, passed on as they are: the id of the model becomes the one that was asked for, `usage` is counted.
+"""Replace the provider's model id in a JSON response with the requested one; no other byte changes.
 
-Nothing is encoded anew. A dated snapshot (`gpt-4o-2024-08-06` for `gpt-4o`) stays what it is.
+Only an exact match is replaced: a dated snapshot (`gpt-4o-2024-08-06` for `gpt-4o`) stays.
 """
 
 from __future__ import annotations
@@ -9,71 +9,79 @@ import re
 from collections.abc import Mapping, Sequence
 
 import msgspec
-from msgspec import Struct
 
-from proxy.inference.request.json_spans import STRING, Span
-from proxy.inference.response.tokens import _counts, _decoded, _members, _tokens, _Usage
+from proxy.inference.request.json_spans import STRING, Span, member_spans_or_empty
+from proxy.inference.response.tokens import UsageFields, decode_or_none, reported_tokens
 from proxy.telemetry import Tokens
 
-_MODEL = re.compile(rb'"model"\s*:\s*(%b)' % STRING)
+_MODEL_MEMBER = re.compile(rb'"model"\s*:\s*(%b)' % STRING)
 
 
-class _Wrapped(Struct):
-    usage: _Usage | None = None
-
-
-class _Said(Struct):
-    """What an answer says that matters here."""
-
+class _ResponseFields(UsageFields):
     model: str = ""
-    usage: _Usage | None = None
-    response: _Wrapped | None = None
-    message: _Wrapped | None = None
-
-    @property
-    def tokens(self) -> Tokens:
-        tokens = _counts(self.usage)
-        for wrapped in (self.response, self.message):
-            if wrapped:
-                tokens = tokens.and_then(_counts(wrapped.usage))
-        return tokens
 
 
-_as_said = msgspec.json.Decoder(_Said, strict=False).decode
+_decode_fields = msgspec.json.Decoder(_ResponseFields, strict=False).decode
 
 
-def rename_model(answer: bytes, own_id: str, public_id: str) -> tuple[bytes, Tokens]:
-    """A whole JSON answer, with `model` replaced if that is exactly `own_id`, and what it says that it used.
+def rename_model(response: bytes, own_id: str, public_id: str) -> tuple[bytes, Tokens]:
+    """Return a whole JSON response with `model` replaced if it is exactly `own_id`, and the tokens it reports.
 
-    What cannot be read stays as it is.
+    A response that is not valid JSON is returned unchanged.
     """
-    if own_id == public_id and b'"usage"' not in answer:
-        return answer, Tokens()
-    try:
-        payload = _as_said(answer)
-    except (ValueError, RecursionError):
-        payload = None
-    if payload and (own_id == public_id or payload.model != own_id):
-        return answer, payload.tokens
-    if payload and answer.count(b'"model"') == 1 and rb"\u" not in answer and (found := _MODEL.search(answer)):
-        # There is one `model`, so it is that one: a name can be hidden only by an escape.
-        return answer[: found.start(1)] + msgspec.json.encode(public_id) + answer[found.end() :], payload.tokens
-    spans = _members(answer)
-    tokens = _tokens(answer, spans)
-    span = None if own_id == public_id else _span_of_model(answer, spans, own_id)
+    if own_id == public_id and b'"usage"' not in response:
+        return response, Tokens()
+    fields = _fields_or_none(response)
+    if fields is None:
+        return _rename_by_spans(response, own_id, public_id)
+    if own_id == public_id or fields.model != own_id:
+        return response, fields.tokens
+    span = _only_model_span(response)
     if span is None:
-        return answer, tokens
-    return answer[: span[0]] + msgspec.json.encode(public_id) + answer[span[1] :], tokens
+        return _rename_by_spans(response, own_id, public_id)
+    return _replace(response, span, public_id), fields.tokens
 
 
-def _span_of_model(answer: bytes, spans: Mapping[str, Span], own_id: str, wrapped: Sequence[str] = ()) -> Span | None:
-    """Where `model` says `own_id`: in the object, or in one of its members that are `wrapped`."""
-    if "model" in spans and _decoded(answer[slice(*spans["model"])]) == own_id:
-        return spans["model"]
-    for name in wrapped:
+def model_span(response: bytes, spans: Mapping[str, Span], own_id: str, wrappers: Sequence[str] = ()) -> Span | None:
+    """Return the span of `model` if its value is `own_id`, in the object itself or in its members `wrappers`.
+
+    `spans` are the members of `response`.
+    """
+    span = spans.get("model")
+    if span and decode_or_none(response[slice(*span)]) == own_id:
+        return span
+    for name in wrappers:
         start, end = spans.get(name, (0, 0))
-        value = answer[start:end]
-        inner = _span_of_model(value, _members(value), own_id) if value.startswith(b"{") else None
+        value = response[start:end]
+        inner = model_span(value, member_spans_or_empty(value), own_id) if value.startswith(b"{") else None
         if inner:
             return start + inner[0], start + inner[1]
     return None
+
+
+def _fields_or_none(response: bytes) -> _ResponseFields | None:
+    try:
+        return _decode_fields(response)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _only_model_span(response: bytes) -> Span | None:
+    """Return the span of the value of `model` if no other member, at any depth, can have this name."""
+    if response.count(b'"model"') != 1 or rb"\u" in response:  # only an escape can hide a name
+        return None
+    match = _MODEL_MEMBER.search(response)
+    return match.span(1) if match else None
+
+
+def _rename_by_spans(response: bytes, own_id: str, public_id: str) -> tuple[bytes, Tokens]:
+    """Do what `rename_model` does for responses with fields of unexpected types or with several `model` members."""
+    spans = member_spans_or_empty(response)
+    span = None if own_id == public_id else model_span(response, spans, own_id)
+    renamed = response if span is None else _replace(response, span, public_id)
+    return renamed, reported_tokens(response, spans)
+
+
+def _replace(response: bytes, span: Span, public_id: str) -> bytes:
+    start, end = span
+    return response[:start] + msgspec.json.encode(public_id) + response[end:]

@@ -8,66 +8,78 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta, Struct
 
-from proxy.inference.request.json_spans import Span, members
+from proxy.inference.request.json_spans import Span, member_spans_or_empty
 from proxy.telemetry import Tokens
 
-_WRAPPED = ("response", "message")
-"""Members of events that hold what an answer holds: OpenAI's responses, Anthropic's messages."""
-
+WRAPPERS = ("response", "message")
+"""Members of stream events that wrap a response: OpenAI's responses and Anthropic's messages."""
 
 Count = Annotated[int, Meta(lt=2**53)]
-"""More than this has been made up."""
+"""Larger numbers are not token counts."""
 
 
-class _Usage(Struct):
-    """`usage` in the words of chat completions and embeddings, and in those of responses and messages."""
+class _UsageReport(Struct):
+    """`usage` with the field names of chat completions and embeddings, and of responses and messages."""
 
     prompt_tokens: Count | None = None
     completion_tokens: Count | None = None
     input_tokens: Count | None = None
     output_tokens: Count | None = None
 
+    @property
+    def tokens(self) -> Tokens:
+        return Tokens(
+            max(0, self.prompt_tokens or self.input_tokens or 0),
+            max(0, self.completion_tokens or self.output_tokens or 0),
+        )
 
-_usage = msgspec.json.Decoder(_Usage, strict=False).decode  # `3.0` is 3, too
+
+class _Wrapped(Struct):
+    usage: _UsageReport | None = None
 
 
-def _members(answer: bytes) -> Mapping[str, Span]:
+class UsageFields(Struct):
+    """The members of a response, or of a stream event, that report `usage`."""
+
+    usage: _UsageReport | None = None
+    response: _Wrapped | None = None
+    message: _Wrapped | None = None
+
+    @property
+    def tokens(self) -> Tokens:
+        tokens = self.usage.tokens if self.usage else Tokens()
+        for wrapped in (self.response, self.message):
+            if wrapped and wrapped.usage:
+                tokens = tokens.merge(wrapped.usage.tokens)
+        return tokens
+
+
+_decode_usage = msgspec.json.Decoder(_UsageReport, strict=False).decode  # not strict: accepts `3.0` and "3"
+
+
+def usage_tokens(usage: bytes) -> Tokens:
+    """Return the counts in a `usage` object; zeros if it is not one."""
     try:
-        return members(answer)
-    except ValueError:
-        return {}
-
-
-def _tokens(answer: bytes, spans: Mapping[str, Span]) -> Tokens:
-    """What is said in `usage`, also in that of a wrapped answer."""
-    found = Tokens()
-    for name in ("usage", *_WRAPPED):
-        start, end = spans.get(name, (0, 0))
-        if not answer.startswith(b"{", start, end):
-            continue
-        value = answer[start:end]
-        found = found.and_then(_counted(value) if name == "usage" else _tokens(value, _members(value)))
-    return found
-
-
-def _counted(usage: bytes) -> Tokens:
-    try:
-        payload = _usage(usage)
+        return _decode_usage(usage).tokens
     except (ValueError, RecursionError):
         return Tokens()
-    return _counts(payload)
 
 
-def _counts(payload: _Usage | None) -> Tokens:
-    if payload is None:
-        return Tokens()
-    return Tokens(
-        max(0, payload.prompt_tokens or payload.input_tokens or 0),
-        max(0, payload.completion_tokens or payload.output_tokens or 0),
-    )
+def reported_tokens(response: bytes, spans: Mapping[str, Span]) -> Tokens:
+    """Return the counts that a response, or a response wrapped in an event, reports. `spans` are its members."""
+    tokens = Tokens()
+    for name in ("usage", *WRAPPERS):
+        start, end = spans.get(name, (0, 0))
+        if not response.startswith(b"{", start, end):
+            continue
+        value = response[start:end]
+        reported = usage_tokens(value) if name == "usage" else reported_tokens(value, member_spans_or_empty(value))
+        tokens = tokens.merge(reported)
+    return tokens
 
 
-def _decoded(value: bytes) -> Any:
+def decode_or_none(value: bytes) -> Any:
+    """Decode a JSON value; None if it is invalid."""
     try:
         return msgspec.json.decode(value)
     except (ValueError, RecursionError):

@@ -14,10 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.errors import BadRequest
-from proxy.inference.request.body import CHOOSE_ELSEWHERE, CHOOSE_MODELS, REFER_TO_STATE
 from proxy.inference.request.form_body import FormBody
+from proxy.inference.request.guards import REFERENCE_STATE, SELECT_MODELS, SELECT_UPSTREAM
 from proxy.inference.request.json_body import JsonBody
-from proxy.inference.request.json_spans import members
+from proxy.inference.request.json_spans import member_spans
 
 TYPE = b"multipart/form-data; boundary=B"
 SECOND = 'Content-Disposition: form-data; name="model"'
@@ -94,9 +94,9 @@ def test_members_are_what_another_parser_finds_or_a_name_stands_twice(text: str,
         pairs = [(name, value) for (name, _), (_, value) in zip(in_order(other_letters(body)), pairs, strict=True)]
     if len({name for name, _ in pairs}) < len(pairs):
         with pytest.raises(ValueError, match="names a field twice"):
-            members(body)
+            member_spans(body)
         return
-    spans = members(body)
+    spans = member_spans(body)
     found = [(name, json.loads(body[start:end], object_pairs_hook=list)) for name, (start, end) in spans.items()]
 
     assert found == pairs
@@ -212,7 +212,7 @@ def test_a_body_without_a_model_is_refused_in_words_that_say_so(body: bytes) -> 
     assert refused.value.param == "model"
 
 
-@pytest.mark.parametrize("name", ["model", *sorted(CHOOSE_MODELS)])
+@pytest.mark.parametrize("name", ["model", *sorted(SELECT_MODELS)])
 @pytest.mark.parametrize(
     "value",
     [b"1", b'""', b"{}", b'{"model":"m"}', b'["m",1]', b'[["m"]]', b'[{"model":"m"}]', b'[""]', b'"\\ud800"',
@@ -227,7 +227,7 @@ def test_a_field_that_chooses_models_names_ids_and_nothing_else(name: str, value
     assert len(refused.value.message) < 200
 
 
-@pytest.mark.parametrize("name", sorted(CHOOSE_ELSEWHERE))
+@pytest.mark.parametrize("name", sorted(SELECT_UPSTREAM))
 def test_a_field_that_chooses_a_place_is_refused_unless_it_says_nothing(name: str) -> None:
     with pytest.raises(BadRequest, match="is not possible here"):
         JsonBody(b'{"model":"m","%b":"http://127.0.0.1/canary"}' % name.encode())
@@ -235,7 +235,7 @@ def test_a_field_that_chooses_a_place_is_refused_unless_it_says_nothing(name: st
     assert JsonBody(b'{"model":"m","%b":null}' % name.encode()).models == ("m",)
 
 
-STATE = [f'"{name}":"x"' for name in sorted(REFER_TO_STATE)] + [
+STATE = [f'"{name}":"x"' for name in sorted(REFERENCE_STATE)] + [
     '"conversation":{"id":"x"}',
     '"prompt":{"id":"pmpt_x"}',
     '"input":[{"type":"item_reference","id":"x"}]',

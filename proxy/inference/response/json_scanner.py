@@ -1,0 +1,137 @@
+"""Find the members `model` and `usage` of a JSON object that arrives in pieces, without decoding it."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from proxy.inference.request.json_spans import STRING
+from proxy.inference.response.tokens import WRAPPERS, decode_or_none
+
+MODEL = "model"
+USAGE = "usage"
+_MAX_STRING = 8 * 1024
+"""Bytes of a name or a model id; longer strings are skipped."""
+
+_STRING = re.compile(STRING, re.DOTALL)
+_REST_OF_STRING = re.compile(STRING.removeprefix(b'"'), re.DOTALL)
+_NEXT_SIGN = re.compile(rb'[{}\[\],"]')
+_NEXT_BRACKET = re.compile(rb'(?:[^"{}\[\]]++|%b)*+[{}\[\]"]' % STRING, re.DOTALL)
+"""Up to the next bracket outside of strings, or to the quote of a string without an end."""
+_QUOTE, _OPENING = ord('"'), b"{["
+
+
+class Part(NamedTuple):
+    """A value of `model` (a string) or of `usage` (an object), or what one piece contains of it."""
+
+    name: str
+    level: int
+    """1: a member of the outermost object; 2: a member of an object wrapped in it."""
+    start: int
+    end: int
+    complete: bool
+    """Whether the value ends here. Only values of `usage` are reported in several parts."""
+
+
+class MemberScanner:
+    """Follows brackets and strings from piece to piece."""
+
+    def __init__(self) -> None:
+        self.held = b""
+        """Bytes that need the next piece: the beginning of a name or a model id, or a backslash."""
+        self._level = 0  # of the innermost object whose members are read: 1 the outermost one, 2 a wrapped one
+        self._nested = 0  # brackets open within a member of that object: their content is skipped
+        self._in_string = False  # the last piece ended within a string that is skipped
+        self._name = ""  # of the current member
+        self._expects_name = False
+        self._usage_start: int | None = None
+
+    def scan(self, piece: bytes) -> tuple[bytes, list[Part]]:
+        """Read the next piece. Return the bytes read so far and not returned before, and the parts in them."""
+        text, self.held = self.held + piece, b""
+        parts: list[Part] = []
+        at = self._skip_string(text, 0) if self._in_string else 0
+        while at < len(text):
+            at = self._skip_nested(text, at, parts) if self._nested else self._read_member(text, at, parts)
+        text = text[: len(text) - len(self.held)]
+        if self._usage_start is not None:
+            parts.append(Part(USAGE, self._level, self._usage_start, len(text), False))
+            self._usage_start = 0
+        return text, parts
+
+    def _read_member(self, text: bytes, at: int, parts: list[Part]) -> int:
+        """Read up to the next sign of an object whose members matter. Return where to continue."""
+        match = _NEXT_SIGN.search(text, at)
+        if match is None:
+            return len(text)
+        sign, start, end = match[0], match.start(), match.end()
+        if sign == b'"':
+            return self._read_string(text, start, parts)
+        if sign == b",":
+            self._name, self._expects_name = "", True
+        elif sign in _OPENING:
+            self._open(sign, start)
+        else:
+            self._level = max(0, self._level - 1)
+            self._name, self._expects_name = "", False
+        return end
+
+    def _open(self, sign: bytes, start: int) -> None:
+        if sign == b"{" and (self._level == 0 or (self._level == 1 and self._name in WRAPPERS)):
+            self._level += 1
+            self._name, self._expects_name = "", True
+            return
+        self._nested = 1
+        if sign == b"{" and self._name == USAGE:
+            self._usage_start = start
+
+    def _skip_nested(self, text: bytes, at: int, parts: list[Part]) -> int:
+        """Skip an array or object up to its end, or to the end of the text. Return where to continue."""
+        nested = self._nested
+        while nested:
+            match = _NEXT_BRACKET.match(text, at)
+            if match is None:
+                at = len(text)
+                break
+            at = match.end()
+            sign = text[at - 1]
+            if sign == _QUOTE:
+                at = self._leave_in_string(text)
+                break
+            nested += 1 if sign in _OPENING else -1
+        self._nested = nested
+        if not nested and self._usage_start is not None:
+            parts.append(Part(USAGE, self._level, self._usage_start, at, True))
+            self._usage_start = None
+        return at
+
+    def _read_string(self, text: bytes, start: int, parts: list[Part]) -> int:
+        match = _STRING.match(text, start)
+        if match is None:
+            return self._read_cut_string(text, start)
+        if self._expects_name:
+            self._name, self._expects_name = str(decode_or_none(match[0])), False
+        elif self._name == MODEL:
+            parts.append(Part(MODEL, self._level, start, match.end(), True))
+        return match.end()
+
+    def _read_cut_string(self, text: bytes, start: int) -> int:
+        """Hold a string without an end if it is a name or a model id; otherwise skip it."""
+        if (self._expects_name or self._name == MODEL) and len(text) - start <= _MAX_STRING:
+            self.held = text[start:]
+            return len(text)
+        return self._leave_in_string(text)
+
+    def _skip_string(self, text: bytes, at: int) -> int:
+        match = _REST_OF_STRING.match(text, at)
+        if match is None:
+            return self._leave_in_string(text)
+        self._in_string = False
+        return match.end()
+
+    def _leave_in_string(self, text: bytes) -> int:
+        """Continue within a string in the next piece, which contains the byte that a last backslash escapes."""
+        self._in_string = True
+        backslashes = len(text) - len(text.rstrip(b"\\"))
+        self.held = b"\\" * (backslashes % 2)
+        return len(text)
