@@ -1,8 +1,4 @@
-"""YAML text -> plain values, together with the line on which each of them stands.
-
-`${NAME}` and `${NAME:-default}` inside strings are replaced from the environment that is handed in; `$${` stands
-for a literal `${`.
-"""
+"""YAML text -> plain values, with the line of each value and with its variables expanded."""
 
 from __future__ import annotations
 
@@ -14,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from proxy.config.problems import ConfigError, Problem
+from proxy.config.variables import expand
 
 if TYPE_CHECKING:
     _FastLoader = yaml.SafeLoader
@@ -23,13 +20,12 @@ else:
 Path = tuple[str | int, ...]
 
 MAX_BYTES = 5 * 1024 * 1024
-# Aliases are followed, so a small file can stand for a huge one ("billion laughs").
+# Aliases are expanded, so a small file can contain a huge one ("billion laughs").
 MAX_VALUES = 300_000
-# libyaml builds its tree by recursion, and takes the process with it where the stack ends.
+# libyaml builds its tree by recursion; a stack overflow there would end the process.
 MAX_DEPTH = 50
 
-_VARIABLE = re.compile(r"\$(\$\{)|\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-((?:(?!\$\{)[^}])*))?\}|\$\{")
-_HALF_A_CHARACTER = re.compile(r"[\ud800-\udfff]")
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
 _WORD = re.compile(r"[A-Za-z_]{1,40}")
 _TAG = "tag:yaml.org,2002:"
 _TEXTS = frozenset(_TAG + name for name in ("str", "value", "merge"))
@@ -37,8 +33,8 @@ _TEXTS = frozenset(_TAG + name for name in ("str", "value", "merge"))
 _TYPES = frozenset(_TAG + name for name in ("int", "float", "bool", "null", "timestamp"))
 _MAX_NUMBER = 100
 
-_CURES = (
-    # Words of libyaml, and what an operator does about it. The first that fits counts.
+_HINTS = (
+    # Words in an error of libyaml -> what to do about it. The first match counts.
     ("alias", 'a value that begins with `*` must stand in quotes, like "*"'),
     ("duplicate anchor", "this `&` name stands here a second time; give it another"),
     ("anchor", "a value that begins with `&` must stand in quotes"),
@@ -62,15 +58,15 @@ _BEGUN_EARLIER = ("end of stream", "could not find expected ':'")
 
 @dataclass
 class Document:
-    """One file, read."""
+    """One file: its values, and where each of them is."""
 
     path: str
     value: Any = None
     lines: dict[Path, int] = field(default_factory=dict)
     texts: dict[Path, str] = field(default_factory=dict)
-    """Scalars as they stand in the file, with their `${NAME}`: never a secret from the environment."""
+    """Scalars as written in the file, with their `${NAME}`: never a secret from the environment."""
     unset: dict[Path, tuple[str, ...]] = field(default_factory=dict)
-    """Strings with variables that are not set: where, and their names."""
+    """Strings with variables that are not set, and the names of these variables."""
     problems: list[Problem] = field(default_factory=list)
 
     def line(self, path: Path) -> int:
@@ -84,10 +80,10 @@ class Document:
 
 
 def setting(path: Path) -> str:
-    """`providers[2].base_url`, as an operator would say it.
+    """`providers[2].base_url`: the path as shown to the operator.
 
-    What is no plain word ends it, except where the operator is free to invent names: it could be a secret in the
-    wrong place, like `api_key:sk-...` without a blank. The line says which one it is.
+    It ends before the first part that is no plain word, except where operators choose the names: that part could be
+    a secret in the wrong place, like `api_key:sk-...` without a blank. The line number identifies it.
     """
     payload = ""
     for parent, part in zip(("", *path), path, strict=False):
@@ -101,8 +97,8 @@ def setting(path: Path) -> str:
 
 
 def read(text: str, path: str, environ: Mapping[str, str]) -> Document:
-    """Parse one YAML document. Raises ConfigError when it is no YAML at all."""
-    if half := _HALF_A_CHARACTER.search(text):
+    """Parse one YAML document. Raises ConfigError if it is not YAML, too large, or nested too deeply."""
+    if half := _SURROGATE.search(text):
         line = text.count("\n", 0, half.start()) + 1
         raise ConfigError(path, [Problem(line, "", "holds half a character; save the file as UTF-8")])
     if len(text.encode()) > MAX_BYTES:
@@ -133,7 +129,7 @@ class _TooMuch(Exception):
 
 
 class _Loader(_FastLoader):
-    """A loader that stops before a file can take all memory or the whole stack."""
+    """A loader that stops before a file can use up the memory or the stack."""
 
     _depth = 0
     _nodes = 0
@@ -159,12 +155,12 @@ def _syntax_problem(error: yaml.YAMLError, text: str) -> Problem:
     payload = f"{error.context}: {error.problem}"
     begun_earlier = any(words in payload for words in _BEGUN_EARLIER)
     mark = error.context_mark if begun_earlier else error.problem_mark
-    hint = next((hint for words, hint in _CURES if words in payload), error.problem)
+    hint = next((hint for words, hint in _HINTS if words in payload), error.problem)
     return Problem(mark.line + 1 if mark else 0, "", f"no valid YAML: {hint}")
 
 
 class _Values:
-    """Makes plain values of the nodes of one document, and notes where each of them stands."""
+    """Converts the nodes of one document to plain values, and records the line of each."""
 
     def __init__(self, loader: _Loader, document: Document, environ: Mapping[str, str]) -> None:
         self._loader = loader
@@ -185,7 +181,7 @@ class _Values:
             return [self.of(child, (*path, index)) for index, child in enumerate(node.value)]
         self._document.texts[path] = node.value
         value = self._scalar(node, path)
-        return self._filled_in(value, path) if isinstance(value, str) else value
+        return self._expanded(value, path) if isinstance(value, str) else value
 
     def _mapping(self, node: yaml.MappingNode, path: Path) -> dict[str, Any]:
         values: dict[str, Any] = {}
@@ -197,7 +193,7 @@ class _Values:
                 hint = "is not known here; what several providers share stands under `defaults`"
                 self._document.problems.append(Problem(line, setting(path), f"`<<` {hint}"))
             elif key.value in values:
-                # Its first value would be lost silently.
+                # Otherwise its first value would be lost silently.
                 where = setting((*path, key.value))
                 self._document.problems.append(Problem(line, where, "stands here a second time; keep one"))
             else:
@@ -214,33 +210,13 @@ class _Values:
         try:
             return self._loader.construct_object(node)
         except (ValueError, LookupError, AttributeError):
-            return node.value  # a date like 2027-13-45: whoever needs a date will say so
+            return node.value  # a date like 2027-13-45: rejected where a date is needed
 
-    def _filled_in(self, text: str, path: Path) -> str:
-        unset: list[str] = []
-
-        def value_of(match: re.Match[str]) -> str:
-            literal, name, default = match.groups()
-            if literal:
-                return "${"
-            if name is None:
-                self._document.problem(
-                    path, "holds `${` without `NAME}` or `NAME:-default}` behind it; write `$${` for a plain `${`"
-                )
-                return match[0]
-            # As in a shell, `:-` also replaces a variable that is set to nothing.
-            value = self._environ.get(name) or default
-            if value is None:
-                unset.append(name)
-            return value or ""
-
-        filled_in = _VARIABLE.sub(value_of, text)
-        if unset:
-            self._document.unset[path] = tuple(dict.fromkeys(unset))
-        return filled_in
-
-
-def is_reference(text: str) -> bool:
-    """Whether a string takes its value from the environment and not from the file."""
-    match = _VARIABLE.fullmatch(text)
-    return match is not None and match[2] is not None and not match[3]
+    def _expanded(self, text: str, path: Path) -> str:
+        expanded = expand(text, self._environ)
+        if expanded.malformed:
+            hint = "write `$${` for a plain `${`"
+            self._document.problem(path, f"holds `${{` without `NAME}}` or `NAME:-default}}` behind it; {hint}")
+        if expanded.unset:
+            self._document.unset[path] = expanded.unset
+        return expanded.text

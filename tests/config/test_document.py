@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from proxy.config import ConfigError
 from proxy.config import document as yamldoc
-from proxy.config.document import Document, is_reference, setting
+from proxy.config.document import Document, setting
 from proxy.config.problems import Problem
 
 ENVIRON = {"HOST": "h", "PORT": "80", "EMPTY": "", "TRICKY": "${HOST}"}
@@ -84,21 +84,6 @@ def test_variables_that_are_not_set_are_noted_with_their_place() -> None:
 def test_a_reference_that_cannot_be_read_is_a_problem_and_no_value(text: str) -> None:
     hint = "holds `${` without `NAME}` or `NAME:-default}` behind it; write `$${` for a plain `${`"
     assert problems_of(f"a:\n  b: '{text}'") == [Problem(2, "a.b", hint)]
-
-
-@pytest.mark.parametrize(
-    ("text", "is_one"),
-    [
-        ("${KEY}", True),
-        ("${KEY:-}", True),
-        ("${KEY:-sk}", False),
-        ("sk-${KEY}", False),
-        ("$${KEY}", False),
-        ("", False),
-    ],
-)
-def test_a_reference_takes_its_whole_value_from_the_environment(text: str, is_one: bool) -> None:
-    assert is_reference(text) is is_one
 
 
 def test_a_name_that_stands_twice_is_a_problem_wherever_it_stands() -> None:

@@ -1,0 +1,48 @@
+"""Variables: what is a reference, what replaces it, and what is reported."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy.config.variables import Expanded, expand, is_reference
+
+ENVIRON = {"HOST": "h", "PORT": "80", "EMPTY": "", "TRICKY": "${HOST}"}
+
+
+@pytest.mark.parametrize(
+    ("text", "expanded"),
+    [
+        ("http://${HOST}:${PORT}/v1", Expanded("http://h:80/v1")),
+        ("${EMPTY:-here}", Expanded("here")),
+        ("${NOPE:-}", Expanded("")),
+        ("$${HOST} $HOST", Expanded("${HOST} $HOST")),
+        ("${TRICKY}", Expanded("${HOST}")),
+        ("${NOPE}/${EMPTY}/${NOPE}", Expanded("//", unset=("NOPE", "EMPTY"))),
+        ("${MY-KEY}", Expanded("${MY-KEY}", malformed=True)),
+        ("${HOST}${", Expanded("h${", malformed=True)),
+    ],
+)
+def test_a_text_is_expanded_from_the_environment(text: str, expanded: Expanded) -> None:
+    assert expand(text, ENVIRON) == expanded
+
+
+@given(st.text(st.characters(exclude_characters="$")))
+def test_a_text_without_a_dollar_sign_is_itself(text: str) -> None:
+    assert expand(text, ENVIRON) == Expanded(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "is_one"),
+    [
+        ("${KEY}", True),
+        ("${KEY:-}", True),
+        ("${KEY:-sk}", False),
+        ("sk-${KEY}", False),
+        ("$${KEY}", False),
+        ("", False),
+    ],
+)
+def test_a_reference_takes_its_whole_value_from_the_environment(text: str, is_one: bool) -> None:
+    assert is_reference(text) is is_one
