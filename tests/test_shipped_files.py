@@ -11,7 +11,7 @@ import trustme
 
 from proxy.config import Provider, parse, read
 from proxy.config.custom import CustomList, CustomPaging
-from proxy.config.loader import KeyEntry
+from proxy.config.keys import KeyEntry
 from proxy.config.settings import Cache, Defaults, Group, Iam, Merge, OAuth, OwnerRule, Server
 from proxy.dialects import DIALECTS
 from tests.paths import ROOT

@@ -75,18 +75,10 @@ class Access:
         """`time` tells Unix seconds; it decides when a key has expired."""
         self._time = time
         self._open = config.is_open
-        policies: dict[frozenset[str], Policy] = {}
-
-        def policy(rules: Iterable[str]) -> Policy:
-            return policies.setdefault(frozenset(rules), Policy(sorted(set(rules))))
-
-        self._anonymous = (
-            None
-            if config.anonymous is None
-            else Caller(None, policy(config.anonymous), may_call=config.anonymous_may_call)
-        )
+        group = config.anonymous
+        self._anonymous = Caller(None, Policy.of(group.models), may_call=bool(group.call)) if group else None
         self._keys = {
-            key.digest: (Caller(key.name, policy(key.rules), key.admin, key.may_call), key.valid_until)
+            key.digest: (Caller(key.name, Policy.of(key.rules), key.admin, key.may_call), key.valid_until)
             for key in config.keys
         }
 

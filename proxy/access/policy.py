@@ -1,68 +1,102 @@
-"""What a set of rules allows its holder to see and call."""
+"""What a set of access rules allows."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Sequence
+from weakref import WeakValueDictionary
 
 from proxy.catalog import Offer
-from proxy.patterns import Matcher, loose_matcher, matcher
+from proxy.config.access_rules import RULES, MatcherOf, Predicate, split
+from proxy.dialects.entry import Entry
+from proxy.patterns import loose_matcher, matcher
 
 
 class Policy:
-    """What a set of rules lets its holder see and use.
+    """A set of access rules, compiled. Immutable; equal rules are equal, whatever their order.
 
-    A rule is a pattern over the public id, or `owner:` or `provider:` with a pattern over those; a leading `!`
-    forbids, and wins; what it forbids is meant in any case, Unicode form and with blanks around it, so that no other
-    spelling of an id gets past it. Policies are told apart by identity: equal rules share one object (`Access`).
+    A model is allowed if a rule allows it and no deny rule (`!`) matches it. Deny rules ignore case, surrounding
+    blanks and Unicode form, so that no other spelling of an id gets past them.
     """
 
+    __slots__ = ("__weakref__", "_allowed", "_forbidden", "_hash", "rules", "sees_everything")
+
     def __init__(self, rules: Iterable[str]) -> None:
-        self.rules = tuple(rules)
+        self.rules = _canonical(rules)
         allowed = [rule for rule in self.rules if not rule.startswith("!")]
         forbidden = [rule[1:] for rule in self.rules if rule.startswith("!")]
         self._allowed, self._forbidden = _Side(allowed, matcher), _Side(forbidden, loose_matcher)
         self.sees_everything = "*" in allowed and not forbidden
+        self._hash = hash(self.rules)
+
+    @classmethod
+    def of(cls, rules: Iterable[str]) -> Policy:
+        """The policy of these rules: the same object for equal rules, as long as it is in use.
+
+        Many keys share few policies, and a look-up by identity does not compare rules.
+        """
+        canonical = _canonical(rules)
+        policy = _INTERNED.get(canonical)
+        if policy is None:
+            policy = _INTERNED.setdefault(canonical, cls(canonical))
+        return policy
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or (isinstance(other, Policy) and self.rules == other.rules)
+
+    def __hash__(self) -> int:
+        return self._hash
 
     def __repr__(self) -> str:
         return f"Policy({list(self.rules)})"
 
     def allows(self, offer: Offer) -> bool:
-        return self.sees_everything or (self._allowed.names(offer) and not self._forbidden.names(offer))
+        return self.sees_everything or (self._allowed.matches(offer) and not self._forbidden.matches(offer))
 
     def may_allow(self, provider: str) -> bool:
-        """Whether some model of this provider could be allowed, judged without knowing any."""
-        return self._allowed.could_name(provider) and not self._forbidden.names_all_of(provider)
+        """Whether it could allow a model of this provider, before any of its models is known."""
+        return self._allowed.may_match(provider) and not self._forbidden.matches_all_of(provider)
+
+
+_INTERNED: WeakValueDictionary[tuple[str, ...], Policy] = WeakValueDictionary()
+
+
+def _canonical(rules: Iterable[str]) -> tuple[str, ...]:
+    return tuple(sorted(set(rules)))
 
 
 class _Side:
-    """The allowing or the forbidding half of a policy."""
+    """The allow rules or the deny rules of a policy."""
 
-    def __init__(self, rules: Iterable[str], matcher_of: Callable[[Iterable[str]], Matcher]) -> None:
-        ids: list[str] = []
-        owners: list[str] = []
-        providers: list[str] = []
+    __slots__ = ("_all", "_by_model", "_by_provider", "matches")
+
+    def __init__(self, rules: Iterable[str], matcher_of: MatcherOf) -> None:
+        patterns: dict[str, list[str]] = {}
         for rule in rules:
-            if rule.startswith("owner:"):
-                owners.append(rule.removeprefix("owner:").lower())
-            elif rule.startswith("provider:"):
-                providers.append(rule.removeprefix("provider:"))
-            else:
-                ids.append(rule)
-        self._is_id, self._is_owner, self._is_provider = map(matcher_of, (ids, owners, providers))
-        self._by_owner, self._by_provider = bool(owners), bool(providers)
-        self._by_model = bool(ids or owners)
-        self._all = "*" in ids
+            kind, pattern = split(rule)
+            patterns.setdefault(kind, []).append(pattern)
+        predicates = {kind: RULES[kind].predicate(patterns[kind], matcher_of) for kind in RULES if kind in patterns}
+        self.matches: Predicate = _any_of([*predicates.values()])
+        self._by_model = any(not RULES[kind].per_provider for kind in predicates)
+        self._by_provider = _any_of([predicates[kind] for kind in predicates if RULES[kind].per_provider])
+        self._all = "*" in patterns.get("", ())
 
-    def names(self, offer: Offer) -> bool:
-        # Asked of every offer for every policy: what no rule is about is not looked at.
-        return (
-            self._is_id(offer.id)
-            or (self._by_provider and self._is_provider(offer.provider))
-            or (self._by_owner and self._is_owner(offer.owned_by.lower()))
-        )
+    def may_match(self, provider: str) -> bool:
+        return self._by_model or self._by_provider(_unknown_model_of(provider))
 
-    def could_name(self, provider: str) -> bool:
-        return self._by_model or self._is_provider(provider)
+    def matches_all_of(self, provider: str) -> bool:
+        return self._all or self._by_provider(_unknown_model_of(provider))
 
-    def names_all_of(self, provider: str) -> bool:
-        return self._all or self._is_provider(provider)
+
+def _unknown_model_of(provider: str) -> Offer:
+    return Offer("", provider, "", Entry(""))
+
+
+def _any_of(predicates: Sequence[Predicate]) -> Predicate:
+    # Called for every offer and every policy: without a loop for the usual one or two kinds of rules.
+    if not predicates:
+        return lambda offer: False
+    first, *others = predicates
+    if not others:
+        return first
+    second = _any_of(others)
+    return lambda offer: first(offer) or second(offer)

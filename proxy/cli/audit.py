@@ -15,6 +15,7 @@ from typing import Literal, get_args
 from proxy.access import Policy
 from proxy.catalog import Catalog, FetchResult, Offer, merge, per_provider
 from proxy.config import Config, Provider
+from proxy.config.access_rules import RULES, split
 from proxy.config.fields import Globs
 from proxy.config.settings import Merge
 from proxy.dialects import DIALECTS, entry_of
@@ -69,11 +70,10 @@ class DuplicatesPreview:
 class Audit:
     """What was heard of all providers, in the operator's order, and what follows from it."""
 
-    def __init__(self, config: Config, heard: Sequence[ProbeResult], groups: Mapping[str, Globs], now: float) -> None:
+    def __init__(self, config: Config, heard: Sequence[ProbeResult], now: float) -> None:
         """`now` is Unix seconds; it tells which keys have expired."""
         self.config = config
         self.heard = tuple(heard)
-        self._groups = groups
         self._now = now
         self.offers = _offers(config, heard)
         self.unheard = tuple(one.provider.name for one in heard if one.error)
@@ -101,9 +101,8 @@ class Audit:
         found = (*self._of_callers(), *self._of_rules(), *self._of_providers(), *self._of_owners())
         if key is None:
             return found
-        rules = next(known.rules for known in self.config.keys if known.name == key)
-        groups = {f"group {name}" for name, of_group in self._groups.items() if of_group == rules}
-        return tuple(finding for finding in found if finding.who in {f"key {key}", *groups})
+        group = next(known.group for known in self.config.keys if known.name == key)
+        return tuple(finding for finding in found if finding.who in {f"key {key}", f"group {group}"})
 
     def errors(self) -> tuple[Finding, ...]:
         """Those with which the configuration shows what it should hide."""
@@ -111,8 +110,9 @@ class Audit:
 
     def _of_callers(self) -> Iterator[Finding]:
         sees_nothing = cache(self._sees_nothing)
-        if self.config.anonymous is not None and sees_nothing(self.config.anonymous):
-            yield Finding("sees_nothing", NO_KEY, _why_blind(self.config.anonymous, "see"))
+        anonymous = self.config.anonymous
+        if anonymous and sees_nothing(anonymous.models):
+            yield Finding("sees_nothing", NO_KEY, _why_blind(anonymous.models, "see"))
         for key in self.config.keys:
             if self._now >= key.valid_until:
                 yield Finding("expired", f"key {key.name}", f"has expired ({key.expires}); it is refused with 401")
@@ -123,8 +123,9 @@ class Audit:
         return not self._is_seen(Policy(rules), chain.from_iterable(self.offers.values()))
 
     def _of_rules(self) -> Iterator[Finding]:
-        of_groups = set(self._groups.values())
-        holders = [(f"group {name}", rules) for name, rules in self._groups.items()]
+        groups = self.config.groups
+        of_groups = {group.models for group in groups.values()}
+        holders = [(f"group {name}", group.models) for name, group in groups.items()]
         holders += [(f"key {key.name}", key.rules) for key in self.config.keys if key.rules not in of_groups]
         matches = cache(self._matches_something)
         for who, rules in holders:
@@ -135,10 +136,10 @@ class Audit:
 
     def _matches_something(self, rule: str) -> bool:
         """Whether a rule allows or forbids some model, as far as that is known."""
-        provider = rule.removeprefix("!")
-        if provider.startswith("provider:"):
+        kind, pattern = split(rule.removeprefix("!"))
+        if RULES[kind].per_provider:
             not_there = (*self.unheard, *(skipped.name for skipped in self.config.skipped))
-            if any(map(matcher([provider.removeprefix("provider:")]), not_there)):
+            if any(map(matcher([pattern]), not_there)):
                 return True
         offers = chain.from_iterable(self.offers.values())
         if rule.startswith("!"):
@@ -151,8 +152,8 @@ class Audit:
 
     def _of_providers(self) -> Iterator[Finding]:
         callers = {key.rules for key in self.config.keys if self._now < key.valid_until}
-        if self.config.anonymous is not None:
-            callers.add(self.config.anonymous)
+        if self.config.anonymous:
+            callers.add(self.config.anonymous.models)
         policies = [Policy(rules) for rules in sorted(callers)]
         for one in self.heard:
             name = one.provider.name

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,10 +20,7 @@ from proxy.cli.terminal import Failure, did_you_mean, err, out, show_table
 from proxy.cli.text import count, day, printable
 from proxy.clock import Clock, SystemClock
 from proxy.config import Config, ConfigError, Provider, read
-from proxy.config import document as yamldoc
-from proxy.config.fields import Globs
 from proxy.config.problems import Problem
-from proxy.config.settings import Group
 from proxy.errors import UpstreamError
 from proxy.upstream.lists import ListFetcher
 from proxy.upstream.resolver import use_resolver_threads
@@ -95,7 +91,7 @@ def check(path: Path, key: str | None, as_json: bool) -> None:
         click.echo(f"warning: {warning}", err=True)
     clock = SystemClock()
     heard = asyncio.run(_ask_with_progress(config, clock, quiet=as_json))
-    survey = Audit(config, heard, _groups(path), clock.time())
+    survey = Audit(config, heard, clock.time())
     if as_json:
         _print_json(_document(survey, key))
     else:
@@ -110,15 +106,6 @@ def check(path: Path, key: str | None, as_json: bool) -> None:
 def needed_and_failed(heard: Sequence[ProbeResult]) -> list[str]:
     """The providers that failed and may not."""
     return [one.provider.name for one in heard if one.error and not one.provider.optional]
-
-
-def _groups(path: Path) -> Mapping[str, Globs]:
-    """All groups as the file names them; a Config keeps only what callers got of them."""
-    if not path.is_file():
-        return {}  # a pipe, which cannot be read again
-    document = yamldoc.read(path.read_text(encoding="utf-8"), str(path), os.environ)
-    groups = document.value.get("groups") or {}
-    return {name: Group.model_validate(body).models for name, body in groups.items()}
 
 
 # -- asking ----------------------------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from proxy.access import Policy
 from proxy.catalog import Offer
 from proxy.cli.terminal import Failure, out, show_table
 from proxy.cli.text import count, day, printable
+from proxy.config.access_rules import RULES, split
 from proxy.config.fields import Url
 from proxy.dialects.entry import Entry
 from proxy.upstream.errors import from_exception
@@ -113,7 +114,8 @@ def models(
 
 def _wanted(patterns: Sequence[str]) -> Policy:
     for pattern in patterns:
-        if pattern.removeprefix("!").startswith("provider:"):
+        kind, _ = split(pattern.removeprefix("!"))
+        if RULES[kind].per_provider:
             raise click.UsageError("a list does not say which provider a model is from; use `owner:...` or ids.")
     only_leaves_out = all(pattern.startswith("!") for pattern in patterns)
     return Policy((*patterns, "*") if only_leaves_out else patterns)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import io
 import os
 import sys
@@ -15,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from proxy.cli.text import printable
+from proxy.config.hints import closest
 
 _ENDLESS = 10_000
 """Columns of what is no terminal: a line of a table stays one line, for grep and for files."""
@@ -84,7 +84,6 @@ def _has_note(columns: Sequence[Column]) -> bool:
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """The known word that is nearest, or all of them. The word itself is not repeated: it may be a secret."""
     names = list(known)
-    close = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
-    if close:
-        return f"did you mean {close[0]!r}?"
+    if match := closest(word, names):
+        return f"did you mean {match!r}?"
     return f"there are {', '.join(names[:10])}{' ...' * (len(names) > 10)}" if names else "there are none"

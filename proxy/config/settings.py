@@ -1,12 +1,12 @@
-"""The values that config.yaml becomes: frozen, checked field by field, no secret in any `repr`.
+"""The settings in config.yaml as frozen values, each checked on its own. No secret is in any `repr`.
 
-How the file is read, and what one field alone cannot tell, is in `configfile`.
+How the file is read, and checks across several settings: `loader`, `providers`, `keys`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from ipaddress import ip_address
 from typing import Annotated, Any, Literal
@@ -210,17 +210,20 @@ class Merge(Settings):
 
 class Group(Settings):
     models: Globs
+    """Access rules (`access_rules`)."""
     call: bool | None = None
-    """Whether its members may call what they see; if nothing is said, whoever brings a key may."""
+    """Whether its members can call the models they see; by default they can, unless they have no key."""
 
 
 class Key(Settings):
-    """One key of a client, known by the SHA-256 digest of its bytes."""
+    """An API key of a client, identified by the SHA-256 digest of its bytes."""
 
     name: Name
     digest: bytes = Field(repr=False)
     rules: Globs
-    """Its own, or its group's."""
+    """The access rules that apply: its own, or else its group's."""
+    group: str | None = None
+    """The name of its group."""
     expires: Day | None = None
     admin: bool = False
     may_call: bool = True
@@ -236,7 +239,7 @@ class Key(Settings):
 
 @dataclass(frozen=True)
 class Skipped:
-    """An optional provider that is not asked, and why."""
+    """An optional provider that is not used, and why."""
 
     name: str
     reason: str
@@ -244,27 +247,32 @@ class Skipped:
 
 @dataclass(frozen=True)
 class Config:
-    """A deployment, as config.yaml says it. `repr` shows no secret."""
+    """A complete configuration. `repr` shows no secret."""
 
     server: Server
     merge: Merge
     owners: tuple[OwnerRule, ...]
     providers: tuple[Provider, ...]
     """In the operator's order, which is their precedence."""
-    keys: tuple[Key, ...]
-    anonymous: Globs | None
-    """Rules of who brings no key; None refuses them."""
-    anonymous_may_call: bool = False
+    groups: Mapping[str, Group] = field(default_factory=dict)
+    """By name, in the order of the file."""
+    keys: tuple[Key, ...] = ()
     skipped: tuple[Skipped, ...] = ()
     warnings: tuple[str, ...] = ()
 
     @property
+    def anonymous(self) -> Group | None:
+        """The group of requests without an API key, None if they are refused."""
+        everything = Group(models=("*",)) if self.is_open else None
+        return self.groups.get("default", everything)
+
+    @property
     def is_open(self) -> bool:
-        """Without any key the proxy is open: whatever credential a client sends."""
+        """Without keys the proxy is open: it ignores credentials."""
         return not self.keys
 
     def refuse_exposure(self, host: str) -> str:
-        """Why this host must not be listened on, "" where it may."""
+        """Why the proxy must not listen on this host, "" if it may."""
         if not self.is_open or self.server.allow_anonymous or _is_loopback(host):
             return ""
         return (

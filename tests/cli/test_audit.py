@@ -21,9 +21,7 @@ providers:
 TWO_LISTS = {"a": ["gpt-4o", "gpt-4o-mini"], "b": ["gpt-4o", "claude-3-opus"]}
 
 
-def survey_of(
-    text: str, lists: Mapping[str, Sequence[str]], groups: Mapping[str, tuple[str, ...]] | None = None
-) -> Audit:
+def survey_of(text: str, lists: Mapping[str, Sequence[str]]) -> Audit:
     """What is known after one question to each; a provider without a list has failed."""
     config = config_of(text)
     heard = [
@@ -34,7 +32,7 @@ def survey_of(
         else ProbeResult(provider, error=REFUSED)
         for provider in config.providers
     ]
-    return Audit(config, heard, groups or {}, NOW)
+    return Audit(config, heard, NOW)
 
 
 def key(name: str, rules: str, more: str = "") -> str:
@@ -66,7 +64,7 @@ def test_a_key_that_sees_nothing_is_found(rules: str, text: str) -> None:
 
 def test_callers_without_a_key_that_see_nothing_are_found() -> None:
     text = TWO + 'groups: {default: {models: ["llama-*"]}}\nkeys:\n' + key("all", '["*"]')
-    assert found(survey_of(text, TWO_LISTS, {"default": ("llama-*",)})) == [
+    assert found(survey_of(text, TWO_LISTS)) == [
         ("sees_nothing", "callers without a key", "see nothing: no model is allowed by llama-*"),
         ("matches_nothing", "group default", "has the rule 'llama-*', which matches nothing"),
     ]
@@ -113,7 +111,7 @@ def test_rules_of_a_group_are_said_once_and_not_again_for_each_of_its_keys() -> 
     keys = [f'  - {{name: {name}, hash: "{digest(name)}", group: staff}}\n' for name in ("x", "y")]
     text = TWO + 'groups: {staff: {models: ["*", "!llama-*"]}}\nkeys:\n' + "".join(keys)
     expected = Finding("matches_nothing", "group staff", "has the rule '!llama-*', which matches nothing")
-    survey = survey_of(text, TWO_LISTS, {"staff": ("*", "!llama-*")})
+    survey = survey_of(text, TWO_LISTS)
     assert survey.findings() == (expected,)
     assert survey.findings("x") == (expected,)
 

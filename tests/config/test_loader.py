@@ -19,7 +19,8 @@ from pydantic import SecretStr
 
 from proxy.config import Config, ConfigError, Key, Provider, parse, read
 from proxy.config.custom import CustomList, CustomPaging
-from proxy.config.loader import SECTIONS, KeyEntry
+from proxy.config.keys import KeyEntry
+from proxy.config.loader import SECTIONS
 from proxy.config.settings import NOT_CALLABLE, Cache, Defaults, Group, Iam, Merge, OAuth, OwnerRule, Server, Skipped
 from proxy.dialects import DIALECTS
 
@@ -275,7 +276,9 @@ def test_every_setting_comes_out_as_it_was_meant(corp_pem: str) -> None:
         owners=(OwnerRule(match=("gpt-*", "o1*"), owner="openai"),),
         providers=(ctyun, files, pangu, claude, azure, vertex, cloudflare, oddball, oddest, lab),
         keys=(
-            Key(name="alice", digest=bytes.fromhex("0a" * 32), rules=("*", "!*-preview"), may_call=False),
+            Key(
+                name="alice", digest=bytes.fromhex("0a" * 32), rules=("*", "!*-preview"), group="staff", may_call=False
+            ),
             Key(
                 name="ci",
                 digest=hashlib.sha256(CANARY.encode()).digest(),
@@ -284,8 +287,10 @@ def test_every_setting_comes_out_as_it_was_meant(corp_pem: str) -> None:
                 admin=True,
             ),
         ),
-        anonymous=("*-mini", "owner:ctyun"),
-        anonymous_may_call=True,
+        groups={
+            "default": Group(models=("*-mini", "owner:ctyun"), call=True),
+            "staff": Group(models=("*", "!*-preview"), call=False),
+        },
     )
 
 
@@ -305,7 +310,6 @@ def test_a_file_of_one_provider_is_enough_and_open() -> None:
         owners=(),
         providers=(Provider(name="a", base_url="http://h/v1"),),
         keys=(),
-        anonymous=("*",),
     )
 
 
@@ -339,7 +343,7 @@ def test_sections_may_be_empty() -> None:
 )
 def test_who_brings_no_key_is_the_default_group(access: str, anonymous: tuple[str, ...] | None, is_open: bool) -> None:
     config = parsed(access + PROVIDER)
-    assert (config.anonymous, config.is_open) == (anonymous, is_open)
+    assert (config.anonymous and config.anonymous.models, config.is_open) == (anonymous, is_open)
 
 
 @pytest.mark.parametrize(
@@ -352,7 +356,8 @@ def test_who_brings_no_key_is_the_default_group(access: str, anonymous: tuple[st
 )
 def test_a_group_says_whether_its_members_may_call(group: str, anonymous: bool, key: bool) -> None:
     config = parsed(f"groups: {{default: {{models: ['*']{group}}}}}\n{KEY}    group: default\n")
-    assert (config.anonymous_may_call, config.keys[0].may_call) == (anonymous, key)
+    assert config.anonymous is not None
+    assert (bool(config.anonymous.call), config.keys[0].may_call) == (anonymous, key)
 
 
 def test_a_keys_own_rules_stand_before_those_of_its_group() -> None:

@@ -38,7 +38,7 @@ def refusals(model: type[BaseModel], **fields: object) -> list[str]:
 
 
 def config(**fields: object) -> Config:
-    parts = {"server": Server(), "merge": Merge(), "owners": (), "providers": (), "keys": (), "anonymous": None}
+    parts = {"server": Server(), "merge": Merge(), "owners": (), "providers": (), "keys": ()}
     return Config(**{**parts, **fields})  # type: ignore[arg-type]
 
 

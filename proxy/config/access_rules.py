@@ -1,0 +1,120 @@
+"""The kinds of access rules: one row per prefix. A rule allows models; with a leading `!` it forbids them.
+
+The validation of `models:` in groups and keys, the policies, the commands and the table in the README read these
+rows. A new kind of rule is one row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from proxy.config.hints import closest, did_you_mean
+from proxy.patterns import WILDCARDS, Matcher
+
+
+class Offered(Protocol):
+    """What rules know about a model of a provider."""
+
+    @property
+    def id(self) -> str:
+        """The public id."""
+
+    @property
+    def owned_by(self) -> str: ...
+
+    @property
+    def provider(self) -> str:
+        """The provider's name in the configuration."""
+
+
+Predicate = Callable[[Offered], bool]
+MatcherOf = Callable[[Iterable[str]], Matcher]
+"""How patterns are compared: `patterns.matcher`, or `patterns.loose_matcher` for deny rules."""
+
+
+@dataclass(frozen=True)
+class RuleKind:
+    """One kind of rule."""
+
+    example: str
+    allows: str
+    """What the example allows, for the documentation."""
+    predicate: Callable[[Iterable[str], MatcherOf], Predicate]
+    """From all patterns of this kind to a function that tells whether a model matches one of them."""
+    separator: str = ":"
+    """What stands between the name of the kind and the pattern."""
+    per_provider: bool = False
+    """The patterns are over names of providers: a rule can be evaluated before any model of a provider is known."""
+
+
+def _id_matches(patterns: Iterable[str], matcher_of: MatcherOf) -> Predicate:
+    matches = matcher_of(patterns)
+    return lambda model: matches(model.id)
+
+
+def _owner_matches(patterns: Iterable[str], matcher_of: MatcherOf) -> Predicate:
+    matches = matcher_of([pattern.lower() for pattern in patterns])
+    return lambda model: matches(model.owned_by.lower())
+
+
+def _provider_matches(patterns: Iterable[str], matcher_of: MatcherOf) -> Predicate:
+    matches = matcher_of(patterns)
+    return lambda model: matches(model.provider)
+
+
+RULES: Mapping[str, RuleKind] = {
+    "": RuleKind(
+        example="gpt-*",
+        allows="public ids by pattern: `*` and `?` are wildcards, all other characters are literal, including `[`",
+        predicate=_id_matches,
+        separator="",
+    ),
+    "owner": RuleKind(example="owner:openai", allows="models by owner, in any case", predicate=_owner_matches),
+    "provider": RuleKind(
+        example="provider:lab",
+        allows="all models of this provider",
+        predicate=_provider_matches,
+        per_provider=True,
+    ),
+}
+"""Name of the kind, as rules begin with it -> the kind. A rule of no other kind is a pattern over ids (``)."""
+
+
+def split(rule: str) -> tuple[str, str]:
+    """The name of a rule's kind, and its pattern. The rule is given without its `!`."""
+    for name, kind in RULES.items():
+        if name and rule.startswith(name + kind.separator):
+            return name, rule[len(name + kind.separator) :]
+    return "", rule
+
+
+def problem_of(rule: str, providers: Collection[str]) -> str:
+    """What is wrong with a rule, "" if nothing is. `providers`: the names of all providers in the file.
+
+    A misspelled deny rule would silently show what it should hide.
+    """
+    pattern = rule.removeprefix("!")
+    name, word, value = _nearest(pattern)
+    kind = RULES[name]
+    if not pattern or (name and not value):
+        return "names nothing"
+    if pattern != pattern.strip() or (name and (word != word.rstrip() or value != value.lstrip())):
+        return f"must not hold a blank behind `!` or around `{kind.separator or ':'}`"
+    if name and word != name and word not in RULES:
+        return f"begins with an unknown word; did you mean '{name}{kind.separator}{value}'?"
+    if kind.per_provider and not WILDCARDS & set(value) and value not in providers:
+        return f"no such provider{did_you_mean(value, providers)}"
+    return ""
+
+
+def _nearest(pattern: str) -> tuple[str, str, str]:
+    """The kind that was probably meant, the word as it was written before the separator, and the rest."""
+    for separator in {kind.separator: None for kind in RULES.values() if kind.separator}:
+        word, found, value = pattern.partition(separator)
+        names = [name for name, kind in RULES.items() if kind.separator == separator]
+        name = closest(word.strip().lower(), names) if found else ""
+        if name:
+            return name, word, value
+    return "", "", pattern

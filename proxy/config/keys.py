@@ -1,0 +1,162 @@
+"""The sections `groups` and `keys`."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import Field, SecretStr
+
+from proxy.config import access_rules
+from proxy.config.document import Path, setting
+from proxy.config.fields import Day, Globs, Name, Settings, check_sendable
+from proxy.config.hints import did_you_mean
+from proxy.config.settings import Group, Key
+from proxy.config.validation import Validation
+from proxy.config.variables import is_reference
+
+_DIGEST = re.compile(r"sha256:[0-9a-fA-F]{64}")
+
+
+class KeyEntry(Settings):
+    """A key as written in the file. `hash` and `key` are checked separately: a secret may be in the wrong one."""
+
+    name: Name
+    hash: object = Field(default=None, repr=False)
+    key: object = Field(default=None, repr=False)
+    group: str | None = None
+    models: Globs | None = None
+    expires: Day | None = None
+    admin: bool = False
+
+
+def groups_of(validation: Validation, raw: Mapping[str, Any]) -> dict[str, Group]:
+    """All valid groups, by name, in the order of the file."""
+    value = {} if raw.get("groups") is None else raw["groups"]
+    if not isinstance(value, dict):
+        validation.problem(("groups",), "must be groups by name: `staff: {models: [...]}`")
+        return {}
+    if value and "default" not in value and not raw.get("keys"):
+        validation.problem(("groups",), "without `keys:` only the group `default` can see anything; add it")
+    rules = _Rules(validation, raw)
+    groups = {}
+    for name, body in value.items():
+        group = validation.valid(Group, {} if body is None else body, ("groups", name))
+        if group:
+            groups[name] = group
+            rules.check(f"group {name}", group.models, ("groups", name, "models"))
+    return groups
+
+
+def keys_of(validation: Validation, raw: Mapping[str, Any], groups: Mapping[str, Group]) -> tuple[Key, ...]:
+    """All valid keys, in the order of the file."""
+    reader = _Keys(validation, raw, groups)
+    keys = tuple(key for path, value in validation.entries(raw, "keys") if (key := reader.key(value, path)))
+    validation.unique_names(raw, "keys")
+    return keys
+
+
+class _Rules:
+    """Checks access rules."""
+
+    def __init__(self, validation: Validation, raw: Mapping[str, Any]) -> None:
+        self._validation = validation
+        names = [value.get("name") for _, value in validation.entries(raw, "providers") if isinstance(value, dict)]
+        self._providers = [name for name in names if isinstance(name, str)]
+
+    def check(self, who: str, rules: Globs, path: Path) -> None:
+        self._validation.warn_of_brackets(rules, path)
+        for index, rule in enumerate(rules):
+            if problem := access_rules.problem_of(rule, self._providers):
+                self._validation.problem((*path, index), problem)
+        if rules and all(rule.startswith("!") for rule in rules):
+            self._validation.warn(path, f'{who} has only `!` rules and sees nothing; add "*" to see the rest')
+
+
+class _Keys:
+    """Reads the entries of `keys`."""
+
+    def __init__(self, validation: Validation, raw: Mapping[str, Any], groups: Mapping[str, Group]) -> None:
+        self._validation = validation
+        self._groups = groups
+        self._rules = _Rules(validation, raw)
+        self._known_groups = list(raw["groups"]) if isinstance(raw.get("groups"), dict) else []
+        self._digests: dict[bytes, Path] = {}
+
+    def key(self, value: Any, path: Path) -> Key | None:
+        """None for a key that has a problem."""
+        entry = self._validation.valid(KeyEntry, value, path)
+        if not isinstance(value, dict):
+            return None
+        digest = self._digest(value, path)
+        self._check_group(value, path)
+        if entry is None or digest is None:
+            return None
+        group = self._groups.get(entry.group or "")
+        if entry.models is not None:
+            rules = entry.models
+            self._rules.check(f"key {entry.name}", rules, (*path, "models"))
+        elif group:
+            rules = group.models
+        else:
+            return None
+        may_call = group is None or group.call is not False
+        given = entry.model_dump(include={"name", "group", "expires", "admin"})
+        return Key(digest=digest, rules=rules, may_call=may_call, **given)
+
+    def _check_group(self, value: Mapping[str, Any], path: Path) -> None:
+        if "models" not in value and "group" not in value:
+            hint = "add one, or nobody knows what it may see"
+            self._validation.problem(path, f"has neither `group: ...` nor `models: [...]`; {hint}")
+        group, where = value.get("group"), (*path, "group")
+        if isinstance(group, str) and group not in self._known_groups and not self._validation.is_unset(where):
+            hint = did_you_mean(group, self._known_groups) or f"; there are {', '.join(self._known_groups) or 'none'}"
+            self._validation.problem(where, f"no such group{hint}")
+
+    # -- digests -----------------------------------------------------------------------------------------------
+
+    def _digest(self, value: Mapping[str, Any], path: Path) -> bytes | None:
+        """The digest of the entry's key, None with a problem. Each key may exist only once."""
+        digest = self._written_digest(value, path)
+        if digest in self._digests:
+            first = setting(self._digests[digest])
+            self._validation.problem(path, f"is the same key as {first}; give each its own")
+        elif digest:
+            self._digests[digest] = path
+        return digest
+
+    def _written_digest(self, value: Mapping[str, Any], path: Path) -> bytes | None:
+        given = [name for name in ("hash", "key") if name in value]
+        if len(given) != 1:
+            self._validation.problem(path, 'needs either `hash: "sha256:..."` or `key: "${NAME}"`')
+            return None
+        where = (*path, given[0])
+        if value[given[0]] is None or self._validation.is_unset(where):
+            return None
+        return self._of_hash(value["hash"], where) if given == ["hash"] else self._of_key(value["key"], where)
+
+    def _of_hash(self, value: Any, path: Path) -> bytes | None:
+        if not isinstance(value, str) or not _DIGEST.fullmatch(value):
+            hint = 'this prints them: printf %s "$KEY" | sha256sum'
+            self._validation.problem(path, f'must be "sha256:" and 64 hexadecimal digits; {hint}')
+            return None
+        return bytes.fromhex(value.removeprefix("sha256:"))
+
+    def _of_key(self, value: Any, path: Path) -> bytes | None:
+        text = self._validation.document.texts.get(path)
+        secret = value if isinstance(value, str) else text
+        if not text or not secret:
+            self._validation.problem(path, 'must be a reference to an environment variable, like "${NAME}"')
+            return None
+        digest = hashlib.sha256(secret.encode())
+        if not is_reference(text):
+            hint = f'write hash: "sha256:{digest.hexdigest()}" instead'
+            self._validation.problem(path, f"is a secret in plain text; {hint}")
+            return None
+        try:
+            check_sendable(SecretStr(secret))
+        except ValueError as error:
+            self._validation.problem(path, f"{error}")
+        return digest.digest()
