@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from msgspec import Struct
 
-from proxy.catalog import Offer
 from proxy.clock import Clock
 from proxy.config import Provider
 from proxy.errors import ApiError, UpstreamError
@@ -16,6 +15,7 @@ from proxy.inference.circuit import Circuit
 from proxy.inference.deadline import CallScope, ClientDisconnected, DeadlineExceeded
 from proxy.inference.provider_errors import MAX_BYTES, RELAYED_STATUSES, ErrorResponse, Verdict, classify, unusable
 from proxy.inference.request.body import Body
+from proxy.inference.routing import Candidate
 from proxy.telemetry import Tokens, Usage
 from proxy.telemetry.usage import Labels, Outcome
 from proxy.upstream.calls import Endpoint, Logins, UpstreamResponse
@@ -26,22 +26,14 @@ _ERROR_BODY_SECONDS = 5.0  # the status is enough to act on
 _log = logging.getLogger("models_proxy")
 
 
-class Candidate(Struct, frozen=True):
-    """One way to answer a call: an offer of the model, and what its provider calls the models that are named."""
-
-    offer: Offer
-    ids: Mapping[str, str]
-    """Public id -> the id to call."""
-
-
 class Call(Struct, frozen=True):
-    """A call that may be passed on."""
+    """A call that may be forwarded."""
 
     path: str
-    """Below the place where a provider's models are called."""
+    """Below the provider's base URL for calls."""
     body: Body
     headers: Mapping[str, str]
-    """Of the caller's, those that may go up."""
+    """The caller's headers that are forwarded."""
     candidates: Sequence[Candidate]
     """In the operator's order; at least one."""
     request_id: str

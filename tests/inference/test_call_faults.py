@@ -275,7 +275,7 @@ async def test_a_thousand_clients_that_leave_leave_nothing_behind(
             circuit_of(served.app, "a").succeeded()
             async with served.raw(request) as (reader, _):
                 if moment == "at any moment":
-                    await asyncio.sleep(chance.uniform(0, 0.05))
+                    await asyncio.sleep(chance.uniform(0, 0.1))
                 elif moment == "within the stream":
                     await reader.readuntil(b'"one"')
                 else:
