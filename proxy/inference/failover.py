@@ -151,7 +151,7 @@ class Forwarder:
                 self._usage.count(labels, "left")
             raise
         if isinstance(result, UpstreamResponse):
-            if circuit.breaker != "closed":
+            if circuit.is_tripped:
                 circuit.succeeded()  # other calls need not wait for the end of a response that may take an hour
             own_id = candidate.ids[call.model]
             return ForwardedCall(result, endpoint.provider, own_id, circuit, self._usage, labels, scope.now - began)

@@ -1,4 +1,4 @@
-"""What pulls a call back: a client that leaves, a time limit; with a real event loop."""
+"""What cancels a call: a client that disconnects, a deadline; with a real event loop."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ async def tasks_left() -> list[str]:
 
 
 def timers() -> int:
-    """How many timers of a warden wait to be called."""
+    """How many timers of a DeadlineTimer are scheduled."""
     scheduled = getattr(asyncio.get_running_loop(), "_scheduled", [])
     return sum(1 for timer in scheduled if not timer.cancelled() and "DeadlineTimer" in repr(timer))
 
@@ -199,14 +199,14 @@ async def test_a_cancellation_from_outside_still_works(client: Client, leaves: b
     if leaves:
         client.leave()
         await asyncio.sleep(0)
-        assert task.cancelling()  # the leash has pulled; what follows comes in the same turn
+        assert task.cancelling()  # the scope has canceled; what follows comes in the same turn
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
 
     assert (ended, task.cancelled(), await tasks_left()) == (["CancelledError"], True, [])
 
 
-async def test_a_call_that_was_pulled_back_counts_as_cancelled_by_nobody(client: Client) -> None:
+async def test_a_call_that_was_canceled_here_counts_as_cancelled_by_nobody(client: Client) -> None:
     with CallScope(DeadlineTimer(), watch_receive(client), LONG) as scope:
         with pytest.raises(DeadlineExceeded):
             await scope.wait(forever(), SOON)

@@ -151,7 +151,7 @@ async def test_a_provider_with_failover_false_keeps_its_calls(
     first: Script | None, fetch: FakeFetch, clock: FakeClock
 ) -> None:
     async with calling(fetch, clock, first, FINE, more=["failover: false"]) as (served, (_, second)):
-        for _ in range(7):  # also once its breaker is open
+        for _ in range(7):  # also once its circuit is open
             assert (await served.call()).status_code in (429, 502, 503)
         assert second.received == []
 
@@ -287,7 +287,7 @@ async def test_a_429_whose_body_hangs_or_breaks_off_is_a_429(fetch: FakeFetch, c
             assert (await served.call()).status_code == 200
 
 
-# -- breaker and bulkhead ----------------------------------------------------------------------------------------------
+# -- circuit and concurrency limit -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -362,7 +362,7 @@ async def test_the_breaker_lets_one_call_through_and_closes_when_its_answer_begi
         assert (await served.call()).status_code == 503, "one call is to show how it is"
         answers.set()
         one.script = FINE
-        await until(lambda: circuit_of(served.app, "a").breaker == "closed")
+        await until(lambda: circuit_of(served.app, "a").state == "ok")
         assert (await served.call()).status_code == 200, "while the first answer is still going on"
         goes_on.set()
         assert (await probe).status_code == 200
