@@ -29,7 +29,7 @@ from benchmarks.harness import (
     wait_for,
 )
 from benchmarks.servers import config_text, ours, upstreams, wait_until_listed
-from tests.providers.bulk_calls import MODELS, answer, question
+from tests.providers.bulk_calls import MODELS, call_body, completion_body
 from tests.providers.bulk_lists import base_url
 
 LISTED = 500
@@ -116,11 +116,11 @@ def _one_round(target: Target, connections: int, *, warms_up: bool) -> None:
 
 
 def _kinds(stack: ExitStack, where: Path) -> dict[Kind, list[Target]]:
-    callee, port = stack.enter_context(_python("tests.providers.bulk_calls", LOAD_CORE))
-    places = {"json": (callee, port), "sse": (callee, port)}
+    provider, port = stack.enter_context(_python("tests.providers.bulk_calls", LOAD_CORE))
+    places = {"json": (provider, port), "sse": (provider, port)}
     program = tool("nginx", "its rows are left out, and the JSON answers come from Python")
     if program:
-        answers = _nginx(program, where / "answers", _ANSWERS, LOAD_CORE, answer=answer().decode())
+        answers = _nginx(program, where / "answers", _ANSWERS, LOAD_CORE, answer=completion_body().decode())
         places["json"] = stack.enter_context(answers)
     ports = {way: port for way, (_, port) in places.items()}
     lists = stack.enter_context(upstreams(LISTED // 4))
@@ -142,7 +142,7 @@ def _kinds(stack: ExitStack, where: Path) -> dict[Kind, list[Target]]:
     for way, model in MODELS.items():
         bodies = {"": where / f"{way}-same", PREFIX: where / f"{way}-renamed"}
         for prefix, path in bodies.items():
-            path.write_bytes(question(prefix + model, streamed=way == "sse"))
+            path.write_bytes(call_body(prefix + model, streamed=way == "sse"))
         for connections in CONNECTIONS:
             kinds[way, connections] = [
                 Target(name, pid, f"http://127.0.0.1:{port}/{way}{PATH}", bodies[""])

@@ -1,4 +1,8 @@
-"""Small real implementations of the seams: a clock that a test moves, a Fetch that a test scripts."""
+"""Small real implementations of what the application is given, and the application on top of them without sockets.
+
+Clocks that a test moves, a `Fetch` whose results a test sets, entries and configurations in one line; `running` (a
+store), `served` (an HTTP client), `started` and `asked` (ASGI).
+"""
 
 from __future__ import annotations
 
@@ -97,6 +101,24 @@ class FailingClock(FakeClock):
         if self.error is not None:
             raise self.error
         return super().monotonic()
+
+
+class HastyClock:
+    """A clock whose sleeps end at once: the time passes, and its length is recorded."""
+
+    def __init__(self, time: float = 1_800_000_000.0) -> None:
+        self.slept: list[float] = []
+        self._start = time
+
+    def monotonic(self) -> float:
+        return sum(self.slept)
+
+    def time(self) -> float:
+        return self._start + sum(self.slept)
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        await asyncio.sleep(0)
 
 
 Outcome = FetchResult | UpstreamError | BaseException | asyncio.Future[FetchResult]

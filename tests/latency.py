@@ -1,6 +1,6 @@
-"""How long warm lists take, in a process of its own: nothing else that a test does is measured with it.
+"""How long warm lists take, in a process of its own, so that nothing else that a test does is measured.
 
-`python -m tests.latency SECONDS URL URL ...` asks all of them in turns and prints a JSON object for each.
+`python -m tests.latency SECONDS URL URL ...` requests all of them in turns and prints a JSON object for each.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import time
 from urllib.parse import urlsplit
 
 REQUESTS = 100
-"""In a row, before it is the next one's turn."""
+"""To one URL, before the next URL."""
 
 
 def main(seconds: float, urls: list[str]) -> None:
@@ -30,9 +30,9 @@ def main(seconds: float, urls: list[str]) -> None:
 def _milliseconds(connection: http.client.HTTPConnection) -> float:
     began = time.perf_counter()
     connection.request("GET", "/v1/models")
-    answer = connection.getresponse()
-    answer.read()
-    assert answer.status == 200
+    response = connection.getresponse()
+    response.read()
+    assert response.status == 200
     return (time.perf_counter() - began) * 1000
 
 

@@ -1,4 +1,4 @@
-"""Where the files lie that tests read."""
+"""Where the files are that tests read."""
 
 from __future__ import annotations
 

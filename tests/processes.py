@@ -1,4 +1,4 @@
-"""The real command in a process of its own: started, listened to, told to stop, ended by its own id."""
+"""The real command in a process of its own: started, its output read line by line, stopped by its own id."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from typing import IO
 
 from tests.paths import ROOT
 
-PATIENCE = 15.0
-"""Seconds after which something that should have happened has not."""
+TIMEOUT = 15.0
+"""Seconds after which a condition that should be true is a failure."""
 
 
 class Process:
-    """A process of ours and the lines it says. It does not outlive the context that is entered with it."""
+    """A process and the lines that it prints. It does not outlive the context that is entered with it."""
 
-    def __init__(self, *command: str, env: Mapping[str, str] | None = None, deaf_after: str = "") -> None:
-        """`deaf_after`: nobody reads its stdout any more after a line with this text, as when a terminal is closed."""
+    def __init__(self, *command: str, env: Mapping[str, str] | None = None, unread_after: str = "") -> None:
+        """`unread_after`: its stdout is closed after a line with this text, as when a terminal is closed."""
         own = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
         self._process = subprocess.Popen(  # noqa: S603  # our own command
             [sys.executable, *command],
@@ -42,16 +42,16 @@ class Process:
         self.pid = self._process.pid
         self.out: list[str] = []
         self.err: list[str] = []
-        self._heard = threading.Condition()
-        self._deaf_after = deaf_after
+        self._printed = threading.Condition()
+        self._unread_after = unread_after
         assert self._process.stdout is not None
         assert self._process.stderr is not None
-        self._ears = [
-            threading.Thread(target=self._hear, args=(self._process.stdout, self.out)),
-            threading.Thread(target=self._hear, args=(self._process.stderr, self.err)),
+        self._readers = [
+            threading.Thread(target=self._read, args=(self._process.stdout, self.out)),
+            threading.Thread(target=self._read, args=(self._process.stderr, self.err)),
         ]
-        for ear in self._ears:
-            ear.start()
+        for reader in self._readers:
+            reader.start()
 
     def __enter__(self) -> Process:
         return self
@@ -60,44 +60,44 @@ class Process:
         self._process.kill()
         self.wait()
 
-    def _hear(self, pipe: IO[str], lines: list[str]) -> None:
+    def _read(self, pipe: IO[str], lines: list[str]) -> None:
         with pipe:
             for line in pipe:
-                with self._heard:
+                with self._printed:
                     lines.append(line.rstrip("\n"))
-                    self._heard.notify_all()
-                if lines is self.out and self._deaf_after and self._deaf_after in line:
+                    self._printed.notify_all()
+                if lines is self.out and self._unread_after and self._unread_after in line:
                     return
 
     def line(self, lines: list[str], pattern: str) -> re.Match[str]:
-        """The first line with this pattern, waited for."""
+        """The first line that matches; waits for it."""
         found: list[re.Match[str]] = []
 
-        def is_there() -> bool:
+        def is_printed() -> bool:
             found.extend(match for line in lines if (match := re.search(pattern, line)))
             return bool(found)
 
-        with self._heard:
-            assert self._heard.wait_for(is_there, PATIENCE), f"no {pattern!r} in {self.out} {self.err}"
+        with self._printed:
+            assert self._printed.wait_for(is_printed, TIMEOUT), f"no {pattern!r} in {self.out} {self.err}"
         return found[0]
 
     @property
     def url(self) -> str:
-        """Where it says that it listens."""
+        """The address that it prints."""
         return self.line(self.out, r"^Listening on (\S+)$")[1]
 
     def send(self, sig: signal.Signals) -> None:
         self._process.send_signal(sig)
 
     def wait(self) -> int:
-        """Its exit code; everything it said is there by then."""
-        code = self._process.wait(PATIENCE)
-        for ear in self._ears:
-            ear.join(PATIENCE)
+        """Its exit code; all its output has been read by then."""
+        code = self._process.wait(TIMEOUT)
+        for reader in self._readers:
+            reader.join(TIMEOUT)
         return code
 
     def stop(self) -> int:
-        """Ended as by Ctrl-C."""
+        """Ends it as Ctrl-C does; its exit code."""
         self.send(signal.SIGINT)
         return self.wait()
 
@@ -108,17 +108,22 @@ class Process:
         return time.monotonic() - sent
 
 
-def models_proxy(*arguments: str, env: Mapping[str, str] | None = None, deaf_after: str = "") -> Process:
-    return Process("-m", "proxy", *arguments, env=env, deaf_after=deaf_after)
+def models_proxy(*arguments: str, env: Mapping[str, str] | None = None, unread_after: str = "") -> Process:
+    return Process("-m", "proxy", *arguments, env=env, unread_after=unread_after)
 
 
 def serving(
-    config: Path, text: str, *arguments: str, port: int = 0, env: Mapping[str, str] | None = None, deaf_after: str = ""
+    config: Path,
+    text: str,
+    *arguments: str,
+    port: int = 0,
+    env: Mapping[str, str] | None = None,
+    unread_after: str = "",
 ) -> Process:
     """`models-proxy serve` with this text as its file."""
     config.write_text(text, encoding="utf-8")
     where = ["--config", str(config), "--port", str(port)]
-    return models_proxy("serve", *where, *arguments, env=env, deaf_after=deaf_after)
+    return models_proxy("serve", *where, *arguments, env=env, unread_after=unread_after)
 
 
 def accepts_connections(address: tuple[str, int]) -> bool:
@@ -148,12 +153,12 @@ def _is_free(port: int) -> bool:
     return True
 
 
-def until(is_so: Callable[[], bool], seconds: float = PATIENCE) -> None:
-    """Returns as soon as something outside of this process is so; fails when it never is."""
+def until(is_so: Callable[[], bool], seconds: float = TIMEOUT) -> None:
+    """Returns as soon as a condition outside of this process is true; fails when it never is."""
     for _ in _moments(seconds):
         if is_so():
             return
-    raise AssertionError(f"not so within {seconds:g} s")
+    raise AssertionError(f"not true within {seconds:g} s")
 
 
 def _moments(seconds: float) -> Iterator[None]:

@@ -12,7 +12,7 @@ from benchmarks import forward
 from benchmarks.harness import Load, Medians, Round, medians, parse_wrk, percentile, ratio, table, verdict
 from benchmarks.servers import Reply, config_text, providers
 from proxy.config import parse
-from tests.providers.bulk_calls import EVENTS, MODELS, answer, events, question
+from tests.providers.bulk_calls import EVENTS, MODELS, call_body, completion_body, events
 from tests.providers.bulk_lists import base_url, body
 
 WRK = """Running 1m test @ http://127.0.0.1:8000/v1/models
@@ -133,14 +133,14 @@ def test_the_called_models_are_listed_and_name_themselves_in_their_answers() -> 
     models = {json.loads(chunk.removeprefix(b"data: "))["model"] for chunk in chunks}
 
     assert (list(MODELS), list(MODELS.values())) == (["json", "sse"], first)
-    assert (json.loads(answer())["model"], models) == (MODELS["json"], {MODELS["sse"]})
+    assert (json.loads(completion_body())["model"], models) == (MODELS["json"], {MODELS["sse"]})
     assert (len(chunks) + 1, done) == (EVENTS, b"data: [DONE]\n\n")
 
 
 def test_a_call_and_its_answer_have_about_a_kilobyte() -> None:
-    assert 900 < len(question(MODELS["json"], streamed=False)) < 1100
-    assert 900 < len(answer()) < 1100
-    assert json.loads(question("m", streamed=True))["stream"] is True
+    assert 900 < len(call_body(MODELS["json"], streamed=False)) < 1100
+    assert 900 < len(completion_body()) < 1100
+    assert json.loads(call_body("m", streamed=True))["stream"] is True
 
 
 def test_a_goal_compares_ours_with_another_round_by_round() -> None:

@@ -15,21 +15,10 @@ import pytest
 
 from proxy.api.paths import PATHS
 from tests.fakes import KEY_HEADERS, FakeClock, FakeFetch, config_of, digest, holding
-from tests.providers.calls import (
-    DONE,
-    Callee,
-    Exchange,
-    Script,
-    Served,
-    callee,
-    completion,
-    head,
-    piece,
-    post,
-    says,
-    serving,
-    streams,
-)
+from tests.listening import Served, post, serving
+from tests.providers.calls import DONE, chunk_event, completion, streams
+from tests.providers.scripted import Exchange, FakeProvider, Script, fake_provider, replies
+from tests.providers.server import response_head
 
 pytestmark = pytest.mark.anyio
 
@@ -67,12 +56,12 @@ BASES = ("", "/v1", "/models", "/v1/models")
 @asynccontextmanager
 async def calling(
     fetch: FakeFetch, clock: FakeClock, script: Script | None = None, *, more: str = "", config: str = CONFIG
-) -> AsyncIterator[tuple[Served, Callee]]:
+) -> AsyncIterator[tuple[Served, FakeProvider]]:
     """A proxy in front of one server, which is all its providers."""
     fetch.lists("a", "m", "n", ORIGINAL)
     fetch.lists("b", "m", "p")
     fetch.lists("listed", "only-listed")
-    async with callee(script or says(completion("m"))) as up:
+    async with fake_provider(script or replies(completion("m"))) as up:
         names = {"alice": digest(ALICE), "bob": digest(BOB), "lister": digest(LISTER)}
         text = config.format(url=up.url, up=UP, more=more, **names)
         async with serving(config_of(text), fetch, clock) as served:
@@ -107,7 +96,7 @@ async def test_a_call_reads_a_key_in_any_header_and_a_wrong_one_is_never_no_key(
 ) -> None:
     default = CONFIG.replace("groups:\n", 'groups:\n  default: {{models: ["*"], call: true}}\n')
     async with calling(fetch, clock, config=default) as (served, up):
-        replies = [
+        answers = [
             await served.client.post(FOUR_PATHS[0], json={"model": model}, headers=headers)
             for model, headers in (
                 ("n", {}),
@@ -118,8 +107,8 @@ async def test_a_call_reads_a_key_in_any_header_and_a_wrong_one_is_never_no_key(
             )
         ]
 
-    assert [reply.status_code for reply in replies] == [200, 200, 404, 401, 401]
-    assert BOB not in str([one.headers for one in up.received]), "a caller's key stays here"
+    assert [reply.status_code for reply in answers] == [200, 200, 404, 401, 401]
+    assert BOB not in str([one.headers for one in up.requests]), "a caller's key stays here"
 
 
 # -- paths -------------------------------------------------------------------------------------------------------------
@@ -141,7 +130,7 @@ async def test_every_path_of_the_table_reaches_the_same_path_below_the_providers
     async with calling(fetch, clock) as (served, up):
         answers = [(await called(served, {"model": "m"}, path)).status_code for path in PATHS]
         assert answers == [200] * len(PATHS)
-        assert [(one.method, one.target) for one in up.received] == [("POST", f"/v1{path}") for path in PATHS.values()]
+        assert [(one.method, one.target) for one in up.requests] == [("POST", f"/v1{path}") for path in PATHS.values()]
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS"])
@@ -157,7 +146,7 @@ async def test_another_method_than_post_is_told_which_one_it_is(
             if method != "HEAD":
                 said = answer.json()
                 assert "use POST" in said["error"]["message"]
-        assert up.received == []
+        assert up.requests == []
 
 
 @pytest.mark.parametrize(
@@ -188,7 +177,7 @@ async def test_a_path_that_is_not_in_the_table_is_not_passed_on(path: str, fetch
         answer = await called(served, {"model": "m"}, path)
         assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found")
         assert answer.headers["connection"] == "close"
-        assert up.received == []
+        assert up.requests == []
 
 
 @pytest.mark.parametrize(
@@ -216,7 +205,7 @@ async def test_nothing_that_a_client_writes_changes_where_a_call_goes(
     async with calling(fetch, clock) as (served, up):
         async with served.raw(post(b'{"model":"m"}', target, **evil)) as (reader, _):
             assert (await reader.read()).startswith(b"HTTP/1.1 200 ")
-        (one,) = up.received
+        (one,) = up.requests
         assert (one.target, one.headers["host"]) == ("/v1/chat/completions", up.url.removeprefix("http://"))
         assert b"evil" not in one.head
 
@@ -242,7 +231,7 @@ async def test_a_body_that_says_it_is_too_long_is_refused_without_being_read(
                 "code": "request_too_large",
             }
         }
-        assert up.received == []
+        assert up.requests == []
 
 
 async def test_a_chunked_body_is_refused_where_it_becomes_too_long(fetch: FakeFetch, clock: FakeClock) -> None:
@@ -253,7 +242,7 @@ async def test_a_chunked_body_is_refused_where_it_becomes_too_long(fetch: FakeFe
         assert answer.startswith(b"HTTP/1.1 413 ")
         assert b"\r\nconnection: close\r\n" in answer
         assert answer.endswith(b'"code":"request_too_large"}}')
-        assert up.received == []
+        assert up.requests == []
 
 
 async def test_the_longest_body_is_passed_on_whether_it_comes_with_a_length_or_in_chunks(
@@ -269,8 +258,8 @@ async def test_the_longest_body_is_passed_on_whether_it_comes_with_a_length_or_i
         whole = await called(served, body)
         chunked = await served.client.post(FOUR_PATHS[0], content=pieces(), headers=ALICES)
         assert (whole.status_code, chunked.status_code) == (200, 200)
-        assert [one.body for one in up.received] == [body, body]
-        assert [one.headers["content-length"] for one in up.received] == ["65536", "65536"]
+        assert [one.body for one in up.requests] == [body, body]
+        assert [one.headers["content-length"] for one in up.requests] == ["65536", "65536"]
 
 
 @pytest.mark.parametrize("coding", ["gzip", "br", "deflate", "GZIP", "gzip, identity"])
@@ -279,7 +268,7 @@ async def test_a_compressed_body_is_refused(coding: str, fetch: FakeFetch, clock
         answer = await called(served, b'{"model":"m"}', Content_Encoding=coding)
         assert (answer.status_code, answer.json()["error"]["type"]) == (400, "invalid_request_error")
         assert "compressed" in answer.json()["error"]["message"]
-        assert up.received == []
+        assert up.requests == []
 
 
 @pytest.mark.parametrize(
@@ -298,7 +287,7 @@ async def test_without_a_model_the_client_is_told_to_name_one(body: bytes, fetch
         answer = await called(served, body)
         assert (answer.status_code, answer.json()["error"]["param"]) == (400, "model")
         assert "model" in answer.json()["error"]["message"]
-        assert up.received == []
+        assert up.requests == []
 
 
 @pytest.mark.parametrize("body", [b"", b"null", b"[]", b'"m"', b"{", b'{"model":"m"}{}', b"\xff", b"[" * 9000])
@@ -307,7 +296,7 @@ async def test_a_body_that_is_no_json_object_is_refused(body: bytes, fetch: Fake
         answer = await called(served, body)
         assert (answer.status_code, answer.json()["error"]["code"]) == (400, "invalid_request")
         assert "connection" not in answer.headers, "the body was read, so the connection can be used again"
-        assert up.received == []
+        assert up.requests == []
 
 
 BODY = (
@@ -321,14 +310,14 @@ async def test_of_the_body_only_the_model_is_replaced_byte_for_byte(fetch: FakeF
         for path in FOUR_PATHS:
             assert (await called(served, BODY, path)).status_code == 200
         renamed = BODY.replace(b'"model":"short", "x"', b'"model":"a/very-long-own-id", "x"')
-        assert [one.body for one in up.received] == [renamed] * len(FOUR_PATHS)
+        assert [one.body for one in up.requests] == [renamed] * len(FOUR_PATHS)
 
 
 async def test_a_body_whose_model_keeps_its_name_goes_up_as_it_came(fetch: FakeFetch, clock: FakeClock) -> None:
     body = BODY.replace(b'"model":"short", "x"', b'"\\u006dodel" : "\\u006d" , "x"')
     async with calling(fetch, clock) as (served, up):
         assert (await called(served, body)).status_code == 200
-        assert up.received[0].body == body
+        assert up.requests[0].body == body
 
 
 async def test_of_a_form_only_the_model_is_replaced_and_the_file_stays_as_it_is(
@@ -339,7 +328,7 @@ async def test_of_a_form_only_the_model_is_replaced_and_the_file_stays_as_it_is(
     async with calling(fetch, clock) as (served, up):
         answer = await called(served, form, "/v1/audio/transcriptions", **FORM)
         assert answer.status_code == 200
-        (one,) = up.received
+        (one,) = up.requests
         assert one.body == multipart(("file", sound), ("model", b"p"), ("prompt", b"model"))
         assert one.headers["content-type"] == 'multipart/form-data; boundary="xYz"'
         assert one.target == "/b/v1/audio/transcriptions"
@@ -382,7 +371,7 @@ async def test_an_unknown_and_a_forbidden_model_are_the_same_answer(fetch: FakeF
         for status, headers, body in answers[1:]:
             assert (status, body) == (404, first[2])
             assert {**headers, "content-length": ""} == {**first[1], "content-length": ""}
-        assert up.received == []
+        assert up.requests == []
 
 
 async def test_what_a_key_lists_it_can_call_and_nothing_else(fetch: FakeFetch, clock: FakeClock) -> None:
@@ -407,7 +396,7 @@ async def test_a_model_that_is_only_listed_says_so(fetch: FakeFetch, clock: Fake
                 "code": "model_not_callable",
             },
         )
-        assert up.received == []
+        assert up.requests == []
 
 
 async def test_a_kind_that_can_only_be_listed_cannot_be_called(fetch: FakeFetch, clock: FakeClock) -> None:
@@ -419,7 +408,7 @@ groups: {{default: {{models: ["*"], call: true}}}}
     async with calling(fetch, clock, config=config) as (served, up):
         answer = await called(served, {"model": "m"})
         assert (answer.status_code, answer.json()["error"]["code"]) == (400, "model_not_callable")
-        assert up.received == []
+        assert up.requests == []
 
 
 # -- nothing gets around the view --------------------------------------------------------------------------------------
@@ -453,7 +442,7 @@ async def test_what_would_choose_another_model_place_or_state_is_refused(
             answer = await called(served, body, path)
             assert answer.status_code in (400, 404)
             assert answer.json()["error"]["message"]
-        assert up.received == []
+        assert up.requests == []
 
 
 @pytest.mark.parametrize("field", ["models", "fallbacks", "model"])
@@ -464,10 +453,10 @@ async def test_further_models_must_be_the_callers_and_go_up_under_their_own_name
         named = {"model": ["m", "short"]} if field == "model" else {"model": "m", field: ["short"]}
         assert (await called(served, named)).status_code == 200
         own = {"model": ["m", ORIGINAL]} if field == "model" else {"model": "m", field: [ORIGINAL]}
-        assert up.received[0].json == own
+        assert up.requests[0].json == own
         refused = await called(served, named, **BOBS)
         assert (refused.status_code, refused.json()["error"]["code"]) == (404, "model_not_found")
-        assert len(up.received) == 1
+        assert len(up.requests) == 1
 
 
 @pytest.mark.parametrize(
@@ -487,7 +476,7 @@ async def test_forms_are_held_to_the_same(fields: list[tuple[str, bytes]], fetch
     async with calling(fetch, clock) as (served, up):
         answer = await called(served, multipart(*fields), "/v1/images/edits", **FORM)
         assert (answer.status_code, answer.json()["error"]["type"]) == (400, "invalid_request_error")
-        assert up.received == []
+        assert up.requests == []
 
 
 async def test_state_is_reached_only_at_a_provider_that_says_stateful(fetch: FakeFetch, clock: FakeClock) -> None:
@@ -498,11 +487,11 @@ providers:
   - {{name: listed, base_url: "{url}/c/v1", stateful: true}}
 groups: {{default: {{models: ["*"], call: true}}}}
 """
-    async with calling(fetch, clock, says({}, 503), config=config) as (served, up):
+    async with calling(fetch, clock, replies({}, 503), config=config) as (served, up):
         fresh = await called(served, {"model": "m"})
         again = await called(served, {"model": "m", "previous_response_id": "resp_1"}, "/v1/responses")
         assert (fresh.status_code, again.status_code) == (503, 503)
-        assert [one.target for one in up.received] == [
+        assert [one.target for one in up.requests] == [
             "/a/v1/chat/completions",
             "/b/v1/chat/completions",
             "/b/v1/responses",
@@ -533,14 +522,14 @@ async def test_who_brings_no_key_may_list_and_calls_only_where_the_file_says_so(
     call: str, keys: str, status: int, code: str | None, fetch: FakeFetch, clock: FakeClock
 ) -> None:
     fetch.lists("a", "m")
-    async with callee(says(completion("m"))) as up:
+    async with fake_provider(replies(completion("m"))) as up:
         config = config_of(OPEN.format(url=up.url, call=call, keys=keys))
         async with serving(config, fetch, clock) as served:
             assert (await served.client.get("/v1/models")).status_code == 200
             answer = await served.call()
             assert (answer.status_code, answer.json().get("error", {}).get("code")) == (status, code)
             assert answer.headers.get("connection") == (None if status == 200 else "close")
-            assert len(up.received) == (status == 200)
+            assert len(up.requests) == (status == 200)
 
 
 async def test_a_group_with_call_false_lists_and_does_not_call(fetch: FakeFetch, clock: FakeClock) -> None:
@@ -557,7 +546,7 @@ async def test_a_group_with_call_false_lists_and_does_not_call(fetch: FakeFetch,
                     "code": "insufficient_permissions",
                 },
             )
-        assert up.received == []
+        assert up.requests == []
 
 
 async def test_a_wrong_key_is_refused_before_the_body_is_read(fetch: FakeFetch, clock: FakeClock) -> None:
@@ -567,7 +556,7 @@ async def test_a_wrong_key_is_refused_before_the_body_is_read(fetch: FakeFetch, 
             answer = await reader.read()
         assert answer.startswith(b"HTTP/1.1 401 ")
         assert b"\r\nconnection: close" in answer
-        assert up.received == []
+        assert up.requests == []
 
 
 # -- what goes up ------------------------------------------------------------------------------------------------------
@@ -601,7 +590,7 @@ async def test_exactly_these_headers_go_up_and_nothing_of_the_callers_credential
     }
     async with calling(fetch, clock) as (served, up):
         assert (await called(served, {"model": "m"}, **sent)).status_code == 200
-        (one,) = up.received
+        (one,) = up.requests
         version = one.headers["user-agent"]
         assert re.fullmatch(r"models-proxy/[0-9.]+\S*", version)
         assert one.headers == {
@@ -643,7 +632,7 @@ groups: {{default: {{models: ["*"], call: true}}}}
     async with calling(fetch, clock, config=config) as (served, up):
         answer = await called(served, {"model": "m"}, **ALICES, X_Api_Key="sk-canary-other")
         assert answer.status_code == 200
-        (one,) = up.received
+        (one,) = up.requests
         assert one.target == f"/x/chat/completions{query}"
         brought = {name: one.headers[name] for name in ("authorization", "api-key", "x-api-key") if name in one.headers}
         assert brought == headers
@@ -653,7 +642,7 @@ async def test_the_operators_headers_go_up_and_no_caller_replaces_them(fetch: Fa
     more = "headers: {X-Team: t-1, OpenAI-Beta: ours, User-Agent: us}"
     async with calling(fetch, clock, more=more) as (served, up):
         await called(served, {"model": "m"}, X_Team="theirs", OpenAI_Beta="theirs", User_Agent="theirs")
-        headers = up.received[0].headers
+        headers = up.requests[0].headers
         assert (headers["x-team"], headers["openai-beta"], headers["user-agent"]) == ("t-1", "ours", "us")
 
 
@@ -668,7 +657,7 @@ groups: {{default: {{models: ["*"], call: true}}}}
     async with calling(fetch, clock, config=config) as (served, up):
         await called(served, {"model": "m"}, path)
         await called(served, {"model": "m"}, path, Anthropic_Version="2099-01-01")
-        sent = [(one.target, one.headers["anthropic-version"], one.headers["x-api-key"]) for one in up.received]
+        sent = [(one.target, one.headers["anthropic-version"], one.headers["x-api-key"]) for one in up.requests]
         assert sent == [("/v1/messages", "2023-06-01", UP), ("/v1/messages", "2099-01-01", UP)]
 
 
@@ -691,7 +680,7 @@ async def test_exactly_these_headers_come_down(fetch: FakeFetch, clock: FakeCloc
         "Link": "<http://evil>",
         "Connection": "keep-alive",
     }
-    async with calling(fetch, clock, says(completion("m"), headers=said)) as (served, _):
+    async with calling(fetch, clock, replies(completion("m"), headers=said)) as (served, _):
         answer = await called(served, {"model": "m"}, X_Request_Id="mine-1")
         assert dict(answer.headers) == {
             "content-type": "application/json; charset=utf-8",
@@ -710,7 +699,7 @@ async def test_a_request_id_is_made_where_none_came_and_anthropics_client_finds_
         answer = await called(served, {"model": "m"}, path, X_Request_Id="not ours")
         made = answer.headers["x-request-id"]
         assert re.fullmatch("[0-9a-f]{12}-[0-9a-f]+", made)
-        assert up.received[0].headers["x-request-id"] == made
+        assert up.requests[0].headers["x-request-id"] == made
         assert answer.headers.get("request-id") == (made if "messages" in path else None)
 
 
@@ -718,7 +707,7 @@ async def test_the_answers_model_gets_the_name_that_was_asked_for_and_nothing_el
     fetch: FakeFetch, clock: FakeClock
 ) -> None:
     said = b' {"id": "c\\u002d1",\n "model" : "a/very-long-own-id", "x": {"model":"a/very-long-own-id"}, "n": 1.00}\n'
-    async with calling(fetch, clock, says(said)) as (served, _):
+    async with calling(fetch, clock, replies(said)) as (served, _):
         answer = await called(served, {"model": "short"})
         assert answer.content == said.replace(b'"a/very-long-own-id", "x"', b'"short", "x"')
         assert answer.headers["content-length"] == str(len(answer.content))
@@ -727,28 +716,28 @@ async def test_the_answers_model_gets_the_name_that_was_asked_for_and_nothing_el
 @pytest.mark.parametrize("model", [f"{ORIGINAL}-2024-08-06", "other", "", None, 7])
 async def test_another_name_in_the_answer_stays_what_it_is(model: Any, fetch: FakeFetch, clock: FakeClock) -> None:
     said = msgspec.json.encode({"model": model, "usage": {}})
-    async with calling(fetch, clock, says(said)) as (served, _):
+    async with calling(fetch, clock, replies(said)) as (served, _):
         assert (await called(served, {"model": "short"})).content == said
 
 
 async def test_each_event_of_a_stream_gets_the_name_that_was_asked_for(fetch: FakeFetch, clock: FakeClock) -> None:
     events = [
-        piece(ORIGINAL, "one"),
-        piece(f"{ORIGINAL}-2024-08-06", "two"),
+        chunk_event(ORIGINAL, "one"),
+        chunk_event(f"{ORIGINAL}-2024-08-06", "two"),
         b'event: response.created\r\ndata: {"response": {"model": "a/very-long-own-id"}}\r\n\r\n',
         b": a comment of the provider\n\n",
-        piece(ORIGINAL, 'say "model":"a/very-long-own-id"'),
+        chunk_event(ORIGINAL, 'say "model":"a/very-long-own-id"'),
         DONE,
     ]
     async with calling(fetch, clock, streams(*events)) as (served, _):
         answer = await called(served, {"model": "short", "stream": True})
         assert answer.content == b"".join(
             [
-                piece("short", "one"),
-                piece(f"{ORIGINAL}-2024-08-06", "two"),
+                chunk_event("short", "one"),
+                chunk_event(f"{ORIGINAL}-2024-08-06", "two"),
                 b'event: response.created\r\ndata: {"response": {"model": "short"}}\r\n\r\n',
                 b": a comment of the provider\n\n",
-                piece("short", 'say "model":"a/very-long-own-id"'),
+                chunk_event("short", 'say "model":"a/very-long-own-id"'),
                 DONE,
             ]
         )
@@ -759,7 +748,7 @@ async def test_each_event_of_a_stream_gets_the_name_that_was_asked_for(fetch: Fa
 async def test_sound_comes_down_as_it_is_with_its_length(fetch: FakeFetch, clock: FakeClock) -> None:
     sound = bytes(range(256)) * 1000
     lines = {"Content-Type": "audio/mpeg", "Content-Disposition": 'attachment; filename="a.mp3"'}
-    async with calling(fetch, clock, says(sound, headers=lines)) as (served, _):
+    async with calling(fetch, clock, replies(sound, headers=lines)) as (served, _):
         answer = await called(served, {"model": "m"}, "/v1/audio/speech")
         assert answer.content == sound
         assert answer.headers["content-length"] == str(len(sound))
@@ -774,7 +763,7 @@ async def test_an_answer_that_is_too_long_to_be_read_whole_goes_on_piece_by_piec
     begin, image = b'{"data":[{"b64_json":"', b"A" * (33 * 1024**2)
     end = b'"}],"model":"%b","usage":{"input_tokens":7}}'
     said = begin + image + end % own.encode()
-    async with calling(fetch, clock, says(said)) as (served, _):
+    async with calling(fetch, clock, replies(said)) as (served, _):
         answer = await called(served, {"model": asked}, "/v1/images/generations")
         assert answer.content == begin + image + end % asked.encode()
         assert answer.headers.get("content-length") == (None if asked == "short" else str(len(said)))
@@ -784,7 +773,7 @@ async def test_an_answer_that_is_too_long_to_be_read_whole_goes_on_piece_by_piec
 async def test_a_gzip_answer_that_nobody_asked_for_is_unpacked(fetch: FakeFetch, clock: FakeClock) -> None:
     lines = {"Content-Encoding": "gzip"}
     plain = msgspec.json.encode(completion(ORIGINAL, "x" * 200_000))
-    async with calling(fetch, clock, says(gzip.compress(plain), headers=lines)) as (served, _):
+    async with calling(fetch, clock, replies(gzip.compress(plain), headers=lines)) as (served, _):
         answer = await called(served, {"model": "short"})
         assert answer.content == plain.replace(b"a/very-long-own-id", b"short")
         assert "content-encoding" not in answer.headers
@@ -794,7 +783,7 @@ async def test_a_length_that_the_provider_does_not_keep_ends_the_clients_connect
     fetch: FakeFetch, clock: FakeClock
 ) -> None:
     async def cut_off(exchange: Exchange) -> None:
-        await exchange.send(head(200, {"Content-Type": "audio/mpeg", "Content-Length": "1000"}) + b"x" * 10)
+        await exchange.send(response_head(200, {"Content-Type": "audio/mpeg", "Content-Length": "1000"}) + b"x" * 10)
         exchange.keep = False
 
     async with calling(fetch, clock, cut_off) as (served, _):

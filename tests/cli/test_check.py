@@ -25,7 +25,8 @@ from proxy.upstream.transport import HTTP_LOGGERS
 from tests.fakes import FakeClock, FakeFetch, answer_of, breathe, config_of, digest, entry
 from tests.paths import ROOT
 from tests.processes import free_port, serving
-from tests.providers.lists import CTYUN_WRONG_KEY, Upstreams, hangs, lists, pages_of_versions, says, version
+from tests.providers.lists import CTYUN_WRONG_KEY, lists, pages_of_versions, version
+from tests.providers.scripted import FakeProviders, hangs, replies
 
 CANARIES = {
     "UPSTREAM_KEY": "sk-canary-upstream-0123456789",
@@ -36,8 +37,8 @@ CANARIES = {
 
 
 @pytest.fixture
-def upstreams() -> Iterator[Upstreams]:
-    with Upstreams() as opened:
+def upstreams() -> Iterator[FakeProviders]:
+    with FakeProviders() as opened:
         yield opened
 
 
@@ -60,7 +61,7 @@ def without_times(said: str) -> str:
     return re.sub(r"\b[0-9]+\.[0-9] s", "0.0 s", said)
 
 
-def three(upstreams: Upstreams) -> str:
+def three(upstreams: FakeProviders) -> str:
     """Two that list one id in common and one that refuses, all of them with canaries; and two that are not asked."""
     first = lists(
         {"id": "gpt-4o", "created": 1715367049, "owned_by": "system"},
@@ -74,7 +75,7 @@ def three(upstreams: Upstreams) -> str:
 providers:
   - {{name: openai, base_url: "{upstreams.open(first).url}", api_key: "${{UPSTREAM_KEY}}", exclude: ["*-preview"]}}
   - {{name: reseller, base_url: "{upstreams.open(second).url}", headers: {{X-Team: "${{HEADER}}"}}}}
-  - {{name: ctyun, base_url: "{upstreams.open(says(CTYUN_WRONG_KEY, 401)).url}", api_key: "${{UPSTREAM_KEY}}"}}
+  - {{name: ctyun, base_url: "{upstreams.open(replies(CTYUN_WRONG_KEY, 401)).url}", api_key: "${{UPSTREAM_KEY}}"}}
   - {{name: paid, base_url: "http://127.0.0.1:9", api_key: "${{NO_SUCH_VARIABLE}}", optional: true}}
   - {{name: lab, kind: static, models: [{{id: our-own-13b}}]}}
 groups: {{default: {{models: ["gpt-*"]}}, staff: {{models: ["*", "!llama-*"]}}}}
@@ -88,7 +89,7 @@ keys:
 
 
 def test_it_shows_providers_models_what_was_merged_what_would_collide_and_what_matches_nothing(
-    config: Path, upstreams: Upstreams
+    config: Path, upstreams: FakeProviders
 ) -> None:
     result = run(config, three(upstreams), env=CANARIES)
     assert without_times(result.stdout) == (
@@ -131,7 +132,7 @@ Judged without the models of ctyun.
     assert result.exit_code == 1
 
 
-def test_as_a_key_sees_it_only_what_it_may_see_is_there(config: Path, upstreams: Upstreams) -> None:
+def test_as_a_key_sees_it_only_what_it_may_see_is_there(config: Path, upstreams: FakeProviders) -> None:
     shown = run(config, three(upstreams), "--key", "alice", env=CANARIES).stdout
     assert shown.partition("\n\n")[2] == (
         """\
@@ -147,13 +148,13 @@ Judged without the models of ctyun.
     )
 
 
-def test_json_as_a_key_sees_it_has_only_what_concerns_that_key(config: Path, upstreams: Upstreams) -> None:
+def test_json_as_a_key_sees_it_has_only_what_concerns_that_key(config: Path, upstreams: FakeProviders) -> None:
     document = checked(config, three(upstreams), "--key", "alice", env=CANARIES)
     assert (document["key"], document["merged"], document["findings"]) == ("alice", [], [])
     assert [model["id"] for model in document["models"]] == ["gpt-4o", "our-own-13b", "测试模型名称1"]
 
 
-def test_what_a_key_sees_is_what_the_server_lists_for_it(config: Path, upstreams: Upstreams) -> None:
+def test_what_a_key_sees_is_what_the_server_lists_for_it(config: Path, upstreams: FakeProviders) -> None:
     text = three(upstreams)
     expected = checked(config, text, "--key", "alice", env=CANARIES)["models"]
     with serving(config, text, env=CANARIES) as process:
@@ -164,7 +165,7 @@ def test_what_a_key_sees_is_what_the_server_lists_for_it(config: Path, upstreams
 
 
 def test_an_alias_is_merged_under_its_public_id_and_the_providers_own_is_told(
-    config: Path, upstreams: Upstreams
+    config: Path, upstreams: FakeProviders
 ) -> None:
     text = f"""
 providers:
@@ -174,7 +175,7 @@ providers:
     assert "\nm: a, then b (as b-m); owners differ: a, b\n" in run(config, text).stdout
 
 
-def test_all_pages_are_asked_for_and_counted(config: Path, upstreams: Upstreams) -> None:
+def test_all_pages_are_asked_for_and_counted(config: Path, upstreams: FakeProviders) -> None:
     pangu = upstreams.open(pages_of_versions("w", {"m": [version(f"v{n}", f"Pangu {n}") for n in range(3)]}))
     text = f"""
 providers:
@@ -186,13 +187,13 @@ providers:
     }  # fmt: skip
 
 
-def test_a_model_that_is_listed_twice_is_counted_once_and_that_is_told(config: Path, upstreams: Upstreams) -> None:
+def test_a_model_that_is_listed_twice_is_counted_once_and_that_is_told(config: Path, upstreams: FakeProviders) -> None:
     text = f'providers: [{{name: a, base_url: "{upstreams.open(lists("m", "n", "m")).url}"}}]'
     said = without_times(run(config, text).stdout)
     assert "ok     a              3      1      1  0.0 s  1 listed twice\n\n2 models\n" in said
 
 
-def test_an_empty_catalogue_is_said_as_such(config: Path, upstreams: Upstreams) -> None:
+def test_an_empty_catalogue_is_said_as_such(config: Path, upstreams: FakeProviders) -> None:
     text = f'providers: [{{name: a, base_url: "{upstreams.open(lists()).url}"}}]'
     assert run(config, text).stdout.partition("\n\n")[2] == (
         """\
@@ -210,7 +211,7 @@ No id would come from several providers.
     )
 
 
-def test_many_collisions_are_counted_and_some_of_them_shown(config: Path, upstreams: Upstreams) -> None:
+def test_many_collisions_are_counted_and_some_of_them_shown(config: Path, upstreams: FakeProviders) -> None:
     ids = [f"gpt-{number:02}" for number in range(12)]
     text = "merge: {duplicates: by_provider}\nproviders:\n" + "".join(
         f'  - {{name: {name}, base_url: "{upstreams.open(lists(*ids)).url}"}}\n' for name in "ab"
@@ -220,7 +221,7 @@ def test_many_collisions_are_counted_and_some_of_them_shown(config: Path, upstre
 
 
 def test_progress_is_a_line_for_each_provider_on_stderr_where_there_is_no_terminal(
-    config: Path, upstreams: Upstreams
+    config: Path, upstreams: FakeProviders
 ) -> None:
     lines = without_times(run(config, three(upstreams), env=CANARIES).stderr).splitlines()
     assert sorted(re.sub(r"\([123] of", "(n of", line) for line in lines[:3]) == [
@@ -272,7 +273,7 @@ keys: [{{name: k, hash: "{digest("k")}", models: ["!m"]}}]
     assert checked(config, text)["warnings"] == [warning]
 
 
-def test_a_pattern_with_brackets_that_hides_nothing_ends_with_1(config: Path, upstreams: Upstreams) -> None:
+def test_a_pattern_with_brackets_that_hides_nothing_ends_with_1(config: Path, upstreams: FakeProviders) -> None:
     address = upstreams.open(lists("o3-mini", "claude-opus-5[1m]")).url
     text = f"""
 providers: [{{name: lab, base_url: "{address}", exclude: ["o[0-9]*"]}}]
@@ -287,7 +288,7 @@ groups: {{default: {{models: ["*", "!claude-opus-5[1m]"]}}}}
     assert run(config, text.replace("o[0-9]*", "o3*")).exit_code == 0
 
 
-def test_all_problems_of_the_file_are_told_and_nobody_is_asked(config: Path, upstreams: Upstreams) -> None:
+def test_all_problems_of_the_file_are_told_and_nobody_is_asked(config: Path, upstreams: FakeProviders) -> None:
     upstream = upstreams.open(lists("m"))
     text = f"""
 server: {{prot: 8000}}
@@ -308,7 +309,7 @@ keys:
     ]
     assert (len(document["problems"]), document["providers"], document["models"]) == (3, [], [])
     assert "canary" not in result.output
-    assert upstream.asked == []
+    assert upstream.requests == []
 
 
 @pytest.mark.parametrize(
@@ -319,7 +320,7 @@ keys:
     ],
 )
 def test_a_key_that_does_not_exist_is_a_usage_error_and_is_not_repeated(
-    typed: str, hint: str, config: Path, upstreams: Upstreams
+    typed: str, hint: str, config: Path, upstreams: FakeProviders
 ) -> None:
     result = run(config, three(upstreams), "--key", typed, env=CANARIES)
     assert (result.exit_code, result.stdout) == (2, "")
@@ -335,7 +336,7 @@ def test_without_any_key_in_the_file_that_is_said(config: Path) -> None:
 # -- for machines ------------------------------------------------------------------------------------------------------
 
 
-def test_json_is_one_document_with_everything_that_a_person_reads(config: Path, upstreams: Upstreams) -> None:
+def test_json_is_one_document_with_everything_that_a_person_reads(config: Path, upstreams: FakeProviders) -> None:
     result = run(config, three(upstreams), "--json", env=CANARIES)
     document = json.loads(result.stdout)
     for provider in document["providers"]:
@@ -372,7 +373,7 @@ def test_json_is_one_document_with_everything_that_a_person_reads(config: Path, 
     assert result.stderr.startswith("Error: 1 provider failed: ctyun;"), "no progress where machines read"
 
 
-def test_every_field_of_the_json_is_named_in_the_help(config: Path, upstreams: Upstreams) -> None:
+def test_every_field_of_the_json_is_named_in_the_help(config: Path, upstreams: FakeProviders) -> None:
     document = checked(config, three(upstreams), env=CANARIES)
     promised = CliRunner().invoke(main, ["check", "--help"]).stdout.partition("--json:")[2]
     names = {*document, *document["providers"][0], *document["models"][0], *document["findings"][0]}
@@ -394,8 +395,10 @@ def test_a_file_that_can_be_read_only_once_is_checked_too(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("as_json", [False, True])
-def test_no_secret_is_shown_even_where_a_provider_says_it(as_json: bool, config: Path, upstreams: Upstreams) -> None:
-    echo = says({"error": {"message": f"bad key {CANARIES['UPSTREAM_KEY']}"}}, 401)
+def test_no_secret_is_shown_even_where_a_provider_says_it(
+    as_json: bool, config: Path, upstreams: FakeProviders
+) -> None:
+    echo = replies({"error": {"message": f"bad key {CANARIES['UPSTREAM_KEY']}"}}, 401)
     text = three(upstreams).replace(
         "providers:\n",
         f"""providers:
@@ -451,7 +454,7 @@ async def test_a_failure_and_even_a_bug_of_ours_is_that_of_one_provider(clock: F
     assert needed_and_failed([a, lab, b]) == ["a"]
 
 
-def test_a_provider_that_hangs_is_given_up_at_its_timeout(config: Path, upstreams: Upstreams) -> None:
+def test_a_provider_that_hangs_is_given_up_at_its_timeout(config: Path, upstreams: FakeProviders) -> None:
     text = f'providers: [{{name: silent, base_url: "{upstreams.open(hangs).url}", timeout: 600ms, retries: 0}}]'
     (provider,) = checked(config, text)["providers"]
     assert (provider["state"], provider["error"]["kind"]) == ("failed", "timeout")

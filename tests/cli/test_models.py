@@ -11,7 +11,8 @@ from click.testing import CliRunner, Result
 
 from proxy.cli.main import main
 from tests.processes import free_port, serving
-from tests.providers.lists import Reply, Upstream, Upstreams, lists, says
+from tests.providers.lists import lists
+from tests.providers.scripted import FakeProvider, FakeProviders, Script, replies
 
 KEY = "sk-canary-client"
 MODELS: list[dict[str, object]] = [
@@ -29,13 +30,13 @@ MODELS: list[dict[str, object]] = [
 
 
 @pytest.fixture
-def upstreams() -> Iterator[Upstreams]:
-    with Upstreams() as opened:
+def upstreams() -> Iterator[FakeProviders]:
+    with FakeProviders() as opened:
         yield opened
 
 
 @pytest.fixture
-def server(upstreams: Upstreams) -> Upstream:
+def server(upstreams: FakeProviders) -> FakeProvider:
     """A server that lists all of them, whoever asks."""
     return upstreams.open(lists(*MODELS))
 
@@ -51,7 +52,7 @@ def ids(*arguments: str) -> Sequence[str]:
     return [model["id"] for model in json.loads(result.stdout)["data"]]
 
 
-def refusal(reply: Reply, upstreams: Upstreams, *arguments: str) -> tuple[int, str, str]:
+def refusal(reply: Script, upstreams: FakeProviders, *arguments: str) -> tuple[int, str, str]:
     """Exit code, stdout, and stderr with the address taken out."""
     upstream = upstreams.open(reply)
     result = run("--url", upstream.url, *arguments)
@@ -73,7 +74,7 @@ keys: [{name: k, key: "${CLIENT_KEY}", models: ["our-*"]}]
         assert "canary" not in refused.stderr
 
 
-def test_a_table_has_a_line_for_each_model_however_wide_its_id(server: Upstream) -> None:
+def test_a_table_has_a_line_for_each_model_however_wide_its_id(server: FakeProvider) -> None:
     assert run("--url", server.url).stdout == (
         "id              owner      created\n"
         "claude-3-opus   anthropic  2024-02-29\n"
@@ -84,9 +85,9 @@ def test_a_table_has_a_line_for_each_model_however_wide_its_id(server: Upstream)
 
 
 @pytest.mark.parametrize("path", ["", "/", "/v1", "/v1/", "/v1/models"])
-def test_the_url_may_be_any_base_url_of_a_client(path: str, server: Upstream) -> None:
+def test_the_url_may_be_any_base_url_of_a_client(path: str, server: FakeProvider) -> None:
     assert run("--url", server.url + path).exit_code == 0
-    assert [asked.path for asked in server.asked] == ["/v1/models"]
+    assert [asked.path for asked in server.requests] == ["/v1/models"]
 
 
 @pytest.mark.parametrize(
@@ -101,7 +102,9 @@ def test_the_url_may_be_any_base_url_of_a_client(path: str, server: Upstream) ->
         pytest.param(["!GPT-*"], ["claude-3-opus", "测试模型名称1"], id="all but some, in any case"),
     ],
 )
-def test_patterns_filter_as_rules_in_the_file_do(patterns: list[str], expected: list[str], server: Upstream) -> None:
+def test_patterns_filter_as_rules_in_the_file_do(
+    patterns: list[str], expected: list[str], server: FakeProvider
+) -> None:
     assert ids("--url", server.url, *patterns) == expected
 
 
@@ -120,18 +123,18 @@ def test_patterns_filter_as_rules_in_the_file_do(patterns: list[str], expected: 
         ),
     ],
 )
-def test_the_list_is_sorted_as_asked_for(options: list[str], expected: list[str], server: Upstream) -> None:
+def test_the_list_is_sorted_as_asked_for(options: list[str], expected: list[str], server: FakeProvider) -> None:
     assert ids("--url", server.url, *options) == expected
 
 
-def test_json_is_the_models_with_every_field_as_the_server_sent_them(server: Upstream) -> None:
+def test_json_is_the_models_with_every_field_as_the_server_sent_them(server: FakeProvider) -> None:
     result = run("--url", server.url, "--json")
     assert json.loads(result.stdout) == {"object": "list", "data": MODELS}
 
 
-def test_what_is_missing_or_old_is_said_on_stderr(upstreams: Upstreams) -> None:
+def test_what_is_missing_or_old_is_said_on_stderr(upstreams: FakeProviders) -> None:
     headers = {"X-Models-Missing": "a, b", "X-Models-Stale": "3"}
-    result = run("--url", upstreams.open(says({"data": MODELS}, headers=headers)).url, "--json")
+    result = run("--url", upstreams.open(replies({"data": MODELS}, headers=headers)).url, "--json")
     assert len(json.loads(result.stdout)["data"]) == 4
     assert result.stderr == (
         "note: models of 3 providers are old, because their provider fails\n"
@@ -139,7 +142,7 @@ def test_what_is_missing_or_old_is_said_on_stderr(upstreams: Upstreams) -> None:
     )
 
 
-def test_foreign_text_cannot_command_the_terminal(upstreams: Upstreams) -> None:
+def test_foreign_text_cannot_command_the_terminal(upstreams: FakeProviders) -> None:
     url = upstreams.open(lists({"id": "m\x1b[2J\u202e[bold]x", "created": 0, "owned_by": "o"})).url
     assert run("--url", url).stdout.splitlines()[1] == "m\\x1b[2J\\u202e[bold]x  o      -"
 
@@ -151,7 +154,7 @@ def test_foreign_text_cannot_command_the_terminal(upstreams: Upstreams) -> None:
         pytest.param([], "the list is empty: this key may see nothing\n", id="empty"),
     ],
 )
-def test_nothing_to_show_is_said_on_stderr(patterns: list[str], says_so: str, upstreams: Upstreams) -> None:
+def test_nothing_to_show_is_said_on_stderr(patterns: list[str], says_so: str, upstreams: FakeProviders) -> None:
     result = run("--url", upstreams.open(lists()).url, *patterns)
     assert (result.exit_code, result.stdout, result.stderr) == (0, "", says_so)
 
@@ -159,42 +162,42 @@ def test_nothing_to_show_is_said_on_stderr(patterns: list[str], says_so: str, up
 # -- keys --------------------------------------------------------------------------------------------------------------
 
 
-def sent_key(server: Upstream) -> str | None:
-    (asked,) = server.asked
+def sent_key(server: FakeProvider) -> str | None:
+    (asked,) = server.requests
     return asked.headers.get("authorization")
 
 
-def test_without_a_key_none_is_sent(server: Upstream) -> None:
+def test_without_a_key_none_is_sent(server: FakeProvider) -> None:
     assert run("--url", server.url).exit_code == 0
     assert sent_key(server) is None
 
 
-def test_a_key_may_stand_in_a_file(server: Upstream, tmp_path: Path) -> None:
+def test_a_key_may_stand_in_a_file(server: FakeProvider, tmp_path: Path) -> None:
     file = tmp_path / "key"
     file.write_text(f"{KEY}\n")
     assert run("--url", server.url, "--key-file", str(file), env={"MODELS_PROXY_KEY": "sk-canary-other"}).exit_code == 0
     assert sent_key(server) == f"Bearer {KEY}"
 
 
-def test_a_key_may_come_from_stdin(server: Upstream) -> None:
+def test_a_key_may_come_from_stdin(server: FakeProvider) -> None:
     assert run("--url", server.url, "--key-file", "-", stdin=f"{KEY}\n").exit_code == 0
     assert sent_key(server) == f"Bearer {KEY}"
 
 
-def test_a_key_is_asked_for_and_not_echoed(server: Upstream) -> None:
+def test_a_key_is_asked_for_and_not_echoed(server: FakeProvider) -> None:
     result = run("--url", server.url, "--key", stdin=f"{KEY}\n")
     assert result.exit_code == 0
     assert sent_key(server) == f"Bearer {KEY}"
     assert "canary" not in result.output
 
 
-def test_two_keys_are_a_usage_error(server: Upstream) -> None:
+def test_two_keys_are_a_usage_error(server: FakeProvider) -> None:
     result = run("--url", server.url, "--key", KEY, "--key-file", "-", stdin=f"{KEY}\n")
-    assert (result.exit_code, result.stdout, server.asked) == (2, "", [])
+    assert (result.exit_code, result.stdout, server.requests) == (2, "", [])
     assert "canary" not in result.stderr
 
 
-def test_a_key_that_no_header_can_hold_is_refused_without_being_shown(server: Upstream) -> None:
+def test_a_key_that_no_header_can_hold_is_refused_without_being_shown(server: FakeProvider) -> None:
     result = run("--url", server.url, env={"MODELS_PROXY_KEY": "钥匙-canary"})
     expected = "Error: the key holds what no header can; is it the right one?\n"
     assert (result.exit_code, result.stdout, result.stderr) == (1, "", expected)
@@ -217,25 +220,27 @@ def test_no_server_is_said_with_the_cure() -> None:
     ("reply", "expected"),
     [
         pytest.param(
-            says({"error": {}}, 401),
+            replies({"error": {}}, 401),
             "URL asks for a key; give one with --key-file, MODELS_PROXY_KEY, or --key, which asks for it (status 401)",
             id="401",
         ),
-        pytest.param(says(b"", 503), "URL has heard no provider yet; try again later (status 503)", id="503"),
+        pytest.param(replies(b"", 503), "URL has heard no provider yet; try again later (status 503)", id="503"),
         pytest.param(
-            says(b"", 302, {"Location": "http://elsewhere.example"}),
+            replies(b"", 302, {"Location": "http://elsewhere.example"}),
             "URL sends us elsewhere (status 302), which is not followed; mend --url",
             id="redirect",
         ),
-        pytest.param(says(b"", 404), "URL answers with status 404; is this the address of a models-proxy?", id="404"),
         pytest.param(
-            says(b"<html>", 200, {"Content-Type": "text/html"}),
+            replies(b"", 404), "URL answers with status 404; is this the address of a models-proxy?", id="404"
+        ),
+        pytest.param(
+            replies(b"<html>", 200, {"Content-Type": "text/html"}),
             "URL answers with something that is no list of models (text/html); is this a models-proxy?",
             id="HTML",
         ),
         *(
             pytest.param(
-                says(body),
+                replies(body),
                 "URL answers with something that is no list of models (application/json); is this a models-proxy?",
                 id=name,
             )
@@ -250,7 +255,7 @@ def test_no_server_is_said_with_the_cure() -> None:
         ),
     ],
 )
-def test_an_answer_that_is_no_list_is_said_in_one_line(reply: Reply, expected: str, upstreams: Upstreams) -> None:
+def test_an_answer_that_is_no_list_is_said_in_one_line(reply: Script, expected: str, upstreams: FakeProviders) -> None:
     assert refusal(reply, upstreams) == (1, "", f"Error: {expected}\n")
 
 
@@ -271,7 +276,7 @@ def test_a_url_that_is_none_is_a_usage_error_and_is_not_repeated(url: str) -> No
     assert "canary" not in result.stderr
 
 
-def test_rules_over_providers_are_a_usage_error_because_lists_do_not_tell_them(server: Upstream) -> None:
+def test_rules_over_providers_are_a_usage_error_because_lists_do_not_tell_them(server: FakeProvider) -> None:
     result = run("--url", server.url, "!provider:a")
-    assert (result.exit_code, result.stdout, server.asked) == (2, "", [])
+    assert (result.exit_code, result.stdout, server.requests) == (2, "", [])
     assert "a list does not say which provider" in result.stderr

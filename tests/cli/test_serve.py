@@ -14,7 +14,8 @@ from proxy import __version__
 from proxy.cli.main import main
 from proxy.config import ConfigError, parse
 from tests.processes import free_port, models_proxy, serving
-from tests.providers.lists import Upstreams, lists
+from tests.providers.lists import lists
+from tests.providers.scripted import FakeProviders
 
 LAB = """
 server: {drain_delay: 500ms}
@@ -24,8 +25,8 @@ providers:
 
 
 @pytest.fixture
-def upstreams() -> Iterator[Upstreams]:
-    with Upstreams() as opened:
+def upstreams() -> Iterator[FakeProviders]:
+    with FakeProviders() as opened:
         yield opened
 
 
@@ -140,7 +141,7 @@ def test_it_listens_beyond_loopback_when_the_file_says_open(config: Path) -> Non
         assert (process.stop(), process.err) == (0, [])
 
 
-def test_a_port_in_use_is_said_before_anybody_is_asked(config: Path, taken: int, upstreams: Upstreams) -> None:
+def test_a_port_in_use_is_said_before_anybody_is_asked(config: Path, taken: int, upstreams: FakeProviders) -> None:
     asked = upstreams.open(lists("m"))
     config.write_text(f'providers: [{{name: a, base_url: "{asked.url}"}}]')
     with models_proxy("serve", "--config", str(config), "--port", str(taken)) as process:
@@ -149,7 +150,7 @@ def test_a_port_in_use_is_said_before_anybody_is_asked(config: Path, taken: int,
         "Error: cannot listen on 127.0.0.1: Address already in use (while attempting to bind on address "
         f"('127.0.0.1', {taken})); --host and --port name another place"
     ]
-    assert asked.asked == []
+    assert asked.requests == []
 
 
 def test_host_and_port_of_the_command_win_over_those_of_the_file(config: Path, taken: int) -> None:

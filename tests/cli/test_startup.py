@@ -10,7 +10,8 @@ import pytest
 
 from proxy import __version__
 from tests.processes import Process, accepts_connections, free_port, serving, until
-from tests.providers.lists import CTYUN_WRONG_KEY, Upstreams, after, hangs, lists, says
+from tests.providers.lists import CTYUN_WRONG_KEY, lists
+from tests.providers.scripted import FakeProviders, delayed, hangs, replies
 
 LAB = """
 server: {drain_delay: 500ms}
@@ -20,8 +21,8 @@ providers:
 
 
 @pytest.fixture
-def upstreams() -> Iterator[Upstreams]:
-    with Upstreams() as opened:
+def upstreams() -> Iterator[FakeProviders]:
+    with FakeProviders() as opened:
         yield opened
 
 
@@ -35,13 +36,13 @@ def get(url: str, **headers: str) -> httpx.Response:
 
 
 def test_at_start_each_provider_is_up_left_out_failing_or_waited_for_and_why(
-    config: Path, upstreams: Upstreams
+    config: Path, upstreams: FakeProviders
 ) -> None:
     text = f"""
 cache: {{initial_wait: 500ms}}
 providers:
   - {{name: good, base_url: "{upstreams.open(lists("m", "n", {"id": ""})).url}"}}
-  - {{name: ctyun, base_url: "{upstreams.open(says(CTYUN_WRONG_KEY, 401)).url}", api_key: sk-canary-app-key}}
+  - {{name: ctyun, base_url: "{upstreams.open(replies(CTYUN_WRONG_KEY, 401)).url}", api_key: sk-canary-app-key}}
   - {{name: away, base_url: "{upstreams.open(hangs).url}"}}
   - {{name: paid-elsewhere, base_url: "http://127.0.0.1:9", api_key: "${{NO_SUCH_VARIABLE}}", optional: true}}
   - {{name: lab, kind: static, models: [{{id: our-own-13b}}]}}
@@ -69,11 +70,13 @@ providers:
         assert (process.stop(), process.err) == (0, [])
 
 
-def test_a_provider_that_was_waited_for_gets_its_row_when_it_answers_late(config: Path, upstreams: Upstreams) -> None:
+def test_a_provider_that_was_waited_for_gets_its_row_when_it_answers_late(
+    config: Path, upstreams: FakeProviders
+) -> None:
     text = f"""
 cache: {{initial_wait: 300ms}}
 providers:
-  - {{name: late, base_url: "{upstreams.open(after(0.6, lists("m"))).url}"}}
+  - {{name: late, base_url: "{upstreams.open(delayed(0.6, lists("m"))).url}"}}
 """
     with serving(config, text) as process:
         process.line(process.out, "curl")
@@ -100,7 +103,9 @@ def test_what_looks_wrong_in_the_file_but_works_is_warned_of_on_stderr(config: P
         ]
 
 
-def test_after_the_start_the_log_tells_of_every_change_and_only_of_changes(config: Path, upstreams: Upstreams) -> None:
+def test_after_the_start_the_log_tells_of_every_change_and_only_of_changes(
+    config: Path, upstreams: FakeProviders
+) -> None:
     upstream = upstreams.open(lists("m", "n"))
     text = f"""
 cache: {{ttl: 200ms}}
@@ -109,10 +114,10 @@ providers:
 """
     with serving(config, text) as process:
         assert process.url
-        until(lambda: len(upstream.asked) >= 3)
-        upstream.reply = says({"error": {"message": "out of order"}}, 500)
-        until(lambda: len(upstream.asked) >= 6)
-        upstream.reply = lists("m", "n")
+        until(lambda: len(upstream.requests) >= 3)
+        upstream.script = replies({"error": {"message": "out of order"}}, 500)
+        until(lambda: len(upstream.requests) >= 6)
+        upstream.script = lists("m", "n")
         process.line(process.err, "is up again")
         assert (process.stop(), [line.partition(" models_proxy: ")[2] for line in process.err]) == (
             0,
@@ -120,17 +125,17 @@ providers:
         )
 
 
-def test_a_server_whose_terminal_goes_away_goes_on_serving(config: Path, upstreams: Upstreams) -> None:
+def test_a_server_whose_terminal_goes_away_goes_on_serving(config: Path, upstreams: FakeProviders) -> None:
     """As in `models-proxy serve | head -6`: the row of a late answer finds nobody who reads it."""
-    upstream = upstreams.open(after(0.6, lists("m")))
+    upstream = upstreams.open(delayed(0.6, lists("m")))
     text = f"""
 cache: {{ttl: 300ms, initial_wait: 300ms}}
 providers:
   - {{name: late, base_url: "{upstream.url}"}}
 """
-    with serving(config, text, deaf_after="curl") as process:
+    with serving(config, text, unread_after="curl") as process:
         url = process.url
-        until(lambda: len(upstream.asked) >= 3)
+        until(lambda: len(upstream.requests) >= 3)
         assert get(f"{url}/v1/models").status_code == 200
         assert (process.stop(), process.err) == (0, [])
 
@@ -146,8 +151,8 @@ def test_a_server_without_any_stdout_serves(config: Path) -> None:
         assert (process.stop(), process.out, process.err) == (0, [], [])
 
 
-def test_a_terminal_that_knows_no_chinese_shows_escapes_instead(config: Path, upstreams: Upstreams) -> None:
-    text = f'providers: [{{name: ctyun, base_url: "{upstreams.open(says(CTYUN_WRONG_KEY, 401)).url}"}}]'
+def test_a_terminal_that_knows_no_chinese_shows_escapes_instead(config: Path, upstreams: FakeProviders) -> None:
+    text = f'providers: [{{name: ctyun, base_url: "{upstreams.open(replies(CTYUN_WRONG_KEY, 401)).url}"}}]'
     with serving(config, text, env={"PYTHONIOENCODING": "latin-1", "PYTHONUTF8": "0"}) as process:
         process.line(process.out, r"AppKey\\u4e0d\\u6b63\\u786e,")
         assert get(f"{process.url}/v1/models").status_code == 503

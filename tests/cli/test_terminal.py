@@ -21,7 +21,8 @@ from rich.cells import cell_len
 from proxy.cli.main import COMMANDS, main
 from proxy.cli.terminal import did_you_mean
 from tests.paths import ROOT
-from tests.providers.lists import Upstreams, after, lists, says
+from tests.providers.lists import lists
+from tests.providers.scripted import FakeProviders, delayed, replies
 
 LONG = "accounts/fireworks/models/" + "llama-v3p1-405b-instruct-" * 4 + "end"
 CHINESE = "一个非常长的中文模型名称" * 6
@@ -30,16 +31,16 @@ NAMES = list(COMMANDS)
 
 
 @pytest.fixture
-def upstreams() -> Iterator[Upstreams]:
-    with Upstreams() as opened:
+def upstreams() -> Iterator[FakeProviders]:
+    with FakeProviders() as opened:
         yield opened
 
 
 @pytest.fixture
-def config(tmp_path: Path, upstreams: Upstreams) -> Path:
+def config(tmp_path: Path, upstreams: FakeProviders) -> Path:
     """Two providers that list the same awkward ids, and one that fails with a long reason."""
-    awkward = after(0.3, lists({"id": LONG, "created": 1715367049}, CHINESE, "gpt-4o"))
-    wordy = says({"error": {"message": "some words " * 15}}, 400)
+    awkward = delayed(0.3, lists({"id": LONG, "created": 1715367049}, CHINESE, "gpt-4o"))
+    wordy = replies({"error": {"message": "some words " * 15}}, 400)
     file = tmp_path / "config.yaml"
     file.write_text(
         f"""

@@ -16,8 +16,8 @@ from proxy.config import ConfigError, Provider
 from proxy.dialects import EXTRA_NAMES, Auth, Dialect, Paging
 from proxy.errors import UpstreamError
 from proxy.upstream.lists import ListFetcher
-from tests.fakes import config_of
-from tests.providers.faults import HastyClock, playing
+from tests.fakes import HastyClock, config_of
+from tests.providers.faults import playing
 
 pytestmark = pytest.mark.anyio
 

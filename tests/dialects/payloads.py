@@ -33,9 +33,8 @@ from proxy.dialects import InvalidEntry, Received, next_query, open_page, read_e
 from proxy.dialects.entry import Entry
 from proxy.upstream.credentials import in_headers, of_its_kind
 from proxy.upstream.lists import ListFetcher
-from tests.fakes import config_of
+from tests.fakes import HastyClock, config_of
 from tests.paths import PAYLOADS
-from tests.providers.faults import HastyClock
 
 KINDS = PAYLOADS / "kinds"
 KEY = "sk-canary-of-a-kind"

@@ -10,7 +10,7 @@ from proxy.dialects import DIALECTS, Received, next_query, open_page
 from proxy.errors import UpstreamError
 from proxy.upstream.lists import ListFetcher
 from tests.fakes import FakeClock, config_of
-from tests.providers.lists import Upstreams, says
+from tests.providers.scripted import FakeProviders, replies
 
 pytestmark = pytest.mark.anyio
 
@@ -19,8 +19,8 @@ KEY = "sk-canary-AbCdEf0123456789"
 
 async def ask(answer: object, status: int = 200) -> FetchResult:
     """One question to a provider that answers everything like this."""
-    with Upstreams() as upstreams:
-        url = upstreams.open(says(answer, status)).url
+    with FakeProviders() as upstreams:
+        url = upstreams.open(replies(answer, status)).url
         text = f"providers: [{{name: a, base_url: '{url}/v1', api_key: {KEY}, timeout: 5s}}]"
         providers = config_of(text).providers
         return await ListFetcher(providers, FakeClock())(providers[0], 0)

@@ -21,22 +21,10 @@ from openai.types.responses import ResponseCompletedEvent, ResponseCreatedEvent
 
 from tests import processes
 from tests.fakes import FakeClock, FakeFetch, config_of, digest
+from tests.listening import Served, serving, until
 from tests.paths import ROOT
-from tests.providers.calls import (
-    DONE,
-    Callee,
-    Exchange,
-    Script,
-    Served,
-    callee,
-    completion,
-    in_turn,
-    piece,
-    says,
-    serving,
-    streams,
-    until,
-)
+from tests.providers.calls import DONE, chunk_event, completion, streams
+from tests.providers.scripted import Exchange, FakeProvider, Script, fake_provider, in_sequence, replies
 
 pytestmark = pytest.mark.anyio
 
@@ -61,8 +49,8 @@ class Clients:
     """What a program has after it was given another base_url."""
 
     served: Served
-    oa: Callee
-    claude: Callee
+    oa: FakeProvider
+    claude: FakeProvider
     sync: openai.OpenAI
     aio: openai.AsyncOpenAI
     messages: anthropic.Anthropic
@@ -77,7 +65,7 @@ async def clients(fetch: FakeFetch, clock: FakeClock, script: Script) -> AsyncIt
     """`script` is what both providers say."""
     fetch.lists("oa", OWN, "plain")
     fetch.lists("claude", "claude-x")
-    async with callee(script) as oa, callee(script) as claude:
+    async with fake_provider(script) as oa, fake_provider(script) as claude:
         config = config_of(CONFIG.format(oa=oa.url, claude=claude.url, up=UP, claudes=CLAUDES, key=digest(KEY)))
         async with serving(config, fetch, clock) as served:
             base = f"{served.url}/v1"
@@ -97,11 +85,11 @@ async def clients(fetch: FakeFetch, clock: FakeClock, script: Script) -> AsyncIt
 
 async def sent_directly(script: Script, ask: Any) -> bytes:
     """The body that a client sends where no proxy is in between."""
-    async with callee(script) as one:
+    async with fake_provider(script) as one:
         client = openai.AsyncOpenAI(base_url=f"{one.url}/v1", api_key="direct", max_retries=0)
         async with client:
             await ask(client)
-        return one.received[0].body
+        return one.requests[0].body
 
 
 # -- the openai package ------------------------------------------------------------------------------------------------
@@ -110,14 +98,14 @@ async def sent_directly(script: Script, ask: Any) -> bytes:
 async def test_a_chat_call_of_the_openai_client_works_with_a_new_base_url_alone(
     fetch: FakeFetch, clock: FakeClock
 ) -> None:
-    async with clients(fetch, clock, says(completion(OWN))) as c:
+    async with clients(fetch, clock, replies(completion(OWN))) as c:
         answer = await asyncio.to_thread(c.sync.chat.completions.create, model="gpt-x", messages=MESSAGES)
         assert answer.choices[0].message.content == "hello"
         assert answer.model == "gpt-x"
         assert answer.usage is not None
         assert answer.usage.total_tokens == 8
         assert (await c.aio.chat.completions.create(model="gpt-x", messages=MESSAGES)) == answer
-        for one in c.oa.received:
+        for one in c.oa.requests:
             assert one.headers["authorization"] == f"Bearer {UP}"
             assert KEY.encode() not in one.head + one.body
 
@@ -126,7 +114,7 @@ async def test_a_chat_call_of_the_openai_client_works_with_a_new_base_url_alone(
 async def test_the_body_goes_up_as_the_client_wrote_it_but_for_the_model(
     stream: bool, fetch: FakeFetch, clock: FakeClock
 ) -> None:
-    script = streams(DONE) if stream else says(completion(OWN))
+    script = streams(DONE) if stream else replies(completion(OWN))
 
     async def ask(client: openai.AsyncOpenAI) -> None:
         await client.chat.completions.create(
@@ -136,7 +124,7 @@ async def test_the_body_goes_up_as_the_client_wrote_it_but_for_the_model(
     async with clients(fetch, clock, script) as c:
         await ask(c.aio)
         direct = await sent_directly(script, ask)
-        assert c.oa.received[0].body == direct.replace(b'"gpt-x"', b'"own/gpt-x"')
+        assert c.oa.requests[0].body == direct.replace(b'"gpt-x"', b'"own/gpt-x"')
 
 
 async def test_a_streamed_chat_call_brings_each_piece_when_it_comes(fetch: FakeFetch, clock: FakeClock) -> None:
@@ -146,7 +134,7 @@ async def test_a_streamed_chat_call_brings_each_piece_when_it_comes(fetch: FakeF
         await exchange.stream()
         for word in ("one", "two", "three"):
             await go_on.acquire()
-            await exchange.chunk(piece(OWN, word))
+            await exchange.chunk(chunk_event(OWN, word))
         await exchange.chunk(DONE)
         await exchange.end()
 
@@ -165,14 +153,14 @@ async def test_a_streamed_chat_call_works_with_the_synchronous_client_too(fetch:
         with client.chat.completions.create(model="gpt-x", messages=MESSAGES, stream=True) as pieces:
             return [(one.model, one.choices[0].delta.content) for one in pieces]
 
-    async with clients(fetch, clock, streams(piece(OWN, "one"), piece(OWN, "two"), DONE)) as c:
+    async with clients(fetch, clock, streams(chunk_event(OWN, "one"), chunk_event(OWN, "two"), DONE)) as c:
         assert await asyncio.to_thread(ask, c.sync) == [("gpt-x", "one"), ("gpt-x", "two")]
 
 
 async def test_raw_answers_bring_the_request_id_that_the_provider_got(fetch: FakeFetch, clock: FakeClock) -> None:
-    async with clients(fetch, clock, says(completion(OWN), headers={"OpenAI-Processing-Ms": "5"})) as c:
+    async with clients(fetch, clock, replies(completion(OWN), headers={"OpenAI-Processing-Ms": "5"})) as c:
         raw = await c.aio.chat.completions.with_raw_response.create(model="gpt-x", messages=MESSAGES)
-        assert raw.request_id == c.oa.received[0].headers["x-request-id"]
+        assert raw.request_id == c.oa.requests[0].headers["x-request-id"]
         assert raw.headers["openai-processing-ms"] == "5"
         assert raw.parse().model == "gpt-x"
 
@@ -181,20 +169,20 @@ async def test_embeddings(fetch: FakeFetch, clock: FakeClock) -> None:
     # The client asks for base64 by itself, and decodes it.
     data = [{"object": "embedding", "index": 0, "embedding": "AACAPwAAAEA="}]
     said = {"object": "list", "model": OWN, "data": data, "usage": {"prompt_tokens": 2, "total_tokens": 2}}
-    async with clients(fetch, clock, says(said)) as c:
+    async with clients(fetch, clock, replies(said)) as c:
         answer = await c.aio.embeddings.create(model="gpt-x", input=["one"])
         assert (answer.model, answer.data[0].embedding) == ("gpt-x", [1.0, 2.0])
-        assert c.oa.received[0].json == {"input": ["one"], "model": OWN, "encoding_format": "base64"}
+        assert c.oa.requests[0].json == {"input": ["one"], "model": OWN, "encoding_format": "base64"}
 
 
 async def test_a_sound_file_goes_up_as_it_is(fetch: FakeFetch, clock: FakeClock) -> None:
     sound = os.urandom(2_000_000)
-    async with clients(fetch, clock, says({"text": "hello"})) as c:
+    async with clients(fetch, clock, replies({"text": "hello"})) as c:
         answer = await c.aio.audio.transcriptions.create(
             model="gpt-x", file=("a.wav", sound, "audio/wav"), language="en", timestamp_granularities=["word"]
         )
         assert answer.text == "hello"
-        (one,) = c.oa.received
+        (one,) = c.oa.requests
         assert one.target == "/v1/audio/transcriptions"
         boundary = one.headers["content-type"].removeprefix('multipart/form-data; boundary="').removesuffix('"')
         parts = one.body.split(b"--" + boundary.encode())
@@ -206,7 +194,7 @@ async def test_a_sound_file_goes_up_as_it_is(fetch: FakeFetch, clock: FakeClock)
 
 async def test_speech_comes_down_as_it_is(fetch: FakeFetch, clock: FakeClock) -> None:
     sound = os.urandom(500_000)
-    async with clients(fetch, clock, says(sound, headers={"Content-Type": "audio/mpeg"})) as c:
+    async with clients(fetch, clock, replies(sound, headers={"Content-Type": "audio/mpeg"})) as c:
         answer = await c.aio.audio.speech.create(model="gpt-x", voice="alloy", input="hello")
         assert answer.content == sound
 
@@ -256,7 +244,7 @@ async def test_responses_whole_and_streamed(fetch: FakeFetch, clock: FakeClock) 
         ),
         event("response.completed", sequence_number=2, response=RESPONSE),
     )
-    async with clients(fetch, clock, in_turn(says(RESPONSE), events)) as c:
+    async with clients(fetch, clock, in_sequence(replies(RESPONSE), events)) as c:
         answer = await c.aio.responses.create(model="gpt-x", input="hello")
         assert (answer.model, answer.output_text) == ("gpt-x", "hello")
         seen = [one async for one in await c.aio.responses.create(model="gpt-x", input="hello", stream=True)]
@@ -274,7 +262,7 @@ async def test_responses_whole_and_streamed(fetch: FakeFetch, clock: FakeClock) 
 async def test_our_refusals_are_the_clients_errors(
     model: str, error: type[openai.APIStatusError], said: str, fetch: FakeFetch, clock: FakeClock
 ) -> None:
-    async with clients(fetch, clock, says({})) as c:
+    async with clients(fetch, clock, replies({})) as c:
         with pytest.raises(error) as caught:
             await c.aio.chat.completions.create(model=model, messages=MESSAGES)
         assert (caught.value.code, caught.value.param) == (said, "model")
@@ -301,19 +289,19 @@ async def test_our_refusals_are_the_clients_errors(
 async def test_the_client_tries_again_where_that_may_help_and_only_there(
     status: int, error: type[openai.APIError], attempts: int, fetch: FakeFetch, clock: FakeClock
 ) -> None:
-    async with clients(fetch, clock, says({"error": {"message": "no"}}, status)) as c:
+    async with clients(fetch, clock, replies({"error": {"message": "no"}}, status)) as c:
         impatient = c.with_retries(2)
         # It waits half a second and more between attempts, unless it is told: this header it believes first.
         impatient._calculate_retry_timeout = lambda *args, **named: 0.0  # type: ignore[method-assign]
         with pytest.raises(error):
             await impatient.chat.completions.create(model="gpt-x", messages=MESSAGES)
-        assert len(c.oa.received) == attempts
+        assert len(c.oa.requests) == attempts
 
 
 async def test_a_stream_that_breaks_off_is_an_error_of_the_client(fetch: FakeFetch, clock: FakeClock) -> None:
     async def breaks_off(exchange: Exchange) -> None:
         await exchange.stream()
-        await exchange.chunk(piece(OWN, "one"))
+        await exchange.chunk(chunk_event(OWN, "one"))
         await exchange.chunk(b'data: {"id":"half a li')
         exchange.reset()
 
@@ -330,8 +318,8 @@ async def test_a_client_that_stops_reading_a_stream_ends_the_providers_connectio
 ) -> None:
     async def endless(exchange: Exchange) -> None:
         await exchange.stream()
-        await exchange.chunk(piece(OWN, "one"))
-        await exchange.left()
+        await exchange.chunk(chunk_event(OWN, "one"))
+        await exchange.closed()
 
     async with clients(fetch, clock, endless) as c:
         pieces = await c.aio.chat.completions.create(model="gpt-x", messages=MESSAGES, stream=True)
@@ -364,12 +352,12 @@ TEXT = [
 
 
 async def test_messages_of_the_anthropic_client(fetch: FakeFetch, clock: FakeClock) -> None:
-    async with clients(fetch, clock, says(MESSAGE)) as c:
+    async with clients(fetch, clock, replies(MESSAGE)) as c:
         answer = await asyncio.to_thread(lambda: c.messages.messages.create(**ASKED))
         assert (answer.model, answer.content[0].type) == ("claude/claude-x", "text")
-        assert answer._request_id == c.claude.received[0].headers["x-request-id"]
+        assert answer._request_id == c.claude.requests[0].headers["x-request-id"]
         assert (await c.aio_messages.messages.create(**ASKED)).content == answer.content
-        for one in c.claude.received:
+        for one in c.claude.requests:
             assert (one.target, one.headers["x-api-key"]) == ("/v1/messages", CLAUDES)
             assert one.headers["anthropic-version"] == c.messages.default_headers["anthropic-version"]
             assert one.json == {**ASKED, "model": "claude-x"}
@@ -409,19 +397,19 @@ async def test_a_broken_stream_and_our_refusals_are_errors_of_the_anthropic_clie
 
 
 async def test_the_real_process_passes_calls_on_and_lets_go_when_a_client_leaves(tmp_path: Path) -> None:
-    listing = says({"data": [{"id": OWN}]})
+    listing = replies({"data": [{"id": OWN}]})
 
     async def script(exchange: Exchange) -> None:
-        if exchange.received.method == "GET":
+        if exchange.request.method == "GET":
             await listing(exchange)
-        elif exchange.received.json.get("stream"):
+        elif exchange.request.json.get("stream"):
             await exchange.stream()
-            await exchange.chunk(piece(OWN, "one"))
-            await exchange.left()
+            await exchange.chunk(chunk_event(OWN, "one"))
+            await exchange.closed()
         else:
-            await says(completion(OWN, "x" * 100_000))(exchange)
+            await replies(completion(OWN, "x" * 100_000))(exchange)
 
-    async with callee(script) as one:
+    async with fake_provider(script) as one:
         text = f"""
 providers: [{{name: oa, base_url: "{one.url}/v1", api_key: "${{UP}}", aliases: {{gpt-x: {OWN}}}}}]
 keys: [{{name: alice, key: "${{KEY}}", models: ["*"]}}]
@@ -458,7 +446,7 @@ async def test_the_first_call_of_the_readme_works_as_it_stands(
 ) -> None:
     snippets = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
     (first_call,) = [snippet for snippet in snippets if "chat.completions.create" in snippet]
-    async with clients(fetch, clock, streams(piece(OWN, "Good "), piece(OWN, "day."), DONE)) as c:
+    async with clients(fetch, clock, streams(chunk_event(OWN, "Good "), chunk_event(OWN, "day."), DONE)) as c:
         code = first_call.replace("http://127.0.0.1:8000", c.served.url).replace("mp-...", KEY)
         code = code.replace("gpt-4o-mini", "gpt-x")
         ran = await asyncio.create_subprocess_exec(sys.executable, "-c", code, env={**os.environ, "NO_PROXY": "*"})

@@ -16,17 +16,8 @@ import openai
 import pytest
 
 from tests.processes import Process, cpu_seconds, free_port, kibibytes, serving, until
-from tests.providers.lists import (
-    AIHUBMIX,
-    CTYUN,
-    CTYUN_WRONG_KEY,
-    Upstreams,
-    lists,
-    pages_of_versions,
-    refuses_other_keys,
-    says,
-    version,
-)
+from tests.providers.lists import AIHUBMIX, CTYUN, CTYUN_WRONG_KEY, lists, pages_of_versions, version
+from tests.providers.scripted import FakeProviders, replies, requires_header
 
 IDS = [
     "meta-llama/Llama-3.3-70B-Instruct",
@@ -104,29 +95,32 @@ class Deployment:
 
 
 @pytest.fixture(scope="module")
-def upstreams() -> Iterator[Upstreams]:
-    with Upstreams() as opened:
+def upstreams() -> Iterator[FakeProviders]:
+    with FakeProviders() as opened:
         yield opened
 
 
 @pytest.fixture(scope="module")
-def proxy(upstreams: Upstreams, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+def proxy(upstreams: FakeProviders, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     """Everything that the source documents describe, each with its key; and two that refuse ours."""
     refused = {"error_code": "APIG.0301", "error_msg": "Incorrect IAM authentication information", "solution_msg": ""}
     bearer = "Bearer {}".format
     echo = {"error": {"message": f"Incorrect API key provided: {SECRETS['WRONG_APP_KEY']} ({SECRETS['TEAM_HEADER']})"}}
     urls = {
-        "aihubmix": refuses_other_keys(
-            "authorization", bearer(SECRETS["AIHUBMIX_API_KEY"]), says({"error": {"message": "?"}}, 401), says(AIHUBMIX)
+        "aihubmix": requires_header(
+            "authorization",
+            bearer(SECRETS["AIHUBMIX_API_KEY"]),
+            replies({"error": {"message": "?"}}, 401),
+            replies(AIHUBMIX),
         ),
-        "ctyun": refuses_other_keys(
-            "authorization", bearer(SECRETS["CTYUN_APP_KEY"]), says(CTYUN_WRONG_KEY, 401), says(CTYUN)
+        "ctyun": requires_header(
+            "authorization", bearer(SECRETS["CTYUN_APP_KEY"]), replies(CTYUN_WRONG_KEY, 401), replies(CTYUN)
         ),
-        "pangu": refuses_other_keys(
-            "x-auth-token", SECRETS["PANGU_TOKEN"], says(refused, 401), pages_of_versions("w-1", VERSIONS)
+        "pangu": requires_header(
+            "x-auth-token", SECRETS["PANGU_TOKEN"], replies(refused, 401), pages_of_versions("w-1", VERSIONS)
         ),
         "odd": lists(*IDS),
-        "parrot": says(echo, 401, {"X-Echo": SECRETS["WRONG_APP_KEY"]}),
+        "parrot": replies(echo, 401, {"X-Echo": SECRETS["WRONG_APP_KEY"]}),
     }
     text = CONFIG.format(**{name: upstreams.open(reply).url for name, reply in urls.items()})
     config = tmp_path_factory.mktemp("end-to-end") / "config.yaml"
@@ -254,9 +248,9 @@ async def test_the_asynchronous_client_raises_the_same_errors(proxy: Deployment)
 
 
 def test_while_nothing_is_known_the_client_is_told_when_to_come_back_and_does(
-    upstreams: Upstreams, tmp_path: Path
+    upstreams: FakeProviders, tmp_path: Path
 ) -> None:
-    upstream = upstreams.open(says({"error": {"message": "starting"}}, 500))
+    upstream = upstreams.open(replies({"error": {"message": "starting"}}, 500))
     text = f"""
 cache: {{ttl: 1s}}
 providers:
@@ -267,7 +261,7 @@ providers:
             client.models.list()
         assert (error.value.status_code, error.value.code) == (503, "no_models_known")
         assert error.value.response.headers["retry-after"] == "1"
-        upstream.reply = lists("at-last")
+        upstream.script = lists("at-last")
         with client_of(process.url, max_retries=3) as client:
             raw = client.models.with_raw_response.list()
             assert ([model.id for model in raw.parse().data], raw.retries_taken) == (["at-last"], 1)
@@ -373,10 +367,10 @@ def test_no_secret_leaves_the_process_in_a_line_a_body_or_a_header(proxy: Deploy
     assert "parrot" in "".join(proxy.process.out), "its error was told"
 
 
-def test_no_secret_is_logged_even_when_every_logger_says_all_it_knows(upstreams: Upstreams, tmp_path: Path) -> None:
+def test_no_secret_is_logged_even_when_every_logger_says_all_it_knows(upstreams: FakeProviders, tmp_path: Path) -> None:
     secret = SECRETS["WRONG_APP_KEY"]
-    upstream = upstreams.open(says({"error": f"what is {secret}?"}, 403))
-    away = upstreams.open(says(b"", 302, {"Location": f"http://me:{secret}@127.0.0.1:9/?key={secret}"}))
+    upstream = upstreams.open(replies({"error": f"what is {secret}?"}, 403))
+    away = upstreams.open(replies(b"", 302, {"Location": f"http://me:{secret}@127.0.0.1:9/?key={secret}"}))
     config = tmp_path / "config.yaml"
     config.write_text(f"""
 cache: {{ttl: 200ms}}
@@ -395,10 +389,10 @@ keys:
         proxy = Deployment(process, process.url, [])
         proxy.get(f"/v1/models?key={ALICE}", Authorization=f"Bearer {ALICE}")
         proxy.get("/v1/models", Authorization=f"Bearer {secret}")
-        until(lambda: len(upstream.asked) >= 3)
+        until(lambda: len(upstream.requests) >= 3)
         process.stop()
         assert process.err[-1] == "DEBUG:httpx2:still at DEBUG"
-        assert upstream.asked[0].headers["authorization"] == f"Bearer {secret}"
+        assert upstream.requests[0].headers["authorization"] == f"Bearer {secret}"
         assert_nobody_heard(SECRETS, proxy)
 
 
@@ -416,12 +410,12 @@ def assert_nobody_heard(secrets: dict[str, str], proxy: Deployment) -> None:
 
 
 def test_it_listens_soon_and_20_providers_of_500_models_take_little_memory(
-    upstreams: Upstreams, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    upstreams: FakeProviders, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The figures are printed. CPU time, because a busy machine makes the clock run on; the limits are generous."""
     entries = [{**AIHUBMIX["data"][0], "id": f"model-{n}", "root": f"model-{n}"} for n in range(500)]
     providers = "".join(
-        f'  - {{name: p{n}, base_url: "{upstreams.open(says({"data": entries})).url}", prefix: "p{n}/"}}\n'
+        f'  - {{name: p{n}, base_url: "{upstreams.open(replies({"data": entries})).url}", prefix: "p{n}/"}}\n'
         for n in range(20)
     )
     port = free_port()

@@ -11,24 +11,25 @@ import httpx
 import pytest
 
 from tests.processes import Process, descriptors, free_port, kibibytes, serving, threads, until
-from tests.providers.lists import Upstream, Upstreams, drips, floods, hangs, lists, says
+from tests.providers.lists import drips, floods, lists
+from tests.providers.scripted import FakeProvider, FakeProviders, hangs, replies
 
-PATIENCE = 1.0
+INITIAL_WAIT = 1.0
 GOOD = tuple(f"good-{number}" for number in range(5))
 BAD = ("dead", "hangs", "drips", "html", "floods")
 MODELS = [f"{name}/model-{number:02}" for name in GOOD for number in range(40)]
 MEASURED = 5.0
 """Seconds: long enough for each of them to be asked again meanwhile."""
 
-HTML = says(b"<!doctype html><title>Sign in</title>", headers={"Content-Type": "text/html"})
+HTML = replies(b"<!doctype html><title>Sign in</title>", headers={"Content-Type": "text/html"})
 
 
 @dataclass(frozen=True)
 class Rig:
     """The same five good providers behind two proxies; one of them also has the five bad ones."""
 
-    good: Sequence[Upstream]
-    bad: Sequence[Upstream]
+    good: Sequence[FakeProvider]
+    bad: Sequence[FakeProvider]
     calm: Process
     troubled: Process
     cold: httpx.Response
@@ -40,7 +41,7 @@ class Rig:
 @pytest.fixture(scope="module")
 def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
     place = tmp_path_factory.mktemp("ten")
-    with Upstreams() as upstreams:
+    with FakeProviders() as upstreams:
         good = [upstreams.open(lists(*(model for model in MODELS if model.startswith(name)))) for name in GOOD]
         bad = [upstreams.open(reply) for reply in (hangs, drips, HTML, floods)]
         of_good = [f'  - {{name: {name}, base_url: "{one.url}"}}' for name, one in zip(GOOD, good, strict=True)]
@@ -60,7 +61,7 @@ def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
 
 def _config(providers: Sequence[str]) -> str:
     settings = f"""
-cache: {{ttl: 3s, initial_wait: {PATIENCE:g}s}}
+cache: {{ttl: 3s, initial_wait: {INITIAL_WAIT:g}s}}
 defaults: {{timeout: 3s}}
 providers:
 """
@@ -92,26 +93,26 @@ def list_of(process: Process) -> httpx.Response:
 
 
 def test_the_cold_list_is_out_when_initial_wait_ends_complete_for_the_other_five(rig: Rig) -> None:
-    began = min(upstream.asked[0].at for upstream in rig.bad)
+    began = min(upstream.requests[0].at for upstream in rig.bad)
     assert models(rig.cold) == MODELS
     assert rig.cold.headers["x-models-missing"] == ", ".join(BAD)
     assert "x-models-stale" not in rig.cold.headers
-    assert PATIENCE - 0.2 < rig.cold_at - began < PATIENCE + 0.5
+    assert INITIAL_WAIT - 0.2 < rig.cold_at - began < INITIAL_WAIT + 0.5
 
 
 def test_warm_answers_are_as_fast_as_without_them(rig: Rig, capsys: pytest.CaptureFixture[str]) -> None:
     """Both are asked in turns in the same seconds. The limit is for a proxy that blocks, not for a busy machine."""
-    asked_before = [len(upstream.asked) for upstream in rig.bad]
+    asked_before = [len(upstream.requests) for upstream in rig.bad]
     with Process("-m", "tests.latency", f"{MEASURED}", rig.calm.url, rig.troubled.url) as measuring:
         assert (measuring.wait(), measuring.err) == (0, [])
         calm, troubled = (json.loads(line) for line in measuring.out)
     with capsys.disabled():
         print(f"\n  warm lists of {len(MODELS)} models, in ms, without / with five bad providers:", end="")
         print(*(f" {name} {calm[name]:.2f} / {troubled[name]:.2f}" for name in calm), sep=",")
-    assert all(len(upstream.asked) > before for upstream, before in zip(rig.bad, asked_before, strict=True))
+    assert all(len(upstream.requests) > before for upstream, before in zip(rig.bad, asked_before, strict=True))
     assert troubled["p50"] < 3 * calm["p50"]
     assert troubled["p99"] < 3 * calm["p99"]
-    assert troubled["longest"] < PATIENCE * 1000, "nobody waits for anybody"
+    assert troubled["longest"] < INITIAL_WAIT * 1000, "nobody waits for anybody"
 
 
 def test_the_peak_of_memory_stays_below_200_mib(rig: Rig, capsys: pytest.CaptureFixture[str]) -> None:
@@ -123,7 +124,7 @@ def test_the_peak_of_memory_stays_below_200_mib(rig: Rig, capsys: pytest.Capture
 
 def test_when_all_fail_later_nothing_is_lost_and_the_answer_says_so(rig: Rig) -> None:
     for upstream in rig.good:
-        upstream.reply = says({"error": {"message": "out of order"}}, 500)
+        upstream.script = replies({"error": {"message": "out of order"}}, 500)
     until(lambda: list_of(rig.troubled).headers.get("x-models-stale") == ", ".join(GOOD))
     answer = list_of(rig.troubled)
     assert (answer.status_code, models(answer)) == (200, MODELS)
@@ -142,5 +143,5 @@ def test_no_descriptor_and_no_thread_is_left_behind(rig: Rig) -> None:
     for process in (rig.calm, rig.troubled):
         assert list_of(process).status_code == 200  # compressed in a thread that stays
     for upstream in (*rig.good, *rig.bad):
-        upstream.reply = says(b"", 500)
+        upstream.script = replies(b"", 500)
     until(lambda: held(rig.troubled) == held(rig.calm))

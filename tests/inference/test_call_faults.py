@@ -17,54 +17,37 @@ import pytest
 
 from proxy.server import protocol
 from tests.fakes import FakeClock, FakeFetch, config_of
-from tests.providers.calls import (
-    DONE,
-    Callee,
-    Exchange,
-    Script,
-    Served,
-    callee,
-    circuit_of,
-    completion,
-    connections_of,
-    hangs,
-    head,
-    piece,
-    post,
-    resets,
-    says,
-    says_no_http,
-    serving,
-    streams,
-    until,
-)
-from tests.providers.faults import Held, closed_port
+from tests.leaks import Held
+from tests.listening import Served, circuit_of, connections_of, post, serving, until
+from tests.providers.calls import DONE, chunk_event, completion, streams
+from tests.providers.scripted import Exchange, FakeProvider, Script, fake_provider, hangs, not_http, replies, resets
+from tests.providers.server import closed_port, response_head
 
 pytestmark = pytest.mark.anyio
 
-FINE_JSON = says(completion("m", "fine"))
-FINE_STREAM = streams(piece("m", "fine"), DONE)
+FINE_JSON = replies(completion("m", "fine"))
+FINE_STREAM = streams(chunk_event("m", "fine"), DONE)
 
 
 @asynccontextmanager
 async def calling(
     fetch: FakeFetch, clock: FakeClock, *scripts: Script | None, defaults: str = "{}", server: str = "{}"
-) -> AsyncIterator[tuple[Served, list[Callee]]]:
-    callees = []
+) -> AsyncIterator[tuple[Served, list[FakeProvider]]]:
+    providers = []
     text = f"server: {server}\ndefaults: {defaults}\n"
     text += "groups: {default: {models: ['*'], call: true}}\nproviders:\n"
-    servers = [callee(script or FINE_JSON) for script in scripts]
+    servers = [fake_provider(script or FINE_JSON) for script in scripts]
     try:
         for name, script, server_of in zip("abc", scripts, servers, strict=False):
             one = await server_of.__aenter__()
-            callees.append(one)
+            providers.append(one)
             url = one.url if script else f"http://127.0.0.1:{closed_port()}"
             text += f'  - {{name: {name}, base_url: "{url}/v1"}}\n'
             fetch.lists(name, "m")
         async with serving(config_of(text), fetch, clock) as served:
-            yield served, callees
+            yield served, providers
     finally:
-        for server_of in servers[: len(callees)]:
+        for server_of in servers[: len(providers)]:
             await server_of.__aexit__(None, None, None)
 
 
@@ -72,24 +55,24 @@ async def calling(
 
 
 async def hangs_in_json(exchange: Exchange) -> None:
-    await exchange.send(head(200, {"Content-Type": "application/json", "Content-Length": "1000"}) + b'{"id":')
-    await exchange.left()
+    await exchange.send(response_head(200, {"Content-Type": "application/json", "Content-Length": "1000"}) + b'{"id":')
+    await exchange.closed()
 
 
 async def hangs_in_stream(exchange: Exchange) -> None:
     await exchange.stream()
-    await exchange.chunk(piece("m", "one"))
-    await exchange.left()
+    await exchange.chunk(chunk_event("m", "one"))
+    await exchange.closed()
 
 
 async def resets_in_json(exchange: Exchange) -> None:
-    await exchange.send(head(200, {"Content-Type": "application/json", "Content-Length": "1000"}) + b'{"id":')
+    await exchange.send(response_head(200, {"Content-Type": "application/json", "Content-Length": "1000"}) + b'{"id":')
     exchange.reset()
 
 
 async def resets_in_stream(exchange: Exchange) -> None:
     await exchange.stream()
-    await exchange.chunk(piece("m", "one"))
+    await exchange.chunk(chunk_event("m", "one"))
     exchange.reset()
 
 
@@ -110,9 +93,9 @@ FAULTS = {
     "hangs within the answer": Fault(hangs_in_json, hangs_in_stream, 504, "timeout"),
     "reset before the head": Fault(resets, resets, 502, "provider_failed"),
     "reset within the answer": Fault(resets_in_json, resets_in_stream, 502, "provider_failed"),
-    "429": Fault(says({}, 429), says({}, 429), 429, "", passes_on=True),
-    "500": Fault(says({}, 500), says({}, 500), 502, "provider_failed"),
-    "garbage": Fault(says_no_http, says_no_http, 502, "provider_failed"),
+    "429": Fault(replies({}, 429), replies({}, 429), 429, "", passes_on=True),
+    "500": Fault(replies({}, 500), replies({}, 500), 502, "provider_failed"),
+    "garbage": Fault(not_http, not_http, 502, "provider_failed"),
 }
 
 
@@ -126,7 +109,7 @@ async def test_every_fault_has_one_answer_and_leaves_nothing_behind(
     fine = FINE_STREAM if stream else FINE_JSON
     scripts = [fault.stream if stream else fault.json, fine][:offers]
     limits = "{first_byte_timeout: 300ms, idle_timeout: 150ms}"
-    async with calling(fetch, clock, *scripts, defaults=limits) as (served, callees):
+    async with calling(fetch, clock, *scripts, defaults=limits) as (served, providers):
         before = Held.now()
         # On a connection of its own, so that what is counted afterwards is the proxy's alone.
         body = msgspec.json.encode({"model": "m", "stream": stream})
@@ -137,11 +120,11 @@ async def test_every_fault_has_one_answer_and_leaves_nothing_behind(
         if fault.passes_on and offers == 2:
             assert status == 200
             assert b"fine" in rest
-            assert len(callees[1].received) == 1
+            assert len(providers[1].requests) == 1
         elif stream and "within" in name:
             assert status == 200
             events = plain(rest)
-            assert events.startswith(piece("m", "one") + b'data: {"error":')
+            assert events.startswith(chunk_event("m", "one") + b'data: {"error":')
             assert events.endswith(b'"code":"%b"}}\n\n' % fault.code.encode())
             assert rest.endswith(b"\r\n0\r\n\r\n")
             assert b"[DONE]" not in rest
@@ -153,8 +136,8 @@ async def test_every_fault_has_one_answer_and_leaves_nothing_behind(
             assert circuit_of(served.app, provider).in_flight == 0
             session = connections_of(served.app, provider)._session
             assert session is None or session.connector is None or not session.connector._acquired
-        kept = sum(one.open for one in callees)  # a connection on which an answer was whole serves the next call
-        assert kept == sum(name in ("429", "500") or one.script is fine for one in callees if one.received)
+        kept = sum(one.open for one in providers)  # a connection on which an answer was whole serves the next call
+        assert kept == sum(name in ("429", "500") or one.script is fine for one in providers if one.requests)
         if kept == 0:
             assert await before.left() == Held()
 
@@ -195,18 +178,18 @@ AT_ONCE = 50
 async def test_when_the_client_leaves_the_providers_connection_ends_within_a_second(
     moment: str, fetch: FakeFetch, clock: FakeClock
 ) -> None:
-    scripts = [says({}, 503), hangs] if moment == "during failover" else [hangs]
+    scripts = [replies({}, 503), hangs] if moment == "during failover" else [hangs]
     if moment == "within the stream":
         scripts = [hangs_in_stream]
     if moment == "while the body goes up":
         await client_leaves_while_the_body_goes_up(fetch, clock)
         return
-    async with calling(fetch, clock, *scripts) as (served, callees):
+    async with calling(fetch, clock, *scripts) as (served, providers):
         async with served.raw(post(b'{"model":"m","stream":true}')) as (reader, _):
-            await until(lambda: bool(callees[-1].received))
+            await until(lambda: bool(providers[-1].requests))
             if moment == "within the stream":
                 await reader.readuntil(b'"one"')
-        await until(lambda: callees[-1].open == 0, 1)
+        await until(lambda: providers[-1].open == 0, 1)
         assert circuit_of(served.app, "a").in_flight == 0
         left = [
             counts.outcomes.get("left")
@@ -259,14 +242,14 @@ async def test_a_thousand_clients_that_leave_leave_nothing_behind(
     moments: dict[str, list[Script]] = {
         "before the head": [hangs],
         "within the stream": [hangs_in_stream],
-        "during failover": [says({}, 503, {"Connection": "close"}), hangs],
-        "at any moment": [says({}, 503, {"Connection": "close"}), hangs_in_stream],
+        "during failover": [replies({}, 503, {"Connection": "close"}), hangs],
+        "at any moment": [replies({}, 503, {"Connection": "close"}), hangs_in_stream],
     }
     scripts = moments[moment]
     if moment in ("during failover", "at any moment"):
         scripts[0] = closing(scripts[0])
     # No breaker: the 503 of the first provider is what this is about.
-    async with calling(fetch, clock, *scripts) as (served, callees):
+    async with calling(fetch, clock, *scripts) as (served, providers):
         request = post(b'{"model":"m","stream":true}')
         await served.app.calling()
         before = Held.now()
@@ -282,17 +265,17 @@ async def test_a_thousand_clients_that_leave_leave_nothing_behind(
                     await arrivals.acquire()
 
         arrivals = asyncio.Semaphore(0)
-        last = callees[-1].script
+        last = providers[-1].script
 
         async def arrived(exchange: Exchange) -> None:
             arrivals.release()
             await last(exchange)
 
-        callees[-1].script = arrived
+        providers[-1].script = arrived
         async with asyncio.timeout(60):
             for _ in range(MANY // AT_ONCE):
                 await asyncio.gather(*(come_and_go() for _ in range(AT_ONCE)))
-        await until(lambda: all(one.open == 0 for one in callees), 5)
+        await until(lambda: all(one.open == 0 for one in providers), 5)
         gc.collect()
         left = await before.left()
         assert left == Held()
@@ -321,7 +304,7 @@ def closing(script: Script) -> Script:
 
 async def test_of_an_answer_that_nobody_reads_only_a_little_is_held(fetch: FakeFetch, clock: FakeClock) -> None:
     written = 0
-    event = piece("m", "x" * 10_000)
+    event = chunk_event("m", "x" * 10_000)
 
     async def floods(exchange: Exchange) -> None:
         nonlocal written
@@ -353,7 +336,7 @@ async def test_a_client_that_does_not_read_is_waited_for_no_longer_than_a_silent
 
     async with calling(fetch, clock, floods, defaults="{idle_timeout: 200ms}") as (served, (one,)):
         async with served.raw(post(b'{"model":"m","stream":true}')):
-            await until(lambda: len(one.received) == 1)
+            await until(lambda: len(one.requests) == 1)
             await until(lambda: one.open == 0, 5)
         assert [counts.outcomes for _, counts in served.app.usage] == [{"left": 1}]
 
@@ -363,7 +346,7 @@ async def test_a_client_that_does_not_read_is_waited_for_no_longer_than_a_silent
 
 async def test_what_comes_in_goes_out_at_once(fetch: FakeFetch, clock: FakeClock) -> None:
     go_on = asyncio.Semaphore(0)
-    text = piece("m", "one") + piece("m", "two") + DONE
+    text = chunk_event("m", "one") + chunk_event("m", "two") + DONE
 
     async def byte_by_byte(exchange: Exchange) -> None:
         await exchange.stream()
@@ -400,7 +383,7 @@ async def test_while_a_provider_is_silent_between_events_the_client_hears_a_comm
         calling(fetch, clock, slow, server="{sse_keepalive: 20ms}") as (served, (one,)),
         served.raw(post(b'{"model":"m"}', Connection="close")) as (reader, _),
     ):
-        await until(lambda: bool(one.received))
+        await until(lambda: bool(one.requests))
         await asyncio.sleep(0.1)
         steps.release()
         top = await reader.readuntil(b"\r\n\r\n")
@@ -424,7 +407,7 @@ async def test_while_a_provider_is_silent_between_events_the_client_hears_a_comm
     ("sent", "out"),
     [
         pytest.param([], b"", id="before the first event"),
-        pytest.param([piece("m", "one")], piece("m", "one"), id="between two events"),
+        pytest.param([chunk_event("m", "one")], chunk_event("m", "one"), id="between two events"),
         pytest.param([b"data: {}\n"], b"data: {}\n\n\n", id="between two lines"),
         pytest.param([b"data: {}\n\n", b'data: {"a'], b'data: {}\n\ndata: {"a\n\n', id="within a line"),
     ],
@@ -465,7 +448,7 @@ async def test_where_only_the_end_of_the_connection_tells_the_last_event_must_ha
     path: str, sent: list[bytes], whole: bool, fetch: FakeFetch, clock: FakeClock
 ) -> None:
     async def until_it_closes(exchange: Exchange) -> None:
-        await exchange.send(head(200, {"Content-Type": "text/event-stream"}))
+        await exchange.send(response_head(200, {"Content-Type": "text/event-stream"}))
         for part in sent:
             await exchange.send(part)
             await asyncio.sleep(0.01)
@@ -488,7 +471,7 @@ async def test_what_a_provider_says_unasked_is_nobodys_answer(fetch: FakeFetch, 
     async def talks(exchange: Exchange) -> None:
         nonlocal answers
         answers += 1
-        await says(completion("m", f"answer {answers}"))(exchange)
+        await replies(completion("m", f"answer {answers}"))(exchange)
         if answers == 1:
             await stray.wait()
             body = msgspec.json.encode(completion("m", "somebody else's"))
@@ -517,7 +500,7 @@ def idle_connection(served: Served) -> Any:
 async def test_a_client_that_leaves_behind_a_long_body_is_noticed(fetch: FakeFetch, clock: FakeClock) -> None:
     async with calling(fetch, clock, hangs) as (served, (one,)):
         async with served.raw(post(b'{"model":"m","input":"%b"}' % (b"x" * 8_000_000))):
-            await until(lambda: bool(one.received))
+            await until(lambda: bool(one.requests))
         await until(lambda: circuit_of(served.app, "a").in_flight == 0, 1)
 
 
@@ -534,12 +517,12 @@ async def test_a_client_that_leaves_behind_further_requests_is_noticed(
 ) -> None:
     async with calling(fetch, clock, script) as (served, (one,)):
         async with served.raw(post(b'{"model":"m"}')) as (_, writer):
-            await until(lambda: bool(one.received))
+            await until(lambda: bool(one.requests))
             writer.write(further)
             await until(lambda: any(connection.pipeline for connection in connections(served)))
         await until(lambda: circuit_of(served.app, "a").in_flight == 0, 1)
         await until(lambda: not connections(served), 1)
-        assert len(one.received) == 1, "what was sent behind it goes nowhere"
+        assert len(one.requests) == 1, "what was sent behind it goes nowhere"
 
 
 LONG_HEADER = LIST.replace(b"Host", b"X-Long: " + b"x" * 300_000 + b"\r\nHost")
@@ -553,7 +536,7 @@ async def test_of_what_comes_behind_a_call_only_so_much_is_read(
         calling(fetch, clock, hangs) as (served, (one,)),
         served.raw(post(b'{"model":"m"}')) as (_, writer),
     ):
-        await until(lambda: bool(one.received))
+        await until(lambda: bool(one.requests))
         writer.write(further)
         await until(lambda: any(connection.flow.read_paused for connection in connections(served)), 5)
         (connection,) = connections(served)
@@ -574,7 +557,7 @@ async def test_further_requests_of_a_client_that_stays_are_answered(fetch: FakeF
         calling(fetch, clock, answers_when_asked) as (served, (one,)),
         served.raw(post(b'{"model":"m"}')) as (reader, writer),
     ):
-        await until(lambda: bool(one.received))
+        await until(lambda: bool(one.requests))
         writer.write(LIST + post(b'{"model":"m","input":"%b"}' % (b"x" * 500_000)))
         await until(lambda: any(len(connection.pipeline) == 2 for connection in connections(served)))
         asked.set()
@@ -590,7 +573,7 @@ async def test_a_call_that_came_with_a_list_is_no_idle_connection(fetch: FakeFet
         assert (await served.client.get("/v1/models")).status_code == 200  # from now on the list is ready
         async with served.raw(LIST + post(b'{"model":"m"}')) as (reader, _):
             assert (await reader.readuntil(b"\r\n")) == b"HTTP/1.1 200 OK\r\n"
-            await until(lambda: bool(one.received))
+            await until(lambda: bool(one.requests))
             waiting = [c.timeout_keep_alive_task for c in connections(served) if c.cycle.scope["method"] == "POST"]
             assert waiting == [None]
 
@@ -598,7 +581,7 @@ async def test_a_call_that_came_with_a_list_is_no_idle_connection(fetch: FakeFet
 async def test_a_client_that_stops_reading_a_long_answer_leaves_nothing_behind(
     fetch: FakeFetch, clock: FakeClock
 ) -> None:
-    long = says(completion("m", "x" * 20_000_000))
+    long = replies(completion("m", "x" * 20_000_000))
     async with (
         calling(fetch, clock, long, defaults="{idle_timeout: 300ms}") as (served, _),
         served.raw(post(b'{"model":"m"}')) as (reader, _writer),

@@ -17,57 +17,49 @@ import trustme
 from proxy.errors import UpstreamError
 from proxy.telemetry.usage import Labels, Outcome
 from tests.fakes import FakeClock, FakeFetch, config_of
-from tests.providers.calls import (
-    DONE,
-    Callee,
+from tests.listening import Served, circuit_of, post, serving, until
+from tests.providers.calls import DONE, chunk_event, completion, streams
+from tests.providers.scripted import (
     Exchange,
+    FakeProvider,
     Script,
-    Served,
-    callee,
-    circuit_of,
-    completion,
+    fake_provider,
     hangs,
-    head,
-    in_turn,
-    piece,
-    post,
+    in_sequence,
+    not_http,
+    replies,
     resets,
-    says,
-    says_no_http,
-    serving,
-    streams,
-    until,
 )
-from tests.providers.faults import closed_port
+from tests.providers.server import closed_port, response_head
 
 pytestmark = pytest.mark.anyio
 
 UP = "sk-canary-of-the-provider-1"
-FINE = says(completion("m"))
-LIMITED = says({"error": {"message": "slow down"}}, 429)
+FINE = replies(completion("m"))
+LIMITED = replies({"error": {"message": "slow down"}}, 429)
 
 
 @asynccontextmanager
 async def calling(
     fetch: FakeFetch, clock: FakeClock, *scripts: Script | None, more: Sequence[str] = (), defaults: str = "{}"
-) -> AsyncIterator[tuple[Served, list[Callee]]]:
+) -> AsyncIterator[tuple[Served, list[FakeProvider]]]:
     """A proxy in front of providers a, b, c ..., which all have the model `m`; None is one that refuses to connect.
 
     `more`: settings of each.
     """
     async with AsyncExitStack() as stack:
-        callees = []
+        providers = []
         text = f"defaults: {defaults}\ngroups: {{default: {{models: ['*'], call: true}}}}\nproviders:\n"
         for index, script in enumerate(scripts):
             name = "abc"[index]
-            one = await stack.enter_async_context(callee(script or FINE))
+            one = await stack.enter_async_context(fake_provider(script or FINE))
             if script is None:
                 one.url = f"http://127.0.0.1:{closed_port()}"
-            callees.append(one)
+            providers.append(one)
             settings = f", {more[index]}" if index < len(more) and more[index] else ""
             text += f'  - {{name: {name}, base_url: "{one.url}/v1", api_key: {UP}{settings}}}\n'
             fetch.lists(name, "m", f"only-{name}")
-        yield await stack.enter_async_context(serving(config_of(text), fetch, clock)), callees
+        yield await stack.enter_async_context(serving(config_of(text), fetch, clock)), providers
 
 
 def outcomes(served: Served) -> dict[str, dict[Outcome, int]]:
@@ -87,8 +79,8 @@ def code(answer: httpx.Response) -> tuple[int, str | None]:
     [
         pytest.param(None, "failed", id="refused connection"),
         pytest.param(LIMITED, "limited", id="429"),
-        pytest.param(says({}, 503), "failed", id="503"),
-        pytest.param(says(b"<html>", 503, {"Content-Type": "text/html"}), "failed", id="503 with a page"),
+        pytest.param(replies({}, 503), "failed", id="503"),
+        pytest.param(replies(b"<html>", 503, {"Content-Type": "text/html"}), "failed", id="503 with a page"),
     ],
 )
 async def test_where_no_work_can_have_been_done_the_next_provider_is_asked(
@@ -96,7 +88,7 @@ async def test_where_no_work_can_have_been_done_the_next_provider_is_asked(
 ) -> None:
     async with calling(fetch, clock, first, FINE) as (served, (_, second)):
         assert code(await served.call()) == (200, None)
-        assert len(second.received) == 1
+        assert len(second.requests) == 1
         assert outcomes(served) == {"a": {outcome: 1}, "b": {"ok": 1}}
 
 
@@ -104,7 +96,7 @@ async def test_where_no_work_can_have_been_done_the_next_provider_is_asked(
     ("first", "status"),
     [
         *(
-            pytest.param(says({}, status), translated, id=str(status))
+            pytest.param(replies({}, status), translated, id=str(status))
             for status, translated in (
                 (400, 400),
                 (401, 502),
@@ -116,9 +108,9 @@ async def test_where_no_work_can_have_been_done_the_next_provider_is_asked(
             )
         ),
         pytest.param(resets, 502, id="reset"),
-        pytest.param(says_no_http, 502, id="no HTTP"),
+        pytest.param(not_http, 502, id="no HTTP"),
         pytest.param(hangs, 504, id="too slow"),
-        pytest.param(says(b""), 502, id="nothing"),
+        pytest.param(replies(b""), 502, id="nothing"),
     ],
 )
 async def test_where_work_may_have_been_done_nobody_else_is_asked(
@@ -126,24 +118,24 @@ async def test_where_work_may_have_been_done_nobody_else_is_asked(
 ) -> None:
     async with calling(fetch, clock, first, FINE, defaults="{first_byte_timeout: 500ms}") as (served, (_, second)):
         assert (await served.call()).status_code == status
-        assert second.received == []
+        assert second.requests == []
 
 
 @pytest.mark.parametrize(
     ("on", "first"),
-    [("[500]", says({}, 500)), ("[529]", says({}, 529)), ("[404, 500]", says({}, 404)), ("[timeout]", hangs)],
+    [("[500]", replies({}, 500)), ("[529]", replies({}, 529)), ("[404, 500]", replies({}, 404)), ("[timeout]", hangs)],
 )
 async def test_the_operator_may_name_more_failures(on: str, first: Script, fetch: FakeFetch, clock: FakeClock) -> None:
     more = [f"failover_on: {on}, first_byte_timeout: 500ms"]
-    async with calling(fetch, clock, first, FINE, more=more) as (served, callees):
+    async with calling(fetch, clock, first, FINE, more=more) as (served, providers):
         assert (await served.call()).status_code == 200
-        assert [len(one.received) for one in callees] == [1, 1]
+        assert [len(one.requests) for one in providers] == [1, 1]
 
 
 async def test_the_operator_may_name_fewer_failures(fetch: FakeFetch, clock: FakeClock) -> None:
     async with calling(fetch, clock, LIMITED, FINE, more=["failover_on: [503]"]) as (served, (_, second)):
         assert (await served.call()).status_code == 429
-        assert second.received == []
+        assert second.requests == []
 
 
 @pytest.mark.parametrize("first", [pytest.param(None, id="refused"), pytest.param(LIMITED, id="429")])
@@ -153,21 +145,21 @@ async def test_a_provider_with_failover_false_keeps_its_calls(
     async with calling(fetch, clock, first, FINE, more=["failover: false"]) as (served, (_, second)):
         for _ in range(7):  # also once its circuit is open
             assert (await served.call()).status_code in (429, 502, 503)
-        assert second.received == []
+        assert second.requests == []
 
 
 async def test_providers_are_asked_in_the_operators_order_each_once(fetch: FakeFetch, clock: FakeClock) -> None:
-    async with calling(fetch, clock, says({}, 503), LIMITED, FINE) as (served, callees):
+    async with calling(fetch, clock, replies({}, 503), LIMITED, FINE) as (served, providers):
         assert (await served.call()).status_code == 200
-        assert [len(one.received) for one in callees] == [1, 1, 1]
+        assert [len(one.requests) for one in providers] == [1, 1, 1]
         assert (await served.call("only-b")).status_code == 429
-        assert [len(one.received) for one in callees] == [1, 2, 1]
+        assert [len(one.requests) for one in providers] == [1, 2, 1]
 
 
 async def test_every_provider_gets_its_own_key_and_its_own_name_of_the_model(
     fetch: FakeFetch, clock: FakeClock
 ) -> None:
-    async with callee(says({}, 503)) as first, callee(FINE) as second:
+    async with fake_provider(replies({}, 503)) as first, fake_provider(FINE) as second:
         config = config_of(f"""
 providers:
   - {{name: a, base_url: "{first.url}/v1", api_key: {UP}-a, aliases: {{m: own-of-a}}}}
@@ -179,7 +171,7 @@ groups: {{default: {{models: ["*"], call: true}}}}
         async with serving(config, fetch, clock) as served:
             assert (await served.call()).status_code == 200
         for one, name in ((first, "a"), (second, "b")):
-            (received,) = one.received
+            (received,) = one.requests
             assert received.body == b'{"model":"own-of-%b"}' % name.encode()
             assert received.headers["authorization"] == f"Bearer {UP}-{name}"
 
@@ -187,29 +179,29 @@ groups: {{default: {{models: ["*"], call: true}}}}
 async def test_all_attempts_share_one_time(fetch: FakeFetch, clock: FakeClock) -> None:
     async def late_503(exchange: Exchange) -> None:
         await asyncio.sleep(0.25)  # the one thing here that takes time is time
-        await says({}, 503)(exchange)
+        await replies({}, 503)(exchange)
 
     async with calling(fetch, clock, late_503, hangs, FINE, defaults="{first_byte_timeout: 500ms}") as (
         served,
-        callees,
+        providers,
     ):
         loop = asyncio.get_running_loop()
         began = loop.time()
         assert code(await served.call()) == (504, "timeout")
         assert 0.45 < loop.time() - began < 2
-        assert [len(one.received) for one in callees] == [1, 1, 0]
+        assert [len(one.requests) for one in providers] == [1, 1, 0]
 
 
 async def test_no_attempt_is_begun_with_next_to_no_time(fetch: FakeFetch, clock: FakeClock) -> None:
     async def late_503(exchange: Exchange) -> None:
         await asyncio.sleep(0.1)
-        await says({}, 503)(exchange)
+        await replies({}, 503)(exchange)
 
-    scripts = in_turn(FINE, late_503), FINE
+    scripts = in_sequence(FINE, late_503), FINE
     async with calling(fetch, clock, *scripts, defaults="{first_byte_timeout: 290ms}") as (served, (_, second)):
         assert (await served.call()).status_code == 200, "the connection and the TLS context are made here"
         assert (await served.call()).status_code == 503
-        assert second.received == []
+        assert second.requests == []
 
 
 async def test_a_host_that_takes_no_connection_in_time_is_one_that_cannot_be_reached(
@@ -219,7 +211,7 @@ async def test_a_host_that_takes_no_connection_in_time_is_one_that_cannot_be_rea
         raise AssertionError("TLS never gets so far")
 
     # The socket is taken, but nobody answers the TLS handshake.
-    async with callee(deaf) as first, callee(FINE) as second:
+    async with fake_provider(deaf) as first, fake_provider(FINE) as second:
         config = config_of(f"""
 providers:
   - {{name: a, base_url: "{first.url.replace("http", "https")}/v1", connect_timeout: 100ms}}
@@ -238,11 +230,11 @@ groups: {{default: {{models: ["*"], call: true}}}}
 
 
 def limited(seconds: int) -> Script:
-    return says({"error": {"message": "slow down"}}, 429, {"Retry-After": str(seconds)})
+    return replies({"error": {"message": "slow down"}}, 429, {"Retry-After": str(seconds)})
 
 
 async def test_when_all_are_limited_the_soonest_one_says_when_to_come_back(fetch: FakeFetch, clock: FakeClock) -> None:
-    async with calling(fetch, clock, limited(30), limited(20), limited(40)) as (served, callees):
+    async with calling(fetch, clock, limited(30), limited(20), limited(40)) as (served, providers):
         answer = await served.call()
         assert (answer.status_code, answer.headers["retry-after"]) == (429, "20")
         assert answer.json() == {"error": {"message": "slow down"}}
@@ -250,20 +242,20 @@ async def test_when_all_are_limited_the_soonest_one_says_when_to_come_back(fetch
         await clock.advance(5)
         answer = await served.call()
         assert (code(answer), answer.headers["retry-after"]) == ((429, "rate_limit_exceeded"), "15")
-        assert [len(one.received) for one in callees] == [1, 1, 1]
+        assert [len(one.requests) for one in providers] == [1, 1, 1]
         await clock.advance(16)
-        callees[1].script = FINE
+        providers[1].script = FINE
         assert (await served.call()).status_code == 200
-        assert [len(one.received) for one in callees] == [1, 2, 1]
+        assert [len(one.requests) for one in providers] == [1, 2, 1]
 
 
 async def test_a_cool_down_is_of_one_model_at_one_provider(fetch: FakeFetch, clock: FakeClock) -> None:
-    async with calling(fetch, clock, in_turn(limited(30), FINE)) as (served, _):
+    async with calling(fetch, clock, in_sequence(limited(30), FINE)) as (served, _):
         assert [(await served.call(model)).status_code for model in ("m", "only-a", "m")] == [429, 200, 429]
 
 
 async def test_a_429_without_a_time_cools_nothing_down(fetch: FakeFetch, clock: FakeClock) -> None:
-    async with calling(fetch, clock, in_turn(LIMITED, FINE)) as (served, _):
+    async with calling(fetch, clock, in_sequence(LIMITED, FINE)) as (served, _):
         first = await served.call()
         assert (first.status_code, "retry-after" in first.headers) == (429, False)
         assert (await served.call()).status_code == 200
@@ -272,7 +264,7 @@ async def test_a_429_without_a_time_cools_nothing_down(fetch: FakeFetch, clock: 
 async def test_a_429_whose_body_hangs_or_breaks_off_is_a_429(fetch: FakeFetch, clock: FakeClock) -> None:
     async def silent(exchange: Exchange) -> None:
         await exchange.head(429, {"Retry-After": "7"})
-        await exchange.left()
+        await exchange.closed()
 
     async def broken(exchange: Exchange) -> None:
         await exchange.head(429, {"Retry-After": "7"})
@@ -295,10 +287,10 @@ async def test_a_429_whose_body_hangs_or_breaks_off_is_a_429(fetch: FakeFetch, c
     [
         pytest.param(None, id="refused connections"),
         pytest.param(resets, id="resets"),
-        pytest.param(says({}, 503), id="503"),
-        pytest.param(says({}, 529), id="529"),
-        pytest.param(says(b""), id="empty answers"),
-        pytest.param(says(b"<html>", headers={"Content-Type": "text/html"}), id="web pages"),
+        pytest.param(replies({}, 503), id="503"),
+        pytest.param(replies({}, 529), id="529"),
+        pytest.param(replies(b""), id="empty answers"),
+        pytest.param(replies(b"<html>", headers={"Content-Type": "text/html"}), id="web pages"),
     ],
 )
 async def test_after_five_failures_in_a_row_nobody_is_sent_there_for_a_while(
@@ -318,7 +310,7 @@ async def test_after_five_failures_in_a_row_nobody_is_sent_there_for_a_while(
 async def test_a_provider_that_breaks_every_answer_off_is_left_alone_too(fetch: FakeFetch, clock: FakeClock) -> None:
     async def breaks_off(exchange: Exchange) -> None:
         await exchange.stream()
-        await exchange.chunk(piece("m", "one"))
+        await exchange.chunk(chunk_event("m", "one"))
         exchange.reset()
 
     async with calling(fetch, clock, breaks_off) as (served, _):
@@ -329,10 +321,10 @@ async def test_a_provider_that_breaks_every_answer_off_is_left_alone_too(fetch: 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 422, 429, 500])
 async def test_what_one_caller_can_cause_shuts_nobody_out(status: int, fetch: FakeFetch, clock: FakeClock) -> None:
-    async with calling(fetch, clock, says({}, status)) as (served, (one,)):
+    async with calling(fetch, clock, replies({}, status)) as (served, (one,)):
         for _ in range(7):
             await served.call()
-        assert len(one.received) == 7
+        assert len(one.requests) == 7
 
 
 async def test_the_breaker_lets_one_call_through_and_closes_when_its_answer_begins(
@@ -352,7 +344,7 @@ async def test_the_breaker_lets_one_call_through_and_closes_when_its_answer_begi
         await answers.wait()
         await slow_stream(exchange)
 
-    async with calling(fetch, clock, says({}, 503)) as (served, (one,)):
+    async with calling(fetch, clock, replies({}, 503)) as (served, (one,)):
         for _ in range(5):
             await served.call()
         await clock.advance(40)
@@ -374,7 +366,7 @@ async def test_a_full_provider_is_passed_by_and_without_another_one_the_caller_i
     more = ["max_in_flight: 2"]
     async with calling(fetch, clock, hangs, FINE, more=more) as (served, (first, _)):
         waiting = [asyncio.create_task(served.call()) for _ in range(2)]
-        await until(lambda: len(first.received) == 2)
+        await until(lambda: len(first.requests) == 2)
         assert (await served.call()).status_code == 200
         answer = await served.call("only-a")
         assert (code(answer), answer.headers["retry-after"]) == ((503, "provider_unavailable"), "1")
@@ -395,7 +387,7 @@ async def test_a_broken_list_stops_no_calls_and_broken_calls_stop_no_list(fetch:
         fetch.lists("a", "m")
         await clock.advance(1000)
         assert served.app.store.reports()[0].state == "ok"
-        one.script = says({}, 503)
+        one.script = replies({}, 503)
         for _ in range(6):
             assert (await served.call()).status_code == 503
         asked = fetch.asked["a"]
@@ -440,7 +432,9 @@ OWN_WORDS = {"error": {"message": "max_tokens is too large", "type": "invalid_re
 async def test_each_status_of_a_provider_has_its_translation(
     status: int, told: int, said: str, retry: str | None, fetch: FakeFetch, clock: FakeClock
 ) -> None:
-    script = says(OWN_WORDS, status, {"Location": f"http://127.0.0.1/{UP}", "X-Echo": UP, "WWW-Authenticate": "Bearer"})
+    script = replies(
+        OWN_WORDS, status, {"Location": f"http://127.0.0.1/{UP}", "X-Echo": UP, "WWW-Authenticate": "Bearer"}
+    )
     async with calling(fetch, clock, script) as (served, (one,)):
         answer = await served.call()
         assert (*code(answer), answer.headers.get("x-should-retry")) == (told, said, retry)
@@ -448,7 +442,7 @@ async def test_each_status_of_a_provider_has_its_translation(
             assert answer.json() == OWN_WORDS
         assert UP not in f"{answer.headers}{answer.text}"
         assert not {"location", "www-authenticate", "x-echo"} & set(answer.headers)
-        assert len(one.received) == 1
+        assert len(one.requests) == 1
 
 
 @pytest.mark.parametrize(
@@ -464,19 +458,19 @@ async def test_each_status_of_a_provider_has_its_translation(
 async def test_an_answer_that_is_none_is_an_error(
     content_type: str, body: bytes, fetch: FakeFetch, clock: FakeClock
 ) -> None:
-    async with calling(fetch, clock, says(body, headers={"Content-Type": content_type})) as (served, _):
+    async with calling(fetch, clock, replies(body, headers={"Content-Type": content_type})) as (served, _):
         assert code(await served.call()) == (502, "provider_failed")
 
 
 @pytest.mark.parametrize("coding", ["br", "zstd", "deflate", "gzip, gzip", "sk-canary"])
 async def test_a_coding_that_nobody_asked_for_is_an_error(coding: str, fetch: FakeFetch, clock: FakeClock) -> None:
-    async with calling(fetch, clock, says({}, headers={"Content-Encoding": coding})) as (served, _):
+    async with calling(fetch, clock, replies({}, headers={"Content-Encoding": coding})) as (served, _):
         assert code(await served.call()) == (502, "provider_failed")
 
 
 @pytest.mark.parametrize("body", [b"<html>", b'{"cut', b"[1]", b'{"x":"' + b"y" * 300_000 + b'"}', b"[" * 5000])
 async def test_a_refusal_without_words_for_a_program_gets_ours(body: bytes, fetch: FakeFetch, clock: FakeClock) -> None:
-    async with calling(fetch, clock, in_turn(says(body, 400), says(body, 429))) as (served, _):
+    async with calling(fetch, clock, in_sequence(replies(body, 400), replies(body, 429))) as (served, _):
         answer = await served.call()
         assert code(answer) == (400, "invalid_request")
         assert "without saying why" in answer.json()["error"]["message"]
@@ -485,7 +479,7 @@ async def test_a_refusal_without_words_for_a_program_gets_ours(body: bytes, fetc
 
 async def test_a_refusal_of_the_request_is_passed_on_byte_for_byte(fetch: FakeFetch, clock: FakeClock) -> None:
     said = b' {"error": {"message": "caf\\u00e9 org-1234567890 \xe4\xb8\xad", "n": 1.00}}\n'
-    async with calling(fetch, clock, says(said, 400)) as (served, _):
+    async with calling(fetch, clock, replies(said, 400)) as (served, _):
         assert (await served.call()).content == said
 
 
@@ -503,7 +497,7 @@ async def test_a_refusal_that_repeats_our_key_is_passed_on_without_it(
     echo: str, status: int, fetch: FakeFetch, clock: FakeClock
 ) -> None:
     said = {"error": {"message": f"what is {echo}?", "list": [echo], echo: 1}}
-    async with calling(fetch, clock, says(said, status)) as (served, _):
+    async with calling(fetch, clock, replies(said, status)) as (served, _):
         answer = await served.call()
         assert answer.status_code == status
         assert answer.json()["error"]["message"].startswith("what is ")
@@ -516,7 +510,7 @@ async def test_a_429_names_no_account(fetch: FakeFetch, clock: FakeClock) -> Non
         "Rate limit reached for gpt-4o in organization org-AbCdEf123456 project proj_Zyx987654 on tokens "
         "of account 01234567-89ab-cdef-0123-456789abcdef . Limit 30000, Used 29000. Try again in 2s."
     )
-    async with calling(fetch, clock, says({"error": {"message": message, "type": "tokens"}}, 429)) as (served, _):
+    async with calling(fetch, clock, replies({"error": {"message": message, "type": "tokens"}}, 429)) as (served, _):
         assert (await served.call()).json() == {
             "error": {
                 "message": "Rate limit reached for gpt-4o in organization *** project *** on tokens "
@@ -528,7 +522,7 @@ async def test_a_429_names_no_account(fetch: FakeFetch, clock: FakeClock) -> Non
 
 async def test_a_provider_may_say_that_trying_again_is_of_no_use(fetch: FakeFetch, clock: FakeClock) -> None:
     said = {"error": {"message": "You exceeded your current quota", "code": "insufficient_quota"}}
-    async with calling(fetch, clock, says(said, 429, {"x-should-retry": "false"})) as (served, _):
+    async with calling(fetch, clock, replies(said, 429, {"x-should-retry": "false"})) as (served, _):
         assert (await served.call()).headers["x-should-retry"] == "false"
 
 
@@ -536,7 +530,7 @@ async def test_a_provider_may_say_that_trying_again_is_of_no_use(fetch: FakeFetc
 async def test_the_time_that_a_provider_names_is_told_in_seconds(
     value: str, fetch: FakeFetch, clock: FakeClock
 ) -> None:
-    async with calling(fetch, clock, says({}, 503, {"Retry-After": value})) as (served, _):
+    async with calling(fetch, clock, replies({}, 503, {"Retry-After": value})) as (served, _):
         assert (await served.call()).headers["retry-after"] == "7"
 
 
@@ -544,7 +538,7 @@ async def test_the_time_that_a_provider_names_is_told_in_seconds(
 
 
 async def test_calls_share_a_connection_and_a_refusal_does_not_cost_it(fetch: FakeFetch, clock: FakeClock) -> None:
-    async with calling(fetch, clock, in_turn(FINE, says(OWN_WORDS, 400), FINE)) as (served, (one,)):
+    async with calling(fetch, clock, in_sequence(FINE, replies(OWN_WORDS, 400), FINE)) as (served, (one,)):
         assert [(await served.call()).status_code for _ in range(4)] == [200, 400, 200, 200]
         assert one.connections == 1
 
@@ -563,17 +557,17 @@ async def test_a_connection_that_the_provider_has_closed_meanwhile_costs_no_call
 
 
 async def test_cookies_of_one_call_are_not_sent_with_the_next(fetch: FakeFetch, clock: FakeClock) -> None:
-    async with calling(fetch, clock, says(completion("m"), headers={"Set-Cookie": "a=b"})) as (served, (one,)):
+    async with calling(fetch, clock, replies(completion("m"), headers={"Set-Cookie": "a=b"})) as (served, (one,)):
         for _ in range(2):
             assert "set-cookie" not in (await served.call()).headers
-        assert "cookie" not in one.received[1].headers
+        assert "cookie" not in one.requests[1].headers
 
 
 async def test_a_body_of_some_mebibytes_goes_up_whole(fetch: FakeFetch, clock: FakeClock) -> None:
     text = "x" * 3_000_000
     async with calling(fetch, clock, FINE) as (served, (one,)):
         assert (await served.call(input=text)).status_code == 200
-        assert one.received[0].json == {"model": "m", "input": text}
+        assert one.requests[0].json == {"model": "m", "input": text}
 
 
 async def test_an_answer_that_comes_while_the_body_is_still_going_up_is_passed_on(
@@ -583,7 +577,7 @@ async def test_an_answer_that_comes_while_the_body_is_still_going_up_is_passed_o
 
     async def early(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
-        writer.write(head(413, {"Content-Type": JSON, "Content-Length": str(len(refusal))}) + refusal)
+        writer.write(response_head(413, {"Content-Type": JSON, "Content-Length": str(len(refusal))}) + refusal)
         await writer.drain()
         await finished.wait()
         writer.close()
@@ -606,7 +600,7 @@ groups: {{default: {{models: ["*"], call: true}}}}
 @pytest.mark.parametrize("lines", [200, 1], ids=["many headers", "a long header"])
 async def test_a_head_without_an_end_is_refused(lines: int, fetch: FakeFetch, clock: FakeClock) -> None:
     many = {f"X-{number}": "y" * (40_000 // lines) for number in range(lines)}
-    async with calling(fetch, clock, says({}, headers=many)) as (served, _):
+    async with calling(fetch, clock, replies({}, headers=many)) as (served, _):
         assert code(await served.call()) == (502, "provider_failed")
 
 
@@ -616,8 +610,8 @@ async def test_a_head_without_an_end_is_refused(lines: int, fetch: FakeFetch, cl
 @asynccontextmanager
 async def with_login(
     fetch: FakeFetch, clock: FakeClock, login: Script, script: Script
-) -> AsyncIterator[tuple[Served, Callee, Callee]]:
-    async with callee(login) as granting, callee(script) as provider:
+) -> AsyncIterator[tuple[Served, FakeProvider, FakeProvider]]:
+    async with fake_provider(login) as granting, fake_provider(script) as provider:
         config = config_of(f"""
 providers:
   - name: a
@@ -631,15 +625,15 @@ groups: {{default: {{models: ["*"], call: true}}}}
 
 
 def grants(*tokens: str) -> Script:
-    return in_turn(*(says({"access_token": token, "expires_in": 3600}) for token in tokens))
+    return in_sequence(*(replies({"access_token": token, "expires_in": 3600}) for token in tokens))
 
 
 def wants(token: str) -> Script:
     """Takes calls with this token only."""
 
     async def script(exchange: Exchange) -> None:
-        brought = exchange.received.headers.get("authorization", "")
-        await (FINE if brought == f"Bearer {token}" else says({"error": {"message": brought}}, 401))(exchange)
+        brought = exchange.request.headers.get("authorization", "")
+        await (FINE if brought == f"Bearer {token}" else replies({"error": {"message": brought}}, 401))(exchange)
 
     return script
 
@@ -648,7 +642,7 @@ async def test_many_calls_at_once_share_one_login(fetch: FakeFetch, clock: FakeC
     async with with_login(fetch, clock, grants("sk-canary-t1"), wants("sk-canary-t1")) as (served, granting, _):
         answers = await asyncio.gather(*(served.call() for _ in range(10)))
         assert [answer.status_code for answer in answers] == [200] * 10
-        assert len(granting.received) == 1
+        assert len(granting.requests) == 1
 
 
 async def test_a_token_that_ended_before_its_time_is_renewed_within_the_call(
@@ -660,7 +654,7 @@ async def test_a_token_that_ended_before_its_time_is_renewed_within_the_call(
         provider.script = wants("sk-canary-t2")
         answers = await asyncio.gather(*(served.call() for _ in range(10)))
         assert [answer.status_code for answer in answers] == [200] * 10
-        assert len(granting.received) == 2, "whoever finds a newer token does not log in again"
+        assert len(granting.requests) == 2, "whoever finds a newer token does not log in again"
 
 
 async def test_a_token_that_is_refused_when_it_is_new_is_our_fault(fetch: FakeFetch, clock: FakeClock) -> None:
@@ -668,21 +662,21 @@ async def test_a_token_that_is_refused_when_it_is_new_is_our_fault(fetch: FakeFe
         answer = await served.call()
         assert (code(answer), answer.headers["x-should-retry"]) == ((502, "provider_auth"), "false")
         assert "canary" not in answer.text
-        assert len(granting.received) == 2
+        assert len(granting.requests) == 2
 
 
 async def test_a_token_that_a_refusal_repeats_does_not_come_down(fetch: FakeFetch, clock: FakeClock) -> None:
     said = {"error": {"message": "what is Bearer sk-canary-t1?"}}
-    async with with_login(fetch, clock, grants("sk-canary-t1"), says(said, 400)) as (served, _, _):
+    async with with_login(fetch, clock, grants("sk-canary-t1"), replies(said, 400)) as (served, _, _):
         assert (await served.call()).json() == {"error": {"message": "what is Bearer ***"}}
 
 
 @pytest.mark.parametrize(
     ("login", "said"),
     [
-        (says({"error": "invalid_client"}, 401), "provider_auth"),
-        (says({}, 200), "provider_auth"),
-        (says({}, 503), "provider_failed"),
+        (replies({"error": "invalid_client"}, 401), "provider_auth"),
+        (replies({}, 200), "provider_auth"),
+        (replies({}, 503), "provider_failed"),
         (resets, "provider_failed"),
     ],
 )
@@ -691,16 +685,16 @@ async def test_without_a_login_the_call_cannot_be_made(
 ) -> None:
     async with with_login(fetch, clock, login, FINE) as (served, _, provider):
         assert code(await served.call()) == (502, said)
-        assert provider.received == []
+        assert provider.requests == []
 
 
 async def test_a_client_that_leaves_during_a_login_leaves_nothing_behind(fetch: FakeFetch, clock: FakeClock) -> None:
     async with with_login(fetch, clock, hangs, FINE) as (served, granting, provider):
         async with served.raw(post(b'{"model":"m"}')):
-            await until(lambda: bool(granting.received))
+            await until(lambda: bool(granting.requests))
         await until(lambda: circuit_of(served.app, "a").in_flight == 0, 1)
         await until(lambda: outcomes(served) == {"a": {"left": 1}}, 1)
-        assert provider.received == []
+        assert provider.requests == []
         granting.script = grants("sk-canary-t1")
         assert (await served.call()).status_code == 200, "nobody holds the login any more"
 
@@ -713,7 +707,7 @@ EGRESS = "Basic bWU6c2stY2FuYXJ5LWVncmVzcw=="
 async def test_through_a_proxy_a_plain_call_names_its_whole_url_and_logs_in_there(
     fetch: FakeFetch, clock: FakeClock
 ) -> None:
-    async with callee(FINE) as egress:
+    async with fake_provider(FINE) as egress:
         url = egress.url.replace("://", "://me:sk-canary-egress@")
         config = config_of(f"""
 providers: [{{name: a, base_url: "http://provider.example/v1", api_key: {UP}, proxy: "{url}"}}]
@@ -723,7 +717,7 @@ groups: {{default: {{models: ["*"], call: true}}}}
         async with serving(config, fetch, clock) as served:
             for _ in range(2):
                 assert (await served.call()).status_code == 200
-        for one in egress.received:
+        for one in egress.requests:
             assert one.target == "http://provider.example/v1/chat/completions"
             assert one.headers["host"] == "provider.example"
             assert one.headers["proxy-authorization"] == EGRESS
@@ -734,7 +728,7 @@ async def test_through_a_proxy_a_tls_call_shows_it_only_where_it_goes(
     fetch: FakeFetch, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
-    async with callee(says({}, 407)) as egress:
+    async with fake_provider(replies({}, 407)) as egress:
         url = egress.url.replace("://", "://me:sk-canary-egress@")
         config = config_of(f"""
 providers: [{{name: a, base_url: "https://provider.example/v1", api_key: {UP}, proxy: "{url}"}}]
@@ -746,7 +740,7 @@ groups: {{default: {{models: ["*"], call: true}}}}
             assert code(answer) == (502, "provider_failed")
             assert "canary" not in f"{answer.headers}{answer.text}"
             assert outcomes(served) == {"a": {"failed": 1}}
-        (one,) = egress.received
+        (one,) = egress.requests
         assert (one.method, one.target) == ("CONNECT", "provider.example:443")
         assert one.headers["proxy-authorization"] == EGRESS
         assert UP.encode() not in one.head + one.body
@@ -760,8 +754,8 @@ async def test_over_tls_a_call_goes_only_where_the_certificate_is_trusted(
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("127.0.0.1").configure_cert(context)
     (authority if trusted else trustme.CA()).cert_pem.write_to_path(str(tmp_path / "ca.pem"))
-    answers = in_turn(FINE, streams(piece("m", "hello"), DONE))
-    async with callee(answers, context) as one:
+    answers = in_sequence(FINE, streams(chunk_event("m", "hello"), DONE))
+    async with fake_provider(answers, context) as one:
         config = config_of(f"""
 providers: [{{name: a, base_url: "{one.url}/v1", api_key: {UP}, ca_file: "{tmp_path}/ca.pem"}}]
 groups: {{default: {{models: ["*"], call: true}}}}
@@ -771,11 +765,11 @@ groups: {{default: {{models: ["*"], call: true}}}}
             whole, streamed = await served.call(), await served.call(stream=True)
             if trusted:
                 assert whole.json() == completion("m")
-                assert streamed.content == piece("m", "hello") + DONE
-                assert len(one.received) == 2
+                assert streamed.content == chunk_event("m", "hello") + DONE
+                assert len(one.requests) == 2
             else:
                 assert code(whole) == code(streamed) == (502, "provider_failed")
-                assert one.received == []
+                assert one.requests == []
 
 
 async def test_the_environment_names_no_proxy(
@@ -796,7 +790,7 @@ async def test_what_was_called_is_counted_by_key_provider_and_model(fetch: FakeF
         b'data: {"usage":{"prompt_tokens":7,"completion_tokens":11}}\n\n',
         b"data: [DONE]\n\n",
     )
-    scripts = in_turn(FINE, events, says({}, 400), LIMITED, says({}, 500), resets)
+    scripts = in_sequence(FINE, events, replies({}, 400), LIMITED, replies({}, 500), resets)
     async with calling(fetch, clock, scripts) as (served, _):
         for _ in range(6):
             await served.call()
@@ -819,18 +813,18 @@ async def test_no_prompt_no_answer_and_no_credential_is_ever_logged(
 
     async def breaks_off(exchange: Exchange) -> None:
         await exchange.stream()
-        await exchange.chunk(piece("m", "canary-answer"))
+        await exchange.chunk(chunk_event("m", "canary-answer"))
         exchange.reset()
 
     refusal = {"error": {"message": "canary-answer"}}
-    scripts = [says(said), breaks_off, resets, says_no_http, hangs, says(b"canary-answer"), FINE]
-    scripts[4:4] = [says(refusal, status) for status in (400, 401, 429, 500, 503)]
-    async with calling(fetch, clock, in_turn(*scripts), defaults="{first_byte_timeout: 300ms}") as (served, (one,)):
+    scripts = [replies(said), breaks_off, resets, not_http, hangs, replies(b"canary-answer"), FINE]
+    scripts[4:4] = [replies(refusal, status) for status in (400, 401, 429, 500, 503)]
+    async with calling(fetch, clock, in_sequence(*scripts), defaults="{first_byte_timeout: 300ms}") as (served, (one,)):
         for number in range(len(scripts)):
             headers = {"Authorization": "Bearer sk-canary-alice", "X-Request-Id": f"id-{number}"}
             body = {"model": "m", "messages": [{"role": "user", "content": "canary-prompt"}]}
             await served.client.post("/v1/chat/completions?x=canary-query", json=body, headers=headers)
-        assert len(one.received) == len(scripts)
+        assert len(one.requests) == len(scripts)
     ours = [record.getMessage() for record in caplog.records if record.name == "models_proxy"]
     assert (
         "call id-2: a: no answer (ClientOSError)" in ours or "call id-2: a: no answer (ServerDisconnectedError)" in ours

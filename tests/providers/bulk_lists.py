@@ -9,17 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 import sys
 from functools import cache
 from itertools import count
 
 from benchmarks.harness import LOAD_CORE, pin
+from tests.providers.server import CONTENT_LENGTH
 
 MAKERS = ("openai", "anthropic", "google", "meta-llama", "qwen", "deepseek", "mistralai", "cohere")
 HUGE = 50 * 1024 * 1024
 COMPLETION = b'{"object":"chat.completion","choices":[]}'
-_LENGTH = re.compile(rb"(?i)\r\ncontent-length: *(\d+)")
 
 
 def base_url(port: int, provider: int, edition: int = 0, way: str = "v") -> str:
@@ -60,7 +59,7 @@ async def serve(port: int, models: int, delay: float) -> None:
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
                 if head.startswith(b"POST"):
-                    await reader.readexactly(int(_LENGTH.findall(head)[0]))
+                    await reader.readexactly(int(CONTENT_LENGTH.findall(head)[0]))
                     writer.write(_whole(COMPLETION))
                     continue
                 _, way, provider, edition, _ = head.split(b" ", 2)[1].decode().split("/")
@@ -69,10 +68,10 @@ async def serve(port: int, models: int, delay: float) -> None:
                 await asyncio.sleep(delay)
                 if way == "huge":
                     await _huge(writer)
-                said = body(models, int(provider), int(edition))
+                payload = body(models, int(provider), int(edition))
                 if way == "one-differs":
-                    said = said.replace(b'"name": "', b'"name": "%d, ' % next(times), 1)
-                writer.write(_whole(said))
+                    payload = payload.replace(b'"name": "', b'"name": "%d, ' % next(times), 1)
+                writer.write(_whole(payload))
         except (OSError, asyncio.IncompleteReadError):
             pass
         finally:

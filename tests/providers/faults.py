@@ -1,4 +1,4 @@
-"""A server that plays faults from data files (`tests/faults`): asyncio streams and bytes, no HTTP library.
+"""A server that plays faults from data files (`recorded_faults/`).
 
 A file holds one answer, or several between lines of `----`: the first request gets the first one, and so on; the
 last one is for all further requests. An answer is played from top to bottom:
@@ -27,9 +27,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
-import os
 import re
-import socket
 import ssl
 import struct
 import sys
@@ -40,31 +38,10 @@ from dataclasses import dataclass
 from string import Template
 
 from tests.paths import FAULTS
+from tests.providers.server import Server, read_request, reset, send
 
 _AT_ONCE = 64 * 1024  # bytes of a repeated text that are held and written together
 _MIB = 1024 * 1024
-
-
-@dataclass(frozen=True)
-class Request:
-    """What came in: the head as it was sent, and the body."""
-
-    head: bytes
-    body: bytes
-
-    @property
-    def line(self) -> str:
-        return self.head.decode("latin-1").split("\r\n")[0]
-
-    @property
-    def target(self) -> str:
-        return self.line.split(" ")[1]
-
-    def values(self, name: str) -> list[str]:
-        """All values of a header, in the order in which they came."""
-        lines = self.head.decode("latin-1").split("\r\n")[1:]
-        fields = [line.partition(":") for line in lines if ":" in line]
-        return [value.strip() for field, _, value in fields if field.lower() == name.lower()]
 
 
 @dataclass(frozen=True)
@@ -81,56 +58,26 @@ class _Step:
         return None if self.times is None else len(self.data) * self.times
 
 
-class FaultServer:
-    """One listening socket on loopback, and all that it was sent."""
+class FaultServer(Server):
+    """A server that plays a script of recorded responses."""
 
-    def __init__(self, script: str, names: Mapping[str, str], upgrade: ssl.SSLContext | None, unasked: bool) -> None:
-        self.requests: list[Request] = []
-        self.connections = 0
-        self.port = 0
+    def __init__(
+        self, script: str, names: Mapping[str, str], upgrade: ssl.SSLContext | None, unsolicited: bool
+    ) -> None:
+        super().__init__()
         without_comments = re.sub(r"^#.*\n", "", script, flags=re.MULTILINE)
         self._answers = re.split(r"^----\n", without_comments, flags=re.MULTILINE)
         self._names = names
         self._upgrade = upgrade
-        self._unasked = unasked
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._unsolicited = unsolicited
 
-    @property
-    def address(self) -> str:
-        return f"127.0.0.1:{self.port}"
-
-    @property
-    def targets(self) -> list[str]:
-        return [request.target for request in self.requests]
-
-    @asynccontextmanager
-    async def listening(self, tls: ssl.SSLContext | None) -> AsyncIterator[FaultServer]:
-        server = await asyncio.start_server(self._connected, "127.0.0.1", 0, ssl=tls)
-        self.port = server.sockets[0].getsockname()[1]
-        try:
-            yield self
-        finally:
-            server.close()
-            for task in self._tasks:
-                task.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.connections += 1
-        self._tasks.add(asyncio.create_task(self._serve(reader, writer)))
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            if self._unasked:
-                await self._play(self._steps(), reader, writer)
-                return
-            self.requests.append(await _receive(reader))
-            while await self._play(self._steps(), reader, writer):
-                self.requests.append(await _receive(reader))
-        except (ConnectionError, asyncio.IncompleteReadError):
-            pass  # the other side has seen enough
-        finally:
-            writer.close()
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._unsolicited:
+            await self._play(self._steps(), reader, writer)
+            return
+        self.requests.append(await read_request(reader))
+        while await self._play(self._steps(), reader, writer):
+            self.requests.append(await read_request(reader))
 
     def _steps(self) -> list[_Step]:
         number = len(self.requests)
@@ -150,16 +97,14 @@ class FaultServer:
                     return False
                 case "reset":
                     await writer.drain()
-                    linger = struct.pack("ii", 1, 0)
-                    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-                    writer.transport.abort()
+                    reset(writer)
                     return False
                 case "tls":
                     assert self._upgrade is not None, "the test gives a context for @tls"
                     await writer.start_tls(self._upgrade)
                 case "drip":
                     for byte in step.data:
-                        await _send(writer, bytes([byte]))
+                        await send(writer, bytes([byte]))
                         await asyncio.sleep(step.seconds)
                 case _:
                     await _repeat(writer, step.data, step.times)
@@ -172,90 +117,28 @@ async def playing(
     *,
     tls: ssl.SSLContext | None = None,
     upgrade: ssl.SSLContext | None = None,
-    unasked: bool = False,
+    unsolicited: bool = False,
     **names: str,
 ) -> AsyncIterator[FaultServer]:
     """A server that plays the file of this name while this is entered, over TLS if a context is given.
 
-    `unasked`: it plays to whoever connects, without reading a request first.
+    `unsolicited`: it plays to every connection without reading a request first.
     """
     script = (FAULTS / f"{name}.txt").read_text(encoding="utf-8")
-    async with FaultServer(script, names, upgrade, unasked).listening(tls) as server:
+    server = FaultServer(script, names, upgrade, unsolicited)
+    await server.start(tls)
+    try:
         yield server
-
-
-# Bound, so that no other process gets its port, but not listening. Open from the start, so that no test that counts
-# descriptors sees it come.
-_BOUND = socket.socket()
-_BOUND.bind(("127.0.0.1", 0))
-
-
-def closed_port() -> int:
-    """A port on loopback that refuses connections as long as this process lives."""
-    port: int = _BOUND.getsockname()[1]
-    return port
-
-
-@dataclass(frozen=True)
-class Held:
-    """What a process holds that an exchange could leave behind."""
-
-    descriptors: frozenset[str] = frozenset()
-    tasks: frozenset[asyncio.Task[object]] = frozenset()
-
-    @classmethod
-    def now(cls) -> Held:
-        # The directory itself is open while it is listed; its number is the next free one each time.
-        # anyio runs every fixture and every test in a task of its own.
-        tasks = (task for task in asyncio.all_tasks() if "TestRunner." not in repr(task.get_coro()))
-        return cls(frozenset(os.listdir("/dev/fd")), frozenset(tasks))
-
-    async def left(self) -> Held:
-        """What is held beside this, once what is closing has closed."""
-        for _ in range(100):
-            now = Held.now()
-            left = Held(now.descriptors - self.descriptors, now.tasks - self.tasks)
-            if left == Held():
-                break
-            await asyncio.sleep(0.005)
-        return left
-
-
-class HastyClock:
-    """Whoever sleeps is woken at once and finds that so much time has passed; how long, is remembered."""
-
-    def __init__(self, time: float = 1_800_000_000.0) -> None:
-        self.slept: list[float] = []
-        self._start = time
-
-    def monotonic(self) -> float:
-        return sum(self.slept)
-
-    def time(self) -> float:
-        return self._start + sum(self.slept)
-
-    async def sleep(self, seconds: float) -> None:
-        self.slept.append(seconds)
-        await asyncio.sleep(0)
-
-
-async def _receive(reader: asyncio.StreamReader) -> Request:
-    head = await reader.readuntil(b"\r\n\r\n")
-    length = re.search(rb"content-length: *([0-9]+)", head, re.IGNORECASE)
-    return Request(head, await reader.readexactly(int(length[1])) if length else b"")
+    finally:
+        await server.stop()
 
 
 async def _repeat(writer: asyncio.StreamWriter, data: bytes, times: int | None) -> None:
     together = max(1, _AT_ONCE // max(1, len(data)))
     left = sys.maxsize if times is None else times
     while left > 0:
-        await _send(writer, data * min(left, together))
+        await send(writer, data * min(left, together))
         left -= together
-
-
-async def _send(writer: asyncio.StreamWriter, data: bytes) -> None:
-    writer.write(data)
-    await writer.drain()
 
 
 def _parse(answer: str) -> list[_Step]:
@@ -271,8 +154,8 @@ def _parse(answer: str) -> list[_Step]:
             head.append(_Step("send", _bytes(line) + b"\r\n"))
             steps = head if line else body
     length = sum(step.size or 0 for step in body)
-    auto, told = b"Content-Length: auto", b"Content-Length: %d" % length
-    return [_Step(s.do, s.data.replace(auto, told), s.seconds, s.times) for s in head] + body
+    auto, actual = b"Content-Length: auto", b"Content-Length: %d" % length
+    return [_Step(s.do, s.data.replace(auto, actual), s.seconds, s.times) for s in head] + body
 
 
 def _directive(line: str) -> _Step:

@@ -10,7 +10,9 @@ import msgspec
 import pytest
 
 from tests.fakes import FakeClock, FakeFetch, config_of, digest
-from tests.providers.calls import Callee, Served, callee, completion, says, serving
+from tests.listening import Served, serving
+from tests.providers.calls import completion
+from tests.providers.scripted import FakeProvider, fake_provider, replies
 
 pytestmark = pytest.mark.anyio
 
@@ -57,9 +59,9 @@ def bytewise(data: bytes, rest: bytes = b"") -> Sequence[bytes]:
 
 
 @asynccontextmanager
-async def proxied(fetch: FakeFetch, clock: FakeClock) -> AsyncIterator[tuple[Served, Callee]]:
+async def proxied(fetch: FakeFetch, clock: FakeClock) -> AsyncIterator[tuple[Served, FakeProvider]]:
     """A proxy with two keys, which see one model each, and the provider of the first."""
-    async with callee(says(completion("m"))) as provider:
+    async with fake_provider(replies(completion("m"))) as provider:
         fetch.lists("a", "m")
         fetch.lists("b", "hidden")
         text = f"""
@@ -107,9 +109,9 @@ async def test_a_call_with_an_offer_is_answered_as_without_wherever_it_is_split(
 
     assert statuses(expected) == [200, 200]
     assert [whole, apart, split] == [expected, expected, {expected}]
-    assert {received.body for received in provider.received} == {CALL}
-    assert len(provider.received) == 3 + len(request)
-    assert not {"upgrade", "http2-settings"} & provider.received[-1].headers.keys()
+    assert {received.body for received in provider.requests} == {CALL}
+    assert len(provider.requests) == 3 + len(request)
+    assert not {"upgrade", "http2-settings"} & provider.requests[-1].headers.keys()
 
 
 @pytest.mark.parametrize("framing", FRAMINGS)
@@ -130,7 +132,7 @@ async def test_a_body_that_looks_like_a_request_is_never_answered_as_one(
     assert b"hidden" in forged
     assert statuses(expected) == [400, 200]
     assert [whole, apart, split] == [expected, expected, {expected}]
-    assert provider.received == []
+    assert provider.requests == []
 
 
 H2C = OFFERS["h2c"]
@@ -166,12 +168,12 @@ async def test_an_offer_changes_nothing(name: str, fetch: FakeFetch, clock: Fake
     without, with_offer = SAME[name]
     async with proxied(fetch, clock) as (served, provider):
         expected = await answer(served, without + LAST)
-        bodies = [received.body for received in provider.received]
+        bodies = [received.body for received in provider.requests]
         whole = await answer(served, with_offer + LAST)
         apart = await answer(served, *bytewise(with_offer[:1500], with_offer[1500:] + LAST))
     assert statuses(expected)
     assert [whole, apart] == [expected, expected]
-    assert [received.body for received in provider.received] == bodies * 3
+    assert [received.body for received in provider.requests] == bodies * 3
 
 
 @pytest.mark.parametrize(
@@ -195,7 +197,7 @@ async def test_a_framing_that_is_refused_is_refused_with_an_offer_too(
         ]
 
     assert [statuses(one) for one in received] == [[400]] * 6
-    assert provider.received == []
+    assert provider.requests == []
 
 
 @pytest.mark.parametrize("offer", ["", *OFFERS.values()], ids=["alone", *OFFERS])

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from tests.processes import Process, accepts_connections, free_port, serving, until
-from tests.providers.lists import Upstreams, hangs
+from tests.providers.scripted import FakeProviders, hangs
 
 LAB = """
 server: {drain_delay: 500ms}
@@ -22,8 +22,8 @@ providers:
 
 
 @pytest.fixture
-def upstreams() -> Iterator[Upstreams]:
-    with Upstreams() as opened:
+def upstreams() -> Iterator[FakeProviders]:
+    with FakeProviders() as opened:
         yield opened
 
 
@@ -75,7 +75,7 @@ def test_ctrl_c_or_a_second_signal_does_not_wait_for_the_drain(config: Path, sig
     assert took < 5
 
 
-def test_a_request_under_way_is_answered_before_the_process_ends(config: Path, upstreams: Upstreams) -> None:
+def test_a_request_under_way_is_answered_before_the_process_ends(config: Path, upstreams: FakeProviders) -> None:
     with request_under_way(config, upstreams, initial_wait="1s") as (process, connection):
         process.send(signal.SIGINT)
         assert connection.getresponse().status == 200
@@ -83,7 +83,7 @@ def test_a_request_under_way_is_answered_before_the_process_ends(config: Path, u
         assert len(process.out) == 2, "who has been told to stop does not say any more that it listens"
 
 
-def test_one_more_ctrl_c_does_not_even_wait_for_requests_under_way(config: Path, upstreams: Upstreams) -> None:
+def test_one_more_ctrl_c_does_not_even_wait_for_requests_under_way(config: Path, upstreams: FakeProviders) -> None:
     with request_under_way(config, upstreams, initial_wait="60s") as (process, connection):
         process.send(signal.SIGINT)
         until(lambda: not accepts_connections((connection.host, connection.port)))
@@ -94,7 +94,7 @@ def test_one_more_ctrl_c_does_not_even_wait_for_requests_under_way(config: Path,
 
 @contextmanager
 def request_under_way(
-    config: Path, upstreams: Upstreams, initial_wait: str
+    config: Path, upstreams: FakeProviders, initial_wait: str
 ) -> Iterator[tuple[Process, http.client.HTTPConnection]]:
     """A proxy, and a connection on which a list was asked for that has to wait for `initial_wait` to end."""
     text = f"""

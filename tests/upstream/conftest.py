@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.providers.faults import Held
+from tests.leaks import Held
 
 
 @pytest.fixture

@@ -11,8 +11,7 @@ from proxy.catalog import FetchResult
 from proxy.config import Provider
 from proxy.errors import UpstreamError
 from proxy.upstream.lists import ListFetcher
-from tests.fakes import config_of
-from tests.providers.faults import HastyClock
+from tests.fakes import HastyClock, config_of
 
 SOON = 0.6
 """Seconds that a question may take where the test waits for its end; an attempt gets a third of it."""

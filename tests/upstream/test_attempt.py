@@ -11,7 +11,9 @@ import pytest
 import respx
 from pydantic import SecretStr
 
-from tests.providers.faults import HastyClock, closed_port, playing
+from tests.fakes import HastyClock
+from tests.providers.faults import playing
+from tests.providers.server import closed_port
 from tests.upstream.fetching import LATER, PANGU, VERSIONS, ask, at, failure, ids, provider
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("nothing_is_left_behind")]

@@ -26,7 +26,10 @@ from proxy.config import Provider
 from proxy.errors import UpstreamError
 from proxy.upstream.lists import ListFetcher
 from proxy.upstream.transport import disable_http_logging
-from tests.providers.faults import HastyClock, Held, closed_port, playing
+from tests.fakes import HastyClock
+from tests.leaks import Held
+from tests.providers.faults import playing
+from tests.providers.server import closed_port
 from tests.upstream.fetching import LATER, OTHER_WORK, PANGU, SOON, VERSIONS, ask, at, failure, ids, provider
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("nothing_is_left_behind")]
@@ -429,14 +432,14 @@ async def test_a_certificate_of_another_host_is_refused(authority: trustme.CA, c
 
 
 async def test_plain_http_on_a_tls_port_is_a_failure_of_tls() -> None:
-    async with playing("html", unasked=True) as server:
+    async with playing("html", unsolicited=True) as server:
         error = await failure(provider(f"https://{server.address}/v1"))
     assert (error.kind, error.retryable, error.attempts) == ("tls", False, 1)
     assert error.reason.startswith("no TLS connection: ")
 
 
 async def test_a_connection_that_ends_during_the_handshake_may_pass() -> None:
-    async with playing("closes-at-once", unasked=True) as server:
+    async with playing("closes-at-once", unsolicited=True) as server:
         error = await failure(provider(f"https://{server.address}/v1", retries=2))
     assert (error.kind, error.reason) == ("reset", "broke the connection off during the TLS handshake")
     assert (error.retryable, server.connections) == (True, 3)
@@ -460,7 +463,7 @@ async def test_what_goes_wrong_behind_the_handshake_is_no_failure_of_tls(
 
 
 async def test_a_handshake_that_hangs_ends_in_time() -> None:
-    async with playing("hang-before-headers", unasked=True) as server:
+    async with playing("hang-before-headers", unsolicited=True) as server:
         error = await failure(provider(f"https://{server.address}/v1", timeout=LATER, retries=0))
     assert (error.kind, error.reason, error.retryable) == ("timeout", "no connection within 0.8 s", True)
 
@@ -639,7 +642,7 @@ async def test_questions_that_are_cut_off_at_any_moment_leave_nothing_behind(
             await stack.enter_async_context(playing(fault)) for fault in ("list", "pages-of-ten", "drip-body", "flood")
         ]
         safe = await stack.enter_async_context(playing("list", tls=certified))
-        mute = await stack.enter_async_context(playing("hang-before-headers", unasked=True))
+        mute = await stack.enter_async_context(playing("hang-before-headers", unsolicited=True))
         asked = [at(server.address) for server in plain]
         asked += [provider(f"https://{server.address}/v1", ca_file=ca_file) for server in (safe, mute)]
         upstream = ListFetcher(asked[-1:], SystemClock())  # they share a name, and with it the ca_file

@@ -19,8 +19,10 @@ from proxy.errors import UpstreamError
 from proxy.upstream.lists import ListFetcher
 from proxy.upstream.logins import IamLogin, OAuthLogin
 from proxy.upstream.transport import disable_http_logging
-from tests.fakes import config_of
-from tests.providers.faults import FaultServer, HastyClock, Held, closed_port, playing
+from tests.fakes import HastyClock, config_of
+from tests.leaks import Held
+from tests.providers.faults import FaultServer, playing
+from tests.providers.server import closed_port
 
 pytestmark = pytest.mark.anyio
 

@@ -12,21 +12,22 @@ import trustme
 from proxy.catalog import FetchResult
 from proxy.upstream.lists import ListFetcher
 from tests.fakes import FakeClock, config_of
-from tests.providers.lists import Reply, Upstreams, lists, says
+from tests.providers.lists import lists
+from tests.providers.scripted import FakeProviders, Script, replies
 
 pytestmark = pytest.mark.anyio
 
 
 async def test_the_same_bytes_are_the_same_entries_and_a_change_is_seen() -> None:
-    with Upstreams() as upstreams:
+    with FakeProviders() as upstreams:
         server = upstreams.open(lists("m", "n"))
         providers = config_of(f"providers: [{{name: a, base_url: '{server.url}/v1'}}]").providers
         ask = ListFetcher(providers, FakeClock())
         first = await ask(providers[0], 0)
         again = await ask(providers[0], 0)
-        server.reply = lists("m", "n", "o")
+        server.script = lists("m", "n", "o")
         changed = await ask(providers[0], 0)
-        server.reply = lists("m", "n")
+        server.script = lists("m", "n")
         back = await ask(providers[0], 0)
     assert again == first
     assert all(one is other for one, other in zip(first.entries, again.entries, strict=True))
@@ -35,24 +36,24 @@ async def test_the_same_bytes_are_the_same_entries_and_a_change_is_seen() -> Non
 
 
 async def test_what_was_dropped_is_told_again_with_the_same_answer() -> None:
-    with Upstreams() as upstreams:
-        server = upstreams.open(says({"data": [{"id": "m"}, {"id": ""}, {"id": ""}]}))
+    with FakeProviders() as upstreams:
+        server = upstreams.open(replies({"data": [{"id": "m"}, {"id": ""}, {"id": ""}]}))
         providers = config_of(f"providers: [{{name: a, base_url: '{server.url}/v1'}}]").providers
         ask = ListFetcher(providers, FakeClock())
         answers = [await ask(providers[0], 0) for _ in range(2)]
     assert [answer.dropped for answer in answers] == [{"has an empty id": 2}] * 2
 
 
-async def questions(replies: Sequence[Reply], kind: str = "openai", **settings: object) -> list[FetchResult]:
+async def questions(scripts: Sequence[Script], kind: str = "openai", **settings: object) -> list[FetchResult]:
     """What one provider is heard to say, question by question."""
-    with Upstreams() as upstreams:
-        server = upstreams.open(replies[0])
+    with FakeProviders() as upstreams:
+        server = upstreams.open(scripts[0])
         said = {"name": "a", "kind": kind, "base_url": f"{server.url}/v1", **settings}
         (asked,) = config_of(json.dumps({"providers": [said]})).providers
         ask = ListFetcher([asked], FakeClock())
         answers = []
-        for reply in replies:
-            server.reply = reply
+        for reply in scripts:
+            server.script = reply
             answers.append(await ask(asked, 0))
     return answers
 
@@ -65,7 +66,7 @@ async def test_of_a_list_that_changes_again_only_the_changed_models_are_read() -
 
 
 async def test_a_model_that_says_something_new_is_read_again() -> None:
-    editions = [says({"data": [{"id": "m", "owned_by": owner}, {"id": "n"}]}) for owner in ("one", "two", "three")]
+    editions = [replies({"data": [{"id": "m", "owned_by": owner}, {"id": "n"}]}) for owner in ("one", "two", "three")]
     answers = await questions(editions)
     assert [[entry.owner for entry in answer.entries] for answer in answers] == [
         ["one", ""],
@@ -76,15 +77,15 @@ async def test_a_model_that_says_something_new_is_read_again() -> None:
 
 async def test_a_model_that_could_not_be_listed_still_cannot_when_others_change() -> None:
     bad = [{"id": ""}, {"id": "b"}, {"name": 1}]
-    *_, last = await questions([says({"data": [*bad, {"id": new}]}) for new in ("m", "n", "o")])
+    *_, last = await questions([replies({"data": [*bad, {"id": new}]}) for new in ("m", "n", "o")])
     assert [entry.id for entry in last.entries] == ["b", "o"]
     assert last.dropped == {"has an empty id": 1, "has an id that is no string": 1}
 
 
 async def test_the_same_version_of_two_models_belongs_to_each_of_them() -> None:
     pangu = {"workspace_id": "w", "model_ids": ["one", "two"], "api_key": "token-canary"}
-    replies = [says({"total": 2, "versions": [{"id": "v"}, {"id": new}]}) for new in ("a", "b", "c")]
-    *_, last = await questions(replies, "pangu", **pangu)
+    scripts = [replies({"total": 2, "versions": [{"id": "v"}, {"id": new}]}) for new in ("a", "b", "c")]
+    *_, last = await questions(scripts, "pangu", **pangu)
     assert [(entry.id, entry.parent) for entry in last.entries] == [
         ("v", "one"),
         ("c", "one"),
@@ -95,9 +96,9 @@ async def test_the_same_version_of_two_models_belongs_to_each_of_them() -> None:
 
 async def test_a_model_that_names_our_credential_since_a_login_is_taken_from_no_earlier_answer() -> None:
     """What was harmless text becomes our token."""
-    with Upstreams() as upstreams:
+    with FakeProviders() as upstreams:
         server = upstreams.open(lists("a"))
-        login = upstreams.open(says({"access_token": "token-canary-1", "expires_in": 600}))
+        login = upstreams.open(replies({"access_token": "token-canary-1", "expires_in": 600}))
         oauth = {"url": f"{login.url}/token", "id": "me", "secret": "secret-canary"}
         said = {"name": "a", "kind": "openai", "base_url": f"{server.url}/v1", "oauth": oauth}
         (asked,) = config_of(json.dumps({"providers": [said]})).providers
@@ -105,9 +106,9 @@ async def test_a_model_that_names_our_credential_since_a_login_is_taken_from_no_
         ask = ListFetcher([asked], clock)
         answers = []
         for new in ("m", "n", "o"):
-            server.reply = says({"data": [{"id": "a", "about": "token-canary-2"}, {"id": new}]})
+            server.script = replies({"data": [{"id": "a", "about": "token-canary-2"}, {"id": new}]})
             if new == "o":
-                login.reply = says({"access_token": "token-canary-2", "expires_in": 600})
+                login.script = replies({"access_token": "token-canary-2", "expires_in": 600})
                 await clock.advance(600)
             answers.append(await ask(asked, 0))
     assert [[entry.id for entry in answer.entries] for answer in answers] == [["a", "m"], ["a", "n"], ["o"]]

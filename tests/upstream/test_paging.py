@@ -15,8 +15,8 @@ from proxy.catalog import FetchResult
 from proxy.config import Provider
 from proxy.errors import UpstreamError
 from proxy.upstream.lists import ListFetcher
-from tests.fakes import config_of
-from tests.providers.faults import HastyClock, Held
+from tests.fakes import HastyClock, config_of
+from tests.leaks import Held
 
 pytestmark = pytest.mark.anyio
 

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from proxy.errors import UpstreamError
 from proxy.upstream.transport import OwnSockets, PlainBodies
-from tests.providers.faults import Held, playing
+from tests.leaks import Held
+from tests.providers.faults import playing
 
 pytestmark = pytest.mark.anyio
 
@@ -209,7 +210,7 @@ async def test_closing_closes_what_is_behind_it() -> None:
 
 @pytest.mark.parametrize("cut_after", [0.0, 0.001, 0.05])
 async def test_a_connection_that_is_cut_off_in_its_handshake_is_closed(cut_after: float) -> None:
-    async with playing("hang-before-headers", unasked=True) as server:
+    async with playing("hang-before-headers", unsolicited=True) as server:
         held = Held.now()
         async with OwnSockets(httpx.AsyncHTTPTransport(verify=False), 5.0) as sockets:
             request = httpx.Request("GET", f"https://{server.address}/")

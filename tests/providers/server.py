@@ -1,0 +1,176 @@
+"""An HTTP/1.1 server on loopback: what all fake providers share. Requests are kept byte for byte."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import socket
+import ssl
+import struct
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+import msgspec
+
+CONTENT_LENGTH = re.compile(rb"(?i)\r\ncontent-length: *([0-9]+)")
+_LIMIT = 256 * 1024  # bytes of a head
+
+# Bound, so that no other process gets its port, but not listening. Open from the start, so that no test that counts
+# descriptors sees it come.
+_BOUND = socket.socket()
+_BOUND.bind(("127.0.0.1", 0))
+
+
+def closed_port() -> int:
+    """A port on loopback that refuses connections as long as this process lives."""
+    port: int = _BOUND.getsockname()[1]
+    return port
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request, byte for byte."""
+
+    head: bytes
+    """The request line and the headers, without the empty line."""
+    body: bytes
+    at: float = field(default_factory=time.monotonic, compare=False)
+    """When it had come: monotonic seconds."""
+
+    @property
+    def line(self) -> str:
+        return self._lines[0]
+
+    @property
+    def method(self) -> str:
+        return self.line.split(" ")[0]
+
+    @property
+    def target(self) -> str:
+        """The path and the query, as they were sent."""
+        return self.line.split(" ")[1]
+
+    @property
+    def path(self) -> str:
+        return urlsplit(self.target).path
+
+    @property
+    def query(self) -> Mapping[str, str]:
+        return dict(parse_qsl(urlsplit(self.target).query))
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """By their names in lower case; none may come twice."""
+        headers = dict(self._fields)
+        assert len(headers) == len(self._fields), f"a header came twice: {self._fields}"
+        return headers
+
+    def values(self, name: str) -> list[str]:
+        """All values of a header, in the order in which they came."""
+        return [value for field, value in self._fields if field == name.lower()]
+
+    @property
+    def json(self) -> Any:
+        return msgspec.json.decode(self.body)
+
+    @property
+    def _lines(self) -> Sequence[str]:
+        return self.head.decode("latin-1").split("\r\n")
+
+    @property
+    def _fields(self) -> Sequence[tuple[str, str]]:
+        fields = (line.partition(":") for line in self._lines[1:])
+        return [(name.lower(), value.strip()) for name, _, value in fields]
+
+
+async def read_request(reader: asyncio.StreamReader) -> Request:
+    """The next request; raises `IncompleteReadError` where the connection ends before it."""
+    head = await reader.readuntil(b"\r\n\r\n")
+    length = CONTENT_LENGTH.search(head)
+    return Request(head[:-4], await reader.readexactly(int(length[1])) if length else b"")
+
+
+class Server:
+    """A listening socket whose connections are each served by a task."""
+
+    def __init__(self) -> None:
+        self.requests: list[Request] = []
+        self.connections = 0
+        """All that were ever opened."""
+        self.port = 0
+        self.url = ""
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    @property
+    def open(self) -> int:
+        """Connections that are open now."""
+        return len(self._tasks)
+
+    @property
+    def targets(self) -> list[str]:
+        return [request.target for request in self.requests]
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One connection, until it ends; it is closed afterwards."""
+        raise NotImplementedError
+
+    async def start(self, tls: ssl.SSLContext | None = None) -> None:
+        self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0, limit=_LIMIT, ssl=tls)
+        self.port = self._server.sockets[0].getsockname()[1]
+        self.url = f"{'https' if tls else 'http'}://{self.address}"
+
+    async def stop(self) -> None:
+        self._server.close()
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        task = asyncio.create_task(self._serve(reader, writer), name="fake provider")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await self.serve(reader, writer)
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass  # the client closed the connection
+        finally:
+            writer.close()
+            if reader.exception():  # retrieved, or else the event loop may report it when it is collected
+                with suppress(ConnectionError):
+                    await writer.wait_closed()
+
+
+def response_head(status: int, headers: Mapping[str, str]) -> bytes:
+    phrase = HTTPStatus(status).phrase if status in set(HTTPStatus) else "Odd"
+    lines = [f"HTTP/1.1 {status} {phrase}", *(f"{name}: {value}" for name, value in headers.items())]
+    return "\r\n".join([*lines, "", ""]).encode("latin-1")
+
+
+def chunk(data: bytes) -> bytes:
+    """A piece of a chunked body; empty: its end."""
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+async def send(writer: asyncio.StreamWriter, data: bytes) -> None:
+    writer.write(data)
+    await writer.drain()
+
+
+def reset(writer: asyncio.StreamWriter) -> None:
+    """Ends a connection with an RST."""
+    linger = struct.pack("ii", 1, 0)
+    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+    writer.transport.abort()
