@@ -1,4 +1,4 @@
-"""Counters."""
+"""Usage counters."""
 
 from proxy.telemetry.tokens import Tokens
 from proxy.telemetry.usage import Usage

@@ -1,4 +1,4 @@
-"""What was called: counters for whoever watches or bills. No prompt and no answer is ever kept."""
+"""Usage counters for monitoring and billing. They contain no prompts and no responses."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from typing import Literal, NamedTuple
 from proxy.telemetry.tokens import Tokens
 
 Outcome = Literal["ok", "refused", "limited", "failed", "timeout", "broken", "left"]
-"""How one attempt at a provider ended: answered · refused for what was asked (4xx) · asked too often (429) · not
-reached or failed · too slow · broken off within the answer · the client left."""
+"""How one attempt at a provider ended: response sent · request rejected (4xx) · rate limit exceeded (429) · no
+connection, or a server error · timed out · connection closed mid-response · client disconnected."""
 
 FIRST_BYTE_BOUNDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
-"""Seconds; of the last bucket there is no bound."""
+"""Upper bounds of the buckets of a histogram, in seconds; a last bucket has no bound."""
 MAX_ROWS = 100_000
-"""What would be one more row is counted under the model `other`."""
+"""Rows beyond these are counted under the model `other`."""
 OTHER = "other"
 
 
 class Labels(NamedTuple):
-    """What is counted apart. `key` is the name of a key, "" for who brings none; `model` is the public id."""
+    """A row of counters. `key` is the name of an API key, "" for requests without one; `model` is the public id."""
 
     key: str
     provider: str
@@ -30,15 +30,15 @@ class Labels(NamedTuple):
 
 @dataclass
 class Counts:
-    """Of one key, provider and model. They only rise."""
+    """Counters of one row; they only increase."""
 
     outcomes: dict[Outcome, int] = field(default_factory=dict)
     input_tokens: int = 0
     output_tokens: int = 0
     first_byte: list[int] = field(default_factory=lambda: [0] * (len(FIRST_BYTE_BOUNDS) + 1))
-    """How many answers began within each of `FIRST_BYTE_BOUNDS`, and later than all."""
+    """Number of responses per bucket of `FIRST_BYTE_BOUNDS`, by time to first byte."""
     first_byte_seconds: float = 0.0
-    """The sum of all times to a first byte."""
+    """Sum of all times to first byte."""
 
     @property
     def requests(self) -> int:
@@ -57,7 +57,7 @@ class Usage:
     def count(
         self, labels: Labels, outcome: Outcome, first_byte: float | None = None, tokens: Tokens | None = None
     ) -> None:
-        """One attempt; `first_byte` is seconds, None where nothing came; `tokens` is what the answer says it used."""
+        """Count one attempt. `first_byte`: seconds, None without a response; `tokens`: as the provider reports them."""
         counts = self._counts(labels)
         counts.outcomes[outcome] = counts.outcomes.get(outcome, 0) + 1
         if first_byte is not None:

@@ -1,4 +1,4 @@
-"""What was called: counters by key, provider and model."""
+"""Usage counters by key, provider and model."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ def buckets(*places: int) -> list[int]:
     return [places.count(place) for place in range(len(FIRST_BYTE_BOUNDS) + 1)]
 
 
-def test_attempts_are_counted_by_how_they_ended() -> None:
+def test_attempts_are_counted_by_outcome() -> None:
     counters = Usage()
     counters.count(ALICE, "ok", 0.2)
     counters.count(ALICE, "ok", 0.25)
     counters.count(ALICE, "failed")
     counters.count(ALICE._replace(key=""), "left")
 
-    ours, nobodys = (counts for _, counts in counters)
-    assert ours == Counts({"ok": 2, "failed": 1}, first_byte=buckets(2, 2), first_byte_seconds=0.45)
-    assert (ours.requests, nobodys) == (3, Counts({"left": 1}))
+    alice, anonymous = (counts for _, counts in counters)
+    assert alice == Counts({"ok": 2, "failed": 1}, first_byte=buckets(2, 2), first_byte_seconds=0.45)
+    assert (alice.requests, anonymous) == (3, Counts({"left": 1}))
 
 
 @pytest.mark.parametrize(("seconds", "place"), [(0.0, 0), (0.05, 0), (0.051, 1), (60.0, 9), (60.1, 10), (10_000.0, 10)])
-def test_a_first_byte_is_counted_below_the_bound_that_it_kept(seconds: float, place: int) -> None:
+def test_a_first_byte_is_counted_in_the_bucket_of_its_time(seconds: float, place: int) -> None:
     counters = Usage()
     counters.count(ALICE, "ok", seconds)
 
     assert dict(counters)[ALICE].first_byte == buckets(place)
 
 
-def test_tokens_add_up() -> None:
+def test_tokens_are_added_up() -> None:
     counters = Usage()
     counters.count(ALICE, "ok", tokens=Tokens(3, 4))
     counters.count(ALICE, "ok", tokens=Tokens(0, 5))
@@ -42,7 +42,7 @@ def test_tokens_add_up() -> None:
     assert dict(counters) == {ALICE: Counts({"ok": 2}, input_tokens=3, output_tokens=9)}
 
 
-def test_beyond_so_many_rows_models_are_counted_together() -> None:
+def test_rows_beyond_the_limit_are_counted_together() -> None:
     counters = Usage()
     for number in range(usage.MAX_ROWS + 10):
         counters.count(Labels("alice", "a", f"m{number}"), "ok")

@@ -1,1 +1,1 @@
-"""What a caller sends: which models it names, and the same bytes with the provider's ids."""
+"""Request bodies: the models they select, and the same bytes with the provider's ids."""

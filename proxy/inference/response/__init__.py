@@ -1,1 +1,1 @@
-"""What a provider returns: the same bytes with the caller's model id, and the tokens it reports."""
+"""Responses of providers: the same bytes with the requested model id, and the tokens they report."""

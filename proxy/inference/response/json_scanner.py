@@ -68,11 +68,11 @@ class MemberScanner:
         if sign == b'"':
             return self._read_string(text, start, parts)
         if sign == b",":
-            self._name, self._expects_name = "", True
+            self._name, self._expects_name = "", self._level > 0
         elif sign in _OPENING:
             self._open(sign, start)
         else:
-            self._level = max(0, self._level - 1)
+            self._level -= 1
             self._name, self._expects_name = "", False
         return end
 

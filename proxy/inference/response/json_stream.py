@@ -58,8 +58,7 @@ class _UsageCounter:
         self._usage = bytearray()
 
     def add(self, part: bytes, *, complete: bool) -> None:
-        self._usage += part[: _MAX_USAGE + 1 - len(self._usage)]
+        self._usage += part[: _MAX_USAGE - len(self._usage)]  # an object that is cut off is invalid: zero tokens
         if complete:
-            if len(self._usage) <= _MAX_USAGE:
-                self.tokens = self.tokens.merge(usage_tokens(bytes(self._usage)))
+            self.tokens = self.tokens.merge(usage_tokens(bytes(self._usage)))
             self._usage.clear()

@@ -1,0 +1,211 @@
+"""JSON bodies: the models they select, the same bytes with other ids, and refused bodies."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy.errors import BadRequest
+from proxy.inference.request.guards import SELECT_MODELS, SELECT_UPSTREAM
+from proxy.inference.request.json_body import JsonBody
+from tests.inference.request.json_texts import (
+    fields,
+    has_lone_surrogates,
+    pairs_of,
+    strings,
+    values,
+    whitespace,
+    without_surrogates,
+)
+
+
+def prefix_models(body: bytes, models: tuple[str, ...] = ("m",)) -> bytes:
+    """The body with `x/` before each of its models."""
+    return JsonBody(body).with_ids({model: f"x/{model}" for model in models})
+
+
+@given(st.lists(fields(values), max_size=4), st.lists(fields(values), max_size=4), whitespace, strings(st.just("m")))
+def test_a_renamed_body_differs_in_the_model_only(before: list[str], after: list[str], blank: str, model: str) -> None:
+    name = f'{blank}"model"{blank}:{blank}'
+    head = "{" + ",".join([*before, name])
+    tail = "".join("," + field for field in after) + blank + "}"
+    body = (head + model + tail).encode()
+    pairs = pairs_of(body)
+    names = [name for name, _ in (pairs_of(without_surrogates(body)) if has_lone_surrogates(pairs) else pairs)]
+    if len(set(names)) < len(names):
+        with pytest.raises(BadRequest, match="twice"):
+            JsonBody(body)
+        return
+
+    assert prefix_models(body) == (head + '"x/m"' + tail).encode()
+    assert JsonBody(body).with_ids({"m": "m"}) == body
+
+
+@pytest.mark.parametrize(
+    ("body", "models", "wanted"),
+    [
+        pytest.param(b'{"model":"m"}', ("m",), b'{"model":"x/m"}', id="a string"),
+        pytest.param(b'{"model":["m","n"]}', ("m", "n"), b'{"model":["x/m","x/n"]}', id="a list"),
+        pytest.param(b'{"mod\\u0065l":"\\u006d"}', ("m",), b'{"mod\\u0065l":"x/m"}', id="escaped characters"),
+        pytest.param(b'{"model":"a\\/b"}', ("a/b",), b'{"model":"x/a/b"}', id="an escaped slash"),
+        pytest.param(
+            b'{"model":"a\\ud83d\\ude00"}', ("a😀",), '{"model":"x/a😀"}'.encode(), id="a surrogate pair"
+        ),
+        pytest.param(b'{"model":"a\\\\ud800"}', ("a\\ud800",), b'{"model":"x/a\\\\ud800"}', id="an escaped backslash"),
+        pytest.param(
+            b'{"fallbacks":["n"], "model":"m" ,"models":["m","o"],"route":"n"}',
+            ("m", "n", "o"),
+            b'{"fallbacks":["x/n"], "model":"x/m" ,"models":["x/m","x/o"],"route":"x/n"}',
+            id="several fields",
+        ),
+        pytest.param(b'{"models":null,"model":"m","route":null}', ("m",), b'{"models":null,"model":"x/m","route":null}',
+                     id="null fields"),
+        pytest.param(b'{"models":[],"model":"m"}', ("m",), b'{"models":[],"model":"x/m"}', id="an empty list"),
+        pytest.param(b'{"x":"\\ud800","model":"m"}', ("m",), b'{"x":"\\ud800","model":"x/m"}', id="a lone surrogate"),
+        pytest.param(b'{"x":"\xff","model":"m"}', ("m",), b'{"x":"\xff","model":"x/m"}', id="invalid UTF-8"),
+    ],
+)  # fmt: skip
+def test_a_body_has_all_its_models_renamed(body: bytes, models: tuple[str, ...], wanted: bytes) -> None:
+    read = JsonBody(body)
+
+    assert (read.model, sorted(read.models), read.models_of_tools) == (read.models[0], sorted(models), ())
+    assert prefix_models(body, models) == wanted
+
+
+def test_an_id_is_encoded_as_json() -> None:
+    body = JsonBody(b'{"model":"m"}').with_ids({"m": 'a"b\\c\n模型😀'})
+
+    assert json.loads(body) == {"model": 'a"b\\c\n模型😀'}
+
+
+DUPLICATES = [
+    b'{"model":"m","model":"m"}',
+    b'{"model":"m","model":"n"}',
+    b'{"model":"m","x":1,"model":"m"}',
+    b'{"model":"m","mod\\u0065l":"n"}',
+    b'{"mod\\u0065l":"n","model":"m"}',
+    b'{"model":"m","x":12,"x":1}',
+    b'{"model":"m","x":1,"x":12}',
+    b'{"model":"m","x":1,"x":1.5}',
+    b'{"model":"m","x":{"model":"n"},"x":{"model":"n"}}',
+    b'{"model":"m","":1,"":1}',
+    b'{"model":"m","a\\ud800":1,"a\\ud800":2}',
+    b'{"x":"\\"model\\":\\"n\\"","model":"m","model":"n"}',
+]
+
+
+@pytest.mark.parametrize("body", DUPLICATES)
+def test_a_duplicate_field_is_refused(body: bytes) -> None:
+    with pytest.raises(BadRequest, match="The body names a field twice"):
+        JsonBody(body)
+
+
+@pytest.mark.parametrize("separators", [(",", ":"), (", ", ": ")], ids=["compact", "spaced"])
+def test_a_duplicate_of_a_common_field_is_refused_in_common_layouts(separators: tuple[str, str]) -> None:
+    comma, colon = separators
+    fields = [f'"model"{colon}"m"', f'"n"{colon}1', f'"n"{colon}22', f'"stream"{colon}true']
+    with pytest.raises(BadRequest, match="The body names a field twice"):
+        JsonBody(f"{{{comma.join(fields)}}}".encode())
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["Model", "MODEL", "mOdel", "MODELſ", "modelſ", "FALLBACKS", "fallbac\u212as", "ba\u017fe_url", "API_\u212aEY",
+     "model\0", "model\0x", "models\0", "Previous_Response_Id"],
+)  # fmt: skip
+@pytest.mark.parametrize("escaped", [False, True], ids=["unescaped", "escaped"])
+def test_a_guarded_name_in_another_spelling_is_refused(name: str, escaped: bool) -> None:
+    other = json.dumps(name) if escaped or "\0" in name else f'"{name}"'
+    body = f'{{"model":"m",{other}:"n"}}'.encode()
+    with pytest.raises(BadRequest, match="in exactly these letters"):
+        JsonBody(body)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b" ", b"[]", b'"model"', b"null", b'["model"]', b'{"model":"m"', b'{"model":"m",}', b'{"model":"m"}{}',
+     b'\xef\xbb\xbf{"model":"m"}', '{"model":"m"}'.encode("utf-16"), b'{"model":"m","x":NaN}',
+     b'{"model":"m","x":Infinity}', b"{'model':'m'}", b'{"model":"m"}//', b'{"model":"m","mod\xc1\xa5l":"n"}',
+     b'{"model":"m","x":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+     b'{"model":"m","x":"\\x"}', b'{"model":"m","x":01}'],
+)  # fmt: skip
+def test_a_body_other_than_a_json_object_is_refused(body: bytes) -> None:
+    with pytest.raises(BadRequest, match="The body is no JSON object"):
+        JsonBody(body)
+
+
+@pytest.mark.parametrize("body", [b"{}", b'{"model":null}', b'{"model":[]}', b'{"models":["m"]}', b'{"x":{"model":1}}'])
+def test_a_body_without_a_model_is_refused_with_that_reason(body: bytes) -> None:
+    with pytest.raises(BadRequest, match="names no `model`") as refused:
+        JsonBody(body)
+
+    assert refused.value.param == "model"
+
+
+@pytest.mark.parametrize("name", ["model", *sorted(SELECT_MODELS)])
+@pytest.mark.parametrize(
+    "value",
+    [b"1", b'""', b"{}", b'{"model":"m"}', b'["m",1]', b'[["m"]]', b'[{"model":"m"}]', b'[""]', b'"\\ud800"',
+     b'"m\xff"', b'"' + b"m" * 1001 + b'"'],
+)  # fmt: skip
+def test_a_field_that_selects_models_accepts_ids_only(name: str, value: bytes) -> None:
+    first = b"" if name == "model" else b'"model":"m",'
+    with pytest.raises(BadRequest) as refused:
+        JsonBody(b"{" + first + b'"' + name.encode() + b'":' + value + b"}")
+
+    assert refused.value.param == name
+    assert len(refused.value.message) < 200
+
+
+@pytest.mark.parametrize("name", sorted(SELECT_UPSTREAM))
+def test_a_field_that_selects_an_upstream_is_refused_unless_it_is_null(name: str) -> None:
+    with pytest.raises(BadRequest, match="is not possible here"):
+        JsonBody(b'{"model":"m","%b":"http://127.0.0.1/canary"}' % name.encode())
+
+    assert JsonBody(b'{"model":"m","%b":null}' % name.encode()).models == ("m",)
+
+
+MIB = 1024 * 1024
+TOO_MANY = {
+    "fields": b",".join(b'"%x":1' % number for number in range(600_000)),
+    "1001 fields": b",".join(b'"%x":1' % number for number in range(1001)),
+    "models": b'"models":[' + b'"m",' * (4 * MIB) + b'"m"]',
+    "lists in the input": b'"input":["model",' + b"[]," * (4 * MIB) + b"[]]",
+    "tools": b'"tools":[{"model":"m"},' + b"{}," * (4 * MIB) + b"{}]",
+}
+
+
+@pytest.mark.parametrize("fields", TOO_MANY.values(), ids=TOO_MANY)
+def test_a_body_with_too_many_values_is_refused_within_a_second(fields: bytes) -> None:
+    began = time.process_time()
+    with pytest.raises(BadRequest, match="far too many"):
+        JsonBody(b'{"model":"m",' + fields + b"}")
+
+    assert time.process_time() - began < 1
+
+
+@pytest.mark.parametrize(
+    "field",
+    [b'"x":"' + b"a" * (30 * MIB) + b'"', b'"x":"' + rb"\"" * (15 * MIB) + b'"',
+     b'"x":"' + rb"\ud800" * (5 * MIB) + b'"',
+     b'"x":[' + b"[]," * (10 * MIB) + b"[]]", b'"input":[' + b"1," * (10 * MIB) + b"1]"],
+    ids=["text", "quotes", "lone surrogates", "lists", "numbers"],
+)  # fmt: skip
+def test_a_huge_body_is_read_within_a_second(field: bytes) -> None:
+    began = time.process_time()
+    body = JsonBody(b'{"model":"m",' + field + b"}")
+    took = time.process_time() - began
+
+    assert (body.model, took < 1) == ("m", True)
+
+
+@given(st.dictionaries(st.text(min_size=1, max_size=5), st.text(max_size=5), max_size=4))
+def test_a_renamed_body_is_decoded_alike_by_msgspec_and_python(others: dict[str, str]) -> None:
+    body = json.dumps({"model": "m", "messages": [others]}).encode()
+
+    assert msgspec.json.decode(prefix_models(body)) == {"model": "x/m", "messages": [others]}

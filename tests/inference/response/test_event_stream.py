@@ -1,0 +1,158 @@
+"""Event streams with the requested model id instead of the provider's."""
+
+from __future__ import annotations
+
+import json
+import tracemalloc
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy.inference.response import event_stream
+from proxy.inference.response.event_stream import EventStreamRenamer
+from proxy.telemetry import Tokens
+from tests.inference.response.streams import IDS, OWN, PUBLIC, UNCHANGED, chunk, event, rename_stream
+
+
+@pytest.mark.parametrize("data", UNCHANGED, ids=lambda data: data[:40])
+def test_other_values_of_an_event_stay_unchanged(data: str) -> None:
+    assert rename_stream([event(data)])[0] == event(data)
+
+
+@pytest.mark.parametrize(("own", "written", "public"), IDS)
+def test_ids_are_compared_decoded_and_encoded_as_json(own: str, written: str, public: str) -> None:
+    data = f'{{"a":1,"model":"{written}","b":2}}'
+    wanted = {"a": 1, "model": public, "b": 2}
+
+    assert json.loads(rename_stream([event(data)], own, public)[0].removeprefix(b"data: ")) == wanted
+
+
+def stream(model: str, end: str) -> bytes:
+    """A stream with all kinds of events, and with content that looks like events."""
+    misleading = '"model":"gpt-4o" data: {"id": "chatcmpl-1", "created": 1, "model": "gpt-4o"'
+    azure = json.dumps({"choices": [{"delta": {"content": misleading}}], "model": model})
+    wrapped = json.dumps({"type": "response.created", "response": {"id": "r", "model": model, "input": misleading}})
+    message = json.dumps({"type": "message_start", "message": {"model": model, "usage": {"input_tokens": 7}}})
+    tool = json.dumps({"type": "content_block_start", "content_block": {"input": {"model": OWN}}})
+    dated = chunk("x", "gpt-4o-2024-08-06")
+    events = [
+        event(data, end)
+        for data in (
+            chunk("", model), chunk("a", model), azure, chunk(misleading, model), wrapped, tool, message, dated,
+            chunk("é\n模型😀", model), azure, chunk("b", model).replace(": ", ":"),
+            json.dumps({"model": model, "usage": {"prompt_tokens": 3, "completion_tokens": 4}}), "[DONE]",
+        )
+    ]  # fmt: skip
+    return f": hello{end}{end}event: x{end}".encode() + b"".join(events)
+
+
+@pytest.mark.parametrize("held", [1024 * 1024, 20], ids=["lines are held", "lines are too long"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"], ids=["LF", "CRLF", "CR"])
+def test_a_stream_is_renamed_wherever_it_is_cut(end: str, held: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(event_stream, "_MAX_LINE", held)
+    whole, wanted = stream(OWN, end), (stream(PUBLIC, end), Tokens(7, 4))
+
+    assert rename_stream([whole]) == wanted
+    assert rename_stream([bytes([byte]) for byte in whole]) == wanted
+    assert all(rename_stream([whole[:cut], whole[cut:]]) == wanted for cut in range(len(whole)))
+    assert rename_stream([whole], OWN, OWN) == (whole, Tokens(7, 4))
+
+
+texts = st.text(st.sampled_from('{}[]":,\\ \nmodeldata:gpt-4o'), max_size=30) | st.sampled_from(
+    ['data: {"id": "chatcmpl-1", "created": 1, "model": "gpt-4o"', '\n\ndata: {"model":"gpt-4o"}\n\n', chunk("")]
+)
+
+
+@given(st.lists(st.tuples(texts, st.booleans()), max_size=6), st.integers(1, 40))
+def test_content_is_never_changed(contents: list[tuple[str, bool]], size: int) -> None:
+    def stream_of(model: str) -> bytes:
+        whole = event(chunk("", model))
+        for content, model_last in contents:
+            data = {"id": "chatcmpl-1", "created": 1, "model": model, "choices": [{"delta": {"content": content}}]}
+            if model_last:  # the content is before the model, and is a name, too
+                data = {"choices": [{content: content}], "model": model}
+            whole += event(json.dumps(data))
+        return whole
+
+    whole = stream_of(OWN)
+
+    assert rename_stream([whole[at : at + size] for at in range(0, len(whole), size)])[0] == stream_of(PUBLIC)
+
+
+def test_a_known_prefix_does_not_hide_other_models() -> None:
+    events = EventStreamRenamer(OWN, PUBLIC)
+    events.passed(event(chunk("")))
+    again = event('{"id":"chatcmpl-1","model":"gpt-4o"}') + event(chunk("a")) + event('{"message":{"model":"gpt-4o"}}')
+
+    assert events.passed(again) == again.replace(b'"gpt-4o"', b'"openai/gpt-4o"')
+
+
+def test_a_chunk_without_a_rename_is_returned_itself() -> None:
+    piece = event(chunk(""))
+
+    assert EventStreamRenamer(OWN, OWN).passed(piece) is piece
+
+
+def test_an_unfinished_line_is_held_up_to_a_limit() -> None:
+    events = EventStreamRenamer(OWN, PUBLIC)
+    piece = b"x" * 65_536
+    tracemalloc.start()
+    try:
+        out = sum(len(events.passed(piece)) for _ in range(1000))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert out + len(events.rest()) == 1000 * len(piece)
+    assert peak < 8 * 1024**2
+
+
+def test_a_long_line_other_than_an_event_stays_unchanged(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(event_stream, "_MAX_LINE", 20)
+    line = b': a comment, {"model":"gpt-4o"}\n'
+
+    assert rename_stream([line[:25], line[25:], b"\n"])[0] == line + b"\n"
+
+
+def test_a_line_that_arrives_byte_by_byte_is_renamed() -> None:
+    events = EventStreamRenamer(OWN, PUBLIC)
+    line = event(chunk("x" * 300_000))
+    out = b"".join(events.passed(line[at : at + 1]) for at in range(len(line)))
+
+    assert out == event(chunk("x" * 300_000, PUBLIC))
+
+
+@pytest.mark.parametrize(
+    ("pieces", "between_events"),
+    [
+        ([], True),
+        (["data: x\n\n"], True),
+        (["data: x\r\n\r\n"], True),
+        (["data: x\n", "\n"], True),
+        (["data: x\r", "\n", "\r", "\n"], True),
+        (["data: x\n\nevent: y\n"], False),
+        (["data: x\r\n"], False),
+        (["data: x\n\ndata"], False),
+        (["data: x\n\n", "d"], False),
+    ],
+)
+def test_the_end_of_an_event_is_recognized(pieces: list[str], between_events: bool) -> None:
+    same = EventStreamRenamer(OWN, OWN)
+    for piece in pieces:
+        same.passed(piece.encode())
+
+    assert same.between_events == between_events
+
+
+def test_held_bytes_do_not_count_as_sent() -> None:
+    events = EventStreamRenamer(OWN, PUBLIC)
+    events.passed(b"data: x\n\ndata")
+
+    assert (events.between_events, events.rest(), events.between_events) == (True, b"data", False)
+
+
+def test_a_stream_that_ends_within_an_event_is_renamed() -> None:
+    whole = event(chunk(""))
+
+    assert rename_stream([whole.rstrip()])[0] == whole.rstrip().replace(b'"gpt-4o"', b'"openai/gpt-4o"')

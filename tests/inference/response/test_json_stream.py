@@ -1,0 +1,96 @@
+"""Long JSON responses, renamed and counted piece by piece."""
+
+from __future__ import annotations
+
+import json
+import tracemalloc
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy.inference.response.json_stream import JsonStreamRenamer
+from proxy.inference.response.rename import rename_model
+from proxy.telemetry import Tokens
+from tests.inference.response.streams import OWN, PUBLIC, UNCHANGED
+
+
+def rename_in_pieces(response: bytes, size: int) -> tuple[bytes, Tokens]:
+    renamer = JsonStreamRenamer(OWN, PUBLIC)
+    pieces = [response[at : at + size] for at in range(0, len(response), size)]
+    return b"".join([*map(renamer.passed, pieces), renamer.rest()]), renamer.tokens
+
+
+RESPONSES = [
+    '{"model":"gpt-4o"}',
+    ' { "a" : [1,{"model":"gpt-4o"}] , "mod\\u0065l" :\n"gpt\\u002d4o" , "b" : "\\\\" } ',
+    '{"x":"\\ud800","y":"\\\\\\"\\\\","model":"gpt-4o","usage":{"prompt_tokens":3,"x":{"usage":{}}}}',
+    '{"message":{"model":"gpt-4o","usage":{"input_tokens":3}},"usage":null,"response":["usage",{"usage":{}}]}',
+    *[response for response in UNCHANGED if response.count('"model"') < 2 and response != '{"model":"gpt-4o"'],
+]
+
+
+@pytest.mark.parametrize("response", RESPONSES, ids=lambda response: response[:40])
+def test_a_response_in_pieces_is_renamed_and_counted_like_a_whole_one(response: str) -> None:
+    whole = response.encode()
+    wanted = rename_model(whole, OWN, PUBLIC)
+
+    assert all(rename_in_pieces(whole[:2000], size) == (wanted[0][:2000], wanted[1]) for size in (1, 2, 3, 7, 5000))
+    same = JsonStreamRenamer(OWN, OWN)
+    assert same.passed(whole) + same.rest() == whole
+
+
+odd_strings = st.sampled_from([OWN, "model", "{", "é", '"', "\\"]) | st.text(max_size=4)
+names = st.sampled_from(["model", "usage", "message", "response", "prompt_tokens"]) | odd_strings
+values = st.recursive(
+    st.none() | st.booleans() | st.integers(-9, 9) | st.floats(0, 1) | odd_strings,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(names, inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(st.dictionaries(names, values, max_size=5), st.integers(1, 30), st.booleans(), st.sampled_from([None, 1]))
+def test_any_response_in_pieces_is_renamed_and_counted_like_a_whole_one(
+    data: object, size: int, ascii_only: bool, indent: int | None
+) -> None:
+    response = json.dumps(data, ensure_ascii=ascii_only, indent=indent).encode("utf-8", "surrogatepass")
+
+    assert rename_in_pieces(response, size) == rename_model(response, OWN, PUBLIC)
+
+
+def test_a_long_response_is_not_held_in_memory() -> None:
+    renamer = JsonStreamRenamer(OWN, PUBLIC)
+    begin, end = b'{"data":[{"b64_json":"', b'"}],"model":"gpt-4o","usage":{"prompt_tokens":3}}'
+    piece = b"A" * 65_536
+    tracemalloc.start()
+    try:
+        out = len(renamer.passed(begin)) + sum(len(renamer.passed(piece)) for _ in range(1000))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert out == len(begin) + 1000 * len(piece)
+    assert renamer.passed(end) == end.replace(b"gpt-4o", PUBLIC.encode())
+    assert renamer.tokens == Tokens(3)
+    assert peak < 1024**2
+
+
+@pytest.mark.parametrize("begin", [b'{"', b'{"model":"', b'{"usage":{"x":"'], ids=["name", "model", "usage"])
+def test_a_value_without_an_end_is_not_held_in_memory(begin: bytes) -> None:
+    renamer = JsonStreamRenamer(OWN, PUBLIC)
+    tracemalloc.start()
+    try:
+        out = len(renamer.passed(begin)) + sum(len(renamer.passed(b"x" * 1000)) for _ in range(2000))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert out + len(renamer.rest()) == len(begin) + 2_000_000
+    assert peak < 1024**2
+
+
+@pytest.mark.parametrize("size", [100, 1_000_000], ids=["in pieces", "whole"])
+def test_a_huge_usage_object_is_not_counted(size: int) -> None:
+    response = b'{"usage":{"prompt_tokens":3,"x":"%b"},"message":{"usage":{"output_tokens":4}}}' % (b"x" * 65_536)
+
+    assert rename_in_pieces(response, size) == (response, Tokens(0, 4))
