@@ -7,6 +7,7 @@ could not be used, `ConfigError` tells an operator what to mend in the file.
 from __future__ import annotations
 
 import traceback
+from typing import Literal
 
 
 class ApiError(Exception):
@@ -204,16 +205,45 @@ class InternalError(ApiError):
         super().__init__("Internal error of the proxy. Its log has the details under this x-request-id.")
 
 
-class UpstreamError(Exception):
-    """A provider could not be asked, or its answer could not be used.
+UpstreamErrorKind = Literal[
+    # No response.
+    "dns",
+    "connection_refused",
+    "connection_reset",
+    "tls",
+    "proxy",
+    "timeout",
+    # The status of the response.
+    "status",
+    "redirect",
+    "rate_limited",
+    "unauthorized",
+    # The body of the response.
+    "invalid_response",
+    "too_large",
+    "paging",
+    "shrunk",
+    # Calls only, where it matters whether the provider may have begun the work.
+    "no_connection",
+    "login",
+    "no_response",
+    "interrupted",
+    "stalled",
+    # A bug of this program.
+    "internal_error",
+]
+"""Every class of `UpstreamError`, as `/health` and `check` show it."""
 
-    `kind` is a short class for metrics and health (`refused`, `dns`, `tls`, `timeout`, `reset`, `rate_limited`,
-    `unauthorized`, `proxy`, `status`, `redirect`, `too_large`, `garbled`, `paging`, `shrunk`, `bug`; of calls:
-    `no_connection`, `login`, `no_response`, `timeout`, `interrupted`); `reason` is one sentence for an operator, free
-    of secrets.
+
+class UpstreamError(Exception):
+    """A provider could not be reached, or its response could not be used.
+
+    `kind` is a short class for metrics and health; `reason` is one sentence for an operator, free of secrets.
     """
 
-    def __init__(self, kind: str, reason: str, *, retryable: bool = False, retry_after: float | None = None) -> None:
+    def __init__(
+        self, kind: UpstreamErrorKind, reason: str, *, retryable: bool = False, retry_after: float | None = None
+    ) -> None:
         super().__init__(f"{kind}: {reason}")
         self.kind = kind
         self.reason = reason
@@ -221,12 +251,12 @@ class UpstreamError(Exception):
         self.retry_after = retry_after
         """Seconds, between 0 and an hour, when the provider named a time."""
         self.attempts = 1
-        """One, and one more for each retry of the question; set by whoever retries."""
+        """One, and one more for each retry; set by the code that retries."""
 
     @classmethod
     def from_bug(cls, bug: Exception) -> UpstreamError:
         """Return the error for an exception that processing an answer must not raise, without its text."""
-        return cls("bug", f"its answer met a bug of ours ({type(bug).__name__})")
+        return cls("internal_error", f"its answer met a bug of ours ({type(bug).__name__})")
 
 
 def describe_bug(bug: BaseException) -> str:

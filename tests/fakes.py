@@ -141,7 +141,7 @@ class FakeFetch:
         self._said[provider] = answer
 
     def fails(self, provider: str, error: BaseException | None = None) -> None:
-        self._said[provider] = error or UpstreamError("refused", "refuses connections", retryable=True)
+        self._said[provider] = error or UpstreamError("connection_refused", "refuses connections", retryable=True)
 
     def hangs(self, provider: str) -> asyncio.Future[FetchResult]:
         """Nothing comes until the test sets the returned future."""

@@ -14,29 +14,29 @@ from proxy.errors import UpstreamError
 
 _REASON_CHARS = 200
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _NUMERAL = re.compile(r"-?[0-9]+")
-_ANY = msgspec.json.Decoder()
-_BOM = b"\xef\xbb\xbf"
+ANY_DECODER = msgspec.json.Decoder()
+BOM = b"\xef\xbb\xbf"
 
 
 def why_none_is_readable(dialect: Dialect, raw: Raw, reason: str) -> UpstreamError:
     """Of a page none of whose entries can be listed: what the first one lacks, and what it has instead."""
-    has = _shape(_ANY.decode(raw))
+    has = _shape(ANY_DECODER.decode(raw))
     if dialect.kind == "custom":
         return UpstreamError(
-            "garbled", f"`list.id` is {' or '.join(_names(dialect.id))}, a model is {has}: it {reason}"
+            "invalid_response", f"`list.id` is {' or '.join(field_names(dialect.id))}, a model is {has}: it {reason}"
         )
-    return _garbled(f"no model that can be listed: {has}, which {reason}")
+    return invalid_response(f"no model that can be listed: {has}, which {reason}")
 
 
 def reason_in(body: bytes) -> str:
     """What an error body says, whatever its shape, on one line; "" when it says nothing to be read."""
-    text = body.removeprefix(_BOM).strip()
+    text = body.removeprefix(BOM).strip()
     if text.startswith(b"<"):
         return ""  # a page for a browser
     try:
-        return _one_line(_message(_ANY.decode(text)))
+        return _one_line(_message(ANY_DECODER.decode(text)))
     except (ValueError, RecursionError):
         return _plain_text(text)
 
@@ -48,17 +48,17 @@ def _plain_text(text: bytes) -> str:
         return ""
 
 
-def _refuse_what_is_no_list(dialect: Dialect, payload: object, *, found: bool) -> None:
+def require_list(dialect: Dialect, payload: object, *, found: bool) -> None:
     """Raises UpstreamError, unless the answer is a list without models. `found`: the place of the entries is there."""
     reason = _one_line(_message(payload))
     if _complains(dialect, payload):
-        raise _garbled(f"200 with an error: {reason or 'without a reason'}")
+        raise invalid_response(f"200 with an error: {reason or 'without a reason'}")
     if not found:
-        where = " or ".join(_names(dialect.items))
+        where = " or ".join(field_names(dialect.items))
         if dialect.kind == "custom":
-            raise UpstreamError("garbled", f"`list.items` is {where}, the answer {_what_it_has(payload)}")
+            raise UpstreamError("invalid_response", f"`list.items` is {where}, the answer {_what_it_has(payload)}")
         says = f"; it says: {reason}" if reason else ""
-        raise _garbled(f"{_shape(payload)} where {where} should be an array of models{says}")
+        raise invalid_response(f"{_shape(payload)} where {where} should be an array of models{says}")
 
 
 def _complains(dialect: Dialect, payload: object) -> bool:
@@ -103,14 +103,14 @@ def _message(payload: object, levels: int = 5) -> str:
 
 
 def _one_line(text: str) -> str:
-    return " ".join(_CONTROL.sub(" ", text[: 4 * _REASON_CHARS]).split())[:_REASON_CHARS]
+    return " ".join(CONTROL.sub(" ", text[: 4 * _REASON_CHARS]).split())[:_REASON_CHARS]
 
 
-def _is_text(value: object) -> TypeGuard[str]:
+def is_text(value: object) -> TypeGuard[str]:
     return isinstance(value, str) and value != ""
 
 
-def _names(paths: Sequence[str]) -> list[str]:
+def field_names(paths: Sequence[str]) -> list[str]:
     return [f"`{path}`" if path else "the answer" for path in paths]
 
 
@@ -143,5 +143,5 @@ def _arrays(payload: object, path: str = "", levels: int = 4) -> list[tuple[str,
     return [found for each in inner for found in each][:4]
 
 
-def _garbled(what: str) -> UpstreamError:
-    return UpstreamError("garbled", f"answered {what}")
+def invalid_response(what: str) -> UpstreamError:
+    return UpstreamError("invalid_response", f"answered {what}")

@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
-from proxy.dialects.diagnosis import _ANY, _BOM, _CONTROL, _garbled, _is_text, _names, _refuse_what_is_no_list
+from proxy.dialects.diagnosis import ANY_DECODER, BOM, CONTROL, field_names, invalid_response, is_text, require_list
 from proxy.dialects.dialect import MISSING, Dialect, EntryPlan, FieldSource, Getter
 from proxy.dialects.entry import DEFAULT_PERMISSIONS, Entry, Permission
 from proxy.dialects.private import is_private_text, may_tell_places, without_private
@@ -59,23 +59,23 @@ class Page:
         """The decoded value at a dotted path of the answer, None where there is none. Raises UpstreamError."""
         try:
             raw = _dig(self.top, path)
-            return None if raw is None else _ANY.decode(raw)
+            return None if raw is None else ANY_DECODER.decode(raw)
         except (ValueError, RecursionError) as error:
-            raise _garbled(f"a value at `{path}` that is not JSON for everyone") from error
+            raise invalid_response(f"a value at `{path}` that is not JSON for everyone") from error
 
 
 def open_page(dialect: Dialect, body: bytes) -> Page:
     """Find the entries of one answer.
 
-    Raises UpstreamError (`garbled`) when the answer is no list of models, with what it is instead.
+    Raises UpstreamError (`invalid_response`) when the answer is no list of models, with what it is instead.
     """
-    text = body.removeprefix(_BOM).strip()
+    text = body.removeprefix(BOM).strip()
     if not text:
-        raise _garbled("an empty body")
+        raise invalid_response("an empty body")
     if text.startswith(b"<"):
-        raise _garbled("an HTML or XML page; is base_url the address of the API?")
+        raise invalid_response("an HTML or XML page; is base_url the address of the API?")
     if len(text) > MAX_VALUES and sum(map(text.count, (b"[", b"{", b","))) > MAX_VALUES:
-        raise _garbled(f"more than {MAX_VALUES:,} values")
+        raise invalid_response(f"more than {MAX_VALUES:,} values")
     try:
         text.decode()
         if text.startswith(b"{"):
@@ -86,10 +86,10 @@ def open_page(dialect: Dialect, body: bytes) -> Page:
         if items is None and dialect.empty_without_items and top.keys() <= {"nextPageToken"}:
             items = ()
         if not items:
-            _refuse_what_is_no_list(dialect, _ANY.decode(whole), found=items is not None)
+            require_list(dialect, ANY_DECODER.decode(whole), found=items is not None)
     except (ValueError, RecursionError) as error:
         # msgspec's text names positions, never content.
-        raise _garbled(f"no valid JSON ({error})") from error
+        raise invalid_response(f"no valid JSON ({error})") from error
     return Page(items or (), top, _has_long_number(text))
 
 
@@ -134,7 +134,7 @@ def read_entry(
 def _decoded(text: bytes, long_numbers: bool) -> dict[str, Any]:
     """What any entry says. Raises Dropped."""
     try:
-        payload = _ANY.decode(text)
+        payload = ANY_DECODER.decode(text)
     except (ValueError, RecursionError) as error:
         raise InvalidEntry(_NOT_FOR_EVERYONE) from error
     if not isinstance(payload, dict):
@@ -182,8 +182,8 @@ def _entry(
         own_id,
         _owner(payload, shape.owners),
         _created(payload, shape.times),
-        root if root and root != own_id and _is_text(root) else own_id,  # the same object: most are equal
-        parent if parent and _is_text(parent) else None,
+        root if root and root != own_id and is_text(root) else own_id,  # the same object: most are equal
+        parent if parent and is_text(parent) else None,
         _permissions(payload.get("permission")),
         _extra(dialect, payload, shown, shape),
         raw,
@@ -239,7 +239,7 @@ def _is_for_everyone(value: object, levels: int) -> bool:
 def _owner(payload: Mapping[str, Any], places: Sequence[Getter]) -> str:
     for look in places:
         owner = look(payload)
-        if _is_text(owner) and not ("/" in owner and is_private_text(owner)):
+        if is_text(owner) and not ("/" in owner and is_private_text(owner)):
             return owner
     return ""
 
@@ -257,14 +257,14 @@ def _own_id(dialect: Dialect, payload: Mapping[str, Any], places: Sequence[Gette
         if own_id is not MISSING:
             break
     else:
-        raise InvalidEntry(f"has no {' or '.join(_names(dialect.id))}")
+        raise InvalidEntry(f"has no {' or '.join(field_names(dialect.id))}")
     if not isinstance(own_id, str):
         raise InvalidEntry("has an id that is no string")
     if dialect.strip_prefix:
         own_id = _without_beginning(own_id, dialect.strip_prefix)
     if not own_id:
         raise InvalidEntry("has an empty id")
-    if not own_id.isprintable() and _CONTROL.search(own_id):
+    if not own_id.isprintable() and CONTROL.search(own_id):
         raise InvalidEntry("has control characters in its id")
     if len(own_id) > MAX_ID_BYTES // 4 and len(own_id.encode()) > MAX_ID_BYTES:
         raise InvalidEntry(f"has an id of more than {MAX_ID_BYTES} bytes")

@@ -95,9 +95,9 @@ def classify(failure: ErrorResponse | UpstreamError, failover_on: Collection[int
 def unusable(coding: str, content_type: str) -> UpstreamError | None:
     """Why a 2xx response cannot be relayed. `coding`: its content-encoding in lower case, "" for none."""
     if coding not in ("", "gzip", "x-gzip"):
-        return UpstreamError("garbled", "answered in a content-encoding that was not asked for")
+        return UpstreamError("invalid_response", "answered in a content-encoding that was not asked for")
     if content_type[:9].lower() == "text/html":
-        return UpstreamError("garbled", "answered with a web page")
+        return UpstreamError("invalid_response", "answered with a web page")
     return None
 
 
@@ -114,7 +114,7 @@ _FAILURES = {
     "login": _Failure(ProviderFailed, "The provider of this model could not be logged in to.", fail_over=True),
     "login_refused": _Failure(ProviderRefusesUs, "The provider of this model refused our login.", fail_over=True),
     "no_response": _Failure(ProviderFailed, "The provider of this model broke off before it answered."),
-    "garbled": _Failure(ProviderFailed, "The provider of this model answered with something else."),
+    "invalid_response": _Failure(ProviderFailed, "The provider of this model answered with something else."),
     "timeout": _Failure(ProviderTooSlow, "The provider of this model did not begin to answer in time.", "timeout"),
     "interrupted": _Failure(ProviderFailed, "The provider of this model broke off within its answer.", "broken"),
     "stalled": _Failure(ProviderTooSlow, "The provider of this model stopped within its answer.", "timeout"),

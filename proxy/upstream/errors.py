@@ -70,13 +70,14 @@ def from_exception(error: Exception, limit: float) -> UpstreamError:
         if isinstance(cause, ssl.SSLCertVerificationError):
             return UpstreamError("tls", f"its certificate is not trusted: {cause.verify_message}")
         if isinstance(cause, ssl.SSLEOFError):
-            return UpstreamError("reset", "broke the connection off during the TLS handshake", retryable=True)
+            reason = "broke the connection off during the TLS handshake"
+            return UpstreamError("connection_reset", reason, retryable=True)
         if isinstance(cause, ssl.SSLError):
             return UpstreamError("tls", f"no TLS connection: {getattr(cause, 'reason', None) or 'protocol error'}")
         if isinstance(cause, socket.gaierror):
             return UpstreamError("dns", "its host name cannot be found", retryable=True)
         if isinstance(cause, ConnectionRefusedError):
-            return UpstreamError("refused", "refuses connections", retryable=True)
+            return UpstreamError("connection_refused", "refuses connections", retryable=True)
     if isinstance(error, httpx.ConnectTimeout):
         return UpstreamError("timeout", f"no connection within {limit:.3g} s", retryable=True)
     if isinstance(error, httpx.TimeoutException):
@@ -86,14 +87,14 @@ def from_exception(error: Exception, limit: float) -> UpstreamError:
         said, passes = (f" (status {status[0]})", int(status[0]) in _RETRYABLE) if status else ("", True)
         return UpstreamError("proxy", f"the proxy refused to connect{said}", retryable=passes)
     if isinstance(error, httpx.ConnectError):
-        return UpstreamError("refused", "cannot be reached", retryable=True)
+        return UpstreamError("connection_refused", "cannot be reached", retryable=True)
     if isinstance(error, httpx.LocalProtocolError):
-        return UpstreamError("garbled", "cannot be asked: a header that is to be sent is not valid")
+        return UpstreamError("invalid_response", "cannot be asked: a header that is to be sent is not valid")
     if isinstance(error, httpx.RemoteProtocolError) and not any(words in str(error) for words in _LEFT):
-        return UpstreamError("garbled", "answered something that is no HTTP, or far too many headers")
+        return UpstreamError("invalid_response", "answered something that is no HTTP, or far too many headers")
     if isinstance(error, httpx.TransportError | OSError):
-        return UpstreamError("reset", "broke the connection off before its answer was whole", retryable=True)
-    return UpstreamError("garbled", f"cannot be asked or understood ({type(error).__name__})")
+        return UpstreamError("connection_reset", "broke the connection off before its answer was whole", retryable=True)
+    return UpstreamError("invalid_response", f"cannot be asked or understood ({type(error).__name__})")
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

@@ -47,7 +47,7 @@ from proxy.upstream.transport import OwnSockets, PlainBodies
 
 _MIN_LEAK = 8  # characters; shorter secrets occur in texts by chance
 _SILENCE = 0.9  # of an attempt: where nothing moves at all httpx gives up first, and knows what it waited for
-_MAY_BE_ELSEWHERE = frozenset({"garbled", "status"})  # LM Studio answers an unknown path with 200 and an error
+_MAY_BE_ELSEWHERE = frozenset({"invalid_response", "status"})  # LM Studio answers an unknown path with 200 and an error
 
 
 class ListFetcher:

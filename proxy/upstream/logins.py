@@ -88,7 +88,8 @@ class Login:
             raise UpstreamError(error.kind, reason, retryable=error.retryable, retry_after=error.retry_after)
         self._token, ends = self._granted(response, _decoded(body))
         if not self._token:
-            raise UpstreamError("garbled", f"its {self.what} login: status {response.status_code} without a token")
+            reason = f"its {self.what} login: status {response.status_code} without a token"
+            raise UpstreamError("invalid_response", reason)
         life = (ends or self._time() + ASSUMED_LIFE) - self._time()
         self._renew_at = self._time() + max(life - RENEW_BEFORE, life / 2)
 

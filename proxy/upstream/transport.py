@@ -86,7 +86,7 @@ class _PlainStream(httpx.AsyncByteStream):
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         if self._coding not in ("", "identity", "gzip", "x-gzip"):
-            raise UpstreamError("garbled", "answered in a content-encoding that was not asked for")
+            raise UpstreamError("invalid_response", "answered in a content-encoding that was not asked for")
         if self._length.isdecimal() and int(self._length) > self._max_body:
             raise self._too_large()
         unpacker = Gunzip() if self._coding.endswith("gzip") else None
@@ -101,7 +101,7 @@ class _PlainStream(httpx.AsyncByteStream):
                 if pieces % _PIECES_PER_TURN == 0:
                     await asyncio.sleep(0)
         if unpacker and not unpacker.complete:
-            raise UpstreamError("garbled", "the gzip body was cut off", retryable=True)
+            raise UpstreamError("invalid_response", "the gzip body was cut off", retryable=True)
 
     async def aclose(self) -> None:
         await self._raw.aclose()
@@ -121,9 +121,9 @@ class Gunzip:
     def chunks(self, raw: bytes) -> Iterator[bytes]:
         while raw:
             if self._unpack.eof:
-                raise UpstreamError("garbled", "something stands behind the end of the gzip body")
+                raise UpstreamError("invalid_response", "something stands behind the end of the gzip body")
             try:
                 yield self._unpack.decompress(raw, _CHUNK)
             except zlib.error as error:
-                raise UpstreamError("garbled", "said gzip and sent something else") from error
+                raise UpstreamError("invalid_response", "said gzip and sent something else") from error
             raw = self._unpack.unconsumed_tail or self._unpack.unused_data

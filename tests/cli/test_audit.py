@@ -11,7 +11,7 @@ from proxy.errors import UpstreamError
 from tests.fakes import answer_of, config_of, digest
 
 NOW = 1_800_000_000.0  # 2027-01-15
-REFUSED = UpstreamError("refused", "refuses connections")
+REFUSED = UpstreamError("connection_refused", "refuses connections")
 
 TWO = """
 providers:

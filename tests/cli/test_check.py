@@ -237,7 +237,7 @@ def test_the_shipped_file_needs_no_network(config: Path) -> None:
     document = checked(config, text, env={"OLLAMA_BASE_URL": ollama})
     errors = {one["name"]: one["error"] for one in document["providers"] if one["state"] == "failed"}
     assert errors["openrouter"] == {"kind": "dns", "reason": "its host name cannot be found"}
-    assert errors["ollama"] == {"kind": "refused", "reason": "refuses connections"}
+    assert errors["ollama"] == {"kind": "connection_refused", "reason": "refuses connections"}
     assert [model["id"] for model in document["models"]] == ["example-model"]
 
 
@@ -445,11 +445,11 @@ async def test_all_are_asked_at_once_and_heard_in_the_order_of_the_file(clock: F
 @pytest.mark.anyio
 async def test_a_failure_and_even_a_bug_of_ours_is_that_of_one_provider(clock: FakeClock, fetch: FakeFetch) -> None:
     fetch.fails("a", ValueError("sk-canary-in-a-bug"))
-    refused = UpstreamError("refused", "refuses connections")
+    refused = UpstreamError("connection_refused", "refuses connections")
     fetch.fails("b", refused)
     a, lab, b = await ask_all(config_of(MANY), fetch, clock, lambda heard: None)
     assert a.error is not None
-    assert (a.error.kind, a.error.reason) == ("bug", "its answer met a bug of ours (ValueError)")
+    assert (a.error.kind, a.error.reason) == ("internal_error", "its answer met a bug of ours (ValueError)")
     assert (lab.error, b.error) == (None, refused)
     assert needed_and_failed([a, lab, b]) == ["a"]
 

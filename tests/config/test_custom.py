@@ -275,7 +275,7 @@ async def test_what_was_found_instead_is_said(listing: Mapping[str, Any], answer
         provider = custom(server.address, listing)
         with pytest.raises(UpstreamError) as raised:
             await ListFetcher([provider], HastyClock())(provider, 0)
-    assert (raised.value.kind, raised.value.reason) == ("garbled", reason)
+    assert (raised.value.kind, raised.value.reason) == ("invalid_response", reason)
 
 
 async def test_a_list_that_is_empty_is_empty() -> None:

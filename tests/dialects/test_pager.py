@@ -183,7 +183,9 @@ def test_a_list_without_paging_is_one_page() -> None:
     ],
 )
 def test_a_sign_that_is_not_json_for_everyone_is_the_providers_failure(dialect: Dialect, body: bytes) -> None:
-    with pytest.raises(UpstreamError, match=r"^garbled: answered a value at `[a-z.]+` that is not JSON for everyone$"):
+    with pytest.raises(
+        UpstreamError, match=r"^invalid_response: answered a value at `[a-z.]+` that is not JSON for everyone$"
+    ):
         next_query(dialect, {}, open_page(dialect, body), ONE)
 
 

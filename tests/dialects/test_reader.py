@@ -74,7 +74,7 @@ def made(
 def refused(body: bytes, kind: str = "openai") -> str:
     with pytest.raises(UpstreamError) as caught:
         open_page(DIALECTS[kind], body)
-    assert (caught.value.kind, caught.value.retryable) == ("garbled", False)
+    assert (caught.value.kind, caught.value.retryable) == ("invalid_response", False)
     return caught.value.reason
 
 
@@ -835,7 +835,9 @@ def test_a_value_around_the_list_is_decoded_when_it_is_asked_for() -> None:
         "n": None,
         "none": None,
     }
-    with pytest.raises(UpstreamError, match="garbled: answered a value at `bad` that is not JSON for everyone"):
+    with pytest.raises(
+        UpstreamError, match="invalid_response: answered a value at `bad` that is not JSON for everyone"
+    ):
         page.value("bad")
 
 

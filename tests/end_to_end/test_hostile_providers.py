@@ -49,7 +49,7 @@ async def test_a_refusal_of_megabytes_is_told_by_its_status_alone() -> None:
 async def test_a_field_that_is_named_like_our_key_is_not_quoted() -> None:
     with pytest.raises(UpstreamError) as caught:
         await ask({"data": [{KEY: 1}]})
-    assert caught.value.kind == "garbled"
+    assert caught.value.kind == "invalid_response"
     assert KEY not in caught.value.reason
 
 

@@ -380,7 +380,7 @@ async def test_a_full_provider_is_passed_by_and_without_another_one_the_caller_i
 
 async def test_a_broken_list_stops_no_calls_and_broken_calls_stop_no_list(fetch: FakeFetch, clock: FakeClock) -> None:
     async with calling(fetch, clock, FINE) as (served, (one,)):
-        fetch.fails("a", UpstreamError("refused", "refuses connections", retryable=True))
+        fetch.fails("a", UpstreamError("connection_refused", "refuses connections", retryable=True))
         await clock.advance(2000)
         assert served.app.store.reports()[0].state == "stale"
         assert (await served.call()).status_code == 200

@@ -17,6 +17,7 @@ from proxy.errors import (
     RelayedError,
     Unavailable,
     UpstreamError,
+    UpstreamErrorKind,
 )
 from proxy.inference.provider_errors import ErrorResponse, Verdict, classify, unusable
 
@@ -74,14 +75,14 @@ def test_each_status_has_one_verdict(
         ("login", True, ProviderFailed, 502, True, "failed"),
         ("login", False, ProviderRefusesUs, 502, True, "failed"),
         ("no_response", False, ProviderFailed, 502, False, "failed"),
-        ("garbled", False, ProviderFailed, 502, False, "failed"),
+        ("invalid_response", False, ProviderFailed, 502, False, "failed"),
         ("timeout", False, ProviderTooSlow, 504, False, "timeout"),
         ("interrupted", False, ProviderFailed, 502, False, "broken"),
         ("stalled", False, ProviderTooSlow, 504, False, "timeout"),
     ],
 )
 def test_each_failure_trips_the_circuit_and_fails_over_only_if_no_work_was_done(
-    kind: str, retryable: bool, error: type[ApiError], shown: int, fail_over: bool, outcome: str
+    kind: UpstreamErrorKind, retryable: bool, error: type[ApiError], shown: int, fail_over: bool, outcome: str
 ) -> None:
     verdict = classify(UpstreamError(kind, "reason", retryable=retryable), FAILOVER_ON)
 

@@ -90,7 +90,7 @@ async def test_a_bug_in_a_reader_is_that_providers_failure_and_is_logged_without
         assert listed(store) == ["m"]
         error = report(store, "a").error
         assert error is not None
-        assert (error.kind, error.reason) == ("bug", "its answer met a bug of ours (RuntimeError)")
+        assert (error.kind, error.reason) == ("internal_error", "its answer met a bug of ours (RuntimeError)")
     assert "fakes.py" in caplog.text
     assert "canary" not in caplog.text
 
@@ -100,7 +100,8 @@ async def test_every_answer_and_failure_is_reported(fetch: FakeFetch, clock: Fak
     fetch.lists("a", "m", "n")
     fetch.fails("b")
     async with running(store_of(TWO, fetch, clock, reports)):
-        assert {(r.name, r.models, r.error and r.error.kind) for r in reports} == {("a", 2, None), ("b", 0, "refused")}
+        outcomes = {(r.name, r.models, r.error and r.error.kind) for r in reports}
+        assert outcomes == {("a", 2, None), ("b", 0, "connection_refused")}
 
 
 async def test_a_report_callback_that_raises_does_not_end_the_refreshing(fetch: FakeFetch, clock: FakeClock) -> None:

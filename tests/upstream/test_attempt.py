@@ -299,7 +299,7 @@ async def test_a_header_that_cannot_be_sent_is_a_clear_failure_that_does_not_sho
     unchecked = {"headers": {"X-Odd": SecretStr("sk-canary with a blank behind it ")}}
     async with playing("list") as server:
         error = await failure(at(server.address).model_copy(update=unchecked))
-    assert (error.kind, error.retryable) == ("garbled", False)
+    assert (error.kind, error.retryable) == ("invalid_response", False)
     assert error.reason == "cannot be asked: a header that is to be sent is not valid"
     assert "canary" not in "".join(traceback.format_exception(error))
     assert server.requests == []

@@ -178,12 +178,12 @@ REQUEST = httpx.Request("GET", f"https://models.example/?key={KEY}")
     [
         pytest.param(
             led_to(httpx.ConnectError("x"), OSError(), ExceptionGroup("x", [ConnectionRefusedError()])),
-            "refused",
+            "connection_refused",
             "refuses connections",
             True,
             id="refused on every address",
         ),
-        pytest.param(httpx.ConnectError("x"), "refused", "cannot be reached", True, id="no way there"),
+        pytest.param(httpx.ConnectError("x"), "connection_refused", "cannot be reached", True, id="no way there"),
         pytest.param(
             led_to(httpx.ConnectError("x"), socket.gaierror()), "dns", "its host name cannot be found", True, id="dns"
         ),
@@ -196,7 +196,7 @@ REQUEST = httpx.Request("GET", f"https://models.example/?key={KEY}")
         ),
         pytest.param(
             led_to(httpx.ConnectError("x"), ssl.SSLEOFError()),
-            "reset",
+            "connection_reset",
             "broke the connection off during the TLS handshake",
             True,
             id="gone in the handshake",
@@ -211,28 +211,28 @@ REQUEST = httpx.Request("GET", f"https://models.example/?key={KEY}")
         pytest.param(httpx.ReadTimeout("x"), "timeout", "sent nothing for 3.33 s", True, id="silence"),
         pytest.param(
             led_to(httpx.ReadError("x"), ConnectionResetError(), ssl.SSLWantReadError()),
-            "reset",
+            "connection_reset",
             "broke the connection off before its answer was whole",
             True,
-            id="reset",
+            id="connection_reset",
         ),
         pytest.param(
             httpx.RemoteProtocolError("Server disconnected without sending a response."),
-            "reset",
+            "connection_reset",
             "broke the connection off before its answer was whole",
             True,
             id="gone without an answer",
         ),
         pytest.param(
             httpx.RemoteProtocolError("illegal status line"),
-            "garbled",
+            "invalid_response",
             "answered something that is no HTTP, or far too many headers",
             False,
             id="no HTTP",
         ),
         pytest.param(
             httpx.LocalProtocolError(f"Illegal header value b'{KEY} '"),
-            "garbled",
+            "invalid_response",
             "cannot be asked: a header that is to be sent is not valid",
             False,
             id="a header that cannot be sent",
@@ -248,11 +248,15 @@ REQUEST = httpx.Request("GET", f"https://models.example/?key={KEY}")
             httpx.ProxyError("502 Bad Gateway"), "proxy", "the proxy refused to connect (status 502)", True, id="502"
         ),
         pytest.param(httpx.ProxyError("x"), "proxy", "the proxy refused to connect", True, id="a proxy"),
-        pytest.param(OSError(5, KEY), "reset", "broke the connection off before its answer was whole", True, id="I/O"),
         pytest.param(
-            httpx.InvalidURL(KEY), "garbled", "cannot be asked or understood (InvalidURL)", False, id="no URL"
+            OSError(5, KEY), "connection_reset", "broke the connection off before its answer was whole", True, id="I/O"
         ),
-        pytest.param(ValueError(KEY), "garbled", "cannot be asked or understood (ValueError)", False, id="anything"),
+        pytest.param(
+            httpx.InvalidURL(KEY), "invalid_response", "cannot be asked or understood (InvalidURL)", False, id="no URL"
+        ),
+        pytest.param(
+            ValueError(KEY), "invalid_response", "cannot be asked or understood (ValueError)", False, id="anything"
+        ),
     ],
 )
 def test_what_went_wrong_is_told_by_its_class_and_never_by_its_text(
@@ -275,7 +279,7 @@ def test_a_certificate_is_refused_in_the_words_of_the_library() -> None:
 def test_exceptions_that_led_to_each_other_have_an_end() -> None:
     first, second = httpx.ReadError("x"), OSError()
     first.__context__, second.__cause__ = second, first
-    assert from_exception(first, 1.0).kind == "reset"
+    assert from_exception(first, 1.0).kind == "connection_reset"
 
 
 def test_who_took_too_long_is_told_by_how_long() -> None:

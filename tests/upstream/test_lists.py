@@ -48,42 +48,48 @@ ODD_CODING = "answered in a content-encoding that was not asked for"
     ("fault", "kind", "reason", "requests"),
     [
         # What may pass is asked for again, twice here; what will not is not.
-        pytest.param("closes-at-once", "reset", BROKEN_OFF, 3, id="no answer at all"),
-        pytest.param("closes-in-head", "reset", BROKEN_OFF, 3, id="cut in the head"),
-        pytest.param("reset-mid-body", "reset", BROKEN_OFF, 3, id="reset in the body"),
-        pytest.param("short-body", "reset", BROKEN_OFF, 3, id="fewer bytes than promised"),
-        pytest.param("cut-chunks", "reset", BROKEN_OFF, 3, id="no last chunk"),
-        pytest.param("truncated-gzip", "garbled", "the gzip body was cut off", 3, id="half a gzip"),
-        pytest.param("gzip-but-plain", "garbled", "said gzip and sent something else", 1, id="gzip that is none"),
+        pytest.param("closes-at-once", "connection_reset", BROKEN_OFF, 3, id="no answer at all"),
+        pytest.param("closes-in-head", "connection_reset", BROKEN_OFF, 3, id="cut in the head"),
+        pytest.param("reset-mid-body", "connection_reset", BROKEN_OFF, 3, id="reset in the body"),
+        pytest.param("short-body", "connection_reset", BROKEN_OFF, 3, id="fewer bytes than promised"),
+        pytest.param("cut-chunks", "connection_reset", BROKEN_OFF, 3, id="no last chunk"),
+        pytest.param("truncated-gzip", "invalid_response", "the gzip body was cut off", 3, id="half a gzip"),
         pytest.param(
-            "gzip-and-more", "garbled", "something stands behind the end of the gzip body", 1, id="gzip and more"
+            "gzip-but-plain", "invalid_response", "said gzip and sent something else", 1, id="gzip that is none"
         ),
-        pytest.param("gzip-twice", "garbled", ODD_CODING, 1, id="gzip in gzip"),
-        pytest.param("brotli", "garbled", ODD_CODING, 1, id="br not asked for"),
+        pytest.param(
+            "gzip-and-more",
+            "invalid_response",
+            "something stands behind the end of the gzip body",
+            1,
+            id="gzip and more",
+        ),
+        pytest.param("gzip-twice", "invalid_response", ODD_CODING, 1, id="gzip in gzip"),
+        pytest.param("brotli", "invalid_response", ODD_CODING, 1, id="br not asked for"),
         pytest.param("gzip-bomb", "too_large", TOO_LARGE, 1, id="gzip bomb"),
         pytest.param("flood", "too_large", TOO_LARGE, 1, id="200 MB announced"),
         pytest.param("flood-unannounced", "too_large", TOO_LARGE, 1, id="200 MB not announced"),
-        pytest.param("truncated-json", "garbled", NO_JSON, 1, id="half a JSON"),
-        pytest.param("eof-delimited-cut", "garbled", NO_JSON, 1, id="half a JSON, then the end"),
+        pytest.param("truncated-json", "invalid_response", NO_JSON, 1, id="half a JSON"),
+        pytest.param("eof-delimited-cut", "invalid_response", NO_JSON, 1, id="half a JSON, then the end"),
         pytest.param(
             "html",
-            "garbled",
+            "invalid_response",
             "answered an HTML or XML page; is base_url the address of the API?",
             1,
             id="HTML with 200",
         ),
-        pytest.param("no-content", "garbled", "answered an empty body", 1, id="204"),
-        pytest.param("empty", "garbled", "answered an empty body", 1, id="empty body"),
+        pytest.param("no-content", "invalid_response", "answered an empty body", 1, id="204"),
+        pytest.param("empty", "invalid_response", "answered an empty body", 1, id="empty body"),
         pytest.param(
             "only-null",
-            "garbled",
+            "invalid_response",
             "answered null where the answer or `data` or `models` should be an array of models",
             1,
             id="null",
         ),
         pytest.param(
             "object-as-data",
-            "garbled",
+            "invalid_response",
             "answered an object with `object`, `data` where the answer or `data` or `models` "
             "should be an array of models",
             1,
@@ -91,39 +97,41 @@ ODD_CODING = "answered in a content-encoding that was not asked for"
         ),
         pytest.param(
             "error-with-200",
-            "garbled",
+            "invalid_response",
             "answered 200 with an error: Unexpected endpoint or method. (GET /models)",
             1,
             id="an error with 200",
         ),
-        pytest.param("string-with-200", "garbled", "answered 200 with an error: Invalid token", 1, id="a bare string"),
+        pytest.param(
+            "string-with-200", "invalid_response", "answered 200 with an error: Invalid token", 1, id="a bare string"
+        ),
         pytest.param(
             "deep-nesting",
-            "garbled",
+            "invalid_response",
             NO_JSON,
             1,
             id="100,000 brackets deep",
         ),
-        pytest.param("many-arrays", "garbled", "answered more than ", 1, id="8 MB of arrays"),
+        pytest.param("many-arrays", "invalid_response", "answered more than ", 1, id="8 MB of arrays"),
         pytest.param(
             "invalid-utf8",
-            "garbled",
+            "invalid_response",
             NO_JSON,
             1,
             id="no UTF-8",
         ),
-        pytest.param("nan", "garbled", NO_JSON, 1, id="NaN"),
+        pytest.param("nan", "invalid_response", NO_JSON, 1, id="NaN"),
         pytest.param(
             "lone-surrogate",
-            "garbled",
+            "invalid_response",
             NO_JSON,
             1,
             id="half a character",
         ),
-        pytest.param("two-content-lengths", "garbled", NO_HTTP, 1, id="two lengths"),
-        pytest.param("long-header", "garbled", NO_HTTP, 1, id="a header of 200 KB"),
-        pytest.param("no-http", "garbled", NO_HTTP, 1, id="no HTTP"),
-        pytest.param("switches-protocols", "garbled", NO_HTTP, 1, id="101"),
+        pytest.param("two-content-lengths", "invalid_response", NO_HTTP, 1, id="two lengths"),
+        pytest.param("long-header", "invalid_response", NO_HTTP, 1, id="a header of 200 KB"),
+        pytest.param("no-http", "invalid_response", NO_HTTP, 1, id="no HTTP"),
+        pytest.param("switches-protocols", "invalid_response", NO_HTTP, 1, id="101"),
     ],
 )
 async def test_an_answer_that_is_no_list_fails_with_a_clear_reason(
@@ -167,7 +175,7 @@ async def test_a_whole_question_ends_in_its_time_although_each_page_is_quick_eno
 
 async def test_a_closed_port_is_a_refusal_that_may_pass() -> None:
     error = await failure(at(f"127.0.0.1:{closed_port()}", retries=2))
-    assert (error.kind, error.reason) == ("refused", "refuses connections")
+    assert (error.kind, error.reason) == ("connection_refused", "refuses connections")
     assert (error.retryable, error.attempts) == (True, 3)
 
 
@@ -252,7 +260,7 @@ async def test_who_keeps_a_failure_does_not_keep_the_answer_with_it() -> None:
             kept, _ = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()
-    assert error.kind == "garbled"
+    assert error.kind == "invalid_response"
     assert kept < 4 * 1024 * 1024
 
 
@@ -441,15 +449,15 @@ async def test_plain_http_on_a_tls_port_is_a_failure_of_tls() -> None:
 async def test_a_connection_that_ends_during_the_handshake_may_pass() -> None:
     async with playing("closes-at-once", unsolicited=True) as server:
         error = await failure(provider(f"https://{server.address}/v1", retries=2))
-    assert (error.kind, error.reason) == ("reset", "broke the connection off during the TLS handshake")
+    assert (error.kind, error.reason) == ("connection_reset", "broke the connection off during the TLS handshake")
     assert (error.retryable, server.connections) == (True, 3)
 
 
 @pytest.mark.parametrize(
     ("fault", "kind", "reason"),
     [
-        pytest.param("reset-mid-body", "reset", BROKEN_OFF, id="reset"),
-        pytest.param("short-body", "reset", BROKEN_OFF, id="short"),
+        pytest.param("reset-mid-body", "connection_reset", BROKEN_OFF, id="connection_reset"),
+        pytest.param("short-body", "connection_reset", BROKEN_OFF, id="short"),
         pytest.param("hang-after-headers", "timeout", "sent nothing for 0.8 s", id="silent"),
     ],
 )

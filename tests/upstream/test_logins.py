@@ -155,7 +155,7 @@ async def test_a_new_token_that_is_refused_too_is_the_end_of_it(clock: HastyCloc
         pytest.param(404, "status", "status 404: wrong", 1, id="not an IAM"),
         pytest.param(429, "rate_limited", "status 429: wrong", 3, id="too many logins"),
         pytest.param(503, "status", "status 503: wrong", 3, id="not ready"),
-        pytest.param(200, "garbled", "status 200 without a token", 1, id="no login at all"),
+        pytest.param(200, "invalid_response", "status 200 without a token", 1, id="no login at all"),
     ],
 )
 async def test_a_login_that_is_refused_says_so(
@@ -172,7 +172,7 @@ async def test_a_login_that_is_refused_says_so(
 async def test_a_login_without_a_token_is_no_login(clock: HastyClock) -> None:
     async with playing("iam-without-token") as iam, playing("versions") as server:
         error = await failure(pangu(server.address, f"http://{iam.address}"), clock)
-    assert (error.kind, error.reason) == ("garbled", "its IAM login: status 201 without a token")
+    assert (error.kind, error.reason) == ("invalid_response", "its IAM login: status 201 without a token")
     assert server.requests == []
 
 
@@ -196,7 +196,7 @@ async def test_a_login_is_not_sent_on_by_a_redirect(clock: HastyClock) -> None:
 async def test_an_iam_that_is_not_there_is_a_failure_that_may_pass(clock: HastyClock) -> None:
     async with playing("versions") as server:
         error = await failure(pangu(server.address, f"http://127.0.0.1:{closed_port()}", retries=2), clock)
-    assert (error.kind, error.retryable, error.attempts) == ("refused", True, 3)
+    assert (error.kind, error.retryable, error.attempts) == ("connection_refused", True, 3)
 
 
 async def test_an_iam_that_hangs_is_cut_off_like_any_other_attempt(clock: HastyClock) -> None:
@@ -373,11 +373,18 @@ REFUSED = '{"error":"invalid_client","error_description":"wrong"}'
             id="wrong secret",
         ),
         pytest.param(503, "", "status", "status 503", 3, id="not ready"),
-        pytest.param(200, "<html>", "garbled", "status 200 without a token", 1, id="a page"),
-        pytest.param(200, "{}", "garbled", "status 200 without a token", 1, id="no token"),
-        pytest.param(200, '{"access_token":7}', "garbled", "status 200 without a token", 1, id="a token that is none"),
+        pytest.param(200, "<html>", "invalid_response", "status 200 without a token", 1, id="a page"),
+        pytest.param(200, "{}", "invalid_response", "status 200 without a token", 1, id="no token"),
         pytest.param(
-            200, '{"access_token":"a\\r\\nX: y"}', "garbled", "status 200 without a token", 1, id="a token of two lines"
+            200, '{"access_token":7}', "invalid_response", "status 200 without a token", 1, id="a token that is none"
+        ),
+        pytest.param(
+            200,
+            '{"access_token":"a\\r\\nX: y"}',
+            "invalid_response",
+            "status 200 without a token",
+            1,
+            id="a token of two lines",
         ),
     ],
 )

@@ -90,12 +90,12 @@ async def test_a_plain_body_comes_out_as_it_is(coding: str) -> None:
 async def test_any_other_coding_is_refused_unread(coding: str) -> None:
     body = Pieces([b"x"])
     why = await refusal(body, {"content-encoding": coding})
-    assert (why, body.taken) == ("garbled: answered in a content-encoding that was not asked for", 0)
+    assert (why, body.taken) == ("invalid_response: answered in a content-encoding that was not asked for", 0)
 
 
 async def test_two_codings_in_two_headers_are_two_codings() -> None:
     codings = [("content-encoding", "gzip"), ("content-encoding", "gzip")]
-    assert (await refusal(Pieces([b"x"]), codings)).startswith("garbled")
+    assert (await refusal(Pieces([b"x"]), codings)).startswith("invalid_response")
 
 
 async def test_httpx_does_not_unpack_a_second_time() -> None:
@@ -120,21 +120,25 @@ def test_whatever_is_called_gzip_is_unpacked_or_refused(pieces: list[bytes], loo
     try:
         asyncio.run(read(Pieces([b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x00" if looks_true else b"", *pieces]), GZIP))
     except UpstreamError as error:
-        assert error.kind == "garbled"  # noqa: PT017  # most input is refused, some is fine
+        assert error.kind == "invalid_response"  # noqa: PT017  # most input is refused, some is fine
 
 
 @pytest.mark.parametrize(
     ("body", "why"),
     [
-        pytest.param(gzip.compress(b"text")[:-1], "garbled: the gzip body was cut off", id="cut by one byte"),
-        pytest.param(b"", "garbled: the gzip body was cut off", id="nothing at all"),
-        pytest.param(b'{"data":[]}', "garbled: said gzip and sent something else", id="plain text"),
-        pytest.param(zlib.compress(b"text"), "garbled: said gzip and sent something else", id="zlib"),
+        pytest.param(gzip.compress(b"text")[:-1], "invalid_response: the gzip body was cut off", id="cut by one byte"),
+        pytest.param(b"", "invalid_response: the gzip body was cut off", id="nothing at all"),
+        pytest.param(b'{"data":[]}', "invalid_response: said gzip and sent something else", id="plain text"),
+        pytest.param(zlib.compress(b"text"), "invalid_response: said gzip and sent something else", id="zlib"),
         pytest.param(
-            gzip.compress(b"text")[:-8] + b"\0" * 8, "garbled: said gzip and sent something else", id="wrong checksum"
+            gzip.compress(b"text")[:-8] + b"\0" * 8,
+            "invalid_response: said gzip and sent something else",
+            id="wrong checksum",
         ),
         pytest.param(
-            gzip.compress(b"text") + b"x", "garbled: something stands behind the end of the gzip body", id="and more"
+            gzip.compress(b"text") + b"x",
+            "invalid_response: something stands behind the end of the gzip body",
+            id="and more",
         ),
     ],
 )
