@@ -1,4 +1,4 @@
-"""The seam between keeping and asking: what a question is, and what it brings."""
+"""The seam between the store and the network: what a fetch is, and what it returns."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from proxy.dialects.entry import Entry
 
 @dataclass(frozen=True)
 class FetchResult:
-    """What one question brought."""
+    """What one fetch returned."""
 
     entries: tuple[Entry, ...]
     pages: int = 1
     attempts: int = 1
-    """One, and one more for each time that a page had to be asked for again."""
+    """One, and one more for each retry of a page."""
     dropped: Mapping[str, int] = field(default_factory=dict)
-    """Reason -> how many entries could not be listed for it."""
+    """Reason -> number of entries that were dropped for it."""
 
 
 class Fetch(Protocol):
-    """Ask a provider for its models, with at most so many further attempts. Raises UpstreamError."""
+    """Fetch the models of a provider, with at most this many retries. Raises UpstreamError."""
 
     def __call__(self, provider: Provider, retries: int) -> Awaitable[FetchResult]: ...

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-SAYS_NOTHING = frozenset(
+FILLERS = frozenset(
     {
         "", "-", "admin", "anonymous", "api", "aphrodite", "custom", "default", "exllamav2", "fastchat", "gateway",
         "gpt4all", "gpustack", "guest", "humanity", "infinity", "internal", "jan", "koboldcpp", "ktransformers",

@@ -6,7 +6,7 @@ import fnmatch
 import re
 from functools import cache, lru_cache
 
-from proxy.catalog.makers import FAMILIES, HOSTS, PLACES, SAYS_NOTHING, SPELLINGS
+from proxy.catalog.makers import FAMILIES, FILLERS, HOSTS, PLACES, SPELLINGS
 
 _REGIONS = frozenset({"in", "us", "us-gov", "eu", "apac", "ap", "jp", "au", "ca", "sa", "global"})
 """What Bedrock and Azure write before a model, as in `us.anthropic.claude-...` and `eu/gpt-4o`."""
@@ -21,46 +21,46 @@ _ACCOUNT = re.compile(r"(org|user)-[a-z0-9]{12,}")
 def _families(first: str) -> tuple[re.Pattern[str], list[str]]:
     """One expression for all patterns that a name with this first letter may match, a group each; and the makers.
 
-    Made when a first name with this letter comes: all of them take 60 ms, which a start should not wait for.
+    Compiled at the first name with this letter: all of them take 60 ms, which a start should not wait for.
     """
     rows = [(maker, pattern) for maker, patterns in FAMILIES for pattern in patterns if pattern[0] in (first, "*")]
     return re.compile("|".join(f"({fnmatch.translate(pattern)})" for _, pattern in rows)), [maker for maker, _ in rows]
 
 
-# A name that fits nothing is compared with all patterns: by first letters that takes a fifth of the time.
+# A name without a match is compared with all patterns: by first letters that takes a fifth of the time.
 _FIRSTS = frozenset(pattern[0] for _, patterns in FAMILIES for pattern in patterns)
 
 
 def canonical(name: str) -> str:
-    """A maker's name as we write it: lower case, `-` for blanks and slashes, one spelling for each known maker."""
+    """A maker's name in lower case, with `-` for blanks and slashes, and one spelling for each known maker."""
     plain = "-".join(name.replace("/", " ").split()).lower()
     return SPELLINGS.get(plain, plain)
 
 
-def owner_said(owner: str, own_id: str) -> str:
+def owner_from_entry(owner: str, own_id: str) -> str:
     """The maker that a provider names, "" where it names none.
 
-    A filler names none, nor does a host, an e-mail address, somebody's account, or the model's own id.
+    A filler is not a maker, nor is a host, an e-mail address, a user's account, or the model's own id.
     """
-    return "" if owner == own_id else _maker_said(owner)
+    return "" if owner == own_id else _maker_from_text(owner)
 
 
 @lru_cache(maxsize=10_000)
-def _maker_said(owner: str) -> str:
+def _maker_from_text(owner: str) -> str:
     name = canonical(owner.partition(" / ")[0])  # "DeepSeek / Meta"
-    says_nothing = (
-        name in SAYS_NOTHING
+    is_filler = (
+        name in FILLERS
         or name in HOSTS
         or "@" in name
         or _ACCOUNT.fullmatch(name)
         or not name.isprintable()
         or len(name) > _MAX_NAME
     )
-    return "" if says_nothing else name
+    return "" if is_filler else name
 
 
 @lru_cache(maxsize=100_000)
-def owner_guessed(own_id: str) -> str:
+def owner_from_id(own_id: str) -> str:
     """The maker that a model's id names by its vendor part or by its family, "" where it names none."""
     *parts, name = _FOREIGN_PREFIX.sub("", own_id.lower()).split("/")
     vendors = [canonical(part) for part in parts if part not in HOSTS]
@@ -69,7 +69,7 @@ def owner_guessed(own_id: str) -> str:
 
 
 def _is_vendor(name: str) -> bool:
-    if name in SAYS_NOTHING or name in PLACES or name in _REGIONS:
+    if name in FILLERS or name in PLACES or name in _REGIONS:
         return False
     return _VENDOR.fullmatch(name) is not None and len(name) <= _MAX_NAME
 

@@ -1,7 +1,6 @@
-"""From a provider's entries to offers (PER_PROVIDER), and from offers to a catalogue (`merge`).
+"""From a provider's entries to its offers.
 
-No I/O and no state: every result depends on the configuration and on what the providers say, never on the order
-in which they said it.
+No I/O and no state: every result depends on the configuration and on the entries alone.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 import msgspec
 from msgspec.structs import replace
 
-from proxy.catalog.owners import owner_guessed, owner_said
+from proxy.catalog.owners import owner_from_entry, owner_from_id
 from proxy.catalog.values import Offer
 from proxy.config import Config, Provider
 from proxy.dialects import DIALECTS, entry_of
@@ -23,7 +22,7 @@ Rule = Callable[[Provider, Config], Step]
 
 
 def select(provider: Provider, config: Config) -> Step:
-    """`include` and `exclude` over the provider's own ids. Of twins in one answer the first stands."""
+    """`include` and `exclude` over the provider's own ids. Of duplicates in one answer the first counts."""
     included, excluded = matcher(provider.include), matcher(provider.exclude)
 
     def step(offers: Iterable[Offer]) -> Iterator[Offer]:
@@ -38,9 +37,9 @@ def select(provider: Provider, config: Config) -> Step:
 
 
 def assign_owner(provider: Provider, config: Config) -> Step:
-    """The owner of each model: the first that tells one.
+    """The owner of each model: the first of these that names one.
 
-    1. the provider's `owner`  2. the rules in `owners`  3. what the provider says  4. the vendor part of the id, or
+    1. the provider's `owner`  2. the rules in `owners`  3. the entry's own owner  4. the vendor part of the id, or
     the family of names it belongs to  5. the provider's name.
     """
     rules = [(matcher(rule.match), rule.owner) for rule in config.owners]
@@ -48,8 +47,8 @@ def assign_owner(provider: Provider, config: Config) -> Step:
     def owner_of(entry: Entry) -> str:
         if provider.owner:
             return provider.owner
-        ruled = next((owner for matches, owner in rules if matches(entry.id)), "") if rules else ""
-        return ruled or owner_said(entry.owner, entry.id) or owner_guessed(entry.id) or provider.name
+        by_rule = next((owner for matches, owner in rules if matches(entry.id)), "") if rules else ""
+        return by_rule or owner_from_entry(entry.owner, entry.id) or owner_from_id(entry.id) or provider.name
 
     def step(offers: Iterable[Offer]) -> Iterator[Offer]:
         for offer in offers:
@@ -61,15 +60,15 @@ def assign_owner(provider: Provider, config: Config) -> Step:
 def rename(provider: Provider, config: Config) -> Step:
     """The public ids: `aliases`, then `prefix`, then the duplicate policy; a function of each entry alone.
 
-    An alias replaces the model's own id and takes no prefix. Its name is taken, so that no id moves when the
-    model behind the alias comes or goes.
+    An alias replaces the model's own id and takes no prefix. Its name is reserved, so that no id moves when the
+    model behind the alias appears or disappears.
     """
     if not provider.aliases and not provider.prefix and config.merge.duplicates == "merge":
-        return iter  # nothing is renamed
+        return iter  # nothing to rename
     aliases: dict[str, list[str]] = {}
     for public, own in provider.aliases.items():
         aliases.setdefault(own, []).append(public)
-    taken = frozenset(provider.aliases)
+    reserved = frozenset(provider.aliases)
     prefix = provider.prefix
     final = _FINAL[config.merge.duplicates]
 
@@ -77,7 +76,7 @@ def rename(provider: Provider, config: Config) -> Step:
         for offer in offers:
             own_id = offer.entry.id
             plain = prefix + own_id
-            for public in aliases.get(own_id) or ([] if plain in taken else [plain]):
+            for public in aliases.get(own_id) or ([] if plain in reserved else [plain]):
                 shown = final(public, offer)
                 yield offer if shown == offer.id else Offer(shown, offer.provider, offer.owned_by, offer.entry)
 
@@ -99,27 +98,27 @@ def limit_extra(provider: Provider, config: Config) -> Step:
 
     def step(offers: Iterable[Offer]) -> Iterator[Offer]:
         for offer in offers:
-            yield _narrowed(offer, shown)
+            yield _limited(offer, shown)
 
     return step
 
 
-def _narrowed(offer: Offer, shown: frozenset[str]) -> Offer:
+def _limited(offer: Offer, shown: frozenset[str]) -> Offer:
     fields = msgspec.json.decode(offer.entry.extra)
-    kept = {name: value for name, value in fields.items() if name in shown}
-    return replace(offer, entry=replace(offer.entry, extra=msgspec.json.encode(kept)))
+    limited = {name: value for name, value in fields.items() if name in shown}
+    return replace(offer, entry=replace(offer.entry, extra=msgspec.json.encode(limited)))
 
 
 PER_PROVIDER: tuple[Rule, ...] = (select, assign_owner, rename, limit_extra)
 
 
 def per_provider(provider: Provider, config: Config) -> Callable[[Iterable[Entry]], Iterator[Offer]]:
-    """All rules of one provider, ready to be run over its entries. Lazy: take as many offers at a time as you like."""
+    """All rules of one provider, as one function over its entries. Its offers are made lazily, one at a time."""
     steps = [rule(provider, config) for rule in PER_PROVIDER]
     declared = tuple(_declared(provider))
 
     def run(entries: Iterable[Entry]) -> Iterator[Offer]:
-        # Declared models come first: as twins they stand, so that nothing changes while the provider is away.
+        # Declared models come first: of duplicates they count, so that nothing changes while the provider fails.
         offers = _plain_offers(provider.name, (*declared, *entries))
         for step in steps:
             offers = step(offers)

@@ -1,12 +1,12 @@
-"""The values that everything else is about: what providers offer, and what is listed.
+"""The values of the catalog: what providers offer, and what is listed.
 
-Entry    one model as one provider describes it, read from its dialect
+Entry    one model as one provider describes it
 Offer    an entry under its public id and its true owner
 Model    what is listed under one id: the preferred offer, and all others behind it
 Catalog  the models that one caller may see, ordered; `find` is the only way to one of them
 
 There may be a hundred thousand of the first three. As msgspec's structs they are made twelve times as fast as
-dataclasses, and the garbage collector, whose full rounds stop everything, need not look at them.
+dataclasses, and the garbage collector, whose full collections block everything, does not visit them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from proxy.dialects.entry import Entry
 
 
 class Offer(Struct, frozen=True, gc=False):
-    """One provider's model under its public id. `entry.id` is what the provider itself calls it."""
+    """One provider's model under its public id. `entry.id` is the provider's own id."""
 
     id: str
     provider: str
@@ -62,5 +62,5 @@ class Catalog:
         return self._by_id.get(model_id)
 
     def providers(self) -> frozenset[str]:
-        """Names of the providers whose offers are in this catalogue."""
+        """Names of the providers whose offers are in this catalog."""
         return frozenset(offer.provider for model in self.models for offer in model.offers)

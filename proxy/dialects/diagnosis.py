@@ -21,7 +21,7 @@ BOM = b"\xef\xbb\xbf"
 
 
 def why_none_is_readable(dialect: Dialect, raw: Raw, reason: str) -> UpstreamError:
-    """Of a page none of whose entries can be listed: what the first one lacks, and what it has instead."""
+    """The error for a page without a single valid entry: what one of them lacks, and what it has instead."""
     has = _shape(ANY_DECODER.decode(raw))
     if dialect.kind == "custom":
         return UpstreamError(
@@ -31,7 +31,7 @@ def why_none_is_readable(dialect: Dialect, raw: Raw, reason: str) -> UpstreamErr
 
 
 def reason_in(body: bytes) -> str:
-    """What an error body says, whatever its shape, on one line; "" when it says nothing to be read."""
+    """The message of an error body of any shape, on one line; "" if there is none."""
     text = body.removeprefix(BOM).strip()
     if text.startswith(b"<"):
         return ""  # a page for a browser
@@ -48,12 +48,15 @@ def _plain_text(text: bytes) -> str:
         return ""
 
 
-def require_list(dialect: Dialect, payload: object, *, found: bool) -> None:
-    """Raises UpstreamError, unless the answer is a list without models. `found`: the place of the entries is there."""
+def require_list(dialect: Dialect, payload: object, *, has_items: bool) -> None:
+    """Raise UpstreamError, unless the response is a list without models.
+
+    `has_items`: whether the field of the list exists.
+    """
     reason = _one_line(_message(payload))
-    if _complains(dialect, payload):
+    if _is_error(dialect, payload):
         raise invalid_response(f"200 with an error: {reason or 'without a reason'}")
-    if not found:
+    if not has_items:
         where = " or ".join(field_names(dialect.items))
         if dialect.kind == "custom":
             raise UpstreamError("invalid_response", f"`list.items` is {where}, the answer {_what_it_has(payload)}")
@@ -61,8 +64,8 @@ def require_list(dialect: Dialect, payload: object, *, found: bool) -> None:
         raise invalid_response(f"{_shape(payload)} where {where} should be an array of models{says}")
 
 
-def _complains(dialect: Dialect, payload: object) -> bool:
-    """Whether an answer with status 200 is an error all the same (One-API, LM Studio, vLLM, MiniMax, Huawei)."""
+def _is_error(dialect: Dialect, payload: object) -> bool:
+    """Whether a response with status 200 is an error (as from One-API, LM Studio, vLLM, MiniMax, Huawei)."""
     if not isinstance(payload, dict):
         return isinstance(payload, str)
     if (
@@ -87,7 +90,7 @@ def _is_failure(code: object) -> bool:
     return _NUMERAL.fullmatch(str(code)) is not None and str(code) not in ("0", "200")
 
 
-# Whatever holds them: the first of these names under which there is text.
+# At any depth: the first of these names under which there is text.
 _MESSAGES = ("error", "message", "error_msg", "detail", "errors", "msg", "reason", "title", "base_resp", "status_msg",
              "code")  # fmt: skip
 
@@ -115,7 +118,7 @@ def field_names(paths: Sequence[str]) -> list[str]:
 
 
 def _shape(payload: object) -> str:
-    """What an answer is, told by its outermost names: never its content."""
+    """The shape of a response: its outermost names, never its content."""
     if isinstance(payload, dict):
         return "an object with " + (
             ", ".join(f"`{_one_line(name)[:40]}`" for name in list(payload)[:8]) or "nothing in it"
@@ -126,12 +129,12 @@ def _shape(payload: object) -> str:
 def _what_it_has(payload: object) -> str:
     if isinstance(payload, list):
         return 'is itself an array: `items: ""`'
-    found = ", ".join(f"`{path}` ({count} object{'s' * (count != 1)})" for path, count in _arrays(payload))
-    return f"has {found}" if found else f"is {_shape(payload)}"
+    arrays = ", ".join(f"`{path}` ({count} object{'s' * (count != 1)})" for path, count in _arrays(payload))
+    return f"has {arrays}" if arrays else f"is {_shape(payload)}"
 
 
 def _arrays(payload: object, path: str = "", levels: int = 4) -> list[tuple[str, int]]:
-    """Where there are arrays of objects, and how many stand in each: where the models may be instead."""
+    """Paths of arrays of objects, and how many each has: where the models may be instead."""
     if isinstance(payload, list):
         count = sum(isinstance(item, dict) for item in payload)
         return [(path, count)] if count else []
@@ -140,7 +143,7 @@ def _arrays(payload: object, path: str = "", levels: int = 4) -> list[tuple[str,
     inner = [
         _arrays(value, f"{path}.{name}".removeprefix("."), levels - 1) for name, value in list(payload.items())[:20]
     ]
-    return [found for each in inner for found in each][:4]
+    return [array for arrays in inner for array in arrays][:4]
 
 
 def invalid_response(what: str) -> UpstreamError:

@@ -1,4 +1,4 @@
-"""The row that describes a family of providers: how its model list is asked for, paged and read."""
+"""The row that describes a family of providers: how its model list is requested, paged and read."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _SHAPES = 256  # of one dialect's entries that are remembered: a list has one or
 
 @dataclass(frozen=True)
 class Paging:
-    """How an answer says that there is more, and how that is asked for. Paths are dotted, into the answer.
+    """How a response shows that there are more pages, and how they are requested. Paths are dotted, into the response.
 
-    `url`     the next page's address stands at `read`; only its query is used, on our own list URL
+    `url`     the next page's address is at `read`; only its query is used, on the configured list URL
     `cursor`  the value at `read` (or else the id of the last entry) is sent back as `send`; where `more` is
-              named, only while it is true
-    `offset`  the number of entries received so far is sent as `send`, until the number at `total` is there;
+              set, only while it is true
+    `offset`  the number of entries received so far is sent as `send`, until there are as many as the number at `total`;
               without a total until a page is empty
-    `page`    the next page's number is sent as `send`, until `total` entries or `pages` pages are there; without
+    `page`    the next page's number is sent as `send`, until there are `total` entries or `pages` pages; without
               either until a page is empty
     """
 
@@ -45,7 +45,7 @@ class Paging:
 
 @dataclass(frozen=True)
 class Auth:
-    """Where a provider wants its credential: as a `bearer` token, in a `header` or a `query` parameter of this name,
+    """How a provider takes its credential: as a `bearer` token, in a `header` or a `query` parameter of this name,
     as the `user:password` of HTTP `basic`, or nowhere (`none`)."""
 
     style: AuthStyle = "bearer"
@@ -58,18 +58,18 @@ class Setting:
 
     default: str | None = None
     many: bool = False
-    """A list of strings; the model list is asked once for each, under the name less its `s`."""
+    """A list of strings; the model list is requested once for each, under the name without its `s`."""
     optional: bool = False
 
 
 Getter = Callable[[Mapping[str, Any]], Any]
-"""An entry that has the outermost field of a place -> what stands there."""
+"""An entry that has the outermost field of a path -> the value at the path."""
 MISSING = object()
-"""What `ids` find where nothing is; all others find None."""
+"""What `ids` return where there is no value; all others return None."""
 
 
 class FieldSource(NamedTuple):
-    """Where an entry may say something that `extra` names."""
+    """Where an entry may hold a fact of `extra`."""
 
     name: str
     path: str
@@ -78,9 +78,9 @@ class FieldSource(NamedTuple):
 
 
 class EntryPlan(NamedTuple):
-    """What the names of an entry's outermost fields decide alone; nearly all entries of a list have the same.
+    """What follows from the names of an entry's outermost fields alone; nearly all entries of a list have the same.
 
-    Of all places where something may stand only those whose outermost field is there, in the order of preference.
+    Of all paths of a value only those whose outermost field exists, in the order of preference.
     """
 
     ids: tuple[Getter, ...]
@@ -88,7 +88,7 @@ class EntryPlan(NamedTuple):
     times: tuple[Getter, ...]
     extra: tuple[FieldSource, ...]
     nested: tuple[str, ...]
-    """The names in `extra` that stand inside another."""
+    """The names in `extra` that are inside another."""
     ours: tuple[str, ...]
     """Fields that may not be shown under their own names."""
     refers: bool
@@ -97,25 +97,25 @@ class EntryPlan(NamedTuple):
 
 @dataclass(frozen=True)
 class Dialect:
-    """One row of the table. A field path is dotted; of several alternatives the first that is there counts."""
+    """One row of the table. A field path is dotted; of several alternatives the first that exists counts."""
 
     kind: str
     path: str = "/models"
     """Below `base_url`; `{name}` stands for a setting, percent-encoded."""
     or_path: str = ""
-    """Asked instead where nothing is at `path`."""
+    """Requested instead if there is nothing at `path`."""
     base_path: str = ""
-    """What a `base_url` without a path gets."""
+    """The path of a `base_url` that has none."""
     params: Mapping[str, str] = field(default_factory=dict)
-    """Sent with the first question; `{name}` stands for a setting."""
+    """Sent with the first request; `{name}` stands for a setting."""
     headers: Mapping[str, str] = field(default_factory=dict)
-    """Sent with every question; `{name}` stands for a setting, and one that is not given leaves its header out."""
+    """Sent with every request; `{name}` stands for a setting, and without it the header is left out."""
     settings: Mapping[str, Setting] = field(default_factory=dict)
     auth: Auth = Auth()
     items: tuple[str, ...] = ("data",)
-    """Where the entries are; "" is the answer itself, if that is an array."""
+    """Where the entries are; "" is the response itself, if that is an array."""
     empty_without_items: bool = False
-    """An answer that names no entries at all is an empty list (Google leaves an empty field away)."""
+    """A response without the field of entries is an empty list (Google omits an empty field)."""
     id: tuple[str, ...] = ("id",)
     """`a/b` joins two fields with a slash."""
     strip_prefix: tuple[str, ...] = ()
@@ -123,9 +123,9 @@ class Dialect:
     owner: tuple[str, ...] = ("owned_by",)
     created: tuple[str, ...] = ("created",)
     parent: str = ""
-    """Name of the asked value (see `Setting.many`) that every entry belongs to; "" reads the field `parent`."""
+    """Name of the value (see `Setting.many`) to which every entry of a list belongs; "" reads the field `parent`."""
     extra: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """The name under which clients read something -> where this dialect says it (see `extra.NAMES`)."""
+    """The name of a fact -> where this dialect has it (see `metadata.NAMES`)."""
     keeps_originals: bool = False
     """Fields that `extra` reads are shown under their own names too: clients of this dialect know them."""
     price_per: int = 1
@@ -133,20 +133,20 @@ class Dialect:
     private: tuple[str, ...] = ()
     """Fields that are never shown: they identify the operator's account, or only frame the entry."""
     paging: tuple[Paging, ...] = ()
-    """The first style whose signs the answer shows is followed."""
+    """The first style whose signs are in the response is followed."""
     iam: bool = False
-    """May log in at a Huawei IAM instead of having a key."""
+    """Whether it may log in at a Huawei IAM instead of having a key."""
     raw: bool = False
-    """Keep every entry as it was sent, for the contract that we serve in this dialect ourselves."""
+    """Keep every entry as it was sent, for the endpoints that this proxy serves in this dialect."""
     is_remote: bool = True
-    """False: nobody is asked, the models stand in the configuration."""
+    """False: nothing is fetched, the models are those of the configuration."""
     call: str = ""
-    """Below what address models are called: `{base}` is `base_url`, `{host}` that without its path, any other
-    `{name}` a setting. "" and one whose settings are not given: nowhere, its models are listed only."""
+    """The URL below which models are called: `{base}` is `base_url`, `{host}` that without its path, any other
+    `{name}` a setting. "" and one whose settings are not given: its models cannot be called."""
     call_auth: Auth | None = None
-    """How calls bring the credential, where that differs from `auth`."""
+    """How calls send the credential, if that differs from `auth`."""
     call_id: str = "{id}"
-    """What a model is called by; `{name}` stands for a setting."""
+    """The id that calls send; `{name}` stands for a setting."""
 
     @cached_property
     def familiar(self) -> Familiar:
@@ -155,7 +155,7 @@ class Dialect:
 
     @cached_property
     def shape(self) -> Callable[[tuple[str, ...]], EntryPlan]:
-        """The shape of an entry with these outermost fields."""
+        """The plan of an entry with these outermost fields."""
         return lru_cache(_SHAPES)(self._shape)
 
     def _shape(self, fields: tuple[str, ...]) -> EntryPlan:
@@ -174,14 +174,14 @@ class Dialect:
             times=tuple(look_at(path) for path in self.created if there(path)),
             extra=tuple(extra),
             nested=tuple({place.name: None for place in extra if "." in place.name}),
-            # In any letters: Go's decoder takes a later `ID` for the `id`.
+            # Regardless of case: Go's decoder takes a later `ID` for the `id`.
             ours=tuple(field for field in fields if field.casefold() in OURS),
             refers="root" in fields or "parent" in fields,
         )
 
 
 def look_at(path: str, missing: object = None) -> Getter:
-    """The look at a dotted path of objects in objects. Made once: there may be a hundred thousand entries."""
+    """A getter of the value at a dotted path. Made once per path: there may be a hundred thousand entries."""
     outer, *deeper = path.split(".")
     if not deeper:
         return itemgetter(outer)
@@ -191,7 +191,7 @@ def look_at(path: str, missing: object = None) -> Getter:
         def look_inside(payload: Mapping[str, Any]) -> Any:
             try:
                 return payload[outer][inner]
-            except (KeyError, TypeError):  # no such field; no object
+            except (KeyError, TypeError):  # no such field, or not an object
                 return missing
 
         return look_inside
@@ -201,7 +201,7 @@ def look_at(path: str, missing: object = None) -> Getter:
             value = payload[outer][inner]
             for step in deepest:
                 value = value[step]
-        except (KeyError, TypeError):  # no such field; no object
+        except (KeyError, TypeError):  # no such field, or not an object
             return missing
         return value
 
@@ -209,7 +209,7 @@ def look_at(path: str, missing: object = None) -> Getter:
 
 
 def _look_at_all(paths: Sequence[str]) -> Getter:
-    """The look at the text of several fields, with slashes between; None where one is no text."""
+    """A getter of the texts of several fields, joined with slashes; None where one is not a text."""
     looks = [look_at(path, MISSING) for path in paths]
     if len(looks) == 1:
         return looks[0]

@@ -24,17 +24,17 @@ DEFAULT_PERMISSIONS = (Permission(),)
 
 
 class Entry(Struct, frozen=True, gc=False):
-    """One model in a provider's own words."""
+    """One model as its provider lists it, before any rule."""
 
     id: str
     owner: str = ""
-    """What the provider says of the maker, as it says it; "" where it says nothing."""
+    """The maker, as the provider writes it; "" where it names none."""
     created: int = 0
     """Unix seconds; 0 is unknown."""
     root: str = ""
     parent: str | None = None
     permissions: tuple[Permission, ...] = DEFAULT_PERMISSIONS
     extra: bytes = b"{}"
-    """A JSON object: what else the provider said, never one of the seven fields that are ours."""
+    """A JSON object: the other fields of the entry, never one of the seven that this proxy sets."""
     raw: bytes = b""
-    """The entry as the provider sent it (JSON), kept only for kinds whose own contract is served too."""
+    """The entry as the provider sent it (JSON), kept only for kinds whose own endpoints are served too."""

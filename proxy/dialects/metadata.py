@@ -1,6 +1,6 @@
-"""The names under which clients read what is known of a model, and what stands there.
+"""The names under which clients read the facts of a model, and how each value is read.
 
-A value that is not what its name promises is left where it was: nothing is guessed.
+A value of another form than its name promises stays where it was: nothing is guessed.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from typing import Any
 from proxy.dialects.times import unix_seconds
 
 Reader = Callable[[Any, int], Any]
-"""A provider's value and the number of tokens that its prices are for -> our value, None where it is not one."""
+"""A provider's value and the number of tokens that its prices are for -> the value shown, None where it is not one."""
 
 
-# What could not be written in a line of its own is no price: `1e999999` would be a megabyte.
+# A number that is longer is not a price: `1e999999` would be a megabyte.
 _DECIMAL = re.compile(r"[0-9]{1,15}(?:\.[0-9]{0,40})?(?:[eE][+-]?[0-9]{1,2})?", re.ASCII)
 
 
@@ -32,7 +32,7 @@ def _word(value: object, price_per: int) -> str | None:
 def _whole(value: object, price_per: int) -> int | None:
     """A positive whole number; Cohere sends 4096.0, others numerals."""
     if type(value) is int:
-        return value if 0 < value < 10**15 else None  # as most say it
+        return value if 0 < value < 10**15 else None  # the usual form
     if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) <= 15:
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 10**15:
@@ -84,4 +84,4 @@ NAMES: Mapping[str, Reader] = {
     "pricing.prompt": _price,
     "pricing.completion": _price,
 }
-"""What clients read -> how it is made of what a provider says. A dot makes an object: `pricing.prompt`."""
+"""The name of a fact -> how it is read from a provider's value. A dot makes an object: `pricing.prompt`."""

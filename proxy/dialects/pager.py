@@ -1,4 +1,4 @@
-"""Which page to ask for next. Decided from what came, never from what was asked for."""
+"""Which page to request next: decided from what was received, never from what was requested."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from proxy.dialects.reader import Page
 from proxy.errors import UpstreamError
 
 Query = Mapping[str, str]
-LONGEST = 8192
+MAX_LENGTH = 8192
 """Characters of a next URL, or of a cursor."""
 
 
 @dataclass(frozen=True)
 class Received:
-    """What has come of one list so far."""
+    """What was received of one list so far."""
 
     entries: int
-    """How many, on all pages together, readable or not."""
-    here: int
-    """How many on the last page."""
+    """Number on all pages together, readable or not."""
+    on_page: int
+    """Number on the last page."""
     last_id: str
     """The id of the last readable entry of the last page, "" if there is none."""
 
@@ -30,7 +30,7 @@ class Received:
 def next_query(dialect: Dialect, query: Query, page: Page, received: Received) -> Query | None:
     """The query of the next page, None after the last one.
 
-    Raises UpstreamError (`paging`) when an answer says that there is more but not how to get it.
+    Raises UpstreamError (`paging`) when a response has more pages but no way to the next one.
     """
     for paging in dialect.paging:
         following = _STYLES[paging.style](paging, query, page, received)
@@ -40,7 +40,7 @@ def next_query(dialect: Dialect, query: Query, page: Page, received: Received) -
 
 
 def _next_url(paging: Paging, query: Query, page: Page, received: Received) -> Query | None:
-    """Only the query is taken: an absolute, relative or `http:` URL is asked at our own list URL all the same."""
+    """Only the query is used: an absolute, relative or `http:` URL is requested at the configured list URL as well."""
     url = page.value(paging.read)
     if not isinstance(url, str) or not url:
         return None
@@ -66,14 +66,14 @@ def _cursor(paging: Paging, query: Query, page: Page, received: Received) -> Que
 
 
 def _refuse_if_long(following: str, paging: Paging) -> None:
-    """No address is as long as that, and to take half a million parameters apart stops everything for seconds."""
-    if len(following) > LONGEST:
-        raise UpstreamError("paging", f"`{paging.read}` holds more than {LONGEST:,} characters")
+    """No URL is that long, and parsing half a million parameters blocks the event loop for seconds."""
+    if len(following) > MAX_LENGTH:
+        raise UpstreamError("paging", f"`{paging.read}` holds more than {MAX_LENGTH:,} characters")
 
 
 def _offset(paging: Paging, query: Query, page: Page, received: Received) -> Query | None:
-    # A short page does not end a list (a server may send fewer than asked for), an empty one does.
-    if received.here == 0 or _all_there(paging, page, received):
+    # A short page does not end a list (a server may send fewer than requested), an empty one does.
+    if received.on_page == 0 or _has_all(paging, page, received):
         return None
     return {**query, paging.send: str(received.entries)}
 
@@ -82,12 +82,12 @@ def _page(paging: Paging, query: Query, page: Page, received: Received) -> Query
     number = int(query.get(paging.send, paging.first))
     pages = page.value(paging.pages) if paging.pages else None
     last = type(pages) is int and number - paging.first + 1 >= pages
-    if last or received.here == 0 or _all_there(paging, page, received):
+    if last or received.on_page == 0 or _has_all(paging, page, received):
         return None
     return {**query, paging.send: str(number + 1)}
 
 
-def _all_there(paging: Paging, page: Page, received: Received) -> bool:
+def _has_all(paging: Paging, page: Page, received: Received) -> bool:
     total = page.value(paging.total) if paging.total else None
     return type(total) is int and 0 <= total <= received.entries
 

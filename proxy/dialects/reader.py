@@ -86,7 +86,7 @@ def open_page(dialect: Dialect, body: bytes) -> Page:
         if items is None and dialect.empty_without_items and top.keys() <= {"nextPageToken"}:
             items = ()
         if not items:
-            require_list(dialect, ANY_DECODER.decode(whole), found=items is not None)
+            require_list(dialect, ANY_DECODER.decode(whole), has_items=items is not None)
     except (ValueError, RecursionError) as error:
         # msgspec's text names positions, never content.
         raise invalid_response(f"no valid JSON ({error})") from error

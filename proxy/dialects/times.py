@@ -1,4 +1,4 @@
-"""Creation times as providers write them -> whole Unix seconds."""
+"""Creation times in the forms that providers use -> whole Unix seconds."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ _COMPACT = (8, 14)  # digits of 20240501 and 20240501103000; as Unix times they 
 
 
 def unix_seconds(value: object) -> int:
-    """Unix seconds of a number, a numeral, an ISO 8601 time or a date; 0 where the value tells no time.
+    """Unix seconds of a number, a numeral, an ISO 8601 time or a date; 0 where the value is not a time.
 
-    Milliseconds, microseconds and nanoseconds are told by their size (Poe sends milliseconds). A time without a
+    Milliseconds, microseconds and nanoseconds are recognized by their size (Poe sends milliseconds). A time without a
     zone is taken as UTC. Never raises.
     """
     if type(value) is int and 0 < value < _NOT_SECONDS:
-        return value  # as most say it
+        return value  # the usual form
     if value is None or isinstance(value, bool):
         return 0
     if isinstance(value, str):

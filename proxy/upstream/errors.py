@@ -1,4 +1,4 @@
-"""Why a provider could not be asked or its answer not be used, in one sentence that holds no secret."""
+"""Failures of HTTP and responses other than 2xx -> UpstreamError, in one sentence without secrets."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from proxy.errors import UpstreamError
 from proxy.upstream.redaction import contains_secret, redact
 
 MAX_COOL_DOWN = 3600.0
-"""Seconds; a longer `Retry-After` is not believed."""
+"""Seconds; a longer `Retry-After` is cut to it."""
 _RETRYABLE = frozenset({408, 429, 500, 502, 503, 504})
-# How httpcore and h11 say that the other side left; they have one class for this and for what is no HTTP.
-_LEFT = ("disconnected", "closed connection")
+# In texts of httpcore and h11: the peer closed the connection. They have one class for this and for invalid HTTP.
+_CLOSED = ("disconnected", "closed connection")
 
 
 def retry_after(values: Iterable[str], now: float) -> float | None:
@@ -37,14 +37,14 @@ def _seconds_to_wait(value: str, now: float) -> float | None:
         return float(value)
     try:
         date = parsedate_to_datetime(value)
-        # Dates of HTTP are in GMT, whether they say so or not (asctime's form does not).
+        # Dates of HTTP are in GMT, with or without a zone (asctime's form has none).
         return max(0.0, (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - now)
     except (ValueError, OverflowError):
         return None
 
 
 def from_status(response: httpx.Response, body: bytes, secrets: Sequence[str], now: float) -> UpstreamError:
-    """Why an answer other than 2xx was given; `body` is what could be read of it."""
+    """The error for a response other than 2xx; `body` is what could be read of it."""
     status = response.status_code
     if 300 <= status < 400:
         host = _host(response.headers.get("location", ""))
@@ -52,8 +52,8 @@ def from_status(response: httpx.Response, body: bytes, secrets: Sequence[str], n
         if host and not contains_secret(host, secrets):
             place = f"to {host}"
         return UpstreamError("redirect", f"redirects ({status}) {place}, which is never followed; mend base_url")
-    said = redact(reason_in(body), secrets)
-    reason = f"status {status}{f': {said}' if said else ''}"
+    message = redact(reason_in(body), secrets)
+    reason = f"status {status}{f': {message}' if message else ''}"
     if status in (401, 403):
         return UpstreamError("unauthorized", f"our credential was refused, {reason}")
     return UpstreamError(
@@ -65,7 +65,7 @@ def from_status(response: httpx.Response, body: bytes, secrets: Sequence[str], n
 
 
 def from_exception(error: Exception, limit: float) -> UpstreamError:
-    """Why there was no answer at all, told by classes: texts of foreign exceptions may hold a URL."""
+    """The error for a failed exchange, from the classes of exceptions alone: their texts may contain a URL."""
     for cause in _causes(error):
         if isinstance(cause, ssl.SSLCertVerificationError):
             return UpstreamError("tls", f"its certificate is not trusted: {cause.verify_message}")
@@ -84,13 +84,13 @@ def from_exception(error: Exception, limit: float) -> UpstreamError:
         return UpstreamError("timeout", f"sent nothing for {limit:.3g} s", retryable=True)
     if isinstance(error, httpx.ProxyError):
         status = re.match(r"[0-9]{3}", str(error))  # "407 Proxy Authentication Required"
-        said, passes = (f" (status {status[0]})", int(status[0]) in _RETRYABLE) if status else ("", True)
-        return UpstreamError("proxy", f"the proxy refused to connect{said}", retryable=passes)
+        note, retryable = (f" (status {status[0]})", int(status[0]) in _RETRYABLE) if status else ("", True)
+        return UpstreamError("proxy", f"the proxy refused to connect{note}", retryable=retryable)
     if isinstance(error, httpx.ConnectError):
         return UpstreamError("connection_refused", "cannot be reached", retryable=True)
     if isinstance(error, httpx.LocalProtocolError):
         return UpstreamError("invalid_response", "cannot be asked: a header that is to be sent is not valid")
-    if isinstance(error, httpx.RemoteProtocolError) and not any(words in str(error) for words in _LEFT):
+    if isinstance(error, httpx.RemoteProtocolError) and not any(words in str(error) for words in _CLOSED):
         return UpstreamError("invalid_response", "answered something that is no HTTP, or far too many headers")
     if isinstance(error, httpx.TransportError | OSError):
         return UpstreamError("connection_reset", "broke the connection off before its answer was whole", retryable=True)
@@ -104,7 +104,7 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
     while waiting:
         cause = waiting.pop()
         if id(cause) in seen or isinstance(cause, ssl.SSLWantReadError | ssl.SSLWantWriteError):
-            continue  # "want" is how TLS waits, no failure
+            continue  # not a failure: TLS waits for data
         seen.add(id(cause))
         yield cause
         waiting += [inner for inner in (cause.__cause__, cause.__context__) if inner is not None]
@@ -112,12 +112,12 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def timed_out(limit: float, what: str) -> UpstreamError:
-    """Why there was no answer: it would not end."""
+    """The error for a response that did not end within `limit` seconds."""
     return UpstreamError("timeout", f"{what} took longer than {limit:.3g} s", retryable=True)
 
 
 def _host(url: str) -> str:
-    """Host and port that a foreign URL names, without a login and without what no host holds; "" if there is none."""
+    """Host and port of an untrusted URL, without a login and without characters that no host has; "" if none."""
     try:
         netloc = urlsplit(url).netloc
     except ValueError:

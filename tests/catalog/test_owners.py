@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from proxy.catalog.makers import FAMILIES, HOSTS, PLACES, SAYS_NOTHING, SPELLINGS
-from proxy.catalog.owners import canonical, owner_guessed, owner_said
+from proxy.catalog.makers import FAMILIES, FILLERS, HOSTS, PLACES, SPELLINGS
+from proxy.catalog.owners import canonical, owner_from_entry, owner_from_id
 from tests.paths import PAYLOADS
 
 NOBODY = "-"
@@ -32,7 +32,7 @@ MAKERS = {maker for maker, _ in FAMILIES if maker}
 @pytest.mark.parametrize("owner", IDS)
 def test_real_ids_are_their_makers(owner: str) -> None:
     expected = "" if owner == NOBODY else owner
-    assert {model_id: owner_guessed(model_id) for model_id in IDS[owner]} == dict.fromkeys(IDS[owner], expected)
+    assert {model_id: owner_from_id(model_id) for model_id in IDS[owner]} == dict.fromkeys(IDS[owner], expected)
 
 
 def test_the_table_of_ids_is_large_and_says_nothing_twice() -> None:
@@ -44,7 +44,7 @@ def test_the_table_of_ids_is_large_and_says_nothing_twice() -> None:
 @pytest.mark.parametrize("owner", IDS)
 def test_capital_letters_change_nothing(owner: str) -> None:
     for model_id in IDS[owner]:
-        assert owner_guessed(model_id.upper()) == owner_guessed(model_id), model_id
+        assert owner_from_id(model_id.upper()) == owner_from_id(model_id), model_id
 
 
 @pytest.mark.parametrize(
@@ -63,19 +63,19 @@ def test_capital_letters_change_nothing(owner: str) -> None:
     ],
 )
 def test_the_vendor_part_comes_before_the_family(own_id: str, owner: str) -> None:
-    assert owner_guessed(own_id) == owner
+    assert owner_from_id(own_id) == owner
 
 
 @settings(max_examples=500, deadline=None)
 @given(st.text(max_size=300) | st.text("abcdeglmopt-./:@ 0123", max_size=40))
 def test_whatever_the_id_the_maker_is_short_printable_and_canonical(own_id: str) -> None:
-    owner = owner_guessed(own_id)
+    owner = owner_from_id(own_id)
     assert len(owner) <= 64
     assert owner.isprintable()
     assert "/" not in owner
     assert canonical(owner) == owner
-    assert owner not in SAYS_NOTHING or owner == ""
-    assert owner_guessed(own_id) == owner
+    assert owner not in FILLERS or owner == ""
+    assert owner_from_id(own_id) == owner
 
 
 # What a provider says
@@ -130,17 +130,17 @@ def test_whatever_the_id_the_maker_is_short_printable_and_canonical(own_id: str)
     ],
 )
 def test_an_owner_that_a_provider_says_is_spelled_as_we_do_or_names_nobody(said: str, owner: str) -> None:
-    assert owner_said(said, "the-model") == owner
+    assert owner_from_entry(said, "the-model") == owner
 
 
 @settings(max_examples=500, deadline=None)
 @given(st.text(max_size=100))
 def test_whatever_is_said_the_owner_is_short_printable_and_canonical(said: str) -> None:
-    owner = owner_said(said, "the-model")
+    owner = owner_from_entry(said, "the-model")
     assert len(owner) <= 64
     assert owner.isprintable()
     assert "/" not in owner
-    assert owner not in SAYS_NOTHING | HOSTS or owner == ""
+    assert owner not in FILLERS | HOSTS or owner == ""
 
 
 # The tables
@@ -149,12 +149,12 @@ def test_whatever_is_said_the_owner_is_short_printable_and_canonical(said: str) 
 def test_every_name_in_the_tables_is_written_canonically() -> None:
     assert {maker: canonical(maker) for maker in MAKERS} == {maker: maker for maker in MAKERS}
     assert {maker: canonical(maker) for maker in SPELLINGS.values()} == {maker: maker for maker in SPELLINGS.values()}
-    names = [*SPELLINGS, *SAYS_NOTHING, *HOSTS, *PLACES]
+    names = [*SPELLINGS, *FILLERS, *HOSTS, *PLACES]
     assert [name for name in names if name != "-".join(name.replace("/", " ").split()).lower()] == []
 
 
 def test_no_name_stands_in_two_tables() -> None:
-    tables = [set(SPELLINGS), SAYS_NOTHING, HOSTS, PLACES]
+    tables = [set(SPELLINGS), FILLERS, HOSTS, PLACES]
     assert [one & other for i, one in enumerate(tables) for other in tables[:i] if one & other] == []
 
 
@@ -168,7 +168,7 @@ def test_no_maker_and_no_pattern_stands_twice() -> None:
 
 def test_no_pattern_is_hidden_behind_another_makers() -> None:
     shortest = {re.sub(r"\[(.)[^]]*\]", r"\1", pattern).replace("*", ""): maker for maker, pattern in _patterns()}
-    assert {name: owner_guessed(name) for name in shortest} == shortest
+    assert {name: owner_from_id(name) for name in shortest} == shortest
 
 
 def _patterns() -> list[tuple[str, str]]:

@@ -14,7 +14,7 @@ from tests.paths import PAYLOADS
 
 OPENAI = DIALECTS["openai"]
 PANGU = DIALECTS["pangu"]
-ONE = Received(entries=1, here=1, last_id="m")
+ONE = Received(entries=1, on_page=1, last_id="m")
 
 
 def following(dialect: Dialect, answer: object, received: Received = ONE, query: Query | None = None) -> Query | None:
@@ -98,7 +98,7 @@ def test_a_cursor_replaces_the_one_before_and_keeps_the_rest_of_the_query() -> N
 
 def test_a_page_that_has_more_but_nothing_to_go_on_from_is_a_failure() -> None:
     with pytest.raises(UpstreamError, match=r"^paging: `has_more` is true on a page without an entry to go on from$"):
-        following(OPENAI, {"data": [], "has_more": True}, Received(entries=3, here=0, last_id=""))
+        following(OPENAI, {"data": [], "has_more": True}, Received(entries=3, on_page=0, last_id=""))
 
 
 TOKEN = Dialect(kind="x", paging=(Paging("cursor", read="page.token", send="pageToken"),))
@@ -127,7 +127,7 @@ def test_the_first_style_whose_signs_are_there_is_followed() -> None:
 
 
 def pangu(total: object, received: Received) -> Query | None:
-    return following(PANGU, {"total": total, "versions": [{"id": "v"}] * received.here}, received)
+    return following(PANGU, {"total": total, "versions": [{"id": "v"}] * received.on_page}, received)
 
 
 @pytest.mark.parametrize(
