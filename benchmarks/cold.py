@@ -25,9 +25,9 @@ async def ours(text: str) -> float:
     app = Proxy(parse(text))
     began = time.perf_counter()
     async with app.lifespan():
-        await app.store.wait_until_warmed_up()
+        await app.deployment.store.wait_until_warmed_up()
         took = time.perf_counter() - began
-        assert all(report.state == "ok" for report in app.store.reports())
+        assert all(report.state == "ok" for report in app.deployment.store.reports())
     return took * 1000
 
 

@@ -53,15 +53,17 @@ async def _cpu_of_a_later_one(text: str, models: int, rounds: int = 1) -> float:
     policy = Policy(["*"])
     async with app.lifespan():
         await asyncio.sleep(0)
-        await app.store.wait_until_warmed_up()
-        await app.store.prepare(policy)  # what was made of the first answers is there, and stays
+        await app.deployment.store.wait_until_warmed_up()
+        await app.deployment.store.prepare(policy)  # what was made of the first answers is there, and stays
         cpu = 0.0
         for turn in range(rounds):
             before = time.process_time()
             await asyncio.sleep(pause * (1.2 if turn == 0 else 1.0))
-            await app.store.prepare(policy)
-            assert len(app.store.view(policy).catalog.models) == models
-            assert all(report.age is not None and report.age < pause for report in app.store.reports()), "asked again"
+            await app.deployment.store.prepare(policy)
+            assert len(app.deployment.store.view(policy).catalog.models) == models
+            assert all(report.age is not None and report.age < pause for report in app.deployment.store.reports()), (
+                "asked again"
+            )
             cpu = (time.process_time() - before) * 1000
         return cpu
 
@@ -87,9 +89,9 @@ async def _run(app: Proxy, models: int) -> None:
     policy = Policy(["*"])
     async with app.lifespan():
         await asyncio.sleep(0)
-        await app.store.wait_until_warmed_up()
-        await app.store.prepare(policy)
-        assert len(app.store.view(policy).catalog.models) == models
+        await app.deployment.store.wait_until_warmed_up()
+        await app.deployment.store.prepare(policy)
+        assert len(app.deployment.store.view(policy).catalog.models) == models
 
 
 @contextmanager

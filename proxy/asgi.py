@@ -1,5 +1,40 @@
-"""The values that pass between the server and the application."""
+"""The values that pass between the server, the gate and the endpoints."""
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, NamedTuple, Protocol
+
 Header = tuple[bytes, bytes]
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+
+class RawResponse(NamedTuple):
+    """A complete response."""
+
+    status: int
+    headers: list[Header]
+    body: bytes
+
+
+Handler = Callable[[Receive, Send], Awaitable[RawResponse | None]]
+"""Finishes a request that needs I/O: returns the response, or None if it was sent already. Raises ApiError."""
+
+
+class ClientConnection(Protocol):
+    """What our own server can do beyond ASGI. Set in the scope as `connection`."""
+
+    def watch(self, on_disconnect: Callable[[], None]) -> Callable[[], None]:
+        """Call `on_disconnect` when the client disconnects. Returns a function that stops watching."""
+        ...
+
+    def send(self, response: RawResponse) -> bool:
+        """Send a complete response with one system call; False where ASGI must do it."""
+        ...
+
+    def abort(self) -> None:
+        """Close the connection although the client has not read all of it."""
+        ...

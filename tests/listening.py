@@ -104,11 +104,11 @@ async def until(is_so: Callable[[], bool], seconds: float = TIMEOUT) -> None:
 
 def circuit_of(app: Proxy, provider: str) -> Circuit:
     """Its circuit, once any model was called."""
-    assert app.forwarder is not None
-    return app.forwarder.circuits[provider]
+    assert app.deployment.forwarder is not None
+    return app.deployment.forwarder.circuits[provider]
 
 
 def connections_of(app: Proxy, provider: str) -> Connections:
     """Its connections, once any model was called."""
-    assert app.forwarder is not None
-    return app.forwarder.endpoints[provider].connections
+    assert app.deployment.forwarder is not None
+    return app.deployment.forwarder.endpoints[provider].connections

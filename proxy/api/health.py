@@ -5,16 +5,15 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from starlette.requests import Request
-from starlette.routing import Route
-
-from proxy.api.http import Answer, caller_of
+from proxy.access import Caller
+from proxy.api.http import json_response
+from proxy.api.request import RequestHead
+from proxy.api.routes import READ, Route
+from proxy.asgi import RawResponse
 from proxy.config.settings import Skipped
 from proxy.store import Report, Store
-from proxy.wire import JSON
-from proxy.wire.openai import json_object
+from proxy.wire.encoder import encode
 
-PATHS = frozenset({"/livez", "/readyz", "/health"})
 _NO_STORE = (b"cache-control", b"no-store")
 
 
@@ -29,30 +28,34 @@ class Health:
 
     def routes(self) -> list[Route]:
         return [
-            Route("/livez", self.live, methods=["GET"]),
-            Route("/readyz", self.ready, methods=["GET"]),
-            Route("/health", self.health, methods=["GET"]),
+            Route("/livez", READ, self.live, is_probe=True),
+            Route("/readyz", READ, self.ready, is_probe=True),
+            Route("/health", READ, self.health, is_probe=True),
         ]
 
-    async def live(self, request: Request) -> Answer:
+    def live(self, head: RequestHead, caller: Caller) -> RawResponse:
         """The event loop runs; nothing else is checked."""
-        return _answer({"status": "alive"})
+        return _response(head, {"status": "alive"})
 
-    async def ready(self, request: Request) -> Answer:
+    def ready(self, head: RequestHead, caller: Caller) -> RawResponse:
         """Every provider was fetched once, or its `initial_wait` is over, and the server is not about to stop."""
         if self.draining:
-            return _answer({"status": "draining"}, 503)
-        return _answer({"status": "ready"}) if self._store.warmed_up else _answer({"status": "starting"}, 503)
+            return _response(head, {"status": "draining"}, 503)
+        return (
+            _response(head, {"status": "ready"})
+            if self._store.warmed_up
+            else _response(head, {"status": "starting"}, 503)
+        )
 
-    async def health(self, request: Request) -> Answer:
+    def health(self, head: RequestHead, caller: Caller) -> RawResponse:
         """`ok`, `degraded` while a list is old or missing, `down` only while the list is a 503."""
         reports = self._store.reports()
         status = self._status(reports)
         payload: dict[str, Any] = {"status": status}
-        if caller_of(request.scope).admin:
+        if caller.admin:
             payload["providers"] = [self._provider(report) for report in reports]
             payload["skipped"] = [{"name": skipped.name, "reason": skipped.reason} for skipped in self._skipped]
-        return _answer(payload, 503 if status == "down" else 200)
+        return _response(head, payload, 503 if status == "down" else 200)
 
     def _status(self, reports: list[Report]) -> str:
         # Until the first refreshes have ended, requests for the list wait for them.
@@ -80,5 +83,5 @@ def _date(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
-def _answer(payload: dict[str, Any], status: int = 200) -> Answer:
-    return Answer(json_object(payload), status, [JSON, _NO_STORE])
+def _response(head: RequestHead, payload: dict[str, Any], status: int = 200) -> RawResponse:
+    return json_response(head, encode(payload), [_NO_STORE], status)

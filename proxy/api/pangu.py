@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from urllib.parse import parse_qsl
 
 import msgspec
-from starlette.requests import Request
-from starlette.routing import Route
 
-from proxy.access import Policy
-from proxy.api.http import Answer, caller_of
+from proxy.access import Caller, Policy
+from proxy.api.http import json_response
+from proxy.api.request import RequestHead
+from proxy.api.routes import READ, Route
+from proxy.asgi import Handler, RawResponse, Receive, Send
 from proxy.catalog import Offer
 from proxy.config import Provider
 from proxy.errors import BadRequest, Forbidden, UpstreamNeverAnswered, VersionsNotFound
 from proxy.store import Store
-from proxy.wire import JSON, PRIVATE
+from proxy.wire import PRIVATE
 from proxy.wire.pangu import versions_page
 
 DEFAULT_LIMIT, MAX_LIMIT = 10, 100
@@ -32,7 +34,7 @@ class Query:
 
 
 class Versions:
-    """Answers from the caller's view: a version is shown where `find` would find it."""
+    """Responds from the caller's view: a version is shown where `find` would find it."""
 
     def __init__(self, store: Store, providers: Sequence[Provider]) -> None:
         self._store = store
@@ -40,17 +42,25 @@ class Versions:
 
     def routes(self) -> list[Route]:
         path = "/workspaces/{workspace_id}/models/{model_id}/versions"
-        return [Route(base + path, self.list, methods=["GET"]) for base in ("/v1", "")]
+        return [Route(base + path, READ, self.list) for base in ("/v1", "")]
 
-    async def list(self, request: Request) -> Answer:
-        """Raises ApiError."""
-        query = parsed(request.query_params)
-        await self._store.wait_until_warmed_up()
-        policy = caller_of(request.scope).policy
-        offers = self._offers(policy, request.path_params["workspace_id"], request.path_params["model_id"])
+    def list(self, head: RequestHead, caller: Caller) -> RawResponse | Handler:
+        """One page of versions. Raises ApiError."""
+        query = parsed(dict(parse_qsl(head.query.decode("latin-1"), keep_blank_values=True)))
+        if self._store.warmed_up:
+            return self._page(head, caller.policy, query)
+
+        async def respond(receive: Receive, send: Send) -> RawResponse:
+            await self._store.wait_until_warmed_up()
+            return self._page(head, caller.policy, query)
+
+        return respond
+
+    def _page(self, head: RequestHead, policy: Policy, query: Query) -> RawResponse:
+        offers = self._offers(policy, head.path_params["workspace_id"], head.path_params["model_id"])
         chosen = [offer.entry.raw for offer in offers if _is_wanted(offer, query)]
         page = chosen[query.offset : query.offset + query.limit]
-        return Answer(versions_page(len(chosen), page), headers=[JSON, *PRIVATE])
+        return json_response(head, versions_page(len(chosen), page), PRIVATE)
 
     def _offers(self, policy: Policy, workspace_id: str, model_id: str) -> Sequence[Offer]:
         usable = [provider for provider in self._providers if self._may_use(policy, provider)]

@@ -1,11 +1,11 @@
-"""Which calls are passed on: a table, apart from what passes them on, which is loaded when the first one comes."""
+"""The calls that are forwarded. A table of its own: what forwards them is loaded at the first call."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
 
-from proxy.api.http import BASES
+from proxy.wire.format import BASE_PATHS
 
 _ANYTHING = re.compile(b"")
 CALLS: Mapping[str, re.Pattern[bytes]] = {
@@ -24,6 +24,6 @@ CALLS: Mapping[str, re.Pattern[bytes]] = {
     "/messages": re.compile(rb"message_stop"),
     "/messages/count_tokens": _ANYTHING,
 }
-"""Path below a `base_url` -> what stands in the last event of a stream."""
-PATHS: Mapping[str, str] = {base + path: path for path in CALLS for base in BASES}
-"""What is asked here -> what is asked of a provider, below the place where its models are called."""
+"""Path below a `base_url` -> what the last event of a complete stream contains."""
+PATHS: Mapping[str, str] = {base + path: path for path in CALLS for base in BASE_PATHS}
+"""Path of a request -> path below the base URL of a provider's calls."""

@@ -13,13 +13,14 @@ import typing
 import weakref
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
-from starlette.types import Scope
 from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
-from proxy.api.http import RawResponse, new_request_id
+from proxy.api.request import RequestHead, request_id
+from proxy.asgi import RawResponse, Scope
 from proxy.errors import BadRequest
+from proxy.server.app import Proxy
 from proxy.wire.headers import error_headers
 from proxy.wire.openai import openai_error
 
@@ -34,15 +35,8 @@ _MAX_AHEAD = 1024 * 1024  # bytes that are read behind a call before it is answe
 _MAX_WAITING = 100  # requests that are
 
 
-class CachesResponses(typing.Protocol):
-    """An application that can say what it would answer."""
-
-    def cached_response(self, scope: Scope) -> RawResponse | None:
-        """The whole answer, where nothing has to be waited for; None where the application must be called."""
-
-
 class Protocol(HttpToolsProtocol):
-    """uvicorn's, around a `Ready` application."""
+    """uvicorn's, around the application `Proxy`."""
 
     _client: _ClientConnection | None = None
     _unread = 0
@@ -90,14 +84,18 @@ class Protocol(HttpToolsProtocol):
         return True
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
-        cached_response = typing.cast(CachesResponses, self.config.app).cached_response
         scope = typing.cast(Scope, cycle.scope)
-        if self._may_be_sent_at_once(cycle) and (response := cached_response(scope)):
-            self.write_response(cycle, response)
-            return
+        proxy = typing.cast(Proxy, self.config.app)
+        if proxy.decides_early:
+            head = RequestHead(scope)
+            decision = proxy.decide(head)
+            if isinstance(decision, RawResponse) and not head.has_body and self._may_be_sent_at_once(cycle):
+                self.write_response(cycle, decision)
+                return
+            scope["decided"] = head, decision
+        scope["connection"] = self._client = _ClientConnection(self, cycle)
         # What came in one piece with a request that was answered at once is no idle connection.
         self._unset_keepalive_if_required()
-        scope["direct"] = self._client = _ClientConnection(self, cycle)
         super()._start_asgi_task(cycle, app)
 
     def _may_be_sent_at_once(self, cycle: RequestResponseCycle) -> bool:
@@ -158,7 +156,7 @@ class Protocol(HttpToolsProtocol):
         headers = [
             *error_headers(BadRequest("")),
             (b"content-length", b"%d" % len(body)),
-            (b"x-request-id", new_request_id()),
+            (b"x-request-id", request_id()),
             (b"connection", b"close"),
         ]
         lines = [b"HTTP/1.1 400 Bad Request", *(name + b": " + value for name, value in headers)]
@@ -179,7 +177,7 @@ class _Flow(FlowControl):
 
 
 class _ClientConnection:
-    """The way past ASGI of one request (`proxy.api.http.Direct`): no task that waits for the client to leave."""
+    """`proxy.asgi.ClientConnection` of one request: needs no task that waits for the client to disconnect."""
 
     __slots__ = ("_cycle", "_protocol", "left")
 

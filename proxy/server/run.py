@@ -103,7 +103,7 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         use_resolver_threads(self._providers)
-        self._observer.on_start(self._app.store.reports())
+        self._observer.on_start(self._app.deployment.store.reports())
         # Modules and configuration are never freed. Excluding them from full garbage collections saves pauses of 40 ms.
         gc.freeze()
         await super().startup(sockets=sockets)
@@ -111,8 +111,8 @@ class _Server(uvicorn.Server):
         self._notifying = asyncio.create_task(self._notify_when_ready(url), name="notify when ready")
 
     async def _notify_when_ready(self, url: str) -> None:
-        await self._app.store.wait_until_warmed_up()
-        self._observer.on_ready(url, self._app.store)
+        await self._app.deployment.store.wait_until_warmed_up()
+        self._observer.on_ready(url, self._app.deployment.store)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._notifying.cancel()
@@ -127,8 +127,8 @@ class _Server(uvicorn.Server):
         SIGINT, or a second signal: finish the requests in progress and stop. One more: stop without them. uvicorn's
         own handler would then end the process by the same signal; here a requested stop ends with exit code 0.
         """
-        if sig == signal.SIGTERM and not self._app.health.draining:
-            self._app.health.draining = True
+        if sig == signal.SIGTERM and not self._app.deployment.health.draining:
+            self._app.deployment.health.draining = True
             asyncio.get_running_loop().call_later(self._drain_delay, self._stop)
         elif self.should_exit:
             self.force_exit = True
@@ -136,7 +136,7 @@ class _Server(uvicorn.Server):
             self._stop()
 
     def _stop(self) -> None:
-        self._app.health.draining = True
+        self._app.deployment.health.draining = True
         self.should_exit = True
 
 

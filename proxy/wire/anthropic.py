@@ -1,19 +1,13 @@
-"""Errors as the Anthropic SDKs read them."""
+"""Anthropic's Messages API: paths and errors as its SDKs read them."""
 
 from __future__ import annotations
 
 from proxy.errors import ApiError
-from proxy.wire.openai import _encode
+from proxy.wire.encoder import encode
+from proxy.wire.format import BASE_PATHS, Format
 
-
-def anthropic_error(error: ApiError) -> bytes:
-    """The body of an error as the Anthropic SDK reads it."""
-    return _encode(
-        {"type": "error", "error": {"type": _ANTHROPIC_TYPES.get(error.status, "api_error"), "message": error.message}}
-    )
-
-
-_ANTHROPIC_TYPES = {
+_PATHS = frozenset(base + path for base in BASE_PATHS for path in ("/messages", "/messages/count_tokens"))
+_ERROR_TYPES = {
     400: "invalid_request_error",
     401: "authentication_error",
     403: "permission_error",
@@ -23,3 +17,22 @@ _ANTHROPIC_TYPES = {
     503: "overloaded_error",
     504: "timeout_error",
 }
+
+
+def anthropic_error(error: ApiError) -> bytes:
+    """The body of an error as the Anthropic SDK reads it."""
+    error_type = _ERROR_TYPES.get(error.status, "api_error")
+    return encode({"type": "error", "error": {"type": error_type, "message": error.message}})
+
+
+def _error_event(error: ApiError) -> bytes:
+    return b"event: error\ndata: %b\n\n" % anthropic_error(error)
+
+
+FORMAT = Format(
+    "anthropic",
+    recognizes=_PATHS.__contains__,
+    error=anthropic_error,
+    error_event=_error_event,
+    request_id_headers=(b"x-request-id", b"request-id"),
+)

@@ -11,14 +11,13 @@ from dataclasses import fields
 from functools import lru_cache
 from io import BytesIO
 
-import msgspec
-
 from proxy.catalog import Model
 from proxy.cooperative import Cooperative, batched, run_now
 from proxy.dialects.entry import DEFAULT_PERMISSIONS, Permission
 from proxy.errors import ApiError
+from proxy.wire.encoder import encode
+from proxy.wire.format import Format
 
-_encode = msgspec.json.Encoder().encode
 _FLAGS = tuple(field.name for field in fields(Permission))
 
 
@@ -45,15 +44,15 @@ def model_object(model: Model) -> bytes:
     """One listed model: its preferred offer, under the model's own time."""
     offer, created = model.offers[0], model.created
     entry = offer.entry
-    model_id = _encode(offer.id)
+    model_id = encode(offer.id)
     extra = entry.extra[1:-1]
     return b'{"id":%b,"object":"model","created":%d,"owned_by":%b,"permission":[%b],"root":%b,"parent":%b%b%b}' % (
         model_id,
         created,
-        _encode(offer.owned_by),
+        encode(offer.owned_by),
         _permissions(model_id, created, entry.permissions),
-        model_id if entry.root == offer.id else _encode(entry.root),
-        b"null" if entry.parent is None else _encode(entry.parent),
+        model_id if entry.root == offer.id else encode(entry.root),
+        b"null" if entry.parent is None else encode(entry.parent),
         b"," if extra else b"",
         extra,
     )
@@ -78,17 +77,20 @@ _PERMISSION = b'{"id":"modelperm-%d-%b","object":"model_permission","created":%d
 @lru_cache(maxsize=256)
 def _flags_of(permission: Permission) -> bytes:
     flags = {name: getattr(permission, name) for name in _FLAGS if name != "is_blocking"}
-    return _encode({**flags, "organization": "*", "group": None, "is_blocking": permission.is_blocking})[1:-1]
+    return encode({**flags, "organization": "*", "group": None, "is_blocking": permission.is_blocking})[1:-1]
 
 
 _DEFAULT_FLAGS = _flags_of(*DEFAULT_PERMISSIONS)
 
 
-def json_object(value: object) -> bytes:
-    """Any plain value, for what is not on a hot path."""
-    return _encode(value)
-
-
 def openai_error(error: ApiError) -> bytes:
     """The body of an error as the OpenAI SDK reads it."""
-    return _encode({"error": {"message": error.message, "type": error.type, "param": error.param, "code": error.code}})
+    return encode({"error": {"message": error.message, "type": error.type, "param": error.param, "code": error.code}})
+
+
+def _error_event(error: ApiError) -> bytes:
+    return b"data: %b\n\n" % openai_error(error)
+
+
+FORMAT = Format("openai", recognizes=lambda path: True, error=openai_error, error_event=_error_event)
+"""The format of every path that no other format claims."""

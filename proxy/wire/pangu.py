@@ -5,14 +5,27 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from proxy.errors import ApiError
-from proxy.wire.openai import _encode
+from proxy.wire.encoder import encode
+from proxy.wire.format import Format
 
 
 def versions_page(total: int, versions: Iterable[bytes]) -> bytes:
-    """The answer of the Pangu contract; `versions` are JSON objects as the provider sent them."""
+    """One page of versions; `versions` are JSON objects as the provider sent them."""
     return b'{"total":%d,"versions":[%b]}' % (total, b",".join(versions))
 
 
 def pangu_error(error: ApiError) -> bytes:
     """The body of an error in the Pangu contract."""
-    return _encode({"error_code": f"PROXY.{error.status:04d}", "error_msg": error.message, "solution_msg": error.hint})
+    return encode({"error_code": f"PROXY.{error.status:04d}", "error_msg": error.message, "solution_msg": error.hint})
+
+
+def _error_event(error: ApiError) -> bytes:
+    return b"data: %b\n\n" % pangu_error(error)
+
+
+FORMAT = Format(
+    "pangu",
+    recognizes=lambda path: path.startswith(("/v1/workspaces/", "/workspaces/")),
+    error=pangu_error,
+    error_event=_error_event,
+)

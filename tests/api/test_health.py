@@ -130,7 +130,7 @@ async def test_readyz_is_ready_although_every_provider_fails(fetch: FakeFetch, c
 async def test_a_server_that_drains_is_not_ready_and_still_answers(fetch: FakeFetch, clock: FakeClock) -> None:
     fetch.lists("a", "m")
     async with started(configured, fetch, clock) as app:
-        app.health.draining = True
+        app.deployment.health.draining = True
         ready, live, health = [await asked(app, path) for path in ("/readyz", "/livez", "/health")]
         listed = await asked(app, "/v1/models", USERS)
 

@@ -767,7 +767,7 @@ async def test_an_answer_that_is_too_long_to_be_read_whole_goes_on_piece_by_piec
         answer = await called(served, {"model": asked}, "/v1/images/generations")
         assert answer.content == begin + image + end % asked.encode()
         assert answer.headers.get("content-length") == (None if asked == "short" else str(len(said)))
-        assert [counts.input_tokens for _, counts in served.app.usage] == [7]
+        assert [counts.input_tokens for _, counts in served.app.deployment.usage] == [7]
 
 
 async def test_a_gzip_answer_that_nobody_asked_for_is_unpacked(fetch: FakeFetch, clock: FakeClock) -> None:

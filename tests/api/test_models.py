@@ -14,7 +14,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from proxy.api.http import accepts_gzip, matches
+from proxy.api.negotiation import accepts_gzip, matches
 from proxy.errors import UpstreamError
 from proxy.server.app import Proxy
 from tests.fakes import VARY, FakeClock, FakeFetch, Reply, asked, config_of, digest, documented, ids, started

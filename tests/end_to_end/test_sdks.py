@@ -251,7 +251,7 @@ async def test_responses_whole_and_streamed(fetch: FakeFetch, clock: FakeClock) 
         assert [one.type for one in seen] == ["response.created", "response.output_text.delta", "response.completed"]
         whole = [one for one in seen if isinstance(one, ResponseCreatedEvent | ResponseCompletedEvent)]
         assert [one.response.model for one in whole] == ["gpt-x", "gpt-x"]
-        ((_, counts),) = c.served.app.usage
+        ((_, counts),) = c.served.app.deployment.usage
         assert (counts.input_tokens, counts.output_tokens) == (6, 10)
 
 
@@ -370,7 +370,7 @@ async def test_streamed_messages_of_the_anthropic_client(fetch: FakeFetch, clock
             assert "".join([text async for text in stream.text_stream]) == "hello"
             final = await stream.get_final_message()
         assert (final.model, final.usage.output_tokens) == ("claude/claude-x", 5)
-        ((_, counts),) = c.served.app.usage
+        ((_, counts),) = c.served.app.deployment.usage
         assert (counts.input_tokens, counts.output_tokens) == (3, 5)
 
 

@@ -193,7 +193,7 @@ async def test_when_the_client_leaves_the_providers_connection_ends_within_a_sec
         assert circuit_of(served.app, "a").in_flight == 0
         left = [
             counts.outcomes.get("left")
-            for labels, counts in served.app.usage
+            for labels, counts in served.app.deployment.usage
             if labels.provider == "ab"[len(scripts) - 1]
         ]
         assert left == [1]
@@ -251,7 +251,7 @@ async def test_a_thousand_clients_that_leave_leave_nothing_behind(
     # No breaker: the 503 of the first provider is what this is about.
     async with calling(fetch, clock, *scripts) as (served, providers):
         request = post(b'{"model":"m","stream":true}')
-        await served.app.calling()
+        await served.app.deployment.inference()
         before = Held.now()
 
         async def come_and_go() -> None:
@@ -285,7 +285,7 @@ async def test_a_thousand_clients_that_leave_leave_nothing_behind(
             assert session is not None
             assert session.connector is not None
             assert len(session.connector._acquired) == 0
-        counted = sum(counts.outcomes.get("left", 0) for _, counts in served.app.usage)
+        counted = sum(counts.outcomes.get("left", 0) for _, counts in served.app.deployment.usage)
         assert counted <= MANY
         if moment != "at any moment":
             assert counted == MANY
@@ -338,7 +338,7 @@ async def test_a_client_that_does_not_read_is_waited_for_no_longer_than_a_silent
         async with served.raw(post(b'{"model":"m","stream":true}')):
             await until(lambda: len(one.requests) == 1)
             await until(lambda: one.open == 0, 5)
-        assert [counts.outcomes for _, counts in served.app.usage] == [{"left": 1}]
+        assert [counts.outcomes for _, counts in served.app.deployment.usage] == [{"left": 1}]
 
 
 # -- streams, byte by byte ---------------------------------------------------------------------------------------------

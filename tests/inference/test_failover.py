@@ -64,7 +64,7 @@ async def calling(
 
 def outcomes(served: Served) -> dict[str, dict[Outcome, int]]:
     """What was counted, by provider."""
-    return {labels.provider: dict(counts.outcomes) for labels, counts in served.app.usage}
+    return {labels.provider: dict(counts.outcomes) for labels, counts in served.app.deployment.usage}
 
 
 def code(answer: httpx.Response) -> tuple[int, str | None]:
@@ -382,18 +382,18 @@ async def test_a_broken_list_stops_no_calls_and_broken_calls_stop_no_list(fetch:
     async with calling(fetch, clock, FINE) as (served, (one,)):
         fetch.fails("a", UpstreamError("connection_refused", "refuses connections", retryable=True))
         await clock.advance(2000)
-        assert served.app.store.reports()[0].state == "stale"
+        assert served.app.deployment.store.reports()[0].state == "stale"
         assert (await served.call()).status_code == 200
         fetch.lists("a", "m")
         await clock.advance(1000)
-        assert served.app.store.reports()[0].state == "ok"
+        assert served.app.deployment.store.reports()[0].state == "ok"
         one.script = replies({}, 503)
         for _ in range(6):
             assert (await served.call()).status_code == 503
         asked = fetch.asked["a"]
         await clock.advance(1000)
         assert fetch.asked["a"] > asked
-        assert served.app.store.reports()[0].state == "ok"
+        assert served.app.deployment.store.reports()[0].state == "ok"
 
 
 # -- what refusals mean ------------------------------------------------------------------------------------------------
@@ -794,7 +794,7 @@ async def test_what_was_called_is_counted_by_key_provider_and_model(fetch: FakeF
     async with calling(fetch, clock, scripts) as (served, _):
         for _ in range(6):
             await served.call()
-        ((labels, counts),) = served.app.usage
+        ((labels, counts),) = served.app.deployment.usage
         assert labels == Labels("", "a", "m")
         assert counts.outcomes == {"ok": 2, "refused": 1, "limited": 1, "failed": 2}
         assert (counts.input_tokens, counts.output_tokens) == (10, 16)

@@ -23,8 +23,9 @@ from proxy.errors import (
     VersionsNotFound,
 )
 from proxy.wire import JSON, PRIVATE
+from proxy.wire.encoder import encode
 from proxy.wire.headers import error_headers
-from proxy.wire.openai import json_object, model_list, model_object, openai_error
+from proxy.wire.openai import model_list, model_object, openai_error
 from proxy.wire.pangu import pangu_error, versions_page
 from tests.fakes import VARY, documented, entry
 
@@ -112,7 +113,7 @@ def test_a_list_has_its_object_and_its_models_in_order() -> None:
 def test_versions_are_passed_on_byte_for_byte() -> None:
     assert versions_page(7, [b'{"id" : "1"}', b'{ "x":1e2 }']) == (b'{"total":7,"versions":[{"id" : "1"},{ "x":1e2 }]}')
     assert versions_page(0, []) == b'{"total":0,"versions":[]}'
-    assert json_object({"a": 1}) == b'{"a":1}'
+    assert encode({"a": 1}) == b'{"a":1}'
 
 
 # -- errors --------------------------------------------------------------------------------------------------------

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, MutableMapping, Sequence
+from collections.abc import Callable, Coroutine, MutableMapping, Sequence
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 from msgspec import Struct
 
-from proxy.asgi import Header
+from proxy.asgi import ClientConnection, Header, RawResponse, Send
 from proxy.errors import ApiError, ProviderFailed, ProviderTooSlow, UpstreamError
 from proxy.inference.deadline import CallScope, ClientDisconnected, DeadlineExceeded
 from proxy.inference.failover import ForwardedCall
@@ -28,20 +28,6 @@ _PIECE = 64 * 1024  # bytes
 _COMMENT = b": keep-alive\n\n"
 _STREAM_HEADERS: Sequence[Header] = ((b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no"))
 
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-
-
-class DirectConnection(Protocol):
-    """What our own server can do beyond ASGI."""
-
-    def send(self, response: tuple[int, list[Header], bytes]) -> bool:
-        """Send a complete response with one system call; False if ASGI must send it."""
-        ...
-
-    def abort(self) -> None:
-        """Close the connection although the client has not read everything."""
-        ...
-
 
 class StreamFormat(Struct, frozen=True):
     """How the event streams of a path end."""
@@ -56,14 +42,14 @@ class Relay:
     """One response on its way to the client."""
 
     def __init__(
-        self, call: ForwardedCall, model: str, send: Send, direct: DirectConnection | None, scope: CallScope
+        self, call: ForwardedCall, model: str, send: Send, connection: ClientConnection | None, scope: CallScope
     ) -> None:
         """`model` is the id that the caller used."""
         self._call = call
         self._response = call.response
         self._model = model
         self._send_message = send
-        self._direct = direct
+        self._connection = connection
         self._scope = scope
         self._seconds = call.provider.idle_timeout
         self._tokens = Tokens()
@@ -116,8 +102,8 @@ class Relay:
         try:
             await self._scope.wait(self._send_message(message), self._seconds)
         except DeadlineExceeded:
-            if self._direct:
-                self._direct.abort()  # otherwise the unread bytes stay in memory until the client disconnects
+            if self._connection:
+                self._connection.abort()  # otherwise the unread bytes stay in memory until the client disconnects
             raise ClientDisconnected from None
 
     async def _relay_json(self, headers: list[Header]) -> Outcome:
@@ -133,7 +119,7 @@ class Relay:
             raise ProviderFailed("The provider of this model answered with something that is no JSON.")
         body, self._tokens = rename_model(body, self._call.own_id, self._model)
         headers.append((b"content-length", b"%d" % len(body)))
-        if not (self._direct and self._direct.send((self._response.status, headers, body))):
+        if not (self._connection and self._connection.send(RawResponse(self._response.status, headers, body))):
             await self._start(headers)
             for start in range(0, len(body), _PIECE):  # in pieces, so that a client that stops reading is noticed
                 await self._send(body[start : start + _PIECE])

@@ -1,4 +1,4 @@
-"""The list sent without a task: the same bytes as a call would send, only where nothing has to be waited for."""
+"""`Proxy.decide`: what it returns at once is what the application sends, and what needs I/O is a handler."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from proxy.api.request import RequestHead
+from proxy.asgi import RawResponse
 from proxy.config import Config
 from proxy.server.app import Proxy
 from tests.fakes import KEY_HEADERS, FailingClock, FakeClock, FakeFetch, asked, config_of, digest, holding, started
@@ -35,6 +37,12 @@ def scope(
     }
 
 
+def decided(app: Proxy, request: dict[str, object]) -> RawResponse | None:
+    """The response that is decided at once, None for a handler."""
+    outcome = app.decide(RequestHead(request))
+    return outcome if isinstance(outcome, RawResponse) else None
+
+
 async def warmed(app: Proxy, headers: Mapping[str, str]) -> str:
     """The ETag of the list as it is sent with these headers; it is ready from now on."""
     return (await asked(app, "/v1/models", headers)).header("etag") or ""
@@ -52,7 +60,7 @@ async def test_what_is_ready_is_what_a_call_sends(
         etag = await warmed(app, {**BEARER, **encoding})
         headers = {**BEARER, **encoding, **ID, **({"if-none-match": etag} if known else {})}
         await clock.advance(7)
-        ready = app.cached_response(scope(headers, path))
+        ready = decided(app, scope(headers, path))
         called = await asked(app, path, headers)
 
     assert ready is not None
@@ -62,26 +70,54 @@ async def test_what_is_ready_is_what_a_call_sends(
 
 @pytest.mark.anyio
 @pytest.mark.parametrize(
-    "request_",
+    ("path", "headers", "method"),
     [
-        pytest.param(scope(BEARER, "/v1/models/m"), id="one model"),
-        pytest.param(scope(BEARER, "/health"), id="another path"),
-        pytest.param(scope(BEARER, method="HEAD"), id="another method"),
-        pytest.param(scope({**BEARER, "content-length": "2"}), id="a body"),
-        pytest.param(scope({**BEARER, "accept-encoding": "gzip"}), id="not packed yet"),
-        pytest.param(scope({}), id="no key"),
-        pytest.param(scope({"authorization": "Bearer sk-canary-wrong"}), id="a wrong key"),
-        pytest.param(scope(BEARER, query="api_key=x"), id="a key in the query"),
+        pytest.param("/v1/models/m", BEARER, "GET", id="one model"),
+        pytest.param("/v1/models/x", BEARER, "GET", id="an unknown model"),
+        pytest.param("/v1/models/models", BEARER, "GET", id="the list by its alias"),
+        pytest.param("/livez", {}, "GET", id="a probe"),
+        pytest.param("/health", BEARER, "GET", id="health"),
+        pytest.param("/nothing", BEARER, "GET", id="an unknown path"),
+        pytest.param("/v1/models", BEARER, "HEAD", id="HEAD"),
+        pytest.param("/v1/models/m", BEARER, "HEAD", id="HEAD of one model"),
+        pytest.param("/v1/models", BEARER, "DELETE", id="another method"),
+        pytest.param("/v1/chat/completions", BEARER, "GET", id="another method of a call"),
+        pytest.param("/v1/models", {**BEARER, "content-length": "2"}, "GET", id="a body"),
+        pytest.param("/v1/models", {}, "GET", id="no key"),
+        pytest.param("/v1/messages", {}, "POST", id="no key, in the format of Anthropic"),
+        pytest.param("/v1/models", {"authorization": "Bearer sk-canary-wrong"}, "GET", id="a wrong key"),
+        pytest.param("/v1/models?api_key=x", BEARER, "GET", id="a key in the query"),
     ],
 )
-async def test_everything_else_is_left_to_a_call(
+async def test_what_is_decided_at_once_is_what_the_application_sends(
+    path: str, headers: Mapping[str, str], method: str, fetch: FakeFetch, clock: FakeClock
+) -> None:
+    fetch.lists("a", "m")
+    async with started(config_of(KEYED), fetch, clock) as app:
+        await warmed(app, BEARER)
+        path_only, _, query = path.partition("?")
+        ready = decided(app, scope({**headers, **ID}, path_only, method, query))
+        called = await asked(app, path, {**headers, **ID}, method=method)
+
+    assert ready is not None
+    assert (ready.status, tuple(ready.headers), ready.body) == (called.status, called.headers, called.body)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    "request_",
+    [
+        pytest.param(scope({**BEARER, "accept-encoding": "gzip"}), id="a list not yet compressed"),
+        pytest.param(scope(BEARER, "/v1/chat/completions", "POST"), id="a call"),
+    ],
+)
+async def test_what_needs_io_is_left_to_a_handler(
     request_: dict[str, object], fetch: FakeFetch, clock: FakeClock
 ) -> None:
     fetch.lists("a", "m")
     async with started(config_of(KEYED), fetch, clock) as app:
         await warmed(app, BEARER)
-        assert app.cached_response(scope(BEARER)) is not None
-        assert app.cached_response(request_) is None
+        assert decided(app, request_) is None
 
 
 @pytest.mark.anyio
@@ -95,14 +131,17 @@ async def test_what_is_ready_reads_a_key_in_the_same_headers_as_a_call(
         await warmed(app, BEARER)
         await warmed(app, {})
         known, wrong = holding(header, KEY), holding(header, "sk-canary-wrong")
-        ready = app.cached_response(scope({**known, **ID}))
+        ready = decided(app, scope({**known, **ID}))
         called = await asked(app, "/v1/models", {**known, **ID})
 
         assert ready is not None
         assert (ready[0], tuple(ready[1]), ready[2]) == (200, called.headers, called.body)
-        assert (app.cached_response(scope(wrong)), (await asked(app, "/v1/models", wrong)).status) == (None, 401)
-        assert app.cached_response(scope({**known, "x-goog-api-key": "sk-canary-wrong"})) is None
-        assert app.cached_response(scope({**BEARER, **known, **ID})) == ready
+        for refused in (wrong, {**known, "x-goog-api-key": "sk-canary-wrong"}):
+            response = decided(app, scope(refused))
+            assert response is not None
+            assert response.status == 401
+            assert (await asked(app, "/v1/models", refused)).status == 401
+        assert decided(app, scope({**BEARER, **known, **ID})) == ready
 
 
 OPEN = ONE + "groups: {default: {models: ['*']}}\n"
@@ -113,7 +152,6 @@ OPEN = ONE + "groups: {default: {models: ['*']}}\n"
     ("config", "models"),
     [
         pytest.param(config_of(OPEN), (), id="an empty list"),
-        pytest.param(config_of("server: {cors: ['https://app.example']}\n" + OPEN), ("m",), id="other origins"),
     ],
 )
 async def test_nothing_is_ready_with(
@@ -122,7 +160,7 @@ async def test_nothing_is_ready_with(
     fetch.lists("a", *models)
     async with started(config, fetch, clock) as app:
         await warmed(app, {})
-        assert app.cached_response(scope({})) is None
+        assert decided(app, scope({})) is None
 
 
 @pytest.mark.anyio
@@ -131,12 +169,12 @@ async def test_nothing_is_ready_before_somebody_has_asked_nor_after_a_change(
 ) -> None:
     fetch.lists("a", "m")
     async with started(config_of(OPEN), fetch, clock) as app:
-        before = app.cached_response(scope({}))
+        before = decided(app, scope({}))
         await warmed(app, {})
-        warm = app.cached_response(scope({}))
+        warm = decided(app, scope({}))
         fetch.lists("a", "n")
         await clock.advance(3600)  # it was asked again
-        assert (before, warm is None, app.cached_response(scope({}))) == (None, False, None)
+        assert (before, warm is None, decided(app, scope({}))) == (None, False, None)
 
 
 @pytest.mark.anyio
@@ -146,7 +184,7 @@ async def test_a_list_stays_ready_when_a_provider_answers_as_before(fetch: FakeF
         etag = await warmed(app, {})
         asked_before = fetch.asked["a"]
         await clock.advance(3600)
-        ready = app.cached_response(scope({}))
+        ready = decided(app, scope({}))
 
         assert fetch.asked["a"] > asked_before
         assert ready is not None
@@ -154,14 +192,28 @@ async def test_a_list_stays_ready_when_a_provider_answers_as_before(fetch: FakeF
 
 
 @pytest.mark.anyio
-async def test_a_bug_is_left_to_a_call_which_says_it(fetch: FakeFetch) -> None:
+async def test_a_bug_is_an_internal_error_at_once_and_in_a_call(fetch: FakeFetch) -> None:
     fetch.lists("a", "m")
     clock = FailingClock()
     async with started(config_of(OPEN), fetch, clock) as app:
         await warmed(app, {})
         clock.error = RuntimeError("sk-canary-in-a-bug")
-        assert app.cached_response(scope({})) is None
+        ready = decided(app, scope(ID))
+        called = await asked(app, "/v1/models", ID)
         clock.error = None
+
+    assert ready is not None
+    assert (ready.status, tuple(ready.headers), ready.body) == (500, called.headers, called.body)
+    assert b"canary" not in ready.body
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(("cors", "early"), [("", True), ("server: {cors: ['https://app.example']}\n", False)])
+async def test_the_server_decides_itself_unless_a_middleware_is_in_between(
+    cors: str, early: bool, fetch: FakeFetch, clock: FakeClock
+) -> None:
+    async with started(config_of(cors + OPEN), fetch, clock) as app:
+        assert app.decides_early is early
 
 
 # -- on the wire ---------------------------------------------------------------------------------------------------

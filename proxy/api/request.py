@@ -1,0 +1,81 @@
+"""The head of a request: method, path and the few headers the proxy acts on, read in one pass."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from itertools import count
+from secrets import token_hex
+
+from proxy.access.keys import KEY_HEADERS
+from proxy.asgi import ClientConnection, Header, Scope
+
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
+_PROCESS = token_hex(6).encode()
+_counter = count(1)
+_READ = frozenset(
+    {*KEY_HEADERS, b"accept-encoding", b"if-none-match", b"x-request-id", b"transfer-encoding", b"content-length"}
+)
+_CONNECTION_CLOSE: Sequence[Header] = ((b"connection", b"close"),)
+
+
+class RequestHead:
+    """What is known of a request before its body is read."""
+
+    __slots__ = (
+        "accept_encoding",
+        "connection",
+        "credentials",
+        "has_body",
+        "headers",
+        "if_none_match",
+        "method",
+        "path",
+        "path_params",
+        "query",
+        "raw_path",
+        "request_id",
+    )
+
+    def __init__(self, scope: Scope) -> None:
+        """`scope`: of an HTTP request (ASGI)."""
+        self.method: str = scope["method"]
+        self.path: str = scope["path"]
+        """Percent-decoded."""
+        self.raw_path: bytes = scope["raw_path"]
+        self.query: bytes = scope["query_string"]
+        self.headers: Sequence[Header] = scope["headers"]
+        self.path_params: Mapping[str, str] = {}
+        """Values of the `{name}` segments of the route's path; set by the router."""
+        self.connection: ClientConnection | None = None
+        """The client's connection, where our own server handles it."""
+        self.credentials: list[Header] = []
+        self.accept_encoding = b""
+        self.if_none_match = b""
+        self.request_id = b""
+        self.has_body = False
+        """Whether a body follows that nobody has read yet."""
+        for name, value in self.headers:
+            if name not in _READ:  # most headers of most requests
+                continue
+            if name in KEY_HEADERS:
+                self.credentials.append((name, value))
+            elif name == b"accept-encoding":
+                self.accept_encoding = value
+            elif name == b"if-none-match":
+                self.if_none_match = value
+            elif name == b"x-request-id":
+                self.request_id = value
+            elif name == b"transfer-encoding" or (name == b"content-length" and value != b"0"):
+                self.has_body = True
+        self.request_id = request_id(self.request_id)
+
+    @property
+    def connection_close(self) -> Sequence[Header]:
+        """`connection: close` where the body was not read: the connection cannot be reused."""
+        return _CONNECTION_CLOSE if self.has_body else ()
+
+
+def request_id(given: bytes = b"") -> bytes:
+    """The id that a client gave its request, where it is valid; else a new one, unique with near certainty."""
+    return given if given and _REQUEST_ID.fullmatch(given) else b"%b-%x" % (_PROCESS, next(_counter))

@@ -1,0 +1,66 @@
+"""The table of routes: which endpoint serves a method and a path."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+from proxy.access import Caller
+from proxy.api.request import RequestHead
+from proxy.asgi import Handler, RawResponse
+from proxy.errors import MethodNotAllowed, PathNotFound
+
+Endpoint = Callable[[RequestHead, Caller], RawResponse | Handler]
+"""Responds at once, or returns what has to be awaited. Raises ApiError."""
+
+READ = ("GET", "HEAD")
+
+
+class Route(NamedTuple):
+    path: str
+    """`{name}` stands for one segment, `{name...}` at the end for all the rest."""
+    methods: tuple[str, ...]
+    endpoint: Endpoint
+    is_probe: bool = False
+    """Open to requests without a credential."""
+
+
+class Routes:
+    """Finds the endpoint of a request: exact paths first, then patterns in the order of the table."""
+
+    def __init__(self, table: Iterable[Route]) -> None:
+        self.table = tuple(table)
+        self._exact: dict[str, dict[str, Endpoint]] = {}
+        self._patterns: list[tuple[re.Pattern[str], Route]] = []
+        for route in self.table:
+            if "{" in route.path:
+                self._patterns.append((_pattern(route.path), route))
+            else:
+                self._exact.setdefault(route.path, {}).update(dict.fromkeys(route.methods, route.endpoint))
+        self.probes = frozenset(route.path for route in self.table if route.is_probe)
+
+    def find(self, head: RequestHead) -> Endpoint:
+        """Raises PathNotFound and MethodNotAllowed."""
+        by_method = self._exact.get(head.path, {})
+        if endpoint := by_method.get(head.method):
+            return endpoint
+        allowed = set(by_method)
+        for pattern, route in self._patterns:
+            if match := pattern.fullmatch(head.path):
+                if head.method in route.methods:
+                    head.path_params = match.groupdict()
+                    return route.endpoint
+                allowed.update(route.methods)
+        if allowed:
+            raise MethodNotAllowed(head.method, ", ".join(sorted(allowed)))
+        raise PathNotFound(head.path)
+
+
+def _pattern(path: str) -> re.Pattern[str]:
+    """`/a/{b}/{c...}` -> an expression with the groups `b` and `c`."""
+    parts = re.split(r"\{(\w+)(\.\.\.)?\}", path)
+    text = re.escape(parts[0])
+    for name, rest, literal in zip(parts[1::3], parts[2::3], parts[3::3], strict=True):
+        text += f"(?P<{name}>{'.*' if rest else '[^/]+'}){re.escape(literal)}"
+    return re.compile(text, re.DOTALL)

@@ -1,0 +1,82 @@
+"""Everything that is built from one configuration: the wiring."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
+
+from proxy.access import Access, Caller
+from proxy.api.health import Health
+from proxy.api.models import Models
+from proxy.api.pangu import Versions
+from proxy.api.paths import PATHS
+from proxy.api.request import RequestHead
+from proxy.api.routes import Route, Routes
+from proxy.asgi import Handler, Receive, Send
+from proxy.catalog import Fetch
+from proxy.clock import Clock
+from proxy.config import Config
+from proxy.store import Report, Store
+from proxy.telemetry import Usage
+from proxy.upstream.lists import ListFetcher
+
+if TYPE_CHECKING:
+    from proxy.api.inference import Inference
+    from proxy.inference.failover import Forwarder
+
+
+class Deployment:
+    """One configuration in service: who may do what, which endpoint serves which path, and the state of the lists."""
+
+    def __init__(self, config: Config, clock: Clock, fetch: Fetch | None, on_report: Callable[[Report], None]) -> None:
+        """`fetch` replaces fetching over HTTP; `on_report` is called after each refresh of a provider."""
+        self.config = config
+        self._clock = clock
+        self._fetcher = ListFetcher(config.providers, clock)
+        self.usage = Usage()
+        self.store = Store(config, fetch or self._fetcher, clock, on_report=on_report)
+        self.access = Access(config, clock.time)
+        self.health = Health(self.store, config.skipped)
+        self.routes = Routes(
+            [
+                *self.health.routes(),
+                *Models(self.store, clock).routes(),
+                *Versions(self.store, config.providers).routes(),
+                *(Route(path, ("POST",), self._call) for path in PATHS),
+            ]
+        )
+        self.forwarder: Forwarder | None = None
+        """None until the first call."""
+        self._inference: Inference | None = None
+        self._loading: asyncio.Task[Inference] | None = None
+
+    async def close(self) -> None:
+        """Close the connections of calls."""
+        if self._loading:
+            await self._loading
+        if self.forwarder:
+            await self.forwarder.close()
+
+    async def inference(self) -> Inference:
+        """What forwards calls. Loaded at the first call: a proxy that only lists needs 9 MiB less."""
+        if self._loading is None:
+            self._loading = asyncio.create_task(asyncio.to_thread(self._load_inference), name="load inference")
+        # Shielded: one cancelled caller must not cancel the others.
+        self._inference = await asyncio.shield(self._loading)
+        return self._inference
+
+    def _load_inference(self) -> Inference:
+        from proxy.api.inference import Inference
+        from proxy.inference.failover import Forwarder
+
+        self.forwarder = Forwarder(self.config.providers, self._clock, self.usage, self._fetcher)
+        return Inference(self.config, self.store, self.forwarder)
+
+    def _call(self, head: RequestHead, caller: Caller) -> Handler:
+        return partial(self._forward, head, caller)
+
+    async def _forward(self, head: RequestHead, caller: Caller, receive: Receive, send: Send) -> None:
+        inference = self._inference or await self.inference()
+        await inference(head, caller, receive, send)
