@@ -1,7 +1,7 @@
-"""What a catalogue tells about its configuration: who sees nothing, what matches nothing, what would collide.
+"""Findings about a configuration: keys that see nothing, rules that match nothing, ids that would collide.
 
-No I/O: it thinks about what was heard when every provider was asked once (`Heard`). Of a provider that did not
-answer nothing is judged, and neither is a rule that names it.
+No I/O. The input is the result of contacting every provider once (`ProbeResult`). Settings of a provider that did not
+respond, and rules that name it, are not judged.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Literal, get_args
 
 from proxy.access import Policy
 from proxy.catalog import Catalog, FetchResult, Offer, merge, per_provider
-from proxy.config import Config, Provider
+from proxy.config import Config, Key, Provider
 from proxy.config.access_rules import RULES, split
 from proxy.config.fields import Globs
 from proxy.config.settings import Merge
@@ -30,7 +30,7 @@ NO_KEY = "callers without a key"
 
 @dataclass(frozen=True)
 class ProbeResult:
-    """What one provider said when it was asked: an answer or an error; neither where nobody is asked."""
+    """The result of contacting one provider: an answer or an error; neither for a provider that is never contacted."""
 
     provider: Provider
     answer: FetchResult | None = None
@@ -39,14 +39,14 @@ class ProbeResult:
 
     @property
     def entries(self) -> tuple[Entry, ...]:
-        """Every model that it declares or lists, before any rule."""
-        declared = (entry_of(DIALECTS["static"], said, b"", {}) for said in self.provider.models)
+        """Every model that the provider declares or lists, before any rule."""
+        declared = (entry_of(DIALECTS["static"], fields, b"", {}) for fields in self.provider.models)
         return (*declared, *(self.answer.entries if self.answer else ()))
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that an operator may not have meant."""
+    """Something in the configuration that is probably not intended."""
 
     kind: Kind
     who: str
@@ -59,65 +59,72 @@ class Finding:
 
 @dataclass(frozen=True)
 class DuplicatesPreview:
-    """What the catalogue would be with another `merge.duplicates`."""
+    """The catalog under another value of `merge.duplicates`."""
 
     duplicates: str
     models: int
     collisions: Mapping[str, tuple[str, ...]]
-    """Public id -> the providers that would share it, in the operator's order."""
+    """Public id -> the providers that would share it, in the order of the file."""
 
 
 class Audit:
-    """What was heard of all providers, in the operator's order, and what follows from it."""
+    """The results of all providers, in the order of the file, and what follows from them."""
 
-    def __init__(self, config: Config, heard: Sequence[ProbeResult], now: float) -> None:
-        """`now` is Unix seconds; it tells which keys have expired."""
+    def __init__(self, config: Config, results: Sequence[ProbeResult], now: float) -> None:
+        """`now`: Unix seconds, to tell which keys have expired."""
         self.config = config
-        self.heard = tuple(heard)
+        self.results = tuple(results)
         self._now = now
-        self.offers = _offers(config, heard)
-        self.unheard = tuple(one.provider.name for one in heard if one.error)
+        self.offers = _offers(config, results)
+        self.failed = tuple(result.provider.name for result in results if result.error)
 
     def catalog(self, rules: Iterable[str] = ("*",)) -> Catalog:
-        """What these rules let their holder see."""
+        """The catalog that these rules allow."""
         return merge(chain.from_iterable(self.offers.values()), Policy(rules).allows)
 
-    def other_policies(self) -> tuple[DuplicatesPreview, ...]:
-        """The duplicate policies that the file does not choose."""
-        chosen = self.config.merge.duplicates
-        return tuple(self._under(policy) for policy in DUPLICATES if policy != chosen)
+    def catalog_of(self, key: str | None) -> Catalog:
+        """The catalog of one key, or of all models."""
+        return self.catalog() if key is None else self.catalog(self._key(key).rules)
 
-    def _under(self, duplicates: str) -> DuplicatesPreview:
+    def _key(self, name: str) -> Key:
+        return next(key for key in self.config.keys if key.name == name)
+
+    def other_duplicates(self) -> tuple[DuplicatesPreview, ...]:
+        """A preview of each value of `merge.duplicates` that the file does not set."""
+        chosen = self.config.merge.duplicates
+        return tuple(self._preview(duplicates) for duplicates in DUPLICATES if duplicates != chosen)
+
+    def _preview(self, duplicates: str) -> DuplicatesPreview:
         other = self.config.merge.model_copy(update={"duplicates": duplicates})
         by_id: dict[str, list[str]] = {}
-        for name, offers in _offers(replace(self.config, merge=other), self.heard).items():
+        for name, offers in _offers(replace(self.config, merge=other), self.results).items():
             for offer in offers:
                 by_id.setdefault(offer.id, []).append(name)
         shared = {model_id: tuple(by_id[model_id]) for model_id in sorted(by_id) if len(by_id[model_id]) > 1}
         return DuplicatesPreview(duplicates, len(by_id), shared)
 
     def findings(self, key: str | None = None) -> tuple[Finding, ...]:
-        """All of them, or only those of one key and of its group."""
-        found = (*self._of_callers(), *self._of_rules(), *self._of_providers(), *self._of_owners())
+        """All findings, or only those of one key and of its group."""
+        findings = (*self._of_callers(), *self._of_rules(), *self._of_providers(), *self._of_owners())
         if key is None:
-            return found
-        group = next(known.group for known in self.config.keys if known.name == key)
-        return tuple(finding for finding in found if finding.who in {f"key {key}", f"group {group}"})
+            return findings
+        holders = {f"key {key}", f"group {self._key(key).group}"}
+        return tuple(finding for finding in findings if finding.who in holders)
 
     def errors(self) -> tuple[Finding, ...]:
-        """Those with which the configuration shows what it should hide."""
+        """The findings with which the configuration shows models that it should hide."""
         return tuple(finding for finding in self.findings() if finding.kind == "hides_nothing")
 
     def _of_callers(self) -> Iterator[Finding]:
         sees_nothing = cache(self._sees_nothing)
         anonymous = self.config.anonymous
         if anonymous and sees_nothing(anonymous.models):
-            yield Finding("sees_nothing", NO_KEY, _why_blind(anonymous.models, "see"))
+            yield Finding("sees_nothing", NO_KEY, _why_nothing(anonymous.models, "see"))
         for key in self.config.keys:
             if self._now >= key.valid_until:
                 yield Finding("expired", f"key {key.name}", f"has expired ({key.expires}); it is refused with 401")
             if sees_nothing(key.rules):
-                yield Finding("sees_nothing", f"key {key.name}", _why_blind(key.rules, "sees"))
+                yield Finding("sees_nothing", f"key {key.name}", _why_nothing(key.rules, "sees"))
 
     def _sees_nothing(self, rules: Globs) -> bool:
         return not self._is_seen(Policy(rules), chain.from_iterable(self.offers.values()))
@@ -135,11 +142,11 @@ class Audit:
                     yield self._unmatched(who, text, hides=rule if rule.startswith("!") else "")
 
     def _matches_something(self, rule: str) -> bool:
-        """Whether a rule allows or forbids some model, as far as that is known."""
+        """Whether a rule allows or denies some model. True if it may match a provider whose models are not known."""
         kind, pattern = split(rule.removeprefix("!"))
         if RULES[kind].per_provider:
-            not_there = (*self.unheard, *(skipped.name for skipped in self.config.skipped))
-            if any(map(matcher([pattern]), not_there)):
+            unknown = (*self.failed, *(skipped.name for skipped in self.config.skipped))
+            if any(map(matcher([pattern]), unknown)):
                 return True
         offers = chain.from_iterable(self.offers.values())
         if rule.startswith("!"):
@@ -155,18 +162,18 @@ class Audit:
         if self.config.anonymous:
             callers.add(self.config.anonymous.models)
         policies = [Policy(rules) for rules in sorted(callers)]
-        for one in self.heard:
-            name = one.provider.name
+        for result in self.results:
+            name = result.provider.name
             offers = self.offers[name]
             if offers and not any(self._is_seen(policy, offers) for policy in policies):
                 yield Finding("seen_by_nobody", f"provider {name}", "has models that nobody may see")
-            if not one.error:
-                yield from self._of_selection(one, offers)
+            if not result.error:
+                yield from self._of_selection(result, offers)
 
-    def _of_selection(self, one: ProbeResult, offers: Sequence[Offer]) -> Iterator[Finding]:
-        """`include`, `exclude` and `aliases` of a provider that answered."""
-        provider, who = one.provider, f"provider {one.provider.name}"
-        listed = {entry.id for entry in one.entries}
+    def _of_selection(self, result: ProbeResult, offers: Sequence[Offer]) -> Iterator[Finding]:
+        """Findings about `include`, `exclude` and `aliases` of a provider that answered."""
+        provider, who = result.provider, f"provider {result.provider.name}"
+        listed = {entry.id for entry in result.entries}
         kept = {offer.entry.id for offer in offers}
         given = provider.model_fields_set
         for setting, patterns in (("include", provider.include), ("exclude", provider.exclude)):
@@ -180,22 +187,21 @@ class Audit:
                 yield Finding("matches_nothing", who, f"has the alias {public!r} for {own_id!r}, {why}")
 
     def _unmatched(self, who: str, text: str, hides: str) -> Finding:
-        """A pattern that matches nothing. `hides`: the pattern, where it hides models.
+        """The finding for a pattern that matches nothing. `hides`: the pattern, if it hides models, otherwise "".
 
-        That is an error if `[` is in it: a character class of before would hide nothing now. It is judged only when
-        every provider answered: what is not known may have this very id.
+        A pattern that hides models is an error if it contains `[`: an old character class hides nothing now. That is
+        decided only if every provider answered, since a model with exactly this id may otherwise be unknown.
         """
-        if "[" in hides and not self.unheard and not self.config.skipped:
+        if "[" in hides and not self.failed and not self.config.skipped:
             return Finding(
                 "hides_nothing", who, f"{text}; `[` is matched literally, so write one pattern per character"
             )
         return Finding("matches_nothing", who, text)
 
     def _of_owners(self) -> Iterator[Finding]:
-        """Rules of `owners`: first match wins, over the ids of providers that force no owner of their own."""
-        ids = {
-            offer.entry.id for one in self.heard if not one.provider.owner for offer in self.offers[one.provider.name]
-        }
+        """Findings about `owners`: the first match wins, over the ids of providers without a setting `owner`."""
+        by_rule = (result.provider.name for result in self.results if not result.provider.owner)
+        ids = {offer.entry.id for name in by_rule for offer in self.offers[name]}
         for number, rule in enumerate(self.config.owners):
             who = f"owners[{number}]"
             for pattern in rule.match:
@@ -206,15 +212,22 @@ class Audit:
                 ids = {own_id for own_id in ids if not matches(own_id)}
 
 
-def _offers(config: Config, heard: Iterable[ProbeResult]) -> Mapping[str, tuple[Offer, ...]]:
-    """The offers of each provider, as the server makes them."""
+def required_failures(results: Iterable[ProbeResult]) -> list[str]:
+    """The names of the providers that failed and are not optional."""
+    return [result.provider.name for result in results if result.error and not result.provider.optional]
+
+
+def _offers(config: Config, results: Iterable[ProbeResult]) -> Mapping[str, tuple[Offer, ...]]:
+    """Provider -> its offers, as the server makes them."""
     return {
-        one.provider.name: tuple(per_provider(one.provider, config)(one.answer.entries if one.answer else ()))
-        for one in heard
+        result.provider.name: tuple(
+            per_provider(result.provider, config)(result.answer.entries if result.answer else ())
+        )
+        for result in results
     }
 
 
-def _why_blind(rules: Globs, sees: str) -> str:
+def _why_nothing(rules: Globs, sees: str) -> str:
     return f"{sees} nothing: " + (
         f"no model is allowed by {', '.join(rules)}" if rules else "the list of rules is empty"
     )

@@ -1,4 +1,4 @@
-"""Manners of all commands: colours only on a terminal, nothing cut off in a pipe, errors on stderr with their cure."""
+"""Output of all commands: colors only on a terminal, nothing truncated in a pipe, errors on stderr with a hint."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def _has_note(columns: Sequence[Column]) -> bool:
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """The known word that is nearest, or all of them. The word itself is not repeated: it may be a secret."""
+    """A hint with the most similar known word, or all of them. It never repeats the word, which may be a secret."""
     names = list(known)
     if match := closest(word, names):
         return f"did you mean {match!r}?"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -27,12 +27,6 @@ MODELS: list[dict[str, object]] = [
     {"id": "gpt-4o-preview", "object": "model", "created": 0, "owned_by": "openai"},
     {"id": "测试模型名称1", "object": "model", "created": 1600000000, "owned_by": "ctyun"},
 ]
-
-
-@pytest.fixture
-def upstreams() -> Iterator[FakeProviders]:
-    with FakeProviders() as opened:
-        yield opened
 
 
 @pytest.fixture

@@ -25,17 +25,6 @@ providers:
 
 
 @pytest.fixture
-def upstreams() -> Iterator[FakeProviders]:
-    with FakeProviders() as opened:
-        yield opened
-
-
-@pytest.fixture
-def config(tmp_path: Path) -> Path:
-    return tmp_path / "config.yaml"
-
-
-@pytest.fixture
 def taken() -> Iterator[int]:
     """A port that somebody else listens on."""
     with socket.create_server(("127.0.0.1", 0)) as listening:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
-import pytest
 
 from proxy import __version__
 from tests.processes import Process, accepts_connections, free_port, serving, until
@@ -18,17 +16,6 @@ server: {drain_delay: 500ms}
 providers:
   - {name: lab, kind: static, models: [{id: our-own-13b}]}
 """
-
-
-@pytest.fixture
-def upstreams() -> Iterator[FakeProviders]:
-    with FakeProviders() as opened:
-        yield opened
-
-
-@pytest.fixture
-def config(tmp_path: Path) -> Path:
-    return tmp_path / "config.yaml"
 
 
 def get(url: str, **headers: str) -> httpx.Response:

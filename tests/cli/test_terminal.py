@@ -31,12 +31,6 @@ NAMES = list(COMMANDS)
 
 
 @pytest.fixture
-def upstreams() -> Iterator[FakeProviders]:
-    with FakeProviders() as opened:
-        yield opened
-
-
-@pytest.fixture
 def config(tmp_path: Path, upstreams: FakeProviders) -> Path:
     """Two providers that list the same awkward ids, and one that fails with a long reason."""
     awkward = delayed(0.3, lists({"id": LONG, "created": 1715367049}, CHINESE, "gpt-4o"))

@@ -1,0 +1,211 @@
+"""What `check` prints: a report for people, or one JSON document."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import click
+import msgspec
+from rich.console import Console
+from rich.text import Text
+
+from proxy.catalog import Catalog, Model
+from proxy.cli.audit import Audit, DuplicatesPreview, ProbeResult, required_failures
+from proxy.cli.terminal import show_table
+from proxy.cli.text import count, day, printable
+from proxy.config.problems import Problem
+
+_SHOWN_COLLISIONS = 10
+_STYLES = {"ok": "green", "failed": "bold red", "declared": "green", "left out": "dim"}
+
+_PROVIDER_COLUMNS = [
+    ("state", "left"), ("provider", "fold"), ("models", "right"), ("pages", "right"), ("tries", "right"),
+    ("time", "right"), ("", "note"),
+]  # fmt: skip
+_MODEL_COLUMNS = [("id", "fold"), ("owner", "fold"), ("providers, preferred first", "fold"), ("created", "left")]
+
+
+def print_report(audit: Audit, key: str | None, console: Console) -> None:
+    """Print the sections for people: all models and findings, or those of one key."""
+    _Report(audit, key, console).show()
+
+
+def print_json(data: Mapping[str, Any]) -> None:
+    """Print as UTF-8, whatever the encoding of the terminal."""
+    click.echo(msgspec.json.format(msgspec.json.encode(data), indent=2))
+
+
+# -- for people --------------------------------------------------------------------------------------------------------
+
+
+class _Report:
+    """The sections that a person reads, in this order."""
+
+    def __init__(self, audit: Audit, key: str | None, console: Console) -> None:
+        self._audit = audit
+        self._key = key
+        self._console = console
+        self._catalog = audit.catalog_of(key)
+
+    def show(self) -> None:
+        self._providers()
+        self._models()
+        self._merged()
+        if self._key is None:
+            for preview in self._audit.other_duplicates():
+                self._duplicates(preview)
+        self._findings()
+
+    def _heading(self, text: str) -> None:
+        self._console.print(Text(f"\n{text}", style="bold cyan"))
+
+    def _line(self, text: str) -> None:
+        self._console.print(Text(printable(text)))
+
+    def _providers(self) -> None:
+        heading = count(len(self._audit.results), "provider")
+        self._console.print(Text(heading, style="bold cyan"))
+        skipped = [
+            (_styled("left out"), skipped.name, "", "", "", "", skipped.reason)
+            for skipped in self._audit.config.skipped
+        ]
+        show_table(self._console, _PROVIDER_COLUMNS, [*map(self._provider, self._audit.results), *skipped])
+
+    def _provider(self, result: ProbeResult) -> tuple[str | Text, ...]:
+        name, state = result.provider.name, _styled(_state(result))
+        time = f"{result.seconds:.1f} s"
+        if result.error:
+            optional = " (optional)" if result.provider.optional else ""
+            return state, name, "-", "", str(result.error.attempts), time, result.error.reason + optional
+        notes = _notes(result, len({offer.entry.id for offer in self._audit.offers[name]}))
+        if result.answer is None:
+            return state, name, f"{len(result.entries):,}", "", "", "", notes
+        answer = result.answer
+        return state, name, f"{len(answer.entries):,}", str(answer.pages), str(answer.attempts), time, notes
+
+    def _models(self) -> None:
+        models = self._catalog.models
+        sees = "" if self._key is None else f", as the key {self._key} sees them"
+        self._heading(count(len(models), "model") + sees)
+        if models:
+            rows = [
+                (model.id, model.owned_by, ", ".join(offer.provider for offer in model.offers), day(model.created))
+                for model in models
+            ]
+            show_table(self._console, _MODEL_COLUMNS, rows)
+
+    def _merged(self) -> None:
+        merged = _merged(self._catalog)
+        if not merged:
+            return
+        self._heading(f"Merged: {count(len(merged), 'model')} of several providers")
+        for model in merged:
+            self._line(f"{model.id}: {_offers(model)}")
+
+    def _duplicates(self, preview: DuplicatesPreview) -> None:
+        collisions = preview.collisions
+        self._heading(f"With `duplicates: {preview.duplicates}`: {count(preview.models, 'model')}")
+        if not collisions:
+            self._line("No id would come from several providers.")
+            return
+        self._line(f"{count(len(collisions), 'id')} would come from several providers:")
+        for model_id, providers in list(collisions.items())[:_SHOWN_COLLISIONS]:
+            self._line(f"  {model_id}: {', '.join(providers)}")
+        if len(collisions) > _SHOWN_COLLISIONS:
+            self._line(f"  and {len(collisions) - _SHOWN_COLLISIONS:,} more; --json shows all")
+
+    def _findings(self) -> None:
+        findings = self._audit.findings(self._key)
+        self._heading(count(len(findings), "finding") if findings else "No findings")
+        for finding in findings:
+            self._line(f"- {finding}")
+        if self._audit.failed:
+            self._line(f"Judged without the models of {', '.join(self._audit.failed)}.")
+
+
+def _styled(state: str) -> Text:
+    return Text(state, style=_STYLES[state])
+
+
+def _offers(model: Model) -> str:
+    first, *others = (
+        offer.provider + (f" (as {offer.entry.id})" if offer.entry.id != model.id else "") for offer in model.offers
+    )
+    owners = list(dict.fromkeys(offer.owned_by for offer in model.offers))
+    differ = f"; owners differ: {', '.join(owners)}" if len(owners) > 1 else ""
+    return f"{first}, then {', '.join(others)}{differ}"
+
+
+def _notes(result: ProbeResult, kept: int) -> str:
+    """`kept`: how many ids are left after include and exclude."""
+    dropped = result.answer.dropped if result.answer else {}
+    notes = [f"{count(number, 'entry', 'entries')} dropped: {reason}" for reason, number in dropped.items()]
+    ids = {entry.id for entry in result.entries}
+    if len(ids) < len(result.entries):
+        notes.append(f"{len(result.entries) - len(ids):,} listed twice")
+    if kept < len(ids):
+        notes.append(f"{len(ids) - kept:,} left out by include and exclude")
+    return "; ".join(notes)
+
+
+def _state(result: ProbeResult) -> str:
+    if result.error:
+        return "failed"
+    return "ok" if result.answer else "declared"
+
+
+def _merged(catalog: Catalog) -> list[Model]:
+    return [model for model in catalog.models if len(model.offers) > 1]
+
+
+# -- for machines ------------------------------------------------------------------------------------------------------
+
+
+def document(audit: Audit | None = None, key: str | None = None, *, problems: Sequence[Problem] = ()) -> dict[str, Any]:
+    """The JSON document, whose fields the help text of `check` promises. Without an audit the file has problems."""
+    catalog = audit.catalog_of(key) if audit else Catalog(())
+    return {
+        "ok": audit is not None and not required_failures(audit.results) and not audit.errors(),
+        "problems": problems,
+        "warnings": audit.config.warnings if audit else (),
+        "providers": list(_provider_objects(audit)) if audit else (),
+        "key": key,
+        "models": [
+            {
+                "id": model.id,
+                "owned_by": model.owned_by,
+                "created": model.created,
+                "offers": [{"provider": offer.provider, "id": offer.entry.id} for offer in model.offers],
+            }
+            for model in catalog.models
+        ],
+        "merged": [model.id for model in _merged(catalog)],
+        "duplicates": audit.config.merge.duplicates if audit else None,
+        "other_duplicates": audit.other_duplicates() if audit else (),
+        "findings": audit.findings(key) if audit else (),
+    }
+
+
+def _provider_objects(audit: Audit) -> Iterator[dict[str, Any]]:
+    for result in audit.results:
+        provider, answer, error = result.provider, result.answer, result.error
+        yield {
+            "name": provider.name,
+            "kind": provider.kind,
+            "optional": provider.optional,
+            "state": _state(result),
+            "models": len(result.entries),
+            "listed": len(audit.offers[provider.name]),
+            "pages": answer.pages if answer else 0,
+            "attempts": answer.attempts if answer else error.attempts if error else 0,
+            "seconds": round(result.seconds, 3),
+            "dropped": answer.dropped if answer else {},
+            "error": {"kind": error.kind, "reason": error.reason} if error else None,
+        }
+    for skipped in audit.config.skipped:
+        yield {
+            "name": skipped.name, "kind": None, "optional": True, "state": "left_out", "models": 0, "listed": 0,
+            "pages": 0, "attempts": 0, "seconds": 0.0, "dropped": {},
+            "error": {"kind": "left_out", "reason": skipped.reason},
+        }  # fmt: skip
