@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from proxy.cli.main import main
-from tests.processes import free_port, serving
+from tests.processes import serving
 from tests.providers.lists import lists
 from tests.providers.scripted import FakeProvider, FakeProviders, Script, replies
 
@@ -76,12 +76,6 @@ def test_a_table_has_a_line_for_each_model_however_wide_its_id(server: FakeProvi
         "gpt-4o-preview  openai     -\n"
         "测试模型名称1   ctyun      2020-09-13\n"
     )
-
-
-@pytest.mark.parametrize("path", ["", "/", "/v1", "/v1/", "/v1/models"])
-def test_the_url_may_be_any_base_url_of_a_client(path: str, server: FakeProvider) -> None:
-    assert run("--url", server.url + path).exit_code == 0
-    assert [asked.path for asked in server.requests] == ["/v1/models"]
 
 
 @pytest.mark.parametrize(
@@ -153,80 +147,12 @@ def test_nothing_to_show_is_said_on_stderr(patterns: list[str], says_so: str, up
     assert (result.exit_code, result.stdout, result.stderr) == (0, "", says_so)
 
 
-# -- keys --------------------------------------------------------------------------------------------------------------
-
-
-def sent_key(server: FakeProvider) -> str | None:
-    (asked,) = server.requests
-    return asked.headers.get("authorization")
-
-
-def test_without_a_key_none_is_sent(server: FakeProvider) -> None:
-    assert run("--url", server.url).exit_code == 0
-    assert sent_key(server) is None
-
-
-def test_a_key_may_stand_in_a_file(server: FakeProvider, tmp_path: Path) -> None:
-    file = tmp_path / "key"
-    file.write_text(f"{KEY}\n")
-    assert run("--url", server.url, "--key-file", str(file), env={"MODELS_PROXY_KEY": "sk-canary-other"}).exit_code == 0
-    assert sent_key(server) == f"Bearer {KEY}"
-
-
-def test_a_key_may_come_from_stdin(server: FakeProvider) -> None:
-    assert run("--url", server.url, "--key-file", "-", stdin=f"{KEY}\n").exit_code == 0
-    assert sent_key(server) == f"Bearer {KEY}"
-
-
-def test_a_key_is_asked_for_and_not_echoed(server: FakeProvider) -> None:
-    result = run("--url", server.url, "--key", stdin=f"{KEY}\n")
-    assert result.exit_code == 0
-    assert sent_key(server) == f"Bearer {KEY}"
-    assert "canary" not in result.output
-
-
-def test_two_keys_are_a_usage_error(server: FakeProvider) -> None:
-    result = run("--url", server.url, "--key", KEY, "--key-file", "-", stdin=f"{KEY}\n")
-    assert (result.exit_code, result.stdout, server.requests) == (2, "", [])
-    assert "canary" not in result.stderr
-
-
-def test_a_key_that_no_header_can_hold_is_refused_without_being_shown(server: FakeProvider) -> None:
-    result = run("--url", server.url, env={"MODELS_PROXY_KEY": "钥匙-canary"})
-    expected = "Error: the key holds what no header can; is it the right one?\n"
-    assert (result.exit_code, result.stdout, result.stderr) == (1, "", expected)
-
-
 # -- no list -----------------------------------------------------------------------------------------------------------
-
-
-def test_no_server_is_said_with_the_cure() -> None:
-    url = f"http://127.0.0.1:{free_port()}"
-    result = run("--url", url)
-    assert (result.exit_code, result.stdout) == (1, "")
-    assert result.stderr == (
-        f"Error: {url}/v1/models: refuses connections; start it with `models-proxy serve`, or name another one with "
-        "--url or MODELS_PROXY_URL\n"
-    )
 
 
 @pytest.mark.parametrize(
     ("reply", "expected"),
     [
-        pytest.param(
-            replies({"error": {}}, 401),
-            "URL asks for a key; give one with --key-file, MODELS_PROXY_KEY, or --key, which asks for it (status 401)",
-            id="401",
-        ),
-        pytest.param(replies(b"", 503), "URL has heard no provider yet; try again later (status 503)", id="503"),
-        pytest.param(
-            replies(b"", 302, {"Location": "http://elsewhere.example"}),
-            "URL sends us elsewhere (status 302), which is not followed; mend --url",
-            id="redirect",
-        ),
-        pytest.param(
-            replies(b"", 404), "URL answers with status 404; is this the address of a models-proxy?", id="404"
-        ),
         pytest.param(
             replies(b"<html>", 200, {"Content-Type": "text/html"}),
             "URL answers with something that is no list of models (text/html); is this a models-proxy?",
@@ -251,23 +177,6 @@ def test_no_server_is_said_with_the_cure() -> None:
 )
 def test_an_answer_that_is_no_list_is_said_in_one_line(reply: Script, expected: str, upstreams: FakeProviders) -> None:
     assert refusal(reply, upstreams) == (1, "", f"Error: {expected}\n")
-
-
-@pytest.mark.parametrize(
-    "url",
-    [
-        pytest.param("127.0.0.1:8000", id="no scheme"),
-        pytest.param("ftp://127.0.0.1", id="another scheme"),
-        pytest.param("http://user:sk-canary@127.0.0.1", id="a login"),
-        pytest.param("http://127.0.0.1/v1?key=sk-canary", id="a query"),
-        pytest.param("", id="empty"),
-    ],
-)
-def test_a_url_that_is_none_is_a_usage_error_and_is_not_repeated(url: str) -> None:
-    result = run("--url", url)
-    assert (result.exit_code, result.stdout) == (2, "")
-    assert "must be a URL like http://127.0.0.1:8000" in result.stderr
-    assert "canary" not in result.stderr
 
 
 def test_rules_over_providers_are_a_usage_error_because_lists_do_not_tell_them(server: FakeProvider) -> None:
