@@ -49,8 +49,8 @@ def record() -> tuple[list[str], list[tuple[str, str, list[str]]]]:
             process.send_signal(signal.SIGINT)
     assert len(tried) == len(SHOWN), "a line that belongs into the picture is not printed any more"
     start = said[1 : next(number for number, line in enumerate(said) if line.startswith("Paste "))]
-    up = sorted(line for line in start if line.startswith("  up "))
-    return [said[0], *up, *(line for line in start if line not in up)][:-1], tried
+    ok = sorted(line for line in start if line.startswith("  ok "))
+    return [said[0], *ok, *(line for line in start if line not in ok)][:-1], tried
 
 
 def _until(lines: Iterable[str], last: str) -> Iterator[str]:
@@ -102,7 +102,7 @@ def _command(line: str) -> Text:
 
 def _row(line: str) -> Text:
     text = Text(_steady(line))
-    text.highlight_regex(r"^  up ", "green")
+    text.highlight_regex(r"^  ok ", "green")
     text.highlight_regex(r"^  failing ", "yellow")
     return text
 

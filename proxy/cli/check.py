@@ -50,7 +50,7 @@ def check(path: Path, key: str | None, as_json: bool) -> None:
       warnings   [text]: what looks wrong in the file, but works
       providers  [{name, kind, optional, state, models, listed, pages,
                  attempts, seconds, dropped: {reason: number}, error: {kind,
-                 reason} or null}]; state: ok, failed, declared, left_out;
+                 reason} or null}]; state: ok, failing, skipped, declared;
                  models: what came, listed: what is left of it by the rules
       key        the name that --key gave, or null
       models     [{id, owned_by, created, offers: [{provider, id}]}], ordered

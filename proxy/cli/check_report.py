@@ -17,7 +17,7 @@ from proxy.cli.text import count, day, printable
 from proxy.config.problems import Problem
 
 _SHOWN_COLLISIONS = 10
-_STYLES = {"ok": "green", "failed": "bold red", "declared": "green", "left out": "dim"}
+_STYLES = {"ok": "green", "failing": "bold red", "skipped": "dim", "declared": "green"}
 
 _PROVIDER_COLUMNS = [
     ("state", "left"), ("provider", "fold"), ("models", "right"), ("pages", "right"), ("tries", "right"),
@@ -67,8 +67,7 @@ class _Report:
         heading = count(len(self._audit.results), "provider")
         self._console.print(Text(heading, style="bold cyan"))
         skipped = [
-            (_styled("left out"), skipped.name, "", "", "", "", skipped.reason)
-            for skipped in self._audit.config.skipped
+            (_styled("skipped"), skipped.name, "", "", "", "", skipped.reason) for skipped in self._audit.config.skipped
         ]
         show_table(self._console, _PROVIDER_COLUMNS, [*map(self._provider, self._audit.results), *skipped])
 
@@ -151,7 +150,7 @@ def _notes(result: ProbeResult, kept: int) -> str:
 
 def _state(result: ProbeResult) -> str:
     if result.error:
-        return "failed"
+        return "failing"
     return "ok" if result.answer else "declared"
 
 
@@ -205,7 +204,7 @@ def _provider_objects(audit: Audit) -> Iterator[dict[str, Any]]:
         }
     for skipped in audit.config.skipped:
         yield {
-            "name": skipped.name, "kind": None, "optional": True, "state": "left_out", "models": 0, "listed": 0,
+            "name": skipped.name, "kind": None, "optional": True, "state": "skipped", "models": 0, "listed": 0,
             "pages": 0, "attempts": 0, "seconds": 0.0, "dropped": {},
-            "error": {"kind": "left_out", "reason": skipped.reason},
+            "error": {"kind": "skipped", "reason": skipped.reason},
         }  # fmt: skip

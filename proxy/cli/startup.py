@@ -27,8 +27,8 @@ class StartupReport:
         self._name = name
         names = [provider.name for provider in config.providers] + [skipped.name for skipped in config.skipped]
         self._width = max(map(len, names))
-        self._errors: dict[str, str] = {}
-        """Provider -> kind of its last error, "" without one; only providers that have a row."""
+        self._states: dict[str, tuple[str, str]] = {}
+        """Provider -> its state and the kind of its last error, "" without one; only providers that have a row."""
 
     def begin(self) -> None:
         """Print the first line and the warnings of the configuration."""
@@ -42,29 +42,25 @@ class StartupReport:
     def on_start(self, reports: Sequence[Report]) -> None:
         """Print the rows of providers that are never contacted."""
         for skipped in self._config.skipped:
-            self._row("left out", skipped.name, skipped.reason)
-        declared = {provider.name for provider in self._config.providers if not provider.is_remote}
+            self._row("skipped", skipped.name, skipped.reason)
         for report in reports:
-            if report.name in declared:
-                self._errors[report.name] = ""
-                self._row("up", report.name, f"{count(report.models, 'model')}, declared in the file")
+            if report.state == "declared":
+                self._states[report.name] = (report.state, "")
+                self._row(report.state, report.name, count(report.models, "model"))
 
     def on_report(self, report: Report) -> None:
         """Print the row of a provider after its first refresh; log only changes after later ones."""
-        error = report.error.kind if report.error else ""
-        before = self._errors.get(report.name)
-        self._errors[report.name] = error
+        before = self._states.get(report.name)
+        state, error = self._states[report.name] = _state(report)
         if before is None:
-            self._row("failing" if error else "up", report.name, _outcome(report))
-        elif error and error != before:
-            _log.warning("%s is failing: %s", report.name, _outcome(report))
-        elif before and not error:
-            _log.info("%s is up again: %s", report.name, _outcome(report))
+            self._row(state, report.name, _outcome(report))
+        elif (state, error) != before:
+            _log.log(logging.WARNING if error else logging.INFO, "%s is %s: %s", report.name, state, _outcome(report))
 
     def on_ready(self, url: str, store: Store) -> None:
         """Print the providers that have not answered yet, then the URL and what to try first."""
         for provider in self._config.providers:
-            if provider.name not in self._errors:
+            if provider.name not in self._states:
                 self._row("waiting", provider.name, f"no answer within {provider.initial_wait:g} s; still asking")
         say(f"Listening on {url}")
         self.invite(url, store)
@@ -76,6 +72,16 @@ class StartupReport:
 
     def _row(self, state: str, name: str, text: str) -> None:
         say(f"  {state:<8}  {name:<{self._width}}  {text}")
+
+
+def _state(report: Report) -> tuple[str, str]:
+    """The state of a provider after a refresh, and the kind of its error, "" without one.
+
+    A list is stale as soon as a refresh fails, even if its TTL has not passed yet.
+    """
+    if report.error is None:
+        return report.state, ""
+    return "stale" if report.state == "ok" else report.state, report.error.kind
 
 
 def _outcome(report: Report) -> str:

@@ -34,7 +34,7 @@ def test_the_shipped_file_needs_no_network(config: Path) -> None:
     text = (ROOT / "config.yaml").read_text(encoding="utf-8")
     ollama = f"http://127.0.0.1:{free_port()}"
     document = checked(config, text, env={"OLLAMA_BASE_URL": ollama})
-    errors = {one["name"]: one["error"] for one in document["providers"] if one["state"] == "failed"}
+    errors = {one["name"]: one["error"] for one in document["providers"] if one["state"] == "failing"}
     assert errors["openrouter"] == {"kind": "dns", "reason": "its host name cannot be found"}
     assert errors["ollama"] == {"kind": "connection_refused", "reason": "refuses connections"}
     assert [model["id"] for model in document["models"]] == ["example-model"]

@@ -73,7 +73,7 @@ async def test_a_failure_and_even_a_bug_of_ours_is_that_of_one_provider(clock: F
 def test_a_provider_that_hangs_is_given_up_at_its_timeout(config: Path, upstreams: FakeProviders) -> None:
     text = f'providers: [{{name: silent, base_url: "{upstreams.open(hangs).url}", timeout: 600ms, retries: 0}}]'
     (provider,) = checked(config, text)["providers"]
-    assert (provider["state"], provider["error"]["kind"]) == ("failed", "timeout")
+    assert (provider["state"], provider["error"]["kind"]) == ("failing", "timeout")
     assert provider["seconds"] < 5
 
 

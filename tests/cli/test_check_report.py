@@ -27,10 +27,10 @@ state     provider  models  pages  tries   time
 ok        openai         3      1      1  0.0 s  2 entries dropped: has an empty id; \
 1 left out by include and exclude
 ok        reseller       2      1      1  0.0 s
-failed    ctyun          -             1  0.0 s  our credential was refused, status 401: \
+failing   ctyun          -             1  0.0 s  our credential was refused, status 401: \
 AppKey不正确,请使用正确的AppKey
 declared  lab            1
-left out  paid                                   NO_SUCH_VARIABLE not set
+skipped   paid                                   NO_SUCH_VARIABLE not set
 
 4 models
 id             owner     providers, preferred first  created
@@ -133,7 +133,7 @@ def test_json_is_one_document_with_everything_that_a_person_reads(config: Path, 
         "attempts": 1, "dropped": {"has an empty id": 2}, "error": None,
     }  # fmt: skip
     assert [(provider["name"], provider["state"]) for provider in document["providers"]] == [
-        ("openai", "ok"), ("reseller", "ok"), ("ctyun", "failed"), ("lab", "declared"), ("paid", "left_out"),
+        ("openai", "ok"), ("reseller", "ok"), ("ctyun", "failing"), ("lab", "declared"), ("paid", "skipped"),
     ]  # fmt: skip
     assert document["models"][0] == {
         "id": "gpt-4o",

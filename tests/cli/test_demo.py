@@ -95,11 +95,11 @@ def test_at_start_it_says_who_answered_and_which_keys_there_are(demo: Demo) -> N
     ops, team, solo = demo.keys
     assert demo.process.out[0] == f"models-proxy {__version__}, demo: 6 providers"
     assert sorted(demo.process.out[1:6]) == [
-        "  up        aihubmix   2 models",
-        "  up        anthropic  3 models",
-        "  up        backup     2 models",
-        "  up        ctyun      1 model",
-        "  up        pangu      2 models",
+        "  ok        aihubmix   2 models",
+        "  ok        anthropic  3 models",
+        "  ok        backup     2 models",
+        "  ok        ctyun      1 model",
+        "  ok        pangu      2 models",
     ]
     assert demo.process.out[6:end] == [
         "  failing   slow       sent nothing for 1 s; asked again in 5 s",
@@ -251,7 +251,7 @@ def test_who_has_the_list_already_gets_a_304(demo: Demo) -> None:
 
 def test_ctrl_c_ends_it_without_a_word_even_while_somebody_hangs() -> None:
     with models_proxy("demo", "--port", "0") as process:
-        process.line(process.out, "^  up        aihubmix")
+        process.line(process.out, "^  ok        aihubmix")
         took = process.seconds_to_end_by(signal.SIGINT)
         assert (process.wait(), process.err) == (0, [])
         assert not any("slow" in line for line in process.out), "it still hung"

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import httpx
+import pytest
 
 from proxy import __version__
+from proxy.cli.startup import StartupReport
+from proxy.errors import UpstreamError
+from proxy.store import Report
+from proxy.store.listing import ListState
+from tests.fakes import config_of
 from tests.processes import Process, accepts_connections, free_port, serving, until
 from tests.providers.lists import CTYUN_WRONG_KEY, lists
 from tests.providers.scripted import FakeProviders, delayed, hangs, replies
@@ -22,7 +29,7 @@ def get(url: str, **headers: str) -> httpx.Response:
     return httpx.get(url, headers=headers, timeout=10, trust_env=False)
 
 
-def test_at_start_each_provider_is_up_left_out_failing_or_waited_for_and_why(
+def test_at_start_each_provider_is_ok_declared_skipped_failing_or_waited_for_and_why(
     config: Path, upstreams: FakeProviders
 ) -> None:
     text = f"""
@@ -39,11 +46,11 @@ providers:
         process.line(process.out, "curl")
         assert process.out[:3] == [
             f"models-proxy {__version__}, {config}: 4 providers",
-            "  left out  paid-elsewhere  NO_SUCH_VARIABLE not set",
-            "  up        lab             1 model, declared in the file",
+            "  skipped   paid-elsewhere  NO_SUCH_VARIABLE not set",
+            "  declared  lab             1 model",
         ]
         assert set(process.out[3:5]) == {
-            "  up        good            2 models, 1 entry dropped",
+            "  ok        good            2 models, 1 entry dropped",
             "  failing   ctyun           our credential was refused, status 401: AppKey不正确,请使用正确的AppKey; "
             "asked again in 5 s",
         }
@@ -67,7 +74,7 @@ providers:
 """
     with serving(config, text) as process:
         process.line(process.out, "curl")
-        process.line(process.out, "^  up        late  1 model$")
+        process.line(process.out, "^  ok        late  1 model$")
         assert get(f"{process.url}/v1/models").json()["data"][0]["id"] == "m"
 
 
@@ -105,11 +112,43 @@ providers:
         upstream.script = replies({"error": {"message": "out of order"}}, 500)
         until(lambda: len(upstream.requests) >= 6)
         upstream.script = lists("m", "n")
-        process.line(process.err, "is up again")
+        process.line(process.err, "a is ok")
         assert (process.stop(), [line.partition(" models_proxy: ")[2] for line in process.err]) == (
             0,
-            ["a is failing: status 500: out of order; asked again in 0 s", "a is up again: 2 models"],
+            ["a is stale: status 500: out of order; asked again in 0 s", "a is ok: 2 models"],
         )
+
+
+def report_of(state: ListState, error: UpstreamError | None = None) -> Report:
+    """The report of a provider with one listed model, which is refreshed again in 5 s."""
+    return Report(
+        name="a", kind="openai", state=state, probed=True, models=1, fetched_at=None, age=None, error=error,
+        next_attempt_in=5.0, breaker="closed", failures=int(error is not None), answer=None,
+    )  # fmt: skip
+
+
+def test_each_change_of_state_or_of_its_reason_is_one_line_in_the_log(
+    capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    refused, timeout = (
+        UpstreamError("connection_refused", "refuses connections"),
+        UpstreamError("timeout", "sent nothing"),
+    )
+    startup = StartupReport(config_of('providers: [{name: a, base_url: "http://127.0.0.1/v1"}]'), "file")
+    for report in (
+        *(report_of("ok"), report_of("ok")),
+        *(report_of("ok", refused), report_of("stale", refused), report_of("stale", timeout)),
+        *(report_of("failing", timeout), report_of("failing", timeout), report_of("ok")),
+    ):
+        startup.on_report(report)
+    assert capsys.readouterr().out == "  ok        a  1 model\n"
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
+        ("WARNING", "a is stale: refuses connections; asked again in 5 s"),
+        ("WARNING", "a is stale: sent nothing; asked again in 5 s"),
+        ("WARNING", "a is failing: sent nothing; asked again in 5 s"),
+        ("INFO", "a is ok: 1 model"),
+    ]
 
 
 def test_a_server_whose_terminal_goes_away_goes_on_serving(config: Path, upstreams: FakeProviders) -> None:
