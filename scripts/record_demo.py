@@ -32,7 +32,7 @@ _CELL = 12.2
 
 
 def record() -> tuple[list[str], list[tuple[str, str, list[str]]]]:
-    """What the demo says at start, and of each line in the picture: what it shows, the line, and what it printed."""
+    """What the demo prints at start, and for each command in the picture: what it shows, the command, its output."""
     with subprocess.Popen(
         [sys.executable, "-m", "proxy", "demo", "--port", "0"],
         stdout=subprocess.PIPE,
@@ -42,15 +42,17 @@ def record() -> tuple[list[str], list[tuple[str, str, list[str]]]]:
     ) as process:
         assert process.stdout is not None
         try:
-            said = [line.rstrip("\n") for line in _until(process.stdout, "Ctrl-C ends")]
-            found = [(line[2:], _command_at(said, n + 1)) for n, line in enumerate(said) if line.startswith("# ")]
-            tried = [(shows, line, _run(line)) for shows, line in found if shows.startswith(SHOWN)]
+            output = [line.rstrip("\n") for line in _until(process.stdout, "Ctrl-C ends")]
+            commands = [
+                (line[2:], _command_at(output, n + 1)) for n, line in enumerate(output) if line.startswith("# ")
+            ]
+            tried = [(shows, line, _run(line)) for shows, line in commands if shows.startswith(SHOWN)]
         finally:
             process.send_signal(signal.SIGINT)
     assert len(tried) == len(SHOWN), "a line that belongs into the picture is not printed any more"
-    start = said[1 : next(number for number, line in enumerate(said) if line.startswith("Paste "))]
+    start = output[1 : next(number for number, line in enumerate(output) if line.startswith("Paste "))]
     ok = sorted(line for line in start if line.startswith("  ok "))
-    return [said[0], *ok, *(line for line in start if line not in ok)][:-1], tried
+    return [output[0], *ok, *(line for line in start if line not in ok)][:-1], tried
 
 
 def _until(lines: Iterable[str], last: str) -> Iterator[str]:
@@ -60,9 +62,9 @@ def _until(lines: Iterable[str], last: str) -> Iterator[str]:
             return
 
 
-def _command_at(said: list[str], number: int) -> str:
-    """A command ends where an empty line stands."""
-    return "\n".join(said[number : said.index("", number)])
+def _command_at(output: list[str], number: int) -> str:
+    """A command ends at an empty line."""
+    return "\n".join(output[number : output.index("", number)])
 
 
 def _run(line: str) -> list[str]:

@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 from proxy.config.fields import Name
 
 PREFIX = "mp-"
-"""What a leaked key is recognised by."""
+"""Makes a leaked key recognizable."""
 RANDOM_BYTES = 32
 
 _NAME: TypeAdapter[str] = TypeAdapter(Name)

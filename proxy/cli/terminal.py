@@ -17,13 +17,13 @@ from proxy.cli.text import printable
 from proxy.config.hints import closest
 
 _ENDLESS = 10_000
-"""Columns of what is no terminal: a line of a table stays one line, for grep and for files."""
+"""Columns without a terminal: each row of a table stays one line, for grep and for files."""
 
 
-def console(stream: TextIO) -> Console:
-    """A console for stdout or stderr. What is no terminal gets no escape sequence, and neither does `NO_COLOR`."""
+def console_for(stream: TextIO) -> Console:
+    """A console for stdout or stderr: without a terminal no escape sequences, with `NO_COLOR` no colors."""
     if isinstance(stream, io.TextIOWrapper):
-        # What a provider says may be in any language, and a terminal in any encoding.
+        # Providers send text in any language, and the encoding of the terminal may not have it.
         stream.reconfigure(errors="backslashreplace")
     on_terminal = stream.isatty()
     plain = not on_terminal or bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
@@ -40,45 +40,45 @@ def console(stream: TextIO) -> Console:
 
 
 def out() -> Console:
-    return console(sys.stdout)
+    return console_for(sys.stdout)
 
 
 def err() -> Console:
-    return console(sys.stderr)
+    return console_for(sys.stderr)
 
 
 class Failure(click.ClickException):
-    """Ends the command with exit code 1. On a terminal its lines end between words."""
+    """Ends the command with exit code 1. On a terminal, lines wrap between words."""
 
     def show(self, file: IO[Any] | None = None) -> None:
         err().print(Text.assemble(("Error: ", "bold red"), self.message))
 
 
 Column = tuple[str, str]
-"""A heading, and how its cells stand: `left`, `right`, `fold` (over several lines), `note` (prose)."""
+"""A heading and the layout of its cells: `left`, `right`, `fold` (over several lines), `note` (prose)."""
 
 
-def show_table(where: Console, columns: Sequence[Column], rows: Iterable[Sequence[str | Text]]) -> None:
-    """A table that fits the terminal: ids and notes are folded, nothing is cut off."""
+def show_table(console: Console, columns: Sequence[Column], rows: Iterable[Sequence[str | Text]]) -> None:
+    """Print a table that fits the terminal: ids and notes are folded, nothing is truncated."""
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    for heading, manner in columns:
+    for heading, layout in columns:
         table.add_column(
             heading,
-            justify="right" if manner == "right" else "left",
-            no_wrap=manner in ("left", "right"),
+            justify="right" if layout == "right" else "left",
+            no_wrap=layout in ("left", "right"),
             overflow="fold",
-            ratio={"fold": 3, "note": 4}.get(manner) if where.is_terminal and _has_note(columns) else None,
+            ratio={"fold": 3, "note": 4}.get(layout) if console.is_terminal and _has_note(columns) else None,
         )
     for row in rows:
         table.add_row(*(cell if isinstance(cell, Text) else Text(printable(cell)) for cell in row))
-    with where.capture() as captured:
-        where.print(table)
-    # Without the blanks that fill up the last column: a narrower terminal, or a copy, would show them as empty lines.
-    click.echo("\n".join(line.rstrip() for line in captured.get().splitlines()), file=where.file)
+    with console.capture() as captured:
+        console.print(table)
+    # Without the padding of the last column, which a narrower terminal or a copy would show as empty lines.
+    click.echo("\n".join(line.rstrip() for line in captured.get().splitlines()), file=console.file)
 
 
 def _has_note(columns: Sequence[Column]) -> bool:
-    return any(manner == "note" for _, manner in columns)
+    return any(layout == "note" for _, layout in columns)
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -1,7 +1,7 @@
-"""Six providers on one loopback port, a path for each: the answers lie beside this file.
+"""Six providers on one loopback port, each under its own path. Their answers are the JSON files in this package.
 
-Each wants its credential where its dialect has it, and refuses others in its own words. Those whose models can be
-called answer every call with the same few words, one after the other if a stream was asked for.
+Each expects its credential where its dialect has it, and rejects others in the format of its dialect. The callable
+ones return the same short answer to every call, as a stream if the request asks for one.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from starlette.routing import Route
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 _PAGE = 2
-"""Entries on a page of the dialects that have pages, whatever is asked for."""
+"""Entries on a page of the dialects that have pages, whatever the request asks for."""
 _WORDS = "Hello from {model}, word by word: nobody was asked, this answer is canned."
-_PAUSE = 0.05  # seconds between two events of a stream, for the eye
+_PAUSE = 0.05  # seconds between two events of a stream, so that a person sees it stream
 
 
 @contextmanager
 def upstreams(key: str) -> Iterator[int]:
-    """While this is entered they answer, in a thread of their own, whoever brings this credential. Yields the port."""
+    """Run all six in a thread, with this credential, until the context ends. Yields the port."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         server = uvicorn.Server(
             uvicorn.Config(
@@ -56,7 +56,7 @@ def upstreams(key: str) -> Iterator[int]:
 
 
 def application(key: str) -> Starlette:
-    """All six. The path is what tells them apart."""
+    """All six, told apart by their paths."""
     bearer = ("authorization", f"Bearer {key}")
     x_api_key = ("x-api-key", key)
     return Starlette(
@@ -67,14 +67,14 @@ def application(key: str) -> Starlette:
             ),
             Route("/anthropic/v1/chat/completions", _guarded(x_api_key, "anthropic", _chats), methods=["POST"]),
             Route("/anthropic/v1/messages", _guarded(x_api_key, "anthropic", _messages), methods=["POST"]),
-            Route("/aihubmix/v1/models", _guarded(bearer, "openai", _says("aihubmix"))),
-            Route("/ctyun/v1/models", _guarded(bearer, "ctyun", _says("ctyun"))),
+            Route("/aihubmix/v1/models", _guarded(bearer, "openai", _lists("aihubmix"))),
+            Route("/ctyun/v1/models", _guarded(bearer, "ctyun", _lists("ctyun"))),
             Route("/anthropic/v1/models", _guarded(x_api_key, "anthropic", _anthropic)),
             Route(
                 "/pangu/v1/workspaces/demo/models/{model_id}/versions",
                 _guarded(("x-auth-token", key), "pangu", _pangu),
             ),
-            Route("/backup/v1/models", _guarded(bearer, "openai", _says("backup"))),
+            Route("/backup/v1/models", _guarded(bearer, "openai", _lists("backup"))),
             Route("/slow/v1/models", _hangs),
         ]
     )
@@ -83,23 +83,23 @@ def application(key: str) -> Starlette:
 def _guarded(credential: tuple[str, str], dialect: str, endpoint: Endpoint) -> Endpoint:
     name, value = credential
 
-    async def answer(request: Request) -> Response:
+    async def respond(request: Request) -> Response:
         if request.headers.get(name) != value:
             return _json(_content(f"{dialect}_refusal"), 401)
         return await endpoint(request)
 
-    return answer
+    return respond
 
 
-def _says(name: str) -> Endpoint:
-    async def answer(request: Request) -> Response:
+def _lists(name: str) -> Endpoint:
+    async def respond(request: Request) -> Response:
         return _json(_content(name))
 
-    return answer
+    return respond
 
 
 async def _anthropic(request: Request) -> Response:
-    """A page begins behind the model that `after_id` names."""
+    """A page starts after the model `after_id`."""
     models = msgspec.json.decode(_content("anthropic"))["data"]
     ids = [model["id"] for model in models]
     after = request.query_params.get("after_id")
@@ -116,40 +116,40 @@ async def _pangu(request: Request) -> Response:
 
 
 async def _chats(request: Request) -> Response:
-    """A chat completion, OpenAI's."""
-    asked = await request.json()
-    words = _words(asked["model"])
+    """An OpenAI chat completion."""
+    body = await request.json()
+    words = _words(body["model"])
     usage = {"prompt_tokens": 8, "completion_tokens": len(words), "total_tokens": 8 + len(words)}
-    said = {"id": "chatcmpl-demo", "created": 1_750_000_000, "model": asked["model"]}
-    if not asked.get("stream"):
+    payload = {"id": "chatcmpl-demo", "created": 1_750_000_000, "model": body["model"]}
+    if not body.get("stream"):
         message = {"role": "assistant", "content": "".join(words)}
         choices = [{"index": 0, "message": message, "finish_reason": "stop"}]
-        return _json(msgspec.json.encode({**said, "object": "chat.completion", "choices": choices, "usage": usage}))
+        return _json(msgspec.json.encode({**payload, "object": "chat.completion", "choices": choices, "usage": usage}))
 
     def events() -> Iterator[bytes]:
         deltas = [{"role": "assistant", "content": words[0]}, *({"content": word} for word in words[1:]), {}]
         for delta in deltas:
             choices = [{"index": 0, "delta": delta, "finish_reason": None if delta else "stop"}]
-            yield _event({**said, "object": "chat.completion.chunk", "choices": choices})
-        if (asked.get("stream_options") or {}).get("include_usage"):
-            yield _event({**said, "object": "chat.completion.chunk", "choices": [], "usage": usage})
+            yield _event({**payload, "object": "chat.completion.chunk", "choices": choices})
+        if (body.get("stream_options") or {}).get("include_usage"):
+            yield _event({**payload, "object": "chat.completion.chunk", "choices": [], "usage": usage})
         yield b"data: [DONE]\n\n"
 
     return _stream(events())
 
 
 async def _messages(request: Request) -> Response:
-    """A message, Anthropic's."""
-    asked = await request.json()
-    words = _words(asked["model"])
-    said = {"id": "msg_demo", "type": "message", "role": "assistant", "model": asked["model"], "stop_sequence": None}
+    """An Anthropic message."""
+    body = await request.json()
+    words = _words(body["model"])
+    payload = {"id": "msg_demo", "type": "message", "role": "assistant", "model": body["model"], "stop_sequence": None}
     usage = {"input_tokens": 8, "output_tokens": len(words)}
-    if not asked.get("stream"):
+    if not body.get("stream"):
         content = [{"type": "text", "text": "".join(words)}]
-        return _json(msgspec.json.encode({**said, "content": content, "stop_reason": "end_turn", "usage": usage}))
-    begun = {**said, "content": [], "stop_reason": None, "usage": {**usage, "output_tokens": 1}}
+        return _json(msgspec.json.encode({**payload, "content": content, "stop_reason": "end_turn", "usage": usage}))
+    started = {**payload, "content": [], "stop_reason": None, "usage": {**usage, "output_tokens": 1}}
     events: list[dict[str, Any]] = [
-        {"type": "message_start", "message": begun},
+        {"type": "message_start", "message": started},
         {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
         *({"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": word}} for word in words),
         {"type": "content_block_stop", "index": 0},
@@ -160,12 +160,12 @@ async def _messages(request: Request) -> Response:
 
 
 def _words(model: str) -> list[str]:
-    """The canned answer; joined they are it."""
+    """The canned answer in pieces."""
     return re.findall(r"\S+\s*", _WORDS.format(model=model))
 
 
-def _event(said: dict[str, Any]) -> bytes:
-    return b"data: %b\n\n" % msgspec.json.encode(said)
+def _event(payload: dict[str, Any]) -> bytes:
+    return b"data: %b\n\n" % msgspec.json.encode(payload)
 
 
 def _stream(events: Iterable[bytes]) -> Response:
@@ -178,7 +178,7 @@ def _stream(events: Iterable[bytes]) -> Response:
 
 
 async def _hangs(request: Request) -> Response:
-    """Not a word until whoever asked has gone."""
+    """Send nothing until the client disconnects."""
     while (await request.receive())["type"] != "http.disconnect":
         pass
     return Response()
