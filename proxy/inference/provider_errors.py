@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from proxy.decoding import decode_or_none
 from proxy.errors import (
     ApiError,
     Limited,
@@ -154,11 +155,8 @@ def map_status(status: int, retry_after: float | None) -> ApiError:
 def relay_error(response: ErrorResponse) -> ApiError:
     """An error about the request with the provider's own body, without anything that identifies our account."""
     status, headers, body = response.status, response.headers, response.body
-    try:
-        payload = msgspec.json.decode(body)
-        if not isinstance(payload, dict) or len(body) > MAX_BYTES or headers.get("Content-Encoding"):
-            raise ValueError
-    except (ValueError, RecursionError):
+    payload = decode_or_none(body)
+    if not isinstance(payload, dict) or len(body) > MAX_BYTES or headers.get("Content-Encoding"):
         return _without_body(status, response.retry_after)
     secrets = [secret for secret in (*response.secrets, *response.credentials) if len(secret) >= _MIN_SECRET]
     shows_secrets = any(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from contextlib import aclosing
+from functools import partial
 
 import httpx
 import tenacity
@@ -15,7 +17,7 @@ from proxy.dialects import Query
 from proxy.errors import UpstreamError
 from proxy.upstream.credentials import in_headers, in_query, of_its_kind, secrets_of
 from proxy.upstream.errors import from_exception, from_status, timed_out
-from proxy.upstream.logins import Login, Send
+from proxy.upstream.logins import Login, Send, send_signed
 
 _MAX_ERROR_BODY = 64 * 1024  # bytes; to look for a message in more costs more than the message is worth
 _MIN_ATTEMPT = 0.2  # seconds; with less left no attempt is begun
@@ -81,17 +83,21 @@ class PageRequests:
     async def _exchange(self, send: Send, url: str, query: Query) -> httpx.Response:
         """The response to one request; with a login, to a second one if the token of the first one was refused."""
         request = httpx.Request("GET", url, params={**query, **self._in_query}, headers=self._headers)
-        if self._login is None:
+        login = self._login
+        if login is None:
             return await send(request)
-        signed = await self._login.header_to_send(send)
-        request.headers.update(signed)
-        response = await send(request)
-        if response.status_code != 401:
-            return response
+
+        async def send_with(signed: Mapping[str, str]) -> httpx.Response:
+            request.headers.update(signed)
+            return await send(request)
+
+        return await send_signed(partial(login.header_to_send, send), login.forget, send_with, _rejected)
+
+
+async def _rejected(response: httpx.Response) -> bool:
+    if response.status_code == 401:
         await response.aclose()
-        self._login.forget(signed)
-        request.headers.update(await self._login.header_to_send(send))
-        return await send(request)
+    return response.status_code == 401
 
 
 async def _error_body(response: httpx.Response) -> bytes:

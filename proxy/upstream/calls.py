@@ -7,6 +7,7 @@ connects, and needs more than ten times the CPU per call.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Protocol
 
 import aiohttp
@@ -19,6 +20,7 @@ from proxy.errors import UpstreamError
 from proxy.upstream.connection import Connections
 from proxy.upstream.credentials import in_headers, in_query, of_its_kind, secrets_of
 from proxy.upstream.errors import retry_after
+from proxy.upstream.logins import send_signed
 from proxy.upstream.transport import Gunzip
 
 _NO_CONNECTION = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.ClientHttpProxyError)
@@ -32,8 +34,8 @@ class Logins(Protocol):
         """The header with a valid token. Raises UpstreamError."""
         ...
 
-    def distrust(self, provider: Provider, signed: Mapping[str, str]) -> None:
-        """The provider rejected the token in this header."""
+    def forget_token(self, provider: Provider, signed: Mapping[str, str]) -> None:
+        """Discard the token in this header: the provider rejected it."""
         ...
 
 
@@ -153,7 +155,7 @@ class Endpoint:
         self.connections = Connections(provider)
         if target.base_url.startswith("http://"):
             # Without CONNECT the egress proxy reads this request itself.
-            self._ours.update(self.connections.egress_login)
+            self._ours.update(self.connections.egress_headers)
         self._defaults = CIMultiDict(of_its_kind(provider))
         self._defaults.update(self._ours)
 
@@ -176,16 +178,11 @@ class Endpoint:
         await self.connections.close()
 
     async def _send_signed(self, url: URL, headers: CIMultiDict[str], body: bytes) -> UpstreamResponse:
-        signed = await self._sign()
-        headers.update(signed)
-        response = await self._post(url, headers, body)
-        if response.status != 401:
-            return response
-        # The token expired early. A rejected request has done no work.
-        response.close()
-        self._logins.distrust(self.provider, signed)
-        headers.update(await self._sign())
-        return await self._post(url, headers, body)
+        async def send_with(signed: Mapping[str, str]) -> UpstreamResponse:
+            headers.update(signed)
+            return await self._post(url, headers, body)
+
+        return await send_signed(self._sign, partial(self._logins.forget_token, self.provider), send_with, _rejected)
 
     async def _sign(self) -> Mapping[str, str]:
         try:
@@ -214,6 +211,12 @@ class Endpoint:
             headers.update(callers)
             headers.update(self._ours)
         return headers
+
+
+async def _rejected(response: UpstreamResponse) -> bool:
+    if response.status == 401:
+        response.close()
+    return response.status == 401
 
 
 def _coding(headers: Mapping[str, str]) -> str:

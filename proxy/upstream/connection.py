@@ -19,7 +19,7 @@ from yarl import URL
 
 from proxy.config import Provider
 from proxy.upstream import tls
-from proxy.upstream.credentials import base64_of
+from proxy.upstream.credentials import egress_of
 
 _SHORT = 64 * 1024  # bytes of a body that any provider takes before it answers
 _MAX_HEADER = 32 * 1024
@@ -33,7 +33,9 @@ class Connections:
 
     def __init__(self, provider: Provider) -> None:
         self._provider = provider
-        self._egress, self.egress_login = _egress(provider)
+        egress = egress_of(provider)
+        self._egress = URL(egress.url) if egress else None
+        self.egress_headers: Mapping[str, str] = egress.headers if egress else {}
         self._session: aiohttp.ClientSession | None = None
 
     @property
@@ -66,7 +68,7 @@ class Connections:
             response_class=_Response,
             session=session,
             proxy=self._egress,
-            proxy_headers=CIMultiDict(self.egress_login),
+            proxy_headers=CIMultiDict(self.egress_headers),
         )
         connection = await self._connected(connector, request, session.timeout)
         try:
@@ -142,12 +144,3 @@ class _Response(aiohttp.ClientResponse):
         if self.connection and self.connection.transport:
             self.connection.transport.abort()
         super().close()
-
-
-def _egress(provider: Provider) -> tuple[URL | None, Mapping[str, str]]:
-    """The configured HTTP proxy, and its login."""
-    if provider.proxy is None:
-        return None, {}
-    url = URL(provider.proxy.get_secret_value())
-    login = base64_of(f"{url.user or ''}:{url.password or ''}")
-    return url.with_user(None), {"Proxy-Authorization": f"Basic {login}"} if url.user else {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from pydantic import SecretStr
@@ -41,11 +42,34 @@ def secrets_of(provider: Provider) -> Sequence[str]:
     if "basic" in styles and provider.api_key:
         user, _, password = provider.api_key.get_secret_value().partition(":")
         secrets += [password, base64_of(f"{user}:{password}")]
-    if provider.proxy:
-        proxy = urlsplit(provider.proxy.get_secret_value())
-        user, password = unquote(proxy.username or ""), unquote(proxy.password or "")
-        secrets += [user, password, base64_of(f"{user}:{password}")]
+    egress = egress_of(provider)
+    if egress and egress.login:
+        secrets += [*egress.login, base64_of(":".join(egress.login))]
     return secrets
+
+
+class Egress(NamedTuple):
+    """The HTTP proxy through which a provider is reached."""
+
+    url: str
+    """Without the login."""
+    login: tuple[str, str] | None
+    """User and password."""
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The header that the HTTP proxy reads."""
+        return {"Proxy-Authorization": f"Basic {base64_of(':'.join(self.login))}"} if self.login else {}
+
+
+def egress_of(provider: Provider) -> Egress | None:
+    """The `proxy` that a provider is configured with."""
+    if provider.proxy is None:
+        return None
+    url = urlsplit(provider.proxy.get_secret_value())
+    user, password = unquote(url.username or ""), unquote(url.password or "")
+    plain = url._replace(netloc=url.netloc.rpartition("@")[2]).geturl()
+    return Egress(plain, (user, password) if user or password else None)
 
 
 def base64_of(text: str) -> str:

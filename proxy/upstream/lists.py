@@ -39,6 +39,7 @@ from proxy.dialects import (
 from proxy.dialects.entry import Entry
 from proxy.errors import UpstreamError
 from proxy.upstream.attempt import PageRequests
+from proxy.upstream.credentials import egress_of
 from proxy.upstream.errors import from_exception, timed_out
 from proxy.upstream.logins import Send, login_of
 from proxy.upstream.redaction import redact
@@ -84,7 +85,7 @@ class ListFetcher:
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError, ValueError) as error:
             raise from_exception(error, provider.timeout) from error
 
-    def distrust(self, provider: Provider, signed: Mapping[str, str]) -> None:
+    def forget_token(self, provider: Provider, signed: Mapping[str, str]) -> None:
         """The token of this header was refused: the next call logs in again."""
         self._logins[provider.name].forget(signed)
 
@@ -109,7 +110,7 @@ class ListFetcher:
 
     def _transport(self, provider: Provider) -> httpx.AsyncBaseTransport:
         tls = self._tls[provider.name]
-        inner = httpx.AsyncHTTPTransport(verify=tls, trust_env=False, proxy=_egress(provider, tls))
+        inner = httpx.AsyncHTTPTransport(verify=tls, trust_env=False, proxy=_proxy(provider, tls))
         return PlainBodies(OwnSockets(inner, provider.timeout / 3 * _SILENCE), provider.max_body)
 
 
@@ -259,8 +260,8 @@ def _lists(provider: Provider) -> Iterator[Mapping[str, str]]:
         yield single | dict(zip((name.removesuffix("s") for name in many), values, strict=True))
 
 
-def _egress(provider: Provider, tls: ssl.SSLContext) -> httpx.Proxy | None:
-    if provider.proxy is None:
+def _proxy(provider: Provider, tls: ssl.SSLContext) -> httpx.Proxy | None:
+    egress = egress_of(provider)
+    if egress is None:
         return None
-    url = provider.proxy.get_secret_value()
-    return httpx.Proxy(url, ssl_context=tls if url.lower().startswith("https:") else None)
+    return httpx.Proxy(egress.url, auth=egress.login, ssl_context=tls if egress.url.startswith("https:") else None)

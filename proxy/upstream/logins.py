@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
-import msgspec
 
 from proxy.config import Provider
 from proxy.config.settings import Iam, OAuth
+from proxy.decoding import decode_or_none
 from proxy.dialects import unix_seconds
 from proxy.errors import UpstreamError
 from proxy.upstream.errors import from_status
@@ -25,6 +25,7 @@ ASSUMED_LIFE = 3600.0
 
 
 Send = Callable[[httpx.Request], Awaitable[httpx.Response]]
+R = TypeVar("R")
 
 
 class Login:
@@ -86,7 +87,7 @@ class Login:
             error = from_status(response, body, self.secrets, self._time())
             reason = f"its {self.what} login: {error.reason}"
             raise UpstreamError(error.kind, reason, retryable=error.retryable, retry_after=error.retry_after)
-        self._token, ends = self._granted(response, _decoded(body))
+        self._token, ends = self._granted(response, decode_or_none(body))
         if not self._token:
             reason = f"its {self.what} login: status {response.status_code} without a token"
             raise UpstreamError("invalid_response", reason)
@@ -147,18 +148,30 @@ class OAuthLogin(Login):
         return str(token) if sendable else "", self._time() + seconds if seconds else 0.0
 
 
+async def send_signed(
+    sign: Callable[[], Awaitable[Mapping[str, str]]],
+    forget: Callable[[Mapping[str, str]], None],
+    send: Callable[[Mapping[str, str]], Awaitable[R]],
+    rejected: Callable[[R], Awaitable[bool]],
+) -> R:
+    """Send a request with a login's token; once more, with a new token, if the provider rejects the first one.
+
+    `sign` returns the header with a valid token, `forget` discards the token of a header. `rejected` closes a response
+    with status 401 and returns True: its token expired early, and the request has done no work.
+    """
+    signed = await sign()
+    response = await send(signed)
+    if not await rejected(response):
+        return response
+    forget(signed)
+    return await send(await sign())
+
+
 def login_of(provider: Provider, time: Callable[[], float]) -> Login | None:
     """The login that a provider is configured with."""
     if provider.iam:
         return IamLogin(provider.iam, time)
     return OAuthLogin(provider.oauth, time) if provider.oauth else None
-
-
-def _decoded(body: bytes) -> Any:
-    try:
-        return msgspec.json.decode(body)
-    except (ValueError, RecursionError):
-        return None
 
 
 def _inside(payload: Any, *names: str) -> Any:

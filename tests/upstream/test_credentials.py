@@ -11,7 +11,7 @@ from pydantic import SecretStr
 
 from proxy.config import Provider
 from proxy.dialects import Auth
-from proxy.upstream.credentials import base64_of, in_headers, in_query, of_its_kind, secrets_of
+from proxy.upstream.credentials import base64_of, egress_of, in_headers, in_query, of_its_kind, secrets_of
 from tests.fakes import config_of
 
 KEY = "sk-canary-credential"
@@ -85,3 +85,26 @@ def test_all_that_is_sent_and_secret_is_known(settings: Mapping[str, Any], secre
 
     assert secrets_of(made) == secrets
     assert "canary" not in repr(made)
+
+
+@pytest.mark.parametrize(
+    ("proxy", "url", "login", "header"),
+    [
+        ("http://egress:3128", "http://egress:3128", None, None),
+        ("HTTPS://egress", "https://egress", None, None),
+        ("http://me:pass%40word@egress:3128", "http://egress:3128", ("me", "pass@word"), "Basic bWU6cGFzc0B3b3Jk"),
+        ("http://me@[::1]:3128", "http://[::1]:3128", ("me", ""), "Basic bWU6"),
+    ],
+)
+def test_a_proxy_in_between_has_a_url_and_perhaps_a_login(
+    proxy: str, url: str, login: tuple[str, str] | None, header: str | None
+) -> None:
+    text = f"providers: [{{name: a, base_url: 'http://127.0.0.1', proxy: '{proxy}'}}]"
+    egress = egress_of(config_of(text).providers[0])
+
+    assert egress is not None
+    assert (egress.url, egress.login, egress.headers.get("Proxy-Authorization")) == (url, login, header)
+
+
+def test_without_a_proxy_there_is_none_in_between() -> None:
+    assert egress_of(config_of("providers: [{name: a, base_url: 'http://127.0.0.1'}]").providers[0]) is None

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+from proxy.decoding import decode_or_none
 from proxy.inference.request.json_spans import STRING
-from proxy.inference.response.tokens import WRAPPERS, decode_or_none
+from proxy.inference.response.tokens import WRAPPERS
 
 MODEL = "model"
 USAGE = "usage"

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
+from proxy.decoding import decode_or_none
 from proxy.inference.response.json_scanner import MODEL, USAGE, MemberScanner, Part
-from proxy.inference.response.tokens import decode_or_none, usage_tokens
+from proxy.inference.response.tokens import usage_tokens
 from proxy.telemetry import Tokens
 
 _MAX_USAGE = 64 * 1024

@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from proxy.decoding import decode_or_none
 from proxy.inference.request.json_spans import STRING, Span, member_spans_or_empty
-from proxy.inference.response.tokens import UsageFields, decode_or_none, reported_tokens
+from proxy.inference.response.tokens import UsageFields, reported_tokens
 from proxy.telemetry import Tokens
 
 _MODEL_MEMBER = re.compile(rb'"model"\s*:\s*(%b)' % STRING)

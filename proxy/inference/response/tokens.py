@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta, Struct
@@ -76,11 +76,3 @@ def reported_tokens(response: bytes, spans: Mapping[str, Span]) -> Tokens:
         reported = usage_tokens(value) if name == "usage" else reported_tokens(value, member_spans_or_empty(value))
         tokens = tokens.merge(reported)
     return tokens
-
-
-def decode_or_none(value: bytes) -> Any:
-    """Decode a JSON value; None if it is invalid."""
-    try:
-        return msgspec.json.decode(value)
-    except (ValueError, RecursionError):
-        return None
