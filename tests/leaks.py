@@ -23,7 +23,7 @@ class Held:
 
     async def left(self) -> Held:
         """What is held beside this, once what is closing has closed."""
-        for _ in range(100):
+        for _ in range(1000):
             now = Held.now()
             left = Held(now.descriptors - self.descriptors, now.tasks - self.tasks)
             if left == Held():

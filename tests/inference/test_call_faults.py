@@ -18,7 +18,7 @@ import pytest
 from proxy.server import protocol
 from tests.fakes import FakeClock, FakeFetch, config_of
 from tests.leaks import Held
-from tests.listening import Served, circuit_of, connections_of, post, serving, until
+from tests.listening import TIMEOUT, Served, circuit_of, connections_of, post, serving, until
 from tests.providers.calls import DONE, chunk_event, completion, streams
 from tests.providers.scripted import Exchange, FakeProvider, Script, fake_provider, hangs, not_http, replies, resets
 from tests.providers.server import closed_port, response_head
@@ -99,6 +99,13 @@ FAULTS = {
 }
 
 
+# Short where the fault is that time passes; where it is not, a busy machine must not end a call too early.
+LIMITS = {
+    "hangs before the head": "{first_byte_timeout: 300ms}",
+    "hangs within the answer": "{idle_timeout: 150ms}",
+}
+
+
 @pytest.mark.parametrize("stream", [pytest.param(False, id="JSON"), pytest.param(True, id="a stream")])
 @pytest.mark.parametrize("offers", [1, 2])
 @pytest.mark.parametrize("name", FAULTS)
@@ -108,13 +115,13 @@ async def test_every_fault_has_one_answer_and_leaves_nothing_behind(
     fault = FAULTS[name]
     fine = FINE_STREAM if stream else FINE_JSON
     scripts = [fault.stream if stream else fault.json, fine][:offers]
-    limits = "{first_byte_timeout: 300ms, idle_timeout: 150ms}"
+    limits = LIMITS.get(name, "{}")
     async with calling(fetch, clock, *scripts, defaults=limits) as (served, providers):
         before = Held.now()
         # On a connection of its own, so that what is counted afterwards is the proxy's alone.
         body = msgspec.json.encode({"model": "m", "stream": stream})
         async with served.raw(post(body, Connection="close")) as (reader, _):
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(TIMEOUT):
                 top, _, rest = (await reader.read()).partition(b"\r\n\r\n")
         status = int(top.split(b" ")[1])
         if fault.passes_on and offers == 2:
@@ -170,6 +177,9 @@ def plain(chunked: bytes) -> bytes:
 
 MANY = 1000
 AT_ONCE = 50
+TURNS = 60
+"""Of the event loop: with so many at most, some calls reach the second provider and some do not, however busy the
+machine is."""
 
 
 @pytest.mark.parametrize(
@@ -258,7 +268,8 @@ async def test_a_thousand_clients_that_leave_leave_nothing_behind(
             circuit_of(served.app, "a").succeeded()
             async with served.raw(request) as (reader, _):
                 if moment == "at any moment":
-                    await asyncio.sleep(chance.uniform(0, 0.1))
+                    for _ in range(chance.randrange(TURNS)):
+                        await asyncio.sleep(0)
                 elif moment == "within the stream":
                     await reader.readuntil(b'"one"')
                 else:
@@ -272,8 +283,8 @@ async def test_a_thousand_clients_that_leave_leave_nothing_behind(
             await last(exchange)
 
         providers[-1].script = arrived
-        async with asyncio.timeout(60):
-            for _ in range(MANY // AT_ONCE):
+        for _ in range(MANY // AT_ONCE):
+            async with asyncio.timeout(60):
                 await asyncio.gather(*(come_and_go() for _ in range(AT_ONCE)))
         await until(lambda: all(one.open == 0 for one in providers), 5)
         gc.collect()
@@ -287,7 +298,9 @@ async def test_a_thousand_clients_that_leave_leave_nothing_behind(
             assert len(session.connector._acquired) == 0
         counted = sum(counts.outcomes.get("left", 0) for _, counts in served.app.deployment.usage)
         assert counted <= MANY
-        if moment != "at any moment":
+        if moment == "at any moment":
+            assert 0 < len(providers[-1].requests) < MANY, "some left before, some after the failover"
+        else:
             assert counted == MANY
 
 
