@@ -40,7 +40,7 @@ class Models:
         """The list: at once where it is rendered and, if the client accepts gzip, compressed."""
         view = self._store.cached_view(caller.policy)
         packed = accepts_gzip(head.accept_encoding)
-        if view is not None and view.catalog.models and not (packed and view.made.gzip is None):
+        if view is not None and view.catalog.models and not (packed and view.rendered.gzip is None):
             return self._list(head, view, packed)
         return self._when_rendered(head, caller, None)
 
@@ -61,13 +61,13 @@ class Models:
                 return self._model(head, view, model)
             packed = accepts_gzip(head.accept_encoding)
             if packed:
-                await view.made.compressed()
+                await view.rendered.compressed()
             return self._list(head, view, packed)
 
         return respond
 
     def _list(self, head: RequestHead, view: View, packed: bool) -> RawResponse:
-        rendered = view.made
+        rendered = view.rendered
         if packed:
             assert rendered.gzip is not None, "called after `compressed`"
             body, etag, headers = rendered.gzip, rendered.etags["gzip"], view.gzip_headers
@@ -78,7 +78,7 @@ class Models:
         return RawResponse(200, [*headers, *self._per_request(head, view)], body)
 
     def _model(self, head: RequestHead, view: View, model: Model) -> RawResponse:
-        body = view.made.object(model)
+        body = view.rendered.object(model)
         length = (b"content-length", b"%d" % len(body))
         return RawResponse(200, [JSON, length, *view.headers, *self._per_request(head, view)], body)
 

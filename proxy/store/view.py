@@ -68,7 +68,7 @@ class View:
 
     def __init__(
         self,
-        made: RenderedList,
+        rendered: RenderedList,
         *,
         oldest: float | None,
         stale: tuple[str, ...],
@@ -77,7 +77,7 @@ class View:
     ) -> None:
         """`oldest`: monotonic seconds of the oldest answer shown. `stale` and `missing` are names of providers, which
         only callers that may see every model get (`shows_names`); others get their number."""
-        self.made = made
+        self.rendered = rendered
         self.oldest = oldest
         self._notes = [
             (name, ", ".join(names).encode() if shows_names else b"%d" % len(names))
@@ -87,7 +87,7 @@ class View:
 
     @property
     def catalog(self) -> Catalog:
-        return self.made.catalog
+        return self.rendered.catalog
 
     @cached_property
     def headers(self) -> list[Header]:
@@ -96,17 +96,17 @@ class View:
 
     @cached_property
     def identity_headers(self) -> list[Header]:
-        return self._list_headers("identity", self.made.identity)
+        return self._list_headers("identity", self.rendered.identity)
 
     @cached_property
     def gzip_headers(self) -> list[Header]:
-        assert self.made.gzip is not None, "requested after `compressed`"
-        return [*self._list_headers("gzip", self.made.gzip), (b"content-encoding", b"gzip")]
+        assert self.rendered.gzip is not None, "requested after `compressed`"
+        return [*self._list_headers("gzip", self.rendered.gzip), (b"content-encoding", b"gzip")]
 
     def _list_headers(self, encoding: Encoding, body: bytes) -> list[Header]:
         return [
             JSON,
             (b"content-length", b"%d" % len(body)),
-            (b"etag", self.made.etags[encoding]),
+            (b"etag", self.rendered.etags[encoding]),
             *self.headers,
         ]

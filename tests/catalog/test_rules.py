@@ -336,7 +336,7 @@ async def list_after(config: Config, world: World, order: Sequence[str], policy:
             answers[name].set_result(answer_of(*world[name]))
             await breathe()
             store.view(policy)
-        return store.view(policy).made.identity
+        return store.view(policy).rendered.identity
 
 
 @pytest.mark.anyio

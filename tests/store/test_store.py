@@ -39,10 +39,10 @@ async def test_the_version_rises_only_with_a_change_and_equal_answers_keep_the_b
 ) -> None:
     fetch.lists("a", "m")
     async with running(store_of(ONE, fetch, clock)) as store:
-        version, made = store.version, store.view(ALL).made
+        version, rendered = store.version, store.view(ALL).rendered
         await clock.advance(90)
         assert fetch.asked["a"] == 2
-        assert (store.version, store.view(ALL).made) == (version, made)
+        assert (store.version, store.view(ALL).rendered) == (version, rendered)
         fetch.lists("a", "m", "n")
         await clock.advance(90)
         assert store.version == version + 1

@@ -17,38 +17,38 @@ from proxy.wire.openai import model_list
 pytestmark = pytest.mark.anyio
 
 
-def made_of(*ids: str) -> RenderedList:
+def rendered_of(*ids: str) -> RenderedList:
     return RenderedList(Catalog(tuple(Model((Offer(one, "a", "maker", Entry(one)),), 0) for one in ids)))
 
 
 def view_of(
-    made: RenderedList, *, stale: tuple[str, ...] = (), missing: tuple[str, ...] = (), names: bool = True
+    rendered: RenderedList, *, stale: tuple[str, ...] = (), missing: tuple[str, ...] = (), names: bool = True
 ) -> View:
-    return View(made, oldest=None, stale=stale, missing=missing, shows_names=names)
+    return View(rendered, oldest=None, stale=stale, missing=missing, shows_names=names)
 
 
 async def test_the_gzip_bytes_are_made_once_and_unpack_to_the_same() -> None:
-    made = made_of(*(f"m{n}" for n in range(200)))
-    first, second = await asyncio.gather(made.compressed(), made.compressed())
+    rendered = rendered_of(*(f"m{n}" for n in range(200)))
+    first, second = await asyncio.gather(rendered.compressed(), rendered.compressed())
 
     assert first is second
-    assert await made.compressed() is first
-    assert gzip.decompress(first) == made.identity == model_list(made.catalog.models)
-    assert len(first) < made.size / 5
+    assert await rendered.compressed() is first
+    assert gzip.decompress(first) == rendered.identity == model_list(rendered.catalog.models)
+    assert len(first) < rendered.size / 5
 
 
 async def test_whoever_leaves_does_not_end_the_compressing_for_the_others() -> None:
-    made = made_of("m")
-    leaving, staying = asyncio.create_task(made.compressed()), asyncio.create_task(made.compressed())
+    rendered = rendered_of("m")
+    leaving, staying = asyncio.create_task(rendered.compressed()), asyncio.create_task(rendered.compressed())
     await asyncio.sleep(0)
     leaving.cancel()
 
-    assert gzip.decompress(await staying) == made.identity
+    assert gzip.decompress(await staying) == rendered.identity
     assert leaving.cancelled()
 
 
 async def test_equal_catalogues_are_equal_bytes_and_etags_and_different_ones_are_not() -> None:
-    one, same, other = made_of("m", "n"), made_of("m", "n"), made_of("m")
+    one, same, other = rendered_of("m", "n"), rendered_of("m", "n"), rendered_of("m")
 
     assert (one.identity, one.etags, await one.compressed()) == (same.identity, same.etags, await same.compressed())
     assert not set(one.etags.values()) & set(other.etags.values())
@@ -56,20 +56,20 @@ async def test_equal_catalogues_are_equal_bytes_and_etags_and_different_ones_are
 
 
 async def test_the_headers_of_a_list_are_made_once_for_each_encoding() -> None:
-    view = view_of(made_of("m"))
-    packed = await view.made.compressed()
+    view = view_of(rendered_of("m"))
+    packed = await view.rendered.compressed()
 
     assert view.headers == [*PRIVATE]
     assert view.identity_headers == [
         JSON,
-        (b"content-length", b"%d" % len(view.made.identity)),
-        (b"etag", view.made.etags["identity"]),
+        (b"content-length", b"%d" % len(view.rendered.identity)),
+        (b"etag", view.rendered.etags["identity"]),
         *PRIVATE,
     ]
     assert view.gzip_headers == [
         JSON,
         (b"content-length", b"%d" % len(packed)),
-        (b"etag", view.made.etags["gzip"]),
+        (b"etag", view.rendered.etags["gzip"]),
         *PRIVATE,
         (b"content-encoding", b"gzip"),
     ]
@@ -87,7 +87,7 @@ async def test_the_headers_of_a_list_are_made_once_for_each_encoding() -> None:
 async def test_what_is_old_or_missing_is_named_only_for_who_sees_everything(
     names: bool, notes: list[tuple[bytes, bytes]]
 ) -> None:
-    view = view_of(made_of("m"), stale=("a",), missing=("b", "c"), names=names)
+    view = view_of(rendered_of("m"), stale=("a",), missing=("b", "c"), names=names)
 
     assert view.headers == [*PRIVATE, *notes]
     assert [header for header in view.identity_headers if header[0].startswith(b"x-")] == notes

@@ -65,4 +65,4 @@ async def test_views_are_kept_within_a_bound(fetch: FakeFetch, clock: FakeClock)
         kept = [policy for policy in policies if store.cached_view(policy) is not None]
         assert kept == policies[-5:]
         assert store.view(policies[0]) is not first
-        assert store.view(policies[0]).made.etags == first.made.etags
+        assert store.view(policies[0]).rendered.etags == first.rendered.etags

@@ -78,7 +78,7 @@ class _Guide(StartupReport):
             say(f"  {key}  {' ' * (4 - len(name))}{KEYS[name]}")
         say("\nPaste these into another terminal; Python needs `pip install openai`.")
         say("`models-proxy demo --config` shows the file behind it.")
-        etag = store.view(Policy(["*"])).made.etags["identity"].decode()
+        etag = store.view(Policy(["*"])).rendered.etags["identity"].decode()
         for line in lines(url, self._keys, etag):
             say(f"\n# {line.shows}\n{line.command}")
         say("\nCtrl-C ends the demo.")
