@@ -46,8 +46,10 @@ class EventStreamRenamer:
         if self._long_line:
             out = self._end_long_line(self._long_line)
         else:
-            out = self._read_lines(bytes(self._unfinished))
+            line = bytes(self._unfinished)
             self._unfinished.clear()
+            self._count(line)
+            out = self._lines.renamed(line)
         return self._sent(out) if self._renames else b""
 
     def _read(self, chunk: bytes) -> bytes:
@@ -55,13 +57,14 @@ class EventStreamRenamer:
         if self._long_line:
             return self._continue_long_line(self._long_line, chunk)
         lines = self._whole_lines(chunk) if self._unfinished or not chunk.endswith(b"\n") else chunk
-        out = self._read_lines(lines)
+        if b'"usage"' in lines:
+            self._count(lines)
+        out = self._lines.renamed(lines) if self._renames else b""
         return out + self._begin_long_line() if len(self._unfinished) > _MAX_LINE else out
 
-    def _read_lines(self, lines: bytes) -> bytes:
-        if b'"usage"' in lines and _USAGE.search(lines):
+    def _count(self, lines: bytes) -> None:
+        if _USAGE.search(lines):
             self.tokens = self.tokens.merge(_line_tokens(lines))
-        return self._lines.renamed(lines) if self._renames else b""
 
     def _whole_lines(self, chunk: bytes) -> bytes:
         """Return the lines that end in this chunk, and keep the beginning of the next one."""
