@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Final
 from weakref import WeakValueDictionary
 
 from proxy.catalog import Offer
@@ -21,12 +22,12 @@ class Policy:
     __slots__ = ("__weakref__", "_allowed", "_forbidden", "_hash", "rules", "sees_everything")
 
     def __init__(self, rules: Iterable[str]) -> None:
-        self.rules = _canonical(rules)
+        self.rules: Final = _canonical(rules)
         allowed = [rule for rule in self.rules if not rule.startswith("!")]
         forbidden = [rule[1:] for rule in self.rules if rule.startswith("!")]
         self._allowed, self._forbidden = _Side(allowed, matcher), _Side(forbidden, loose_matcher)
-        self.sees_everything = "*" in allowed and not forbidden
-        self._hash = hash(self.rules)
+        self.sees_everything: Final = "*" in allowed and not forbidden
+        self._hash: Final = hash(self.rules)
 
     @classmethod
     def of(cls, rules: Iterable[str]) -> Policy:
@@ -35,9 +36,9 @@ class Policy:
         Many keys share few policies, and a look-up by identity does not compare rules.
         """
         canonical = _canonical(rules)
-        policy = _INTERNED.get(canonical)
+        policy = INTERNED.get(canonical)
         if policy is None:
-            policy = _INTERNED.setdefault(canonical, cls(canonical))
+            policy = INTERNED.setdefault(canonical, cls(canonical))
         return policy
 
     def __eq__(self, other: object) -> bool:
@@ -57,7 +58,8 @@ class Policy:
         return self._allowed.may_match(provider) and not self._forbidden.matches_all_of(provider)
 
 
-_INTERNED: WeakValueDictionary[tuple[str, ...], Policy] = WeakValueDictionary()
+INTERNED: WeakValueDictionary[tuple[str, ...], Policy] = WeakValueDictionary()
+"""The policies in use, by their rules."""
 
 
 def _canonical(rules: Iterable[str]) -> tuple[str, ...]:
@@ -92,11 +94,14 @@ def _unknown_model_of(provider: str) -> Offer:
 
 
 def _any_of(predicates: Sequence[Predicate]) -> Predicate:
-    # Called for every offer and every policy: without a loop for the usual one or two kinds of rules.
+    # Called for every offer and every policy: one function for each kind of rule, and no loop.
     if not predicates:
         return lambda offer: False
     first, *others = predicates
     if not others:
         return first
-    second = _any_of(others)
-    return lambda offer: first(offer) or second(offer)
+    if len(others) == 1:
+        (second,) = others
+        return lambda offer: first(offer) or second(offer)
+    second, rest = others[0], _any_of(others[1:])
+    return lambda offer: first(offer) or second(offer) or rest(offer)

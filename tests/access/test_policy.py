@@ -1,0 +1,187 @@
+"""What a set of rules allows, and that equal rules are one value."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from proxy.access import Policy
+from proxy.access.policy import INTERNED
+from proxy.catalog import Offer
+from proxy.config.access_rules import RULES, MatcherOf, Offered, Predicate, RuleKind
+from proxy.dialects.entry import Entry
+
+
+def offer(model_id: str, provider: str = "a", owner: str = "openai") -> Offer:
+    return Offer(model_id, provider, owner, Entry("the provider's own id"))
+
+
+@pytest.mark.parametrize(
+    ("rules", "allowed", "forbidden"),
+    [
+        pytest.param(["*"], [offer("m"), offer("v/m", "b", "x")], [], id="a star is all"),
+        pytest.param([], [], [offer("m")], id="no rule is nothing"),
+        pytest.param(["!m"], [], [offer("m"), offer("n")], id="only forbidding rules are nothing"),
+        pytest.param(["*", "!*-preview"], [offer("m")], [offer("m-preview")], id="a forbidding rule wins"),
+        pytest.param(["!m", "m", "*"], [offer("n")], [offer("m")], id="and wins wherever it stands"),
+        pytest.param(["gpt-*", "o1"], [offer("gpt-4o"), offer("o1")], [offer("o1-mini"), offer("GPT-5")], id="globs"),
+        pytest.param(["the *"], [], [offer("m")], id="the public id, not the provider's own"),
+        pytest.param(["owner:openai"], [offer("m")], [offer("openai", owner="meta")], id="owner"),
+        pytest.param(["owner:OpenAI"], [offer("m", owner="OPENAI")], [], id="an owner in any letters"),
+        pytest.param(["owner:open*"], [offer("m")], [offer("m", owner="meta")], id="a pattern over owners"),
+        pytest.param(["provider:b"], [offer("m", "b")], [offer("m", "a"), offer("b")], id="provider"),
+        pytest.param(["provider:lab-*"], [offer("m", "lab-1")], [offer("m", "lab")], id="a pattern over providers"),
+        pytest.param(["*", "!owner:meta"], [offer("m")], [offer("m", owner="meta")], id="an owner is forbidden"),
+        pytest.param(["*", "!provider:b"], [offer("m")], [offer("m", "b")], id="a provider is forbidden"),
+        pytest.param(
+            ["owner:meta", "m", "!provider:b"],
+            [offer("m"), offer("x", owner="meta")],
+            [offer("m", "b"), offer("x", "b", "meta"), offer("x")],
+            id="one allowing rule is enough, one forbidding rule too",
+        ),
+        pytest.param(
+            ["*", "!claude-opus-5[1m]"], [offer("claude-opus-51")], [offer("claude-opus-5[1m]")], id="brackets forbid"
+        ),
+        pytest.param(["claude-opus-5[1m]"], [offer("claude-opus-5[1m]")], [offer("claude-opus-51")], id="and allow"),
+        pytest.param(["owner:a[b]"], [offer("m", owner="A[B]")], [offer("m", owner="ab")], id="brackets of an owner"),
+        pytest.param(
+            ["*", "!GPT-4o"],
+            [offer("gpt-4")],
+            [offer("gpt-4o"), offer(" Gpt-4O"), offer("ｇｐｔ-4o")],
+            id="any spelling",
+        ),
+        pytest.param(["GPT-4o"], [offer("GPT-4o")], [offer("gpt-4o"), offer("GPT-4o ")], id="one spelling is allowed"),
+        pytest.param(
+            ["*", "!owner:Meta"],
+            [offer("m")],
+            [offer("m", owner="meta "), offer("m", owner="ＭＥＴＡ")],
+            id="an owner's",
+        ),
+        pytest.param(["*", "!provider:LAB"], [offer("m")], [offer("m", "lab"), offer("m", "Lab")], id="a provider's"),
+        pytest.param(["测试*"], [offer("测试模型")], [offer("模型")], id="Chinese"),
+    ],
+)
+def test_rules_are_globs_over_ids_owners_or_providers(
+    rules: list[str], allowed: list[Offer], forbidden: list[Offer]
+) -> None:
+    policy = Policy(rules)
+
+    assert [one for one in (*allowed, *forbidden) if policy.allows(one)] == allowed
+
+
+@pytest.mark.parametrize(
+    ("rules", "everything"),
+    [
+        (["*"], True),
+        (["*", "gpt-*"], True),
+        ([], False),
+        (["gpt-*"], False),
+        (["*", "!x"], False),
+        (["provider:*"], False),
+    ],
+)
+def test_who_sees_everything_is_told_by_the_rules_alone(rules: list[str], everything: bool) -> None:
+    assert Policy(rules).sees_everything is everything
+
+
+@pytest.mark.parametrize(
+    ("rules", "may"),
+    [
+        pytest.param(["*"], True, id="all"),
+        pytest.param(["gpt-*"], True, id="an id: nobody knows its ids yet"),
+        pytest.param(["owner:x"], True, id="an owner: nobody knows its owners yet"),
+        pytest.param(["provider:a"], True, id="this provider"),
+        pytest.param(["provider:b"], False, id="another provider"),
+        pytest.param([], False, id="nothing"),
+        pytest.param(["*", "!provider:a"], False, id="all but this provider"),
+        pytest.param(["provider:a", "!*"], False, id="nothing in the end"),
+        pytest.param(["*", "!gpt-*"], True, id="all but some models"),
+    ],
+)
+def test_whether_a_provider_may_have_something_for_a_policy_is_judged_without_its_models(
+    rules: list[str], may: bool
+) -> None:
+    assert Policy(rules).may_allow("a") is may
+
+
+patterns = st.text(st.sampled_from("ab*?[]!-/:"), min_size=1, max_size=6)
+
+
+@given(st.lists(patterns, max_size=4), st.text(st.sampled_from("ab*?[]!-/:"), min_size=1, max_size=6))
+@settings(max_examples=500, deadline=None)
+def test_any_patterns_have_stars_and_question_marks_over_the_whole_id(rules: list[str], model_id: str) -> None:
+    allowing = [rule for rule in rules if not rule.startswith("!")]
+    forbidding = [rule[1:] for rule in rules if rule.startswith("!")]
+
+    def matches(rule: str) -> bool:
+        return fnmatchcase(model_id, rule.replace("[", "[[]"))
+
+    expected = any(map(matches, allowing)) and not any(map(matches, forbidding))
+    assert Policy(rules).allows(offer(model_id)) is expected
+
+
+@given(st.lists(st.text(max_size=10), max_size=6), st.text(max_size=10), st.text(max_size=10))
+@settings(max_examples=300, deadline=None)
+def test_no_rule_raises_and_an_added_prohibition_never_allows_more(rules: list[str], model_id: str, added: str) -> None:
+    one = offer(model_id)
+
+    assert Policy([*rules, "!" + added]).allows(one) <= Policy(rules).allows(one)
+
+
+# -- a value -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "same", [["n", "m"], ["m", "n"], ("m", "n", "m")], ids=["in the same order", "in another order", "with duplicates"]
+)
+def test_equal_rules_make_equal_policies(same: Iterable[str]) -> None:
+    assert Policy(same) == Policy(["n", "m"])
+    assert {Policy(["n", "m"]): "view"}[Policy(same)] == "view"
+    assert Policy.of(same) is Policy.of(["n", "m"])
+
+
+@pytest.mark.parametrize("other", [["m"], ["m", "!n"], ["m", "N"], []])
+def test_other_rules_make_another_policy(other: list[str]) -> None:
+    assert Policy(other) != Policy(["m", "n"])
+    assert Policy.of(other) is not Policy.of(["m", "n"])
+
+
+def test_a_policy_is_not_its_rules() -> None:
+    assert Policy(["m"]) != ("m",)
+
+
+def test_policies_that_nobody_uses_are_forgotten() -> None:
+    Policy.of(["a rule of this test alone"])
+    gc.collect()
+    assert ("a rule of this test alone",) not in INTERNED
+
+
+# -- a new kind of rule --------------------------------------------------------------------------------------------
+
+
+def _at_least(patterns: Iterable[str], matcher_of: MatcherOf) -> Predicate:
+    least = min(map(int, patterns))
+    return lambda model: len(model.id) >= least
+
+
+def test_a_row_of_the_table_is_a_kind_of_rule(monkeypatch: pytest.MonkeyPatch) -> None:
+    def suffix(patterns: Iterable[str], matcher_of: MatcherOf) -> Predicate:
+        matches = matcher_of(patterns)
+
+        def predicate(model: Offered) -> bool:
+            return matches(model.id.rpartition(":")[2])
+
+        return predicate
+
+    monkeypatch.setitem(RULES, "tag", RuleKind("tag:free", "models by tag", suffix))
+    monkeypatch.setitem(RULES, "length", RuleKind("length>=3", "long ids", _at_least, ">="))
+    policy = Policy(["tag:free", "length>=5", "!tag:BETA"])
+
+    offers = [offer("a:free"), offer("a:pro"), offer("a:x"), offer("abc:beta")]
+    assert [one.id for one in offers if policy.allows(one)] == ["a:free", "a:pro"]
+    assert policy.may_allow("any"), "its models are not known yet"
