@@ -1,31 +1,18 @@
-"""Hints: every old name says its new one, with the line and the setting."""
+"""Hints: the new name of an old setting, with its line, and the nearest known word."""
 
 from __future__ import annotations
 
 import pytest
 
-from proxy.config import ConfigError, parse
-from proxy.config.hints import RENAMED
+from proxy.config.hints import RENAMED, closest, did_you_mean
+from tests.config.outcomes import PROVIDER, problems_of
 
-PROVIDER = """\
-providers:
-  - name: a
-    base_url: http://h
-"""
 CUSTOM = """\
 providers:
   - name: a
     kind: custom
     base_url: http://h
 """
-
-
-def problems_of(text: str) -> list[str]:
-    with pytest.raises(ConfigError) as raised:
-        parse(text)
-    return [str(problem) for problem in raised.value.problems]
-
-
 OLD = [
     (f"{PROVIDER}cache: {{patience: 4s}}", "line 4, cache.patience: renamed to `initial_wait`"),
     (f"{PROVIDER}    patience: 4s", "line 4, providers[0].patience: renamed to `initial_wait`"),
@@ -61,3 +48,9 @@ def test_an_old_name_is_an_error_that_names_the_new_one(text: str, problem: str)
 
 def test_every_row_of_the_table_is_tested_above() -> None:
     assert {old for old in RENAMED if any(old in text for text, _ in OLD)} == set(RENAMED)
+
+
+@pytest.mark.parametrize(("word", "match"), [("tiemout", "timeout"), ("time", "timeout"), ("x", ""), ("", "")])
+def test_the_nearest_word_is_one_that_is_similar(word: str, match: str) -> None:
+    assert closest(word, ["ttl", "timeout"]) == match
+    assert did_you_mean(word, ["ttl", "timeout"]) == (f"; did you mean {match!r}?" if match else "")
