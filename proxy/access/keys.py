@@ -1,4 +1,4 @@
-"""Who is asking (`Access.identify`), and what they may see (`Policy`). No I/O; the clock is handed in."""
+"""Authentication: from the headers of a request to its caller. No I/O; the clock is injected."""
 
 from __future__ import annotations
 
@@ -46,11 +46,11 @@ KEY_HEADERS: Mapping[bytes, Callable[[bytes], bytes]] = {
     b"helicone-auth": _bare_or_bearer,  # clients of Helicone
     b"cf-aig-authorization": _bare_or_bearer,  # clients of Cloudflare AI Gateway
 }
-"""The headers in which clients send the key of a gateway, and how the key stands in each.
+"""The headers in which clients send the key of a gateway, and how the key is read from each.
 
-All are read, so that a wrong key in any of them is refused: in a header that is not read it would count as none, and
-its sender would see the list of the group `default`. Not here: `Proxy-Authorization`, which is for a proxy on the
-way, and headers with the key of a provider (`X-OpenAI-Api-Key`) or of a session (`Cookie`).
+All are read, so that a wrong key in any of them is rejected: a key in an unread header would count as no key, and its
+sender would see the list of the group `default`. Not included: `Proxy-Authorization`, which is for a proxy in between,
+and headers with the key of a provider (`X-OpenAI-Api-Key`) or of a session (`Cookie`).
 """
 QUERY_KEYS = frozenset(
     {"key", "api_key", "apikey", "access_token", "token", "subscription-key", *map(bytes.decode, KEY_HEADERS)}
@@ -59,20 +59,20 @@ QUERY_KEYS = frozenset(
 
 @dataclass(frozen=True)
 class Caller:
-    """Who is asking: `name` is the key's name in the configuration, None for who brought none."""
+    """The sender of a request: `name` is the name of its key in the configuration, None without a key."""
 
     name: str | None
     policy: Policy
     admin: bool = False
     may_call: bool = False
-    """Whether the caller may also call what it sees."""
+    """Whether the caller can also call the models it sees."""
 
 
 class Access:
-    """The keys of a configuration, by the SHA-256 digest of their bytes."""
+    """The keys of a configuration, by SHA-256 digest."""
 
     def __init__(self, config: Config, time: Callable[[], float]) -> None:
-        """`time` tells Unix seconds; it decides when a key has expired."""
+        """`time` returns Unix seconds; it decides when a key has expired."""
         self._time = time
         self._open = config.is_open
         group = config.anonymous
@@ -83,10 +83,10 @@ class Access:
         }
 
     def identify(self, headers: Headers, query: bytes = b"") -> Caller:
-        """Whoever the headers name. Raises InvalidKey, the same for every reason.
+        """The caller of a request with these headers. Raises InvalidKey, the same for every reason.
 
-        Exactly one credential counts, in any of KEY_HEADERS: the same header twice, differing keys, another scheme
-        than Bearer, a key in the query or one of more than 4 KiB is refused before anything is hashed.
+        There must be exactly one credential, in any of KEY_HEADERS: a repeated header, conflicting keys, another
+        scheme than Bearer, a key in the query, and a key of more than 4 KiB are rejected before hashing.
         """
         if self._open:
             return self._known(self._anonymous)
@@ -95,7 +95,7 @@ class Access:
             raise InvalidKey
         if not credentials:
             return self._known(self._anonymous)
-        # A look-up by digest: its time tells nothing about how much of a key was right.
+        # A look-up by digest: its duration does not depend on how much of a key is right.
         caller, valid_until = self._keys.get(hashlib.sha256(_only_key(credentials)).digest(), (None, 0.0))
         if self._time() >= valid_until:
             raise InvalidKey
@@ -109,7 +109,7 @@ class Access:
 
 
 def _only_key(credentials: Sequence[tuple[bytes, bytes]]) -> bytes:
-    """The one key that all of them name. Raises InvalidKey."""
+    """The one key that all headers contain. Raises InvalidKey."""
     keys = [KEY_HEADERS[name](value) for name, value in credentials]
     if len(keys) > 1 and (len(dict(credentials)) < len(keys) or len(set(keys)) > 1):
         raise InvalidKey

@@ -1,4 +1,4 @@
-"""`list:` of a `custom` provider: a dialect's row, written by the operator."""
+"""`list:` of a `custom` provider: the row of a dialect, in the configuration."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from proxy.dialects import EXTRA_NAMES, Auth, Dialect, Paging
 
 
 def _alternatives(value: object) -> object:
-    """One path, or a list of paths of which the first that is there counts."""
+    """One path, or a list of paths of which the first that exists counts."""
     if not isinstance(value, str | list | tuple):
         raise ValueError("must be a string, or a list of strings of which the first that is there counts")
     return (value,) if isinstance(value, str) else value
 
 
-def _place(path: str) -> str:
-    """A dotted path into an answer."""
+def _dotted(path: str) -> str:
+    """A dotted path into a response."""
     if not all(name and not re.search(r"[\[\]$*]", name) for name in path.split(".")):
         raise ValueError("must be names with dots between them, like result.entries")
     return path
 
 
-def _place_of_items(path: str) -> str:
-    return _place(path) if path else path
+def _items_path(path: str) -> str:
+    return _dotted(path) if path else path
 
 
-def _place_of_id(path: str) -> str:
-    return "/".join(map(_place, path.split("/")))
+def _id_path(path: str) -> str:
+    return "/".join(map(_dotted, path.split("/")))
 
 
 def _path(path: str) -> str:
@@ -59,31 +59,31 @@ def _auth_style(value: object) -> object:
 
 
 def _parameter(value: object) -> object:
-    """A parameter as it is sent: `100`, `true` and `0.5` need no quotes."""
+    """A query parameter as text: `100`, `true` and `0.5` need no quotes."""
     if isinstance(value, bool):
         return str(value).lower()
     return str(value) if isinstance(value, int | float) else value
 
 
-Place = Annotated[Text, AfterValidator(_place)]
-Places = Annotated[tuple[Place, ...], BeforeValidator(_alternatives)]
+DottedPath = Annotated[Text, AfterValidator(_dotted)]
+DottedPaths = Annotated[tuple[DottedPath, ...], BeforeValidator(_alternatives)]
 Scalar = Annotated[str, BeforeValidator(_parameter)]
 AuthChoice = Annotated[Any, BeforeValidator(_auth_style)]
-"""An `Auth`, as an operator writes it."""
+"""An `Auth`, as written in the file."""
 
 
 class CustomPaging(Settings):
-    """How there is more, and how it is asked for: the fields of `dialects.Paging`."""
+    """How further pages are found and requested: the fields of `dialects.Paging`."""
 
     style: Literal["url", "cursor", "offset", "page"]
-    read: Place = ""
+    read: DottedPath = ""
     send: NotEmpty = ""
-    more: Place = ""
-    total: Place = ""
-    pages: Place = ""
+    more: DottedPath = ""
+    total: DottedPath = ""
+    pages: DottedPath = ""
     first: Annotated[int, whole(0, 1)] = 1
     size: Mapping[NotEmpty, Scalar] = Field(default_factory=dict)
-    """Parameters of the first question: how many entries a page should have."""
+    """Parameters of the first request that set the size of a page."""
 
     @model_validator(mode="after")
     def _fits_its_style(self) -> Self:
@@ -91,46 +91,46 @@ class CustomPaging(Settings):
         given = self.model_fields_set - {"style", "size"}
         for name in needed:
             if name not in given:
-                raise ValueError(f"style {self.style} needs `{name}`: {_SAYS[name]}")
+                raise ValueError(f"style {self.style} needs `{name}`: {_MEANINGS[name]}")
         for name in sorted(given.difference(needed, possible)):
             raise ValueError(f"style {self.style} has no `{name}`; take it away or choose another style")
         if self.style == "cursor" and not given & {"read", "more"}:
-            raise ValueError(f"style cursor needs `read`: {_SAYS['read']}")
+            raise ValueError(f"style cursor needs `read`: {_MEANINGS['read']}")
         return self
 
 
 _PAGING: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    # What a style needs, and what else it may have.
+    # Style -> the settings it needs, and those it can have.
     "url": (("read",), ()),
     "cursor": (("send",), ("read", "more")),
     "offset": (("send",), ("total",)),
     "page": (("send",), ("total", "pages", "first")),
 }
-_SAYS = {
+_MEANINGS = {
     "read": "the place in the answer that says how to go on",
     "send": "the name of the parameter that asks for the next page",
 }
 
 
 class CustomList(Settings):
-    """The fields of a dialect's row, under the names of an operator's world."""
+    """The fields of a dialect's row, under names for operators."""
 
     path: Annotated[str, AfterValidator(_path)]
     items: Annotated[
-        tuple[Annotated[Text, AfterValidator(_place_of_items)], ...],
+        tuple[Annotated[Text, AfterValidator(_items_path)], ...],
         BeforeValidator(_alternatives),
         Field(min_length=1),
     ] = ("",)
     id: Annotated[
-        tuple[Annotated[Text, AfterValidator(_place_of_id)], ...], BeforeValidator(_alternatives), Field(min_length=1)
+        tuple[Annotated[Text, AfterValidator(_id_path)], ...], BeforeValidator(_alternatives), Field(min_length=1)
     ] = ("id",)
     strip_prefix: Annotated[tuple[NotEmpty, ...], BeforeValidator(_alternatives)] = ()
-    owned_by: Places = ()
-    created: Places = ()
-    fields: Mapping[Annotated[str, AfterValidator(_known_name)], Places] = Field(default_factory=dict)
-    """Name that clients read -> where it stands here."""
+    owned_by: DottedPaths = ()
+    created: DottedPaths = ()
+    fields: Mapping[Annotated[str, AfterValidator(_known_name)], DottedPaths] = Field(default_factory=dict)
+    """Name of a field for clients -> where it is in an entry."""
     price_per: Annotated[int, whole(1, 1_000_000_000)] = 1
-    private: Places = ()
+    private: DottedPaths = ()
     params: Mapping[NotEmpty, Scalar] = Field(default_factory=dict)
     paging: CustomPaging | None = None
     auth: AuthChoice = Auth()
@@ -145,7 +145,7 @@ class CustomList(Settings):
 
     @cached_property
     def dialect(self) -> Dialect:
-        """The row, as the reader takes it."""
+        """The row for the reader."""
         paging = self.paging
         return Dialect(
             kind="custom",

@@ -1,7 +1,7 @@
-"""The kinds of values that a configuration is made of: what each may be, and what is said when it is not.
+"""The types of values in a configuration, with their validation.
 
-Each check says what it wants and never what it got, which may be a secret. The file is quoted elsewhere, before
-`${NAME}` is filled in.
+Error messages name what is expected and never repeat the value, which may be a secret. The validation adds the text
+of the file, in which variables are not expanded.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def fields_to_show(value: object) -> object:
 
 
 def failures_to_pass_on(value: object) -> object:
-    """Statuses of a refusal, and the word `timeout`."""
+    """A list of error statuses and the word `timeout` -> a tuple of numbers and that word."""
     listed = value if isinstance(value, list | tuple) else ()
     passed_on = [
         "timeout" if item == "timeout" else int(str(item)) for item in listed if _PASSED_ON.fullmatch(str(item))

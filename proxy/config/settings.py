@@ -42,20 +42,20 @@ class Server(Settings):
     allow_anonymous: bool = False
     """Listen beyond loopback although no keys are configured."""
     cors: tuple[Annotated[str, AfterValidator(exact_origin)], ...] = ()
-    """Exact origins of web pages that may ask."""
+    """Exact origins of web pages that can send requests."""
     drain_delay: Seconds = 5.0
     """After SIGTERM: how long the server reports "not ready" and still accepts requests, before it shuts down."""
     max_request: Bytes = 32 * 1024**2
-    """The longest body of a call."""
+    """Maximum size of a request body."""
     sse_keepalive: Seconds = 15.0
     """A stream without data for this long gets an SSE comment, so that no proxy closes it as idle."""
 
 
 class CacheSettings(Settings):
     ttl: Seconds = 300.0
-    """How long an answer is fresh."""
+    """How long a list is fresh."""
     max_stale: Seconds = 86_400.0
-    """How long after the last success it is shown, marked as old."""
+    """How long after the last successful refresh a list is shown, marked as stale."""
     initial_wait: Seconds = 4.0
     """How long requests wait for the first response of a provider, counted from its first fetch."""
 
@@ -66,7 +66,7 @@ class Cache(CacheSettings):
 
 class FetchSettings(CacheSettings):
     timeout: Seconds = 10.0
-    """One whole question, all pages and attempts; one attempt gets at most a third."""
+    """One refresh with all its pages and attempts; an attempt gets at most a third of it."""
     retries: Annotated[int, whole(0, 10)] = 2
     headers: Mapping[Annotated[str, AfterValidator(header_name)], Sendable] = Field(default_factory=dict)
     proxy: Annotated[SecretStr, AfterValidator(proxy_url)] | None = None
@@ -81,25 +81,25 @@ class FetchSettings(CacheSettings):
 class CallSettings(FetchSettings):
     connect_timeout: Seconds = 5.0
     first_byte_timeout: Seconds = 600.0
-    """From the beginning of a call to the head of its answer; all attempts together."""
+    """From the start of a call to the headers of its response; all attempts together."""
     idle_timeout: Seconds = 120.0
     """Between two parts of a response."""
     call_timeout: Seconds = 3600.0
-    """One whole call, with its answer."""
+    """One call with its whole response."""
     max_in_flight: Annotated[int, whole(1, 1_000_000)] = 1000
-    """Calls under way at a time."""
+    """Concurrent calls."""
     failover: bool = True
-    """Whether a call that failed here may go on to the next provider of the same model."""
+    """Whether a call that failed is tried at the next provider of the same model."""
     failover_on: Annotated[tuple[int | Literal["timeout"], ...], BeforeValidator(failures_to_pass_on)] = (429, 503)
-    """Statuses after which it does; `timeout` too, although the provider may have done, and billed, the work."""
+    """The statuses after which it is, and `timeout`, although the provider may have done, and billed, the work."""
 
 
 class Defaults(CallSettings):
-    """The section `defaults`: for every provider that does not say otherwise."""
+    """The section `defaults`: for every provider without its own value."""
 
 
 class Iam(Settings):
-    """A login at a Huawei IAM, for a token that is renewed by itself."""
+    """A login at a Huawei IAM for a token, which is renewed automatically."""
 
     url: Annotated[Url, AfterValidator(lambda url: url.rstrip("/").removesuffix("/v3/auth/tokens").removesuffix("/v3"))]
     domain: NotEmpty
@@ -109,17 +109,17 @@ class Iam(Settings):
 
 
 class OAuth(Settings):
-    """A login with OAuth client credentials (Entra and others), for a token that is renewed by itself."""
+    """A login with OAuth client credentials (Entra and others) for a token, which is renewed automatically."""
 
     url: Url
-    """Where tokens are given out."""
+    """The token endpoint."""
     id: NotEmpty
     secret: Sendable
     scope: Text = ""
 
 
 class Call(Settings):
-    """Where the models of a provider are called, if it is not where its kind says."""
+    """Where the models of a provider are called, if not at the address of its kind."""
 
     base_url: Url
     auth: AuthChoice = None
@@ -129,7 +129,7 @@ NOT_CALLABLE = Call.model_construct(base_url="", auth=None)
 """`call: false`: the models of a provider are listed only."""
 
 
-def _nowhere_if_false(value: object) -> object:
+def _not_callable_if_false(value: object) -> object:
     if str(value).lower() == "false":
         return NOT_CALLABLE
     if not isinstance(value, dict | Call):
@@ -147,7 +147,7 @@ class Target:
     """`{id}` stands for the provider's own id of a model."""
 
     def called(self, own_id: str) -> str:
-        """What a model is called by."""
+        """The id of a model in calls."""
         return own_id if self.call_id == "{id}" else self.call_id.replace("{id}", own_id)
 
 
@@ -170,9 +170,9 @@ class Provider(CallSettings):
     prefix: Text = ""
     aliases: Mapping[NotEmpty, NotEmpty] = Field(default_factory=dict)
     models: tuple[Mapping[str, Any], ...] = ()
-    call: Annotated[Call | None, BeforeValidator(_nowhere_if_false)] = None
+    call: Annotated[Call | None, BeforeValidator(_not_callable_if_false)] = None
     stateful: bool = False
-    """Calls may refer to what the provider keeps for its account, which all our callers share."""
+    """Calls can refer to state that the provider stores for its account, which all callers share."""
     settings: Mapping[str, str | tuple[str, ...]] = Field(default_factory=dict)
     """The settings of its kind (`workspace_id`, `model_ids` ...)."""
 
@@ -182,7 +182,7 @@ class Provider(CallSettings):
 
     @property
     def is_remote(self) -> bool:
-        """Whether there is somebody to ask; a provider that is not only has declared models."""
+        """Whether its list is fetched; otherwise the provider has only declared models."""
         return self.dialect.is_remote
 
     @property
@@ -196,7 +196,7 @@ class Provider(CallSettings):
     def _address_of_calls(self) -> str:
         host = "{0.scheme}://{0.netloc}".format(urlsplit(self.base_url))
         address = filled_in(self.dialect.call, {**self.settings, "base": self.base_url, "host": host})
-        return "" if "{" in address else address  # a setting that it needs is not given
+        return "" if "{" in address else address  # a setting that it needs is missing
 
 
 class OwnerRule(Settings):

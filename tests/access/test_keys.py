@@ -1,4 +1,4 @@
-"""Who is asking: exactly one known key, or none."""
+"""Authentication: exactly one known key, or none."""
 
 from __future__ import annotations
 
