@@ -1,4 +1,4 @@
-"""Logins that renew their token by themselves: a Huawei IAM, and OAuth client credentials."""
+"""Logins that renew their token: a Huawei IAM, and OAuth client credentials."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from proxy.errors import UpstreamError
 from proxy.upstream.errors import from_status
 
 RENEW_BEFORE = 300.0
-"""Seconds before its end at which a token is renewed; at most half of its life."""
-MAX_ANSWER = 256 * 1024
-"""Bytes; a token stands beside a catalogue of services."""
+"""Seconds before its expiry at which a token is renewed; at most half of its lifetime."""
+MAX_RESPONSE = 256 * 1024
+"""Bytes; an IAM sends a catalog of services with the token."""
 ASSUMED_LIFE = 3600.0
-"""Seconds a token is used for when the answer does not say when it ends."""
+"""Lifetime in seconds of a token without an expiry."""
 
 
 Send = Callable[[httpx.Request], Awaitable[httpx.Response]]
@@ -29,23 +29,23 @@ R = TypeVar("R")
 
 
 class Login:
-    """Keeps a token; logs in first, again shortly before the token ends, and when it was refused."""
+    """Keeps a token; logs in at first use, shortly before the token expires, and after it was rejected."""
 
     what: str
-    """How an operator calls it."""
+    """Its name in messages."""
     header: str
     prefix = ""
 
     def __init__(self, time: Callable[[], float]) -> None:
-        """`time` tells Unix seconds."""
+        """`time` returns Unix seconds."""
         self._time = time
         self._token = ""
         self._renew_at = 0.0
-        self._renewing = asyncio.Lock()  # of many who need it in the same moment one logs in
+        self._renewing = asyncio.Lock()  # concurrent requests share one login
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """What no message may show."""
+        """Must not appear in any message."""
         return self._password, self._token
 
     @property
@@ -53,15 +53,15 @@ class Login:
         raise NotImplementedError
 
     def _request(self) -> httpx.Request:
-        """The login itself."""
+        """The login request."""
         raise NotImplementedError
 
     def _granted(self, response: httpx.Response, payload: Any) -> tuple[str, float]:
-        """The token, "" if there is none, and the Unix seconds of its end, 0 if that is not said."""
+        """The token, "" if there is none, and its expiry in Unix seconds, 0 if unknown."""
         raise NotImplementedError
 
     async def header_to_send(self, send: Send) -> Mapping[str, str]:
-        """The header that signs a request, with a token that is still good. Raises UpstreamError."""
+        """The header with a valid token. Raises UpstreamError."""
         async with self._renewing:
             if self._time() >= self._renew_at:
                 login = self._request()
@@ -74,14 +74,14 @@ class Login:
         return {self.header: self.prefix + self._token}
 
     def forget(self, signed: Mapping[str, str]) -> None:
-        """The token of this header was refused before its time. It may have been renewed since."""
+        """Discard the token of this header: it was rejected. It may have been renewed since."""
         if signed == {self.header: self.prefix + self._token}:
             self._renew_at = 0.0
 
     async def _keep(self, response: httpx.Response) -> None:
         body = await response.aread()
-        if len(body) > MAX_ANSWER:
-            reason = f"its {self.what} login: the answer is larger than {MAX_ANSWER:,} bytes"
+        if len(body) > MAX_RESPONSE:
+            reason = f"its {self.what} login: the answer is larger than {MAX_RESPONSE:,} bytes"
             raise UpstreamError("too_large", reason)
         if not response.is_success:
             error = from_status(response, body, self.secrets, self._time())
@@ -96,7 +96,7 @@ class Login:
 
 
 class IamLogin(Login):
-    """`POST /v3/auth/tokens` of a Huawei IAM; the token stands in a header of the answer."""
+    """`POST /v3/auth/tokens` of a Huawei IAM; the token is in a header of the response."""
 
     what = "IAM"
     header = "X-Auth-Token"

@@ -1,4 +1,4 @@
-"""From one provider to the next: failover, time limits, breakers, what refusals mean, logins, a proxy in between."""
+"""Failover, deadlines, circuits, errors of providers, logins, and an HTTP proxy in between."""
 
 from __future__ import annotations
 
@@ -403,7 +403,7 @@ OWN_WORDS = {"error": {"message": "max_tokens is too large", "type": "invalid_re
 
 
 @pytest.mark.parametrize(
-    ("status", "told", "said", "retry"),
+    ("status", "shown", "expected", "retry"),
     [
         (400, 400, "own", None),
         (413, 413, "own", None),
@@ -430,15 +430,15 @@ OWN_WORDS = {"error": {"message": "max_tokens is too large", "type": "invalid_re
     ],
 )
 async def test_each_status_of_a_provider_has_its_translation(
-    status: int, told: int, said: str, retry: str | None, fetch: FakeFetch, clock: FakeClock
+    status: int, shown: int, expected: str, retry: str | None, fetch: FakeFetch, clock: FakeClock
 ) -> None:
     script = replies(
         OWN_WORDS, status, {"Location": f"http://127.0.0.1/{UP}", "X-Echo": UP, "WWW-Authenticate": "Bearer"}
     )
     async with calling(fetch, clock, script) as (served, (one,)):
         answer = await served.call()
-        assert (*code(answer), answer.headers.get("x-should-retry")) == (told, said, retry)
-        if said == "own":
+        assert (*code(answer), answer.headers.get("x-should-retry")) == (shown, expected, retry)
+        if expected == "own":
             assert answer.json() == OWN_WORDS
         assert UP not in f"{answer.headers}{answer.text}"
         assert not {"location", "www-authenticate", "x-echo"} & set(answer.headers)

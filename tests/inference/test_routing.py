@@ -1,0 +1,73 @@
+"""Which offers can answer a call, in which order, and under which ids."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+import pytest
+
+from proxy.catalog import Catalog, Offer, merge
+from proxy.config import Target
+from proxy.dialects import Auth
+from proxy.errors import ApiError, BadRequest, ModelNotCallable, ModelNotFound
+from proxy.inference.request.json_body import JsonBody
+from proxy.inference.routing import candidates
+from tests.fakes import entry
+
+TARGETS = {name: Target(f"http://{name}", Auth(), "{id}") for name in ("a", "b")} | {
+    "deployed": Target("http://deployed", Auth(), "deployments/{id}")
+}
+"""The provider `listed` has none."""
+
+
+def offer(model_id: str, provider: str, own_id: str = "") -> Offer:
+    return Offer(model_id, provider, "maker", entry(own_id or model_id))
+
+
+CATALOG: Catalog = merge(
+    [
+        offer("m", "a", "m-of-a"),
+        offer("n", "a"),
+        offer("only-a", "a"),
+        offer("m", "listed"),
+        offer("only-listed", "listed"),
+        offer("m", "b"),
+        offer("n", "b"),
+        offer("m", "deployed"),
+    ],
+    lambda offer: True,
+)
+
+
+def routed(stateful: Sequence[str] = (), /, **fields: object) -> list[tuple[str, Mapping[str, str]]]:
+    """Provider and ids of each candidate."""
+    batch = candidates(CATALOG, JsonBody(msgspec.json.encode(fields)), TARGETS, stateful)
+    return [(candidate.offer.provider, candidate.ids) for candidate in batch]
+
+
+def test_every_callable_offer_is_a_candidate_in_the_operators_order_under_its_own_id() -> None:
+    assert routed(model="m") == [("a", {"m": "m-of-a"}), ("b", {"m": "m"}), ("deployed", {"m": "deployments/m"})]
+
+
+def test_only_providers_with_all_named_models_are_candidates() -> None:
+    assert routed(model="m", models=["m", "n"]) == [("a", {"m": "m-of-a", "n": "n"}), ("b", {"m": "m", "n": "n"})]
+
+
+def test_a_call_that_refers_to_state_has_the_first_stateful_provider_alone() -> None:
+    assert routed(["deployed", "b"], model="m", previous_response_id="r") == [("b", {"m": "m"})]
+
+
+@pytest.mark.parametrize(
+    ("fields", "error"),
+    [
+        ({"model": "unknown"}, ModelNotFound),
+        ({"model": "m", "models": ["m", "unknown"]}, ModelNotFound),
+        ({"model": "only-listed"}, ModelNotCallable),
+        ({"model": "only-a", "models": ["only-a", "only-listed"]}, BadRequest),
+        ({"model": "m", "previous_response_id": "r"}, BadRequest),
+    ],
+)
+def test_without_a_candidate_the_caller_gets_the_reason(fields: Mapping[str, object], error: type[ApiError]) -> None:
+    with pytest.raises(error):
+        routed(**fields)
