@@ -14,7 +14,7 @@ from uvicorn.server import ServerState
 from proxy.config import Config
 from proxy.inference.circuit import Circuit
 from proxy.server.app import Proxy
-from proxy.server.protocol import Protocol
+from proxy.server.protocol import http_protocol
 from proxy.upstream.connection import Connections
 from tests.fakes import FakeClock, FakeFetch, breathe
 
@@ -67,16 +67,24 @@ def post(body: bytes, path: str = "/v1/chat/completions", **headers: str) -> byt
 
 
 @asynccontextmanager
-async def serving(config: Config, fetch: FakeFetch, clock: FakeClock, *, settle: bool = True) -> AsyncIterator[Served]:
+async def serving(
+    config: Config,
+    fetch: FakeFetch,
+    clock: FakeClock,
+    *,
+    settle: bool = True,
+    protocol: Callable[..., asyncio.Protocol] | None = None,
+) -> AsyncIterator[Served]:
     """The proxy behind a real socket; every provider has been asked for its list on entry."""
     app = Proxy(config, clock=clock, fetch=fetch)
-    settings = uvicorn.Config(app, http=Protocol, lifespan="off", log_config=None, access_log=False)
+    make: Callable[..., asyncio.Protocol] = protocol or http_protocol()
+    settings = uvicorn.Config(app, ws="none", lifespan="off", log_config=None, access_log=False)
     settings.load()
     state = ServerState()
     loop = asyncio.get_running_loop()
     async with app.lifespan():
         server = await loop.create_server(
-            lambda: Protocol(config=settings, server_state=state, app_state={}, _loop=loop), "127.0.0.1", 0
+            lambda: make(config=settings, server_state=state, app_state={}, _loop=loop), "127.0.0.1", 0
         )
         port = server.sockets[0].getsockname()[1]
         client = httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=TIMEOUT)

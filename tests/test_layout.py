@@ -1,4 +1,4 @@
-"""Imports go down only; what each floor may know is read from the code itself."""
+"""Imports go down only; which package may know what is read from the code itself."""
 
 from __future__ import annotations
 
@@ -13,28 +13,40 @@ from tests.paths import ROOT as REPOSITORY
 
 ROOT = REPOSITORY / "proxy"
 
-FLOORS = (
-    {"errors", "clock", "globs", "owners", "slices", "leash", "tls", "breaker"},
-    {"catalog", "yamldoc", "transport", "bodies"},
-    {"dialects", "fields", "answers"},
-    {"custom", "usage"},
-    {"config", "failures"},
-    {"rules", "access", "fetch", "configfile", "logins", "credentials", "line"},
-    {"wire"},
-    {"view"},
-    {"store", "upstream", "exchange", "refusals", "findings"},
-    {"forward"},
-    {"api"},
-    {"app", "demo", "protocol"},
-    {"commands"},
-    {"cli"},
-    {"__main__"},
+LAYERS: tuple[Mapping[str, str], ...] = (
+    {
+        "errors": "what can go wrong, classed by what the reader can do about it",
+        "clock": "where time comes from",
+        "asgi": "the values that pass between the server, the gate and the endpoints",
+        "backoff": "how long a failing provider is skipped",
+        "patterns": "globs with `*` and `?`",
+        "cooperative": "long work in short steps",
+        "decoding": "JSON that may be anything -> a value, or None",
+        "seams": "the switch from private parts of libraries to their public interfaces",
+    },
+    {"telemetry": "counters"},
+    {"dialects": "how providers write their lists -> `Entry`"},
+    {"config": "`config.yaml` -> `Config`"},
+    {"catalog": "from entries to a catalog, pure"},
+    {"access": "who is asking, and what they may see and call"},
+    {
+        "wire": "the formats clients read: pure encoders, one module per format",
+        "upstream": "all outgoing HTTP of the server; the only package that imports httpx or aiohttp",
+    },
+    {
+        "store": "provider states kept fresh, and the views of them",
+        "inference": "one call: request -> routing -> failover -> response",
+    },
+    {"api": "the endpoints: handlers beside their paths"},
+    {"server": "the ASGI application, its HTTP protocol, its life cycle, the current deployment"},
+    {"cli": "the command line, one module per command"},
+    {"__main__": "`python -m proxy`"},
 )
-"""From the ground up. A module imports from lower floors only; inside a package (`api`, `dialects`) without cycles."""
+"""From the ground up: packages and single modules, each with its purpose. Imports go to lower layers only."""
 
-PURE = ["catalog", "rules", "dialects", "wire", "access", "errors", "globs", "owners", "config", "findings"]
-PURE += ["bodies", "answers", "usage", "credentials"]
-TOUCH_THE_MACHINE = {"configfile", "commands.check", "commands.serve", "commands.terminal"}
+PURE = ("dialects", "catalog", "access", "wire", "telemetry", "config")
+"""Packages that know no network and no event loop (`config` except for the loader, which reads files)."""
+NETWORK = {"httpx", "starlette", "aiohttp", "uvicorn", "asyncio", "anyio", "socket", "ssl", "threading"}
 
 
 def module_name(path: Path) -> str:
@@ -57,7 +69,7 @@ def imported(tree: ast.AST) -> Iterator[str]:
                 yield inner if inner.removeprefix("proxy.") in TREES else str(node.module)
 
 
-def of_ours(tree: ast.AST) -> set[str]:
+def own(tree: ast.AST) -> set[str]:
     names = {name.removeprefix("proxy.") for name in imported(tree) if name.startswith("proxy.")}
     return names & set(TREES)
 
@@ -66,7 +78,8 @@ def foreign(tree: ast.AST) -> set[str]:
     return {name.partition(".")[0] for name in imported(tree)} - {"proxy"}
 
 
-OURS: Mapping[str, set[str]] = {name: of_ours(tree) for name, tree in TREES.items()}
+OWN: Mapping[str, set[str]] = {name: own(tree) for name, tree in TREES.items()}
+LAYER = {name: number for number, names in enumerate(LAYERS) for name in names}
 
 
 def unit(name: str) -> str:
@@ -74,63 +87,105 @@ def unit(name: str) -> str:
     return name.partition(".")[0]
 
 
-FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
-
-
-def reached_from(name: str) -> set[str]:
-    """All our modules that come along when one is imported, with those of its package."""
-    waiting = [module for module in TREES if unit(module) == name]
-    reached: set[str] = set()
-    while waiting:
-        module = waiting.pop()
-        if module not in reached:
-            reached.add(module)
-            waiting += OURS[module]
-    return reached
-
-
 def called(tree: ast.AST) -> set[str]:
     return {node.func.id for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}
 
 
-def test_every_module_has_its_floor() -> None:
-    assert {unit(name) for name in TREES if name} == set(FLOOR)
+def importers(library: str) -> set[str]:
+    return {name for name, tree in TREES.items() if library in foreign(tree)}
+
+
+def test_every_module_has_its_layer() -> None:
+    assert {unit(name) for name in TREES if name} == set(LAYER)
 
 
 @pytest.mark.parametrize("name", [name for name in TREES if name])
 def test_imports_go_down_only(name: str) -> None:
-    others = {other for other in OURS[name] if unit(other) != unit(name)}
+    others = {other for other in OWN[name] if other and unit(other) != unit(name)}
 
-    assert not {other for other in others if FLOOR[unit(other)] >= FLOOR[unit(name)]}
+    assert not {other for other in others if LAYER[unit(other)] >= LAYER[unit(name)]}
 
 
 def test_nothing_imports_in_a_circle() -> None:
-    assert len(list(TopologicalSorter(OURS).static_order())) == len(TREES)
+    modules = {name: {other for other in others if other not in PACKAGES} for name, others in OWN.items()}
+
+    assert len(list(TopologicalSorter(modules).static_order())) == len(TREES)
 
 
-@pytest.mark.parametrize("name", PURE)
-def test_values_and_rules_know_no_network_and_no_event_loop(name: str) -> None:
-    known = set().union(*(foreign(TREES[module]) for module in reached_from(name)))
+PACKAGES = {module_name(path.parent / "__init__.py") for path in ROOT.rglob("__init__.py")}
+"""A package exposes names of its own modules, which import each other directly."""
 
-    assert not known & {"httpx", "starlette", "aiohttp", "uvicorn", "asyncio", "anyio", "socket", "ssl", "threading"}
+
+@pytest.mark.parametrize("name", [name for name in TREES if name and name not in PACKAGES])
+def test_a_module_imports_its_siblings_directly(name: str) -> None:
+    assert unit(name) not in OWN[name]
+
+
+@pytest.mark.parametrize("package", PURE)
+def test_pure_packages_know_no_network_and_no_event_loop(package: str) -> None:
+    modules = [name for name in TREES if unit(name) == package and name not in READ_FILES]
+    below = {other for name in modules for other in OWN[name]} | set(modules)
+
+    assert not {(name, found) for name in below - READ_FILES for found in foreign(TREES[name]) & NETWORK}
+
+
+READ_FILES = {"config.loader", "config.providers"}
+"""Modules of `config` that read files: the file itself, key files, and certificates, which `ssl` parses."""
 
 
 def test_the_store_knows_no_http() -> None:
-    known = set().union(*(foreign(TREES[module]) for module in reached_from("store")))
+    modules = {name for name in TREES if unit(name) == "store"}
 
-    assert "asyncio" in known
-    assert not known & {"httpx", "starlette", "uvicorn", "ssl", "socket"}
+    assert not {(name, found) for name in modules for found in foreign(TREES[name]) & (NETWORK - {"asyncio"})}
+
+
+def test_only_upstream_and_the_client_of_the_cli_import_http_clients() -> None:
+    assert {unit(name) for name in importers("aiohttp")} == {"upstream"}
+    assert {unit(name) if unit(name) == "upstream" else name for name in importers("httpx")} == {
+        "upstream",
+        "cli.client",
+    }
+
+
+def test_only_the_server_and_the_demo_import_uvicorn() -> None:
+    assert {name for name in importers("uvicorn") if unit(name) != "server"} == {"cli.demo.upstreams"}
+
+
+TOUCH_THE_MACHINE = {
+    "config.loader",
+    "config.providers",
+    "server.run",
+    "cli.check",
+    "cli.serve",
+    "cli.terminal",
+    "cli.startup",
+    "seams",
+}
 
 
 @pytest.mark.parametrize("name", [name for name in TREES if name not in TOUCH_THE_MACHINE])
-def test_only_configfile_and_cli_touch_files_and_the_environment(name: str) -> None:
+def test_only_the_loader_and_the_process_touch_files_and_the_environment(name: str) -> None:
     assert not foreign(TREES[name]) & {"os", "pathlib", "shutil", "tempfile", "subprocess"}
     assert "open" not in called(TREES[name])
 
 
-def test_only_app_builds_what_lives_and_everything_gets_its_clock() -> None:
-    assert {name for name, tree in TREES.items() if called(tree) & {"Store", "Access", "Forwarder", "Usage"}} == {"app"}
-    # check asks once, and keeps nothing
-    assert {name for name, tree in TREES.items() if "Upstream" in called(tree)} == {"app", "commands.check"}
-    assert {name for name, tree in TREES.items() if "SystemClock" in called(tree)} == {"app", "commands.check"}
+def test_only_the_deployment_builds_what_lives_and_everything_gets_its_clock() -> None:
+    def builders(*classes: str) -> set[str]:
+        return {name for name, tree in TREES.items() if called(tree) & set(classes)}
+
+    assert builders("Store", "Access", "Forwarder", "Usage") == {"server.deployment"}
+    # `check` fetches every list once, and keeps nothing
+    assert builders("ListFetcher") == {"server.deployment", "cli.check_ask"}
+    assert builders("SystemClock") == {"server.app", "cli.check"}
     assert {name for name, tree in TREES.items() if "time" in foreign(tree)} == {"clock"}
+
+
+def test_the_map_in_contributing_is_this_one() -> None:
+    guide = (REPOSITORY / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    rows = [
+        f"| {number} | `{name}` | {purpose} |"
+        for number, names in reversed(list(enumerate(LAYERS, start=1)))
+        for name, purpose in names.items()
+    ]
+
+    assert "\n".join(["| layer | package | what it is |", "|---|---|---|", *rows]) in guide

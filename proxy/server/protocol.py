@@ -20,6 +20,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from proxy.api.request import RequestHead, request_id
 from proxy.asgi import RawResponse, Scope
 from proxy.errors import BadRequest
+from proxy.seams import plain_http
 from proxy.server.app import Proxy
 from proxy.wire.headers import error_headers
 from proxy.wire.openai import openai_error
@@ -242,3 +243,15 @@ def _nothing() -> None:
 def drop_noise() -> None:
     """Keep the log free of what any client can cause as often as it likes."""
     logging.getLogger("uvicorn.error").addFilter(lambda record: not record.getMessage().startswith(_NOISE))
+
+
+def http_protocol() -> type[asyncio.Protocol]:
+    """The HTTP protocol to serve with: ours, or uvicorn's on h11, which uses no private part of it.
+
+    h11, not httptools: it reads the body of a request that offers an upgrade.
+    """
+    if not plain_http():
+        return Protocol
+    from uvicorn.protocols.http.h11_impl import H11Protocol
+
+    return H11Protocol

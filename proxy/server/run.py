@@ -17,8 +17,7 @@ import uvicorn
 
 from proxy.config import Config
 from proxy.server.app import Proxy
-from proxy.server.protocol import Protocol as HttpProtocol
-from proxy.server.protocol import drop_noise
+from proxy.server.protocol import drop_noise, http_protocol
 from proxy.store import Report, Store
 from proxy.upstream.resolver import resolver_threads, use_resolver_threads
 
@@ -85,7 +84,7 @@ class _Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
-                http=HttpProtocol,
+                http=http_protocol(),
                 ws="none",
                 lifespan="on",
                 access_log=False,

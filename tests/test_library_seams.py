@@ -1,0 +1,187 @@
+"""The private parts of uvicorn and httpx that the proxy uses: each is really called.
+
+A release that renames one of them must turn a test red here, not disable a fast path or a protection silently. Those of
+aiohttp are tested in `tests/upstream/test_connection_seam.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import httpx
+import pytest
+import uvicorn
+from uvicorn.protocols.http.flow_control import FlowControl
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from proxy.asgi import RawResponse
+from proxy.server.protocol import Protocol, _Flow, http_protocol
+from proxy.server.run import _Server
+from proxy.upstream.transport import OwnSockets
+from tests.fakes import FakeClock, FakeFetch, config_of
+from tests.listening import serving
+
+pytestmark = pytest.mark.anyio
+
+CONFIG = config_of("providers: [{name: lab, kind: static, models: [{id: m}]}]")
+LIST = b"GET /v1/models HTTP/1.1\r\nHost: proxy\r\n\r\n"
+UPGRADE = b"GET /v1/models HTTP/1.1\r\nHost: proxy\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n"
+
+
+class Spied(Protocol):
+    """Our protocol, which records the hooks that uvicorn calls."""
+
+    called: list[str]
+
+    def data_received(self, data: bytes) -> None:
+        self.called.append("data_received")
+        super().data_received(data)
+
+    def _should_upgrade(self) -> bool:
+        self.called.append("_should_upgrade")
+        return super()._should_upgrade()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self.called.append("_start_asgi_task")
+        super()._start_asgi_task(cycle, app)
+
+    def write_response(self, cycle: RequestResponseCycle, response: RawResponse) -> None:
+        self.called.append("write_response")
+        super().write_response(cycle, response)
+
+    def timeout_keep_alive_handler(self) -> None:
+        self.called.append("timeout_keep_alive_handler")
+        super().timeout_keep_alive_handler()
+
+    def send_400_response(self, msg: str) -> None:
+        self.called.append("send_400_response")
+        super().send_400_response(msg)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.called.append("connection_lost")
+        super().connection_lost(exc)
+
+
+async def hooks_of(request: bytes, fetch: FakeFetch, clock: FakeClock) -> tuple[list[str], bytes]:
+    """The hooks that one request calls, without those of its end, and the status line of the response."""
+    called: list[str] = []
+
+    def protocol(**arguments: Any) -> asyncio.Protocol:
+        spied = Spied(**arguments)
+        spied.called = called
+        spied.timeout_keep_alive = 0  # an idle connection is closed at once
+        return spied
+
+    async with serving(CONFIG, fetch, clock, protocol=protocol) as served:
+        async with served.raw(LIST) as (reader, _):  # from now on the list is rendered
+            await asyncio.wait_for(reader.read(), 10)
+        called.clear()
+        async with served.raw(request) as (reader, _):
+            answer = await asyncio.wait_for(reader.read(), 10)
+    return called, answer.partition(b"\r\n")[0]
+
+
+async def test_a_list_is_written_by_our_hook_without_a_task(fetch: FakeFetch, clock: FakeClock) -> None:
+    called, status = await hooks_of(LIST, fetch, clock)
+
+    assert status == b"HTTP/1.1 200 OK"
+    assert called == [
+        "data_received",
+        "_start_asgi_task",
+        "write_response",
+        "timeout_keep_alive_handler",
+        "connection_lost",
+    ]
+
+
+async def test_an_upgrade_is_ignored_by_our_hook(fetch: FakeFetch, clock: FakeClock) -> None:
+    called, status = await hooks_of(UPGRADE, fetch, clock)
+
+    assert status == b"HTTP/1.1 200 OK"
+    assert called.count("_should_upgrade") == 2, "for the head as it came, and without the offer"
+    assert called.count("_start_asgi_task") == 1
+
+
+async def test_malformed_http_is_answered_by_our_hook(fetch: FakeFetch, clock: FakeClock) -> None:
+    called, status = await hooks_of(b"no HTTP\r\n\r\n", fetch, clock)
+
+    assert status == b"HTTP/1.1 400 Bad Request"
+    assert called == ["data_received", "send_400_response", "connection_lost"]
+
+
+async def test_reading_is_paused_by_our_flow_control(fetch: FakeFetch, clock: FakeClock) -> None:
+    """Two requests at once: uvicorn pauses reading through the object that `connection_made` replaced."""
+    paused: list[type[FlowControl]] = []
+
+    class Flow(_Flow):
+        def pause_reading(self) -> None:
+            paused.append(type(self).__mro__[1])
+            super().pause_reading()
+
+    class WithFlow(Protocol):
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+            super().connection_made(transport)
+            assert type(self.flow) is _Flow
+            self.flow = Flow(self)
+
+    async with serving(CONFIG, fetch, clock, protocol=WithFlow) as served:
+        gzip = LIST.replace(b"Host", b"Accept-Encoding: gzip\r\nHost")  # compressed in a thread: needs a task
+        both = gzip + LIST.replace(b"Host", b"Connection: close\r\nHost")
+        async with served.raw(both) as (reader, _):
+            answer = await asyncio.wait_for(reader.read(), 10)
+
+    assert answer.count(b"HTTP/1.1 ") == 2
+    assert set(paused) == {_Flow}
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"), [(Protocol, HttpToolsProtocol), (_Flow, FlowControl), (_Server, uvicorn.Server)]
+)
+async def test_each_overridden_method_exists_in_the_library(ours: type, theirs: type) -> None:
+    overridden = {"data_received", "_should_upgrade", "_start_asgi_task", "connection_made", "connection_lost"}
+    overridden |= {"timeout_keep_alive_handler", "send_400_response", "pause_reading", "startup", "shutdown"}
+    overridden |= {"handle_exit", "_unset_keepalive_if_required"}
+
+    assert {name for name in vars(ours) if name in overridden} <= set(dir(theirs))
+    assert vars(ours).keys() & overridden, "at least one is overridden"
+
+
+async def test_the_plain_protocol_answers_lists_and_ignores_upgrades(
+    fetch: FakeFetch, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MODELS_PROXY_PLAIN_HTTP", "1")
+    plain = http_protocol()
+    monkeypatch.delenv("MODELS_PROXY_PLAIN_HTTP")
+
+    assert plain is not Protocol
+    async with serving(CONFIG, fetch, clock, protocol=plain) as served:
+        for headers in ({}, {"Connection": "Upgrade", "Upgrade": "h2c"}):
+            answer = await served.client.get("/v1/models", headers=headers)
+            assert (answer.status_code, [model["id"] for model in answer.json()["data"]]) == (200, ["m"])
+
+
+async def test_httpcore_reports_each_connection_under_the_name_that_the_transport_reads() -> None:
+    """Without that event the transport would not know its sockets, and one cut off in TLS would stay open."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 204 No Content\r\n\r\n")
+
+    sockets: list[object] = []
+
+    class Spying(OwnSockets):
+        async def _note(self, event: str, info: dict[str, Any]) -> None:
+            await super()._note(event, info)
+            if event == "connection.connect_tcp.complete":
+                sockets.append(info["return_value"])
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        async with Spying(httpx.AsyncHTTPTransport(trust_env=False), silence=5.0) as transport:
+            response = await transport.handle_async_request(httpx.Request("GET", f"http://127.0.0.1:{port}/"))
+            await response.aclose()
+
+    assert response.status_code == 204
+    assert len(sockets) == 1
