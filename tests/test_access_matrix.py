@@ -1,0 +1,151 @@
+"""Who may use which route: every route of a deployment against every kind of caller.
+
+A route that is added needs a row here: without one, the first test fails.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Mapping, MutableMapping
+from typing import Any, NamedTuple
+
+import msgspec
+import pytest
+
+from proxy.api.paths import PATHS
+from proxy.api.routes import Route
+from proxy.catalog import FetchResult
+from proxy.server.app import Proxy
+from tests.fakes import FakeClock, FakeFetch, config_of, digest, entry, started
+
+pytestmark = pytest.mark.anyio
+
+PLAIN, ADMIN, EXPIRED = "sk-canary-plain-key", "sk-canary-admin-key", "sk-canary-expired-key"
+CONFIG = f"""
+providers:
+  - {{name: a, base_url: 'http://127.0.0.1:9/v1'}}
+  - {{name: p, kind: pangu, base_url: 'http://127.0.0.1:9', api_key: sk-canary-pangu, workspace_id: w, model_ids: [v]}}
+groups: {{default: {{models: [open-*]}}}}
+keys:
+  - {{name: plain, hash: '{digest(PLAIN)}', models: [m]}}
+  - {{name: admin, hash: '{digest(ADMIN)}', models: ['*'], admin: true}}
+  - {{name: expired, hash: '{digest(EXPIRED)}', models: ['*'], expires: 2020-01-01}}
+"""
+CALLERS: Mapping[str, Mapping[str, str]] = {
+    "no key": {},
+    "a wrong key": {"authorization": "Bearer sk-canary-wrong-key"},
+    "an expired key": {"authorization": f"Bearer {EXPIRED}"},
+    "a plain key": {"authorization": f"Bearer {PLAIN}"},
+    "an admin key": {"authorization": f"Bearer {ADMIN}"},
+}
+
+
+class Row(NamedTuple):
+    """What one route answers to each kind of caller: a status, or a status and what only the body shows."""
+
+    method: str
+    path: str
+    no_key: int
+    plain: int
+    admin: int
+    shows: Mapping[str, tuple[str, ...]] = {}
+    """Caller -> model ids, or names of providers, that the body contains; other callers' bodies contain none."""
+
+
+UNKNOWN = msgspec.json.encode({"model": "unknown", "messages": []})
+"""The body of every call: who may call learns that this model does not exist, 404; who may not, 401."""
+SHOWN = ("open-1", "m", "secret-model")
+MATRIX = (
+    Row("GET", "/livez", 200, 200, 200),
+    Row("GET", "/readyz", 200, 200, 200),
+    Row("GET", "/health", 200, 200, 200, {"an admin key": ('"name":"a"', '"name":"p"')}),
+    *(
+        Row(
+            "GET",
+            path,
+            200,
+            200,
+            200,
+            {"no key": ('"open-1"',), "a plain key": ('"m"',), "an admin key": ('"m"', '"open-1"', '"secret-model"')},
+        )
+        for path in ("/v1/models", "/models")
+    ),
+    *(
+        Row("GET", f"{base}/secret-model", 404, 404, 200, {"an admin key": ('"secret-model"',)})
+        for base in ("/v1/models", "/models")
+    ),
+    *(
+        Row("GET", f"{base}/workspaces/w/models/v/versions", 403, 403, 200, {"an admin key": ('"version-1"',)})
+        for base in ("/v1", "")
+    ),
+    *(Row("POST", path, 401, 404, 404) for path in PATHS),
+)
+
+
+@pytest.fixture
+async def app(fetch: FakeFetch, clock: FakeClock) -> AsyncIterator[Proxy]:
+    fetch.lists("a", *SHOWN)
+    version = {"id": "version-1", "name": "one", "create_time": "2026-01-01T00:00:00Z"}
+    fetch.answers("p", FetchResult((entry(version, "pangu", {"model_id": "v"}),)))
+    async with started(config_of(CONFIG), fetch, clock) as app:
+        for headers in CALLERS.values():  # lists are rendered from now on
+            await respond(app, "GET", "/v1/models", headers)
+        yield app
+
+
+async def respond(app: Proxy, method: str, path: str, headers: Mapping[str, str]) -> tuple[int, str]:
+    """Status and body, as the application sends them."""
+    sent: list[MutableMapping[str, Any]] = []
+
+    async def receive() -> dict[str, object]:
+        return {"type": "http.request", "body": UNKNOWN}
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        sent.append(message)
+
+    scope = {
+        "type": "http",
+        "method": method,
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": b"",
+        "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
+    }
+    await app(scope, receive, send)
+    start, body = sent
+    return start["status"], body["body"].decode()
+
+
+def serves(route: Route, row: Row) -> bool:
+    return (
+        row.method in route.methods
+        and re.fullmatch(re.sub(r"\{\w+(\.\.\.)?\}", ".+", route.path), row.path) is not None
+    )
+
+
+async def test_every_route_has_a_row(app: Proxy) -> None:
+    missing = [
+        (route.path, method)
+        for route in app.deployment.routes.table
+        for method in set(route.methods) - {"HEAD"}
+        if not any(serves(route, row) and row.method == method for row in MATRIX)
+    ]
+
+    assert missing == []
+
+
+@pytest.mark.parametrize("row", MATRIX, ids=lambda row: f"{row.method} {row.path}")
+async def test_each_kind_of_caller_gets_what_its_key_allows_and_nothing_else(row: Row, app: Proxy) -> None:
+    answers = {caller: await respond(app, row.method, row.path, headers) for caller, headers in CALLERS.items()}
+
+    assert {caller: status for caller, (status, _) in answers.items()} == {
+        "no key": row.no_key,
+        "a wrong key": 401,
+        "an expired key": 401,
+        "a plain key": row.plain,
+        "an admin key": row.admin,
+    }
+    everything = {text for texts in row.shows.values() for text in texts}
+    for caller, (_, body) in answers.items():
+        assert {text for text in everything if text in body} == set(row.shows.get(caller, ()))
+        assert "canary" not in body
