@@ -25,14 +25,10 @@ def anthropic_error(error: ApiError) -> bytes:
     return encode({"type": "error", "error": {"type": error_type, "message": error.message}})
 
 
-def _error_event(error: ApiError) -> bytes:
-    return b"event: error\ndata: %b\n\n" % anthropic_error(error)
-
-
 FORMAT = Format(
     "anthropic",
     recognizes=_PATHS.__contains__,
     error=anthropic_error,
-    error_event=_error_event,
+    error_event_name=b"error",
     request_id_headers=(b"x-request-id", b"request-id"),
 )

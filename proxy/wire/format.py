@@ -20,7 +20,12 @@ class Format:
     """Whether a request with this path uses the format."""
     error: Callable[[ApiError], bytes]
     """The body of an error response."""
-    error_event: Callable[[ApiError], bytes]
-    """An event that the format's clients raise as an error, for a stream that has begun."""
+    error_event_name: bytes = b""
+    """The `event` field of an error in a stream, where the format's clients expect one."""
     request_id_headers: tuple[bytes, ...] = (b"x-request-id",)
     """Headers in which its clients look for the request id."""
+
+    def error_event(self, error: ApiError) -> bytes:
+        """An event that the format's clients raise as an error, for a stream that has begun."""
+        name = b"event: %b\n" % self.error_event_name if self.error_event_name else b""
+        return name + b"data: %b\n\n" % self.error(error)

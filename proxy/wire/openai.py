@@ -88,9 +88,5 @@ def openai_error(error: ApiError) -> bytes:
     return encode({"error": {"message": error.message, "type": error.type, "param": error.param, "code": error.code}})
 
 
-def _error_event(error: ApiError) -> bytes:
-    return b"data: %b\n\n" % openai_error(error)
-
-
-FORMAT = Format("openai", recognizes=lambda path: True, error=openai_error, error_event=_error_event)
+FORMAT = Format("openai", recognizes=lambda path: True, error=openai_error)
 """The format of every path that no other format claims."""

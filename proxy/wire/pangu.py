@@ -19,13 +19,8 @@ def pangu_error(error: ApiError) -> bytes:
     return encode({"error_code": f"PROXY.{error.status:04d}", "error_msg": error.message, "solution_msg": error.hint})
 
 
-def _error_event(error: ApiError) -> bytes:
-    return b"data: %b\n\n" % pangu_error(error)
-
-
 FORMAT = Format(
     "pangu",
     recognizes=lambda path: path.startswith(("/v1/workspaces/", "/workspaces/")),
     error=pangu_error,
-    error_event=_error_event,
 )

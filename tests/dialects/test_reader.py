@@ -551,7 +551,7 @@ def test_a_field_is_taken_where_it_says_something(said: Mapping[str, object], en
 
 
 def test_field_paths_are_dotted() -> None:
-    dialect = Dialect(kind="x", id=("about.id",), owner=("about.by",), created=("about.times.rendered",))
+    dialect = Dialect(kind="x", id=("about.id",), owner=("about.by",), created=("about.times.made",))
     said = {"about": {"id": "m", "by": "o", "times": {"made": 5}}}
     assert entry_of(dialect, said, b"", {}) == made("m", "o", 5, about=said["about"])
 
