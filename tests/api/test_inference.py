@@ -184,7 +184,7 @@ async def test_a_path_that_is_not_in_the_table_is_not_passed_on(path: str, fetch
     "target",
     [
         pytest.param("/v1/chat/completions?api-version=9&base_url=http://evil", id="a query"),
-        pytest.param("http://evil.example/v1/chat/completions", id="an absolute URL"),
+        pytest.param("http://evil.example/v1/chat/completions", marks=pytest.mark.own_protocol, id="an absolute URL"),
         pytest.param("/v1/chat/%63ompletions", id="percent-encoded letters"),
     ],
 )

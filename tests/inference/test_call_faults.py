@@ -523,6 +523,7 @@ LIST = b"GET /v1/models HTTP/1.1\r\nHost: proxy\r\n\r\n"
 FURTHER = [LIST, post(b'{"model":"m"}') * 3, post(b'{"input":"%b"}' % (b"x" * 1_000_000))]
 
 
+@pytest.mark.own_protocol
 @pytest.mark.parametrize("further", FURTHER, ids=["a list", "calls", "a long one"])
 @pytest.mark.parametrize("script", [hangs, hangs_in_stream], ids=["before the head", "within the stream"])
 async def test_a_client_that_leaves_behind_further_requests_is_noticed(
@@ -541,6 +542,7 @@ async def test_a_client_that_leaves_behind_further_requests_is_noticed(
 LONG_HEADER = LIST.replace(b"Host", b"X-Long: " + b"x" * 300_000 + b"\r\nHost")
 
 
+@pytest.mark.own_protocol
 @pytest.mark.parametrize("further", [LIST * 1000, FURTHER[-1] * 20, LONG_HEADER * 60], ids=["many", "long", "headers"])
 async def test_of_what_comes_behind_a_call_only_so_much_is_read(
     further: bytes, fetch: FakeFetch, clock: FakeClock
@@ -559,6 +561,7 @@ async def test_of_what_comes_behind_a_call_only_so_much_is_read(
         writer.transport.abort()
 
 
+@pytest.mark.own_protocol
 async def test_further_requests_of_a_client_that_stays_are_answered(fetch: FakeFetch, clock: FakeClock) -> None:
     asked = asyncio.Event()
 
@@ -591,6 +594,7 @@ async def test_a_call_that_came_with_a_list_is_no_idle_connection(fetch: FakeFet
             assert waiting == [None]
 
 
+@pytest.mark.own_protocol
 async def test_a_client_that_stops_reading_a_long_answer_leaves_nothing_behind(
     fetch: FakeFetch, clock: FakeClock
 ) -> None:
@@ -605,6 +609,7 @@ async def test_a_client_that_stops_reading_a_long_answer_leaves_nothing_behind(
         await until(lambda: circuit_of(served.app, "a").in_flight == 0, 1)
 
 
+@pytest.mark.own_protocol
 @pytest.mark.parametrize("reads", [False, True], ids=["not at all", "slowly"])
 async def test_only_who_has_stopped_reading_a_list_is_cut_off(
     reads: bool, fetch: FakeFetch, clock: FakeClock, monkeypatch: pytest.MonkeyPatch

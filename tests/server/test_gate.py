@@ -246,6 +246,7 @@ GET = b"GET /v1/models HTTP/1.1\r\nHost: x\r\n\r\n"
 LAST = b"GET /v1/models HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
 
 
+@pytest.mark.own_protocol
 def test_a_kept_connection_is_answered_alike_by_a_call_and_at_once(tmp_path: Path) -> None:
     called, at_once, again, last = conversation(tmp_path, GET, GET, GET, LAST)
 
@@ -255,6 +256,7 @@ def test_a_kept_connection_is_answered_alike_by_a_call_and_at_once(tmp_path: Pat
     assert last.replace(b"connection: close\r\n", b"") == called
 
 
+@pytest.mark.own_protocol
 def test_requests_that_come_in_one_piece_are_answered_in_their_order(tmp_path: Path) -> None:
     alive = b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"
     first, rest = conversation(tmp_path, GET, GET + alive + GET * 2000 + alive + LAST)
@@ -266,6 +268,7 @@ def test_requests_that_come_in_one_piece_are_answered_in_their_order(tmp_path: P
     assert answers[-1].replace(b"connection: close\r\n", b"") == lists
 
 
+@pytest.mark.own_protocol
 def test_an_old_client_is_answered_and_its_connection_closed(tmp_path: Path) -> None:
     called, old = conversation(tmp_path, GET, b"GET /v1/models HTTP/1.0\r\n\r\n")
 

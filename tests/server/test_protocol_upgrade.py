@@ -200,6 +200,7 @@ async def test_a_framing_that_is_refused_is_refused_with_an_offer_too(
     assert provider.requests == []
 
 
+@pytest.mark.own_protocol
 @pytest.mark.parametrize("offer", ["", *OFFERS.values()], ids=["alone", *OFFERS])
 @pytest.mark.parametrize("target", ["host:443", "/v1/models"])
 async def test_connect_is_refused_and_what_follows_is_not_parsed(
