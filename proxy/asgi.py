@@ -10,6 +10,8 @@ Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
+ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+"""As in `starlette.types`, which packages below the server do not import."""
 
 
 class RawResponse(NamedTuple):

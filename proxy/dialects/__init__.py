@@ -3,8 +3,9 @@
 from proxy.dialects.diagnosis import reason_in, why_none_is_readable
 from proxy.dialects.dialect import OURS, Auth, Dialect, Paging, Setting, filled_in
 from proxy.dialects.metadata import NAMES as EXTRA_NAMES
+from proxy.dialects.page import Page, open_page
 from proxy.dialects.pager import Query, Received, next_query
-from proxy.dialects.reader import InvalidEntry, Page, entry_of, open_page, read_entry
+from proxy.dialects.reader import InvalidEntry, entry_of, read_entry
 from proxy.dialects.table import DIALECTS
 from proxy.dialects.times import unix_seconds
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from urllib.parse import parse_qsl, urlsplit
 
 from proxy.dialects.dialect import Dialect, Paging
-from proxy.dialects.reader import Page
+from proxy.dialects.page import Page
 from proxy.errors import UpstreamError
 
 Query = Mapping[str, str]

@@ -1,7 +1,6 @@
-"""Bytes in, entries out: one tolerant reader for every row of the table. No I/O.
+"""One entry of a list, from its raw JSON to an `Entry`: one tolerant reader for every row of the table. No I/O.
 
-A provider's answer is opened once (`open_page`), its entries are read one by one (`read_entry`), so that the
-caller can take a breath between them, and so that a bad entry costs only itself.
+Entries are read one by one (`read_entry`), so that the caller can yield in between and a bad entry costs only itself.
 """
 
 from __future__ import annotations
@@ -9,33 +8,25 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 import msgspec
 from msgspec import Raw
 
-from proxy.dialects.diagnosis import ANY_DECODER, BOM, CONTROL, field_names, invalid_response, is_text, require_list
+from proxy.dialects.diagnosis import ANY_DECODER, CONTROL, field_names, is_text
 from proxy.dialects.dialect import MISSING, Dialect, EntryPlan, FieldSource, Getter
 from proxy.dialects.entry import DEFAULT_PERMISSIONS, Entry, Permission
+from proxy.dialects.page import has_long_number
 from proxy.dialects.private import is_private_text, may_tell_places, without_private
 from proxy.dialects.times import unix_seconds
 
 MAX_ID_BYTES = 256
-# 8 MB of `[],` took 1.1 s and 239 MB to build; 20,000 models with 50 values each stay below this.
-MAX_VALUES = 1_000_000
 MAX_ENTRY_BYTES = 1024 * 1024
 # One deeper model, or one longer number, would cost a client the whole list: readers give up at 64 levels (.NET) or
 # 128 (Rust), and at what no float can hold (Go, Rust).
 MAX_DEPTH = 32
 _MAX_NUMBER = int(sys.float_info.max)
-_ALL_ZEROS = bytes.maketrans(b"123456789", b"000000000")
-_LONG_NUMBER = b"0" * 300
-_STRIDE = 16
-_LONG_NUMBER_SAMPLED = b"0" * (len(_LONG_NUMBER) // _STRIDE)
-_RAW_OBJECT = msgspec.json.Decoder(dict[str, Raw])
-_RAW_ARRAY = msgspec.json.Decoder(list[Raw])
 _ENCODE = msgspec.json.Encoder().encode
 _FLAGS = tuple(Permission.__dataclass_fields__)
 _NOT_FOR_EVERYONE = "holds a value that is not JSON for everyone"
@@ -45,54 +36,6 @@ class InvalidEntry(ValueError):
     """One entry cannot be listed; the message is the reason, the same for all entries of the same fault."""
 
 
-@dataclass(frozen=True)
-class Page:
-    """One answer, opened: the raw JSON of its entries, and of everything around them."""
-
-    items: Sequence[Raw]
-    top: Mapping[str, Raw]
-    """The outermost values by their names; none where the answer is an array."""
-    long_numbers: bool = True
-    """Whether a number on it may be one that no float can hold."""
-
-    def value(self, path: str) -> Any:
-        """The decoded value at a dotted path of the answer, None where there is none. Raises UpstreamError."""
-        try:
-            raw = _dig(self.top, path)
-            return None if raw is None else ANY_DECODER.decode(raw)
-        except (ValueError, RecursionError) as error:
-            raise invalid_response(f"a value at `{path}` that is not JSON for everyone") from error
-
-
-def open_page(dialect: Dialect, body: bytes) -> Page:
-    """Find the entries of one answer.
-
-    Raises UpstreamError (`invalid_response`) when the answer is no list of models, with what it is instead.
-    """
-    text = body.removeprefix(BOM).strip()
-    if not text:
-        raise invalid_response("an empty body")
-    if text.startswith(b"<"):
-        raise invalid_response("an HTML or XML page; is base_url the address of the API?")
-    if len(text) > MAX_VALUES and sum(map(text.count, (b"[", b"{", b","))) > MAX_VALUES:
-        raise invalid_response(f"more than {MAX_VALUES:,} values")
-    try:
-        text.decode()
-        if text.startswith(b"{"):
-            whole, top = Raw(text), _RAW_OBJECT.decode(text)
-        else:
-            whole, top = msgspec.json.decode(text, type=Raw), {}
-        items = _items(dialect, whole, top)
-        if items is None and dialect.empty_without_items and top.keys() <= {"nextPageToken"}:
-            items = ()
-        if not items:
-            require_list(dialect, ANY_DECODER.decode(whole), has_items=items is not None)
-    except (ValueError, RecursionError) as error:
-        # msgspec's text names positions, never content.
-        raise invalid_response(f"no valid JSON ({error})") from error
-    return Page(items or (), top, _has_long_number(text))
-
-
 def read_entry(
     dialect: Dialect,
     raw: Raw,
@@ -100,10 +43,10 @@ def read_entry(
     long_numbers: bool = True,
     named: frozenset[str] = frozenset(),
 ) -> Entry:
-    """One entry in our terms, less what is never shown. Raises Dropped.
+    """One entry in our terms, less what is never shown. Raises InvalidEntry.
 
-    `asked` holds the values that the question was about; `long_numbers` is what its page says; `named` are the
-    fields that the operator wants to be shown though they are private.
+    `values` are those of the list's `{name}` placeholders; `long_numbers` comes from its page; `named` are private
+    fields that the operator lists in `extra_fields`.
     """
     text = bytes(raw)
     if len(text) > MAX_ENTRY_BYTES:
@@ -115,7 +58,7 @@ def read_entry(
         is_harmless = dialect.familiar.is_harmless(payload)
     else:
         is_harmless = True
-        if long_numbers and _has_long_number(text) and not _is_for_everyone(payload, MAX_DEPTH):
+        if long_numbers and has_long_number(text) and not _is_for_everyone(payload, MAX_DEPTH):
             raise InvalidEntry(_NOT_FOR_EVERYONE)
     shape = dialect.shape(tuple(payload))
     own_id = _own_id(dialect, payload, shape.ids)
@@ -132,7 +75,7 @@ def read_entry(
 
 
 def _decoded(text: bytes, long_numbers: bool) -> dict[str, Any]:
-    """What any entry says. Raises Dropped."""
+    """What any entry says. Raises InvalidEntry."""
     try:
         payload = ANY_DECODER.decode(text)
     except (ValueError, RecursionError) as error:
@@ -145,7 +88,7 @@ def _decoded(text: bytes, long_numbers: bool) -> dict[str, Any]:
 
 
 def entry_of(dialect: Dialect, payload: Mapping[str, Any], raw: bytes, values: Mapping[str, str]) -> Entry:
-    """The entry that an object of the dialect describes, as it is. Raises Dropped."""
+    """The entry that an object of the dialect describes, as it is. Raises InvalidEntry."""
     shape = dialect.shape(tuple(payload))
     return _entry(dialect, shape, _own_id(dialect, payload, shape.ids), payload, payload, raw, values)
 
@@ -190,41 +133,9 @@ def _entry(
     )
 
 
-def _items(dialect: Dialect, whole: Raw, top: Mapping[str, Raw]) -> Sequence[Raw] | None:
-    """The entries' raw JSON; empty for `null`; None where no alternative of `items` is an array."""
-    found: Sequence[Raw] | None = None
-    for path in dialect.items:
-        raw = _dig(top, path) if path else whole
-        if raw is None:
-            continue
-        start = memoryview(raw)[0]
-        if start == ord("["):
-            return _RAW_ARRAY.decode(raw)
-        if start == ord("n") and path:
-            found = ()  # Ollama without a model says `data: null`.
-    return found
-
-
-def _dig(top: Mapping[str, Raw], path: str) -> Raw | None:
-    """The raw JSON at a dotted path, None where there is none; nothing beside the path is decoded."""
-    name, *deeper = path.split(".")
-    raw = top.get(name)
-    for name in deeper:
-        if raw is None or memoryview(raw)[0] != ord("{"):
-            return None
-        raw = _RAW_OBJECT.decode(raw).get(name)
-    return raw
-
-
 def _looks_odd(text: bytes, long_numbers: bool) -> bool:
     """Whether an entry has to be looked through value by value: a cheap question, since hardly any has to."""
-    return text.count(b"[") + text.count(b"{") > MAX_DEPTH or (long_numbers and _has_long_number(text))
-
-
-def _has_long_number(text: bytes) -> bool:
-    # Of so many digits in a row a look at every 16th byte finds 18 in a row: that is cheap, and hardly ever so.
-    sampled = text[::_STRIDE].translate(_ALL_ZEROS)
-    return _LONG_NUMBER_SAMPLED in sampled and _LONG_NUMBER in text.translate(_ALL_ZEROS)
+    return text.count(b"[") + text.count(b"{") > MAX_DEPTH or (long_numbers and has_long_number(text))
 
 
 def _is_for_everyone(value: object, levels: int) -> bool:
