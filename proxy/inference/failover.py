@@ -145,6 +145,8 @@ class Forwarder:
         began = scope.now
         try:
             result = await self._exchange(endpoint, call, candidate, scope, seconds)
+            if not isinstance(result, UpstreamResponse):
+                verdict = classify(result, endpoint.provider.failover_on)
         except BaseException as error:
             circuit.release()
             if isinstance(error, ClientDisconnected):
@@ -155,8 +157,7 @@ class Forwarder:
                 circuit.succeeded()  # other calls need not wait for the end of a response that may take an hour
             own_id = candidate.ids[call.model]
             return ForwardedCall(result, endpoint.provider, own_id, circuit, self._usage, labels, scope.now - began)
-        verdict = classify(result, endpoint.provider.failover_on)
-        _settle(circuit, candidate.offer.entry.id, verdict)
+        _record(circuit, candidate.offer.entry.id, verdict)
         self._usage.count(labels, verdict.outcome)
         if verdict.reason:
             _log.warning("call %s: %s: %s", call.request_id, endpoint.provider.name, verdict.reason)
@@ -189,7 +190,9 @@ class Forwarder:
     async def _error_response(self, response: UpstreamResponse, scope: CallScope, seconds: float) -> ErrorResponse:
         """Read what is needed of an error, and close it. Raises ClientDisconnected."""
         try:
-            body = await _error_body(response, scope, seconds) if response.status in RELAYED_STATUSES else b""
+            # A compressed body is not relayed: there is no need to decompress it.
+            is_relayed = response.status in RELAYED_STATUSES and not response.coding
+            body = await _error_body(response, scope, seconds) if is_relayed else b""
             return ErrorResponse(
                 response.status,
                 response.headers,
@@ -202,7 +205,7 @@ class Forwarder:
             response.close()
 
 
-def _settle(circuit: Circuit, model: str, verdict: Verdict) -> None:
+def _record(circuit: Circuit, model: str, verdict: Verdict) -> None:
     circuit.release()
     circuit.cool_down(model, verdict.cool_down)
     if verdict.trips:

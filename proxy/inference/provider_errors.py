@@ -158,16 +158,25 @@ def relay_error(response: ErrorResponse) -> ApiError:
     payload = decode_or_none(body)
     if not isinstance(payload, dict) or len(body) > MAX_BYTES or headers.get("Content-Encoding"):
         return _without_body(status, response.retry_after)
+    try:
+        body = _redacted_body(response, payload)
+    except RecursionError:  # nested deeper than any error message is
+        return _without_body(status, response.retry_after)
+    error = RelayedError(status, b"application/json", body, retry_after=response.retry_after)
+    error.should_retry = {"true": True, "false": False}.get(headers.get("x-should-retry", ""))
+    return error
+
+
+def _redacted_body(response: ErrorResponse, payload: dict[str, Any]) -> bytes:
+    """The body, encoded anew only where it shows our account. Raises RecursionError."""
     secrets = [secret for secret in (*response.secrets, *response.credentials) if len(secret) >= _MIN_SECRET]
     shows_secrets = any(
         contains_secret(text, response.credentials) or any(secret in text for secret in secrets)
         for text in _texts(payload)
     )
-    if status == 429 or shows_secrets:
-        body = msgspec.json.encode(_without_account(payload, secrets))
-    error = RelayedError(status, b"application/json", body, retry_after=response.retry_after)
-    error.should_retry = {"true": True, "false": False}.get(headers.get("x-should-retry", ""))
-    return error
+    if response.status != 429 and not shows_secrets:
+        return response.body
+    return msgspec.json.encode(_without_account(payload, secrets))
 
 
 def _without_body(status: int, retry_after: float | None) -> ApiError:

@@ -833,3 +833,17 @@ async def test_no_prompt_no_answer_and_no_credential_is_ever_logged(
     theirs = [record for record in caplog.records if not record.name.startswith(("httpcore", "httpx"))]  # the client's
     heard = "\n".join(f"{record.getMessage()} {record.exc_text} {record.__dict__}" for record in theirs)
     assert "canary" not in heard
+
+
+async def test_a_provider_with_deeply_nested_errors_stays_callable(fetch: FakeFetch, clock: FakeClock) -> None:
+    """Whatever goes wrong while an error is read: the circuit counts the call as ended."""
+
+    async def nested(exchange: Exchange) -> None:
+        body = b'{"error":' + b"[" * 600 + b'"x"' + b"]" * 600 + b"}"
+        await exchange.send(response_head(429, {"Content-Length": str(len(body))}) + body)
+
+    async with calling(fetch, clock, nested) as (served, _):
+        statuses = [(await served.call()).status_code for _ in range(3)]
+
+        assert statuses == [429, 429, 429]
+        assert circuit_of(served.app, "a").in_flight == 0

@@ -172,3 +172,14 @@ def test_web_pages_and_other_encodings_are_unusable(coding: str, content_type: s
     failure = unusable(coding, content_type)
 
     assert (failure.reason if failure else None) == reason
+
+
+@pytest.mark.parametrize(("status", "error"), [(400, RelayedError), (429, Limited)])
+def test_a_body_nested_too_deep_to_be_read_is_an_error_without_it(status: int, error: type[ApiError]) -> None:
+    """Any depth that a decoder accepts: the verdict must not raise, or the circuit would count a call for ever."""
+    for depth in (100, 500, 900, 2000):
+        body = b'{"error":' + b"[" * depth + b'"x"' + b"]" * depth + b"}"
+        verdict = classify(ErrorResponse(status, {}, body), FAILOVER_ON)
+
+        assert isinstance(verdict.error, (error, RelayedError))
+        assert verdict.error.status == status
