@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
+
+from msgspec import Struct
 
 Header = tuple[bytes, bytes]
 Scope = MutableMapping[str, Any]
@@ -14,7 +16,7 @@ ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 """As in `starlette.types`, which packages below the server do not import."""
 
 
-class RawResponse(NamedTuple):
+class RawResponse(Struct, frozen=True):
     """A complete response."""
 
     status: int

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import parse_qsl
 
@@ -12,8 +12,6 @@ from proxy.config import Config
 from proxy.errors import InvalidKey
 
 MAX_KEY_BYTES = 4096
-
-Headers = Iterable[tuple[bytes, bytes]]
 
 
 def _bare(value: bytes) -> bytes:
@@ -82,15 +80,16 @@ class Access:
             for key in config.keys
         }
 
-    def identify(self, headers: Headers, query: bytes = b"") -> Caller:
-        """The caller of a request with these headers. Raises InvalidKey, the same for every reason.
+    def identify(self, credentials: Sequence[tuple[bytes, bytes]], query: bytes = b"") -> Caller:
+        """The caller who sent these credentials: the headers of a request that are in KEY_HEADERS, as they came.
+
+        Raises InvalidKey, the same for every reason.
 
         There must be exactly one credential, in any of KEY_HEADERS: a repeated header, conflicting keys, another
         scheme than Bearer, a key in the query, and a key of more than 4 KiB are rejected before hashing.
         """
         if self._open:
             return self._known(self._anonymous)
-        credentials = [(name, value) for name, value in headers if name in KEY_HEADERS]
         if query and not QUERY_KEYS.isdisjoint(name.lower() for name, _ in parse_qsl(query.decode("latin-1"))):
             raise InvalidKey
         if not credentials:

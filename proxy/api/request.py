@@ -24,38 +24,28 @@ class RequestHead:
 
     __slots__ = (
         "accept_encoding",
-        "connection",
         "credentials",
         "has_body",
-        "headers",
         "if_none_match",
         "method",
         "path",
-        "path_params",
-        "query",
-        "raw_path",
         "request_id",
+        "scope",
     )
 
     def __init__(self, scope: Scope) -> None:
         """`scope`: of an HTTP request (ASGI)."""
+        self.scope = scope
         self.method: str = scope["method"]
         self.path: str = scope["path"]
         """Percent-decoded."""
-        self.raw_path: bytes = scope["raw_path"]
-        self.query: bytes = scope["query_string"]
-        self.headers: Sequence[Header] = scope["headers"]
-        self.path_params: Mapping[str, str] = {}
-        """Values of the `{name}` segments of the route's path; set by the router."""
-        self.connection: ClientConnection | None = None
-        """The client's connection, where our own server handles it."""
         self.credentials: list[Header] = []
         self.accept_encoding = b""
         self.if_none_match = b""
         self.request_id = b""
         self.has_body = False
         """Whether a body follows that nobody has read yet."""
-        for name, value in self.headers:
+        for name, value in scope["headers"]:
             if name not in _READ:  # most headers of most requests
                 continue
             if name in KEY_HEADERS:
@@ -69,6 +59,32 @@ class RequestHead:
             elif name == b"transfer-encoding" or (name == b"content-length" and value != b"0"):
                 self.has_body = True
         self.request_id = request_id(self.request_id)
+
+    @property
+    def raw_path(self) -> bytes:
+        raw_path: bytes = self.scope["raw_path"]
+        return raw_path
+
+    @property
+    def query(self) -> bytes:
+        query: bytes = self.scope["query_string"]
+        return query
+
+    @property
+    def headers(self) -> Sequence[Header]:
+        headers: Sequence[Header] = self.scope["headers"]
+        return headers
+
+    @property
+    def path_params(self) -> Mapping[str, str]:
+        """Values of the `{name}` segments of the route's path; set by the router."""
+        params: Mapping[str, str] = self.scope["path_params"]
+        return params
+
+    @property
+    def connection(self) -> ClientConnection | None:
+        """The client's connection, where our own server handles it."""
+        return self.scope.get("connection")
 
     @property
     def connection_close(self) -> Sequence[Header]:

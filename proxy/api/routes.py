@@ -49,7 +49,7 @@ class Routes:
         for pattern, route in self._patterns:
             if match := pattern.fullmatch(head.path):
                 if head.method in route.methods:
-                    head.path_params = match.groupdict()
+                    head.scope["path_params"] = match.groupdict()
                     return route.endpoint
                 allowed.update(route.methods)
         if allowed:

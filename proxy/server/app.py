@@ -54,12 +54,15 @@ class Proxy:
         Synchronous, so that the server can send what is ready without a task of its own.
         """
         try:
-            caller = self._identify(head)
-            endpoint = self.deployment.routes.find(head)
-            outcome = endpoint(head, caller)
+            deployment = self.deployment
+            if head.path in deployment.routes.probes and not head.credentials:
+                caller = _PROBE
+            else:
+                caller = deployment.access.identify(head.credentials, head.query)
+            outcome = deployment.routes.find(head)(head, caller)
         except Exception as error:
             outcome = self._error(head, error)
-        return _without_body(head, outcome) if isinstance(outcome, RawResponse) else outcome
+        return _without_body(outcome) if head.method == "HEAD" and isinstance(outcome, RawResponse) else outcome
 
     @asynccontextmanager
     async def lifespan(self) -> AsyncIterator[None]:
@@ -82,7 +85,6 @@ class Proxy:
             await send({"type": "websocket.close"})
             return
         head, outcome = scope.get("decided") or self._decide(scope)
-        head.connection = scope.get("connection")
         response = outcome if isinstance(outcome, RawResponse) else await self._handle(head, outcome, receive, send)
         if response:
             await send({"type": "http.response.start", "status": response.status, "headers": response.headers})
@@ -104,12 +106,7 @@ class Proxy:
             response = await handler(receive, send)
         except Exception as error:
             response = self._error(head, error)
-        return response and _without_body(head, response)
-
-    def _identify(self, head: RequestHead) -> Caller:
-        if head.path in self.deployment.routes.probes and not head.credentials:
-            return _PROBE
-        return self.deployment.access.identify(head.credentials, head.query)
+        return _without_body(response) if response and head.method == "HEAD" else response
 
     @staticmethod
     def _error(head: RequestHead, error: Exception) -> RawResponse:
@@ -119,9 +116,9 @@ class Proxy:
         return error_response(head, error)
 
 
-def _without_body(head: RequestHead, response: RawResponse) -> RawResponse:
+def _without_body(response: RawResponse) -> RawResponse:
     """The response to HEAD has the headers of GET, and no body."""
-    return response._replace(body=b"") if head.method == "HEAD" else response
+    return RawResponse(response.status, response.headers, b"")
 
 
 def _log_if_it_ended(refresh: asyncio.Task[None]) -> None:

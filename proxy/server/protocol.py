@@ -25,8 +25,12 @@ from proxy.server.app import Proxy
 from proxy.wire.headers import error_headers
 from proxy.wire.openai import openai_error
 
-# Logged for every call whose client left, or whose provider broke off: anybody could fill the log with it.
-_NOISE = "ASGI callable returned without"
+_NOISE = (
+    # Any client can cause one of these with every request, and fill the log.
+    "ASGI callable returned without",  # a client left, or a provider broke off; the next two by uvicorn's own protocol
+    "Invalid HTTP request received.",
+    "Unsupported upgrade request.",
+)
 _MALFORMED = "This is not a valid HTTP request; percent-encode what is not ASCII in its URL."
 _CONNECT = "The method CONNECT is not supported: this server does not open tunnels."
 STALL = 60.0
@@ -114,11 +118,11 @@ class Protocol(HttpToolsProtocol):
 
     def write_response(self, cycle: RequestResponseCycle, response: RawResponse) -> None:
         """A whole answer on a connection that goes on, with one system call; two of `write` are two."""
-        status, headers, body = response
-        start = STATUS_LINE[status] + b"\r\n".join(map(b": ".join, (*cycle.default_headers, *headers))) + b"\r\n\r\n"
+        headers = map(b": ".join, (*cycle.default_headers, *response.headers))
+        start = STATUS_LINE[response.status] + b"\r\n".join(headers) + b"\r\n\r\n"
         cycle.response_started = cycle.response_complete = True
-        if body:
-            self.transport.writelines([start, body])
+        if response.body:
+            self.transport.writelines([start, response.body])
         else:
             self.transport.write(start)
         cycle.message_event.set()
@@ -224,7 +228,7 @@ class _ClientConnection:
             or cycle.disconnected
             or not cycle.keep_alive
             or protocol.flow.write_paused
-            or len(response[2]) > _AT_ONCE
+            or len(response.body) > _AT_ONCE
         ):
             return False
         protocol.write_response(cycle, response)

@@ -43,7 +43,7 @@ def who(access: Access, headers: Sequence[tuple[str, str | bytes]], query: str =
     """The caller's name, `nobody` without a key, or `401`."""
     raw = [(name.encode(), value.encode() if isinstance(value, str) else value) for name, value in headers]
     try:
-        return access.identify(raw, query.encode()).name or "nobody"
+        return access.identify([header for header in raw if header[0] in KEY_HEADERS], query.encode()).name or "nobody"
     except InvalidKey:
         return "401"
 
@@ -216,7 +216,7 @@ def test_whatever_is_sent_it_is_a_caller_or_an_invalid_key(headers: list[tuple[b
     credentials = [(name, value) for name, value in headers if name in KEY_HEADERS]
     sent = {KEY_HEADERS[name](value) for name, value in credentials}
     try:
-        caller = keys.identify(headers, query)
+        caller = keys.identify(credentials, query)
     except InvalidKey:
         assert credentials or query, "with a default group, who brings no key is known"
     else:

@@ -65,7 +65,7 @@ async def test_what_is_ready_is_what_a_call_sends(
 
     assert ready is not None
     assert called.status == (304 if known else 200)
-    assert (ready[0], tuple(ready[1]), ready[2]) == (called.status, called.headers, called.body)
+    assert (ready.status, tuple(ready.headers), ready.body) == (called.status, called.headers, called.body)
 
 
 @pytest.mark.anyio
@@ -135,7 +135,7 @@ async def test_what_is_ready_reads_a_key_in_the_same_headers_as_a_call(
         called = await asked(app, "/v1/models", {**known, **ID})
 
         assert ready is not None
-        assert (ready[0], tuple(ready[1]), ready[2]) == (200, called.headers, called.body)
+        assert (ready.status, tuple(ready.headers), ready.body) == (200, called.headers, called.body)
         for refused in (wrong, {**known, "x-goog-api-key": "sk-canary-wrong"}):
             response = decided(app, scope(refused))
             assert response is not None
@@ -188,7 +188,7 @@ async def test_a_list_stays_ready_when_a_provider_answers_as_before(fetch: FakeF
 
         assert fetch.asked["a"] > asked_before
         assert ready is not None
-        assert dict(ready[1])[b"etag"].decode() == etag
+        assert dict(ready.headers)[b"etag"].decode() == etag
 
 
 @pytest.mark.anyio
