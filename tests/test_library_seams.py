@@ -16,8 +16,8 @@ from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from proxy.asgi import RawResponse
-from proxy.server.protocol import Protocol, _Flow, http_protocol
-from proxy.server.run import _Server
+from proxy.server.protocol import Protocol, WatchedFlowControl, http_protocol
+from proxy.server.run import Server
 from proxy.upstream.transport import OwnSockets
 from tests.fakes import FakeClock, FakeFetch, config_of
 from tests.listening import serving
@@ -114,7 +114,7 @@ async def test_reading_is_paused_by_our_flow_control(fetch: FakeFetch, clock: Fa
     """Two requests at once: uvicorn pauses reading through the object that `connection_made` replaced."""
     paused: list[type[FlowControl]] = []
 
-    class Flow(_Flow):
+    class Flow(WatchedFlowControl):
         def pause_reading(self) -> None:
             paused.append(type(self).__mro__[1])
             super().pause_reading()
@@ -122,7 +122,7 @@ async def test_reading_is_paused_by_our_flow_control(fetch: FakeFetch, clock: Fa
     class WithFlow(Protocol):
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
-            assert type(self.flow) is _Flow
+            assert type(self.flow) is WatchedFlowControl
             self.flow = Flow(self)
 
     async with serving(CONFIG, fetch, clock, protocol=WithFlow) as served:
@@ -132,19 +132,24 @@ async def test_reading_is_paused_by_our_flow_control(fetch: FakeFetch, clock: Fa
             answer = await asyncio.wait_for(reader.read(), 10)
 
     assert answer.count(b"HTTP/1.1 ") == 2
-    assert set(paused) == {_Flow}
+    assert set(paused) == {WatchedFlowControl}
 
 
 @pytest.mark.parametrize(
-    ("ours", "theirs"), [(Protocol, HttpToolsProtocol), (_Flow, FlowControl), (_Server, uvicorn.Server)]
+    ("ours", "theirs"), [(Protocol, HttpToolsProtocol), (WatchedFlowControl, FlowControl), (Server, uvicorn.Server)]
 )
 async def test_each_overridden_method_exists_in_the_library(ours: type, theirs: type) -> None:
-    overridden = {"data_received", "_should_upgrade", "_start_asgi_task", "connection_made", "connection_lost"}
-    overridden |= {"timeout_keep_alive_handler", "send_400_response", "pause_reading", "startup", "shutdown"}
-    overridden |= {"handle_exit", "_unset_keepalive_if_required"}
+    hooks = {"data_received", "_should_upgrade", "_start_asgi_task", "connection_made", "connection_lost"}
+    hooks |= {"timeout_keep_alive_handler", "send_400_response", "pause_reading", "startup", "shutdown", "handle_exit"}
+    overridden = vars(ours).keys() & hooks
 
-    assert {name for name in vars(ours) if name in overridden} <= set(dir(theirs))
-    assert vars(ours).keys() & overridden, "at least one is overridden"
+    assert overridden, "at least one is overridden"
+    assert overridden <= set(dir(theirs))
+
+
+def test_the_helpers_that_our_protocol_calls_exist_in_uvicorn() -> None:
+    assert callable(HttpToolsProtocol._unset_keepalive_if_required)
+    assert callable(FlowControl.resume_reading)
 
 
 async def test_the_plain_protocol_answers_lists_and_ignores_upgrades(
@@ -166,7 +171,8 @@ async def test_httpcore_reports_each_connection_under_the_name_that_the_transpor
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
-        writer.write(b"HTTP/1.1 204 No Content\r\n\r\n")
+        writer.write(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")
+        writer.close()
 
     sockets: list[object] = []
 

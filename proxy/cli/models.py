@@ -107,7 +107,8 @@ def _allowed(patterns: Sequence[str]) -> Policy:
 
 
 def _offer(model: Listed) -> Offer:
-    return Offer(model["id"], "", model["owned_by"], Entry(model["id"]))
+    entry = Entry(model["id"], created=model["created"], extra=msgspec.json.encode(model))
+    return Offer(model["id"], "", model["owned_by"], entry)
 
 
 def _read(response: Response) -> list[Listed]:

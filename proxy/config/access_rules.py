@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from proxy.config.hints import closest, did_you_mean
+from proxy.dialects.entry import Entry
 from proxy.patterns import WILDCARDS, Matcher
 
 
@@ -27,6 +28,10 @@ class Offered(Protocol):
     @property
     def provider(self) -> str:
         """The provider's name in the configuration."""
+
+    @property
+    def entry(self) -> Entry:
+        """The facts of the model: its time of creation, and all other fields as JSON in `extra`."""
 
 
 Predicate = Callable[[Offered], bool]

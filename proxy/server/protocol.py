@@ -13,7 +13,6 @@ import typing
 import weakref
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
-from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
@@ -24,6 +23,9 @@ from proxy.seams import plain_http
 from proxy.server.app import Proxy
 from proxy.wire.headers import error_headers
 from proxy.wire.openai import openai_error
+
+if typing.TYPE_CHECKING:
+    from uvicorn._types import ASGI3Application
 
 _NOISE = (
     # Any client can cause one of these with every request, and fill the log.
@@ -131,7 +133,7 @@ class Protocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
         super().connection_made(transport)
-        self.flow = _Flow(self)
+        self.flow = WatchedFlowControl(self)
 
     def reads_on(self) -> bool:
         """Whether to read although requests wait: only who reads sees a client leave in the midst of a call."""
@@ -169,7 +171,7 @@ class Protocol(HttpToolsProtocol):
         self.transport.close()
 
 
-class _Flow(FlowControl):
+class WatchedFlowControl(FlowControl):
     """uvicorn's, which does not always stop reading."""
 
     def __init__(self, protocol: Protocol) -> None:

@@ -48,7 +48,7 @@ def run(config: Config, observer: Observer, sockets: list[socket.socket]) -> Non
     app = Proxy(config, on_report=observer.on_report)
     # uvloop resolves in libuv's threads: four, unless this variable is set before the loop is created.
     os.environ.setdefault("UV_THREADPOOL_SIZE", str(resolver_threads(len(config.providers))))
-    _Server(app, config, observer).run(sockets)
+    Server(app, config, observer).run(sockets)
 
 
 def listen(host: str, port: int) -> list[socket.socket]:
@@ -77,7 +77,7 @@ def _limit_malloc() -> None:
         mallopt(_M_ARENA_MAX, 1)
 
 
-class _Server(uvicorn.Server):
+class Server(uvicorn.Server):
     """uvicorn's server, with notifications at start and a drain at shutdown."""
 
     def __init__(self, app: Proxy, config: Config, observer: Observer) -> None:
