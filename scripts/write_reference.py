@@ -1,0 +1,486 @@
+"""Write the generated parts of the documentation: docs/configuration.md, and the kinds in docs/providers.md.
+
+    .venv/bin/python -m scripts.write_reference
+
+Names, types and defaults come from the configuration model, meanings and examples from `ENTRIES`.
+`tests/docs/test_reference.py` fails while a file is out of date, or a setting has no entry.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Mapping, Sequence
+from datetime import date
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, get_args, get_origin
+
+from pydantic import BaseModel, SecretStr
+from pydantic.fields import FieldInfo
+
+from proxy.config.access_rules import RULES
+from proxy.config.custom import AuthChoice, CustomList, CustomPaging
+from proxy.config.fields import Bytes, Seconds, failures_to_pass_on, fields_to_show
+from proxy.config.keys import KeyEntry
+from proxy.config.settings import (
+    Cache,
+    Call,
+    Defaults,
+    Group,
+    Iam,
+    Merge,
+    OAuth,
+    OwnerRule,
+    Provider,
+    Server,
+)
+from proxy.dialects import DIALECTS, Auth, Dialect
+
+ROOT = Path(__file__).parents[1]
+CONFIGURATION = ROOT / "docs" / "configuration.md"
+PROVIDERS = ROOT / "docs" / "providers.md"
+BEGIN, END = "<!-- generated: kinds -->\n", "<!-- end -->\n"
+
+
+class Entry(NamedTuple):
+    """What the model does not say about a setting."""
+
+    example: str
+    """As written in the file."""
+    meaning: str
+    default: str = ""
+    """Instead of the default in the model."""
+
+
+class Section(NamedTuple):
+    """One heading of the page, with the settings below it."""
+
+    heading: str
+    model: type[BaseModel]
+    text: str
+    without: frozenset[str] = frozenset()
+    """Settings that another section documents, or that cannot be written in a file."""
+
+
+_OF_CACHE = frozenset(Cache.model_fields)
+_OF_DEFAULTS = frozenset(Defaults.model_fields)
+
+SECTIONS = (
+    Section("server", Server, "The listener and its limits."),
+    Section("cache", Cache, "How long model lists are kept. Each setting can also be set under `defaults` and on a provider."),
+    Section("merge", Merge, "What happens when several providers list the same id."),
+    Section("owners", OwnerRule, "A list of rules that set the owner of models. The first match wins."),
+    Section(
+        "defaults",
+        Defaults,
+        "Settings for every provider that does not set its own value. The settings of `cache` are accepted here too.",
+        _OF_CACHE,
+    ),
+    Section(
+        "providers",
+        Provider,
+        "A list. Its order is the order of precedence. Each entry accepts the settings below, every setting of "
+        "`defaults` and `cache`, and the settings of its kind ([Settings of kinds](#settings-of-kinds)).",
+        _OF_DEFAULTS | {"settings"},
+    ),
+    Section("providers: oauth", OAuth, "A login with OAuth client credentials, for any kind."),
+    Section("providers: iam", Iam, "A login at Huawei IAM, for kind `pangu`."),
+    Section("providers: call", Call, "Where the models of a provider are called, if not at the address of its kind."),
+    Section("providers: list", CustomList, "How a provider of kind `custom` writes its list. Paths are dotted."),
+    Section("providers: list: paging", CustomPaging, "How a `custom` provider is paged. Without it there is one page."),
+    Section("groups", Group, "Groups by name. The group `default` applies to requests without an API key."),
+    Section("keys", KeyEntry, "A list of the API keys of clients. With at least one, requests are authenticated."),
+)
+
+ENTRIES: Mapping[str, Entry] = {
+    "Server.host": Entry("host: 0.0.0.0", "Address or host name to listen on. `--host` overrides it."),
+    "Server.port": Entry("port: 8080", "TCP port; 0 selects a free one. `--port` overrides it."),
+    "Server.allow_anonymous": Entry(
+        "allow_anonymous: true", "Listen beyond loopback although no `keys` are configured."
+    ),
+    "Server.cors": Entry("cors: [https://chat.example.com]", "Exact origins of web pages that can send requests."),
+    "Server.drain_delay": Entry(
+        "drain_delay: 10s", "After SIGTERM, how long `/readyz` is 503 while requests are still accepted."
+    ),
+    "Server.max_request": Entry("max_request: 64MiB", "Maximum size of a request body; larger ones get `413`."),
+    "Server.sse_keepalive": Entry(
+        "sse_keepalive: 30s", "A stream without data for this long gets an SSE comment, so that no proxy closes it as idle."
+    ),
+    "Cache.ttl": Entry("ttl: 30m", "How long a list is fresh. It is refreshed in the background shortly before."),
+    "Cache.max_stale": Entry(
+        "max_stale: 7d", "How long after its last successful refresh a list is shown, marked as stale, while refreshes fail."
+    ),
+    "Cache.initial_wait": Entry(
+        "initial_wait: 10s",
+        "How long requests wait at start for the first response of a provider, counted from its first fetch.",
+    ),
+    "Merge.duplicates": Entry(
+        "duplicates: by_owner",
+        "`merge`: one entry for each id, with the fields of the first provider; `by_owner`: every id becomes "
+        "`owner/id`; `by_provider`: every id becomes `provider/id`.",
+    ),
+    "OwnerRule.match": Entry('match: ["gpt-*", "o1*"]', "Patterns over the providers' own ids."),
+    "OwnerRule.owner": Entry("owner: openai", "The owner of matching models."),
+    "Defaults.timeout": Entry(
+        "timeout: 30s", "One refresh of a list with all its pages and attempts; each attempt gets at most a third of it."
+    ),
+    "Defaults.retries": Entry(
+        "retries: 0",
+        "Further attempts of a refresh, after a failed connection or status 408, 429, 500, 502, 503 or 504.",
+    ),
+    "Defaults.headers": Entry("headers: {X-Team: platform}", "Headers sent with every request to the provider.", "none"),
+    "Defaults.proxy": Entry(
+        "proxy: http://egress.example.com:3128",
+        "HTTP proxy for requests to the provider. `HTTP_PROXY` and similar variables are ignored.",
+    ),
+    "Defaults.ca_file": Entry(
+        "ca_file: /etc/ssl/corp.pem", "PEM file with the certificate authorities to trust instead of the public ones."
+    ),
+    "Defaults.max_body": Entry("max_body: 64MiB", "Maximum size of one page of a list, uncompressed."),
+    "Defaults.max_pages": Entry("max_pages: 2000", "Maximum number of pages of a list."),
+    "Defaults.max_models": Entry("max_models: 50000", "Maximum number of models of a list."),
+    "Defaults.extra_fields": Entry(
+        "extra_fields: [context_length, pricing]",
+        "Which of the provider's other fields are shown: `all`, `none`, or a list of names. Local paths, command "
+        "lines, private addresses and credentials are removed unless a top-level field that contains them is named.",
+        "all",
+    ),
+    "Defaults.connect_timeout": Entry("connect_timeout: 2s", "Calls: until a connection is established."),
+    "Defaults.first_byte_timeout": Entry(
+        "first_byte_timeout: 2m", "Calls: until the response begins, all attempts together."
+    ),
+    "Defaults.idle_timeout": Entry("idle_timeout: 5m", "Calls: between two parts of a response."),
+    "Defaults.call_timeout": Entry("call_timeout: 2h", "One call with its complete response."),
+    "Defaults.max_in_flight": Entry("max_in_flight: 50", "Concurrent calls to each provider."),
+    "Defaults.failover": Entry(
+        "failover: false", "Whether a call that fails at this provider is tried at the next provider of the model."
+    ),
+    "Defaults.failover_on": Entry(
+        "failover_on: [429, 500, 503, timeout]",
+        "Statuses after which the next provider is tried, and `timeout`, although the provider may have done, and "
+        "billed, the work. A failed connection always counts.",
+    ),
+    "Provider.name": Entry("name: lab", "Unique name, shown in rules, logs and `/health`."),
+    "Provider.kind": Entry(
+        "kind: anthropic", "The dialect of the provider; see [Providers](providers.md). `static` has declared models only."
+    ),
+    "Provider.base_url": Entry(
+        "base_url: https://api.example.com/v1", "Base URL of the provider's API. Required unless the kind is `static`.", "none"
+    ),
+    "Provider.api_key": Entry(
+        "api_key: ${OPENAI_API_KEY}", "The credential. At most one of `api_key`, `api_key_file`, `iam` and `oauth`."
+    ),
+    "Provider.api_key_file": Entry("api_key_file: /run/secrets/openai", "A file with the credential; read at start."),
+    "Provider.iam": Entry(
+        "iam: {url: https://iam.example.com, domain: acme, user: lister, password: ${PANGU_PASSWORD}, project: cn-north-4}",
+        "Login at Huawei IAM; the token is renewed automatically. Kind `pangu` only.",
+    ),
+    "Provider.oauth": Entry(
+        "oauth: {url: https://login.example.com/token, id: proxy, secret: ${OAUTH_SECRET}}",
+        "Login with OAuth client credentials; the token is renewed automatically.",
+    ),
+    "Provider.list": Entry(
+        "list: {path: /catalog, items: result.entries, id: name}", "The dialect of a provider of kind `custom`."
+    ),
+    "Provider.optional": Entry(
+        "optional: true",
+        "Skip the provider if one of its variables is unset or empty, or its `api_key_file` does not exist; otherwise "
+        "that is an error.",
+    ),
+    "Provider.owner": Entry("owner: ctyun", "The owner of all models of this provider."),
+    "Provider.include": Entry('include: ["gpt-*"]', "Patterns over the provider's own ids; only matching models are listed."),
+    "Provider.exclude": Entry('exclude: ["*-preview"]', "Patterns over the provider's own ids; matching models are not listed."),
+    "Provider.prefix": Entry("prefix: lab/", "Added before every id of the provider."),
+    "Provider.aliases": Entry(
+        "aliases: {deepseek-r1: DeepSeek-R1-Chat}",
+        "Public id -> the provider's own id. The alias replaces the own id and takes no prefix.",
+        "none",
+    ),
+    "Provider.models": Entry(
+        "models: [{id: sonar, owned_by: perplexity, context_length: 127072}]",
+        "Declared models, listed even while the provider fails; any field can be added. See [Providers](providers.md#declared-models).",
+    ),
+    "Provider.call": Entry(
+        "call: false",
+        "`false`: the models are listed but cannot be called; or another address for calls.",
+        "the address of the kind",
+    ),
+    "Provider.stateful": Entry(
+        "stateful: true",
+        "Whether calls can refer to state that the provider stores for its account (earlier responses, files), which "
+        "all callers share.",
+    ),
+    "OAuth.url": Entry("url: https://login.example.com/token", "The token endpoint."),
+    "OAuth.id": Entry("id: proxy", "The client id."),
+    "OAuth.secret": Entry("secret: ${OAUTH_SECRET}", "The client secret."),
+    "OAuth.scope": Entry("scope: api/.default", "The requested scope."),
+    "Iam.url": Entry("url: https://iam.example.com", "Address of the IAM service."),
+    "Iam.domain": Entry("domain: acme", "Account name."),
+    "Iam.user": Entry("user: lister", "IAM user name."),
+    "Iam.password": Entry("password: ${PANGU_PASSWORD}", "Password of the user."),
+    "Iam.project": Entry("project: cn-north-4", "Project for which the token is requested."),
+    "Call.base_url": Entry("base_url: https://run.example.com/v1", "Base URL of calls."),
+    "Call.auth": Entry(
+        "auth: {header: X-Api-Key}",
+        "How calls send the credential: `bearer`, `basic`, `none`, `{header: NAME}` or `{query: NAME}`.",
+        "as the list",
+    ),
+    "CustomList.path": Entry("path: /catalog", "Path below `base_url`."),
+    "CustomList.items": Entry(
+        "items: result.entries", 'Where the models are; `""` is the response itself. Of several paths the first that exists.'
+    ),
+    "CustomList.id": Entry("id: name", "Field with the id; `a/b` joins two fields with a slash."),
+    "CustomList.strip_prefix": Entry(
+        "strip_prefix: [models/]", "Prefixes removed from ids; `*` matches anything but a slash."
+    ),
+    "CustomList.owned_by": Entry("owned_by: vendor", "Field with the owner."),
+    "CustomList.created": Entry("created: published_at", "Field with the creation time."),
+    "CustomList.fields": Entry(
+        "fields: {display_name: title, context_length: limits.context}",
+        "Name that clients read -> where it is in an entry.",
+        "none",
+    ),
+    "CustomList.price_per": Entry("price_per: 1000000", "Number of tokens that the prices are for."),
+    "CustomList.private": Entry("private: [internal]", "Fields that are never shown."),
+    "CustomList.params": Entry("params: {kind: llm}", "Query parameters of the first request.", "none"),
+    "CustomList.paging": Entry("paging: {style: page, send: page}", "How further pages are requested."),
+    "CustomList.auth": Entry(
+        "auth: {query: key}",
+        "How the credential is sent: `bearer`, `basic` (`api_key` is `user:password`), `none`, `{header: NAME}` or "
+        "`{query: NAME}`.",
+    ),
+    "CustomPaging.style": Entry(
+        "style: cursor", "`url`: the response contains the next URL; `cursor`: a value to send back; `offset`; `page`."
+    ),
+    "CustomPaging.read": Entry("read: next_page_token", "Field with the next cursor or URL (styles `url` and `cursor`)."),
+    "CustomPaging.send": Entry("send: page_token", "Query parameter that requests the next page (all styles but `url`)."),
+    "CustomPaging.more": Entry("more: has_more", "Style `cursor`: continue only while this field is true."),
+    "CustomPaging.total": Entry("total: count", "Styles `offset` and `page`: field with the number of models."),
+    "CustomPaging.pages": Entry("pages: page_count", "Style `page`: field with the number of pages."),
+    "CustomPaging.first": Entry("first: 0", "Style `page`: number of the first page."),
+    "CustomPaging.size": Entry("size: {page_size: 100}", "Parameters of the first request that set the page size.", "none"),
+    "Group.models": Entry('models: ["*", "!*-preview"]', "Access rules: what members can see; see [Access rules](#access-rules)."),
+    "Group.call": Entry(
+        "call: true",
+        "Whether members can call the models they see.",
+        "true; for requests without a key false",
+    ),
+    "KeyEntry.name": Entry("name: alice", "Unique name of the key, for logs."),
+    "KeyEntry.hash": Entry(
+        'hash: "sha256:dd2d761abfe1175d9afc7969e508586518dfc8a79e17449e263010116d862939"',
+        "SHA-256 digest of the key. Exactly one of `hash` and `key`.",
+    ),
+    "KeyEntry.key": Entry('key: "${CI_KEY}"', "A reference to an environment variable with the key."),
+    "KeyEntry.group": Entry("group: staff", "Group whose rules apply. Required without `models`."),
+    "KeyEntry.models": Entry('models: ["gpt-4o-mini", "owner:ctyun"]', "Access rules of this key; they replace those of its group."),
+    "KeyEntry.expires": Entry("expires: 2027-01-31", "Last day on which the key is valid (until the end of the day, UTC)."),
+    "KeyEntry.admin": Entry("admin: true", "Whether `/health` shows the state of each provider to this key."),
+}  # fmt: skip
+"""Model and setting -> what the model does not say."""
+
+_HEAD = """\
+# Configuration
+
+<!-- Generated by `python -m scripts.write_reference`; edit that script instead. -->
+
+One YAML file, by default `config.yaml` in the working directory (`--config` names another), contains the complete
+configuration. The shipped `config.yaml` is a working example with comments. Unknown settings are errors, and all
+errors are reported together, each with its line. Changes take effect when the server is restarted.
+
+## Values
+
+| type | written as |
+|---|---|
+| duration | a number with `ms`, `s`, `m`, `h` or `d`: `250ms`, `4s`, `5m`, `24h`, `7d`. A number without a unit is seconds. |
+| size | a whole number with `B`, `KiB`, `MiB` or `GiB`: `512KiB`, `16MiB`. A number without a unit is bytes. |
+| pattern | `*` and `?` are wildcards; every other character is literal, including `[` |
+| secret | printable ASCII, usually a variable |
+
+In strings, `${NAME}` is replaced by an environment variable, which must not be unset or empty; `${NAME:-default}` uses
+the default in that case; `$${` is a literal `${`. A provider with `optional: true` is skipped instead.
+"""
+_RULES = """
+## Access rules
+
+`models:` of groups and keys is a list of rules. A rule allows models, a rule with a leading `!` forbids them and wins
+over all others. `["*"]` allows everything, `[]` nothing.
+
+| rule | allows |
+|---|---|
+"""
+
+
+def configuration() -> str:
+    """The page of all settings."""
+    parts = [_HEAD]
+    parts += [_section(section) for section in SECTIONS]
+    parts += [_settings_of_kinds(), _access_rules()]
+    return "".join(parts)
+
+
+def _section(section: Section) -> str:
+    rows = "".join(
+        _row(section.model, name, field)
+        for name, field in section.model.model_fields.items()
+        if name not in section.without
+    )
+    heading = "##" + "#" * section.heading.count(":")
+    return f"\n{heading} {section.heading}\n\n{section.text}\n\n" + _table("setting type default meaning example", rows)
+
+
+def _table(columns: str, rows: str) -> str:
+    names = columns.split()
+    return f"| {' | '.join(names)} |\n|{'---|' * len(names)}\n{rows}"
+
+
+def _row(model: type[BaseModel], name: str, field: FieldInfo) -> str:
+    entry = ENTRIES[f"{model.__name__}.{name}"]
+    cells = (
+        f"`{name}`",
+        type_of(field),
+        entry.default or _default(field),
+        entry.meaning,
+        f"`{entry.example}`",
+    )
+    return "| " + " | ".join(cells) + " |\n"
+
+
+# -- types and defaults ------------------------------------------------------------------------------------------------
+
+_NAMED_VALIDATORS = {
+    Seconds.__metadata__[0].func: "duration",
+    Bytes.__metadata__[0].func: "size",
+    AuthChoice.__metadata__[0].func: "string or mapping",
+    fields_to_show: "`all`, `none` or list of strings",
+    failures_to_pass_on: "list of statuses and `timeout`",
+}
+_NAMED_TYPES: Mapping[Any, str] = {
+    str: "string",
+    bool: "boolean",
+    SecretStr: "secret",
+    date: "date",
+    object: "string",
+    tuple: "list of strings",
+    Literal: "one of",
+}
+
+
+def type_of(field: FieldInfo) -> str:
+    """The type of a setting as an operator writes it."""
+    for validator in field.metadata:
+        function = getattr(validator, "func", None)
+        if function in _NAMED_VALIDATORS:
+            return _NAMED_VALIDATORS[function]
+        if bounds := _bounds(function):
+            return "integer, {least} to {most}".format(**bounds)
+    return _type(field.annotation)
+
+
+def _type(annotation: Any) -> str:
+    kinds = [kind for kind in get_args(annotation) if kind is not type(None)]
+    if type(None) in get_args(annotation):
+        return "`false` or mapping" if kinds[0] is Call else _type(kinds[0])
+    if get_origin(annotation) is Literal:
+        return ", ".join(f"`{value}`" for value in kinds)
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return "mapping"
+    if hasattr(annotation, "__metadata__"):
+        return _type(annotation.__origin__)
+    if get_origin(annotation) is tuple and get_origin(kinds[0]) is not None and "Mapping" in str(kinds[0]):
+        return "list of mappings"
+    return _NAMED_TYPES.get(get_origin(annotation) or annotation, "mapping")
+
+
+def _bounds(function: Any) -> Mapping[str, int]:
+    """The bounds of a whole number, {} for any other validator."""
+    if not inspect.isfunction(function):
+        return {}
+    outer = inspect.getclosurevars(function).nonlocals
+    return outer if {"least", "most"} <= outer.keys() else {}
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "required"
+    value = field.default
+    match type_of(field):
+        case "duration":
+            return f"`{_in_units(value, ((3600, 'h'), (60, 'm'), (1, 's')))}`"
+        case "size":
+            return f"`{_in_units(value, ((1024**2, 'MiB'), (1024, 'KiB')))}`"
+    return _written(value)
+
+
+def _in_units(value: float, units: Sequence[tuple[int, str]]) -> str:
+    """In the largest unit that needs no fraction."""
+    return next(f"{value / size:g}{unit}" for size, unit in units if value % size == 0)
+
+
+def _written(value: object) -> str:
+    match value:
+        case bool():
+            return f"`{str(value).lower()}`"
+        case None | "" | ():
+            return "none"
+        case Auth():
+            return f"`{value.style}`"
+        case tuple():
+            items = [str(item) if isinstance(item, int) else f'"{item}"' for item in value]
+            return f"`[{', '.join(items)}]`"
+    return f"`{value}`"
+
+
+# -- kinds and rules ---------------------------------------------------------------------------------------------------
+
+
+def _settings_of_kinds() -> str:
+    rows = "".join(
+        f"| `{row.kind}` | `{name}` | {'list of strings' if setting.many else 'string'} | {_needed(row, name)} |\n"
+        for row in DIALECTS.values()
+        for name, setting in row.settings.items()
+    )
+    return "\n## Settings of kinds\n\nSet on providers of this kind.\n\n" + _table("kind setting type default", rows)
+
+
+def _needed(row: Dialect, name: str) -> str:
+    setting = row.settings[name]
+    if setting.default is not None:
+        return f"`{setting.default}`"
+    return "none" if setting.optional else "required"
+
+
+def _access_rules() -> str:
+    return _RULES + "".join(f"| `{kind.example}` | {kind.allows} |\n" for kind in RULES.values())
+
+
+def kinds() -> str:
+    """The table of kinds, from the rows that the reader uses."""
+    rows = "".join(
+        f"| `{row.kind}` | `{row.path}` | {_auth(row.auth)} | {_calls(row)} |\n"
+        for row in DIALECTS.values()
+        if row.is_remote and row.kind != "custom"
+    )
+    return "| kind | list, below `base_url` | credential | calls go to |\n|---|---|---|---|\n" + rows
+
+
+def _auth(auth: Auth) -> str:
+    return f"header `{auth.name}`" if auth.name else "`Authorization: Bearer`"
+
+
+def _calls(row: Dialect) -> str:
+    if not row.call:
+        return "listed only"
+    if row.call == "{base}":
+        return "`base_url`"
+    path = row.call.removeprefix("{base}").removeprefix("{host}")
+    return f"`base_url` + `{path}`" if row.call.startswith("{base}") else f"host of `base_url` + `{path}`"
+
+
+def with_kinds(text: str) -> str:
+    """The page of providers with a new table of kinds."""
+    return re.sub(f"{BEGIN}.*?{END}", lambda _: BEGIN + kinds() + END, text, flags=re.DOTALL)
+
+
+if __name__ == "__main__":
+    CONFIGURATION.write_text(configuration(), encoding="utf-8")
+    PROVIDERS.write_text(with_kinds(PROVIDERS.read_text(encoding="utf-8")), encoding="utf-8")
