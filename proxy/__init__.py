@@ -1,3 +1,3 @@
 """models-proxy: one OpenAI-compatible model list in front of many providers."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -67,7 +67,11 @@ _OF_DEFAULTS = frozenset(Defaults.model_fields)
 
 SECTIONS = (
     Section("server", Server, "The listener and its limits."),
-    Section("cache", Cache, "How long model lists are kept. Each setting can also be set under `defaults` and on a provider."),
+    Section(
+        "cache",
+        Cache,
+        "How long model lists are kept. Each setting can also be set under `defaults` and on a provider.",
+    ),
     Section("merge", Merge, "What happens when several providers list the same id."),
     Section("owners", OwnerRule, "A list of rules that set the owner of models. The first match wins."),
     Section(
@@ -104,11 +108,13 @@ ENTRIES: Mapping[str, Entry] = {
     ),
     "Server.max_request": Entry("max_request: 64MiB", "Maximum size of a request body; larger ones get `413`."),
     "Server.sse_keepalive": Entry(
-        "sse_keepalive: 30s", "A stream without data for this long gets an SSE comment, so that no proxy closes it as idle."
+        "sse_keepalive: 30s",
+        "A stream without data for this long gets an SSE comment, so that no proxy closes it as idle.",
     ),
     "Cache.ttl": Entry("ttl: 30m", "How long a list is fresh. It is refreshed in the background shortly before."),
     "Cache.max_stale": Entry(
-        "max_stale: 7d", "How long after its last successful refresh a list is shown, marked as stale, while refreshes fail."
+        "max_stale: 7d",
+        "How long after its last successful refresh a list is shown, marked as stale, while refreshes fail.",
     ),
     "Cache.initial_wait": Entry(
         "initial_wait: 10s",
@@ -116,19 +122,23 @@ ENTRIES: Mapping[str, Entry] = {
     ),
     "Merge.duplicates": Entry(
         "duplicates: by_owner",
-        "`merge`: one entry for each id, with the fields of the first provider; `by_owner`: every id becomes "
+        "`merge`: one entry for each id, with the fields of the first provider; "
+        "`by_owner`: every id becomes "
         "`owner/id`; `by_provider`: every id becomes `provider/id`.",
     ),
     "OwnerRule.match": Entry('match: ["gpt-*", "o1*"]', "Patterns over the providers' own ids."),
     "OwnerRule.owner": Entry("owner: openai", "The owner of matching models."),
     "Defaults.timeout": Entry(
-        "timeout: 30s", "One refresh of a list with all its pages and attempts; each attempt gets at most a third of it."
+        "timeout: 30s",
+        "One refresh of a list with all its pages and attempts; each attempt gets at most a third of it.",
     ),
     "Defaults.retries": Entry(
         "retries: 0",
         "Further attempts of a refresh, after a failed connection or status 408, 429, 500, 502, 503 or 504.",
     ),
-    "Defaults.headers": Entry("headers: {X-Team: platform}", "Headers sent with every request to the provider.", "none"),
+    "Defaults.headers": Entry(
+        "headers: {X-Team: platform}", "Headers sent with every request to the provider.", "none"
+    ),
     "Defaults.proxy": Entry(
         "proxy: http://egress.example.com:3128",
         "HTTP proxy for requests to the provider. `HTTP_PROXY` and similar variables are ignored.",
@@ -141,8 +151,10 @@ ENTRIES: Mapping[str, Entry] = {
     "Defaults.max_models": Entry("max_models: 50000", "Maximum number of models of a list."),
     "Defaults.extra_fields": Entry(
         "extra_fields: [context_length, pricing]",
-        "Which of the provider's other fields are shown: `all`, `none`, or a list of names. Local paths, command "
-        "lines, private addresses and credentials are removed unless a top-level field that contains them is named.",
+        "Which of the provider's other fields are shown: `all`, `none`, or a list of "
+        "names. Local paths, command "
+        "lines, private addresses and credentials are removed unless a top-level field "
+        "that contains them is named.",
         "all",
     ),
     "Defaults.connect_timeout": Entry("connect_timeout: 2s", "Calls: until a connection is established."),
@@ -157,22 +169,27 @@ ENTRIES: Mapping[str, Entry] = {
     ),
     "Defaults.failover_on": Entry(
         "failover_on: [429, 500, 503, timeout]",
-        "Statuses after which the next provider is tried, and `timeout`, although the provider may have done, and "
+        "Statuses after which the next provider is tried, and `timeout`, although the "
+        "provider may have done, and "
         "billed, the work. A failed connection always counts.",
     ),
     "Provider.name": Entry("name: lab", "Unique name, shown in rules, logs and `/health`."),
     "Provider.kind": Entry(
-        "kind: anthropic", "The dialect of the provider; see [Providers](providers.md). `static` has declared models only."
+        "kind: anthropic",
+        "The dialect of the provider; see [Providers](providers.md). `static` has declared models only.",
     ),
     "Provider.base_url": Entry(
-        "base_url: https://api.example.com/v1", "Base URL of the provider's API. Required unless the kind is `static`.", "none"
+        "base_url: https://api.example.com/v1",
+        "Base URL of the provider's API. Required unless the kind is `static`.",
+        "none",
     ),
     "Provider.api_key": Entry(
         "api_key: ${OPENAI_API_KEY}", "The credential. At most one of `api_key`, `api_key_file`, `iam` and `oauth`."
     ),
     "Provider.api_key_file": Entry("api_key_file: /run/secrets/openai", "A file with the credential; read at start."),
     "Provider.iam": Entry(
-        "iam: {url: https://iam.example.com, domain: acme, user: lister, password: ${PANGU_PASSWORD}, project: cn-north-4}",
+        "iam: {url: https://iam.example.com, domain: acme, user: lister, password: "
+        "${PANGU_PASSWORD}, project: cn-north-4}",
         "Login at Huawei IAM; the token is renewed automatically. Kind `pangu` only.",
     ),
     "Provider.oauth": Entry(
@@ -184,12 +201,17 @@ ENTRIES: Mapping[str, Entry] = {
     ),
     "Provider.optional": Entry(
         "optional: true",
-        "Skip the provider if one of its variables is unset or empty, or its `api_key_file` does not exist; otherwise "
+        "Skip the provider if one of its variables is unset or empty, or its "
+        "`api_key_file` does not exist; otherwise "
         "that is an error.",
     ),
     "Provider.owner": Entry("owner: ctyun", "The owner of all models of this provider."),
-    "Provider.include": Entry('include: ["gpt-*"]', "Patterns over the provider's own ids; only matching models are listed."),
-    "Provider.exclude": Entry('exclude: ["*-preview"]', "Patterns over the provider's own ids; matching models are not listed."),
+    "Provider.include": Entry(
+        'include: ["gpt-*"]', "Patterns over the provider's own ids; only matching models are listed."
+    ),
+    "Provider.exclude": Entry(
+        'exclude: ["*-preview"]', "Patterns over the provider's own ids; matching models are not listed."
+    ),
     "Provider.prefix": Entry("prefix: lab/", "Added before every id of the provider."),
     "Provider.aliases": Entry(
         "aliases: {deepseek-r1: DeepSeek-R1-Chat}",
@@ -198,7 +220,8 @@ ENTRIES: Mapping[str, Entry] = {
     ),
     "Provider.models": Entry(
         "models: [{id: sonar, owned_by: perplexity, context_length: 127072}]",
-        "Declared models, listed even while the provider fails; any field can be added. See [Providers](providers.md#declared-models).",
+        "Declared models, always listed; `include` and `exclude` do not apply to them. "
+        "Any field can be added. See [Providers](providers.md#declared-models).",
     ),
     "Provider.call": Entry(
         "call: false",
@@ -207,7 +230,8 @@ ENTRIES: Mapping[str, Entry] = {
     ),
     "Provider.stateful": Entry(
         "stateful: true",
-        "Whether calls can refer to state that the provider stores for its account (earlier responses, files), which "
+        "Whether calls can refer to state that the provider stores for its account "
+        "(earlier responses, files), which "
         "all callers share.",
     ),
     "OAuth.url": Entry("url: https://login.example.com/token", "The token endpoint."),
@@ -227,7 +251,8 @@ ENTRIES: Mapping[str, Entry] = {
     ),
     "CustomList.path": Entry("path: /catalog", "Path below `base_url`."),
     "CustomList.items": Entry(
-        "items: result.entries", 'Where the models are; `""` is the response itself. Of several paths the first that exists.'
+        "items: result.entries",
+        'Where the models are; `""` is the response itself. Of several paths the first that exists.',
     ),
     "CustomList.id": Entry("id: name", "Field with the id; `a/b` joins two fields with a slash."),
     "CustomList.strip_prefix": Entry(
@@ -246,20 +271,29 @@ ENTRIES: Mapping[str, Entry] = {
     "CustomList.paging": Entry("paging: {style: page, send: page}", "How further pages are requested."),
     "CustomList.auth": Entry(
         "auth: {query: key}",
-        "How the credential is sent: `bearer`, `basic` (`api_key` is `user:password`), `none`, `{header: NAME}` or "
+        "How the credential is sent: `bearer`, `basic` (`api_key` is `user:password`), "
+        "`none`, `{header: NAME}` or "
         "`{query: NAME}`.",
     ),
     "CustomPaging.style": Entry(
         "style: cursor", "`url`: the response contains the next URL; `cursor`: a value to send back; `offset`; `page`."
     ),
-    "CustomPaging.read": Entry("read: next_page_token", "Field with the next cursor or URL (styles `url` and `cursor`)."),
-    "CustomPaging.send": Entry("send: page_token", "Query parameter that requests the next page (all styles but `url`)."),
+    "CustomPaging.read": Entry(
+        "read: next_page_token", "Field with the next cursor or URL (styles `url` and `cursor`)."
+    ),
+    "CustomPaging.send": Entry(
+        "send: page_token", "Query parameter that requests the next page (all styles but `url`)."
+    ),
     "CustomPaging.more": Entry("more: has_more", "Style `cursor`: continue only while this field is true."),
     "CustomPaging.total": Entry("total: count", "Styles `offset` and `page`: field with the number of models."),
     "CustomPaging.pages": Entry("pages: page_count", "Style `page`: field with the number of pages."),
     "CustomPaging.first": Entry("first: 0", "Style `page`: number of the first page."),
-    "CustomPaging.size": Entry("size: {page_size: 100}", "Parameters of the first request that set the page size.", "none"),
-    "Group.models": Entry('models: ["*", "!*-preview"]', "Access rules: what members can see; see [Access rules](#access-rules)."),
+    "CustomPaging.size": Entry(
+        "size: {page_size: 100}", "Parameters of the first request that set the page size.", "none"
+    ),
+    "Group.models": Entry(
+        'models: ["*", "!*-preview"]', "Access rules: what members can see; see [Access rules](#access-rules)."
+    ),
     "Group.call": Entry(
         "call: true",
         "Whether members can call the models they see.",
@@ -272,10 +306,14 @@ ENTRIES: Mapping[str, Entry] = {
     ),
     "KeyEntry.key": Entry('key: "${CI_KEY}"', "A reference to an environment variable with the key."),
     "KeyEntry.group": Entry("group: staff", "Group whose rules apply. Required without `models`."),
-    "KeyEntry.models": Entry('models: ["gpt-4o-mini", "owner:ctyun"]', "Access rules of this key; they replace those of its group."),
-    "KeyEntry.expires": Entry("expires: 2027-01-31", "Last day on which the key is valid (until the end of the day, UTC)."),
+    "KeyEntry.models": Entry(
+        'models: ["gpt-4o-mini", "owner:ctyun"]', "Access rules of this key; they replace those of its group."
+    ),
+    "KeyEntry.expires": Entry(
+        "expires: 2027-01-31", "Last day on which the key is valid (until the end of the day, UTC)."
+    ),
     "KeyEntry.admin": Entry("admin: true", "Whether `/health` shows the state of each provider to this key."),
-}  # fmt: skip
+}
 """Model and setting -> what the model does not say."""
 
 _HEAD = """\
@@ -291,13 +329,16 @@ errors are reported together, each with its line. Changes take effect when the s
 
 | type | written as |
 |---|---|
-| duration | a number with `ms`, `s`, `m`, `h` or `d`: `250ms`, `4s`, `5m`, `24h`, `7d`. A number without a unit is seconds. |
-| size | a whole number with `B`, `KiB`, `MiB` or `GiB`: `512KiB`, `16MiB`. A number without a unit is bytes. |
+| duration | a number with `ms`, `s`, `m`, `h` or `d`: `250ms`, `4s`, `5m`, `24h`, `7d`. Without a unit: seconds |
+| size | a whole number with `B`, `KiB`, `MiB` or `GiB`: `512KiB`, `16MiB`. Without a unit: bytes |
 | pattern | `*` and `?` are wildcards; every other character is literal, including `[` |
 | secret | printable ASCII, usually a variable |
 
 In strings, `${NAME}` is replaced by an environment variable, which must not be unset or empty; `${NAME:-default}` uses
 the default in that case; `$${` is a literal `${`. A provider with `optional: true` is skipped instead.
+
+YAML anchors, aliases and merge keys (`<<`) are supported. Top-level sections that begin with `x-` are ignored; use them
+for anchors.
 """
 _RULES = """
 ## Access rules

@@ -1,0 +1,113 @@
+"""Examples in the documentation work: configurations load, commands and their options exist, links lead somewhere."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+import trustme
+import yaml
+
+from proxy.cli.main import main
+from proxy.config import parse
+from proxy.config.loader import SECTIONS
+from tests.docs.pages import DOCS, PAGES, blocks, headings, name_of, text_of, without_code
+from tests.paths import ROOT
+
+YAML = [(name_of(page), block) for page in PAGES for block in blocks(page, "yaml")]
+CONFIGURATIONS = [(page, block) for page, block in YAML if isinstance(yaml.safe_load(block), dict)
+                  and set(yaml.safe_load(block)) <= set(SECTIONS)]  # fmt: skip
+COMMANDS = [
+    (name_of(page), line)
+    for page in PAGES
+    for block in blocks(page, "sh")
+    for line in block.replace("\\\n", " ").splitlines()
+    if re.search(r"\bmodels-proxy [a-z]", line) and not line.lstrip().startswith(("docker", "#"))
+]
+EXAMPLE_PROVIDER = "providers: [{name: example, kind: static, models: [{id: m}]}]\n"
+
+
+@pytest.mark.parametrize(("page", "block"), YAML)
+def test_yaml_is_valid(page: str, block: str) -> None:
+    assert yaml.safe_load(block)
+
+
+@pytest.mark.parametrize(("page", "block"), CONFIGURATIONS)
+def test_a_configuration_loads(page: str, block: str, tmp_path: Path) -> None:
+    authority = tmp_path / "corp.pem"
+    trustme.CA().cert_pem.write_to_path(str(authority))
+    text = block.replace("/etc/ssl/corp.pem", str(authority))
+    if "providers" not in yaml.safe_load(block):
+        text += EXAMPLE_PROVIDER
+    variables = dict.fromkeys(re.findall(r"\$\{(\w+)\}", text), "sk-fake-for-tests")
+    assert parse(text, environ=variables, read_secret=lambda path: "sk-fake-for-tests").providers
+
+
+def test_there_are_configurations_to_test() -> None:
+    assert len(CONFIGURATIONS) >= 5
+
+
+@pytest.mark.parametrize(("page", "line"), COMMANDS)
+def test_a_command_and_its_options_exist(page: str, line: str) -> None:
+    call = line[line.index("models-proxy ") :].partition("|")[0].partition(")")[0].partition(">")[0]
+    _, name, *arguments = shlex.split(call, comments=True)
+    command = main.get_command(click.Context(main), name)
+    assert command is not None, name
+    command.make_context(name, arguments, resilient_parsing=False)
+
+
+def test_there_are_commands_to_test() -> None:
+    assert {shlex.split(line.partition("models-proxy ")[2])[0] for _, line in COMMANDS} >= {"serve", "check", "keygen"}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_links_lead_to_files_and_headings(page: Path) -> None:
+    for link in re.findall(r"\]\(([^)\s]+)\)", without_code(page)):
+        file, _, anchor = link.partition("#")
+        if file.startswith("https://"):
+            continue
+        target = (page.parent / file) if file else page
+        assert target.is_file(), link
+        assert not anchor or anchor in headings(target), link
+
+
+@pytest.mark.parametrize("page", sorted(DOCS.glob("*.md")), ids=name_of)
+def test_every_page_is_linked_by_the_readme_and_the_site(page: Path) -> None:
+    assert page.name == "index.md" or f"(docs/{page.name})" in text_of(ROOT / "README.md")
+    assert f": {page.name}\n" in text_of(DOCS / "mkdocs.yml")
+
+
+def test_the_readme_is_short() -> None:
+    assert len(text_of(ROOT / "README.md").splitlines()) <= 220
+
+
+def test_the_table_of_contents_of_the_readme_is_complete() -> None:
+    readme = text_of(ROOT / "README.md")
+    assert re.findall(r"(?m)^- \[(.+)\]\(#", readme) == re.findall(r"(?m)^## (.+)$", readme)
+
+
+def first_call() -> tuple[str, dict[str, str], dict[str, Any]]:
+    """URL, headers and body of the first call with curl in the README."""
+    (block,) = [block for block in blocks(ROOT / "README.md", "sh") if block.startswith("curl")]
+    _, url, *options = shlex.split(block.replace("\\\n", " "))
+    pairs = list(zip(options[::2], options[1::2], strict=True))
+    headers = dict(value.split(": ", 1) for option, value in pairs if option == "-H")
+    (body,) = [value for option, value in pairs if option == "-d"]
+    return url, headers, json.loads(body)
+
+
+def test_the_first_call_is_the_same_with_curl_python_and_node() -> None:
+    url, headers, body = first_call()
+    readme = ROOT / "README.md"
+    (python,) = [block for block in blocks(readme, "python") if "chat.completions.create" in block]
+    (node,) = blocks(readme, "js")
+    assert url == "http://127.0.0.1:8000/v1/chat/completions"
+    assert headers == {"Authorization": "Bearer mp-...", "Content-Type": "application/json"}
+    for block in (python, node):
+        assert "http://127.0.0.1:8000/v1" in block
+        assert {"mp-...", body["model"], body["messages"][0]["content"]} <= set(re.findall(r'"([^"]*)"', block))

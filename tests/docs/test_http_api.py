@@ -1,0 +1,53 @@
+"""http-api.md names the paths, headers and fields of the code."""
+
+from __future__ import annotations
+
+import re
+
+from proxy.access.keys import KEY_HEADERS
+from proxy.api.paths import CALLS
+from proxy.dialects import EXTRA_NAMES
+from proxy.inference.request.guards import REFERENCE_STATE, SELECT_MODELS, SELECT_UPSTREAM
+from proxy.inference.request.headers import split_headers
+from proxy.wire.format import BASE_PATHS
+from tests.docs.pages import DOCS, code, rows, section, text_of
+
+PAGE = DOCS / "http-api.md"
+
+
+def test_every_key_header_is_documented() -> None:
+    documented = [name for row in rows(section(PAGE, "Base URL and authentication")) for name in code(row[0])]
+    names = [name.partition(":")[0].lower() for name in documented]
+    assert sorted(names) == sorted(name.decode() for name in KEY_HEADERS)
+
+
+def test_every_call_is_documented() -> None:
+    documented = [name for row in rows(section(PAGE, "Paths")) for name in code(row[0])]
+    assert [name.removeprefix("POST /v1") for name in documented if name.startswith("POST ")] == list(CALLS)
+
+
+def test_every_base_path_is_documented() -> None:
+    sentence = section(PAGE, "Base URL and authentication").partition(";")[0]
+    documented = {re.sub(r"^(http://host:port|\.\.\.)", "", name) for name in code(sentence) if name != "base_url"}
+    assert documented == set(BASE_PATHS)
+
+
+def test_every_fact_of_a_model_is_documented() -> None:
+    documented = {name for row in rows(section(PAGE, "Model lists")) for name in code(row[0])}
+    assert {name.partition(".")[0] for name in EXTRA_NAMES} <= documented
+
+
+def test_every_restricted_field_is_documented() -> None:
+    table = rows(section(PAGE, "Calls"))
+    cells = [set(code(row[0])) for row in table]
+    assert set(SELECT_MODELS) in cells
+    assert set(SELECT_UPSTREAM) in cells
+    assert any(set(REFERENCE_STATE) <= cell for cell in cells)
+
+
+def test_every_forwarded_header_is_documented() -> None:
+    text = text_of(PAGE).partition("These request headers are forwarded: ")[2].partition(". ")[0]
+    documented = code(text)
+    _, forwarded = split_headers([(name.lower().encode(), b"1") for name in documented], "alice")
+    assert sorted(forwarded) == sorted(documented)
+    assert len(documented) == 6

@@ -1,0 +1,53 @@
+"""providers.md: every known provider has a snippet that can be pasted."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import pytest
+
+from proxy.config import parse
+from proxy.dialects import DIALECTS
+from tests.docs.pages import DOCS, rows, section, text_of
+from tests.paths import ROOT
+
+PAGE = DOCS / "providers.md"
+KNOWN = [[cell.strip("`") for cell in row] for row in rows(section(PAGE, "Known providers"))]
+SNIPPETS = text_of(PAGE).partition("<!-- snippets -->\n```yaml\n")[2].partition("\n```")[0].splitlines()
+
+
+def variables_of(text: str) -> dict[str, str]:
+    names = re.findall(r"\$\{([A-Z_]+)\}", text)
+    return {name: "https://login.example.com/token" if name.endswith("_URL") else "sk-fake-for-tests" for name in names}
+
+
+def test_the_table_is_long_and_names_each_provider_once() -> None:
+    assert len({row[1] for row in KNOWN}) >= 15
+    assert len({row[0] for row in KNOWN}) == len(KNOWN) >= 40
+
+
+@pytest.mark.parametrize(("row", "snippet"), list(zip(KNOWN, SNIPPETS, strict=True)), ids=lambda value: str(value)[:40])
+def test_each_snippet_can_be_pasted(row: Sequence[str], snippet: str) -> None:
+    variables = variables_of(snippet)
+    (provider,) = parse(f"providers:\n  {snippet}\n", environ=variables).providers
+    assert (provider.kind, provider.base_url) == (row[1], row[2])
+    if variables:
+        assert parse(f"providers:\n  {snippet}\n", environ={}).skipped, "without its variables it is skipped"
+
+
+def test_the_snippets_can_be_pasted_all_together() -> None:
+    text = "providers:\n" + "\n".join(f"  {snippet}" for snippet in SNIPPETS)
+    variables = dict.fromkeys(variables_of(text), "https://fake.example.com")
+    assert len(parse(text, environ=variables).providers) == len(KNOWN)
+
+
+@pytest.mark.parametrize(("row", "snippet"), list(zip(KNOWN, SNIPPETS, strict=True)), ids=lambda value: str(value)[:40])
+def test_a_provider_whose_models_cannot_be_called_is_marked(row: Sequence[str], snippet: str) -> None:
+    (provider,) = parse(f"providers:\n  {snippet}\n", environ=variables_of(snippet)).providers
+    assert ("list only" in row[4]) == (provider.target is None)
+
+
+def test_the_readme_counts_the_dialects_that_are_fetched() -> None:
+    fetched = [row for row in DIALECTS.values() if row.is_remote and row.kind != "custom"]
+    assert f"{len(fetched)} [dialects](docs/providers.md) are built in" in text_of(ROOT / "README.md")

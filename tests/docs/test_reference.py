@@ -1,0 +1,45 @@
+"""The generated parts of the documentation are up to date, complete, and their examples are valid."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+import yaml
+from pydantic import create_model
+
+from proxy.config.fields import Settings
+from scripts.write_reference import CONFIGURATION, ENTRIES, PROVIDERS, SECTIONS, configuration, with_kinds
+from tests.docs.pages import text_of
+
+_REMEDY = "run `python -m scripts.write_reference`"
+MODELS = {section.model.__name__: section.model for section in SECTIONS}
+
+
+def test_the_settings_reference_is_up_to_date() -> None:
+    assert text_of(CONFIGURATION) == configuration(), _REMEDY
+
+
+def test_the_table_of_kinds_is_up_to_date() -> None:
+    page = text_of(PROVIDERS)
+    assert page == with_kinds(page), _REMEDY
+    assert "| `openai` | `/models` |" in page
+
+
+def test_every_setting_is_documented_once() -> None:
+    in_model = {f"{name}.{field}" for name, model in MODELS.items() for field in model.model_fields}
+    inherited = {f"{section.model.__name__}.{field}" for section in SECTIONS for field in section.without}
+    assert set(ENTRIES) == in_model - inherited
+
+
+@pytest.mark.parametrize("name", ENTRIES)
+def test_each_example_is_valid(name: str) -> None:
+    model, setting = name.split(".")
+    field = MODELS[model].model_fields[setting]
+    definition: dict[str, Any] = {setting: (field.annotation, field)}
+    of_one = create_model("OfOne", __base__=Settings, **definition)
+    quoted = re.sub(r"(?<![\"'])\$\{\w+}", r'"\g<0>"', ENTRIES[name].example)
+    ((written, value),) = yaml.safe_load(quoted).items()
+    assert written == setting
+    of_one.model_validate({setting: value})
