@@ -92,7 +92,7 @@ class _Keys:
             return None
         digest = self._digest(value, path)
         self._check_group(value, path)
-        if entry is None or digest is None:
+        if entry is None:
             return None
         group = self._groups.get(entry.group or "")
         if entry.models is not None:
@@ -101,6 +101,8 @@ class _Keys:
         elif group:
             rules = group.models
         else:
+            return None
+        if digest is None:
             return None
         may_call = group is None or group.call is not False
         given = entry.model_dump(include={"name", "group", "expires", "admin"})

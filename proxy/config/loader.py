@@ -20,8 +20,8 @@ from proxy.config.validation import Validation
 SECTIONS = ("server", "cache", "defaults", "merge", "owners", "providers", "groups", "keys")
 
 
-def read(path: Path, environ: Mapping[str, str] | None = None) -> Config:
-    """The configuration in a file. Raises ConfigError with every problem found."""
+def read(path: Path, environ: Mapping[str, str] | None = None, *, offline: bool = False) -> Config:
+    """The configuration in a file. Raises ConfigError with every problem found. `offline`: see `parse`."""
     try:
         with path.open("rb") as file:
             raw = file.read(yaml_document.MAX_BYTES + 1)
@@ -29,7 +29,7 @@ def read(path: Path, environ: Mapping[str, str] | None = None) -> Config:
         raise ConfigError(str(path), [Problem(0, "", f"{error.strerror}; name another one with --config")]) from error
     if len(raw) > yaml_document.MAX_BYTES:
         raise yaml_document.too_large(str(path))
-    return parse(_decoded(raw, str(path)), str(path), os.environ if environ is None else environ)
+    return parse(_decoded(raw, str(path)), str(path), os.environ if environ is None else environ, offline=offline)
 
 
 def parse(
@@ -37,10 +37,17 @@ def parse(
     path: str = "config.yaml",
     environ: Mapping[str, str] | None = None,
     read_secret: Callable[[str], str] | None = None,
+    *,
+    offline: bool = False,
 ) -> Config:
-    """The configuration in a text. `read_secret` reads an `api_key_file`. Raises ConfigError."""
+    """The configuration in a text. `read_secret` reads an `api_key_file`. Raises ConfigError.
+
+    `offline`: check a configuration where its secrets are not available. A variable that is not set, and a file that
+    cannot be read, are warnings instead of problems. Providers and keys with such a variable are checked, but not
+    contained in the result, which must not be served.
+    """
     document = yaml_document.read(text, path, environ or {})
-    config = _config(Validation(document), document.value, read_secret or _secret_in_file)
+    config = _config(Validation(document, offline=offline), document.value, read_secret or _secret_in_file)
     if config is None:
         raise ConfigError(path, sorted(set(document.problems)))
     return config
@@ -63,8 +70,10 @@ def _config(validation: Validation, raw: Any, read_secret: Callable[[str], str])
     for path in validation.document.unset:
         if not providers.is_skipped(path):
             validation.unset(path)
-    if validation.document.problems or server is None or merge is None:
+    if validation.document.problems:
         return None
+    # Without a problem a section can only be None because of a variable that is not set (`offline`).
+    server, merge = server or Server(), merge or Merge()
     return Config(server, merge, owners, providers.listed, groups, keys, providers.skipped, validation.warnings)
 
 

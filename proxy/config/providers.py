@@ -182,7 +182,7 @@ class Providers:
                 line = self._validation.document.line(where)
                 self._skip(value, path, f"its api_key_file (line {line}) does not exist")
             else:
-                self._validation.problem(where, f"cannot be read: {error.strerror}")
+                self._validation.unavailable(where, f"cannot be read: {error.strerror}")
         except UnicodeDecodeError:
             self._validation.problem(where, "is no text file")
         except ValueError as error:
@@ -208,7 +208,7 @@ def check_authority(validation: Validation, file: Any, path: Path) -> None:
     except ssl.SSLError:
         validation.problem(path, "holds no certificate in PEM form")
     except OSError as error:
-        validation.problem(path, f"cannot be read: {error.strerror}")
+        validation.unavailable(path, f"cannot be read: {error.strerror}")
 
 
 def _is_optional(value: Mapping[str, Any]) -> bool:

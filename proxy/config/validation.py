@@ -31,8 +31,10 @@ _SECRET = {"api_key", "api_key_file", "key", "hash", "headers", "proxy", "passwo
 class Validation:
     """The validation of one document; its problems are added to the document."""
 
-    def __init__(self, document: Document) -> None:
+    def __init__(self, document: Document, *, offline: bool = False) -> None:
+        """`offline`: a variable or a file that is not available is a warning instead of a problem."""
         self.document = document
+        self._offline = offline
         self._origins: dict[Path, Path] = {}
         self._warnings: dict[str, None] = {}
         self._waiting = {where[:length] for where in document.unset for length in range(len(where) + 1)}
@@ -100,7 +102,14 @@ class Validation:
                 hint += f", or give a default: ${{{name}:-...}}"
             if path[0] == "providers":
                 hint += ", or mark the provider `optional: true`"
-            self.problem(path, f"the environment variable {name} is not set or empty; {hint}")
+            self.unavailable(path, f"the environment variable {name} is not set or empty", hint)
+
+    def unavailable(self, path: Path, text: str, hint: str = "") -> None:
+        """Report a variable or a file that is not available: a problem with a hint, or a warning if offline."""
+        if self._offline:
+            self.warn(path, f"{setting(path)}: {text}; this value was not checked")
+        else:
+            self.problem(path, f"{text}; {hint}" if hint else text)
 
     def is_unset(self, path: Path) -> bool:
         """Whether a value contains a variable that is not set: that is reported once, whatever else it lacks."""
