@@ -39,7 +39,7 @@ from proxy.dialects import (
 from proxy.dialects.entry import Entry
 from proxy.errors import UpstreamError
 from proxy.upstream.attempt import PageRequests
-from proxy.upstream.credentials import egress_of
+from proxy.upstream.credentials import egress_of, secrets_of
 from proxy.upstream.errors import from_exception, timed_out
 from proxy.upstream.logins import Send, login_of
 from proxy.upstream.redaction import redact
@@ -249,6 +249,24 @@ class _ListRequest:
         """The entries of the last answer by hash; a page with the bytes of the last answer does not need them."""
         pages = self._last_pages.values()
         return {key: entry for page in pages for key, entry in zip(page.hashes, page.entries, strict=True) if key}
+
+
+def list_url(provider: Provider) -> str:
+    """The URL of a provider's list without its query, and with `***` for everything that may be a secret.
+
+    `{name}` stays where several values are requested one by one.
+    """
+    secrets = secrets_of(provider)
+    one = {name: value for name, value in provider.settings.items() if isinstance(value, str)}
+    many = {name: value for name, value in provider.settings.items() if not isinstance(value, str)}
+    only = {name.removesuffix("s"): values[0] for name, values in many.items() if len(values) == 1}
+    path = filled_in(provider.dialect.path, {name: quote(value, safe="") for name, value in (one | only).items()})
+    scheme, _, rest = (provider.base_url + path).partition("://")
+    host, *segments = rest.split("/")
+    for secret in secrets:
+        if len(secret) >= _MIN_LEAK:
+            host = host.replace(secret, "***")
+    return f"{scheme}://{'/'.join([host, *(redact(segment, secrets) for segment in segments)])}"
 
 
 def _lists(provider: Provider) -> Iterator[Mapping[str, str]]:
