@@ -1,9 +1,9 @@
-"""Record docs/demo.svg: `models-proxy demo`, and some of the lines that it prints, run by a real shell.
+"""Record docs/demo.svg: `models-proxy demo`, and some of the commands that it prints, run by a real shell.
 
     .venv/bin/python scripts/record_demo.py [FILE]
 
-The same picture each time, up to the version: the fresh keys, the port and the ETag are replaced, and providers that
-answered in an order of chance are sorted. Lines that are too long for the picture end in `…`.
+The picture is reproducible except for the version: the random keys, the port and the ETag are replaced, and the rows of
+providers, which respond in random order, are sorted. Lines that are too long for the picture end in `…`.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from rich.text import Text
 
 ROOT = Path(__file__).parent.parent
 WIDTH = 88
-SHOWN = ("Merged", "Call", "Two providers", "Key rules", "What a key may not see", "Missing", "304")
-"""Beginnings of what the lines in the picture show."""
+SHOWN = ("Merged", "Call", "Two providers", "Access rules", "A model that a key cannot", "Missing", "304")
+"""First words of the commands' titles in the picture."""
 _CELL = 12.2
-"""The width of a character in the pictures that rich makes."""
+"""The width of a character in pictures of rich."""
 
 
 def record() -> tuple[list[str], list[tuple[str, str, list[str]]]]:
-    """What the demo prints at start, and for each command in the picture: what it shows, the command, its output."""
+    """The start table of the demo, and for each command in the picture: its title, the command, its output."""
     with subprocess.Popen(
         [sys.executable, "-m", "proxy", "demo", "--port", "0"],
         stdout=subprocess.PIPE,
@@ -42,15 +42,15 @@ def record() -> tuple[list[str], list[tuple[str, str, list[str]]]]:
     ) as process:
         assert process.stdout is not None
         try:
-            output = [line.rstrip("\n") for line in _until(process.stdout, "Ctrl-C ends")]
+            output = [line.rstrip("\n") for line in _until(process.stdout, "Press Ctrl-C")]
             commands = [
                 (line[2:], _command_at(output, n + 1)) for n, line in enumerate(output) if line.startswith("# ")
             ]
             tried = [(shows, line, _run(line)) for shows, line in commands if shows.startswith(SHOWN)]
         finally:
             process.send_signal(signal.SIGINT)
-    assert len(tried) == len(SHOWN), "a line that belongs into the picture is not printed any more"
-    start = output[1 : next(number for number, line in enumerate(output) if line.startswith("Paste "))]
+    assert len(tried) == len(SHOWN), "the demo does not print a command that the picture shows"
+    start = output[1 : next(number for number, line in enumerate(output) if line.startswith("Commands "))]
     ok = sorted(line for line in start if line.startswith("  ok "))
     return [output[0], *ok, *(line for line in start if line not in ok)][:-1], tried
 
@@ -75,7 +75,7 @@ def _run(line: str) -> list[str]:
 
 
 def draw(start: list[str], tried: list[tuple[str, str, list[str]]]) -> str:
-    """The picture, as SVG that needs no font from elsewhere."""
+    """The picture, as SVG without external fonts."""
     console = Console(record=True, width=WIDTH, file=io.StringIO(), force_terminal=True, highlight=False)
     console.print(_command("models-proxy demo"))
     for line in start:
@@ -89,12 +89,12 @@ def draw(start: list[str], tried: list[tuple[str, str, list[str]]]) -> str:
     svg = console.export_svg(title="models-proxy demo", theme=SVG_EXPORT_THEME, unique_id="demo")
     svg = re.sub(r"\s*@font-face \{.*?\}\n", "\n", svg, flags=re.DOTALL)
     svg = re.sub(r'textLength="[\d.]+"( [^>]*>)([^<]+)<', _measured, svg)
-    # Some viewers swallow spaces at the beginning of a text otherwise, even those that do not break.
+    # Otherwise some viewers drop leading spaces, including non-breaking ones.
     return svg.replace("<svg ", '<svg xml:space="preserve" ', 1)
 
 
 def _measured(match: re.Match[str]) -> str:
-    """A text with its true length: rich counts characters, but Chinese ones are two cells wide."""
+    """A text with its real width: rich counts characters, but Chinese ones are two cells wide."""
     return f'textLength="{cell_len(unescape(match[2])) * _CELL:g}"{match[1]}{match[2]}<'
 
 
@@ -110,7 +110,7 @@ def _row(line: str) -> Text:
 
 
 def _steady(text: str) -> str:
-    """Without what is different each time, and the ETag, which any change of the list changes."""
+    """Replace the values that differ on each run, and the ETag, which every change of the list changes."""
     text = re.sub(r"127\.0\.0\.1:\d+", "127.0.0.1:8000", text)
     text = re.sub(r"\b(ops|team|solo)-[\w-]{8}", r"\1-xxxxxxxx", text)
     return re.sub(r'"[0-9a-f]{32}"', '"xxxxxxxx"', text)

@@ -1,7 +1,7 @@
-"""Findings about a configuration: keys that see nothing, rules that match nothing, ids that would collide.
+"""Findings about a configuration: keys without models, rules that match no model, ids that would collide.
 
 No I/O. The input is the result of contacting every provider once (`ProbeResult`). Settings of a provider that did not
-respond, and rules that name it, are not judged.
+respond, and rules that name it, are not checked.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Literal, get_args
 
 from proxy.access import Policy
 from proxy.catalog import Catalog, FetchResult, Offer, merge, per_provider
+from proxy.cli.text import count
 from proxy.config import Config, Key, Provider
 from proxy.config.access_rules import RULES, split
 from proxy.config.fields import Globs
@@ -23,14 +24,14 @@ from proxy.dialects.entry import Entry
 from proxy.errors import UpstreamError
 from proxy.patterns import matcher
 
-Kind = Literal["sees_nothing", "expired", "matches_nothing", "seen_by_nobody", "hides_nothing"]
+Kind = Literal["no_access", "expired", "matches_nothing", "inaccessible", "hides_nothing"]
 DUPLICATES: tuple[str, ...] = get_args(Merge.model_fields["duplicates"].annotation)
-NO_KEY = "callers without a key"
+NO_KEY = "requests without an API key"
 
 
 @dataclass(frozen=True)
 class ProbeResult:
-    """The result of contacting one provider: an answer or an error; neither for a provider that is never contacted."""
+    """The result of contacting one provider: a list or an error; neither for a provider that is never contacted."""
 
     provider: Provider
     answer: FetchResult | None = None
@@ -54,7 +55,7 @@ class Finding:
     text: str
 
     def __str__(self) -> str:
-        return f"{self.who} {self.text}"
+        return f"{self.who}: {self.text}"
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ class Audit:
     """The results of all providers, in the order of the file, and what follows from them."""
 
     def __init__(self, config: Config, results: Sequence[ProbeResult], now: float) -> None:
-        """`now`: Unix seconds, to tell which keys have expired."""
+        """`now`: Unix seconds, to find expired keys."""
         self.config = config
         self.results = tuple(results)
         self._now = now
@@ -116,18 +117,18 @@ class Audit:
         return tuple(finding for finding in self.findings() if finding.kind == "hides_nothing")
 
     def _of_callers(self) -> Iterator[Finding]:
-        sees_nothing = cache(self._sees_nothing)
+        allows_nothing = cache(self._allows_nothing)
         anonymous = self.config.anonymous
-        if anonymous and sees_nothing(anonymous.models):
-            yield Finding("sees_nothing", NO_KEY, _why_nothing(anonymous.models, "see"))
+        if anonymous and allows_nothing(anonymous.models):
+            yield Finding("no_access", NO_KEY, _no_access(anonymous.models))
         for key in self.config.keys:
             if self._now >= key.valid_until:
-                yield Finding("expired", f"key {key.name}", f"has expired ({key.expires}); it is refused with 401")
-            if sees_nothing(key.rules):
-                yield Finding("sees_nothing", f"key {key.name}", _why_nothing(key.rules, "sees"))
+                yield Finding("expired", f"key {key.name}", f"expired on {key.expires}; requests with it get 401")
+            if allows_nothing(key.rules):
+                yield Finding("no_access", f"key {key.name}", _no_access(key.rules))
 
-    def _sees_nothing(self, rules: Globs) -> bool:
-        return not self._is_seen(Policy(rules), chain.from_iterable(self.offers.values()))
+    def _allows_nothing(self, rules: Globs) -> bool:
+        return not self._allows_any(Policy(rules), chain.from_iterable(self.offers.values()))
 
     def _of_rules(self) -> Iterator[Finding]:
         groups = self.config.groups
@@ -138,7 +139,7 @@ class Audit:
         for who, rules in holders:
             for rule in rules:
                 if not matches(rule):
-                    text = f"has the rule {rule!r}, which matches nothing"
+                    text = f"rule {rule!r} matches no model"
                     yield self._unmatched(who, text, hides=rule if rule.startswith("!") else "")
 
     def _matches_something(self, rule: str) -> bool:
@@ -151,10 +152,10 @@ class Audit:
         offers = chain.from_iterable(self.offers.values())
         if rule.startswith("!"):
             return not all(map(Policy(["*", rule]).allows, offers))
-        return self._is_seen(Policy([rule]), offers)
+        return self._allows_any(Policy([rule]), offers)
 
     @staticmethod
-    def _is_seen(policy: Policy, offers: Iterable[Offer]) -> bool:
+    def _allows_any(policy: Policy, offers: Iterable[Offer]) -> bool:
         return any(map(policy.allows, offers))
 
     def _of_providers(self) -> Iterator[Finding]:
@@ -165,13 +166,13 @@ class Audit:
         for result in self.results:
             name = result.provider.name
             offers = self.offers[name]
-            if offers and not any(self._is_seen(policy, offers) for policy in policies):
-                yield Finding("seen_by_nobody", f"provider {name}", "has models that nobody may see")
+            if offers and not any(self._allows_any(policy, offers) for policy in policies):
+                yield Finding("inaccessible", f"provider {name}", "no key or group can access any of its models")
             if not result.error:
                 yield from self._of_selection(result, offers)
 
     def _of_selection(self, result: ProbeResult, offers: Sequence[Offer]) -> Iterator[Finding]:
-        """Findings about `include`, `exclude` and `aliases` of a provider that answered."""
+        """Findings about `include`, `exclude` and `aliases` of a provider that responded."""
         provider, who = result.provider, f"provider {result.provider.name}"
         listed = {entry.id for entry in result.entries}
         kept = {offer.entry.id for offer in offers}
@@ -179,23 +180,23 @@ class Audit:
         for setting, patterns in (("include", provider.include), ("exclude", provider.exclude)):
             for pattern in patterns if setting in given else ():
                 if not any(map(matcher([pattern]), listed)):
-                    text = f"has {setting} {pattern!r}, which matches none of its models"
+                    text = f"{setting} {pattern!r} matches none of its models"
                     yield self._unmatched(who, text, hides=pattern if setting == "exclude" else "")
         for public, own_id in provider.aliases.items():
             if own_id not in kept:
-                why = "which include and exclude leave out" if own_id in listed else "which it does not list"
-                yield Finding("matches_nothing", who, f"has the alias {public!r} for {own_id!r}, {why}")
+                why = "which include and exclude remove" if own_id in listed else "which the provider does not list"
+                yield Finding("matches_nothing", who, f"alias {public!r} refers to {own_id!r}, {why}")
 
     def _unmatched(self, who: str, text: str, hides: str) -> Finding:
         """The finding for a pattern that matches nothing. `hides`: the pattern, if it hides models, otherwise "".
 
-        A pattern that hides models is an error if it contains `[`: an old character class hides nothing now. That is
-        decided only if every provider answered, since a model with exactly this id may otherwise be unknown.
+        A pattern that hides models is an error if it contains `[`: it was probably meant as a character class, which
+        is not supported, and would hide nothing. This is decided only if every provider responded, since a model with
+        exactly this id may otherwise exist.
         """
         if "[" in hides and not self.failed and not self.config.skipped:
-            return Finding(
-                "hides_nothing", who, f"{text}; `[` is matched literally, so write one pattern per character"
-            )
+            hint = "`[` is matched literally; write one pattern per character"
+            return Finding("hides_nothing", who, f"{text}; {hint}")
         return Finding("matches_nothing", who, text)
 
     def _of_owners(self) -> Iterator[Finding]:
@@ -207,18 +208,30 @@ class Audit:
             for pattern in rule.match:
                 matches = matcher([pattern])
                 if not any(map(matches, ids)):
-                    text = f"matches nothing with {pattern!r}, or only what comes before it claims"
+                    text = f"pattern {pattern!r} matches no model that an earlier pattern does not match"
                     yield Finding("matches_nothing", who, text)
                 ids = {own_id for own_id in ids if not matches(own_id)}
 
 
-def required_failures(results: Iterable[ProbeResult]) -> list[str]:
-    """The names of the providers that failed and are not optional."""
-    return [result.provider.name for result in results if result.error and not result.provider.optional]
+def failures(audit: Audit, *, strict: bool = False) -> tuple[str, ...]:
+    """Why `check` fails, one sentence each. `strict`: optional, skipped and empty providers count, too."""
+    results = [result for result in audit.results if strict or not result.provider.optional]
+    failed = [result.provider.name for result in results if result.error]
+    found = []
+    if failed:
+        hint = "fix the errors above" if strict else "fix the errors above, or set `optional: true`"
+        found.append(f"{count(len(failed), 'provider')} failed: {', '.join(failed)}; {hint}")
+    if strict:
+        empty = [name for name in audit.offers if name not in audit.failed and not audit.offers[name]]
+        skipped = [provider.name for provider in audit.config.skipped]
+        for names, state in ((skipped, "skipped"), (empty, "without models")):
+            if names:
+                found.append(f"{count(len(names), 'provider')} {state}: {', '.join(names)} (--strict)")
+    return (*found, *map(str, audit.errors()))
 
 
 def _offers(config: Config, results: Iterable[ProbeResult]) -> Mapping[str, tuple[Offer, ...]]:
-    """Provider -> its offers, as the server makes them."""
+    """Provider -> its offers, computed as the server does."""
     return {
         result.provider.name: tuple(
             per_provider(result.provider, config)(result.answer.entries if result.answer else ())
@@ -227,7 +240,6 @@ def _offers(config: Config, results: Iterable[ProbeResult]) -> Mapping[str, tupl
     }
 
 
-def _why_nothing(rules: Globs, sees: str) -> str:
-    return f"{sees} nothing: " + (
-        f"no model is allowed by {', '.join(rules)}" if rules else "the list of rules is empty"
-    )
+def _no_access(rules: Globs) -> str:
+    why = f"no model is allowed by {', '.join(rules)}" if rules else "the list of rules is empty"
+    return f"no access to any model: {why}"

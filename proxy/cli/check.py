@@ -1,17 +1,17 @@
-"""`models-proxy check`: what a config.yaml would list, before it is served."""
+"""`models-proxy check`: validate a config.yaml and preview its model list, without serving it."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
 
-from proxy.cli.audit import Audit, required_failures
-from proxy.cli.check_ask import ask_with_progress
-from proxy.cli.check_report import document, print_json, print_report
+from proxy.cli.audit import Audit, failures
+from proxy.cli.check_ask import probe_with_progress
+from proxy.cli.check_report import document, document_of_file, print_json, print_report
 from proxy.cli.terminal import Failure, did_you_mean, out
-from proxy.cli.text import count
 from proxy.clock import SystemClock
 from proxy.config import Config, ConfigError, read
 
@@ -19,79 +19,112 @@ from proxy.config import Config, ConfigError, read
 @click.command()
 @click.option(
     "--config", "path", type=click.Path(path_type=Path), default=Path("config.yaml"), show_default=True,
-    help="The file to check.",
+    help="The file to validate.",
 )  # fmt: skip
-@click.option("--key", metavar="NAME", help="Show the catalogue as the key of this name sees it.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout, and nothing else there.")
-def check(path: Path, key: str | None, as_json: bool) -> None:
-    """Show what config.yaml would list, and what is wrong.
+@click.option("--key", metavar="NAME", help="Show the model list of this key.")
+@click.option("--offline", is_flag=True, help="Validate the file only. No provider is contacted.")
+@click.option("--strict", is_flag=True, help="Also fail if any provider fails, is skipped or has no models.")
+@click.option(
+    "--retries", type=click.IntRange(0, 10), default=0, show_default=True,
+    help="Further attempts per provider after one that failed.",
+)  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document to stdout.")
+def check(path: Path, key: str | None, offline: bool, strict: bool, retries: int, as_json: bool) -> None:
+    """Validate config.yaml and preview the model list.
 
-    The file is checked, every provider is asked once, and the answers are merged as the server does it; nothing is
-    served or changed. A provider that cannot be reached is told with its reason, so this works without a network.
+    Validates the file, fetches the list of every provider (one attempt each), and merges the lists as the server does.
+    Nothing is served or changed. A provider that cannot be reached is shown with the reason and the URL.
+
+    With --offline only the file is validated: syntax, names and rules. Variables, key files and CA files may be
+    missing (each is a warning), and nothing is contacted. Use it for pull requests and in ExecStartPre.
 
     \b
-    Exit code: 0  fine
-               1  an error in the file, a provider failed that is not
-                  `optional: true`, or a pattern with `[` should hide models
-                  and matches none (finding hides_nothing)
-               2  wrong usage
+    Exit code: 0  no errors
+               1  the file has errors; a provider failed that is not
+                  `optional: true`; or a pattern with `[` that should hide
+                  models matches none (finding hides_nothing).
+                  With --strict also: an optional provider failed, or a
+                  provider is skipped or has no models
+               2  usage error
 
     \b
     Examples:
       models-proxy check
       models-proxy check --config /etc/models-proxy.yaml --key alice
+      models-proxy check --offline
+      models-proxy check --strict --retries 2
       models-proxy check --json | jq '.findings[].text'
 
     \b
-    --json: an object of which these fields stay as they are; more may come:
-      ok         whether the exit code is 0
-      problems   [{line, setting, text}]: errors in the file; with one, nobody
-                 was asked, and everything below is empty
-      warnings   [text]: what looks wrong in the file, but works
-      providers  [{name, kind, optional, state, models, listed, pages,
+    --json: an object with these stable fields; more may be added:
+      ok         true if the exit code is 0
+      problems   [{line, setting, text}]: errors in the file; if there are
+                 any, no provider is contacted and the fields below are empty
+      warnings   [text]: probable mistakes in the file
+      providers  [{name, kind, optional, state, url, models, listed, pages,
                  attempts, seconds, dropped: {reason: number}, error: {kind,
                  reason} or null}]; state: ok, failing, skipped, declared;
-                 models: what came, listed: what is left of it by the rules
-      key        the name that --key gave, or null
-      models     [{id, owned_by, created, offers: [{provider, id}]}], ordered
-                 as they are listed; the first offer is the preferred one
-      merged     [id]: the models with several offers
-      duplicates the policy of the file
+                 url: of the list, without secrets, null if not contacted;
+                 models: number received, listed: number after all rules
+      key        the NAME of --key, or null
+      models     [{id, owned_by, created, offers: [{provider, id}]}], in the
+                 order of the list; the first offer is the preferred one
+      merged     [id]: models with several offers
+      duplicates the value of merge.duplicates
       other_duplicates
                  [{duplicates, models, collisions: {id: [provider]}}]
-      findings   [{kind, who, text}]; kind: sees_nothing, expired,
-                 matches_nothing, hides_nothing, seen_by_nobody
+      findings   [{kind, who, text}]; kind: no_access, expired,
+                 matches_nothing, hides_nothing, inaccessible
+    With --offline all fields after `warnings` are empty.
     """
-    try:
-        config = read(path)
-    except ConfigError as error:
-        if as_json:
-            print_json(document(problems=error.problems))
-        raise Failure(str(error)) from None
-    _require_key(config, key)
+    _refuse_conflicts(offline, {"--key": key is not None, "--strict": strict, "--retries": retries > 0})
+    config = _read(path, offline=offline, as_json=as_json)
     for warning in config.warnings:
         click.echo(f"warning: {warning}", err=True)
+    if offline:
+        _report_offline(config, path, as_json=as_json)
+    else:
+        _require_key(config, key)
+        _check_providers(config, key, strict=strict, retries=retries, as_json=as_json)
+
+
+def _refuse_conflicts(offline: bool, others: Mapping[str, bool]) -> None:
+    for option in others:
+        if offline and others[option]:
+            raise click.UsageError(f"--offline and {option} are mutually exclusive.")
+
+
+def _read(path: Path, *, offline: bool, as_json: bool) -> Config:
+    try:
+        return read(path, offline=offline)
+    except ConfigError as error:
+        if as_json:
+            print_json(document_of_file(error.problems))
+        raise Failure(str(error)) from None
+
+
+def _report_offline(config: Config, path: Path, *, as_json: bool) -> None:
+    if as_json:
+        print_json(document_of_file((), config.warnings))
+    else:
+        out().print(f"{path} is valid; no provider was contacted")
+
+
+def _check_providers(config: Config, key: str | None, *, strict: bool, retries: int, as_json: bool) -> None:
+    """Contact all providers and print the report. Raises Failure, for exit code 1."""
     clock = SystemClock()
-    results = asyncio.run(ask_with_progress(config, clock, quiet=as_json))
+    results = asyncio.run(probe_with_progress(config, clock, retries=retries, quiet=as_json))
     audit = Audit(config, results, clock.time())
     if as_json:
-        print_json(document(audit, key))
+        print_json(document(audit, key, strict=strict))
     else:
         print_report(audit, key, out())
-    _fail_on_errors(audit)
+    if errors := failures(audit, strict=strict):
+        raise Failure("; ".join(errors))
 
 
 def _require_key(config: Config, key: str | None) -> None:
     names = [known.name for known in config.keys]
     if key is not None and key not in names:
-        # Not repeated: what was typed may be the key itself.
-        raise click.BadParameter(f"no key has this name; {did_you_mean(key, names)}", param_hint="'--key'")
-
-
-def _fail_on_errors(audit: Audit) -> None:
-    """Raise Failure, for exit code 1."""
-    if failed := required_failures(audit.results):
-        hint = "mend what is said above, or mark it `optional: true`"
-        raise Failure(f"{count(len(failed), 'provider')} failed: {', '.join(failed)}; {hint}")
-    if errors := audit.errors():
-        raise Failure("; ".join(map(str, errors)))
+        # The message does not repeat the value, which may be the key itself.
+        raise click.BadParameter(f"no such key; {did_you_mean(key, names)}", param_hint="'--key'")

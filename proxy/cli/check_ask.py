@@ -1,4 +1,4 @@
-"""Contact every provider once, for `check`, and show the progress on stderr."""
+"""Contact every provider, for `check`, and show the progress on stderr."""
 
 from __future__ import annotations
 
@@ -22,8 +22,11 @@ from proxy.upstream.transport import disable_http_logging
 Notify = Callable[[ProbeResult], None]
 
 
-async def ask_with_progress(config: Config, clock: Clock, *, quiet: bool) -> list[ProbeResult]:
-    """The results of all providers, in the order of the file. `quiet`: progress only on a terminal."""
+async def probe_with_progress(config: Config, clock: Clock, *, retries: int, quiet: bool) -> list[ProbeResult]:
+    """The results of all providers, in the order of the file.
+
+    `retries`: further attempts per provider after one that failed. `quiet`: progress only on a terminal.
+    """
     use_resolver_threads(len(config.providers))
     disable_http_logging()
     fetch = ListFetcher(config.providers, clock)
@@ -31,28 +34,31 @@ async def ask_with_progress(config: Config, clock: Clock, *, quiet: bool) -> lis
     console = err()
     if console.is_terminal:
         with _LiveProgress(names, console) as progress:
-            return await ask_all(config, fetch, clock, progress.notify)
+            return await probe_all(config, fetch, clock, progress.notify, retries=retries)
     lines = _ProgressLines(len(names), console)
-    return await ask_all(config, fetch, clock, (lambda result: None) if quiet else lines.notify)
+    notify = (lambda result: None) if quiet else lines.notify
+    return await probe_all(config, fetch, clock, notify, retries=retries)
 
 
-async def ask_all(config: Config, fetch: Fetch, clock: Clock, notify: Notify) -> list[ProbeResult]:
-    """Contact all providers at the same time, each once. `notify` gets each result as soon as it is there."""
+async def probe_all(
+    config: Config, fetch: Fetch, clock: Clock, notify: Notify, *, retries: int = 0
+) -> list[ProbeResult]:
+    """Contact all providers concurrently. `notify` is called with each result as soon as it is available."""
 
-    async def ask(provider: Provider) -> ProbeResult:
+    async def probe(provider: Provider) -> ProbeResult:
         if not provider.is_remote:
             return ProbeResult(provider)
-        result = await _ask(provider, fetch, clock)
+        result = await _probe(provider, fetch, clock, retries)
         notify(result)
         return result
 
-    return await asyncio.gather(*map(ask, config.providers))
+    return await asyncio.gather(*map(probe, config.providers))
 
 
-async def _ask(provider: Provider, fetch: Fetch, clock: Clock) -> ProbeResult:
+async def _probe(provider: Provider, fetch: Fetch, clock: Clock, retries: int) -> ProbeResult:
     began, answer, error = clock.monotonic(), None, None
     try:
-        answer = await fetch(provider, provider.retries)
+        answer = await fetch(provider, retries)
     except UpstreamError as failure:
         error = failure
     except Exception as bug:
@@ -61,7 +67,7 @@ async def _ask(provider: Provider, fetch: Fetch, clock: Clock) -> ProbeResult:
 
 
 class _ProgressLines:
-    """Progress without a terminal: one line for each provider that has answered or failed."""
+    """Progress without a terminal: one line for each provider that has responded or failed."""
 
     def __init__(self, total: int, console: Console) -> None:
         self._console = console
@@ -70,13 +76,13 @@ class _ProgressLines:
 
     def notify(self, result: ProbeResult) -> None:
         self._done += 1
-        outcome = "failed" if result.error else "answered"
+        outcome = "failed" if result.error else "responded"
         name, seconds = result.provider.name, f"{result.seconds:.1f} s"
         self._console.print(f"{name} {outcome} after {seconds} ({self._done} of {self._total})")
 
 
 class _LiveProgress(Progress):
-    """Progress on a terminal: one line with the providers that have not answered yet, erased at the end."""
+    """Progress on a terminal: one line with the providers that have not responded yet, erased at the end."""
 
     def __init__(self, names: Sequence[str], console: Console) -> None:
         super().__init__(

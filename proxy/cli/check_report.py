@@ -1,4 +1,4 @@
-"""What `check` prints: a report for people, or one JSON document."""
+"""The output of `check`: a report for people, or one JSON document."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ from rich.console import Console
 from rich.text import Text
 
 from proxy.catalog import Catalog, Model
-from proxy.cli.audit import Audit, DuplicatesPreview, ProbeResult, required_failures
+from proxy.cli.audit import Audit, DuplicatesPreview, ProbeResult, failures
 from proxy.cli.terminal import show_table
 from proxy.cli.text import count, day, printable
 from proxy.config.problems import Problem
+from proxy.upstream.lists import list_url
 
 _SHOWN_COLLISIONS = 10
 _STYLES = {"ok": "green", "failing": "bold red", "skipped": "dim", "declared": "green"}
 
 _PROVIDER_COLUMNS = [
-    ("state", "left"), ("provider", "fold"), ("models", "right"), ("pages", "right"), ("tries", "right"),
+    ("state", "left"), ("provider", "fold"), ("models", "right"), ("pages", "right"), ("attempts", "right"),
     ("time", "right"), ("", "note"),
 ]  # fmt: skip
 _MODEL_COLUMNS = [("id", "fold"), ("owner", "fold"), ("providers, preferred first", "fold"), ("created", "left")]
@@ -32,7 +33,7 @@ def print_report(audit: Audit, key: str | None, console: Console) -> None:
 
 
 def print_json(data: Mapping[str, Any]) -> None:
-    """Print as UTF-8, whatever the encoding of the terminal."""
+    """Print as UTF-8, independent of the encoding of the terminal."""
     click.echo(msgspec.json.format(msgspec.json.encode(data), indent=2))
 
 
@@ -76,7 +77,8 @@ class _Report:
         time = f"{result.seconds:.1f} s"
         if result.error:
             optional = " (optional)" if result.provider.optional else ""
-            return state, name, "-", "", str(result.error.attempts), time, result.error.reason + optional
+            note = f"{result.error.reason}{optional}; URL: {list_url(result.provider)}"
+            return state, name, "-", "", str(result.error.attempts), time, note
         notes = _notes(result, len({offer.entry.id for offer in self._audit.offers[name]}))
         if result.answer is None:
             return state, name, f"{len(result.entries):,}", "", "", "", notes
@@ -85,8 +87,8 @@ class _Report:
 
     def _models(self) -> None:
         models = self._catalog.models
-        sees = "" if self._key is None else f", as the key {self._key} sees them"
-        self._heading(count(len(models), "model") + sees)
+        for_key = "" if self._key is None else f" for key {self._key}"
+        self._heading(count(len(models), "model") + for_key)
         if models:
             rows = [
                 (model.id, model.owned_by, ", ".join(offer.provider for offer in model.offers), day(model.created))
@@ -98,7 +100,7 @@ class _Report:
         merged = _merged(self._catalog)
         if not merged:
             return
-        self._heading(f"Merged: {count(len(merged), 'model')} of several providers")
+        self._heading(f"Merged: {count(len(merged), 'model')} from several providers")
         for model in merged:
             self._line(f"{model.id}: {_offers(model)}")
 
@@ -106,9 +108,9 @@ class _Report:
         collisions = preview.collisions
         self._heading(f"With `duplicates: {preview.duplicates}`: {count(preview.models, 'model')}")
         if not collisions:
-            self._line("No id would come from several providers.")
+            self._line("No id is shared by several providers.")
             return
-        self._line(f"{count(len(collisions), 'id')} would come from several providers:")
+        self._line(f"{count(len(collisions), 'id')} shared by several providers:")
         for model_id, providers in list(collisions.items())[:_SHOWN_COLLISIONS]:
             self._line(f"  {model_id}: {', '.join(providers)}")
         if len(collisions) > _SHOWN_COLLISIONS:
@@ -120,7 +122,12 @@ class _Report:
         for finding in findings:
             self._line(f"- {finding}")
         if self._audit.failed:
-            self._line(f"Judged without the models of {', '.join(self._audit.failed)}.")
+            self._line(_incomplete(self._audit.failed))
+
+
+def _incomplete(failed: Sequence[str]) -> str:
+    its = "its" if len(failed) == 1 else "their"
+    return f"Incomplete: {', '.join(failed)} did not respond, so {its} models were not checked"
 
 
 def _styled(state: str) -> Text:
@@ -137,14 +144,14 @@ def _offers(model: Model) -> str:
 
 
 def _notes(result: ProbeResult, kept: int) -> str:
-    """`kept`: how many ids are left after include and exclude."""
+    """`kept`: number of ids after include and exclude."""
     dropped = result.answer.dropped if result.answer else {}
     notes = [f"{count(number, 'entry', 'entries')} dropped: {reason}" for reason, number in dropped.items()]
     ids = {entry.id for entry in result.entries}
     if len(ids) < len(result.entries):
-        notes.append(f"{len(result.entries) - len(ids):,} listed twice")
+        notes.append(f"{count(len(result.entries) - len(ids), 'duplicate id')}")
     if kept < len(ids):
-        notes.append(f"{len(ids) - kept:,} left out by include and exclude")
+        notes.append(f"{len(ids) - kept:,} removed by include and exclude")
     return "; ".join(notes)
 
 
@@ -161,13 +168,22 @@ def _merged(catalog: Catalog) -> list[Model]:
 # -- for machines ------------------------------------------------------------------------------------------------------
 
 
-def document(audit: Audit | None = None, key: str | None = None, *, problems: Sequence[Problem] = ()) -> dict[str, Any]:
-    """The JSON document, whose fields the help text of `check` promises. Without an audit the file has problems."""
+def document_of_file(problems: Sequence[Problem], warnings: Sequence[str] = ()) -> dict[str, Any]:
+    """The JSON document of a file that was only read: it has problems, or providers are not to be contacted."""
+    return {**_document(None, None), "ok": not problems, "problems": problems, "warnings": warnings}
+
+
+def document(audit: Audit, key: str | None = None, *, strict: bool = False) -> dict[str, Any]:
+    """The JSON document after all providers were contacted. Its fields are documented in the help text of `check`."""
+    return {**_document(audit, key), "ok": not failures(audit, strict=strict), "warnings": audit.config.warnings}
+
+
+def _document(audit: Audit | None, key: str | None) -> dict[str, Any]:
     catalog = audit.catalog_of(key) if audit else Catalog(())
     return {
-        "ok": audit is not None and not required_failures(audit.results) and not audit.errors(),
-        "problems": problems,
-        "warnings": audit.config.warnings if audit else (),
+        "ok": False,
+        "problems": (),
+        "warnings": (),
         "providers": list(_provider_objects(audit)) if audit else (),
         "key": key,
         "models": [
@@ -194,6 +210,7 @@ def _provider_objects(audit: Audit) -> Iterator[dict[str, Any]]:
             "kind": provider.kind,
             "optional": provider.optional,
             "state": _state(result),
+            "url": list_url(provider) if provider.is_remote else None,
             "models": len(result.entries),
             "listed": len(audit.offers[provider.name]),
             "pages": answer.pages if answer else 0,
@@ -204,7 +221,7 @@ def _provider_objects(audit: Audit) -> Iterator[dict[str, Any]]:
         }
     for skipped in audit.config.skipped:
         yield {
-            "name": skipped.name, "kind": None, "optional": True, "state": "skipped", "models": 0, "listed": 0,
-            "pages": 0, "attempts": 0, "seconds": 0.0, "dropped": {},
+            "name": skipped.name, "kind": None, "optional": True, "state": "skipped", "url": None,
+            "models": 0, "listed": 0, "pages": 0, "attempts": 0, "seconds": 0.0, "dropped": {},
             "error": {"kind": "skipped", "reason": skipped.reason},
         }  # fmt: skip

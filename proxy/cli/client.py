@@ -1,4 +1,4 @@
-"""HTTP requests of commands to a running models-proxy. Every failure is one sentence with a hint."""
+"""HTTP requests of commands to a running models-proxy. Every failure is one sentence that says what to do."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from proxy.config.fields import Url
 from proxy.upstream.errors import from_exception
 
 TIMEOUT = 30.0
-"""Seconds: a server that has just started responds when `initial_wait` has passed."""
+"""Seconds: a server that has just started responds after `initial_wait` at the latest."""
 
 _URL: TypeAdapter[str] = TypeAdapter(Url)
 _OPTIONS = (
     click.option(
         "--url", envvar="MODELS_PROXY_URL", show_envvar=True, default="http://127.0.0.1:8000", show_default=True,
-        help="The server, with or without /v1.",
+        help="URL of the server, with or without /v1.",
     ),
     click.option(
-        "--key", envvar="MODELS_PROXY_KEY", show_envvar=True, prompt="Key", prompt_required=False, hide_input=True,
-        help="Your key. Last and without a value, it is asked for; a value can be seen by others here.",
+        "--key", envvar="MODELS_PROXY_KEY", show_envvar=True, prompt="API key", prompt_required=False, hide_input=True,
+        help="API key. Prompts if given without a value. Values on the command line are visible to other users.",
     ),
-    click.option("--key-file", type=click.File(encoding="utf-8"), help="Read the key from this file, `-` for stdin."),
+    click.option("--key-file", type=click.File(encoding="utf-8"), help="Read the API key from this file (`-`: stdin)."),
 )  # fmt: skip
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -58,7 +58,7 @@ def key_from(context: click.Context, key: str | None, key_file: Any) -> str | No
     if key_file is None:
         return key
     if key is not None and context.get_parameter_source("key") is ParameterSource.COMMANDLINE:
-        raise click.UsageError("--key and --key-file stand beside each other; keep one of them.")
+        raise click.UsageError("--key and --key-file are mutually exclusive.")
     content: str = key_file.read()
     return content.strip()
 
@@ -68,23 +68,23 @@ def list_url(url: str) -> str:
     try:
         base = _URL.validate_python(url).rstrip("/").removesuffix("/models").rstrip("/")
     except ValidationError:
-        # Not repeated: it may contain a password.
-        text = "must be a URL like http://127.0.0.1:8000, without a login, `?` and `#`"
+        # The message does not repeat the URL, which may contain a password.
+        text = "must be a URL like http://127.0.0.1:8000, without user name, query and fragment"
         raise click.BadParameter(text, param_hint="'--url'") from None
     return f"{base}/models" if urlsplit(base).path else f"{base}/v1/models"
 
 
 def get(url: str, key: str | None) -> Response:
-    """GET a URL of the server. Raises Failure without a response, and for every status but 200."""
+    """GET a URL of the server. Raises Failure if there is no response, or if its status is not 200."""
     headers = {"User-Agent": f"models-proxy/{__version__}", **({"Authorization": f"Bearer {key}"} if key else {})}
     try:
         with httpx.Client(transport=httpx.HTTPTransport(), timeout=TIMEOUT, trust_env=False) as client:
             response = client.get(url, headers=headers)
     except UnicodeEncodeError:
-        raise Failure("the key holds what no header can; is it the right one?") from None
+        raise Failure("invalid API key: it contains characters that HTTP headers cannot contain") from None
     except (httpx.HTTPError, OSError) as error:
         why = from_exception(error, TIMEOUT).reason
-        hint = "start it with `models-proxy serve`, or name another one with --url or MODELS_PROXY_URL"
+        hint = "start the server with `models-proxy serve`, or set --url or MODELS_PROXY_URL"
         raise Failure(f"{url}: {why}; {hint}") from None
     if response.status_code != 200:
         raise Failure(_refusal(url, response, with_key=bool(key)))
@@ -94,10 +94,10 @@ def get(url: str, key: str | None) -> Response:
 def _refusal(url: str, response: httpx.Response, *, with_key: bool) -> str:
     status = response.status_code
     if status == 401:
-        what = "does not know this key, or it has expired" if with_key else "asks for a key"
-        return f"{url} {what}; give one with --key-file, MODELS_PROXY_KEY, or --key, which asks for it (status 401)"
+        what = "API key rejected (401): it is invalid or has expired" if with_key else "API key required (401)"
+        return f"{url}: {what}; use --key-file, MODELS_PROXY_KEY or --key"
     if status == 503:
-        return f"{url} has heard no provider yet; try again later (status 503)"
+        return f"{url}: model list not available yet (503), because no provider has responded; retry later"
     if response.is_redirect:
-        return f"{url} sends us elsewhere (status {status}), which is not followed; mend --url"
-    return f"{url} answers with status {status}; is this the address of a models-proxy?"
+        return f"{url}: unexpected redirect ({status}), which is not followed; check --url"
+    return f"{url}: unexpected status {status}; is this the URL of a models-proxy server?"

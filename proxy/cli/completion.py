@@ -1,4 +1,4 @@
-"""`models-proxy completion`: what a shell needs to complete commands and options."""
+"""`models-proxy completion`: shell completion of commands and options."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SHELLS = ("bash", "zsh", "fish")
 @click.argument("shell", type=click.Choice(SHELLS))
 @click.pass_context
 def completion(context: click.Context, shell: str) -> None:
-    """Print the completion script of a shell.
+    """Print the shell completion script.
 
     \b
     Examples:
@@ -21,5 +21,5 @@ def completion(context: click.Context, shell: str) -> None:
       models-proxy completion fish > ~/.config/fish/completions/models-proxy.fish
     """
     make = get_completion_class(shell)
-    assert make is not None, "click has these three"
+    assert make is not None, "click supports all of SHELLS"
     click.echo(make(context.find_root().command, {}, "models-proxy", "_MODELS_PROXY_COMPLETE").source())

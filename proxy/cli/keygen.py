@@ -1,4 +1,4 @@
-"""`models-proxy keygen`: a new key for a client, and the lines to paste."""
+"""`models-proxy keygen`: a new API key for a client, and its entry for config.yaml."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _NAME: TypeAdapter[str] = TypeAdapter(Name)
 
 
 @click.command()
-@click.option("--name", default="new-key", show_default=True, help="What the key is called in config.yaml.")
+@click.option("--name", default="new-key", show_default=True, help="Name of the key in config.yaml.")
 def keygen(name: str) -> None:
-    """Make a new key for a client, and show it once.
+    """Generate an API key for a client and print it once.
 
-    The key is not kept anywhere: config.yaml holds only its digest. Nothing is read or written.
+    The key itself is not stored: config.yaml contains only its digest. No file is read or written.
 
     \b
     Examples:
@@ -38,19 +38,19 @@ def keygen(name: str) -> None:
     digest = "sha256:" + hashlib.sha256(key.encode()).hexdigest()
     click.echo(
         f"""\
-The key, for whoever will use it. It is shown only now:
+New API key (shown once; store it now):
 
   {key}
 
-Its digest, which tells nobody the key:
+SHA-256 digest (safe to commit):
 
   {digest}
 
-Paste this into config.yaml, without its first line if `keys:` stands there
-already, and say what it may see: `models: [...]`, or `group: ...` instead:
+Add this entry to config.yaml (omit the first line if the file has `keys:`),
+and set its access rules: `models: [...]`, or `group: NAME` instead:
 
 keys:
   - {{name: "{name}", hash: "{digest}", models: ["*"]}}
 
-Then start the proxy again. The key is sent as `Authorization: Bearer <key>`."""
+Then restart the proxy. Clients send the key as `Authorization: Bearer <key>`."""
     )

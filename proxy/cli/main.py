@@ -1,4 +1,4 @@
-"""The command line: its commands, and nothing else."""
+"""The command line: the group of all commands."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ import click
 
 from proxy import __version__
 
-# Importing httpx imports its command line client, and with it rich and pygments, unless that import fails, which httpx
-# handles. No command uses that client; with it, a server takes 3.5 MiB more, which exceeds its 80 MiB, and starts 60 ms
-# later.
+# Prevents httpx from importing its command line client, and with it rich and pygments: httpx handles the ImportError.
+# No command uses that client, which would cost a server 3.5 MiB of memory and 60 ms at start.
 sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]
 
 COMMANDS = {
@@ -26,7 +25,7 @@ COMMANDS = {
 
 
 class Commands(click.Group):
-    """Imports the module of a command when it is called. The modules of the others would cost a server 6 MiB."""
+    """Imports the module of a command on first use: all modules together would cost a server 6 MiB."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -41,14 +40,14 @@ class Commands(click.Group):
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="models-proxy")
 def main() -> None:
-    """One OpenAI-compatible model list in front of many providers.
+    """OpenAI-compatible aggregating proxy for LLM providers.
 
     \b
     Examples:
-      models-proxy demo                           try it without an account
-      models-proxy check                          what config.yaml would list
-      models-proxy serve                          serve it
-      models-proxy keygen --name alice            a key for a client
-      models-proxy models 'gpt-*'                 the list of a running server
-      eval "$(models-proxy completion bash)"      completion (or zsh, fish)
+      models-proxy demo                         run a demo without an account
+      models-proxy check                        validate config.yaml
+      models-proxy serve                        start the server
+      models-proxy keygen --name alice          generate an API key
+      models-proxy models 'gpt-*'               list models of a running server
+      eval "$(models-proxy completion bash)"    enable completion (or zsh, fish)
     """

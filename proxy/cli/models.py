@@ -1,4 +1,4 @@
-"""`models-proxy models`: the list of a running server."""
+"""`models-proxy models`: the model list of a running server."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from proxy.cli.text import count, day, printable
 from proxy.config.access_rules import RULES, split
 from proxy.dialects.entry import Entry
 
-_NOTES = {"x-models-stale": "old, because their provider fails", "x-models-missing": "missing at the moment"}
+_WARNINGS = {"x-models-stale": "come from a stale cache", "x-models-missing": "are missing from this list"}
+"""Header with the failing providers, by number or by name -> the effect on their models."""
 
 Listed = Mapping[str, Any]
 """A listed model as the server sent it, with a string `id` and `owned_by` and an integer `created`."""
@@ -43,8 +44,8 @@ _SORTS: Mapping[str, Callable[[Listed], tuple[Any, ...]]] = {
 @click.argument("patterns", metavar="[PATTERN]...", nargs=-1)
 @connection_options
 @click.option("--sort", type=click.Choice(list(_SORTS)), default="id", show_default=True)
-@click.option("--reverse", is_flag=True, help="The other way round: with `--sort created`, the newest first.")
-@click.option("--json", "as_json", is_flag=True, help="The models as the server sent them, as one JSON document.")
+@click.option("--reverse", is_flag=True, help="Reverse the order (with `--sort created`: newest first).")
+@click.option("--json", "as_json", is_flag=True, help="Print the models as one JSON document, with all fields.")
 @click.pass_context
 def models(
     context: click.Context,
@@ -56,9 +57,10 @@ def models(
     reverse: bool,
     as_json: bool,
 ) -> None:
-    """Show the models that a running models-proxy lists.
+    """List the models of a running server.
 
-    A PATTERN is written as in config.yaml: `gpt-*` over ids, `owner:openai`, and `!` before either to leave out.
+    A PATTERN has the syntax of access rules in config.yaml: `gpt-*` matches ids, `owner:openai` matches owners, and a
+    leading `!` excludes.
 
     \b
     Examples:
@@ -72,21 +74,23 @@ def models(
     response = get(list_url(url), key_from(context, key, key_file))
     listed = [model for model in _read(response) if allowed.allows(_offer(model))]
     listed.sort(key=_SORTS[sort], reverse=reverse)
-    _print_notes(response)
+    _print_warnings(response)
     if as_json:
         click.echo(msgspec.json.encode({"object": "list", "data": listed}))
     elif listed:
         _print_table(listed)
     else:
-        click.echo("no model matches" if patterns else "the list is empty: this key may see nothing", err=True)
+        click.echo("no models match" if patterns else "the list is empty: no access to any model", err=True)
 
 
-def _print_notes(response: Response) -> None:
-    """Print what is missing or old, which the server says in headers: a count, or names."""
-    for header, meaning in _NOTES.items():
-        if names := response.headers.get(header):
-            whose = count(int(names), "provider") if names.isdecimal() else printable(names)
-            click.echo(f"note: models of {whose} are {meaning}", err=True)
+def _print_warnings(response: Response) -> None:
+    """Print which parts of the list are stale or missing. The headers contain a number, or names for admins."""
+    for header, effect in _WARNINGS.items():
+        if failing := response.headers.get(header):
+            number = int(failing) if failing.isdecimal() else failing.count(",") + 1
+            names = "" if failing.isdecimal() else f" ({printable(failing)})"
+            are, its = ("is", "its") if number == 1 else ("are", "their")
+            click.echo(f"warning: {count(number, 'provider')} {are} failing{names}; {its} models {effect}", err=True)
 
 
 def _print_table(listed: Sequence[Listed]) -> None:
@@ -101,7 +105,9 @@ def _allowed(patterns: Sequence[str]) -> Policy:
     for pattern in patterns:
         kind, _ = split(pattern.removeprefix("!"))
         if RULES[kind].per_provider:
-            raise click.UsageError("a list does not say which provider a model is from; use `owner:...` or ids.")
+            raise click.UsageError(
+                "`provider:` is not supported here: a list does not contain providers; use ids or `owner:...`."
+            )
     only_denied = all(pattern.startswith("!") for pattern in patterns)
     return Policy((*patterns, "*") if only_denied else patterns)
 
@@ -119,6 +125,5 @@ def _read(response: Response) -> list[Listed]:
         return [msgspec.json.decode(raw) for raw in listed]
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         content = printable(response.headers.get("content-type", "no content-type"))
-        raise Failure(
-            f"{response.url} answers with something that is no list of models ({content}); is this a models-proxy?"
-        ) from None
+        what = f"not a model list ({content}); is this the URL of a models-proxy server?"
+        raise Failure(f"{response.url}: invalid response: {what}") from None

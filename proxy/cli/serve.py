@@ -1,4 +1,4 @@
-"""`models-proxy serve`: serve the merged list of all providers."""
+"""`models-proxy serve`: start the server."""
 
 from __future__ import annotations
 
@@ -14,11 +14,14 @@ from proxy.server.run import listen, run
 
 
 @click.command()
-@click.option("--config", "path", type=click.Path(path_type=Path), default=Path("config.yaml"), show_default=True)
-@click.option("--host", help="Listen here instead of at the file's server.host.")
-@click.option("--port", type=click.IntRange(0, 65535), help="Listen here instead of at the file's server.port.")
+@click.option(
+    "--config", "path", type=click.Path(path_type=Path), default=Path("config.yaml"), show_default=True,
+    help="The configuration file.",
+)  # fmt: skip
+@click.option("--host", help="Address to listen on; overrides server.host.")
+@click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on; overrides server.port.")
 def serve(path: Path, host: str | None, port: int | None) -> None:
-    """Ask all providers and serve the merged list.
+    """Serve the merged model list and forward calls.
 
     \b
     Examples:
@@ -43,8 +46,8 @@ def start(config: Config, report: StartupReport, sockets: list[socket.socket]) -
     run(config, report, sockets)
 
 
-def bind(host: str, port: int, hint: str = "--host and --port name another place") -> list[socket.socket]:
-    """The listening sockets. `hint`: what to do if that fails."""
+def bind(host: str, port: int, hint: str = "use --host or --port to listen on another address") -> list[socket.socket]:
+    """The listening sockets. `hint`: what to do if listening fails."""
     try:
         return listen(host, port)
     except OSError as error:
@@ -52,10 +55,10 @@ def bind(host: str, port: int, hint: str = "--host and --port name another place
 
 
 def _refuse_loop(config: Config, host: str, port: int) -> str:
-    """Why a provider must not be this proxy itself, or "": models that it once listed would never disappear."""
+    """The error if a provider is this proxy itself, otherwise "": a model it once listed would never disappear."""
     own_hosts = {host, "localhost", "127.0.0.1", "::1"}
     for provider in config.providers:
         address = urlsplit(provider.base_url)
         if port and address.port == port and address.hostname in own_hosts:
-            return f"provider {provider.name} is this proxy's own address; mend its base_url or choose another port"
+            return f"provider {provider.name} points to this proxy itself; fix its base_url, or use another port"
     return ""

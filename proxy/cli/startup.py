@@ -1,4 +1,4 @@
-"""What `serve` prints at start, and the log lines for later state changes of providers."""
+"""The start table of `serve`, and the log lines for later state changes of providers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class StartupReport:
     """A row for each provider when its first refresh ends, then the URL. An observer of `proxy.server.run`."""
 
     def __init__(self, config: Config, name: str) -> None:
-        """`name`: what is served, usually the path of the file."""
+        """`name`: the name of the configuration, usually the path of the file."""
         self._config = config
         self._name = name
         names = [provider.name for provider in config.providers] + [skipped.name for skipped in config.skipped]
@@ -33,9 +33,9 @@ class StartupReport:
     def begin(self) -> None:
         """Print the first line and the warnings of the configuration."""
         if isinstance(sys.stdout, io.TextIOWrapper):
-            # Providers send text in any language, and the encoding of the terminal may not have it.
+            # Providers send text in any language, which the encoding of the terminal may not support.
             sys.stdout.reconfigure(errors="backslashreplace")
-        say(f"models-proxy {__version__}, {self._name}: {count(len(self._config.providers), 'provider')}")
+        print_line(f"models-proxy {__version__}, {self._name}: {count(len(self._config.providers), 'provider')}")
         for warning in self._config.warnings:
             click.echo(f"warning: {warning}", err=True)
 
@@ -49,29 +49,35 @@ class StartupReport:
                 self._row(report.state, report.name, count(report.models, "model"))
 
     def on_report(self, report: Report) -> None:
-        """Print the row of a provider after its first refresh; log only changes after later ones."""
+        """Print the row of a provider after its first refresh; after later ones, log changes of its state only."""
         before = self._states.get(report.name)
         state, error = self._states[report.name] = _state(report)
         if before is None:
             self._row(state, report.name, _outcome(report))
         elif (state, error) != before:
-            _log.log(logging.WARNING if error else logging.INFO, "%s is %s: %s", report.name, state, _outcome(report))
+            _log.log(
+                logging.WARNING if error else logging.INFO,
+                "provider %s is %s: %s",
+                report.name,
+                state,
+                _outcome(report),
+            )
 
     def on_ready(self, url: str, store: Store) -> None:
-        """Print the providers that have not answered yet, then the URL and what to try first."""
+        """Print the providers that have not responded yet, then the URL and an example request."""
         for provider in self._config.providers:
             if provider.name not in self._states:
-                self._row("waiting", provider.name, f"no answer within {provider.initial_wait:g} s; still asking")
-        say(f"Listening on {url}")
-        self.invite(url, store)
+                self._row("waiting", provider.name, f"no response within {provider.initial_wait:g} s; still trying")
+        print_line(f"Listening on {url}")
+        self.print_example(url, store)
 
-    def invite(self, url: str, store: Store) -> None:
-        """Print the first thing to try."""
+    def print_example(self, url: str, store: Store) -> None:
+        """Print an example request."""
         key = "" if self._config.anonymous is not None else ' -H "Authorization: Bearer $KEY"'
-        say(f"  curl{key} {url}/v1/models")
+        print_line(f"  curl{key} {url}/v1/models")
 
     def _row(self, state: str, name: str, text: str) -> None:
-        say(f"  {state:<8}  {name:<{self._width}}  {text}")
+        print_line(f"  {state:<8}  {name:<{self._width}}  {text}")
 
 
 def _state(report: Report) -> tuple[str, str]:
@@ -86,13 +92,13 @@ def _state(report: Report) -> tuple[str, str]:
 
 def _outcome(report: Report) -> str:
     if report.error is not None:
-        return f"{report.error.reason}; asked again in {report.next_attempt_in or 0:.0f} s"
+        return f"{report.error.reason}; retrying in {report.next_attempt_in or 0:.0f} s"
     dropped = sum(report.answer.dropped.values()) if report.answer else 0
     note = f", {count(dropped, 'entry', 'entries')} dropped" if dropped else ""
     return f"{count(report.models, 'model')}{note}"
 
 
-def say(text: str) -> None:
+def print_line(text: str) -> None:
     """Print a line. If stdout is closed (`| head`), the server continues without output."""
     try:
         click.echo(text)

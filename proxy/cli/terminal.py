@@ -23,7 +23,7 @@ _ENDLESS = 10_000
 def console_for(stream: TextIO) -> Console:
     """A console for stdout or stderr: without a terminal no escape sequences, with `NO_COLOR` no colors."""
     if isinstance(stream, io.TextIOWrapper):
-        # Providers send text in any language, and the encoding of the terminal may not have it.
+        # Providers send text in any language, which the encoding of the terminal may not support.
         stream.reconfigure(errors="backslashreplace")
     on_terminal = stream.isatty()
     plain = not on_terminal or bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
@@ -73,7 +73,7 @@ def show_table(console: Console, columns: Sequence[Column], rows: Iterable[Seque
         table.add_row(*(cell if isinstance(cell, Text) else Text(printable(cell)) for cell in row))
     with console.capture() as captured:
         console.print(table)
-    # Without the padding of the last column, which a narrower terminal or a copy would show as empty lines.
+    # Without the padding of the last column, which would wrap to empty lines on a narrower terminal.
     click.echo("\n".join(line.rstrip() for line in captured.get().splitlines()), file=console.file)
 
 
@@ -82,8 +82,8 @@ def _has_note(columns: Sequence[Column]) -> bool:
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """A hint with the most similar known word, or all of them. It never repeats the word, which may be a secret."""
+    """A hint with the most similar known word, or the first ten. It never repeats the word, which may be a secret."""
     names = list(known)
     if match := closest(word, names):
         return f"did you mean {match!r}?"
-    return f"there are {', '.join(names[:10])}{' ...' * (len(names) > 10)}" if names else "there are none"
+    return f"available: {', '.join(names[:10])}{' ...' * (len(names) > 10)}" if names else "none is configured"

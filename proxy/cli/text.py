@@ -1,4 +1,4 @@
-"""Text for people: counts, dates, foreign text made safe to print."""
+"""Formats text for people: counts, dates, and untrusted text that is safe to print."""
 
 from __future__ import annotations
 
@@ -22,5 +22,5 @@ def day(seconds: int) -> str:
 
 
 def printable(text: str) -> str:
-    """Escape the characters with which foreign text moves the cursor, changes colors or reverses the direction."""
+    """Escape the characters with which untrusted text moves the cursor, changes colors or the text direction."""
     return _UNPRINTABLE.sub(lambda match: match[0].encode("unicode_escape").decode(), text)

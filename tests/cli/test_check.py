@@ -1,4 +1,4 @@
-"""`models-proxy check`: what a file would list is shown before it is served, and no secret with it."""
+"""`models-proxy check`: previews the model list of a file, and shows no secret."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ from tests.providers.lists import lists
 from tests.providers.scripted import FakeProviders, replies
 
 
-def test_what_a_key_sees_is_what_the_server_lists_for_it(config: Path, upstreams: FakeProviders) -> None:
+def test_the_list_of_a_key_equals_the_list_that_the_server_returns_to_it(
+    config: Path, upstreams: FakeProviders
+) -> None:
     text = three(upstreams)
     expected = checked(config, text, "--key", "alice", env=CANARIES)["models"]
     with serving(config, text, env=CANARIES) as process:
@@ -30,7 +32,7 @@ def test_what_a_key_sees_is_what_the_server_lists_for_it(config: Path, upstreams
     assert shown == [{name: model[name] for name in ("id", "owned_by", "created")} for model in expected]
 
 
-def test_the_shipped_file_needs_no_network(config: Path) -> None:
+def test_the_shipped_file_can_be_checked_without_a_network(config: Path) -> None:
     text = (ROOT / "config.yaml").read_text(encoding="utf-8")
     ollama = f"http://127.0.0.1:{free_port()}"
     document = checked(config, text, env={"OLLAMA_BASE_URL": ollama})
@@ -40,7 +42,7 @@ def test_the_shipped_file_needs_no_network(config: Path) -> None:
     assert [model["id"] for model in document["models"]] == ["example-model"]
 
 
-def test_a_file_that_can_be_read_only_once_is_checked_too(tmp_path: Path) -> None:
+def test_a_file_that_can_be_read_only_once_can_be_checked(tmp_path: Path) -> None:
     """As in `--config <(sops decrypt config.yaml)`."""
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
@@ -57,11 +59,11 @@ def test_a_file_that_can_be_read_only_once_is_checked_too(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("more", "code"),
     [
-        pytest.param("", 1, id="a provider that is needed"),
+        pytest.param("", 1, id="a required provider"),
         pytest.param(", optional: true", 0, id="an optional one"),
     ],
 )
-def test_a_provider_that_fails_ends_with_1_unless_it_is_optional(more: str, code: int, config: Path) -> None:
+def test_a_failed_provider_exits_with_1_unless_it_is_optional(more: str, code: int, config: Path) -> None:
     text = f"""
 providers:
   - {{name: gone, base_url: "http://127.0.0.1:{free_port()}", retries: 0{more}}}
@@ -72,7 +74,34 @@ providers:
     assert checked(config, text)["ok"] is (code == 0)
 
 
-def test_findings_and_warnings_alone_are_fine(config: Path) -> None:
+def test_strict_also_fails_for_failed_optional_skipped_and_empty_providers(
+    config: Path, upstreams: FakeProviders
+) -> None:
+    text = f"""
+providers:
+  - {{name: gone, base_url: "http://127.0.0.1:{free_port()}", optional: true}}
+  - {{name: paid, base_url: "http://127.0.0.1:9", api_key: "${{NO_SUCH_VARIABLE}}", optional: true}}
+  - {{name: empty, base_url: "{upstreams.open(lists()).url}"}}
+  - {{name: filtered, base_url: "{upstreams.open(lists("n")).url}", include: ["m"]}}
+  - {{name: lab, kind: static, models: [{{id: m}}]}}
+"""
+    assert (run(config, text).exit_code, checked(config, text)["ok"]) == (0, True)
+    result = run(config, text, "--strict")
+    assert (result.exit_code, result.stderr.splitlines()[-1]) == (
+        1,
+        "Error: 1 provider failed: gone; fix the errors above; 1 provider skipped: paid (--strict); "
+        "2 providers without models: empty, filtered (--strict)",
+    )
+    assert checked(config, text, "--strict")["ok"] is False
+
+
+def test_strict_passes_if_every_provider_has_models(config: Path) -> None:
+    text = "providers: [{name: lab, kind: static, models: [{id: m}]}]"
+    result = run(config, text, "--strict")
+    assert (result.exit_code, result.stderr, checked(config, text, "--strict")["ok"]) == (0, "", True)
+
+
+def test_findings_and_warnings_alone_exit_with_0(config: Path) -> None:
     text = f"""
 providers: [{{name: lab, kind: static, models: [{{id: m}}]}}]
 keys: [{{name: k, hash: "{digest("k")}", models: ["!m"]}}]
@@ -83,22 +112,24 @@ keys: [{{name: k, hash: "{digest("k")}", models: ["!m"]}}]
     assert checked(config, text)["warnings"] == [warning]
 
 
-def test_a_pattern_with_brackets_that_hides_nothing_ends_with_1(config: Path, upstreams: FakeProviders) -> None:
+def test_a_pattern_with_brackets_that_hides_nothing_exits_with_1(config: Path, upstreams: FakeProviders) -> None:
     address = upstreams.open(lists("o3-mini", "claude-opus-5[1m]")).url
     text = f"""
 providers: [{{name: lab, base_url: "{address}", exclude: ["o[0-9]*"]}}]
 groups: {{default: {{models: ["*", "!claude-opus-5[1m]"]}}}}
 """
     result = run(config, text)
-    said = "`[` is matched literally"
-    error = f"provider lab has exclude 'o[0-9]*', which matches none of its models; {said}"
+    literal = "`[` is matched literally"
+    error = f"provider lab: exclude 'o[0-9]*' matches none of its models; {literal}"
     assert (result.exit_code, f"Error: {error}" in result.stderr) == (1, True)
-    assert result.stderr.count(f"{said}; character classes like [0-9] are not supported") == 2
+    assert result.stderr.count(f"{literal}; character classes like [0-9] are not supported") == 2
     assert checked(config, text)["ok"] is False
     assert run(config, text.replace("o[0-9]*", "o3*")).exit_code == 0
 
 
-def test_all_problems_of_the_file_are_told_and_nobody_is_asked(config: Path, upstreams: FakeProviders) -> None:
+def test_all_problems_of_the_file_are_reported_and_no_provider_is_contacted(
+    config: Path, upstreams: FakeProviders
+) -> None:
     upstream = upstreams.open(lists("m"))
     text = f"""
 server: {{prot: 8000}}
@@ -125,11 +156,11 @@ keys:
 @pytest.mark.parametrize(
     ("typed", "hint"),
     [
-        pytest.param("alise", "no key has this name; did you mean 'alice'?", id="nearly"),
-        pytest.param("sk-canary-a-key-itself", "no key has this name; there are alice, old", id="the key itself"),
+        pytest.param("alise", "no such key; did you mean 'alice'?", id="similar"),
+        pytest.param("sk-canary-a-key-itself", "no such key; available: alice, old", id="the key itself"),
     ],
 )
-def test_a_key_that_does_not_exist_is_a_usage_error_and_is_not_repeated(
+def test_an_unknown_key_name_is_a_usage_error_and_is_not_repeated(
     typed: str, hint: str, config: Path, upstreams: FakeProviders
 ) -> None:
     result = run(config, three(upstreams), "--key", typed, env=CANARIES)
@@ -138,16 +169,16 @@ def test_a_key_that_does_not_exist_is_a_usage_error_and_is_not_repeated(
     assert typed not in result.stderr
 
 
-def test_without_any_key_in_the_file_that_is_said(config: Path) -> None:
+def test_a_key_name_for_a_file_without_keys_is_a_usage_error(config: Path) -> None:
     result = run(config, "providers: [{name: lab, kind: static, models: [{id: m}]}]", "--key", "k")
-    assert (result.exit_code, "no key has this name; there are none" in result.stderr) == (2, True)
+    assert (result.exit_code, "no such key; none is configured" in result.stderr) == (2, True)
 
 
 # -- secrets -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("as_json", [False, True])
-def test_no_secret_is_shown_even_where_a_provider_says_it(
+def test_no_secret_is_shown_even_if_a_provider_returns_it(
     as_json: bool, config: Path, upstreams: FakeProviders
 ) -> None:
     echo = replies({"error": {"message": f"bad key {CANARIES['UPSTREAM_KEY']}"}}, 401)

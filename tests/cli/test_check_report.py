@@ -1,4 +1,4 @@
-"""What `check` prints, for people and as JSON."""
+"""The output of `check`, for people and as JSON."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from tests.providers.scripted import FakeProviders
 # -- for people --------------------------------------------------------------------------------------------------------
 
 
-def test_it_shows_providers_models_what_was_merged_what_would_collide_and_what_matches_nothing(
+def test_the_report_contains_providers_models_merged_models_collisions_and_findings(
     config: Path, upstreams: FakeProviders
 ) -> None:
     result = run(config, three(upstreams), env=CANARIES)
     assert without_times(result.stdout) == (
         """\
 4 providers
-state     provider  models  pages  tries   time
-ok        openai         3      1      1  0.0 s  2 entries dropped: has an empty id; \
-1 left out by include and exclude
-ok        reseller       2      1      1  0.0 s
-failing   ctyun          -             1  0.0 s  our credential was refused, status 401: \
-AppKey不正确,请使用正确的AppKey
+state     provider  models  pages  attempts   time
+ok        openai         3      1         1  0.0 s  2 entries dropped: has an empty id; \
+1 removed by include and exclude
+ok        reseller       2      1         1  0.0 s
+failing   ctyun          -                1  0.0 s  our credential was refused, status 401: \
+AppKey不正确,请使用正确的AppKey; URL: http://127.0.0.1:1/v1/models
 declared  lab            1
-skipped   paid                                   NO_SUCH_VARIABLE not set
+skipped   paid                                      NO_SUCH_VARIABLE not set
 
 4 models
 id             owner     providers, preferred first  created
@@ -39,44 +39,44 @@ gpt-4o-mini    openai    openai                      -
 our-own-13b    lab       lab                         -
 测试模型名称1  reseller  reseller                    -
 
-Merged: 1 model of several providers
+Merged: 1 model from several providers
 gpt-4o: openai, then reseller; owners differ: openai, vendor
 
 With `duplicates: by_owner`: 5 models
-No id would come from several providers.
+No id is shared by several providers.
 
 With `duplicates: by_provider`: 5 models
-No id would come from several providers.
+No id is shared by several providers.
 
 2 findings
-- key old has expired (2020-01-01); it is refused with 401
-- group staff has the rule '!llama-*', which matches nothing
-Judged without the models of ctyun.
+- key old: expired on 2020-01-01; requests with it get 401
+- group staff: rule '!llama-*' matches no model
+Incomplete: ctyun did not respond, so its models were not checked
 """
     )
     assert result.stderr.splitlines()[-1] == (
-        "Error: 1 provider failed: ctyun; mend what is said above, or mark it `optional: true`"
+        "Error: 1 provider failed: ctyun; fix the errors above, or set `optional: true`"
     )
     assert result.exit_code == 1
 
 
-def test_as_a_key_sees_it_only_what_it_may_see_is_there(config: Path, upstreams: FakeProviders) -> None:
+def test_the_report_for_a_key_contains_only_the_models_it_can_access(config: Path, upstreams: FakeProviders) -> None:
     shown = run(config, three(upstreams), "--key", "alice", env=CANARIES).stdout
     assert shown.partition("\n\n")[2] == (
         """\
-3 models, as the key alice sees them
+3 models for key alice
 id             owner     providers, preferred first  created
 gpt-4o         vendor    reseller                    -
 our-own-13b    lab       lab                         -
 测试模型名称1  reseller  reseller                    -
 
 No findings
-Judged without the models of ctyun.
+Incomplete: ctyun did not respond, so its models were not checked
 """
     )
 
 
-def test_an_alias_is_merged_under_its_public_id_and_the_providers_own_is_told(
+def test_an_alias_is_merged_under_its_public_id_and_the_provider_id_is_shown(
     config: Path, upstreams: FakeProviders
 ) -> None:
     text = f"""
@@ -87,49 +87,50 @@ providers:
     assert "\nm: a, then b (as b-m); owners differ: a, b\n" in run(config, text).stdout
 
 
-def test_a_model_that_is_listed_twice_is_counted_once_and_that_is_told(config: Path, upstreams: FakeProviders) -> None:
+def test_a_duplicate_id_of_one_provider_is_counted_once_and_reported(config: Path, upstreams: FakeProviders) -> None:
     text = f'providers: [{{name: a, base_url: "{upstreams.open(lists("m", "n", "m")).url}"}}]'
-    said = without_times(run(config, text).stdout)
-    assert "ok     a              3      1      1  0.0 s  1 listed twice\n\n2 models\n" in said
+    output = without_times(run(config, text).stdout)
+    assert "ok     a              3      1         1  0.0 s  1 duplicate id\n\n2 models\n" in output
 
 
-def test_an_empty_catalogue_is_said_as_such(config: Path, upstreams: FakeProviders) -> None:
+def test_an_empty_catalog_is_reported(config: Path, upstreams: FakeProviders) -> None:
     text = f'providers: [{{name: a, base_url: "{upstreams.open(lists()).url}"}}]'
     assert run(config, text).stdout.partition("\n\n")[2] == (
         """\
 0 models
 
 With `duplicates: by_owner`: 0 models
-No id would come from several providers.
+No id is shared by several providers.
 
 With `duplicates: by_provider`: 0 models
-No id would come from several providers.
+No id is shared by several providers.
 
 1 finding
-- callers without a key see nothing: no model is allowed by *
+- requests without an API key: no access to any model: no model is allowed by *
 """
     )
 
 
-def test_many_collisions_are_counted_and_some_of_them_shown(config: Path, upstreams: FakeProviders) -> None:
+def test_many_collisions_are_counted_and_only_the_first_are_shown(config: Path, upstreams: FakeProviders) -> None:
     ids = [f"gpt-{number:02}" for number in range(12)]
     text = "merge: {duplicates: by_provider}\nproviders:\n" + "".join(
         f'  - {{name: {name}, base_url: "{upstreams.open(lists(*ids)).url}"}}\n' for name in "ab"
     )
-    assert run(config, text).stdout.count("12 ids would come from several providers:\n  gpt-00: a, b\n") == 1
+    assert run(config, text).stdout.count("12 ids shared by several providers:\n  gpt-00: a, b\n") == 1
     assert "  gpt-09: a, b\n  and 2 more; --json shows all\n" in run(config, text).stdout
 
 
 # -- for machines ------------------------------------------------------------------------------------------------------
 
 
-def test_json_is_one_document_with_everything_that_a_person_reads(config: Path, upstreams: FakeProviders) -> None:
+def test_json_is_one_document_with_everything_in_the_report(config: Path, upstreams: FakeProviders) -> None:
     result = run(config, three(upstreams), "--json", env=CANARIES)
-    document = json.loads(result.stdout)
+    document = json.loads(without_times(result.stdout))
     for provider in document["providers"]:
         assert provider.pop("seconds") < 5
     assert document["providers"][0] == {
-        "name": "openai", "kind": "openai", "optional": False, "state": "ok", "models": 3, "listed": 2, "pages": 1,
+        "name": "openai", "kind": "openai", "optional": False, "state": "ok",
+        "url": "http://127.0.0.1:1/v1/models", "models": 3, "listed": 2, "pages": 1,
         "attempts": 1, "dropped": {"has an empty id": 2}, "error": None,
     }  # fmt: skip
     assert [(provider["name"], provider["state"]) for provider in document["providers"]] == [
@@ -153,27 +154,27 @@ def test_json_is_one_document_with_everything_that_a_person_reads(config: Path, 
             {"duplicates": "by_provider", "models": 5, "collisions": {}},
         ],
         "findings": [
-            {"kind": "expired", "who": "key old", "text": "has expired (2020-01-01); it is refused with 401"},
-            {"kind": "matches_nothing", "who": "group staff", "text": "has the rule '!llama-*', which matches nothing"},
+            {"kind": "expired", "who": "key old", "text": "expired on 2020-01-01; requests with it get 401"},
+            {"kind": "matches_nothing", "who": "group staff", "text": "rule '!llama-*' matches no model"},
         ],
     }
-    assert result.stderr.startswith("Error: 1 provider failed: ctyun;"), "no progress where machines read"
+    assert result.stderr.startswith("Error: 1 provider failed: ctyun;"), "no progress with --json"
 
 
-def test_every_field_of_the_json_is_named_in_the_help(config: Path, upstreams: FakeProviders) -> None:
+def test_every_field_of_the_json_is_documented_in_the_help(config: Path, upstreams: FakeProviders) -> None:
     document = checked(config, three(upstreams), env=CANARIES)
     promised = CliRunner().invoke(main, ["check", "--help"]).stdout.partition("--json:")[2]
     names = {*document, *document["providers"][0], *document["models"][0], *document["findings"][0]}
     assert {name for name in names if not re.search(rf"\b{name}\b", promised)} == set()
 
 
-def test_json_as_a_key_sees_it_has_only_what_concerns_that_key(config: Path, upstreams: FakeProviders) -> None:
+def test_json_for_a_key_contains_only_what_concerns_that_key(config: Path, upstreams: FakeProviders) -> None:
     document = checked(config, three(upstreams), "--key", "alice", env=CANARIES)
     assert (document["key"], document["merged"], document["findings"]) == ("alice", [], [])
     assert [model["id"] for model in document["models"]] == ["gpt-4o", "our-own-13b", "测试模型名称1"]
 
 
-def test_all_pages_are_asked_for_and_counted(config: Path, upstreams: FakeProviders) -> None:
+def test_all_pages_are_fetched_and_counted(config: Path, upstreams: FakeProviders) -> None:
     pangu = upstreams.open(pages_of_versions("w", {"m": [version(f"v{n}", f"Pangu {n}") for n in range(3)]}))
     text = f"""
 providers:

@@ -1,4 +1,4 @@
-"""Requests of commands to a running server: its address, the key, and clear words where there is no answer."""
+"""Requests of commands to a running server: its URL, the API key, and errors."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ KEY = "sk-canary-client"
 @connection_options
 @click.pass_context
 def fetch(context: click.Context, url: str, key: str | None, key_file: Any) -> None:
-    """Print what the server sends."""
+    """Print the response of the server."""
     click.echo(get(list_url(url), key_from(context, key, key_file)).content)
 
 
@@ -37,34 +37,34 @@ def run(*arguments: str, env: Mapping[str, str] | None = None, stdin: str | None
 
 
 def refusal(reply: Script, upstreams: FakeProviders, *arguments: str) -> tuple[int, str, str]:
-    """Exit code, stdout, and stderr with the address taken out."""
+    """Exit code, stdout, and stderr without the address."""
     upstream = upstreams.open(reply)
     result = run("--url", upstream.url, *arguments)
     return result.exit_code, result.stdout, result.stderr.replace(f"{upstream.url}/v1/models", "URL")
 
 
 def sent_key(server: FakeProvider) -> str | None:
-    (asked,) = server.requests
-    return asked.headers.get("authorization")
+    (request,) = server.requests
+    return request.headers.get("authorization")
 
 
 @pytest.mark.parametrize("path", ["", "/", "/v1", "/v1/", "/v1/models"])
-def test_the_url_may_be_any_base_url_of_a_client(path: str, server: FakeProvider) -> None:
+def test_every_base_url_of_a_client_is_accepted(path: str, server: FakeProvider) -> None:
     assert run("--url", server.url + path).exit_code == 0
-    assert [asked.path for asked in server.requests] == ["/v1/models"]
+    assert [request.path for request in server.requests] == ["/v1/models"]
 
 
 @pytest.mark.parametrize(
     "url",
     [
         pytest.param("127.0.0.1:8000", id="no scheme"),
-        pytest.param("ftp://127.0.0.1", id="another scheme"),
-        pytest.param("http://user:sk-canary@127.0.0.1", id="a login"),
+        pytest.param("ftp://127.0.0.1", id="unsupported scheme"),
+        pytest.param("http://user:sk-canary@127.0.0.1", id="a password"),
         pytest.param("http://127.0.0.1/v1?key=sk-canary", id="a query"),
         pytest.param("", id="empty"),
     ],
 )
-def test_a_url_that_is_none_is_a_usage_error_and_is_not_repeated(url: str) -> None:
+def test_an_invalid_url_is_a_usage_error_and_is_not_repeated(url: str) -> None:
     result = run("--url", url)
     assert (result.exit_code, result.stdout) == (2, "")
     assert "must be a URL like http://127.0.0.1:8000" in result.stderr
@@ -74,52 +74,53 @@ def test_a_url_that_is_none_is_a_usage_error_and_is_not_repeated(url: str) -> No
 # -- keys --------------------------------------------------------------------------------------------------------------
 
 
-def test_without_a_key_none_is_sent(server: FakeProvider) -> None:
+def test_no_key_is_sent_by_default(server: FakeProvider) -> None:
     assert run("--url", server.url).exit_code == 0
     assert sent_key(server) is None
 
 
-def test_a_key_may_stand_in_a_file(server: FakeProvider, tmp_path: Path) -> None:
+def test_a_key_is_read_from_a_file(server: FakeProvider, tmp_path: Path) -> None:
     file = tmp_path / "key"
     file.write_text(f"{KEY}\n")
     assert run("--url", server.url, "--key-file", str(file), env={"MODELS_PROXY_KEY": "sk-canary-other"}).exit_code == 0
     assert sent_key(server) == f"Bearer {KEY}"
 
 
-def test_a_key_may_come_from_stdin(server: FakeProvider) -> None:
+def test_a_key_is_read_from_stdin(server: FakeProvider) -> None:
     assert run("--url", server.url, "--key-file", "-", stdin=f"{KEY}\n").exit_code == 0
     assert sent_key(server) == f"Bearer {KEY}"
 
 
-def test_a_key_is_asked_for_and_not_echoed(server: FakeProvider) -> None:
+def test_a_key_is_prompted_for_and_not_echoed(server: FakeProvider) -> None:
     result = run("--url", server.url, "--key", stdin=f"{KEY}\n")
     assert result.exit_code == 0
     assert sent_key(server) == f"Bearer {KEY}"
     assert "canary" not in result.output
 
 
-def test_two_keys_are_a_usage_error(server: FakeProvider) -> None:
+def test_key_and_key_file_are_mutually_exclusive(server: FakeProvider) -> None:
     result = run("--url", server.url, "--key", KEY, "--key-file", "-", stdin=f"{KEY}\n")
     assert (result.exit_code, result.stdout, server.requests) == (2, "", [])
+    assert result.stderr.endswith("Error: --key and --key-file are mutually exclusive.\n")
     assert "canary" not in result.stderr
 
 
-def test_a_key_that_no_header_can_hold_is_refused_without_being_shown(server: FakeProvider) -> None:
+def test_a_key_that_a_header_cannot_contain_is_rejected_without_being_shown(server: FakeProvider) -> None:
     result = run("--url", server.url, env={"MODELS_PROXY_KEY": "钥匙-canary"})
-    expected = "Error: the key holds what no header can; is it the right one?\n"
+    expected = "Error: invalid API key: it contains characters that HTTP headers cannot contain\n"
     assert (result.exit_code, result.stdout, result.stderr) == (1, "", expected)
 
 
-# -- no answer ---------------------------------------------------------------------------------------------------------
+# -- errors ------------------------------------------------------------------------------------------------------------
 
 
-def test_no_server_is_said_with_the_cure() -> None:
+def test_a_refused_connection_is_an_error_with_a_hint() -> None:
     url = f"http://127.0.0.1:{free_port()}"
     result = run("--url", url)
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr == (
-        f"Error: {url}/v1/models: refuses connections; start it with `models-proxy serve`, or name another one with "
-        "--url or MODELS_PROXY_URL\n"
+        f"Error: {url}/v1/models: refuses connections; start the server with `models-proxy serve`, or set --url or "
+        "MODELS_PROXY_URL\n"
     )
 
 
@@ -128,21 +129,27 @@ def test_no_server_is_said_with_the_cure() -> None:
     [
         pytest.param(
             replies({"error": {}}, 401),
-            "URL asks for a key; give one with --key-file, MODELS_PROXY_KEY, or --key, which asks for it (status 401)",
+            "URL: API key required (401); use --key-file, MODELS_PROXY_KEY or --key",
             id="401",
         ),
-        pytest.param(replies(b"", 503), "URL has heard no provider yet; try again later (status 503)", id="503"),
+        pytest.param(
+            replies(b"", 503),
+            "URL: model list not available yet (503), because no provider has responded; retry later",
+            id="503",
+        ),
         pytest.param(
             replies(b"", 302, {"Location": "http://elsewhere.example"}),
-            "URL sends us elsewhere (status 302), which is not followed; mend --url",
+            "URL: unexpected redirect (302), which is not followed; check --url",
             id="redirect",
         ),
         pytest.param(
-            replies(b"", 404), "URL answers with status 404; is this the address of a models-proxy?", id="404"
+            replies(b"", 404), "URL: unexpected status 404; is this the URL of a models-proxy server?", id="404"
         ),
     ],
 )
-def test_a_status_other_than_200_is_said_in_one_line(reply: Script, expected: str, upstreams: FakeProviders) -> None:
+def test_a_status_other_than_200_is_an_error_of_one_line(
+    reply: Script, expected: str, upstreams: FakeProviders
+) -> None:
     assert refusal(reply, upstreams) == (1, "", f"Error: {expected}\n")
 
 

@@ -1,4 +1,4 @@
-"""`models-proxy demo`, as somebody meets it at a terminal: every printed line is run by a real shell."""
+"""`models-proxy demo`: every printed command is run by a real shell."""
 
 from __future__ import annotations
 
@@ -31,27 +31,27 @@ from tests.processes import Process, models_proxy
 UPSTREAM_KEY = "sk-canary-upstream"
 OTHER_KEY = "sk-canary-other"
 
-MERGED = "Merged: one list from five providers, for any OpenAI client"
-CALL = "Call: a streamed answer through the same `base_url`, with the same key"
-WIRE = "The same call without a client, as it comes over the wire"
-TWICE = "Two providers have this model: it is listed once, with the only true date"
-OWNER = "Owner: the provider says `system`, the list says who made it"
-RULES = "Key rules: the same list for the key `team`"
-HIDDEN = "What a key may not see does not exist for it"
-BY_PROVIDER = "A key for `backup` alone gets the entry of `backup`: it has a context_length"
-NO_KEY = "Who brings no key sees the group `default`"
-VERSIONS = "Versions: the Pangu contract, every field as Pangu sent it"
-MISSING = "Missing: the list says who has not answered, and does not wait for them"
-WHY = "Why: `/health` tells an admin"
-UNCHANGED = "304: who has the list already gets no second one"
+MERGED = "Merged: one model list from five providers, for any OpenAI client"
+CALL = "Call: a streaming chat completion with the same `base_url` and API key"
+WIRE = "The same call with curl: server-sent events"
+TWICE = "Two providers have this model: it is listed once, with its real creation time"
+OWNER = "Owner: the provider returns `system`, the list contains the vendor"
+RULES = "Access rules: the same list for the key `team`"
+HIDDEN = "A model that a key cannot access gets 404, like an unknown one"
+BY_PROVIDER = "A key for `backup` only gets the entry of `backup`, with a context_length"
+NO_KEY = "Requests without an API key get the models of the group `default`"
+VERSIONS = "Versions: the Pangu API, with every field as returned by Pangu"
+MISSING = "Missing: a header names failing providers; the list does not wait for them"
+HEALTH = "Health: `/health` shows admins why a provider fails"
+UNCHANGED = "304: an unchanged list is not sent again"
 
 
 class Demo:
-    """A demo that has said everything: its keys, and its lines by what they show."""
+    """A demo that has printed everything: its keys, and its commands by title."""
 
     def __init__(self, process: Process) -> None:
         self.process = process
-        process.line(process.out, "^Ctrl-C ends the demo.$")
+        process.line(process.out, "^Press Ctrl-C to stop.$")
         self.url = process.url
         self.keys = [match[1] for line in process.out if (match := re.match(r"  (\w+-[\w-]{8})  ", line))]
         out = process.out
@@ -59,7 +59,7 @@ class Demo:
         self.lines = {out[n].removeprefix("# "): "\n".join(out[n + 1 : out.index("", n)]) for n in numbers}
 
     def run(self, shows: str) -> str:
-        """What a shell makes of one line; pasted, it must not fail."""
+        """The output of one command in a shell, which must not fail."""
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
         env = {**os.environ, "PATH": path, "PYTHONUTF8": "1"}
         command = ["/bin/sh", "-ec", self.lines[shows]]
@@ -78,7 +78,7 @@ def demo() -> Iterator[Demo]:
 
 
 def entry(model: str, created: int, owner: str, **extra: object) -> dict[str, object]:
-    """A listed model, less its permission."""
+    """A listed model without its permission."""
     fields = {"id": model, "object": "model", "created": created, "owned_by": owner, "root": model, "parent": None}
     return {**fields, **extra}
 
@@ -87,10 +87,10 @@ def without_permission(model: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in model.items() if name != "permission"}
 
 
-# -- what is printed ---------------------------------------------------------------------------------------------------
+# -- output ------------------------------------------------------------------------------------------------------------
 
 
-def test_at_start_it_says_who_answered_and_which_keys_there_are(demo: Demo) -> None:
+def test_the_start_shows_the_providers_and_the_keys(demo: Demo) -> None:
     end = demo.process.out.index(f"# {MERGED}")
     ops, team, solo = demo.keys
     assert demo.process.out[0] == f"models-proxy {__version__}, demo: 6 providers"
@@ -102,27 +102,27 @@ def test_at_start_it_says_who_answered_and_which_keys_there_are(demo: Demo) -> N
         "  ok        pangu      2 models",
     ]
     assert demo.process.out[6:end] == [
-        "  failing   slow       sent nothing for 1 s; asked again in 5 s",
+        "  failing   slow       sent nothing for 1 s; retrying in 5 s",
         f"Listening on {demo.url}",
         "",
-        "Three keys, made for this run:",
-        f"  {ops}   may see everything, and is an admin",
-        f"  {team}  models of openai and anthropic, less gpt-3.5-*",
-        f"  {solo}  only what the provider `backup` has",
+        "Three API keys, valid for this run:",
+        f"  {ops}   access to all models, admin",
+        f"  {team}  models of openai and anthropic, except gpt-3.5-*",
+        f"  {solo}  models of the provider `backup` only",
         "",
-        "Paste these into another terminal; Python needs `pip install openai`.",
-        "`models-proxy demo --config` shows the file behind it.",
+        "Commands for another terminal (the Python ones need `pip install openai`).",
+        "`models-proxy demo --config` prints the configuration.",
         "",
     ]
 
 
-def test_every_line_that_is_printed_is_tried_here(demo: Demo) -> None:
+def test_every_printed_command_is_tested_here(demo: Demo) -> None:
     assert list(demo.lines) == [
-        MERGED, CALL, WIRE, TWICE, OWNER, RULES, HIDDEN, BY_PROVIDER, NO_KEY, VERSIONS, MISSING, WHY, UNCHANGED,
+        MERGED, CALL, WIRE, TWICE, OWNER, RULES, HIDDEN, BY_PROVIDER, NO_KEY, VERSIONS, MISSING, HEALTH, UNCHANGED,
     ]  # fmt: skip
 
 
-def test_most_lines_fit_a_terminal_and_the_others_wrap_once() -> None:
+def test_most_commands_fit_a_terminal_and_the_others_wrap_once() -> None:
     keys = {name: f"{name}-12345678" for name in KEYS}
     printed = list(lines("http://127.0.0.1:8000", keys, f'"{"0" * 32}"'))
     assert max(len(line.shows) + 2 for line in printed) <= 80
@@ -131,7 +131,7 @@ def test_most_lines_fit_a_terminal_and_the_others_wrap_once() -> None:
     assert max(map(len, rows)) <= 160
 
 
-# -- what the lines show -----------------------------------------------------------------------------------------------
+# -- commands ---------------------------------------------------------------------------------------------------------
 
 
 def test_the_openai_client_lists_the_models_of_five_providers(demo: Demo) -> None:
@@ -148,14 +148,14 @@ def test_the_openai_client_lists_the_models_of_five_providers(demo: Demo) -> Non
     ]
 
 
-CANNED = "Hello from gpt-4o-mini, word by word: nobody was asked, this answer is canned."
+CANNED = "Hello from gpt-4o-mini, word by word: a canned response, no model was called."
 
 
-def test_the_openai_client_prints_a_streamed_answer(demo: Demo) -> None:
+def test_the_openai_client_prints_a_streamed_completion(demo: Demo) -> None:
     assert demo.run(CALL) == f"{CANNED}\n"
 
 
-def test_over_the_wire_an_answer_is_a_stream_of_events(demo: Demo) -> None:
+def test_the_response_to_curl_is_a_stream_of_events(demo: Demo) -> None:
     *events, done, end = demo.run(WIRE).split("\n\n")
     chunks = [json.loads(event.removeprefix("data: ")) for event in events]
     assert (done, end) == ("data: [DONE]", "")
@@ -163,33 +163,33 @@ def test_over_the_wire_an_answer_is_a_stream_of_events(demo: Demo) -> None:
     assert "".join(chunk["choices"][0]["delta"].get("content", "") for chunk in chunks) == CANNED
 
 
-def test_who_brings_no_key_may_list_but_not_call(demo: Demo) -> None:
+def test_requests_without_a_key_can_list_models_but_cannot_call_them(demo: Demo) -> None:
     answer = httpx.post(f"{demo.url}/v1/chat/completions", json={"model": "测试模型名称1"}, trust_env=False)
     assert (answer.status_code, answer.json()["error"]["code"]) == (401, "invalid_api_key")
 
 
-def test_the_anthropic_client_gets_a_message_streamed_and_whole(demo: Demo) -> None:
+def test_the_anthropic_client_gets_a_message_with_and_without_streaming(demo: Demo) -> None:
     model = "claude-opus-4-1-20250805"
-    said = CANNED.replace("gpt-4o-mini", model)
-    asked: Any = {"model": model, "max_tokens": 99, "messages": [{"role": "user", "content": "Hi"}]}
+    text = CANNED.replace("gpt-4o-mini", model)
+    call: Any = {"model": model, "max_tokens": 99, "messages": [{"role": "user", "content": "Hi"}]}
     key, own = demo.keys[1], anthropic.DefaultHttpxClient(trust_env=False)
     with anthropic.Anthropic(base_url=demo.url, api_key=key, http_client=own) as client:
-        whole = client.messages.create(**asked)
-        with client.messages.stream(**asked) as stream:
+        whole = client.messages.create(**call)
+        with client.messages.stream(**call) as stream:
             streamed = "".join(stream.text_stream)
         last = stream.get_final_message()
-    assert (whole.content[0].model_dump()["text"], streamed, last.stop_reason) == (said, said, "end_turn")
+    assert (whole.content[0].model_dump()["text"], streamed, last.stop_reason) == (text, text, "end_turn")
     assert (whole.usage.output_tokens, last.usage.output_tokens) == (13, 13)
 
 
 @pytest.mark.parametrize("model", ["gpt-4o-mini", "DeepSeek-R1", "claude-opus-4-1-20250805", "测试模型名称1"])
-def test_every_model_of_a_provider_that_can_be_called_answers_whole(demo: Demo, model: str) -> None:
+def test_every_callable_model_returns_a_complete_response(demo: Demo, model: str) -> None:
     answer = ask_model(demo, model)
     assert answer["choices"][0]["message"]["content"] == CANNED.replace("gpt-4o-mini", model)
     assert (answer["object"], answer["usage"]["total_tokens"]) == ("chat.completion", 21)
 
 
-def test_what_is_listed_only_says_so_when_it_is_called(demo: Demo) -> None:
+def test_a_call_of_a_list_only_model_is_an_error(demo: Demo) -> None:
     assert ask_model(demo, "5b1d7e2f-8a90-4c3d-b6e1-f20a9c8d7e6f")["error"]["code"] == "model_not_callable"
 
 
@@ -199,16 +199,16 @@ def ask_model(demo: Demo, model: str) -> Any:
     return httpx.post(f"{demo.url}/v1/chat/completions", json=call, headers=headers, trust_env=False).json()
 
 
-def test_a_model_of_two_providers_has_the_first_ones_entry_and_the_true_date(demo: Demo) -> None:
+def test_a_model_of_two_providers_has_the_entry_of_the_first_and_the_real_creation_time(demo: Demo) -> None:
     assert without_permission(demo.answer(TWICE)) == entry("gpt-4o-mini", 1721172741, "openai")
 
 
-def test_the_owner_is_who_made_it(demo: Demo) -> None:
+def test_the_owner_is_the_vendor(demo: Demo) -> None:
     listed = entry("DeepSeek-R1", 1737331200, "deepseek", context_length=65536)
     assert without_permission(demo.answer(OWNER)) == listed
 
 
-def test_a_limited_key_lists_what_its_rules_allow(demo: Demo) -> None:
+def test_a_restricted_key_lists_the_models_that_its_rules_allow(demo: Demo) -> None:
     assert demo.run(RULES).splitlines() == [
         "claude-3-5-haiku-20241022 anthropic",
         "claude-opus-4-1-20250805 anthropic",
@@ -217,49 +217,49 @@ def test_a_limited_key_lists_what_its_rules_allow(demo: Demo) -> None:
     ]
 
 
-def test_a_hidden_model_does_not_exist(demo: Demo) -> None:
+def test_a_model_that_is_not_allowed_is_not_found(demo: Demo) -> None:
     assert demo.answer(HIDDEN)["error"]["code"] == "model_not_found"
 
 
-def test_a_key_for_one_provider_gets_that_providers_entry(demo: Demo) -> None:
+def test_a_key_for_one_provider_gets_the_entry_of_that_provider(demo: Demo) -> None:
     listed = entry("gpt-4o-mini", 1721172741, "openai", context_length=128000)
     assert without_permission(demo.answer(BY_PROVIDER)) == listed
 
 
-def test_without_a_key_there_is_the_default_group(demo: Demo) -> None:
+def test_requests_without_a_key_get_the_default_group(demo: Demo) -> None:
     listed = demo.answer(NO_KEY)
     assert [without_permission(model) for model in listed["data"]] == [entry("测试模型名称1", 0, "ctyun")]
 
 
-def test_the_versions_are_those_of_the_pangu_contract(demo: Demo) -> None:
+def test_the_versions_equal_those_of_the_pangu_api(demo: Demo) -> None:
     assert demo.answer(VERSIONS) == {"total": 2, "versions": contents("pangu")["nlp"]}
 
 
-def test_the_list_names_who_is_missing_and_health_says_why(demo: Demo) -> None:
+def test_the_list_names_the_missing_provider_and_health_contains_the_reason(demo: Demo) -> None:
     assert demo.run(MISSING) == "x-models-missing: slow\n"
-    why = demo.run(WHY)
-    assert '"state":"failing","models":0' in why
-    assert why.endswith('"last_error":{"class":"timeout","reason":"sent nothing for 1 s"\n')
+    health = demo.run(HEALTH)
+    assert '"state":"failing","models":0' in health
+    assert health.endswith('"last_error":{"class":"timeout","reason":"sent nothing for 1 s"\n')
 
 
-def test_who_has_the_list_already_gets_a_304(demo: Demo) -> None:
+def test_an_unchanged_list_gets_304(demo: Demo) -> None:
     assert demo.run(UNCHANGED) == "HTTP/1.1 304 Not Modified\n"
 
 
-# -- beginning and ending ----------------------------------------------------------------------------------------------
+# -- start and stop ----------------------------------------------------------------------------------------------------
 
 
-def test_ctrl_c_ends_it_without_a_word_even_while_somebody_hangs() -> None:
+def test_ctrl_c_stops_the_demo_without_output_even_while_a_provider_hangs() -> None:
     with models_proxy("demo", "--port", "0") as process:
         process.line(process.out, "^  ok        aihubmix")
         took = process.seconds_to_end_by(signal.SIGINT)
         assert (process.wait(), process.err) == (0, [])
-        assert not any("slow" in line for line in process.out), "it still hung"
+        assert not any("slow" in line for line in process.out), "it was still pending"
     assert took < 3
 
 
-def test_ctrl_c_after_everything_was_said_ends_it_too_and_keys_are_never_logged(demo: Demo) -> None:
-    """The last test of the demo that the others share."""
+def test_ctrl_c_after_the_start_stops_the_demo_and_keys_are_never_logged(demo: Demo) -> None:
+    """The last test of the shared demo."""
     first = list(demo.keys)
     with models_proxy("demo", "--port", "0") as process:
         again = Demo(process)
@@ -269,9 +269,9 @@ def test_ctrl_c_after_everything_was_said_ends_it_too_and_keys_are_never_logged(
     assert (demo.process.stop(), demo.process.err) == (0, [])
 
 
-def test_where_the_usual_port_is_taken_it_finds_another() -> None:
+def test_another_port_is_used_if_the_default_port_is_in_use() -> None:
     with socket.socket() as taken:
-        with suppress(OSError):  # somebody else has it: as good
+        with suppress(OSError):  # in use by another process: the test works as well
             taken.bind(("127.0.0.1", 8000))
             taken.listen()
         with models_proxy("demo") as process:
@@ -279,14 +279,16 @@ def test_where_the_usual_port_is_taken_it_finds_another() -> None:
             assert process.stop() == 0
 
 
-def test_a_port_that_was_named_and_is_taken_is_an_error_with_its_cure() -> None:
+def test_a_given_port_that_is_in_use_is_an_error_with_a_hint() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         result = CliRunner().invoke(main, ["demo", "--port", str(taken.getsockname()[1])])
     assert (result.exit_code, result.stdout) == (1, "")
-    assert re.fullmatch(r"Error: cannot listen on 127\.0\.0\.1: .*in use.*; --port names another one\n", result.stderr)
+    assert re.fullmatch(
+        r"Error: cannot listen on 127\.0\.0\.1: .*in use.*; use --port to choose another port\n", result.stderr
+    )
 
 
-def test_the_config_that_is_shown_is_the_one_that_is_served_and_holds_no_secret() -> None:
+def test_the_printed_configuration_is_the_served_one_and_contains_no_secret() -> None:
     result = CliRunner().invoke(main, ["demo", "--config"])
     assert (result.exit_code, result.stderr) == (0, "")
     given = {f"{name.upper()}_KEY": f"sk-canary-{name}" for name in ("upstream", *KEYS)}
@@ -308,7 +310,7 @@ def payload(name: str) -> Any:
     return json.loads((PAYLOADS / f"{name}.json").read_bytes())
 
 
-def test_the_answers_are_the_examples_of_the_providers_documents() -> None:
+def test_the_lists_are_the_examples_in_the_documentation_of_the_providers() -> None:
     assert contents("aihubmix") == {"data": payload("aihubmix_zh")["data"] + payload("aihubmix_ja")["data"]}
     assert contents("ctyun") == payload("ctyun")
     assert contents("ctyun_refusal") == payload("ctyun_error")
@@ -329,13 +331,13 @@ PANGU = "/pangu/v1/workspaces/demo/models"
     ],
 )
 @pytest.mark.parametrize("header", ["authorization", "x-api-key", "x-auth-token"])
-async def test_an_upstream_refuses_another_credential_in_its_own_words(path: str, refusal: str, header: str) -> None:
+async def test_an_upstream_rejects_another_credential_in_its_own_format(path: str, refusal: str, header: str) -> None:
     answer = await ask(path, {header: f"Bearer {OTHER_KEY}" if header == "authorization" else OTHER_KEY})
     assert (answer.status_code, answer.json()) == (401, contents(refusal))
 
 
 @pytest.mark.anyio
-async def test_the_anthropic_upstream_has_pages() -> None:
+async def test_the_anthropic_upstream_returns_pages() -> None:
     models = contents("anthropic")["data"]
     first = await ask("/anthropic/v1/models", {"x-api-key": UPSTREAM_KEY})
     last = await ask(f"/anthropic/v1/models?after_id={models[1]['id']}", {"x-api-key": UPSTREAM_KEY})
@@ -345,7 +347,7 @@ async def test_the_anthropic_upstream_has_pages() -> None:
 
 
 @pytest.mark.anyio
-async def test_the_pangu_upstream_counts_what_it_has() -> None:
+async def test_the_pangu_upstream_returns_the_total() -> None:
     token = {"x-auth-token": UPSTREAM_KEY}
     versions = contents("pangu")["nlp"]
     assert (await ask(f"{PANGU}/nlp/versions?offset=1", token)).json() == {"total": 2, "versions": versions[1:]}
@@ -358,16 +360,16 @@ async def ask(path: str, headers: Mapping[str, str]) -> httpx.Response:
         return await client.get(path)
 
 
-# -- the picture -------------------------------------------------------------------------------------------------------
+# -- picture -----------------------------------------------------------------------------------------------------------
 
 
-def test_the_recorded_picture_shows_what_the_demo_says_today(tmp_path: Path) -> None:
-    """Where this fails, `python scripts/record_demo.py` makes it anew."""
+def test_the_recorded_picture_equals_the_current_output(tmp_path: Path) -> None:
+    """If this fails, record it with `python scripts/record_demo.py`."""
     subprocess.run([sys.executable, "scripts/record_demo.py", str(tmp_path / "demo.svg")], cwd=ROOT, check=True)  # noqa: S603
     assert words_of(ROOT / "docs" / "demo.svg") == words_of(tmp_path / "demo.svg")
 
 
 def words_of(picture: Path) -> list[str]:
-    """All that is written in it, less the version."""
+    """All texts in it, except the version."""
     words = re.findall(r"<text [^>]*>([^<]*)</text>", picture.read_text(encoding="utf-8"))
     return [word for word in words if not word.startswith("models-proxy&#160;")]

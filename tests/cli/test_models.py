@@ -1,4 +1,4 @@
-"""`models-proxy models`: the list of a running server, filtered and sorted, and clear words where there is none."""
+"""`models-proxy models`: the list of a running server, filtered and sorted, and errors."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ MODELS: list[dict[str, object]] = [
 
 @pytest.fixture
 def server(upstreams: FakeProviders) -> FakeProvider:
-    """A server that lists all of them, whoever asks."""
+    """A server that returns all of them to every caller."""
     return upstreams.open(lists(*MODELS))
 
 
@@ -47,7 +47,7 @@ def ids(*arguments: str) -> Sequence[str]:
 
 
 def refusal(reply: Script, upstreams: FakeProviders, *arguments: str) -> tuple[int, str, str]:
-    """Exit code, stdout, and stderr with the address taken out."""
+    """Exit code, stdout, and stderr without the address."""
     upstream = upstreams.open(reply)
     result = run("--url", upstream.url, *arguments)
     return result.exit_code, result.stdout, result.stderr.replace(f"{upstream.url}/v1/models", "URL")
@@ -64,11 +64,11 @@ keys: [{name: k, key: "${CLIENT_KEY}", models: ["our-*"]}]
         assert result.stdout == "id           owner  created\nour-own-13b  lab    2023-11-14\n"
         refused = run(env={"MODELS_PROXY_URL": process.url, "MODELS_PROXY_KEY": "sk-canary-wrong"})
         assert (refused.exit_code, refused.stdout) == (1, "")
-        assert "does not know this key" in refused.stderr
+        assert "API key rejected (401): it is invalid or has expired" in refused.stderr
         assert "canary" not in refused.stderr
 
 
-def test_a_table_has_a_line_for_each_model_however_wide_its_id(server: FakeProvider) -> None:
+def test_the_table_has_one_line_per_model_for_ids_of_any_width(server: FakeProvider) -> None:
     assert run("--url", server.url).stdout == (
         "id              owner      created\n"
         "claude-3-opus   anthropic  2024-02-29\n"
@@ -84,15 +84,13 @@ def test_a_table_has_a_line_for_each_model_however_wide_its_id(server: FakeProvi
         pytest.param(["gpt-*"], ["gpt-4o", "gpt-4o-preview"], id="ids"),
         pytest.param(["owner:openai"], ["gpt-4o", "gpt-4o-preview"], id="an owner"),
         pytest.param(["gpt-4o", "测试*"], ["gpt-4o", "测试模型名称1"], id="several"),
-        pytest.param(["gpt-*", "!*-preview"], ["gpt-4o"], id="less some"),
-        pytest.param(["!owner:openai"], ["claude-3-opus", "测试模型名称1"], id="all but some"),
+        pytest.param(["gpt-*", "!*-preview"], ["gpt-4o"], id="with an exclusion"),
+        pytest.param(["!owner:openai"], ["claude-3-opus", "测试模型名称1"], id="only an exclusion"),
         pytest.param(["gpt-4[o]", "claude-*", "GPT-*"], ["claude-3-opus"], id="brackets and case are literal"),
-        pytest.param(["!GPT-*"], ["claude-3-opus", "测试模型名称1"], id="all but some, in any case"),
+        pytest.param(["!GPT-*"], ["claude-3-opus", "测试模型名称1"], id="only an exclusion, in any case"),
     ],
 )
-def test_patterns_filter_as_rules_in_the_file_do(
-    patterns: list[str], expected: list[str], server: FakeProvider
-) -> None:
+def test_patterns_filter_like_access_rules(patterns: list[str], expected: list[str], server: FakeProvider) -> None:
     assert ids("--url", server.url, *patterns) == expected
 
 
@@ -100,7 +98,7 @@ def test_patterns_filter_as_rules_in_the_file_do(
     ("options", "expected"),
     [
         pytest.param([], ["claude-3-opus", "gpt-4o", "gpt-4o-preview", "测试模型名称1"], id="by id"),
-        pytest.param(["--reverse"], ["测试模型名称1", "gpt-4o-preview", "gpt-4o", "claude-3-opus"], id="backwards"),
+        pytest.param(["--reverse"], ["测试模型名称1", "gpt-4o-preview", "gpt-4o", "claude-3-opus"], id="reverse"),
         pytest.param(
             ["--sort", "owner"], ["claude-3-opus", "测试模型名称1", "gpt-4o", "gpt-4o-preview"], id="by owner, then id"
         ),
@@ -111,43 +109,55 @@ def test_patterns_filter_as_rules_in_the_file_do(
         ),
     ],
 )
-def test_the_list_is_sorted_as_asked_for(options: list[str], expected: list[str], server: FakeProvider) -> None:
+def test_the_list_is_sorted_by_the_options(options: list[str], expected: list[str], server: FakeProvider) -> None:
     assert ids("--url", server.url, *options) == expected
 
 
-def test_json_is_the_models_with_every_field_as_the_server_sent_them(server: FakeProvider) -> None:
+def test_json_contains_every_field_that_the_server_returned(server: FakeProvider) -> None:
     result = run("--url", server.url, "--json")
     assert json.loads(result.stdout) == {"object": "list", "data": MODELS}
 
 
-def test_what_is_missing_or_old_is_said_on_stderr(upstreams: FakeProviders) -> None:
+def test_missing_and_stale_models_are_warnings_on_stderr(upstreams: FakeProviders) -> None:
     headers = {"X-Models-Missing": "a, b", "X-Models-Stale": "3"}
     result = run("--url", upstreams.open(replies({"data": MODELS}, headers=headers)).url, "--json")
     assert len(json.loads(result.stdout)["data"]) == 4
     assert result.stderr == (
-        "note: models of 3 providers are old, because their provider fails\n"
-        "note: models of a, b are missing at the moment\n"
+        "warning: 3 providers are failing; their models come from a stale cache\n"
+        "warning: 2 providers are failing (a, b); their models are missing from this list\n"
     )
 
 
-def test_foreign_text_cannot_command_the_terminal(upstreams: FakeProviders) -> None:
+@pytest.mark.parametrize(
+    ("header", "failing"),
+    [
+        pytest.param("1", "1 provider is failing", id="a number"),
+        pytest.param("a", "1 provider is failing (a)", id="a name"),
+    ],
+)
+def test_one_stale_provider_is_named_in_the_singular(header: str, failing: str, upstreams: FakeProviders) -> None:
+    upstream = upstreams.open(replies({"data": MODELS}, headers={"X-Models-Stale": header}))
+    assert run("--url", upstream.url).stderr == f"warning: {failing}; its models come from a stale cache\n"
+
+
+def test_untrusted_text_cannot_control_the_terminal(upstreams: FakeProviders) -> None:
     url = upstreams.open(lists({"id": "m\x1b[2J\u202e[bold]x", "created": 0, "owned_by": "o"})).url
     assert run("--url", url).stdout.splitlines()[1] == "m\\x1b[2J\\u202e[bold]x  o      -"
 
 
 @pytest.mark.parametrize(
-    ("patterns", "says_so"),
+    ("patterns", "message"),
     [
-        pytest.param(["llama-*"], "no model matches\n", id="filtered"),
-        pytest.param([], "the list is empty: this key may see nothing\n", id="empty"),
+        pytest.param(["llama-*"], "no models match\n", id="filtered"),
+        pytest.param([], "the list is empty: no access to any model\n", id="empty"),
     ],
 )
-def test_nothing_to_show_is_said_on_stderr(patterns: list[str], says_so: str, upstreams: FakeProviders) -> None:
+def test_an_empty_result_is_reported_on_stderr(patterns: list[str], message: str, upstreams: FakeProviders) -> None:
     result = run("--url", upstreams.open(lists()).url, *patterns)
-    assert (result.exit_code, result.stdout, result.stderr) == (0, "", says_so)
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "", message)
 
 
-# -- no list -----------------------------------------------------------------------------------------------------------
+# -- errors ------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -155,13 +165,13 @@ def test_nothing_to_show_is_said_on_stderr(patterns: list[str], says_so: str, up
     [
         pytest.param(
             replies(b"<html>", 200, {"Content-Type": "text/html"}),
-            "URL answers with something that is no list of models (text/html); is this a models-proxy?",
+            "URL: invalid response: not a model list (text/html); is this the URL of a models-proxy server?",
             id="HTML",
         ),
         *(
             pytest.param(
                 replies(body),
-                "URL answers with something that is no list of models (application/json); is this a models-proxy?",
+                "URL: invalid response: not a model list (application/json); is this the URL of a models-proxy server?",
                 id=name,
             )
             for name, body in (
@@ -175,11 +185,13 @@ def test_nothing_to_show_is_said_on_stderr(patterns: list[str], says_so: str, up
         ),
     ],
 )
-def test_an_answer_that_is_no_list_is_said_in_one_line(reply: Script, expected: str, upstreams: FakeProviders) -> None:
+def test_a_response_that_is_not_a_model_list_is_an_error_of_one_line(
+    reply: Script, expected: str, upstreams: FakeProviders
+) -> None:
     assert refusal(reply, upstreams) == (1, "", f"Error: {expected}\n")
 
 
-def test_rules_over_providers_are_a_usage_error_because_lists_do_not_tell_them(server: FakeProvider) -> None:
+def test_patterns_over_providers_are_a_usage_error(server: FakeProvider) -> None:
     result = run("--url", server.url, "!provider:a")
     assert (result.exit_code, result.stdout, server.requests) == (2, "", [])
-    assert "a list does not say which provider" in result.stderr
+    assert "`provider:` is not supported here" in result.stderr

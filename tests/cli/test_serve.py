@@ -26,7 +26,7 @@ providers:
 
 @pytest.fixture
 def taken() -> Iterator[int]:
-    """A port that somebody else listens on."""
+    """A port that is in use."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         yield listening.getsockname()[1]
 
@@ -35,26 +35,26 @@ def get(url: str, **headers: str) -> httpx.Response:
     return httpx.get(url, headers=headers, timeout=10, trust_env=False)
 
 
-# -- before anything is served -----------------------------------------------------------------------------------------
+# -- before the server starts ------------------------------------------------------------------------------------------
 
 
-def test_version_names_the_command_and_its_version() -> None:
+def test_the_version_option_prints_name_and_version() -> None:
     with models_proxy("--version") as process:
         assert (process.wait(), process.out, process.err) == (0, [f"models-proxy, version {__version__}"], [])
 
 
 @pytest.mark.parametrize(
-    ("arguments", "says_also"),
+    ("arguments", "line"),
     [
-        pytest.param(["--help"], "  serve       Ask all providers and serve the merged list.", id="of the command"),
+        pytest.param(["--help"], "  serve       Serve the merged model list and forward calls.", id="of the command"),
         pytest.param(["serve", "-h"], "    models-proxy serve", id="of serve, with examples"),
     ],
 )
-def test_help_is_shown_on_request(arguments: list[str], says_also: str) -> None:
+def test_help_is_shown_on_request(arguments: list[str], line: str) -> None:
     result = CliRunner().invoke(main, arguments)
     assert (result.exit_code, result.stderr) == (0, "")
     assert result.stdout.startswith("Usage: ")
-    assert says_also in result.stdout.splitlines()
+    assert line in result.stdout.splitlines()
 
 
 @pytest.mark.parametrize(
@@ -63,16 +63,16 @@ def test_help_is_shown_on_request(arguments: list[str], says_also: str) -> None:
         pytest.param([], id="no command"),
         pytest.param(["server"], id="a command that does not exist"),
         pytest.param(["serve", "--confg", "x"], id="an option that does not exist"),
-        pytest.param(["serve", "--port", "65536"], id="a port that cannot be"),
+        pytest.param(["serve", "--port", "65536"], id="an invalid port"),
     ],
 )
-def test_a_usage_error_ends_with_2_and_says_how_it_is_used_on_stderr(arguments: list[str]) -> None:
+def test_a_usage_error_exits_with_2_and_prints_the_usage_on_stderr(arguments: list[str]) -> None:
     result = CliRunner().invoke(main, arguments)
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr.startswith("Usage: ")
 
 
-def test_a_config_error_ends_with_1_and_all_problems_are_on_stderr(config: Path) -> None:
+def test_a_config_error_exits_with_1_and_prints_all_problems_on_stderr(config: Path) -> None:
     text = """
 server: {prot: 8000}
 providers:
@@ -108,21 +108,21 @@ def test_a_file_that_cannot_be_read_is_a_config_error(path: str, why: str, tmp_p
     ]
 
 
-def test_a_provider_at_its_own_address_is_refused(config: Path) -> None:
+def test_a_provider_that_points_to_the_proxy_itself_is_an_error(config: Path) -> None:
     port = free_port()
     text = f"providers: [{{name: me, base_url: 'http://localhost:{port}/v1'}}]"
     with serving(config, text, port=port) as process:
         assert process.wait() == 1
-    assert process.err == ["Error: provider me is this proxy's own address; mend its base_url or choose another port"]
+    assert process.err == ["Error: provider me points to this proxy itself; fix its base_url, or use another port"]
 
 
-def test_without_keys_it_refuses_to_listen_beyond_loopback(config: Path) -> None:
+def test_a_server_without_keys_does_not_listen_beyond_loopback(config: Path) -> None:
     with serving(config, LAB, "--host", "0.0.0.0") as process:  # noqa: S104
         assert (process.wait(), process.out) == (1, [])
     assert process.err[0].startswith("Error: refuses to listen on 0.0.0.0: no keys are configured")
 
 
-def test_it_listens_beyond_loopback_when_the_file_says_open(config: Path) -> None:
+def test_a_server_that_allows_anonymous_requests_listens_beyond_loopback(config: Path) -> None:
     text = LAB.replace("drain_delay: 500ms", "drain_delay: 500ms, allow_anonymous: true")
     with serving(config, text, "--host", "0.0.0.0") as process:  # noqa: S104
         port = process.url.rpartition(":")[2]
@@ -130,19 +130,21 @@ def test_it_listens_beyond_loopback_when_the_file_says_open(config: Path) -> Non
         assert (process.stop(), process.err) == (0, [])
 
 
-def test_a_port_in_use_is_said_before_anybody_is_asked(config: Path, taken: int, upstreams: FakeProviders) -> None:
-    asked = upstreams.open(lists("m"))
-    config.write_text(f'providers: [{{name: a, base_url: "{asked.url}"}}]')
+def test_a_port_in_use_is_an_error_before_any_provider_is_contacted(
+    config: Path, taken: int, upstreams: FakeProviders
+) -> None:
+    upstream = upstreams.open(lists("m"))
+    config.write_text(f'providers: [{{name: a, base_url: "{upstream.url}"}}]')
     with models_proxy("serve", "--config", str(config), "--port", str(taken)) as process:
         assert (process.wait(), process.out) == (1, [])
     assert process.err == [
         "Error: cannot listen on 127.0.0.1: Address already in use (while attempting to bind on address "
-        f"('127.0.0.1', {taken})); --host and --port name another place"
+        f"('127.0.0.1', {taken})); use --host or --port to listen on another address"
     ]
-    assert asked.requests == []
+    assert upstream.requests == []
 
 
-def test_host_and_port_of_the_command_win_over_those_of_the_file(config: Path, taken: int) -> None:
+def test_host_and_port_options_override_the_file(config: Path, taken: int) -> None:
     text = LAB.replace("drain_delay: 500ms", f"host: 0.0.0.0, port: {taken}")
     with serving(config, text, "--host", "127.0.0.1") as process:
         assert process.url.startswith("http://127.0.0.1:")

@@ -1,4 +1,4 @@
-"""What `serve` prints at start, and the log lines for later state changes of providers."""
+"""The start table of `serve`, and the log lines for later state changes of providers."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def get(url: str, **headers: str) -> httpx.Response:
     return httpx.get(url, headers=headers, timeout=10, trust_env=False)
 
 
-def test_at_start_each_provider_is_ok_declared_skipped_failing_or_waited_for_and_why(
+def test_the_start_table_shows_the_state_of_each_provider_with_its_reason(
     config: Path, upstreams: FakeProviders
 ) -> None:
     text = f"""
@@ -52,10 +52,10 @@ providers:
         assert set(process.out[3:5]) == {
             "  ok        good            2 models, 1 entry dropped",
             "  failing   ctyun           our credential was refused, status 401: AppKey不正确,请使用正确的AppKey; "
-            "asked again in 5 s",
+            "retrying in 5 s",
         }
         assert process.out[5:] == [
-            "  waiting   away            no answer within 0.5 s; still asking",
+            "  waiting   away            no response within 0.5 s; still trying",
             f"Listening on {url}",
             f"  curl {url}/v1/models",
         ]
@@ -64,9 +64,7 @@ providers:
         assert (process.stop(), process.err) == (0, [])
 
 
-def test_a_provider_that_was_waited_for_gets_its_row_when_it_answers_late(
-    config: Path, upstreams: FakeProviders
-) -> None:
+def test_a_slow_provider_gets_its_row_when_it_responds(config: Path, upstreams: FakeProviders) -> None:
     text = f"""
 cache: {{initial_wait: 300ms}}
 providers:
@@ -78,7 +76,7 @@ providers:
         assert get(f"{process.url}/v1/models").json()["data"][0]["id"] == "m"
 
 
-def test_the_curl_line_brings_a_key_where_one_is_needed(config: Path) -> None:
+def test_the_example_request_contains_a_key_if_one_is_required(config: Path) -> None:
     text = LAB + 'keys: [{name: k, key: "${CLIENT_KEY}", models: ["*"]}]'
     with serving(config, text, env={"CLIENT_KEY": "sk-canary-client"}) as process:
         line = process.line(process.out, "^  curl .*$")[0]
@@ -87,7 +85,7 @@ def test_the_curl_line_brings_a_key_where_one_is_needed(config: Path) -> None:
         assert get(f"{process.url}/v1/models", Authorization="Bearer sk-canary-client").status_code == 200
 
 
-def test_what_looks_wrong_in_the_file_but_works_is_warned_of_on_stderr(config: Path) -> None:
+def test_warnings_of_the_configuration_are_printed_on_stderr(config: Path) -> None:
     text = LAB + 'keys: [{name: k, key: "${CLIENT_KEY}", models: ["!secret"]}]'
     with serving(config, text, env={"CLIENT_KEY": "sk-canary-client"}) as process:
         assert process.url
@@ -97,9 +95,7 @@ def test_what_looks_wrong_in_the_file_but_works_is_warned_of_on_stderr(config: P
         ]
 
 
-def test_after_the_start_the_log_tells_of_every_change_and_only_of_changes(
-    config: Path, upstreams: FakeProviders
-) -> None:
+def test_the_log_contains_state_changes_after_the_start_only(config: Path, upstreams: FakeProviders) -> None:
     upstream = upstreams.open(lists("m", "n"))
     text = f"""
 cache: {{ttl: 200ms}}
@@ -115,7 +111,7 @@ providers:
         process.line(process.err, "a is ok")
         assert (process.stop(), [line.partition(" models_proxy: ")[2] for line in process.err]) == (
             0,
-            ["a is stale: status 500: out of order; asked again in 0 s", "a is ok: 2 models"],
+            ["provider a is stale: status 500: out of order; retrying in 0 s", "provider a is ok: 2 models"],
         )
 
 
@@ -127,13 +123,13 @@ def report_of(state: ListState, error: UpstreamError | None = None) -> Report:
     )  # fmt: skip
 
 
-def test_each_change_of_state_or_of_its_reason_is_one_line_in_the_log(
+def test_each_change_of_the_state_or_its_reason_is_one_log_line(
     capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
     refused, timeout = (
-        UpstreamError("connection_refused", "refuses connections"),
-        UpstreamError("timeout", "sent nothing"),
+        UpstreamError("connection_refused", "connection refused"),
+        UpstreamError("timeout", "timed out"),
     )
     startup = StartupReport(config_of('providers: [{name: a, base_url: "http://127.0.0.1/v1"}]'), "file")
     for report in (
@@ -144,15 +140,15 @@ def test_each_change_of_state_or_of_its_reason_is_one_line_in_the_log(
         startup.on_report(report)
     assert capsys.readouterr().out == "  ok        a  1 model\n"
     assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
-        ("WARNING", "a is stale: refuses connections; asked again in 5 s"),
-        ("WARNING", "a is stale: sent nothing; asked again in 5 s"),
-        ("WARNING", "a is failing: sent nothing; asked again in 5 s"),
-        ("INFO", "a is ok: 1 model"),
+        ("WARNING", "provider a is stale: connection refused; retrying in 5 s"),
+        ("WARNING", "provider a is stale: timed out; retrying in 5 s"),
+        ("WARNING", "provider a is failing: timed out; retrying in 5 s"),
+        ("INFO", "provider a is ok: 1 model"),
     ]
 
 
-def test_a_server_whose_terminal_goes_away_goes_on_serving(config: Path, upstreams: FakeProviders) -> None:
-    """As in `models-proxy serve | head -6`: the row of a late answer finds nobody who reads it."""
+def test_a_server_continues_when_its_stdout_is_closed(config: Path, upstreams: FakeProviders) -> None:
+    """As in `models-proxy serve | head -6`: the row of a late response cannot be printed."""
     upstream = upstreams.open(delayed(0.6, lists("m")))
     text = f"""
 cache: {{ttl: 300ms, initial_wait: 300ms}}
@@ -166,8 +162,8 @@ providers:
         assert (process.stop(), process.err) == (0, [])
 
 
-def test_a_server_without_any_stdout_serves(config: Path) -> None:
-    """As when it was started with `>&-`."""
+def test_a_server_runs_without_stdout(config: Path) -> None:
+    """As after a start with `>&-`."""
     port = free_port()
     config.write_text(LAB)
     closed = "import sys; sys.stdout = None; from proxy.cli.main import main; main()"
@@ -177,7 +173,7 @@ def test_a_server_without_any_stdout_serves(config: Path) -> None:
         assert (process.stop(), process.out, process.err) == (0, [], [])
 
 
-def test_a_terminal_that_knows_no_chinese_shows_escapes_instead(config: Path, upstreams: FakeProviders) -> None:
+def test_characters_that_the_terminal_cannot_encode_are_escaped(config: Path, upstreams: FakeProviders) -> None:
     text = f'providers: [{{name: ctyun, base_url: "{upstreams.open(replies(CTYUN_WRONG_KEY, 401)).url}"}}]'
     with serving(config, text, env={"PYTHONIOENCODING": "latin-1", "PYTHONUTF8": "0"}) as process:
         process.line(process.out, r"AppKey\\u4e0d\\u6b63\\u786e,")

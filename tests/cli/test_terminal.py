@@ -1,4 +1,4 @@
-"""Terminal manners of every command: help, colours, 80 columns, pipes, completion."""
+"""Terminal output of every command: help, colors, 80 columns, pipes, completion."""
 
 from __future__ import annotations
 
@@ -71,20 +71,20 @@ def _until_closed(terminal: int) -> Iterator[bytes]:
     while True:
         try:
             data = os.read(terminal, 65536)
-        except OSError:  # how Linux says that nobody has it open any more
+        except OSError:  # Linux: no process has it open any more
             return
         if not data:
             return
         yield data
 
 
-def without_escapes(said: str) -> str:
-    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", said)
+def without_escapes(output: str) -> str:
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", output)
 
 
-def lines_that_stay(said: str) -> list[str]:
-    """The report itself, without the line of the progress that was drawn again and again and then wiped away."""
-    return without_escapes(said.rpartition("\r")[2]).splitlines()
+def report_lines(output: str) -> list[str]:
+    """The report without the progress line, which is redrawn and finally erased."""
+    return without_escapes(output.rpartition("\r")[2]).splitlines()
 
 
 # -- help --------------------------------------------------------------------------------------------------------------
@@ -98,7 +98,7 @@ def test_help_of_each_command_has_examples_and_fits_80_columns(command: str) -> 
     assert [line for line in result.stdout.splitlines() if len(line) > 80] == []
 
 
-def test_without_a_command_the_help_names_all_of_them_with_whole_sentences() -> None:
+def test_help_without_a_command_lists_all_commands_with_complete_sentences() -> None:
     result = CliRunner().invoke(main, [], terminal_width=80)
     assert (result.exit_code, result.stdout) == (2, "")
     shown = re.findall(r"(?m)^  ([a-z]+) +(.+)$", result.stderr.partition("Commands:")[2])
@@ -113,10 +113,10 @@ def command_named(name: str) -> click.Command:
     return command
 
 
-def test_every_example_in_a_help_text_is_a_command_with_options_that_exist() -> None:
+def test_examples_in_help_texts_use_existing_commands_and_options() -> None:
     example = r"(?m)^    (?:\S*=\S* |eval .*\()?models-proxy ([a-z]+)([^|\n)>]*)"
     helps = [CliRunner().invoke(main, [*of, "--help"]).stdout for of in ([], *([name] for name in NAMES))]
-    examples = [found for said in helps for found in re.findall(example, said)]
+    examples = [found for text in helps for found in re.findall(example, text)]
     assert len(examples) > 10
     for name, rest in examples:
         known = {option for parameter in command_named(name).params for option in parameter.opts}
@@ -126,16 +126,16 @@ def test_every_example_in_a_help_text_is_a_command_with_options_that_exist() -> 
 # -- terminals and pipes -----------------------------------------------------------------------------------------------
 
 
-def test_on_a_terminal_check_shows_progress_and_colours_and_fits_80_columns(config: Path) -> None:
-    code, said = on_terminal("check", "--config", str(config))
+def test_check_on_a_terminal_shows_progress_and_colors_and_fits_80_columns(config: Path) -> None:
+    code, output = on_terminal("check", "--config", str(config))
     assert code == 1
-    assert "waiting for a-provider-with" in without_escapes(said)
-    assert f"{ESCAPE}[32m" in said
-    lines = lines_that_stay(said)
+    assert "waiting for a-provider-with" in without_escapes(output)
+    assert f"{ESCAPE}[32m" in output
+    lines = report_lines(output)
     assert [line for line in lines if cell_len(line) > 80] == []
-    assert "waiting for" not in "".join(lines), "progress leaves nothing behind"
+    assert "waiting for" not in "".join(lines), "the progress is erased"
     report = "".join("".join(line.split("  ")[0].split()) for line in lines)
-    assert LONG in report, "a long id is folded and not cut off"
+    assert LONG in report, "a long id is folded, not truncated"
     assert CHINESE in report
     assert any(line.startswith("Error: 1 provider failed: refusing; ") for line in lines)
 
@@ -143,12 +143,12 @@ def test_on_a_terminal_check_shows_progress_and_colours_and_fits_80_columns(conf
 @pytest.mark.parametrize(
     "env", [pytest.param({"NO_COLOR": "1"}, id="NO_COLOR"), pytest.param({"TERM": "dumb"}, id="a dumb terminal")]
 )
-def test_no_colour_means_none_not_even_bold(env: Mapping[str, str], config: Path) -> None:
-    _, said = on_terminal("check", "--config", str(config), env=env)
-    assert re.findall(r"\x1b\[[0-9;]*m", said) == []
+def test_output_without_colors_has_no_style_at_all(env: Mapping[str, str], config: Path) -> None:
+    _, output = on_terminal("check", "--config", str(config), env=env)
+    assert re.findall(r"\x1b\[[0-9;]*m", output) == []
 
 
-def test_in_a_pipe_nothing_is_coloured_folded_or_cut_off(config: Path) -> None:
+def test_output_in_a_pipe_is_not_colored_folded_or_truncated(config: Path) -> None:
     result = CliRunner().invoke(main, ["check", "--config", str(config)], env={"FORCE_COLOR": "1", "COLUMNS": "40"})
     assert ESCAPE not in result.output
     lines = result.stdout.splitlines()
@@ -156,7 +156,7 @@ def test_in_a_pipe_nothing_is_coloured_folded_or_cut_off(config: Path) -> None:
     assert [line for line in lines if line != line.rstrip()] == []
 
 
-def test_an_encoding_that_knows_no_chinese_shows_escapes_instead(config: Path) -> None:
+def test_characters_that_the_encoding_does_not_contain_are_escaped(config: Path) -> None:
     done = subprocess.run(  # noqa: S603  # our own command
         [sys.executable, "-m", "proxy", "check", "--config", str(config)],
         capture_output=True,
@@ -185,7 +185,7 @@ def test_the_completion_script_of_a_shell_is_printed(shell: str, registers: str)
     assert registers in result.stdout
 
 
-def test_bash_completes_commands_and_options_with_it(tmp_path: Path) -> None:
+def test_the_bash_script_completes_commands_and_options(tmp_path: Path) -> None:
     command = tmp_path / "models-proxy"
     starts = "from proxy.cli.main import main; main(prog_name='models-proxy')"
     command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -c "{starts}" "$@"\n')
@@ -204,7 +204,7 @@ complete_ completion z; echo "${COMPREPLY[@]}"
     assert (done.stdout.splitlines(), done.stderr) == (["keygen", "--json", "zsh"], "")
 
 
-def test_a_shell_that_is_not_known_is_a_usage_error() -> None:
+def test_an_unknown_shell_is_a_usage_error() -> None:
     result = CliRunner().invoke(main, ["completion", "tcsh"])
     assert (result.exit_code, result.stdout) == (2, "")
     assert "is not one of 'bash', 'zsh', 'fish'" in result.stderr
@@ -213,6 +213,6 @@ def test_a_shell_that_is_not_known_is_a_usage_error() -> None:
 # -- hints -------------------------------------------------------------------------------------------------------------
 
 
-def test_without_a_near_word_the_hint_names_the_first_ten() -> None:
+def test_the_hint_for_a_dissimilar_word_lists_the_first_ten() -> None:
     many = [f"k{number}" for number in range(11)]
-    assert did_you_mean("zzz", many) == "there are k0, k1, k2, k3, k4, k5, k6, k7, k8, k9 ..."
+    assert did_you_mean("zzz", many) == "available: k0, k1, k2, k3, k4, k5, k6, k7, k8, k9 ..."

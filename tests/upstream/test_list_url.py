@@ -41,7 +41,7 @@ def test_the_url_is_that_of_the_first_page_without_the_query(settings: str, url:
 @pytest.mark.parametrize(
     ("base_url", "url"),
     [
-        pytest.param(f"https://{KEY}.example.com", "https://***.example.com/models", id="the key in the host"),
+        pytest.param(f"https://{KEY}.example.com", "https://***.example.com/v1/models", id="the key in the host"),
         pytest.param(f"https://example.com/{KEY}/v1", "https://example.com/***/v1/models", id="the key in the path"),
         pytest.param(
             "https://example.com/t/0a1b2c3d4e5f60718293/v1", "https://example.com/t/***/v1/models", id="a random word"

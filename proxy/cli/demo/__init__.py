@@ -1,1 +1,1 @@
-"""`models-proxy demo`: small providers to try the proxy with."""
+"""`models-proxy demo`: simulated providers, and commands to try the proxy with."""

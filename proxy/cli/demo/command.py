@@ -1,4 +1,4 @@
-"""`models-proxy demo`: the whole product without an account, and lines to try it with."""
+"""`models-proxy demo`: the complete proxy without an account, and commands to try it with."""
 
 from __future__ import annotations
 
@@ -13,27 +13,28 @@ import click
 from proxy.access import Policy
 from proxy.cli.demo.upstreams import upstreams
 from proxy.cli.serve import bind, start
-from proxy.cli.startup import StartupReport, say
+from proxy.cli.startup import StartupReport, print_line
 from proxy.config import Config, parse
 from proxy.store import Store
 
 HOST, PORT = "127.0.0.1", 8000
 KEYS = {
-    "ops": "may see everything, and is an admin",
-    "team": "models of openai and anthropic, less gpt-3.5-*",
-    "solo": "only what the provider `backup` has",
+    "ops": "access to all models, admin",
+    "team": "models of openai and anthropic, except gpt-3.5-*",
+    "solo": "models of the provider `backup` only",
 }
-"""The keys by their names in the demo's config.yaml, and what they are for."""
+"""Name of each key in the demo's config.yaml -> its access rules in words."""
 
 
 @click.command()
-@click.option("--port", type=click.IntRange(0, 65535), help=f"Listen here.  [default: {PORT}, or any free port]")
-@click.option("--config", "shows_config", is_flag=True, help="Only print the config.yaml that the demo serves.")
+@click.option("--port", type=click.IntRange(0, 65535), help=f"Port to listen on.  [default: {PORT}, or any free port]")
+@click.option("--config", "shows_config", is_flag=True, help="Print the config.yaml of the demo and exit.")
 def demo(port: int | None, shows_config: bool) -> None:
-    """Try everything without an account.
+    """Run a demo without an account.
 
-    Starts six small providers on this machine, one of which hangs, serves their merged list with three keys, passes
-    calls on to them, and prints lines to paste into another terminal. Each line shows one thing. Ctrl-C ends it.
+    Starts six simulated providers on this machine, one of which never responds, serves their merged list with three
+    API keys, forwards calls to them, and prints commands to run in another terminal. Each command shows one feature.
+    Press Ctrl-C to stop.
 
     \b
     Examples:
@@ -46,7 +47,8 @@ def demo(port: int | None, shows_config: bool) -> None:
         click.echo(text, nl=False)
         return
     sockets = _bind(port)
-    # Short, so that the lines fit a terminal: they end with this process, and open nothing but examples on loopback.
+    # Short, so that the commands fit a terminal: the keys are valid for this process only, and give access to examples
+    # on loopback only.
     keys = {name: f"{name}-{secrets.token_urlsafe(6)}" for name in KEYS}
     upstream_key = secrets.token_urlsafe(16)
     with upstreams(upstream_key) as upstream_port:
@@ -57,7 +59,7 @@ def demo(port: int | None, shows_config: bool) -> None:
 
 def _bind(port: int | None) -> list[socket.socket]:
     if port is not None:
-        return bind(HOST, port, "--port names another one")
+        return bind(HOST, port, "use --port to choose another port")
     try:
         return bind(HOST, PORT)
     except click.ClickException:
@@ -65,87 +67,87 @@ def _bind(port: int | None) -> list[socket.socket]:
 
 
 class _Guide(StartupReport):
-    """The rows of `serve`, then the keys and what to try with them."""
+    """The start table of `serve`, then the keys and commands to try."""
 
     def __init__(self, config: Config, keys: Mapping[str, str]) -> None:
         super().__init__(config, "demo")
         self._keys = keys
 
-    def invite(self, url: str, store: Store) -> None:
-        """Everything that there is to try."""
-        say("\nThree keys, made for this run:")
+    def print_example(self, url: str, store: Store) -> None:
+        """Print the keys and all commands."""
+        print_line("\nThree API keys, valid for this run:")
         for name, key in self._keys.items():
-            say(f"  {key}  {' ' * (4 - len(name))}{KEYS[name]}")
-        say("\nPaste these into another terminal; Python needs `pip install openai`.")
-        say("`models-proxy demo --config` shows the file behind it.")
+            print_line(f"  {key}  {' ' * (4 - len(name))}{KEYS[name]}")
+        print_line("\nCommands for another terminal (the Python ones need `pip install openai`).")
+        print_line("`models-proxy demo --config` prints the configuration.")
         etag = store.view(Policy(["*"])).rendered.etags["identity"].decode()
         for line in lines(url, self._keys, etag):
-            say(f"\n# {line.shows}\n{line.command}")
-        say("\nCtrl-C ends the demo.")
+            print_line(f"\n# {line.shows}\n{line.command}")
+        print_line("\nPress Ctrl-C to stop.")
 
 
 @dataclass(frozen=True)
 class Line:
-    """One line for a shell, and the one thing that it shows."""
+    """A shell command, and the feature that it shows."""
 
     shows: str
     command: str
 
 
 def lines(url: str, keys: Mapping[str, str], etag: str) -> Iterator[Line]:
-    """What to try, in an order that tells a story. `etag`: of the whole list, as it is answered uncompressed."""
+    """The commands to try, in order. `etag`: of the complete list, uncompressed."""
     ops, team, solo = (keys[name] for name in KEYS)
     models = f"{url}/v1/models"
-    yield Line("Merged: one list from five providers, for any OpenAI client", _ids(url, ops))
-    yield Line("Call: a streamed answer through the same `base_url`, with the same key", _chat(url, team))
+    yield Line("Merged: one model list from five providers, for any OpenAI client", _ids(url, ops))
+    yield Line("Call: a streaming chat completion with the same `base_url` and API key", _chat(url, team))
     yield Line(
-        "The same call without a client, as it comes over the wire",
+        "The same call with curl: server-sent events",
         f"""curl -sNH api-key:{team} {url}/v1/chat/completions -d '{{"model":"gpt-4o-mini","stream":true}}'""",
     )
     yield Line(
-        "Two providers have this model: it is listed once, with the only true date",
+        "Two providers have this model: it is listed once, with its real creation time",
         f"curl -sH api-key:{ops} {models}/gpt-4o-mini; echo",
     )
     yield Line(
-        "Owner: the provider says `system`, the list says who made it",
+        "Owner: the provider returns `system`, the list contains the vendor",
         f"curl -sH api-key:{ops} {models}/DeepSeek-R1; echo",
     )
-    yield Line("Key rules: the same list for the key `team`", _ids(url, team))
+    yield Line("Access rules: the same list for the key `team`", _ids(url, team))
     yield Line(
-        "What a key may not see does not exist for it",
+        "A model that a key cannot access gets 404, like an unknown one",
         f"curl -sH api-key:{team} {models}/DeepSeek-R1; echo",
     )
     yield Line(
-        "A key for `backup` alone gets the entry of `backup`: it has a context_length",
+        "A key for `backup` only gets the entry of `backup`, with a context_length",
         f"curl -sH api-key:{solo} {models}/gpt-4o-mini; echo",
     )
-    yield Line("Who brings no key sees the group `default`", f"curl -s {models}; echo")
+    yield Line("Requests without an API key get the models of the group `default`", f"curl -s {models}; echo")
     yield Line(
-        "Versions: the Pangu contract, every field as Pangu sent it",
+        "Versions: the Pangu API, with every field as returned by Pangu",
         f"curl -sH X-Auth-Token:{ops} {url}/v1/workspaces/demo/models/nlp/versions; echo",
     )
     yield Line(
-        "Missing: the list says who has not answered, and does not wait for them",
+        "Missing: a header names failing providers; the list does not wait for them",
         f"curl -sIH api-key:{ops} {models} | grep -i missing",
     )
     yield Line(
-        "Why: `/health` tells an admin",
+        "Health: `/health` shows admins why a provider fails",
         f"curl -sH api-key:{ops} {url}/health | grep -o 'slow[^}}]*'",
     )
     yield Line(
-        "304: who has the list already gets no second one",
+        "304: an unchanged list is not sent again",
         f"curl -sIH api-key:{ops} -H 'If-None-Match: {etag}' {models} | head -1",
     )
 
 
 def _ids(url: str, key: str) -> str:
-    """The list as the `openai` package reads it."""
+    """A command that lists models with the `openai` package."""
     client = f'OpenAI(base_url="{url}/v1", api_key="{key}")'
     return f"python3 -c 'from openai import OpenAI; [print(m.id, m.owned_by) for m in {client}.models.list()]'"
 
 
 def _chat(url: str, key: str) -> str:
-    """A call as the `openai` package makes it; what comes is printed when it comes."""
+    """A command that streams a chat completion with the `openai` package."""
     client = f'OpenAI(base_url="{url}/v1", api_key="{key}")'
     return f"""python3 -c 'from openai import OpenAI
 chat = {client}.chat.completions

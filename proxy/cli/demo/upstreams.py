@@ -1,7 +1,7 @@
-"""Six providers on one loopback port, each under its own path. Their answers are the JSON files in this package.
+"""Six simulated providers on one loopback port, each under its own path. Their lists are JSON files in this package.
 
 Each expects its credential where its dialect has it, and rejects others in the format of its dialect. The callable
-ones return the same short answer to every call, as a stream if the request asks for one.
+ones return the same short text for every call, as a stream if the request has `stream: true`.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from starlette.routing import Route
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 _PAGE = 2
-"""Entries on a page of the dialects that have pages, whatever the request asks for."""
-_WORDS = "Hello from {model}, word by word: nobody was asked, this answer is canned."
-_PAUSE = 0.05  # seconds between two events of a stream, so that a person sees it stream
+"""Entries on a page of the dialects that have pages, whatever page size is requested."""
+_WORDS = "Hello from {model}, word by word: a canned response, no model was called."
+_PAUSE = 0.05  # seconds between two events of a stream, so that streaming is visible
 
 
 @contextmanager
@@ -56,7 +56,7 @@ def upstreams(key: str) -> Iterator[int]:
 
 
 def application(key: str) -> Starlette:
-    """All six, told apart by their paths."""
+    """All six, distinguished by their paths."""
     bearer = ("authorization", f"Bearer {key}")
     x_api_key = ("x-api-key", key)
     return Starlette(
@@ -160,7 +160,7 @@ async def _messages(request: Request) -> Response:
 
 
 def _words(model: str) -> list[str]:
-    """The canned answer in pieces."""
+    """The canned response, word by word."""
     return re.findall(r"\S+\s*", _WORDS.format(model=model))
 
 

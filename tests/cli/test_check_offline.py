@@ -1,0 +1,76 @@
+"""`models-proxy check --offline`: the file alone is validated, without its secrets and without a network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.cli.checks import checked, run
+from tests.paths import ROOT
+from tests.providers.lists import lists
+from tests.providers.scripted import FakeProviders
+
+SECRETS = """
+server: {port: "${NO_SUCH_PORT}"}
+providers:
+  - {name: paid, base_url: "${NO_SUCH_URL}", api_key_file: /nonexistent/sk-canary}
+  - {name: local, base_url: "http://127.0.0.1:9", ca_file: /nonexistent/ca.pem}
+keys:
+  - {name: alice, key: "${NO_SUCH_KEY}", models: ["provider:paid"]}
+"""
+
+
+def test_a_valid_file_is_reported_without_contacting_a_provider(config: Path, upstreams: FakeProviders) -> None:
+    upstream = upstreams.open(lists("m"))
+    result = run(config, f'providers: [{{name: a, base_url: "{upstream.url}"}}]', "--offline")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout == f"{config} is valid; no provider was contacted\n"
+    assert upstream.requests == []
+
+
+def test_variables_and_files_that_are_not_available_are_warnings(config: Path) -> None:
+    result = run(config, SECRETS, "--offline")
+    assert (result.exit_code, result.stdout) == (0, f"{config} is valid; no provider was contacted\n")
+    assert [line.removeprefix(f"warning: {config}, ") for line in result.stderr.splitlines()] == [
+        "line 4: providers[0].api_key_file: cannot be read: No such file or directory; this value was not checked",
+        "line 5: providers[1].ca_file: cannot be read: No such file or directory; this value was not checked",
+        "line 2: server.port: the environment variable NO_SUCH_PORT is not set or empty; this value was not checked",
+        "line 4: providers[0].base_url: the environment variable NO_SUCH_URL is not set or empty; this value was not "
+        "checked",
+        "line 7: keys[0].key: the environment variable NO_SUCH_KEY is not set or empty; this value was not checked",
+    ]
+
+
+def test_the_same_file_has_problems_without_the_option(config: Path) -> None:
+    result = run(config, SECRETS)
+    assert (result.exit_code, result.stderr.splitlines()[0]) == (1, f"Error: {config} has 5 problems:")
+
+
+def test_rules_of_a_key_whose_secret_is_not_available_are_checked(config: Path) -> None:
+    result = run(config, SECRETS.replace("provider:paid", "provider:piad"), "--offline")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "line 7, keys[0].models[0]: no such provider; did you mean 'paid'?" in result.stderr
+
+
+def test_the_shipped_file_is_valid_without_any_variable(config: Path) -> None:
+    result = run(config, (ROOT / "config.yaml").read_text(encoding="utf-8"), "--offline")
+    assert (result.exit_code, result.stdout) == (0, f"{config} is valid; no provider was contacted\n")
+
+
+def test_json_contains_only_the_warnings(config: Path) -> None:
+    text = SECRETS.replace('["provider:paid"]', '["!x"]')
+    document = checked(config, text, "--offline")
+    assert document.pop("warnings")[-1].endswith("this value was not checked")
+    assert document == {
+        "ok": True, "problems": [], "providers": [], "key": None, "models": [], "merged": [], "duplicates": None,
+        "other_duplicates": [], "findings": [],
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("option", ["--strict", "--key=alice", "--retries=1"])
+def test_options_for_providers_are_a_usage_error(option: str, config: Path) -> None:
+    result = run(config, SECRETS, "--offline", option)
+    assert (result.exit_code, result.stdout) == (2, "")
+    name = option.partition("=")[0]
+    assert result.stderr.endswith(f"Error: --offline and {name} are mutually exclusive.\n")
