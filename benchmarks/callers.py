@@ -48,7 +48,7 @@ def main() -> None:
 
 def _with_three_bad(port: int) -> list[str]:
     dead = f"http://127.0.0.1:{free_port()}/v1"
-    bad = [dead, base_url(port, 8, way="hang"), base_url(port, 9, way="huge")]
+    bad = [dead, base_url(port, 8, mode="hang"), base_url(port, 9, mode="huge")]
     lines = [f"  - {{name: bad{n}, base_url: '{url}', timeout: 3s, initial_wait: 1s}}" for n, url in enumerate(bad)]
     return providers(port, PROVIDERS - len(bad)) + lines
 

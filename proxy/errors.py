@@ -255,8 +255,8 @@ class UpstreamError(Exception):
 
     @classmethod
     def from_bug(cls, bug: Exception) -> UpstreamError:
-        """Return the error for an exception that processing an answer must not raise, without its text."""
-        return cls("internal_error", f"its answer met a bug of ours ({type(bug).__name__})")
+        """Return the error for an exception that processing a response must not raise, without its text."""
+        return cls("internal_error", f"internal error while processing its response ({type(bug).__name__})")
 
 
 def describe_bug(bug: BaseException) -> str:

@@ -1,4 +1,4 @@
-"""What every test may use; and the promise that no test reaches beyond this machine."""
+"""Fixtures for all tests, and a hook that blocks network access beyond the loopback interface."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from hypothesis import HealthCheck, settings
 from tests.fakes import FakeClock, FakeFetch
 
 
-def _refuse_the_network(event: str, args: tuple[Any, ...]) -> None:
-    """An audit hook: every look-up and connection that would leave the loopback fails, whoever tries."""
-    if event == "socket.getaddrinfo" and not _is_here(str(args[0])):
-        raise socket.gaierror(socket.EAI_NONAME, "tests look up no names")
-    if event == "socket.connect" and isinstance(args[1], tuple) and not _is_here(str(args[1][0])):
-        raise AssertionError(f"a test tried to reach {args[1]}")
+def _block_network(event: str, args: tuple[Any, ...]) -> None:
+    """An audit hook that fails every DNS lookup and connection that is not to the loopback interface."""
+    if event == "socket.getaddrinfo" and not _is_loopback(str(args[0])):
+        raise socket.gaierror(socket.EAI_NONAME, "tests must not use DNS")
+    if event == "socket.connect" and isinstance(args[1], tuple) and not _is_loopback(str(args[1][0])):
+        raise AssertionError(f"a test tried to connect to {args[1]}")
 
 
-def _is_here(host: str) -> bool:
+def _is_loopback(host: str) -> bool:
     return host in ("localhost", "::1", "None", "") or host.startswith("127.")
 
 
-sys.addaudithook(_refuse_the_network)
+sys.addaudithook(_block_network)
 
-# On a busy machine an example takes long without being wrong.
+# On a busy machine examples can be slow, so there is no deadline.
 settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("tests")
 

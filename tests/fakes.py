@@ -1,7 +1,7 @@
-"""Small real implementations of what the application is given, and the application on top of them without sockets.
+"""Fakes of the application's dependencies, and the application running on them without sockets.
 
-Clocks that a test moves, a `Fetch` whose results a test sets, entries and configurations in one line; `running` (a
-store), `served` (an HTTP client), `started` and `asked` (ASGI).
+Clocks that a test advances, a `Fetch` with configurable results, short constructors of entries and configurations;
+`running` (a store), `served` (an HTTP client), `started` and `asked` (ASGI).
 """
 
 from __future__ import annotations
@@ -35,23 +35,23 @@ VARY = (
     b"X-Api-Token, X-Access-Token, X-Litellm-Api-Key, X-Litellm-Key, X-Portkey-Api-Key, Helicone-Auth, "
     b"Cf-Aig-Authorization, Accept-Encoding"
 )
-"""Every header that may hold a key, and what else an answer depends on."""
+"""The `Vary` header: all headers that can contain an API key, and `Accept-Encoding`."""
 KEY_HEADERS = VARY.decode().lower().split(", ")[:-1]
 
 
 def holding(header: str, key: str) -> dict[str, str]:
-    """A header with a key, as clients send it."""
+    """A header with an API key, in the format that clients use."""
     return {header: f"Bearer {key}" if header.endswith(("auth", "authorization")) else key}
 
 
 async def breathe() -> None:
-    """Let every task run until it waits for something."""
+    """Let every task run until it is blocked."""
     for _ in range(100):
         await asyncio.sleep(0)
 
 
 class FakeClock:
-    """Time stands still until a test moves it; who sleeps is woken in order."""
+    """A clock that stands still until a test advances it. Sleeping tasks are resumed in order."""
 
     def __init__(self, monotonic: float = 1000.0, time: float = 1_800_000_000.0) -> None:
         self._monotonic = monotonic
@@ -66,7 +66,7 @@ class FakeClock:
         return self._time
 
     def set_time(self, time: float) -> None:
-        """Set the wall clock alone, as an administrator or NTP does."""
+        """Change only the wall clock, as an administrator or NTP does."""
         self._time = time
 
     async def sleep(self, seconds: float) -> None:
@@ -75,7 +75,7 @@ class FakeClock:
         await future
 
     async def advance(self, seconds: float) -> None:
-        """Move on, stopping at every moment at which somebody wants to be woken."""
+        """Advance the time, and stop at each moment at which a sleep ends."""
         end = self._monotonic + seconds
         await breathe()
         while self._sleepers and self._sleepers[0][0] <= end:
@@ -93,7 +93,7 @@ class FakeClock:
 
 
 class FailingClock(FakeClock):
-    """A clock that can break: whoever asks it for the time meets a bug."""
+    """A clock that raises `error` if it is set."""
 
     error: Exception | None = None
 
@@ -104,7 +104,7 @@ class FailingClock(FakeClock):
 
 
 class HastyClock:
-    """A clock whose sleeps end at once: the time passes, and its length is recorded."""
+    """A clock whose sleeps return immediately and advance the time. Their lengths are recorded."""
 
     def __init__(self, time: float = 1_800_000_000.0) -> None:
         self.slept: list[float] = []
@@ -125,39 +125,40 @@ Outcome = FetchResult | UpstreamError | BaseException | asyncio.Future[FetchResu
 
 
 class FakeFetch:
-    """A Fetch: what each provider says is set by the test, and every question is counted."""
+    """A `Fetch` with configurable results. Counts all fetches."""
 
     def __init__(self) -> None:
         self.asked: Counter[str] = Counter()
         self.retries: defaultdict[str, list[int]] = defaultdict(list)
-        self._said: dict[str, Outcome] = {}
+        self._outcomes: dict[str, Outcome] = {}
 
     def lists(self, provider: str, *models: str | Mapping[str, object]) -> None:
-        """From now on the provider lists these models: ids, or whole objects in the OpenAI dialect."""
-        self._said[provider] = answer_of(*models)
+        """Let a provider list these models: ids or objects in the OpenAI dialect."""
+        self._outcomes[provider] = answer_of(*models)
 
     def answers(self, provider: str, answer: FetchResult) -> None:
-        """From now on the provider gives this answer."""
-        self._said[provider] = answer
+        """Let a provider return this result."""
+        self._outcomes[provider] = answer
 
     def fails(self, provider: str, error: BaseException | None = None) -> None:
-        self._said[provider] = error or UpstreamError("connection_refused", "refuses connections", retryable=True)
+        """Let fetches of a provider raise this error, by default "connection refused"."""
+        self._outcomes[provider] = error or UpstreamError("connection_refused", "connection refused", retryable=True)
 
     def hangs(self, provider: str) -> asyncio.Future[FetchResult]:
-        """Nothing comes until the test sets the returned future."""
+        """Let fetches of a provider wait until the test sets the returned future."""
         future: asyncio.Future[FetchResult] = asyncio.get_running_loop().create_future()
-        self._said[provider] = future
+        self._outcomes[provider] = future
         return future
 
     async def __call__(self, provider: Provider, retries: int) -> FetchResult:
         self.asked[provider.name] += 1
         self.retries[provider.name].append(retries)
-        said = self._said.get(provider.name, answer_of())
-        if isinstance(said, asyncio.Future):
-            return await asyncio.shield(said)
-        if isinstance(said, BaseException):
-            raise said
-        return said
+        outcome = self._outcomes.get(provider.name, answer_of())
+        if isinstance(outcome, asyncio.Future):
+            return await asyncio.shield(outcome)
+        if isinstance(outcome, BaseException):
+            raise outcome
+        return outcome
 
 
 def answer_of(*models: str | Mapping[str, object]) -> FetchResult:
@@ -165,9 +166,9 @@ def answer_of(*models: str | Mapping[str, object]) -> FetchResult:
 
 
 def entry(model: str | Mapping[str, object], kind: str = "openai", asked: Mapping[str, str] | None = None) -> Entry:
-    """An entry as the reader makes it."""
-    said = {"id": model} if isinstance(model, str) else model
-    return read_entry(DIALECTS[kind], msgspec.Raw(msgspec.json.encode(said)), asked or {})
+    """An entry, parsed like one of a provider of this kind."""
+    payload = {"id": model} if isinstance(model, str) else model
+    return read_entry(DIALECTS[kind], msgspec.Raw(msgspec.json.encode(payload)), asked or {})
 
 
 def config_of(text: str, environ: Mapping[str, str] | None = None) -> Config:
@@ -175,18 +176,18 @@ def config_of(text: str, environ: Mapping[str, str] | None = None) -> Config:
 
 
 def digest(key: str | bytes) -> str:
-    """A key as it stands in the configuration."""
+    """The digest of an API key, as in the configuration."""
     return "sha256:" + hashlib.sha256(key.encode() if isinstance(key, str) else key).hexdigest()
 
 
 def middle(low: float, high: float) -> float:
-    """Jitter without chance."""
+    """Jitter without randomness."""
     return (low + high) / 2
 
 
 @asynccontextmanager
 async def running(store: Store) -> AsyncIterator[Store]:
-    """While this is entered, the store asks; everybody has been asked once on entry."""
+    """Run the store. On entry the first refresh of all providers has run, unless it hangs."""
     task = asyncio.create_task(store.run())
     await breathe()
     try:
@@ -198,7 +199,7 @@ async def running(store: Store) -> AsyncIterator[Store]:
 
 @asynccontextmanager
 async def served(config: Config, fetch: FakeFetch, clock: FakeClock) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of the whole application, without sockets; everybody has been asked once on entry."""
+    """A client of the complete application, without sockets. On entry the first refresh of all providers has run."""
     app = Proxy(config, clock=clock, fetch=fetch)
     transport = httpx.ASGITransport(app)
     async with app.lifespan(), httpx.AsyncClient(transport=transport, base_url="http://proxy") as client:
@@ -208,7 +209,7 @@ async def served(config: Config, fetch: FakeFetch, clock: FakeClock) -> AsyncIte
 
 @asynccontextmanager
 async def started(config: Config, fetch: FakeFetch, clock: FakeClock) -> AsyncIterator[Proxy]:
-    """The whole application as a server sees it; everybody has been asked once on entry."""
+    """The complete application as an ASGI app. On entry the first refresh of all providers has run."""
     app = Proxy(config, clock=clock, fetch=fetch)
     async with app.lifespan():
         await breathe()
@@ -217,14 +218,14 @@ async def started(config: Config, fetch: FakeFetch, clock: FakeClock) -> AsyncIt
 
 @dataclass(frozen=True)
 class Reply:
-    """What an application sent: the headers as they were given, the body as the very object that was given."""
+    """The response of an ASGI application: headers and body are the objects that it sent."""
 
     status: int
     headers: tuple[tuple[bytes, bytes], ...]
     body: bytes
 
     def header(self, name: str) -> str | None:
-        """The one value of a header, None where it is not there."""
+        """The value of a header, None if it is missing. Fails if there are several."""
         values = [value.decode() for given, value in self.headers if given == name.encode()]
         assert len(values) <= 1, f"{name} was sent {len(values)} times"
         return values[0] if values else None
@@ -241,7 +242,7 @@ async def asked(
     *,
     method: str = "GET",
 ) -> Reply:
-    """One request as a server hands it over: the path as it stood in the request line, and what follows `?`."""
+    """Send one request to an ASGI application. `raw_path` is the path with the query, as in the request line."""
     raw = raw_path.encode() if isinstance(raw_path, str) else raw_path
     path, _, query = raw.partition(b"?")
     pairs = headers.items() if isinstance(headers, Mapping) else headers
@@ -263,7 +264,7 @@ async def asked(
     sent: list[Message] = []
 
     async def receive() -> Message:
-        raise AssertionError("nobody here reads a body")
+        raise AssertionError("the application must not read the body")
 
     async def send(message: Message) -> None:
         sent.append(message)
@@ -280,10 +281,10 @@ def _bytes(text: str | bytes) -> bytes:
 
 
 def ids(body: bytes) -> Sequence[str]:
-    """The ids of a list answer, in order."""
+    """The ids of a model list response, in order."""
     return [model["id"] for model in msgspec.json.decode(body)["data"]]
 
 
 def documented(name: str) -> Any:
-    """The answer that a provider's document gives, from `payloads/`."""
+    """The example response of a provider's documentation, from `payloads/`."""
     return msgspec.json.decode((PAYLOADS / f"{name}.json").read_bytes())

@@ -1,6 +1,6 @@
-"""How long warm lists take, in a process of its own, so that nothing else that a test does is measured.
+"""Measure the latency of warm model lists in a separate process, unaffected by other work of the test.
 
-`python -m tests.latency SECONDS URL URL ...` requests all of them in turns and prints a JSON object for each.
+`python -m tests.latency SECONDS URL URL ...` requests the URLs in turns and prints one JSON object for each.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import time
 from urllib.parse import urlsplit
 
 REQUESTS = 100
-"""To one URL, before the next URL."""
+"""Number of consecutive requests to one URL."""
 
 
 def main(seconds: float, urls: list[str]) -> None:
@@ -24,21 +24,21 @@ def main(seconds: float, urls: list[str]) -> None:
         for url in urls:
             rounds[url].append([_milliseconds(connections[url]) for _ in range(REQUESTS)])
     for url in urls:
-        print(json.dumps(_figures(rounds[url])))
+        print(json.dumps(_statistics(rounds[url])))
 
 
 def _milliseconds(connection: http.client.HTTPConnection) -> float:
-    began = time.perf_counter()
+    start = time.perf_counter()
     connection.request("GET", "/v1/models")
     response = connection.getresponse()
     response.read()
     assert response.status == 200
-    return (time.perf_counter() - began) * 1000
+    return (time.perf_counter() - start) * 1000
 
 
-def _figures(rounds: list[list[float]]) -> dict[str, float]:
-    """Medians over the rounds of what 50 and 99 % of a round's requests stayed below; and the longest of all."""
-    cuts = [statistics.quantiles(one, n=100) for one in rounds]
+def _statistics(rounds: list[list[float]]) -> dict[str, float]:
+    """The medians of the p50 and p99 of all rounds, and the longest request, in milliseconds."""
+    cuts = [statistics.quantiles(times, n=100) for times in rounds]
     return {
         "p50": statistics.median(cut[49] for cut in cuts),
         "p99": statistics.median(cut[98] for cut in cuts),

@@ -1,4 +1,4 @@
-"""The real command in a process of its own: started, its output read line by line, stopped by its own id."""
+"""Run the command in a separate process: start it, read its output line by line, and stop it."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from typing import IO
 from tests.paths import ROOT
 
 TIMEOUT = 15.0
-"""Seconds after which a condition that should be true is a failure."""
+"""Seconds to wait for a condition before a test fails."""
 
 
 class Process:
-    """A process and the lines that it prints. It does not outlive the context that is entered with it."""
+    """A process and the lines that it prints. It is killed when the context exits."""
 
     def __init__(self, *command: str, env: Mapping[str, str] | None = None, unread_after: str = "") -> None:
-        """`unread_after`: its stdout is closed after a line with this text, as when a terminal is closed."""
+        """`unread_after`: close its stdout after a line with this text, as if a terminal was closed."""
         own = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
         self._process = subprocess.Popen(  # noqa: S603  # our own command
             [sys.executable, *command],
@@ -70,7 +70,7 @@ class Process:
                     return
 
     def line(self, lines: list[str], pattern: str) -> re.Match[str]:
-        """The first line that matches; waits for it."""
+        """Wait for a matching line and return the first match."""
         found: list[re.Match[str]] = []
 
         def is_printed() -> bool:
@@ -83,21 +83,21 @@ class Process:
 
     @property
     def url(self) -> str:
-        """The address that it prints."""
+        """The URL that it prints."""
         return self.line(self.out, r"^Listening on (\S+)$")[1]
 
     def send(self, sig: signal.Signals) -> None:
         self._process.send_signal(sig)
 
     def wait(self) -> int:
-        """Its exit code; all its output has been read by then."""
+        """Wait for its end and read all its output. Returns the exit code."""
         code = self._process.wait(TIMEOUT)
         for reader in self._readers:
             reader.join(TIMEOUT)
         return code
 
     def stop(self) -> int:
-        """Ends it as Ctrl-C does; its exit code."""
+        """Stop it with SIGINT, like Ctrl-C. Returns the exit code."""
         self.send(signal.SIGINT)
         return self.wait()
 
@@ -120,14 +120,14 @@ def serving(
     env: Mapping[str, str] | None = None,
     unread_after: str = "",
 ) -> Process:
-    """`models-proxy serve` with this text as its file."""
+    """Start `models-proxy serve` with this text as its configuration file."""
     config.write_text(text, encoding="utf-8")
     where = ["--config", str(config), "--port", str(port)]
     return models_proxy("serve", *where, *arguments, env=env, unread_after=unread_after)
 
 
 def accepts_connections(address: tuple[str, int]) -> bool:
-    """Whether something listens there."""
+    """Whether a server is listening on this address."""
     try:
         socket.create_connection(address, timeout=1).close()
     except OSError:
@@ -135,13 +135,13 @@ def accepts_connections(address: tuple[str, int]) -> bool:
     return True
 
 
-# Below the range from which the kernel takes ports for connections and for port 0 (32768 and up), so that none of them
-# is taken between the check and its use; each test process begins somewhere else.
+# Below the range of ephemeral ports (32768 and up), so that the kernel does not use a port between the check and its
+# use. Each test process starts with a random port.
 _PORTS = cycle(random.sample(range(10_000, 32_768), 1_000))
 
 
 def free_port() -> int:
-    """A port for a process whose address must be known before it prints it."""
+    """A free port for a process whose address must be known in advance."""
     return next(port for port in _PORTS if _is_free(port))
 
 
@@ -154,7 +154,7 @@ def _is_free(port: int) -> bool:
 
 
 def until(is_so: Callable[[], bool], seconds: float = TIMEOUT) -> None:
-    """Returns as soon as a condition outside of this process is true; fails when it never is."""
+    """Wait until a condition outside of this process is true. Raises AssertionError after `seconds`."""
     for _ in _moments(seconds):
         if is_so():
             return
@@ -169,12 +169,12 @@ def _moments(seconds: float) -> Iterator[None]:
 
 
 def kibibytes(pid: int, field: str) -> int:
-    """A figure of `/proc/<pid>/status`: `VmHWM` is the most memory that was ever held, `VmRSS` what is held now."""
+    """A value of `/proc/<pid>/status`: `VmHWM` is the peak of the resident memory, `VmRSS` its current size."""
     return int(_status(pid)[field].split()[0])
 
 
 def cpu_seconds(pid: int) -> float:
-    """User and system time of all threads of a process so far."""
+    """User and system time of all threads of a process until now."""
     fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
     return sum(int(ticks) for ticks in fields[11:13]) / os.sysconf("SC_CLK_TCK")
 

@@ -35,7 +35,7 @@ def a_round(requests: int, cpu: float, p50: float = 1.0, p99: float = 2.0) -> Ro
     return Round(Load(requests, 2.0, p50, p99), cpu)
 
 
-def test_what_wrk_says_is_read_in_milliseconds() -> None:
+def test_wrk_output_is_parsed_in_milliseconds() -> None:
     assert parse_wrk(WRK) == Load(12552, 0.5002, 0.85, 1020.0)
 
 
@@ -46,17 +46,17 @@ def test_what_wrk_says_is_read_in_milliseconds() -> None:
         pytest.param("  Socket errors: connect 0, read 3, write 0, timeout 0\n", "read 3", id="lost connections"),
     ],
 )
-def test_load_that_was_not_answered_is_no_figure(more: str, reason: str) -> None:
+def test_failed_requests_invalidate_a_result(more: str, reason: str) -> None:
     with pytest.raises(SystemExit, match=reason):
         parse_wrk(WRK + more)
 
 
-def test_wrk_that_says_something_else_is_quoted() -> None:
+def test_unexpected_wrk_output_is_quoted() -> None:
     with pytest.raises(SystemExit, match="unable to connect"):
         parse_wrk("unable to connect to 127.0.0.1:1 Connection refused")
 
 
-def test_a_round_tells_the_rate_and_the_cpu_of_one_request() -> None:
+def test_round_reports_rate_and_cpu_per_request() -> None:
     one = a_round(requests=1000, cpu=0.03)
 
     assert one.load.per_second == 500
@@ -64,13 +64,13 @@ def test_a_round_tells_the_rate_and_the_cpu_of_one_request() -> None:
     assert math.isinf(a_round(requests=0, cpu=0.03).cpu_us)
 
 
-def test_one_slow_round_does_not_move_the_medians() -> None:
+def test_medians_ignore_one_slow_round() -> None:
     rounds = [a_round(1000, 0.03), a_round(10, 0.03, 50, 900), a_round(1000, 0.03)]
 
     assert medians(rounds) == Medians(500, 0.03 / 1000 * 1e6, 1, 2)
 
 
-def test_a_ratio_compares_each_round_with_its_neighbour() -> None:
+def test_ratio_compares_each_round_with_its_neighbor() -> None:
     """The whole machine was ten times as slow in the second round: that is nobody's fault."""
     assert ratio([90, 9, 80], [100, 10, 100]) == pytest.approx(0.9)
 
@@ -78,11 +78,11 @@ def test_a_ratio_compares_each_round_with_its_neighbour() -> None:
 @pytest.mark.parametrize(
     ("percent", "value"), [(50, 50), (99, 99), (100, 100), (1, 1), (0.5, 1)], ids=lambda number: f"{number}"
 )
-def test_a_percentile_is_a_value_that_was_seen(percent: float, value: float) -> None:
+def test_percentile_is_a_measured_value(percent: float, value: float) -> None:
     assert percentile([*range(100, 0, -1)], percent) == value
 
 
-def test_a_table_is_markdown_with_its_figures_to_the_right() -> None:
+def test_table_is_markdown_with_right_aligned_numbers() -> None:
     rows = [["plain", "1.00", verdict(True)], ["a 304", "10.25", verdict(False)]]
 
     assert table(["answer", "us", "met"], rows).splitlines() == [
@@ -93,13 +93,13 @@ def test_a_table_is_markdown_with_its_figures_to_the_right() -> None:
     ]
 
 
-def test_the_configurations_of_the_benchmarks_are_valid() -> None:
+def test_benchmark_configurations_are_valid() -> None:
     config = parse(config_text(providers(8000, 3, edition=1)))
 
     assert [provider.base_url for provider in config.providers] == [base_url(8000, n, 1) for n in range(3)]
 
 
-def test_the_providers_models_differ_by_provider_and_change_with_the_edition() -> None:
+def test_fake_models_differ_by_provider_and_change_with_the_edition() -> None:
     one, other, later = (json.loads(body(5, n, edition))["data"] for n, edition in ((0, 0), (1, 0), (0, 1)))
 
     assert not {model["id"] for model in one} & {model["id"] for model in other}
@@ -108,13 +108,13 @@ def test_the_providers_models_differ_by_provider_and_change_with_the_edition() -
     assert 300 < len(body(100, 0)) / 100 < 500
 
 
-def test_a_header_is_found_whatever_its_case() -> None:
+def test_header_lookup_ignores_case() -> None:
     reply = Reply(200, [("ETag", '"one"')], b"")
 
     assert (reply.header("etag"), reply.header("age")) == ('"one"', "")
 
 
-def test_half_of_the_called_models_are_listed_under_another_id_and_each_way_has_its_own_place() -> None:
+def test_half_of_the_called_models_are_renamed_and_each_target_has_its_own_path() -> None:
     config = parse(forward.config(8000, {"json": 9001, "sse": 9002}))
 
     assert [(provider.prefix, provider.target and provider.target.base_url) for provider in config.providers] == [
@@ -127,7 +127,7 @@ def test_half_of_the_called_models_are_listed_under_another_id_and_each_way_has_
     assert [key.may_call for key in config.keys] == [True]
 
 
-def test_the_called_models_are_listed_and_name_themselves_in_their_answers() -> None:
+def test_called_models_are_listed_and_contained_in_their_responses() -> None:
     first = [json.loads(body(1, number))["data"][0]["id"] for number in range(2)]
     *chunks, done = events()
     models = {json.loads(chunk.removeprefix(b"data: "))["model"] for chunk in chunks}
@@ -137,13 +137,13 @@ def test_the_called_models_are_listed_and_name_themselves_in_their_answers() -> 
     assert (len(chunks) + 1, done) == (EVENTS, b"data: [DONE]\n\n")
 
 
-def test_a_call_and_its_answer_have_about_a_kilobyte() -> None:
+def test_call_and_response_have_about_a_kilobyte() -> None:
     assert 900 < len(call_body(MODELS["json"], streamed=False)) < 1100
     assert 900 < len(completion_body()) < 1100
     assert json.loads(call_body("m", streamed=True))["stream"] is True
 
 
-def test_a_goal_compares_ours_with_another_round_by_round() -> None:
+def test_goal_compares_the_proxy_with_another_round_by_round() -> None:
     ours, other = (
         forward.Target(name, 1, "", Path("body"), [Round(Load(requests, 1.0, 1.0, 2.0), 0.1) for requests in seen])
         for name, seen in ((forward.SAME, [700, 60, 800]), (forward.BARE, [1000, 100, 1000]))

@@ -22,4 +22,7 @@ def test_a_bug_is_described_by_its_class_and_its_stack() -> None:
 
 def test_the_text_of_a_bug_is_never_shown() -> None:
     assert SECRET not in describe_bug(raised())
-    assert str(UpstreamError.from_bug(raised())) == "internal_error: its answer met a bug of ours (ValueError)"
+    assert (
+        str(UpstreamError.from_bug(raised()))
+        == "internal_error: internal error while processing its response (ValueError)"
+    )

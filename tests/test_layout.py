@@ -95,7 +95,7 @@ def importers(library: str) -> set[str]:
     return {name for name, tree in TREES.items() if library in foreign(tree)}
 
 
-def test_every_module_has_its_layer() -> None:
+def test_every_module_has_a_layer() -> None:
     assert {unit(name) for name in TREES if name} == set(LAYER)
 
 
@@ -106,7 +106,7 @@ def test_imports_go_down_only(name: str) -> None:
     assert not {other for other in others if LAYER[unit(other)] >= LAYER[unit(name)]}
 
 
-def test_nothing_imports_in_a_circle() -> None:
+def test_imports_have_no_cycle() -> None:
     modules = {name: {other for other in others if other not in PACKAGES} for name, others in OWN.items()}
 
     assert len(list(TopologicalSorter(modules).static_order())) == len(TREES)
@@ -117,12 +117,12 @@ PACKAGES = {module_name(path.parent / "__init__.py") for path in ROOT.rglob("__i
 
 
 @pytest.mark.parametrize("name", [name for name in TREES if name and name not in PACKAGES])
-def test_a_module_imports_its_siblings_directly(name: str) -> None:
+def test_modules_import_their_siblings_directly(name: str) -> None:
     assert unit(name) not in OWN[name]
 
 
 @pytest.mark.parametrize("package", PURE)
-def test_pure_packages_know_no_network_and_no_event_loop(package: str) -> None:
+def test_pure_packages_use_no_network_and_no_event_loop(package: str) -> None:
     modules = [name for name in TREES if unit(name) == package and name not in READ_FILES]
     below = {other for name in modules for other in OWN[name]} | set(modules)
 
@@ -133,13 +133,13 @@ READ_FILES = {"config.loader", "config.providers"}
 """Modules of `config` that read files: the file itself, key files, and certificates, which `ssl` parses."""
 
 
-def test_the_store_knows_no_http() -> None:
+def test_store_uses_no_http() -> None:
     modules = {name for name in TREES if unit(name) == "store"}
 
     assert not {(name, found) for name in modules for found in foreign(TREES[name]) & (NETWORK - {"asyncio"})}
 
 
-def test_only_upstream_and_the_client_of_the_cli_import_http_clients() -> None:
+def test_http_clients_are_imported_only_by_upstream_and_the_cli_client() -> None:
     assert {unit(name) for name in importers("aiohttp")} == {"upstream"}
     assert {unit(name) if unit(name) == "upstream" else name for name in importers("httpx")} == {
         "upstream",
@@ -147,7 +147,7 @@ def test_only_upstream_and_the_client_of_the_cli_import_http_clients() -> None:
     }
 
 
-def test_only_the_server_and_the_demo_import_uvicorn() -> None:
+def test_uvicorn_is_imported_only_by_the_server_and_the_demo() -> None:
     assert {name for name in importers("uvicorn") if unit(name) != "server"} == {"cli.demo.upstreams"}
 
 
@@ -164,12 +164,12 @@ TOUCH_THE_MACHINE = {
 
 
 @pytest.mark.parametrize("name", [name for name in TREES if name not in TOUCH_THE_MACHINE])
-def test_only_the_loader_and_the_process_touch_files_and_the_environment(name: str) -> None:
+def test_files_and_environment_are_used_only_by_the_loader_and_the_process(name: str) -> None:
     assert not foreign(TREES[name]) & {"os", "pathlib", "shutil", "tempfile", "subprocess"}
     assert "open" not in called(TREES[name])
 
 
-def test_only_the_deployment_builds_what_lives_and_everything_gets_its_clock() -> None:
+def test_only_the_deployment_creates_stateful_objects_and_clocks_are_injected() -> None:
     def builders(*classes: str) -> set[str]:
         return {name for name, tree in TREES.items() if called(tree) & set(classes)}
 
@@ -180,7 +180,7 @@ def test_only_the_deployment_builds_what_lives_and_everything_gets_its_clock() -
     assert {name for name, tree in TREES.items() if "time" in foreign(tree)} == {"clock"}
 
 
-def test_the_map_in_contributing_is_this_one() -> None:
+def test_package_map_in_contributing_is_current() -> None:
     guide = (REPOSITORY / "CONTRIBUTING.md").read_text(encoding="utf-8")
     rows = [
         f"| {number} | `{name}` | {purpose} |"

@@ -18,7 +18,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from proxy.asgi import RawResponse
 from proxy.server.protocol import Protocol, WatchedFlowControl, http_protocol
 from proxy.server.run import Server
-from proxy.upstream.transport import OwnSockets
+from proxy.upstream.transport import TrackedSockets
 from tests.fakes import FakeClock, FakeFetch, config_of
 from tests.listening import serving
 
@@ -176,16 +176,16 @@ async def test_httpcore_reports_each_connection_under_the_name_that_the_transpor
 
     sockets: list[object] = []
 
-    class Spying(OwnSockets):
-        async def _note(self, event: str, info: dict[str, Any]) -> None:
-            await super()._note(event, info)
+    class Spying(TrackedSockets):
+        async def _on_trace(self, event: str, info: dict[str, Any]) -> None:
+            await super()._on_trace(event, info)
             if event == "connection.connect_tcp.complete":
                 sockets.append(info["return_value"])
 
     server = await asyncio.start_server(answer, "127.0.0.1", 0)
     async with server:
         port = server.sockets[0].getsockname()[1]
-        async with Spying(httpx.AsyncHTTPTransport(trust_env=False), silence=5.0) as transport:
+        async with Spying(httpx.AsyncHTTPTransport(trust_env=False), idle_timeout=5.0) as transport:
             response = await transport.handle_async_request(httpx.Request("GET", f"http://127.0.0.1:{port}/"))
             await response.aclose()
 

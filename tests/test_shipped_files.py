@@ -52,7 +52,7 @@ def uncommented(text: str) -> str:
     return setting.sub(r"\1\2", text)
 
 
-def test_the_shipped_file_starts_without_an_account() -> None:
+def test_shipped_file_starts_without_an_account() -> None:
     config = read(ROOT / "config.yaml", environ={})
     assert [provider.name for provider in config.providers] == ["ollama", "openrouter", "example"]
     assert [skipped.name for skipped in config.skipped] == [
@@ -64,18 +64,18 @@ def test_the_shipped_file_starts_without_an_account() -> None:
     assert "refuses to listen on 0.0.0.0" in config.refuse_exposure("0.0.0.0")  # noqa: S104 - it refuses
 
 
-def test_the_container_can_be_tried_with_one_variable() -> None:
+def test_container_starts_with_one_variable() -> None:
     config = read(ROOT / "config.yaml", environ={"MODELS_PROXY_OPEN": "true"})
     assert config.refuse_exposure("0.0.0.0") == ""  # noqa: S104 - what the variable allows
 
 
 # Settings of kinds are not required here: a new dialect is one row and one payload.
 @pytest.mark.parametrize("name", sorted(settings() - {name for row in DIALECTS.values() for name in row.settings}))
-def test_the_shipped_file_has_every_setting(name: str) -> None:
+def test_shipped_file_contains_every_setting(name: str) -> None:
     assert re.search(rf"\b{name}:", (ROOT / "config.yaml").read_text()), f"{name} is not explained in config.yaml"
 
 
-def test_every_commented_setting_is_valid_when_it_is_enabled(tmp_path: Path) -> None:
+def test_commented_settings_are_valid_when_enabled(tmp_path: Path) -> None:
     authority = tmp_path / "corp.pem"
     trustme.CA().cert_pem.write_to_path(str(authority))
     text = (ROOT / "config.yaml").read_text().replace("/etc/ssl/corp.pem", str(authority))
@@ -92,7 +92,7 @@ def test_every_commented_setting_is_valid_when_it_is_enabled(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("lock", ["requirements.lock", "requirements-dev.lock"])
-def test_a_lock_has_a_hash_for_everything_and_no_index_address(lock: str) -> None:
+def test_lock_has_a_hash_for_each_package_and_no_index_url(lock: str) -> None:
     text = (ROOT / lock).read_text()
     assert "://" not in text
     assert not re.search(r"(?m)^--", text)
@@ -102,7 +102,7 @@ def test_a_lock_has_a_hash_for_everything_and_no_index_address(lock: str) -> Non
 
 
 @pytest.mark.parametrize("lock", ["requirements.lock", "requirements-dev.lock"])
-def test_every_direct_dependency_is_locked_at_a_version_that_pyproject_allows(lock: str) -> None:
+def test_direct_dependencies_are_locked_within_the_range_of_pyproject(lock: str) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     locked = dict(re.findall(r"(?m)^([a-z0-9-]+)==(\S+)", (ROOT / lock).read_text()))
     wanted = project["project"]["dependencies"]
@@ -114,7 +114,7 @@ def test_every_direct_dependency_is_locked_at_a_version_that_pyproject_allows(lo
         assert (name, locked[name].startswith(prefix)) == (name, True), f"{requirement} is locked at {locked[name]}"
 
 
-def test_the_image_installs_from_the_lock_and_runs_without_root() -> None:
+def test_image_installs_from_the_lock_and_runs_without_root() -> None:
     dockerfile = (ROOT / "Dockerfile").read_text()
     assert "--require-hashes -r /tmp/requirements.lock" in dockerfile
     assert re.search(r"(?m)^USER 10001", dockerfile)
@@ -122,7 +122,7 @@ def test_the_image_installs_from_the_lock_and_runs_without_root() -> None:
     assert "/livez" in dockerfile
 
 
-def test_the_gate_runs_the_commands_of_the_readme() -> None:
+def test_gate_runs_the_commands_of_the_readme() -> None:
     readme = (ROOT / "README.md").read_text()
     for name, begins in (("serve", "python3 -m venv .venv"), ("test", "python3 -m venv .venv")):
         assert re.search(rf"<!-- ci: {name} -->\n```sh\n{re.escape(begins)}[^\n]+\n```", readme)

@@ -1,4 +1,4 @@
-"""From entries to a catalog: pure functions over values."""
+"""Convert entries to a catalog: pure functions over values."""
 
 from proxy.catalog.fetch import Fetch, FetchResult
 from proxy.catalog.merge import merge

@@ -1,4 +1,4 @@
-"""The seam between the store and the network: what a fetch is, and what it returns."""
+"""The interface between the store and the network: a fetch and its result."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from proxy.dialects.entry import Entry
 
 @dataclass(frozen=True)
 class FetchResult:
-    """What one fetch returned."""
+    """The result of one fetch."""
 
     entries: tuple[Entry, ...]
     pages: int = 1
     attempts: int = 1
-    """One, and one more for each retry of a page."""
+    """1 plus the number of retries of pages."""
     dropped: Mapping[str, int] = field(default_factory=dict)
-    """Reason -> number of entries that were dropped for it."""
+    """Reason -> number of entries dropped for that reason."""
 
 
 class Fetch(Protocol):

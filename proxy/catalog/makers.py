@@ -1,8 +1,8 @@
-"""Who makes which models: data."""
+"""Data: makers of models, and names that are not makers."""
 
 from __future__ import annotations
 
-FILLERS = frozenset(
+PLACEHOLDER_OWNERS = frozenset(
     {
         "", "-", "admin", "anonymous", "api", "aphrodite", "custom", "default", "exllamav2", "fastchat", "gateway",
         "gpt4all", "gpustack", "guest", "humanity", "infinity", "internal", "jan", "koboldcpp", "ktransformers",
@@ -14,11 +14,11 @@ FILLERS = frozenset(
         "tensorrt-llm", "tgi", "triton", "undefined", "unknown", "user", "vllm", "xinference",
     }
 )  # fmt: skip
-"""Values of `owned_by` that name no maker: servers, roles and fillers."""
+"""Values of `owned_by` that are not makers: servers, roles and placeholders."""
 
 HOSTS = frozenset(
     {
-        # who serves, sells or forwards what others made
+        # hosting providers, resellers and gateways
         "302ai", "accounts", "ai-gateway", "aihubmix", "alibaba-cloud-bailian", "aliyun", "anyscale", "ark", "aws",
         "azure", "azure_ai", "azureml", "azure-ai", "bailian", "baseten", "bedrock", "amazon-bedrock", "baidu-qianfan",
         "cerebras", "cf", "chutes", "clarifai", "cloudflare", "coze", "crusoe", "ctyun", "dashscope", "deepinfra",
@@ -31,14 +31,14 @@ HOSTS = frozenset(
         "siliconflow", "streamlake", "targon", "tencent-cloud", "together", "together-ai", "together_ai", "togetherai",
         "togethercomputer", "vercel", "vertex", "vertex-ai", "vertex_ai", "vertexai", "volcengine", "volces", "watsonx",
         "workers-ai", "xai-oauth",
-        # how they sell it
+        # tiers and variants
         "auto", "free", "lora", "online", "pro",
-        # who only converts files
+        # publishers of converted files
         "bartowski", "casperhansen", "ggml-org", "lmstudio-community", "mlx-community", "mradermacher", "quantfactory",
         "redhatai", "neuralmagic", "second-state", "thebloke", "turboderp", "unsloth", "xtuner",
     }
 )  # fmt: skip
-"""Names that are no maker's: as `owned_by` they say nothing, and in an id the vendor stands behind them."""
+"""Names that are not makers. They are ignored in `owned_by`, and in an id the next part is the vendor."""
 
 PLACES = frozenset(
     {
@@ -47,7 +47,7 @@ PLACES = frozenset(
         "usr", "var", "versions", "volumes", "weights", "workspace",
     }
 )  # fmt: skip
-"""First parts of an id that is a path: only a known maker counts in it."""
+"""First parts of ids that are paths: in such an id only known makers are recognized."""
 
 SPELLINGS = {
     "openai-internal": "openai", "openai-dev": "openai", "open-ai": "openai", "azure-openai": "openai",
@@ -91,10 +91,10 @@ SPELLINGS = {
     "naver-hyperclovax": "naver", "primeintellect": "prime-intellect", "ai-singapore": "aisingapore",
     "cognitivecomputations": "dphn", "dphn-ai": "dphn",
 }  # fmt: skip
-"""Other spellings of a maker's name (lower case, `-` for blanks) -> the one that we show."""
+"""Other spellings of a maker's name (lower case, `-` for blanks) -> the canonical spelling."""
 
 FAMILIES: tuple[tuple[str, tuple[str, ...]], ...] = (
-    # Somebody's derivative of another family comes first; "" is one of which the name does not tell whose.
+    # Derivatives of another family come first; "" is a derivative whose maker is unknown.
     ("", (
         "*uncensored*", "*abliterated*", "*-lora", "*-lora-*", "*-finetune*", "*-chinese-alpaca*", "llama*-chinese*",
         "llama*-gradient*", "llama*-lumimaid*", "llama*-elyza*", "llama*-youko*", "llama*-taiwan*", "llama*-typhoon*",
@@ -366,4 +366,4 @@ FAMILIES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("utter-project", ("eurollm-*",)),
     ("speakleash", ("bielik-*",)),
 )  # fmt: skip
-"""Maker -> patterns over the last part of an id, lower case, without a tag; read from the top, first match wins."""
+"""Maker -> patterns over the last part of an id, lower case, without a tag; in order, the first match wins."""

@@ -1,4 +1,4 @@
-"""From the offers of all providers to the catalog of one policy."""
+"""Merge the offers of all providers to the catalog of one policy."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from proxy.catalog.values import Catalog, Model, Offer
 from proxy.cooperative import Cooperative, batched, run_now
 
 PLACEHOLDERS = frozenset({0, 1626777600, 1677610602, 735790403})
-"""Values of `created` that mean "unknown": One-API's, OpenAI's old one, NVIDIA's."""
+"""Values of `created` that mean "unknown": those of One-API, of OpenAI in the past, and of NVIDIA."""
 
 
 def merge(offers: Iterable[Offer], allows: Callable[[Offer], bool]) -> Catalog:
-    """The catalog of a policy from all offers, given in the operator's order of providers.
+    """Return the catalog of a policy. `offers` are those of all providers, in the configured order.
 
-    Filtered before merging, so that no field of a forbidden offer shows anywhere. The first offer of an id gives
-    all fields; the others follow it, one for each provider.
+    Offers are filtered before merging, so that a merged model has no fields of offers that the policy denies. The
+    fields of a model are those of its first offer, except for `created`, which is the earliest known time.
     """
     return run_now(merging(offers, allows))
 
 
 def merging(offers: Iterable[Offer], allows: Callable[[Offer], bool]) -> Cooperative[Catalog]:
-    """`merge`, in short steps."""
+    """`merge` in batches, so that other tasks can run."""
     by_id: dict[str, tuple[Offer, ...]] = {}
     for batch in batched(offers):
         for offer in filter(allows, batch):
@@ -37,8 +37,8 @@ def merging(offers: Iterable[Offer], allows: Callable[[Offer], bool]) -> Coopera
 def _model(offers: tuple[Offer, ...]) -> Model:
     if len(offers) == 1:
         return Model(offers, offers[0].created)
-    first_of_each: dict[str, Offer] = {}
+    first_by_provider: dict[str, Offer] = {}
     for offer in offers:
-        first_of_each.setdefault(offer.provider, offer)
-    known = [offer.created for offer in first_of_each.values() if offer.created not in PLACEHOLDERS]
-    return Model(tuple(first_of_each.values()), min(known, default=offers[0].created))
+        first_by_provider.setdefault(offer.provider, offer)
+    known = [offer.created for offer in first_by_provider.values() if offer.created not in PLACEHOLDERS]
+    return Model(tuple(first_by_provider.values()), min(known, default=offers[0].created))

@@ -1,6 +1,6 @@
-"""From a provider's entries to its offers.
+"""Convert a provider's entries to its offers.
 
-No I/O and no state: every result depends on the configuration and on the entries alone.
+No I/O and no state: results depend only on the configuration and on the entries.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Rule = Callable[[Provider, Config], Step]
 
 
 def select(provider: Provider, config: Config) -> Step:
-    """`include` and `exclude` over the provider's own ids. Of duplicates in one answer the first counts."""
+    """Apply `include` and `exclude` to the provider's own ids. The first of duplicate entries is used."""
     included, excluded = matcher(provider.include), matcher(provider.exclude)
 
     def step(offers: Iterable[Offer]) -> Iterator[Offer]:
@@ -37,10 +37,10 @@ def select(provider: Provider, config: Config) -> Step:
 
 
 def assign_owner(provider: Provider, config: Config) -> Step:
-    """The owner of each model: the first of these that names one.
+    """Set the owner of each model. The first of these sources that has one is used:
 
-    1. the provider's `owner`  2. the rules in `owners`  3. the entry's own owner  4. the vendor part of the id, or
-    the family of names it belongs to  5. the provider's name.
+    1. the provider's `owner`  2. the rules in `owners`  3. the owner in the entry  4. the vendor part or the model
+    family in the id  5. the provider's name.
     """
     rules = [(matcher(rule.match), rule.owner) for rule in config.owners]
 
@@ -58,10 +58,10 @@ def assign_owner(provider: Provider, config: Config) -> Step:
 
 
 def rename(provider: Provider, config: Config) -> Step:
-    """The public ids: `aliases`, then `prefix`, then the duplicate policy; a function of each entry alone.
+    """Set public ids: `aliases`, then `prefix`, then the duplicate policy. Each id depends only on its entry.
 
-    An alias replaces the model's own id and takes no prefix. Its name is reserved, so that no id moves when the
-    model behind the alias appears or disappears.
+    An alias replaces the model's own id and gets no prefix. Alias names are reserved, so that ids do not change when
+    the aliased model appears or disappears.
     """
     if not provider.aliases and not provider.prefix and config.merge.duplicates == "merge":
         return iter  # nothing to rename
@@ -91,7 +91,7 @@ _FINAL: Mapping[str, Callable[[str, Offer], str]] = {
 
 
 def limit_extra(provider: Provider, config: Config) -> Step:
-    """`extra_fields`: which of the provider's other fields are shown."""
+    """Apply `extra_fields`: keep only these of the provider's other fields."""
     if provider.extra_fields is None:
         return iter
     shown = frozenset(provider.extra_fields)
@@ -113,12 +113,12 @@ PER_PROVIDER: tuple[Rule, ...] = (select, assign_owner, rename, limit_extra)
 
 
 def per_provider(provider: Provider, config: Config) -> Callable[[Iterable[Entry]], Iterator[Offer]]:
-    """All rules of one provider, as one function over its entries. Its offers are made lazily, one at a time."""
+    """Combine all rules of one provider to a function from entries to offers. Offers are generated lazily."""
     steps = [rule(provider, config) for rule in PER_PROVIDER]
     declared = tuple(_declared(provider))
 
     def run(entries: Iterable[Entry]) -> Iterator[Offer]:
-        # Declared models come first: of duplicates they count, so that nothing changes while the provider fails.
+        # Declared models come first and win over duplicates, so that nothing changes while the provider fails.
         offers = _plain_offers(provider.name, (*declared, *entries))
         for step in steps:
             offers = step(offers)
@@ -138,10 +138,10 @@ def _plain_offers(provider: str, entries: Iterable[Entry]) -> Iterator[Offer]:
 
 
 def keep_first_created(entries: Iterable[Entry], before: Iterable[Entry]) -> list[Entry]:
-    """The entries, with the creation times that were seen first: `before` are those of the last answer.
+    """Return the entries with the creation times that were seen first. `before` are the entries of the last response.
 
-    A time that changes between two answers of one provider is not a creation time (vLLM and others send the time of
-    the request). 0 is unknown and gives way to the first known time. Of duplicates the first counts, as in `select`.
+    A time that changes between responses is not a creation time (vLLM and others send the time of the request).
+    0 is unknown and is replaced by the first known time. The first of duplicate entries is used, as in `select`.
     """
     first: dict[str, int] = {}
     for entry in before:

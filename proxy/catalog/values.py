@@ -1,12 +1,12 @@
-"""The values of the catalog: what providers offer, and what is listed.
+"""The values of the catalog: offers of providers, and listed models.
 
-Entry    one model as one provider describes it
-Offer    an entry under its public id and its true owner
-Model    what is listed under one id: the preferred offer, and all others behind it
-Catalog  the models that one caller may see, ordered; `find` is the only way to one of them
+Entry    one model as one provider lists it
+Offer    an entry with its public id and its owner
+Model    a listed model: the preferred offer, and all others of the same id
+Catalog  the models that one policy allows, sorted; look up a model with `find`
 
-There may be a hundred thousand of the first three. As msgspec's structs they are made twelve times as fast as
-dataclasses, and the garbage collector, whose full collections block everything, does not visit them.
+There can be a hundred thousand of the first three. msgspec structs are created twelve times as fast as dataclasses,
+and the garbage collector, whose full collections block the event loop, does not traverse them.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Offer(Struct, frozen=True, gc=False):
 
 
 class Model(Struct, frozen=True, gc=False):
-    """What is listed under one id: the fields of `offers[0]`, and all offers in the operator's order."""
+    """A listed model: the fields of `offers[0]`, and all offers in the configured order of providers."""
 
     offers: tuple[Offer, ...]
     created: int
@@ -49,7 +49,7 @@ class Model(Struct, frozen=True, gc=False):
 
 @dataclass(frozen=True)
 class Catalog:
-    """Models in the order of their ids, code point by code point."""
+    """Models sorted by id, in code point order."""
 
     models: tuple[Model, ...]
     _by_id: Mapping[str, Model] = field(init=False, repr=False, compare=False)
@@ -58,7 +58,7 @@ class Catalog:
         object.__setattr__(self, "_by_id", {model.offers[0].id: model for model in self.models})
 
     def find(self, model_id: str) -> Model | None:
-        """The model of exactly this public id, or None: unknown and forbidden look the same."""
+        """The model with this public id, None if it is unknown or not allowed: callers cannot distinguish these."""
         return self._by_id.get(model_id)
 
     def providers(self) -> frozenset[str]:

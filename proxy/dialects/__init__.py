@@ -1,7 +1,7 @@
-"""How each family of providers writes its list of models: rows of a table, and one reader for all of them."""
+"""The formats of model lists: a table with one row for each kind of provider, and one parser for all of them."""
 
-from proxy.dialects.diagnosis import reason_in, why_none_is_readable
-from proxy.dialects.dialect import OURS, Auth, Dialect, Paging, Setting, filled_in
+from proxy.dialects.diagnosis import error_message_in, no_valid_entries
+from proxy.dialects.dialect import RESERVED_FIELDS, Auth, Dialect, Paging, Setting, filled_in
 from proxy.dialects.metadata import NAMES as EXTRA_NAMES
 from proxy.dialects.page import Page, open_page
 from proxy.dialects.pager import Query, Received, next_query
@@ -12,7 +12,7 @@ from proxy.dialects.times import unix_seconds
 __all__ = [
     "DIALECTS",
     "EXTRA_NAMES",
-    "OURS",
+    "RESERVED_FIELDS",
     "Auth",
     "Dialect",
     "InvalidEntry",
@@ -22,11 +22,11 @@ __all__ = [
     "Received",
     "Setting",
     "entry_of",
+    "error_message_in",
     "filled_in",
     "next_query",
+    "no_valid_entries",
     "open_page",
     "read_entry",
-    "reason_in",
     "unix_seconds",
-    "why_none_is_readable",
 ]

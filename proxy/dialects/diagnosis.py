@@ -1,4 +1,4 @@
-"""Why a response is not a list of models, from its shape and its error message."""
+"""Explain why a response is not a list of models, from its structure and its error message."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any, TypeGuard
 import msgspec
 from msgspec import Raw
 
-from proxy.dialects.dialect import Dialect, look_at
+from proxy.dialects.dialect import Dialect, path_getter
 from proxy.errors import UpstreamError
 
-_REASON_CHARS = 200
+_MAX_MESSAGE = 200  # characters
 
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _NUMERAL = re.compile(r"-?[0-9]+")
@@ -20,21 +20,19 @@ ANY_DECODER = msgspec.json.Decoder()
 BOM = b"\xef\xbb\xbf"
 
 
-def why_none_is_readable(dialect: Dialect, raw: Raw, reason: str) -> UpstreamError:
-    """The error for a page without a single valid entry: what one of them lacks, and what it has instead."""
-    has = _shape(ANY_DECODER.decode(raw))
+def no_valid_entries(dialect: Dialect, raw: Raw, reason: str) -> UpstreamError:
+    """The error for a page without valid entries: `reason` and `raw` are those of one of them."""
+    found = f"an entry is {_shape(ANY_DECODER.decode(raw))}"
     if dialect.kind == "custom":
-        return UpstreamError(
-            "invalid_response", f"`list.id` is {' or '.join(field_names(dialect.id))}, a model is {has}: it {reason}"
-        )
-    return invalid_response(f"no model that can be listed: {has}, which {reason}")
+        found = f"list.id is {' or '.join(field_names(dialect.id))}, {found}"
+    return UpstreamError("invalid_response", f"returned no usable models: {reason} ({found})")
 
 
-def reason_in(body: bytes) -> str:
+def error_message_in(body: bytes) -> str:
     """The message of an error body of any shape, on one line; "" if there is none."""
     text = body.removeprefix(BOM).strip()
     if text.startswith(b"<"):
-        return ""  # a page for a browser
+        return ""  # an HTML page
     try:
         return _one_line(_message(ANY_DECODER.decode(text)))
     except (ValueError, RecursionError):
@@ -49,19 +47,21 @@ def _plain_text(text: bytes) -> str:
 
 
 def require_list(dialect: Dialect, payload: object, *, has_items: bool) -> None:
-    """Raise UpstreamError, unless the response is a list without models.
+    """Raise UpstreamError unless the response is an empty list.
 
-    `has_items`: whether the field of the list exists.
+    `has_items`: whether the field with the list exists.
     """
-    reason = _one_line(_message(payload))
+    message = _one_line(_message(payload))
     if _is_error(dialect, payload):
-        raise invalid_response(f"200 with an error: {reason or 'without a reason'}")
+        raise UpstreamError("invalid_response", f"returned an error with status 200: {message or 'no message'}")
     if not has_items:
         where = " or ".join(field_names(dialect.items))
         if dialect.kind == "custom":
-            raise UpstreamError("invalid_response", f"`list.items` is {where}, the answer {_what_it_has(payload)}")
-        says = f"; it says: {reason}" if reason else ""
-        raise invalid_response(f"{_shape(payload)} where {where} should be an array of models{says}")
+            reason = f"returned no model list at {where} (list.items): the response {_arrays_or_shape(payload)}"
+            raise UpstreamError("invalid_response", reason)
+        quoted = f"; message: {message}" if message else ""
+        reason = f"returned no model list: expected an array at {where}, got {_shape(payload)}{quoted}"
+        raise UpstreamError("invalid_response", reason)
 
 
 def _is_error(dialect: Dialect, payload: object) -> bool:
@@ -75,13 +75,13 @@ def _is_error(dialect: Dialect, payload: object) -> bool:
         or payload.get("success") is False
     ):
         return True
-    # `{"code":401,"message":"...","data":null}`; `{"code":0,"data":[]}` is a list.
+    # `{"code":401,"message":"...","data":null}` is an error, `{"code":0,"data":[]}` a list.
     listed = any(isinstance(_at(payload, path), list) for path in dialect.items)
     return _is_failure(_at(payload, "base_resp.status_code")) or (not listed and _is_failure(payload.get("code")))
 
 
 def _at(payload: Mapping[str, Any], path: str) -> Any:
-    return look_at(path)(payload) if path.partition(".")[0] in payload else None
+    return path_getter(path)(payload) if path.partition(".")[0] in payload else None
 
 
 def _is_failure(code: object) -> bool:
@@ -90,7 +90,7 @@ def _is_failure(code: object) -> bool:
     return _NUMERAL.fullmatch(str(code)) is not None and str(code) not in ("0", "200")
 
 
-# At any depth: the first of these names under which there is text.
+# Fields with an error message, at any depth. The first with a text wins.
 _MESSAGES = ("error", "message", "error_msg", "detail", "errors", "msg", "reason", "title", "base_resp", "status_msg",
              "code")  # fmt: skip
 
@@ -106,7 +106,7 @@ def _message(payload: object, levels: int = 5) -> str:
 
 
 def _one_line(text: str) -> str:
-    return " ".join(CONTROL.sub(" ", text[: 4 * _REASON_CHARS]).split())[:_REASON_CHARS]
+    return " ".join(CONTROL.sub(" ", text[: 4 * _MAX_MESSAGE]).split())[:_MAX_MESSAGE]
 
 
 def is_text(value: object) -> TypeGuard[str]:
@@ -114,27 +114,26 @@ def is_text(value: object) -> TypeGuard[str]:
 
 
 def field_names(paths: Sequence[str]) -> list[str]:
-    return [f"`{path}`" if path else "the answer" for path in paths]
+    return [f"`{path}`" if path else "the top level" for path in paths]
 
 
 def _shape(payload: object) -> str:
-    """The shape of a response: its outermost names, never its content."""
+    """The type of a JSON value and the names of its fields, never its content."""
     if isinstance(payload, dict):
-        return "an object with " + (
-            ", ".join(f"`{_one_line(name)[:40]}`" for name in list(payload)[:8]) or "nothing in it"
-        )
+        names = ", ".join(f"`{_one_line(name)[:40]}`" for name in list(payload)[:8])
+        return f"an object with {names}" if names else "an empty object"
     return {str: "a string", list: "an array", type(None): "null", bool: "a boolean"}.get(type(payload), "a number")
 
 
-def _what_it_has(payload: object) -> str:
+def _arrays_or_shape(payload: object) -> str:
     if isinstance(payload, list):
-        return 'is itself an array: `items: ""`'
+        return 'is an array, set `items: ""`'
     arrays = ", ".join(f"`{path}` ({count} object{'s' * (count != 1)})" for path, count in _arrays(payload))
     return f"has {arrays}" if arrays else f"is {_shape(payload)}"
 
 
 def _arrays(payload: object, path: str = "", levels: int = 4) -> list[tuple[str, int]]:
-    """Paths of arrays of objects, and how many each has: where the models may be instead."""
+    """Paths of arrays of objects, with their lengths: possible locations of the models."""
     if isinstance(payload, list):
         count = sum(isinstance(item, dict) for item in payload)
         return [(path, count)] if count else []
@@ -146,5 +145,5 @@ def _arrays(payload: object, path: str = "", levels: int = 4) -> list[tuple[str,
     return [array for arrays in inner for array in arrays][:4]
 
 
-def invalid_response(what: str) -> UpstreamError:
-    return UpstreamError("invalid_response", f"answered {what}")
+def unusable(what: str, hint: str = "") -> UpstreamError:
+    return UpstreamError("invalid_response", f"returned an unusable response ({what}){hint}")

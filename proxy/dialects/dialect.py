@@ -1,4 +1,4 @@
-"""The row that describes a family of providers: how its model list is requested, paged and read."""
+"""The row that describes a kind of provider: how its model list is requested, paginated and parsed."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from operator import itemgetter
 from typing import Any, Literal, NamedTuple
 
 from proxy.dialects.metadata import NAMES, Reader
-from proxy.dialects.private import Familiar
+from proxy.dialects.private import SafeNames
 
 PagingStyle = Literal["url", "cursor", "offset", "page"]
 AuthStyle = Literal["bearer", "header", "basic", "query", "none"]
 
-OURS = frozenset({"id", "object", "created", "owned_by", "permission", "root", "parent"})
-"""The fields of a listed model that `extra` may never shadow."""
-_SHAPES = 256  # of one dialect's entries that are remembered: a list has one or two, a hostile one any number
+RESERVED_FIELDS = frozenset({"id", "object", "created", "owned_by", "permission", "root", "parent"})
+"""Fields that the proxy sets. Provider fields of the same name are not passed through in `extra`."""
+_MAX_PLANS = 256  # cached per dialect; a list needs one or two, but a hostile list could need any number
 
 
 @dataclass(frozen=True)
 class Paging:
-    """How a response shows that there are more pages, and how they are requested. Paths are dotted, into the response.
+    """How a response indicates more pages, and how they are requested. Paths are dotted, into the response.
 
-    `url`     the next page's address is at `read`; only its query is used, on the configured list URL
+    `url`     the URL of the next page is at `read`; only its query is used, with the configured list URL
     `cursor`  the value at `read` (or else the id of the last entry) is sent back as `send`; where `more` is
-              set, only while it is true
-    `offset`  the number of entries received so far is sent as `send`, until there are as many as the number at `total`;
-              without a total until a page is empty
-    `page`    the next page's number is sent as `send`, until there are `total` entries or `pages` pages; without
-              either until a page is empty
+              set, only while that is true
+    `offset`  the number of entries received so far is sent as `send`, until it reaches the number at `total`;
+              without a total, until a page is empty
+    `page`    the number of the next page is sent as `send`, until there are `total` entries or `pages` pages;
+              without either, until a page is empty
     """
 
     style: PagingStyle
@@ -45,8 +45,8 @@ class Paging:
 
 @dataclass(frozen=True)
 class Auth:
-    """How a provider takes its credential: as a `bearer` token, in a `header` or a `query` parameter of this name,
-    as the `user:password` of HTTP `basic`, or nowhere (`none`)."""
+    """How the credential is sent: as a `bearer` token, in the `header` or `query` parameter `name`, as `user:password`
+    with HTTP `basic` authentication, or not at all (`none`)."""
 
     style: AuthStyle = "bearer"
     name: str = ""
@@ -54,33 +54,33 @@ class Auth:
 
 @dataclass(frozen=True)
 class Setting:
-    """A setting that only this kind has. Without a default it must be given, unless it is optional."""
+    """A setting specific to one kind. It is required if it has no default and is not optional."""
 
     default: str | None = None
     many: bool = False
-    """A list of strings; the model list is requested once for each, under the name without its `s`."""
+    """A list of strings. One model list is requested for each; the placeholder is the name without its `s`."""
     optional: bool = False
 
 
 Getter = Callable[[Mapping[str, Any]], Any]
-"""An entry that has the outermost field of a path -> the value at the path."""
+"""Returns the value at a path of an entry. The outermost field of the path must exist."""
 MISSING = object()
-"""What `ids` return where there is no value; all others return None."""
+"""Returned by the getters in `ids` if there is no value; all others return None."""
 
 
 class FieldSource(NamedTuple):
-    """Where an entry may hold a fact of `extra`."""
+    """A field of an entry that may contain a value of `extra`."""
 
     name: str
     path: str
-    look: Getter
+    get: Getter
     read: Reader
 
 
 class EntryPlan(NamedTuple):
-    """What follows from the names of an entry's outermost fields alone; nearly all entries of a list have the same.
+    """How to parse entries with certain outermost fields. Nearly all entries of a list share one plan.
 
-    Of all paths of a value only those whose outermost field exists, in the order of preference.
+    Contains only paths whose outermost field exists, in order of preference.
     """
 
     ids: tuple[Getter, ...]
@@ -88,115 +88,115 @@ class EntryPlan(NamedTuple):
     times: tuple[Getter, ...]
     extra: tuple[FieldSource, ...]
     nested: tuple[str, ...]
-    """The names in `extra` that are inside another."""
-    ours: tuple[str, ...]
-    """Fields that may not be shown under their own names."""
-    refers: bool
-    """Whether it has a `root` or a `parent`."""
+    """Names in `extra` that are nested in an object."""
+    reserved: tuple[str, ...]
+    """Fields whose names are reserved for the proxy."""
+    has_reference: bool
+    """Whether `root` or `parent` exists."""
 
 
 @dataclass(frozen=True)
 class Dialect:
-    """One row of the table. A field path is dotted; of several alternatives the first that exists counts."""
+    """One row of the table. Field paths are dotted. The first of several paths that exists is used."""
 
     kind: str
     path: str = "/models"
-    """Below `base_url`; `{name}` stands for a setting, percent-encoded."""
+    """Appended to `base_url`. `{name}` is replaced by a setting, percent-encoded."""
     or_path: str = ""
-    """Requested instead if there is nothing at `path`."""
+    """Fallback if there is no list at `path`."""
     base_path: str = ""
-    """The path of a `base_url` that has none."""
+    """Path used if `base_url` has none."""
     params: Mapping[str, str] = field(default_factory=dict)
-    """Sent with the first request; `{name}` stands for a setting."""
+    """Query of the first request. `{name}` is replaced by a setting."""
     headers: Mapping[str, str] = field(default_factory=dict)
-    """Sent with every request; `{name}` stands for a setting, and without it the header is left out."""
+    """Headers of every request. `{name}` is replaced by a setting; without it the header is omitted."""
     settings: Mapping[str, Setting] = field(default_factory=dict)
     auth: Auth = Auth()
     items: tuple[str, ...] = ("data",)
-    """Where the entries are; "" is the response itself, if that is an array."""
+    """Paths of the array of entries. "" is the top level of the response."""
     empty_without_items: bool = False
-    """A response without the field of entries is an empty list (Google omits an empty field)."""
+    """A response without the field of entries is an empty list (Google omits empty fields)."""
     id: tuple[str, ...] = ("id",)
     """`a/b` joins two fields with a slash."""
     strip_prefix: tuple[str, ...] = ()
-    """Prefixes that are removed from an id; `*` matches anything but a slash."""
+    """Prefixes that are removed from an id. `*` matches anything but a slash."""
     owner: tuple[str, ...] = ("owned_by",)
     created: tuple[str, ...] = ("created",)
     parent: str = ""
-    """Name of the value (see `Setting.many`) to which every entry of a list belongs; "" reads the field `parent`."""
+    """Placeholder (see `Setting.many`) whose value is the parent of all entries of a list; "": the field `parent`."""
     extra: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """The name of a fact -> where this dialect has it (see `metadata.NAMES`)."""
+    """Metadata name (see `metadata.NAMES`) -> paths of its value."""
     keeps_originals: bool = False
-    """Fields that `extra` reads are shown under their own names too: clients of this dialect know them."""
+    """Also show fields that `extra` reads under their original names, for clients of this dialect."""
     price_per: int = 1
-    """How many tokens the prices of this dialect are for."""
+    """Number of tokens that the prices of this dialect refer to."""
     private: tuple[str, ...] = ()
-    """Fields that are never shown: they identify the operator's account, or only frame the entry."""
+    """Fields that are never shown, because they identify the operator's account or are redundant."""
     paging: tuple[Paging, ...] = ()
-    """The first style whose signs are in the response is followed."""
+    """The first style that matches the response is used."""
     iam: bool = False
-    """Whether it may log in at a Huawei IAM instead of having a key."""
+    """Whether the setting `iam` (a Huawei IAM login) can replace the API key."""
     raw: bool = False
-    """Keep every entry as it was sent, for the endpoints that this proxy serves in this dialect."""
+    """Keep entries as they were sent, for endpoints that the proxy serves in this dialect."""
     is_remote: bool = True
-    """False: nothing is fetched, the models are those of the configuration."""
+    """False: nothing is fetched; the models are declared in the configuration."""
     call: str = ""
-    """The URL below which models are called: `{base}` is `base_url`, `{host}` that without its path, any other
-    `{name}` a setting. "" and one whose settings are not given: its models cannot be called."""
+    """Base URL of calls: `{base}` is `base_url`, `{host}` is `base_url` without its path, any other `{name}` a setting.
+    If it is "" or a setting is not set, the models cannot be called."""
     call_auth: Auth | None = None
-    """How calls send the credential, if that differs from `auth`."""
+    """How calls send the credential, None if as `auth`."""
     call_id: str = "{id}"
-    """The id that calls send; `{name}` stands for a setting."""
+    """The model id in calls. `{name}` is replaced by a setting."""
 
     @cached_property
-    def familiar(self) -> Familiar:
-        """The names that entries of this dialect are known to have."""
-        return Familiar()
+    def safe_names(self) -> SafeNames:
+        """Field names of this dialect's entries that are known not to be private."""
+        return SafeNames()
 
     @cached_property
-    def shape(self) -> Callable[[tuple[str, ...]], EntryPlan]:
-        """The plan of an entry with these outermost fields."""
-        return lru_cache(_SHAPES)(self._shape)
+    def plan(self) -> Callable[[tuple[str, ...]], EntryPlan]:
+        """Returns the plan of entries with these outermost fields, cached."""
+        return lru_cache(_MAX_PLANS)(self._plan)
 
-    def _shape(self, fields: tuple[str, ...]) -> EntryPlan:
-        def there(path: str) -> bool:
+    def _plan(self, fields: tuple[str, ...]) -> EntryPlan:
+        def exists(path: str) -> bool:
             return all(part.split(".")[0] in fields for part in path.split("/"))
 
         extra = [
-            FieldSource(name, path, look_at(path), NAMES[name])
+            FieldSource(name, path, path_getter(path), NAMES[name])
             for name, paths in self.extra.items()
             for path in paths
-            if there(path)
+            if exists(path)
         ]
         return EntryPlan(
-            ids=tuple(_look_at_all(path.split("/")) for path in self.id if there(path)),
-            owners=tuple(look_at(path) for path in self.owner if there(path)),
-            times=tuple(look_at(path) for path in self.created if there(path)),
+            ids=tuple(_joined_getter(path.split("/")) for path in self.id if exists(path)),
+            owners=tuple(path_getter(path) for path in self.owner if exists(path)),
+            times=tuple(path_getter(path) for path in self.created if exists(path)),
             extra=tuple(extra),
-            nested=tuple({place.name: None for place in extra if "." in place.name}),
-            # Regardless of case: Go's decoder takes a later `ID` for the `id`.
-            ours=tuple(field for field in fields if field.casefold() in OURS),
-            refers="root" in fields or "parent" in fields,
+            nested=tuple({source.name: None for source in extra if "." in source.name}),
+            # Case-insensitive, because Go's JSON decoder treats a later `ID` as the `id`.
+            reserved=tuple(field for field in fields if field.casefold() in RESERVED_FIELDS),
+            has_reference="root" in fields or "parent" in fields,
         )
 
 
-def look_at(path: str, missing: object = None) -> Getter:
-    """A getter of the value at a dotted path. Made once per path: there may be a hundred thousand entries."""
+def path_getter(path: str, missing: object = None) -> Getter:
+    """Return a getter for the value at a dotted path, `missing` if there is none. Created once per path, for speed."""
     outer, *deeper = path.split(".")
     if not deeper:
         return itemgetter(outer)
     inner, *deepest = deeper
     if not deepest:
 
-        def look_inside(payload: Mapping[str, Any]) -> Any:
+        def get_inner(payload: Mapping[str, Any]) -> Any:
             try:
                 return payload[outer][inner]
             except (KeyError, TypeError):  # no such field, or not an object
                 return missing
 
-        return look_inside
+        return get_inner
 
-    def look(payload: Mapping[str, Any]) -> Any:
+    def get(payload: Mapping[str, Any]) -> Any:
         try:
             value = payload[outer][inner]
             for step in deepest:
@@ -205,24 +205,24 @@ def look_at(path: str, missing: object = None) -> Getter:
             return missing
         return value
 
-    return look
+    return get
 
 
-def _look_at_all(paths: Sequence[str]) -> Getter:
-    """A getter of the texts of several fields, joined with slashes; None where one is not a text."""
-    looks = [look_at(path, MISSING) for path in paths]
-    if len(looks) == 1:
-        return looks[0]
+def _joined_getter(paths: Sequence[str]) -> Getter:
+    """Return a getter for the texts at several paths, joined with slashes; None if one is not a text."""
+    getters = [path_getter(path, MISSING) for path in paths]
+    if len(getters) == 1:
+        return getters[0]
 
-    def look(payload: Mapping[str, Any]) -> Any:
-        values = [look(payload) for look in looks]
+    def get_joined(payload: Mapping[str, Any]) -> Any:
+        values = [get(payload) for get in getters]
         if MISSING in values:
             return MISSING
         return "/".join(values) if all(isinstance(value, str) and value for value in values) else None
 
-    return look
+    return get_joined
 
 
 def filled_in(template: str, values: Mapping[str, object]) -> str:
-    """A text with `{name}` replaced; a name without a value stays."""
+    """Replace each `{name}` in a text. Placeholders without a value are kept."""
     return re.sub(r"\{(\w+)\}", lambda match: str(values.get(match[1], match[0])), template)

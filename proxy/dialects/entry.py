@@ -9,7 +9,7 @@ from msgspec import Struct
 
 @dataclass(frozen=True, slots=True)
 class Permission:
-    """The flags of one `permission` entry, named and defaulted as in the AiHubMix and One-API documents."""
+    """The flags of one `permission` entry. Names and defaults are those of the AiHubMix and One-API documentation."""
 
     allow_create_engine: bool = True
     allow_sampling: bool = True
@@ -24,17 +24,17 @@ DEFAULT_PERMISSIONS = (Permission(),)
 
 
 class Entry(Struct, frozen=True, gc=False):
-    """One model as its provider lists it, before any rule."""
+    """One model as its provider lists it, before any rules are applied."""
 
     id: str
     owner: str = ""
-    """The maker, as the provider writes it; "" where it names none."""
+    """The owner as the provider reports it, "" if it reports none."""
     created: int = 0
-    """Unix seconds; 0 is unknown."""
+    """Unix seconds, 0 if unknown."""
     root: str = ""
     parent: str | None = None
     permissions: tuple[Permission, ...] = DEFAULT_PERMISSIONS
     extra: bytes = b"{}"
-    """A JSON object: the other fields of the entry, never one of the seven that this proxy sets."""
+    """A JSON object with the other fields of the entry, without the seven fields that the proxy sets."""
     raw: bytes = b""
-    """The entry as the provider sent it (JSON), kept only for kinds whose own endpoints are served too."""
+    """The entry as the provider sent it (JSON). Kept only for kinds whose native endpoints are served, else b""."""

@@ -1,6 +1,6 @@
-"""The names under which clients read the facts of a model, and how each value is read.
+"""Standard names for model metadata, and a parser for each value.
 
-A value of another form than its name promises stays where it was: nothing is guessed.
+A value of an unexpected type is not converted: it stays in its original field.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from typing import Any
 from proxy.dialects.times import unix_seconds
 
 Reader = Callable[[Any, int], Any]
-"""A provider's value and the number of tokens that its prices are for -> the value shown, None where it is not one."""
+"""A provider's value and the number of tokens per price -> the value shown, None if it is invalid."""
 
 
-# A number that is longer is not a price: `1e999999` would be a megabyte.
+# Longer numbers are not prices: `1e999999` would become a megabyte of digits.
 _DECIMAL = re.compile(r"[0-9]{1,15}(?:\.[0-9]{0,40})?(?:[eE][+-]?[0-9]{1,2})?", re.ASCII)
 
 
@@ -25,14 +25,14 @@ def _text(value: object, price_per: int) -> str | None:
 
 
 def _word(value: object, price_per: int) -> str | None:
-    """A single name: AiHubMix joins several with commas."""
+    """A single name, not several joined with commas (AiHubMix)."""
     return value if isinstance(value, str) and value and "," not in value else None
 
 
 def _whole(value: object, price_per: int) -> int | None:
-    """A positive whole number; Cohere sends 4096.0, others numerals."""
+    """A positive integer. Cohere sends 4096.0, others send strings."""
     if type(value) is int:
-        return value if 0 < value < 10**15 else None  # the usual form
+        return value if 0 < value < 10**15 else None  # the common case
     if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) <= 15:
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 10**15:
@@ -41,12 +41,12 @@ def _whole(value: object, price_per: int) -> int | None:
 
 
 def _names(value: object, price_per: int) -> list[str] | None:
-    """A list of names; AiHubMix joins them with commas."""
+    """A list of names, or a string of names joined with commas (AiHubMix)."""
     if isinstance(value, str):
         value = [name.strip() for name in value.split(",") if name.strip()]
     if not isinstance(value, list) or not value:
         return None
-    for name in value:  # a loop is the fastest for one or two, which nearly all are
+    for name in value:  # a loop is fastest for one or two names, the common case
         if type(name) is not str:
             return None
     return value
@@ -61,7 +61,7 @@ def _seconds(value: object, price_per: int) -> int | None:
 
 
 def _price(value: object, price_per: int) -> str | None:
-    """A price for one token, as a decimal string: a float would not hold it exactly."""
+    """The price of one token as a decimal string, because a float is not exact."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return None
     text = str(value)
@@ -84,4 +84,4 @@ NAMES: Mapping[str, Reader] = {
     "pricing.prompt": _price,
     "pricing.completion": _price,
 }
-"""The name of a fact -> how it is read from a provider's value. A dot makes an object: `pricing.prompt`."""
+"""Metadata name -> parser of a provider's value. A dot creates a nested object: `pricing.prompt`."""

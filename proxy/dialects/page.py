@@ -1,4 +1,4 @@
-"""A response opened as a page of a list: the raw JSON of its entries, and what surrounds them. No I/O."""
+"""Open a response as a page of a list: the raw JSON of its entries and of the other fields. No I/O."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
-from proxy.dialects.diagnosis import ANY_DECODER, BOM, invalid_response, require_list
+from proxy.dialects.diagnosis import ANY_DECODER, BOM, require_list, unusable
 from proxy.dialects.dialect import Dialect
 
-# 8 MB of `[],` took 1.1 s and 239 MB to build; 20,000 models with 50 values each stay below this.
+# Parsing 8 MB of `[],` takes 1.1 s and 239 MB. 20,000 models with 50 values each are below this limit.
 MAX_VALUES = 1_000_000
 _ALL_ZEROS = bytes.maketrans(b"123456789", b"000000000")
 _LONG_NUMBER = b"0" * 300
@@ -24,35 +24,36 @@ _RAW_ARRAY = msgspec.json.Decoder(list[Raw])
 
 @dataclass(frozen=True)
 class Page:
-    """One answer, opened: the raw JSON of its entries, and of everything around them."""
+    """The raw JSON of a response's entries and of its outermost fields."""
 
     items: Sequence[Raw]
     top: Mapping[str, Raw]
-    """The outermost values by their names; none where the answer is an array."""
+    """The outermost values by name; empty if the response is an array."""
     long_numbers: bool = True
-    """Whether a number on it may be one that no float can hold."""
+    """Whether it may contain a number that a float cannot represent."""
 
     def value(self, path: str) -> Any:
-        """The decoded value at a dotted path of the answer, None where there is none. Raises UpstreamError."""
+        """The decoded value at a dotted path of the response, None if there is none. Raises UpstreamError."""
         try:
-            raw = _dig(self.top, path)
+            raw = _raw_at(self.top, path)
             return None if raw is None else ANY_DECODER.decode(raw)
         except (ValueError, RecursionError) as error:
-            raise invalid_response(f"a value at `{path}` that is not JSON for everyone") from error
+            raise unusable(f"non-portable JSON at `{path}`") from error
 
 
 def open_page(dialect: Dialect, body: bytes) -> Page:
-    """Find the entries of one answer.
+    """Find the entries of a response.
 
-    Raises UpstreamError (`invalid_response`) when the answer is no list of models, with what it is instead.
+    Raises UpstreamError (`invalid_response`) if the response is not a list of models, with a description of what it is.
     """
     text = body.removeprefix(BOM).strip()
     if not text:
-        raise invalid_response("an empty body")
+        raise unusable("empty body")
     if text.startswith(b"<"):
-        raise invalid_response("an HTML or XML page; is base_url the address of the API?")
+        document = "an XML document" if text.startswith(b"<?xml") else "an HTML page"
+        raise unusable(document, ": check base_url")
     if len(text) > MAX_VALUES and sum(map(text.count, (b"[", b"{", b","))) > MAX_VALUES:
-        raise invalid_response(f"more than {MAX_VALUES:,} values")
+        raise unusable(f"more than {MAX_VALUES:,} JSON values")
     try:
         text.decode()
         if text.startswith(b"{"):
@@ -65,28 +66,28 @@ def open_page(dialect: Dialect, body: bytes) -> Page:
         if not items:
             require_list(dialect, ANY_DECODER.decode(whole), has_items=items is not None)
     except (ValueError, RecursionError) as error:
-        # msgspec's text names positions, never content.
-        raise invalid_response(f"no valid JSON ({error})") from error
+        # The texts of msgspec contain positions, never content.
+        raise unusable(f"invalid JSON: {error}") from error
     return Page(items or (), top, has_long_number(text))
 
 
 def _items(dialect: Dialect, whole: Raw, top: Mapping[str, Raw]) -> Sequence[Raw] | None:
-    """The entries' raw JSON; empty for `null`; None where no alternative of `items` is an array."""
+    """The raw JSON of the entries; empty for `null`; None if no path in `items` leads to an array."""
     found: Sequence[Raw] | None = None
     for path in dialect.items:
-        raw = _dig(top, path) if path else whole
+        raw = _raw_at(top, path) if path else whole
         if raw is None:
             continue
         start = memoryview(raw)[0]
         if start == ord("["):
             return _RAW_ARRAY.decode(raw)
         if start == ord("n") and path:
-            found = ()  # Ollama without a model says `data: null`.
+            found = ()  # Ollama without models returns `data: null`.
     return found
 
 
-def _dig(top: Mapping[str, Raw], path: str) -> Raw | None:
-    """The raw JSON at a dotted path, None where there is none; nothing beside the path is decoded."""
+def _raw_at(top: Mapping[str, Raw], path: str) -> Raw | None:
+    """The raw JSON at a dotted path, None if there is none. Decodes nothing outside of the path."""
     name, *deeper = path.split(".")
     raw = top.get(name)
     for name in deeper:
@@ -97,6 +98,7 @@ def _dig(top: Mapping[str, Raw], path: str) -> Raw | None:
 
 
 def has_long_number(text: bytes) -> bool:
-    # Of so many digits in a row a look at every 16th byte finds 18 in a row: that is cheap, and hardly ever so.
+    """Whether there are so many digits in a row that a float may not be able to represent the number."""
+    # Every 16th byte of such a number is a digit, too. Checking this first is cheap and nearly always excludes it.
     sampled = text[::_STRIDE].translate(_ALL_ZEROS)
     return _LONG_NUMBER_SAMPLED in sampled and _LONG_NUMBER in text.translate(_ALL_ZEROS)

@@ -1,4 +1,4 @@
-"""Which page to request next: decided from what was received, never from what was requested."""
+"""Decide which page to request next, from the response and not from the request."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ MAX_LENGTH = 8192
 
 @dataclass(frozen=True)
 class Received:
-    """What was received of one list so far."""
+    """Progress of fetching one list."""
 
     entries: int
-    """Number on all pages together, readable or not."""
+    """Number of entries on all pages, valid or not."""
     on_page: int
-    """Number on the last page."""
+    """Number of entries on the last page, valid or not."""
     last_id: str
-    """The id of the last readable entry of the last page, "" if there is none."""
+    """The id of the last valid entry of the last page, "" if there is none."""
 
 
 def next_query(dialect: Dialect, query: Query, page: Page, received: Received) -> Query | None:
     """The query of the next page, None after the last one.
 
-    Raises UpstreamError (`paging`) when a response has more pages but no way to the next one.
+    Raises UpstreamError (`paging`) if there are more pages but the next one cannot be determined.
     """
     for paging in dialect.paging:
         following = _STYLES[paging.style](paging, query, page, received)
@@ -40,15 +40,15 @@ def next_query(dialect: Dialect, query: Query, page: Page, received: Received) -
 
 
 def _next_url(paging: Paging, query: Query, page: Page, received: Received) -> Query | None:
-    """Only the query is used: an absolute, relative or `http:` URL is requested at the configured list URL as well."""
+    """Use only the query of the next URL, so that all pages are requested from the configured host."""
     url = page.value(paging.read)
     if not isinstance(url, str) or not url:
         return None
-    _refuse_if_long(url, paging)
+    _check_length(url, paging)
     try:
         return dict(parse_qsl(urlsplit(url).query, keep_blank_values=True))
     except ValueError as error:
-        raise UpstreamError("paging", f"`{paging.read}` holds no URL") from error
+        raise UpstreamError("paging", f"pagination failed: `{paging.read}` is not a valid URL") from error
 
 
 def _cursor(paging: Paging, query: Query, page: Page, received: Received) -> Query | None:
@@ -60,19 +60,21 @@ def _cursor(paging: Paging, query: Query, page: Page, received: Received) -> Que
             return None
         cursor = received.last_id
     if not cursor:
-        raise UpstreamError("paging", f"`{paging.more}` is true on a page without an entry to go on from")
-    _refuse_if_long(cursor, paging)
+        reason = f"pagination failed: `{paging.more}` is true, but the page has no cursor and no entries"
+        raise UpstreamError("paging", reason)
+    _check_length(cursor, paging)
     return {**query, paging.send: cursor}
 
 
-def _refuse_if_long(following: str, paging: Paging) -> None:
-    """No URL is that long, and parsing half a million parameters blocks the event loop for seconds."""
+def _check_length(following: str, paging: Paging) -> None:
+    """Raise UpstreamError for long texts: parsing half a million parameters blocks the event loop for seconds."""
     if len(following) > MAX_LENGTH:
-        raise UpstreamError("paging", f"`{paging.read}` holds more than {MAX_LENGTH:,} characters")
+        reason = f"pagination failed: `{paging.read}` is longer than {MAX_LENGTH:,} characters"
+        raise UpstreamError("paging", reason)
 
 
 def _offset(paging: Paging, query: Query, page: Page, received: Received) -> Query | None:
-    # A short page does not end a list (a server may send fewer than requested), an empty one does.
+    # Only an empty page ends a list: servers may send fewer entries than requested.
     if received.on_page == 0 or _has_all(paging, page, received):
         return None
     return {**query, paging.send: str(received.entries)}
@@ -81,8 +83,8 @@ def _offset(paging: Paging, query: Query, page: Page, received: Received) -> Que
 def _page(paging: Paging, query: Query, page: Page, received: Received) -> Query | None:
     number = int(query.get(paging.send, paging.first))
     pages = page.value(paging.pages) if paging.pages else None
-    last = type(pages) is int and number - paging.first + 1 >= pages
-    if last or received.on_page == 0 or _has_all(paging, page, received):
+    is_last = type(pages) is int and number - paging.first + 1 >= pages
+    if is_last or received.on_page == 0 or _has_all(paging, page, received):
         return None
     return {**query, paging.send: str(number + 1)}
 

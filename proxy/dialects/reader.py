@@ -1,6 +1,7 @@
-"""One entry of a list, from its raw JSON to an `Entry`: one tolerant reader for every row of the table. No I/O.
+"""Parse the raw JSON of one entry to an `Entry`: one tolerant parser for all rows of the table. No I/O.
 
-Entries are read one by one (`read_entry`), so that the caller can yield in between and a bad entry costs only itself.
+Entries are parsed one by one (`read_entry`), so that the caller can yield in between and an invalid entry is dropped
+without affecting the others.
 """
 
 from __future__ import annotations
@@ -18,22 +19,22 @@ from proxy.dialects.diagnosis import ANY_DECODER, CONTROL, field_names, is_text
 from proxy.dialects.dialect import MISSING, Dialect, EntryPlan, FieldSource, Getter
 from proxy.dialects.entry import DEFAULT_PERMISSIONS, Entry, Permission
 from proxy.dialects.page import has_long_number
-from proxy.dialects.private import is_private_text, may_tell_places, without_private
+from proxy.dialects.private import is_private_text, may_contain_paths, without_private
 from proxy.dialects.times import unix_seconds
 
 MAX_ID_BYTES = 256
 MAX_ENTRY_BYTES = 1024 * 1024
-# One deeper model, or one longer number, would cost a client the whole list: readers give up at 64 levels (.NET) or
-# 128 (Rust), and at what no float can hold (Go, Rust).
+# A deeper entry or a larger number would make clients reject the whole list: parsers fail at 64 levels (.NET) or
+# 128 (Rust), and for numbers that exceed the range of a float (Go, Rust).
 MAX_DEPTH = 32
 _MAX_NUMBER = int(sys.float_info.max)
 _ENCODE = msgspec.json.Encoder().encode
 _FLAGS = tuple(Permission.__dataclass_fields__)
-_NOT_FOR_EVERYONE = "holds a value that is not JSON for everyone"
+_NOT_PORTABLE = "contains non-portable JSON"
 
 
 class InvalidEntry(ValueError):
-    """One entry cannot be listed; the message is the reason, the same for all entries of the same fault."""
+    """An entry cannot be listed. The message is the reason, equal for all entries with the same fault."""
 
 
 def read_entry(
@@ -43,199 +44,199 @@ def read_entry(
     long_numbers: bool = True,
     named: frozenset[str] = frozenset(),
 ) -> Entry:
-    """One entry in our terms, less what is never shown. Raises InvalidEntry.
+    """Parse one entry and remove its private values. Raises InvalidEntry.
 
-    `values` are those of the list's `{name}` placeholders; `long_numbers` comes from its page; `named` are private
-    fields that the operator lists in `extra_fields`.
+    `values` are those of the list's `{name}` placeholders; `long_numbers` is that of the page; `named` are fields that
+    the operator lists in `extra_fields`, which are kept even if they are private.
     """
     text = bytes(raw)
     if len(text) > MAX_ENTRY_BYTES:
-        raise InvalidEntry(f"is larger than {MAX_ENTRY_BYTES:,} bytes")
+        raise InvalidEntry(f"larger than {MAX_ENTRY_BYTES:,} bytes")
     try:
-        payload = dialect.familiar.decode(text)
+        payload = dialect.safe_names.decode(text)
     except (ValueError, RecursionError):
         payload = _decoded(text, long_numbers)
-        is_harmless = dialect.familiar.is_harmless(payload)
+        is_safe = dialect.safe_names.add_if_safe(payload)
     else:
-        is_harmless = True
-        if long_numbers and has_long_number(text) and not _is_for_everyone(payload, MAX_DEPTH):
-            raise InvalidEntry(_NOT_FOR_EVERYONE)
-    shape = dialect.shape(tuple(payload))
-    own_id = _own_id(dialect, payload, shape.ids)
-    entry = _entry(dialect, shape, own_id, payload, payload, text if dialect.raw else b"", values)
+        is_safe = True
+        if long_numbers and has_long_number(text) and not _is_portable(payload, MAX_DEPTH):
+            raise InvalidEntry(_NOT_PORTABLE)
+    plan = dialect.plan(tuple(payload))
+    own_id = _own_id(dialect, payload, plan.ids)
+    entry = _entry(dialect, plan, own_id, payload, payload, text if dialect.raw else b"", values)
     extra = entry.extra
     if (
-        is_harmless
-        and ((b"/" not in extra and b"\\" not in extra) or not may_tell_places(extra))
-        and not (shape.refers and (entry.root != entry.id or entry.parent))
+        is_safe
+        and ((b"/" not in extra and b"\\" not in extra) or not may_contain_paths(extra))
+        and not (plan.has_reference and (entry.root != entry.id or entry.parent))
         and not dialect.raw
     ):
         return entry
-    return _less_private(dialect, entry, payload, values, named)
+    return _without_private(dialect, entry, payload, values, named)
 
 
 def _decoded(text: bytes, long_numbers: bool) -> dict[str, Any]:
-    """What any entry says. Raises InvalidEntry."""
+    """Decode an entry with any names. Raises InvalidEntry."""
     try:
         payload = ANY_DECODER.decode(text)
     except (ValueError, RecursionError) as error:
-        raise InvalidEntry(_NOT_FOR_EVERYONE) from error
+        raise InvalidEntry(_NOT_PORTABLE) from error
     if not isinstance(payload, dict):
-        raise InvalidEntry("is no object")
-    if _looks_odd(text, long_numbers) and not _is_for_everyone(payload, MAX_DEPTH):
-        raise InvalidEntry(_NOT_FOR_EVERYONE)
+        raise InvalidEntry("not an object")
+    if _needs_check(text, long_numbers) and not _is_portable(payload, MAX_DEPTH):
+        raise InvalidEntry(_NOT_PORTABLE)
     return payload
 
 
 def entry_of(dialect: Dialect, payload: Mapping[str, Any], raw: bytes, values: Mapping[str, str]) -> Entry:
-    """The entry that an object of the dialect describes, as it is. Raises InvalidEntry."""
-    shape = dialect.shape(tuple(payload))
-    return _entry(dialect, shape, _own_id(dialect, payload, shape.ids), payload, payload, raw, values)
+    """Convert an object of the dialect to an entry, including private values. Raises InvalidEntry."""
+    plan = dialect.plan(tuple(payload))
+    return _entry(dialect, plan, _own_id(dialect, payload, plan.ids), payload, payload, raw, values)
 
 
-def _less_private(
+def _without_private(
     dialect: Dialect, entry: Entry, payload: Mapping[str, Any], values: Mapping[str, str], named: frozenset[str]
 ) -> Entry:
-    """The entry without what is never shown."""
+    """The entry without private values."""
     shown = without_private(payload, entry.id, named)
     raw = entry.raw
     if raw:
-        # What the contract documents (`private`) belongs to it; the bytes stay if there is nothing else.
+        # Keep fields that the native API documents (`private`). If nothing else is private, the bytes do not change.
         documented = frozenset(path.rpartition(".")[2] for path in dialect.private)
         kept = without_private(payload, entry.id, documented=documented)
         raw = raw if kept == payload else _ENCODE(kept)
-    # Where the operator says what is read, it is read wherever it stands.
+    # The operator chose the paths of a custom kind, so they may lead to private fields.
     source = payload if dialect.kind == "custom" else shown
-    return _entry(dialect, dialect.shape(tuple(source)), entry.id, source, shown, raw, values)
+    return _entry(dialect, dialect.plan(tuple(source)), entry.id, source, shown, raw, values)
 
 
 def _entry(
     dialect: Dialect,
-    shape: EntryPlan,
+    plan: EntryPlan,
     own_id: str,
     payload: Mapping[str, Any],
     shown: Mapping[str, Any],
     raw: bytes,
     values: Mapping[str, str],
 ) -> Entry:
-    """`said`: where what we know is read, `shape` is its; `shown`: what may be shown beside it."""
+    """`payload` is the source of standard fields, and `plan` is its plan; `shown` is the source of all other fields."""
     root = shown.get("root")
     parent = values[dialect.parent] if dialect.parent else shown.get("parent")
     return Entry(
         own_id,
-        _owner(payload, shape.owners),
-        _created(payload, shape.times),
-        root if root and root != own_id and is_text(root) else own_id,  # the same object: most are equal
+        _owner(payload, plan.owners),
+        _created(payload, plan.times),
+        root if root and root != own_id and is_text(root) else own_id,  # the same object, since most are equal
         parent if parent and is_text(parent) else None,
         _permissions(payload.get("permission")),
-        _extra(dialect, payload, shown, shape),
+        _extra(dialect, payload, shown, plan),
         raw,
     )
 
 
-def _looks_odd(text: bytes, long_numbers: bool) -> bool:
-    """Whether an entry has to be looked through value by value: a cheap question, since hardly any has to."""
+def _needs_check(text: bytes, long_numbers: bool) -> bool:
+    """Whether an entry may be non-portable and each value must be checked. Fast, and rarely true."""
     return text.count(b"[") + text.count(b"{") > MAX_DEPTH or (long_numbers and has_long_number(text))
 
 
-def _is_for_everyone(value: object, levels: int) -> bool:
+def _is_portable(value: object, levels: int) -> bool:
     if isinstance(value, int):
         return abs(value) <= _MAX_NUMBER
     if isinstance(value, dict | list):
         inner = value.values() if isinstance(value, dict) else value
-        return levels > 0 and all(_is_for_everyone(each, levels - 1) for each in inner)
+        return levels > 0 and all(_is_portable(each, levels - 1) for each in inner)
     return True
 
 
-def _owner(payload: Mapping[str, Any], places: Sequence[Getter]) -> str:
-    for look in places:
-        owner = look(payload)
+def _owner(payload: Mapping[str, Any], getters: Sequence[Getter]) -> str:
+    for get in getters:
+        owner = get(payload)
         if is_text(owner) and not ("/" in owner and is_private_text(owner)):
             return owner
     return ""
 
 
-def _created(payload: Mapping[str, Any], places: Sequence[Getter]) -> int:
-    for look in places:
-        if seconds := unix_seconds(look(payload)):
+def _created(payload: Mapping[str, Any], getters: Sequence[Getter]) -> int:
+    for get in getters:
+        if seconds := unix_seconds(get(payload)):
             return seconds
     return 0
 
 
-def _own_id(dialect: Dialect, payload: Mapping[str, Any], places: Sequence[Getter]) -> str:
-    for look in places:
-        own_id = look(payload)
+def _own_id(dialect: Dialect, payload: Mapping[str, Any], getters: Sequence[Getter]) -> str:
+    for get in getters:
+        own_id = get(payload)
         if own_id is not MISSING:
             break
     else:
-        raise InvalidEntry(f"has no {' or '.join(field_names(dialect.id))}")
+        raise InvalidEntry(f"missing {' or '.join(field_names(dialect.id))}")
     if not isinstance(own_id, str):
-        raise InvalidEntry("has an id that is no string")
+        raise InvalidEntry("id is not a string")
     if dialect.strip_prefix:
-        own_id = _without_beginning(own_id, dialect.strip_prefix)
+        own_id = _without_prefix(own_id, dialect.strip_prefix)
     if not own_id:
-        raise InvalidEntry("has an empty id")
+        raise InvalidEntry("empty id")
     if not own_id.isprintable() and CONTROL.search(own_id):
-        raise InvalidEntry("has control characters in its id")
+        raise InvalidEntry("id contains control characters")
     if len(own_id) > MAX_ID_BYTES // 4 and len(own_id.encode()) > MAX_ID_BYTES:
-        raise InvalidEntry(f"has an id of more than {MAX_ID_BYTES} bytes")
+        raise InvalidEntry(f"id longer than {MAX_ID_BYTES} bytes")
     return own_id
 
 
-def _without_beginning(own_id: str, prefixes: Sequence[str]) -> str:
-    """An id less the first of these beginnings that it has; `*` stands for anything but a slash."""
-    for beginning in prefixes:
-        pattern = re.escape(beginning).replace(r"\*", "[^/]+")
+def _without_prefix(own_id: str, prefixes: Sequence[str]) -> str:
+    """An id without the first of these prefixes that matches. `*` matches anything but a slash."""
+    for prefix in prefixes:
+        pattern = re.escape(prefix).replace(r"\*", "[^/]+")
         if match := re.match(pattern, own_id):
             return own_id[match.end() :]
     return own_id
 
 
 def _permissions(payload: object) -> tuple[Permission, ...]:
-    """The documented flags of each entry; ids, times and organisations that providers invent stay out."""
+    """The documented flags of each permission. Ids, times and organizations are omitted: providers invent them."""
     if not isinstance(payload, list):
         return DEFAULT_PERMISSIONS
     return tuple([_permission(entry) for entry in payload if isinstance(entry, dict)]) or DEFAULT_PERMISSIONS
 
 
 def _permission(payload: Mapping[str, Any]) -> Permission:
-    # By identity: 0 and 1 are equal to flags, but are none.
+    # Compared by identity, because 0 == False and 1 == True.
     return _permission_of(tuple([flag if flag is True or flag is False else None for flag in map(payload.get, _FLAGS)]))
 
 
 @cache
 def _permission_of(flags: tuple[bool | None, ...]) -> Permission:
-    """Made once for each choice of flags: nearly all models of all providers have the same one."""
+    """Cached, because nearly all models have the same flags."""
     return Permission(**{name: flag for name, flag in zip(_FLAGS, flags, strict=True) if flag is not None})
 
 
-def _extra(dialect: Dialect, payload: Mapping[str, Any], rest: Mapping[str, Any], shape: EntryPlan) -> bytes:
-    """What else is said: the known under the names that clients read, then the unknown as it is."""
-    known, used = _known(dialect, payload, shape.extra)
+def _extra(dialect: Dialect, payload: Mapping[str, Any], rest: Mapping[str, Any], plan: EntryPlan) -> bytes:
+    """The other fields as JSON: metadata under standard names, unknown fields unchanged."""
+    known, used = _known(dialect, payload, plan.extra)
     hidden = dialect.private if dialect.keeps_originals else (*used, *dialect.private)
     shown = dict(_without_all(rest, hidden) if hidden else rest)
-    for name in shape.ours:
+    for name in plan.reserved:
         shown.pop(name, None)
-    nested = [(name, known.pop(name)) for name in shape.nested if name in known]
+    nested = [(name, known.pop(name)) for name in plan.nested if name in known]
     shown.update(known)
     for name, value in nested:
         outer, inner = name.split(".")
-        beside = shown.get(outer)
-        shown[outer] = {**beside, inner: value} if isinstance(beside, dict) else {inner: value}
+        existing = shown.get(outer)
+        shown[outer] = {**existing, inner: value} if isinstance(existing, dict) else {inner: value}
     return _ENCODE(shown)
 
 
 def _known(
-    dialect: Dialect, payload: Mapping[str, Any], places: Sequence[FieldSource]
+    dialect: Dialect, payload: Mapping[str, Any], sources: Sequence[FieldSource]
 ) -> tuple[dict[str, Any], list[str]]:
-    """What could be read under a known name, and the paths that it was read from."""
+    """Metadata under standard names, and the paths of the fields used."""
     known: dict[str, Any] = {}
     used: list[str] = []
     price_per = dialect.price_per
-    for name, path, look, read in places:
+    for name, path, get, read in sources:
         if name in known:
             continue
-        value = look(payload)
+        value = get(payload)
         if value is not None and (value := read(value, price_per)) is not None:
             known[name] = value
             used.append(path)
@@ -249,7 +250,7 @@ def _without_all(payload: Any, paths: Sequence[str]) -> Any:
 
 
 def _without(value: Any, path: Sequence[str]) -> Any:
-    """A value less what stands at a path; every element of an array on the way."""
+    """A value without the field at a path. Arrays on the path are processed element by element."""
     if isinstance(value, list):
         return [_without(inner, path) for inner in value]
     if not isinstance(value, dict):

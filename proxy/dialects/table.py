@@ -1,4 +1,4 @@
-"""The kinds of providers that are known, one row each. Facts: the providers' own documents."""
+"""All known kinds of providers, one row each. Source: the providers' documentation."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ OPENAI = Dialect(
     kind="openai",
     base_path="/v1",
     call="{base}",
-    # An array of its own (Together), `data` (nearly everybody), `models` only where there is no `data`: llama.cpp
-    # sends both, with the same models in other words.
+    # A top-level array (Together), `data` (nearly all providers), or `models` if there is no `data`: llama.cpp sends
+    # the same models in both.
     items=("", "data", "models"),
-    # `model_id`: AiHubMix's catalogue; `name`: Together's old list and everything that looks like Ollama.
+    # `model_id`: AiHubMix's catalog; `name`: Together's old list and Ollama-compatible servers.
     id=("id", "model_id", "name"),
     owner=("owned_by", "publisher", "organization", "author"),
-    created=("released", "created", "created_at"),  # Vercel's `created` is the same for all
-    # Prices stay as they are: providers write the same names for different units and currencies.
+    created=("released", "created", "created_at"),  # Vercel's `created` is the same for all models
+    # Prices are not converted: providers use the same names for different units and currencies.
     extra={
         "display_name": ("display_name", "title"),  # `title`: Novita and PPIO
         "context_length": (
@@ -32,7 +32,7 @@ OPENAI = Dialect(
         "max_output_tokens": (
             "max_output_tokens",
             "max_completion_tokens",  # Groq, SambaNova
-            "max_output",  # AiHubMix's catalogue
+            "max_output",  # AiHubMix's catalog
             "token_limits.max_output_token_length",  # Volcengine
             "top_provider.max_completion_tokens",  # OpenRouter
         ),
@@ -61,7 +61,7 @@ OPENAI = Dialect(
     ),
 )
 
-# Huawei Pangu, "query the list of a model's versions": every version is a model that can be named.
+# Huawei Pangu, API "query the list of a model's versions": each version is a model.
 PANGU = Dialect(
     kind="pangu",
     base_path="/v1",
@@ -74,7 +74,7 @@ PANGU = Dialect(
     created=("create_time",),
     parent="model_id",
     extra={"display_name": ("name",)},
-    # Account, user and bucket of whoever pays for the model.
+    # Account, user and bucket of the customer.
     private=("create_user", "config.llm_model_config.model_path"),
     paging=(Paging("offset", send="offset", total="total"),),
     iam=True,
@@ -92,7 +92,7 @@ ANTHROPIC = Dialect(
     owner=(),
     created=("created_at",),
     extra={"context_length": ("max_input_tokens",), "max_output_tokens": ("max_tokens",)},
-    private=("type", "created_at"),  # always "model"; said in `created`
+    private=("type", "created_at"),  # always "model"; duplicates `created`
     paging=(Paging("cursor", read="last_id", send="after_id", more="has_more"),),
 )
 
@@ -102,7 +102,7 @@ GEMINI = Dialect(
     params={"pageSize": "1000"},
     auth=Auth("header", "x-goog-api-key"),
     call="{base}/openai",
-    call_auth=Auth(),  # its OpenAI face wants a bearer token
+    call_auth=Auth(),  # its OpenAI-compatible API requires a bearer token
     items=("models",),
     empty_without_items=True,
     id=("name",),
@@ -155,7 +155,7 @@ OLLAMA = Dialect(
     items=("models",),
     id=("model", "name"),
     owner=(),
-    created=(),  # `modified_at` is when it was pulled
+    created=(),  # `modified_at` is the time of the download
     extra={"updated_at": ("modified_at",)},
 )
 
@@ -182,7 +182,7 @@ AZURE = Dialect(
     owner=(),
     created=("created_at",),
     extra={"shutdown_at": ("deprecation.inference",)},
-    private=("created_at",),  # said in `created`
+    private=("created_at",),  # duplicates `created`
     paging=(Paging("url", read="nextLink"),),
 )
 
@@ -199,7 +199,7 @@ FIREWORKS = Dialect(
     owner=(),
     created=("createTime",),
     extra={"display_name": ("displayName",), "context_length": ("contextLength",)},
-    private=("createTime",),  # said in `created`
+    private=("createTime",),  # duplicates `created`
     paging=(Paging("cursor", read="nextPageToken", send="pageToken"),),
 )
 
@@ -227,8 +227,11 @@ REPLICATE = Dialect(
     items=("results",),
     id=("owner/name",),
     owner=("owner",),
-    created=(),  # `latest_version.created_at` is the version's
-    private=("latest_version.openapi_schema", "default_example"),  # tens of kilobytes for each of thousands of models
+    created=(),  # `latest_version.created_at` refers to the version
+    private=(
+        "latest_version.openapi_schema",
+        "default_example",
+    ),  # tens of kilobytes per model, for thousands of models
     paging=(Paging("url", read="next"),),
 )
 
@@ -244,7 +247,7 @@ CLOUDFLARE = Dialect(
     owner=(),
     created=("created_at",),
     extra={"type": ("task.name",)},
-    private=("created_at",),  # said in `created`
+    private=("created_at",),  # duplicates `created`
     paging=(Paging("page", send="page", total="result_info.total_count", pages="result_info.total_pages"),),
 )
 
@@ -258,7 +261,7 @@ DASHSCOPE = Dialect(
     owner=("provider",),
     created=("published_time",),
     extra={"display_name": ("name",)},
-    private=("published_time",),  # said in `created`
+    private=("published_time",),  # duplicates `created`
     paging=(Paging("page", send="page_no", total="output.total"),),
 )
 
@@ -272,7 +275,7 @@ GPUSTACK = Dialect(
     owner=(),
     created=("created_at",),
     extra={"updated_at": ("updated_at",)},
-    private=("created_at",),  # said in `created`
+    private=("created_at",),  # duplicates `created`
     paging=(Paging("page", send="page", total="pagination.total", pages="pagination.totalPage"),),
 )
 
@@ -281,7 +284,7 @@ STATIC = Dialect(
 )
 
 CUSTOM = Dialect(kind="custom")
-"""Its row is written by the operator, under `list`."""
+"""The operator defines this row in the setting `list`."""
 
 DIALECTS: Mapping[str, Dialect] = {
     row.kind: row

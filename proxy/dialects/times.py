@@ -1,23 +1,23 @@
-"""Creation times in the forms that providers use -> whole Unix seconds."""
+"""Convert creation times in the formats that providers use to integer Unix seconds."""
 
 from __future__ import annotations
 
 from datetime import UTC, date, datetime
 
-_NOT_SECONDS = 10**11  # this many seconds would be the year 5138
+_NOT_SECONDS = 10**11  # as seconds, this would be the year 5138
 _UNITS = (1, 10**3, 10**6, 10**9)  # seconds, milliseconds, microseconds, nanoseconds
-_LATEST = 253_402_300_799  # 9999-12-31T23:59:59Z, the last second a date can name
+_LATEST = 253_402_300_799  # 9999-12-31T23:59:59Z, the last second that datetime supports
 _COMPACT = (8, 14)  # digits of 20240501 and 20240501103000; as Unix times they would be in 1970 and 2611
 
 
 def unix_seconds(value: object) -> int:
-    """Unix seconds of a number, a numeral, an ISO 8601 time or a date; 0 where the value is not a time.
+    """Unix seconds of a number, a numeric string, an ISO 8601 time or a date; 0 if the value is not a time.
 
-    Milliseconds, microseconds and nanoseconds are recognized by their size (Poe sends milliseconds). A time without a
-    zone is taken as UTC. Never raises.
+    Milliseconds, microseconds and nanoseconds are recognized by their size (Poe sends milliseconds). A time without
+    a zone is interpreted as UTC. Never raises.
     """
     if type(value) is int and 0 < value < _NOT_SECONDS:
-        return value  # the usual form
+        return value  # the common case
     if value is None or isinstance(value, bool):
         return 0
     if isinstance(value, str):
@@ -37,7 +37,7 @@ def _from_text(text: str) -> int:
 
 
 def _from_iso(text: str) -> int:
-    # From Python 3.11 on this takes "Z", offsets and any number of fraction digits (Ollama sends nine).
+    # Python 3.11 and later accept "Z", offsets and any number of fraction digits (Ollama sends nine).
     time = datetime.fromisoformat(text).replace(microsecond=0)
     return _in_range(time if time.tzinfo else time.replace(tzinfo=UTC))
 
@@ -48,6 +48,6 @@ def _in_range(time: datetime) -> int:
 
 
 def _from_number(number: float) -> int:
-    # Compared, never converted: JSON holds integers that no float can.
+    # Compared without converting, because JSON integers can exceed the range of a float.
     unit = next((unit for unit in _UNITS if 0 < number < _NOT_SECONDS * unit), 0)
     return int(number // unit) if unit else 0

@@ -1,4 +1,4 @@
-"""Provider states kept fresh, and the views of them."""
+"""Keep the model lists of providers fresh, and render a view of them for each policy."""
 
 from proxy.store.listing import Report
 from proxy.store.store import Store

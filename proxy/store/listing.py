@@ -1,4 +1,4 @@
-"""Values: what a provider listed last, the state that follows from its age, and the report of both."""
+"""Values: the last list of a provider, its state by age, and the report of both."""
 
 from __future__ import annotations
 
@@ -11,64 +11,64 @@ from proxy.dialects.entry import Entry
 from proxy.errors import UpstreamError
 
 ListState = Literal["ok", "stale", "failing", "declared"]
-"""`stale`: an old list is shown because refreshes fail; `failing`: there is nothing to show but declared models;
-`declared`: the models are those of the configuration, nothing is fetched."""
+"""`stale`: an old list is shown because refreshes fail; `failing`: there is no list, only declared models are shown;
+`declared`: all models are declared in the configuration, nothing is fetched."""
 BreakerState = Literal["closed", "open", "half_open"]
 
 
 @dataclass(frozen=True)
 class Listing:
-    """The last good answer of one provider, before any rule."""
+    """The last valid list of one provider, before any rules are applied."""
 
     entries: tuple[Entry, ...]
-    """All entries that could be read, in the provider's order; without declared models."""
+    """All valid entries in the provider's order, without declared models."""
     result: FetchResult
-    """The figures of the answer, without its entries."""
+    """Statistics of the fetch, without its entries."""
     fetched_at: float
-    """Unix seconds: for people, and for whatever outlives the process."""
+    """Unix seconds: for display and persistence."""
     fetched_monotonic: float
-    """The same moment on the monotonic clock. Inside the process, ages are measured with it alone: a wall clock that
-    is set back or forward must not keep a list fresh for ever, nor expire all lists at once."""
+    """The same moment in monotonic seconds. Ages are computed from it, because a change of the wall clock must neither
+    keep a list fresh forever nor expire all lists at once."""
 
     @classmethod
     def of(
         cls, result: FetchResult, entries: tuple[Entry, ...], *, fetched_at: float, fetched_monotonic: float
     ) -> Listing:
-        """The listing of a good answer; `entries` stand for those of the result."""
+        """The listing of a successful fetch, with `entries` instead of those of the result."""
         return cls(entries, replace(result, entries=()), fetched_at, fetched_monotonic)
 
     def stale_at(self, provider: Provider) -> float:
-        """Monotonic seconds from which the listing is stale."""
+        """Monotonic seconds at which the listing becomes stale."""
         return self.fetched_monotonic + provider.ttl
 
     def expires_at(self, provider: Provider) -> float:
-        """Monotonic seconds from which the listing is not shown any more."""
+        """Monotonic seconds from which the listing is no longer shown."""
         return self.fetched_monotonic + provider.max_stale
 
 
 @dataclass(frozen=True)
 class Report:
-    """One provider as health and the terminal show it. Durations are seconds."""
+    """The status of one provider, for `/health` and the terminal. Durations are in seconds."""
 
     name: str
     kind: str
     state: ListState
     probed: bool
-    """Whether the first refresh has ended, or `initial_wait` with it."""
+    """Whether the first refresh has ended or `initial_wait` is over."""
     models: int
-    """Offers: listed and declared models that the rules leave."""
+    """Number of offers: listed and declared models that the rules keep."""
     fetched_at: float | None
-    """Unix seconds of the last good answer."""
+    """Unix seconds of the last valid list."""
     age: float | None
     error: UpstreamError | None
-    """Why the last refresh failed, None if it did not."""
+    """Why the last refresh failed, None if it succeeded."""
     next_attempt_in: float | None
-    """None where nothing is fetched."""
+    """None if nothing is fetched."""
     breaker: BreakerState
     failures: int
     """Consecutive failed refreshes."""
     answer: FetchResult | None
-    """The figures of the last good answer, without its entries."""
+    """Statistics of the last successful fetch, without its entries."""
 
 
 def list_state(provider: Provider, listing: Listing | None, now: float) -> ListState:

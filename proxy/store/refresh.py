@@ -1,4 +1,4 @@
-"""The refresh loops: each provider is fetched again and again by its own timer, whether there are requests or not."""
+"""The refresh loops: each provider is fetched periodically by its own timer, independently of requests."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _log = logging.getLogger("models_proxy")
 
 
 class Refresher:
-    """Keeps the listings of all slots fresh while `run` runs."""
+    """Keeps the listings of all slots fresh while `run` is running."""
 
     def __init__(
         self,
@@ -28,8 +28,8 @@ class Refresher:
         on_change: Callable[[bool], None],
         on_report: Callable[[Report], None],
     ) -> None:
-        """`on_change` is called after every refresh, in the same step, with whether what is offered changed;
-        `on_report` later, in a turn of its own."""
+        """`on_change` is called synchronously after every refresh, with whether the offers changed. `on_report` is
+        scheduled on the event loop."""
         self._slots = slots
         self._fetch = fetch
         self._clock = clock
@@ -39,15 +39,15 @@ class Refresher:
 
     @property
     def warmed_up(self) -> bool:
-        """Whether every provider was probed: its first refresh has ended, or its `initial_wait` is over."""
+        """Whether for every provider the first refresh has ended or `initial_wait` is over."""
         return self._warmed_up.is_set()
 
     async def wait_until_warmed_up(self) -> None:
-        """Return when `warmed_up`, or when `run` ends."""
+        """Return when `warmed_up` is true or `run` ends."""
         await self._warmed_up.wait()
 
     async def run(self) -> None:
-        """Refresh every provider at once, and again by its own timer, until cancelled."""
+        """Refresh all providers immediately, then each by its own timer, until cancelled."""
         try:
             async with asyncio.TaskGroup() as tasks:
                 for slot in self._slots:
@@ -56,7 +56,7 @@ class Refresher:
                         tasks.create_task(self._end_initial_wait(slot), name=f"initial wait {slot.provider.name}")
                 self._check_warmed_up()
         finally:
-            self._warmed_up.set()  # requests that still wait get what is known
+            self._warmed_up.set()  # waiting requests continue with the current lists
 
     async def _keep_fresh(self, slot: Slot) -> None:
         while True:
@@ -64,24 +64,24 @@ class Refresher:
             await self._clock.sleep(max(0.0, slot.next_attempt_at - self._clock.monotonic()))
 
     async def _refresh(self, slot: Slot) -> None:
-        """One fetch, and what follows from it. The only place where a bug in a reader may end up."""
+        """Fetch once and update the slot. Handles every exception, because a bug in a parser must not end the loop."""
         slot.refreshing = True
         try:
             changed = await self._fetch_into(slot)
         except UpstreamError as error:
             changed = self._fail(slot, error)
         except Exception as bug:
-            _log.error("bug while asking %s: %s", slot.provider.name, describe_bug(bug))
+            _log.error("internal error while refreshing %s: %s", slot.provider.name, describe_bug(bug))
             changed = self._fail(slot, UpstreamError.from_bug(bug))
         self._on_change(changed)
         slot.refreshing = False
         slot.probed = True
-        # Not called from here: an error that it raises must not end the loop. Scheduled before the waiting requests.
+        # Scheduled, so that an error in it cannot end the loop; before waiting requests are resumed.
         asyncio.get_running_loop().call_soon(self._on_report, slot.report(self._clock.monotonic()))
         self._check_warmed_up()
 
     async def _fetch_into(self, slot: Slot) -> bool:
-        """Fetch and accept the answer. Returns whether what is offered changed. Raises UpstreamError."""
+        """Fetch and accept the list. Returns whether the offers changed. Raises UpstreamError."""
         result = await self._fetch(slot.provider, slot.retries())
         entries, offers = await run_yielding(slot.derive(result.entries))
         listing = Listing.of(result, entries, fetched_at=self._clock.time(), fetched_monotonic=self._clock.monotonic())

@@ -1,4 +1,4 @@
-"""One policy's catalog, merged and encoded once, and the headers that are sent with it."""
+"""The catalog of one policy, merged and encoded once, and the headers sent with it."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ Encoding = Literal["identity", "gzip"]
 
 
 class RenderedList:
-    """A catalog and its bytes. Everything expensive happens before or here, once."""
+    """A catalog and its encoded list."""
 
     def __init__(self, catalog: Catalog, identity: bytes | None = None) -> None:
-        """`identity`: the encoded list, where it was already made in short steps (`render`)."""
+        """`identity`: the encoded list if `render` has already encoded it."""
         self.catalog = catalog
         self.providers = catalog.providers()
         self.identity = model_list(catalog.models) if identity is None else identity
@@ -35,18 +35,18 @@ class RenderedList:
         self._objects: dict[str, bytes] = {}
 
     def object(self, model: Model) -> bytes:
-        """One of the catalog's models, encoded at its first request."""
+        """A model of the catalog as JSON, encoded at its first request."""
         if model.id not in self._objects:
             self._objects[model.id] = model_object(model)
         return self._objects[model.id]
 
     @property
     def size(self) -> int:
-        """Approximate bytes in memory: the list, its gzip form, and the look-up of models."""
+        """Approximate bytes in memory: the list, its gzip form, and the index of models."""
         return len(self.identity) * 5 // 4 + 300 * len(self.catalog.models)
 
     async def compressed(self) -> bytes:
-        """The gzip bytes, made in a thread at the first request, once for all."""
+        """The gzip bytes, compressed once in a thread, at the first request."""
         if self.gzip is None:
             if self._compressing is None:
                 work = asyncio.to_thread(gzip.compress, self.identity, 6, mtime=0)
@@ -57,14 +57,14 @@ class RenderedList:
 
 
 def render(catalog: Catalog) -> Cooperative[RenderedList]:
-    """A `RenderedList`, in short steps."""
+    """Encode a catalog in batches, so that other tasks can run."""
     identity = yield from listing(catalog.models)
     yield
     return RenderedList(catalog, identity)
 
 
 class View:
-    """What requests of one policy get, until something changes."""
+    """The responses to requests of one policy, until the next change."""
 
     def __init__(
         self,
@@ -75,8 +75,8 @@ class View:
         missing: tuple[str, ...],
         shows_names: bool,
     ) -> None:
-        """`oldest`: monotonic seconds of the oldest answer shown. `stale` and `missing` are names of providers, which
-        only callers that may see every model get (`shows_names`); others get their number."""
+        """`oldest`: monotonic seconds of the oldest listing shown. `stale` and `missing` are names of providers.
+        Headers contain the names if `shows_names`, which requires access to all models; otherwise their number."""
         self.rendered = rendered
         self.oldest = oldest
         self._notes = [
@@ -91,7 +91,7 @@ class View:
 
     @cached_property
     def headers(self) -> list[Header]:
-        """The headers of every answer from this view, of a list or of one model."""
+        """The headers of every response from this view, for a list or one model."""
         return [*PRIVATE, *self._notes]
 
     @cached_property
@@ -100,7 +100,7 @@ class View:
 
     @cached_property
     def gzip_headers(self) -> list[Header]:
-        assert self.rendered.gzip is not None, "requested after `compressed`"
+        assert self.rendered.gzip is not None, "requires `compressed`"
         return [*self._list_headers("gzip", self.rendered.gzip), (b"content-encoding", b"gzip")]
 
     def _list_headers(self, encoding: Encoding, body: bytes) -> list[Header]:

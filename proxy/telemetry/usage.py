@@ -14,9 +14,9 @@ Outcome = Literal["ok", "refused", "limited", "failed", "timeout", "broken", "le
 connection, or a server error · timed out · connection closed mid-response · client disconnected."""
 
 FIRST_BYTE_BOUNDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
-"""Upper bounds of the buckets of a histogram, in seconds; a last bucket has no bound."""
+"""Upper bounds of histogram buckets, in seconds. The last bucket has no upper bound."""
 MAX_ROWS = 100_000
-"""Rows beyond these are counted under the model `other`."""
+"""Maximum number of rows. Further models are counted as `other`."""
 OTHER = "other"
 
 

@@ -1,4 +1,4 @@
-"""One page of a provider's list over HTTP: one exchange, and its retries within the deadline of the whole fetch."""
+"""Request one page of a provider's list over HTTP, with retries within the deadline of the whole fetch."""
 
 from __future__ import annotations
 
@@ -15,74 +15,79 @@ from proxy.clock import Clock
 from proxy.config import Provider
 from proxy.dialects import Query
 from proxy.errors import UpstreamError
-from proxy.upstream.credentials import in_headers, in_query, of_its_kind, secrets_of
+from proxy.upstream.credentials import auth_headers, auth_query, kind_headers, secrets_of
 from proxy.upstream.errors import from_exception, from_status, timed_out
 from proxy.upstream.logins import Login, Send, send_signed
 
-_MAX_ERROR_BODY = 64 * 1024  # bytes; to look for a message in more costs more than the message is worth
-_MIN_ATTEMPT = 0.2  # seconds; with less left no attempt is begun
+_MAX_ERROR_BODY = 64 * 1024  # bytes; longer bodies are not searched for an error message
+_MIN_ATTEMPT = 0.2  # seconds; no attempt starts with less time left
 
 
 class PageRequests:
-    """Gets the pages of one fetch. All of them share its deadline and its retries."""
+    """Requests the pages of one fetch. They share its deadline and its retries."""
 
     def __init__(self, provider: Provider, retries: int, clock: Clock, login: Login | None) -> None:
         self.attempts = 1
-        """One, and one more for each retry."""
+        """1 plus the number of retries."""
         self._provider = provider
         self._retries = retries
         self._clock = clock
         self._login = login
-        self._ends = clock.monotonic() + provider.timeout
+        self._deadline = clock.monotonic() + provider.timeout
         self._headers = _headers(provider)
-        self._in_query = in_query(provider.dialect.auth, provider.api_key)
+        self._auth_query = auth_query(provider.dialect.auth, provider.api_key)
 
     async def get(self, send: Send, url: str, query: Query) -> bytes:
-        """The body of one page. The only place with retries. Raises UpstreamError."""
+        """Return the body of one page, with retries. Raises UpstreamError."""
         jitter = tenacity.wait_random_exponential(multiplier=0.1, max=2)
 
         def wait(state: tenacity.RetryCallState) -> float:
             return max(jitter(state), _retry_after(state))
 
         def stop(state: tenacity.RetryCallState) -> bool:
-            next_begins = self._clock.monotonic() + state.upcoming_sleep
-            return self.attempts > self._retries or next_begins + _MIN_ATTEMPT > self._ends
+            next_start = self._clock.monotonic() + state.upcoming_sleep
+            return self.attempts > self._retries or next_start + _MIN_ATTEMPT > self._deadline
 
-        def spend(state: tenacity.RetryCallState) -> None:
+        def count_attempt(state: tenacity.RetryCallState) -> None:
             self.attempts += 1
 
         retrying = tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception(_is_retryable),
             wait=wait,
             stop=stop,
-            before_sleep=spend,
+            before_sleep=count_attempt,
             sleep=self._clock.sleep,
             reraise=True,
         )
         return await retrying(self._attempt, send, url, query)
 
     def secrets(self) -> list[str]:
-        """All that is sent and that no message may show, even where the provider repeats it."""
+        """All secrets sent to the provider. Messages must not contain them, even if the provider repeats them."""
         return [*secrets_of(self._provider), *(self._login.secrets if self._login else ())]
 
     async def _attempt(self, send: Send, url: str, query: Query) -> bytes:
-        """One HTTP exchange, ended after a third of the fetch's time wherever it hangs or drips."""
+        """One HTTP request. Times out after a third of `timeout`, also while a response arrives slowly."""
         limit = self._provider.timeout / 3
         try:
             async with asyncio.timeout(limit), aclosing(await self._exchange(send, url, query)) as response:
                 if response.is_success:
                     return await response.aread()
-                raise from_status(response, await _error_body(response), self.secrets(), self._clock.time())
+                raise await self._error(response)
         except UpstreamError:
             raise
         except TimeoutError as error:
-            raise timed_out(limit, "the answer") from error
+            raise timed_out(limit, "response") from error
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError, ValueError) as error:
             raise from_exception(error, limit) from error
 
+    async def _error(self, response: httpx.Response) -> UpstreamError:
+        body = await _error_body(response)
+        credential = self._login.setting if self._login else "api_key"
+        return from_status(response, body, self.secrets(), self._clock.time(), credential=credential)
+
     async def _exchange(self, send: Send, url: str, query: Query) -> httpx.Response:
-        """The response to one request; with a login, to a second one if the token of the first one was refused."""
-        request = httpx.Request("GET", url, params={**query, **self._in_query}, headers=self._headers)
+        """The response to a request. With a login, a request with a rejected token is repeated once."""
+        request = httpx.Request("GET", url, params={**query, **self._auth_query}, headers=self._headers)
         login = self._login
         if login is None:
             return await send(request)
@@ -101,7 +106,7 @@ async def _rejected(response: httpx.Response) -> bool:
 
 
 async def _error_body(response: httpx.Response) -> bytes:
-    """The body of an error response, empty where it cannot be read or is too long: the status says enough."""
+    """The body of an error response, b"" if it cannot be read or is too long: the status is sufficient."""
     try:
         body = await response.aread()
     except (UpstreamError, httpx.HTTPError):
@@ -117,9 +122,9 @@ def _headers(provider: Provider) -> httpx.Headers:
             "User-Agent": f"models-proxy/{__version__}",
         }
     )
-    headers.update(of_its_kind(provider))
-    headers.update(in_headers(provider.dialect.auth, provider.api_key))
-    # The operator's headers replace these, in whatever case they are written.
+    headers.update(kind_headers(provider))
+    headers.update(auth_headers(provider.dialect.auth, provider.api_key))
+    # Configured headers override these, regardless of case.
     headers.update({name: value.get_secret_value() for name, value in provider.headers.items()})
     return headers
 

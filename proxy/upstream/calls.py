@@ -1,7 +1,7 @@
-"""Send calls to providers over aiohttp. Every failure of aiohttp and of the network becomes an `UpstreamError` here.
+"""Send calls to providers over aiohttp. Failures of aiohttp and of the network become `UpstreamError`.
 
-aiohttp, one session per provider: httpx 0.28 loses a connection slot for good when a request is canceled while it
-connects, and needs more than ten times the CPU per call.
+Calls use aiohttp, one session per provider, because httpx 0.28 leaks a connection slot when a request is cancelled
+while connecting, and needs more than ten times the CPU per call.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from proxy import __version__
 from proxy.config import Provider, Target
 from proxy.errors import UpstreamError
 from proxy.upstream.connection import Connections
-from proxy.upstream.credentials import in_headers, in_query, of_its_kind, secrets_of
+from proxy.upstream.credentials import auth_headers, auth_query, kind_headers, secrets_of
 from proxy.upstream.errors import retry_after
 from proxy.upstream.logins import send_signed
 from proxy.upstream.transport import Gunzip
@@ -40,7 +40,7 @@ class Logins(Protocol):
 
 
 class UpstreamResponse:
-    """A response that has begun: status and headers are known, the body can be read. It must be closed."""
+    """A response whose headers have arrived and whose body can be read. It must be closed."""
 
     __slots__ = ("_content", "_gunzip", "_provider", "_response", "coding", "content_type", "headers", "raw_headers",
                  "status")  # fmt: skip
@@ -60,22 +60,22 @@ class UpstreamResponse:
 
     @property
     def length(self) -> int | None:
-        """Bytes of the body, if they are known."""
+        """Bytes of the body, None if unknown."""
         return None if self._gunzip else self._response.content_length
 
     @property
     def ends_by_closing(self) -> bool:
-        """Whether only the end of the connection marks the end of the body."""
+        """Whether the end of the body is marked only by closing the connection."""
         transfer = self.headers.get("Transfer-Encoding", "")
         return self._response.content_length is None and "chunked" not in transfer.lower()
 
     @property
     def is_over(self) -> bool:
-        """Whether the body has ended, as far as is known without waiting."""
+        """Whether the body has ended. Does not wait."""
         return self._gunzip is None and self._content.at_eof()
 
     def read_nowait(self) -> bytes:
-        """The bytes that have arrived already, b"" if none. Raises UpstreamError."""
+        """Bytes that have already arrived, b"" if none. Raises UpstreamError."""
         if self._gunzip:
             return b""
         try:
@@ -86,7 +86,7 @@ class UpstreamResponse:
     async def read(self) -> bytes:
         """The next bytes, b"" at the end. Raises UpstreamError."""
         try:
-            return await (self._content.readany() if self._gunzip is None else self._unpacked(self._gunzip))
+            return await (self._content.readany() if self._gunzip is None else self._decompressed(self._gunzip))
         except (*_FAILURES, UpstreamError) as error:
             raise _interrupted(error) from error
 
@@ -97,39 +97,39 @@ class UpstreamResponse:
             body += chunk
         return body
 
-    async def _unpacked(self, gunzip: Gunzip) -> bytes:
-        """Some providers send gzip although `Accept-Encoding: identity` was sent."""
-        while packed := await self._content.readany():
-            if plain := b"".join(gunzip.chunks(packed)):
+    async def _decompressed(self, gunzip: Gunzip) -> bytes:
+        """The next decompressed bytes: some providers ignore `Accept-Encoding: identity` and send gzip."""
+        while compressed := await self._content.readany():
+            if plain := b"".join(gunzip.chunks(compressed)):
                 return plain
         if not gunzip.complete:
-            raise ValueError("cut off")
+            raise ValueError("truncated gzip body")
         return b""
 
     def retry_after(self, now: float) -> float | None:
-        """Seconds from its `Retry-After` headers, None without a valid one. `now` is Unix seconds."""
+        """Seconds to wait from the `Retry-After` headers, None without a valid one. `now` is Unix seconds."""
         return retry_after(self._response.headers.getall("Retry-After", ()), now)
 
     @property
     def secrets(self) -> Sequence[str]:
-        """Everything configured that was sent and must not be shown."""
+        """Configured secrets that were sent. Messages must not contain them."""
         return secrets_of(self._provider)
 
     @property
     def credentials(self) -> Sequence[str]:
-        """The API key, and the tokens that were sent."""
+        """The API key and the tokens that were sent."""
         return tuple(self._credentials())
 
     def _credentials(self) -> Iterator[str]:
         if self._provider.api_key:
             yield self._provider.api_key.get_secret_value()
         for name in ("Authorization", "X-Auth-Token"):
-            # The token of a login is kept nowhere else.
+            # The token of a login is available only here.
             if sent := self._response.request_info.headers.get(name):
                 yield sent.rpartition(" ")[2]
 
     def close(self) -> None:
-        """Drop the rest of the body. A connection whose response was not read to its end is closed."""
+        """Discard the rest of the body. Closes the connection if the body was not read completely."""
         self._response.close()
 
 
@@ -141,30 +141,30 @@ class Endpoint:
         self._target = target
         self._logins = logins
         self._has_login = bool(provider.oauth or provider.iam)
-        self._query = in_query(target.auth, provider.api_key)
+        self._query = auth_query(target.auth, provider.api_key)
         self._urls: dict[str, URL] = {}
-        operators = {name: value.get_secret_value() for name, value in provider.headers.items()}
-        self._ours: CIMultiDict[str] = CIMultiDict(
+        operator_headers = {name: value.get_secret_value() for name, value in provider.headers.items()}
+        self._own_headers: CIMultiDict[str] = CIMultiDict(
             {
                 "User-Agent": f"models-proxy/{__version__}",
                 "Accept-Encoding": "identity",
-                **in_headers(target.auth, provider.api_key),
+                **auth_headers(target.auth, provider.api_key),
             }
         )
-        self._ours.update(operators)
+        self._own_headers.update(operator_headers)
         self.connections = Connections(provider)
         if target.base_url.startswith("http://"):
-            # Without CONNECT the egress proxy reads this request itself.
-            self._ours.update(self.connections.egress_headers)
-        self._defaults = CIMultiDict(of_its_kind(provider))
-        self._defaults.update(self._ours)
+            # Plain HTTP uses no CONNECT, so the request itself must authenticate at the egress proxy.
+            self._own_headers.update(self.connections.egress_headers)
+        self._defaults = CIMultiDict(kind_headers(provider))
+        self._defaults.update(self._own_headers)
 
     def send(
         self, path: str, body: bytes, *, headers: Mapping[str, str], content_type: str, request_id: str
     ) -> Awaitable[UpstreamResponse]:
         """POST to a path below the target's base URL. `headers` are the caller's. Raises UpstreamError.
 
-        Kinds: `no_connection` and `login` (nothing was sent), `no_response` (the provider may have done the work).
+        Kinds: `no_connection` and `login` (nothing was sent), `no_response` (the provider may have processed the call).
         """
         all_headers = self._headers(headers)
         all_headers["X-Request-Id"] = request_id
@@ -194,9 +194,9 @@ class Endpoint:
         try:
             return UpstreamResponse(await self.connections.post(url, headers, body), self.provider)
         except _NO_CONNECTION as error:
-            raise UpstreamError("no_connection", f"no connection ({type(error).__name__})") from error
+            raise UpstreamError("no_connection", f"connection failed ({type(error).__name__})") from error
         except _FAILURES as error:
-            raise UpstreamError("no_response", f"no answer ({type(error).__name__})") from error
+            raise UpstreamError("no_response", f"no response ({type(error).__name__})") from error
 
     def _url(self, path: str) -> URL:
         if path not in self._urls:
@@ -204,12 +204,12 @@ class Endpoint:
             self._urls[path] = url.with_query(self._query) if self._query else url
         return self._urls[path]
 
-    def _headers(self, callers: Mapping[str, str]) -> CIMultiDict[str]:
-        """Defaults of the provider's kind, then the caller's headers, then ours, which no caller can replace."""
+    def _headers(self, caller_headers: Mapping[str, str]) -> CIMultiDict[str]:
+        """Defaults of the provider's kind, then the caller's headers, then the proxy's own, which take precedence."""
         headers = self._defaults.copy()
-        if callers:
-            headers.update(callers)
-            headers.update(self._ours)
+        if caller_headers:
+            headers.update(caller_headers)
+            headers.update(self._own_headers)
         return headers
 
 

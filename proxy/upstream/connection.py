@@ -1,7 +1,7 @@
 """HTTP connections to one provider, on aiohttp's connector.
 
-A call needs no redirects, cookies, retries, tracing or timeouts of `ClientSession.post`: sending without them saves a
-quarter of the cost of a call, but uses private parts of aiohttp. With `MODELS_PROXY_PLAIN_HTTP=1` the session sends.
+Calls do not need the redirects, cookies, retries, tracing or timeouts of `ClientSession.post`. Bypassing it saves a
+quarter of the cost of a call, but uses private APIs of aiohttp. `MODELS_PROXY_PLAIN_HTTP=1` restores `post`.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from proxy.seams import plain_http
 from proxy.upstream import tls
 from proxy.upstream.credentials import egress_of
 
-_SHORT = 64 * 1024  # bytes of a body that any provider reads before it responds
+_SHORT = 64 * 1024  # bytes; providers read a body of this size before they respond
 _MAX_HEADER = 32 * 1024
 _MAX_HEADERS = 200
-_READ_AHEAD = 64 * 1024  # bytes of a response that may wait for its client
+_READ_AHEAD = 64 * 1024  # bytes of a response buffered for its client
 _NO_TIMER = TimerNoop()
 
 
 class Connector(aiohttp.TCPConnector):
-    """Never reuses a connection on which unrequested bytes arrived: they would become the next caller's response."""
+    """Never reuses a connection that received unsolicited bytes: they would corrupt the next caller's response."""
 
     async def connect(
         self, req: aiohttp.ClientRequest, traces: list[Any], timeout: aiohttp.ClientTimeout
@@ -44,7 +44,7 @@ class Connector(aiohttp.TCPConnector):
 
 
 class Response(aiohttp.ClientResponse):
-    """Aborts its connection when closed early: a provider that stopped reading would keep the socket and the body."""
+    """Aborts its connection when closed early, because a provider that stopped reading would keep the socket open."""
 
     def close(self) -> None:
         if self.connection and self.connection.transport:
@@ -53,17 +53,17 @@ class Response(aiohttp.ClientResponse):
 
 
 class Request(aiohttp.ClientRequest):
-    """Writes a short body by itself. (A long one needs a task: the provider may respond before it is sent.)"""
+    """Writes short bodies directly. Long bodies need a task, because the provider may respond before they are sent."""
 
     async def send_short(self, connection: Connection, body: bytes) -> aiohttp.ClientResponse:
-        """Like `send`, but head and body are written together."""
+        """Like `send`, but writes head and body without a task."""
         protocol = connection.protocol
-        assert protocol is not None, "a new connection has one"
+        assert protocol is not None, "a new connection has a protocol"
         target = str(self.url) if self.proxy and not self.is_ssl() else self.url.raw_path_qs
         writer = StreamWriter(protocol, self.loop)
         await writer.write_headers(f"POST {target} HTTP/1.1", self.headers)
         await writer.write_eof(body)
-        assert self.response_class is not None, "it was given"
+        assert self.response_class is not None, "set by `Connections`"
         return self.response_class(
             self.method,
             self.original_url,
@@ -90,13 +90,13 @@ class Connections:
         egress = egress_of(provider)
         self._egress = URL(egress.url) if egress else None
         self.egress_headers: Mapping[str, str] = egress.headers if egress else {}
-        """The login at the HTTP proxy in between."""
+        """Headers that authenticate at the egress proxy."""
         self._session: aiohttp.ClientSession | None = None
         self._is_plain = plain_http()
 
     @property
     def session(self) -> aiohttp.ClientSession:
-        """Made in the event loop that uses it."""
+        """Created at first use, inside the event loop."""
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 connector=self.connector_class(limit=0, ssl=tls.context(self._provider.ca_file)),
@@ -113,7 +113,7 @@ class Connections:
         return self._session
 
     def post(self, url: URL, headers: CIMultiDict[str], body: bytes) -> Awaitable[aiohttp.ClientResponse]:
-        """The response, when its head has arrived. Raises aiohttp.ClientError, OSError and ValueError."""
+        """Return the response when its headers have arrived. Raises aiohttp.ClientError, OSError and ValueError."""
         send = self._post_plain if self._is_plain else self._post
         return send(url, headers, body)
 
@@ -130,7 +130,7 @@ class Connections:
     async def _post(self, url: URL, headers: CIMultiDict[str], body: bytes) -> aiohttp.ClientResponse:
         session = self.session
         connector = session.connector
-        assert connector is not None, "a session has one until it is closed"
+        assert connector is not None, "a session has a connector until it is closed"
         is_short = len(body) <= _SHORT
         if is_short:
             headers["Content-Length"] = str(len(body))
@@ -138,7 +138,7 @@ class Connections:
             "POST",
             url,
             headers=headers,
-            data=None if is_short else io.BytesIO(body),  # only a file is sent in pieces
+            data=None if is_short else io.BytesIO(body),  # only files are sent in chunks
             loop=asyncio.get_running_loop(),
             response_class=self.response_class,
             session=session,
@@ -150,7 +150,7 @@ class Connections:
         except TimeoutError as error:
             raise aiohttp.ConnectionTimeoutError from error
         try:
-            assert connection.protocol is not None, "the connector has checked it"
+            assert connection.protocol is not None, "checked by the connector"
             connection.protocol.set_response_params(
                 timer=_NO_TIMER,
                 read_until_eof=True,

@@ -1,4 +1,4 @@
-"""A provider's credential in the provider's own style, and what of it no message may show."""
+"""Send a provider's credential in the style it requires, and list the secrets to redact from messages."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from proxy.config import Provider
 from proxy.dialects import Auth, filled_in
 
 
-def in_headers(auth: Auth, key: SecretStr | None) -> Mapping[str, str]:
-    """The header that brings a credential, if it comes in one."""
+def auth_headers(auth: Auth, key: SecretStr | None) -> Mapping[str, str]:
+    """The header with the credential, empty if it is not sent in a header."""
     secret = key.get_secret_value() if key else ""
     if secret and auth.style == "bearer":
         return {"Authorization": f"Bearer {secret}"}
@@ -23,22 +23,22 @@ def in_headers(auth: Auth, key: SecretStr | None) -> Mapping[str, str]:
     return {auth.name: secret} if secret and auth.style == "header" else {}
 
 
-def in_query(auth: Auth, key: SecretStr | None) -> Mapping[str, str]:
-    """The parameter that brings a credential: the last resort. No URL is ever logged or quoted."""
+def auth_query(auth: Auth, key: SecretStr | None) -> Mapping[str, str]:
+    """The query parameter with the credential, empty if it is not sent in the query. URLs must never be logged."""
     return {auth.name: key.get_secret_value()} if key and auth.style == "query" else {}
 
 
-def of_its_kind(provider: Provider) -> Mapping[str, str]:
-    """The headers that its kind wants with every question."""
+def kind_headers(provider: Provider) -> Mapping[str, str]:
+    """The headers that the provider's kind requires in every request."""
     filled = {name: filled_in(value, provider.settings) for name, value in provider.dialect.headers.items()}
-    return {name: value for name, value in filled.items() if "{" not in value}  # of an optional one that is not given
+    return {name: value for name, value in filled.items() if "{" not in value}  # an optional setting is not set
 
 
 def secrets_of(provider: Provider) -> Sequence[str]:
-    """All that is sent to a provider and that no message may show, even where the provider says it."""
+    """All secrets sent to a provider. Messages must not contain them, even if the provider repeats them."""
     secrets = [secret.get_secret_value() for secret in (provider.api_key, *provider.headers.values()) if secret]
-    called = provider.target
-    styles = {provider.dialect.auth.style, called.auth.style if called else ""}
+    target = provider.target
+    styles = {provider.dialect.auth.style, target.auth.style if target else ""}
     if "basic" in styles and provider.api_key:
         user, _, password = provider.api_key.get_secret_value().partition(":")
         secrets += [password, base64_of(f"{user}:{password}")]
@@ -49,21 +49,21 @@ def secrets_of(provider: Provider) -> Sequence[str]:
 
 
 class Egress(NamedTuple):
-    """The HTTP proxy through which a provider is reached."""
+    """The egress proxy of a provider."""
 
     url: str
-    """Without the login."""
+    """Without user and password."""
     login: tuple[str, str] | None
     """User and password."""
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """The header that the HTTP proxy reads."""
+        """The header that authenticates at the egress proxy."""
         return {"Proxy-Authorization": f"Basic {base64_of(':'.join(self.login))}"} if self.login else {}
 
 
 def egress_of(provider: Provider) -> Egress | None:
-    """The `proxy` that a provider is configured with."""
+    """Parse the `proxy` setting of a provider, None if it is not set."""
     if provider.proxy is None:
         return None
     url = urlsplit(provider.proxy.get_secret_value())

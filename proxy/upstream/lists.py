@@ -1,9 +1,9 @@
-"""Fetch the model list of one provider: all its pages, within limits. Every failure is one UpstreamError.
+"""Fetch the model list of one provider: all pages, within limits. Every failure becomes an UpstreamError.
 
-A transport lives as long as one fetch. httpx 0.28 loses a connection slot when a request is cut off while it
-connects (encode/httpcore#1093); here the slot goes with the transport, and no socket outlives a fetch either. With
-one shared SSLContext a transport costs 0.03 ms. A client around it would add a quarter to what a list costs, for
-redirects, cookies and environment proxies that are not wanted.
+Each fetch uses its own transport, because httpx 0.28 leaks a connection slot when a request is cancelled while
+connecting (encode/httpcore#1093), and because no socket may outlive its fetch. With a shared SSLContext creating a
+transport takes 0.03 ms. `httpx.AsyncClient` would add a quarter to the cost of a list for redirects, cookies and
+environment proxies, which must not be used.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ from proxy.dialects import (
     Received,
     filled_in,
     next_query,
+    no_valid_entries,
     open_page,
     read_entry,
-    why_none_is_readable,
 )
 from proxy.dialects.entry import Entry
 from proxy.errors import UpstreamError
@@ -44,33 +44,33 @@ from proxy.upstream.errors import from_exception, timed_out
 from proxy.upstream.logins import Send, login_of
 from proxy.upstream.redaction import redact
 from proxy.upstream.tls import context
-from proxy.upstream.transport import OwnSockets, PlainBodies
+from proxy.upstream.transport import DecodedBodies, TrackedSockets
 
-_MIN_LEAK = 8  # characters; shorter secrets occur in texts by chance
-_SILENCE = 0.9  # of an attempt: where nothing moves at all httpx gives up first, and knows what it waited for
-_MAY_BE_ELSEWHERE = frozenset({"invalid_response", "status"})  # LM Studio answers an unknown path with 200 and an error
+_MIN_LEAK = 8  # characters; shorter secrets occur in lists by chance
+_IDLE_FRACTION = 0.9  # of an attempt's time: the idle timeout of httpx fires first, because its error is more specific
+_TRY_OTHER_PATH = frozenset({"invalid_response", "status"})  # LM Studio returns 200 with an error for an unknown path
 
 
 class ListFetcher:
-    """The Fetch over HTTP. Holds what is made once: TLS contexts, and logins that renew themselves."""
+    """`Fetch` over HTTP. Keeps TLS contexts, logins and the pages of the last response of each provider."""
 
     def __init__(self, providers: Sequence[Provider], clock: Clock) -> None:
         self._clock = clock
-        # One answer is read at a time: twenty that come in the same moment would take each step in the same turn.
+        # Parse one response at a time: parsing twenty at once would block the event loop for twenty batches per turn.
         self._reading = asyncio.Lock()
         self._last_pages: dict[str, Mapping[bytes, _Page]] = {}
-        """The pages of each provider's last answer by fingerprint: a page with the same bytes is not read again."""
+        """Pages of each provider's last response by fingerprint: an identical page is not parsed again."""
         self._tls = {p.name: context(p.ca_file) for p in providers}
         self._logins = {p.name: login for p in providers if (login := login_of(p, clock.time))}
 
     async def __call__(self, provider: Provider, retries: int) -> FetchResult:
-        """All pages of all lists of one provider, within its `timeout`. Raises UpstreamError."""
+        """Fetch all pages of all lists of one provider, within its `timeout`. Raises UpstreamError."""
         try:
             return await self._fetch(provider, retries)
         except UpstreamError as error:
             failure = error
-        # A kept failure would keep the answer in memory, through the frames of its traceback; and a printed one would
-        # show the texts of foreign exceptions, one of which quotes the header that it could not send.
+        # The traceback of a stored error would keep the response in memory, and a printed chain would show texts of
+        # library exceptions, one of which quotes the invalid header value.
         failure.__cause__ = failure.__context__ = None
         raise failure.with_traceback(None)
 
@@ -81,12 +81,12 @@ class ListFetcher:
             async with asyncio.timeout(provider.timeout), self._transport(provider) as transport:
                 return await login.header_to_send(transport.handle_async_request)
         except TimeoutError as error:
-            raise timed_out(provider.timeout, "the login") from error
+            raise timed_out(provider.timeout, "login") from error
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError, ValueError) as error:
             raise from_exception(error, provider.timeout) from error
 
     def forget_token(self, provider: Provider, signed: Mapping[str, str]) -> None:
-        """The token of this header was refused: the next call logs in again."""
+        """Discard the rejected token of this header: the next call logs in again."""
         self._logins[provider.name].forget(signed)
 
     async def _fetch(self, provider: Provider, retries: int) -> FetchResult:
@@ -98,38 +98,38 @@ class ListFetcher:
                 self._last_pages[provider.name] = request.pages
                 return result
         except UpstreamError as error:
-            # Its text may quote the provider, and the provider what was sent.
+            # The reason may quote the provider's text, which may contain what was sent.
             reason = redact(error.reason, requests.secrets())
             redacted = UpstreamError(error.kind, reason, retryable=error.retryable, retry_after=error.retry_after)
             redacted.attempts = requests.attempts
             raise redacted from error
         except TimeoutError as error:
-            late = timed_out(provider.timeout, "all pages")
-            late.attempts = requests.attempts
-            raise late from error
+            timeout = timed_out(provider.timeout, "model list")
+            timeout.attempts = requests.attempts
+            raise timeout from error
 
     def _transport(self, provider: Provider) -> httpx.AsyncBaseTransport:
         tls = self._tls[provider.name]
         inner = httpx.AsyncHTTPTransport(verify=tls, trust_env=False, proxy=_proxy(provider, tls))
-        return PlainBodies(OwnSockets(inner, provider.timeout / 3 * _SILENCE), provider.max_body)
+        return DecodedBodies(TrackedSockets(inner, provider.timeout / 3 * _IDLE_FRACTION), provider.max_body)
 
 
 @dataclass(frozen=True)
 class _Page:
-    """One page, read."""
+    """One parsed page."""
 
     entries: tuple[Entry, ...]
     hashes: array[int]
-    """Of each entry the hash of what its reading depended on, 0 where none was made."""
+    """For each entry a hash of its bytes and placeholder values, 0 if it was not computed."""
     dropped: Mapping[str, int]
     size: int
-    """Entries on it, readable or not."""
+    """Number of entries, valid or not."""
     following: Query | None
-    """The query of the next page."""
+    """The query of the next page, None after the last page."""
 
 
 def _fingerprint(url: str, query: Query, received: int, body: bytes) -> bytes:
-    """A digest of what the reading of a page depends on. Most pages of most refreshes have the bytes of the last."""
+    """A digest of everything that parsing a page depends on. Most pages do not change between refreshes."""
     digest = hashlib.sha256(f"{url} {sorted(query.items())} {received} ".encode())
     digest.update(body)
     return digest.digest()
@@ -141,7 +141,7 @@ class _ListRequest:
     def __init__(
         self, provider: Provider, requests: PageRequests, reading: asyncio.Lock, last_pages: Mapping[bytes, _Page]
     ) -> None:
-        """`last_pages`: the pages of the last answer, by fingerprint."""
+        """`last_pages`: the pages of the last response, by fingerprint."""
         self.pages: dict[bytes, _Page] = {}
         self._provider = provider
         self._requests = requests
@@ -157,13 +157,13 @@ class _ListRequest:
             try:
                 await self._list(send, dialect.path, values)
             except UpstreamError as error:
-                if not dialect.or_path or error.kind not in _MAY_BE_ELSEWHERE or error.retryable:
+                if not dialect.or_path or error.kind not in _TRY_OTHER_PATH or error.retryable:
                     raise
                 await self._list(send, dialect.or_path, values)
         return FetchResult(tuple(self._entries), self._page_count, self._requests.attempts, dict(self._dropped))
 
     async def _list(self, send: Send, path: str, values: Mapping[str, str]) -> None:
-        """One list, page by page, until its last page, or until a limit shows that it has no end."""
+        """Fetch one list, page by page, until its last page or a limit. Raises UpstreamError."""
         dialect = self._provider.dialect
         url = self._provider.base_url + filled_in(path, {name: quote(value, safe="") for name, value in values.items()})
         query: Query | None = {name: filled_in(value, values) for name, value in dialect.params.items()}
@@ -172,9 +172,9 @@ class _ListRequest:
         received = 0
         while query is not None:
             if query in sent:
-                raise UpstreamError("paging", f"page {self._page_count} points back to a page that was there before")
+                raise UpstreamError("paging", f"pagination loop: page {self._page_count} links to an earlier page")
             if self._page_count >= self._provider.max_pages:
-                raise UpstreamError("paging", f"more than {self._provider.max_pages} pages (max_pages)")
+                raise UpstreamError("paging", f"returned more than {self._provider.max_pages} pages (max_pages)")
             sent.append(query)
             body = await self._requests.get(send, url, query)
             fingerprint = _fingerprint(url, query, received, body)
@@ -190,37 +190,37 @@ class _ListRequest:
             known = len(ids)
             ids.update(entry.id for entry in page.entries)
             if page.entries and len(ids) == known:
-                raise UpstreamError("paging", f"page {self._page_count} only repeats models that were there before")
+                raise UpstreamError("paging", f"pagination loop: page {self._page_count} repeats earlier models")
             query = page.following
 
     async def _read_page(self, body: bytes, query: Query, received: int, values: Mapping[str, str]) -> _Page:
-        """One page, read in short steps."""
+        """Parse one page in batches, so that other tasks can run."""
         dialect = self._provider.dialect
         page = open_page(dialect, body)
         size = len(page.items)
         if size > self._provider.max_models:
             raise self._too_many()
-        entries, hashes, dropped = await self._read_entries(page, values, self._leaks(body))
+        entries, hashes, dropped = await self._read_entries(page, values, self._leaked_secrets(body))
         last_id = entries[-1].id if entries else ""
         following = next_query(dialect, query, page, Received(received + size, size, last_id))
         return _Page(tuple(entries), hashes, dropped, size, following)
 
     def _too_many(self) -> UpstreamError:
-        return UpstreamError("too_large", f"more than {self._provider.max_models:,} models (max_models)")
+        return UpstreamError("too_large", f"returned more than {self._provider.max_models:,} models (max_models)")
 
-    def _leaks(self, body: bytes) -> list[bytes]:
-        """Secrets that were sent and come back in a list: no client may see them."""
+    def _leaked_secrets(self, body: bytes) -> list[bytes]:
+        """Secrets that were sent and that the response contains: clients must not see them."""
         long_ones = [secret.encode() for secret in self._requests.secrets() if len(secret) >= _MIN_LEAK]
         return [secret for secret in long_ones if secret in body]
 
     async def _read_entries(
         self, page: Page, values: Mapping[str, str], leaks: Sequence[bytes]
     ) -> tuple[list[Entry], array[int], Mapping[str, int]]:
-        """The entries, their hashes, and how many were dropped for which reason.
+        """The entries, their hashes, and the number of dropped entries by reason.
 
-        An entry whose bytes were in the last answer is taken from there, once a list has changed for the first time:
-        most never do, and hashing costs. No digest is as cheap as Python's hash, and among so few entries, all of one
-        provider, two have the same hash once in 10^15 changes.
+        After the first change of a list, entries with unchanged bytes are taken from the last response. Before it no
+        hashes are computed, because most lists never change. Python's `hash` is faster than any digest, and for the
+        entries of one provider a collision is expected once in 10^15 changes.
         """
         dialect, named = self._provider.dialect, frozenset(self._provider.extra_fields or ())
         has_last, known, values_hash = bool(self._last_pages), self._known, hash(tuple(values.items()))
@@ -232,7 +232,7 @@ class _ListRequest:
             for raw in batch:
                 try:
                     if leaks and any(secret in bytes(raw) for secret in leaks):
-                        raise InvalidEntry("repeats our credential")
+                        raise InvalidEntry("contains a configured secret")
                     entry_hash = values_hash ^ hash(bytes(raw)) if has_last else 0
                     entries.append(known.get(entry_hash) or read_entry(dialect, raw, values, page.long_numbers, named))
                     hashes.append(entry_hash)
@@ -241,12 +241,12 @@ class _ListRequest:
                     dropped[reason] += 1
             await asyncio.sleep(0)
         if page.items and not entries:
-            raise why_none_is_readable(dialect, page.items[-1], reason)
+            raise no_valid_entries(dialect, page.items[-1], reason)
         return entries, hashes, dropped
 
     @cached_property
     def _known(self) -> Mapping[int, Entry]:
-        """The entries of the last answer by hash; a page with the bytes of the last answer does not need them."""
+        """The entries of the last response by hash. Computed only if a page has changed."""
         pages = self._last_pages.values()
         return {key: entry for page in pages for key, entry in zip(page.hashes, page.entries, strict=True) if key}
 
@@ -270,7 +270,7 @@ def list_url(provider: Provider) -> str:
 
 
 def _lists(provider: Provider) -> Iterator[Mapping[str, str]]:
-    """The values of each list of a provider (a Pangu provider has one list for each model)."""
+    """The placeholder values of each list of a provider. A Pangu provider has one list for each model."""
     declared = provider.dialect.settings
     many = [name for name in declared if declared[name].many]
     single = {name: str(value) for name, value in provider.settings.items() if name not in many}

@@ -1,4 +1,4 @@
-"""Logins that renew their token: a Huawei IAM, and OAuth client credentials."""
+"""Logins that renew their token: Huawei IAM and OAuth client credentials."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from proxy.upstream.errors import from_status
 RENEW_BEFORE = 300.0
 """Seconds before its expiry at which a token is renewed; at most half of its lifetime."""
 MAX_RESPONSE = 256 * 1024
-"""Bytes; an IAM sends a catalog of services with the token."""
+"""Bytes; an IAM sends a service catalog with the token."""
 ASSUMED_LIFE = 3600.0
 """Lifetime in seconds of a token without an expiry."""
 
@@ -31,8 +31,10 @@ R = TypeVar("R")
 class Login:
     """Keeps a token; logs in at first use, shortly before the token expires, and after it was rejected."""
 
-    what: str
+    label: str
     """Its name in messages."""
+    setting: str
+    """Its name in the configuration."""
     header: str
     prefix = ""
 
@@ -45,7 +47,7 @@ class Login:
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """Must not appear in any message."""
+        """Password and token: messages must not contain them."""
         return self._password, self._token
 
     @property
@@ -56,7 +58,7 @@ class Login:
         """The login request."""
         raise NotImplementedError
 
-    def _granted(self, response: httpx.Response, payload: Any) -> tuple[str, float]:
+    def _parse_token(self, response: httpx.Response, payload: Any) -> tuple[str, float]:
         """The token, "" if there is none, and its expiry in Unix seconds, 0 if unknown."""
         raise NotImplementedError
 
@@ -68,37 +70,38 @@ class Login:
                 login.headers.update({"Accept": "application/json", "Accept-Encoding": "identity"})
                 response = await send(login)
                 try:
-                    await self._keep(response)
+                    await self._store(response)
                 finally:
                     await response.aclose()
         return {self.header: self.prefix + self._token}
 
     def forget(self, signed: Mapping[str, str]) -> None:
-        """Discard the token of this header: it was rejected. It may have been renewed since."""
+        """Discard the rejected token of this header, unless it was renewed in the meantime."""
         if signed == {self.header: self.prefix + self._token}:
             self._renew_at = 0.0
 
-    async def _keep(self, response: httpx.Response) -> None:
+    async def _store(self, response: httpx.Response) -> None:
         body = await response.aread()
         if len(body) > MAX_RESPONSE:
-            reason = f"its {self.what} login: the answer is larger than {MAX_RESPONSE:,} bytes"
+            reason = f"{self.label} login failed: response larger than {MAX_RESPONSE:,} bytes"
             raise UpstreamError("too_large", reason)
         if not response.is_success:
-            error = from_status(response, body, self.secrets, self._time())
-            reason = f"its {self.what} login: {error.reason}"
+            error = from_status(response, body, self.secrets, self._time(), credential=self.setting)
+            reason = f"{self.label} login failed: {error.reason}"
             raise UpstreamError(error.kind, reason, retryable=error.retryable, retry_after=error.retry_after)
-        self._token, ends = self._granted(response, decode_or_none(body))
+        self._token, expires_at = self._parse_token(response, decode_or_none(body))
         if not self._token:
-            reason = f"its {self.what} login: status {response.status_code} without a token"
+            reason = f"{self.label} login failed: status {response.status_code} without a token"
             raise UpstreamError("invalid_response", reason)
-        life = (ends or self._time() + ASSUMED_LIFE) - self._time()
-        self._renew_at = self._time() + max(life - RENEW_BEFORE, life / 2)
+        lifetime = (expires_at or self._time() + ASSUMED_LIFE) - self._time()
+        self._renew_at = self._time() + max(lifetime - RENEW_BEFORE, lifetime / 2)
 
 
 class IamLogin(Login):
-    """`POST /v3/auth/tokens` of a Huawei IAM; the token is in a header of the response."""
+    """`POST /v3/auth/tokens` of a Huawei IAM. The token is in a response header."""
 
-    what = "IAM"
+    label = "IAM"
+    setting = "iam"
     header = "X-Auth-Token"
 
     def __init__(self, iam: Iam, time: Callable[[], float]) -> None:
@@ -116,14 +119,15 @@ class IamLogin(Login):
         auth = {"identity": identity, "scope": {"project": {"name": iam.project}}}
         return httpx.Request("POST", f"{iam.url}/v3/auth/tokens", json={"auth": auth})
 
-    def _granted(self, response: httpx.Response, payload: Any) -> tuple[str, float]:
-        return response.headers.get("X-Subject-Token", ""), unix_seconds(_inside(payload, "token", "expires_at"))
+    def _parse_token(self, response: httpx.Response, payload: Any) -> tuple[str, float]:
+        return response.headers.get("X-Subject-Token", ""), unix_seconds(_value_at(payload, "token", "expires_at"))
 
 
 class OAuthLogin(Login):
     """OAuth 2.0 client credentials (RFC 6749, 4.4), as Entra and others grant them."""
 
-    what = "OAuth"
+    label = "OAuth"
+    setting = "oauth"
     header = "Authorization"
     prefix = "Bearer "
 
@@ -141,11 +145,11 @@ class OAuthLogin(Login):
             form["scope"] = self._oauth.scope
         return httpx.Request("POST", self._oauth.url, data=form)
 
-    def _granted(self, response: httpx.Response, payload: Any) -> tuple[str, float]:
-        token, lasts = _inside(payload, "access_token"), _inside(payload, "expires_in")
-        seconds = int(lasts) if re.fullmatch("[0-9]{1,9}", str(lasts)) else 0  # some send it as a string
-        sendable = isinstance(token, str) and token.isascii() and token.isprintable()
-        return str(token) if sendable else "", self._time() + seconds if seconds else 0.0
+    def _parse_token(self, response: httpx.Response, payload: Any) -> tuple[str, float]:
+        token, expires_in = _value_at(payload, "access_token"), _value_at(payload, "expires_in")
+        seconds = int(expires_in) if re.fullmatch("[0-9]{1,9}", str(expires_in)) else 0  # some send it as a string
+        is_valid = isinstance(token, str) and token.isascii() and token.isprintable()
+        return str(token) if is_valid else "", self._time() + seconds if seconds else 0.0
 
 
 async def send_signed(
@@ -154,10 +158,10 @@ async def send_signed(
     send: Callable[[Mapping[str, str]], Awaitable[R]],
     rejected: Callable[[R], Awaitable[bool]],
 ) -> R:
-    """Send a request with a login's token; once more, with a new token, if the provider rejects the first one.
+    """Send a request with a login's token. Retry once with a new token if the provider rejects it.
 
     `sign` returns the header with a valid token, `forget` discards the token of a header. `rejected` closes a response
-    with status 401 and returns True: its token expired early, and the request has done no work.
+    with status 401 and returns True: the token expired early, and the provider did not process the request.
     """
     signed = await sign()
     response = await send(signed)
@@ -168,13 +172,13 @@ async def send_signed(
 
 
 def login_of(provider: Provider, time: Callable[[], float]) -> Login | None:
-    """The login that a provider is configured with."""
+    """The login of a provider, None if it has no `iam` or `oauth` setting."""
     if provider.iam:
         return IamLogin(provider.iam, time)
     return OAuthLogin(provider.oauth, time) if provider.oauth else None
 
 
-def _inside(payload: Any, *names: str) -> Any:
+def _value_at(payload: Any, *names: str) -> Any:
     for name in names:
         payload = payload.get(name) if isinstance(payload, dict) else None
     return payload

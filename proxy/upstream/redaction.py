@@ -1,4 +1,4 @@
-"""Remove credentials, and what looks like one, from a provider's text."""
+"""Redact credentials, and words that look like credentials, in a provider's text."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ import re
 from collections.abc import Iterable, Sequence
 from urllib.parse import unquote, unquote_plus
 
-_MIN_SECRET = 4  # a shorter one would redact half of a provider's text
-_MIN_MASKED = 8  # the first 5 and the last 4 characters of a key are what providers leave when they mask it
+_MIN_SECRET = 4  # characters; shorter secrets would match ordinary text
+_MIN_MASKED = 8  # characters; masked keys keep their first 5 and last 4 characters
 
 
 def redact(text: str, secrets: Sequence[str]) -> str:
-    """A provider's text without the secrets and without any long random word."""
+    """Replace secrets and long random words in a provider's text with `***`."""
     for secret in secrets:
         if len(secret) >= _MIN_SECRET:
             text = text.replace(secret, "***")
 
     def redact_word(match: re.Match[str]) -> str:
         word = match[0]
-        random = len(word) >= 20 and re.search(r"[0-9]", word) and re.search(r"[A-Za-z]", word)
-        return "***" if random or "**" in word or contains_secret(word, secrets) else word
+        is_random = len(word) >= 20 and re.search(r"[0-9]", word) and re.search(r"[A-Za-z]", word)
+        return "***" if is_random or "**" in word or contains_secret(word, secrets) else word
 
-    # ASCII alone: a Chinese sentence has no blanks. Quotes end a word.
+    # Words are ASCII only, because Chinese sentences have no spaces. Quotes end a word.
     return re.sub(r"[!#-&(-_a-~]+", redact_word, text)
 
 

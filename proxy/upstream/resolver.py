@@ -1,4 +1,4 @@
-"""Threads for DNS lookups: a host name that hangs must not delay the lookups of other providers."""
+"""Threads for DNS lookups, so that a slow lookup does not delay those of other providers."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ _MAX_THREADS = 256
 
 
 def resolver_threads(providers: int) -> int:
-    """How many lookups may run at the same time. A thread is started only when a lookup needs it."""
+    """Maximum number of concurrent lookups. Threads are started on demand."""
     return min(4 + 4 * providers, _MAX_THREADS)
 
 
 def use_resolver_threads(providers: int) -> None:
-    """Give the running event loop an executor with enough threads for this many providers."""
+    """Set a default executor with enough threads for this many providers on the running event loop."""
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(resolver_threads(providers)))

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from proxy.catalog.makers import FAMILIES, FILLERS, HOSTS, PLACES, SPELLINGS
+from proxy.catalog.makers import FAMILIES, HOSTS, PLACEHOLDER_OWNERS, PLACES, SPELLINGS
 from proxy.catalog.owners import canonical, owner_from_entry, owner_from_id
 from tests.paths import PAYLOADS
 
@@ -30,19 +30,19 @@ MAKERS = {maker for maker, _ in FAMILIES if maker}
 
 
 @pytest.mark.parametrize("owner", IDS)
-def test_real_ids_are_their_makers(owner: str) -> None:
+def test_real_ids_map_to_their_makers(owner: str) -> None:
     expected = "" if owner == NOBODY else owner
     assert {model_id: owner_from_id(model_id) for model_id in IDS[owner]} == dict.fromkeys(IDS[owner], expected)
 
 
-def test_the_table_of_ids_is_large_and_says_nothing_twice() -> None:
+def test_table_of_ids_is_large_and_has_no_duplicates() -> None:
     ids = [model_id for model_ids in IDS.values() for model_id in model_ids]
     assert len(ids) == len(set(ids)) >= 800
     assert len(IDS) >= 100
 
 
 @pytest.mark.parametrize("owner", IDS)
-def test_capital_letters_change_nothing(owner: str) -> None:
+def test_owner_is_independent_of_case(owner: str) -> None:
     for model_id in IDS[owner]:
         assert owner_from_id(model_id.upper()) == owner_from_id(model_id), model_id
 
@@ -62,19 +62,19 @@ def test_capital_letters_change_nothing(owner: str) -> None:
         pytest.param("eu.anthropic.claude-sonnet-4-20250514-v1:0", "anthropic", id="Bedrock's region and vendor"),
     ],
 )
-def test_the_vendor_part_comes_before_the_family(own_id: str, owner: str) -> None:
+def test_vendor_part_takes_precedence_over_the_family(own_id: str, owner: str) -> None:
     assert owner_from_id(own_id) == owner
 
 
 @settings(max_examples=500, deadline=None)
 @given(st.text(max_size=300) | st.text("abcdeglmopt-./:@ 0123", max_size=40))
-def test_whatever_the_id_the_maker_is_short_printable_and_canonical(own_id: str) -> None:
+def test_owner_of_any_id_is_short_printable_and_canonical(own_id: str) -> None:
     owner = owner_from_id(own_id)
     assert len(owner) <= 64
     assert owner.isprintable()
     assert "/" not in owner
     assert canonical(owner) == owner
-    assert owner not in FILLERS or owner == ""
+    assert owner not in PLACEHOLDER_OWNERS or owner == ""
     assert owner_from_id(own_id) == owner
 
 
@@ -129,36 +129,36 @@ def test_whatever_the_id_the_maker_is_short_printable_and_canonical(own_id: str)
         pytest.param("x" * 65, "", id="too long"),
     ],
 )
-def test_an_owner_that_a_provider_says_is_spelled_as_we_do_or_names_nobody(said: str, owner: str) -> None:
+def test_reported_owner_is_canonical_or_empty(said: str, owner: str) -> None:
     assert owner_from_entry(said, "the-model") == owner
 
 
 @settings(max_examples=500, deadline=None)
 @given(st.text(max_size=100))
-def test_whatever_is_said_the_owner_is_short_printable_and_canonical(said: str) -> None:
+def test_any_reported_owner_becomes_short_printable_and_canonical(said: str) -> None:
     owner = owner_from_entry(said, "the-model")
     assert len(owner) <= 64
     assert owner.isprintable()
     assert "/" not in owner
-    assert owner not in FILLERS | HOSTS or owner == ""
+    assert owner not in PLACEHOLDER_OWNERS | HOSTS or owner == ""
 
 
 # The tables
 
 
-def test_every_name_in_the_tables_is_written_canonically() -> None:
+def test_names_in_the_tables_are_canonical() -> None:
     assert {maker: canonical(maker) for maker in MAKERS} == {maker: maker for maker in MAKERS}
     assert {maker: canonical(maker) for maker in SPELLINGS.values()} == {maker: maker for maker in SPELLINGS.values()}
-    names = [*SPELLINGS, *FILLERS, *HOSTS, *PLACES]
+    names = [*SPELLINGS, *PLACEHOLDER_OWNERS, *HOSTS, *PLACES]
     assert [name for name in names if name != "-".join(name.replace("/", " ").split()).lower()] == []
 
 
-def test_no_name_stands_in_two_tables() -> None:
-    tables = [set(SPELLINGS), FILLERS, HOSTS, PLACES]
+def test_names_are_in_only_one_table() -> None:
+    tables = [set(SPELLINGS), PLACEHOLDER_OWNERS, HOSTS, PLACES]
     assert [one & other for i, one in enumerate(tables) for other in tables[:i] if one & other] == []
 
 
-def test_no_maker_and_no_pattern_stands_twice() -> None:
+def test_makers_and_patterns_are_unique() -> None:
     makers = [maker for maker, _ in FAMILIES]
     patterns = [pattern for _, pattern in _patterns()]
     assert sorted(set(makers)) == sorted(makers)
@@ -166,7 +166,7 @@ def test_no_maker_and_no_pattern_stands_twice() -> None:
     assert [pattern for pattern in patterns if pattern != pattern.lower()] == []
 
 
-def test_no_pattern_is_hidden_behind_another_makers() -> None:
+def test_patterns_are_not_shadowed_by_patterns_of_other_makers() -> None:
     shortest = {re.sub(r"\[(.)[^]]*\]", r"\1", pattern).replace("*", ""): maker for maker, pattern in _patterns()}
     assert {name: owner_from_id(name) for name in shortest} == shortest
 

@@ -72,19 +72,19 @@ def offer(model_id: str, provider: str = "a", *, created: int = 0, owner: str = 
         pytest.param("prefix: p/, include: ['p/*']", ["m", "p/m"], ["p/m"], id="the provider's own ids, not ours"),
     ],
 )
-def test_include_and_exclude_select_by_the_providers_own_ids(
+def test_include_and_exclude_match_the_providers_own_ids(
     given_settings: str, said: list[str], selected: list[str]
 ) -> None:
     assert [offer.entry.id for offer in offers_of(one_provider(given_settings), *said)] == selected
 
 
-def test_of_twins_in_one_answer_the_first_stands() -> None:
+def test_first_of_duplicate_entries_is_used() -> None:
     twins = offers_of(one_provider(), {"id": "m", "note": 1}, {"id": "n"}, {"id": "m", "note": 2})
 
     assert [(offer.id, offer.entry.extra) for offer in twins] == [("m", b'{"note":1}'), ("n", b"{}")]
 
 
-def test_a_declared_model_stands_before_its_twin_in_the_answer() -> None:
+def test_declared_model_wins_over_a_listed_duplicate() -> None:
     config = one_provider("models: [{id: m, note: declared}]")
 
     assert [(offer.id, offer.entry.extra) for offer in offers_of(config, {"id": "m", "note": "said"}, "n")] == [
@@ -146,7 +146,7 @@ def test_a_declared_model_stands_before_its_twin_in_the_answer() -> None:
         pytest.param("", "[]", {"id": "测试模型名称1", "owned_by": ""}, "p", id="5: ctyun's own example"),
     ],
 )
-def test_the_owner_is_the_first_that_tells_one(
+def test_owner_comes_from_the_first_source_that_has_one(
     given_settings: str, owners: str, said: dict[str, object], owner: str
 ) -> None:
     [offer] = offers_of(one_provider(given_settings, owners=owners), said)
@@ -171,13 +171,13 @@ def test_the_owner_is_the_first_that_tells_one(
         [],
     ],
 )
-def test_an_owned_by_that_says_nothing_is_passed_over(filler: object) -> None:
+def test_owned_by_without_a_maker_is_ignored(filler: object) -> None:
     [offer] = offers_of(one_provider(), {"id": "gpt-4o", "owned_by": filler})
 
     assert offer.owned_by == "openai"
 
 
-def test_an_owned_by_that_only_repeats_the_id_is_passed_over() -> None:
+def test_owned_by_equal_to_the_id_is_ignored() -> None:
     [offer] = offers_of(one_provider(), {"id": "our-own-13b", "owned_by": "our-own-13b"})
 
     assert offer.owned_by == "p"
@@ -209,7 +209,7 @@ def test_an_owned_by_that_only_repeats_the_id_is_passed_over() -> None:
         ),
     ],
 )
-def test_public_ids_are_aliases_then_prefix_then_the_duplicate_policy(
+def test_public_ids_apply_aliases_then_prefix_then_the_duplicate_policy(
     given_settings: str, duplicates: str, said: list[str], public: list[str]
 ) -> None:
     assert [offer.id for offer in offers_of(one_provider(given_settings, duplicates=duplicates), *said)] == public
@@ -226,7 +226,7 @@ def test_public_ids_are_aliases_then_prefix_then_the_duplicate_policy(
         pytest.param("[tier, context_length, absent]", b'{"context_length":8,"tier":"x"}', id="a list of fields"),
     ],
 )
-def test_extra_fields_says_which_other_fields_are_shown(extra: str, shown: bytes) -> None:
+def test_extra_fields_selects_the_other_fields(extra: str, shown: bytes) -> None:
     said = {"id": "m", "created": 5, "context_length": 8, "price": {"in": "0.1"}, "tier": "x"}
     [offer] = offers_of(one_provider(f"extra_fields: {extra}"), said)
 
@@ -247,7 +247,7 @@ def test_extra_fields_says_which_other_fields_are_shown(extra: str, shown: bytes
         pytest.param(100, 100, 100, id="nothing changed"),
     ],
 )
-def test_a_creation_time_stays_as_it_was_first_known(before: int | None, now: int, kept: int) -> None:
+def test_creation_time_keeps_its_first_known_value(before: int | None, now: int, kept: int) -> None:
     last = [] if before is None else [entry({"id": "m", "created": before}), entry({"id": "m", "created": 300})]
     said = entry({"id": "m", "created": now, "note": "new"})
 
@@ -257,13 +257,13 @@ def test_a_creation_time_stays_as_it_was_first_known(before: int | None, now: in
 # -- merge ---------------------------------------------------------------------------------------------------------
 
 
-def test_the_first_offer_gives_all_fields_and_the_others_stand_behind_it() -> None:
+def test_merged_model_has_the_fields_of_its_first_offer() -> None:
     first, second = offer("m", "a", created=200, note="a"), offer("m", "b", created=300, owner="maker", note="b")
 
     assert merge([first, second], ALL.allows) == Catalog((Model((first, second), 200),))
 
 
-def test_a_caller_who_may_use_only_the_second_provider_sees_its_entry_and_nothing_of_the_first() -> None:
+def test_caller_with_access_to_the_second_provider_sees_only_its_entry() -> None:
     first, second = offer("m", "a", created=100, note="a"), offer("m", "b", created=300, owner="maker", note="b")
 
     assert merge([first, second], Policy(["provider:b"]).allows) == Catalog((Model((second,), 300),))
@@ -283,19 +283,19 @@ def test_a_caller_who_may_use_only_the_second_provider_sees_its_entry_and_nothin
         pytest.param([1626777600], 1626777600, id="a single offer's own"),
     ],
 )
-def test_created_is_the_earliest_that_is_no_placeholder(times: list[int], created: int) -> None:
+def test_created_is_the_earliest_value_that_is_not_a_placeholder(times: list[int], created: int) -> None:
     offers = [offer("m", f"provider-{n}", created=time) for n, time in enumerate(times)]
 
     assert merge(offers, ALL.allows) == Catalog((Model(tuple(offers), created),))
 
 
-def test_a_model_has_one_offer_of_each_provider_the_first() -> None:
+def test_model_has_only_the_first_offer_of_each_provider() -> None:
     first, other, second = offer("m", "a", note=1), offer("m", "b"), offer("m", "a", note=2)
 
     assert merge([first, other, second], ALL.allows) == Catalog((Model((first, other), 0),))
 
 
-def test_models_are_ordered_by_id_code_point_by_code_point() -> None:
+def test_models_are_sorted_by_id_in_code_point_order() -> None:
     # As UTF-16 the emoji would stand before U+FF21; in a dictionary `a` before `Z`.
     ordered = ["A", "Z", "a", "a-b", "a/b", "ab", "é", "测试", "Ａ", "🤖"]
 
@@ -342,7 +342,7 @@ async def list_after(config: Config, world: World, order: Sequence[str], policy:
 @pytest.mark.anyio
 @given(worlds, duplicate_policies, policies)
 @settings(max_examples=40, deadline=None)
-async def test_the_list_is_the_same_bytes_for_every_order_of_arrival(
+async def test_list_bytes_do_not_depend_on_the_order_of_responses(
     world: World, duplicates: str, policy: Policy
 ) -> None:
     config = three_providers(duplicates)
@@ -354,7 +354,7 @@ async def test_the_list_is_the_same_bytes_for_every_order_of_arrival(
 
 @given(worlds, duplicate_policies)
 @settings(max_examples=150, deadline=None)
-def test_an_id_never_changes_because_another_provider_comes_or_goes(world: World, duplicates: str) -> None:
+def test_id_does_not_depend_on_other_providers(world: World, duplicates: str) -> None:
     config = three_providers(duplicates)
     alone = {name: {offer.id for offer in offers_of(config, *world[name], name=name)} for name in world}
 
@@ -367,9 +367,7 @@ def test_an_id_never_changes_because_another_provider_comes_or_goes(world: World
 
 @given(st.lists(st.tuples(st.sampled_from(["m1", "m2"]), st.sampled_from("abc")), unique=True), policies)
 @settings(max_examples=200, deadline=None)
-def test_no_field_of_an_offer_that_the_policy_forbids_shows_anywhere(
-    placed: list[tuple[str, str]], policy: Policy
-) -> None:
+def test_denied_offers_contribute_no_fields(placed: list[tuple[str, str]], policy: Policy) -> None:
     def marked(model_id: str, provider: str) -> tuple[Offer, list[bytes]]:
         mark = f"{model_id}-of-{provider}"
         created = 1_500_000_000 + placed.index((model_id, provider))
@@ -394,7 +392,7 @@ def test_no_field_of_an_offer_that_the_policy_forbids_shows_anywhere(
 
 @given(worlds, duplicate_policies, policies)
 @settings(max_examples=150, deadline=None)
-def test_merging_what_was_merged_changes_nothing(world: World, duplicates: str, policy: Policy) -> None:
+def test_merge_is_idempotent(world: World, duplicates: str, policy: Policy) -> None:
     once = merge(all_offers(three_providers(duplicates), world), policy.allows)
 
     assert merge((offer for model in once.models for offer in model.offers), policy.allows) == once
@@ -402,7 +400,7 @@ def test_merging_what_was_merged_changes_nothing(world: World, duplicates: str, 
 
 @given(worlds, duplicate_policies)
 @settings(max_examples=100, deadline=None)
-def test_every_listed_model_is_found_under_its_id_and_has_every_documented_field(world: World, duplicates: str) -> None:
+def test_listed_models_are_found_by_id_with_all_documented_fields(world: World, duplicates: str) -> None:
     catalog = merge(all_offers(three_providers(duplicates), world), ALL.allows)
     said: list[dict[str, Any]] = msgspec.json.decode(model_list(catalog.models))["data"]
 

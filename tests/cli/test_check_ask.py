@@ -68,7 +68,10 @@ async def test_a_failure_or_an_internal_error_concerns_one_provider_only(clock: 
     config = config_of(MANY)
     a, lab, b = await probe_all(config, fetch, clock, lambda result: None)
     assert a.error is not None
-    assert (a.error.kind, a.error.reason) == ("internal_error", "its answer met a bug of ours (ValueError)")
+    assert (a.error.kind, a.error.reason) == (
+        "internal_error",
+        "internal error while processing its response (ValueError)",
+    )
     assert (lab.error, b.error) == (None, refused)
     assert failures(Audit(config, [a, lab, b], clock.time())) == (
         "1 provider failed: a; fix the errors above, or set `optional: true`",

@@ -24,11 +24,11 @@ def test_the_report_contains_providers_models_merged_models_collisions_and_findi
         """\
 4 providers
 state     provider  models  pages  attempts   time
-ok        openai         3      1         1  0.0 s  2 entries dropped: has an empty id; \
+ok        openai         3      1         1  0.0 s  2 entries dropped: empty id; \
 1 removed by include and exclude
 ok        reseller       2      1         1  0.0 s
-failing   ctyun          -                1  0.0 s  our credential was refused, status 401: \
-AppKey不正确,请使用正确的AppKey; URL: http://127.0.0.1:1/v1/models
+failing   ctyun          -                1  0.0 s  authentication failed (401: \
+AppKey不正确,请使用正确的AppKey): check the provider's api_key; URL: http://127.0.0.1:1/v1/models
 declared  lab            1
 skipped   paid                                      NO_SUCH_VARIABLE not set
 
@@ -131,7 +131,7 @@ def test_json_is_one_document_with_everything_in_the_report(config: Path, upstre
     assert document["providers"][0] == {
         "name": "openai", "kind": "openai", "optional": False, "state": "ok",
         "url": "http://127.0.0.1:1/v1/models", "models": 3, "listed": 2, "pages": 1,
-        "attempts": 1, "dropped": {"has an empty id": 2}, "error": None,
+        "attempts": 1, "dropped": {"empty id": 2}, "error": None,
     }  # fmt: skip
     assert [(provider["name"], provider["state"]) for provider in document["providers"]] == [
         ("openai", "ok"), ("reseller", "ok"), ("ctyun", "failing"), ("lab", "declared"), ("paid", "skipped"),

@@ -119,7 +119,7 @@ def test_a_refused_connection_is_an_error_with_a_hint() -> None:
     result = run("--url", url)
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr == (
-        f"Error: {url}/v1/models: refuses connections; start the server with `models-proxy serve`, or set --url or "
+        f"Error: {url}/v1/models: connection refused; start the server with `models-proxy serve`, or set --url or "
         "MODELS_PROXY_URL\n"
     )
 

@@ -102,7 +102,7 @@ def test_the_start_shows_the_providers_and_the_keys(demo: Demo) -> None:
         "  ok        pangu      2 models",
     ]
     assert demo.process.out[6:end] == [
-        "  failing   slow       sent nothing for 1 s; retrying in 5 s",
+        "  failing   slow       timed out: no data for 1 s; retrying in 5 s",
         f"Listening on {demo.url}",
         "",
         "Three API keys, valid for this run:",
@@ -239,7 +239,7 @@ def test_the_list_names_the_missing_provider_and_health_contains_the_reason(demo
     assert demo.run(MISSING) == "x-models-missing: slow\n"
     health = demo.run(HEALTH)
     assert '"state":"failing","models":0' in health
-    assert health.endswith('"last_error":{"class":"timeout","reason":"sent nothing for 1 s"\n')
+    assert health.endswith('"last_error":{"class":"timeout","reason":"timed out: no data for 1 s"\n')
 
 
 def test_an_unchanged_list_gets_304(demo: Demo) -> None:

@@ -51,8 +51,8 @@ providers:
         ]
         assert set(process.out[3:5]) == {
             "  ok        good            2 models, 1 entry dropped",
-            "  failing   ctyun           our credential was refused, status 401: AppKey不正确,请使用正确的AppKey; "
-            "retrying in 5 s",
+            "  failing   ctyun           authentication failed (401: AppKey不正确,请使用正确的AppKey): check the "
+            "provider's api_key; retrying in 5 s",
         }
         assert process.out[5:] == [
             "  waiting   away            no response within 0.5 s; still trying",

@@ -231,42 +231,46 @@ OBJECTS = [{"slug": f"m-{number}", "by": "x"} for number in range(24)]
         pytest.param(
             {"items": "result.entries"},
             {"result": {"models": OBJECTS}},
-            "`list.items` is `result.entries`, the answer has `result.models` (24 objects)",
+            "returned no model list at `result.entries` (list.items): the response has `result.models` (24 objects)",
             id="items elsewhere",
         ),
         pytest.param(
             {"items": ["entries", "list"]},
             {"data": OBJECTS, "other": {"deep": [{}]}, "tags": ["x"]},
-            "`list.items` is `entries` or `list`, the answer has `data` (24 objects), `other.deep` (1 object)",
+            "returned no model list at `entries` or `list` (list.items): the response has `data` (24 objects), "
+            "`other.deep` (1 object)",
             id="several arrays",
         ),
         pytest.param(
             {"items": "entries"},
             OBJECTS,
-            '`list.items` is `entries`, the answer is itself an array: `items: ""`',
+            'returned no model list at `entries` (list.items): the response is an array, set `items: ""`',
             id="the answer itself",
         ),
         pytest.param(
             {},
             {"count": 0},
-            "`list.items` is the answer, the answer is an object with `count`",
+            "returned no model list at the top level (list.items): the response is an object with `count`",
             id="no array anywhere",
         ),
         pytest.param(
             {"items": "data", "id": ["name", "owner/name"]},
             {"data": OBJECTS},
-            "`list.id` is `name` or `owner/name`, a model is an object with `slug`, `by`: "
-            "it has no `name` or `owner/name`",
+            "returned no usable models: missing `name` or `owner/name` "
+            "(list.id is `name` or `owner/name`, an entry is an object with `slug`, `by`)",
             id="id elsewhere",
         ),
         pytest.param(
             {"items": "data"},
             {"data": ["m-1"]},
-            "`list.id` is `id`, a model is a string: it is no object",
+            "returned no usable models: not an object (list.id is `id`, an entry is a string)",
             id="strings for models",
         ),
         pytest.param(
-            {"items": "data"}, {"error": "no rights"}, "answered 200 with an error: no rights", id="an error with 200"
+            {"items": "data"},
+            {"error": "no rights"},
+            "returned an error with status 200: no rights",
+            id="an error with 200",
         ),
     ],
 )

@@ -31,7 +31,7 @@ from proxy.catalog import FetchResult, Offer, per_provider
 from proxy.config import Config, Provider
 from proxy.dialects import InvalidEntry, Received, next_query, open_page, read_entry
 from proxy.dialects.entry import Entry
-from proxy.upstream.credentials import in_headers, of_its_kind
+from proxy.upstream.credentials import auth_headers, kind_headers
 from proxy.upstream.lists import ListFetcher
 from tests.fakes import HastyClock, config_of
 from tests.paths import PAYLOADS
@@ -112,7 +112,7 @@ def call_of(provider: Provider) -> dict[str, Any] | None:
     """Where the models of a provider are called, as the files write it."""
     if (target := provider.target) is None:
         return None
-    headers = {name.lower(): value for name, value in in_headers(target.auth, provider.api_key).items()}
+    headers = {name.lower(): value for name, value in auth_headers(target.auth, provider.api_key).items()}
     return {"base_url": target.base_url, "headers": headers, "model": target.call_id}
 
 
@@ -134,7 +134,7 @@ async def expected(case: Case, config: Config, provider: Provider) -> list[dict[
 
 def _headers_that_matter(provider: Provider) -> Headers:
     """The credential's header, and those that every request to this kind has."""
-    names = [*in_headers(provider.dialect.auth, provider.api_key), *of_its_kind(provider)]
+    names = [*auth_headers(provider.dialect.auth, provider.api_key), *kind_headers(provider)]
     return dict.fromkeys(name.lower() for name in names)
 
 

@@ -54,17 +54,17 @@ async def check(case: Case, config: Config, provider: Provider) -> None:
     assert await expected(case, config, provider) == parts
 
 
-def test_every_kind_with_a_remote_list_has_a_payload() -> None:
+def test_kinds_with_a_remote_list_have_a_payload() -> None:
     assert sorted({case.kind for case in CASES.values()}) == REMOTE
 
 
 @pytest.mark.parametrize("name", CASES)
-async def test_a_kind_is_requested_read_and_called_as_its_documents_say(name: str) -> None:
+async def test_kind_is_requested_parsed_and_called_as_documented(name: str) -> None:
     config = CASES[name].config
     await check(CASES[name], config, config.providers[0])
 
 
-def test_nothing_that_was_to_stay_hidden_is_listed() -> None:
+def test_hidden_fields_are_not_listed() -> None:
     """Payloads mark it with a word."""
     said = [json.dumps(page["answer"]) for case in CASES.values() for page in case.pages]
     shown = [json.dumps(page["entries"]) for case in CASES.values() for page in case.pages]
@@ -72,7 +72,7 @@ def test_nothing_that_was_to_stay_hidden_is_listed() -> None:
     assert not any("canary" in text for text in shown)
 
 
-async def test_a_new_dialect_is_one_row_and_one_payload_and_no_other_change(tmp_path: Path) -> None:
+async def test_new_dialect_needs_only_one_row_and_one_payload(tmp_path: Path) -> None:
     row = Dialect(
         kind="acme",
         path="/catalog",
@@ -134,7 +134,7 @@ async def check_new_row(row: Dialect, payloads: Path) -> None:
     await check(case, config_of("providers: [{name: p, base_url: http://h}]"), provider)
 
 
-def test_the_worked_example_of_contributing_works_as_it_stands(
+def test_example_in_contributing_works(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     guide = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").partition("## A new dialect")[2]
@@ -158,7 +158,7 @@ def test_the_worked_example_of_contributing_works_as_it_stands(
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_filling_in_a_payload_that_is_as_expected_changes_no_byte(name: str) -> None:
+def test_updating_a_correct_payload_changes_no_byte(name: str) -> None:
     files = [KINDS / f"{name}.{number}.json" for number in range(1, len(CASES[name].pages) + 1)]
 
     assert [text_of(page) for page in filled(CASES[name])] == [file.read_text(encoding="utf-8") for file in files]

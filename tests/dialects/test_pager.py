@@ -43,7 +43,7 @@ def openai(query: Query | None = None, /, **around: object) -> Query | None:
         pytest.param("https://api.example/v1/models", {}, id="no query: our first page, which the caller knows"),
     ],
 )
-def test_of_a_next_url_only_the_query_is_used(url: str, query: Query) -> None:
+def test_next_url_contributes_only_its_query(url: str, query: Query) -> None:
     assert openai({"limit": "100"}, links={"next": url}) == query
 
 
@@ -58,12 +58,12 @@ def test_of_a_next_url_only_the_query_is_used(url: str, query: Query) -> None:
         pytest.param("?cursor=abc", id="links a string"),
     ],
 )
-def test_without_a_next_url_the_list_ends(links: object) -> None:
+def test_list_ends_without_a_next_url(links: object) -> None:
     assert openai(links=links) is None
 
 
-def test_a_next_url_that_is_none_is_a_failure_not_the_end() -> None:
-    with pytest.raises(UpstreamError, match=r"^paging: `links.next` holds no URL$"):
+def test_invalid_next_url_fails() -> None:
+    with pytest.raises(UpstreamError, match=r"^paging: pagination failed: `links.next` is not a valid URL$"):
         openai(links={"next": "https://[half-an-address?cursor=abc"})
 
 
@@ -86,18 +86,21 @@ def test_a_next_url_that_is_none_is_a_failure_not_the_end() -> None:
         pytest.param({}, None, id="nothing"),
     ],
 )
-def test_a_cursor_is_sent_back_while_there_is_more(around: dict[str, object], query: Query | None) -> None:
+def test_cursor_is_sent_while_there_is_more(around: dict[str, object], query: Query | None) -> None:
     assert openai(**around) == query
 
 
-def test_a_cursor_replaces_the_one_before_and_keeps_the_rest_of_the_query() -> None:
+def test_cursor_replaces_the_previous_one_and_keeps_the_rest_of_the_query() -> None:
     query = {"after": "x", "limit": "100"}
     assert openai(query, has_more=True, last_id="y") == {"after": "y", "limit": "100"}
     assert query == {"after": "x", "limit": "100"}
 
 
-def test_a_page_that_has_more_but_nothing_to_go_on_from_is_a_failure() -> None:
-    with pytest.raises(UpstreamError, match=r"^paging: `has_more` is true on a page without an entry to go on from$"):
+def test_page_with_more_but_without_a_cursor_or_entries_fails() -> None:
+    with pytest.raises(
+        UpstreamError,
+        match=r"^paging: pagination failed: `has_more` is true, but the page has no cursor and no entries$",
+    ):
         following(OPENAI, {"data": [], "has_more": True}, Received(entries=3, on_page=0, last_id=""))
 
 
@@ -113,12 +116,12 @@ TOKEN = Dialect(kind="x", paging=(Paging("cursor", read="page.token", send="page
         pytest.param(3, None, id="a number"),
     ],
 )
-def test_a_token_that_needs_no_sign_ends_the_list_by_its_absence(token: object, query: Query | None) -> None:
+def test_list_ends_without_a_page_token(token: object, query: Query | None) -> None:
     assert following(TOKEN, {"data": [{"id": "m"}], "page": {"token": token}}) == query
     assert following(TOKEN, {"data": [{"id": "m"}]}) is None
 
 
-def test_the_first_style_whose_signs_are_there_is_followed() -> None:
+def test_first_matching_pagination_style_is_used() -> None:
     assert openai(links={"next": "?a=1"}, has_more=True, last_id="x") == {"a": "1"}
     assert openai(links={"next": None}, has_more=True, last_id="x") == {"after": "x"}
 
@@ -148,19 +151,17 @@ def pangu(total: object, received: Received) -> Query | None:
         pytest.param(None, Received(5, 0, ""), None, id="no total, an empty page"),
     ],
 )
-def test_an_offset_counts_what_was_received_until_the_total_is_there(
-    total: object, received: Received, query: Query | None
-) -> None:
+def test_offset_counts_received_entries_until_the_total(total: object, received: Received, query: Query | None) -> None:
     assert pangu(total, received) == query
 
 
-def test_the_documented_pangu_page_is_the_last_one() -> None:
+def test_documented_pangu_page_is_the_last_page() -> None:
     page = open_page(PANGU, (PAYLOADS / "pangu.json").read_bytes())
     assert next_query(PANGU, PANGU.params, page, Received(3, 3, "v")) is None
     assert next_query(PANGU, PANGU.params, page, Received(2, 2, "v")) == {"limit": "100", "offset": "2"}
 
 
-def test_an_offset_without_a_total_goes_on_until_a_page_is_empty() -> None:
+def test_offset_without_a_total_continues_until_an_empty_page() -> None:
     dialect = Dialect(kind="x", paging=(Paging("offset", send="skip"),))
     assert following(dialect, {"data": [{"id": "m"}], "total": 1}) == {"skip": "1"}
     assert following(dialect, {"data": []}, Received(1, 0, "")) is None
@@ -169,7 +170,7 @@ def test_an_offset_without_a_total_goes_on_until_a_page_is_empty() -> None:
 # Any answer
 
 
-def test_a_list_without_paging_is_one_page() -> None:
+def test_list_without_pagination_has_one_page() -> None:
     assert following(DIALECTS["static"], [{"id": "m"}]) is None
     assert following(OPENAI, [{"id": "m"}]) is None
 
@@ -182,9 +183,9 @@ def test_a_list_without_paging_is_one_page() -> None:
         pytest.param(OPENAI, b'{"data":[{"id":"m"}],"links":{"next":-1e999}}', id="a link of -1e999"),
     ],
 )
-def test_a_sign_that_is_not_json_for_everyone_is_the_providers_failure(dialect: Dialect, body: bytes) -> None:
+def test_pagination_field_with_non_portable_json_fails(dialect: Dialect, body: bytes) -> None:
     with pytest.raises(
-        UpstreamError, match=r"^invalid_response: answered a value at `[a-z.]+` that is not JSON for everyone$"
+        UpstreamError, match=r"^invalid_response: returned an unusable response \(non-portable JSON at `[a-z.]+`\)$"
     ):
         next_query(dialect, {}, open_page(dialect, body), ONE)
 
@@ -203,7 +204,7 @@ SIGNS = st.recursive(
     st.integers(0, 100),
     st.integers(0, 100),
 )
-def test_whatever_the_signs_a_query_of_strings_a_failure_or_the_end_comes_out(
+def test_next_query_returns_strings_or_none_or_fails_for_any_page(
     dialect: Dialect, signs: dict[str, object], entries: int, here: int
 ) -> None:
     answer = {"data": [{"id": "m"}], "versions": [{"id": "v"}], **signs}

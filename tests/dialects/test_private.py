@@ -15,7 +15,7 @@ from proxy.catalog import FetchResult
 from proxy.config.custom import CustomList
 from proxy.dialects import DIALECTS, Dialect, entry_of, read_entry
 from proxy.dialects.entry import Entry
-from proxy.dialects.private import Familiar, is_private_name, is_private_text
+from proxy.dialects.private import SafeNames, is_private_name, is_private_text
 from tests.fakes import FakeClock, FakeFetch, asked, config_of, digest, started
 
 CANARY = "canary-0000"
@@ -92,9 +92,9 @@ PRIVATE = [
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("private", PRIVATE)
-def test_it_is_in_no_part_of_an_entry_and_the_rest_is_whole(kind: str, private: dict[str, Any]) -> None:
+def test_private_value_is_removed_and_the_rest_is_kept(kind: str, private: dict[str, Any]) -> None:
     said = said_by(kind, **private)
-    entries = [read(kind, said) for _ in range(3)]  # also when its names are familiar
+    entries = [read(kind, said) for _ in range(3)]  # also when its names are names
     entry = entries[0]
 
     assert entries == [entry] * 3
@@ -106,7 +106,7 @@ def test_it_is_in_no_part_of_an_entry_and_the_rest_is_whole(kind: str, private: 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("private", PRIVATE)
-def test_it_is_in_no_part_of_an_entry_that_says_nothing_else(kind: str, private: dict[str, Any]) -> None:
+def test_private_value_is_removed_from_an_entry_without_other_fields(kind: str, private: dict[str, Any]) -> None:
     entries = [read(kind, {NAME_OF_ID.get(kind, "id"): "m", **private}) for _ in range(3)]
 
     assert entries == entries[:1] * 3
@@ -114,23 +114,23 @@ def test_it_is_in_no_part_of_an_entry_that_says_nothing_else(kind: str, private:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_an_entry_that_tells_nothing_private_is_whole(kind: str) -> None:
+def test_entry_without_private_values_is_unchanged(kind: str) -> None:
     assert {name: shown(read(kind, said_by(kind)))[name] for name in HARMLESS} == HARMLESS
 
 
 @pytest.mark.parametrize("model_id", ["/models/foo", "C:\\models\\foo.gguf", "http://10.0.0.1/foo"])
-def test_an_id_that_is_a_path_stays_the_id_wherever_it_stands(model_id: str) -> None:
+def test_id_that_is_a_path_is_kept_in_every_field(model_id: str) -> None:
     entry = read("openai", {"id": model_id, "root": model_id, "name": model_id, "file": "/models/foo/x"})
     assert (entry.id, entry.root, shown(entry)) == (model_id, model_id, {"name": model_id})
 
 
-def test_a_field_that_the_operator_names_is_shown_but_not_what_is_private_inside_of_another() -> None:
+def test_private_field_in_extra_fields_is_shown_but_not_nested_private_values() -> None:
     said = {"id": "m", "path": "/srv/m", "status": {"value": "loaded", "args": [CANARY]}, "api_key": CANARY}
     entry = read("openai", said, frozenset({"path", "status"}))
     assert shown(entry) == {"path": "/srv/m", "status": {"value": "loaded"}}
 
 
-def test_what_the_operator_says_of_a_custom_list_is_read_wherever_it_stands() -> None:
+def test_custom_list_can_read_private_fields() -> None:
     fields = {"context_length": "litellm_params.max_tokens", "description": "model_info.path"}
     row = CustomList.model_validate({"path": "/x", "items": "data", "fields": fields}).dialect
     said = {"id": "m", "litellm_params": {"max_tokens": 5, "api_key": CANARY}, "model_info": {"path": "/srv/m"}}
@@ -138,12 +138,12 @@ def test_what_the_operator_says_of_a_custom_list_is_read_wherever_it_stands() ->
     assert shown(entry) == {"model_info": {}, "context_length": 5, "description": "/srv/m"}
 
 
-def test_a_declared_model_is_in_the_operators_own_words() -> None:
+def test_declared_model_is_not_filtered() -> None:
     said = {"id": "m", "path": "/srv/m", "base_url": "http://10.0.0.1"}
     assert shown(entry_of(DIALECTS["static"], said, b"", {})) == {"path": "/srv/m", "base_url": "http://10.0.0.1"}
 
 
-def test_the_pangu_contract_keeps_what_it_documents_and_nothing_else() -> None:
+def test_pangu_entry_keeps_only_documented_private_fields() -> None:
     documented = {"id": "v", "create_user": {"id": "u"}, "config": {"llm_model_config": {"model_path": "obs://b/m"}}}
     raw = b'{"price": 2.50, ' + msgspec.json.encode(documented)[1:]
     as_sent = read_entry(DIALECTS["pangu"], msgspec.Raw(raw), {"model_id": "p"})
@@ -167,7 +167,7 @@ def test_the_pangu_contract_keeps_what_it_documents_and_nothing_else() -> None:
 
 
 @pytest.mark.anyio
-async def test_it_is_in_no_list_no_model_and_no_health(fetch: FakeFetch, clock: FakeClock) -> None:
+async def test_private_values_are_not_in_any_endpoint(fetch: FakeFetch, clock: FakeClock) -> None:
     every = [private.values[0] for private in PRIVATE]
     said = [{**said_by("openai", **private), "id": f"m{number}"} for number, private in enumerate(every)]  # type: ignore[arg-type]
     fetch.answers("a", FetchResult(tuple(read("openai", one) for one in said)))
@@ -192,7 +192,7 @@ keys: [{{name: k, hash: "{digest("sk-fake")}", models: ["*"], admin: true}}]
     ["max_tokens", "tokenizer", "token_limits", "eos_token", "cost_per_token", "tokens", "key", "name", "id", "url",
      "chat_template_kwargs", "endpoints", "format", "hostile", "created", "author", "hugging_face_id", "commands"],
 )  # fmt: skip
-def test_a_name_that_only_looks_like_one_is_not_private(name: str) -> None:
+def test_similar_names_are_not_private(name: str) -> None:
     assert not is_private_name(name)
 
 
@@ -201,7 +201,7 @@ def test_a_name_that_only_looks_like_one_is_not_private(name: str) -> None:
     ["PATH", "modelPath", "local_path", "x-api-key", "OPENAI_API_KEY", "access-token", "Access Token", "AWS_SECRET",
      "vertex_credentials", "cache_dir", "remote_host", "baseURL", "openai_api_base", "Authorization"],
 )  # fmt: skip
-def test_a_private_name_may_be_written_in_any_way(name: str) -> None:
+def test_private_names_are_recognized_in_any_spelling(name: str) -> None:
     assert is_private_name(name)
 
 
@@ -211,17 +211,17 @@ def test_a_private_name_may_be_written_in_any_way(name: str) -> None:
      "http://", "https://docs.example/v1", "https://8.8.8.8/", "see http://localhost:1 and more", "hf://acme/m",
      "/v1/models", "/openai/deployments/m", "/chat/completions", "/v1beta/models/m.1:generate"],
 )  # fmt: skip
-def test_a_text_that_only_looks_like_a_place_is_not_private(text: str) -> None:
+def test_texts_similar_to_paths_are_not_private(text: str) -> None:
     assert not is_private_text(text)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "192.168.0.9", "169.254.169.254", "[fd00::1]", "gpu-7", "vllm.svc",
                                   "x.cluster.local", "nas.lan", "LOCALHOST", "api.corp.", "[broken"])  # fmt: skip
-def test_the_address_of_a_machine_that_is_not_for_everyone_is_private(host: str) -> None:
+def test_private_addresses_are_private(host: str) -> None:
     assert is_private_text(f"http://{host}:8000/v1")
 
 
-# -- what is familiar ----------------------------------------------------------------------------------------------
+# -- what is names ----------------------------------------------------------------------------------------------
 
 NAMES = st.sampled_from(["id", "a", "b", "path", "args"])
 JSON = st.recursive(
@@ -233,33 +233,33 @@ JSON = st.recursive(
 
 @settings(max_examples=300, deadline=None)
 @given(st.lists(st.dictionaries(NAMES, JSON, max_size=4), max_size=6))
-def test_whatever_became_familiar_is_decoded_as_ever_and_has_no_private_name(entries: list[dict[str, Any]]) -> None:
-    familiar = Familiar()
+def test_safe_names_decode_like_json_and_contain_no_private_name(entries: list[dict[str, Any]]) -> None:
+    names = SafeNames()
     for said in [*entries, *entries]:
         text = msgspec.json.encode(said)
         try:
-            decoded = familiar.decode(text)
+            decoded = names.decode(text)
         except ValueError:
-            familiar.is_harmless(said)
+            names.add_if_safe(said)
         else:
             assert json.dumps(decoded) == json.dumps(msgspec.json.decode(text))
             assert b'"path"' not in text
             assert b'"args"' not in text
 
 
-def test_an_entry_like_one_that_was_seen_is_familiar_and_one_with_a_new_name_anywhere_is_not() -> None:
-    familiar = Familiar()
-    assert familiar.is_harmless({"id": "m", "meta": {"n": [1, {"deep": None}]}})
-    assert familiar.decode(b'{"meta": {"deep": 1}, "id": 5}') == {"meta": {"deep": 1}, "id": 5}
+def test_safe_names_accept_seen_names_and_reject_new_names_at_any_depth() -> None:
+    names = SafeNames()
+    assert names.add_if_safe({"id": "m", "meta": {"n": [1, {"deep": None}]}})
+    assert names.decode(b'{"meta": {"deep": 1}, "id": 5}') == {"meta": {"deep": 1}, "id": 5}
     for text in (b'{"id": "m", "args": 1}', b'{"id": {"args": 1}}', b'{"id": [{"n": {"args": 1}}]}', b'["id"]'):
         with pytest.raises(ValueError, match=r"Expected|Invalid"):
-            familiar.decode(text)
+            names.decode(text)
 
 
-def test_a_list_with_new_names_in_each_entry_makes_few_decoders() -> None:
-    familiar = Familiar()
+def test_new_names_in_each_entry_create_few_decoders() -> None:
+    names = SafeNames()
     made = set()
     for number in range(5000):
-        assert familiar.is_harmless({f"name-{number}": {f"inner-{number}": 1}})
-        made.add(familiar.decode)
+        assert names.add_if_safe({f"name-{number}": {f"inner-{number}": 1}})
+        made.add(names.decode)
     assert len(made) < 20

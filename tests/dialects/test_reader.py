@@ -16,14 +16,14 @@ from hypothesis import strategies as st
 from proxy.catalog import Model, Offer
 from proxy.dialects import (
     DIALECTS,
-    OURS,
+    RESERVED_FIELDS,
     Dialect,
     InvalidEntry,
     Page,
     entry_of,
+    error_message_in,
     open_page,
     read_entry,
-    reason_in,
     unix_seconds,
 )
 from proxy.dialects.entry import DEFAULT_PERMISSIONS, Entry, Permission
@@ -442,16 +442,16 @@ EXPECTED: Mapping[str, Sequence[Entry | str]] = {
 
 
 @pytest.mark.parametrize("name", EXPECTED)
-def test_a_documented_answer_is_read_entry_by_entry_in_its_order(name: str) -> None:
+def test_documented_response_is_parsed_in_order(name: str) -> None:
     assert read("openai", payload(name)) == EXPECTED[name]
 
 
-def test_every_payload_stands_in_a_table() -> None:
+def test_every_payload_has_an_expectation() -> None:
     elsewhere = {"pangu", "ctyun_error"}
     assert {path.stem for path in PAYLOADS.glob("*.json")} == {*EXPECTED, *elsewhere}
 
 
-def test_a_pangu_version_is_a_model_of_the_model_that_was_asked_about() -> None:
+def test_pangu_version_has_the_requested_model_as_parent() -> None:
     page = open_page(PANGU, payload("pangu"))
     first, second, third = (bytes(raw) for raw in page.items)
 
@@ -490,7 +490,7 @@ def test_a_pangu_version_is_a_model_of_the_model_that_was_asked_about() -> None:
     assert page.value("total") == 3
 
 
-def test_the_bytes_of_a_pangu_version_are_kept_exactly() -> None:
+def test_pangu_version_keeps_its_exact_bytes() -> None:
     body = payload("pangu")
     natives = [entry.raw for entry in read("pangu", body) if isinstance(entry, Entry)]
     assert len(natives) == 3
@@ -508,7 +508,7 @@ def test_the_bytes_of_a_pangu_version_are_kept_exactly() -> None:
         pytest.param({"llm_model_config": {"model_path": {"canary": "x"}, "kept": 1}}, id="an object"),
     ],
 )
-def test_nothing_that_identifies_the_operators_account_is_shown(config: object) -> None:
+def test_account_fields_are_not_shown(config: object) -> None:
     said = {"id": "v", "create_user": {"user_name": "canary"}, "config": config}
     [entry] = read("pangu", msgspec.json.encode({"versions": [said]}))
     assert isinstance(entry, Entry)
@@ -546,7 +546,7 @@ def test_nothing_that_identifies_the_operators_account_is_shown(config: object) 
         pytest.param({"id": "m", "ID": "x", "Owned_By": "y", "z": 1}, made("m", z=1), id="ours in other letters"),
     ],
 )
-def test_a_field_is_taken_where_it_says_something(said: Mapping[str, object], entry: Entry) -> None:
+def test_field_is_read_from_the_first_path_with_a_value(said: Mapping[str, object], entry: Entry) -> None:
     assert read("openai", msgspec.json.encode([said])) == [entry]
 
 
@@ -556,10 +556,10 @@ def test_field_paths_are_dotted() -> None:
     assert entry_of(dialect, said, b"", {}) == made("m", "o", 5, about=said["about"])
 
 
-def test_a_declared_model_is_read_as_it_stands_in_the_file() -> None:
+def test_declared_model_is_read_unchanged() -> None:
     said = {"id": "our-own-13b", "owned_by": "lab", "created": date(2024, 5, 1), "context_length": 32768}
     assert entry_of(DIALECTS["static"], said, b"", {}) == made("our-own-13b", "lab", 1714521600, context_length=32768)
-    with pytest.raises(InvalidEntry, match=r"^has no `id`$"):
+    with pytest.raises(InvalidEntry, match=r"^missing `id`$"):
         entry_of(DIALECTS["static"], {"name": "x"}, b"", {})
 
 
@@ -587,41 +587,41 @@ def test_ids_are_opaque(id_json: str, model_id: str) -> None:
     assert read("openai", f'[{{"id":{id_json}}}]'.encode()) == [made(model_id)]
 
 
-NOT_FOR_EVERYONE = "holds a value that is not JSON for everyone"
+NOT_PORTABLE = "contains non-portable JSON"
 
 
 @pytest.mark.parametrize(
     ("entry", "reason"),
     [
-        pytest.param(b'{"x":1}', "has no `id` or `model_id` or `name`", id="no id"),
-        pytest.param(b'{"id":null}', "has an id that is no string", id="id null"),
-        pytest.param(b'{"id":null,"name":"n"}', "has an id that is no string", id="id null beside a name"),
-        pytest.param(b'{"id":5}', "has an id that is no string", id="id an integer"),
-        pytest.param(b'{"id":["a"]}', "has an id that is no string", id="id an array"),
-        pytest.param(b'{"id":""}', "has an empty id", id="id empty"),
-        pytest.param(b'{"id":"a\\r\\nb"}', "has control characters in its id", id="CR LF"),
-        pytest.param(b'{"id":"a\\u0000"}', "has control characters in its id", id="NUL"),
-        pytest.param(b'{"id":"\\u001b[31m"}', "has control characters in its id", id="escape"),
-        pytest.param(b'{"id":"\\u0085"}', "has control characters in its id", id="C1"),
-        pytest.param(b'{"id":"%b"}' % (b"x" * 257), "has an id of more than 256 bytes", id="257 bytes"),
-        pytest.param(('{"id":"' + "模" * 86 + '"}').encode(), "has an id of more than 256 bytes", id="258 bytes"),
-        pytest.param(b"null", "is no object", id="null"),
-        pytest.param(b'"gpt-4o"', "is no object", id="a string"),
-        pytest.param(b"[]", "is no object", id="an array"),
-        pytest.param(b'{"id":"b","x":1e999}', NOT_FOR_EVERYONE, id="1e999"),
-        pytest.param(b'{"id":"b","x":%b}' % (b"9" * 5000), NOT_FOR_EVERYONE, id="5,000 digits"),
-        pytest.param(b'{"id":"b","x":[%b]}' % (b"9" * 400), NOT_FOR_EVERYONE, id="400 digits"),
-        pytest.param(b'{"id":"b","created":-%b}' % (b"9" * 400), NOT_FOR_EVERYONE, id="created of 400 digits"),
-        pytest.param(b'{"id":"b","x":%b1%b}' % (b"[" * 32, b"]" * 32), NOT_FOR_EVERYONE, id="33 levels of arrays"),
-        pytest.param(b'{"id":"b","x":%b1%b}' % (b'{"a":' * 900, b"}" * 900), NOT_FOR_EVERYONE, id="900 of objects"),
-        pytest.param(b'{"id":"b","x":"%b"}' % (b"x" * 1024**2), "is larger than 1,048,576 bytes", id="more than a MiB"),
+        pytest.param(b'{"x":1}', "missing `id` or `model_id` or `name`", id="no id"),
+        pytest.param(b'{"id":null}', "id is not a string", id="id null"),
+        pytest.param(b'{"id":null,"name":"n"}', "id is not a string", id="id null beside a name"),
+        pytest.param(b'{"id":5}', "id is not a string", id="id an integer"),
+        pytest.param(b'{"id":["a"]}', "id is not a string", id="id an array"),
+        pytest.param(b'{"id":""}', "empty id", id="id empty"),
+        pytest.param(b'{"id":"a\\r\\nb"}', "id contains control characters", id="CR LF"),
+        pytest.param(b'{"id":"a\\u0000"}', "id contains control characters", id="NUL"),
+        pytest.param(b'{"id":"\\u001b[31m"}', "id contains control characters", id="escape"),
+        pytest.param(b'{"id":"\\u0085"}', "id contains control characters", id="C1"),
+        pytest.param(b'{"id":"%b"}' % (b"x" * 257), "id longer than 256 bytes", id="257 bytes"),
+        pytest.param(('{"id":"' + "模" * 86 + '"}').encode(), "id longer than 256 bytes", id="258 bytes"),
+        pytest.param(b"null", "not an object", id="null"),
+        pytest.param(b'"gpt-4o"', "not an object", id="a string"),
+        pytest.param(b"[]", "not an object", id="an array"),
+        pytest.param(b'{"id":"b","x":1e999}', NOT_PORTABLE, id="1e999"),
+        pytest.param(b'{"id":"b","x":%b}' % (b"9" * 5000), NOT_PORTABLE, id="5,000 digits"),
+        pytest.param(b'{"id":"b","x":[%b]}' % (b"9" * 400), NOT_PORTABLE, id="400 digits"),
+        pytest.param(b'{"id":"b","created":-%b}' % (b"9" * 400), NOT_PORTABLE, id="created of 400 digits"),
+        pytest.param(b'{"id":"b","x":%b1%b}' % (b"[" * 32, b"]" * 32), NOT_PORTABLE, id="33 levels of arrays"),
+        pytest.param(b'{"id":"b","x":%b1%b}' % (b'{"a":' * 900, b"}" * 900), NOT_PORTABLE, id="900 of objects"),
+        pytest.param(b'{"id":"b","x":"%b"}' % (b"x" * 1024**2), "larger than 1,048,576 bytes", id="more than a MiB"),
     ],
 )
-def test_a_bad_entry_is_dropped_and_costs_only_itself(entry: bytes, reason: str) -> None:
+def test_invalid_entry_is_dropped_without_affecting_others(entry: bytes, reason: str) -> None:
     assert read("openai", b'{"data":[{"id":"a"},%b,{"id":"c"}]}' % entry) == [made("a"), reason, made("c")]
 
 
-def test_entries_of_one_list_are_each_read_by_their_own_fields() -> None:
+def test_entries_with_different_fields_are_parsed_by_their_own_plan() -> None:
     said = [{"id": "a", "max_model_len": 5}, {"model_id": "b", "x": 1}, {"name": "c", "publisher": "p"}, {"id": "d"}]
     assert read("openai", msgspec.json.encode({"data": [*said, said[0]]})) == [
         made("a", max_model_len=5, context_length=5),
@@ -641,24 +641,24 @@ def test_entries_of_one_list_are_each_read_by_their_own_fields() -> None:
         pytest.param(b"1" + b"0" * 308, id="the largest round number of a float"),
     ],
 )
-def test_an_entry_that_only_looks_odd_is_kept_as_it_is(value: bytes) -> None:
+def test_unusual_valid_entry_is_unchanged(value: bytes) -> None:
     [entry] = read("openai", b'[{"id":"m","x":%b}]' % value)
     assert isinstance(entry, Entry)
     assert entry.extra == b'{"x":%b}' % value
 
 
-def test_a_number_that_no_float_can_hold_is_found_wherever_it_stands() -> None:
+def test_number_out_of_float_range_is_found_anywhere() -> None:
     for blanks in range(600):
         entry = b'{"id":"b","s":"%b","x":%b}' % (b" " * blanks, b"9" * 310)
-        assert read("openai", b"[%b]" % entry) == [NOT_FOR_EVERYONE], f"{blanks} blanks before it"
+        assert read("openai", b"[%b]" % entry) == [NOT_PORTABLE], f"{blanks} blanks before it"
 
 
-def test_twins_all_come_out() -> None:
+def test_duplicate_entries_are_all_returned() -> None:
     body = b'[{"id":"m","created":1},{"id":"m","created":2}]'
     assert read("openai", body) == [made("m", created=1), made("m", created=2)]
 
 
-def test_of_a_name_that_stands_twice_in_an_object_the_last_counts_as_in_every_json_reader() -> None:
+def test_last_of_duplicate_fields_is_used() -> None:
     assert read("openai", b'[{"id":"a","x":1,"id":"b","x":2}]') == [made("b", x=2)]
 
 
@@ -691,86 +691,94 @@ def test_of_a_name_that_stands_twice_in_an_object_the_last_counts_as_in_every_js
         pytest.param(b' \r\n\t{"data": [ {"id" : "a"} ] }\n\n', ["a"], id="blanks everywhere"),
     ],
 )
-def test_the_list_is_found_by_its_shape(body: bytes, ids: list[str]) -> None:
+def test_list_is_found_in_every_supported_structure(body: bytes, ids: list[str]) -> None:
     assert [entry.id for entry in read("openai", body) if isinstance(entry, Entry)] == ids
 
 
-def said_instead(what: str) -> str:
-    return f"answered {what} where the answer or `data` or `models` should be an array of models"
+def no_list(what: str) -> str:
+    return f"returned no model list: expected an array at the top level or `data` or `models`, got {what}"
 
 
 @pytest.mark.parametrize(
     ("body", "reason"),
     [
-        pytest.param(b"", "answered an empty body", id="nothing"),
-        pytest.param(b" \n", "answered an empty body", id="blanks"),
-        pytest.param(b"\xef\xbb\xbf", "answered an empty body", id="a byte order mark alone"),
+        pytest.param(b"", "returned an unusable response (empty body)", id="nothing"),
+        pytest.param(b" \n", "returned an unusable response (empty body)", id="blanks"),
+        pytest.param(b"\xef\xbb\xbf", "returned an unusable response (empty body)", id="a byte order mark alone"),
         pytest.param(
             b"<!DOCTYPE html><title>Login</title>",
-            "answered an HTML or XML page; is base_url the address of the API?",
+            "returned an unusable response (an HTML page): check base_url",
             id="HTML",
         ),
         pytest.param(
-            b"\n  <html>", "answered an HTML or XML page; is base_url the address of the API?", id="HTML after blanks"
+            b"\n  <html>", "returned an unusable response (an HTML page): check base_url", id="HTML after blanks"
         ),
-        pytest.param(b"null", said_instead("null"), id="null"),
-        pytest.param(b"7", said_instead("a number"), id="a number"),
-        pytest.param(b"true", said_instead("a boolean"), id="a boolean"),
-        pytest.param(b"{}", said_instead("an object with nothing in it"), id="an empty object"),
-        pytest.param(b'{"data":{}}', said_instead("an object with `data`"), id="data an object"),
-        pytest.param(b'{"data":"m"}', said_instead("an object with `data`"), id="data a string"),
+        pytest.param(b"null", no_list("null"), id="null"),
+        pytest.param(b"7", no_list("a number"), id="a number"),
+        pytest.param(b"true", no_list("a boolean"), id="a boolean"),
+        pytest.param(b"{}", no_list("an empty object"), id="an empty object"),
+        pytest.param(b'{"data":{}}', no_list("an object with `data`"), id="data an object"),
+        pytest.param(b'{"data":"m"}', no_list("an object with `data`"), id="data a string"),
         pytest.param(
             b'{"result":[],"\\u001b[2J":1}',
-            said_instead("an object with `result`, `[2J`"),
+            no_list("an object with `result`, `[2J`"),
             id="names are made harmless",
         ),
         pytest.param(
             b'{"detail":"Not Found"}',
-            said_instead("an object with `detail`") + "; it says: Not Found",
+            no_list("an object with `detail`") + "; message: Not Found",
             id="an object with a message",
         ),
-        pytest.param(b'"Invalid token"', "answered 200 with an error: Invalid token", id="a bare string"),
-        pytest.param(b'{"object":"error","data":null}', "answered 200 with an error: without a reason", id="no reason"),
+        pytest.param(b'"Invalid token"', "returned an error with status 200: Invalid token", id="a bare string"),
+        pytest.param(
+            b'{"object":"error","data":null}', "returned an error with status 200: no message", id="no reason"
+        ),
         pytest.param(
             b'{"error":"Unexpected endpoint or method. (GET /models)"}',
-            "answered 200 with an error: Unexpected endpoint or method. (GET /models)",
+            "returned an error with status 200: Unexpected endpoint or method. (GET /models)",
             id="error a string",
         ),
         pytest.param(
             b'{"error":{"message":"no such group","code":"x"},"data":[]}',
-            "answered 200 with an error: no such group",
+            "returned an error with status 200: no such group",
             id="error an object",
         ),
         pytest.param(
-            b'{"success":false,"message":"token expired"}', "answered 200 with an error: token expired", id="success"
+            b'{"success":false,"message":"token expired"}',
+            "returned an error with status 200: token expired",
+            id="success",
         ),
         pytest.param(
             b'{"base_resp":{"status_code":1004,"status_msg":"login fail"}}',
-            "answered 200 with an error: login fail",
+            "returned an error with status 200: login fail",
             id="base_resp",
         ),
         pytest.param(
             b'{"success":false,"errors":[{"code":10000,"message":"Authentication error"}],"result":null}',
-            "answered 200 with an error: Authentication error",
+            "returned an error with status 200: Authentication error",
             id="errors",
         ),
         pytest.param(
-            b'{"code":401,"msg":"no login","data":null}', "answered 200 with an error: no login", id="a code, data null"
+            b'{"code":401,"msg":"no login","data":null}',
+            "returned an error with status 200: no login",
+            id="a code, data null",
         ),
         pytest.param(
-            b'{"code":"-1","msg":"no login"}', "answered 200 with an error: no login", id="a code in a string, no data"
+            b'{"code":"-1","msg":"no login"}',
+            "returned an error with status 200: no login",
+            id="a code in a string, no data",
         ),
         pytest.param(
             b'{"error_code":"PANGU.0001","error_msg":"bad token"}',
-            "answered 200 with an error: bad token",
+            "returned an error with status 200: bad token",
             id="error_code",
         ),
         pytest.param(
-            payload("ctyun_error"), "answered 200 with an error: AppKey不正确,请使用正确的AppKey", id="ctyun's"
+            payload("ctyun_error"), "returned an error with status 200: AppKey不正确,请使用正确的AppKey", id="ctyun's"
         ),
     ],
 )
-def test_what_is_no_list_is_refused_with_what_it_is(body: bytes, reason: str) -> None:
+def test_response_without_a_list_is_rejected_with_its_structure(body: bytes, reason: str) -> None:
     assert refused(body) == reason
 
 
@@ -799,8 +807,8 @@ def test_what_is_no_list_is_refused_with_what_it_is(body: bytes, reason: str) ->
         pytest.param(b"\x1f\x8b\x08\x00\x00\x00\x00\x00", id="gzip"),
     ],
 )
-def test_what_is_no_json_is_refused(body: bytes) -> None:
-    assert refused(body).startswith("answered no valid JSON (")
+def test_invalid_json_is_rejected(body: bytes) -> None:
+    assert refused(body).startswith("returned an unusable response (invalid JSON: ")
 
 
 @pytest.mark.parametrize(
@@ -811,20 +819,20 @@ def test_what_is_no_json_is_refused(body: bytes) -> None:
         pytest.param(b"[" * 1_100_000, id="brackets alone"),
     ],
 )
-def test_what_would_take_too_long_to_read_is_refused_before_it_is_read(body: bytes) -> None:
-    assert refused(body) == "answered more than 1,000,000 values"
+def test_response_with_too_many_values_is_rejected_before_parsing(body: bytes) -> None:
+    assert refused(body) == "returned an unusable response (more than 1,000,000 JSON values)"
 
 
-def test_a_reason_never_holds_the_content_of_what_is_no_json() -> None:
+def test_reason_never_contains_the_content_of_invalid_json() -> None:
     assert "canary" not in refused(b'{"data":[{"api_key":"sk-canary-in-a-body"')
 
 
-def test_a_message_of_any_length_becomes_one_short_line() -> None:
+def test_error_message_becomes_one_short_line() -> None:
     reason = refused(msgspec.json.encode({"error": "first\r\n\tsecond\x1b[2J " + "x" * 10_000}))
-    assert reason == "answered 200 with an error: " + ("first second [2J " + "x" * 10_000)[:200]
+    assert reason == "returned an error with status 200: " + ("first second [2J " + "x" * 10_000)[:200]
 
 
-def test_a_value_around_the_list_is_decoded_when_it_is_asked_for() -> None:
+def test_other_values_of_a_page_are_decoded_on_demand() -> None:
     page = open_page(OPENAI, b'{"data":[{"id":"a"}],"links":{"next":"/x"},"has_more":true,"n":null,"bad":1e999}')
     values = {path: page.value(path) for path in ("links.next", "links.prev", "links.next.x", "has_more", "n", "none")}
     assert values == {
@@ -836,12 +844,12 @@ def test_a_value_around_the_list_is_decoded_when_it_is_asked_for() -> None:
         "none": None,
     }
     with pytest.raises(
-        UpstreamError, match="invalid_response: answered a value at `bad` that is not JSON for everyone"
+        UpstreamError, match=r"^invalid_response: returned an unusable response \(non-portable JSON at `bad`\)$"
     ):
         page.value("bad")
 
 
-def test_a_bare_array_has_nothing_around_it() -> None:
+def test_top_level_array_has_no_other_values() -> None:
     assert open_page(OPENAI, b'[{"id":"a"}]').value("links.next") is None
 
 
@@ -921,15 +929,16 @@ def test_a_bare_array_has_nothing_around_it() -> None:
         pytest.param(b'{"error":' * 100 + b'"e"' + b"}" * 100, "", id="deeper than anybody would say it"),
     ],
 )
-def test_the_reason_is_found_in_every_shape_of_error(body: bytes, reason: str) -> None:
-    assert reason_in(body) == reason
+def test_error_message_is_found_in_every_structure(body: bytes, reason: str) -> None:
+    assert error_message_in(body) == reason
 
 
 # Whatever comes
 
 
 NAMES = st.sampled_from(
-    [*sorted(OURS), "data", "models", "versions", "model_id", "name", "publisher", "created_at", "create_time",
+    [*sorted(RESERVED_FIELDS),
+     "data", "models", "versions", "model_id", "name", "publisher", "created_at", "create_time",
      "create_user", "config", "llm_model_config", "model_path", "display_name", "error", "message", "code", "success",
      "base_resp", "status_code", "allow_view", "total", "links", "next", "has_more", "Id", "ROOT"]
 )  # fmt: skip
@@ -971,7 +980,7 @@ def check(entry: Entry | str, dialect: Dialect) -> None:
     assert entry.id.isprintable() or not any(ord(letter) < 0x20 for letter in entry.id)
     extra = strict(entry.extra)
     assert isinstance(extra, dict)
-    assert not {name.casefold() for name in extra} & OURS
+    assert not {name.casefold() for name in extra} & RESERVED_FIELDS
     assert entry.created == unix_seconds(entry.created)
     assert entry.permissions
     listed = strict(model_object(Model((Offer(entry.id, "p", entry.owner, entry),), entry.created)))
@@ -992,20 +1001,20 @@ def strict(text: bytes) -> Any:
 
 @settings(max_examples=200, deadline=None)
 @given(KINDS, ANSWERS)
-def test_any_json_is_read_or_refused_and_what_comes_out_can_be_listed(kind: str, answer: object) -> None:
+def test_any_json_is_parsed_or_rejected_and_entries_can_be_listed(kind: str, answer: object) -> None:
     body = json.dumps(answer).encode()
     entries = read_whatever_it_is(kind, body)
     for entry in entries if isinstance(entries, list) else ():
         check(entry, DIALECTS[kind])
     assert read_whatever_it_is(kind, body) == entries, "reading is a function"
-    assert isinstance(reason_in(body), str)
+    assert isinstance(error_message_in(body), str)
 
 
 @settings(max_examples=200, deadline=None)
 @given(KINDS, st.binary() | st.text().map(str.encode))
-def test_any_bytes_are_read_or_refused(kind: str, body: bytes) -> None:
+def test_any_bytes_are_parsed_or_rejected(kind: str, body: bytes) -> None:
     read_whatever_it_is(kind, body)
-    assert len(reason_in(body)) <= 200
+    assert len(error_message_in(body)) <= 200
 
 
 @settings(max_examples=200, deadline=None)
@@ -1017,30 +1026,32 @@ def test_any_bytes_are_read_or_refused(kind: str, body: bytes) -> None:
         [b"", b"\xff", b"NaN", b"1e999", b"\\ud800", b"[", b"}", b"\x00", b'"', b"9" * 400, b"\xef\xbb\xbf"]
     ),
 )
-def test_any_json_with_something_bad_in_it_is_read_or_refused(kind: str, body: bytes, place: int, bad: bytes) -> None:
+def test_any_json_with_invalid_parts_is_parsed_or_rejected(kind: str, body: bytes, place: int, bad: bytes) -> None:
     place %= len(body) + 1
     broken = body[:place] + bad + body[place + 1 :]
     entries = read_whatever_it_is(kind, broken)
     for entry in entries if isinstance(entries, list) else ():
         check(entry, DIALECTS[kind])
-    reason_in(broken)
+    error_message_in(broken)
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(ENTRIES, max_size=3))
-def test_what_one_entry_says_changes_no_other(entries: list[dict[str, object]]) -> None:
+def test_entries_do_not_affect_each_other(entries: list[dict[str, object]]) -> None:
     alone = [read("openai", json.dumps([entry]).encode())[0] for entry in entries]
     assert read("openai", json.dumps(entries).encode()) == alone
 
 
 @settings(max_examples=200, deadline=None)
 @given(ENTRIES, st.text(min_size=1, max_size=60))
-def test_what_else_was_said_passes_through(said: dict[str, Any], model_id: str) -> None:
+def test_other_fields_pass_through(said: dict[str, Any], model_id: str) -> None:
     said = {**said, "id": model_id}
     [entry] = read("openai", json.dumps([said]).encode())
     tells_of_its_machine = re.search(r"model_path|[/\\]", json.dumps(said, ensure_ascii=False))
     if isinstance(entry, Entry) and not tells_of_its_machine:
-        assert strict(entry.extra) == {name: value for name, value in said.items() if name.casefold() not in OURS}
+        assert strict(entry.extra) == {
+            name: value for name, value in said.items() if name.casefold() not in RESERVED_FIELDS
+        }
 
 
 # What clients read
@@ -1121,7 +1132,7 @@ KNOWN = Dialect(
         ),
     ],
 )
-def test_what_is_known_is_shown_under_the_name_that_clients_read_and_nothing_is_guessed(
+def test_metadata_is_shown_under_standard_names_without_guessing(
     said: Mapping[str, object], known: Mapping[str, object]
 ) -> None:
     entry = entry_of(KNOWN, {"id": "m", **said}, b"", {})

@@ -69,7 +69,7 @@ MAY_FIRST = 1_714_557_600  # 2024-05-01T10:00:00Z
         pytest.param({"seconds": 1714557600}, 0, id="an object"),
     ],
 )
-def test_a_time_becomes_whole_unix_seconds_and_anything_else_0(value: object, seconds: int) -> None:
+def test_time_becomes_integer_unix_seconds_and_other_values_become_0(value: object, seconds: int) -> None:
     result = unix_seconds(value)
     assert (result, type(result)) == (seconds, int)
 
@@ -90,7 +90,7 @@ def _far_east(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("_far_east")
-def test_a_time_without_a_zone_is_utc_wherever_we_run() -> None:
+def test_time_without_a_zone_is_utc_in_every_local_time_zone() -> None:
     assert datetime.fromtimestamp(MAY_FIRST).hour == 18
     assert unix_seconds("2024-05-01T10:00:00") == MAY_FIRST
 
@@ -112,7 +112,7 @@ ANYTHING = st.one_of(
 
 @settings(max_examples=500, deadline=None)
 @given(ANYTHING)
-def test_whatever_comes_a_time_is_a_whole_number_that_a_date_can_name(value: object) -> None:
+def test_any_value_becomes_an_integer_in_the_range_of_dates(value: object) -> None:
     result = unix_seconds(value)
     assert type(result) is int
     assert 0 <= result <= LATEST
@@ -121,7 +121,7 @@ def test_whatever_comes_a_time_is_a_whole_number_that_a_date_can_name(value: obj
 
 @settings(max_examples=300, deadline=None)
 @given(st.datetimes(min_value=datetime(1970, 1, 1)))
-def test_an_iso_time_in_utc_comes_back_to_the_second(moment: datetime) -> None:
+def test_iso_time_in_utc_round_trips_to_the_second(moment: datetime) -> None:
     back = datetime(1970, 1, 1) + timedelta(seconds=unix_seconds(moment.isoformat() + "Z"))
     assert back == moment.replace(microsecond=0)
     assert unix_seconds(moment.isoformat()) == unix_seconds(moment.isoformat() + "Z"), "no zone is UTC"
@@ -130,19 +130,19 @@ def test_an_iso_time_in_utc_comes_back_to_the_second(moment: datetime) -> None:
 
 @settings(max_examples=300, deadline=None)
 @given(st.datetimes(min_value=datetime(1970, 1, 3), max_value=datetime(9999, 12, 29)), OFFSETS)
-def test_an_iso_time_with_an_offset_is_the_same_moment(moment: datetime, offset: timezone) -> None:
+def test_iso_time_with_an_offset_is_the_same_moment(moment: datetime, offset: timezone) -> None:
     there = moment.replace(tzinfo=UTC).astimezone(offset)
     assert unix_seconds(there.isoformat()) == unix_seconds(moment.isoformat() + "Z")
 
 
 @settings(deadline=None)
 @given(st.integers(1, 10**11 - 1))
-def test_seconds_stay_what_they_are(seconds: int) -> None:
+def test_seconds_are_unchanged(seconds: int) -> None:
     assert unix_seconds(seconds) == seconds
     assert unix_seconds(float(seconds)) == seconds
 
 
 @settings(deadline=None)
 @given(st.integers(10**8, 10**11 - 1), st.sampled_from([10**3, 10**6, 10**9]), st.booleans())
-def test_smaller_units_are_told_by_their_size_and_cut_off(seconds: int, unit: int, nearly_the_next: bool) -> None:
+def test_smaller_units_are_recognized_by_size_and_truncated(seconds: int, unit: int, nearly_the_next: bool) -> None:
     assert unix_seconds(seconds * unit + (unit - 1) * nearly_the_next) == seconds

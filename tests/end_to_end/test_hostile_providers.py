@@ -36,7 +36,7 @@ async def ask(answer: object, status: int = 200) -> FetchResult:
 )
 def test_a_next_page_that_takes_seconds_to_ask_for_is_not_asked_for(answer: object) -> None:
     page = open_page(DIALECTS["openai"], msgspec.json.encode(answer))
-    with pytest.raises(UpstreamError, match="holds more than 8,192 characters"):
+    with pytest.raises(UpstreamError, match="is longer than 8,192 characters"):
         next_query(DIALECTS["openai"], {}, page, Received(1, 1, "m"))
 
 
@@ -56,4 +56,4 @@ async def test_a_field_that_is_named_like_our_key_is_not_quoted() -> None:
 async def test_an_entry_that_repeats_our_key_is_dropped_and_the_others_stay() -> None:
     answer = await ask({"data": [{"id": "good"}, {"id": "bad", "x": f"Bearer {KEY}"}, {"id": KEY}]})
     assert [entry.id for entry in answer.entries] == ["good"]
-    assert answer.dropped == {"repeats our credential": 2}
+    assert answer.dropped == {"contains a configured secret": 2}

@@ -305,7 +305,7 @@ def test_the_call_pattern_of_the_ctyun_sample_works(proxy: Deployment) -> None:
 
 
 def test_ctyuns_complaint_about_a_wrong_app_key_is_the_reason_at_start_and_in_health(proxy: Deployment) -> None:
-    reason = "our credential was refused, status 401: AppKey不正确,请使用正确的AppKey"
+    reason = "authentication failed (401: AppKey不正确,请使用正确的AppKey): check the provider's api_key"
     assert proxy.process.line(proxy.process.out, "^  failing   ctyun-wrong  .*$")[0].startswith(
         f"  failing   ctyun-wrong  {reason}; retrying in "
     )

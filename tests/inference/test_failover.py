@@ -380,7 +380,7 @@ async def test_a_full_provider_is_passed_by_and_without_another_one_the_caller_i
 
 async def test_a_broken_list_stops_no_calls_and_broken_calls_stop_no_list(fetch: FakeFetch, clock: FakeClock) -> None:
     async with calling(fetch, clock, FINE) as (served, (one,)):
-        fetch.fails("a", UpstreamError("connection_refused", "refuses connections", retryable=True))
+        fetch.fails("a", UpstreamError("connection_refused", "connection refused", retryable=True))
         await clock.advance(2000)
         assert served.app.deployment.store.reports()[0].state == "stale"
         assert (await served.call()).status_code == 200
@@ -827,7 +827,8 @@ async def test_no_prompt_no_answer_and_no_credential_is_ever_logged(
         assert len(one.requests) == len(scripts)
     ours = [record.getMessage() for record in caplog.records if record.name == "models_proxy"]
     assert (
-        "call id-2: a: no answer (ClientOSError)" in ours or "call id-2: a: no answer (ServerDisconnectedError)" in ours
+        "call id-2: a: no response (ClientOSError)" in ours
+        or "call id-2: a: no response (ServerDisconnectedError)" in ours
     )
     assert "call id-8: a: status 503" in ours
     theirs = [record for record in caplog.records if not record.name.startswith(("httpcore", "httpx"))]  # the client's

@@ -1,13 +1,13 @@
-"""Fake providers: real sockets on loopback, HTTP/1.1 bytes written by hand. Which one to use:
+"""Fake providers: servers on the loopback interface with handwritten HTTP/1.1. Which one to use:
 
 | to test                                        | use                                                       |
 |------------------------------------------------|-----------------------------------------------------------|
 | a real process that fetches model lists        | `lists.FakeProviders`: a thread, so tests may block       |
 | calls, step by step                            | `calls.fake_provider`: in the event loop of the test      |
-| a fault that a provider has shown              | `faults.playing`: plays a file of `recorded_faults/`      |
-| speed, in a process of its own (`benchmarks/`) | `bulk_lists`, `bulk_calls`                                |
+| a recorded fault of a provider                 | `faults.playing`: plays a file of `recorded_faults/`      |
+| speed, in a separate process (`benchmarks/`)   | `bulk_lists`, `bulk_calls`                                |
 | lists without any HTTP                         | `tests.fakes.FakeFetch`                                   |
 
-`server` is what they share: a listening socket, the requests that came in, the bytes of a response. `scripted` is a
-provider whose behavior is a function, and the scripts that lists and calls have in common: `replies`, `hangs` ...
+`server` contains what they share: a listening socket, received requests, and the bytes of responses. `scripted` is a
+provider whose behavior is a function, with common scripts: `replies`, `hangs` ...
 """

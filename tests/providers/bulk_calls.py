@@ -1,7 +1,7 @@
-"""A provider that answers calls at once, in a process of its own: `python -m tests.providers.bulk_calls PORT`.
+"""A fast provider of calls in a separate process: `python -m tests.providers.bulk_calls PORT`.
 
-`/json/...` answers with one JSON object of 1 KB, `/sse/...` with a stream of 200 events, each written by itself. It
-reads nothing but the path, because only what is in front of it is measured.
+`/json/...` returns a JSON object of 1 KB, `/sse/...` a stream of 200 events, each written separately. It parses only
+the path, to use as little CPU as possible.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tests.providers.bulk_lists import MAKERS
 from tests.providers.server import CONTENT_LENGTH
 
 MODELS = {"json": f"{MAKERS[0]}/model-0-0", "sse": f"{MAKERS[1]}/model-1-0"}
-"""The provider's id of the model that is answered so: the first models of two of `tests.providers.bulk_lists`."""
+"""The provider's model id for each format: the first models of two providers of `tests.providers.bulk_lists`."""
 EVENTS = 200
 _USAGE = {"prompt_tokens": 160, "completion_tokens": 199, "total_tokens": 359}
 
@@ -34,7 +34,7 @@ def call_body(model: str, *, streamed: bool) -> bytes:
 
 
 def completion_body() -> bytes:
-    """A whole response, about 1 KB."""
+    """The body of a complete response, about 1 KB."""
     message = {"role": "assistant", "content": "The sea is wide, and so is this answer. " * 18, "refusal": None}
     choices = [{"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}]
     payload = {"id": "chatcmpl-0", "object": "chat.completion", "created": 1_700_000_000, "model": MODELS["json"]}
@@ -42,7 +42,7 @@ def completion_body() -> bytes:
 
 
 def events() -> list[bytes]:
-    """A stream as chat completions have it: words, the usage, the end."""
+    """The events of a chat completion stream: words, usage, end."""
     words = [
         _event(choices=[{"index": 0, "delta": {"content": f" word {n}"}, "finish_reason": None}])
         for n in range(EVENTS - 2)
@@ -56,12 +56,15 @@ def _event(**more: object) -> bytes:
 
 
 class Connection(asyncio.Protocol):
-    """One connection, on which one call follows the other."""
+    """One connection with sequential calls."""
 
     _BODY = completion_body()
-    _WHOLE = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (len(_BODY), _BODY)
-    _BEGIN = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
-    _PIECES = (*(b"%x\r\n%b\r\n" % (len(event), event) for event in events()), b"0\r\n\r\n")
+    _RESPONSE = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (
+        len(_BODY),
+        _BODY,
+    )
+    _STREAM_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+    _CHUNKS = (*(b"%x\r\n%b\r\n" % (len(event), event) for event in events()), b"0\r\n\r\n")
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
@@ -76,17 +79,17 @@ class Connection(asyncio.Protocol):
             return
         self._received = b""
         if not head.startswith(b"POST /sse"):
-            self._transport.write(self._WHOLE)
+            self._transport.write(self._RESPONSE)
             return
-        self._transport.write(self._BEGIN)
-        self._pieces = iter(self._PIECES)
+        self._transport.write(self._STREAM_HEAD)
+        self._chunks = iter(self._CHUNKS)
         self._loop.call_soon(self._next)
 
     def _next(self) -> None:
-        """A piece each turn of the loop: what was written goes out before the next is."""
-        piece = next(self._pieces, None)
-        if piece is not None and not self._transport.is_closing():
-            self._transport.write(piece)
+        """Write one chunk per event loop iteration, so that each is sent separately."""
+        data = next(self._chunks, None)
+        if data is not None and not self._transport.is_closing():
+            self._transport.write(data)
             self._loop.call_soon(self._next)
 
 

@@ -1,8 +1,8 @@
-"""Providers on loopback, in a process of their own: `python -m tests.providers.bulk_lists PORT MODELS DELAY`.
+"""Fast providers of lists in a separate process: `python -m tests.providers.bulk_lists PORT MODELS DELAY`.
 
-`/v/N/K/models` lists MODELS models of provider N, the same for the same K, after DELAY seconds; `/one-differs/...`
-the same, but for one model that is another each time; `/hang/...` never answers; `/huge/...` sends 50 MB whose length
-it does not tell. A call is answered with an empty completion.
+`/v/N/K/models` lists MODELS models of edition K of provider N after DELAY seconds; `/one-differs/...` does the same,
+but one model changes with each request; `/hang/...` never responds; `/huge/...` sends 50 MB without a content length.
+Calls return an empty completion.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ HUGE = 50 * 1024 * 1024
 COMPLETION = b'{"object":"chat.completion","choices":[]}'
 
 
-def base_url(port: int, provider: int, edition: int = 0, way: str = "v") -> str:
-    return f"http://127.0.0.1:{port}/{way}/{provider}/{edition}"
+def base_url(port: int, provider: int, edition: int = 0, mode: str = "v") -> str:
+    return f"http://127.0.0.1:{port}/{mode}/{provider}/{edition}"
 
 
 @cache
 def body(models: int, provider: int, edition: int = 0) -> bytes:
-    """A list as a gateway sends it: about 440 bytes for each model."""
+    """A list like that of a gateway, with about 440 bytes per model."""
     return json.dumps({"object": "list", "data": [_model(provider, edition, n) for n in range(models)]}).encode()
 
 
@@ -60,18 +60,18 @@ async def serve(port: int, models: int, delay: float) -> None:
                 head = await reader.readuntil(b"\r\n\r\n")
                 if head.startswith(b"POST"):
                     await reader.readexactly(int(CONTENT_LENGTH.findall(head)[0]))
-                    writer.write(_whole(COMPLETION))
+                    writer.write(_response(COMPLETION))
                     continue
-                _, way, provider, edition, _ = head.split(b" ", 2)[1].decode().split("/")
-                if way == "hang":
+                _, mode, provider, edition, _ = head.split(b" ", 2)[1].decode().split("/")
+                if mode == "hang":
                     await asyncio.sleep(3600)
                 await asyncio.sleep(delay)
-                if way == "huge":
+                if mode == "huge":
                     await _huge(writer)
                 payload = body(models, int(provider), int(edition))
-                if way == "one-differs":
+                if mode == "one-differs":
                     payload = payload.replace(b'"name": "', b'"name": "%d, ' % next(times), 1)
-                writer.write(_whole(payload))
+                writer.write(_response(payload))
         except (OSError, asyncio.IncompleteReadError):
             pass
         finally:
@@ -82,7 +82,7 @@ async def serve(port: int, models: int, delay: float) -> None:
         await server.serve_forever()
 
 
-def _whole(body: bytes) -> bytes:
+def _response(body: bytes) -> bytes:
     return b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body)
 
 

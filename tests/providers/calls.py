@@ -1,4 +1,4 @@
-"""Calls of fake providers: what they return."""
+"""Responses of fake providers to calls."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.providers.scripted import Exchange, Script
 
 
 def streams(*events: bytes) -> Script:
-    """Whole events, each as a piece of its own."""
+    """A stream of events, each in a separate chunk."""
 
     async def script(exchange: Exchange) -> None:
         await exchange.stream()

@@ -1,26 +1,26 @@
 """A server that plays faults from data files (`recorded_faults/`).
 
-A file holds one answer, or several between lines of `----`: the first request gets the first one, and so on; the
-last one is for all further requests. An answer is played from top to bottom:
+A file contains one response, or several separated by lines of `----`, one for each request; the last one is repeated
+for all further requests. A response is played from top to bottom:
 
     # a comment
-    HTTP/1.1 200 OK             lines of the head are sent with CRLF, up to and with the first empty line
-    Content-Length: auto        the number of bytes that the body below sends
-                                the lines of the body are sent without their line ends
+    HTTP/1.1 200 OK             lines of the head are sent with CRLF, up to the first empty line
+    Content-Length: auto        the length of the body below
+                                lines of the body are sent without line breaks
     {"data":[]}
-    @pause 0.1                  seconds in which nothing is sent
-    @hang                       nothing more, until the other side leaves
-    @close, @reset              the connection ends: as it should, or with an RST
-    @send TEXT                  these bytes, also in the head, without CRLF
-    @drip 0.02 TEXT             one byte every so many seconds
-    @repeat 1000 TEXT           so many times; `forever`: until the other side leaves
-    @each 1 100 {"id":"m-$i"}   JSON for each number, with commas between
-    @gzip TEXT, @half-gzip TEXT packed; and packed, of which the second half is missing
-    @bomb 300                   so many MiB of blanks, packed
-    @tls                        from here on TLS, as after a CONNECT
+    @pause 0.1                  wait for so many seconds
+    @hang                       wait until the client closes the connection
+    @close, @reset              close the connection normally, or with an RST
+    @send TEXT                  send these bytes without CRLF, also in the head
+    @drip 0.02 TEXT             send one byte every so many seconds
+    @repeat 1000 TEXT           send a number of times, or until the client disconnects
+    @each 1 100 {"id":"m-$i"}   send JSON for each number, separated with commas
+    @gzip TEXT, @half-gzip TEXT compressed; the latter without its second half
+    @bomb 300                   so many MiB of spaces, compressed
+    @tls                        switch to TLS, as after a CONNECT
 
-`\\xNN` is one byte; `$name` is filled in by the test, `$n` is the number of the request. A connection is kept for
-the next request unless the head says `Connection: close` or has no length.
+`\\xNN` is one byte; `$name` is replaced by the test, `$n` is the number of the request. A connection is kept open for
+the next request unless the head contains `Connection: close` or no length.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ from string import Template
 from tests.paths import FAULTS
 from tests.providers.server import Server, read_request, reset, send
 
-_AT_ONCE = 64 * 1024  # bytes of a repeated text that are held and written together
+_BATCH = 64 * 1024  # bytes of a repeated text that are written together
 _MIB = 1024 * 1024
 
 
 @dataclass(frozen=True)
 class _Step:
-    """One thing to do; `size` is the number of bytes that it sends, None where there is no end to it."""
+    """One step of a script. `size` is the number of bytes that it sends, None if endless."""
 
     do: str
     data: bytes = b""
@@ -66,7 +66,7 @@ class FaultServer(Server):
     ) -> None:
         super().__init__()
         without_comments = re.sub(r"^#.*\n", "", script, flags=re.MULTILINE)
-        self._answers = re.split(r"^----\n", without_comments, flags=re.MULTILINE)
+        self._responses = re.split(r"^----\n", without_comments, flags=re.MULTILINE)
         self._names = names
         self._upgrade = upgrade
         self._unsolicited = unsolicited
@@ -81,11 +81,11 @@ class FaultServer(Server):
 
     def _steps(self) -> list[_Step]:
         number = len(self.requests)
-        answer = self._answers[min(max(number, 1), len(self._answers)) - 1]
-        return _parse(Template(answer).safe_substitute(self._names, n=number))
+        response = self._responses[min(max(number, 1), len(self._responses)) - 1]
+        return _parse(Template(response).safe_substitute(self._names, n=number))
 
     async def _play(self, steps: Sequence[_Step], reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
-        """Whether the connection may be used again."""
+        """Play the steps. Returns whether the connection stays open."""
         for step in steps:
             match step.do:
                 case "pause":
@@ -100,7 +100,7 @@ class FaultServer(Server):
                     reset(writer)
                     return False
                 case "tls":
-                    assert self._upgrade is not None, "the test gives a context for @tls"
+                    assert self._upgrade is not None, "@tls requires `upgrade`"
                     await writer.start_tls(self._upgrade)
                 case "drip":
                     for byte in step.data:
@@ -120,9 +120,9 @@ async def playing(
     unsolicited: bool = False,
     **names: str,
 ) -> AsyncIterator[FaultServer]:
-    """A server that plays the file of this name while this is entered, over TLS if a context is given.
+    """Run a server that plays the file of this name, with TLS if a context is given.
 
-    `unsolicited`: it plays to every connection without reading a request first.
+    `unsolicited`: it plays on every connection without reading a request first.
     """
     script = (FAULTS / f"{name}.txt").read_text(encoding="utf-8")
     server = FaultServer(script, names, upgrade, unsolicited)
@@ -134,18 +134,18 @@ async def playing(
 
 
 async def _repeat(writer: asyncio.StreamWriter, data: bytes, times: int | None) -> None:
-    together = max(1, _AT_ONCE // max(1, len(data)))
-    left = sys.maxsize if times is None else times
-    while left > 0:
-        await send(writer, data * min(left, together))
-        left -= together
+    batch = max(1, _BATCH // max(1, len(data)))
+    remaining = sys.maxsize if times is None else times
+    while remaining > 0:
+        await send(writer, data * min(remaining, batch))
+        remaining -= batch
 
 
-def _parse(answer: str) -> list[_Step]:
+def _parse(response: str) -> list[_Step]:
     head: list[_Step] = []
     body: list[_Step] = []
     steps = head
-    for line in answer.splitlines():
+    for line in response.splitlines():
         if line.startswith("@"):
             steps.append(_directive(line))
         elif steps is body:
@@ -179,19 +179,19 @@ def _directive(line: str) -> _Step:
         case "gzip":
             return _Step("send", gzip.compress(_bytes(rest)))
         case "half-gzip":
-            packed = gzip.compress(_bytes(rest))
-            return _Step("send", packed[: len(packed) // 2])
+            compressed = gzip.compress(_bytes(rest))
+            return _Step("send", compressed[: len(compressed) // 2])
         case "bomb":
             return _Step("send", _bomb(int(first)))
-    raise ValueError(f"no such directive: {line}")
+    raise ValueError(f"unknown directive: {line}")
 
 
 def _bomb(mebibytes: int) -> bytes:
-    """A gzip body of about a thousandth of what it unpacks to, made without ever holding that."""
+    """A gzip body that expands to 1,000 times its size, created without holding the expanded data."""
     pack = zlib.compressobj(9, zlib.DEFLATED, -15)
-    # A block that is flushed in full stands for itself, so it may be sent again and again.
+    # A fully flushed block is independent of others, so it can be repeated.
     block = pack.compress(b" " * _MIB) + pack.flush(zlib.Z_FULL_FLUSH)
-    checksum = 0  # a wrong one: the true one takes a while, and nobody should get that far
+    checksum = 0  # wrong, because computing it is slow and no reader should reach it
     trailer = struct.pack("<LL", checksum, mebibytes * _MIB)
     return b"\x1f\x8b\x08" + b"\0" * 7 + block * mebibytes + b"\x03\x00" + trailer
 

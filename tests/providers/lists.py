@@ -1,4 +1,4 @@
-"""Model lists of fake providers: the examples of providers' documents, and scripts that return lists."""
+"""Model lists of fake providers: examples of providers' documentation, and scripts that return lists."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.providers.scripted import Exchange, Script, replies
 from tests.providers.server import response_head
 
 AIHUBMIX: dict[str, Any] = documented("aihubmix_zh")
-"""The example answer of AiHubMix's documentation."""
+"""The example response of AiHubMix's documentation."""
 
 CTYUN = """{
 "object":"list",
@@ -25,7 +25,7 @@ CTYUN = """{
 ]
 }
 """.encode()
-"""The example answer of ctyun's documentation, byte for byte."""
+"""The example response of ctyun's documentation, byte for byte."""
 
 CTYUN_WRONG_KEY = """{
 "code":500004,
@@ -38,17 +38,17 @@ CTYUN_WRONG_KEY = """{
 }
 }
 """.encode()
-"""Its example of an error, byte for byte."""
+"""The example error of ctyun's documentation, byte for byte."""
 
 
 def lists(*models: str | Mapping[str, object]) -> Script:
-    """A list in the OpenAI dialect: ids, or whole objects."""
+    """A list in the OpenAI dialect, from ids or objects."""
     data = [{"id": model, "object": "model"} if isinstance(model, str) else model for model in models]
     return replies({"object": "list", "data": data})
 
 
 async def drips(exchange: Exchange) -> None:
-    """A valid list, one byte every tenth of a second."""
+    """Send a valid list, one byte every tenth of a second."""
     body = b'{"data":[' + b",".join(b'{"id":"dripped-%d"}' % number for number in range(100)) + b"]}"
     await exchange.send(response_head(200, {"Content-Length": str(len(body)), "Connection": "close"}))
     for byte in body:
@@ -57,7 +57,7 @@ async def drips(exchange: Exchange) -> None:
 
 
 async def floods(exchange: Exchange) -> None:
-    """200 MB of one valid list, in chunks, so that nothing tells in advance how much will come."""
+    """Send a valid list of 200 MB in chunks, without announcing its length."""
     entries = b",".join(b'{"id":"flooded-%07d","object":"model"}' % number for number in range(2_000))
     await exchange.head(200, {"Content-Type": "application/json"})
     await exchange.chunk(b'{"data":[{"id":"flooded"}')
@@ -68,7 +68,7 @@ async def floods(exchange: Exchange) -> None:
 
 
 def pages_of_versions(workspace: str, versions: Mapping[str, Sequence[Mapping[str, object]]]) -> Script:
-    """Pangu's versions of each model, at most two a page, whatever the limit of the request."""
+    """Pangu's versions of each model, at most two per page, regardless of the `limit` of the request."""
     prefix, suffix = f"/v1/workspaces/{workspace}/models/", "/versions"
 
     async def script(exchange: Exchange) -> None:
@@ -86,7 +86,7 @@ def pages_of_versions(workspace: str, versions: Mapping[str, Sequence[Mapping[st
 
 
 def version(version_id: str, name: str) -> dict[str, object]:
-    """A version with every field that Pangu documents."""
+    """A Pangu version with all documented fields."""
     return {
         "id": version_id,
         "name": name,

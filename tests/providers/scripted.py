@@ -1,7 +1,7 @@
-"""A provider whose behavior is a function: a script gets each request, and writes the response step by step.
+"""A provider whose behavior is a function: a script receives each request and writes the response step by step.
 
-In the event loop of the test (`fake_provider`), or in a thread (`FakeProviders`) where the test blocks: it waits for a
-real process. The script can be replaced at any time.
+It runs in the event loop of the test (`fake_provider`), or in a thread (`FakeProviders`) if the test blocks. The
+script can be replaced at any time.
 """
 
 from __future__ import annotations
@@ -24,39 +24,39 @@ T = TypeVar("T")
 
 @dataclass
 class Exchange:
-    """One request, and the connection on which its response is written."""
+    """One request, and the connection for its response."""
 
     request: Request
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
     keep: bool = True
-    """Whether the connection can be used again."""
+    """Whether the connection stays open for further requests."""
 
     async def send(self, data: bytes) -> None:
         await send(self.writer, data)
 
     async def reply(self, body: bytes, status: int = 200, headers: Mapping[str, str] | None = None) -> None:
-        """A whole response."""
+        """Send a complete response."""
         lines = {"Content-Type": "application/json", "Content-Length": str(len(body)), **(headers or {})}
         await self.send(response_head(status, self._closing(lines)) + body)
 
     async def head(self, status: int = 200, headers: Mapping[str, str] | None = None) -> None:
-        """The head of a response whose body is chunked."""
+        """Send the head of a response with a chunked body."""
         await self.send(response_head(status, self._closing({"Transfer-Encoding": "chunked", **(headers or {})})))
 
     async def stream(self, *, content_type: str = "text/event-stream", **headers: str) -> None:
-        """The head of a stream of events."""
+        """Send the head of an event stream."""
         await self.head(200, {"Content-Type": content_type, **headers})
 
     async def chunk(self, data: bytes) -> None:
         await self.send(chunk(data))
 
     async def end(self) -> None:
-        """The end of a chunked body."""
+        """Send the end of a chunked body."""
         await self.chunk(b"")
 
     async def closed(self) -> None:
-        """Returns when the other side has closed the connection."""
+        """Wait until the client closes the connection."""
         with suppress(ConnectionError):
             await self.reader.read()
         self.keep = False
@@ -73,7 +73,7 @@ Script = Callable[[Exchange], Awaitable[None]]
 
 
 class FakeProvider(Server):
-    """One provider on loopback."""
+    """One provider on the loopback interface."""
 
     def __init__(self, script: Script, *, keep_alive: bool = True) -> None:
         super().__init__()
@@ -91,7 +91,7 @@ class FakeProvider(Server):
 
 @asynccontextmanager
 async def fake_provider(script: Script, tls: ssl.SSLContext | None = None) -> AsyncIterator[FakeProvider]:
-    """A provider that listens while this is entered, in the event loop of the test; it keeps connections alive."""
+    """Run a provider in the event loop of the test, with keep-alive connections."""
     provider = FakeProvider(script)
     await provider.start(tls)
     try:
@@ -101,7 +101,7 @@ async def fake_provider(script: Script, tls: ssl.SSLContext | None = None) -> As
 
 
 class FakeProviders:
-    """All providers of a test, in one thread; leaving the context ends whatever they still do.
+    """All providers of a test, in one thread, stopped when the context exits.
 
     They close the connection after each response.
     """
@@ -121,7 +121,7 @@ class FakeProviders:
         self._loop.close()
 
     def open(self, script: Script) -> FakeProvider:
-        """Another provider, which listens from now on."""
+        """Start another provider."""
         provider = FakeProvider(script, keep_alive=False)
         self._run(provider.start())
         self._providers.append(provider)
@@ -135,7 +135,7 @@ class FakeProviders:
 
 
 def replies(body: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Script:
-    """One whole response: bytes as they are, anything else as JSON."""
+    """One complete response: bytes unchanged, any other value as JSON."""
     content = body if isinstance(body, bytes) else msgspec.json.encode(body)
 
     async def script(exchange: Exchange) -> None:
@@ -145,11 +145,11 @@ def replies(body: object, status: int = 200, headers: Mapping[str, str] | None =
 
 
 def in_sequence(*scripts: Script) -> Script:
-    """One for each request; the last one for all further requests."""
-    waiting = list(scripts)
+    """One script for each request, the last one for all further requests."""
+    remaining = list(scripts)
 
     async def script(exchange: Exchange) -> None:
-        await (waiting.pop(0) if len(waiting) > 1 else waiting[0])(exchange)
+        await (remaining.pop(0) if len(remaining) > 1 else remaining[0])(exchange)
 
     return script
 
@@ -172,7 +172,7 @@ def requires_header(name: str, value: str, refusal: Script, script: Script) -> S
 
 
 async def hangs(exchange: Exchange) -> None:
-    """Reads the request and sends nothing, until the other side closes the connection."""
+    """Read the request and send nothing until the client closes the connection."""
     await exchange.closed()
 
 

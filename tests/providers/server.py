@@ -1,4 +1,4 @@
-"""An HTTP/1.1 server on loopback: what all fake providers share. Requests are kept byte for byte."""
+"""An HTTP/1.1 server on the loopback interface, shared by all fake providers. It stores requests byte for byte."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ import msgspec
 CONTENT_LENGTH = re.compile(rb"(?i)\r\ncontent-length: *([0-9]+)")
 _LIMIT = 256 * 1024  # bytes of a head
 
-# Bound, so that no other process gets its port, but not listening. Open from the start, so that no test that counts
-# descriptors sees it come.
+# Bound, so that no other process gets its port, but not listening. Opened at import, so that it does not affect tests
+# that count file descriptors.
 _BOUND = socket.socket()
 _BOUND.bind(("127.0.0.1", 0))
 
 
 def closed_port() -> int:
-    """A port on loopback that refuses connections as long as this process lives."""
+    """A loopback port that refuses connections while this process is running."""
     port: int = _BOUND.getsockname()[1]
     return port
 
@@ -40,7 +40,7 @@ class Request:
     """The request line and the headers, without the empty line."""
     body: bytes
     at: float = field(default_factory=time.monotonic, compare=False)
-    """When it had come: monotonic seconds."""
+    """Time of arrival in monotonic seconds."""
 
     @property
     def line(self) -> str:
@@ -52,7 +52,7 @@ class Request:
 
     @property
     def target(self) -> str:
-        """The path and the query, as they were sent."""
+        """The path and the query, as sent."""
         return self.line.split(" ")[1]
 
     @property
@@ -65,13 +65,13 @@ class Request:
 
     @property
     def headers(self) -> dict[str, str]:
-        """By their names in lower case; none may come twice."""
+        """Values by lower-case name. Fails if a header is repeated."""
         headers = dict(self._fields)
-        assert len(headers) == len(self._fields), f"a header came twice: {self._fields}"
+        assert len(headers) == len(self._fields), f"repeated header: {self._fields}"
         return headers
 
     def values(self, name: str) -> list[str]:
-        """All values of a header, in the order in which they came."""
+        """All values of a header, in order."""
         return [value for field, value in self._fields if field == name.lower()]
 
     @property
@@ -89,19 +89,19 @@ class Request:
 
 
 async def read_request(reader: asyncio.StreamReader) -> Request:
-    """The next request; raises `IncompleteReadError` where the connection ends before it."""
+    """Read the next request. Raises `IncompleteReadError` if the connection is closed first."""
     head = await reader.readuntil(b"\r\n\r\n")
     length = CONTENT_LENGTH.search(head)
     return Request(head[:-4], await reader.readexactly(int(length[1])) if length else b"")
 
 
 class Server:
-    """A listening socket whose connections are each served by a task."""
+    """A listening socket with one task per connection."""
 
     def __init__(self) -> None:
         self.requests: list[Request] = []
         self.connections = 0
-        """All that were ever opened."""
+        """Number of connections accepted so far."""
         self.port = 0
         self.url = ""
         self._tasks: set[asyncio.Task[None]] = set()
@@ -112,7 +112,7 @@ class Server:
 
     @property
     def open(self) -> int:
-        """Connections that are open now."""
+        """Number of open connections."""
         return len(self._tasks)
 
     @property
@@ -120,7 +120,7 @@ class Server:
         return [request.target for request in self.requests]
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One connection, until it ends; it is closed afterwards."""
+        """Serve one connection. It is closed afterwards."""
         raise NotImplementedError
 
     async def start(self, tls: ssl.SSLContext | None = None) -> None:
@@ -148,7 +148,7 @@ class Server:
             pass  # the client closed the connection
         finally:
             writer.close()
-            if reader.exception():  # retrieved, or else the event loop may report it when it is collected
+            if reader.exception():  # retrieve it, so that the event loop does not log it
                 with suppress(ConnectionError):
                     await writer.wait_closed()
 
@@ -160,7 +160,7 @@ def response_head(status: int, headers: Mapping[str, str]) -> bytes:
 
 
 def chunk(data: bytes) -> bytes:
-    """A piece of a chunked body; empty: its end."""
+    """A chunk of a chunked body. Empty data ends the body."""
     return b"%x\r\n%b\r\n" % (len(data), data)
 
 
@@ -170,7 +170,7 @@ async def send(writer: asyncio.StreamWriter, data: bytes) -> None:
 
 
 def reset(writer: asyncio.StreamWriter) -> None:
-    """Ends a connection with an RST."""
+    """Close a connection with an RST."""
     linger = struct.pack("ii", 1, 0)
     writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
     writer.transport.abort()

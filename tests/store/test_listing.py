@@ -20,18 +20,18 @@ providers:
     ("age", "state"),
     [(0.0, "ok"), (99.9, "ok"), (100.0, "stale"), (999.9, "stale"), (1000.0, "failing"), (9999.0, "failing")],
 )
-def test_a_list_is_stale_from_its_ttl_on_and_gone_from_max_stale_on(age: float, state: ListState) -> None:
+def test_list_becomes_stale_after_ttl_and_expires_after_max_stale(age: float, state: ListState) -> None:
     listing = Listing.of(answer_of("m"), (), fetched_at=1_800_000_000.0, fetched_monotonic=50.0)
 
     assert list_state(PROVIDER, listing, 50.0 + age) == state
 
 
-def test_a_provider_that_never_answered_is_failing_and_one_that_is_not_fetched_is_declared() -> None:
+def test_provider_without_a_list_is_failing_and_static_provider_is_declared() -> None:
     assert (list_state(PROVIDER, None, 0.0), list_state(LAB, None, 0.0)) == ("failing", "declared")
 
 
-def test_a_listing_keeps_the_figures_of_its_answer_and_its_entries_once() -> None:
-    result = FetchResult((entry("as fetched"),), pages=3, attempts=2, dropped={"has no `id`": 1})
+def test_listing_keeps_fetch_statistics_without_a_second_copy_of_entries() -> None:
+    result = FetchResult((entry("as fetched"),), pages=3, attempts=2, dropped={"missing `id`": 1})
     listing = Listing.of(result, (entry("as kept"),), fetched_at=1.0, fetched_monotonic=2.0)
 
-    assert listing == Listing((entry("as kept"),), FetchResult((), 3, 2, {"has no `id`": 1}), 1.0, 2.0)
+    assert listing == Listing((entry("as kept"),), FetchResult((), 3, 2, {"missing `id`": 1}), 1.0, 2.0)

@@ -13,7 +13,7 @@ from tests.store.stores import ONE, TWO, listed, report, store_of
 pytestmark = pytest.mark.anyio
 
 
-async def test_all_providers_are_fetched_at_once_at_start(fetch: FakeFetch, clock: FakeClock) -> None:
+async def test_all_providers_are_fetched_concurrently_at_start(fetch: FakeFetch, clock: FakeClock) -> None:
     fetch.hangs("a")
     fetch.lists("b", "m")
     async with running(store_of(TWO, fetch, clock)) as store:
@@ -21,9 +21,7 @@ async def test_all_providers_are_fetched_at_once_at_start(fetch: FakeFetch, cloc
         assert listed(store) == ["m"]
 
 
-async def test_requests_wait_for_the_first_answer_of_a_provider_until_its_initial_wait_is_over(
-    fetch: FakeFetch, clock: FakeClock
-) -> None:
+async def test_requests_wait_for_the_first_list_until_initial_wait_is_over(fetch: FakeFetch, clock: FakeClock) -> None:
     fetch.hangs("a")
     fetch.lists("b", "m")
     async with running(store_of(TWO, fetch, clock)) as store:
@@ -35,14 +33,14 @@ async def test_requests_wait_for_the_first_answer_of_a_provider_until_its_initia
         assert store.warmed_up
 
 
-async def test_no_request_waits_once_all_have_answered_or_failed(fetch: FakeFetch, clock: FakeClock) -> None:
+async def test_requests_do_not_wait_once_all_providers_responded_or_failed(fetch: FakeFetch, clock: FakeClock) -> None:
     fetch.fails("a")
     fetch.lists("b", "m")
     async with running(store_of(TWO, fetch, clock)) as store:
         assert store.warmed_up
 
 
-async def test_a_provider_that_answers_after_initial_wait_is_listed_from_then_on(
+async def test_provider_that_responds_after_initial_wait_is_listed_from_then_on(
     fetch: FakeFetch, clock: FakeClock
 ) -> None:
     late = fetch.hangs("a")
@@ -56,7 +54,7 @@ async def test_a_provider_that_answers_after_initial_wait_is_listed_from_then_on
         assert fetch.asked["a"] == 1
 
 
-async def test_a_fresh_listing_is_refreshed_shortly_before_its_ttl_ends_traffic_or_not(
+async def test_listing_is_refreshed_shortly_before_its_ttl_expires_without_requests(
     fetch: FakeFetch, clock: FakeClock
 ) -> None:
     fetch.lists("a", "m")
@@ -68,7 +66,9 @@ async def test_a_fresh_listing_is_refreshed_shortly_before_its_ttl_ends_traffic_
         assert report(store, "a").state == "ok"
 
 
-async def test_one_refresh_runs_at_a_time_and_no_cancelled_waiter_ends_it(fetch: FakeFetch, clock: FakeClock) -> None:
+async def test_only_one_refresh_runs_and_a_cancelled_waiter_does_not_cancel_it(
+    fetch: FakeFetch, clock: FakeClock
+) -> None:
     answer = fetch.hangs("a")
     async with running(store_of(ONE, fetch, clock)) as store:
         waiting = [asyncio.create_task(store.wait_until_warmed_up()) for _ in range(1000)]
@@ -81,7 +81,7 @@ async def test_one_refresh_runs_at_a_time_and_no_cancelled_waiter_ends_it(fetch:
         assert listed(store) == ["m"]
 
 
-async def test_a_bug_in_a_reader_is_that_providers_failure_and_is_logged_without_its_text(
+async def test_bug_in_a_parser_fails_only_that_provider_and_is_logged_without_its_text(
     fetch: FakeFetch, clock: FakeClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     fetch.fails("a", RuntimeError("sk-canary-in-a-bug"))
@@ -90,12 +90,15 @@ async def test_a_bug_in_a_reader_is_that_providers_failure_and_is_logged_without
         assert listed(store) == ["m"]
         error = report(store, "a").error
         assert error is not None
-        assert (error.kind, error.reason) == ("internal_error", "its answer met a bug of ours (RuntimeError)")
+        assert (error.kind, error.reason) == (
+            "internal_error",
+            "internal error while processing its response (RuntimeError)",
+        )
     assert "fakes.py" in caplog.text
     assert "canary" not in caplog.text
 
 
-async def test_every_answer_and_failure_is_reported(fetch: FakeFetch, clock: FakeClock) -> None:
+async def test_every_refresh_is_reported(fetch: FakeFetch, clock: FakeClock) -> None:
     reports: list[Report] = []
     fetch.lists("a", "m", "n")
     fetch.fails("b")
@@ -104,7 +107,7 @@ async def test_every_answer_and_failure_is_reported(fetch: FakeFetch, clock: Fak
         assert outcomes == {("a", 2, None), ("b", 0, "connection_refused")}
 
 
-async def test_a_report_callback_that_raises_does_not_end_the_refreshing(fetch: FakeFetch, clock: FakeClock) -> None:
+async def test_report_callback_that_raises_does_not_stop_refreshes(fetch: FakeFetch, clock: FakeClock) -> None:
     def fail(report: Report) -> None:
         raise OSError("the terminal is gone")
 

@@ -11,7 +11,7 @@ from tests.store.stores import ALL, ONE, listed, report, store_of
 pytestmark = pytest.mark.anyio
 
 
-async def test_failures_are_retried_after_5_10_20_seconds_and_so_on_up_to_ttl(
+async def test_failed_refreshes_are_retried_with_exponential_backoff_up_to_ttl(
     fetch: FakeFetch, clock: FakeClock
 ) -> None:
     fetch.fails("a")
@@ -25,7 +25,7 @@ async def test_failures_are_retried_after_5_10_20_seconds_and_so_on_up_to_ttl(
     assert pauses == [5, 10, 20, 40, 80, 100, 100]
 
 
-async def test_a_breaker_opens_after_five_failures_and_closes_with_the_first_success(
+async def test_breaker_opens_after_five_failures_and_closes_with_the_first_success(
     fetch: FakeFetch, clock: FakeClock
 ) -> None:
     fetch.fails("a")
@@ -42,7 +42,7 @@ async def test_a_breaker_opens_after_five_failures_and_closes_with_the_first_suc
         assert (report(store, "a").breaker, listed(store)) == ("closed", ["m"])
 
 
-async def test_a_breaker_is_half_open_while_its_probe_is_in_progress(fetch: FakeFetch, clock: FakeClock) -> None:
+async def test_breaker_is_half_open_while_its_probe_is_in_progress(fetch: FakeFetch, clock: FakeClock) -> None:
     fetch.fails("a")
     async with running(store_of(ONE.replace("ttl: 100s", "ttl: 10s"), fetch, clock)) as store:
         await clock.advance(5 + 10 + 10 + 10)
@@ -51,8 +51,8 @@ async def test_a_breaker_is_half_open_while_its_probe_is_in_progress(fetch: Fake
         assert report(store, "a").breaker == "half_open"
 
 
-async def test_a_provider_is_not_fetched_before_its_retry_after(fetch: FakeFetch, clock: FakeClock) -> None:
-    fetch.fails("a", UpstreamError("rate_limited", "status 429", retryable=True, retry_after=3600))
+async def test_provider_is_not_fetched_before_its_retry_after(fetch: FakeFetch, clock: FakeClock) -> None:
+    fetch.fails("a", UpstreamError("rate_limited", "rate limit exceeded (429)", retryable=True, retry_after=3600))
     async with running(store_of(ONE, fetch, clock)):
         await clock.advance(3599)
         assert fetch.asked["a"] == 1
@@ -70,7 +70,7 @@ async def test_a_provider_is_not_fetched_before_its_retry_after(fetch: FakeFetch
         pytest.param(3, 9, True, id="grown"),
     ],
 )
-async def test_a_list_that_shrinks_too_much_must_be_confirmed(
+async def test_list_that_shrinks_too_much_must_be_confirmed(
     before: int, after: int, believed: bool, fetch: FakeFetch, clock: FakeClock
 ) -> None:
     fetch.lists("a", *(f"m{i}" for i in range(before)))
@@ -84,7 +84,7 @@ async def test_a_list_that_shrinks_too_much_must_be_confirmed(
         assert report(store, "a").error is None
 
 
-async def test_an_unconfirmed_list_is_forgotten_when_the_old_one_comes_back(fetch: FakeFetch, clock: FakeClock) -> None:
+async def test_unconfirmed_list_is_discarded_when_the_old_list_returns(fetch: FakeFetch, clock: FakeClock) -> None:
     fetch.lists("a", "x", "y")
     async with running(store_of(ONE, fetch, clock)) as store:
         fetch.lists("a")
@@ -97,7 +97,7 @@ async def test_an_unconfirmed_list_is_forgotten_when_the_old_one_comes_back(fetc
         assert listed(store) == ["x", "y", "z"], "one doubt does not carry over"
 
 
-async def test_a_creation_time_that_changes_is_kept_as_it_was_seen_first(fetch: FakeFetch, clock: FakeClock) -> None:
+async def test_creation_time_keeps_its_first_value(fetch: FakeFetch, clock: FakeClock) -> None:
     fetch.lists(
         "a", {"id": "now", "created": 1_799_999_000}, {"id": "unknown"}, {"id": "true", "created": 1_700_000_000}
     )
@@ -113,7 +113,7 @@ async def test_a_creation_time_that_changes_is_kept_as_it_was_seen_first(fetch: 
         assert created == {"now": 1_799_999_000, "true": 1_700_000_000, "unknown": 1_690_000_000}
 
 
-async def test_retries_are_spent_from_a_bucket_and_earned_by_successes(fetch: FakeFetch, clock: FakeClock) -> None:
+async def test_retries_use_a_token_bucket_that_successes_refill(fetch: FakeFetch, clock: FakeClock) -> None:
     error = UpstreamError("status", "status 500", retryable=True)
     error.attempts = 3
     fetch.fails("a", error)
@@ -128,7 +128,7 @@ async def test_retries_are_spent_from_a_bucket_and_earned_by_successes(fetch: Fa
     assert fetch.retries["a"][16] == 1
 
 
-async def test_a_second_answer_confirms_only_its_own_length(fetch: FakeFetch, clock: FakeClock) -> None:
+async def test_second_list_confirms_only_a_list_of_similar_length(fetch: FakeFetch, clock: FakeClock) -> None:
     fetch.lists("a", *(f"m{i}" for i in range(100)))
     async with running(store_of(ONE, fetch, clock)) as store:
         fetch.lists("a", *(f"m{i}" for i in range(40)))
@@ -140,7 +140,7 @@ async def test_a_second_answer_confirms_only_its_own_length(fetch: FakeFetch, cl
         assert listed(store) == [], "nothing twice is nothing"
 
 
-async def test_a_provider_that_answers_within_its_timeout_is_never_stale(fetch: FakeFetch, clock: FakeClock) -> None:
+async def test_provider_that_responds_within_its_timeout_is_never_stale(fetch: FakeFetch, clock: FakeClock) -> None:
     slow = ONE.replace("initial_wait: 4s}", "initial_wait: 4s}\ndefaults: {timeout: 30s}")
     fetch.lists("a", "m")
     async with running(store_of(slow, fetch, clock)) as store:
@@ -162,7 +162,7 @@ async def test_a_provider_that_answers_within_its_timeout_is_never_stale(fetch: 
         pytest.param("models: [{id: m}]", id="one is declared, too"),
     ],
 )
-async def test_an_unchanged_answer_is_not_run_through_the_rules(rules: str, fetch: FakeFetch, clock: FakeClock) -> None:
+async def test_unchanged_list_does_not_run_the_rules(rules: str, fetch: FakeFetch, clock: FakeClock) -> None:
     answer = ({"id": "m", "tier": "x", "by": "y"}, {"id": "n"}, {"id": "m"})
     fetch.lists("a", *answer)
     async with running(store_of(ONE.replace('/a/v1"}', f'/a/v1", {rules}}}'), fetch, clock)) as store:
@@ -173,13 +173,11 @@ async def test_an_unchanged_answer_is_not_run_through_the_rules(rules: str, fetc
         assert store.offers("a") is before
 
 
-async def test_a_list_shrinks_by_what_the_provider_lists_not_by_what_is_shown(
-    fetch: FakeFetch, clock: FakeClock
-) -> None:
+async def test_shrinking_is_measured_before_include_and_exclude(fetch: FakeFetch, clock: FakeClock) -> None:
     fetch.lists("a", "m", *(f"n{i}" for i in range(9)))
     async with running(store_of(ONE.replace('/a/v1"}', '/a/v1", include: [m]}'), fetch, clock)) as store:
         fetch.lists("a", "m")
         await clock.advance(90)
         error = report(store, "a").error
         assert error is not None
-        assert error.reason == "listed 1 models instead of 10; asked again before that is believed"
+        assert error.reason == "list shrank from 10 to 1 models; keeping the old list until confirmed"

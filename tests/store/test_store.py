@@ -10,7 +10,7 @@ from tests.store.stores import ALL, ONE, TWO, listed, report, store_of
 pytestmark = pytest.mark.anyio
 
 
-async def test_a_failure_keeps_the_models_and_they_turn_stale_with_age(fetch: FakeFetch, clock: FakeClock) -> None:
+async def test_failure_keeps_the_models_until_they_become_stale(fetch: FakeFetch, clock: FakeClock) -> None:
     fetch.lists("a", "m")
     async with running(store_of(ONE, fetch, clock)) as store:
         fetch.fails("a")
@@ -21,7 +21,7 @@ async def test_a_failure_keeps_the_models_and_they_turn_stale_with_age(fetch: Fa
         assert (b"x-models-stale", b"a") in store.view(ALL).headers
 
 
-async def test_after_max_stale_the_models_go_and_the_provider_is_failing(fetch: FakeFetch, clock: FakeClock) -> None:
+async def test_models_expire_after_max_stale_and_their_provider_is_failing(fetch: FakeFetch, clock: FakeClock) -> None:
     fetch.lists("a", "m")
     fetch.lists("b", "n")
     async with running(store_of(TWO, fetch, clock)) as store:
@@ -34,7 +34,7 @@ async def test_after_max_stale_the_models_go_and_the_provider_is_failing(fetch: 
         assert (b"x-models-missing", b"a") in store.view(ALL).headers
 
 
-async def test_the_version_rises_only_with_a_change_and_equal_answers_keep_the_bytes(
+async def test_version_increases_only_with_a_change_and_equal_lists_keep_their_bytes(
     fetch: FakeFetch, clock: FakeClock
 ) -> None:
     fetch.lists("a", "m")
@@ -64,7 +64,7 @@ async def test_declared_models_never_expire_and_stay_while_their_provider_fails(
         assert store.knows_something
 
 
-async def test_nothing_is_known_until_the_first_provider_answers(fetch: FakeFetch, clock: FakeClock) -> None:
+async def test_store_has_no_models_until_the_first_provider_responds(fetch: FakeFetch, clock: FakeClock) -> None:
     fetch.fails("a")
     async with running(store_of(ONE, fetch, clock)) as store:
         assert not store.knows_something
@@ -74,9 +74,7 @@ async def test_nothing_is_known_until_the_first_provider_answers(fetch: FakeFetc
         assert store.knows_something, "an empty list is an answer"
 
 
-async def test_a_provider_that_expired_and_comes_back_with_the_same_list_is_listed_again(
-    fetch: FakeFetch, clock: FakeClock
-) -> None:
+async def test_expired_provider_that_returns_the_same_list_is_listed_again(fetch: FakeFetch, clock: FakeClock) -> None:
     fetch.lists("a", "m")
     async with running(store_of(ONE, fetch, clock)) as store:
         fetch.fails("a")
@@ -99,7 +97,7 @@ async def test_models_expire_after_max_stale_even_without_requests_for_a_long_ti
 
 
 @pytest.mark.parametrize("year", [pytest.param(0.0, id="back"), pytest.param(4_000_000_000.0, id="forward")])
-async def test_a_wall_clock_that_is_set_changes_no_age(year: float, fetch: FakeFetch, clock: FakeClock) -> None:
+async def test_change_of_the_wall_clock_does_not_change_ages(year: float, fetch: FakeFetch, clock: FakeClock) -> None:
     fetch.lists("a", "m")
     async with running(store_of(ONE, fetch, clock)) as store:
         fetch.fails("a")

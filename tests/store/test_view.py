@@ -27,7 +27,7 @@ def view_of(
     return View(rendered, oldest=None, stale=stale, missing=missing, shows_names=names)
 
 
-async def test_the_gzip_bytes_are_made_once_and_unpack_to_the_same() -> None:
+async def test_list_is_compressed_once_and_decompresses_to_the_same_bytes() -> None:
     rendered = rendered_of(*(f"m{n}" for n in range(200)))
     first, second = await asyncio.gather(rendered.compressed(), rendered.compressed())
 
@@ -37,7 +37,7 @@ async def test_the_gzip_bytes_are_made_once_and_unpack_to_the_same() -> None:
     assert len(first) < rendered.size / 5
 
 
-async def test_whoever_leaves_does_not_end_the_compressing_for_the_others() -> None:
+async def test_cancelled_waiter_does_not_cancel_compression_for_others() -> None:
     rendered = rendered_of("m")
     leaving, staying = asyncio.create_task(rendered.compressed()), asyncio.create_task(rendered.compressed())
     await asyncio.sleep(0)
@@ -47,7 +47,7 @@ async def test_whoever_leaves_does_not_end_the_compressing_for_the_others() -> N
     assert leaving.cancelled()
 
 
-async def test_equal_catalogues_are_equal_bytes_and_etags_and_different_ones_are_not() -> None:
+async def test_equal_catalogs_have_equal_bytes_and_etags_and_different_ones_do_not() -> None:
     one, same, other = rendered_of("m", "n"), rendered_of("m", "n"), rendered_of("m")
 
     assert (one.identity, one.etags, await one.compressed()) == (same.identity, same.etags, await same.compressed())
@@ -55,7 +55,7 @@ async def test_equal_catalogues_are_equal_bytes_and_etags_and_different_ones_are
     assert len(set(one.etags.values())) == 2, "each encoding has an ETag of its own"
 
 
-async def test_the_headers_of_a_list_are_made_once_for_each_encoding() -> None:
+async def test_list_headers_are_created_once_for_each_encoding() -> None:
     view = view_of(rendered_of("m"))
     packed = await view.rendered.compressed()
 
@@ -84,7 +84,7 @@ async def test_the_headers_of_a_list_are_made_once_for_each_encoding() -> None:
         pytest.param(False, [(b"x-models-stale", b"1"), (b"x-models-missing", b"2")], id="only how many"),
     ],
 )
-async def test_what_is_old_or_missing_is_named_only_for_who_sees_everything(
+async def test_stale_and_missing_providers_are_named_only_with_access_to_all_models(
     names: bool, notes: list[tuple[bytes, bytes]]
 ) -> None:
     view = view_of(rendered_of("m"), stale=("a",), missing=("b", "c"), names=names)

@@ -13,7 +13,7 @@ from tests.store.stores import ALL, ONE, listed, store_of
 pytestmark = pytest.mark.anyio
 
 
-async def test_a_view_is_made_once_for_each_policy_and_kept(fetch: FakeFetch, clock: FakeClock) -> None:
+async def test_view_is_rendered_once_per_policy(fetch: FakeFetch, clock: FakeClock) -> None:
     fetch.lists("a", "m", "n")
     async with running(store_of(ONE, fetch, clock)) as store:
         only_m = Policy(["m"])
@@ -22,7 +22,7 @@ async def test_a_view_is_made_once_for_each_policy_and_kept(fetch: FakeFetch, cl
         assert store.view(only_m) is store.view(only_m)
 
 
-async def test_a_view_is_prepared_once_for_all_waiters_and_no_cancelled_one_ends_it(
+async def test_view_is_prepared_once_and_a_cancelled_waiter_does_not_cancel_it(
     fetch: FakeFetch, clock: FakeClock
 ) -> None:
     fetch.lists("a", *(f"m{n:03}" for n in range(200)))
@@ -38,7 +38,7 @@ async def test_a_view_is_prepared_once_for_all_waiters_and_no_cancelled_one_ends
         assert store.cached_view(ALL) is store.view(ALL)
 
 
-async def test_a_view_that_was_overtaken_by_a_change_is_prepared_again(fetch: FakeFetch, clock: FakeClock) -> None:
+async def test_view_is_prepared_again_if_offers_change_meanwhile(fetch: FakeFetch, clock: FakeClock) -> None:
     fetch.lists("a", *(f"m{n:04}" for n in range(4000)))
     async with running(store_of(ONE, fetch, clock)) as store:
         await store.prepare(ALL)
@@ -54,7 +54,7 @@ async def test_a_view_that_was_overtaken_by_a_change_is_prepared_again(fetch: Fa
         assert listed(store) == [f"o{n:04}" for n in range(4000)]
 
 
-async def test_views_are_kept_within_a_bound(fetch: FakeFetch, clock: FakeClock) -> None:
+async def test_views_have_a_memory_limit(fetch: FakeFetch, clock: FakeClock) -> None:
     text = "x" * 400_000
     fetch.lists("a", *({"id": f"m{i}", "text": text} for i in range(100)))
     async with running(store_of(ONE, fetch, clock)) as store:

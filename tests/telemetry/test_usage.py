@@ -27,7 +27,7 @@ def test_attempts_are_counted_by_outcome() -> None:
 
 
 @pytest.mark.parametrize(("seconds", "place"), [(0.0, 0), (0.05, 0), (0.051, 1), (60.0, 9), (60.1, 10), (10_000.0, 10)])
-def test_a_first_byte_is_counted_in_the_bucket_of_its_time(seconds: float, place: int) -> None:
+def test_time_to_first_byte_is_counted_in_its_bucket(seconds: float, place: int) -> None:
     counters = Usage()
     counters.count(ALICE, "ok", seconds)
 
@@ -42,7 +42,7 @@ def test_tokens_are_added_up() -> None:
     assert dict(counters) == {ALICE: Counts({"ok": 2}, input_tokens=3, output_tokens=9)}
 
 
-def test_rows_beyond_the_limit_are_counted_together() -> None:
+def test_rows_beyond_the_limit_are_counted_as_other() -> None:
     counters = Usage()
     for number in range(usage.MAX_ROWS + 10):
         counters.count(Labels("alice", "a", f"m{number}"), "ok")

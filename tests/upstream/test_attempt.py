@@ -34,7 +34,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("nothing_is_left_behind
         pytest.param("file:///etc/passwd", "to another path", id="a file"),
     ],
 )
-async def test_a_redirect_is_never_followed(status: str, location: str, place: str) -> None:
+async def test_redirect_is_not_followed(status: str, location: str, place: str) -> None:
     async with playing("list") as landing:
         port = str(landing.port)
         location, place = (
@@ -43,29 +43,29 @@ async def test_a_redirect_is_never_followed(status: str, location: str, place: s
         async with playing("redirect", status=status, location=location) as server:
             error = await failure(at(server.address, api_key="sk-canary-1", headers={"api-key": "sk-canary-2"}))
     assert (error.kind, error.retryable) == ("redirect", False)
-    assert error.reason == f"redirects ({status[:3]}) {place}, which is never followed; mend base_url"
+    assert error.reason == f"redirect ({status[:3]}) {place} not followed: update base_url"
     assert (len(server.requests), landing.connections) == (1, 0)
 
 
-async def test_a_redirect_to_what_is_no_address_is_only_that_providers_failure() -> None:
+async def test_redirect_to_an_invalid_url_fails_only_that_provider() -> None:
     async with playing("redirect", status="302 Found", location="http://[nowhere") as server:
         error = await failure(at(server.address))
     assert (error.kind, error.retryable) == ("redirect", False)
-    assert error.reason == "redirects (302) to an address that is none, which is never followed; mend base_url"
+    assert error.reason == "redirect (302) to an invalid URL not followed: update base_url"
 
 
-async def test_a_cookie_does_not_come_back_on_the_next_page() -> None:
+async def test_cookies_are_not_sent_with_the_next_page() -> None:
     async with playing("set-cookie") as server:
         assert ids(await ask(at(server.address))) == ["a", "b"]
     assert [request.values("cookie") for request in server.requests] == [[], []]
 
 
 @pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
-async def test_a_status_that_may_pass_is_tried_again(status: int) -> None:
+async def test_temporary_status_is_retried(status: int) -> None:
     async with playing("status", status=f"{status} Later", body='{"message":"not now"}') as server:
         error = await failure(at(server.address, retries=2))
-    kind = "rate_limited" if status == 429 else "status"
-    assert (error.kind, error.reason, error.retryable) == (kind, f"status {status}: not now", True)
+    kind, reason = ("rate_limited", "rate limit exceeded (429)") if status == 429 else ("status", f"status {status}")
+    assert (error.kind, error.reason, error.retryable) == (kind, f"{reason}: not now", True)
     assert (error.attempts, len(server.requests)) == (3, 3)
 
 
@@ -73,14 +73,14 @@ async def test_a_status_that_may_pass_is_tried_again(status: int) -> None:
     ("status", "kind", "reason"),
     [
         pytest.param(400, "status", "status 400: no", id="400"),
-        pytest.param(401, "unauthorized", "our credential was refused, status 401: no", id="401"),
-        pytest.param(403, "unauthorized", "our credential was refused, status 403: no", id="403"),
+        pytest.param(401, "unauthorized", "authentication failed (401: no): check the provider's api_key", id="401"),
+        pytest.param(403, "unauthorized", "permission denied (403: no): check the provider's api_key", id="403"),
         pytest.param(404, "status", "status 404: no", id="404"),
         pytest.param(409, "status", "status 409: no", id="409"),
         pytest.param(501, "status", "status 501: no", id="501"),
     ],
 )
-async def test_a_status_that_will_not_pass_is_not_tried_again(status: int, kind: str, reason: str) -> None:
+async def test_permanent_status_is_not_retried(status: int, kind: str, reason: str) -> None:
     async with playing("status", status=f"{status} Never", body='{"error":{"message":"no"}}') as server:
         error = await failure(at(server.address, retries=2))
     assert (error.kind, error.reason, error.retryable) == (kind, reason, False)
@@ -90,23 +90,25 @@ async def test_a_status_that_will_not_pass_is_not_tried_again(status: int, kind:
 @pytest.mark.parametrize(
     ("status", "kind", "reason"),
     [
-        pytest.param("401 Unauthorized", "unauthorized", "our credential was refused, status 401", id="401"),
-        pytest.param("429 Too Many Requests", "rate_limited", "status 429", id="429"),
+        pytest.param(
+            "401 Unauthorized", "unauthorized", "authentication failed (401): check the provider's api_key", id="401"
+        ),
+        pytest.param("429 Too Many Requests", "rate_limited", "rate limit exceeded (429)", id="429"),
     ],
 )
-async def test_a_refusal_that_cannot_be_read_is_still_told_by_its_status(status: str, kind: str, reason: str) -> None:
+async def test_unreadable_error_body_is_reported_by_its_status(status: str, kind: str, reason: str) -> None:
     async with playing("unreadable-refusal", status=status) as server:
         error = await failure(at(server.address, retries=0))
     assert (error.kind, error.reason) == (kind, reason)
 
 
-async def test_a_refusal_whose_body_never_comes_is_still_told_by_its_head() -> None:
+async def test_error_without_a_body_is_reported_by_its_status() -> None:
     async with playing("hanging-refusal") as server:
         error = await failure(at(server.address, timeout=LATER, retries=0))
-    assert (error.kind, error.reason, error.retry_after) == ("rate_limited", "status 429", 7.0)
+    assert (error.kind, error.reason, error.retry_after) == ("rate_limited", "rate limit exceeded (429)", 7.0)
 
 
-async def test_a_provider_that_fails_every_second_time_is_listed_at_the_price_of_one_retry() -> None:
+async def test_provider_that_fails_every_second_time_needs_one_retry() -> None:
     async with playing("flapping") as server:
         answers = [await ask(at(server.address)) for _ in range(2)]
     assert [(ids(answer), answer.attempts) for answer in answers] == [(["a"], 2), (["a"], 2)]
@@ -127,9 +129,7 @@ NOW = HastyClock().time()
         pytest.param("Retry-After: 5\nRetry-After: soon", 5.0, id="one of them junk"),
     ],
 )
-async def test_a_provider_that_names_a_time_within_the_question_is_asked_again_then(
-    headers: str, seconds: float
-) -> None:
+async def test_retry_waits_for_retry_after_within_the_deadline(headers: str, seconds: float) -> None:
     clock = HastyClock()
     async with playing("rate-limited", headers=headers) as server:
         answer = await ask(at(server.address), clock)
@@ -149,7 +149,7 @@ async def test_a_provider_that_names_a_time_within_the_question_is_asked_again_t
         pytest.param("Retry-After: tomorrow, maybe", id="words"),
     ],
 )
-async def test_without_a_time_to_wait_for_it_is_asked_again_after_a_short_random_pause(headers: str) -> None:
+async def test_retry_without_retry_after_waits_a_short_random_time(headers: str) -> None:
     clock = HastyClock()
     async with playing("rate-limited", headers=headers) as server:
         assert ids(await ask(at(server.address), clock)) == ["a"]
@@ -165,22 +165,22 @@ async def test_without_a_time_to_wait_for_it_is_asked_again_after_a_short_random
         pytest.param("Retry-After: 7200", 3600.0, id="two hours are an hour"),
     ],
 )
-async def test_a_time_beyond_the_question_ends_it_and_is_handed_on(headers: str, seconds: float) -> None:
+async def test_retry_after_beyond_the_deadline_fails_the_fetch_and_is_kept(headers: str, seconds: float) -> None:
     clock = HastyClock()
     async with playing("rate-limited", headers=headers) as server:
         error = await failure(at(server.address, timeout="20s"), clock)
-    assert (error.kind, error.reason) == ("rate_limited", "status 429: slow down")
+    assert (error.kind, error.reason) == ("rate_limited", "rate limit exceeded (429): slow down")
     assert (error.retry_after, clock.slept, len(server.requests)) == (seconds, [], 1)
 
 
-async def test_no_attempt_begins_that_could_not_end_within_the_question() -> None:
+async def test_attempt_does_not_start_close_to_the_deadline() -> None:
     clock = HastyClock()
     error = await failure(at(f"127.0.0.1:{closed_port()}", timeout="1s", retries=10), clock)
     assert error.attempts == len(clock.slept) + 1
     assert sum(clock.slept) + 0.2 <= 1.0
 
 
-async def test_pauses_between_attempts_are_random_and_grow() -> None:
+async def test_retry_delays_are_random_and_increase() -> None:
     pauses: list[list[float]] = []
     for _ in range(20):
         clock = HastyClock()
@@ -192,20 +192,20 @@ async def test_pauses_between_attempts_are_random_and_grow() -> None:
     assert len({pause for row in pauses for pause in row}) == 20 * 6
 
 
-async def test_retries_are_for_the_whole_question_not_for_each_page() -> None:
+async def test_retries_are_shared_by_all_pages_of_a_fetch() -> None:
     async with playing("page-then-500") as server:
         error = await failure(at(server.address, retries=2))
     # The first page, a retry of it, the second page and the one retry that is left.
     assert (error.kind, error.attempts, len(server.requests)) == ("status", 3, 4)
 
 
-async def test_a_page_is_no_attempt() -> None:
+async def test_further_pages_are_not_counted_as_attempts() -> None:
     async with playing("pages-of-ten") as server:
         answer = await ask(at(server.address))
     assert (answer.pages, answer.attempts) == (3, 1)
 
 
-async def test_with_no_retries_there_is_one_attempt() -> None:
+async def test_zero_retries_means_one_attempt() -> None:
     async with playing("flapping") as server:
         error = await failure(at(server.address, retries=0))
     assert (error.attempts, len(server.requests)) == (1, 1)
@@ -233,7 +233,7 @@ def providers_side() -> Iterator[respx.MockRouter]:
         pytest.param("https://models.example/v1/models/", "https://models.example/v1/models", id="with /models/"),
     ],
 )
-async def test_the_list_url_is_joined_without_doubling_or_losing_anything(
+async def test_list_url_joins_base_url_and_path_without_duplicates_or_losses(
     base_url: str, url: str, providers_side: respx.MockRouter
 ) -> None:
     route = providers_side.get(url__eq=url).respond(json=LIST)
@@ -241,7 +241,7 @@ async def test_the_list_url_is_joined_without_doubling_or_losing_anything(
     assert route.call_count == 1
 
 
-async def test_a_request_holds_what_it_must_and_nothing_else(providers_side: respx.MockRouter) -> None:
+async def test_request_contains_only_the_required_headers(providers_side: respx.MockRouter) -> None:
     route = providers_side.get("https://models.example/v1/models").respond(json=LIST)
     await ask(provider("https://models.example", api_key="sk-canary", headers={"X-Team": "platform"}))
     headers = route.calls.last.request.headers
@@ -263,7 +263,7 @@ async def test_a_request_holds_what_it_must_and_nothing_else(providers_side: res
         pytest.param(["n", "path", "status"], {"n": 1, "path": "/srv/a", "status": {}}, id="the operator names one"),
     ],
 )
-async def test_private_fields_are_not_even_read_unless_the_operator_names_them(
+async def test_private_fields_are_removed_unless_extra_fields_lists_them(
     extra: object, read: dict[str, object], providers_side: respx.MockRouter
 ) -> None:
     said = {"id": "a", "n": 1, "path": "/srv/a", "status": {"args": ["x"]}, "api_key": "sk-fake"}
@@ -272,19 +272,19 @@ async def test_private_fields_are_not_even_read_unless_the_operator_names_them(
     assert json.loads(entry.extra) == read
 
 
-async def test_without_a_key_no_credential_is_sent(providers_side: respx.MockRouter) -> None:
+async def test_no_credential_is_sent_without_an_api_key(providers_side: respx.MockRouter) -> None:
     route = providers_side.get("https://models.example/v1/models").respond(json=LIST)
     await ask(provider("https://models.example"))
     assert "authorization" not in route.calls.last.request.headers
 
 
-async def test_the_operators_own_header_replaces_ours_however_it_is_written(providers_side: respx.MockRouter) -> None:
+async def test_configured_header_overrides_the_default_regardless_of_case(providers_side: respx.MockRouter) -> None:
     route = providers_side.get("https://models.example/v1/models").respond(json=LIST)
     await ask(provider("https://models.example", api_key="sk-canary", headers={"authorization": "Basic abc"}))
     assert route.calls.last.request.headers.get_list("authorization") == ["Basic abc"]
 
 
-async def test_a_pangu_request_names_the_workspace_and_the_model_percent_encoded(
+async def test_pangu_url_contains_workspace_and_model_percent_encoded(
     providers_side: respx.MockRouter,
 ) -> None:
     route = providers_side.get(host="pangu.example").respond(json={"total": 1, "versions": [{"id": "v"}]})
@@ -295,11 +295,11 @@ async def test_a_pangu_request_names_the_workspace_and_the_model_percent_encoded
     assert "authorization" not in request.headers
 
 
-async def test_a_header_that_cannot_be_sent_is_a_clear_failure_that_does_not_show_it() -> None:
+async def test_invalid_header_value_fails_without_showing_the_value() -> None:
     unchecked = {"headers": {"X-Odd": SecretStr("sk-canary with a blank behind it ")}}
     async with playing("list") as server:
         error = await failure(at(server.address).model_copy(update=unchecked))
     assert (error.kind, error.retryable) == ("invalid_response", False)
-    assert error.reason == "cannot be asked: a header that is to be sent is not valid"
+    assert error.reason == "request not sent: invalid header value; check headers and api_key"
     assert "canary" not in "".join(traceback.format_exception(error))
     assert server.requests == []

@@ -99,7 +99,7 @@ def plain(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bo
 
 
 @pytest.mark.parametrize("body", [SHORT, LONG], ids=["short", "long"])
-async def test_each_hook_is_called_once_for_each_call(body: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_each_hook_is_called_once_per_call(body: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MODELS_PROXY_PLAIN_HTTP", raising=False)
     async with fake_provider(replies({"answer": 1})) as provider, spied(provider) as connections:
         response = await posted(connections, provider, body)
@@ -109,7 +109,7 @@ async def test_each_hook_is_called_once_for_each_call(body: bytes, monkeypatch: 
         assert provider.requests[0].body == body
 
 
-async def test_the_plain_fallback_calls_the_hooks_that_protect_callers(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_plain_fallback_calls_the_hooks_that_protect_callers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MODELS_PROXY_PLAIN_HTTP", "1")
     async with fake_provider(replies({"answer": 1})) as provider, spied(provider) as connections:
         response = await posted(connections, provider)
@@ -118,7 +118,7 @@ async def test_the_plain_fallback_calls_the_hooks_that_protect_callers(monkeypat
         assert connections.called == ["connect", "set_response_params", "start"]
 
 
-async def test_both_ways_send_the_same_request_under_the_same_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_fallback_sends_the_same_request_with_the_same_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     limits = []
     async with fake_provider(replies({})) as provider:
         for value in ("", "1"):
@@ -133,7 +133,7 @@ async def test_both_ways_send_the_same_request_under_the_same_limits(monkeypatch
         assert (first.target, first.headers, first.body) == (second.target, second.headers, second.body)
 
 
-async def test_a_response_that_is_closed_early_aborts_its_connection(plain: bool) -> None:
+async def test_response_closed_early_aborts_its_connection(plain: bool) -> None:
     async def endless(exchange: Exchange) -> None:
         await exchange.send(response_head(200, {"Content-Length": "1000000"}) + b"x")
         await exchange.closed()
@@ -146,7 +146,7 @@ async def test_a_response_that_is_closed_early_aborts_its_connection(plain: bool
         await until(lambda: provider.open == 0, 1)
 
 
-async def test_a_connection_with_unrequested_bytes_is_not_used_again(plain: bool) -> None:
+async def test_connection_with_unsolicited_bytes_is_not_reused(plain: bool) -> None:
     stray = asyncio.Event()
 
     async def talks(exchange: Exchange) -> None:

@@ -11,7 +11,7 @@ from pydantic import SecretStr
 
 from proxy.config import Provider
 from proxy.dialects import Auth
-from proxy.upstream.credentials import base64_of, egress_of, in_headers, in_query, of_its_kind, secrets_of
+from proxy.upstream.credentials import auth_headers, auth_query, base64_of, egress_of, kind_headers, secrets_of
 from tests.fakes import config_of
 
 KEY = "sk-canary-credential"
@@ -34,11 +34,11 @@ def provider(**settings: Any) -> Provider:
         (Auth("none"), KEY, {}, {}),
     ],
 )
-def test_a_credential_is_sent_in_one_place(
+def test_credential_is_sent_in_exactly_one_place(
     auth: Auth, key: str, headers: Mapping[str, str], query: Mapping[str, str]
 ) -> None:
-    assert (in_headers(auth, SecretStr(key)), in_query(auth, SecretStr(key))) == (headers, query)
-    assert (in_headers(auth, None), in_query(auth, None)) == ({}, {})
+    assert (auth_headers(auth, SecretStr(key)), auth_query(auth, SecretStr(key))) == (headers, query)
+    assert (auth_headers(auth, None), auth_query(auth, None)) == ({}, {})
 
 
 @pytest.mark.parametrize(
@@ -51,10 +51,10 @@ def test_a_credential_is_sent_in_one_place(
         ({"kind": "openai"}, {}),
     ],
 )
-def test_a_kind_adds_the_headers_whose_settings_are_given(
+def test_kind_adds_headers_only_for_settings_that_are_set(
     settings: Mapping[str, str], headers: Mapping[str, str]
 ) -> None:
-    assert of_its_kind(provider(**settings)) == headers
+    assert kind_headers(provider(**settings)) == headers
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_a_kind_adds_the_headers_whose_settings_are_given(
         ),
     ],
 )  # fmt: skip
-def test_all_that_is_sent_and_secret_is_known(settings: Mapping[str, Any], secrets: list[str]) -> None:
+def test_secrets_include_every_secret_that_is_sent(settings: Mapping[str, Any], secrets: list[str]) -> None:
     made = provider(**settings)
 
     assert secrets_of(made) == secrets
@@ -96,7 +96,7 @@ def test_all_that_is_sent_and_secret_is_known(settings: Mapping[str, Any], secre
         ("http://me@[::1]:3128", "http://[::1]:3128", ("me", ""), "Basic bWU6"),
     ],
 )
-def test_a_proxy_in_between_has_a_url_and_perhaps_a_login(
+def test_egress_proxy_has_a_url_and_an_optional_login(
     proxy: str, url: str, login: tuple[str, str] | None, header: str | None
 ) -> None:
     text = f"providers: [{{name: a, base_url: 'http://127.0.0.1', proxy: '{proxy}'}}]"
@@ -106,5 +106,5 @@ def test_a_proxy_in_between_has_a_url_and_perhaps_a_login(
     assert (egress.url, egress.login, egress.headers.get("Proxy-Authorization")) == (url, login, header)
 
 
-def test_without_a_proxy_there_is_none_in_between() -> None:
+def test_egress_proxy_is_none_without_a_proxy_setting() -> None:
     assert egress_of(config_of("providers: [{name: a, base_url: 'http://127.0.0.1'}]").providers[0]) is None

@@ -50,9 +50,7 @@ KEY = "sk-canary-4f7Gq+Zx/9e=8zW1"
         ],
     ],
 )
-def test_the_time_to_wait_is_seconds_or_a_date_between_now_and_an_hour(
-    values: list[str], seconds: float | None
-) -> None:
+def test_retry_after_accepts_seconds_and_dates_up_to_an_hour(values: list[str], seconds: float | None) -> None:
     assert retry_after(values, NOW) == seconds
 
 
@@ -67,7 +65,7 @@ def far_from_greenwich(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.mark.usefixtures("far_from_greenwich")
 @pytest.mark.parametrize("date", ["Fri Jan 15 08:01:00 2027", "Fri, 15 Jan 2027 08:01:00 -0000"])
-def test_a_date_without_a_zone_is_in_gmt_wherever_we_are(date: str) -> None:
+def test_retry_after_date_without_a_zone_is_gmt_in_every_local_time_zone(date: str) -> None:
     assert retry_after([date], NOW) == 60.0
 
 
@@ -79,14 +77,14 @@ def _pieces_of_dates() -> st.SearchStrategy[str]:
 
 @settings(deadline=None)
 @given(st.lists(st.text() | st.integers().map(str) | st.floats().map(str) | _pieces_of_dates(), max_size=3))
-def test_no_header_makes_us_wait_for_ever_or_fail(values: list[str]) -> None:
+def test_retry_after_never_fails_and_is_bounded_for_any_value(values: list[str]) -> None:
     seconds = retry_after(values, NOW)
     assert seconds is None or 0 <= seconds <= 3600
 
 
 @settings(deadline=None)
 @given(st.integers(0, 4_000_000_000))
-def test_every_date_of_http_is_understood(moment: int) -> None:
+def test_retry_after_accepts_every_http_date(moment: int) -> None:
     assert retry_after([formatdate(moment, usegmt=True)], NOW) == min(max(0.0, moment - NOW), 3600.0)
 
 
@@ -111,15 +109,15 @@ def test_every_date_of_http_is_understood(moment: int) -> None:
         pytest.param("https://help.example/authentication", "https://help.example/authentication", id="an address"),
     ],
 )
-def test_a_reason_is_told_without_what_looks_like_a_credential(text: str, readable: str) -> None:
+def test_reason_is_redacted_where_it_looks_like_a_credential(text: str, readable: str) -> None:
     assert redact(text, [KEY]) == readable
 
 
-def test_a_short_secret_is_hidden_and_a_very_short_one_hides_nothing_else() -> None:
+def test_short_secret_is_redacted_and_a_very_short_one_is_not() -> None:
     assert redact("the password hush is wrong", ["hush", "s", ""]) == "the password *** is wrong"
 
 
-def test_a_secret_with_blanks_and_quotes_is_hidden_as_a_whole() -> None:
+def test_secret_with_spaces_and_quotes_is_redacted_completely() -> None:
     assert "horse" not in redact("not 'correct \"horse\" battery', sorry", ['correct "horse" battery'])
 
 
@@ -129,7 +127,7 @@ def test_a_secret_with_blanks_and_quotes_is_hidden_as_a_whole() -> None:
     st.text(max_size=10),
     st.text(max_size=10),
 )
-def test_a_whole_secret_never_stays_in_a_text(secret: str, before: str, behind: str) -> None:
+def test_complete_secret_never_remains_in_a_text(secret: str, before: str, behind: str) -> None:
     for form in {secret, quote(secret), quote(secret, safe="")}:
         assert form not in redact(f"{before}{form}{behind}", [secret])
 
@@ -142,18 +140,18 @@ def test_a_whole_secret_never_stays_in_a_text(secret: str, before: str, behind: 
         pytest.param("//[::1]:80/", "to [::1]:80", id="IPv6"),
         pytest.param("/elsewhere", "to another path", id="a path"),
         pytest.param("", "to another path", id="nothing"),
-        pytest.param("https://[nowhere/", "to an address that is none", id="no address"),
+        pytest.param("https://[nowhere/", "to an invalid URL", id="no address"),
         pytest.param("https://a\x1b;b.example/", "to ab.example", id="control characters"),
-        pytest.param(f"https://{KEY}.example/", "to a host that names our credential", id="our own key"),
+        pytest.param(f"https://{KEY}.example/", "to a host that contains a secret", id="our own key"),
     ],
 )
-def test_a_redirect_names_only_the_host_it_leads_to(location: str, place: str) -> None:
+def test_redirect_error_shows_only_the_target_host(location: str, place: str) -> None:
     error = from_status(httpx.Response(302, headers={"location": location}), b"", [KEY], NOW)
     assert (error.kind, error.retryable) == ("redirect", False)
-    assert error.reason == f"redirects (302) {place}, which is never followed; mend base_url"
+    assert error.reason == f"redirect (302) {place} not followed: update base_url"
 
 
-def test_a_refusal_carries_the_time_to_wait_for() -> None:
+def test_status_error_contains_retry_after() -> None:
     error = from_status(httpx.Response(503, headers={"retry-after": "9999"}), b'{"detail":"busy"}', [], NOW)
     assert (error.kind, error.reason, error.retryable, error.retry_after) == ("status", "status 503: busy", True, 3600)
 
@@ -179,87 +177,85 @@ REQUEST = httpx.Request("GET", f"https://models.example/?key={KEY}")
         pytest.param(
             led_to(httpx.ConnectError("x"), OSError(), ExceptionGroup("x", [ConnectionRefusedError()])),
             "connection_refused",
-            "refuses connections",
+            "connection refused",
             True,
             id="refused on every address",
         ),
-        pytest.param(httpx.ConnectError("x"), "connection_refused", "cannot be reached", True, id="no way there"),
-        pytest.param(
-            led_to(httpx.ConnectError("x"), socket.gaierror()), "dns", "its host name cannot be found", True, id="dns"
-        ),
+        pytest.param(httpx.ConnectError("x"), "connection_refused", "connection failed", True, id="no way there"),
+        pytest.param(led_to(httpx.ConnectError("x"), socket.gaierror()), "dns", "DNS lookup failed", True, id="dns"),
         pytest.param(
             led_to(httpx.ConnectError("x"), ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER] x")),
             "tls",
-            "no TLS connection: protocol error",
+            "TLS handshake failed: protocol error",
             False,
             id="no TLS",
         ),
         pytest.param(
             led_to(httpx.ConnectError("x"), ssl.SSLEOFError()),
             "connection_reset",
-            "broke the connection off during the TLS handshake",
+            "connection closed during the TLS handshake",
             True,
             id="gone in the handshake",
         ),
         pytest.param(
             led_to(httpx.ConnectTimeout("x"), TimeoutError(), ssl.SSLWantReadError()),
             "timeout",
-            "no connection within 3.33 s",
+            "timed out: no connection after 3.33 s",
             True,
             id="no connection in time",
         ),
-        pytest.param(httpx.ReadTimeout("x"), "timeout", "sent nothing for 3.33 s", True, id="silence"),
+        pytest.param(httpx.ReadTimeout("x"), "timeout", "timed out: no data for 3.33 s", True, id="silence"),
         pytest.param(
             led_to(httpx.ReadError("x"), ConnectionResetError(), ssl.SSLWantReadError()),
             "connection_reset",
-            "broke the connection off before its answer was whole",
+            "connection closed before the response was complete",
             True,
             id="connection_reset",
         ),
         pytest.param(
             httpx.RemoteProtocolError("Server disconnected without sending a response."),
             "connection_reset",
-            "broke the connection off before its answer was whole",
+            "connection closed before the response was complete",
             True,
             id="gone without an answer",
         ),
         pytest.param(
             httpx.RemoteProtocolError("illegal status line"),
             "invalid_response",
-            "answered something that is no HTTP, or far too many headers",
+            "returned an invalid HTTP response (malformed, or too many headers)",
             False,
             id="no HTTP",
         ),
         pytest.param(
             httpx.LocalProtocolError(f"Illegal header value b'{KEY} '"),
             "invalid_response",
-            "cannot be asked: a header that is to be sent is not valid",
+            "request not sent: invalid header value; check headers and api_key",
             False,
             id="a header that cannot be sent",
         ),
         pytest.param(
             httpx.ProxyError("407 Proxy Authentication Required"),
             "proxy",
-            "the proxy refused to connect (status 407)",
+            "egress proxy refused the connection (status 407)",
             False,
             id="a proxy that wants a login",
         ),
         pytest.param(
-            httpx.ProxyError("502 Bad Gateway"), "proxy", "the proxy refused to connect (status 502)", True, id="502"
+            httpx.ProxyError("502 Bad Gateway"),
+            "proxy",
+            "egress proxy refused the connection (status 502)",
+            True,
+            id="502",
         ),
-        pytest.param(httpx.ProxyError("x"), "proxy", "the proxy refused to connect", True, id="a proxy"),
+        pytest.param(httpx.ProxyError("x"), "proxy", "egress proxy refused the connection", True, id="a proxy"),
         pytest.param(
-            OSError(5, KEY), "connection_reset", "broke the connection off before its answer was whole", True, id="I/O"
+            OSError(5, KEY), "connection_reset", "connection closed before the response was complete", True, id="I/O"
         ),
-        pytest.param(
-            httpx.InvalidURL(KEY), "invalid_response", "cannot be asked or understood (InvalidURL)", False, id="no URL"
-        ),
-        pytest.param(
-            ValueError(KEY), "invalid_response", "cannot be asked or understood (ValueError)", False, id="anything"
-        ),
+        pytest.param(httpx.InvalidURL(KEY), "invalid_response", "request failed (InvalidURL)", False, id="no URL"),
+        pytest.param(ValueError(KEY), "invalid_response", "request failed (ValueError)", False, id="anything"),
     ],
 )
-def test_what_went_wrong_is_told_by_its_class_and_never_by_its_text(
+def test_exception_is_described_by_its_class_and_never_by_its_text(
     error: Exception, kind: str, reason: str, retryable: bool
 ) -> None:
     if isinstance(error, httpx.RequestError):
@@ -268,21 +264,25 @@ def test_what_went_wrong_is_told_by_its_class_and_never_by_its_text(
     assert (told.kind, told.reason, told.retryable) == (kind, reason, retryable)
 
 
-def test_a_certificate_is_refused_in_the_words_of_the_library() -> None:
+def test_certificate_error_quotes_the_reason_of_openssl() -> None:
     refusal = ssl.SSLCertVerificationError()
     refusal.verify_message = "certificate has expired"
     told = from_exception(led_to(httpx.ConnectError("x"), refusal), 1.0)
-    assert (told.kind, told.reason) == ("tls", "its certificate is not trusted: certificate has expired")
+    assert (told.kind, told.reason) == ("tls", "TLS certificate verification failed: certificate has expired")
     assert not told.retryable
 
 
-def test_exceptions_that_led_to_each_other_have_an_end() -> None:
+def test_cyclic_exception_chain_is_handled() -> None:
     first, second = httpx.ReadError("x"), OSError()
     first.__context__, second.__cause__ = second, first
     assert from_exception(first, 1.0).kind == "connection_reset"
 
 
-def test_who_took_too_long_is_told_by_how_long() -> None:
-    error = timed_out(10 / 3, "the answer")
+def test_timeout_error_shows_its_limit() -> None:
+    error = timed_out(10 / 3, "response")
     assert isinstance(error, UpstreamError)
-    assert (error.kind, error.reason, error.retryable) == ("timeout", "the answer took longer than 3.33 s", True)
+    assert (error.kind, error.reason, error.retryable) == (
+        "timeout",
+        "timed out: response incomplete after 3.33 s",
+        True,
+    )

@@ -37,11 +37,11 @@ pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("nothing_is_left_behind
 
 # -- answers that are no list ------------------------------------------------------------------------------------------
 
-NO_JSON = "answered no valid JSON"
-BROKEN_OFF = "broke the connection off before its answer was whole"
-NO_HTTP = "answered something that is no HTTP, or far too many headers"
-TOO_LARGE = "the body is larger than 16,777,216 bytes (max_body)"
-ODD_CODING = "answered in a content-encoding that was not asked for"
+NO_JSON = "returned an unusable response (invalid JSON: "
+BROKEN_OFF = "connection closed before the response was complete"
+NO_HTTP = "returned an invalid HTTP response (malformed, or too many headers)"
+TOO_LARGE = "returned more than 16,777,216 bytes (max_body)"
+ODD_CODING = "returned an unusable response (unexpected content-encoding)"
 
 
 @pytest.mark.parametrize(
@@ -53,14 +53,24 @@ ODD_CODING = "answered in a content-encoding that was not asked for"
         pytest.param("reset-mid-body", "connection_reset", BROKEN_OFF, 3, id="reset in the body"),
         pytest.param("short-body", "connection_reset", BROKEN_OFF, 3, id="fewer bytes than promised"),
         pytest.param("cut-chunks", "connection_reset", BROKEN_OFF, 3, id="no last chunk"),
-        pytest.param("truncated-gzip", "invalid_response", "the gzip body was cut off", 3, id="half a gzip"),
         pytest.param(
-            "gzip-but-plain", "invalid_response", "said gzip and sent something else", 1, id="gzip that is none"
+            "truncated-gzip",
+            "invalid_response",
+            "returned an unusable response (truncated gzip body)",
+            3,
+            id="half a gzip",
+        ),
+        pytest.param(
+            "gzip-but-plain",
+            "invalid_response",
+            "returned an unusable response (invalid gzip data)",
+            1,
+            id="gzip that is none",
         ),
         pytest.param(
             "gzip-and-more",
             "invalid_response",
-            "something stands behind the end of the gzip body",
+            "returned an unusable response (data after the gzip body)",
             1,
             id="gzip and more",
         ),
@@ -74,36 +84,40 @@ ODD_CODING = "answered in a content-encoding that was not asked for"
         pytest.param(
             "html",
             "invalid_response",
-            "answered an HTML or XML page; is base_url the address of the API?",
+            "returned an unusable response (an HTML page): check base_url",
             1,
             id="HTML with 200",
         ),
-        pytest.param("no-content", "invalid_response", "answered an empty body", 1, id="204"),
-        pytest.param("empty", "invalid_response", "answered an empty body", 1, id="empty body"),
+        pytest.param("no-content", "invalid_response", "returned an unusable response (empty body)", 1, id="204"),
+        pytest.param("empty", "invalid_response", "returned an unusable response (empty body)", 1, id="empty body"),
         pytest.param(
             "only-null",
             "invalid_response",
-            "answered null where the answer or `data` or `models` should be an array of models",
+            "returned no model list: expected an array at the top level or `data` or `models`, got null",
             1,
             id="null",
         ),
         pytest.param(
             "object-as-data",
             "invalid_response",
-            "answered an object with `object`, `data` where the answer or `data` or `models` "
-            "should be an array of models",
+            "returned no model list: expected an array at the top level or `data` or `models`, "
+            "got an object with `object`, `data`",
             1,
             id="an object for the models",
         ),
         pytest.param(
             "error-with-200",
             "invalid_response",
-            "answered 200 with an error: Unexpected endpoint or method. (GET /models)",
+            "returned an error with status 200: Unexpected endpoint or method. (GET /models)",
             1,
             id="an error with 200",
         ),
         pytest.param(
-            "string-with-200", "invalid_response", "answered 200 with an error: Invalid token", 1, id="a bare string"
+            "string-with-200",
+            "invalid_response",
+            "returned an error with status 200: Invalid token",
+            1,
+            id="a bare string",
         ),
         pytest.param(
             "deep-nesting",
@@ -112,7 +126,9 @@ ODD_CODING = "answered in a content-encoding that was not asked for"
             1,
             id="100,000 brackets deep",
         ),
-        pytest.param("many-arrays", "invalid_response", "answered more than ", 1, id="8 MB of arrays"),
+        pytest.param(
+            "many-arrays", "invalid_response", "returned an unusable response (more than ", 1, id="8 MB of arrays"
+        ),
         pytest.param(
             "invalid-utf8",
             "invalid_response",
@@ -134,9 +150,7 @@ ODD_CODING = "answered in a content-encoding that was not asked for"
         pytest.param("switches-protocols", "invalid_response", NO_HTTP, 1, id="101"),
     ],
 )
-async def test_an_answer_that_is_no_list_fails_with_a_clear_reason(
-    fault: str, kind: str, reason: str, requests: int
-) -> None:
+async def test_invalid_response_fails_with_a_clear_reason(fault: str, kind: str, reason: str, requests: int) -> None:
     async with playing(fault) as server:
         error = await failure(at(server.address, retries=2))
     assert (error.kind, error.reason[: len(reason)]) == (kind, reason)
@@ -147,15 +161,15 @@ async def test_an_answer_that_is_no_list_fails_with_a_clear_reason(
 @pytest.mark.parametrize(
     ("fault", "timeout", "reason"),
     [
-        pytest.param("hang-before-headers", LATER, "sent nothing for 0.8 s", id="silence"),
-        pytest.param("hang-after-headers", LATER, "sent nothing for 0.8 s", id="silence after the head"),
-        pytest.param("drip-headers", SOON, "the answer took longer than 0.2 s", id="a head that drips"),
-        pytest.param("drip-body", SOON, "the answer took longer than 0.2 s", id="a body that drips"),
-        pytest.param("endless-1xx", SOON, "the answer took longer than 0.2 s", id="1xx for ever"),
-        pytest.param("endless-chunks", SOON, "the answer took longer than 0.2 s", id="chunks for ever"),
+        pytest.param("hang-before-headers", LATER, "timed out: no data for 0.8 s", id="silence"),
+        pytest.param("hang-after-headers", LATER, "timed out: no data for 0.8 s", id="silence after the head"),
+        pytest.param("drip-headers", SOON, "timed out: response incomplete after 0.2 s", id="a head that drips"),
+        pytest.param("drip-body", SOON, "timed out: response incomplete after 0.2 s", id="a body that drips"),
+        pytest.param("endless-1xx", SOON, "timed out: response incomplete after 0.2 s", id="1xx for ever"),
+        pytest.param("endless-chunks", SOON, "timed out: response incomplete after 0.2 s", id="chunks for ever"),
     ],
 )
-async def test_an_attempt_is_cut_off_after_a_third_of_the_time_wherever_it_hangs_or_drips(
+async def test_attempt_times_out_after_a_third_of_timeout_wherever_it_hangs(
     fault: str, timeout: float, reason: str
 ) -> None:
     async with playing(fault) as server:
@@ -166,22 +180,22 @@ async def test_an_attempt_is_cut_off_after_a_third_of_the_time_wherever_it_hangs
     assert len(server.requests) == 1
 
 
-async def test_a_whole_question_ends_in_its_time_although_each_page_is_quick_enough() -> None:
+async def test_fetch_times_out_even_if_each_page_is_fast() -> None:
     async with playing("slow-pages") as server:
         error = await failure(at(server.address, timeout=SOON, retries=2))
-    assert (error.kind, error.reason) == ("timeout", "all pages took longer than 0.6 s")
+    assert (error.kind, error.reason) == ("timeout", "timed out: model list incomplete after 0.6 s")
     assert (error.retryable, error.attempts) == (True, 1)
 
 
-async def test_a_closed_port_is_a_refusal_that_may_pass() -> None:
+async def test_closed_port_is_a_retryable_connection_refused() -> None:
     error = await failure(at(f"127.0.0.1:{closed_port()}", retries=2))
-    assert (error.kind, error.reason) == ("connection_refused", "refuses connections")
+    assert (error.kind, error.reason) == ("connection_refused", "connection refused")
     assert (error.retryable, error.attempts) == (True, 3)
 
 
-async def test_a_name_that_cannot_be_looked_up_is_a_failure_of_dns() -> None:
+async def test_unknown_host_name_is_a_dns_error() -> None:
     error = await failure(provider("http://models.invalid/v1", retries=2))
-    assert (error.kind, error.reason) == ("dns", "its host name cannot be found")
+    assert (error.kind, error.reason) == ("dns", "DNS lookup failed")
     assert (error.retryable, error.attempts) == (True, 3)
 
 
@@ -201,35 +215,35 @@ async def test_a_name_that_cannot_be_looked_up_is_a_failure_of_dns() -> None:
         pytest.param("503-then-list", ["a"], 2, id="still loading"),
     ],
 )
-async def test_what_is_odd_but_whole_is_listed(fault: str, models: list[str], requests: int) -> None:
+async def test_unusual_but_valid_response_is_listed(fault: str, models: list[str], requests: int) -> None:
     async with playing(fault) as server:
         answer = await ask(at(server.address))
     assert (ids(answer), len(server.requests), answer.dropped) == (models, requests, {})
 
 
-async def test_bad_entries_cost_only_themselves_and_are_counted_by_reason() -> None:
+async def test_invalid_entries_are_dropped_and_counted_by_reason() -> None:
     async with playing("odd-entries") as server:
         answer = await ask(at(server.address))
     assert ids(answer) == ["a", "d"]
     assert answer.dropped == {
-        "is no object": 2,
-        "has no `id` or `model_id` or `name`": 1,
-        "has an empty id": 1,
-        "has an id that is no string": 1,
-        "has control characters in its id": 1,
+        "not an object": 2,
+        "missing `id` or `model_id` or `name`": 1,
+        "empty id": 1,
+        "id is not a string": 1,
+        "id contains control characters": 1,
     }
 
 
-async def test_a_number_that_no_client_could_read_costs_only_its_entry() -> None:
+async def test_number_that_clients_cannot_parse_drops_only_its_entry() -> None:
     async with playing("huge-number") as server:
         answer = await ask(at(server.address))
-    assert (ids(answer), answer.dropped) == (["a"], {"holds a value that is not JSON for everyone": 1})
+    assert (ids(answer), answer.dropped) == (["a"], {"contains non-portable JSON": 1})
 
 
-async def test_a_smaller_body_limit_is_the_operators_choice() -> None:
+async def test_max_body_can_be_lowered() -> None:
     async with playing("list") as server:
         error = await failure(at(server.address, max_body="40B"))
-    assert (error.kind, error.reason) == ("too_large", "the body is larger than 40 bytes (max_body)")
+    assert (error.kind, error.reason) == ("too_large", "returned more than 40 bytes (max_body)")
 
 
 # -- bombs -------------------------------------------------------------------------------------------------------------
@@ -238,7 +252,7 @@ BOMBS = ["gzip-bomb", "flood", "flood-unannounced", "endless-chunks", "many-arra
 
 
 @pytest.mark.parametrize("fault", BOMBS)
-async def test_no_answer_makes_us_hold_much_more_than_the_body_limit(fault: str) -> None:
+async def test_memory_is_bounded_by_max_body_for_any_response(fault: str) -> None:
     async with playing(fault) as server:
         asked = at(server.address, timeout="3s", retries=0)
         tracemalloc.start()
@@ -250,7 +264,7 @@ async def test_no_answer_makes_us_hold_much_more_than_the_body_limit(fault: str)
     assert peak < 24 * 1024 * 1024
 
 
-async def test_who_keeps_a_failure_does_not_keep_the_answer_with_it() -> None:
+async def test_stored_error_does_not_keep_the_response_in_memory() -> None:
     async with playing("many-arrays") as server:
         asked = at(server.address)
         tracemalloc.start()
@@ -265,7 +279,7 @@ async def test_who_keeps_a_failure_does_not_keep_the_answer_with_it() -> None:
 
 
 @pytest.mark.parametrize("fault", BOMBS)
-async def test_other_work_goes_on_while_a_bad_answer_is_read(fault: str) -> None:
+async def test_event_loop_is_not_blocked_while_an_invalid_response_is_parsed(fault: str) -> None:
     async with playing(fault) as server:
         pauses: list[float] = []
         watching = asyncio.create_task(_note_pauses(pauses))
@@ -290,25 +304,27 @@ async def _note_pauses(pauses: list[float]) -> None:
 @pytest.mark.parametrize(
     ("fault", "settings", "reason", "requests"),
     [
-        pytest.param("url-never-ends", {}, "more than 500 pages (max_pages)", 500, id="URLs for ever"),
-        pytest.param("cursor-never-ends", {"max_pages": 4}, "more than 4 pages (max_pages)", 4, id="cursors for ever"),
+        pytest.param("url-never-ends", {}, "returned more than 500 pages (max_pages)", 500, id="URLs for ever"),
         pytest.param(
-            "repeated-cursor", {}, "page 2 points back to a page that was there before", 2, id="the same cursor"
+            "cursor-never-ends", {"max_pages": 4}, "returned more than 4 pages (max_pages)", 4, id="cursors for ever"
         ),
-        pytest.param("cycle", {}, "page 3 points back to a page that was there before", 3, id="in a circle"),
         pytest.param(
-            "adds-nothing", {}, "page 2 only repeats models that were there before", 2, id="a page that adds nothing"
+            "repeated-cursor", {}, "pagination loop: page 2 links to an earlier page", 2, id="the same cursor"
+        ),
+        pytest.param("cycle", {}, "pagination loop: page 3 links to an earlier page", 3, id="in a circle"),
+        pytest.param(
+            "adds-nothing", {}, "pagination loop: page 2 repeats earlier models", 2, id="a page that adds nothing"
         ),
         pytest.param(
             "empty-but-more",
             {},
-            "`has_more` is true on a page without an entry to go on from",
+            "pagination failed: `has_more` is true, but the page has no cursor and no entries",
             1,
             id="an empty page with has_more",
         ),
     ],
 )
-async def test_paging_that_does_not_end_is_a_failure_and_no_shorter_list(
+async def test_endless_pagination_fails_instead_of_truncating_the_list(
     fault: str, settings: dict[str, object], reason: str, requests: int
 ) -> None:
     async with playing(fault) as server:
@@ -324,13 +340,11 @@ async def test_paging_that_does_not_end_is_a_failure_and_no_shorter_list(
         pytest.param("pages-of-ten", 29, 3, id="over pages"),
     ],
 )
-async def test_more_models_than_allowed_are_a_failure_and_no_shorter_list(
-    fault: str, limit: int, requests: int
-) -> None:
+async def test_too_many_models_fail_instead_of_truncating_the_list(fault: str, limit: int, requests: int) -> None:
     async with playing(fault) as server:
         error = await failure(at(server.address, max_models=limit))
         assert len(await _all(at(server.address, max_models=limit + 1), fault)) > 0
-    assert (error.kind, error.reason) == ("too_large", f"more than {limit} models (max_models)")
+    assert (error.kind, error.reason) == ("too_large", f"returned more than {limit} models (max_models)")
     assert (error.retryable, len(server.requests)) == (False, requests)
 
 
@@ -339,13 +353,13 @@ async def _all(asked: Provider, fault: str) -> list[str]:
         return ids(await ask(asked.model_copy(update={"base_url": f"http://{server.address}/v1"})))
 
 
-async def test_only_the_query_of_a_next_url_is_used_on_our_own_list_url() -> None:
+async def test_next_page_uses_only_the_query_of_the_next_url() -> None:
     async with playing("url-never-ends") as server:
         await failure(at(server.address, max_pages=3))
     assert server.targets == ["/v1/models", "/v1/models?page=1", "/v1/models?page=2"]
 
 
-async def test_a_cursor_is_percent_encoded() -> None:
+async def test_cursor_is_percent_encoded() -> None:
     async with playing("odd-cursor") as server:
         assert ids(await ask(at(server.address))) == ["a", "b"]
     assert [httpx.URL(target).params.get("after") for target in server.targets] == [None, "a b&c=d/+é=="]
@@ -355,7 +369,7 @@ async def test_a_cursor_is_percent_encoded() -> None:
 # -- Pangu -------------------------------------------------------------------------------------------------------------
 
 
-async def test_every_version_of_every_pangu_model_is_asked_for_in_pages_of_100() -> None:
+async def test_pangu_versions_of_every_model_are_requested_in_pages_of_100() -> None:
     async with playing("pangu") as server:
         answer = await ask(at(server.address, **PANGU))
     assert ids(answer) == [f"{model}-v{number}" for model in ("one", "two") for number in range(1, 251)]
@@ -382,9 +396,7 @@ async def test_every_version_of_every_pangu_model_is_asked_for_in_pages_of_100()
         ),
     ],
 )
-async def test_a_pangu_total_that_lies_ends_nothing_too_early(
-    fault: str, models: list[str], targets: list[str]
-) -> None:
+async def test_wrong_pangu_total_does_not_truncate_the_list(fault: str, models: list[str], targets: list[str]) -> None:
     async with playing(fault) as server:
         answer = await ask(at(server.address, **{**PANGU, "model_ids": ["one"]}))
     assert ids(answer) == models
@@ -417,40 +429,40 @@ def server_context(authority: trustme.CA, *names: str) -> ssl.SSLContext:
     return context
 
 
-async def test_a_ca_file_makes_its_certificates_trusted(certified: ssl.SSLContext, ca_file: str) -> None:
+async def test_ca_file_makes_its_certificates_trusted(certified: ssl.SSLContext, ca_file: str) -> None:
     async with playing("list", tls=certified) as server:
         assert ids(await ask(provider(f"https://{server.address}/v1", ca_file=ca_file))) == ["a", "b"]
 
 
-async def test_a_certificate_that_nobody_vouches_for_is_refused(certified: ssl.SSLContext) -> None:
+async def test_untrusted_certificate_is_rejected(certified: ssl.SSLContext) -> None:
     async with playing("list", tls=certified) as server:
         error = await failure(provider(f"https://{server.address}/v1", api_key="sk-canary"))
     assert (error.kind, error.retryable, error.attempts) == ("tls", False, 1)
-    assert error.reason == "its certificate is not trusted: unable to get local issuer certificate"
+    assert error.reason == "TLS certificate verification failed: unable to get local issuer certificate"
     assert server.requests == []
 
 
-async def test_a_certificate_of_another_host_is_refused(authority: trustme.CA, ca_file: str) -> None:
+async def test_certificate_of_another_host_is_rejected(authority: trustme.CA, ca_file: str) -> None:
     async with playing("list", tls=server_context(authority, "models.example")) as server:
         error = await failure(provider(f"https://{server.address}/v1", ca_file=ca_file, api_key="sk-canary"))
     assert (error.kind, error.retryable, error.attempts) == ("tls", False, 1)
     assert error.reason == (
-        "its certificate is not trusted: IP address mismatch, certificate is not valid for '127.0.0.1'."
+        "TLS certificate verification failed: IP address mismatch, certificate is not valid for '127.0.0.1'."
     )
     assert server.requests == []
 
 
-async def test_plain_http_on_a_tls_port_is_a_failure_of_tls() -> None:
+async def test_plain_http_on_a_tls_port_is_a_tls_error() -> None:
     async with playing("html", unsolicited=True) as server:
         error = await failure(provider(f"https://{server.address}/v1"))
     assert (error.kind, error.retryable, error.attempts) == ("tls", False, 1)
-    assert error.reason.startswith("no TLS connection: ")
+    assert error.reason.startswith("TLS handshake failed: ")
 
 
-async def test_a_connection_that_ends_during_the_handshake_may_pass() -> None:
+async def test_connection_closed_during_the_handshake_is_retryable() -> None:
     async with playing("closes-at-once", unsolicited=True) as server:
         error = await failure(provider(f"https://{server.address}/v1", retries=2))
-    assert (error.kind, error.reason) == ("connection_reset", "broke the connection off during the TLS handshake")
+    assert (error.kind, error.reason) == ("connection_reset", "connection closed during the TLS handshake")
     assert (error.retryable, server.connections) == (True, 3)
 
 
@@ -459,10 +471,10 @@ async def test_a_connection_that_ends_during_the_handshake_may_pass() -> None:
     [
         pytest.param("reset-mid-body", "connection_reset", BROKEN_OFF, id="connection_reset"),
         pytest.param("short-body", "connection_reset", BROKEN_OFF, id="short"),
-        pytest.param("hang-after-headers", "timeout", "sent nothing for 0.8 s", id="silent"),
+        pytest.param("hang-after-headers", "timeout", "timed out: no data for 0.8 s", id="silent"),
     ],
 )
-async def test_what_goes_wrong_behind_the_handshake_is_no_failure_of_tls(
+async def test_error_after_the_handshake_is_not_a_tls_error(
     fault: str, kind: str, reason: str, certified: ssl.SSLContext, ca_file: str
 ) -> None:
     async with playing(fault, tls=certified) as server:
@@ -471,16 +483,16 @@ async def test_what_goes_wrong_behind_the_handshake_is_no_failure_of_tls(
     assert (error.kind, error.reason, error.retryable) == (kind, reason, True)
 
 
-async def test_a_handshake_that_hangs_ends_in_time() -> None:
+async def test_hanging_handshake_times_out() -> None:
     async with playing("hang-before-headers", unsolicited=True) as server:
         error = await failure(provider(f"https://{server.address}/v1", timeout=LATER, retries=0))
-    assert (error.kind, error.reason, error.retryable) == ("timeout", "no connection within 0.8 s", True)
+    assert (error.kind, error.reason, error.retryable) == ("timeout", "timed out: no connection after 0.8 s", True)
 
 
 # -- the way out -------------------------------------------------------------------------------------------------------
 
 
-async def test_the_providers_egress_proxy_is_used_with_its_login() -> None:
+async def test_egress_proxy_is_used_with_its_login() -> None:
     async with playing("list") as egress:
         way_out = f"http://user:p%40ss@{egress.address}"
         answer = await ask(provider("http://models.invalid/v1", proxy=way_out, api_key="sk-canary"))
@@ -490,7 +502,7 @@ async def test_the_providers_egress_proxy_is_used_with_its_login() -> None:
     assert request.values("proxy-authorization") == ["Basic " + base64.b64encode(b"user:p@ss").decode()]
 
 
-async def test_an_https_provider_is_reached_through_a_tunnel(certified: ssl.SSLContext, ca_file: str) -> None:
+async def test_https_provider_is_reached_through_a_tunnel(certified: ssl.SSLContext, ca_file: str) -> None:
     async with playing("proxy-tunnel", upgrade=certified) as egress:
         asked = provider(
             "https://127.0.0.1:1/v1", proxy=f"http://u:p@{egress.address}", ca_file=ca_file, api_key="sk-canary"
@@ -501,7 +513,7 @@ async def test_an_https_provider_is_reached_through_a_tunnel(certified: ssl.SSLC
     assert (request.line, request.values("proxy-authorization")) == ("GET /v1/models HTTP/1.1", [])
 
 
-async def test_an_egress_proxy_may_itself_speak_tls(certified: ssl.SSLContext, ca_file: str) -> None:
+async def test_egress_proxy_can_use_tls(certified: ssl.SSLContext, ca_file: str) -> None:
     async with playing("list", tls=certified) as egress:
         asked = provider("http://models.invalid/v1", proxy=f"https://{egress.address}", ca_file=ca_file)
         assert ids(await ask(asked)) == ["a", "b"]
@@ -514,15 +526,15 @@ async def test_an_egress_proxy_may_itself_speak_tls(certified: ssl.SSLContext, c
         pytest.param("503 Service Unavailable", 3, id="a proxy that is not ready"),
     ],
 )
-async def test_an_egress_proxy_that_does_not_connect_says_so(status: str, requests: int) -> None:
+async def test_egress_proxy_that_refuses_to_connect_is_reported(status: str, requests: int) -> None:
     async with playing("proxy-refuses", status=status) as egress:
         error = await failure(provider("https://127.0.0.1:1/v1", proxy=f"http://u:p@{egress.address}", retries=2))
-    assert (error.kind, error.reason) == ("proxy", f"the proxy refused to connect (status {status[:3]})")
+    assert (error.kind, error.reason) == ("proxy", f"egress proxy refused the connection (status {status[:3]})")
     assert (error.retryable, len(egress.requests)) == (requests > 1, requests)
 
 
 @pytest.mark.parametrize("variable", ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"])
-async def test_the_environments_proxies_are_ignored(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_proxy_environment_variables_are_ignored(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
     async with playing("html") as egress, playing("list") as server:
         monkeypatch.setenv(variable, f"http://{egress.address}")
         monkeypatch.delenv("NO_PROXY", raising=False)
@@ -583,7 +595,7 @@ def log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
 
 @pytest.mark.parametrize("form", forms_of(""))
 @pytest.mark.parametrize("secret", SECRETS)
-async def test_a_secret_that_the_provider_says_back_is_nowhere(
+async def test_secret_repeated_by_the_provider_appears_nowhere(
     secret: str, form: str, log: pytest.LogCaptureFixture
 ) -> None:
     echo = forms_of(SECRETS[secret])[form]
@@ -601,7 +613,7 @@ async def test_a_secret_that_the_provider_says_back_is_nowhere(
 
 @pytest.mark.parametrize("form", forms_of(""))
 @pytest.mark.parametrize("auth", ["basic", {"query": "api_key"}], ids=["basic", "query"])
-async def test_a_credential_in_a_url_or_a_login_is_nowhere_whatever_goes_wrong(
+async def test_credential_in_a_url_or_login_appears_nowhere_after_any_error(
     auth: object, form: str, log: pytest.LogCaptureFixture
 ) -> None:
     password = SECRETS["key"]
@@ -624,27 +636,23 @@ async def test_a_credential_in_a_url_or_a_login_is_nowhere_whatever_goes_wrong(
     assert shown(log.text) == set()
 
 
-async def test_what_is_no_secret_stays_readable_in_a_reason() -> None:
+async def test_reason_keeps_text_that_is_not_secret() -> None:
     wrong_key = '{"code":500004,"message":"","error":{"code":"500004","message":"AppKey不正确,请使用正确的AppKey"}}'
     async with playing("status", status="400 Bad Request", body=wrong_key) as server:
         error = await failure(at(server.address, api_key=SECRETS["key"]))
     assert error.reason == "status 400: AppKey不正确,请使用正确的AppKey"
 
 
-async def test_a_host_that_holds_our_key_is_not_named() -> None:
+async def test_host_that_contains_the_api_key_is_not_shown() -> None:
     async with playing("redirect", status="302 Found", location="http://sk-canary-1.example/") as server:
         error = await failure(at(server.address, api_key="sk-canary-1"))
-    assert error.reason == (
-        "redirects (302) to a host that names our credential, which is never followed; mend base_url"
-    )
+    assert error.reason == ("redirect (302) to a host that contains a secret not followed: update base_url")
 
 
 # -- cut off -----------------------------------------------------------------------------------------------------------
 
 
-async def test_questions_that_are_cut_off_at_any_moment_leave_nothing_behind(
-    certified: ssl.SSLContext, ca_file: str
-) -> None:
+async def test_fetch_cancelled_at_any_moment_leaves_nothing_open(certified: ssl.SSLContext, ca_file: str) -> None:
     chance = random.Random(20261121)
     async with AsyncExitStack() as stack:
         plain = [
@@ -666,14 +674,14 @@ async def test_questions_that_are_cut_off_at_any_moment_leave_nothing_behind(
 
 
 @pytest.mark.parametrize("fault", ["hang-before-headers", "hang-after-headers", "drip-body", "flood", "short-body"])
-async def test_the_connection_is_closed_as_soon_as_the_question_ends(fault: str) -> None:
+async def test_connection_is_closed_when_the_fetch_ends(fault: str) -> None:
     async with playing(fault) as server:
         held = Held.now()
         await failure(at(server.address, timeout=SOON, retries=0))
         assert await held.left() == Held(), "while the provider is still there"
 
 
-async def test_questions_to_many_providers_at_once_do_not_wait_for_each_other() -> None:
+async def test_concurrent_fetches_do_not_wait_for_each_other() -> None:
     async with playing("hang-before-headers") as mute, playing("list") as server:
         asked = at(server.address)
         silent = at(mute.address)

@@ -78,7 +78,7 @@ async def failure(provider: Provider, clock: HastyClock) -> UpstreamError:
     return raised.value
 
 
-async def test_a_login_names_the_user_and_the_project_and_its_token_is_sent_with_the_question(
+async def test_login_sends_user_and_project_and_its_token_is_sent_with_the_request(
     clock: HastyClock,
 ) -> None:
     async with playing("iam-login", token=TOKEN, body="{}") as iam, playing("versions") as server:
@@ -101,7 +101,7 @@ async def test_a_login_names_the_user_and_the_project_and_its_token_is_sent_with
 
 
 @pytest.mark.parametrize("path", ["", "/", "/v3", "/v3/", "/v3/auth/tokens"])
-async def test_the_url_of_an_iam_may_be_written_as_its_documents_do(path: str, clock: HastyClock) -> None:
+async def test_iam_url_can_be_written_as_documented(path: str, clock: HastyClock) -> None:
     async with playing("iam-login", token=TOKEN, body="{}") as iam, playing("versions") as server:
         await ask(pangu(server.address, f"http://{iam.address}{path}"), clock)
     assert iam.targets == ["/v3/auth/tokens"]
@@ -117,7 +117,7 @@ async def test_the_url_of_an_iam_may_be_written_as_its_documents_do(path: str, c
         pytest.param('{"token":[]}', 3600, id="an hour where the body is odd"),
     ],
 )
-async def test_a_token_is_used_until_shortly_before_its_end(body: str, life: float, clock: HastyClock) -> None:
+async def test_token_is_reused_until_shortly_before_it_expires(body: str, life: float, clock: HastyClock) -> None:
     async with playing("iam-login", token=TOKEN, body=body) as iam, playing("versions") as server:
         provider = pangu(server.address, f"http://{iam.address}")
         upstream = ListFetcher([provider], clock)
@@ -128,14 +128,14 @@ async def test_a_token_is_used_until_shortly_before_its_end(body: str, life: flo
     assert len(iam.requests) == 2
 
 
-async def test_a_refused_token_is_renewed_once_and_the_question_asked_again(clock: HastyClock) -> None:
+async def test_rejected_token_is_renewed_once_and_the_request_repeated(clock: HastyClock) -> None:
     async with playing("iam-login", token=TOKEN, body="{}") as iam, playing("versions-at-second-token") as server:
         answer = await ask(pangu(server.address, f"http://{iam.address}"), clock)
     assert ([entry.id for entry in answer.entries], answer.attempts) == (["v"], 1)
     assert tokens(server) == [[f"{TOKEN}-1"], [f"{TOKEN}-2"]]
 
 
-async def test_a_new_token_that_is_refused_too_is_the_end_of_it(clock: HastyClock) -> None:
+async def test_second_rejected_token_fails_the_fetch(clock: HastyClock) -> None:
     body = '{"error_code":"PANGU.0001","error_msg":"not in this workspace"}'
     async with (
         playing("iam-login", token=TOKEN, body="{}") as iam,
@@ -143,46 +143,48 @@ async def test_a_new_token_that_is_refused_too_is_the_end_of_it(clock: HastyCloc
     ):
         error = await failure(pangu(server.address, f"http://{iam.address}"), clock)
     assert (error.kind, error.retryable, error.attempts) == ("unauthorized", False, 1)
-    assert error.reason == "our credential was refused, status 401: not in this workspace"
+    assert error.reason == "authentication failed (401: not in this workspace): check the provider's iam"
     assert (len(iam.requests), len(server.requests)) == (2, 2)
 
 
 @pytest.mark.parametrize(
     ("status", "kind", "reason", "logins"),
     [
-        pytest.param(401, "unauthorized", "our credential was refused, status 401: wrong", 1, id="wrong password"),
-        pytest.param(403, "unauthorized", "our credential was refused, status 403: wrong", 1, id="forbidden"),
+        pytest.param(
+            401, "unauthorized", "authentication failed (401: wrong): check the provider's iam", 1, id="wrong password"
+        ),
+        pytest.param(
+            403, "unauthorized", "permission denied (403: wrong): check the provider's iam", 1, id="forbidden"
+        ),
         pytest.param(404, "status", "status 404: wrong", 1, id="not an IAM"),
-        pytest.param(429, "rate_limited", "status 429: wrong", 3, id="too many logins"),
+        pytest.param(429, "rate_limited", "rate limit exceeded (429): wrong", 3, id="too many logins"),
         pytest.param(503, "status", "status 503: wrong", 3, id="not ready"),
         pytest.param(200, "invalid_response", "status 200 without a token", 1, id="no login at all"),
     ],
 )
-async def test_a_login_that_is_refused_says_so(
-    status: int, kind: str, reason: str, logins: int, clock: HastyClock
-) -> None:
+async def test_rejected_login_is_reported(status: int, kind: str, reason: str, logins: int, clock: HastyClock) -> None:
     body = '{"error":{"message":"wrong","code":1}}'
     async with playing("status", status=f"{status} No", body=body) as iam, playing("versions") as server:
         error = await failure(pangu(server.address, f"http://{iam.address}", retries=2), clock)
-    assert (error.kind, error.reason) == (kind, f"its IAM login: {reason}")
+    assert (error.kind, error.reason) == (kind, f"IAM login failed: {reason}")
     assert (error.retryable, error.attempts, len(iam.requests)) == (logins > 1, logins, logins)
     assert server.requests == []
 
 
-async def test_a_login_without_a_token_is_no_login(clock: HastyClock) -> None:
+async def test_login_without_a_token_fails(clock: HastyClock) -> None:
     async with playing("iam-without-token") as iam, playing("versions") as server:
         error = await failure(pangu(server.address, f"http://{iam.address}"), clock)
-    assert (error.kind, error.reason) == ("invalid_response", "its IAM login: status 201 without a token")
+    assert (error.kind, error.reason) == ("invalid_response", "IAM login failed: status 201 without a token")
     assert server.requests == []
 
 
-async def test_an_iam_that_names_a_time_to_wait_for_is_asked_again_then(clock: HastyClock) -> None:
+async def test_login_retry_waits_for_retry_after(clock: HastyClock) -> None:
     async with playing("iam-busy", token=TOKEN) as iam, playing("versions") as server:
         await ask(pangu(server.address, f"http://{iam.address}"), clock)
     assert (clock.slept, tokens(server)) == ([7.0], [[f"{TOKEN}-2"]])
 
 
-async def test_a_login_is_not_sent_on_by_a_redirect(clock: HastyClock) -> None:
+async def test_login_does_not_follow_redirects(clock: HastyClock) -> None:
     async with (
         playing("iam-login", token=TOKEN, body="{}") as landing,
         playing("redirect", status="307 Elsewhere", location=f"http://{landing.address}/v3/auth/tokens") as iam,
@@ -193,16 +195,16 @@ async def test_a_login_is_not_sent_on_by_a_redirect(clock: HastyClock) -> None:
     assert (landing.connections, server.connections) == (0, 0)
 
 
-async def test_an_iam_that_is_not_there_is_a_failure_that_may_pass(clock: HastyClock) -> None:
+async def test_unreachable_iam_is_a_retryable_error(clock: HastyClock) -> None:
     async with playing("versions") as server:
         error = await failure(pangu(server.address, f"http://127.0.0.1:{closed_port()}", retries=2), clock)
     assert (error.kind, error.retryable, error.attempts) == ("connection_refused", True, 3)
 
 
-async def test_an_iam_that_hangs_is_cut_off_like_any_other_attempt(clock: HastyClock) -> None:
+async def test_hanging_iam_times_out_like_any_attempt(clock: HastyClock) -> None:
     async with playing("hang-before-headers") as iam, playing("versions") as server:
         error = await failure(pangu(server.address, f"http://{iam.address}", timeout="2400ms", retries=0), clock)
-    assert (error.kind, error.reason) == ("timeout", "sent nothing for 0.8 s")
+    assert (error.kind, error.reason) == ("timeout", "timed out: no data for 0.8 s")
 
 
 @pytest.fixture
@@ -235,7 +237,7 @@ STATUSES = ["401 Unauthorized", "500 Oops", "200 OK"]
 
 @pytest.mark.parametrize("status", STATUSES)
 @pytest.mark.parametrize("form", masked(""))
-async def test_a_password_that_the_iam_says_back_is_nowhere(
+async def test_password_repeated_by_the_iam_appears_nowhere(
     form: str, status: str, clock: HastyClock, log: pytest.LogCaptureFixture
 ) -> None:
     body = json.dumps({"error": {"message": f"wrong: {masked(PASSWORD)[form]}!"}})
@@ -249,7 +251,7 @@ async def test_a_password_that_the_iam_says_back_is_nowhere(
 
 @pytest.mark.parametrize("status", STATUSES)
 @pytest.mark.parametrize("form", masked(""))
-async def test_a_token_that_the_provider_says_back_is_nowhere(
+async def test_token_repeated_by_the_provider_appears_nowhere(
     form: str, status: str, clock: HastyClock, log: pytest.LogCaptureFixture
 ) -> None:
     # After a 401 there is a second login, and with it a second token.
@@ -292,7 +294,7 @@ def bearers(server: FaultServer) -> list[str]:
     ]
 
 
-async def test_client_credentials_are_sent_as_a_form_and_the_token_as_a_bearer(clock: HastyClock) -> None:
+async def test_client_credentials_are_sent_as_a_form_and_the_token_as_bearer(clock: HastyClock) -> None:
     async with playing("oauth-login", token=TOKEN, more="") as login, playing("status", **MODELS) as server:
         answer = await ask(entra(server.address, f"http://{login.address}/tenant/oauth2/v2.0/token"), clock)
     assert [entry.id for entry in answer.entries] == ["m"]
@@ -317,7 +319,7 @@ async def test_client_credentials_are_sent_as_a_form_and_the_token_as_a_bearer(c
     assert server.requests[0].values("api-key") == []
 
 
-async def test_a_scope_that_is_not_given_is_not_sent(clock: HastyClock) -> None:
+async def test_scope_is_sent_only_if_it_is_set(clock: HastyClock) -> None:
     async with playing("oauth-login", token=TOKEN, more="") as login, playing("status", **MODELS) as server:
         oauth = {"url": f"http://{login.address}/token", "id": "proxy", "secret": SECRET}
         await ask(entra(server.address, "http://unused.invalid", oauth=oauth), clock)
@@ -337,7 +339,7 @@ async def test_a_scope_that_is_not_given_is_not_sent(clock: HastyClock) -> None:
         pytest.param(',"expires_in":true', 300, 3600, id="a boolean: an hour"),
     ],
 )
-async def test_an_oauth_token_is_renewed_by_itself_shortly_before_its_end(
+async def test_oauth_token_is_renewed_shortly_before_it_expires(
     more: str, renewed_before: float, life: float, clock: HastyClock
 ) -> None:
     async with playing("oauth-login", token=TOKEN, more=more) as login, playing("status", **MODELS) as server:
@@ -350,7 +352,7 @@ async def test_an_oauth_token_is_renewed_by_itself_shortly_before_its_end(
     assert len(login.requests) == 2
 
 
-async def test_an_oauth_token_that_is_refused_is_renewed_once(clock: HastyClock) -> None:
+async def test_rejected_oauth_token_is_renewed_once(clock: HastyClock) -> None:
     async with playing("oauth-login", token=TOKEN, more="") as login, playing("list-at-second-token") as server:
         answer = await ask(entra(server.address, f"http://{login.address}/token"), clock)
     assert ([entry.id for entry in answer.entries], answer.attempts) == (["m"], 1)
@@ -368,7 +370,7 @@ REFUSED = '{"error":"invalid_client","error_description":"wrong"}'
             401,
             REFUSED,
             "unauthorized",
-            "our credential was refused, status 401: invalid_client",
+            "authentication failed (401: invalid_client): check the provider's oauth",
             1,
             id="wrong secret",
         ),
@@ -388,22 +390,22 @@ REFUSED = '{"error":"invalid_client","error_description":"wrong"}'
         ),
     ],
 )
-async def test_client_credentials_that_are_refused_say_so(
+async def test_rejected_client_credentials_are_reported(
     status: int, body: str, kind: str, reason: str, logins: int, clock: HastyClock
 ) -> None:
     async with playing("status", status=f"{status} X", body=body) as login, playing("status", **MODELS) as server:
         error = await failure(entra(server.address, f"http://{login.address}/token", retries=2), clock)
-    assert (error.kind, error.reason) == (kind, f"its OAuth login: {reason}")
+    assert (error.kind, error.reason) == (kind, f"OAuth login failed: {reason}")
     assert (error.retryable, len(login.requests), server.requests) == (logins > 1, logins, [])
 
 
-async def test_a_token_url_that_hangs_is_cut_off_like_any_other_attempt(clock: HastyClock) -> None:
+async def test_hanging_token_url_times_out_like_any_attempt(clock: HastyClock) -> None:
     async with playing("hang-before-headers") as login, playing("status", **MODELS) as server:
         error = await failure(entra(server.address, f"http://{login.address}/", timeout="2400ms", retries=0), clock)
-    assert (error.kind, error.reason) == ("timeout", "sent nothing for 0.8 s")
+    assert (error.kind, error.reason) == ("timeout", "timed out: no data for 0.8 s")
 
 
-async def test_client_credentials_are_not_sent_on_by_a_redirect(clock: HastyClock) -> None:
+async def test_client_credentials_are_not_sent_to_a_redirect_target(clock: HastyClock) -> None:
     async with (
         playing("oauth-login", token=TOKEN, more="") as landing,
         playing("redirect", status="308 Elsewhere", location=f"http://{landing.address}/token") as login,
@@ -414,7 +416,7 @@ async def test_client_credentials_are_not_sent_on_by_a_redirect(clock: HastyCloc
 
 @pytest.mark.parametrize("status", STATUSES)
 @pytest.mark.parametrize("form", masked(""))
-async def test_a_secret_that_the_token_url_says_back_is_nowhere(
+async def test_secret_repeated_by_the_token_url_appears_nowhere(
     form: str, status: str, clock: HastyClock, log: pytest.LogCaptureFixture
 ) -> None:
     body = json.dumps({"error": f"wrong: {masked(SECRET)[form]}!"})
@@ -427,7 +429,7 @@ async def test_a_secret_that_the_token_url_says_back_is_nowhere(
 
 
 @pytest.mark.parametrize("form", masked(""))
-async def test_an_oauth_token_that_the_provider_says_back_is_nowhere(
+async def test_oauth_token_repeated_by_the_provider_appears_nowhere(
     form: str, clock: HastyClock, log: pytest.LogCaptureFixture
 ) -> None:
     body = json.dumps({"error": f"wrong: {masked(f'{TOKEN}-1')[form]}!"})

@@ -18,7 +18,7 @@ from tests.providers.scripted import FakeProviders, Script, replies
 pytestmark = pytest.mark.anyio
 
 
-async def test_the_same_bytes_are_the_same_entries_and_a_change_is_seen() -> None:
+async def test_unchanged_page_reuses_its_entries_and_a_change_is_detected() -> None:
     with FakeProviders() as upstreams:
         server = upstreams.open(lists("m", "n"))
         providers = config_of(f"providers: [{{name: a, base_url: '{server.url}/v1'}}]").providers
@@ -35,13 +35,13 @@ async def test_the_same_bytes_are_the_same_entries_and_a_change_is_seen() -> Non
     assert back == first
 
 
-async def test_what_was_dropped_is_told_again_with_the_same_answer() -> None:
+async def test_unchanged_page_reports_its_dropped_entries_again() -> None:
     with FakeProviders() as upstreams:
         server = upstreams.open(replies({"data": [{"id": "m"}, {"id": ""}, {"id": ""}]}))
         providers = config_of(f"providers: [{{name: a, base_url: '{server.url}/v1'}}]").providers
         ask = ListFetcher(providers, FakeClock())
         answers = [await ask(providers[0], 0) for _ in range(2)]
-    assert [answer.dropped for answer in answers] == [{"has an empty id": 2}] * 2
+    assert [answer.dropped for answer in answers] == [{"empty id": 2}] * 2
 
 
 async def questions(scripts: Sequence[Script], kind: str = "openai", **settings: object) -> list[FetchResult]:
@@ -58,14 +58,14 @@ async def questions(scripts: Sequence[Script], kind: str = "openai", **settings:
     return answers
 
 
-async def test_of_a_list_that_changes_again_only_the_changed_models_are_read() -> None:
+async def test_changed_list_parses_only_changed_entries() -> None:
     *_, before, after = await questions([lists("m"), lists("m", "n"), lists("x", "m", "n", "m")])
     assert [entry.id for entry in after.entries] == ["x", "m", "n", "m"]
     m, n = before.entries
     assert [entry is old for entry, old in zip(after.entries[1:], (m, n, m), strict=True)] == [True] * 3
 
 
-async def test_a_model_that_says_something_new_is_read_again() -> None:
+async def test_changed_entry_is_parsed_again() -> None:
     editions = [replies({"data": [{"id": "m", "owned_by": owner}, {"id": "n"}]}) for owner in ("one", "two", "three")]
     answers = await questions(editions)
     assert [[entry.owner for entry in answer.entries] for answer in answers] == [
@@ -75,14 +75,14 @@ async def test_a_model_that_says_something_new_is_read_again() -> None:
     ]
 
 
-async def test_a_model_that_could_not_be_listed_still_cannot_when_others_change() -> None:
+async def test_invalid_entry_stays_dropped_when_others_change() -> None:
     bad = [{"id": ""}, {"id": "b"}, {"name": 1}]
     *_, last = await questions([replies({"data": [*bad, {"id": new}]}) for new in ("m", "n", "o")])
     assert [entry.id for entry in last.entries] == ["b", "o"]
-    assert last.dropped == {"has an empty id": 1, "has an id that is no string": 1}
+    assert last.dropped == {"empty id": 1, "id is not a string": 1}
 
 
-async def test_the_same_version_of_two_models_belongs_to_each_of_them() -> None:
+async def test_equal_versions_of_two_models_keep_their_own_parents() -> None:
     pangu = {"workspace_id": "w", "model_ids": ["one", "two"], "api_key": "token-canary"}
     scripts = [replies({"total": 2, "versions": [{"id": "v"}, {"id": new}]}) for new in ("a", "b", "c")]
     *_, last = await questions(scripts, "pangu", **pangu)
@@ -94,7 +94,7 @@ async def test_the_same_version_of_two_models_belongs_to_each_of_them() -> None:
     ]
 
 
-async def test_a_model_that_names_our_credential_since_a_login_is_taken_from_no_earlier_answer() -> None:
+async def test_entry_that_contains_a_new_token_is_not_reused() -> None:
     """What was harmless text becomes our token."""
     with FakeProviders() as upstreams:
         server = upstreams.open(lists("a"))
@@ -112,10 +112,10 @@ async def test_a_model_that_names_our_credential_since_a_login_is_taken_from_no_
                 await clock.advance(600)
             answers.append(await ask(asked, 0))
     assert [[entry.id for entry in answer.entries] for answer in answers] == [["a", "m"], ["a", "n"], ["o"]]
-    assert answers[-1].dropped == {"repeats our credential": 1}
+    assert answers[-1].dropped == {"contains a configured secret": 1}
 
 
-def test_all_providers_share_one_tls_context_and_those_with_an_authority_of_their_own_another(tmp_path: Path) -> None:
+def test_tls_context_is_shared_by_all_providers_with_the_same_ca_file(tmp_path: Path) -> None:
     authority = tmp_path / "corp.pem"
     trustme.CA().cert_pem.write_to_path(str(authority))
     text = "providers:\n" + "\n".join(f"- {{name: p{i}, base_url: https://h{i}}}" for i in range(3))

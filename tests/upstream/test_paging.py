@@ -187,28 +187,26 @@ PAGE = {"style": "page", "send": "p", "total": "total", "pages": "pages", "size"
         ),
     ],
 )
-async def test_every_model_of_every_page_is_listed(
-    paging: Mapping[str, object], handler: Handler, questions: int
-) -> None:
+async def test_models_of_every_page_are_listed(paging: Mapping[str, object], handler: Handler, questions: int) -> None:
     async with listing(handler) as server:
         answer = await ask(paged(server.address, paging))
     assert (ids(answer), answer.pages, len(server.asked)) == (ALL, questions, questions)
     assert {urlsplit(target).path for target in server.targets} == {"/api/list"}
 
 
-async def test_the_size_is_asked_for_with_every_page_and_a_cursor_is_percent_encoded() -> None:
+async def test_page_size_is_sent_with_every_page_and_the_cursor_is_percent_encoded() -> None:
     async with listing(token("")) as server:
         await ask(paged(server.address, TOKEN))
     assert server.asked == [{"size": "100"}] + [{"size": "100", "t": f"+/ &=模{n}"} for n in (2, 4, 6)]
     assert all(target.isascii() and " " not in target for target in server.targets)
 
 
-async def test_a_total_that_is_too_low_ends_the_list_where_it_says() -> None:
+async def test_total_that_is_too_low_ends_the_list() -> None:
     async with listing(offset(3)) as server:
         assert ids(await ask(paged(server.address, OFFSET))) == ALL[:4]
 
 
-async def test_an_empty_page_in_the_middle_ends_no_list_that_says_there_is_more() -> None:
+async def test_empty_page_does_not_end_a_list_that_has_more() -> None:
     pages = {None: (["a"], "1"), "1": ([], "2"), "2": (["b"], "")}
 
     def answer(query: Query) -> Any:
@@ -227,7 +225,7 @@ def endless(query: Query) -> Any:
     return {"items": models([f"m-{number}"]), "next": str(number)}
 
 
-async def test_the_500th_page_may_be_the_last() -> None:
+async def test_500_pages_are_accepted() -> None:
     def answer(query: Query) -> Any:
         said = endless(query)
         return said if said["next"] != "500" else {**said, "next": ""}
@@ -236,9 +234,9 @@ async def test_the_500th_page_may_be_the_last() -> None:
         assert (await ask(paged(server.address, TOKEN))).pages == 500
 
 
-async def test_the_501st_page_is_a_failure_and_no_shorter_list() -> None:
+async def test_501_pages_fail_instead_of_truncating_the_list() -> None:
     async with listing(endless) as server:
-        assert await failure(paged(server.address, TOKEN)) == "more than 500 pages (max_pages)"
+        assert await failure(paged(server.address, TOKEN)) == "returned more than 500 pages (max_pages)"
     assert len(server.asked) == 500
 
 
@@ -248,37 +246,35 @@ async def test_the_501st_page_is_a_failure_and_no_shorter_list() -> None:
         pytest.param(
             TOKEN,
             lambda query: {"items": models([f"m-{query.get('t')}"]), "next": "same"},
-            "page 2 points back to a page that was there before",
+            "pagination loop: page 2 links to an earlier page",
             id="a cursor that repeats",
         ),
         pytest.param(
             URL,
             lambda query: {"items": models([f"m-{query.get('at')}"]), "next": "?at=1" if "at" not in query else "?"},
-            "page 2 points back to a page that was there before",
+            "pagination loop: page 2 links to an earlier page",
             id="a URL that leads back to the first page",
         ),
         pytest.param(
             OFFSET,
             lambda query: {"items": models(ALL), "total": 100},
-            "page 2 only repeats models that were there before",
+            "pagination loop: page 2 repeats earlier models",
             id="an offset that is ignored",
         ),
         pytest.param(
             PAGE,
             lambda query: {"items": models(ALL), "pages": 3},
-            "page 2 only repeats models that were there before",
+            "pagination loop: page 2 repeats earlier models",
             id="a page number that is ignored",
         ),
         pytest.param(
             LAST_ID,
             lambda query: {"items": [], "has_more": True},
-            "`has_more` is true on a page without an entry to go on from",
+            "pagination failed: `has_more` is true, but the page has no cursor and no entries",
             id="more of nothing",
         ),
     ],
 )
-async def test_paging_that_leads_nowhere_is_a_failure(
-    paging: Mapping[str, object], handler: Handler, reason: str
-) -> None:
+async def test_invalid_pagination_fails(paging: Mapping[str, object], handler: Handler, reason: str) -> None:
     async with listing(handler) as server:
         assert await failure(paged(server.address, paging)) == reason

@@ -10,12 +10,12 @@ import pytest
 from proxy.upstream.resolver import resolver_threads, use_resolver_threads
 
 
-def test_every_provider_gets_threads_to_be_looked_up_in_but_not_without_bound() -> None:
+def test_resolver_threads_grow_with_providers_up_to_a_limit() -> None:
     assert [resolver_threads(providers) for providers in (1, 10, 500)] == [8, 44, 256]
 
 
 @pytest.mark.anyio
-async def test_so_many_lookups_run_at_the_same_time() -> None:
+async def test_dns_lookups_run_concurrently() -> None:
     use_resolver_threads(10)
     threads = resolver_threads(10)
     lookups = Barrier(threads, timeout=10)

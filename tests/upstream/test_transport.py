@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxy.errors import UpstreamError
-from proxy.upstream.transport import OwnSockets, PlainBodies
+from proxy.upstream.transport import DecodedBodies, TrackedSockets
 from tests.leaks import Held
 from tests.providers.faults import playing
 
@@ -59,7 +59,7 @@ async def read(
     body: Pieces, headers: Mapping[str, str] | Sequence[tuple[str, str]] = (), max_body: int = MIB
 ) -> list[bytes]:
     """The pieces in which a body comes out."""
-    plain = PlainBodies(Answers(body, headers), max_body)
+    plain = DecodedBodies(Answers(body, headers), max_body)
     async with httpx.AsyncClient(transport=plain) as client, client.stream("GET", "http://models.example/") as response:
         return [piece async for piece in response.aiter_raw()]
 
@@ -77,29 +77,29 @@ GZIP = {"content-encoding": "gzip"}
 
 
 @pytest.mark.parametrize("coding", ["gzip", "x-gzip", "GZIP", " gzip "])
-async def test_a_gzip_body_comes_out_plain(coding: str) -> None:
+async def test_gzip_body_is_decompressed(coding: str) -> None:
     assert b"".join(await read(Pieces([gzip.compress(b"text")]), {"content-encoding": coding})) == b"text"
 
 
 @pytest.mark.parametrize("coding", ["", "identity"])
-async def test_a_plain_body_comes_out_as_it_is(coding: str) -> None:
+async def test_plain_body_is_unchanged(coding: str) -> None:
     assert await read(Pieces([b"te", b"xt"]), {"content-encoding": coding}) == [b"te", b"xt"]
 
 
 @pytest.mark.parametrize("coding", ["br", "zstd", "deflate", "gzip, gzip", "identity, gzip", "gzipped"])
-async def test_any_other_coding_is_refused_unread(coding: str) -> None:
+async def test_other_content_encoding_is_rejected_unread(coding: str) -> None:
     body = Pieces([b"x"])
     why = await refusal(body, {"content-encoding": coding})
-    assert (why, body.taken) == ("invalid_response: answered in a content-encoding that was not asked for", 0)
+    assert (why, body.taken) == ("invalid_response: returned an unusable response (unexpected content-encoding)", 0)
 
 
-async def test_two_codings_in_two_headers_are_two_codings() -> None:
+async def test_two_content_encoding_headers_are_rejected() -> None:
     codings = [("content-encoding", "gzip"), ("content-encoding", "gzip")]
     assert (await refusal(Pieces([b"x"]), codings)).startswith("invalid_response")
 
 
-async def test_httpx_does_not_unpack_a_second_time() -> None:
-    plain = PlainBodies(Answers(Pieces([gzip.compress(b"text")]), {**GZIP, "content-length": "24", "x-a": "b"}), MIB)
+async def test_httpx_does_not_decompress_again() -> None:
+    plain = DecodedBodies(Answers(Pieces([gzip.compress(b"text")]), {**GZIP, "content-length": "24", "x-a": "b"}), MIB)
     async with httpx.AsyncClient(transport=plain) as client:
         response = await client.get("http://models.example/")
     assert (response.content, response.headers.multi_items()) == (b"text", [("x-a", "b")])
@@ -107,7 +107,7 @@ async def test_httpx_does_not_unpack_a_second_time() -> None:
 
 @settings(deadline=None)
 @given(st.binary(max_size=2000), st.lists(st.integers(1, 50), max_size=20))
-def test_a_gzip_body_may_be_cut_anywhere_on_its_way(text: bytes, cuts: list[int]) -> None:
+def test_gzip_body_can_be_split_anywhere(text: bytes, cuts: list[int]) -> None:
     packed = gzip.compress(text)
     edges = [0, *sorted(min(sum(cuts[: index + 1]), len(packed)) for index in range(len(cuts))), len(packed)]
     pieces = [packed[start:end] for start, end in pairwise(edges)]
@@ -116,7 +116,7 @@ def test_a_gzip_body_may_be_cut_anywhere_on_its_way(text: bytes, cuts: list[int]
 
 @settings(deadline=None)
 @given(st.lists(st.binary(max_size=100), max_size=4), st.booleans())
-def test_whatever_is_called_gzip_is_unpacked_or_refused(pieces: list[bytes], looks_true: bool) -> None:
+def test_any_gzip_body_is_decompressed_or_rejected(pieces: list[bytes], looks_true: bool) -> None:
     try:
         asyncio.run(read(Pieces([b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x00" if looks_true else b"", *pieces]), GZIP))
     except UpstreamError as error:
@@ -126,72 +126,80 @@ def test_whatever_is_called_gzip_is_unpacked_or_refused(pieces: list[bytes], loo
 @pytest.mark.parametrize(
     ("body", "why"),
     [
-        pytest.param(gzip.compress(b"text")[:-1], "invalid_response: the gzip body was cut off", id="cut by one byte"),
-        pytest.param(b"", "invalid_response: the gzip body was cut off", id="nothing at all"),
-        pytest.param(b'{"data":[]}', "invalid_response: said gzip and sent something else", id="plain text"),
-        pytest.param(zlib.compress(b"text"), "invalid_response: said gzip and sent something else", id="zlib"),
+        pytest.param(
+            gzip.compress(b"text")[:-1],
+            "invalid_response: returned an unusable response (truncated gzip body)",
+            id="cut by one byte",
+        ),
+        pytest.param(b"", "invalid_response: returned an unusable response (truncated gzip body)", id="nothing at all"),
+        pytest.param(
+            b'{"data":[]}', "invalid_response: returned an unusable response (invalid gzip data)", id="plain text"
+        ),
+        pytest.param(
+            zlib.compress(b"text"), "invalid_response: returned an unusable response (invalid gzip data)", id="zlib"
+        ),
         pytest.param(
             gzip.compress(b"text")[:-8] + b"\0" * 8,
-            "invalid_response: said gzip and sent something else",
+            "invalid_response: returned an unusable response (invalid gzip data)",
             id="wrong checksum",
         ),
         pytest.param(
             gzip.compress(b"text") + b"x",
-            "invalid_response: something stands behind the end of the gzip body",
+            "invalid_response: returned an unusable response (data after the gzip body)",
             id="and more",
         ),
     ],
 )
-async def test_a_gzip_body_that_is_not_whole_is_refused(body: bytes, why: str) -> None:
+async def test_incomplete_gzip_body_is_rejected(body: bytes, why: str) -> None:
     assert await refusal(Pieces([body]), GZIP) == why
 
 
-async def test_a_bomb_is_unpacked_in_small_pieces_and_only_up_to_the_limit() -> None:
+async def test_gzip_bomb_is_decompressed_in_small_chunks_only_up_to_the_limit() -> None:
     pieces: list[int] = []
-    with pytest.raises(UpstreamError, match="larger than 16,777,216 bytes"):
+    with pytest.raises(UpstreamError, match="returned more than 16,777,216 bytes"):
         await _note_sizes(Pieces([gzip.compress(bytes(64 * MIB))]), pieces)
     assert max(pieces) <= 64 * 1024
     assert sum(pieces) == 16 * MIB
 
 
 async def _note_sizes(body: Pieces, sizes: list[int]) -> None:
-    plain = PlainBodies(Answers(body, GZIP), 16 * MIB)
+    plain = DecodedBodies(Answers(body, GZIP), 16 * MIB)
     async with httpx.AsyncClient(transport=plain) as client, client.stream("GET", "http://models.example/") as response:
         async for piece in response.aiter_raw():
             sizes.append(len(piece))
 
 
 @pytest.mark.parametrize("packed", [False, True])
-async def test_a_body_of_just_the_limit_is_read_and_one_byte_more_is_not(packed: bool) -> None:
+async def test_body_at_the_limit_is_accepted_and_one_byte_more_is_rejected(packed: bool) -> None:
     def body(size: int) -> Pieces:
         return Pieces([gzip.compress(bytes(size))] if packed else [bytes(size)])
 
     headers = GZIP if packed else {}
     assert sum(map(len, await read(body(1000), headers, max_body=1000))) == 1000
-    assert await refusal(body(1001), headers, 1000) == "too_large: the body is larger than 1,000 bytes (max_body)"
+    assert await refusal(body(1001), headers, 1000) == "too_large: returned more than 1,000 bytes (max_body)"
 
 
-async def test_a_body_that_is_announced_as_too_large_is_not_begun() -> None:
+async def test_body_with_a_too_large_content_length_is_not_read() -> None:
     body = Pieces([b"x"])
     why = await refusal(body, {"content-length": str(MIB + 1)})
-    assert (why, body.taken) == ("too_large: the body is larger than 1,048,576 bytes (max_body)", 0)
+    assert (why, body.taken) == ("too_large: returned more than 1,048,576 bytes (max_body)", 0)
 
 
-async def test_an_endless_body_is_taken_only_up_to_the_limit() -> None:
+async def test_endless_body_is_read_only_up_to_the_limit() -> None:
     body = Pieces(iter(lambda: bytes(1000), None))
     await refusal(body, max_body=10_000)
     assert body.taken == 11
 
 
-async def test_whom_only_the_status_interests_is_not_troubled_by_the_body() -> None:
+async def test_invalid_body_does_not_fail_if_only_the_status_is_read() -> None:
     body = Pieces([b"x"])
-    plain = PlainBodies(Answers(body, {"content-encoding": "br"}), MIB)
+    plain = DecodedBodies(Answers(body, {"content-encoding": "br"}), MIB)
     async with httpx.AsyncClient(transport=plain) as client, client.stream("GET", "http://models.example/") as response:
         assert response.status_code == 200
     assert (body.taken, body.closed) == (0, True)
 
 
-async def test_other_tasks_get_their_turn_while_a_body_of_many_pieces_is_read() -> None:
+async def test_event_loop_is_not_blocked_by_a_body_of_many_chunks() -> None:
     turns = 0
 
     async def take_turns() -> None:
@@ -206,17 +214,17 @@ async def test_other_tasks_get_their_turn_while_a_body_of_many_pieces_is_read() 
     assert turns >= 20
 
 
-async def test_closing_closes_what_is_behind_it() -> None:
+async def test_close_closes_the_inner_transport() -> None:
     inner = Answers(Pieces([]), {})
-    await PlainBodies(inner, MIB).aclose()
+    await DecodedBodies(inner, MIB).aclose()
     assert inner.closed
 
 
 @pytest.mark.parametrize("cut_after", [0.0, 0.001, 0.05])
-async def test_a_connection_that_is_cut_off_in_its_handshake_is_closed(cut_after: float) -> None:
+async def test_connection_cancelled_during_its_handshake_is_closed(cut_after: float) -> None:
     async with playing("hang-before-headers", unsolicited=True) as server:
         held = Held.now()
-        async with OwnSockets(httpx.AsyncHTTPTransport(verify=False), 5.0) as sockets:
+        async with TrackedSockets(httpx.AsyncHTTPTransport(verify=False), 5.0) as sockets:
             request = httpx.Request("GET", f"https://{server.address}/")
             exchange = asyncio.create_task(sockets.handle_async_request(request))
             await asyncio.sleep(cut_after)
@@ -225,10 +233,10 @@ async def test_a_connection_that_is_cut_off_in_its_handshake_is_closed(cut_after
         assert await held.left() == Held(), "while the other side is still there"
 
 
-async def test_a_connection_that_is_kept_is_closed_in_the_end() -> None:
+async def test_keep_alive_connection_is_closed_with_the_transport() -> None:
     async with playing("list") as server:
         held = Held.now()
-        sockets = OwnSockets(httpx.AsyncHTTPTransport(verify=False), 5.0)
+        sockets = TrackedSockets(httpx.AsyncHTTPTransport(verify=False), 5.0)
         response = await sockets.handle_async_request(httpx.Request("GET", f"http://{server.address}/"))
         await response.aread()
         await response.aclose()
