@@ -46,7 +46,7 @@ def test_the_workflow_runs_the_gate() -> None:
 
 
 def test_the_gate_builds_the_site_with_exact_versions() -> None:
-    assert 'mkdocs" build --strict' in (ROOT / ".ci" / "run").read_text()
+    assert 'mkdocs" build --strict --config-file' in (ROOT / ".ci" / "run").read_text()
     lines = (ROOT / "docs" / "requirements.txt").read_text().splitlines()
     assert all(re.fullmatch(r"[A-Za-z0-9_.-]+==[\w.]+", line) for line in lines)
     site = yaml.safe_load((ROOT / "docs" / "mkdocs.yml").read_text())
