@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from proxy.config import parse
+from proxy.config.settings import Server
 from tests.cli.checks import checked, run
 from tests.paths import ROOT
 from tests.providers.lists import lists
@@ -74,3 +76,8 @@ def test_options_for_providers_are_a_usage_error(option: str, config: Path) -> N
     assert (result.exit_code, result.stdout) == (2, "")
     name = option.partition("=")[0]
     assert result.stderr.endswith(f"Error: --offline and {name} are mutually exclusive.\n")
+
+
+def test_a_configuration_read_offline_contains_neither_entries_nor_sections_with_unset_variables() -> None:
+    config = parse(SECRETS, offline=True)
+    assert (config.server, [provider.name for provider in config.providers], config.keys) == (Server(), ["local"], ())
