@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 from proxy.access import Caller
 from proxy.api.http import json_response
@@ -14,17 +15,22 @@ from proxy.config.settings import Skipped
 from proxy.store import Report, Store
 from proxy.wire.encoder import encode
 
+CallState = Literal["ok", "degraded", "open", "half_open", "limited", "not_callable"]
+"""The state of a provider's calls: the states of `inference.circuit`, or `not_callable` for a list-only provider."""
+
 _NO_STORE = (b"cache-control", b"no-store")
 
 
 class Health:
-    """The state of the process and of its lists. Single providers are shown only with the key of an admin."""
+    """The state of the process and of its providers. Only admin keys see single providers."""
 
-    def __init__(self, store: Store, skipped: tuple[Skipped, ...]) -> None:
+    def __init__(self, store: Store, skipped: tuple[Skipped, ...], call_state: Callable[[str], CallState]) -> None:
+        """`call_state` returns the state of a provider's calls, by the provider's name."""
         self._store = store
+        self._call_state = call_state
         self._skipped = skipped
         self.draining = False
-        """Set when the server is about to stop: not ready, but requests are still answered."""
+        """Set during shutdown: `/readyz` fails, but requests are still served."""
 
     def routes(self) -> list[Route]:
         return [
@@ -34,11 +40,11 @@ class Health:
         ]
 
     def live(self, head: RequestHead, caller: Caller) -> RawResponse:
-        """The event loop runs; nothing else is checked."""
+        """Return 200 while the event loop runs; nothing else is checked."""
         return _response(head, {"status": "alive"})
 
     def ready(self, head: RequestHead, caller: Caller) -> RawResponse:
-        """Every provider was fetched once, or its `initial_wait` is over, and the server is not about to stop."""
+        """Return 200 once every provider was fetched or its `initial_wait` is over, and 503 during shutdown."""
         if self.draining:
             return _response(head, {"status": "draining"}, 503)
         return (
@@ -48,7 +54,7 @@ class Health:
         )
 
     def health(self, head: RequestHead, caller: Caller) -> RawResponse:
-        """`ok`, `degraded` while a list is old or missing, `down` only while the list is a 503."""
+        """Return `ok`, `degraded` (a list is stale or missing), or `down` with 503 (so does GET /v1/models)."""
         reports = self._store.reports()
         status = self._status(reports)
         payload: dict[str, Any] = {"status": status}
@@ -58,7 +64,7 @@ class Health:
         return _response(head, payload, 503 if status == "down" else 200)
 
     def _status(self, reports: list[Report]) -> str:
-        # Until the first refreshes have ended, requests for the list wait for them.
+        # During the first refreshes requests for the list wait instead of failing.
         if self._store.warmed_up and not self._store.knows_something:
             return "down"
         return "ok" if all(report.state in ("ok", "declared") for report in reports) else "degraded"
@@ -68,6 +74,7 @@ class Health:
             "name": report.name,
             "kind": report.kind,
             "state": report.state,
+            "calls": self._call_state(report.name),
             "models": report.models,
             "last_success": None if report.fetched_at is None else _date(report.fetched_at),
             "age_seconds": None if report.age is None else round(report.age, 1),

@@ -1,4 +1,4 @@
-"""Everything that is built from one configuration: the wiring."""
+"""Build all objects from one configuration and connect them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from proxy.access import Access, Caller
-from proxy.api.health import Health
+from proxy.api.health import CallState, Health
 from proxy.api.models import Models
 from proxy.api.pangu import Versions
 from proxy.api.paths import PATHS
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class Deployment:
-    """One configuration in service: who may do what, which endpoint serves which path, and the state of the lists."""
+    """The objects of one configuration: keys and policies, routes, and the store of model lists."""
 
     def __init__(self, config: Config, clock: Clock, fetch: Fetch | None, on_report: Callable[[Report], None]) -> None:
         """`fetch` replaces fetching over HTTP; `on_report` is called after each refresh of a provider."""
@@ -38,7 +38,8 @@ class Deployment:
         self.usage = Usage()
         self.store = Store(config, fetch or self._fetcher, clock, on_report=on_report)
         self.access = Access(config, clock.time)
-        self.health = Health(self.store, config.skipped)
+        self._callable = frozenset(provider.name for provider in config.providers if provider.target)
+        self.health = Health(self.store, config.skipped, self._call_state)
         self.routes = Routes(
             [
                 *self.health.routes(),
@@ -60,10 +61,10 @@ class Deployment:
             await self.forwarder.close()
 
     async def inference(self) -> Inference:
-        """What forwards calls. Loaded at the first call: a proxy that only lists needs 9 MiB less."""
+        """Return the endpoint of calls. Imported at the first call: a proxy without calls needs 9 MiB less memory."""
         if self._loading is None:
             self._loading = asyncio.create_task(asyncio.to_thread(self._load_inference), name="load inference")
-        # Shielded: one cancelled caller must not cancel the others.
+        # Shielded: one canceled request must not cancel the others.
         self._inference = await asyncio.shield(self._loading)
         return self._inference
 
@@ -73,6 +74,12 @@ class Deployment:
 
         self.forwarder = Forwarder(self.config.providers, self._clock, self.usage, self._fetcher)
         return Inference(self.config, self.store, self.forwarder)
+
+    def _call_state(self, provider: str) -> CallState:
+        """Return the state of a provider's calls: `ok` before the first call of any model."""
+        if provider not in self._callable:
+            return "not_callable"
+        return self.forwarder.circuits[provider].state if self.forwarder else "ok"
 
     def _call(self, head: RequestHead, caller: Caller) -> Handler:
         return partial(self._forward, head, caller)

@@ -1,4 +1,4 @@
-"""`/livez`, `/readyz` and `/health`: what probes, balancers and administrators are told."""
+"""`/livez`, `/readyz` and `/health`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from proxy.errors import UpstreamError
+from proxy.server.app import Proxy
 from tests.fakes import (
     KEY_HEADERS,
     FailingClock,
@@ -46,7 +47,7 @@ configured = config_of(CONFIG, {"PROVIDER_KEY": "sk-canary-of-the-provider"})
     [("/livez", {"status": "alive"}), ("/readyz", {"status": "ready"}), ("/health", {"status": "ok"})],
 )
 @pytest.mark.parametrize("headers", [pytest.param({}, id="no key"), pytest.param(USERS, id="a key without admin")])
-async def test_when_all_is_well_everybody_is_told_so_and_nothing_more(
+async def test_probes_show_only_the_status_to_callers_without_an_admin_key(
     path: str, body: dict[str, str], headers: dict[str, str], fetch: FakeFetch, clock: FakeClock
 ) -> None:
     async with started(configured, fetch, clock) as app:
@@ -73,7 +74,7 @@ async def test_when_all_is_well_everybody_is_told_so_and_nothing_more(
         {"x-api-key": USER, "api-key": ADMIN},
     ],
 )
-async def test_a_probe_needs_no_key_but_a_bad_one_is_refused(
+async def test_probes_need_no_key_but_reject_an_invalid_one(
     path: str, headers: dict[str, str], fetch: FakeFetch, clock: FakeClock
 ) -> None:
     async with started(configured, fetch, clock) as app:
@@ -84,7 +85,7 @@ async def test_a_probe_needs_no_key_but_a_bad_one_is_refused(
 
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("header", KEY_HEADERS)
-async def test_a_probe_reads_a_key_in_any_header(path: str, header: str, fetch: FakeFetch, clock: FakeClock) -> None:
+async def test_probes_accept_a_key_in_any_header(path: str, header: str, fetch: FakeFetch, clock: FakeClock) -> None:
     async with started(configured, fetch, clock) as app:
         known = await asked(app, path, holding(header, ADMIN))
         wrong = await asked(app, path, holding(header, "sk-canary-unknown"))
@@ -93,7 +94,7 @@ async def test_a_probe_reads_a_key_in_any_header(path: str, header: str, fetch: 
     assert (known.status, known.body, wrong.status) == (as_admin.status, as_admin.body, 401)
 
 
-async def test_livez_checks_nothing_not_even_the_clock(fetch: FakeFetch) -> None:
+async def test_livez_depends_on_nothing_not_even_the_clock(fetch: FakeFetch) -> None:
     clock = FailingClock()
     fetch.hangs("a")
     async with started(configured, fetch, clock) as app:
@@ -104,7 +105,7 @@ async def test_livez_checks_nothing_not_even_the_clock(fetch: FakeFetch) -> None
     assert (reply.status, reply.json) == (200, {"status": "alive"})
 
 
-async def test_readyz_is_starting_until_all_were_heard_or_initial_wait_is_over(
+async def test_readyz_is_starting_until_all_providers_responded_or_initial_wait_is_over(
     fetch: FakeFetch, clock: FakeClock
 ) -> None:
     fetch.hangs("a")
@@ -118,7 +119,7 @@ async def test_readyz_is_starting_until_all_were_heard_or_initial_wait_is_over(
     assert (ready.status, ready.json) == (200, {"status": "ready"})
 
 
-async def test_readyz_is_ready_although_every_provider_fails(fetch: FakeFetch, clock: FakeClock) -> None:
+async def test_readyz_is_ready_even_if_every_provider_fails(fetch: FakeFetch, clock: FakeClock) -> None:
     fetch.fails("a")
     fetch.fails("b")
     async with started(configured, fetch, clock) as app:
@@ -127,7 +128,7 @@ async def test_readyz_is_ready_although_every_provider_fails(fetch: FakeFetch, c
     assert (reply.status, reply.json) == (200, {"status": "ready"})
 
 
-async def test_a_server_that_drains_is_not_ready_and_still_answers(fetch: FakeFetch, clock: FakeClock) -> None:
+async def test_a_draining_server_is_not_ready_but_still_serves_requests(fetch: FakeFetch, clock: FakeClock) -> None:
     fetch.lists("a", "m")
     async with started(configured, fetch, clock) as app:
         app.deployment.health.draining = True
@@ -160,15 +161,15 @@ async def test_health_is_down_exactly_while_the_list_is_503(fetch: FakeFetch, cl
         await clock.advance(894)
         assert await both() == (200, 200, "degraded"), "both are stale"
         await clock.advance(1)
-        assert await both() == (200, 200, "degraded"), "a has gone"
+        assert await both() == (200, 200, "degraded"), "a has expired"
         await clock.advance(10)
-        assert await both() == (503, 503, "down"), "b has gone too"
+        assert await both() == (503, 503, "down"), "b has expired, too"
         fetch.lists("b", "m")
         await clock.advance(400)
         assert await both() == (200, 200, "degraded"), "a is missing"
 
 
-async def test_health_is_not_down_while_the_list_still_waits_for_a_first_answer(
+async def test_health_is_not_down_while_the_list_waits_for_the_first_response(
     fetch: FakeFetch, clock: FakeClock
 ) -> None:
     fetch.fails("a")
@@ -183,7 +184,7 @@ async def test_health_is_not_down_while_the_list_still_waits_for_a_first_answer(
     assert (health.status, health.json, listed.status) == (200, {"status": "degraded"}, 200)
 
 
-async def test_declared_models_keep_the_list_up_while_all_else_is_down(fetch: FakeFetch, clock: FakeClock) -> None:
+async def test_declared_models_are_served_while_all_providers_fail(fetch: FakeFetch, clock: FakeClock) -> None:
     text = CONFIG.replace("keys:", "  - {name: lab, kind: static, models: [{id: own}]}\nkeys:")
     fetch.fails("a")
     fetch.fails("b")
@@ -193,7 +194,7 @@ async def test_declared_models_keep_the_list_up_while_all_else_is_down(fetch: Fa
     assert (health.status, health.json, listed.status) == (200, {"status": "degraded"}, 200)
 
 
-async def test_an_admin_is_told_of_every_provider(fetch: FakeFetch, clock: FakeClock) -> None:
+async def test_health_shows_every_provider_to_an_admin_key(fetch: FakeFetch, clock: FakeClock) -> None:
     fetch.answers("a", replace(answer_of("m", "n"), dropped={"has no `id`": 3}))
     fetch.fails("b", UpstreamError("rate_limited", "status 429: slow down", retryable=True, retry_after=60))
     async with started(configured, fetch, clock) as app:
@@ -209,6 +210,7 @@ async def test_an_admin_is_told_of_every_provider(fetch: FakeFetch, clock: FakeC
                     "name": "a",
                     "kind": "openai",
                     "state": "ok",
+                    "calls": "ok",
                     "models": 2,
                     "last_success": "2027-01-15T08:00:00Z",
                     "age_seconds": 12.2,
@@ -222,6 +224,7 @@ async def test_an_admin_is_told_of_every_provider(fetch: FakeFetch, clock: FakeC
                     "name": "b",
                     "kind": "openai",
                     "state": "failing",
+                    "calls": "ok",
                     "models": 0,
                     "last_success": None,
                     "age_seconds": None,
@@ -235,14 +238,12 @@ async def test_an_admin_is_told_of_every_provider(fetch: FakeFetch, clock: FakeC
             "skipped": [{"name": "away", "reason": "ABSENT_KEY not set"}],
         },
     )
-    # 81 to 99 s after the answer, by chance.
+    # 81 to 99 s after the response, because of jitter.
     assert 68 <= reply.json["providers"][0]["next_attempt_in_seconds"] <= 87
     assert b"canary" not in reply.body
 
 
-async def test_an_admin_is_told_that_a_provider_is_declared_or_its_breaker_open(
-    fetch: FakeFetch, clock: FakeClock
-) -> None:
+async def test_health_shows_a_declared_provider_and_an_open_circuit_breaker(fetch: FakeFetch, clock: FakeClock) -> None:
     text = CONFIG.replace("keys:", "  - {name: lab, kind: static, models: [{id: own}]}\nkeys:")
     fetch.fails("b")
     async with started(config_of(text, {"PROVIDER_KEY": "sk-canary"}), fetch, clock) as app:
@@ -253,6 +254,7 @@ async def test_an_admin_is_told_that_a_provider_is_declared_or_its_breaker_open(
         "name": "lab",
         "kind": "static",
         "state": "declared",
+        "calls": "not_callable",
         "models": 1,
         "last_success": None,
         "age_seconds": None,
@@ -265,7 +267,39 @@ async def test_an_admin_is_told_that_a_provider_is_declared_or_its_breaker_open(
     assert (providers["b"]["breaker"], providers["b"]["consecutive_failures"]) == ("open", 5)
 
 
-async def test_an_open_proxy_tells_nobody_of_its_providers(fetch: FakeFetch, clock: FakeClock) -> None:
+async def test_health_shows_the_circuit_breakers_of_lists_and_of_calls_separately(
+    fetch: FakeFetch, clock: FakeClock
+) -> None:
+    text = CONFIG.replace("keys:", "  - {name: listed, base_url: 'http://127.0.0.1/d', call: false}\nkeys:")
+    fetch.fails("b")
+    async with started(config_of(text, {"PROVIDER_KEY": "sk-canary"}), fetch, clock) as app:
+        before = await states_of(app)
+        await clock.advance(5 + 10 + 20 + 40)
+        await app.deployment.inference()
+        assert app.deployment.forwarder is not None
+        for _ in range(5):
+            app.deployment.forwarder.circuits["a"].failed()
+        after = await states_of(app)
+
+    assert before == {
+        "a": ("ok", "closed", "ok"),
+        "b": ("failing", "closed", "ok"),
+        "listed": ("ok", "closed", "not_callable"),
+    }
+    assert after == {
+        "a": ("ok", "closed", "open"),
+        "b": ("failing", "open", "ok"),
+        "listed": ("ok", "closed", "not_callable"),
+    }
+
+
+async def states_of(app: Proxy) -> dict[str, tuple[str, str, str]]:
+    """By provider: the state of its list, the circuit breaker of its list, the state of its calls."""
+    providers = (await asked(app, "/health", ADMINS)).json["providers"]
+    return {one["name"]: (one["state"], one["breaker"], one["calls"]) for one in providers}
+
+
+async def test_health_of_an_open_proxy_shows_no_providers(fetch: FakeFetch, clock: FakeClock) -> None:
     config = config_of("providers: [{name: a, base_url: 'http://127.0.0.1/v1'}]")
     async with started(config, fetch, clock) as app:
         reply = await asked(app, "/health", ADMINS)
@@ -274,7 +308,7 @@ async def test_an_open_proxy_tells_nobody_of_its_providers(fetch: FakeFetch, clo
 
 
 @pytest.mark.parametrize("path", PATHS)
-async def test_only_reading_is_possible(path: str, fetch: FakeFetch, clock: FakeClock) -> None:
+async def test_probes_allow_only_get_and_head(path: str, fetch: FakeFetch, clock: FakeClock) -> None:
     async with started(configured, fetch, clock) as app:
         reply = await asked(app, path, method="POST")
 
@@ -283,7 +317,7 @@ async def test_only_reading_is_possible(path: str, fetch: FakeFetch, clock: Fake
 
 
 @pytest.mark.parametrize("path", ["/livez/", "/livez%0A", "/v1/health", "/healthz"])
-async def test_paths_that_only_look_like_a_probe_are_not_open(path: str, fetch: FakeFetch, clock: FakeClock) -> None:
+async def test_paths_similar_to_a_probe_require_a_key(path: str, fetch: FakeFetch, clock: FakeClock) -> None:
     async with started(configured, fetch, clock) as app:
         reply = await asked(app, path)
 
