@@ -13,7 +13,7 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
-"""As in `starlette.types`, which packages below the server do not import."""
+"""As in `starlette.types`, which only `server/` may import."""
 
 
 class RawResponse(Struct, frozen=True):
@@ -25,20 +25,20 @@ class RawResponse(Struct, frozen=True):
 
 
 Handler = Callable[[Receive, Send], Awaitable[RawResponse | None]]
-"""Finishes a request that needs I/O: returns the response, or None if it was sent already. Raises ApiError."""
+"""Finishes a request that needs I/O: returns the response, or None if it was already sent. Raises ApiError."""
 
 
 class ClientConnection(Protocol):
-    """What our own server can do beyond ASGI. Set in the scope as `connection`."""
+    """What the proxy's HTTP protocol offers beyond ASGI. In the scope as `connection`."""
 
     def watch(self, on_disconnect: Callable[[], None]) -> Callable[[], None]:
         """Call `on_disconnect` when the client disconnects. Returns a function that stops watching."""
         ...
 
     def send(self, response: RawResponse) -> bool:
-        """Send a complete response with one system call; False where ASGI must do it."""
+        """Send a complete response with one system call. Returns False if it must be sent through ASGI."""
         ...
 
     def abort(self) -> None:
-        """Close the connection although the client has not read all of it."""
+        """Close the connection and discard unsent bytes."""
         ...

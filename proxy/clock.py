@@ -1,4 +1,4 @@
-"""Where time comes from: handed in everywhere, so that a test can be its own clock."""
+"""The clock. It is injected everywhere, so that tests control the time."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """`monotonic` for durations, `time` (Unix seconds) for dates, `sleep` to wait."""
+    """`monotonic`: seconds, for durations; `time`: Unix seconds, for dates; `sleep`: waits."""
 
     def monotonic(self) -> float: ...
     def time(self) -> float: ...
@@ -16,7 +16,7 @@ class Clock(Protocol):
 
 
 class SystemClock:
-    """The machine's own."""
+    """The system clock."""
 
     def monotonic(self) -> float:
         return time.monotonic()

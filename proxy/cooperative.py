@@ -1,6 +1,6 @@
-"""Long work in short steps: a generator that yields wherever the event loop may run something else.
+"""Cooperative multitasking for long computations: generators that yield where the event loop may run other tasks.
 
-Pure packages use this module, so it imports no event loop.
+It does not import asyncio, because pure packages use it.
 """
 
 from __future__ import annotations
@@ -11,21 +11,21 @@ from typing import TypeVar
 
 T = TypeVar("T")
 Cooperative = Generator[None, None, T]
-"""Work that yields between its steps and returns its result."""
+"""A computation that yields between its steps and returns its result."""
 
 BATCH_SIZE = 50
-"""Models per step: small enough that fifty such works may each take a step in the same turn of the event loop."""
+"""Models per step: so small that 50 computations can take a step in the same iteration of the event loop."""
 
 
 def batched(items: Iterable[T]) -> Iterator[tuple[T, ...]]:
-    """The items in tuples of at most `BATCH_SIZE`."""
+    """Yield the items in tuples of at most `BATCH_SIZE`."""
     iterator = iter(items)
     while batch := tuple(islice(iterator, BATCH_SIZE)):
         yield batch
 
 
 def run_now(work: Cooperative[T]) -> T:
-    """Run the work to its end without a pause and return its result."""
+    """Run the computation without yielding to the event loop and return its result."""
     while True:
         try:
             next(work)
@@ -35,7 +35,7 @@ def run_now(work: Cooperative[T]) -> T:
 
 
 async def run_yielding(work: Cooperative[T]) -> T:
-    """Run the work and return its result; between its steps the event loop may run something else."""
+    """Run the computation, yielding to the event loop between its steps, and return its result."""
     while True:
         try:
             next(work)

@@ -8,7 +8,7 @@ import msgspec
 
 
 def decode_or_none(body: bytes) -> Any:
-    """The decoded value; None for invalid JSON, and for nesting too deep to decode."""
+    """Return the decoded value; None for invalid JSON and for nesting that is too deep to decode."""
     try:
         return msgspec.json.decode(body)
     except (ValueError, RecursionError):

@@ -1,42 +1,42 @@
-"""What can go wrong, classed by what the reader can do about it.
+"""Errors: `ApiError` becomes the response to a client, `UpstreamError` describes a failed exchange with a provider.
 
-Three families: `ApiError` is answered to a client, `UpstreamError` says why a provider's answer
-could not be used, `ConfigError` tells an operator what to mend in the file.
+Errors in the configuration file are in `config/problems.py`.
 """
 
 from __future__ import annotations
 
+import math
 import traceback
 from typing import Literal
 
 
 class ApiError(Exception):
-    """An error that a client is told. The message never holds a secret or a provider's own text."""
+    """An error response. The message never contains a secret or a provider's text."""
 
     status = 500
     type = "server_error"
     code = "internal_error"
-    hint = "Try again; if it stays, tell whoever runs this proxy the x-request-id of this answer."
+    hint = "Retry; if the error persists, contact the proxy's administrator with the x-request-id of this response."
     should_retry: bool | None = None
-    """Sent as `x-should-retry`, which OpenAI's SDK obeys before it looks at the status; None says nothing."""
+    """Value of the `x-should-retry` header, which overrides the status in OpenAI's SDKs; None: no header."""
 
     def __init__(self, message: str, *, param: str | None = None, retry_after: float | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.param = param
         self.retry_after = retry_after
-        """Seconds, sent as `Retry-After` rounded up."""
+        """Seconds; `whole_seconds` of it is the `Retry-After` header."""
 
 
 class BadRequest(ApiError):
     status = 400
     type = "invalid_request_error"
     code = "invalid_request"
-    hint = "Correct the parameter and send the request again."
+    hint = "Fix the request and send it again."
 
 
 class InvalidKey(ApiError):
-    """No key, a wrong one, a revoked one, an expired one: always the same bytes (S10)."""
+    """The same bytes for a missing, unknown, revoked or expired key, so that no response tells which."""
 
     status = 401
     type = "invalid_request_error"
@@ -45,8 +45,8 @@ class InvalidKey(ApiError):
 
     def __init__(self) -> None:
         super().__init__(
-            "Missing or invalid API key. Send one key of this proxy, once, as 'Authorization: Bearer <key>', "
-            "'X-Auth-Token', 'x-api-key' or 'api-key'."
+            "Missing or invalid API key. Send exactly one API key of this proxy, as 'Authorization: Bearer <key>' "
+            "or in 'X-Auth-Token', 'x-api-key' or 'api-key'."
         )
 
 
@@ -54,16 +54,16 @@ class Forbidden(ApiError):
     status = 403
     type = "permission_error"
     code = "insufficient_permissions"
-    hint = "Ask whoever runs this proxy for a key that may do this."
+    hint = "Use an API key with this permission, or contact the proxy's administrator."
 
 
 class ModelNotFound(ApiError):
-    """Unknown and not allowed are the same answer: a caller never learns what others may see."""
+    """The same response for unknown and for forbidden models: it does not reveal what other keys can access."""
 
     status = 404
     type = "invalid_request_error"
     code = "model_not_found"
-    hint = "List the models that your key may use with GET /v1/models."
+    hint = "List the models available to your key with GET /v1/models."
 
     def __init__(self, model: str) -> None:
         super().__init__(f"The model '{model}' does not exist or you do not have access to it.", param="model")
@@ -73,136 +73,138 @@ class VersionsNotFound(ApiError):
     status = 404
     type = "invalid_request_error"
     code = "model_not_found"
-    hint = "Check the workspace id and the model id, and that your key may use them."
+    hint = "Check the workspace id, the model id and the permissions of your key."
 
     def __init__(self) -> None:
-        super().__init__("This workspace or model does not exist or you do not have access to it.")
+        super().__init__("The workspace or model does not exist or you do not have access to it.")
 
 
 class PathNotFound(ApiError):
     status = 404
     type = "invalid_request_error"
     code = "not_found"
-    hint = "Check the URL: the list of models is at /v1/models."
+    hint = "Check the URL; the model list is at /v1/models."
 
     def __init__(self, path: str) -> None:
-        super().__init__(f"There is nothing at {path}. The list of models is at /v1/models.")
+        super().__init__(f"Unknown path {path}; the model list is at /v1/models.")
 
 
 class MethodNotAllowed(ApiError):
     status = 405
     type = "invalid_request_error"
     code = "method_not_allowed"
-    hint = "Use a method that the Allow header names."
+    hint = "Use a method listed in the Allow header."
 
     def __init__(self, method: str, allow: str) -> None:
-        super().__init__(f"{method} is not possible here; use {allow}.")
+        super().__init__(f"Method {method} is not allowed; use {allow}.")
         self.allow = allow
 
 
-class UpstreamNeverAnswered(ApiError):
-    """408 of the Pangu contract: the provider has not responded within `initial_wait`."""
+class UpstreamTimeout(ApiError):
+    """408 of the Pangu contract: a provider has not responded within `initial_wait`."""
 
     status = 408
     type = "upstream_error"
     code = "timeout"
-    hint = "Try again later."
+    hint = "Retry later."
 
 
-class NothingKnown(ApiError):
+class ModelListUnavailable(ApiError):
+    """No provider has returned a model list, or all lists have expired."""
+
     status = 503
     type = "service_unavailable_error"
     code = "no_models_known"
-    hint = "Try again after the seconds in Retry-After."
+    hint = "Retry after the number of seconds in the Retry-After header."
 
 
 class BodyTooLarge(ApiError):
     status = 413
     type = "invalid_request_error"
     code = "request_too_large"
-    hint = "Send a shorter body, or ask whoever runs this proxy for a larger `server: max_request`."
+    hint = "Send a smaller body, or ask the proxy's administrator to raise `server: max_request`."
 
     def __init__(self, limit: int) -> None:
-        super().__init__(f"The body is larger than {limit:,} bytes.")
+        super().__init__(f"The request body exceeds the limit of {limit:,} bytes.")
 
 
 class ModelNotCallable(ApiError):
-    """A model that is listed, of providers that can only be asked for their lists."""
+    """A model whose providers are all list-only."""
 
     status = 400
     type = "invalid_request_error"
     code = "model_not_callable"
-    hint = "Choose another model; this one is listed only."
+    hint = "Choose another model; this one is list-only."
 
     def __init__(self, model: str) -> None:
-        super().__init__(f"The model '{model}' is listed, but cannot be called through this proxy.", param="model")
+        super().__init__(f"The model '{model}' is list-only: it cannot be called through this proxy.", param="model")
 
 
-class Limited(ApiError):
-    """All providers of a model have said that they are asked too often."""
+class RateLimited(ApiError):
+    """All providers of a model are rate-limiting it."""
 
     status = 429
     type = "rate_limit_error"
     code = "rate_limit_exceeded"
-    hint = "Try again after the seconds in Retry-After."
+    hint = "Retry after the number of seconds in the Retry-After header."
 
 
-class Unavailable(ApiError):
-    """No provider of the model takes calls at the moment."""
+class ProviderUnavailable(ApiError):
+    """No provider of the model accepts calls at the moment."""
 
     status = 503
     type = "service_unavailable_error"
     code = "provider_unavailable"
-    hint = "Try again after the seconds in Retry-After."
+    hint = "Retry after the number of seconds in the Retry-After header."
 
 
 class ProviderFailed(ApiError):
-    """A provider could not be reached, or what it answered is none of the caller's business."""
+    """A provider could not be reached, or returned an error that is not about the request."""
 
     status = 502
     type = "upstream_error"
     code = "provider_failed"
-    hint = "Try again; if it stays, tell whoever runs this proxy the x-request-id of this answer."
+    hint = "Retry; if the error persists, contact the proxy's administrator with the x-request-id of this response."
 
 
-class ProviderRefuses(ProviderFailed):
-    """Trying again is of no use: our credential, our account or our configuration is wrong."""
+class ProviderRejected(ProviderFailed):
+    """A retry cannot help: the proxy's credential, account or configuration is wrong."""
 
     code = "provider_refuses"
     should_retry = False
 
 
-class ProviderRefusesUs(ProviderRefuses):
-    """Never passed on as 401: it is our key that is wrong, not the caller's."""
+class ProviderAuthFailed(ProviderRejected):
+    """Never relayed as 401: the proxy's credential is invalid, not the caller's key."""
 
     code = "provider_auth"
 
 
-class ProviderTooSlow(ApiError):
+class ProviderTimeout(ApiError):
     status = 504
     type = "upstream_error"
     code = "timeout"
-    hint = "Try again, with less to do in one call."
+    hint = "Retry, or request less output in one call."
 
 
 class RelayedError(ApiError):
-    """What a provider says about the request itself, in its own words."""
+    """A provider's error about the request, with the body that the provider sent."""
 
     type = "invalid_request_error"
     code = "invalid_request"
 
     def __init__(self, status: int, content_type: bytes, body: bytes, *, retry_after: float | None = None) -> None:
-        super().__init__("the provider's own words", retry_after=retry_after)
+        super().__init__("error relayed from the provider", retry_after=retry_after)
         self.status = status
         self.content_type = content_type
         self.body = body
 
 
 class InternalError(ApiError):
-    """Our bug. The text is always this one: details belong in the log."""
+    """A bug in the proxy. The message is constant; details are logged."""
 
     def __init__(self) -> None:
-        super().__init__("Internal error of the proxy. Its log has the details under this x-request-id.")
+        super().__init__("Internal error in the proxy; search its log for the x-request-id of this response.")
 
 
 UpstreamErrorKind = Literal[
@@ -223,22 +225,22 @@ UpstreamErrorKind = Literal[
     "too_large",
     "paging",
     "shrunk",
-    # Calls only, where it matters whether the provider may have begun the work.
+    # Calls only: they differ in whether the provider may have started the work.
     "no_connection",
     "login",
     "no_response",
     "interrupted",
     "stalled",
-    # A bug of this program.
+    # A bug in the proxy.
     "internal_error",
 ]
-"""Every class of `UpstreamError`, as `/health` and `check` show it."""
+"""The kinds of `UpstreamError`, as shown by `/health` and `check`."""
 
 
 class UpstreamError(Exception):
     """A provider could not be reached, or its response could not be used.
 
-    `kind` is a short class for metrics and health; `reason` is one sentence for an operator, free of secrets.
+    `kind` is a constant for metrics and `/health`; `reason` is a phrase for operators without secrets.
     """
 
     def __init__(
@@ -249,20 +251,25 @@ class UpstreamError(Exception):
         self.reason = reason
         self.retryable = retryable
         self.retry_after = retry_after
-        """Seconds, between 0 and an hour, when the provider named a time."""
+        """Seconds, 0 to 3600, from the provider's `Retry-After`; None without one."""
         self.attempts = 1
-        """One, and one more for each retry; set by the code that retries."""
+        """1 plus the number of retries; set by the code that retries."""
 
     @classmethod
     def from_bug(cls, bug: Exception) -> UpstreamError:
-        """Return the error for an exception that processing a response must not raise, without its text."""
+        """Return the error for an unexpected exception while a response was processed, without the exception's text."""
         return cls("internal_error", f"internal error while processing its response ({type(bug).__name__})")
 
 
-def describe_bug(bug: BaseException) -> str:
-    """Return the class of an unexpected exception and its stack, for the log.
+def whole_seconds(seconds: float) -> int:
+    """Return the value of a `Retry-After` header: rounded up, at least 1."""
+    return max(1, math.ceil(seconds))
 
-    Its text is left out: it can quote a header, a body or a key.
+
+def describe_bug(bug: BaseException) -> str:
+    """Return the class and the stack of an unexpected exception, for the log.
+
+    Its text is omitted: it can contain a header, a body or a key.
     """
     stack = "".join(traceback.format_tb(bug.__traceback__))
     return f"{type(bug).__name__}\n{stack}"

@@ -6,5 +6,5 @@ import os
 
 
 def plain_http() -> bool:
-    """Whether `MODELS_PROXY_PLAIN_HTTP=1` is set: slower, but independent of the internals of aiohttp and uvicorn."""
+    """Return whether `MODELS_PROXY_PLAIN_HTTP=1` is set: slower, but uses only public APIs of aiohttp and uvicorn."""
     return os.environ.get("MODELS_PROXY_PLAIN_HTTP") == "1"

@@ -1,4 +1,4 @@
-"""What a process must not hold any more after an exchange: descriptors and tasks."""
+"""Detect leaked descriptors and tasks."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Held:
-    """What a process holds that an exchange could leave behind."""
+    """The descriptors and tasks of this process."""
 
     descriptors: frozenset[str] = frozenset()
     tasks: frozenset[asyncio.Task[object]] = frozenset()
 
     @classmethod
     def now(cls) -> Held:
-        # The directory itself is open while it is listed; its number is the next free one each time.
-        # anyio runs every fixture and every test in a task of its own.
+        # Includes the descriptor of the directory while it is listed, which has the same number each time.
+        # anyio runs every fixture and every test in its own task.
         tasks = (task for task in asyncio.all_tasks() if "TestRunner." not in repr(task.get_coro()))
         return cls(frozenset(os.listdir("/dev/fd")), frozenset(tasks))
 
     async def left(self) -> Held:
-        """What is held beside this, once what is closing has closed."""
+        """The descriptors and tasks that were added since, after waiting for those that are closing."""
         for _ in range(1000):
             now = Held.now()
             left = Held(now.descriptors - self.descriptors, now.tasks - self.tasks)

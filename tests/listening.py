@@ -1,4 +1,4 @@
-"""The application behind a real socket, in the event loop of the test."""
+"""Serve the application on a real socket, in the event loop of the test."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from proxy.upstream.connection import Connections
 from tests.fakes import FakeClock, FakeFetch, breathe
 
 TIMEOUT = 10.0
-"""Seconds after which a condition that should be true is a failure."""
+"""Seconds to wait for a condition before the test fails."""
 TURN = 0.002
-"""Seconds between two looks at a condition."""
+"""Seconds between two checks of a condition."""
 
 
 @dataclass
 class Served:
-    """A proxy that listens, in the event loop of the test."""
+    """A proxy that listens on a port."""
 
     app: Proxy
     port: int
@@ -42,12 +42,12 @@ class Served:
         return self.clients[0]
 
     async def call(self, model: str = "m", *, path: str = "/v1/chat/completions", **fields: object) -> httpx.Response:
-        """One call without a key."""
+        """Send one call without a key."""
         return await self.client.post(path, json={"model": model, **fields})
 
     @asynccontextmanager
     async def raw(self, request: bytes) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-        """A connection on which these bytes were sent."""
+        """Open a connection and send these bytes."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
         try:
             writer.write(request)
@@ -60,7 +60,7 @@ class Served:
 
 
 def post(body: bytes, path: str = "/v1/chat/completions", **headers: str) -> bytes:
-    """A request as it goes over the wire."""
+    """Return the bytes of a POST request."""
     lines = {"Host": "proxy", "Content-Type": "application/json", "Content-Length": str(len(body)), **headers}
     text = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in lines.items())
     return f"POST {path} HTTP/1.1\r\n{text}\r\n".encode() + body
@@ -75,7 +75,7 @@ async def serving(
     settle: bool = True,
     protocol: Callable[..., asyncio.Protocol] | None = None,
 ) -> AsyncIterator[Served]:
-    """The proxy behind a real socket; every provider has been asked for its list on entry."""
+    """Serve the proxy on a real socket. With `settle`, every list was fetched on entry."""
     app = Proxy(config, clock=clock, fetch=fetch)
     make: Callable[..., asyncio.Protocol] = protocol or http_protocol()
     settings = uvicorn.Config(app, ws="none", lifespan="off", log_config=None, access_log=False)
@@ -104,10 +104,10 @@ async def serving(
 
 
 async def until(is_so: Callable[[], bool], seconds: float = TIMEOUT) -> None:
-    """Returns as soon as the condition is true; fails when it never is.
+    """Return as soon as the condition is true; fail after `seconds`.
 
-    The seconds are counted in turns of the event loop, in which everything here runs: time in which a busy machine
-    runs something else does not count.
+    The seconds are counted in iterations of the event loop, so that time in which a busy machine runs other processes
+    does not count.
     """
     for _ in range(round(seconds / TURN)):
         if is_so():
@@ -117,12 +117,12 @@ async def until(is_so: Callable[[], bool], seconds: float = TIMEOUT) -> None:
 
 
 def circuit_of(app: Proxy, provider: str) -> Circuit:
-    """Its circuit, once any model was called."""
+    """The circuit of a provider. Requires that a model was called before."""
     assert app.deployment.forwarder is not None
     return app.deployment.forwarder.circuits[provider]
 
 
 def connections_of(app: Proxy, provider: str) -> Connections:
-    """Its connections, once any model was called."""
+    """The connections to a provider. Requires that a model was called before."""
     assert app.deployment.forwarder is not None
     return app.deployment.forwarder.endpoints[provider].connections

@@ -1,6 +1,6 @@
-"""Who may use which route: every route of a deployment against every kind of caller.
+"""Permissions: every route of a deployment with every kind of caller.
 
-A route that is added needs a row here: without one, the first test fails.
+A new route needs a row here; otherwise the first test fails.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ CALLERS: Mapping[str, Mapping[str, str]] = {
 
 
 class Row(NamedTuple):
-    """What one route answers to each kind of caller: a status, or a status and what only the body shows."""
+    """The expected statuses of one route, and what its body shows, by kind of caller."""
 
     method: str
     path: str
@@ -53,7 +53,7 @@ class Row(NamedTuple):
 
 
 UNKNOWN = msgspec.json.encode({"model": "unknown", "messages": []})
-"""The body of every call: who may call learns that this model does not exist, 404; who may not, 401."""
+"""The body of every call: 404 for callers with the permission to call, 401 for others."""
 SHOWN = ("open-1", "m", "secret-model")
 MATRIX = (
     Row("GET", "/livez", 200, 200, 200),

@@ -1,4 +1,4 @@
-"""The machine's own clock, which everything else is handed."""
+"""The system clock."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from proxy.clock import SystemClock
 pytestmark = pytest.mark.anyio
 
 
-async def test_it_tells_both_times_and_waits_as_long_as_it_is_told() -> None:
+async def test_the_system_clock_returns_both_times_and_sleeps() -> None:
     clock = SystemClock()
     begun = clock.monotonic()
     await clock.sleep(0.02)

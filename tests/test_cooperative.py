@@ -1,4 +1,4 @@
-"""Long work in short steps: batches, and two ways to run it."""
+"""Cooperative computations: batches, and the two ways to run them."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ def three_steps(log: list[str], name: str) -> Cooperative[str]:
     return name
 
 
-def test_batches_keep_the_order_and_the_rest() -> None:
+def test_batched_keeps_order_and_remainder() -> None:
     items = list(range(2 * BATCH_SIZE + 1))
 
     assert list(batched(items)) == [tuple(items[:50]), tuple(items[50:100]), (100,)]
     assert list(batched([])) == []
 
 
-def test_work_run_now_returns_its_result() -> None:
+def test_run_now_returns_the_result() -> None:
     log: list[str] = []
 
     assert (run_now(three_steps(log, "a")), log) == ("a", ["a0", "a1", "a2"])
 
 
-async def test_work_run_yielding_takes_turns_with_other_tasks() -> None:
+async def test_run_yielding_interleaves_with_other_tasks() -> None:
     log: list[str] = []
     results = await asyncio.gather(run_yielding(three_steps(log, "a")), run_yielding(three_steps(log, "b")))
 
     assert (list(results), log) == (["a", "b"], ["a0", "b0", "a1", "b1", "a2", "b2"])
 
 
-async def test_work_run_yielding_can_be_cancelled_between_its_steps() -> None:
+async def test_run_yielding_can_be_canceled_between_steps() -> None:
     log: list[str] = []
     work = asyncio.create_task(run_yielding(three_steps(log, "a")))
     await asyncio.sleep(0)

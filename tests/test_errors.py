@@ -14,13 +14,13 @@ def raised() -> ValueError:
         return bug
 
 
-def test_a_bug_is_described_by_its_class_and_its_stack() -> None:
+def test_describe_bug_returns_the_class_and_the_stack() -> None:
     first, *stack = describe_bug(raised()).splitlines()
     assert first == "ValueError"
     assert "in raised" in stack[0]
 
 
-def test_the_text_of_a_bug_is_never_shown() -> None:
+def test_the_text_of_an_unexpected_exception_is_never_shown() -> None:
     assert SECRET not in describe_bug(raised())
     assert (
         str(UpstreamError.from_bug(raised()))

@@ -1,4 +1,4 @@
-"""The private parts of uvicorn and httpx that the proxy uses: each is really called.
+"""The private APIs of uvicorn and httpx that the proxy uses are really called.
 
 A release that renames one of them must turn a test red here, not disable a fast path or a protection silently. Those of
 aiohttp are tested in `tests/upstream/test_connection_seam.py`.
@@ -30,7 +30,7 @@ UPGRADE = b"GET /v1/models HTTP/1.1\r\nHost: proxy\r\nConnection: Upgrade\r\nUpg
 
 
 class Spied(Protocol):
-    """Our protocol, which records the hooks that uvicorn calls."""
+    """The proxy's protocol, which records the hooks that uvicorn calls."""
 
     called: list[str]
 
@@ -64,7 +64,7 @@ class Spied(Protocol):
 
 
 async def hooks_of(request: bytes, fetch: FakeFetch, clock: FakeClock) -> tuple[list[str], bytes]:
-    """The hooks that one request calls, without those of its end, and the status line of the response."""
+    """The hooks called for one request, and the status line of the response."""
     called: list[str] = []
 
     def protocol(**arguments: Any) -> asyncio.Protocol:
@@ -82,7 +82,7 @@ async def hooks_of(request: bytes, fetch: FakeFetch, clock: FakeClock) -> tuple[
     return called, answer.partition(b"\r\n")[0]
 
 
-async def test_a_list_is_written_by_our_hook_without_a_task(fetch: FakeFetch, clock: FakeClock) -> None:
+async def test_a_list_is_written_by_the_hook_without_a_task(fetch: FakeFetch, clock: FakeClock) -> None:
     called, status = await hooks_of(LIST, fetch, clock)
 
     assert status == b"HTTP/1.1 200 OK"
@@ -95,23 +95,23 @@ async def test_a_list_is_written_by_our_hook_without_a_task(fetch: FakeFetch, cl
     ]
 
 
-async def test_an_upgrade_is_ignored_by_our_hook(fetch: FakeFetch, clock: FakeClock) -> None:
+async def test_upgrade_is_ignored_by_the_hook(fetch: FakeFetch, clock: FakeClock) -> None:
     called, status = await hooks_of(UPGRADE, fetch, clock)
 
     assert status == b"HTTP/1.1 200 OK"
-    assert called.count("_should_upgrade") == 2, "for the head as it came, and without the offer"
+    assert called.count("_should_upgrade") == 2, "for the original head, and without `Upgrade`"
     assert called.count("_start_asgi_task") == 1
 
 
-async def test_malformed_http_is_answered_by_our_hook(fetch: FakeFetch, clock: FakeClock) -> None:
+async def test_malformed_http_is_answered_by_the_hook(fetch: FakeFetch, clock: FakeClock) -> None:
     called, status = await hooks_of(b"no HTTP\r\n\r\n", fetch, clock)
 
     assert status == b"HTTP/1.1 400 Bad Request"
     assert called == ["data_received", "send_400_response", "connection_lost"]
 
 
-async def test_reading_is_paused_by_our_flow_control(fetch: FakeFetch, clock: FakeClock) -> None:
-    """Two requests at once: uvicorn pauses reading through the object that `connection_made` replaced."""
+async def test_reading_is_paused_by_the_overridden_flow_control(fetch: FakeFetch, clock: FakeClock) -> None:
+    """With two pipelined requests uvicorn pauses reading through the object that `connection_made` replaced."""
     paused: list[type[FlowControl]] = []
 
     class Flow(WatchedFlowControl):
@@ -147,12 +147,12 @@ async def test_each_overridden_method_exists_in_the_library(ours: type, theirs: 
     assert overridden <= set(dir(theirs))
 
 
-def test_the_helpers_that_our_protocol_calls_exist_in_uvicorn() -> None:
+def test_the_helpers_that_the_protocol_calls_exist_in_uvicorn() -> None:
     assert callable(HttpToolsProtocol._unset_keepalive_if_required)
     assert callable(FlowControl.resume_reading)
 
 
-async def test_the_plain_protocol_answers_lists_and_ignores_upgrades(
+async def test_the_plain_protocol_serves_lists_and_ignores_upgrade(
     fetch: FakeFetch, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MODELS_PROXY_PLAIN_HTTP", "1")
@@ -166,8 +166,8 @@ async def test_the_plain_protocol_answers_lists_and_ignores_upgrades(
             assert (answer.status_code, [model["id"] for model in answer.json()["data"]]) == (200, ["m"])
 
 
-async def test_httpcore_reports_each_connection_under_the_name_that_the_transport_reads() -> None:
-    """Without that event the transport would not know its sockets, and one cut off in TLS would stay open."""
+async def test_httpcore_traces_each_connection_under_the_expected_event_name() -> None:
+    """Without that event the transport would leak a socket whose TLS handshake is interrupted."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")

@@ -1,4 +1,4 @@
-"""Who is asking, and what they may see and call."""
+"""Authentication and access rules: the caller of a request, and the models it can list and call."""
 
 from proxy.access.keys import Access, Caller
 from proxy.access.policy import Policy

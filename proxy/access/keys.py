@@ -1,4 +1,4 @@
-"""Authentication: from the headers of a request to its caller. No I/O; the clock is injected."""
+"""Authentication: identify the caller of a request by its headers. No I/O; the clock is injected."""
 
 from __future__ import annotations
 
@@ -36,19 +36,19 @@ KEY_HEADERS: Mapping[bytes, Callable[[bytes], bytes]] = {
     b"ocp-apim-subscription-key": _bare,  # clients of Azure API Management
     b"apikey": _bare,  # clients of Kong
     b"x-apikey": _bare,  # clients of Apigee
-    b"x-api-token": _bare,  # the same for gateways that say token
+    b"x-api-token": _bare,  # other gateways
     b"x-access-token": _bare,
     b"x-litellm-api-key": _bare_or_bearer,  # clients of LiteLLM
-    b"x-litellm-key": _bare_or_bearer,  # the name that its documentation gives for a header of one's own
+    b"x-litellm-key": _bare_or_bearer,  # the custom header in LiteLLM's documentation
     b"x-portkey-api-key": _bare_or_bearer,  # Portkey's SDKs
     b"helicone-auth": _bare_or_bearer,  # clients of Helicone
     b"cf-aig-authorization": _bare_or_bearer,  # clients of Cloudflare AI Gateway
 }
-"""The headers in which clients send the key of a gateway, and how the key is read from each.
+"""The headers in which clients send an API key, and how each is parsed.
 
-All are read, so that a wrong key in any of them is rejected: a key in an unread header would count as no key, and its
-sender would see the list of the group `default`. Not included: `Proxy-Authorization`, which is for a proxy in between,
-and headers with the key of a provider (`X-OpenAI-Api-Key`) or of a session (`Cookie`).
+All are checked, so that an invalid key in any of them is rejected: a key in an ignored header would count as no key,
+and its sender would get the list of the group `default`. Not included: `Proxy-Authorization`, which is for forward
+proxies, and headers with a provider's key (`X-OpenAI-Api-Key`) or a session (`Cookie`).
 """
 QUERY_KEYS = frozenset(
     {"key", "api_key", "apikey", "access_token", "token", "subscription-key", *map(bytes.decode, KEY_HEADERS)}
@@ -57,20 +57,20 @@ QUERY_KEYS = frozenset(
 
 @dataclass(frozen=True)
 class Caller:
-    """The sender of a request: `name` is the name of its key in the configuration, None without a key."""
+    """The sender of a request. `name`: of its key in the configuration, None without a key."""
 
     name: str | None
     policy: Policy
     admin: bool = False
     may_call: bool = False
-    """Whether the caller can also call the models it sees."""
+    """Whether the caller can call models, not only list them."""
 
 
 class Access:
     """The keys of a configuration, by SHA-256 digest."""
 
     def __init__(self, config: Config, time: Callable[[], float]) -> None:
-        """`time` returns Unix seconds; it decides when a key has expired."""
+        """`time` returns Unix seconds, for the expiry of keys."""
         self._time = time
         self._open = config.is_open
         group = config.anonymous
@@ -81,12 +81,10 @@ class Access:
         }
 
     def identify(self, credentials: Sequence[tuple[bytes, bytes]], query: bytes = b"") -> Caller:
-        """The caller who sent these credentials: the headers of a request that are in KEY_HEADERS, as they came.
+        """Return the caller who sent these credentials: the request headers in KEY_HEADERS. Raises InvalidKey.
 
-        Raises InvalidKey, the same for every reason.
-
-        There must be exactly one credential, in any of KEY_HEADERS: a repeated header, conflicting keys, another
-        scheme than Bearer, a key in the query, and a key of more than 4 KiB are rejected before hashing.
+        There must be exactly one key, in any of KEY_HEADERS. Repeated headers, conflicting keys, schemes other than
+        Bearer, keys in the query, and keys above 4 KiB are rejected before hashing.
         """
         if self._open:
             return self._known(self._anonymous)
@@ -94,7 +92,7 @@ class Access:
             raise InvalidKey
         if not credentials:
             return self._known(self._anonymous)
-        # A look-up by digest: its duration does not depend on how much of a key is right.
+        # The look-up by digest prevents timing attacks.
         caller, valid_until = self._keys.get(hashlib.sha256(_only_key(credentials)).digest(), (None, 0.0))
         if self._time() >= valid_until:
             raise InvalidKey
@@ -108,7 +106,7 @@ class Access:
 
 
 def _only_key(credentials: Sequence[tuple[bytes, bytes]]) -> bytes:
-    """The one key that all headers contain. Raises InvalidKey."""
+    """Return the one key that all headers contain. Raises InvalidKey."""
     keys = [KEY_HEADERS[name](value) for name, value in credentials]
     if len(keys) > 1 and (len(dict(credentials)) < len(keys) or len(set(keys)) > 1):
         raise InvalidKey

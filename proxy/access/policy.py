@@ -1,4 +1,4 @@
-"""What a set of access rules allows."""
+"""Compile access rules to a policy."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from proxy.patterns import loose_matcher, matcher
 
 
 class Policy:
-    """A set of access rules, compiled. Immutable; equal rules are equal, whatever their order.
+    """A compiled set of access rules. Immutable; policies with the same rules in any order are equal.
 
-    A model is allowed if a rule allows it and no deny rule (`!`) matches it. Deny rules ignore case, surrounding
-    blanks and Unicode form, so that no other spelling of an id gets past them.
+    A model is allowed if a rule matches it and no deny rule (`!`) does. Deny rules ignore case, surrounding
+    whitespace and Unicode form, so that another spelling of an id cannot bypass them.
     """
 
     __slots__ = ("__weakref__", "_allowed", "_forbidden", "_hash", "rules", "sees_everything")
@@ -31,9 +31,9 @@ class Policy:
 
     @classmethod
     def of(cls, rules: Iterable[str]) -> Policy:
-        """The policy of these rules: the same object for equal rules, as long as it is in use.
+        """Return the policy of these rules: the same object for equal rules, as long as it is in use.
 
-        Many keys share few policies, and a look-up by identity does not compare rules.
+        Look-ups by identity do not compare rules, and many keys share few policies.
         """
         canonical = _canonical(rules)
         policy = INTERNED.get(canonical)
@@ -54,7 +54,7 @@ class Policy:
         return self.sees_everything or (self._allowed.matches(offer) and not self._forbidden.matches(offer))
 
     def may_allow(self, provider: str) -> bool:
-        """Whether it could allow a model of this provider, before any of its models is known."""
+        """Return whether the rules can allow a model of this provider. For providers whose models are not known yet."""
         return self._allowed.may_match(provider) and not self._forbidden.matches_all_of(provider)
 
 
@@ -94,7 +94,7 @@ def _unknown_model_of(provider: str) -> Offer:
 
 
 def _any_of(predicates: Sequence[Predicate]) -> Predicate:
-    # Called for every offer and every policy: one function for each kind of rule, and no loop.
+    # Called for every offer and every policy: chained functions are faster than a loop.
     if not predicates:
         return lambda offer: False
     first, *others = predicates

@@ -1,4 +1,4 @@
-"""Complete responses of endpoints, and of errors in the format of the request."""
+"""Build complete responses: JSON, and errors in the API format of the request."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from proxy.wire.headers import error_headers
 
 
 def json_response(head: RequestHead, body: bytes, headers: Iterable[Header], status: int = 200) -> RawResponse:
-    """A JSON response with the headers of every response."""
+    """Return a JSON response with the headers that all responses have."""
     return RawResponse(
         status,
         [
@@ -27,7 +27,7 @@ def json_response(head: RequestHead, body: bytes, headers: Iterable[Header], sta
 
 
 def error_response(head: RequestHead, error: ApiError) -> RawResponse:
-    """An error in the format of the request; a provider's own message as it is."""
+    """Return an error in the API format of the request; the body of a `RelayedError` is unchanged."""
     row = format_of(head.path)
     body = error.body if isinstance(error, RelayedError) else row.error(error)
     headers = [

@@ -1,4 +1,4 @@
-"""Calls of models: who may call, and the way through the proxy. Which paths exist is in `api/paths.py`."""
+"""The endpoint of calls: checks permissions, reads the body, forwards the call. The paths are in `api/paths.py`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ from proxy.store import Store
 from proxy.wire import format_of
 
 _CALLS_NEED_A_KEY = (
-    "Without keys this proxy only lists models; whoever runs it can say `call: true` at the group default."
+    "Requests without an API key can list models but cannot call them; "
+    "the proxy's administrator can set `call: true` in the group `default`."
 )
 
 
@@ -42,7 +43,7 @@ class Inference:
         self._stateful = frozenset(provider.name for provider in config.providers if provider.stateful)
 
     async def __call__(self, head: RequestHead, caller: Caller, receive: Receive, send: Send) -> None:
-        """Forward a call and relay its response. Raises ApiError if nothing was sent yet."""
+        """Forward a call and relay its response. Raises ApiError while nothing was sent."""
         self._check_may_call(caller)
         try:
             call = await self._read_call(head, caller, receive)
@@ -54,15 +55,15 @@ class Inference:
         if caller.may_call:
             return
         if caller.name is None and self._has_keys:
-            raise InvalidKey  # a key would help
-        raise Forbidden("This key may list models, but not call them." if caller.name else _CALLS_NEED_A_KEY)
+            raise InvalidKey  # 401: a key can have the permission
+        raise Forbidden("This API key can list models but cannot call them." if caller.name else _CALLS_NEED_A_KEY)
 
     async def _read_call(self, head: RequestHead, caller: Caller, receive: Receive) -> Call:
         """Raises ApiError and ClientDisconnected."""
         key = caller.name or ""
         headers, forwarded = split_headers(head.headers, key)
         content = await self._read_body(headers, receive)
-        head.has_body = False  # it was read, so the connection can be used again
+        head.has_body = False  # the body was read, so the connection can be reused
         body = _parse(content, headers)
         view = self._store.cached_view(caller.policy) or await view_of(self._store, caller.policy)
         offers = candidates(view.catalog, body, self._targets, self._stateful)
@@ -105,7 +106,7 @@ class Inference:
 def _parse(body: bytes, headers: Mapping[bytes, bytes]) -> Body:
     """Raises BadRequest."""
     if headers.get(b"content-encoding", b"identity").lower() != b"identity":
-        raise BadRequest("A compressed body cannot be read here; send it as it is.")
+        raise BadRequest("The request body is compressed, which is not supported; send it without content-encoding.")
     content_type = headers.get(b"content-type", b"")
     return FormBody(body, content_type) if content_type.lower().startswith(b"multipart/") else JsonBody(body)
 

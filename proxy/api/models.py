@@ -1,6 +1,6 @@
 """`GET /v1/models` and `GET /v1/models/{id}`, from the caller's view.
 
-The hot path: what is rendered already is returned at once, without a coroutine.
+This is the hot path: a rendered list is returned synchronously, without a coroutine.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from proxy.api.routes import READ, Route
 from proxy.asgi import Handler, Header, RawResponse, Receive, Send
 from proxy.catalog import Catalog, Model
 from proxy.clock import Clock
-from proxy.errors import ModelNotFound, NothingKnown
+from proxy.errors import ModelListUnavailable, ModelNotFound, whole_seconds
 from proxy.store import Store, View
 from proxy.wire import JSON
 
 LISTS = ("/v1/models", "/models")
-"""Paths of the list; below each of them are the models by their ids."""
+"""Paths of the list; `{path}/{id}` is a single model."""
 _ALIAS = "models"
 
 
 class Models:
-    """Responds with the list and with single models from the caller's view."""
+    """Returns the list and single models from the caller's view."""
 
     def __init__(self, store: Store, clock: Clock) -> None:
         self._store = store
@@ -37,7 +37,7 @@ class Models:
             yield Route(path + "/{id...}", READ, self.retrieve)
 
     def list(self, head: RequestHead, caller: Caller) -> RawResponse | Handler:
-        """The list: at once where it is rendered and, if the client accepts gzip, compressed."""
+        """Return the list if it is rendered (and compressed, if the client accepts gzip), otherwise a handler."""
         view = self._store.cached_view(caller.policy)
         packed = accepts_gzip(head.accept_encoding)
         if view is not None and view.catalog.models and not (packed and view.rendered.gzip is None):
@@ -45,7 +45,7 @@ class Models:
         return self._when_rendered(head, caller, None)
 
     def retrieve(self, head: RequestHead, caller: Caller) -> RawResponse | Handler:
-        """One model by its id. Raises ModelNotFound."""
+        """Return one model by its id. Raises ModelNotFound."""
         model_id = _requested_id(head)
         view = self._store.cached_view(caller.policy)
         if view is None or not view.catalog.models:
@@ -69,7 +69,7 @@ class Models:
     def _list(self, head: RequestHead, view: View, packed: bool) -> RawResponse:
         rendered = view.rendered
         if packed:
-            assert rendered.gzip is not None, "called after `compressed`"
+            assert rendered.gzip is not None, "the list must be compressed first"
             body, etag, headers = rendered.gzip, rendered.etags["gzip"], view.gzip_headers
         else:
             body, etag, headers = rendered.identity, rendered.etags["identity"], view.identity_headers
@@ -83,7 +83,7 @@ class Models:
         return RawResponse(200, [JSON, length, *view.headers, *self._per_request(head, view)], body)
 
     def _per_request(self, head: RequestHead, view: View) -> Sequence[Header]:
-        """Headers that differ between requests. Declared models have no age."""
+        """Return the headers that differ between requests. Lists with only declared models have no `Age`."""
         headers = [*head.connection_close, (b"x-request-id", head.request_id)]
         if view.oldest is not None:
             headers.append((b"age", b"%d" % max(0.0, self._clock.monotonic() - view.oldest)))
@@ -91,7 +91,7 @@ class Models:
 
 
 async def view_of(store: Store, policy: Policy) -> View:
-    """The view of a policy, rendered first if necessary. Raises NothingKnown."""
+    """Return the view of a policy; render it if necessary. Raises ModelListUnavailable."""
     view = store.cached_view(policy)
     if view is not None and view.catalog.models:
         return view
@@ -99,15 +99,18 @@ async def view_of(store: Store, policy: Policy) -> View:
     await store.prepare(policy)
     view = store.view(policy)
     if not view.catalog.models and not store.knows_something:
-        raise NothingKnown("No provider has answered yet; try again.", retry_after=store.seconds_to_next_attempt())
+        seconds = whole_seconds(store.seconds_to_next_attempt())
+        raise ModelListUnavailable(
+            f"No model list is available: no provider has responded; retry after {seconds} s.", retry_after=seconds
+        )
     return view
 
 
 def _find(catalog: Catalog, model_id: str) -> Model | None:
-    """The requested model, or None for the whole list. Raises ModelNotFound.
+    """Return the requested model, or None for the whole list. Raises ModelNotFound.
 
-    A client whose `base_url` ends in `/models` (the ctyun sample) requests `/v1/models/models` and
-    `/v1/models/models/{id}`; a model that really has such an id comes first.
+    A client whose `base_url` ends in `/models` (as in the ctyun documentation) requests `/v1/models/models` and
+    `/v1/models/models/{id}`; a model with such an id takes precedence.
     """
     if not model_id:
         return None
@@ -123,7 +126,7 @@ def _find(catalog: Catalog, model_id: str) -> Model | None:
 
 
 def _requested_id(head: RequestHead) -> str:
-    """The id below the list's path, percent-decoded exactly once: ids contain slashes, colons, spaces, Chinese, `%`."""
+    """Return the id in the path, percent-decoded exactly once: ids can contain slashes, colons, spaces and `%`."""
     for path in LISTS:
         prefix = path.encode() + b"/"
         if head.raw_path.startswith(prefix):
@@ -131,5 +134,5 @@ def _requested_id(head: RequestHead) -> str:
                 return unquote_to_bytes(head.raw_path[len(prefix) :]).decode()
             except UnicodeDecodeError:
                 break
-    # An id that is not UTF-8, or a path that itself is percent-encoded: no model has it.
+    # No model matches an id that is not UTF-8, or a path whose prefix is percent-encoded.
     raise ModelNotFound(head.path.partition("models/")[2])

@@ -1,4 +1,4 @@
-"""Content negotiation: which encoding a client accepts, and whether it has the current list already."""
+"""Content negotiation: `Accept-Encoding` and `If-None-Match`."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ _MAX_IF_NONE_MATCH = 8192
 
 
 def accepts_gzip(accept_encoding: bytes) -> bool:
-    """Whether an `Accept-Encoding` header allows gzip (RFC 9110, 12.5.3); a header above 512 bytes counts as no."""
+    """Return whether an `Accept-Encoding` header allows gzip (RFC 9110, 12.5.3); False for headers above 512 bytes."""
     return len(accept_encoding) <= _MAX_ACCEPT and _allows_gzip(accept_encoding)
 
 
-# Keys come from clients, so their length and number are bounded.
+# The cache is bounded, because clients control its keys.
 @lru_cache(maxsize=1024)
 def _allows_gzip(accept_encoding: bytes) -> bool:
     weights: dict[str, float] = {}
@@ -28,7 +28,7 @@ def _allows_gzip(accept_encoding: bytes) -> bool:
 
 
 def matches(if_none_match: bytes, etag: bytes) -> bool:
-    """Whether an `If-None-Match` header names this ETag (weak comparison, RFC 9110, 13.1.2)."""
+    """Return whether an `If-None-Match` header matches this ETag (weak comparison, RFC 9110, 13.1.2)."""
     if not 0 < len(if_none_match) <= _MAX_IF_NONE_MATCH:
         return False
     if if_none_match == etag:

@@ -15,7 +15,7 @@ from proxy.api.routes import READ, Route
 from proxy.asgi import Handler, RawResponse, Receive, Send
 from proxy.catalog import Offer
 from proxy.config import Provider
-from proxy.errors import BadRequest, Forbidden, UpstreamNeverAnswered, VersionsNotFound
+from proxy.errors import BadRequest, Forbidden, UpstreamTimeout, VersionsNotFound
 from proxy.store import Store
 from proxy.wire import PRIVATE
 from proxy.wire.pangu import versions_page
@@ -25,7 +25,7 @@ DEFAULT_LIMIT, MAX_LIMIT = 10, 100
 
 @dataclass(frozen=True)
 class Query:
-    """The parameters of the contract."""
+    """The query parameters of the Pangu contract."""
 
     offset: int = 0
     limit: int = DEFAULT_LIMIT
@@ -34,7 +34,7 @@ class Query:
 
 
 class Versions:
-    """Responds from the caller's view: a version is shown where `find` would find it."""
+    """Returns the versions in the caller's view: those that `Catalog.find` finds."""
 
     def __init__(self, store: Store, providers: Sequence[Provider]) -> None:
         self._store = store
@@ -45,7 +45,7 @@ class Versions:
         return [Route(base + path, READ, self.list) for base in ("/v1", "")]
 
     def list(self, head: RequestHead, caller: Caller) -> RawResponse | Handler:
-        """One page of versions. Raises ApiError."""
+        """Return one page of versions. Raises ApiError."""
         query = parsed(dict(parse_qsl(head.query.decode("latin-1"), keep_blank_values=True)))
         if self._store.warmed_up:
             return self._page(head, caller.policy, query)
@@ -65,46 +65,46 @@ class Versions:
     def _offers(self, policy: Policy, workspace_id: str, model_id: str) -> Sequence[Offer]:
         usable = [provider for provider in self._providers if self._may_use(policy, provider)]
         if not usable:
-            raise Forbidden("This key may not use any Pangu provider.")
-        asked = [
+            raise Forbidden("This API key has no access to any Pangu provider.")
+        requested = [
             p for p in usable if p.settings["workspace_id"] == workspace_id and model_id in p.settings["model_ids"]
         ]
-        seen = [offer for p in asked for offer in self._visible(policy, p) if offer.entry.parent == model_id]
-        # Whatever was asked for: while nobody can tell what this key may see, no answer may tell what is configured.
+        seen = [offer for p in requested for offer in self._visible(policy, p) if offer.entry.parent == model_id]
+        # The same 408 for every id: while a list is missing, a 404 would reveal which ids are configured.
         if not seen and not all(self._store.has_answered(provider.name) for provider in usable):
-            raise UpstreamNeverAnswered("A provider has not answered in time, so this is not known yet; try again.")
+            raise UpstreamTimeout("Timed out: a provider has not returned its model list yet; retry later.")
         if not seen:
             raise VersionsNotFound
         return seen
 
     def _may_use(self, policy: Policy, provider: Provider) -> bool:
-        """Judged by what the provider lists; by the rules alone while it lists nothing."""
+        """Return whether a policy allows a version of the provider; without a list, whether its rules can allow one."""
         if self._listed(provider):
             return bool(self._visible(policy, provider))
         return policy.may_allow(provider.name)
 
     def _visible(self, policy: Policy, provider: Provider) -> Sequence[Offer]:
-        """The provider's versions in the caller's view, in its order; one with two public ids counts once."""
+        """Return the provider's versions in the caller's view, in the provider's order, without duplicates."""
         find = self._store.view(policy).catalog.find
         seen = [offer for offer in self._listed(provider) if (m := find(offer.id)) and offer in m.offers]
         return list({(offer.entry.parent, offer.entry.id): offer for offer in reversed(seen)}.values())[::-1]
 
     def _listed(self, provider: Provider) -> Sequence[Offer]:
-        """The versions that the provider sent; models declared in the configuration are none."""
+        """Return the versions that the provider sent; models declared in the configuration are not versions."""
         return [offer for offer in self._store.offers(provider.name) if offer.entry.raw]
 
 
 def parsed(params: Mapping[str, str]) -> Query:
-    """The query parameters, checked. Raises BadRequest. Parameters of other names are ignored."""
+    """Return the validated query parameters. Unknown parameters are ignored. Raises BadRequest."""
     return Query(
-        offset=_whole_number(params, "offset", 0, 0, None),
-        limit=_whole_number(params, "limit", DEFAULT_LIMIT, 1, MAX_LIMIT),
+        offset=_integer(params, "offset", 0, 0, None),
+        limit=_integer(params, "limit", DEFAULT_LIMIT, 1, MAX_LIMIT),
         version_id=params.get("version_id", ""),
         name=params.get("name", ""),
     )
 
 
-def _whole_number(params: Mapping[str, str], name: str, default: int, least: int, most: int | None) -> int:
+def _integer(params: Mapping[str, str], name: str, default: int, least: int, most: int | None) -> int:
     text = params.get(name)
     if text is None:
         return default
@@ -117,7 +117,7 @@ def _whole_number(params: Mapping[str, str], name: str, default: int, least: int
     ):
         return int(text)
     range_ = f"from {least} to {most}" if most is not None else f"of at least {least}"
-    raise BadRequest(f"{name} must be a whole number {range_}.", param=name)
+    raise BadRequest(f"{name} must be an integer {range_}.", param=name)
 
 
 def _is_wanted(offer: Offer, query: Query) -> bool:

@@ -1,4 +1,4 @@
-"""The calls that are forwarded. A table of its own: what forwards them is loaded at the first call."""
+"""The paths of calls. Separate from `api/inference.py`, which is loaded at the first call."""
 
 from __future__ import annotations
 
@@ -24,6 +24,6 @@ CALLS: Mapping[str, re.Pattern[bytes]] = {
     "/messages": re.compile(rb"message_stop"),
     "/messages/count_tokens": _ANYTHING,
 }
-"""Path below a `base_url` -> what the last event of a complete stream contains."""
+"""Path below a `base_url` -> what the last event of a complete stream matches."""
 PATHS: Mapping[str, str] = {base + path: path for path in CALLS for base in BASE_PATHS}
 """Path of a request -> path below the base URL of a provider's calls."""

@@ -1,4 +1,4 @@
-"""The head of a request: method, path and the few headers the proxy acts on, read in one pass."""
+"""The head of a request: method, path and the headers that the proxy uses, read in one pass."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _CONNECTION_CLOSE: Sequence[Header] = ((b"connection", b"close"),)
 
 
 class RequestHead:
-    """What is known of a request before its body is read."""
+    """A request without its body."""
 
     __slots__ = (
         "accept_encoding",
@@ -34,7 +34,7 @@ class RequestHead:
     )
 
     def __init__(self, scope: Scope) -> None:
-        """`scope`: of an HTTP request (ASGI)."""
+        """`scope`: the ASGI scope of an HTTP request."""
         self.scope = scope
         self.method: str = scope["method"]
         self.path: str = scope["path"]
@@ -44,7 +44,7 @@ class RequestHead:
         self.if_none_match = b""
         self.request_id = b""
         self.has_body = False
-        """Whether a body follows that nobody has read yet."""
+        """Whether the request has a body that was not read yet."""
         for name, value in scope["headers"]:
             if name not in _READ:  # most headers of most requests
                 continue
@@ -83,15 +83,15 @@ class RequestHead:
 
     @property
     def connection(self) -> ClientConnection | None:
-        """The client's connection, where our own server handles it."""
+        """The client's connection; None on other servers than the proxy's own."""
         return self.scope.get("connection")
 
     @property
     def connection_close(self) -> Sequence[Header]:
-        """`connection: close` where the body was not read: the connection cannot be reused."""
+        """`connection: close` if the body was not read, because the connection cannot be reused then."""
         return _CONNECTION_CLOSE if self.has_body else ()
 
 
 def request_id(given: bytes = b"") -> bytes:
-    """The id that a client gave its request, where it is valid; else a new one, unique with near certainty."""
+    """Return the client's `x-request-id` if it is valid, otherwise a new id."""
     return given if given and _REQUEST_ID.fullmatch(given) else b"%b-%x" % (_PROCESS, next(_counter))

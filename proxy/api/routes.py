@@ -12,22 +12,22 @@ from proxy.asgi import Handler, RawResponse
 from proxy.errors import MethodNotAllowed, PathNotFound
 
 Endpoint = Callable[[RequestHead, Caller], RawResponse | Handler]
-"""Responds at once, or returns what has to be awaited. Raises ApiError."""
+"""Returns the response, or a handler that needs I/O. Raises ApiError."""
 
 READ = ("GET", "HEAD")
 
 
 class Route(NamedTuple):
     path: str
-    """`{name}` stands for one segment, `{name...}` at the end for all the rest."""
+    """`{name}` matches one segment, `{name...}` at the end matches all remaining segments."""
     methods: tuple[str, ...]
     endpoint: Endpoint
     is_probe: bool = False
-    """Open to requests without a credential."""
+    """Whether requests without an API key are allowed."""
 
 
 class Routes:
-    """Finds the endpoint of a request: exact paths first, then patterns in the order of the table."""
+    """Finds the endpoint of a request: exact paths first, then patterns in table order."""
 
     def __init__(self, table: Iterable[Route]) -> None:
         self.table = tuple(table)
@@ -41,7 +41,7 @@ class Routes:
         self.probes = frozenset(route.path for route in self.table if route.is_probe)
 
     def find(self, head: RequestHead) -> Endpoint:
-        """Raises PathNotFound and MethodNotAllowed."""
+        """Return the endpoint of a request. Raises PathNotFound and MethodNotAllowed."""
         by_method = self._exact.get(head.path, {})
         if endpoint := by_method.get(head.method):
             return endpoint
@@ -58,7 +58,7 @@ class Routes:
 
 
 def _pattern(path: str) -> re.Pattern[str]:
-    """`/a/{b}/{c...}` -> an expression with the groups `b` and `c`."""
+    """Return a regular expression; `/a/{b}/{c...}` has the groups `b` and `c`."""
     parts = re.split(r"\{(\w+)(\.\.\.)?\}", path)
     text = re.escape(parts[0])
     for name, rest, literal in zip(parts[1::3], parts[2::3], parts[3::3], strict=True):

@@ -1,1 +1,1 @@
-"""One call: request -> routing -> failover -> response. Loaded at the first call, which saves 9 MiB until then."""
+"""One call: request -> routing -> failover -> response. Imported at the first call, which saves 9 MiB until then."""

@@ -1,6 +1,6 @@
-"""Whether calls are sent to a provider: a circuit breaker, cool-downs, and a concurrency limit.
+"""Decide whether a provider is called: circuit breaker, cool-downs after 429, and concurrency limit.
 
-Independent of the provider's list: a provider whose list fails is still called.
+Independent of the circuit breaker of the provider's list: a provider whose list fails is still called.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from cachetools import TLRUCache
 from proxy.backoff import FAILURE_THRESHOLD, OPEN_SECONDS, open_for
 from proxy.clock import Clock
 from proxy.config import Provider
-from proxy.errors import ApiError, Limited, Unavailable
+from proxy.errors import ApiError, ProviderUnavailable, RateLimited, whole_seconds
 
 FULL_FOR = 1.0
-"""Seconds after which a caller may retry at the concurrency limit."""
+"""Seconds for `Retry-After` at the concurrency limit."""
 _MAX_COOLING = 10_000
 
 State = Literal["ok", "degraded", "open", "half_open", "limited"]
@@ -34,7 +34,7 @@ class Circuit:
         self._failures = 0
         self._open_until = 0.0
         self._probe_until = 0.0
-        self._cools = False  # most providers never send a 429 with a time: saves the look-up
+        self._cools = False  # saves the look-up for providers without a cool-down
         self._cooling: TLRUCache[str, float] = TLRUCache(
             _MAX_COOLING, ttu=lambda model, until, now: until, timer=clock.monotonic
         )
@@ -55,47 +55,50 @@ class Circuit:
 
     @property
     def is_tripped(self) -> bool:
-        """Whether it is `open` or `half_open`."""
+        """Whether the state is `open` or `half_open`."""
         return self._failures >= FAILURE_THRESHOLD
 
     def acquire(self, model: str) -> ApiError | None:
-        """Begin a call of a model (the provider's id). None if it may be sent: `release` must follow; or the reason."""
+        """Start a call of a model (the provider's id). Returns None, and `release` must follow; or the error."""
         now = self._clock.monotonic()
         if self._cools and (until := self._cooling.get(model)) is not None:
-            return Limited("The provider of this model asks for fewer calls at the moment.", retry_after=until - now)
+            seconds = until - now
+            message = f"The provider is rate-limiting this model; retry after {whole_seconds(seconds)} s."
+            return RateLimited(message, retry_after=seconds)
         is_tripped = self.is_tripped
         if is_tripped and now < max(self._open_until, self._probe_until):
-            return _unavailable("has failed several times in a row", max(FULL_FOR, self._open_until - now))
+            return _unavailable("is unavailable (circuit breaker open)", max(FULL_FOR, self._open_until - now))
         if self._in_flight >= self._provider.max_in_flight:
-            return _unavailable("has as many calls under way as it may have", FULL_FOR)
+            return _unavailable("is at its concurrency limit (max_in_flight)", FULL_FOR)
         if is_tripped:
-            # For a time, not until a call ends: older calls end too, and a probe may end without a result.
+            # A time limit, because a probe can end without a result and older calls can end meanwhile.
             self._probe_until = now + OPEN_SECONDS
         self._in_flight += 1
         return None
 
     def release(self) -> None:
-        """The call has ended, however it ended."""
+        """End a call, whatever its result."""
         self._in_flight -= 1
 
     def succeeded(self) -> None:
-        """The provider works: it responded, or rejected only the request."""
+        """Record a success: the provider responded, or rejected only the request."""
         self._failures = 0
 
     def failed(self) -> None:
-        """The provider could not be reached, or failed by itself."""
+        """Record a failure: the provider could not be reached, or failed."""
         now = self._clock.monotonic()
         if self.is_tripped and now < self._open_until:
-            return  # an older call: a hundred calls in progress open the circuit once
+            return  # a call from before: many calls that fail together open the circuit once
         self._failures += 1
         self._open_until = now + open_for(self._failures, self._uniform)
 
     def cool_down(self, model: str, seconds: float) -> None:
-        """Send no calls of this model for a while."""
+        """Reject calls of this model for this many seconds."""
         if seconds > 0:
             self._cooling[model] = self._clock.monotonic() + seconds
             self._cools = True
 
 
-def _unavailable(why: str, retry_after: float) -> Unavailable:
-    return Unavailable(f"The provider of this model {why}; try again.", retry_after=retry_after)
+def _unavailable(reason: str, seconds: float) -> ProviderUnavailable:
+    message = f"The provider of this model {reason}; retry after {whole_seconds(seconds)} s."
+    return ProviderUnavailable(message, retry_after=seconds)

@@ -1,4 +1,4 @@
-"""Cancel a call from outside: its client disconnects, or a deadline passes."""
+"""Cancel a call when its client disconnects or a deadline passes."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 Watch = Callable[[Callable[[], None]], Callable[[], Any]]
-"""Takes a callback for the client's disconnect; returns a function that stops watching."""
+"""Takes a callback for the client's disconnect and returns a function that stops watching."""
 
 TICK = 0.05
-"""Seconds by which a call may exceed its deadline."""
+"""Seconds by which a call can exceed its deadline."""
 
 
 class ClientDisconnected(Exception):
@@ -19,11 +19,11 @@ class ClientDisconnected(Exception):
 
 
 class DeadlineExceeded(Exception):
-    """An operation, or the whole call, took too long."""
+    """An operation or the whole call has timed out."""
 
 
 class DeadlineTimer:
-    """Checks the deadlines of all calls with one timer: a timer per call or per chunk costs more than the call."""
+    """Checks the deadlines of all calls with one timer, because a timer per call or per chunk is expensive."""
 
     def __init__(self) -> None:
         self._scopes: set[CallScope] = set()
@@ -47,10 +47,10 @@ class DeadlineTimer:
 
 
 class CallScope:
-    """Cancels whatever a call waits for."""
+    """Cancels the current operation of a call."""
 
     def __init__(self, timer: DeadlineTimer, watch: Watch, seconds: float) -> None:
-        """`seconds`: for the whole call."""
+        """`seconds`: the time limit of the whole call."""
         self._timer = timer
         self._watch = watch
         self._time = asyncio.get_running_loop().time
@@ -78,11 +78,11 @@ class CallScope:
         return self._time()
 
     def limit_to(self, seconds: float) -> None:
-        """Shorten the deadline of the whole call to at most so many seconds from now."""
+        """Limit the rest of the whole call to this many seconds."""
         self._deadline = min(self._deadline, self._time() + seconds)
 
     async def wait(self, awaitable: Awaitable[T], seconds: float) -> T:
-        """Its result, within so many seconds. Raises ClientDisconnected, DeadlineExceeded, and what it raises."""
+        """Await it for at most `seconds`. Raises ClientDisconnected, DeadlineExceeded, and its own exceptions."""
         self.expires_at = min(self._time() + seconds, self._deadline)
         self._waits, self._cancelled = True, False
         if self._disconnected:
@@ -92,7 +92,7 @@ class CallScope:
         except asyncio.CancelledError:
             if not self._cancelled or self._is_cancelled_by_others():
                 raise
-            # From None: callers log the chain.
+            # From None: callers log the exception chain.
             raise (ClientDisconnected if self._disconnected else DeadlineExceeded) from None
         finally:
             self._waits = False
@@ -102,19 +102,19 @@ class CallScope:
         self.cancel()
 
     def _is_cancelled_by_others(self) -> bool:
-        """Takes back our own cancellation. The server may have canceled the task at the same moment."""
+        """Undo the scope's own cancellation, and return whether the task was also canceled by someone else."""
         return self._task is not None and self._task.uncancel() > self._cancelled_before
 
     def cancel(self) -> None:
         """Cancel the current operation, if there is one."""
         if self._waits and self._task:
-            # Once: a second cancellation would interrupt the clean-up after the first.
+            # Only once: a second cancellation would interrupt the cleanup after the first.
             self._waits, self._cancelled = False, True
             self._task.cancel()
 
 
 def watch_receive(receive: Callable[[], Awaitable[Any]]) -> Watch:
-    """A watch for any ASGI server: `receive` reports the disconnect once the whole body was read."""
+    """Return a watch for any ASGI server, whose `receive` reports the disconnect after the body."""
 
     def watch(on_disconnect: Callable[[], None]) -> Callable[[], Any]:
         async def listen() -> None:

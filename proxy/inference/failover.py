@@ -1,4 +1,4 @@
-"""Forward one call to a provider: failover, time limits, circuits. Reading the response's body is up to the caller."""
+"""Forward one call: failover, timeouts, circuit breakers. The caller of this module reads the response's body."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from proxy.telemetry import Tokens, Usage
 from proxy.telemetry.usage import Labels, Outcome
 from proxy.upstream.calls import Endpoint, Logins, UpstreamResponse
 
-_MIN_ATTEMPT = 0.2  # seconds; with less left no attempt is made
-_ERROR_BODY_SECONDS = 5.0  # the status is enough to act on
+_MIN_ATTEMPT = 0.2  # seconds; with less time left no attempt is made
+_ERROR_BODY_SECONDS = 5.0  # then the error is classified by its status alone
 
 _log = logging.getLogger("models_proxy")
 
 
 class Call(Struct, frozen=True):
-    """A call that may be forwarded."""
+    """A validated call."""
 
     path: str
-    """Below the provider's base URL for calls."""
+    """The path below the provider's base URL."""
     body: Body
     headers: Mapping[str, str]
     """The caller's headers that are forwarded."""
@@ -46,7 +46,7 @@ class Call(Struct, frozen=True):
 
 
 class ForwardedCall:
-    """A call that a provider accepted: its response (2xx), and the accounting when it ends. It must be finished."""
+    """A call with a 2xx response that has started. `finish` must be called when it ends."""
 
     __slots__ = ("_circuit", "_labels", "_seconds", "_usage", "own_id", "provider", "response")
 
@@ -60,7 +60,7 @@ class ForwardedCall:
         labels: Labels,
         seconds: float,
     ) -> None:
-        """`own_id`: the provider's name of the model; `seconds`: until the response began."""
+        """`own_id`: the provider's id of the model; `seconds`: until the response started."""
         self.response = response
         self.provider = provider
         self.own_id = own_id
@@ -70,7 +70,7 @@ class ForwardedCall:
         self._seconds = seconds
 
     def finish(self, outcome: Outcome, tokens: Tokens) -> None:
-        """Release the circuit and count the call. The rest of an unfinished response is dropped."""
+        """Release the circuit and count the call. The rest of an incomplete response is discarded."""
         if outcome != "ok":
             self.response.close()
         self._circuit.release()
@@ -82,7 +82,7 @@ class ForwardedCall:
 
 
 class Forwarder:
-    """Forwards calls. Holds an endpoint and a circuit for each provider whose models can be called."""
+    """Forwards calls. Has an endpoint and a circuit per provider that can be called."""
 
     def __init__(
         self,
@@ -103,10 +103,10 @@ class Forwarder:
             await endpoint.close()
 
     async def forward(self, call: Call, scope: CallScope) -> ForwardedCall:
-        """The first response that begins, in the operator's order. Raises ApiError and ClientDisconnected.
+        """Return the first 2xx response, in the operator's order. Raises ApiError and ClientDisconnected.
 
-        The next provider is tried only if the failed one cannot have done the work: no connection was made, or its
-        status says so (`failover_on`).
+        The next provider is tried only if the failed one cannot have done the work: there was no connection, or the
+        failure is in `failover_on`.
         """
         errors: list[ApiError] = []
         began = scope.now
@@ -114,7 +114,7 @@ class Forwarder:
             provider = self.endpoints[candidate.offer.provider].provider
             seconds = provider.first_byte_timeout
             if errors:
-                # All attempts share the longest timeout: the first provider's may be short (`timeout` fails over).
+                # All attempts together have the longest `first_byte_timeout` of the candidates.
                 seconds = min(seconds, began + self._longest_timeout(call) - scope.now)
                 if seconds < _MIN_ATTEMPT:
                     break
@@ -136,7 +136,7 @@ class Forwarder:
     async def _attempt(
         self, call: Call, candidate: Candidate, scope: CallScope, seconds: float
     ) -> ForwardedCall | Verdict:
-        """One provider, whose circuit was acquired. It is released here unless a response has begun.
+        """Try one provider, whose circuit was acquired. The circuit is released unless a response has started.
 
         Raises ClientDisconnected.
         """
@@ -154,19 +154,19 @@ class Forwarder:
             raise
         if isinstance(result, UpstreamResponse):
             if circuit.is_tripped:
-                circuit.succeeded()  # other calls need not wait for the end of a response that may take an hour
+                circuit.succeeded()  # at its start: the probe's response can take an hour
             own_id = candidate.ids[call.model]
             return ForwardedCall(result, endpoint.provider, own_id, circuit, self._usage, labels, scope.now - began)
         _record(circuit, candidate.offer.entry.id, verdict)
         self._usage.count(labels, verdict.outcome)
         if verdict.reason:
-            _log.warning("call %s: %s: %s", call.request_id, endpoint.provider.name, verdict.reason)
+            _log.warning("call %s: provider %s: %s", call.request_id, endpoint.provider.name, verdict.reason)
         return verdict
 
     async def _exchange(
         self, endpoint: Endpoint, call: Call, candidate: Candidate, scope: CallScope, seconds: float
     ) -> UpstreamResponse | ErrorResponse | UpstreamError:
-        """Send the call. The response if it can be relayed, otherwise the failure. Raises ClientDisconnected."""
+        """Send the call. Returns a response that can be relayed, or the failure. Raises ClientDisconnected."""
         sending = endpoint.send(
             call.path,
             call.body.with_ids(candidate.ids),
@@ -188,9 +188,9 @@ class Forwarder:
         return response
 
     async def _error_response(self, response: UpstreamResponse, scope: CallScope, seconds: float) -> ErrorResponse:
-        """Read what is needed of an error, and close it. Raises ClientDisconnected."""
+        """Read an error response as far as needed, and close it. Raises ClientDisconnected."""
         try:
-            # A compressed body is not relayed: there is no need to decompress it.
+            # Compressed bodies are not relayed, so they are not decompressed.
             is_relayed = response.status in RELAYED_STATUSES and not response.coding
             body = await _error_body(response, scope, seconds) if is_relayed else b""
             return ErrorResponse(
@@ -215,13 +215,13 @@ def _record(circuit: Circuit, model: str, verdict: Verdict) -> None:
 
 
 def _soonest(errors: Sequence[ApiError]) -> ApiError:
-    """The error with the shortest `Retry-After`; without any, the last error."""
+    """Return the error with the shortest `retry_after`; without any, the last error."""
     timed = [error for error in errors if error.retry_after is not None]
     return min(timed, key=lambda error: error.retry_after or 0.0) if timed else errors[-1]
 
 
 async def _error_body(response: UpstreamResponse, scope: CallScope, seconds: float) -> bytes:
-    """b"" if it does not arrive, or not in time: the status is enough. Raises ClientDisconnected."""
+    """Return the body, or b"" if it does not arrive in time. Raises ClientDisconnected."""
     try:
         return await scope.wait(response.read_up_to(MAX_BYTES), min(seconds, _ERROR_BODY_SECONDS))
     except (DeadlineExceeded, UpstreamError):

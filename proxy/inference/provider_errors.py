@@ -1,6 +1,6 @@
-"""What a provider's error means: for the caller, for failover and for the circuit. Pure.
+"""Classify provider errors: the caller's error, failover, and the circuit breaker. Pure.
 
-New statuses and kinds of failures are added to the tables of this module.
+Add new statuses and kinds of failures to the tables of this module.
 """
 
 from __future__ import annotations
@@ -15,14 +15,15 @@ from msgspec import Struct
 from proxy.decoding import decode_or_none
 from proxy.errors import (
     ApiError,
-    Limited,
+    ProviderAuthFailed,
     ProviderFailed,
-    ProviderRefuses,
-    ProviderRefusesUs,
-    ProviderTooSlow,
+    ProviderRejected,
+    ProviderTimeout,
+    ProviderUnavailable,
+    RateLimited,
     RelayedError,
-    Unavailable,
     UpstreamError,
+    whole_seconds,
 )
 from proxy.inference.circuit import FULL_FOR
 from proxy.telemetry.usage import Outcome
@@ -31,36 +32,36 @@ from proxy.upstream.redaction import contains_secret, redact
 MAX_BYTES = 256 * 1024
 """Bytes of an error body that are relayed."""
 RELAYED_STATUSES = frozenset({400, 413, 422, 429})
-"""Errors about the request: their bodies are relayed to the caller."""
+"""Statuses of errors about the request, whose bodies are relayed to the caller."""
 _TRIP = frozenset({502, 503, 504, 529})
-"""Statuses that count as failures of the provider. One caller can cause a 500, and must not shut out the others."""
+"""Statuses that trip the circuit breaker. Not 500: a single caller can cause it, and would block all others."""
 _OUTCOMES: Mapping[int, Outcome] = {400: "refused", 413: "refused", 422: "refused", 429: "limited"}
-_ABOUT_OUR_ACCOUNT = frozenset({401, 402, 403})
+_AUTH_FAILED = frozenset({401, 402, 403})
 _UNAVAILABLE = frozenset({503, 529})
 _ACCOUNT = re.compile(
     r"\b(?:org|proj|acct|account|team|user|req)[-_][A-Za-z0-9_-]{6,}\b|\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b"
 )
-_MIN_SECRET = 4  # characters; shorter secrets occur in texts by chance
+_MIN_SECRET = 4  # characters; shorter secrets occur in messages by chance
 
 
 class Verdict(Struct, frozen=True):
-    """What follows from one failed attempt."""
+    """The consequences of one failed attempt."""
 
     error: ApiError
-    """The caller's response if no other provider takes the call."""
+    """The caller's error if no other provider accepts the call."""
     fail_over: bool
     """Whether another provider may be tried."""
     trips: bool
-    """Whether the circuit counts it as a failure of the provider."""
+    """Whether it counts as a failure for the circuit breaker."""
     outcome: Outcome
     reason: str = ""
-    """For the log; empty if not worth a line."""
+    """For the log; empty if it is not logged."""
     cool_down: float = 0.0
-    """Seconds during which the provider should get no calls of this model."""
+    """Seconds during which the provider gets no calls of this model."""
 
 
 class ErrorResponse(Struct, frozen=True):
-    """A response other than 2xx."""
+    """A response with a status other than 2xx."""
 
     status: int
     headers: Mapping[str, str]
@@ -69,15 +70,15 @@ class ErrorResponse(Struct, frozen=True):
     retry_after: float | None = None
     """Seconds."""
     secrets: Sequence[str] = ()
-    """Must not be shown in any form."""
+    """Must not be shown."""
     credentials: Sequence[str] = ()
-    """Must not be shown even in parts: providers repeat them masked."""
+    """Must not be shown even in part: providers quote them masked."""
 
 
 def classify(failure: ErrorResponse | UpstreamError, failover_on: Collection[int | str]) -> Verdict:
-    """The verdict on an attempt that returned an error, or no response that can be relayed.
+    """Return the verdict on an attempt without a response that can be relayed.
 
-    `failover_on`: statuses, and `timeout`, after which another provider may be tried.
+    `failover_on`: statuses, and `timeout`, after which another provider is tried.
     """
     if isinstance(failure, UpstreamError):
         return _classify_failure(failure, failover_on)
@@ -94,31 +95,38 @@ def classify(failure: ErrorResponse | UpstreamError, failover_on: Collection[int
 
 
 def unusable(coding: str, content_type: str) -> UpstreamError | None:
-    """Why a 2xx response cannot be relayed. `coding`: its content-encoding in lower case, "" for none."""
+    """Return why a 2xx response cannot be relayed. `coding`: its content-encoding in lower case, "" for none."""
     if coding not in ("", "gzip", "x-gzip"):
-        return UpstreamError("invalid_response", "answered in a content-encoding that was not asked for")
+        return UpstreamError("invalid_response", "returned an unusable response (unsupported content-encoding)")
     if content_type[:9].lower() == "text/html":
-        return UpstreamError("invalid_response", "answered with a web page")
+        return UpstreamError("invalid_response", "returned an unusable response (an HTML page)")
     return None
 
 
 class _Failure(Struct, frozen=True):
     error: type[ApiError]
     message: str
+    """`{reason}` is replaced by the reason of the `UpstreamError`."""
     outcome: Outcome = "failed"
     fail_over: bool = False
-    """Whether it is certain that no work was done."""
+    """Whether the provider certainly did no work."""
 
 
 _FAILURES = {
-    "no_connection": _Failure(ProviderFailed, "The provider of this model cannot be reached.", fail_over=True),
-    "login": _Failure(ProviderFailed, "The provider of this model could not be logged in to.", fail_over=True),
-    "login_refused": _Failure(ProviderRefusesUs, "The provider of this model refused our login.", fail_over=True),
-    "no_response": _Failure(ProviderFailed, "The provider of this model broke off before it answered."),
-    "invalid_response": _Failure(ProviderFailed, "The provider of this model answered with something else."),
-    "timeout": _Failure(ProviderTooSlow, "The provider of this model did not begin to answer in time.", "timeout"),
-    "interrupted": _Failure(ProviderFailed, "The provider of this model broke off within its answer.", "broken"),
-    "stalled": _Failure(ProviderTooSlow, "The provider of this model stopped within its answer.", "timeout"),
+    "no_connection": _Failure(ProviderFailed, "Connection to the provider of this model failed.", fail_over=True),
+    "login": _Failure(ProviderFailed, "Login at the provider of this model failed.", fail_over=True),
+    "login_refused": _Failure(
+        ProviderAuthFailed,
+        "The provider of this model rejected the proxy's login; contact the proxy's administrator.",
+        fail_over=True,
+    ),
+    "no_response": _Failure(
+        ProviderFailed, "The provider of this model closed the connection without a valid response."
+    ),
+    "invalid_response": _Failure(ProviderFailed, "The provider of this model {reason}."),
+    "timeout": _Failure(ProviderTimeout, "The provider of this model timed out before sending a response.", "timeout"),
+    "interrupted": _Failure(ProviderFailed, "The provider of this model closed the connection mid-response.", "broken"),
+    "stalled": _Failure(ProviderTimeout, "The provider of this model timed out mid-response.", "timeout"),
 }
 """By the kind of the `UpstreamError`. `interrupted` and `stalled` happen while a response is relayed."""
 
@@ -127,7 +135,7 @@ def _classify_failure(failure: UpstreamError, failover_on: Collection[int | str]
     kind = "login_refused" if failure.kind == "login" and not failure.retryable else failure.kind
     row = _FAILURES[kind]
     return Verdict(
-        row.error(row.message),
+        row.error(row.message.format(reason=failure.reason)),
         fail_over=row.fail_over or kind in failover_on,
         trips=True,
         outcome=row.outcome,
@@ -136,31 +144,40 @@ def _classify_failure(failure: UpstreamError, failover_on: Collection[int | str]
 
 
 def map_status(status: int, retry_after: float | None) -> ApiError:
-    """The caller's error for a status whose body is not relayed."""
-    if status in _ABOUT_OUR_ACCOUNT:
-        return ProviderRefusesUs("The provider of this model refused our credential; tell whoever runs this proxy.")
+    """Return the caller's error for a status whose body is not relayed."""
+    if status in _AUTH_FAILED:
+        return ProviderAuthFailed(
+            f"The provider of this model rejected the proxy's credential (status {status}); "
+            "contact the proxy's administrator."
+        )
     if status in _UNAVAILABLE:
-        return Unavailable(
-            "The provider of this model is not available.", retry_after=FULL_FOR if retry_after is None else retry_after
+        seconds = FULL_FOR if retry_after is None else retry_after
+        return ProviderUnavailable(
+            f"The provider of this model is unavailable (status {status}); retry after {whole_seconds(seconds)} s.",
+            retry_after=seconds,
         )
     if status in (408, 504):
-        return ProviderTooSlow("The provider of this model gave up before it could answer.", retry_after=retry_after)
+        return ProviderTimeout(f"The provider of this model timed out (status {status}).", retry_after=retry_after)
     if status >= 500:
-        return ProviderFailed("The provider of this model failed.", retry_after=retry_after)
+        message = f"The provider of this model returned a server error (status {status})."
+        return ProviderFailed(message, retry_after=retry_after)
     if 300 <= status < 400:
-        return ProviderRefuses("The provider of this model redirects, which is never followed.")
-    return ProviderRefuses(f"The provider of this model cannot do this (its status is {status}).")
+        return ProviderRejected(
+            f"The provider of this model returned a redirect (status {status}), which is not followed; "
+            "contact the proxy's administrator."
+        )
+    return ProviderRejected(f"The provider of this model rejected the request (status {status}).")
 
 
 def relay_error(response: ErrorResponse) -> ApiError:
-    """An error about the request with the provider's own body, without anything that identifies our account."""
+    """Return the provider's error about the request, without secrets; for a 429 also without account ids."""
     status, headers, body = response.status, response.headers, response.body
     payload = decode_or_none(body)
     if not isinstance(payload, dict) or len(body) > MAX_BYTES or headers.get("Content-Encoding"):
         return _without_body(status, response.retry_after)
     try:
         body = _redacted_body(response, payload)
-    except RecursionError:  # nested deeper than any error message is
+    except RecursionError:  # too deeply nested
         return _without_body(status, response.retry_after)
     error = RelayedError(status, b"application/json", body, retry_after=response.retry_after)
     error.should_retry = {"true": True, "false": False}.get(headers.get("x-should-retry", ""))
@@ -168,7 +185,7 @@ def relay_error(response: ErrorResponse) -> ApiError:
 
 
 def _redacted_body(response: ErrorResponse, payload: dict[str, Any]) -> bytes:
-    """The body, encoded anew only where it shows our account. Raises RecursionError."""
+    """Return the body; re-encoded only if secrets or account ids were redacted. Raises RecursionError."""
     secrets = [secret for secret in (*response.secrets, *response.credentials) if len(secret) >= _MIN_SECRET]
     shows_secrets = any(
         contains_secret(text, response.credentials) or any(secret in text for secret in secrets)
@@ -180,16 +197,17 @@ def _redacted_body(response: ErrorResponse, payload: dict[str, Any]) -> bytes:
 
 
 def _without_body(status: int, retry_after: float | None) -> ApiError:
-    """For a body that no program can read: a web page, or half an object."""
+    """Return the error for a body that is not a JSON object."""
     if status == 429:
-        return Limited("The provider of this model asks for fewer calls.", retry_after=retry_after)
-    return RelayedError(status, b"application/json", _NO_WORDS)
+        when = "" if retry_after is None else f"; retry after {whole_seconds(retry_after)} s"
+        return RateLimited(f"The provider is rate-limiting this model{when}.", retry_after=retry_after)
+    return RelayedError(status, b"application/json", _NO_MESSAGE)
 
 
-_NO_WORDS = msgspec.json.encode(
+_NO_MESSAGE = msgspec.json.encode(
     {
         "error": {
-            "message": "The provider of this model refused the request without saying why.",
+            "message": "The provider of this model rejected the request without an error message.",
             "type": "invalid_request_error",
             "param": None,
             "code": "invalid_request",
@@ -199,7 +217,7 @@ _NO_WORDS = msgspec.json.encode(
 
 
 def _texts(payload: Any) -> Iterator[str]:
-    """All strings of a decoded JSON value."""
+    """Yield all strings of a decoded JSON value."""
     if isinstance(payload, str):
         yield payload
     elif isinstance(payload, list | dict):

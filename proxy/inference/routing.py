@@ -1,4 +1,4 @@
-"""Which offers can answer a call. Pure."""
+"""Select the offers that can serve a call. Pure."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from proxy.errors import BadRequest, ModelNotCallable, ModelNotFound
 from proxy.inference.request.body import Body
 
 _SHARED = (
-    "This call refers to something that the provider keeps (an earlier response, a conversation, a file store). "
-    "Its account is shared by all callers here, so that is not possible unless the provider is marked `stateful: true`."
+    "The request references state stored at the provider (such as a previous response, a conversation or a file). "
+    "All callers share the proxy's account there, so this requires `stateful: true` in the provider's configuration."
 )
 
 
 class Candidate(Struct, frozen=True):
-    """An offer of the model, and what its provider calls the models that the call names."""
+    """An offer of the requested model, and its provider's ids of all models in the request."""
 
     offer: Offer
     ids: Mapping[str, str]
@@ -28,9 +28,9 @@ class Candidate(Struct, frozen=True):
 def candidates(
     catalog: Catalog, body: Body, targets: Mapping[str, Target], stateful: Collection[str]
 ) -> Sequence[Candidate]:
-    """The offers that can answer a call, in the operator's order; at least one. Raises ApiError.
+    """Return the offers that can serve a call, in the operator's order; at least one. Raises ApiError.
 
-    `targets`: of the providers whose models can be called; `stateful`: names of the providers that may keep state.
+    `targets`: of the providers that can be called; `stateful`: names of the providers with `stateful: true`.
     """
     model = _model(catalog, body.model)
     others = {name: _model(catalog, name) for name in (*body.models[1:], *body.models_of_tools)}
@@ -46,16 +46,16 @@ def candidates(
         if all(ids.values()) and all(ids[name] == name for name in body.models_of_tools):
             result.append(Candidate(offer, ids))
     if not result:
-        raise BadRequest("All models that a call names must be models of one provider.", param="models")
+        raise BadRequest("All models in one request must belong to the same provider.", param="models")
     return _with_state(result, stateful) if body.refers_to_state else result
 
 
 def _with_state(batch: Sequence[Candidate], stateful: Collection[str]) -> Sequence[Candidate]:
-    """Only one provider has the state that a call refers to."""
-    keeping = [candidate for candidate in batch if candidate.offer.provider in stateful]
-    if not keeping:
+    """Return the first stateful provider: only one can have the referenced state."""
+    kept = [candidate for candidate in batch if candidate.offer.provider in stateful]
+    if not kept:
         raise BadRequest(_SHARED)
-    return keeping[:1]
+    return kept[:1]
 
 
 def _model(catalog: Catalog, name: str) -> Model:
@@ -66,7 +66,7 @@ def _model(catalog: Catalog, name: str) -> Model:
 
 
 def _own_id(model: Model, provider: str, target: Target) -> str:
-    """What a provider calls a model, "" if it does not offer it under this id."""
+    """Return a provider's id of a model, "" if the provider does not offer it."""
     for offer in model.offers:
         if offer.provider == provider:
             return target.called(offer.entry.id)

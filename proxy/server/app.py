@@ -1,4 +1,4 @@
-"""The ASGI application: the gate that every request passes, and the life cycle of the deployment behind it."""
+"""The ASGI application: authentication and routing of every request, and the life cycle of the deployment."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ _PROBE = Caller(None, Policy(()))
 class Proxy:
     """The ASGI application of one configuration.
 
-    Every request passes `decide`: who is asking is known before any work, for every path and method; only probes are
-    open. Whatever is raised becomes a response here.
+    Every request passes `decide`, which authenticates it first, whatever its path and method; only probes allow
+    requests without a key. All exceptions become error responses here.
     """
 
     def __init__(
@@ -42,16 +42,16 @@ class Proxy:
         self.deployment = Deployment(config, clock or SystemClock(), fetch, on_report)
         origins = config.server.cors
         self.decides_early = not origins
-        """Whether the server may call `decide` itself, before the application: no middleware is in between."""
+        """Whether the server may call `decide` before the application; False with middleware."""
         self._app = _with_cors(self._respond, origins) if origins else self._respond
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._app(scope, receive, send)
 
     def decide(self, head: RequestHead) -> RawResponse | Handler:
-        """The one gate: identify, route, respond. Returns the response, or a handler where I/O is needed. Never raises.
+        """Authenticate, route and respond. Returns the response, or a handler if I/O is needed. Never raises.
 
-        Synchronous, so that the server can send what is ready without a task of its own.
+        Synchronous, so that the server can send a cached response without creating a task.
         """
         try:
             deployment = self.deployment
@@ -66,10 +66,10 @@ class Proxy:
 
     @asynccontextmanager
     async def lifespan(self) -> AsyncIterator[None]:
-        """While this is entered, the lists of the providers are kept fresh."""
+        """Refresh the model lists in the background while the context is entered."""
         disable_http_logging()
         refresh = asyncio.create_task(self.deployment.store.run(), name="store")
-        refresh.add_done_callback(_log_if_it_ended)
+        refresh.add_done_callback(_log_if_stopped)
         try:
             yield
         finally:
@@ -111,25 +111,25 @@ class Proxy:
     @staticmethod
     def _error(head: RequestHead, error: Exception) -> RawResponse:
         if not isinstance(error, ApiError):
-            _log.error("bug while answering %s: %s", head.request_id.decode(), describe_bug(error))
+            _log.error("request %s: internal error: %s", head.request_id.decode(), describe_bug(error))
             error = InternalError()
         return error_response(head, error)
 
 
 def _without_body(response: RawResponse) -> RawResponse:
-    """The response to HEAD has the headers of GET, and no body."""
+    """Remove the body from the response to a HEAD request; its headers are those of GET."""
     return RawResponse(response.status, response.headers, b"")
 
 
-def _log_if_it_ended(refresh: asyncio.Task[None]) -> None:
-    """Without its loop no list is refreshed any more: a bug that must not be discovered by stale lists."""
-    # Without an error it ends only where every provider is declared in the file.
+def _log_if_stopped(refresh: asyncio.Task[None]) -> None:
+    """Log a crash of the refresh loop, which stale lists would show much later."""
+    # Without an exception it ends only if all models are declared in the configuration.
     if not refresh.cancelled() and (error := refresh.exception()):
-        _log.critical("the store ended; no provider is asked any more: %s", describe_bug(error))
+        _log.critical("refresh loop stopped unexpectedly; model lists are no longer updated: %s", describe_bug(error))
 
 
 def _with_cors(app: ASGIApp, origins: tuple[str, ...]) -> ASGIApp:
-    # Imported where it is needed: a server without `cors` starts faster and needs 1.4 MiB less.
+    # Imported lazily: a server without `cors` starts faster and needs 1.4 MiB less memory.
     from proxy.server.cors import Cors
 
     return Cors(app, origins)

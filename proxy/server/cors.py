@@ -14,7 +14,7 @@ from proxy.wire.openai import openai_error
 
 
 class Cors(CORSMiddleware):
-    """starlette's, with a refused preflight in our error format."""
+    """starlette's middleware, except that a rejected preflight gets an error in OpenAI's format."""
 
     def __init__(self, app: ASGIApp, origins: tuple[str, ...]) -> None:
         super().__init__(app, allow_origins=origins, allow_methods=["GET", "HEAD", "POST"], allow_headers=["*"])
@@ -23,7 +23,7 @@ class Cors(CORSMiddleware):
         response = super().preflight_response(request_headers)
         if response.status_code == 200:
             return response
-        error = BadRequest("This origin or method is not allowed here; `server: cors` names the origins that are.")
+        error = BadRequest("CORS: this origin or method is not allowed; add the origin to `server: cors`.")
         given = request_headers.get("x-request-id", "").encode("latin-1")
         headers = [*error_headers(error), (b"x-request-id", request_id(given))]
         plain = {name.decode(): value.decode() for name, value in headers}

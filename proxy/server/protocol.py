@@ -1,8 +1,9 @@
-"""HTTP/1.1 as uvicorn speaks it, but for four things.
+"""uvicorn's HTTP/1.1 protocol with four changes.
 
-What is ready is sent at once: a task for each request costs more than the answer. Whoever leaves in the midst of a call
-is noticed, whatever else they have sent. Where a request is not even HTTP, our words say so. And `Upgrade` is ignored:
-the body of such a request is read as that of any other.
+- A cached response is sent synchronously: creating a task per request costs more than the response.
+- A client that disconnects during a call is detected, even if it has pipelined further requests.
+- Malformed HTTP gets an error in OpenAI's format.
+- `Upgrade` is ignored, and the body of such a request is read.
 """
 
 from __future__ import annotations
@@ -28,26 +29,26 @@ if typing.TYPE_CHECKING:
     from uvicorn._types import ASGI3Application
 
 _NOISE = (
-    # Any client can cause one of these with every request, and fill the log.
-    "ASGI callable returned without",  # a client left, or a provider broke off; the next two by uvicorn's own protocol
+    # Any client can cause one of these with every request, and flood the log.
+    "ASGI callable returned without",  # a call ended early; the next two are logged by uvicorn's own protocol
     "Invalid HTTP request received.",
     "Unsupported upgrade request.",
 )
-_MALFORMED = "This is not a valid HTTP request; percent-encode what is not ASCII in its URL."
-_CONNECT = "The method CONNECT is not supported: this server does not open tunnels."
+_MALFORMED = "Malformed HTTP request; percent-encode non-ASCII characters in the URL."
+_CONNECT = "Method CONNECT is not supported: this server does not open tunnels."
 STALL = 60.0
-"""Seconds without any progress after which a client that does not read its answer is cut off."""
-_AT_ONCE = 64 * 1024  # bytes of an answer that nobody has to wait for
-_MAX_AHEAD = 1024 * 1024  # bytes that are read behind a call before it is answered
-_MAX_WAITING = 100  # requests that are
+"""Seconds without progress after which the connection of a client that does not read its response is closed."""
+_MAX_DIRECT = 64 * 1024  # bytes of a response that is written without flow control
+_MAX_PIPELINED_BYTES = 1024 * 1024  # read ahead while a call is in progress
+_MAX_PIPELINED = 100  # requests
 
 
 class Protocol(HttpToolsProtocol):
-    """uvicorn's, around the application `Proxy`."""
+    """uvicorn's protocol for the application `Proxy`."""
 
     _client: _ClientConnection | None = None
     _unread = 0
-    """Bytes that the client had not read when its connection was last looked at."""
+    """Bytes that the client had not read at the last check."""
 
     def data_received(self, data: bytes) -> None:
         self._unset_keepalive_if_required()
@@ -59,10 +60,10 @@ class Protocol(HttpToolsProtocol):
             self.send_400_response(_CONNECT)
 
     def _parse(self, data: bytes | memoryview) -> None:
-        """Feed the parser; parse a head that asks for an upgrade a second time, without its `Upgrade` headers.
+        """Feed the parser; parse a request head with `Upgrade` a second time, without that header.
 
-        The parser stops at the end of such a head, skips the rest of the segment and would parse the request's body as
-        the next request. Without `Upgrade` it reads the body that Content-Length or Transfer-Encoding announce.
+        The parser stops at the end of such a head and would parse the request's body as the next request. Without
+        `Upgrade` it reads the body according to Content-Length or Transfer-Encoding.
 
         Raises HttpParserUpgrade for CONNECT, where the parser always stops, and HttpParserError for invalid HTTP.
         """
@@ -74,20 +75,20 @@ class Protocol(HttpToolsProtocol):
             else:
                 return
             head = self._head_without_upgrade()
-            # The old parser ignores all further data where the request closes the connection.
+            # The old parser ignores all further data if the request closes the connection.
             self.parser = HttpRequestParser(self)
             self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as in uvicorn
             self.parser.feed_data(head)
             data = memoryview(data)[offset:]
 
     def _head_without_upgrade(self) -> bytes:
-        """Return the head that was just parsed, except `Upgrade`, which a server may ignore (RFC 9110, 7.8)."""
+        """Return the head that was just parsed, without `Upgrade`, which a server may ignore (RFC 9110, 7.8)."""
         line = b"%b %b HTTP/%b" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())
         fields = (b"%b: %b" % field for field in self.headers if field[0] != b"upgrade")
         return b"\r\n".join((line, *fields, b"", b""))
 
     def _should_upgrade(self) -> bool:
-        """Make uvicorn's callbacks skip a head at which the parser stops: `_parse` feeds it again."""
+        """Make uvicorn's callbacks skip a head at which the parser stops; `_parse` feeds it again."""
         return True
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
@@ -96,20 +97,20 @@ class Protocol(HttpToolsProtocol):
         if proxy.decides_early:
             head = RequestHead(scope)
             decision = proxy.decide(head)
-            if isinstance(decision, RawResponse) and not head.has_body and self._may_be_sent_at_once(cycle):
+            if isinstance(decision, RawResponse) and not head.has_body and self._is_direct(cycle):
                 self.write_response(cycle, decision)
                 return
             scope["decided"] = head, decision
         scope["connection"] = self._client = _ClientConnection(self, cycle)
-        # What came in one piece with a request that was answered at once is no idle connection.
+        # A pipelined request behind a cached response: the keep-alive timer of that response is still running.
         self._unset_keepalive_if_required()
         super()._start_asgi_task(cycle, app)
 
-    def _may_be_sent_at_once(self, cycle: RequestResponseCycle) -> bool:
-        """Whether the client keeps the connection, reads what it is sent, and asks one question at a time.
+    def _is_direct(self, cycle: RequestResponseCycle) -> bool:
+        """Return whether a response can be written synchronously: keep-alive, no unread bytes, no pipelining.
 
-        Of what comes in one piece only the first is answered so: then the time limit of the idle connection runs.
-        Nobody can stop the event loop with a thousand requests in a row.
+        Of pipelined requests only the first is: afterwards the keep-alive timer is set. So a client cannot block the
+        event loop with a thousand requests in one segment.
         """
         return (
             cycle.keep_alive
@@ -119,7 +120,7 @@ class Protocol(HttpToolsProtocol):
         )
 
     def write_response(self, cycle: RequestResponseCycle, response: RawResponse) -> None:
-        """A whole answer on a connection that goes on, with one system call; two of `write` are two."""
+        """Write a complete response on a keep-alive connection, with one system call."""
         headers = map(b": ".join, (*cycle.default_headers, *response.headers))
         start = STATUS_LINE[response.status] + b"\r\n".join(headers) + b"\r\n\r\n"
         cycle.response_started = cycle.response_complete = True
@@ -136,10 +137,10 @@ class Protocol(HttpToolsProtocol):
         self.flow = WatchedFlowControl(self)
 
     def reads_on(self) -> bool:
-        """Whether to read although requests wait: only who reads sees a client leave in the midst of a call."""
-        if self._client is None or not self._client.is_watched or len(self.pipeline) >= _MAX_WAITING:
+        """Return whether to keep reading despite pipelined requests: a disconnect is only detected while reading."""
+        if self._client is None or not self._client.is_watched or len(self.pipeline) >= _MAX_PIPELINED:
             return False
-        return sum(_size(cycle) for cycle, _ in self.pipeline) < _MAX_AHEAD
+        return sum(_size(cycle) for cycle, _ in self.pipeline) < _MAX_PIPELINED_BYTES
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
@@ -148,7 +149,7 @@ class Protocol(HttpToolsProtocol):
             self._client = None
 
     def timeout_keep_alive_handler(self) -> None:
-        """Whoever still reads an answer is not idle; for whoever has stopped reading nothing is kept."""
+        """Close an idle connection; with unread bytes only if the client has read none since the last check."""
         unread = self.transport.get_write_buffer_size()
         if not unread:
             super().timeout_keep_alive_handler()
@@ -172,7 +173,7 @@ class Protocol(HttpToolsProtocol):
 
 
 class WatchedFlowControl(FlowControl):
-    """uvicorn's, which does not always stop reading."""
+    """uvicorn's flow control, which keeps reading while a call is watched for a disconnect."""
 
     def __init__(self, protocol: Protocol) -> None:
         super().__init__(protocol.transport)
@@ -184,43 +185,43 @@ class WatchedFlowControl(FlowControl):
 
 
 class _ClientConnection:
-    """`proxy.asgi.ClientConnection` of one request: needs no task that waits for the client to disconnect."""
+    """`proxy.asgi.ClientConnection` of one request. Detects a disconnect without a task."""
 
-    __slots__ = ("_cycle", "_protocol", "left")
+    __slots__ = ("_cycle", "_protocol", "on_disconnect")
 
     def __init__(self, protocol: Protocol, cycle: RequestResponseCycle) -> None:
         self._protocol = protocol
-        # It stands in the cycle's own scope: a plain reference would leave each request to the garbage collector.
+        # The cycle's scope references this object: a strong reference would create a reference cycle per request.
         self._cycle = weakref.ref(cycle)
-        self.left: typing.Callable[[], None] = _nothing
+        self.on_disconnect: typing.Callable[[], None] = _nothing
 
     def lose(self) -> None:
-        """The connection is gone. uvicorn tells only the newest request, and this may be one before."""
+        """The connection is closed. uvicorn notifies only the newest request, and this may be an earlier one."""
         cycle = self._cycle()
         if cycle and not cycle.response_complete:
             cycle.disconnected = True
             cycle.message_event.set()
-        self.left()
+        self.on_disconnect()
 
     @property
     def is_watched(self) -> bool:
-        """Whether somebody wants to know when the client leaves."""
-        return self.left is not _nothing
+        """Whether a disconnect of the client must be detected."""
+        return self.on_disconnect is not _nothing
 
     def abort(self) -> None:
         self._protocol.transport.abort()
 
-    def watch(self, left: typing.Callable[[], None]) -> typing.Callable[[], None]:
-        self.left = left
-        # Behind a long body uvicorn has stopped reading, and only who reads sees a client leave.
+    def watch(self, on_disconnect: typing.Callable[[], None]) -> typing.Callable[[], None]:
+        self.on_disconnect = on_disconnect
+        # uvicorn pauses reading after a long body, and a disconnect is only detected while reading.
         self._protocol.flow.resume_reading()
         cycle = self._cycle()
         if cycle is None or cycle.disconnected:
-            self._protocol.loop.call_soon(left)
+            self._protocol.loop.call_soon(on_disconnect)
         return self._stop_watching
 
     def _stop_watching(self) -> None:
-        self.left = _nothing
+        self.on_disconnect = _nothing
 
     def send(self, response: RawResponse) -> bool:
         cycle, protocol = self._cycle(), self._protocol
@@ -230,7 +231,7 @@ class _ClientConnection:
             or cycle.disconnected
             or not cycle.keep_alive
             or protocol.flow.write_paused
-            or len(response.body) > _AT_ONCE
+            or len(response.body) > _MAX_DIRECT
         ):
             return False
         protocol.write_response(cycle, response)
@@ -238,7 +239,7 @@ class _ClientConnection:
 
 
 def _size(cycle: RequestResponseCycle) -> int:
-    """Bytes of a request that are held, about."""
+    """The approximate memory of a request in bytes."""
     return len(cycle.body) + len(cycle.scope["raw_path"]) + sum(len(n) + len(v) for n, v in cycle.scope["headers"])
 
 
@@ -247,14 +248,14 @@ def _nothing() -> None:
 
 
 def drop_noise() -> None:
-    """Keep the log free of what any client can cause as often as it likes."""
+    """Drop log messages that any client can cause at will."""
     logging.getLogger("uvicorn.error").addFilter(lambda record: not record.getMessage().startswith(_NOISE))
 
 
 def http_protocol() -> type[asyncio.Protocol]:
-    """The HTTP protocol to serve with: ours, or uvicorn's on h11, which uses no private part of it.
+    """Return the HTTP protocol of the server: `Protocol`, or the unmodified h11 protocol of uvicorn.
 
-    h11, not httptools: it reads the body of a request that offers an upgrade.
+    h11, not httptools, because it reads the body of a request with `Upgrade`.
     """
     if not plain_http():
         return Protocol

@@ -1,4 +1,4 @@
-"""The life of a server process: sockets, memory settings, logging, uvicorn, and a shutdown that drains first."""
+"""Run a server process: sockets, memory settings, logging, uvicorn, and a graceful shutdown."""
 
 from __future__ import annotations
 
@@ -22,31 +22,31 @@ from proxy.store import Report, Store
 from proxy.upstream.resolver import resolver_threads, use_resolver_threads
 
 SHUTDOWN_TIMEOUT = 20
-"""Seconds that requests in progress may take after the drain; both together stay below Kubernetes' 30."""
+"""Seconds for requests in progress after `drain_delay`. The sum of both is below Kubernetes' default of 30 s."""
 
 _M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8  # malloc.h
-_LARGE = 128 * 1024  # bytes; glibc's own initial threshold
+_LARGE = 128 * 1024  # bytes; glibc's initial threshold
 
 
 class Observer(Protocol):
-    """What is notified while a server runs, on its event loop. A call must not block."""
+    """Callbacks of a running server, called on its event loop. They must not block."""
 
     def on_start(self, reports: Sequence[Report]) -> None:
-        """Called before any provider has been contacted."""
+        """Called before the first provider is contacted."""
 
     def on_report(self, report: Report) -> None:
         """Called after each refresh of a provider."""
 
     def on_ready(self, url: str, store: Store) -> None:
-        """Called once every provider has answered, or its time to do so has passed. `url`: where the server listens."""
+        """Called once every provider was fetched or its `initial_wait` is over. `url`: of the listening server."""
 
 
 def run(config: Config, observer: Observer, sockets: list[socket.socket]) -> None:
-    """Serve on these sockets until a signal ends the process."""
+    """Serve on these sockets until a signal stops the process."""
     _log_to_stderr()
     _limit_malloc()
     app = Proxy(config, on_report=observer.on_report)
-    # uvloop resolves in libuv's threads: four, unless this variable is set before the loop is created.
+    # uvloop resolves host names in libuv's thread pool, whose size is read when the loop is created (default 4).
     os.environ.setdefault("UV_THREADPOOL_SIZE", str(resolver_threads(len(config.providers))))
     Server(app, config, observer).run(sockets)
 
@@ -60,7 +60,7 @@ def listen(host: str, port: int) -> list[socket.socket]:
 def _log_to_stderr() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     drop_noise()
-    # These log whole URLs, with their query, at INFO.
+    # httpx logs complete URLs at INFO, including secrets in the query.
     for name in ("httpx", "httpcore"):
         logging.getLogger(name).setLevel(logging.WARNING)
 
@@ -68,8 +68,8 @@ def _log_to_stderr() -> None:
 def _limit_malloc() -> None:
     """Make glibc return the memory of large bodies and lists to the system, and share one heap between all threads.
 
-    By default it raises its mmap threshold to the largest block that was ever freed and keeps smaller ones in a
-    fragmented heap, and gives each thread a heap of its own: 3 MiB for the one that imports aiohttp.
+    By default glibc raises its mmap threshold to the largest block that was ever freed and keeps smaller ones in a
+    fragmented heap, and creates a heap per thread (3 MiB for the thread that imports aiohttp).
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
@@ -117,14 +117,14 @@ class Server(uvicorn.Server):
         self._notifying.cancel()
         await super().shutdown(sockets=sockets)
         if self.force_exit:
-            # uvicorn skips this, and then logs a traceback of the task that still waits for it.
+            # uvicorn skips this and then logs a traceback of the waiting lifespan task.
             await self.lifespan.shutdown()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """SIGTERM: report "not ready", keep answering while load balancers notice, then stop.
+        """SIGTERM: fail `/readyz`, keep serving for `drain_delay`, then stop.
 
-        SIGINT, or a second signal: finish the requests in progress and stop. One more: stop without them. uvicorn's
-        own handler would then end the process by the same signal; here a requested stop ends with exit code 0.
+        SIGINT, or a second signal: finish the requests in progress and stop. A third one: stop immediately. Unlike
+        with uvicorn's handler, the exit code is 0.
         """
         if sig == signal.SIGTERM and not self._app.deployment.health.draining:
             self._app.deployment.health.draining = True

@@ -1,4 +1,4 @@
-"""Anthropic's Messages API: paths and errors as its SDKs read them."""
+"""Anthropic's Messages API: paths and errors."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _ERROR_TYPES = {
 
 
 def anthropic_error(error: ApiError) -> bytes:
-    """The body of an error as the Anthropic SDK reads it."""
+    """Return the body of an error as Anthropic's SDKs read it."""
     error_type = _ERROR_TYPES.get(error.status, "api_error")
     return encode({"type": "error", "error": {"type": error_type, "message": error.message}})
 

@@ -1,4 +1,4 @@
-"""The JSON encoder that all formats share: plain values to compact UTF-8 bytes."""
+"""The JSON encoder of all formats: plain values to compact UTF-8 bytes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What one API format needs to say about itself, and the paths that all formats share."""
+"""The description of an API format, and the base paths that all formats share."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from proxy.errors import ApiError
 
 BASE_PATHS = ("/v1", "", "/v1/models", "/models")
-"""The paths a client's `base_url` may end in. Calls are accepted below each of them, as lists are."""
+"""The paths in which a client's `base_url` may end. Lists and calls are served below each of them."""
 
 
 @dataclass(frozen=True)
@@ -17,15 +17,15 @@ class Format:
 
     name: str
     recognizes: Callable[[str], bool]
-    """Whether a request with this path uses the format."""
+    """Returns whether a request with this path uses the format."""
     error: Callable[[ApiError], bytes]
-    """The body of an error response."""
+    """Returns the body of an error response."""
     error_event_name: bytes = b""
-    """The `event` field of an error in a stream, where the format's clients expect one."""
+    """The `event` field of an error in a stream; empty for none."""
     request_id_headers: tuple[bytes, ...] = (b"x-request-id",)
-    """Headers in which its clients look for the request id."""
+    """Headers in which clients read the request id."""
 
     def error_event(self, error: ApiError) -> bytes:
-        """An event that the format's clients raise as an error, for a stream that has begun."""
+        """Return an event that the format's clients raise as an error, for a stream that has started."""
         name = b"event: %b\n" % self.error_event_name if self.error_event_name else b""
         return name + b"data: %b\n\n" % self.error(error)

@@ -1,23 +1,21 @@
-"""Response headers that all formats share."""
+"""Response headers of all formats."""
 
 from __future__ import annotations
 
-import math
-
 from proxy.access.keys import KEY_HEADERS
 from proxy.asgi import Header
-from proxy.errors import ApiError, InvalidKey, MethodNotAllowed
+from proxy.errors import ApiError, InvalidKey, MethodNotAllowed, whole_seconds
 
 JSON: Header = (b"content-type", b"application/json")
 PRIVATE: tuple[Header, ...] = (
-    # What one key may see is nobody else's: a cache in between must ask again (RFC 9111, 3.5).
+    # Responses differ between keys, so caches must revalidate them (RFC 9111, 3.5).
     (b"cache-control", b"private, no-cache"),
     (b"vary", b", ".join([*map(bytes.title, KEY_HEADERS), b"Accept-Encoding"])),
 )
 
 
 def error_headers(error: ApiError) -> list[Header]:
-    """What goes with an error beside its body."""
+    """Return the headers of an error response."""
     headers = [JSON, *PRIVATE]
     if isinstance(error, InvalidKey):
         headers.append((b"www-authenticate", b"Bearer"))
@@ -26,5 +24,5 @@ def error_headers(error: ApiError) -> list[Header]:
     if error.should_retry is not None:
         headers.append((b"x-should-retry", b"true" if error.should_retry else b"false"))
     if error.retry_after is not None:
-        headers.append((b"retry-after", b"%d" % max(1, math.ceil(error.retry_after))))
+        headers.append((b"retry-after", b"%d" % whole_seconds(error.retry_after)))
     return headers

@@ -1,6 +1,6 @@
-"""The JSON that our clients read: listed models, versions, errors. Values in, bytes out.
+"""OpenAI's API: model lists and errors.
 
-A listed model has the fields of the AiHubMix documents, then `extra`:
+A listed model has the fields of the AiHubMix documentation, then `extra`:
     {"id","object":"model","created","owned_by","permission":[...],"root","parent", ...}
 """
 
@@ -22,13 +22,13 @@ _FLAGS = tuple(field.name for field in fields(Permission))
 
 
 def model_list(models: Iterable[Model]) -> bytes:
-    """The answer to `GET /v1/models`."""
+    """Return the body of `GET /v1/models`."""
     return run_now(listing(models))
 
 
 def listing(models: Iterable[Model]) -> Cooperative[bytes]:
-    """`model_list`, step by step."""
-    # Written in one place: to put megabytes together in the end, and into a frame, would copy them twice.
+    """`model_list` in steps."""
+    # One buffer, because joining parts at the end would copy megabytes once more.
     text = BytesIO()
     text.write(b'{"object":"list","data":[')
     comma = b""
@@ -41,7 +41,7 @@ def listing(models: Iterable[Model]) -> Cooperative[bytes]:
 
 
 def model_object(model: Model) -> bytes:
-    """One listed model: its preferred offer, under the model's own time."""
+    """Return a listed model: the fields of its first offer, and the `created` of the model."""
     offer, created = model.offers[0], model.created
     entry = offer.entry
     model_id = encode(offer.id)
@@ -59,9 +59,9 @@ def model_object(model: Model) -> bytes:
 
 
 def _permissions(model_id: bytes, created: int, permissions: Sequence[Permission]) -> bytes:
-    # Some providers invent an id and a time at each call; ours depend on the model alone, so that equal lists are
-    # equal bytes. Ids that are no digests also pack well.
-    if permissions is DEFAULT_PERMISSIONS:  # of nearly all models
+    # Some providers generate an id and a time per request. These depend on the model only, so that equal lists have
+    # equal bytes; and unlike digests they compress well.
+    if permissions is DEFAULT_PERMISSIONS:  # the common case
         return _PERMISSION % (0, model_id[1:-1], created, _DEFAULT_FLAGS)
     return b",".join(
         [
@@ -84,9 +84,9 @@ _DEFAULT_FLAGS = _flags_of(*DEFAULT_PERMISSIONS)
 
 
 def openai_error(error: ApiError) -> bytes:
-    """The body of an error as the OpenAI SDK reads it."""
+    """Return the body of an error as OpenAI's SDKs read it."""
     return encode({"error": {"message": error.message, "type": error.type, "param": error.param, "code": error.code}})
 
 
 FORMAT = Format("openai", recognizes=lambda path: True, error=openai_error)
-"""The format of every path that no other format claims."""
+"""The format of all paths that no other format recognizes."""

@@ -10,12 +10,12 @@ from proxy.wire.format import Format
 
 
 def versions_page(total: int, versions: Iterable[bytes]) -> bytes:
-    """One page of versions; `versions` are JSON objects as the provider sent them."""
+    """Return one page of versions. `versions`: JSON objects as the provider sent them."""
     return b'{"total":%d,"versions":[%b]}' % (total, b",".join(versions))
 
 
 def pangu_error(error: ApiError) -> bytes:
-    """The body of an error in the Pangu contract."""
+    """Return the body of an error in the Pangu contract."""
     return encode({"error_code": f"PROXY.{error.status:04d}", "error_msg": error.message, "solution_msg": error.hint})
 
 

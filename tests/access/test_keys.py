@@ -1,4 +1,4 @@
-"""Authentication: exactly one known key, or none."""
+"""Authentication: exactly one valid key, or none."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def access(text: str, time: float = END_OF_2026 - 0.001) -> Access:
 
 
 def who(access: Access, headers: Sequence[tuple[str, str | bytes]], query: str = "") -> str:
-    """The caller's name, `nobody` without a key, or `401`."""
+    """The name of the caller's key, `nobody` without a key, or `401`."""
     raw = [(name.encode(), value.encode() if isinstance(value, str) else value) for name, value in headers]
     try:
         return access.identify([header for header in raw if header[0] in KEY_HEADERS], query.encode()).name or "nobody"
@@ -56,7 +56,7 @@ def who(access: Access, headers: Sequence[tuple[str, str | bytes]], query: str =
         pytest.param([("x-api-key", ALICE)], "", "alice", id="x-api-key"),
         pytest.param([("api-key", ALICE)], "", "alice", id="api-key"),
         pytest.param([("authorization", f"bearer {ALICE}")], "", "alice", id="lower-case bearer"),
-        pytest.param([("authorization", f"BEARER   {ALICE} ")], "", "alice", id="capitals and blanks"),
+        pytest.param([("authorization", f"BEARER   {ALICE} ")], "", "alice", id="upper case and spaces"),
         pytest.param(
             [("authorization", f"Bearer {ALICE}"), ("x-api-key", ALICE)], "", "alice", id="the same key in two headers"
         ),
@@ -64,55 +64,59 @@ def who(access: Access, headers: Sequence[tuple[str, str | bytes]], query: str =
             [pair for header in fakes.KEY_HEADERS for pair in holding(header, ALICE).items()],
             "",
             "alice",
-            id="the same key in all of them",
+            id="the same key in all headers",
         ),
         pytest.param([("helicone-auth", ALICE)], "", "alice", id="Helicone-Auth without a scheme"),
-        pytest.param([("x-litellm-api-key", f"Bearer {ALICE}")], "", "alice", id="x-litellm-api-key with one"),
-        pytest.param([("x-api-key", f"Bearer {ALICE}")], "", "401", id="x-api-key with one"),
-        pytest.param([("cf-aig-authorization", "Bearer ")], "", "401", id="another header with an empty Bearer"),
+        pytest.param([("x-litellm-api-key", f"Bearer {ALICE}")], "", "alice", id="x-litellm-api-key with a scheme"),
+        pytest.param([("x-api-key", f"Bearer {ALICE}")], "", "401", id="x-api-key with a scheme"),
+        pytest.param([("cf-aig-authorization", "Bearer ")], "", "401", id="empty Bearer in another header"),
         pytest.param([("proxy-authorization", "Bearer x"), ("api-key", ALICE)], "", "alice", id="Proxy-Authorization"),
-        pytest.param([("x-forwarded-user", "bob"), ("api-key", ALICE)], "", "alice", id="other headers count nothing"),
+        pytest.param([("x-forwarded-user", "bob"), ("api-key", ALICE)], "", "alice", id="other headers are ignored"),
         pytest.param([("api-key", ALICE)], "limit=5&name=key", "alice", id="a query without a key"),
         pytest.param([("api-key", EXPIRED)], "", "past", id="a millisecond before the end of its last day"),
         pytest.param([("x-api-key", LONGEST)], "", "longest", id="4 KiB"),
-        pytest.param([("x-api-key", TOO_LONG)], "", "401", id="over 4 KiB, never hashed though its digest is known"),
-        pytest.param([("authorization", b"Bearer " + TOO_LONG)], "", "401", id="over 4 KiB behind Bearer"),
-        pytest.param([("x-api-key", ALICE), ("api-key", BOB)], "", "401", id="differing keys"),
+        pytest.param([("x-api-key", TOO_LONG)], "", "401", id="over 4 KiB, although its digest is configured"),
+        pytest.param([("authorization", b"Bearer " + TOO_LONG)], "", "401", id="over 4 KiB after Bearer"),
+        pytest.param([("x-api-key", ALICE), ("api-key", BOB)], "", "401", id="conflicting keys"),
         pytest.param([("x-api-key", ALICE), ("api-key", "")], "", "401", id="a key and an empty one"),
-        pytest.param([("x-api-key", ALICE), ("api-key", "wrong")], "", "401", id="a key and a wrong one"),
+        pytest.param([("x-api-key", ALICE), ("api-key", "wrong")], "", "401", id="a key and an invalid one"),
         pytest.param([("x-api-key", ALICE), ("x-api-key", ALICE)], "", "401", id="the same header twice"),
         pytest.param(
-            [("authorization", f"Bearer {ALICE}"), ("authorization", f"Bearer {ALICE}")], "", "401", id="two equal ones"
+            [("authorization", f"Bearer {ALICE}"), ("authorization", f"Bearer {ALICE}")],
+            "",
+            "401",
+            id="Authorization twice",
         ),
         pytest.param(
-            [("authorization", f"Bearer {ALICE}"), ("authorization", "Basic x")], "", "401", id="two Authorization"
+            [("authorization", f"Bearer {ALICE}"), ("authorization", "Basic x")],
+            "",
+            "401",
+            id="Authorization with two schemes",
         ),
         pytest.param([("authorization", f"Basic {ALICE}")], "", "401", id="another scheme"),
-        pytest.param(
-            [("authorization", "Basic eDp5"), ("x-api-key", ALICE)], "", "401", id="another scheme beside a key"
-        ),
+        pytest.param([("authorization", "Basic eDp5"), ("x-api-key", ALICE)], "", "401", id="another scheme and a key"),
         pytest.param([("authorization", ALICE)], "", "401", id="no scheme"),
-        pytest.param([("authorization", "Bearer")], "", "401", id="Bearer alone"),
+        pytest.param([("authorization", "Bearer")], "", "401", id="only Bearer"),
         pytest.param([("authorization", "Bearer  ")], "", "401", id="an empty Bearer"),
         pytest.param([("authorization", "")], "", "401", id="an empty Authorization"),
         pytest.param([("x-auth-token", "")], "", "401", id="an empty key"),
         pytest.param([("x-api-key", "sk-canary-unknown")], "", "401", id="an unknown key"),
-        pytest.param([("x-api-key", ALICE[:-1])], "", "401", id="a part of a key"),
-        pytest.param([("x-api-key", ALICE.upper())], "", "401", id="a key in other letters"),
+        pytest.param([("x-api-key", ALICE[:-1])], "", "401", id="a prefix of a key"),
+        pytest.param([("x-api-key", ALICE.upper())], "", "401", id="a key in another case"),
         pytest.param([("x-api-key", digest(ALICE))], "", "401", id="the digest instead of the key"),
-        pytest.param([("x-api-key", b"\xff\xfe\x00")], "", "401", id="bytes that are no text"),
+        pytest.param([("x-api-key", b"\xff\xfe\x00")], "", "401", id="invalid UTF-8"),
         pytest.param([("x-api-key", "ключ")], "", "401", id="not Latin"),
         pytest.param([], f"key={ALICE}", "401", id="a key in the query"),
         pytest.param([("x-api-key", ALICE)], f"api_key={ALICE}", "401", id="a key in a header and in the query"),
         pytest.param([("x-api-key", ALICE)], f"a=b&%6bey={ALICE}", "401", id="a key in the query, encoded"),
         pytest.param([], f"x-api-key={ALICE}", "401", id="a key header's name in the query"),
-        pytest.param([], f"X-Goog-Api-Key={ALICE}", "401", id="another one's"),
-        pytest.param([], f"subscription-key={ALICE}", "401", id="as for Azure API Management"),
-        pytest.param([("x-api-key", ALICE)], f"Access_Token={ALICE}", "401", id="a key in the query, capitals"),
+        pytest.param([], f"X-Goog-Api-Key={ALICE}", "401", id="another header's name in the query"),
+        pytest.param([], f"subscription-key={ALICE}", "401", id="Azure API Management"),
+        pytest.param([("x-api-key", ALICE)], f"Access_Token={ALICE}", "401", id="a key in the query, another case"),
     ],
 )
 @pytest.mark.parametrize("text", [pytest.param(KEYS, id="no default"), pytest.param(DEFAULT + KEYS, id="default")])
-def test_exactly_one_known_key_names_its_caller_and_all_else_is_refused_with_or_without_a_default_group(
+def test_only_exactly_one_valid_key_is_accepted_with_or_without_a_default_group(
     headers: list[tuple[str, str | bytes]], query: str, caller: str, text: str
 ) -> None:
     assert who(access(text), headers, query) == caller
@@ -120,7 +124,7 @@ def test_exactly_one_known_key_names_its_caller_and_all_else_is_refused_with_or_
 
 @pytest.mark.parametrize("header", fakes.KEY_HEADERS)
 @pytest.mark.parametrize("text", [pytest.param(KEYS, id="no default"), pytest.param(DEFAULT + KEYS, id="default")])
-def test_every_header_that_holds_a_key_is_read(header: str, text: str) -> None:
+def test_every_key_header_is_checked(header: str, text: str) -> None:
     keys = access(text)
     alice, bob, wrong = (list(holding(header, key).items()) for key in (ALICE, BOB, "sk-canary-unknown"))
     other = "x-api-key" if header != "x-api-key" else "api-key"
@@ -131,7 +135,7 @@ def test_every_header_that_holds_a_key_is_read(header: str, text: str) -> None:
     assert who(keys, [*alice, *alice]) == "401"
 
 
-def test_who_brings_no_key_is_refused_unless_there_is_a_default_group() -> None:
+def test_requests_without_a_key_are_rejected_unless_there_is_a_default_group() -> None:
     assert who(access(KEYS), []) == "401"
     assert who(access(DEFAULT + KEYS), []) == "nobody"
     assert access(DEFAULT + KEYS).identify([]).policy.rules == ("free",)
@@ -140,18 +144,18 @@ def test_who_brings_no_key_is_refused_unless_there_is_a_default_group() -> None:
 @pytest.mark.parametrize(
     ("time", "caller"),
     [
-        pytest.param(END_OF_2026 - 86_400, "past", id="as its last day begins"),
-        pytest.param(END_OF_2026 - 0.001, "past", id="as its last day ends"),
+        pytest.param(END_OF_2026 - 86_400, "past", id="at the start of its last day"),
+        pytest.param(END_OF_2026 - 0.001, "past", id="at the end of its last day"),
         pytest.param(END_OF_2026, "401", id="at midnight, UTC"),
         pytest.param(END_OF_2026 + 1e9, "401", id="long after"),
         pytest.param(-1.0, "past", id="a clock before 1970"),
     ],
 )
-def test_a_key_is_good_until_the_end_of_its_day_utc(time: float, caller: str) -> None:
+def test_a_key_is_valid_until_the_end_of_its_day_utc(time: float, caller: str) -> None:
     assert who(access(DEFAULT + KEYS, time), [("x-api-key", EXPIRED)]) == caller
 
 
-def test_an_unknown_key_is_refused_even_by_a_clock_before_1970() -> None:
+def test_an_unknown_key_is_rejected_even_if_the_clock_is_before_1970() -> None:
     assert who(access(DEFAULT + KEYS, -1.0), [("x-api-key", "sk-canary-unknown")]) == "401"
 
 
@@ -162,11 +166,11 @@ def test_an_unknown_key_is_refused_even_by_a_clock_before_1970() -> None:
         pytest.param([], "", id="no key"),
         pytest.param([("authorization", "Bearer anything")], "", id="any key"),
         pytest.param([("authorization", "Basic x"), ("authorization", "")], "", id="nonsense"),
-        pytest.param([("x-api-key", TOO_LONG)], "", id="a long one"),
+        pytest.param([("x-api-key", TOO_LONG)], "", id="a long key"),
         pytest.param([], "key=anything", id="in the query"),
     ],
 )
-def test_without_any_key_configured_the_proxy_is_open_to_any_credential(
+def test_a_proxy_without_keys_ignores_credentials(
     text: str, headers: list[tuple[str, str | bytes]], query: str
 ) -> None:
     assert who(access(text), headers, query) == "nobody"
@@ -177,7 +181,7 @@ def test_an_open_proxy_without_a_default_group_shows_everything() -> None:
     assert access(DEFAULT).identify([]).policy.rules == ("free",)
 
 
-def test_only_an_admin_key_makes_an_admin() -> None:
+def test_only_an_admin_key_has_admin_permission() -> None:
     keys = access(KEYS)
 
     assert keys.identify([(b"x-api-key", OPS.encode())]).admin
@@ -192,7 +196,7 @@ def test_keys_with_equal_rules_share_one_policy() -> None:
     assert bob is not alice
 
 
-def test_no_key_shows_in_a_repr() -> None:
+def test_repr_contains_no_key() -> None:
     caller = access(KEYS).identify([(b"x-api-key", ALICE.encode())])
 
     assert repr(caller) == "Caller(name='alice', policy=Policy(['*']), admin=False, may_call=True)"
@@ -211,14 +215,14 @@ header_values = st.one_of(
 @example([(b"authorization", b"Bearer \xa0")], b"")
 @example([], b"%ff=&=&&key")
 @settings(max_examples=500, deadline=None)
-def test_whatever_is_sent_it_is_a_caller_or_an_invalid_key(headers: list[tuple[bytes, bytes]], query: bytes) -> None:
+def test_any_headers_return_a_caller_or_raise_invalid_key(headers: list[tuple[bytes, bytes]], query: bytes) -> None:
     keys = access(DEFAULT + KEYS)
     credentials = [(name, value) for name, value in headers if name in KEY_HEADERS]
     sent = {KEY_HEADERS[name](value) for name, value in credentials}
     try:
         caller = keys.identify(credentials, query)
     except InvalidKey:
-        assert credentials or query, "with a default group, who brings no key is known"
+        assert credentials or query, "with a default group, requests without a key are accepted"
     else:
         expected = {"alice": {ALICE.encode()}, "bob": {BOB.encode()}, None: set()}
         assert sent == expected[caller.name]

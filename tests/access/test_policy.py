@@ -1,4 +1,4 @@
-"""What a set of rules allows, and that equal rules are one value."""
+"""Policies: what their rules allow, and their equality."""
 
 from __future__ import annotations
 
@@ -24,45 +24,60 @@ def offer(model_id: str, provider: str = "a", owner: str = "openai") -> Offer:
 @pytest.mark.parametrize(
     ("rules", "allowed", "forbidden"),
     [
-        pytest.param(["*"], [offer("m"), offer("v/m", "b", "x")], [], id="a star is all"),
-        pytest.param([], [], [offer("m")], id="no rule is nothing"),
-        pytest.param(["!m"], [], [offer("m"), offer("n")], id="only forbidding rules are nothing"),
-        pytest.param(["*", "!*-preview"], [offer("m")], [offer("m-preview")], id="a forbidding rule wins"),
-        pytest.param(["!m", "m", "*"], [offer("n")], [offer("m")], id="and wins wherever it stands"),
+        pytest.param(["*"], [offer("m"), offer("v/m", "b", "x")], [], id="a star matches everything"),
+        pytest.param([], [], [offer("m")], id="no rules match nothing"),
+        pytest.param(["!m"], [], [offer("m"), offer("n")], id="only deny rules match nothing"),
+        pytest.param(["*", "!*-preview"], [offer("m")], [offer("m-preview")], id="a deny rule takes precedence"),
+        pytest.param(["!m", "m", "*"], [offer("n")], [offer("m")], id="at any position"),
         pytest.param(["gpt-*", "o1"], [offer("gpt-4o"), offer("o1")], [offer("o1-mini"), offer("GPT-5")], id="globs"),
-        pytest.param(["the *"], [], [offer("m")], id="the public id, not the provider's own"),
+        pytest.param(["the *"], [], [offer("m")], id="the public id, not the provider's id"),
         pytest.param(["owner:openai"], [offer("m")], [offer("openai", owner="meta")], id="owner"),
-        pytest.param(["owner:OpenAI"], [offer("m", owner="OPENAI")], [], id="an owner in any letters"),
+        pytest.param(["owner:OpenAI"], [offer("m", owner="OPENAI")], [], id="an owner in any case"),
         pytest.param(["owner:open*"], [offer("m")], [offer("m", owner="meta")], id="a pattern over owners"),
         pytest.param(["provider:b"], [offer("m", "b")], [offer("m", "a"), offer("b")], id="provider"),
         pytest.param(["provider:lab-*"], [offer("m", "lab-1")], [offer("m", "lab")], id="a pattern over providers"),
-        pytest.param(["*", "!owner:meta"], [offer("m")], [offer("m", owner="meta")], id="an owner is forbidden"),
-        pytest.param(["*", "!provider:b"], [offer("m")], [offer("m", "b")], id="a provider is forbidden"),
+        pytest.param(["*", "!owner:meta"], [offer("m")], [offer("m", owner="meta")], id="a denied owner"),
+        pytest.param(["*", "!provider:b"], [offer("m")], [offer("m", "b")], id="a denied provider"),
         pytest.param(
             ["owner:meta", "m", "!provider:b"],
             [offer("m"), offer("x", owner="meta")],
             [offer("m", "b"), offer("x", "b", "meta"), offer("x")],
-            id="one allowing rule is enough, one forbidding rule too",
+            id="one matching rule is enough",
         ),
         pytest.param(
-            ["*", "!claude-opus-5[1m]"], [offer("claude-opus-51")], [offer("claude-opus-5[1m]")], id="brackets forbid"
+            ["*", "!claude-opus-5[1m]"],
+            [offer("claude-opus-51")],
+            [offer("claude-opus-5[1m]")],
+            id="brackets in a deny rule",
         ),
-        pytest.param(["claude-opus-5[1m]"], [offer("claude-opus-5[1m]")], [offer("claude-opus-51")], id="and allow"),
-        pytest.param(["owner:a[b]"], [offer("m", owner="A[B]")], [offer("m", owner="ab")], id="brackets of an owner"),
+        pytest.param(
+            ["claude-opus-5[1m]"],
+            [offer("claude-opus-5[1m]")],
+            [offer("claude-opus-51")],
+            id="brackets in an allow rule",
+        ),
+        pytest.param(["owner:a[b]"], [offer("m", owner="A[B]")], [offer("m", owner="ab")], id="brackets in an owner"),
         pytest.param(
             ["*", "!GPT-4o"],
             [offer("gpt-4")],
             [offer("gpt-4o"), offer(" Gpt-4O"), offer("ｇｐｔ-4o")],
-            id="any spelling",
+            id="any spelling of a denied id",
         ),
-        pytest.param(["GPT-4o"], [offer("GPT-4o")], [offer("gpt-4o"), offer("GPT-4o ")], id="one spelling is allowed"),
+        pytest.param(
+            ["GPT-4o"], [offer("GPT-4o")], [offer("gpt-4o"), offer("GPT-4o ")], id="one spelling of an allowed id"
+        ),
         pytest.param(
             ["*", "!owner:Meta"],
             [offer("m")],
             [offer("m", owner="meta "), offer("m", owner="ＭＥＴＡ")],
-            id="an owner's",
+            id="any spelling of a denied owner",
         ),
-        pytest.param(["*", "!provider:LAB"], [offer("m")], [offer("m", "lab"), offer("m", "Lab")], id="a provider's"),
+        pytest.param(
+            ["*", "!provider:LAB"],
+            [offer("m")],
+            [offer("m", "lab"), offer("m", "Lab")],
+            id="any spelling of a denied provider",
+        ),
         pytest.param(["测试*"], [offer("测试模型")], [offer("模型")], id="Chinese"),
     ],
 )
@@ -85,7 +100,7 @@ def test_rules_are_globs_over_ids_owners_or_providers(
         (["provider:*"], False),
     ],
 )
-def test_who_sees_everything_is_told_by_the_rules_alone(rules: list[str], everything: bool) -> None:
+def test_sees_everything_depends_on_the_rules_only(rules: list[str], everything: bool) -> None:
     assert Policy(rules).sees_everything is everything
 
 
@@ -93,19 +108,17 @@ def test_who_sees_everything_is_told_by_the_rules_alone(rules: list[str], everyt
     ("rules", "may"),
     [
         pytest.param(["*"], True, id="all"),
-        pytest.param(["gpt-*"], True, id="an id: nobody knows its ids yet"),
-        pytest.param(["owner:x"], True, id="an owner: nobody knows its owners yet"),
+        pytest.param(["gpt-*"], True, id="an id: ids are not known yet"),
+        pytest.param(["owner:x"], True, id="an owner: owners are not known yet"),
         pytest.param(["provider:a"], True, id="this provider"),
         pytest.param(["provider:b"], False, id="another provider"),
         pytest.param([], False, id="nothing"),
-        pytest.param(["*", "!provider:a"], False, id="all but this provider"),
-        pytest.param(["provider:a", "!*"], False, id="nothing in the end"),
-        pytest.param(["*", "!gpt-*"], True, id="all but some models"),
+        pytest.param(["*", "!provider:a"], False, id="all except this provider"),
+        pytest.param(["provider:a", "!*"], False, id="everything denied"),
+        pytest.param(["*", "!gpt-*"], True, id="all except some models"),
     ],
 )
-def test_whether_a_provider_may_have_something_for_a_policy_is_judged_without_its_models(
-    rules: list[str], may: bool
-) -> None:
+def test_may_allow_depends_on_rules_and_provider_only(rules: list[str], may: bool) -> None:
     assert Policy(rules).may_allow("a") is may
 
 
@@ -114,7 +127,7 @@ patterns = st.text(st.sampled_from("ab*?[]!-/:"), min_size=1, max_size=6)
 
 @given(st.lists(patterns, max_size=4), st.text(st.sampled_from("ab*?[]!-/:"), min_size=1, max_size=6))
 @settings(max_examples=500, deadline=None)
-def test_any_patterns_have_stars_and_question_marks_over_the_whole_id(rules: list[str], model_id: str) -> None:
+def test_patterns_match_the_whole_id_with_stars_and_question_marks(rules: list[str], model_id: str) -> None:
     allowing = [rule for rule in rules if not rule.startswith("!")]
     forbidding = [rule[1:] for rule in rules if rule.startswith("!")]
 
@@ -127,35 +140,35 @@ def test_any_patterns_have_stars_and_question_marks_over_the_whole_id(rules: lis
 
 @given(st.lists(st.text(max_size=10), max_size=6), st.text(max_size=10), st.text(max_size=10))
 @settings(max_examples=300, deadline=None)
-def test_no_rule_raises_and_an_added_prohibition_never_allows_more(rules: list[str], model_id: str, added: str) -> None:
+def test_rules_never_raise_and_a_deny_rule_never_allows_more(rules: list[str], model_id: str, added: str) -> None:
     one = offer(model_id)
 
     assert Policy([*rules, "!" + added]).allows(one) <= Policy(rules).allows(one)
 
 
-# -- a value -------------------------------------------------------------------------------------------------------
+# -- equality -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     "same", [["n", "m"], ["m", "n"], ("m", "n", "m")], ids=["in the same order", "in another order", "with duplicates"]
 )
-def test_equal_rules_make_equal_policies(same: Iterable[str]) -> None:
+def test_policies_with_equal_rules_are_equal(same: Iterable[str]) -> None:
     assert Policy(same) == Policy(["n", "m"])
     assert {Policy(["n", "m"]): "view"}[Policy(same)] == "view"
     assert Policy.of(same) is Policy.of(["n", "m"])
 
 
 @pytest.mark.parametrize("other", [["m"], ["m", "!n"], ["m", "N"], []])
-def test_other_rules_make_another_policy(other: list[str]) -> None:
+def test_policies_with_different_rules_differ(other: list[str]) -> None:
     assert Policy(other) != Policy(["m", "n"])
     assert Policy.of(other) is not Policy.of(["m", "n"])
 
 
-def test_a_policy_is_not_its_rules() -> None:
+def test_a_policy_does_not_equal_its_rules() -> None:
     assert Policy(["m"]) != ("m",)
 
 
-def test_policies_that_nobody_uses_are_forgotten() -> None:
+def test_unused_policies_are_garbage_collected() -> None:
     Policy.of(["a rule of this test alone"])
     gc.collect()
     assert ("a rule of this test alone",) not in INTERNED
@@ -169,7 +182,7 @@ def _at_least(patterns: Iterable[str], matcher_of: MatcherOf) -> Predicate:
     return lambda model: len(model.id) >= least
 
 
-def test_a_row_of_the_table_is_a_kind_of_rule(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_row_of_the_table_is_a_kind_of_rule(monkeypatch: pytest.MonkeyPatch) -> None:
     def suffix(patterns: Iterable[str], matcher_of: MatcherOf) -> Predicate:
         matches = matcher_of(patterns)
 

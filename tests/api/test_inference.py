@@ -1,4 +1,4 @@
-"""Calls as any client makes them: which paths, who may, what is refused, and what goes up and comes down."""
+"""Calls: paths, permissions, rejected requests, and what is forwarded and relayed."""
 
 from __future__ import annotations
 
@@ -50,14 +50,14 @@ FOUR_PATHS = ["/v1/chat/completions", "/v1/responses", "/v1/embeddings", "/v1/me
 
 
 BASES = ("", "/v1", "/models", "/v1/models")
-"""What a client may be pointed at."""
+"""Base paths of clients."""
 
 
 @asynccontextmanager
 async def calling(
     fetch: FakeFetch, clock: FakeClock, script: Script | None = None, *, more: str = "", config: str = CONFIG
 ) -> AsyncIterator[tuple[Served, FakeProvider]]:
-    """A proxy in front of one server, which is all its providers."""
+    """A proxy whose providers are all the same fake server."""
     fetch.lists("a", "m", "n", ORIGINAL)
     fetch.lists("b", "m", "p")
     fetch.lists("listed", "only-listed")
@@ -91,7 +91,7 @@ FORM = {"Content-Type": "multipart/form-data; boundary=xYz"}
 
 
 @pytest.mark.parametrize("header", KEY_HEADERS)
-async def test_a_call_reads_a_key_in_any_header_and_a_wrong_one_is_never_no_key(
+async def test_calls_accept_a_key_in_any_header_and_reject_an_invalid_one(
     header: str, fetch: FakeFetch, clock: FakeClock
 ) -> None:
     default = CONFIG.replace("groups:\n", 'groups:\n  default: {{models: ["*"], call: true}}\n')
@@ -108,13 +108,13 @@ async def test_a_call_reads_a_key_in_any_header_and_a_wrong_one_is_never_no_key(
         ]
 
     assert [reply.status_code for reply in answers] == [200, 200, 404, 401, 401]
-    assert BOB not in str([one.headers for one in up.requests]), "a caller's key stays here"
+    assert BOB not in str([one.headers for one in up.requests]), "a caller's key is not forwarded"
 
 
 # -- paths -------------------------------------------------------------------------------------------------------------
 
 
-def test_the_table_holds_every_inference_path_below_every_base_url_that_lists() -> None:
+def test_the_table_has_every_inference_path_below_every_base_path() -> None:
     below = {
         *("/chat/completions", "/completions", "/responses", "/embeddings", "/moderations", "/rerank"),
         *("/images/generations", "/images/edits", "/images/variations"),
@@ -124,7 +124,7 @@ def test_the_table_holds_every_inference_path_below_every_base_url_that_lists() 
     assert dict(PATHS) == {prefix + path: path for prefix in BASES for path in below}
 
 
-async def test_every_path_of_the_table_reaches_the_same_path_below_the_providers_base(
+async def test_every_path_is_forwarded_to_the_same_path_below_the_providers_base_url(
     fetch: FakeFetch, clock: FakeClock
 ) -> None:
     async with calling(fetch, clock) as (served, up):
@@ -134,18 +134,18 @@ async def test_every_path_of_the_table_reaches_the_same_path_below_the_providers
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS"])
-async def test_another_method_than_post_is_told_which_one_it_is(
+async def test_methods_other_than_post_are_405_with_an_allow_header(
     method: str, fetch: FakeFetch, clock: FakeClock
 ) -> None:
     async with calling(fetch, clock) as (served, up):
         for path in PATHS:
             if path.removeprefix("/v1").startswith("/models/"):
-                continue  # there it is a model's id, until it is posted to
+                continue  # GET retrieves the model with this id
             answer = await served.client.request(method, path, headers=ALICES)
             assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
             if method != "HEAD":
-                said = answer.json()
-                assert "use POST" in said["error"]["message"]
+                payload = answer.json()
+                assert "use POST" in payload["error"]["message"]
         assert up.requests == []
 
 
@@ -172,7 +172,7 @@ async def test_another_method_than_post_is_told_which_one_it_is(
         "/",
     ],
 )
-async def test_a_path_that_is_not_in_the_table_is_not_passed_on(path: str, fetch: FakeFetch, clock: FakeClock) -> None:
+async def test_paths_outside_the_table_are_not_forwarded(path: str, fetch: FakeFetch, clock: FakeClock) -> None:
     async with calling(fetch, clock) as (served, up):
         answer = await called(served, {"model": "m"}, path)
         assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found")
@@ -188,9 +188,7 @@ async def test_a_path_that_is_not_in_the_table_is_not_passed_on(path: str, fetch
         pytest.param("/v1/chat/%63ompletions", id="percent-encoded letters"),
     ],
 )
-async def test_nothing_that_a_client_writes_changes_where_a_call_goes(
-    target: str, fetch: FakeFetch, clock: FakeClock
-) -> None:
+async def test_client_input_cannot_change_the_upstream(target: str, fetch: FakeFetch, clock: FakeClock) -> None:
     evil = {
         "Host": "evil.example",
         "X-Forwarded-Host": "evil.example",
@@ -213,19 +211,19 @@ async def test_nothing_that_a_client_writes_changes_where_a_call_goes(
 # -- bodies ------------------------------------------------------------------------------------------------------------
 
 
-async def test_a_body_that_says_it_is_too_long_is_refused_without_being_read(
+async def test_a_content_length_above_the_limit_is_rejected_without_reading_the_body(
     fetch: FakeFetch, clock: FakeClock
 ) -> None:
     async with calling(fetch, clock) as (served, up):
         request = post(b"", Content_Length="65537", Expect="100-continue", **ALICES)
-        # Nothing more is sent: the answer must come all the same, and the connection must end.
+        # No body is sent: the response must arrive without it, and the connection must be closed.
         async with served.raw(request.replace(b"Content-Length: 0\r\n", b"")) as (reader, _):
             top, _, body = (await reader.read()).partition(b"\r\n\r\n")
         assert top.startswith(b"HTTP/1.1 413 ")
         assert b"\r\nconnection: close" in top
         assert msgspec.json.decode(body) == {
             "error": {
-                "message": "The body is larger than 65,536 bytes.",
+                "message": "The request body exceeds the limit of 65,536 bytes.",
                 "type": "invalid_request_error",
                 "param": None,
                 "code": "request_too_large",
@@ -234,7 +232,7 @@ async def test_a_body_that_says_it_is_too_long_is_refused_without_being_read(
         assert up.requests == []
 
 
-async def test_a_chunked_body_is_refused_where_it_becomes_too_long(fetch: FakeFetch, clock: FakeClock) -> None:
+async def test_a_chunked_body_is_rejected_once_it_exceeds_the_limit(fetch: FakeFetch, clock: FakeClock) -> None:
     async with calling(fetch, clock) as (served, up):
         top = post(b"", Transfer_Encoding="chunked", **ALICES).replace(b"Content-Length: 0\r\n", b"")
         async with served.raw(top + b"10001\r\n" + b" " * 65_537) as (reader, _):
@@ -245,7 +243,7 @@ async def test_a_chunked_body_is_refused_where_it_becomes_too_long(fetch: FakeFe
         assert up.requests == []
 
 
-async def test_the_longest_body_is_passed_on_whether_it_comes_with_a_length_or_in_chunks(
+async def test_a_body_of_the_maximum_length_is_forwarded_with_a_length_or_in_chunks(
     fetch: FakeFetch, clock: FakeClock
 ) -> None:
     body = b'{"model":"m"%b}' % (b" " * (65_536 - 13))
@@ -263,7 +261,7 @@ async def test_the_longest_body_is_passed_on_whether_it_comes_with_a_length_or_i
 
 
 @pytest.mark.parametrize("coding", ["gzip", "br", "deflate", "GZIP", "gzip, identity"])
-async def test_a_compressed_body_is_refused(coding: str, fetch: FakeFetch, clock: FakeClock) -> None:
+async def test_a_compressed_body_is_rejected(coding: str, fetch: FakeFetch, clock: FakeClock) -> None:
     async with calling(fetch, clock) as (served, up):
         answer = await called(served, b'{"model":"m"}', Content_Encoding=coding)
         assert (answer.status_code, answer.json()["error"]["type"]) == (400, "invalid_request_error")
@@ -279,10 +277,12 @@ async def test_a_compressed_body_is_refused(coding: str, fetch: FakeFetch, clock
         pytest.param(b'{"model":""}', id="an empty string"),
         pytest.param(b'{"model":[]}', id="an empty list"),
         pytest.param(b'{"models":["m"]}', id="only models"),
-        pytest.param(b'{"messages":[{"model":"m"}]}', id="deeper inside"),
+        pytest.param(b'{"messages":[{"model":"m"}]}', id="nested"),
     ],
 )
-async def test_without_a_model_the_client_is_told_to_name_one(body: bytes, fetch: FakeFetch, clock: FakeClock) -> None:
+async def test_a_body_without_a_model_is_400_for_the_parameter_model(
+    body: bytes, fetch: FakeFetch, clock: FakeClock
+) -> None:
     async with calling(fetch, clock) as (served, up):
         answer = await called(served, body)
         assert (answer.status_code, answer.json()["error"]["param"]) == (400, "model")
@@ -291,11 +291,11 @@ async def test_without_a_model_the_client_is_told_to_name_one(body: bytes, fetch
 
 
 @pytest.mark.parametrize("body", [b"", b"null", b"[]", b'"m"', b"{", b'{"model":"m"}{}', b"\xff", b"[" * 9000])
-async def test_a_body_that_is_no_json_object_is_refused(body: bytes, fetch: FakeFetch, clock: FakeClock) -> None:
+async def test_a_body_other_than_a_json_object_is_rejected(body: bytes, fetch: FakeFetch, clock: FakeClock) -> None:
     async with calling(fetch, clock) as (served, up):
         answer = await called(served, body)
         assert (answer.status_code, answer.json()["error"]["code"]) == (400, "invalid_request")
-        assert "connection" not in answer.headers, "the body was read, so the connection can be used again"
+        assert "connection" not in answer.headers, "the body was read, so the connection can be reused"
         assert up.requests == []
 
 
@@ -305,7 +305,7 @@ BODY = (
 )
 
 
-async def test_of_the_body_only_the_model_is_replaced_byte_for_byte(fetch: FakeFetch, clock: FakeClock) -> None:
+async def test_only_the_model_of_a_body_is_replaced(fetch: FakeFetch, clock: FakeClock) -> None:
     async with calling(fetch, clock) as (served, up):
         for path in FOUR_PATHS:
             assert (await called(served, BODY, path)).status_code == 200
@@ -313,16 +313,14 @@ async def test_of_the_body_only_the_model_is_replaced_byte_for_byte(fetch: FakeF
         assert [one.body for one in up.requests] == [renamed] * len(FOUR_PATHS)
 
 
-async def test_a_body_whose_model_keeps_its_name_goes_up_as_it_came(fetch: FakeFetch, clock: FakeClock) -> None:
+async def test_a_body_with_an_unchanged_model_id_is_forwarded_byte_for_byte(fetch: FakeFetch, clock: FakeClock) -> None:
     body = BODY.replace(b'"model":"short", "x"', b'"\\u006dodel" : "\\u006d" , "x"')
     async with calling(fetch, clock) as (served, up):
         assert (await called(served, body)).status_code == 200
         assert up.requests[0].body == body
 
 
-async def test_of_a_form_only_the_model_is_replaced_and_the_file_stays_as_it_is(
-    fetch: FakeFetch, clock: FakeClock
-) -> None:
+async def test_only_the_model_of_a_form_is_replaced(fetch: FakeFetch, clock: FakeClock) -> None:
     sound = bytes(range(256)) * 20
     form = multipart(("file", sound), ("model", b"b/p"), ("prompt", b"model"))
     async with calling(fetch, clock) as (served, up):
@@ -335,7 +333,7 @@ async def test_of_a_form_only_the_model_is_replaced_and_the_file_stays_as_it_is(
 
 
 @pytest.mark.parametrize("boundary", ['"\xff"', '"a\tb"', '""', "xYz; boundary=other", "x y"])
-async def test_a_boundary_that_cannot_be_sent_on_is_the_callers_fault_alone(
+async def test_an_invalid_boundary_is_400_and_does_not_trip_the_circuit_breaker(
     boundary: str, fetch: FakeFetch, clock: FakeClock
 ) -> None:
     inner = boundary.strip('"').encode("latin-1")
@@ -344,7 +342,7 @@ async def test_a_boundary_that_cannot_be_sent_on_is_the_callers_fault_alone(
         request = post(form, "/v1/audio/transcriptions", Connection="close", **ALICES).replace(
             b"application/json", b"multipart/form-data; boundary=%b" % boundary.encode("latin-1")
         )
-        for _ in range(6):  # of five failures in a row a breaker would open
+        for _ in range(6):  # five consecutive failures would open the circuit breaker
             async with served.raw(request) as (reader, _):
                 assert (await reader.read()).startswith(b"HTTP/1.1 400 ")
         assert (await called(served, {"model": "m"})).status_code == 200
@@ -353,7 +351,7 @@ async def test_a_boundary_that_cannot_be_sent_on_is_the_callers_fault_alone(
 # -- models that may be called -----------------------------------------------------------------------------------------
 
 
-async def test_an_unknown_and_a_forbidden_model_are_the_same_answer(fetch: FakeFetch, clock: FakeClock) -> None:
+async def test_unknown_and_forbidden_models_get_the_same_response(fetch: FakeFetch, clock: FakeClock) -> None:
     async with calling(fetch, clock) as (served, up):
         answers = []
         for model, key in (("nope", ALICES), ("n", BOBS), ("only-listed", BOBS), ("b/p", BOBS), (ORIGINAL, ALICES)):
@@ -374,7 +372,7 @@ async def test_an_unknown_and_a_forbidden_model_are_the_same_answer(fetch: FakeF
         assert up.requests == []
 
 
-async def test_what_a_key_lists_it_can_call_and_nothing_else(fetch: FakeFetch, clock: FakeClock) -> None:
+async def test_a_key_can_call_exactly_the_models_it_lists(fetch: FakeFetch, clock: FakeClock) -> None:
     everything = {"m", "n", "short", ORIGINAL, "b/m", "b/p", "p", "only-listed"}
     async with calling(fetch, clock) as (served, _):
         for key, callable_ones in ((ALICES, {"m", "n", "short", "b/m", "b/p"}), (BOBS, {"m"})):
@@ -384,13 +382,13 @@ async def test_what_a_key_lists_it_can_call_and_nothing_else(fetch: FakeFetch, c
             assert {model for model, status in statuses.items() if status != 404} == listed
 
 
-async def test_a_model_that_is_only_listed_says_so(fetch: FakeFetch, clock: FakeClock) -> None:
+async def test_a_call_of_a_list_only_model_is_400(fetch: FakeFetch, clock: FakeClock) -> None:
     async with calling(fetch, clock) as (served, up):
         answer = await called(served, {"model": "only-listed"})
         assert (answer.status_code, answer.json()["error"]) == (
             400,
             {
-                "message": "The model 'only-listed' is listed, but cannot be called through this proxy.",
+                "message": "The model 'only-listed' is list-only: it cannot be called through this proxy.",
                 "type": "invalid_request_error",
                 "param": "model",
                 "code": "model_not_callable",
@@ -399,7 +397,7 @@ async def test_a_model_that_is_only_listed_says_so(fetch: FakeFetch, clock: Fake
         assert up.requests == []
 
 
-async def test_a_kind_that_can_only_be_listed_cannot_be_called(fetch: FakeFetch, clock: FakeClock) -> None:
+async def test_a_call_of_a_list_only_kind_is_400(fetch: FakeFetch, clock: FakeClock) -> None:
     config = """
 providers:
   - {{name: a, kind: pangu, base_url: "{url}", workspace_id: w, model_ids: [m], api_key: {up}}}
@@ -411,30 +409,30 @@ groups: {{default: {{models: ["*"], call: true}}}}
         assert up.requests == []
 
 
-# -- nothing gets around the view --------------------------------------------------------------------------------------
+# -- the view cannot be bypassed ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     "body",
     [
         pytest.param(b'{"model":"m","model":"n"}', id="a second model"),
-        pytest.param(b'{"model":"m","\\u006dodel":"m"}', id="a second model in other words"),
-        pytest.param(b'{"model":"m","Model":"n"}', id="a model in other letters"),
-        pytest.param(b'{"model":"m","MODELS":["n"]}', id="models in other letters"),
+        pytest.param(b'{"model":"m","\\u006dodel":"m"}', id="a second model, escaped"),
+        pytest.param(b'{"model":"m","Model":"n"}', id="a model in another case"),
+        pytest.param(b'{"model":"m","MODELS":["n"]}', id="models in another case"),
         pytest.param(b'{"model":"m","api_base":"http://evil"}', id="api_base"),
         pytest.param(b'{"model":"m","base_url":"http://evil"}', id="base_url"),
         pytest.param(b'{"model":"m","api_key":"sk"}', id="api_key"),
         pytest.param(b'{"model":"m","custom_llm_provider":"x"}', id="custom_llm_provider"),
         pytest.param(b'{"model":"m","models":["n","b/p"]}', id="models of two providers"),
         pytest.param(b'{"model":["m","b/p"]}', id="a list of models of two providers"),
-        pytest.param(b'{"model":"m","route":"fallback"}', id="a route that is no model"),
+        pytest.param(b'{"model":"m","route":"fallback"}', id="a route other than a model"),
         pytest.param(b'{"model":"m","fallbacks":[{"model":"n"}]}', id="fallbacks that are objects"),
         pytest.param(b'{"model":"m","previous_response_id":"resp_1"}', id="an earlier response"),
         pytest.param(b'{"model":"m","conversation":"conv_1"}', id="a conversation"),
         pytest.param(b'{"model":"m","conversation":{"id":"conv_1"}}', id="a conversation as an object"),
     ],
 )
-async def test_what_would_choose_another_model_place_or_state_is_refused(
+async def test_bodies_that_select_another_model_upstream_or_state_are_rejected(
     body: bytes, fetch: FakeFetch, clock: FakeClock
 ) -> None:
     async with calling(fetch, clock) as (served, up):
@@ -446,7 +444,7 @@ async def test_what_would_choose_another_model_place_or_state_is_refused(
 
 
 @pytest.mark.parametrize("field", ["models", "fallbacks", "model"])
-async def test_further_models_must_be_the_callers_and_go_up_under_their_own_names(
+async def test_additional_models_must_be_allowed_and_are_renamed(
     field: str, fetch: FakeFetch, clock: FakeClock
 ) -> None:
     async with calling(fetch, clock) as (served, up):
@@ -454,8 +452,8 @@ async def test_further_models_must_be_the_callers_and_go_up_under_their_own_name
         assert (await called(served, named)).status_code == 200
         own = {"model": ["m", ORIGINAL]} if field == "model" else {"model": "m", field: [ORIGINAL]}
         assert up.requests[0].json == own
-        refused = await called(served, named, **BOBS)
-        assert (refused.status_code, refused.json()["error"]["code"]) == (404, "model_not_found")
+        rejected = await called(served, named, **BOBS)
+        assert (rejected.status_code, rejected.json()["error"]["code"]) == (404, "model_not_found")
         assert len(up.requests) == 1
 
 
@@ -465,21 +463,23 @@ async def test_further_models_must_be_the_callers_and_go_up_under_their_own_name
         pytest.param([("model", b"m"), ("model", b"n")], id="a second model"),
         pytest.param([("model", b"m"), ("models", b"n")], id="models"),
         pytest.param([("model", b"m"), ("models[]", b"n")], id="models, as a list"),
-        pytest.param([("model", b"m"), ("MODEL", b"n")], id="a model in other letters"),
+        pytest.param([("model", b"m"), ("MODEL", b"n")], id="a model in another case"),
         pytest.param([("model", b"m"), ("base_url", b"http://evil")], id="base_url"),
         pytest.param([("model", b"m"), ("previous_response_id", b"r")], id="an earlier response"),
         pytest.param([("file", b"m")], id="no model"),
-        pytest.param([("model", b"\xff")], id="a model that is no text"),
+        pytest.param([("model", b"\xff")], id="a model in invalid UTF-8"),
     ],
 )
-async def test_forms_are_held_to_the_same(fields: list[tuple[str, bytes]], fetch: FakeFetch, clock: FakeClock) -> None:
+async def test_forms_that_select_another_model_upstream_or_state_are_rejected(
+    fields: list[tuple[str, bytes]], fetch: FakeFetch, clock: FakeClock
+) -> None:
     async with calling(fetch, clock) as (served, up):
         answer = await called(served, multipart(*fields), "/v1/images/edits", **FORM)
         assert (answer.status_code, answer.json()["error"]["type"]) == (400, "invalid_request_error")
         assert up.requests == []
 
 
-async def test_state_is_reached_only_at_a_provider_that_says_stateful(fetch: FakeFetch, clock: FakeClock) -> None:
+async def test_calls_with_state_are_sent_only_to_stateful_providers(fetch: FakeFetch, clock: FakeClock) -> None:
     config = """
 providers:
   - {{name: a, base_url: "{url}/a/v1"}}
@@ -498,7 +498,7 @@ groups: {{default: {{models: ["*"], call: true}}}}
         ]
 
 
-# -- who may call ------------------------------------------------------------------------------------------------------
+# -- permissions -------------------------------------------------------------------------------------------------------
 
 OPEN = """
 providers: [{{name: a, base_url: "{url}/v1"}}]
@@ -511,14 +511,14 @@ KEYS = f'keys: [{{name: alice, hash: "{digest(ALICE)}", models: ["*"]}}]'
 @pytest.mark.parametrize(
     ("call", "keys", "status", "code"),
     [
-        pytest.param("", KEYS, 401, "invalid_api_key", id="with keys: bring one"),
+        pytest.param("", KEYS, 401, "invalid_api_key", id="with keys"),
         pytest.param(", call: false", KEYS, 401, "invalid_api_key", id="with keys, and call: false"),
         pytest.param(", call: true", KEYS, 200, None, id="with keys, and call: true"),
-        pytest.param("", "", 403, "insufficient_permissions", id="without keys: nobody may"),
+        pytest.param("", "", 403, "insufficient_permissions", id="without keys"),
         pytest.param(", call: true", "", 200, None, id="without keys, and call: true"),
     ],
 )
-async def test_who_brings_no_key_may_list_and_calls_only_where_the_file_says_so(
+async def test_requests_without_a_key_can_list_and_can_call_only_with_call_true(
     call: str, keys: str, status: int, code: str | None, fetch: FakeFetch, clock: FakeClock
 ) -> None:
     fetch.lists("a", "m")
@@ -532,7 +532,7 @@ async def test_who_brings_no_key_may_list_and_calls_only_where_the_file_says_so(
             assert len(up.requests) == (status == 200)
 
 
-async def test_a_group_with_call_false_lists_and_does_not_call(fetch: FakeFetch, clock: FakeClock) -> None:
+async def test_a_key_in_a_group_with_call_false_can_list_but_not_call(fetch: FakeFetch, clock: FakeClock) -> None:
     async with calling(fetch, clock) as (served, up):
         assert (await served.client.get("/v1/models", headers=LISTERS)).status_code == 200
         for model in ("m", "nope"):
@@ -540,7 +540,7 @@ async def test_a_group_with_call_false_lists_and_does_not_call(fetch: FakeFetch,
             assert (answer.status_code, answer.json()["error"]) == (
                 403,
                 {
-                    "message": "This key may list models, but not call them.",
+                    "message": "This API key can list models but cannot call them.",
                     "type": "permission_error",
                     "param": None,
                     "code": "insufficient_permissions",
@@ -549,7 +549,7 @@ async def test_a_group_with_call_false_lists_and_does_not_call(fetch: FakeFetch,
         assert up.requests == []
 
 
-async def test_a_wrong_key_is_refused_before_the_body_is_read(fetch: FakeFetch, clock: FakeClock) -> None:
+async def test_an_invalid_key_is_rejected_before_the_body_is_read(fetch: FakeFetch, clock: FakeClock) -> None:
     async with calling(fetch, clock) as (served, up):
         request = post(b"", Content_Length="1000", Authorization="Bearer nobody").replace(b"Content-Length: 0\r\n", b"")
         async with served.raw(request) as (reader, _):
@@ -559,10 +559,10 @@ async def test_a_wrong_key_is_refused_before_the_body_is_read(fetch: FakeFetch, 
         assert up.requests == []
 
 
-# -- what goes up ------------------------------------------------------------------------------------------------------
+# -- requests ----------------------------------------------------------------------------------------------------------
 
 
-async def test_exactly_these_headers_go_up_and_nothing_of_the_callers_credential(
+async def test_only_listed_headers_are_forwarded_and_no_credential_of_the_caller(
     fetch: FakeFetch, clock: FakeClock
 ) -> None:
     sent = {
@@ -597,7 +597,7 @@ async def test_exactly_these_headers_go_up_and_nothing_of_the_callers_credential
             "host": up.url.removeprefix("http://"),
             "accept": "text/event-stream",
             "openai-beta": "assistants=v2",
-            # Two callers who happen on the same one must not share an answer.
+            # Two callers with the same idempotency key must not share a response.
             "idempotency-key": hashlib.sha256(b"alice stainless-1").hexdigest(),
             "traceparent": "00-1-2-01",
             "anthropic-version": "2023-06-01",
@@ -614,7 +614,7 @@ async def test_exactly_these_headers_go_up_and_nothing_of_the_callers_credential
 
 STYLES = [
     pytest.param("bearer", {"authorization": f"Bearer {UP}"}, "", id="bearer"),
-    pytest.param("{{header: api-key}}", {"api-key": UP}, "", id="a header of its own"),
+    pytest.param("{{header: api-key}}", {"api-key": UP}, "", id="a custom header"),
     pytest.param("basic", {"authorization": "Basic c2stY2FuYXJ5LW9mLXRoZS1wcm92aWRlci0x"}, "", id="basic"),
     pytest.param("{{query: key}}", {}, f"?key={UP}", id="the query"),
     pytest.param("none", {}, "", id="none"),
@@ -622,7 +622,7 @@ STYLES = [
 
 
 @pytest.mark.parametrize(("auth", "headers", "query"), STYLES)
-async def test_the_providers_credential_goes_up_in_its_own_style(
+async def test_the_providers_credential_is_sent_in_the_configured_style(
     auth: str, headers: Mapping[str, str], query: str, fetch: FakeFetch, clock: FakeClock
 ) -> None:
     config = """
@@ -634,11 +634,13 @@ groups: {{default: {{models: ["*"], call: true}}}}
         assert answer.status_code == 200
         (one,) = up.requests
         assert one.target == f"/x/chat/completions{query}"
-        brought = {name: one.headers[name] for name in ("authorization", "api-key", "x-api-key") if name in one.headers}
-        assert brought == headers
+        forwarded = {
+            name: one.headers[name] for name in ("authorization", "api-key", "x-api-key") if name in one.headers
+        }
+        assert forwarded == headers
 
 
-async def test_the_operators_headers_go_up_and_no_caller_replaces_them(fetch: FakeFetch, clock: FakeClock) -> None:
+async def test_configured_headers_are_sent_and_callers_cannot_replace_them(fetch: FakeFetch, clock: FakeClock) -> None:
     more = "headers: {X-Team: t-1, OpenAI-Beta: ours, User-Agent: us}"
     async with calling(fetch, clock, more=more) as (served, up):
         await called(served, {"model": "m"}, X_Team="theirs", OpenAI_Beta="theirs", User_Agent="theirs")
@@ -647,7 +649,7 @@ async def test_the_operators_headers_go_up_and_no_caller_replaces_them(fetch: Fa
 
 
 @pytest.mark.parametrize("path", ["/v1/messages", "/messages"])
-async def test_anthropics_version_is_sent_as_the_kind_wants_it_unless_the_client_says_another(
+async def test_anthropic_version_is_the_default_of_the_kind_or_the_clients(
     path: str, fetch: FakeFetch, clock: FakeClock
 ) -> None:
     config = """
@@ -661,11 +663,11 @@ groups: {{default: {{models: ["*"], call: true}}}}
         assert sent == [("/v1/messages", "2023-06-01", UP), ("/v1/messages", "2099-01-01", UP)]
 
 
-# -- what comes down ---------------------------------------------------------------------------------------------------
+# -- responses ---------------------------------------------------------------------------------------------------------
 
 
-async def test_exactly_these_headers_come_down(fetch: FakeFetch, clock: FakeClock) -> None:
-    said = {
+async def test_only_listed_response_headers_are_relayed(fetch: FakeFetch, clock: FakeClock) -> None:
+    sent = {
         "Content-Type": "application/json; charset=utf-8",
         "OpenAI-Processing-Ms": "12",
         "X-RateLimit-Remaining-Tokens": "99",
@@ -680,7 +682,7 @@ async def test_exactly_these_headers_come_down(fetch: FakeFetch, clock: FakeCloc
         "Link": "<http://evil>",
         "Connection": "keep-alive",
     }
-    async with calling(fetch, clock, replies(completion("m"), headers=said)) as (served, _):
+    async with calling(fetch, clock, replies(completion("m"), headers=sent)) as (served, _):
         answer = await called(served, {"model": "m"}, X_Request_Id="mine-1")
         assert dict(answer.headers) == {
             "content-type": "application/json; charset=utf-8",
@@ -692,7 +694,7 @@ async def test_exactly_these_headers_come_down(fetch: FakeFetch, clock: FakeCloc
 
 
 @pytest.mark.parametrize("path", ["/v1/messages", "/messages", "/v1/messages/count_tokens", "/v1/responses"])
-async def test_a_request_id_is_made_where_none_came_and_anthropics_client_finds_it_too(
+async def test_a_request_id_is_generated_and_returned_in_the_headers_of_both_apis(
     path: str, fetch: FakeFetch, clock: FakeClock
 ) -> None:
     async with calling(fetch, clock) as (served, up):
@@ -703,24 +705,28 @@ async def test_a_request_id_is_made_where_none_came_and_anthropics_client_finds_
         assert answer.headers.get("request-id") == (made if "messages" in path else None)
 
 
-async def test_the_answers_model_gets_the_name_that_was_asked_for_and_nothing_else_changes(
+async def test_the_model_of_a_response_becomes_the_requested_id_and_nothing_else_changes(
     fetch: FakeFetch, clock: FakeClock
 ) -> None:
-    said = b' {"id": "c\\u002d1",\n "model" : "a/very-long-own-id", "x": {"model":"a/very-long-own-id"}, "n": 1.00}\n'
-    async with calling(fetch, clock, replies(said)) as (served, _):
+    payload = (
+        b' {"id": "c\\u002d1",\n "model" : "a/very-long-own-id", "x": {"model":"a/very-long-own-id"}, "n": 1.00}\n'
+    )
+    async with calling(fetch, clock, replies(payload)) as (served, _):
         answer = await called(served, {"model": "short"})
-        assert answer.content == said.replace(b'"a/very-long-own-id", "x"', b'"short", "x"')
+        assert answer.content == payload.replace(b'"a/very-long-own-id", "x"', b'"short", "x"')
         assert answer.headers["content-length"] == str(len(answer.content))
 
 
 @pytest.mark.parametrize("model", [f"{ORIGINAL}-2024-08-06", "other", "", None, 7])
-async def test_another_name_in_the_answer_stays_what_it_is(model: Any, fetch: FakeFetch, clock: FakeClock) -> None:
-    said = msgspec.json.encode({"model": model, "usage": {}})
-    async with calling(fetch, clock, replies(said)) as (served, _):
-        assert (await called(served, {"model": "short"})).content == said
+async def test_a_different_model_id_in_the_response_is_unchanged(
+    model: Any, fetch: FakeFetch, clock: FakeClock
+) -> None:
+    payload = msgspec.json.encode({"model": model, "usage": {}})
+    async with calling(fetch, clock, replies(payload)) as (served, _):
+        assert (await called(served, {"model": "short"})).content == payload
 
 
-async def test_each_event_of_a_stream_gets_the_name_that_was_asked_for(fetch: FakeFetch, clock: FakeClock) -> None:
+async def test_the_model_of_each_stream_event_becomes_the_requested_id(fetch: FakeFetch, clock: FakeClock) -> None:
     events = [
         chunk_event(ORIGINAL, "one"),
         chunk_event(f"{ORIGINAL}-2024-08-06", "two"),
@@ -745,7 +751,7 @@ async def test_each_event_of_a_stream_gets_the_name_that_was_asked_for(fetch: Fa
         assert answer.headers["x-accel-buffering"] == "no"
 
 
-async def test_sound_comes_down_as_it_is_with_its_length(fetch: FakeFetch, clock: FakeClock) -> None:
+async def test_audio_is_relayed_unchanged_with_its_length(fetch: FakeFetch, clock: FakeClock) -> None:
     sound = bytes(range(256)) * 1000
     lines = {"Content-Type": "audio/mpeg", "Content-Disposition": 'attachment; filename="a.mp3"'}
     async with calling(fetch, clock, replies(sound, headers=lines)) as (served, _):
@@ -755,22 +761,20 @@ async def test_sound_comes_down_as_it_is_with_its_length(fetch: FakeFetch, clock
         assert answer.headers["content-disposition"] == 'attachment; filename="a.mp3"'
 
 
-@pytest.mark.parametrize("own", [ORIGINAL, "m"], ids=["renamed", "as it is"])
-async def test_an_answer_that_is_too_long_to_be_read_whole_goes_on_piece_by_piece(
-    own: str, fetch: FakeFetch, clock: FakeClock
-) -> None:
-    asked = "short" if own == ORIGINAL else own
+@pytest.mark.parametrize("own", [ORIGINAL, "m"], ids=["renamed", "unchanged"])
+async def test_a_response_too_long_to_buffer_is_streamed(own: str, fetch: FakeFetch, clock: FakeClock) -> None:
+    requested = "short" if own == ORIGINAL else own
     begin, image = b'{"data":[{"b64_json":"', b"A" * (33 * 1024**2)
     end = b'"}],"model":"%b","usage":{"input_tokens":7}}'
-    said = begin + image + end % own.encode()
-    async with calling(fetch, clock, replies(said)) as (served, _):
-        answer = await called(served, {"model": asked}, "/v1/images/generations")
-        assert answer.content == begin + image + end % asked.encode()
-        assert answer.headers.get("content-length") == (None if asked == "short" else str(len(said)))
+    payload = begin + image + end % own.encode()
+    async with calling(fetch, clock, replies(payload)) as (served, _):
+        answer = await called(served, {"model": requested}, "/v1/images/generations")
+        assert answer.content == begin + image + end % requested.encode()
+        assert answer.headers.get("content-length") == (None if requested == "short" else str(len(payload)))
         assert [counts.input_tokens for _, counts in served.app.deployment.usage] == [7]
 
 
-async def test_a_gzip_answer_that_nobody_asked_for_is_unpacked(fetch: FakeFetch, clock: FakeClock) -> None:
+async def test_an_unrequested_gzip_response_is_decompressed(fetch: FakeFetch, clock: FakeClock) -> None:
     lines = {"Content-Encoding": "gzip"}
     plain = msgspec.json.encode(completion(ORIGINAL, "x" * 200_000))
     async with calling(fetch, clock, replies(gzip.compress(plain), headers=lines)) as (served, _):
@@ -779,7 +783,7 @@ async def test_a_gzip_answer_that_nobody_asked_for_is_unpacked(fetch: FakeFetch,
         assert "content-encoding" not in answer.headers
 
 
-async def test_a_length_that_the_provider_does_not_keep_ends_the_clients_connection_too(
+async def test_a_response_shorter_than_its_content_length_closes_the_clients_connection(
     fetch: FakeFetch, clock: FakeClock
 ) -> None:
     async def cut_off(exchange: Exchange) -> None:

@@ -1,4 +1,4 @@
-"""`GET /v1/models` and `GET /v1/models/{id}`, as any client asks for them."""
+"""`GET /v1/models` and `GET /v1/models/{id}`."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ SHOWN = {
     "owned_by": "openai",
     "permission": [{**AIHUBMIX["permission"][0], "id": f"modelperm-0-{AIHUBMIX['id']}"}],  # type: ignore[index]
 }
-"""As we list it: the maker in one spelling, the permission under an id that depends on the model alone."""
+"""As the proxy lists it: a normalized owner, and a permission id that depends on the model only."""
 
 
 # -- the list ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("path", LIST_PATHS)
-async def test_the_list_has_every_field_of_the_documents(path: str, fetch: FakeFetch, clock: FakeClock) -> None:
+async def test_the_list_has_all_documented_fields(path: str, fetch: FakeFetch, clock: FakeClock) -> None:
     fetch.lists("a", AIHUBMIX)
     async with started(config_of(ONE), fetch, clock) as app:
         await clock.advance(7)
@@ -71,7 +71,7 @@ async def test_the_list_has_every_field_of_the_documents(path: str, fetch: FakeF
 
 @pytest.mark.parametrize("path", [*LIST_PATHS, "/v1/models/m", "/models/models/m"])
 @pytest.mark.parametrize("coding", ["identity", "gzip"])
-async def test_head_says_what_get_says_without_the_body(
+async def test_head_returns_the_headers_of_get_without_the_body(
     path: str, coding: str, fetch: FakeFetch, clock: FakeClock
 ) -> None:
     fetch.lists("a", "m")
@@ -83,7 +83,7 @@ async def test_head_says_what_get_says_without_the_body(
     assert get.header("content-length") == str(len(get.body))
 
 
-async def test_an_empty_list_is_an_answer(fetch: FakeFetch, clock: FakeClock) -> None:
+async def test_an_empty_list_is_returned_as_200(fetch: FakeFetch, clock: FakeClock) -> None:
     fetch.lists("a")
     async with started(config_of(ONE), fetch, clock) as app:
         reply = await asked(app, "/v1/models")
@@ -91,7 +91,7 @@ async def test_an_empty_list_is_an_answer(fetch: FakeFetch, clock: FakeClock) ->
     assert (reply.status, reply.body) == (200, b'{"object":"list","data":[]}')
 
 
-async def test_a_warm_list_asks_merges_and_encodes_nothing(fetch: FakeFetch, clock: FakeClock) -> None:
+async def test_a_warm_list_needs_no_fetch_merge_or_encoding(fetch: FakeFetch, clock: FakeClock) -> None:
     fetch.lists("a", "m", "n")
     async with started(config_of(ONE), fetch, clock) as app:
         plain = [await asked(app, "/v1/models") for _ in range(3)]
@@ -105,7 +105,7 @@ async def test_a_warm_list_asks_merges_and_encodes_nothing(fetch: FakeFetch, clo
     assert all(reply.body is packed[0].body for reply in packed)
 
 
-async def test_an_equal_answer_of_the_provider_keeps_the_very_same_bytes(fetch: FakeFetch, clock: FakeClock) -> None:
+async def test_an_unchanged_provider_list_keeps_the_rendered_bytes(fetch: FakeFetch, clock: FakeClock) -> None:
     fetch.lists("a", {"id": "m", "created": 5})
     async with started(config_of(ONE), fetch, clock) as app:
         before = await asked(app, "/v1/models")
@@ -117,7 +117,7 @@ async def test_an_equal_answer_of_the_provider_keeps_the_very_same_bytes(fetch: 
     assert after.body is before.body
 
 
-async def test_gzip_unpacks_to_the_same_list(fetch: FakeFetch, clock: FakeClock) -> None:
+async def test_gzip_decompresses_to_the_same_list(fetch: FakeFetch, clock: FakeClock) -> None:
     fetch.lists("a", *(f"m{n}" for n in range(100)))
     async with started(config_of(ONE), fetch, clock) as app:
         plain, packed = await asked(app, "/v1/models"), await asked(app, "/v1/models", {"Accept-Encoding": "br, gzip"})
@@ -150,11 +150,11 @@ async def test_gzip_unpacks_to_the_same_list(fetch: FakeFetch, clock: FakeClock)
         ("a," * 300 + "gzip", False),
     ],
 )
-def test_gzip_is_sent_only_to_who_accepts_it(header: str, accepted: bool) -> None:
+def test_gzip_is_sent_only_to_clients_that_accept_it(header: str, accepted: bool) -> None:
     assert accepts_gzip(header.encode()) is accepted
 
 
-# -- what is unchanged, old or missing -----------------------------------------------------------------------------
+# -- unchanged, stale and missing lists ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("coding", ["identity", "gzip"])
@@ -200,11 +200,11 @@ async def test_an_unchanged_list_is_304_until_it_changes(coding: str, fetch: Fak
         ('*, "other"', False),
     ],
 )
-def test_an_if_none_match_is_a_list_of_etags_weak_or_not_or_a_star(if_none_match: str, same: bool) -> None:
+def test_if_none_match_accepts_lists_weak_etags_and_a_star(if_none_match: str, same: bool) -> None:
     assert matches(if_none_match.encode(), b'"tag"') is same
 
 
-async def test_the_etag_of_one_encoding_is_no_match_for_the_other(fetch: FakeFetch, clock: FakeClock) -> None:
+async def test_etags_of_different_encodings_do_not_match(fetch: FakeFetch, clock: FakeClock) -> None:
     fetch.lists("a", "m")
     async with started(config_of(ONE), fetch, clock) as app:
         plain = await asked(app, "/v1/models")
@@ -214,7 +214,7 @@ async def test_the_etag_of_one_encoding_is_no_match_for_the_other(fetch: FakeFet
     assert packed.status == 200
 
 
-async def test_what_is_old_or_missing_is_said_by_name_to_who_sees_everything_and_as_a_number_to_others(
+async def test_stale_and_missing_providers_are_named_to_keys_that_see_everything_and_counted_for_others(
     fetch: FakeFetch, clock: FakeClock
 ) -> None:
     def notes(reply: Reply) -> list[str | None]:
@@ -242,7 +242,7 @@ async def test_what_is_old_or_missing_is_said_by_name_to_who_sees_everything_and
         assert (await asked(app, "/v1/models/m", ALICES)).status == 404
 
 
-async def test_declared_models_have_no_age(fetch: FakeFetch, clock: FakeClock) -> None:
+async def test_lists_of_declared_models_have_no_age_header(fetch: FakeFetch, clock: FakeClock) -> None:
     config = config_of("providers: [{name: lab, kind: static, models: [{id: our-own-13b, owned_by: lab}]}]")
     async with started(config, fetch, clock) as app:
         reply = await asked(app, "/v1/models")
@@ -251,7 +251,7 @@ async def test_declared_models_have_no_age(fetch: FakeFetch, clock: FakeClock) -
 
 
 @pytest.mark.parametrize("path", ["/v1/models", "/models/m"])
-async def test_while_nothing_is_known_it_is_503_with_the_seconds_to_the_next_try(
+async def test_the_list_is_503_with_retry_after_while_no_provider_has_responded(
     path: str, fetch: FakeFetch, clock: FakeClock
 ) -> None:
     fetch.fails("a", UpstreamError("rate_limited", "status 429 sk-canary", retryable=True, retry_after=31.5))
@@ -259,23 +259,21 @@ async def test_while_nothing_is_known_it_is_503_with_the_seconds_to_the_next_try
         reply = await asked(app, path)
         fetch.lists("a", "m")
         await clock.advance(31.5)
-        healed = await asked(app, path)
+        recovered = await asked(app, path)
 
     assert (reply.status, reply.header("retry-after")) == (503, "32")
     assert reply.json == {
         "error": {
-            "message": "No provider has answered yet; try again.",
+            "message": "No model list is available: no provider has responded; retry after 32 s.",
             "type": "service_unavailable_error",
             "param": None,
             "code": "no_models_known",
         }
     }
-    assert healed.status == 200
+    assert recovered.status == 200
 
 
-async def test_a_request_waits_for_a_silent_provider_until_initial_wait_is_over_and_then_never_again(
-    fetch: FakeFetch, clock: FakeClock
-) -> None:
+async def test_requests_wait_for_a_silent_provider_only_during_initial_wait(fetch: FakeFetch, clock: FakeClock) -> None:
     fetch.hangs("a")
     fetch.lists("b", "m")
     async with started(config_of(TWO), fetch, clock) as app:
@@ -294,7 +292,7 @@ async def test_a_request_waits_for_a_silent_provider_until_initial_wait_is_over_
 
 
 @pytest.mark.parametrize("base", BASES)
-async def test_a_retrieved_model_is_the_listed_one(base: str, fetch: FakeFetch, clock: FakeClock) -> None:
+async def test_a_retrieved_model_equals_the_listed_one(base: str, fetch: FakeFetch, clock: FakeClock) -> None:
     fetch.lists("a", AIHUBMIX, {**AIHUBMIX, "id": "other", "context_length": 8})
     async with started(config_of(ONE), fetch, clock) as app:
         reply = await asked(app, base + "gpt-4o-mini", {"Accept-Encoding": "gzip"})
@@ -324,7 +322,7 @@ any_id = st.one_of(
 
 @given(any_id)
 @settings(max_examples=150, deadline=None)
-async def test_any_id_is_retrieved_percent_encoded_or_not_under_every_base(model_id: str) -> None:
+async def test_ids_are_retrieved_with_and_without_percent_encoding_under_every_base(model_id: str) -> None:
     fetch = FakeFetch()
     fetch.lists("a", model_id)
     quoted = quote(model_id, safe="")
@@ -338,7 +336,7 @@ async def test_any_id_is_retrieved_percent_encoded_or_not_under_every_base(model
             for spelling in spellings:
                 reply = await asked(app, base + spelling)
                 assert (reply.status, [reply.json]) == (200, listed), spelling
-            # A client takes `..` out of a path, unless it is encoded.
+            # Clients normalize `..` in a path, unless it is encoded.
             response = await through_httpx.get(base + quoted.replace(".", "%2E"))
             assert (response.status_code, [response.json()]) == (200, listed)
 
@@ -348,7 +346,7 @@ async def test_any_id_is_retrieved_percent_encoded_or_not_under_every_base(model
 @example("a/b", "a%2Fb")
 @example("m", "models/m")
 @settings(max_examples=100, deadline=None)
-async def test_no_other_id_finds_it(listed: str, other: str) -> None:
+async def test_other_ids_are_not_found(listed: str, other: str) -> None:
     fetch = FakeFetch()
     fetch.lists("a", listed)
     async with started(config_of(ONE), fetch, FakeClock()) as app:
@@ -375,7 +373,7 @@ def not_found(model_id: str) -> dict[str, dict[str, str]]:
     }
 
 
-async def test_an_id_models_wins_over_the_alias(fetch: FakeFetch, clock: FakeClock) -> None:
+async def test_a_model_with_the_id_models_takes_precedence_over_the_alias(fetch: FakeFetch, clock: FakeClock) -> None:
     fetch.lists("a", "models", "models/m", "m")
     async with started(config_of(ONE), fetch, clock) as app:
         for path in ("/v1/models/models", "/models/models"):
@@ -388,19 +386,17 @@ async def test_an_id_models_wins_over_the_alias(fetch: FakeFetch, clock: FakeClo
 @pytest.mark.parametrize(
     "path",
     [
-        pytest.param(b"/v1/models/%FF", id="a byte that begins nothing"),
-        pytest.param(b"/v1/models/\xff", id="the same, not encoded"),
-        pytest.param(b"/v1/models/%E6%B5", id="half a character"),
+        pytest.param(b"/v1/models/%FF", id="an invalid UTF-8 byte"),
+        pytest.param(b"/v1/models/\xff", id="an invalid UTF-8 byte, not encoded"),
+        pytest.param(b"/v1/models/%E6%B5", id="an incomplete character"),
         pytest.param(b"/v1/models/%C0%AF", id="an overlong slash"),
         pytest.param(b"/v1/models/%ED%A0%80", id="a surrogate"),
         pytest.param(b"/models/models/%FF", id="below the alias"),
-        pytest.param(b"/v1/%6Dodels/m", id="a path that itself is encoded"),
+        pytest.param(b"/v1/%6Dodels/m", id="an encoded path"),
         pytest.param(b"/v1/models%2Fm", id="an encoded slash before the id"),
     ],
 )
-async def test_an_id_that_is_no_text_or_an_encoded_path_finds_no_model(
-    path: bytes, fetch: FakeFetch, clock: FakeClock
-) -> None:
+async def test_invalid_utf8_ids_and_encoded_paths_are_404(path: bytes, fetch: FakeFetch, clock: FakeClock) -> None:
     fetch.lists("a", "m", "\ufffd", "/", "\ufffd\ufffd", "\ufffd\ufffd\ufffd")
     async with started(config_of(ONE), fetch, clock) as app:
         reply = await asked(app, path)
@@ -415,13 +411,13 @@ async def test_an_id_that_is_no_text_or_an_encoded_path_finds_no_model(
     [
         pytest.param(b"/v1/models%0A", False, id="a line feed"),
         pytest.param(b"/v1/models%00", False, id="a NUL"),
-        pytest.param(b"/v1/Models", False, id="other letters"),
+        pytest.param(b"/v1/Models", False, id="another case"),
         pytest.param(b"//v1/models", False, id="two slashes"),
         pytest.param(b"/v1/models?limit=1&after=m", True, id="unknown parameters"),
         pytest.param(b"/v1/%6Dodels", True, id="encoded letters"),
     ],
 )
-async def test_only_the_lists_own_path_is_the_list(
+async def test_only_the_exact_list_path_returns_the_list(
     path: bytes, listed: bool, fetch: FakeFetch, clock: FakeClock
 ) -> None:
     fetch.lists("a", "m")
@@ -432,9 +428,9 @@ async def test_only_the_lists_own_path_is_the_list(
     assert listed or reply.json["error"]["code"] == "not_found"
 
 
-# -- nothing of what a key may not see -----------------------------------------------------------------------------
+# -- forbidden providers --------------------------------------------------------------------------------------------
 
-said = st.lists(
+lists = st.lists(
     st.fixed_dictionaries(
         {"id": st.sampled_from(["m", "n", "v/m"])},
         optional={
@@ -449,7 +445,7 @@ said = st.lists(
 
 
 async def all_answers(app: Proxy, headers: Mapping[str, str]) -> Sequence[tuple[object, ...]]:
-    """Every answer that a key gets about models, whole, less the request id."""
+    """All responses about models that a key gets, without the request id."""
     replies = [
         await asked(app, path, {**headers, **more})
         for path in ("/v1/models", "/models/m", "/v1/models/n", "/v1/models/v/m", "/v1/models/unknown")
@@ -458,9 +454,9 @@ async def all_answers(app: Proxy, headers: Mapping[str, str]) -> Sequence[tuple[
     return [(r.status, [h for h in r.headers if h[0] != b"x-request-id"], r.body) for r in replies]
 
 
-@given(said, said, said)
+@given(lists, lists, lists)
 @settings(max_examples=60, deadline=None)
-async def test_no_byte_of_an_answer_depends_on_what_a_forbidden_provider_says(
+async def test_no_byte_of_a_response_depends_on_a_forbidden_provider(
     one: list[dict[str, object]], other: list[dict[str, object]], allowed: list[dict[str, object]]
 ) -> None:
     answers = []

@@ -1,4 +1,4 @@
-"""`GET /v1/workspaces/{workspace_id}/models/{model_id}/versions`: the Pangu contract, for who asks us."""
+"""`GET /v1/workspaces/{workspace_id}/models/{model_id}/versions`: the Pangu contract."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def key(name: str) -> dict[str, str]:
 
 
 def answer(**versions: Sequence[Mapping[str, object] | bytes]) -> FetchResult:
-    """What a Pangu provider lists: of each of its models (`m_1`) the versions, whole or as bytes."""
+    """The list of a Pangu provider: the versions of each of its models (`m_1`), as objects or bytes."""
     return FetchResult(
         tuple(
             read_entry(
@@ -70,8 +70,8 @@ def answer(**versions: Sequence[Mapping[str, object] | bytes]) -> FetchResult:
                 msgspec.Raw(one if isinstance(one, bytes) else msgspec.json.encode(one)),
                 {"model_id": model_id.replace("_", "-"), "workspace_id": "ws"},
             )
-            for model_id, said in versions.items()
-            for one in said
+            for model_id, listed in versions.items()
+            for one in listed
         )
     )
 
@@ -95,9 +95,7 @@ def numbered(*numbers: int) -> list[str]:
 
 
 @pytest.mark.parametrize("base", ["/v1", ""])
-async def test_every_field_of_a_version_is_byte_for_byte_as_the_provider_sent_it(
-    base: str, fetch: FakeFetch, clock: FakeClock
-) -> None:
+async def test_versions_are_returned_byte_for_byte(base: str, fetch: FakeFetch, clock: FakeClock) -> None:
     fetch.answers("pangu", answer(m_1=[DOCUMENTED, {"id": "v-2"}]))
     async with started(config_of(CONFIG), fetch, clock) as app:
         reply = await asked(app, base + M1.removeprefix("/v1"), {**key("all"), "X-Request-Id": "mine"})
@@ -113,7 +111,7 @@ async def test_every_field_of_a_version_is_byte_for_byte_as_the_provider_sent_it
         b"x-request-id": b"mine",
     }
     assert ids(listed.body) == ["c51dd4f3-0b1c-4c9f-a32e-1f1f2c3d4e5f", "v-2"]
-    assert b"canary" not in listed.body, "the list of models is not for the account's own data"
+    assert b"canary" not in listed.body, "the model list contains no data of the account"
 
 
 @pytest.mark.parametrize(
@@ -122,22 +120,22 @@ async def test_every_field_of_a_version_is_byte_for_byte_as_the_provider_sent_it
         pytest.param("", 25, numbered(*range(10)), id="the first ten"),
         pytest.param("?offset=10", 25, numbered(*range(10, 20)), id="from an offset"),
         pytest.param("?offset=20&limit=10", 25, numbered(*range(20, 25)), id="a short last page"),
-        pytest.param("?offset=25", 25, [], id="behind the end"),
-        pytest.param("?offset=999999999999999999", 25, [], id="far behind the end"),
+        pytest.param("?offset=25", 25, [], id="after the end"),
+        pytest.param("?offset=999999999999999999", 25, [], id="far after the end"),
         pytest.param("?limit=1", 25, ["v-0"], id="the smallest page"),
         pytest.param("?limit=100", 25, numbered(*range(25)), id="the largest page"),
         pytest.param("?version_id=v-7", 1, ["v-7"], id="one version"),
-        pytest.param("?version_id=v-", 0, [], id="a part of an id is no id"),
+        pytest.param("?version_id=v-", 0, [], id="a prefix of an id"),
         pytest.param("?version_id=w-1", 0, [], id="a version of another model"),
-        pytest.param("?name=nlp", 25, numbered(*range(10)), id="a part of a name, in other letters"),
+        pytest.param("?name=nlp", 25, numbered(*range(10)), id="a part of a name, in another case"),
         pytest.param("?name=STRASSE&limit=3", 12, numbered(1, 3, 5), id="total counts all that match"),
         pytest.param("?name=%E7%9B%98%E5%8F%A4&limit=2", 25, numbered(0, 1), id="a part of a Chinese name"),
-        pytest.param("?name=%E7%9B%98%E5%8F%A4+NLP+Stra%C3%9Fe+7", 1, ["v-7"], id="with blanks"),
+        pytest.param("?name=%E7%9B%98%E5%8F%A4+NLP+Stra%C3%9Fe+7", 1, ["v-7"], id="with spaces"),
         pytest.param("?name=of+the+second", 0, [], id="another provider's name"),
         pytest.param("?name=7&version_id=v-17", 1, ["v-17"], id="both"),
-        pytest.param("?name=8&version_id=v-17", 0, [], id="both, and they differ"),
-        pytest.param("?version_id=&name=&limit=2", 25, numbered(0, 1), id="empty filters filter nothing"),
-        pytest.param("?sort=x&limit=2", 25, numbered(0, 1), id="unknown parameters are ignored"),
+        pytest.param("?name=8&version_id=v-17", 0, [], id="both, without a match"),
+        pytest.param("?version_id=&name=&limit=2", 25, numbered(0, 1), id="empty filters"),
+        pytest.param("?sort=x&limit=2", 25, numbered(0, 1), id="unknown parameters"),
     ],
 )
 async def test_versions_are_filtered_and_paged(
@@ -158,7 +156,7 @@ async def test_versions_are_filtered_and_paged(
         *(("limit", text, "from 1 to 100") for text in ("0", "101", "-5", "", "ten", "1%00", "0x10", "%EF%BC%91")),
     ],
 )
-async def test_a_bad_parameter_is_400_and_says_what_it_may_be(
+async def test_an_invalid_parameter_is_400_with_the_allowed_range(
     name: str, text: str, range_: str, fetch: FakeFetch, clock: FakeClock
 ) -> None:
     listing(fetch)
@@ -169,8 +167,8 @@ async def test_a_bad_parameter_is_400_and_says_what_it_may_be(
         400,
         {
             "error_code": "PROXY.0400",
-            "error_msg": f"{name} must be a whole number {range_}.",
-            "solution_msg": "Correct the parameter and send the request again.",
+            "error_msg": f"{name} must be an integer {range_}.",
+            "solution_msg": "Fix the request and send it again.",
         },
     )
 
@@ -185,9 +183,11 @@ def test_parameters_have_the_documented_defaults() -> None:
 @pytest.mark.parametrize(
     ("caller", "path", "shown"),
     [
-        pytest.param("first", M1, numbered(*range(10)), id="a whole provider"),
+        pytest.param("first", M1, numbered(*range(10)), id="all models of a provider"),
         pytest.param("first", M2, ["w-1"], id="its other model"),
-        pytest.param("few", M1 + "?limit=100", numbered(1, *range(10, 19)), id="by public ids, less the forbidden one"),
+        pytest.param(
+            "few", M1 + "?limit=100", numbered(1, *range(10, 19)), id="by public ids, without the forbidden one"
+        ),
         pytest.param("few", M3, ["v-1", "x"], id="by public ids that are renamed"),
         pytest.param("all", M3, ["v-1", "x"], id="another provider"),
     ],
@@ -207,24 +207,24 @@ async def test_a_version_is_shown_where_the_list_shows_its_model(
 
 NOT_FOUND = {
     "error_code": "PROXY.0404",
-    "error_msg": "This workspace or model does not exist or you do not have access to it.",
-    "solution_msg": "Check the workspace id and the model id, and that your key may use them.",
+    "error_msg": "The workspace or model does not exist or you do not have access to it.",
+    "solution_msg": "Check the workspace id, the model id and the permissions of your key.",
 }
 FORBIDDEN = {
     "error_code": "PROXY.0403",
-    "error_msg": "This key may not use any Pangu provider.",
-    "solution_msg": "Ask whoever runs this proxy for a key that may do this.",
+    "error_msg": "This API key has no access to any Pangu provider.",
+    "solution_msg": "Use an API key with this permission, or contact the proxy's administrator.",
 }
-NEVER_ANSWERED = {
+TIMED_OUT = {
     "error_code": "PROXY.0408",
-    "error_msg": "A provider has not answered in time, so this is not known yet; try again.",
-    "solution_msg": "Try again later.",
+    "error_msg": "Timed out: a provider has not returned its model list yet; retry later.",
+    "solution_msg": "Retry later.",
 }
 NO_KEY = {
     "error_code": "PROXY.0401",
     "error_msg": (
-        "Missing or invalid API key. Send one key of this proxy, once, as 'Authorization: Bearer <key>', "
-        "'X-Auth-Token', 'x-api-key' or 'api-key'."
+        "Missing or invalid API key. Send exactly one API key of this proxy, as 'Authorization: Bearer <key>' "
+        "or in 'X-Auth-Token', 'x-api-key' or 'api-key'."
     ),
     "solution_msg": "Send a valid key as `Authorization: Bearer <key>` or `X-Auth-Token: <key>`.",
 }
@@ -237,17 +237,23 @@ NO_KEY = {
         pytest.param("all", "/v1/workspaces/ws-1/models/m-9/versions", 404, NOT_FOUND, id="an unknown model"),
         pytest.param("all", "/v1/workspaces/ws-1/models/m-3/versions", 404, NOT_FOUND, id="another workspace's model"),
         pytest.param("first", M3, 404, NOT_FOUND, id="a forbidden workspace"),
-        pytest.param("few", M2, 404, NOT_FOUND, id="a model of which no version is allowed"),
-        pytest.param("plain", M1, 403, FORBIDDEN, id="a key that may use no Pangu provider"),
-        pytest.param("plain", "/workspaces/ws-9/models/m-9/versions", 403, FORBIDDEN, id="the same for unknown ones"),
-        pytest.param("nothing", M1, 403, FORBIDDEN, id="a key that sees nothing"),
+        pytest.param("few", M2, 404, NOT_FOUND, id="a model without an allowed version"),
+        pytest.param("plain", M1, 403, FORBIDDEN, id="a key without any Pangu provider"),
+        pytest.param(
+            "plain",
+            "/workspaces/ws-9/models/m-9/versions",
+            403,
+            FORBIDDEN,
+            id="a key without any Pangu provider, unknown ids",
+        ),
+        pytest.param("nothing", M1, 403, FORBIDDEN, id="a key without any model"),
         pytest.param("wrong", M1, 401, NO_KEY, id="a wrong key"),
         pytest.param("wrong", M1 + "?limit=0", 401, NO_KEY, id="a wrong key, before any other check"),
         pytest.param("all", M1 + "?limit=0", 400, None, id="a bad parameter"),
     ],
 )
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-async def test_errors_are_in_the_words_of_the_contract(
+async def test_errors_have_the_format_of_the_contract(
     caller: str, path: str, status: int, body: dict[str, str] | None, method: str, fetch: FakeFetch, clock: FakeClock
 ) -> None:
     listing(fetch)
@@ -264,7 +270,7 @@ async def test_errors_are_in_the_words_of_the_contract(
     assert reply.header("www-authenticate") == ("Bearer" if status == 401 else None)
 
 
-async def test_a_provider_that_lists_nothing_forbids_nobody(fetch: FakeFetch, clock: FakeClock) -> None:
+async def test_a_provider_with_an_empty_list_causes_no_403(fetch: FakeFetch, clock: FakeClock) -> None:
     fetch.answers("pangu", answer())
     fetch.answers("second", answer())
     async with started(config_of(CONFIG), fetch, clock) as app:
@@ -273,7 +279,7 @@ async def test_a_provider_that_lists_nothing_forbids_nobody(fetch: FakeFetch, cl
     assert [(reply.status, reply.json) for reply in replies] == [(404, NOT_FOUND)] * 3 + [(403, FORBIDDEN)]
 
 
-async def test_a_request_waits_until_initial_wait_is_over_and_is_then_408_whatever_it_asks_for(
+async def test_a_request_waits_for_initial_wait_and_is_then_408_for_every_id(
     fetch: FakeFetch, clock: FakeClock
 ) -> None:
     listing(fetch)
@@ -286,13 +292,13 @@ async def test_a_request_waits_until_initial_wait_is_over_and_is_then_408_whatev
         await clock.advance(0.1)
         replies = [waiting.result(), *[await asked(app, path, key("few")) for path in (M1, M2, unknown)]]
 
-        assert [(reply.status, reply.json) for reply in replies] == [(408, NEVER_ANSWERED)] * 4
-        assert found(await asked(app, M3, key("all"))) == (2, ["v-1", "x"]), "what is known is answered"
+        assert [(reply.status, reply.json) for reply in replies] == [(408, TIMED_OUT)] * 4
+        assert found(await asked(app, M3, key("all"))) == (2, ["v-1", "x"]), "known versions are returned"
         forbidden = await asked(app, M1, key("plain"))
         assert (forbidden.status, forbidden.json) == (403, FORBIDDEN)
 
 
-async def test_versions_outlast_an_outage_and_are_408_when_they_have_gone(fetch: FakeFetch, clock: FakeClock) -> None:
+async def test_versions_survive_an_outage_and_are_408_after_they_expired(fetch: FakeFetch, clock: FakeClock) -> None:
     listing(fetch)
     async with started(config_of(CONFIG), fetch, clock) as app:
         fetch.fails("pangu")
@@ -301,10 +307,10 @@ async def test_versions_outlast_an_outage_and_are_408_when_they_have_gone(fetch:
         await clock.advance(1)
         reply = await asked(app, M2, key("all"))
 
-    assert (reply.status, reply.json) == (408, NEVER_ANSWERED)
+    assert (reply.status, reply.json) == (408, TIMED_OUT)
 
 
-async def test_without_any_pangu_provider_nobody_may_use_one(fetch: FakeFetch, clock: FakeClock) -> None:
+async def test_versions_are_403_without_a_pangu_provider(fetch: FakeFetch, clock: FakeClock) -> None:
     config = config_of("providers: [{name: plain, base_url: 'http://127.0.0.1/v1'}]")
     async with started(config, fetch, clock) as app:
         reply = await asked(app, M1)
@@ -313,7 +319,7 @@ async def test_without_any_pangu_provider_nobody_may_use_one(fetch: FakeFetch, c
 
 
 @pytest.mark.parametrize("header", KEY_HEADERS)
-async def test_any_header_may_carry_the_key(header: str, fetch: FakeFetch, clock: FakeClock) -> None:
+async def test_a_key_is_accepted_in_any_header(header: str, fetch: FakeFetch, clock: FakeClock) -> None:
     listing(fetch)
     async with started(config_of(CONFIG), fetch, clock) as app:
         assert found(await asked(app, M2, holding(header, "sk-canary-all"))) == (1, ["w-1"])
@@ -323,25 +329,25 @@ async def test_any_header_may_carry_the_key(header: str, fetch: FakeFetch, clock
 @pytest.mark.parametrize(
     ("method", "path", "status", "message", "allow"),
     [
-        ("POST", M1, 405, "POST is not possible here; use GET, HEAD.", "GET, HEAD"),
-        ("DELETE", M1.removeprefix("/v1"), 405, "DELETE is not possible here; use GET, HEAD.", "GET, HEAD"),
+        ("POST", M1, 405, "Method POST is not allowed; use GET, HEAD.", "GET, HEAD"),
+        ("DELETE", M1.removeprefix("/v1"), 405, "Method DELETE is not allowed; use GET, HEAD.", "GET, HEAD"),
         (
             "GET",
             "/v1/workspaces/ws-1/models",
             404,
-            "There is nothing at /v1/workspaces/ws-1/models. The list of models is at /v1/models.",
+            "Unknown path /v1/workspaces/ws-1/models; the model list is at /v1/models.",
             None,
         ),
         (
             "GET",
             M1 + "/",
             404,
-            f"There is nothing at {M1}/. The list of models is at /v1/models.",
+            f"Unknown path {M1}/; the model list is at /v1/models.",
             None,
         ),
     ],
 )
-async def test_other_methods_and_paths_answer_in_the_same_words(
+async def test_errors_of_methods_and_paths_have_the_format_of_the_contract(
     method: str, path: str, status: int, message: str, allow: str | None, fetch: FakeFetch, clock: FakeClock
 ) -> None:
     listing(fetch)
@@ -353,7 +359,7 @@ async def test_other_methods_and_paths_answer_in_the_same_words(
     assert reply.header("allow") == allow
 
 
-async def test_a_bug_is_a_500_in_the_words_of_the_contract(fetch: FakeFetch, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_bug_is_a_500_in_the_format_of_the_contract(fetch: FakeFetch, caplog: pytest.LogCaptureFixture) -> None:
     listing(fetch)
     clock = FailingClock()
     async with started(config_of(CONFIG), fetch, clock) as app:
@@ -365,15 +371,18 @@ async def test_a_bug_is_a_500_in_the_words_of_the_contract(fetch: FakeFetch, cap
         500,
         {
             "error_code": "PROXY.0500",
-            "error_msg": "Internal error of the proxy. Its log has the details under this x-request-id.",
-            "solution_msg": "Try again; if it stays, tell whoever runs this proxy the x-request-id of this answer.",
+            "error_msg": "Internal error in the proxy; search its log for the x-request-id of this response.",
+            "solution_msg": (
+                "Retry; if the error persists, contact the proxy's administrator "
+                "with the x-request-id of this response."
+            ),
         },
     )
-    assert "bug while answering" in caplog.text
+    assert ": internal error: " in caplog.text
     assert "canary" not in caplog.text
 
 
-async def test_a_version_with_two_public_ids_is_one_version(fetch: FakeFetch, clock: FakeClock) -> None:
+async def test_a_version_with_two_public_ids_is_listed_once(fetch: FakeFetch, clock: FakeClock) -> None:
     listing(fetch)
     aliased = CONFIG.replace("model_ids: [m-1, m-2]}", "model_ids: [m-1, m-2], aliases: {x: v-3, y: v-3}}")
     async with started(config_of(aliased), fetch, clock) as app:

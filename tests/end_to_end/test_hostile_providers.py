@@ -1,4 +1,4 @@
-"""What a hostile provider might try: each of these once stopped, bloated or betrayed the proxy."""
+"""Attacks by a hostile provider. Each one once blocked the proxy, exhausted its memory or revealed a secret."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ KEY = "sk-canary-AbCdEf0123456789"
 
 
 async def ask(answer: object, status: int = 200) -> FetchResult:
-    """One question to a provider that answers everything like this."""
+    """Fetch the list of a provider that sends this response to every request."""
     with FakeProviders() as upstreams:
         url = upstreams.open(replies(answer, status)).url
         text = f"providers: [{{name: a, base_url: '{url}/v1', api_key: {KEY}, timeout: 5s}}]"
@@ -34,26 +34,26 @@ async def ask(answer: object, status: int = 200) -> FetchResult:
     ],
     ids=["next URL", "cursor"],
 )
-def test_a_next_page_that_takes_seconds_to_ask_for_is_not_asked_for(answer: object) -> None:
+def test_a_next_page_url_that_takes_seconds_to_parse_is_not_fetched(answer: object) -> None:
     page = open_page(DIALECTS["openai"], msgspec.json.encode(answer))
     with pytest.raises(UpstreamError, match="is longer than 8,192 characters"):
         next_query(DIALECTS["openai"], {}, page, Received(1, 1, "m"))
 
 
-async def test_a_refusal_of_megabytes_is_told_by_its_status_alone() -> None:
+async def test_an_error_body_of_megabytes_is_reported_by_its_status_only() -> None:
     with pytest.raises(UpstreamError) as caught:
         await ask(b"[" + b"[]," * 2_000_000 + b"[]]", status=500)
     assert (caught.value.kind, caught.value.reason) == ("status", "status 500")
 
 
-async def test_a_field_that_is_named_like_our_key_is_not_quoted() -> None:
+async def test_a_field_name_that_contains_the_key_is_not_quoted() -> None:
     with pytest.raises(UpstreamError) as caught:
         await ask({"data": [{KEY: 1}]})
     assert caught.value.kind == "invalid_response"
     assert KEY not in caught.value.reason
 
 
-async def test_an_entry_that_repeats_our_key_is_dropped_and_the_others_stay() -> None:
+async def test_an_entry_that_contains_the_key_is_dropped_and_the_others_are_kept() -> None:
     answer = await ask({"data": [{"id": "good"}, {"id": "bad", "x": f"Bearer {KEY}"}, {"id": KEY}]})
     assert [entry.id for entry in answer.entries] == ["good"]
     assert answer.dropped == {"contains a configured secret": 2}

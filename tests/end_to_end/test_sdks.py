@@ -1,4 +1,4 @@
-"""The real `openai` and `anthropic` clients, with a new base_url, in front of two providers that note what they get."""
+"""The real `openai` and `anthropic` clients, with a new base_url, and two providers that record their requests."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.anyio
 KEY, UP, CLAUDES = "sk-canary-alice", "sk-canary-of-openai", "sk-canary-of-anthropic"
 README = ROOT / "README.md"
 OWN = "own/gpt-x"
-"""What the provider calls the model `gpt-x`."""
+"""The provider's id of the model `gpt-x`."""
 
 CONFIG = """
 providers:
@@ -46,7 +46,7 @@ MESSAGES: list[Any] = [{"role": "user", "content": "café 中 \U0001f600"}]
 
 @dataclass
 class Clients:
-    """What a program has after it was given another base_url."""
+    """Clients of the proxy, and its two providers."""
 
     served: Served
     oa: FakeProvider
@@ -62,7 +62,7 @@ class Clients:
 
 @asynccontextmanager
 async def clients(fetch: FakeFetch, clock: FakeClock, script: Script) -> AsyncIterator[Clients]:
-    """`script` is what both providers say."""
+    """`script`: the responses of both providers."""
     fetch.lists("oa", OWN, "plain")
     fetch.lists("claude", "claude-x")
     async with fake_provider(script) as oa, fake_provider(script) as claude:
@@ -84,7 +84,7 @@ async def clients(fetch: FakeFetch, clock: FakeClock, script: Script) -> AsyncIt
 
 
 async def sent_directly(script: Script, ask: Any) -> bytes:
-    """The body that a client sends where no proxy is in between."""
+    """The body that a client sends without the proxy."""
     async with fake_provider(script) as one:
         client = openai.AsyncOpenAI(base_url=f"{one.url}/v1", api_key="direct", max_retries=0)
         async with client:
@@ -95,9 +95,7 @@ async def sent_directly(script: Script, ask: Any) -> bytes:
 # -- the openai package ------------------------------------------------------------------------------------------------
 
 
-async def test_a_chat_call_of_the_openai_client_works_with_a_new_base_url_alone(
-    fetch: FakeFetch, clock: FakeClock
-) -> None:
+async def test_an_openai_chat_call_needs_only_a_new_base_url(fetch: FakeFetch, clock: FakeClock) -> None:
     async with clients(fetch, clock, replies(completion(OWN))) as c:
         answer = await asyncio.to_thread(c.sync.chat.completions.create, model="gpt-x", messages=MESSAGES)
         assert answer.choices[0].message.content == "hello"
@@ -111,7 +109,7 @@ async def test_a_chat_call_of_the_openai_client_works_with_a_new_base_url_alone(
 
 
 @pytest.mark.parametrize("stream", [False, True])
-async def test_the_body_goes_up_as_the_client_wrote_it_but_for_the_model(
+async def test_the_body_is_forwarded_unchanged_except_for_the_model(
     stream: bool, fetch: FakeFetch, clock: FakeClock
 ) -> None:
     script = streams(DONE) if stream else replies(completion(OWN))
@@ -127,7 +125,7 @@ async def test_the_body_goes_up_as_the_client_wrote_it_but_for_the_model(
         assert c.oa.requests[0].body == direct.replace(b'"gpt-x"', b'"own/gpt-x"')
 
 
-async def test_a_streamed_chat_call_brings_each_piece_when_it_comes(fetch: FakeFetch, clock: FakeClock) -> None:
+async def test_streamed_chunks_are_relayed_as_they_arrive(fetch: FakeFetch, clock: FakeClock) -> None:
     go_on = asyncio.Semaphore(0)
 
     async def step_by_step(exchange: Exchange) -> None:
@@ -148,7 +146,7 @@ async def test_a_streamed_chat_call_brings_each_piece_when_it_comes(fetch: FakeF
             await anext(pieces)
 
 
-async def test_a_streamed_chat_call_works_with_the_synchronous_client_too(fetch: FakeFetch, clock: FakeClock) -> None:
+async def test_a_streamed_chat_call_works_with_the_synchronous_client(fetch: FakeFetch, clock: FakeClock) -> None:
     def ask(client: openai.OpenAI) -> list[tuple[str, str | None]]:
         with client.chat.completions.create(model="gpt-x", messages=MESSAGES, stream=True) as pieces:
             return [(one.model, one.choices[0].delta.content) for one in pieces]
@@ -157,7 +155,7 @@ async def test_a_streamed_chat_call_works_with_the_synchronous_client_too(fetch:
         assert await asyncio.to_thread(ask, c.sync) == [("gpt-x", "one"), ("gpt-x", "two")]
 
 
-async def test_raw_answers_bring_the_request_id_that_the_provider_got(fetch: FakeFetch, clock: FakeClock) -> None:
+async def test_raw_responses_have_the_request_id_that_the_provider_received(fetch: FakeFetch, clock: FakeClock) -> None:
     async with clients(fetch, clock, replies(completion(OWN), headers={"OpenAI-Processing-Ms": "5"})) as c:
         raw = await c.aio.chat.completions.with_raw_response.create(model="gpt-x", messages=MESSAGES)
         assert raw.request_id == c.oa.requests[0].headers["x-request-id"]
@@ -165,17 +163,17 @@ async def test_raw_answers_bring_the_request_id_that_the_provider_got(fetch: Fak
         assert raw.parse().model == "gpt-x"
 
 
-async def test_embeddings(fetch: FakeFetch, clock: FakeClock) -> None:
-    # The client asks for base64 by itself, and decodes it.
+async def test_embeddings_are_returned(fetch: FakeFetch, clock: FakeClock) -> None:
+    # The client requests base64 by default, and decodes it.
     data = [{"object": "embedding", "index": 0, "embedding": "AACAPwAAAEA="}]
-    said = {"object": "list", "model": OWN, "data": data, "usage": {"prompt_tokens": 2, "total_tokens": 2}}
-    async with clients(fetch, clock, replies(said)) as c:
+    payload = {"object": "list", "model": OWN, "data": data, "usage": {"prompt_tokens": 2, "total_tokens": 2}}
+    async with clients(fetch, clock, replies(payload)) as c:
         answer = await c.aio.embeddings.create(model="gpt-x", input=["one"])
         assert (answer.model, answer.data[0].embedding) == ("gpt-x", [1.0, 2.0])
         assert c.oa.requests[0].json == {"input": ["one"], "model": OWN, "encoding_format": "base64"}
 
 
-async def test_a_sound_file_goes_up_as_it_is(fetch: FakeFetch, clock: FakeClock) -> None:
+async def test_an_audio_file_is_forwarded_unchanged(fetch: FakeFetch, clock: FakeClock) -> None:
     sound = os.urandom(2_000_000)
     async with clients(fetch, clock, replies({"text": "hello"})) as c:
         answer = await c.aio.audio.transcriptions.create(
@@ -192,7 +190,7 @@ async def test_a_sound_file_goes_up_as_it_is(fetch: FakeFetch, clock: FakeClock)
         assert {content.removesuffix(b"\r\n") for _, _, content in fields} == {OWN.encode(), b"en", b"word", sound}
 
 
-async def test_speech_comes_down_as_it_is(fetch: FakeFetch, clock: FakeClock) -> None:
+async def test_speech_is_relayed_unchanged(fetch: FakeFetch, clock: FakeClock) -> None:
     sound = os.urandom(500_000)
     async with clients(fetch, clock, replies(sound, headers={"Content-Type": "audio/mpeg"})) as c:
         answer = await c.aio.audio.speech.create(model="gpt-x", voice="alloy", input="hello")
@@ -230,7 +228,7 @@ def event(name: str, **fields: object) -> bytes:
     return f"event: {name}\ndata: ".encode() + msgspec.json.encode({"type": name, **fields}) + b"\n\n"
 
 
-async def test_responses_whole_and_streamed(fetch: FakeFetch, clock: FakeClock) -> None:
+async def test_the_responses_api_works_with_and_without_streaming(fetch: FakeFetch, clock: FakeClock) -> None:
     events = streams(
         event("response.created", sequence_number=0, response={**RESPONSE, "output": []}),
         event(
@@ -256,16 +254,16 @@ async def test_responses_whole_and_streamed(fetch: FakeFetch, clock: FakeClock) 
 
 
 @pytest.mark.parametrize(
-    ("model", "error", "said"),
+    ("model", "error", "code"),
     [("nope", openai.NotFoundError, "model_not_found"), ("", openai.BadRequestError, "invalid_request")],
 )
-async def test_our_refusals_are_the_clients_errors(
-    model: str, error: type[openai.APIStatusError], said: str, fetch: FakeFetch, clock: FakeClock
+async def test_the_proxys_errors_raise_the_clients_exceptions(
+    model: str, error: type[openai.APIStatusError], code: str, fetch: FakeFetch, clock: FakeClock
 ) -> None:
     async with clients(fetch, clock, replies({})) as c:
         with pytest.raises(error) as caught:
             await c.aio.chat.completions.create(model=model, messages=MESSAGES)
-        assert (caught.value.code, caught.value.param) == (said, "model")
+        assert (caught.value.code, caught.value.param) == (code, "model")
         assert caught.value.request_id
         with pytest.raises(openai.AuthenticationError):
             await c.aio.with_options(api_key="nobody").chat.completions.create(model="gpt-x", messages=MESSAGES)
@@ -286,19 +284,19 @@ async def test_our_refusals_are_the_clients_errors(
         (504, openai.InternalServerError, 3),
     ],
 )
-async def test_the_client_tries_again_where_that_may_help_and_only_there(
+async def test_the_client_retries_only_retryable_errors(
     status: int, error: type[openai.APIError], attempts: int, fetch: FakeFetch, clock: FakeClock
 ) -> None:
     async with clients(fetch, clock, replies({"error": {"message": "no"}}, status)) as c:
         impatient = c.with_retries(2)
-        # It waits half a second and more between attempts, unless it is told: this header it believes first.
+        # By default the client waits at least half a second between attempts; `x-should-retry` takes precedence.
         impatient._calculate_retry_timeout = lambda *args, **named: 0.0  # type: ignore[method-assign]
         with pytest.raises(error):
             await impatient.chat.completions.create(model="gpt-x", messages=MESSAGES)
         assert len(c.oa.requests) == attempts
 
 
-async def test_a_stream_that_breaks_off_is_an_error_of_the_client(fetch: FakeFetch, clock: FakeClock) -> None:
+async def test_an_interrupted_stream_raises_an_error_in_the_client(fetch: FakeFetch, clock: FakeClock) -> None:
     async def breaks_off(exchange: Exchange) -> None:
         await exchange.stream()
         await exchange.chunk(chunk_event(OWN, "one"))
@@ -308,14 +306,12 @@ async def test_a_stream_that_breaks_off_is_an_error_of_the_client(fetch: FakeFet
     async with clients(fetch, clock, breaks_off) as c:
         pieces = await c.aio.chat.completions.create(model="gpt-x", messages=MESSAGES, stream=True)
         assert (await anext(pieces)).choices[0].delta.content == "one"
-        with pytest.raises(openai.APIError, match="broke off within its answer") as caught:
+        with pytest.raises(openai.APIError, match="closed the connection mid-response") as caught:
             await anext(pieces)
         assert caught.value.code == "provider_failed"
 
 
-async def test_a_client_that_stops_reading_a_stream_ends_the_providers_connection(
-    fetch: FakeFetch, clock: FakeClock
-) -> None:
+async def test_closing_a_stream_closes_the_providers_connection(fetch: FakeFetch, clock: FakeClock) -> None:
     async def endless(exchange: Exchange) -> None:
         await exchange.stream()
         await exchange.chunk(chunk_event(OWN, "one"))
@@ -351,7 +347,7 @@ TEXT = [
 ]
 
 
-async def test_messages_of_the_anthropic_client(fetch: FakeFetch, clock: FakeClock) -> None:
+async def test_the_anthropic_client_creates_messages(fetch: FakeFetch, clock: FakeClock) -> None:
     async with clients(fetch, clock, replies(MESSAGE)) as c:
         answer = await asyncio.to_thread(lambda: c.messages.messages.create(**ASKED))
         assert (answer.model, answer.content[0].type) == ("claude/claude-x", "text")
@@ -364,7 +360,7 @@ async def test_messages_of_the_anthropic_client(fetch: FakeFetch, clock: FakeClo
             assert KEY.encode() not in one.head + one.body
 
 
-async def test_streamed_messages_of_the_anthropic_client(fetch: FakeFetch, clock: FakeClock) -> None:
+async def test_the_anthropic_client_streams_messages(fetch: FakeFetch, clock: FakeClock) -> None:
     async with clients(fetch, clock, streams(STARTED, *TEXT, event("message_stop"))) as c:
         async with c.aio_messages.messages.stream(**ASKED) as stream:
             assert "".join([text async for text in stream.text_stream]) == "hello"
@@ -374,9 +370,7 @@ async def test_streamed_messages_of_the_anthropic_client(fetch: FakeFetch, clock
         assert (counts.input_tokens, counts.output_tokens) == (3, 5)
 
 
-async def test_a_broken_stream_and_our_refusals_are_errors_of_the_anthropic_client(
-    fetch: FakeFetch, clock: FakeClock
-) -> None:
+async def test_interrupted_streams_and_errors_raise_in_the_anthropic_client(fetch: FakeFetch, clock: FakeClock) -> None:
     async def breaks_off(exchange: Exchange) -> None:
         await exchange.stream()
         await exchange.chunk(STARTED)
@@ -384,7 +378,7 @@ async def test_a_broken_stream_and_our_refusals_are_errors_of_the_anthropic_clie
 
     async with clients(fetch, clock, breaks_off) as c:
         async with c.aio_messages.messages.stream(**ASKED) as stream:
-            with pytest.raises(anthropic.APIStatusError, match="broke off within its answer"):
+            with pytest.raises(anthropic.APIStatusError, match="closed the connection mid-response"):
                 await stream.get_final_message()
         with pytest.raises(anthropic.NotFoundError, match="does not exist") as caught:
             await c.aio_messages.messages.create(**{**ASKED, "model": "nope"})
@@ -393,10 +387,10 @@ async def test_a_broken_stream_and_our_refusals_are_errors_of_the_anthropic_clie
             await c.aio_messages.with_options(api_key="nobody").messages.create(**ASKED)
 
 
-# -- the real process, on uvloop ---------------------------------------------------------------------------------------
+# -- the process, on uvloop --------------------------------------------------------------------------------------------
 
 
-async def test_the_real_process_passes_calls_on_and_lets_go_when_a_client_leaves(tmp_path: Path) -> None:
+async def test_the_process_forwards_calls_and_cancels_them_on_disconnect(tmp_path: Path) -> None:
     listing = replies({"data": [{"id": OWN}]})
 
     async def script(exchange: Exchange) -> None:
@@ -433,15 +427,15 @@ keys: [{{name: alice, key: "${{KEY}}", models: ["*"]}}]
                     await pieces.close()
                 await until(lambda: one.open <= before, 1)
             await asyncio.to_thread(process.stop)
-            heard = "\n".join([*process.out, *process.err])
-            assert "canary" not in heard
-            assert "Traceback" not in heard
+            output = "\n".join([*process.out, *process.err])
+            assert "canary" not in output
+            assert "Traceback" not in output
 
 
 # -- the README ------------------------------------------------------------------------------------------------------
 
 
-async def test_the_first_call_of_the_readme_works_as_it_stands(
+async def test_the_first_call_in_the_readme_works(
     fetch: FakeFetch, clock: FakeClock, capfd: pytest.CaptureFixture[str]
 ) -> None:
     snippets = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)

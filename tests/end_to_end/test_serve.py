@@ -1,4 +1,4 @@
-"""The real process, real sockets and the real `openai` client, in front of upstreams of the source documents."""
+"""The real process, real sockets and the real `openai` client, and fake providers of the source documents."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ IDS = [
     "models/of-its-own",
     "ends-with/",
 ]
-"""Ids that a URL does not like."""
+"""Ids with characters that are special in URLs."""
 
 VERSIONS = {
     "m-1": [version(f"0a1b2c3d-0000-4000-8000-00000000000{n}", f"盘古 NLP {n}.0") for n in range(5)],
@@ -81,16 +81,16 @@ keys:
 
 @dataclass(frozen=True)
 class Deployment:
-    """A proxy that is up, and what it is in front of."""
+    """A running proxy and its fake providers."""
 
     process: Process
     url: str
-    said: list[httpx.Response]
-    """Every answer that was got over plain HTTP."""
+    responses: list[httpx.Response]
+    """Every response to a plain HTTP request."""
 
     def get(self, path: str, **headers: str) -> httpx.Response:
         response = httpx.get(self.url + path, headers=headers, timeout=10, trust_env=False)
-        self.said.append(response)
+        self.responses.append(response)
         return response
 
 
@@ -102,8 +102,8 @@ def upstreams() -> Iterator[FakeProviders]:
 
 @pytest.fixture(scope="module")
 def proxy(upstreams: FakeProviders, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    """Everything that the source documents describe, each with its key; and two that refuse ours."""
-    refused = {"error_code": "APIG.0301", "error_msg": "Incorrect IAM authentication information", "solution_msg": ""}
+    """The systems of the source documents, each with its key; and two that reject the proxy's key."""
+    rejected = {"error_code": "APIG.0301", "error_msg": "Incorrect IAM authentication information", "solution_msg": ""}
     bearer = "Bearer {}".format
     echo = {"error": {"message": f"Incorrect API key provided: {SECRETS['WRONG_APP_KEY']} ({SECRETS['TEAM_HEADER']})"}}
     urls = {
@@ -117,7 +117,7 @@ def proxy(upstreams: FakeProviders, tmp_path_factory: pytest.TempPathFactory) ->
             "authorization", bearer(SECRETS["CTYUN_APP_KEY"]), replies(CTYUN_WRONG_KEY, 401), replies(CTYUN)
         ),
         "pangu": requires_header(
-            "x-auth-token", SECRETS["PANGU_TOKEN"], replies(refused, 401), pages_of_versions("w-1", VERSIONS)
+            "x-auth-token", SECRETS["PANGU_TOKEN"], replies(rejected, 401), pages_of_versions("w-1", VERSIONS)
         ),
         "odd": lists(*IDS),
         "parrot": replies(echo, 401, {"X-Echo": SECRETS["WRONG_APP_KEY"]}),
@@ -149,7 +149,7 @@ def test_the_openai_client_lists_and_retrieves_every_model_under_each_base_url(p
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("base", [pytest.param(base, id=f"http://host{base}") for base in BASES])
-async def test_so_does_the_asynchronous_client(proxy: Deployment, base: str) -> None:
+async def test_the_async_openai_client_lists_and_retrieves_every_model(proxy: Deployment, base: str) -> None:
     async with openai.AsyncOpenAI(base_url=proxy.url + base, api_key=ALICE, max_retries=0) as client:
         listed = (await client.models.list()).data
         assert len(listed) == 2 + len(VERSION_IDS) + len(IDS)
@@ -157,8 +157,8 @@ async def test_so_does_the_asynchronous_client(proxy: Deployment, base: str) -> 
 
 
 @pytest.mark.parametrize("model_id", IDS)
-def test_an_id_is_found_percent_encoded_and_as_plainly_as_a_url_can_say_it(proxy: Deployment, model_id: str) -> None:
-    # A bare `%`, `?` or `#` is something else in a URL, whatever the server does.
+def test_ids_are_found_with_and_without_percent_encoding(proxy: Deployment, model_id: str) -> None:
+    # A bare `%`, `?` or `#` has another meaning in a URL.
     plainly = quote(model_id, safe="/:@+")
     for spelling in (quote(model_id, safe=""), plainly):
         answer = proxy.get(f"/v1/models/{spelling}", Authorization=f"Bearer {ALICE}")
@@ -173,12 +173,12 @@ def test_the_list_is_one_page_that_can_be_iterated(proxy: Deployment) -> None:
 
 
 @pytest.mark.anyio
-async def test_the_asynchronous_page_can_be_iterated_without_awaiting_it_first(proxy: Deployment) -> None:
+async def test_the_async_page_can_be_iterated_without_await(proxy: Deployment) -> None:
     async with openai.AsyncOpenAI(base_url=f"{proxy.url}/v1", api_key=CI, max_retries=0) as client:
         assert [model.id async for model in client.models.list()] == ["gpt-3.5-turbo-16k", "测试模型名称1"]
 
 
-def test_raw_answers_bring_the_headers_that_say_how_true_the_list_is(proxy: Deployment) -> None:
+def test_raw_responses_have_the_freshness_headers(proxy: Deployment) -> None:
     with client_of(f"{proxy.url}/v1") as client:
         raw = client.models.with_raw_response.list()
         assert raw.headers["x-models-missing"] == "ctyun-wrong, parrot"
@@ -193,7 +193,7 @@ def test_raw_answers_bring_the_headers_that_say_how_true_the_list_is(proxy: Depl
         assert (unchanged.value.status_code, unchanged.value.response.content) == (304, b"")
 
 
-def test_a_key_that_may_not_see_everything_is_told_only_how_many_providers_are_missing(proxy: Deployment) -> None:
+def test_a_restricted_key_sees_only_the_number_of_missing_providers(proxy: Deployment) -> None:
     with client_of(f"{proxy.url}/v1", CI) as client:
         assert client.models.with_raw_response.list().headers["x-models-missing"] == "2"
 
@@ -206,10 +206,10 @@ def test_a_key_that_may_not_see_everything_is_told_only_how_many_providers_are_m
     [
         pytest.param(ALICE, "no-such-model", id="unknown"),
         pytest.param(CI, VERSION_IDS[0], id="forbidden"),
-        pytest.param(ALICE, "no/such model/测试", id="unknown, with an odd id"),
+        pytest.param(ALICE, "no/such model/测试", id="unknown, with special characters"),
     ],
 )
-def test_an_unknown_and_a_forbidden_model_are_the_same_not_found_error(proxy: Deployment, key: str, model: str) -> None:
+def test_unknown_and_forbidden_models_raise_the_same_not_found_error(proxy: Deployment, key: str, model: str) -> None:
     with client_of(f"{proxy.url}/v1", key) as client, pytest.raises(openai.NotFoundError) as error:
         client.models.retrieve(model)
     assert error.value.body == {
@@ -221,7 +221,7 @@ def test_an_unknown_and_a_forbidden_model_are_the_same_not_found_error(proxy: De
 
 
 @pytest.mark.parametrize("base", [pytest.param(base, id=f"http://host{base}") for base in ("", "/v1", "/v1/models")])
-def test_a_wrong_key_is_an_authentication_error_with_a_request_id(proxy: Deployment, base: str) -> None:
+def test_an_invalid_key_raises_an_authentication_error_with_a_request_id(proxy: Deployment, base: str) -> None:
     with client_of(proxy.url + base, "sk-canary-nobody") as client, pytest.raises(openai.AuthenticationError) as error:
         client.models.list()
     assert (error.value.status_code, error.value.code, error.value.type) == (
@@ -247,9 +247,7 @@ async def test_the_asynchronous_client_raises_the_same_errors(proxy: Deployment)
         assert (error.value.status_code, error.value.code) == (405, "method_not_allowed")
 
 
-def test_while_nothing_is_known_the_client_is_told_when_to_come_back_and_does(
-    upstreams: FakeProviders, tmp_path: Path
-) -> None:
+def test_the_client_retries_a_503_after_retry_after(upstreams: FakeProviders, tmp_path: Path) -> None:
     upstream = upstreams.open(replies({"error": {"message": "starting"}}, 500))
     text = f"""
 cache: {{ttl: 1s}}
@@ -276,7 +274,7 @@ def test_an_aihubmix_entry_keeps_every_documented_field(proxy: Deployment) -> No
     documented: dict[str, Any] = AIHUBMIX["data"][0]
     permission = {
         **documented["permission"][0],
-        # ours, from the id: some providers invent one at each call. The created of the example is a placeholder.
+        # generated from the id: some providers generate one per request. `created` of the example is a placeholder.
         "id": entry["permission"][0]["id"],
         "created": entry["permission"][0]["created"],
     }
@@ -288,7 +286,7 @@ def test_an_aihubmix_entry_keeps_every_documented_field(proxy: Deployment) -> No
     }
 
 
-def test_a_ctyun_entry_gets_a_number_for_its_empty_time_and_the_owner_of_the_file(proxy: Deployment) -> None:
+def test_a_ctyun_entry_gets_created_zero_and_the_configured_owner(proxy: Deployment) -> None:
     with client_of(f"{proxy.url}/v1") as client:
         model = client.models.retrieve("测试模型名称1")
     assert (model.id, model.object, model.created, model.owned_by) == ("测试模型名称1", "model", 0, "ctyun")
@@ -299,12 +297,12 @@ def test_the_call_pattern_of_the_ctyun_sample_works(proxy: Deployment) -> None:
     response = proxy.get("/v1/models", **headers)
     assert response.status_code == 200
     assert "测试模型名称1" in [model["id"] for model in response.json()["data"]]
-    refused = proxy.get("/v1/models", **{**headers, "Authorization": "Bearer 884c8fc4054548a7b1ca1123592f5b7"})
-    assert refused.status_code != 200
-    assert {"code", "message", "type", "param"} == set(refused.json()["error"])
+    rejected = proxy.get("/v1/models", **{**headers, "Authorization": "Bearer 884c8fc4054548a7b1ca1123592f5b7"})
+    assert rejected.status_code != 200
+    assert {"code", "message", "type", "param"} == set(rejected.json()["error"])
 
 
-def test_ctyuns_complaint_about_a_wrong_app_key_is_the_reason_at_start_and_in_health(proxy: Deployment) -> None:
+def test_a_ctyun_authentication_error_is_shown_at_start_and_in_health(proxy: Deployment) -> None:
     reason = "authentication failed (401: AppKey不正确,请使用正确的AppKey): check the provider's api_key"
     assert proxy.process.line(proxy.process.out, "^  failing   ctyun-wrong  .*$")[0].startswith(
         f"  failing   ctyun-wrong  {reason}; retrying in "
@@ -315,7 +313,7 @@ def test_ctyuns_complaint_about_a_wrong_app_key_is_the_reason_at_start_and_in_he
     assert reason in json.dumps(health, ensure_ascii=False)
 
 
-def test_a_pangu_version_is_a_model_with_its_name_and_its_parent_and_without_the_account(proxy: Deployment) -> None:
+def test_a_pangu_version_is_listed_with_name_and_parent_without_the_account(proxy: Deployment) -> None:
     with client_of(f"{proxy.url}/v1") as client:
         model = client.models.retrieve(VERSION_IDS[0]).to_dict()
     assert (model["display_name"], model["parent"], model["created"]) == ("盘古 NLP 0.0", "m-1", 1734652800)
@@ -356,18 +354,18 @@ def test_errors_of_the_pangu_contract_have_its_three_fields(
 # -- secrets -----------------------------------------------------------------------------------------------------------
 
 
-def test_no_secret_leaves_the_process_in_a_line_a_body_or_a_header(proxy: Deployment) -> None:
-    """Also what was said to all tests before this one; one provider repeats our key and our header in its error."""
+def test_no_secret_appears_in_logs_bodies_or_headers(proxy: Deployment) -> None:
+    """Includes the responses of all previous tests; one provider quotes the proxy's key and header in its error."""
     for key in (ALICE, CI, OPS, SECRETS["AIHUBMIX_API_KEY"]):
         for path in ("/v1/models", "/v1/models/x", "/health", "/nowhere", "/v1/workspaces/w-1/models/m-1/versions"):
             proxy.get(path, Authorization=f"Bearer {key}")
             proxy.get(path, **{"x-api-key": key, "api-key": "sk-canary-another"})
         proxy.get(f"/v1/models?api_key={key}")
     assert_nobody_heard(SECRETS, proxy)
-    assert "parrot" in "".join(proxy.process.out), "its error was told"
+    assert "parrot" in "".join(proxy.process.out), "its error was logged"
 
 
-def test_no_secret_is_logged_even_when_every_logger_says_all_it_knows(upstreams: FakeProviders, tmp_path: Path) -> None:
+def test_no_secret_is_logged_even_at_debug_level(upstreams: FakeProviders, tmp_path: Path) -> None:
     secret = SECRETS["WRONG_APP_KEY"]
     upstream = upstreams.open(replies({"error": f"what is {secret}?"}, 403))
     away = upstreams.open(replies(b"", 302, {"Location": f"http://me:{secret}@127.0.0.1:9/?key={secret}"}))
@@ -397,22 +395,22 @@ keys:
 
 
 def assert_nobody_heard(secrets: dict[str, str], proxy: Deployment) -> None:
-    heard = "\n".join([*proxy.process.out, *proxy.process.err])
-    for answer in proxy.said:
-        heard += f"\n{answer.headers!r}\n{dict(answer.headers)}\n{answer.text}"
+    output = "\n".join([*proxy.process.out, *proxy.process.err])
+    for answer in proxy.responses:
+        output += f"\n{answer.headers!r}\n{dict(answer.headers)}\n{answer.text}"
     for secret in secrets.values():
         encoded = base64.b64encode(secret.encode()).decode().rstrip("=")
         for form in (secret, quote(secret), encoded, secret[:5], secret[-8:]):
-            assert form not in heard
+            assert form not in output
 
 
 # -- figures -----------------------------------------------------------------------------------------------------------
 
 
-def test_it_listens_soon_and_20_providers_of_500_models_take_little_memory(
+def test_startup_is_fast_and_20_providers_with_500_models_need_little_memory(
     upstreams: FakeProviders, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The figures are printed. CPU time, because a busy machine makes the clock run on; the limits are generous."""
+    """Prints the measurements. CPU time does not depend on other load; the limits are generous."""
     entries = [{**AIHUBMIX["data"][0], "id": f"model-{n}", "root": f"model-{n}"} for n in range(500)]
     providers = "".join(
         f'  - {{name: p{n}, base_url: "{upstreams.open(replies({"data": entries})).url}", prefix: "p{n}/"}}\n'

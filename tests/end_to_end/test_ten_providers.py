@@ -1,4 +1,4 @@
-"""Ten providers of which one is dead, one hangs, one drips, one answers HTML and one 200 MB: nobody notices."""
+"""Ten providers, five of which fail (dead, hanging, dripping, HTML, 200 MB): the other five are served as usual."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ GOOD = tuple(f"good-{number}" for number in range(5))
 BAD = ("dead", "hangs", "drips", "html", "floods")
 MODELS = [f"{name}/model-{number:02}" for name in GOOD for number in range(40)]
 MEASURED = 5.0
-"""Seconds: long enough for each of them to be asked again meanwhile."""
+"""Seconds: long enough for at least one more refresh of each provider."""
 
 HTML = replies(b"<!doctype html><title>Sign in</title>", headers={"Content-Type": "text/html"})
 
 
 @dataclass(frozen=True)
 class Rig:
-    """The same five good providers behind two proxies; one of them also has the five bad ones."""
+    """Two proxies with the same five good providers; one of them also has the five failing ones."""
 
     good: Sequence[FakeProvider]
     bad: Sequence[FakeProvider]
     calm: Process
     troubled: Process
     cold: httpx.Response
-    """The first answer of the troubled one, asked for before it knew anything."""
+    """The first response of the proxy with failing providers, requested right after its start."""
     cold_at: float
-    """When that came: monotonic seconds."""
+    """When `cold` arrived: monotonic seconds."""
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +69,7 @@ providers:
 
 
 def _first_answer(port: int) -> httpx.Response:
-    """Asked for again only while nobody listens."""
+    """Retried only while the port is closed."""
     with httpx.Client(transport=httpx.HTTPTransport(retries=0), timeout=10, trust_env=False) as client:
         found: list[httpx.Response] = []
 
@@ -92,7 +92,7 @@ def list_of(process: Process) -> httpx.Response:
     return httpx.get(f"{process.url}/v1/models", trust_env=False, timeout=10)
 
 
-def test_the_cold_list_is_out_when_initial_wait_ends_complete_for_the_other_five(rig: Rig) -> None:
+def test_the_cold_list_is_served_after_initial_wait_with_the_five_good_providers(rig: Rig) -> None:
     began = min(upstream.requests[0].at for upstream in rig.bad)
     assert models(rig.cold) == MODELS
     assert rig.cold.headers["x-models-missing"] == ", ".join(BAD)
@@ -100,8 +100,8 @@ def test_the_cold_list_is_out_when_initial_wait_ends_complete_for_the_other_five
     assert INITIAL_WAIT - 0.2 < rig.cold_at - began < INITIAL_WAIT + 0.5
 
 
-def test_warm_answers_are_as_fast_as_without_them(rig: Rig, capsys: pytest.CaptureFixture[str]) -> None:
-    """Both are asked in turns in the same seconds. The limit is for a proxy that blocks, not for a busy machine."""
+def test_warm_responses_are_as_fast_as_without_failing_providers(rig: Rig, capsys: pytest.CaptureFixture[str]) -> None:
+    """Requests alternate between both proxies. The limit detects a blocked event loop, not a busy machine."""
     asked_before = [len(upstream.requests) for upstream in rig.bad]
     with Process("-m", "tests.latency", f"{MEASURED}", rig.calm.url, rig.troubled.url) as measuring:
         assert (measuring.wait(), measuring.err) == (0, [])
@@ -112,17 +112,17 @@ def test_warm_answers_are_as_fast_as_without_them(rig: Rig, capsys: pytest.Captu
     assert all(len(upstream.requests) > before for upstream, before in zip(rig.bad, asked_before, strict=True))
     assert troubled["p50"] < 3 * calm["p50"]
     assert troubled["p99"] < 3 * calm["p99"]
-    assert troubled["longest"] < INITIAL_WAIT * 1000, "nobody waits for anybody"
+    assert troubled["longest"] < INITIAL_WAIT * 1000, "no request waits for a provider"
 
 
-def test_the_peak_of_memory_stays_below_200_mib(rig: Rig, capsys: pytest.CaptureFixture[str]) -> None:
+def test_peak_memory_stays_below_200_mib(rig: Rig, capsys: pytest.CaptureFixture[str]) -> None:
     peaks = [kibibytes(process.pid, "VmHWM") / 1024 for process in (rig.calm, rig.troubled)]
     with capsys.disabled():
         print(f"\n  most memory ever held, without / with five bad providers: {peaks[0]:.0f} / {peaks[1]:.0f} MiB")
     assert peaks[1] < 200
 
 
-def test_when_all_fail_later_nothing_is_lost_and_the_answer_says_so(rig: Rig) -> None:
+def test_lists_are_kept_and_marked_stale_when_all_providers_fail(rig: Rig) -> None:
     for upstream in rig.good:
         upstream.script = replies({"error": {"message": "out of order"}}, 500)
     until(lambda: list_of(rig.troubled).headers.get("x-models-stale") == ", ".join(GOOD))
@@ -138,8 +138,8 @@ def held(process: Process) -> tuple[int, int]:
     return descriptors(process.pid), threads(process.pid)
 
 
-def test_no_descriptor_and_no_thread_is_left_behind(rig: Rig) -> None:
-    """Once nothing hangs and drips any more, it holds as many as the proxy that never had to do with that."""
+def test_no_descriptor_or_thread_leaks(rig: Rig) -> None:
+    """Once no provider hangs or drips, it has as many as the proxy without failing providers."""
     for process in (rig.calm, rig.troubled):
         assert list_of(process).status_code == 200  # compressed in a thread that stays
     for upstream in (*rig.good, *rig.bad):

@@ -1,4 +1,4 @@
-"""Every fault of a provider x one offer or two x JSON or a stream; and clients that leave at every moment."""
+"""Every fault of a provider x one or two offers x JSON or a stream; and clients that disconnect at any moment."""
 
 from __future__ import annotations
 
@@ -79,27 +79,27 @@ async def resets_in_stream(exchange: Exchange) -> None:
 @dataclass(frozen=True)
 class Fault:
     json: Script | None
-    """How it looks where JSON was asked for; None is a refused connection."""
+    """The fault of a JSON response; None: connection refused."""
     stream: Script | None
     status: int
-    """What the client is told where nobody else can answer; of a stream that has begun, 200 and an error event."""
+    """The client's status without failover. A stream that has started has 200 and an error event."""
     code: str
-    passes_on: bool = False
+    fails_over: bool = False
 
 
 FAULTS = {
-    "refused": Fault(None, None, 502, "provider_failed", passes_on=True),
+    "refused": Fault(None, None, 502, "provider_failed", fails_over=True),
     "hangs before the head": Fault(hangs, hangs, 504, "timeout"),
     "hangs within the answer": Fault(hangs_in_json, hangs_in_stream, 504, "timeout"),
     "reset before the head": Fault(resets, resets, 502, "provider_failed"),
     "reset within the answer": Fault(resets_in_json, resets_in_stream, 502, "provider_failed"),
-    "429": Fault(replies({}, 429), replies({}, 429), 429, "", passes_on=True),
+    "429": Fault(replies({}, 429), replies({}, 429), 429, "", fails_over=True),
     "500": Fault(replies({}, 500), replies({}, 500), 502, "provider_failed"),
     "garbage": Fault(not_http, not_http, 502, "provider_failed"),
 }
 
 
-# Short where the fault is that time passes; where it is not, a busy machine must not end a call too early.
+# Short for the faults that are timeouts; the others must not time out on a busy machine.
 LIMITS = {
     "hangs before the head": "{first_byte_timeout: 300ms}",
     "hangs within the answer": "{idle_timeout: 150ms}",
@@ -109,7 +109,7 @@ LIMITS = {
 @pytest.mark.parametrize("stream", [pytest.param(False, id="JSON"), pytest.param(True, id="a stream")])
 @pytest.mark.parametrize("offers", [1, 2])
 @pytest.mark.parametrize("name", FAULTS)
-async def test_every_fault_has_one_answer_and_leaves_nothing_behind(
+async def test_every_fault_has_one_response_and_leaks_nothing(
     name: str, offers: int, stream: bool, fetch: FakeFetch, clock: FakeClock
 ) -> None:
     fault = FAULTS[name]
@@ -118,13 +118,13 @@ async def test_every_fault_has_one_answer_and_leaves_nothing_behind(
     limits = LIMITS.get(name, "{}")
     async with calling(fetch, clock, *scripts, defaults=limits) as (served, providers):
         before = Held.now()
-        # On a connection of its own, so that what is counted afterwards is the proxy's alone.
+        # On a separate connection, so that the descriptors counted below are the proxy's.
         body = msgspec.json.encode({"model": "m", "stream": stream})
         async with served.raw(post(body, Connection="close")) as (reader, _):
             async with asyncio.timeout(TIMEOUT):
                 top, _, rest = (await reader.read()).partition(b"\r\n\r\n")
         status = int(top.split(b" ")[1])
-        if fault.passes_on and offers == 2:
+        if fault.fails_over and offers == 2:
             assert status == 200
             assert b"fine" in rest
             assert len(providers[1].requests) == 1
@@ -143,14 +143,14 @@ async def test_every_fault_has_one_answer_and_leaves_nothing_behind(
             assert circuit_of(served.app, provider).in_flight == 0
             session = connections_of(served.app, provider)._session
             assert session is None or session.connector is None or not session.connector._acquired
-        kept = sum(one.open for one in providers)  # a connection on which an answer was whole serves the next call
+        kept = sum(one.open for one in providers)  # a connection with a complete response is reused
         assert kept == sum(name in ("429", "500") or one.script is fine for one in providers if one.requests)
         if kept == 0:
             assert await before.left() == Held()
 
 
 def sockets() -> set[str]:
-    """All that this process has open, by their inodes."""
+    """The open sockets of this process, by their inodes."""
     return {link for link in map(_link, os.listdir("/dev/fd")) if link.startswith("socket:")}
 
 
@@ -162,7 +162,7 @@ def _link(descriptor: str) -> str:
 
 
 def plain(chunked: bytes) -> bytes:
-    """A chunked body without its frames."""
+    """A chunked body, decoded."""
     out, at = b"", 0
     while True:
         line_end = chunked.index(b"\r\n", at)
@@ -173,26 +173,24 @@ def plain(chunked: bytes) -> bytes:
         at = line_end + 2 + size + 2
 
 
-# -- clients that leave ------------------------------------------------------------------------------------------------
+# -- disconnects -------------------------------------------------------------------------------------------------------
 
 MANY = 1000
 AT_ONCE = 50
 TURNS = 60
-"""Of the event loop: with so many at most, some calls reach the second provider and some do not, however busy the
-machine is."""
+"""Iterations of the event loop. With this maximum some calls reach the second provider and some do not, on any
+machine."""
 
 
-@pytest.mark.parametrize(
-    "moment", ["before the head", "within the stream", "during failover", "while the body goes up"]
-)
-async def test_when_the_client_leaves_the_providers_connection_ends_within_a_second(
+@pytest.mark.parametrize("moment", ["before the head", "within the stream", "during failover", "during the upload"])
+async def test_a_disconnect_closes_the_providers_connection_within_a_second(
     moment: str, fetch: FakeFetch, clock: FakeClock
 ) -> None:
     scripts = [replies({}, 503), hangs] if moment == "during failover" else [hangs]
     if moment == "within the stream":
         scripts = [hangs_in_stream]
-    if moment == "while the body goes up":
-        await client_leaves_while_the_body_goes_up(fetch, clock)
+    if moment == "during the upload":
+        await client_disconnects_during_the_upload(fetch, clock)
         return
     async with calling(fetch, clock, *scripts) as (served, providers):
         async with served.raw(post(b'{"model":"m","stream":true}')) as (reader, _):
@@ -209,11 +207,11 @@ async def test_when_the_client_leaves_the_providers_connection_ends_within_a_sec
         assert left == [1]
 
 
-async def client_leaves_while_the_body_goes_up(fetch: FakeFetch, clock: FakeClock) -> None:
+async def client_disconnects_during_the_upload(fetch: FakeFetch, clock: FakeClock) -> None:
     connected = asyncio.Event()
     transports: list[asyncio.Transport] = []
 
-    class Deaf(asyncio.Protocol):
+    class NotReading(asyncio.Protocol):
         """Reads nothing after the first bytes."""
 
         def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -225,7 +223,7 @@ async def client_leaves_while_the_body_goes_up(fetch: FakeFetch, clock: FakeCloc
             connected.set()
 
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(Deaf, "127.0.0.1", 0)
+    server = await loop.create_server(NotReading, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     config = config_of(f"""
 providers: [{{name: a, base_url: "http://127.0.0.1:{port}/v1"}}]
@@ -236,18 +234,16 @@ groups: {{default: {{models: ["*"], call: true}}}}
         held = sockets()
         async with served.raw(post(b'{"model":"m","input":"%b"}' % (b"x" * 16_000_000))):
             await asyncio.wait_for(connected.wait(), 5)
-            await asyncio.sleep(0.2)  # until the kernel takes no more of it
+            await asyncio.sleep(0.2)  # until the kernel's buffers are full
         await until(lambda: circuit_of(served.app, "a").in_flight == 0, 1)
-        # The far end of the connection is in this process, too; it reads nothing, so it does not see the end.
+        # The provider's end of the connection is in this process, too; it does not read, so it stays open.
         await until(lambda: len(sockets() - held) == 1, 1)
         transports[0].abort()
     server.close()
 
 
 @pytest.mark.parametrize("moment", ["before the head", "within the stream", "during failover", "at any moment"])
-async def test_a_thousand_clients_that_leave_leave_nothing_behind(
-    moment: str, fetch: FakeFetch, clock: FakeClock
-) -> None:
+async def test_a_thousand_disconnects_leak_nothing(moment: str, fetch: FakeFetch, clock: FakeClock) -> None:
     chance = random.Random(7)
     moments: dict[str, list[Script]] = {
         "before the head": [hangs],
@@ -258,7 +254,7 @@ async def test_a_thousand_clients_that_leave_leave_nothing_behind(
     scripts = moments[moment]
     if moment in ("during failover", "at any moment"):
         scripts[0] = closing(scripts[0])
-    # No breaker: the 503 of the first provider is what this is about.
+    # The circuit is reset for each call, so that the first provider always returns 503.
     async with calling(fetch, clock, *scripts) as (served, providers):
         request = post(b'{"model":"m","stream":true}')
         await served.app.deployment.inference()
@@ -299,7 +295,7 @@ async def test_a_thousand_clients_that_leave_leave_nothing_behind(
         counted = sum(counts.outcomes.get("left", 0) for _, counts in served.app.deployment.usage)
         assert counted <= MANY
         if moment == "at any moment":
-            assert 0 < len(providers[-1].requests) < MANY, "some left before, some after the failover"
+            assert 0 < len(providers[-1].requests) < MANY, "some disconnected before the failover, some after it"
         else:
             assert counted == MANY
 
@@ -315,7 +311,7 @@ def closing(script: Script) -> Script:
 # -- a client that does not read ---------------------------------------------------------------------------------------
 
 
-async def test_of_an_answer_that_nobody_reads_only_a_little_is_held(fetch: FakeFetch, clock: FakeClock) -> None:
+async def test_an_unread_response_is_buffered_only_up_to_a_limit(fetch: FakeFetch, clock: FakeClock) -> None:
     written = 0
     event = chunk_event("m", "x" * 10_000)
 
@@ -330,16 +326,16 @@ async def test_of_an_answer_that_nobody_reads_only_a_little_is_held(fetch: FakeF
     async with calling(fetch, clock, floods) as (served, (one,)):
         async with served.raw(post(b'{"model":"m","stream":true}')):
             seen = -1
-            while seen != written:  # until it stands still
+            while seen != written:  # until it stops
                 seen = written
                 for _ in range(50):
                     await asyncio.sleep(0.002)
-            # What the kernel takes of two connections, and what the two ends of the proxy hold.
+            # The kernel's buffers of two connections, and the buffers of the proxy.
             assert 0 < written < 30_000_000
         await until(lambda: one.open == 0, 1)
 
 
-async def test_a_client_that_does_not_read_is_waited_for_no_longer_than_a_silent_provider(
+async def test_a_client_that_does_not_read_is_disconnected_after_idle_timeout(
     fetch: FakeFetch, clock: FakeClock
 ) -> None:
     async def floods(exchange: Exchange) -> None:
@@ -357,7 +353,7 @@ async def test_a_client_that_does_not_read_is_waited_for_no_longer_than_a_silent
 # -- streams, byte by byte ---------------------------------------------------------------------------------------------
 
 
-async def test_what_comes_in_goes_out_at_once(fetch: FakeFetch, clock: FakeClock) -> None:
+async def test_stream_bytes_are_relayed_immediately(fetch: FakeFetch, clock: FakeClock) -> None:
     go_on = asyncio.Semaphore(0)
     text = chunk_event("m", "one") + chunk_event("m", "two") + DONE
 
@@ -379,9 +375,7 @@ async def test_what_comes_in_goes_out_at_once(fetch: FakeFetch, clock: FakeClock
             assert await asyncio.wait_for(anext(body), 5) == bytes([byte])
 
 
-async def test_while_a_provider_is_silent_between_events_the_client_hears_a_comment(
-    fetch: FakeFetch, clock: FakeClock
-) -> None:
+async def test_keep_alive_comments_are_sent_only_between_events(fetch: FakeFetch, clock: FakeClock) -> None:
     steps = asyncio.Semaphore(0)
 
     async def slow(exchange: Exchange) -> None:
@@ -400,12 +394,12 @@ async def test_while_a_provider_is_silent_between_events_the_client_hears_a_comm
         await asyncio.sleep(0.1)
         steps.release()
         top = await reader.readuntil(b"\r\n\r\n")
-        assert top.startswith(b"HTTP/1.1 200"), "nothing goes out before the head"
+        assert top.startswith(b"HTTP/1.1 200"), "no comment is sent before the head"
         for _ in range(2):
             assert await reader.readuntil(b"\n\n\r\n") == b"e\r\n: keep-alive\n\n\r\n"
         steps.release()
         await reader.readuntil(b"event: a\n\r\n")
-        await asyncio.sleep(0.1)  # an empty line would end the event here
+        await asyncio.sleep(0.1)  # an empty line here would end the event
         steps.release()
         assert await reader.readuntil(b"\n\r\n") == b"9\r\ndata: {}\n\r\n"
         steps.release()
@@ -425,7 +419,7 @@ async def test_while_a_provider_is_silent_between_events_the_client_hears_a_comm
         pytest.param([b"data: {}\n\n", b'data: {"a'], b'data: {}\n\ndata: {"a\n\n', id="within a line"),
     ],
 )
-async def test_a_stream_that_breaks_off_ends_with_an_event_of_its_own_that_says_so(
+async def test_an_interrupted_stream_ends_with_an_error_event(
     sent: list[bytes], out: bytes, fetch: FakeFetch, clock: FakeClock
 ) -> None:
     async def breaks_off(exchange: Exchange) -> None:
@@ -434,14 +428,14 @@ async def test_a_stream_that_breaks_off_ends_with_an_event_of_its_own_that_says_
             await exchange.chunk(part)
         exchange.keep = False
 
-    said = {"message": "The provider of this model broke off within its answer.", "type": "upstream_error"}
-    openai = b'data: {"error":%b,"param":null,"code":"provider_failed"}}\n\n' % msgspec.json.encode(said)[:-1]
+    error = {"message": "The provider of this model closed the connection mid-response.", "type": "upstream_error"}
+    openai = b'data: {"error":%b,"param":null,"code":"provider_failed"}}\n\n' % msgspec.json.encode(error)[:-1]
     async with calling(fetch, clock, breaks_off) as (served, _):
         assert (await served.call(stream=True)).content == out + openai
         anthropic = (await served.call(path="/v1/messages", stream=True)).content
         assert anthropic == out + (
             b'event: error\ndata: {"type":"error","error":{"type":"api_error",'
-            b'"message":"The provider of this model broke off within its answer."}}\n\n'
+            b'"message":"The provider of this model closed the connection mid-response."}}\n\n'
         )
 
 
@@ -457,7 +451,7 @@ async def test_a_stream_that_breaks_off_ends_with_an_event_of_its_own_that_says_
         ("/v1/audio/speech", [b"data: {}\n\n"], True),
     ],
 )
-async def test_where_only_the_end_of_the_connection_tells_the_last_event_must_have_come(
+async def test_a_stream_delimited_by_the_connection_must_contain_the_last_event(
     path: str, sent: list[bytes], whole: bool, fetch: FakeFetch, clock: FakeClock
 ) -> None:
     async def until_it_closes(exchange: Exchange) -> None:
@@ -469,15 +463,15 @@ async def test_where_only_the_end_of_the_connection_tells_the_last_event_must_ha
 
     async with calling(fetch, clock, until_it_closes) as (served, _):
         answer = await served.call(path=path)
-        said = b"".join(sent)
-        assert answer.content.startswith(said)
-        assert (answer.content == said) == whole
+        expected = b"".join(sent)
+        assert answer.content.startswith(expected)
+        assert (answer.content == expected) == whole
 
 
-# -- what hostile neighbours do ----------------------------------------------------------------------------------------
+# -- pipelining and slow readers ---------------------------------------------------------------------------------------
 
 
-async def test_what_a_provider_says_unasked_is_nobodys_answer(fetch: FakeFetch, clock: FakeClock) -> None:
+async def test_unsolicited_provider_data_is_never_relayed(fetch: FakeFetch, clock: FakeClock) -> None:
     stray, sent = asyncio.Event(), asyncio.Event()
     answers = 0
 
@@ -487,7 +481,7 @@ async def test_what_a_provider_says_unasked_is_nobodys_answer(fetch: FakeFetch, 
         await replies(completion("m", f"answer {answers}"))(exchange)
         if answers == 1:
             await stray.wait()
-            body = msgspec.json.encode(completion("m", "somebody else's"))
+            body = msgspec.json.encode(completion("m", "unsolicited"))
             await exchange.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
             sent.set()
 
@@ -498,11 +492,11 @@ async def test_what_a_provider_says_unasked_is_nobodys_answer(fetch: FakeFetch, 
         await until(lambda: bool(idle_connection(served).should_close))
         texts = [first.text, *[(await served.call()).text for _ in range(3)]]
 
-    assert [re.findall(r"answer \d|somebody else's", text) for text in texts] == [[f"answer {n}"] for n in (1, 2, 3, 4)]
+    assert [re.findall(r"answer \d|unsolicited", text) for text in texts] == [[f"answer {n}"] for n in (1, 2, 3, 4)]
 
 
 def idle_connection(served: Served) -> Any:
-    """The one that waits in the pool."""
+    """The idle connection in the pool."""
     connector = connections_of(served.app, "a").session.connector
     assert connector is not None
     pool = connector._conns
@@ -510,7 +504,7 @@ def idle_connection(served: Served) -> Any:
     return protocol
 
 
-async def test_a_client_that_leaves_behind_a_long_body_is_noticed(fetch: FakeFetch, clock: FakeClock) -> None:
+async def test_a_disconnect_after_a_long_body_is_detected(fetch: FakeFetch, clock: FakeClock) -> None:
     async with calling(fetch, clock, hangs) as (served, (one,)):
         async with served.raw(post(b'{"model":"m","input":"%b"}' % (b"x" * 8_000_000))):
             await until(lambda: bool(one.requests))
@@ -524,9 +518,9 @@ FURTHER = [LIST, post(b'{"model":"m"}') * 3, post(b'{"input":"%b"}' % (b"x" * 1_
 
 
 @pytest.mark.own_protocol
-@pytest.mark.parametrize("further", FURTHER, ids=["a list", "calls", "a long one"])
+@pytest.mark.parametrize("further", FURTHER, ids=["a list", "calls", "a long call"])
 @pytest.mark.parametrize("script", [hangs, hangs_in_stream], ids=["before the head", "within the stream"])
-async def test_a_client_that_leaves_behind_further_requests_is_noticed(
+async def test_a_disconnect_after_pipelined_requests_is_detected(
     script: Script, further: bytes, fetch: FakeFetch, clock: FakeClock
 ) -> None:
     async with calling(fetch, clock, script) as (served, (one,)):
@@ -536,7 +530,7 @@ async def test_a_client_that_leaves_behind_further_requests_is_noticed(
             await until(lambda: any(connection.pipeline for connection in connections(served)))
         await until(lambda: circuit_of(served.app, "a").in_flight == 0, 1)
         await until(lambda: not connections(served), 1)
-        assert len(one.requests) == 1, "what was sent behind it goes nowhere"
+        assert len(one.requests) == 1, "pipelined requests are not forwarded"
 
 
 LONG_HEADER = LIST.replace(b"Host", b"X-Long: " + b"x" * 300_000 + b"\r\nHost")
@@ -544,9 +538,7 @@ LONG_HEADER = LIST.replace(b"Host", b"X-Long: " + b"x" * 300_000 + b"\r\nHost")
 
 @pytest.mark.own_protocol
 @pytest.mark.parametrize("further", [LIST * 1000, FURTHER[-1] * 20, LONG_HEADER * 60], ids=["many", "long", "headers"])
-async def test_of_what_comes_behind_a_call_only_so_much_is_read(
-    further: bytes, fetch: FakeFetch, clock: FakeClock
-) -> None:
+async def test_pipelined_data_is_read_only_up_to_a_limit(further: bytes, fetch: FakeFetch, clock: FakeClock) -> None:
     async with (
         calling(fetch, clock, hangs) as (served, (one,)),
         served.raw(post(b'{"model":"m"}')) as (_, writer),
@@ -557,16 +549,16 @@ async def test_of_what_comes_behind_a_call_only_so_much_is_read(
         (connection,) = connections(served)
         held = sum(len(cycle.body) + len(str(cycle.scope["headers"])) for cycle, _ in connection.pipeline)
         assert held < 2 * 1024**2
-        assert circuit_of(served.app, "a").in_flight == 1, "the call goes on"
+        assert circuit_of(served.app, "a").in_flight == 1, "the call continues"
         writer.transport.abort()
 
 
 @pytest.mark.own_protocol
-async def test_further_requests_of_a_client_that_stays_are_answered(fetch: FakeFetch, clock: FakeClock) -> None:
-    asked = asyncio.Event()
+async def test_pipelined_requests_behind_a_call_are_answered(fetch: FakeFetch, clock: FakeClock) -> None:
+    allowed = asyncio.Event()
 
     async def answers_when_asked(exchange: Exchange) -> None:
-        await asked.wait()
+        await allowed.wait()
         await FINE_JSON(exchange)
 
     async with (
@@ -576,7 +568,7 @@ async def test_further_requests_of_a_client_that_stays_are_answered(fetch: FakeF
         await until(lambda: bool(one.requests))
         writer.write(LIST + post(b'{"model":"m","input":"%b"}' % (b"x" * 500_000)))
         await until(lambda: any(len(connection.pipeline) == 2 for connection in connections(served)))
-        asked.set()
+        allowed.set()
         for _ in range(3):
             assert (await reader.readuntil(b"\r\n")) == b"HTTP/1.1 200 OK\r\n"
             length = re.search(rb"content-length: (\d+)", await reader.readuntil(b"\r\n\r\n"))
@@ -584,9 +576,9 @@ async def test_further_requests_of_a_client_that_stays_are_answered(fetch: FakeF
             await reader.readexactly(int(length[1]))
 
 
-async def test_a_call_that_came_with_a_list_is_no_idle_connection(fetch: FakeFetch, clock: FakeClock) -> None:
+async def test_a_call_pipelined_behind_a_list_has_no_keep_alive_timer(fetch: FakeFetch, clock: FakeClock) -> None:
     async with calling(fetch, clock, hangs) as (served, (one,)):
-        assert (await served.client.get("/v1/models")).status_code == 200  # from now on the list is ready
+        assert (await served.client.get("/v1/models")).status_code == 200  # from now on the list is cached
         async with served.raw(LIST + post(b'{"model":"m"}')) as (reader, _):
             assert (await reader.readuntil(b"\r\n")) == b"HTTP/1.1 200 OK\r\n"
             await until(lambda: bool(one.requests))
@@ -595,9 +587,7 @@ async def test_a_call_that_came_with_a_list_is_no_idle_connection(fetch: FakeFet
 
 
 @pytest.mark.own_protocol
-async def test_a_client_that_stops_reading_a_long_answer_leaves_nothing_behind(
-    fetch: FakeFetch, clock: FakeClock
-) -> None:
+async def test_a_client_that_stops_reading_a_long_response_leaks_nothing(fetch: FakeFetch, clock: FakeClock) -> None:
     long = replies(completion("m", "x" * 20_000_000))
     async with (
         calling(fetch, clock, long, defaults="{idle_timeout: 300ms}") as (served, _),
@@ -611,7 +601,7 @@ async def test_a_client_that_stops_reading_a_long_answer_leaves_nothing_behind(
 
 @pytest.mark.own_protocol
 @pytest.mark.parametrize("reads", [False, True], ids=["not at all", "slowly"])
-async def test_only_who_has_stopped_reading_a_list_is_cut_off(
+async def test_only_clients_that_stopped_reading_a_list_are_disconnected(
     reads: bool, fetch: FakeFetch, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(protocol, "STALL", 1.0 if reads else 0.2)
@@ -638,5 +628,5 @@ async def test_only_who_has_stopped_reading_a_list_is_cut_off(
 
 
 def connections(served: Served) -> list[Any]:
-    """The server's ends of all connections."""
+    """The server's protocols of all connections."""
     return list(served.state.connections)

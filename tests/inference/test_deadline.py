@@ -1,4 +1,4 @@
-"""What cancels a call: a client that disconnects, a deadline; with a real event loop."""
+"""Cancellation of a call by a disconnect and by deadlines; with a real event loop."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SOON = 0.01
 
 
 class Client:
-    """An ASGI `receive` whose client stays until a test lets it leave."""
+    """An ASGI `receive` whose client disconnects on request."""
 
     def __init__(self) -> None:
         self._left = asyncio.Event()
@@ -41,7 +41,7 @@ async def tasks_left() -> list[str]:
 
 
 def timers() -> int:
-    """How many timers of a DeadlineTimer are scheduled."""
+    """The number of scheduled timers of a DeadlineTimer."""
     scheduled = getattr(asyncio.get_running_loop(), "_scheduled", [])
     return sum(1 for timer in scheduled if not timer.cancelled() and "DeadlineTimer" in repr(timer))
 
@@ -55,7 +55,7 @@ async def value() -> str:
     return "it"
 
 
-async def test_what_comes_in_time_is_handed_on_and_nothing_stays_behind(client: Client) -> None:
+async def test_wait_returns_the_result_and_cleans_up(client: Client) -> None:
     with CallScope(DeadlineTimer(), watch_receive(client), LONG) as scope:
         assert await scope.wait(value(), LONG) == "it"
         assert await scope.wait(value(), LONG) == "it"
@@ -63,7 +63,7 @@ async def test_what_comes_in_time_is_handed_on_and_nothing_stays_behind(client: 
     assert await tasks_left() == []
 
 
-async def test_an_error_of_what_is_waited_for_is_handed_on(client: Client) -> None:
+async def test_wait_raises_the_exception_of_the_operation(client: Client) -> None:
     async def fails() -> None:
         raise ValueError("canary")
 
@@ -71,7 +71,7 @@ async def test_an_error_of_what_is_waited_for_is_handed_on(client: Client) -> No
         await scope.wait(fails(), LONG)
 
 
-async def test_a_client_that_leaves_ends_the_wait(client: Client) -> None:
+async def test_a_disconnect_cancels_the_wait(client: Client) -> None:
     with CallScope(DeadlineTimer(), watch_receive(client), LONG) as scope:
         asyncio.get_running_loop().call_soon(client.leave)
         with pytest.raises(ClientDisconnected):
@@ -80,27 +80,27 @@ async def test_a_client_that_leaves_ends_the_wait(client: Client) -> None:
     assert await tasks_left() == []
 
 
-async def test_a_client_that_left_before_ends_the_next_wait_and_every_other_one(client: Client) -> None:
+async def test_a_disconnect_before_a_wait_cancels_all_following_waits(client: Client) -> None:
     client.leave()
     with CallScope(DeadlineTimer(), watch_receive(client), LONG) as scope:
         await breathe()
         for _ in range(2):
             with pytest.raises(ClientDisconnected):
-                async with asyncio.timeout(1):  # at once, not when the time is up
+                async with asyncio.timeout(1):  # immediately, not after the timeout
                     await scope.wait(forever(), LONG)
 
 
-async def test_what_is_neither_body_nor_leaving_is_not_heard() -> None:
-    said = iter([{"type": "http.request"}, {"type": "http.request"}, {"type": "http.disconnect"}])
+async def test_other_messages_than_a_disconnect_are_ignored() -> None:
+    messages = iter([{"type": "http.request"}, {"type": "http.request"}, {"type": "http.disconnect"}])
 
     async def receive() -> dict[str, str]:
-        return next(said)
+        return next(messages)
 
     with CallScope(DeadlineTimer(), watch_receive(receive), LONG) as scope, pytest.raises(ClientDisconnected):
         await scope.wait(forever(), LONG)
 
 
-async def test_what_takes_too_long_is_ended_and_the_call_goes_on(client: Client) -> None:
+async def test_a_timeout_cancels_the_operation_and_the_call_continues(client: Client) -> None:
     with CallScope(DeadlineTimer(), watch_receive(client), LONG) as scope:
         with pytest.raises(DeadlineExceeded):
             await scope.wait(forever(), SOON)
@@ -111,7 +111,7 @@ async def test_what_takes_too_long_is_ended_and_the_call_goes_on(client: Client)
     assert await tasks_left() == []
 
 
-async def test_what_is_ended_may_clean_up_in_peace(client: Client) -> None:
+async def test_a_canceled_operation_can_clean_up(client: Client) -> None:
     cleaned = []
 
     async def cleans_up() -> None:
@@ -131,9 +131,9 @@ async def test_what_is_ended_may_clean_up_in_peace(client: Client) -> None:
     assert cleaned == [True]
 
 
-async def test_everything_together_has_a_limit_that_can_be_shortened(client: Client) -> None:
+async def test_the_deadline_of_the_call_can_be_shortened(client: Client) -> None:
     with CallScope(DeadlineTimer(), watch_receive(client), LONG) as scope:
-        scope.limit_to(LONG * 2)  # longer is not possible
+        scope.limit_to(LONG * 2)  # a deadline cannot be extended
         scope.limit_to(SOON)
         with pytest.raises(DeadlineExceeded):
             await scope.wait(forever(), LONG)
@@ -141,7 +141,7 @@ async def test_everything_together_has_a_limit_that_can_be_shortened(client: Cli
             await scope.wait(forever(), LONG)
 
 
-async def test_many_calls_and_waits_need_one_timer_and_none_when_they_are_over(client: Client) -> None:
+async def test_many_calls_share_one_timer_which_stops_with_the_last_call(client: Client) -> None:
     timer = DeadlineTimer()
     seen = set()
     for _ in range(10):
@@ -158,7 +158,7 @@ async def test_many_calls_and_waits_need_one_timer_and_none_when_they_are_over(c
     assert timers() == 0
 
 
-async def test_a_limit_of_one_call_ends_no_other(client: Client) -> None:
+async def test_a_timeout_of_one_call_cancels_no_other(client: Client) -> None:
     timer = DeadlineTimer()
     with CallScope(timer, watch_receive(client), LONG) as one, CallScope(timer, watch_receive(client), LONG) as other:
         waiting = asyncio.ensure_future(value())
@@ -167,7 +167,7 @@ async def test_a_limit_of_one_call_ends_no_other(client: Client) -> None:
         assert await other.wait(waiting, LONG) == "it"
 
 
-async def test_a_timer_of_an_earlier_wait_does_not_end_a_later_one(client: Client) -> None:
+async def test_the_timeout_of_an_earlier_wait_does_not_cancel_a_later_one(client: Client) -> None:
     with CallScope(DeadlineTimer(), watch_receive(client), LONG) as scope:
         await scope.wait(value(), SOON)
         assert await scope.wait(asyncio.sleep(TICK * 3, "it"), LONG) == "it"
@@ -175,15 +175,15 @@ async def test_a_timer_of_an_earlier_wait_does_not_end_a_later_one(client: Clien
             await scope.wait(forever(), SOON)
 
 
-async def test_a_timer_that_rings_between_two_waits_ends_none(client: Client) -> None:
+async def test_a_timeout_between_two_waits_cancels_neither(client: Client) -> None:
     with CallScope(DeadlineTimer(), watch_receive(client), LONG) as scope:
         await scope.wait(value(), SOON)
         await asyncio.sleep(TICK * 2)
         assert await scope.wait(value(), LONG) == "it"
 
 
-@pytest.mark.parametrize("leaves", [False, True], ids=["alone", "while the client leaves"])
-async def test_a_cancellation_from_outside_still_works(client: Client, leaves: bool) -> None:
+@pytest.mark.parametrize("leaves", [False, True], ids=["alone", "while the client disconnects"])
+async def test_an_external_cancellation_is_raised(client: Client, leaves: bool) -> None:
     ended: list[str] = []
 
     async def call() -> None:
@@ -199,14 +199,14 @@ async def test_a_cancellation_from_outside_still_works(client: Client, leaves: b
     if leaves:
         client.leave()
         await asyncio.sleep(0)
-        assert task.cancelling()  # the scope has canceled; what follows comes in the same turn
+        assert task.cancelling()  # the scope has canceled; the next cancellation is in the same iteration
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
 
     assert (ended, task.cancelled(), await tasks_left()) == (["CancelledError"], True, [])
 
 
-async def test_a_call_that_was_canceled_here_counts_as_cancelled_by_nobody(client: Client) -> None:
+async def test_the_scopes_own_cancellation_does_not_count_for_the_task(client: Client) -> None:
     with CallScope(DeadlineTimer(), watch_receive(client), LONG) as scope:
         with pytest.raises(DeadlineExceeded):
             await scope.wait(forever(), SOON)

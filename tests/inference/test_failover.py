@@ -1,4 +1,4 @@
-"""Failover, deadlines, circuits, errors of providers, logins, and an HTTP proxy in between."""
+"""Failover, deadlines, circuits, errors of providers, logins, and egress proxies."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ LIMITED = replies({"error": {"message": "slow down"}}, 429)
 async def calling(
     fetch: FakeFetch, clock: FakeClock, *scripts: Script | None, more: Sequence[str] = (), defaults: str = "{}"
 ) -> AsyncIterator[tuple[Served, list[FakeProvider]]]:
-    """A proxy in front of providers a, b, c ..., which all have the model `m`; None is one that refuses to connect.
+    """A proxy in front of providers a, b, c ..., which all have the model `m`; None: connection refused.
 
     `more`: settings of each.
     """
@@ -63,7 +63,7 @@ async def calling(
 
 
 def outcomes(served: Served) -> dict[str, dict[Outcome, int]]:
-    """What was counted, by provider."""
+    """The counted outcomes, by provider."""
     return {labels.provider: dict(counts.outcomes) for labels, counts in served.app.deployment.usage}
 
 
@@ -80,10 +80,10 @@ def code(answer: httpx.Response) -> tuple[int, str | None]:
         pytest.param(None, "failed", id="refused connection"),
         pytest.param(LIMITED, "limited", id="429"),
         pytest.param(replies({}, 503), "failed", id="503"),
-        pytest.param(replies(b"<html>", 503, {"Content-Type": "text/html"}), "failed", id="503 with a page"),
+        pytest.param(replies(b"<html>", 503, {"Content-Type": "text/html"}), "failed", id="503 with an HTML page"),
     ],
 )
-async def test_where_no_work_can_have_been_done_the_next_provider_is_asked(
+async def test_failures_without_work_done_fail_over(
     first: Script | None, outcome: str, fetch: FakeFetch, clock: FakeClock
 ) -> None:
     async with calling(fetch, clock, first, FINE) as (served, (_, second)):
@@ -108,12 +108,12 @@ async def test_where_no_work_can_have_been_done_the_next_provider_is_asked(
             )
         ),
         pytest.param(resets, 502, id="reset"),
-        pytest.param(not_http, 502, id="no HTTP"),
-        pytest.param(hangs, 504, id="too slow"),
-        pytest.param(replies(b""), 502, id="nothing"),
+        pytest.param(not_http, 502, id="not HTTP"),
+        pytest.param(hangs, 504, id="timeout"),
+        pytest.param(replies(b""), 502, id="empty"),
     ],
 )
-async def test_where_work_may_have_been_done_nobody_else_is_asked(
+async def test_failures_with_possible_work_done_do_not_fail_over(
     first: Script, status: int, fetch: FakeFetch, clock: FakeClock
 ) -> None:
     async with calling(fetch, clock, first, FINE, defaults="{first_byte_timeout: 500ms}") as (served, (_, second)):
@@ -125,30 +125,28 @@ async def test_where_work_may_have_been_done_nobody_else_is_asked(
     ("on", "first"),
     [("[500]", replies({}, 500)), ("[529]", replies({}, 529)), ("[404, 500]", replies({}, 404)), ("[timeout]", hangs)],
 )
-async def test_the_operator_may_name_more_failures(on: str, first: Script, fetch: FakeFetch, clock: FakeClock) -> None:
+async def test_failover_on_can_add_failures(on: str, first: Script, fetch: FakeFetch, clock: FakeClock) -> None:
     more = [f"failover_on: {on}, first_byte_timeout: 500ms"]
     async with calling(fetch, clock, first, FINE, more=more) as (served, providers):
         assert (await served.call()).status_code == 200
         assert [len(one.requests) for one in providers] == [1, 1]
 
 
-async def test_the_operator_may_name_fewer_failures(fetch: FakeFetch, clock: FakeClock) -> None:
+async def test_failover_on_can_remove_failures(fetch: FakeFetch, clock: FakeClock) -> None:
     async with calling(fetch, clock, LIMITED, FINE, more=["failover_on: [503]"]) as (served, (_, second)):
         assert (await served.call()).status_code == 429
         assert second.requests == []
 
 
 @pytest.mark.parametrize("first", [pytest.param(None, id="refused"), pytest.param(LIMITED, id="429")])
-async def test_a_provider_with_failover_false_keeps_its_calls(
-    first: Script | None, fetch: FakeFetch, clock: FakeClock
-) -> None:
+async def test_failover_false_disables_failover(first: Script | None, fetch: FakeFetch, clock: FakeClock) -> None:
     async with calling(fetch, clock, first, FINE, more=["failover: false"]) as (served, (_, second)):
         for _ in range(7):  # also once its circuit is open
             assert (await served.call()).status_code in (429, 502, 503)
         assert second.requests == []
 
 
-async def test_providers_are_asked_in_the_operators_order_each_once(fetch: FakeFetch, clock: FakeClock) -> None:
+async def test_providers_are_tried_once_in_the_operators_order(fetch: FakeFetch, clock: FakeClock) -> None:
     async with calling(fetch, clock, replies({}, 503), LIMITED, FINE) as (served, providers):
         assert (await served.call()).status_code == 200
         assert [len(one.requests) for one in providers] == [1, 1, 1]
@@ -156,9 +154,7 @@ async def test_providers_are_asked_in_the_operators_order_each_once(fetch: FakeF
         assert [len(one.requests) for one in providers] == [1, 2, 1]
 
 
-async def test_every_provider_gets_its_own_key_and_its_own_name_of_the_model(
-    fetch: FakeFetch, clock: FakeClock
-) -> None:
+async def test_every_provider_gets_its_own_key_and_model_id(fetch: FakeFetch, clock: FakeClock) -> None:
     async with fake_provider(replies({}, 503)) as first, fake_provider(FINE) as second:
         config = config_of(f"""
 providers:
@@ -176,9 +172,9 @@ groups: {{default: {{models: ["*"], call: true}}}}
             assert received.headers["authorization"] == f"Bearer {UP}-{name}"
 
 
-async def test_all_attempts_share_one_time(fetch: FakeFetch, clock: FakeClock) -> None:
+async def test_all_attempts_share_one_timeout(fetch: FakeFetch, clock: FakeClock) -> None:
     async def late_503(exchange: Exchange) -> None:
-        await asyncio.sleep(0.25)  # the one thing here that takes time is time
+        await asyncio.sleep(0.25)  # real time, because the timeout is measured by the event loop
         await replies({}, 503)(exchange)
 
     async with calling(fetch, clock, late_503, hangs, FINE, defaults="{first_byte_timeout: 500ms}") as (
@@ -192,25 +188,23 @@ async def test_all_attempts_share_one_time(fetch: FakeFetch, clock: FakeClock) -
         assert [len(one.requests) for one in providers] == [1, 1, 0]
 
 
-async def test_no_attempt_is_begun_with_next_to_no_time(fetch: FakeFetch, clock: FakeClock) -> None:
+async def test_no_attempt_is_made_with_too_little_time_left(fetch: FakeFetch, clock: FakeClock) -> None:
     async def late_503(exchange: Exchange) -> None:
         await asyncio.sleep(0.1)
         await replies({}, 503)(exchange)
 
     scripts = in_sequence(FINE, late_503), FINE
     async with calling(fetch, clock, *scripts, defaults="{first_byte_timeout: 290ms}") as (served, (_, second)):
-        assert (await served.call()).status_code == 200, "the connection and the TLS context are made here"
+        assert (await served.call()).status_code == 200, "the connection and the TLS context are created here"
         assert (await served.call()).status_code == 503
         assert second.requests == []
 
 
-async def test_a_host_that_takes_no_connection_in_time_is_one_that_cannot_be_reached(
-    fetch: FakeFetch, clock: FakeClock
-) -> None:
+async def test_a_connect_timeout_is_a_failed_connection(fetch: FakeFetch, clock: FakeClock) -> None:
     async def deaf(exchange: Exchange) -> None:
         raise AssertionError("TLS never gets so far")
 
-    # The socket is taken, but nobody answers the TLS handshake.
+    # The socket accepts the connection, but never responds to the TLS handshake.
     async with fake_provider(deaf) as first, fake_provider(FINE) as second:
         config = config_of(f"""
 providers:
@@ -226,19 +220,21 @@ groups: {{default: {{models: ["*"], call: true}}}}
             await until(lambda: first.open == 0)
 
 
-# -- when all are limited ----------------------------------------------------------------------------------------------
+# -- rate limits -------------------------------------------------------------------------------------------------------
 
 
 def limited(seconds: int) -> Script:
     return replies({"error": {"message": "slow down"}}, 429, {"Retry-After": str(seconds)})
 
 
-async def test_when_all_are_limited_the_soonest_one_says_when_to_come_back(fetch: FakeFetch, clock: FakeClock) -> None:
+async def test_the_shortest_retry_after_is_returned_if_all_providers_rate_limit(
+    fetch: FakeFetch, clock: FakeClock
+) -> None:
     async with calling(fetch, clock, limited(30), limited(20), limited(40)) as (served, providers):
         answer = await served.call()
         assert (answer.status_code, answer.headers["retry-after"]) == (429, "20")
         assert answer.json() == {"error": {"message": "slow down"}}
-        # Until then nobody asks again, and everybody is told what is left.
+        # Until then no provider is called, and responses have the remaining seconds.
         await clock.advance(5)
         answer = await served.call()
         assert (code(answer), answer.headers["retry-after"]) == ((429, "rate_limit_exceeded"), "15")
@@ -249,19 +245,19 @@ async def test_when_all_are_limited_the_soonest_one_says_when_to_come_back(fetch
         assert [len(one.requests) for one in providers] == [1, 2, 1]
 
 
-async def test_a_cool_down_is_of_one_model_at_one_provider(fetch: FakeFetch, clock: FakeClock) -> None:
+async def test_a_cool_down_affects_one_model_of_one_provider(fetch: FakeFetch, clock: FakeClock) -> None:
     async with calling(fetch, clock, in_sequence(limited(30), FINE)) as (served, _):
         assert [(await served.call(model)).status_code for model in ("m", "only-a", "m")] == [429, 200, 429]
 
 
-async def test_a_429_without_a_time_cools_nothing_down(fetch: FakeFetch, clock: FakeClock) -> None:
+async def test_a_429_without_retry_after_causes_no_cool_down(fetch: FakeFetch, clock: FakeClock) -> None:
     async with calling(fetch, clock, in_sequence(LIMITED, FINE)) as (served, _):
         first = await served.call()
         assert (first.status_code, "retry-after" in first.headers) == (429, False)
         assert (await served.call()).status_code == 200
 
 
-async def test_a_429_whose_body_hangs_or_breaks_off_is_a_429(fetch: FakeFetch, clock: FakeClock) -> None:
+async def test_a_429_with_a_hanging_or_interrupted_body_is_a_429(fetch: FakeFetch, clock: FakeClock) -> None:
     async def silent(exchange: Exchange) -> None:
         await exchange.head(429, {"Retry-After": "7"})
         await exchange.closed()
@@ -289,11 +285,11 @@ async def test_a_429_whose_body_hangs_or_breaks_off_is_a_429(fetch: FakeFetch, c
         pytest.param(resets, id="resets"),
         pytest.param(replies({}, 503), id="503"),
         pytest.param(replies({}, 529), id="529"),
-        pytest.param(replies(b""), id="empty answers"),
-        pytest.param(replies(b"<html>", headers={"Content-Type": "text/html"}), id="web pages"),
+        pytest.param(replies(b""), id="empty responses"),
+        pytest.param(replies(b"<html>", headers={"Content-Type": "text/html"}), id="HTML pages"),
     ],
 )
-async def test_after_five_failures_in_a_row_nobody_is_sent_there_for_a_while(
+async def test_five_consecutive_failures_open_the_circuit_breaker(
     script: Script | None, fetch: FakeFetch, clock: FakeClock
 ) -> None:
     async with calling(fetch, clock, script) as (served, (one,)):
@@ -302,12 +298,12 @@ async def test_after_five_failures_in_a_row_nobody_is_sent_there_for_a_while(
         connections = one.connections
         answer = await served.call()
         assert code(answer) == (503, "provider_unavailable")
-        assert "several times in a row" in answer.json()["error"]["message"]
+        assert "(circuit breaker open); retry after " in answer.json()["error"]["message"]
         assert 24 <= int(answer.headers["retry-after"]) <= 36
         assert one.connections == connections
 
 
-async def test_a_provider_that_breaks_every_answer_off_is_left_alone_too(fetch: FakeFetch, clock: FakeClock) -> None:
+async def test_interrupted_responses_open_the_circuit_breaker(fetch: FakeFetch, clock: FakeClock) -> None:
     async def breaks_off(exchange: Exchange) -> None:
         await exchange.stream()
         await exchange.chunk(chunk_event("m", "one"))
@@ -320,14 +316,16 @@ async def test_a_provider_that_breaks_every_answer_off_is_left_alone_too(fetch: 
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 422, 429, 500])
-async def test_what_one_caller_can_cause_shuts_nobody_out(status: int, fetch: FakeFetch, clock: FakeClock) -> None:
+async def test_errors_that_one_caller_can_cause_do_not_open_the_circuit_breaker(
+    status: int, fetch: FakeFetch, clock: FakeClock
+) -> None:
     async with calling(fetch, clock, replies({}, status)) as (served, (one,)):
         for _ in range(7):
             await served.call()
         assert len(one.requests) == 7
 
 
-async def test_the_breaker_lets_one_call_through_and_closes_when_its_answer_begins(
+async def test_the_circuit_breaker_closes_when_the_response_to_a_probe_starts(
     fetch: FakeFetch, clock: FakeClock
 ) -> None:
     goes_on = asyncio.Event()
@@ -351,18 +349,16 @@ async def test_the_breaker_lets_one_call_through_and_closes_when_its_answer_begi
         one.script = waits
         probe = asyncio.create_task(served.call())
         await arrived.wait()
-        assert (await served.call()).status_code == 503, "one call is to show how it is"
+        assert (await served.call()).status_code == 503, "the probe"
         answers.set()
         one.script = FINE
         await until(lambda: circuit_of(served.app, "a").state == "ok")
-        assert (await served.call()).status_code == 200, "while the first answer is still going on"
+        assert (await served.call()).status_code == 200, "while the response to the probe is in progress"
         goes_on.set()
         assert (await probe).status_code == 200
 
 
-async def test_a_full_provider_is_passed_by_and_without_another_one_the_caller_is_told(
-    fetch: FakeFetch, clock: FakeClock
-) -> None:
+async def test_a_provider_at_its_concurrency_limit_is_skipped_or_503(fetch: FakeFetch, clock: FakeClock) -> None:
     more = ["max_in_flight: 2"]
     async with calling(fetch, clock, hangs, FINE, more=more) as (served, (first, _)):
         waiting = [asyncio.create_task(served.call()) for _ in range(2)]
@@ -378,7 +374,9 @@ async def test_a_full_provider_is_passed_by_and_without_another_one_the_caller_i
         assert (await served.call("only-a")).status_code == 200
 
 
-async def test_a_broken_list_stops_no_calls_and_broken_calls_stop_no_list(fetch: FakeFetch, clock: FakeClock) -> None:
+async def test_failing_lists_do_not_stop_calls_and_failing_calls_do_not_stop_lists(
+    fetch: FakeFetch, clock: FakeClock
+) -> None:
     async with calling(fetch, clock, FINE) as (served, (one,)):
         fetch.fails("a", UpstreamError("connection_refused", "connection refused", retryable=True))
         await clock.advance(2000)
@@ -396,7 +394,7 @@ async def test_a_broken_list_stops_no_calls_and_broken_calls_stop_no_list(fetch:
         assert served.app.deployment.store.reports()[0].state == "ok"
 
 
-# -- what refusals mean ------------------------------------------------------------------------------------------------
+# -- provider errors ---------------------------------------------------------------------------------------------------
 
 JSON, HTML = "application/json", "text/html"
 OWN_WORDS = {"error": {"message": "max_tokens is too large", "type": "invalid_request_error", "code": "own"}}
@@ -429,7 +427,7 @@ OWN_WORDS = {"error": {"message": "max_tokens is too large", "type": "invalid_re
         (529, 503, "provider_unavailable", None),
     ],
 )
-async def test_each_status_of_a_provider_has_its_translation(
+async def test_each_provider_status_is_mapped(
     status: int, shown: int, expected: str, retry: str | None, fetch: FakeFetch, clock: FakeClock
 ) -> None:
     script = replies(
@@ -448,14 +446,14 @@ async def test_each_status_of_a_provider_has_its_translation(
 @pytest.mark.parametrize(
     ("content_type", "body"),
     [
-        pytest.param(HTML, b"<html>welcome", id="a web page"),
-        pytest.param(JSON, b"", id="nothing"),
-        pytest.param(JSON, b"<html>", id="no JSON"),
-        pytest.param(JSON, b'{"cut off', id="half of it"),
-        pytest.param(JSON, b"hello", id="a word"),
+        pytest.param(HTML, b"<html>welcome", id="an HTML page"),
+        pytest.param(JSON, b"", id="empty"),
+        pytest.param(JSON, b"<html>", id="not JSON"),
+        pytest.param(JSON, b'{"cut off', id="truncated JSON"),
+        pytest.param(JSON, b"hello", id="plain text"),
     ],
 )
-async def test_an_answer_that_is_none_is_an_error(
+async def test_an_unusable_response_is_an_error(
     content_type: str, body: bytes, fetch: FakeFetch, clock: FakeClock
 ) -> None:
     async with calling(fetch, clock, replies(body, headers={"Content-Type": content_type})) as (served, _):
@@ -463,41 +461,41 @@ async def test_an_answer_that_is_none_is_an_error(
 
 
 @pytest.mark.parametrize("coding", ["br", "zstd", "deflate", "gzip, gzip", "sk-canary"])
-async def test_a_coding_that_nobody_asked_for_is_an_error(coding: str, fetch: FakeFetch, clock: FakeClock) -> None:
+async def test_an_unsupported_content_encoding_is_an_error(coding: str, fetch: FakeFetch, clock: FakeClock) -> None:
     async with calling(fetch, clock, replies({}, headers={"Content-Encoding": coding})) as (served, _):
         assert code(await served.call()) == (502, "provider_failed")
 
 
 @pytest.mark.parametrize("body", [b"<html>", b'{"cut', b"[1]", b'{"x":"' + b"y" * 300_000 + b'"}', b"[" * 5000])
-async def test_a_refusal_without_words_for_a_program_gets_ours(body: bytes, fetch: FakeFetch, clock: FakeClock) -> None:
+async def test_an_error_without_a_json_body_is_replaced(body: bytes, fetch: FakeFetch, clock: FakeClock) -> None:
     async with calling(fetch, clock, in_sequence(replies(body, 400), replies(body, 429))) as (served, _):
         answer = await served.call()
         assert code(answer) == (400, "invalid_request")
-        assert "without saying why" in answer.json()["error"]["message"]
+        assert "without an error message" in answer.json()["error"]["message"]
         assert code(await served.call()) == (429, "rate_limit_exceeded")
 
 
-async def test_a_refusal_of_the_request_is_passed_on_byte_for_byte(fetch: FakeFetch, clock: FakeClock) -> None:
-    said = b' {"error": {"message": "caf\\u00e9 org-1234567890 \xe4\xb8\xad", "n": 1.00}}\n'
-    async with calling(fetch, clock, replies(said, 400)) as (served, _):
-        assert (await served.call()).content == said
+async def test_an_error_about_the_request_is_relayed_byte_for_byte(fetch: FakeFetch, clock: FakeClock) -> None:
+    payload = b' {"error": {"message": "caf\\u00e9 org-1234567890 \xe4\xb8\xad", "n": 1.00}}\n'
+    async with calling(fetch, clock, replies(payload, 400)) as (served, _):
+        assert (await served.call()).content == payload
 
 
 @pytest.mark.parametrize("status", [400, 413, 422, 429])
 @pytest.mark.parametrize(
     "echo",
     [
-        pytest.param(UP, id="whole"),
+        pytest.param(UP, id="complete"),
         pytest.param(f"Bearer {UP}.", id="in a sentence"),
         pytest.param(f"{UP[:5]}****{UP[-4:]}", id="masked"),
         pytest.param(UP.replace("-", "%2D"), id="percent-encoded"),
     ],
 )
-async def test_a_refusal_that_repeats_our_key_is_passed_on_without_it(
+async def test_a_relayed_error_has_the_providers_key_redacted(
     echo: str, status: int, fetch: FakeFetch, clock: FakeClock
 ) -> None:
-    said = {"error": {"message": f"what is {echo}?", "list": [echo], echo: 1}}
-    async with calling(fetch, clock, replies(said, status)) as (served, _):
+    payload = {"error": {"message": f"what is {echo}?", "list": [echo], echo: 1}}
+    async with calling(fetch, clock, replies(payload, status)) as (served, _):
         answer = await served.call()
         assert answer.status_code == status
         assert answer.json()["error"]["message"].startswith("what is ")
@@ -505,7 +503,7 @@ async def test_a_refusal_that_repeats_our_key_is_passed_on_without_it(
             assert form not in answer.text
 
 
-async def test_a_429_names_no_account(fetch: FakeFetch, clock: FakeClock) -> None:
+async def test_a_relayed_429_has_account_ids_redacted(fetch: FakeFetch, clock: FakeClock) -> None:
     message = (
         "Rate limit reached for gpt-4o in organization org-AbCdEf123456 project proj_Zyx987654 on tokens "
         "of account 01234567-89ab-cdef-0123-456789abcdef . Limit 30000, Used 29000. Try again in 2s."
@@ -520,16 +518,14 @@ async def test_a_429_names_no_account(fetch: FakeFetch, clock: FakeClock) -> Non
         }
 
 
-async def test_a_provider_may_say_that_trying_again_is_of_no_use(fetch: FakeFetch, clock: FakeClock) -> None:
-    said = {"error": {"message": "You exceeded your current quota", "code": "insufficient_quota"}}
-    async with calling(fetch, clock, replies(said, 429, {"x-should-retry": "false"})) as (served, _):
+async def test_x_should_retry_false_of_a_provider_is_relayed(fetch: FakeFetch, clock: FakeClock) -> None:
+    payload = {"error": {"message": "You exceeded your current quota", "code": "insufficient_quota"}}
+    async with calling(fetch, clock, replies(payload, 429, {"x-should-retry": "false"})) as (served, _):
         assert (await served.call()).headers["x-should-retry"] == "false"
 
 
 @pytest.mark.parametrize("value", ["7", "Fri, 15 Jan 2027 08:00:07 GMT"])
-async def test_the_time_that_a_provider_names_is_told_in_seconds(
-    value: str, fetch: FakeFetch, clock: FakeClock
-) -> None:
+async def test_retry_after_of_a_provider_is_relayed_in_seconds(value: str, fetch: FakeFetch, clock: FakeClock) -> None:
     async with calling(fetch, clock, replies({}, 503, {"Retry-After": value})) as (served, _):
         assert (await served.call()).headers["retry-after"] == "7"
 
@@ -537,15 +533,13 @@ async def test_the_time_that_a_provider_names_is_told_in_seconds(
 # -- connections -------------------------------------------------------------------------------------------------------
 
 
-async def test_calls_share_a_connection_and_a_refusal_does_not_cost_it(fetch: FakeFetch, clock: FakeClock) -> None:
+async def test_calls_share_a_connection_also_after_an_error(fetch: FakeFetch, clock: FakeClock) -> None:
     async with calling(fetch, clock, in_sequence(FINE, replies(OWN_WORDS, 400), FINE)) as (served, (one,)):
         assert [(await served.call()).status_code for _ in range(4)] == [200, 400, 200, 200]
         assert one.connections == 1
 
 
-async def test_a_connection_that_the_provider_has_closed_meanwhile_costs_no_call(
-    fetch: FakeFetch, clock: FakeClock
-) -> None:
+async def test_a_connection_closed_by_the_provider_causes_no_failed_call(fetch: FakeFetch, clock: FakeClock) -> None:
     async def and_closes(exchange: Exchange) -> None:
         await FINE(exchange)
         exchange.keep = False
@@ -556,23 +550,21 @@ async def test_a_connection_that_the_provider_has_closed_meanwhile_costs_no_call
             await until(lambda calls=calls: one.open == 0 and one.connections == calls)  # type: ignore[misc]
 
 
-async def test_cookies_of_one_call_are_not_sent_with_the_next(fetch: FakeFetch, clock: FakeClock) -> None:
+async def test_cookies_are_not_kept_between_calls(fetch: FakeFetch, clock: FakeClock) -> None:
     async with calling(fetch, clock, replies(completion("m"), headers={"Set-Cookie": "a=b"})) as (served, (one,)):
         for _ in range(2):
             assert "set-cookie" not in (await served.call()).headers
         assert "cookie" not in one.requests[1].headers
 
 
-async def test_a_body_of_some_mebibytes_goes_up_whole(fetch: FakeFetch, clock: FakeClock) -> None:
+async def test_a_body_of_several_mebibytes_is_sent_completely(fetch: FakeFetch, clock: FakeClock) -> None:
     text = "x" * 3_000_000
     async with calling(fetch, clock, FINE) as (served, (one,)):
         assert (await served.call(input=text)).status_code == 200
         assert one.requests[0].json == {"model": "m", "input": text}
 
 
-async def test_an_answer_that_comes_while_the_body_is_still_going_up_is_passed_on(
-    fetch: FakeFetch, clock: FakeClock
-) -> None:
+async def test_a_response_before_the_end_of_the_request_body_is_relayed(fetch: FakeFetch, clock: FakeClock) -> None:
     refusal = msgspec.json.encode(OWN_WORDS)
 
     async def early(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -598,7 +590,7 @@ groups: {{default: {{models: ["*"], call: true}}}}
 
 
 @pytest.mark.parametrize("lines", [200, 1], ids=["many headers", "a long header"])
-async def test_a_head_without_an_end_is_refused(lines: int, fetch: FakeFetch, clock: FakeClock) -> None:
+async def test_an_endless_response_head_is_an_error(lines: int, fetch: FakeFetch, clock: FakeClock) -> None:
     many = {f"X-{number}": "y" * (40_000 // lines) for number in range(lines)}
     async with calling(fetch, clock, replies({}, headers=many)) as (served, _):
         assert code(await served.call()) == (502, "provider_failed")
@@ -628,51 +620,51 @@ def grants(*tokens: str) -> Script:
     return in_sequence(*(replies({"access_token": token, "expires_in": 3600}) for token in tokens))
 
 
-def wants(token: str) -> Script:
-    """Takes calls with this token only."""
+def accepts(token: str) -> Script:
+    """Accepts calls with this token only."""
 
     async def script(exchange: Exchange) -> None:
-        brought = exchange.request.headers.get("authorization", "")
-        await (FINE if brought == f"Bearer {token}" else replies({"error": {"message": brought}}, 401))(exchange)
+        sent = exchange.request.headers.get("authorization", "")
+        await (FINE if sent == f"Bearer {token}" else replies({"error": {"message": sent}}, 401))(exchange)
 
     return script
 
 
 async def test_many_calls_at_once_share_one_login(fetch: FakeFetch, clock: FakeClock) -> None:
-    async with with_login(fetch, clock, grants("sk-canary-t1"), wants("sk-canary-t1")) as (served, granting, _):
+    async with with_login(fetch, clock, grants("sk-canary-t1"), accepts("sk-canary-t1")) as (served, granting, _):
         answers = await asyncio.gather(*(served.call() for _ in range(10)))
         assert [answer.status_code for answer in answers] == [200] * 10
         assert len(granting.requests) == 1
 
 
-async def test_a_token_that_ended_before_its_time_is_renewed_within_the_call(
+async def test_a_token_rejected_before_its_expiry_is_renewed_within_the_call(
     fetch: FakeFetch, clock: FakeClock
 ) -> None:
     login = grants("sk-canary-t1", "sk-canary-t2")
-    async with with_login(fetch, clock, login, wants("sk-canary-t1")) as (served, granting, provider):
+    async with with_login(fetch, clock, login, accepts("sk-canary-t1")) as (served, granting, provider):
         assert (await served.call()).status_code == 200
-        provider.script = wants("sk-canary-t2")
+        provider.script = accepts("sk-canary-t2")
         answers = await asyncio.gather(*(served.call() for _ in range(10)))
         assert [answer.status_code for answer in answers] == [200] * 10
-        assert len(granting.requests) == 2, "whoever finds a newer token does not log in again"
+        assert len(granting.requests) == 2, "a newer token is used without another login"
 
 
-async def test_a_token_that_is_refused_when_it_is_new_is_our_fault(fetch: FakeFetch, clock: FakeClock) -> None:
-    async with with_login(fetch, clock, grants("sk-canary-t1"), wants("another")) as (served, granting, _):
+async def test_a_rejected_new_token_is_an_authentication_failure(fetch: FakeFetch, clock: FakeClock) -> None:
+    async with with_login(fetch, clock, grants("sk-canary-t1"), accepts("another")) as (served, granting, _):
         answer = await served.call()
         assert (code(answer), answer.headers["x-should-retry"]) == ((502, "provider_auth"), "false")
         assert "canary" not in answer.text
         assert len(granting.requests) == 2
 
 
-async def test_a_token_that_a_refusal_repeats_does_not_come_down(fetch: FakeFetch, clock: FakeClock) -> None:
-    said = {"error": {"message": "what is Bearer sk-canary-t1?"}}
-    async with with_login(fetch, clock, grants("sk-canary-t1"), replies(said, 400)) as (served, _, _):
+async def test_a_token_quoted_in_an_error_is_redacted(fetch: FakeFetch, clock: FakeClock) -> None:
+    payload = {"error": {"message": "what is Bearer sk-canary-t1?"}}
+    async with with_login(fetch, clock, grants("sk-canary-t1"), replies(payload, 400)) as (served, _, _):
         assert (await served.call()).json() == {"error": {"message": "what is Bearer ***"}}
 
 
 @pytest.mark.parametrize(
-    ("login", "said"),
+    ("login", "expected"),
     [
         (replies({"error": "invalid_client"}, 401), "provider_auth"),
         (replies({}, 200), "provider_auth"),
@@ -680,15 +672,13 @@ async def test_a_token_that_a_refusal_repeats_does_not_come_down(fetch: FakeFetc
         (resets, "provider_failed"),
     ],
 )
-async def test_without_a_login_the_call_cannot_be_made(
-    login: Script, said: str, fetch: FakeFetch, clock: FakeClock
-) -> None:
+async def test_a_failed_login_fails_the_call(login: Script, expected: str, fetch: FakeFetch, clock: FakeClock) -> None:
     async with with_login(fetch, clock, login, FINE) as (served, _, provider):
-        assert code(await served.call()) == (502, said)
+        assert code(await served.call()) == (502, expected)
         assert provider.requests == []
 
 
-async def test_a_client_that_leaves_during_a_login_leaves_nothing_behind(fetch: FakeFetch, clock: FakeClock) -> None:
+async def test_a_disconnect_during_a_login_leaks_nothing(fetch: FakeFetch, clock: FakeClock) -> None:
     async with with_login(fetch, clock, hangs, FINE) as (served, granting, provider):
         async with served.raw(post(b'{"model":"m"}')):
             await until(lambda: bool(granting.requests))
@@ -696,15 +686,15 @@ async def test_a_client_that_leaves_during_a_login_leaves_nothing_behind(fetch: 
         await until(lambda: outcomes(served) == {"a": {"left": 1}}, 1)
         assert provider.requests == []
         granting.script = grants("sk-canary-t1")
-        assert (await served.call()).status_code == 200, "nobody holds the login any more"
+        assert (await served.call()).status_code == 200, "the lock of the login is released"
 
 
-# -- a proxy in between ------------------------------------------------------------------------------------------------
+# -- egress proxies ----------------------------------------------------------------------------------------------------
 
 EGRESS = "Basic bWU6c2stY2FuYXJ5LWVncmVzcw=="
 
 
-async def test_through_a_proxy_a_plain_call_names_its_whole_url_and_logs_in_there(
+async def test_an_http_call_through_an_egress_proxy_has_an_absolute_url_and_proxy_credentials(
     fetch: FakeFetch, clock: FakeClock
 ) -> None:
     async with fake_provider(FINE) as egress:
@@ -724,7 +714,7 @@ groups: {{default: {{models: ["*"], call: true}}}}
             assert one.headers["authorization"] == f"Bearer {UP}"
 
 
-async def test_through_a_proxy_a_tls_call_shows_it_only_where_it_goes(
+async def test_an_https_call_through_an_egress_proxy_reveals_only_its_host(
     fetch: FakeFetch, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
@@ -747,7 +737,7 @@ groups: {{default: {{models: ["*"], call: true}}}}
 
 
 @pytest.mark.parametrize("trusted", [True, False], ids=["trusted", "not trusted"])
-async def test_over_tls_a_call_goes_only_where_the_certificate_is_trusted(
+async def test_tls_calls_require_a_trusted_certificate(
     trusted: bool, tmp_path: Path, fetch: FakeFetch, clock: FakeClock
 ) -> None:
     authority = trustme.CA()
@@ -772,7 +762,7 @@ groups: {{default: {{models: ["*"], call: true}}}}
                 assert one.requests == []
 
 
-async def test_the_environment_names_no_proxy(
+async def test_proxy_variables_of_the_environment_are_ignored(
     fetch: FakeFetch, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
@@ -784,7 +774,7 @@ async def test_the_environment_names_no_proxy(
 # -- counters and log --------------------------------------------------------------------------------------------------
 
 
-async def test_what_was_called_is_counted_by_key_provider_and_model(fetch: FakeFetch, clock: FakeClock) -> None:
+async def test_calls_are_counted_by_key_provider_and_model(fetch: FakeFetch, clock: FakeClock) -> None:
     events = streams(
         b'data: {"model":"m"}\n\n',
         b'data: {"usage":{"prompt_tokens":7,"completion_tokens":11}}\n\n',
@@ -802,14 +792,14 @@ async def test_what_was_called_is_counted_by_key_provider_and_model(fetch: FakeF
         assert counts.requests == 6
 
 
-async def test_no_prompt_no_answer_and_no_credential_is_ever_logged(
+async def test_prompts_responses_and_credentials_are_never_logged(
     fetch: FakeFetch, clock: FakeClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
     loggers = [logging.getLogger(name) for name in list(logging.root.manager.loggerDict)]
     for logger in loggers:
         caplog.set_level(logging.DEBUG, logger.name)
-    said = completion("m", "canary-answer")
+    payload = completion("m", "canary-answer")
 
     async def breaks_off(exchange: Exchange) -> None:
         await exchange.stream()
@@ -817,7 +807,7 @@ async def test_no_prompt_no_answer_and_no_credential_is_ever_logged(
         exchange.reset()
 
     refusal = {"error": {"message": "canary-answer"}}
-    scripts = [replies(said), breaks_off, resets, not_http, hangs, replies(b"canary-answer"), FINE]
+    scripts = [replies(payload), breaks_off, resets, not_http, hangs, replies(b"canary-answer"), FINE]
     scripts[4:4] = [replies(refusal, status) for status in (400, 401, 429, 500, 503)]
     async with calling(fetch, clock, in_sequence(*scripts), defaults="{first_byte_timeout: 300ms}") as (served, (one,)):
         for number in range(len(scripts)):
@@ -825,19 +815,19 @@ async def test_no_prompt_no_answer_and_no_credential_is_ever_logged(
             body = {"model": "m", "messages": [{"role": "user", "content": "canary-prompt"}]}
             await served.client.post("/v1/chat/completions?x=canary-query", json=body, headers=headers)
         assert len(one.requests) == len(scripts)
-    ours = [record.getMessage() for record in caplog.records if record.name == "models_proxy"]
+    logged = [record.getMessage() for record in caplog.records if record.name == "models_proxy"]
     assert (
-        "call id-2: a: no response (ClientOSError)" in ours
-        or "call id-2: a: no response (ServerDisconnectedError)" in ours
+        "call id-2: provider a: no response (ClientOSError)" in logged
+        or "call id-2: provider a: no response (ServerDisconnectedError)" in logged
     )
-    assert "call id-8: a: status 503" in ours
-    theirs = [record for record in caplog.records if not record.name.startswith(("httpcore", "httpx"))]  # the client's
-    heard = "\n".join(f"{record.getMessage()} {record.exc_text} {record.__dict__}" for record in theirs)
-    assert "canary" not in heard
+    assert "call id-8: provider a: status 503" in logged
+    records = [record for record in caplog.records if not record.name.startswith(("httpcore", "httpx"))]  # the client's
+    output = "\n".join(f"{record.getMessage()} {record.exc_text} {record.__dict__}" for record in records)
+    assert "canary" not in output
 
 
 async def test_a_provider_with_deeply_nested_errors_stays_callable(fetch: FakeFetch, clock: FakeClock) -> None:
-    """Whatever goes wrong while an error is read: the circuit counts the call as ended."""
+    """The circuit counts the call as ended, whatever fails while the error is read."""
 
     async def nested(exchange: Exchange) -> None:
         body = b'{"error":' + b"[" * 600 + b'"x"' + b"]" * 600 + b"}"

@@ -1,4 +1,4 @@
-"""What a provider's error means: one table of statuses, one of failures without a usable response."""
+"""Verdicts on provider errors: one table of statuses, one of failures without a usable response."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import pytest
 
 from proxy.errors import (
     ApiError,
-    Limited,
+    ProviderAuthFailed,
     ProviderFailed,
-    ProviderRefuses,
-    ProviderRefusesUs,
-    ProviderTooSlow,
+    ProviderRejected,
+    ProviderTimeout,
+    ProviderUnavailable,
+    RateLimited,
     RelayedError,
-    Unavailable,
     UpstreamError,
     UpstreamErrorKind,
 )
@@ -39,24 +39,24 @@ def summary(verdict: Verdict) -> tuple[type[ApiError], int, bool, bool, str, str
 @pytest.mark.parametrize(
     ("status", "error", "shown", "fail_over", "trips", "outcome", "reason"),
     [
-        (301, ProviderRefuses, 502, False, False, "failed", "status 301"),
+        (301, ProviderRejected, 502, False, False, "failed", "status 301"),
         (400, RelayedError, 400, False, False, "refused", ""),
-        (401, ProviderRefusesUs, 502, False, False, "failed", "status 401"),
-        (402, ProviderRefusesUs, 502, False, False, "failed", "status 402"),
-        (403, ProviderRefusesUs, 502, False, False, "failed", "status 403"),
-        (404, ProviderRefuses, 502, False, False, "failed", "status 404"),
-        (408, ProviderTooSlow, 504, False, False, "failed", "status 408"),
-        (409, ProviderRefuses, 502, False, False, "failed", "status 409"),
+        (401, ProviderAuthFailed, 502, False, False, "failed", "status 401"),
+        (402, ProviderAuthFailed, 502, False, False, "failed", "status 402"),
+        (403, ProviderAuthFailed, 502, False, False, "failed", "status 403"),
+        (404, ProviderRejected, 502, False, False, "failed", "status 404"),
+        (408, ProviderTimeout, 504, False, False, "failed", "status 408"),
+        (409, ProviderRejected, 502, False, False, "failed", "status 409"),
         (413, RelayedError, 413, False, False, "refused", ""),
-        (418, ProviderRefuses, 502, False, False, "failed", "status 418"),
+        (418, ProviderRejected, 502, False, False, "failed", "status 418"),
         (422, RelayedError, 422, False, False, "refused", ""),
         (429, RelayedError, 429, True, False, "limited", ""),
         (500, ProviderFailed, 502, False, False, "failed", "status 500"),
         (501, ProviderFailed, 502, False, False, "failed", "status 501"),
         (502, ProviderFailed, 502, False, True, "failed", "status 502"),
-        (503, Unavailable, 503, True, True, "failed", "status 503"),
-        (504, ProviderTooSlow, 504, False, True, "failed", "status 504"),
-        (529, Unavailable, 503, False, True, "failed", "status 529"),
+        (503, ProviderUnavailable, 503, True, True, "failed", "status 503"),
+        (504, ProviderTimeout, 504, False, True, "failed", "status 504"),
+        (529, ProviderUnavailable, 503, False, True, "failed", "status 529"),
         (599, ProviderFailed, 502, False, False, "failed", "status 599"),
     ],
 )
@@ -73,12 +73,12 @@ def test_each_status_has_one_verdict(
     [
         ("no_connection", False, ProviderFailed, 502, True, "failed"),
         ("login", True, ProviderFailed, 502, True, "failed"),
-        ("login", False, ProviderRefusesUs, 502, True, "failed"),
+        ("login", False, ProviderAuthFailed, 502, True, "failed"),
         ("no_response", False, ProviderFailed, 502, False, "failed"),
         ("invalid_response", False, ProviderFailed, 502, False, "failed"),
-        ("timeout", False, ProviderTooSlow, 504, False, "timeout"),
+        ("timeout", False, ProviderTimeout, 504, False, "timeout"),
         ("interrupted", False, ProviderFailed, 502, False, "broken"),
-        ("stalled", False, ProviderTooSlow, 504, False, "timeout"),
+        ("stalled", False, ProviderTimeout, 504, False, "timeout"),
     ],
 )
 def test_each_failure_trips_the_circuit_and_fails_over_only_if_no_work_was_done(
@@ -89,8 +89,30 @@ def test_each_failure_trips_the_circuit_and_fails_over_only_if_no_work_was_done(
     assert summary(verdict) == (error, shown, fail_over, True, outcome, "reason")
 
 
+@pytest.mark.parametrize(
+    ("failure", "message"),
+    [
+        (rejected(301), "returned a redirect (status 301), which is not followed; contact the proxy's administrator."),
+        (rejected(401), "rejected the proxy's credential (status 401); contact the proxy's administrator."),
+        (rejected(404), "rejected the request (status 404)."),
+        (rejected(408), "timed out (status 408)."),
+        (rejected(500), "returned a server error (status 500)."),
+        (rejected(503), "is unavailable (status 503); retry after 1 s."),
+        (rejected(503, retry_after=19.5), "is unavailable (status 503); retry after 20 s."),
+        (UpstreamError("login", "reason"), "rejected the proxy's login; contact the proxy's administrator."),
+        (UpstreamError("no_response", "reason"), "closed the connection without a valid response."),
+        (unusable("", "text/html"), "returned an unusable response (an HTML page)."),
+        (UpstreamError("timeout", ""), "timed out before sending a response."),
+        (UpstreamError("interrupted", ""), "closed the connection mid-response."),
+        (UpstreamError("stalled", ""), "timed out mid-response."),
+    ],
+)
+def test_the_callers_message_contains_what_happened(failure: ErrorResponse | UpstreamError, message: str) -> None:
+    assert classify(failure, ()).error.message == f"The provider of this model {message}"
+
+
 @pytest.mark.parametrize("failure", [rejected(404), UpstreamError("timeout", "")])
-def test_the_operator_may_name_more_failures_that_fail_over(failure: ErrorResponse | UpstreamError) -> None:
+def test_failover_on_adds_failures_that_fail_over(failure: ErrorResponse | UpstreamError) -> None:
     assert [classify(failure, on).fail_over for on in ((), (404, "timeout"))] == [False, True]
 
 
@@ -131,10 +153,10 @@ def test_a_relayed_error_shows_no_secret(status: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "expected"), [(400, (RelayedError, "invalid_request")), (429, (Limited, "rate_limit_exceeded"))]
+    ("status", "expected"), [(400, (RelayedError, "invalid_request")), (429, (RateLimited, "rate_limit_exceeded"))]
 )
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[1]", b'{"cut', b"[" * 5000, b'{"x":"' + b"y" * 300_000 + b'"}'])
-def test_a_body_that_no_program_can_read_is_replaced(
+def test_a_body_other_than_a_json_object_is_replaced(
     body: bytes, status: int, expected: tuple[type[ApiError], str]
 ) -> None:
     error = classify(ErrorResponse(status, {}, body), ()).error
@@ -145,11 +167,11 @@ def test_a_body_that_no_program_can_read_is_replaced(
 def test_a_compressed_body_is_replaced() -> None:
     error = classify(rejected(429, headers={"Content-Encoding": "gzip"}), ()).error
 
-    assert type(error) is Limited
+    assert type(error) is RateLimited
 
 
 @pytest.mark.parametrize(("header", "expected"), [("true", True), ("false", False), ("perhaps", None), (None, None)])
-def test_a_provider_may_say_whether_a_retry_helps(header: str | None, expected: bool | None) -> None:
+def test_x_should_retry_of_the_provider_is_relayed(header: str | None, expected: bool | None) -> None:
     headers = {"x-should-retry": header} if header else {}
 
     assert classify(rejected(429, headers=headers), ()).error.should_retry is expected
@@ -162,21 +184,21 @@ def test_a_provider_may_say_whether_a_retry_helps(header: str | None, expected: 
         ("gzip", "text/event-stream", None),
         ("x-gzip", "audio/mpeg", None),
         ("", "", None),
-        ("", "text/html", "answered with a web page"),
-        ("", "Text/HTML; charset=utf-8", "answered with a web page"),
-        ("br", "application/json", "answered in a content-encoding that was not asked for"),
-        ("gzip, gzip", "text/html", "answered in a content-encoding that was not asked for"),
+        ("", "text/html", "returned an unusable response (an HTML page)"),
+        ("", "Text/HTML; charset=utf-8", "returned an unusable response (an HTML page)"),
+        ("br", "application/json", "returned an unusable response (unsupported content-encoding)"),
+        ("gzip, gzip", "text/html", "returned an unusable response (unsupported content-encoding)"),
     ],
 )
-def test_web_pages_and_other_encodings_are_unusable(coding: str, content_type: str, reason: str | None) -> None:
+def test_html_pages_and_other_encodings_are_unusable(coding: str, content_type: str, reason: str | None) -> None:
     failure = unusable(coding, content_type)
 
     assert (failure.reason if failure else None) == reason
 
 
-@pytest.mark.parametrize(("status", "error"), [(400, RelayedError), (429, Limited)])
-def test_a_body_nested_too_deep_to_be_read_is_an_error_without_it(status: int, error: type[ApiError]) -> None:
-    """Any depth that a decoder accepts: the verdict must not raise, or the circuit would count a call for ever."""
+@pytest.mark.parametrize(("status", "error"), [(400, RelayedError), (429, RateLimited)])
+def test_a_too_deeply_nested_body_is_replaced(status: int, error: type[ApiError]) -> None:
+    """At any depth that a decoder accepts the verdict must not raise: the circuit would count the call forever."""
     for depth in (100, 500, 900, 2000):
         body = b'{"error":' + b"[" * depth + b'"x"' + b"]" * depth + b"}"
         verdict = classify(ErrorResponse(status, {}, body), FAILOVER_ON)

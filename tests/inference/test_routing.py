@@ -1,4 +1,4 @@
-"""Which offers can answer a call, in which order, and under which ids."""
+"""The offers that can serve a call, their order, and the providers' ids."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.fakes import entry
 TARGETS = {name: Target(f"http://{name}", Auth(), "{id}") for name in ("a", "b")} | {
     "deployed": Target("http://deployed", Auth(), "deployments/{id}")
 }
-"""The provider `listed` has none."""
+"""The provider `listed` is list-only."""
 
 
 def offer(model_id: str, provider: str, own_id: str = "") -> Offer:

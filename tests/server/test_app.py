@@ -1,4 +1,4 @@
-"""The gate that every request passes: keys, errors, request ids, CORS; and what holds for any keys at once."""
+"""Authentication, errors, request ids, CORS, and the isolation of concurrent callers."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def key(name: str) -> dict[str, str]:
     return {"Authorization": f"Bearer sk-canary-{name}"} if name != "nobody" else {}
 
 
-def saying(world: Mapping[str, Sequence[Mapping[str, object]]]) -> FakeFetch:
+def fetch_of(world: Mapping[str, Sequence[Mapping[str, object]]]) -> FakeFetch:
     fetch = FakeFetch()
     fetch.lists("a", *world["a"])
     fetch.lists("b", *world["b"])
@@ -85,21 +85,21 @@ def saying(world: Mapping[str, Sequence[Mapping[str, object]]]) -> FakeFetch:
 
 
 def less_its_id(reply: Reply) -> tuple[object, ...]:
-    """A whole reply, but for the id of its request."""
+    """A reply without its request id."""
     return reply.status, [header for header in reply.headers if header[0] != b"x-request-id"], reply.body
 
 
-def said(reply: Reply) -> dict[str, Any]:
+def error_of(reply: Reply) -> dict[str, Any]:
     error: dict[str, Any] = reply.json["error"]
     assert set(error) == {"message", "type", "param", "code"}
     return error
 
 
-# -- what you can see is what you can call -------------------------------------------------------------------------
+# -- lists and retrieval -------------------------------------------------------------------------------------------
 
 
 async def everything(app: Proxy, caller: str) -> dict[str, Reply]:
-    """All answers about models that a caller can get, by their paths."""
+    """All responses about models that a caller can get, by path."""
     lists = ["/v1/models", "/models", "/v1/models/", "/models/"]
     single = [
         base + one for base in ("/v1/models/", "/models/", "/v1/models/models/", "/models/models/") for one in IDS
@@ -109,17 +109,15 @@ async def everything(app: Proxy, caller: str) -> dict[str, Reply]:
 
 
 @pytest.mark.parametrize("caller", [*RULES, "nobody"])
-async def test_what_is_listed_can_be_retrieved_and_all_else_is_as_if_it_did_not_exist(
-    caller: str, clock: FakeClock
-) -> None:
-    async with started(WITH_DEFAULT, saying(WORLD), clock) as app:
+async def test_listed_models_can_be_retrieved_and_all_others_are_404(caller: str, clock: FakeClock) -> None:
+    async with started(WITH_DEFAULT, fetch_of(WORLD), clock) as app:
         replies = await everything(app, caller)
         heads = {path: await asked(app, path, key(caller), method="HEAD") for path in replies}
     listed = ids(replies["/v1/models"].body)
-    allowed = {name: [one for one in said if one["id"] in listed] for name, said in WORLD.items()}
-    # Who may use no version at all is told that (403), of every workspace and model alike.
+    allowed = {name: [one for one in entries if one["id"] in listed] for name, entries in WORLD.items()}
+    # Callers without access to any version get 403 for every workspace and model.
     allowed["pangu"] = allowed["pangu"] or list(WORLD["pangu"])
-    async with started(WITH_DEFAULT, saying(allowed), clock) as app:
+    async with started(WITH_DEFAULT, fetch_of(allowed), clock) as app:
         where_nothing_else_exists = await everything(app, caller)
 
     for path, reply in replies.items():
@@ -154,12 +152,12 @@ async def test_what_is_listed_can_be_retrieved_and_all_else_is_as_if_it_did_not_
     ],
 )
 async def test_each_caller_sees_what_the_rules_allow(caller: str, listed: list[str], clock: FakeClock) -> None:
-    async with started(WITH_DEFAULT, saying(WORLD), clock) as app:
+    async with started(WITH_DEFAULT, fetch_of(WORLD), clock) as app:
         assert ids((await asked(app, "/v1/models", key(caller))).body) == listed
 
 
-async def test_a_caller_gets_the_fields_of_the_offer_that_it_may_use(clock: FakeClock) -> None:
-    async with started(WITH_DEFAULT, saying(WORLD), clock) as app:
+async def test_a_caller_gets_the_fields_of_its_first_allowed_offer(clock: FakeClock) -> None:
+    async with started(WITH_DEFAULT, fetch_of(WORLD), clock) as app:
         seen = {name: (await asked(app, "/v1/models/m", key(name))).json for name in ("all", "a", "b", "meta")}
 
     shown = {name: (m["owned_by"], m["created"], m.get("context_length")) for name, m in seen.items()}
@@ -171,11 +169,11 @@ async def test_a_caller_gets_the_fields_of_the_offer_that_it_may_use(clock: Fake
     }
 
 
-async def test_no_interleaving_gives_one_callers_list_to_another(clock: FakeClock) -> None:
+async def test_concurrent_callers_never_get_each_others_list(clock: FakeClock) -> None:
     chance = random.Random(8)
     plain: dict[str, Reply] = {}
     packed: dict[str, Reply] = {}
-    async with started(CONFIG, saying(WORLD), clock) as app:
+    async with started(CONFIG, fetch_of(WORLD), clock) as app:
         for name in ("a", "b"):
             plain[name] = await asked(app, "/v1/models", key(name))
             packed[name] = await asked(app, "/v1/models", {**key(name), "Accept-Encoding": "gzip"})
@@ -203,7 +201,7 @@ async def test_no_interleaving_gives_one_callers_list_to_another(clock: FakeCloc
     assert len(set(etags)) == 4
 
 
-async def test_a_thousand_at_once_on_a_cold_start_ask_each_provider_once_and_no_leaving_harms_the_others(
+async def test_a_thousand_cold_requests_cause_one_fetch_per_provider_and_cancellations_do_not_affect_others(
     clock: FakeClock,
 ) -> None:
     fetch = FakeFetch()
@@ -244,14 +242,14 @@ METHODS = ["POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "QUERY", "FOO",
 
 @pytest.mark.parametrize("path", KNOWN)
 @pytest.mark.parametrize("method", METHODS)
-async def test_another_method_is_405_and_says_which_are_possible(path: str, method: str, clock: FakeClock) -> None:
-    async with started(CONFIG, saying(WORLD), clock) as app:
+async def test_other_methods_are_405_with_the_allowed_ones(path: str, method: str, clock: FakeClock) -> None:
+    async with started(CONFIG, fetch_of(WORLD), clock) as app:
         reply = await asked(app, path, {**key("all"), "X-Request-Id": "mine"}, method=method)
 
-    assert (reply.status, said(reply)) == (
+    assert (reply.status, error_of(reply)) == (
         405,
         {
-            "message": f"{method} is not possible here; use GET, HEAD.",
+            "message": f"Method {method} is not allowed; use GET, HEAD.",
             "type": "invalid_request_error",
             "param": None,
             "code": "method_not_allowed",
@@ -269,8 +267,8 @@ async def test_another_method_is_405_and_says_which_are_possible(path: str, meth
 
 @pytest.mark.parametrize("path", UNKNOWN)
 @pytest.mark.parametrize("method", ["GET", "HEAD", *METHODS])
-async def test_another_path_is_404_whatever_the_method(path: str, method: str, clock: FakeClock) -> None:
-    async with started(CONFIG, saying(WORLD), clock) as app:
+async def test_unknown_paths_are_404_for_every_method(path: str, method: str, clock: FakeClock) -> None:
+    async with started(CONFIG, fetch_of(WORLD), clock) as app:
         reply = await asked(app, path, key("all"), method=method)
 
     assert (reply.status, reply.header("content-type")) == (404, "application/json")
@@ -278,14 +276,14 @@ async def test_another_path_is_404_whatever_the_method(path: str, method: str, c
     if method == "HEAD":
         assert reply.body == b""
     else:
-        assert (said(reply)["type"], said(reply)["code"]) == ("invalid_request_error", "not_found")
-        assert said(reply)["message"].endswith("The list of models is at /v1/models.")
+        assert (error_of(reply)["type"], error_of(reply)["code"]) == ("invalid_request_error", "not_found")
+        assert error_of(reply)["message"].endswith("; the model list is at /v1/models.")
 
 
 @pytest.mark.parametrize("path", [*KNOWN[:4], *UNKNOWN, "/v1/models?key=sk-canary-all"])
 @pytest.mark.parametrize("method", ["GET", *METHODS])
-async def test_without_a_key_nothing_is_told_of_any_path(path: str, method: str, clock: FakeClock) -> None:
-    async with started(CONFIG, saying(WORLD), clock) as app:
+async def test_requests_without_a_key_are_401_for_every_path(path: str, method: str, clock: FakeClock) -> None:
+    async with started(CONFIG, fetch_of(WORLD), clock) as app:
         expected = await asked(app, "/v1/models")
         reply = await asked(app, path, method=method)
 
@@ -299,29 +297,29 @@ async def test_without_a_key_nothing_is_told_of_any_path(path: str, method: str,
         pytest.param([(b"authorization", b"Bearer sk-canary-unknown")], id="unknown"),
         pytest.param([(b"authorization", b"Basic eDp5")], id="another scheme"),
         pytest.param([(b"authorization", b"Bearer ")], id="empty"),
-        pytest.param([(b"authorization", b"Bearer \xff\xfe")], id="no text"),
+        pytest.param([(b"authorization", b"Bearer \xff\xfe")], id="invalid UTF-8"),
         pytest.param([(b"x-api-key", b"k" * 5000)], id="too long"),
-        pytest.param([(b"x-api-key", b"sk-canary-a"), (b"api-key", b"sk-canary-b")], id="two that differ"),
+        pytest.param([(b"x-api-key", b"sk-canary-a"), (b"api-key", b"sk-canary-b")], id="conflicting keys"),
         pytest.param([(b"x-api-key", b"sk-canary-a"), (b"x-api-key", b"sk-canary-a")], id="twice"),
         pytest.param([(b"x-api-key", b"sk-canary-unknown"), (b"if-none-match", b"*")], id="before any 304"),
     ],
 )
 @pytest.mark.parametrize("config", [pytest.param(CONFIG, id="no default"), pytest.param(WITH_DEFAULT, id="default")])
-async def test_every_reason_for_a_401_is_the_same_bytes(
+async def test_every_401_has_the_same_bytes(
     headers: list[tuple[bytes, bytes]], config: Any, clock: FakeClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    async with started(CONFIG, saying(WORLD), clock) as app:
+    async with started(CONFIG, fetch_of(WORLD), clock) as app:
         no_key = await asked(app, "/v1/models")
-    async with started(config, saying(WORLD), clock) as app:
+    async with started(config, fetch_of(WORLD), clock) as app:
         reply = await asked(app, "/v1/models", headers)
 
     assert less_its_id(reply) == less_its_id(no_key)
     assert reply.header("www-authenticate") == "Bearer"
-    assert said(reply) == {
+    assert error_of(reply) == {
         "message": (
-            "Missing or invalid API key. Send one key of this proxy, once, as 'Authorization: Bearer <key>', "
-            "'X-Auth-Token', 'x-api-key' or 'api-key'."
+            "Missing or invalid API key. Send exactly one API key of this proxy, as 'Authorization: Bearer <key>' "
+            "or in 'X-Auth-Token', 'x-api-key' or 'api-key'."
         ),
         "type": "invalid_request_error",
         "param": None,
@@ -335,10 +333,10 @@ READS = ["/v1/models", "/models/m", "/v1/models/unknown", "/nowhere", "/health"]
 
 @pytest.mark.parametrize("header", KEY_HEADERS)
 @pytest.mark.parametrize("config", [pytest.param(CONFIG, id="no default"), pytest.param(WITH_DEFAULT, id="default")])
-async def test_a_key_means_the_same_in_any_header_and_a_wrong_one_is_never_no_key(
+async def test_a_key_is_equivalent_in_any_header_and_an_invalid_one_is_rejected(
     header: str, config: Any, clock: FakeClock
 ) -> None:
-    async with started(config, saying(WORLD), clock) as app:
+    async with started(config, fetch_of(WORLD), clock) as app:
         for path in READS:
             expected = await asked(app, path, key("a"))
             known = await asked(app, path, holding(header, "sk-canary-a"))
@@ -350,7 +348,7 @@ async def test_a_key_means_the_same_in_any_header_and_a_wrong_one_is_never_no_ke
 
 
 async def test_an_open_proxy_ignores_keys_in_any_header(clock: FakeClock) -> None:
-    async with started(config_of(PROVIDERS, ENVIRON), saying(WORLD), clock) as app:
+    async with started(config_of(PROVIDERS, ENVIRON), fetch_of(WORLD), clock) as app:
         without = await asked(app, "/v1/models")
         replies = [await asked(app, "/v1/models", holding(header, "sk-canary-unknown")) for header in KEY_HEADERS]
 
@@ -359,8 +357,8 @@ async def test_an_open_proxy_ignores_keys_in_any_header(clock: FakeClock) -> Non
 
 
 @pytest.mark.parametrize("path", ["/v1/models", "/models/m", "/v1/models/unknown", "/nowhere"])
-async def test_a_key_in_the_query_is_refused_even_where_none_is_needed(path: str, clock: FakeClock) -> None:
-    async with started(WITH_DEFAULT, saying(WORLD), clock) as app:
+async def test_a_key_in_the_query_is_rejected_even_if_no_key_is_required(path: str, clock: FakeClock) -> None:
+    async with started(WITH_DEFAULT, fetch_of(WORLD), clock) as app:
         without = await asked(app, path)
         replies = [await asked(app, f"{path}?api_key=sk-canary-all", key(name)) for name in ("nobody", "all")]
 
@@ -378,10 +376,10 @@ async def test_a_key_in_the_query_is_refused_even_where_none_is_needed(path: str
     ],
 )
 @pytest.mark.parametrize(("path", "caller"), [("/v1/models", "all"), ("/v1/chat", "all"), ("/", "nobody")])
-async def test_a_connection_whose_body_nobody_read_is_closed(
+async def test_a_connection_with_an_unread_body_is_closed(
     headers: dict[str, str], closes: bool, path: str, caller: str, clock: FakeClock
 ) -> None:
-    async with started(CONFIG, saying(WORLD), clock) as app:
+    async with started(CONFIG, fetch_of(WORLD), clock) as app:
         reply = await asked(app, path, {**key(caller), **headers}, method="POST")
 
     assert reply.status in (401, 404, 405)
@@ -390,29 +388,29 @@ async def test_a_connection_whose_body_nobody_read_is_closed(
 
 @pytest.mark.parametrize("path", ["/v1/models", "/models/m", "/health"])
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-async def test_a_bug_is_a_500_that_tells_nothing_and_a_log_line_without_its_text(
+async def test_a_bug_is_a_generic_500_and_is_logged_without_its_text(
     path: str, method: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     clock = FailingClock()
     caplog.set_level(logging.DEBUG)
-    async with started(CONFIG, saying(WORLD), clock) as app:
+    async with started(CONFIG, fetch_of(WORLD), clock) as app:
         clock.error = RuntimeError("sk-canary-in-a-bug")
         broken = await asked(app, path, {**key("all"), "X-Request-Id": "mine"}, method=method)
         clock.error = None
-        healed = await asked(app, path, key("all"), method=method)
+        recovered = await asked(app, path, key("all"), method=method)
 
-    assert healed.status == 200
+    assert recovered.status == 200
     assert (broken.status, broken.header("x-request-id")) == (500, "mine")
     if method == "HEAD":
         assert broken.body == b""
     else:
-        assert said(broken) == {
-            "message": "Internal error of the proxy. Its log has the details under this x-request-id.",
+        assert error_of(broken) == {
+            "message": "Internal error in the proxy; search its log for the x-request-id of this response.",
             "type": "server_error",
             "param": None,
             "code": "internal_error",
         }
-    assert "bug while answering mine: RuntimeError\n" in caplog.text
+    assert "request mine: internal error: RuntimeError\n" in caplog.text
     assert "canary" not in caplog.text
 
 
@@ -421,7 +419,7 @@ async def test_a_bug_is_a_500_that_tells_nothing_and_a_log_line_without_its_text
 
 @pytest.mark.parametrize("sane", ["a", "req_1.2:3-4", "0" * 128])
 async def test_a_clients_request_id_is_kept(sane: str, clock: FakeClock) -> None:
-    async with started(CONFIG, saying(WORLD), clock) as app:
+    async with started(CONFIG, fetch_of(WORLD), clock) as app:
         for path, status in (("/v1/models", 200), ("/health", 200), ("/v1/models/unknown", 404), ("/", 404)):
             reply = await asked(app, path, {**key("all"), "X-Request-Id": sane})
             assert (reply.status, reply.header("x-request-id")) == (status, sane)
@@ -431,8 +429,8 @@ async def test_a_clients_request_id_is_kept(sane: str, clock: FakeClock) -> None
     "insane",
     ["", "0" * 129, "a b", "a\r\nSet-Cookie: x", "a\n", "ä", '"a"', "a;b", "a\x00", "<a>"],
 )
-async def test_a_request_id_that_could_do_harm_is_replaced_by_one_of_our_own(insane: str, clock: FakeClock) -> None:
-    async with started(CONFIG, saying(WORLD), clock) as app:
+async def test_an_invalid_request_id_is_replaced(insane: str, clock: FakeClock) -> None:
+    async with started(CONFIG, fetch_of(WORLD), clock) as app:
         replies = [await asked(app, "/v1/models", {**key("all"), "X-Request-Id": insane}) for _ in range(2)]
 
     given = [reply.header("x-request-id") or "" for reply in replies]
@@ -441,7 +439,7 @@ async def test_a_request_id_that_could_do_harm_is_replaced_by_one_of_our_own(ins
     assert insane not in given
 
 
-# -- web pages -----------------------------------------------------------------------------------------------------
+# -- CORS ----------------------------------------------------------------------------------------------------------
 
 CORS = config_of("server: {cors: [https://app.example]}" + PROVIDERS + KEYS, ENVIRON)
 PREFLIGHT = {
@@ -451,8 +449,8 @@ PREFLIGHT = {
 }
 
 
-async def test_without_configured_origins_no_web_page_may_ask(clock: FakeClock) -> None:
-    async with started(CONFIG, saying(WORLD), clock) as app:
+async def test_cors_is_off_without_configured_origins(clock: FakeClock) -> None:
+    async with started(CONFIG, fetch_of(WORLD), clock) as app:
         preflight = await asked(app, "/v1/models", PREFLIGHT, method="OPTIONS")
         listed = await asked(app, "/v1/models", {**key("all"), "Origin": "https://app.example"})
 
@@ -462,17 +460,17 @@ async def test_without_configured_origins_no_web_page_may_ask(clock: FakeClock) 
         assert not [name for name, _ in reply.headers if name.startswith(b"access-control")]
 
 
-async def test_a_page_of_a_configured_origin_may_ask_with_a_key_of_its_own(clock: FakeClock) -> None:
-    async with started(CORS, saying(WORLD), clock) as app:
+async def test_cors_allows_configured_origins_with_a_key(clock: FakeClock) -> None:
+    async with started(CORS, fetch_of(WORLD), clock) as app:
         preflight = await asked(app, "/v1/models", PREFLIGHT, method="OPTIONS")
         listed = await asked(app, "/v1/models", {**key("all"), "Origin": "https://app.example"})
-        refused = await asked(app, "/v1/models", {"Origin": "https://app.example"})
+        rejected = await asked(app, "/v1/models", {"Origin": "https://app.example"})
 
     assert preflight.status == 200
     assert preflight.header("access-control-allow-methods") == "GET, HEAD, POST"
     assert preflight.header("access-control-allow-headers") == "authorization"
-    assert [listed.status, refused.status] == [200, 401]
-    for reply in (preflight, listed, refused):
+    assert [listed.status, rejected.status] == [200, 401]
+    for reply in (preflight, listed, rejected):
         assert reply.header("access-control-allow-origin") == "https://app.example"
         assert reply.header("access-control-allow-credentials") is None
         assert "Origin" in (reply.header("vary") or "")
@@ -483,8 +481,8 @@ async def test_a_page_of_a_configured_origin_may_ask_with_a_key_of_its_own(clock
     "origin",
     ["https://evil.example", "http://app.example", "https://app.example.evil", "https://APP.example", "null", "*"],
 )
-async def test_a_page_of_another_origin_is_answered_without_leave_to_read(origin: str, clock: FakeClock) -> None:
-    async with started(CORS, saying(WORLD), clock) as app:
+async def test_cors_headers_are_missing_for_other_origins(origin: str, clock: FakeClock) -> None:
+    async with started(CORS, fetch_of(WORLD), clock) as app:
         listed = await asked(app, "/v1/models", {**key("all"), "Origin": origin})
 
     assert listed.status == 200
@@ -493,14 +491,14 @@ async def test_a_page_of_another_origin_is_answered_without_leave_to_read(origin
 
 
 @pytest.mark.parametrize("changed", [{"Origin": "https://evil.example"}, {"Access-Control-Request-Method": "DELETE"}])
-async def test_a_refused_preflight_is_an_error_like_any_other(changed: dict[str, str], clock: FakeClock) -> None:
-    async with started(CORS, saying(WORLD), clock) as app:
+async def test_a_rejected_preflight_has_the_error_format(changed: dict[str, str], clock: FakeClock) -> None:
+    async with started(CORS, fetch_of(WORLD), clock) as app:
         reply = await asked(app, "/v1/models", {**PREFLIGHT, **changed, "X-Request-Id": "mine"}, method="OPTIONS")
 
-    assert (reply.status, said(reply)) == (
+    assert (reply.status, error_of(reply)) == (
         400,
         {
-            "message": "This origin or method is not allowed here; `server: cors` names the origins that are.",
+            "message": "CORS: this origin or method is not allowed; add the origin to `server: cors`.",
             "type": "invalid_request_error",
             "param": None,
             "code": "invalid_request",
@@ -511,11 +509,11 @@ async def test_a_refused_preflight_is_an_error_like_any_other(changed: dict[str,
     assert reply.header("access-control-allow-origin") is None
 
 
-# -- life ----------------------------------------------------------------------------------------------------------
+# -- lifespan-------------------------------------------------------------------------------------------------------
 
 
-async def test_a_server_starts_and_ends_the_asking(clock: FakeClock) -> None:
-    fetch = saying(WORLD)
+async def test_the_lifespan_starts_and_stops_the_refresh_loop(clock: FakeClock) -> None:
+    fetch = fetch_of(WORLD)
     app = Proxy(CONFIG, clock=clock, fetch=fetch)
     before = asyncio.all_tasks()
     commands: asyncio.Queue[Message] = asyncio.Queue()
@@ -534,16 +532,16 @@ async def test_a_server_starts_and_ends_the_asking(clock: FakeClock) -> None:
     assert asyncio.all_tasks() == before
 
 
-async def test_whoever_listens_is_told_of_every_provider(clock: FakeClock) -> None:
-    told: list[str] = []
-    app = Proxy(CONFIG, clock=clock, fetch=saying(WORLD), on_report=lambda report: told.append(report.name))
+async def test_on_report_is_called_for_every_provider(clock: FakeClock) -> None:
+    reported: list[str] = []
+    app = Proxy(CONFIG, clock=clock, fetch=fetch_of(WORLD), on_report=lambda report: reported.append(report.name))
     async with app.lifespan():
         await breathe()
 
-    assert sorted(told) == ["a", "b", "pangu"]
+    assert sorted(reported) == ["a", "b", "pangu"]
 
 
-async def test_other_protocols_are_refused(clock: FakeClock) -> None:
+async def test_other_protocols_are_rejected(clock: FakeClock) -> None:
     sent: list[Message] = []
 
     async def receive() -> Message:
@@ -552,13 +550,13 @@ async def test_other_protocols_are_refused(clock: FakeClock) -> None:
     async def send(message: Message) -> None:
         sent.append(message)
 
-    async with started(CONFIG, saying(WORLD), clock) as app:
+    async with started(CONFIG, fetch_of(WORLD), clock) as app:
         await app({"type": "websocket", "path": "/v1/models", "headers": []}, receive, send)
 
     assert [message["type"] for message in sent] == ["websocket.close"]
 
 
-async def test_loggers_that_write_headers_and_urls_are_off_while_providers_are_fetched(
+async def test_http_loggers_are_off_while_providers_are_fetched(
     fetch: FakeFetch, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loggers = [logging.getLogger(name) for name in HTTP_LOGGERS]

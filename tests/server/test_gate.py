@@ -1,4 +1,4 @@
-"""`Proxy.decide`: what it returns at once is what the application sends, and what needs I/O is a handler."""
+"""`Proxy.decide` returns the response that the application would send, or a handler if I/O is needed."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ def scope(
 
 
 def decided(app: Proxy, request: dict[str, object]) -> RawResponse | None:
-    """The response that is decided at once, None for a handler."""
+    """The response of `decide`, None for a handler."""
     outcome = app.decide(RequestHead(request))
     return outcome if isinstance(outcome, RawResponse) else None
 
 
 async def warmed(app: Proxy, headers: Mapping[str, str]) -> str:
-    """The ETag of the list as it is sent with these headers; it is ready from now on."""
+    """The ETag of the list for these headers. The list is cached from now on."""
     return (await asked(app, "/v1/models", headers)).header("etag") or ""
 
 
@@ -52,7 +52,7 @@ async def warmed(app: Proxy, headers: Mapping[str, str]) -> str:
 @pytest.mark.parametrize("path", ["/v1/models", "/models"])
 @pytest.mark.parametrize("encoding", [{}, {"accept-encoding": "gzip, deflate"}], ids=["plain", "gzip"])
 @pytest.mark.parametrize("known", [False, True], ids=["200", "304"])
-async def test_what_is_ready_is_what_a_call_sends(
+async def test_a_cached_response_equals_the_response_through_asgi(
     path: str, encoding: Mapping[str, str], known: bool, fetch: FakeFetch, clock: FakeClock
 ) -> None:
     fetch.lists("a", "m", "n")
@@ -89,7 +89,7 @@ async def test_what_is_ready_is_what_a_call_sends(
         pytest.param("/v1/models?api_key=x", BEARER, "GET", id="a key in the query"),
     ],
 )
-async def test_what_is_decided_at_once_is_what_the_application_sends(
+async def test_a_synchronous_decision_equals_the_response_of_the_application(
     path: str, headers: Mapping[str, str], method: str, fetch: FakeFetch, clock: FakeClock
 ) -> None:
     fetch.lists("a", "m")
@@ -111,7 +111,7 @@ async def test_what_is_decided_at_once_is_what_the_application_sends(
         pytest.param(scope(BEARER, "/v1/chat/completions", "POST"), id="a call"),
     ],
 )
-async def test_what_needs_io_is_left_to_a_handler(
+async def test_responses_that_need_io_return_a_handler(
     request_: dict[str, object], fetch: FakeFetch, clock: FakeClock
 ) -> None:
     fetch.lists("a", "m")
@@ -122,9 +122,7 @@ async def test_what_needs_io_is_left_to_a_handler(
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("header", KEY_HEADERS)
-async def test_what_is_ready_reads_a_key_in_the_same_headers_as_a_call(
-    header: str, fetch: FakeFetch, clock: FakeClock
-) -> None:
+async def test_cached_responses_check_the_same_key_headers(header: str, fetch: FakeFetch, clock: FakeClock) -> None:
     fetch.lists("a", "m", "n")
     default = "groups: {default: {models: [m]}}\n"
     async with started(config_of(KEYED + default), fetch, clock) as app:
@@ -136,11 +134,11 @@ async def test_what_is_ready_reads_a_key_in_the_same_headers_as_a_call(
 
         assert ready is not None
         assert (ready.status, tuple(ready.headers), ready.body) == (200, called.headers, called.body)
-        for refused in (wrong, {**known, "x-goog-api-key": "sk-canary-wrong"}):
-            response = decided(app, scope(refused))
+        for invalid in (wrong, {**known, "x-goog-api-key": "sk-canary-wrong"}):
+            response = decided(app, scope(invalid))
             assert response is not None
             assert response.status == 401
-            assert (await asked(app, "/v1/models", refused)).status == 401
+            assert (await asked(app, "/v1/models", invalid)).status == 401
         assert decided(app, scope({**BEARER, **known, **ID})) == ready
 
 
@@ -154,7 +152,7 @@ OPEN = ONE + "groups: {default: {models: ['*']}}\n"
         pytest.param(config_of(OPEN), (), id="an empty list"),
     ],
 )
-async def test_nothing_is_ready_with(
+async def test_no_cached_response_for(
     config: Config, models: tuple[str, ...], fetch: FakeFetch, clock: FakeClock
 ) -> None:
     fetch.lists("a", *models)
@@ -164,7 +162,7 @@ async def test_nothing_is_ready_with(
 
 
 @pytest.mark.anyio
-async def test_nothing_is_ready_before_somebody_has_asked_nor_after_a_change(
+async def test_no_response_is_cached_before_the_first_request_and_after_a_change(
     fetch: FakeFetch, clock: FakeClock
 ) -> None:
     fetch.lists("a", "m")
@@ -173,12 +171,12 @@ async def test_nothing_is_ready_before_somebody_has_asked_nor_after_a_change(
         await warmed(app, {})
         warm = decided(app, scope({}))
         fetch.lists("a", "n")
-        await clock.advance(3600)  # it was asked again
+        await clock.advance(3600)  # it was refreshed
         assert (before, warm is None, decided(app, scope({}))) == (None, False, None)
 
 
 @pytest.mark.anyio
-async def test_a_list_stays_ready_when_a_provider_answers_as_before(fetch: FakeFetch, clock: FakeClock) -> None:
+async def test_a_list_stays_cached_if_a_refresh_changes_nothing(fetch: FakeFetch, clock: FakeClock) -> None:
     fetch.lists("a", "m")
     async with started(config_of(OPEN), fetch, clock) as app:
         etag = await warmed(app, {})
@@ -192,7 +190,7 @@ async def test_a_list_stays_ready_when_a_provider_answers_as_before(fetch: FakeF
 
 
 @pytest.mark.anyio
-async def test_a_bug_is_an_internal_error_at_once_and_in_a_call(fetch: FakeFetch) -> None:
+async def test_a_bug_is_an_internal_error_in_decide_and_in_the_application(fetch: FakeFetch) -> None:
     fetch.lists("a", "m")
     clock = FailingClock()
     async with started(config_of(OPEN), fetch, clock) as app:
@@ -209,37 +207,37 @@ async def test_a_bug_is_an_internal_error_at_once_and_in_a_call(fetch: FakeFetch
 
 @pytest.mark.anyio
 @pytest.mark.parametrize(("cors", "early"), [("", True), ("server: {cors: ['https://app.example']}\n", False)])
-async def test_the_server_decides_itself_unless_a_middleware_is_in_between(
+async def test_decides_early_is_false_with_middleware(
     cors: str, early: bool, fetch: FakeFetch, clock: FakeClock
 ) -> None:
     async with started(config_of(cors + OPEN), fetch, clock) as app:
         assert app.decides_early is early
 
 
-# -- on the wire ---------------------------------------------------------------------------------------------------
+# -- over a socket -------------------------------------------------------------------------------------------------
 
 
 def one_answer(connection: socket.socket) -> bytes:
-    said = b""
-    while (length := re.search(rb"content-length: (\d+)", said)) is None or len(said.partition(b"\r\n\r\n")[2]) < int(
+    data = b""
+    while (length := re.search(rb"content-length: (\d+)", data)) is None or len(data.partition(b"\r\n\r\n")[2]) < int(
         length[1]
     ):
-        said += connection.recv(65536)
-    return said
+        data += connection.recv(65536)
+    return data
 
 
 def conversation(tmp_path: Path, *pieces: bytes) -> list[bytes]:
-    """What the server sends after each piece, without what differs from answer to answer; to its end after the last."""
+    """The data sent after each segment, without headers that differ per response; after the last one up to the end."""
     with serving(tmp_path / "config.yaml", LAB) as process:
         host, port = process.url.removeprefix("http://").split(":")
         with socket.create_connection((host, int(port)), timeout=10) as connection:
-            heard = []
+            received = []
             for piece in pieces[:-1]:
                 connection.sendall(piece)
-                heard.append(one_answer(connection))
+                received.append(one_answer(connection))
             connection.sendall(pieces[-1])
-            heard.append(b"".join(iter(lambda: connection.recv(65536), b"")))
-    return [re.sub(rb"(x-request-id|date): [^\r]*", rb"\1", said) for said in heard]
+            received.append(b"".join(iter(lambda: connection.recv(65536), b"")))
+    return [re.sub(rb"(x-request-id|date): [^\r]*", rb"\1", data) for data in received]
 
 
 GET = b"GET /v1/models HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -247,7 +245,7 @@ LAST = b"GET /v1/models HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
 
 
 @pytest.mark.own_protocol
-def test_a_kept_connection_is_answered_alike_by_a_call_and_at_once(tmp_path: Path) -> None:
+def test_responses_on_a_keep_alive_connection_are_equal_with_and_without_a_task(tmp_path: Path) -> None:
     called, at_once, again, last = conversation(tmp_path, GET, GET, GET, LAST)
 
     assert called.startswith(b"HTTP/1.1 200 OK\r\ndate\r\ncontent-type: application/json\r\ncontent-length: ")
@@ -257,7 +255,7 @@ def test_a_kept_connection_is_answered_alike_by_a_call_and_at_once(tmp_path: Pat
 
 
 @pytest.mark.own_protocol
-def test_requests_that_come_in_one_piece_are_answered_in_their_order(tmp_path: Path) -> None:
+def test_pipelined_requests_are_answered_in_order(tmp_path: Path) -> None:
     alive = b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"
     first, rest = conversation(tmp_path, GET, GET + alive + GET * 2000 + alive + LAST)
 
@@ -269,7 +267,7 @@ def test_requests_that_come_in_one_piece_are_answered_in_their_order(tmp_path: P
 
 
 @pytest.mark.own_protocol
-def test_an_old_client_is_answered_and_its_connection_closed(tmp_path: Path) -> None:
+def test_an_http_1_0_connection_is_closed_after_the_response(tmp_path: Path) -> None:
     called, old = conversation(tmp_path, GET, b"GET /v1/models HTTP/1.0\r\n\r\n")
 
     assert b"connection: close\r\n" in old

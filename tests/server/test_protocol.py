@@ -1,4 +1,4 @@
-"""What is not even HTTP: refused by the parser, in our words all the same, and without a line in the log."""
+"""Malformed HTTP gets an error in OpenAI's format and is not logged."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CONFIG = "providers: [{name: lab, kind: static, models: [{id: m}]}]"
         pytest.param(b"CONNECT host:443 HTTP/1.1\r\nHost: host:443\r\n\r\n", id="a tunnel"),
     ],
 )
-def test_a_malformed_request_is_a_json_error_and_no_line_in_the_log(request_: bytes, tmp_path: Path) -> None:
+def test_a_malformed_request_gets_a_json_error_and_is_not_logged(request_: bytes, tmp_path: Path) -> None:
     with serving(tmp_path / "config.yaml", CONFIG) as process:
         url = process.url
         host, port = url.removeprefix("http://").split(":")

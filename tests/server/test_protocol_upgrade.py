@@ -1,4 +1,4 @@
-"""A request that asks for an upgrade of its connection is answered as if it did not; CONNECT is refused."""
+"""`Upgrade` is ignored; CONNECT is rejected."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ FRAMINGS = {"Content-Length": announced, "chunked": chunked}
 
 
 def post(offer: str, rest: bytes, version: str = "HTTP/1.1") -> bytes:
-    """A call: `rest` is how the body is framed, an empty line, and the body."""
+    """A call. `rest`: the framing headers, an empty line, and the body."""
     start = f"POST /v1/chat/completions {version}\r\n{FIELDS}Content-Type: application/json\r\n{offer}"
     return start.encode() + rest
 
@@ -54,13 +54,13 @@ def get(offer: str, path: str = "/v1/models") -> bytes:
 
 
 def bytewise(data: bytes, rest: bytes = b"") -> Sequence[bytes]:
-    """One byte a segment, `rest` with the last: what is sent after the proxy has closed would reset the connection."""
+    """One byte per segment, `rest` with the last one: data after the close would reset the connection."""
     return [*(data[at : at + 1] for at in range(len(data) - 1)), data[-1:] + rest]
 
 
 @asynccontextmanager
 async def proxied(fetch: FakeFetch, clock: FakeClock) -> AsyncIterator[tuple[Served, FakeProvider]]:
-    """A proxy with two keys, which see one model each, and the provider of the first."""
+    """A proxy with two keys, each with one model, and the provider of the first."""
     async with fake_provider(replies(completion("m"))) as provider:
         fetch.lists("a", "m")
         fetch.lists("b", "hidden")
@@ -75,7 +75,7 @@ keys:
 
 
 async def answer(served: Served, *segments: bytes) -> bytes:
-    """All that comes back on one connection until the proxy closes it; it reads each segment before the next."""
+    """All data of a connection until the proxy closes it. The proxy reads each segment before the next is sent."""
     reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
     reading = asyncio.create_task(reader.read())
     for segment in segments:
@@ -96,7 +96,7 @@ def statuses(received: bytes) -> list[int]:
 
 @pytest.mark.parametrize("framing", FRAMINGS)
 @pytest.mark.parametrize("offer", OFFERS)
-async def test_a_call_with_an_offer_is_answered_as_without_wherever_it_is_split(
+async def test_a_call_with_upgrade_gets_the_same_response_for_every_segmentation(
     offer: str, framing: str, fetch: FakeFetch, clock: FakeClock
 ) -> None:
     rest = FRAMINGS[framing](CALL)
@@ -116,7 +116,7 @@ async def test_a_call_with_an_offer_is_answered_as_without_wherever_it_is_split(
 
 @pytest.mark.parametrize("framing", FRAMINGS)
 @pytest.mark.parametrize("offer", OFFERS)
-async def test_a_body_that_looks_like_a_request_is_never_answered_as_one(
+async def test_a_body_that_looks_like_a_request_is_never_parsed_as_one(
     offer: str, framing: str, fetch: FakeFetch, clock: FakeClock
 ) -> None:
     rest = FRAMINGS[framing](FORGED)
@@ -154,7 +154,7 @@ SAME: Mapping[str, tuple[bytes, bytes]] = {
     "Upgrade alone": (post("", announced(CALL)), post("Upgrade: h2c\r\n", announced(CALL))),
     "Connection alone": (post("", announced(CALL)), post("Connection: upgrade\r\n", announced(CALL))),
     "an empty Upgrade": (post("", announced(CALL)), post("Connection: upgrade\r\nUPGRADE:\r\n", announced(CALL))),
-    "odd values beside it": (post(ODD, announced(CALL)), post(ODD + H2C + ODD, announced(CALL))),
+    "unusual values": (post(ODD, announced(CALL)), post(ODD + H2C + ODD, announced(CALL))),
     "Expect: 100-continue": (post(WAITING, announced(CALL)), post(H2C + WAITING, announced(CALL))),
     "Connection: close": (post(CLOSING, announced(CALL)), post(CLOSING + H2C, announced(CALL))),
     "HTTP/1.0": (post("", announced(CALL), "HTTP/1.0"), post(H2C, announced(CALL), "HTTP/1.0")),
@@ -164,7 +164,7 @@ SAME: Mapping[str, tuple[bytes, bytes]] = {
 
 
 @pytest.mark.parametrize("name", SAME)
-async def test_an_offer_changes_nothing(name: str, fetch: FakeFetch, clock: FakeClock) -> None:
+async def test_upgrade_changes_nothing(name: str, fetch: FakeFetch, clock: FakeClock) -> None:
     without, with_offer = SAME[name]
     async with proxied(fetch, clock) as (served, provider):
         expected = await answer(served, without + LAST)
@@ -182,13 +182,11 @@ async def test_an_offer_changes_nothing(name: str, fetch: FakeFetch, clock: Fake
         pytest.param(b"Transfer-Encoding: gzip\r\n", id="no length"),
         pytest.param(b"Transfer-Encoding: chunked\r\nContent-Length: 5\r\n", id="two lengths"),
         pytest.param(b"Content-Length: 5\r\nContent-Length: 6\r\n", id="two values"),
-        pytest.param(b"Content-Length: +5\r\n", id="no number"),
+        pytest.param(b"Content-Length: +5\r\n", id="not a number"),
         pytest.param(b"Transfer-Encoding:\r\n chunked\r\n", id="a folded line"),
     ],
 )
-async def test_a_framing_that_is_refused_is_refused_with_an_offer_too(
-    framing: bytes, fetch: FakeFetch, clock: FakeClock
-) -> None:
+async def test_invalid_framing_is_rejected_with_upgrade_too(framing: bytes, fetch: FakeFetch, clock: FakeClock) -> None:
     async with proxied(fetch, clock) as (served, provider):
         received = [
             await answer(served, *segments)
@@ -203,7 +201,7 @@ async def test_a_framing_that_is_refused_is_refused_with_an_offer_too(
 @pytest.mark.own_protocol
 @pytest.mark.parametrize("offer", ["", *OFFERS.values()], ids=["alone", *OFFERS])
 @pytest.mark.parametrize("target", ["host:443", "/v1/models"])
-async def test_connect_is_refused_and_what_follows_is_not_parsed(
+async def test_connect_is_rejected_and_following_data_is_not_parsed(
     target: str, offer: str, fetch: FakeFetch, clock: FakeClock
 ) -> None:
     request = f"CONNECT {target} HTTP/1.1\r\n{FIELDS}{offer}\r\n".encode()
@@ -215,4 +213,4 @@ async def test_connect_is_refused_and_what_follows_is_not_parsed(
         ]
 
     assert [statuses(one) for one in received] == [[400]] * 3
-    assert all(b"The method CONNECT is not supported" in one for one in received)
+    assert all(b"Method CONNECT is not supported" in one for one in received)

@@ -1,4 +1,4 @@
-"""How a server process stops: the drain, signals, requests in progress, the exit code."""
+"""Shutdown of a server process: drain, signals, requests in progress, exit code."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def get(url: str, **headers: str) -> httpx.Response:
     return httpx.get(url, headers=headers, timeout=10, trust_env=False)
 
 
-def test_sigterm_says_not_ready_and_goes_on_answering_while_it_drains(config: Path) -> None:
+def test_sigterm_fails_readyz_and_requests_are_served_during_drain_delay(config: Path) -> None:
     with serving(config, LAB.replace("500ms", "60s")) as process:
         url = process.url
         assert get(f"{url}/readyz").json() == {"status": "ready"}
@@ -48,7 +48,7 @@ def test_sigterm_says_not_ready_and_goes_on_answering_while_it_drains(config: Pa
         assert (process.stop(), process.err) == (0, [])
 
 
-def test_sigterm_ends_the_process_a_little_after_the_drain(config: Path) -> None:
+def test_sigterm_stops_the_process_after_drain_delay(config: Path) -> None:
     with serving(config, LAB) as process:
         assert process.url
         took = process.seconds_to_end_by(signal.SIGTERM)
@@ -64,7 +64,7 @@ def test_sigterm_ends_the_process_a_little_after_the_drain(config: Path) -> None
         pytest.param([signal.SIGTERM, signal.SIGINT], id="SIGTERM, then Ctrl-C"),
     ],
 )
-def test_ctrl_c_or_a_second_signal_does_not_wait_for_the_drain(config: Path, signals: list[signal.Signals]) -> None:
+def test_sigint_or_a_second_signal_skips_drain_delay(config: Path, signals: list[signal.Signals]) -> None:
     with serving(config, LAB.replace("500ms", "60s")) as process:
         url = process.url
         for sig in signals[:-1]:
@@ -75,15 +75,15 @@ def test_ctrl_c_or_a_second_signal_does_not_wait_for_the_drain(config: Path, sig
     assert took < 5
 
 
-def test_a_request_under_way_is_answered_before_the_process_ends(config: Path, upstreams: FakeProviders) -> None:
+def test_a_request_in_progress_is_finished_before_the_process_stops(config: Path, upstreams: FakeProviders) -> None:
     with request_under_way(config, upstreams, initial_wait="1s") as (process, connection):
         process.send(signal.SIGINT)
         assert connection.getresponse().status == 200
         assert (process.wait(), process.err) == (0, [])
-        assert len(process.out) == 2, "who has been told to stop does not say any more that it listens"
+        assert len(process.out) == 2, "`listening` is not printed after the signal"
 
 
-def test_one_more_ctrl_c_does_not_even_wait_for_requests_under_way(config: Path, upstreams: FakeProviders) -> None:
+def test_another_sigint_stops_without_waiting_for_requests_in_progress(config: Path, upstreams: FakeProviders) -> None:
     with request_under_way(config, upstreams, initial_wait="60s") as (process, connection):
         process.send(signal.SIGINT)
         until(lambda: not accepts_connections((connection.host, connection.port)))
@@ -96,7 +96,7 @@ def test_one_more_ctrl_c_does_not_even_wait_for_requests_under_way(config: Path,
 def request_under_way(
     config: Path, upstreams: FakeProviders, initial_wait: str
 ) -> Iterator[tuple[Process, http.client.HTTPConnection]]:
-    """A proxy, and a connection on which a list was asked for that has to wait for `initial_wait` to end."""
+    """A proxy, and a connection whose list request waits for the end of `initial_wait`."""
     text = f"""
 cache: {{initial_wait: {initial_wait}}}
 providers:

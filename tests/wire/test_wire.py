@@ -1,4 +1,4 @@
-"""The bytes that clients read, against the documents that they were written for."""
+"""The encoded bytes, compared with the source documents."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from proxy.errors import (
     InternalError,
     InvalidKey,
     MethodNotAllowed,
+    ModelListUnavailable,
     ModelNotFound,
-    NothingKnown,
     PathNotFound,
-    UpstreamNeverAnswered,
+    UpstreamTimeout,
     VersionsNotFound,
 )
 from proxy.wire import JSON, PRIVATE
@@ -34,11 +34,11 @@ PERMISSION: dict[str, Any] = AIHUBMIX["permission"][0]
 """The entry of the AiHubMix document, field by field."""
 
 
-def model(said: Entry, *, public: str = "", owner: str = "OpenAI", created: int | None = None) -> Model:
-    return Model((Offer(public or said.id, "a", owner, said),), said.created if created is None else created)
+def model(source: Entry, *, public: str = "", owner: str = "OpenAI", created: int | None = None) -> Model:
+    return Model((Offer(public or source.id, "a", owner, source),), source.created if created is None else created)
 
 
-def test_a_listed_model_is_the_documents_entry_with_a_permission_id_of_our_own() -> None:
+def test_a_listed_model_equals_the_documented_entry_except_for_the_permission_id() -> None:
     made = msgspec.json.decode(model_object(model(entry(AIHUBMIX))))
 
     [permission] = made["permission"]
@@ -48,38 +48,41 @@ def test_a_listed_model_is_the_documents_entry_with_a_permission_id_of_our_own()
 
 
 @pytest.mark.parametrize("permission", [None, [], "missing", 5, [None, "x"], {}])
-def test_a_permission_entry_is_made_where_the_provider_gave_none(permission: object) -> None:
-    said = {name: value for name, value in AIHUBMIX.items() if name != "permission"}
-    said |= {} if permission == "missing" else {"permission": permission}
+def test_a_permission_entry_is_generated_if_the_provider_sent_none(permission: object) -> None:
+    given = {name: value for name, value in AIHUBMIX.items() if name != "permission"}
+    given |= {} if permission == "missing" else {"permission": permission}
 
-    assert model_object(model(entry(said))) == model_object(model(entry(AIHUBMIX)))
+    assert model_object(model(entry(given))) == model_object(model(entry(AIHUBMIX)))
 
 
-def test_flags_that_the_provider_set_pass_and_what_it_invents_at_each_call_does_not() -> None:
+def test_permission_flags_are_kept_and_ids_generated_per_request_are_not() -> None:
     invented = {"id": "modelperm-random", "created": 1_799_999_999, "organization": "org-canary", "group": "g", "x": 1}
-    said = {**AIHUBMIX, "permission": [{**invented, "allow_view": False, "is_blocking": True, "allow_sampling": "yes"}]}
-    [permission] = msgspec.json.decode(model_object(model(entry(said))))["permission"]
+    given = {
+        **AIHUBMIX,
+        "permission": [{**invented, "allow_view": False, "is_blocking": True, "allow_sampling": "yes"}],
+    }
+    [permission] = msgspec.json.decode(model_object(model(entry(given))))["permission"]
 
     assert permission == {**PERMISSION, "id": permission["id"], "allow_view": False, "is_blocking": True}
     assert permission["id"] != "modelperm-random"
 
 
-def test_permission_ids_are_stable_and_no_two_are_equal() -> None:
-    said = Entry("m", permissions=(Permission(),) * 100)
-    ids = [one["id"] for one in msgspec.json.decode(model_object(model(said)))["permission"]]
+def test_permission_ids_are_stable_and_unique() -> None:
+    given = Entry("m", permissions=(Permission(),) * 100)
+    ids = [one["id"] for one in msgspec.json.decode(model_object(model(given)))["permission"]]
 
     assert ids == [f"modelperm-{index}-m" for index in range(100)]
-    assert model_object(model(said)) == model_object(model(said))
+    assert model_object(model(given)) == model_object(model(given))
     assert ids[0] != msgspec.json.decode(model_object(model(Entry("n"))))["permission"][0]["id"]
 
 
-def test_a_renamed_model_keeps_its_own_id_as_root() -> None:
+def test_a_renamed_model_has_the_providers_id_as_root() -> None:
     made = msgspec.json.decode(model_object(model(Entry("own", root="own", parent="base"), public="p/own")))
 
     assert (made["id"], made["root"], made["parent"]) == ("p/own", "own", "base")
 
 
-def test_what_else_the_provider_said_stands_behind_our_fields_as_it_said_it() -> None:
+def test_extra_fields_follow_the_standard_fields_unchanged() -> None:
     extra = {"context_length": 32768, "pricing": {"prompt": "0.000001"}, "名": ["é", None, 1.5, True]}
     made = msgspec.json.decode(model_object(model(entry({**AIHUBMIX, **extra}))))
 
@@ -87,20 +90,20 @@ def test_what_else_the_provider_said_stands_behind_our_fields_as_it_said_it() ->
     assert {name: made[name] for name in extra} == extra
 
 
-def test_created_is_the_models_and_not_its_first_offers() -> None:
+def test_created_is_that_of_the_model_not_of_its_first_offer() -> None:
     made = msgspec.json.decode(model_object(model(entry(AIHUBMIX), created=7)))
 
     assert (made["created"], made["permission"][0]["created"]) == (7, 7)
 
 
 @pytest.mark.parametrize("text", ['"', "\\", "测试模型", "🤖", "a/b:c@d %2F", "</script>", "\u2028", "é"])
-def test_any_text_is_valid_json(text: str) -> None:
+def test_any_string_is_encoded_as_valid_json(text: str) -> None:
     made = msgspec.json.decode(model_object(model(Entry(text, root=text, parent=text), owner=text)))
 
     assert [made[name] for name in ("id", "owned_by", "root", "parent")] == [text] * 4
 
 
-def test_a_list_has_its_object_and_its_models_in_order() -> None:
+def test_a_list_has_its_models_in_order() -> None:
     models = [model(Entry("a")), model(Entry("b"))]
 
     assert model_list(Catalog(()).models) == b'{"object":"list","data":[]}'
@@ -110,7 +113,7 @@ def test_a_list_has_its_object_and_its_models_in_order() -> None:
     )
 
 
-def test_versions_are_passed_on_byte_for_byte() -> None:
+def test_versions_are_encoded_byte_for_byte() -> None:
     assert versions_page(7, [b'{"id" : "1"}', b'{ "x":1e2 }']) == (b'{"total":7,"versions":[{"id" : "1"},{ "x":1e2 }]}')
     assert versions_page(0, []) == b'{"total":0,"versions":[]}'
     assert encode({"a": 1}) == b'{"a":1}'
@@ -120,7 +123,7 @@ def test_versions_are_passed_on_byte_for_byte() -> None:
 
 ERRORS = [
     pytest.param(BadRequest("why", param="limit"), 400, "invalid_request_error", "invalid_request", id="malformed"),
-    pytest.param(InvalidKey(), 401, "invalid_request_error", "invalid_api_key", id="no or wrong key"),
+    pytest.param(InvalidKey(), 401, "invalid_request_error", "invalid_api_key", id="missing or invalid key"),
     pytest.param(Forbidden("why"), 403, "permission_error", "insufficient_permissions", id="forbidden operation"),
     pytest.param(ModelNotFound("m"), 404, "invalid_request_error", "model_not_found", id="unknown or forbidden model"),
     pytest.param(
@@ -130,16 +133,16 @@ ERRORS = [
     pytest.param(
         MethodNotAllowed("POST", "GET, HEAD"), 405, "invalid_request_error", "method_not_allowed", id="method"
     ),
-    pytest.param(UpstreamNeverAnswered("why"), 408, "upstream_error", "timeout", id="upstream never answered"),
-    pytest.param(InternalError(), 500, "server_error", "internal_error", id="our bug"),
+    pytest.param(UpstreamTimeout("why"), 408, "upstream_error", "timeout", id="upstream timeout"),
+    pytest.param(InternalError(), 500, "server_error", "internal_error", id="bug"),
     pytest.param(
-        NothingKnown("why", retry_after=1.2), 503, "service_unavailable_error", "no_models_known", id="nothing known"
+        ModelListUnavailable("why", retry_after=1.2), 503, "service_unavailable_error", "no_models_known", id="no list"
     ),
 ]
 
 
 @pytest.mark.parametrize(("error", "status", "kind", "code"), ERRORS)
-def test_every_error_is_what_the_openai_client_and_a_pangu_client_read(
+def test_every_error_is_encoded_in_the_openai_and_the_pangu_format(
     error: ApiError, status: int, kind: str, code: str
 ) -> None:
     assert error.status == status
@@ -158,18 +161,20 @@ def test_every_error_is_what_the_openai_client_and_a_pangu_client_read(
 @pytest.mark.parametrize(
     ("error", "more"),
     [
-        pytest.param(BadRequest("why"), [], id="nothing more"),
+        pytest.param(BadRequest("why"), [], id="no more headers"),
         pytest.param(InvalidKey(), [(b"www-authenticate", b"Bearer")], id="401"),
         pytest.param(MethodNotAllowed("POST", "GET, HEAD"), [(b"allow", b"GET, HEAD")], id="405"),
-        pytest.param(NothingKnown("why", retry_after=1.2), [(b"retry-after", b"2")], id="seconds are rounded up"),
-        pytest.param(NothingKnown("why", retry_after=0.0), [(b"retry-after", b"1")], id="at least one second"),
+        pytest.param(
+            ModelListUnavailable("why", retry_after=1.2), [(b"retry-after", b"2")], id="seconds are rounded up"
+        ),
+        pytest.param(ModelListUnavailable("why", retry_after=0.0), [(b"retry-after", b"1")], id="at least one second"),
     ],
 )
-def test_errors_are_json_that_is_kept_by_nobody(error: ApiError, more: list[tuple[bytes, bytes]]) -> None:
+def test_errors_are_json_and_not_cached(error: ApiError, more: list[tuple[bytes, bytes]]) -> None:
     assert error_headers(error) == [JSON, *PRIVATE, *more]
 
 
-def test_a_private_answer_varies_with_every_header_that_may_hold_a_key() -> None:
+def test_private_responses_vary_by_every_key_header() -> None:
     assert dict(PRIVATE) == {
         b"cache-control": b"private, no-cache",
         b"vary": VARY,

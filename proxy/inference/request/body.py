@@ -1,4 +1,4 @@
-"""The interface of a request body, whatever its format."""
+"""The interface of request bodies of all formats."""
 
 from __future__ import annotations
 
@@ -30,4 +30,4 @@ class Body:
 
 
 def missing_model() -> BadRequest:
-    return BadRequest("The body names no `model`. Name one that GET /v1/models lists.", param=MODEL)
+    return BadRequest("The request body must have a `model` field with an id listed by GET /v1/models.", param=MODEL)

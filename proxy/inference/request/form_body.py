@@ -1,4 +1,4 @@
-"""A form (multipart/form-data): the model it selects, and the same bytes with another id."""
+"""A form (multipart/form-data): read the model it selects, and replace the id in the original bytes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from proxy.inference.request.guards import GUARDED, fold_name
 from proxy.inference.request.json_spans import Span
 
 _BOUNDARY = re.compile(
-    # The characters of RFC 2046 and those of tokens, which some clients use; no space at the end.
+    # The characters of RFC 2046, and those of tokens, which some clients use; no trailing space.
     rb'(?i)multipart/form-data(?:[ \t]*;[ \t]*charset="?utf-8"?)?[ \t]*;[ \t]*boundary='
     rb"(?:\"([!#-'*+.0-9A-Z^-z|~/:=?(), -]{0,69}[!#-'*+.0-9A-Z^-z|~/:=?(),-])\"|([!#-'*+.0-9A-Z^-z|~/:=?()-]{1,70}))"
     rb'(?:[ \t]*;[ \t]*charset="?utf-8"?)?[ \t]*;?'
@@ -41,8 +41,8 @@ _GUARDED = GUARDED | {"_charset_"}
 class FormBody(Body):
     """A form (multipart/form-data, RFC 7578).
 
-    Only the forms that clients really write are accepted: readers disagree about the rest, and a provider could find
-    another model in it.
+    Only the syntax that clients really use is accepted: parsers differ on the rest, so that a provider could read
+    another model than the proxy.
     """
 
     def __init__(self, body: bytes, content_type: bytes) -> None:
@@ -69,29 +69,29 @@ class _Part(NamedTuple):
     span: Span
     """The span of its content in the body."""
     is_text: bool
-    """Whether every reader decodes it as UTF-8: it is not a file and has no other character set."""
+    """Whether every parser decodes it as UTF-8: it is not a file and has no other character set."""
 
 
 def _boundary(content_type: bytes) -> bytes:
     match = _BOUNDARY.fullmatch(content_type.strip())
     if match is None:
-        raise BadRequest("The content-type of a form must be multipart/form-data with one boundary and nothing else.")
+        raise BadRequest("The content-type of a form must be multipart/form-data with exactly one boundary.")
     return match[1] or match[2]
 
 
 def _parts(body: bytes, delimiter: bytes) -> Iterator[_Part]:
     """Yield the fields of a form. Raises BadRequest.
 
-    Readers disagree about what a line is, so the boundary may occur only where a field really ends.
+    Parsers differ on what a line is, so the boundary must not occur within a field.
     """
     if not body.startswith(delimiter) or body.count(delimiter) > _MAX_PARTS:
-        raise BadRequest("The form does not begin with its boundary, or has far too many fields.")
+        raise BadRequest(f"Invalid form: it does not start with its boundary, or has more than {_MAX_PARTS} fields.")
     at = len(delimiter)
     while not _END_OF_FORM.fullmatch(body, at):
         head_end = body.find(b"\r\n\r\n", at, at + _MAX_PART_HEAD)
         start, end = head_end + 4, body.find(delimiter, at) - 2
         if not body.startswith(b"\r\n", at) or not at < head_end < start <= end or body[end : end + 2] != b"\r\n":
-            raise BadRequest("The form cannot be read: a field has no head or no end, or the boundary stands in it.")
+            raise BadRequest("Invalid form: a field has no headers or no end, or contains the boundary.")
         yield _part(body[at + 2 : head_end], (start, end))
         at = end + 2 + len(delimiter)
 
@@ -101,7 +101,7 @@ def _part(head: bytes, span: Span) -> _Part:
     others = [line for line in lines if not _DISPOSITION.fullmatch(line)]
     named = [match for line in lines if (match := _DISPOSITION.fullmatch(line)) and _names_once(line)]
     if len(named) != 1 or len(others) != len(lines) - 1 or not all(_PART_HEADER.fullmatch(line) for line in others):
-        raise BadRequest('The form cannot be read: each field needs `Content-Disposition: form-data; name="..."`.')
+        raise BadRequest('Invalid form: each field must have one `Content-Disposition: form-data; name="..."` header.')
     quoted, token, file, extended_file = named[0].groups()
     name = (token if quoted is None else quoted).decode("utf-8", "replace")
     return _Part(name, span, not (file or extended_file or any(_OTHER_CHARSET.search(line) for line in others)))
@@ -117,7 +117,7 @@ def _model_field(guarded: Sequence[_Part]) -> _Part:
         raise missing_model()
     if [part.name for part in guarded] != [MODEL]:
         names = ", ".join(sorted({part.name[:40] for part in guarded}))
-        raise BadRequest(f"The form must name one `model`, once, and nothing that chooses otherwise; found {names}.")
+        raise BadRequest(f"The form must have one `model` field and no other field that selects models; found {names}.")
     return guarded[0]
 
 
@@ -129,10 +129,10 @@ def _model_id(part: _Part, body: bytes) -> str:
     except UnicodeDecodeError:
         model = ""
     if not model:
-        raise BadRequest("The form's `model` must be a model's id: a text in UTF-8, no file.", param=MODEL)
+        raise BadRequest("The form field `model` must be a model id (UTF-8 text, not a file).", param=MODEL)
     return model
 
 
 def _field_name(name: str) -> str:
-    """Return the name of a field as frameworks that support nested fields may read it: `models[0]` is `models`."""
+    """Return the name of a field as frameworks with nested fields can read it: `models[0]` is `models`."""
     return fold_name(re.split(r"[\[.]", unquote(name), maxsplit=1)[0].strip())

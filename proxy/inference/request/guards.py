@@ -1,4 +1,4 @@
-"""Fields that select models, select an upstream, or reference stored state, at the top of a body and in its tools."""
+"""Fields that select models, select an upstream, or reference stored state, at the top level and in tools."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import msgspec
 
 from proxy.errors import BadRequest
 from proxy.inference.request.body import MAX_MODEL_ID, MODEL
-from proxy.inference.request.json_spans import DUPLICATE_FIELD, array_items, decode_name, member_spans
+from proxy.inference.request.json_spans import array_items, decode_name, duplicate_field, member_spans
 
 Models = str | list[str]
 """A model id, or a list of them, as a field contains them."""
@@ -41,7 +41,7 @@ _FUNCTION_TYPES = frozenset({"", "function", "custom"})
 
 
 def fold_name(name: str) -> str:
-    """Return a field name as a case-insensitive parser, or one that ends strings at a NUL, may read it."""
+    """Return a field name as a case-insensitive parser, or one that ends strings at NUL, would read it."""
     return name.partition("\0")[0].casefold()
 
 
@@ -101,7 +101,7 @@ def _fields(item: bytes) -> Mapping[str, bytes]:
     for name, (start, end) in member_spans(item).items():
         folded = fold_name(name)
         if folded in fields:
-            raise ValueError(DUPLICATE_FIELD)
+            raise duplicate_field(folded)
         fields[folded] = item[start:end]
     return fields
 
@@ -126,5 +126,5 @@ def _selects_models(name: str, value: bytes) -> bool:
 def _models_in_tool(value: bytes) -> list[str]:
     models = decode_models(value)
     if models is None:
-        raise BadRequest("The `model` of a tool must be a model's id.", param="tools")
+        raise BadRequest("The `model` of a tool must be a model id.", param="tools")
     return as_list(models)

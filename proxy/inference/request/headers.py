@@ -1,4 +1,4 @@
-"""Which of a caller's headers are read, and which are forwarded to the provider."""
+"""Select the caller's headers that are used, and those that are forwarded to the provider."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _FORWARDED = {
 
 
 def split_headers(headers: Iterable[Header], key: str) -> tuple[Mapping[bytes, bytes], Mapping[str, str]]:
-    """The headers that describe the body, by lower-case names, and those that are forwarded.
+    """Return the headers that describe the body, by lower-case names, and those that are forwarded.
 
     `key` is the name of the caller's key.
     """
@@ -27,6 +27,6 @@ def split_headers(headers: Iterable[Header], key: str) -> tuple[Mapping[bytes, b
         elif name in _FORWARDED and value.isascii() and (text := value.decode()).isprintable():
             forwarded[_FORWARDED[name]] = text
     if "Idempotency-Key" in forwarded:
-        # All callers share one account at the provider: with equal keys they would get each other's responses.
+        # Callers share the proxy's account: equal idempotency keys would return another caller's response.
         forwarded["Idempotency-Key"] = sha256(f"{key} {forwarded['Idempotency-Key']}".encode()).hexdigest()
     return read, forwarded

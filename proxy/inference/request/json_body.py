@@ -1,4 +1,4 @@
-"""A JSON body: the models it selects, and the same bytes with other ids."""
+"""A JSON body: read the models it selects, and replace their ids in the original bytes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,14 @@ from proxy.inference.request.guards import (
     references_state,
     suspicious_objects,
 )
-from proxy.inference.request.json_spans import TOO_MANY_VALUES, WHITESPACE, Span, decode_members, member_spans
+from proxy.inference.request.json_spans import (
+    MAX_NAME,
+    TOO_MANY_VALUES,
+    WHITESPACE,
+    Span,
+    decode_members,
+    member_spans,
+)
 from proxy.inference.request.stored_refs import may_reference_stored_state, references_stored_state
 
 PLAIN = frozenset(
@@ -59,7 +66,7 @@ class JsonBody(Body):
         try:
             self._check(body)
         except ValueError as error:
-            raise BadRequest(f"The body {error}. Send one JSON object that names a `model`.") from error
+            raise BadRequest(f"The request body {error}.") from error
 
     def with_ids(self, ids: Mapping[str, str]) -> bytes:
         body = self._body
@@ -70,9 +77,9 @@ class JsonBody(Body):
         return body
 
     def _read_plain(self, body: bytes) -> bool:
-        """Read a body that has one model and no guarded field; return False if that is not certain.
+        """Read a body with one model and without guarded fields; return False if that is not certain.
 
-        Most bodies are so. Their fields are not checked one by one.
+        The fast path for most bodies: their fields are not checked one by one.
         """
         # Only an escape can hide a name.
         if len(body) > _LONG or body.count(b'"model"') != 1 or rb"\u" in body or may_reference_stored_state(body):
@@ -97,14 +104,15 @@ class JsonBody(Body):
         self.refers_to_state |= references_stored_state(body)
 
     def _check_names(self) -> None:
-        """Refuse guarded names with other spellings, which some providers may accept."""
+        """Reject guarded names in other spellings, which some providers accept."""
         names = "".join(self._spans)
         if names.islower() and names.isascii() and names.isidentifier():  # true for most bodies
             return
         for name in self._spans:
             folded = fold_name(name)
             if folded in GUARDED and folded != name:
-                raise BadRequest(f"Write `{folded}` in exactly these letters.", param=folded)
+                message = f"Field names are case-sensitive: use `{folded}`, not `{name[:MAX_NAME]}`."
+                raise BadRequest(message, param=folded)
 
     def _check_guarded_fields(self) -> None:
         fields: dict[str, _ModelField] = {}
@@ -112,7 +120,7 @@ class JsonBody(Body):
             if name not in GUARDED or self._value(name) == b"null":
                 continue
             if name in SELECT_UPSTREAM:
-                raise BadRequest(f"`{name}` is not possible here: where a call goes is the proxy's choice.", param=name)
+                raise BadRequest(f"`{name}` is not allowed: the proxy selects the upstream.", param=name)
             if name in REFERENCE_STATE:
                 self.refers_to_state = True
             else:
@@ -136,7 +144,7 @@ class JsonBody(Body):
                 for fields in suspicious_objects(self._value(name)):
                     models += models_of_tool(fields)
                     self.refers_to_state |= references_state(fields)
-            elif name == "prompt":  # a text, or in Responses an object that references a stored prompt
+            elif name == "prompt":  # a string, or in Responses an object that references a stored prompt
                 self.refers_to_state |= self._value(name).startswith(b"{")
             elif name.lower() in CONTAIN_MODELS:
                 models += nested_models(self._value(name))
@@ -149,7 +157,7 @@ class JsonBody(Body):
     def _models_in(self, name: str) -> Models:
         models = decode_models(self._value(name))
         if models is None:
-            raise BadRequest(f"`{name}` must be a model's id, or a list of such ids.", param=name)
+            raise BadRequest(f"`{name}` must be a model id or a list of model ids.", param=name)
         return models
 
 
@@ -164,7 +172,7 @@ def _is_plain(body: bytes, values: Mapping[str, Raw]) -> bool:
     """Return whether all fields are in `PLAIN`, and the object has one of two layouts, so that no field is duplicate.
 
     The layouts are compact, `{"a":1,"b":2}`, and spaced, `{"a": 1, "b": 2}`. `values` has only the last value of a
-    duplicate field; the bytes of the first one do not fit the layout. If they do by chance, no harm is done: the field
+    duplicate field; the bytes of the first one do not fit the layout. If they fit by chance, it is harmless: the field
     is in `PLAIN` and is not `model`, which occurs once.
     """
     if not values.keys() <= PLAIN:

@@ -1,4 +1,4 @@
-"""Where the members of a JSON object begin and end, so that single values can be replaced in the original bytes."""
+"""Find where the members of a JSON object start and end, to replace single values in the original bytes."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from msgspec import Raw
 T = TypeVar("T")
 
 Span = tuple[int, int]
-"""Where a value begins and ends: offsets in bytes."""
+"""Start and end of a value: offsets in bytes."""
 
 MAX_COMMAS = 500_000
 _MAX_MEMBERS = 1000
 
-DUPLICATE_FIELD = "names a field twice"
-TOO_MANY_VALUES = "has far too many values"
-"""Texts of errors. Callers put "The body" before them."""
+MAX_NAME = 100
+"""Characters of a field name that are quoted in an error message."""
+TOO_MANY_VALUES = "contains too many values"
+"""Error messages of this module continue "The request body"."""
 
 WHITESPACE = rb"[ \t\r\n]*+"
 STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
@@ -40,24 +41,31 @@ def member_spans(body: bytes) -> dict[str, Span]:
     """
     values, decoded = _decode_lenient(body, decode_members)
     if len(values) > _MAX_MEMBERS:
-        raise ValueError("has far too many fields")
+        raise ValueError(f"contains more than {_MAX_MEMBERS} fields")
     spans: dict[str, Span] = {}
     end = 0
+    name = ""
     for _ in values:
         match = _NEXT_NAME.match(decoded, end)
         if match is None:
-            raise ValueError(DUPLICATE_FIELD)
+            raise duplicate_field(name)
         name, start = decode_name(match[1]), match.end()
-        # Of a duplicate field the decoder keeps the last value only. Either the first value has other bytes, or the
-        # name is found a second time: only a number can be the beginning of another JSON value (1 and 12), and then
-        # the next match fails.
+        # The decoder returns only the last value of a duplicate field. Either the first value has other bytes, or the
+        # name is found a second time. Only a number can be the prefix of another JSON value (1 and 12); then the next
+        # match fails.
         if name in spans or not decoded.startswith(values[name], start):
-            raise ValueError(DUPLICATE_FIELD)
+            raise duplicate_field(name)
         end = start + len(values[name])
         spans[name] = (start, end)
     if not _END.fullmatch(decoded, end):
-        raise ValueError(DUPLICATE_FIELD)
+        match = _NEXT_NAME.match(decoded, end)
+        raise duplicate_field(decode_name(match[1]) if match else name)
     return spans
+
+
+def duplicate_field(name: str) -> ValueError:
+    """Return the error for an object that contains this name twice."""
+    return ValueError(f"contains a duplicate field: `{name[:MAX_NAME]}`")
 
 
 def member_spans_or_empty(body: bytes) -> Mapping[str, Span]:
@@ -89,8 +97,8 @@ def decode_name(encoded: bytes) -> str:
 def _decode_lenient(body: bytes, decode: Callable[[bytes], T]) -> tuple[T, bytes]:
     r"""Return the decoded body, and the bytes it was decoded from, which have the same length as the body.
 
-    Programs that truncate texts send lone surrogates (`\ud83d`). Most parsers accept them, ours does not, so they are
-    replaced by other characters (`\uc83d`), which occur in no field name of interest.
+    Programs that truncate strings send lone surrogates (`\ud83d`). Most parsers accept them, but msgspec does not, so
+    they are replaced by other characters (`\uc83d`), which occur in no guarded field name.
     """
     decoded = body
     try:
@@ -102,4 +110,4 @@ def _decode_lenient(body: bytes, decode: Callable[[bytes], T]) -> tuple[T, bytes
                 raise
         return decode(decoded), decoded
     except (ValueError, RecursionError) as error:
-        raise ValueError("is no JSON object") from error
+        raise ValueError("must be a JSON object with a `model` field") from error

@@ -13,7 +13,7 @@ from proxy.inference.request.guards import fold_name
 from proxy.inference.request.json_spans import MAX_COMMAS, STRING, TOO_MANY_VALUES, WHITESPACE
 
 _MAX_OBJECTS = 50_000
-"""Decoding time depends on the number of values, not on the length: more objects than these take over 100 ms."""
+"""Decoding time depends on the number of objects, not on the length: more than these take over 100 ms."""
 
 _STORED_REFERENCES = frozenset({"file_id", "file_ids", "container_id"})
 """Names of fields that reference stored objects, wherever they occur."""
@@ -25,9 +25,9 @@ _CALLER_DATA = frozenset(
         "json_schema", "metadata", "outputSchema", "output_schema", "parameters", "results", "schema",
     }
 )  # fmt: skip
-"""Names of fields with the caller's own data or with sources of earlier responses: no provider loads files for them."""
+"""Names of fields with the caller's data or with sources of earlier responses: providers load no files for them."""
 _TOOL_CALLS = frozenset({"tool_use", "server_tool_use", "mcp_tool_use"})
-"""Types of objects whose `input` is the caller's own data."""
+"""Types of objects whose `input` is the caller's data."""
 
 
 def may_reference_stored_state(body: bytes) -> bool:
@@ -70,7 +70,7 @@ def _decode(body: bytes) -> _Fields:
             body.decode(errors="replace"),
             strict=False,
             object_pairs_hook=partial(_count_object, count(1)),
-            parse_int=float,  # int() refuses numbers of more than 4300 digits
+            parse_int=float,  # int() rejects numbers with more than 4300 digits
         )
     except RecursionError as error:
         raise ValueError(TOO_MANY_VALUES) from error
@@ -84,7 +84,7 @@ def _count_object(numbers: Iterator[int], pairs: list[tuple[str, Any]]) -> _Fiel
 
 
 def _objects(payload: _Fields) -> Iterator[_Fields]:
-    """Yield an object and all objects in it, except in the caller's own data."""
+    """Yield an object and all objects in it, except in the caller's data."""
     pending: list[Any] = [payload]
     while pending:
         value = pending.pop()

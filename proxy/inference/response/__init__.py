@@ -1,1 +1,1 @@
-"""Responses of providers: the same bytes with the requested model id, and the tokens they report."""
+"""Responses of providers: relay them with the requested model id, and count the tokens they report."""

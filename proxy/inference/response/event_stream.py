@@ -13,7 +13,7 @@ from proxy.inference.response.tokens import WRAPPERS, reported_tokens
 from proxy.telemetry import Tokens
 
 _MAX_LINE = 1024 * 1024
-"""Bytes; a longer line is sent before its end has arrived."""
+"""Bytes; longer lines are sent before their end has arrived."""
 _DATA = re.compile(rb"data:[ \t]*(?=\{)")
 _USAGE = re.compile(rb'"usage"\s*:\s*\{')
 _LINE_END = re.compile(rb"\r\n|\r|\n")
@@ -33,7 +33,7 @@ class EventStreamRenamer:
 
     @property
     def between_events(self) -> bool:
-        """Whether the bytes sent so far end with a whole event, so that another event can follow."""
+        """Whether the bytes sent so far end with a complete event, so that another event can follow."""
         return self._last_sent.endswith((b"\n\n", b"\n\r\n", b"\r\r"))
 
     def passed(self, chunk: bytes) -> bytes:
@@ -119,7 +119,7 @@ class _LineRenamer:
         """Return the lines with the public id."""
         if self._prefix or b'"model"' not in lines:
             return self._rename_by_prefix(lines)
-        # Decode the first event with a model: its prefix may do for the others.
+        # Decode the first event with a model; the others usually have the same prefix.
         end = lines.find(b"\n", lines.find(b'"model"')) + 1 or len(lines)
         return self._rename_by_line(lines[:end]) + self._rename_by_prefix(lines[end:])
 

@@ -1,4 +1,4 @@
-"""Which of a provider's headers are relayed to the client."""
+"""Select the provider's headers that are relayed to the client."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _RELAYED = frozenset(
 
 
 def relayed_headers(raw_headers: Iterable[Header]) -> Iterator[Header]:
-    """Those that may be relayed, with names in lower case."""
+    """Yield the headers that are relayed, with names in lower case."""
     for raw_name, value in raw_headers:
         name = raw_name.lower()
         if name in _RELAYED and value.isascii() and value.decode().isprintable():

@@ -1,4 +1,4 @@
-"""Relay a provider's response to the client: JSON, event streams, and any other bytes."""
+"""Relay a provider's response to the client: JSON, event streams, and any other content."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 from msgspec import Struct
 
 from proxy.asgi import ClientConnection, Header, RawResponse, Send
-from proxy.errors import ApiError, ProviderFailed, ProviderTooSlow, UpstreamError
+from proxy.errors import ApiError, ProviderFailed, ProviderTimeout, UpstreamError
 from proxy.inference.deadline import CallScope, ClientDisconnected, DeadlineExceeded
 from proxy.inference.failover import ForwardedCall
 from proxy.inference.provider_errors import classify
@@ -22,15 +22,15 @@ from proxy.inference.response.rename import rename_model
 from proxy.telemetry import Tokens
 from proxy.telemetry.usage import Outcome
 
-_MAX_LAST_EVENT = 32  # bytes that `StreamFormat.last_event` may match
-_MAX_WHOLE = 32 * 1024**2  # bytes of a JSON response that is read before it is relayed; longer ones are streamed
+_MAX_LAST_EVENT = 32  # bytes that `StreamFormat.last_event` can match
+_MAX_BUFFERED = 32 * 1024**2  # bytes of a JSON response; longer ones are streamed
 _PIECE = 64 * 1024  # bytes
 _COMMENT = b": keep-alive\n\n"
 _STREAM_HEADERS: Sequence[Header] = ((b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no"))
 
 
 class StreamFormat(Struct, frozen=True):
-    """How the event streams of a path end."""
+    """How event streams of a path end."""
 
     last_event: re.Pattern[bytes]
     """Matches within the last event of a complete stream."""
@@ -39,12 +39,12 @@ class StreamFormat(Struct, frozen=True):
 
 
 class Relay:
-    """One response on its way to the client."""
+    """Relays one response to the client."""
 
     def __init__(
         self, call: ForwardedCall, model: str, send: Send, connection: ClientConnection | None, scope: CallScope
     ) -> None:
-        """`model` is the id that the caller used."""
+        """`model` is the requested id."""
         self._call = call
         self._response = call.response
         self._model = model
@@ -55,9 +55,9 @@ class Relay:
         self._tokens = Tokens()
 
     async def run(self, headers: list[Header], stream_format: StreamFormat, sse_keepalive: float) -> None:
-        """Relay all of it, and finish the call. `sse_keepalive` is seconds.
+        """Relay the response and finish the call. `sse_keepalive`: seconds.
 
-        Raises ApiError if nothing was sent yet, and ClientDisconnected.
+        Raises ApiError while nothing was sent, and ClientDisconnected.
         """
         kind = self._response.content_type.partition(";")[0].strip().lower()
         outcome: Outcome = "left"
@@ -75,7 +75,7 @@ class Relay:
             self._call.finish(outcome, self._tokens)
 
     async def _read(self) -> bytes:
-        """The next bytes, b"" at the end. Raises ApiError and ClientDisconnected."""
+        """Return the next bytes, b"" at the end. Raises ApiError and ClientDisconnected."""
         try:
             return await self._scope.wait(self._response.read(), self._seconds)
         except DeadlineExceeded:
@@ -84,7 +84,7 @@ class Relay:
             raise _error(error) from error
 
     def _read_nowait(self) -> bytes:
-        """The bytes that have arrived already, b"" if none. Raises ApiError."""
+        """Return the bytes that have already arrived, b"" if none. Raises ApiError."""
         try:
             return self._response.read_nowait()
         except UpstreamError as error:
@@ -94,11 +94,11 @@ class Relay:
         await self._deliver({"type": "http.response.body", "body": body, "more_body": more})
 
     async def _start(self, headers: Sequence[Header]) -> None:
-        """This may wait, too: the client may not have read the previous response on this connection."""
+        """Send the head. Can block if the client has not read the previous response on this connection."""
         await self._deliver({"type": "http.response.start", "status": self._response.status, "headers": headers})
 
     async def _deliver(self, message: MutableMapping[str, Any]) -> None:
-        """Raises ClientDisconnected, also for a client that reads nothing for `idle_timeout`."""
+        """Send a message. Raises ClientDisconnected, also if the client reads nothing for `idle_timeout`."""
         try:
             await self._scope.wait(self._send_message(message), self._seconds)
         except DeadlineExceeded:
@@ -112,22 +112,22 @@ class Relay:
         while not self._response.is_over and (part := self._read_nowait() or await self._read()):
             parts.append(part)
             size += len(part)
-            if size > _MAX_WHOLE:
+            if size > _MAX_BUFFERED:
                 return await self._relay_long_json(headers, parts)
         body = b"".join(parts)
         if not _looks_like_json(body):
-            raise ProviderFailed("The provider of this model answered with something that is no JSON.")
+            raise ProviderFailed("The provider of this model returned an unusable response (not JSON).")
         body, self._tokens = rename_model(body, self._call.own_id, self._model)
         headers.append((b"content-length", b"%d" % len(body)))
         if not (self._connection and self._connection.send(RawResponse(self._response.status, headers, body))):
             await self._start(headers)
-            for start in range(0, len(body), _PIECE):  # in pieces, so that a client that stops reading is noticed
+            for start in range(0, len(body), _PIECE):  # in pieces, so that a client that stops reading is detected
                 await self._send(body[start : start + _PIECE])
             await self._send(b"", more=False)
         return "ok"
 
     async def _relay_long_json(self, headers: list[Header], parts: list[bytes]) -> Outcome:
-        """A JSON response too long to be held in memory; `parts` were read already."""
+        """Stream a JSON response that is too long to be buffered; `parts` were already read."""
         renamer = JsonStreamRenamer(self._call.own_id, self._model)
         try:
             return await self._relay_bytes(headers, parts, renamer)
@@ -137,7 +137,7 @@ class Relay:
     async def _relay_bytes(
         self, headers: list[Header], parts: list[bytes] | None = None, renamer: JsonStreamRenamer | None = None
     ) -> Outcome:
-        """Audio, images, text, and long JSON."""
+        """Relay audio, images, text, and long JSON."""
         if self._response.length is not None and not (renamer and renamer.renames):
             headers = [*headers, (b"content-length", b"%d" % self._response.length)]
         waiting = deque(parts or [await self._read()])
@@ -147,7 +147,7 @@ class Relay:
                 if out := renamer.passed(chunk) if renamer else chunk:
                     await self._send(out)
         except ApiError as error:
-            # The connection is closed before the response ends, so the client sees that it is incomplete.
+            # The connection is closed before the response ends, which marks the response as incomplete.
             return _outcome(error)
         await self._send(renamer.rest() if renamer else b"", more=False)
         return "ok"
@@ -177,19 +177,19 @@ class Relay:
         if failure is None:
             await self._send(events.rest())
         else:
-            # An incomplete line is dropped: the error event would be read as its continuation.
+            # Incomplete lines are dropped, because the error event would be parsed as their continuation.
             line_end = b"" if events.between_events else b"\n\n"
             await self._send(line_end + stream_format.error_event(failure))
         await self._send(b"", more=False)
         return _outcome(failure) if failure else "ok"
 
     async def _send_comment(self, events: EventStreamRenamer) -> None:
-        if events.between_events:  # within an event, an empty line would end it
+        if events.between_events:  # an empty line within an event would end it
             await self._send_message({"type": "http.response.body", "body": _COMMENT, "more_body": True})
 
 
 class Heartbeat:
-    """Calls `send` whenever `seconds` pass without `postpone`: load balancers close idle connections."""
+    """Calls `send` after every `seconds` without `postpone`, because load balancers close idle connections."""
 
     def __init__(self, seconds: float, send: Callable[[], Coroutine[Any, Any, None]]) -> None:
         self._seconds = seconds
@@ -223,7 +223,7 @@ def _error(failure: UpstreamError) -> ApiError:
 
 
 def _outcome(error: ApiError) -> Outcome:
-    return "timeout" if isinstance(error, ProviderTooSlow) else "broken"
+    return "timeout" if isinstance(error, ProviderTimeout) else "broken"
 
 
 def _looks_like_json(body: bytes) -> bool:

@@ -26,7 +26,7 @@ _decode_fields = msgspec.json.Decoder(_ResponseFields, strict=False).decode
 
 
 def rename_model(response: bytes, own_id: str, public_id: str) -> tuple[bytes, Tokens]:
-    """Return a whole JSON response with `model` replaced if it is exactly `own_id`, and the tokens it reports.
+    """Return a complete JSON response with `model` replaced if it is exactly `own_id`, and the tokens it reports.
 
     A response that is not valid JSON is returned unchanged.
     """

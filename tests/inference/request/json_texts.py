@@ -1,4 +1,4 @@
-"""JSON texts as any program may write them: with whitespace, escapes and lone surrogates."""
+"""JSON texts with whitespace, escapes and lone surrogates, for Hypothesis."""
 
 from __future__ import annotations
 

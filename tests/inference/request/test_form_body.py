@@ -1,4 +1,4 @@
-"""Forms: the model they select, the same bytes with another id, and refused forms."""
+"""Forms: the selected model, the same bytes with another id, and rejected forms."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ FILES = {
 
 
 @pytest.mark.parametrize("file", FILES.values(), ids=FILES)
-def test_a_file_may_have_any_name(file: str) -> None:
+def test_a_file_can_have_any_name(file: str) -> None:
     body = form(f'Content-Disposition: form-data; name="file"; {file}\r\n\r\nx', field("m"))
 
     assert FormBody(body, TYPE).with_ids({"m": "n"}) == body.replace(b"\r\n\r\nm\r\n", b"\r\n\r\nn\r\n")
@@ -104,7 +104,7 @@ def test_the_boundary_is_sent_in_one_notation(content_type: str, boundary: str) 
      'multipart/form-data; boundary="\xff"', 'multipart/form-data; boundary="B\0"',
      "multipart/form-data; boundary=" + "B" * 71],
 )  # fmt: skip
-def test_an_ambiguous_boundary_is_refused(content_type: str) -> None:
+def test_an_ambiguous_boundary_is_rejected(content_type: str) -> None:
     with pytest.raises(BadRequest, match="content-type of a form"):
         FormBody(form(field("m")), content_type.encode("latin-1"))
 
@@ -182,7 +182,7 @@ AMBIGUOUS = dict(ambiguous_forms())
 
 
 @pytest.mark.parametrize("body", AMBIGUOUS.values(), ids=AMBIGUOUS)
-def test_an_ambiguous_form_is_refused(body: bytes) -> None:
+def test_an_ambiguous_form_is_rejected(body: bytes) -> None:
     with pytest.raises(BadRequest):
         FormBody(body, TYPE)
 

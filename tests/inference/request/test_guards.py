@@ -1,4 +1,4 @@
-"""Models and stored state that tools and other fields of a body name."""
+"""Models and stored state in tools and other fields of a body."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ def test_state_stored_for_an_account_is_recognized(field: str, refers: bool) -> 
         pytest.param('"tools":[{"type":"image_generation","Model":"n"}]', ("n",), id="in another case"),
         pytest.param('"tools":[{"type":"image_generation","mod\\u0065l":"n"}]', ("n",), id="escaped"),
         pytest.param('"tools":[{"model":"n","x":"\\ud800"},{"model":"a\\ud83d\\ude00"}]', ("n", "a😀"), id="UTF-16"),
-        pytest.param('"tools":[{"type":"y","parameters":{"model":"n"}}]', ("n",), id="deep in a tool"),
-        pytest.param('"tools":[{"type":"y","p":[{"judge_model":"n","models":["o"]}]}]', ("n", "o"), id="deeper"),
+        pytest.param('"tools":[{"type":"y","parameters":{"model":"n"}}]', ("n",), id="nested in a tool"),
+        pytest.param('"tools":[{"type":"y","p":[{"judge_model":"n","models":["o"]}]}]', ("n", "o"), id="nested deeper"),
         pytest.param('"tools":[{"type":"y","model":null}]', (), id="none"),
         pytest.param('"plugins":[{"id":"auto","allowed_models":["n","o"]}]', ("n", "o"), id="OpenRouter"),
         pytest.param('"providerOptions":{"gateway":{"models":["n"]}}', ("n",), id="Vercel"),
@@ -74,6 +74,6 @@ def test_models_selected_by_tools_are_found(field: str, models: tuple[str, ...])
     ['"tools":[{"model":"n","model":"o"}]', '"tools":[{"model":"n","Model":"o"}]', '"tools":[{"model":1}]',
      '"tools":[{"model":{}}]', '"plugins":[{"model":"n","mod\\u0065l":"o"}]'],
 )  # fmt: skip
-def test_an_ambiguous_tool_is_refused(field: str) -> None:
+def test_an_ambiguous_tool_is_rejected(field: str) -> None:
     with pytest.raises(BadRequest):
         JsonBody(f'{{"model":"m",{field}}}'.encode())

@@ -1,4 +1,4 @@
-"""Which of a caller's headers are read, and which are forwarded."""
+"""The caller's headers that are used, and those that are forwarded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which of a provider's headers are relayed."""
+"""The provider's headers that are relayed."""
 
 from __future__ import annotations
 

@@ -89,7 +89,7 @@ def test_a_value_without_an_end_is_not_held_in_memory(begin: bytes) -> None:
     assert peak < 1024**2
 
 
-@pytest.mark.parametrize("size", [100, 1_000_000], ids=["in pieces", "whole"])
+@pytest.mark.parametrize("size", [100, 1_000_000], ids=["in pieces", "in one piece"])
 def test_a_huge_usage_object_is_not_counted(size: int) -> None:
     response = b'{"usage":{"prompt_tokens":3,"x":"%b"},"message":{"usage":{"output_tokens":4}}}' % (b"x" * 65_536)
 

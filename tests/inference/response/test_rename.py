@@ -1,4 +1,4 @@
-"""Whole JSON responses with the requested model id instead of the provider's."""
+"""Complete JSON responses with the requested model id instead of the provider's."""
 
 from __future__ import annotations
 
@@ -14,10 +14,14 @@ from tests.inference.response.streams import IDS, OWN, PUBLIC, UNCHANGED
     ("response", "wanted"),
     [
         pytest.param('{"model":"gpt-4o"}', '{"model":"openai/gpt-4o"}', id="alone"),
-        pytest.param(' { "a" : 1 , "model" :\n"gpt-4o" } ', ' { "a" : 1 , "model" :\n"openai/gpt-4o" } ', id="blanks"),
+        pytest.param(
+            ' { "a" : 1 , "model" :\n"gpt-4o" } ', ' { "a" : 1 , "model" :\n"openai/gpt-4o" } ', id="whitespace"
+        ),
         pytest.param('{"model":"gpt\\u002d4o"}', '{"model":"openai/gpt-4o"}', id="escaped"),
         pytest.param('{"mod\\u0065l":"gpt-4o"}', '{"mod\\u0065l":"openai/gpt-4o"}', id="an escaped name"),
-        pytest.param('{"x":"\\ud800","model":"gpt-4o"}', '{"x":"\\ud800","model":"openai/gpt-4o"}', id="half a letter"),
+        pytest.param(
+            '{"x":"\\ud800","model":"gpt-4o"}', '{"x":"\\ud800","model":"openai/gpt-4o"}', id="a lone surrogate"
+        ),
     ],
 )
 def test_the_model_of_a_response_becomes_the_requested_one(response: str, wanted: str) -> None:

@@ -17,7 +17,7 @@ from tests.inference.response.streams import OWN, PUBLIC, event, rename_stream
         pytest.param('{"usage":{"input_tokens":3,"output_tokens":4}}', Tokens(3, 4), id="responses, messages"),
         pytest.param('{"response":{"usage":{"input_tokens":3,"output_tokens":4}}}', Tokens(3, 4), id="wrapped"),
         pytest.param('{"message":{"usage":{"input_tokens":3}},"usage":{"output_tokens":4}}', Tokens(3, 4), id="both"),
-        pytest.param('{"usage" : {"prompt_tokens":3}}', Tokens(3), id="blanks"),
+        pytest.param('{"usage" : {"prompt_tokens":3}}', Tokens(3), id="whitespace"),
         pytest.param('{"usage":null}', Tokens(), id="null"),
         pytest.param('{"usage":{"prompt_tokens":null,"completion_tokens":4}}', Tokens(0, 4), id="half null"),
         pytest.param('{"usage":{"prompt_tokens":-3,"completion_tokens":4}}', Tokens(0, 4), id="negative"),
@@ -30,7 +30,7 @@ from tests.inference.response.streams import OWN, PUBLIC, event, rename_stream
         pytest.param('{"choices":[{"usage":{"prompt_tokens":3}}]}', Tokens(), id="elsewhere"),
         pytest.param('{"content":"\\"usage\\":{\\"prompt_tokens\\":3}"}', Tokens(), id="in a string"),
         pytest.param('{"usage":{"prompt_tokens":3}', Tokens(), id="invalid"),
-        pytest.param('{"usage":{"x":' + "[" * 100_000, Tokens(), id="deep"),
+        pytest.param('{"usage":{"x":' + "[" * 100_000, Tokens(), id="deeply nested"),
     ],
 )
 def test_usage_is_counted_where_a_response_reports_it(response: str, tokens: Tokens) -> None:
