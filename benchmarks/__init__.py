@@ -1,1 +1,1 @@
-"""How fast it is: one module for each question, each run by `python -m benchmarks.NAME`; see README.md."""
+"""Benchmarks: one module per question, run with `python -m benchmarks.NAME`. See README.md."""

@@ -1,6 +1,7 @@
-"""The reference: a bare ASGI application whose answers were made before, on uvicorn set up as ours.
+"""The reference: a bare ASGI application with prepared responses, on uvicorn with the settings of the proxy.
 
-`python -m benchmarks.bare PORT FOLDER NAME ...` answers `/NAME` with the status, headers and body that stand there.
+`python -m benchmarks.bare PORT FOLDER NAME ...` responds to `/NAME` with the status, headers and body of that name in
+the folder.
 """
 
 from __future__ import annotations
@@ -14,21 +15,25 @@ import uvicorn
 
 from benchmarks.harness import SERVER_CORE, pin
 
-_NOT_OURS = ("date", "connection")  # the server itself says them
+_SET_BY_SERVER = ("date", "connection")
 
 
 def read(folder: Path, name: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    said = json.loads((folder / f"{name}.json").read_text())
-    headers = [(key.lower().encode(), value.encode()) for key, value in said["headers"] if key.lower() not in _NOT_OURS]
-    start = {"type": "http.response.start", "status": said["status"], "headers": headers}
+    recorded = json.loads((folder / f"{name}.json").read_text())
+    headers = [
+        (key.lower().encode(), value.encode())
+        for key, value in recorded["headers"]
+        if key.lower() not in _SET_BY_SERVER
+    ]
+    start = {"type": "http.response.start", "status": recorded["status"], "headers": headers}
     return start, {"type": "http.response.body", "body": (folder / name).read_bytes()}
 
 
 def main(port: int, folder: Path, names: list[str]) -> None:
-    answers = {f"/{name}": read(folder, name) for name in names}
+    responses = {f"/{name}": read(folder, name) for name in names}
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
-        start, body = answers[scope["path"]]
+        start, body = responses[scope["path"]]
         await send(start)
         await send(body)
 

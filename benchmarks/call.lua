@@ -1,4 +1,4 @@
--- wrk: each request is a POST of the body that stands in a file.
+-- wrk: POST the content of a file with each request.
 function init(arguments)
   local file = assert(io.open(arguments[1], "rb"))
   wrk.method = "POST"

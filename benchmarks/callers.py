@@ -1,4 +1,4 @@
-"""2. The same list with many keys and policies, and while providers misbehave."""
+"""2. The model list with many API keys and policies, and with failing providers."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ POLICIES = 300
 CONNECTIONS = (1, 32)
 GOAL = 1.2
 ROUNDS = 13
-SECONDS = 0.6  # of one round: thousands of requests, enough for a p99
-ASKED_AGAIN = "cache: {ttl: 1s}\n"  # the shortest time between two questions: trouble as often as possible
+SECONDS = 0.6  # per round: thousands of requests, enough for a p99
+SHORT_TTL = "cache: {ttl: 1s}\n"  # the shortest refresh interval: the most frequent failures
 
 
 def main() -> None:
-    begin("GET /v1/models with many keys, and beside bad providers")
+    begin("GET /v1/models with many API keys, and with failing providers")
     with ExitStack() as stack:
         where = Path(stack.enter_context(folder()))
         port = stack.enter_context(upstreams(MODELS))
@@ -33,28 +33,28 @@ def main() -> None:
                 ("10,000 keys, 300 policies", _serve(stack, where, good, many, PROVIDERS), many),
             ],
             [
-                ("all asked each second", _serve(stack, where, good, ten, PROVIDERS, ASKED_AGAIN), ten),
+                ("all refreshed each second", _serve(stack, where, good, ten, PROVIDERS, SHORT_TTL), ten),
                 (
-                    "1 of 10 dead, 1 hangs, 1 sends 50 MB",
-                    _serve(stack, where, bad, ten, PROVIDERS - 3, ASKED_AGAIN),
+                    "1 of 10 down, 1 hangs, 1 sends 50 MB",
+                    _serve(stack, where, bad, ten, PROVIDERS - 3, SHORT_TTL),
                     ten,
                 ),
             ],
         ]
         rows = [row for connections in CONNECTIONS for servers in pairs for row in _rows(servers, connections)]
-    head = ["", "at a time", "req/s", "CPU us", "p50 ms", "p99 ms", "p99 / quiet", "goal", "met"]
+    head = ["", "connections", "req/s", "CPU us", "p50 ms", "p99 ms", "p99 / undisturbed", "goal", "met"]
     print(table(head, rows))
 
 
 def _with_three_bad(port: int) -> list[str]:
-    dead = f"http://127.0.0.1:{free_port()}/v1"
-    bad = [dead, base_url(port, 8, mode="hang"), base_url(port, 9, mode="huge")]
+    down = f"http://127.0.0.1:{free_port()}/v1"
+    bad = [down, base_url(port, 8, mode="hang"), base_url(port, 9, mode="huge")]
     lines = [f"  - {{name: bad{n}, base_url: '{url}', timeout: 3s, initial_wait: 1s}}" for n, url in enumerate(bad)]
     return providers(port, PROVIDERS - len(bad)) + lines
 
 
 def _keys(where: Path, count: int) -> Path:
-    """A file of keys. They are made up, one like the other."""
+    """A file of made-up API keys."""
     path = where / f"{count}.keys"
     path.write_text("".join(f"mp-benchmark-{count}-{n:032d}\n" for n in range(count)))
     return path

@@ -1,4 +1,4 @@
-"""6. `POST /v1/chat/completions` passed on, beside others that do the same, and beside the call itself."""
+"""6. Forwarding of `POST /v1/chat/completions`, compared with other forwarders and with a direct call."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ from tests.providers.bulk_lists import base_url
 
 LISTED = 500
 CONNECTIONS = (1, 32)
-SECONDS = 1.0  # of one round
+SECONDS = 1.0  # per round
 KEY = "mp-benchmark-calls-0000000000000000"
 PATH = "/chat/completions"
 PREFIX = "team/"
 
-DIRECT, NGINX, BARE, SAME, RENAMED = "direct", "nginx", "bare aiohttp", "ours, id stays", "ours, renamed"
+DIRECT, NGINX, BARE, SAME, RENAMED = "direct", "nginx", "bare aiohttp", "proxy, same id", "proxy, renamed"
 STARLETTE = "starlette + httpx"
 OURS = (SAME, RENAMED)
 
@@ -69,7 +69,7 @@ _PASSES = """
 
 @dataclass(frozen=True)
 class Target:
-    """Who is called: the process, the call, and its rounds."""
+    """A measured server: its process, the call, and the rounds."""
 
     name: str
     pid: int
@@ -87,21 +87,21 @@ class Target:
 
 
 Kind = tuple[str, int]
-"""`json` or `sse`, and how many at a time."""
+"""`json` or `sse`, and the number of connections."""
 
 
 def main() -> None:
-    begin("POST /v1/chat/completions, passed on")
+    begin("POST /v1/chat/completions, forwarded")
     with ExitStack() as stack:
         kinds = _kinds(stack, Path(stack.enter_context(folder())))
         for (_, connections), targets in kinds.items():
             for turn in range(ROUNDS + 1):
                 for target in targets:
                     _one_round(target, connections, warms_up=not turn)
-    head = ["answer", "at a time", "who passes it on", "calls/s", "of bare", "of nginx", "CPU us", "p50 ms", "p99 ms"]
+    head = ["response", "connections", "server", "calls/s", "of bare", "of nginx", "CPU us", "p50 ms", "p99 ms"]
     print(table(head, [row for kind, targets in kinds.items() for row in _rows(kind, targets)]))
     print()
-    print(table(["goal", "", "found", "met"], _goals(kinds)))
+    print(table(["goal", "", "result", "met"], _goals(kinds)))
 
 
 def _one_round(target: Target, connections: int, *, warms_up: bool) -> None:
@@ -112,13 +112,13 @@ def _one_round(target: Target, connections: int, *, warms_up: bool) -> None:
         target.rounds.append(one)
 
 
-# -- who is measured -----------------------------------------------------------------------------------------------
+# -- measured servers ----------------------------------------------------------------------------------------------
 
 
 def _kinds(stack: ExitStack, where: Path) -> dict[Kind, list[Target]]:
     provider, port = stack.enter_context(_python("tests.providers.bulk_calls", LOAD_CORE))
     places = {"json": (provider, port), "sse": (provider, port)}
-    program = tool("nginx", "its rows are left out, and the JSON answers come from Python")
+    program = tool("nginx", "skipping its rows; JSON responses come from Python")
     if program:
         answers = _nginx(program, where / "answers", _ANSWERS, LOAD_CORE, answer=completion_body().decode())
         places["json"] = stack.enter_context(answers)
@@ -157,7 +157,7 @@ def _kinds(stack: ExitStack, where: Path) -> dict[Kind, list[Target]]:
 
 
 def config(lists: int, ports: dict[str, int]) -> str:
-    """Four providers: each of the two lists twice, as it is and with a prefix; calls go to the port of their way."""
+    """Four providers: each of the two lists without and with a prefix. Calls go to the port for `json` or `sse`."""
     lines = [
         f"  - {{name: {way}{n}, base_url: '{base_url(lists, number)}', prefix: '{prefix}', max_in_flight: 10000, "
         f"call: {{base_url: 'http://127.0.0.1:{ports[way]}/{way}'}}}}"
@@ -170,7 +170,7 @@ def config(lists: int, ports: dict[str, int]) -> str:
 
 @contextmanager
 def _python(module: str, core: int, kind: str = "", *more: str) -> Iterator[tuple[int, int]]:
-    """A module that listens: its process id and its port."""
+    """Run a module that listens. Yields its process id and its port."""
     port = free_port()
     arguments = [kind, str(port)] if kind else [str(port)]
     with process(python("-m", module, *arguments, *more), core) as running:
@@ -192,7 +192,7 @@ def _listening(running: subprocess.Popen[bytes], port: int) -> tuple[int, int]:
     return running.pid, port
 
 
-# -- what was found ------------------------------------------------------------------------------------------------
+# -- results ------------------------------------------------------------------------------------------------------
 
 
 def _rows(kind: Kind, targets: Sequence[Target]) -> Iterator[list[str]]:
@@ -218,23 +218,23 @@ def _rows(kind: Kind, targets: Sequence[Target]) -> Iterator[list[str]]:
 def _goals(kinds: dict[Kind, list[Target]]) -> Iterator[list[str]]:
     found = {kind: {target.name: target for target in targets} for kind, targets in kinds.items()}
     for (way, connections), by_name in found.items():
-        asked = f"{way.upper()}, {connections} at a time"
+        label = f"{way.upper()}, {connections} connections"
         for name in OURS:
-            yield _at_least(f"{asked}: {name}, of bare aiohttp", by_name, name, BARE, 0.7)
+            yield _at_least(f"{label}: {name}, of bare aiohttp", by_name, name, BARE, 0.7)
         for name in OURS:
             if way == "sse" and NGINX in by_name:
-                yield _at_least(f"{asked}: {name}, of nginx", by_name, name, NGINX, 0.9)
+                yield _at_least(f"{label}: {name}, of nginx", by_name, name, NGINX, 0.9)
             elif STARLETTE in by_name:
-                yield _at_least(f"{asked}: {name}, of starlette + httpx", by_name, name, STARLETTE, 10)
+                yield _at_least(f"{label}: {name}, of starlette + httpx", by_name, name, STARLETTE, 10)
     for name in OURS:
         alone = found["json", 1]
         added = median(one - other for one, other in zip(alone[name].p50, alone[DIRECT].p50, strict=True))
-        yield [f"JSON, 1 at a time: {name}, added p50 ms", "< 0.5", f"{added:.3f}", verdict(added < 0.5)]
+        yield [f"JSON, 1 connection: {name}, added p50 ms", "< 0.5", f"{added:.3f}", verdict(added < 0.5)]
 
 
-def _at_least(said: str, by_name: dict[str, Target], ours_: str, other: str, goal: float) -> list[str]:
+def _at_least(label: str, by_name: dict[str, Target], ours_: str, other: str, goal: float) -> list[str]:
     share = ratio(by_name[ours_].per_second, by_name[other].per_second)
-    return [said, f">= {goal:g}", f"{share:.2f}", verdict(share >= goal)]
+    return [label, f">= {goal:g}", f"{share:.2f}", verdict(share >= goal)]
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What all benchmarks share: processes on a core of their own, their CPU time, load, medians, tables."""
+"""Shared parts of the benchmarks: processes pinned to cores, CPU time, load, medians, tables."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ ROOT = Path(__file__).parent.parent
 SERVER_CORE = 0
 LOAD_CORE = min(1, (os.cpu_count() or 1) - 1)
 ROUNDS = 5
-PATIENCE = 20.0
-"""Seconds after which something that should have happened has not."""
+TIMEOUT = 20.0
+"""Seconds after which a benchmark fails."""
 
 _UNITS = {"us": 0.001, "ms": 1.0, "s": 1000.0, "m": 60_000.0}
 
 
-# -- figures -------------------------------------------------------------------------------------------------------
+# -- results -------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Load:
-    """What one round of load has seen; times in milliseconds."""
+    """The result of one round of load. Times are in milliseconds."""
 
     requests: int
     seconds: float
@@ -50,7 +50,7 @@ class Load:
 
 @dataclass(frozen=True)
 class Round:
-    """One round of load, and what it cost the server."""
+    """One round of load, and the CPU time of the server."""
 
     load: Load
     cpu: float
@@ -58,7 +58,7 @@ class Round:
 
     @property
     def cpu_us(self) -> float:
-        """Microseconds of CPU for each request."""
+        """Microseconds of CPU per request."""
         return self.cpu / self.load.requests * 1e6 if self.load.requests else float("inf")
 
 
@@ -82,18 +82,18 @@ def medians(rounds: Sequence[Round]) -> Medians:
 
 
 def ratio(ours: Sequence[float], reference: Sequence[float]) -> float:
-    """The median of the rounds' own ratios: what slows a whole round down slows both."""
+    """The median of the ratios of the rounds: a slowdown of the machine affects both sides of a ratio."""
     return median(one / other for one, other in zip(ours, reference, strict=True))
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
-    """The smallest value that so many percent of all values do not exceed."""
+    """The smallest value that is not exceeded by this percentage of all values."""
     ordered = sorted(values)
     return ordered[max(0, -int(-len(ordered) * percent // 100) - 1)]
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table that is also readable as it is: words to the left, figures to the right."""
+    """A Markdown table: the first column is left-aligned, all others right-aligned."""
     cells = [list(head), *map(list, rows)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(head))]
     lines = [
@@ -111,7 +111,7 @@ def verdict(holds: bool) -> str:
 
 
 def machine() -> str:
-    """What the figures were measured on. No host name, no paths."""
+    """The machine and the library versions, without host name and paths."""
     parts = ("uvicorn", "uvloop", "httptools", "httpx", "msgspec", "starlette")
     libraries = ", ".join(f"{name} {version(name)}" for name in parts)
     when = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
@@ -122,17 +122,17 @@ def machine() -> str:
 
 
 def begin(title: str) -> None:
-    """The heading of a run; on a machine with one core, a warning."""
+    """Print the heading of a run, and a warning on a machine with one core."""
     print(f"## {title}\n\n{machine()}\n", flush=True)
     if SERVER_CORE == LOAD_CORE:
-        print("Only one core: load and server share it, so only the CPU columns mean something.\n", flush=True)
+        print("warning: only one core: load and server share it, so only the CPU columns are meaningful\n", flush=True)
 
 
 # -- processes -----------------------------------------------------------------------------------------------------
 
 
 def pin(core: int) -> None:
-    """This process, and what it starts, to one core."""
+    """Pin this process and its children to one core."""
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {core})
 
@@ -145,7 +145,7 @@ def python(*arguments: str) -> list[str]:
 def process(
     command: Sequence[str], core: int, env: Mapping[str, str] | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """A process of ours on one core; it does not outlive the context, and nothing else is ended."""
+    """Run a process on one core. It is stopped when the context exits."""
     started = subprocess.Popen(  # noqa: S603  # our own commands
         command,
         cwd=ROOT,
@@ -175,8 +175,8 @@ def free_port() -> int:
 
 
 def wait_for(port: int, server: subprocess.Popen[bytes]) -> float:
-    """Monotonic seconds at which the server first listened."""
-    end = time.monotonic() + PATIENCE
+    """Wait until the server listens. Returns monotonic seconds."""
+    end = time.monotonic() + TIMEOUT
     while time.monotonic() < end:
         try:
             with socket.create_connection(("127.0.0.1", port), timeout=1):
@@ -184,13 +184,13 @@ def wait_for(port: int, server: subprocess.Popen[bytes]) -> float:
         except OSError:
             time.sleep(0.002)
         if server.poll() is not None:
-            said = server.stderr.read().decode(errors="replace") if server.stderr else ""
-            raise SystemExit(f"the server ended with {server.returncode}: {said[-2000:]}")
-    raise SystemExit("the server does not listen")
+            stderr = server.stderr.read().decode(errors="replace") if server.stderr else ""
+            raise SystemExit(f"the server exited with code {server.returncode}: {stderr[-2000:]}")
+    raise SystemExit(f"the server is not listening after {TIMEOUT:g} s")
 
 
 def cpu_seconds(pid: int) -> float:
-    """CPU time of a process and all its threads so far."""
+    """CPU seconds of a process and all its threads until now."""
     total = 0
     for task in Path(f"/proc/{pid}/task").iterdir():
         total += int((task / "schedstat").read_text().split()[0])
@@ -198,7 +198,7 @@ def cpu_seconds(pid: int) -> float:
 
 
 def mebibytes(pid: int, field: str) -> float:
-    """`VmRSS`: memory held now; `VmHWM`: the most that was ever held."""
+    """`VmRSS`: current resident memory; `VmHWM`: its peak."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith(field + ":"):
             return int(line.split()[1]) / 1024
@@ -207,21 +207,21 @@ def mebibytes(pid: int, field: str) -> float:
 
 @contextmanager
 def folder() -> Iterator[Path]:
-    """A folder for configurations and bodies that is gone afterwards."""
+    """A temporary directory for configurations and bodies."""
     with tempfile.TemporaryDirectory(prefix="models-proxy-benchmark-") as name:
         yield Path(name)
 
 
 # -- load ----------------------------------------------------------------------------------------------------------
 
-_told: set[str] = set()
+_reported: set[str] = set()
 
 
 def tool(name: str, instead: str) -> str | None:
-    """Where a program is; said once when it is missing: what to install, and what is done without it."""
+    """The path of a program, None if it is not installed; then print once how to install it, and the effect."""
     found = shutil.which(name) or shutil.which(name, path="/usr/sbin:/sbin")
-    if found is None and name not in _told:
-        _told.add(name)
+    if found is None and name not in _reported:
+        _reported.add(name)
         print(f"{name} is not installed (`apt-get install {name}`): {instead}.\n", flush=True)
     return found
 
@@ -235,11 +235,11 @@ def load(
     keys: Path | None = None,
     body: Path | None = None,
 ) -> Load:
-    """Ask for one URL again and again.
+    """Request one URL repeatedly.
 
-    `keys`: a file of keys, one a line, that take turns. `body`: a file that is posted each time.
+    `keys`: a file of API keys, one per line, used in rotation. `body`: a file that is posted with each request.
     """
-    wrk = tool("wrk", "a slower load of our own is used, so trust the CPU columns and not the requests per second")
+    wrk = tool("wrk", "using a slower load generator; rely on the CPU columns, not on requests per second")
     if wrk is None:
         return _own_load(url, connections, seconds, headers, keys, body)
     command = [wrk, "-t1", f"-c{connections}", "-d60s", "--latency", *(f"-H{header}" for header in headers)]
@@ -248,7 +248,7 @@ def load(
         if file is not None:
             command += ["-s", str(ROOT / "benchmarks" / script)]
             arguments = ["--", str(file)]
-    asking = subprocess.Popen(  # noqa: S603  # our own command
+    running = subprocess.Popen(  # noqa: S603  # our own command
         [*command, url, *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -258,28 +258,28 @@ def load(
     try:
         time.sleep(seconds)
     finally:
-        asking.send_signal(signal.SIGINT)  # it then says what it has seen
-        said, _ = asking.communicate(timeout=PATIENCE)
-    return parse_wrk(said)
+        running.send_signal(signal.SIGINT)  # prints its statistics and exits
+        output, _ = running.communicate(timeout=TIMEOUT)
+    return parse_wrk(output)
 
 
-def parse_wrk(said: str) -> Load:
-    """What `wrk --latency` says."""
-    total = re.search(r"(\d+) requests in ([\d.]+)(us|ms|s|m)\b", said)
+def parse_wrk(output: str) -> Load:
+    """Parse the output of `wrk --latency`."""
+    total = re.search(r"(\d+) requests in ([\d.]+)(us|ms|s|m)\b", output)
     if total is None:
-        raise SystemExit(f"wrk said something else than expected:\n{said}")
-    if refused := re.search(r"Non-2xx or 3xx responses: (\d+)|Socket errors: .*", said):
-        raise SystemExit(f"not all requests were answered: {refused[0]}")
+        raise SystemExit(f"unexpected output of wrk:\n{output}")
+    if failed := re.search(r"Non-2xx or 3xx responses: (\d+)|Socket errors: .*", output):
+        raise SystemExit(f"some requests failed: {failed[0]}")
     return Load(
         int(total[1]),
         float(total[2]) * _UNITS[total[3]] / 1000,
-        _latency(said, "50%"),
-        _latency(said, "99%"),
+        _latency(output, "50%"),
+        _latency(output, "99%"),
     )
 
 
-def _latency(said: str, name: str) -> float:
-    found = re.search(rf"^\s*{re.escape(name)}\s+([\d.]+)(us|ms|s|m)\b", said, re.MULTILINE)
+def _latency(output: str, name: str) -> float:
+    found = re.search(rf"^\s*{re.escape(name)}\s+([\d.]+)(us|ms|s|m)\b", output, re.MULTILINE)
     return float(found[1]) * _UNITS[found[2]] if found else float("nan")
 
 
@@ -288,14 +288,14 @@ def _own_load(
 ) -> Load:
     spec = {"url": url, "connections": connections, "seconds": seconds, "headers": list(headers)}
     spec |= {"keys": None if keys is None else str(keys), "body": None if body is None else str(body)}
-    said = subprocess.run(  # noqa: S603  # our own command
+    output = subprocess.run(  # noqa: S603  # our own command
         python("-m", "benchmarks.load", json.dumps(spec)),
         cwd=ROOT,
         check=True,
         capture_output=True,
         preexec_fn=lambda: pin(LOAD_CORE),
     ).stdout
-    return Load(**json.loads(said))
+    return Load(**json.loads(output))
 
 
 def measured(
@@ -308,7 +308,7 @@ def measured(
     keys: Path | None = None,
     body: Path | None = None,
 ) -> Round:
-    """One round of load on the server with this process id."""
+    """Run one round of load on the server with this process id."""
     before = cpu_seconds(pid)
-    seen = load(url, connections=connections, seconds=seconds, headers=headers, keys=keys, body=body)
-    return Round(seen, cpu_seconds(pid) - before)
+    result = load(url, connections=connections, seconds=seconds, headers=headers, keys=keys, body=body)
+    return Round(result, cpu_seconds(pid) - before)

@@ -1,4 +1,4 @@
--- wrk: each request brings the next key of a file.
+-- wrk: use the next API key of a file with each request.
 local keys, turn = {}, 0
 
 function init(arguments)

@@ -1,4 +1,4 @@
-"""1. `GET /v1/models` beside a bare ASGI application that sends the same answer, and beside nginx."""
+"""1. `GET /v1/models`, compared with a bare ASGI application that sends the same response, and with nginx."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from benchmarks.servers import Server, bare, config_text, nginx, ours, providers
 SIZES = (60, 500, 5000)
 CONNECTIONS = (1, 32)
 GOAL = 0.85
-ROUNDS = 9  # many short ones: the machine may be slow for a second, and a median does not see it
-SECONDS = 0.25  # of one round
+ROUNDS = 9  # many short rounds, so that medians ignore a slow second of the machine
+SECONDS = 0.25  # per round
 
 Target = tuple[Server, str, Sequence[str]]
-"""A server, the path to ask for, the request's headers."""
+"""A server, the path, and the headers of the request."""
 
 
 def main() -> None:
@@ -27,21 +27,21 @@ def main() -> None:
             kinds = _kinds(stack, Path(stack.enter_context(folder())), models)
             for kind, targets in kinds.items():
                 rows += [_row(f"{models:,} {kind}", targets, connections) for connections in CONNECTIONS]
-    head = ["models, answer", "at a time", "req/s", "bare req/s", "ratio", "goal", "met"]
+    head = ["models, response", "connections", "req/s", "bare req/s", "ratio", "goal", "met"]
     head += ["CPU us", "bare CPU us", "p50 ms", "bare p50 ms", "nginx req/s", "of nginx"]
     print(table(head, rows))
 
 
 def _kinds(stack: ExitStack, where: Path, models: int) -> dict[str, list[Target]]:
-    """The targets of each kind of answer: ours, the bare application, nginx."""
+    """The targets of each kind of response: the proxy, the bare application, nginx."""
     port = stack.enter_context(upstreams(models))
     proxy = stack.enter_context(ours(where, config_text(providers(port, 1))))
     wait_until_listed(proxy, models)
     plain = proxy.get()
-    packed = proxy.get(headers={"Accept-Encoding": "gzip"})
-    same = proxy.get(headers={"If-None-Match": plain.header("etag")})
-    reference = stack.enter_context(bare(where, {"plain": plain, "gzip": packed, "304": same}))
-    web = stack.enter_context(nginx(where, plain.body, packed.body))
+    compressed = proxy.get(headers={"Accept-Encoding": "gzip"})
+    unchanged = proxy.get(headers={"If-None-Match": plain.header("etag")})
+    reference = stack.enter_context(bare(where, {"plain": plain, "gzip": compressed, "304": unchanged}))
+    web = stack.enter_context(nginx(where, plain.body, compressed.body))
     etag = web.get("/models").header("etag") if web else ""
     kinds: dict[str, list[Target]] = {
         "plain": [(proxy, "/v1/models", []), (reference, "/plain", [])],
@@ -66,7 +66,7 @@ def _row(name: str, targets: Sequence[Target], connections: int) -> list[str]:
     rounds: list[list[Round]] = [[] for _ in targets]
     for turn in range(ROUNDS + 1):
         for (server, path, headers), kept in zip(targets, rounds, strict=True):
-            seconds = SECONDS if turn else SECONDS / 2  # the first warms up
+            seconds = SECONDS if turn else SECONDS / 2  # warm-up
             one = measured(server.pid, server.url(path), connections=connections, seconds=seconds, headers=headers)
             if turn:
                 kept.append(one)

@@ -1,4 +1,4 @@
-"""Load without wrk: keep-alive connections that ask one after the other. Says what it saw, as JSON."""
+"""A load generator without wrk: keep-alive connections with sequential requests. Prints a JSON object."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from benchmarks.harness import percentile
 async def main(
     url: str, connections: int, seconds: float, headers: Sequence[str], keys: Sequence[str], body: bytes
 ) -> dict[str, Any]:
-    """Without a body it is a GET, with one a POST."""
+    """Send GET requests without a body, POST requests with one. Returns the statistics."""
     parts = urlsplit(url)
     lines = [f"{'POST' if body else 'GET'} {parts.path} HTTP/1.1", f"Host: {parts.netloc}", *headers]
     if body:
@@ -28,31 +28,31 @@ async def main(
         [b"%b\r\nAuthorization: Bearer %b\r\n\r\n%b" % (head, key.encode(), body) for key in keys]
         or [b"%b\r\n\r\n%b" % (head, body)]
     )
-    took: list[float] = []
-    began = time.perf_counter()
+    times: list[float] = []
+    start = time.perf_counter()
 
-    async def ask() -> None:
+    async def request() -> None:
         reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
-        while (asked := time.perf_counter()) - began < seconds:
+        while (sent_at := time.perf_counter()) - start < seconds:
             writer.write(next(requests))
-            await _answer(reader)
-            took.append((time.perf_counter() - asked) * 1000)
+            await _read_response(reader)
+            times.append((time.perf_counter() - sent_at) * 1000)
         writer.close()
 
-    await asyncio.gather(*(ask() for _ in range(connections)))
+    await asyncio.gather(*(request() for _ in range(connections)))
     return {
-        "requests": len(took),
-        "seconds": time.perf_counter() - began,
-        "p50": percentile(took, 50),
-        "p99": percentile(took, 99),
+        "requests": len(times),
+        "seconds": time.perf_counter() - start,
+        "p50": percentile(times, 50),
+        "p99": percentile(times, 99),
     }
 
 
-async def _answer(reader: asyncio.StreamReader) -> None:
+async def _read_response(reader: asyncio.StreamReader) -> None:
     head = (await reader.readuntil(b"\r\n\r\n")).lower()
     status = int(head[9:12])
     if status not in (200, 304):
-        raise SystemExit(f"answered with {status}")
+        raise SystemExit(f"unexpected status {status}")
     if status == 200 and b"\r\ntransfer-encoding: chunked\r\n" in head:
         while size := int(await reader.readuntil(b"\r\n"), 16):
             await reader.readexactly(size + 2)

@@ -1,7 +1,7 @@
-"""References that pass calls on and do nothing else: `python -m benchmarks.passers KIND PORT UPSTREAM`.
+"""Reference forwarders: `python -m benchmarks.passers KIND PORT UPSTREAM`.
 
-`bare`: an ASGI application on aiohttp, one session, on uvicorn set up as ours. `starlette`: the few lines that most
-people would write, on httpx. Neither knows keys, models or time limits, nor notices that a client has left.
+`bare`: an ASGI application on aiohttp with one session, on uvicorn with the settings of the proxy. `starlette`: a
+typical minimal application on httpx. Neither has API keys, models or timeouts, or detects that a client disconnected.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from yarl import URL
 
 from benchmarks.harness import SERVER_CORE, pin
 
-_COME_DOWN = ("Content-Type", "Content-Length")
+_FORWARDED_HEADERS = ("Content-Type", "Content-Length")
 
 
 class Bare:
-    """Whatever path is asked for is asked of the upstream."""
+    """Forwards every path to the upstream."""
 
     def __init__(self, upstream: str) -> None:
         self._upstream = upstream
@@ -50,7 +50,7 @@ class Bare:
         async with self._session.post(url, data=body, headers={"Content-Type": "application/json"}) as response:
             headers = [
                 (name.lower().encode(), response.headers[name].encode())
-                for name in _COME_DOWN
+                for name in _FORWARDED_HEADERS
                 if name in response.headers
             ]
             await send({"type": "http.response.start", "status": response.status, "headers": headers})

@@ -1,7 +1,7 @@
-"""3. What a refresh costs: CPU and pauses of the event loop.
+"""3. The cost of a refresh: CPU time and pauses of the event loop.
 
-The first one, from nothing to the encoded list; a later one whose answers are the bytes of the time before, as most
-are; and a later one for which one model of each provider has changed.
+The first refresh, up to the encoded list; a later one with unchanged lists, the common case; and a later one in which
+one model of each provider has changed.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from proxy.server.app import Proxy
 SIZES = ((20, 500), (50, 2000))
 CPU_GOAL, PAUSE_GOAL = 150.0, 20.0
 LINEAR = 1.25
-"""So much more CPU for each model as the larger refresh may cost and still be called linear."""
+"""Maximum ratio of CPU per model, of the larger to the smaller refresh, to count as linear."""
 
 
 class Pauses:
-    """How long the event loop looked at nothing else, as whoever waits for nothing sees it."""
+    """Measures how long the event loop is blocked."""
 
     def __init__(self) -> None:
         self.longest = 0.0
@@ -42,19 +42,19 @@ class Pauses:
 
 
 async def refresh(text: str, models: int) -> tuple[float, float, float]:
-    """Milliseconds: CPU of a first refresh with a view, its longest pause, CPU of a later one; each in its own run."""
+    """Milliseconds from separate runs: CPU of a first refresh with a view, its longest pause, CPU of a later one."""
     return (await _cpu(text, models), await _pause(text, models), await _cpu_of_a_later_one(text, models))
 
 
 async def _cpu_of_a_later_one(text: str, models: int, rounds: int = 1) -> float:
-    """All providers are asked again half a ttl after their last answers; the last of so many rounds counts."""
-    pause = 2.0 if models <= 10_000 else 6.0  # seconds between two refreshes: more than one takes
+    """CPU milliseconds of the last of several refreshes, each half a TTL after the previous one."""
+    pause = 2.0 if models <= 10_000 else 6.0  # seconds between two refreshes, longer than a refresh
     app = Proxy(parse(f"cache: {{ttl: {2 * pause}s}}\n{text}"))
     policy = Policy(["*"])
     async with app.lifespan():
         await asyncio.sleep(0)
         await app.deployment.store.wait_until_warmed_up()
-        await app.deployment.store.prepare(policy)  # what was made of the first answers is there, and stays
+        await app.deployment.store.prepare(policy)  # the list of the first refresh is rendered and cached
         cpu = 0.0
         for turn in range(rounds):
             before = time.process_time()
@@ -62,7 +62,7 @@ async def _cpu_of_a_later_one(text: str, models: int, rounds: int = 1) -> float:
             await app.deployment.store.prepare(policy)
             assert len(app.deployment.store.view(policy).catalog.models) == models
             assert all(report.age is not None and report.age < pause for report in app.deployment.store.reports()), (
-                "asked again"
+                "not refreshed"
             )
             cpu = (time.process_time() - before) * 1000
         return cpu
@@ -96,7 +96,7 @@ async def _run(app: Proxy, models: int) -> None:
 
 @contextmanager
 def as_when_serving() -> Iterator[None]:
-    """What was imported is not looked at by the garbage collector any more, as in `serve`."""
+    """Exclude existing objects from garbage collection, as `serve` does."""
     gc.collect()
     gc.freeze()
     yield
@@ -124,13 +124,13 @@ def main() -> None:
     rows[0][-1] += f"later {verdict(float(rows[0][4]) < CPU_GOAL)}, "
     rows[0][-1] += f"changed {verdict(changed < CPU_GOAL)}; "
     rows[0][-1] += f"pause < {PAUSE_GOAL:.0f}: {verdict(float(rows[0][3]) < PAUSE_GOAL)}"
-    rows[1] += [f"linear (<= {LINEAR} of the first, for each model): {growth:.2f}, {verdict(growth <= LINEAR)}"]
+    rows[1] += [f"linear (<= {LINEAR} of the first, per model): {growth:.2f}, {verdict(growth <= LINEAR)}"]
     print(
         table(
             [
                 "providers x models",
                 "CPU ms",
-                "us a model",
+                "us per model",
                 "longest pause ms",
                 "later: CPU ms",
                 "changed",
@@ -141,12 +141,12 @@ def main() -> None:
     )
 
 
-def _config(port: int, count: int, way: str = "v") -> str:
-    return "defaults: {timeout: 60s, initial_wait: 60s}\n" + config_text(providers(port, count, way=way))
+def _config(port: int, count: int, mode: str = "v") -> str:
+    return "defaults: {timeout: 60s, initial_wait: 60s}\n" + config_text(providers(port, count, mode=mode))
 
 
 def _cpu_of_a_change(count: int, models: int) -> float:
-    """CPU of a later refresh for which one model of each provider has changed, not for the first time."""
+    """CPU of a later refresh in which one model of each provider has changed, not for the first time."""
     with upstreams(models) as port:
         text = _config(port, count, "one-differs")
         again = [uvloop.run(_cpu_of_a_later_one(text, count * models, rounds=2)) for _ in range(ROUNDS + 1)]

@@ -1,4 +1,4 @@
-"""The servers that are measured: ours, a bare ASGI application, nginx."""
+"""The measured servers: the proxy, a bare ASGI application, nginx."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.harness import LOAD_CORE, PATIENCE, SERVER_CORE, free_port, process, python, tool, wait_for
+from benchmarks.harness import LOAD_CORE, SERVER_CORE, TIMEOUT, free_port, process, python, tool, wait_for
 from tests.providers.bulk_lists import base_url
 
 NGINX = """
@@ -30,7 +30,7 @@ http {{
 
 @dataclass(frozen=True)
 class Server:
-    """One that runs."""
+    """A running server."""
 
     process: subprocess.Popen[bytes]
     port: int
@@ -44,18 +44,18 @@ class Server:
         return f"http://127.0.0.1:{self.port}{path}"
 
     def get(self, path: str = "/v1/models", headers: Mapping[str, str] | None = None) -> Reply:
-        return self._ask(urllib.request.Request(self.url(path), headers=dict(headers or {})))  # noqa: S310  # ours
+        return self._send(urllib.request.Request(self.url(path), headers=dict(headers or {})))  # noqa: S310  # loopback
 
     def call(self, model: str) -> Reply:
-        """One chat call."""
+        """Send a chat completion request."""
         body = json.dumps({"model": model, "messages": []}).encode()
         headers = {"Content-Type": "application/json"}
-        return self._ask(urllib.request.Request(self.url("/v1/chat/completions"), body, headers))  # noqa: S310  # ours
+        return self._send(urllib.request.Request(self.url("/v1/chat/completions"), body, headers))  # noqa: S310  # loopback
 
-    def _ask(self, request: urllib.request.Request) -> Reply:
+    def _send(self, request: urllib.request.Request) -> Reply:
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         try:
-            with opener.open(request, timeout=PATIENCE) as answer:
+            with opener.open(request, timeout=TIMEOUT) as answer:
                 return Reply(answer.status, answer.headers.items(), answer.read())
         except urllib.error.HTTPError as error:
             with error:
@@ -64,7 +64,7 @@ class Server:
 
 @dataclass(frozen=True)
 class Reply:
-    """One answer."""
+    """A response."""
 
     status: int
     headers: Sequence[tuple[str, str]]
@@ -74,9 +74,9 @@ class Reply:
         return next((value for given, value in self.headers if given.lower() == name), "")
 
 
-def providers(port: int, count: int, edition: int = 0, way: str = "v") -> list[str]:
-    """Lines of a configuration: providers of one `tests.providers.bulk_lists`."""
-    return [f"  - {{name: p{n}, base_url: '{base_url(port, n, edition, way)}'}}" for n in range(count)]
+def providers(port: int, count: int, edition: int = 0, mode: str = "v") -> list[str]:
+    """Lines of a configuration with the providers of one `tests.providers.bulk_lists`."""
+    return [f"  - {{name: p{n}, base_url: '{base_url(port, n, edition, mode)}'}}" for n in range(count)]
 
 
 def config_text(lines: Sequence[str], more: str = "groups: {default: {models: ['*']}}") -> str:
@@ -85,7 +85,7 @@ def config_text(lines: Sequence[str], more: str = "groups: {default: {models: ['
 
 @contextmanager
 def upstreams(models: int, delay: float = 0.0) -> Iterator[int]:
-    """The port of a process that plays providers, on the core of the load."""
+    """Run fake providers on the core of the load generator. Yields their port."""
     port = free_port()
     with process(python("-m", "tests.providers.bulk_lists", str(port), str(models), str(delay)), LOAD_CORE) as running:
         wait_for(port, running)
@@ -94,7 +94,7 @@ def upstreams(models: int, delay: float = 0.0) -> Iterator[int]:
 
 @contextmanager
 def ours(folder: Path, text: str) -> Iterator[Server]:
-    """`models-proxy serve` with this configuration."""
+    """Run `models-proxy serve` with this configuration."""
     port = free_port()
     path = folder / f"{port}.yaml"
     path.write_text(text)
@@ -103,34 +103,34 @@ def ours(folder: Path, text: str) -> Iterator[Server]:
 
 
 @contextmanager
-def bare(folder: Path, answers: Mapping[str, Reply]) -> Iterator[Server]:
-    """A bare ASGI application that sends these very answers, by path, on the same server with the same settings."""
+def bare(folder: Path, responses: Mapping[str, Reply]) -> Iterator[Server]:
+    """Run a bare ASGI application that sends these responses by path, on uvicorn with the settings of the proxy."""
     port = free_port()
-    for name, reply in answers.items():
+    for name, reply in responses.items():
         (folder / name).write_bytes(reply.body)
         (folder / f"{name}.json").write_text(json.dumps({"status": reply.status, "headers": list(reply.headers)}))
-    with process(python("-m", "benchmarks.bare", str(port), str(folder), *answers), SERVER_CORE) as running:
+    with process(python("-m", "benchmarks.bare", str(port), str(folder), *responses), SERVER_CORE) as running:
         yield Server(running, port, wait_for(port, running))
 
 
 @contextmanager
-def nginx(folder: Path, plain: bytes, packed: bytes) -> Iterator[Server | None]:
-    """nginx serving the list as a file, and its packed form; None where nginx is not installed."""
-    program = tool("nginx", "the columns of nginx stay empty")
+def nginx(folder: Path, plain: bytes, compressed: bytes) -> Iterator[Server | None]:
+    """Run nginx that serves the list as a file, plain and compressed. Yields None if nginx is not installed."""
+    program = tool("nginx", "its columns are empty")
     if program is None:
         yield None
         return
     port = free_port()
     (folder / "models").write_bytes(plain)
-    (folder / "models.gz").write_bytes(packed)
+    (folder / "models.gz").write_bytes(compressed)
     (folder / "nginx.conf").write_text(NGINX.format(folder=folder, port=port))
     with process([program, "-c", str(folder / "nginx.conf"), "-p", str(folder)], SERVER_CORE) as running:
         yield Server(running, port, wait_for(port, running))
 
 
 def wait_until_listed(server: Server, models: int, headers: Mapping[str, str] | None = None) -> None:
-    """Returns when the server lists so many models."""
-    end = time.monotonic() + PATIENCE
+    """Wait until the server lists this number of models."""
+    end = time.monotonic() + TIMEOUT
     while time.monotonic() < end:
         reply = server.get(headers=headers)
         if reply.status == 200 and reply.body.count(b'"object":"model"') >= models:

@@ -1,4 +1,4 @@
-"""5. How soon the command listens, and the memory it then holds: with all lists, and once calls have been made."""
+"""5. Startup time, and memory: with all lists, and after calls."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ START_GOAL, MEMORY_GOAL = 1.0, 80.0
 
 @dataclass(frozen=True)
 class Start:
-    """One start: seconds, and MiB held."""
+    """One start: times in seconds, memory in MiB."""
 
     empty: float
-    """Seconds that an empty Python takes."""
+    """Startup time of Python without a program."""
     listening: float
     listed: float
     called: float
@@ -28,24 +28,24 @@ class Start:
 
 
 def one_start(where: Path, text: str) -> Start:
-    began = time.monotonic()
+    start = time.monotonic()
     with process(python("-c", "pass"), SERVER_CORE) as nothing:
         nothing.wait()
-    empty = time.monotonic() - began
-    began = time.monotonic()
+    empty = time.monotonic() - start
+    start = time.monotonic()
     with ours(where, text) as server:
-        listening = server.listening_at - began
+        listening = server.listening_at - start
         wait_until_listed(server, PROVIDERS * MODELS)
         server.get(headers={"Accept-Encoding": "gzip"})
         listed = mebibytes(server.pid, "VmRSS")
         for provider in range(PROVIDERS):
-            assert server.call(first_model(provider)).status == 200, "what is listed can be called"
+            assert server.call(first_model(provider)).status == 200, "listed models can be called"
         called, most = mebibytes(server.pid, "VmRSS"), mebibytes(server.pid, "VmHWM")
         return Start(empty, listening, listed, called, most)
 
 
 def main() -> None:
-    begin(f"Start and memory, {PROVIDERS} providers x {MODELS} models")
+    begin(f"Startup and memory, {PROVIDERS} providers x {MODELS} models")
     with folder() as where, upstreams(MODELS) as port:
         text = config_text(providers(port, PROVIDERS), "groups: {default: {models: ['*'], call: true}}")
         rounds = [one_start(where, text) for _ in range(ROUNDS + 1)][1:]
@@ -54,12 +54,12 @@ def main() -> None:
     called = median(one.called for one in rounds)
     rows = [
         ["listening, seconds", f"{listening:.2f}", f"< {START_GOAL:.0f}", verdict(listening < START_GOAL)],
-        ["an empty Python, seconds", f"{median(one.empty for one in rounds):.2f}", "-", "-"],
+        ["Python without a program, seconds", f"{median(one.empty for one in rounds):.2f}", "-", "-"],
         ["memory with all lists, MiB", f"{listed:.1f}", f"< {MEMORY_GOAL:.0f}", verdict(listed < MEMORY_GOAL)],
         ["after a call to each provider, MiB", f"{called:.1f}", f"< {MEMORY_GOAL:.0f}", verdict(called < MEMORY_GOAL)],
-        ["most memory until then, MiB", f"{median(one.most for one in rounds):.1f}", "-", "-"],
+        ["peak memory, MiB", f"{median(one.most for one in rounds):.1f}", "-", "-"],
     ]
-    print(table(["", "found", "goal", "met"], rows))
+    print(table(["", "result", "goal", "met"], rows))
 
 
 if __name__ == "__main__":
