@@ -1,0 +1,56 @@
+"""Numbers and names that the prose repeats are those of the code."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from proxy import backoff
+from proxy.config.settings import Defaults, Server
+from proxy.dialects import DIALECTS
+from proxy.server.run import SHUTDOWN_TIMEOUT
+from proxy.store import slot
+from tests.docs.pages import DOCS, text_of
+from tests.paths import ROOT
+
+SERVER, DEFAULTS = Server(), Defaults()
+LIST_ONLY = [row.kind for row in DIALECTS.values() if row.is_remote and not row.call and row.kind != "custom"]
+FACTS = [
+    ("README.md", f"at most `initial_wait` ({DEFAULTS.initial_wait:g} s)"),
+    ("README.md", "or a " + " or ".join(map(str, DEFAULTS.failover_on))),
+    ("docs/http-api.md", f"`initial_wait` (default {DEFAULTS.initial_wait:g} s)"),
+    ("docs/http-api.md", f"`server.max_request` (default {SERVER.max_request // 1024**2} MiB)"),
+    ("docs/operations.md", f"`drain_delay` (default {SERVER.drain_delay:g} s)"),
+    ("docs/operations.md", f"requests in progress may take up to {SHUTDOWN_TIMEOUT} s"),
+    ("docs/operations.md", f"`server.max_request` ({SERVER.max_request // 1024**2} MiB)"),
+    ("docs/operations.md", f"client_max_body_size {SERVER.max_request // 1024**2}m;"),
+    ("docs/operations.md", f"max_size {SERVER.max_request // 1024**2}MiB"),
+    ("docs/operations.md", f"`first_byte_timeout` ({DEFAULTS.first_byte_timeout / 60:g} minutes)"),
+    ("docs/operations.md", f"`idle_timeout` ({DEFAULTS.idle_timeout / 60:g} minutes)"),
+    ("docs/operations.md", f"`sse_keepalive` ({SERVER.sse_keepalive:g} s)"),
+    ("docs/operations.md", ", ".join(f"{slot.FIRST_BACKOFF * 2**n:g}" for n in range(3)) + " s ... up to `ttl`"),
+    ("docs/operations.md", f"more than half of more than {slot.SHRINK_FROM} models"),
+    ("docs/operations.md", f"it gets no calls for about {backoff.OPEN_SECONDS:g} s"),
+    ("docs/operations.md", f"up to {backoff.MAX_OPEN_SECONDS / 60:g} minutes"),
+]
+
+
+@pytest.mark.parametrize(("page", "fact"), FACTS)
+def test_the_page_states_the_fact(page: str, fact: str) -> None:
+    assert fact in " ".join(text_of(ROOT / page).split())
+
+
+def test_failures_are_counted_as_documented() -> None:
+    assert backoff.FAILURE_THRESHOLD == 5
+    assert "Five failures in a row open the circuit breaker" in text_of(DOCS / "operations.md")
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/http-api.md"])
+def test_the_kinds_that_only_list_are_named(page: str) -> None:
+    assert ", ".join(f"`{kind}`" for kind in sorted(LIST_ONLY)) in text_of(ROOT / page)
+
+
+def test_the_timeout_of_the_reverse_proxy_is_longer_than_that_of_a_call() -> None:
+    (seconds,) = re.findall(r"proxy_read_timeout (\d+)s;", text_of(DOCS / "operations.md"))
+    assert int(seconds) > DEFAULTS.first_byte_timeout
