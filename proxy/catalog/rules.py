@@ -22,14 +22,18 @@ Rule = Callable[[Provider, Config], Step]
 
 
 def select(provider: Provider, config: Config) -> Step:
-    """Apply `include` and `exclude` to the provider's own ids. The first of duplicate entries is used."""
+    """Apply `include` and `exclude` to the provider's own ids. The first of duplicate entries is used.
+
+    Declared models are always selected: listing them one by one is more specific than any pattern.
+    """
     included, excluded = matcher(provider.include), matcher(provider.exclude)
+    declared = {entry.id for entry in _declared(provider)}
 
     def step(offers: Iterable[Offer]) -> Iterator[Offer]:
         seen: set[str] = set()
         for offer in offers:
             own_id = offer.entry.id
-            if own_id not in seen and included(own_id) and not excluded(own_id):
+            if own_id not in seen and (own_id in declared or (included(own_id) and not excluded(own_id))):
                 seen.add(own_id)
                 yield offer
 

@@ -78,6 +78,14 @@ def test_include_and_exclude_match_the_providers_own_ids(
     assert [offer.entry.id for offer in offers_of(one_provider(given_settings), *said)] == selected
 
 
+@pytest.mark.parametrize("patterns", ["include: []", "exclude: ['*']", "include: [n], exclude: [m, n]"])
+def test_declared_models_are_selected_whatever_include_and_exclude_contain(patterns: str) -> None:
+    config = one_provider(f"models: [{{id: m, note: declared}}], {patterns}")
+    selected = offers_of(config, {"id": "m", "note": "listed"}, "o")
+
+    assert [(offer.id, offer.entry.extra) for offer in selected] == [("m", b'{"note":"declared"}')]
+
+
 def test_first_of_duplicate_entries_is_used() -> None:
     twins = offers_of(one_provider(), {"id": "m", "note": 1}, {"id": "n"}, {"id": "m", "note": 2})
 
