@@ -61,7 +61,7 @@ def test_shipped_file_starts_without_an_account() -> None:
     ]
     assert config.is_open
     assert config.refuse_exposure("127.0.0.1") == ""
-    assert "refuses to listen on 0.0.0.0" in config.refuse_exposure("0.0.0.0")  # noqa: S104 - it refuses
+    assert "refusing to listen on 0.0.0.0" in config.refuse_exposure("0.0.0.0")  # noqa: S104 - it refuses
 
 
 def test_container_starts_with_one_variable() -> None:

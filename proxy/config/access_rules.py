@@ -1,7 +1,7 @@
-"""The kinds of access rules: one row per prefix. A rule allows models; with a leading `!` it forbids them.
+"""The kinds of access rules: one row per prefix. A rule allows models; with a leading `!` it denies them.
 
-The validation of `models:` in groups and keys, the policies, the commands and the table in the README read these
-rows. A new kind of rule is one row.
+Validation of `models:` in groups and keys, policies, commands and the table in the README are based on these rows. To
+add a kind of rule, add a row.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from proxy.patterns import WILDCARDS, Matcher
 
 
 class Offered(Protocol):
-    """What rules know about a model of a provider."""
+    """The properties of a provider's model that rules can match."""
 
     @property
     def id(self) -> str:
@@ -49,9 +49,9 @@ class RuleKind:
     predicate: Callable[[Iterable[str], MatcherOf], Predicate]
     """From all patterns of this kind to a function that tells whether a model matches one of them."""
     separator: str = ":"
-    """What stands between the name of the kind and the pattern."""
+    """The separator between the name of the kind and the pattern."""
     per_provider: bool = False
-    """The patterns are over names of providers: a rule can be evaluated before any model of a provider is known."""
+    """The patterns match provider names: such a rule can be evaluated before a provider's models are known."""
 
 
 def _id_matches(patterns: Iterable[str], matcher_of: MatcherOf) -> Predicate:
@@ -84,11 +84,11 @@ RULES: Mapping[str, RuleKind] = {
         per_provider=True,
     ),
 }
-"""Name of the kind, as rules begin with it -> the kind. A rule of no other kind is a pattern over ids (``)."""
+"""Prefix of a rule -> its kind. A rule without a known prefix is a pattern over ids ("")."""
 
 
 def split(rule: str) -> tuple[str, str]:
-    """The name of a rule's kind, and its pattern. The rule is given without its `!`."""
+    """The name of a rule's kind, and its pattern. `rule` has no leading `!`."""
     for name, kind in RULES.items():
         if name and rule.startswith(name + kind.separator):
             return name, rule[len(name + kind.separator) :]
@@ -96,26 +96,26 @@ def split(rule: str) -> tuple[str, str]:
 
 
 def problem_of(rule: str, providers: Collection[str]) -> str:
-    """What is wrong with a rule, "" if nothing is. `providers`: the names of all providers in the file.
+    """The problem with a rule, "" if it is valid. `providers`: the names of all providers in the file.
 
-    A misspelled deny rule would silently show what it should hide.
+    A misspelled deny rule would silently allow what it should deny.
     """
     pattern = rule.removeprefix("!")
     name, word, value = _nearest(pattern)
     kind = RULES[name]
     if not pattern or (name and not value):
-        return "names nothing"
+        return "has no pattern"
     if pattern != pattern.strip() or (name and (word != word.rstrip() or value != value.lstrip())):
-        return f"must not hold a blank behind `!` or around `{kind.separator or ':'}`"
+        return f"must not have spaces after `!`, around `{kind.separator or ':'}` or at the end"
     if name and word != name and word not in RULES:
-        return f"begins with an unknown word; did you mean '{name}{kind.separator}{value}'?"
+        return f"unknown rule type; did you mean '{name}{kind.separator}{value}'?"
     if kind.per_provider and not WILDCARDS & set(value) and value not in providers:
         return f"no such provider{did_you_mean(value, providers)}"
     return ""
 
 
 def _nearest(pattern: str) -> tuple[str, str, str]:
-    """The kind that was probably meant, the word as it was written before the separator, and the rest."""
+    """The kind that was probably intended, the text before the separator as written, and the rest."""
     for separator in {kind.separator: None for kind in RULES.values() if kind.separator}:
         word, found, value = pattern.partition(separator)
         names = [name for name, kind in RULES.items() if kind.separator == separator]

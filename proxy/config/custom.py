@@ -1,4 +1,4 @@
-"""`list:` of a `custom` provider: the row of a dialect, in the configuration."""
+"""`list:` of a `custom` provider: a dialect that is defined in the configuration."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from proxy.dialects import EXTRA_NAMES, Auth, Dialect, Paging
 
 
 def _alternatives(value: object) -> object:
-    """One path, or a list of paths of which the first that exists counts."""
+    """One path, or a list of paths: the first that exists is used."""
     if not isinstance(value, str | list | tuple):
-        raise ValueError("must be a string, or a list of strings of which the first that is there counts")
+        raise ValueError("must be a string, or a list of strings (the first that exists is used)")
     return (value,) if isinstance(value, str) else value
 
 
 def _dotted(path: str) -> str:
     """A dotted path into a response."""
     if not all(name and not re.search(r"[\[\]$*]", name) for name in path.split(".")):
-        raise ValueError("must be names with dots between them, like result.entries")
+        raise ValueError("must be field names separated by dots, like result.entries")
     return path
 
 
@@ -37,7 +37,7 @@ def _id_path(path: str) -> str:
 
 def _path(path: str) -> str:
     if not path.startswith("/") or re.search(r"[?#\s\\]", path):
-        raise ValueError("must be a path below base_url like /catalog, without `?` and `#`")
+        raise ValueError("must be a path below base_url, like /catalog, without `?` and `#`")
     return path
 
 
@@ -55,7 +55,7 @@ def _auth_style(value: object) -> object:
         ((style, name),) = value.items()
         if isinstance(name, str) and HEADER_NAME.fullmatch(name):
             return Auth(style, name)
-    raise ValueError("must be bearer, basic, none, {header: NAME} or {query: NAME}, a NAME like X-Api-Key")
+    raise ValueError("must be bearer, basic, none, {header: NAME} or {query: NAME}, with a NAME like X-Api-Key")
 
 
 def _parameter(value: object) -> object:
@@ -83,37 +83,37 @@ class CustomPaging(Settings):
     pages: DottedPath = ""
     first: Annotated[int, whole(0, 1)] = 1
     size: Mapping[NotEmpty, Scalar] = Field(default_factory=dict)
-    """Parameters of the first request that set the size of a page."""
+    """Parameters of the first request that set the page size."""
 
     @model_validator(mode="after")
     def _fits_its_style(self) -> Self:
-        needed, possible = _PAGING[self.style]
+        required, optional = _PAGING[self.style]
         given = self.model_fields_set - {"style", "size"}
-        for name in needed:
+        for name in required:
             if name not in given:
-                raise ValueError(f"style {self.style} needs `{name}`: {_MEANINGS[name]}")
-        for name in sorted(given.difference(needed, possible)):
-            raise ValueError(f"style {self.style} has no `{name}`; take it away or choose another style")
+                raise ValueError(f"style {self.style} requires `{name}`: {_MEANINGS[name]}")
+        for name in sorted(given.difference(required, optional)):
+            raise ValueError(f"style {self.style} does not support `{name}`; remove it or choose another style")
         if self.style == "cursor" and not given & {"read", "more"}:
-            raise ValueError(f"style cursor needs `read`: {_MEANINGS['read']}")
+            raise ValueError(f"style cursor requires `read`: {_MEANINGS['read']}")
         return self
 
 
 _PAGING: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    # Style -> the settings it needs, and those it can have.
+    # Style -> its required settings, and its optional ones.
     "url": (("read",), ()),
     "cursor": (("send",), ("read", "more")),
     "offset": (("send",), ("total",)),
     "page": (("send",), ("total", "pages", "first")),
 }
 _MEANINGS = {
-    "read": "the place in the answer that says how to go on",
-    "send": "the name of the parameter that asks for the next page",
+    "read": "the path of the next URL or cursor in the response",
+    "send": "the query parameter that selects the next page",
 }
 
 
 class CustomList(Settings):
-    """The fields of a dialect's row, under names for operators."""
+    """The fields of a `Dialect`, under names for operators."""
 
     path: Annotated[str, AfterValidator(_path)]
     items: Annotated[
@@ -128,7 +128,7 @@ class CustomList(Settings):
     owned_by: DottedPaths = ()
     created: DottedPaths = ()
     fields: Mapping[Annotated[str, AfterValidator(_known_name)], DottedPaths] = Field(default_factory=dict)
-    """Name of a field for clients -> where it is in an entry."""
+    """Name of a field for clients -> its paths in an entry."""
     price_per: Annotated[int, whole(1, 1_000_000_000)] = 1
     private: DottedPaths = ()
     params: Mapping[NotEmpty, Scalar] = Field(default_factory=dict)
@@ -140,12 +140,12 @@ class CustomList(Settings):
         paging = self.paging
         first = {**self.params, **paging.size}.get(paging.send, "0") if paging and paging.style == "page" else "0"
         if not re.fullmatch("[0-9]{1,9}", first):
-            raise ValueError("the number of the first page, in `params` or `paging.size`, must be a whole number")
+            raise ValueError("the first page number, in `params` or `paging.size`, must be a whole number")
         return self
 
     @cached_property
     def dialect(self) -> Dialect:
-        """The row for the reader."""
+        """The dialect for the reader."""
         paging = self.paging
         return Dialect(
             kind="custom",

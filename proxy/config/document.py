@@ -1,9 +1,9 @@
-"""YAML text -> plain values, with the line of each value and with its variables expanded."""
+"""YAML text -> plain values, with the line of each value, and with variables, aliases and merge keys expanded."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -20,57 +20,62 @@ else:
 Path = tuple[str | int, ...]
 
 MAX_BYTES = 5 * 1024 * 1024
-# Aliases are expanded, so a small file can contain a huge one ("billion laughs").
+# Aliases and merge keys are expanded, so a small file can contain a huge one ("billion laughs").
 MAX_VALUES = 300_000
-# libyaml builds its tree by recursion; a stack overflow there would end the process.
+# libyaml builds its tree recursively; a stack overflow there would end the process.
 MAX_DEPTH = 50
 
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 _WORD = re.compile(r"[A-Za-z_]{1,40}")
 _TAG = "tag:yaml.org,2002:"
-_TEXTS = frozenset(_TAG + name for name in ("str", "value", "merge"))
-"""`value` and `merge` are a plain `=` and `<<`."""
+_MERGE = _TAG + "merge"
+_TEXTS = frozenset((_TAG + "str", _TAG + "value", _MERGE))
+"""`value` and `merge` are an unquoted `=` and `<<`."""
 _TYPES = frozenset(_TAG + name for name in ("int", "float", "bool", "null", "timestamp"))
 _MAX_NUMBER = 100
 
 _HINTS = (
-    # Words in an error of libyaml -> what to do about it. The first match counts.
-    ("alias", 'a value that begins with `*` must stand in quotes, like "*"'),
-    ("duplicate anchor", "this `&` name stands here a second time; give it another"),
-    ("anchor", "a value that begins with `&` must stand in quotes"),
-    ("block scalar", "a value that begins with `|` or `>` must stand in quotes"),
-    ("scanning a tag", 'a value that begins with `!` must stand in quotes, like "!*-preview"'),
-    ("tab character", "indent with blanks, not with a tab"),
-    ("cannot start any token", "indent with blanks, not tabs; quote a value that begins with `@`, `%` or a backtick"),
-    ("expected ','", 'a comma or the closing bracket is missing; inside { } and [ ] quote references, like "${NAME}"'),
-    ("mapping values", "check this line's indent and the `:` in the line above, or quote a value that holds `: `"),
-    ("block sequence entries", "an entry that begins with `- ` stands on a line of its own"),
-    ("expected '-'", "check this line's indent, or begin the entry with `- `"),
-    ("did not find expected key", "check this line's indent, and that quotes and brackets end where they should"),
-    ("could not find expected ':'", "write `name: value`, with a blank after the colon"),
-    ("end of stream", "the quote that begins here is never closed"),
-    ("another document", "only one document may stand in the file; take the second `---` away"),
-    ("escape", "in double quotes a backslash begins an escape; use single quotes"),
-    ("node content", "a value is missing, or a bracket is not closed"),
+    # Words in an error of libyaml -> the fix. The first match is used.
+    ("undefined alias", 'no such anchor; define it above, or quote values that begin with `*`, like "*"'),
+    ("alias", 'quote values that begin with `*`, like "*"'),
+    ("duplicate anchor", "duplicate anchor; rename one of the `&` names"),
+    ("anchor", "quote values that begin with `&`"),
+    ("block scalar", "quote values that begin with `|` or `>`"),
+    ("scanning a tag", 'quote values that begin with `!`, like "!*-preview"'),
+    ("tab character", "indent with spaces, not tabs"),
+    ("cannot start any token", "indent with spaces, not tabs; quote values that begin with `@`, `%` or a backtick"),
+    ("expected ','", 'missing comma or closing bracket; inside { } and [ ], quote variables, like "${NAME}"'),
+    ("mapping values", "check the indentation and the `:` in the line above, or quote a value that contains `: `"),
+    ("block sequence entries", "start each `- ` entry on a new line"),
+    ("expected '-'", "check this line's indentation, or start the entry with `- `"),
+    ("did not find expected key", "check this line's indentation, and that quotes and brackets are closed"),
+    ("could not find expected ':'", "write `name: value`, with a space after the colon"),
+    ("end of stream", "the quote that starts here is not closed"),
+    ("another document", "only one document per file is supported; remove the second `---`"),
+    ("escape", "invalid escape sequence in double quotes; use single quotes for a literal backslash"),
+    ("node content", "missing value or unclosed bracket"),
 )  # fmt: skip
-_BEGUN_EARLIER = ("end of stream", "could not find expected ':'")
+# Errors that are reported at the line where the construct starts, not where the parser stopped.
+_STARTS_EARLIER = ("end of stream", "could not find expected ':'")
 
 
 @dataclass
 class Document:
-    """One file: its values, and where each of them is."""
+    """One file: its values, and the line of each."""
 
     path: str
     value: Any = None
     lines: dict[Path, int] = field(default_factory=dict)
     texts: dict[Path, str] = field(default_factory=dict)
-    """Scalars as written in the file, with their `${NAME}`: never a secret from the environment."""
+    """Scalars as written in the file, with their `${NAME}`: they contain no secret from the environment."""
     unset: dict[Path, tuple[str, ...]] = field(default_factory=dict)
-    """Strings with variables that are not set, and the names of these variables."""
+    """Strings with variables that are not set or empty, and the names of these variables."""
+    malformed: set[Path] = field(default_factory=set)
+    """Strings with an invalid variable reference, which is already in `problems`."""
     problems: list[Problem] = field(default_factory=list)
 
     def line(self, path: Path) -> int:
-        """The line of a value, or else of the nearest value around it."""
+        """The line of a value, or of the nearest enclosing value that has one."""
         while path and path not in self.lines:
             path = path[:-1]
         return self.lines.get(path, 0)
@@ -82,8 +87,8 @@ class Document:
 def setting(path: Path) -> str:
     """`providers[2].base_url`: the path as shown to the operator.
 
-    It ends before the first part that is no plain word, except where operators choose the names: that part could be
-    a secret in the wrong place, like `api_key:sk-...` without a blank. The line number identifies it.
+    It ends before the first part that is not a plain word, except where operators choose the names: that part could
+    be a misplaced secret, like `api_key:sk-...` without a space. The line number identifies it.
     """
     payload = ""
     for parent, part in zip(("", *path), path, strict=False):
@@ -97,10 +102,10 @@ def setting(path: Path) -> str:
 
 
 def read(text: str, path: str, environ: Mapping[str, str]) -> Document:
-    """Parse one YAML document. Raises ConfigError if it is not YAML, too large, or nested too deeply."""
+    """Parse one YAML document. Raises ConfigError if it is invalid, too large, or nested too deeply."""
     if half := _SURROGATE.search(text):
         line = text.count("\n", 0, half.start()) + 1
-        raise ConfigError(path, [Problem(line, "", "holds half a character; save the file as UTF-8")])
+        raise ConfigError(path, [Problem(line, "", "contains half a surrogate pair; save the file as UTF-8")])
     if len(text.encode()) > MAX_BYTES:
         raise too_large(path)
     document = Document(path)
@@ -119,7 +124,8 @@ def read(text: str, path: str, environ: Mapping[str, str]) -> Document:
 
 
 def too_large(path: str) -> ConfigError:
-    return ConfigError(path, [Problem(0, "", f"is larger than {MAX_BYTES:,} bytes; is it the right file?")])
+    text = f"is larger than {MAX_BYTES:,} bytes; check that it is a configuration file"
+    return ConfigError(path, [Problem(0, "", text)])
 
 
 class _TooMuch(Exception):
@@ -129,19 +135,19 @@ class _TooMuch(Exception):
 
 
 class _Loader(_FastLoader):
-    """A loader that stops before a file can use up the memory or the stack."""
+    """A loader that stops before a file can exhaust the memory or the stack."""
 
     _depth = 0
     _nodes = 0
 
-    # Called by PyYAML before and after each node of the tree, with the node around it.
+    # PyYAML calls these before and after each node of the tree, with its parent.
     def descend_resolver(self, parent: yaml.Node | None, index: object) -> None:
         self._depth += 1
         self._nodes += 1
         if self._depth > MAX_DEPTH:
-            raise _TooMuch(parent, f"is nested more than {MAX_DEPTH} levels deep; no setting is")
+            raise _TooMuch(parent, f"is nested more than {MAX_DEPTH} levels deep; check brackets and indentation")
         if self._nodes > MAX_VALUES:
-            raise _TooMuch(parent, f"holds more than {MAX_VALUES:,} values; is it the right file?")
+            raise _TooMuch(parent, f"contains more than {MAX_VALUES:,} values; check that it is a configuration file")
 
     def ascend_resolver(self) -> None:
         self._depth -= 1
@@ -150,17 +156,17 @@ class _Loader(_FastLoader):
 def _syntax_problem(error: yaml.YAMLError, text: str) -> Problem:
     if isinstance(error, yaml.reader.ReaderError):
         line = text.count("\n", 0, text.find(chr(error.character))) + 1
-        return Problem(line, "", f"holds a control character (U+{error.character:04X}); take it away")
+        return Problem(line, "", f"contains a control character (U+{error.character:04X}); remove it")
     assert isinstance(error, yaml.MarkedYAMLError), "PyYAML raises no others"
     payload = f"{error.context}: {error.problem}"
-    begun_earlier = any(words in payload for words in _BEGUN_EARLIER)
-    mark = error.context_mark if begun_earlier else error.problem_mark
+    starts_earlier = any(words in payload for words in _STARTS_EARLIER)
+    mark = error.context_mark if starts_earlier else error.problem_mark
     hint = next((hint for words, hint in _HINTS if words in payload), error.problem)
-    return Problem(mark.line + 1 if mark else 0, "", f"no valid YAML: {hint}")
+    return Problem(mark.line + 1 if mark else 0, "", f"invalid YAML: {hint}")
 
 
 class _Values:
-    """Converts the nodes of one document to plain values, and records the line of each."""
+    """Converts the nodes of one document to plain values and records the line of each."""
 
     def __init__(self, loader: _Loader, document: Document, environ: Mapping[str, str]) -> None:
         self._loader = loader
@@ -169,11 +175,7 @@ class _Values:
         self._count = 0
 
     def of(self, node: yaml.Node, path: Path) -> Any:
-        self._count += 1
-        if self._count > MAX_VALUES:
-            raise _TooMuch(node, f"stands for more than {MAX_VALUES:,} values, through aliases of aliases")
-        if len(path) > MAX_DEPTH:
-            raise _TooMuch(node, "holds an alias of itself, or aliases nested too deeply")
+        self._check_size(node, len(path))
         self._document.lines[path] = node.start_mark.line + 1
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, path)
@@ -183,40 +185,77 @@ class _Values:
         value = self._scalar(node, path)
         return self._expanded(value, path) if isinstance(value, str) else value
 
+    def _check_size(self, node: yaml.Node, depth: int) -> None:
+        """Count one more value. Raises _TooMuch if there are too many, or if they are nested too deeply."""
+        self._count += 1
+        if self._count > MAX_VALUES:
+            raise _TooMuch(node, f"aliases expand to more than {MAX_VALUES:,} values; use fewer")
+        if depth > MAX_DEPTH:
+            raise _TooMuch(node, "alias refers to itself or is nested too deeply")
+
     def _mapping(self, node: yaml.MappingNode, path: Path) -> dict[str, Any]:
         values: dict[str, Any] = {}
+        merged: list[yaml.Node] = []
         for key, child in node.value:
             line = key.start_mark.line + 1
             if not isinstance(key, yaml.ScalarNode):
-                self._document.problems.append(Problem(line, setting(path), "a name must be a plain word, no list"))
-            elif key.tag == _TAG + "merge":
-                hint = "is not known here; what several providers share stands under `defaults`"
-                self._document.problems.append(Problem(line, setting(path), f"`<<` {hint}"))
+                text = "a setting name must be a string, not a list or mapping"
+                self._document.problems.append(Problem(line, setting(path), text))
+            elif key.tag == _MERGE:
+                merged.append(child)
             elif key.value in values:
-                # Otherwise its first value would be lost silently.
+                # YAML parsers keep only the last value, without a warning.
                 where = setting((*path, key.value))
-                self._document.problems.append(Problem(line, where, "stands here a second time; keep one"))
+                self._document.problems.append(Problem(line, where, "duplicate key; remove one"))
             else:
-                values[key.value] = self.of(child, (*path, key.value))
-                self._document.lines[(*path, key.value)] = line
+                self._add(values, key, child, path)
+        for source in merged:
+            for key, child in self._pairs(source, path, len(path)):
+                if key.value not in values:
+                    self._add(values, key, child, path)
         return values
+
+    def _add(self, values: dict[str, Any], key: yaml.ScalarNode, child: yaml.Node, path: Path) -> None:
+        where = (*path, key.value)
+        values[key.value] = self.of(child, where)
+        self._document.lines[where] = key.start_mark.line + 1
+
+    def _pairs(self, source: yaml.Node, path: Path, depth: int) -> Iterator[tuple[yaml.ScalarNode, yaml.Node]]:
+        """The settings that a merge key adds, highest precedence first: own settings before merged ones.
+
+        `source` is the value of `<<`: a mapping, or a list of mappings. `depth` counts merges of merges.
+        """
+        self._check_size(source, depth)
+        if isinstance(source, yaml.ScalarNode):
+            line = source.start_mark.line + 1
+            text = "`<<` must be a mapping or a list of mappings, like `<<: *name`"
+            self._document.problems.append(Problem(line, setting(path), text))
+            return
+        pairs = [pair for pair in source.value if isinstance(pair, tuple)]
+        for key, child in pairs:
+            self._check_size(key, depth)
+            if isinstance(key, yaml.ScalarNode) and key.tag != _MERGE:
+                yield key, child
+        nested = source.value if isinstance(source, yaml.SequenceNode) else [c for k, c in pairs if k.tag == _MERGE]
+        for child in nested:
+            yield from self._pairs(child, path, depth + 1)
 
     def _scalar(self, node: yaml.Node, path: Path) -> Any:
         if node.tag in _TEXTS or len(node.value) > _MAX_NUMBER:
             return node.value
         if node.tag not in _TYPES:
-            self._document.problem(path, "a value that begins with `!` must stand in quotes")
+            self._document.problem(path, "quote values that begin with `!`")
             return f"{node.tag}{node.value}"
         try:
             return self._loader.construct_object(node)
         except (ValueError, LookupError, AttributeError):
-            return node.value  # a date like 2027-13-45: rejected where a date is needed
+            return node.value  # like 2027-13-45: rejected later, where a date is required
 
     def _expanded(self, text: str, path: Path) -> str:
         expanded = expand(text, self._environ)
-        if expanded.malformed:
-            hint = "write `$${` for a plain `${`"
-            self._document.problem(path, f"holds `${{` without `NAME}}` or `NAME:-default}}` behind it; {hint}")
+        if expanded.fault:
+            self._document.malformed.add(path)
+            self._document.problem(path, expanded.fault)
         if expanded.unset:
             self._document.unset[path] = expanded.unset
         return expanded.text

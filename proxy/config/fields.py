@@ -1,7 +1,7 @@
 """The types of values in a configuration, with their validation.
 
-Error messages name what is expected and never repeat the value, which may be a secret. The validation adds the text
-of the file, in which variables are not expanded.
+Error messages state the expected value and never quote the given one, which may be a secret. The validation adds the
+text of the file, in which variables are not expanded.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _ORIGIN = re.compile(r"https?://(?:[a-z0-9.-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
+_ENDPOINTS = ("/chat/completions", "/completions", "/responses", "/messages", "/embeddings")
+_DOUBLED = re.compile(r"/(v[0-9][a-z0-9]*)/\1$")
 _URL = re.compile(r"https?://[^\s\x00-\x20\x7f\\]+", re.IGNORECASE)
 
 
@@ -32,7 +34,7 @@ def _duration(value: object) -> float:
     match = _DURATION.fullmatch(str(value).strip())
     seconds = float(match[1]) * _DURATION_UNITS[match[2]] if match else 0.0
     if seconds <= 0:
-        raise ValueError("must be a duration above zero: a number with a unit, like 250ms, 4s, 5m, 24h or 7d")
+        raise ValueError("must be a positive duration with a unit, like 250ms, 4s, 5m, 24h or 7d")
     return seconds
 
 
@@ -41,7 +43,7 @@ def _size(value: object) -> int:
     match = _SIZE.fullmatch(str(value).strip())
     size = int(match[1]) * _SIZE_UNITS[match[2]] if match else 0
     if size <= 0:
-        raise ValueError("must be a size above zero: a whole number with a unit, like 512KiB or 16MiB")
+        raise ValueError("must be a positive size with a unit, like 512KiB or 16MiB")
     return size
 
 
@@ -62,7 +64,7 @@ def _day(value: object) -> date:
             return date.fromisoformat(str(value))
     except ValueError:
         pass
-    raise ValueError("must be a day that exists, like 2027-01-31; the key is good until that day ends, UTC")
+    raise ValueError("must be a valid date, like 2027-01-31; the key expires at the end of that day (UTC)")
 
 
 def fields_to_show(value: object) -> object:
@@ -77,57 +79,76 @@ def fields_to_show(value: object) -> object:
 
 
 def failures_to_pass_on(value: object) -> object:
-    """A list of error statuses and the word `timeout` -> a tuple of numbers and that word."""
+    """A list of status codes and the word `timeout` -> a tuple of numbers and that word."""
     listed = value if isinstance(value, list | tuple) else ()
     passed_on = [
         "timeout" if item == "timeout" else int(str(item)) for item in listed if _PASSED_ON.fullmatch(str(item))
     ]
     if not isinstance(value, list | tuple) or len(passed_on) < len(value):
-        raise ValueError("must be a list of statuses from 400 to 599, and the word timeout, like [429, 503, timeout]")
+        raise ValueError("must be a list of status codes from 400 to 599 and `timeout`, like [429, 503, timeout]")
     return tuple(passed_on)
 
 
 def _name(name: str) -> str:
     if not _NAME.fullmatch(name):
-        raise ValueError("must be at most 64 letters, digits, `.`, `_` and `-`, the first a letter or a digit")
+        raise ValueError("must be 1 to 64 letters, digits, `.`, `_` or `-`, starting with a letter or digit")
     return name
 
 
 def _text(text: str) -> str:
     if _CONTROL.search(text):
-        raise ValueError("must not hold control characters")
+        raise ValueError("must not contain control characters")
     return text
 
 
 def exact_origin(origin: str) -> str:
     if not _ORIGIN.fullmatch(origin):
-        raise ValueError("must be an exact origin in lower case and without a path, like https://app.example.com")
+        raise ValueError("must be an exact origin in lower case without a path, like https://app.example.com")
     return origin
 
 
 def header_name(name: str) -> str:
     if not HEADER_NAME.fullmatch(name):
-        raise ValueError("must be letters and `-`, like those of all headers: write `Name: value`")
+        raise ValueError("must be an HTTP header name; write `Name: value`, like `X-Team: platform`")
     return name
 
 
 def check_sendable(secret: SecretStr) -> SecretStr:
-    """A secret that can be sent in a header. Raises ValueError."""
+    """A secret that can be sent in a header. Raises ValueError for any other."""
     text = secret.get_secret_value()
     if not text:
-        raise ValueError("is empty; give it a value or take it away")
+        raise ValueError("is empty; set a value or remove it")
     if not re.fullmatch(r"[\x20-\x7e]*", text) or text != text.strip():
-        raise ValueError("must be printable ASCII without blanks around it, because it is sent in a header")
+        raise ValueError("must be printable ASCII without leading or trailing spaces, because it is sent in a header")
     return secret
+
+
+def check_api_key(secret: SecretStr) -> SecretStr:
+    """An API key without the parts that are often copied with it. Raises ValueError for any other."""
+    text = check_sendable(secret).get_secret_value()
+    if text[:7].lower() == "bearer ":
+        raise ValueError("must not begin with `Bearer `; remove it: the proxy adds it")
+    if text[0] in "\"'" or text[-1] in "\"'":
+        raise ValueError("must not begin or end with a quote; remove the quotes: they are part of the value")
+    return secret
+
+
+def _base_url(url: str) -> str:
+    path = urlsplit(url).path.rstrip("/")
+    if endpoint := next((end for end in _ENDPOINTS if path.endswith(end)), ""):
+        raise ValueError(f"must not end with an endpoint; remove `{endpoint}`: the proxy adds it")
+    if _DOUBLED.search(path):
+        raise ValueError("ends with the same version twice, like `/v1/v1`; remove one")
+    return url
 
 
 def _url(url: str) -> str:
     if "?" in url or "#" in url:
-        raise ValueError("must end with its path, without `?` and `#`")
+        raise ValueError("must not contain `?` or `#`")
     if not _is_url(url):
         raise ValueError("must be a URL like https://api.example.com/v1")
     if "@" in urlsplit(url).netloc:
-        raise ValueError("must not hold a user or password; put the credential into `api_key` or `headers`")
+        raise ValueError("must not contain a user or password; use `api_key` or `headers`")
     return url
 
 
@@ -135,13 +156,13 @@ def proxy_url(proxy: SecretStr) -> SecretStr:
     url = proxy.get_secret_value()
     if "?" in url or "#" in url or not _is_url(url):
         raise ValueError(
-            "must be a URL like http://user:password@egress:3128; percent-encode what is no letter or digit in a login"
+            "must be a URL like http://user:password@egress:3128; percent-encode special characters in its login"
         )
     return proxy
 
 
 def _is_url(url: str) -> bool:
-    # urlsplit would drop line breaks silently, and its errors quote what they dislike.
+    # urlsplit removes line breaks silently, and its errors quote the text.
     if not _URL.fullmatch(url):
         return False
     try:
@@ -151,13 +172,16 @@ def _is_url(url: str) -> bool:
         return False
 
 
-Seconds = Annotated[float, BeforeValidator(_duration)]
+DURATION = BeforeValidator(_duration)
+Seconds = Annotated[float, DURATION]
 Bytes = Annotated[int, BeforeValidator(_size)]
 Name = Annotated[str, AfterValidator(_name)]
 Text = Annotated[str, AfterValidator(_text)]
 NotEmpty = Annotated[str, Field(min_length=1), AfterValidator(_text)]
 Url = Annotated[str, AfterValidator(_url)]
+BaseUrl = Annotated[Url, AfterValidator(_base_url)]
 Sendable = Annotated[SecretStr, AfterValidator(check_sendable)]
+ApiKey = Annotated[SecretStr, AfterValidator(check_api_key)]
 Day = Annotated[date, BeforeValidator(_day)]
 Globs = tuple[NotEmpty, ...]
 

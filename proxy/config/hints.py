@@ -1,4 +1,4 @@
-"""What an error message adds to the fact: the nearest known word, the right section, the new name of a setting."""
+"""Hints in error messages: the most similar known word, the right section, the new name of a setting."""
 
 from __future__ import annotations
 
@@ -17,14 +17,30 @@ RENAMED: Mapping[str, str] = {
     "cut": "strip_prefix",
     "duplicates: keep": "duplicates: by_provider",
 }
-"""Old settings, and old values of settings, as they are written in a file -> the new ones."""
+"""Old settings, and old values of settings, as written in a file -> the new ones."""
 
-LIST = "must be a list: begin each entry with `- `, or write [ ] around them"
-PAIRS = "must hold lines of `name: value`"
-NO_VALUE = "has no value; give it one or take the line away"
+LITELLM = (
+    "LiteLLM configuration files are not supported; list your providers under `providers:`, as in the shipped "
+    "config.yaml"
+)
+_ELSEWHERE: Mapping[str, str] = {
+    # Settings that readers know from other programs, or expect in another place -> the message.
+    "model_list": LITELLM,
+    "litellm_settings": LITELLM,
+    "general_settings": LITELLM,
+    "router_settings": LITELLM,
+    "include": (
+        "not supported here: `include` belongs under each provider (patterns over model ids); including other files "
+        "is not supported"
+    ),
+}
+
+LIST = "must be a list: start each entry with `- `, or use [ ]"
+PAIRS = "must be a mapping of `name: value` lines"
+NO_VALUE = "has no value; set a value or remove the line"
 _WORDS = {
-    # pydantic's error types -> messages for operators.
-    "string_type": "must be a string; put quotes around it",
+    # Error types of pydantic -> messages for operators.
+    "string_type": "must be a string; add quotes",
     "tuple_type": LIST,
     "model_type": PAIRS,
     "mapping_type": PAIRS,
@@ -36,9 +52,9 @@ _WORDS = {
 }
 
 
-def closest(word: str, known: Iterable[str]) -> str:
-    """The known word that is most similar to this one, "" if none is similar."""
-    return next(iter(difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)), "")
+def closest(word: str, known: Iterable[str], cutoff: float = 0.6) -> str:
+    """The known word that is most similar to this one, "" if none is similar. `cutoff`: 0 (any word) to 1 (equal)."""
+    return next(iter(difflib.get_close_matches(word, list(known), n=1, cutoff=cutoff)), "")
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
@@ -50,22 +66,24 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 def unknown_setting(name: str, known: Sequence[str], homes: Mapping[str, Iterable[str]]) -> str:
     """The message for a setting that does not exist here.
 
-    `known`: the settings that exist here. `homes`: where else settings exist, as shown to the operator -> their names.
+    `known`: the settings that exist here. `homes`: the other sections, as shown to the operator -> their settings.
     """
+    if name in _ELSEWHERE:
+        return _ELSEWHERE[name]
     new = RENAMED.get(name, name)
     home = "" if new in known else next((home for home, names in homes.items() if new in names), "")
     if new != name:
         return f"renamed to `{new}`" + f"; it belongs under {home}" * bool(home)
     word = name.partition(":")[0]
     if word != name and word in known:
-        return f"unknown setting; write `{word}: ` with a blank behind the colon"
+        return f"unknown setting; write `{word}: ` with a space after the colon"
     if home:
         return f"unknown setting; it belongs under {home}"
-    return "unknown setting" + (did_you_mean(name, known) or f"; known here are {', '.join(known)}")
+    return "unknown setting" + (did_you_mean(name, known) or f"; valid settings: {', '.join(known)}")
 
 
 def words_for(error: ErrorDetails) -> str:
-    """The message for what pydantic found. It never repeats the value, which may be a secret."""
+    """The message for an error of pydantic. It does not quote the value, which may be a secret."""
     if error["input"] is None:
         return NO_VALUE
     if error["type"] == "string_type" and isinstance(error["input"], list | dict):
@@ -75,4 +93,4 @@ def words_for(error: ErrorDetails) -> str:
     if error["type"] == "literal_error":
         new = RENAMED.get(f"{error['loc'][-1]}: {error['input']}")
         return f"renamed to `{new}`" if new else f"must be {error['ctx']['expected']}"
-    return _WORDS.get(error["type"], "is not what can stand here")
+    return _WORDS.get(error["type"], "has an invalid value")

@@ -11,7 +11,7 @@ from pydantic import Field, SecretStr
 
 from proxy.config import access_rules
 from proxy.config.document import Path, setting
-from proxy.config.fields import Day, Globs, Name, Settings, check_sendable
+from proxy.config.fields import Day, Globs, Name, Settings, check_api_key
 from proxy.config.hints import did_you_mean
 from proxy.config.settings import Group, Key
 from proxy.config.validation import Validation
@@ -21,7 +21,7 @@ _DIGEST = re.compile(r"sha256:[0-9a-fA-F]{64}")
 
 
 class KeyEntry(Settings):
-    """A key as written in the file. `hash` and `key` are checked separately: a secret may be in the wrong one."""
+    """A key as written in the file. `hash` and `key` are validated separately: a secret may be in the wrong one."""
 
     name: Name
     hash: object = Field(default=None, repr=False)
@@ -36,10 +36,10 @@ def groups_of(validation: Validation, raw: Mapping[str, Any]) -> dict[str, Group
     """All valid groups, by name, in the order of the file."""
     value = {} if raw.get("groups") is None else raw["groups"]
     if not isinstance(value, dict):
-        validation.problem(("groups",), "must be groups by name: `staff: {models: [...]}`")
+        validation.problem(("groups",), "must be a mapping of group names, like `staff: {models: [...]}`")
         return {}
     if value and "default" not in value and not raw.get("keys"):
-        validation.problem(("groups",), "without `keys:` only the group `default` can see anything; add it")
+        validation.problem(("groups",), "without `keys:` only the group `default` is used; add it, or add keys")
     rules = _Rules(validation, raw)
     groups = {}
     for name, body in value.items():
@@ -59,20 +59,20 @@ def keys_of(validation: Validation, raw: Mapping[str, Any], groups: Mapping[str,
 
 
 class _Rules:
-    """Checks access rules."""
+    """Validates access rules."""
 
     def __init__(self, validation: Validation, raw: Mapping[str, Any]) -> None:
         self._validation = validation
         names = [value.get("name") for _, value in validation.entries(raw, "providers") if isinstance(value, dict)]
         self._providers = [name for name in names if isinstance(name, str)]
 
-    def check(self, who: str, rules: Globs, path: Path) -> None:
+    def check(self, owner: str, rules: Globs, path: Path) -> None:
         self._validation.warn_of_brackets(rules, path)
         for index, rule in enumerate(rules):
             if problem := access_rules.problem_of(rule, self._providers):
                 self._validation.problem((*path, index), problem)
         if rules and all(rule.startswith("!") for rule in rules):
-            self._validation.warn(path, f'{who} has only `!` rules and sees nothing; add "*" to see the rest')
+            self._validation.warn(path, f'{owner} has only `!` rules and sees no models; add "*" to see the rest')
 
 
 class _Keys:
@@ -110,11 +110,11 @@ class _Keys:
 
     def _check_group(self, value: Mapping[str, Any], path: Path) -> None:
         if "models" not in value and "group" not in value:
-            hint = "add one, or nobody knows what it may see"
-            self._validation.problem(path, f"has neither `group: ...` nor `models: [...]`; {hint}")
+            self._validation.problem(path, "has neither `group: ...` nor `models: [...]`; add one")
         group, where = value.get("group"), (*path, "group")
-        if isinstance(group, str) and group not in self._known_groups and not self._validation.is_unset(where):
-            hint = did_you_mean(group, self._known_groups) or f"; there are {', '.join(self._known_groups) or 'none'}"
+        if isinstance(group, str) and group not in self._known_groups and not self._validation.is_unresolved(where):
+            defined = ", ".join(self._known_groups) or "none"
+            hint = did_you_mean(group, self._known_groups) or f"; defined groups: {defined}"
             self._validation.problem(where, f"no such group{hint}")
 
     # -- digests -----------------------------------------------------------------------------------------------
@@ -124,7 +124,7 @@ class _Keys:
         digest = self._written_digest(value, path)
         if digest in self._digests:
             first = setting(self._digests[digest])
-            self._validation.problem(path, f"is the same key as {first}; give each its own")
+            self._validation.problem(path, f"is the same key as {first}; use a different key for each entry")
         elif digest:
             self._digests[digest] = path
         return digest
@@ -132,16 +132,16 @@ class _Keys:
     def _written_digest(self, value: Mapping[str, Any], path: Path) -> bytes | None:
         given = [name for name in ("hash", "key") if name in value]
         if len(given) != 1:
-            self._validation.problem(path, 'needs either `hash: "sha256:..."` or `key: "${NAME}"`')
+            self._validation.problem(path, 'must have exactly one of `hash: "sha256:..."` and `key: "${NAME}"`')
             return None
         where = (*path, given[0])
-        if value[given[0]] is None or self._validation.is_unset(where):
+        if value[given[0]] is None or self._validation.is_unresolved(where):
             return None
         return self._of_hash(value["hash"], where) if given == ["hash"] else self._of_key(value["key"], where)
 
     def _of_hash(self, value: Any, path: Path) -> bytes | None:
         if not isinstance(value, str) or not _DIGEST.fullmatch(value):
-            hint = 'this prints them: printf %s "$KEY" | sha256sum'
+            hint = 'to compute it: printf %s "$KEY" | sha256sum'
             self._validation.problem(path, f'must be "sha256:" and 64 hexadecimal digits; {hint}')
             return None
         return bytes.fromhex(value.removeprefix("sha256:"))
@@ -155,10 +155,10 @@ class _Keys:
         digest = hashlib.sha256(secret.encode())
         if not is_reference(text):
             hint = f'write hash: "sha256:{digest.hexdigest()}" instead'
-            self._validation.problem(path, f"is a secret in plain text; {hint}")
+            self._validation.problem(path, f"is a plaintext secret; {hint}")
             return None
         try:
-            check_sendable(SecretStr(secret))
+            check_api_key(SecretStr(secret))
         except ValueError as error:
             self._validation.problem(path, f"{error}")
         return digest.digest()

@@ -1,32 +1,34 @@
-"""config.yaml -> Config: everything is checked, and all problems are reported at once.
+"""config.yaml -> Config: all settings are validated, and all problems are reported at once.
 
-`read` reads the file and the environment; `parse` works on what it is given.
+`read` reads the file and the environment; `parse` takes them as arguments.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from itertools import filterfalse
 from pathlib import Path
 from typing import Any
 
 from proxy.config import document as yaml_document
+from proxy.config.hints import LITELLM
 from proxy.config.keys import groups_of, keys_of
 from proxy.config.problems import ConfigError, Problem
 from proxy.config.providers import Providers, check_authority
-from proxy.config.settings import Cache, Config, Defaults, Merge, OwnerRule, Server
+from proxy.config.settings import Cache, Config, Defaults, Group, Merge, OwnerRule, Server
 from proxy.config.validation import Validation
 
 SECTIONS = ("server", "cache", "defaults", "merge", "owners", "providers", "groups", "keys")
 
 
 def read(path: Path, environ: Mapping[str, str] | None = None, *, offline: bool = False) -> Config:
-    """The configuration in a file. Raises ConfigError with every problem found. `offline`: see `parse`."""
+    """The configuration in a file. Raises ConfigError with all problems. `offline`: see `parse`."""
     try:
         with path.open("rb") as file:
             raw = file.read(yaml_document.MAX_BYTES + 1)
     except OSError as error:
-        raise ConfigError(str(path), [Problem(0, "", f"{error.strerror}; name another one with --config")]) from error
+        raise ConfigError(str(path), [Problem(0, "", f"{error.strerror}; set another path with --config")]) from error
     if len(raw) > yaml_document.MAX_BYTES:
         raise yaml_document.too_large(str(path))
     return parse(_decoded(raw, str(path)), str(path), os.environ if environ is None else environ, offline=offline)
@@ -54,11 +56,14 @@ def parse(
 
 
 def _config(validation: Validation, raw: Any, read_secret: Callable[[str], str]) -> Config | None:
-    """None if there is a problem in the document."""
+    """None if the document has a problem."""
     if not isinstance(raw, dict):
-        validation.problem((), "must hold settings (`providers:` ...); start from the shipped config.yaml")
+        validation.problem((), "must contain settings (`providers:` ...); start from the shipped config.yaml")
         return None
-    for unknown in raw.keys() - set(SECTIONS):
+    if "model_list" in raw and "providers" not in raw:
+        validation.problem(("model_list",), LITELLM)
+        return None
+    for unknown in filterfalse(_is_extension, raw.keys() - set(SECTIONS)):
         validation.unknown((unknown,), SECTIONS)
     server = validation.section(Server, raw, "server")
     merge = validation.section(Merge, raw, "merge")
@@ -66,9 +71,10 @@ def _config(validation: Validation, raw: Any, read_secret: Callable[[str], str])
     owners = _owners(validation, raw)
     groups = groups_of(validation, raw)
     keys = keys_of(validation, raw, groups)
+    _warn_of_anonymous(validation, raw, groups)
     providers = Providers(validation, raw, read_secret)
     for path in validation.document.unset:
-        if not providers.is_skipped(path):
+        if not providers.is_skipped(path) and not _is_extension(path[0]):
             validation.unset(path)
     if validation.document.problems:
         return None
@@ -77,8 +83,24 @@ def _config(validation: Validation, raw: Any, read_secret: Callable[[str], str])
     return Config(server, merge, owners, providers.listed, groups, keys, providers.skipped, validation.warnings)
 
 
+def _is_extension(section: str | int) -> bool:
+    """Whether a top-level section is ignored: the place for YAML anchors, as in Docker Compose files."""
+    return str(section).startswith("x-")
+
+
+def _warn_of_anonymous(validation: Validation, raw: Mapping[str, Any], groups: Mapping[str, Group]) -> None:
+    """Adding the first key does not remove the models of the group `default` from requests without a key.
+
+    Setting `call` there confirms that this is intended.
+    """
+    group = groups.get("default")
+    if raw.get("keys") and group and group.call is None and any(not rule.startswith("!") for rule in group.models):
+        text = "requests without a key still see the models of this group; remove it, or set its `call` to confirm"
+        validation.warn(("groups", "default"), text)
+
+
 def _check_inherited(validation: Validation, raw: Mapping[str, Any]) -> None:
-    """`cache` and `defaults`, also where every provider overrides them."""
+    """Validate `cache` and `defaults`, even if every provider overrides them."""
     validation.section(Cache, raw, "cache")
     defaults = validation.section(Defaults, raw, "defaults")
     check_authority(validation, defaults and defaults.ca_file, ("defaults", "ca_file"))
@@ -102,5 +124,5 @@ def _decoded(raw: bytes, path: str) -> str:
         return raw.decode()
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
-    # Not raised in the handler: the UnicodeDecodeError contains the whole file, with its secrets.
-    raise ConfigError(path, [Problem(line, "", "holds bytes that are not UTF-8; save the file as UTF-8")])
+    # Not raised in the handler, because the UnicodeDecodeError contains the whole file, including secrets.
+    raise ConfigError(path, [Problem(line, "", "contains bytes that are not UTF-8; save the file as UTF-8")])

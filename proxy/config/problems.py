@@ -1,4 +1,4 @@
-"""What is wrong in a configuration file, for an operator to fix."""
+"""Problems in a configuration file, for an operator to fix."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, order=True)
 class Problem:
-    """One thing to mend in a configuration file. `line` counts from 1; 0 is the file as a whole."""
+    """One problem in a configuration file. `line` counts from 1; 0 is the file as a whole."""
 
     line: int
     setting: str

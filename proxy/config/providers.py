@@ -10,13 +10,19 @@ from urllib.parse import urlsplit
 from pydantic import SecretStr
 
 from proxy.config.document import Path
-from proxy.config.fields import check_sendable
+from proxy.config.fields import check_api_key
 from proxy.config.hints import LIST, did_you_mean
 from proxy.config.settings import Cache, Defaults, Provider, Skipped
 from proxy.config.validation import PROVIDER_SETTINGS, Validation
 from proxy.dialects import DIALECTS, Dialect, InvalidEntry, entry_of
 
 _CREDENTIALS = ("api_key", "api_key_file", "iam", "oauth")
+_OWN_SETTINGS: Mapping[str, frozenset[str]] = {
+    kind: frozenset((*row.settings, *["iam"] * row.iam, *["list"] * (kind == "custom")))
+    for kind, row in DIALECTS.items()
+}
+"""Kind -> the settings that only some kinds have."""
+_SETTINGS_OF_KINDS = frozenset[str]().union(*_OWN_SETTINGS.values())
 
 
 class Providers:
@@ -31,7 +37,7 @@ class Providers:
         self.listed = tuple(provider for path, value in entries if (provider := self._provider(value, path)))
         validation.unique_names(raw, "providers")
         if not raw.get("providers"):
-            validation.problem(("providers",), "names no provider; without one there is nothing to list")
+            validation.problem(("providers",), "is missing or empty; add at least one provider")
 
     @property
     def skipped(self) -> tuple[Skipped, ...]:
@@ -42,9 +48,9 @@ class Providers:
         return path[:2] in self._skipped
 
     def _provider(self, value: Any, path: Path) -> Provider | None:
-        """None for a provider that is skipped or has a problem. Its settings are checked in any case."""
+        """None for a provider that is skipped or has a problem. Its settings are validated in any case."""
         if not isinstance(value, dict):
-            self._validation.problem(path, "must be settings that begin with `name: ...`")
+            self._validation.problem(path, "must be a mapping that starts with `name: ...`")
             return None
         dialect = self._dialect(value, path)
         provider = self._validated(dialect, value, path)
@@ -67,15 +73,28 @@ class Providers:
         return provider.model_copy(update=update)
 
     def _dialect(self, value: Mapping[str, Any], path: Path) -> Dialect | None:
+        """None if the kind is unknown, or missing although settings require another one than the default."""
         kind = value.get("kind", "openai")
-        if isinstance(kind, str) and kind not in DIALECTS and not self._validation.is_unset((*path, "kind")):
-            hint = did_you_mean(kind, DIALECTS) or f"; known are {', '.join(DIALECTS)}"
+        if "kind" not in value and self._report_missing_kind(value, path):
+            return None
+        if isinstance(kind, str) and kind not in DIALECTS and not self._validation.is_unresolved((*path, "kind")):
+            hint = did_you_mean(kind, DIALECTS) or f"; valid kinds: {', '.join(DIALECTS)}"
             self._validation.problem((*path, "kind"), f"unknown kind{hint}")
         return DIALECTS.get(kind) if isinstance(kind, str) else None
 
+    def _report_missing_kind(self, value: Mapping[str, Any], path: Path) -> bool:
+        """Report the settings that only another kind than the default has, in one problem; whether there are any."""
+        foreign = [name for name in value if name in _SETTINGS_OF_KINDS]
+        kinds = [f"`kind: {kind}`" for kind, names in _OWN_SETTINGS.items() if names.issuperset(foreign)]
+        if not foreign or not kinds:
+            return False
+        settings = ", ".join(f"`{name}`" for name in foreign)
+        self._validation.problem((*path, "kind"), f"is missing; {' or '.join(kinds)} is required by {settings}")
+        return True
+
     def _validated(self, dialect: Dialect | None, value: Mapping[str, Any], path: Path) -> Provider | None:
-        """The settings that every provider has, with what it inherits."""
-        # Of an unknown kind: the settings of any.
+        """The settings that all kinds have, including inherited ones."""
+        # If the kind is unknown, the settings of every kind are accepted.
         rows = [dialect] if dialect else DIALECTS.values()
         known = [*PROVIDER_SETTINGS, *(name for row in rows for name in row.settings)]
         for unknown in value.keys() - known:
@@ -87,7 +106,7 @@ class Providers:
         return provider
 
     def _inherit(self, path: Path, value: Mapping[str, Any]) -> dict[str, Any]:
-        """The provider's own settings, then those of `defaults`, then those of `cache`."""
+        """The provider's own settings, then those in `defaults`, then those in `cache`."""
         merged = dict(value)
         for section, model in (("defaults", Defaults), ("cache", Cache)):
             inherited = self._raw.get(section)
@@ -98,7 +117,7 @@ class Providers:
         return merged
 
     def _own_settings(self, dialect: Dialect, value: Mapping[str, Any], path: Path) -> dict[str, str | tuple[str, ...]]:
-        """The settings that only this kind has, checked against its row."""
+        """The settings that only this kind has."""
         settings: dict[str, str | tuple[str, ...]] = {}
         for name, declared in dialect.settings.items():
             where = (*path, name)
@@ -106,85 +125,86 @@ class Providers:
             if given is None and declared.optional:
                 continue
             if given is None:
-                self._validation.problem(where, f"is missing; kind {dialect.kind} needs it")
+                self._validation.problem(where, f"is missing; kind {dialect.kind} requires it")
             elif not declared.many:
                 settings[name] = self._literal(given, where)
             elif isinstance(given, list) and given:
                 settings[name] = tuple(self._literal(item, (*where, index)) for index, item in enumerate(given))
-            elif not self._validation.is_unset(where):
-                self._validation.problem(where, f"{LIST}; at least one")
+            elif not self._validation.is_unresolved(where):
+                self._validation.problem(where, f"{LIST}; at least one entry is required")
         return settings
 
     def _literal(self, value: Any, path: Path) -> str:
-        """A name as written in the file: 007 and 2027-01-31 are names too."""
+        """A string as written in the file, also if YAML reads it as a number or date (007, 2027-01-31)."""
         text = value if isinstance(value, str) else self._validation.document.texts.get(path, "")
-        if not text and not self._validation.is_unset(path):
-            self._validation.problem(path, "must be a string that is not empty")
+        if not text and not self._validation.is_unresolved(path):
+            self._validation.problem(path, "must be a non-empty string")
         return text
 
     # -- checks ------------------------------------------------------------------------------------------------
 
     def _check_fit(self, dialect: Dialect, value: Mapping[str, Any], path: Path) -> None:
-        """Whether the settings fit the kind, and each other."""
+        """Report settings that conflict with the kind or with each other."""
         problem = self._validation.problem
         if dialect.is_remote and "base_url" not in value:
-            problem((*path, "base_url"), "is missing: the address under which the provider's API is")
+            text = "is missing; add the URL of the provider's API, like https://api.example.com/v1"
+            problem((*path, "base_url"), text)
         if not dialect.is_remote and not value.get("models"):
-            problem((*path, "models"), f"is missing; kind {dialect.kind} lists what stands there")
+            problem((*path, "models"), f"is missing; kind {dialect.kind} lists only the models declared there")
         if "iam" in value and not dialect.iam:
             kinds = " and ".join(row.kind for row in DIALECTS.values() if row.iam)
-            problem((*path, "iam"), f"is not for kind {dialect.kind}; only {kinds} logs in like this")
+            problem((*path, "iam"), f"is not supported by kind {dialect.kind}; only kind {kinds} has it")
         if dialect.kind == "custom" and "list" not in value:
-            problem((*path, "list"), "is missing; it says how this provider writes its list")
+            problem((*path, "list"), "is missing; kind custom requires it")
         if dialect.kind != "custom" and "list" in value:
-            problem((*path, "list"), f"is not for kind {dialect.kind}; only kind custom has it")
+            problem((*path, "list"), f"is not supported by kind {dialect.kind}; only kind custom has it")
         credentials = [name for name in _CREDENTIALS if name in value]
         for second in credentials[1:]:
-            problem((*path, second), f"stands beside {credentials[0]}; keep one of them")
+            problem((*path, second), f"conflicts with {credentials[0]}; set only one")
 
     def _check_declared(self, models: Any, path: Path) -> None:
         for index, declared in enumerate(models if isinstance(models, list) else ()):
             where = (*path, index)
-            if not isinstance(declared, dict) or self._validation.is_unset(where):
+            if not isinstance(declared, dict) or self._validation.is_unresolved(where):
                 continue
             try:
                 entry_of(DIALECTS["static"], declared, b"", {})
             except InvalidEntry as error:
-                hint = "begin with `id: ...`, in quotes if it looks like a number"
+                hint = "add `id: ...`, in quotes if it looks like a number"
                 self._validation.problem(where, f"{error}; {hint}")
 
     def _check_basic(self, provider: Provider, from_file: SecretStr | None, path: Path) -> None:
         key = from_file or provider.api_key
         if provider.dialect.auth.style == "basic" and key and ":" not in key.get_secret_value():
             where = (*path, "api_key" if provider.api_key else "api_key_file")
-            self._validation.problem(where, "must be `user:password`, because `list.auth` is basic")
+            self._validation.problem(where, "must be `user:password`, because `list.auth` is `basic`")
 
     def _warn_if_expired_early(self, provider: Provider, path: Path) -> None:
         if provider.max_stale < provider.ttl:
             where = self._validation.origin((*path, "max_stale"))
             is_there = where in self._validation.document.lines
             place = where if is_there else self._validation.origin((*path, "ttl"))
-            text = "max_stale is shorter than ttl, so models go before their provider is asked again"
+            text = "max_stale is shorter than ttl: models expire before their list is refreshed"
             self._validation.warn(place, text)
 
     # -- secrets -----------------------------------------------------------------------------------------------
 
     def _key_from_file(self, value: Mapping[str, Any], path: Path) -> SecretStr | None:
-        """The content of `api_key_file`. Its name is never repeated: it could be the key itself."""
+        """The content of `api_key_file`. The path is never quoted: it could be a misplaced key."""
         where = (*path, "api_key_file")
         file = value.get("api_key_file")
-        if not _is_path(file) or self._validation.is_unset(where):
+        if not _is_path(file) or self._validation.is_unresolved(where):
             return None
         try:
-            return check_sendable(SecretStr(self._read_secret(file).strip()))
+            return check_api_key(SecretStr(self._read_secret(file).strip()))
         except OSError as error:
             if isinstance(error, FileNotFoundError) and _is_optional(value):
                 line = self._validation.document.line(where)
-                self._skip(value, path, f"its api_key_file (line {line}) does not exist")
+                self._skip(value, path, f"api_key_file (line {line}) does not exist")
             else:
                 self._validation.unavailable(where, f"cannot be read: {error.strerror}")
         except UnicodeDecodeError:
-            self._validation.problem(where, "is no text file")
+            self._validation.problem(where, "is not a UTF-8 text file")
         except ValueError as error:
             self._validation.problem(where, f"its content {error}")
         return None
@@ -193,20 +213,20 @@ class Providers:
         unset = self._validation.document.unset
         missing = {name: None for where, names in unset.items() if where[:2] == path for name in names}
         if missing and _is_optional(value):
-            self._skip(value, path, f"{' and '.join(missing)} not set")
+            self._skip(value, path, f"{' and '.join(missing)} not set or empty")
 
     def _skip(self, value: Mapping[str, Any], path: Path, reason: str) -> None:
         self._skipped[path] = Skipped(str(value.get("name")), reason)
 
 
 def check_authority(validation: Validation, file: Any, path: Path) -> None:
-    """Whether a `ca_file` contains certificates."""
-    if not _is_path(file) or validation.is_unset(path):
+    """Report a `ca_file` that cannot be read or contains no certificate."""
+    if not _is_path(file) or validation.is_unresolved(path):
         return
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(file)
     except ssl.SSLError:
-        validation.problem(path, "holds no certificate in PEM form")
+        validation.problem(path, "contains no PEM certificate")
     except OSError as error:
         validation.unavailable(path, f"cannot be read: {error.strerror}")
 
@@ -220,7 +240,7 @@ def _is_path(value: Any) -> TypeGuard[str]:
 
 
 def _full_base_url(url: str, dialect: Dialect) -> str:
-    """Without a path, the URL with the kind's own path; otherwise without a trailing slash or `/models`."""
+    """A URL without a path gets that of the kind; from any other, a trailing slash or `/models` is removed."""
     base = url.rstrip("/")
     if not urlsplit(base).path:
         return base + dialect.base_path

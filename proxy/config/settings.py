@@ -1,6 +1,6 @@
-"""The settings in config.yaml as frozen values, each checked on its own. No secret is in any `repr`.
+"""The settings in config.yaml as frozen values, each validated separately. No `repr` contains a secret.
 
-How the file is read, and checks across several settings: `loader`, `providers`, `keys`.
+Reading the file, and checks across several settings: `loader`, `providers`, `keys`.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
 from proxy.config.custom import AuthChoice, CustomList
 from proxy.config.fields import (
+    ApiKey,
+    BaseUrl,
     Bytes,
     Day,
     Globs,
@@ -40,24 +42,24 @@ class Server(Settings):
     host: NotEmpty = "127.0.0.1"
     port: Annotated[int, whole(0, 65535)] = 8000
     allow_anonymous: bool = False
-    """Listen beyond loopback although no keys are configured."""
+    """Allow listening on other addresses than loopback without any keys."""
     cors: tuple[Annotated[str, AfterValidator(exact_origin)], ...] = ()
-    """Exact origins of web pages that can send requests."""
+    """Origins of web pages that can send requests from a browser."""
     drain_delay: Seconds = 5.0
-    """After SIGTERM: how long the server reports "not ready" and still accepts requests, before it shuts down."""
+    """How long after SIGTERM the server reports "not ready" and still accepts requests, before it shuts down."""
     max_request: Bytes = 32 * 1024**2
     """Maximum size of a request body."""
     sse_keepalive: Seconds = 15.0
-    """A stream without data for this long gets an SSE comment, so that no proxy closes it as idle."""
+    """An SSE comment is sent on a stream without data for this long, so that proxies do not close it as idle."""
 
 
 class CacheSettings(Settings):
     ttl: Seconds = 300.0
     """How long a list is fresh."""
     max_stale: Seconds = 86_400.0
-    """How long after the last successful refresh a list is shown, marked as stale."""
+    """How long after the last successful refresh a list is served, marked as stale."""
     initial_wait: Seconds = 4.0
-    """How long requests wait for the first response of a provider, counted from its first fetch."""
+    """How long requests wait for a provider's first response, counted from its first fetch."""
 
 
 class Cache(CacheSettings):
@@ -66,7 +68,7 @@ class Cache(CacheSettings):
 
 class FetchSettings(CacheSettings):
     timeout: Seconds = 10.0
-    """One refresh with all its pages and attempts; an attempt gets at most a third of it."""
+    """One refresh, with all pages and attempts; one attempt gets at most a third of it."""
     retries: Annotated[int, whole(0, 10)] = 2
     headers: Mapping[Annotated[str, AfterValidator(header_name)], Sendable] = Field(default_factory=dict)
     proxy: Annotated[SecretStr, AfterValidator(proxy_url)] | None = None
@@ -75,31 +77,31 @@ class FetchSettings(CacheSettings):
     max_pages: Annotated[int, whole(1, 1_000_000)] = 500
     max_models: Annotated[int, whole(1, 1_000_000)] = 20_000
     extra_fields: Annotated[tuple[str, ...] | None, BeforeValidator(fields_to_show)] = None
-    """Which of the provider's other fields are shown; None is all of them."""
+    """The provider's additional fields that are shown; None is all of them."""
 
 
 class CallSettings(FetchSettings):
     connect_timeout: Seconds = 5.0
     first_byte_timeout: Seconds = 600.0
-    """From the start of a call to the headers of its response; all attempts together."""
+    """From the start of a call to the headers of its response, all attempts together."""
     idle_timeout: Seconds = 120.0
-    """Between two parts of a response."""
+    """Between two chunks of a response."""
     call_timeout: Seconds = 3600.0
-    """One call with its whole response."""
+    """One call, with its complete response."""
     max_in_flight: Annotated[int, whole(1, 1_000_000)] = 1000
     """Concurrent calls."""
     failover: bool = True
-    """Whether a call that failed is tried at the next provider of the same model."""
+    """Whether a failed call is retried at the next provider of the same model."""
     failover_on: Annotated[tuple[int | Literal["timeout"], ...], BeforeValidator(failures_to_pass_on)] = (429, 503)
-    """The statuses after which it is, and `timeout`, although the provider may have done, and billed, the work."""
+    """Status codes that trigger failover, and `timeout`, where the provider may have done, and billed, the work."""
 
 
 class Defaults(CallSettings):
-    """The section `defaults`: for every provider without its own value."""
+    """The section `defaults`: used by every provider without its own value."""
 
 
 class Iam(Settings):
-    """A login at a Huawei IAM for a token, which is renewed automatically."""
+    """A login at Huawei IAM for a token, which is renewed automatically."""
 
     url: Annotated[Url, AfterValidator(lambda url: url.rstrip("/").removesuffix("/v3/auth/tokens").removesuffix("/v3"))]
     domain: NotEmpty
@@ -119,50 +121,50 @@ class OAuth(Settings):
 
 
 class Call(Settings):
-    """Where the models of a provider are called, if not at the address of its kind."""
+    """Where calls to the models of a provider are sent, if not to the URL of its kind."""
 
-    base_url: Url
+    base_url: BaseUrl
     auth: AuthChoice = None
 
 
 NOT_CALLABLE = Call.model_construct(base_url="", auth=None)
-"""`call: false`: the models of a provider are listed only."""
+"""`call: false`: the models of a provider are listed but cannot be called."""
 
 
 def _not_callable_if_false(value: object) -> object:
     if str(value).lower() == "false":
         return NOT_CALLABLE
     if not isinstance(value, dict | Call):
-        raise ValueError("must be `false`, or name another place: {base_url: ..., auth: ...}")
+        raise ValueError("must be `false` or {base_url: ..., auth: ...}")
     return value
 
 
 @dataclass(frozen=True)
 class Target:
-    """Where a provider's models are called."""
+    """Where calls to a provider's models are sent."""
 
     base_url: str
     auth: Auth
     call_id: str
-    """`{id}` stands for the provider's own id of a model."""
+    """A template; `{id}` is replaced by the provider's own id of a model."""
 
     def called(self, own_id: str) -> str:
-        """The id of a model in calls."""
+        """The model id to send in a call."""
         return own_id if self.call_id == "{id}" else self.call_id.replace("{id}", own_id)
 
 
 class Provider(CallSettings):
-    """One provider, with everything inherited from `defaults` and `cache` filled in."""
+    """One provider, including the settings it inherits from `defaults` and `cache`."""
 
     name: Name
     kind: str = "openai"
-    base_url: Url = ""
-    api_key: Sendable | None = None
+    base_url: BaseUrl = ""
+    api_key: ApiKey | None = None
     api_key_file: NotEmpty | None = None
     iam: Iam | None = None
     oauth: OAuth | None = None
     list: CustomList | None = None
-    """Its dialect, where the kind is `custom`."""
+    """Its dialect, if the kind is `custom`."""
     optional: bool = False
     owner: Text = ""
     include: Globs = ("*",)
@@ -172,7 +174,7 @@ class Provider(CallSettings):
     models: tuple[Mapping[str, Any], ...] = ()
     call: Annotated[Call | None, BeforeValidator(_not_callable_if_false)] = None
     stateful: bool = False
-    """Calls can refer to state that the provider stores for its account, which all callers share."""
+    """Allow calls that refer to state stored in the provider account, which all callers share."""
     settings: Mapping[str, str | tuple[str, ...]] = Field(default_factory=dict)
     """The settings of its kind (`workspace_id`, `model_ids` ...)."""
 
@@ -182,21 +184,21 @@ class Provider(CallSettings):
 
     @property
     def is_remote(self) -> bool:
-        """Whether its list is fetched; otherwise the provider has only declared models."""
+        """Whether its list is fetched; otherwise the provider has only the models declared in the file."""
         return self.dialect.is_remote
 
     @property
     def target(self) -> Target | None:
-        """None for a provider whose models are listed, but cannot be called."""
+        """None for a provider whose models are listed but cannot be called."""
         row = self.dialect
-        base_url = self.call.base_url.rstrip("/") if self.call else self._address_of_calls()
+        base_url = self.call.base_url.rstrip("/") if self.call else self._call_url()
         auth = (self.call.auth if self.call else None) or row.call_auth or row.auth
         return Target(base_url, auth, filled_in(row.call_id, self.settings)) if base_url else None
 
-    def _address_of_calls(self) -> str:
+    def _call_url(self) -> str:
         host = "{0.scheme}://{0.netloc}".format(urlsplit(self.base_url))
-        address = filled_in(self.dialect.call, {**self.settings, "base": self.base_url, "host": host})
-        return "" if "{" in address else address  # a setting that it needs is missing
+        url = filled_in(self.dialect.call, {**self.settings, "base": self.base_url, "host": host})
+        return "" if "{" in url else url  # a required setting is missing
 
 
 class OwnerRule(Settings):
@@ -212,7 +214,7 @@ class Group(Settings):
     models: Globs
     """Access rules (`access_rules`)."""
     call: bool | None = None
-    """Whether its members can call the models they see; by default they can, unless they have no key."""
+    """Whether its members can call the models they see; None: only requests with a key can."""
 
 
 class Key(Settings):
@@ -221,7 +223,7 @@ class Key(Settings):
     name: Name
     digest: bytes = Field(repr=False)
     rules: Globs
-    """The access rules that apply: its own, or else its group's."""
+    """The access rules that apply: its own, otherwise those of its group."""
     group: str | None = None
     """The name of its group."""
     expires: Day | None = None
@@ -230,7 +232,7 @@ class Key(Settings):
 
     @property
     def valid_until(self) -> float:
-        """Unix seconds: a date means the end of that day, UTC."""
+        """When the key expires, in Unix seconds: at the end of the day, UTC."""
         if self.expires is None:
             return float("inf")
         day = datetime(self.expires.year, self.expires.month, self.expires.day, tzinfo=UTC)
@@ -239,7 +241,7 @@ class Key(Settings):
 
 @dataclass(frozen=True)
 class Skipped:
-    """An optional provider that is not used, and why."""
+    """An optional provider that is not used, with the reason."""
 
     name: str
     reason: str
@@ -247,13 +249,13 @@ class Skipped:
 
 @dataclass(frozen=True)
 class Config:
-    """A complete configuration. `repr` shows no secret."""
+    """A complete configuration. Its `repr` contains no secret."""
 
     server: Server
     merge: Merge
     owners: tuple[OwnerRule, ...]
     providers: tuple[Provider, ...]
-    """In the operator's order, which is their precedence."""
+    """In the order of the file, which is their precedence."""
     groups: Mapping[str, Group] = field(default_factory=dict)
     """By name, in the order of the file."""
     keys: tuple[Key, ...] = ()
@@ -262,22 +264,23 @@ class Config:
 
     @property
     def anonymous(self) -> Group | None:
-        """The group of requests without an API key, None if they are refused."""
+        """The group that applies to requests without an API key, None if they are rejected."""
         everything = Group(models=("*",)) if self.is_open else None
         return self.groups.get("default", everything)
 
     @property
     def is_open(self) -> bool:
-        """Without keys the proxy is open: it ignores credentials."""
+        """Whether no keys are configured: credentials are then ignored."""
         return not self.keys
 
     def refuse_exposure(self, host: str) -> str:
-        """Why the proxy must not listen on this host, "" if it may."""
+        """The reason why the proxy must not listen on this host, "" if it can."""
         if not self.is_open or self.server.allow_anonymous or _is_loopback(host):
             return ""
         return (
-            f"refuses to listen on {host}: no keys are configured, so everybody who reaches it could use your "
-            "providers. Add `keys:`, listen on 127.0.0.1, or say `server: {allow_anonymous: true}`."
+            f"refusing to listen on {host}: no keys are configured, so anyone who can reach it could use your "
+            "providers. Add `keys:`, listen on 127.0.0.1, or set `server.allow_anonymous: true` in the configuration "
+            "file (the variable MODELS_PROXY_OPEN has no effect unless the file refers to it)."
         )
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from typing import Any, TypeVar, get_args
 
 import pydantic
@@ -11,7 +13,8 @@ from pydantic_core import ErrorDetails
 
 from proxy.config import hints
 from proxy.config.document import Document, Path, setting
-from proxy.config.fields import Settings
+from proxy.config.fields import DURATION, Settings
+from proxy.config.problems import Problem
 from proxy.config.settings import Cache, Defaults, Merge, Provider, Server
 from proxy.dialects import DIALECTS
 
@@ -25,7 +28,10 @@ _HOMES: Mapping[str, Iterable[str]] = {
     "`defaults`": Defaults.model_fields,
     "each provider": PROVIDER_SETTINGS,
 }
+# Values below these names are never quoted.
 _SECRET = {"api_key", "api_key_file", "key", "hash", "headers", "proxy", "password", "secret", "base_url", "url"}
+_NUMBER = re.compile(r"\s*[0-9.]+\s*")
+_SETTING_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,39}")
 
 
 class Validation:
@@ -37,8 +43,9 @@ class Validation:
         self._offline = offline
         self._origins: dict[Path, Path] = {}
         self._warnings: dict[str, None] = {}
-        self._waiting = {where[:length] for where in document.unset for length in range(len(where) + 1)}
-        """Every value that contains a variable that is not set."""
+        unresolved = (*document.unset, *document.malformed)
+        self._unresolved = {where[:length] for where in unresolved for length in range(len(where) + 1)}
+        """Every value that contains a variable that is not set or empty, or an invalid reference."""
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -60,12 +67,13 @@ class Validation:
             self.problem((name,), hints.LIST)
 
     def valid(self, model: type[M], value: Any, path: Path) -> M | None:
-        """The settings in a value, None if something is wrong with them."""
+        """The settings in a value, None if one of them is invalid."""
         if isinstance(value, dict):
             empty = [name for name in value if value[name] is None and name in model.model_fields]
             for name in empty:
                 self.problem(self.origin((*path, name)), hints.NO_VALUE)
             value = {name: value[name] for name in value if name not in empty} if empty else value
+            self._warn_of_missing_units(model, value, path)
         try:
             return model.model_validate(value)
         except pydantic.ValidationError as errors:
@@ -78,7 +86,7 @@ class Validation:
         for path, value in self.entries(raw, section):
             name = value.get("name") if isinstance(value, dict) else None
             if isinstance(name, str) and name in seen:
-                self.problem((*path, "name"), f"{name!r} stands here a second time; names are unique")
+                self.problem((*path, "name"), f"duplicate name {name!r}; names must be unique")
             elif isinstance(name, str) and name:
                 seen.add(name)
 
@@ -88,39 +96,41 @@ class Validation:
         self.document.problem(path, text)
 
     def unknown(self, path: Path, known: Sequence[str]) -> None:
-        """A setting that does not exist at this place, where `known` exist."""
+        """Report a setting that does not exist at this place; `known` are those that do."""
         name = str(path[-1])
-        kinds = " and ".join(row.kind for row in DIALECTS.values() if name in row.settings)
-        text = f"unknown setting; only kind {kinds} has it" if kinds else hints.unknown_setting(name, known, _HOMES)
+        kinds = " or ".join(row.kind for row in DIALECTS.values() if name in row.settings)
+        text = f"unknown setting; it requires kind {kinds}" if kinds else hints.unknown_setting(name, known, _HOMES)
+        if not setting(path).endswith(name) and _SETTING_NAME.fullmatch(name) and hints.closest(name, known, 0.8):
+            text = f"`{name}`: {text}"  # similar to a known setting, so not a misplaced secret
         self.problem(path, text)
 
     def unset(self, path: Path) -> None:
-        """Variables in a string that are not set."""
+        """Report the variables in a string that are not set or empty."""
         for name in self.document.unset[path]:
             hint = "set it"
             if path[0] != "keys":
-                hint += f", or give a default: ${{{name}:-...}}"
+                hint += f", or add a default: ${{{name}:-...}}"
             if path[0] == "providers":
-                hint += ", or mark the provider `optional: true`"
-            self.unavailable(path, f"the environment variable {name} is not set or empty", hint)
+                hint += ", or set `optional: true` for the provider"
+            self.unavailable(path, f"environment variable {name} is not set or empty", hint)
 
     def unavailable(self, path: Path, text: str, hint: str = "") -> None:
         """Report a variable or a file that is not available: a problem with a hint, or a warning if offline."""
         if self._offline:
-            self.warn(path, f"{setting(path)}: {text}; this value was not checked")
+            self.warn(path, f"{text}; this value was not checked")
         else:
             self.problem(path, f"{text}; {hint}" if hint else text)
 
-    def is_unset(self, path: Path) -> bool:
-        """Whether a value contains a variable that is not set: that is reported once, whatever else it lacks."""
-        return path in self._waiting
+    def is_unresolved(self, path: Path) -> bool:
+        """Whether a value has a variable that could not be replaced: that is reported, and the value not checked."""
+        return path in self._unresolved
 
     def _invalid(self, error: ErrorDetails, path: Path, model: type[BaseModel]) -> None:
         loc = tuple(part for part in error["loc"] if part != "[key]")
         where = self.origin((*path, *loc))
         if where[-1] == 0 and where[:-1] in self.document.texts:
-            where = where[:-1]  # one string where a list is also possible
-        if self.is_unset(where):
+            where = where[:-1]  # a single string where a list is also valid
+        if self.is_unresolved(where):
             return
         if error["type"] == "extra_forbidden":
             self.unknown(where, _settings_at(model, loc[:-1]))
@@ -133,7 +143,7 @@ class Validation:
             self.problem(where, f"is missing; add `{loc[-1]}: ...`")
 
     def _found(self, where: Path) -> str:
-        """The value as written in the file (a variable by its name), unless it may be a secret itself."""
+        """The value as written in the file (variables are not expanded), unless it may be a secret."""
         text = self.document.texts.get(where)
         return f"; found {text[:60]!r}" if text and "@" not in text and not _SECRET & set(where) else ""
 
@@ -151,18 +161,32 @@ class Validation:
     # -- warnings ----------------------------------------------------------------------------------------------
 
     def warn(self, path: Path, text: str) -> None:
-        self._warnings[f"{self.document.path}, line {self.document.line(path)}: {text}"] = None
+        problem = Problem(self.document.line(path), setting(path), text)
+        self._warnings[f"{self.document.path}, {problem}"] = None
 
     def warn_of_brackets(self, patterns: Sequence[str], path: Path) -> None:
         for index, pattern in enumerate(patterns):
             if "[" in pattern:
-                where = setting((*path, index))
-                meaning = "`[` is matched literally; character classes like [0-9] are not supported"
-                self.warn((*path, index), f"{where}: {meaning}")
+                text = "`[` is matched literally; character classes like [0-9] are not supported"
+                self.warn((*path, index), text)
+
+    def _warn_of_missing_units(self, model: type[BaseModel], value: Mapping[str, Any], path: Path) -> None:
+        for name in _durations(model):
+            if name in value and _NUMBER.fullmatch(str(value[name])):
+                where = self.origin((*path, name))
+                written = self.document.texts.get(where, "the value")
+                text = f"{written} has no unit and is read as seconds; add a unit, like 250ms, 6s or 5m"
+                self.warn(where, text)
+
+
+@cache
+def _durations(model: type[BaseModel]) -> tuple[str, ...]:
+    """The names of the settings of a model that are durations."""
+    return tuple(name for name, field in model.model_fields.items() if DURATION in field.metadata)
 
 
 def _settings_at(model: type[BaseModel], loc: Sequence[str | int]) -> list[str]:
-    """The settings that exist at a place below a model."""
+    """The settings that exist at a path below a model."""
     for part in loc:
         field = model.model_fields.get(str(part))
         inner = [field.annotation, *get_args(field.annotation)] if field else []

@@ -235,7 +235,7 @@ async def test_health_shows_every_provider_to_an_admin_key(fetch: FakeFetch, clo
                     "dropped_entries": {},
                 },
             ],
-            "skipped": [{"name": "away", "reason": "ABSENT_KEY not set"}],
+            "skipped": [{"name": "away", "reason": "ABSENT_KEY not set or empty"}],
         },
     )
     # 81 to 99 s after the response, because of jitter.

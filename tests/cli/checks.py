@@ -55,7 +55,7 @@ providers:
   - {{name: ctyun, base_url: "{upstreams.open(replies(CTYUN_WRONG_KEY, 401)).url}", api_key: "${{UPSTREAM_KEY}}"}}
   - {{name: paid, base_url: "http://127.0.0.1:9", api_key: "${{NO_SUCH_VARIABLE}}", optional: true}}
   - {{name: lab, kind: static, models: [{{id: our-own-13b}}]}}
-groups: {{default: {{models: ["gpt-*"]}}, staff: {{models: ["*", "!llama-*"]}}}}
+groups: {{default: {{models: ["gpt-*"], call: false}}, staff: {{models: ["*", "!llama-*"]}}}}
 keys:
   - {{name: alice, key: "${{CLIENT_KEY}}", models: ["provider:reseller", "provider:lab"]}}
   - {{name: old, hash: "{digest("old")}", group: staff, expires: 2020-01-01}}

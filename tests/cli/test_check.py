@@ -107,7 +107,7 @@ providers: [{{name: lab, kind: static, models: [{{id: m}}]}}]
 keys: [{{name: k, hash: "{digest("k")}", models: ["!m"]}}]
 """
     result = run(config, text)
-    warning = f'{config}, line 3: key k has only `!` rules and sees nothing; add "*" to see the rest'
+    warning = f'{config}, line 3, keys[0].models: key k has only `!` rules and sees no models; add "*" to see the rest'
     assert (result.exit_code, result.stderr) == (0, f"warning: {warning}\n")
     assert checked(config, text)["warnings"] == [warning]
 

@@ -35,12 +35,12 @@ def test_variables_and_files_that_are_not_available_are_warnings(config: Path) -
     result = run(config, SECRETS, "--offline")
     assert (result.exit_code, result.stdout) == (0, f"{config} is valid; no provider was contacted\n")
     assert [line.removeprefix(f"warning: {config}, ") for line in result.stderr.splitlines()] == [
-        "line 4: providers[0].api_key_file: cannot be read: No such file or directory; this value was not checked",
-        "line 5: providers[1].ca_file: cannot be read: No such file or directory; this value was not checked",
-        "line 2: server.port: the environment variable NO_SUCH_PORT is not set or empty; this value was not checked",
-        "line 4: providers[0].base_url: the environment variable NO_SUCH_URL is not set or empty; this value was not "
+        "line 4, providers[0].api_key_file: cannot be read: No such file or directory; this value was not checked",
+        "line 5, providers[1].ca_file: cannot be read: No such file or directory; this value was not checked",
+        "line 2, server.port: environment variable NO_SUCH_PORT is not set or empty; this value was not checked",
+        "line 4, providers[0].base_url: environment variable NO_SUCH_URL is not set or empty; this value was not "
         "checked",
-        "line 7: keys[0].key: the environment variable NO_SUCH_KEY is not set or empty; this value was not checked",
+        "line 7, keys[0].key: environment variable NO_SUCH_KEY is not set or empty; this value was not checked",
     ]
 
 

@@ -30,7 +30,7 @@ ok        reseller       2      1         1  0.0 s
 failing   ctyun          -                1  0.0 s  authentication failed (401: \
 AppKey不正确,请使用正确的AppKey): check the provider's api_key; URL: http://127.0.0.1:1/v1/models
 declared  lab            1
-skipped   paid                                      NO_SUCH_VARIABLE not set
+skipped   paid                                      NO_SUCH_VARIABLE not set or empty
 
 4 models
 id             owner     providers, preferred first  created

@@ -71,7 +71,7 @@ def test_the_pasted_entry_identifies_the_key_by_its_name(name: str) -> None:
 def test_a_name_that_is_invalid_in_the_file_is_a_usage_error(name: str) -> None:
     result = CliRunner().invoke(main, ["keygen", "--name", name])
     assert (result.exit_code, result.stdout) == (2, "")
-    assert "Error: Invalid value for '--name': must be at most 64 letters, digits" in result.stderr
+    assert "Error: Invalid value for '--name': must be 1 to 64 letters, digits" in result.stderr
 
 
 def test_no_file_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

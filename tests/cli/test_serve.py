@@ -104,7 +104,7 @@ def test_a_file_that_cannot_be_read_is_a_config_error(path: str, why: str, tmp_p
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr.splitlines() == [
         f"Error: {place} has 1 problem:",
-        f"  the file: {why}; name another one with --config",
+        f"  the file: {why}; set another path with --config",
     ]
 
 
@@ -119,7 +119,7 @@ def test_a_provider_that_points_to_the_proxy_itself_is_an_error(config: Path) ->
 def test_a_server_without_keys_does_not_listen_beyond_loopback(config: Path) -> None:
     with serving(config, LAB, "--host", "0.0.0.0") as process:  # noqa: S104
         assert (process.wait(), process.out) == (1, [])
-    assert process.err[0].startswith("Error: refuses to listen on 0.0.0.0: no keys are configured")
+    assert process.err[0].startswith("Error: refusing to listen on 0.0.0.0: no keys are configured")
 
 
 def test_a_server_that_allows_anonymous_requests_listens_beyond_loopback(config: Path) -> None:

@@ -46,7 +46,7 @@ providers:
         process.line(process.out, "curl")
         assert process.out[:3] == [
             f"models-proxy {__version__}, {config}: 4 providers",
-            "  skipped   paid-elsewhere  NO_SUCH_VARIABLE not set",
+            "  skipped   paid-elsewhere  NO_SUCH_VARIABLE not set or empty",
             "  declared  lab             1 model",
         ]
         assert set(process.out[3:5]) == {
@@ -91,7 +91,8 @@ def test_warnings_of_the_configuration_are_printed_on_stderr(config: Path) -> No
         assert process.url
         assert process.stop() == 0
         assert process.err == [
-            f'warning: {config}, line 5: key k has only `!` rules and sees nothing; add "*" to see the rest'
+            f"warning: {config}, line 5, keys[0].models: key k has only `!` rules and sees no models; "
+            'add "*" to see the rest'
         ]
 
 

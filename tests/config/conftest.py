@@ -1,4 +1,4 @@
-"""Files that several tests of the configuration name."""
+"""Files for several tests of the configuration."""
 
 from __future__ import annotations
 

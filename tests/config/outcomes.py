@@ -1,4 +1,4 @@
-"""What a text or the fields of a model become: values, or problems in the words that an operator reads."""
+"""Helpers that load a text or the fields of a model: values, or problems as shown to the operator."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ KEY = f"""\
   - name: k
     hash: {DIGEST}
 """
-LIST = "must be a list: begin each entry with `- `, or write [ ] around them"
-PAIRS = "must hold lines of `name: value`"
-NO_VALUE = "has no value; give it one or take the line away"
-STRING = "must be a string; put quotes around it"
+LIST = "must be a list: start each entry with `- `, or use [ ]"
+PAIRS = "must be a mapping of `name: value` lines"
+NO_VALUE = "has no value; set a value or remove the line"
+STRING = "must be a string; add quotes"
 
 
 def problems_of(text: str, environ: Mapping[str, str] = ENVIRON, files: Mapping[str, str] | None = None) -> list[str]:
-    """All problems of a text in the words that an operator sees, [] if it has none."""
+    """All problems of a text as shown to the operator, [] if it has none."""
     made = outcome(text, environ, files)
     return [str(problem) for problem in made.problems] if isinstance(made, ConfigError) else []
 
@@ -44,7 +44,7 @@ def outcome(
 
 
 def parsed(text: str, environ: Mapping[str, str] = ENVIRON, files: Mapping[str, str] | None = None) -> Config:
-    """The configuration of a text; `files` are those that hold keys."""
+    """The configuration of a text; `files`: path -> content of its `api_key_file`s."""
 
     def read_secret(path: str) -> str:
         try:
@@ -61,9 +61,9 @@ def provider_of(text: str, environ: Mapping[str, str] = ENVIRON, files: Mapping[
 
 
 def refusals(model: type[BaseModel], **fields: object) -> list[str]:
-    """Why a model refuses these fields, [] where it takes them."""
+    """The reasons why a model rejects these fields, [] if it accepts them."""
     try:
         model.model_validate(fields)
-    except ValidationError as refused:
-        return [error["msg"].removeprefix("Value error, ") for error in refused.errors()]
+    except ValidationError as rejected:
+        return [error["msg"].removeprefix("Value error, ") for error in rejected.errors()]
     return []

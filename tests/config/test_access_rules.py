@@ -23,18 +23,18 @@ from tests.paths import ROOT
         ("owner:a:b", ("owner", "a:b")),
     ],
 )
-def test_a_rule_has_a_kind_and_a_pattern(rule: str, parts: tuple[str, str]) -> None:
+def test_rule_splits_into_kind_and_pattern(rule: str, parts: tuple[str, str]) -> None:
     assert split(rule) == parts
 
 
-def test_every_example_is_a_rule_of_its_kind() -> None:
+def test_examples_are_rules_of_their_kind() -> None:
     assert {kind.example: split(kind.example)[0] for kind in RULES.values()} == {
         kind.example: name for name, kind in RULES.items()
     }
     assert [problem_of(kind.example, ["lab"]) for kind in RULES.values()] == [""] * len(RULES)
 
 
-def test_the_readme_documents_every_kind_of_rule() -> None:
+def test_readme_documents_every_kind_of_rule() -> None:
     table = re.findall(r"(?m)^\| `([^!|]+?)` \| (.+) \|$", _section("| rule | allows |"))
     assert table == [(kind.example, kind.allows) for kind in RULES.values()]
 
@@ -45,11 +45,11 @@ def _section(heading: str) -> str:
 
 
 @pytest.mark.parametrize("name", [name for name in RULES if name])
-def test_the_reference_names_every_kind_of_rule(name: str) -> None:
+def test_shipped_config_names_every_kind_of_rule(name: str) -> None:
     assert name + RULES[name].separator in (ROOT / "config.yaml").read_text()
 
 
-def test_a_new_row_is_validated_like_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_new_kind_of_rule_is_validated_like_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
     def nothing(patterns: Iterable[str], matcher_of: MatcherOf) -> Predicate:
         return lambda model: False
 
@@ -58,10 +58,10 @@ def test_a_new_row_is_validated_like_the_others(monkeypatch: pytest.MonkeyPatch)
     rules = ["context>=1000", "contxt>=1000", "context>= 1000", "context>=", "type:chat", "tpye:chat", "!typ:chat"]
     assert [problem_of(rule, []) for rule in rules] == [
         "",
-        "begins with an unknown word; did you mean 'context>=1000'?",
-        "must not hold a blank behind `!` or around `>=`",
-        "names nothing",
+        "unknown rule type; did you mean 'context>=1000'?",
+        "must not have spaces after `!`, around `>=` or at the end",
+        "has no pattern",
         "",
-        "begins with an unknown word; did you mean 'type:chat'?",
-        "begins with an unknown word; did you mean 'type:chat'?",
+        "unknown rule type; did you mean 'type:chat'?",
+        "unknown rule type; did you mean 'type:chat'?",
     ]

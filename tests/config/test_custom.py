@@ -1,4 +1,4 @@
-"""`kind: custom`: a dialect that an operator writes in config.yaml, its mistakes, and what a wrong answer is told."""
+"""`kind: custom`: a dialect defined in config.yaml, mistakes in it, and errors about responses that do not match."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ KEY = "sk-canary-odd"
 
 
 def written(listing: str, api_key: str = KEY) -> str:
-    """A file of one custom provider; what stands under its `list` begins in line 7."""
+    """A file with one custom provider; the settings of its `list` start in line 7."""
     head = (
         f"providers:\n  - name: odd\n    kind: custom\n    base_url: http://odd.example/api\n    api_key: {api_key}\n"
     )
@@ -55,16 +55,16 @@ def custom(address: str, listing: Mapping[str, Any], api_key: str = KEY) -> Prov
     return config_of(json.dumps({"providers": [provider]})).providers[0]
 
 
-# -- the row -----------------------------------------------------------------------------------------------------------
+# -- valid settings ----------------------------------------------------------------------------------------------------
 
 
-def test_a_path_is_enough() -> None:
+def test_custom_list_requires_only_a_path() -> None:
     assert row("path: /catalog") == Dialect(
         kind="custom", path="/catalog", items=("",), id=("id",), owner=(), created=()
     )
 
 
-def test_every_setting_becomes_a_part_of_the_row() -> None:
+def test_custom_list_settings_map_to_the_dialect() -> None:
     listing = """\
         path: /catalog
         params: {kind: llm, all: true, least: 0.5}
@@ -110,7 +110,7 @@ def test_every_setting_becomes_a_part_of_the_row() -> None:
         pytest.param("style: page, send: page", Paging("page", send="page"), id="page"),
     ],
 )
-def test_every_style_of_paging_can_be_written(paging: str, made: Paging) -> None:
+def test_paging_styles_map_to_paging(paging: str, made: Paging) -> None:
     assert row(f"path: /c\npaging: {{{paging}}}").paging == (made,)
 
 
@@ -124,17 +124,17 @@ def test_every_style_of_paging_can_be_written(paging: str, made: Paging) -> None
         pytest.param("{query: api_key}", Auth("query", "api_key"), id="query"),
     ],
 )
-def test_every_style_of_authentication_can_be_written(auth: str, made: Auth) -> None:
+def test_auth_styles_map_to_auth(auth: str, made: Auth) -> None:
     text = written(f"path: /c\nauth: {auth}", api_key="user:sk-canary")
     assert config_of(text).providers[0].dialect.auth == made
 
 
 # -- mistakes ----------------------------------------------------------------------------------------------------------
 
-A_PATH = "must be a path below base_url like /catalog, without `?` and `#`"
-NAMES = "must be names with dots between them, like result.entries"
-SEVERAL = "must be a string, or a list of strings of which the first that is there counts"
-AUTH = "must be bearer, basic, none, {header: NAME} or {query: NAME}, a NAME like X-Api-Key"
+A_PATH = "must be a path below base_url, like /catalog, without `?` and `#`"
+NAMES = "must be field names separated by dots, like result.entries"
+SEVERAL = "must be a string, or a list of strings (the first that exists is used)"
+AUTH = "must be bearer, basic, none, {header: NAME} or {query: NAME}, with a NAME like X-Api-Key"
 
 
 @pytest.mark.parametrize(
@@ -143,18 +143,18 @@ AUTH = "must be bearer, basic, none, {header: NAME} or {query: NAME}, a NAME lik
         pytest.param("items: x", "line 6, list.path: is missing; add `path: ...`", id="no path"),
         pytest.param("path: catalog", f"line 7, list.path: {A_PATH}; found 'catalog'", id="no slash"),
         pytest.param("path: /c?x=1", f"line 7, list.path: {A_PATH}; found '/c?x=1'", id="a query"),
-        pytest.param("path:", "line 7, list.path: has no value; give it one or take the line away", id="no value"),
-        pytest.param("path: /c\nitem: x", "line 8, list.item: unknown setting; did you mean 'items'?", id="misspelt"),
+        pytest.param("path:", "line 7, list.path: has no value; set a value or remove the line", id="no value"),
+        pytest.param("path: /c\nitem: x", "line 8, list.item: unknown setting; did you mean 'items'?", id="misspelled"),
         pytest.param("path: /c\nitems: a..b", f"line 8, list.items: {NAMES}; found 'a..b'", id="two dots"),
-        pytest.param("path: /c\nitems: []", "line 8, list.items: must not be empty", id="no place of the items"),
+        pytest.param("path: /c\nitems: []", "line 8, list.items: must not be empty", id="no path of items"),
         pytest.param("path: /c\nid: [a, 'b[0]']", f"line 8, list.id[1]: {NAMES}; found 'b[0]'", id="an index"),
         pytest.param("path: /c\nid: $.name", f"line 8, list.id: {NAMES}; found '$.name'", id="JSONPath"),
-        pytest.param("path: /c\nid: owner/", f"line 8, list.id: {NAMES}; found 'owner/'", id="half of two"),
+        pytest.param("path: /c\nid: owner/", f"line 8, list.id: {NAMES}; found 'owner/'", id="half of a pair"),
         pytest.param("path: /c\ncreated: 5", f"line 8, list.created: {SEVERAL}; found '5'", id="a number"),
         pytest.param(
             "path: /c\nfields: {contextlength: x}",
             f"line 8, list.fields.contextlength: a name must be one of {', '.join(EXTRA_NAMES)}",
-            id="a name that nobody reads",
+            id="an unknown field name",
         ),
         pytest.param(
             "path: /c\npaging: {style: curser}",
@@ -163,27 +163,27 @@ AUTH = "must be bearer, basic, none, {header: NAME} or {query: NAME}, a NAME lik
         ),
         pytest.param(
             "path: /c\npaging: {style: cursor, send: p}",
-            "line 8, list.paging: style cursor needs `read`: the place in the answer that says how to go on",
-            id="a cursor from nowhere",
+            "line 8, list.paging: style cursor requires `read`: the path of the next URL or cursor in the response",
+            id="a cursor without read",
         ),
         pytest.param(
             "path: /c\npaging: {style: cursor, read: p}",
-            "line 8, list.paging: style cursor needs `send`: the name of the parameter that asks for the next page",
-            id="a cursor to nowhere",
+            "line 8, list.paging: style cursor requires `send`: the query parameter that selects the next page",
+            id="a cursor without send",
         ),
         pytest.param(
             "path: /c\npaging: {style: offset, send: o, pages: x}",
-            "line 8, list.paging: style offset has no `pages`; take it away or choose another style",
-            id="not of this style",
+            "line 8, list.paging: style offset does not support `pages`; remove it or choose another style",
+            id="not supported by this style",
         ),
         pytest.param(
             "path: /c\npaging: {style: page, send: p, size: {p: x}}",
-            "line 6, list: the number of the first page, in `params` or `paging.size`, must be a whole number",
-            id="a page x",
+            "line 6, list: the first page number, in `params` or `paging.size`, must be a whole number",
+            id="a page number that is not a number",
         ),
         pytest.param(
             "path: /c\npaging: {style: page, send: p, size: 100}",
-            "line 8, list.paging.size: must hold lines of `name: value`",
+            "line 8, list.paging.size: must be a mapping of `name: value` lines",
             id="a size without a name",
         ),
         pytest.param(
@@ -192,35 +192,38 @@ AUTH = "must be bearer, basic, none, {header: NAME} or {query: NAME}, a NAME lik
             id="a size that is a list",
         ),
         pytest.param("path: /c\nauth: digest", f"line 8, list.auth: {AUTH}; found 'digest'", id="unknown auth"),
-        pytest.param("path: /c\nauth: {heder: X}", f"line 8, list.auth: {AUTH}", id="misspelt auth"),
-        pytest.param("path: /c\nauth: {header: 'a b'}", f"line 8, list.auth: {AUTH}", id="no name of a header"),
-        pytest.param("path: /c\nauth: {query: k, header: X}", f"line 8, list.auth: {AUTH}", id="two places"),
+        pytest.param("path: /c\nauth: {heder: X}", f"line 8, list.auth: {AUTH}", id="misspelled auth"),
+        pytest.param("path: /c\nauth: {header: 'a b'}", f"line 8, list.auth: {AUTH}", id="an invalid header name"),
+        pytest.param("path: /c\nauth: {query: k, header: X}", f"line 8, list.auth: {AUTH}", id="two auth locations"),
         pytest.param(
             "path: /c\nauth: basic",
-            "line 5, api_key: must be `user:password`, because `list.auth` is basic",
-            id="basic without a user",
+            "line 5, api_key: must be `user:password`, because `list.auth` is `basic`",
+            id="basic auth without a user",
         ),
         pytest.param(
             "path: /c\nprice_per: 0",
             "line 8, list.price_per: must be a whole number from 1 to 1000000000; found '0'",
-            id="a price for nothing",
+            id="price_per of zero",
         ),
     ],
 )
-def test_a_mistake_is_said_with_its_line_its_setting_and_its_cure(listing: str, problem: str) -> None:
+def test_problem_names_line_setting_and_fix(listing: str, problem: str) -> None:
     assert problems(written(listing)) == [problem.replace(", ", ", providers[0].", 1)]
 
 
-def test_a_custom_provider_without_a_list_and_a_list_without_a_custom_provider_are_mistakes() -> None:
+def test_list_setting_belongs_to_kind_custom_only() -> None:
     assert problems("providers: [{name: a, kind: custom, base_url: http://h}]") == [
-        "line 1, providers[0].list: is missing; it says how this provider writes its list"
+        "line 1, providers[0].list: is missing; kind custom requires it"
     ]
     assert problems("providers: [{name: a, base_url: http://h, list: {path: /c}}]") == [
-        "line 1, providers[0].list: is not for kind openai; only kind custom has it"
+        "line 1, providers[0].kind: is missing; `kind: custom` is required by `list`"
+    ]
+    assert problems("providers: [{name: a, kind: openai, base_url: http://h, list: {path: /c}}]") == [
+        "line 1, providers[0].list: is not supported by kind openai; only kind custom has it"
     ]
 
 
-# -- what was found instead --------------------------------------------------------------------------------------------
+# -- responses that do not match ---------------------------------------------------------------------------------------
 
 OBJECTS = [{"slug": f"m-{number}", "by": "x"} for number in range(24)]
 
@@ -232,7 +235,7 @@ OBJECTS = [{"slug": f"m-{number}", "by": "x"} for number in range(24)]
             {"items": "result.entries"},
             {"result": {"models": OBJECTS}},
             "returned no model list at `result.entries` (list.items): the response has `result.models` (24 objects)",
-            id="items elsewhere",
+            id="items at another path",
         ),
         pytest.param(
             {"items": ["entries", "list"]},
@@ -258,13 +261,13 @@ OBJECTS = [{"slug": f"m-{number}", "by": "x"} for number in range(24)]
             {"data": OBJECTS},
             "returned no usable models: missing `name` or `owner/name` "
             "(list.id is `name` or `owner/name`, an entry is an object with `slug`, `by`)",
-            id="id elsewhere",
+            id="id at another path",
         ),
         pytest.param(
             {"items": "data"},
             {"data": ["m-1"]},
             "returned no usable models: not an object (list.id is `id`, an entry is a string)",
-            id="strings for models",
+            id="strings instead of objects",
         ),
         pytest.param(
             {"items": "data"},
@@ -274,7 +277,9 @@ OBJECTS = [{"slug": f"m-{number}", "by": "x"} for number in range(24)]
         ),
     ],
 )
-async def test_what_was_found_instead_is_said(listing: Mapping[str, Any], answer: object, reason: str) -> None:
+async def test_invalid_response_error_describes_what_was_found(
+    listing: Mapping[str, Any], answer: object, reason: str
+) -> None:
     async with playing("status", status="200 OK", body=json.dumps(answer)) as server:
         provider = custom(server.address, listing)
         with pytest.raises(UpstreamError) as raised:
@@ -282,7 +287,7 @@ async def test_what_was_found_instead_is_said(listing: Mapping[str, Any], answer
     assert (raised.value.kind, raised.value.reason) == ("invalid_response", reason)
 
 
-async def test_a_list_that_is_empty_is_empty() -> None:
+async def test_empty_list_has_no_entries() -> None:
     async with playing("status", status="200 OK", body='{"result":{"entries":[]}}') as server:
         provider = custom(server.address, {"items": "result.entries"})
         assert (await ListFetcher([provider], HastyClock())(provider, 0)).entries == ()
@@ -291,7 +296,7 @@ async def test_a_list_that_is_empty_is_empty() -> None:
 # -- end to end --------------------------------------------------------------------------------------------------------
 
 
-async def test_a_provider_that_nobody_has_heard_of_is_added_in_the_file_alone() -> None:
+async def test_unknown_provider_is_added_by_configuration_alone() -> None:
     listing = {
         "items": "result.entries",
         "id": "name",
@@ -349,7 +354,7 @@ async def test_a_provider_that_nobody_has_heard_of_is_added_in_the_file_alone() 
         pytest.param({"query": "k"}, f"{KEY}/&=", {"authorization": []}, f"/api/catalog?k={KEY}%2F%26%3D", id="query"),
     ],
 )
-async def test_a_credential_goes_where_the_file_says_and_nowhere_else(
+async def test_credential_is_sent_only_where_auth_says(
     auth: object, api_key: str, headers: Mapping[str, list[str]], target: str
 ) -> None:
     async with playing("status", status="200 OK", body='[{"id":"m"}]') as server:

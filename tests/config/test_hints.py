@@ -1,4 +1,4 @@
-"""Hints: the new name of an old setting, with its line, and the nearest known word."""
+"""Hints: the new name of a renamed setting, and the most similar known word."""
 
 from __future__ import annotations
 
@@ -42,15 +42,15 @@ OLD = [
 
 
 @pytest.mark.parametrize(("text", "problem"), OLD)
-def test_an_old_name_is_an_error_that_names_the_new_one(text: str, problem: str) -> None:
+def test_renamed_setting_is_an_error_with_the_new_name(text: str, problem: str) -> None:
     assert problems_of(text) == [problem]
 
 
-def test_every_row_of_the_table_is_tested_above() -> None:
+def test_every_renamed_setting_is_tested() -> None:
     assert {old for old in RENAMED if any(old in text for text, _ in OLD)} == set(RENAMED)
 
 
 @pytest.mark.parametrize(("word", "match"), [("tiemout", "timeout"), ("time", "timeout"), ("x", ""), ("", "")])
-def test_the_nearest_word_is_one_that_is_similar(word: str, match: str) -> None:
+def test_closest_word_is_similar(word: str, match: str) -> None:
     assert closest(word, ["ttl", "timeout"]) == match
     assert did_you_mean(word, ["ttl", "timeout"]) == (f"; did you mean {match!r}?" if match else "")

@@ -1,4 +1,4 @@
-"""Providers: what they inherit, when they are skipped, and every mistake in them."""
+"""Providers: inherited settings, skipped providers, and every mistake in a provider."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ from proxy.config.settings import Skipped
 from proxy.dialects import DIALECTS
 from tests.config.outcomes import CANARY, LIST, NO_VALUE, PAIRS, PROVIDER, STRING, parsed, problems_of, provider_of
 
+BEARER = "must not begin with `Bearer `; remove it: the proxy adds it"
+QUOTES = "must not begin or end with a quote; remove the quotes: they are part of the value"
+
 
 @pytest.mark.parametrize(
     ("cache", "defaults", "own", "ttl"),
@@ -19,10 +22,10 @@ from tests.config.outcomes import CANARY, LIST, NO_VALUE, PAIRS, PROVIDER, STRIN
         pytest.param("", "", "", 300, id="built in"),
         pytest.param("ttl: 1s", "", "", 1, id="cache"),
         pytest.param("ttl: 1s", "ttl: 2s", "", 2, id="defaults before cache"),
-        pytest.param("ttl: 1s", "ttl: 2s", "    ttl: 3s\n", 3, id="the provider before all"),
+        pytest.param("ttl: 1s", "ttl: 2s", "    ttl: 3s\n", 3, id="the provider first"),
     ],
 )
-def test_the_nearest_setting_counts(cache: str, defaults: str, own: str, ttl: float) -> None:
+def test_most_specific_setting_is_used(cache: str, defaults: str, own: str, ttl: float) -> None:
     assert provider_of(f"cache: {{{cache}}}\ndefaults: {{{defaults}}}\n{PROVIDER}{own}").ttl == ttl
 
 
@@ -42,79 +45,88 @@ def test_the_nearest_setting_counts(cache: str, defaults: str, own: str, ttl: fl
         ("http://h/models/v1", "http://h/models/v1"),
     ],
 )
-def test_a_base_url_is_completed_only_where_it_has_no_path(written: str, asked: str) -> None:
+def test_base_url_gets_a_path_only_if_it_has_none(written: str, asked: str) -> None:
     assert provider_of(PROVIDER.replace("http://h", written)).base_url == asked
 
 
 @pytest.mark.parametrize(
     ("more", "reason"),
     [
-        pytest.param("    api_key: ${NOPE}\n", "NOPE not set", id="one variable"),
+        pytest.param("    api_key: ${NOPE}\n", "NOPE not set or empty", id="one variable"),
         pytest.param(
             "    api_key: ${NOPE}\n    prefix: '${NONE}${NOPE}'\n    headers: {X: '${NEVER}'}\n",
-            "NOPE and NONE and NEVER not set",
+            "NOPE and NONE and NEVER not set or empty",
             id="several",
         ),
-        pytest.param("    ca_file: ${NOPE}\n    api_key_file: ${NOPE}\n", "NOPE not set", id="in names of files"),
-        pytest.param("    models: [{id: '${NOPE}'}]\n", "NOPE not set", id="in a declared model"),
-        pytest.param("    kind: ${NOPE}\n", "NOPE not set", id="for the kind"),
         pytest.param(
-            "    api_key_file: /run/sk-canary\n", "its api_key_file (line 5) does not exist", id="no file with a key"
+            "    ca_file: ${NOPE}\n    api_key_file: ${NOPE}\n", "NOPE not set or empty", id="in names of files"
         ),
-        pytest.param("    api_key_file: /nope\n    prefix: ${NOPE}\n", "NOPE not set", id="no variable and no file"),
+        pytest.param("    models: [{id: '${NOPE}'}]\n", "NOPE not set or empty", id="in a declared model"),
+        pytest.param("    kind: ${NOPE}\n", "NOPE not set or empty", id="for the kind"),
+        pytest.param(
+            "    api_key_file: /run/sk-canary\n", "api_key_file (line 5) does not exist", id="no file with a key"
+        ),
+        pytest.param(
+            "    api_key_file: /nope\n    prefix: ${NOPE}\n", "NOPE not set or empty", id="no variable and no file"
+        ),
     ],
 )
-def test_an_optional_provider_without_its_variables_or_files_is_left_out_with_the_reason(
-    more: str, reason: str
-) -> None:
+def test_optional_provider_without_its_variables_or_files_is_skipped_with_the_reason(more: str, reason: str) -> None:
     config = parsed(f"{PROVIDER}    optional: true\n{more}  - {{name: b, base_url: 'http://b'}}\n")
     assert config.skipped == (Skipped("a", reason),)
     assert [provider.name for provider in config.providers] == ["b"]
 
 
 @pytest.mark.parametrize("yes", ["true", "yes", "'true'", "${YES:-1}"])
-def test_optional_may_be_said_in_any_way_that_yaml_and_the_environment_know(yes: str) -> None:
-    assert parsed(f"{PROVIDER}    api_key: ${{NOPE}}\n    optional: {yes}\n").skipped == (Skipped("a", "NOPE not set"),)
+def test_optional_accepts_every_spelling_of_true(yes: str) -> None:
+    assert parsed(f"{PROVIDER}    api_key: ${{NOPE}}\n    optional: {yes}\n").skipped == (
+        Skipped("a", "NOPE not set or empty"),
+    )
 
 
-def test_a_file_in_which_everybody_is_left_out_is_a_file_all_the_same() -> None:
+def test_file_is_valid_if_all_providers_are_skipped() -> None:
     assert parsed(f"{PROVIDER}    optional: true\n    api_key: ${{NOPE}}\n").providers == ()
 
 
-def test_an_optional_provider_with_all_it_needs_is_asked() -> None:
+def test_optional_provider_with_its_variables_is_used() -> None:
     provider = provider_of(f"{PROVIDER}    optional: true\n    api_key: ${{API_KEY}}\n")
     assert provider.api_key == SecretStr(CANARY)
 
 
-def test_a_provider_that_is_left_out_is_checked_all_the_same_but_for_its_files() -> None:
+def test_skipped_provider_is_validated_except_for_its_files() -> None:
     text = f"{PROVIDER}    optional: true\n    api_key: ${{NOPE}}\n    tll: 5m\n    retries: '${{NOPE}}'\n"
     text += "    ca_file: /nowhere/to/be/found\n"
     assert problems_of(text) == ["line 6, providers[0].tll: unknown setting; did you mean 'ttl'?"]
 
 
-def test_a_name_is_unique_even_if_its_provider_is_left_out() -> None:
+def test_names_of_skipped_providers_are_unique_too() -> None:
     text = f"{PROVIDER}    optional: true\n    api_key: ${{NOPE}}\n  - {{name: a, base_url: 'http://b'}}\n"
-    assert problems_of(text) == ["line 6, providers[1].name: 'a' stands here a second time; names are unique"]
+    assert problems_of(text) == ["line 6, providers[1].name: duplicate name 'a'; names must be unique"]
 
 
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
-        ("", "its content is empty; give it a value or take it away"),
-        ("\n", "its content is empty; give it a value or take it away"),
-        (f"{CANARY}é", "its content must be printable ASCII without blanks around it, because it is sent in a header"),
+        ("", "its content is empty; set a value or remove it"),
+        ("\n", "its content is empty; set a value or remove it"),
+        (
+            f"{CANARY}é",
+            "its content must be printable ASCII without leading or trailing spaces, because it is sent in a header",
+        ),
+        (f"Bearer {CANARY}", f"its content {BEARER}"),
+        (f"'{CANARY}'", f"its content {QUOTES}"),
         (
             f"{CANARY}\nb",
-            "its content must be printable ASCII without blanks around it, because it is sent in a header",
+            "its content must be printable ASCII without leading or trailing spaces, because it is sent in a header",
         ),
     ],
 )
-def test_a_key_in_a_file_is_checked_like_any_other(content: str, problem: str) -> None:
+def test_api_key_from_a_file_is_validated(content: str, problem: str) -> None:
     text = f"{PROVIDER}    api_key_file: f\n"
     assert problems_of(text, files={"f": content}) == [f"line 4, providers[0].api_key_file: {problem}"]
 
 
-def test_a_key_file_is_read_without_the_blanks_around_its_content() -> None:
+def test_whitespace_around_an_api_key_in_a_file_is_removed() -> None:
     assert provider_of(f"{PROVIDER}    api_key_file: f\n", files={"f": f"\n {CANARY}\n"}).api_key == SecretStr(CANARY)
 
 
@@ -122,10 +134,10 @@ def test_a_key_file_is_read_without_the_blanks_around_its_content() -> None:
     ("error", "why"),
     [
         pytest.param(PermissionError(13, "Permission denied"), "cannot be read: Permission denied", id="no permission"),
-        pytest.param(UnicodeDecodeError("utf-8", b"\xff", 0, 1, "no"), "is no text file", id="no text"),
+        pytest.param(UnicodeDecodeError("utf-8", b"\xff", 0, 1, "no"), "is not a UTF-8 text file", id="not UTF-8"),
     ],
 )
-def test_a_key_file_that_is_there_but_cannot_be_read_is_a_problem_even_if_optional(error: Exception, why: str) -> None:
+def test_unreadable_api_key_file_is_a_problem_even_if_optional(error: Exception, why: str) -> None:
     def read_secret(path: str) -> str:
         raise error
 
@@ -134,7 +146,7 @@ def test_a_key_file_that_is_there_but_cannot_be_read_is_a_problem_even_if_option
     assert [str(problem) for problem in refused.value.problems] == [f"line 5, providers[0].api_key_file: {why}"]
 
 
-def test_files_are_really_read(tmp_path: Path, corp_pem: str) -> None:
+def test_files_are_read(tmp_path: Path, corp_pem: str) -> None:
     secret = tmp_path / "secret"
     secret.write_text(f"{CANARY}\n")
     file = tmp_path / "config.yaml"
@@ -143,7 +155,7 @@ def test_files_are_really_read(tmp_path: Path, corp_pem: str) -> None:
     assert (provider.api_key, provider.ca_file) == (SecretStr(CANARY), corp_pem)
 
 
-def test_files_that_are_no_certificates_or_no_keys_are_problems(tmp_path: Path) -> None:
+def test_invalid_certificate_and_key_files_are_problems(tmp_path: Path) -> None:
     empty, nowhere = tmp_path / "empty", tmp_path / "nowhere"
     empty.touch()
     text = f"""\
@@ -155,52 +167,52 @@ defaults: {{ca_file: {empty}}}
     with pytest.raises(ConfigError) as refused:
         parse(text)
     assert [str(problem) for problem in refused.value.problems] == [
-        "line 1, defaults.ca_file: holds no certificate in PEM form",
+        "line 1, defaults.ca_file: contains no PEM certificate",
         "line 5, providers[1].api_key_file: cannot be read: No such file or directory",
         "line 5, providers[1].ca_file: cannot be read: No such file or directory",
-        "line 6, providers[2].api_key_file: must not hold control characters",
-        "line 6, providers[2].ca_file: must not hold control characters; found '\\x00'",
+        "line 6, providers[2].api_key_file: must not contain control characters",
+        "line 6, providers[2].ca_file: must not contain control characters; found '\\x00'",
         "line 7, providers[3].api_key_file: cannot be read: Is a directory",
     ]
 
 
-STATUSES = "must be a list of statuses from 400 to 599, and the word timeout, like [429, 503, timeout]"
+STATUSES = "must be a list of status codes from 400 to 599 and `timeout`, like [429, 503, timeout]"
 
 
 @pytest.mark.parametrize(
     ("providers", "problem"),
     [
-        ("server: {}\n", "line 1, providers: names no provider; without one there is nothing to list"),
-        ("providers:\n", "line 1, providers: names no provider; without one there is nothing to list"),
-        ("providers: []\n", "line 1, providers: names no provider; without one there is nothing to list"),
+        ("server: {}\n", "line 1, providers: is missing or empty; add at least one provider"),
+        ("providers:\n", "line 1, providers: is missing or empty; add at least one provider"),
+        ("providers: []\n", "line 1, providers: is missing or empty; add at least one provider"),
         ("providers:\n  name: a\n  base_url: http://h\n", f"line 1, providers: {LIST}"),
         ("providers:\n  a: {base_url: http://h}\n", f"line 1, providers: {LIST}"),
         ("providers: http://h\n", f"line 1, providers: {LIST}"),
-        ("providers:\n  - http://h\n", "line 2, providers[0]: must be settings that begin with `name: ...`"),
-        ("providers:\n  -\n", "line 2, providers[0]: must be settings that begin with `name: ...`"),
+        ("providers:\n  - http://h\n", "line 2, providers[0]: must be a mapping that starts with `name: ...`"),
+        ("providers:\n  -\n", "line 2, providers[0]: must be a mapping that starts with `name: ...`"),
         ("providers:\n  - base_url: http://h\n", "line 2, providers[0].name: is missing; add `name: ...`"),
         ("providers:\n  - name: 360\n    base_url: http://h\n", f"line 2, providers[0].name: {STRING}; found '360'"),
         ("providers:\n  - name: on\n    base_url: http://h\n", f"line 2, providers[0].name: {STRING}; found 'on'"),
         ("providers:\n  - name:\n    base_url: http://h\n", f"line 2, providers[0].name: {NO_VALUE}"),
         (
             "providers:\n  - name: a\n",
-            "line 2, providers[0].base_url: is missing: the address under which the provider's API is",
+            "line 2, providers[0].base_url: is missing; add the URL of the provider's API, like https://api.example.com/v1",
         ),
         (
             f"{PROVIDER}  - name: a\n    base_url: http://i\n",
-            "line 4, providers[1].name: 'a' stands here a second time; names are unique",
+            "line 4, providers[1].name: duplicate name 'a'; names must be unique",
         ),
         (
             "providers:\n  - name: a\n    kind: static\n",
-            "line 2, providers[0].models: is missing; kind static lists what stands there",
+            "line 2, providers[0].models: is missing; kind static lists only the models declared there",
         ),
         (
             "providers:\n  - name: a\n    kind: static\n    models: []\n",
-            "line 4, providers[0].models: is missing; kind static lists what stands there",
+            "line 4, providers[0].models: is missing; kind static lists only the models declared there",
         ),
     ],
 )
-def test_a_provider_that_is_not_whole_is_told_what_it_lacks(providers: str, problem: str) -> None:
+def test_incomplete_provider_is_one_problem_with_a_fix(providers: str, problem: str) -> None:
     assert problems_of(providers) == [problem]
 
 
@@ -209,21 +221,21 @@ def test_a_provider_that_is_not_whole_is_told_what_it_lacks(providers: str, prob
     [
         ("base_ulr: http://h", "base_ulr: unknown setting; did you mean 'base_url'?"),
         ("duplicates: by_provider", "duplicates: unknown setting; it belongs under `merge`"),
-        ("workspace_id: w", "workspace_id: unknown setting; only kind pangu has it"),
+        ("kind: openai\n    workspace_id: w", "workspace_id: unknown setting; it requires kind pangu"),
         ("include: '*'", f"include: {LIST}; found '*'"),
         ("exclude: {a: b}", f"exclude: {LIST}"),
-        ("ttl: 5 min", "ttl: must be a duration above zero: a number with a unit, like 250ms, 4s, 5m, 24h or 7d; found "
+        ("ttl: 5 min", "ttl: must be a positive duration with a unit, like 250ms, 4s, 5m, 24h or 7d; found "
          "'5 min'"),
-        ("max_body: 16MB", "max_body: must be a size above zero: a whole number with a unit, like 512KiB or 16MiB; "
+        ("max_body: 16MB", "max_body: must be a positive size with a unit, like 512KiB or 16MiB; "
          "found '16MB'"),
         ("extra_fields: some", "extra_fields: must be `all`, `none` or a list of field names; found 'some'"),
         ("extra_fields:", f"extra_fields: {NO_VALUE}"),
         ("api_key:", f"api_key: {NO_VALUE}"),
-        ("api_key: ''", "api_key: is empty; give it a value or take it away"),
+        ("api_key: ''", "api_key: is empty; set a value or remove it"),
         ("api_key: 1234567", f"api_key: {STRING}"),
         ("api_key_file: ''", "api_key_file: must not be empty"),
         ("kind: opnai", "kind: unknown kind; did you mean 'openai'?"),
-        ("kind: bedrock", f"kind: unknown kind; known are {', '.join(DIALECTS)}"),
+        ("kind: bedrock", f"kind: unknown kind; valid kinds: {', '.join(DIALECTS)}"),
         ("kind: 7", f"kind: {STRING}; found '7'"),
         ("kind: [openai]", "kind: must be a string"),
         ("kind:", f"kind: {NO_VALUE}"),
@@ -233,41 +245,50 @@ def test_a_provider_that_is_not_whole_is_told_what_it_lacks(providers: str, prob
         ("aliases: {a: }", f"aliases.a: {NO_VALUE}"),
         ("aliases: {'': a}", "aliases: a name must not be empty"),
         ("aliases: {a: ''}", "aliases.a: must not be empty"),
-        ('prefix: "a\\n"', "prefix: must not hold control characters; found 'a\\n'"),
-        ("iam: {url: 'https://i', domain: d, user: u, password: p, project: p}",
-         "iam: is not for kind openai; only pangu logs in like this"),
+        ('prefix: "a\\n"', "prefix: must not contain control characters; found 'a\\n'"),
+        ("kind: openai\n    iam: {url: 'https://i', domain: d, user: u, password: p, project: p}",
+         "iam: is not supported by kind openai; only kind pangu has it"),
         ("models: {id: m}", f"models: {LIST}"),
         ("models: [m]", f"models[0]: {PAIRS}"),
         ("models: [{id: m}, {owned_by: o}]",
-         "models[1]: missing `id`; begin with `id: ...`, in quotes if it looks like a number"),
+         "models[1]: missing `id`; add `id: ...`, in quotes if it looks like a number"),
         ("models: [{id: 5}]",
-         "models[0]: id is not a string; begin with `id: ...`, in quotes if it looks like a number"),
+         "models[0]: id is not a string; add `id: ...`, in quotes if it looks like a number"),
         ("models: [{id: ''}]",
-         "models[0]: empty id; begin with `id: ...`, in quotes if it looks like a number"),
-        ("call: true", "call: must be `false`, or name another place: {base_url: ..., auth: ...}; found 'true'"),
+         "models[0]: empty id; add `id: ...`, in quotes if it looks like a number"),
+        ("call: true", "call: must be `false` or {base_url: ..., auth: ...}; found 'true'"),
         ("call: {}", "call.base_url: is missing; add `base_url: ...`"),
         ("call: {base_url: ftp://h}", "call.base_url: must be a URL like https://api.example.com/v1"),
         ("call: {base_url: http://h, ath: bearer}", "call.ath: unknown setting; did you mean 'auth'?"),
         ("call: {base_url: http://h, auth: x}", "call.auth: must be bearer, basic, none, {header: NAME} or "
-         "{query: NAME}, a NAME like X-Api-Key; found 'x'"),
+         "{query: NAME}, with a NAME like X-Api-Key; found 'x'"),
         ("failover_on: 429", f"failover_on: {STATUSES}; found '429'"),
         ("failover_on: [200]", f"failover_on: {STATUSES}"),
         ("failover_on: [429, timeouts]", f"failover_on: {STATUSES}"),
         ("sse_keepalive: 3s", "sse_keepalive: unknown setting; it belongs under `server`"),
         ("headers: {X-Key: 'a', 'Auth orization': b}",
-         "headers: a name must be letters and `-`, like those of all headers: write `Name: value`"),
+         "headers: a name must be an HTTP header name; write `Name: value`, like `X-Team: platform`"),
         ("prefix: '${MY-PREFIX}'",
-         "prefix: holds `${` without `NAME}` or `NAME:-default}` behind it; write `$${` for a plain `${`"),
+         "prefix: invalid variable reference; write `${NAME}` or `${NAME:-default}`, or `$${` for a literal `${`"),
+        ("api_key: $OPENAI_API_KEY", "api_key: variable without braces; write `${NAME}` instead of `$NAME`"),
+        ("api_key: ${OPENAI_API_KEY:?}", "api_key: `${NAME:?}` is not supported; write `${NAME}`, which already fails "
+         "if NAME is not set or empty"),
+        ("api_key: Bearer sk-canary", f"api_key: {BEARER}"),
+        ("api_key: '\"sk-canary\"'", f"api_key: {QUOTES}"),
+        ("call: {base_url: 'http://h/v1/responses'}",
+         "call.base_url: must not end with an endpoint; remove `/responses`: the proxy adds it"),
+        ("max-stale: 1h", "`max-stale`: unknown setting; did you mean 'max_stale'?"),
     ],
 )  # fmt: skip
-def test_a_mistake_in_a_provider_is_told_once_with_its_cure(setting: str, problem: str) -> None:
-    assert problems_of(f"{PROVIDER}    {setting}\n") == [f"line 4, providers[0].{problem}"]
+def test_mistake_in_a_provider_is_one_problem_with_a_fix(setting: str, problem: str) -> None:
+    line, shown = 4 + setting.count("\n"), "" if problem.startswith("`") else "."
+    assert problems_of(f"{PROVIDER}    {setting}\n") == [f"line {line}, providers[0]{shown or ': '}{problem}"]
 
 
-def test_what_providers_hold_inside_is_no_setting() -> None:
+def test_internal_fields_are_not_settings() -> None:
     (problem,) = problems_of(f"{PROVIDER}    settings: {{workspace_id: w}}\n")
     assert problem.startswith(
-        "line 4, providers[0].settings: unknown setting; known here are ttl, max_stale, initial_wait"
+        "line 4, providers[0].settings: unknown setting; valid settings: ttl, max_stale, initial_wait"
     )
 
 
@@ -285,25 +306,25 @@ providers:
         pytest.param(
             "",
             [
-                "line 2, providers[0].model_ids: is missing; kind pangu needs it",
-                "line 2, providers[0].workspace_id: is missing; kind pangu needs it",
+                "line 2, providers[0].model_ids: is missing; kind pangu requires it",
+                "line 2, providers[0].workspace_id: is missing; kind pangu requires it",
             ],
             id="nothing",
         ),
         pytest.param(
             "    workspace_id:\n    model_ids: []\n",
             [
-                "line 5, providers[0].workspace_id: is missing; kind pangu needs it",
-                f"line 6, providers[0].model_ids: {LIST}; at least one",
+                "line 5, providers[0].workspace_id: is missing; kind pangu requires it",
+                f"line 6, providers[0].model_ids: {LIST}; at least one entry is required",
             ],
-            id="nothing behind the colons",
+            id="no values after the colons",
         ),
         pytest.param(
             "    workspace_id: ''\n    model_ids: [m, '', [x]]\n",
             [
-                "line 5, providers[0].workspace_id: must be a string that is not empty",
-                "line 6, providers[0].model_ids[1]: must be a string that is not empty",
-                "line 6, providers[0].model_ids[2]: must be a string that is not empty",
+                "line 5, providers[0].workspace_id: must be a non-empty string",
+                "line 6, providers[0].model_ids[1]: must be a non-empty string",
+                "line 6, providers[0].model_ids[2]: must be a non-empty string",
             ],
             id="empty strings, and a list in a list",
         ),
@@ -311,21 +332,21 @@ providers:
             "    workspce_id: w\n    workspace_id: w\n    model_ids: m\n",
             [
                 "line 5, providers[0].workspce_id: unknown setting; did you mean 'workspace_id'?",
-                f"line 7, providers[0].model_ids: {LIST}; at least one",
+                f"line 7, providers[0].model_ids: {LIST}; at least one entry is required",
             ],
-            id="a typing error, and a string for a list",
+            id="a typo, and a string for a list",
         ),
         pytest.param(
             "    workspace_id: w\n    model_ids: [m]\n    api_key: k\n    iam: {ulr: 'https://i', domain: d, user: u,"
             " password: , project: 5}\n",
             [
-                "line 8, providers[0].iam: stands beside api_key; keep one of them",
+                "line 8, providers[0].iam: conflicts with api_key; set only one",
                 f"line 8, providers[0].iam.password: {NO_VALUE}",
                 f"line 8, providers[0].iam.project: {STRING}; found '5'",
                 "line 8, providers[0].iam.ulr: unknown setting; did you mean 'url'?",
                 "line 8, providers[0].iam.url: is missing; add `url: ...`",
             ],
-            id="a login with mistakes, beside a key",
+            id="a login with mistakes, and a key",
         ),
         pytest.param(
             "    workspace_id: w\n    model_ids: [m]\n    iam: u:p\n",
@@ -334,18 +355,101 @@ providers:
         ),
     ],
 )
-def test_the_settings_of_a_kind_are_checked_like_all_others(settings: str, problems: list[str]) -> None:
+def test_settings_of_a_kind_are_validated(settings: str, problems: list[str]) -> None:
     assert problems_of(PANGU + settings) == problems
 
 
-def test_a_provider_without_a_name_takes_none_away() -> None:
+def test_missing_name_does_not_reserve_a_name() -> None:
     text = "providers:\n  - {base_url: 'http://h'}\n  - {name: None, base_url: 'http://h'}\n"
     assert problems_of(text) == ["line 2, providers[0].name: is missing; add `name: ...`"]
 
 
-def test_models_that_go_before_they_are_asked_for_again_are_a_warning() -> None:
+def test_max_stale_shorter_than_ttl_is_a_warning() -> None:
     text = f"cache:\n  max_stale: 1m\n{PROVIDER}  - {{name: b, base_url: 'http://h', ttl: 30s}}\n"
     text += "  - {name: c, base_url: 'http://h', max_stale: 2m}\n"
-    why = "max_stale is shorter than ttl, so models go before their provider is asked again"
-    assert parsed(text).warnings == (f"config.yaml, line 2: {why}", f"config.yaml, line 7: {why}")
-    assert parsed(f"{PROVIDER}    ttl: 48h\n").warnings == (f"config.yaml, line 4: {why}",)
+    why = "max_stale is shorter than ttl: models expire before their list is refreshed"
+    assert parsed(text).warnings == (
+        f"config.yaml, line 2, cache.max_stale: {why}",
+        f"config.yaml, line 7, providers[2].max_stale: {why}",
+    )
+    assert parsed(f"{PROVIDER}    ttl: 48h\n").warnings == (f"config.yaml, line 4, providers[0].ttl: {why}",)
+
+
+@pytest.mark.parametrize(
+    ("url", "problem"),
+    [
+        (f"http://h/v1{endpoint}", f"must not end with an endpoint; remove `{endpoint}`: the proxy adds it")
+        for endpoint in ("/chat/completions", "/completions", "/responses", "/messages", "/embeddings")
+    ]
+    + [
+        (
+            "http://h/v1/chat/completions/",
+            "must not end with an endpoint; remove `/chat/completions`: the proxy adds it",
+        ),
+        ("http://h/v1/v1", "ends with the same version twice, like `/v1/v1`; remove one"),
+        ("http://h/api/v1beta/v1beta/", "ends with the same version twice, like `/v1/v1`; remove one"),
+    ],
+)
+def test_base_url_with_an_endpoint_or_a_doubled_version_is_a_problem(url: str, problem: str) -> None:
+    assert problems_of(PROVIDER.replace("http://h", url)) == [f"line 3, providers[0].base_url: {problem}"]
+
+
+@pytest.mark.parametrize("url", ["http://h/v1/v2", "http://v1/v1", "http://h/messages/v1", "http://h/x/v1/1"])
+def test_base_url_with_similar_paths_is_valid(url: str) -> None:
+    assert provider_of(PROVIDER.replace("http://h", url)).base_url == url
+
+
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        pytest.param(
+            "    workspace_id: w\n    model_ids: [m]\n"
+            "    iam: {url: 'https://i', domain: d, user: u, password: p, project: p}\n",
+            "`kind: pangu` is required by `workspace_id`, `model_ids`, `iam`",
+            id="all settings of a kind",
+        ),
+        pytest.param("    list: {path: /c}\n", "`kind: custom` is required by `list`", id="a list"),
+        pytest.param(
+            "    account_id: x\n", "`kind: fireworks` or `kind: cloudflare` is required by `account_id`", id="two kinds"
+        ),
+    ],
+)
+def test_missing_kind_is_one_problem(settings: str, problem: str) -> None:
+    assert problems_of(PROVIDER + settings) == [f"line 2, providers[0].kind: is missing; {problem}"]
+
+
+def test_settings_of_several_kinds_are_problems_of_their_own() -> None:
+    assert problems_of(f"{PROVIDER}    workspace_id: w\n    account_id: x\n") == [
+        "line 4, providers[0].workspace_id: unknown setting; it requires kind pangu",
+        "line 5, providers[0].account_id: unknown setting; it requires kind fireworks or cloudflare",
+    ]
+
+
+def test_durations_without_a_unit_are_a_warning() -> None:
+    text = f"cache: {{ttl: 300}}\ndefaults:\n  timeout: 6000\n{PROVIDER}    initial_wait: ${{WAIT}}\n"
+    text += "  - {name: b, base_url: 'http://h', retries: 1, idle_timeout: 90s}\n"
+    why = "has no unit and is read as seconds; add a unit, like 250ms, 6s or 5m"
+    config = parsed(text, {"WAIT": "4"})
+    assert config.warnings == (
+        f"config.yaml, line 1, cache.ttl: 300 {why}",
+        f"config.yaml, line 3, defaults.timeout: 6000 {why}",
+        f"config.yaml, line 7, providers[0].initial_wait: ${{WAIT}} {why}",
+    )
+    assert [provider.timeout for provider in config.providers] == [6000, 6000]
+
+
+def test_a_merged_template_fills_in_providers() -> None:
+    text = """\
+x-common: &common
+  headers: {X-Team: platform}
+  api_key: ${NOPE}
+  timeout: 30s
+providers:
+  - {<<: *common, name: a, base_url: "http://h", api_key: "${API_KEY}"}
+  - {<<: *common, name: b, base_url: "http://h", optional: true}
+"""
+    config = parsed(text)
+    assert [(provider.name, provider.timeout, provider.api_key) for provider in config.providers] == [
+        ("a", 30, SecretStr(CANARY))
+    ]
+    assert config.skipped == (Skipped("b", "NOPE not set or empty"),)

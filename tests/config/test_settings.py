@@ -1,4 +1,4 @@
-"""The settings as values: what is derived from them, and what they never show."""
+"""Settings as values: what is derived from them, and no secret in their text."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ def config(**fields: object) -> Config:
     return Config(**{**parts, **fields})  # type: ignore[arg-type]
 
 
-def test_a_port_may_be_any_that_exists_or_zero_for_a_free_one() -> None:
+def test_port_is_0_to_65535() -> None:
     assert [Server.model_validate({"port": port}).port for port in (0, "8000", 65_535)] == [0, 8000, 65_535]
     assert refusals(Server, port=65_536) == ["must be a whole number from 0 to 65535"]
 
 
-@pytest.mark.parametrize("said", [date(2027, 1, 31), "2027-01-31"])
-def test_a_key_is_good_until_the_end_of_its_last_day_utc(said: object) -> None:
-    key = Key.model_validate({"name": "ci", "digest": b"", "rules": [], "expires": said})
+@pytest.mark.parametrize("given", [date(2027, 1, 31), "2027-01-31"])
+def test_key_expires_at_the_end_of_its_day_utc(given: object) -> None:
+    key = Key.model_validate({"name": "ci", "digest": b"", "rules": [], "expires": given})
     assert key.expires == date(2027, 1, 31)
     assert key.valid_until == datetime(2027, 2, 1, tzinfo=UTC).timestamp()
 
 
 @pytest.mark.parametrize("day", [date(1, 1, 1), date(2028, 2, 29), date(9999, 12, 31)])
-def test_any_day_of_the_calendar_ends_after_a_day(day: date) -> None:
+def test_every_date_ends_after_24_hours(day: date) -> None:
     key = Key(name="ci", digest=b"", rules=(), expires=day)
     assert key.valid_until == datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp() + 86_400
 
 
-def test_a_key_without_a_last_day_is_always_good() -> None:
+def test_key_without_expires_never_expires() -> None:
     assert Key(name="ci", digest=b"", rules=()).valid_until == float("inf")
 
 
@@ -45,13 +45,13 @@ def test_a_key_without_a_last_day_is_always_good() -> None:
     "url",
     ["https://iam", "https://iam/", "https://iam/v3", "https://iam/v3/", "https://iam/v3/auth/tokens", "https://iam/v3/auth/tokens/"],
 )  # fmt: skip
-def test_an_iam_is_named_with_or_without_its_path(url: str) -> None:
+def test_iam_url_can_include_its_path(url: str) -> None:
     iam = Iam(url=url, domain="d", user="u", password=SecretStr(CANARY), project="p")
     assert iam.url == "https://iam"
 
 
 @pytest.mark.parametrize("field", ["url", "domain", "user", "password", "project"])
-def test_a_login_is_complete(field: str) -> None:
+def test_login_requires_all_settings(field: str) -> None:
     whole: dict[str, object] = {"url": "https://iam", "domain": "d", "user": "u", "password": CANARY, "project": "p"}
     assert refusals(Iam, **whole) == []
     assert len(refusals(Iam, **{**whole, field: ""})) == 1
@@ -62,31 +62,32 @@ def test_a_login_is_complete(field: str) -> None:
     ("host", "open_", "keys", "refused"),
     [
         pytest.param("127.0.0.1", False, False, False, id="loopback"),
-        pytest.param("127.8.8.8", False, False, False, id="anywhere in loopback"),
-        pytest.param("::1", False, False, False, id="loopback of IPv6"),
+        pytest.param("127.8.8.8", False, False, False, id="another loopback address"),
+        pytest.param("::1", False, False, False, id="IPv6 loopback"),
         pytest.param("localhost", False, False, False, id="localhost"),
-        pytest.param(EVERYWHERE, False, False, True, id="everywhere"),
-        pytest.param("::", False, False, True, id="everywhere in IPv6"),
-        pytest.param("", False, False, True, id="no host, which is everywhere"),
+        pytest.param(EVERYWHERE, False, False, True, id="all addresses"),
+        pytest.param("::", False, False, True, id="all IPv6 addresses"),
+        pytest.param("", False, False, True, id="no host, which is all addresses"),
         pytest.param("10.0.0.7", False, False, True, id="a network"),
         pytest.param("localhost.example.com", False, False, True, id="a name"),
-        pytest.param(EVERYWHERE, True, False, False, id="everywhere, as the file says"),
-        pytest.param(EVERYWHERE, False, True, False, id="everywhere, with a key"),
+        pytest.param(EVERYWHERE, True, False, False, id="all addresses, with allow_anonymous"),
+        pytest.param(EVERYWHERE, False, True, False, id="all addresses, with a key"),
     ],
 )
-def test_without_keys_nothing_is_exposed_beyond_loopback_unless_the_file_says_so(
+def test_listening_beyond_loopback_requires_keys_or_allow_anonymous(
     host: str, open_: bool, keys: bool, refused: bool
 ) -> None:
     key = Key(name="ops", digest=b"", rules=())
     refusal = config(server=Server(allow_anonymous=open_), keys=(key,) if keys else ()).refuse_exposure(host)
     expected = (
-        f"refuses to listen on {host}: no keys are configured, so everybody who reaches it could use your "
-        "providers. Add `keys:`, listen on 127.0.0.1, or say `server: {allow_anonymous: true}`."
+        f"refusing to listen on {host}: no keys are configured, so anyone who can reach it could use your "
+        "providers. Add `keys:`, listen on 127.0.0.1, or set `server.allow_anonymous: true` in the configuration "
+        "file (the variable MODELS_PROXY_OPEN has no effect unless the file refers to it)."
     )
     assert refusal == (expected if refused else "")
 
 
-def test_no_secret_is_in_a_repr_or_a_str() -> None:
+def test_repr_and_str_contain_no_secret() -> None:
     digest = CANARY.encode()
     provider = Provider(
         name="a",
@@ -104,7 +105,7 @@ def test_no_secret_is_in_a_repr_or_a_str() -> None:
 @pytest.mark.parametrize(
     "value", [Server(), Merge(), Group(models=()), OwnerRule(match=("*",), owner="o"), Provider(name="a"), config()]
 )
-def test_a_value_never_changes(value: object) -> None:
+def test_settings_are_immutable(value: object) -> None:
     name = next(iter(vars(value)))
     with pytest.raises((ValidationError, AttributeError)):
         setattr(value, name, None)

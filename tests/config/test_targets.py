@@ -1,4 +1,4 @@
-"""Where the models of each kind are called, with what credential, and under what id."""
+"""The URL, credential and model id of calls, for each kind of provider."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ LIST = {"path": "/catalog", "auth": {"header": "X-Odd-Key"}}
 
 
 def provider(**settings: Any) -> Provider:
-    said = {"name": "p", "api_key": "sk-canary-target", **settings}
-    return config_of(json.dumps({"providers": [said]})).providers[0]
+    given = {"name": "p", "api_key": "sk-canary-target", **settings}
+    return config_of(json.dumps({"providers": [given]})).providers[0]
 
 
 OF_KINDS: Mapping[str, tuple[Mapping[str, Any], Target | None]] = {
@@ -47,20 +47,20 @@ OF_KINDS: Mapping[str, tuple[Mapping[str, Any], Target | None]] = {
 
 
 def of_kind(kind: str, **settings: Any) -> Provider:
-    said = {"kind": kind, "base_url": BASE, "api_key": "sk-canary-target", **OF_KINDS[kind][0], **settings}
-    return provider(**{name: value for name, value in said.items() if value is not None})
+    given = {"kind": kind, "base_url": BASE, "api_key": "sk-canary-target", **OF_KINDS[kind][0], **settings}
+    return provider(**{name: value for name, value in given.items() if value is not None})
 
 
 @pytest.mark.parametrize("kind", OF_KINDS)
-def test_each_kind_is_called_where_its_calls_go(kind: str) -> None:
+def test_each_kind_has_its_call_url(kind: str) -> None:
     assert of_kind(kind).target == OF_KINDS[kind][1]
 
 
 @pytest.mark.parametrize("kind", OF_KINDS)
-def test_any_kind_may_name_another_place(kind: str) -> None:
-    said, row = OF_KINDS[kind][1], DIALECTS[kind]
-    auth = LIST_AUTH if kind == "custom" else said.auth if said else row.call_auth or row.auth
-    call_id = said.call_id if said else "{id}"
+def test_call_url_can_be_overridden_for_every_kind(kind: str) -> None:
+    given, row = OF_KINDS[kind][1], DIALECTS[kind]
+    auth = LIST_AUTH if kind == "custom" else given.auth if given else row.call_auth or row.auth
+    call_id = given.call_id if given else "{id}"
     elsewhere = of_kind(kind, call={"base_url": "https://other.example/x/"})
     otherwise = of_kind(kind, call={"base_url": "https://other.example/x", "auth": {"header": "X-Other"}})
 
@@ -72,16 +72,16 @@ LIST_AUTH = Auth("header", "X-Odd-Key")
 
 
 @pytest.mark.parametrize("kind", OF_KINDS)
-def test_any_kind_may_be_listed_only(kind: str) -> None:
+def test_calls_can_be_disabled_for_every_kind(kind: str) -> None:
     assert of_kind(kind, call=False).target is None
 
 
 @pytest.mark.parametrize("settings", [{"project": None}, {"location": None}, {"project": None, "location": None}])
-def test_vertex_without_project_and_location_is_listed_only(settings: Mapping[str, None]) -> None:
+def test_vertex_without_project_and_location_is_not_callable(settings: Mapping[str, None]) -> None:
     assert of_kind("vertex", **settings).target is None
 
 
-def test_vertex_calls_another_publishers_models_under_its_name() -> None:
+def test_vertex_call_id_has_the_publisher() -> None:
     target = of_kind("vertex", publisher="anthropic").target
 
     assert target is not None
@@ -99,7 +99,7 @@ def test_vertex_calls_another_publishers_models_under_its_name() -> None:
         ("gemini", "https://p.example/v1beta/", "https://p.example/v1beta/openai"),
     ],
 )
-def test_a_base_url_with_a_path_or_a_port_keeps_what_belongs_to_it(kind: str, base_url: str, wanted: str) -> None:
+def test_call_url_keeps_port_and_path_of_the_base_url(kind: str, base_url: str, wanted: str) -> None:
     target = of_kind(kind, base_url=base_url).target
 
     assert target is not None

@@ -1,4 +1,4 @@
-"""Variables: what is a reference, what replaces it, and what is reported."""
+"""Variables: references, their replacement, and the problems that are reported."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.config.variables import Expanded, expand, is_reference
+from proxy.config.variables import MALFORMED, REQUIRED, WITHOUT_BRACES, Expanded, expand, is_reference
 
 ENVIRON = {"HOST": "h", "PORT": "80", "EMPTY": "", "TRICKY": "${HOST}"}
 
@@ -20,16 +20,22 @@ ENVIRON = {"HOST": "h", "PORT": "80", "EMPTY": "", "TRICKY": "${HOST}"}
         ("$${HOST} $HOST", Expanded("${HOST} $HOST")),
         ("${TRICKY}", Expanded("${HOST}")),
         ("${NOPE}/${EMPTY}/${NOPE}", Expanded("//", unset=("NOPE", "EMPTY"))),
-        ("${MY-KEY}", Expanded("${MY-KEY}", malformed=True)),
-        ("${HOST}${", Expanded("h${", malformed=True)),
+        ("${MY-KEY}", Expanded("${MY-KEY}", fault=MALFORMED)),
+        ("${HOST}${", Expanded("h${", fault=MALFORMED)),
+        ("${HOST:?}", Expanded("${HOST:?}", fault=REQUIRED)),
+        ("http://${HOST?must be set}/v1", Expanded("http://${HOST?must be set}/v1", fault=REQUIRED)),
+        ("$HOST", Expanded("$HOST", fault=WITHOUT_BRACES)),
+        ("$host", Expanded("$host")),
+        ("$HOST/v1", Expanded("$HOST/v1")),
+        ("$${HOST:?}", Expanded("${HOST:?}")),
     ],
 )
-def test_a_text_is_expanded_from_the_environment(text: str, expanded: Expanded) -> None:
+def test_variables_are_expanded(text: str, expanded: Expanded) -> None:
     assert expand(text, ENVIRON) == expanded
 
 
 @given(st.text(st.characters(exclude_characters="$")))
-def test_a_text_without_a_dollar_sign_is_itself(text: str) -> None:
+def test_text_without_a_dollar_sign_is_unchanged(text: str) -> None:
     assert expand(text, ENVIRON) == Expanded(text)
 
 
@@ -44,5 +50,5 @@ def test_a_text_without_a_dollar_sign_is_itself(text: str) -> None:
         ("", False),
     ],
 )
-def test_a_reference_takes_its_whole_value_from_the_environment(text: str, is_one: bool) -> None:
+def test_reference_takes_its_whole_value_from_the_environment(text: str, is_one: bool) -> None:
     assert is_reference(text) is is_one
