@@ -14,9 +14,12 @@ import trustme
 import yaml
 
 from proxy.cli.main import main
-from proxy.config import parse
+from proxy.cli.startup import StartupReport
+from proxy.config import parse, read
 from proxy.config.loader import SECTIONS
+from proxy.store import Store
 from tests.docs.pages import DOCS, PAGES, blocks, headings, name_of, text_of, without_code
+from tests.fakes import FakeClock, FakeFetch
 from tests.paths import ROOT
 
 YAML = [(name_of(page), block) for page in PAGES for block in blocks(page, "yaml")]
@@ -111,3 +114,19 @@ def test_the_first_call_is_the_same_with_curl_python_and_node() -> None:
     for block in (python, node):
         assert "http://127.0.0.1:8000/v1" in block
         assert {"mp-...", body["model"], body["messages"][0]["content"]} <= set(re.findall(r'"([^"]*)"', block))
+
+
+def test_the_sample_output_of_the_readme_is_what_serve_prints(
+    fetch: FakeFetch, clock: FakeClock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = read(ROOT / "config.yaml", environ={})
+    StartupReport(config, "config.yaml").on_start(Store(config, fetch, clock).reports())
+    printed = capsys.readouterr().out.splitlines()
+    (sample,) = re.findall(r"(?m)^```\n(  skipped(?:.*\n)+?)```", text_of(ROOT / "README.md"))
+    skipped, declared, fetched, last, _ = sample.split("\n")
+    assert {skipped, declared} <= set(printed)
+    assert (
+        fetched
+        == declared.replace("declared", "ok      ").replace("example   ", "openrouter").replace("1 m", "338 m") + "s"
+    )
+    assert last == "Listening on http://127.0.0.1:8000"
