@@ -48,6 +48,20 @@ def test_a_provider_whose_models_cannot_be_called_is_marked(row: Sequence[str], 
     assert ("list only" in row[4]) == (provider.target is None)
 
 
+def test_a_provider_has_the_same_variable_here_and_in_the_shipped_file() -> None:
+    here, shipped = variables_by_provider(text_of(PAGE)), variables_by_provider(text_of(ROOT / "config.yaml"))
+    both = here.keys() & shipped
+    assert {name: shipped[name] for name in both} == {name: here[name] for name in both}
+    assert len(both) >= 8
+
+
+def variables_by_provider(text: str) -> dict[str, str]:
+    """Name of a provider -> the variable of its `api_key`."""
+    entries = re.split(r"(?m)^ *- (?=name:|\{name:)", text)[1:]
+    pairs = [(re.search(r"name: ([\w-]+)", entry), re.search(r"\bapi_key: \"?\$\{(\w+)", entry)) for entry in entries]
+    return {name[1]: variable[1] for name, variable in pairs if name and variable}
+
+
 def test_the_readme_counts_the_dialects_that_are_fetched() -> None:
     fetched = [row for row in DIALECTS.values() if row.is_remote and row.kind != "custom"]
     assert f"{len(fetched)} [dialects](docs/providers.md) are built in" in text_of(ROOT / "README.md")
