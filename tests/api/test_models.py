@@ -444,7 +444,7 @@ lists = st.lists(
 )
 
 
-async def all_answers(app: Proxy, headers: Mapping[str, str]) -> Sequence[tuple[object, ...]]:
+async def all_responses(app: Proxy, headers: Mapping[str, str]) -> Sequence[tuple[object, ...]]:
     """All responses about models that a key gets, without the request id."""
     replies = [
         await asked(app, path, {**headers, **more})
@@ -466,6 +466,6 @@ async def test_no_byte_of_a_response_depends_on_a_forbidden_provider(
         fetch.lists("b", *allowed)
         async with started(config_of(TWO), fetch, FakeClock()) as app:
             await asked(app, "/v1/models", ALICES)
-            answers.append(await all_answers(app, BOBS))
+            answers.append(await all_responses(app, BOBS))
 
     assert answers[0] == answers[1]

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.anyio
 KEY = "sk-canary-AbCdEf0123456789"
 
 
-async def ask(answer: object, status: int = 200) -> FetchResult:
+async def fetched(answer: object, status: int = 200) -> FetchResult:
     """Fetch the list of a provider that sends this response to every request."""
     with FakeProviders() as upstreams:
         url = upstreams.open(replies(answer, status)).url
@@ -42,18 +42,18 @@ def test_a_next_page_url_that_takes_seconds_to_parse_is_not_fetched(answer: obje
 
 async def test_an_error_body_of_megabytes_is_reported_by_its_status_only() -> None:
     with pytest.raises(UpstreamError) as caught:
-        await ask(b"[" + b"[]," * 2_000_000 + b"[]]", status=500)
+        await fetched(b"[" + b"[]," * 2_000_000 + b"[]]", status=500)
     assert (caught.value.kind, caught.value.reason) == ("status", "status 500")
 
 
 async def test_a_field_name_that_contains_the_key_is_not_quoted() -> None:
     with pytest.raises(UpstreamError) as caught:
-        await ask({"data": [{KEY: 1}]})
+        await fetched({"data": [{KEY: 1}]})
     assert caught.value.kind == "invalid_response"
     assert KEY not in caught.value.reason
 
 
 async def test_an_entry_that_contains_the_key_is_dropped_and_the_others_are_kept() -> None:
-    answer = await ask({"data": [{"id": "good"}, {"id": "bad", "x": f"Bearer {KEY}"}, {"id": KEY}]})
+    answer = await fetched({"data": [{"id": "good"}, {"id": "bad", "x": f"Bearer {KEY}"}, {"id": KEY}]})
     assert [entry.id for entry in answer.entries] == ["good"]
     assert answer.dropped == {"contains a configured secret": 2}

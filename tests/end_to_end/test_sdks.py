@@ -297,13 +297,13 @@ async def test_the_client_retries_only_retryable_errors(
 
 
 async def test_an_interrupted_stream_raises_an_error_in_the_client(fetch: FakeFetch, clock: FakeClock) -> None:
-    async def breaks_off(exchange: Exchange) -> None:
+    async def interrupts(exchange: Exchange) -> None:
         await exchange.stream()
         await exchange.chunk(chunk_event(OWN, "one"))
         await exchange.chunk(b'data: {"id":"half a li')
         exchange.reset()
 
-    async with clients(fetch, clock, breaks_off) as c:
+    async with clients(fetch, clock, interrupts) as c:
         pieces = await c.aio.chat.completions.create(model="gpt-x", messages=MESSAGES, stream=True)
         assert (await anext(pieces)).choices[0].delta.content == "one"
         with pytest.raises(openai.APIError, match="closed the connection mid-response") as caught:
@@ -371,12 +371,12 @@ async def test_the_anthropic_client_streams_messages(fetch: FakeFetch, clock: Fa
 
 
 async def test_interrupted_streams_and_errors_raise_in_the_anthropic_client(fetch: FakeFetch, clock: FakeClock) -> None:
-    async def breaks_off(exchange: Exchange) -> None:
+    async def interrupts(exchange: Exchange) -> None:
         await exchange.stream()
         await exchange.chunk(STARTED)
         exchange.reset()
 
-    async with clients(fetch, clock, breaks_off) as c:
+    async with clients(fetch, clock, interrupts) as c:
         async with c.aio_messages.messages.stream(**ASKED) as stream:
             with pytest.raises(anthropic.APIStatusError, match="closed the connection mid-response"):
                 await stream.get_final_message()

@@ -361,7 +361,7 @@ def test_no_secret_appears_in_logs_bodies_or_headers(proxy: Deployment) -> None:
             proxy.get(path, Authorization=f"Bearer {key}")
             proxy.get(path, **{"x-api-key": key, "api-key": "sk-canary-another"})
         proxy.get(f"/v1/models?api_key={key}")
-    assert_nobody_heard(SECRETS, proxy)
+    assert_no_secret_leaked(SECRETS, proxy)
     assert "parrot" in "".join(proxy.process.out), "its error was logged"
 
 
@@ -391,10 +391,10 @@ keys:
         process.stop()
         assert process.err[-1] == "DEBUG:httpx2:still at DEBUG"
         assert upstream.requests[0].headers["authorization"] == f"Bearer {secret}"
-        assert_nobody_heard(SECRETS, proxy)
+        assert_no_secret_leaked(SECRETS, proxy)
 
 
-def assert_nobody_heard(secrets: dict[str, str], proxy: Deployment) -> None:
+def assert_no_secret_leaked(secrets: dict[str, str], proxy: Deployment) -> None:
     output = "\n".join([*proxy.process.out, *proxy.process.err])
     for answer in proxy.responses:
         output += f"\n{answer.headers!r}\n{dict(answer.headers)}\n{answer.text}"

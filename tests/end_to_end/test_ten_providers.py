@@ -55,7 +55,7 @@ def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
             serving(place / "calm.yaml", _config([*of_good])) as calm,
             serving(place / "troubled.yaml", _config([*of_bad, *of_good]), port=port) as troubled,
         ):
-            cold = _first_answer(port)
+            cold = _first_response(port)
             yield Rig(good, bad, calm, troubled, cold, time.monotonic())
 
 
@@ -68,19 +68,19 @@ providers:
     return settings + "\n".join(providers)
 
 
-def _first_answer(port: int) -> httpx.Response:
+def _first_response(port: int) -> httpx.Response:
     """Retried only while the port is closed."""
     with httpx.Client(transport=httpx.HTTPTransport(retries=0), timeout=10, trust_env=False) as client:
         found: list[httpx.Response] = []
 
-        def is_answered() -> bool:
+        def has_response() -> bool:
             try:
                 found.append(client.get(f"http://127.0.0.1:{port}/v1/models"))
             except httpx.ConnectError:
                 return False
             return True
 
-        until(is_answered)
+        until(has_response)
     return found[0]
 
 

@@ -422,7 +422,7 @@ async def test_keep_alive_comments_are_sent_only_between_events(fetch: FakeFetch
 async def test_an_interrupted_stream_ends_with_an_error_event(
     sent: list[bytes], out: bytes, fetch: FakeFetch, clock: FakeClock
 ) -> None:
-    async def breaks_off(exchange: Exchange) -> None:
+    async def interrupts(exchange: Exchange) -> None:
         await exchange.stream()
         for part in sent:
             await exchange.chunk(part)
@@ -430,7 +430,7 @@ async def test_an_interrupted_stream_ends_with_an_error_event(
 
     error = {"message": "The provider of this model closed the connection mid-response.", "type": "upstream_error"}
     openai = b'data: {"error":%b,"param":null,"code":"provider_failed"}}\n\n' % msgspec.json.encode(error)[:-1]
-    async with calling(fetch, clock, breaks_off) as (served, _):
+    async with calling(fetch, clock, interrupts) as (served, _):
         assert (await served.call(stream=True)).content == out + openai
         anthropic = (await served.call(path="/v1/messages", stream=True)).content
         assert anthropic == out + (
@@ -557,12 +557,12 @@ async def test_pipelined_data_is_read_only_up_to_a_limit(further: bytes, fetch: 
 async def test_pipelined_requests_behind_a_call_are_answered(fetch: FakeFetch, clock: FakeClock) -> None:
     allowed = asyncio.Event()
 
-    async def answers_when_asked(exchange: Exchange) -> None:
+    async def responds_when_allowed(exchange: Exchange) -> None:
         await allowed.wait()
         await FINE_JSON(exchange)
 
     async with (
-        calling(fetch, clock, answers_when_asked) as (served, (one,)),
+        calling(fetch, clock, responds_when_allowed) as (served, (one,)),
         served.raw(post(b'{"model":"m"}')) as (reader, writer),
     ):
         await until(lambda: bool(one.requests))

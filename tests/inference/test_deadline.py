@@ -22,7 +22,7 @@ class Client:
     def __init__(self) -> None:
         self._left = asyncio.Event()
 
-    def leave(self) -> None:
+    def disconnect(self) -> None:
         self._left.set()
 
     async def __call__(self) -> dict[str, Any]:
@@ -73,7 +73,7 @@ async def test_wait_raises_the_exception_of_the_operation(client: Client) -> Non
 
 async def test_a_disconnect_cancels_the_wait(client: Client) -> None:
     with CallScope(DeadlineTimer(), watch_receive(client), LONG) as scope:
-        asyncio.get_running_loop().call_soon(client.leave)
+        asyncio.get_running_loop().call_soon(client.disconnect)
         with pytest.raises(ClientDisconnected):
             await scope.wait(forever(), LONG)
 
@@ -81,7 +81,7 @@ async def test_a_disconnect_cancels_the_wait(client: Client) -> None:
 
 
 async def test_a_disconnect_before_a_wait_cancels_all_following_waits(client: Client) -> None:
-    client.leave()
+    client.disconnect()
     with CallScope(DeadlineTimer(), watch_receive(client), LONG) as scope:
         await breathe()
         for _ in range(2):
@@ -118,7 +118,7 @@ async def test_a_canceled_operation_can_clean_up(client: Client) -> None:
         try:
             await forever()
         finally:
-            client.leave()
+            client.disconnect()
             await breathe()
             cleaned.append(True)
 
@@ -197,7 +197,7 @@ async def test_an_external_cancellation_is_raised(client: Client, leaves: bool) 
     task = asyncio.create_task(call())
     await breathe()
     if leaves:
-        client.leave()
+        client.disconnect()
         await asyncio.sleep(0)
         assert task.cancelling()  # the scope has canceled; the next cancellation is in the same iteration
     task.cancel()

@@ -304,12 +304,12 @@ async def test_five_consecutive_failures_open_the_circuit_breaker(
 
 
 async def test_interrupted_responses_open_the_circuit_breaker(fetch: FakeFetch, clock: FakeClock) -> None:
-    async def breaks_off(exchange: Exchange) -> None:
+    async def interrupts(exchange: Exchange) -> None:
         await exchange.stream()
         await exchange.chunk(chunk_event("m", "one"))
         exchange.reset()
 
-    async with calling(fetch, clock, breaks_off) as (served, _):
+    async with calling(fetch, clock, interrupts) as (served, _):
         for _ in range(5):
             assert (await served.call()).status_code == 200
         assert code(await served.call()) == (503, "provider_unavailable")
@@ -801,13 +801,13 @@ async def test_prompts_responses_and_credentials_are_never_logged(
         caplog.set_level(logging.DEBUG, logger.name)
     payload = completion("m", "canary-answer")
 
-    async def breaks_off(exchange: Exchange) -> None:
+    async def interrupts(exchange: Exchange) -> None:
         await exchange.stream()
         await exchange.chunk(chunk_event("m", "canary-answer"))
         exchange.reset()
 
     refusal = {"error": {"message": "canary-answer"}}
-    scripts = [replies(payload), breaks_off, resets, not_http, hangs, replies(b"canary-answer"), FINE]
+    scripts = [replies(payload), interrupts, resets, not_http, hangs, replies(b"canary-answer"), FINE]
     scripts[4:4] = [replies(refusal, status) for status in (400, 401, 429, 500, 503)]
     async with calling(fetch, clock, in_sequence(*scripts), defaults="{first_byte_timeout: 300ms}") as (served, (one,)):
         for number in range(len(scripts)):

@@ -10,14 +10,14 @@ from proxy.inference.response.json_scanner import MemberScanner, Part
 def values(text: bytes, size: int) -> list[tuple[str, int, bytes]]:
     """Name, level and bytes of all values that are reported for a text in pieces of a size."""
     scanner = MemberScanner()
-    found, begun = [], b""
+    found, collected = [], b""
     for at in range(0, len(text), size):
         read, parts = scanner.scan(text[at : at + size])
         for part in parts:
-            begun += read[part.start : part.end]
+            collected += read[part.start : part.end]
             if part.complete:
-                found.append((part.name, part.level, begun))
-                begun = b""
+                found.append((part.name, part.level, collected))
+                collected = b""
     return found
 
 
