@@ -112,6 +112,17 @@ keys: [{{name: k, hash: "{digest("k")}", models: ["!m"]}}]
     assert checked(config, text)["warnings"] == [warning]
 
 
+def test_a_default_group_that_remains_after_the_first_key_is_a_warning(config: Path) -> None:
+    text = f"""
+providers: [{{name: lab, kind: static, models: [{{id: m}}]}}]
+groups: {{default: {{models: ["*"]}}}}
+keys: [{{name: k, hash: "{digest("k")}", models: ["m"]}}]
+"""
+    warning = "requests without a key still see the models of this group; remove it, or set its `call` to confirm"
+    for options in ((), ("--offline",)):
+        assert run(config, text, *options).stderr == f"warning: {config}, line 3, groups.default: {warning}\n"
+
+
 def test_a_pattern_with_brackets_that_hides_nothing_exits_with_1(config: Path, upstreams: FakeProviders) -> None:
     address = upstreams.open(lists("o3-mini", "claude-opus-5[1m]")).url
     text = f"""

@@ -86,13 +86,18 @@ def test_the_example_request_contains_a_key_if_one_is_required(config: Path) -> 
 
 
 def test_warnings_of_the_configuration_are_printed_on_stderr(config: Path) -> None:
-    text = LAB + 'keys: [{name: k, key: "${CLIENT_KEY}", models: ["!secret"]}]'
+    text = f"""{LAB}
+groups: {{default: {{models: ["*"]}}}}
+keys: [{{name: k, key: "${{CLIENT_KEY}}", models: ["!secret"]}}]
+"""
     with serving(config, text, env={"CLIENT_KEY": "sk-canary-client"}) as process:
         assert process.url
         assert process.stop() == 0
         assert process.err == [
-            f"warning: {config}, line 5, keys[0].models: key k has only `!` rules and sees no models; "
-            'add "*" to see the rest'
+            f"warning: {config}, line 7, keys[0].models: key k has only `!` rules and sees no models; "
+            'add "*" to see the rest',
+            f"warning: {config}, line 6, groups.default: requests without a key still see the models of this group; "
+            "remove it, or set its `call` to confirm",
         ]
 
 
