@@ -101,6 +101,11 @@ def setting(path: Path) -> str:
     return payload.removeprefix(".")
 
 
+def is_extension(path: Path) -> bool:
+    """Whether a value is in a top-level section `x-...`, which is ignored: a place for YAML anchors."""
+    return bool(path) and str(path[0]).startswith("x-")
+
+
 def read(text: str, path: str, environ: Mapping[str, str]) -> Document:
     """Parse one YAML document. Raises ConfigError if it is invalid, too large, or nested too deeply."""
     if half := _SURROGATE.search(text):
@@ -253,7 +258,7 @@ class _Values:
 
     def _expanded(self, text: str, path: Path) -> str:
         expanded = expand(text, self._environ)
-        if expanded.fault:
+        if expanded.fault and not is_extension(path):
             self._document.malformed.add(path)
             self._document.problem(path, expanded.fault)
         if expanded.unset:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from itertools import filterfalse
 from pathlib import Path
 from typing import Any
 
@@ -63,8 +62,9 @@ def _config(validation: Validation, raw: Any, read_secret: Callable[[str], str])
     if "model_list" in raw and "providers" not in raw:
         validation.problem(("model_list",), LITELLM)
         return None
-    for unknown in filterfalse(_is_extension, raw.keys() - set(SECTIONS)):
-        validation.unknown((unknown,), SECTIONS)
+    for unknown in raw.keys() - set(SECTIONS):
+        if not yaml_document.is_extension((unknown,)):
+            validation.unknown((unknown,), SECTIONS)
     server = validation.section(Server, raw, "server")
     merge = validation.section(Merge, raw, "merge")
     _check_inherited(validation, raw)
@@ -74,18 +74,13 @@ def _config(validation: Validation, raw: Any, read_secret: Callable[[str], str])
     _warn_of_anonymous(validation, raw, groups)
     providers = Providers(validation, raw, read_secret)
     for path in validation.document.unset:
-        if not providers.is_skipped(path) and not _is_extension(path[0]):
+        if not providers.is_skipped(path) and not yaml_document.is_extension(path):
             validation.unset(path)
     if validation.document.problems:
         return None
     # Without a problem a section can only be None because of a variable that is not set (`offline`).
     server, merge = server or Server(), merge or Merge()
     return Config(server, merge, owners, providers.listed, groups, keys, providers.skipped, validation.warnings)
-
-
-def _is_extension(section: str | int) -> bool:
-    """Whether a top-level section is ignored: the place for YAML anchors, as in Docker Compose files."""
-    return str(section).startswith("x-")
 
 
 def _warn_of_anonymous(validation: Validation, raw: Mapping[str, Any], groups: Mapping[str, Group]) -> None:

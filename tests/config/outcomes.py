@@ -60,7 +60,7 @@ def provider_of(text: str, environ: Mapping[str, str] = ENVIRON, files: Mapping[
     return provider
 
 
-def refusals(model: type[BaseModel], **fields: object) -> list[str]:
+def rejections(model: type[BaseModel], **fields: object) -> list[str]:
     """The reasons why a model rejects these fields, [] if it accepts them."""
     try:
         model.model_validate(fields)

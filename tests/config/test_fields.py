@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from proxy.config import Key, Provider
 from proxy.config.fields import check_sendable
 from proxy.config.settings import Defaults, Server
-from tests.config.outcomes import CANARY, refusals
+from tests.config.outcomes import CANARY, rejections
 
 DURATION = "must be a positive duration with a unit, like 250ms, 4s, 5m, 24h or 7d"
 SIZE = "must be a positive size with a unit, like 512KiB or 16MiB"
@@ -45,7 +45,7 @@ def test_duration_is_a_number_with_a_unit(value: object, seconds: float) -> None
      {}],
 )  # fmt: skip
 def test_invalid_durations_are_rejected(value: object) -> None:
-    assert refusals(Defaults, ttl=value) == [DURATION]
+    assert rejections(Defaults, ttl=value) == [DURATION]
 
 
 @pytest.mark.parametrize(
@@ -58,17 +58,17 @@ def test_size_is_a_whole_number_with_a_unit(value: object, size: int) -> None:
 
 @pytest.mark.parametrize("value", ["16MB", "16mib", "1.5MiB", 1.5, "", 0, "0KiB", -1, True, [1]])
 def test_invalid_sizes_are_rejected(value: object) -> None:
-    assert refusals(Defaults, max_body=value) == [SIZE]
+    assert rejections(Defaults, max_body=value) == [SIZE]
 
 
 @pytest.mark.parametrize(
     ("field", "least", "most"), [("retries", 0, 10), ("max_pages", 1, 1_000_000), ("max_models", 1, 1_000_000)]
 )
 def test_integer_settings_have_a_range(field: str, least: int, most: int) -> None:
-    refusal = [f"must be a whole number from {least} to {most}"]
-    assert refusals(Defaults, **{field: least}) == refusals(Defaults, **{field: f" {most} "}) == []
+    message = [f"must be a whole number from {least} to {most}"]
+    assert rejections(Defaults, **{field: least}) == rejections(Defaults, **{field: f" {most} "}) == []
     for value in (least - 1, most + 1, 1.5, "1.0", "many", "", True, None, [1], "9" * 400):
-        assert refusals(Defaults, **{field: value}) == refusal, f"{value!r}"
+        assert rejections(Defaults, **{field: value}) == message, f"{value!r}"
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_extra_fields_is_all_none_or_a_list(value: object, shown: object) -> Non
 
 @pytest.mark.parametrize("value", ["some", "pricing", True, 5, {"pricing": 1}, None])
 def test_other_values_of_extra_fields_are_rejected(value: object) -> None:
-    assert refusals(Defaults, extra_fields=value) == ["must be `all`, `none` or a list of field names"]
+    assert rejections(Defaults, extra_fields=value) == ["must be `all`, `none` or a list of field names"]
 
 
 @pytest.mark.parametrize(
@@ -88,24 +88,24 @@ def test_other_values_of_extra_fields_are_rejected(value: object) -> None:
     ["2027-02-29", "2027-13-45", "soon", "20270131", "31/01/2027", 20270131, True, datetime(2027, 1, 31, tzinfo=UTC)],
 )
 def test_invalid_dates_are_rejected(value: object) -> None:
-    assert refusals(Key, name="ci", digest=b"", rules=[], expires=value) == [DAY]
+    assert rejections(Key, name="ci", digest=b"", rules=[], expires=value) == [DAY]
 
 
 @pytest.mark.parametrize("name", ["a", "9", "A.b_c-d", "a" * 64])
 def test_valid_names(name: str) -> None:
-    assert refusals(Provider, name=name) == []
+    assert rejections(Provider, name=name) == []
 
 
 @pytest.mark.parametrize("name", ["", "-a", "a b", "a\n", "a/b", "ab:c", "名", "a" * 65])
 def test_invalid_names_are_rejected(name: str) -> None:
-    assert refusals(Provider, name=name) == [NAME]
+    assert rejections(Provider, name=name) == [NAME]
 
 
 @pytest.mark.parametrize(
     "origin", ["https://app.example.com", "http://localhost:3000", "http://127.0.0.1", "http://[::1]:3000"]
 )
 def test_origins_as_browsers_send_them_are_valid(origin: str) -> None:
-    assert refusals(Server, cors=[origin]) == []
+    assert rejections(Server, cors=[origin]) == []
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_origins_as_browsers_send_them_are_valid(origin: str) -> None:
     ],
 )  # fmt: skip
 def test_other_origins_are_rejected(origin: str) -> None:
-    assert refusals(Server, cors=["https://fine.example", origin]) == [ORIGIN]
+    assert rejections(Server, cors=["https://fine.example", origin]) == [ORIGIN]
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ def test_valid_base_urls(url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "refusal"),
+    ("url", "message"),
     [
         pytest.param("h/v1", URL, id="no scheme"),
         pytest.param("ftp://h", URL, id="another scheme"),
@@ -157,12 +157,12 @@ def test_valid_base_urls(url: str) -> None:
         pytest.param("http://@h", LOGIN, id="an empty login"),
     ],
 )
-def test_invalid_base_urls_are_rejected_and_not_quoted(url: str, refusal: str) -> None:
-    assert refusals(Provider, name="a", base_url=url) == [refusal]
+def test_invalid_base_urls_are_rejected_and_not_quoted(url: str, message: str) -> None:
+    assert rejections(Provider, name="a", base_url=url) == [message]
 
 
 def test_proxy_url_can_contain_a_login() -> None:
-    assert refusals(Defaults, proxy=f"http://user:{CANARY}@egress:3128") == []
+    assert rejections(Defaults, proxy=f"http://user:{CANARY}@egress:3128") == []
 
 
 @pytest.mark.parametrize(
@@ -177,7 +177,7 @@ def test_proxy_url_can_contain_a_login() -> None:
     ],
 )
 def test_invalid_proxy_urls_are_rejected_and_not_quoted(url: str) -> None:
-    assert refusals(Defaults, proxy=url) == [PROXY]
+    assert rejections(Defaults, proxy=url) == [PROXY]
 
 
 @pytest.mark.parametrize("secret", [CANARY, "a b", "~", "!"])
@@ -186,33 +186,33 @@ def test_printable_ascii_secrets_are_sendable(secret: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("secret", "refusal"),
+    ("secret", "message"),
     [("", EMPTY), (" ", SENDABLE), (f"{CANARY}\n", SENDABLE), (f" {CANARY}", SENDABLE), (f"{CANARY}é", SENDABLE),
      (f"{CANARY}\r\nX: y", SENDABLE), ("\x00", SENDABLE), ("钥匙", SENDABLE)],
 )  # fmt: skip
-def test_secrets_that_cannot_be_sent_in_a_header_are_rejected(secret: str, refusal: str) -> None:
-    assert refusals(Provider, name="a", api_key=secret) == [refusal]
-    assert refusals(Defaults, headers={"X-Fine": "fine", "X-Key": secret}) == [refusal]
+def test_secrets_that_cannot_be_sent_in_a_header_are_rejected(secret: str, message: str) -> None:
+    assert rejections(Provider, name="a", api_key=secret) == [message]
+    assert rejections(Defaults, headers={"X-Fine": "fine", "X-Key": secret}) == [message]
 
 
 @pytest.mark.parametrize(
-    ("secret", "refusal"),
+    ("secret", "message"),
     [(f"Bearer {CANARY}", BEARER), (f"bearer {CANARY}", BEARER), (f'"{CANARY}"', QUOTES), (f"'{CANARY}", QUOTES),
      (f'{CANARY}"', QUOTES), ("'", QUOTES)],
 )  # fmt: skip
-def test_api_keys_with_a_scheme_or_quotes_are_rejected_but_not_headers(secret: str, refusal: str) -> None:
-    assert refusals(Provider, name="a", api_key=secret) == [refusal]
-    assert refusals(Defaults, headers={"Authorization": secret}) == []
+def test_api_keys_with_a_scheme_or_quotes_are_rejected_but_not_headers(secret: str, message: str) -> None:
+    assert rejections(Provider, name="a", api_key=secret) == [message]
+    assert rejections(Defaults, headers={"Authorization": secret}) == []
 
 
 @pytest.mark.parametrize("secret", ["Bearer", "bearer-1", "a'b", 'a"b'])
 def test_other_api_keys_are_valid(secret: str) -> None:
-    assert refusals(Provider, name="a", api_key=secret) == []
+    assert rejections(Provider, name="a", api_key=secret) == []
 
 
 @pytest.mark.parametrize("name", ["X Y", "", "X:", f"Authorization: {CANARY}", "é", "X\n"])
 def test_invalid_header_names_are_rejected_and_not_quoted(name: str) -> None:
-    assert refusals(Defaults, headers={name: "v"}) == [
+    assert rejections(Defaults, headers={name: "v"}) == [
         "must be an HTTP header name; write `Name: value`, like `X-Team: platform`"
     ]
 
@@ -220,10 +220,10 @@ def test_invalid_header_names_are_rejected_and_not_quoted(name: str) -> None:
 @settings(deadline=None)
 @given(st.text())
 def test_any_api_key_is_valid_or_rejected_with_a_fixed_message(text: str) -> None:
-    assert refusals(Provider, name="a", api_key=text) in ([], [EMPTY], [SENDABLE], [BEARER], [QUOTES])
+    assert rejections(Provider, name="a", api_key=text) in ([], [EMPTY], [SENDABLE], [BEARER], [QUOTES])
 
 
 @settings(deadline=None)
 @given(st.text() | st.from_regex(r"http://[a-z:@/?#\[\]\\. %0-9]{0,20}", fullmatch=True))
 def test_any_base_url_is_valid_or_rejected_with_a_fixed_message(text: str) -> None:
-    assert refusals(Provider, name="a", base_url=text) in ([], [URL], [PATH_LAST], [LOGIN], [VERSION_TWICE])
+    assert rejections(Provider, name="a", base_url=text) in ([], [URL], [PATH_LAST], [LOGIN], [VERSION_TWICE])

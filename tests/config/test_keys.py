@@ -134,12 +134,12 @@ def test_unknown_group_is_a_problem_even_without_groups() -> None:
 def test_plaintext_key_is_a_problem_with_the_hash_to_paste(value: str) -> None:
     text = f'{PROVIDER}keys:\n  - name: k\n    models: ["*"]\n    key: {value}\n'
     digest = "sha256:" + hashlib.sha256(CANARY.encode()).hexdigest()
-    with pytest.raises(ConfigError) as refused:
+    with pytest.raises(ConfigError) as rejected:
         parsed(text, {"REST": CANARY[3:]})
-    assert [str(problem) for problem in refused.value.problems] == [
+    assert [str(problem) for problem in rejected.value.problems] == [
         f'line 7, keys[0].key: is a plaintext secret; write hash: "{digest}" instead'
     ]
-    assert "canary" not in f"{refused.value} {refused.value!r}"
+    assert "canary" not in f"{rejected.value} {rejected.value!r}"
     (key,) = parsed(re.sub(r"    key: .*", f'    hash: "{digest}"', text)).keys
     assert key.digest == hashlib.sha256(CANARY.encode()).digest(), "the pasted line is the same key"
 

@@ -360,9 +360,9 @@ def test_error_names_an_unusable_file(tmp_path: Path, content: bytes | None, mes
     file = tmp_path / "config.yaml"
     if content is not None:
         file.write_bytes(content)
-    with pytest.raises(ConfigError) as refused:
+    with pytest.raises(ConfigError) as rejected:
         read(file, {})
-    assert str(refused.value) == f"{file} has 1 problem:\n  {message}"
+    assert str(rejected.value) == f"{file} has 1 problem:\n  {message}"
 
 
 def test_directory_is_an_error(tmp_path: Path) -> None:
@@ -394,10 +394,10 @@ groups: {staff: {}}
 keys:
   - {name: "", key: sk-canary, group: stuff, expires: never}
 """
-    with pytest.raises(ConfigError) as refused:
+    with pytest.raises(ConfigError) as rejected:
         parsed(text)
     digest = hashlib.sha256(b"sk-canary").hexdigest()
-    assert str(refused.value).splitlines() == [
+    assert str(rejected.value).splitlines() == [
         "config.yaml has 25 problems:",
         "  line 1, server.prot: unknown setting; did you mean 'port'?",
         "  line 2, cache.ttl: must be a positive duration with a unit, like 250ms, 4s, 5m, 24h or 7d; found '5 min'",
@@ -520,7 +520,7 @@ def test_litellm_file_is_one_problem() -> None:
 
 
 def test_extension_sections_are_ignored() -> None:
-    section = "x-templates:\n  key: ${NOPE}\n  anything: [1, {a: b}]\n"
+    section = "x-templates:\n  key: ${NOPE}\n  anything: [1, {a: $NOPE}, '${NOPE']\n"
     assert parsed(section + PROVIDER) == parsed(PROVIDER)
     assert problems_of(f"x: 1\n{PROVIDER}")[0].startswith("line 1, x: unknown setting")
 
@@ -664,9 +664,9 @@ def test_no_mistake_reveals_a_secret(mistake: tuple[str, str]) -> None:
 def test_file_in_the_wrong_encoding_is_not_quoted(tmp_path: Path) -> None:
     file = tmp_path / "config.yaml"
     file.write_bytes(WITH_SECRETS.encode() + b"\xff")
-    with pytest.raises(ConfigError) as refused:
+    with pytest.raises(ConfigError) as rejected:
         read(file, ENVIRON)
-    for cause in causes(refused.value):
+    for cause in causes(rejected.value):
         assert "canary" not in f"{cause!r} {cause}"
 
 

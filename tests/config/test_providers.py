@@ -141,9 +141,9 @@ def test_unreadable_api_key_file_is_a_problem_even_if_optional(error: Exception,
     def read_secret(path: str) -> str:
         raise error
 
-    with pytest.raises(ConfigError) as refused:
+    with pytest.raises(ConfigError) as rejected:
         parse(f"{PROVIDER}    optional: true\n    api_key_file: {CANARY}\n", read_secret=read_secret)
-    assert [str(problem) for problem in refused.value.problems] == [f"line 5, providers[0].api_key_file: {why}"]
+    assert [str(problem) for problem in rejected.value.problems] == [f"line 5, providers[0].api_key_file: {why}"]
 
 
 def test_files_are_read(tmp_path: Path, corp_pem: str) -> None:
@@ -164,9 +164,9 @@ defaults: {{ca_file: {empty}}}
   - {{name: c, base_url: 'http://c', ca_file: "\\0", api_key_file: "a\\0b"}}
   - {{name: d, base_url: 'http://d', api_key_file: {tmp_path}}}
 """
-    with pytest.raises(ConfigError) as refused:
+    with pytest.raises(ConfigError) as rejected:
         parse(text)
-    assert [str(problem) for problem in refused.value.problems] == [
+    assert [str(problem) for problem in rejected.value.problems] == [
         "line 1, defaults.ca_file: contains no PEM certificate",
         "line 5, providers[1].api_key_file: cannot be read: No such file or directory",
         "line 5, providers[1].ca_file: cannot be read: No such file or directory",

@@ -9,7 +9,7 @@ from pydantic import SecretStr, ValidationError
 
 from proxy.config import Config, Key, Provider
 from proxy.config.settings import Group, Iam, Merge, OwnerRule, Server, Skipped
-from tests.config.outcomes import CANARY, refusals
+from tests.config.outcomes import CANARY, rejections
 
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - nothing listens there
 
@@ -21,7 +21,7 @@ def config(**fields: object) -> Config:
 
 def test_port_is_0_to_65535() -> None:
     assert [Server.model_validate({"port": port}).port for port in (0, "8000", 65_535)] == [0, 8000, 65_535]
-    assert refusals(Server, port=65_536) == ["must be a whole number from 0 to 65535"]
+    assert rejections(Server, port=65_536) == ["must be a whole number from 0 to 65535"]
 
 
 @pytest.mark.parametrize("given", [date(2027, 1, 31), "2027-01-31"])
@@ -53,13 +53,13 @@ def test_iam_url_can_include_its_path(url: str) -> None:
 @pytest.mark.parametrize("field", ["url", "domain", "user", "password", "project"])
 def test_login_requires_all_settings(field: str) -> None:
     whole: dict[str, object] = {"url": "https://iam", "domain": "d", "user": "u", "password": CANARY, "project": "p"}
-    assert refusals(Iam, **whole) == []
-    assert len(refusals(Iam, **{**whole, field: ""})) == 1
-    assert len(refusals(Iam, **{name: value for name, value in whole.items() if name != field})) == 1
+    assert rejections(Iam, **whole) == []
+    assert len(rejections(Iam, **{**whole, field: ""})) == 1
+    assert len(rejections(Iam, **{name: value for name, value in whole.items() if name != field})) == 1
 
 
 @pytest.mark.parametrize(
-    ("host", "open_", "keys", "refused"),
+    ("host", "open_", "keys", "rejected"),
     [
         pytest.param("127.0.0.1", False, False, False, id="loopback"),
         pytest.param("127.8.8.8", False, False, False, id="another loopback address"),
@@ -75,16 +75,16 @@ def test_login_requires_all_settings(field: str) -> None:
     ],
 )
 def test_listening_beyond_loopback_requires_keys_or_allow_anonymous(
-    host: str, open_: bool, keys: bool, refused: bool
+    host: str, open_: bool, keys: bool, rejected: bool
 ) -> None:
     key = Key(name="ops", digest=b"", rules=())
-    refusal = config(server=Server(allow_anonymous=open_), keys=(key,) if keys else ()).refuse_exposure(host)
+    message = config(server=Server(allow_anonymous=open_), keys=(key,) if keys else ()).refuse_exposure(host)
     expected = (
         f"refusing to listen on {host}: no keys are configured, so anyone who can reach it could use your "
         "providers. Add `keys:`, listen on 127.0.0.1, or set `server.allow_anonymous: true` in the configuration "
         "file (the variable MODELS_PROXY_OPEN has no effect unless the file refers to it)."
     )
-    assert refusal == (expected if refused else "")
+    assert message == (expected if rejected else "")
 
 
 def test_repr_and_str_contain_no_secret() -> None:
