@@ -92,22 +92,23 @@ def overview() -> str:
         330,
         "Clients send requests to models-proxy. Lists are served from memory and refreshed in the background; "
         "calls are forwarded to the provider of the model.",
-        Box(20, 30, 170, 66, "OpenAI clients", ["SDKs, curl, chat UIs"]),
-        Box(20, 132, 170, 66, "Anthropic clients", ["/v1/messages"]),
-        Box(20, 234, 170, 66, "Operators", ["/livez /readyz /health"]),
-        Box(330, 30, 220, 270, "models-proxy", [], "key"),
-        Box(346, 66, 188, 64, "Access", ["API key -> rules"]),
-        Box(346, 142, 188, 64, "Model list", ["merged, in memory"]),
-        Box(346, 218, 188, 64, "Calls", ["routing, failover"]),
-        Box(670, 30, 170, 48, "OpenAI-compatible"),
-        Box(670, 90, 170, 48, "Anthropic, Gemini, ..."),
-        Box(670, 150, 170, 48, "Ollama, vLLM"),
-        Box(670, 210, 170, 48, "custom dialects"),
-        Arrow((190, 62), (326, 98), "list", "GET /v1/models"),
-        Arrow((190, 166), (326, 220), "call", "POST ..."),
-        Arrow((190, 266), (326, 272), "list"),
-        Arrow((554, 160), (666, 110), "list", "refresh by TTL"),
-        Arrow((554, 250), (666, 190), "call", "forward"),
+        Box(20, 30, 150, 270, "Clients", ["OpenAI SDKs", "Anthropic SDKs", "curl, chat UIs", "models-proxy models"]),
+        Box(310, 30, 270, 270, "models-proxy", [], "key"),
+        Box(326, 66, 82, 218, "Access", ["API key", "and rules"]),
+        Box(422, 66, 142, 102, "Model list", ["merged, in memory,", "one view for", "each set of rules"]),
+        Box(422, 182, 142, 102, "Calls", ["routing, failover,", "circuit breakers"]),
+        Box(
+            710,
+            30,
+            130,
+            270,
+            "Providers",
+            ["OpenAI-compatible", "Anthropic", "Gemini", "Ollama, vLLM", "custom dialects"],
+        ),
+        Arrow((170, 118), (322, 118), "list", "GET /v1/models"),
+        Arrow((170, 234), (322, 234), "call", "POST /v1/..."),
+        Arrow((564, 118), (690, 118), "list", "refresh by TTL"),
+        Arrow((564, 234), (690, 234), "call", "forward"),
     )
 
 
@@ -128,15 +129,21 @@ def call() -> str:
                    provider, *ways)  # fmt: skip
 
 
+def _share(name: str) -> int:
+    """The share of a name in the width of its row."""
+    return len(name) + 4
+
+
 def layers(table: Sequence[Mapping[str, str]]) -> str:
     """The packages by layer, the highest on top."""
     boxes: list[Box] = []
     for row, names in enumerate(reversed(table)):
-        width = 820 // len(names)
-        boxes += [
-            Box(20 + width * n, 20 + 42 * row, width - 6, 34, name, (), "key" if len(names) < 4 else "box")
-            for n, name in enumerate(names)
-        ]
+        parts = sum(map(_share, names))
+        x = 20
+        for name in names:
+            width = 820 * _share(name) // parts
+            boxes.append(Box(x, 20 + 42 * row, width - 6, 34, name, (), "key" if len(names) < 4 else "box"))
+            x += width
     return picture(860, 30 + 42 * len(table), "The packages by layer; imports go down only.", *boxes)
 
 
