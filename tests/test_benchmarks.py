@@ -1,4 +1,4 @@
-"""The benchmarks' arithmetic: what is made of the figures. Nothing here is timed."""
+"""The calculations of the benchmarks. Nothing is timed here."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_medians_ignore_one_slow_round() -> None:
 
 
 def test_ratio_compares_each_round_with_its_neighbor() -> None:
-    """The whole machine was ten times as slow in the second round: that is nobody's fault."""
+    """The machine was ten times as slow in the second round, which affects both sides."""
     assert ratio([90, 9, 80], [100, 10, 100]) == pytest.approx(0.9)
 
 

@@ -1,4 +1,4 @@
-"""Imports go down only; which package may know what is read from the code itself."""
+"""Imports only go down, and packages import only what they are allowed to; both are read from the code."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ LAYERS: tuple[Mapping[str, str], ...] = (
 """From the ground up: packages and single modules, each with its purpose. Imports go to lower layers only."""
 
 PURE = ("dialects", "catalog", "access", "wire", "telemetry", "config")
-"""Packages that know no network and no event loop (`config` except for the loader, which reads files)."""
+"""Packages that use no network and no event loop (except for the loader of `config`, which reads files)."""
 NETWORK = {"httpx", "starlette", "aiohttp", "uvicorn", "asyncio", "anyio", "socket", "ssl", "threading"}
 
 
@@ -58,7 +58,7 @@ TREES = {module_name(path): ast.parse(path.read_text(encoding="utf-8")) for path
 
 
 def imported(tree: ast.AST) -> Iterator[str]:
-    """Full names of all modules that are imported, wherever in the file, also only for types."""
+    """Full names of all modules imported anywhere in a file, also for types only."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -83,7 +83,7 @@ LAYER = {name: number for number, names in enumerate(LAYERS) for name in names}
 
 
 def unit(name: str) -> str:
-    """The module at the top level, or the package that a module is in."""
+    """The top-level module, or the package that contains a module."""
     return name.partition(".")[0]
 
 
@@ -113,7 +113,7 @@ def test_imports_have_no_cycle() -> None:
 
 
 PACKAGES = {module_name(path.parent / "__init__.py") for path in ROOT.rglob("__init__.py")}
-"""A package exposes names of its own modules, which import each other directly."""
+"""Packages expose names of their own modules. Modules of a package import each other directly."""
 
 
 @pytest.mark.parametrize("name", [name for name in TREES if name and name not in PACKAGES])
@@ -174,7 +174,7 @@ def test_only_the_deployment_creates_stateful_objects_and_clocks_are_injected() 
         return {name for name, tree in TREES.items() if called(tree) & set(classes)}
 
     assert builders("Store", "Access", "Forwarder", "Usage") == {"server.deployment"}
-    # `check` fetches every list once, and keeps nothing
+    # `check` fetches every list once and keeps no state
     assert builders("ListFetcher") == {"server.deployment", "cli.check_ask"}
     assert builders("SystemClock") == {"server.app", "cli.check"}
     assert {name for name, tree in TREES.items() if "time" in foreign(tree)} == {"clock"}

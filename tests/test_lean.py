@@ -1,4 +1,4 @@
-"""What a server does not load."""
+"""Modules that a server does not import."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ LOADED = "import sys, proxy.cli.main, proxy.cli.serve; print(*(n for n in {names
 )
 def test_server_does_not_import(names: tuple[str, ...]) -> None:
     code = LOADED.format(names=names)
-    said = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)  # noqa: S603  # ours
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)  # noqa: S603  # our command
 
-    assert said.stdout.split() == []
+    assert output.stdout.split() == []
 
 
 def test_httpx_works_without_its_command_line() -> None:
-    """It says so itself instead of failing at import."""
+    """Its command prints this hint instead of failing at import."""
     code = "import proxy.cli.main, httpx; httpx.main()"
-    said = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False, text=True)  # noqa: S603  # ours
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False, text=True)  # noqa: S603  # our command
 
-    assert said.returncode == 1
-    assert "pip install 'httpx[cli]'" in said.stdout
+    assert output.returncode == 1
+    assert "pip install 'httpx[cli]'" in output.stdout

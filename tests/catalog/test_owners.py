@@ -1,4 +1,4 @@
-"""Who makes which models: 900 real ids, the words that name nobody, and the tables themselves."""
+"""Owners of models: 900 real ids, values that are not owners, and the tables."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NOBODY = "-"
 
 
 def _by_owner() -> Mapping[str, list[str]]:
-    """`payloads/owners.tsv`: an id, a tab, its maker; `-` where the id names none."""
+    """`payloads/owners.tsv`: an id, a tab, its maker; `-` if the id has none."""
     ids: dict[str, list[str]] = {}
     for line in (PAYLOADS / "owners.tsv").read_text(encoding="utf-8").splitlines():
         model_id, owner = line.split("\t")
@@ -57,7 +57,7 @@ def test_owner_is_independent_of_case(owner: str) -> None:
         pytest.param("openrouter/somebody/new-model", "somebody", id="a host before an unknown vendor"),
         pytest.param("projects/acme-prod/locations/eu/publishers/meta/models/x", "meta", id="a maker within a path"),
         pytest.param("projects/acme-prod/locations/eu/models/x", "", id="a path without a maker"),
-        pytest.param("deepseek-r1-distill-qwen-32b", "deepseek", id="a distillate belongs to who made it"),
+        pytest.param("deepseek-r1-distill-qwen-32b", "deepseek", id="a distillate is attributed to its maker"),
         pytest.param("text-embedding-nomic-embed-text-v1.5", "nomic", id="LM Studio's prefix"),
         pytest.param("eu.anthropic.claude-sonnet-4-20250514-v1:0", "anthropic", id="Bedrock's region and vendor"),
     ],
@@ -78,17 +78,17 @@ def test_owner_of_any_id_is_short_printable_and_canonical(own_id: str) -> None:
     assert owner_from_id(own_id) == owner
 
 
-# What a provider says
+# Reported owners
 
 
 @pytest.mark.parametrize(
-    ("said", "owner"),
+    ("reported", "owner"),
     [
         pytest.param("OpenAI", "openai", id="capital letters"),
         pytest.param("openai-internal", "openai", id="openai-internal"),
-        pytest.param("Alibaba Cloud", "alibaba", id="a blank"),
-        pytest.param("  Moonshot\tAI ", "moonshot", id="more blanks"),
-        pytest.param("DeepSeek / Meta", "deepseek", id="two makers: who made this one stands first"),
+        pytest.param("Alibaba Cloud", "alibaba", id="a space"),
+        pytest.param("  Moonshot\tAI ", "moonshot", id="more spaces"),
+        pytest.param("DeepSeek / Meta", "deepseek", id="two makers: the first one"),
         pytest.param("Mistral AI", "mistral", id="Mistral AI"),
         pytest.param("mistralai", "mistral", id="mistralai"),
         pytest.param("Meta", "meta", id="Meta"),
@@ -105,7 +105,7 @@ def test_owner_of_any_id_is_short_printable_and_canonical(own_id: str) -> None:
         pytest.param("某公司", "某公司", id="a Chinese name"),
         pytest.param("team/a", "team-a", id="a slash, which would look like the end of the owner in `owner/id`"),
         pytest.param("", "", id="empty (ctyun, MaaS)"),
-        pytest.param("   ", "", id="blanks"),
+        pytest.param("   ", "", id="spaces only"),
         pytest.param("system", "", id="system (DashScope)"),
         pytest.param("library", "", id="library (Ollama)"),
         pytest.param("custom", "", id="custom (One-API)"),
@@ -129,14 +129,14 @@ def test_owner_of_any_id_is_short_printable_and_canonical(own_id: str) -> None:
         pytest.param("x" * 65, "", id="too long"),
     ],
 )
-def test_reported_owner_is_canonical_or_empty(said: str, owner: str) -> None:
-    assert owner_from_entry(said, "the-model") == owner
+def test_reported_owner_is_canonical_or_empty(reported: str, owner: str) -> None:
+    assert owner_from_entry(reported, "the-model") == owner
 
 
 @settings(max_examples=500, deadline=None)
 @given(st.text(max_size=100))
-def test_any_reported_owner_becomes_short_printable_and_canonical(said: str) -> None:
-    owner = owner_from_entry(said, "the-model")
+def test_any_reported_owner_becomes_short_printable_and_canonical(reported: str) -> None:
+    owner = owner_from_entry(reported, "the-model")
     assert len(owner) <= 64
     assert owner.isprintable()
     assert "/" not in owner

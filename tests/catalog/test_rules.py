@@ -1,4 +1,4 @@
-"""Select, assign owner, rename, limit extra, keep created, merge: tables, and what holds for any input and order."""
+"""Rules and merging: examples, and properties for any input and order."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from tests.fakes import FakeClock, FakeFetch, answer_of, breathe, config_of, ent
 
 ALL = Policy(["*"])
 
-Said = str | Mapping[str, object]
-World = Mapping[str, Sequence[Said]]
-"""What each provider says, in the operator's order of providers."""
+Payload = str | Mapping[str, object]
+World = Mapping[str, Sequence[Payload]]
+"""The entries of each provider, in the configured order."""
 
 
 def one_provider(settings: str = "", *, owners: str = "[]", duplicates: str = "merge") -> Config:
@@ -44,21 +44,21 @@ def three_providers(duplicates: str = "merge") -> Config:
     )
 
 
-def offers_of(config: Config, *said: Said, name: str = "p") -> list[Offer]:
+def offers_of(config: Config, *payload: Payload, name: str = "p") -> list[Offer]:
     provider = next(provider for provider in config.providers if provider.name == name)
-    return list(per_provider(provider, config)(entry(model) for model in said))
+    return list(per_provider(provider, config)(entry(model) for model in payload))
 
 
 def offer(model_id: str, provider: str = "a", *, created: int = 0, owner: str = "", **extra: object) -> Offer:
-    said = entry({"id": model_id, "created": created, "owned_by": owner, **extra})
-    return Offer(model_id, provider, owner or provider, said)
+    payload = entry({"id": model_id, "created": created, "owned_by": owner, **extra})
+    return Offer(model_id, provider, owner or provider, payload)
 
 
 # -- select --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("given_settings", "said", "selected"),
+    ("given_settings", "payload", "selected"),
     [
         pytest.param("", ["b", "a"], ["b", "a"], id="everything, in the provider's order"),
         pytest.param("include: ['gpt-*', o1]", ["gpt-4o", "o1", "o1-mini", "GPT-5"], ["gpt-4o", "o1"], id="include"),
@@ -67,15 +67,15 @@ def offer(model_id: str, provider: str = "a", *, created: int = 0, owner: str = 
         pytest.param("include: []", ["m"], [], id="an empty include selects nothing"),
         pytest.param("include: ['*/*']", ["v/m", "m", "@cf/v/m"], ["v/m", "@cf/v/m"], id="a star crosses slashes"),
         pytest.param("include: ['m[12]']", ["m1", "m[12]", "m[12]x"], ["m[12]"], id="brackets are literal"),
-        pytest.param("exclude: ['m[12]*']", ["m1", "m[12]", "m[12]x"], ["m1"], id="also where they exclude"),
+        pytest.param("exclude: ['m[12]*']", ["m1", "m[12]", "m[12]x"], ["m1"], id="also in exclude"),
         pytest.param("include: ['测试*']", ["测试模型", "模型"], ["测试模型"], id="Chinese"),
-        pytest.param("prefix: p/, include: ['p/*']", ["m", "p/m"], ["p/m"], id="the provider's own ids, not ours"),
+        pytest.param("prefix: p/, include: ['p/*']", ["m", "p/m"], ["p/m"], id="the provider's own ids"),
     ],
 )
 def test_include_and_exclude_match_the_providers_own_ids(
-    given_settings: str, said: list[str], selected: list[str]
+    given_settings: str, payload: list[str], selected: list[str]
 ) -> None:
-    assert [offer.entry.id for offer in offers_of(one_provider(given_settings), *said)] == selected
+    assert [offer.entry.id for offer in offers_of(one_provider(given_settings), *payload)] == selected
 
 
 @pytest.mark.parametrize("patterns", ["include: []", "exclude: ['*']", "include: [n], exclude: [m, n]"])
@@ -95,17 +95,17 @@ def test_first_of_duplicate_entries_is_used() -> None:
 def test_declared_model_wins_over_a_listed_duplicate() -> None:
     config = one_provider("models: [{id: m, note: declared}]")
 
-    assert [(offer.id, offer.entry.extra) for offer in offers_of(config, {"id": "m", "note": "said"}, "n")] == [
+    assert [(offer.id, offer.entry.extra) for offer in offers_of(config, {"id": "m", "note": "payload"}, "n")] == [
         ("m", b'{"note":"declared"}'),
         ("n", b"{}"),
     ]
 
 
-# -- re-tag --------------------------------------------------------------------------------------------------------
+# -- owner ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("given_settings", "owners", "said", "owner"),
+    ("given_settings", "owners", "payload", "owner"),
     [
         pytest.param(
             "owner: ctyun",
@@ -143,10 +143,10 @@ def test_declared_model_wins_over_a_listed_duplicate() -> None:
         pytest.param("", "[]", {"id": "gpt-4o", "author": "Acme"}, "acme", id="3: author"),
         pytest.param("", "[]", {"id": "m", "owned_by": "OpenAI"}, "openai", id="3: OpenAI, one spelling"),
         pytest.param("", "[]", {"id": "m", "owned_by": "openai-internal"}, "openai", id="3: openai-internal"),
-        pytest.param("", "[]", {"id": "m", "owned_by": "  Mistral   AI "}, "mistral", id="3: blanks and capitals"),
+        pytest.param("", "[]", {"id": "m", "owned_by": "  Mistral   AI "}, "mistral", id="3: spaces and capitals"),
         pytest.param("", "[]", {"id": "meta-llama/Llama-3"}, "meta", id="4: the vendor part, one spelling"),
         pytest.param("", "[]", {"id": "@cf/meta/llama-3"}, "meta", id="4: the vendor part behind a host's"),
-        pytest.param("", "[]", {"id": "acme/gpt-4o"}, "acme", id="4: the vendor part goes before the family"),
+        pytest.param("", "[]", {"id": "acme/gpt-4o"}, "acme", id="4: the vendor part before the family"),
         pytest.param("", "[]", {"id": "gpt-4o-mini"}, "openai", id="4: the family gpt"),
         pytest.param("", "[]", {"id": "Claude-3-Haiku"}, "anthropic", id="4: the family claude"),
         pytest.param("", "[]", {"id": "qwen2.5-72b"}, "alibaba", id="4: the family qwen"),
@@ -155,9 +155,9 @@ def test_declared_model_wins_over_a_listed_duplicate() -> None:
     ],
 )
 def test_owner_comes_from_the_first_source_that_has_one(
-    given_settings: str, owners: str, said: dict[str, object], owner: str
+    given_settings: str, owners: str, payload: dict[str, object], owner: str
 ) -> None:
-    [offer] = offers_of(one_provider(given_settings, owners=owners), said)
+    [offer] = offers_of(one_provider(given_settings, owners=owners), payload)
 
     assert offer.owned_by == owner
 
@@ -195,18 +195,18 @@ def test_owned_by_equal_to_the_id_is_ignored() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given_settings", "duplicates", "said", "public"),
+    ("given_settings", "duplicates", "payload", "public"),
     [
-        pytest.param("", "merge", ["m", "v/m"], ["m", "v/m"], id="as it is"),
+        pytest.param("", "merge", ["m", "v/m"], ["m", "v/m"], id="unchanged"),
         pytest.param("prefix: p/", "merge", ["m", "v/m"], ["p/m", "p/v/m"], id="a prefix"),
         pytest.param("aliases: {nice: ugly}", "merge", ["ugly", "m"], ["nice", "m"], id="an alias replaces the id"),
-        pytest.param("prefix: p/, aliases: {nice: ugly}", "merge", ["ugly"], ["nice"], id="an alias takes no prefix"),
+        pytest.param("prefix: p/, aliases: {nice: ugly}", "merge", ["ugly"], ["nice"], id="an alias gets no prefix"),
         pytest.param("prefix: p/, aliases: {m: m}", "merge", ["m", "n"], ["m", "p/n"], id="an alias without a prefix"),
         pytest.param("aliases: {x: m, y: m}", "merge", ["m"], ["x", "y"], id="two aliases of one model"),
-        pytest.param("aliases: {x: gone}", "merge", ["m"], ["m"], id="an alias of a model that is away"),
-        pytest.param("aliases: {m: n}", "merge", ["m", "n"], ["m"], id="an alias's name is taken from a model"),
-        pytest.param("aliases: {m: n}", "merge", ["m"], [], id="and stays taken while the aliased model is away"),
-        pytest.param("prefix: p/, aliases: {p/m: n}", "merge", ["m", "n"], ["p/m"], id="taken behind the prefix too"),
+        pytest.param("aliases: {x: gone}", "merge", ["m"], ["m"], id="an alias of a missing model"),
+        pytest.param("aliases: {m: n}", "merge", ["m", "n"], ["m"], id="an alias name is reserved"),
+        pytest.param("aliases: {m: n}", "merge", ["m"], [], id="and stays reserved while the aliased model is missing"),
+        pytest.param("prefix: p/, aliases: {p/m: n}", "merge", ["m", "n"], ["p/m"], id="reserved with the prefix too"),
         pytest.param("aliases: {m: n, n: m}", "merge", ["m", "n"], ["n", "m"], id="two models change names"),
         pytest.param("", "by_owner", ["gpt-4o", "m"], ["openai/gpt-4o", "p/m"], id="by_owner"),
         pytest.param("owner: Me", "by_owner", ["v/m"], ["Me/v/m"], id="by_owner: the owner as it is shown"),
@@ -218,9 +218,9 @@ def test_owned_by_equal_to_the_id_is_ignored() -> None:
     ],
 )
 def test_public_ids_apply_aliases_then_prefix_then_the_duplicate_policy(
-    given_settings: str, duplicates: str, said: list[str], public: list[str]
+    given_settings: str, duplicates: str, payload: list[str], public: list[str]
 ) -> None:
-    assert [offer.id for offer in offers_of(one_provider(given_settings, duplicates=duplicates), *said)] == public
+    assert [offer.id for offer in offers_of(one_provider(given_settings, duplicates=duplicates), *payload)] == public
 
 
 # -- limit_extra ---------------------------------------------------------------------------------------------------
@@ -235,31 +235,31 @@ def test_public_ids_apply_aliases_then_prefix_then_the_duplicate_policy(
     ],
 )
 def test_extra_fields_selects_the_other_fields(extra: str, shown: bytes) -> None:
-    said = {"id": "m", "created": 5, "context_length": 8, "price": {"in": "0.1"}, "tier": "x"}
-    [offer] = offers_of(one_provider(f"extra_fields: {extra}"), said)
+    payload = {"id": "m", "created": 5, "context_length": 8, "price": {"in": "0.1"}, "tier": "x"}
+    [offer] = offers_of(one_provider(f"extra_fields: {extra}"), payload)
 
     assert (offer.entry.extra, offer.created) == (shown, 5)
 
 
-# -- steady --------------------------------------------------------------------------------------------------------
+# -- keep_first_created--------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("before", "now", "kept"),
     [
         pytest.param(100, 200, 100, id="a time that changes is kept as it was seen first"),
-        pytest.param(200, 100, 200, id="even if it gets smaller"),
-        pytest.param(100, 0, 100, id="a time that gets lost is kept"),
-        pytest.param(0, 200, 200, id="unknown gives way to the first known time"),
+        pytest.param(200, 100, 200, id="even if it becomes smaller"),
+        pytest.param(100, 0, 100, id="a time that disappears is kept"),
+        pytest.param(0, 200, 200, id="unknown is replaced by the first known time"),
         pytest.param(None, 200, 200, id="a new model"),
         pytest.param(100, 100, 100, id="nothing changed"),
     ],
 )
 def test_creation_time_keeps_its_first_known_value(before: int | None, now: int, kept: int) -> None:
     last = [] if before is None else [entry({"id": "m", "created": before}), entry({"id": "m", "created": 300})]
-    said = entry({"id": "m", "created": now, "note": "new"})
+    payload = entry({"id": "m", "created": now, "note": "new"})
 
-    assert keep_first_created([said], last) == [entry({"id": "m", "created": kept, "note": "new"})]
+    assert keep_first_created([payload], last) == [entry({"id": "m", "created": kept, "note": "new"})]
 
 
 # -- merge ---------------------------------------------------------------------------------------------------------
@@ -281,14 +281,14 @@ def test_caller_with_access_to_the_second_provider_sees_only_its_entry() -> None
     ("times", "created"),
     [
         pytest.param([300, 200, 400], 200, id="the earliest of any offer"),
-        pytest.param([300, 0], 300, id="unknown is no time"),
-        pytest.param([0, 300], 300, id="a known time instead of the preferred offer's unknown one"),
+        pytest.param([300, 0], 300, id="unknown is not a time"),
+        pytest.param([0, 300], 300, id="a known time before the preferred offer's unknown one"),
         pytest.param([1626777600, 1700000000], 1700000000, id="One-API's placeholder"),
         pytest.param([1677610602, 1700000000], 1700000000, id="OpenAI's placeholder"),
         pytest.param([735790403, 1700000000], 1700000000, id="NVIDIA's placeholder"),
-        pytest.param([1626777600, 0, 735790403], 1626777600, id="nothing but placeholders: the preferred offer's"),
-        pytest.param([0, 735790403], 0, id="nothing but placeholders: even its unknown"),
-        pytest.param([1626777600], 1626777600, id="a single offer's own"),
+        pytest.param([1626777600, 0, 735790403], 1626777600, id="only placeholders: that of the preferred offer"),
+        pytest.param([0, 735790403], 0, id="only placeholders: also unknown"),
+        pytest.param([1626777600], 1626777600, id="that of a single offer"),
     ],
 )
 def test_created_is_the_earliest_value_that_is_not_a_placeholder(times: list[int], created: int) -> None:
@@ -304,13 +304,13 @@ def test_model_has_only_the_first_offer_of_each_provider() -> None:
 
 
 def test_models_are_sorted_by_id_in_code_point_order() -> None:
-    # As UTF-16 the emoji would stand before U+FF21; in a dictionary `a` before `Z`.
+    # In UTF-16 order the emoji would precede U+FF21, in dictionary order `a` would precede `Z`.
     ordered = ["A", "Z", "a", "a-b", "a/b", "ab", "é", "测试", "Ａ", "🤖"]
 
     assert [model.id for model in merge(map(offer, reversed(ordered)), ALL.allows).models] == ordered
 
 
-# -- what holds for any providers and any order --------------------------------------------------------------------
+# -- properties for any providers and any order --------------------------------------------------------------------
 
 IDS = ["m1", "m2", "xm1", "gpt-4o", "meta/llama", "one", "模型"]
 TIMES: list[object] = [0, 1626777600, 1677610602, 1_600_000_000, 1_700_000_000, "", None, "2024-05-01T10:00:00Z"]
@@ -336,7 +336,7 @@ def all_offers(config: Config, world: World) -> list[Offer]:
 
 
 async def list_after(config: Config, world: World, order: Sequence[str], policy: Policy) -> bytes:
-    """The list once all providers have answered in this order, looked at after each answer."""
+    """The list after all providers responded in this order, read after each response."""
     fetch = FakeFetch()
     answers = {name: fetch.hangs(name) for name in world}
     async with running(Store(config, fetch, FakeClock(), uniform=middle)) as store:
@@ -379,7 +379,7 @@ def test_denied_offers_contribute_no_fields(placed: list[tuple[str, str]], polic
     def marked(model_id: str, provider: str) -> tuple[Offer, list[bytes]]:
         mark = f"{model_id}-of-{provider}"
         created = 1_500_000_000 + placed.index((model_id, provider))
-        said = offer(
+        payload = offer(
             model_id,
             provider,
             created=created,
@@ -388,7 +388,9 @@ def test_denied_offers_contribute_no_fields(placed: list[tuple[str, str]], polic
             parent=f"parent-{mark}",
             note=f"note-{mark}",
         )
-        return said, [f"{field}-{mark}".encode() for field in ("owner", "root", "parent", "note")] + [b"%d" % created]
+        return payload, [f"{field}-{mark}".encode() for field in ("owner", "root", "parent", "note")] + [
+            b"%d" % created
+        ]
 
     offers = [marked(*place) for place in sorted(placed, key=lambda place: place[1])]
     shown = model_list(merge([offer for offer, _ in offers], policy.allows).models)
@@ -410,11 +412,11 @@ def test_merge_is_idempotent(world: World, duplicates: str, policy: Policy) -> N
 @settings(max_examples=100, deadline=None)
 def test_listed_models_are_found_by_id_with_all_documented_fields(world: World, duplicates: str) -> None:
     catalog = merge(all_offers(three_providers(duplicates), world), ALL.allows)
-    said: list[dict[str, Any]] = msgspec.json.decode(model_list(catalog.models))["data"]
+    payload: list[dict[str, Any]] = msgspec.json.decode(model_list(catalog.models))["data"]
 
-    assert [catalog.find(one["id"]) for one in said] == list(catalog.models)
-    assert [one["id"] for one in said] == sorted({one["id"] for one in said})
-    for one in said:
+    assert [catalog.find(one["id"]) for one in payload] == list(catalog.models)
+    assert [one["id"] for one in payload] == sorted({one["id"] for one in payload})
+    for one in payload:
         assert list(one)[:7] == ["id", "object", "created", "owned_by", "permission", "root", "parent"]
         assert isinstance(one["created"], int)
         assert one["owned_by"]

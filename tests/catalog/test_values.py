@@ -1,4 +1,4 @@
-"""The values at the bottom."""
+"""The values of the catalog."""
 
 from __future__ import annotations
 

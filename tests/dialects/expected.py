@@ -1,7 +1,7 @@
-"""Fills in what is expected of a payload: `python -m tests.dialects.expected tests/payloads/kinds/acme.1.json ...`
+"""Update the expected parts of a payload: `python -m tests.dialects.expected tests/payloads/kinds/acme.1.json ...`
 
-Needs `settings` and `answer` in every page of the list; writes `asked`, `entries`, `dropped`, `next` and `call` as the
-code makes them now, and prints them. What it writes is not yet true: read it beside the provider's documentation.
+Requires `settings` and `answer` in every page of the list. Writes and prints `asked`, `entries`, `dropped`, `next` and
+`call` with the current results of the code: compare them with the provider's documentation.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def filled(case: Case) -> list[Page]:
 
 
 def _changed(page: Page, parts: Page) -> Page:
-    """Only the parts that differ, so that equal ones keep the order of their fields."""
+    """Only the parts that differ, so that the others keep the order of their fields."""
     return {part: value for part, value in parts.items() if part not in page or page[part] != value}
 
 

@@ -1,18 +1,18 @@
-"""The payloads in `tests/payloads/kinds/`: how they are read, and what the code makes of them today.
+"""The payloads in `tests/payloads/kinds/`: read them, and compute the current results of the code.
 
-A file is called `<kind>.<page>.json`, or `<kind>-<case>.<page>.json`, and holds
+A file is named `<kind>.<page>.json` or `<kind>-<case>.<page>.json`, and contains
 
-    settings   of the provider, beside its name, kind and key
-    asked      the URL of the request, and the headers that matter; null is a header that must not be sent
-    before     (optional) the URL that is requested first and its answer, where the list may be at another path
+    settings   of the provider, except name, kind and key
+    asked      the URL and the relevant headers of the request; null is a header that must not be sent
+    before     (optional) the URL that is requested first and its response, if the list can be at another path
     answer     the body of the response
-    entries    the models that are listed from it under the shipped rules: in the order of the answer, no duplicates
-    dropped    the reasons why other entries cannot be listed
+    entries    the models listed with default rules: in the order of the response, without duplicates
+    dropped    reasons of dropped entries, and their number
     next       the query of the next page, null on the last one
-    call       (first page) the base URL, credential header and model id of calls, null where models are listed only
+    call       (first page) the base URL, credential header and model id of calls, null if models cannot be called
 
 `tests/dialects/test_kinds.py` compares all but `settings`, `before` and `answer` with the code;
-`python -m tests.dialects.expected FILE` fills them in.
+`python -m tests.dialects.expected FILE` updates them.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from tests.paths import PAYLOADS
 KINDS = PAYLOADS / "kinds"
 KEY = "sk-canary-of-a-kind"
 EXPECTED = ("asked", "entries", "dropped", "next", "call")
-"""The parts of a page that are derived from its settings and its answer."""
+"""The parts of a page that are derived from its settings and its response."""
 
 Page = Mapping[str, Any]
 Headers = Mapping[str, str | None]
@@ -75,7 +75,7 @@ def case_of(path: Path) -> str:
 
 
 def cases(folder: Path) -> dict[str, Case]:
-    """All files of a folder by the names of their cases."""
+    """All files of a folder, by case name."""
     pages: dict[str, list[Page]] = {}
     for path in sorted(folder.glob("*.json")):
         name = case_of(path)
@@ -85,7 +85,7 @@ def cases(folder: Path) -> dict[str, Case]:
 
 
 async def fetch(case: Case, provider: Provider) -> tuple[Sequence[httpx.Request], FetchResult]:
-    """Every request that the whole list takes, and the result."""
+    """All requests for the complete list, and the result."""
     with respx.mock() as router:
         route = router.get()
         route.side_effect = [httpx.Response(200, json=answer) for answer in case.answers]
@@ -94,12 +94,12 @@ async def fetch(case: Case, provider: Provider) -> tuple[Sequence[httpx.Request]
 
 
 def request_of(request: httpx.Request, headers: Headers) -> dict[str, Any]:
-    """A request as the files write it, with the headers of these names."""
+    """A request in the format of the files, with these headers."""
     return {"url": str(request.url), "headers": {name: request.headers.get(name) for name in headers}}
 
 
 def listed(offers: Sequence[Offer]) -> list[dict[str, Any]]:
-    """Offers as the files write them."""
+    """Offers in the format of the files."""
     return [
         {"id": offer.id, "owned_by": offer.owned_by, "created": offer.created}
         | ({"parent": offer.entry.parent} if offer.entry.parent else {})
@@ -109,7 +109,7 @@ def listed(offers: Sequence[Offer]) -> list[dict[str, Any]]:
 
 
 def call_of(provider: Provider) -> dict[str, Any] | None:
-    """Where the models of a provider are called, as the files write it."""
+    """The target of calls in the format of the files."""
     if (target := provider.target) is None:
         return None
     headers = {name.lower(): value for name, value in auth_headers(target.auth, provider.api_key).items()}
@@ -117,7 +117,7 @@ def call_of(provider: Provider) -> dict[str, Any] | None:
 
 
 async def expected(case: Case, config: Config, provider: Provider) -> list[dict[str, Any]]:
-    """What the code makes of each page: its parts of `EXPECTED`, the last one on the first page only."""
+    """The current `EXPECTED` parts of each page; `call` is in the first page only."""
     requests, _ = await fetch(case, provider)
     first = case.pages[0]
     headers: Headers = first["asked"]["headers"] if "asked" in first else _headers_that_matter(provider)
@@ -133,7 +133,7 @@ async def expected(case: Case, config: Config, provider: Provider) -> list[dict[
 
 
 def _headers_that_matter(provider: Provider) -> Headers:
-    """The credential's header, and those that every request to this kind has."""
+    """The header with the credential, and those of every request to this kind."""
     names = [*auth_headers(provider.dialect.auth, provider.api_key), *kind_headers(provider)]
     return dict.fromkeys(name.lower() for name in names)
 
@@ -141,7 +141,7 @@ def _headers_that_matter(provider: Provider) -> Headers:
 def _read_page(
     page: Page, query: Mapping[str, str], received: int, config: Config, provider: Provider
 ) -> tuple[dict[str, Any], int]:
-    """A page without any HTTP, and the number of its entries; `received` is that of all pages before it."""
+    """Parse a page without HTTP. Returns its parts and its number of entries; `received` is that of earlier pages."""
     dialect = provider.dialect
     answer = open_page(dialect, json.dumps(page["answer"]).encode())
     entries: list[Entry] = []
@@ -159,7 +159,7 @@ def _read_page(
 
 
 def _asked_values(provider: Provider) -> Mapping[str, str]:
-    """The values of settings with many of them for which the first list is requested, such as `model_id`."""
+    """The placeholder values, such as `model_id`, of the first list."""
     return {
         name.removesuffix("s"): provider.settings[name][0]
         for name, setting in provider.dialect.settings.items()

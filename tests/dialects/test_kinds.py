@@ -1,4 +1,4 @@
-"""Every kind of provider: what is requested, what is listed of the answer, what is requested next, where calls go.
+"""Every kind of provider: requests, listed models, pagination, and targets of calls.
 
 Each kind has a payload in `tests/payloads/kinds/`; `tests/dialects/payloads.py` documents the files.
 """
@@ -31,7 +31,7 @@ REMOTE = sorted(kind for kind, row in DIALECTS.items() if row.is_remote and kind
 
 
 class OfThisRow(Provider):
-    """A provider whose row is in no table yet."""
+    """A provider whose row is not in the table."""
 
     row: Dialect
 
@@ -41,7 +41,7 @@ class OfThisRow(Provider):
 
 
 async def check(case: Case, config: Config, provider: Provider) -> None:
-    """The whole list, request by request; then every page by itself, without any HTTP."""
+    """The complete list request by request; then each page separately, without HTTP."""
     requests, result = await fetch(case, provider)
     headers = case.pages[0]["asked"]["headers"]
     urls = [*case.urls_before, *(page["asked"]["url"] for page in case.pages)]
@@ -65,10 +65,10 @@ async def test_kind_is_requested_parsed_and_called_as_documented(name: str) -> N
 
 
 def test_hidden_fields_are_not_listed() -> None:
-    """Payloads mark it with a word."""
-    said = [json.dumps(page["answer"]) for case in CASES.values() for page in case.pages]
+    """Payloads mark such values with a word."""
+    payload = [json.dumps(page["answer"]) for case in CASES.values() for page in case.pages]
     shown = [json.dumps(page["entries"]) for case in CASES.values() for page in case.pages]
-    assert any("canary" in text for text in said)
+    assert any("canary" in text for text in payload)
     assert not any("canary" in text for text in shown)
 
 
@@ -142,7 +142,7 @@ def test_example_in_contributing_works(
         textwrap.dedent(block) for block in re.findall(r"^   ```(?:python|json)\n(.*?)^   ```$", guide, re.M | re.S)
     )
     names: dict[str, Any] = {"Dialect": Dialect, "Auth": Auth, "Paging": Paging}
-    exec(row, names)  # noqa: S102 - our own guide
+    exec(row, names)  # noqa: S102 - our guide
     monkeypatch.setitem(cast(dict[str, Dialect], DIALECTS), "acme", names["ACME"])
     file = tmp_path / "acme.1.json"
     file.write_text(payload, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Which page is asked for next, told from the page that came."""
+"""The next page, determined from the current page."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ def openai(query: Query | None = None, /, **around: object) -> Query | None:
         pytest.param("https://api.example/v1/models?cursor=abc", {"cursor": "abc"}, id="absolute"),
         pytest.param("http://api.example/v1/models?cursor=abc", {"cursor": "abc"}, id="http (Replicate)"),
         pytest.param("https://elsewhere.example:99/x?cursor=abc#f", {"cursor": "abc"}, id="another host and path"),
-        pytest.param("//user:canary@elsewhere.example/x?cursor=abc", {"cursor": "abc"}, id="a login in it"),
+        pytest.param("//user:canary@elsewhere.example/x?cursor=abc", {"cursor": "abc"}, id="with a login"),
         pytest.param("?cursor=a%3D%3D&x=%E6%A8%A1+1", {"cursor": "a==", "x": "模 1"}, id="percent-encoded"),
         pytest.param("?cursor=&x", {"cursor": "", "x": ""}, id="empty values"),
-        pytest.param("https://api.example/v1/models", {}, id="no query: our first page, which the caller knows"),
+        pytest.param("https://api.example/v1/models", {}, id="no query: the first page again"),
     ],
 )
 def test_next_url_contributes_only_its_query(url: str, query: Query) -> None:
@@ -73,7 +73,7 @@ def test_invalid_next_url_fails() -> None:
 @pytest.mark.parametrize(
     ("around", "query"),
     [
-        pytest.param({"has_more": True, "last_id": "x"}, {"after": "x"}, id="the cursor that was said"),
+        pytest.param({"has_more": True, "last_id": "x"}, {"after": "x"}, id="the cursor of the response"),
         pytest.param({"has_more": True}, {"after": "m"}, id="no cursor: the last entry"),
         pytest.param({"has_more": True, "last_id": None}, {"after": "m"}, id="cursor null"),
         pytest.param({"has_more": True, "last_id": ""}, {"after": "m"}, id="cursor empty"),
@@ -139,8 +139,8 @@ def pangu(total: object, received: Received) -> Query | None:
         pytest.param(250, Received(100, 100, "v"), {"limit": "100", "offset": "100"}, id="the second page"),
         pytest.param(250, Received(200, 100, "v"), {"limit": "100", "offset": "200"}, id="the third page"),
         pytest.param(250, Received(250, 50, "v"), None, id="all there"),
-        pytest.param(250, Received(10, 10, "v"), {"limit": "100", "offset": "10"}, id="fewer than asked for"),
-        pytest.param(250, Received(7, 7, ""), {"limit": "100", "offset": "7"}, id="none of them readable"),
+        pytest.param(250, Received(10, 10, "v"), {"limit": "100", "offset": "10"}, id="fewer than requested"),
+        pytest.param(250, Received(7, 7, ""), {"limit": "100", "offset": "7"}, id="no valid entry"),
         pytest.param(250, Received(200, 0, ""), None, id="an empty page before the total"),
         pytest.param(3, Received(5, 5, "v"), None, id="more than the total"),
         pytest.param(0, Received(0, 0, ""), None, id="none at all"),
@@ -167,7 +167,7 @@ def test_offset_without_a_total_continues_until_an_empty_page() -> None:
     assert following(dialect, {"data": []}, Received(1, 0, "")) is None
 
 
-# Any answer
+# Any page
 
 
 def test_list_without_pagination_has_one_page() -> None:

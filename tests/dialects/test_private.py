@@ -1,4 +1,4 @@
-"""What a provider says of its own machine and credentials is dropped when its answer is read."""
+"""Details of a provider's machines and credentials are removed when its list is parsed."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ HARMLESS: Mapping[str, Any] = {
 }
 
 
-def said_by(kind: str, **fields: Any) -> dict[str, Any]:
+def payload_of(kind: str, **fields: Any) -> dict[str, Any]:
     return {NAME_OF_ID.get(kind, "id"): "m", **HARMLESS, **fields}
 
 
-def read(kind: str, said: Mapping[str, Any], named: frozenset[str] = frozenset()) -> Entry:
-    return read_entry(ROWS[kind], msgspec.Raw(msgspec.json.encode(said)), {}, True, named)
+def read(kind: str, payload: Mapping[str, Any], named: frozenset[str] = frozenset()) -> Entry:
+    return read_entry(ROWS[kind], msgspec.Raw(msgspec.json.encode(payload)), {}, True, named)
 
 
 def shown(entry: Entry) -> dict[str, Any]:
@@ -68,13 +68,13 @@ PRIVATE = [
     pytest.param({"url": f"http://localhost/{CANARY}"}, id="localhost"),
     pytest.param({"url": f"https://{CANARY}.internal/v1"}, id="a name in a private network"),
     pytest.param({"url": f"http://{CANARY}:8000/v1"}, id="a name without a domain"),
-    pytest.param({"url": f"https://bob:{CANARY}@api.example/v1"}, id="a login in an address"),
+    pytest.param({"url": f"https://bob:{CANARY}@api.example/v1"}, id="a login in a URL"),
     pytest.param({"api_base": f"https://{CANARY}.example/v1"}, id="api_base"),
     pytest.param({"base_url": f"https://{CANARY}.example/v1"}, id="base_url"),
     pytest.param({"litellm_params": {"model": "m", "any": CANARY}}, id="litellm_params"),
     pytest.param({"info": {"deep": [{"deeper": {"apiKey": CANARY}}]}}, id="a key, deep"),
     pytest.param({"info": {"deep": [[[["x", f"/srv/models/{CANARY}"]]]]}}, id="a path, deep"),
-    pytest.param({"Api-Key": CANARY}, id="a key in other letters"),
+    pytest.param({"Api-Key": CANARY}, id="a key in other case"),
     pytest.param({"cmd": f"serve {CANARY}"}, id="a command"),
     pytest.param({"env": {"HF_TOKEN": CANARY}}, id="an environment"),
     pytest.param({"token": CANARY}, id="a token"),
@@ -93,8 +93,8 @@ PRIVATE = [
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("private", PRIVATE)
 def test_private_value_is_removed_and_the_rest_is_kept(kind: str, private: dict[str, Any]) -> None:
-    said = said_by(kind, **private)
-    entries = [read(kind, said) for _ in range(3)]  # also when its names are names
+    payload = payload_of(kind, **private)
+    entries = [read(kind, payload) for _ in range(3)]  # also after its names are known
     entry = entries[0]
 
     assert entries == [entry] * 3
@@ -115,7 +115,7 @@ def test_private_value_is_removed_from_an_entry_without_other_fields(kind: str, 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_entry_without_private_values_is_unchanged(kind: str) -> None:
-    assert {name: shown(read(kind, said_by(kind)))[name] for name in HARMLESS} == HARMLESS
+    assert {name: shown(read(kind, payload_of(kind)))[name] for name in HARMLESS} == HARMLESS
 
 
 @pytest.mark.parametrize("model_id", ["/models/foo", "C:\\models\\foo.gguf", "http://10.0.0.1/foo"])
@@ -125,22 +125,22 @@ def test_id_that_is_a_path_is_kept_in_every_field(model_id: str) -> None:
 
 
 def test_private_field_in_extra_fields_is_shown_but_not_nested_private_values() -> None:
-    said = {"id": "m", "path": "/srv/m", "status": {"value": "loaded", "args": [CANARY]}, "api_key": CANARY}
-    entry = read("openai", said, frozenset({"path", "status"}))
+    payload = {"id": "m", "path": "/srv/m", "status": {"value": "loaded", "args": [CANARY]}, "api_key": CANARY}
+    entry = read("openai", payload, frozenset({"path", "status"}))
     assert shown(entry) == {"path": "/srv/m", "status": {"value": "loaded"}}
 
 
 def test_custom_list_can_read_private_fields() -> None:
     fields = {"context_length": "litellm_params.max_tokens", "description": "model_info.path"}
     row = CustomList.model_validate({"path": "/x", "items": "data", "fields": fields}).dialect
-    said = {"id": "m", "litellm_params": {"max_tokens": 5, "api_key": CANARY}, "model_info": {"path": "/srv/m"}}
-    entry = read_entry(row, msgspec.Raw(msgspec.json.encode(said)), {})
+    payload = {"id": "m", "litellm_params": {"max_tokens": 5, "api_key": CANARY}, "model_info": {"path": "/srv/m"}}
+    entry = read_entry(row, msgspec.Raw(msgspec.json.encode(payload)), {})
     assert shown(entry) == {"model_info": {}, "context_length": 5, "description": "/srv/m"}
 
 
 def test_declared_model_is_not_filtered() -> None:
-    said = {"id": "m", "path": "/srv/m", "base_url": "http://10.0.0.1"}
-    assert shown(entry_of(DIALECTS["static"], said, b"", {})) == {"path": "/srv/m", "base_url": "http://10.0.0.1"}
+    payload = {"id": "m", "path": "/srv/m", "base_url": "http://10.0.0.1"}
+    assert shown(entry_of(DIALECTS["static"], payload, b"", {})) == {"path": "/srv/m", "base_url": "http://10.0.0.1"}
 
 
 def test_pangu_entry_keeps_only_documented_private_fields() -> None:
@@ -169,19 +169,19 @@ def test_pangu_entry_keeps_only_documented_private_fields() -> None:
 @pytest.mark.anyio
 async def test_private_values_are_not_in_any_endpoint(fetch: FakeFetch, clock: FakeClock) -> None:
     every = [private.values[0] for private in PRIVATE]
-    said = [{**said_by("openai", **private), "id": f"m{number}"} for number, private in enumerate(every)]  # type: ignore[arg-type]
-    fetch.answers("a", FetchResult(tuple(read("openai", one) for one in said)))
+    payload = [{**payload_of("openai", **private), "id": f"m{number}"} for number, private in enumerate(every)]  # type: ignore[arg-type]
+    fetch.answers("a", FetchResult(tuple(read("openai", one) for one in payload)))
     text = f"""
 providers: [{{name: a, base_url: "http://127.0.0.1/v1"}}]
 keys: [{{name: k, hash: "{digest("sk-fake")}", models: ["*"], admin: true}}]
 """
-    paths = ["/v1/models", "/health", *(f"/v1/models/m{number}" for number in range(len(said)))]
+    paths = ["/v1/models", "/health", *(f"/v1/models/m{number}" for number in range(len(payload)))]
     async with started(config_of(text), fetch, clock) as app:
         replies = [await asked(app, path, {"x-api-key": "sk-fake"}) for path in paths]
 
     assert {reply.status for reply in replies} == {200}
     assert [path for path, reply in zip(paths, replies, strict=True) if CANARY.encode() in reply.body] == []
-    assert len(replies[0].json["data"]) == len(said)
+    assert len(replies[0].json["data"]) == len(payload)
 
 
 # -- names and texts -----------------------------------------------------------------------------------------------
@@ -221,7 +221,7 @@ def test_private_addresses_are_private(host: str) -> None:
     assert is_private_text(f"http://{host}:8000/v1")
 
 
-# -- what is names ----------------------------------------------------------------------------------------------
+# -- safe names ------------------------------------------------------------------------------------------------
 
 NAMES = st.sampled_from(["id", "a", "b", "path", "args"])
 JSON = st.recursive(
@@ -235,12 +235,12 @@ JSON = st.recursive(
 @given(st.lists(st.dictionaries(NAMES, JSON, max_size=4), max_size=6))
 def test_safe_names_decode_like_json_and_contain_no_private_name(entries: list[dict[str, Any]]) -> None:
     names = SafeNames()
-    for said in [*entries, *entries]:
-        text = msgspec.json.encode(said)
+    for payload in [*entries, *entries]:
+        text = msgspec.json.encode(payload)
         try:
             decoded = names.decode(text)
         except ValueError:
-            names.add_if_safe(said)
+            names.add_if_safe(payload)
         else:
             assert json.dumps(decoded) == json.dumps(msgspec.json.decode(text))
             assert b'"path"' not in text

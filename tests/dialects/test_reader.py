@@ -1,4 +1,4 @@
-"""What comes out of providers' answers: of documented ones (tests/payloads/), and of nasty ones."""
+"""Parsing of responses: documented ones (tests/payloads/), and hostile ones."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ ASKED: Mapping[str, Mapping[str, str]] = {"openai": {}, "pangu": {"workspace_id"
 
 
 def read(kind: str, body: bytes) -> list[Entry | str]:
-    """Every entry of an answer in order; the reason of a dropped one in its place."""
+    """All entries of a response in order, with the reason in place of a dropped one."""
     page = open_page(DIALECTS[kind], body)
     return [read_or_reason(DIALECTS[kind], raw, page) for raw in page.items]
 
@@ -54,7 +54,7 @@ def payload(name: str) -> bytes:
     return (PAYLOADS / f"{name}.json").read_bytes()
 
 
-def made(
+def entry_with(
     model_id: str,
     /,
     owner: str = "",
@@ -66,7 +66,7 @@ def made(
     raw: bytes = b"",
     **extra: Any,
 ) -> Entry:
-    """An entry by the words that matter; `extra` in the order of the answer."""
+    """An entry without default values; `extra` in the order of the response."""
     other = msgspec.json.encode(extra)
     return Entry(model_id, owner, created, root or model_id, parent, tuple(permissions), other, raw)
 
@@ -78,7 +78,7 @@ def refused(body: bytes, kind: str = "openai") -> str:
     return caught.value.reason
 
 
-# Documented answers
+# Documented responses
 
 
 NOTHING: Mapping[str, Any] = {}
@@ -86,10 +86,10 @@ DEPRECATED: Mapping[str, Any] = {"deprecated_at": 1798718400}
 NO_FLAGS = Permission(False, False, False, False, False, False, False)
 
 EXPECTED: Mapping[str, Sequence[Entry | str]] = {
-    "aihubmix_zh": [made("gpt-3.5-turbo-16k", "OpenAI", 1626777600)],
-    "aihubmix_ja": [made("gpt-4o-mini", "OpenAI", 1626777600)],
+    "aihubmix_zh": [entry_with("gpt-3.5-turbo-16k", "OpenAI", 1626777600)],
+    "aihubmix_ja": [entry_with("gpt-4o-mini", "OpenAI", 1626777600)],
     "aihubmix_catalog": [
-        made(
+        entry_with(
             "gpt-4o-mini",
             model_id="gpt-4o-mini",
             desc="Small and fast.",
@@ -104,21 +104,23 @@ EXPECTED: Mapping[str, Sequence[Entry | str]] = {
         )
     ],
     "one_api": [
-        made("gpt-4o", "openai", 1626777600),
-        made("gpt-4o", "google gemini", 1626777600, permissions=[Permission(allow_view=False, is_blocking=True)]),
-        made("our-tune", "custom", 1626777600, parent="gpt-4o"),
+        entry_with("gpt-4o", "openai", 1626777600),
+        entry_with("gpt-4o", "google gemini", 1626777600, permissions=[Permission(allow_view=False, is_blocking=True)]),
+        entry_with("our-tune", "custom", 1626777600, parent="gpt-4o"),
     ],
     "new_api": [
-        made("claude-3-5-haiku-20241022", "claude", 1626777600, supported_endpoint_types=["anthropic", "openai"])
+        entry_with("claude-3-5-haiku-20241022", "claude", 1626777600, supported_endpoint_types=["anthropic", "openai"])
     ],
-    "ctyun": [made("测试模型名称1")],
+    "ctyun": [entry_with("测试模型名称1")],
     "openai": [
-        made("gpt-4o", "system", 1715367049, shutdown_date=None),
-        made("gpt-3.5-turbo-16k", "openai-internal", 1683758102, shutdown_date="2026-09-28", shutdown_at=1790553600),
-        made("ft:gpt-4o-mini-2024-07-18:acme::9xYzAbCd", "acme-inc", 1721400000),
+        entry_with("gpt-4o", "system", 1715367049, shutdown_date=None),
+        entry_with(
+            "gpt-3.5-turbo-16k", "openai-internal", 1683758102, shutdown_date="2026-09-28", shutdown_at=1790553600
+        ),
+        entry_with("ft:gpt-4o-mini-2024-07-18:acme::9xYzAbCd", "acme-inc", 1721400000),
     ],
     "azure_openai": [
-        made(
+        entry_with(
             "gpt-4o-2024-08-06",
             created=1722815000,
             status="succeeded",
@@ -137,7 +139,7 @@ EXPECTED: Mapping[str, Sequence[Entry | str]] = {
         )
     ],
     "groq": [
-        made(
+        entry_with(
             "deepseek-r1-distill-llama-70b",
             "DeepSeek / Meta",
             1737924940,
@@ -148,7 +150,7 @@ EXPECTED: Mapping[str, Sequence[Entry | str]] = {
             context_length=131072,
             max_output_tokens=131072,
         ),
-        made(
+        entry_with(
             "qwen/qwen3-32b",
             "Alibaba Cloud",
             1748396646,
@@ -161,7 +163,7 @@ EXPECTED: Mapping[str, Sequence[Entry | str]] = {
         ),
     ],
     "openrouter": [
-        made(
+        entry_with(
             "google/gemma-3-27b-it:free",
             created=1741756359,
             canonical_slug="google/gemma-3-27b-it",
@@ -183,9 +185,9 @@ EXPECTED: Mapping[str, Sequence[Entry | str]] = {
             output_modalities=["text"],
         )
     ],
-    "deepseek": [made("deepseek-chat", "deepseek"), made("deepseek-reasoner", "deepseek")],
+    "deepseek": [entry_with("deepseek-chat", "deepseek"), entry_with("deepseek-reasoner", "deepseek")],
     "mistral": [
-        made(
+        entry_with(
             model_id,
             "mistralai",
             1800000000,
@@ -205,7 +207,7 @@ EXPECTED: Mapping[str, Sequence[Entry | str]] = {
         )
     ],
     "together": [
-        made(
+        entry_with(
             "meta-llama/Llama-3.3-70B-Instruct-Turbo",
             "Meta",
             1733466629,
@@ -219,7 +221,7 @@ EXPECTED: Mapping[str, Sequence[Entry | str]] = {
             config={"chat_template": None, "stop": ["<|eot_id|>"]},
             pricing={"hourly": 0, "input": 0.88, "output": 0.88, "base": 0, "finetune": 0},
         ),
-        made(
+        entry_with(
             "togethercomputer/GPT-JT-6B-v1",
             created=1673378615,
             name="togethercomputer/GPT-JT-6B-v1",
@@ -228,7 +230,7 @@ EXPECTED: Mapping[str, Sequence[Entry | str]] = {
         ),
     ],
     "github": [
-        made(
+        entry_with(
             "openai/gpt-4.1",
             "OpenAI",
             name="OpenAI GPT-4.1",
@@ -243,10 +245,10 @@ EXPECTED: Mapping[str, Sequence[Entry | str]] = {
         )
     ],
     "ollama_empty": [],
-    "ollama": [made("llama3.2:latest", "library", 1727000000)],
-    "lmstudio": [made("qwen2.5-7b-instruct", "organization_owner")],
+    "ollama": [entry_with("llama3.2:latest", "library", 1727000000)],
+    "lmstudio": [entry_with("qwen2.5-7b-instruct", "organization_owner")],
     "lmstudio_v0": [
-        made(
+        entry_with(
             "qwen2-vl-7b-instruct",
             "mlx-community",
             type="vlm",
@@ -260,7 +262,7 @@ EXPECTED: Mapping[str, Sequence[Entry | str]] = {
         )
     ],
     "vllm": [
-        made(
+        entry_with(
             "meta-llama/Llama-3.1-8B-Instruct",
             "vllm",
             1800000000,
@@ -268,7 +270,7 @@ EXPECTED: Mapping[str, Sequence[Entry | str]] = {
             max_model_len=131072,
             context_length=131072,
         ),
-        made(
+        entry_with(
             "sql-lora",
             "vllm",
             1800000000,
@@ -277,9 +279,9 @@ EXPECTED: Mapping[str, Sequence[Entry | str]] = {
             max_model_len=None,
         ),
     ],
-    "llamacpp": [made("../models/x.gguf", "llamacpp", 1735142223, meta=None)],
+    "llamacpp": [entry_with("../models/x.gguf", "llamacpp", 1735142223, meta=None)],
     "tags_only": [
-        made(
+        entry_with(
             "llama3.2:latest",
             name="llama3.2:latest",
             model="llama3.2:latest",
@@ -289,11 +291,11 @@ EXPECTED: Mapping[str, Sequence[Entry | str]] = {
             details=None,
         )
     ],
-    "sglang": [made("Qwen/Qwen2.5-7B-Instruct", "sglang", 1800000000, max_model_len=32768, context_length=32768)],
-    "tgi": [made("HuggingFaceH4/zephyr-7b-beta", "HuggingFaceH4/zephyr-7b-beta")],
-    "localai": [made("gpt-4"), made("stablediffusion")],
+    "sglang": [entry_with("Qwen/Qwen2.5-7B-Instruct", "sglang", 1800000000, max_model_len=32768, context_length=32768)],
+    "tgi": [entry_with("HuggingFaceH4/zephyr-7b-beta", "HuggingFaceH4/zephyr-7b-beta")],
+    "localai": [entry_with("gpt-4"), entry_with("stablediffusion")],
     "poe": [
-        made(
+        entry_with(
             "Claude-Sonnet-4.5",
             "Anthropic",
             1758868894,
@@ -302,9 +304,9 @@ EXPECTED: Mapping[str, Sequence[Entry | str]] = {
             output_modalities=["text"],
         )
     ],
-    "maas": [made("DeepSeek-V3", "system"), made("Qwen3-32B")],
+    "maas": [entry_with("DeepSeek-V3", "system"), entry_with("Qwen3-32B")],
     "ppio": [
-        made(
+        entry_with(
             "deepseek/deepseek-r1/community",
             "unknown",
             1738927727,
@@ -316,7 +318,7 @@ EXPECTED: Mapping[str, Sequence[Entry | str]] = {
             display_name="DeepSeek R1 (Community)",
             context_length=64000,
         ),
-        made(
+        entry_with(
             "qwen/qwen-2.5-72b-instruct",
             title="Qwen 2.5 72B",
             context_size=32000,
@@ -325,10 +327,10 @@ EXPECTED: Mapping[str, Sequence[Entry | str]] = {
             context_length=32000,
         ),
     ],
-    "siliconflow": [made("Pro/deepseek-ai/DeepSeek-V3")],
-    "qianfan": [made("ernie-4.0-8k")],
+    "siliconflow": [entry_with("Pro/deepseek-ai/DeepSeek-V3")],
+    "qianfan": [entry_with("ernie-4.0-8k")],
     "volcengine": [
-        made(
+        entry_with(
             "doubao-1-5-pro-32k-250115",
             created=1737000000,
             name="doubao-1-5-pro-32k",
@@ -343,7 +345,7 @@ EXPECTED: Mapping[str, Sequence[Entry | str]] = {
         )
     ],
     "moonshot": [
-        made(
+        entry_with(
             "kimi-k2-0905-preview",
             "moonshot",
             1700000000,
@@ -353,12 +355,12 @@ EXPECTED: Mapping[str, Sequence[Entry | str]] = {
         )
     ],
     "nvidia_nim": [
-        made("01-ai/yi-large", "01-ai", 735790403),
-        made("nv-mistralai/mistral-nemo-12b-instruct", "nv-mistralai", 735790403),
+        entry_with("01-ai/yi-large", "01-ai", 735790403),
+        entry_with("nv-mistralai/mistral-nemo-12b-instruct", "nv-mistralai", 735790403),
     ],
-    "cerebras": [made("llama-3.3-70b", "Cerebras")],
+    "cerebras": [entry_with("llama-3.3-70b", "Cerebras")],
     "sambanova": [
-        made(
+        entry_with(
             "Meta-Llama-3.3-70B-Instruct",
             "no-reply@sambanova.example",
             context_length=131072,
@@ -368,8 +370,8 @@ EXPECTED: Mapping[str, Sequence[Entry | str]] = {
         )
     ],
     "deepinfra": [
-        made("BAAI/bge-m3", "deepinfra", metadata=None),
-        made(
+        entry_with("BAAI/bge-m3", "deepinfra", metadata=None),
+        entry_with(
             "openai/gpt-oss-120b",
             "deepinfra",
             metadata={
@@ -382,7 +384,7 @@ EXPECTED: Mapping[str, Sequence[Entry | str]] = {
         ),
     ],
     "hf_router": [
-        made(
+        entry_with(
             "moonshotai/Kimi-K2-Instruct-0905",
             "moonshotai",
             1756900000,
@@ -402,7 +404,7 @@ EXPECTED: Mapping[str, Sequence[Entry | str]] = {
         )
     ],
     "hyperbolic": [
-        made(
+        entry_with(
             "Qwen/QwQ-32B",
             "Hyperbolic",
             1800000000,
@@ -413,11 +415,11 @@ EXPECTED: Mapping[str, Sequence[Entry | str]] = {
         )
     ],
     "gemini_openai": [
-        made("models/gemini-2.5-flash", "google", display_name="Gemini 2.5 Flash"),
-        made("models/embedding-001", "google"),
+        entry_with("models/gemini-2.5-flash", "google", display_name="Gemini 2.5 Flash"),
+        entry_with("models/embedding-001", "google"),
     ],
     "fireworks": [
-        made(
+        entry_with(
             "accounts/fireworks/models/deepseek-v3",
             "fireworks",
             1735576668,
@@ -429,14 +431,14 @@ EXPECTED: Mapping[str, Sequence[Entry | str]] = {
         )
     ],
     "anthropic_look": [
-        made(
+        entry_with(
             "claude-opus-4-1-20250805",
             created=1754352000,
             type="model",
             display_name="Claude Opus 4.1",
             created_at="2025-08-05T00:00:00Z",
         ),
-        made("claude-old", type="model", display_name="Claude Old", created_at="1970-01-01T00:00:00Z"),
+        entry_with("claude-old", type="model", display_name="Claude Old", created_at="1970-01-01T00:00:00Z"),
     ],
 }
 
@@ -456,7 +458,7 @@ def test_pangu_version_has_the_requested_model_as_parent() -> None:
     first, second, third = (bytes(raw) for raw in page.items)
 
     assert read("pangu", payload("pangu")) == [
-        made(
+        entry_with(
             "0f3c9a52-6f0e-4b7e-9a55-2d1f6a7b8c90",
             created=1734683400,
             parent="0a1b",
@@ -467,7 +469,7 @@ def test_pangu_version_has_the_requested_model_as_parent() -> None:
             create_time="2024-12-20T08:30:00Z",
             display_name="盘古 v1.0_基线 版本",
         ),
-        made(
+        entry_with(
             "5b1d7e2f8a904c3db6e1f20a9c8d7e6f",
             created=1734661800,
             parent="0a1b",
@@ -478,7 +480,7 @@ def test_pangu_version_has_the_requested_model_as_parent() -> None:
             create_time="1734661800000",
             display_name="v1.1",
         ),
-        made(
+        entry_with(
             "c0ffee00c0ffee00c0ffee00c0ffee00",
             parent="0a1b",
             raw=third,
@@ -509,8 +511,8 @@ def test_pangu_version_keeps_its_exact_bytes() -> None:
     ],
 )
 def test_account_fields_are_not_shown(config: object) -> None:
-    said = {"id": "v", "create_user": {"user_name": "canary"}, "config": config}
-    [entry] = read("pangu", msgspec.json.encode({"versions": [said]}))
+    payload = {"id": "v", "create_user": {"user_name": "canary"}, "config": config}
+    [entry] = read("pangu", msgspec.json.encode({"versions": [payload]}))
     assert isinstance(entry, Entry)
     assert b"canary" not in entry.extra
     assert b"create_user" not in entry.extra
@@ -522,43 +524,55 @@ def test_account_fields_are_not_shown(config: object) -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "entry"),
+    ("payload", "entry"),
     [
-        pytest.param({"id": "m"}, made("m"), id="an id is enough"),
-        pytest.param({"id": "m", "model_id": "x", "name": "y"}, made("m", model_id="x", name="y"), id="id before all"),
-        pytest.param({"model_id": "m", "name": "y"}, made("m", model_id="m", name="y"), id="model_id before name"),
-        pytest.param({"name": "m"}, made("m", name="m"), id="name as a last resort"),
-        pytest.param({"id": "m", "owned_by": None}, made("m"), id="owner null"),
-        pytest.param({"id": "m", "owned_by": 7}, made("m"), id="owner a number"),
-        pytest.param({"id": "m", "owned_by": "", "publisher": "p"}, made("m", "p", publisher="p"), id="empty owner"),
-        pytest.param({"id": "m", "author": "a"}, made("m", "a", author="a"), id="author"),
-        pytest.param({"id": "m", "created": None}, made("m"), id="created null"),
-        pytest.param({"id": "m", "created": "", "created_at": 5}, made("m", created=5, created_at=5), id="created_at"),
-        pytest.param({"id": "m", "root": None, "parent": ""}, made("m"), id="root null, parent empty"),
-        pytest.param({"id": "m", "root": 1, "parent": ["x"]}, made("m"), id="root and parent no text"),
-        pytest.param({"id": "m", "permission": {}}, made("m"), id="permission an object"),
-        pytest.param({"id": "m", "permission": [None, 1]}, made("m"), id="permission of no objects"),
+        pytest.param({"id": "m"}, entry_with("m"), id="an id is enough"),
+        pytest.param(
+            {"id": "m", "model_id": "x", "name": "y"}, entry_with("m", model_id="x", name="y"), id="id before all"
+        ),
+        pytest.param(
+            {"model_id": "m", "name": "y"}, entry_with("m", model_id="m", name="y"), id="model_id before name"
+        ),
+        pytest.param({"name": "m"}, entry_with("m", name="m"), id="name as the last choice"),
+        pytest.param({"id": "m", "owned_by": None}, entry_with("m"), id="owner null"),
+        pytest.param({"id": "m", "owned_by": 7}, entry_with("m"), id="owner a number"),
+        pytest.param(
+            {"id": "m", "owned_by": "", "publisher": "p"}, entry_with("m", "p", publisher="p"), id="empty owner"
+        ),
+        pytest.param({"id": "m", "author": "a"}, entry_with("m", "a", author="a"), id="author"),
+        pytest.param({"id": "m", "created": None}, entry_with("m"), id="created null"),
+        pytest.param(
+            {"id": "m", "created": "", "created_at": 5}, entry_with("m", created=5, created_at=5), id="created_at"
+        ),
+        pytest.param({"id": "m", "root": None, "parent": ""}, entry_with("m"), id="root null, parent empty"),
+        pytest.param({"id": "m", "root": 1, "parent": ["x"]}, entry_with("m"), id="root and parent no text"),
+        pytest.param({"id": "m", "permission": {}}, entry_with("m"), id="permission an object"),
+        pytest.param({"id": "m", "permission": [None, 1]}, entry_with("m"), id="permission of no objects"),
         pytest.param(
             {"id": "m", "permission": [{"allow_view": 0, "allow_sampling": False, "group": "g"}]},
-            made("m", permissions=[Permission(allow_sampling=False)]),
+            entry_with("m", permissions=[Permission(allow_sampling=False)]),
             id="flags only where they are booleans",
         ),
-        pytest.param({"id": "m", "ID": "x", "Owned_By": "y", "z": 1}, made("m", z=1), id="ours in other letters"),
+        pytest.param(
+            {"id": "m", "ID": "x", "Owned_By": "y", "z": 1}, entry_with("m", z=1), id="reserved names in other case"
+        ),
     ],
 )
-def test_field_is_read_from_the_first_path_with_a_value(said: Mapping[str, object], entry: Entry) -> None:
-    assert read("openai", msgspec.json.encode([said])) == [entry]
+def test_field_is_read_from_the_first_path_with_a_value(payload: Mapping[str, object], entry: Entry) -> None:
+    assert read("openai", msgspec.json.encode([payload])) == [entry]
 
 
 def test_field_paths_are_dotted() -> None:
     dialect = Dialect(kind="x", id=("about.id",), owner=("about.by",), created=("about.times.made",))
-    said = {"about": {"id": "m", "by": "o", "times": {"made": 5}}}
-    assert entry_of(dialect, said, b"", {}) == made("m", "o", 5, about=said["about"])
+    payload = {"about": {"id": "m", "by": "o", "times": {"made": 5}}}
+    assert entry_of(dialect, payload, b"", {}) == entry_with("m", "o", 5, about=payload["about"])
 
 
 def test_declared_model_is_read_unchanged() -> None:
-    said = {"id": "our-own-13b", "owned_by": "lab", "created": date(2024, 5, 1), "context_length": 32768}
-    assert entry_of(DIALECTS["static"], said, b"", {}) == made("our-own-13b", "lab", 1714521600, context_length=32768)
+    payload = {"id": "our-own-13b", "owned_by": "lab", "created": date(2024, 5, 1), "context_length": 32768}
+    assert entry_of(DIALECTS["static"], payload, b"", {}) == entry_with(
+        "our-own-13b", "lab", 1714521600, context_length=32768
+    )
     with pytest.raises(InvalidEntry, match=r"^missing `id`$"):
         entry_of(DIALECTS["static"], {"name": "x"}, b"", {})
 
@@ -566,9 +580,9 @@ def test_declared_model_is_read_unchanged() -> None:
 @pytest.mark.parametrize(
     ("id_json", "model_id"),
     [
-        pytest.param('"gpt 4o (2024)"', "gpt 4o (2024)", id="blanks"),
-        pytest.param('" m "', " m ", id="blanks at the ends"),
-        pytest.param('"a/b/c:d@e#f?g"', "a/b/c:d@e#f?g", id="slashes and all that"),
+        pytest.param('"gpt 4o (2024)"', "gpt 4o (2024)", id="spaces only"),
+        pytest.param('" m "', " m ", id="leading and trailing spaces"),
+        pytest.param('"a/b/c:d@e#f?g"', "a/b/c:d@e#f?g", id="slashes and other characters"),
         pytest.param('"ft:gpt-4o-mini:org::x"', "ft:gpt-4o-mini:org::x", id="a fine-tune"),
         pytest.param('"%2F%00%"', "%2F%00%", id="percent"),
         pytest.param('".."', "..", id="dots"),
@@ -584,7 +598,7 @@ def test_declared_model_is_read_unchanged() -> None:
     ],
 )
 def test_ids_are_opaque(id_json: str, model_id: str) -> None:
-    assert read("openai", f'[{{"id":{id_json}}}]'.encode()) == [made(model_id)]
+    assert read("openai", f'[{{"id":{id_json}}}]'.encode()) == [entry_with(model_id)]
 
 
 NOT_PORTABLE = "contains non-portable JSON"
@@ -595,7 +609,7 @@ NOT_PORTABLE = "contains non-portable JSON"
     [
         pytest.param(b'{"x":1}', "missing `id` or `model_id` or `name`", id="no id"),
         pytest.param(b'{"id":null}', "id is not a string", id="id null"),
-        pytest.param(b'{"id":null,"name":"n"}', "id is not a string", id="id null beside a name"),
+        pytest.param(b'{"id":null,"name":"n"}', "id is not a string", id="id null, with a name"),
         pytest.param(b'{"id":5}', "id is not a string", id="id an integer"),
         pytest.param(b'{"id":["a"]}', "id is not a string", id="id an array"),
         pytest.param(b'{"id":""}', "empty id", id="id empty"),
@@ -618,17 +632,17 @@ NOT_PORTABLE = "contains non-portable JSON"
     ],
 )
 def test_invalid_entry_is_dropped_without_affecting_others(entry: bytes, reason: str) -> None:
-    assert read("openai", b'{"data":[{"id":"a"},%b,{"id":"c"}]}' % entry) == [made("a"), reason, made("c")]
+    assert read("openai", b'{"data":[{"id":"a"},%b,{"id":"c"}]}' % entry) == [entry_with("a"), reason, entry_with("c")]
 
 
 def test_entries_with_different_fields_are_parsed_by_their_own_plan() -> None:
-    said = [{"id": "a", "max_model_len": 5}, {"model_id": "b", "x": 1}, {"name": "c", "publisher": "p"}, {"id": "d"}]
-    assert read("openai", msgspec.json.encode({"data": [*said, said[0]]})) == [
-        made("a", max_model_len=5, context_length=5),
-        made("b", model_id="b", x=1),
-        made("c", "p", name="c", publisher="p"),
-        made("d"),
-        made("a", max_model_len=5, context_length=5),
+    payload = [{"id": "a", "max_model_len": 5}, {"model_id": "b", "x": 1}, {"name": "c", "publisher": "p"}, {"id": "d"}]
+    assert read("openai", msgspec.json.encode({"data": [*payload, payload[0]]})) == [
+        entry_with("a", max_model_len=5, context_length=5),
+        entry_with("b", model_id="b", x=1),
+        entry_with("c", "p", name="c", publisher="p"),
+        entry_with("d"),
+        entry_with("a", max_model_len=5, context_length=5),
     ]
 
 
@@ -636,7 +650,7 @@ def test_entries_with_different_fields_are_parsed_by_their_own_plan() -> None:
     "value",
     [
         pytest.param(b"[" * 31 + b"1" + b"]" * 31, id="32 levels"),
-        pytest.param(b"[" + b"[1]," * 40 + b"1]", id="many arrays side by side"),
+        pytest.param(b"[" + b"[1]," * 40 + b"1]", id="many parallel arrays"),
         pytest.param(b'"' + b"7" * 400 + b'"', id="400 digits in a string"),
         pytest.param(b"1" + b"0" * 308, id="the largest round number of a float"),
     ],
@@ -655,11 +669,11 @@ def test_number_out_of_float_range_is_found_anywhere() -> None:
 
 def test_duplicate_entries_are_all_returned() -> None:
     body = b'[{"id":"m","created":1},{"id":"m","created":2}]'
-    assert read("openai", body) == [made("m", created=1), made("m", created=2)]
+    assert read("openai", body) == [entry_with("m", created=1), entry_with("m", created=2)]
 
 
 def test_last_of_duplicate_fields_is_used() -> None:
-    assert read("openai", b'[{"id":"a","x":1,"id":"b","x":2}]') == [made("b", x=2)]
+    assert read("openai", b'[{"id":"a","x":1,"id":"b","x":2}]') == [entry_with("b", x=2)]
 
 
 # Where the list is
@@ -673,8 +687,8 @@ def test_last_of_duplicate_fields_is_used() -> None:
         pytest.param(b'{"models":[{"id":"a"}]}', ["a"], id="models"),
         pytest.param(b'{"models":[{"id":"b"}],"data":[{"id":"a"}]}', ["a"], id="data before models, never both"),
         pytest.param(b'{"models":[{"id":"b"}],"data":[]}', [], id="an empty data before models"),
-        pytest.param(b'{"data":null,"models":[{"id":"a"}]}', ["a"], id="data null beside models"),
-        pytest.param(b'{"data":{},"models":[{"id":"a"}]}', ["a"], id="data an object beside models"),
+        pytest.param(b'{"data":null,"models":[{"id":"a"}]}', ["a"], id="data null, with models"),
+        pytest.param(b'{"data":{},"models":[{"id":"a"}]}', ["a"], id="data an object, with models"),
         pytest.param(b'{"object":"list","data":null}', [], id="data null"),
         pytest.param(b'{"models":null}', [], id="models null"),
         pytest.param(b"[]", [], id="an empty array"),
@@ -682,13 +696,13 @@ def test_last_of_duplicate_fields_is_used() -> None:
         pytest.param(b'{"code":0,"message":"success","data":null}', [], id="code 0"),
         pytest.param(b'{"code":"200","message":"success","data":null}', [], id="code 200"),
         pytest.param(b'{"code":20000,"message":"Ok","data":[]}', [], id="any code beside an array"),
-        pytest.param(b'{"code":true,"data":null}', [], id="a code that is none"),
+        pytest.param(b'{"code":true,"data":null}', [], id="an invalid code"),
         pytest.param(b'{"code":"Success","data":null}', [], id="a code in words"),
         pytest.param(b'{"success":true,"data":[{"id":"a"}]}', ["a"], id="success"),
-        pytest.param(b'{"error":"warn","data":[{"id":"a"}]}', ["a"], id="models beside a complaint"),
+        pytest.param(b'{"error":"warn","data":[{"id":"a"}]}', ["a"], id="models with an error message"),
         pytest.param(b'{"base_resp":{"status_code":0},"data":[]}', [], id="base_resp 0"),
         pytest.param(b'\xef\xbb\xbf{"data":[{"id":"a"}]}', ["a"], id="a byte order mark"),
-        pytest.param(b' \r\n\t{"data": [ {"id" : "a"} ] }\n\n', ["a"], id="blanks everywhere"),
+        pytest.param(b' \r\n\t{"data": [ {"id" : "a"} ] }\n\n', ["a"], id="spaces everywhere"),
     ],
 )
 def test_list_is_found_in_every_supported_structure(body: bytes, ids: list[str]) -> None:
@@ -703,7 +717,7 @@ def no_list(what: str) -> str:
     ("body", "reason"),
     [
         pytest.param(b"", "returned an unusable response (empty body)", id="nothing"),
-        pytest.param(b" \n", "returned an unusable response (empty body)", id="blanks"),
+        pytest.param(b" \n", "returned an unusable response (empty body)", id="spaces only"),
         pytest.param(b"\xef\xbb\xbf", "returned an unusable response (empty body)", id="a byte order mark alone"),
         pytest.param(
             b"<!DOCTYPE html><title>Login</title>",
@@ -722,7 +736,7 @@ def no_list(what: str) -> str:
         pytest.param(
             b'{"result":[],"\\u001b[2J":1}',
             no_list("an object with `result`, `[2J`"),
-            id="names are made harmless",
+            id="names are sanitized",
         ),
         pytest.param(
             b'{"detail":"Not Found"}',
@@ -785,11 +799,11 @@ def test_response_without_a_list_is_rejected_with_its_structure(body: bytes, rea
 @pytest.mark.parametrize(
     "body",
     [
-        pytest.param(b'{"data":[{"id":"a"},{"id', id="cut off"),
+        pytest.param(b'{"data":[{"id":"a"},{"id', id="truncated"),
         pytest.param(b'{"id":"a"}\n{"id":"b"}\n', id="NDJSON"),
-        pytest.param(b'{"data":[]} and more', id="something behind it"),
+        pytest.param(b'{"data":[]} and more', id="trailing data"),
         pytest.param(b"{'data':[]}", id="other quotes"),
-        pytest.param(b'{"data":[{"id":"a"},]}', id="a comma too many"),
+        pytest.param(b'{"data":[{"id":"a"},]}', id="a trailing comma"),
         pytest.param(b'{"data":[{"id":"a","x":NaN}]}', id="NaN"),
         pytest.param(b'{"data":[{"id":"a","x":Infinity}]}', id="Infinity"),
         pytest.param(b'{"data":[{"id":"a","x":-Infinity}]}', id="-Infinity"),
@@ -798,8 +812,8 @@ def test_response_without_a_list_is_rejected_with_its_structure(body: bytes, rea
         pytest.param(b'{"data":[{"id":"a","x":"\\udc00"}]}', id="the other half"),
         pytest.param(b'{"data":[{"id":"a","\\ud800 and so on":1}]}', id="half a character in a name"),
         pytest.param(b'{"data":[{"id":"a","x":"\xed\xa0\x80"}]}', id="half a character, raw"),
-        pytest.param(b'{"data":[{"id":"a\xff"}]}', id="no UTF-8"),
-        pytest.param(b'{"data":[{"id":"a"}],"x":"\xff"}', id="no UTF-8 beside the list"),
+        pytest.param(b'{"data":[{"id":"a\xff"}]}', id="invalid UTF-8"),
+        pytest.param(b'{"data":[{"id":"a"}],"x":"\xff"}', id="invalid UTF-8 outside of the list"),
         pytest.param('{"data":[]}'.encode("utf-16"), id="UTF-16"),
         pytest.param(b'{"data":[{"id":"a\nb"}]}', id="a control character, raw"),
         pytest.param(b'{"data":[%b1%b]}' % (b"[" * 100_000, b"]" * 100_000), id="100,000 arrays deep"),
@@ -853,7 +867,7 @@ def test_top_level_array_has_no_other_values() -> None:
     assert open_page(OPENAI, b'[{"id":"a"}]').value("links.next") is None
 
 
-# What an error body says
+# Error messages
 
 
 @pytest.mark.parametrize(
@@ -924,16 +938,16 @@ def test_top_level_array_has_no_other_values() -> None:
         pytest.param(b"null", "", id="null"),
         pytest.param(b"[1,null]", "", id="numbers"),
         pytest.param(b"<html><body>502 Bad Gateway</body></html>", "", id="HTML"),
-        pytest.param(b"\xff\xfe\x00", "", id="no text"),
+        pytest.param(b"\xff\xfe\x00", "", id="not a string"),
         pytest.param(b"[" * 100_000, "[" * 200, id="deep brackets"),
-        pytest.param(b'{"error":' * 100 + b'"e"' + b"}" * 100, "", id="deeper than anybody would say it"),
+        pytest.param(b'{"error":' * 100 + b'"e"' + b"}" * 100, "", id="too deep"),
     ],
 )
 def test_error_message_is_found_in_every_structure(body: bytes, reason: str) -> None:
     assert error_message_in(body) == reason
 
 
-# Whatever comes
+# Any input
 
 
 NAMES = st.sampled_from(
@@ -973,7 +987,7 @@ def read_whatever_it_is(kind: str, body: bytes) -> list[Entry | str] | str:
 
 
 def check(entry: Entry | str, dialect: Dialect) -> None:
-    """What must be true of every entry, whatever it was read from."""
+    """Assert the properties of every entry, for any input."""
     if isinstance(entry, str):
         return
     assert 0 < len(entry.id.encode()) <= 256
@@ -991,7 +1005,7 @@ def check(entry: Entry | str, dialect: Dialect) -> None:
 
 
 def strict(text: bytes) -> Any:
-    """JSON as the standard library reads it, without the constants that are no JSON."""
+    """Parse JSON with the standard library, without constants that are invalid JSON."""
 
     def refuse(constant: str) -> None:
         raise AssertionError(f"{constant} is no JSON")
@@ -1044,17 +1058,17 @@ def test_entries_do_not_affect_each_other(entries: list[dict[str, object]]) -> N
 
 @settings(max_examples=200, deadline=None)
 @given(ENTRIES, st.text(min_size=1, max_size=60))
-def test_other_fields_pass_through(said: dict[str, Any], model_id: str) -> None:
-    said = {**said, "id": model_id}
-    [entry] = read("openai", json.dumps([said]).encode())
-    tells_of_its_machine = re.search(r"model_path|[/\\]", json.dumps(said, ensure_ascii=False))
-    if isinstance(entry, Entry) and not tells_of_its_machine:
+def test_other_fields_pass_through(payload: dict[str, Any], model_id: str) -> None:
+    payload = {**payload, "id": model_id}
+    [entry] = read("openai", json.dumps([payload]).encode())
+    contains_private = re.search(r"model_path|[/\\]", json.dumps(payload, ensure_ascii=False))
+    if isinstance(entry, Entry) and not contains_private:
         assert strict(entry.extra) == {
-            name: value for name, value in said.items() if name.casefold() not in RESERVED_FIELDS
+            name: value for name, value in payload.items() if name.casefold() not in RESERVED_FIELDS
         }
 
 
-# What clients read
+# Metadata
 
 
 KNOWN = Dialect(
@@ -1076,7 +1090,7 @@ KNOWN = Dialect(
 
 
 @pytest.mark.parametrize(
-    ("said", "known"),
+    ("payload", "known"),
     [
         pytest.param({"title": "T"}, {"display_name": "T"}, id="a name"),
         pytest.param({"title": ""}, {"title": ""}, id="no name"),
@@ -1085,55 +1099,57 @@ KNOWN = Dialect(
         pytest.param({"window": 4096}, {"context_length": 4096}, id="a number"),
         pytest.param({"window": 4096.0}, {"context_length": 4096}, id="a whole float (Cohere)"),
         pytest.param({"window": "4096"}, {"context_length": 4096}, id="a numeral"),
-        pytest.param({"window": 0}, {"window": 0}, id="zero says nothing"),
-        pytest.param({"window": True}, {"window": True}, id="true is no number"),
-        pytest.param({"window": 0.5}, {"window": 0.5}, id="half a token"),
-        pytest.param({"window": "4k"}, {"window": "4k"}, id="no numeral"),
+        pytest.param({"window": 0}, {"window": 0}, id="zero is unknown"),
+        pytest.param({"window": True}, {"window": True}, id="true is not a number"),
+        pytest.param({"window": 0.5}, {"window": 0.5}, id="a partial token"),
+        pytest.param({"window": "4k"}, {"window": "4k"}, id="not numeric"),
         pytest.param(
             {"window": None, "limits": {"window": 8}},
             {"window": None, "limits": {}, "context_length": 8},
-            id="the first that says something",
+            id="the first with a value",
         ),
         pytest.param(
-            {"window": 4, "limits": {"window": 8}}, {"limits": {"window": 8}, "context_length": 4}, id="the other stays"
+            {"window": 4, "limits": {"window": 8}},
+            {"limits": {"window": 8}, "context_length": 4},
+            id="the other is kept",
         ),
         pytest.param({"in": "text, image"}, {"input_modalities": ["text", "image"]}, id="joined with commas"),
-        pytest.param({"in": ["text", 7]}, {"in": ["text", 7]}, id="no names"),
+        pytest.param({"in": ["text", 7]}, {"in": ["text", 7]}, id="not names"),
         pytest.param({"old": False}, {"deprecated": False}, id="a flag"),
-        pytest.param({"old": "no"}, {"old": "no"}, id="no flag"),
+        pytest.param({"old": "no"}, {"old": "no"}, id="not a flag"),
         pytest.param({"ends": "2026-09-28"}, {"shutdown_at": 1790553600}, id="a date"),
-        pytest.param({"ends": None}, {"ends": None}, id="no date"),
+        pytest.param({"ends": None}, {"ends": None}, id="not a date"),
         pytest.param(
             {"price": {"in": 0.15, "out": "0.60"}},
             {"price": {}, "pricing": {"prompt": "0.00000015", "completion": "0.0000006"}},
             id="prices",
         ),
-        pytest.param({"price": {"in": 0}}, {"price": {}, "pricing": {"prompt": "0"}}, id="for nothing"),
+        pytest.param({"price": {"in": 0}}, {"price": {}, "pricing": {"prompt": "0"}}, id="zero"),
         pytest.param(
             {"price": {"in": 0}, "pricing.prompt": "x"},
             {"price": {}, "pricing.prompt": "x", "pricing": {"prompt": "0"}},
-            id="beside a field with a dot",
+            id="next to a field with a dot",
         ),
         pytest.param(
             {"price": {"in": 1e-7}}, {"price": {}, "pricing": {"prompt": "0.0000000000001"}}, id="a small float"
         ),
         pytest.param({"price": {"in": "1e999999"}}, {"price": {"in": "1e999999"}}, id="a price of a megabyte"),
-        pytest.param({"price": {"in": -1}}, {"price": {"in": -1}}, id="less than nothing (OpenRouter)"),
-        pytest.param({"price": {"in": "free"}}, {"price": {"in": "free"}}, id="no price"),
+        pytest.param({"price": {"in": -1}}, {"price": {"in": -1}}, id="negative (OpenRouter)"),
+        pytest.param({"price": {"in": "free"}}, {"price": {"in": "free"}}, id="not a price"),
         pytest.param(
             {"pricing": {"image": "1"}, "price": {"in": 1}},
             {"pricing": {"image": "1", "prompt": "0.000001"}, "price": {}},
-            id="beside other prices",
+            id="next to other prices",
         ),
         pytest.param(
             {"Display_Name": "x", "title": "T"},
             {"Display_Name": "x", "display_name": "T"},
-            id="other letters are another field",
+            id="other case is another field",
         ),
     ],
 )
 def test_metadata_is_shown_under_standard_names_without_guessing(
-    said: Mapping[str, object], known: Mapping[str, object]
+    payload: Mapping[str, object], known: Mapping[str, object]
 ) -> None:
-    entry = entry_of(KNOWN, {"id": "m", **said}, b"", {})
+    entry = entry_of(KNOWN, {"id": "m", **payload}, b"", {})
     assert json.loads(entry.extra) == known

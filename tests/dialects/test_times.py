@@ -1,4 +1,4 @@
-"""Creation times: every form that providers use, and whatever else may come."""
+"""Creation times: every format that providers use, and any other value."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ MAY_FIRST = 1_714_557_600  # 2024-05-01T10:00:00Z
         pytest.param(1714557600123456789, MAY_FIRST, id="nanoseconds"),
         pytest.param("1714557600", MAY_FIRST, id="a numeral"),
         pytest.param("1714557600.5", MAY_FIRST, id="a numeral with a fraction"),
-        pytest.param(" 1714557600123 ", MAY_FIRST, id="a numeral of milliseconds in blanks"),
+        pytest.param(" 1714557600123 ", MAY_FIRST, id="milliseconds in a string with spaces"),
         pytest.param("2024-05-01T10:00:00Z", MAY_FIRST, id="ISO with Z (Anthropic)"),
         pytest.param("2024-05-01T18:00:00.123456789+08:00", MAY_FIRST, id="nanoseconds and offset (Ollama)"),
         pytest.param("2024-05-01T10:00:00", MAY_FIRST, id="no zone (DashScope)"),
-        pytest.param("2024-05-01 10:00:00.999999", MAY_FIRST, id="no zone, a blank, a fraction (Cloudflare)"),
+        pytest.param("2024-05-01 10:00:00.999999", MAY_FIRST, id="no zone, a space, a fraction (Cloudflare)"),
         pytest.param("2024-05-01", MAY_FIRST - 36_000, id="a day"),
         pytest.param("20240501", MAY_FIRST - 36_000, id="a day without hyphens"),
-        pytest.param("20240501100000", MAY_FIRST, id="a time in digits alone"),
+        pytest.param("20240501100000", MAY_FIRST, id="a time of digits only"),
         pytest.param("20240501T100000Z", MAY_FIRST, id="ISO without hyphens"),
         pytest.param("1970-01-01T00:00:00Z", 0, id="the epoch for unknown (Anthropic)"),
         pytest.param("0001-01-01T00:00:00Z", 0, id="Go's zero time"),
@@ -46,8 +46,8 @@ MAY_FIRST = 1_714_557_600  # 2024-05-01T10:00:00Z
         pytest.param(datetime(2024, 5, 1, 10, tzinfo=UTC), MAY_FIRST, id="a time of YAML"),
         pytest.param("9999-12-31T23:59:59.999999Z", LATEST, id="the last second"),
         pytest.param("9999-12-31T23:59:59-01:00", 0, id="after the last second"),
-        pytest.param("20241345", 0, id="no such day"),
-        pytest.param("20240501250000", 0, id="no such hour"),
+        pytest.param("20241345", 0, id="an invalid day"),
+        pytest.param("20240501250000", 0, id="an invalid hour"),
         pytest.param(-1, 0, id="negative"),
         pytest.param("-1714557600", 0, id="negative numeral"),
         pytest.param(0.5, 0, id="less than a second"),
@@ -81,7 +81,7 @@ OFFSETS = st.timedeltas(timedelta(hours=-23), timedelta(hours=23)).map(
 
 @pytest.fixture
 def _far_east(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The machine's own zone is eight hours ahead."""
+    """The local time zone is eight hours ahead of UTC."""
     monkeypatch.setenv("TZ", "CST-8")
     time.tzset()
     yield

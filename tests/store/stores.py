@@ -1,4 +1,4 @@
-"""What the tests of the store share: small configurations, and short ways to read a store."""
+"""Shared by the tests of the store: small configurations, and functions that read a store."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ONE = TWO.replace('  - {name: b, base_url: "http://127.0.0.1/b/v1"}\n', "")
 
 
 def store_of(text: str, fetch: FakeFetch, clock: FakeClock, reports: list[Report] | None = None) -> Store:
-    """A store without chance; `reports` receives every report."""
+    """A store without randomness. `reports` collects every report."""
     on_report = reports.append if reports is not None else lambda _: None
     return Store(config_of(text), fetch, clock, uniform=middle, on_report=on_report)
 

@@ -1,4 +1,4 @@
-"""The state of a list follows from the age of its last good answer alone."""
+"""The state of a list depends only on the age of its last successful fetch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The refresh loops: when a provider is fetched, for whom requests wait, and what is reported."""
+"""The refresh loops: when providers are fetched, how long requests wait, and what is reported."""
 
 from __future__ import annotations
 

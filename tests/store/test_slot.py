@@ -1,4 +1,4 @@
-"""Decisions after each refresh: retries, backoff, the circuit breaker, lists that shrink, unchanged answers."""
+"""Decisions after each refresh: retries, backoff, the circuit breaker, shrinking lists, unchanged lists."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ async def test_failed_refreshes_are_retried_with_exponential_backoff_up_to_ttl(
             pauses.append(report(store, "a").next_attempt_in)
             await clock.advance(pauses[-1] or 0)
         assert fetch.asked["a"] == 8
-    # ttl is 100 s; from the fifth failure on the breaker asks for 30, 60, 90 s at least.
+    # ttl is 100 s; from the fifth failure on the open circuit breaker requires at least 30, 60, 90 s.
     assert pauses == [5, 10, 20, 40, 80, 100, 100]
 
 
@@ -123,7 +123,7 @@ async def test_retries_use_a_token_bucket_that_successes_refill(fetch: FakeFetch
         await clock.advance(40)
         fetch.lists("a", "m")
         await clock.advance(80 + 90 * 12)
-    # 10 tokens pay for five questions of two retries; then each success earns a tenth of one.
+    # 10 tokens allow five fetches with two retries each; then each success adds a tenth of a token.
     assert fetch.retries["a"][:16] == [2, 2, 2, 2, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]
     assert fetch.retries["a"][16] == 1
 
@@ -158,7 +158,7 @@ async def test_provider_that_responds_within_its_timeout_is_never_stale(fetch: F
     [
         pytest.param("exclude: ['n*']", id="some are excluded"),
         pytest.param("aliases: {one: m, two: m}", id="one has two names"),
-        pytest.param("extra_fields: [tier]", id="fields are left out"),
+        pytest.param("extra_fields: [tier]", id="fields are removed"),
         pytest.param("models: [{id: m}]", id="one is declared, too"),
     ],
 )

@@ -1,4 +1,4 @@
-"""What requests read: states that follow from age, models that expire, declared models, versions."""
+"""The store as requests see it: states by age, expiry, declared models, versions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One policy's list: encoded once, compressed once, and what is said beside it."""
+"""The list of one policy: encoded once, compressed once, with its headers."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ async def test_list_headers_are_created_once_for_each_encoding() -> None:
     ("names", "notes"),
     [
         pytest.param(True, [(b"x-models-stale", b"a"), (b"x-models-missing", b"b, c")], id="by name"),
-        pytest.param(False, [(b"x-models-stale", b"1"), (b"x-models-missing", b"2")], id="only how many"),
+        pytest.param(False, [(b"x-models-stale", b"1"), (b"x-models-missing", b"2")], id="only a number of pages"),
     ],
 )
 async def test_stale_and_missing_providers_are_named_only_with_access_to_all_models(

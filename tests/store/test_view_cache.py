@@ -1,4 +1,4 @@
-"""Views: rendered once for each policy, kept until a change and within a bound of memory."""
+"""Views: rendered once per policy, cached until a change, within a memory limit."""
 
 from __future__ import annotations
 

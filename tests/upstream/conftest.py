@@ -1,4 +1,4 @@
-"""Fixtures of the tests that fetch over real sockets."""
+"""Fixtures for tests that fetch over real sockets."""
 
 from __future__ import annotations
 

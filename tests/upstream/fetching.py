@@ -1,4 +1,4 @@
-"""Fetching one fake provider over real sockets: what the tests of lists and of attempts share."""
+"""Fetch from a fake provider over real sockets: shared by the tests of lists and of attempts."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from proxy.upstream.lists import ListFetcher
 from tests.fakes import HastyClock, config_of
 
 SOON = 0.6
-"""Seconds that a question may take where the test waits for its end; an attempt gets a third of it."""
+"""`timeout` in seconds for tests that wait for it. An attempt gets a third of it."""
 LATER = 2.4
-"""The same where it matters that silence is noticed before the attempt as a whole is over."""
-OTHER_WORK = 1.0
-"""Seconds that a busy machine may add to any of our limits."""
+"""The same for tests in which the idle timeout must fire before the timeout of the attempt."""
+TOLERANCE = 1.0
+"""Seconds by which a busy machine may exceed any limit."""
 PANGU = {"kind": "pangu", "workspace_id": "ws/1 盘", "model_ids": ["one", "two"], "api_key": "token-canary"}
 VERSIONS = "/v1/workspaces/ws%2F1%20%E7%9B%98/models/{}/versions?limit=100"
 
@@ -29,20 +29,20 @@ def provider(base_url: str, **settings: object) -> Provider:
 
 
 def at(address: str, **settings: object) -> Provider:
-    """A provider at a host and port of this machine."""
+    """A provider at this host and port."""
     return provider(f"http://{address}/v1", **settings)
 
 
-async def ask(provider: Provider, clock: HastyClock | None = None) -> FetchResult:
+async def fetch_list(provider: Provider, clock: HastyClock | None = None) -> FetchResult:
     return await ListFetcher([provider], clock or HastyClock())(provider, provider.retries)
 
 
 async def failure(provider: Provider, clock: HastyClock | None = None) -> UpstreamError:
-    """Why a question failed; it fails in time."""
-    begun = time.monotonic()
+    """The error of a fetch that fails within its timeout."""
+    start = time.monotonic()
     with pytest.raises(UpstreamError) as raised:
-        await ask(provider, clock)
-    assert time.monotonic() - begun < provider.timeout + OTHER_WORK
+        await fetch_list(provider, clock)
+    assert time.monotonic() - start < provider.timeout + TOLERANCE
     return raised.value
 
 

@@ -1,4 +1,4 @@
-"""One page over real sockets: what is sent, which failures are retried and when, redirects, statuses."""
+"""Requests for one page over real sockets: what is sent, which errors are retried and when, redirects, statuses."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from tests.fakes import HastyClock
 from tests.providers.faults import playing
 from tests.providers.server import closed_port
-from tests.upstream.fetching import LATER, PANGU, VERSIONS, ask, at, failure, ids, provider
+from tests.upstream.fetching import LATER, PANGU, VERSIONS, at, failure, fetch_list, ids, provider
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("nothing_is_left_behind")]
 
@@ -30,7 +30,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("nothing_is_left_behind
         pytest.param("http://localhost:${port}/v1/models", "to localhost:${port}", id="another host"),
         pytest.param("//${landing}/v1/models", "to ${landing}", id="without a scheme"),
         pytest.param("http://user:pass@${landing}/?key=1", "to ${landing}", id="with a login"),
-        pytest.param("/v1/models", "to another path", id="itself, for ever"),
+        pytest.param("/v1/models", "to another path", id="itself"),
         pytest.param("file:///etc/passwd", "to another path", id="a file"),
     ],
 )
@@ -56,7 +56,7 @@ async def test_redirect_to_an_invalid_url_fails_only_that_provider() -> None:
 
 async def test_cookies_are_not_sent_with_the_next_page() -> None:
     async with playing("set-cookie") as server:
-        assert ids(await ask(at(server.address))) == ["a", "b"]
+        assert ids(await fetch_list(at(server.address))) == ["a", "b"]
     assert [request.values("cookie") for request in server.requests] == [[], []]
 
 
@@ -110,12 +110,12 @@ async def test_error_without_a_body_is_reported_by_its_status() -> None:
 
 async def test_provider_that_fails_every_second_time_needs_one_retry() -> None:
     async with playing("flapping") as server:
-        answers = [await ask(at(server.address)) for _ in range(2)]
+        answers = [await fetch_list(at(server.address)) for _ in range(2)]
     assert [(ids(answer), answer.attempts) for answer in answers] == [(["a"], 2), (["a"], 2)]
     assert len(server.requests) == 4
 
 
-# -- trying again ------------------------------------------------------------------------------------------------------
+# -- retries -----------------------------------------------------------------------------------------------------------
 
 NOW = HastyClock().time()
 
@@ -126,13 +126,13 @@ NOW = HastyClock().time()
         pytest.param("Retry-After: 7", 7.0, id="seconds"),
         pytest.param(f"Retry-After: {formatdate(NOW + 9, usegmt=True)}", 9.0, id="a date"),
         pytest.param("Retry-After: 3\nRetry-After: 8", 8.0, id="two headers"),
-        pytest.param("Retry-After: 5\nRetry-After: soon", 5.0, id="one of them junk"),
+        pytest.param("Retry-After: 5\nRetry-After: soon", 5.0, id="one of them invalid"),
     ],
 )
 async def test_retry_waits_for_retry_after_within_the_deadline(headers: str, seconds: float) -> None:
     clock = HastyClock()
     async with playing("rate-limited", headers=headers) as server:
-        answer = await ask(at(server.address), clock)
+        answer = await fetch_list(at(server.address), clock)
     assert (ids(answer), answer.attempts, clock.slept) == (["a"], 2, [seconds])
 
 
@@ -140,8 +140,8 @@ async def test_retry_waits_for_retry_after_within_the_deadline(headers: str, sec
     "headers",
     [
         pytest.param("X-None: 1", id="nothing"),
-        pytest.param("Retry-After: 0", id="at once"),
-        pytest.param(f"Retry-After: {formatdate(NOW - 60, usegmt=True)}", id="a date that is over"),
+        pytest.param("Retry-After: 0", id="immediately"),
+        pytest.param(f"Retry-After: {formatdate(NOW - 60, usegmt=True)}", id="a past date"),
         pytest.param("Retry-After: -5", id="a negative number"),
         pytest.param("Retry-After: nan", id="nan"),
         pytest.param("Retry-After: inf", id="inf"),
@@ -152,7 +152,7 @@ async def test_retry_waits_for_retry_after_within_the_deadline(headers: str, sec
 async def test_retry_without_retry_after_waits_a_short_random_time(headers: str) -> None:
     clock = HastyClock()
     async with playing("rate-limited", headers=headers) as server:
-        assert ids(await ask(at(server.address), clock)) == ["a"]
+        assert ids(await fetch_list(at(server.address), clock)) == ["a"]
     assert len(clock.slept) == 1
     assert 0 <= clock.slept[0] <= 0.1
 
@@ -195,13 +195,13 @@ async def test_retry_delays_are_random_and_increase() -> None:
 async def test_retries_are_shared_by_all_pages_of_a_fetch() -> None:
     async with playing("page-then-500") as server:
         error = await failure(at(server.address, retries=2))
-    # The first page, a retry of it, the second page and the one retry that is left.
+    # The first page and its retry, the second page and the one remaining retry.
     assert (error.kind, error.attempts, len(server.requests)) == ("status", 3, 4)
 
 
 async def test_further_pages_are_not_counted_as_attempts() -> None:
     async with playing("pages-of-ten") as server:
-        answer = await ask(at(server.address))
+        answer = await fetch_list(at(server.address))
     assert (answer.pages, answer.attempts) == (3, 1)
 
 
@@ -237,13 +237,13 @@ async def test_list_url_joins_base_url_and_path_without_duplicates_or_losses(
     base_url: str, url: str, providers_side: respx.MockRouter
 ) -> None:
     route = providers_side.get(url__eq=url).respond(json=LIST)
-    assert ids(await ask(provider(base_url))) == ["a"]
+    assert ids(await fetch_list(provider(base_url))) == ["a"]
     assert route.call_count == 1
 
 
 async def test_request_contains_only_the_required_headers(providers_side: respx.MockRouter) -> None:
     route = providers_side.get("https://models.example/v1/models").respond(json=LIST)
-    await ask(provider("https://models.example", api_key="sk-canary", headers={"X-Team": "platform"}))
+    await fetch_list(provider("https://models.example", api_key="sk-canary", headers={"X-Team": "platform"}))
     headers = route.calls.last.request.headers
     agent = headers.pop("user-agent")
     assert agent.startswith("models-proxy/")
@@ -260,27 +260,27 @@ async def test_request_contains_only_the_required_headers(providers_side: respx.
     ("extra", "read"),
     [
         pytest.param("all", {"n": 1, "status": {}}, id="all"),
-        pytest.param(["n", "path", "status"], {"n": 1, "path": "/srv/a", "status": {}}, id="the operator names one"),
+        pytest.param(["n", "path", "status"], {"n": 1, "path": "/srv/a", "status": {}}, id="a configured value"),
     ],
 )
 async def test_private_fields_are_removed_unless_extra_fields_lists_them(
     extra: object, read: dict[str, object], providers_side: respx.MockRouter
 ) -> None:
-    said = {"id": "a", "n": 1, "path": "/srv/a", "status": {"args": ["x"]}, "api_key": "sk-fake"}
-    providers_side.get("https://models.example/v1/models").respond(json={"data": [said]})
-    [entry] = (await ask(provider("https://models.example", extra_fields=extra))).entries
+    payload = {"id": "a", "n": 1, "path": "/srv/a", "status": {"args": ["x"]}, "api_key": "sk-fake"}
+    providers_side.get("https://models.example/v1/models").respond(json={"data": [payload]})
+    [entry] = (await fetch_list(provider("https://models.example", extra_fields=extra))).entries
     assert json.loads(entry.extra) == read
 
 
 async def test_no_credential_is_sent_without_an_api_key(providers_side: respx.MockRouter) -> None:
     route = providers_side.get("https://models.example/v1/models").respond(json=LIST)
-    await ask(provider("https://models.example"))
+    await fetch_list(provider("https://models.example"))
     assert "authorization" not in route.calls.last.request.headers
 
 
 async def test_configured_header_overrides_the_default_regardless_of_case(providers_side: respx.MockRouter) -> None:
     route = providers_side.get("https://models.example/v1/models").respond(json=LIST)
-    await ask(provider("https://models.example", api_key="sk-canary", headers={"authorization": "Basic abc"}))
+    await fetch_list(provider("https://models.example", api_key="sk-canary", headers={"authorization": "Basic abc"}))
     assert route.calls.last.request.headers.get_list("authorization") == ["Basic abc"]
 
 
@@ -288,7 +288,7 @@ async def test_pangu_url_contains_workspace_and_model_percent_encoded(
     providers_side: respx.MockRouter,
 ) -> None:
     route = providers_side.get(host="pangu.example").respond(json={"total": 1, "versions": [{"id": "v"}]})
-    await ask(provider("https://pangu.example/v1", **{**PANGU, "model_ids": ["a/b?c"]}))
+    await fetch_list(provider("https://pangu.example/v1", **{**PANGU, "model_ids": ["a/b?c"]}))
     request = route.calls.last.request
     assert request.url.raw_path.decode() == VERSIONS.format("a%2Fb%3Fc")
     assert request.headers.get_list("x-auth-token") == ["token-canary"]

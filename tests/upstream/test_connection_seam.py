@@ -1,6 +1,6 @@
-"""The private parts of aiohttp that calls use: each is really called when a call is sent over a socket.
+"""The private APIs of aiohttp that calls use: each of them is called when a call is sent over a socket.
 
-An aiohttp that renames one of them must turn a test red here, not disable a protection silently.
+If aiohttp renames one of them, a test must fail here instead of a protection being silently disabled.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A provider's credential in the provider's own style, and what of it no message may show."""
+"""How credentials are sent to providers, and which secrets are redacted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Why a provider could not be asked: the waiting time it names, what it says, and what went wrong below."""
+"""Errors of providers: `Retry-After`, error messages, and exceptions of the HTTP library."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ KEY = "sk-canary-4f7Gq+Zx/9e=8zW1"
     ("values", "seconds"),
     [
         pytest.param([], None, id="no header"),
-        pytest.param(["0"], 0.0, id="at once"),
+        pytest.param(["0"], 0.0, id="immediately"),
         pytest.param(["120"], 120.0, id="seconds"),
         pytest.param([" 120 "], 120.0, id="seconds with blanks"),
         pytest.param(["3600"], 3600.0, id="an hour"),
         pytest.param(["3601"], 3600.0, id="more than an hour"),
-        pytest.param(["9" * 400], 3600.0, id="more than anything"),
+        pytest.param(["9" * 400], 3600.0, id="the maximum"),
         pytest.param(["Fri, 15 Jan 2027 08:01:00 GMT"], 60.0, id="a date"),
         pytest.param(["Fri, 15 Jan 2027 09:01:00 +0100"], 60.0, id="a date with an offset"),
-        pytest.param(["Friday, 15-Jan-27 08:01:00 GMT"], 60.0, id="a date as of old"),
+        pytest.param(["Friday, 15-Jan-27 08:01:00 GMT"], 60.0, id="an RFC 850 date"),
         pytest.param(["Fri Jan 15 08:01:00 2027"], 60.0, id="a date of asctime"),
-        pytest.param(["Fri, 15 Jan 2027 07:00:00 GMT"], 0.0, id="a date that is over"),
-        pytest.param(["Wed, 15 Jan 9999 00:00:00 GMT"], 3600.0, id="a date far away"),
+        pytest.param(["Fri, 15 Jan 2027 07:00:00 GMT"], 0.0, id="a past date"),
+        pytest.param(["Wed, 15 Jan 9999 00:00:00 GMT"], 3600.0, id="a date in the far future"),
         pytest.param(["5", "7"], 7.0, id="two headers"),
-        pytest.param(["junk", "7"], 7.0, id="two headers, one of them junk"),
+        pytest.param(["junk", "7"], 7.0, id="two headers, one invalid"),
         *[
             pytest.param([junk], None, id=f"{junk!r}")
             for junk in ("", "-5", "+5", "1.5", "1e9", "nan", "inf", "٣", "5s", "soon", "Fri, 99 Jan 2027 08:00:00 GMT")
@@ -88,13 +88,13 @@ def test_retry_after_accepts_every_http_date(moment: int) -> None:
     assert retry_after([formatdate(moment, usegmt=True)], NOW) == min(max(0.0, moment - NOW), 3600.0)
 
 
-# -- what a provider says ----------------------------------------------------------------------------------------------
+# -- messages of providers --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("text", "readable"),
     [
-        pytest.param("Model not found", "Model not found", id="nothing to hide"),
+        pytest.param("Model not found", "Model not found", id="no secret"),
         pytest.param("AppKey不正确,请使用正确的AppKey", "AppKey不正确,请使用正确的AppKey", id="Chinese"),
         pytest.param(f"Wrong key {KEY}.", "Wrong key ***", id="the key"),
         pytest.param(f"令牌{KEY}无效", "令牌***无效", id="the key in Chinese"),
@@ -104,7 +104,7 @@ def test_retry_after_accepts_every_http_date(moment: int) -> None:
         pytest.param("Wrong key sk-ca...8zW1", "Wrong key ***", id="masked with dots"),
         pytest.param("Wrong key ...8zW1", "Wrong key ***", id="only its end"),
         pytest.param("Wrong key sk-ca", "Wrong key ***", id="only its beginning"),
-        pytest.param("Wrong key ab**cd", "Wrong key ***", id="another key that is masked"),
+        pytest.param("Wrong key ab**cd", "Wrong key ***", id="another masked key"),
         pytest.param("in organisation org-A1b2C3d4E5f6G7h8I9", "in organisation ***", id="a long random word"),
         pytest.param("https://help.example/authentication", "https://help.example/authentication", id="an address"),
     ],
@@ -140,9 +140,9 @@ def test_complete_secret_never_remains_in_a_text(secret: str, before: str, behin
         pytest.param("//[::1]:80/", "to [::1]:80", id="IPv6"),
         pytest.param("/elsewhere", "to another path", id="a path"),
         pytest.param("", "to another path", id="nothing"),
-        pytest.param("https://[nowhere/", "to an invalid URL", id="no address"),
+        pytest.param("https://[nowhere/", "to an invalid URL", id="an invalid address"),
         pytest.param("https://a\x1b;b.example/", "to ab.example", id="control characters"),
-        pytest.param(f"https://{KEY}.example/", "to a host that contains a secret", id="our own key"),
+        pytest.param(f"https://{KEY}.example/", "to a host that contains a secret", id="the API key"),
     ],
 )
 def test_redirect_error_shows_only_the_target_host(location: str, place: str) -> None:
@@ -156,11 +156,11 @@ def test_status_error_contains_retry_after() -> None:
     assert (error.kind, error.reason, error.retryable, error.retry_after) == ("status", "status 503: busy", True, 3600)
 
 
-# -- what went wrong below ---------------------------------------------------------------------------------------------
+# -- exceptions --------------------------------------------------------------------------------------------------------
 
 
 def led_to(error: Exception, *causes: BaseException) -> Exception:
-    """`error`, as httpx raises it: what came before stands in its contexts."""
+    """`error` as httpx raises it: its causes are in `__context__`."""
     last: BaseException = error
     for cause in causes:
         last.__context__ = cause
@@ -181,28 +181,28 @@ REQUEST = httpx.Request("GET", f"https://models.example/?key={KEY}")
             True,
             id="refused on every address",
         ),
-        pytest.param(httpx.ConnectError("x"), "connection_refused", "connection failed", True, id="no way there"),
+        pytest.param(httpx.ConnectError("x"), "connection_refused", "connection failed", True, id="unreachable"),
         pytest.param(led_to(httpx.ConnectError("x"), socket.gaierror()), "dns", "DNS lookup failed", True, id="dns"),
         pytest.param(
             led_to(httpx.ConnectError("x"), ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER] x")),
             "tls",
             "TLS handshake failed: protocol error",
             False,
-            id="no TLS",
+            id="not TLS",
         ),
         pytest.param(
             led_to(httpx.ConnectError("x"), ssl.SSLEOFError()),
             "connection_reset",
             "connection closed during the TLS handshake",
             True,
-            id="gone in the handshake",
+            id="closed during the handshake",
         ),
         pytest.param(
             led_to(httpx.ConnectTimeout("x"), TimeoutError(), ssl.SSLWantReadError()),
             "timeout",
             "timed out: no connection after 3.33 s",
             True,
-            id="no connection in time",
+            id="a connection timeout",
         ),
         pytest.param(httpx.ReadTimeout("x"), "timeout", "timed out: no data for 3.33 s", True, id="silence"),
         pytest.param(
@@ -217,14 +217,14 @@ REQUEST = httpx.Request("GET", f"https://models.example/?key={KEY}")
             "connection_reset",
             "connection closed before the response was complete",
             True,
-            id="gone without an answer",
+            id="closed without a response",
         ),
         pytest.param(
             httpx.RemoteProtocolError("illegal status line"),
             "invalid_response",
             "returned an invalid HTTP response (malformed, or too many headers)",
             False,
-            id="no HTTP",
+            id="not HTTP",
         ),
         pytest.param(
             httpx.LocalProtocolError(f"Illegal header value b'{KEY} '"),
@@ -238,7 +238,7 @@ REQUEST = httpx.Request("GET", f"https://models.example/?key={KEY}")
             "proxy",
             "egress proxy refused the connection (status 407)",
             False,
-            id="a proxy that wants a login",
+            id="a proxy that requires a login",
         ),
         pytest.param(
             httpx.ProxyError("502 Bad Gateway"),
@@ -251,7 +251,9 @@ REQUEST = httpx.Request("GET", f"https://models.example/?key={KEY}")
         pytest.param(
             OSError(5, KEY), "connection_reset", "connection closed before the response was complete", True, id="I/O"
         ),
-        pytest.param(httpx.InvalidURL(KEY), "invalid_response", "request failed (InvalidURL)", False, id="no URL"),
+        pytest.param(
+            httpx.InvalidURL(KEY), "invalid_response", "request failed (InvalidURL)", False, id="an invalid URL"
+        ),
         pytest.param(ValueError(KEY), "invalid_response", "request failed (ValueError)", False, id="anything"),
     ],
 )
@@ -260,16 +262,16 @@ def test_exception_is_described_by_its_class_and_never_by_its_text(
 ) -> None:
     if isinstance(error, httpx.RequestError):
         error.request = REQUEST
-    told = from_exception(error, 10 / 3)
-    assert (told.kind, told.reason, told.retryable) == (kind, reason, retryable)
+    shown = from_exception(error, 10 / 3)
+    assert (shown.kind, shown.reason, shown.retryable) == (kind, reason, retryable)
 
 
 def test_certificate_error_quotes_the_reason_of_openssl() -> None:
     refusal = ssl.SSLCertVerificationError()
     refusal.verify_message = "certificate has expired"
-    told = from_exception(led_to(httpx.ConnectError("x"), refusal), 1.0)
-    assert (told.kind, told.reason) == ("tls", "TLS certificate verification failed: certificate has expired")
-    assert not told.retryable
+    shown = from_exception(led_to(httpx.ConnectError("x"), refusal), 1.0)
+    assert (shown.kind, shown.reason) == ("tls", "TLS certificate verification failed: certificate has expired")
+    assert not shown.retryable
 
 
 def test_cyclic_exception_chain_is_handled() -> None:

@@ -1,4 +1,4 @@
-"""Logins at an IAM and with OAuth: how they are asked for, how long a token is used, how a refusal is told."""
+"""IAM and OAuth logins: the requests, the lifetime of tokens, and errors."""
 
 from __future__ import annotations
 
@@ -59,22 +59,22 @@ def pangu(address: str, iam_url: str, **settings: object) -> Provider:
 
 
 def ends_at(moment: float) -> str:
-    """The body of a login whose token ends at this moment (Unix seconds)."""
+    """The response of a login whose token expires at this time (Unix seconds)."""
     return json.dumps({"token": {"expires_at": datetime.fromtimestamp(moment, UTC).isoformat()}})
 
 
 def tokens(server: FaultServer) -> list[list[str]]:
-    """The tokens that came with each request."""
+    """The tokens in each request."""
     return [request.values("x-auth-token") for request in server.requests]
 
 
-async def ask(provider: Provider, clock: HastyClock) -> FetchResult:
+async def fetch_list(provider: Provider, clock: HastyClock) -> FetchResult:
     return await ListFetcher([provider], clock)(provider, provider.retries)
 
 
 async def failure(provider: Provider, clock: HastyClock) -> UpstreamError:
     with pytest.raises(UpstreamError) as raised:
-        await ask(provider, clock)
+        await fetch_list(provider, clock)
     return raised.value
 
 
@@ -82,7 +82,7 @@ async def test_login_sends_user_and_project_and_its_token_is_sent_with_the_reque
     clock: HastyClock,
 ) -> None:
     async with playing("iam-login", token=TOKEN, body="{}") as iam, playing("versions") as server:
-        answer = await ask(pangu(server.address, f"http://{iam.address}"), clock)
+        answer = await fetch_list(pangu(server.address, f"http://{iam.address}"), clock)
     assert [entry.id for entry in answer.entries] == ["v"]
     (login,) = iam.requests
     assert login.line == "POST /v3/auth/tokens HTTP/1.1"
@@ -103,7 +103,7 @@ async def test_login_sends_user_and_project_and_its_token_is_sent_with_the_reque
 @pytest.mark.parametrize("path", ["", "/", "/v3", "/v3/", "/v3/auth/tokens"])
 async def test_iam_url_can_be_written_as_documented(path: str, clock: HastyClock) -> None:
     async with playing("iam-login", token=TOKEN, body="{}") as iam, playing("versions") as server:
-        await ask(pangu(server.address, f"http://{iam.address}{path}"), clock)
+        await fetch_list(pangu(server.address, f"http://{iam.address}{path}"), clock)
     assert iam.targets == ["/v3/auth/tokens"]
 
 
@@ -111,10 +111,10 @@ async def test_iam_url_can_be_written_as_documented(path: str, clock: HastyClock
     ("body", "life"),
     [
         pytest.param(ends_at(HastyClock().time() + DAY), DAY, id="until it ends"),
-        pytest.param("{}", 3600, id="an hour where nothing is said"),
-        pytest.param("no JSON", 3600, id="an hour where nothing can be read"),
-        pytest.param('{"token":{"expires_at":"soon"}}', 3600, id="an hour where no time is said"),
-        pytest.param('{"token":[]}', 3600, id="an hour where the body is odd"),
+        pytest.param("{}", 3600, id="an hour without an expiry"),
+        pytest.param("no JSON", 3600, id="an hour with an unreadable body"),
+        pytest.param('{"token":{"expires_at":"soon"}}', 3600, id="an hour without a time"),
+        pytest.param('{"token":[]}', 3600, id="an hour with an unusual body"),
     ],
 )
 async def test_token_is_reused_until_shortly_before_it_expires(body: str, life: float, clock: HastyClock) -> None:
@@ -130,7 +130,7 @@ async def test_token_is_reused_until_shortly_before_it_expires(body: str, life: 
 
 async def test_rejected_token_is_renewed_once_and_the_request_repeated(clock: HastyClock) -> None:
     async with playing("iam-login", token=TOKEN, body="{}") as iam, playing("versions-at-second-token") as server:
-        answer = await ask(pangu(server.address, f"http://{iam.address}"), clock)
+        answer = await fetch_list(pangu(server.address, f"http://{iam.address}"), clock)
     assert ([entry.id for entry in answer.entries], answer.attempts) == (["v"], 1)
     assert tokens(server) == [[f"{TOKEN}-1"], [f"{TOKEN}-2"]]
 
@@ -159,7 +159,7 @@ async def test_second_rejected_token_fails_the_fetch(clock: HastyClock) -> None:
         pytest.param(404, "status", "status 404: wrong", 1, id="not an IAM"),
         pytest.param(429, "rate_limited", "rate limit exceeded (429): wrong", 3, id="too many logins"),
         pytest.param(503, "status", "status 503: wrong", 3, id="not ready"),
-        pytest.param(200, "invalid_response", "status 200 without a token", 1, id="no login at all"),
+        pytest.param(200, "invalid_response", "status 200 without a token", 1, id="no token"),
     ],
 )
 async def test_rejected_login_is_reported(status: int, kind: str, reason: str, logins: int, clock: HastyClock) -> None:
@@ -180,7 +180,7 @@ async def test_login_without_a_token_fails(clock: HastyClock) -> None:
 
 async def test_login_retry_waits_for_retry_after(clock: HastyClock) -> None:
     async with playing("iam-busy", token=TOKEN) as iam, playing("versions") as server:
-        await ask(pangu(server.address, f"http://{iam.address}"), clock)
+        await fetch_list(pangu(server.address, f"http://{iam.address}"), clock)
     assert (clock.slept, tokens(server)) == ([7.0], [[f"{TOKEN}-2"]])
 
 
@@ -209,7 +209,7 @@ async def test_hanging_iam_times_out_like_any_attempt(clock: HastyClock) -> None
 
 @pytest.fixture
 def log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
-    """All log records of every logger, at DEBUG, as the server and `check` see them."""
+    """Collects the records of all loggers at level DEBUG."""
     disable_http_logging()
     for name in ("", "httpx", *(name for name in logging.root.manager.loggerDict if name.startswith("httpcore"))):
         caplog.set_level(logging.DEBUG, logger=name or None)
@@ -217,7 +217,7 @@ def log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
 
 
 def shown(*texts: str) -> set[str]:
-    """What the texts show of the password and the token, or of the ends that a mask leaves of them."""
+    """The secrets that the texts contain, also the ends that remain of masked ones."""
     looks = {secret[:5] for secret in (PASSWORD, TOKEN)} | {PASSWORD[-4:], TOKEN[-4:], quote(PASSWORD)}
     return {look for look in looks if any(look in text for text in texts)}
 
@@ -254,7 +254,7 @@ async def test_password_repeated_by_the_iam_appears_nowhere(
 async def test_token_repeated_by_the_provider_appears_nowhere(
     form: str, status: str, clock: HastyClock, log: pytest.LogCaptureFixture
 ) -> None:
-    # After a 401 there is a second login, and with it a second token.
+    # A 401 causes a second login, which returns a second token.
     token = f"{TOKEN}-2" if status.startswith("401") else f"{TOKEN}-1"
     body = json.dumps({"error": {"message": f"wrong: {masked(token)[form]}!"}})
     async with (
@@ -272,7 +272,7 @@ MODELS: Mapping[str, Any] = {"status": "200 OK", "body": '{"data":[{"id":"m"}]}'
 
 
 def entra(address: str, token_url: str, **settings: object) -> Provider:
-    """A provider behind OAuth whose kind sends keys in a header of its own."""
+    """A provider with OAuth whose kind sends API keys in a special header."""
     provider = {
         "name": "entra",
         "kind": "azure",
@@ -286,7 +286,7 @@ def entra(address: str, token_url: str, **settings: object) -> Provider:
 
 
 def bearers(server: FaultServer) -> list[str]:
-    """The tokens that came with each request, each once."""
+    """The tokens in each request, without duplicates."""
     return [
         value.removeprefix(f"Bearer {TOKEN}")
         for request in server.requests
@@ -296,18 +296,18 @@ def bearers(server: FaultServer) -> list[str]:
 
 async def test_client_credentials_are_sent_as_a_form_and_the_token_as_bearer(clock: HastyClock) -> None:
     async with playing("oauth-login", token=TOKEN, more="") as login, playing("status", **MODELS) as server:
-        answer = await ask(entra(server.address, f"http://{login.address}/tenant/oauth2/v2.0/token"), clock)
+        answer = await fetch_list(entra(server.address, f"http://{login.address}/tenant/oauth2/v2.0/token"), clock)
     assert [entry.id for entry in answer.entries] == ["m"]
-    (asked,) = login.requests
-    assert asked.line == "POST /tenant/oauth2/v2.0/token HTTP/1.1"
-    assert dict(parse_qsl(asked.body.decode())) == {
+    (request,) = login.requests
+    assert request.line == "POST /tenant/oauth2/v2.0/token HTTP/1.1"
+    assert dict(parse_qsl(request.body.decode())) == {
         "grant_type": "client_credentials",
         "client_id": "proxy/1",
         "client_secret": SECRET,
         "scope": "api://models/.default",
     }
     sent = ("content-type", "accept", "accept-encoding", "x-team", "authorization", "cookie")
-    assert [asked.values(name) for name in sent] == [
+    assert [request.values(name) for name in sent] == [
         ["application/x-www-form-urlencoded"],
         ["application/json"],
         ["identity"],
@@ -322,7 +322,7 @@ async def test_client_credentials_are_sent_as_a_form_and_the_token_as_bearer(clo
 async def test_scope_is_sent_only_if_it_is_set(clock: HastyClock) -> None:
     async with playing("oauth-login", token=TOKEN, more="") as login, playing("status", **MODELS) as server:
         oauth = {"url": f"http://{login.address}/token", "id": "proxy", "secret": SECRET}
-        await ask(entra(server.address, "http://unused.invalid", oauth=oauth), clock)
+        await fetch_list(entra(server.address, "http://unused.invalid", oauth=oauth), clock)
     assert b"scope" not in login.requests[0].body
 
 
@@ -330,12 +330,12 @@ async def test_scope_is_sent_only_if_it_is_set(clock: HastyClock) -> None:
     ("more", "renewed_before", "life"),
     [
         pytest.param(',"expires_in":86400', 300, DAY, id="a day"),
-        pytest.param(',"expires_in":"7200"', 300, 7200, id="said as a string"),
+        pytest.param(',"expires_in":"7200"', 300, 7200, id="a string"),
         pytest.param(',"expires_in":400', 200, 400, id="short-lived: half of its life"),
-        pytest.param(',"expires_in":2', 1, 2, id="hardly any life"),
-        pytest.param("", 300, 3600, id="not said: an hour"),
-        pytest.param(',"expires_in":"soon"', 300, 3600, id="no number: an hour"),
-        pytest.param(',"expires_in":-5', 300, 3600, id="less than none: an hour"),
+        pytest.param(',"expires_in":2', 1, 2, id="a very short lifetime"),
+        pytest.param("", 300, 3600, id="missing: an hour"),
+        pytest.param(',"expires_in":"soon"', 300, 3600, id="not a number: an hour"),
+        pytest.param(',"expires_in":-5', 300, 3600, id="negative: an hour"),
         pytest.param(',"expires_in":true', 300, 3600, id="a boolean: an hour"),
     ],
 )
@@ -354,7 +354,7 @@ async def test_oauth_token_is_renewed_shortly_before_it_expires(
 
 async def test_rejected_oauth_token_is_renewed_once(clock: HastyClock) -> None:
     async with playing("oauth-login", token=TOKEN, more="") as login, playing("list-at-second-token") as server:
-        answer = await ask(entra(server.address, f"http://{login.address}/token"), clock)
+        answer = await fetch_list(entra(server.address, f"http://{login.address}/token"), clock)
     assert ([entry.id for entry in answer.entries], answer.attempts) == (["m"], 1)
     assert bearers(server) == ["-1", "-2"]
 
@@ -378,7 +378,7 @@ REFUSED = '{"error":"invalid_client","error_description":"wrong"}'
         pytest.param(200, "<html>", "invalid_response", "status 200 without a token", 1, id="a page"),
         pytest.param(200, "{}", "invalid_response", "status 200 without a token", 1, id="no token"),
         pytest.param(
-            200, '{"access_token":7}', "invalid_response", "status 200 without a token", 1, id="a token that is none"
+            200, '{"access_token":7}', "invalid_response", "status 200 without a token", 1, id="an invalid token"
         ),
         pytest.param(
             200,
@@ -386,7 +386,7 @@ REFUSED = '{"error":"invalid_client","error_description":"wrong"}'
             "invalid_response",
             "status 200 without a token",
             1,
-            id="a token of two lines",
+            id="a token with a line break",
         ),
     ],
 )

@@ -1,4 +1,4 @@
-"""What is kept between two questions: an answer as it was read, and one TLS context for all."""
+"""State between fetches: parsed pages of the last response, and shared TLS contexts."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ async def test_unchanged_page_reuses_its_entries_and_a_change_is_detected() -> N
     with FakeProviders() as upstreams:
         server = upstreams.open(lists("m", "n"))
         providers = config_of(f"providers: [{{name: a, base_url: '{server.url}/v1'}}]").providers
-        ask = ListFetcher(providers, FakeClock())
-        first = await ask(providers[0], 0)
-        again = await ask(providers[0], 0)
+        fetch = ListFetcher(providers, FakeClock())
+        first = await fetch(providers[0], 0)
+        again = await fetch(providers[0], 0)
         server.script = lists("m", "n", "o")
-        changed = await ask(providers[0], 0)
+        changed = await fetch(providers[0], 0)
         server.script = lists("m", "n")
-        back = await ask(providers[0], 0)
+        back = await fetch(providers[0], 0)
     assert again == first
     assert all(one is other for one, other in zip(first.entries, again.entries, strict=True))
     assert [entry.id for entry in changed.entries] == ["m", "n", "o"]
@@ -39,27 +39,27 @@ async def test_unchanged_page_reports_its_dropped_entries_again() -> None:
     with FakeProviders() as upstreams:
         server = upstreams.open(replies({"data": [{"id": "m"}, {"id": ""}, {"id": ""}]}))
         providers = config_of(f"providers: [{{name: a, base_url: '{server.url}/v1'}}]").providers
-        ask = ListFetcher(providers, FakeClock())
-        answers = [await ask(providers[0], 0) for _ in range(2)]
+        fetch = ListFetcher(providers, FakeClock())
+        answers = [await fetch(providers[0], 0) for _ in range(2)]
     assert [answer.dropped for answer in answers] == [{"empty id": 2}] * 2
 
 
-async def questions(scripts: Sequence[Script], kind: str = "openai", **settings: object) -> list[FetchResult]:
-    """What one provider is heard to say, question by question."""
+async def fetches(scripts: Sequence[Script], kind: str = "openai", **settings: object) -> list[FetchResult]:
+    """The results of consecutive fetches of one provider, one for each script."""
     with FakeProviders() as upstreams:
         server = upstreams.open(scripts[0])
-        said = {"name": "a", "kind": kind, "base_url": f"{server.url}/v1", **settings}
-        (asked,) = config_of(json.dumps({"providers": [said]})).providers
-        ask = ListFetcher([asked], FakeClock())
+        text = {"name": "a", "kind": kind, "base_url": f"{server.url}/v1", **settings}
+        (provider,) = config_of(json.dumps({"providers": [text]})).providers
+        fetch = ListFetcher([provider], FakeClock())
         answers = []
         for reply in scripts:
             server.script = reply
-            answers.append(await ask(asked, 0))
+            answers.append(await fetch(provider, 0))
     return answers
 
 
 async def test_changed_list_parses_only_changed_entries() -> None:
-    *_, before, after = await questions([lists("m"), lists("m", "n"), lists("x", "m", "n", "m")])
+    *_, before, after = await fetches([lists("m"), lists("m", "n"), lists("x", "m", "n", "m")])
     assert [entry.id for entry in after.entries] == ["x", "m", "n", "m"]
     m, n = before.entries
     assert [entry is old for entry, old in zip(after.entries[1:], (m, n, m), strict=True)] == [True] * 3
@@ -67,7 +67,7 @@ async def test_changed_list_parses_only_changed_entries() -> None:
 
 async def test_changed_entry_is_parsed_again() -> None:
     editions = [replies({"data": [{"id": "m", "owned_by": owner}, {"id": "n"}]}) for owner in ("one", "two", "three")]
-    answers = await questions(editions)
+    answers = await fetches(editions)
     assert [[entry.owner for entry in answer.entries] for answer in answers] == [
         ["one", ""],
         ["two", ""],
@@ -77,7 +77,7 @@ async def test_changed_entry_is_parsed_again() -> None:
 
 async def test_invalid_entry_stays_dropped_when_others_change() -> None:
     bad = [{"id": ""}, {"id": "b"}, {"name": 1}]
-    *_, last = await questions([replies({"data": [*bad, {"id": new}]}) for new in ("m", "n", "o")])
+    *_, last = await fetches([replies({"data": [*bad, {"id": new}]}) for new in ("m", "n", "o")])
     assert [entry.id for entry in last.entries] == ["b", "o"]
     assert last.dropped == {"empty id": 1, "id is not a string": 1}
 
@@ -85,7 +85,7 @@ async def test_invalid_entry_stays_dropped_when_others_change() -> None:
 async def test_equal_versions_of_two_models_keep_their_own_parents() -> None:
     pangu = {"workspace_id": "w", "model_ids": ["one", "two"], "api_key": "token-canary"}
     scripts = [replies({"total": 2, "versions": [{"id": "v"}, {"id": new}]}) for new in ("a", "b", "c")]
-    *_, last = await questions(scripts, "pangu", **pangu)
+    *_, last = await fetches(scripts, "pangu", **pangu)
     assert [(entry.id, entry.parent) for entry in last.entries] == [
         ("v", "one"),
         ("c", "one"),
@@ -95,22 +95,22 @@ async def test_equal_versions_of_two_models_keep_their_own_parents() -> None:
 
 
 async def test_entry_that_contains_a_new_token_is_not_reused() -> None:
-    """What was harmless text becomes our token."""
+    """A text that was not secret becomes the token of a login."""
     with FakeProviders() as upstreams:
         server = upstreams.open(lists("a"))
         login = upstreams.open(replies({"access_token": "token-canary-1", "expires_in": 600}))
         oauth = {"url": f"{login.url}/token", "id": "me", "secret": "secret-canary"}
-        said = {"name": "a", "kind": "openai", "base_url": f"{server.url}/v1", "oauth": oauth}
-        (asked,) = config_of(json.dumps({"providers": [said]})).providers
+        text = {"name": "a", "kind": "openai", "base_url": f"{server.url}/v1", "oauth": oauth}
+        (provider,) = config_of(json.dumps({"providers": [text]})).providers
         clock = FakeClock()
-        ask = ListFetcher([asked], clock)
+        fetch = ListFetcher([provider], clock)
         answers = []
         for new in ("m", "n", "o"):
             server.script = replies({"data": [{"id": "a", "about": "token-canary-2"}, {"id": new}]})
             if new == "o":
                 login.script = replies({"access_token": "token-canary-2", "expires_in": 600})
                 await clock.advance(600)
-            answers.append(await ask(asked, 0))
+            answers.append(await fetch(provider, 0))
     assert [[entry.id for entry in answer.entries] for answer in answers] == [["a", "m"], ["a", "n"], ["o"]]
     assert answers[-1].dropped == {"contains a configured secret": 1}
 

@@ -1,4 +1,4 @@
-"""Lists in pages over real sockets: every style of paging, and every way in which one can mislead."""
+"""Pagination over real sockets: every style, and every kind of invalid pagination."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ async def nothing_is_left_behind() -> AsyncIterator[None]:
 
 
 class Lister:
-    """A server that answers every query with the JSON that a function of it makes."""
+    """A server whose JSON response is a function of the query."""
 
     def __init__(self, handler: Handler) -> None:
         self.asked: list[Query] = []
@@ -90,7 +90,7 @@ def paged(address: str, paging: Mapping[str, object], **settings: object) -> Pro
     return config_of(json.dumps({"providers": [provider]})).providers[0]
 
 
-async def ask(provider: Provider) -> FetchResult:
+async def fetch_list(provider: Provider) -> FetchResult:
     return await ListFetcher([provider], HastyClock())(provider, 0)
 
 
@@ -100,7 +100,7 @@ def ids(answer: FetchResult) -> list[str]:
 
 async def failure(provider: Provider) -> str:
     with pytest.raises(UpstreamError) as raised:
-        await ask(provider)
+        await fetch_list(provider)
     assert (raised.value.kind, raised.value.retryable) == ("paging", False)
     return raised.value.reason
 
@@ -116,7 +116,7 @@ def from_place(start: int, size: int = 2) -> list[dict[str, str]]:
     return models(ALL[start : start + size])
 
 
-# -- every style, with pages smaller than was asked for ----------------------------------------------------------------
+# -- every style, with pages smaller than requested -------------------------------------------------------------------
 
 
 def next_url(base: str) -> Handler:
@@ -128,7 +128,7 @@ def next_url(base: str) -> Handler:
 
 
 def token(last: object) -> Handler:
-    """Tokens that must be percent-encoded; after the last page `last`."""
+    """Tokens that must be percent-encoded; `last` is returned with the last page."""
 
     def answer(query: Query) -> Any:
         end = int(query.get("t", "0").removeprefix("+/ &=模")) + 2
@@ -176,34 +176,32 @@ PAGE = {"style": "page", "send": "p", "total": "total", "pages": "pages", "size"
         pytest.param(OFFSET, offset(7), 4, id="an offset and a total"),
         pytest.param(OFFSET, offset(None), 5, id="an offset until a page is empty"),
         pytest.param(OFFSET, offset(70), 5, id="a total that is too high"),
-        pytest.param(OFFSET, offset("7"), 5, id="a total that is no number"),
+        pytest.param(OFFSET, offset("7"), 5, id="a total that is not a number"),
         pytest.param(PAGE, numbered(1, pages=4), 4, id="page numbers and their number"),
         pytest.param(PAGE, numbered(1, total=7), 4, id="page numbers and a total"),
         pytest.param(PAGE, numbered(1), 5, id="page numbers until a page is empty"),
-        pytest.param(PAGE, numbered(1, pages=40, total=70), 5, id="more pages promised than there are"),
+        pytest.param(PAGE, numbered(1, pages=40, total=70), 5, id="fewer pages than announced"),
         pytest.param({**PAGE, "first": 0}, numbered(0, pages=4), 4, id="page numbers from 0"),
-        pytest.param(
-            {**PAGE, "size": {"p": 1}}, numbered(1, pages=4), 4, id="a first page that is named in the question"
-        ),
+        pytest.param({**PAGE, "size": {"p": 1}}, numbered(1, pages=4), 4, id="a first page in the query"),
     ],
 )
 async def test_models_of_every_page_are_listed(paging: Mapping[str, object], handler: Handler, questions: int) -> None:
     async with listing(handler) as server:
-        answer = await ask(paged(server.address, paging))
+        answer = await fetch_list(paged(server.address, paging))
     assert (ids(answer), answer.pages, len(server.asked)) == (ALL, questions, questions)
     assert {urlsplit(target).path for target in server.targets} == {"/api/list"}
 
 
 async def test_page_size_is_sent_with_every_page_and_the_cursor_is_percent_encoded() -> None:
     async with listing(token("")) as server:
-        await ask(paged(server.address, TOKEN))
+        await fetch_list(paged(server.address, TOKEN))
     assert server.asked == [{"size": "100"}] + [{"size": "100", "t": f"+/ &=模{n}"} for n in (2, 4, 6)]
     assert all(target.isascii() and " " not in target for target in server.targets)
 
 
 async def test_total_that_is_too_low_ends_the_list() -> None:
     async with listing(offset(3)) as server:
-        assert ids(await ask(paged(server.address, OFFSET))) == ALL[:4]
+        assert ids(await fetch_list(paged(server.address, OFFSET))) == ALL[:4]
 
 
 async def test_empty_page_does_not_end_a_list_that_has_more() -> None:
@@ -214,10 +212,10 @@ async def test_empty_page_does_not_end_a_list_that_has_more() -> None:
         return {"items": models(some), "next": following}
 
     async with listing(answer) as server:
-        assert ids(await ask(paged(server.address, TOKEN))) == ["a", "b"]
+        assert ids(await fetch_list(paged(server.address, TOKEN))) == ["a", "b"]
 
 
-# -- paging that is none -----------------------------------------------------------------------------------------------
+# -- invalid pagination ------------------------------------------------------------------------------------------------
 
 
 def endless(query: Query) -> Any:
@@ -227,11 +225,11 @@ def endless(query: Query) -> Any:
 
 async def test_500_pages_are_accepted() -> None:
     def answer(query: Query) -> Any:
-        said = endless(query)
-        return said if said["next"] != "500" else {**said, "next": ""}
+        payload = endless(query)
+        return payload if payload["next"] != "500" else {**payload, "next": ""}
 
     async with listing(answer) as server:
-        assert (await ask(paged(server.address, TOKEN))).pages == 500
+        assert (await fetch_list(paged(server.address, TOKEN))).pages == 500
 
 
 async def test_501_pages_fail_instead_of_truncating_the_list() -> None:
@@ -247,7 +245,7 @@ async def test_501_pages_fail_instead_of_truncating_the_list() -> None:
             TOKEN,
             lambda query: {"items": models([f"m-{query.get('t')}"]), "next": "same"},
             "pagination loop: page 2 links to an earlier page",
-            id="a cursor that repeats",
+            id="a repeated cursor",
         ),
         pytest.param(
             URL,
@@ -271,7 +269,7 @@ async def test_501_pages_fail_instead_of_truncating_the_list() -> None:
             LAST_ID,
             lambda query: {"items": [], "has_more": True},
             "pagination failed: `has_more` is true, but the page has no cursor and no entries",
-            id="more of nothing",
+            id="only spaces",
         ),
     ],
 )
