@@ -143,7 +143,7 @@ class Audit:
                     yield self._unmatched(who, text, hides=rule if rule.startswith("!") else "")
 
     def _matches_something(self, rule: str) -> bool:
-        """Whether a rule allows or denies some model. True if it may match a provider whose models are not known."""
+        """Whether a rule allows or denies some model. True if it may match a provider with unknown models."""
         kind, pattern = split(rule.removeprefix("!"))
         if RULES[kind].per_provider:
             unknown = (*self.failed, *(skipped.name for skipped in self.config.skipped))

@@ -1,4 +1,4 @@
-"""HTTP requests of commands to a running models-proxy. Every failure is one sentence that says what to do."""
+"""HTTP requests of commands to a running models-proxy. Every failure is one sentence with a hint."""
 
 from __future__ import annotations
 
