@@ -44,7 +44,7 @@ def holding(header: str, key: str) -> dict[str, str]:
     return {header: f"Bearer {key}" if header.endswith(("auth", "authorization")) else key}
 
 
-async def breathe() -> None:
+async def run_pending_tasks() -> None:
     """Let every task run until it is blocked."""
     for _ in range(100):
         await asyncio.sleep(0)
@@ -77,15 +77,15 @@ class FakeClock:
     async def advance(self, seconds: float) -> None:
         """Advance the time, and stop at each moment at which a sleep ends."""
         end = self._monotonic + seconds
-        await breathe()
+        await run_pending_tasks()
         while self._sleepers and self._sleepers[0][0] <= end:
             moment, _, future = heapq.heappop(self._sleepers)
             self._move_to(max(moment, self._monotonic))
             if not future.done():
                 future.set_result(None)
-            await breathe()
+            await run_pending_tasks()
         self._move_to(end)
-        await breathe()
+        await run_pending_tasks()
 
     def _move_to(self, moment: float) -> None:
         self._time += moment - self._monotonic
@@ -189,7 +189,7 @@ def middle(low: float, high: float) -> float:
 async def running(store: Store) -> AsyncIterator[Store]:
     """Run the store. On entry the first refresh of all providers has run, unless it hangs."""
     task = asyncio.create_task(store.run())
-    await breathe()
+    await run_pending_tasks()
     try:
         yield store
     finally:
@@ -203,7 +203,7 @@ async def served(config: Config, fetch: FakeFetch, clock: FakeClock) -> AsyncIte
     app = Proxy(config, clock=clock, fetch=fetch)
     transport = httpx.ASGITransport(app)
     async with app.lifespan(), httpx.AsyncClient(transport=transport, base_url="http://proxy") as client:
-        await breathe()
+        await run_pending_tasks()
         yield client
 
 
@@ -212,7 +212,7 @@ async def started(config: Config, fetch: FakeFetch, clock: FakeClock) -> AsyncIt
     """The complete application as an ASGI app. On entry the first refresh of all providers has run."""
     app = Proxy(config, clock=clock, fetch=fetch)
     async with app.lifespan():
-        await breathe()
+        await run_pending_tasks()
         yield app
 
 

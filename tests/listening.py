@@ -16,7 +16,7 @@ from proxy.inference.circuit import Circuit
 from proxy.server.app import Proxy
 from proxy.server.protocol import http_protocol
 from proxy.upstream.connection import Connections
-from tests.fakes import FakeClock, FakeFetch, breathe
+from tests.fakes import FakeClock, FakeFetch, run_pending_tasks
 
 TIMEOUT = 10.0
 """Seconds to wait for a condition before the test fails."""
@@ -91,7 +91,7 @@ async def serving(
         try:
             async with client:
                 if settle:
-                    await breathe()
+                    await run_pending_tasks()
                 yield Served(app, port, state, [client])
         finally:
             server.close()
@@ -100,7 +100,7 @@ async def serving(
             await asyncio.gather(*state.tasks, return_exceptions=True)
             for connection in list(state.connections):
                 connection.transport.abort()
-            await breathe()
+            await run_pending_tasks()
 
 
 async def until(is_so: Callable[[], bool], seconds: float = TIMEOUT) -> None:

@@ -17,7 +17,7 @@ from proxy.catalog.rules import keep_first_created
 from proxy.config import Config
 from proxy.store import Store
 from proxy.wire.openai import model_list
-from tests.fakes import FakeClock, FakeFetch, answer_of, breathe, config_of, entry, middle, running
+from tests.fakes import FakeClock, FakeFetch, answer_of, config_of, entry, middle, run_pending_tasks, running
 
 ALL = Policy(["*"])
 
@@ -342,7 +342,7 @@ async def list_after(config: Config, world: World, order: Sequence[str], policy:
     async with running(Store(config, fetch, FakeClock(), uniform=middle)) as store:
         for name in order:
             answers[name].set_result(answer_of(*world[name]))
-            await breathe()
+            await run_pending_tasks()
             store.view(policy)
         return store.view(policy).rendered.identity
 

@@ -15,7 +15,7 @@ from proxy.cli.check_ask import probe_all
 from proxy.errors import UpstreamError
 from proxy.upstream.transport import HTTP_LOGGERS
 from tests.cli.checks import CANARIES, checked, run, three, without_times
-from tests.fakes import FakeClock, FakeFetch, answer_of, breathe, config_of, entry
+from tests.fakes import FakeClock, FakeFetch, answer_of, config_of, entry, run_pending_tasks
 from tests.providers.scripted import FakeProviders, hangs, replies
 
 
@@ -48,7 +48,7 @@ async def test_all_providers_are_contacted_concurrently_with_one_attempt_and_ret
     config = config_of(MANY)
     a, lab, b = config.providers
     probing = asyncio.create_task(probe_all(config, fetch, clock, lambda result: notified.append(result.provider.name)))
-    await breathe()
+    await run_pending_tasks()
     assert (notified, fetch.asked, fetch.retries["a"]) == (["b"], {"a": 1, "b": 1}, [0])
     await clock.advance(2.5)
     late.set_result(answer_of("m"))

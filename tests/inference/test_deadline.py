@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from proxy.inference.deadline import TICK, CallScope, ClientDisconnected, DeadlineExceeded, DeadlineTimer, watch_receive
-from tests.fakes import breathe
+from tests.fakes import run_pending_tasks
 
 pytestmark = pytest.mark.anyio
 
@@ -36,7 +36,7 @@ def client(anyio_backend: str) -> Client:
 
 
 async def tasks_left() -> list[str]:
-    await breathe()
+    await run_pending_tasks()
     return [task.get_name() for task in asyncio.all_tasks() if task.get_name() == "client"]
 
 
@@ -83,7 +83,7 @@ async def test_a_disconnect_cancels_the_wait(client: Client) -> None:
 async def test_a_disconnect_before_a_wait_cancels_all_following_waits(client: Client) -> None:
     client.disconnect()
     with CallScope(DeadlineTimer(), watch_receive(client), LONG) as scope:
-        await breathe()
+        await run_pending_tasks()
         for _ in range(2):
             with pytest.raises(ClientDisconnected):
                 async with asyncio.timeout(1):  # immediately, not after the timeout
@@ -119,7 +119,7 @@ async def test_a_canceled_operation_can_clean_up(client: Client) -> None:
             await forever()
         finally:
             client.disconnect()
-            await breathe()
+            await run_pending_tasks()
             cleaned.append(True)
 
     with (
@@ -195,7 +195,7 @@ async def test_an_external_cancellation_is_raised(client: Client, leaves: bool) 
                 raise
 
     task = asyncio.create_task(call())
-    await breathe()
+    await run_pending_tasks()
     if leaves:
         client.disconnect()
         await asyncio.sleep(0)

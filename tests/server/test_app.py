@@ -25,11 +25,11 @@ from tests.fakes import (
     Reply,
     answer_of,
     asked,
-    breathe,
     config_of,
     digest,
     holding,
     ids,
+    run_pending_tasks,
     started,
 )
 
@@ -208,7 +208,7 @@ async def test_a_thousand_cold_requests_cause_one_fetch_per_provider_and_cancell
     answers = {name: fetch.hangs(name) for name in ("a", "b", "pangu")}
     async with started(CONFIG, fetch, clock) as app:
         waiting = [asyncio.create_task(asked(app, "/v1/models", key("all"))) for _ in range(1000)]
-        await breathe()
+        await run_pending_tasks()
         for task in waiting[::10]:
             task.cancel()
         for name, answer in answers.items():
@@ -522,7 +522,7 @@ async def test_the_lifespan_starts_and_stops_the_refresh_loop(clock: FakeClock) 
 
     commands.put_nowait({"type": "lifespan.startup"})
     assert await replies.get() == {"type": "lifespan.startup.complete"}
-    await breathe()
+    await run_pending_tasks()
     assert fetch.asked == {"a": 1, "b": 1, "pangu": 1}
     commands.put_nowait({"type": "lifespan.shutdown"})
     assert await replies.get() == {"type": "lifespan.shutdown.complete"}
@@ -536,7 +536,7 @@ async def test_on_report_is_called_for_every_provider(clock: FakeClock) -> None:
     reported: list[str] = []
     app = Proxy(CONFIG, clock=clock, fetch=fetch_of(WORLD), on_report=lambda report: reported.append(report.name))
     async with app.lifespan():
-        await breathe()
+        await run_pending_tasks()
 
     assert sorted(reported) == ["a", "b", "pangu"]
 

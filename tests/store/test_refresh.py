@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from proxy.store import Report, Store
-from tests.fakes import FakeClock, FakeFetch, answer_of, breathe, config_of, middle, running
+from tests.fakes import FakeClock, FakeFetch, answer_of, config_of, middle, run_pending_tasks, running
 from tests.store.stores import ONE, TWO, listed, report, store_of
 
 pytestmark = pytest.mark.anyio
@@ -49,7 +49,7 @@ async def test_provider_that_responds_after_initial_wait_is_listed_from_then_on(
         await clock.advance(60)
         assert listed(store) == ["m"]
         late.set_result(answer_of("late"))
-        await breathe()
+        await run_pending_tasks()
         assert listed(store) == ["late", "m"]
         assert fetch.asked["a"] == 1
 
@@ -72,7 +72,7 @@ async def test_only_one_refresh_runs_and_a_cancelled_waiter_does_not_cancel_it(
     answer = fetch.hangs("a")
     async with running(store_of(ONE, fetch, clock)) as store:
         waiting = [asyncio.create_task(store.wait_until_warmed_up()) for _ in range(1000)]
-        await breathe()
+        await run_pending_tasks()
         for task in waiting[::2]:
             task.cancel()
         answer.set_result(answer_of("m"))

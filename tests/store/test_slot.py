@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from proxy.errors import UpstreamError
-from tests.fakes import FakeClock, FakeFetch, answer_of, breathe, running
+from tests.fakes import FakeClock, FakeFetch, answer_of, run_pending_tasks, running
 from tests.store.stores import ALL, ONE, listed, report, store_of
 
 pytestmark = pytest.mark.anyio
@@ -150,7 +150,7 @@ async def test_provider_that_responds_within_its_timeout_is_never_stale(fetch: F
             await clock.advance(29.9)
             assert report(store, "a").state == "ok"
             answer.set_result(answer_of("m"))
-            await breathe()
+            await run_pending_tasks()
 
 
 @pytest.mark.parametrize(
