@@ -59,9 +59,10 @@ def test_there_are_configurations_to_test() -> None:
 def test_a_command_and_its_options_exist(page: str, line: str) -> None:
     call = line[line.index("models-proxy ") :].partition("|")[0].partition(")")[0].partition(">")[0]
     _, name, *arguments = shlex.split(call, comments=True)
-    command = main.get_command(click.Context(main), name)
+    context = click.Context(main, **main.context_settings)
+    command = main.get_command(context, name)
     assert command is not None, name
-    command.make_context(name, arguments, resilient_parsing=False)
+    command.make_context(name, arguments, parent=context)  # with a parent: click caches help options per command
 
 
 def test_there_are_commands_to_test() -> None:
