@@ -28,6 +28,7 @@ MAX_ENTRY_BYTES = 1024 * 1024
 # 128 (Rust), and for numbers that exceed the range of a float (Go, Rust).
 MAX_DEPTH = 32
 _MAX_NUMBER = int(sys.float_info.max)
+_MAY_BE_PATH = frozenset("/\\:")
 _ENCODE = msgspec.json.Encoder().encode
 _FLAGS = tuple(Permission.__dataclass_fields__)
 _NOT_PORTABLE = "contains non-portable JSON"
@@ -151,7 +152,8 @@ def _is_portable(value: object, levels: int) -> bool:
 def _owner(payload: Mapping[str, Any], getters: Sequence[Getter]) -> str:
     for get in getters:
         owner = get(payload)
-        if is_text(owner) and not ("/" in owner and is_private_text(owner)):
+        # A path or an address has one of these characters; most owners have neither, and are not searched.
+        if is_text(owner) and (_MAY_BE_PATH.isdisjoint(owner) or not is_private_text(owner)):
             return owner
     return ""
 

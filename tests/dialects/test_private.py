@@ -85,6 +85,9 @@ PRIVATE = [
     pytest.param({"root": f"/{CANARY}"}, id="a root that is a directory"),
     pytest.param({"parent": f"/models/{CANARY}"}, id="a parent that is a path"),
     pytest.param({"owned_by": f"/home/{CANARY}/m"}, id="an owner alone that is a path"),
+    pytest.param({"owned_by": f"C:\\models\\{CANARY}"}, id="an owner that is a path of Windows"),
+    pytest.param({"owned_by": f"\\\\host\\{CANARY}"}, id="an owner that is a network path"),
+    pytest.param({"owned_by": f"file:{CANARY}"}, id="an owner that is a file"),
     pytest.param({"owned_by": f"/home/{CANARY}/m", "publisher": f"/home/{CANARY}/m"}, id="an owner that is a path"),
     pytest.param({"title": f"/home/{CANARY}/m", "display_name": f"/home/{CANARY}/m"}, id="a title that is a path"),
 ]
