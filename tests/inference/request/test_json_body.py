@@ -7,11 +7,11 @@ import time
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from proxy.errors import BadRequest
-from proxy.inference.request.guards import SELECT_MODELS, SELECT_UPSTREAM
+from proxy.inference.request.guards import GUARDED, SELECT_MODELS, SELECT_UPSTREAM, fold_name
 from proxy.inference.request.json_body import JsonBody
 from tests.inference.request.json_texts import (
     fields,
@@ -37,6 +37,8 @@ def test_a_renamed_body_differs_in_the_model_only(before: list[str], after: list
     body = (head + model + tail).encode()
     pairs = pairs_of(body)
     names = [name for name, _ in (pairs_of(without_surrogates(body)) if has_lone_surrogates(pairs) else pairs)]
+    # Hypothesis also draws names from constants in the code. Guarded fields have tests of their own.
+    assume(not any(fold_name(name) in GUARDED and name != "model" for name in names))
     if len(set(names)) < len(names):
         with pytest.raises(BadRequest, match="contains a duplicate field: `"):
             JsonBody(body)
