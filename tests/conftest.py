@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import sys
 from typing import Any
@@ -27,7 +28,10 @@ def _is_loopback(host: str) -> bool:
 sys.addaudithook(_block_network)
 
 # On a busy machine examples can be slow, so there is no deadline.
-settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# In CI the examples are the same in every run, so that a change fails for its own faults only.
+settings.register_profile(
+    "tests", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize="CI" in os.environ
+)
 settings.load_profile("tests")
 
 
