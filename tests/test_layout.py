@@ -22,6 +22,7 @@ LAYERS: tuple[Mapping[str, str], ...] = (
         "patterns": "globs with `*` and `?`",
         "cooperative": "long work in short steps",
         "decoding": "JSON that may be anything -> a value, or None",
+        "states": "the vocabulary of provider states",
         "seams": "the switch from private parts of libraries to their public interfaces",
     },
     {"telemetry": "counters"},

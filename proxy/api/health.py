@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any
 
 from proxy.access import Caller
 from proxy.api.http import json_response
@@ -12,11 +12,9 @@ from proxy.api.request import RequestHead
 from proxy.api.routes import READ, Route
 from proxy.asgi import RawResponse
 from proxy.config.settings import Skipped
+from proxy.states import CallState
 from proxy.store import Report, Store
 from proxy.wire.encoder import encode
-
-CallState = Literal["ok", "degraded", "open", "half_open", "limited", "not_callable"]
-"""The state of a provider's calls: the states of `inference.circuit`, or `not_callable` for a list-only provider."""
 
 _NO_STORE = (b"cache-control", b"no-store")
 

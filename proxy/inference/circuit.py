@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from typing import Literal
 
 from cachetools import TLRUCache
 
@@ -15,12 +14,11 @@ from proxy.backoff import FAILURE_THRESHOLD, OPEN_SECONDS, open_for
 from proxy.clock import Clock
 from proxy.config import Provider
 from proxy.errors import ApiError, ProviderUnavailable, RateLimited, whole_seconds
+from proxy.states import CircuitState
 
 FULL_FOR = 1.0
 """Seconds for `Retry-After` at the concurrency limit."""
 _MAX_COOLING = 10_000
-
-State = Literal["ok", "degraded", "open", "half_open", "limited"]
 
 
 class Circuit:
@@ -44,9 +42,7 @@ class Circuit:
         return self._in_flight
 
     @property
-    def state(self) -> State:
-        """`degraded`: failures below the threshold; `open`: no calls; `half_open`: the next call, or the one in
-        progress, is the probe; `limited`: at least one model is cooling down."""
+    def state(self) -> CircuitState:
         if self.is_tripped:
             return "open" if self._clock.monotonic() < self._open_until else "half_open"
         if self._cools and len(self._cooling):

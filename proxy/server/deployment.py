@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from proxy.access import Access, Caller
-from proxy.api.health import CallState, Health
+from proxy.api.health import Health
 from proxy.api.models import Models
 from proxy.api.pangu import Versions
 from proxy.api.paths import PATHS
@@ -18,6 +18,7 @@ from proxy.asgi import Handler, Receive, Send
 from proxy.catalog import Fetch
 from proxy.clock import Clock
 from proxy.config import Config
+from proxy.states import CallState
 from proxy.store import Report, Store
 from proxy.telemetry import Usage
 from proxy.upstream.lists import ListFetcher

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
 
 from proxy.catalog import FetchResult
 from proxy.config import Provider
 from proxy.dialects.entry import Entry
 from proxy.errors import UpstreamError
-
-ListState = Literal["ok", "stale", "failing", "declared"]
-"""`stale`: an old list is shown because refreshes fail; `failing`: there is no list, only declared models are shown;
-`declared`: all models are declared in the configuration, nothing is fetched."""
-BreakerState = Literal["closed", "open", "half_open"]
+from proxy.states import BreakerState, ListState
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,8 @@ from proxy.config import Provider
 from proxy.cooperative import Cooperative, batched
 from proxy.dialects.entry import Entry
 from proxy.errors import UpstreamError
-from proxy.store.listing import BreakerState, Listing, ListState, Report, list_state
+from proxy.states import BreakerState, ListState
+from proxy.store.listing import Listing, Report, list_state
 
 FIRST_BACKOFF = 5.0
 """Seconds until the retry after the first failure. Doubled with each further failure, up to the provider's ttl."""
@@ -139,7 +140,7 @@ class Slot:
     @property
     def _breaker(self) -> BreakerState:
         if not self._is_open:
-            return "closed"
+            return "ok"
         return "half_open" if self.refreshing else "open"
 
     def _is_expired(self, listing: Listing, now: float) -> bool:

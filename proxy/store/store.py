@@ -17,7 +17,8 @@ from proxy.catalog.merge import merging
 from proxy.clock import Clock
 from proxy.config import Config
 from proxy.cooperative import BATCH_SIZE, Cooperative
-from proxy.store.listing import ListState, Report
+from proxy.states import ListState
+from proxy.store.listing import Report
 from proxy.store.refresh import Refresher
 from proxy.store.slot import Slot
 from proxy.store.view import RenderedList, View, render

@@ -216,7 +216,7 @@ async def test_health_shows_every_provider_to_an_admin_key(fetch: FakeFetch, clo
                     "age_seconds": 12.2,
                     "last_error": None,
                     "next_attempt_in_seconds": reply.json["providers"][0]["next_attempt_in_seconds"],
-                    "breaker": "closed",
+                    "breaker": "ok",
                     "consecutive_failures": 0,
                     "dropped_entries": {"has no `id`": 3},
                 },
@@ -230,7 +230,7 @@ async def test_health_shows_every_provider_to_an_admin_key(fetch: FakeFetch, clo
                     "age_seconds": None,
                     "last_error": {"class": "rate_limited", "reason": "status 429: slow down"},
                     "next_attempt_in_seconds": 47.8,
-                    "breaker": "closed",
+                    "breaker": "ok",
                     "consecutive_failures": 1,
                     "dropped_entries": {},
                 },
@@ -260,7 +260,7 @@ async def test_health_shows_a_declared_provider_and_an_open_circuit_breaker(fetc
         "age_seconds": None,
         "last_error": None,
         "next_attempt_in_seconds": None,
-        "breaker": "closed",
+        "breaker": "ok",
         "consecutive_failures": 0,
         "dropped_entries": {},
     }
@@ -282,14 +282,14 @@ async def test_health_shows_the_circuit_breakers_of_lists_and_of_calls_separatel
         after = await states_of(app)
 
     assert before == {
-        "a": ("ok", "closed", "ok"),
-        "b": ("failing", "closed", "ok"),
-        "listed": ("ok", "closed", "not_callable"),
+        "a": ("ok", "ok", "ok"),
+        "b": ("failing", "ok", "ok"),
+        "listed": ("ok", "ok", "not_callable"),
     }
     assert after == {
-        "a": ("ok", "closed", "open"),
+        "a": ("ok", "ok", "open"),
         "b": ("failing", "open", "ok"),
-        "listed": ("ok", "closed", "not_callable"),
+        "listed": ("ok", "ok", "not_callable"),
     }
 
 

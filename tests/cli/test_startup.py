@@ -11,8 +11,8 @@ import pytest
 from proxy import __version__
 from proxy.cli.startup import StartupReport
 from proxy.errors import UpstreamError
+from proxy.states import ListState
 from proxy.store import Report
-from proxy.store.listing import ListState
 from tests.fakes import config_of
 from tests.processes import Process, accepts_connections, free_port, serving, until
 from tests.providers.lists import CTYUN_WRONG_KEY, lists
@@ -125,7 +125,7 @@ def report_of(state: ListState, error: UpstreamError | None = None) -> Report:
     """The report of a provider with one listed model, which is refreshed again in 5 s."""
     return Report(
         name="a", kind="openai", state=state, probed=True, models=1, fetched_at=None, age=None, error=error,
-        next_attempt_in=5.0, breaker="closed", failures=int(error is not None), answer=None,
+        next_attempt_in=5.0, breaker="ok", failures=int(error is not None), answer=None,
     )  # fmt: skip
 
 

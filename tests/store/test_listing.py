@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from proxy.catalog import FetchResult
-from proxy.store.listing import Listing, ListState, list_state
+from proxy.states import ListState
+from proxy.store.listing import Listing, list_state
 from tests.fakes import answer_of, config_of, entry
 
 PROVIDER, LAB = config_of("""

@@ -1,0 +1,20 @@
+"""The states of providers: one vocabulary for the start table, `check`, `/health`, the log and the documentation."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+ListState = Literal["ok", "stale", "failing", "skipped", "declared"]
+"""The list of a provider. `stale`: the list shown is older than its `ttl`, because refreshes fail; `failing`: there is
+no list, only declared models are shown; `skipped`: optional, and a variable or file of it is missing; `declared`: all
+models are declared in the configuration, nothing is fetched."""
+
+BreakerState = Literal["ok", "open", "half_open"]
+"""A circuit breaker, of refreshes or of calls. `open`: skipped for a while after repeated failures; `half_open`: the
+next attempt, or the one in progress, decides."""
+
+CircuitState = Literal[BreakerState, "degraded", "limited"]
+"""The calls of a provider. `degraded`: failures below the threshold; `limited`: a model is cooling down."""
+
+CallState = Literal[CircuitState, "not_callable"]
+"""`not_callable`: the provider supports listing only."""
