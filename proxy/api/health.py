@@ -76,7 +76,7 @@ class Health:
             "models": report.models,
             "last_success": None if report.fetched_at is None else _date(report.fetched_at),
             "age_seconds": None if report.age is None else round(report.age, 1),
-            "last_error": report.error and {"class": report.error.kind, "reason": report.error.reason},
+            "last_error": report.error and {"kind": report.error.kind, "reason": report.error.reason},
             "next_attempt_in_seconds": None if report.next_attempt_in is None else round(report.next_attempt_in, 1),
             "breaker": report.breaker,
             "consecutive_failures": report.failures,

@@ -63,7 +63,8 @@ def check(path: Path, key: str | None, offline: bool, strict: bool, retries: int
       warnings   [text]: probable mistakes in the file
       providers  [{name, kind, optional, state, url, models, listed, pages,
                  attempts, seconds, dropped: {reason: number}, error: {kind,
-                 reason} or null}]; state: ok, failing, skipped, declared;
+                 reason} or null, reason}]; state: ok, failing, skipped,
+                 declared; reason: why it is skipped, else null;
                  url: of the list, without secrets, null if not contacted;
                  models: number received, listed: number after all rules
       key        the NAME of --key, or null

@@ -218,10 +218,11 @@ def _provider_objects(audit: Audit) -> Iterator[dict[str, Any]]:
             "seconds": round(result.seconds, 3),
             "dropped": answer.dropped if answer else {},
             "error": {"kind": error.kind, "reason": error.reason} if error else None,
+            "reason": None,
         }
     for skipped in audit.config.skipped:
         yield {
             "name": skipped.name, "kind": None, "optional": True, "state": "skipped", "url": None,
             "models": 0, "listed": 0, "pages": 0, "attempts": 0, "seconds": 0.0, "dropped": {},
-            "error": {"kind": "skipped", "reason": skipped.reason},
+            "error": None, "reason": skipped.reason,
         }  # fmt: skip

@@ -228,7 +228,7 @@ async def test_health_shows_every_provider_to_an_admin_key(fetch: FakeFetch, clo
                     "models": 0,
                     "last_success": None,
                     "age_seconds": None,
-                    "last_error": {"class": "rate_limited", "reason": "status 429: slow down"},
+                    "last_error": {"kind": "rate_limited", "reason": "status 429: slow down"},
                     "next_attempt_in_seconds": 47.8,
                     "breaker": "ok",
                     "consecutive_failures": 1,

@@ -131,7 +131,11 @@ def test_json_is_one_document_with_everything_in_the_report(config: Path, upstre
     assert document["providers"][0] == {
         "name": "openai", "kind": "openai", "optional": False, "state": "ok",
         "url": "http://127.0.0.1:1/v1/models", "models": 3, "listed": 2, "pages": 1,
-        "attempts": 1, "dropped": {"empty id": 2}, "error": None,
+        "attempts": 1, "dropped": {"empty id": 2}, "error": None, "reason": None,
+    }  # fmt: skip
+    assert document["providers"][4] == {
+        "name": "paid", "kind": None, "optional": True, "state": "skipped", "url": None, "models": 0, "listed": 0,
+        "pages": 0, "attempts": 0, "dropped": {}, "error": None, "reason": "NO_SUCH_VARIABLE not set or empty",
     }  # fmt: skip
     assert [(provider["name"], provider["state"]) for provider in document["providers"]] == [
         ("openai", "ok"), ("reseller", "ok"), ("ctyun", "failing"), ("lab", "declared"), ("paid", "skipped"),

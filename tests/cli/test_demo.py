@@ -239,7 +239,7 @@ def test_the_list_names_the_missing_provider_and_health_contains_the_reason(demo
     assert demo.run(MISSING) == "x-models-missing: slow\n"
     health = demo.run(HEALTH)
     assert '"state":"failing","calls":"ok","models":0' in health
-    assert health.endswith('"last_error":{"class":"timeout","reason":"timed out: no data for 1 s"\n')
+    assert health.endswith('"last_error":{"kind":"timeout","reason":"timed out: no data for 1 s"\n')
 
 
 def test_an_unchanged_list_gets_304(demo: Demo) -> None:

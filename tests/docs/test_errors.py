@@ -1,4 +1,4 @@
-"""errors.md lists every error of the API and every class of a provider's error."""
+"""errors.md lists every error of the API and every kind of a provider's error."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_every_code_is_documented_with_its_statuses() -> None:
     assert documented == {(error.code, error.status) for error in classes() if error.__name__ != "RelayedError"}
 
 
-def test_every_class_of_provider_errors_is_documented_in_the_order_of_the_code() -> None:
+def test_every_kind_of_provider_error_is_documented_in_the_order_of_the_code() -> None:
     documented = [row[0].strip("`") for row in rows(section(PAGE, "Errors of providers"))]
     assert documented == [*get_args(UpstreamErrorKind)]
 
