@@ -170,7 +170,7 @@ class ProviderFailed(ApiError):
 class ProviderRejected(ProviderFailed):
     """A retry cannot help: the proxy's credential, account or configuration is wrong."""
 
-    code = "provider_refuses"
+    code = "provider_rejected"
     should_retry = False
 
 

@@ -101,7 +101,9 @@ async def view_of(store: Store, policy: Policy) -> View:
     if not view.catalog.models and not store.knows_something:
         seconds = whole_seconds(store.seconds_to_next_attempt())
         raise ModelListUnavailable(
-            f"No model list is available: no provider has responded; retry after {seconds} s.", retry_after=seconds
+            "No model list is available: none has been fetched since the start, or all have expired; "
+            f"retry after {seconds} s.",
+            retry_after=seconds,
         )
     return view
 

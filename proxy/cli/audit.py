@@ -1,7 +1,7 @@
 """Findings about a configuration: keys without models, rules that match no model, ids that would collide.
 
-No I/O. The input is the result of contacting every provider once (`ProbeResult`). Settings of a provider that did not
-respond, and rules that name it, are not checked.
+No I/O. The input is the result of contacting every provider once (`ProbeResult`). Settings of a provider whose list
+could not be fetched, and rules that name it, are not checked.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from proxy.patterns import matcher
 Kind = Literal["no_access", "expired", "matches_nothing", "inaccessible", "hides_nothing"]
 DUPLICATES: tuple[str, ...] = get_args(Merge.model_fields["duplicates"].annotation)
 NO_KEY = "requests without an API key"
+_INACCESSIBLE = "none of its models is accessible, neither with a valid key nor without a key"
 
 
 @dataclass(frozen=True)
@@ -167,12 +168,12 @@ class Audit:
             name = result.provider.name
             offers = self.offers[name]
             if offers and not any(self._allows_any(policy, offers) for policy in policies):
-                yield Finding("inaccessible", f"provider {name}", "no key or group can access any of its models")
+                yield Finding("inaccessible", f"provider {name}", _INACCESSIBLE)
             if not result.error:
                 yield from self._of_selection(result, offers)
 
     def _of_selection(self, result: ProbeResult, offers: Sequence[Offer]) -> Iterator[Finding]:
-        """Findings about `include`, `exclude` and `aliases` of a provider that responded."""
+        """Findings about `include`, `exclude` and `aliases` of a provider whose list was fetched."""
         provider, who = result.provider, f"provider {result.provider.name}"
         listed = {entry.id for entry in result.entries}
         kept = {offer.entry.id for offer in offers}
@@ -191,7 +192,7 @@ class Audit:
         """The finding for a pattern that matches nothing. `hides`: the pattern, if it hides models, otherwise "".
 
         A pattern that hides models is an error if it contains `[`: it was probably meant as a character class, which
-        is not supported, and would hide nothing. This is decided only if every provider responded, since a model with
+        is not supported, and would hide nothing. This is decided only if every list was fetched, since a model with
         exactly this id may otherwise exist.
         """
         if "[" in hides and not self.failed and not self.config.skipped:

@@ -60,6 +60,7 @@ def check(path: Path, key: str | None, offline: bool, strict: bool, retries: int
       ok         true if the exit code is 0
       problems   [{line, setting, text}]: errors in the file; if there are
                  any, no provider is contacted and the fields below are empty
+                 or null
       warnings   [text]: probable mistakes in the file
       providers  [{name, kind, optional, state, url, models, listed, pages,
                  attempts, seconds, dropped: {reason: number}, error: {kind,
@@ -76,7 +77,7 @@ def check(path: Path, key: str | None, offline: bool, strict: bool, retries: int
                  [{duplicates, models, collisions: {id: [provider]}}]
       findings   [{kind, who, text}]; kind: no_access, expired,
                  matches_nothing, hides_nothing, inaccessible
-    With --offline all fields after `warnings` are empty.
+    With --offline all fields after `warnings` are empty or null.
     """
     _refuse_conflicts(offline, {"--key": key is not None, "--strict": strict, "--retries": retries > 0})
     config = _read(path, offline=offline, as_json=as_json)

@@ -126,8 +126,8 @@ class _Report:
 
 
 def _incomplete(failed: Sequence[str]) -> str:
-    its = "its" if len(failed) == 1 else "their"
-    return f"Incomplete: {', '.join(failed)} did not respond, so {its} models were not checked"
+    lists, its = ("list", "its") if len(failed) == 1 else ("lists", "their")
+    return f"Incomplete: the {lists} of {', '.join(failed)} could not be fetched, so {its} models were not checked"
 
 
 def _styled(state: str) -> Text:

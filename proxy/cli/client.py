@@ -69,7 +69,7 @@ def list_url(url: str) -> str:
         base = _URL.validate_python(url).rstrip("/").removesuffix("/models").rstrip("/")
     except ValidationError:
         # The message does not repeat the URL, which may contain a password.
-        text = "must be a URL like http://127.0.0.1:8000, without user name, query and fragment"
+        text = "must be a URL like http://127.0.0.1:8000, without credentials, query or fragment"
         raise click.BadParameter(text, param_hint="'--url'") from None
     return f"{base}/models" if urlsplit(base).path else f"{base}/v1/models"
 
@@ -97,7 +97,7 @@ def _refusal(url: str, response: httpx.Response, *, with_key: bool) -> str:
         what = "API key rejected (401): it is invalid or has expired" if with_key else "API key required (401)"
         return f"{url}: {what}; use --key-file, MODELS_PROXY_KEY or --key"
     if status == 503:
-        return f"{url}: model list not available yet (503), because no provider has responded; retry later"
+        return f"{url}: no model list available (503): none has been fetched yet, or all have expired; retry later"
     if response.is_redirect:
         return f"{url}: unexpected redirect ({status}), which is not followed; check --url"
     return f"{url}: unexpected status {status}; is this the URL of a models-proxy server?"

@@ -55,10 +55,10 @@ def bind(host: str, port: int, hint: str = "use --host or --port to listen on an
 
 
 def _refuse_loop(config: Config, host: str, port: int) -> str:
-    """The error if a provider is this proxy itself, otherwise "": a model it once listed would never disappear."""
+    """The error if a provider may be this proxy itself, otherwise "": a model it once listed would never disappear."""
     own_hosts = {host, "localhost", "127.0.0.1", "::1"}
     for provider in config.providers:
         address = urlsplit(provider.base_url)
         if port and address.port == port and address.hostname in own_hosts:
-            return f"provider {provider.name} points to this proxy itself; fix its base_url, or use another port"
+            return f"provider {provider.name} may point to this proxy; change its base_url, or use another --port"
     return ""

@@ -76,7 +76,7 @@ RULES: Mapping[str, RuleKind] = {
         predicate=_id_matches,
         separator="",
     ),
-    "owner": RuleKind(example="owner:openai", allows="models by owner, in any case", predicate=_owner_matches),
+    "owner": RuleKind(example="owner:openai", allows="models by owner, case-insensitive", predicate=_owner_matches),
     "provider": RuleKind(
         example="provider:lab",
         allows="all models of this provider",

@@ -110,7 +110,7 @@ def read(text: str, path: str, environ: Mapping[str, str]) -> Document:
     """Parse one YAML document. Raises ConfigError if it is invalid, too large, or nested too deeply."""
     if half := _SURROGATE.search(text):
         line = text.count("\n", 0, half.start()) + 1
-        raise ConfigError(path, [Problem(line, "", "contains half a surrogate pair; save the file as UTF-8")])
+        raise ConfigError(path, [Problem(line, "", "contains an unpaired surrogate; save the file as UTF-8")])
     if len(text.encode()) > MAX_BYTES:
         raise too_large(path)
     document = Document(path)

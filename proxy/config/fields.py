@@ -34,7 +34,7 @@ def _duration(value: object) -> float:
     match = _DURATION.fullmatch(str(value).strip())
     seconds = float(match[1]) * _DURATION_UNITS[match[2]] if match else 0.0
     if seconds <= 0:
-        raise ValueError("must be a positive duration with a unit, like 250ms, 4s, 5m, 24h or 7d")
+        raise ValueError("must be a positive duration, like 250ms, 4s, 5m, 24h or 7d")
     return seconds
 
 
@@ -43,7 +43,7 @@ def _size(value: object) -> int:
     match = _SIZE.fullmatch(str(value).strip())
     size = int(match[1]) * _SIZE_UNITS[match[2]] if match else 0
     if size <= 0:
-        raise ValueError("must be a positive size with a unit, like 512KiB or 16MiB")
+        raise ValueError("must be a positive size, like 512KiB or 16MiB")
     return size
 
 
@@ -85,7 +85,9 @@ def failures_to_pass_on(value: object) -> object:
         "timeout" if item == "timeout" else int(str(item)) for item in listed if _PASSED_ON.fullmatch(str(item))
     ]
     if not isinstance(value, list | tuple) or len(passed_on) < len(value):
-        raise ValueError("must be a list of status codes from 400 to 599 and `timeout`, like [429, 503, timeout]")
+        raise ValueError(
+            "must be a list of status codes (400 to 599) and optionally `timeout`, like [429, 503, timeout]"
+        )
     return tuple(passed_on)
 
 
@@ -109,7 +111,7 @@ def exact_origin(origin: str) -> str:
 
 def header_name(name: str) -> str:
     if not HEADER_NAME.fullmatch(name):
-        raise ValueError("must be an HTTP header name; write `Name: value`, like `X-Team: platform`")
+        raise ValueError("must be a valid HTTP header name; write `Name: value`, like `X-Team: platform`")
     return name
 
 

@@ -72,7 +72,9 @@ class _Rules:
             if problem := access_rules.problem_of(rule, self._providers):
                 self._validation.problem((*path, index), problem)
         if rules and all(rule.startswith("!") for rule in rules):
-            self._validation.warn(path, f'{owner} has only `!` rules and sees no models; add "*" to see the rest')
+            self._validation.warn(
+                path, f'{owner} has only deny rules (`!`), so it allows no model; add "*" to allow the rest'
+            )
 
 
 class _Keys:

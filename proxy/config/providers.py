@@ -153,11 +153,11 @@ class Providers:
             problem((*path, "models"), f"is missing; kind {dialect.kind} lists only the models declared there")
         if "iam" in value and not dialect.iam:
             kinds = " and ".join(row.kind for row in DIALECTS.values() if row.iam)
-            problem((*path, "iam"), f"is not supported by kind {dialect.kind}; only kind {kinds} has it")
+            problem((*path, "iam"), f"is only supported by kind {kinds}; this provider has kind {dialect.kind}")
         if dialect.kind == "custom" and "list" not in value:
             problem((*path, "list"), "is missing; kind custom requires it")
         if dialect.kind != "custom" and "list" in value:
-            problem((*path, "list"), f"is not supported by kind {dialect.kind}; only kind custom has it")
+            problem((*path, "list"), f"is only supported by kind custom; this provider has kind {dialect.kind}")
         credentials = [name for name in _CREDENTIALS if name in value]
         for second in credentials[1:]:
             problem((*path, second), f"conflicts with {credentials[0]}; set only one")

@@ -99,7 +99,7 @@ class Validation:
         """Report a setting that does not exist at this place; `known` are those that do."""
         name = str(path[-1])
         kinds = " or ".join(row.kind for row in DIALECTS.values() if name in row.settings)
-        text = f"unknown setting; it requires kind {kinds}" if kinds else hints.unknown_setting(name, known, _HOMES)
+        text = f"is only supported by kind {kinds}" if kinds else hints.unknown_setting(name, known, _HOMES)
         if not setting(path).endswith(name) and _SETTING_NAME.fullmatch(name) and hints.closest(name, known, 0.8):
             text = f"`{name}`: {text}"  # similar to a known setting, so not a misplaced secret
         self.problem(path, text)
@@ -138,7 +138,7 @@ class Validation:
             is_name = "[key]" in error["loc"]
             words = hints.words_for(error)
             found = "" if is_name or words == hints.PAIRS else self._found(where)
-            self.problem(where, f"{'a name ' * is_name}{words}{found}")
+            self.problem(where, f"{'invalid name: ' * is_name}{words}{found}")
         elif where not in self.document.lines:
             self.problem(where, f"is missing; add `{loc[-1]}: ...`")
 

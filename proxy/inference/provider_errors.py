@@ -114,7 +114,7 @@ class _Failure(Struct, frozen=True):
 
 _FAILURES = {
     "no_connection": _Failure(ProviderFailed, "Connection to the provider of this model failed.", fail_over=True),
-    "login": _Failure(ProviderFailed, "Login at the provider of this model failed.", fail_over=True),
+    "login": _Failure(ProviderFailed, "Login to the provider of this model failed.", fail_over=True),
     "login_refused": _Failure(
         ProviderAuthFailed,
         "The provider of this model rejected the proxy's login; contact the proxy's administrator.",

@@ -264,7 +264,8 @@ async def test_the_list_is_503_with_retry_after_while_no_provider_has_responded(
     assert (reply.status, reply.header("retry-after")) == (503, "32")
     assert reply.json == {
         "error": {
-            "message": "No model list is available: no provider has responded; retry after 32 s.",
+            "message": "No model list is available: none has been fetched since the start, or all have expired; "
+            "retry after 32 s.",
             "type": "service_unavailable_error",
             "param": None,
             "code": "no_models_known",

@@ -130,7 +130,7 @@ def test_the_findings_of_one_key_do_not_contain_those_of_others() -> None:
 def test_a_provider_whose_models_are_inaccessible_is_found() -> None:
     keys = "keys:\n" + key("k", '["provider:b"]') + key("old", '["*"]', ", expires: 2026-12-31")
     assert findings_of(audit_of(TWO + keys, TWO_LISTS))[1:] == [
-        ("inaccessible", "provider a", "no key or group can access any of its models")
+        ("inaccessible", "provider a", "none of its models is accessible, neither with a valid key nor without a key")
     ]
 
 

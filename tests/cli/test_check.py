@@ -107,7 +107,8 @@ providers: [{{name: lab, kind: static, models: [{{id: m}}]}}]
 keys: [{{name: k, hash: "{digest("k")}", models: ["!m"]}}]
 """
     result = run(config, text)
-    warning = f'{config}, line 3, keys[0].models: key k has only `!` rules and sees no models; add "*" to see the rest'
+    problem = 'key k has only deny rules (`!`), so it allows no model; add "*" to allow the rest'
+    warning = f"{config}, line 3, keys[0].models: {problem}"
     assert (result.exit_code, result.stderr) == (0, f"warning: {warning}\n")
     assert checked(config, text)["warnings"] == [warning]
 

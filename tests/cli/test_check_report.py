@@ -51,7 +51,7 @@ No id is shared by several providers.
 2 findings
 - key old: expired on 2020-01-01; requests with it get 401
 - group staff: rule '!llama-*' matches no model
-Incomplete: ctyun did not respond, so its models were not checked
+Incomplete: the list of ctyun could not be fetched, so its models were not checked
 """
     )
     assert result.stderr.splitlines()[-1] == (
@@ -71,7 +71,7 @@ our-own-13b    lab       lab                         -
 测试模型名称1  reseller  reseller                    -
 
 No findings
-Incomplete: ctyun did not respond, so its models were not checked
+Incomplete: the list of ctyun could not be fetched, so its models were not checked
 """
     )
 

@@ -134,7 +134,7 @@ def test_a_refused_connection_is_an_error_with_a_hint() -> None:
         ),
         pytest.param(
             replies(b"", 503),
-            "URL: model list not available yet (503), because no provider has responded; retry later",
+            "URL: no model list available (503): none has been fetched yet, or all have expired; retry later",
             id="503",
         ),
         pytest.param(

@@ -113,7 +113,7 @@ def test_a_provider_that_points_to_the_proxy_itself_is_an_error(config: Path) ->
     text = f"providers: [{{name: me, base_url: 'http://localhost:{port}/v1'}}]"
     with serving(config, text, port=port) as process:
         assert process.wait() == 1
-    assert process.err == ["Error: provider me points to this proxy itself; fix its base_url, or use another port"]
+    assert process.err == ["Error: provider me may point to this proxy; change its base_url, or use another --port"]
 
 
 def test_a_server_without_keys_does_not_listen_beyond_loopback(config: Path) -> None:

@@ -94,8 +94,8 @@ keys: [{{name: k, key: "${{CLIENT_KEY}}", models: ["!secret"]}}]
         assert process.url
         assert process.stop() == 0
         assert process.err == [
-            f"warning: {config}, line 7, keys[0].models: key k has only `!` rules and sees no models; "
-            'add "*" to see the rest',
+            f"warning: {config}, line 7, keys[0].models: key k has only deny rules (`!`), so it allows no model; "
+            'add "*" to allow the rest',
             f"warning: {config}, line 6, groups.default: requests without a key still see the models of this group; "
             "remove it, or set its `call` to confirm",
         ]

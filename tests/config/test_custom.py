@@ -153,7 +153,7 @@ AUTH = "must be bearer, basic, none, {header: NAME} or {query: NAME}, with a NAM
         pytest.param("path: /c\ncreated: 5", f"line 8, list.created: {SEVERAL}; found '5'", id="a number"),
         pytest.param(
             "path: /c\nfields: {contextlength: x}",
-            f"line 8, list.fields.contextlength: a name must be one of {', '.join(EXTRA_NAMES)}",
+            f"line 8, list.fields.contextlength: invalid name: must be one of {', '.join(EXTRA_NAMES)}",
             id="an unknown field name",
         ),
         pytest.param(
@@ -219,7 +219,7 @@ def test_list_setting_belongs_to_kind_custom_only() -> None:
         "line 1, providers[0].kind: is missing; `kind: custom` is required by `list`"
     ]
     assert problems("providers: [{name: a, kind: openai, base_url: http://h, list: {path: /c}}]") == [
-        "line 1, providers[0].list: is not supported by kind openai; only kind custom has it"
+        "line 1, providers[0].list: is only supported by kind custom; this provider has kind openai"
     ]
 
 

@@ -239,7 +239,7 @@ def test_invalid_yaml_is_an_error_with_line_and_fix(text: str, line: int, hint: 
         pytest.param("é:\n  \x07", Problem(2, "", "contains a control character (U+0007); remove it"), id="a bell"),
         pytest.param("a: \x00", Problem(1, "", "contains a control character (U+0000); remove it"), id="a zero"),
         pytest.param(
-            "\n\ud800", Problem(2, "", "contains half a surrogate pair; save the file as UTF-8"), id="a surrogate"
+            "\n\ud800", Problem(2, "", "contains an unpaired surrogate; save the file as UTF-8"), id="a surrogate"
         ),
         pytest.param(
             "a" * (5 * 1024 * 1024 + 1),

@@ -14,8 +14,8 @@ from proxy.config.fields import check_sendable
 from proxy.config.settings import Defaults, Server
 from tests.config.outcomes import CANARY, rejections
 
-DURATION = "must be a positive duration with a unit, like 250ms, 4s, 5m, 24h or 7d"
-SIZE = "must be a positive size with a unit, like 512KiB or 16MiB"
+DURATION = "must be a positive duration, like 250ms, 4s, 5m, 24h or 7d"
+SIZE = "must be a positive size, like 512KiB or 16MiB"
 DAY = "must be a valid date, like 2027-01-31; the key expires at the end of that day (UTC)"
 NAME = "must be 1 to 64 letters, digits, `.`, `_` or `-`, starting with a letter or digit"
 ORIGIN = "must be an exact origin in lower case without a path, like https://app.example.com"
@@ -213,7 +213,7 @@ def test_other_api_keys_are_valid(secret: str) -> None:
 @pytest.mark.parametrize("name", ["X Y", "", "X:", f"Authorization: {CANARY}", "é", "X\n"])
 def test_invalid_header_names_are_rejected_and_not_quoted(name: str) -> None:
     assert rejections(Defaults, headers={name: "v"}) == [
-        "must be an HTTP header name; write `Name: value`, like `X-Team: platform`"
+        "must be a valid HTTP header name; write `Name: value`, like `X-Team: platform`"
     ]
 
 

@@ -210,9 +210,10 @@ def test_duplicate_names_and_keys_are_problems() -> None:
 def test_only_deny_rules_are_a_warning() -> None:
     config = parsed(f"groups:\n  default: {{models: ['!a']}}\n  staff: {{models: []}}\n{KEY}    models: ['!a', '!b']\n")
     assert config.warnings == (
-        "config.yaml, line 2, groups.default.models: group default has only `!` rules and sees no models; "
-        'add "*" to see the rest',
-        'config.yaml, line 10, keys[0].models: key k has only `!` rules and sees no models; add "*" to see the rest',
+        "config.yaml, line 2, groups.default.models: group default has only deny rules (`!`), so it allows no model; "
+        'add "*" to allow the rest',
+        "config.yaml, line 10, keys[0].models: key k has only deny rules (`!`), so it allows no model; "
+        'add "*" to allow the rest',
     )
 
 

@@ -400,7 +400,7 @@ keys:
     assert str(rejected.value).splitlines() == [
         "config.yaml has 25 problems:",
         "  line 1, server.prot: unknown setting; did you mean 'port'?",
-        "  line 2, cache.ttl: must be a positive duration with a unit, like 250ms, 4s, 5m, 24h or 7d; found '5 min'",
+        "  line 2, cache.ttl: must be a positive duration, like 250ms, 4s, 5m, 24h or 7d; found '5 min'",
         "  line 3, mergee: unknown setting; did you mean 'merge'?",
         "  line 5, providers[0].name: must be 1 to 64 letters, digits, `.`, `_` or `-`, starting with a letter or "
         "digit; found 'a b'",
@@ -535,9 +535,8 @@ defaults:
 {PROVIDER}  - {{name: b, base_url: 'http://h'}}
 """
     assert problems_of(text) == [
-        "line 1, cache.initial_wait: must be a positive duration with a unit, like 250ms, 4s, 5m, 24h or 7d; "
-        "found 'soon'",
-        "line 3, defaults.timeout: must be a positive duration with a unit, like 250ms, 4s, 5m, 24h or 7d; found '0'",
+        "line 1, cache.initial_wait: must be a positive duration, like 250ms, 4s, 5m, 24h or 7d; found 'soon'",
+        "line 3, defaults.timeout: must be a positive duration, like 250ms, 4s, 5m, 24h or 7d; found '0'",
         "line 4, defaults.headers.X: must be a string",
         f"line 5, defaults.retries: {NO_VALUE}",
     ]

@@ -176,7 +176,7 @@ defaults: {{ca_file: {empty}}}
     ]
 
 
-STATUSES = "must be a list of status codes from 400 to 599 and `timeout`, like [429, 503, timeout]"
+STATUSES = "must be a list of status codes (400 to 599) and optionally `timeout`, like [429, 503, timeout]"
 
 
 @pytest.mark.parametrize(
@@ -221,12 +221,12 @@ def test_incomplete_provider_is_one_problem_with_a_fix(providers: str, problem: 
     [
         ("base_ulr: http://h", "base_ulr: unknown setting; did you mean 'base_url'?"),
         ("duplicates: by_provider", "duplicates: unknown setting; it belongs under `merge`"),
-        ("kind: openai\n    workspace_id: w", "workspace_id: unknown setting; it requires kind pangu"),
+        ("kind: openai\n    workspace_id: w", "workspace_id: is only supported by kind pangu"),
         ("include: '*'", f"include: {LIST}; found '*'"),
         ("exclude: {a: b}", f"exclude: {LIST}"),
-        ("ttl: 5 min", "ttl: must be a positive duration with a unit, like 250ms, 4s, 5m, 24h or 7d; found "
+        ("ttl: 5 min", "ttl: must be a positive duration, like 250ms, 4s, 5m, 24h or 7d; found "
          "'5 min'"),
-        ("max_body: 16MB", "max_body: must be a positive size with a unit, like 512KiB or 16MiB; "
+        ("max_body: 16MB", "max_body: must be a positive size, like 512KiB or 16MiB; "
          "found '16MB'"),
         ("extra_fields: some", "extra_fields: must be `all`, `none` or a list of field names; found 'some'"),
         ("extra_fields:", f"extra_fields: {NO_VALUE}"),
@@ -243,11 +243,11 @@ def test_incomplete_provider_is_one_problem_with_a_fix(providers: str, problem: 
         ("aliases: [a]", f"aliases: {PAIRS}"),
         ("aliases: {a: 5}", f"aliases.a: {STRING}; found '5'"),
         ("aliases: {a: }", f"aliases.a: {NO_VALUE}"),
-        ("aliases: {'': a}", "aliases: a name must not be empty"),
+        ("aliases: {'': a}", "aliases: invalid name: must not be empty"),
         ("aliases: {a: ''}", "aliases.a: must not be empty"),
         ('prefix: "a\\n"', "prefix: must not contain control characters; found 'a\\n'"),
         ("kind: openai\n    iam: {url: 'https://i', domain: d, user: u, password: p, project: p}",
-         "iam: is not supported by kind openai; only kind pangu has it"),
+         "iam: is only supported by kind pangu; this provider has kind openai"),
         ("models: {id: m}", f"models: {LIST}"),
         ("models: [m]", f"models[0]: {PAIRS}"),
         ("models: [{id: m}, {owned_by: o}]",
@@ -267,7 +267,7 @@ def test_incomplete_provider_is_one_problem_with_a_fix(providers: str, problem: 
         ("failover_on: [429, timeouts]", f"failover_on: {STATUSES}"),
         ("sse_keepalive: 3s", "sse_keepalive: unknown setting; it belongs under `server`"),
         ("headers: {X-Key: 'a', 'Auth orization': b}",
-         "headers: a name must be an HTTP header name; write `Name: value`, like `X-Team: platform`"),
+         "headers: invalid name: must be a valid HTTP header name; write `Name: value`, like `X-Team: platform`"),
         ("prefix: '${MY-PREFIX}'",
          "prefix: invalid variable reference; write `${NAME}` or `${NAME:-default}`, or `$${` for a literal `${`"),
         ("api_key: $OPENAI_API_KEY", "api_key: variable without braces; write `${NAME}` instead of `$NAME`"),
@@ -420,8 +420,8 @@ def test_missing_kind_is_one_problem(settings: str, problem: str) -> None:
 
 def test_settings_of_several_kinds_are_problems_of_their_own() -> None:
     assert problems_of(f"{PROVIDER}    workspace_id: w\n    account_id: x\n") == [
-        "line 4, providers[0].workspace_id: unknown setting; it requires kind pangu",
-        "line 5, providers[0].account_id: unknown setting; it requires kind fireworks or cloudflare",
+        "line 4, providers[0].workspace_id: is only supported by kind pangu",
+        "line 5, providers[0].account_id: is only supported by kind fireworks or cloudflare",
     ]
 
 

@@ -40,8 +40,8 @@ def rows(text: str) -> Sequence[Sequence[str]]:
 
 
 def code(text: str) -> Sequence[str]:
-    """What is in backticks in a text."""
-    return re.findall(r"`([^`]+)`", text)
+    """What is in single or double backticks in a text."""
+    return [double or single for double, single in re.findall(r"``(.+?)``|`([^`]+)`", text)]
 
 
 def without_code(page: Path) -> str:
