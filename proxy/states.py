@@ -18,3 +18,6 @@ CircuitState = Literal[BreakerState, "degraded", "limited"]
 
 CallState = Literal[CircuitState, "not_callable"]
 """`not_callable`: the provider supports listing only."""
+
+Status = Literal["ok", "degraded", "down"]
+"""The status of the proxy. `degraded`: the list or the calls of a provider do not work; `down`: there is no list."""

@@ -12,7 +12,7 @@ from proxy.api.request import RequestHead
 from proxy.api.routes import READ, Route
 from proxy.asgi import RawResponse
 from proxy.config.settings import Skipped
-from proxy.states import CallState
+from proxy.states import CallState, Status
 from proxy.store import Report, Store
 from proxy.wire.encoder import encode
 
@@ -52,7 +52,7 @@ class Health:
         )
 
     def health(self, head: RequestHead, caller: Caller) -> RawResponse:
-        """Return `ok`, `degraded` (a list is stale or missing), or `down` with 503 (so does GET /v1/models)."""
+        """Return `ok`, `degraded` (see `_works`), or `down` with 503 (so does GET /v1/models)."""
         reports = self._store.reports()
         status = self._status(reports)
         payload: dict[str, Any] = {"status": status}
@@ -61,11 +61,15 @@ class Health:
             payload["skipped"] = [{"name": skipped.name, "reason": skipped.reason} for skipped in self._skipped]
         return _response(head, payload, 503 if status == "down" else 200)
 
-    def _status(self, reports: list[Report]) -> str:
+    def _status(self, reports: list[Report]) -> Status:
         # During the first refreshes requests for the list wait instead of failing.
         if self._store.warmed_up and not self._store.knows_something:
             return "down"
-        return "ok" if all(report.state in ("ok", "declared") for report in reports) else "degraded"
+        return "degraded" if self._skipped or not all(map(self._works, reports)) else "ok"
+
+    def _works(self, report: Report) -> bool:
+        """Whether the provider's list is current, and the circuit breaker of its calls is closed."""
+        return report.state in ("ok", "declared") and self._call_state(report.name) not in ("open", "half_open")
 
     def _provider(self, report: Report) -> dict[str, Any]:
         return {

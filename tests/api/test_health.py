@@ -31,15 +31,16 @@ cache: {{ttl: 100s, max_stale: 1000s, initial_wait: 4s}}
 providers:
   - {{name: a, base_url: "http://127.0.0.1/a/v1", api_key: "${{PROVIDER_KEY}}"}}
   - {{name: b, base_url: "http://127.0.0.1/b/v1"}}
-  - {{name: away, base_url: "http://127.0.0.1/c/v1", api_key: "${{ABSENT_KEY}}", optional: true}}
 keys:
   - {{name: user, hash: "{digest(USER)}", models: ["*"]}}
   - {{name: admin, hash: "{digest(ADMIN)}", models: [], admin: true}}
 """
+AWAY = '  - {name: away, base_url: "http://127.0.0.1/c/v1", api_key: "${ABSENT_KEY}", optional: true}'
 PATHS = ["/livez", "/readyz", "/health"]
 
 
 configured = config_of(CONFIG, {"PROVIDER_KEY": "sk-canary-of-the-provider"})
+with_one_skipped = config_of(CONFIG.replace("keys:", f"{AWAY}\nkeys:"), {"PROVIDER_KEY": "sk-canary-of-the-provider"})
 
 
 @pytest.mark.parametrize(
@@ -169,6 +170,34 @@ async def test_health_is_down_exactly_while_the_list_is_503(fetch: FakeFetch, cl
         assert await both() == (200, 200, "degraded"), "a is missing"
 
 
+async def test_health_is_degraded_while_a_provider_is_skipped(fetch: FakeFetch, clock: FakeClock) -> None:
+    async with started(with_one_skipped, fetch, clock) as app:
+        health, listed = await asked(app, "/health"), await asked(app, "/v1/models", USERS)
+
+    assert (health.status, health.json, listed.status) == (200, {"status": "degraded"}, 200)
+
+
+async def test_health_is_degraded_until_the_circuit_breaker_of_calls_closes(fetch: FakeFetch, clock: FakeClock) -> None:
+    async with started(configured, fetch, clock) as app:
+        await app.deployment.inference()
+        assert app.deployment.forwarder is not None
+        circuit = app.deployment.forwarder.circuits["a"]
+
+        async def status_and_calls() -> tuple[int, str, str]:
+            health = await asked(app, "/health", ADMINS)
+            return health.status, health.json["status"], health.json["providers"][0]["calls"]
+
+        for _ in range(4):
+            circuit.failed()
+        assert await status_and_calls() == (200, "ok", "degraded"), "calls still reach the provider"
+        circuit.failed()
+        assert await status_and_calls() == (200, "degraded", "open")
+        await clock.advance(40)
+        assert await status_and_calls() == (200, "degraded", "half_open")
+        circuit.succeeded()
+        assert await status_and_calls() == (200, "ok", "ok")
+
+
 async def test_health_is_not_down_while_the_list_waits_for_the_first_response(
     fetch: FakeFetch, clock: FakeClock
 ) -> None:
@@ -197,7 +226,7 @@ async def test_declared_models_are_served_while_all_providers_fail(fetch: FakeFe
 async def test_health_shows_every_provider_to_an_admin_key(fetch: FakeFetch, clock: FakeClock) -> None:
     fetch.answers("a", replace(answer_of("m", "n"), dropped={"has no `id`": 3}))
     fetch.fails("b", UpstreamError("rate_limited", "status 429: slow down", retryable=True, retry_after=60))
-    async with started(configured, fetch, clock) as app:
+    async with started(with_one_skipped, fetch, clock) as app:
         await clock.advance(12.25)
         reply = await asked(app, "/health", ADMINS)
 
