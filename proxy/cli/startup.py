@@ -13,6 +13,7 @@ import click
 from proxy import __version__
 from proxy.cli.text import count
 from proxy.config import Config
+from proxy.states import ListState
 from proxy.store import Report, Store
 
 _log = logging.getLogger("models_proxy")
@@ -27,7 +28,7 @@ class StartupReport:
         self._name = name
         names = [provider.name for provider in config.providers] + [skipped.name for skipped in config.skipped]
         self._width = max(map(len, names))
-        self._states: dict[str, tuple[str, str]] = {}
+        self._states: dict[str, tuple[ListState, str]] = {}
         """Provider -> its state and the kind of its last error, "" without one; only providers that have a row."""
 
     def begin(self) -> None:
@@ -51,23 +52,17 @@ class StartupReport:
     def on_report(self, report: Report) -> None:
         """Print the row of a provider after its first refresh; after later ones, log changes of its state only."""
         before = self._states.get(report.name)
-        state, error = self._states[report.name] = _state(report)
+        state = self._states[report.name] = report.state, report.error.kind if report.error else ""
         if before is None:
-            self._row(state, report.name, _outcome(report))
-        elif (state, error) != before:
-            _log.log(
-                logging.WARNING if error else logging.INFO,
-                "provider %s is %s: %s",
-                report.name,
-                state,
-                _outcome(report),
-            )
+            self._row(report.state, report.name, _outcome(report))
+        elif state != before:
+            _log_change(report)
 
     def on_ready(self, url: str, store: Store) -> None:
         """Print the providers that have not responded yet, then the URL and an example request."""
-        for provider in self._config.providers:
+        for provider, report in zip(self._config.providers, store.reports(), strict=True):
             if provider.name not in self._states:
-                self._row("waiting", provider.name, f"no response within {provider.initial_wait:g} s; still trying")
+                self._row(report.state, provider.name, f"no response within {provider.initial_wait:g} s; still trying")
         print_line(f"Listening on {url}")
         self.print_example(url, store)
 
@@ -76,18 +71,18 @@ class StartupReport:
         key = "" if self._config.anonymous is not None else ' -H "Authorization: Bearer $KEY"'
         print_line(f"  curl{key} {url}/v1/models")
 
-    def _row(self, state: str, name: str, text: str) -> None:
+    def _row(self, state: ListState, name: str, text: str) -> None:
         print_line(f"  {state:<8}  {name:<{self._width}}  {text}")
 
 
-def _state(report: Report) -> tuple[str, str]:
-    """The state of a provider after a refresh, and the kind of its error, "" without one.
-
-    A list is stale as soon as a refresh fails, even if its TTL has not passed yet.
-    """
+def _log_change(report: Report) -> None:
+    """Log a changed state or reason. After a failed refresh a list is `ok` until its TTL expires."""
     if report.error is None:
-        return report.state, ""
-    return "stale" if report.state == "ok" else report.state, report.error.kind
+        _log.info("provider %s is %s: %s", report.name, report.state, _outcome(report))
+    elif report.state == "ok":
+        _log.warning("refresh of provider %s failed: %s", report.name, _outcome(report))
+    else:
+        _log.warning("provider %s is %s: %s", report.name, report.state, _outcome(report))
 
 
 def _outcome(report: Report) -> str:
