@@ -207,7 +207,7 @@ class InternalError(ApiError):
         super().__init__("Internal error in the proxy; search its log for the x-request-id of this response.")
 
 
-UpstreamErrorKind = Literal[
+ListErrorKind = Literal[
     # No response.
     "dns",
     "connection_refused",
@@ -225,22 +225,33 @@ UpstreamErrorKind = Literal[
     "too_large",
     "paging",
     "shrunk",
-    # Calls only: they differ in whether the provider may have started the work.
-    "no_connection",
-    "login",
-    "no_response",
-    "interrupted",
-    "stalled",
     # A bug in the proxy.
     "internal_error",
 ]
-"""The kinds of `UpstreamError`, as shown by `/health` and `check`."""
+"""The kinds of failed list refreshes, as shown by `/health` and `check --json`."""
+
+CallErrorKind = Literal[
+    # Nothing was sent.
+    "no_connection",
+    "login",
+    # No response, but the provider may have done the work.
+    "timeout",
+    "no_response",
+    # The response cannot be relayed, was cut off, or stopped.
+    "invalid_response",
+    "interrupted",
+    "stalled",
+]
+"""The kinds of failed calls. They decide on failover and on the caller's error; the kinds themselves are not shown."""
+
+UpstreamErrorKind = Literal[ListErrorKind, CallErrorKind]
+"""The kinds of `UpstreamError`."""
 
 
 class UpstreamError(Exception):
     """A provider could not be reached, or its response could not be used.
 
-    `kind` is a constant for metrics and `/health`; `reason` is a phrase for operators without secrets.
+    `kind` is a constant for programs; `reason` is a phrase for operators without secrets.
     """
 
     def __init__(

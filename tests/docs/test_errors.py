@@ -1,11 +1,11 @@
-"""errors.md lists every error of the API and every kind of a provider's error."""
+"""errors.md lists every error of the API and every kind of a list's error."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import get_args
 
-from proxy.errors import ApiError, UpstreamErrorKind
+from proxy.errors import ApiError, ListErrorKind
 from tests.docs.pages import DOCS, rows, section
 
 PAGE = DOCS / "errors.md"
@@ -26,7 +26,7 @@ def test_every_code_is_documented_with_its_statuses() -> None:
 
 def test_every_kind_of_provider_error_is_documented_in_the_order_of_the_code() -> None:
     documented = [row[0].strip("`") for row in rows(section(PAGE, "Errors of providers"))]
-    assert documented == [*get_args(UpstreamErrorKind)]
+    assert documented == [*get_args(ListErrorKind)]
 
 
 def test_every_error_has_a_cause_and_a_remedy() -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from proxy.errors import (
     ApiError,
+    CallErrorKind,
     ProviderAuthFailed,
     ProviderFailed,
     ProviderRejected,
@@ -17,7 +18,6 @@ from proxy.errors import (
     RateLimited,
     RelayedError,
     UpstreamError,
-    UpstreamErrorKind,
 )
 from proxy.inference.provider_errors import ErrorResponse, Verdict, classify, unusable
 
@@ -82,7 +82,7 @@ def test_each_status_has_one_verdict(
     ],
 )
 def test_each_failure_trips_the_circuit_and_fails_over_only_if_no_work_was_done(
-    kind: UpstreamErrorKind, retryable: bool, error: type[ApiError], shown: int, fail_over: bool, outcome: str
+    kind: CallErrorKind, retryable: bool, error: type[ApiError], shown: int, fail_over: bool, outcome: str
 ) -> None:
     verdict = classify(UpstreamError(kind, "reason", retryable=retryable), FAILOVER_ON)
 
