@@ -8,27 +8,34 @@ providers, which respond in random order, are sorted. Lines that are too long fo
 
 from __future__ import annotations
 
-import io
 import os
 import re
 import signal
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
-from html import unescape
+from html import escape
 from pathlib import Path
 
-from rich.cells import cell_len
-from rich.console import Console
-from rich.terminal_theme import SVG_EXPORT_THEME
-from rich.text import Text
+from proxy.cli.text import width_of, wrap
 
 ROOT = Path(__file__).parent.parent
 WIDTH = 88
 SHOWN = ("Merged", "Call", "Two providers", "Access rules", "A model that a key cannot", "Missing", "304")
 """First words of the commands' titles in the picture."""
-_CELL = 12.2
-"""The width of a character in pictures of rich."""
+_CELL, _LINE, _MARGIN, _TITLE = 12.2, 24.4, 10, 40
+"""Widths and heights in the picture: of a character, a line, the margin, the title."""
+_STYLE = """\
+<style>
+text{font:20px "Fira Code",monospace;fill:#c5c8c6;white-space:pre}.title{font:bold 18px sans-serif;text-anchor:middle}
+.command{font-weight:bold}.prompt,.ok{fill:#98a84b}.failing{fill:#d0b344}.comment{fill:#9a9b99}
+</style>"""
+_BUTTONS = "".join(
+    f'<circle cx="{x}" cy="22" r="7" fill="{fill}"/>' for x, fill in ((26, "#ff5f57"), (48, "#febc2e"), (70, "#28c840"))
+)
+
+Row = list[tuple[str, str]]
+"""A line of the picture: its parts, each with a style."""
 
 
 def record() -> tuple[list[str], list[tuple[str, str, list[str]]]]:
@@ -76,37 +83,54 @@ def _run(line: str) -> list[str]:
 
 def draw(start: list[str], tried: list[tuple[str, str, list[str]]]) -> str:
     """The picture, as SVG without external fonts."""
-    console = Console(record=True, width=WIDTH, file=io.StringIO(), force_terminal=True, highlight=False)
-    console.print(_command("models-proxy demo"))
-    for line in start:
-        console.print(_row(line), no_wrap=True, overflow="ellipsis")
+    rows = [*_command("models-proxy demo"), *map(_start_row, start)]
     for shows, line, printed in tried:
-        console.print()
-        console.print(Text(f"# {shows}", style="bright_black"))
-        console.print(_command(_steady(line)), overflow="fold")
-        for answer in printed:
-            console.print(Text(_steady(answer)), no_wrap=True, overflow="ellipsis")
-    svg = console.export_svg(title="models-proxy demo", theme=SVG_EXPORT_THEME, unique_id="demo")
-    svg = re.sub(r"\s*@font-face \{.*?\}\n", "\n", svg, flags=re.DOTALL)
-    svg = re.sub(r'textLength="[\d.]+"( [^>]*>)([^<]+)<', _measured, svg)
-    # Otherwise some viewers drop leading spaces, including non-breaking ones.
-    return svg.replace("<svg ", '<svg xml:space="preserve" ', 1)
+        rows += [[], [("comment", f"# {shows}")], *_command(_steady(line))]
+        rows += [[("output", _shortened(_steady(answer)))] for answer in printed]
+    width, height = WIDTH * _CELL + 2 * _MARGIN, len(rows) * _LINE + _TITLE + 2 * _MARGIN
+    texts = (text for number, row in enumerate(rows, 1) for text in _texts(row, _TITLE + number * _LINE))
+    return "\n".join(
+        [
+            f'<svg xmlns="http://www.w3.org/2000/svg" xml:space="preserve" viewBox="0 0 {width:g} {height:g}">',
+            _STYLE,
+            f'<rect width="{width:g}" height="{height:g}" rx="8" fill="#292929"/>{_BUTTONS}',
+            f'<text class="title" x="{width / 2:g}" y="27">models-proxy demo</text>',
+            *texts,
+            "</svg>\n",
+        ]
+    )
 
 
-def _measured(match: re.Match[str]) -> str:
-    """A text with its real width: rich counts characters, but Chinese ones are two cells wide."""
-    return f'textLength="{cell_len(unescape(match[2])) * _CELL:g}"{match[1]}{match[2]}<'
+def _texts(row: Row, y: float) -> Iterator[str]:
+    """Each part with its real width: Chinese characters are two cells wide in a terminal, but not in every font."""
+    x = 0
+    for style, text in row:
+        # Some viewers drop leading spaces, but no non-breaking ones.
+        words = escape(text).replace(" ", "&#160;")
+        place = f'x="{_MARGIN + x * _CELL:g}" y="{y:g}" textLength="{width_of(text) * _CELL:g}"'
+        yield f'<text class="{style}" {place}>{words}</text>'
+        x += width_of(text)
 
 
-def _command(line: str) -> Text:
-    return Text.assemble(("$ ", "green"), (line, "bold"))
+def _command(line: str) -> list[Row]:
+    first, *others = (part for line in line.split("\n") for part in wrap(line, WIDTH - 2))
+    return [[("prompt", "$ "), ("command", first)], *([("command", other)] for other in others)]
 
 
-def _row(line: str) -> Text:
-    text = Text(_steady(line))
-    text.highlight_regex(r"^  ok ", "green")
-    text.highlight_regex(r"^  failing ", "yellow")
-    return text
+def _start_row(line: str) -> Row:
+    """A line of the start table, with its state in color."""
+    text = _shortened(_steady(line))
+    state = re.match("  (ok|failing) ", text)
+    return [(state[1], state[0]), ("output", text[state.end() :])] if state else [("output", text)]
+
+
+def _shortened(text: str) -> str:
+    """The text, or as much of it as fits the picture, with `…`."""
+    if width_of(text) <= WIDTH:
+        return text
+    while width_of(text) >= WIDTH:
+        text = text[:-1]
+    return f"{text}…"
 
 
 def _steady(text: str) -> str:

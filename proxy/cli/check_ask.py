@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-from rich.table import Column
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 
 from proxy.catalog import Fetch
 from proxy.cli.audit import ProbeResult
-from proxy.cli.terminal import err
+from proxy.cli.terminal import Output, err
 from proxy.clock import Clock
 from proxy.config import Config, Provider
 from proxy.errors import UpstreamError
@@ -20,6 +17,8 @@ from proxy.upstream.resolver import use_resolver_threads
 from proxy.upstream.transport import disable_http_logging
 
 Notify = Callable[[ProbeResult], None]
+_TO_START = "\r\x1b[K"
+"""Moves the cursor to the start of the line, and erases the line."""
 
 
 async def probe_with_progress(config: Config, clock: Clock, *, retries: int, quiet: bool) -> list[ProbeResult]:
@@ -31,11 +30,11 @@ async def probe_with_progress(config: Config, clock: Clock, *, retries: int, qui
     disable_http_logging()
     fetch = ListFetcher(config.providers, clock)
     names = [provider.name for provider in config.providers if provider.is_remote]
-    console = err()
-    if console.is_terminal:
-        with _LiveProgress(names, console) as progress:
+    output = err()
+    if output.can_redraw:
+        async with _redrawn(_ProgressLine(names, output, clock), clock) as progress:
             return await probe_all(config, fetch, clock, progress.notify, retries=retries)
-    lines = _ProgressLines(len(names), console)
+    lines = _ProgressLines(len(names), output)
     notify = (lambda result: None) if quiet else lines.notify
     return await probe_all(config, fetch, clock, notify, retries=retries)
 
@@ -69,8 +68,8 @@ async def _probe(provider: Provider, fetch: Fetch, clock: Clock, retries: int) -
 class _ProgressLines:
     """Progress without a terminal: one line for each provider that has responded or failed."""
 
-    def __init__(self, total: int, console: Console) -> None:
-        self._console = console
+    def __init__(self, total: int, output: Output) -> None:
+        self._output = output
         self._total = total
         self._done = 0
 
@@ -78,29 +77,47 @@ class _ProgressLines:
         self._done += 1
         outcome = "failed" if result.error else "responded"
         name, seconds = result.provider.name, f"{result.seconds:.1f} s"
-        self._console.print(f"{name} {outcome} after {seconds} ({self._done} of {self._total})")
+        self._output.print(f"{name} {outcome} after {seconds} ({self._done} of {self._total})")
 
 
-class _LiveProgress(Progress):
-    """Progress on a terminal: one line with the providers that have not responded yet, erased at the end."""
+class _ProgressLine:
+    """Progress on a terminal: one line with the providers that have not responded yet."""
 
-    def __init__(self, names: Sequence[str], console: Console) -> None:
-        super().__init__(
-            SpinnerColumn(finished_text=" "),
-            MofNCompleteColumn(),
-            BarColumn(20),
-            TimeElapsedColumn(),
-            TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis")),
-            console=console,
-            transient=True,
-        )
+    def __init__(self, names: Sequence[str], output: Output, clock: Clock) -> None:
         self._waiting = list(names)
-        self._task = self.add_task(self._description, total=len(names))
-
-    @property
-    def _description(self) -> str:
-        return f"waiting for {', '.join(self._waiting)}"
+        self._total = len(names)
+        self._output = output
+        self._clock = clock
+        self._began = clock.monotonic()
 
     def notify(self, result: ProbeResult) -> None:
         self._waiting.remove(result.provider.name)
-        self.update(self._task, advance=1, description=self._description)
+        self.draw()
+
+    def draw(self) -> None:
+        seconds = self._clock.monotonic() - self._began
+        done = self._total - len(self._waiting)
+        waiting = f", waiting for {', '.join(self._waiting)}" if self._waiting else ""
+        text = f"{done} of {self._total} after {seconds:.0f} s{waiting}"
+        room = (self._output.width or len(text)) - 1  # a cursor behind the last column would begin the next line
+        self._output.write(_TO_START + (text if len(text) <= room else f"{text[: room - 3]}..."))
+
+    def erase(self) -> None:
+        self._output.write(_TO_START)
+
+
+@asynccontextmanager
+async def _redrawn(progress: _ProgressLine, clock: Clock) -> AsyncIterator[_ProgressLine]:
+    """Draw the line again every second, since it contains the elapsed time, and erase it at the end."""
+
+    async def redraw() -> None:
+        while True:
+            progress.draw()
+            await clock.sleep(1)
+
+    redrawing = asyncio.create_task(redraw())
+    try:
+        yield progress
+    finally:
+        redrawing.cancel()
+        progress.erase()

@@ -7,29 +7,35 @@ from typing import Any
 
 import click
 import msgspec
-from rich.console import Console
-from rich.text import Text
 
 from proxy.catalog import Catalog, Model
 from proxy.cli.audit import Audit, DuplicatesPreview, ProbeResult, failures
-from proxy.cli.terminal import show_table
+from proxy.cli.terminal import Output, Styled, show_table
 from proxy.cli.text import count, day, printable
 from proxy.config.problems import Problem
 from proxy.upstream.lists import list_url
 
 _SHOWN_COLLISIONS = 10
-_STYLES = {"ok": "green", "failing": "bold red", "skipped": "dim", "declared": "green"}
+_STATES = {
+    styled.text: styled
+    for styled in (
+        Styled("ok", "green"),
+        Styled("declared", "green"),
+        Styled("failing", "red", bold=True),
+        Styled("skipped", dim=True),
+    )
+}
 
 _PROVIDER_COLUMNS = [
     ("state", "left"), ("provider", "fold"), ("models", "right"), ("pages", "right"), ("attempts", "right"),
-    ("time", "right"), ("", "note"),
+    ("time", "right"), ("", "fold"),
 ]  # fmt: skip
 _MODEL_COLUMNS = [("id", "fold"), ("owner", "fold"), ("providers, preferred first", "fold"), ("created", "left")]
 
 
-def print_report(audit: Audit, key: str | None, console: Console) -> None:
+def print_report(audit: Audit, key: str | None, output: Output) -> None:
     """Print the sections for people: all models and findings, or those of one key."""
-    _Report(audit, key, console).show()
+    _Report(audit, key, output).show()
 
 
 def print_json(data: Mapping[str, Any]) -> None:
@@ -43,10 +49,10 @@ def print_json(data: Mapping[str, Any]) -> None:
 class _Report:
     """The sections that a person reads, in this order."""
 
-    def __init__(self, audit: Audit, key: str | None, console: Console) -> None:
+    def __init__(self, audit: Audit, key: str | None, output: Output) -> None:
         self._audit = audit
         self._key = key
-        self._console = console
+        self._output = output
         self._catalog = audit.catalog_of(key)
 
     def show(self) -> None:
@@ -59,21 +65,20 @@ class _Report:
         self._findings()
 
     def _heading(self, text: str) -> None:
-        self._console.print(Text(f"\n{text}", style="bold cyan"))
+        self._output.print(Styled(f"\n{text}", "cyan", bold=True))
 
     def _line(self, text: str) -> None:
-        self._console.print(Text(printable(text)))
+        self._output.print(printable(text))
 
     def _providers(self) -> None:
-        heading = count(len(self._audit.results), "provider")
-        self._console.print(Text(heading, style="bold cyan"))
+        self._output.print(Styled(count(len(self._audit.results), "provider"), "cyan", bold=True))
         skipped = [
-            (_styled("skipped"), skipped.name, "", "", "", "", skipped.reason) for skipped in self._audit.config.skipped
+            (_STATES["skipped"], skipped.name, "", "", "", "", skipped.reason) for skipped in self._audit.config.skipped
         ]
-        show_table(self._console, _PROVIDER_COLUMNS, [*map(self._provider, self._audit.results), *skipped])
+        show_table(self._output, _PROVIDER_COLUMNS, [*map(self._provider, self._audit.results), *skipped])
 
-    def _provider(self, result: ProbeResult) -> tuple[str | Text, ...]:
-        name, state = result.provider.name, _styled(_state(result))
+    def _provider(self, result: ProbeResult) -> tuple[str | Styled, ...]:
+        name, state = result.provider.name, _STATES[_state(result)]
         time = f"{result.seconds:.1f} s"
         if result.error:
             optional = " (optional)" if result.provider.optional else ""
@@ -94,7 +99,7 @@ class _Report:
                 (model.id, model.owned_by, ", ".join(offer.provider for offer in model.offers), day(model.created))
                 for model in models
             ]
-            show_table(self._console, _MODEL_COLUMNS, rows)
+            show_table(self._output, _MODEL_COLUMNS, rows)
 
     def _merged(self) -> None:
         merged = _merged(self._catalog)
@@ -128,10 +133,6 @@ class _Report:
 def _incomplete(failed: Sequence[str]) -> str:
     lists, its = ("list", "its") if len(failed) == 1 else ("lists", "their")
     return f"Incomplete: the {lists} of {', '.join(failed)} could not be fetched, so {its} models were not checked"
-
-
-def _styled(state: str) -> Text:
-    return Text(state, style=_STYLES[state])
 
 
 def _offers(model: Model) -> str:

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from importlib import import_module
 
 import click
 
 from proxy import __version__
-
-# Prevents httpx from importing its command line client, and with it rich and pygments: httpx handles the ImportError.
-# No command uses that client, which would cost a server 3.5 MiB of memory and 60 ms at start.
-sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]
 
 COMMANDS = {
     "demo": "proxy.cli.demo.command",

@@ -94,11 +94,11 @@ def _print_warnings(response: Response) -> None:
 
 
 def _print_table(listed: Sequence[Listed]) -> None:
-    console = out()
+    output = out()
     rows = [(model["id"], model["owned_by"], day(model["created"])) for model in listed]
-    show_table(console, [("id", "fold"), ("owner", "fold"), ("created", "left")], rows)
-    if console.is_terminal:
-        console.print(count(len(listed), "model"))
+    show_table(output, [("id", "fold"), ("owner", "fold"), ("created", "left")], rows)
+    if output.is_terminal:
+        output.print(count(len(listed), "model"))
 
 
 def _allowed(patterns: Sequence[str]) -> Policy:

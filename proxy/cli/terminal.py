@@ -6,79 +6,124 @@ import io
 import os
 import sys
 from collections.abc import Iterable, Sequence
-from typing import IO, Any, TextIO
+from itertools import zip_longest
+from typing import IO, Any, NamedTuple, TextIO
 
 import click
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
-from proxy.cli.text import printable
+from proxy.cli.text import printable, width_of, wrap
 from proxy.config.hints import closest
 
-_ENDLESS = 10_000
-"""Columns without a terminal: each row of a table stays one line, for grep and for files."""
+_GAP = "  "
+_MIN_FOLDED = 8
+"""Columns of the terminal that a folded column of a table has at least."""
 
 
-def console_for(stream: TextIO) -> Console:
-    """A console for stdout or stderr: without a terminal no escape sequences, with `NO_COLOR` no colors."""
-    if isinstance(stream, io.TextIOWrapper):
-        # Providers send text in any language, which the encoding of the terminal may not support.
-        stream.reconfigure(errors="backslashreplace")
-    on_terminal = stream.isatty()
-    plain = not on_terminal or bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
-    return Console(
-        file=stream,
-        force_terminal=on_terminal,
-        color_system=None if plain else "auto",
-        width=None if on_terminal else _ENDLESS,
-        highlight=False,
-        markup=False,
-        emoji=False,
-        soft_wrap=not on_terminal,
-    )
+class Styled(NamedTuple):
+    """A text with a color."""
+
+    text: str
+    color: str | None = None
+    bold: bool | None = None
+    dim: bool | None = None
 
 
-def out() -> Console:
-    return console_for(sys.stdout)
+class Output:
+    """Stdout or stderr: without a terminal no escape sequences and no wrapped lines, with `NO_COLOR` no styles."""
+
+    def __init__(self, stream: TextIO) -> None:
+        if isinstance(stream, io.TextIOWrapper):
+            # Providers send text in any language, which the encoding of the terminal may not support.
+            stream.reconfigure(errors="backslashreplace")
+        dumb = os.environ.get("TERM") == "dumb"
+        self.is_terminal = stream.isatty()
+        self.can_redraw = self.is_terminal and not dumb
+        self.width = _columns(stream) if self.is_terminal else None
+        """Columns of the terminal, None without one: then each row of a table stays one line, for grep and files."""
+        self._has_styles = self.is_terminal and not dumb and not os.environ.get("NO_COLOR")
+        self._stream = stream
+
+    def print(self, text: str | Styled) -> None:
+        """Print a text. On a terminal, lines wrap between words."""
+        styled = text if isinstance(text, Styled) else Styled(text)
+        for line in styled.text.split("\n"):
+            for part in wrap(line, self.width):
+                self.write(self.style(styled._replace(text=part)) + "\n")
+
+    def write(self, text: str) -> None:
+        """Write and flush a text as it is."""
+        click.echo(text, file=self._stream, nl=False)
+
+    def style(self, styled: Styled) -> str:
+        """The text with its escape sequences, if this output has styles."""
+        if not self._has_styles or not styled.text or styled[1:] == (None, None, None):
+            return styled.text
+        return click.style(styled.text, fg=styled.color, bold=styled.bold, dim=styled.dim)
 
 
-def err() -> Console:
-    return console_for(sys.stderr)
+def _columns(stream: TextIO) -> int:
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or 80
+    except OSError:
+        return 80
+
+
+def out() -> Output:
+    return Output(sys.stdout)
+
+
+def err() -> Output:
+    return Output(sys.stderr)
 
 
 class Failure(click.ClickException):
     """Ends the command with exit code 1. On a terminal, lines wrap between words."""
 
     def show(self, file: IO[Any] | None = None) -> None:
-        err().print(Text.assemble(("Error: ", "bold red"), self.message))
+        output = err()
+        first, *others = (part for line in f"Error: {self.message}".split("\n") for part in wrap(line, output.width))
+        label = output.style(Styled("Error:", "red", bold=True))
+        output.write("\n".join([label + first.removeprefix("Error:"), *others, ""]))
 
+
+# -- tables ------------------------------------------------------------------------------------------------------------
 
 Column = tuple[str, str]
-"""A heading and the layout of its cells: `left`, `right`, `fold` (over several lines), `note` (prose)."""
+"""A heading and the layout of its cells: `left`, `right`, or `fold` (over several lines on a terminal)."""
 
 
-def show_table(console: Console, columns: Sequence[Column], rows: Iterable[Sequence[str | Text]]) -> None:
-    """Print a table that fits the terminal: ids and notes are folded, nothing is truncated."""
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    for heading, layout in columns:
-        table.add_column(
-            heading,
-            justify="right" if layout == "right" else "left",
-            no_wrap=layout in ("left", "right"),
-            overflow="fold",
-            ratio={"fold": 3, "note": 4}.get(layout) if console.is_terminal and _has_note(columns) else None,
-        )
-    for row in rows:
-        table.add_row(*(cell if isinstance(cell, Text) else Text(printable(cell)) for cell in row))
-    with console.capture() as captured:
-        console.print(table)
-    # Without the padding of the last column, which would wrap to empty lines on a narrower terminal.
-    click.echo("\n".join(line.rstrip() for line in captured.get().splitlines()), file=console.file)
+def show_table(output: Output, columns: Sequence[Column], rows: Iterable[Sequence[str | Styled]]) -> None:
+    """Print a table that fits the terminal: long cells are folded, nothing is truncated."""
+    table = [[Styled(heading, bold=True) for heading, _ in columns]]
+    table += [[cell if isinstance(cell, Styled) else Styled(printable(cell)) for cell in row] for row in rows]
+    layouts = [layout for _, layout in columns]
+    natural = [max(width_of(cell.text) for cell in cells) for cells in zip(*table, strict=True)]
+    widths = _fitting(natural, layouts, output.width)
+    for row in table:
+        folded = (wrap(cell.text, width) for cell, width in zip(row, widths, strict=True))
+        for parts in zip_longest(*folded, fillvalue=""):
+            line = (
+                _aligned(part, width, layout, output.style(cell._replace(text=part)))
+                for part, width, layout, cell in zip(parts, widths, layouts, row, strict=True)
+            )
+            output.write(_GAP.join(line).rstrip() + "\n")
 
 
-def _has_note(columns: Sequence[Column]) -> bool:
-    return any(layout == "note" for _, layout in columns)
+def _aligned(text: str, width: int, layout: str, styled: str) -> str:
+    padding = " " * (width - width_of(text))
+    return padding + styled if layout == "right" else styled + padding
+
+
+def _fitting(natural: Sequence[int], layouts: Sequence[str], room: int | None) -> list[int]:
+    """The width of each column: the widest folded ones are reduced until the table fits. `room` None: unlimited."""
+    widths = list(natural)
+    folded = [n for n, layout in enumerate(layouts) if layout == "fold"]
+    while room is not None and sum(widths) + len(_GAP) * (len(widths) - 1) > room:
+        widest = max(folded, key=lambda n: widths[n])
+        if widths[widest] <= _MIN_FOLDED:
+            break
+        widths[widest] -= 1
+    return widths
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -1,8 +1,9 @@
-"""Formats text for people: counts, dates, and untrusted text that is safe to print."""
+"""Formats text for people: counts, dates, untrusted text that is safe to print, and lines that fit a terminal."""
 
 from __future__ import annotations
 
 import re
+import unicodedata
 from datetime import UTC, datetime
 
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
@@ -24,3 +25,30 @@ def day(seconds: int) -> str:
 def printable(text: str) -> str:
     """Escape the characters with which untrusted text moves the cursor, changes colors or the text direction."""
     return _UNPRINTABLE.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
+
+
+def wrap(text: str, width: int | None) -> list[str]:
+    """Lines of at most this width, broken between words; longer words are broken anywhere. None: a single line."""
+    if width is None:
+        return [text]
+    lines = [""]
+    for word in re.findall(" *[^ ]+", text):
+        if lines[-1] and width_of(lines[-1] + word) > width:
+            lines.append("")
+            word = word.lstrip()
+        for part in word if width_of(word) > width else [word]:
+            if width_of(lines[-1] + part) > width:
+                lines.append("")
+            lines[-1] += part
+    return lines
+
+
+def width_of(text: str) -> int:
+    """The number of columns on a terminal: East Asian wide characters take two, combining characters none."""
+    return len(text) if text.isascii() else sum(map(_width, text))
+
+
+def _width(character: str) -> int:
+    if unicodedata.category(character) in ("Mn", "Me", "Cf"):
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in ("W", "F") else 1

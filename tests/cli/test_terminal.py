@@ -16,10 +16,10 @@ from pathlib import Path
 import click
 import pytest
 from click.testing import CliRunner
-from rich.cells import cell_len
 
 from proxy.cli.main import COMMANDS, main
 from proxy.cli.terminal import did_you_mean
+from proxy.cli.text import width_of
 from tests.paths import ROOT
 from tests.providers.lists import lists
 from tests.providers.scripted import FakeProviders, delayed, replies
@@ -132,7 +132,7 @@ def test_check_on_a_terminal_shows_progress_and_colors_and_fits_80_columns(confi
     assert "waiting for a-provider-with" in without_escapes(output)
     assert f"{ESCAPE}[32m" in output
     lines = report_lines(output)
-    assert [line for line in lines if cell_len(line) > 80] == []
+    assert [line for line in lines if width_of(line) > 80] == []
     assert "waiting for" not in "".join(lines), "the progress is erased"
     report = "".join("".join(line.split("  ")[0].split()) for line in lines)
     assert LONG in report, "a long id is folded, not truncated"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from proxy.cli.text import count, day, printable
+from proxy.cli.text import count, day, printable, width_of, wrap
 
 
 @pytest.mark.parametrize(
@@ -34,3 +34,27 @@ def test_counts_have_a_plural_and_thousands_separators() -> None:
         "1 model",
         "1,200 entries",
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "width", "lines"),
+    [
+        pytest.param("three short words", None, ["three short words"], id="no limit"),
+        pytest.param("three short words", 11, ["three short", "words"], id="between words"),
+        pytest.param("  an indented line", 12, ["  an", "indented", "line"], id="an indented line"),
+        pytest.param("see accounts/models/m", 8, ["see", "accounts", "/models/", "m"], id="a word that is too long"),
+        pytest.param("中文模型名称", 5, ["中文", "模型", "名称"], id="wide characters"),
+        pytest.param("", 8, [""], id="nothing"),
+    ],
+)
+def test_lines_wrap_between_words_and_only_longer_words_are_broken(
+    text: str, width: int | None, lines: list[str]
+) -> None:
+    assert wrap(text, width) == lines
+
+
+@pytest.mark.parametrize(
+    ("text", "columns"), [("gpt-4o", 6), ("模型1", 5), ("ＡＢ", 4), ("e\u0301", 1), ("\u200d", 0), ("…", 1), ("🚀", 2)]
+)
+def test_the_width_of_a_text_is_counted_in_columns_of_a_terminal(text: str, columns: int) -> None:
+    assert width_of(text) == columns
