@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -430,20 +428,3 @@ keys: [{{name: alice, key: "${{KEY}}", models: ["*"]}}]
             output = "\n".join([*process.out, *process.err])
             assert "canary" not in output
             assert "Traceback" not in output
-
-
-# -- the README ------------------------------------------------------------------------------------------------------
-
-
-async def test_the_first_call_in_the_readme_works(
-    fetch: FakeFetch, clock: FakeClock, capfd: pytest.CaptureFixture[str]
-) -> None:
-    snippets = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
-    (first_call,) = [snippet for snippet in snippets if "chat.completions.create" in snippet]
-    async with clients(fetch, clock, streams(chunk_event(OWN, "Good "), chunk_event(OWN, "day."), DONE)) as c:
-        code = first_call.replace("http://127.0.0.1:8000", c.served.url).replace("mp-...", KEY)
-        code = code.replace("gpt-4o-mini", "gpt-x")
-        ran = await asyncio.create_subprocess_exec(sys.executable, "-c", code, env={**os.environ, "NO_PROXY": "*"})
-        assert await ran.wait() == 0
-
-    assert capfd.readouterr().out == "Good day."
