@@ -2,6 +2,7 @@
 
 from proxy.dialects.diagnosis import error_message_in, no_valid_entries
 from proxy.dialects.dialect import RESERVED_FIELDS, Auth, Dialect, Paging, Setting, filled_in
+from proxy.dialects.identity import restore_collisions
 from proxy.dialects.metadata import NAMES as EXTRA_NAMES
 from proxy.dialects.page import Page, open_page
 from proxy.dialects.pager import Query, Received, next_query
@@ -28,5 +29,6 @@ __all__ = [
     "no_valid_entries",
     "open_page",
     "read_entry",
+    "restore_collisions",
     "unix_seconds",
 ]

@@ -93,6 +93,8 @@ class EntryPlan(NamedTuple):
     """Fields whose names are reserved for the proxy."""
     has_reference: bool
     """Whether `root` or `parent` exists."""
+    aliases: tuple[str, ...]
+    """Fields with other names of the model."""
 
 
 @dataclass(frozen=True)
@@ -120,6 +122,11 @@ class Dialect:
     """`a/b` joins two fields with a slash."""
     strip_prefix: tuple[str, ...] = ()
     """Prefixes that are removed from an id. `*` matches anything but a slash."""
+    resource_names: bool = False
+    """Ids may be resource names such as `models/m`; calls take the last part (see `identity.bare_name`)."""
+    aliases: tuple[str, ...] = ("aliases", "alias", "alias_of")
+    """Fields with other names that the provider takes for a model, each a name or a list of names. Not OpenRouter's
+    `canonical_slug`: that of a free variant is the paid model."""
     owner: tuple[str, ...] = ("owned_by",)
     created: tuple[str, ...] = ("created",)
     parent: str = ""
@@ -177,6 +184,7 @@ class Dialect:
             # Case-insensitive, because Go's JSON decoder treats a later `ID` as the `id`.
             reserved=tuple(field for field in fields if field.casefold() in RESERVED_FIELDS),
             has_reference="root" in fields or "parent" in fields,
+            aliases=tuple(field for field in self.aliases if field in fields),
         )
 
 

@@ -38,3 +38,7 @@ class Entry(Struct, frozen=True, gc=False):
     """A JSON object with the other fields of the entry, without the seven fields that the proxy sets."""
     raw: bytes = b""
     """The entry as the provider sent it (JSON). Kept only for kinds whose native endpoints are served, else b""."""
+    written: str = ""
+    """The id as the provider writes it, if a prefix was removed from it, else ""."""
+    aliases: tuple[str, ...] = ()
+    """Other names that the provider takes for this model."""

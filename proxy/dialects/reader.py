@@ -6,7 +6,6 @@ without affecting the others.
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -15,14 +14,14 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
-from proxy.dialects.diagnosis import ANY_DECODER, CONTROL, field_names, is_text
+from proxy.dialects.diagnosis import ANY_DECODER, field_names, is_text
 from proxy.dialects.dialect import MISSING, Dialect, EntryPlan, FieldSource, Getter
 from proxy.dialects.entry import DEFAULT_PERMISSIONS, Entry, Permission
+from proxy.dialects.identity import aliases_of, bare_name, may_be_resource_name, problem_of_id, without_prefix
 from proxy.dialects.page import has_long_number
 from proxy.dialects.private import is_private_text, may_contain_paths, without_private
 from proxy.dialects.times import unix_seconds
 
-MAX_ID_BYTES = 256
 MAX_ENTRY_BYTES = 1024 * 1024
 # A deeper entry or a larger number would make clients reject the whole list: parsers fail at 64 levels (.NET) or
 # 128 (Rust), and for numbers that exceed the range of a float (Go, Rust).
@@ -63,8 +62,8 @@ def read_entry(
         if long_numbers and has_long_number(text) and not _is_portable(payload, MAX_DEPTH):
             raise InvalidEntry(_NOT_PORTABLE)
     plan = dialect.plan(tuple(payload))
-    own_id = _own_id(dialect, payload, plan.ids)
-    entry = _entry(dialect, plan, own_id, payload, payload, text if dialect.raw else b"", values)
+    own_id, written = _own_id(dialect, payload, plan.ids)
+    entry = _entry(dialect, plan, own_id, written, payload, payload, text if dialect.raw else b"", values)
     extra = entry.extra
     if (
         is_safe
@@ -92,7 +91,7 @@ def _decoded(text: bytes, long_numbers: bool) -> dict[str, Any]:
 def entry_of(dialect: Dialect, payload: Mapping[str, Any], raw: bytes, values: Mapping[str, str]) -> Entry:
     """Convert an object of the dialect to an entry, including private values. Raises InvalidEntry."""
     plan = dialect.plan(tuple(payload))
-    return _entry(dialect, plan, _own_id(dialect, payload, plan.ids), payload, payload, raw, values)
+    return _entry(dialect, plan, *_own_id(dialect, payload, plan.ids), payload, payload, raw, values)
 
 
 def _without_private(
@@ -108,13 +107,14 @@ def _without_private(
         raw = raw if kept == payload else _ENCODE(kept)
     # The operator chose the paths of a custom kind, so they may lead to private fields.
     source = payload if dialect.kind == "custom" else shown
-    return _entry(dialect, dialect.plan(tuple(source)), entry.id, source, shown, raw, values)
+    return _entry(dialect, dialect.plan(tuple(source)), entry.id, entry.written, source, shown, raw, values)
 
 
 def _entry(
     dialect: Dialect,
     plan: EntryPlan,
     own_id: str,
+    written: str,
     payload: Mapping[str, Any],
     shown: Mapping[str, Any],
     raw: bytes,
@@ -127,11 +127,14 @@ def _entry(
         own_id,
         _owner(payload, plan.owners),
         _created(payload, plan.times),
-        root if root and root != own_id and is_text(root) else own_id,  # the same object, since most are equal
+        # The same object as the id, since most are equal.
+        root if root and root not in (own_id, written) and is_text(root) else own_id,
         parent if parent and is_text(parent) else None,
         _permissions(payload.get("permission")),
         _extra(dialect, payload, shown, plan),
         raw,
+        written,
+        aliases_of(shown, plan.aliases, own_id) if plan.aliases else (),
     )
 
 
@@ -165,33 +168,24 @@ def _created(payload: Mapping[str, Any], getters: Sequence[Getter]) -> int:
     return 0
 
 
-def _own_id(dialect: Dialect, payload: Mapping[str, Any], getters: Sequence[Getter]) -> str:
+def _own_id(dialect: Dialect, payload: Mapping[str, Any], getters: Sequence[Getter]) -> tuple[str, str]:
+    """Return the id without a prefix, and the id as it is written if it had one, else "". Raises InvalidEntry."""
     for get in getters:
-        own_id = get(payload)
-        if own_id is not MISSING:
+        written = get(payload)
+        if written is not MISSING:
             break
     else:
         raise InvalidEntry(f"missing {' or '.join(field_names(dialect.id))}")
-    if not isinstance(own_id, str):
+    if not isinstance(written, str):
         raise InvalidEntry("id is not a string")
+    own_id = written
     if dialect.strip_prefix:
-        own_id = _without_prefix(own_id, dialect.strip_prefix)
-    if not own_id:
-        raise InvalidEntry("empty id")
-    if not own_id.isprintable() and CONTROL.search(own_id):
-        raise InvalidEntry("id contains control characters")
-    if len(own_id) > MAX_ID_BYTES // 4 and len(own_id.encode()) > MAX_ID_BYTES:
-        raise InvalidEntry(f"id longer than {MAX_ID_BYTES} bytes")
-    return own_id
-
-
-def _without_prefix(own_id: str, prefixes: Sequence[str]) -> str:
-    """An id without the first of these prefixes that matches. `*` matches anything but a slash."""
-    for prefix in prefixes:
-        pattern = re.escape(prefix).replace(r"\*", "[^/]+")
-        if match := re.match(pattern, own_id):
-            return own_id[match.end() :]
-    return own_id
+        own_id = without_prefix(written, dialect.strip_prefix)
+    elif dialect.resource_names and may_be_resource_name(written):
+        own_id = bare_name(written, payload)
+    if problem := problem_of_id(own_id):
+        raise InvalidEntry(problem)
+    return (own_id, "") if own_id == written else (own_id, written)
 
 
 def _permissions(payload: object) -> tuple[Permission, ...]:

@@ -15,6 +15,7 @@ OPENAI = Dialect(
     items=("", "data", "models"),
     # `model_id`: AiHubMix's catalog; `name`: Together's old list and Ollama-compatible servers.
     id=("id", "model_id", "name"),
+    resource_names=True,  # Google's OpenAI endpoint lists `models/m`
     owner=("owned_by", "publisher", "organization", "author"),
     created=("released", "created", "created_at"),  # Vercel's `created` is the same for all models
     # Prices are not converted: providers use the same names for different units and currencies.

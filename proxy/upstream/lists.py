@@ -35,6 +35,7 @@ from proxy.dialects import (
     no_valid_entries,
     open_page,
     read_entry,
+    restore_collisions,
 )
 from proxy.dialects.entry import Entry
 from proxy.errors import UpstreamError
@@ -160,7 +161,9 @@ class _ListRequest:
                 if not dialect.or_path or error.kind not in _TRY_OTHER_PATH or error.retryable:
                     raise
                 await self._list(send, dialect.or_path, values)
-        return FetchResult(tuple(self._entries), self._page_count, self._requests.attempts, dict(self._dropped))
+        return FetchResult(
+            restore_collisions(self._entries), self._page_count, self._requests.attempts, dict(self._dropped)
+        )
 
     async def _list(self, send: Send, path: str, values: Mapping[str, str]) -> None:
         """Fetch one list, page by page, until its last page or a limit. Raises UpstreamError."""
@@ -201,7 +204,7 @@ class _ListRequest:
         if size > self._provider.max_models:
             raise self._too_many()
         entries, hashes, dropped = await self._read_entries(page, values, self._leaked_secrets(body))
-        last_id = entries[-1].id if entries else ""
+        last_id = entries[-1].written or entries[-1].id if entries else ""
         following = next_query(dialect, query, page, Received(received + size, size, last_id))
         return _Page(tuple(entries), hashes, dropped, size, following)
 

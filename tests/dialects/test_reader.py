@@ -64,11 +64,13 @@ def entry_with(
     parent: str | None = None,
     permissions: Sequence[Permission] = DEFAULT_PERMISSIONS,
     raw: bytes = b"",
+    written: str = "",
     **extra: Any,
 ) -> Entry:
     """An entry without default values; `extra` in the order of the response."""
     other = msgspec.json.encode(extra)
-    return Entry(model_id, owner, created, root or model_id, parent, tuple(permissions), other, raw)
+    names = tuple(extra.get("aliases", ()))
+    return Entry(model_id, owner, created, root or model_id, parent, tuple(permissions), other, raw, written, names)
 
 
 def refused(body: bytes, kind: str = "openai") -> str:
@@ -415,8 +417,8 @@ EXPECTED: Mapping[str, Sequence[Entry | str]] = {
         )
     ],
     "gemini_openai": [
-        entry_with("models/gemini-2.5-flash", "google", display_name="Gemini 2.5 Flash"),
-        entry_with("models/embedding-001", "google"),
+        entry_with("gemini-2.5-flash", "google", written="models/gemini-2.5-flash", display_name="Gemini 2.5 Flash"),
+        entry_with("embedding-001", "google", written="models/embedding-001"),
     ],
     "fireworks": [
         entry_with(
