@@ -23,7 +23,7 @@ from starlette.types import ASGIApp, Message
 
 from proxy.catalog import FetchResult
 from proxy.config import Config, Provider, parse
-from proxy.dialects import DIALECTS, read_entry
+from proxy.dialects import DIALECTS, read_entry, restore_collisions
 from proxy.dialects.entry import Entry
 from proxy.errors import UpstreamError
 from proxy.server.app import Proxy
@@ -162,7 +162,7 @@ class FakeFetch:
 
 
 def answer_of(*models: str | Mapping[str, object]) -> FetchResult:
-    return FetchResult(tuple(entry(model) for model in models))
+    return FetchResult(restore_collisions([entry(model) for model in models]))
 
 
 def entry(model: str | Mapping[str, object], kind: str = "openai", asked: Mapping[str, str] | None = None) -> Entry:
