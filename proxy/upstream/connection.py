@@ -20,8 +20,8 @@ from yarl import URL
 
 from proxy.config import Provider
 from proxy.seams import plain_http
-from proxy.upstream import tls
 from proxy.upstream.credentials import egress_of
+from proxy.upstream.tls import context_of
 
 _SHORT = 64 * 1024  # bytes; providers read a body of this size before they respond
 _MAX_HEADER = 32 * 1024
@@ -99,7 +99,7 @@ class Connections:
         """Created at first use, inside the event loop."""
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                connector=self.connector_class(limit=0, ssl=tls.context(self._provider.ca_file)),
+                connector=self.connector_class(limit=0, ssl=context_of(self._provider)),
                 timeout=aiohttp.ClientTimeout(total=None, connect=self._provider.connect_timeout, ceil_threshold=60),
                 response_class=self.response_class,
                 cookie_jar=aiohttp.DummyCookieJar(),

@@ -44,7 +44,7 @@ from proxy.upstream.credentials import egress_of, secrets_of
 from proxy.upstream.errors import from_exception, timed_out
 from proxy.upstream.logins import Send, login_of
 from proxy.upstream.redaction import redact
-from proxy.upstream.tls import context
+from proxy.upstream.tls import context_of
 from proxy.upstream.transport import DecodedBodies, TrackedSockets
 
 _MIN_LEAK = 8  # characters; shorter secrets occur in lists by chance
@@ -61,7 +61,7 @@ class ListFetcher:
         self._reading = asyncio.Lock()
         self._last_pages: dict[str, Mapping[bytes, _Page]] = {}
         """Pages of each provider's last response by fingerprint: an identical page is not parsed again."""
-        self._tls = {p.name: context(p.ca_file) for p in providers}
+        self._tls = {p.name: context_of(p) for p in providers}
         self._logins = {p.name: login for p in providers if (login := login_of(p, clock.time))}
 
     async def __call__(self, provider: Provider, retries: int) -> FetchResult:

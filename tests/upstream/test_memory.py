@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from pathlib import Path
 
 import pytest
-import trustme
 
 from proxy.catalog import FetchResult
 from proxy.upstream.lists import ListFetcher
@@ -113,14 +111,3 @@ async def test_entry_that_contains_a_new_token_is_not_reused() -> None:
             answers.append(await fetch(provider, 0))
     assert [[entry.id for entry in answer.entries] for answer in answers] == [["a", "m"], ["a", "n"], ["o"]]
     assert answers[-1].dropped == {"contains a configured secret": 1}
-
-
-def test_tls_context_is_shared_by_all_providers_with_the_same_ca_file(tmp_path: Path) -> None:
-    authority = tmp_path / "corp.pem"
-    trustme.CA().cert_pem.write_to_path(str(authority))
-    text = "providers:\n" + "\n".join(f"- {{name: p{i}, base_url: https://h{i}}}" for i in range(3))
-    text += "".join(f"\n- {{name: c{i}, base_url: https://c{i}, ca_file: {authority}}}" for i in range(2))
-    contexts = ListFetcher(config_of(text).providers, FakeClock())._tls
-    assert len({contexts[name] for name in ("p0", "p1", "p2")}) == 1
-    assert len({contexts[name] for name in ("c0", "c1")}) == 1
-    assert len(set(contexts.values())) == 2
