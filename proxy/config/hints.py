@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping, Sequence
 
 from pydantic_core import ErrorDetails
@@ -54,6 +53,8 @@ _WORDS = {
 
 def closest(word: str, known: Iterable[str], cutoff: float = 0.6) -> str:
     """The known word that is most similar to this one, "" if none is similar. `cutoff`: 0 (any word) to 1 (equal)."""
+    import difflib  # only for error messages: a server with a valid file needs no memory for it
+
     return next(iter(difflib.get_close_matches(word, list(known), n=1, cutoff=cutoff)), "")
 
 
