@@ -74,7 +74,7 @@ class ForwardedCall:
         if outcome != "ok":
             self.response.close()
         self._circuit.release()
-        if outcome in ("broken", "timeout"):
+        if outcome in ("interrupted", "timeout"):
             self._circuit.failed()
         else:
             self._circuit.succeeded()
@@ -150,7 +150,7 @@ class Forwarder:
         except BaseException as error:
             circuit.release()
             if isinstance(error, ClientDisconnected):
-                self._usage.count(labels, "left")
+                self._usage.count(labels, "client_disconnected")
             raise
         if isinstance(result, UpstreamResponse):
             if circuit.is_tripped:

@@ -35,7 +35,7 @@ RELAYED_STATUSES = frozenset({400, 413, 422, 429})
 """Statuses of errors about the request, whose bodies are relayed to the caller."""
 _TRIP = frozenset({502, 503, 504, 529})
 """Statuses that trip the circuit breaker. Not 500: a single caller can cause it, and would block all others."""
-_OUTCOMES: Mapping[int, Outcome] = {400: "refused", 413: "refused", 422: "refused", 429: "limited"}
+_OUTCOMES: Mapping[int, Outcome] = {400: "rejected", 413: "rejected", 422: "rejected", 429: "rate_limited"}
 _AUTH_FAILED = frozenset({401, 402, 403})
 _UNAVAILABLE = frozenset({503, 529})
 _ACCOUNT = re.compile(
@@ -125,7 +125,9 @@ _FAILURES = {
     ),
     "invalid_response": _Failure(ProviderFailed, "The provider of this model {reason}."),
     "timeout": _Failure(ProviderTimeout, "The provider of this model timed out before sending a response.", "timeout"),
-    "interrupted": _Failure(ProviderFailed, "The provider of this model closed the connection mid-response.", "broken"),
+    "interrupted": _Failure(
+        ProviderFailed, "The provider of this model closed the connection mid-response.", "interrupted"
+    ),
     "stalled": _Failure(ProviderTimeout, "The provider of this model timed out mid-response.", "timeout"),
 }
 """By the kind of the `UpstreamError`. `interrupted` and `stalled` happen while a response is relayed."""

@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 
 from proxy.telemetry.tokens import Tokens
 
-Outcome = Literal["ok", "refused", "limited", "failed", "timeout", "broken", "left"]
+Outcome = Literal["ok", "rejected", "rate_limited", "failed", "timeout", "interrupted", "client_disconnected"]
 """How one attempt at a provider ended: response sent · request rejected (4xx) · rate limit exceeded (429) · no
 connection, or a server error · timed out · connection closed mid-response · client disconnected."""
 

@@ -200,7 +200,7 @@ async def test_a_disconnect_closes_the_providers_connection_within_a_second(
         await until(lambda: providers[-1].open == 0, 1)
         assert circuit_of(served.app, "a").in_flight == 0
         left = [
-            counts.outcomes.get("left")
+            counts.outcomes.get("client_disconnected")
             for labels, counts in served.app.deployment.usage
             if labels.provider == "ab"[len(scripts) - 1]
         ]
@@ -292,7 +292,7 @@ async def test_a_thousand_disconnects_leak_nothing(moment: str, fetch: FakeFetch
             assert session is not None
             assert session.connector is not None
             assert len(session.connector._acquired) == 0
-        counted = sum(counts.outcomes.get("left", 0) for _, counts in served.app.deployment.usage)
+        counted = sum(counts.outcomes.get("client_disconnected", 0) for _, counts in served.app.deployment.usage)
         assert counted <= MANY
         if moment == "at any moment":
             assert 0 < len(providers[-1].requests) < MANY, "some disconnected before the failover, some after it"
@@ -347,7 +347,7 @@ async def test_a_client_that_does_not_read_is_disconnected_after_idle_timeout(
         async with served.raw(post(b'{"model":"m","stream":true}')):
             await until(lambda: len(one.requests) == 1)
             await until(lambda: one.open == 0, 5)
-        assert [counts.outcomes for _, counts in served.app.deployment.usage] == [{"left": 1}]
+        assert [counts.outcomes for _, counts in served.app.deployment.usage] == [{"client_disconnected": 1}]
 
 
 # -- streams, byte by byte ---------------------------------------------------------------------------------------------

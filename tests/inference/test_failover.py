@@ -78,7 +78,7 @@ def code(answer: httpx.Response) -> tuple[int, str | None]:
     ("first", "outcome"),
     [
         pytest.param(None, "failed", id="refused connection"),
-        pytest.param(LIMITED, "limited", id="429"),
+        pytest.param(LIMITED, "rate_limited", id="429"),
         pytest.param(replies({}, 503), "failed", id="503"),
         pytest.param(replies(b"<html>", 503, {"Content-Type": "text/html"}), "failed", id="503 with an HTML page"),
     ],
@@ -683,7 +683,7 @@ async def test_a_disconnect_during_a_login_leaks_nothing(fetch: FakeFetch, clock
         async with served.raw(post(b'{"model":"m"}')):
             await until(lambda: bool(granting.requests))
         await until(lambda: circuit_of(served.app, "a").in_flight == 0, 1)
-        await until(lambda: outcomes(served) == {"a": {"left": 1}}, 1)
+        await until(lambda: outcomes(served) == {"a": {"client_disconnected": 1}}, 1)
         assert provider.requests == []
         granting.script = grants("sk-canary-t1")
         assert (await served.call()).status_code == 200, "the lock of the login is released"
@@ -786,7 +786,7 @@ async def test_calls_are_counted_by_key_provider_and_model(fetch: FakeFetch, clo
             await served.call()
         ((labels, counts),) = served.app.deployment.usage
         assert labels == Labels("", "a", "m")
-        assert counts.outcomes == {"ok": 2, "refused": 1, "limited": 1, "failed": 2}
+        assert counts.outcomes == {"ok": 2, "rejected": 1, "rate_limited": 1, "failed": 2}
         assert (counts.input_tokens, counts.output_tokens) == (10, 16)
         assert sum(counts.first_byte) == 2
         assert counts.requests == 6

@@ -19,11 +19,11 @@ def test_attempts_are_counted_by_outcome() -> None:
     counters.count(ALICE, "ok", 0.2)
     counters.count(ALICE, "ok", 0.25)
     counters.count(ALICE, "failed")
-    counters.count(ALICE._replace(key=""), "left")
+    counters.count(ALICE._replace(key=""), "client_disconnected")
 
     alice, anonymous = (counts for _, counts in counters)
     assert alice == Counts({"ok": 2, "failed": 1}, first_byte=buckets(2, 2), first_byte_seconds=0.45)
-    assert (alice.requests, anonymous) == (3, Counts({"left": 1}))
+    assert (alice.requests, anonymous) == (3, Counts({"client_disconnected": 1}))
 
 
 @pytest.mark.parametrize(("seconds", "place"), [(0.0, 0), (0.05, 0), (0.051, 1), (60.0, 9), (60.1, 10), (10_000.0, 10)])

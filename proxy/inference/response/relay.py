@@ -60,7 +60,7 @@ class Relay:
         Raises ApiError while nothing was sent, and ClientDisconnected.
         """
         kind = self._response.content_type.partition(";")[0].strip().lower()
-        outcome: Outcome = "left"
+        outcome: Outcome = "client_disconnected"
         try:
             if kind == "text/event-stream":
                 outcome = await self._relay_events(headers, stream_format, sse_keepalive)
@@ -223,7 +223,7 @@ def _error(failure: UpstreamError) -> ApiError:
 
 
 def _outcome(error: ApiError) -> Outcome:
-    return "timeout" if isinstance(error, ProviderTimeout) else "broken"
+    return "timeout" if isinstance(error, ProviderTimeout) else "interrupted"
 
 
 def _looks_like_json(body: bytes) -> bool:
