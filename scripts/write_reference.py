@@ -20,7 +20,7 @@ from pydantic.fields import FieldInfo
 
 from proxy.config.access_rules import RULES
 from proxy.config.custom import AuthChoice, CustomList, CustomPaging
-from proxy.config.fields import Bytes, Seconds, failures_to_pass_on, fields_to_show
+from proxy.config.fields import Bytes, Seconds, failover_conditions, fields_to_show
 from proxy.config.keys import KeyEntry
 from proxy.config.settings import (
     Cache,
@@ -393,7 +393,7 @@ _NAMED_VALIDATORS = {
     Bytes.__metadata__[0].func: "size",
     AuthChoice.__metadata__[0].func: "string or mapping",
     fields_to_show: "`all`, `none` or list of strings",
-    failures_to_pass_on: "list of statuses and `timeout`",
+    failover_conditions: "list of statuses and `timeout`",
 }
 _NAMED_TYPES: Mapping[Any, str] = {
     str: "string",

@@ -84,7 +84,7 @@ class Health:
             "next_attempt_in_seconds": None if report.next_attempt_in is None else round(report.next_attempt_in, 1),
             "breaker": report.breaker,
             "consecutive_failures": report.failures,
-            "dropped_entries": dict(report.answer.dropped) if report.answer else {},
+            "dropped_entries": dict(report.result.dropped) if report.result else {},
         }
 
 

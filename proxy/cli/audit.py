@@ -35,7 +35,7 @@ class ProbeResult:
     """The result of contacting one provider: a list or an error; neither for a provider that is never contacted."""
 
     provider: Provider
-    answer: FetchResult | None = None
+    fetched: FetchResult | None = None
     error: UpstreamError | None = None
     seconds: float = 0.0
 
@@ -43,7 +43,7 @@ class ProbeResult:
     def entries(self) -> tuple[Entry, ...]:
         """Every model that the provider declares or lists, before any rule."""
         declared = (entry_of(DIALECTS["static"], fields, b"", {}) for fields in self.provider.models)
-        return (*declared, *(self.answer.entries if self.answer else ()))
+        return (*declared, *(self.fetched.entries if self.fetched else ()))
 
 
 @dataclass(frozen=True)
@@ -235,7 +235,7 @@ def _offers(config: Config, results: Iterable[ProbeResult]) -> Mapping[str, tupl
     """Provider -> its offers, computed as the server does."""
     return {
         result.provider.name: tuple(
-            per_provider(result.provider, config)(result.answer.entries if result.answer else ())
+            per_provider(result.provider, config)(result.fetched.entries if result.fetched else ())
         )
         for result in results
     }

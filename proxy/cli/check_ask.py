@@ -55,14 +55,14 @@ async def probe_all(
 
 
 async def _probe(provider: Provider, fetch: Fetch, clock: Clock, retries: int) -> ProbeResult:
-    began, answer, error = clock.monotonic(), None, None
+    began, fetched, error = clock.monotonic(), None, None
     try:
-        answer = await fetch(provider, retries)
+        fetched = await fetch(provider, retries)
     except UpstreamError as failure:
         error = failure
     except Exception as bug:
         error = UpstreamError.from_bug(bug)
-    return ProbeResult(provider, answer, error, clock.monotonic() - began)
+    return ProbeResult(provider, fetched, error, clock.monotonic() - began)
 
 
 class _ProgressLines:

@@ -85,10 +85,10 @@ class _Report:
             note = f"{result.error.reason}{optional}; URL: {list_url(result.provider)}"
             return state, name, "-", "", str(result.error.attempts), time, note
         notes = _notes(result, len({offer.entry.id for offer in self._audit.offers[name]}))
-        if result.answer is None:
+        if result.fetched is None:
             return state, name, f"{len(result.entries):,}", "", "", "", notes
-        answer = result.answer
-        return state, name, f"{len(answer.entries):,}", str(answer.pages), str(answer.attempts), time, notes
+        fetched = result.fetched
+        return state, name, f"{len(fetched.entries):,}", str(fetched.pages), str(fetched.attempts), time, notes
 
     def _models(self) -> None:
         models = self._catalog.models
@@ -146,7 +146,7 @@ def _offers(model: Model) -> str:
 
 def _notes(result: ProbeResult, kept: int) -> str:
     """`kept`: number of ids after include and exclude."""
-    dropped = result.answer.dropped if result.answer else {}
+    dropped = result.fetched.dropped if result.fetched else {}
     notes = [f"{count(number, 'entry', 'entries')} dropped: {reason}" for reason, number in dropped.items()]
     ids = {entry.id for entry in result.entries}
     if len(ids) < len(result.entries):
@@ -159,7 +159,7 @@ def _notes(result: ProbeResult, kept: int) -> str:
 def _state(result: ProbeResult) -> str:
     if result.error:
         return "failing"
-    return "ok" if result.answer else "declared"
+    return "ok" if result.fetched else "declared"
 
 
 def _merged(catalog: Catalog) -> list[Model]:
@@ -205,7 +205,7 @@ def _document(audit: Audit | None, key: str | None) -> dict[str, Any]:
 
 def _provider_objects(audit: Audit) -> Iterator[dict[str, Any]]:
     for result in audit.results:
-        provider, answer, error = result.provider, result.answer, result.error
+        provider, fetched, error = result.provider, result.fetched, result.error
         yield {
             "name": provider.name,
             "kind": provider.kind,
@@ -214,10 +214,10 @@ def _provider_objects(audit: Audit) -> Iterator[dict[str, Any]]:
             "url": list_url(provider) if provider.is_remote else None,
             "models": len(result.entries),
             "listed": len(audit.offers[provider.name]),
-            "pages": answer.pages if answer else 0,
-            "attempts": answer.attempts if answer else error.attempts if error else 0,
+            "pages": fetched.pages if fetched else 0,
+            "attempts": fetched.attempts if fetched else error.attempts if error else 0,
             "seconds": round(result.seconds, 3),
-            "dropped": answer.dropped if answer else {},
+            "dropped": fetched.dropped if fetched else {},
             "error": {"kind": error.kind, "reason": error.reason} if error else None,
             "reason": None,
         }

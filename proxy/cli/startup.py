@@ -88,7 +88,7 @@ def _log_change(report: Report) -> None:
 def _outcome(report: Report) -> str:
     if report.error is not None:
         return f"{report.error.reason}; retrying in {report.next_attempt_in or 0:.0f} s"
-    dropped = sum(report.answer.dropped.values()) if report.answer else 0
+    dropped = sum(report.result.dropped.values()) if report.result else 0
     note = f", {count(dropped, 'entry', 'entries')} dropped" if dropped else ""
     return f"{count(report.models, 'model')}{note}"
 

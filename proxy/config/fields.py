@@ -17,8 +17,8 @@ _DURATION = re.compile(r"([0-9]{1,18}(?:\.[0-9]+)?)\s*(ms|s|m|h|d|)")
 _DURATION_UNITS = {"ms": 0.001, "s": 1.0, "": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _SIZE = re.compile(r"([0-9]{1,18})\s*(B|KiB|MiB|GiB|)")
 _SIZE_UNITS = {"B": 1, "": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
-_WHOLE = re.compile(r"[0-9]{1,18}")
-_PASSED_ON = re.compile(r"[45][0-9]{2}|timeout")
+_DIGITS = re.compile(r"[0-9]{1,18}")
+_FAILOVER_CONDITION = re.compile(r"[45][0-9]{2}|timeout")
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -50,7 +50,7 @@ def _size(value: object) -> int:
 def whole(least: int, most: int) -> BeforeValidator:
     def check(value: object) -> int:
         text = str(value).strip()
-        if not _WHOLE.fullmatch(text) or not least <= int(text) <= most:
+        if not _DIGITS.fullmatch(text) or not least <= int(text) <= most:
             raise ValueError(f"must be a whole number from {least} to {most}")
         return int(text)
 
@@ -78,17 +78,19 @@ def fields_to_show(value: object) -> object:
     return value
 
 
-def failures_to_pass_on(value: object) -> object:
+def failover_conditions(value: object) -> object:
     """A list of status codes and the word `timeout` -> a tuple of numbers and that word."""
     listed = value if isinstance(value, list | tuple) else ()
-    passed_on = [
-        "timeout" if item == "timeout" else int(str(item)) for item in listed if _PASSED_ON.fullmatch(str(item))
+    valid = [
+        "timeout" if item == "timeout" else int(str(item))
+        for item in listed
+        if _FAILOVER_CONDITION.fullmatch(str(item))
     ]
-    if not isinstance(value, list | tuple) or len(passed_on) < len(value):
+    if not isinstance(value, list | tuple) or len(valid) < len(value):
         raise ValueError(
             "must be a list of status codes (400 to 599) and optionally `timeout`, like [429, 503, timeout]"
         )
-    return tuple(passed_on)
+    return tuple(valid)
 
 
 def _name(name: str) -> str:

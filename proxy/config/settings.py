@@ -29,13 +29,13 @@ from proxy.config.fields import (
     Text,
     Url,
     exact_origin,
-    failures_to_pass_on,
+    failover_conditions,
     fields_to_show,
     header_name,
     proxy_url,
     whole,
 )
-from proxy.dialects import DIALECTS, Auth, Dialect, filled_in
+from proxy.dialects import DIALECTS, Auth, Dialect, fill_template
 
 
 class Server(Settings):
@@ -92,7 +92,7 @@ class CallSettings(FetchSettings):
     """Concurrent calls."""
     failover: bool = True
     """Whether a failed call is retried at the next provider of the same model."""
-    failover_on: Annotated[tuple[int | Literal["timeout"], ...], BeforeValidator(failures_to_pass_on)] = (429, 503)
+    failover_on: Annotated[tuple[int | Literal["timeout"], ...], BeforeValidator(failover_conditions)] = (429, 503)
     """Status codes that trigger failover, and `timeout`, where the provider may have done, and billed, the work."""
 
 
@@ -193,11 +193,11 @@ class Provider(CallSettings):
         row = self.dialect
         base_url = self.call.base_url.rstrip("/") if self.call else self._call_url()
         auth = (self.call.auth if self.call else None) or row.call_auth or row.auth
-        return Target(base_url, auth, filled_in(row.call_id, self.settings)) if base_url else None
+        return Target(base_url, auth, fill_template(row.call_id, self.settings)) if base_url else None
 
     def _call_url(self) -> str:
         host = "{0.scheme}://{0.netloc}".format(urlsplit(self.base_url))
-        url = filled_in(self.dialect.call, {**self.settings, "base": self.base_url, "host": host})
+        url = fill_template(self.dialect.call, {**self.settings, "base": self.base_url, "host": host})
         return "" if "{" in url else url  # a required setting is missing
 
 

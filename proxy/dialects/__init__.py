@@ -1,7 +1,7 @@
 """The formats of model lists: a table with one row for each kind of provider, and one parser for all of them."""
 
 from proxy.dialects.diagnosis import error_message_in, no_valid_entries
-from proxy.dialects.dialect import RESERVED_FIELDS, Auth, Dialect, Paging, Setting, filled_in
+from proxy.dialects.dialect import RESERVED_FIELDS, Auth, Dialect, Paging, Setting, fill_template
 from proxy.dialects.identity import restore_collisions
 from proxy.dialects.metadata import NAMES as EXTRA_NAMES
 from proxy.dialects.page import Page, open_page
@@ -24,7 +24,7 @@ __all__ = [
     "Setting",
     "entry_of",
     "error_message_in",
-    "filled_in",
+    "fill_template",
     "next_query",
     "no_valid_entries",
     "open_page",

@@ -231,6 +231,6 @@ def _joined_getter(paths: Sequence[str]) -> Getter:
     return get_joined
 
 
-def filled_in(template: str, values: Mapping[str, object]) -> str:
+def fill_template(template: str, values: Mapping[str, object]) -> str:
     """Replace each `{name}` in a text. Placeholders without a value are kept."""
     return re.sub(r"\{(\w+)\}", lambda match: str(values.get(match[1], match[0])), template)

@@ -62,7 +62,7 @@ class Report:
     breaker: BreakerState
     failures: int
     """Consecutive failed refreshes."""
-    answer: FetchResult | None
+    result: FetchResult | None
     """Statistics of the last successful fetch, without its entries."""
 
 

@@ -130,7 +130,7 @@ class Slot:
             next_attempt_in=max(0.0, self.next_attempt_at - now) if self.provider.is_remote else None,
             breaker=self._breaker,
             failures=self.failures,
-            answer=listing.result if listing else None,
+            result=listing.result if listing else None,
         )
 
     @property

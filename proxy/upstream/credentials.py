@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 from pydantic import SecretStr
 
 from proxy.config import Provider
-from proxy.dialects import Auth, filled_in
+from proxy.dialects import Auth, fill_template
 
 
 def auth_headers(auth: Auth, key: SecretStr | None) -> Mapping[str, str]:
@@ -30,7 +30,7 @@ def auth_query(auth: Auth, key: SecretStr | None) -> Mapping[str, str]:
 
 def kind_headers(provider: Provider) -> Mapping[str, str]:
     """The headers that the provider's kind requires in every request."""
-    filled = {name: filled_in(value, provider.settings) for name, value in provider.dialect.headers.items()}
+    filled = {name: fill_template(value, provider.settings) for name, value in provider.dialect.headers.items()}
     return {name: value for name, value in filled.items() if "{" not in value}  # an optional setting is not set
 
 

@@ -30,7 +30,7 @@ from proxy.dialects import (
     Page,
     Query,
     Received,
-    filled_in,
+    fill_template,
     next_query,
     no_valid_entries,
     open_page,
@@ -168,8 +168,10 @@ class _ListRequest:
     async def _list(self, send: Send, path: str, values: Mapping[str, str]) -> None:
         """Fetch one list, page by page, until its last page or a limit. Raises UpstreamError."""
         dialect = self._provider.dialect
-        url = self._provider.base_url + filled_in(path, {name: quote(value, safe="") for name, value in values.items()})
-        query: Query | None = {name: filled_in(value, values) for name, value in dialect.params.items()}
+        url = self._provider.base_url + fill_template(
+            path, {name: quote(value, safe="") for name, value in values.items()}
+        )
+        query: Query | None = {name: fill_template(value, values) for name, value in dialect.params.items()}
         sent: list[Query] = []
         ids: set[str] = set()
         received = 0
@@ -263,7 +265,7 @@ def list_url(provider: Provider) -> str:
     one = {name: value for name, value in provider.settings.items() if isinstance(value, str)}
     many = {name: value for name, value in provider.settings.items() if not isinstance(value, str)}
     only = {name.removesuffix("s"): values[0] for name, values in many.items() if len(values) == 1}
-    path = filled_in(provider.dialect.path, {name: quote(value, safe="") for name, value in (one | only).items()})
+    path = fill_template(provider.dialect.path, {name: quote(value, safe="") for name, value in (one | only).items()})
     scheme, _, rest = (provider.base_url + path).partition("://")
     host, *segments = rest.split("/")
     for secret in secrets:

@@ -127,7 +127,7 @@ def report_of(state: ListState, error: UpstreamError | None = None) -> Report:
     """The report of a provider with one listed model, which is refreshed again in 5 s."""
     return Report(
         name="a", kind="openai", state=state, probed=True, models=1, fetched_at=None, age=None, error=error,
-        next_attempt_in=5.0, breaker="ok", failures=int(error is not None), answer=None,
+        next_attempt_in=5.0, breaker="ok", failures=int(error is not None), result=None,
     )  # fmt: skip
 
 
