@@ -63,7 +63,7 @@ class Health:
 
     def _status(self, reports: list[Report]) -> Status:
         # During the first refreshes requests for the list wait instead of failing.
-        if self._store.warmed_up and not self._store.knows_something:
+        if self._store.warmed_up and not self._store.has_any_list:
             return "down"
         return "degraded" if self._skipped or not all(map(self._works, reports)) else "ok"
 

@@ -98,7 +98,7 @@ async def view_of(store: Store, policy: Policy) -> View:
     await store.wait_until_warmed_up()
     await store.prepare(policy)
     view = store.view(policy)
-    if not view.catalog.models and not store.knows_something:
+    if not view.catalog.models and not store.has_any_list:
         seconds = whole_seconds(store.seconds_to_next_attempt())
         raise ModelListUnavailable(
             "No model list is available: none has been fetched since the start, or all have expired; "

@@ -71,7 +71,7 @@ class Versions:
         ]
         seen = [offer for p in requested for offer in self._visible(policy, p) if offer.entry.parent == model_id]
         # The same 408 for every id: while a list is missing, a 404 would reveal which ids are configured.
-        if not seen and not all(self._store.has_answered(provider.name) for provider in usable):
+        if not seen and not all(self._store.has_list(provider.name) for provider in usable):
             raise UpstreamTimeout("Timed out: a provider has not returned its model list yet; retry later.")
         if not seen:
             raise VersionsNotFound

@@ -176,7 +176,7 @@ class Audit:
         """Findings about `include`, `exclude` and `aliases` of a provider whose list was fetched."""
         provider, who = result.provider, f"provider {result.provider.name}"
         listed = {entry.id for entry in result.entries}
-        kept = {offer.entry.id for offer in offers}
+        selected = {offer.entry.id for offer in offers}
         given = provider.model_fields_set
         for setting, patterns in (("include", provider.include), ("exclude", provider.exclude)):
             for pattern in patterns if setting in given else ():
@@ -184,7 +184,7 @@ class Audit:
                     text = f"{setting} {pattern!r} matches none of its models"
                     yield self._unmatched(who, text, hides=pattern if setting == "exclude" else "")
         for public, own_id in provider.aliases.items():
-            if own_id not in kept:
+            if own_id not in selected:
                 why = "which include and exclude remove" if own_id in listed else "which the provider does not list"
                 yield Finding("matches_nothing", who, f"alias {public!r} refers to {own_id!r}, {why}")
 
@@ -218,17 +218,17 @@ def failures(audit: Audit, *, strict: bool = False) -> tuple[str, ...]:
     """Why `check` fails, one sentence each. `strict`: optional, skipped and empty providers count, too."""
     results = [result for result in audit.results if strict or not result.provider.optional]
     failed = [result.provider.name for result in results if result.error]
-    found = []
+    reasons = []
     if failed:
         hint = "fix the errors above" if strict else "fix the errors above, or set `optional: true`"
-        found.append(f"{count(len(failed), 'provider')} failed: {', '.join(failed)}; {hint}")
+        reasons.append(f"{count(len(failed), 'provider')} failed: {', '.join(failed)}; {hint}")
     if strict:
         empty = [name for name in audit.offers if name not in audit.failed and not audit.offers[name]]
         skipped = [provider.name for provider in audit.config.skipped]
         for names, state in ((skipped, "skipped"), (empty, "without models")):
             if names:
-                found.append(f"{count(len(names), 'provider')} {state}: {', '.join(names)} (--strict)")
-    return (*found, *map(str, audit.errors()))
+                reasons.append(f"{count(len(names), 'provider')} {state}: {', '.join(names)} (--strict)")
+    return (*reasons, *map(str, audit.errors()))
 
 
 def _offers(config: Config, results: Iterable[ProbeResult]) -> Mapping[str, tuple[Offer, ...]]:

@@ -144,15 +144,15 @@ def _offers(model: Model) -> str:
     return f"{first}, then {', '.join(others)}{differ}"
 
 
-def _notes(result: ProbeResult, kept: int) -> str:
-    """`kept`: number of ids after include and exclude."""
+def _notes(result: ProbeResult, selected: int) -> str:
+    """`selected`: number of ids after include and exclude."""
     dropped = result.fetched.dropped if result.fetched else {}
     notes = [f"{count(number, 'entry', 'entries')} dropped: {reason}" for reason, number in dropped.items()]
     ids = {entry.id for entry in result.entries}
     if len(ids) < len(result.entries):
         notes.append(f"{count(len(result.entries) - len(ids), 'duplicate id')}")
-    if kept < len(ids):
-        notes.append(f"{len(ids) - kept:,} removed by include and exclude")
+    if selected < len(ids):
+        notes.append(f"{len(ids) - selected:,} removed by include and exclude")
     return "; ".join(notes)
 
 

@@ -117,9 +117,9 @@ def problem_of(rule: str, providers: Collection[str]) -> str:
 def _nearest(pattern: str) -> tuple[str, str, str]:
     """The kind that was probably intended, the text before the separator as written, and the rest."""
     for separator in {kind.separator: None for kind in RULES.values() if kind.separator}:
-        word, found, value = pattern.partition(separator)
+        word, sep, value = pattern.partition(separator)
         names = [name for name, kind in RULES.items() if kind.separator == separator]
-        name = closest(word.strip().lower(), names) if found else ""
+        name = closest(word.strip().lower(), names) if sep else ""
         if name:
             return name, word, value
     return "", "", pattern

@@ -81,16 +81,12 @@ def fields_to_show(value: object) -> object:
 def failover_conditions(value: object) -> object:
     """A list of status codes and the word `timeout` -> a tuple of numbers and that word."""
     listed = value if isinstance(value, list | tuple) else ()
-    valid = [
-        "timeout" if item == "timeout" else int(str(item))
-        for item in listed
-        if _FAILOVER_CONDITION.fullmatch(str(item))
-    ]
+    valid = [item for item in map(str, listed) if _FAILOVER_CONDITION.fullmatch(item)]
     if not isinstance(value, list | tuple) or len(valid) < len(value):
         raise ValueError(
             "must be a list of status codes (400 to 599) and optionally `timeout`, like [429, 503, timeout]"
         )
-    return tuple(valid)
+    return tuple("timeout" if item == "timeout" else int(item) for item in valid)
 
 
 def _name(name: str) -> str:

@@ -137,12 +137,12 @@ class Validation:
         elif error["type"] != "missing":
             is_name = "[key]" in error["loc"]
             words = hints.words_for(error)
-            found = "" if is_name or words == hints.PAIRS else self._found(where)
-            self.problem(where, f"{'invalid name: ' * is_name}{words}{found}")
+            excerpt = "" if is_name or words == hints.PAIRS else self._excerpt(where)
+            self.problem(where, f"{'invalid name: ' * is_name}{words}{excerpt}")
         elif where not in self.document.lines:
             self.problem(where, f"is missing; add `{loc[-1]}: ...`")
 
-    def _found(self, where: Path) -> str:
+    def _excerpt(self, where: Path) -> str:
         """The value as written in the file (variables are not expanded), unless it may be a secret."""
         text = self.document.texts.get(where)
         return f"; found {text[:60]!r}" if text and "@" not in text and not _SECRET & set(where) else ""

@@ -22,10 +22,10 @@ BOM = b"\xef\xbb\xbf"
 
 def no_valid_entries(dialect: Dialect, raw: Raw, reason: str) -> UpstreamError:
     """The error for a page without valid entries: `reason` and `raw` are those of one of them."""
-    found = f"an entry is {_shape(ANY_DECODER.decode(raw))}"
+    actual = f"an entry is {_shape(ANY_DECODER.decode(raw))}"
     if dialect.kind == "custom":
-        found = f"list.id is {' or '.join(field_names(dialect.id))}, {found}"
-    return UpstreamError("invalid_response", f"returned no usable models: {reason} ({found})")
+        actual = f"list.id is {' or '.join(field_names(dialect.id))}, {actual}"
+    return UpstreamError("invalid_response", f"returned no usable models: {reason} ({actual})")
 
 
 def error_message_in(body: bytes) -> str:

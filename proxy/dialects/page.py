@@ -50,40 +50,40 @@ def open_page(dialect: Dialect, body: bytes) -> Page:
     if not text:
         raise unusable("empty body")
     if text.startswith(b"<"):
-        document = "an XML document" if text.startswith(b"<?xml") else "an HTML page"
-        raise unusable(document, ": check base_url")
+        markup = "an XML document" if text.startswith(b"<?xml") else "an HTML page"
+        raise unusable(markup, ": check base_url")
     if len(text) > MAX_VALUES and sum(map(text.count, (b"[", b"{", b","))) > MAX_VALUES:
         raise unusable(f"more than {MAX_VALUES:,} JSON values")
     try:
         text.decode()
         if text.startswith(b"{"):
-            whole, top = Raw(text), _RAW_OBJECT.decode(text)
+            document, top = Raw(text), _RAW_OBJECT.decode(text)
         else:
-            whole, top = msgspec.json.decode(text, type=Raw), {}
-        items = _items(dialect, whole, top)
+            document, top = msgspec.json.decode(text, type=Raw), {}
+        items = _items(dialect, document, top)
         if items is None and dialect.empty_without_items and top.keys() <= {"nextPageToken"}:
             items = ()
         if not items:
-            require_list(dialect, ANY_DECODER.decode(whole), has_items=items is not None)
+            require_list(dialect, ANY_DECODER.decode(document), has_items=items is not None)
     except (ValueError, RecursionError) as error:
         # The texts of msgspec contain positions, never content.
         raise unusable(f"invalid JSON: {error}") from error
     return Page(items or (), top, has_long_number(text))
 
 
-def _items(dialect: Dialect, whole: Raw, top: Mapping[str, Raw]) -> Sequence[Raw] | None:
+def _items(dialect: Dialect, document: Raw, top: Mapping[str, Raw]) -> Sequence[Raw] | None:
     """The raw JSON of the entries; empty for `null`; None if no path in `items` leads to an array."""
-    found: Sequence[Raw] | None = None
+    items: Sequence[Raw] | None = None
     for path in dialect.items:
-        raw = _raw_at(top, path) if path else whole
+        raw = _raw_at(top, path) if path else document
         if raw is None:
             continue
         start = memoryview(raw)[0]
         if start == ord("["):
             return _RAW_ARRAY.decode(raw)
         if start == ord("n") and path:
-            found = ()  # Ollama without models returns `data: null`.
-    return found
+            items = ()  # Ollama without models returns `data: null`.
+    return items
 
 
 def _raw_at(top: Mapping[str, Raw], path: str) -> Raw | None:

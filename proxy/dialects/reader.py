@@ -103,8 +103,8 @@ def _without_private(
     if raw:
         # Keep fields that the native API documents (`private`). If nothing else is private, the bytes do not change.
         documented = frozenset(path.rpartition(".")[2] for path in dialect.private)
-        kept = without_private(payload, entry.id, documented=documented)
-        raw = raw if kept == payload else _ENCODE(kept)
+        public = without_private(payload, entry.id, documented=documented)
+        raw = raw if public == payload else _ENCODE(public)
     # The operator chose the paths of a custom kind, so they may lead to private fields.
     source = payload if dialect.kind == "custom" else shown
     return _entry(dialect, dialect.plan(tuple(source)), entry.id, entry.written, source, shown, raw, values)

@@ -52,10 +52,10 @@ def candidates(
 
 def _with_state(batch: Sequence[Candidate], stateful: Collection[str]) -> Sequence[Candidate]:
     """Return the first stateful provider: only one can have the referenced state."""
-    kept = [candidate for candidate in batch if candidate.offer.provider in stateful]
-    if not kept:
+    stateful_only = [candidate for candidate in batch if candidate.offer.provider in stateful]
+    if not stateful_only:
         raise BadRequest(_SHARED)
-    return kept[:1]
+    return stateful_only[:1]
 
 
 def _model(catalog: Catalog, name: str) -> Model:

@@ -134,7 +134,7 @@ class Store:
         await self._refresher.wait_until_warmed_up()
 
     @property
-    def knows_something(self) -> bool:
+    def has_any_list(self) -> bool:
         """Whether there is anything to list: a listing, even a stale one, or declared models."""
         self._expire()
         now = self.clock.monotonic()
@@ -151,7 +151,7 @@ class Store:
         self._expire()
         return self._slots[provider].offers
 
-    def has_answered(self, provider: str) -> bool:
+    def has_list(self, provider: str) -> bool:
         """Whether there is a listing of this provider that has not expired."""
         self._expire()
         return self._slots[provider].state(self.clock.monotonic()) != "failing"

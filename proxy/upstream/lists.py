@@ -168,9 +168,8 @@ class _ListRequest:
     async def _list(self, send: Send, path: str, values: Mapping[str, str]) -> None:
         """Fetch one list, page by page, until its last page or a limit. Raises UpstreamError."""
         dialect = self._provider.dialect
-        url = self._provider.base_url + fill_template(
-            path, {name: quote(value, safe="") for name, value in values.items()}
-        )
+        quoted = {name: quote(value, safe="") for name, value in values.items()}
+        url = self._provider.base_url + fill_template(path, quoted)
         query: Query | None = {name: fill_template(value, values) for name, value in dialect.params.items()}
         sent: list[Query] = []
         ids: set[str] = set()
@@ -215,8 +214,8 @@ class _ListRequest:
 
     def _leaked_secrets(self, body: bytes) -> list[bytes]:
         """Secrets that were sent and that the response contains: clients must not see them."""
-        long_ones = [secret.encode() for secret in self._requests.secrets() if len(secret) >= _MIN_LEAK]
-        return [secret for secret in long_ones if secret in body]
+        long_secrets = [secret.encode() for secret in self._requests.secrets() if len(secret) >= _MIN_LEAK]
+        return [secret for secret in long_secrets if secret in body]
 
     async def _read_entries(
         self, page: Page, values: Mapping[str, str], leaks: Sequence[bytes]
@@ -262,10 +261,12 @@ def list_url(provider: Provider) -> str:
     `{name}` stays where several values are requested one by one.
     """
     secrets = secrets_of(provider)
-    one = {name: value for name, value in provider.settings.items() if isinstance(value, str)}
+    single = {name: value for name, value in provider.settings.items() if isinstance(value, str)}
     many = {name: value for name, value in provider.settings.items() if not isinstance(value, str)}
     only = {name.removesuffix("s"): values[0] for name, values in many.items() if len(values) == 1}
-    path = fill_template(provider.dialect.path, {name: quote(value, safe="") for name, value in (one | only).items()})
+    path = fill_template(
+        provider.dialect.path, {name: quote(value, safe="") for name, value in (single | only).items()}
+    )
     scheme, _, rest = (provider.base_url + path).partition("://")
     host, *segments = rest.split("/")
     for secret in secrets:

@@ -61,17 +61,17 @@ async def test_declared_models_never_expire_and_stay_while_their_provider_fails(
         await clock.advance(1100)
         assert listed(store) == ["kept"]
         assert store.view(ALL).catalog.find("kept") == before, "the same entry, whether the provider is there or not"
-        assert store.knows_something
+        assert store.has_any_list
 
 
 async def test_store_has_no_models_until_the_first_provider_responds(fetch: FakeFetch, clock: FakeClock) -> None:
     fetch.fails("a")
     async with running(store_of(ONE, fetch, clock)) as store:
-        assert not store.knows_something
+        assert not store.has_any_list
         assert store.seconds_to_next_attempt() == 5
         fetch.lists("a")
         await clock.advance(5)
-        assert store.knows_something, "an empty list is an answer"
+        assert store.has_any_list, "an empty list is an answer"
 
 
 async def test_expired_provider_that_returns_the_same_list_is_listed_again(fetch: FakeFetch, clock: FakeClock) -> None:
@@ -93,7 +93,7 @@ async def test_models_expire_after_max_stale_even_without_requests_for_a_long_ti
         fetch.fails("a")
         await clock.advance(1200)
         assert listed(store) == []
-        assert not store.knows_something
+        assert not store.has_any_list
 
 
 @pytest.mark.parametrize("year", [pytest.param(0.0, id="back"), pytest.param(4_000_000_000.0, id="forward")])

@@ -36,7 +36,7 @@ class EventStreamRenamer:
         """Whether the bytes sent so far end with a complete event, so that another event can follow."""
         return self._last_sent.endswith((b"\n\n", b"\n\r\n", b"\r\r"))
 
-    def passed(self, chunk: bytes) -> bytes:
+    def feed(self, chunk: bytes) -> bytes:
         """Return the bytes to send after this chunk has arrived: the chunk itself if no model is renamed."""
         out = self._read(chunk)
         return self._sent(out if self._renames else chunk)
@@ -84,13 +84,13 @@ class EventStreamRenamer:
         start = data.end() if data else 0
         # A line that is not an event is sent unchanged.
         self._long_line = JsonStreamRenamer(self._own_id, self._public_id if data else self._own_id, also_wrapped=True)
-        return line[:start] + self._long_line.passed(line[start:])
+        return line[:start] + self._long_line.feed(line[start:])
 
     def _continue_long_line(self, line: JsonStreamRenamer, chunk: bytes) -> bytes:
         line_end = _LINE_END.search(chunk)
         if line_end is None:
-            return line.passed(chunk)
-        out = line.passed(chunk[: line_end.start()]) + self._end_long_line(line)
+            return line.feed(chunk)
+        out = line.feed(chunk[: line_end.start()]) + self._end_long_line(line)
         return out + line_end[0] + self._read(chunk[line_end.end() :])
 
     def _end_long_line(self, line: JsonStreamRenamer) -> bytes:

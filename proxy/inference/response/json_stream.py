@@ -29,7 +29,7 @@ class JsonStreamRenamer:
         """The tokens reported so far."""
         return self._usage.tokens
 
-    def passed(self, piece: bytes) -> bytes:
+    def feed(self, piece: bytes) -> bytes:
         """Return the bytes to send after this piece has arrived."""
         text, parts = self._scanner.scan(piece)
         out: list[bytes] = []

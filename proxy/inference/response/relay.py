@@ -144,7 +144,7 @@ class Relay:
         await self._start(headers)
         try:
             while chunk := waiting.popleft() if waiting else await self._read():
-                if out := renamer.passed(chunk) if renamer else chunk:
+                if out := renamer.feed(chunk) if renamer else chunk:
                     await self._send(out)
         except ApiError as error:
             # The connection is closed before the response ends, which marks the response as incomplete.
@@ -166,7 +166,7 @@ class Relay:
                     if not ended:
                         read += chunk
                         ended, read = bool(stream_format.last_event.search(read)), read[-_MAX_LAST_EVENT:]
-                    if out := events.passed(chunk):
+                    if out := events.feed(chunk):
                         await self._send(out)
                 if not ended:
                     failure = _error(UpstreamError("interrupted", ""))

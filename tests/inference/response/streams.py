@@ -22,7 +22,7 @@ def chunk(content: str, model: str = OWN) -> str:
 
 def rename_stream(pieces: Sequence[bytes], own: str = OWN, public: str = PUBLIC) -> tuple[bytes, Tokens]:
     events = EventStreamRenamer(own, public)
-    out = b"".join([*map(events.passed, pieces), events.rest()])
+    out = b"".join([*map(events.feed, pieces), events.rest()])
     return out, events.tokens
 
 

@@ -82,16 +82,16 @@ def test_content_is_never_changed(contents: list[tuple[str, bool]], size: int) -
 
 def test_a_known_prefix_does_not_hide_other_models() -> None:
     events = EventStreamRenamer(OWN, PUBLIC)
-    events.passed(event(chunk("")))
+    events.feed(event(chunk("")))
     again = event('{"id":"chatcmpl-1","model":"gpt-4o"}') + event(chunk("a")) + event('{"message":{"model":"gpt-4o"}}')
 
-    assert events.passed(again) == again.replace(b'"gpt-4o"', b'"openai/gpt-4o"')
+    assert events.feed(again) == again.replace(b'"gpt-4o"', b'"openai/gpt-4o"')
 
 
 def test_a_chunk_without_a_rename_is_returned_itself() -> None:
     piece = event(chunk(""))
 
-    assert EventStreamRenamer(OWN, OWN).passed(piece) is piece
+    assert EventStreamRenamer(OWN, OWN).feed(piece) is piece
 
 
 def test_an_unfinished_line_is_held_up_to_a_limit() -> None:
@@ -99,7 +99,7 @@ def test_an_unfinished_line_is_held_up_to_a_limit() -> None:
     piece = b"x" * 65_536
     tracemalloc.start()
     try:
-        out = sum(len(events.passed(piece)) for _ in range(1000))
+        out = sum(len(events.feed(piece)) for _ in range(1000))
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -118,7 +118,7 @@ def test_a_long_line_other_than_an_event_stays_unchanged(monkeypatch: pytest.Mon
 def test_a_line_that_arrives_byte_by_byte_is_renamed() -> None:
     events = EventStreamRenamer(OWN, PUBLIC)
     line = event(chunk("x" * 300_000))
-    out = b"".join(events.passed(line[at : at + 1]) for at in range(len(line)))
+    out = b"".join(events.feed(line[at : at + 1]) for at in range(len(line)))
 
     assert out == event(chunk("x" * 300_000, PUBLIC))
 
@@ -140,14 +140,14 @@ def test_a_line_that_arrives_byte_by_byte_is_renamed() -> None:
 def test_the_end_of_an_event_is_recognized(pieces: list[str], between_events: bool) -> None:
     same = EventStreamRenamer(OWN, OWN)
     for piece in pieces:
-        same.passed(piece.encode())
+        same.feed(piece.encode())
 
     assert same.between_events == between_events
 
 
 def test_held_bytes_do_not_count_as_sent() -> None:
     events = EventStreamRenamer(OWN, PUBLIC)
-    events.passed(b"data: x\n\ndata")
+    events.feed(b"data: x\n\ndata")
 
     assert (events.between_events, events.rest(), events.between_events) == (True, b"data", False)
 

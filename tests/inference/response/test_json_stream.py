@@ -18,7 +18,7 @@ from tests.inference.response.streams import OWN, PUBLIC, UNCHANGED
 def rename_in_pieces(response: bytes, size: int) -> tuple[bytes, Tokens]:
     renamer = JsonStreamRenamer(OWN, PUBLIC)
     pieces = [response[at : at + size] for at in range(0, len(response), size)]
-    return b"".join([*map(renamer.passed, pieces), renamer.rest()]), renamer.tokens
+    return b"".join([*map(renamer.feed, pieces), renamer.rest()]), renamer.tokens
 
 
 RESPONSES = [
@@ -37,7 +37,7 @@ def test_a_response_in_pieces_is_renamed_and_counted_like_a_whole_one(response: 
 
     assert all(rename_in_pieces(whole[:2000], size) == (wanted[0][:2000], wanted[1]) for size in (1, 2, 3, 7, 5000))
     same = JsonStreamRenamer(OWN, OWN)
-    assert same.passed(whole) + same.rest() == whole
+    assert same.feed(whole) + same.rest() == whole
 
 
 odd_strings = st.sampled_from([OWN, "model", "{", "é", '"', "\\"]) | st.text(max_size=4)
@@ -64,13 +64,13 @@ def test_a_long_response_is_not_held_in_memory() -> None:
     piece = b"A" * 65_536
     tracemalloc.start()
     try:
-        out = len(renamer.passed(begin)) + sum(len(renamer.passed(piece)) for _ in range(1000))
+        out = len(renamer.feed(begin)) + sum(len(renamer.feed(piece)) for _ in range(1000))
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
 
     assert out == len(begin) + 1000 * len(piece)
-    assert renamer.passed(end) == end.replace(b"gpt-4o", PUBLIC.encode())
+    assert renamer.feed(end) == end.replace(b"gpt-4o", PUBLIC.encode())
     assert renamer.tokens == Tokens(3)
     assert peak < 1024**2
 
@@ -80,7 +80,7 @@ def test_a_value_without_an_end_is_not_held_in_memory(begin: bytes) -> None:
     renamer = JsonStreamRenamer(OWN, PUBLIC)
     tracemalloc.start()
     try:
-        out = len(renamer.passed(begin)) + sum(len(renamer.passed(b"x" * 1000)) for _ in range(2000))
+        out = len(renamer.feed(begin)) + sum(len(renamer.feed(b"x" * 1000)) for _ in range(2000))
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
