@@ -22,6 +22,7 @@ from proxy.config.access_rules import RULES
 from proxy.config.custom import AuthChoice, CustomList, CustomPaging
 from proxy.config.fields import Bytes, Seconds, failover_conditions, fields_to_show
 from proxy.config.keys import KeyEntry
+from proxy.config.list_settings import ListSettings
 from proxy.config.settings import (
     Cache,
     Call,
@@ -63,6 +64,7 @@ class Section(NamedTuple):
 
 
 _OF_CACHE = frozenset(Cache.model_fields)
+_OF_LISTS = frozenset(ListSettings.model_fields)
 _OF_DEFAULTS = frozenset(Defaults.model_fields)
 
 SECTIONS = (
@@ -85,7 +87,12 @@ SECTIONS = (
         Provider,
         "A list. Its order is the order of precedence. Each entry accepts the settings below, every setting of "
         "`defaults` and `cache`, and the settings of its kind ([Settings of kinds](#settings-of-kinds)).",
-        _OF_DEFAULTS | {"settings"},
+        _OF_DEFAULTS | _OF_LISTS | {"settings"},
+    ),
+    Section(
+        "providers: adjusting the list",
+        ListSettings,
+        "Further settings of providers of every kind; see [Providers](providers.md#adjusting-a-providers-list).",
     ),
     Section("providers: oauth", OAuth, "A login with OAuth client credentials, for any kind."),
     Section("providers: iam", Iam, "A login at Huawei IAM, for kind `pangu`."),
@@ -217,6 +224,25 @@ ENTRIES: Mapping[str, Entry] = {
         "aliases: {deepseek-r1: DeepSeek-R1-Chat}",
         "Public id -> the provider's own id. The alias replaces the own id and takes no prefix.",
         "none",
+    ),
+    "ListSettings.strip_prefix": Entry(
+        "strip_prefix: [models/]",
+        "Prefixes removed from ids, besides those that the kind removes; `*` matches anything but a slash.",
+    ),
+    "ListSettings.params": Entry(
+        "params: {type: text, sub_type: chat}",
+        "Query parameters of the first list request. They replace those of the kind with the same name.",
+        "none",
+    ),
+    "ListSettings.fields": Entry(
+        "fields: {context_length: limits.context, owned_by: [maker, vendor.name]}",
+        "Standard name -> dotted path in an entry, or several; read before the paths of the kind.",
+        "none",
+    ),
+    "ListSettings.price_per": Entry(
+        "price_per: 1000000",
+        "Number of tokens that the prices in `pricing` are for; they are shown for one token.",
+        "unknown: prices are not converted",
     ),
     "Provider.models": Entry(
         "models: [{id: sonar, owned_by: perplexity, context_length: 127072}]",
@@ -397,6 +423,7 @@ _NAMED_VALIDATORS = {
 }
 _NAMED_TYPES: Mapping[Any, str] = {
     str: "string",
+    int: "integer",
     bool: "boolean",
     SecretStr: "secret",
     date: "date",

@@ -9,30 +9,29 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from proxy.config.fields import HEADER_NAME, NotEmpty, Settings, Text, whole
+from proxy.config.fields import (
+    HEADER_NAME,
+    DottedPath,
+    DottedPaths,
+    NotEmpty,
+    Prefixes,
+    QueryParameters,
+    Settings,
+    Text,
+    TokenCount,
+    alternatives,
+    dotted,
+    whole,
+)
 from proxy.dialects import EXTRA_NAMES, Auth, Dialect, Paging
 
 
-def _alternatives(value: object) -> object:
-    """One path, or a list of paths: the first that exists is used."""
-    if not isinstance(value, str | list | tuple):
-        raise ValueError("must be a string, or a list of strings (the first that exists is used)")
-    return (value,) if isinstance(value, str) else value
-
-
-def _dotted(path: str) -> str:
-    """A dotted path into a response."""
-    if not all(name and not re.search(r"[\[\]$*]", name) for name in path.split(".")):
-        raise ValueError("must be field names separated by dots, like result.entries")
-    return path
-
-
 def _items_path(path: str) -> str:
-    return _dotted(path) if path else path
+    return dotted(path) if path else path
 
 
 def _id_path(path: str) -> str:
-    return "/".join(map(_dotted, path.split("/")))
+    return "/".join(map(dotted, path.split("/")))
 
 
 def _path(path: str) -> str:
@@ -58,16 +57,6 @@ def _auth_style(value: object) -> object:
     raise ValueError("must be bearer, basic, none, {header: NAME} or {query: NAME}, with a NAME like X-Api-Key")
 
 
-def _parameter(value: object) -> object:
-    """A query parameter as text: `100`, `true` and `0.5` need no quotes."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    return str(value) if isinstance(value, int | float) else value
-
-
-DottedPath = Annotated[Text, AfterValidator(_dotted)]
-DottedPaths = Annotated[tuple[DottedPath, ...], BeforeValidator(_alternatives)]
-Scalar = Annotated[str, BeforeValidator(_parameter)]
 AuthChoice = Annotated[Any, BeforeValidator(_auth_style)]
 """An `Auth`, as written in the file."""
 
@@ -82,7 +71,7 @@ class CustomPaging(Settings):
     total: DottedPath = ""
     pages: DottedPath = ""
     first: Annotated[int, whole(0, 1)] = 1
-    size: Mapping[NotEmpty, Scalar] = Field(default_factory=dict)
+    size: QueryParameters = Field(default_factory=dict)
     """Parameters of the first request that set the page size."""
 
     @model_validator(mode="after")
@@ -118,20 +107,20 @@ class CustomList(Settings):
     path: Annotated[str, AfterValidator(_path)]
     items: Annotated[
         tuple[Annotated[Text, AfterValidator(_items_path)], ...],
-        BeforeValidator(_alternatives),
+        BeforeValidator(alternatives),
         Field(min_length=1),
     ] = ("",)
     id: Annotated[
-        tuple[Annotated[Text, AfterValidator(_id_path)], ...], BeforeValidator(_alternatives), Field(min_length=1)
+        tuple[Annotated[Text, AfterValidator(_id_path)], ...], BeforeValidator(alternatives), Field(min_length=1)
     ] = ("id",)
-    strip_prefix: Annotated[tuple[NotEmpty, ...], BeforeValidator(_alternatives)] = ()
+    strip_prefix: Prefixes = ()
     owned_by: DottedPaths = ()
     created: DottedPaths = ()
     fields: Mapping[Annotated[str, AfterValidator(_known_name)], DottedPaths] = Field(default_factory=dict)
     """Name of a field for clients -> its paths in an entry."""
-    price_per: Annotated[int, whole(1, 1_000_000_000)] = 1
+    price_per: TokenCount = 1
     private: DottedPaths = ()
-    params: Mapping[NotEmpty, Scalar] = Field(default_factory=dict)
+    params: QueryParameters = Field(default_factory=dict)
     paging: CustomPaging | None = None
     auth: AuthChoice = Auth()
 

@@ -7,6 +7,7 @@ text of the file, in which variables are not expanded.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import date
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -87,6 +88,27 @@ def failover_conditions(value: object) -> object:
             "must be a list of status codes (400 to 599) and optionally `timeout`, like [429, 503, timeout]"
         )
     return tuple("timeout" if item == "timeout" else int(item) for item in valid)
+
+
+def alternatives(value: object) -> object:
+    """One path, or a list of paths: the first that exists is used."""
+    if not isinstance(value, str | list | tuple):
+        raise ValueError("must be a string, or a list of strings (the first that exists is used)")
+    return (value,) if isinstance(value, str) else value
+
+
+def dotted(path: str) -> str:
+    """A dotted path into a response."""
+    if not all(name and not re.search(r"[\[\]$*]", name) for name in path.split(".")):
+        raise ValueError("must be field names separated by dots, like result.entries")
+    return path
+
+
+def _parameter(value: object) -> object:
+    """A query parameter as text: `100`, `true` and `0.5` need no quotes."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value) if isinstance(value, int | float) else value
 
 
 def _name(name: str) -> str:
@@ -184,6 +206,11 @@ Sendable = Annotated[SecretStr, AfterValidator(check_sendable)]
 ApiKey = Annotated[SecretStr, AfterValidator(check_api_key)]
 Day = Annotated[date, BeforeValidator(_day)]
 Globs = tuple[NotEmpty, ...]
+DottedPath = Annotated[Text, AfterValidator(dotted)]
+DottedPaths = Annotated[tuple[DottedPath, ...], BeforeValidator(alternatives)]
+QueryParameters = Mapping[NotEmpty, Annotated[str, BeforeValidator(_parameter)]]
+Prefixes = Annotated[tuple[NotEmpty, ...], BeforeValidator(alternatives)]
+TokenCount = Annotated[int, whole(1, 1_000_000_000)]
 
 
 class Settings(BaseModel):

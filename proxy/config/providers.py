@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 from collections.abc import Callable, Mapping
 from typing import Any, TypeGuard
@@ -9,9 +10,11 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
+from proxy.config.custom import CustomList
 from proxy.config.document import Path
 from proxy.config.fields import check_api_key
 from proxy.config.hints import LIST, did_you_mean
+from proxy.config.list_settings import ListSettings
 from proxy.config.settings import Cache, Defaults, Provider, Skipped
 from proxy.config.validation import PROVIDER_SETTINGS, Validation
 from proxy.dialects import DIALECTS, Dialect, InvalidEntry, entry_of
@@ -22,6 +25,9 @@ _OWN_SETTINGS: Mapping[str, frozenset[str]] = {
     for kind, row in DIALECTS.items()
 }
 """Kind -> the settings that only some kinds have."""
+_OF_BOTH = sorted(ListSettings.model_fields.keys() & CustomList.model_fields.keys())
+"""Settings that exist for every kind, and in `list` of kind `custom`."""
+_PAGE_NUMBER = re.compile("[0-9]{1,9}")
 _SETTINGS_OF_KINDS = frozenset[str]().union(*_OWN_SETTINGS.values())
 
 
@@ -66,6 +72,7 @@ class Providers:
         if provider is None or dialect is None:
             return None
         self._warn_if_expired_early(provider, path)
+        self._check_params(provider, path)
         self._check_basic(provider, api_key, path)
         update: dict[str, Any] = {"settings": own, "base_url": _full_base_url(provider.base_url, dialect)}
         if api_key is not None:
@@ -158,6 +165,10 @@ class Providers:
             problem((*path, "list"), "is missing; kind custom requires it")
         if dialect.kind != "custom" and "list" in value:
             problem((*path, "list"), f"is only supported by kind custom; this provider has kind {dialect.kind}")
+        of_list = value.get("list")
+        for name in _OF_BOTH:
+            if name in value and isinstance(of_list, dict) and name in of_list:
+                problem((*path, name), f"conflicts with `list.{name}`; set only one")
         credentials = [name for name in _CREDENTIALS if name in value]
         for second in credentials[1:]:
             problem((*path, second), f"conflicts with {credentials[0]}; set only one")
@@ -172,6 +183,17 @@ class Providers:
             except InvalidEntry as error:
                 hint = "add `id: ...`, in quotes if it looks like a number"
                 self._validation.problem(where, f"{error}; {hint}")
+
+    def _check_params(self, provider: Provider, path: Path) -> None:
+        """Report query parameters that would replace the credential, or the first page number with another text."""
+        row = provider.dialect
+        page_numbers = {paging.send for paging in row.paging if paging.style == "page"}
+        for name, text in provider.params.items():
+            where = (*path, "params", name)
+            if row.auth.style == "query" and name == row.auth.name:
+                self._validation.problem(where, "is the parameter of the credential; use `api_key`")
+            elif name in page_numbers and not _PAGE_NUMBER.fullmatch(text):
+                self._validation.problem(where, "is the number of the first page; it must be a whole number")
 
     def _check_basic(self, provider: Provider, from_file: SecretStr | None, path: Path) -> None:
         key = from_file or provider.api_key

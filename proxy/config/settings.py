@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from ipaddress import ip_address
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -35,6 +36,7 @@ from proxy.config.fields import (
     proxy_url,
     whole,
 )
+from proxy.config.list_settings import ListSettings, adjusted
 from proxy.dialects import DIALECTS, Auth, Dialect, fill_template
 
 
@@ -153,7 +155,7 @@ class Target:
         return own_id if self.call_id == "{id}" else self.call_id.replace("{id}", own_id)
 
 
-class Provider(CallSettings):
+class Provider(ListSettings, CallSettings):
     """One provider, including the settings it inherits from `defaults` and `cache`."""
 
     name: Name
@@ -178,9 +180,10 @@ class Provider(CallSettings):
     settings: Mapping[str, str | tuple[str, ...]] = Field(default_factory=dict)
     """The settings of its kind (`workspace_id`, `model_ids` ...)."""
 
-    @property
+    @cached_property
     def dialect(self) -> Dialect:
-        return self.list.dialect if self.list else DIALECTS[self.kind]
+        """The row of its kind with the settings of its list applied. Cached, because a Dialect caches plans."""
+        return adjusted(self.list.dialect if self.list else DIALECTS[self.kind], self)
 
     @property
     def is_remote(self) -> bool:

@@ -85,3 +85,9 @@ NAMES: Mapping[str, Reader] = {
     "pricing.completion": _price,
 }
 """Metadata name -> parser of a provider's value. A dot creates a nested object: `pricing.prompt`."""
+
+PRICE_FIELDS: Mapping[str, tuple[str, ...]] = {
+    "pricing.prompt": ("pricing.prompt", "pricing.input"),
+    "pricing.completion": ("pricing.completion", "pricing.output"),
+}
+"""Where prices usually are. They are read only if the number of tokens that they are for is known."""

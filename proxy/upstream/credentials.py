@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
@@ -11,6 +12,8 @@ from pydantic import SecretStr
 
 from proxy.config import Provider
 from proxy.dialects import Auth, fill_template
+
+_CREDENTIAL_PARAMETERS = ("key", "sig", "signature", "token", "secret", "password", "code")
 
 
 def auth_headers(auth: Auth, key: SecretStr | None) -> Mapping[str, str]:
@@ -37,6 +40,7 @@ def kind_headers(provider: Provider) -> Mapping[str, str]:
 def secrets_of(provider: Provider) -> Sequence[str]:
     """All secrets sent to a provider. Messages must not contain them, even if the provider repeats them."""
     secrets = [secret.get_secret_value() for secret in (provider.api_key, *provider.headers.values()) if secret]
+    secrets += [value for name, value in provider.dialect.params.items() if _is_credential(name, value)]
     target = provider.target
     styles = {provider.dialect.auth.style, target.auth.style if target else ""}
     if "basic" in styles and provider.api_key:
@@ -46,6 +50,15 @@ def secrets_of(provider: Provider) -> Sequence[str]:
     if egress and egress.login:
         secrets += [*egress.login, base64_of(":".join(egress.login))]
     return secrets
+
+
+def _is_credential(parameter: str, value: str) -> bool:
+    """Whether a query parameter looks like a credential: `key`, `sig`, `access_token` ... with a digit in its value.
+
+    Strict, because an entry that contains a secret is dropped: `sort_key=created_at` is not a credential.
+    """
+    name = re.sub(r"[\W_]", "", parameter).lower()
+    return name.endswith(_CREDENTIAL_PARAMETERS) and re.search("[0-9]", value) is not None
 
 
 class Egress(NamedTuple):
