@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,12 @@ def test_a_command_and_its_options_exist(page: str, line: str) -> None:
 
 def test_there_are_commands_to_test() -> None:
     assert {shlex.split(line.partition("models-proxy ")[2])[0] for _, line in COMMANDS} >= {"serve", "check", "keygen"}
+
+
+def test_code_blocks_in_every_language_are_tested() -> None:
+    """Where: commands, YAML, JSON and sample outputs in tests/docs, first calls and deployments in tests/deploy too."""
+    fences = [re.findall(r"(?ms)^ *```(\w*)\n.*?^ *```$", text_of(page)) for page in PAGES]
+    assert set(chain(*fences)) == {"sh", "yaml", "json", "", "python", "js", "nginx", "text", "ini"}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)

@@ -1,7 +1,11 @@
-"""The README's first call works as printed, with the real clients. `tests/deploy/test_curl.py` runs it with curl."""
+"""The README's commands for a running server work as printed, with the real clients.
+
+`tests/deploy/test_curl.py` makes the first call with curl.
+"""
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import subprocess
 import sys
@@ -10,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.first_call import WORDS, first_call, output_of
+from tests.docs.first_call import MODEL, WORDS, first_call, output_of
 from tests.docs.pages import blocks
 from tests.fakes import FakeClock, FakeFetch
 from tests.paths import ROOT
@@ -55,3 +59,13 @@ async def test_the_first_call_with_node_prints_the_response(
         printed = await output_of(str(_node() / "bin" / "node"), "call.js", cwd=node_project)
 
     assert printed == "".join(WORDS) + "\n"
+
+
+async def test_the_command_that_lists_models_prints_the_matching_ones(fetch: FakeFetch, clock: FakeClock) -> None:
+    (command,) = [block for block in blocks(README, "sh") if block.startswith("models-proxy models ")]
+    _, *arguments = shlex.split(command)
+    async with first_call(fetch, clock) as call:
+        server = ("--url", call.url, "--key", call.key)
+        printed = await output_of(sys.executable, "-m", "proxy", *arguments, *server)
+
+    assert MODEL in printed

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 from proxy.access.keys import KEY_HEADERS
 from proxy.api.paths import CALLS
 from proxy.dialects import EXTRA_NAMES
+from proxy.errors import ModelNotFound
 from proxy.inference.request.guards import REFERENCE_STATE, SELECT_MODELS, SELECT_UPSTREAM
 from proxy.inference.request.headers import split_headers
 from proxy.wire.format import BASE_PATHS
-from tests.docs.pages import DOCS, code, rows, section, text_of
+from proxy.wire.openai import openai_error
+from tests.docs.pages import DOCS, blocks, code, rows, section, text_of
 
 PAGE = DOCS / "http-api.md"
 
@@ -51,3 +54,10 @@ def test_every_forwarded_header_is_documented() -> None:
     _, forwarded = split_headers([(name.lower().encode(), b"1") for name in documented], "alice")
     assert sorted(forwarded) == sorted(documented)
     assert len(documented) == 6
+
+
+def test_the_sample_of_an_error_is_what_the_proxy_sends() -> None:
+    (sample,) = blocks(PAGE, "json")
+    sent = json.loads(openai_error(ModelNotFound("m")))
+    sent["error"]["message"] = "..."
+    assert json.loads(sample) == sent

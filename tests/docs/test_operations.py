@@ -1,10 +1,13 @@
-"""operations.md documents what `/health` returns."""
+"""operations.md documents what `/health` returns, and probes that exist."""
 
 from __future__ import annotations
 
 import pytest
+import yaml
 
-from tests.docs.pages import DOCS, code, rows, section
+from proxy.config.settings import Server
+from proxy.server.run import SHUTDOWN_TIMEOUT
+from tests.docs.pages import DOCS, blocks, code, rows, section
 from tests.fakes import FakeClock, FakeFetch, asked, config_of, digest, started
 
 pytestmark = pytest.mark.anyio
@@ -23,3 +26,15 @@ async def test_every_field_of_a_provider_in_health_is_documented(fetch: FakeFetc
     (provider,) = reply.json["providers"]
     table = rows(section(DOCS / "operations.md", "Probes").partition("With the key")[2])
     assert [name for row in table for name in code(row[0])] == list(provider)
+
+
+async def test_the_kubernetes_probes_and_the_grace_period_fit_the_server(fetch: FakeFetch, clock: FakeClock) -> None:
+    (text,) = [block for block in blocks(DOCS / "operations.md", "yaml") if "livenessProbe" in block]
+    manifest = yaml.safe_load(text)
+    live, ready = (manifest[name]["httpGet"] for name in ("livenessProbe", "readinessProbe"))
+    async with started(config_of(CONFIG), fetch, clock) as app:
+        replies = [await asked(app, probe["path"]) for probe in (live, ready)]
+
+    assert [reply.status for reply in replies] == [200, 200]
+    assert live["port"] == ready["port"] == Server().port
+    assert manifest["terminationGracePeriodSeconds"] > Server().drain_delay + SHUTDOWN_TIMEOUT
