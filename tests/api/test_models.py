@@ -349,7 +349,7 @@ async def test_ids_are_retrieved_with_and_without_percent_encoding_under_every_b
 @settings(max_examples=100, deadline=None)
 async def test_other_ids_are_not_found(listed: str, other: str) -> None:
     fetch = FakeFetch()
-    fetch.lists("a", listed)
+    fetch.lists("a", {"id": listed, "owned_by": "vllm"})  # lists paths, so that `models/x` keeps its prefix
     async with started(config_of(ONE), fetch, FakeClock()) as app:
         reply = await asked(app, "/v1/models/" + quote(other, safe=""))
 
