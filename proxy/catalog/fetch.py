@@ -20,6 +20,8 @@ class FetchResult:
     """1 plus the number of retries of pages."""
     dropped: Mapping[str, int] = field(default_factory=dict)
     """Reason -> number of entries dropped for that reason."""
+    duplicates: int = 0
+    """Number of entries that repeat the id of an earlier entry of their list, and are merged with it."""
 
 
 class Fetch(Protocol):

@@ -149,8 +149,9 @@ def _notes(result: ProbeResult, selected: int) -> str:
     dropped = result.fetched.dropped if result.fetched else {}
     notes = [f"{count(number, 'entry', 'entries')} dropped: {reason}" for reason, number in dropped.items()]
     ids = {entry.id for entry in result.entries}
-    if len(ids) < len(result.entries):
-        notes.append(f"{count(len(result.entries) - len(ids), 'duplicate id')}")
+    merged = result.fetched.duplicates if result.fetched else 0
+    if duplicates := merged + len(result.entries) - len(ids):
+        notes.append(count(duplicates, "duplicate id"))
     if selected < len(ids):
         notes.append(f"{len(ids) - selected:,} removed by include and exclude")
     return "; ".join(notes)

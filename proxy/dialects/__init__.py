@@ -2,6 +2,7 @@
 
 from proxy.dialects.diagnosis import error_message_in, no_valid_entries
 from proxy.dialects.dialect import RESERVED_FIELDS, Auth, Dialect, Paging, Setting, fill_template
+from proxy.dialects.duplicates import without_duplicates
 from proxy.dialects.identity import restore_collisions
 from proxy.dialects.metadata import NAMES as EXTRA_NAMES
 from proxy.dialects.metadata import PRICE_FIELDS
@@ -33,4 +34,5 @@ __all__ = [
     "read_entry",
     "restore_collisions",
     "unix_seconds",
+    "without_duplicates",
 ]

@@ -161,6 +161,12 @@ class Dialect:
         return SafeNames()
 
     @cached_property
+    def outer_fields(self) -> frozenset[str]:
+        """Outermost fields of the paths in this row: an object with one of them may be an entry."""
+        known = (path for paths in self.extra.values() for path in paths)
+        return frozenset(path.split(".")[0] for path in (*self.id, *self.owner, *self.created, *known))
+
+    @cached_property
     def plan(self) -> Callable[[tuple[str, ...]], EntryPlan]:
         """Returns the plan of entries with these outermost fields, cached."""
         return lru_cache(_MAX_PLANS)(self._plan)

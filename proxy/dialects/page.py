@@ -1,4 +1,7 @@
-"""Open a response as a page of a list: the raw JSON of its entries and of the other fields. No I/O."""
+"""Open a response as a page of a list: the raw JSON of its entries and of the other fields. No I/O.
+
+Entries are in an array. An object of objects by id is accepted too, if it cannot be anything else.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +23,20 @@ _STRIDE = 16
 _LONG_NUMBER_SAMPLED = b"0" * (len(_LONG_NUMBER) // _STRIDE)
 _RAW_OBJECT = msgspec.json.Decoder(dict[str, Raw])
 _RAW_ARRAY = msgspec.json.Decoder(list[Raw])
+_RAW_OBJECTS = msgspec.json.Decoder(dict[str, dict[str, Raw]])
+_ENCODE = msgspec.json.Encoder().encode
+
+# An object with such a field is a wrapper or an error, not models by id.
+_NOT_IDS = frozenset(
+    ["attributes", "body", "config", "context", "data", "detail", "details", "error", "errors", "exception", "fault",
+     "headers", "info", "items", "links", "list", "message", "meta", "metadata", "model", "models", "msg", "object",
+     "page", "pagination", "paging", "payload", "provider", "providers", "request", "response", "result", "results",
+     "settings", "status", "usage", "user"]
+)  # fmt: skip
+# Nor is an object of objects with such a field: errors, or providers with their models.
+_NOT_ENTRIES = frozenset(
+    ["message", "msg", "error", "errors", "detail", "error_msg", "error_code", "status_code", "data", "models"]
+)
 
 
 @dataclass(frozen=True)
@@ -83,7 +100,38 @@ def _items(dialect: Dialect, document: Raw, top: Mapping[str, Raw]) -> Sequence[
             return _RAW_ARRAY.decode(raw)
         if start == ord("n") and path:
             items = ()  # Ollama without models returns `data: null`.
-    return items
+    return items if items is not None else _items_by_id(dialect, document, top)
+
+
+def _items_by_id(dialect: Dialect, document: Raw, top: Mapping[str, Raw]) -> Sequence[Raw] | None:
+    """The raw JSON of entries that are listed as an object by id, each with its id; None if there is no such object."""
+    field = next((path for path in dialect.id if not {".", "/"} & set(path)), "")
+    for path in dialect.items if field else ():
+        raw = _raw_at(top, path) if path else document
+        if raw is None or memoryview(raw)[0] != ord("{"):
+            continue
+        try:
+            entries = _RAW_OBJECTS.decode(raw)
+        except msgspec.ValidationError:
+            continue  # not an object of objects
+        if _is_by_id(dialect, entries, is_top=not path):
+            return [Raw(_ENCODE(_with_id(field, name, entry))) for name, entry in entries.items()]
+    return None
+
+
+def _is_by_id(dialect: Dialect, entries: Mapping[str, Mapping[str, Raw]], is_top: bool) -> bool:
+    """Whether an object of objects can only be models by id. At the top level each must have a field of a model."""
+    if not entries or not _NOT_IDS.isdisjoint(name.strip("_$@").casefold() for name in entries):
+        return False
+    if not all(_NOT_ENTRIES.isdisjoint(entry) for entry in entries.values()):
+        return False
+    return not is_top or all(not dialect.outer_fields.isdisjoint(entry) for entry in entries.values())
+
+
+def _with_id(field: str, name: str, entry: Mapping[str, Raw]) -> Mapping[str, Any]:
+    """An entry with its own id, or else its name in the object (PHP numbers the entries of filtered arrays)."""
+    own_id = entry.get(field)
+    return entry if own_id is not None and memoryview(own_id)[0] == ord('"') else {**entry, field: name}
 
 
 def _raw_at(top: Mapping[str, Raw], path: str) -> Raw | None:

@@ -55,6 +55,8 @@ def read_entry(
     try:
         payload = dialect.safe_names.decode(text)
     except (ValueError, RecursionError):
+        if text[:1] == b'"':
+            return _named_entry(dialect, text, values)
         payload = _decoded(text, long_numbers)
         is_safe = dialect.safe_names.add_if_safe(payload)
     else:
@@ -73,6 +75,13 @@ def read_entry(
     ):
         return entry
     return _without_private(dialect, entry, payload, values, named)
+
+
+def _named_entry(dialect: Dialect, text: bytes, values: Mapping[str, str]) -> Entry:
+    """Parse an entry that is only an id. Raises InvalidEntry."""
+    own_id, written = _bare_id(dialect, ANY_DECODER.decode(text), {})
+    raw = _ENCODE({"id": own_id}) if dialect.raw else b""
+    return _entry(dialect, dialect.plan(()), own_id, written, {}, {}, raw, values)
 
 
 def _decoded(text: bytes, long_numbers: bool) -> dict[str, Any]:
@@ -176,6 +185,10 @@ def _own_id(dialect: Dialect, payload: Mapping[str, Any], getters: Sequence[Gett
             break
     else:
         raise InvalidEntry(f"missing {' or '.join(field_names(dialect.id))}")
+    return _bare_id(dialect, written, payload)
+
+
+def _bare_id(dialect: Dialect, written: object, payload: Mapping[str, Any]) -> tuple[str, str]:
     if not isinstance(written, str):
         raise InvalidEntry("id is not a string")
     own_id = written

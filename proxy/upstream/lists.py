@@ -36,6 +36,7 @@ from proxy.dialects import (
     open_page,
     read_entry,
     restore_collisions,
+    without_duplicates,
 )
 from proxy.dialects.entry import Entry
 from proxy.errors import UpstreamError
@@ -150,6 +151,7 @@ class _ListRequest:
         self._last_pages = last_pages
         self._entries: list[Entry] = []
         self._dropped: Counter[str] = Counter()
+        self._duplicates = 0
         self._page_count = 0
 
     async def fetch(self, send: Send) -> FetchResult:
@@ -162,7 +164,11 @@ class _ListRequest:
                     raise
                 await self._list(send, dialect.or_path, values)
         return FetchResult(
-            restore_collisions(self._entries), self._page_count, self._requests.attempts, dict(self._dropped)
+            restore_collisions(self._entries),
+            self._page_count,
+            self._requests.attempts,
+            dict(self._dropped),
+            duplicates=self._duplicates,
         )
 
     async def _list(self, send: Send, path: str, values: Mapping[str, str]) -> None:
@@ -173,6 +179,7 @@ class _ListRequest:
         query: Query | None = {name: fill_template(value, values) for name, value in dialect.params.items()}
         sent: list[Query] = []
         ids: set[str] = set()
+        start = len(self._entries)
         received = 0
         while query is not None:
             if query in sent:
@@ -196,6 +203,14 @@ class _ListRequest:
             if page.entries and len(ids) == known:
                 raise UpstreamError("paging", f"pagination loop: page {self._page_count} repeats earlier models")
             query = page.following
+        if len(self._entries) - start > len(ids):
+            self._merge_duplicates(start)
+
+    def _merge_duplicates(self, start: int) -> None:
+        """Merge the duplicates among the entries of one list, which begin at `start`."""
+        count = len(self._entries)
+        self._entries[start:] = without_duplicates(restore_collisions(self._entries[start:]))
+        self._duplicates += count - len(self._entries)
 
     async def _read_page(self, body: bytes, query: Query, received: int, values: Mapping[str, str]) -> _Page:
         """Parse one page in batches, so that other tasks can run."""

@@ -90,7 +90,7 @@ providers:
 def test_a_duplicate_id_of_one_provider_is_counted_once_and_reported(config: Path, upstreams: FakeProviders) -> None:
     text = f'providers: [{{name: a, base_url: "{upstreams.open(lists("m", "n", "m")).url}"}}]'
     output = without_times(run(config, text).stdout)
-    assert "ok     a              3      1         1  0.0 s  1 duplicate id\n\n2 models\n" in output
+    assert "ok     a              2      1         1  0.0 s  1 duplicate id\n\n2 models\n" in output
 
 
 def test_an_empty_catalog_is_reported(config: Path, upstreams: FakeProviders) -> None:

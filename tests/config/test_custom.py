@@ -265,9 +265,9 @@ OBJECTS = [{"slug": f"m-{number}", "by": "x"} for number in range(24)]
         ),
         pytest.param(
             {"items": "data"},
-            {"data": ["m-1"]},
-            "returned no usable models: not an object (list.id is `id`, an entry is a string)",
-            id="strings instead of objects",
+            {"data": [7]},
+            "returned no usable models: not an object (list.id is `id`, an entry is a number)",
+            id="numbers instead of objects",
         ),
         pytest.param(
             {"items": "data"},

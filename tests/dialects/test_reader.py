@@ -45,7 +45,7 @@ def read(kind: str, body: bytes) -> list[Entry | str]:
 
 def read_or_reason(dialect: Dialect, raw: msgspec.Raw, page: Page) -> Entry | str:
     try:
-        return read_entry(dialect, raw, ASKED[dialect.kind], page.long_numbers)
+        return read_entry(dialect, raw, ASKED.get(dialect.kind, {}), page.long_numbers)
     except InvalidEntry as reason:
         return str(reason)
 
@@ -622,7 +622,9 @@ NOT_PORTABLE = "contains non-portable JSON"
         pytest.param(b'{"id":"%b"}' % (b"x" * 257), "id longer than 256 bytes", id="257 bytes"),
         pytest.param(('{"id":"' + "模" * 86 + '"}').encode(), "id longer than 256 bytes", id="258 bytes"),
         pytest.param(b"null", "not an object", id="null"),
-        pytest.param(b'"gpt-4o"', "not an object", id="a string"),
+        pytest.param(b'""', "empty id", id="an empty string"),
+        pytest.param(b'"a\\r\\nb"', "id contains control characters", id="a string with CR LF"),
+        pytest.param(b"7", "not an object", id="a number"),
         pytest.param(b"[]", "not an object", id="an array"),
         pytest.param(b'{"id":"b","x":1e999}', NOT_PORTABLE, id="1e999"),
         pytest.param(b'{"id":"b","x":%b}' % (b"9" * 5000), NOT_PORTABLE, id="5,000 digits"),
@@ -709,6 +711,84 @@ def test_last_of_duplicate_fields_is_used() -> None:
 )
 def test_list_is_found_in_every_supported_structure(body: bytes, ids: list[str]) -> None:
     assert [entry.id for entry in read("openai", body) if isinstance(entry, Entry)] == ids
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        pytest.param("openai", ["m-1", "m-2"], id="a bare array"),
+        pytest.param("openai", {"data": ["m-1", "m-2"]}, id="data"),
+        pytest.param("openai", {"models": ["m-1", {"id": "m-2"}]}, id="beside objects"),
+        pytest.param("cloudflare", {"result": ["m-1", "m-2"]}, id="at the path of the kind"),
+    ],
+)
+def test_strings_are_ids(kind: str, body: object) -> None:
+    entries = read(kind, msgspec.json.encode(body))
+    assert entries == [entry_with("m-1"), entry_with("m-2")]
+
+
+def test_prefix_of_the_kind_is_removed_from_a_string() -> None:
+    [entry] = read("gemini", b'{"models":["models/m-1"]}')
+    assert isinstance(entry, Entry)
+    assert (entry.id, entry.written, entry.extra) == ("m-1", "models/m-1", b"{}")
+
+
+def test_string_of_a_kind_with_native_endpoints_becomes_an_object_there() -> None:
+    assert read("pangu", b'{"versions":["v-1"]}') == [entry_with("v-1", parent="0a1b", raw=b'{"id":"v-1"}')]
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "entries"),
+    [
+        pytest.param(
+            "openai",
+            {"models": {"m-1": {"created": 5, "owned_by": "o"}, "m-2": {}}},
+            [entry_with("m-1", "o", 5), entry_with("m-2")],
+            id="models",
+        ),
+        pytest.param("openai", {"data": {"m-1": {"note": "x"}}}, [entry_with("m-1", note="x")], id="data"),
+        pytest.param(
+            "openai",
+            {"m-1": {"max_model_len": 8}, "m-2": {"owned_by": "o"}},
+            [entry_with("m-1", max_model_len=8, context_length=8), entry_with("m-2", "o")],
+            id="the top level, where each has a field of a model",
+        ),
+        pytest.param(
+            "openai",
+            {"data": {"0": {"id": "m-1"}, "2": {"id": "m-2"}}},
+            [entry_with("m-1"), entry_with("m-2")],
+            id="ids of their own (a filtered array in PHP)",
+        ),
+        pytest.param("openai", {"data": {"m-1": {"id": 7}}}, [entry_with("m-1")], id="ids that are numbers"),
+        pytest.param("openai", {"data": [], "models": {"m-1": {}}}, [], id="an empty array before them"),
+        pytest.param(
+            "cohere",
+            {"models": {"m-1": {}, "x": {"name": "m-2"}}},
+            [entry_with("m-1", name="m-1"), entry_with("m-2", name="m-2")],
+            id="at the id path of the kind",
+        ),
+    ],
+)
+def test_object_of_objects_is_models_by_id(kind: str, body: object, entries: list[Entry]) -> None:
+    assert read(kind, msgspec.json.encode(body)) == entries
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param({"fault": {"faultstring": "Invalid key", "type": "x"}}, id="a fault"),
+        pytest.param({"m-1": {"name": "x", "message": "no rights"}}, id="objects with messages"),
+        pytest.param({"problem": {"text": "no rights"}}, id="objects without a field of a model"),
+        pytest.param({"data": {"error": {"text": "no rights"}}}, id="an error in data"),
+        pytest.param({"data": {"Errors": {}}}, id="other spellings"),
+        pytest.param({"data": {"user": {"id": "u-1"}}}, id="an account"),
+        pytest.param({"data": {"m-1": {}, "count": 1}}, id="not only objects"),
+        pytest.param({"acme": {"id": "acme", "models": {"m-1": {}}}}, id="providers with their models"),
+        pytest.param({"models": {}}, id="an empty object"),
+    ],
+)
+def test_object_that_may_be_something_else_is_no_list(body: object) -> None:
+    assert refused(msgspec.json.encode(body)).startswith("returned no model list")
 
 
 def no_list(what: str) -> str:

@@ -207,7 +207,7 @@ async def test_unknown_host_name_is_a_dns_error() -> None:
         pytest.param("eof-delimited", ["a", "b"], 1, id="complete, ended by closing the connection"),
         pytest.param("byte-order-mark", ["a"], 1, id="a byte order mark"),
         pytest.param("data-null", [], 1, id="data: null is Ollama without a model"),
-        pytest.param("duplicate-ids", ["a", "b", "a"], 1, id="the same id twice"),
+        pytest.param("duplicate-ids", ["a", "b"], 1, id="the same id twice"),
         pytest.param("length-and-chunks", ["a"], 1, id="a length and chunks"),
         pytest.param("many-headers", ["a"], 1, id="5,000 headers"),
         pytest.param("empty-page-between", ["a", "b"], 3, id="an empty page in the middle"),
@@ -221,12 +221,19 @@ async def test_unusual_but_valid_response_is_listed(fault: str, models: list[str
     assert (ids(answer), len(server.requests), answer.dropped) == (models, requests, {})
 
 
+async def test_null_of_a_first_duplicate_is_filled_from_a_later_one() -> None:
+    body = '{"data":[{"id":"a","owned_by":null},{"id":"b"},{"id":"a","owned_by":"lab","created":5}]}'
+    async with playing("status", status="200 OK", body=body) as server:
+        answer = await fetch_list(at(server.address))
+    assert [(entry.id, entry.owner, entry.created) for entry in answer.entries] == [("a", "lab", 5), ("b", "", 0)]
+
+
 async def test_invalid_entries_are_dropped_and_counted_by_reason() -> None:
     async with playing("odd-entries") as server:
         answer = await fetch_list(at(server.address))
-    assert ids(answer) == ["a", "d"]
+    assert ids(answer) == ["a", "c", "d"]
     assert answer.dropped == {
-        "not an object": 2,
+        "not an object": 1,
         "missing `id` or `model_id` or `name`": 1,
         "empty id": 1,
         "id is not a string": 1,
