@@ -25,6 +25,7 @@ from typing import NamedTuple
 _DOCSTRINGS = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 _SUFFIXES = (".py", ".md", ".yaml")
 _WORD = re.compile(r"[^\W_]+")
+_WORDS = re.compile(r"\w\S*\s+\S*\w")
 
 
 class Message(NamedTuple):
@@ -60,7 +61,7 @@ def _of_file(path: str, content: str) -> Iterator[Message]:
         yield from _of_python(path, "", ast.parse(content))
     elif path == "config.yaml":
         for comment in re.findall(r"(?m)(?:^|\s)# ?(.*)$", content):
-            if len(_words(comment)) > 1:
+            if _WORDS.search(comment):
                 yield Message(path, "", comment.strip())
     elif path == "README.md" or (path.startswith("docs/") and path.endswith(".md")):
         for heading in re.findall(r"(?m)^#+ (.+)$", re.sub(r"(?ms)^ *```.*?^ *```", "", content)):
@@ -75,7 +76,7 @@ def _of_python(path: str, name: str, node: ast.AST) -> Iterator[Message]:
             continue
         text = _text(child)
         if text is not None:
-            if len(_words(text)) > 1:
+            if _WORDS.search(text):
                 yield Message(path, name, text.strip())
         elif isinstance(child, _DOCSTRINGS):
             yield from _of_python(path, f"{name}.{child.name}".removeprefix("."), child)  # type: ignore[union-attr]  # no module is below another
