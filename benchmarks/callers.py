@@ -78,22 +78,22 @@ def _serve(stack: ExitStack, where: Path, lines: Sequence[str], keys: Path, heal
 def _rows(servers: Sequence[tuple[str, Server, Path]], connections: int) -> list[list[str]]:
     rounds: list[list[Round]] = [[] for _ in servers]
     for _ in range(ROUNDS):
-        for (_, server, keys), kept in zip(servers, rounds, strict=True):
-            kept.append(measured(server.pid, server.url(), connections=connections, seconds=SECONDS, keys=keys))
-    quiet = [one.load.p99 for one in rounds[0]]
-    return [_row(name, kept, quiet, connections) for (name, _, _), kept in zip(servers, rounds, strict=True)]
+        for (_, server, keys), runs in zip(servers, rounds, strict=True):
+            runs.append(measured(server.pid, server.url(), connections=connections, seconds=SECONDS, keys=keys))
+    quiet = [run.load.p99 for run in rounds[0]]
+    return [_row(name, runs, quiet, connections) for (name, _, _), runs in zip(servers, rounds, strict=True)]
 
 
 def _row(name: str, rounds: Sequence[Round], quiet: Sequence[float], connections: int) -> list[str]:
-    found = medians(rounds)
-    share = ratio([one.load.p99 for one in rounds], quiet)
+    result = medians(rounds)
+    share = ratio([run.load.p99 for run in rounds], quiet)
     return [
         name,
         f"{connections}",
-        f"{found.per_second:,.0f}",
-        f"{found.cpu_us:.1f}",
-        f"{found.p50:.3f}",
-        f"{found.p99:.3f}",
+        f"{result.per_second:,.0f}",
+        f"{result.cpu_us:.1f}",
+        f"{result.p50:.3f}",
+        f"{result.p99:.3f}",
         f"{share:.2f}",
         f"<= {GOAL}",
         verdict(share <= GOAL),

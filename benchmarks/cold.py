@@ -26,9 +26,9 @@ async def ours(text: str) -> float:
     began = time.perf_counter()
     async with app.lifespan():
         await app.deployment.store.wait_until_warmed_up()
-        took = time.perf_counter() - began
+        seconds = time.perf_counter() - began
         assert all(report.state == "ok" for report in app.deployment.store.reports())
-    return took * 1000
+    return seconds * 1000
 
 
 async def plain(port: int) -> float:
@@ -36,8 +36,8 @@ async def plain(port: int) -> float:
     began = time.perf_counter()
     async with httpx.AsyncClient(trust_env=False, verify=False, limits=httpx.Limits(max_connections=None)) as client:  # noqa: S501
         urls = [base_url(port, n) + "/models" for n in range(PROVIDERS)]
-        answers = await asyncio.gather(*(client.get(url, timeout=10) for url in urls))
-    assert all(answer.status_code == 200 for answer in answers)
+        responses = await asyncio.gather(*(client.get(url, timeout=10) for url in urls))
+    assert all(response.status_code == 200 for response in responses)
     return (time.perf_counter() - began) * 1000
 
 
@@ -47,9 +47,9 @@ def main() -> None:
     with upstreams(MODELS, DELAY) as port, as_when_serving():
         text = config_text(providers(port, PROVIDERS))
         rounds = [(uvloop.run(ours(text)), uvloop.run(plain(port))) for _ in range(ROUNDS + 1)][1:]
-    found, reference = (median(figures) for figures in zip(*rounds, strict=True))
+    result, reference = (median(figures) for figures in zip(*rounds, strict=True))
     rows = [
-        [f"all {PROVIDERS} lists available", f"{found:.0f}", f"< {GOAL:.0f}", verdict(found < GOAL)],
+        [f"all {PROVIDERS} lists available", f"{result:.0f}", f"< {GOAL:.0f}", verdict(result < GOAL)],
         ["one httpx client, bodies only", f"{reference:.0f}", "-", "-"],
         ["ideal", f"{DELAY * 1000:.0f}", "-", "-"],
     ]

@@ -53,8 +53,8 @@ http {{
   {more}
 }}
 """
-_ANSWERS = """
-  server {{ listen 127.0.0.1:{port} backlog=512; location /json/ {{ return 200 '{answer}'; }} }}
+_BACKEND = """
+  server {{ listen 127.0.0.1:{port} backlog=512; location /json/ {{ return 200 '{body}'; }} }}
 """
 _PASSES = """
   upstream json {{ server 127.0.0.1:{json}; keepalive 64; keepalive_requests 100000000; }}
@@ -79,11 +79,11 @@ class Target:
 
     @property
     def per_second(self) -> list[float]:
-        return [one.load.per_second for one in self.rounds]
+        return [run.load.per_second for run in self.rounds]
 
     @property
     def p50(self) -> list[float]:
-        return [one.load.p50 for one in self.rounds]
+        return [run.load.p50 for run in self.rounds]
 
 
 Kind = tuple[str, int]
@@ -97,19 +97,19 @@ def main() -> None:
         for (_, connections), targets in kinds.items():
             for turn in range(ROUNDS + 1):
                 for target in targets:
-                    _one_round(target, connections, warms_up=not turn)
+                    _run_round(target, connections, warms_up=not turn)
     head = ["response", "connections", "server", "calls/s", "of bare", "of nginx", "CPU us", "p50 ms", "p99 ms"]
     print(table(head, [row for kind, targets in kinds.items() for row in _rows(kind, targets)]))
     print()
     print(table(["goal", "", "result", "met"], _goals(kinds)))
 
 
-def _one_round(target: Target, connections: int, *, warms_up: bool) -> None:
+def _run_round(target: Target, connections: int, *, warms_up: bool) -> None:
     seconds = SECONDS / 2 if warms_up else SECONDS
     headers = [f"Authorization: Bearer {KEY}"]
-    one = measured(target.pid, target.url, connections=connections, seconds=seconds, headers=headers, body=target.body)
+    run = measured(target.pid, target.url, connections=connections, seconds=seconds, headers=headers, body=target.body)
     if not warms_up:
-        target.rounds.append(one)
+        target.rounds.append(run)
 
 
 # -- measured servers ----------------------------------------------------------------------------------------------
@@ -117,37 +117,37 @@ def _one_round(target: Target, connections: int, *, warms_up: bool) -> None:
 
 def _kinds(stack: ExitStack, where: Path) -> dict[Kind, list[Target]]:
     provider, port = stack.enter_context(_python("tests.providers.bulk_calls", LOAD_CORE))
-    places = {"json": (provider, port), "sse": (provider, port)}
+    servers = {"json": (provider, port), "sse": (provider, port)}
     program = tool("nginx", "skipping its rows; JSON responses come from Python")
     if program:
-        answers = _nginx(program, where / "answers", _ANSWERS, LOAD_CORE, answer=completion_body().decode())
-        places["json"] = stack.enter_context(answers)
-    ports = {way: port for way, (_, port) in places.items()}
+        backend = _nginx(program, where / "answers", _BACKEND, LOAD_CORE, body=completion_body().decode())
+        servers["json"] = stack.enter_context(backend)
+    ports = {mode: port for mode, (_, port) in servers.items()}
     lists = stack.enter_context(upstreams(LISTED // 4))
     proxy = stack.enter_context(ours(where, config(lists, ports)))
     wait_until_listed(proxy, LISTED, {"Authorization": f"Bearer {KEY}"})
     passers = {
-        (name, way): stack.enter_context(_python("benchmarks.passers", SERVER_CORE, kind, f"http://127.0.0.1:{port}"))
-        for way, port in ports.items()
+        (name, mode): stack.enter_context(_python("benchmarks.passers", SERVER_CORE, kind, f"http://127.0.0.1:{port}"))
+        for mode, port in ports.items()
         for name, kind in ((BARE, "bare"), (STARLETTE, "starlette"))
-        if (name, way) != (STARLETTE, "sse")
+        if (name, mode) != (STARLETTE, "sse")
     }
     if program:
         passers |= dict.fromkeys(
             [(NGINX, "json"), (NGINX, "sse")],
             stack.enter_context(_nginx(program, where / "passes", _PASSES, SERVER_CORE, **ports)),
         )
-    passers |= {(DIRECT, way): place for way, place in places.items()}
+    passers |= {(DIRECT, mode): server for mode, server in servers.items()}
     kinds: dict[Kind, list[Target]] = {}
-    for way, model in MODELS.items():
-        bodies = {"": where / f"{way}-same", PREFIX: where / f"{way}-renamed"}
+    for mode, model in MODELS.items():
+        bodies = {"": where / f"{mode}-same", PREFIX: where / f"{mode}-renamed"}
         for prefix, path in bodies.items():
-            path.write_bytes(call_body(prefix + model, streamed=way == "sse"))
+            path.write_bytes(call_body(prefix + model, streamed=mode == "sse"))
         for connections in CONNECTIONS:
-            kinds[way, connections] = [
-                Target(name, pid, f"http://127.0.0.1:{port}/{way}{PATH}", bodies[""])
+            kinds[mode, connections] = [
+                Target(name, pid, f"http://127.0.0.1:{port}/{mode}{PATH}", bodies[""])
                 for name in (DIRECT, NGINX, BARE, STARLETTE)
-                for pid, port in [passers.get((name, way), (0, 0))]
+                for pid, port in [passers.get((name, mode), (0, 0))]
                 if pid and (name != STARLETTE or connections > 1)
             ] + [
                 Target(SAME, proxy.pid, proxy.url(f"/v1{PATH}"), bodies[""]),
@@ -159,9 +159,9 @@ def _kinds(stack: ExitStack, where: Path) -> dict[Kind, list[Target]]:
 def config(lists: int, ports: dict[str, int]) -> str:
     """Four providers: each of the two lists without and with a prefix. Calls go to the port for `json` or `sse`."""
     lines = [
-        f"  - {{name: {way}{n}, base_url: '{base_url(lists, number)}', prefix: '{prefix}', max_in_flight: 10000, "
-        f"call: {{base_url: 'http://127.0.0.1:{ports[way]}/{way}'}}}}"
-        for number, way in enumerate(MODELS)
+        f"  - {{name: {mode}{n}, base_url: '{base_url(lists, number)}', prefix: '{prefix}', max_in_flight: 10000, "
+        f"call: {{base_url: 'http://127.0.0.1:{ports[mode]}/{mode}'}}}}"
+        for number, mode in enumerate(MODELS)
         for n, prefix in enumerate(("", PREFIX))
     ]
     digest = hashlib.sha256(KEY.encode()).hexdigest()
@@ -196,39 +196,39 @@ def _listening(running: subprocess.Popen[bytes], port: int) -> tuple[int, int]:
 
 
 def _rows(kind: Kind, targets: Sequence[Target]) -> Iterator[list[str]]:
-    way, connections = kind
+    mode, connections = kind
     by_name = {target.name: target for target in targets}
     for target in targets:
-        found = medians(target.rounds)
+        results = medians(target.rounds)
         yield [
-            {"json": "JSON, 1 KB", "sse": "SSE, 200 events"}[way],
+            {"json": "JSON, 1 KB", "sse": "SSE, 200 events"}[mode],
             f"{connections}",
             target.name,
-            f"{found.per_second:,.0f}",
+            f"{results.per_second:,.0f}",
             *(
                 f"{ratio(target.per_second, by_name[other].per_second):.2f}" if other in by_name else "-"
                 for other in (BARE, NGINX)
             ),
-            f"{found.cpu_us:,.0f}" if target.name != DIRECT else "-",
-            f"{found.p50:.3f}",
-            f"{found.p99:.3f}",
+            f"{results.cpu_us:,.0f}" if target.name != DIRECT else "-",
+            f"{results.p50:.3f}",
+            f"{results.p99:.3f}",
         ]
 
 
 def _goals(kinds: dict[Kind, list[Target]]) -> Iterator[list[str]]:
-    found = {kind: {target.name: target for target in targets} for kind, targets in kinds.items()}
-    for (way, connections), by_name in found.items():
-        label = f"{way.upper()}, {connections} connections"
+    by_kind = {kind: {target.name: target for target in targets} for kind, targets in kinds.items()}
+    for (mode, connections), by_name in by_kind.items():
+        label = f"{mode.upper()}, {connections} connections"
         for name in OURS:
             yield _at_least(f"{label}: {name}, of bare aiohttp", by_name, name, BARE, 0.7)
         for name in OURS:
-            if way == "sse" and NGINX in by_name:
+            if mode == "sse" and NGINX in by_name:
                 yield _at_least(f"{label}: {name}, of nginx", by_name, name, NGINX, 0.9)
             elif STARLETTE in by_name:
                 yield _at_least(f"{label}: {name}, of starlette + httpx", by_name, name, STARLETTE, 10)
     for name in OURS:
-        alone = found["json", 1]
-        added = median(one - other for one, other in zip(alone[name].p50, alone[DIRECT].p50, strict=True))
+        alone = by_kind["json", 1]
+        added = median(own - direct for own, direct in zip(alone[name].p50, alone[DIRECT].p50, strict=True))
         yield [f"JSON, 1 connection: {name}, added p50 ms", "< 0.5", f"{added:.3f}", verdict(added < 0.5)]
 
 

@@ -74,16 +74,16 @@ class Medians:
 
 def medians(rounds: Sequence[Round]) -> Medians:
     return Medians(
-        median(one.load.per_second for one in rounds),
-        median(one.cpu_us for one in rounds),
-        median(one.load.p50 for one in rounds),
-        median(one.load.p99 for one in rounds),
+        median(run.load.per_second for run in rounds),
+        median(run.cpu_us for run in rounds),
+        median(run.load.p50 for run in rounds),
+        median(run.load.p99 for run in rounds),
     )
 
 
 def ratio(ours: Sequence[float], reference: Sequence[float]) -> float:
     """The median of the ratios of the rounds: a slowdown of the machine affects both sides of a ratio."""
-    return median(one / other for one, other in zip(ours, reference, strict=True))
+    return median(own / other for own, other in zip(ours, reference, strict=True))
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
@@ -106,8 +106,8 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join([lines[0], rule, *lines[1:]])
 
 
-def verdict(holds: bool) -> str:
-    return "yes" if holds else "NO"
+def verdict(met: bool) -> str:
+    return "yes" if met else "NO"
 
 
 def machine() -> str:
@@ -219,11 +219,11 @@ _reported: set[str] = set()
 
 def tool(name: str, instead: str) -> str | None:
     """The path of a program, None if it is not installed; then print once how to install it, and the effect."""
-    found = shutil.which(name) or shutil.which(name, path="/usr/sbin:/sbin")
-    if found is None and name not in _reported:
+    path = shutil.which(name) or shutil.which(name, path="/usr/sbin:/sbin")
+    if path is None and name not in _reported:
         _reported.add(name)
         print(f"{name} is not installed (`apt-get install {name}`): {instead}.\n", flush=True)
-    return found
+    return path
 
 
 def load(
@@ -279,8 +279,8 @@ def parse_wrk(output: str) -> Load:
 
 
 def _latency(output: str, name: str) -> float:
-    found = re.search(rf"^\s*{re.escape(name)}\s+([\d.]+)(us|ms|s|m)\b", output, re.MULTILINE)
-    return float(found[1]) * _UNITS[found[2]] if found else float("nan")
+    match = re.search(rf"^\s*{re.escape(name)}\s+([\d.]+)(us|ms|s|m)\b", output, re.MULTILINE)
+    return float(match[1]) * _UNITS[match[2]] if match else float("nan")
 
 
 def _own_load(

@@ -65,13 +65,13 @@ def _both(proxy: Server, reference: Server, name: str) -> list[tuple[Server, str
 def _row(name: str, targets: Sequence[Target], connections: int) -> list[str]:
     rounds: list[list[Round]] = [[] for _ in targets]
     for turn in range(ROUNDS + 1):
-        for (server, path, headers), kept in zip(targets, rounds, strict=True):
+        for (server, path, headers), runs in zip(targets, rounds, strict=True):
             seconds = SECONDS if turn else SECONDS / 2  # warm-up
-            one = measured(server.pid, server.url(path), connections=connections, seconds=seconds, headers=headers)
+            run = measured(server.pid, server.url(path), connections=connections, seconds=seconds, headers=headers)
             if turn:
-                kept.append(one)
+                runs.append(run)
     ours_, bare_, *web = map(medians, rounds)
-    per_second = [[one.load.per_second for one in kept] for kept in rounds]
+    per_second = [[run.load.per_second for run in runs] for runs in rounds]
     share = ratio(per_second[0], per_second[1])
     return [
         name,

@@ -65,16 +65,16 @@ def starlette(upstream: str) -> Starlette:
     async def passed(request: Request) -> StreamingResponse:
         headers = {"Content-Type": "application/json"}
         call = client.build_request("POST", upstream + request.url.path, content=await request.body(), headers=headers)
-        answer = await client.send(call, stream=True)
+        response = await client.send(call, stream=True)
 
         async def chunks() -> AsyncIterator[bytes]:
             try:
-                async for chunk in answer.aiter_raw():
+                async for chunk in response.aiter_raw():
                     yield chunk
             finally:
-                await answer.aclose()
+                await response.aclose()
 
-        return StreamingResponse(chunks(), answer.status_code, media_type=answer.headers["content-type"])
+        return StreamingResponse(chunks(), response.status_code, media_type=response.headers["content-type"])
 
     return Starlette(routes=[Route("/{path:path}", passed, methods=["POST"])])
 

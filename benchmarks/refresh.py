@@ -43,10 +43,10 @@ class Pauses:
 
 async def refresh(text: str, models: int) -> tuple[float, float, float]:
     """Milliseconds from separate runs: CPU of a first refresh with a view, its longest pause, CPU of a later one."""
-    return (await _cpu(text, models), await _pause(text, models), await _cpu_of_a_later_one(text, models))
+    return (await _cpu(text, models), await _pause(text, models), await _cpu_of_later_refresh(text, models))
 
 
-async def _cpu_of_a_later_one(text: str, models: int, rounds: int = 1) -> float:
+async def _cpu_of_later_refresh(text: str, models: int, rounds: int = 1) -> float:
     """CPU milliseconds of the last of several refreshes, each half a TTL after the previous one."""
     pause = 2.0 if models <= 10_000 else 6.0  # seconds between two refreshes, longer than a refresh
     app = Proxy(parse(f"cache: {{ttl: {2 * pause}s}}\n{text}"))
@@ -149,7 +149,7 @@ def _cpu_of_a_change(count: int, models: int) -> float:
     """CPU of a later refresh in which one model of each provider has changed, not for the first time."""
     with upstreams(models) as port:
         text = _config(port, count, "one-differs")
-        again = [uvloop.run(_cpu_of_a_later_one(text, count * models, rounds=2)) for _ in range(ROUNDS + 1)]
+        again = [uvloop.run(_cpu_of_later_refresh(text, count * models, rounds=2)) for _ in range(ROUNDS + 1)]
     return median(again[1:])
 
 

@@ -55,8 +55,8 @@ class Server:
     def _send(self, request: urllib.request.Request) -> Reply:
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         try:
-            with opener.open(request, timeout=TIMEOUT) as answer:
-                return Reply(answer.status, answer.headers.items(), answer.read())
+            with opener.open(request, timeout=TIMEOUT) as response:
+                return Reply(response.status, response.headers.items(), response.read())
         except urllib.error.HTTPError as error:
             with error:
                 return Reply(error.code, error.headers.items(), error.read())

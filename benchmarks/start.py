@@ -27,7 +27,7 @@ class Start:
     most: float
 
 
-def one_start(where: Path, text: str) -> Start:
+def measure_start(where: Path, text: str) -> Start:
     start = time.monotonic()
     with process(python("-c", "pass"), SERVER_CORE) as nothing:
         nothing.wait()
@@ -48,16 +48,16 @@ def main() -> None:
     begin(f"Startup and memory, {PROVIDERS} providers x {MODELS} models")
     with folder() as where, upstreams(MODELS) as port:
         text = config_text(providers(port, PROVIDERS), "groups: {default: {models: ['*'], call: true}}")
-        rounds = [one_start(where, text) for _ in range(ROUNDS + 1)][1:]
-    listening = median(one.listening for one in rounds)
-    listed = median(one.listed for one in rounds)
-    called = median(one.called for one in rounds)
+        rounds = [measure_start(where, text) for _ in range(ROUNDS + 1)][1:]
+    listening = median(run.listening for run in rounds)
+    listed = median(run.listed for run in rounds)
+    called = median(run.called for run in rounds)
     rows = [
         ["listening, seconds", f"{listening:.2f}", f"< {START_GOAL:.0f}", verdict(listening < START_GOAL)],
-        ["Python without a program, seconds", f"{median(one.empty for one in rounds):.2f}", "-", "-"],
+        ["Python without a program, seconds", f"{median(run.empty for run in rounds):.2f}", "-", "-"],
         ["memory with all lists, MiB", f"{listed:.1f}", f"< {MEMORY_GOAL:.0f}", verdict(listed < MEMORY_GOAL)],
         ["after a call to each provider, MiB", f"{called:.1f}", f"< {MEMORY_GOAL:.0f}", verdict(called < MEMORY_GOAL)],
-        ["peak memory, MiB", f"{median(one.most for one in rounds):.1f}", "-", "-"],
+        ["peak memory, MiB", f"{median(run.most for run in rounds):.1f}", "-", "-"],
     ]
     print(table(["", "result", "goal", "met"], rows))
 

@@ -71,15 +71,15 @@ class Process:
 
     def line(self, lines: list[str], pattern: str) -> re.Match[str]:
         """Wait for a matching line and return the first match."""
-        found: list[re.Match[str]] = []
+        matches: list[re.Match[str]] = []
 
         def is_printed() -> bool:
-            found.extend(match for line in lines if (match := re.search(pattern, line)))
-            return bool(found)
+            matches.extend(match for line in lines if (match := re.search(pattern, line)))
+            return bool(matches)
 
         with self._printed:
             assert self._printed.wait_for(is_printed, TIMEOUT), f"no {pattern!r} in {self.out} {self.err}"
-        return found[0]
+        return matches[0]
 
     @property
     def url(self) -> str:

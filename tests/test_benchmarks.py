@@ -57,10 +57,10 @@ def test_unexpected_wrk_output_is_quoted() -> None:
 
 
 def test_round_reports_rate_and_cpu_per_request() -> None:
-    one = a_round(requests=1000, cpu=0.03)
+    first = a_round(requests=1000, cpu=0.03)
 
-    assert one.load.per_second == 500
-    assert one.cpu_us == pytest.approx(30)
+    assert first.load.per_second == 500
+    assert first.cpu_us == pytest.approx(30)
     assert math.isinf(a_round(requests=0, cpu=0.03).cpu_us)
 
 
@@ -100,11 +100,11 @@ def test_benchmark_configurations_are_valid() -> None:
 
 
 def test_fake_models_differ_by_provider_and_change_with_the_edition() -> None:
-    one, other, later = (json.loads(body(5, n, edition))["data"] for n, edition in ((0, 0), (1, 0), (0, 1)))
+    first, other, later = (json.loads(body(5, n, edition))["data"] for n, edition in ((0, 0), (1, 0), (0, 1)))
 
-    assert not {model["id"] for model in one} & {model["id"] for model in other}
-    assert [model["id"] for model in one] == [model["id"] for model in later]
-    assert one != later
+    assert not {model["id"] for model in first} & {model["id"] for model in other}
+    assert [model["id"] for model in first] == [model["id"] for model in later]
+    assert first != later
     assert 300 < len(body(100, 0)) / 100 < 500
 
 

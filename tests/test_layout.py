@@ -127,7 +127,7 @@ def test_pure_packages_use_no_network_and_no_event_loop(package: str) -> None:
     modules = [name for name in TREES if unit(name) == package and name not in READ_FILES]
     below = {other for name in modules for other in OWN[name]} | set(modules)
 
-    assert not {(name, found) for name in below - READ_FILES for found in foreign(TREES[name]) & NETWORK}
+    assert not {(name, library) for name in below - READ_FILES for library in foreign(TREES[name]) & NETWORK}
 
 
 READ_FILES = {"config.loader", "config.providers"}
@@ -137,7 +137,7 @@ READ_FILES = {"config.loader", "config.providers"}
 def test_store_uses_no_http() -> None:
     modules = {name for name in TREES if unit(name) == "store"}
 
-    assert not {(name, found) for name in modules for found in foreign(TREES[name]) & (NETWORK - {"asyncio"})}
+    assert not {(name, library) for name in modules for library in foreign(TREES[name]) & (NETWORK - {"asyncio"})}
 
 
 def test_http_clients_are_imported_only_by_upstream_and_the_cli_client() -> None:

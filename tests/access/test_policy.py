@@ -86,7 +86,7 @@ def test_rules_are_globs_over_ids_owners_or_providers(
 ) -> None:
     policy = Policy(rules)
 
-    assert [one for one in (*allowed, *forbidden) if policy.allows(one)] == allowed
+    assert [offered for offered in (*allowed, *forbidden) if policy.allows(offered)] == allowed
 
 
 @pytest.mark.parametrize(
@@ -141,9 +141,9 @@ def test_patterns_match_the_whole_id_with_stars_and_question_marks(rules: list[s
 @given(st.lists(st.text(max_size=10), max_size=6), st.text(max_size=10), st.text(max_size=10))
 @settings(max_examples=300, deadline=None)
 def test_rules_never_raise_and_a_deny_rule_never_allows_more(rules: list[str], model_id: str, added: str) -> None:
-    one = offer(model_id)
+    offered = offer(model_id)
 
-    assert Policy([*rules, "!" + added]).allows(one) <= Policy(rules).allows(one)
+    assert Policy([*rules, "!" + added]).allows(offered) <= Policy(rules).allows(offered)
 
 
 # -- equality -----------------------------------------------------------------------------------------------------
@@ -196,5 +196,5 @@ def test_every_row_of_the_table_is_a_kind_of_rule(monkeypatch: pytest.MonkeyPatc
     policy = Policy(["tag:free", "length>=5", "!tag:BETA"])
 
     offers = [offer("a:free"), offer("a:pro"), offer("a:x"), offer("abc:beta")]
-    assert [one.id for one in offers if policy.allows(one)] == ["a:free", "a:pro"]
+    assert [offered.id for offered in offers if policy.allows(offered)] == ["a:free", "a:pro"]
     assert policy.may_allow("any"), "its models are not known yet"

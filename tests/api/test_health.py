@@ -277,7 +277,7 @@ async def test_health_shows_a_declared_provider_and_an_open_circuit_breaker(fetc
     fetch.fails("b")
     async with started(config_of(text, {"PROVIDER_KEY": "sk-canary"}), fetch, clock) as app:
         await clock.advance(5 + 10 + 20 + 40)
-        providers = {one["name"]: one for one in (await asked(app, "/health", ADMINS)).json["providers"]}
+        providers = {provider["name"]: provider for provider in (await asked(app, "/health", ADMINS)).json["providers"]}
 
     assert providers["lab"] == {
         "name": "lab",
@@ -325,7 +325,7 @@ async def test_health_shows_the_circuit_breakers_of_lists_and_of_calls_separatel
 async def states_of(app: Proxy) -> dict[str, tuple[str, str, str]]:
     """By provider: the state of its list, the circuit breaker of its list, the state of its calls."""
     providers = (await asked(app, "/health", ADMINS)).json["providers"]
-    return {one["name"]: (one["state"], one["breaker"], one["calls"]) for one in providers}
+    return {provider["name"]: (provider["state"], provider["breaker"], provider["calls"]) for provider in providers}
 
 
 async def test_health_of_an_open_proxy_shows_no_providers(fetch: FakeFetch, clock: FakeClock) -> None:

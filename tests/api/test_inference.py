@@ -108,7 +108,7 @@ async def test_calls_accept_a_key_in_any_header_and_reject_an_invalid_one(
         ]
 
     assert [reply.status_code for reply in answers] == [200, 200, 404, 401, 401]
-    assert BOB not in str([one.headers for one in up.requests]), "a caller's key is not forwarded"
+    assert BOB not in str([request.headers for request in up.requests]), "a caller's key is not forwarded"
 
 
 # -- paths -------------------------------------------------------------------------------------------------------------
@@ -130,7 +130,9 @@ async def test_every_path_is_forwarded_to_the_same_path_below_the_providers_base
     async with calling(fetch, clock) as (served, up):
         answers = [(await called(served, {"model": "m"}, path)).status_code for path in PATHS]
         assert answers == [200] * len(PATHS)
-        assert [(one.method, one.target) for one in up.requests] == [("POST", f"/v1{path}") for path in PATHS.values()]
+        assert [(request.method, request.target) for request in up.requests] == [
+            ("POST", f"/v1{path}") for path in PATHS.values()
+        ]
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS"])
@@ -203,9 +205,9 @@ async def test_client_input_cannot_change_the_upstream(target: str, fetch: FakeF
     async with calling(fetch, clock) as (served, up):
         async with served.raw(post(b'{"model":"m"}', target, **evil)) as (reader, _):
             assert (await reader.read()).startswith(b"HTTP/1.1 200 ")
-        (one,) = up.requests
-        assert (one.target, one.headers["host"]) == ("/v1/chat/completions", up.url.removeprefix("http://"))
-        assert b"evil" not in one.head
+        (request,) = up.requests
+        assert (request.target, request.headers["host"]) == ("/v1/chat/completions", up.url.removeprefix("http://"))
+        assert b"evil" not in request.head
 
 
 # -- bodies ------------------------------------------------------------------------------------------------------------
@@ -256,8 +258,8 @@ async def test_a_body_of_the_maximum_length_is_forwarded_with_a_length_or_in_chu
         whole = await called(served, body)
         chunked = await served.client.post(FOUR_PATHS[0], content=pieces(), headers=ALICES)
         assert (whole.status_code, chunked.status_code) == (200, 200)
-        assert [one.body for one in up.requests] == [body, body]
-        assert [one.headers["content-length"] for one in up.requests] == ["65536", "65536"]
+        assert [request.body for request in up.requests] == [body, body]
+        assert [request.headers["content-length"] for request in up.requests] == ["65536", "65536"]
 
 
 @pytest.mark.parametrize("coding", ["gzip", "br", "deflate", "GZIP", "gzip, identity"])
@@ -310,7 +312,7 @@ async def test_only_the_model_of_a_body_is_replaced(fetch: FakeFetch, clock: Fak
         for path in FOUR_PATHS:
             assert (await called(served, BODY, path)).status_code == 200
         renamed = BODY.replace(b'"model":"short", "x"', b'"model":"a/very-long-own-id", "x"')
-        assert [one.body for one in up.requests] == [renamed] * len(FOUR_PATHS)
+        assert [request.body for request in up.requests] == [renamed] * len(FOUR_PATHS)
 
 
 async def test_a_body_with_an_unchanged_model_id_is_forwarded_byte_for_byte(fetch: FakeFetch, clock: FakeClock) -> None:
@@ -326,10 +328,10 @@ async def test_only_the_model_of_a_form_is_replaced(fetch: FakeFetch, clock: Fak
     async with calling(fetch, clock) as (served, up):
         answer = await called(served, form, "/v1/audio/transcriptions", **FORM)
         assert answer.status_code == 200
-        (one,) = up.requests
-        assert one.body == multipart(("file", sound), ("model", b"p"), ("prompt", b"model"))
-        assert one.headers["content-type"] == 'multipart/form-data; boundary="xYz"'
-        assert one.target == "/b/v1/audio/transcriptions"
+        (request,) = up.requests
+        assert request.body == multipart(("file", sound), ("model", b"p"), ("prompt", b"model"))
+        assert request.headers["content-type"] == 'multipart/form-data; boundary="xYz"'
+        assert request.target == "/b/v1/audio/transcriptions"
 
 
 @pytest.mark.parametrize("boundary", ['"\xff"', '"a\tb"', '""', "xYz; boundary=other", "x y"])
@@ -375,10 +377,10 @@ async def test_unknown_and_forbidden_models_get_the_same_response(fetch: FakeFet
 async def test_a_key_can_call_exactly_the_models_it_lists(fetch: FakeFetch, clock: FakeClock) -> None:
     everything = {"m", "n", "short", ORIGINAL, "b/m", "b/p", "p", "only-listed"}
     async with calling(fetch, clock) as (served, _):
-        for key, callable_ones in ((ALICES, {"m", "n", "short", "b/m", "b/p"}), (BOBS, {"m"})):
+        for key, callable_models in ((ALICES, {"m", "n", "short", "b/m", "b/p"}), (BOBS, {"m"})):
             listed = {model["id"] for model in (await served.client.get("/v1/models", headers=key)).json()["data"]}
             statuses = {model: (await called(served, {"model": model}, **key)).status_code for model in everything}
-            assert {model for model, status in statuses.items() if status == 200} == callable_ones
+            assert {model for model, status in statuses.items() if status == 200} == callable_models
             assert {model for model, status in statuses.items() if status != 404} == listed
 
 
@@ -491,7 +493,7 @@ groups: {{default: {{models: ["*"], call: true}}}}
         fresh = await called(served, {"model": "m"})
         again = await called(served, {"model": "m", "previous_response_id": "resp_1"}, "/v1/responses")
         assert (fresh.status_code, again.status_code) == (503, 503)
-        assert [one.target for one in up.requests] == [
+        assert [request.target for request in up.requests] == [
             "/a/v1/chat/completions",
             "/b/v1/chat/completions",
             "/b/v1/responses",
@@ -590,10 +592,10 @@ async def test_only_listed_headers_are_forwarded_and_no_credential_of_the_caller
     }
     async with calling(fetch, clock) as (served, up):
         assert (await called(served, {"model": "m"}, **sent)).status_code == 200
-        (one,) = up.requests
-        version = one.headers["user-agent"]
+        (request,) = up.requests
+        version = request.headers["user-agent"]
         assert re.fullmatch(r"models-proxy/[0-9.]+\S*", version)
-        assert one.headers == {
+        assert request.headers == {
             "host": up.url.removeprefix("http://"),
             "accept": "text/event-stream",
             "openai-beta": "assistants=v2",
@@ -609,7 +611,7 @@ async def test_only_listed_headers_are_forwarded_and_no_credential_of_the_caller
             "content-type": "application/json",
             "content-length": "13",
         }
-        assert ALICE.encode() not in one.head + one.body
+        assert ALICE.encode() not in request.head + request.body
 
 
 STYLES = [
@@ -632,10 +634,10 @@ groups: {{default: {{models: ["*"], call: true}}}}
     async with calling(fetch, clock, config=config) as (served, up):
         answer = await called(served, {"model": "m"}, **ALICES, X_Api_Key="sk-canary-other")
         assert answer.status_code == 200
-        (one,) = up.requests
-        assert one.target == f"/x/chat/completions{query}"
+        (request,) = up.requests
+        assert request.target == f"/x/chat/completions{query}"
         forwarded = {
-            name: one.headers[name] for name in ("authorization", "api-key", "x-api-key") if name in one.headers
+            name: request.headers[name] for name in ("authorization", "api-key", "x-api-key") if name in request.headers
         }
         assert forwarded == headers
 
@@ -659,7 +661,10 @@ groups: {{default: {{models: ["*"], call: true}}}}
     async with calling(fetch, clock, config=config) as (served, up):
         await called(served, {"model": "m"}, path)
         await called(served, {"model": "m"}, path, Anthropic_Version="2099-01-01")
-        sent = [(one.target, one.headers["anthropic-version"], one.headers["x-api-key"]) for one in up.requests]
+        sent = [
+            (request.target, request.headers["anthropic-version"], request.headers["x-api-key"])
+            for request in up.requests
+        ]
         assert sent == [("/v1/messages", "2023-06-01", UP), ("/v1/messages", "2099-01-01", UP)]
 
 

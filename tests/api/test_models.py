@@ -458,10 +458,10 @@ async def all_responses(app: Proxy, headers: Mapping[str, str]) -> Sequence[tupl
 @given(lists, lists, lists)
 @settings(max_examples=60, deadline=None)
 async def test_no_byte_of_a_response_depends_on_a_forbidden_provider(
-    one: list[dict[str, object]], other: list[dict[str, object]], allowed: list[dict[str, object]]
+    first: list[dict[str, object]], second: list[dict[str, object]], allowed: list[dict[str, object]]
 ) -> None:
     answers = []
-    for forbidden in (one, other):
+    for forbidden in (first, second):
         fetch = FakeFetch()
         fetch.lists("a", *forbidden)
         fetch.lists("b", *allowed)

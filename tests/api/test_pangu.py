@@ -67,11 +67,11 @@ def answer(**versions: Sequence[Mapping[str, object] | bytes]) -> FetchResult:
         tuple(
             read_entry(
                 DIALECTS["pangu"],
-                msgspec.Raw(one if isinstance(one, bytes) else msgspec.json.encode(one)),
+                msgspec.Raw(version if isinstance(version, bytes) else msgspec.json.encode(version)),
                 {"model_id": model_id.replace("_", "-"), "workspace_id": "ws"},
             )
             for model_id, listed in versions.items()
-            for one in listed
+            for version in listed
         )
     )
 
@@ -85,9 +85,9 @@ def listing(fetch: FakeFetch) -> None:
     fetch.answers("second", answer(m_3=[{"id": "v-1", "name": "of the second"}, {"id": "x"}]))
 
 
-def found(reply: Reply) -> tuple[int, list[str]]:
+def versions_of(reply: Reply) -> tuple[int, list[str]]:
     assert reply.status == 200, reply.body
-    return reply.json["total"], [one["id"] for one in reply.json["versions"]]
+    return reply.json["total"], [version["id"] for version in reply.json["versions"]]
 
 
 def numbered(*numbers: int) -> list[str]:
@@ -143,7 +143,7 @@ async def test_versions_are_filtered_and_paged(
 ) -> None:
     listing(fetch)
     async with started(config_of(CONFIG), fetch, clock) as app:
-        assert found(await asked(app, M1 + query, key("all"))) == (total, shown)
+        assert versions_of(await asked(app, M1 + query, key("all"))) == (total, shown)
 
 
 @pytest.mark.parametrize(
@@ -197,12 +197,12 @@ async def test_a_version_is_shown_where_the_list_shows_its_model(
 ) -> None:
     listing(fetch)
     async with started(config_of(CONFIG), fetch, clock) as app:
-        total, versions = found(await asked(app, path, key(caller)))
+        total, versions = versions_of(await asked(app, path, key(caller)))
         listed = ids((await asked(app, "/v1/models", key(caller))).body)
 
     assert versions == shown
     assert total >= len(shown)
-    assert {("s/" if path == M3 else "") + one for one in shown} <= set(listed)
+    assert {("s/" if path == M3 else "") + version for version in shown} <= set(listed)
 
 
 NOT_FOUND = {
@@ -293,7 +293,7 @@ async def test_a_request_waits_for_initial_wait_and_is_then_408_for_every_id(
         replies = [waiting.result(), *[await asked(app, path, key("few")) for path in (M1, M2, unknown)]]
 
         assert [(reply.status, reply.json) for reply in replies] == [(408, TIMED_OUT)] * 4
-        assert found(await asked(app, M3, key("all"))) == (2, ["v-1", "x"]), "known versions are returned"
+        assert versions_of(await asked(app, M3, key("all"))) == (2, ["v-1", "x"]), "known versions are returned"
         forbidden = await asked(app, M1, key("plain"))
         assert (forbidden.status, forbidden.json) == (403, FORBIDDEN)
 
@@ -303,7 +303,7 @@ async def test_versions_survive_an_outage_and_are_408_after_they_expired(fetch: 
     async with started(config_of(CONFIG), fetch, clock) as app:
         fetch.fails("pangu")
         await clock.advance(999)
-        assert found(await asked(app, M2, key("all"))) == (1, ["w-1"])
+        assert versions_of(await asked(app, M2, key("all"))) == (1, ["w-1"])
         await clock.advance(1)
         reply = await asked(app, M2, key("all"))
 
@@ -322,7 +322,7 @@ async def test_versions_are_403_without_a_pangu_provider(fetch: FakeFetch, clock
 async def test_a_key_is_accepted_in_any_header(header: str, fetch: FakeFetch, clock: FakeClock) -> None:
     listing(fetch)
     async with started(config_of(CONFIG), fetch, clock) as app:
-        assert found(await asked(app, M2, holding(header, "sk-canary-all"))) == (1, ["w-1"])
+        assert versions_of(await asked(app, M2, holding(header, "sk-canary-all"))) == (1, ["w-1"])
         assert (await asked(app, M2)).status == 401
 
 
@@ -387,4 +387,4 @@ async def test_a_version_with_two_public_ids_is_listed_once(fetch: FakeFetch, cl
     aliased = CONFIG.replace("model_ids: [m-1, m-2]}", "model_ids: [m-1, m-2], aliases: {x: v-3, y: v-3}}")
     async with started(config_of(aliased), fetch, clock) as app:
         reply = await asked(app, M1 + "?limit=100", key("all"))
-    assert found(reply) == (25, numbered(*range(25)))
+    assert versions_of(reply) == (25, numbered(*range(25)))

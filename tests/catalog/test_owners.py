@@ -155,7 +155,7 @@ def test_names_in_the_tables_are_canonical() -> None:
 
 def test_names_are_in_only_one_table() -> None:
     tables = [set(SPELLINGS), PLACEHOLDER_OWNERS, HOSTS, PLACES]
-    assert [one & other for i, one in enumerate(tables) for other in tables[:i] if one & other] == []
+    assert [table & other for i, table in enumerate(tables) for other in tables[:i] if table & other] == []
 
 
 def test_makers_and_patterns_are_unique() -> None:

@@ -395,8 +395,8 @@ def test_denied_offers_contribute_no_fields(placed: list[tuple[str, str]], polic
     offers = [marked(*place) for place in sorted(placed, key=lambda place: place[1])]
     shown = model_list(merge([offer for offer, _ in offers], policy.allows).models)
 
-    for one, marks in offers:
-        if not policy.allows(one):
+    for candidate, marks in offers:
+        if not policy.allows(candidate):
             assert not [mark for mark in marks if mark in shown]
 
 
@@ -414,9 +414,9 @@ def test_listed_models_are_found_by_id_with_all_documented_fields(world: World, 
     catalog = merge(all_offers(three_providers(duplicates), world), ALL.allows)
     payload: list[dict[str, Any]] = msgspec.json.decode(model_list(catalog.models))["data"]
 
-    assert [catalog.find(one["id"]) for one in payload] == list(catalog.models)
-    assert [one["id"] for one in payload] == sorted({one["id"] for one in payload})
-    for one in payload:
-        assert list(one)[:7] == ["id", "object", "created", "owned_by", "permission", "root", "parent"]
-        assert isinstance(one["created"], int)
-        assert one["owned_by"]
+    assert [catalog.find(fields["id"]) for fields in payload] == list(catalog.models)
+    assert [fields["id"] for fields in payload] == sorted({fields["id"] for fields in payload})
+    for fields in payload:
+        assert list(fields)[:7] == ["id", "object", "created", "owned_by", "permission", "root", "parent"]
+        assert isinstance(fields["created"], int)
+        assert fields["owned_by"]

@@ -152,9 +152,9 @@ def test_a_provider_whose_models_are_inaccessible_is_found() -> None:
     ],
 )
 def test_settings_of_a_provider_that_match_no_model_are_found(setting: str, text: str) -> None:
-    one = TWO.replace('a/v1"', f'a/v1", {setting}')
-    assert findings_of(audit_of(one, TWO_LISTS)) == [("matches_nothing", "provider a", text)]
-    assert findings_of(audit_of(one, {"b": TWO_LISTS["b"]})) == [], "a provider that failed has no findings"
+    config_text = TWO.replace('a/v1"', f'a/v1", {setting}')
+    assert findings_of(audit_of(config_text, TWO_LISTS)) == [("matches_nothing", "provider a", text)]
+    assert findings_of(audit_of(config_text, {"b": TWO_LISTS["b"]})) == [], "a provider that failed has no findings"
 
 
 BRACKETS = "`[` is matched literally; write one pattern per character"

@@ -36,7 +36,9 @@ def test_the_shipped_file_can_be_checked_without_a_network(config: Path) -> None
     text = (ROOT / "config.yaml").read_text(encoding="utf-8")
     ollama = f"http://127.0.0.1:{free_port()}"
     document = checked(config, text, env={"OLLAMA_BASE_URL": ollama})
-    errors = {one["name"]: one["error"] for one in document["providers"] if one["state"] == "failing"}
+    errors = {
+        provider["name"]: provider["error"] for provider in document["providers"] if provider["state"] == "failing"
+    }
     assert errors["openrouter"] == {"kind": "dns", "reason": "DNS lookup failed"}
     assert errors["ollama"] == {"kind": "connection_refused", "reason": "connection refused"}
     assert [model["id"] for model in document["models"]] == ["example-model"]

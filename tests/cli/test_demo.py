@@ -252,10 +252,10 @@ def test_an_unchanged_list_gets_304(demo: Demo) -> None:
 def test_ctrl_c_stops_the_demo_without_output_even_while_a_provider_hangs() -> None:
     with models_proxy("demo", "--port", "0") as process:
         process.line(process.out, "^  ok        aihubmix")
-        took = process.seconds_to_end_by(signal.SIGINT)
+        seconds = process.seconds_to_end_by(signal.SIGINT)
         assert (process.wait(), process.err) == (0, [])
         assert not any("slow" in line for line in process.out), "it was still pending"
-    assert took < 3
+    assert seconds < 3
 
 
 def test_ctrl_c_after_the_start_stops_the_demo_and_keys_are_never_logged(demo: Demo) -> None:

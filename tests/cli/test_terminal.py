@@ -116,7 +116,7 @@ def command_named(name: str) -> click.Command:
 def test_examples_in_help_texts_use_existing_commands_and_options() -> None:
     example = r"(?m)^    (?:\S*=\S* |eval .*\()?models-proxy ([a-z]+)([^|\n)>]*)"
     helps = [CliRunner().invoke(main, [*of, "--help"]).stdout for of in ([], *([name] for name in NAMES))]
-    examples = [found for text in helps for found in re.findall(example, text)]
+    examples = [match for text in helps for match in re.findall(example, text)]
     assert len(examples) > 10
     for name, rest in examples:
         known = {option for parameter in command_named(name).params for option in parameter.opts}

@@ -40,7 +40,7 @@ def test_text_without_a_dollar_sign_is_unchanged(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "is_one"),
+    ("text", "is_variable"),
     [
         ("${KEY}", True),
         ("${KEY:-}", True),
@@ -50,5 +50,5 @@ def test_text_without_a_dollar_sign_is_unchanged(text: str) -> None:
         ("", False),
     ],
 )
-def test_reference_takes_its_whole_value_from_the_environment(text: str, is_one: bool) -> None:
-    assert is_reference(text) is is_one
+def test_reference_takes_its_whole_value_from_the_environment(text: str, is_variable: bool) -> None:
+    assert is_reference(text) is is_variable

@@ -81,7 +81,7 @@ def cases(folder: Path) -> dict[str, Case]:
         name = case_of(path)
         pages.setdefault(name, []).append(json.loads(path.read_bytes()))
         assert path.name == f"{name}.{len(pages[name])}.json", f"the pages of {name} are numbered from 1"
-    return {name: Case(name.partition("-")[0], found) for name, found in pages.items()}
+    return {name: Case(name.partition("-")[0], numbered) for name, numbered in pages.items()}
 
 
 async def fetch(case: Case, provider: Provider) -> tuple[Sequence[httpx.Request], FetchResult]:

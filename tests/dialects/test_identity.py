@@ -85,7 +85,7 @@ def test_prefixes_return_where_different_ids_of_a_list_would_become_equal() -> N
         entry("d"),
     ]
 
-    assert [(one.id, one.written, one.root) for one in restore_collisions(listed)] == [
+    assert [(restored.id, restored.written, restored.root) for restored in restore_collisions(listed)] == [
         ("models/a", "", "models/a"),
         ("a", "", "a"),
         ("models/b", "", "models/b"),

@@ -103,8 +103,8 @@ def test_private_value_is_removed_and_the_rest_is_kept(kind: str, private: dict[
     assert entries == [entry] * 3
     assert CANARY not in repr(entry)
     assert (entry.id, entry.root, entry.parent) == ("m", "m", None)
-    kept = {name: value for name, value in HARMLESS.items() if name not in private or name == "status"}
-    assert {name: value for name, value in shown(entry).items() if name in kept} == kept
+    expected = {name: value for name, value in HARMLESS.items() if name not in private or name == "status"}
+    assert {name: value for name, value in shown(entry).items() if name in expected} == expected
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -173,7 +173,7 @@ def test_pangu_entry_keeps_only_documented_private_fields() -> None:
 async def test_private_values_are_not_in_any_endpoint(fetch: FakeFetch, clock: FakeClock) -> None:
     every = [private.values[0] for private in PRIVATE]
     payload = [{**payload_of("openai", **private), "id": f"m{number}"} for number, private in enumerate(every)]  # type: ignore[arg-type]
-    fetch.answers("a", FetchResult(tuple(read("openai", one) for one in payload)))
+    fetch.answers("a", FetchResult(tuple(read("openai", fields) for fields in payload)))
     text = f"""
 providers: [{{name: a, base_url: "http://127.0.0.1/v1"}}]
 keys: [{{name: k, hash: "{digest("sk-fake")}", models: ["*"], admin: true}}]

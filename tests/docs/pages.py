@@ -27,8 +27,8 @@ def blocks(page: Path, language: str) -> Sequence[str]:
 
 def section(page: Path, heading: str) -> str:
     """The text below a heading of the second level."""
-    _, found, rest = text_of(page).partition(f"\n## {heading}\n")
-    assert found, f"{name_of(page)} has no section {heading}"
+    _, match, rest = text_of(page).partition(f"\n## {heading}\n")
+    assert match, f"{name_of(page)} has no section {heading}"
     return rest.partition("\n## ")[0]
 
 

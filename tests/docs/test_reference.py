@@ -38,8 +38,8 @@ def test_each_example_is_valid(name: str) -> None:
     model, setting = name.split(".")
     field = MODELS[model].model_fields[setting]
     definition: dict[str, Any] = {setting: (field.annotation, field)}
-    of_one = create_model("OfOne", __base__=Settings, **definition)
+    model_of_setting = create_model("OfOne", __base__=Settings, **definition)
     quoted = re.sub(r"(?<![\"'])\$\{\w+}", r'"\g<0>"', ENTRIES[name].example)
     ((written, value),) = yaml.safe_load(quoted).items()
     assert written == setting
-    of_one.model_validate({setting: value})
+    model_of_setting.model_validate({setting: value})

@@ -83,11 +83,11 @@ async def clients(fetch: FakeFetch, clock: FakeClock, script: Script) -> AsyncIt
 
 async def sent_directly(script: Script, ask: Any) -> bytes:
     """The body that a client sends without the proxy."""
-    async with fake_provider(script) as one:
-        client = openai.AsyncOpenAI(base_url=f"{one.url}/v1", api_key="direct", max_retries=0)
+    async with fake_provider(script) as provider:
+        client = openai.AsyncOpenAI(base_url=f"{provider.url}/v1", api_key="direct", max_retries=0)
         async with client:
             await ask(client)
-        return one.requests[0].body
+        return provider.requests[0].body
 
 
 # -- the openai package ------------------------------------------------------------------------------------------------
@@ -101,9 +101,9 @@ async def test_an_openai_chat_call_needs_only_a_new_base_url(fetch: FakeFetch, c
         assert answer.usage is not None
         assert answer.usage.total_tokens == 8
         assert (await c.aio.chat.completions.create(model="gpt-x", messages=MESSAGES)) == answer
-        for one in c.oa.requests:
-            assert one.headers["authorization"] == f"Bearer {UP}"
-            assert KEY.encode() not in one.head + one.body
+        for request in c.oa.requests:
+            assert request.headers["authorization"] == f"Bearer {UP}"
+            assert KEY.encode() not in request.head + request.body
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -147,7 +147,7 @@ async def test_streamed_chunks_are_relayed_as_they_arrive(fetch: FakeFetch, cloc
 async def test_a_streamed_chat_call_works_with_the_synchronous_client(fetch: FakeFetch, clock: FakeClock) -> None:
     def ask(client: openai.OpenAI) -> list[tuple[str, str | None]]:
         with client.chat.completions.create(model="gpt-x", messages=MESSAGES, stream=True) as pieces:
-            return [(one.model, one.choices[0].delta.content) for one in pieces]
+            return [(piece.model, piece.choices[0].delta.content) for piece in pieces]
 
     async with clients(fetch, clock, streams(chunk_event(OWN, "one"), chunk_event(OWN, "two"), DONE)) as c:
         assert await asyncio.to_thread(ask, c.sync) == [("gpt-x", "one"), ("gpt-x", "two")]
@@ -178,10 +178,10 @@ async def test_an_audio_file_is_forwarded_unchanged(fetch: FakeFetch, clock: Fak
             model="gpt-x", file=("a.wav", sound, "audio/wav"), language="en", timestamp_granularities=["word"]
         )
         assert answer.text == "hello"
-        (one,) = c.oa.requests
-        assert one.target == "/v1/audio/transcriptions"
-        boundary = one.headers["content-type"].removeprefix('multipart/form-data; boundary="').removesuffix('"')
-        parts = one.body.split(b"--" + boundary.encode())
+        (request,) = c.oa.requests
+        assert request.target == "/v1/audio/transcriptions"
+        boundary = request.headers["content-type"].removeprefix('multipart/form-data; boundary="').removesuffix('"')
+        parts = request.body.split(b"--" + boundary.encode())
         assert parts[0] == b""
         assert parts[-1] == b"--\r\n"
         fields = [part.partition(b"\r\n\r\n") for part in parts[1:-1]]
@@ -243,10 +243,14 @@ async def test_the_responses_api_works_with_and_without_streaming(fetch: FakeFet
     async with clients(fetch, clock, in_sequence(replies(RESPONSE), events)) as c:
         answer = await c.aio.responses.create(model="gpt-x", input="hello")
         assert (answer.model, answer.output_text) == ("gpt-x", "hello")
-        seen = [one async for one in await c.aio.responses.create(model="gpt-x", input="hello", stream=True)]
-        assert [one.type for one in seen] == ["response.created", "response.output_text.delta", "response.completed"]
-        whole = [one for one in seen if isinstance(one, ResponseCreatedEvent | ResponseCompletedEvent)]
-        assert [one.response.model for one in whole] == ["gpt-x", "gpt-x"]
+        seen = [event async for event in await c.aio.responses.create(model="gpt-x", input="hello", stream=True)]
+        assert [event.type for event in seen] == [
+            "response.created",
+            "response.output_text.delta",
+            "response.completed",
+        ]
+        whole = [event for event in seen if isinstance(event, ResponseCreatedEvent | ResponseCompletedEvent)]
+        assert [event.response.model for event in whole] == ["gpt-x", "gpt-x"]
         ((_, counts),) = c.served.app.deployment.usage
         assert (counts.input_tokens, counts.output_tokens) == (6, 10)
 
@@ -351,11 +355,11 @@ async def test_the_anthropic_client_creates_messages(fetch: FakeFetch, clock: Fa
         assert (answer.model, answer.content[0].type) == ("claude/claude-x", "text")
         assert answer._request_id == c.claude.requests[0].headers["x-request-id"]
         assert (await c.aio_messages.messages.create(**ASKED)).content == answer.content
-        for one in c.claude.requests:
-            assert (one.target, one.headers["x-api-key"]) == ("/v1/messages", CLAUDES)
-            assert one.headers["anthropic-version"] == c.messages.default_headers["anthropic-version"]
-            assert one.json == {**ASKED, "model": "claude-x"}
-            assert KEY.encode() not in one.head + one.body
+        for request in c.claude.requests:
+            assert (request.target, request.headers["x-api-key"]) == ("/v1/messages", CLAUDES)
+            assert request.headers["anthropic-version"] == c.messages.default_headers["anthropic-version"]
+            assert request.json == {**ASKED, "model": "claude-x"}
+            assert KEY.encode() not in request.head + request.body
 
 
 async def test_the_anthropic_client_streams_messages(fetch: FakeFetch, clock: FakeClock) -> None:
@@ -401,9 +405,9 @@ async def test_the_process_forwards_calls_and_cancels_them_on_disconnect(tmp_pat
         else:
             await replies(completion(OWN, "x" * 100_000))(exchange)
 
-    async with fake_provider(script) as one:
+    async with fake_provider(script) as provider:
         text = f"""
-providers: [{{name: oa, base_url: "{one.url}/v1", api_key: "${{UP}}", aliases: {{gpt-x: {OWN}}}}}]
+providers: [{{name: oa, base_url: "{provider.url}/v1", api_key: "${{UP}}", aliases: {{gpt-x: {OWN}}}}}]
 keys: [{{name: alice, key: "${{KEY}}", models: ["*"]}}]
 """
         with processes.serving(tmp_path / "config.yaml", text, env={"UP": UP, "KEY": KEY}) as process:
@@ -412,18 +416,18 @@ keys: [{{name: alice, key: "${{KEY}}", models: ["*"]}}]
                 assert [model.id async for model in client.models.list()] == ["gpt-x"]
                 answer = await client.chat.completions.create(model="gpt-x", messages=MESSAGES)
                 assert answer.choices[0].message.content == "x" * 100_000
-                await until(lambda: one.open <= 1)
-                before = one.open
+                await until(lambda: provider.open <= 1)
+                before = provider.open
                 streams_begun = [
                     await client.chat.completions.create(model="gpt-x", messages=MESSAGES, stream=True)
                     for _ in range(20)
                 ]
                 for pieces in streams_begun:
                     assert (await anext(pieces)).model == "gpt-x"
-                assert one.open >= 20
+                assert provider.open >= 20
                 for pieces in streams_begun:
                     await pieces.close()
-                await until(lambda: one.open <= before, 1)
+                await until(lambda: provider.open <= before, 1)
             await asyncio.to_thread(process.stop)
             output = "\n".join([*process.out, *process.err])
             assert "canary" not in output

@@ -41,7 +41,7 @@ VERSIONS = {
     "m-1": [version(f"0a1b2c3d-0000-4000-8000-00000000000{n}", f"盘古 NLP {n}.0") for n in range(5)],
     "m-2": [version("0a1b2c3d-0000-4000-8000-0000000000ff", "Pangu CV")],
 }
-VERSION_IDS = [str(one["id"]) for model in VERSIONS.values() for one in model]
+VERSION_IDS = [str(entry["id"]) for model in VERSIONS.values() for entry in model]
 
 SECRETS = {
     "AIHUBMIX_API_KEY": "k1hxq-canary-7c1f0a9e52",

@@ -44,11 +44,13 @@ def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
     with FakeProviders() as upstreams:
         good = [upstreams.open(lists(*(model for model in MODELS if model.startswith(name)))) for name in GOOD]
         bad = [upstreams.open(reply) for reply in (hangs, drips, HTML, floods)]
-        of_good = [f'  - {{name: {name}, base_url: "{one.url}"}}' for name, one in zip(GOOD, good, strict=True)]
+        of_good = [
+            f'  - {{name: {name}, base_url: "{provider.url}"}}' for name, provider in zip(GOOD, good, strict=True)
+        ]
         dead = f"http://127.0.0.1:{free_port()}"
         of_bad = [
             f'  - {{name: {name}, base_url: "{url}"}}'
-            for name, url in zip(BAD, [dead, *(one.url for one in bad)], strict=True)
+            for name, url in zip(BAD, [dead, *(provider.url for provider in bad)], strict=True)
         ]
         port = free_port()
         with (
@@ -71,17 +73,17 @@ providers:
 def _first_response(port: int) -> httpx.Response:
     """Retried only while the port is closed."""
     with httpx.Client(transport=httpx.HTTPTransport(retries=0), timeout=10, trust_env=False) as client:
-        found: list[httpx.Response] = []
+        responses: list[httpx.Response] = []
 
         def has_response() -> bool:
             try:
-                found.append(client.get(f"http://127.0.0.1:{port}/v1/models"))
+                responses.append(client.get(f"http://127.0.0.1:{port}/v1/models"))
             except httpx.ConnectError:
                 return False
             return True
 
         until(has_response)
-    return found[0]
+    return responses[0]
 
 
 def models(answer: httpx.Response) -> list[str]:

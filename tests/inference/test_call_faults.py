@@ -39,9 +39,9 @@ async def calling(
     servers = [fake_provider(script or FINE_JSON) for script in scripts]
     try:
         for name, script, server_of in zip("abc", scripts, servers, strict=False):
-            one = await server_of.__aenter__()
-            providers.append(one)
-            url = one.url if script else f"http://127.0.0.1:{closed_port()}"
+            provider = await server_of.__aenter__()
+            providers.append(provider)
+            url = provider.url if script else f"http://127.0.0.1:{closed_port()}"
             text += f'  - {{name: {name}, base_url: "{url}/v1"}}\n'
             fetch.lists(name, "m")
         async with serving(config_of(text), fetch, clock) as served:
@@ -143,9 +143,11 @@ async def test_every_fault_has_one_response_and_leaks_nothing(
             assert circuit_of(served.app, provider).in_flight == 0
             session = connections_of(served.app, provider)._session
             assert session is None or session.connector is None or not session.connector._acquired
-        kept = sum(one.open for one in providers)  # a connection with a complete response is reused
-        assert kept == sum(name in ("429", "500") or one.script is fine for one in providers if one.requests)
-        if kept == 0:
+        reusable = sum(provider.open for provider in providers)  # a connection with a complete response is reused
+        assert reusable == sum(
+            name in ("429", "500") or provider.script is fine for provider in providers if provider.requests
+        )
+        if reusable == 0:
             assert await before.left() == Held()
 
 
@@ -282,7 +284,7 @@ async def test_a_thousand_disconnects_leak_nothing(moment: str, fetch: FakeFetch
         for _ in range(MANY // AT_ONCE):
             async with asyncio.timeout(60):
                 await asyncio.gather(*(come_and_go() for _ in range(AT_ONCE)))
-        await until(lambda: all(one.open == 0 for one in providers), 5)
+        await until(lambda: all(provider.open == 0 for provider in providers), 5)
         gc.collect()
         left = await before.left()
         assert left == Held()
@@ -323,7 +325,7 @@ async def test_an_unread_response_is_buffered_only_up_to_a_limit(fetch: FakeFetc
             await exchange.chunk(event)
             written += len(event)
 
-    async with calling(fetch, clock, floods) as (served, (one,)):
+    async with calling(fetch, clock, floods) as (served, (provider,)):
         async with served.raw(post(b'{"model":"m","stream":true}')):
             seen = -1
             while seen != written:  # until it stops
@@ -332,7 +334,7 @@ async def test_an_unread_response_is_buffered_only_up_to_a_limit(fetch: FakeFetc
                     await asyncio.sleep(0.002)
             # The kernel's buffers of two connections, and the buffers of the proxy.
             assert 0 < written < 30_000_000
-        await until(lambda: one.open == 0, 1)
+        await until(lambda: provider.open == 0, 1)
 
 
 async def test_a_client_that_does_not_read_is_disconnected_after_idle_timeout(
@@ -343,10 +345,10 @@ async def test_a_client_that_does_not_read_is_disconnected_after_idle_timeout(
         while True:
             await exchange.chunk(b"data: " + b"x" * 100_000 + b"\n\n")
 
-    async with calling(fetch, clock, floods, defaults="{idle_timeout: 200ms}") as (served, (one,)):
+    async with calling(fetch, clock, floods, defaults="{idle_timeout: 200ms}") as (served, (provider,)):
         async with served.raw(post(b'{"model":"m","stream":true}')):
-            await until(lambda: len(one.requests) == 1)
-            await until(lambda: one.open == 0, 5)
+            await until(lambda: len(provider.requests) == 1)
+            await until(lambda: provider.open == 0, 5)
         assert [counts.outcomes for _, counts in served.app.deployment.usage] == [{"client_disconnected": 1}]
 
 
@@ -387,10 +389,10 @@ async def test_keep_alive_comments_are_sent_only_between_events(fetch: FakeFetch
         await exchange.end()
 
     async with (
-        calling(fetch, clock, slow, server="{sse_keepalive: 20ms}") as (served, (one,)),
+        calling(fetch, clock, slow, server="{sse_keepalive: 20ms}") as (served, (provider,)),
         served.raw(post(b'{"model":"m"}', Connection="close")) as (reader, _),
     ):
-        await until(lambda: bool(one.requests))
+        await until(lambda: bool(provider.requests))
         await asyncio.sleep(0.1)
         steps.release()
         top = await reader.readuntil(b"\r\n\r\n")
@@ -505,9 +507,9 @@ def idle_connection(served: Served) -> Any:
 
 
 async def test_a_disconnect_after_a_long_body_is_detected(fetch: FakeFetch, clock: FakeClock) -> None:
-    async with calling(fetch, clock, hangs) as (served, (one,)):
+    async with calling(fetch, clock, hangs) as (served, (provider,)):
         async with served.raw(post(b'{"model":"m","input":"%b"}' % (b"x" * 8_000_000))):
-            await until(lambda: bool(one.requests))
+            await until(lambda: bool(provider.requests))
         await until(lambda: circuit_of(served.app, "a").in_flight == 0, 1)
 
 
@@ -523,14 +525,14 @@ FURTHER = [LIST, post(b'{"model":"m"}') * 3, post(b'{"input":"%b"}' % (b"x" * 1_
 async def test_a_disconnect_after_pipelined_requests_is_detected(
     script: Script, further: bytes, fetch: FakeFetch, clock: FakeClock
 ) -> None:
-    async with calling(fetch, clock, script) as (served, (one,)):
+    async with calling(fetch, clock, script) as (served, (provider,)):
         async with served.raw(post(b'{"model":"m"}')) as (_, writer):
-            await until(lambda: bool(one.requests))
+            await until(lambda: bool(provider.requests))
             writer.write(further)
             await until(lambda: any(connection.pipeline for connection in connections(served)))
         await until(lambda: circuit_of(served.app, "a").in_flight == 0, 1)
         await until(lambda: not connections(served), 1)
-        assert len(one.requests) == 1, "pipelined requests are not forwarded"
+        assert len(provider.requests) == 1, "pipelined requests are not forwarded"
 
 
 LONG_HEADER = LIST.replace(b"Host", b"X-Long: " + b"x" * 300_000 + b"\r\nHost")
@@ -540,10 +542,10 @@ LONG_HEADER = LIST.replace(b"Host", b"X-Long: " + b"x" * 300_000 + b"\r\nHost")
 @pytest.mark.parametrize("further", [LIST * 1000, FURTHER[-1] * 20, LONG_HEADER * 60], ids=["many", "long", "headers"])
 async def test_pipelined_data_is_read_only_up_to_a_limit(further: bytes, fetch: FakeFetch, clock: FakeClock) -> None:
     async with (
-        calling(fetch, clock, hangs) as (served, (one,)),
+        calling(fetch, clock, hangs) as (served, (provider,)),
         served.raw(post(b'{"model":"m"}')) as (_, writer),
     ):
-        await until(lambda: bool(one.requests))
+        await until(lambda: bool(provider.requests))
         writer.write(further)
         await until(lambda: any(connection.flow.read_paused for connection in connections(served)), 5)
         (connection,) = connections(served)
@@ -562,10 +564,10 @@ async def test_pipelined_requests_behind_a_call_are_answered(fetch: FakeFetch, c
         await FINE_JSON(exchange)
 
     async with (
-        calling(fetch, clock, responds_when_allowed) as (served, (one,)),
+        calling(fetch, clock, responds_when_allowed) as (served, (provider,)),
         served.raw(post(b'{"model":"m"}')) as (reader, writer),
     ):
-        await until(lambda: bool(one.requests))
+        await until(lambda: bool(provider.requests))
         writer.write(LIST + post(b'{"model":"m","input":"%b"}' % (b"x" * 500_000)))
         await until(lambda: any(len(connection.pipeline) == 2 for connection in connections(served)))
         allowed.set()
@@ -577,11 +579,11 @@ async def test_pipelined_requests_behind_a_call_are_answered(fetch: FakeFetch, c
 
 
 async def test_a_call_pipelined_behind_a_list_has_no_keep_alive_timer(fetch: FakeFetch, clock: FakeClock) -> None:
-    async with calling(fetch, clock, hangs) as (served, (one,)):
+    async with calling(fetch, clock, hangs) as (served, (provider,)):
         assert (await served.client.get("/v1/models")).status_code == 200  # from now on the list is cached
         async with served.raw(LIST + post(b'{"model":"m"}')) as (reader, _):
             assert (await reader.readuntil(b"\r\n")) == b"HTTP/1.1 200 OK\r\n"
-            await until(lambda: bool(one.requests))
+            await until(lambda: bool(provider.requests))
             waiting = [c.timeout_keep_alive_task for c in connections(served) if c.cycle.scope["method"] == "POST"]
             assert waiting == [None]
 

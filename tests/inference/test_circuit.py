@@ -27,7 +27,7 @@ def message(error: ApiError | None) -> str | None:
     return error.message if error else None
 
 
-def one_call(circuit: Circuit, model: str = "m", *, fails: bool) -> None:
+def call_once(circuit: Circuit, model: str = "m", *, fails: bool) -> None:
     assert circuit.acquire(model) is None
     if fails:
         circuit.failed()
@@ -38,14 +38,14 @@ def one_call(circuit: Circuit, model: str = "m", *, fails: bool) -> None:
 
 def break_down(circuit: Circuit, model: str = "m") -> None:
     for _ in range(FAILURE_THRESHOLD):
-        one_call(circuit, model, fails=True)
+        call_once(circuit, model, fails=True)
 
 
 def test_five_failures_in_a_row_open_the_circuit_for_30_seconds(clock: FakeClock) -> None:
     circuit = circuit_with(clock)
     states = [circuit.state]
     for _ in range(FAILURE_THRESHOLD):
-        one_call(circuit, fails=True)
+        call_once(circuit, fails=True)
         states.append(circuit.state)
 
     assert states == ["ok", *["degraded"] * (FAILURE_THRESHOLD - 1), "open"]
@@ -55,8 +55,8 @@ def test_five_failures_in_a_row_open_the_circuit_for_30_seconds(clock: FakeClock
 def test_a_success_resets_the_failure_count(clock: FakeClock) -> None:
     circuit = circuit_with(clock)
     for _ in range(FAILURE_THRESHOLD):
-        one_call(circuit, fails=True)
-        one_call(circuit, fails=False)
+        call_once(circuit, fails=True)
+        call_once(circuit, fails=False)
 
     assert circuit.state == "ok"
 
@@ -110,7 +110,7 @@ async def test_the_open_time_grows_with_each_failed_probe_up_to_five_minutes(clo
         assert error.retry_after is not None
         pauses.append(error.retry_after)
         await clock.advance(error.retry_after)
-        one_call(circuit, fails=True)
+        call_once(circuit, fails=True)
 
     assert pauses == [30, 60, 90, 120, 150, 180, 210, 240, 270, 300, 300, 300]
 

@@ -146,10 +146,10 @@ async def test_many_calls_share_one_timer_which_stops_with_the_last_call(client:
     seen = set()
     for _ in range(10):
         with (
-            CallScope(timer, watch_receive(client), LONG) as one,
-            CallScope(timer, watch_receive(client), LONG) as other,
+            CallScope(timer, watch_receive(client), LONG) as first,
+            CallScope(timer, watch_receive(client), LONG) as second,
         ):
-            for scope in (one, other) * 5:
+            for scope in (first, second) * 5:
                 await scope.wait(value(), LONG / 2)
                 seen.add(timers())
 
@@ -160,11 +160,14 @@ async def test_many_calls_share_one_timer_which_stops_with_the_last_call(client:
 
 async def test_a_timeout_of_one_call_cancels_no_other(client: Client) -> None:
     timer = DeadlineTimer()
-    with CallScope(timer, watch_receive(client), LONG) as one, CallScope(timer, watch_receive(client), LONG) as other:
+    with (
+        CallScope(timer, watch_receive(client), LONG) as first,
+        CallScope(timer, watch_receive(client), LONG) as second,
+    ):
         waiting = asyncio.ensure_future(value())
         with pytest.raises(DeadlineExceeded):
-            await one.wait(forever(), SOON)
-        assert await other.wait(waiting, LONG) == "it"
+            await first.wait(forever(), SOON)
+        assert await second.wait(waiting, LONG) == "it"
 
 
 async def test_the_timeout_of_an_earlier_wait_does_not_cancel_a_later_one(client: Client) -> None:

@@ -52,12 +52,12 @@ async def calling(
         text = f"defaults: {defaults}\ngroups: {{default: {{models: ['*'], call: true}}}}\nproviders:\n"
         for index, script in enumerate(scripts):
             name = "abc"[index]
-            one = await stack.enter_async_context(fake_provider(script or FINE))
+            provider = await stack.enter_async_context(fake_provider(script or FINE))
             if script is None:
-                one.url = f"http://127.0.0.1:{closed_port()}"
-            providers.append(one)
+                provider.url = f"http://127.0.0.1:{closed_port()}"
+            providers.append(provider)
             settings = f", {more[index]}" if index < len(more) and more[index] else ""
-            text += f'  - {{name: {name}, base_url: "{one.url}/v1", api_key: {UP}{settings}}}\n'
+            text += f'  - {{name: {name}, base_url: "{provider.url}/v1", api_key: {UP}{settings}}}\n'
             fetch.lists(name, "m", f"only-{name}")
         yield await stack.enter_async_context(serving(config_of(text), fetch, clock)), providers
 
@@ -129,7 +129,7 @@ async def test_failover_on_can_add_failures(on: str, first: Script, fetch: FakeF
     more = [f"failover_on: {on}, first_byte_timeout: 500ms"]
     async with calling(fetch, clock, first, FINE, more=more) as (served, providers):
         assert (await served.call()).status_code == 200
-        assert [len(one.requests) for one in providers] == [1, 1]
+        assert [len(provider.requests) for provider in providers] == [1, 1]
 
 
 async def test_failover_on_can_remove_failures(fetch: FakeFetch, clock: FakeClock) -> None:
@@ -149,9 +149,9 @@ async def test_failover_false_disables_failover(first: Script | None, fetch: Fak
 async def test_providers_are_tried_once_in_the_operators_order(fetch: FakeFetch, clock: FakeClock) -> None:
     async with calling(fetch, clock, replies({}, 503), LIMITED, FINE) as (served, providers):
         assert (await served.call()).status_code == 200
-        assert [len(one.requests) for one in providers] == [1, 1, 1]
+        assert [len(provider.requests) for provider in providers] == [1, 1, 1]
         assert (await served.call("only-b")).status_code == 429
-        assert [len(one.requests) for one in providers] == [1, 2, 1]
+        assert [len(provider.requests) for provider in providers] == [1, 2, 1]
 
 
 async def test_every_provider_gets_its_own_key_and_model_id(fetch: FakeFetch, clock: FakeClock) -> None:
@@ -166,8 +166,8 @@ groups: {{default: {{models: ["*"], call: true}}}}
         fetch.lists("b", "own-of-b")
         async with serving(config, fetch, clock) as served:
             assert (await served.call()).status_code == 200
-        for one, name in ((first, "a"), (second, "b")):
-            (received,) = one.requests
+        for provider, name in ((first, "a"), (second, "b")):
+            (received,) = provider.requests
             assert received.body == b'{"model":"own-of-%b"}' % name.encode()
             assert received.headers["authorization"] == f"Bearer {UP}-{name}"
 
@@ -185,7 +185,7 @@ async def test_all_attempts_share_one_timeout(fetch: FakeFetch, clock: FakeClock
         began = loop.time()
         assert code(await served.call()) == (504, "timeout")
         assert 0.45 < loop.time() - began < 2
-        assert [len(one.requests) for one in providers] == [1, 1, 0]
+        assert [len(provider.requests) for provider in providers] == [1, 1, 0]
 
 
 async def test_no_attempt_is_made_with_too_little_time_left(fetch: FakeFetch, clock: FakeClock) -> None:
@@ -238,11 +238,11 @@ async def test_the_shortest_retry_after_is_returned_if_all_providers_rate_limit(
         await clock.advance(5)
         answer = await served.call()
         assert (code(answer), answer.headers["retry-after"]) == ((429, "rate_limit_exceeded"), "15")
-        assert [len(one.requests) for one in providers] == [1, 1, 1]
+        assert [len(provider.requests) for provider in providers] == [1, 1, 1]
         await clock.advance(16)
         providers[1].script = FINE
         assert (await served.call()).status_code == 200
-        assert [len(one.requests) for one in providers] == [1, 2, 1]
+        assert [len(provider.requests) for provider in providers] == [1, 2, 1]
 
 
 async def test_a_cool_down_affects_one_model_of_one_provider(fetch: FakeFetch, clock: FakeClock) -> None:
@@ -267,10 +267,10 @@ async def test_a_429_with_a_hanging_or_interrupted_body_is_a_429(fetch: FakeFetc
         exchange.reset()
 
     for script in (silent, broken):
-        async with calling(fetch, clock, script, more=["idle_timeout: 100ms"]) as (served, (one,)):
+        async with calling(fetch, clock, script, more=["idle_timeout: 100ms"]) as (served, (provider,)):
             answer = await served.call()
             assert (code(answer), answer.headers["retry-after"]) == ((429, "rate_limit_exceeded"), "7")
-            await until(lambda one=one: one.open == 0)  # type: ignore[misc]
+            await until(lambda provider=provider: provider.open == 0)  # type: ignore[misc]
         async with calling(fetch, clock, script, FINE, more=["idle_timeout: 100ms"]) as (served, _):
             assert (await served.call()).status_code == 200
 
@@ -292,15 +292,15 @@ async def test_a_429_with_a_hanging_or_interrupted_body_is_a_429(fetch: FakeFetc
 async def test_five_consecutive_failures_open_the_circuit_breaker(
     script: Script | None, fetch: FakeFetch, clock: FakeClock
 ) -> None:
-    async with calling(fetch, clock, script) as (served, (one,)):
+    async with calling(fetch, clock, script) as (served, (provider,)):
         for _ in range(5):
             assert (await served.call()).status_code in (502, 503)
-        connections = one.connections
+        connections = provider.connections
         answer = await served.call()
         assert code(answer) == (503, "provider_unavailable")
         assert "(circuit breaker open); retry after " in answer.json()["error"]["message"]
         assert 24 <= int(answer.headers["retry-after"]) <= 36
-        assert one.connections == connections
+        assert provider.connections == connections
 
 
 async def test_interrupted_responses_open_the_circuit_breaker(fetch: FakeFetch, clock: FakeClock) -> None:
@@ -319,10 +319,10 @@ async def test_interrupted_responses_open_the_circuit_breaker(fetch: FakeFetch, 
 async def test_errors_that_one_caller_can_cause_do_not_open_the_circuit_breaker(
     status: int, fetch: FakeFetch, clock: FakeClock
 ) -> None:
-    async with calling(fetch, clock, replies({}, status)) as (served, (one,)):
+    async with calling(fetch, clock, replies({}, status)) as (served, (provider,)):
         for _ in range(7):
             await served.call()
-        assert len(one.requests) == 7
+        assert len(provider.requests) == 7
 
 
 async def test_the_circuit_breaker_closes_when_the_response_to_a_probe_starts(
@@ -342,16 +342,16 @@ async def test_the_circuit_breaker_closes_when_the_response_to_a_probe_starts(
         await answers.wait()
         await slow_stream(exchange)
 
-    async with calling(fetch, clock, replies({}, 503)) as (served, (one,)):
+    async with calling(fetch, clock, replies({}, 503)) as (served, (provider,)):
         for _ in range(5):
             await served.call()
         await clock.advance(40)
-        one.script = waits
+        provider.script = waits
         probe = asyncio.create_task(served.call())
         await arrived.wait()
         assert (await served.call()).status_code == 503, "the probe"
         answers.set()
-        one.script = FINE
+        provider.script = FINE
         await until(lambda: circuit_of(served.app, "a").state == "ok")
         assert (await served.call()).status_code == 200, "while the response to the probe is in progress"
         goes_on.set()
@@ -377,7 +377,7 @@ async def test_a_provider_at_its_concurrency_limit_is_skipped_or_503(fetch: Fake
 async def test_failing_lists_do_not_stop_calls_and_failing_calls_do_not_stop_lists(
     fetch: FakeFetch, clock: FakeClock
 ) -> None:
-    async with calling(fetch, clock, FINE) as (served, (one,)):
+    async with calling(fetch, clock, FINE) as (served, (provider,)):
         fetch.fails("a", UpstreamError("connection_refused", "connection refused", retryable=True))
         await clock.advance(2000)
         assert served.app.deployment.store.reports()[0].state == "stale"
@@ -385,7 +385,7 @@ async def test_failing_lists_do_not_stop_calls_and_failing_calls_do_not_stop_lis
         fetch.lists("a", "m")
         await clock.advance(1000)
         assert served.app.deployment.store.reports()[0].state == "ok"
-        one.script = replies({}, 503)
+        provider.script = replies({}, 503)
         for _ in range(6):
             assert (await served.call()).status_code == 503
         asked = fetch.asked["a"]
@@ -433,14 +433,14 @@ async def test_each_provider_status_is_mapped(
     script = replies(
         OWN_WORDS, status, {"Location": f"http://127.0.0.1/{UP}", "X-Echo": UP, "WWW-Authenticate": "Bearer"}
     )
-    async with calling(fetch, clock, script) as (served, (one,)):
+    async with calling(fetch, clock, script) as (served, (provider,)):
         answer = await served.call()
         assert (*code(answer), answer.headers.get("x-should-retry")) == (shown, expected, retry)
         if expected == "own":
             assert answer.json() == OWN_WORDS
         assert UP not in f"{answer.headers}{answer.text}"
         assert not {"location", "www-authenticate", "x-echo"} & set(answer.headers)
-        assert len(one.requests) == 1
+        assert len(provider.requests) == 1
 
 
 @pytest.mark.parametrize(
@@ -534,9 +534,9 @@ async def test_retry_after_of_a_provider_is_relayed_in_seconds(value: str, fetch
 
 
 async def test_calls_share_a_connection_also_after_an_error(fetch: FakeFetch, clock: FakeClock) -> None:
-    async with calling(fetch, clock, in_sequence(FINE, replies(OWN_WORDS, 400), FINE)) as (served, (one,)):
+    async with calling(fetch, clock, in_sequence(FINE, replies(OWN_WORDS, 400), FINE)) as (served, (provider,)):
         assert [(await served.call()).status_code for _ in range(4)] == [200, 400, 200, 200]
-        assert one.connections == 1
+        assert provider.connections == 1
 
 
 async def test_a_connection_closed_by_the_provider_causes_no_failed_call(fetch: FakeFetch, clock: FakeClock) -> None:
@@ -544,24 +544,24 @@ async def test_a_connection_closed_by_the_provider_causes_no_failed_call(fetch: 
         await FINE(exchange)
         exchange.keep = False
 
-    async with calling(fetch, clock, and_closes) as (served, (one,)):
+    async with calling(fetch, clock, and_closes) as (served, (provider,)):
         for calls in range(1, 6):
             assert (await served.call()).status_code == 200
-            await until(lambda calls=calls: one.open == 0 and one.connections == calls)  # type: ignore[misc]
+            await until(lambda calls=calls: provider.open == 0 and provider.connections == calls)  # type: ignore[misc]
 
 
 async def test_cookies_are_not_kept_between_calls(fetch: FakeFetch, clock: FakeClock) -> None:
-    async with calling(fetch, clock, replies(completion("m"), headers={"Set-Cookie": "a=b"})) as (served, (one,)):
+    async with calling(fetch, clock, replies(completion("m"), headers={"Set-Cookie": "a=b"})) as (served, (provider,)):
         for _ in range(2):
             assert "set-cookie" not in (await served.call()).headers
-        assert "cookie" not in one.requests[1].headers
+        assert "cookie" not in provider.requests[1].headers
 
 
 async def test_a_body_of_several_mebibytes_is_sent_completely(fetch: FakeFetch, clock: FakeClock) -> None:
     text = "x" * 3_000_000
-    async with calling(fetch, clock, FINE) as (served, (one,)):
+    async with calling(fetch, clock, FINE) as (served, (provider,)):
         assert (await served.call(input=text)).status_code == 200
-        assert one.requests[0].json == {"model": "m", "input": text}
+        assert provider.requests[0].json == {"model": "m", "input": text}
 
 
 async def test_a_response_before_the_end_of_the_request_body_is_relayed(fetch: FakeFetch, clock: FakeClock) -> None:
@@ -707,11 +707,11 @@ groups: {{default: {{models: ["*"], call: true}}}}
         async with serving(config, fetch, clock) as served:
             for _ in range(2):
                 assert (await served.call()).status_code == 200
-        for one in egress.requests:
-            assert one.target == "http://provider.example/v1/chat/completions"
-            assert one.headers["host"] == "provider.example"
-            assert one.headers["proxy-authorization"] == EGRESS
-            assert one.headers["authorization"] == f"Bearer {UP}"
+        for request in egress.requests:
+            assert request.target == "http://provider.example/v1/chat/completions"
+            assert request.headers["host"] == "provider.example"
+            assert request.headers["proxy-authorization"] == EGRESS
+            assert request.headers["authorization"] == f"Bearer {UP}"
 
 
 async def test_an_https_call_through_an_egress_proxy_reveals_only_its_host(
@@ -730,10 +730,10 @@ groups: {{default: {{models: ["*"], call: true}}}}
             assert code(answer) == (502, "provider_failed")
             assert "canary" not in f"{answer.headers}{answer.text}"
             assert outcomes(served) == {"a": {"failed": 1}}
-        (one,) = egress.requests
-        assert (one.method, one.target) == ("CONNECT", "provider.example:443")
-        assert one.headers["proxy-authorization"] == EGRESS
-        assert UP.encode() not in one.head + one.body
+        (request,) = egress.requests
+        assert (request.method, request.target) == ("CONNECT", "provider.example:443")
+        assert request.headers["proxy-authorization"] == EGRESS
+        assert UP.encode() not in request.head + request.body
 
 
 @pytest.mark.parametrize("trusted", [True, False], ids=["trusted", "not trusted"])
@@ -745,9 +745,9 @@ async def test_tls_calls_require_a_trusted_certificate(
     authority.issue_cert("127.0.0.1").configure_cert(context)
     (authority if trusted else trustme.CA()).cert_pem.write_to_path(str(tmp_path / "ca.pem"))
     answers = in_sequence(FINE, streams(chunk_event("m", "hello"), DONE))
-    async with fake_provider(answers, context) as one:
+    async with fake_provider(answers, context) as provider:
         config = config_of(f"""
-providers: [{{name: a, base_url: "{one.url}/v1", api_key: {UP}, ca_file: "{tmp_path}/ca.pem"}}]
+providers: [{{name: a, base_url: "{provider.url}/v1", api_key: {UP}, ca_file: "{tmp_path}/ca.pem"}}]
 groups: {{default: {{models: ["*"], call: true}}}}
 """)
         fetch.lists("a", "m")
@@ -756,10 +756,10 @@ groups: {{default: {{models: ["*"], call: true}}}}
             if trusted:
                 assert whole.json() == completion("m")
                 assert streamed.content == chunk_event("m", "hello") + DONE
-                assert len(one.requests) == 2
+                assert len(provider.requests) == 2
             else:
                 assert code(whole) == code(streamed) == (502, "provider_failed")
-                assert one.requests == []
+                assert provider.requests == []
 
 
 async def test_proxy_variables_of_the_environment_are_ignored(
@@ -809,12 +809,15 @@ async def test_prompts_responses_and_credentials_are_never_logged(
     refusal = {"error": {"message": "canary-answer"}}
     scripts = [replies(payload), interrupts, resets, not_http, hangs, replies(b"canary-answer"), FINE]
     scripts[4:4] = [replies(refusal, status) for status in (400, 401, 429, 500, 503)]
-    async with calling(fetch, clock, in_sequence(*scripts), defaults="{first_byte_timeout: 300ms}") as (served, (one,)):
+    async with calling(fetch, clock, in_sequence(*scripts), defaults="{first_byte_timeout: 300ms}") as (
+        served,
+        (provider,),
+    ):
         for number in range(len(scripts)):
             headers = {"Authorization": "Bearer sk-canary-alice", "X-Request-Id": f"id-{number}"}
             body = {"model": "m", "messages": [{"role": "user", "content": "canary-prompt"}]}
             await served.client.post("/v1/chat/completions?x=canary-query", json=body, headers=headers)
-        assert len(one.requests) == len(scripts)
+        assert len(provider.requests) == len(scripts)
     logged = [record.getMessage() for record in caplog.records if record.name == "models_proxy"]
     assert (
         "call id-2: provider a: no response (ClientOSError)" in logged

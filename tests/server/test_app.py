@@ -77,9 +77,9 @@ def fetch_of(world: Mapping[str, Sequence[Mapping[str, object]]]) -> FakeFetch:
     fetch = FakeFetch()
     fetch.lists("a", *world["a"])
     fetch.lists("b", *world["b"])
-    versions = [msgspec.Raw(msgspec.json.encode(one)) for one in world["pangu"]]
+    versions = [msgspec.Raw(msgspec.json.encode(version)) for version in world["pangu"]]
     fetch.answers(
-        "pangu", FetchResult(tuple(read_entry(DIALECTS["pangu"], one, {"model_id": "m-1"}) for one in versions))
+        "pangu", FetchResult(tuple(read_entry(DIALECTS["pangu"], version, {"model_id": "m-1"}) for version in versions))
     )
     return fetch
 
@@ -102,7 +102,9 @@ async def everything(app: Proxy, caller: str) -> dict[str, Reply]:
     """All responses about models that a caller can get, by path."""
     lists = ["/v1/models", "/models", "/v1/models/", "/models/"]
     single = [
-        base + one for base in ("/v1/models/", "/models/", "/v1/models/models/", "/models/models/") for one in IDS
+        base + model_id
+        for base in ("/v1/models/", "/models/", "/v1/models/models/", "/models/models/")
+        for model_id in IDS
     ]
     versions = [base + path for base in ("/v1", "") for path in VERSIONS]
     return {path: await asked(app, path, key(caller)) for path in (*lists, *single, *versions)}
@@ -114,7 +116,7 @@ async def test_listed_models_can_be_retrieved_and_all_others_are_404(caller: str
         replies = await everything(app, caller)
         heads = {path: await asked(app, path, key(caller), method="HEAD") for path in replies}
     listed = ids(replies["/v1/models"].body)
-    allowed = {name: [one for one in entries if one["id"] in listed] for name, entries in WORLD.items()}
+    allowed = {name: [fields for fields in entries if fields["id"] in listed] for name, entries in WORLD.items()}
     # Callers without access to any version get 403 for every workspace and model.
     allowed["pangu"] = allowed["pangu"] or list(WORLD["pangu"])
     async with started(WITH_DEFAULT, fetch_of(allowed), clock) as app:
@@ -130,11 +132,11 @@ async def test_listed_models_can_be_retrieved_and_all_others_are_404(caller: str
         base: [reply.json["id"] for path, reply in replies.items() if path.startswith(base) and "id" in reply.json]
         for base in ("/v1/models/", "/models/", "/v1/models/models/", "/models/models/")
     }
-    for base, found in retrievable.items():
-        assert set(found) == set(listed), base
+    for base, retrieved in retrievable.items():
+        assert set(retrieved) == set(listed), base
     versions = [reply.json for path, reply in replies.items() if path.endswith("m-1/versions") and reply.status == 200]
-    shown = {one["id"] for answer in versions for one in answer["versions"]}
-    assert shown == {one for one in listed if one.startswith("v-")}
+    shown = {version["id"] for document in versions for version in document["versions"]}
+    assert shown == {model_id for model_id in listed if model_id.startswith("v-")}
 
 
 @pytest.mark.parametrize(
@@ -179,7 +181,7 @@ async def test_concurrent_callers_never_get_each_others_list(clock: FakeClock) -
             packed[name] = await asked(app, "/v1/models", {**key(name), "Accept-Encoding": "gzip"})
         etags = [reply.header("etag") or "" for reply in (*plain.values(), *packed.values())]
 
-        async def one() -> None:
+        async def request() -> None:
             name = chance.choice(["a", "b"])
             headers = [*key(name).items(), ("Host", "evil.example"), ("X-Forwarded-Host", "evil.example")]
             gzip, tags = chance.random() < 0.5, chance.sample(etags, chance.randrange(3))
@@ -197,7 +199,7 @@ async def test_concurrent_callers_never_get_each_others_list(clock: FakeClock) -
                 assert (reply.status, reply.body) == (200, own.body)
 
         for _ in range(200):
-            await asyncio.gather(*(one() for _ in range(50)))
+            await asyncio.gather(*(request() for _ in range(50)))
     assert len(set(etags)) == 4
 
 
@@ -435,7 +437,7 @@ async def test_an_invalid_request_id_is_replaced(insane: str, clock: FakeClock) 
 
     given = [reply.header("x-request-id") or "" for reply in replies]
     assert given[0] != given[1]
-    assert all(one.replace("-", "").isalnum() for one in given)
+    assert all(request_id.replace("-", "").isalnum() for request_id in given)
     assert insane not in given
 
 

@@ -217,7 +217,7 @@ async def test_decides_early_is_false_with_middleware(
 # -- over a socket -------------------------------------------------------------------------------------------------
 
 
-def one_response(connection: socket.socket) -> bytes:
+def read_response(connection: socket.socket) -> bytes:
     data = b""
     while (length := re.search(rb"content-length: (\d+)", data)) is None or len(data.partition(b"\r\n\r\n")[2]) < int(
         length[1]
@@ -234,7 +234,7 @@ def conversation(tmp_path: Path, *pieces: bytes) -> list[bytes]:
             received = []
             for piece in pieces[:-1]:
                 connection.sendall(piece)
-                received.append(one_response(connection))
+                received.append(read_response(connection))
             connection.sendall(pieces[-1])
             received.append(b"".join(iter(lambda: connection.recv(65536), b"")))
     return [re.sub(rb"(x-request-id|date): [^\r]*", rb"\1", data) for data in received]

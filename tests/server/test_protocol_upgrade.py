@@ -194,7 +194,7 @@ async def test_invalid_framing_is_rejected_with_upgrade_too(framing: bytes, fetc
             for segments in ([head + FORGED + LAST], bytewise(head, FORGED + LAST))
         ]
 
-    assert [statuses(one) for one in received] == [[400]] * 6
+    assert [statuses(response) for response in received] == [[400]] * 6
     assert provider.requests == []
 
 
@@ -212,5 +212,5 @@ async def test_connect_is_rejected_and_following_data_is_not_parsed(
             await answer(served, *bytewise(request, FORGED + LAST)),
         ]
 
-    assert [statuses(one) for one in received] == [[400]] * 3
-    assert all(b"Method CONNECT is not supported" in one for one in received)
+    assert [statuses(response) for response in received] == [[400]] * 3
+    assert all(b"Method CONNECT is not supported" in response for response in received)

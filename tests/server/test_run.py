@@ -51,9 +51,9 @@ def test_sigterm_fails_readyz_and_requests_are_served_during_drain_delay(config:
 def test_sigterm_stops_the_process_after_drain_delay(config: Path) -> None:
     with serving(config, LAB) as process:
         assert process.url
-        took = process.seconds_to_end_by(signal.SIGTERM)
+        seconds = process.seconds_to_end_by(signal.SIGTERM)
         assert (process.wait(), process.err) == (0, [])
-    assert 0.5 <= took < 0.5 + 1.5
+    assert 0.5 <= seconds < 0.5 + 1.5
 
 
 @pytest.mark.parametrize(
@@ -70,13 +70,13 @@ def test_sigint_or_a_second_signal_skips_drain_delay(config: Path, signals: list
         for sig in signals[:-1]:
             process.send(sig)
             until(lambda: get(f"{url}/readyz").json() == {"status": "draining"})
-        took = process.seconds_to_end_by(signals[-1])
+        seconds = process.seconds_to_end_by(signals[-1])
         assert (process.wait(), process.err) == (0, [])
-    assert took < 5
+    assert seconds < 5
 
 
 def test_a_request_in_progress_is_finished_before_the_process_stops(config: Path, upstreams: FakeProviders) -> None:
-    with request_under_way(config, upstreams, initial_wait="1s") as (process, connection):
+    with request_in_progress(config, upstreams, initial_wait="1s") as (process, connection):
         process.send(signal.SIGINT)
         assert connection.getresponse().status == 200
         assert (process.wait(), process.err) == (0, [])
@@ -84,16 +84,16 @@ def test_a_request_in_progress_is_finished_before_the_process_stops(config: Path
 
 
 def test_another_sigint_stops_without_waiting_for_requests_in_progress(config: Path, upstreams: FakeProviders) -> None:
-    with request_under_way(config, upstreams, initial_wait="60s") as (process, connection):
+    with request_in_progress(config, upstreams, initial_wait="60s") as (process, connection):
         process.send(signal.SIGINT)
         until(lambda: not accepts_connections((connection.host, connection.port)))
-        took = process.seconds_to_end_by(signal.SIGINT)
+        seconds = process.seconds_to_end_by(signal.SIGINT)
         assert (process.wait(), process.err) == (0, [])
-    assert took < 5
+    assert seconds < 5
 
 
 @contextmanager
-def request_under_way(
+def request_in_progress(
     config: Path, upstreams: FakeProviders, initial_wait: str
 ) -> Iterator[tuple[Process, http.client.HTTPConnection]]:
     """A proxy, and a connection whose list request waits for the end of `initial_wait`."""

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.anyio
 
 
 def rendered_of(*ids: str) -> RenderedList:
-    return RenderedList(Catalog(tuple(Model((Offer(one, "a", "maker", Entry(one)),), 0) for one in ids)))
+    return RenderedList(Catalog(tuple(Model((Offer(model_id, "a", "maker", Entry(model_id)),), 0) for model_id in ids)))
 
 
 def view_of(
@@ -48,11 +48,15 @@ async def test_cancelled_waiter_does_not_cancel_compression_for_others() -> None
 
 
 async def test_equal_catalogs_have_equal_bytes_and_etags_and_different_ones_do_not() -> None:
-    one, same, other = rendered_of("m", "n"), rendered_of("m", "n"), rendered_of("m")
+    first, same, other = rendered_of("m", "n"), rendered_of("m", "n"), rendered_of("m")
 
-    assert (one.identity, one.etags, await one.compressed()) == (same.identity, same.etags, await same.compressed())
-    assert not set(one.etags.values()) & set(other.etags.values())
-    assert len(set(one.etags.values())) == 2, "each encoding has an ETag of its own"
+    assert (first.identity, first.etags, await first.compressed()) == (
+        same.identity,
+        same.etags,
+        await same.compressed(),
+    )
+    assert not set(first.etags.values()) & set(other.etags.values())
+    assert len(set(first.etags.values())) == 2, "each encoding has an ETag of its own"
 
 
 async def test_list_headers_are_created_once_for_each_encoding() -> None:

@@ -62,7 +62,7 @@ async def test_views_have_a_memory_limit(fetch: FakeFetch, clock: FakeClock) -> 
         first = store.view(policies[0])
         for policy in policies:
             store.view(policy)
-        kept = [policy for policy in policies if store.cached_view(policy) is not None]
-        assert kept == policies[-5:]
+        cached = [policy for policy in policies if store.cached_view(policy) is not None]
+        assert cached == policies[-5:]
         assert store.view(policies[0]) is not first
         assert store.view(policies[0]).rendered.etags == first.rendered.etags

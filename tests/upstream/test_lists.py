@@ -501,8 +501,8 @@ async def test_hanging_handshake_times_out() -> None:
 
 async def test_egress_proxy_is_used_with_its_login() -> None:
     async with playing("list") as egress:
-        way_out = f"http://user:p%40ss@{egress.address}"
-        answer = await fetch_list(provider("http://models.invalid/v1", proxy=way_out, api_key="sk-canary"))
+        egress_url = f"http://user:p%40ss@{egress.address}"
+        answer = await fetch_list(provider("http://models.invalid/v1", proxy=egress_url, api_key="sk-canary"))
     assert ids(answer) == ["a", "b"]
     (request,) = egress.requests
     assert request.line == "GET http://models.invalid/v1/models HTTP/1.1"

@@ -28,7 +28,7 @@ async def test_unchanged_page_reuses_its_entries_and_a_change_is_detected() -> N
         server.script = lists("m", "n")
         back = await fetch(providers[0], 0)
     assert again == first
-    assert all(one is other for one, other in zip(first.entries, again.entries, strict=True))
+    assert all(entry is other for entry, other in zip(first.entries, again.entries, strict=True))
     assert [entry.id for entry in changed.entries] == ["m", "n", "o"]
     assert back == first
 

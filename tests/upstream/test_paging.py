@@ -108,8 +108,8 @@ async def failure(provider: Provider) -> str:
 ALL = [f"m-{number}" for number in range(7)]
 
 
-def models(some: Sequence[str]) -> list[dict[str, str]]:
-    return [{"id": one} for one in some]
+def models(ids: Sequence[str]) -> list[dict[str, str]]:
+    return [{"id": model_id} for model_id in ids]
 
 
 def from_place(start: int, size: int = 2) -> list[dict[str, str]]:
@@ -208,8 +208,8 @@ async def test_empty_page_does_not_end_a_list_that_has_more() -> None:
     pages = {None: (["a"], "1"), "1": ([], "2"), "2": (["b"], "")}
 
     def answer(query: Query) -> Any:
-        some, following = pages[query.get("t")]
-        return {"items": models(some), "next": following}
+        ids, following = pages[query.get("t")]
+        return {"items": models(ids), "next": following}
 
     async with listing(answer) as server:
         assert ids(await fetch_list(paged(server.address, TOKEN))) == ["a", "b"]

@@ -69,7 +69,7 @@ def test_permission_flags_are_kept_and_ids_generated_per_request_are_not() -> No
 
 def test_permission_ids_are_stable_and_unique() -> None:
     given = Entry("m", permissions=(Permission(),) * 100)
-    ids = [one["id"] for one in msgspec.json.decode(model_object(model(given)))["permission"]]
+    ids = [permission["id"] for permission in msgspec.json.decode(model_object(model(given)))["permission"]]
 
     assert ids == [f"modelperm-{index}-m" for index in range(100)]
     assert model_object(model(given)) == model_object(model(given))

@@ -10,15 +10,15 @@ from proxy.inference.response.json_scanner import MemberScanner, Part
 def values(text: bytes, size: int) -> list[tuple[str, int, bytes]]:
     """Name, level and bytes of all values that are reported for a text in pieces of a size."""
     scanner = MemberScanner()
-    found, collected = [], b""
+    scanned, collected = [], b""
     for at in range(0, len(text), size):
         read, parts = scanner.scan(text[at : at + size])
         for part in parts:
             collected += read[part.start : part.end]
             if part.complete:
-                found.append((part.name, part.level, collected))
+                scanned.append((part.name, part.level, collected))
                 collected = b""
-    return found
+    return scanned
 
 
 def test_a_whole_object_is_reported_in_complete_parts() -> None:
