@@ -48,3 +48,9 @@ def clock() -> FakeClock:
 @pytest.fixture
 def fetch() -> FakeFetch:
     return FakeFetch()
+
+
+@pytest.fixture
+def own_protocol(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests of what only our own HTTP protocol does: servers, also in other processes, use it in any case."""
+    monkeypatch.delenv("MODELS_PROXY_PLAIN_HTTP", raising=False)

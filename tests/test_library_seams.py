@@ -13,6 +13,7 @@ import httpx
 import pytest
 import uvicorn
 from uvicorn.protocols.http.flow_control import FlowControl
+from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from proxy.asgi import RawResponse
@@ -164,6 +165,28 @@ async def test_the_plain_protocol_serves_lists_and_ignores_upgrade(
         for headers in ({}, {"Connection": "Upgrade", "Upgrade": "h2c"}):
             answer = await served.client.get("/v1/models", headers=headers)
             assert (answer.status_code, [model["id"] for model in answer.json()["data"]]) == (200, ["m"])
+
+
+@pytest.mark.parametrize(
+    ("target", "status", "text"),
+    [
+        pytest.param(b"GET http://other.example/v1/models", b"200 OK", b'"id":"m"', id="an absolute URL"),
+        pytest.param(b"GET HTTP://other.example/v1/%6dodels?a=b", b"200 OK", b'"id":"m"', id="with a query"),
+        pytest.param(b"GET https://other.example", b"404 Not Found", b"Unknown path /;", id="without a path"),
+        pytest.param(
+            b"CONNECT other.example:443", b"400 Bad Request", b"Method CONNECT is not supported", id="a tunnel"
+        ),
+    ],
+)
+async def test_the_plain_protocol_accepts_absolute_urls_and_rejects_tunnels(
+    target: bytes, status: bytes, text: bytes, fetch: FakeFetch, clock: FakeClock
+) -> None:
+    request = target + b" HTTP/1.1\r\nHost: proxy\r\nConnection: close\r\n\r\n"
+    async with serving(CONFIG, fetch, clock, protocol=H11Protocol) as served, served.raw(request) as (reader, _):
+        answer = await reader.read()
+
+    assert answer.startswith(b"HTTP/1.1 " + status)
+    assert text in answer
 
 
 async def test_httpcore_traces_each_connection_under_the_expected_event_name() -> None:

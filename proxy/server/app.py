@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from urllib.parse import unquote, urlsplit
 
 from proxy.access import Caller, Policy
 from proxy.api.http import error_response
@@ -14,13 +15,14 @@ from proxy.asgi import ASGIApp, Handler, RawResponse, Receive, Scope, Send
 from proxy.catalog import Fetch
 from proxy.clock import Clock, SystemClock
 from proxy.config import Config
-from proxy.errors import ApiError, InternalError, describe_bug
+from proxy.errors import ApiError, BadRequest, InternalError, describe_bug
 from proxy.server.deployment import Deployment
 from proxy.store import Report
 from proxy.upstream.transport import disable_http_logging
 
 _log = logging.getLogger("models_proxy")
 _PROBE = Caller(None, Policy(()))
+NO_TUNNEL = BadRequest("Method CONNECT is not supported: this server does not open tunnels.")
 
 
 class Proxy:
@@ -98,7 +100,12 @@ class Proxy:
         await send({"type": "lifespan.shutdown.complete"})
 
     def _decide(self, scope: Scope) -> tuple[RequestHead, RawResponse | Handler]:
-        head = RequestHead(scope)
+        """Decide on a request that the server did not decide early. Other servers leave more of HTTP to us."""
+        head = RequestHead(_in_origin_form(scope))
+        if head.method == "CONNECT":
+            # What follows is meant for a tunnel, and must not be parsed as requests.
+            refusal = error_response(head, NO_TUNNEL)
+            return head, RawResponse(refusal.status, [*refusal.headers, (b"connection", b"close")], refusal.body)
         return head, self.decide(head)
 
     async def _handle(self, head: RequestHead, handler: Handler, receive: Receive, send: Send) -> RawResponse | None:
@@ -114,6 +121,15 @@ class Proxy:
             _log.error("request %s: internal error: %s", head.request_id.decode(), describe_bug(error))
             error = InternalError()
         return error_response(head, error)
+
+
+def _in_origin_form(scope: Scope) -> Scope:
+    """Reduce an absolute URL as request target to its path: the host is not used for routing (RFC 9112, 3.2.2)."""
+    if not scope["path"].lower().startswith(("http://", "https://")):
+        return scope
+    target: bytes = scope["raw_path"]
+    raw_path = urlsplit(target).path or b"/"
+    return {**scope, "path": unquote(raw_path.decode("ascii")), "raw_path": raw_path}
 
 
 def _without_body(response: RawResponse) -> RawResponse:

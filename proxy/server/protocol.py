@@ -21,7 +21,7 @@ from proxy.api.request import RequestHead, request_id
 from proxy.asgi import RawResponse, Scope
 from proxy.errors import BadRequest
 from proxy.seams import plain_http
-from proxy.server.app import Proxy
+from proxy.server.app import NO_TUNNEL, Proxy
 from proxy.wire.headers import error_headers
 from proxy.wire.openai import openai_error
 
@@ -35,7 +35,6 @@ _NOISE = (
     "Unsupported upgrade request.",
 )
 _MALFORMED = "Malformed HTTP request; percent-encode non-ASCII characters in the URL."
-_CONNECT = "Method CONNECT is not supported: this server does not open tunnels."
 STALL = 60.0
 """Seconds without progress after which the connection of a client that does not read its response is closed."""
 _MAX_DIRECT = 64 * 1024  # bytes of a response that is written without flow control
@@ -57,7 +56,7 @@ class Protocol(HttpToolsProtocol):
         except HttpParserError:
             self.send_400_response(_MALFORMED)
         except HttpParserUpgrade:
-            self.send_400_response(_CONNECT)
+            self.send_400_response(NO_TUNNEL.message)
 
     def _parse(self, data: bytes | memoryview) -> None:
         """Feed the parser; parse a request head with `Upgrade` a second time, without that header.

@@ -186,7 +186,7 @@ async def test_paths_outside_the_table_are_not_forwarded(path: str, fetch: FakeF
     "target",
     [
         pytest.param("/v1/chat/completions?api-version=9&base_url=http://evil", id="a query"),
-        pytest.param("http://evil.example/v1/chat/completions", marks=pytest.mark.own_protocol, id="an absolute URL"),
+        pytest.param("http://evil.example/v1/chat/completions", id="an absolute URL"),
         pytest.param("/v1/chat/%63ompletions", id="percent-encoded letters"),
     ],
 )

@@ -519,7 +519,7 @@ LIST = b"GET /v1/models HTTP/1.1\r\nHost: proxy\r\n\r\n"
 FURTHER = [LIST, post(b'{"model":"m"}') * 3, post(b'{"input":"%b"}' % (b"x" * 1_000_000))]
 
 
-@pytest.mark.own_protocol
+@pytest.mark.usefixtures("own_protocol")
 @pytest.mark.parametrize("further", FURTHER, ids=["a list", "calls", "a long call"])
 @pytest.mark.parametrize("script", [hangs, hangs_in_stream], ids=["before the head", "within the stream"])
 async def test_a_disconnect_after_pipelined_requests_is_detected(
@@ -538,7 +538,7 @@ async def test_a_disconnect_after_pipelined_requests_is_detected(
 LONG_HEADER = LIST.replace(b"Host", b"X-Long: " + b"x" * 300_000 + b"\r\nHost")
 
 
-@pytest.mark.own_protocol
+@pytest.mark.usefixtures("own_protocol")
 @pytest.mark.parametrize("further", [LIST * 1000, FURTHER[-1] * 20, LONG_HEADER * 60], ids=["many", "long", "headers"])
 async def test_pipelined_data_is_read_only_up_to_a_limit(further: bytes, fetch: FakeFetch, clock: FakeClock) -> None:
     async with (
@@ -555,7 +555,7 @@ async def test_pipelined_data_is_read_only_up_to_a_limit(further: bytes, fetch: 
         writer.transport.abort()
 
 
-@pytest.mark.own_protocol
+@pytest.mark.usefixtures("own_protocol")
 async def test_pipelined_requests_behind_a_call_are_answered(fetch: FakeFetch, clock: FakeClock) -> None:
     allowed = asyncio.Event()
 
@@ -588,7 +588,7 @@ async def test_a_call_pipelined_behind_a_list_has_no_keep_alive_timer(fetch: Fak
             assert waiting == [None]
 
 
-@pytest.mark.own_protocol
+@pytest.mark.usefixtures("own_protocol")
 async def test_a_client_that_stops_reading_a_long_response_leaks_nothing(fetch: FakeFetch, clock: FakeClock) -> None:
     long = replies(completion("m", "x" * 20_000_000))
     async with (
@@ -601,7 +601,7 @@ async def test_a_client_that_stops_reading_a_long_response_leaks_nothing(fetch: 
         await until(lambda: circuit_of(served.app, "a").in_flight == 0, 1)
 
 
-@pytest.mark.own_protocol
+@pytest.mark.usefixtures("own_protocol")
 @pytest.mark.parametrize("reads", [False, True], ids=["not at all", "slowly"])
 async def test_only_clients_that_stopped_reading_a_list_are_disconnected(
     reads: bool, fetch: FakeFetch, clock: FakeClock, monkeypatch: pytest.MonkeyPatch

@@ -13,7 +13,7 @@ from tests.processes import serving
 CONFIG = "providers: [{name: lab, kind: static, models: [{id: m}]}]"
 
 
-@pytest.mark.own_protocol
+@pytest.mark.usefixtures("own_protocol")
 @pytest.mark.parametrize(
     "request_",
     [

@@ -198,7 +198,6 @@ async def test_invalid_framing_is_rejected_with_upgrade_too(framing: bytes, fetc
     assert provider.requests == []
 
 
-@pytest.mark.own_protocol
 @pytest.mark.parametrize("offer", ["", *OFFERS.values()], ids=["alone", *OFFERS])
 @pytest.mark.parametrize("target", ["host:443", "/v1/models"])
 async def test_connect_is_rejected_and_following_data_is_not_parsed(
