@@ -11,9 +11,11 @@ import click
 from proxy.cli.audit import Audit, failures
 from proxy.cli.check_ask import probe_with_progress
 from proxy.cli.check_report import document, document_of_file, print_json, print_report
-from proxy.cli.terminal import Failure, did_you_mean, out
+from proxy.cli.terminal import Failure, out
+from proxy.cli.text import available
 from proxy.clock import SystemClock
 from proxy.config import Config, ConfigError, read
+from proxy.config.hints import did_you_mean
 
 
 @click.command()
@@ -129,4 +131,5 @@ def _require_key(config: Config, key: str | None) -> None:
     names = [known.name for known in config.keys]
     if key is not None and key not in names:
         # The message does not repeat the value, which may be the key itself.
-        raise click.BadParameter(f"no such key; {did_you_mean(key, names)}", param_hint="'--key'")
+        hint = did_you_mean(key, names) or f"; {available(names)}"
+        raise click.BadParameter(f"no such key{hint}", param_hint="'--key'")

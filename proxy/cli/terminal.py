@@ -12,7 +12,6 @@ from typing import IO, Any, NamedTuple, TextIO
 import click
 
 from proxy.cli.text import printable, width_of, wrap
-from proxy.config.hints import closest
 
 _GAP = "  "
 _MIN_FOLDED = 8
@@ -124,11 +123,3 @@ def _fitting(natural: Sequence[int], layouts: Sequence[str], room: int | None) -
             break
         widths[widest] -= 1
     return widths
-
-
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """A hint with the most similar known word, or the first ten. It never repeats the word, which may be a secret."""
-    names = list(known)
-    if match := closest(word, names):
-        return f"did you mean {match!r}?"
-    return f"available: {', '.join(names[:10])}{' ...' * (len(names) > 10)}" if names else "none is configured"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
@@ -12,6 +13,11 @@ _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u
 def count(number: int, singular: str, plural: str = "") -> str:
     """`1 model`, `1,200 models`. `plural` defaults to the singular with an s."""
     return f"{number:,} {singular if number == 1 else plural or singular + 's'}"
+
+
+def available(names: Sequence[str]) -> str:
+    """`available: a, b`: the first ten names."""
+    return f"available: {', '.join(names[:10])}{' ...' * (len(names) > 10)}" if names else "none is configured"
 
 
 def day(seconds: int) -> str:

@@ -60,9 +60,6 @@ def listen(host: str, port: int) -> list[socket.socket]:
 def _log_to_stderr() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     drop_noise()
-    # httpx logs complete URLs at INFO, including secrets in the query.
-    for name in ("httpx", "httpcore"):
-        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def _limit_malloc() -> None:

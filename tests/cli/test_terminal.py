@@ -18,7 +18,6 @@ import pytest
 from click.testing import CliRunner
 
 from proxy.cli.main import COMMANDS, main
-from proxy.cli.terminal import did_you_mean
 from proxy.cli.text import width_of
 from tests.paths import ROOT
 from tests.providers.lists import lists
@@ -208,11 +207,3 @@ def test_an_unknown_shell_is_a_usage_error() -> None:
     result = CliRunner().invoke(main, ["completion", "tcsh"])
     assert (result.exit_code, result.stdout) == (2, "")
     assert "is not one of 'bash', 'zsh', 'fish'" in result.stderr
-
-
-# -- hints -------------------------------------------------------------------------------------------------------------
-
-
-def test_the_hint_for_a_dissimilar_word_lists_the_first_ten() -> None:
-    many = [f"k{number}" for number in range(11)]
-    assert did_you_mean("zzz", many) == "available: k0, k1, k2, k3, k4, k5, k6, k7, k8, k9 ..."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from proxy.cli.text import count, day, printable, width_of, wrap
+from proxy.cli.text import available, count, day, printable, width_of, wrap
 
 
 @pytest.mark.parametrize(
@@ -58,3 +58,16 @@ def test_lines_wrap_between_words_and_only_longer_words_are_broken(
 )
 def test_the_width_of_a_text_is_counted_in_columns_of_a_terminal(text: str, columns: int) -> None:
     assert width_of(text) == columns
+
+
+@pytest.mark.parametrize(
+    ("number", "shown"),
+    [
+        (0, "none is configured"),
+        (2, "available: k0, k1"),
+        (10, "available: k0, k1, k2, k3, k4, k5, k6, k7, k8, k9"),
+        (11, "available: k0, k1, k2, k3, k4, k5, k6, k7, k8, k9 ..."),
+    ],
+)
+def test_of_the_available_names_the_first_ten_are_shown(number: int, shown: str) -> None:
+    assert available([f"k{n}" for n in range(number)]) == shown
