@@ -193,10 +193,9 @@ class RelayedError(ApiError):
     type = "invalid_request_error"
     code = "invalid_request"
 
-    def __init__(self, status: int, content_type: bytes, body: bytes, *, retry_after: float | None = None) -> None:
+    def __init__(self, status: int, body: bytes, *, retry_after: float | None = None) -> None:
         super().__init__("error relayed from the provider", retry_after=retry_after)
         self.status = status
-        self.content_type = content_type
         self.body = body
 
 

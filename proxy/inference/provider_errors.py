@@ -181,7 +181,7 @@ def relay_error(response: ErrorResponse) -> ApiError:
         body = _redacted_body(response, payload)
     except RecursionError:  # too deeply nested
         return _without_body(status, response.retry_after)
-    error = RelayedError(status, b"application/json", body, retry_after=response.retry_after)
+    error = RelayedError(status, body, retry_after=response.retry_after)
     error.should_retry = {"true": True, "false": False}.get(headers.get("x-should-retry", ""))
     return error
 
@@ -203,7 +203,7 @@ def _without_body(status: int, retry_after: float | None) -> ApiError:
     if status == 429:
         when = "" if retry_after is None else f"; retry after {whole_seconds(retry_after)} s"
         return RateLimited(f"The provider is rate-limiting this model{when}.", retry_after=retry_after)
-    return RelayedError(status, b"application/json", _NO_MESSAGE)
+    return RelayedError(status, _NO_MESSAGE)
 
 
 _NO_MESSAGE = msgspec.json.encode(

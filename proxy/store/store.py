@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import chain
 
 from proxy.access import Policy
@@ -37,8 +37,6 @@ class Store:
     clock: Clock
     uniform: Callable[[float, float], float] = random.uniform
     on_report: Callable[[Report], None] = lambda report: None
-    version: int = field(init=False, default=0)
-    """Incremented with each change of the offers."""
 
     def __post_init__(self) -> None:
         self._slots = {
@@ -64,7 +62,6 @@ class Store:
         now = self.clock.monotonic()
         expired = [slot for slot in self._slots.values() if slot.expire(now)]
         if offers_changed or expired:
-            self.version += 1
             self._views.clear()
         else:
             self._views.clear_views()

@@ -37,8 +37,6 @@ class Counts:
     output_tokens: int = 0
     first_byte: list[int] = field(default_factory=lambda: [0] * (len(FIRST_BYTE_BOUNDS) + 1))
     """Number of responses per bucket of `FIRST_BYTE_BOUNDS`, by time to first byte."""
-    first_byte_seconds: float = 0.0
-    """Sum of all times to first byte."""
 
     @property
     def requests(self) -> int:
@@ -62,7 +60,6 @@ class Usage:
         counts.outcomes[outcome] = counts.outcomes.get(outcome, 0) + 1
         if first_byte is not None:
             counts.first_byte[bisect_left(FIRST_BYTE_BOUNDS, first_byte)] += 1
-            counts.first_byte_seconds += first_byte
         if tokens:
             counts.input_tokens += tokens.input
             counts.output_tokens += tokens.output
