@@ -29,8 +29,8 @@ LAYERS: tuple[Mapping[str, str], ...] = (
     {"dialects": "how providers write their lists -> `Entry`"},
     {"config": "`config.yaml` -> `Config`"},
     {"catalog": "from entries to a catalog, pure"},
-    {"access": "who is asking, and what they may see and call"},
     {
+        "access": "who is asking, and what they may see and call",
         "wire": "the formats clients read: pure encoders, one module per format",
         "upstream": "all outgoing HTTP of the server; the only package that imports httpx or aiohttp",
     },

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from urllib.parse import parse_qsl
 
 from proxy.access.policy import Policy
+from proxy.asgi import Header
 from proxy.config import Config
 from proxy.errors import InvalidKey
 
@@ -50,6 +51,12 @@ All are checked, so that an invalid key in any of them is rejected: a key in an 
 and its sender would get the list of the group `default`. Not included: `Proxy-Authorization`, which is for forward
 proxies, and headers with a provider's key (`X-OpenAI-Api-Key`) or a session (`Cookie`).
 """
+PRIVATE: Sequence[Header] = (
+    # Responses differ between keys, so caches must revalidate them (RFC 9111, 3.5).
+    (b"cache-control", b"private, no-cache"),
+    (b"vary", b", ".join([*map(bytes.title, KEY_HEADERS), b"Accept-Encoding"])),
+)
+"""The headers of every response that depends on the key."""
 QUERY_KEYS = frozenset(
     {"key", "api_key", "apikey", "access_token", "token", "subscription-key", *map(bytes.decode, KEY_HEADERS)}
 )

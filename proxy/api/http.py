@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from proxy.api.headers import error_headers
 from proxy.api.request import RequestHead
 from proxy.asgi import Header, RawResponse
 from proxy.errors import ApiError, RelayedError
 from proxy.wire import JSON, format_of
-from proxy.wire.headers import error_headers
 
 
 def json_response(head: RequestHead, body: bytes, headers: Iterable[Header], status: int = 200) -> RawResponse:

@@ -9,6 +9,7 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from proxy.access import Caller, Policy
+from proxy.access.keys import PRIVATE
 from proxy.api.http import json_response
 from proxy.api.request import RequestHead
 from proxy.api.routes import READ, Route
@@ -17,7 +18,6 @@ from proxy.catalog import Offer
 from proxy.config import Provider
 from proxy.errors import BadRequest, Forbidden, UpstreamTimeout, VersionsNotFound
 from proxy.store import Store
-from proxy.wire import PRIVATE
 from proxy.wire.pangu import versions_page
 
 DEFAULT_LIMIT, MAX_LIMIT = 10, 100

@@ -6,10 +6,10 @@ from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 
+from proxy.api.headers import error_headers
 from proxy.api.request import request_id
 from proxy.asgi import ASGIApp
 from proxy.errors import BadRequest
-from proxy.wire.headers import error_headers
 from proxy.wire.openai import openai_error
 
 

@@ -17,12 +17,12 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
+from proxy.api.headers import error_headers
 from proxy.api.request import RequestHead, request_id
 from proxy.asgi import RawResponse, Scope
 from proxy.errors import BadRequest
 from proxy.seams import plain_http
 from proxy.server.app import NO_TUNNEL, Proxy
-from proxy.wire.headers import error_headers
 from proxy.wire.openai import openai_error
 
 if typing.TYPE_CHECKING:

@@ -8,10 +8,11 @@ import hashlib
 from functools import cached_property
 from typing import Literal
 
+from proxy.access.keys import PRIVATE
 from proxy.asgi import Header
 from proxy.catalog import Catalog, Model
 from proxy.cooperative import Cooperative
-from proxy.wire import JSON, PRIVATE
+from proxy.wire import JSON
 from proxy.wire.openai import listing, model_list, model_object
 
 Encoding = Literal["identity", "gzip"]

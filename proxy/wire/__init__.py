@@ -1,13 +1,13 @@
 """The API formats that clients read: pure encoders, one module per format."""
 
 from proxy.wire import anthropic, openai, pangu
+from proxy.wire.encoder import JSON
 from proxy.wire.format import Format
-from proxy.wire.headers import JSON, PRIVATE
 
 FORMATS = (anthropic.FORMAT, pangu.FORMAT, openai.FORMAT)
 """All API formats. The first one that recognizes a path is used; the last one recognizes all paths."""
 
-__all__ = ["FORMATS", "JSON", "PRIVATE", "Format", "format_of"]
+__all__ = ["FORMATS", "JSON", "Format", "format_of"]
 
 
 def format_of(path: str) -> Format:

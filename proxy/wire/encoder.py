@@ -4,4 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from proxy.asgi import Header
+
+JSON: Header = (b"content-type", b"application/json")
+
 encode = msgspec.json.Encoder().encode

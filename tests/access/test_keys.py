@@ -10,10 +10,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from proxy.access import Access
-from proxy.access.keys import KEY_HEADERS, MAX_KEY_BYTES
+from proxy.access.keys import KEY_HEADERS, MAX_KEY_BYTES, PRIVATE
 from proxy.errors import InvalidKey
 from tests import fakes
-from tests.fakes import config_of, digest, holding
+from tests.fakes import VARY, config_of, digest, holding
 
 ALICE, BOB, OPS, EXPIRED = "sk-canary-alice", "sk-canary-bob", "sk-canary-ops", "sk-canary-expired"
 LONGEST, TOO_LONG = b"k" * MAX_KEY_BYTES, b"k" * (MAX_KEY_BYTES + 1)
@@ -226,3 +226,10 @@ def test_any_headers_return_a_caller_or_raise_invalid_key(headers: list[tuple[by
     else:
         expected = {"alice": {ALICE.encode()}, "bob": {BOB.encode()}, None: set()}
         assert sent == expected[caller.name]
+
+
+def test_private_responses_vary_by_every_key_header() -> None:
+    assert dict(PRIVATE) == {
+        b"cache-control": b"private, no-cache",
+        b"vary": VARY,
+    }

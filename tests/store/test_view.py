@@ -7,11 +7,12 @@ import gzip
 
 import pytest
 
+from proxy.access.keys import PRIVATE
 from proxy.catalog import Catalog, Model, Offer
 from proxy.dialects.entry import Entry
 from proxy.store import View
 from proxy.store.view import RenderedList
-from proxy.wire import JSON, PRIVATE
+from proxy.wire import JSON
 from proxy.wire.openai import model_list
 
 pytestmark = pytest.mark.anyio

@@ -22,12 +22,10 @@ from proxy.errors import (
     UpstreamTimeout,
     VersionsNotFound,
 )
-from proxy.wire import JSON, PRIVATE
 from proxy.wire.encoder import encode
-from proxy.wire.headers import error_headers
 from proxy.wire.openai import model_list, model_object, openai_error
 from proxy.wire.pangu import pangu_error, versions_page
-from tests.fakes import VARY, documented, entry
+from tests.fakes import documented, entry
 
 AIHUBMIX: dict[str, Any] = documented("aihubmix_ja")["data"][0]
 PERMISSION: dict[str, Any] = AIHUBMIX["permission"][0]
@@ -156,26 +154,3 @@ def test_every_error_is_encoded_in_the_openai_and_the_pangu_format(
     }
     assert error.message.endswith((".", "why"))
     assert error.hint.endswith(".")
-
-
-@pytest.mark.parametrize(
-    ("error", "more"),
-    [
-        pytest.param(BadRequest("why"), [], id="no more headers"),
-        pytest.param(InvalidKey(), [(b"www-authenticate", b"Bearer")], id="401"),
-        pytest.param(MethodNotAllowed("POST", "GET, HEAD"), [(b"allow", b"GET, HEAD")], id="405"),
-        pytest.param(
-            ModelListUnavailable("why", retry_after=1.2), [(b"retry-after", b"2")], id="seconds are rounded up"
-        ),
-        pytest.param(ModelListUnavailable("why", retry_after=0.0), [(b"retry-after", b"1")], id="at least one second"),
-    ],
-)
-def test_errors_are_json_and_not_cached(error: ApiError, more: list[tuple[bytes, bytes]]) -> None:
-    assert error_headers(error) == [JSON, *PRIVATE, *more]
-
-
-def test_private_responses_vary_by_every_key_header() -> None:
-    assert dict(PRIVATE) == {
-        b"cache-control": b"private, no-cache",
-        b"vary": VARY,
-    }

@@ -1,17 +1,11 @@
-"""Response headers of all formats."""
+"""Response headers of errors."""
 
 from __future__ import annotations
 
-from proxy.access.keys import KEY_HEADERS
+from proxy.access.keys import PRIVATE
 from proxy.asgi import Header
 from proxy.errors import ApiError, InvalidKey, MethodNotAllowed, whole_seconds
-
-JSON: Header = (b"content-type", b"application/json")
-PRIVATE: tuple[Header, ...] = (
-    # Responses differ between keys, so caches must revalidate them (RFC 9111, 3.5).
-    (b"cache-control", b"private, no-cache"),
-    (b"vary", b", ".join([*map(bytes.title, KEY_HEADERS), b"Accept-Encoding"])),
-)
+from proxy.wire import JSON
 
 
 def error_headers(error: ApiError) -> list[Header]:

@@ -1,0 +1,26 @@
+"""Response headers of errors."""
+
+from __future__ import annotations
+
+import pytest
+
+from proxy.access.keys import PRIVATE
+from proxy.api.headers import error_headers
+from proxy.errors import ApiError, BadRequest, InvalidKey, MethodNotAllowed, ModelListUnavailable
+from proxy.wire import JSON
+
+
+@pytest.mark.parametrize(
+    ("error", "more"),
+    [
+        pytest.param(BadRequest("why"), [], id="no more headers"),
+        pytest.param(InvalidKey(), [(b"www-authenticate", b"Bearer")], id="401"),
+        pytest.param(MethodNotAllowed("POST", "GET, HEAD"), [(b"allow", b"GET, HEAD")], id="405"),
+        pytest.param(
+            ModelListUnavailable("why", retry_after=1.2), [(b"retry-after", b"2")], id="seconds are rounded up"
+        ),
+        pytest.param(ModelListUnavailable("why", retry_after=0.0), [(b"retry-after", b"1")], id="at least one second"),
+    ],
+)
+def test_errors_are_json_and_not_cached(error: ApiError, more: list[tuple[bytes, bytes]]) -> None:
+    assert error_headers(error) == [JSON, *PRIVATE, *more]
