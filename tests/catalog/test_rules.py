@@ -1,4 +1,4 @@
-"""Rules and merging: examples, and properties for any input and order."""
+"""Rules: examples, and properties of rules and merging for any input and order."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxy.access import Policy
-from proxy.catalog import Catalog, Model, Offer, merge, per_provider
+from proxy.catalog import Offer, merge, per_provider
 from proxy.catalog.rules import keep_first_created
 from proxy.config import Config
 from proxy.store import Store
@@ -260,54 +260,6 @@ def test_creation_time_keeps_its_first_known_value(before: int | None, now: int,
     payload = entry({"id": "m", "created": now, "note": "new"})
 
     assert keep_first_created([payload], last) == [entry({"id": "m", "created": kept, "note": "new"})]
-
-
-# -- merge ---------------------------------------------------------------------------------------------------------
-
-
-def test_merged_model_has_the_fields_of_its_first_offer() -> None:
-    first, second = offer("m", "a", created=200, note="a"), offer("m", "b", created=300, owner="maker", note="b")
-
-    assert merge([first, second], ALL.allows) == Catalog((Model((first, second), 200),))
-
-
-def test_caller_with_access_to_the_second_provider_sees_only_its_entry() -> None:
-    first, second = offer("m", "a", created=100, note="a"), offer("m", "b", created=300, owner="maker", note="b")
-
-    assert merge([first, second], Policy(["provider:b"]).allows) == Catalog((Model((second,), 300),))
-
-
-@pytest.mark.parametrize(
-    ("times", "created"),
-    [
-        pytest.param([300, 200, 400], 200, id="the earliest of any offer"),
-        pytest.param([300, 0], 300, id="unknown is not a time"),
-        pytest.param([0, 300], 300, id="a known time before the preferred offer's unknown one"),
-        pytest.param([1626777600, 1700000000], 1700000000, id="One-API's placeholder"),
-        pytest.param([1677610602, 1700000000], 1700000000, id="OpenAI's placeholder"),
-        pytest.param([735790403, 1700000000], 1700000000, id="NVIDIA's placeholder"),
-        pytest.param([1626777600, 0, 735790403], 1626777600, id="only placeholders: that of the preferred offer"),
-        pytest.param([0, 735790403], 0, id="only placeholders: also unknown"),
-        pytest.param([1626777600], 1626777600, id="that of a single offer"),
-    ],
-)
-def test_created_is_the_earliest_value_that_is_not_a_placeholder(times: list[int], created: int) -> None:
-    offers = [offer("m", f"provider-{n}", created=time) for n, time in enumerate(times)]
-
-    assert merge(offers, ALL.allows) == Catalog((Model(tuple(offers), created),))
-
-
-def test_model_has_only_the_first_offer_of_each_provider() -> None:
-    first, other, second = offer("m", "a", note=1), offer("m", "b"), offer("m", "a", note=2)
-
-    assert merge([first, other, second], ALL.allows) == Catalog((Model((first, other), 0),))
-
-
-def test_models_are_sorted_by_id_in_code_point_order() -> None:
-    # In UTF-16 order the emoji would precede U+FF21, in dictionary order `a` would precede `Z`.
-    ordered = ["A", "Z", "a", "a-b", "a/b", "ab", "é", "测试", "Ａ", "🤖"]
-
-    assert [model.id for model in merge(map(offer, reversed(ordered)), ALL.allows).models] == ordered
 
 
 # -- properties for any providers and any order --------------------------------------------------------------------
