@@ -122,7 +122,7 @@ class BodyTooLarge(ApiError):
     status = 413
     type = "invalid_request_error"
     code = "request_too_large"
-    hint = "Send a smaller body, or ask the proxy's administrator to raise `server: max_request`."
+    hint = "Send a smaller body, or ask the proxy's administrator to raise `server.max_request`."
 
     def __init__(self, limit: int) -> None:
         super().__init__(f"The request body exceeds the limit of {limit:,} bytes.")

@@ -118,14 +118,16 @@ ENTRIES: Mapping[str, Entry] = {
         "sse_keepalive: 30s",
         "A stream without data for this long gets an SSE comment, so that no proxy closes it as idle.",
     ),
-    "Cache.ttl": Entry("ttl: 30m", "How long a list is fresh. It is refreshed in the background shortly before."),
+    "Cache.ttl": Entry(
+        "ttl: 30m", "How long a list is fresh. It is refreshed in the background shortly before its TTL expires."
+    ),
     "Cache.max_stale": Entry(
         "max_stale: 7d",
         "How long after its last successful refresh a list is shown, marked as stale, while refreshes fail.",
     ),
     "Cache.initial_wait": Entry(
         "initial_wait: 10s",
-        "How long requests wait at start for the first response of a provider, counted from its first fetch.",
+        "After a start, how long requests wait for the first list of a provider, counted from the start of its fetch.",
     ),
     "Merge.duplicates": Entry(
         "duplicates: by_owner",
@@ -133,7 +135,7 @@ ENTRIES: Mapping[str, Entry] = {
         "`by_owner`: every id becomes "
         "`owner/id`; `by_provider`: every id becomes `provider/id`.",
     ),
-    "OwnerRule.match": Entry('match: ["gpt-*", "o1*"]', "Patterns over the providers' own ids."),
+    "OwnerRule.match": Entry('match: ["gpt-*", "o1*"]', "Patterns that match the providers' own ids."),
     "OwnerRule.owner": Entry("owner: openai", "The owner of matching models."),
     "Defaults.timeout": Entry(
         "timeout: 30s",
@@ -141,7 +143,7 @@ ENTRIES: Mapping[str, Entry] = {
     ),
     "Defaults.retries": Entry(
         "retries: 0",
-        "Further attempts of a refresh, after a failed connection or status 408, 429, 500, 502, 503 or 504.",
+        "Retries of a refresh, after a failed connection or status 408, 429, 500, 502, 503 or 504.",
     ),
     "Defaults.headers": Entry(
         "headers: {X-Team: platform}", "Headers sent with every request to the provider.", "none"
@@ -168,7 +170,7 @@ ENTRIES: Mapping[str, Entry] = {
     "Defaults.first_byte_timeout": Entry(
         "first_byte_timeout: 2m", "Calls: until the response begins, all attempts together."
     ),
-    "Defaults.idle_timeout": Entry("idle_timeout: 5m", "Calls: between two parts of a response."),
+    "Defaults.idle_timeout": Entry("idle_timeout: 5m", "Calls: between two chunks of a response."),
     "Defaults.call_timeout": Entry("call_timeout: 2h", "One call with its complete response."),
     "Defaults.max_in_flight": Entry("max_in_flight: 50", "Concurrent calls to each provider."),
     "Defaults.failover": Entry(
@@ -176,9 +178,8 @@ ENTRIES: Mapping[str, Entry] = {
     ),
     "Defaults.failover_on": Entry(
         "failover_on: [429, 500, 503, timeout]",
-        "Statuses after which the next provider is tried, and `timeout`, although the "
-        "provider may have done, and "
-        "billed, the work. A failed connection always counts.",
+        "Statuses after which the next provider is tried. `timeout` is also allowed, although the provider may have "
+        "processed, and billed, the call. A failed connection or login always counts.",
     ),
     "Provider.name": Entry("name: lab", "Unique name, shown in rules, logs and `/health`."),
     "Provider.kind": Entry(
@@ -214,15 +215,15 @@ ENTRIES: Mapping[str, Entry] = {
     ),
     "Provider.owner": Entry("owner: ctyun", "The owner of all models of this provider."),
     "Provider.include": Entry(
-        'include: ["gpt-*"]', "Patterns over the provider's own ids; only matching models are listed."
+        'include: ["gpt-*"]', "Patterns for the provider's own ids; only matching models are listed."
     ),
     "Provider.exclude": Entry(
-        'exclude: ["*-preview"]', "Patterns over the provider's own ids; matching models are not listed."
+        'exclude: ["*-preview"]', "Patterns for the provider's own ids; matching models are not listed."
     ),
     "Provider.prefix": Entry("prefix: lab/", "Added before every id of the provider."),
     "Provider.aliases": Entry(
         "aliases: {deepseek-r1: DeepSeek-R1-Chat}",
-        "Public id -> the provider's own id. The alias replaces the own id and takes no prefix.",
+        "Public id -> the provider's own id, which it replaces. The `prefix` is not added.",
         "none",
     ),
     "ListSettings.strip_prefix": Entry(
@@ -278,7 +279,7 @@ ENTRIES: Mapping[str, Entry] = {
     "CustomList.path": Entry("path: /catalog", "Path below `base_url`."),
     "CustomList.items": Entry(
         "items: result.entries",
-        'Where the models are; `""` is the response itself. Of several paths the first that exists.',
+        'The array of models; `""` is the response itself. Of several paths, the first that exists is used.',
     ),
     "CustomList.id": Entry("id: name", "Field with the id; `a/b` joins two fields with a slash."),
     "CustomList.strip_prefix": Entry(
@@ -288,7 +289,7 @@ ENTRIES: Mapping[str, Entry] = {
     "CustomList.created": Entry("created: published_at", "Field with the creation time."),
     "CustomList.fields": Entry(
         "fields: {display_name: title, context_length: limits.context}",
-        "Name that clients read -> where it is in an entry.",
+        "Standard name -> path in an entry.",
         "none",
     ),
     "CustomList.price_per": Entry("price_per: 1000000", "Number of tokens that the prices are for."),
@@ -318,11 +319,11 @@ ENTRIES: Mapping[str, Entry] = {
         "size: {page_size: 100}", "Parameters of the first request that set the page size.", "none"
     ),
     "Group.models": Entry(
-        'models: ["*", "!*-preview"]', "Access rules: what members can see; see [Access rules](#access-rules)."
+        'models: ["*", "!*-preview"]', "The models that members can access; see [Access rules](#access-rules)."
     ),
     "Group.call": Entry(
         "call: true",
-        "Whether members can call the models they see.",
+        "Whether members can call these models.",
         "true; for requests without a key false",
     ),
     "KeyEntry.name": Entry("name: alice", "Unique name of the key, for logs."),
@@ -369,8 +370,8 @@ for anchors.
 _RULES = """
 ## Access rules
 
-`models:` of groups and keys is a list of rules. A rule allows models, a rule with a leading `!` forbids them and wins
-over all others. `["*"]` allows everything, `[]` nothing.
+`models:` of groups and keys is a list of rules. A rule allows models; a rule with a leading `!` denies them and takes
+precedence over all others. `["*"]` allows all models, `[]` none.
 
 | rule | allows |
 |---|---|

@@ -185,7 +185,7 @@ class Audit:
                     yield self._unmatched(who, text, hides=pattern if setting == "exclude" else "")
         for public, own_id in provider.aliases.items():
             if own_id not in selected:
-                why = "which include and exclude remove" if own_id in listed else "which the provider does not list"
+                why = "which include and exclude filter out" if own_id in listed else "which the provider does not list"
                 yield Finding("matches_nothing", who, f"alias {public!r} refers to {own_id!r}, {why}")
 
     def _unmatched(self, who: str, text: str, hides: str) -> Finding:
@@ -209,7 +209,7 @@ class Audit:
             for pattern in rule.match:
                 matches = matcher([pattern])
                 if not any(map(matches, ids)):
-                    text = f"pattern {pattern!r} matches no model that an earlier pattern does not match"
+                    text = f"pattern {pattern!r} has no effect: it matches no model, or only models of earlier patterns"
                     yield Finding("matches_nothing", who, text)
                 ids = {own_id for own_id in ids if not matches(own_id)}
 

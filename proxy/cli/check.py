@@ -28,7 +28,7 @@ from proxy.config.hints import did_you_mean
 @click.option("--strict", is_flag=True, help="Also fail if any provider fails, is skipped or has no models.")
 @click.option(
     "--retries", type=click.IntRange(0, 10), default=0, show_default=True,
-    help="Further attempts per provider after one that failed.",
+    help="Maximum number of retries per provider after a failed attempt.",
 )  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document to stdout.")
 def check(path: Path, key: str | None, offline: bool, strict: bool, retries: int, as_json: bool) -> None:

@@ -177,9 +177,7 @@ def _url(url: str) -> str:
 def proxy_url(proxy: SecretStr) -> SecretStr:
     url = proxy.get_secret_value()
     if "?" in url or "#" in url or not _is_url(url):
-        raise ValueError(
-            "must be a URL like http://user:password@egress:3128; percent-encode special characters in its login"
-        )
+        raise ValueError("must be a URL like http://user:password@egress:3128; percent-encode user and password")
     return proxy
 
 

@@ -1,4 +1,4 @@
-"""CORS for the origins of `server: cors`."""
+"""CORS for the origins of `server.cors`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Cors(CORSMiddleware):
         response = super().preflight_response(request_headers)
         if response.status_code == 200:
             return response
-        error = BadRequest("CORS: this origin or method is not allowed; add the origin to `server: cors`.")
+        error = BadRequest("CORS: this origin or method is not allowed; add the origin to `server.cors`.")
         given = request_headers.get("x-request-id", "").encode("latin-1")
         headers = [*error_headers(error), (b"x-request-id", request_id(given))]
         plain = {name.decode(): value.decode() for name, value in headers}

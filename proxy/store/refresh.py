@@ -47,7 +47,7 @@ class Refresher:
         await self._warmed_up.wait()
 
     async def run(self) -> None:
-        """Refresh all providers immediately, then each by its own timer, until cancelled."""
+        """Refresh all providers immediately, then each by its own timer, until canceled."""
         try:
             async with asyncio.TaskGroup() as tasks:
                 for slot in self._slots:

@@ -52,7 +52,7 @@ class Store:
         self._update_notes()
 
     async def run(self) -> None:
-        """Refresh all providers immediately, then each by its own timer, until cancelled."""
+        """Refresh all providers immediately, then each by its own timer, until canceled."""
         await self._refresher.run()
 
     # -- changes -----------------------------------------------------------------------------------------------

@@ -52,7 +52,7 @@ class RenderedList:
             if self._compressing is None:
                 work = asyncio.to_thread(gzip.compress, self.identity, 6, mtime=0)
                 self._compressing = asyncio.create_task(work, name="compress a list")
-            # Shielded: one cancelled waiter must not cancel the others.
+            # Shielded: one canceled waiter must not cancel the others.
             self.gzip = await asyncio.shield(self._compressing)
         return self.gzip
 

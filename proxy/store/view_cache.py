@@ -63,7 +63,7 @@ class ViewCache:
         while policy not in self._lists:
             if policy not in self._rendering:
                 self._rendering[policy] = asyncio.create_task(self._render_yielding(policy), name="render a list")
-            # Shielded: one cancelled waiter must not cancel the others.
+            # Shielded: one canceled waiter must not cancel the others.
             await asyncio.shield(self._rendering[policy])
 
     async def _render_yielding(self, policy: Policy) -> None:

@@ -1,6 +1,6 @@
 """Send calls to providers over aiohttp. Failures of aiohttp and of the network become `UpstreamError`.
 
-Calls use aiohttp, one session per provider, because httpx 0.28 leaks a connection slot when a request is cancelled
+Calls use aiohttp, one session per provider, because httpx 0.28 leaks a connection slot when a request is canceled
 while connecting, and needs more than ten times the CPU per call.
 """
 

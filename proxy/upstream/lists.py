@@ -1,6 +1,6 @@
 """Fetch the model list of one provider: all pages, within limits. Every failure becomes an UpstreamError.
 
-Each fetch uses its own transport, because httpx 0.28 leaks a connection slot when a request is cancelled while
+Each fetch uses its own transport, because httpx 0.28 leaks a connection slot when a request is canceled while
 connecting (encode/httpcore#1093), and because no socket may outlive its fetch. With a shared SSLContext creating a
 transport takes 0.03 ms. `httpx.AsyncClient` would add a quarter to the cost of a list for redirects, cookies and
 environment proxies, which must not be used.

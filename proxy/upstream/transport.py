@@ -30,7 +30,7 @@ def disable_http_logging() -> None:
 class TrackedSockets(httpx.AsyncBaseTransport):
     """A transport with an idle timeout that closes every socket it opened.
 
-    httpcore 1.0 loses track of a connection that is cancelled during its TLS handshake; the event loop then keeps the
+    httpcore 1.0 loses track of a connection that is canceled during its TLS handshake; the event loop then keeps the
     socket open until the peer closes it.
     """
 

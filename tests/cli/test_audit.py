@@ -146,7 +146,7 @@ def test_a_provider_whose_models_are_inaccessible_is_found() -> None:
         ),
         pytest.param(
             'exclude: ["gpt-4o"], aliases: {best: gpt-4o}',
-            "alias 'best' refers to 'gpt-4o', which include and exclude remove",
+            "alias 'best' refers to 'gpt-4o', which include and exclude filter out",
             id="alias of an excluded id",
         ),
     ],
@@ -223,7 +223,7 @@ def test_declared_models_count_for_the_settings_of_their_provider() -> None:
     ],
 )
 def test_a_rule_of_owners_without_effect_is_found(owners: str, who: str, pattern: str) -> None:
-    text = f"pattern {pattern!r} matches no model that an earlier pattern does not match"
+    text = f"pattern {pattern!r} has no effect: it matches no model, or only models of earlier patterns"
     assert findings_of(audit_of(f"{TWO}owners: {owners}", TWO_LISTS)) == [("matches_nothing", who, text)]
 
 

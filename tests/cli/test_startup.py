@@ -96,8 +96,8 @@ keys: [{{name: k, key: "${{CLIENT_KEY}}", models: ["!secret"]}}]
         assert process.err == [
             f"warning: {config}, line 7, keys[0].models: key k has only deny rules (`!`), so it allows no model; "
             'add "*" to allow the rest',
-            f"warning: {config}, line 6, groups.default: requests without a key still see the models of this group; "
-            "remove it, or set its `call` to confirm",
+            f"warning: {config}, line 6, groups.default: requests without a key can still list the models of this "
+            "group; remove it, or set its `call` to confirm",
         ]
 
 

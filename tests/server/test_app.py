@@ -500,7 +500,7 @@ async def test_a_rejected_preflight_has_the_error_format(changed: dict[str, str]
     assert (reply.status, error_of(reply)) == (
         400,
         {
-            "message": "CORS: this origin or method is not allowed; add the origin to `server: cors`.",
+            "message": "CORS: this origin or method is not allowed; add the origin to `server.cors`.",
             "type": "invalid_request_error",
             "param": None,
             "code": "invalid_request",

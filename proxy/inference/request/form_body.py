@@ -91,7 +91,7 @@ def _parts(body: bytes, delimiter: bytes) -> Iterator[_Part]:
         head_end = body.find(b"\r\n\r\n", at, at + _MAX_PART_HEAD)
         start, end = head_end + 4, body.find(delimiter, at) - 2
         if not body.startswith(b"\r\n", at) or not at < head_end < start <= end or body[end : end + 2] != b"\r\n":
-            raise BadRequest("Invalid form: a field has no headers or no end, or contains the boundary.")
+            raise BadRequest("Invalid form: a field has no headers, is not terminated, or contains the boundary.")
         yield _part(body[at + 2 : head_end], (start, end))
         at = end + 2 + len(delimiter)
 
