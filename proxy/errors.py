@@ -223,6 +223,9 @@ ListErrorKind = Literal[
     "invalid_response",
     "too_large",
     "paging",
+    # A valid list that may lack models: it says so, it is empty, or it lost most of its models.
+    "incomplete",
+    "empty",
     "shrunk",
     # A bug in the proxy.
     "internal_error",

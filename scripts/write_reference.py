@@ -125,6 +125,11 @@ ENTRIES: Mapping[str, Entry] = {
         "max_stale: 7d",
         "How long after its last successful refresh a list is shown, marked as stale, while refreshes fail.",
     ),
+    "Cache.confirm_empty": Entry(
+        "confirm_empty: 1h",
+        "How long a list that became empty, or lost more than half of more than 5 models, must stay so until it "
+        "replaces the last one. Models are shown for at most `max_stale`, even if that is shorter.",
+    ),
     "Cache.initial_wait": Entry(
         "initial_wait: 10s",
         "After a start, how long requests wait for the first list of a provider, counted from the start of its fetch.",
@@ -212,6 +217,10 @@ ENTRIES: Mapping[str, Entry] = {
         "Skip the provider if one of its variables is unset or empty, or its "
         "`api_key_file` does not exist; otherwise "
         "that is an error.",
+    ),
+    "Provider.may_be_empty": Entry(
+        "may_be_empty: true",
+        "A list without models is normal: it is shown at once, and the state is `ok` instead of `empty`.",
     ),
     "Provider.owner": Entry("owner: ctyun", "The owner of all models of this provider."),
     "Provider.include": Entry(

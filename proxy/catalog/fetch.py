@@ -22,6 +22,10 @@ class FetchResult:
     """Reason -> number of entries dropped for that reason."""
     duplicates: int = 0
     """Number of entries that repeat the id of an earlier entry of their list, and are merged with it."""
+    partial: str = ""
+    """Why the list may lack models, "" if it is whole."""
+    answered_at: float = 0.0
+    """Unix seconds of the response, as the provider says, 0 if unknown."""
 
 
 class Fetch(Protocol):

@@ -7,8 +7,23 @@ from collections.abc import Callable, Iterable
 from proxy.catalog.values import Catalog, Model, Offer
 from proxy.cooperative import Cooperative, batched, run_now
 
-PLACEHOLDERS = frozenset({0, 1626777600, 1677610602, 735790403})
-"""Values of `created` that mean "unknown": those of One-API, of OpenAI in the past, and of NVIDIA."""
+PLACEHOLDERS = frozenset(
+    {
+        0,
+        1,
+        735790403,  # NVIDIA
+        946684800,  # 2000-01-01
+        1234567890,
+        1626777600,  # One-API, New-API
+        1677610602,  # OpenAI in the past, LiteLLM
+        1677649963,  # One-Hub
+        1686935002,  # the example in OpenAI's documentation
+        1755815280,  # Vercel
+        # The first second of a year.
+        *(1609459200, 1640995200, 1672531200, 1704067200, 1735689600, 1767225600),
+    }
+)
+"""Values of `created` that servers send for models whose time they do not know: any other offer's time is better."""
 
 
 def merge(offers: Iterable[Offer], allows: Callable[[Offer], bool]) -> Catalog:

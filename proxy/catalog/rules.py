@@ -139,18 +139,3 @@ def _declared(provider: Provider) -> Iterator[Entry]:
 def _plain_offers(provider: str, entries: Iterable[Entry]) -> Iterator[Offer]:
     for entry in entries:
         yield Offer(entry.id, provider, "", entry)
-
-
-def keep_first_created(entries: Iterable[Entry], before: Iterable[Entry]) -> list[Entry]:
-    """Return the entries with the creation times that were seen first. `before` are the entries of the last response.
-
-    A time that changes between responses is not a creation time (vLLM and others send the time of the request).
-    0 is unknown and is replaced by the first known time. The first of duplicate entries is used, as in `select`.
-    """
-    first: dict[str, int] = {}
-    for entry in before:
-        first.setdefault(entry.id, entry.created)
-    return [
-        entry if (known := first.get(entry.id)) in (None, 0, entry.created) else replace(entry, created=known)
-        for entry in entries
-    ]

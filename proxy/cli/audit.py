@@ -1,7 +1,7 @@
 """Findings about a configuration: keys without models, rules that match no model, ids that would collide.
 
 No I/O. The input is the result of contacting every provider once (`ProbeResult`). Settings of a provider whose list
-could not be fetched, and rules that name it, are not checked.
+could not be fetched or is incomplete, and rules that name it, are not checked.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from proxy.dialects import DIALECTS, entry_of
 from proxy.dialects.entry import Entry
 from proxy.errors import UpstreamError
 from proxy.patterns import matcher
+from proxy.states import ListState
+from proxy.store.listing import Listing, fresh_state, shortcoming
 
 Kind = Literal["no_access", "expired", "matches_nothing", "inaccessible", "hides_nothing"]
 DUPLICATES: tuple[str, ...] = get_args(Merge.model_fields["duplicates"].annotation)
@@ -44,6 +46,19 @@ class ProbeResult:
         """Every model that the provider declares or lists, before any rule."""
         declared = (entry_of(DIALECTS["static"], fields, b"", {}) for fields in self.provider.models)
         return (*declared, *(self.fetched.entries if self.fetched else ()))
+
+    @property
+    def state(self) -> ListState:
+        """The state that the server gives this list."""
+        if self.error:
+            return "failing"
+        return fresh_state(self.shortcoming) if self.fetched else "declared"
+
+    @property
+    def shortcoming(self) -> UpstreamError | None:
+        """Why the list is incomplete or empty, None if it is neither."""
+        fetched = self.fetched
+        return shortcoming(self.provider, Listing(fetched.entries, fetched, 0.0, 0.0)) if fetched else None
 
 
 @dataclass(frozen=True)
@@ -79,6 +94,8 @@ class Audit:
         self._now = now
         self.offers = _offers(config, results)
         self.failed = tuple(result.provider.name for result in results if result.error)
+        self.partial = tuple(r.provider.name for r in results if r.fetched and r.fetched.partial)
+        """Providers whose list may lack models."""
 
     def catalog(self, rules: Iterable[str] = ("*",)) -> Catalog:
         """The catalog that these rules allow."""
@@ -147,7 +164,7 @@ class Audit:
         """Whether a rule allows or denies some model. True if it may match a provider with unknown models."""
         kind, pattern = split(rule.removeprefix("!"))
         if RULES[kind].per_provider:
-            unknown = (*self.failed, *(skipped.name for skipped in self.config.skipped))
+            unknown = (*self.failed, *self.partial, *(skipped.name for skipped in self.config.skipped))
             if any(map(matcher([pattern]), unknown)):
                 return True
         offers = chain.from_iterable(self.offers.values())
@@ -169,7 +186,7 @@ class Audit:
             offers = self.offers[name]
             if offers and not any(self._allows_any(policy, offers) for policy in policies):
                 yield Finding("inaccessible", f"provider {name}", _INACCESSIBLE)
-            if not result.error:
+            if not result.error and name not in self.partial:
                 yield from self._of_selection(result, offers)
 
     def _of_selection(self, result: ProbeResult, offers: Sequence[Offer]) -> Iterator[Finding]:
@@ -192,10 +209,10 @@ class Audit:
         """The finding for a pattern that matches nothing. `hides`: the pattern, if it hides models, otherwise "".
 
         A pattern that hides models is an error if it contains `[`: it was probably meant as a character class, which
-        is not supported, and would hide nothing. This is decided only if every list was fetched, since a model with
-        exactly this id may otherwise exist.
+        is not supported, and would hide nothing. This is decided only if every list was fetched as a whole, since a
+        model with exactly this id may otherwise exist.
         """
-        if "[" in hides and not self.failed and not self.config.skipped:
+        if "[" in hides and not self.failed and not self.partial and not self.config.skipped:
             hint = "`[` is matched literally; write one pattern per character"
             return Finding("hides_nothing", who, f"{text}; {hint}")
         return Finding("matches_nothing", who, text)
@@ -215,7 +232,7 @@ class Audit:
 
 
 def failures(audit: Audit, *, strict: bool = False) -> tuple[str, ...]:
-    """Why `check` fails, one sentence each. `strict`: optional, skipped and empty providers count, too."""
+    """Why `check` fails, one sentence each. `strict`: optional, skipped, incomplete and empty providers count, too."""
     results = [result for result in audit.results if strict or not result.provider.optional]
     failed = [result.provider.name for result in results if result.error]
     reasons = []
@@ -223,12 +240,18 @@ def failures(audit: Audit, *, strict: bool = False) -> tuple[str, ...]:
         hint = "fix the errors above" if strict else "fix the errors above, or set `optional: true`"
         reasons.append(f"{count(len(failed), 'provider')} failed: {', '.join(failed)}; {hint}")
     if strict:
-        empty = [name for name in audit.offers if name not in audit.failed and not audit.offers[name]]
+        empty = [result.provider.name for result in audit.results if _lacks_models(result, audit)]
         skipped = [provider.name for provider in audit.config.skipped]
-        for names, state in ((skipped, "skipped"), (empty, "without models")):
+        for names, state in ((skipped, "skipped"), (audit.partial, "incomplete"), (empty, "without models")):
             if names:
                 reasons.append(f"{count(len(names), 'provider')} {state}: {', '.join(names)} (--strict)")
     return (*reasons, *map(str, audit.errors()))
+
+
+def _lacks_models(result: ProbeResult, audit: Audit) -> bool:
+    """Whether a provider responded, but none of its models is shown, and that is not declared as normal."""
+    is_normal = result.provider.may_be_empty and not result.entries
+    return not result.error and not audit.offers[result.provider.name] and not is_normal
 
 
 def _offers(config: Config, results: Iterable[ProbeResult]) -> Mapping[str, tuple[Offer, ...]]:

@@ -25,7 +25,9 @@ from proxy.config.hints import did_you_mean
 )  # fmt: skip
 @click.option("--key", metavar="NAME", help="Show the model list of this key.")
 @click.option("--offline", is_flag=True, help="Validate the file only. No provider is contacted.")
-@click.option("--strict", is_flag=True, help="Also fail if any provider fails, is skipped or has no models.")
+@click.option(
+    "--strict", is_flag=True, help="Also fail if any provider fails, is skipped, or has an incomplete or empty list."
+)
 @click.option(
     "--retries", type=click.IntRange(0, 10), default=0, show_default=True,
     help="Maximum number of retries per provider after a failed attempt.",
@@ -46,7 +48,8 @@ def check(path: Path, key: str | None, offline: bool, strict: bool, retries: int
                   `optional: true`; or a pattern with `[` that should hide
                   models matches none (finding hides_nothing).
                   With --strict also: an optional provider failed, or a
-                  provider is skipped or has no models
+                  provider is skipped, has no models or an incomplete
+                  list
                2  usage error
 
     \b
@@ -66,8 +69,9 @@ def check(path: Path, key: str | None, offline: bool, strict: bool, retries: int
       warnings   [text]: probable mistakes in the file
       providers  [{name, kind, optional, state, url, models, listed, pages,
                  attempts, seconds, dropped: {reason: number}, error: {kind,
-                 reason} or null, reason}]; state: ok, failing, skipped,
-                 declared; reason: why it is skipped, else null;
+                 reason} or null, reason}]; state: ok, incomplete, empty,
+                 failing, skipped, declared; error: also if incomplete or
+                 empty; reason: why it is skipped, else null;
                  url: of the list, without secrets, null if not contacted;
                  models: number received, listed: number after all rules
       key        the NAME of --key, or null

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 from proxy.catalog import Fetch
+from proxy.catalog.times import without_recent
 from proxy.cli.audit import ProbeResult
 from proxy.cli.terminal import Output, err
 from proxy.clock import Clock
@@ -58,6 +60,8 @@ async def _probe(provider: Provider, fetch: Fetch, clock: Clock, retries: int) -
     began, fetched, error = clock.monotonic(), None, None
     try:
         fetched = await fetch(provider, retries)
+        known = without_recent(fetched.entries, fetched.answered_at or clock.time())
+        fetched = replace(fetched, entries=tuple(known))
     except UpstreamError as failure:
         error = failure
     except Exception as bug:

@@ -21,6 +21,8 @@ _STATES = {
     for styled in (
         Styled("ok", "green"),
         Styled("declared", "green"),
+        Styled("incomplete", "yellow"),
+        Styled("empty", "yellow"),
         Styled("failing", "red", bold=True),
         Styled("skipped", dim=True),
     )
@@ -78,7 +80,7 @@ class _Report:
         show_table(self._output, _PROVIDER_COLUMNS, [*map(self._provider, self._audit.results), *skipped])
 
     def _provider(self, result: ProbeResult) -> tuple[str | Styled, ...]:
-        name, state = result.provider.name, _STATES[_state(result)]
+        name, state = result.provider.name, _STATES[result.state]
         time = f"{result.seconds:.1f} s"
         if result.error:
             optional = " (optional)" if result.provider.optional else ""
@@ -126,13 +128,17 @@ class _Report:
         self._heading(count(len(findings), "finding") if findings else "No findings")
         for finding in findings:
             self._line(f"- {finding}")
-        if self._audit.failed:
-            self._line(_incomplete(self._audit.failed))
+        for names, problem in (
+            (self._audit.failed, "could not be fetched"),
+            (self._audit.partial, "{are} incomplete"),
+        ):
+            if names:
+                self._line(_unchecked(names, problem))
 
 
-def _incomplete(failed: Sequence[str]) -> str:
-    lists, its = ("list", "its") if len(failed) == 1 else ("lists", "their")
-    return f"Incomplete: the {lists} of {', '.join(failed)} could not be fetched, so {its} models were not checked"
+def _unchecked(names: Sequence[str], problem: str) -> str:
+    lists, its, are = ("list", "its", "is") if len(names) == 1 else ("lists", "their", "are")
+    return f"Incomplete: the {lists} of {', '.join(names)} {problem.format(are=are)}, so {its} models were not checked"
 
 
 def _offers(model: Model) -> str:
@@ -147,7 +153,8 @@ def _offers(model: Model) -> str:
 def _notes(result: ProbeResult, selected: int) -> str:
     """`selected`: number of ids after include and exclude."""
     dropped = result.fetched.dropped if result.fetched else {}
-    notes = [f"{count(number, 'entry', 'entries')} dropped: {reason}" for reason, number in dropped.items()]
+    notes = [result.shortcoming.reason] if result.shortcoming else []
+    notes += [f"{count(number, 'entry', 'entries')} dropped: {reason}" for reason, number in dropped.items()]
     ids = {entry.id for entry in result.entries}
     merged = result.fetched.duplicates if result.fetched else 0
     if duplicates := merged + len(result.entries) - len(ids):
@@ -155,12 +162,6 @@ def _notes(result: ProbeResult, selected: int) -> str:
     if selected < len(ids):
         notes.append(f"{len(ids) - selected:,} removed by include and exclude")
     return "; ".join(notes)
-
-
-def _state(result: ProbeResult) -> str:
-    if result.error:
-        return "failing"
-    return "ok" if result.fetched else "declared"
 
 
 def _merged(catalog: Catalog) -> list[Model]:
@@ -206,12 +207,12 @@ def _document(audit: Audit | None, key: str | None) -> dict[str, Any]:
 
 def _provider_objects(audit: Audit) -> Iterator[dict[str, Any]]:
     for result in audit.results:
-        provider, fetched, error = result.provider, result.fetched, result.error
+        provider, fetched, error = result.provider, result.fetched, result.error or result.shortcoming
         yield {
             "name": provider.name,
             "kind": provider.kind,
             "optional": provider.optional,
-            "state": _state(result),
+            "state": result.state,
             "url": list_url(provider) if provider.is_remote else None,
             "models": len(result.entries),
             "listed": len(audit.offers[provider.name]),

@@ -16,8 +16,12 @@ from proxy.cli.text import count, day, printable
 from proxy.config.access_rules import RULES, split
 from proxy.dialects.entry import Entry
 
-_WARNINGS = {"x-models-stale": "come from a stale cache", "x-models-missing": "are missing from this list"}
-"""Header with the failing providers, by number or by name -> the effect on their models."""
+_WARNINGS = {
+    "x-models-stale": "{are} failing{names}; {its} models come from a stale cache",
+    "x-models-missing": "{are} failing{names}; {its} models are missing from this list",
+    "x-models-incomplete": "returned an incomplete list{names}; models may be missing",
+}
+"""Header with providers, by number or by name -> what follows their number in a warning."""
 
 Listed = Mapping[str, Any]
 """A listed model as the server sent it, with a string `id` and `owned_by` and an integer `created`."""
@@ -85,12 +89,13 @@ def models(
 
 def _print_warnings(response: Response) -> None:
     """Print which parts of the list are stale or missing. The headers contain a number, or names for admins."""
-    for header, effect in _WARNINGS.items():
-        if failing := response.headers.get(header):
-            number = int(failing) if failing.isdecimal() else failing.count(",") + 1
-            names = "" if failing.isdecimal() else f" ({printable(failing)})"
+    for header, warning in _WARNINGS.items():
+        if value := response.headers.get(header):
+            number = int(value) if value.isdecimal() else value.count(",") + 1
+            names = "" if value.isdecimal() else f" ({printable(value)})"
             are, its = ("is", "its") if number == 1 else ("are", "their")
-            click.echo(f"warning: {count(number, 'provider')} {are} failing{names}; {its} models {effect}", err=True)
+            text = warning.format(are=are, its=its, names=names)
+            click.echo(f"warning: {count(number, 'provider')} {text}", err=True)
 
 
 def _print_table(listed: Sequence[Listed]) -> None:

@@ -72,7 +72,7 @@ class StartupReport:
         print_line(f"  curl{key} {url}/v1/models")
 
     def _row(self, state: ListState, name: str, text: str) -> None:
-        print_line(f"  {state:<8}  {name:<{self._width}}  {text}")
+        print_line(f"  {state:<10}  {name:<{self._width}}  {text}")
 
 
 def _log_change(report: Report) -> None:
@@ -87,7 +87,8 @@ def _log_change(report: Report) -> None:
 
 def _outcome(report: Report) -> str:
     if report.error is not None:
-        return f"{report.error.reason}; retrying in {report.next_attempt_in or 0:.0f} s"
+        models = f"{count(report.models, 'model')}; " if report.state in ("incomplete", "empty") else ""
+        return f"{models}{report.error.reason}; retrying in {report.next_attempt_in or 0:.0f} s"
     dropped = sum(report.result.dropped.values()) if report.result else 0
     note = f", {count(dropped, 'entry', 'entries')} dropped" if dropped else ""
     return f"{count(report.models, 'model')}{note}"

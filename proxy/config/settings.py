@@ -60,6 +60,8 @@ class CacheSettings(Settings):
     """How long a list is fresh."""
     max_stale: Seconds = 86_400.0
     """How long after the last successful refresh a list is served, marked as stale."""
+    confirm_empty: Seconds = 600.0
+    """How long a list must stay empty, or much shorter than before, until it replaces the last one."""
     initial_wait: Seconds = 4.0
     """How long requests wait for a provider's first response, counted from its first fetch."""
 
@@ -168,6 +170,8 @@ class Provider(ListSettings, CallSettings):
     list: CustomList | None = None
     """Its dialect, if the kind is `custom`."""
     optional: bool = False
+    may_be_empty: bool = False
+    """Whether a list without models is normal."""
     owner: Text = ""
     include: Globs = ("*",)
     exclude: Globs = ()

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
 
 from proxy.catalog import FetchResult
+from proxy.catalog.times import Reported
 from proxy.config import Provider
 from proxy.dialects.entry import Entry
 from proxy.errors import UpstreamError
 from proxy.states import BreakerState, ListState
+from proxy.store.doubt import Doubt
 
 
 @dataclass(frozen=True)
@@ -16,29 +20,69 @@ class Listing:
     """The last valid list of one provider, before any rules are applied."""
 
     entries: tuple[Entry, ...]
-    """All valid entries in the provider's order, without declared models."""
+    """All valid entries of the last response in the provider's order, then the `unseen` ones; without declared models.
+    """
     result: FetchResult
     """Statistics of the fetch, without its entries."""
     fetched_at: float
-    """Unix seconds: for display and persistence."""
+    """Unix seconds of the last response: for display and persistence."""
     fetched_monotonic: float
     """The same moment in monotonic seconds. Ages are computed from it, because a change of the wall clock must neither
     keep a list fresh forever nor expire all lists at once."""
+    unseen: Mapping[str, float] = field(default_factory=dict)
+    """Id -> monotonic seconds of the last response that contained it, for models of earlier responses that the last one
+    lacks. They are kept because it may be incomplete."""
+    withheld: Mapping[str, Reported] = field(default_factory=dict)
+    """Id -> the creation time that is not shown, because it is that of the request, or changes between responses."""
+    doubt: Doubt | None = None
+    """The responses that lost so many models that they must be confirmed, None if the last one did not."""
 
-    @classmethod
-    def of(
-        cls, result: FetchResult, entries: tuple[Entry, ...], *, fetched_at: float, fetched_monotonic: float
-    ) -> Listing:
-        """The listing of a successful fetch, with `entries` instead of those of the result."""
-        return cls(entries, replace(result, entries=()), fetched_at, fetched_monotonic)
+    @property
+    def received(self) -> int:
+        """Number of entries of the last response."""
+        return len(self.entries) - len(self.unseen)
+
+    @property
+    def oldest(self) -> float:
+        """Monotonic seconds of the oldest response that any entry is from."""
+        return min(self.unseen.values(), default=self.fetched_monotonic)
 
     def stale_at(self, provider: Provider) -> float:
         """Monotonic seconds at which the listing becomes stale."""
         return self.fetched_monotonic + provider.ttl
 
     def expires_at(self, provider: Provider) -> float:
-        """Monotonic seconds from which the listing is no longer shown."""
+        """Monotonic seconds from which its oldest entries are no longer shown."""
+        return self.oldest + provider.max_stale
+
+    def ends_at(self, provider: Provider) -> float:
+        """Monotonic seconds from which none of its entries is shown."""
         return self.fetched_monotonic + provider.max_stale
+
+    def unexpired(self, provider: Provider, now: float) -> Listing | None:
+        """The listing without entries that no response contained for `max_stale`; None without any response."""
+        if now < self.expires_at(provider):
+            return self
+        if now >= self.ends_at(provider):
+            return None
+        unseen = {own_id: seen for own_id, seen in self.unseen.items() if now < seen + provider.max_stale}
+        gone = self.unseen.keys() - unseen.keys()
+        return replace(self, entries=tuple(entry for entry in self.entries if entry.id not in gone), unseen=unseen)
+
+    def kept_beside(
+        self, received: Sequence[Entry], provider: Provider, now: float
+    ) -> tuple[list[Entry], dict[str, float]]:
+        """The entries to keep beside those of an incomplete response, and when each was last seen.
+
+        Beyond `max_models`, those that were unseen for the longest time are dropped.
+        """
+        ids = {entry.id for entry in received}
+        first = {entry.id: entry for entry in reversed(self.entries) if entry.id not in ids}
+        seen = {own_id: self.unseen.get(own_id, self.fetched_monotonic) for own_id in first}
+        recent = [own_id for own_id in seen if now < seen[own_id] + provider.max_stale]
+        recent.sort(key=lambda own_id: (-seen[own_id], own_id))
+        kept = sorted(recent[: max(0, provider.max_models - len(received))])
+        return [first[own_id] for own_id in kept], {own_id: seen[own_id] for own_id in kept}
 
 
 @dataclass(frozen=True)
@@ -56,7 +100,7 @@ class Report:
     """Unix seconds of the last valid list."""
     age: float | None
     error: UpstreamError | None
-    """Why the last refresh failed, None if it succeeded."""
+    """Why the last refresh failed, or why its list is not accepted as it is; None if it is."""
     next_attempt_in: float | None
     """None if nothing is fetched."""
     breaker: BreakerState
@@ -70,6 +114,28 @@ def list_state(provider: Provider, listing: Listing | None, now: float) -> ListS
     """The state of a provider's list; `now` is monotonic seconds."""
     if not provider.is_remote:
         return "declared"
-    if listing is None or now >= listing.expires_at(provider):
+    if listing is None or now >= listing.ends_at(provider):
         return "failing"
-    return "ok" if now < listing.stale_at(provider) else "stale"
+    if now >= listing.stale_at(provider):
+        return "stale"
+    return fresh_state(shortcoming(provider, listing))
+
+
+def fresh_state(error: UpstreamError | None) -> ListState:
+    """The state of a list that is not stale. `error`: its shortcoming."""
+    if error is None:
+        return "ok"
+    return "empty" if error.kind == "empty" else "incomplete"
+
+
+def shortcoming(provider: Provider, listing: Listing) -> UpstreamError | None:
+    """Why the last list of a provider is not accepted as it is, None if it is."""
+    if listing.result.partial:
+        return UpstreamError("incomplete", f"list may be incomplete: {listing.result.partial}")
+    if listing.doubt is not None:
+        reason = f"list shrank from {listing.doubt.before} to {listing.received} models"
+        kind: Literal["shrunk", "empty"] = "shrunk" if listing.received else "empty"
+        return UpstreamError(kind, f"{reason}; keeping the old list until confirmed")
+    if not listing.received and not provider.may_be_empty:
+        return UpstreamError("empty", "returned no models; if that is normal, set `may_be_empty: true`")
+    return None

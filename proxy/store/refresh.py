@@ -10,7 +10,7 @@ from proxy.catalog import Fetch
 from proxy.clock import Clock
 from proxy.cooperative import run_yielding
 from proxy.errors import UpstreamError, describe_bug
-from proxy.store.listing import Listing, Report
+from proxy.store.listing import Report
 from proxy.store.slot import Slot
 
 _log = logging.getLogger("models_proxy")
@@ -83,9 +83,8 @@ class Refresher:
     async def _fetch_into(self, slot: Slot) -> bool:
         """Fetch and accept the list. Returns whether the offers changed. Raises UpstreamError."""
         result = await self._fetch(slot.provider, slot.retries())
-        entries, offers = await run_yielding(slot.derive(result.entries))
-        listing = Listing.of(result, entries, fetched_at=self._clock.time(), fetched_monotonic=self._clock.monotonic())
-        return slot.accept(listing, offers)
+        work = slot.derive(result, fetched_at=self._clock.time(), now=self._clock.monotonic())
+        return slot.accept(await run_yielding(work))
 
     def _fail(self, slot: Slot, error: UpstreamError) -> bool:
         slot.fail(error, self._clock.monotonic())

@@ -1,33 +1,43 @@
 """The mutable state of one provider's list, and its transitions: synchronous, without I/O.
 
-A successful fetch replaces the listing, a failure keeps it. Each transition updates all dependent state, such as the
-time of the next attempt, in one step, so that readers never see a partial change.
+A successful fetch replaces the listing, or is merged into it if it may lack models; a failure keeps it. Each transition
+updates all dependent state, such as the time of the next attempt, in one step, so that readers never see a partial
+change.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from proxy import backoff
-from proxy.catalog import Offer
-from proxy.catalog.rules import keep_first_created
+from proxy.catalog import FetchResult, Offer
+from proxy.catalog.times import Reported, believed
 from proxy.config import Provider
 from proxy.cooperative import Cooperative, batched
 from proxy.dialects.entry import Entry
 from proxy.errors import UpstreamError
 from proxy.states import BreakerState, ListState
-from proxy.store.listing import Listing, Report, list_state
+from proxy.store.doubt import doubt_of
+from proxy.store.listing import Listing, Report, list_state, shortcoming
 
 FIRST_BACKOFF = 5.0
 """Seconds until the retry after the first failure. Doubled with each further failure, up to the provider's ttl."""
+MAX_EMPTY_BACKOFF = 30.0
+"""Maximum seconds until an empty or shrunk list is fetched again: models that return must be listed soon."""
 RETRY_TOKENS, RETRY_TOKEN_PER_SUCCESS = 10.0, 0.1
 """A retry costs one token, so that a provider that fails every second time does not get twice the requests forever."""
-SHRINK_FROM = 5
-"""A list of more models than this must be confirmed if it loses more than half of them."""
 
 Rules = Callable[[Iterable[Entry]], Iterable[Offer]]
 """All rules of one provider: converts its entries and its declared models to offers."""
+
+
+@dataclass(frozen=True)
+class Update:
+    """A listing to accept, with the offers derived from it."""
+
+    listing: Listing
+    offers: tuple[Offer, ...]
 
 
 @dataclass
@@ -42,17 +52,17 @@ class Slot:
     offers: tuple[Offer, ...] = field(init=False)
     """The result of the rules for declared models and the listing's entries. It can be recomputed without a fetch."""
     error: UpstreamError | None = None
-    """Why the last refresh failed, None if it succeeded."""
+    """Why the last refresh failed, or why its list is not accepted as it is; None if it is."""
     probed: bool = field(init=False)
     """Whether the first refresh has ended or `initial_wait` is over."""
     refreshing: bool = False
     failures: int = 0
     """Consecutive failed refreshes."""
+    shortcomings: int = 0
+    """Consecutive successful refreshes whose list was incomplete, empty or shrunk."""
     tokens: float = RETRY_TOKENS
     next_attempt_at: float = 0.0
     """Monotonic seconds."""
-    unconfirmed: int | None = None
-    """Number of models of a shrunk list that must be confirmed, else None."""
 
     def __post_init__(self) -> None:
         self.offers = tuple(self.rules(()))
@@ -62,49 +72,45 @@ class Slot:
         """Maximum number of retries of the next refresh. An open circuit breaker allows a single attempt."""
         return 0 if self._is_open else min(self.provider.retries, int(self.tokens))
 
-    def derive(self, fetched: tuple[Entry, ...]) -> Cooperative[tuple[tuple[Entry, ...], tuple[Offer, ...]]]:
-        """The entries of a fetch as stored in a listing, and the offers derived from them."""
-        known = self.listing.entries if self.listing else ()
-        entries = fetched if fetched == known else tuple(keep_first_created(fetched, known))
-        if entries == known:
-            return known, self.offers  # most lists do not change, so the rules need not run
+    def derive(self, result: FetchResult, *, fetched_at: float, now: float) -> Cooperative[Update]:
+        """What a successful fetch makes of the listing: see `accept`. `fetched_at`: Unix seconds."""
+        listing = yield from _next_listing(self.provider, self.listing, result, fetched_at=fetched_at, now=now)
+        if self.listing is not None and listing.entries == self.listing.entries:
+            # Most lists do not change, so the rules need not run.
+            return Update(replace(listing, entries=self.listing.entries), self.offers)
         offers: list[Offer] = []
-        for batch in batched(self.rules(entries)):
+        for batch in batched(self.rules(listing.entries)):
             offers += batch
             yield
-        return entries, tuple(offers)
+        return Update(listing, tuple(offers))
 
-    def accept(self, listing: Listing, offers: tuple[Offer, ...]) -> bool:
-        """Replace the last listing, unless the new list shrank so much that it must be confirmed first.
-
-        Returns whether the offers changed.
-        """
-        now, attempts = listing.fetched_monotonic, listing.result.attempts
-        self.tokens = min(RETRY_TOKENS, self.tokens + RETRY_TOKEN_PER_SUCCESS) - (attempts - 1)
-        before, count = len(self.listing.entries) if self.listing else 0, len(listing.entries)
-        if _shrank(before, count) and not self._confirms(count):
-            self.unconfirmed = count
-            reason = f"list shrank from {before} to {count} models; keeping the old list until confirmed"
-            self._schedule_retry(UpstreamError("shrunk", reason), now)
-            return False
-        changed = offers != self.offers or self.listing is None or self._is_expired(self.listing, now)
-        self.listing, self.offers = listing, offers
-        self.error = self.unconfirmed = None
+    def accept(self, update: Update) -> bool:
+        """Replace the listing. Returns whether the offers changed."""
+        changed = update.offers != self.offers or self.listing is None
+        self.listing, self.offers = update.listing, update.offers
+        retries = update.listing.result.attempts - 1
+        self.tokens = min(RETRY_TOKENS, self.tokens + RETRY_TOKEN_PER_SUCCESS) - retries
         self.failures = 0
-        self.next_attempt_at = now + self._next_refresh_in()
+        self.error = shortcoming(self.provider, update.listing)
+        self.shortcomings = self.shortcomings + 1 if self.error else 0
+        self.next_attempt_at = update.listing.fetched_monotonic + self._refresh_delay()
         return changed
 
     def fail(self, error: UpstreamError, now: float) -> None:
         """Record a failed refresh. The listing is kept, because an outage must not look like an empty list."""
         self.tokens = max(0.0, self.tokens - (error.attempts - 1))
-        self.unconfirmed = None
-        self._schedule_retry(error, now)
+        if self.listing is not None and self.listing.doubt is not None:
+            self.listing = replace(self.listing, doubt=replace(self.listing.doubt, responses=0))
+        self.failures += 1
+        self.error = error
+        self.next_attempt_at = now + self._retry_delay(error)
 
     def expire(self, now: float) -> bool:
-        """Drop the listing if it is older than `max_stale`; keep declared models. Returns whether it was dropped."""
-        if self.listing is None or not self._is_expired(self.listing, now):
+        """Drop entries that no response contained for `max_stale`; keep declared models. Returns whether any was."""
+        listing = self.listing and self.listing.unexpired(self.provider, now)
+        if listing is self.listing:
             return False
-        self.listing, self.offers = None, tuple(self.rules(()))
+        self.listing, self.offers = listing, tuple(self.rules(listing.entries if listing else ()))
         return True
 
     def changes_at(self) -> tuple[float, ...]:
@@ -143,32 +149,58 @@ class Slot:
             return "ok"
         return "half_open" if self.refreshing else "open"
 
-    def _is_expired(self, listing: Listing, now: float) -> bool:
-        return now >= listing.expires_at(self.provider)
-
-    def _confirms(self, count: int) -> bool:
-        """Whether a list with `count` models confirms the shrunk list before it."""
-        return self.unconfirmed is not None and not _shrank(self.unconfirmed, count)
-
-    def _next_refresh_in(self) -> float:
-        """Seconds until shortly before the TTL expires, with jitter so that refreshes of providers are spread.
-
-        A provider that responds within its timeout never becomes stale, unless its ttl is shorter than two timeouts.
-        """
-        ttl = self.provider.ttl
-        return min(ttl * 0.9 * self.uniform(0.9, 1.1), max(ttl / 2, ttl - self.provider.timeout))
-
-    def _schedule_retry(self, error: UpstreamError, now: float) -> None:
-        self.failures += 1
-        self.error = error
-        self.next_attempt_at = now + self._retry_delay(error)
+    def _refresh_delay(self) -> float:
+        """Seconds until the refresh after a successful one; sooner if its list is not accepted as it is."""
+        regular = _regular_delay(self.provider, self.uniform)
+        if self.error is None:
+            return regular
+        longest = regular if self.error.kind == "incomplete" else min(regular, MAX_EMPTY_BACKOFF)
+        return _doubled(self.shortcomings, longest)
 
     def _retry_delay(self, error: UpstreamError) -> float:
         """5, 10, 20 ... s, up to ttl; at least the provider's `Retry-After`, and while the circuit breaker is open."""
-        doubled = min(FIRST_BACKOFF * 2.0 ** min(self.failures - 1, 20), self.provider.ttl)
+        doubled = _doubled(self.failures, self.provider.ttl)
         return max(doubled, backoff.open_for(self.failures, self.uniform), error.retry_after or 0.0)
 
 
-def _shrank(before: int, now: int) -> bool:
-    """Whether a list lost so many models that it must be confirmed."""
-    return before > 0 and (now == 0 or (before > SHRINK_FROM and now * 2 < before))
+def _next_listing(
+    provider: Provider, last: Listing | None, result: FetchResult, *, fetched_at: float, now: float
+) -> Cooperative[Listing]:
+    """The listing after a successful fetch.
+
+    A whole list replaces the last one. A list that may lack models is merged into it: models that it lacks are kept,
+    because it does not tell whether they are gone.
+    """
+    doubt = None
+    if last is not None and not result.partial:
+        doubt = doubt_of(provider, last.doubt, len(last.entries), len(result.entries), now)
+    entries, withheld = yield from _believed_times(last, result, fetched_at=fetched_at, now=now)
+    unseen: dict[str, float] = {}
+    if last is not None and (result.partial or doubt):
+        kept, unseen = last.kept_beside(entries, provider, now)
+        entries = (*entries, *kept)
+        withheld |= {own_id: time for own_id, time in last.withheld.items() if own_id in unseen}
+    return Listing(entries, replace(result, entries=()), fetched_at, now, unseen, withheld, doubt)
+
+
+def _believed_times(
+    last: Listing | None, result: FetchResult, *, fetched_at: float, now: float
+) -> Cooperative[tuple[tuple[Entry, ...], dict[str, Reported]]]:
+    if last is not None and not last.withheld and result.entries == last.entries:
+        return last.entries, {}  # most lists do not change
+    before, withheld = (last.entries, last.withheld) if last else ((), {})
+    answered_at = result.answered_at or fetched_at
+    return (yield from believed(result.entries, before, withheld, answered_at=answered_at, now=now))
+
+
+def _regular_delay(provider: Provider, uniform: Callable[[float, float], float]) -> float:
+    """Seconds until shortly before the TTL expires, with jitter so that refreshes of providers are spread.
+
+    A provider that responds within its timeout never becomes stale, unless its ttl is shorter than two timeouts.
+    """
+    return min(provider.ttl * 0.9 * uniform(0.9, 1.1), max(provider.ttl / 2, provider.ttl - provider.timeout))
+
+
+def _doubled(times: int, longest: float) -> float:
+    """5 s for the first time, doubled with each further one, at most `longest`."""
+    return min(FIRST_BACKOFF * 2.0 ** min(times - 1, 20), longest)

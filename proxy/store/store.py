@@ -48,7 +48,7 @@ class Store:
         )
         self._views = ViewCache(self._render, self._show)
         self._changes_at = 0.0
-        """Monotonic seconds at which a listing next becomes stale or expires."""
+        """Monotonic seconds at which a listing next becomes stale, or entries of one expire."""
         self._update_notes()
 
     async def run(self) -> None:
@@ -70,13 +70,14 @@ class Store:
         self._update_notes()
 
     def _expire(self) -> None:
-        """Apply state changes that happen with time: listings become stale and expire."""
+        """Apply state changes that happen with time: listings become stale, and entries expire."""
         if self.clock.monotonic() >= self._changes_at:
             self._changed(offers_changed=False)
 
     def _update_notes(self) -> None:
         """Compute once what all views, possibly hundreds, share until the next change."""
         self._stale, self._missing = self._names("stale"), self._names("failing")
+        self._incomplete = self._names("incomplete")
 
     def _names(self, state: ListState) -> tuple[str, ...]:
         now = self.clock.monotonic()
@@ -107,7 +108,7 @@ class Store:
 
     def _show(self, policy: Policy, rendered: RenderedList) -> View:
         fetch_times = [
-            slot.listing.fetched_monotonic
+            slot.listing.oldest
             for slot in self._slots.values()
             if slot.listing is not None and slot.provider.name in rendered.providers
         ]
@@ -116,6 +117,7 @@ class Store:
             oldest=min(fetch_times, default=None),
             stale=self._stale,
             missing=self._missing,
+            incomplete=self._incomplete,
             shows_names=policy.sees_everything,
         )
 

@@ -74,15 +74,21 @@ class View:
         oldest: float | None,
         stale: tuple[str, ...],
         missing: tuple[str, ...],
+        incomplete: tuple[str, ...],
         shows_names: bool,
     ) -> None:
-        """`oldest`: monotonic seconds of the oldest listing shown. `stale` and `missing` are names of providers.
-        Headers contain the names if `shows_names`, which requires access to all models; otherwise their number."""
+        """`oldest`: monotonic seconds of the oldest response shown. `stale`, `missing` and `incomplete` are names of
+        providers. Headers contain the names if `shows_names`, which requires access to all models; otherwise their
+        number."""
         self.rendered = rendered
         self.oldest = oldest
         self._notes = [
             (name, ", ".join(names).encode() if shows_names else b"%d" % len(names))
-            for name, names in ((b"x-models-stale", stale), (b"x-models-missing", missing))
+            for name, names in (
+                (b"x-models-stale", stale),
+                (b"x-models-missing", missing),
+                (b"x-models-incomplete", incomplete),
+            )
             if names
         ]
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from proxy.catalog import FetchResult
 from proxy.errors import UpstreamError
 from proxy.server.app import Proxy
 from tests.fakes import (
@@ -51,6 +52,8 @@ with_one_skipped = config_of(CONFIG.replace("keys:", f"{AWAY}\nkeys:"), {"PROVID
 async def test_probes_show_only_the_status_to_callers_without_an_admin_key(
     path: str, body: dict[str, str], headers: dict[str, str], fetch: FakeFetch, clock: FakeClock
 ) -> None:
+    fetch.lists("a", "m")
+    fetch.lists("b", "m")
     async with started(configured, fetch, clock) as app:
         reply = await asked(app, path, {**headers, "X-Request-Id": "mine"})
         head = await asked(app, path, {**headers, "X-Request-Id": "mine"}, method="HEAD")
@@ -149,7 +152,7 @@ async def test_health_is_down_exactly_while_the_list_is_503(fetch: FakeFetch, cl
     fetch.fails("b")
     async with started(configured, fetch, clock) as app:
         assert await both() == (503, 503, "down")
-        fetch.lists("a")
+        fetch.lists("a", "m")
         await clock.advance(5)
         assert await both() == (200, 200, "degraded"), "b is missing"
         fetch.lists("b", "m")
@@ -178,6 +181,8 @@ async def test_health_is_degraded_while_a_provider_is_skipped(fetch: FakeFetch, 
 
 
 async def test_health_is_degraded_until_the_circuit_breaker_of_calls_closes(fetch: FakeFetch, clock: FakeClock) -> None:
+    fetch.lists("a", "m")
+    fetch.lists("b", "m")
     async with started(configured, fetch, clock) as app:
         await app.deployment.inference()
         assert app.deployment.forwarder is not None
@@ -216,7 +221,9 @@ async def test_health_is_not_down_while_the_list_waits_for_the_first_response(
 async def test_declared_models_are_served_while_all_providers_fail(fetch: FakeFetch, clock: FakeClock) -> None:
     text = CONFIG.replace("keys:", "  - {name: lab, kind: static, models: [{id: own}]}\nkeys:")
     fetch.fails("a")
+    fetch.lists("a", "m")
     fetch.fails("b")
+    fetch.lists("listed", "m")
     async with started(config_of(text, {"PROVIDER_KEY": "sk-canary"}), fetch, clock) as app:
         health, listed = await asked(app, "/health"), await asked(app, "/v1/models", USERS)
 
@@ -274,7 +281,9 @@ async def test_health_shows_every_provider_to_an_admin_key(fetch: FakeFetch, clo
 
 async def test_health_shows_a_declared_provider_and_an_open_circuit_breaker(fetch: FakeFetch, clock: FakeClock) -> None:
     text = CONFIG.replace("keys:", "  - {name: lab, kind: static, models: [{id: own}]}\nkeys:")
+    fetch.lists("a", "m")
     fetch.fails("b")
+    fetch.lists("listed", "m")
     async with started(config_of(text, {"PROVIDER_KEY": "sk-canary"}), fetch, clock) as app:
         await clock.advance(5 + 10 + 20 + 40)
         providers = {provider["name"]: provider for provider in (await asked(app, "/health", ADMINS)).json["providers"]}
@@ -296,11 +305,54 @@ async def test_health_shows_a_declared_provider_and_an_open_circuit_breaker(fetc
     assert (providers["b"]["breaker"], providers["b"]["consecutive_failures"]) == ("open", 5)
 
 
+@pytest.mark.parametrize(
+    ("answer", "state", "last_error"),
+    [
+        pytest.param(
+            answer_of(),
+            "empty",
+            {"kind": "empty", "reason": "returned no models; if that is normal, set `may_be_empty: true`"},
+            id="empty",
+        ),
+        pytest.param(
+            replace(answer_of("m"), partial="`truncated` is true"),
+            "incomplete",
+            {"kind": "incomplete", "reason": "list may be incomplete: `truncated` is true"},
+            id="incomplete",
+        ),
+    ],
+)
+async def test_health_is_degraded_by_an_empty_or_incomplete_list_but_the_proxy_is_ready(
+    answer: FetchResult, state: str, last_error: dict[str, str], fetch: FakeFetch, clock: FakeClock
+) -> None:
+    fetch.answers("a", answer)
+    fetch.lists("b", "m")
+    async with started(configured, fetch, clock) as app:
+        health = (await asked(app, "/health", ADMINS)).json
+        ready, listed = await asked(app, "/readyz"), await asked(app, "/v1/models", USERS)
+
+    assert health["status"] == "degraded"
+    assert (health["providers"][0]["state"], health["providers"][0]["last_error"]) == (state, last_error)
+    assert health["providers"][0]["next_attempt_in_seconds"] == 5
+    assert (ready.status, listed.status) == (200, 200)
+
+
+async def test_key_whose_only_provider_is_empty_gets_an_empty_list(fetch: FakeFetch, clock: FakeClock) -> None:
+    fetch.lists("a")
+    fetch.lists("b")
+    async with started(configured, fetch, clock) as app:
+        listed = await asked(app, "/v1/models", USERS)
+
+    assert (listed.status, listed.json["data"]) == (200, [])
+
+
 async def test_health_shows_the_circuit_breakers_of_lists_and_of_calls_separately(
     fetch: FakeFetch, clock: FakeClock
 ) -> None:
     text = CONFIG.replace("keys:", "  - {name: listed, base_url: 'http://127.0.0.1/d', call: false}\nkeys:")
+    fetch.lists("a", "m")
     fetch.fails("b")
+    fetch.lists("listed", "m")
     async with started(config_of(text, {"PROVIDER_KEY": "sk-canary"}), fetch, clock) as app:
         before = await states_of(app)
         await clock.advance(5 + 10 + 20 + 40)
@@ -330,6 +382,7 @@ async def states_of(app: Proxy) -> dict[str, tuple[str, str, str]]:
 
 async def test_health_of_an_open_proxy_shows_no_providers(fetch: FakeFetch, clock: FakeClock) -> None:
     config = config_of("providers: [{name: a, base_url: 'http://127.0.0.1/v1'}]")
+    fetch.lists("a", "m")
     async with started(config, fetch, clock) as app:
         reply = await asked(app, "/health", ADMINS)
 

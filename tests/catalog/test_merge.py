@@ -39,6 +39,8 @@ def test_caller_with_access_to_the_second_provider_sees_only_its_entry() -> None
         pytest.param([1626777600, 1700000000], 1700000000, id="One-API's placeholder"),
         pytest.param([1677610602, 1700000000], 1700000000, id="OpenAI's placeholder"),
         pytest.param([735790403, 1700000000], 1700000000, id="NVIDIA's placeholder"),
+        pytest.param([1677649963, 1700000000], 1700000000, id="One-Hub's placeholder"),
+        pytest.param([1704067200, 1710000000], 1710000000, id="the first second of a year"),
         pytest.param([1626777600, 0, 735790403], 1626777600, id="only placeholders: that of the preferred offer"),
         pytest.param([0, 735790403], 0, id="only placeholders: also unknown"),
         pytest.param([1626777600], 1626777600, id="that of a single offer"),

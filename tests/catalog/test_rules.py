@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from proxy.access import Policy
 from proxy.catalog import Offer, merge, per_provider
-from proxy.catalog.rules import keep_first_created
 from proxy.config import Config
 from proxy.store import Store
 from proxy.wire.openai import model_list
@@ -239,27 +238,6 @@ def test_extra_fields_selects_the_other_fields(extra: str, shown: bytes) -> None
     [offer] = offers_of(one_provider(f"extra_fields: {extra}"), payload)
 
     assert (offer.entry.extra, offer.created) == (shown, 5)
-
-
-# -- keep_first_created--------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("before", "now", "kept"),
-    [
-        pytest.param(100, 200, 100, id="a time that changes is kept as it was seen first"),
-        pytest.param(200, 100, 200, id="even if it becomes smaller"),
-        pytest.param(100, 0, 100, id="a time that disappears is kept"),
-        pytest.param(0, 200, 200, id="unknown is replaced by the first known time"),
-        pytest.param(None, 200, 200, id="a new model"),
-        pytest.param(100, 100, 100, id="nothing changed"),
-    ],
-)
-def test_creation_time_keeps_its_first_known_value(before: int | None, now: int, kept: int) -> None:
-    last = [] if before is None else [entry({"id": "m", "created": before}), entry({"id": "m", "created": 300})]
-    payload = entry({"id": "m", "created": now, "note": "new"})
-
-    assert keep_first_created([payload], last) == [entry({"id": "m", "created": kept, "note": "new"})]
 
 
 # -- properties for any providers and any order --------------------------------------------------------------------

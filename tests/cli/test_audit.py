@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import pytest
 
-from proxy.cli.audit import Audit, DuplicatesPreview, Finding, ProbeResult
+from proxy.cli.audit import Audit, DuplicatesPreview, Finding, ProbeResult, failures
 from proxy.errors import UpstreamError
 from tests.fakes import answer_of, config_of, digest
 
@@ -111,6 +112,24 @@ def test_a_rule_that_names_a_failed_or_skipped_provider_is_not_checked() -> None
     audit = audit_of(text + "keys:\n" + key("k", '["*", "provider:b", "provider:c"]'), {"a": ["gpt-4o"]})
     assert findings_of(audit) == []
     assert audit.failed == ("b",)
+
+
+def test_rules_are_not_checked_against_an_incomplete_list() -> None:
+    text = TWO.replace('b/v1"', 'b/v1", include: ["gone-*"]') + "keys:\n" + key("k", '["*", "provider:b"]')
+    config = config_of(text)
+    answers = [answer_of("gpt-4o"), replace(answer_of("m"), partial="`truncated` is true")]
+    results = [ProbeResult(provider, answer) for provider, answer in zip(config.providers, answers, strict=True)]
+    audit = Audit(config, results, NOW)
+
+    assert (findings_of(audit), audit.partial, failures(audit)) == ([], ("b",), ())
+    assert failures(audit, strict=True)[0] == "1 provider incomplete: b (--strict)"
+
+
+def test_provider_that_may_be_empty_passes_a_strict_check() -> None:
+    audit = audit_of(TWO.replace('b/v1"', 'b/v1", may_be_empty: true'), {"a": ["m"], "b": []})
+
+    assert [result.state for result in audit.results] == ["ok", "ok"]
+    assert failures(audit, strict=True) == ()
 
 
 def test_rules_of_a_group_are_reported_once_and_not_for_each_of_its_keys() -> None:

@@ -93,6 +93,23 @@ def test_a_duplicate_id_of_one_provider_is_counted_once_and_reported(config: Pat
     assert "ok     a              2      1         1  0.0 s  1 duplicate id\n\n2 models\n" in output
 
 
+def test_an_empty_list_has_the_state_empty_with_a_hint(config: Path, upstreams: FakeProviders) -> None:
+    text = f'providers: [{{name: a, base_url: "{upstreams.open(lists()).url}"}}]'
+    hint = "returned no models; if that is normal, set `may_be_empty: true`"
+
+    assert f"empty  a              0      1         1  0.0 s  {hint}" in without_times(run(config, text).stdout)
+    (provider,) = checked(config, text)["providers"]
+    assert (provider["state"], provider["error"]) == ("empty", {"kind": "empty", "reason": hint})
+    (provider,) = checked(config, text.replace('"}', '", may_be_empty: true}'))["providers"]
+    assert (provider["state"], provider["error"]) == ("ok", None)
+
+
+def test_times_of_the_request_are_unknown_in_the_report(config: Path, upstreams: FakeProviders) -> None:
+    text = f'providers: [{{name: a, base_url: "{upstreams.open(lists({"id": "m", "created": 4081050336})).url}"}}]'
+
+    assert checked(config, text)["models"][0]["created"] == 0
+
+
 def test_an_empty_catalog_is_reported(config: Path, upstreams: FakeProviders) -> None:
     text = f'providers: [{{name: a, base_url: "{upstreams.open(lists()).url}"}}]'
     assert run(config, text).stdout.partition("\n\n")[2] == (

@@ -95,14 +95,14 @@ def test_the_start_shows_the_providers_and_the_keys(demo: Demo) -> None:
     ops, team, solo = demo.keys
     assert demo.process.out[0] == f"models-proxy {__version__}, demo: 6 providers"
     assert sorted(demo.process.out[1:6]) == [
-        "  ok        aihubmix   2 models",
-        "  ok        anthropic  3 models",
-        "  ok        backup     2 models",
-        "  ok        ctyun      1 model",
-        "  ok        pangu      2 models",
+        "  ok          aihubmix   2 models",
+        "  ok          anthropic  3 models",
+        "  ok          backup     2 models",
+        "  ok          ctyun      1 model",
+        "  ok          pangu      2 models",
     ]
     assert demo.process.out[6:end] == [
-        "  failing   slow       timed out: no data for 1 s; retrying in 5 s",
+        "  failing     slow       timed out: no data for 1 s; retrying in 5 s",
         f"Listening on {demo.url}",
         "",
         "Three API keys, valid for this run:",
@@ -251,7 +251,7 @@ def test_an_unchanged_list_gets_304(demo: Demo) -> None:
 
 def test_ctrl_c_stops_the_demo_without_output_even_while_a_provider_hangs() -> None:
     with models_proxy("demo", "--port", "0") as process:
-        process.line(process.out, "^  ok        aihubmix")
+        process.line(process.out, "^  ok          aihubmix")
         seconds = process.seconds_to_end_by(signal.SIGINT)
         assert (process.wait(), process.err) == (0, [])
         assert not any("slow" in line for line in process.out), "it was still pending"

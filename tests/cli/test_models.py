@@ -118,13 +118,14 @@ def test_json_contains_every_field_that_the_server_returned(server: FakeProvider
     assert json.loads(result.stdout) == {"object": "list", "data": MODELS}
 
 
-def test_missing_and_stale_models_are_warnings_on_stderr(upstreams: FakeProviders) -> None:
-    headers = {"X-Models-Missing": "a, b", "X-Models-Stale": "3"}
+def test_missing_stale_and_incomplete_models_are_warnings_on_stderr(upstreams: FakeProviders) -> None:
+    headers = {"X-Models-Missing": "a, b", "X-Models-Stale": "3", "X-Models-Incomplete": "c"}
     result = run("--url", upstreams.open(replies({"data": MODELS}, headers=headers)).url, "--json")
     assert len(json.loads(result.stdout)["data"]) == 4
     assert result.stderr == (
         "warning: 3 providers are failing; their models come from a stale cache\n"
         "warning: 2 providers are failing (a, b); their models are missing from this list\n"
+        "warning: 1 provider returned an incomplete list (c); models may be missing\n"
     )
 
 

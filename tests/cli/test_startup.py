@@ -46,16 +46,16 @@ providers:
         process.line(process.out, "curl")
         assert process.out[:3] == [
             f"models-proxy {__version__}, {config}: 4 providers",
-            "  skipped   paid-elsewhere  NO_SUCH_VARIABLE not set or empty",
-            "  declared  lab             1 model",
+            "  skipped     paid-elsewhere  NO_SUCH_VARIABLE not set or empty",
+            "  declared    lab             1 model",
         ]
         assert set(process.out[3:5]) == {
-            "  ok        good            2 models, 1 entry dropped",
-            "  failing   ctyun           authentication failed (401: AppKey不正确,请使用正确的AppKey): check the "
+            "  ok          good            2 models, 1 entry dropped",
+            "  failing     ctyun           authentication failed (401: AppKey不正确,请使用正确的AppKey): check the "
             "provider's api_key; retrying in 5 s",
         }
         assert process.out[5:] == [
-            "  failing   away            no response within 0.5 s; still trying",
+            "  failing     away            no response within 0.5 s; still trying",
             f"Listening on {url}",
             f"  curl {url}/v1/models",
         ]
@@ -72,7 +72,7 @@ providers:
 """
     with serving(config, text) as process:
         process.line(process.out, "curl")
-        process.line(process.out, "^  ok        late  1 model$")
+        process.line(process.out, "^  ok          late  1 model$")
         assert get(f"{process.url}/v1/models").json()["data"][0]["id"] == "m"
 
 
@@ -131,6 +131,16 @@ def report_of(state: ListState, error: UpstreamError | None = None) -> Report:
     )  # fmt: skip
 
 
+@pytest.mark.parametrize("state", ["incomplete", "empty"])
+def test_row_of_a_list_that_may_lack_models_has_their_number_and_the_reason(
+    state: ListState, capsys: pytest.CaptureFixture[str]
+) -> None:
+    startup = StartupReport(config_of('providers: [{name: a, base_url: "http://127.0.0.1/v1"}]'), "file")
+    startup.on_report(report_of(state, UpstreamError("incomplete", "list may be incomplete: why")))
+
+    assert capsys.readouterr().out == f"  {state:<10}  a  1 model; list may be incomplete: why; retrying in 5 s\n"
+
+
 def test_each_change_of_the_state_or_its_reason_is_one_log_line(
     capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -147,7 +157,7 @@ def test_each_change_of_the_state_or_its_reason_is_one_log_line(
         *(report_of("failing", timeout), report_of("failing", timeout), report_of("ok")),
     ):
         startup.on_report(report)
-    assert capsys.readouterr().out == "  ok        a  1 model\n"
+    assert capsys.readouterr().out == "  ok          a  1 model\n"
     assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
         ("WARNING", "refresh of provider a failed: connection refused; retrying in 5 s"),
         ("WARNING", "provider a is stale: connection refused; retrying in 5 s"),

@@ -39,7 +39,7 @@ EVERYTHING = """\
 server:
   {host: 0.0.0.0, port: 80, allow_anonymous: true, cors: ["https://app.example.com"], drain_delay: 1s,
    max_request: 1MiB, sse_keepalive: 5s}
-cache: {ttl: 10m, max_stale: 2h, initial_wait: 2s}
+cache: {ttl: 10m, max_stale: 2h, confirm_empty: 3m, initial_wait: 2s}
 defaults:
   timeout: 20s
   retries: 1
@@ -72,6 +72,8 @@ providers:
     aliases: {deepseek-r1: DeepSeek-R1-Chat}
     ttl: 1h
     max_stale: 3h
+    confirm_empty: 1h
+    may_be_empty: true
     initial_wait: 3s
     timeout: 30s
     retries: 3
@@ -169,7 +171,7 @@ def test_every_setting_is_loaded(corp_pem: str) -> None:
     text = EVERYTHING.replace("CORP_PEM", corp_pem)
     secret = SecretStr(CANARY)
     inherited: dict[str, Any] = {
-        "ttl": 600, "max_stale": 7200, "initial_wait": 2, "timeout": 20, "retries": 1,
+        "ttl": 600, "max_stale": 7200, "confirm_empty": 180, "initial_wait": 2, "timeout": 20, "retries": 1,
         "headers": {"X-Team": SecretStr("platform")}, "proxy": SecretStr(f"http://user:{CANARY}@egress:3128"),
         "ca_file": corp_pem, "max_body": 1024**2, "max_pages": 10, "max_models": 100,
         "extra_fields": ["context_length"],
@@ -179,7 +181,8 @@ def test_every_setting_is_loaded(corp_pem: str) -> None:
     ctyun = Provider(
         name="ctyun", base_url="https://wishub-x1.example/v1", api_key=secret, optional=True, owner="ctyun",
         include=("*",), exclude=("*-preview",), prefix="ctyun/", aliases={"deepseek-r1": "DeepSeek-R1-Chat"},
-        ttl=3600, max_stale=10_800, initial_wait=3, timeout=30, retries=3, headers={"X-Key": secret},
+        ttl=3600, max_stale=10_800, confirm_empty=3600, may_be_empty=True,
+        initial_wait=3, timeout=30, retries=3, headers={"X-Key": secret},
         proxy=SecretStr("http://other:3128"), ca_file=corp_pem, max_body=2 * 1024**2, max_pages=20, max_models=200,
         extra_fields=(), connect_timeout=2, first_byte_timeout=30, idle_timeout=20, call_timeout=1200,
         max_in_flight=8, failover=True, failover_on=(503, 500, "timeout"), stateful=True, call=NOT_CALLABLE,

@@ -288,7 +288,7 @@ def test_mistake_in_a_provider_is_one_problem_with_a_fix(setting: str, problem: 
 def test_internal_fields_are_not_settings() -> None:
     (problem,) = problems_of(f"{PROVIDER}    settings: {{workspace_id: w}}\n")
     assert problem.startswith(
-        "line 4, providers[0].settings: unknown setting; valid settings: ttl, max_stale, initial_wait"
+        "line 4, providers[0].settings: unknown setting; valid settings: ttl, max_stale, confirm_empty"
     )
 
 

@@ -1,12 +1,15 @@
-"""The state of a list depends only on the age of its last successful fetch."""
+"""The state of a list, and what an incomplete response keeps of it."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import pytest
 
 from proxy.catalog import FetchResult
 from proxy.states import ListState
-from proxy.store.listing import Listing, list_state
+from proxy.store.doubt import Doubt
+from proxy.store.listing import Listing, list_state, shortcoming
 from tests.fakes import answer_of, config_of, entry
 
 PROVIDER, LAB = config_of("""
@@ -22,7 +25,7 @@ providers:
     [(0.0, "ok"), (99.9, "ok"), (100.0, "stale"), (999.9, "stale"), (1000.0, "failing"), (9999.0, "failing")],
 )
 def test_list_becomes_stale_after_ttl_and_expires_after_max_stale(age: float, state: ListState) -> None:
-    listing = Listing.of(answer_of("m"), (), fetched_at=1_800_000_000.0, fetched_monotonic=50.0)
+    listing = Listing(answer_of("m").entries, answer_of(), fetched_at=1_800_000_000.0, fetched_monotonic=50.0)
 
     assert list_state(PROVIDER, listing, 50.0 + age) == state
 
@@ -31,8 +34,78 @@ def test_provider_without_a_list_is_failing_and_static_provider_is_declared() ->
     assert (list_state(PROVIDER, None, 0.0), list_state(LAB, None, 0.0)) == ("failing", "declared")
 
 
-def test_listing_keeps_fetch_statistics_without_a_second_copy_of_entries() -> None:
-    result = FetchResult((entry("as fetched"),), pages=3, attempts=2, dropped={"missing `id`": 1})
-    listing = Listing.of(result, (entry("as kept"),), fetched_at=1.0, fetched_monotonic=2.0)
+def listing_of(*ids: str, unseen: Mapping[str, float] | None = None, at: float = 100.0) -> Listing:
+    """A listing whose last response arrived at `at`; `unseen` ids come last."""
+    earlier = unseen or {}
+    return Listing(tuple(map(entry, (*ids, *earlier))), FetchResult(()), 1.0, at, unseen=earlier)
 
-    assert listing == Listing((entry("as kept"),), FetchResult((), 3, 2, {"missing `id`": 1}), 1.0, 2.0)
+
+def test_entries_that_no_response_contained_for_max_stale_are_dropped_one_by_one() -> None:
+    listing = listing_of("m", unseen={"old": 20.0, "older": 10.0})
+
+    assert (listing.received, listing.oldest, listing.expires_at(PROVIDER)) == (1, 10.0, 1010.0)
+    assert listing.unexpired(PROVIDER, 1009.9) is listing
+    assert listing.unexpired(PROVIDER, 1010.0) == listing_of("m", unseen={"old": 20.0})
+    assert listing.unexpired(PROVIDER, 1020.0) == listing_of("m")
+    assert listing.unexpired(PROVIDER, 1100.0) is None
+
+
+def test_entries_that_an_incomplete_response_lacks_are_kept_with_the_time_they_were_last_seen() -> None:
+    listing = listing_of("m", "n", "m", unseen={"old": 20.0})
+
+    kept, unseen = listing.kept_beside([entry("n"), entry("new")], PROVIDER, 200.0)
+
+    assert (kept, unseen) == ([entry("m"), entry("old")], {"m": 100.0, "old": 20.0})
+
+
+def test_entries_are_kept_only_up_to_max_models_and_the_most_recent_first() -> None:
+    small = PROVIDER.model_copy(update={"max_models": 3})
+    listing = listing_of("m", unseen={"old": 20.0, "older": 10.0})
+
+    kept, unseen = listing.kept_beside([entry("new")], small, 200.0)
+
+    assert (kept, unseen) == ([entry("m"), entry("old")], {"m": 100.0, "old": 20.0})
+
+
+@pytest.mark.parametrize(
+    ("received", "partial", "doubt", "state", "reason"),
+    [
+        pytest.param(2, "", None, "ok", None, id="whole"),
+        pytest.param(2, "why", None, "incomplete", "list may be incomplete: why", id="partial"),
+        pytest.param(0, "why", None, "incomplete", "list may be incomplete: why", id="partial and empty"),
+        pytest.param(
+            0, "", None, "empty", "returned no models; if that is normal, set `may_be_empty: true`", id="empty"
+        ),
+        pytest.param(
+            0,
+            "",
+            Doubt(4, 0, 1.0),
+            "empty",
+            "list shrank from 4 to 0 models; keeping the old list until confirmed",
+            id="became empty",
+        ),
+        pytest.param(
+            2,
+            "",
+            Doubt(9, 2, 1.0),
+            "incomplete",
+            "list shrank from 9 to 2 models; keeping the old list until confirmed",
+            id="shrunk",
+        ),
+    ],
+)
+def test_fresh_list_is_ok_unless_it_may_lack_models(
+    received: int, partial: str, doubt: Doubt | None, state: ListState, reason: str | None
+) -> None:
+    entries = tuple(entry(f"m{i}") for i in range(received))
+    listing = Listing(entries, FetchResult((), partial=partial), 1.0, 50.0, doubt=doubt)
+    error = shortcoming(PROVIDER, listing)
+
+    assert (list_state(PROVIDER, listing, 60.0), error and error.reason) == (state, reason)
+    assert list_state(PROVIDER, listing, 150.0) == "stale"
+
+
+def test_empty_list_is_ok_where_it_may_be_empty() -> None:
+    provider = PROVIDER.model_copy(update={"may_be_empty": True})
+
+    assert list_state(provider, Listing((), FetchResult(()), 1.0, 50.0), 60.0) == "ok"

@@ -23,9 +23,14 @@ def rendered_of(*ids: str) -> RenderedList:
 
 
 def view_of(
-    rendered: RenderedList, *, stale: tuple[str, ...] = (), missing: tuple[str, ...] = (), names: bool = True
+    rendered: RenderedList,
+    *,
+    stale: tuple[str, ...] = (),
+    missing: tuple[str, ...] = (),
+    incomplete: tuple[str, ...] = (),
+    names: bool = True,
 ) -> View:
-    return View(rendered, oldest=None, stale=stale, missing=missing, shows_names=names)
+    return View(rendered, oldest=None, stale=stale, missing=missing, incomplete=incomplete, shows_names=names)
 
 
 async def test_list_is_compressed_once_and_decompresses_to_the_same_bytes() -> None:
@@ -85,14 +90,22 @@ async def test_list_headers_are_created_once_for_each_encoding() -> None:
 @pytest.mark.parametrize(
     ("names", "notes"),
     [
-        pytest.param(True, [(b"x-models-stale", b"a"), (b"x-models-missing", b"b, c")], id="by name"),
-        pytest.param(False, [(b"x-models-stale", b"1"), (b"x-models-missing", b"2")], id="only a number of pages"),
+        pytest.param(
+            True,
+            [(b"x-models-stale", b"a"), (b"x-models-missing", b"b, c"), (b"x-models-incomplete", b"d")],
+            id="by name",
+        ),
+        pytest.param(
+            False,
+            [(b"x-models-stale", b"1"), (b"x-models-missing", b"2"), (b"x-models-incomplete", b"1")],
+            id="by number",
+        ),
     ],
 )
-async def test_stale_and_missing_providers_are_named_only_with_access_to_all_models(
+async def test_stale_missing_and_incomplete_providers_are_named_only_with_access_to_all_models(
     names: bool, notes: list[tuple[bytes, bytes]]
 ) -> None:
-    view = view_of(rendered_of("m"), stale=("a",), missing=("b", "c"), names=names)
+    view = view_of(rendered_of("m"), stale=("a",), missing=("b", "c"), incomplete=("d",), names=names)
 
     assert view.headers == [*PRIVATE, *notes]
     assert [header for header in view.identity_headers if header[0].startswith(b"x-")] == notes
