@@ -147,6 +147,7 @@ class CustomList(Settings):
             owner=self.owned_by,
             created=self.created,
             extra=self.fields,
+            facts=False,
             price_per=self.price_per,
             private=self.private,
             paging=(Paging(**paging.model_dump(exclude={"size"})),) if paging else (),

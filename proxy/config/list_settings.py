@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field
 
 from proxy.config.fields import DottedPaths, Prefixes, QueryParameters, Settings, TokenCount
 from proxy.config.hints import did_you_mean
-from proxy.dialects import EXTRA_NAMES, PRICE_FIELDS, Dialect
+from proxy.dialects import EXTRA_NAMES, Dialect
 
 _SOURCE_NAMES = ("owned_by", "created", *EXTRA_NAMES)
 
@@ -50,12 +50,7 @@ def adjusted(row: Dialect, settings: ListSettings) -> Dialect:
         changes["owner"] = (*sources.pop("owned_by"), *row.owner)
     if "created" in sources:
         changes["created"] = (*sources.pop("created"), *row.created)
-    # Without `price_per` the unit of the prices is unknown, and they are shown as they were sent. A custom kind shows
-    # only fields that the operator names.
-    prices = PRICE_FIELDS if settings.price_per and row.kind != "custom" else {}
-    if sources or prices:
-        names = dict.fromkeys((*sources, *row.extra, *prices))
-        changes["extra"] = {
-            name: (*sources.get(name, ()), *row.extra.get(name, ()), *prices.get(name, ())) for name in names
-        }
+    if sources:
+        names = dict.fromkeys((*sources, *row.extra))
+        changes["extra"] = {name: (*sources.get(name, ()), *row.extra.get(name, ())) for name in names}
     return replace(row, **changes) if changes else row  # type: ignore[arg-type]  # the types of Dialect

@@ -3,9 +3,8 @@
 from proxy.dialects.diagnosis import error_message_in, no_valid_entries
 from proxy.dialects.dialect import RESERVED_FIELDS, Auth, Dialect, Paging, Setting, fill_template
 from proxy.dialects.duplicates import without_duplicates
+from proxy.dialects.facts import NAMES as EXTRA_NAMES
 from proxy.dialects.identity import restore_collisions
-from proxy.dialects.metadata import NAMES as EXTRA_NAMES
-from proxy.dialects.metadata import PRICE_FIELDS
 from proxy.dialects.page import Page, open_page
 from proxy.dialects.pager import Query, Received, next_query
 from proxy.dialects.reader import InvalidEntry, entry_of, read_entry
@@ -15,7 +14,6 @@ from proxy.dialects.times import unix_seconds
 __all__ = [
     "DIALECTS",
     "EXTRA_NAMES",
-    "PRICE_FIELDS",
     "RESERVED_FIELDS",
     "Auth",
     "Dialect",

@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from operator import itemgetter
 from typing import Any, Literal, NamedTuple
 
-from proxy.dialects.metadata import NAMES, Reader
+from proxy.dialects.facts import (
+    NAMES,
+    ROW_RANK,
+    FieldSource,
+    Getter,
+    Shape,
+    Sources,
+    fact_sources,
+    groups_in,
+    is_fact,
+    ordered,
+    shape_reader,
+)
+from proxy.dialects.prices import has_outer_unit, has_prices
 from proxy.dialects.private import SafeNames
 
 PagingStyle = Literal["url", "cursor", "offset", "page"]
@@ -62,19 +75,8 @@ class Setting:
     optional: bool = False
 
 
-Getter = Callable[[Mapping[str, Any]], Any]
-"""Returns the value at a path of an entry. The outermost field of the path must exist."""
 MISSING = object()
 """Returned by the getters in `ids` if there is no value; all others return None."""
-
-
-class FieldSource(NamedTuple):
-    """A field of an entry that may contain a value of `extra`."""
-
-    name: str
-    path: str
-    get: Getter
-    read: Reader
 
 
 class EntryPlan(NamedTuple):
@@ -86,7 +88,17 @@ class EntryPlan(NamedTuple):
     ids: tuple[Getter, ...]
     owners: tuple[Getter, ...]
     times: tuple[Getter, ...]
-    extra: tuple[FieldSource, ...]
+    extra: Sources
+    """For entries without objects that may contain facts."""
+    groups: tuple[str, ...]
+    """Fields whose objects may contain facts."""
+    shape_of: Callable[[Mapping[str, Any]], Shape]
+    """Returns the names in the groups of an entry."""
+    sources: Callable[[Shape], Sources]
+    """Returns the sources of entries of a shape, cached."""
+    has_prices: bool
+    may_have_plain_prices: bool
+    """Whether `pricing` may be as clients expect it already."""
     nested: tuple[str, ...]
     """Names in `extra` that are nested in an object."""
     reserved: tuple[str, ...]
@@ -133,6 +145,8 @@ class Dialect:
     """Placeholder (see `Setting.many`) whose value is the parent of all entries of a list; "": the field `parent`."""
     extra: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Metadata name (see `metadata.NAMES`) -> paths of its value."""
+    facts: bool = True
+    """Also recognize facts under the names of other dialects (see `facts`). Their fields stay."""
     keeps_originals: bool = False
     """Also show fields that `extra` reads under their original names, for clients of this dialect."""
     price_per: int = 1
@@ -160,9 +174,12 @@ class Dialect:
         """Field names of this dialect's entries that are known not to be private."""
         return SafeNames()
 
+    def has_known_field(self, fields: Iterable[str]) -> bool:
+        """Whether one of these outermost fields is known, so that an object with them may be an entry."""
+        return any(field in self._outer_fields or is_fact(field) for field in fields)
+
     @cached_property
-    def outer_fields(self) -> frozenset[str]:
-        """Outermost fields of the paths in this row: an object with one of them may be an entry."""
+    def _outer_fields(self) -> frozenset[str]:
         known = (path for paths in self.extra.values() for path in paths)
         return frozenset(path.split(".")[0] for path in (*self.id, *self.owner, *self.created, *known))
 
@@ -176,17 +193,27 @@ class Dialect:
             return all(part.split(".")[0] in fields for part in path.split("/"))
 
         extra = [
-            FieldSource(name, path, path_getter(path), NAMES[name])
+            (ROW_RANK, FieldSource(name, path, path_getter(path), NAMES[name]))
             for name, paths in self.extra.items()
             for path in paths
             if exists(path)
         ]
+        groups = groups_in(fields) if self.facts else ()
+
+        def sources(shape: Shape) -> Sources:
+            return ordered((*extra, *(fact_sources(fields, groups, shape) if self.facts else ())))
+
         return EntryPlan(
             ids=tuple(_joined_getter(path.split("/")) for path in self.id if exists(path)),
             owners=tuple(path_getter(path) for path in self.owner if exists(path)),
             times=tuple(path_getter(path) for path in self.created if exists(path)),
-            extra=tuple(extra),
-            nested=tuple({source.name: None for source in extra if "." in source.name}),
+            extra=sources((None,) * len(groups)),
+            groups=groups,
+            shape_of=shape_reader(groups),
+            sources=lru_cache(_MAX_PLANS)(sources),
+            has_prices=self.facts and has_prices(fields),
+            may_have_plain_prices=self.price_per == 1 and not has_outer_unit(fields),
+            nested=tuple({source.name: None for _, source in extra if "." in source.name}),
             # Case-insensitive, because Go's JSON decoder treats a later `ID` as the `id`.
             reserved=tuple(field for field in fields if field.casefold() in RESERVED_FIELDS),
             has_reference="root" in fields or "parent" in fields,

@@ -125,7 +125,7 @@ def _is_by_id(dialect: Dialect, entries: Mapping[str, Mapping[str, Raw]], is_top
         return False
     if not all(_NOT_ENTRIES.isdisjoint(entry) for entry in entries.values()):
         return False
-    return not is_top or all(not dialect.outer_fields.isdisjoint(entry) for entry in entries.values())
+    return not is_top or all(map(dialect.has_known_field, entries.values()))
 
 
 def _with_id(field: str, name: str, entry: Mapping[str, Raw]) -> Mapping[str, Any]:

@@ -15,10 +15,12 @@ import msgspec
 from msgspec import Raw
 
 from proxy.dialects.diagnosis import ANY_DECODER, field_names, is_text
-from proxy.dialects.dialect import MISSING, Dialect, EntryPlan, FieldSource, Getter
+from proxy.dialects.dialect import MISSING, Dialect, EntryPlan
 from proxy.dialects.entry import DEFAULT_PERMISSIONS, Entry, Permission
+from proxy.dialects.facts import Getter, known_values
 from proxy.dialects.identity import aliases_of, bare_name, may_be_resource_name, problem_of_id, without_prefix
 from proxy.dialects.page import has_long_number
+from proxy.dialects.prices import is_plain, priced
 from proxy.dialects.private import is_private_text, may_contain_paths, without_private
 from proxy.dialects.times import unix_seconds
 
@@ -139,7 +141,7 @@ def _entry(
         # The same object as the id, since most are equal.
         root if root and root not in (own_id, written) and is_text(root) else own_id,
         parent if parent and is_text(parent) else None,
-        _permissions(payload.get("permission")),
+        DEFAULT_PERMISSIONS if (permission := payload.get("permission")) is None else _permissions(permission),
         _extra(dialect, payload, shown, plan),
         raw,
         written,
@@ -221,35 +223,36 @@ def _permission_of(flags: tuple[bool | None, ...]) -> Permission:
 
 def _extra(dialect: Dialect, payload: Mapping[str, Any], rest: Mapping[str, Any], plan: EntryPlan) -> bytes:
     """The other fields as JSON: metadata under standard names, unknown fields unchanged."""
-    known, used = _known(dialect, payload, plan.extra)
+    price_per = dialect.price_per
+    sources = plan.sources(plan.shape_of(payload)) if plan.groups else plan.extra
+    known, used = known_values(payload, sources, price_per)
     hidden = dialect.private if dialect.keeps_originals else (*used, *dialect.private)
     shown = dict(_without_all(rest, hidden) if hidden else rest)
     for name in plan.reserved:
         shown.pop(name, None)
-    nested = [(name, known.pop(name)) for name in plan.nested if name in known]
+    if plan.has_prices and not (plan.may_have_plain_prices and is_plain(payload)):
+        _set_prices(shown, priced(payload, price_per))
+    if plan.nested:
+        _set_nested(shown, plan.nested, known)
     shown.update(known)
-    for name, value in nested:
-        outer, inner = name.split(".")
-        existing = shown.get(outer)
-        shown[outer] = {**existing, inner: value} if isinstance(existing, dict) else {inner: value}
     return _ENCODE(shown)
 
 
-def _known(
-    dialect: Dialect, payload: Mapping[str, Any], sources: Sequence[FieldSource]
-) -> tuple[dict[str, Any], list[str]]:
-    """Metadata under standard names, and the paths of the fields used."""
-    known: dict[str, Any] = {}
-    used: list[str] = []
-    price_per = dialect.price_per
-    for name, path, get, read in sources:
+def _set_nested(shown: dict[str, Any], names: Sequence[str], known: dict[str, Any]) -> None:
+    """Move values with these dotted names to objects."""
+    for name in names:
         if name in known:
-            continue
-        value = get(payload)
-        if value is not None and (value := read(value, price_per)) is not None:
-            known[name] = value
-            used.append(path)
-    return known, used
+            outer, inner = name.split(".")
+            existing = shown.get(outer)
+            shown[outer] = {**(existing if isinstance(existing, dict) else {}), inner: known.pop(name)}
+
+
+def _set_prices(shown: dict[str, Any], pricing: Mapping[str, Any] | None) -> None:
+    """Replace `pricing`, unless there is nothing to change. It is not shown if nothing of it is left."""
+    if pricing:
+        shown["pricing"] = pricing
+    elif pricing is not None:
+        shown.pop("pricing", None)
 
 
 def _without_all(payload: Any, paths: Sequence[str]) -> Any:

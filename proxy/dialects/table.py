@@ -16,41 +16,12 @@ OPENAI = Dialect(
     # `model_id`: AiHubMix's catalog; `name`: Together's old list and Ollama-compatible servers.
     id=("id", "model_id", "name"),
     resource_names=True,  # Google's OpenAI endpoint lists `models/m`
-    owner=("owned_by", "publisher", "organization", "author"),
+    owner=("owned_by", "publisher", "organization", "author", "vendor", "vendor.name"),
     created=("released", "created", "created_at"),  # Vercel's `created` is the same for all models
-    # Prices are not converted: providers use the same names for different units and currencies.
+    # `facts` knows the names of limits, capabilities and modalities.
     extra={
         "display_name": ("display_name", "title"),  # `title`: Novita and PPIO
-        "context_length": (
-            "context_length",
-            "context_window",  # DeepSeek, Groq
-            "max_context_length",  # Mistral, LM Studio
-            "max_model_len",  # vLLM, SGLang
-            "context_size",  # Novita, PPIO
-            "token_limits.context_window",  # Volcengine
-            "metadata.context_length",  # DeepInfra
-        ),
-        "max_output_tokens": (
-            "max_output_tokens",
-            "max_completion_tokens",  # Groq, SambaNova
-            "max_output",  # AiHubMix's catalog
-            "token_limits.max_output_token_length",  # Volcengine
-            "top_provider.max_completion_tokens",  # OpenRouter
-        ),
         "type": ("type", "types"),
-        # OpenRouter, Poe, Hugging Face; Volcengine; GitHub.
-        "input_modalities": (
-            "input_modalities",
-            "architecture.input_modalities",
-            "modalities.input_modalities",
-            "supported_input_modalities",
-        ),
-        "output_modalities": (
-            "output_modalities",
-            "architecture.output_modalities",
-            "modalities.output_modalities",
-            "supported_output_modalities",
-        ),
         "deprecated_at": ("deprecation",),  # Mistral
         "shutdown_at": ("shutdown_date", "deprecation.inference"),  # OpenAI; Azure
         "released_at": ("released",),
@@ -75,6 +46,7 @@ PANGU = Dialect(
     created=("create_time",),
     parent="model_id",
     extra={"display_name": ("name",)},
+    facts=False,  # versions are no models of one API
     # Account, user and bucket of the customer.
     private=("create_user", "config.llm_model_config.model_path"),
     paging=(Paging("offset", send="offset", total="total"),),
@@ -156,7 +128,7 @@ OLLAMA = Dialect(
     items=("models",),
     id=("model", "name"),
     owner=(),
-    created=(),  # `modified_at` is the time of the download
+    created=("modified_at",),  # as at its own OpenAI endpoint: the time of the download
     extra={"updated_at": ("modified_at",)},
 )
 
@@ -169,7 +141,8 @@ LMSTUDIO = Dialect(
     id=("key", "id"),
     owner=("publisher",),
     created=(),
-    extra={"context_length": ("max_context_length",), "type": ("type",), "display_name": ("display_name",)},
+    # `facts` reads the context: that of loaded instances, else the maximum.
+    extra={"type": ("type",), "display_name": ("display_name",)},
 )
 
 AZURE = Dialect(
@@ -281,10 +254,16 @@ GPUSTACK = Dialect(
 )
 
 STATIC = Dialect(
-    kind="static", is_remote=False, auth=Auth("none"), created=OPENAI.created, owner=OPENAI.owner, items=("",)
+    kind="static",
+    is_remote=False,
+    auth=Auth("none"),
+    created=OPENAI.created,
+    owner=OPENAI.owner,
+    items=("",),
+    facts=False,  # the operator uses the standard names
 )
 
-CUSTOM = Dialect(kind="custom")
+CUSTOM = Dialect(kind="custom", facts=False)
 """The operator defines this row in the setting `list`."""
 
 DIALECTS: Mapping[str, Dialect] = {

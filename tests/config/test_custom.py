@@ -60,7 +60,7 @@ def custom(address: str, listing: Mapping[str, Any], api_key: str = KEY) -> Prov
 
 def test_custom_list_requires_only_a_path() -> None:
     assert row("path: /catalog") == Dialect(
-        kind="custom", path="/catalog", items=("",), id=("id",), owner=(), created=()
+        kind="custom", facts=False, path="/catalog", items=("",), id=("id",), owner=(), created=()
     )
 
 
@@ -81,6 +81,7 @@ def test_custom_list_settings_map_to_the_dialect() -> None:
     """
     assert row(listing) == Dialect(
         kind="custom",
+        facts=False,
         path="/catalog",
         params={"kind": "llm", "all": "true", "least": "0.5", "per": "100", "p": "0"},
         auth=Auth("header", "X-Odd-Key"),

@@ -134,9 +134,9 @@ def test_prices_are_converted_to_one_token(kind: str, pricing: dict[str, object]
     assert (extra["pricing"]["prompt"], extra["pricing"]["completion"]) == shown
 
 
-def test_prices_without_a_known_unit_are_shown_as_they_were_sent() -> None:
-    *_, extra = entry(of_kind("openai"), id="m", pricing={"prompt": 3.2664})
-    assert extra == {"pricing": {"prompt": 3.2664}}
+def test_prices_without_price_per_are_shown_if_they_can_be_for_one_token() -> None:
+    *_, extra = entry(of_kind("openai"), id="m", pricing={"prompt": 3.2664, "input": 3.2664})
+    assert extra == {"pricing": {"input": 3.2664}}
 
 
 def test_a_custom_list_is_adjusted_from_outside() -> None:

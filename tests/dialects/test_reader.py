@@ -83,8 +83,6 @@ def refused(body: bytes, kind: str = "openai") -> str:
 # Documented responses
 
 
-NOTHING: Mapping[str, Any] = {}
-DEPRECATED: Mapping[str, Any] = {"deprecated_at": 1798718400}
 NO_FLAGS = Permission(False, False, False, False, False, False, False)
 
 EXPECTED: Mapping[str, Sequence[Entry | str]] = {
@@ -101,8 +99,9 @@ EXPECTED: Mapping[str, Sequence[Entry | str]] = {
             input_modalities=["text", "image"],
             max_output=16384,
             context_length=128000,
+            type="chat",
             max_output_tokens=16384,
-            type="llm",
+            supports_tools=True,
         )
     ],
     "one_api": [
@@ -138,6 +137,7 @@ EXPECTED: Mapping[str, Sequence[Entry | str]] = {
             created_at=1722815000,
             updated_at=1722815001,
             shutdown_at=1760486400,
+            type="chat",
         )
     ],
     "groq": [
@@ -182,9 +182,9 @@ EXPECTED: Mapping[str, Sequence[Entry | str]] = {
             pricing={"prompt": "0", "completion": "0.0000001"},
             top_provider={"context_length": 96000, "max_completion_tokens": 8192, "is_moderated": False},
             per_request_limits=None,
-            max_output_tokens=8192,
             input_modalities=["text", "image"],
             output_modalities=["text"],
+            max_output_tokens=8192,
         )
     ],
     "deepseek": [entry_with("deepseek-chat", "deepseek"), entry_with("deepseek-reasoner", "deepseek")],
@@ -199,13 +199,18 @@ EXPECTED: Mapping[str, Sequence[Entry | str]] = {
             deprecation=deprecation,
             max_context_length=131072,
             type="base",
-            context_length=131072,
             **known,
         )
         for model_id, vision, aliases, deprecation, known in (
-            ("mistral-large-2411", False, ["mistral-large-latest"], None, NOTHING),
-            ("mistral-large-latest", False, ["mistral-large-2411"], None, NOTHING),
-            ("mistral-large-latest", True, [], "2026-12-31T12:00:00Z", DEPRECATED),
+            ("mistral-large-2411", False, ["mistral-large-latest"], None, {"context_length": 131072}),
+            ("mistral-large-latest", False, ["mistral-large-2411"], None, {"context_length": 131072}),
+            (
+                "mistral-large-latest",
+                True,
+                [],
+                "2026-12-31T12:00:00Z",
+                {"deprecated_at": 1798718400, "context_length": 131072, "input_modalities": ["text", "image"]},
+            ),
         )
     ],
     "together": [
@@ -253,7 +258,7 @@ EXPECTED: Mapping[str, Sequence[Entry | str]] = {
         entry_with(
             "qwen2-vl-7b-instruct",
             "mlx-community",
-            type="vlm",
+            type="chat",
             publisher="mlx-community",
             arch="qwen2_vl",
             compatibility_type="mlx",
@@ -261,6 +266,7 @@ EXPECTED: Mapping[str, Sequence[Entry | str]] = {
             state="not-loaded",
             max_context_length=32768,
             context_length=32768,
+            input_modalities=["text", "image"],
         )
     ],
     "vllm": [
@@ -341,9 +347,10 @@ EXPECTED: Mapping[str, Sequence[Entry | str]] = {
             status="Retiring",
             modalities={"input_modalities": ["text"], "output_modalities": ["text"]},
             token_limits={"context_window": 32768},
-            context_length=32768,
+            type="chat",
             input_modalities=["text"],
             output_modalities=["text"],
+            context_length=32768,
         )
     ],
     "moonshot": [
@@ -383,6 +390,7 @@ EXPECTED: Mapping[str, Sequence[Entry | str]] = {
                 "tags": ["reasoning"],
             },
             context_length=131072,
+            supports_reasoning=True,
         ),
     ],
     "hf_router": [
@@ -403,6 +411,8 @@ EXPECTED: Mapping[str, Sequence[Entry | str]] = {
             ],
             input_modalities=["text"],
             output_modalities=["text"],
+            context_length=262144,
+            supports_tools=True,
         )
     ],
     "hyperbolic": [
@@ -414,6 +424,7 @@ EXPECTED: Mapping[str, Sequence[Entry | str]] = {
             supports_chat=True,
             input_price=None,
             context_length=None,
+            type="chat",
         )
     ],
     "gemini_openai": [
@@ -430,6 +441,7 @@ EXPECTED: Mapping[str, Sequence[Entry | str]] = {
             supports_image_input=False,
             supports_tools=True,
             context_length=131072,
+            type="chat",
         )
     ],
     "anthropic_look": [
@@ -1176,7 +1188,8 @@ KNOWN = Dialect(
     [
         pytest.param({"title": "T"}, {"display_name": "T"}, id="a name"),
         pytest.param({"title": ""}, {"title": ""}, id="no name"),
-        pytest.param({"types": "llm"}, {"type": "llm"}, id="a type"),
+        pytest.param({"types": "llm"}, {"type": "chat"}, id="a type"),
+        pytest.param({"types": "Base"}, {"type": "Base"}, id="an unknown type"),
         pytest.param({"types": "llm,image"}, {"types": "llm,image"}, id="several types are none"),
         pytest.param({"window": 4096}, {"context_length": 4096}, id="a number"),
         pytest.param({"window": 4096.0}, {"context_length": 4096}, id="a whole float (Cohere)"),

@@ -1,0 +1,525 @@
+"""Find facts about a model (limits, capabilities, type) under the many names that providers use.
+
+Names are compared in lower case without separators: `maxContextLength` and `max_context_length` are one. They are
+looked up once per combination of field names, so an entry costs one look-up in a cache.
+
+What can be used now wins over what is possible (a loaded context over the maximum), and of limits per route the
+smallest counts. A capability is true if anything says so, false only if that is said, and never guessed from an id.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
+from itertools import chain
+from operator import itemgetter
+from typing import Any, NamedTuple
+
+from proxy.dialects import metadata
+from proxy.dialects.metadata import TYPES, Reader, capability, inputs, outputs, plain_name, whole
+
+Getter = Callable[[Mapping[str, Any]], Any]
+Shape = tuple[tuple[Any, ...] | None, ...]
+"""The names in each group of an entry, None where it is no object. A nested object is a tuple of its name and names."""
+
+
+class FieldSource(NamedTuple):
+    """A field of an entry that may contain a value of `extra`."""
+
+    name: str
+    """The name of the value; "" if `read` returns several values by name."""
+    path: str
+    """The field that is replaced by the value, "" if it stays."""
+    get: Getter
+    read: Reader
+
+
+class Sources(NamedTuple):
+    """The fields to read of entries with one shape."""
+
+    fields: tuple[FieldSource, ...]
+    """In order of preference."""
+    may_have_inputs: bool
+    """Whether flags of inputs are among them (`_add_inputs`)."""
+
+
+class _Rule(NamedTuple):
+    """A fact that a field of a certain name contains."""
+
+    rank: int
+    """Lower ranks win."""
+    fact: str
+    read: Reader
+
+
+ROW_RANK = -1
+"""The rank of the paths in a dialect's row, and of those that the operator names: before everything else."""
+_USABLE, _COMMON, _POSSIBLE, _ROUTES = 0, 1000, 2000, 3000
+_NESTED = 100  # added to the rank of a fact in a group, for each level
+
+_MAX_ROUTES = 1000
+_MAX_WORDS = 2048  # characters
+
+IMAGE, AUDIO, VIDEO, FILE = "+image", "+audio", "+video", "+file"
+"""Inputs besides text. They become `input_modalities` if no list of these is found."""
+_INPUTS = {IMAGE: "image", AUDIO: "audio", VIDEO: "video", FILE: "file"}
+
+# -- names of limits ---------------------------------------------------------------------------------------------------
+
+_CONTEXT_IN_USE = (
+    "loadedcontextlength", "loadedcontextsize", "currentcontextlength", "runtimecontextlength",
+    "effectivecontextlength",
+    "nctx", "numctx", "ctxsize", "ctxlen", "contextsizeinuse", "maxmodellen", "maxmodellength", "maxtotaltokens",
+    "maxseqlen", "maxseqlength",
+)  # fmt: skip
+_CONTEXT = (
+    "contextlength", "contextwindow", "contextwindowtokens", "contextwindowsize", "contextlengthtokens", "contextsize",
+    "contexttokens", "contextlimit", "contextlen", "maxcontextlength", "maxcontextwindow", "maxcontextwindowtokens",
+    "maxcontexttokens", "maxcontextsize", "maxcontextlen", "maxcontext", "availablecontexttokens", "tokencontext",
+    "sequencelength", "maxsequencelength", "inputtokenlimit", "maxinputtokens", "maxinputtoken", "maxinputlength",
+    "maxprompttokens", "inputtokenslimit", "inputlimit",
+)  # fmt: skip
+_CONTEXT_POSSIBLE = ("maxpositionembeddings", "nctxtrain", "trainingcontextlength")
+_OUTPUT = (
+    "maxoutputtokens", "maxcompletiontokens", "maxoutputtoken", "outputtokenlimit", "maxoutputtokenlength",
+    "maxoutputlength", "maxoutput", "outputlimit", "outputtokenslimit", "maxgenerationtokens", "maxgeneratedtokens",
+    "maxnewtokens", "maxresponsetokens",
+)  # fmt: skip
+
+# -- names of capabilities ---------------------------------------------------------------------------------------------
+
+_TOOLS = (
+    "supportstools", "supporttools", "supportstool", "supportstooluse", "supportstoolcall", "supportstoolcalls",
+    "supportstoolcalling", "supportsfunctioncalling", "supportfunctioncalling", "supportsfunctioncall",
+    "supportsfunctions", "supportsparallelfunctioncalling", "supportstoolchoice", "supportsparalleltoolcalls",
+    "toolcall", "toolcalls", "toolcalling", "tooluse", "toolusage", "toolsupport", "tools", "toolchoice",
+    "paralleltoolcalls", "functioncalling", "functioncall", "functioncalls", "functions", "trainedfortooluse",
+)  # fmt: skip
+_REASONING = (
+    "supportsreasoning", "supportreasoning", "supportsthinking", "supportthinking", "supportsextendedthinking",
+    "supportsreasoningeffort", "supportsadaptivethinking", "reasoning", "thinking", "extendedthinking",
+    "adaptivethinking", "isreasoning", "isreasoningmodel", "reasoningmodel", "canreason", "reasoningenabled",
+)  # fmt: skip
+_REASONING_LEVELS = (
+    "reasoningeffort", "reasoningefforts", "supportedreasoningefforts", "supportedreasoninglevels", "reasoninglevels",
+    "thinkinglevels", "effortlevels",
+)  # fmt: skip
+_IMAGE = (
+    "supportsvision", "supportvision", "supportsimages", "supportsimage", "supportsimagein", "supportsimageinput",
+    "supportimageinput", "supportsimageinputs", "supportsattachments", "vision", "visionsupport", "imageinput",
+    "imagein", "hasvision", "isvision", "visionenabled",
+)  # fmt: skip
+_AUDIO = ("supportsaudioinput", "supportsaudioin", "audioinput", "audioin")
+_VIDEO = ("supportsvideoinput", "supportsvideoin", "supportsvideo", "videoinput", "videoin")
+_FILE = ("supportspdfinput", "supportspdf", "supportsfileinput", "pdfinput", "fileinput")
+
+_TOOL_WORDS = frozenset([*_TOOLS, "tool", "function", "agent"]) - {"toolsupport"}
+_REASONING_WORDS = frozenset([*_REASONING, *_REASONING_LEVELS, "reason", "includereasoning", "hybridthinking"])
+_IMAGE_WORDS = frozenset([*_IMAGE, "vlm", "multimodalvision", "imageunderstanding", "imagetotext", "imagetexttotext"])
+
+# Endpoints, methods and abilities of each type. Those of "" say nothing, but prevent a conclusion from the others.
+_WORDS_OF_TYPES = {
+    "chat": "chat chatcompletion chatcompletions completionchat messages responses conversational",
+    "completion": "completion completions generate completionfim fim",
+    "embedding": "embed embedding embeddings embedcontent embedtext textembedding featureextraction",
+    "rerank": "rerank reranker reranking jinarerank",
+    "moderation": "moderation moderations",
+    "image": "imagegeneration imagesgenerations imagesedits texttoimage text2image",
+    "audio": "audiospeech audiotranscriptions audiotranslations texttospeech speechtotext transcription text2audio "
+    "audio2text",
+    "video": "videos videogeneration texttovideo text2video openaivideo",
+    "": "generatecontent openai anthropic gemini openairesponse predict classify summarize",
+}
+_TYPE_WORDS = {word: type_ for type_, words in _WORDS_OF_TYPES.items() for word in words.split()}
+_CHAT_SIGNS = frozenset(["supports_tools", "supports_reasoning", IMAGE])
+
+# -- groups ------------------------------------------------------------------------------------------------------------
+
+_LIMITS, _FLAGS, _MODALITIES, _TYPE = 1, 2, 4, 8
+_CATEGORIES = (
+    # What is looked for in objects with these names.
+    (_LIMITS, "limit limits tokenlimits contextlimits config parameters params settings runtime "
+              "recipeoptions defaultgenerationsettings"),
+    (_MODALITIES, "modalities supportedmodalities"),
+    (_FLAGS | _MODALITIES, "supports features featureflags abilities capability"),
+    (_LIMITS | _FLAGS | _MODALITIES | _TYPE, "capabilities modelcapabilities modelinfo modelspec metadata meta info "
+     "details spec specs specification specifications properties attributes modelproperties"),
+)  # fmt: skip
+_GROUPS: Mapping[str, int] = {name: categories for categories, names in _CATEGORIES for name in names.split()}
+_OPENROUTER = (
+    # Groups that thousands of entries have, in one spelling: reading their paths costs less than a look-up.
+    ("architecture", "input_modalities", "input_modalities", _COMMON),
+    ("architecture", "output_modalities", "output_modalities", _COMMON),
+    ("architecture", "modality", "input_modalities", _POSSIBLE),
+    ("architecture", "modality", "output_modalities", _POSSIBLE),
+    ("top_provider", "max_completion_tokens", "max_output_tokens", _COMMON + 90),
+    ("top_provider", "context_length", "context_length", _COMMON + 90),
+)
+_SHORT_LIMITS = frozenset(["limit", "limits", "tokenlimits", "contextlimits"])
+_WORD_LISTS = (
+    "capabilities", "capability", "modelcapabilities", "supportedcapabilities", "features", "supportedfeatures",
+    "modelfeatures", "tags", "abilities", "ability", "modelability", "modelabilities", "supportedparameters",
+    "supportedopenaiparams", "supportedparams",
+)  # fmt: skip
+_ABILITIES = frozenset(["capabilities", "capability", "modelcapabilities", "abilities", "ability", "modelability",
+                        "modelabilities", "supportedcapabilities"])  # fmt: skip
+_METHODS = ("supportedgenerationmethods", "supportedmethods", "endpoints", "supportedendpoints",
+            "supportedendpointtypes", "endpointtypes", "defaultendpoints")  # fmt: skip
+_ROUTE_LISTS = ("providers", "endpoints", "deployments", "routes", "channels", "upstreams", "backends", "instances",
+                "hosts", "offers")  # fmt: skip
+
+
+# -- readers -----------------------------------------------------------------------------------------------------------
+
+
+def _levels(value: object, price_per: int) -> bool | None:
+    """True for a list of levels of effort, `none` and `off` aside."""
+    if not isinstance(value, list):
+        return None
+    return any(isinstance(level, str) and level.lower() not in ("none", "off") for level in value) or None
+
+
+def _of_arrow(read: Reader) -> Reader:
+    """Return a reader of `text+image->text` alone: a list does not say which side it is."""
+
+    def read_arrow(value: object, price_per: int) -> Any:
+        return read(value, price_per) if isinstance(value, str) and "->" in value else None
+
+    return read_arrow
+
+
+def _type_if_true(type_: str) -> Reader:
+    def read(value: object, price_per: int) -> str | None:
+        return type_ if value is True else None
+
+    return read
+
+
+def _known_type(value: object, price_per: int) -> str | None:
+    return TYPES.get(plain_name(value)) if isinstance(value, str) else None
+
+
+def _vision_type(value: object, price_per: int) -> bool | None:
+    """Whether a type includes images: `vlm` of LM Studio, `image-text-to-text` of Hugging Face."""
+    return (isinstance(value, str) and plain_name(value) in ("vlm", "imagetexttotext", "visionlanguage")) or None
+
+
+def _words(value: object) -> tuple[str, ...]:
+    """A list of words, also in one text. Anything else, and anything long, has none."""
+    if isinstance(value, str):
+        value = re.split(r"[,;|\s]+", value[:_MAX_WORDS])
+    try:
+        # Bounded, because results are cached.
+        return tuple(value) if isinstance(value, list) and len("".join(value)) <= _MAX_WORDS else ()
+    except TypeError:
+        return _words([word for word in value if isinstance(word, str)]) if isinstance(value, list) else ()
+
+
+def _signs(has_abilities: bool) -> Reader:
+    """Return a reader of a list of words. Lists of abilities say the type too, tags and features do not."""
+
+    def read(value: object, price_per: int) -> Mapping[str, Any]:
+        return _signs_in(_words(value), has_abilities)
+
+    return read
+
+
+@lru_cache(1024)
+def _signs_in(words: tuple[str, ...], has_abilities: bool) -> Mapping[str, Any]:
+    plain = {plain_name(word).removeprefix("flag") for word in words if isinstance(word, str)}
+    signs: dict[str, Any] = {
+        fact: True
+        for fact, known in (
+            ("supports_tools", _TOOL_WORDS), ("supports_reasoning", _REASONING_WORDS), (IMAGE, _IMAGE_WORDS),
+            (AUDIO, frozenset(_AUDIO)), (VIDEO, frozenset(_VIDEO)), (FILE, frozenset(_FILE)),
+        )
+        if not known.isdisjoint(plain)
+    }  # fmt: skip
+    if has_abilities and (type_ := _type_of(plain)):
+        # Ollama's `completion` includes chat where a model takes tools, thinks or sees.
+        signs["type"] = "chat" if type_ == "completion" and not _CHAT_SIGNS.isdisjoint(signs) else type_
+    return signs
+
+
+def _methods(value: object, price_per: int) -> Mapping[str, Any] | None:
+    """The type that endpoints and methods indicate: `/v1/chat/completions`, `embedContent`."""
+    type_ = _type_of({re.sub("^v[0-9]+", "", plain_name(word)) for word in _words(value)})
+    return {"type": type_} if type_ else None
+
+
+def _type_of(words: Iterable[str]) -> str:
+    """The type that words indicate, "" if they do not agree. What can chat is listed as that."""
+    types = {_TYPE_WORDS[word] for word in words if word in _TYPE_WORDS}
+    if "chat" in types:
+        return "chat"
+    return types.pop() if len(types) == 1 else ""
+
+
+def _routes(value: object, price_per: int) -> Mapping[str, Any]:
+    """The facts of a model that is served on several routes."""
+    found = [facts_of(route) for route in _objects(value)]
+    return {
+        **_smallest(found, "context_length"),
+        **_smallest(found, "max_output_tokens"),
+        **_any(found, "supports_tools"),
+        **_any(found, "supports_reasoning"),
+    }
+
+
+def _loaded(value: object, price_per: int) -> Mapping[str, Any]:
+    """The context with which a model is loaded."""
+    return _smallest([facts_of(instance) for instance in _objects(value)], "context_length")
+
+
+def _objects(value: object) -> Iterator[Mapping[str, Any]]:
+    routes = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return (route for route, _ in zip(routes, range(_MAX_ROUTES), strict=False) if isinstance(route, dict))
+
+
+def _smallest(found: Sequence[Mapping[str, Any]], fact: str) -> Mapping[str, Any]:
+    values = [facts[fact] for facts in found if fact in facts]
+    return {fact: min(values)} if values else {}
+
+
+def _any(found: Sequence[Mapping[str, Any]], fact: str) -> Mapping[str, Any]:
+    values = [facts[fact] for facts in found if fact in facts]
+    return {fact: any(values)} if values else {}
+
+
+def _sign(fact: str) -> Reader:
+    """Return a reader of a capability at a path that the operator names: a flag, or a list of words."""
+
+    def read(value: object, price_per: int) -> bool | None:
+        said = capability(value, price_per)
+        return _signs_in(_words(value), False).get(fact) if said is None else said
+
+    return read
+
+
+NAMES: Mapping[str, Reader] = {
+    **metadata.NAMES,
+    "supports_tools": _sign("supports_tools"),
+    "supports_reasoning": _sign("supports_reasoning"),
+}
+"""Metadata name -> parser of a provider's value. A dot creates a nested object: `pricing.prompt`."""
+
+
+# -- rules -------------------------------------------------------------------------------------------------------------
+
+
+def _ranked(fact: str, names: Iterable[str], read: Reader, first: int = _COMMON) -> Iterator[tuple[str, _Rule]]:
+    return ((name, _Rule(rank, fact, read)) for rank, name in enumerate(names, first))
+
+
+def _table(*rules: Iterable[tuple[str, _Rule]]) -> Mapping[str, Sequence[_Rule]]:
+    table: dict[str, list[_Rule]] = {}
+    for name, rule in chain(*rules):
+        table.setdefault(name, []).append(rule)
+    return table
+
+
+_BY_CATEGORY: Mapping[int, Mapping[str, Sequence[_Rule]]] = {
+    _LIMITS: _table(
+        _ranked("context_length", _CONTEXT_IN_USE, whole, _USABLE),
+        _ranked("context_length", _CONTEXT, whole),
+        _ranked("context_length", _CONTEXT_POSSIBLE, whole, _POSSIBLE),
+        _ranked("max_output_tokens", _OUTPUT, whole),
+    ),
+    _FLAGS: _table(
+        _ranked("supports_tools", _TOOLS, capability),
+        _ranked("supports_reasoning", _REASONING, capability),
+        _ranked("supports_reasoning", _REASONING_LEVELS, _levels),
+        _ranked(IMAGE, _IMAGE, capability),
+        _ranked(AUDIO, _AUDIO, capability),
+        _ranked(VIDEO, _VIDEO, capability),
+        _ranked(FILE, _FILE, capability),
+        _ranked("type", ["supportschat", "chat", "chatcompletion", "chatcompletions", "completionchat"],
+                _type_if_true("chat"), _POSSIBLE),
+        _ranked("type", ["embedding", "embeddings", "supportsembeddings"], _type_if_true("embedding"), _POSSIBLE + 10),
+        _ranked("type", ["rerank"], _type_if_true("rerank"), _POSSIBLE + 20),
+        _ranked("type", ["completion", "completions"], _type_if_true("completion"), _POSSIBLE + 30),
+    ),
+    _MODALITIES: _table(
+        _ranked("input_modalities", ["inputmodalities", "supportedinputmodalities", "inputmodality"], inputs),
+        _ranked("output_modalities", ["outputmodalities", "supportedoutputmodalities", "outputmodality"], outputs),
+        _ranked("input_modalities", ["modality", "modalities"], _of_arrow(inputs), _POSSIBLE),
+        _ranked("output_modalities", ["modality", "modalities"], _of_arrow(outputs), _POSSIBLE),
+    ),
+    _TYPE: _table(
+        _ranked("type", ["type", "modeltype", "mode", "task", "pipelinetag", "domain", "category"], _known_type),
+        _ranked(IMAGE, ["type", "modeltype", "task", "pipelinetag", "domain"], _vision_type),
+    ),
+}  # fmt: skip
+_SHORT = _table(
+    _ranked("context_length", ["context", "total", "window", "input", "prompt"], whole, _COMMON + len(_CONTEXT)),
+    _ranked("max_output_tokens", ["output", "completion"], whole, _COMMON + len(_OUTPUT)),
+)
+_SHORT_MODALITIES = _table(
+    _ranked("input_modalities", ["input", "inputs", "in"], inputs),
+    _ranked("output_modalities", ["output", "outputs", "out"], outputs),
+)
+_OUTERMOST = _table(
+    _ranked("", ["loadedinstances"], _loaded, _USABLE),
+    _ranked("", _METHODS, _methods, _POSSIBLE),
+    _ranked("", _ROUTE_LISTS, _routes, _ROUTES),
+)
+_WORDS = _table(
+    *(_ranked("", [name], _signs(name in _ABILITIES), _POSSIBLE + 50) for name in _WORD_LISTS),
+)  # fmt: skip
+
+
+def _rules_for(name: str, categories: int) -> Iterator[_Rule]:
+    """The rules for a field of this (plain) name, where these categories are looked for."""
+    for category, table in _BY_CATEGORY.items():
+        if categories & category:
+            yield from table.get(name, ())
+    if categories & _FLAGS:
+        yield from _WORDS.get(name, ())
+
+
+def is_fact(field: str) -> bool:
+    """Whether a field of this name contains a fact about a model."""
+    name = plain_name(field)
+    return next(_rules_for(name, _LIMITS | _FLAGS | _MODALITIES | _TYPE), None) is not None
+
+
+def groups_in(fields: Iterable[str]) -> tuple[str, ...]:
+    """Those of the fields whose objects may contain facts. Groups that may contain further groups come last."""
+    groups = [field for field in fields if plain_name(field) in _GROUPS]
+    return tuple(sorted(groups, key=_is_deep))
+
+
+def _is_deep(group: str) -> bool:
+    return bool(_GROUPS[plain_name(group)] & _FLAGS)
+
+
+def shape_reader(groups: Sequence[str]) -> Callable[[Mapping[str, Any]], Shape]:
+    """Return a function from an entry to the names in these groups."""
+    flat = [group for group in groups if not _is_deep(group)]
+    deep = groups[len(flat) :]
+
+    def shape_of(payload: Mapping[str, Any]) -> Shape:
+        shape = tuple([tuple(value) if type(value := payload[group]) is dict else None for group in flat])
+        return (*shape, *[_names_in(payload[group]) for group in deep]) if deep else shape
+
+    return shape_of
+
+
+def _names_in(value: object) -> tuple[Any, ...] | None:
+    if type(value) is not dict:
+        return None
+    return tuple([name if type(inner) is not dict else (name, *inner) for name, inner in value.items()])
+
+
+def fact_sources(fields: Sequence[str], groups: Sequence[str], shape: Shape) -> Iterator[tuple[int, FieldSource]]:
+    """The sources of facts in entries with these fields and this shape, each with its rank. Lower ranks win."""
+    has_window = "contextwindow" in map(plain_name, fields)
+    for field in fields:
+        name = plain_name(field)
+        for rule in (*_rules_for(name, _LIMITS | _FLAGS | _MODALITIES | _TYPE), *_OUTERMOST.get(name, ())):
+            yield rule.rank, FieldSource(rule.fact, "", itemgetter(field), rule.read)
+        for group, inner, fact, rank in _OPENROUTER:
+            if field == group:
+                yield rank, FieldSource(fact, "", _optional_getter(group, inner), NAMES[fact])
+        if name == "maxtokens" and has_window:  # Vercel; elsewhere it may be the context
+            yield _POSSIBLE, FieldSource("max_output_tokens", "", itemgetter(field), whole)
+    for group, names in zip(groups, shape, strict=True):
+        yield from _nested((group,), names or (), _GROUPS[plain_name(group)], _NESTED)
+
+
+def _nested(
+    path: tuple[str, ...], names: Sequence[Any], categories: int, added: int
+) -> Iterator[tuple[int, FieldSource]]:
+    group = plain_name(path[-1])
+    for field in names:
+        if isinstance(field, tuple):
+            inner, *deeper = field
+            name = plain_name(inner)
+            yield from _nested((*path, inner), deeper, _GROUPS.get(name, categories & _FLAGS), added + _NESTED)
+        else:
+            inner, name = field, plain_name(field)
+        rules = [*_rules_for(name, categories)]
+        if group in _SHORT_LIMITS:
+            rules += _SHORT.get(name, ())
+        if categories == _MODALITIES:
+            rules += _SHORT_MODALITIES.get(name, ())
+        for rule in rules:
+            yield rule.rank + added, FieldSource(rule.fact, "", _getter(*path, inner), rule.read)
+
+
+def _getter(*steps: str) -> Getter:
+    """A getter of a value that exists in every entry of a shape."""
+    outer, inner, *deeper = steps
+    if not deeper:
+        return lambda payload: payload[outer][inner]
+
+    def get(payload: Mapping[str, Any]) -> Any:
+        value = payload[outer][inner]
+        for step in deeper:
+            value = value[step]
+        return value
+
+    return get
+
+
+def _optional_getter(outer: str, inner: str) -> Getter:
+    """A getter of a value that may not exist."""
+
+    def get(payload: Mapping[str, Any]) -> Any:
+        try:
+            return payload[outer][inner]
+        except (KeyError, TypeError):  # no such field, or not an object
+            return None
+
+    return get
+
+
+def ordered(ranked: Iterable[tuple[int, FieldSource]]) -> Sources:
+    """Sources in the order of their ranks."""
+    fields = tuple(source for _, source in sorted(ranked, key=itemgetter(0)))
+    return Sources(fields, any(source.name in _INPUTS or not source.name for source in fields))
+
+
+# -- values ------------------------------------------------------------------------------------------------------------
+
+
+def facts_of(payload: Mapping[str, Any]) -> dict[str, Any]:
+    """All facts of an object, by standard name."""
+    fields = tuple(payload)
+    groups = groups_in(fields)
+    known, _ = known_values(payload, _sources_of(fields, groups, shape_reader(groups)(payload)), 1)
+    return known
+
+
+@lru_cache(256)
+def _sources_of(fields: tuple[str, ...], groups: tuple[str, ...], shape: Shape) -> Sources:
+    return ordered(fact_sources(fields, groups, shape))
+
+
+def known_values(payload: Mapping[str, Any], sources: Sources, price_per: int) -> tuple[dict[str, Any], list[str]]:
+    """Metadata under standard names, and the paths of the fields that it replaces."""
+    known: dict[str, Any] = {}
+    used: list[str] = []
+    for name, path, get, read in sources.fields:
+        if name in known and known[name] is not False:
+            continue
+        value = get(payload)
+        if value is None or (value := read(value, price_per)) is None:
+            continue
+        if path:
+            used.append(path)
+        if name:
+            known[name] = value
+        else:
+            known.update({fact: each for fact, each in value.items() if not known.get(fact)})
+    if sources.may_have_inputs:
+        _add_inputs(known)
+    return known, used
+
+
+def _add_inputs(known: dict[str, Any]) -> None:
+    """Replace flags of inputs with `input_modalities`, unless that is known."""
+    flags = [modality for flag, modality in _INPUTS.items() if known.pop(flag, False)]
+    if flags and "input_modalities" not in known:
+        known["input_modalities"] = ["text", *flags]
