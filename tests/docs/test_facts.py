@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 import pytest
 
 from proxy import backoff
 from proxy.config.settings import Defaults, Server
 from proxy.dialects import DIALECTS
+from proxy.inference.provider_errors import ErrorResponse, Verdict, classify
 from proxy.server.run import SHUTDOWN_TIMEOUT
 from proxy.store import doubt, slot
-from tests.docs.pages import DOCS, text_of
+from tests.docs.pages import DOCS, rows, section, text_of
 from tests.paths import ROOT
 
 SERVER, DEFAULTS = Server(), Defaults()
@@ -56,3 +58,20 @@ def test_the_kinds_that_only_list_are_named(page: str) -> None:
 def test_the_timeout_of_the_reverse_proxy_is_longer_than_that_of_a_call() -> None:
     (seconds,) = re.findall(r"proxy_read_timeout (\d+)s;", text_of(DOCS / "operations.md"))
     assert int(seconds) > DEFAULTS.first_byte_timeout
+
+
+def statuses(matches: Callable[[Verdict], bool], conjunction: str) -> str:
+    """The statuses of providers with a matching verdict, as in a sentence."""
+    *others, last = [str(code) for code in range(400, 600) if matches(classify(ErrorResponse(code, {}), ()))]
+    return f"status {', '.join(others)} {conjunction} {last}"
+
+
+def test_the_statuses_that_open_the_circuit_breaker_are_documented() -> None:
+    assert statuses(lambda verdict: verdict.trips, "and") in " ".join(text_of(DOCS / "operations.md").split())
+    assert statuses(lambda verdict: verdict.trips, "or") in text_of(DOCS / "troubleshooting.md")
+
+
+@pytest.mark.parametrize("code", ["provider_auth", "provider_unavailable", "timeout"])
+def test_the_statuses_of_an_error_code_are_documented(code: str) -> None:
+    documented = [row[2] for row in rows(section(DOCS / "errors.md", "Errors of the API")) if row[0] == f"`{code}`"]
+    assert statuses(lambda verdict: verdict.error.code == code, "or") in " ".join(documented)
