@@ -50,7 +50,7 @@ def wrap(text: str, width: int | None) -> list[str]:
 
 
 def width_of(text: str) -> int:
-    """The number of columns on a terminal: East Asian wide characters take two, combining characters none."""
+    """The number of columns on a terminal: East Asian wide characters use two, combining characters none."""
     return len(text) if text.isascii() else sum(map(_width, text))
 
 

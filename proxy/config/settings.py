@@ -221,7 +221,7 @@ class Group(Settings):
     models: Globs
     """Access rules (`access_rules`)."""
     call: bool | None = None
-    """Whether its members can call the models they see; None: only requests with a key can."""
+    """Whether its members can call the models that they can list; None: only requests with a key can."""
 
 
 class Key(Settings):

@@ -135,9 +135,9 @@ class Dialect:
     strip_prefix: tuple[str, ...] = ()
     """Prefixes that are removed from an id. `*` matches anything but a slash."""
     resource_names: bool = False
-    """Ids may be resource names such as `models/m`; calls take the last part (see `identity.bare_name`)."""
+    """Ids may be resource names such as `models/m`; calls accept the last part (see `identity.bare_name`)."""
     aliases: tuple[str, ...] = ("aliases", "alias", "alias_of")
-    """Fields with other names that the provider takes for a model, each a name or a list of names. Not OpenRouter's
+    """Fields with other names that the provider accepts for a model, each a name or a list of names. Not OpenRouter's
     `canonical_slug`: that of a free variant is the paid model."""
     owner: tuple[str, ...] = ("owned_by",)
     created: tuple[str, ...] = ("created",)

@@ -41,4 +41,4 @@ class Entry(Struct, frozen=True, gc=False):
     written: str = ""
     """The id as the provider writes it, if a prefix was removed from it, else ""."""
     aliases: tuple[str, ...] = ()
-    """Other names that the provider takes for this model."""
+    """Other names that the provider accepts for this model."""

@@ -1,4 +1,4 @@
-"""The names of one entry: the id without a prefix, and other names that the provider takes for the model."""
+"""The names of one entry: the id without a prefix, and other names that the provider accepts for the model."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MAX_ALIASES = 50
 _RESOURCE_NAME = re.compile(r"(?:projects/[^/]+/(?:[^/]+/[^/]+/)*)?models/([^/]+)")
 _FILE = (".bin", ".ggml", ".gguf", ".onnx", ".pt", ".safetensors")
 _ENGINES = frozenset(("aphrodite", "llama.cpp", "llamacpp", "lmdeploy", "mlx", "ollama", "sglang", "tgi", "vllm"))
-"""Owners that local engines report. `models/m` is a path there, and calls take exactly this id."""
+"""Owners that local engines report. `models/m` is a path there, and calls accept exactly this id."""
 
 
 def problem_of_id(own_id: str) -> str:
@@ -45,7 +45,7 @@ def _prefix(prefix: str) -> re.Pattern[str]:
 
 
 def bare_name(own_id: str, payload: Mapping[str, Any]) -> str:
-    """The last part of a resource name (`models/m`, `projects/p/locations/l/models/m`), which calls take.
+    """The last part of a resource name (`models/m`, `projects/p/locations/l/models/m`), which calls accept.
 
     Any other id is returned unchanged, also a path of a local engine.
     """

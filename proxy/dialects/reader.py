@@ -204,7 +204,7 @@ def _bare_id(dialect: Dialect, written: object, payload: Mapping[str, Any]) -> t
 
 
 def _permissions(payload: object) -> tuple[Permission, ...]:
-    """The documented flags of each permission. Ids, times and organizations are omitted: providers invent them."""
+    """The documented flags of each permission. Ids, times and organizations are omitted: providers generate them."""
     if not isinstance(payload, list):
         return DEFAULT_PERMISSIONS
     return tuple([_permission(entry) for entry in payload if isinstance(entry, dict)]) or DEFAULT_PERMISSIONS

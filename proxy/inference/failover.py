@@ -105,8 +105,8 @@ class Forwarder:
     async def forward(self, call: Call, scope: CallScope) -> ForwardedCall:
         """Return the first 2xx response, in the operator's order. Raises ApiError and ClientDisconnected.
 
-        The next provider is tried only if the failed one cannot have done the work: there was no connection, or the
-        failure is in `failover_on`.
+        The next provider is tried only if this one cannot have done the work: its circuit rejects the call, there was
+        no connection or login, or the failure is in `failover_on`.
         """
         errors: list[ApiError] = []
         began = scope.now
