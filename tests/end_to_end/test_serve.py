@@ -119,7 +119,8 @@ def proxy(upstreams: FakeProviders, tmp_path_factory: pytest.TempPathFactory) ->
         "pangu": requires_header(
             "x-auth-token", SECRETS["PANGU_TOKEN"], replies(rejected, 401), pages_of_versions("w-1", VERSIONS)
         ),
-        "odd": lists(*IDS),
+        # an engine that lists paths, so that `models/of-its-own` keeps its prefix
+        "odd": lists(*({"id": own_id, "owned_by": "vllm"} for own_id in IDS)),
         "parrot": replies(echo, 401, {"X-Echo": SECRETS["WRONG_APP_KEY"]}),
     }
     text = CONFIG.format(**{name: upstreams.open(reply).url for name, reply in urls.items()})
