@@ -1,4 +1,4 @@
-"""Command lines of docs/operations.md work as printed: in a shell, with jq, and with pip."""
+"""Command lines of the README and docs/operations.md work as printed: in a shell, with jq, and with pip."""
 
 from __future__ import annotations
 
@@ -27,9 +27,16 @@ def run(commands: str, directory: Path) -> str:
     return subprocess.run(shell, cwd=directory, env=environ, stdout=subprocess.PIPE, text=True, check=True).stdout  # noqa: S603  # our own documentation
 
 
-def block_with(text: str) -> str:
-    (block,) = [block for block in blocks(DOCS / "operations.md", "sh") if text in block]
+def block_with(text: str, page: Path = DOCS / "operations.md") -> str:
+    (block,) = [block for block in blocks(page, "sh") if text in block]
     return block
+
+
+def test_check_validates_a_file_with_and_without_its_providers(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text(CONFIG, encoding="utf-8")
+    printed = run(block_with("--offline", ROOT / "README.md"), tmp_path)
+    assert printed.startswith("1 provider\n")
+    assert printed.endswith("config.yaml is valid; no provider was contacted\n")
 
 
 def test_check_prints_the_list_of_a_key_and_its_findings_as_json_for_jq(tmp_path: Path) -> None:
