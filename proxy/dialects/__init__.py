@@ -6,8 +6,9 @@ from proxy.dialects.duplicates import without_duplicates
 from proxy.dialects.facts import NAMES as EXTRA_NAMES
 from proxy.dialects.identity import restore_collisions
 from proxy.dialects.page import Page, open_page
-from proxy.dialects.pager import Query, Received, next_query
+from proxy.dialects.pager import Following, Query, Received, following_page, next_query
 from proxy.dialects.reader import InvalidEntry, entry_of, read_entry
+from proxy.dialects.signs import HEADERS as SIGN_HEADERS
 from proxy.dialects.table import DIALECTS
 from proxy.dialects.times import unix_seconds
 
@@ -15,8 +16,10 @@ __all__ = [
     "DIALECTS",
     "EXTRA_NAMES",
     "RESERVED_FIELDS",
+    "SIGN_HEADERS",
     "Auth",
     "Dialect",
+    "Following",
     "InvalidEntry",
     "Page",
     "Paging",
@@ -26,6 +29,7 @@ __all__ = [
     "entry_of",
     "error_message_in",
     "fill_template",
+    "following_page",
     "next_query",
     "no_valid_entries",
     "open_page",

@@ -1,4 +1,8 @@
-"""Decide which page to request next, from the response and not from the request."""
+"""Decide which page to request next, from the response and not from the request.
+
+The pagination of a dialect comes first, then the signs of pagination that any server may send (`signs`). Where these
+are not clear enough to follow them, the list is reported as incomplete.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from proxy.dialects.dialect import Dialect, Paging
 from proxy.dialects.page import Page
+from proxy.dialects.signs import Signs, signs_of
 from proxy.errors import UpstreamError
 
 Query = Mapping[str, str]
@@ -25,6 +30,82 @@ class Received:
     """Number of entries on the last page, valid or not."""
     last_id: str
     """The id of the last valid entry of the last page, "" if there is none."""
+
+
+@dataclass(frozen=True)
+class Following:
+    """What a page tells about the rest of the list."""
+
+    query: Query | None
+    """The query of the next page, None after the last one."""
+    is_guess: bool = False
+    """Whether the query is derived from signs that the dialect does not document."""
+    partial: str = ""
+    """Why the list may lack models even with all following pages, "" if it does not."""
+
+
+def following_page(
+    dialect: Dialect, query: Query, page: Page, received: Received, headers: Mapping[str, str]
+) -> Following:
+    """What a page tells about the rest of the list. `headers`: those of `signs.HEADERS` in the response, in lower case.
+
+    Raises UpstreamError (`paging`) as `next_query`.
+    """
+    signs = signs_of(page.top, dialect.items, headers)
+    guess = _guess(signs, query, received)
+    own = None if guess and _lacks_cursor(dialect, page) else next_query(dialect, query, page, received)
+    failure = signs.failure(is_paged=own is not None or guess is not None)
+    partial = f"`{failure.label}` reports missing models" if failure else ""
+    if own is not None:
+        return Following(own, partial=partial)
+    if guess is not None:
+        return Following(guess, is_guess=True, partial=partial)
+    return Following(None, partial=partial or _remainder(signs, received))
+
+
+def _lacks_cursor(dialect: Dialect, page: Page) -> bool:
+    """Whether the dialect's own cursor is missing on a page that has successors: another sign is clearer."""
+    return any(style.more and page.value(style.more) is True and not page.value(style.read) for style in dialect.paging)
+
+
+def _guess(signs: Signs, query: Query, received: Received) -> Query | None:
+    """The query of the next page according to signs that any server may send, None without a clear one."""
+    more = signs.more
+    if more is not None and not more.value:
+        return None
+    if url := signs.next_url():
+        return _query_of(url.value)
+    token = signs.next_token() or (more and signs.cursor())
+    if token and len(token.value) <= MAX_LENGTH:
+        return {**query, token.parameter: token.value}
+    page, pages, offset = signs.page(), signs.pages(), signs.offset()
+    has_next_page = page is not None and pages is not None and page.value < pages.value
+    if received.on_page == 0 or not (more or has_next_page or signs.total(received.entries)):
+        return None
+    if page is not None:
+        return {**query, page.parameter: str(page.value + 1)}
+    return {**query, offset.parameter: str(offset.value + received.on_page)} if offset else None
+
+
+def _remainder(signs: Signs, received: Received) -> str:
+    """Why more entries were to be expected after the last page, "" if none were."""
+    if signs.more is not None and signs.more.value:
+        return f"`{signs.more.label}` is true, but the response does not tell how to request the next page"
+    following = signs.next_url() or signs.next_token()
+    if following and signs.more is None:
+        return f"`{following.label}` does not lead to a next page"
+    if total := signs.total(received.entries):
+        return f"`{total.label}` is {total.value:,}, but {received.entries:,} entries were returned"
+    return ""
+
+
+def _query_of(url: str) -> Query | None:
+    if len(url) > MAX_LENGTH:
+        return None
+    try:
+        return dict(parse_qsl(urlsplit(url).query, keep_blank_values=True))
+    except ValueError:
+        return None
 
 
 def next_query(dialect: Dialect, query: Query, page: Page, received: Received) -> Query | None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from contextlib import aclosing
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from functools import partial
 
 import httpx
@@ -13,7 +15,7 @@ import tenacity
 from proxy import __version__
 from proxy.clock import Clock
 from proxy.config import Provider
-from proxy.dialects import Query
+from proxy.dialects import SIGN_HEADERS, Query
 from proxy.errors import UpstreamError
 from proxy.upstream.credentials import auth_headers, auth_query, kind_headers, secrets_of
 from proxy.upstream.errors import from_exception, from_status, timed_out
@@ -21,6 +23,18 @@ from proxy.upstream.logins import Login, Send, send_signed
 
 _MAX_ERROR_BODY = 64 * 1024  # bytes; longer bodies are not searched for an error message
 _MIN_ATTEMPT = 0.2  # seconds; no attempt starts with less time left
+_MAX_SKEW = 86_400.0  # seconds; a `Date` that differs more from our clock is wrong
+
+
+@dataclass(frozen=True)
+class RawPage:
+    """The response with one page of a list."""
+
+    body: bytes
+    signs: Mapping[str, str]
+    """The headers that may tell that the list is not whole, in lower case."""
+    answered_at: float
+    """Unix seconds: the `Date` header, or else our clock."""
 
 
 class PageRequests:
@@ -37,8 +51,8 @@ class PageRequests:
         self._headers = _headers(provider)
         self._auth_query = auth_query(provider.dialect.auth, provider.api_key)
 
-    async def get(self, send: Send, url: str, query: Query) -> bytes:
-        """Return the body of one page, with retries. Raises UpstreamError."""
+    async def get(self, send: Send, url: str, query: Query) -> RawPage:
+        """Return one page, with retries. Raises UpstreamError."""
         jitter = tenacity.wait_random_exponential(multiplier=0.1, max=2)
 
         def wait(state: tenacity.RetryCallState) -> float:
@@ -65,13 +79,14 @@ class PageRequests:
         """All secrets sent to the provider. Messages must not contain them, even if the provider repeats them."""
         return [*secrets_of(self._provider), *(self._login.secrets if self._login else ())]
 
-    async def _attempt(self, send: Send, url: str, query: Query) -> bytes:
+    async def _attempt(self, send: Send, url: str, query: Query) -> RawPage:
         """One HTTP request. Times out after a third of `timeout`, also while a response arrives slowly."""
         limit = self._provider.timeout / 3
         try:
             async with asyncio.timeout(limit), aclosing(await self._exchange(send, url, query)) as response:
                 if response.is_success:
-                    return await response.aread()
+                    body = await response.aread()
+                    return RawPage(body, _signs(response), _answered_at(response, self._clock.time()))
                 raise await self._error(response)
         except UpstreamError:
             raise
@@ -97,6 +112,20 @@ class PageRequests:
             return await send(request)
 
         return await send_signed(partial(login.header_to_send, send), login.forget, send_with, _rejected)
+
+
+def _signs(response: httpx.Response) -> Mapping[str, str]:
+    signs = {name: value for name, value in response.headers.items() if name in SIGN_HEADERS}
+    return {**signs, "x-partial-content": "true"} if response.status_code == 206 else signs
+
+
+def _answered_at(response: httpx.Response, now: float) -> float:
+    """Unix seconds of the response by the clock of the provider, which also writes creation times."""
+    try:
+        date = parsedate_to_datetime(response.headers["date"]).timestamp()
+    except (KeyError, ValueError, OverflowError):
+        return now
+    return date if abs(date - now) <= _MAX_SKEW else now
 
 
 async def _rejected(response: httpx.Response) -> bool:

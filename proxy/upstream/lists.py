@@ -14,7 +14,7 @@ import ssl
 from array import array
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import product
 from urllib.parse import quote
@@ -26,12 +26,13 @@ from proxy.clock import Clock
 from proxy.config import Provider
 from proxy.cooperative import batched
 from proxy.dialects import (
+    Following,
     InvalidEntry,
     Page,
     Query,
     Received,
     fill_template,
-    next_query,
+    following_page,
     no_valid_entries,
     open_page,
     read_entry,
@@ -40,7 +41,7 @@ from proxy.dialects import (
 )
 from proxy.dialects.entry import Entry
 from proxy.errors import UpstreamError
-from proxy.upstream.attempt import PageRequests
+from proxy.upstream.attempt import PageRequests, RawPage
 from proxy.upstream.credentials import egress_of, secrets_of
 from proxy.upstream.errors import from_exception, timed_out
 from proxy.upstream.logins import Send, login_of
@@ -126,15 +127,26 @@ class _Page:
     dropped: Mapping[str, int]
     size: int
     """Number of entries, valid or not."""
-    following: Query | None
-    """The query of the next page, None after the last page."""
+    following: Following
 
 
-def _fingerprint(url: str, query: Query, received: int, body: bytes) -> bytes:
+def _fingerprint(url: str, query: Query, received: int, page: RawPage) -> bytes:
     """A digest of everything that parsing a page depends on. Most pages do not change between refreshes."""
-    digest = hashlib.sha256(f"{url} {sorted(query.items())} {received} ".encode())
-    digest.update(body)
+    digest = hashlib.sha256(f"{url} {sorted(query.items())} {received} {sorted(page.signs.items())} ".encode())
+    digest.update(page.body)
     return digest.digest()
+
+
+@dataclass
+class _Progress:
+    """The pages of one list that were fetched so far."""
+
+    values: Mapping[str, str]
+    """The placeholder values of the list."""
+    sent: list[Query] = field(default_factory=list)
+    ids: set[str] = field(default_factory=set)
+    received: int = 0
+    """Number of entries, valid or not."""
 
 
 class _ListRequest:
@@ -153,6 +165,8 @@ class _ListRequest:
         self._dropped: Counter[str] = Counter()
         self._duplicates = 0
         self._page_count = 0
+        self._partial = ""
+        self._answered_at = 0.0
 
     async def fetch(self, send: Send) -> FetchResult:
         dialect = self._provider.dialect
@@ -169,6 +183,8 @@ class _ListRequest:
             self._requests.attempts,
             dict(self._dropped),
             duplicates=self._duplicates,
+            partial=redact(self._partial, self._requests.secrets()),
+            answered_at=self._answered_at,
         )
 
     async def _list(self, send: Send, path: str, values: Mapping[str, str]) -> None:
@@ -176,35 +192,51 @@ class _ListRequest:
         dialect = self._provider.dialect
         quoted = {name: quote(value, safe="") for name, value in values.items()}
         url = self._provider.base_url + fill_template(path, quoted)
-        query: Query | None = {name: fill_template(value, values) for name, value in dialect.params.items()}
-        sent: list[Query] = []
-        ids: set[str] = set()
+        following = Following({name: fill_template(value, values) for name, value in dialect.params.items()})
+        progress = _Progress(values)
         start = len(self._entries)
-        received = 0
-        while query is not None:
-            if query in sent:
-                raise UpstreamError("paging", f"pagination loop: page {self._page_count} links to an earlier page")
+        while following.query is not None:
             if self._page_count >= self._provider.max_pages:
                 raise UpstreamError("paging", f"returned more than {self._provider.max_pages} pages (max_pages)")
-            sent.append(query)
-            body = await self._requests.get(send, url, query)
-            fingerprint = _fingerprint(url, query, received, body)
-            async with self._reading:
-                page = self._last_pages.get(fingerprint) or await self._read_page(body, query, received, values)
-            self.pages[fingerprint] = page
-            self._page_count += 1
-            received += page.size
-            if len(self._entries) + len(page.entries) > self._provider.max_models:
-                raise self._too_many()
-            self._entries += page.entries
-            self._dropped.update(page.dropped)
-            known = len(ids)
-            ids.update(entry.id for entry in page.entries)
-            if page.entries and len(ids) == known:
-                raise UpstreamError("paging", f"pagination loop: page {self._page_count} repeats earlier models")
-            query = page.following
-        if len(self._entries) - start > len(ids):
+            try:
+                page = await self._page(send, url, following.query, progress)
+            except UpstreamError as error:
+                if not following.is_guess or error.kind == "too_large":
+                    raise
+                # The signs of this page were not documented, so the pages before it are shown.
+                self._note_partial(f"page {self._page_count + 1} could not be fetched: {error.reason}")
+                break
+            following = page.following
+            self._note_partial(following.partial)
+        if len(self._entries) - start > len(progress.ids):
             self._merge_duplicates(start)
+
+    async def _page(self, send: Send, url: str, query: Query, progress: _Progress) -> _Page:
+        """Fetch one page and add its entries. Raises UpstreamError, before it has added any."""
+        if query in progress.sent:
+            raise UpstreamError("paging", f"pagination loop: page {self._page_count} links to an earlier page")
+        progress.sent.append(query)
+        raw = await self._requests.get(send, url, query)
+        self._answered_at = self._answered_at or raw.answered_at
+        fingerprint = _fingerprint(url, query, progress.received, raw)
+        async with self._reading:
+            page = self._last_pages.get(fingerprint) or await self._read_page(raw, query, progress)
+        known = len(progress.ids)
+        progress.ids.update(entry.id for entry in page.entries)
+        if page.entries and len(progress.ids) == known:
+            raise UpstreamError("paging", f"pagination loop: page {self._page_count + 1} repeats earlier models")
+        if len(self._entries) + len(page.entries) > self._provider.max_models:
+            raise self._too_many()
+        self.pages[fingerprint] = page
+        self._page_count += 1
+        progress.received += page.size
+        self._entries += page.entries
+        self._dropped.update(page.dropped)
+        return page
+
+    def _note_partial(self, reason: str) -> None:
+        """Keep the first reason why the result may lack models."""
+        self._partial = self._partial or reason
 
     def _merge_duplicates(self, start: int) -> None:
         """Merge the duplicates among the entries of one list, which begin at `start`."""
@@ -212,16 +244,17 @@ class _ListRequest:
         self._entries[start:] = without_duplicates(restore_collisions(self._entries[start:]))
         self._duplicates += count - len(self._entries)
 
-    async def _read_page(self, body: bytes, query: Query, received: int, values: Mapping[str, str]) -> _Page:
+    async def _read_page(self, raw: RawPage, query: Query, progress: _Progress) -> _Page:
         """Parse one page in batches, so that other tasks can run."""
         dialect = self._provider.dialect
-        page = open_page(dialect, body)
+        page = open_page(dialect, raw.body)
         size = len(page.items)
         if size > self._provider.max_models:
             raise self._too_many()
-        entries, hashes, dropped = await self._read_entries(page, values, self._leaked_secrets(body))
+        entries, hashes, dropped = await self._read_entries(page, progress.values, self._leaked_secrets(raw.body))
         last_id = entries[-1].written or entries[-1].id if entries else ""
-        following = next_query(dialect, query, page, Received(received + size, size, last_id))
+        received = Received(progress.received + size, size, last_id)
+        following = following_page(dialect, query, page, received, raw.signs)
         return _Page(tuple(entries), hashes, dropped, size, following)
 
     def _too_many(self) -> UpstreamError:

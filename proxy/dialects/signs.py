@@ -1,0 +1,296 @@
+"""Signs that a response is not the whole list, in any dialect: further pages, and parts that failed. No I/O.
+
+Gateways add pagination and statuses of their own to the dialects they speak. Names are compared without case and
+punctuation: `next_page_token`, `nextPageToken` and `X-Next-Page-Token` are one sign.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+from msgspec import Raw
+
+from proxy.dialects.diagnosis import ANY_DECODER
+
+_MAX_FIELD = 64 * 1024  # bytes; a longer field is not searched for signs
+_MAX_DEPTH = 2  # levels below the outermost one
+_FAILURE_WORDS = frozenset(
+    ["partial", "partialsuccess", "partialfailure", "partialcontent", "incomplete", "degraded", "truncated", "error",
+     "failed", "failure"]
+)  # fmt: skip
+_FINE_WORDS = frozenset(
+    ["", "ok", "okay", "success", "succeeded", "successful", "healthy", "active", "available", "online", "up", "ready",
+     "complete", "completed", "done", "enabled", "connected", "operational", "running", "live", "valid", "normal",
+     "fresh", "cached", "cache", "hit", "miss", "skipped", "disabled", "inactive", "notconfigured", "unconfigured",
+     "unsupported", "notsupported", "ignored", "excluded", "empty", "none", "idle", "unknown", "good", "passed", "pass",
+     "true", "yes", "configured", "present", "synced", "uptodate", "listed", "200"]
+)  # fmt: skip
+
+_CONTAINERS = frozenset(
+    ["meta", "metadata", "pagination", "paging", "paginator", "pager", "pageinfo", "pagemetadata", "page", "pages",
+     "links", "link", "resultinfo", "responsemetadata", "listmetadata", "cursor", "cursors", "pageable", "summary",
+     "shards", "nextpage", "next"]
+)  # fmt: skip
+"""Objects beside the list that contain signs."""
+_NEXT_URLS = ("nexturl", "nextlink", "nexturi", "nexthref", "nextpageurl", "nextpagelink", "nextpageuri",
+              "odatanextlink", "next", "nextpage", "nextcursor", "nextpath")  # fmt: skip
+_NEXT_TOKENS = ("nextpagetoken", "nextcursor", "nexttoken", "nextpagecursor", "nextcontinuationtoken", "nextmarker",
+                "nextkey", "nextbookmark", "nextafter", "nextstartingafter", "nextscrollid", "nextid",
+                "continuationtoken", "continuation", "continue", "nextoffset", "nextskip", "nextstart", "nextindex",
+                "nextpagenumber", "nextpageno", "nextpage", "next")  # fmt: skip
+_CURSORS = ("after", "aftercursor", "endcursor", "cursor", "bookmark", "lastid", "lastkey", "startingafter", "marker")
+"""Cursors that mean another page only beside a flag."""
+_MORE = ("hasmore", "hasnext", "hasnextpage", "hasmorepages", "hasmoreitems", "hasmoreresults", "hasmoredata", "more",
+         "moreavailable", "moreresults", "istruncated", "truncated", "nextpageavailable", "next")  # fmt: skip
+_LAST = ("last", "islast", "islastpage", "lastpage", "isend", "end", "finished", "isfinished")
+_TOTALS = ("total", "totalcount", "totalitems", "totalresults", "totalmodels", "totalsize", "totalelements",
+           "totalrecords", "totalentries", "totalhits", "totalrows", "totalnum", "numtotal", "numresults", "numfound",
+           "itemcount", "recordcount", "recordstotal", "resultcount", "fullcount", "objectcount", "count",
+           "matchedcount", "totalobjects", "totaldocs")  # fmt: skip
+_REMAINING = ("remaining", "remainingcount", "remainingitemcount", "remainingitems")
+_PAGES = ("totalpages", "totalpage", "pagecount", "numpages", "pagetotal", "lastpage", "pages", "numberofpages",
+          "maxpage", "pagescount")  # fmt: skip
+_OFFSETS = ("offset", "skip", "start", "from", "startindex", "skipcount")
+_PAGE_NUMBERS = ("page", "currentpage", "pagenumber", "pageno", "pagenum", "pageindex", "current", "number")
+"""The last two only beside a number of pages."""
+_PARTIAL = ("partial", "ispartial", "partialresult", "partialresults", "partialresponse", "partialdata",
+            "partialcontent", "partialfailure", "incomplete", "isincomplete", "incompleteresult", "incompleteresults",
+            "truncated", "istruncated", "degraded", "isdegraded", "timedout", "haserrors", "haserror",
+            "hasfailures")  # fmt: skip
+_COMPLETE = ("complete", "iscomplete", "completeresults", "allcomplete", "success", "ok")
+_OTHER_PARAMETERS = {
+    "next": "cursor", "nexttoken": "", "current": "page", "currentpage": "page", "number": "page",
+    "aftercursor": "after", "endcursor": "after", "lastid": "after",
+}  # fmt: skip
+"""Sign -> the parameter to send its value as, "" for the sign's own name; of all others the name without `next`."""
+_PARTS = frozenset(["providers", "sources", "upstreams", "backends", "channels", "accounts", "keys", "regions"])
+"""Objects or arrays beside the list that may tell how its parts were fetched."""
+_STATUSES = ("status", "statuses", "states")
+_STATUS_FIELDS = frozenset(["status", "state", "result", "outcome", "health", "code", "statuscode", "success", "ok",
+                            "healthy", "error", "errors"])  # fmt: skip
+"""Fields of the status of one part."""
+_BROKEN = r"fail|err|time.?out|unavail|unreach|down|denied|offline|unhealthy|refused"
+_NOTHING = frozenset(["", "none", "null", "no", "false", "0", "ok"])
+_PROBLEM = re.compile(r"(errors?|warnings?|fail(ed|ures?).*|(unreachable|unavailable|missing|timedout|skippeddueto).+)")
+
+HEADERS = frozenset(
+    ["link", "x-next-page", "x-next-cursor", "x-next-token", "x-next-page-token", "x-next-page-url", "x-has-more",
+     "x-total", "x-total-count", "x-total-items", "x-total-pages", "x-page", "x-current-page", "x-offset", "x-partial",
+     "x-partial-results", "x-incomplete", "x-truncated", "x-models-missing", "x-models-incomplete"]
+)  # fmt: skip
+"""Headers that may contain signs; the last two are those of this proxy."""
+_LINK = re.compile(r"<([^<>]{1,8192})>([^<]*)")
+_REL_NEXT = re.compile(r""";\s*rel\s*=\s*"?[^";]*\bnext\b""", re.IGNORECASE)
+
+
+class Sign(NamedTuple):
+    """A field or a header of a response."""
+
+    name: str
+    """As it was sent."""
+    value: Any
+    parameter: str = ""
+    """The parameter to send the value of the next page as."""
+
+    @property
+    def label(self) -> str:
+        """The name for messages, without characters that could be mistaken for their own."""
+        return re.sub(r"[^\w.@-]", "", self.name)
+
+
+@dataclass(frozen=True)
+class Signs:
+    """The fields and headers of a response that may be signs, by their normalized name."""
+
+    fields: Mapping[str, Sign]
+
+    def next_url(self) -> Sign | None:
+        """The URL of the next page, absolute, relative or a query alone."""
+        return self._first(_NEXT_URLS, lambda value: isinstance(value, str) and _is_url(value))
+
+    def next_token(self) -> Sign | None:
+        """The token, offset or number of the next page."""
+        sign = self._first(_NEXT_TOKENS, lambda value: type(value) is int or (isinstance(value, str) and value != ""))
+        if sign is None:
+            return None
+        name = _parameter(sign.name)
+        if name == "cursor" and type(sign.value) is int and _normalized(sign.name) == "next":
+            name = "offset" if self.offset() and not self.page() else "page"
+        return Sign(sign.name, str(sign.value), name)
+
+    def cursor(self) -> Sign | None:
+        """A cursor that is meant for the next page if there is one."""
+        sign = self._first(_CURSORS, lambda value: isinstance(value, str) and value != "")
+        return sign and Sign(*sign[:2], _parameter(sign.name))
+
+    @cached_property
+    def more(self) -> Sign | None:
+        """The flag that tells whether there are more pages, as a boolean."""
+        flag = self._first(_MORE, lambda value: type(value) is bool)
+        if flag is not None:
+            return flag
+        last = self._first(_LAST, lambda value: type(value) is bool)
+        return last and Sign(last.name, not last.value)
+
+    def total(self, received: int) -> Sign | None:
+        """A number of entries in the whole list that is larger than `received`."""
+        return self._number(_TOTALS, at_least=received + 1) or self._number(_REMAINING, at_least=1)
+
+    def pages(self) -> Sign | None:
+        """The number of pages."""
+        return self._number(_PAGES, at_least=0)
+
+    def offset(self) -> Sign | None:
+        """The offset of this page."""
+        return self._number(_OFFSETS, at_least=0)
+
+    def page(self) -> Sign | None:
+        """The number of this page."""
+        return self._number(_PAGE_NUMBERS if self.pages() else _PAGE_NUMBERS[:-2], at_least=0)
+
+    def failure(self, *, is_paged: bool) -> Sign | None:
+        """The field that tells that a part of the list is missing. `is_paged`: there is a further page to request."""
+        names = _PARTIAL if not is_paged else [name for name in _PARTIAL if name not in _MORE]
+        flag = self._first(names, lambda value: value is True) or self._first(_COMPLETE, lambda value: value is False)
+        return flag or next((sign for name, sign in self.fields.items() if _tells_failure(name, sign.value)), None)
+
+    def _first(self, names: Sequence[str], fits: Callable[[Any], bool]) -> Sign | None:
+        found = (self.fields[name] for name in names if name in self.fields)
+        return next((sign for sign in found if fits(sign.value)), None)
+
+    def _number(self, names: Sequence[str], at_least: int) -> Sign | None:
+        for name in names:
+            if name in self.fields:
+                number = _integer(self.fields[name].value)
+                if number is not None and number >= at_least:
+                    sent = self.fields[name].name
+                    return Sign(sent, number, _parameter(sent))
+        return None
+
+
+def signs_of(top: Mapping[str, Raw], lists: Sequence[str], headers: Mapping[str, str]) -> Signs:
+    """The signs in the outermost fields of a response, in objects of pagination among them, and in its headers.
+
+    `lists` are the dotted paths at which the list itself may be.
+    """
+    wrappers = {path.split(".")[0] for path in lists if "." in path}
+    payload = {name: value for name, raw in top.items() if name not in lists for value in _decoded(name, raw, wrappers)}
+    fields: dict[str, Sign] = {}
+    for name, value in (*_flattened(payload, wrappers, _MAX_DEPTH), *_from_headers(headers)):
+        fields.setdefault(_normalized(name), Sign(name, value))
+    return Signs(fields)
+
+
+def _decoded(name: str, raw: Raw, wrappers: set[str]) -> Iterator[Any]:
+    """The value of a field that may be or contain a sign."""
+    data = memoryview(raw)
+    is_nested = data[0] in b"[{"
+    if len(data) <= _MAX_FIELD and (not is_nested or name in wrappers or _may_tell(_normalized(name))):
+        try:
+            yield ANY_DECODER.decode(raw)
+        except (ValueError, RecursionError):
+            return
+
+
+def _may_tell(name: str) -> bool:
+    """Whether an object or array with this normalized name may contain signs."""
+    return name in _CONTAINERS or name in _PARTS or name.endswith(_STATUSES) or _PROBLEM.fullmatch(name) is not None
+
+
+def _flattened(payload: Mapping[str, Any], wrappers: set[str], levels: int) -> Iterator[tuple[str, Any]]:
+    """The fields of an object, then those of the containers among them."""
+    yield from payload.items()
+    for name, value in payload.items() if levels else ():
+        normal = _normalized(name)
+        if normal in ("links", "link") and isinstance(value, list):
+            value = {str(link.get("rel")): link.get("href") for link in value if isinstance(link, dict)}
+        if not isinstance(value, dict) or (normal not in _CONTAINERS and name not in wrappers):
+            continue
+        prefix = "next_" if normal in ("next", "nextpage") else ""
+        for inner, deeper in _flattened(value, set(), levels - 1):
+            yield prefix + inner, deeper
+
+
+def _from_headers(headers: Mapping[str, str]) -> Iterator[tuple[str, Any]]:
+    for name, value in headers.items():
+        if name == "link":
+            for url, parameters in _LINK.findall(value):
+                if _REL_NEXT.search(parameters):
+                    yield "next_url", url
+        else:
+            yield name.removeprefix("x-"), {"true": True, "false": False}.get(value.lower(), value)
+
+
+def _normalized(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower()) if len(name) <= 40 else ""
+
+
+def _parameter(name: str) -> str:
+    """The parameter that the value of a sign is sent as: `next_page_token` -> `page_token`."""
+    normal = _normalized(name)
+    if normal in _OTHER_PARAMETERS:
+        return _OTHER_PARAMETERS[normal] or name
+    rest = re.sub(r"^next[_-]?", "", name, flags=re.IGNORECASE).replace("-", "_")
+    return rest[:1].lower() + rest[1:] if name.startswith("next") else rest
+
+
+def _is_url(text: str) -> bool:
+    return text.startswith(("http://", "https://", "/", "?"))
+
+
+def _integer(value: object) -> int | None:
+    """A number, also as a string: the JSON of protocol buffers has 64-bit integers as strings."""
+    if type(value) is int:
+        return value
+    return int(value) if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) < 16 else None
+
+
+def _tells_failure(name: str, value: object) -> bool:
+    """Whether a field with this normalized name tells that a part of the list is missing."""
+    if _PROBLEM.fullmatch(name) or name in ("modelsmissing", "modelsincomplete"):
+        return not _is_nothing(value)
+    if isinstance(value, str):
+        return name in ("status", "state") and _normalized(value) in _FAILURE_WORDS
+    if not isinstance(value, dict | list):
+        return False
+    if name in _PARTS:
+        return any(map(_is_broken, value.values() if isinstance(value, dict) else value))
+    return name.endswith(_STATUSES) and _is_failed(value)
+
+
+def _is_failed(value: object) -> bool:
+    """Whether a status, or one of several, is that of a failure."""
+    if isinstance(value, list):
+        return any(map(_is_failed, value))
+    if isinstance(value, dict):
+        fields = {_normalized(name): inner for name, inner in value.items()}
+        if _STATUS_FIELDS.isdisjoint(fields):
+            return any(map(_is_failed, value.values()))  # statuses by name
+        has_problem = any(_PROBLEM.fullmatch(name) and not _is_nothing(inner) for name, inner in fields.items())
+        return has_problem or any(_is_failed(fields[name]) for name in _STATUS_FIELDS & fields.keys())
+    if isinstance(value, str):
+        return _normalized(value) not in _FINE_WORDS and not re.fullmatch(r"2[0-9][0-9].*", value)
+    return value is False or (type(value) is int and 300 <= value < 600)
+
+
+def _is_broken(value: object) -> bool:
+    """Whether the description of a part tells that it failed. Its other fields can be anything."""
+    if not isinstance(value, dict):
+        return False
+    fields = {_normalized(name): inner for name, inner in value.items()}
+    words = [inner for name in ("status", "state", "health") if isinstance(inner := fields.get(name), str)]
+    has_failed = any(re.search(_BROKEN, word, re.IGNORECASE) for word in words)
+    return has_failed or fields.get("success") is False or not _is_nothing(fields.get("error"))
+
+
+def _is_nothing(value: object) -> bool:
+    """Whether the description of a problem says that there is none."""
+    if isinstance(value, dict):
+        return all(map(_is_nothing, value.values()))
+    if isinstance(value, list):
+        return all(map(_is_nothing, value))
+    return value.strip().lower() in _NOTHING if isinstance(value, str) else not value
