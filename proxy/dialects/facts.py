@@ -78,19 +78,20 @@ _CONTEXT = (
     "contexttokens", "contextlimit", "contextlen", "maxcontextlength", "maxcontextwindow", "maxcontextwindowtokens",
     "maxcontexttokens", "maxcontextsize", "maxcontextlen", "maxcontext", "availablecontexttokens", "tokencontext",
     "sequencelength", "maxsequencelength", "inputtokenlimit", "maxinputtokens", "maxinputtoken", "maxinputlength",
-    "maxprompttokens", "inputtokenslimit", "inputlimit",
+    "maxprompttokens", "maxtokensinput", "inputtokenslimit", "inputlimit",
 )  # fmt: skip
 _CONTEXT_POSSIBLE = ("maxpositionembeddings", "nctxtrain", "trainingcontextlength")
 _OUTPUT = (
     "maxoutputtokens", "maxcompletiontokens", "maxoutputtoken", "outputtokenlimit", "maxoutputtokenlength",
     "maxoutputlength", "maxoutput", "outputlimit", "outputtokenslimit", "maxgenerationtokens", "maxgeneratedtokens",
-    "maxnewtokens", "maxresponsetokens",
+    "maxnewtokens", "maxresponsetokens", "maxtokensoutput",
 )  # fmt: skip
 
 # -- names of capabilities ---------------------------------------------------------------------------------------------
 
 _TOOLS = (
-    "supportstools", "supporttools", "supportstool", "supportstooluse", "supportstoolcall", "supportstoolcalls",
+    "supportstools", "supporttools", "supporttoolcalls", "supporttoolcalling", "supportstool",
+    "supportstooluse", "supportstoolcall", "supportstoolcalls",
     "supportstoolcalling", "supportsfunctioncalling", "supportfunctioncalling", "supportsfunctioncall",
     "supportsfunctions", "supportsparallelfunctioncalling", "supportstoolchoice", "supportsparalleltoolcalls",
     "toolcall", "toolcalls", "toolcalling", "tooluse", "toolusage", "toolsupport", "tools", "toolchoice",
@@ -107,12 +108,15 @@ _REASONING_LEVELS = (
 )  # fmt: skip
 _IMAGE = (
     "supportsvision", "supportvision", "supportsimages", "supportsimage", "supportsimagein", "supportsimageinput",
-    "supportimageinput", "supportsimageinputs", "supportsattachments", "vision", "visionsupport", "imageinput",
+    "supportimageinput", "supportsimageinputs", "supportsimagesinput", "vision", "visionsupport", "imageinput",
     "imagein", "hasvision", "isvision", "visionenabled",
 )  # fmt: skip
 _AUDIO = ("supportsaudioinput", "supportsaudioin", "audioinput", "audioin")
 _VIDEO = ("supportsvideoinput", "supportsvideoin", "supportsvideo", "videoinput", "videoin")
 _FILE = ("supportspdfinput", "supportspdf", "supportsfileinput", "pdfinput", "fileinput")
+
+_INPUT_MODALITIES = ("inputmodalities", "supportedinputmodalities", "inputmodality", "requestmodality")
+_OUTPUT_MODALITIES = ("outputmodalities", "supportedoutputmodalities", "outputmodality", "responsemodality")
 
 _TOOL_WORDS = frozenset([*_TOOLS, "tool", "function", "agent"]) - {"toolsupport"}
 _REASONING_WORDS = frozenset([*_REASONING, *_REASONING_LEVELS, "reason", "includereasoning", "hybridthinking"])
@@ -120,7 +124,7 @@ _IMAGE_WORDS = frozenset([*_IMAGE, "vlm", "multimodalvision", "imageunderstandin
 
 # Endpoints, methods and abilities of each type. Those of "" say nothing, but prevent a conclusion from the others.
 _WORDS_OF_TYPES = {
-    "chat": "chat chatcompletion chatcompletions completionchat messages responses conversational",
+    "chat": "chat chatcompletion chatcompletions completionchat messages responses conversational llm",
     "completion": "completion completions generate completionfim fim",
     "embedding": "embed embedding embeddings embedcontent embedtext textembedding featureextraction",
     "rerank": "rerank reranker reranking jinarerank",
@@ -139,9 +143,9 @@ _CHAT_SIGNS = frozenset(["supports_tools", "supports_reasoning", IMAGE])
 _LIMITS, _FLAGS, _MODALITIES, _TYPE = 1, 2, 4, 8
 _CATEGORIES = (
     # What is looked for in objects with these names.
-    (_LIMITS, "limit limits tokenlimits contextlimits config parameters params settings runtime "
-              "recipeoptions defaultgenerationsettings"),
-    (_MODALITIES, "modalities supportedmodalities"),
+    (_LIMITS, "limit limits tokenlimits contextlimits modellimits contextwindow config parameters params settings "
+              "runtime recipeoptions defaultgenerationsettings"),
+    (_MODALITIES, "modalities supportedmodalities inferencemetadata"),
     (_FLAGS | _MODALITIES, "supports features featureflags abilities capability"),
     (_LIMITS | _FLAGS | _MODALITIES | _TYPE, "capabilities modelcapabilities modelinfo modelspec metadata meta info "
      "details spec specs specification specifications properties attributes modelproperties"),
@@ -156,7 +160,7 @@ _OPENROUTER = (
     ("top_provider", "max_completion_tokens", "max_output_tokens", _COMMON + 90),
     ("top_provider", "context_length", "context_length", _COMMON + 90),
 )
-_SHORT_LIMITS = frozenset(["limit", "limits", "tokenlimits", "contextlimits"])
+_SHORT_LIMITS = frozenset(["limit", "limits", "tokenlimits", "contextlimits", "modellimits", "contextwindow"])
 _WORD_LISTS = (
     "capabilities", "capability", "modelcapabilities", "supportedcapabilities", "features", "supportedfeatures",
     "modelfeatures", "tags", "abilities", "ability", "modelability", "modelabilities", "supportedparameters",
@@ -165,7 +169,7 @@ _WORD_LISTS = (
 _ABILITIES = frozenset(["capabilities", "capability", "modelcapabilities", "abilities", "ability", "modelability",
                         "modelabilities", "supportedcapabilities"])  # fmt: skip
 _METHODS = ("supportedgenerationmethods", "supportedmethods", "endpoints", "supportedendpoints",
-            "supportedendpointtypes", "endpointtypes", "defaultendpoints")  # fmt: skip
+            "supportedendpointtypes", "endpointtypes", "defaultendpoints", "categories")  # fmt: skip
 _ROUTE_LISTS = ("providers", "endpoints", "deployments", "routes", "channels", "upstreams", "backends", "instances",
                 "hosts", "offers")  # fmt: skip
 
@@ -256,6 +260,18 @@ def _type_of(words: Iterable[str]) -> str:
     return types.pop() if len(types) == 1 else ""
 
 
+def _properties(value: object, price_per: int) -> Mapping[str, Any]:
+    """The facts in a list of names and values (Cloudflare: `{"property_id": "context_window", "value": "8192"}`)."""
+    names = ("property_id", "name", "key")
+    return facts_of(
+        {
+            name: item["value"]
+            for item in _objects(value)
+            if "value" in item and isinstance(name := next((item[each] for each in names if each in item), None), str)
+        }
+    )
+
+
 def _routes(value: object, price_per: int) -> Mapping[str, Any]:
     """The facts of a model that is served on several routes."""
     found = [facts_of(route) for route in _objects(value)]
@@ -341,8 +357,8 @@ _BY_CATEGORY: Mapping[int, Mapping[str, Sequence[_Rule]]] = {
         _ranked("type", ["completion", "completions"], _type_if_true("completion"), _POSSIBLE + 30),
     ),
     _MODALITIES: _table(
-        _ranked("input_modalities", ["inputmodalities", "supportedinputmodalities", "inputmodality"], inputs),
-        _ranked("output_modalities", ["outputmodalities", "supportedoutputmodalities", "outputmodality"], outputs),
+        _ranked("input_modalities", _INPUT_MODALITIES, inputs),
+        _ranked("output_modalities", _OUTPUT_MODALITIES, outputs),
         _ranked("input_modalities", ["modality", "modalities"], _of_arrow(inputs), _POSSIBLE),
         _ranked("output_modalities", ["modality", "modalities"], _of_arrow(outputs), _POSSIBLE),
     ),
@@ -361,6 +377,7 @@ _SHORT_MODALITIES = _table(
 )
 _OUTERMOST = _table(
     _ranked("", ["loadedinstances"], _loaded, _USABLE),
+    _ranked("", ["properties"], _properties),
     _ranked("", _METHODS, _methods, _POSSIBLE),
     _ranked("", _ROUTE_LISTS, _routes, _ROUTES),
 )

@@ -16,10 +16,10 @@ from proxy.dialects.times import unix_seconds
 _WORDS_OF_TYPES = {
     "chat": "chat chatcompletion chatcompletions chatmodel llm vlm mllm language languagemodel largelanguagemodel "
     "visionlanguage text textgen textgeneration texttotext text2text imagetexttotext conversational multimodal "
-    "responses",
-    "completion": "completion completions textcompletion codecompletion fim",
+    "responses llmv1chat",
+    "completion": "completion completions textcompletion codecompletion fim llmv1completions",
     "embedding": "embedding embeddings embed textembedding textembeddings featureextraction sentencesimilarity "
-    "embeddingmodel multimodalembedding vectorembedding",
+    "embeddingmodel multimodalembedding vectorembedding llmv1embeddings",
     "image": "image images imagegeneration imagegenerations imagegen texttoimage imagetoimage imageedit imageediting "
     "text2image image2image t2i diffusion",
     "audio": "audio speech tts stt asr texttospeech speechtotext text2speech speech2text automaticspeechrecognition "

@@ -56,6 +56,9 @@ _PRICE_NAMES = [
     re.compile(rf"{_MONEY}(?:usd)?per{_AMOUNT}{_SIDE}(?:usd)?"),
     re.compile(rf"{_MONEY}(?:usd)?per(?P<side>input|output|prompt|completion)(?P<amount>token)s?"),
 ]
+_TEXT_PRICE = re.compile(
+    r"(?P<dollars>\$|US\$|USD)?\s*(?P<number>[0-9][0-9.]*)\s*(?P<unit>[^0-9.\s].*)?", re.IGNORECASE
+)
 _MAY_BE_PRICE_NAME = re.compile("per", re.IGNORECASE)
 UNKNOWN_UNIT = Decimal(0)
 _MAX_PLAUSIBLE = Decimal("0.001")
@@ -64,7 +67,7 @@ _MAX_PLAUSIBLE = Decimal("0.001")
 
 def has_prices(fields: Sequence[str]) -> bool:
     """Whether entries with these fields may contain prices."""
-    return not {"pricing", "price", "prices", "cost", "costs", "model_info"}.isdisjoint(fields) or any(
+    return not {"pricing", "pricings", "price", "prices", "cost", "costs", "model_info"}.isdisjoint(fields) or any(
         _MAY_BE_PRICE_NAME.search(field) and _priced(plain_name(field), is_inside=False) for field in fields
     )
 
@@ -79,8 +82,8 @@ def is_plain(payload: Mapping[str, Any]) -> bool:
     try:
         pricing = payload["pricing"]
         return (
-            pricing["prompt"] <= "0.001"
-            and pricing["completion"] <= "0.001"
+            "-" <= pricing["prompt"] <= "0.001"
+            and "-" <= pricing["completion"] <= "0.001"
             and (len(pricing) == 2 or pricing.keys() <= _DOCUMENTED)
         )
     except (KeyError, TypeError):
@@ -101,7 +104,7 @@ def priced(payload: Mapping[str, Any], price_per: int) -> dict[str, Any] | None:
     if price_per != 1 and unit != UNKNOWN_UNIT:
         unit = Decimal(1) / price_per
     if unit is None:
-        result = {**_plausible(own), **_found(payload, own)}
+        result = {**_plausible(own), **_found(payload, own), **_of_objects(payload.get("pricings", own))}
     elif unit == UNKNOWN_UNIT or (price_per == 1 and _is_implausible(own, unit)):
         result = {name: value for name, value in own.items() if name not in _DOCUMENTED}
     else:
@@ -207,6 +210,34 @@ def _without_unit(side: Direction, own: Mapping[str, Any]) -> str | None:
     return price if price and 0 < Decimal(price) <= _MAX_PLAUSIBLE else None
 
 
+def _of_objects(own: object) -> dict[str, str]:
+    """Prices with a unit of their own: `$0.5 / 1M tokens`, `{"value": 0.5, "unit": "perMTokens"}`."""
+    if not isinstance(own, dict):
+        return {}
+    found = {side: [price for name in names if (price := _with_unit(own.get(name)))] for side, names in _NAMES.items()}
+    return {side: prices[0] for side, prices in found.items() if prices}
+
+
+def _with_unit(value: object) -> str | None:
+    """The price of one token, of a price with its unit. Of several, which depend on conditions, none is right."""
+    if isinstance(value, list) and len(value) == 1:
+        value = value[0]
+    if isinstance(value, str):
+        match = _TEXT_PRICE.fullmatch(value.strip()[:64])
+        number = match["number"] if match else ""
+        unit = (match["unit"] or ("token" if match["dollars"] else None)) if match else None
+    elif isinstance(value, dict):
+        number = next((value[name] for name in ("value", "price", "amount") if name in value), "")
+        unit = _first(value, _UNIT_FIELDS)
+        currency = _first(value, _CURRENCY_FIELDS)
+        unit = None if currency is not None and not _is_dollar(currency) else unit
+    else:
+        return None
+    factor = unit_factor(unit) if unit is not None else UNKNOWN_UNIT
+    price = _times(number, factor) if factor != UNKNOWN_UNIT else None
+    return price if price and Decimal(price) <= _MAX_PLAUSIBLE else None
+
+
 def _times(value: object, factor: Decimal) -> str | None:
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return None
@@ -222,9 +253,16 @@ def _is_implausible(own: Mapping[str, Any], unit: Decimal) -> bool:
 def _plausible(own: Mapping[str, Any]) -> Mapping[str, Any]:
     """The fields of `pricing`; without token prices if these cannot be dollars for one token."""
     prompts: Mapping[str, Any] = {name: own[name] for name in _NAMES if name in own}
-    if not _is_implausible(prompts, Decimal(1)):
+    if not _is_implausible(prompts, Decimal(1)) and not any(map(_has_unit, prompts.values())):
         return own
     return {name: value for name, value in own.items() if name not in _TOKEN_PRICES}
+
+
+def _has_unit(value: object) -> bool:
+    """Whether a price is a text with more than a number, or an object."""
+    if isinstance(value, str):
+        return "$" in value or (value[:1].isdecimal() and not DECIMAL.fullmatch(value))
+    return isinstance(value, dict | list)
 
 
 def _converted(own: Mapping[str, Any], unit: Decimal, keeps_others: bool) -> dict[str, Any]:

@@ -249,6 +249,23 @@ def facts(payload: Mapping[str, object], kind: str = "openai") -> dict[str, Any]
             {"input_modalities": ["text", "image"], "output_modalities": ["text"]},
             id="Bedrock",
         ),
+        pytest.param(
+            {"context_window": {"context_length": 200000, "max_output_tokens": 64000}},
+            {"context_length": 200000, "max_output_tokens": 64000},
+            id="Poe",
+        ),
+        pytest.param(
+            {"model_limits": {"max_sequence_length": 131072, "max_output_tokens": 8192}},
+            {"context_length": 131072, "max_output_tokens": 8192},
+            id="watsonx",
+        ),
+        pytest.param({"categories": ["llm"],
+                      "meta": {"n_ctx": 8192, "support_vision": True, "support_tool_calls": False}},
+                     {"type": "chat", "context_length": 8192, "supports_tools": False,
+                      "input_modalities": ["text", "image"]}, id="GPUStack"),
+        pytest.param({"task": "llm/v1/embeddings"}, {"type": "embedding"}, id="Databricks"),
+        pytest.param({"inference_metadata": {"request_modality": ["Text", "Image"], "response_modality": ["Text"]}},
+                     {"input_modalities": ["text", "image"], "output_modalities": ["text"]}, id="Model Studio"),
         pytest.param({"pipeline_tag": "feature-extraction"}, {"type": "embedding"}, id="Hugging Face"),
         pytest.param(
             {"supported_endpoints": ["/chat/completions", "/responses"]}, {"type": "chat"}, id="paths of endpoints"
@@ -345,6 +362,14 @@ def test_facts_of_a_gateway_are_shown_under_standard_names(
             {"context_length": 1048576, "max_output_tokens": 32768, "supports_tools": True,
              "supports_reasoning": True},
             id="GitHub Models",
+        ),
+        pytest.param(
+            "cloudflare",
+            {"task": {"name": "Text Generation"},
+             "properties": [{"property_id": "context_window", "value": "8192"},
+                            {"property_id": "function_calling", "value": "true"}, {"property_id": "beta"}, 7]},
+            {"type": "chat", "context_length": 8192, "supports_tools": True},
+            id="Cloudflare",
         ),
         pytest.param(
             "azure",

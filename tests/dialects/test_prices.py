@@ -37,7 +37,6 @@ PER_TOKEN = {"prompt": "0.0000025", "completion": "0.00001"}
         pytest.param({"prompt": 2.5e-06, "completion": 1e-05}, id="numbers for one token"),
         pytest.param({"input": 0.88, "output": 0.88, "hourly": 0}, id="numbers without a unit under other names"),
         pytest.param({"input_tokens": 0.09}, id="names that are not known"),
-        pytest.param({"prompt": {"usd": 1}}, id="objects"),
         pytest.param([{"prompt": 1}], id="an array"),
         pytest.param("free", id="a text"),
         pytest.param({}, id="an empty object"),
@@ -83,6 +82,21 @@ def test_price_that_is_right_or_makes_no_claim_is_unchanged(unchanged: object) -
             {"input": "0.0000025", "output": "0.00001", **PER_TOKEN},
             id="text for one token under other names",
         ),
+        pytest.param({"prompt": {"usd": 1}, "x": 1}, {"x": 1}, id="an object without a unit"),
+        pytest.param({"prompt": "$0.0000025", "completion": "$0.00001"}, PER_TOKEN, id="dollar signs"),
+        pytest.param(
+            {"prompt": "$2.50 / 1M tokens", "completion": "10 USD per million tokens"}, PER_TOKEN, id="text with units"
+        ),
+        pytest.param({"prompt": "$2.50", "completion": "$10"}, None, id="text without a unit"),
+        pytest.param(
+            {"prompt": {"price": 2.5, "unit": "per_1m_tokens"}, "completion": [{"value": 10, "unit": "perMTokens"}]},
+            PER_TOKEN,
+            id="objects with units",
+        ),
+        pytest.param(
+            {"prompt": [{"value": 1, "unit": "perMTokens"}, {"value": 2, "unit": "perMTokens"}]}, None, id="tiers"
+        ),
+        pytest.param({"prompt": {"price": 2.5, "unit": "per_1m_tokens", "currency": "EUR"}}, None, id="euros"),
         pytest.param(
             {"input_per_million": 2.5, "output_per_1m_tokens": "10"},
             {"input_per_million": 2.5, "output_per_1m_tokens": "10", **PER_TOKEN},
@@ -109,6 +123,9 @@ def test_price_is_shown_for_one_token_if_its_unit_is_known(given: Mapping[str, A
         pytest.param({"inputPricePer1KTokens": 0.0025, "outputPricePer1KTokens": "0.01"}, id="camel case"),
         pytest.param({"cost": {"input": 2.5, "output": 10}, "limit": {"context": 8}}, id="models.dev"),
         pytest.param({"pricing": {"prompt": 2.5, "completion": 10}, "price_unit": "per_1m_tokens"}, id="unit outside"),
+        pytest.param({"pricings": {"prompt": [{"value": 2.5, "unit": "perMTokens", "currency": "USD"}],
+                                   "completion": [{"value": 10, "unit": "perMTokens", "currency": "USD"}]}},
+                     id="ZenMux"),
         pytest.param({"pricing": {"prompt": 2.5, "completion": 10}, "currency": "$", "pricing_unit": "1M tokens"},
                      id="unit and currency outside"),
     ],
