@@ -53,19 +53,24 @@ def following_page(
     """
     signs = signs_of(page.top, dialect.items, headers)
     guess = _guess(signs, query, received)
-    own = None if guess and _lacks_cursor(dialect, page) else next_query(dialect, query, page, received)
+    lacks_cursor = _lacks_cursor(dialect, page)
+    own = None if guess and lacks_cursor else next_query(dialect, query, page, received)
     failure = signs.failure(is_paged=own is not None or guess is not None)
     partial = f"`{failure.label}` reports missing models" if failure else ""
     if own is not None:
-        return Following(own, partial=partial)
+        return Following(own, is_guess=lacks_cursor, partial=partial)
     if guess is not None:
         return Following(guess, is_guess=True, partial=partial)
     return Following(None, partial=partial or _remainder(signs, received))
 
 
 def _lacks_cursor(dialect: Dialect, page: Page) -> bool:
-    """Whether the dialect's own cursor is missing on a page that has successors: another sign is clearer."""
-    return any(style.more and page.value(style.more) is True and not page.value(style.read) for style in dialect.paging)
+    """Whether the documented cursor is missing on a page that has successors.
+
+    Another sign is clearer then; without one, the id of the last entry may be the cursor.
+    """
+    styles = [style for style in dialect.paging if style.more and style.read]
+    return any(page.value(style.more) is True and not page.value(style.read) for style in styles)
 
 
 def _guess(signs: Signs, query: Query, received: Received) -> Query | None:
@@ -95,7 +100,7 @@ def _remainder(signs: Signs, received: Received) -> str:
     if following and signs.more is None:
         return f"`{following.label}` does not lead to a next page"
     if total := signs.total(received.entries):
-        return f"`{total.label}` is {total.value:,}, but {received.entries:,} entries were returned"
+        return f"`{total.label}` is {total.value:,}, but the number of entries is {received.entries:,}"
     return ""
 
 

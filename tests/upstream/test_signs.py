@@ -86,7 +86,9 @@ async def test_link_header_is_followed_at_the_configured_host_and_path() -> None
             id="the same cursor again",
         ),
         pytest.param(
-            page(next_cursor=None, total=7), "`total` is 7, but 2 entries were returned", id="an empty page too early"
+            page(next_cursor=None, total=7),
+            "`total` is 7, but the number of entries is 2",
+            id="an empty page too early",
         ),
     ],
 )
@@ -96,6 +98,13 @@ async def test_pages_before_one_that_cannot_be_fetched_are_an_incomplete_list(an
     assert ids(result)[:2] == ["a", "b"]
     assert len(set(ids(result))) == len(ids(result))
     assert result.partial == reason
+
+
+async def test_flag_without_a_cursor_is_followed_with_the_last_id_and_never_costs_the_list() -> None:
+    result, queries = await fetched(lambda query: page("a", "b", has_more=True))
+
+    assert (ids(result), queries) == (["a", "b"], [{}, {"after": "b"}])
+    assert result.partial == "page 2 could not be fetched: pagination loop: page 2 repeats earlier models"
 
 
 async def test_reason_does_not_contain_the_credential() -> None:
