@@ -38,7 +38,7 @@ def without_recent(entries: Iterable[Entry], answered_at: float) -> list[Entry]:
 
 def believed(
     entries: Sequence[Entry],
-    last: Iterable[Entry],
+    last: Sequence[Entry],
     withheld: Mapping[str, Reported],
     *,
     answered_at: float,
@@ -50,13 +50,14 @@ def believed(
     those that were shown as 0. `answered_at` is in Unix seconds, `now` in monotonic seconds. The first of duplicate
     entries counts, as in `rules.select`.
     """
-    shown: dict[str, int] = {}
-    for entry in last:
-        shown.setdefault(entry.id, entry.created)
+    shown = {entry.id: entry.created for entry in reversed(last)}
+    latest = answered_at - RECENT
+    is_settled = not any((time := entry.created) > latest or shown.get(entry.id, time) != time for entry in entries)
+    if is_settled and not withheld:
+        return tuple(entries), {}  # nearly all providers
     result: list[Entry] = []
     still_withheld: dict[str, Reported] = {}
     seen: set[str] = set()
-    latest = answered_at - RECENT
     for start in range(0, len(entries), _STEP):
         for entry in entries[start : start + _STEP]:
             own_id, created = entry.id, entry.created
