@@ -166,9 +166,8 @@ ENTRIES: Mapping[str, Entry] = {
     "Defaults.extra_fields": Entry(
         "extra_fields: [context_length, pricing]",
         "Which of the provider's other fields are shown: `all`, `none`, or a list of "
-        "names. Local paths, command "
-        "lines, private addresses and credentials are removed unless a top-level field "
-        "that contains them is named.",
+        "names and dotted paths. Local paths, command lines, private addresses and "
+        "credentials are removed unless their field is named (`status.args`).",
         "all",
     ),
     "Defaults.connect_timeout": Entry("connect_timeout: 2s", "Calls: until a connection is established."),
@@ -298,7 +297,7 @@ ENTRIES: Mapping[str, Entry] = {
     "CustomList.created": Entry("created: published_at", "Field with the creation time."),
     "CustomList.fields": Entry(
         "fields: {display_name: title, context_length: limits.context}",
-        "Standard name -> path in an entry.",
+        "Standard name -> path in an entry. Other fields are shown only if `extra_fields` names them.",
         "none",
     ),
     "CustomList.price_per": Entry("price_per: 1000000", "Number of tokens that the prices are for."),

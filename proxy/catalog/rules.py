@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from proxy.catalog.owners import owner_from_entry, owner_from_id
 from proxy.catalog.values import Offer
 from proxy.config import Config, Provider
-from proxy.dialects import DIALECTS, entry_of
+from proxy.dialects import DIALECTS, entry_of, selected
 from proxy.dialects.entry import Entry
 from proxy.patterns import matcher
 
@@ -95,10 +95,11 @@ _FINAL: Mapping[str, Callable[[str, Offer], str]] = {
 
 
 def limit_extra(provider: Provider, config: Config) -> Step:
-    """Apply `extra_fields`: keep only these of the provider's other fields."""
+    """Apply `extra_fields`: keep only these of the provider's other fields, and those that the operator reads."""
     if provider.extra_fields is None:
         return iter
-    shown = frozenset(provider.extra_fields)
+    read = (*provider.fields, *(provider.list.fields if provider.list else ()))
+    shown = frozenset([*provider.extra_fields, *read]) if provider.extra_fields else frozenset()
 
     def step(offers: Iterable[Offer]) -> Iterator[Offer]:
         for offer in offers:
@@ -109,7 +110,7 @@ def limit_extra(provider: Provider, config: Config) -> Step:
 
 def _limited(offer: Offer, shown: frozenset[str]) -> Offer:
     fields = msgspec.json.decode(offer.entry.extra)
-    limited = {name: value for name, value in fields.items() if name in shown}
+    limited = selected(fields, shown)
     return replace(offer, entry=replace(offer.entry, extra=msgspec.json.encode(limited)))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from functools import cached_property
+from itertools import chain
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
@@ -150,5 +151,7 @@ class CustomList(Settings):
             facts=False,
             price_per=self.price_per,
             private=self.private,
+            only_named=True,
+            chosen=(*self.owned_by, *self.created, *chain.from_iterable(self.fields.values())),
             paging=(Paging(**paging.model_dump(exclude={"size"})),) if paging else (),
         )

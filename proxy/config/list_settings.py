@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import chain
 from typing import Annotated
 
 from pydantic import AfterValidator, Field
@@ -46,6 +47,8 @@ def adjusted(row: Dialect, settings: ListSettings) -> Dialect:
     if settings.price_per:
         changes["price_per"] = settings.price_per
     sources = dict(settings.fields)
+    if sources:
+        changes["chosen"] = (*row.chosen, *chain.from_iterable(sources.values()))
     if "owned_by" in sources:
         changes["owner"] = (*sources.pop("owned_by"), *row.owner)
     if "created" in sources:

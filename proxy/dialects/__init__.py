@@ -7,6 +7,8 @@ from proxy.dialects.facts import NAMES as EXTRA_NAMES
 from proxy.dialects.identity import restore_collisions
 from proxy.dialects.page import Page, open_page
 from proxy.dialects.pager import Following, Query, Received, following_page, next_query
+from proxy.dialects.private import selected
+from proxy.dialects.private_signs import Sign, parts_of, signs_in
 from proxy.dialects.reader import InvalidEntry, entry_of, read_entry
 from proxy.dialects.signs import HEADERS as SIGN_HEADERS
 from proxy.dialects.table import DIALECTS
@@ -26,6 +28,7 @@ __all__ = [
     "Query",
     "Received",
     "Setting",
+    "Sign",
     "entry_of",
     "error_message_in",
     "fill_template",
@@ -33,8 +36,11 @@ __all__ = [
     "next_query",
     "no_valid_entries",
     "open_page",
+    "parts_of",
     "read_entry",
     "restore_collisions",
+    "selected",
+    "signs_in",
     "unix_seconds",
     "without_duplicates",
 ]

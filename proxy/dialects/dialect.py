@@ -23,7 +23,7 @@ from proxy.dialects.facts import (
     shape_reader,
 )
 from proxy.dialects.prices import has_outer_unit, has_prices
-from proxy.dialects.private import SafeNames
+from proxy.dialects.private import SafeNames, leads_to_private
 
 PagingStyle = Literal["url", "cursor", "offset", "page"]
 AuthStyle = Literal["bearer", "header", "basic", "query", "none"]
@@ -153,6 +153,10 @@ class Dialect:
     """Number of tokens that the prices of this dialect refer to."""
     private: tuple[str, ...] = ()
     """Fields that are never shown, because they identify the operator's account or are redundant."""
+    only_named: bool = False
+    """Do not show fields that neither `extra` nor the setting `extra_fields` names."""
+    chosen: tuple[str, ...] = ()
+    """Paths of standard fields that the operator chose: they may lead to private fields."""
     paging: tuple[Paging, ...] = ()
     """The first style that matches the response is used."""
     iam: bool = False
@@ -182,6 +186,11 @@ class Dialect:
     def _outer_fields(self) -> frozenset[str]:
         known = (path for paths in self.extra.values() for path in paths)
         return frozenset(path.split(".")[0] for path in (*self.id, *self.owner, *self.created, *known))
+
+    @cached_property
+    def chosen_private(self) -> frozenset[str]:
+        """The paths in `chosen` that lead to private fields."""
+        return frozenset(filter(leads_to_private, self.chosen))
 
     @cached_property
     def plan(self) -> Callable[[tuple[str, ...]], EntryPlan]:

@@ -21,7 +21,9 @@ from proxy.dialects.facts import Getter, known_values
 from proxy.dialects.identity import aliases_of, bare_name, may_be_resource_name, problem_of_id, without_prefix
 from proxy.dialects.page import has_long_number
 from proxy.dialects.prices import is_plain, priced
-from proxy.dialects.private import is_private_text, may_contain_paths, without_private
+from proxy.dialects.private import has_private_text, is_private, selected, without_private
+from proxy.dialects.private_signs import ALL_SIGNS, Sign, has_sign
+from proxy.dialects.private_text import has_secret, is_path
 from proxy.dialects.times import unix_seconds
 
 MAX_ENTRY_BYTES = 1024 * 1024
@@ -45,11 +47,12 @@ def read_entry(
     values: Mapping[str, str],
     long_numbers: bool = True,
     named: frozenset[str] = frozenset(),
+    signs: Sequence[Sign] = ALL_SIGNS,
 ) -> Entry:
     """Parse one entry and remove its private values. Raises InvalidEntry.
 
-    `values` are those of the list's `{name}` placeholders; `long_numbers` is that of the page; `named` are fields that
-    the operator lists in `extra_fields`, which are kept even if they are private.
+    `values` are those of the list's `{name}` placeholders; `long_numbers` and `signs` are those of the page; `named`
+    are the paths in `extra_fields`, whose fields are kept even if they are private.
     """
     text = bytes(raw)
     if len(text) > MAX_ENTRY_BYTES:
@@ -67,21 +70,22 @@ def read_entry(
             raise InvalidEntry(_NOT_PORTABLE)
     plan = dialect.plan(tuple(payload))
     own_id, written = _own_id(dialect, payload, plan.ids)
-    entry = _entry(dialect, plan, own_id, written, payload, payload, text if dialect.raw else b"", values)
-    extra = entry.extra
     if (
         is_safe
-        and ((b"/" not in extra and b"\\" not in extra) or not may_contain_paths(extra))
-        and not (plan.has_reference and (entry.root != entry.id or entry.parent))
+        and not (signs and _has_private_text(payload, text, own_id, signs))
+        and not (plan.has_reference and _has_reference(payload, own_id))
         and not dialect.raw
     ):
-        return entry
-    return _without_private(dialect, entry, payload, values, named)
+        shown = selected(payload, named) if dialect.only_named else payload
+        return _entry(dialect, plan, own_id, written, payload, shown, b"", values)
+    _require_public(own_id)
+    return _public_entry(dialect, own_id, written, payload, text if dialect.raw else b"", values, named, signs)
 
 
 def _named_entry(dialect: Dialect, text: bytes, values: Mapping[str, str]) -> Entry:
     """Parse an entry that is only an id. Raises InvalidEntry."""
     own_id, written = _bare_id(dialect, ANY_DECODER.decode(text), {})
+    _require_public(own_id)
     raw = _ENCODE({"id": own_id}) if dialect.raw else b""
     return _entry(dialect, dialect.plan(()), own_id, written, {}, {}, raw, values)
 
@@ -105,20 +109,44 @@ def entry_of(dialect: Dialect, payload: Mapping[str, Any], raw: bytes, values: M
     return _entry(dialect, plan, *_own_id(dialect, payload, plan.ids), payload, payload, raw, values)
 
 
-def _without_private(
-    dialect: Dialect, entry: Entry, payload: Mapping[str, Any], values: Mapping[str, str], named: frozenset[str]
+def _has_private_text(payload: Mapping[str, Any], text: bytes, own_id: str, signs: Sequence[Sign]) -> bool:
+    """`text` is the JSON of the payload. An id can be a path, but no secret."""
+    return has_sign(text if b"\\" not in text else _ENCODE(payload), signs) and (
+        has_private_text(payload, own_id, signs) or has_secret(own_id)
+    )
+
+
+def _require_public(own_id: str) -> None:
+    """Raise InvalidEntry if an id is a credential or contains one. A path is allowed: calls need it."""
+    if has_secret(own_id):
+        raise InvalidEntry("id contains a secret")
+
+
+def _has_reference(payload: Mapping[str, Any], own_id: str) -> bool:
+    return payload.get("root", own_id) not in (own_id, None, "") or bool(payload.get("parent"))
+
+
+def _public_entry(
+    dialect: Dialect,
+    own_id: str,
+    written: str,
+    payload: Mapping[str, Any],
+    raw: bytes,
+    values: Mapping[str, str],
+    named: frozenset[str],
+    signs: Sequence[Sign],
 ) -> Entry:
-    """The entry without private values."""
-    shown = without_private(payload, entry.id, named)
-    raw = entry.raw
+    """The entry without private values, except those that the operator chose."""
+    safe = dialect.safe_names.names
+    shown = without_private(payload, own_id, named, safe, signs)
     if raw:
-        # Keep fields that the native API documents (`private`). If nothing else is private, the bytes do not change.
-        documented = frozenset(path.rpartition(".")[2] for path in dialect.private)
-        public = without_private(payload, entry.id, documented=documented)
+        # Keep what the native API documents, although `private` hides it. If all is kept, the bytes do not change.
+        public = without_private(payload, own_id, frozenset(dialect.private), safe, signs)
         raw = raw if public == payload else _ENCODE(public)
-    # The operator chose the paths of a custom kind, so they may lead to private fields.
-    source = payload if dialect.kind == "custom" else shown
-    return _entry(dialect, dialect.plan(tuple(source)), entry.id, entry.written, source, shown, raw, values)
+    chosen = dialect.chosen_private
+    source = without_private(payload, own_id, named | chosen, safe, signs) if chosen else shown
+    others = selected(shown, named) if dialect.only_named else shown
+    return _entry(dialect, dialect.plan(tuple(source)), own_id, written, source, others, raw, values)
 
 
 def _entry(
@@ -141,11 +169,11 @@ def _entry(
         # The same object as the id, since most are equal.
         root if root and root not in (own_id, written) and is_text(root) else own_id,
         parent if parent and is_text(parent) else None,
-        DEFAULT_PERMISSIONS if (permission := payload.get("permission")) is None else _permissions(permission),
+        DEFAULT_PERMISSIONS if (permission := shown.get("permission")) is None else _permissions(permission),
         _extra(dialect, payload, shown, plan),
         raw,
         written,
-        aliases_of(shown, plan.aliases, own_id) if plan.aliases else (),
+        aliases_of(payload, plan.aliases, own_id) if plan.aliases else (),
     )
 
 
@@ -166,8 +194,8 @@ def _is_portable(value: object, levels: int) -> bool:
 def _owner(payload: Mapping[str, Any], getters: Sequence[Getter]) -> str:
     for get in getters:
         owner = get(payload)
-        # A path or an address has one of these characters; most owners have neither, and are not searched.
-        if is_text(owner) and (_MAY_BE_PATH.isdisjoint(owner) or not is_private_text(owner)):
+        # A path has one of these characters; most owners have neither, and are not searched.
+        if is_text(owner) and (_MAY_BE_PATH.isdisjoint(owner) or not (is_path(owner) or is_private(owner))):
             return owner
     return ""
 

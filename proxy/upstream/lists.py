@@ -31,12 +31,15 @@ from proxy.dialects import (
     Page,
     Query,
     Received,
+    Sign,
     fill_template,
     following_page,
     no_valid_entries,
     open_page,
+    parts_of,
     read_entry,
     restore_collisions,
+    signs_in,
     without_duplicates,
 )
 from proxy.dialects.entry import Entry
@@ -251,7 +254,8 @@ class _ListRequest:
         size = len(page.items)
         if size > self._provider.max_models:
             raise self._too_many()
-        entries, hashes, dropped = await self._read_entries(page, progress.values, self._leaked_secrets(raw.body))
+        signs, leaks = await _signs_of_private_texts(raw.body), self._leaked_secrets(raw.body)
+        entries, hashes, dropped = await self._read_entries(page, progress.values, signs, leaks)
         last_id = entries[-1].written or entries[-1].id if entries else ""
         received = Received(progress.received + size, size, last_id)
         following = following_page(dialect, query, page, received, raw.signs)
@@ -266,7 +270,7 @@ class _ListRequest:
         return [secret for secret in long_secrets if secret in body]
 
     async def _read_entries(
-        self, page: Page, values: Mapping[str, str], leaks: Sequence[bytes]
+        self, page: Page, values: Mapping[str, str], signs: Sequence[Sign], leaks: Sequence[bytes]
     ) -> tuple[list[Entry], array[int], Mapping[str, int]]:
         """The entries, their hashes, and the number of dropped entries by reason.
 
@@ -286,7 +290,8 @@ class _ListRequest:
                     if leaks and any(secret in bytes(raw) for secret in leaks):
                         raise InvalidEntry("contains a configured secret")
                     entry_hash = values_hash ^ hash(bytes(raw)) if has_last else 0
-                    entries.append(known.get(entry_hash) or read_entry(dialect, raw, values, page.long_numbers, named))
+                    entry = known.get(entry_hash) or read_entry(dialect, raw, values, page.long_numbers, named, signs)
+                    entries.append(entry)
                     hashes.append(entry_hash)
                 except InvalidEntry as error:
                     reason = str(error)
@@ -301,6 +306,15 @@ class _ListRequest:
         """The entries of the last response by hash. Computed only if a page has changed."""
         pages = self._last_pages.values()
         return {key: entry for page in pages for key, entry in zip(page.hashes, page.entries, strict=True) if key}
+
+
+async def _signs_of_private_texts(body: bytes) -> Sequence[Sign]:
+    """The signs of private texts in a response, searched part by part, so that other tasks can run."""
+    signs: dict[Sign, None] = {}
+    for part in parts_of(body):
+        signs.update(dict.fromkeys(signs_in(part)))
+        await asyncio.sleep(0)
+    return tuple(signs)
 
 
 def list_url(provider: Provider) -> str:

@@ -60,7 +60,7 @@ def custom(address: str, listing: Mapping[str, Any], api_key: str = KEY) -> Prov
 
 def test_custom_list_requires_only_a_path() -> None:
     assert row("path: /catalog") == Dialect(
-        kind="custom", facts=False, path="/catalog", items=("",), id=("id",), owner=(), created=()
+        kind="custom", facts=False, path="/catalog", items=("",), id=("id",), owner=(), created=(), only_named=True
     )
 
 
@@ -93,6 +93,8 @@ def test_custom_list_settings_map_to_the_dialect() -> None:
         extra={"display_name": ("title",), "pricing.prompt": ("price.in", "price.input")},
         price_per=1_000_000,
         private=("internal", "about.team"),
+        only_named=True,
+        chosen=("vendor", "by.name", "published_at", "title", "price.in", "price.input"),
         paging=(Paging("page", send="p", total="count", pages="page_count", first=0),),
     )
 
@@ -315,21 +317,8 @@ async def test_unknown_provider_is_added_by_configuration_alone() -> None:
         answer = await ListFetcher([provider], HastyClock())(provider, 0)
     offers = per_provider(provider, config_of("providers: [{name: odd, base_url: http://h}]"))(answer.entries)
     assert [(o.id, o.owned_by, o.created, msgspec.json.decode(o.entry.extra)) for o in offers] == [
-        (
-            "rocket-7b",
-            "acme",
-            1714521600,
-            {
-                "name": "models/rocket-7b",
-                "vendor": "Acme",
-                "published_at": "2024-05-01T00:00:00Z",
-                "limits": {},
-                "price": {"currency": "EUR"},
-                "context_length": 8192,
-                "pricing": {"prompt": "0.00025"},
-            },
-        ),
-        ("rocket-70b", "odd", 0, {"name": "rocket-70b"}),
+        ("rocket-7b", "acme", 1714521600, {"context_length": 8192, "pricing": {"prompt": "0.00025"}}),
+        ("rocket-70b", "odd", 0, {}),
     ]
     assert server.targets == [
         "/api/catalog?page_size=100",

@@ -62,7 +62,8 @@ def test_they_work_on_every_kind(kind: str) -> None:
     assert adjusted.extra["context_length"] == ("n.ctx", *row.extra.get("context_length", ()))
     assert (adjusted.owner, adjusted.created) == (("maker", *row.owner), ("since", *row.created))
     assert adjusted.price_per == 1000
-    unchanged = {name: getattr(row, name) for name in ("params", "strip_prefix", "extra", "owner", "created")}
+    assert adjusted.chosen == (*row.chosen, "n.ctx", "maker", "since"), "they may lead to private fields"
+    unchanged = {name: getattr(row, name) for name in ("params", "strip_prefix", "extra", "owner", "created", "chosen")}
     assert replace(adjusted, price_per=1, **unchanged) == row, "everything else is as the kind has it"
 
 

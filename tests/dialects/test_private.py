@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -11,20 +11,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from proxy.catalog import FetchResult
 from proxy.config.custom import CustomList
-from proxy.dialects import DIALECTS, Dialect, entry_of, read_entry
+from proxy.config.list_settings import ListSettings, adjusted
+from proxy.dialects import DIALECTS, Dialect, InvalidEntry, entry_of, read_entry
 from proxy.dialects.entry import Entry
-from proxy.dialects.private import SafeNames, is_private_name, is_private_text
-from tests.fakes import FakeClock, FakeFetch, asked, config_of, digest, started
+from proxy.dialects.private import SafeNames, is_private_name
+from proxy.dialects.private_signs import ALL_SIGNS, Sign, has_sign, may_be_private, parts_of, signs_in
+from proxy.dialects.private_text import is_private_text
+from tests.dialects.private_values import FORMS, PRIVATE, C, traces_in
+from tests.paths import PAYLOADS
 
-CANARY = "canary-0000"
-ROWS: Mapping[str, Dialect] = {
-    **DIALECTS,
-    "custom": CustomList.model_validate({"path": "/models", "items": "data"}).dialect,
-}
+SHOWN: Mapping[str, Dialect] = {kind: DIALECTS[kind] for kind in ("openai", "lmstudio", "ollama")}
+"""Dialects that show all fields, with their usual ids."""
 NAME_OF_ID = {"ollama": "model", "lmstudio": "key"}
-KINDS = ["openai", "lmstudio", "ollama", "custom"]
 
 HARMLESS: Mapping[str, Any] = {
     "description": "Reads text/plain and audio/mpeg; /think turns thinking on, see https://docs.example/think",
@@ -36,14 +35,29 @@ HARMLESS: Mapping[str, Any] = {
     "capabilities": {"api_key": True, "path": None},
     "note": 'a "quoted" text\n',
 }
+PUBLIC_TEXTS: list[str] = [
+    json.loads(line) for line in (PAYLOADS / "public_texts.jsonl").read_text(encoding="utf-8").splitlines()
+]
+"""Values of real lists and documentation that are not private."""
 
 
 def payload_of(kind: str, **fields: Any) -> dict[str, Any]:
     return {NAME_OF_ID.get(kind, "id"): "m", **HARMLESS, **fields}
 
 
-def read(kind: str, payload: Mapping[str, Any], named: frozenset[str] = frozenset()) -> Entry:
-    return read_entry(ROWS[kind], msgspec.Raw(msgspec.json.encode(payload)), {}, True, named)
+def read(
+    dialect: Dialect, payload: Mapping[str, Any], named: frozenset[str] = frozenset(), signs: Sequence[Sign] = ALL_SIGNS
+) -> Entry:
+    return read_entry(dialect, msgspec.Raw(msgspec.json.encode(payload)), {}, True, named, signs)
+
+
+def read_as_page(dialect: Dialect, payload: Mapping[str, Any]) -> Entry:
+    """Read an entry like one of a response that contains nothing else."""
+    return read(dialect, payload, signs=signs_in(msgspec.json.encode(payload)))
+
+
+def custom(**listing: Any) -> Dialect:
+    return CustomList.model_validate({"path": "/x", "items": "data", **listing}).dialect
 
 
 def shown(entry: Entry) -> dict[str, Any]:
@@ -51,94 +65,166 @@ def shown(entry: Entry) -> dict[str, Any]:
     return fields
 
 
-PRIVATE = [
-    pytest.param({"status": {"value": "loaded", "args": ["--api-key", CANARY]}}, id="arguments"),
-    pytest.param({"status": {"value": "loaded", "preset": f"[m]\napi-key = {CANARY}"}}, id="a preset"),
-    pytest.param({"path": f"acme/{CANARY}.gguf"}, id="a path by its name"),
-    pytest.param({"file": f"/home/bob/{CANARY}.gguf"}, id="a path by its text"),
-    pytest.param({"file": f"/{CANARY}.gguf"}, id="a path at the root"),
-    pytest.param({"file": f"~/{CANARY}"}, id="a path at home"),
-    pytest.param({"file": f"C:\\models\\{CANARY}"}, id="a path of Windows"),
-    pytest.param({"file": f"D:/models/{CANARY}"}, id="a path of Windows with slashes"),
-    pytest.param({"file": f"\\\\nas\\{CANARY}"}, id="a path of a network"),
-    pytest.param({"source": f"file:///srv/{CANARY}"}, id="the address of a file"),
-    pytest.param({"source": f"s3://{CANARY}/m"}, id="the address of a bucket"),
-    pytest.param({"url": f"http://10.1.2.3:8000/{CANARY}"}, id="an address in a private network"),
-    pytest.param({"url": f"http://[::1]:8000/{CANARY}"}, id="an address of the same machine"),
-    pytest.param({"url": f"http://localhost/{CANARY}"}, id="localhost"),
-    pytest.param({"url": f"https://{CANARY}.internal/v1"}, id="a name in a private network"),
-    pytest.param({"url": f"http://{CANARY}:8000/v1"}, id="a name without a domain"),
-    pytest.param({"url": f"https://bob:{CANARY}@api.example/v1"}, id="a login in a URL"),
-    pytest.param({"api_base": f"https://{CANARY}.example/v1"}, id="api_base"),
-    pytest.param({"base_url": f"https://{CANARY}.example/v1"}, id="base_url"),
-    pytest.param({"litellm_params": {"model": "m", "any": CANARY}}, id="litellm_params"),
-    pytest.param({"info": {"deep": [{"deeper": {"apiKey": CANARY}}]}}, id="a key, deep"),
-    pytest.param({"info": {"deep": [[[["x", f"/srv/models/{CANARY}"]]]]}}, id="a path, deep"),
-    pytest.param({"Api-Key": CANARY}, id="a key in other case"),
-    pytest.param({"cmd": f"serve {CANARY}"}, id="a command"),
-    pytest.param({"env": {"HF_TOKEN": CANARY}}, id="an environment"),
-    pytest.param({"token": CANARY}, id="a token"),
-    pytest.param({"client_secret": CANARY}, id="a secret"),
-    pytest.param({"password": 0, "db_password": CANARY}, id="a password"),
-    pytest.param({"headers": {"Authorization": CANARY}}, id="headers"),
-    pytest.param({"root": f"/models/{CANARY}"}, id="a root that is a path"),
-    pytest.param({"root": f"/{CANARY}"}, id="a root that is a directory"),
-    pytest.param({"parent": f"/models/{CANARY}"}, id="a parent that is a path"),
-    pytest.param({"owned_by": f"/home/{CANARY}/m"}, id="an owner alone that is a path"),
-    pytest.param({"owned_by": f"C:\\models\\{CANARY}"}, id="an owner that is a path of Windows"),
-    pytest.param({"owned_by": f"\\\\host\\{CANARY}"}, id="an owner that is a network path"),
-    pytest.param({"owned_by": f"file:{CANARY}"}, id="an owner that is a file"),
-    pytest.param({"owned_by": f"/home/{CANARY}/m", "publisher": f"/home/{CANARY}/m"}, id="an owner that is a path"),
-    pytest.param({"title": f"/home/{CANARY}/m", "display_name": f"/home/{CANARY}/m"}, id="a title that is a path"),
-]
+# -- private values ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("private", PRIVATE)
-def test_private_value_is_removed_and_the_rest_is_kept(kind: str, private: dict[str, Any]) -> None:
+@pytest.mark.parametrize("kind", SHOWN)
+@pytest.mark.parametrize("name", PRIVATE)
+def test_private_value_is_removed_and_the_rest_is_kept(kind: str, name: str) -> None:
+    private = PRIVATE[name]
     payload = payload_of(kind, **private)
-    entries = [read(kind, payload) for _ in range(3)]  # also after its names are known
+    entries = [read_as_page(SHOWN[kind], payload) for _ in range(3)]  # also after its names are known
     entry = entries[0]
 
     assert entries == [entry] * 3
-    assert CANARY not in repr(entry)
+    assert not traces_in(repr(entry).encode())
     assert (entry.id, entry.root, entry.parent) == ("m", "m", None)
     expected = {name: value for name, value in HARMLESS.items() if name not in private or name == "status"}
     assert {name: value for name, value in shown(entry).items() if name in expected} == expected
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("private", PRIVATE)
-def test_private_value_is_removed_from_an_entry_without_other_fields(kind: str, private: dict[str, Any]) -> None:
-    entries = [read(kind, {NAME_OF_ID.get(kind, "id"): "m", **private}) for _ in range(3)]
+@pytest.mark.parametrize("kind", SHOWN)
+@pytest.mark.parametrize("name", PRIVATE)
+def test_private_value_is_removed_from_an_entry_without_other_fields(kind: str, name: str) -> None:
+    payload = {NAME_OF_ID.get(kind, "id"): "m", **PRIVATE[name]}
+    entries = [read_as_page(SHOWN[kind], payload) for _ in range(3)]
 
     assert entries == entries[:1] * 3
-    assert CANARY not in repr(entries[0])
+    assert not traces_in(repr(entries[0]).encode())
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", FORMS)
+def test_private_text_is_removed_if_its_characters_are_escaped(name: str) -> None:
+    escaped = "".join(f"\\u{ord(character):04x}" for character in FORMS[name])
+    text = b'{"id": "m", "about": "%s", "n": 1}' % escaped.encode()
+    entries = [
+        read_entry(DIALECTS["openai"], msgspec.Raw(text), {}, True, frozenset(), signs_in(text)) for _ in range(3)
+    ]
+    assert [shown(entry) for entry in entries] == [{"n": 1}] * 3
+
+
+@pytest.mark.parametrize("kind", SHOWN)
 def test_entry_without_private_values_is_unchanged(kind: str) -> None:
-    assert {name: shown(read(kind, payload_of(kind)))[name] for name in HARMLESS} == HARMLESS
+    entry = read_as_page(SHOWN[kind], payload_of(kind))
+    assert {name: shown(entry)[name] for name in HARMLESS} == HARMLESS
+
+
+@pytest.mark.parametrize("text", PUBLIC_TEXTS)
+def test_public_text_is_unchanged(text: str) -> None:
+    payload = {"id": "m", "about": text, "list": [text, {"inner": text}]}
+    entries = [read_as_page(DIALECTS["openai"], payload) for _ in range(3)]
+    assert [shown(entry) for entry in entries] == [{"about": text, "list": [text, {"inner": text}]}] * 3
+
+
+def test_there_are_many_public_texts() -> None:
+    assert len(set(PUBLIC_TEXTS)) >= 150
+
+
+def test_array_of_options_is_removed_as_a_whole() -> None:
+    entry = read(DIALECTS["openai"], {"id": "m", "flags": ["serve", "--port", "80"], "tags": ["a", "-1", "--"]})
+    assert shown(entry) == {"tags": ["a", "-1", "--"]}
+
+
+def test_text_with_json_is_removed_only_if_it_contains_private_values() -> None:
+    public, private = '{"a": [1, "b"]}', '{"a": [{"token": "x"}]}'
+    assert shown(read(DIALECTS["openai"], {"id": "m", "x": public, "y": private, "z": "[" * 5000})) == {
+        "x": public,
+        "z": "[" * 5000,
+    }
+
+
+def test_text_with_deeply_nested_json_is_removed() -> None:
+    nested = '["x",' + '{"a":' * 900 + "1" + "}" * 900 + "]"
+    assert shown(read(DIALECTS["openai"], {"id": "m", "x": nested, "n": 1})) == {"n": 1}
+
+
+# -- ids -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("model_id", ["/models/foo", "C:\\models\\foo.gguf", "http://10.0.0.1/foo"])
-def test_id_that_is_a_path_is_kept_in_every_field(model_id: str) -> None:
-    entry = read("openai", {"id": model_id, "root": model_id, "name": model_id, "file": "/models/foo/x"})
-    assert (entry.id, entry.root, shown(entry)) == (model_id, model_id, {"name": model_id})
+def test_id_that_is_a_path_is_kept_in_every_field_and_its_directory_is_not(model_id: str) -> None:
+    payload = {"id": model_id, "root": model_id, "name": model_id, "file": "/models/foo/x", "about": "in /models/foo"}
+    for _ in range(3):
+        entry = read_as_page(DIALECTS["openai"], payload)
+        assert (entry.id, entry.root, shown(entry)) == (model_id, model_id, {"name": model_id})
+
+
+@pytest.mark.parametrize(
+    "own_id", ["sk-kookaburra-0000", "acme/sk-kookaburra-0000", "https://bob:made-up@api.example/m"]
+)
+@pytest.mark.parametrize("as_text", [False, True])
+def test_entry_whose_id_contains_a_secret_is_dropped(own_id: str, as_text: bool) -> None:
+    raw = msgspec.Raw(msgspec.json.encode(own_id if as_text else {"id": own_id}))
+    for _ in range(3):
+        with pytest.raises(InvalidEntry, match=r"^id contains a secret$"):
+            read_entry(DIALECTS["openai"], raw, {})
+
+
+@pytest.mark.parametrize("root", ["acme/m-8b", "acme/m:latest", "m", "accounts/acme/models/m"])
+def test_root_that_is_another_model_is_kept(root: str) -> None:
+    assert read_as_page(DIALECTS["openai"], {"id": "x", "root": root}).root == root
+
+
+@pytest.mark.parametrize("kind", SHOWN)
+def test_owner_that_is_a_relative_file_is_removed(kind: str) -> None:
+    assert read_as_page(SHOWN[kind], payload_of(kind, owned_by="file:made-up", publisher="file:made-up")).owner == ""
+
+
+# -- named fields --------------------------------------------------------------------------------------------------
 
 
 def test_private_field_in_extra_fields_is_shown_but_not_nested_private_values() -> None:
-    payload = {"id": "m", "path": "/srv/m", "status": {"value": "loaded", "args": [CANARY]}, "api_key": CANARY}
-    entry = read("openai", payload, frozenset({"path", "status"}))
+    payload = {"id": "m", "path": "/srv/m", "status": {"value": "loaded", "args": [C]}, "api_key": C}
+    entry = read(DIALECTS["openai"], payload, frozenset({"path", "status"}))
     assert shown(entry) == {"path": "/srv/m", "status": {"value": "loaded"}}
 
 
+def test_private_field_in_extra_fields_by_a_path_is_shown() -> None:
+    inner = {"args": ["--port", "80"], "env": {"A": "b"}, "value": "loaded"}
+    payload = {"id": "m", "status": inner, "litellm_params": {"model": "x", "api_key": C}, "about": f"sk-{C}"}
+    entry = read(DIALECTS["openai"], payload, frozenset({"status.args", "litellm_params.model", "about"}))
+    assert shown(entry) == {
+        "status": {"args": ["--port", "80"], "value": "loaded"},
+        "litellm_params": {"model": "x"},
+        "about": f"sk-{C}",
+    }
+
+
+def test_custom_list_shows_only_named_fields() -> None:
+    row = custom(fields={"context_length": "limits.context"}, owned_by="by")
+    payload = {"id": "m", "by": "acme", "limits": {"context": 5, "rpm": 9}, "about": "x", "root": "r", "parent": "p"}
+    for _ in range(3):
+        assert read_as_page(row, payload) == Entry("m", owner="acme", root="m", extra=b'{"context_length":5}')
+
+
+def test_custom_list_shows_fields_in_extra_fields_without_their_private_values() -> None:
+    row = custom(fields={"context_length": "limits.context"})
+    payload = {"id": "m", "limits": {"context": 5, "rpm": 9}, "info": {"team": "x", "api_key": C, "mode": "chat"}}
+    for _ in range(3):
+        assert shown(read(row, payload, frozenset({"limits.rpm", "info"}))) == {
+            "context_length": 5,
+            "limits": {"rpm": 9},
+            "info": {"team": "x", "mode": "chat"},
+        }
+
+
 def test_custom_list_can_read_private_fields() -> None:
-    fields = {"context_length": "litellm_params.max_tokens", "description": "model_info.path"}
-    row = CustomList.model_validate({"path": "/x", "items": "data", "fields": fields}).dialect
-    payload = {"id": "m", "litellm_params": {"max_tokens": 5, "api_key": CANARY}, "model_info": {"path": "/srv/m"}}
-    entry = read_entry(row, msgspec.Raw(msgspec.json.encode(payload)), {})
-    assert shown(entry) == {"model_info": {}, "context_length": 5, "description": "/srv/m"}
+    row = custom(fields={"context_length": "litellm_params.max_tokens", "description": "model_info.path"})
+    payload = {"id": "m", "litellm_params": {"max_tokens": 5, "api_key": C}, "model_info": {"path": "/srv/m"}}
+    assert shown(read(row, payload)) == {"context_length": 5, "description": "/srv/m"}
+
+
+def test_field_that_other_kinds_read_by_setting_can_be_private() -> None:
+    settings = ListSettings.model_validate({"fields": {"context_length": "litellm_params.max_tokens"}})
+    row = adjusted(DIALECTS["openai"], settings)
+    assert shown(read(row, {"id": "m", "litellm_params": {"max_tokens": 5, "api_key": C}})) == {"context_length": 5}
+
+
+@pytest.mark.parametrize("text", FORMS.values())
+def test_custom_list_does_not_show_a_private_text_in_a_field_that_is_not_private(text: str) -> None:
+    row = custom(fields={"description": ["about", "text"], "display_name": "name"}, owned_by="by")
+    payload = {"id": "m", "about": text, "text": "public", "by": text, "name": "M"}
+    assert read_as_page(row, payload) == Entry("m", root="m", extra=b'{"description":"public","display_name":"M"}')
 
 
 def test_declared_model_is_not_filtered() -> None:
@@ -150,41 +236,53 @@ def test_pangu_entry_keeps_only_documented_private_fields() -> None:
     documented = {"id": "v", "create_user": {"id": "u"}, "config": {"llm_model_config": {"model_path": "obs://b/m"}}}
     raw = b'{"price": 2.50, ' + msgspec.json.encode(documented)[1:]
     as_sent = read_entry(DIALECTS["pangu"], msgspec.Raw(raw), {"model_id": "p"})
+    more = {"token": C, "file": f"/srv/{C}/x", "n": 1, "model_path": f"obs://{C}/m"}
+    user = {"create_user": {"id": "u", "token": C}}
     less = read_entry(
-        DIALECTS["pangu"],
-        msgspec.Raw(msgspec.json.encode({**documented, "token": CANARY, "file": f"/srv/{CANARY}/x", "n": 1})),
-        {"model_id": "p"},
+        DIALECTS["pangu"], msgspec.Raw(msgspec.json.encode({**documented, **more, **user})), {"model_id": "p"}
     )
 
     hidden = read_entry(
         DIALECTS["pangu"],
-        msgspec.Raw(msgspec.json.encode({"id": "v", "permission": [f"/srv/{CANARY}/x"]})),
+        msgspec.Raw(msgspec.json.encode({"id": "v", "permission": [f"/srv/{C}/x"]})),
         {"model_id": "p"},
     )
 
     assert as_sent.raw == raw
     assert json.loads(hidden.raw) == {"id": "v", "permission": []}
     assert json.loads(less.raw) == {**documented, "n": 1}
-    assert CANARY not in repr(less)
+    assert not traces_in(repr(less).encode())
     assert shown(less) == {"config": {"llm_model_config": {}}, "n": 1}
 
 
-@pytest.mark.anyio
-async def test_private_values_are_not_in_any_endpoint(fetch: FakeFetch, clock: FakeClock) -> None:
-    every = [private.values[0] for private in PRIVATE]
-    payload = [{**payload_of("openai", **private), "id": f"m{number}"} for number, private in enumerate(every)]  # type: ignore[arg-type]
-    fetch.answers("a", FetchResult(tuple(read("openai", fields) for fields in payload)))
-    text = f"""
-providers: [{{name: a, base_url: "http://127.0.0.1/v1"}}]
-keys: [{{name: k, hash: "{digest("sk-fake")}", models: ["*"], admin: true}}]
-"""
-    paths = ["/v1/models", "/health", *(f"/v1/models/m{number}" for number in range(len(payload)))]
-    async with started(config_of(text), fetch, clock) as app:
-        replies = [await asked(app, path, {"x-api-key": "sk-fake"}) for path in paths]
+@pytest.mark.parametrize("name", PRIVATE)
+def test_raw_entry_contains_no_private_value(name: str) -> None:
+    raw = msgspec.Raw(msgspec.json.encode({"id": "v", **PRIVATE[name]}))
+    assert not traces_in(read_entry(DIALECTS["pangu"], raw, {"model_id": "p"}).raw)
 
-    assert {reply.status for reply in replies} == {200}
-    assert [path for path, reply in zip(paths, replies, strict=True) if CANARY.encode() in reply.body] == []
-    assert len(replies[0].json["data"]) == len(payload)
+
+# -- signs ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("text", FORMS.values())
+def test_private_text_has_a_sign_that_its_page_has_too(text: str) -> None:
+    entry = msgspec.json.encode({"id": "m", "about": text})
+    signs = signs_in(b'{"data":[%s]}' % entry)
+    assert has_sign(entry, signs)
+    assert may_be_private(text, signs)
+
+
+def test_most_lists_have_no_sign() -> None:
+    names = ["openai", "groq", "deepseek", "moonshot", "mistral", "siliconflow", "one_api", "cerebras"]
+    assert [name for name in names if signs_in((PAYLOADS / f"{name}.json").read_bytes())] == []
+
+
+@pytest.mark.parametrize("text", FORMS.values())
+def test_sign_is_found_at_the_border_of_two_parts(text: str) -> None:
+    private = msgspec.json.encode(text)
+    for position in range(0, 64, 7):
+        body = b"x" * (128 * 1024 - position) + private + b"x" * 1000
+        assert {sign for part in parts_of(body) for sign in signs_in(part)} >= set(signs_in(private))
 
 
 # -- names and texts -----------------------------------------------------------------------------------------------
@@ -211,7 +309,7 @@ def test_private_names_are_recognized_in_any_spelling(name: str) -> None:
 @pytest.mark.parametrize(
     "text",
     ["", "/", "/think", "/think and/or", "a/b/c", "and/or", "./x", "text->text", "C: a drive", "acme:model/x", "8:1",
-     "http://", "https://docs.example/v1", "https://8.8.8.8/", "see http://localhost:1 and more", "hf://acme/m",
+     "http://", "https://docs.example/v1", "https://8.8.8.8/", "hf://acme/m",
      "/v1/models", "/openai/deployments/m", "/chat/completions", "/v1beta/models/m.1:generate"],
 )  # fmt: skip
 def test_texts_similar_to_paths_are_not_private(text: str) -> None:
