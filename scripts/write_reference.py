@@ -221,6 +221,10 @@ ENTRIES: Mapping[str, Entry] = {
         "may_be_empty: true",
         "A list without models is normal: it is shown at once, and the state is `ok` instead of `empty`.",
     ),
+    "Provider.disabled": Entry(
+        "disabled: true",
+        "Leave the provider out, as if it was not in the file. Its secrets may be missing; rules can still name it.",
+    ),
     "Provider.owner": Entry("owner: ctyun", "The owner of all models of this provider."),
     "Provider.include": Entry(
         'include: ["gpt-*"]', "Patterns for the provider's own ids; only matching models are listed."
@@ -248,6 +252,18 @@ ENTRIES: Mapping[str, Entry] = {
         "Standard name -> dotted path in an entry, or several; read before the paths of the kind.",
         "none",
     ),
+    "ListSettings.where": Entry(
+        "where: [{field: enabled, is: true}, {field: context_length, at_least: 32000}]",
+        "Rules over the provider's own fields; models that pass all of them are listed. "
+        "See [Providers](providers.md#adjusting-a-providers-list).",
+    ),
+    "ListSettings.drop_fields": Entry(
+        "drop_fields: [description, architecture.tokenizer]", "Dotted paths of fields that are not shown."
+    ),
+    "ListSettings.overrides": Entry(
+        'overrides: [{match: "qwen3-*", context_length: 65536}]',
+        "Fields of models, by patterns over the provider's own ids. Later entries win; `null` removes a field.",
+    ),
     "ListSettings.price_per": Entry(
         "price_per: 1000000",
         "Number of tokens that the prices in `pricing` are for; they are shown for one token.",
@@ -255,8 +271,8 @@ ENTRIES: Mapping[str, Entry] = {
     ),
     "Provider.models": Entry(
         "models: [{id: sonar, owned_by: perplexity, context_length: 127072}]",
-        "Declared models, always listed; `include` and `exclude` do not apply to them. "
-        "Any field can be added. See [Providers](providers.md#declared-models).",
+        "Declared models, always listed; `include`, `exclude` and `where` do not apply to them. An id, or a mapping "
+        "with an `id` and any other field. See [Providers](providers.md#declared-models).",
     ),
     "Provider.call": Entry(
         "call: false",

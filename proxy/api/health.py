@@ -58,14 +58,17 @@ class Health:
         payload: dict[str, Any] = {"status": status}
         if caller.admin:
             payload["providers"] = [self._provider(report) for report in reports]
-            payload["skipped"] = [{"name": skipped.name, "reason": skipped.reason} for skipped in self._skipped]
+            payload["skipped"] = [
+                {"name": skipped.name, "state": skipped.state, "reason": skipped.reason} for skipped in self._skipped
+            ]
         return _response(head, payload, 503 if status == "down" else 200)
 
     def _status(self, reports: list[Report]) -> Status:
         # During the first refreshes requests for the list wait instead of failing.
         if self._store.warmed_up and not self._store.has_any_list:
             return "down"
-        return "degraded" if self._skipped or not all(map(self._works, reports)) else "ok"
+        is_skipped = any(skipped.state == "skipped" for skipped in self._skipped)
+        return "degraded" if is_skipped or not all(map(self._works, reports)) else "ok"
 
     def _works(self, report: Report) -> bool:
         """Whether the provider's list is current, and the circuit breaker of its calls is closed."""

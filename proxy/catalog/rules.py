@@ -5,11 +5,13 @@ No I/O and no state: results depend only on the configuration and on the entries
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import msgspec
 from msgspec.structs import replace
 
+from proxy.catalog.adjust import completed, overridden, values_of, without
 from proxy.catalog.owners import owner_from_entry, owner_from_id
 from proxy.catalog.values import Offer
 from proxy.config import Config, Provider
@@ -22,26 +24,62 @@ Rule = Callable[[Provider, Config], Step]
 
 
 def select(provider: Provider, config: Config) -> Step:
-    """Apply `include` and `exclude` to the provider's own ids. The first of duplicate entries is used.
+    """Apply `include` and `exclude` to the provider's own ids, and `where` to its fields. The first of duplicate
+    entries is used.
 
     Declared models are always selected: listing them one by one is more specific than any pattern.
     """
     included, excluded = matcher(provider.include), matcher(provider.exclude)
-    declared = {entry.id for entry in _declared(provider)}
+    declared = {entry.id for entry in declared_entries(provider)}
+    rules = provider.where
+
+    def is_selected(entry: Entry) -> bool:
+        own_id = entry.id
+        if own_id in declared:
+            return True
+        if not included(own_id) or excluded(own_id):
+            return False
+        return not rules or all(rule.allows(values_of(entry, rule.field)) for rule in rules)
 
     def step(offers: Iterable[Offer]) -> Iterator[Offer]:
         seen: set[str] = set()
         for offer in offers:
             own_id = offer.entry.id
-            if own_id not in seen and (own_id in declared or (included(own_id) and not excluded(own_id))):
+            if own_id not in seen and is_selected(offer.entry):
                 seen.add(own_id)
                 yield offer
 
     return step
 
 
+def override(provider: Provider, config: Config) -> Step:
+    """Apply `overrides` to the provider's own ids, in the order of the file."""
+    overrides = [(matcher(given.match), given.fields) for given in provider.overrides]
+    if not overrides:
+        return iter
+
+    def step(offers: Iterable[Offer]) -> Iterator[Offer]:
+        for offer in offers:
+            fields: dict[str, Any] = {}
+            for matches, given in overrides:
+                if matches(offer.entry.id):
+                    # Replaced in the order of the file: a field may be part of an earlier one.
+                    fields = {**{name: fields[name] for name in fields if name not in given}, **given}
+            yield _overridden(offer, fields) if fields else offer
+
+    return step
+
+
+def _overridden(offer: Offer, fields: Mapping[str, Any]) -> Offer:
+    entry = overridden(offer.entry, fields)
+    if "owned_by" not in fields:
+        return replace(offer, entry=entry)
+    owner = fields["owned_by"]
+    return replace(offer, owned_by=owner or "", entry=entry if owner else replace(entry, owner=""))
+
+
 def assign_owner(provider: Provider, config: Config) -> Step:
-    """Set the owner of each model. The first of these sources that has one is used:
+    """Set the owner of each model, unless `overrides` sets it. The first of these sources that has one is used:
 
     1. the provider's `owner`  2. the rules in `owners`  3. the owner in the entry  4. the vendor part or the model
     family in the id  5. the provider's name.
@@ -56,7 +94,7 @@ def assign_owner(provider: Provider, config: Config) -> Step:
 
     def step(offers: Iterable[Offer]) -> Iterator[Offer]:
         for offer in offers:
-            yield Offer(offer.id, offer.provider, owner_of(offer.entry), offer.entry)
+            yield Offer(offer.id, offer.provider, offer.owned_by or owner_of(offer.entry), offer.entry)
 
     return step
 
@@ -94,6 +132,18 @@ _FINAL: Mapping[str, Callable[[str, Offer], str]] = {
 }
 
 
+def drop_fields(provider: Provider, config: Config) -> Step:
+    """Remove the fields in `drop_fields`."""
+    if not provider.drop_fields:
+        return iter
+
+    def step(offers: Iterable[Offer]) -> Iterator[Offer]:
+        for offer in offers:
+            yield replace(offer, entry=without(offer.entry, provider.drop_fields))
+
+    return step
+
+
 def limit_extra(provider: Provider, config: Config) -> Step:
     """Apply `extra_fields`: keep only these of the provider's other fields, and those that the operator reads."""
     if provider.extra_fields is None:
@@ -114,17 +164,17 @@ def _limited(offer: Offer, shown: frozenset[str]) -> Offer:
     return replace(offer, entry=replace(offer.entry, extra=msgspec.json.encode(limited)))
 
 
-PER_PROVIDER: tuple[Rule, ...] = (select, assign_owner, rename, limit_extra)
+PER_PROVIDER: tuple[Rule, ...] = (select, override, assign_owner, rename, drop_fields, limit_extra)
 
 
 def per_provider(provider: Provider, config: Config) -> Callable[[Iterable[Entry]], Iterator[Offer]]:
     """Combine all rules of one provider to a function from entries to offers. Offers are generated lazily."""
     steps = [rule(provider, config) for rule in PER_PROVIDER]
-    declared = tuple(_declared(provider))
+    declared = tuple(declared_entries(provider))
 
     def run(entries: Iterable[Entry]) -> Iterator[Offer]:
         # Declared models come first and win over duplicates, so that nothing changes while the provider fails.
-        offers = _plain_offers(provider.name, (*declared, *entries))
+        offers = _plain_offers(provider.name, with_declared(declared, entries))
         for step in steps:
             offers = step(offers)
         return offers
@@ -132,9 +182,23 @@ def per_provider(provider: Provider, config: Config) -> Callable[[Iterable[Entry
     return run
 
 
-def _declared(provider: Provider) -> Iterator[Entry]:
+def declared_entries(provider: Provider) -> Iterator[Entry]:
+    """The models that are declared in the configuration."""
     for declared_entry in provider.models:
         yield entry_of(DIALECTS["static"], declared_entry, b"", {})
+
+
+def with_declared(declared: Sequence[Entry], entries: Iterable[Entry]) -> Iterable[Entry]:
+    """The declared models, then the listed ones. A declared model that is listed too overrides only its own fields."""
+    if not declared:
+        return entries
+    entries = tuple(entries)
+    ids = {entry.id for entry in declared}
+    listed: dict[str, Entry] = {}
+    for entry in entries:
+        if entry.id in ids:
+            listed.setdefault(entry.id, entry)
+    return (*(completed(each, listed[each.id]) if each.id in listed else each for each in declared), *entries)
 
 
 def _plain_offers(provider: str, entries: Iterable[Entry]) -> Iterator[Offer]:

@@ -241,7 +241,7 @@ def failures(audit: Audit, *, strict: bool = False) -> tuple[str, ...]:
         reasons.append(f"{count(len(failed), 'provider')} failed: {', '.join(failed)}; {hint}")
     if strict:
         empty = [result.provider.name for result in audit.results if _lacks_models(result, audit)]
-        skipped = [provider.name for provider in audit.config.skipped]
+        skipped = [provider.name for provider in audit.config.skipped if provider.state == "skipped"]
         for names, state in ((skipped, "skipped"), (audit.partial, "incomplete"), (empty, "without models")):
             if names:
                 reasons.append(f"{count(len(names), 'provider')} {state}: {', '.join(names)} (--strict)")

@@ -70,8 +70,9 @@ def check(path: Path, key: str | None, offline: bool, strict: bool, retries: int
       providers  [{name, kind, optional, state, url, models, listed, pages,
                  attempts, seconds, dropped: {reason: number}, error: {kind,
                  reason} or null, reason}]; state: ok, incomplete, empty,
-                 failing, skipped, declared; error: also if incomplete or
-                 empty; reason: why it is skipped, else null;
+                 failing, skipped, disabled, declared; error: also if
+                 incomplete or empty; reason: why it is skipped or disabled,
+                 else null;
                  url: of the list, without secrets, null if not contacted;
                  models: number received, listed: number after all rules
       key        the NAME of --key, or null

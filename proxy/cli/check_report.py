@@ -25,6 +25,7 @@ _STATES = {
         Styled("empty", "yellow"),
         Styled("failing", "red", bold=True),
         Styled("skipped", dim=True),
+        Styled("disabled", dim=True),
     )
 }
 
@@ -75,7 +76,8 @@ class _Report:
     def _providers(self) -> None:
         self._output.print(Styled(count(len(self._audit.results), "provider"), "cyan", bold=True))
         skipped = [
-            (_STATES["skipped"], skipped.name, "", "", "", "", skipped.reason) for skipped in self._audit.config.skipped
+            (_STATES[skipped.state], skipped.name, "", "", "", "", skipped.reason)
+            for skipped in self._audit.config.skipped
         ]
         show_table(self._output, _PROVIDER_COLUMNS, [*map(self._provider, self._audit.results), *skipped])
 
@@ -225,7 +227,7 @@ def _provider_objects(audit: Audit) -> Iterator[dict[str, Any]]:
         }
     for skipped in audit.config.skipped:
         yield {
-            "name": skipped.name, "kind": None, "optional": True, "state": "skipped", "url": None,
-            "models": 0, "listed": 0, "pages": 0, "attempts": 0, "seconds": 0.0, "dropped": {},
+            "name": skipped.name, "kind": None, "optional": skipped.state == "skipped", "state": skipped.state,
+            "url": None, "models": 0, "listed": 0, "pages": 0, "attempts": 0, "seconds": 0.0, "dropped": {},
             "error": None, "reason": skipped.reason,
         }  # fmt: skip

@@ -43,7 +43,7 @@ class StartupReport:
     def on_start(self, reports: Sequence[Report]) -> None:
         """Print the rows of providers that are never contacted."""
         for skipped in self._config.skipped:
-            self._row("skipped", skipped.name, skipped.reason)
+            self._row(skipped.state, skipped.name, skipped.reason)
         for report in reports:
             if report.state == "declared":
                 self._states[report.name] = (report.state, "")

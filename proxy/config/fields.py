@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import date
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
@@ -77,6 +77,13 @@ def fields_to_show(value: object) -> object:
     if not isinstance(value, list | tuple):
         raise ValueError("must be `all`, `none` or a list of field names")
     return value
+
+
+def declared_model(value: object) -> dict[str, Any]:
+    """An id or a mapping -> a mapping."""
+    if not isinstance(value, str | dict):
+        raise ValueError("must be an id in quotes, or a mapping like {id: my-model, context_length: 32768}")
+    return {"id": value} if isinstance(value, str) else value
 
 
 def failover_conditions(value: object) -> object:

@@ -9,18 +9,27 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from proxy.config.fields import DottedPaths, Prefixes, QueryParameters, Settings, TokenCount
+from proxy.config.field_rules import FieldRules
+from proxy.config.fields import DottedPath, DottedPaths, Prefixes, QueryParameters, Settings, TokenCount
 from proxy.config.hints import did_you_mean
-from proxy.dialects import EXTRA_NAMES, Dialect
-
-_SOURCE_NAMES = ("owned_by", "created", *EXTRA_NAMES)
+from proxy.config.overrides import STANDARD_NAMES, Overrides
+from proxy.dialects import RESERVED_FIELDS, Dialect
 
 
 def _known_name(name: str) -> str:
-    if name not in _SOURCE_NAMES:
-        hint = did_you_mean(name, _SOURCE_NAMES) or f"; valid names: {', '.join(_SOURCE_NAMES)}"
+    if name not in STANDARD_NAMES:
+        hint = did_you_mean(name, STANDARD_NAMES) or f"; valid names: {', '.join(STANDARD_NAMES)}"
         raise ValueError(f"must be a standard name{hint}")
     return name
+
+
+def _droppable(path: str) -> str:
+    if path.partition(".")[0] in RESERVED_FIELDS:
+        raise ValueError("cannot be dropped: every model has it")
+    return path
+
+
+DroppedField = Annotated[DottedPath, AfterValidator(_droppable)]
 
 
 class ListSettings(Settings):
@@ -34,6 +43,12 @@ class ListSettings(Settings):
     """Standard name -> paths in an entry, tried before those of the kind."""
     price_per: TokenCount | None = None
     """Number of tokens that the prices are for."""
+    where: FieldRules = ()
+    """Rules over the provider's own fields; entries that pass all of them are listed."""
+    drop_fields: tuple[DroppedField, ...] = ()
+    """Dotted paths of fields that are not shown."""
+    overrides: Overrides = ()
+    """In the order of the file; later ones win."""
 
 
 def adjusted(row: Dialect, settings: ListSettings) -> Dialect:
@@ -46,6 +61,8 @@ def adjusted(row: Dialect, settings: ListSettings) -> Dialect:
         changes["params"] = {**row.params, **settings.params}
     if settings.price_per:
         changes["price_per"] = settings.price_per
+    if settings.where:
+        changes["kept"] = tuple({rule.field: None for rule in settings.where})
     sources = dict(settings.fields)
     if sources:
         changes["chosen"] = (*row.chosen, *chain.from_iterable(sources.values()))

@@ -12,12 +12,14 @@ from pydantic import SecretStr
 
 from proxy.config.custom import CustomList
 from proxy.config.document import Path
-from proxy.config.fields import check_api_key
+from proxy.config.fields import check_api_key, declared_model
 from proxy.config.hints import LIST, did_you_mean
 from proxy.config.list_settings import ListSettings
+from proxy.config.overrides import Override, misspelled
 from proxy.config.settings import Cache, Defaults, Provider, Skipped
 from proxy.config.validation import PROVIDER_SETTINGS, Validation
 from proxy.dialects import DIALECTS, Dialect, InvalidEntry, entry_of
+from proxy.dialects.reader import NotAModel
 
 _CREDENTIALS = ("api_key", "api_key_file", "iam", "oauth")
 _OWN_SETTINGS: Mapping[str, frozenset[str]] = {
@@ -32,7 +34,10 @@ _SETTINGS_OF_KINDS = frozenset[str]().union(*_OWN_SETTINGS.values())
 
 
 class Providers:
-    """Reads the entries of `providers`: `listed` are the valid ones, `skipped` the optional ones without a secret."""
+    """Reads the entries of `providers`.
+
+    `listed` are the valid ones, `skipped` the optional ones without a secret, and those with `disabled: true`.
+    """
 
     def __init__(self, validation: Validation, raw: Mapping[str, Any], read_secret: Callable[[str], str]) -> None:
         self._validation = validation
@@ -50,11 +55,11 @@ class Providers:
         return tuple(self._skipped.values())
 
     def is_skipped(self, path: Path) -> bool:
-        """Whether a value belongs to a provider that is skipped."""
+        """Whether a value belongs to a provider that is skipped or disabled."""
         return path[:2] in self._skipped
 
     def _provider(self, value: Any, path: Path) -> Provider | None:
-        """None for a provider that is skipped or has a problem. Its settings are validated in any case."""
+        """None for a provider that is skipped, disabled or has a problem. Its settings are validated in any case."""
         if not isinstance(value, dict):
             self._validation.problem(path, "must be a mapping that starts with `name: ...`")
             return None
@@ -64,6 +69,9 @@ class Providers:
         if dialect:
             self._check_fit(dialect, value, path)
         self._check_declared(value.get("models"), (*path, "models"))
+        if _is_true(value.get("disabled")):
+            self._skipped[path] = Skipped(str(value.get("name")), "disabled: true", "disabled")
+            return None
         self._skip_if_unset(value, path)
         api_key = None if path in self._skipped else self._key_from_file(value, path)
         if path in self._skipped:
@@ -110,7 +118,15 @@ class Providers:
         provider = self._validation.valid(Provider, given, path)
         for name in ("include", "exclude"):
             self._validation.warn_of_brackets(getattr(provider, name, ()), (*path, name))
+        for index, override in enumerate(provider.overrides if provider else ()):
+            self._warn_of_override(override, (*path, "overrides", index))
         return provider
+
+    def _warn_of_override(self, override: Override, path: Path) -> None:
+        self._validation.warn_of_brackets(override.match, (*path, "match"))
+        for name in override.fields:
+            if standard := misspelled(name):
+                self._validation.warn((*path, name), f"is not a standard name; did you mean {standard!r}?")
 
     def _inherit(self, path: Path, value: Mapping[str, Any]) -> dict[str, Any]:
         """The provider's own settings, then those in `defaults`, then those in `cache`."""
@@ -176,10 +192,12 @@ class Providers:
     def _check_declared(self, models: Any, path: Path) -> None:
         for index, declared in enumerate(models if isinstance(models, list) else ()):
             where = (*path, index)
-            if not isinstance(declared, dict) or self._validation.is_unresolved(where):
+            if not isinstance(declared, dict | str) or self._validation.is_unresolved(where):
                 continue
             try:
-                entry_of(DIALECTS["static"], declared, b"", {})
+                entry_of(DIALECTS["static"], declared_model(declared), b"", {})
+            except NotAModel as error:
+                self._validation.problem(where, f"id is a {error}; declare each model by its own id")
             except InvalidEntry as error:
                 hint = "add `id: ...`, in quotes if it looks like a number"
                 self._validation.problem(where, f"{error}; {hint}")
@@ -220,7 +238,7 @@ class Providers:
         try:
             return check_api_key(SecretStr(self._read_secret(file).strip()))
         except OSError as error:
-            if isinstance(error, FileNotFoundError) and _is_optional(value):
+            if isinstance(error, FileNotFoundError) and _is_true(value.get("optional")):
                 line = self._validation.document.line(where)
                 self._skip(value, path, f"api_key_file (line {line}) does not exist")
             else:
@@ -234,7 +252,7 @@ class Providers:
     def _skip_if_unset(self, value: Mapping[str, Any], path: Path) -> None:
         unset = self._validation.document.unset
         missing = {name: None for where, names in unset.items() if where[:2] == path for name in names}
-        if missing and _is_optional(value):
+        if missing and _is_true(value.get("optional")):
             self._skip(value, path, f"{' and '.join(missing)} not set or empty")
 
     def _skip(self, value: Mapping[str, Any], path: Path, reason: str) -> None:
@@ -253,8 +271,8 @@ def check_authority(validation: Validation, file: Any, path: Path) -> None:
         validation.unavailable(path, f"cannot be read: {error.strerror}")
 
 
-def _is_optional(value: Mapping[str, Any]) -> bool:
-    return str(value.get("optional")).lower() in ("true", "yes", "on", "1", "y", "t")
+def _is_true(value: Any) -> bool:
+    return str(value).lower() in ("true", "yes", "on", "1", "y", "t")
 
 
 def _is_path(value: Any) -> TypeGuard[str]:

@@ -29,6 +29,7 @@ from proxy.config.fields import (
     Settings,
     Text,
     Url,
+    declared_model,
     exact_origin,
     failover_conditions,
     fields_to_show,
@@ -172,12 +173,13 @@ class Provider(ListSettings, CallSettings):
     optional: bool = False
     may_be_empty: bool = False
     """Whether a list without models is normal."""
+    disabled: bool = False
     owner: Text = ""
     include: Globs = ("*",)
     exclude: Globs = ()
     prefix: Text = ""
     aliases: Mapping[NotEmpty, NotEmpty] = Field(default_factory=dict)
-    models: tuple[Mapping[str, Any], ...] = ()
+    models: tuple[Annotated[Mapping[str, Any], BeforeValidator(declared_model)], ...] = ()
     call: Annotated[Call | None, BeforeValidator(_not_callable_if_false)] = None
     stateful: bool = False
     """Allow calls that refer to state stored in the provider account, which all callers share."""
@@ -248,10 +250,12 @@ class Key(Settings):
 
 @dataclass(frozen=True)
 class Skipped:
-    """An optional provider that is not used, with the reason."""
+    """A provider that is not used, with the reason."""
 
     name: str
     reason: str
+    state: Literal["skipped", "disabled"] = "skipped"
+    """`skipped`: it is optional and a secret is missing; `disabled`: the operator left it out."""
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from operator import itemgetter
@@ -157,6 +157,8 @@ class Dialect:
     """Do not show fields that neither `extra` nor the setting `extra_fields` names."""
     chosen: tuple[str, ...] = ()
     """Paths of standard fields that the operator chose: they may lead to private fields."""
+    kept: tuple[str, ...] = ()
+    """Fields whose values are kept for the operator's rules, even if they are not shown."""
     paging: tuple[Paging, ...] = ()
     """The first style that matches the response is used."""
     iam: bool = False
@@ -256,6 +258,19 @@ def path_getter(path: str, missing: object = None) -> Getter:
         return value
 
     return get
+
+
+def values_at(value: Any, path: str) -> Iterator[Any]:
+    """All values at a dotted path, without nulls. Arrays on the path are searched element by element."""
+    name, dot, deeper = path.partition(".")
+    if isinstance(value, list):
+        for inner in value:
+            yield from values_at(inner, path)
+    elif isinstance(value, dict) and value.get(name) is not None:
+        if dot:
+            yield from values_at(value[name], deeper)
+        else:
+            yield value[name]
 
 
 def _joined_getter(paths: Sequence[str]) -> Getter:

@@ -42,3 +42,5 @@ class Entry(Struct, frozen=True, gc=False):
     """The id as the provider writes it, if a prefix was removed from it, else ""."""
     aliases: tuple[str, ...] = ()
     """Other names that the provider accepts for this model."""
+    kept: bytes = b""
+    """A JSON object with the values of the fields that the operator's rules read: path -> list. b"" without rules."""

@@ -15,6 +15,8 @@ from proxy.dialects.entry import Entry
 MAX_ID_BYTES = 256
 MAX_ALIASES = 50
 _RESOURCE_NAME = re.compile(r"(?:projects/[^/]+/(?:[^/]+/[^/]+/)*)?models/([^/]+)")
+# LiteLLM lists what a key allows. If that is one of its rules, it lists the name of the rule.
+_ACCESS_RULES = frozenset(("all-team-models", "all-proxy-models", "all-org-models", "no-default-models"))
 _FILE = (".bin", ".ggml", ".gguf", ".onnx", ".pt", ".safetensors")
 _ENGINES = frozenset(("aphrodite", "llama.cpp", "llamacpp", "lmdeploy", "mlx", "ollama", "sglang", "tgi", "vllm"))
 """Owners that local engines report. `models/m` is a path there, and calls accept exactly this id."""
@@ -29,6 +31,13 @@ def problem_of_id(own_id: str) -> str:
     if len(own_id) > MAX_ID_BYTES // 4 and len(own_id.encode()) > MAX_ID_BYTES:
         return f"id longer than {MAX_ID_BYTES} bytes"
     return ""
+
+
+def why_no_model(own_id: str) -> str:
+    """Why an id is not that of a model, "" if it can be."""
+    if "*" in own_id:
+        return "wildcard, not a model"
+    return "name of an access rule, not a model" if own_id in _ACCESS_RULES else ""
 
 
 def without_prefix(own_id: str, prefixes: Sequence[str]) -> str:
@@ -66,7 +75,7 @@ def aliases_of(payload: Mapping[str, Any], fields: Iterable[str], own_id: str) -
     values = [payload.get(field) for field in fields]
     lists = [value if isinstance(value, list) else [value] for value in values]
     names = [name for names in lists for name in names[:MAX_ALIASES] if isinstance(name, str) and name != own_id]
-    return tuple({name: None for name in names if not problem_of_id(name)})[:MAX_ALIASES]
+    return tuple({name: None for name in names if not problem_of_id(name) and not why_no_model(name)})[:MAX_ALIASES]
 
 
 def restore_collisions(entries: Sequence[Entry]) -> tuple[Entry, ...]:

@@ -149,3 +149,20 @@ NAMES: Mapping[str, Reader] = {
     "pricing.completion": _price,
 }
 """Metadata name -> parser of a single value. `facts.NAMES` also has those of lists."""
+
+_EXPECTED: Mapping[Reader, str] = {
+    _text: "a non-empty string",
+    _type: "a single word",
+    whole: "a positive whole number",
+    inputs: "a list of strings",
+    outputs: "a list of strings",
+    capability: "true or false",
+    _flag: "true or false",
+    _seconds: "a time, like 2026-01-31 or Unix seconds",
+    _price: 'the price of one token, like "0.0000025"',
+}
+
+
+def expected_value(name: str) -> str:
+    """What a valid value of a metadata name is, for messages."""
+    return _EXPECTED[NAMES[name]]

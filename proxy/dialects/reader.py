@@ -15,10 +15,17 @@ import msgspec
 from msgspec import Raw
 
 from proxy.dialects.diagnosis import ANY_DECODER, field_names, is_text
-from proxy.dialects.dialect import MISSING, Dialect, EntryPlan
+from proxy.dialects.dialect import MISSING, Dialect, EntryPlan, values_at
 from proxy.dialects.entry import DEFAULT_PERMISSIONS, Entry, Permission
 from proxy.dialects.facts import Getter, known_values
-from proxy.dialects.identity import aliases_of, bare_name, may_be_resource_name, problem_of_id, without_prefix
+from proxy.dialects.identity import (
+    aliases_of,
+    bare_name,
+    may_be_resource_name,
+    problem_of_id,
+    why_no_model,
+    without_prefix,
+)
 from proxy.dialects.page import has_long_number
 from proxy.dialects.prices import is_plain, priced
 from proxy.dialects.private import has_private_text, is_private, selected, without_private
@@ -39,6 +46,10 @@ _NOT_PORTABLE = "contains non-portable JSON"
 
 class InvalidEntry(ValueError):
     """An entry cannot be listed. The message is the reason, equal for all entries with the same fault."""
+
+
+class NotAModel(InvalidEntry):
+    """A valid entry of a list that is no model, such as a wildcard."""
 
 
 def read_entry(
@@ -174,6 +185,7 @@ def _entry(
         raw,
         written,
         aliases_of(payload, plan.aliases, own_id) if plan.aliases else (),
+        kept=_ENCODE({path: [*values_at(payload, path)] for path in dialect.kept}) if dialect.kept else b"",
     )
 
 
@@ -224,10 +236,12 @@ def _bare_id(dialect: Dialect, written: object, payload: Mapping[str, Any]) -> t
     own_id = written
     if dialect.strip_prefix:
         own_id = without_prefix(written, dialect.strip_prefix)
-    elif dialect.resource_names and may_be_resource_name(written):
+    if dialect.resource_names and own_id is written and may_be_resource_name(written):
         own_id = bare_name(written, payload)
     if problem := problem_of_id(own_id):
         raise InvalidEntry(problem)
+    if reason := why_no_model(own_id):
+        raise NotAModel(reason)
     return (own_id, "") if own_id == written else (own_id, written)
 
 
@@ -255,7 +269,7 @@ def _extra(dialect: Dialect, payload: Mapping[str, Any], rest: Mapping[str, Any]
     sources = plan.sources(plan.shape_of(payload)) if plan.groups else plan.extra
     known, used = known_values(payload, sources, price_per)
     hidden = dialect.private if dialect.keeps_originals else (*used, *dialect.private)
-    shown = dict(_without_all(rest, hidden) if hidden else rest)
+    shown = dict(without_fields(rest, hidden) if hidden else rest)
     for name in plan.reserved:
         shown.pop(name, None)
     if plan.has_prices and not (plan.may_have_plain_prices and is_plain(payload)):
@@ -283,7 +297,8 @@ def _set_prices(shown: dict[str, Any], pricing: Mapping[str, Any] | None) -> Non
         shown.pop("pricing", None)
 
 
-def _without_all(payload: Any, paths: Sequence[str]) -> Any:
+def without_fields(payload: Any, paths: Sequence[str]) -> Any:
+    """An object without the fields at these dotted paths."""
     for path in paths:
         payload = _without(payload, path.split("."))
     return payload

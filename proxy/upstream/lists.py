@@ -43,6 +43,7 @@ from proxy.dialects import (
     without_duplicates,
 )
 from proxy.dialects.entry import Entry
+from proxy.dialects.reader import NotAModel
 from proxy.errors import UpstreamError
 from proxy.upstream.attempt import PageRequests, RawPage
 from proxy.upstream.credentials import egress_of, secrets_of
@@ -294,10 +295,10 @@ class _ListRequest:
                     entries.append(entry)
                     hashes.append(entry_hash)
                 except InvalidEntry as error:
-                    reason = str(error)
-                    dropped[reason] += 1
+                    dropped[str(error)] += 1
+                    reason = reason if isinstance(error, NotAModel) else str(error)
             await asyncio.sleep(0)
-        if page.items and not entries:
+        if reason and not entries:
             raise no_valid_entries(dialect, page.items[-1], reason)
         return entries, hashes, dropped
 

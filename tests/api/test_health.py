@@ -180,6 +180,18 @@ async def test_health_is_degraded_while_a_provider_is_skipped(fetch: FakeFetch, 
     assert (health.status, health.json, listed.status) == (200, {"status": "degraded"}, 200)
 
 
+async def test_health_is_ok_while_a_provider_is_disabled(fetch: FakeFetch, clock: FakeClock) -> None:
+    off = f"{AWAY.replace('optional: true', 'disabled: true')}\nkeys:"
+    config = config_of(CONFIG.replace("keys:", off), {"PROVIDER_KEY": "sk-canary-of-the-provider"})
+    fetch.lists("a", "m")
+    fetch.lists("b", "m")
+    async with started(config, fetch, clock) as app:
+        health = await asked(app, "/health", ADMINS)
+
+    assert health.json["status"] == "ok"
+    assert health.json["skipped"] == [{"name": "away", "state": "disabled", "reason": "disabled: true"}]
+
+
 async def test_health_is_degraded_until_the_circuit_breaker_of_calls_closes(fetch: FakeFetch, clock: FakeClock) -> None:
     fetch.lists("a", "m")
     fetch.lists("b", "m")
@@ -271,7 +283,7 @@ async def test_health_shows_every_provider_to_an_admin_key(fetch: FakeFetch, clo
                     "dropped_entries": {},
                 },
             ],
-            "skipped": [{"name": "away", "reason": "ABSENT_KEY not set or empty"}],
+            "skipped": [{"name": "away", "state": "skipped", "reason": "ABSENT_KEY not set or empty"}],
         },
     )
     # 81 to 99 s after the response, because of jitter.

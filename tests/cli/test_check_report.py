@@ -137,6 +137,24 @@ def test_many_collisions_are_counted_and_only_the_first_are_shown(config: Path, 
     assert "  gpt-09: a, b\n  and 2 more; --json shows all\n" in run(config, text).stdout
 
 
+def test_a_disabled_provider_is_shown_and_is_no_failure(config: Path, upstreams: FakeProviders) -> None:
+    text = f"""
+providers:
+  - {{name: hub, base_url: "{upstreams.open(lists("m")).url}"}}
+  - {{name: spare, base_url: "http://127.0.0.1:9", api_key: "${{NO_SUCH_VARIABLE}}", disabled: true}}
+groups: {{default: {{models: ["m", "provider:spare"]}}}}
+"""
+    shown = run(config, text, "--strict")
+    assert (shown.exit_code, "disabled  spare" in shown.stdout, "No findings" in shown.stdout) == (0, True, True)
+    (_, spare) = checked(config, text)["providers"]
+    assert (spare["state"], spare["optional"], spare["error"], spare["reason"]) == (
+        "disabled",
+        False,
+        None,
+        "disabled: true",
+    )
+
+
 # -- for machines ------------------------------------------------------------------------------------------------------
 
 

@@ -40,21 +40,23 @@ providers:
   - {{name: away, base_url: "{upstreams.open(hangs).url}"}}
   - {{name: paid-elsewhere, base_url: "http://127.0.0.1:9", api_key: "${{NO_SUCH_VARIABLE}}", optional: true}}
   - {{name: lab, kind: static, models: [{{id: our-own-13b}}]}}
+  - {{name: spare, base_url: "http://127.0.0.1:9", disabled: true}}
 """
     with serving(config, text) as process:
         url = process.url
         process.line(process.out, "curl")
-        assert process.out[:3] == [
+        assert process.out[:4] == [
             f"models-proxy {__version__}, {config}: 4 providers",
             "  skipped     paid-elsewhere  NO_SUCH_VARIABLE not set or empty",
+            "  disabled    spare           disabled: true",
             "  declared    lab             1 model",
         ]
-        assert set(process.out[3:5]) == {
+        assert set(process.out[4:6]) == {
             "  ok          good            2 models, 1 entry dropped",
             "  failing     ctyun           authentication failed (401: AppKey不正确,请使用正确的AppKey): check the "
             "provider's api_key; retrying in 5 s",
         }
-        assert process.out[5:] == [
+        assert process.out[6:] == [
             "  failing     away            no response within 0.5 s; still trying",
             f"Listening on {url}",
             f"  curl {url}/v1/models",

@@ -11,14 +11,15 @@ import msgspec
 import pytest
 
 from proxy.config import Provider
-from proxy.dialects import DIALECTS, EXTRA_NAMES, read_entry
+from proxy.config.overrides import STANDARD_NAMES
+from proxy.config.settings import Skipped
+from proxy.dialects import DIALECTS, read_entry
 from proxy.upstream.credentials import secrets_of
-from tests.config.outcomes import PAIRS, parsed, problems_of
+from tests.config.outcomes import LIST, PAIRS, parsed, problems_of
 from tests.providers.faults import playing
 from tests.upstream.fetching import at, fetch_list
 
 CUSTOM = "kind: custom, list: {path: /catalog, items: data}"
-STANDARD = ("owned_by", "created", *EXTRA_NAMES)
 SETTINGS_OF_KINDS: Mapping[str, Mapping[str, Any]] = {
     "pangu": {"workspace_id": "w", "model_ids": ["m"]},
     "cloudflare": {"account_id": "a"},
@@ -155,6 +156,12 @@ def test_a_credential_in_a_parameter_is_a_secret() -> None:
 # -- mistakes ----------------------------------------------------------------------------------------------------------
 
 
+A_RULE = "must be a mapping like {field: enabled, is: true}"
+ONE = "must have exactly one of is, in, not, exists, at_least, contains; write one entry for each rule"
+AN_OVERRIDE = 'must be a mapping like {match: "qwen3-*", context_length: 65536}'
+A_MATCH = "`match` must be a pattern over the provider's own ids, or a list of patterns"
+
+
 @pytest.mark.parametrize(
     ("setting", "problem"),
     [
@@ -172,7 +179,7 @@ def test_a_credential_in_a_parameter_is_a_secret() -> None:
         ),
         pytest.param(
             "fields: {id: x}",
-            f"fields.id: invalid name: must be a standard name; valid names: {', '.join(STANDARD)}",
+            f"fields.id: invalid name: must be a standard name; valid names: {', '.join(STANDARD_NAMES)}",
             id="fields: id",
         ),
         pytest.param(
@@ -184,6 +191,119 @@ def test_a_credential_in_a_parameter_is_a_secret() -> None:
             "strip_prefix: 5",
             "strip_prefix: must be a string, or a list of strings (the first that exists is used); found '5'",
             id="strip_prefix",
+        ),
+        pytest.param("where: {field: a}", f"where: {LIST}", id="where: a mapping"),
+        pytest.param("where: [enabled]", f"where[0]: {A_RULE}; found 'enabled'", id="where: a name"),
+        pytest.param("where: [{is: 1}]", f"where[0]: {A_RULE}", id="where: no field"),
+        pytest.param("where: [{field: a}]", f"where[0]: {ONE}", id="where: no operator"),
+        pytest.param("where: [{field: a, is: 1, in: [2]}]", f"where[0]: {ONE}", id="where: two operators"),
+        pytest.param(
+            "where: [{field: a, equals: 1}]",
+            "where[0]: unknown operator; use one of is, in, not, exists, at_least, contains",
+            id="where: an unknown operator",
+        ),
+        pytest.param(
+            "where: [{field: a, atleast: 1}]",
+            "where[0]: unknown operator; did you mean 'at_least'?",
+            id="where: a misspelled operator",
+        ),
+        pytest.param(
+            "where: [{field: a, is: null}]",
+            "where[0]: `is` has no value; use `exists: false` for a missing field",
+            id="where: no value",
+        ),
+        pytest.param(
+            "where: [{field: a, is: [1]}]",
+            "where[0]: `is` must be a string, a number or a boolean; use `in` for several values",
+            id="where: is with a list",
+        ),
+        pytest.param(
+            "where: [{field: a, in: x}]",
+            "where[0]: `in` must be a list of strings, numbers or booleans",
+            id="where: in without a list",
+        ),
+        pytest.param(
+            "where: [{field: a, at_least: '5'}]", "where[0]: `at_least` must be a number", id="where: at_least a text"
+        ),
+        pytest.param(
+            "where: [{field: a, at_least: true}]", "where[0]: `at_least` must be a number", id="where: at_least true"
+        ),
+        pytest.param(
+            "where: [{field: a, exists: 1}]", "where[0]: `exists` must be true or false", id="where: exists a number"
+        ),
+        pytest.param(
+            "where: [{field: 5, is: 1}]",
+            "where[0]: `field` must be a field name, like enabled or limits.context",
+            id="where: a number as field",
+        ),
+        pytest.param(
+            "where: [{field: 'a[0]', is: 1}]",
+            "where[0]: must be field names separated by dots, like result.entries",
+            id="where: an index",
+        ),
+        pytest.param(
+            "drop_fields: [id]",
+            "drop_fields[0]: cannot be dropped: every model has it; found 'id'",
+            id="drop_fields: id",
+        ),
+        pytest.param("overrides: [x]", f"overrides[0]: {AN_OVERRIDE}; found 'x'", id="overrides: a text"),
+        pytest.param("overrides: [{a: 1}]", f"overrides[0]: {AN_OVERRIDE}", id="overrides: no match"),
+        pytest.param(
+            "overrides: [{match: m}]",
+            "overrides[0]: sets no field; add one, like `context_length: 65536`",
+            id="overrides: no field",
+        ),
+        pytest.param("overrides: [{match: [], a: 1}]", f"overrides[0]: {A_MATCH}", id="overrides: no pattern"),
+        pytest.param("overrides: [{match: 5, a: 1}]", f"overrides[0]: {A_MATCH}", id="overrides: a number as pattern"),
+        pytest.param(
+            "overrides: [{match: m, id: x}]",
+            "overrides[0]: `id` cannot be overridden; use `aliases`",
+            id="overrides: id",
+        ),
+        pytest.param(
+            "overrides: [{match: m, Object: x}]",
+            "overrides[0]: `Object` cannot be overridden: the proxy sets it",
+            id="overrides: object",
+        ),
+        pytest.param(
+            "overrides: [{match: m, context_length: 128k}]",
+            "overrides[0]: `context_length` must be a positive whole number",
+            id="overrides: a context that is a text",
+        ),
+        pytest.param(
+            "overrides: [{match: m, created: soon}]",
+            "overrides[0]: `created` must be a time, like 2026-01-31 or Unix seconds",
+            id="overrides: created",
+        ),
+        pytest.param(
+            "overrides: [{match: m, owned_by: 5}]",
+            "overrides[0]: `owned_by` must be a non-empty string",
+            id="overrides: owned_by",
+        ),
+        pytest.param(
+            "overrides: [{match: m, a..b: 5}]",
+            "overrides[0]: `a..b` must be a field name, with dots for nested fields",
+            id="overrides: two dots",
+        ),
+        pytest.param(
+            "overrides: [{match: m, size: .nan}]",
+            "overrides[0]: `size` has a number that not every client can read; use a string",
+            id="overrides: not a number",
+        ),
+        pytest.param(
+            "models: [7]",
+            "models[0]: must be an id in quotes, or a mapping like {id: my-model, context_length: 32768}; found '7'",
+            id="models: a number",
+        ),
+        pytest.param(
+            "models: ['openai/*']",
+            "models[0]: id is a wildcard, not a model; declare each model by its own id",
+            id="models: a wildcard",
+        ),
+        pytest.param(
+            "models: [{id: '*'}]",
+            "models[0]: id is a wildcard, not a model; declare each model by its own id",
+            id="models: a star",
         ),
         pytest.param(
             "kind: cloudflare, account_id: a, params: {page: x}",
@@ -212,3 +332,39 @@ def test_a_setting_in_a_custom_list_and_beside_it_is_a_conflict(name: str, value
         f"list: {{path: /c, {name}: {value}}}}}]"
     )
     assert found == [f"line 1, providers[0].{name}: conflicts with `list.{name}`; set only one"]
+
+
+def test_an_override_of_a_name_that_is_similar_to_a_standard_one_is_a_warning() -> None:
+    text = "overrides: [{match: 'm[1]', contextlength: 5, our_note: x}]"
+    config = parsed(f"providers: [{{name: a, base_url: 'http://h', {text}}}]")
+    where = "config.yaml, line 1, providers[0].overrides[0]"
+    assert config.warnings == (
+        f"{where}.match[0]: `[` is matched literally; character classes like [0-9] are not supported",
+        f"{where}.contextlength: is not a standard name; did you mean 'context_length'?",
+    )
+
+
+# -- providers that are left out ---------------------------------------------------------------------------------------
+
+DISABLED = """
+providers:
+  - {name: a, base_url: "http://h"}
+  - {name: b, base_url: "http://h", api_key: "${NO_SUCH_KEY}", api_key_file: /no/such/file, disabled: true}
+groups: {default: {models: ["provider:b"]}}
+"""
+
+
+def test_a_disabled_provider_is_not_used_and_its_secrets_may_be_missing() -> None:
+    config = parsed(DISABLED.replace(", api_key_file: /no/such/file", ""), {})
+    assert [provider.name for provider in config.providers] == ["a"]
+    assert config.skipped == (Skipped("b", "disabled: true", "disabled"),)
+
+
+def test_a_disabled_provider_is_validated() -> None:
+    assert problems_of(DISABLED, {}) == ["line 4, providers[1].api_key_file: conflicts with api_key; set only one"]
+
+
+@pytest.mark.parametrize(("written", "used"), [("false", 2), ("${OFF:-false}", 2), ("${OFF:-true}", 1), ("yes", 1)])
+def test_disabled_can_be_a_variable(written: str, used: int) -> None:
+    text = f'providers: [{{name: a, base_url: "http://h"}}, {{name: b, base_url: "http://h", disabled: "{written}"}}]'
+    assert len(parsed(text, {}).providers) == used

@@ -17,8 +17,10 @@ from pydantic import SecretStr
 
 from proxy.config import Config, ConfigError, Key, Provider, read
 from proxy.config.custom import CustomList, CustomPaging
+from proxy.config.field_rules import FieldRule
 from proxy.config.keys import KeyEntry
 from proxy.config.loader import SECTIONS
+from proxy.config.overrides import Override
 from proxy.config.settings import NOT_CALLABLE, Cache, Defaults, Group, Iam, Merge, OAuth, OwnerRule, Server
 from proxy.dialects import DIALECTS
 from tests.config.outcomes import (
@@ -105,6 +107,10 @@ providers:
     model_ids: [0a1b, 2027-01-31]
     iam: {url: https://iam.example/v3, domain: d, user: u, password: "${API_KEY}", project: p}
   - name: claude
+    disabled: false
+    where: [{field: type, is: model}, {field: max_tokens, at_least: 1000}]
+    drop_fields: [capabilities.batch]
+    overrides: [{match: "claude-*", context_length: 200000, notes.tier: null}]
     kind: anthropic
     base_url: https://claude.example
     version: 2025-01-01
@@ -198,6 +204,9 @@ def test_every_setting_is_loaded(corp_pem: str) -> None:
     )  # fmt: skip
     claude = Provider(
         name="claude", kind="anthropic", base_url="https://claude.example/v1",
+        where=(FieldRule("type", "is", "model"), FieldRule("max_tokens", "at_least", 1000)),
+        drop_fields=("capabilities.batch",),
+        overrides=(Override(("claude-*",), {"context_length": 200000, "notes.tier": None}),),
         settings={"version": "2025-01-01"}, **inherited,
     )  # fmt: skip
     azure = Provider(

@@ -601,6 +601,8 @@ def test_declared_model_is_read_unchanged() -> None:
         pytest.param('"%2F%00%"', "%2F%00%", id="percent"),
         pytest.param('".."', "..", id="dots"),
         pytest.param('"../../etc/x.gguf"', "../../etc/x.gguf", id="a path upwards"),
+        pytest.param('"All-Team-Models"', "All-Team-Models", id="similar to the name of a rule"),
+        pytest.param('"gpt-4o?"', "gpt-4o?", id="a question mark"),
         pytest.param('"模型"', "模型", id="Chinese"),
         pytest.param('"\\u6a21\\u578b"', "模型", id="Chinese, escaped"),
         pytest.param('"\\ud83d\\ude00"', "😀", id="emoji, escaped"),
@@ -633,6 +635,13 @@ NOT_PORTABLE = "contains non-portable JSON"
         pytest.param(b'{"id":"\\u0085"}', "id contains control characters", id="C1"),
         pytest.param(b'{"id":"%b"}' % (b"x" * 257), "id longer than 256 bytes", id="257 bytes"),
         pytest.param(('{"id":"' + "模" * 86 + '"}').encode(), "id longer than 256 bytes", id="258 bytes"),
+        pytest.param(b'{"id":"*"}', "wildcard, not a model", id="a wildcard"),
+        pytest.param(b'{"id":"openai/*"}', "wildcard, not a model", id="a wildcard of a vendor"),
+        pytest.param(b'{"id":"models/gpt-*"}', "wildcard, not a model", id="a wildcard after a prefix"),
+        *(
+            pytest.param(b'{"id":"%b"}' % name, "name of an access rule, not a model", id=name.decode())
+            for name in (b"all-team-models", b"all-proxy-models", b"all-org-models", b"no-default-models")
+        ),
         pytest.param(b"null", "not an object", id="null"),
         pytest.param(b'""', "empty id", id="an empty string"),
         pytest.param(b'"a\\r\\nb"', "id contains control characters", id="a string with CR LF"),

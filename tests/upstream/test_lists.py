@@ -241,6 +241,15 @@ async def test_invalid_entries_are_dropped_and_counted_by_reason() -> None:
     }
 
 
+async def test_entries_that_are_no_models_are_dropped_and_counted() -> None:
+    async with playing("no-models") as server:
+        answer = await fetch_list(at(server.address))
+    assert (ids(answer), answer.dropped) == (
+        [],
+        {"wildcard, not a model": 2, "name of an access rule, not a model": 1},
+    ), "an empty list, not an invalid one"
+
+
 async def test_number_that_clients_cannot_parse_drops_only_its_entry() -> None:
     async with playing("huge-number") as server:
         answer = await fetch_list(at(server.address))

@@ -1,0 +1,74 @@
+"""What an operator changes about the entries of a provider: pure functions over one entry."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
+
+from proxy.dialects.dialect import values_at
+from proxy.dialects.entry import DEFAULT_PERMISSIONS, Entry
+from proxy.dialects.reader import without_fields
+
+_DECODE = msgspec.json.Decoder(dict[str, Any]).decode
+_ENCODE = msgspec.json.Encoder().encode
+
+
+def completed(declared: Entry, listed: Entry) -> Entry:
+    """A declared model with the fields that only the provider's entry of the same id has."""
+    return replace(
+        listed,
+        owner=declared.owner or listed.owner,
+        created=declared.created or listed.created,
+        root=declared.root if declared.root != declared.id else listed.root,
+        parent=declared.parent or listed.parent,
+        permissions=listed.permissions if declared.permissions == DEFAULT_PERMISSIONS else declared.permissions,
+        extra=_ENCODE(_patched(_DECODE(listed.extra), _DECODE(declared.extra))),
+    )
+
+
+def overridden(entry: Entry, fields: Mapping[str, Any]) -> Entry:
+    """An entry with other values of these fields (`Override.fields`). `owned_by` is not a field of the entry."""
+    others = {name: value for name, value in fields.items() if name not in ("owned_by", "created")}
+    return replace(
+        entry,
+        created=entry.created if "created" not in fields else fields["created"] or 0,
+        extra=_ENCODE(_patched(_DECODE(entry.extra), others)) if others else entry.extra,
+    )
+
+
+def _patched(extra: dict[str, Any], fields: Mapping[str, Any]) -> dict[str, Any]:
+    for path, value in fields.items():
+        _set(extra, path, value)
+    return extra
+
+
+def _set(fields: dict[str, Any], path: str, value: Any) -> None:
+    """Set a value at a dotted path; None removes it."""
+    name, dot, deeper = path.partition(".")
+    if dot:
+        inner = fields.get(name)
+        fields[name] = dict(inner) if isinstance(inner, dict) else {}
+        _set(fields[name], deeper, value)
+    elif value is None:
+        fields.pop(name, None)
+    else:
+        fields[name] = value
+
+
+def without(entry: Entry, paths: Sequence[str]) -> Entry:
+    """An entry without the fields at these paths."""
+    return replace(entry, extra=_ENCODE(without_fields(_DECODE(entry.extra), paths)))
+
+
+def values_of(entry: Entry, path: str) -> list[Any]:
+    """All values of a field: as the provider sent it, and as it is shown. Empty if it is missing, null or private."""
+    kept = _DECODE(entry.kept).get(path, ()) if entry.kept else ()
+    return [*kept, *values_at(_DECODE(entry.extra), path), *_own_values(entry, path)]
+
+
+def _own_values(entry: Entry, path: str) -> list[Any]:
+    known = {"id": entry.id, "owned_by": entry.owner, "created": entry.created}.get(path)
+    return [known] if known else []
