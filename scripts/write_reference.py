@@ -140,6 +140,11 @@ ENTRIES: Mapping[str, Entry] = {
         "`by_owner`: every id becomes "
         "`owner/id`; `by_provider`: every id becomes `provider/id`.",
     ),
+    "Merge.ignore_case": Entry(
+        "ignore_case: true",
+        "Whether ids that differ only in case are one model: the first spelling is listed, with the facts that only "
+        "another spelling has. All allowed spellings can be retrieved and called.",
+    ),
     "OwnerRule.match": Entry('match: ["gpt-*", "o1*"]', "Patterns that match the providers' own ids."),
     "OwnerRule.owner": Entry("owner: openai", "The owner of matching models."),
     "Defaults.timeout": Entry(

@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import lru_cache
+
+import msgspec
+from msgspec.structs import replace
 
 from proxy.catalog.values import Catalog, Model, Offer
 from proxy.cooperative import Cooperative, batched, run_now
+from proxy.dialects import EXTRA_NAMES
+
+_FACTS = tuple({name.partition(".")[0]: None for name in EXTRA_NAMES})
+"""The fields with standard names."""
 
 PLACEHOLDERS = frozenset(
     {
@@ -26,25 +34,34 @@ PLACEHOLDERS = frozenset(
 """Values of `created` that servers send for models whose time they do not know: any other offer's time is better."""
 
 
-def merge(offers: Iterable[Offer], allows: Callable[[Offer], bool]) -> Catalog:
+def merge(offers: Iterable[Offer], allows: Callable[[Offer], bool], *, ignore_case: bool = False) -> Catalog:
     """Return the catalog of a policy. `offers` are those of all providers, in the configured order.
 
     Offers are filtered before merging, so that a merged model has no fields of offers that the policy denies. The
     fields of a model are those of its first offer, except for `created`, which is the earliest known time.
+
+    `ignore_case`: ids that differ only in case are one model, with the id and the fields of the first offer, completed
+    by the facts of the other spellings.
     """
-    return run_now(merging(offers, allows))
+    return run_now(merging(offers, allows, ignore_case=ignore_case))
 
 
-def merging(offers: Iterable[Offer], allows: Callable[[Offer], bool]) -> Cooperative[Catalog]:
+def merging(
+    offers: Iterable[Offer], allows: Callable[[Offer], bool], *, ignore_case: bool = False
+) -> Cooperative[Catalog]:
     """`merge` in batches, so that other tasks can run."""
     by_id: dict[str, tuple[Offer, ...]] = {}
     for batch in batched(offers):
         for offer in filter(allows, batch):
-            by_id[offer.id] = (*by_id.get(offer.id, ()), offer)
+            key = offer.id.casefold() if ignore_case else offer.id
+            by_id[key] = (*by_id.get(key, ()), offer)
         yield
+    if ignore_case:
+        by_id = {spelled[0].id: spelled for spelled in by_id.values()}
+    model_of = _model_of_spellings if ignore_case else _model
     models: list[Model] = []
     for ids in batched(sorted(by_id)):
-        models += [_model(by_id[model_id]) for model_id in ids]
+        models += [model_of(by_id[model_id]) for model_id in ids]
         yield
     return Catalog(tuple(models))
 
@@ -57,3 +74,30 @@ def _model(offers: tuple[Offer, ...]) -> Model:
         first_by_provider.setdefault(offer.provider, offer)
     known = [offer.created for offer in first_by_provider.values() if offer.created not in PLACEHOLDERS]
     return Model(tuple(first_by_provider.values()), min(known, default=offers[0].created))
+
+
+def _model_of_spellings(offers: tuple[Offer, ...]) -> Model:
+    """The model of offers whose ids differ at most in case."""
+    spellings = tuple({offer.id: None for offer in offers if offer.id != offers[0].id})
+    if not spellings:
+        return _model(offers)
+    model = _model((_completed(offers), *offers[1:]))
+    return Model(model.offers, model.created, spellings)
+
+
+def _completed(offers: tuple[Offer, ...]) -> Offer:
+    """The first offer, with the facts that only offers under other spellings have."""
+    first = offers[0]
+    extra = first.entry.extra
+    for offer in offers:
+        if offer.id != first.id:
+            extra = _with_missing_facts(extra, offer.entry.extra)
+    return first if extra == first.entry.extra else replace(first, entry=replace(first.entry, extra=extra))
+
+
+@lru_cache(maxsize=4096)
+def _with_missing_facts(extra: bytes, other: bytes) -> bytes:
+    """Cached, because the catalogs of all policies merge the same entries."""
+    fields, others = msgspec.json.decode(extra), msgspec.json.decode(other)
+    missing = {name: others[name] for name in _FACTS if fields.get(name) is None and others.get(name) is not None}
+    return msgspec.json.encode({**fields, **missing}) if missing else extra

@@ -37,6 +37,8 @@ class Model(Struct, frozen=True, gc=False):
 
     offers: tuple[Offer, ...]
     created: int
+    spellings: tuple[str, ...] = ()
+    """Other ids under which it is found: those that differ only in case, with `merge.ignore_case`."""
 
     @property
     def id(self) -> str:
@@ -55,7 +57,9 @@ class Catalog:
     _by_id: Mapping[str, Model] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_by_id", {model.offers[0].id: model for model in self.models})
+        by_id = {model.offers[0].id: model for model in self.models}
+        by_id.update((spelling, model) for model in self.models if model.spellings for spelling in model.spellings)
+        object.__setattr__(self, "_by_id", by_id)
 
     def find(self, model_id: str) -> Model | None:
         """The model with this public id, None if it is unknown or not allowed: callers cannot distinguish these."""

@@ -26,8 +26,9 @@ from proxy.patterns import matcher
 from proxy.states import ListState
 from proxy.store.listing import Listing, fresh_state, shortcoming
 
-Kind = Literal["no_access", "expired", "matches_nothing", "inaccessible", "hides_nothing"]
+Kind = Literal["no_access", "expired", "matches_nothing", "inaccessible", "hides_nothing", "differs_in_case"]
 DUPLICATES: tuple[str, ...] = get_args(Merge.model_fields["duplicates"].annotation)
+_MAX_TWINS = 10
 NO_KEY = "requests without an API key"
 _INACCESSIBLE = "none of its models is accessible, neither with a valid key nor without a key"
 
@@ -99,7 +100,8 @@ class Audit:
 
     def catalog(self, rules: Iterable[str] = ("*",)) -> Catalog:
         """The catalog that these rules allow."""
-        return merge(chain.from_iterable(self.offers.values()), Policy(rules).allows)
+        offers = chain.from_iterable(self.offers.values())
+        return merge(offers, Policy(rules).allows, ignore_case=self.config.merge.ignore_case)
 
     def catalog_of(self, key: str | None) -> Catalog:
         """The catalog of one key, or of all models."""
@@ -124,7 +126,9 @@ class Audit:
 
     def findings(self, key: str | None = None) -> tuple[Finding, ...]:
         """All findings, or only those of one key and of its group."""
-        findings = (*self._of_callers(), *self._of_rules(), *self._of_providers(), *self._of_owners())
+        findings = (
+            *self._of_callers(), *self._of_rules(), *self._of_providers(), *self._of_owners(), *self._of_spellings(),
+        )  # fmt: skip
         if key is None:
             return findings
         holders = {f"key {key}", f"group {self._key(key).group}"}
@@ -229,6 +233,19 @@ class Audit:
                     text = f"pattern {pattern!r} has no effect: it matches no model, or only models of earlier patterns"
                     yield Finding("matches_nothing", who, text)
                 ids = {own_id for own_id in ids if not matches(own_id)}
+
+    def _of_spellings(self) -> Iterator[Finding]:
+        """Ids that differ only in case: clients see two models where there may be one."""
+        if self.config.merge.ignore_case:
+            return
+        spellings: dict[str, set[str]] = {}
+        for offer in chain.from_iterable(self.offers.values()):
+            spellings.setdefault(offer.id.casefold(), set()).add(offer.id)
+        twins = [" and ".join(sorted(ids)) for ids in spellings.values() if len(ids) > 1]
+        if twins:
+            more = f" and {len(twins) - _MAX_TWINS} more" if len(twins) > _MAX_TWINS else ""
+            text = f"ids differ only in case: {', '.join(sorted(twins)[:_MAX_TWINS])}{more}"
+            yield Finding("differs_in_case", "merge", f"{text}; `ignore_case: true` lists them once")
 
 
 def failures(audit: Audit, *, strict: bool = False) -> tuple[str, ...]:

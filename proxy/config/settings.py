@@ -217,6 +217,8 @@ class OwnerRule(Settings):
 
 class Merge(Settings):
     duplicates: Literal["merge", "by_owner", "by_provider"] = "merge"
+    ignore_case: bool = False
+    """Whether ids that differ only in case are one model, under the first spelling."""
 
 
 class Group(Settings):

@@ -103,7 +103,9 @@ class Store:
     def _render(self, policy: Policy) -> Cooperative[RenderedList]:
         """Render the models that a policy allows, from the current offers in the configured order of providers."""
         offers = [slot.offers for slot in self._slots.values()]
-        catalog = yield from merging(chain.from_iterable(offers), policy.allows)
+        catalog = yield from merging(
+            chain.from_iterable(offers), policy.allows, ignore_case=self.config.merge.ignore_case
+        )
         return (yield from render(catalog))
 
     def _show(self, policy: Policy, rendered: RenderedList) -> View:

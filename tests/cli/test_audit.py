@@ -251,6 +251,21 @@ def test_a_rule_of_owners_has_no_effect_on_a_provider_with_an_owner() -> None:
     assert [finding.who for finding in audit_of(text, TWO_LISTS).findings()] == ["owners[0]"]
 
 
+def test_ids_that_differ_only_in_case_are_found() -> None:
+    lists = {
+        "a": ["lab/Model", "m"],
+        "b": ["lab/model", "LAB/model", "n", *(f"{name}{i}" for i in range(11) for name in "xX")],
+    }
+    text = (
+        "ids differ only in case: LAB/model and lab/Model and lab/model, X0 and x0, X1 and x1, X10 and x10, X2 and x2, "
+        "X3 and x3, X4 and x4, X5 and x5, X6 and x6, X7 and x7 and 2 more; `ignore_case: true` lists them once"
+    )
+    assert findings_of(audit_of(TWO, lists)) == [("differs_in_case", "merge", text)]
+    audit = audit_of(TWO + "merge: {ignore_case: true}", lists)
+    assert findings_of(audit) == []
+    assert audit.catalog().models[0].spellings == ("lab/model", "LAB/model")
+
+
 def test_other_duplicate_policies_list_the_ids_that_would_collide() -> None:
     lists = {"a": ["gpt-4o", "m"], "b": ["gpt-4o", "m", "n"]}
     assert audit_of(TWO, lists).other_duplicates() == (
