@@ -262,6 +262,11 @@ ENTRIES: Mapping[str, Entry] = {
         "Rules over the provider's own fields; models that pass all of them are listed. "
         "See [Providers](providers.md#adjusting-a-providers-list).",
     ),
+    "ListSettings.hide_retired": Entry(
+        "hide_retired: true",
+        "Leave out models that are past their shutdown date, or that the provider marks as retired. Evaluated at each "
+        "refresh.",
+    ),
     "ListSettings.drop_fields": Entry(
         "drop_fields: [description, architecture.tokenizer]", "Dotted paths of fields that are not shown."
     ),

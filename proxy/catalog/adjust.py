@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -12,6 +13,8 @@ from proxy.dialects.dialect import values_at
 from proxy.dialects.entry import DEFAULT_PERMISSIONS, Entry
 from proxy.dialects.reader import without_fields
 
+_RETIRED = frozenset(("retired", "shutdown", "discontinued", "decommissioned", "sunset", "endoflife", "eol"))
+"""Words for retired, without separators."""
 _DECODE = msgspec.json.Decoder(dict[str, Any]).decode
 _ENCODE = msgspec.json.Encoder().encode
 
@@ -67,6 +70,23 @@ def values_of(entry: Entry, path: str) -> list[Any]:
     """All values of a field: as the provider sent it, and as it is shown. Empty if it is missing, null or private."""
     kept = _DECODE(entry.kept).get(path, ()) if entry.kept else ()
     return [*kept, *values_at(_DECODE(entry.extra), path), *_own_values(entry, path)]
+
+
+def is_retired(entry: Entry, fields: Iterable[str], now: float) -> bool:
+    """Whether a model is past its shutdown date, or one of these fields says that it is retired.
+
+    A model that is deprecated, or will be shut down, is not retired. `now`: Unix seconds.
+    """
+    dates = values_at(_DECODE(entry.extra), "shutdown_at")
+    if any(isinstance(date, int | float) and 0 < date <= now for date in dates):
+        return True
+    return any(_means_retired(value) for field in fields for value in values_of(entry, field))
+
+
+def _means_retired(value: object) -> bool:
+    if isinstance(value, str):
+        return re.sub(r"[\W_]", "", value).casefold() in _RETIRED
+    return value is True
 
 
 def _own_values(entry: Entry, path: str) -> list[Any]:

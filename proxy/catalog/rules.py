@@ -6,21 +6,24 @@ No I/O and no state: results depend only on the configuration and on the entries
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
 from msgspec.structs import replace
 
-from proxy.catalog.adjust import completed, overridden, values_of, without
+from proxy.catalog.adjust import completed, is_retired, overridden, values_of, without
 from proxy.catalog.owners import owner_from_entry, owner_from_id
 from proxy.catalog.values import Offer
 from proxy.config import Config, Provider
+from proxy.config.list_settings import RETIRED_FIELDS
 from proxy.dialects import DIALECTS, entry_of, selected
 from proxy.dialects.entry import Entry
 from proxy.patterns import matcher
 
 Step = Callable[[Iterable[Offer]], Iterator[Offer]]
 Rule = Callable[[Provider, Config], Step]
+Time = Callable[[], float]
 
 
 def select(provider: Provider, config: Config) -> Step:
@@ -31,7 +34,7 @@ def select(provider: Provider, config: Config) -> Step:
     """
     included, excluded = matcher(provider.include), matcher(provider.exclude)
     declared = {entry.id for entry in declared_entries(provider)}
-    rules = provider.where
+    where = provider.where
 
     def is_selected(entry: Entry) -> bool:
         own_id = entry.id
@@ -39,7 +42,7 @@ def select(provider: Provider, config: Config) -> Step:
             return True
         if not included(own_id) or excluded(own_id):
             return False
-        return not rules or all(rule.allows(values_of(entry, rule.field)) for rule in rules)
+        return not where or all(rule.allows(values_of(entry, rule.field)) for rule in where)
 
     def step(offers: Iterable[Offer]) -> Iterator[Offer]:
         seen: set[str] = set()
@@ -76,6 +79,21 @@ def _overridden(offer: Offer, fields: Mapping[str, Any]) -> Offer:
         return replace(offer, entry=entry)
     owner = fields["owned_by"]
     return replace(offer, owned_by=owner or "", entry=entry if owner else replace(entry, owner=""))
+
+
+def hide_retired(provider: Provider, config: Config, *, time: Time) -> Step:
+    """Apply `hide_retired`, except to declared models. After `override`, which can correct a shutdown date."""
+    if not provider.hide_retired:
+        return iter
+    declared = {entry.id for entry in declared_entries(provider)}
+
+    def step(offers: Iterable[Offer]) -> Iterator[Offer]:
+        now = time()
+        for offer in offers:
+            if offer.entry.id in declared or not is_retired(offer.entry, RETIRED_FIELDS, now):
+                yield offer
+
+    return step
 
 
 def assign_owner(provider: Provider, config: Config) -> Step:
@@ -164,12 +182,16 @@ def _limited(offer: Offer, shown: frozenset[str]) -> Offer:
     return replace(offer, entry=replace(offer.entry, extra=msgspec.json.encode(limited)))
 
 
-PER_PROVIDER: tuple[Rule, ...] = (select, override, assign_owner, rename, drop_fields, limit_extra)
+def rules(time: Time) -> tuple[Rule, ...]:
+    """All rules in their order. `time` returns Unix seconds, for the rule that depends on it."""
+    return (select, override, partial(hide_retired, time=time), assign_owner, rename, drop_fields, limit_extra)
 
 
-def per_provider(provider: Provider, config: Config) -> Callable[[Iterable[Entry]], Iterator[Offer]]:
+def per_provider(
+    provider: Provider, config: Config, time: Time = lambda: 0.0
+) -> Callable[[Iterable[Entry]], Iterator[Offer]]:
     """Combine all rules of one provider to a function from entries to offers. Offers are generated lazily."""
-    steps = [rule(provider, config) for rule in PER_PROVIDER]
+    steps = [rule(provider, config) for rule in rules(time)]
     declared = tuple(declared_entries(provider))
 
     def run(entries: Iterable[Entry]) -> Iterator[Offer]:

@@ -93,7 +93,7 @@ class Audit:
         self.config = config
         self.results = tuple(results)
         self._now = now
-        self.offers = _offers(config, results)
+        self.offers = _offers(config, results, now)
         self.failed = tuple(result.provider.name for result in results if result.error)
         self.partial = tuple(r.provider.name for r in results if r.fetched and r.fetched.partial)
         """Providers whose list may lack models."""
@@ -118,7 +118,7 @@ class Audit:
     def _preview(self, duplicates: str) -> DuplicatesPreview:
         other = self.config.merge.model_copy(update={"duplicates": duplicates})
         by_id: dict[str, list[str]] = {}
-        for name, offers in _offers(replace(self.config, merge=other), self.results).items():
+        for name, offers in _offers(replace(self.config, merge=other), self.results, self._now).items():
             for offer in offers:
                 by_id.setdefault(offer.id, []).append(name)
         shared = {model_id: tuple(by_id[model_id]) for model_id in sorted(by_id) if len(by_id[model_id]) > 1}
@@ -271,11 +271,11 @@ def _lacks_models(result: ProbeResult, audit: Audit) -> bool:
     return not result.error and not audit.offers[result.provider.name] and not is_normal
 
 
-def _offers(config: Config, results: Iterable[ProbeResult]) -> Mapping[str, tuple[Offer, ...]]:
+def _offers(config: Config, results: Iterable[ProbeResult], now: float) -> Mapping[str, tuple[Offer, ...]]:
     """Provider -> its offers, computed as the server does."""
     return {
         result.provider.name: tuple(
-            per_provider(result.provider, config)(result.fetched.entries if result.fetched else ())
+            per_provider(result.provider, config, lambda: now)(result.fetched.entries if result.fetched else ())
         )
         for result in results
     }

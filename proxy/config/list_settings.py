@@ -15,6 +15,18 @@ from proxy.config.hints import did_you_mean
 from proxy.config.overrides import STANDARD_NAMES, Overrides
 from proxy.dialects import RESERVED_FIELDS, Dialect
 
+RETIRED_FIELDS = (
+    "status", "state", "lifecycle", "lifecycle_status", "lifecycle.status", "lifecycle_stage", "lifecycleStatus",
+    "modelLifecycle.status", "model_status", "deprecation_status", "deprecation.status",
+    "retired", "is_retired", "discontinued", "is_discontinued", "decommissioned",
+)  # fmt: skip
+"""Fields in which providers write that a model is retired: as a word, or true."""
+_SHUTDOWN_DATES = (
+    "shutdown_at", "shutdown_date", "retirement_date", "retirementDate", "retired_at", "retires_at", "sunset_date",
+    "sunset_at", "end_of_life", "eol_date", "discontinued_at", "discontinuation_date",
+)  # fmt: skip
+"""Fields in which providers write the date of the shutdown, besides those of the kind."""
+
 
 def _known_name(name: str) -> str:
     if name not in STANDARD_NAMES:
@@ -45,6 +57,8 @@ class ListSettings(Settings):
     """Number of tokens that the prices are for."""
     where: FieldRules = ()
     """Rules over the provider's own fields; entries that pass all of them are listed."""
+    hide_retired: bool = False
+    """Whether models that their provider has retired are left out."""
     drop_fields: tuple[DroppedField, ...] = ()
     """Dotted paths of fields that are not shown."""
     overrides: Overrides = ()
@@ -61,8 +75,8 @@ def adjusted(row: Dialect, settings: ListSettings) -> Dialect:
         changes["params"] = {**row.params, **settings.params}
     if settings.price_per:
         changes["price_per"] = settings.price_per
-    if settings.where:
-        changes["kept"] = tuple({rule.field: None for rule in settings.where})
+    if kept := (*(rule.field for rule in settings.where), *(RETIRED_FIELDS if settings.hide_retired else ())):
+        changes["kept"] = tuple(dict.fromkeys(kept))
     sources = dict(settings.fields)
     if sources:
         changes["chosen"] = (*row.chosen, *chain.from_iterable(sources.values()))
@@ -70,7 +84,10 @@ def adjusted(row: Dialect, settings: ListSettings) -> Dialect:
         changes["owner"] = (*sources.pop("owned_by"), *row.owner)
     if "created" in sources:
         changes["created"] = (*sources.pop("created"), *row.created)
-    if sources:
-        names = dict.fromkeys((*sources, *row.extra))
-        changes["extra"] = {name: (*sources.get(name, ()), *row.extra.get(name, ())) for name in names}
+    others = {"shutdown_at": _SHUTDOWN_DATES} if settings.hide_retired else {}
+    if sources or others:
+        names = dict.fromkeys((*sources, *row.extra, *others))
+        changes["extra"] = {
+            name: (*sources.get(name, ()), *row.extra.get(name, ()), *others.get(name, ())) for name in names
+        }
     return replace(row, **changes) if changes else row  # type: ignore[arg-type]  # the types of Dialect

@@ -76,8 +76,9 @@ class Slot:
         """What a successful fetch makes of the listing: see `accept`. `fetched_at`: Unix seconds."""
         listing = yield from _next_listing(self.provider, self.listing, result, fetched_at=fetched_at, now=now)
         if self.listing is not None and listing.entries == self.listing.entries:
-            # Most lists do not change, so the rules need not run.
-            return Update(replace(listing, entries=self.listing.entries), self.offers)
+            listing = replace(listing, entries=self.listing.entries)
+            if not self.provider.hide_retired:
+                return Update(listing, self.offers)  # most lists do not change, so the rules need not run
         offers: list[Offer] = []
         for batch in batched(self.rules(listing.entries)):
             offers += batch

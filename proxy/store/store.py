@@ -40,7 +40,7 @@ class Store:
 
     def __post_init__(self) -> None:
         self._slots = {
-            provider.name: Slot(provider, per_provider(provider, self.config), self.uniform)
+            provider.name: Slot(provider, per_provider(provider, self.config, self.clock.time), self.uniform)
             for provider in self.config.providers
         }
         self._refresher = Refresher(

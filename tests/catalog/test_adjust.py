@@ -14,13 +14,13 @@ from tests.fakes import config_of
 Fields = Mapping[str, object]
 
 
-def offers(settings: str, *payload: Fields, owners: str = "[]") -> list[Offer]:
+def offers(settings: str, *payload: Fields, owners: str = "[]", now: float = 0.0) -> list[Offer]:
     """The offers of one provider with these settings, whose entries are read as its own row reads them."""
     text = f"owners: {owners}\nproviders: [{{name: p, base_url: 'http://127.0.0.1/v1', {settings}}}]"
     config = config_of(text)
     (provider,) = config.providers
     entries = [read_entry(provider.dialect, msgspec.Raw(msgspec.json.encode(model)), {}) for model in payload]
-    return list(per_provider(provider, config)(entries))
+    return list(per_provider(provider, config, lambda: now)(entries))
 
 
 def shown(offer: Offer) -> tuple[str, str, int, dict[str, object]]:
@@ -186,3 +186,49 @@ def test_dropped_fields_are_not_shown() -> None:
     settings = "drop_fields: [a, b.c, display_name], overrides: [{match: m, a: 1}]"
     (offer,) = offers(settings, {"id": "m", "title": "M", "b": {"c": 1, "d": 2}, "e": [{"c": 1}]})
     assert shown(offer)[-1] == {"title": "M", "b": {"d": 2}, "e": [{"c": 1}]}
+
+
+# -- retired models ----------------------------------------------------------------------------------------------------
+
+NOW = 1_800_000_000  # 2027-01-15
+
+
+def is_hidden(fields: Fields, settings: str = "kind: openai") -> bool:
+    return not offers(f"{settings}, hide_retired: true", {"id": "m", **fields}, now=NOW)
+
+
+@pytest.mark.parametrize(
+    ("fields", "hidden"),
+    [
+        pytest.param({"shutdown_date": "2027-01-15"}, True, id="a date that has passed"),
+        pytest.param({"shutdown_date": "2027-01-16"}, False, id="a date to come"),
+        pytest.param({"deprecation": {"inference": NOW}}, True, id="now"),
+        pytest.param({"retirement_date": "2026-06-01T00:00:00Z"}, True, id="another name"),
+        pytest.param({"shutdown_date": None}, False, id="null"),
+        pytest.param({"status": "Retired"}, True, id="a status"),
+        pytest.param({"lifecycle": {"status": "END_OF_LIFE"}}, True, id="a nested status"),
+        pytest.param({"status": "Shutdown"}, True, id="shutdown"),
+        pytest.param({"is_retired": True}, True, id="a flag"),
+        pytest.param({"is_retired": False, "status": "active"}, False, id="in use"),
+        pytest.param({"status": "Retiring"}, False, id="retiring"),
+        pytest.param({"status": "deprecated", "deprecated": True}, False, id="deprecated"),
+        pytest.param({"status": 1, "state": "not-loaded"}, False, id="other values"),
+    ],
+)
+def test_models_past_their_shutdown_are_hidden(fields: Fields, hidden: bool) -> None:
+    assert is_hidden(fields) is hidden
+    assert offers("kind: openai", {"id": "m", **fields}, now=NOW), "not without the setting"
+
+
+def test_retired_models_are_hidden_on_a_kind_that_does_not_show_the_field() -> None:
+    assert is_hidden({"status": "retired"}, "kind: custom, list: {path: /c}")
+    assert is_hidden({"retirement_date": "2026-06-01"}, "kind: anthropic")
+
+
+def test_an_override_of_the_shutdown_wins() -> None:
+    assert not is_hidden({"shutdown_date": "2026-01-01"}, "overrides: [{match: m, shutdown_at: null}]")
+    assert is_hidden({"shutdown_date": "2028-01-01"}, "overrides: [{match: m, shutdown_at: 2027-01-01}]")
+
+
+def test_declared_models_are_never_hidden() -> None:
+    assert not is_hidden({"status": "retired"}, "models: [m]")

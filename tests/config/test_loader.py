@@ -109,6 +109,7 @@ providers:
   - name: claude
     disabled: false
     where: [{field: type, is: model}, {field: max_tokens, at_least: 1000}]
+    hide_retired: true
     drop_fields: [capabilities.batch]
     overrides: [{match: "claude-*", context_length: 200000, notes.tier: null}]
     kind: anthropic
@@ -205,7 +206,7 @@ def test_every_setting_is_loaded(corp_pem: str) -> None:
     claude = Provider(
         name="claude", kind="anthropic", base_url="https://claude.example/v1",
         where=(FieldRule("type", "is", "model"), FieldRule("max_tokens", "at_least", 1000)),
-        drop_fields=("capabilities.batch",),
+        hide_retired=True, drop_fields=("capabilities.batch",),
         overrides=(Override(("claude-*",), {"context_length": 200000, "notes.tier": None}),),
         settings={"version": "2025-01-01"}, **inherited,
     )  # fmt: skip

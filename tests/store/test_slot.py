@@ -276,3 +276,13 @@ async def test_shrinking_is_measured_before_include_and_exclude(fetch: FakeFetch
         error = report(store, "a").error
         assert error is not None
         assert error.reason == "list shrank from 10 to 1 models; keeping the old list until confirmed"
+
+
+async def test_a_model_disappears_at_the_first_refresh_after_its_shutdown(fetch: FakeFetch, clock: FakeClock) -> None:
+    fetch.lists("a", "m", {"id": "old", "shutdown_date": clock.time() + 120})
+    config = ONE.replace('a/v1"', 'a/v1", hide_retired: true')
+    async with running(store_of(config, fetch, clock)) as store:
+        await clock.advance(119)
+        assert listed(store) == ["m", "old"]
+        await clock.advance(90)
+        assert (listed(store), report(store, "a").models) == (["m"], 1)
