@@ -16,7 +16,7 @@ MAX_ID_BYTES = 256
 MAX_ALIASES = 50
 _RESOURCE_NAME = re.compile(r"(?:projects/[^/]+/(?:[^/]+/[^/]+/)*)?models/([^/]+)")
 # LiteLLM lists what a key allows. If that is one of its rules, it lists the name of the rule.
-_ACCESS_RULES = frozenset(("all-team-models", "all-proxy-models", "all-org-models", "no-default-models"))
+ACCESS_RULES = frozenset(("all-team-models", "all-proxy-models", "all-org-models", "no-default-models"))
 _FILE = (".bin", ".ggml", ".gguf", ".onnx", ".pt", ".safetensors")
 _ENGINES = frozenset(("aphrodite", "llama.cpp", "llamacpp", "lmdeploy", "mlx", "ollama", "sglang", "tgi", "vllm"))
 """Owners that local engines report. `models/m` is a path there, and calls accept exactly this id."""
@@ -37,7 +37,7 @@ def why_no_model(own_id: str) -> str:
     """Why an id is not that of a model, "" if it can be."""
     if "*" in own_id:
         return "wildcard, not a model"
-    return "name of an access rule, not a model" if own_id in _ACCESS_RULES else ""
+    return "name of an access rule, not a model" if own_id in ACCESS_RULES else ""
 
 
 def without_prefix(own_id: str, prefixes: Sequence[str]) -> str:

@@ -19,6 +19,7 @@ from proxy.dialects.dialect import MISSING, Dialect, EntryPlan, values_at
 from proxy.dialects.entry import DEFAULT_PERMISSIONS, Entry, Permission
 from proxy.dialects.facts import Getter, known_values
 from proxy.dialects.identity import (
+    ACCESS_RULES,
     aliases_of,
     bare_name,
     may_be_resource_name,
@@ -240,8 +241,8 @@ def _bare_id(dialect: Dialect, written: object, payload: Mapping[str, Any]) -> t
         own_id = bare_name(written, payload)
     if problem := problem_of_id(own_id):
         raise InvalidEntry(problem)
-    if reason := why_no_model(own_id):
-        raise NotAModel(reason)
+    if "*" in own_id or own_id in ACCESS_RULES:
+        raise NotAModel(why_no_model(own_id))
     return (own_id, "") if own_id == written else (own_id, written)
 
 
