@@ -220,7 +220,8 @@ def with_declared(declared: Sequence[Entry], entries: Iterable[Entry]) -> Iterab
     for entry in entries:
         if entry.id in ids:
             listed.setdefault(entry.id, entry)
-    return (*(completed(each, listed[each.id]) if each.id in listed else each for each in declared), *entries)
+    shown = (completed(each, listed[each.id]) if each.id in listed else each for each in declared)
+    return (*shown, *(entry for entry in entries if entry.id not in ids))
 
 
 def _plain_offers(provider: str, entries: Iterable[Entry]) -> Iterator[Offer]:

@@ -1,33 +1,36 @@
 """Findings about a configuration: keys without models, rules that match no model, ids that would collide.
 
 No I/O. The input is the result of contacting every provider once (`ProbeResult`). Settings of a provider whose list
-could not be fetched or is incomplete, and rules that name it, are not checked.
+could not be fetched, is incomplete or empty, and rules that may be meant for its models, are not checked.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, cached_property
 from itertools import chain
 from typing import Literal, get_args
 
 from proxy.access import Policy
 from proxy.catalog import Catalog, FetchResult, Offer, merge, per_provider
+from proxy.catalog.adjust import values_of
+from proxy.catalog.rules import declared_entries, with_declared
 from proxy.cli.text import count
 from proxy.config import Config, Key, Provider
 from proxy.config.access_rules import RULES, split
+from proxy.config.field_rules import FieldRule, type_name
 from proxy.config.fields import Globs
 from proxy.config.settings import Merge
-from proxy.dialects import DIALECTS, entry_of
 from proxy.dialects.entry import Entry
 from proxy.errors import UpstreamError
-from proxy.patterns import matcher
+from proxy.patterns import loose_matcher, matcher
 from proxy.states import ListState
 from proxy.store.listing import Listing, fresh_state, shortcoming
 
 Kind = Literal["no_access", "expired", "matches_nothing", "inaccessible", "hides_nothing", "differs_in_case"]
 DUPLICATES: tuple[str, ...] = get_args(Merge.model_fields["duplicates"].annotation)
+_FILTERS = ("include", "exclude", "where", "hide_retired")
 _MAX_TWINS = 10
 NO_KEY = "requests without an API key"
 _INACCESSIBLE = "none of its models is accessible, neither with a valid key nor without a key"
@@ -45,8 +48,19 @@ class ProbeResult:
     @property
     def entries(self) -> tuple[Entry, ...]:
         """Every model that the provider declares or lists, before any rule."""
-        declared = (entry_of(DIALECTS["static"], fields, b"", {}) for fields in self.provider.models)
-        return (*declared, *(self.fetched.entries if self.fetched else ()))
+        listed = self.fetched.entries if self.fetched else ()
+        return tuple(with_declared(tuple(declared_entries(self.provider)), listed))
+
+    @property
+    def is_known(self) -> bool:
+        """Whether all models of the provider are known."""
+        return self.state in ("ok", "declared")
+
+    @property
+    def filters(self) -> str:
+        """The settings that select from its models, as the file names them."""
+        given = [name for name in _FILTERS if name in self.provider.model_fields_set]
+        return " and ".join(filter(None, (", ".join(given[:-1]), *given[-1:])))
 
     @property
     def state(self) -> ListState:
@@ -97,6 +111,9 @@ class Audit:
         self.failed = tuple(result.provider.name for result in results if result.error)
         self.partial = tuple(r.provider.name for r in results if r.fetched and r.fetched.partial)
         """Providers whose list may lack models."""
+        self.empty = tuple(result.provider.name for result in results if result.state == "empty")
+        self._unknown = tuple(result.provider.name for result in results if not result.is_known)
+        """Providers whose models are not all known. A rule that matches nothing may be meant for one of them."""
 
     def catalog(self, rules: Iterable[str] = ("*",)) -> Catalog:
         """The catalog that these rules allow."""
@@ -150,7 +167,10 @@ class Audit:
                 yield Finding("no_access", f"key {key.name}", _no_access(key.rules))
 
     def _allows_nothing(self, rules: Globs) -> bool:
-        return not self._allows_any(Policy(rules), chain.from_iterable(self.offers.values()))
+        policy = Policy(rules)
+        if any(map(policy.may_allow, self._unknown)):
+            return False
+        return not self._allows_any(policy, chain.from_iterable(self.offers.values()))
 
     def _of_rules(self) -> Iterator[Finding]:
         groups = self.config.groups
@@ -167,10 +187,9 @@ class Audit:
     def _matches_something(self, rule: str) -> bool:
         """Whether a rule allows or denies some model. True if it may match a provider with unknown models."""
         kind, pattern = split(rule.removeprefix("!"))
-        if RULES[kind].per_provider:
-            unknown = (*self.failed, *self.partial, *(skipped.name for skipped in self.config.skipped))
-            if any(map(matcher([pattern]), unknown)):
-                return True
+        unknown = (*self._unknown, *(skipped.name for skipped in self.config.skipped))
+        if any(map(matcher([pattern]), unknown)) if RULES[kind].per_provider else self._unknown:
+            return True
         offers = chain.from_iterable(self.offers.values())
         if rule.startswith("!"):
             return not all(map(Policy(["*", rule]).allows, offers))
@@ -190,8 +209,9 @@ class Audit:
             offers = self.offers[name]
             if offers and not any(self._allows_any(policy, offers) for policy in policies):
                 yield Finding("inaccessible", f"provider {name}", _INACCESSIBLE)
-            if not result.error and name not in self.partial:
+            if result.is_known:
                 yield from self._of_selection(result, offers)
+                yield from self._of_fields(result)
 
     def _of_selection(self, result: ProbeResult, offers: Sequence[Offer]) -> Iterator[Finding]:
         """Findings about `include`, `exclude` and `aliases` of a provider whose list was fetched."""
@@ -206,24 +226,48 @@ class Audit:
                     yield self._unmatched(who, text, hides=pattern if setting == "exclude" else "")
         for public, own_id in provider.aliases.items():
             if own_id not in selected:
-                why = "which include and exclude filter out" if own_id in listed else "which the provider does not list"
+                filtered = f"which {result.filters} filter{'s' * (' and ' not in result.filters)} out"
+                why = filtered if own_id in listed else "which the provider does not list"
                 yield Finding("matches_nothing", who, f"alias {public!r} refers to {own_id!r}, {why}")
+
+    def _of_fields(self, result: ProbeResult) -> Iterator[Finding]:
+        """Findings about `where` and `overrides` of a provider whose list was fetched."""
+        who = f"provider {result.provider.name}"
+        listed = result.fetched.entries if result.fetched else ()
+        for index, rule in enumerate(result.provider.where):
+            values = [values_of(entry, rule.field) for entry in listed]
+            if listed and not any(map(rule.allows, values)):
+                why = _why_nothing(rule, list(chain.from_iterable(values)))
+                yield Finding("matches_nothing", who, f"where[{index}] ({rule}) matches none of its models: {why}")
+        for index, override in enumerate(result.provider.overrides):
+            for pattern in override.match:
+                if not any(map(matcher([pattern]), (entry.id for entry in result.entries))):
+                    text = f"overrides[{index}] {pattern!r} matches none of its models"
+                    yield Finding("matches_nothing", who, text)
 
     def _unmatched(self, who: str, text: str, hides: str) -> Finding:
         """The finding for a pattern that matches nothing. `hides`: the pattern, if it hides models, otherwise "".
 
         A pattern that hides models is an error if it contains `[`: it was probably meant as a character class, which
-        is not supported, and would hide nothing. This is decided only if every list was fetched as a whole, since a
-        model with exactly this id may otherwise exist.
+        is not supported, and would hide nothing. This is decided only if the models of all providers are known, since
+        a model with exactly this id may otherwise exist; it may also be listed and hidden by another setting.
         """
-        if "[" in hides and not self.failed and not self.partial and not self.config.skipped:
+        is_id = any(map(loose_matcher([hides.removeprefix("!")]), self._listed_ids))
+        if "[" in hides and not is_id and not self._unknown and not self.config.skipped:
             hint = "`[` is matched literally; write one pattern per character"
             return Finding("hides_nothing", who, f"{text}; {hint}")
         return Finding("matches_nothing", who, text)
 
+    @cached_property
+    def _listed_ids(self) -> frozenset[str]:
+        """The own ids of all models, before any rule."""
+        return frozenset(entry.id for result in self.results for entry in result.entries)
+
     def _of_owners(self) -> Iterator[Finding]:
         """Findings about `owners`: the first match wins, over the ids of providers without a setting `owner`."""
-        by_rule = (result.provider.name for result in self.results if not result.provider.owner)
+        by_rule = [result.provider.name for result in self.results if not result.provider.owner]
+        if not set(by_rule).isdisjoint(self._unknown):
+            return
         ids = {offer.entry.id for name in by_rule for offer in self.offers[name]}
         for number, rule in enumerate(self.config.owners):
             who = f"owners[{number}]"
@@ -246,6 +290,19 @@ class Audit:
             more = f" and {len(twins) - _MAX_TWINS} more" if len(twins) > _MAX_TWINS else ""
             text = f"ids differ only in case: {', '.join(sorted(twins)[:_MAX_TWINS])}{more}"
             yield Finding("differs_in_case", "merge", f"{text}; `ignore_case: true` lists them once")
+
+
+def _why_nothing(rule: FieldRule, values: Sequence[object]) -> str:
+    """Why no entry passes a rule. `values`: those of its field in all entries."""
+    if not values:
+        return "no model has this field"
+    expected = {type_name(value) for value in (rule.value if isinstance(rule.value, list) else [rule.value])}
+    types = {type_name(value) for value in values}
+    if rule.operator == "contains":
+        expected = {"list"}
+    if rule.operator in ("exists", "not") or expected & types:
+        return "it excludes every value"
+    return f"the field is a {' or '.join(sorted(types))}, not a {' or '.join(sorted(expected))}"
 
 
 def failures(audit: Audit, *, strict: bool = False) -> tuple[str, ...]:

@@ -133,6 +133,7 @@ class _Report:
         for names, problem in (
             (self._audit.failed, "could not be fetched"),
             (self._audit.partial, "{are} incomplete"),
+            (self._audit.empty, "{are} empty"),
         ):
             if names:
                 self._line(_unchecked(names, problem))
@@ -153,7 +154,7 @@ def _offers(model: Model) -> str:
 
 
 def _notes(result: ProbeResult, selected: int) -> str:
-    """`selected`: number of ids after include and exclude."""
+    """`selected`: number of ids after `include`, `exclude` and other filters."""
     dropped = result.fetched.dropped if result.fetched else {}
     notes = [result.shortcoming.reason] if result.shortcoming else []
     notes += [f"{count(number, 'entry', 'entries')} dropped: {reason}" for reason, number in dropped.items()]
@@ -162,7 +163,7 @@ def _notes(result: ProbeResult, selected: int) -> str:
     if duplicates := merged + len(result.entries) - len(ids):
         notes.append(count(duplicates, "duplicate id"))
     if selected < len(ids):
-        notes.append(f"{len(ids) - selected:,} removed by include and exclude")
+        notes.append(f"{len(ids) - selected:,} removed by {result.filters}")
     return "; ".join(notes)
 
 

@@ -165,7 +165,7 @@ def test_a_provider_whose_models_are_inaccessible_is_found() -> None:
         ),
         pytest.param(
             'exclude: ["gpt-4o"], aliases: {best: gpt-4o}',
-            "alias 'best' refers to 'gpt-4o', which include and exclude filter out",
+            "alias 'best' refers to 'gpt-4o', which exclude filters out",
             id="alias of an excluded id",
         ),
     ],
@@ -217,8 +217,82 @@ def test_brackets_that_allow_nothing_are_no_error() -> None:
 def test_brackets_are_no_error_while_a_provider_has_not_responded(more: str) -> None:
     text = TWO.replace('a/v1"', 'a/v1", exclude: ["o[0-9]*"]') + more + "keys:\n" + key("k", '["*", "!o[0-9]*"]')
     audit = audit_of(text, TWO_LISTS if more else {"a": ["gpt-4o"]})
-    assert [finding.kind for finding in audit.findings()] == ["matches_nothing", "matches_nothing"]
+    where = ["provider a", "key k"] if more else ["provider a"]  # the key's rule may match a model of b
+    assert sorted((finding.kind, finding.who) for finding in audit.findings()) == sorted(
+        ("matches_nothing", who) for who in where
+    )
     assert audit.errors() == ()
+
+
+def test_brackets_of_a_listed_id_are_no_error_even_if_another_setting_hides_it() -> None:
+    text = TWO.replace('a/v1"', 'a/v1", exclude: ["m[1]"]') + "keys:\n" + key("k", '["*", "!m[1]"]')
+    audit = audit_of(text, {"a": ["m[1]", "n"], "b": ["n"]})
+    assert findings_of(audit) == [("matches_nothing", "key k", "rule '!m[1]' matches no model")]
+
+
+@pytest.mark.parametrize(
+    ("lists", "unchecked"),
+    [
+        pytest.param({"a": ["gpt-4o"]}, ("b",), id="a list that could not be fetched"),
+        pytest.param({"a": ["gpt-4o"], "b": []}, ("b",), id="an empty list"),
+    ],
+)
+@pytest.mark.parametrize(
+    "settings",
+    [
+        pytest.param("keys:\n" + key("all", '["*", "llama-*", "!qwen-*", "owner:meta"]'), id="rules of a key"),
+        pytest.param("keys:\n" + key("all", '["*"]') + key("k", '["llama-*"]'), id="a key without another model"),
+        pytest.param('owners: [{match: ["llama-*"], owner: meta}]', id="owners"),
+    ],
+)
+def test_a_rule_that_may_match_a_model_of_a_provider_without_a_list_is_not_blamed(
+    settings: str, lists: Mapping[str, Sequence[str]], unchecked: tuple[str, ...]
+) -> None:
+    audit = audit_of(TWO + settings, lists)
+    assert findings_of(audit) == []
+    assert (*audit.failed, *audit.empty) == unchecked
+    assert findings_of(audit_of(TWO + settings, TWO_LISTS)) != [], "with all lists, the same rules are reported"
+
+
+def test_a_rule_that_matches_no_model_of_any_provider_it_names_is_found_while_another_fails() -> None:
+    audit = audit_of(TWO + "keys:\n" + key("k", '["*", "provider:c*"]'), {"a": ["gpt-4o"]})
+    assert findings_of(audit) == [("matches_nothing", "key k", "rule 'provider:c*' matches no model")]
+
+
+def test_a_key_with_rules_for_a_working_provider_only_is_found_while_another_fails() -> None:
+    audit = audit_of(TWO + "keys:\n" + key("k", '["provider:a", "!gpt-*"]'), {"a": ["gpt-4o"]})
+    assert [finding.kind for finding in audit.findings()] == ["no_access", "inaccessible"]
+
+
+@pytest.mark.parametrize(
+    ("where", "why"),
+    [
+        pytest.param("{field: up, is: true}", "(up is true) {}: the field is a string, not a boolean", id="is"),
+        pytest.param(
+            "{field: n, in: ['1', '2']}", '(n in ["1", "2"]) {}: the field is a number, not a string', id="in"
+        ),
+        pytest.param("{field: up, at_least: 1}", "(up at_least 1) {}: the field is a string, not a number", id="least"),
+        pytest.param(
+            "{field: up, contains: x}", '(up contains "x") {}: the field is a string, not a list', id="no list"
+        ),
+        pytest.param("{field: n, at_least: 9}", "(n at_least 9) {}: it excludes every value", id="too much"),
+        pytest.param("{field: n, not: [1, 2]}", "(n not [1, 2]) {}: it excludes every value", id="all excluded"),
+        pytest.param("{field: x, is: 1}", "(x is 1) {}: no model has this field", id="no such field"),
+    ],
+)
+def test_a_rule_of_where_that_excludes_everything_is_found_with_the_types(where: str, why: str) -> None:
+    text = f"providers: [{{name: a, base_url: 'http://h', where: [{{field: id, exists: true}}, {where}]}}]"
+    models = [{"id": "m", "up": "true", "n": 1}, {"id": "n", "up": "false", "n": 2}]
+    config = config_of(text)
+    audit = Audit(config, [ProbeResult(config.providers[0], answer_of(*models))], NOW)
+    text = f"where[1] {why.format('matches none of its models')}"
+    assert ("matches_nothing", "provider a", text) in findings_of(audit)
+
+
+def test_an_override_that_matches_no_model_is_found() -> None:
+    text = TWO.replace('a/v1"', 'a/v1", overrides: [{match: ["gpt-*", "llama-*"], x: 1}]')
+    expected = ("matches_nothing", "provider a", "overrides[0] 'llama-*' matches none of its models")
+    assert findings_of(audit_of(text, TWO_LISTS)) == [expected]
 
 
 def test_declared_models_count_for_the_settings_of_their_provider() -> None:
