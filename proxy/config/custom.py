@@ -121,7 +121,7 @@ class CustomList(Settings):
     """Name of a field for clients -> its paths in an entry."""
     price_per: TokenCount = 1
     private: DottedPaths = ()
-    params: QueryParameters = Field(default_factory=dict)
+    params: QueryParameters = Field(default_factory=dict, repr=False)
     paging: CustomPaging | None = None
     auth: AuthChoice = Auth()
 

@@ -49,7 +49,7 @@ class ListSettings(Settings):
 
     strip_prefix: Prefixes = ()
     """Prefixes removed from ids, besides those that the kind removes."""
-    params: QueryParameters = Field(default_factory=dict)
+    params: QueryParameters = Field(default_factory=dict, repr=False)
     """Query parameters of the first request; they replace those of the kind with the same name."""
     fields: Mapping[Annotated[str, AfterValidator(_known_name)], DottedPaths] = Field(default_factory=dict)
     """Standard name -> paths in an entry, tried before those of the kind."""

@@ -566,6 +566,7 @@ SECRETS = {
     "header": "hdr-canary 77Qx!2c0zW",
     "user": "user-canary-61u7",
     "password": "pass-canary-$9d3f&5k",
+    "param": "par-canary-5t8Kq2Vz",
 }
 
 
@@ -596,7 +597,13 @@ def secretive(address: str, **settings: object) -> Provider:
     egress = f"http://{quote(SECRETS['user'])}:{quote(SECRETS['password'], safe='')}@{address}"
     headers = {"X-Other-Key": SECRETS["header"]}
     return provider(
-        "http://models.invalid/v1", api_key=SECRETS["key"], headers=headers, proxy=egress, retries=0, **settings
+        "http://models.invalid/v1",
+        api_key=SECRETS["key"],
+        headers=headers,
+        params={"access-token": SECRETS["param"]},
+        proxy=egress,
+        retries=0,
+        **settings,
     )
 
 
