@@ -126,17 +126,21 @@ def test_where_cannot_read_private_fields() -> None:
     [
         pytest.param(
             "{match: 'm*', context_length: 65536}",
-            ("vendor", 5, {"context_length": 65536, "pricing": {"prompt": "1", "x": 2}}),
+            ("vendor", 5, {"context_length": 65536, "pricing": {"prompt": "0.000001", "x": 2}}),
             id="one field",
         ),
         pytest.param(
             "{match: [n, m], owned_by: Our Team, created: 2024-01-02, display_name: M}",
-            ("Our Team", 1704153600, {"context_length": 8192, "pricing": {"prompt": "1", "x": 2}, "display_name": "M"}),
+            (
+                "Our Team",
+                1704153600,
+                {"context_length": 8192, "pricing": {"prompt": "0.000001", "x": 2}, "display_name": "M"},
+            ),
             id="owner, time and name",
         ),
         pytest.param(
             "{match: m, owned_by: null, created: null, context_length: null, absent: null}",
-            ("p", 0, {"pricing": {"prompt": "1", "x": 2}}),
+            ("p", 0, {"pricing": {"prompt": "0.000001", "x": 2}}),
             id="null removes",
         ),
         pytest.param(
@@ -146,7 +150,7 @@ def test_where_cannot_read_private_fields() -> None:
         ),
         pytest.param(
             "{match: '*', context_length: 1, note: a}, {match: m, context_length: 2}, {match: other, note: b}",
-            ("vendor", 5, {"context_length": 2, "pricing": {"prompt": "1", "x": 2}, "note": "a"}),
+            ("vendor", 5, {"context_length": 2, "pricing": {"prompt": "0.000001", "x": 2}, "note": "a"}),
             id="later ones win",
         ),
         pytest.param(
@@ -156,13 +160,13 @@ def test_where_cannot_read_private_fields() -> None:
         ),
         pytest.param(
             "{match: M, note: a}, {match: 'x*', note: b}",
-            ("vendor", 5, {"context_length": 8192, "pricing": {"prompt": "1", "x": 2}}),
+            ("vendor", 5, {"context_length": 8192, "pricing": {"prompt": "0.000001", "x": 2}}),
             id="the provider's own ids",
         ),
     ],
 )
 def test_overrides_replace_single_fields_of_matching_models(overrides: str, fields: tuple[str, int, Fields]) -> None:
-    pricing = {"prompt": "1", "x": 2}
+    pricing = {"prompt": "0.000001", "x": 2}
     listed = {"id": "m", "created": 5, "owned_by": "vendor", "context_length": 8192, "pricing": pricing}
     (offer,) = offers(f"prefix: x, overrides: [{overrides}]", listed)
     assert shown(offer) == ("xm", *fields)

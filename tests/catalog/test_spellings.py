@@ -35,8 +35,8 @@ def test_all_spellings_that_are_listed_find_the_model_and_no_others() -> None:
 
 
 def test_facts_that_only_another_spelling_has_are_added() -> None:
-    first = offer("m", context_length=None, type="chat", note="first", pricing={"prompt": "1"})
-    second = offer("M", created=5, context_length=5, type="text", alias_of="m", pricing={"completion": "2"})
+    first = offer("m", context_length=None, type="chat", note="first", pricing={"prompt": "0.000001"})
+    second = offer("M", created=5, context_length=5, type="text", alias_of="m", pricing={"completion": "0.000002"})
     third = offer("M", "b", context_length=7, max_output_tokens=9)
     (model,) = merged(first, second, third).models
 
@@ -44,7 +44,7 @@ def test_facts_that_only_another_spelling_has_are_added() -> None:
         "context_length": 5,
         "type": "chat",
         "note": "first",
-        "pricing": {"prompt": "1"},
+        "pricing": {"prompt": "0.000001"},
         "max_output_tokens": 9,
     }
     assert model.offers[1] == third, "only the listed fields are completed"
