@@ -27,7 +27,8 @@ _FINE_WORDS = frozenset(
      "complete", "completed", "done", "enabled", "connected", "operational", "running", "live", "valid", "normal",
      "fresh", "cached", "cache", "hit", "miss", "skipped", "disabled", "inactive", "notconfigured", "unconfigured",
      "unsupported", "notsupported", "ignored", "excluded", "empty", "none", "idle", "unknown", "good", "passed", "pass",
-     "true", "yes", "configured", "present", "synced", "uptodate", "listed", "200"]
+     "true", "yes", "configured", "present", "synced", "uptodate", "listed", "loaded", "unloaded", "stopped", "standby",
+     "stable", "beta", "alpha", "preview", "experimental", "deprecated", "legacy", "retired"]
 )  # fmt: skip
 
 _CONTAINERS = frozenset(
@@ -73,9 +74,13 @@ _STATUSES = ("status", "statuses", "states")
 _STATUS_FIELDS = frozenset(["status", "state", "result", "outcome", "health", "code", "statuscode", "success", "ok",
                             "healthy", "error", "errors"])  # fmt: skip
 """Fields of the status of one part."""
-_BROKEN = r"fail|err|time.?out|unavail|unreach|down|denied|offline|unhealthy|refused"
+_BROKEN = r"fail|error|timed?.?out|unavailable|unreachable|\bdown\b|denied|offline|unhealthy|refused"
 _NOTHING = frozenset(["", "none", "null", "no", "false", "0", "ok"])
-_PROBLEM = re.compile(r"(errors?|warnings?|fail(ed|ures?).*|(unreachable|unavailable|missing|timedout|skippeddueto).+)")
+_PROBLEM = re.compile(
+    r"errors?|warnings?|fail(ed|ures?).*|"
+    r"(unreachable|unavailable|missing|timedout)(providers|sources|upstreams|backends|channels|accounts|keys|regions)"
+)
+_MAX_LEVELS = 8  # of nested statuses
 
 HEADERS = frozenset(
     ["link", "x-next-page", "x-next-cursor", "x-next-token", "x-next-page-token", "x-next-page-url", "x-has-more",
@@ -259,22 +264,30 @@ def _tells_failure(name: str, value: object) -> bool:
         return False
     if name in _PARTS:
         return any(map(_is_broken, value.values() if isinstance(value, dict) else value))
-    return name.endswith(_STATUSES) and _is_failed(value)
+    return name.endswith(_STATUSES) and not name.startswith("model") and _is_failed(value, _MAX_LEVELS)
 
 
-def _is_failed(value: object) -> bool:
+def _is_failed(value: object, levels: int) -> bool:
     """Whether a status, or one of several, is that of a failure."""
     if isinstance(value, list):
-        return any(map(_is_failed, value))
+        return levels > 0 and any(_is_failed(inner, levels - 1) for inner in value)
     if isinstance(value, dict):
         fields = {_normalized(name): inner for name, inner in value.items()}
-        if _STATUS_FIELDS.isdisjoint(fields):
-            return any(map(_is_failed, value.values()))  # statuses by name
-        has_problem = any(_PROBLEM.fullmatch(name) and not _is_nothing(inner) for name, inner in fields.items())
-        return has_problem or any(_is_failed(fields[name]) for name in _STATUS_FIELDS & fields.keys())
+        if _STATUS_FIELDS.isdisjoint(fields):  # statuses by name
+            return levels > 0 and any(_is_failed(inner, levels - 1) for inner in value.values())
+        return any(_is_failed_field(name, inner) for name, inner in fields.items())
     if isinstance(value, str):
-        return _normalized(value) not in _FINE_WORDS and not re.fullmatch(r"2[0-9][0-9].*", value)
+        return _normalized(value) not in _FINE_WORDS and not re.match(r"2[0-9][0-9]\b", value)
     return value is False or (type(value) is int and 300 <= value < 600)
+
+
+def _is_failed_field(name: str, value: object) -> bool:
+    """Whether a field in the status of one part tells that it failed."""
+    if _PROBLEM.fullmatch(name):
+        return not _is_nothing(value)
+    if name in ("code", "statuscode"):
+        return type(value) is int and _is_failed(value, 0)  # texts have no common values for success
+    return name in _STATUS_FIELDS and isinstance(value, str | int) and _is_failed(value, 0)
 
 
 def _is_broken(value: object) -> bool:
@@ -287,10 +300,9 @@ def _is_broken(value: object) -> bool:
     return has_failed or fields.get("success") is False or not _is_nothing(fields.get("error"))
 
 
-def _is_nothing(value: object) -> bool:
-    """Whether the description of a problem says that there is none."""
-    if isinstance(value, dict):
-        return all(map(_is_nothing, value.values()))
-    if isinstance(value, list):
-        return all(map(_is_nothing, value))
-    return value.strip().lower() in _NOTHING if isinstance(value, str) else not value
+def _is_nothing(value: object, levels: int = _MAX_LEVELS) -> bool:
+    """Whether the description of a problem says that there is none. A fraction is a rate, not a problem."""
+    if isinstance(value, dict | list):
+        inner = value.values() if isinstance(value, dict) else value
+        return levels > 0 and all(_is_nothing(each, levels - 1) for each in inner)
+    return value.strip().lower() in _NOTHING if isinstance(value, str) else not value or isinstance(value, float)

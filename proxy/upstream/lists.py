@@ -112,6 +112,8 @@ class ListFetcher:
             raise redacted from error
         except TimeoutError as error:
             timeout = timed_out(provider.timeout, "model list")
+            if request.is_guessing:
+                return request.incomplete(timeout)
             timeout.attempts = requests.attempts
             raise timeout from error
 
@@ -169,8 +171,14 @@ class _ListRequest:
         self._dropped: Counter[str] = Counter()
         self._duplicates = 0
         self._page_count = 0
+        self._following = Following(None)
         self._partial = ""
         self._answered_at = 0.0
+
+    @property
+    def is_guessing(self) -> bool:
+        """Whether the page that is being fetched is one that no documented sign announced."""
+        return self._following.is_guess
 
     async def fetch(self, send: Send) -> FetchResult:
         dialect = self._provider.dialect
@@ -181,6 +189,14 @@ class _ListRequest:
                 if not dialect.or_path or error.kind not in _TRY_OTHER_PATH or error.retryable:
                     raise
                 await self._list(send, dialect.or_path, values)
+        return self._result()
+
+    def incomplete(self, error: UpstreamError) -> FetchResult:
+        """What was fetched before the page that failed with this error."""
+        self._note_failed_page(error)
+        return self._result()
+
+    def _result(self) -> FetchResult:
         return FetchResult(
             restore_collisions(self._entries),
             self._page_count,
@@ -196,24 +212,31 @@ class _ListRequest:
         dialect = self._provider.dialect
         quoted = {name: quote(value, safe="") for name, value in values.items()}
         url = self._provider.base_url + fill_template(path, quoted)
-        following = Following({name: fill_template(value, values) for name, value in dialect.params.items()})
+        self._following = Following({name: fill_template(value, values) for name, value in dialect.params.items()})
         progress = _Progress(values)
         start = len(self._entries)
-        while following.query is not None:
-            if self._page_count >= self._provider.max_pages:
-                raise UpstreamError("paging", f"returned more than {self._provider.max_pages} pages (max_pages)")
-            try:
-                page = await self._page(send, url, following.query, progress)
-            except UpstreamError as error:
-                if not following.is_guess or error.kind == "too_large":
-                    raise
-                # The signs of this page were not documented, so the pages before it are shown.
-                self._note_partial(f"page {self._page_count + 1} could not be fetched: {error.reason}")
-                break
-            following = page.following
-            self._note_partial(following.partial)
-        if len(self._entries) - start > len(progress.ids):
-            self._merge_duplicates(start)
+        try:
+            while self._following.query is not None:
+                await self._follow(send, url, self._following.query, progress)
+        finally:
+            if len(self._entries) - start > len(progress.ids):
+                self._merge_duplicates(start)
+
+    async def _follow(self, send: Send, url: str, query: Query, progress: _Progress) -> None:
+        """Fetch one page, and determine what follows it. Raises UpstreamError."""
+        if self._page_count >= self._provider.max_pages:
+            raise UpstreamError("paging", f"returned more than {self._provider.max_pages} pages (max_pages)")
+        try:
+            page = await self._page(send, url, query, progress)
+        except UpstreamError as error:
+            if not self.is_guessing or error.kind == "too_large":
+                raise
+            # The signs of this page were not documented, so the pages before it are shown.
+            self._note_failed_page(error)
+            self._following = Following(None)
+        else:
+            self._following = page.following
+            self._note_partial(page.following.partial)
 
     async def _page(self, send: Send, url: str, query: Query, progress: _Progress) -> _Page:
         """Fetch one page and add its entries. Raises UpstreamError, before it has added any."""
@@ -237,6 +260,9 @@ class _ListRequest:
         self._entries += page.entries
         self._dropped.update(page.dropped)
         return page
+
+    def _note_failed_page(self, error: UpstreamError) -> None:
+        self._note_partial(f"page {self._page_count + 1} could not be fetched: {error.reason}")
 
     def _note_partial(self, reason: str) -> None:
         """Keep the first reason why the result may lack models."""

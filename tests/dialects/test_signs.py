@@ -130,7 +130,10 @@ def test_further_page_has_the_parameters_of_the_page_before_it() -> None:
         pytest.param({"key_statuses": [{"key_id": "a", "status": "success", "error": None}]}, id="statuses of keys"),
         pytest.param({"statuses": {"x": "ok", "y": {"status": "disabled"}, "z": True}}, id="statuses by name"),
         pytest.param({"provider_statuses": {"ok": 3, "failed": 0}}, id="numbers of statuses"),
-        pytest.param({"providers": [{"name": "x", "status": "beta"}]}, id="providers with another status"),
+        pytest.param({"providers": [{"name": "x", "status": "preferred"}]}, id="providers with another status"),
+        pytest.param({"statuses": [{"provider": "x", "code": "00000", "result": ["m"]}]}, id="codes that are texts"),
+        pytest.param({"model_statuses": {"m0": "suspended"}, "missing_prices": ["m0"]}, id="of single models"),
+        pytest.param({"failure_rate": 0.1, "failover": True}, id="a rate"),
         pytest.param({"complete": True, "is_complete": True, "truncated": False}, id="complete"),
     ],
 )
@@ -238,6 +241,12 @@ def test_fields_around_a_nested_list_are_searched() -> None:
 )
 def test_values_that_cannot_be_followed_are_reported(around: Mapping[str, object]) -> None:
     assert after(around) == Following(None, partial="`next_cursor` does not lead to a next page")
+
+
+def test_deeply_nested_statuses_and_errors_are_no_fault_of_the_proxy() -> None:
+    deep = json.loads("[" * 500 + "]" * 500)
+    assert after({"statuses": deep}) == LAST
+    assert after({"errors": deep}).partial == "`errors` reports missing models"
 
 
 def test_names_are_shown_without_control_characters() -> None:

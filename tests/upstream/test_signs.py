@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import re
 from collections.abc import Callable, Mapping
 from email.utils import formatdate
 from typing import Any
@@ -105,6 +107,19 @@ async def test_flag_without_a_cursor_is_followed_with_the_last_id_and_never_cost
 
     assert (ids(result), queries) == (["a", "b"], [{}, {"after": "b"}])
     assert result.partial == "page 2 could not be fetched: pagination loop: page 2 repeats earlier models"
+
+
+async def test_list_whose_pages_take_longer_than_the_timeout_is_incomplete() -> None:
+    async def script(exchange: Exchange) -> None:
+        number = int(exchange.request.query.get("cursor", 0))
+        await asyncio.sleep(0.1)
+        models = [{"id": f"m{number}"}, {"id": f"m{number}"}]
+        await exchange.reply(json.dumps({"data": models, "next_cursor": str(number + 1)}).encode())
+
+    async with fake_provider(script) as server:
+        result = await fetch_list(at(server.address, timeout="600ms"), HastyClock(NOW))
+    assert ids(result) == [f"m{number}" for number in range(result.pages)]
+    assert re.fullmatch(r"page \d could not be fetched: timed out: .+", result.partial)
 
 
 async def test_reason_does_not_contain_the_credential() -> None:
