@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from proxy.dialects import DIALECTS, EXTRA_NAMES, entry_of
 from proxy.dialects.facts import facts_of
@@ -482,6 +484,34 @@ def test_capabilities_can_be_named_in_a_custom_list() -> None:
         False,
         None,
     ]
+
+
+TOKENS = frozenset({"context_length", "max_output_tokens"})
+FLAGS = frozenset({"supports_tools", "supports_reasoning"})
+FIELDS = st.sampled_from(
+    ["capabilities", "limits", "supports", "metadata", "providers", "endpoints", "features", "tags", "properties",
+     "loaded_instances", "architecture", "top_provider", "modalities", "modality", "context_window", "context_length",
+     "n_ctx", "max_tokens", "tools", "reasoning", "vision", "type", "mode", "pricing", "prompt", "input", "unit",
+     "currency", "input_cost_per_token", "cost", "limit", "value", "property_id"]
+)  # fmt: skip
+TEXTS = st.sampled_from(
+    ["", "text->text", "tools", "0.000001", "$1", "per_1m_tokens", "CNY", "chat", "1e99", "-1", "8"]
+)
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | TEXTS | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(FIELDS, inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.dictionaries(FIELDS, VALUES, max_size=6), st.sampled_from(["openai", "lmstudio", "cloudflare"]))
+def test_facts_of_any_entry_are_absent_or_valid(payload: dict[str, object], kind: str) -> None:
+    entry = entry_of(DIALECTS[kind], {"id": "m", "name": "m", "key": "m", **payload}, b"", {})
+    assert not {name for name in json.loads(entry.extra) if name.startswith("+")}, "flags of inputs are not shown"
+    found = facts_of(payload)
+    assert all(type(found[name]) is int and found[name] > 0 for name in TOKENS & found.keys())
+    assert all(type(found[name]) is bool for name in FLAGS & found.keys())
 
 
 def test_hostile_groups_are_read_without_errors() -> None:
