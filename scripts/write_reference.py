@@ -313,7 +313,8 @@ ENTRIES: Mapping[str, Entry] = {
     "CustomList.path": Entry("path: /catalog", "Path below `base_url`."),
     "CustomList.items": Entry(
         "items: result.entries",
-        'The array of models; `""` is the response itself. Of several paths, the first that exists is used.',
+        'The array of models or ids, or the object with models by id; `""` is the response itself. Of several paths, '
+        "the first that exists is used.",
     ),
     "CustomList.id": Entry("id: name", "Field with the id; `a/b` joins two fields with a slash."),
     "CustomList.strip_prefix": Entry(

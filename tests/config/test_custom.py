@@ -296,6 +296,21 @@ async def test_empty_list_has_no_entries() -> None:
         assert (await ListFetcher([provider], HastyClock())(provider, 0)).entries == ()
 
 
+@pytest.mark.parametrize(
+    ("listing", "answer"),
+    [
+        pytest.param({"items": "names"}, {"names": ["m-1", "m-2"]}, id="an array of ids"),
+        pytest.param({"items": "acme.models"}, {"acme": {"models": {"m-1": {}, "m-2": {}}}}, id="an object by id"),
+        pytest.param({}, {"m-1": {"id": "m-1"}, "m-2": {"id": "m-2"}}, id="the response itself by id"),
+    ],
+)
+async def test_list_may_be_ids_or_an_object_by_id(listing: Mapping[str, Any], answer: object) -> None:
+    async with playing("status", status="200 OK", body=json.dumps(answer)) as server:
+        provider = custom(server.address, listing)
+        result = await ListFetcher([provider], HastyClock())(provider, 0)
+    assert [entry.id for entry in result.entries] == ["m-1", "m-2"]
+
+
 # -- end to end --------------------------------------------------------------------------------------------------------
 
 
