@@ -153,12 +153,10 @@ _CATEGORIES = (
 _GROUPS: Mapping[str, int] = {name: categories for categories, names in _CATEGORIES for name in names.split()}
 _OPENROUTER = (
     # Groups that thousands of entries have, in one spelling: reading their paths costs less than a look-up.
-    ("architecture", "input_modalities", "input_modalities", _COMMON),
-    ("architecture", "output_modalities", "output_modalities", _COMMON),
-    ("architecture", "modality", "input_modalities", _POSSIBLE),
-    ("architecture", "modality", "output_modalities", _POSSIBLE),
-    ("top_provider", "max_completion_tokens", "max_output_tokens", _COMMON + 90),
-    ("top_provider", "context_length", "context_length", _COMMON + 90),
+    ("architecture", "input_modalities", "modality", "input_modalities", _COMMON),
+    ("architecture", "output_modalities", "modality", "output_modalities", _COMMON),
+    ("top_provider", "max_completion_tokens", "", "max_output_tokens", _COMMON + 90),
+    ("top_provider", "context_length", "", "context_length", _COMMON + 90),
 )
 _SHORT_LIMITS = frozenset(["limit", "limits", "tokenlimits", "contextlimits", "modellimits", "contextwindow"])
 _WORD_LISTS = (
@@ -436,9 +434,9 @@ def fact_sources(fields: Sequence[str], groups: Sequence[str], shape: Shape) -> 
         name = plain_name(field)
         for rule in (*_rules_for(name, _LIMITS | _FLAGS | _MODALITIES | _TYPE), *_OUTERMOST.get(name, ())):
             yield rule.rank, FieldSource(rule.fact, "", itemgetter(field), rule.read)
-        for group, inner, fact, rank in _OPENROUTER:
+        for group, inner, arrow, fact, rank in _OPENROUTER:
             if field == group:
-                yield rank, FieldSource(fact, "", _optional_getter(group, inner), NAMES[fact])
+                yield rank, FieldSource(fact, "", _optional_getter(group, inner, arrow), NAMES[fact])
         if name == "maxtokens" and has_window:  # Vercel; elsewhere it may be the context
             yield _POSSIBLE, FieldSource("max_output_tokens", "", itemgetter(field), whole)
     for group, names in zip(groups, shape, strict=True):
@@ -480,14 +478,16 @@ def _getter(*steps: str) -> Getter:
     return get
 
 
-def _optional_getter(outer: str, inner: str) -> Getter:
-    """A getter of a value that may not exist."""
+def _optional_getter(outer: str, inner: str, arrow: str) -> Getter:
+    """A getter of a value that may not exist. `arrow`: a field with `text+image->text`, used instead; "" if none."""
 
     def get(payload: Mapping[str, Any]) -> Any:
+        group = payload[outer]
         try:
-            return payload[outer][inner]
+            return group[inner]
         except (KeyError, TypeError):  # no such field, or not an object
-            return None
+            value = group.get(arrow) if type(group) is dict else None
+            return value if isinstance(value, str) and "->" in value else None
 
     return get
 

@@ -208,7 +208,11 @@ def _owner(payload: Mapping[str, Any], getters: Sequence[Getter]) -> str:
     for get in getters:
         owner = get(payload)
         # A path has one of these characters; most owners have neither, and are not searched.
-        if is_text(owner) and (_MAY_BE_PATH.isdisjoint(owner) or not (is_path(owner) or is_private(owner))):
+        if (
+            isinstance(owner, str)
+            and owner
+            and (_MAY_BE_PATH.isdisjoint(owner) or not (is_path(owner) or is_private(owner)))
+        ):
             return owner
     return ""
 
@@ -270,24 +274,17 @@ def _extra(dialect: Dialect, payload: Mapping[str, Any], rest: Mapping[str, Any]
     sources = plan.sources(plan.shape_of(payload)) if plan.groups else plan.extra
     known, used = known_values(payload, sources, price_per)
     hidden = dialect.private if dialect.keeps_originals else (*used, *dialect.private)
-    shown = dict(without_fields(rest, hidden) if hidden else rest)
+    nested = {name: known.pop(name) for name in plan.nested if name in known} if plan.nested else {}
+    shown = {**(without_fields(rest, hidden) if hidden else rest), **known}
     for name in plan.reserved:
         shown.pop(name, None)
     if plan.has_prices and not (plan.may_have_plain_prices and is_plain(payload)):
         _set_prices(shown, priced(payload, price_per))
-    if plan.nested:
-        _set_nested(shown, plan.nested, known)
-    shown.update(known)
+    for name, value in nested.items():
+        outer, inner = name.split(".")
+        existing = shown.get(outer)
+        shown[outer] = {**existing, inner: value} if isinstance(existing, dict) else {inner: value}
     return _ENCODE(shown)
-
-
-def _set_nested(shown: dict[str, Any], names: Sequence[str], known: dict[str, Any]) -> None:
-    """Move values with these dotted names to objects."""
-    for name in names:
-        if name in known:
-            outer, inner = name.split(".")
-            existing = shown.get(outer)
-            shown[outer] = {**(existing if isinstance(existing, dict) else {}), inner: known.pop(name)}
 
 
 def _set_prices(shown: dict[str, Any], pricing: Mapping[str, Any] | None) -> None:
