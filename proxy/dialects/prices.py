@@ -27,9 +27,10 @@ _CONVERTED = _TOKEN_PRICES | {
 
 _UNIT_FIELDS = frozenset(
     ["unit", "units", "per", "pertokens", "tokenunit", "priceunit", "pricingunit", "billingunit", "unitname",
-     "unittype", "priceper", "tokensperunit"]
+     "unittype", "priceper", "perunit", "tokensperunit", "unitsize", "basis", "pricebasis", "pricingbasis",
+     "denominator"]
 )  # fmt: skip
-_OUTER_UNIT_FIELDS = _UNIT_FIELDS - {"unit", "units", "per", "unitname", "unittype"}
+_OUTER_UNIT_FIELDS = _UNIT_FIELDS - {"unit", "units", "per", "unitname", "unittype", "basis", "denominator"}
 """Fields beside `pricing` that contain its unit."""
 _CURRENCY_FIELDS = frozenset(["currency", "currencycode", "pricecurrency", "pricingcurrency", "currencyunit"])
 _HOLDERS = ("pricing", "price", "prices", "cost", "costs", "model_info", "metadata", "info")
@@ -68,7 +69,9 @@ _MAX_PLAUSIBLE = Decimal("0.001")
 def has_prices(fields: Sequence[str]) -> bool:
     """Whether entries with these fields may contain prices."""
     return not {"pricing", "pricings", "price", "prices", "cost", "costs", "model_info"}.isdisjoint(fields) or any(
-        _MAY_BE_PRICE_NAME.search(field) and _priced(plain_name(field), is_inside=False) for field in fields
+        _MAY_BE_PRICE_NAME.search(field)
+        and (_priced(plain_name(field), is_inside=False) or unit_factor(field) != UNKNOWN_UNIT)
+        for field in fields
     )
 
 
@@ -165,7 +168,16 @@ def _found(payload: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, str]
     found = {
         side: _named(side, payload) or _of_models_dev(side, payload) or _without_unit(side, own) for side in _NAMES
     }
-    return {side: price for side, price in found.items() if price}
+    return {**_grouped(payload), **_grouped(own), **{side: price for side, price in found.items() if price}}
+
+
+def _grouped(holder: Mapping[str, Any]) -> dict[str, str]:
+    """Prices in an object that is named by their unit: `price_per_1m_tokens: {input: 1, output: 2}`."""
+    for name, group in holder.items():
+        unit = unit_factor(name) if isinstance(group, dict) and _MAY_BE_PRICE_NAME.search(name) else UNKNOWN_UNIT
+        if unit != UNKNOWN_UNIT and _unit(group, {}) is None and not _is_implausible(group, unit):
+            return _in_unit(group, unit)
+    return {}
 
 
 def _named(side: Direction, payload: Mapping[str, Any]) -> str | None:

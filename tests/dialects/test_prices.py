@@ -87,6 +87,12 @@ def test_price_that_is_right_or_makes_no_claim_is_unchanged(unchanged: object) -
         pytest.param(
             {"prompt": "$2.50 / 1M tokens", "completion": "10 USD per million tokens"}, PER_TOKEN, id="text with units"
         ),
+        pytest.param(
+            {"per_1m_tokens": {"input": 2.5, "output": 10}},
+            {"per_1m_tokens": {"input": 2.5, "output": 10}, **PER_TOKEN},
+            id="an object named by the unit",
+        ),
+        pytest.param({"prompt": 2.5, "completion": 10, "basis": "per_million_tokens"}, PER_TOKEN, id="a basis"),
         pytest.param({"prompt": "$2.50", "completion": "$10"}, None, id="text without a unit"),
         pytest.param(
             {"prompt": {"price": 2.5, "unit": "per_1m_tokens"}, "completion": [{"value": 10, "unit": "perMTokens"}]},
@@ -122,6 +128,7 @@ def test_price_is_shown_for_one_token_if_its_unit_is_known(given: Mapping[str, A
         pytest.param({"price_per_mtok_input": 2.5, "price_per_mtok_output": 10}, id="turned around"),
         pytest.param({"inputPricePer1KTokens": 0.0025, "outputPricePer1KTokens": "0.01"}, id="camel case"),
         pytest.param({"cost": {"input": 2.5, "output": 10}, "limit": {"context": 8}}, id="models.dev"),
+        pytest.param({"pricePerToken": {"input": "0.0000025", "output": 0.00001}}, id="an object named by the unit"),
         pytest.param({"pricing": {"prompt": 2.5, "completion": 10}, "price_unit": "per_1m_tokens"}, id="unit outside"),
         pytest.param({"pricings": {"prompt": [{"value": 2.5, "unit": "perMTokens", "currency": "USD"}],
                                    "completion": [{"value": 10, "unit": "perMTokens", "currency": "USD"}]}},
@@ -145,6 +152,8 @@ def test_price_elsewhere_is_shown_if_its_unit_is_known(payload: Mapping[str, obj
         pytest.param({"input_cost_per_audio_token": 1e-06}, id="a price of other tokens"),
         pytest.param({"input_cost_per_token": 1e-06, "currency": "EUR"}, id="another currency"),
         pytest.param({"input_cost_per_token": "free"}, id="not a price"),
+        pytest.param({"price_per_image": {"input": 0.0001}}, id="an object named by another unit"),
+        pytest.param({"price_per_token": {"input": 2.5e-06, "currency": "EUR"}}, id="such an object in euros"),
         pytest.param({"input_cost_per_token": 3}, id="not for one token"),
     ],
 )
