@@ -145,6 +145,11 @@ ENTRIES: Mapping[str, Entry] = {
         "Whether ids that differ only in case are one model: the first spelling is listed, with the facts that only "
         "another spelling has. All allowed spellings can be retrieved and called.",
     ),
+    "Merge.fill": Entry(
+        "fill: true",
+        "Whether facts (`context_length`, `type` ...) that the first provider of a model does not report are those of "
+        "the next provider that the key can use. Prices and dates of shutdown are never those of another provider.",
+    ),
     "OwnerRule.match": Entry('match: ["gpt-*", "o1*"]', "Patterns that match the providers' own ids."),
     "OwnerRule.owner": Entry("owner: openai", "The owner of matching models."),
     "Defaults.timeout": Entry(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import msgspec
 from msgspec.structs import replace
@@ -14,6 +14,8 @@ from proxy.dialects import EXTRA_NAMES
 
 _FACTS = tuple({name.partition(".")[0]: None for name in EXTRA_NAMES})
 """The fields with standard names."""
+_OF_ONE_PROVIDER = frozenset({"pricing", "deprecated", "deprecated_at", "shutdown_at", "updated_at"})
+"""Facts about one provider's offer, which are wrong for another provider's."""
 
 PLACEHOLDERS = frozenset(
     {
@@ -34,7 +36,9 @@ PLACEHOLDERS = frozenset(
 """Values of `created` that servers send for models whose time they do not know: any other offer's time is better."""
 
 
-def merge(offers: Iterable[Offer], allows: Callable[[Offer], bool], *, ignore_case: bool = False) -> Catalog:
+def merge(
+    offers: Iterable[Offer], allows: Callable[[Offer], bool], *, ignore_case: bool = False, fill: bool = False
+) -> Catalog:
     """Return the catalog of a policy. `offers` are those of all providers, in the configured order.
 
     Offers are filtered before merging, so that a merged model has no fields of offers that the policy denies. The
@@ -42,12 +46,14 @@ def merge(offers: Iterable[Offer], allows: Callable[[Offer], bool], *, ignore_ca
 
     `ignore_case`: ids that differ only in case are one model, with the id and the fields of the first offer, completed
     by the facts of the other spellings.
+
+    `fill`: facts that the first offer does not have are those of the next allowed offer that has them.
     """
-    return run_now(merging(offers, allows, ignore_case=ignore_case))
+    return run_now(merging(offers, allows, ignore_case=ignore_case, fill=fill))
 
 
 def merging(
-    offers: Iterable[Offer], allows: Callable[[Offer], bool], *, ignore_case: bool = False
+    offers: Iterable[Offer], allows: Callable[[Offer], bool], *, ignore_case: bool = False, fill: bool = False
 ) -> Cooperative[Catalog]:
     """`merge` in batches, so that other tasks can run."""
     by_id: dict[str, tuple[Offer, ...]] = {}
@@ -58,7 +64,7 @@ def merging(
         yield
     if ignore_case:
         by_id = {spelled[0].id: spelled for spelled in by_id.values()}
-    model_of = _model_of_spellings if ignore_case else _model
+    model_of = partial(_completed_model, fill=fill) if ignore_case or fill else _model
     models: list[Model] = []
     for ids in batched(sorted(by_id)):
         models += [model_of(by_id[model_id]) for model_id in ids]
@@ -76,28 +82,37 @@ def _model(offers: tuple[Offer, ...]) -> Model:
     return Model(tuple(first_by_provider.values()), min(known, default=offers[0].created))
 
 
-def _model_of_spellings(offers: tuple[Offer, ...]) -> Model:
-    """The model of offers whose ids differ at most in case."""
-    spellings = tuple({offer.id: None for offer in offers if offer.id != offers[0].id})
-    if not spellings:
+def _completed_model(offers: tuple[Offer, ...], *, fill: bool) -> Model:
+    """The model of offers whose ids differ at most in case, with facts of all spellings, or of all offers."""
+    if len(offers) == 1:
         return _model(offers)
-    model = _model((_completed(offers), *offers[1:]))
+    spellings = tuple({offer.id: None for offer in offers if offer.id != offers[0].id})
+    model = _model((_completed(offers, fill), *offers[1:]))
     return Model(model.offers, model.created, spellings)
 
 
-def _completed(offers: tuple[Offer, ...]) -> Offer:
-    """The first offer, with the facts that only offers under other spellings have."""
+def _completed(offers: tuple[Offer, ...], fill: bool) -> Offer:
+    """The first offer, with the facts that only offers under other spellings have, or any others with `fill`."""
     first = offers[0]
+    if first.entry.raw:
+        return first  # shown as it was sent, too
     extra = first.entry.extra
     for offer in offers:
-        if offer.id != first.id:
-            extra = _with_missing_facts(extra, offer.entry.extra)
+        if offer.id != first.id or fill:
+            extra = _with_missing_facts(extra, offer.entry.extra, offer.provider == first.provider)
     return first if extra == first.entry.extra else replace(first, entry=replace(first.entry, extra=extra))
 
 
 @lru_cache(maxsize=4096)
-def _with_missing_facts(extra: bytes, other: bytes) -> bytes:
+def _with_missing_facts(extra: bytes, other: bytes, same_provider: bool) -> bytes:
     """Cached, because the catalogs of all policies merge the same entries."""
+    if extra == other:
+        return extra
     fields, others = msgspec.json.decode(extra), msgspec.json.decode(other)
-    missing = {name: others[name] for name in _FACTS if fields.get(name) is None and others.get(name) is not None}
+    missing = {
+        name: others[name]
+        for name in _FACTS
+        if fields.get(name) is None and others.get(name) is not None
+        if same_provider or name not in _OF_ONE_PROVIDER
+    }
     return msgspec.json.encode({**fields, **missing}) if missing else extra

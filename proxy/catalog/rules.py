@@ -13,6 +13,7 @@ import msgspec
 from msgspec.structs import replace
 
 from proxy.catalog.adjust import completed, is_retired, overridden, values_of, without
+from proxy.catalog.display_names import label_display_names
 from proxy.catalog.owners import owner_from_entry, owner_from_id
 from proxy.catalog.values import Offer
 from proxy.config import Config, Provider
@@ -184,7 +185,16 @@ def _limited(offer: Offer, shown: frozenset[str]) -> Offer:
 
 def rules(time: Time) -> tuple[Rule, ...]:
     """All rules in their order. `time` returns Unix seconds, for the rule that depends on it."""
-    return (select, override, partial(hide_retired, time=time), assign_owner, rename, drop_fields, limit_extra)
+    return (
+        select,
+        override,
+        partial(hide_retired, time=time),
+        assign_owner,
+        rename,
+        label_display_names,
+        drop_fields,
+        limit_extra,
+    )
 
 
 def per_provider(

@@ -118,7 +118,8 @@ class Audit:
     def catalog(self, rules: Iterable[str] = ("*",)) -> Catalog:
         """The catalog that these rules allow."""
         offers = chain.from_iterable(self.offers.values())
-        return merge(offers, Policy(rules).allows, ignore_case=self.config.merge.ignore_case)
+        settings = self.config.merge
+        return merge(offers, Policy(rules).allows, ignore_case=settings.ignore_case, fill=settings.fill)
 
     def catalog_of(self, key: str | None) -> Catalog:
         """The catalog of one key, or of all models."""

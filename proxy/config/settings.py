@@ -219,6 +219,8 @@ class Merge(Settings):
     duplicates: Literal["merge", "by_owner", "by_provider"] = "merge"
     ignore_case: bool = False
     """Whether ids that differ only in case are one model, under the first spelling."""
+    fill: bool = False
+    """Whether facts that the first provider of a model does not report are those of the next one."""
 
 
 class Group(Settings):

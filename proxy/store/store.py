@@ -103,8 +103,9 @@ class Store:
     def _render(self, policy: Policy) -> Cooperative[RenderedList]:
         """Render the models that a policy allows, from the current offers in the configured order of providers."""
         offers = [slot.offers for slot in self._slots.values()]
+        rules = self.config.merge
         catalog = yield from merging(
-            chain.from_iterable(offers), policy.allows, ignore_case=self.config.merge.ignore_case
+            chain.from_iterable(offers), policy.allows, ignore_case=rules.ignore_case, fill=rules.fill
         )
         return (yield from render(catalog))
 

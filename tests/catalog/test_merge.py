@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import msgspec
 import pytest
+from msgspec.structs import replace
 
 from proxy.access import Policy
 from proxy.catalog import Catalog, Model, Offer, merge
 from proxy.catalog.merge import merging
 from proxy.cooperative import BATCH_SIZE
-from tests.fakes import entry
+from tests.fakes import FakeClock, FakeFetch, asked, config_of, digest, entry, started
 
 ALL = Policy(["*"])
 
@@ -65,6 +69,42 @@ def test_a_model_is_listed_only_if_one_of_its_offers_is_allowed() -> None:
     assert merge([kept, denied], Policy([]).allows) == Catalog(())
 
 
+@pytest.mark.parametrize(
+    ("first", "others", "filled"),
+    [
+        pytest.param({}, [{"context_length": 8}], {"context_length": 8}, id="missing"),
+        pytest.param({"type": None}, [{"type": "chat"}], {"type": "chat"}, id="null"),
+        pytest.param({"context_length": 4}, [{"context_length": 8}], {"context_length": 4}, id="known"),
+        pytest.param({"supports_tools": False}, [{"supports_tools": True}], {"supports_tools": False}, id="false"),
+        pytest.param({}, [{"type": None}, {"type": "chat"}, {"type": "image"}], {"type": "chat"}, id="the next known"),
+        pytest.param({}, [{"note": 1}], {}, id="other fields are no facts"),
+        pytest.param({}, [{"pricing": {"prompt": "0.000001"}, "shutdown_at": 5}], {}, id="facts of one provider"),
+    ],
+)
+def test_facts_are_filled_from_the_next_allowed_offer(
+    first: dict[str, Any], others: list[dict[str, Any]], filled: dict[str, Any]
+) -> None:
+    offers = [offer("m", "a", **first), *(offer("m", f"b{n}", **other) for n, other in enumerate(others))]
+
+    [model] = merge(offers, ALL.allows, fill=True).models
+    assert msgspec.json.decode(model.offers[0].entry.extra) == filled
+    assert model.offers[1:] == tuple(offers[1:])
+    assert merge(offers, ALL.allows) == Catalog((Model(tuple(offers), 0),)), "only if it is set"
+
+
+def test_facts_are_never_filled_from_an_offer_that_the_policy_denies() -> None:
+    first, second = offer("m", "a"), offer("m", "b", context_length=8)
+
+    assert merge([first, second], Policy(["provider:a"]).allows, fill=True) == Catalog((Model((first,), 0),))
+
+
+def test_entry_that_is_also_shown_as_it_was_sent_is_not_filled() -> None:
+    first, second = offer("m", "a"), offer("m", "b", context_length=8)
+    first = replace(first, entry=replace(first.entry, raw=b'{"id":"m"}'))
+
+    assert merge([first, second], ALL.allows, fill=True) == Catalog((Model((first, second), 0),))
+
+
 def test_merging_yields_after_each_batch() -> None:
     offers = [offer(f"m{number:04}", provider) for provider in "ab" for number in range(BATCH_SIZE)]
 
@@ -76,3 +116,20 @@ def test_models_are_sorted_by_id_in_code_point_order() -> None:
     ordered = ["A", "Z", "a", "a-b", "a/b", "ab", "é", "测试", "Ａ", "🤖"]
 
     assert [model.id for model in merge(map(offer, reversed(ordered)), ALL.allows).models] == ordered
+
+
+@pytest.mark.anyio
+async def test_list_shows_filled_facts_of_providers_that_the_key_can_use(fetch: FakeFetch, clock: FakeClock) -> None:
+    fetch.lists("a", {"id": "m", "context_length": None})
+    fetch.lists("b", {"id": "m", "context_length": 8})
+    config = config_of(
+        "merge: {fill: true}\n"
+        "providers: [{name: a, base_url: 'http://127.0.0.1/a'}, {name: b, base_url: 'http://127.0.0.1/b'}]\n"
+        f"keys: [{{name: all, hash: '{digest('all')}', models: ['*']}}, "
+        f"{{name: one, hash: '{digest('one')}', models: ['provider:a']}}]"
+    )
+    async with started(config, fetch, clock) as app:
+        filled = await asked(app, "/v1/models/m", {"Authorization": "Bearer all"})
+        own = await asked(app, "/v1/models/m", {"Authorization": "Bearer one"})
+
+    assert (filled.json["context_length"], own.json["context_length"]) == (8, None)

@@ -59,7 +59,7 @@ defaults:
   max_in_flight: 7
   failover: false
   failover_on: [429]
-merge: {duplicates: by_owner, ignore_case: true}
+merge: {duplicates: by_owner, ignore_case: true, fill: true}
 owners:
   - {match: ["gpt-*", "o1*"], owner: openai}
 providers:
@@ -249,7 +249,7 @@ def test_every_setting_is_loaded(corp_pem: str) -> None:
             max_request=1024**2,
             sse_keepalive=5,
         ),
-        merge=Merge(duplicates="by_owner", ignore_case=True),
+        merge=Merge(duplicates="by_owner", ignore_case=True, fill=True),
         owners=(OwnerRule(match=("gpt-*", "o1*"), owner="openai"),),
         providers=(ctyun, files, pangu, claude, azure, vertex, cloudflare, oddball, oddest, lab),
         keys=(
@@ -466,7 +466,7 @@ def test_file_without_settings_is_an_error_with_a_hint(text: str, where: str) ->
         ("cache: {timeout: 5s}", "cache.timeout: unknown setting; it belongs under `defaults`"),
         ("defaults: {api_key: sk-canary}", "defaults.api_key: unknown setting; it belongs under each provider"),
         ("merge: {duplicate: by_provider}", "merge.duplicate: unknown setting; did you mean 'duplicates'?"),
-        ("merge: {x: 1}", "merge.x: unknown setting; valid settings: duplicates, ignore_case"),
+        ("merge: {x: 1}", "merge.x: unknown setting; valid settings: duplicates, ignore_case, fill"),
         ("owners: [{match: [a], owner: b, nam: c}]", "owners[0].nam: unknown setting; valid settings: match, owner"),
         (
             "groups: {default: {models: [], modles: []}}",
