@@ -25,7 +25,7 @@ class FetchResult:
     partial: str = ""
     """Why the list may lack models, "" if it is whole."""
     answered_at: float = 0.0
-    """Unix seconds of the response, as the provider says, 0 if unknown."""
+    """Unix seconds of the response by the clock of the provider, 0 if unknown."""
 
 
 class Fetch(Protocol):

@@ -33,7 +33,7 @@ PLACEHOLDERS = frozenset(
         *(1609459200, 1640995200, 1672531200, 1704067200, 1735689600, 1767225600),
     }
 )
-"""Values of `created` that servers send for models whose time they do not know: any other offer's time is better."""
+"""Values of `created` that servers send for unknown times: the time of any other offer is better."""
 
 
 def merge(

@@ -1,7 +1,7 @@
-"""Which creation times of a provider are believed. Pure.
+"""Which creation times of a provider are shown. Pure.
 
-Many servers send the time of the request, their own start, or a time in the future as `created`. What is believed must
-not depend on when a proxy asks or was started: replicas over the same provider show the same times.
+Many servers send the time of the request, their own start, or a time in the future as `created`. What is shown must not
+depend on the time of a request or of a start: replicas over the same provider show the same times.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def without_recent(entries: Iterable[Entry], answered_at: float) -> list[Entry]:
     return [entry if entry.created <= latest else replace(entry, created=0) for entry in entries]
 
 
-def believed(
+def settle_times(
     entries: Sequence[Entry],
     last: Sequence[Entry],
     withheld: Mapping[str, Reported],

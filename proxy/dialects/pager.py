@@ -34,7 +34,7 @@ class Received:
 
 @dataclass(frozen=True)
 class Following:
-    """What a page tells about the rest of the list."""
+    """What follows a page."""
 
     query: Query | None
     """The query of the next page, None after the last one."""
@@ -47,7 +47,7 @@ class Following:
 def following_page(
     dialect: Dialect, query: Query, page: Page, received: Received, headers: Mapping[str, str]
 ) -> Following:
-    """What a page tells about the rest of the list. `headers`: those of `signs.HEADERS` in the response, in lower case.
+    """Return what follows a page. `headers`: those of `signs.HEADERS` in the response, in lower case.
 
     Raises UpstreamError (`paging`) as `next_query`.
     """
@@ -95,10 +95,10 @@ def _guess(signs: Signs, query: Query, received: Received) -> Query | None:
 def _remainder(signs: Signs, received: Received) -> str:
     """Why more entries were to be expected after the last page, "" if none were."""
     if signs.more is not None and signs.more.value:
-        return f"`{signs.more.label}` is true, but the response does not tell how to request the next page"
+        return f"`{signs.more.label}` is true, but the response contains no usable cursor"
     following = signs.next_url() or signs.next_token()
     if following and signs.more is None:
-        return f"`{following.label}` does not lead to a next page"
+        return f"`{following.label}` is not usable as a cursor or URL"
     if total := signs.total(received.entries):
         return f"`{total.label}` is {total.value:,}, but the number of entries is {received.entries:,}"
     return ""

@@ -1,7 +1,7 @@
 """Signs that a response is not the whole list, in any dialect: further pages, and parts that failed. No I/O.
 
-Gateways add pagination and statuses of their own to the dialects they speak. Names are compared without case and
-punctuation: `next_page_token`, `nextPageToken` and `X-Next-Page-Token` are one sign.
+Gateways add pagination and statuses of their own to the dialects that they implement. Names are compared without case
+and punctuation: `next_page_token`, `nextPageToken` and `X-Next-Page-Token` are one sign.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ _OTHER_PARAMETERS = {
 }  # fmt: skip
 """Sign -> the parameter to send its value as, "" for the sign's own name; of all others the name without `next`."""
 _PARTS = frozenset(["providers", "sources", "upstreams", "backends", "channels", "accounts", "keys", "regions"])
-"""Objects or arrays beside the list that may tell how its parts were fetched."""
+"""Objects or arrays beside the list that may contain the statuses of its parts."""
 _STATUSES = ("status", "statuses", "states")
 _STATUS_FIELDS = frozenset(["status", "state", "result", "outcome", "health", "code", "statuscode", "success", "ok",
                             "healthy", "error", "errors"])  # fmt: skip
@@ -134,7 +134,7 @@ class Signs:
 
     @cached_property
     def more(self) -> Sign | None:
-        """The flag that tells whether there are more pages, as a boolean."""
+        """The flag for more pages, as a boolean."""
         flag = self._first(_MORE, lambda value: type(value) is bool)
         if flag is not None:
             return flag
@@ -158,10 +158,10 @@ class Signs:
         return self._number(_PAGE_NUMBERS if self.pages() else _PAGE_NUMBERS[:-2], at_least=0)
 
     def failure(self, *, is_paged: bool) -> Sign | None:
-        """The field that tells that a part of the list is missing. `is_paged`: there is a further page to request."""
+        """The field that reports that a part of the list is missing. `is_paged`: there is a further page to request."""
         names = _PARTIAL if not is_paged else [name for name in _PARTIAL if name not in _MORE]
         flag = self._first(names, lambda value: value is True) or self._first(_COMPLETE, lambda value: value is False)
-        return flag or next((sign for name, sign in self.fields.items() if _tells_failure(name, sign.value)), None)
+        return flag or next((sign for name, sign in self.fields.items() if _reports_failure(name, sign.value)), None)
 
     def _first(self, names: Sequence[str], fits: Callable[[Any], bool]) -> Sign | None:
         found = (self.fields[name] for name in names if name in self.fields)
@@ -194,14 +194,14 @@ def _decoded(name: str, raw: Raw, wrappers: set[str]) -> Iterator[Any]:
     """The value of a field that may be or contain a sign."""
     data = memoryview(raw)
     is_nested = data[0] in b"[{"
-    if len(data) <= _MAX_FIELD and (not is_nested or name in wrappers or _may_tell(_normalized(name))):
+    if len(data) <= _MAX_FIELD and (not is_nested or name in wrappers or _may_contain_signs(_normalized(name))):
         try:
             yield ANY_DECODER.decode(raw)
         except (ValueError, RecursionError):
             return
 
 
-def _may_tell(name: str) -> bool:
+def _may_contain_signs(name: str) -> bool:
     """Whether an object or array with this normalized name may contain signs."""
     return name in _CONTAINERS or name in _PARTS or name.endswith(_STATUSES) or _PROBLEM.fullmatch(name) is not None
 
@@ -254,8 +254,8 @@ def _integer(value: object) -> int | None:
     return int(value) if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) < 16 else None
 
 
-def _tells_failure(name: str, value: object) -> bool:
-    """Whether a field with this normalized name tells that a part of the list is missing."""
+def _reports_failure(name: str, value: object) -> bool:
+    """Whether a field with this normalized name reports that a part of the list is missing."""
     if _PROBLEM.fullmatch(name) or name in ("modelsmissing", "modelsincomplete"):
         return not _is_nothing(value)
     if isinstance(value, str):
@@ -282,7 +282,7 @@ def _is_failed(value: object, levels: int) -> bool:
 
 
 def _is_failed_field(name: str, value: object) -> bool:
-    """Whether a field in the status of one part tells that it failed."""
+    """Whether a field in the status of one part reports that it failed."""
     if _PROBLEM.fullmatch(name):
         return not _is_nothing(value)
     if name in ("code", "statuscode"):
@@ -291,7 +291,7 @@ def _is_failed_field(name: str, value: object) -> bool:
 
 
 def _is_broken(value: object) -> bool:
-    """Whether the description of a part tells that it failed. Its other fields can be anything."""
+    """Whether the description of a part reports that it failed. Its other fields can be anything."""
     if not isinstance(value, dict):
         return False
     fields = {_normalized(name): inner for name, inner in value.items()}
@@ -301,7 +301,7 @@ def _is_broken(value: object) -> bool:
 
 
 def _is_nothing(value: object, levels: int = _MAX_LEVELS) -> bool:
-    """Whether the description of a problem says that there is none. A fraction is a rate, not a problem."""
+    """Whether the description of a problem is empty. A fraction is a rate, not a problem."""
     if isinstance(value, dict | list):
         inner = value.values() if isinstance(value, dict) else value
         return levels > 0 and all(_is_nothing(each, levels - 1) for each in inner)

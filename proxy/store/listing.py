@@ -12,7 +12,7 @@ from proxy.config import Provider
 from proxy.dialects.entry import Entry
 from proxy.errors import UpstreamError
 from proxy.states import BreakerState, ListState
-from proxy.store.doubt import Doubt
+from proxy.store.shrinkage import Shrinkage
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Listing:
     lacks. They are kept because it may be incomplete."""
     withheld: Mapping[str, Reported] = field(default_factory=dict)
     """Id -> the creation time that is not shown, because it is that of the request, or changes between responses."""
-    doubt: Doubt | None = None
+    shrinkage: Shrinkage | None = None
     """The responses that lost so many models that they must be confirmed, None if the last one did not."""
 
     @property
@@ -132,8 +132,8 @@ def shortcoming(provider: Provider, listing: Listing) -> UpstreamError | None:
     """Why the last list of a provider is not accepted as it is, None if it is."""
     if listing.result.partial:
         return UpstreamError("incomplete", f"list may be incomplete: {listing.result.partial}")
-    if listing.doubt is not None:
-        reason = f"list shrank from {listing.doubt.before} to {listing.received} models"
+    if listing.shrinkage is not None:
+        reason = f"list shrank from {listing.shrinkage.before} to {listing.received} models"
         kind: Literal["shrunk", "empty"] = "shrunk" if listing.received else "empty"
         return UpstreamError(kind, f"{reason}; keeping the old list until confirmed")
     if not listing.received and not provider.may_be_empty:

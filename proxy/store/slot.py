@@ -12,14 +12,14 @@ from dataclasses import dataclass, field, replace
 
 from proxy import backoff
 from proxy.catalog import FetchResult, Offer
-from proxy.catalog.times import Reported, believed
+from proxy.catalog.times import Reported, settle_times
 from proxy.config import Provider
 from proxy.cooperative import Cooperative, batched
 from proxy.dialects.entry import Entry
 from proxy.errors import UpstreamError
 from proxy.states import BreakerState, ListState
-from proxy.store.doubt import doubt_of
 from proxy.store.listing import Listing, Report, list_state, shortcoming
+from proxy.store.shrinkage import shrinkage_after
 
 FIRST_BACKOFF = 5.0
 """Seconds until the retry after the first failure. Doubled with each further failure, up to the provider's ttl."""
@@ -100,8 +100,8 @@ class Slot:
     def fail(self, error: UpstreamError, now: float) -> None:
         """Record a failed refresh. The listing is kept, because an outage must not look like an empty list."""
         self.tokens = max(0.0, self.tokens - (error.attempts - 1))
-        if self.listing is not None and self.listing.doubt is not None:
-            self.listing = replace(self.listing, doubt=replace(self.listing.doubt, responses=0))
+        if self.listing is not None and self.listing.shrinkage is not None:
+            self.listing = replace(self.listing, shrinkage=replace(self.listing.shrinkage, responses=0))
         self.failures += 1
         self.error = error
         self.next_attempt_at = now + self._retry_delay(error)
@@ -170,28 +170,28 @@ def _next_listing(
     """The listing after a successful fetch.
 
     A whole list replaces the last one. A list that may lack models is merged into it: models that it lacks are kept,
-    because it does not tell whether they are gone.
+    because they may still exist.
     """
-    doubt = None
+    shrinkage = None
     if last is not None and not result.partial:
-        doubt = doubt_of(provider, last.doubt, len(last.entries), len(result.entries), now)
-    entries, withheld = yield from _believed_times(last, result, fetched_at=fetched_at, now=now)
+        shrinkage = shrinkage_after(provider, last.shrinkage, len(last.entries), len(result.entries), now)
+    entries, withheld = yield from _with_settled_times(last, result, fetched_at=fetched_at, now=now)
     unseen: dict[str, float] = {}
-    if last is not None and (result.partial or doubt):
+    if last is not None and (result.partial or shrinkage):
         kept, unseen = last.kept_beside(entries, provider, now)
         entries = (*entries, *kept)
         withheld |= {own_id: time for own_id, time in last.withheld.items() if own_id in unseen}
-    return Listing(entries, replace(result, entries=()), fetched_at, now, unseen, withheld, doubt)
+    return Listing(entries, replace(result, entries=()), fetched_at, now, unseen, withheld, shrinkage)
 
 
-def _believed_times(
+def _with_settled_times(
     last: Listing | None, result: FetchResult, *, fetched_at: float, now: float
 ) -> Cooperative[tuple[tuple[Entry, ...], dict[str, Reported]]]:
     if last is not None and not last.withheld and result.entries == last.entries:
         return last.entries, {}  # most lists do not change
     before, withheld = (last.entries, last.withheld) if last else ((), {})
     answered_at = result.answered_at or fetched_at
-    return (yield from believed(result.entries, before, withheld, answered_at=answered_at, now=now))
+    return (yield from settle_times(result.entries, before, withheld, answered_at=answered_at, now=now))
 
 
 def _regular_delay(provider: Provider, uniform: Callable[[float, float], float]) -> float:

@@ -1,4 +1,4 @@
-"""Creation times that are believed: not later than ten minutes before the response, and not changing."""
+"""Creation times that are shown: not later than ten minutes before the response, and not changing."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from proxy.catalog.times import RECENT, Reported, believed, without_recent
+from proxy.catalog.times import RECENT, Reported, settle_times, without_recent
 from proxy.cooperative import run_now
 from proxy.dialects.entry import Entry
 from tests.fakes import entry
@@ -31,7 +31,7 @@ def after(
     """What is shown for a model with this reported time, and what is withheld."""
     last = () if shown is None else listed(m=shown)
     before: Mapping[str, Reported] = {"m": withheld} if withheld else {}
-    entries, still = run_now(believed(listed(m=reported), last, before, answered_at=NOW, now=now))
+    entries, still = run_now(settle_times(listed(m=reported), last, before, answered_at=NOW, now=now))
     return entries[0].created, still.get("m")
 
 
@@ -75,7 +75,7 @@ def test_time_that_changes_is_unknown_until_it_was_repeated_for_ten_minutes(
 
 def test_duplicates_with_different_times_do_not_count_as_a_change() -> None:
     twins = (entry({"id": "m", "created": OLD}), entry({"id": "m", "created": OLD + 5}))
-    entries, withheld = run_now(believed(twins, twins, {}, answered_at=NOW, now=1000.0))
+    entries, withheld = run_now(settle_times(twins, twins, {}, answered_at=NOW, now=1000.0))
 
     assert (entries[0], withheld) == (twins[0], {})
 
@@ -96,7 +96,7 @@ def test_replicas_with_any_history_agree_once_the_provider_repeats_itself_for_te
 
     def ask(state: Replica, kind: str, other: int, now: float) -> Replica:
         created = {"constant": OLD, "now": int(NOW + now), "other": other}[kind]
-        return run_now(believed(listed(m=created), *state, answered_at=NOW + now, now=now))
+        return run_now(settle_times(listed(m=created), *state, answered_at=NOW + now, now=now))
 
     now, experienced = 0.0, STARTED
     for kind, other in history:

@@ -194,7 +194,7 @@ def test_headers_say_that_parts_are_missing(headers: Mapping[str, str], sign: st
         ),
         pytest.param(
             {"hasNextPage": True},
-            "`hasNextPage` is true, but the response does not tell how to request the next page",
+            "`hasNextPage` is true, but the response contains no usable cursor",
             id="a flag alone",
         ),
     ],
@@ -240,7 +240,7 @@ def test_fields_around_a_nested_list_are_searched() -> None:
     ],
 )
 def test_values_that_cannot_be_followed_are_reported(around: Mapping[str, object]) -> None:
-    assert after(around) == Following(None, partial="`next_cursor` does not lead to a next page")
+    assert after(around) == Following(None, partial="`next_cursor` is not usable as a cursor or URL")
 
 
 def test_deeply_nested_statuses_and_errors_are_no_fault_of_the_proxy() -> None:

@@ -12,7 +12,7 @@ from proxy.config.settings import Defaults, Server
 from proxy.dialects import DIALECTS
 from proxy.inference.provider_errors import ErrorResponse, Verdict, classify
 from proxy.server.run import SHUTDOWN_TIMEOUT
-from proxy.store import doubt, slot
+from proxy.store import shrinkage, slot
 from tests.docs.pages import DOCS, rows, section, text_of
 from tests.paths import ROOT
 
@@ -32,8 +32,8 @@ FACTS = [
     ("docs/operations.md", f"`idle_timeout` ({DEFAULTS.idle_timeout / 60:g} minutes)"),
     ("docs/operations.md", f"`sse_keepalive` ({SERVER.sse_keepalive:g} s)"),
     ("docs/operations.md", ", ".join(f"{slot.FIRST_BACKOFF * 2**n:g}" for n in range(3)) + " s ... up to `ttl`"),
-    ("docs/operations.md", f"more than half of more than {doubt.SHRINK_FROM} models"),
-    ("docs/operations.md", f"at least {doubt.CONFIRMATIONS} responses in a row"),
+    ("docs/operations.md", f"more than half of more than {shrinkage.SHRINK_FROM} models"),
+    ("docs/operations.md", f"at least {shrinkage.CONFIRMATIONS} responses in a row"),
     ("docs/operations.md", f"at least every {slot.MAX_EMPTY_BACKOFF:g} s"),
     ("docs/operations.md", f"it gets no calls for about {backoff.OPEN_SECONDS:g} s"),
     ("docs/operations.md", f"up to {backoff.MAX_OPEN_SECONDS / 60:g} minutes"),

@@ -31,7 +31,7 @@ def answer_of(process: Process) -> tuple[str, bytes]:
 def test_replicas_over_a_provider_that_reports_the_time_of_the_request_return_equal_bytes(tmp_path: Path) -> None:
     with FakeProviders() as upstreams:
         upstream = upstreams.open(lists_with_times_of_the_request)
-        text = f'providers: [{{name: a, base_url: "{upstream.url}", ttl: 2s, timeout: 1s}}]'
+        text = f'providers: [{{name: a, base_url: "{upstream.url}", ttl: 2s}}]'
         with serving(tmp_path / "one.yaml", text) as one:
             first = answer_of(one)
             until(lambda: len(upstream.requests) >= 2)  # one second and one refresh later

@@ -8,8 +8,8 @@ import pytest
 
 from proxy.catalog import FetchResult
 from proxy.states import ListState
-from proxy.store.doubt import Doubt
 from proxy.store.listing import Listing, list_state, shortcoming
+from proxy.store.shrinkage import Shrinkage
 from tests.fakes import answer_of, config_of, entry
 
 PROVIDER, LAB = config_of("""
@@ -68,7 +68,7 @@ def test_entries_are_kept_only_up_to_max_models_and_the_most_recent_first() -> N
 
 
 @pytest.mark.parametrize(
-    ("received", "partial", "doubt", "state", "reason"),
+    ("received", "partial", "shrinkage", "state", "reason"),
     [
         pytest.param(2, "", None, "ok", None, id="whole"),
         pytest.param(2, "why", None, "incomplete", "list may be incomplete: why", id="partial"),
@@ -79,7 +79,7 @@ def test_entries_are_kept_only_up_to_max_models_and_the_most_recent_first() -> N
         pytest.param(
             0,
             "",
-            Doubt(4, 0, 1.0),
+            Shrinkage(4, 0, 1.0),
             "empty",
             "list shrank from 4 to 0 models; keeping the old list until confirmed",
             id="became empty",
@@ -87,7 +87,7 @@ def test_entries_are_kept_only_up_to_max_models_and_the_most_recent_first() -> N
         pytest.param(
             2,
             "",
-            Doubt(9, 2, 1.0),
+            Shrinkage(9, 2, 1.0),
             "incomplete",
             "list shrank from 9 to 2 models; keeping the old list until confirmed",
             id="shrunk",
@@ -95,10 +95,10 @@ def test_entries_are_kept_only_up_to_max_models_and_the_most_recent_first() -> N
     ],
 )
 def test_fresh_list_is_ok_unless_it_may_lack_models(
-    received: int, partial: str, doubt: Doubt | None, state: ListState, reason: str | None
+    received: int, partial: str, shrinkage: Shrinkage | None, state: ListState, reason: str | None
 ) -> None:
     entries = tuple(entry(f"m{i}") for i in range(received))
-    listing = Listing(entries, FetchResult((), partial=partial), 1.0, 50.0, doubt=doubt)
+    listing = Listing(entries, FetchResult((), partial=partial), 1.0, 50.0, shrinkage=shrinkage)
     error = shortcoming(PROVIDER, listing)
 
     assert (list_state(PROVIDER, listing, 60.0), error and error.reason) == (state, reason)

@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from proxy.catalog import FetchResult, per_provider
 from proxy.cooperative import run_now
 from proxy.errors import UpstreamError
-from proxy.store.doubt import CONFIRMATIONS, SHRINK_FROM
+from proxy.store.shrinkage import CONFIRMATIONS, SHRINK_FROM
 from proxy.store.slot import Slot
 from tests.fakes import answer_of, config_of, middle
 

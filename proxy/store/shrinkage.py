@@ -1,4 +1,4 @@
-"""Whether a list that lost many models is believed: only after several responses over `confirm_empty`. Pure."""
+"""Whether a list that lost many models is accepted: only after several responses over `confirm_empty`. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ CONFIRMATIONS = 3
 
 
 @dataclass(frozen=True)
-class Doubt:
+class Shrinkage:
     """Responses in a row of similar length that are much shorter than the list before them."""
 
     before: int
@@ -26,18 +26,24 @@ class Doubt:
     """Their number; 0 after a failed refresh, because only responses in a row confirm a list."""
 
 
-def doubt_of(provider: Provider, doubt: Doubt | None, before: int, models: int, now: float) -> Doubt | None:
-    """The doubt after a whole list of `models` models, None if it is believed.
+def shrinkage_after(
+    provider: Provider, pending: Shrinkage | None, before: int, models: int, now: float
+) -> Shrinkage | None:
+    """What must be confirmed after a whole list of `models` models, None if it is accepted.
 
-    `doubt`: the doubt before it; `before`: number of models known so far, `now`: monotonic seconds.
+    `pending`: what had to be confirmed before it; `before`: number of models shown so far; `now`: monotonic seconds.
     """
     if not has_shrunk(before, models) or (models == 0 and provider.may_be_empty):
         return None
-    if doubt is None or not doubt.responses or has_shrunk(doubt.models, models) or has_shrunk(models, doubt.models):
-        return Doubt(before, models, now)
-    doubt = replace(doubt, responses=doubt.responses + 1)
-    is_confirmed = doubt.responses >= CONFIRMATIONS and now >= doubt.since + provider.confirm_empty
-    return None if is_confirmed else doubt
+    if pending is None or not pending.responses or not _is_similar(pending.models, models):
+        return Shrinkage(before, models, now)
+    pending = replace(pending, responses=pending.responses + 1)
+    is_confirmed = pending.responses >= CONFIRMATIONS and now >= pending.since + provider.confirm_empty
+    return None if is_confirmed else pending
+
+
+def _is_similar(models: int, others: int) -> bool:
+    return not has_shrunk(models, others) and not has_shrunk(others, models)
 
 
 def has_shrunk(before: int, now: int) -> bool:
