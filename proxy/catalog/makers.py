@@ -4,41 +4,123 @@ from __future__ import annotations
 
 PLACEHOLDER_OWNERS = frozenset(
     {
-        "", "-", "admin", "anonymous", "api", "aphrodite", "custom", "default", "exllamav2", "fastchat", "gateway",
-        "gpt4all", "gpustack", "guest", "humanity", "infinity", "internal", "jan", "koboldcpp", "ktransformers",
-        "library", "litellm", "llama-cpp", "llama-swap", "llama.cpp", "llamacpp", "llamafile", "lm-studio", "lmdeploy",
-        "lmstudio", "local", "localai", "localhost", "me", "mlx", "mlx-lm", "model", "models", "n-a", "na", "new-api",
-        "none", "null", "ollama", "one-api", "oobabooga", "openai-compatible", "org", "organization",
-        "organization-owner", "organization_owner", "other", "others", "owner", "personal", "private", "provider",
-        "proxy", "public", "root", "self", "server", "sglang", "shared", "string", "system", "tabbyapi", "team", "tei",
-        "tensorrt-llm", "tgi", "triton", "undefined", "unknown", "user", "vllm", "xinference",
+        # roles and placeholders; inference servers
+        "", "admin", "administrator", "anon", "anonymous", "any", "aphrodite", "aphrodite-engine", "api", "api-server",
+        "bentoml", "bert.cpp", "bitnet.cpp", "bot", "candle", "client", "clip.cpp", "company", "cortex", "creator",
+        "ctransformers", "custom", "customer", "deepspeed-mii", "default", "demo", "dev", "developer", "docker",
+        "docker-model-runner", "dynamo", "edgen", "empty", "exllama", "exllamav2", "exllamav3", "exo",
+        "false", "fastapi", "fastchat", "faster-whisper", "fastflowlm", "fastllm", "flexgen", "foundry-local",
+        "gateway", "ggml", "global", "gpt4all", "gpustack", "group", "guest", "humanity", "individual", "infinity",
+        "internal", "jan", "jan-ai", "janhq", "koboldai", "koboldcpp", "kserve", "ktransformers", "langserve",
+        "leapfrogai", "lemonade", "lemonade-server", "library", "litserve", "llama-box", "llama-cpp",
+        "llama-cpp-python", "llama-server", "llama-swap", "llamaedge", "llamafile", "llm-d", "lm-studio", "lmdeploy",
+        "lmql", "local", "local-ai", "localhost", "lorax", "maxserve", "me", "member", "mindie", "mistral.rs", "mlc",
+        "mlc-llm", "mlx", "mlx-lm", "mlx-omni-server", "mlx-server", "model", "model-runner", "models", "modular",
+        "msty", "na", "nexa", "nexa-sdk", "nil", "nim", "nobody", "node-llama-cpp", "none", "null", "ollama",
+        "ollama-cloud", "onnx", "onnxruntime", "oobabooga", "open-llm", "openvino", "openvino-model-server", "org",
+        "organization", "organization-owner", "other", "others", "ovms", "own", "owned-by", "owner", "personal",
+        "petals", "powerinfer", "private", "private-gpt", "prod", "production", "provider", "proxy", "public", "ray",
+        "ray-serve", "remote", "rkllama", "root", "self", "server", "service-account", "sglang", "shared", "shimmy",
+        "someone", "speaches", "staging", "string", "super-admin", "superuser", "sys", "system", "tabby", "tabbyapi",
+        "tbd", "team", "tei", "tenant", "tensorrt", "tensorrt-llm", "test", "text-embeddings-inference",
+        "text-generation-inference", "text-generation-webui", "tgi", "tgwui", "torchserve", "transformerlab",
+        "transformers", "triton", "triton-server", "trt-llm", "true", "undefined", "unknown", "unspecified", "user",
+        "vllm", "vllm-mlx", "vllm-omni", "webllm", "whisper.cpp", "xinference", "xllm", "your-company",
+        "your-org", "your-organization",
     }
 )  # fmt: skip
-"""Values of `owned_by` that are not makers: servers, roles and placeholders."""
+"""Values of `owned_by` that are not makers: servers, roles and placeholders. One spelling of each."""
 
 HOSTS = frozenset(
     {
-        # hosting providers, resellers and gateways
-        "302ai", "accounts", "ai-gateway", "aihubmix", "alibaba-cloud-bailian", "aliyun", "anyscale", "ark", "aws",
-        "azure", "azure_ai", "azureml", "azure-ai", "bailian", "baseten", "bedrock", "amazon-bedrock", "baidu-qianfan",
-        "cerebras", "cf", "chutes", "clarifai", "cloudflare", "coze", "crusoe", "ctyun", "dashscope", "deepinfra",
-        "dify", "fal", "fal-ai", "featherless", "featherless-ai", "fireworks", "fireworks-ai", "fireworks_ai",
-        "friendli", "friendliai", "github", "gmi", "groq", "helicone", "hf", "hf.co", "huaweicloud", "huggingface",
-        "huggingface.co", "hyperbolic", "inference-net", "infini-ai", "kluster", "lambda", "lambda-ai", "lepton",
-        "lkeap", "maas", "modelarts", "modelscope", "modelscope.cn", "nebius", "nscale", "nvidia-nim", "nvidia_nim",
-        "novita", "novita-ai", "oci", "octoai", "openrouter", "ovhcloud", "parasail", "poe", "portkey", "ppio",
-        "ppinfra", "publishers", "replicate", "requesty", "routers", "sambanova", "scaleway", "siliconcloud",
-        "siliconflow", "streamlake", "targon", "tencent-cloud", "together", "together-ai", "together_ai", "togetherai",
-        "togethercomputer", "vercel", "vertex", "vertex-ai", "vertex_ai", "vertexai", "volcengine", "volces", "watsonx",
-        "workers-ai", "xai-oauth",
+        # gateways and routers
+        "9router", "agentgateway", "ai-gateway", "ai-proxy", "aibrix", "any-llm", "any-router", "apipark", "apisix",
+        "arch-gateway", "archgw", "berri-ai", "bifrost", "braintrust", "bricksllm", "cc-switch", "claude-code-router",
+        "claude-relay-service", "cli-proxy-api", "copilot-api", "copilot-proxy", "crazyrouter", "crs", "done-hub",
+        "eden-ai", "envoy", "envoy-ai-gateway", "envoy-gateway", "gcli2api", "glama", "gloo", "gpt-load", "gravitee",
+        "helicone", "higress", "inworld-router", "keywordsai", "kong", "kong-ai-gateway", "langdb", "latitude",
+        "litellm", "litellm-proxy", "llm-gateway", "llm-proxy", "lunary", "martian", "metapi", "model-router",
+        "models-proxy", "new-api", "nexos", "nexos-ai", "not-diamond", "octopus", "olla", "omniroute", "one-api",
+        "one-hub", "openai-forward", "openai-proxy", "optillm", "plexus", "pomerium", "portkey", "prism", "proxyapi",
+        "relay", "requesty", "rix-api", "routellm", "router", "router-api", "shell-api", "simple-one-api", "sub2api",
+        "tensorzero", "tokenpony", "traefik", "traefik-hub", "tyk", "uni-api", "unify", "unify-ai", "v-api", "veloapi",
+        "veloera", "vercel", "vercel-ai-gateway", "voapi", "withmartian", "z-api", "zenmux", "zuplo",
+        # clients and subscriptions whose models are resold
+        "ai-studio", "aider", "amazon-q", "amazon-q-developer", "amp", "amp-code", "antigravity", "augment",
+        "augment-code", "bolt", "boltai", "chatbox", "chatgpt-web", "cherry-studio", "claude-ai", "claude-code",
+        "claude-desktop", "claude-web", "cline", "code-assist", "codebuddy", "codeium", "codex", "codex-cli",
+        "continue", "copilot", "copilot-chat", "copilot-cli", "coze", "crush", "cursor", "cursor-ai", "deepseek-web",
+        "devin", "dify", "droid", "factory", "factory-ai", "gemini-cli", "gemini-web", "github", "github-copilot",
+        "github-copilot-chat", "github-models", "google-ai-studio", "google-antigravity", "google-code-assist",
+        "grok-web", "iflow", "iflow-cli", "jetbrains", "jetbrains-ai", "junie", "kilo", "kilo-code", "kimi-cli",
+        "kimi-code", "kiro", "kiro-cli", "kiro-ide", "librechat", "lobechat", "lobehub", "lovable", "microsoft-copilot",
+        "mistral-vibe", "ms-copilot", "open-webui", "openclaw", "opencode", "opencode-go", "opencode-zen", "poe",
+        "qoder", "qodo", "qwen-cli", "qwen-code", "qwen-web", "raycast", "replit", "reverse", "reversed", "roo",
+        "roo-code", "sider", "sourcegraph", "t3-chat", "tabnine", "theb", "trae", "trae-cn", "typingmind", "v0",
+        "vs-code", "warp", "warp-dev", "web", "web2api", "windsurf", "you", "you.com", "zed", "zed-dev", "zen",
+        # hosting providers and resellers
+        "302.ai", "360-ai-cloud", "abacus", "accounts", "ace", "ace-cloud", "ai-foundry", "ai-ml-api", "aihubmix",
+        "aiservices", "akamai", "akash", "akashchat", "alibaba-cloud-bailian", "aliyun", "aliyun-bailian", "aliyuncs",
+        "amazon-bedrock", "amazon-sagemaker", "anyscale", "arcee-conductor", "ark", "arliai", "atlas-cloud", "aws",
+        "aws-bedrock", "aws-boto3", "aws-claude", "aws-sagemaker", "azure", "azure-ai", "azure-ai-foundry",
+        "azure-ai-inference", "azure-anthropic", "azure-cognitive-services", "azure-foundry", "azure-inference",
+        "azure-ml", "baidu-cloud", "baidu-qianfan", "baidubce", "bailian", "baseten", "bedrock", "bedrock-converse",
+        "bedrock-mantle", "bedrock-runtime", "bigmodel-cn", "blackbox", "blackboxai", "boto3", "burncloud", "byteplus",
+        "byteplus-modelark", "cerebras", "cerebrium", "cf", "chutes", "chutes-ai", "cirrascale", "clarifai",
+        "claude-azure", "cloudflare", "cloudflare-ai", "cloudflare-ai-gateway", "cloudflare-workers-ai", "cloudrift",
+        "cometapi", "coreweave", "cortecs", "crusoe", "crusoe-cloud", "ctyun", "dashscope", "dashscope-intl",
+        "databricks-model-serving", "deepbricks", "deepinfra", "deepinfra-turbo", "deerapi", "digitalocean",
+        "do-gradient", "doubao-ark", "doubleword", "duckduckgo", "electronhub", "endpoints-ai", "everlyai", "exoscale",
+        "fal", "fal-ai", "featherless", "featherless-ai", "fireworks", "fireworks-ai", "foundry", "friendli",
+        "friendliai", "gcore", "gcp", "gcp-vertex", "gemini-vertex", "gitee", "gitee-ai", "gmi", "gmi-cloud",
+        "google-cloud", "google-vertex", "google-vertex-ai", "google-vertex-anthropic", "goose-ai", "gradient",
+        "gradient-ai", "groq", "groq-cloud", "heroku", "heroku-ai", "hetzner", "hf", "hf-inference", "hf-inference-api",
+        "hf-inference-endpoints", "hf-router", "hf.co", "hpc-ai", "huawei-cloud", "huawei-maas", "huggingface",
+        "huggingface.co", "hyperbolic", "hyperstack", "ibm-watsonx", "inference-net", "infermatic", "infini-ai",
+        "infinigence", "intelligence.io", "io-intelligence", "io-net", "ionos", "ionrouter", "jiekou", "jiekou-ai",
+        "kluster", "kluster-ai", "koyeb", "lambda", "lambda-ai", "lambda-labs", "langchain-hub", "lepton", "lepton-ai",
+        "linkapi", "lkeap", "maas", "moark", "modal", "model-studio", "modelark", "modelarts", "modelscope",
+        "modelscope.cn", "moka-ai", "monsterapi", "naga", "nagaai", "nano-gpt", "navy", "nebius", "nebius-ai",
+        "nebius-studio", "nebius-token-factory", "nlp-cloud", "novita", "novita-ai", "nscale", "nvcf", "nvidia-build",
+        "nvidia-nim", "oci", "oci-genai", "oci-generative-ai", "octoai", "ohmygpt", "open-router", "openrouter-ai",
+        "oracle", "oracle-cloud", "oracle-oci", "ovh", "ovhcloud", "parasail", "phala", "phala-network", "poixe",
+        "ppinfra", "ppio", "predibase", "privatemode", "proxyllm", "publishers", "qianfan", "qiniu", "qiniu-cloud",
+        "qnaigc", "replicate", "requesty-ai", "routers", "runpod", "runware", "sagemaker", "sagemaker-chat",
+        "sambanova", "sambanova-systems", "sap", "sap-ai-core", "scaleway", "sealos", "sensecore", "shuttleai",
+        "silicon-cloud", "siliconflow", "siliconflow-cn", "simplismart", "stima", "streamlake", "sub-model", "targon",
+        "tencent-cloud", "tencent-lkeap", "tencent-ti", "theta", "thetaedgecloud", "tinfoil", "together", "together-ai",
+        "togethercomputer", "token-factory", "tokenhub", "truefoundry", "ubicloud", "ucloud", "uncloseai",
+        "universal-ai", "upcloud", "venice", "venice-ai", "vertex", "vertex-ai", "vertex-ai-anthropic",
+        "vertex-ai-beta", "vertex-anthropic", "vertex-claude", "vertex-gemini", "vivgrid", "volcano-engine", "volcark",
+        "volcengine", "volcengine-ark", "volces", "vultr", "wafer", "wandb", "wandb-inference", "watsonx", "watsonx-ai",
+        "weights-and-biases", "workers-ai", "xai-oauth", "yunwu", "zeabur", "zhongzhuan",
+        # the same, and placeholders, in Chinese
+        "openai兼容", "七牛云", "中转", "京东云", "优刻得", "其他", "兼容", "千帆", "华为云", "天翼云", "官转",
+        "并行科技", "无问芯穹", "未知", "本地", "模力方舟", "派欧云", "测试", "渠道", "火山", "火山引擎", "火山方舟",
+        "百度云", "百度千帆", "百度智能云", "百炼", "硅基流动", "移动云", "系统", "联通云", "腾讯云", "自定义", "逆向",
+        "阿里云", "阿里云百炼", "阿里百炼", "青云", "魔搭", "魔搭社区", "默认",
+        # protocols, transports and channel types
+        "aigc2d", "aiproxy-library", "anthropic-compatible", "anthropic-messages", "api2d", "api2gpt", "chat",
+        "chat-completions", "claude-compatible", "closeai", "compatible", "converse", "converse-like", "custom-llm",
+        "custom-openai", "custom-provider", "embeddings", "fastgpt", "gemini-compatible", "grpc", "http", "https",
+        "invoke", "messages", "mock", "oauth", "openai-chat", "openai-chat-completions", "openai-codex",
+        "openai-compat", "openai-compatible", "openai-compatible-api", "openai-completions", "openai-format",
+        "openai-like", "openai-max", "openai-oauth", "openai-response", "openai-responses", "openai-sb", "pass-through",
+        "responses", "rest", "sse", "stdio", "text-completion-openai", "webhook", "websocket",
         # tiers and variants
-        "auto", "free", "lora", "online", "pro",
+        "auto", "basic", "free", "lora", "online", "paid", "premium", "pro", "standard", "trial", "vip",
         # publishers of converted files
-        "bartowski", "casperhansen", "ggml-org", "lmstudio-community", "mlx-community", "mradermacher", "quantfactory",
-        "redhatai", "neuralmagic", "second-state", "thebloke", "turboderp", "unsloth", "xtuner",
+        "aessedai", "anikifoss", "bartowski", "casperhansen", "cyankiwi", "devquasar", "gaianet", "ggml-org",
+        "hugging-quants", "isotr0py", "kaitchup", "lmstudio-ai", "lmstudio-community", "maziyarpanahi", "mlx-community",
+        "mradermacher", "neuralmagic", "nm-testing", "noctrex", "ollama-library", "onnx-community", "optimum",
+        "quantfactory", "quanttrio", "redhatai", "second-state", "solidrust", "techxgenus", "tensorblock", "thebloke",
+        "turboderp", "ubergarm", "unsloth", "xtuner",
     }
 )  # fmt: skip
-"""Names that are not makers. They are ignored in `owned_by`, and in an id the next part is the vendor."""
+"""Names that are not makers. They are ignored in `owned_by`, and in an id the next part is the vendor.
+
+One spelling of each: case, spaces, `-`, `_`, `.` and `/` make no difference.
+"""
 
 PLACES = frozenset(
     {
@@ -50,57 +132,140 @@ PLACES = frozenset(
 """First parts of ids that are paths: in such an id only known makers are recognized."""
 
 SPELLINGS = {
-    "openai-internal": "openai", "openai-dev": "openai", "open-ai": "openai", "azure-openai": "openai",
-    "openai-community": "openai", "meta-llama": "meta", "meta-ai": "meta", "facebook": "meta", "llama": "meta",
-    "azureml-meta": "meta", "meta-models": "meta", "codellama": "meta", "mistralai": "mistral", "mistral-ai": "mistral",
-    "mistral-ai-community": "mistral", "nv-mistralai": "mistral", "azureml-mistral": "mistral",
-    "google-deepmind": "google", "google-ai": "google", "google-bert": "google", "google-t5": "google",
-    "google-gemini": "google", "google-palm": "google", "gemini": "google", "claude": "anthropic", "qwen": "alibaba",
-    "alibaba-cloud": "alibaba", "alibaba-nlp": "alibaba", "ali": "alibaba", "tongyi": "alibaba",
-    "tongyi-zhiwen": "alibaba", "alibaba-pai": "alibaba", "wan-ai": "alibaba", "aidc-ai": "alibaba",
-    "tongyi-mai": "alibaba", "thenlper": "alibaba", "funaudiollm": "alibaba", "deepseek-ai": "deepseek",
-    "zhipuai": "zhipu", "zhipu-ai": "zhipu", "zhipu_4v": "zhipu", "zai-org": "zhipu", "z-ai": "zhipu", "zai": "zhipu",
-    "z.ai": "zhipu", "thudm": "zhipu", "bigmodel": "zhipu", "chatglm": "zhipu", "moonshotai": "moonshot",
-    "moonshot-ai": "moonshot", "kimi": "moonshot", "minimaxai": "minimax", "minimax-ai": "minimax", "baidu-v2": "baidu",
+    "openai-internal": "openai", "openai-dev": "openai", "azure-openai": "openai", "openai-community": "openai",
+    "meta-llama": "meta", "meta-ai": "meta", "facebook": "meta", "llama": "meta", "azureml-meta": "meta",
+    "meta-models": "meta", "codellama": "meta", "mistralai": "mistral", "mistral-ai-community": "mistral",
+    "nv-mistralai": "mistral", "azureml-mistral": "mistral", "google-deepmind": "google", "google-ai": "google",
+    "google-bert": "google", "google-t5": "google", "google-gemini": "google", "google-palm": "google",
+    "gemini": "google", "claude": "anthropic", "qwen": "alibaba", "alibaba-cloud": "alibaba",
+    "alibaba-nlp": "alibaba", "ali": "alibaba", "tongyi": "alibaba", "tongyi-zhiwen": "alibaba",
+    "alibaba-pai": "alibaba", "wan-ai": "alibaba", "aidc-ai": "alibaba", "tongyi-mai": "alibaba",
+    "thenlper": "alibaba", "funaudiollm": "alibaba", "deepseek-ai": "deepseek", "zhipuai": "zhipu",
+    "zhipu_4v": "zhipu", "zai-org": "zhipu", "z-ai": "zhipu", "thudm": "zhipu", "bigmodel": "zhipu",
+    "chatglm": "zhipu", "moonshotai": "moonshot", "kimi": "moonshot", "minimaxai": "minimax", "baidu-v2": "baidu",
     "paddlepaddle": "baidu", "ernie": "baidu", "tencent-hunyuan": "tencent", "hunyuan": "tencent",
     "tencentarc": "tencent", "bytedance-seed": "bytedance", "bytedance-research": "bytedance", "doubao": "bytedance",
-    "stepai": "stepfun", "stepfun-ai": "stepfun", "01-ai": "01ai", "01.ai": "01ai", "lingyiwanwu": "01ai",
-    "baichuan-inc": "baichuan", "baichuan-ai": "baichuan", "internlm": "shanghai-ai-lab",
-    "opengvlab": "shanghai-ai-lab", "shanghai-ai-laboratory": "shanghai-ai-lab", "x-ai": "xai", "x.ai": "xai",
-    "grok": "xai", "cohereforai": "cohere", "coherelabs": "cohere", "cohere-labs": "cohere", "cohere-for-ai": "cohere",
-    "ai21-labs": "ai21", "ai21labs": "ai21", "amazon-science": "amazon", "nvidia-nemo": "nvidia", "ibm-granite": "ibm",
-    "ibm-research": "ibm", "blackforestlabs": "black-forest-labs", "flux": "black-forest-labs",
-    "flux-pro": "black-forest-labs", "stability-ai": "stability", "stabilityai": "stability",
-    "stability.ai": "stability", "perplexity-ai": "perplexity", "voyage-ai": "voyage", "voyageai": "voyage",
-    "jina-ai": "jina", "jinaai": "jina", "nomic-ai": "nomic", "nous-research": "nousresearch", "nous": "nousresearch",
-    "mixedbread-ai": "mixedbread", "databricks-mosaicml": "databricks", "mosaicml": "databricks",
-    "snowflake-arctic": "snowflake", "upstage-ai": "upstage", "reka-ai": "reka", "rekaai": "reka",
-    "writer-inc": "writer", "inflection-ai": "inflection", "liquid-ai": "liquid", "liquidai": "liquid",
-    "allen-ai": "allenai", "ai2": "allenai", "intfloat": "microsoft", "wizardlmteam": "microsoft",
-    "runway-ml": "runway", "runwayml": "runway", "luma-ai": "luma", "lumalabs": "luma", "lumaai": "luma",
-    "kwai-kolors": "kuaishou", "kling": "kuaishou", "klingai": "kuaishou", "kwaipilot": "kuaishou",
-    "ideogram-ai": "ideogram", "suno-ai": "suno", "eleven-labs": "elevenlabs", "recraft-ai": "recraft",
-    "arcee-ai": "arcee", "hugging-face": "huggingface", "huggingfaceh4": "huggingface", "huggingfacetb": "huggingface",
+    "stepai": "stepfun", "stepfun-ai": "stepfun", "lingyiwanwu": "01ai", "baichuan-inc": "baichuan",
+    "baichuan-ai": "baichuan", "internlm": "shanghai-ai-lab", "opengvlab": "shanghai-ai-lab",
+    "shanghai-ai-laboratory": "shanghai-ai-lab", "grok": "xai", "cohereforai": "cohere", "coherelabs": "cohere",
+    "ai21-labs": "ai21", "amazon-science": "amazon", "nvidia-nemo": "nvidia", "ibm-granite": "ibm",
+    "ibm-research": "ibm", "flux": "black-forest-labs", "flux-pro": "black-forest-labs", "stability-ai": "stability",
+    "perplexity-ai": "perplexity", "voyage-ai": "voyage", "jina-ai": "jina", "nomic-ai": "nomic",
+    "nous": "nousresearch", "mixedbread-ai": "mixedbread", "databricks-mosaicml": "databricks",
+    "mosaicml": "databricks", "snowflake-arctic": "snowflake", "upstage-ai": "upstage", "reka-ai": "reka",
+    "writer-inc": "writer", "inflection-ai": "inflection", "liquid-ai": "liquid", "ai2": "allenai",
+    "intfloat": "microsoft", "wizardlmteam": "microsoft", "runway-ml": "runway", "luma-ai": "luma",
+    "lumalabs": "luma", "kwai-kolors": "kuaishou", "kling": "kuaishou", "klingai": "kuaishou",
+    "kwaipilot": "kuaishou", "ideogram-ai": "ideogram", "suno-ai": "suno", "recraft-ai": "recraft",
+    "arcee-ai": "arcee", "huggingfaceh4": "huggingface", "huggingfacetb": "huggingface",
     "huggingfacem4": "huggingface", "distil-whisper": "huggingface", "tiiuae": "tii", "lg-ai-exaone": "lg",
-    "lgai-exaone": "lg", "lg-ai": "lg", "lg-ai-research": "lg", "lgai": "lg", "xiaomi-mimo": "xiaomi",
-    "xiaomimimo": "xiaomi", "meituan-longcat": "meituan", "xunfei": "iflytek", "iflytekspark": "iflytek",
-    "spark": "iflytek", "huawei-pangu": "huawei", "pangu": "huawei", "openpangu": "huawei", "inclusionai": "ant-group",
-    "antgroup": "ant-group", "ant-ling": "ant-group", "ai360": "360", "qihoo360": "360", "360zhinao": "360",
-    "tele-ai": "telecom-ai", "canopy-labs": "canopylabs", "sberbank": "sber", "ai-sage": "sber", "yandexgpt": "yandex",
-    "sarvamai": "sarvam", "sarvam-ai": "sarvam", "servicenow-ai": "servicenow", "skywork-ai": "skywork",
-    "naver-hyperclovax": "naver", "primeintellect": "prime-intellect", "ai-singapore": "aisingapore",
-    "cognitivecomputations": "dphn", "dphn-ai": "dphn",
+    "lg-ai": "lg", "lg-ai-research": "lg", "xiaomi-mimo": "xiaomi", "meituan-longcat": "meituan", "xunfei": "iflytek",
+    "iflytekspark": "iflytek", "spark": "iflytek", "huawei-pangu": "huawei", "pangu": "huawei", "openpangu": "huawei",
+    "inclusionai": "ant-group", "ant-ling": "ant-group", "ai360": "360", "qihoo360": "360", "360zhinao": "360",
+    "tele-ai": "telecom-ai", "sberbank": "sber", "ai-sage": "sber", "yandexgpt": "yandex", "sarvamai": "sarvam",
+    "servicenow-ai": "servicenow", "skywork-ai": "skywork", "naver-hyperclovax": "naver",
+    "cognitivecomputations": "dphn", "dphn-ai": "dphn", "openai-inc": "openai", "chatgpt": "openai", "gpt": "openai",
+    "gpt-oss": "openai", "dall-e": "openai", "sora": "openai", "whisper": "openai", "anthropic-ai": "anthropic",
+    "anthropic-claude": "anthropic", "deepmind": "google", "google-research": "google", "gemma": "google",
+    "palm": "google", "imagen": "google", "veo": "google", "meta-platforms": "meta", "facebookresearch": "meta",
+    "facebook-ai": "meta", "mixtral": "mistral", "codestral": "mistral", "mistralai-sas": "mistral",
+    "alibaba-group": "alibaba", "alibaba-qwen": "alibaba", "qwen-team": "alibaba", "qwenlm": "alibaba",
+    "tongyi-qianwen": "alibaba", "tongyi-lab": "alibaba", "damo": "alibaba", "deepseek-v3": "deepseek",
+    "glm": "zhipu", "zhipu-v4": "zhipu", "zhipu-4": "zhipu", "thukeg": "zhipu", "wenxin": "baidu",
+    "ernie-bot": "baidu", "yiyan": "baidu", "bytedance-doubao": "bytedance", "bytedance-ai": "bytedance",
+    "jimeng": "bytedance", "hailuo": "minimax", "abab": "minimax", "microsoft-research": "microsoft",
+    "msft": "microsoft", "microsoft-ai": "microsoft", "amazon-nova": "amazon", "amazon-titan": "amazon",
+    "aws-nova": "amazon", "nvidia-ai": "nvidia", "nemotron": "nvidia", "granite": "ibm", "command-r": "cohere",
+    "xai-grok": "xai", "sonar": "perplexity", "pplx": "perplexity", "bfl": "black-forest-labs",
+    "black-forest-lab": "black-forest-labs", "stable-diffusion": "stability", "sensenova": "sensetime",
+    "shanghai-ai": "shanghai-ai-lab", "pjlab": "shanghai-ai-lab", "internvl": "shanghai-ai-lab",
+    "kuaishou-ai": "kuaishou", "baai-ai": "baai", "beijing-academy-of-artificial-intelligence": "baai",
+    "voyage-embeddings": "voyage", "inception-labs": "inception", "liquid4all": "liquid", "aion": "aion-labs",
+    "智谱": "zhipu", "智谱ai": "zhipu", "智谱清言": "zhipu", "通义": "alibaba", "通义千问": "alibaba",
+    "千问": "alibaba", "阿里": "alibaba", "阿里巴巴": "alibaba", "阿里通义千问": "alibaba", "阿里通义": "alibaba",
+    "百度": "baidu", "文心": "baidu", "文心一言": "baidu", "百度文心千帆": "baidu", "百度文心": "baidu",
+    "讯飞": "iflytek", "科大讯飞": "iflytek", "讯飞星火": "iflytek", "讯飞星火认知": "iflytek", "星火": "iflytek",
+    "腾讯": "tencent", "腾讯混元": "tencent", "混元": "tencent", "字节": "bytedance", "字节跳动": "bytedance",
+    "豆包": "bytedance", "字节火山引擎": "bytedance", "即梦": "bytedance", "月之暗面": "moonshot",
+    "深度求索": "deepseek", "零一万物": "01ai", "百川": "baichuan", "百川智能": "baichuan", "阶跃星辰": "stepfun",
+    "商汤": "sensetime", "日日新": "sensetime", "昆仑万维": "skywork", "天工": "skywork", "华为": "huawei",
+    "盘古": "huawei", "面壁智能": "openbmb", "快手": "kuaishou", "可灵": "kuaishou", "美团": "meituan",
+    "小米": "xiaomi", "蚂蚁": "ant-group", "蚂蚁集团": "ant-group", "智源": "baai",
+    "上海人工智能实验室": "shanghai-ai-lab", "书生": "shanghai-ai-lab", "海螺": "minimax", "稀宇": "minimax",
+    "360智脑": "360", "奇虎360": "360", "谷歌": "google", "微软": "microsoft", "英伟达": "nvidia",
 }  # fmt: skip
-"""Other spellings of a maker's name (lower case, `-` for blanks) -> the canonical spelling."""
+"""Other spellings of a maker's name -> the canonical spelling. Compared as in `HOSTS`."""
+
+CLOUDS = frozenset(
+    {
+        "360", "alibaba", "amazon", "anthropic", "baidu", "bytedance", "databricks", "google", "huawei", "ibm",
+        "iflytek", "microsoft", "openai", "perplexity", "sensetime", "snowflake", "telecom-ai", "tencent",
+    }
+)  # fmt: skip
+"""Makers that also host models of others, or give their name to a protocol that others use."""
+
+TUNERS = frozenset(
+    {
+        "abacusai", "agentica", "aion-labs", "aisingapore", "allenai", "arcee", "deepcogito", "defog", "dphn", "gryphe",
+        "intel", "lmsys", "nexusflow", "nousresearch", "nvidia", "openchat", "pankajmathur", "phind", "prime-intellect",
+        "sakana", "salesforce", "sao10k", "scb10x", "servicenow", "teknium", "thedrummer", "tngtech", "tokyotech-llm",
+    }
+)  # fmt: skip
+"""Makers known for derivatives of open models of other makers."""
+
+OPEN = (
+    "aya", "baichuan", "bge-", "bloom", "chatglm", "code-llama", "codegemma", "codellama", "codeqwen", "command-r",
+    "deepseek", "devstral", "e5-", "exaone", "falcon", "flux", "gemma", "glm", "gpt-j", "gpt-neo", "gpt-oss", "gpt2",
+    "granite", "gte-", "internlm", "internvl", "kimi", "llama", "magistral", "medgemma", "meta-llama", "minicpm",
+    "ministral", "mistral", "mixtral", "mpt-", "multilingual-e5", "nemotron", "olmo", "opt-", "phi", "pythia", "qwen",
+    "qwq", "sd3", "sdxl", "smollm", "solar", "stable-diffusion", "starcoder", "tinyllama", "wan", "whisper", "yi",
+)  # fmt: skip
+"""Beginnings of names of families whose weights are published, and of which others make derivatives."""
+
+COMMON_WORDS = frozenset(
+    {
+        "ada", "babbage", "bark", "chirp", "command", "compound", "curie", "davinci", "embedding-2", "embedding-3",
+        "flux", "inkling", "kokoro", "mercury", "photon-1", "sonar", "universal-2",
+    }
+)  # fmt: skip
+"""Names of models that may as well be names of somebody else's models."""
+
+WORDS = frozenset(
+    {
+        "air", "airx", "alpha", "apache", "asr", "audio", "awq", "base", "beta", "bnb", "captioner", "character",
+        "chat",
+        "code", "coder", "coding", "deep", "dense", "depth", "distilled", "dynamic", "edit", "embed", "embedding",
+        "embeddings", "english", "exacto", "exl", "exp", "experimental", "express", "extended", "fast", "flash", "free",
+        "function", "gen", "gguf", "gptq", "guard", "high", "highspeed", "hybrid", "image", "imatrix", "inst",
+        "instant", "instruct",
+        "instruction", "large", "latest", "lightning", "lite", "live", "long", "longcontext", "low", "math", "max",
+        "maverick", "medium", "mini", "mlx", "moe", "multi", "multilingual", "multimodal", "nano", "nemo", "next",
+        "nitro", "non", "nonthinking", "nothinking", "nvfp", "ocr", "omni", "online", "parallel", "plus", "preview",
+        "prime", "pro", "prompt", "qat", "quant", "query", "realtime", "reasoner", "reasoning", "rerank", "reranker",
+        "research",
+        "responsive", "saba", "scout", "search", "slow", "small", "snapshot", "speciale", "speed", "stable", "super",
+        "tee",
+        "terminus", "text", "thinker", "thinking", "think", "tiny", "tool", "tools", "tput", "translate", "translation",
+        "trial", "tts", "turbo", "ultra", "unified", "versatile", "video", "vision", "voice", "web", "zero",
+    }
+)  # fmt: skip
+"""Words, next to those of a family's own patterns, that makers and hosts use in names of models that are not
+derivatives.
+
+Words of one or two letters (`it`, `pt`, `hf`, `vl`) and numbers are always accepted.
+"""
 
 FAMILIES: tuple[tuple[str, tuple[str, ...]], ...] = (
     # Derivatives of another family come first; "" is a derivative whose maker is unknown.
     ("", (
-        "*uncensored*", "*abliterated*", "*-lora", "*-lora-*", "*-finetune*", "*-chinese-alpaca*", "llama*-chinese*",
+        "*uncensored*", "*abliterated*", "*-lora", "*-lora-*", "*-finetune*", "*-clone*", "*-merge*", "*roleplay*",
+        "*-chinese-alpaca*", "llama*-chinese*",
         "llama*-gradient*", "llama*-lumimaid*", "llama*-elyza*", "llama*-youko*", "llama*-taiwan*", "llama*-typhoon*",
         "llama*-lynx*", "llama*-euryale*", "llama*-storm*", "llama*-smaug*", "llama*-openbiollm*", "llama*-med42*",
         "llama*-orca*", "llama*-instructlab*", "llama*-krikri*", "llama*-finance*", "llama*-refueled*",
-        "llama*-joycaption*", "mistral-openorca*", "mistral-trismegistus*", "qwen*-rp-*",
+        "llama*-joycaption*", "mistral-openorca*", "mistral-trismegistus*", "qwen*-rp-*", "claude-*distill*",
+        "claude-*-[0-9]b*", "claude-*-[0-9][0-9]b*", "gpt-[345]*distill*", "gpt-[345]*-[0-9]b*",
+        "gemini-*distill*", "gemini-*-[0-9]b-*",
     )),
     ("nvidia", (
         "*llama*nemotron*", "nemotron*", "llama*-chatqa*", "*minitron*", "*nemoretriever*", "nvidia-*", "nv-embed*",
@@ -124,7 +289,7 @@ FAMILIES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("sakana", ("tinyswallow*", "evollm*")),
     ("tokyotech-llm", ("llama*-swallow*", "swallow-*", "gemma*-swallow*", "qwen*-swallow*")),
     ("aisingapore", ("*sea-lion*",)),
-    ("tngtech", ("deepseek-r1t*", "deepseek-tng*", "tng-r1t*")),
+    ("tngtech", ("deepseek-r1t*", "deepseek-*chimera*", "deepseek-tng*", "tng-r1t*")),
     ("dphn", (
         "dolphin-[0-9]*", "dolphin[0-9]*", "dolphin-mistral*", "dolphin-mixtral*", "dolphin-llama*", "dolphin-phi*",
         "tinydolphin*", "megadolphin*", "dolphincoder*",
@@ -145,7 +310,7 @@ FAMILIES: tuple[tuple[str, tuple[str, ...]], ...] = (
         "whisper-1", "whisper-tiny*", "whisper-base*", "whisper-small*", "whisper-medium*", "whisper-large*", "tts-1",
         "tts-1-hd*", "tts-1-1106", "sora", "sora-[12]*", "sora2*", "sora_*", "computer-use-preview*",
     )),
-    ("anthropic", ("claude", "claude-*", "claude[0-9]*", "anthropic-claude*")),
+    ("anthropic", ("claude", "claude-*", "claude[0-9]*", "anthropic-claude*", "gemini-claude*")),
     ("google", (
         "gemini", "gemini-*", "gemini[0-9]*", "gemini_*", "gemma", "gemma[0-9]*", "gemma-[0-9]*", "codegemma*",
         "shieldgemma*", "medgemma*", "paligemma*", "recurrentgemma*", "embeddinggemma*", "functiongemma*",
@@ -156,7 +321,7 @@ FAMILIES: tuple[tuple[str, tuple[str, ...]], ...] = (
         "text-embedding-preview-*", "text-multilingual-embedding-*", "embedding-gecko*", "embedding-00[0-9]",
         "nano-banana*", "flan-t5*", "flan-ul2*", "deep-research-pro-preview*", "chirp", "chirp-[23]*", "chirp_[23]*",
     )),
-    ("deepseek", ("deepseek*", "janus-pro*", "janus-1*", "xdeepseek*")),
+    ("deepseek", ("deepseek-r1-distill-*", "deepseek*", "janus-pro*", "janus-1*", "xdeepseek*")),
     ("iflytek", (
         "spark-lite*", "spark-pro*", "spark-max*", "spark-ultra*", "spark-x", "spark-x[12]*", "spark-4*",
         "spark-v[0-9]*", "sparkdesk*", "generalv[23]*", "4.0ultra",
@@ -168,7 +333,8 @@ FAMILIES: tuple[tuple[str, tuple[str, ...]], ...] = (
         "multilingual-e5*", "florence-2*", "kosmos-2*", "vibevoice*", "fara-7b*", "bitnet-b1*",
     )),
     ("mistral", (
-        "mistral", "mistral-*", "mistral[0-9]*", "mistralai-*", "mixtral", "mixtral-*", "mixtral[0-9]*", "codestral*",
+        "mistral", "mistral-nemotron*", "mistral-*", "mistral[0-9]*", "mistralai-*", "mixtral", "mixtral-*",
+        "mixtral[0-9]*", "codestral*",
         "ministral*", "pixtral*", "devstral*", "magistral*", "voxtral*", "mathstral*", "leanstral*", "labs-*stral*",
         "open-mistral*", "open-mixtral*", "open-codestral*", "mamba-codestral*",
     )),

@@ -1,4 +1,4 @@
-"""Owners of models: 900 real ids, values that are not owners, and the tables."""
+"""Owners of models: 900 real ids, 400 pairs of a reported owner and an id, values that name no maker, the tables."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from proxy.catalog.makers import FAMILIES, HOSTS, PLACEHOLDER_OWNERS, PLACES, SPELLINGS
-from proxy.catalog.owners import canonical, owner_from_entry, owner_from_id
+from proxy.catalog.makers import COMMON_WORDS, FAMILIES, HOSTS, OPEN, PLACEHOLDER_OWNERS, PLACES, SPELLINGS
+from proxy.catalog.owners import canonical, owner_from_entry, owner_from_id, owner_of_model
 from tests.paths import PAYLOADS
 
 NOBODY = "-"
@@ -141,6 +141,76 @@ def test_any_reported_owner_becomes_short_printable_and_canonical(reported: str)
     assert owner.isprintable()
     assert "/" not in owner
     assert owner not in PLACEHOLDER_OWNERS | HOSTS or owner == ""
+
+
+# Reported owners and ids together
+
+REPORTED = PAYLOADS / "reported_owners.tsv"
+GATEWAYS = REPORTED.read_text(encoding="utf-8").split("\n\n")[1:]
+"""Each: a line `# name: habit`, and lines of a reported owner, the owner, and ids."""
+BASE_IDS = {
+    model_id: owner
+    for owner, ids in IDS.items()
+    if owner in MAKERS
+    for model_id in ids
+    if "/" not in model_id and not model_id.startswith("ft:")
+}
+"""Ids of known families without a vendor part, and their makers."""
+FOREIGN = ("openai", "anthropic", "google", "meta", "mistral", "alibaba", "deepseek", "xai", "cohere", "zhipu")
+
+
+def _pairs(gateway: str) -> dict[tuple[str, str], str]:
+    """(reported owner, id) -> the owner, "" if neither names one."""
+    rows = [line.split("\t") for line in gateway.splitlines() if not line.startswith("#")]
+    return {(reported, own_id): owner.strip("-") for reported, owner, ids in rows for own_id in ids.split(" ")}
+
+
+@pytest.mark.parametrize("gateway", GATEWAYS, ids=[gateway.partition(":")[0].strip("# ") for gateway in GATEWAYS])
+def test_owners_after_the_habits_of_gateways(gateway: str) -> None:
+    expected = _pairs(gateway)
+    assert {(reported, own_id): owner_of_model(reported, own_id) for reported, own_id in expected} == expected
+
+
+def test_table_of_reported_owners_is_large() -> None:
+    assert sum(len(_pairs(gateway)) for gateway in GATEWAYS) >= 400
+    assert len(GATEWAYS) >= 25
+
+
+@pytest.mark.parametrize("reported", FOREIGN)
+def test_other_maker_does_not_own_a_known_family(reported: str) -> None:
+    assert {own_id: owner_of_model(reported, own_id) for own_id in BASE_IDS} == BASE_IDS
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.sampled_from(sorted(HOSTS | PLACEHOLDER_OWNERS)), st.sampled_from(sorted(BASE_IDS)))
+def test_gateways_channels_and_placeholders_never_own_a_model(reported: str, own_id: str) -> None:
+    assert owner_of_model(reported, own_id) == BASE_IDS[own_id]
+    assert owner_of_model(reported, "house-model") == ""
+
+
+def test_unknown_name_does_not_own_a_known_family() -> None:
+    expected = {own_id: owner for own_id, owner in BASE_IDS.items() if own_id not in COMMON_WORDS}
+    assert {own_id: owner_of_model("acme-corp", own_id) for own_id in expected} == expected
+
+
+@pytest.mark.parametrize("own_id", sorted(COMMON_WORDS))
+def test_unknown_name_may_own_a_model_that_is_named_like_a_common_word(own_id: str) -> None:
+    assert (owner_of_model("acme-corp", own_id), owner_of_model("vllm", own_id)) == ("acme-corp", owner_from_id(own_id))
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.sampled_from(sorted({*HOSTS, *PLACEHOLDER_OWNERS, *SPELLINGS, *MAKERS})),
+    st.sampled_from(["", " ", "-", "_", "."]),
+    st.booleans(),
+)
+def test_case_and_separators_of_reported_owners_make_no_difference(name: str, separator: str, upper: bool) -> None:
+    written = separator.join(re.split("[-_. ]", name))
+    assert owner_from_entry(written.upper() if upper else written, "m") == owner_from_entry(name, "m")
+
+
+def test_names_of_open_families_begin_patterns() -> None:
+    assert [name for name in OPEN if not any(pattern.startswith(name) for _, pattern in _patterns())] == []
 
 
 # The tables

@@ -47,11 +47,11 @@ def three(upstreams: FakeProviders) -> str:
         {"id": ""},
         {"id": ""},
     )
-    second = lists({"id": "gpt-4o", "owned_by": "vendor"}, "测试模型名称1")
+    second = lists({"id": "gpt-4o", "owned_by": "system"}, "测试模型名称1")
     return f"""
 providers:
   - {{name: openai, base_url: "{upstreams.open(first).url}", api_key: "${{UPSTREAM_KEY}}", exclude: ["*-preview"]}}
-  - {{name: reseller, base_url: "{upstreams.open(second).url}", headers: {{X-Team: "${{HEADER}}"}}}}
+  - {{name: reseller, base_url: "{upstreams.open(second).url}", owner: reseller, headers: {{X-Team: "${{HEADER}}"}}}}
   - {{name: ctyun, base_url: "{upstreams.open(replies(CTYUN_WRONG_KEY, 401)).url}", api_key: "${{UPSTREAM_KEY}}"}}
   - {{name: paid, base_url: "http://127.0.0.1:9", api_key: "${{NO_SUCH_VARIABLE}}", optional: true}}
   - {{name: lab, kind: static, models: [{{id: our-own-13b}}]}}

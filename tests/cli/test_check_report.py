@@ -40,7 +40,7 @@ our-own-13b    lab       lab                         -
 测试模型名称1  reseller  reseller                    -
 
 Merged: 1 model from several providers
-gpt-4o: openai, then reseller; owners differ: openai, vendor
+gpt-4o: openai, then reseller; owners differ: openai, reseller
 
 With `duplicates: by_owner`: 5 models
 No id is shared by several providers.
@@ -65,7 +65,7 @@ def test_the_report_for_a_key_contains_only_the_models_it_can_access(config: Pat
         """\
 3 models for key alice
 id             owner     providers, preferred first  created
-gpt-4o         vendor    reseller                    -
+gpt-4o         reseller  reseller                    -
 our-own-13b    lab       lab                         -
 测试模型名称1  reseller  reseller                    -
 
