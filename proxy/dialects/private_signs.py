@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 
-Sign = Callable[[bytes], object]
-"""Searches JSON for a sign. None if there is none."""
+Sign = Callable[..., re.Match[bytes] | None]
+"""Searches JSON for a sign, from a position on."""
 
 _FREQUENT: Sequence[Sign] = tuple(
     re.compile(pattern).search
@@ -80,6 +80,18 @@ def has_sign(json: bytes, signs: Sequence[Sign]) -> bool:
         if search(json):
             return True
     return False
+
+
+def texts_with_signs(json: bytes, signs: Sequence[Sign]) -> set[str]:
+    """The texts with one of these signs in JSON that contains no escapes."""
+    texts: set[str] = set()
+    for search in signs:
+        found = search(json)
+        while found:
+            end = json.find(b'"', found.start())
+            texts.add(json[json.rfind(b'"', 0, found.start()) + 1 : end].decode())
+            found = search(json, end)
+    return texts
 
 
 def may_be_private(text: str, signs: Sequence[Sign]) -> bool:

@@ -17,7 +17,10 @@ _BEFORE = r"(?<![^\s\"'`(\[<=,:;|\x80-\U0010ffff]%s)"
 
 def _any(text: str, patterns: Sequence[tuple[str, re.Pattern[str]]]) -> bool:
     """Whether one of the patterns is found. The text before each is a literal that all its matches contain."""
-    return any(literal in text and pattern.search(text) for literal, pattern in patterns)
+    for literal, pattern in patterns:  # noqa: SIM110 - any() takes twice as long
+        if literal in text and pattern.search(text):
+            return True
+    return False
 
 
 # -- credentials -------------------------------------------------------------------------------------------------------

@@ -30,8 +30,8 @@ from proxy.dialects.identity import (
 from proxy.dialects.page import has_long_number
 from proxy.dialects.prices import is_plain, priced
 from proxy.dialects.private import has_private_text, is_private, selected, without_private
-from proxy.dialects.private_signs import ALL_SIGNS, Sign, has_sign
-from proxy.dialects.private_text import has_secret, is_path
+from proxy.dialects.private_signs import ALL_SIGNS, Sign, has_sign, texts_with_signs
+from proxy.dialects.private_text import has_secret, is_option, is_path
 from proxy.dialects.times import unix_seconds
 
 MAX_ENTRY_BYTES = 1024 * 1024
@@ -122,10 +122,14 @@ def entry_of(dialect: Dialect, payload: Mapping[str, Any], raw: bytes, values: M
 
 
 def _has_private_text(payload: Mapping[str, Any], text: bytes, own_id: str, signs: Sequence[Sign]) -> bool:
-    """`text` is the JSON of the payload. An id can be a path, but no secret."""
-    return has_sign(text if b"\\" not in text else _ENCODE(payload), signs) and (
-        has_private_text(payload, own_id, signs) or has_secret(own_id)
-    )
+    """Whether an entry contains a private text. `text` is its JSON. Its id can be a path, but no secret."""
+    if b"\\" in text:
+        may_be = has_sign(_ENCODE(payload), signs)
+        return may_be and (has_private_text(payload, own_id, signs) or has_secret(own_id))
+    for value in texts_with_signs(text, signs):
+        if has_secret(value) if value == own_id else is_private(value) or is_option(value):
+            return True
+    return False
 
 
 def _require_public(own_id: str) -> None:
