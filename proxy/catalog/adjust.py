@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 from msgspec.structs import replace
 
+from proxy.config.field_rules import FieldRule
 from proxy.dialects.dialect import values_at
 from proxy.dialects.entry import DEFAULT_PERMISSIONS, Entry
 from proxy.dialects.reader import without_fields
@@ -66,10 +67,26 @@ def without(entry: Entry, paths: Sequence[str]) -> Entry:
     return replace(entry, extra=_ENCODE(without_fields(_DECODE(entry.extra), paths)))
 
 
-def values_of(entry: Entry, path: str) -> list[Any]:
-    """All values of a field: as the provider sent it, and as it is shown. Empty if it is missing, null or private."""
-    kept = _DECODE(entry.kept).get(path, ()) if entry.kept else ()
-    return [*kept, *values_at(_DECODE(entry.extra), path), *_own_values(entry, path)]
+def fields_of(entry: Entry) -> Callable[[str], list[Any]]:
+    """Return a function from a dotted path to all values of the field: as the provider sent it, and as it is shown.
+
+    It returns none if the field is missing, null or private.
+    """
+    kept: dict[str, list[Any]] = _DECODE(entry.kept) if entry.kept else {}
+    extra = _DECODE(entry.extra)
+    own = {"id": entry.id, "owned_by": entry.owner, "created": entry.created}
+
+    def values(path: str) -> list[Any]:
+        known = [own[path]] if own.get(path) else []
+        return [*kept.get(path, ()), *values_at(extra, path), *known]
+
+    return values
+
+
+def passes(entry: Entry, rules: Iterable[FieldRule]) -> bool:
+    """Whether an entry passes all rules of `where`."""
+    values = fields_of(entry)
+    return all(rule.allows(values(rule.field)) for rule in rules)
 
 
 def is_retired(entry: Entry, fields: Iterable[str], now: float) -> bool:
@@ -80,15 +97,11 @@ def is_retired(entry: Entry, fields: Iterable[str], now: float) -> bool:
     dates = values_at(_DECODE(entry.extra), "shutdown_at")
     if any(isinstance(date, int | float) and 0 < date <= now for date in dates):
         return True
-    return any(_means_retired(value) for field in fields for value in values_of(entry, field))
+    values = fields_of(entry)
+    return any(_means_retired(value) for field in fields for value in values(field))
 
 
 def _means_retired(value: object) -> bool:
     if isinstance(value, str):
         return re.sub(r"[\W_]", "", value).casefold() in _RETIRED
     return value is True
-
-
-def _own_values(entry: Entry, path: str) -> list[Any]:
-    known = {"id": entry.id, "owned_by": entry.owner, "created": entry.created}.get(path)
-    return [known] if known else []

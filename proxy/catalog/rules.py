@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from proxy.catalog.adjust import completed, is_retired, overridden, values_of, without
+from proxy.catalog.adjust import completed, is_retired, overridden, passes, without
 from proxy.catalog.display_names import label_display_names
 from proxy.catalog.owners import owner_from_entry, owner_of_model
 from proxy.catalog.values import Offer
@@ -43,7 +43,7 @@ def select(provider: Provider, config: Config) -> Step:
             return True
         if not included(own_id) or excluded(own_id):
             return False
-        return not where or all(rule.allows(values_of(entry, rule.field)) for rule in where)
+        return not where or passes(entry, where)
 
     def step(offers: Iterable[Offer]) -> Iterator[Offer]:
         seen: set[str] = set()

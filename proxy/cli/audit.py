@@ -14,7 +14,7 @@ from typing import Literal, get_args
 
 from proxy.access import Policy
 from proxy.catalog import Catalog, FetchResult, Offer, merge, per_provider
-from proxy.catalog.adjust import values_of
+from proxy.catalog.adjust import fields_of
 from proxy.catalog.rules import declared_entries, with_declared
 from proxy.cli.text import count
 from proxy.config import Config, Key, Provider
@@ -235,8 +235,9 @@ class Audit:
         """Findings about `where` and `overrides` of a provider whose list was fetched."""
         who = f"provider {result.provider.name}"
         listed = result.fetched.entries if result.fetched else ()
+        fields = [fields_of(entry) for entry in listed] if result.provider.where else []
         for index, rule in enumerate(result.provider.where):
-            values = [values_of(entry, rule.field) for entry in listed]
+            values = [values(rule.field) for values in fields]
             if listed and not any(map(rule.allows, values)):
                 why = _why_nothing(rule, list(chain.from_iterable(values)))
                 yield Finding("matches_nothing", who, f"where[{index}] ({rule}) matches none of its models: {why}")
