@@ -798,3 +798,11 @@ async def test_a_response_shorter_than_its_content_length_closes_the_clients_con
     async with calling(fetch, clock, cut_off) as (served, _):
         with pytest.raises(httpx.RemoteProtocolError):
             await called(served, {"model": "m"}, "/v1/audio/speech")
+
+
+async def test_a_call_of_another_spelling_is_sent_with_the_first_one(fetch: FakeFetch, clock: FakeClock) -> None:
+    config = "merge: {{ignore_case: true}}" + CONFIG
+    async with calling(fetch, clock, more="models: [M]", config=config) as (served, up):
+        for spelling in ("M", "m"):
+            response = await called(served, {"model": spelling, "messages": []})
+            assert (response.status_code, msgspec.json.decode(up.requests[-1].body)["model"]) == (200, "M")
