@@ -37,19 +37,14 @@ def select(provider: Provider, config: Config) -> Step:
     declared = {entry.id for entry in declared_entries(provider)}
     where = provider.where
 
-    def is_selected(entry: Entry) -> bool:
-        own_id = entry.id
-        if own_id in declared:
-            return True
-        if not included(own_id) or excluded(own_id):
-            return False
-        return not where or passes(entry, where)
-
     def step(offers: Iterable[Offer]) -> Iterator[Offer]:
         seen: set[str] = set()
         for offer in offers:
             own_id = offer.entry.id
-            if own_id not in seen and is_selected(offer.entry):
+            if own_id in seen:
+                continue
+            is_selected = included(own_id) and not excluded(own_id) and (not where or passes(offer.entry, where))
+            if is_selected or own_id in declared:
                 seen.add(own_id)
                 yield offer
 
