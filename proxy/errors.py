@@ -85,8 +85,10 @@ class PathNotFound(ApiError):
     code = "not_found"
     hint = "Check the URL; the model list is at /v1/models."
 
-    def __init__(self, path: str) -> None:
-        super().__init__(f"Unknown path {path}; the model list is at /v1/models.")
+    def __init__(self, path: str, call: str = "") -> None:
+        """`call`: the path of a call, such as `/chat/completions`, that the path ends with."""
+        known = f"this call is at /v1{call}: check the client's base URL" if call else "the model list is at /v1/models"
+        super().__init__(f"Unknown path {path}; {known}.")
 
 
 class MethodNotAllowed(ApiError):

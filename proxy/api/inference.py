@@ -23,9 +23,9 @@ from proxy.inference.routing import candidates
 from proxy.store import Store
 from proxy.wire import format_of
 
-_CALLS_NEED_A_KEY = (
-    "Requests without an API key can list models but cannot call them; "
-    "the proxy's administrator can set `call: true` in the group `default`."
+_CALLS_NEED_KEYS = (
+    "This proxy has no API keys configured, so clients can list models but cannot call them; "
+    "its administrator can add `keys:`, or set `call: true` in the group `default`."
 )
 
 
@@ -56,7 +56,7 @@ class Inference:
             return
         if caller.name is None and self._has_keys:
             raise InvalidKey  # 401: a key can have the permission
-        raise Forbidden("This API key can list models but cannot call them." if caller.name else _CALLS_NEED_A_KEY)
+        raise Forbidden("This API key can list models but cannot call them." if caller.name else _CALLS_NEED_KEYS)
 
     async def _read_call(self, head: RequestHead, caller: Caller, receive: Receive) -> Call:
         """Raises ApiError and ClientDisconnected."""

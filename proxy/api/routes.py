@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from proxy.access import Caller
+from proxy.api.paths import CALLS
 from proxy.api.request import RequestHead
 from proxy.asgi import Handler, RawResponse
 from proxy.errors import MethodNotAllowed, PathNotFound
@@ -54,7 +55,7 @@ class Routes:
                 allowed.update(route.methods)
         if allowed:
             raise MethodNotAllowed(head.method, ", ".join(sorted(allowed)))
-        raise PathNotFound(head.path)
+        raise PathNotFound(head.path, max(filter(head.path.endswith, CALLS), key=len, default=""))
 
 
 def _pattern(path: str) -> re.Pattern[str]:

@@ -51,7 +51,8 @@ def bind(host: str, port: int, hint: str = "use --host or --port to listen on an
     try:
         return listen(host, port)
     except OSError as error:
-        raise click.ClickException(f"cannot listen on {host}: {error.strerror}; {hint}") from error
+        reason, _, _ = str(error.strerror).partition(" (while")  # `socket.create_server` appends the address
+        raise click.ClickException(f"cannot listen on {host}, port {port}: {reason}; {hint}") from error
 
 
 def _refuse_loop(config: Config, host: str, port: int) -> str:

@@ -90,7 +90,9 @@ def _warn_of_anonymous(validation: Validation, raw: Mapping[str, Any], groups: M
     """
     group = groups.get("default")
     if raw.get("keys") and group and group.call is None and any(not rule.startswith("!") for rule in group.models):
-        text = "requests without a key can still list the models of this group; remove it, or set its `call` to confirm"
+        text = (
+            "requests without a key can still list the models of this group; remove it, or add `call: false` to keep it"
+        )
         validation.warn(("groups", "default"), text)
 
 

@@ -168,7 +168,8 @@ def map_status(status: int, retry_after: float | None) -> ApiError:
             f"The provider of this model returned a redirect (status {status}), which is not followed; "
             "contact the proxy's administrator."
         )
-    return ProviderRejected(f"The provider of this model rejected the request (status {status}).")
+    cause = "; it may not have this endpoint or this model" if status in (404, 405) else ""
+    return ProviderRejected(f"The provider of this model rejected the request (status {status}){cause}.")
 
 
 def relay_error(response: ErrorResponse) -> ApiError:

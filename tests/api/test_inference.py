@@ -183,6 +183,26 @@ async def test_paths_outside_the_table_are_not_forwarded(path: str, fetch: FakeF
 
 
 @pytest.mark.parametrize(
+    ("path", "call"),
+    [
+        ("/v1/v1/chat/completions", "/v1/chat/completions"),
+        ("/v1/chat/completions/chat/completions", "/v1/chat/completions"),
+        ("/api/completions", "/v1/completions"),
+        ("/anthropic/v1/messages", "/v1/messages"),
+        ("/openai/deployments/m/embeddings", "/v1/embeddings"),
+    ],
+)
+async def test_an_unknown_path_that_ends_with_a_call_gets_the_path_of_the_call(
+    path: str, call: str, fetch: FakeFetch, clock: FakeClock
+) -> None:
+    async with calling(fetch, clock) as (served, _):
+        answer = await called(served, {"model": "m"}, path)
+        assert answer.json()["error"]["message"] == (
+            f"Unknown path {path}; this call is at {call}: check the client's base URL."
+        )
+
+
+@pytest.mark.parametrize(
     "target",
     [
         pytest.param("/v1/chat/completions?api-version=9&base_url=http://evil", id="a query"),
@@ -532,6 +552,20 @@ async def test_requests_without_a_key_can_list_and_can_call_only_with_call_true(
             assert (answer.status_code, answer.json().get("error", {}).get("code")) == (status, code)
             assert answer.headers.get("connection") == (None if status == 200 else "close")
             assert len(up.requests) == (status == 200)
+
+
+async def test_a_call_to_a_proxy_without_keys_is_403_with_the_reason_whether_or_not_a_key_is_sent(
+    fetch: FakeFetch, clock: FakeClock
+) -> None:
+    fetch.lists("a", "m")
+    config = config_of(OPEN.format(url="http://127.0.0.1:9", call="", keys=""))
+    async with serving(config, fetch, clock) as served:
+        for answer in (await served.call(), await called(served, {"model": "m"})):
+            assert (answer.status_code, answer.json()["error"]["message"]) == (
+                403,
+                "This proxy has no API keys configured, so clients can list models but cannot call them; "
+                "its administrator can add `keys:`, or set `call: true` in the group `default`.",
+            )
 
 
 async def test_a_key_in_a_group_with_call_false_can_list_but_not_call(fetch: FakeFetch, clock: FakeClock) -> None:

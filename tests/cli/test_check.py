@@ -121,7 +121,9 @@ providers: [{{name: lab, kind: static, models: [{{id: m}}]}}]
 groups: {{default: {{models: ["*"]}}}}
 keys: [{{name: k, hash: "{digest("k")}", models: ["m"]}}]
 """
-    warning = "requests without a key can still list the models of this group; remove it, or set its `call` to confirm"
+    warning = (
+        "requests without a key can still list the models of this group; remove it, or add `call: false` to keep it"
+    )
     for options in ((), ("--offline",)):
         assert run(config, text, *options).stderr == f"warning: {config}, line 3, groups.default: {warning}\n"
 

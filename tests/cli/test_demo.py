@@ -284,7 +284,8 @@ def test_a_given_port_that_is_in_use_is_an_error_with_a_hint() -> None:
         result = CliRunner().invoke(main, ["demo", "--port", str(taken.getsockname()[1])])
     assert (result.exit_code, result.stdout) == (1, "")
     assert re.fullmatch(
-        r"Error: cannot listen on 127\.0\.0\.1: .*in use.*; use --port to choose another port\n", result.stderr
+        r"Error: cannot listen on 127\.0\.0\.1, port \d+: Address already in use; use --port to choose another port\n",
+        result.stderr,
     )
 
 

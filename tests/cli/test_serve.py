@@ -138,8 +138,8 @@ def test_a_port_in_use_is_an_error_before_any_provider_is_contacted(
     with models_proxy("serve", "--config", str(config), "--port", str(taken)) as process:
         assert (process.wait(), process.out) == (1, [])
     assert process.err == [
-        "Error: cannot listen on 127.0.0.1: Address already in use (while attempting to bind on address "
-        f"('127.0.0.1', {taken})); use --host or --port to listen on another address"
+        f"Error: cannot listen on 127.0.0.1, port {taken}: Address already in use; "
+        "use --host or --port to listen on another address"
     ]
     assert upstream.requests == []
 

@@ -217,7 +217,7 @@ def test_only_deny_rules_are_a_warning() -> None:
     )
 
 
-ANONYMOUS = "requests without a key can still list the models of this group; remove it, or set its `call` to confirm"
+ANONYMOUS = "requests without a key can still list the models of this group; remove it, or add `call: false` to keep it"
 
 
 @pytest.mark.parametrize(

@@ -94,7 +94,9 @@ def test_each_failure_trips_the_circuit_and_fails_over_only_if_no_work_was_done(
     [
         (rejected(301), "returned a redirect (status 301), which is not followed; contact the proxy's administrator."),
         (rejected(401), "rejected the proxy's credential (status 401); contact the proxy's administrator."),
-        (rejected(404), "rejected the request (status 404)."),
+        (rejected(404), "rejected the request (status 404); it may not have this endpoint or this model."),
+        (rejected(405), "rejected the request (status 405); it may not have this endpoint or this model."),
+        (rejected(409), "rejected the request (status 409)."),
         (rejected(408), "timed out (status 408)."),
         (rejected(500), "returned a server error (status 500)."),
         (rejected(503), "is unavailable (status 503); retry after 1 s."),

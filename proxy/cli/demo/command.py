@@ -102,7 +102,8 @@ def lines(url: str, keys: Mapping[str, str], etag: str) -> Iterator[Line]:
     yield Line("Call: a streaming chat completion with the same `base_url` and API key", _chat(url, team))
     yield Line(
         "The same call with curl: server-sent events",
-        f"""curl -sNH api-key:{team} {url}/v1/chat/completions -d '{{"model":"gpt-4o-mini","stream":true}}'""",
+        f"curl -sNH api-key:{team} {url}/v1/chat/completions "
+        """-d '{"model":"gpt-4o-mini","messages":[{"role":"user","content":"Hi"}],"stream":true}'""",
     )
     yield Line(
         "Two providers have this model: it is listed once, with its real creation time",

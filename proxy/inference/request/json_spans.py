@@ -110,4 +110,16 @@ def _decode_lenient(body: bytes, decode: Callable[[bytes], T]) -> tuple[T, bytes
                 raise
         return decode(decoded), decoded
     except (ValueError, RecursionError) as error:
-        raise ValueError("must be a JSON object with a `model` field") from error
+        raise ValueError(_describe(error)) from error
+
+
+def _describe(error: ValueError | RecursionError) -> str:
+    """Return why a body could not be decoded. msgspec's messages contain an offset, and no part of the body."""
+    if isinstance(error, msgspec.ValidationError):
+        return "must be a JSON object with a `model` field"
+    if isinstance(error, RecursionError):
+        return "is nested too deeply"
+    if isinstance(error, UnicodeDecodeError):
+        return "is not valid UTF-8"
+    reason = str(error).removeprefix("JSON is malformed: ")
+    return f"is not valid JSON: {reason.replace('Input data was truncated', 'unexpected end of input')}"

@@ -147,17 +147,48 @@ def test_a_guarded_name_in_another_spelling_is_rejected(name: str, escaped: bool
         JsonBody(body)
 
 
-@pytest.mark.parametrize(
-    "body",
-    [b"", b" ", b"[]", b'"model"', b"null", b'["model"]', b'{"model":"m"', b'{"model":"m",}', b'{"model":"m"}{}',
-     b'\xef\xbb\xbf{"model":"m"}', '{"model":"m"}'.encode("utf-16"), b'{"model":"m","x":NaN}',
-     b'{"model":"m","x":Infinity}', b"{'model':'m'}", b'{"model":"m"}//', b'{"model":"m","mod\xc1\xa5l":"n"}',
-     b'{"model":"m","x":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
-     b'{"model":"m","x":"\\x"}', b'{"model":"m","x":01}'],
-)  # fmt: skip
+@pytest.mark.parametrize("body", [b"[]", b'"model"', b"null", b'["model"]'])
 def test_a_body_other_than_a_json_object_is_rejected(body: bytes) -> None:
-    with pytest.raises(BadRequest, match="The request body must be a JSON object with a `model` field"):
+    assert rejection(body) == "The request body must be a JSON object with a `model` field."
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (b"", "unexpected end of input"),
+        (b" ", "unexpected end of input"),
+        (b'{"model":"m"', "unexpected end of input"),
+        (b'{"model":"m",}', "trailing comma in object (byte 13)"),
+        (b'{"model":"m"}{}', "trailing characters (byte 14)"),
+        (b'{"model":"m"}//', "trailing characters (byte 14)"),
+        (b'\xef\xbb\xbf{"model":"m"}', "invalid character (byte 0)"),
+        ('{"model":"m"}'.encode("utf-16"), "invalid character (byte 0)"),
+        (b'{"model":"m","x":NaN}', "invalid character (byte 17)"),
+        (b'{"model":"m","x":Infinity}', "invalid character (byte 17)"),
+        (b"{'model':'m'}", "object keys must be strings (byte 1)"),
+        (b'{"model":"m","x":"\\x"}', "invalid escaped character (byte 19)"),
+        (b'{"model":"m","x":01}', "invalid number (byte 18)"),
+    ],
+)
+def test_a_body_that_is_not_json_is_rejected_with_the_reason(body: bytes, reason: str) -> None:
+    assert rejection(body) == f"The request body is not valid JSON: {reason}."
+
+
+@pytest.mark.parametrize(
+    ("body", "problem"),
+    [
+        pytest.param(b'{"model":"m","mod\xc1\xa5l":"n"}', "is not valid UTF-8", id="an overlong encoding"),
+        pytest.param(b'{"x":' + b"[" * 100_000 + b"]" * 100_000 + b"}", "is nested too deeply", id="deep nesting"),
+    ],
+)
+def test_a_body_that_cannot_be_decoded_is_rejected_with_the_reason(body: bytes, problem: str) -> None:
+    assert rejection(body) == f"The request body {problem}."
+
+
+def rejection(body: bytes) -> str:
+    with pytest.raises(BadRequest) as rejected:
         JsonBody(body)
+    return rejected.value.message
 
 
 @pytest.mark.parametrize("body", [b"{}", b'{"model":null}', b'{"model":[]}', b'{"models":["m"]}', b'{"x":{"model":1}}'])
