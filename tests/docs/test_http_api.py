@@ -11,6 +11,7 @@ from proxy.dialects import EXTRA_NAMES
 from proxy.errors import ModelNotFound
 from proxy.inference.request.guards import REFERENCE_STATE, SELECT_MODELS, SELECT_UPSTREAM
 from proxy.inference.request.headers import split_headers
+from proxy.inference.response.headers import relayed_headers
 from proxy.wire.format import BASE_PATHS
 from proxy.wire.openai import openai_error
 from tests.docs.pages import DOCS, blocks, code, rows, section, text_of
@@ -54,6 +55,13 @@ def test_every_forwarded_header_is_documented() -> None:
     _, forwarded = split_headers([(name.lower().encode(), b"1") for name in documented], "alice")
     assert sorted(forwarded) == sorted(documented)
     assert len(documented) == 6
+
+
+def test_every_relayed_header_is_documented() -> None:
+    *_, last = rows(section(PAGE, "Response headers of calls"))
+    documented = [name.lower().encode() for name in code(last[0])]
+    assert [name for name, _ in relayed_headers((name, b"1") for name in documented)] == documented
+    assert len(documented) == 12
 
 
 def test_the_sample_of_an_error_is_what_the_proxy_sends() -> None:
