@@ -49,6 +49,16 @@ class Page:
     long_numbers: bool = True
     """Whether it may contain a number that a float cannot represent."""
 
+    def fields_at(self, path: str) -> Mapping[str, Raw]:
+        """The raw values by name of the object at a dotted path, "" for the response itself; empty if there is none."""
+        if not path:
+            return self.top
+        try:
+            raw = _raw_at(self.top, path)
+            return {} if raw is None or memoryview(raw)[0] != ord("{") else _RAW_OBJECT.decode(raw)
+        except (ValueError, RecursionError):
+            return {}
+
     def value(self, path: str) -> Any:
         """The decoded value at a dotted path of the response, None if there is none. Raises UpstreamError."""
         try:

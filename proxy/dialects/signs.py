@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from msgspec import Raw
 
 from proxy.dialects.diagnosis import ANY_DECODER
+from proxy.dialects.page import Page
 
 _MAX_FIELD = 64 * 1024  # bytes; a longer field is not searched for signs
 _MAX_DEPTH = 2  # levels below the outermost one
@@ -177,24 +178,40 @@ class Signs:
         return None
 
 
-def signs_of(top: Mapping[str, Raw], lists: Sequence[str], headers: Mapping[str, str]) -> Signs:
-    """The signs in the outermost fields of a response, in objects of pagination among them, and in its headers.
+def signs_of(page: Page, lists: Sequence[str], headers: Mapping[str, str]) -> Signs:
+    """The signs in the fields around the list of a response, in objects of pagination among them, and in its headers.
 
     `lists` are the dotted paths at which the list itself may be.
     """
-    wrappers = {path.split(".")[0] for path in lists if "." in path}
-    payload = {name: value for name, raw in top.items() if name not in lists for value in _decoded(name, raw, wrappers)}
+    payload = {name: value for name, raw in _around(page, lists) for value in _decoded(name, raw)}
     fields: dict[str, Sign] = {}
-    for name, value in (*_flattened(payload, wrappers, _MAX_DEPTH), *_from_headers(headers)):
+    for name, value in (*_flattened(payload, _MAX_DEPTH), *_from_headers(headers)):
         fields.setdefault(_normalized(name), Sign(name, value))
     return Signs(fields)
 
 
-def _decoded(name: str, raw: Raw, wrappers: set[str]) -> Iterator[Any]:
+def _around(page: Page, lists: Sequence[str]) -> Iterator[tuple[str, Raw]]:
+    """The fields of the response and of the objects that contain the list, without the list itself."""
+    wrappers = [path.rpartition(".")[0] for path in lists if "." in path]
+    outer = dict.fromkeys(["", *(prefix for wrapper in wrappers for prefix in _prefixes(wrapper))])
+    for path in outer:
+        for name, raw in page.fields_at(path).items():
+            full = f"{path}.{name}" if path else name
+            if full not in lists and full not in outer:
+                yield name, raw
+
+
+def _prefixes(path: str) -> Iterator[str]:
+    """A dotted path and those of the objects around it, the outermost first."""
+    parts = path.split(".")
+    for length in range(1, len(parts) + 1):
+        yield ".".join(parts[:length])
+
+
+def _decoded(name: str, raw: Raw) -> Iterator[Any]:
     """The value of a field that may be or contain a sign."""
     data = memoryview(raw)
-    is_nested = data[0] in b"[{"
-    if len(data) <= _MAX_FIELD and (not is_nested or name in wrappers or _may_contain_signs(_normalized(name))):
+    if len(data) <= _MAX_FIELD and (data[0] not in b"[{" or _may_contain_signs(_normalized(name))):
         try:
             yield ANY_DECODER.decode(raw)
         except (ValueError, RecursionError):
@@ -206,17 +223,17 @@ def _may_contain_signs(name: str) -> bool:
     return name in _CONTAINERS or name in _PARTS or name.endswith(_STATUSES) or _PROBLEM.fullmatch(name) is not None
 
 
-def _flattened(payload: Mapping[str, Any], wrappers: set[str], levels: int) -> Iterator[tuple[str, Any]]:
+def _flattened(payload: Mapping[str, Any], levels: int) -> Iterator[tuple[str, Any]]:
     """The fields of an object, then those of the containers among them."""
     yield from payload.items()
     for name, value in payload.items() if levels else ():
         normal = _normalized(name)
         if normal in ("links", "link") and isinstance(value, list):
             value = {str(link.get("rel")): link.get("href") for link in value if isinstance(link, dict)}
-        if not isinstance(value, dict) or (normal not in _CONTAINERS and name not in wrappers):
+        if not isinstance(value, dict) or normal not in _CONTAINERS:
             continue
         prefix = "next_" if normal in ("next", "nextpage") else ""
-        for inner, deeper in _flattened(value, set(), levels - 1):
+        for inner, deeper in _flattened(value, levels - 1):
             yield prefix + inner, deeper
 
 

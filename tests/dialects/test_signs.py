@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -224,11 +225,20 @@ def test_failed_parts_are_reported_also_if_further_pages_follow() -> None:
     assert after({"truncated": True, "next_cursor": "b"}) == guess(cursor="b")
 
 
-def test_fields_around_a_nested_list_are_searched() -> None:
-    dialect = Dialect(kind="x", items=("result.entries",))
-    page = open_page(dialect, b'{"result": {"entries": [{"id": "m"}], "next_cursor": "abc"}}')
+@pytest.mark.parametrize(
+    "around",
+    [
+        pytest.param({"next_cursor": "abc", "result": {"page": {}}}, id="outermost"),
+        pytest.param({"result": {"next_cursor": "abc", "page": {}}}, id="in between"),
+        pytest.param({"result": {"page": {"next_cursor": "abc"}}}, id="innermost"),
+    ],
+)
+def test_fields_around_a_nested_list_of_any_length_are_searched(around: Any) -> None:
+    dialect = Dialect(kind="x", items=("result.page.entries",))
+    around["result"]["page"]["entries"] = [{"id": f"m{number}", "note": "x" * 100} for number in range(1000)]
+    page = open_page(dialect, json.dumps(around).encode())
 
-    assert following_page(dialect, {}, page, Received(1, 1, "m"), {}) == guess(cursor="abc")
+    assert following_page(dialect, {}, page, Received(1000, 1000, "m"), {}) == guess(cursor="abc")
 
 
 @pytest.mark.parametrize(
