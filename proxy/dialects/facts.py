@@ -58,7 +58,7 @@ ROW_RANK = -1
 _USABLE, _COMMON, _POSSIBLE, _ROUTES = 0, 1000, 2000, 3000
 _NESTED = 100  # added to the rank of a fact in a group, for each level
 
-_MAX_ROUTES = 1000
+_MAX_ROUTES = 100
 _MAX_WORDS = 2048  # characters
 
 IMAGE, AUDIO, VIDEO, FILE = "+image", "+audio", "+video", "+file"
@@ -118,7 +118,7 @@ _FILE = ("supportspdfinput", "supportspdf", "supportsfileinput", "pdfinput", "fi
 _INPUT_MODALITIES = ("inputmodalities", "supportedinputmodalities", "inputmodality", "requestmodality")
 _OUTPUT_MODALITIES = ("outputmodalities", "supportedoutputmodalities", "outputmodality", "responsemodality")
 
-_TOOL_WORDS = frozenset([*_TOOLS, "tool", "function", "agent"]) - {"toolsupport"}
+_TOOL_WORDS = frozenset([*_TOOLS, "tool", "function"]) - {"toolsupport"}
 _REASONING_WORDS = frozenset([*_REASONING, *_REASONING_LEVELS, "reason", "includereasoning", "hybridthinking"])
 _IMAGE_WORDS = frozenset([*_IMAGE, "vlm", "multimodalvision", "imageunderstanding", "imagetotext", "imagetexttotext"])
 
@@ -379,9 +379,7 @@ _OUTERMOST = _table(
     _ranked("", _METHODS, _methods, _POSSIBLE),
     _ranked("", _ROUTE_LISTS, _routes, _ROUTES),
 )
-_WORDS = _table(
-    *(_ranked("", [name], _signs(name in _ABILITIES), _POSSIBLE + 50) for name in _WORD_LISTS),
-)  # fmt: skip
+_WORDS = _table(*(_ranked("", [name], _signs(name in _ABILITIES), _POSSIBLE + 50) for name in _WORD_LISTS))
 
 
 def _rules_for(name: str, categories: int) -> Iterator[_Rule]:
@@ -393,10 +391,17 @@ def _rules_for(name: str, categories: int) -> Iterator[_Rule]:
         yield from _WORDS.get(name, ())
 
 
+_EVERYTHING = _LIMITS | _FLAGS | _MODALITIES | _TYPE
+_AT_TOP = {
+    name: (*_rules_for(name, _EVERYTHING), *_OUTERMOST.get(name, ()))
+    for name in {*chain(*_BY_CATEGORY.values()), *_WORDS, *_OUTERMOST}
+}
+"""The rules for the outermost fields of an entry."""
+
+
 def is_fact(field: str) -> bool:
     """Whether a field of this name contains a fact about a model."""
-    name = plain_name(field)
-    return next(_rules_for(name, _LIMITS | _FLAGS | _MODALITIES | _TYPE), None) is not None
+    return plain_name(field) in _AT_TOP
 
 
 def groups_in(fields: Iterable[str]) -> tuple[str, ...]:
@@ -429,16 +434,15 @@ def _names_in(value: object) -> tuple[Any, ...] | None:
 
 def fact_sources(fields: Sequence[str], groups: Sequence[str], shape: Shape) -> Iterator[tuple[int, FieldSource]]:
     """The sources of facts in entries with these fields and this shape, each with its rank. Lower ranks win."""
-    has_window = "contextwindow" in map(plain_name, fields)
-    for field in fields:
-        name = plain_name(field)
-        for rule in (*_rules_for(name, _LIMITS | _FLAGS | _MODALITIES | _TYPE), *_OUTERMOST.get(name, ())):
+    plain = [plain_name(field) for field in fields]
+    for field, name in zip(fields, plain, strict=True):
+        for rule in _AT_TOP.get(name, ()):
             yield rule.rank, FieldSource(rule.fact, "", itemgetter(field), rule.read)
-        for group, inner, arrow, fact, rank in _OPENROUTER:
-            if field == group:
-                yield rank, FieldSource(fact, "", _optional_getter(group, inner, arrow), NAMES[fact])
-        if name == "maxtokens" and has_window:  # Vercel; elsewhere it may be the context
+        if name == "maxtokens" and "contextwindow" in plain:  # Vercel; elsewhere it may be the context
             yield _POSSIBLE, FieldSource("max_output_tokens", "", itemgetter(field), whole)
+    for group, inner, arrow, fact, rank in _OPENROUTER:
+        if group in fields:
+            yield rank, FieldSource(fact, "", _optional_getter(group, inner, arrow), NAMES[fact])
     for group, names in zip(groups, shape, strict=True):
         yield from _nested((group,), names or (), _GROUPS[plain_name(group)], _NESTED)
 
