@@ -133,7 +133,7 @@ _WORDS_OF_TYPES = {
     "audio": "audiospeech audiotranscriptions audiotranslations texttospeech speechtotext transcription text2audio "
     "audio2text",
     "video": "videos videogeneration texttovideo text2video openaivideo",
-    "": "generatecontent openai anthropic gemini openairesponse predict classify summarize",
+    "": "generatecontent openai anthropic gemini openairesponse predict",
 }
 _TYPE_WORDS = {word: type_ for type_, words in _WORDS_OF_TYPES.items() for word in words.split()}
 _CHAT_SIGNS = frozenset(["supports_tools", "supports_reasoning", IMAGE])

@@ -40,7 +40,7 @@ _OTHER_CURRENCY = re.compile(
     r"cny|rmb|yuan|eur|gbp|jpy|inr|krw|rub|brl|[¥￥€£₹₽元]|credit|point|quota|coin|tao|vcu|diem"
 )
 _CENTS = re.compile(r"\bcents?\b|¢")
-_FILLERS = re.compile(r"usdollars?|dollars?|usd|us\$|cents?|prices?|costs?|per|tokens?|text|each|of")
+_FILLERS = re.compile(r"usdollars?|dollars?|usd|us\$|cents?|prices?|costs?|per|tokens?|input|output|text|each|of")
 _AMOUNTS = {
     "": 1, "1": 1, "one": 1, "a": 1,
     "1k": 1000, "k": 1000, "1000": 1000, "thousand": 1000, "1thousand": 1000, "ktok": 1000, "1ktok": 1000, "千": 1000,

@@ -342,8 +342,11 @@ def test_facts_of_a_gateway_are_shown_under_standard_names(
         pytest.param(
             "cohere",
             {"endpoints": ["embed", "classify"], "context_length": 512.0, "features": None},
-            {"context_length": 512},
-            id="Cohere, endpoints that do not agree",
+            {"type": "embedding", "context_length": 512},
+            id="Cohere, embedding",
+        ),
+        pytest.param(
+            "cohere", {"endpoints": ["embed", "rerank"]}, {}, id="Cohere, endpoints that do not agree",
         ),
         pytest.param(
             "cohere",
@@ -428,6 +431,7 @@ def test_best_context_length_is_used(payload: Mapping[str, object], expected: in
     [
         pytest.param({"supports_tools": False}, False, id="said"),
         pytest.param({"supports_tools": False, "supported_parameters": ["tools"]}, True, id="any sign is enough"),
+        pytest.param({"supports_tools": False, "function_calling": True}, True, id="any flag is enough"),
         pytest.param({"function_calling": "true"}, True, id="as text"),
         pytest.param({"providers": [{"supports_tools": False}, {"supports_tools": True}]}, True, id="on one route"),
         pytest.param({"providers": [{"supports_tools": False}, {}]}, False, id="on no route"),

@@ -181,6 +181,7 @@ def test_price_per_of_the_operator_is_the_unit() -> None:
         ("per thousand tokens", 1000), ("USD/1000 tokens", 1000), (1000, 1000), ("per_1m_tokens", 10**6),
         ("per_million_tokens", 10**6), ("1M tokens", 10**6), ("$/MTok", 10**6), ("1,000,000 tokens", 10**6),
         ("usd_per_million", 10**6), (1_000_000, 10**6), ("dollars per 1M tokens", 10**6),
+        ("per_1m_input_tokens", 10**6),
     ],
 )  # fmt: skip
 def test_unit_is_read_exactly(unit: str | int, tokens: int) -> None:
