@@ -221,6 +221,7 @@ ListErrorKind = Literal[
     "redirect",
     "rate_limited",
     "unauthorized",
+    "blocked",
     # The body of the response.
     "invalid_response",
     "too_large",
@@ -269,6 +270,8 @@ class UpstreamError(Exception):
         """Seconds, 0 to 3600, from the provider's `Retry-After`; None without one."""
         self.attempts = 1
         """1 plus the number of retries; set by the code that retries."""
+        self.url = ""
+        """What was requested, without query and secrets; "" if nothing was, or if it does not matter."""
 
     @classmethod
     def from_bug(cls, bug: Exception) -> UpstreamError:

@@ -109,7 +109,11 @@ ENTRIES: Mapping[str, Entry] = {
     "Server.allow_anonymous": Entry(
         "allow_anonymous: true", "Listen beyond loopback although no `keys` are configured."
     ),
-    "Server.cors": Entry("cors: [https://chat.example.com]", "Exact origins of web pages that can send requests."),
+    "Server.cors": Entry(
+        "cors: [https://chat.example.com]",
+        "Exact origins of web pages, desktop applications (`app://notes.example`) and extensions "
+        "(`chrome-extension://...`) that can send requests.",
+    ),
     "Server.drain_delay": Entry(
         "drain_delay: 10s", "After SIGTERM, how long `/readyz` is 503 while requests are still accepted."
     ),

@@ -12,6 +12,7 @@ from proxy.api.request import RequestHead
 from proxy.api.routes import READ, Route
 from proxy.asgi import RawResponse
 from proxy.config.settings import Skipped
+from proxy.errors import UpstreamError
 from proxy.states import CallState, Status
 from proxy.store import Report, Store
 from proxy.wire.encoder import encode
@@ -83,12 +84,17 @@ class Health:
             "models": report.models,
             "last_success": None if report.fetched_at is None else _date(report.fetched_at),
             "age_seconds": None if report.age is None else round(report.age, 1),
-            "last_error": report.error and {"kind": report.error.kind, "reason": report.error.reason},
+            "last_error": report.error and _error(report.error),
             "next_attempt_in_seconds": None if report.next_attempt_in is None else round(report.next_attempt_in, 1),
             "breaker": report.breaker,
             "consecutive_failures": report.failures,
             "dropped_entries": dict(report.result.dropped) if report.result else {},
         }
+
+
+def _error(error: UpstreamError) -> dict[str, str]:
+    url = {"url": error.url} if error.url else {}
+    return {"kind": error.kind, "reason": error.reason, **url}
 
 
 def _date(seconds: float) -> str:

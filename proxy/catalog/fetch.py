@@ -26,6 +26,8 @@ class FetchResult:
     """Why the list may lack models, "" if it is whole."""
     answered_at: float = 0.0
     """Unix seconds of the response by the clock of the provider, 0 if unknown."""
+    redirected_to: str = ""
+    """The path to which requests were redirected, without secrets, "" if they were not."""
 
 
 class Fetch(Protocol):

@@ -86,7 +86,7 @@ class _Report:
         time = f"{result.seconds:.1f} s"
         if result.error:
             optional = " (optional)" if result.provider.optional else ""
-            note = f"{result.error.reason}{optional}; URL: {list_url(result.provider)}"
+            note = f"{result.error.reason}{optional}; URL: {result.error.url or list_url(result.provider)}"
             return state, name, "-", "", str(result.error.attempts), time, note
         notes = _notes(result, len({offer.entry.id for offer in self._audit.offers[name]}))
         if result.fetched is None:
@@ -158,6 +158,8 @@ def _notes(result: ProbeResult, selected: int) -> str:
     dropped = result.fetched.dropped if result.fetched else {}
     notes = [result.shortcoming.reason] if result.shortcoming else []
     notes += [f"{count(number, 'entry', 'entries')} dropped: {reason}" for reason, number in dropped.items()]
+    if result.fetched and result.fetched.redirected_to:
+        notes.append(f"redirected to {result.fetched.redirected_to}")
     ids = {entry.id for entry in result.entries}
     merged = result.fetched.duplicates if result.fetched else 0
     if duplicates := merged + len(result.entries) - len(ids):

@@ -88,7 +88,8 @@ def _log_change(report: Report) -> None:
 def _outcome(report: Report) -> str:
     if report.error is not None:
         models = f"{count(report.models, 'model')}; " if report.state in ("incomplete", "empty") else ""
-        return f"{models}{report.error.reason}; retrying in {report.next_attempt_in or 0:.0f} s"
+        url = f"; URL: {report.error.url}" if report.error.url else ""
+        return f"{models}{report.error.reason}{url}; retrying in {report.next_attempt_in or 0:.0f} s"
     dropped = sum(report.result.dropped.values()) if report.result else 0
     note = f", {count(dropped, 'entry', 'entries')} dropped" if dropped else ""
     return f"{count(report.models, 'model')}{note}"

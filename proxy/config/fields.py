@@ -24,7 +24,9 @@ _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
-_ORIGIN = re.compile(r"https?://(?:[a-z0-9.-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
+_ORIGIN = re.compile(r"([a-z][a-z0-9+.-]*)://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
+_NO_ORIGINS = frozenset({"file", "data", "blob", "about", "javascript", "ftp", "ws", "wss"})
+"""Schemes of pages whose origin is opaque (sent as `null`), or that no page has."""
 _ENDPOINTS = ("/chat/completions", "/completions", "/responses", "/messages", "/embeddings")
 _DOUBLED = re.compile(r"/(v[0-9][a-z0-9]*)/\1$")
 _URL = re.compile(r"https?://[^\s\x00-\x20\x7f\\]+", re.IGNORECASE)
@@ -131,7 +133,11 @@ def _text(text: str) -> str:
 
 
 def exact_origin(origin: str) -> str:
-    if not _ORIGIN.fullmatch(origin):
+    """The origin of web pages, or of a desktop application or an extension (`app://obsidian.md`)."""
+    if origin == "null" or origin.startswith("file:"):
+        raise ValueError("`null` and file: stand for any local page and sandboxed frame, so they cannot be allowed")
+    match = _ORIGIN.fullmatch(origin)
+    if not match or match[1] in _NO_ORIGINS:
         raise ValueError("must be an exact origin in lower case without a path, like https://app.example.com")
     return origin
 

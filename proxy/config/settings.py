@@ -47,7 +47,7 @@ class Server(Settings):
     allow_anonymous: bool = False
     """Allow listening on other addresses than loopback without any keys."""
     cors: tuple[Annotated[str, AfterValidator(exact_origin)], ...] = ()
-    """Origins of web pages that can send requests from a browser."""
+    """Origins of web pages, desktop applications and extensions that can send requests."""
     drain_delay: Seconds = 5.0
     """How long after SIGTERM the server reports "not ready" and still accepts requests, before it shuts down."""
     max_request: Bytes = 32 * 1024**2

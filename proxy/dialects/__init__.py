@@ -1,8 +1,9 @@
 """The formats of model lists: a table with one row for each kind of provider, and one parser for all of them."""
 
-from proxy.dialects.diagnosis import error_message_in, no_valid_entries
+from proxy.dialects.diagnosis import no_valid_entries
 from proxy.dialects.dialect import RESERVED_FIELDS, Auth, Dialect, Paging, Setting, fill_template
 from proxy.dialects.duplicates import without_duplicates
+from proxy.dialects.error_body import ErrorBody, describe_body
 from proxy.dialects.facts import NAMES as EXTRA_NAMES
 from proxy.dialects.identity import restore_collisions
 from proxy.dialects.page import Page, open_page
@@ -21,6 +22,7 @@ __all__ = [
     "SIGN_HEADERS",
     "Auth",
     "Dialect",
+    "ErrorBody",
     "Following",
     "InvalidEntry",
     "Page",
@@ -29,8 +31,8 @@ __all__ = [
     "Received",
     "Setting",
     "Sign",
+    "describe_body",
     "entry_of",
-    "error_message_in",
     "fill_template",
     "following_page",
     "next_query",

@@ -28,30 +28,12 @@ def no_valid_entries(dialect: Dialect, raw: Raw, reason: str) -> UpstreamError:
     return UpstreamError("invalid_response", f"returned no usable models: {reason} ({actual})")
 
 
-def error_message_in(body: bytes) -> str:
-    """The message of an error body of any shape, on one line; "" if there is none."""
-    text = body.removeprefix(BOM).strip()
-    if text.startswith(b"<"):
-        return ""  # an HTML page
-    try:
-        return _one_line(_message(ANY_DECODER.decode(text)))
-    except (ValueError, RecursionError):
-        return _plain_text(text)
-
-
-def _plain_text(text: bytes) -> str:
-    try:
-        return _one_line(text.decode())
-    except ValueError:
-        return ""
-
-
 def require_list(dialect: Dialect, payload: object, *, has_items: bool) -> None:
     """Raise UpstreamError unless the response is an empty list.
 
     `has_items`: whether the field with the list exists.
     """
-    message = _one_line(_message(payload))
+    message = one_line(message_in(payload))
     if _is_error(dialect, payload):
         raise UpstreamError("invalid_response", f"returned an error with status 200: {message or 'no message'}")
     if not has_items:
@@ -95,17 +77,19 @@ _MESSAGES = ("error", "message", "error_msg", "detail", "errors", "msg", "reason
              "code")  # fmt: skip
 
 
-def _message(payload: object, levels: int = 5) -> str:
+def message_in(payload: object, levels: int = 5) -> str:
+    """The message of an error of any shape, "" if there is none."""
     if isinstance(payload, str):
         return payload
     if isinstance(payload, dict):
         payload = [payload.get(name) for name in _MESSAGES]
     if not isinstance(payload, list) or not levels:
         return ""
-    return next((text for text in (_message(inner, levels - 1) for inner in payload[:20]) if text), "")
+    return next((text for text in (message_in(inner, levels - 1) for inner in payload[:20]) if text), "")
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
+    """A text of a provider on one line, of limited length."""
     return " ".join(CONTROL.sub(" ", text[: 4 * _MAX_MESSAGE]).split())[:_MAX_MESSAGE]
 
 
@@ -120,7 +104,7 @@ def field_names(paths: Sequence[str]) -> list[str]:
 def _shape(payload: object) -> str:
     """The type of a JSON value and the names of its fields, never its content."""
     if isinstance(payload, dict):
-        names = ", ".join(f"`{_one_line(name)[:40]}`" for name in list(payload)[:8])
+        names = ", ".join(f"`{one_line(name)[:40]}`" for name in list(payload)[:8])
         return f"an object with {names}" if names else "an empty object"
     return {str: "a string", list: "an array", type(None): "null", bool: "a boolean"}.get(type(payload), "a number")
 

@@ -14,6 +14,7 @@ from msgspec import Raw
 
 from proxy.dialects.diagnosis import ANY_DECODER, BOM, require_list, unusable
 from proxy.dialects.dialect import Dialect
+from proxy.dialects.error_body import describe_body
 
 # Parsing 8 MB of `[],` takes 1.1 s and 239 MB. 20,000 models with 50 values each are below this limit.
 MAX_VALUES = 1_000_000
@@ -76,9 +77,8 @@ def open_page(dialect: Dialect, body: bytes) -> Page:
     text = body.removeprefix(BOM).strip()
     if not text:
         raise unusable("empty body")
-    if text.startswith(b"<"):
-        markup = "an XML document" if text.startswith(b"<?xml") else "an HTML page"
-        raise unusable(markup, ": check base_url")
+    if not text.startswith((b"{", b"[")):
+        _refuse_pages(dialect, text)
     if len(text) > MAX_VALUES and sum(map(text.count, (b"[", b"{", b","))) > MAX_VALUES:
         raise unusable(f"more than {MAX_VALUES:,} JSON values")
     try:
@@ -96,6 +96,18 @@ def open_page(dialect: Dialect, body: bytes) -> Page:
         # The texts of msgspec contain positions, never content.
         raise unusable(f"invalid JSON: {error}") from error
     return Page(items or (), top, has_long_number(text))
+
+
+def _refuse_pages(dialect: Dialect, text: bytes) -> None:
+    """Raise UpstreamError for a web page or a text, as other servers than the API return them with status 200."""
+    body = describe_body(text)
+    if body.form in ("JSON", "binary data"):
+        return
+    what = f"an {body.form}" if body.is_markup else body.form
+    quoted = f": {body.text}; " if body.text else ": "
+    version = f"; often `{dialect.base_path}` is missing" if dialect.base_path else ""
+    hint = "a proxy or portal requires a login" if body.is_login else f"check base_url{version}"
+    raise unusable(what, f"{quoted}{hint}")
 
 
 def _items(dialect: Dialect, document: Raw, top: Mapping[str, Raw]) -> Sequence[Raw] | None:

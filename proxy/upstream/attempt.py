@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from functools import partial
+from urllib.parse import urlsplit
 
 import httpx
 import tenacity
@@ -18,10 +20,12 @@ from proxy.config import Provider
 from proxy.dialects import SIGN_HEADERS, Query
 from proxy.errors import UpstreamError
 from proxy.upstream.credentials import auth_headers, auth_query, kind_headers, secrets_of
-from proxy.upstream.errors import from_exception, from_status, timed_out
-from proxy.upstream.logins import Login, Send, send_signed
+from proxy.upstream.errors import from_exception, from_status, is_blocked, timed_out
+from proxy.upstream.logins import Login, Send, send_signed, signed_header
+from proxy.upstream.redirects import Asked, path_with_or_without_slash
 
-_MAX_ERROR_BODY = 64 * 1024  # bytes; longer bodies are not searched for an error message
+_MAX_ERROR_BODY = 64 * 1024  # bytes that are searched for an error message
+_VERSION = re.compile("v[0-9]").match
 _MIN_ATTEMPT = 0.2  # seconds; no attempt starts with less time left
 _MAX_SKEW = 86_400.0  # seconds; a `Date` that differs more from our clock is wrong
 
@@ -43,6 +47,8 @@ class PageRequests:
     def __init__(self, provider: Provider, retries: int, clock: Clock, login: Login | None) -> None:
         self.attempts = 1
         """1 plus the number of retries."""
+        self.redirected_to = ""
+        """The path to which a redirect was followed, "" without one."""
         self._provider = provider
         self._retries = retries
         self._clock = clock
@@ -84,34 +90,51 @@ class PageRequests:
         limit = self._provider.timeout / 3
         try:
             async with asyncio.timeout(limit), aclosing(await self._exchange(send, url, query)) as response:
-                if response.is_success:
+                if response.is_success and not is_blocked(response):
                     body = await response.aread()
                     return RawPage(body, _signs(response), _answered_at(response, self._clock.time()))
-                raise await self._error(response)
+                raise await self._error(response, url)
         except UpstreamError:
             raise
         except TimeoutError as error:
             raise timed_out(limit, "response") from error
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError, ValueError) as error:
-            raise from_exception(error, limit) from error
+            raise from_exception(error, limit, via_proxy=self._provider.proxy is not None) from error
 
-    async def _error(self, response: httpx.Response) -> UpstreamError:
+    async def _error(self, response: httpx.Response, url: str) -> UpstreamError:
         body = await _error_body(response)
-        credential = self._login.setting if self._login else "api_key"
-        return from_status(response, body, self.secrets(), self._clock.time(), credential=credential)
+        asked = Asked(
+            url,
+            url.removeprefix(self._provider.base_url),
+            credential=self._login.setting if self._login else "api_key",
+            missing=_if_missing(self._provider),
+        )
+        return from_status(response, body, self.secrets(), self._clock.time(), asked)
 
     async def _exchange(self, send: Send, url: str, query: Query) -> httpx.Response:
         """The response to a request. With a login, a request with a rejected token is repeated once."""
         request = httpx.Request("GET", url, params={**query, **self._auth_query}, headers=self._headers)
         login = self._login
         if login is None:
-            return await send(request)
+            return await self._send(send, request)
 
         async def send_with(signed: Mapping[str, str]) -> httpx.Response:
             request.headers.update(signed)
-            return await send(request)
+            return await self._send(send, request)
 
-        return await send_signed(partial(login.header_to_send, send), login.forget, send_with, _rejected)
+        sign = partial(signed_header, login, send, self._provider)
+        return await send_signed(sign, login.forget, send_with, _rejected)
+
+    async def _send(self, send: Send, request: httpx.Request) -> httpx.Response:
+        """The response to a request, or to the same request with or without a slash at the end of its path."""
+        response = await send(request)
+        location = response.headers.get("location", "")
+        path = path_with_or_without_slash(response.status_code, location, str(request.url.copy_with(query=None)))
+        if path is None:
+            return response
+        await response.aclose()
+        self.redirected_to = path
+        return await send(httpx.Request("GET", _with_path(request.url, path), headers=request.headers))
 
 
 def _signs(response: httpx.Response) -> Mapping[str, str]:
@@ -135,12 +158,28 @@ async def _rejected(response: httpx.Response) -> bool:
 
 
 async def _error_body(response: httpx.Response) -> bytes:
-    """The body of an error response, b"" if it cannot be read or is too long: the status is sufficient."""
+    """The beginning of the body of an error response, b"" if it cannot be read: the status is sufficient."""
     try:
         body = await response.aread()
     except (UpstreamError, httpx.HTTPError):
         return b""
-    return body if len(body) <= _MAX_ERROR_BODY else b""
+    return body[:_MAX_ERROR_BODY]
+
+
+def _with_path(url: httpx.URL, path: str) -> httpx.URL:
+    query = f"?{url.query.decode()}" if url.query else ""
+    return url.copy_with(raw_path=f"{path}{query}".encode())
+
+
+def _if_missing(provider: Provider) -> str:
+    """What to do if there is nothing at the URL of the list."""
+    row = provider.dialect
+    where = "base_url and list.path" if row.kind == "custom" else "base_url"
+    segments = urlsplit(provider.base_url).path.split("/")
+    version = f" (often `{row.base_path}` is missing)" if row.base_path and not any(map(_VERSION, segments)) else ""
+    if row.kind in ("openai", "custom"):
+        return f"check {where}{version}; if the provider has no list, use `kind: static` with `models` and `call`"
+    return f"check kind and {where}{version}"
 
 
 def _headers(provider: Provider) -> httpx.Headers:

@@ -8,17 +8,34 @@ import ssl
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC
 from email.utils import parsedate_to_datetime
-from urllib.parse import urlsplit
 
 import httpx
 
-from proxy.dialects import error_message_in
-from proxy.errors import UpstreamError
-from proxy.upstream.redaction import contains_secret, redact
+from proxy.dialects import ErrorBody, describe_body
+from proxy.errors import ListErrorKind, UpstreamError
+from proxy.upstream.redaction import redact
+from proxy.upstream.redirects import Asked, describe_redirect
 
 MAX_COOL_DOWN = 3600.0
 """Seconds; a longer `Retry-After` is capped here."""
 _RETRYABLE = frozenset({408, 429, 500, 502, 503, 504})
+_NOTHING_THERE = frozenset({404, 405, 410, 501})
+# Cloudflare, AWS WAF, Vercel. AWS sends its challenges with status 202 and 405.
+_FIREWALL_HEADERS = frozenset({"cf-mitigated", "x-amzn-waf-action", "x-vercel-mitigated"})
+_BLOCKED = {
+    False: "a firewall or proxy rejects the request: check base_url and the network, or set another `User-Agent` in "
+    "`headers`",
+    True: "a proxy or portal requires a login: check base_url and the network",
+}
+"""What to do about a blocked request, by whether the response is a login page."""
+# Messages of APIs that reject a request with 403 whatever its credential.
+_NOT_THE_CREDENTIAL = re.compile(
+    r"\b(?:country|region|territory|location|ip address|your ip|whitelist|allowlist|billing|balance|overdue|arrears?|"
+    r"suspended)\b",
+    re.IGNORECASE,
+)
+# Reasons of OpenSSL for a peer that does not use TLS.
+_NOT_TLS = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"})
 # Texts of httpcore and h11 for a connection that the peer closed: one exception class covers this and invalid HTTP.
 _CLOSED_TEXTS = ("disconnected", "closed connection")
 
@@ -43,33 +60,88 @@ def _seconds_to_wait(value: str, now: float) -> float | None:
         return None
 
 
-def from_status(
-    response: httpx.Response, body: bytes, secrets: Sequence[str], now: float, *, credential: str = "api_key"
-) -> UpstreamError:
-    """The error for a response other than 2xx; `body` is what could be read of it.
+def is_blocked(response: httpx.Response) -> bool:
+    """Whether a firewall marked this response, of any status, as its own."""
+    return not _FIREWALL_HEADERS.isdisjoint(response.headers)
 
-    `credential` is the setting to check if the provider rejects the request with 401 or 403.
+
+def from_status(
+    response: httpx.Response, body: bytes, secrets: Sequence[str], now: float, asked: Asked
+) -> UpstreamError:
+    """The error for a response other than a list; `body` is what could be read of it.
+
+    The credential is blamed only if the API itself rejects it.
     """
     status = response.status_code
-    if 300 <= status < 400:
-        target = _redirect_target(response.headers.get("location", ""), secrets)
-        return UpstreamError("redirect", f"redirect ({status}) to {target} not followed: update base_url")
-    message = redact(error_message_in(body), secrets)
-    suffix = f": {message}" if message else ""
-    if status in (401, 403):
-        what = "authentication failed" if status == 401 else "permission denied"
-        return UpstreamError("unauthorized", f"{what} ({status}{suffix}): check the provider's {credential}")
-    is_limited = status == 429
+    content = describe_body(body)
+    kind, reason = _describe(response, content, secrets, asked)
     return UpstreamError(
-        "rate_limited" if is_limited else "status",
-        f"{'rate limit exceeded (429)' if is_limited else f'status {status}'}{suffix}",
-        retryable=status in _RETRYABLE,
+        kind,
+        reason,
+        retryable=status in _RETRYABLE and kind != "blocked",
         retry_after=retry_after(response.headers.get_list("retry-after"), now),
     )
 
 
-def from_exception(error: Exception, limit: float) -> UpstreamError:
-    """The error for a failed request, from exception classes alone: their texts may contain a URL."""
+def _describe(
+    response: httpx.Response, content: ErrorBody, secrets: Sequence[str], asked: Asked
+) -> tuple[ListErrorKind, str]:
+    status = response.status_code
+    if 300 <= status < 400:
+        return "redirect", describe_redirect(status, response.headers.get("location", ""), asked, secrets)
+    quoted = _quoted(response, content, secrets)
+    form = f", {content.form}" if content.is_markup else ""
+    if _comes_from_elsewhere(response, content):
+        return (
+            "blocked",
+            f"blocked before the API (status {status}, {content.form}){quoted}; {_BLOCKED[content.is_login]}",
+        )
+    if status == 401:
+        return "unauthorized", f"authentication failed (401{quoted}): check the provider's {asked.credential}"
+    if status == 403:
+        return "unauthorized", f"permission denied (403{quoted}){_permission_hint(content.text, asked)}"
+    if status == 407:
+        return "proxy", f"egress proxy requires a login (status 407{form}){quoted}; check proxy"
+    if status == 429:
+        return "rate_limited", f"rate limit exceeded (429{form}){quoted}"
+    if status in _NOTHING_THERE and asked.missing:
+        return "status", f"no model list at this URL (status {status}{form}){quoted}; {asked.missing}"
+    return "status", f"status {status}{f' ({content.form})' if form else ''}{quoted}"
+
+
+def _comes_from_elsewhere(response: httpx.Response, content: ErrorBody) -> bool:
+    """Whether a firewall, a proxy or a portal sent the response, not the API."""
+    if is_blocked(response) or content.is_firewall or (content.is_markup and content.is_login):
+        return True
+    return content.is_markup if response.status_code == 401 else response.status_code == 403 and content.form != "JSON"
+
+
+def _quoted(response: httpx.Response, content: ErrorBody, secrets: Sequence[str]) -> str:
+    """The text of the body; with pages also the name of the server that sent them."""
+    server = re.sub(r"[^!-~]+", " ", response.headers.get("server", ""))[:40].strip() if content.is_markup else ""
+    parts = [content.text, f"server: {server}" if server else ""]
+    shown = redact(", ".join(filter(None, parts)), secrets)
+    return f": {shown}" if shown else ""
+
+
+def _permission_hint(message: str, asked: Asked) -> str:
+    if _NOT_THE_CREDENTIAL.search(message):
+        return ""
+    return f": check the provider's {asked.credential}"
+
+
+def from_exception(error: Exception, limit: float, *, via_proxy: bool = False) -> UpstreamError:
+    """The error for a failed request, from exception classes alone: their texts may contain a URL.
+
+    `via_proxy`: the connection leads to an egress proxy, so what prevents it is not the provider.
+    """
+    failure = _of_exception(error, limit)
+    if via_proxy and failure.kind in ("dns", "connection_refused"):
+        return UpstreamError("proxy", f"egress proxy: {failure.reason}; check proxy", retryable=failure.retryable)
+    return failure
+
+
+def _of_exception(error: Exception, limit: float) -> UpstreamError:
     for cause in _causes(error):
         if isinstance(cause, ssl.SSLCertVerificationError):
             return UpstreamError("tls", f"TLS certificate verification failed: {cause.verify_message}")
@@ -77,7 +149,9 @@ def from_exception(error: Exception, limit: float) -> UpstreamError:
             reason = "connection closed during the TLS handshake"
             return UpstreamError("connection_reset", reason, retryable=True)
         if isinstance(cause, ssl.SSLError):
-            return UpstreamError("tls", f"TLS handshake failed: {getattr(cause, 'reason', None) or 'protocol error'}")
+            reason = getattr(cause, "reason", None) or "protocol error"
+            hint = "; the port does not use TLS, check the scheme of the URL" if reason in _NOT_TLS else ""
+            return UpstreamError("tls", f"TLS handshake failed: {reason}{hint}")
         if isinstance(cause, socket.gaierror):
             return UpstreamError("dns", "DNS lookup failed", retryable=True)
         if isinstance(cause, ConnectionRefusedError):
@@ -120,19 +194,3 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 def timed_out(limit: float, what: str) -> UpstreamError:
     """The error for a response, login or list (`what`) that was not complete after `limit` seconds."""
     return UpstreamError("timeout", f"timed out: {what} incomplete after {limit:.3g} s", retryable=True)
-
-
-def _redirect_target(url: str, secrets: Sequence[str]) -> str:
-    host = _host(url)
-    if not host:
-        return "another path"
-    return "a host that contains a secret" if contains_secret(host, secrets) else host
-
-
-def _host(url: str) -> str:
-    """Host and port of an untrusted URL, without user info and characters invalid in a host; "" if it has no host."""
-    try:
-        netloc = urlsplit(url).netloc
-    except ValueError:
-        return "an invalid URL"
-    return re.sub(r"[^A-Za-z0-9.:\[\]-]", "", netloc.rpartition("@")[2])[:100]

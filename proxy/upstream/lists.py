@@ -47,8 +47,8 @@ from proxy.dialects.reader import NotAModel
 from proxy.errors import UpstreamError
 from proxy.upstream.attempt import PageRequests, RawPage
 from proxy.upstream.credentials import egress_of, secrets_of
-from proxy.upstream.errors import from_exception, timed_out
-from proxy.upstream.logins import Send, login_of
+from proxy.upstream.errors import timed_out
+from proxy.upstream.logins import Send, login_of, signed_header
 from proxy.upstream.redaction import redact
 from proxy.upstream.tls import context_of
 from proxy.upstream.transport import DecodedBodies, TrackedSockets
@@ -79,6 +79,7 @@ class ListFetcher:
         # The traceback of a stored error would keep the response in memory, and a printed chain would show texts of
         # library exceptions, one of which quotes the invalid header value.
         failure.__cause__ = failure.__context__ = None
+        failure.url = failure.url or list_url(provider)
         raise failure.with_traceback(None)
 
     async def sign(self, provider: Provider) -> Mapping[str, str]:
@@ -86,11 +87,9 @@ class ListFetcher:
         login = self._logins[provider.name]
         try:
             async with asyncio.timeout(provider.timeout), self._transport(provider) as transport:
-                return await login.header_to_send(transport.handle_async_request)
+                return await signed_header(login, transport.handle_async_request, provider)
         except TimeoutError as error:
             raise timed_out(provider.timeout, "login") from error
-        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError, ValueError) as error:
-            raise from_exception(error, provider.timeout) from error
 
     def forget_token(self, provider: Provider, signed: Mapping[str, str]) -> None:
         """Discard the rejected token of this header: the next call logs in again."""
@@ -109,6 +108,7 @@ class ListFetcher:
             reason = redact(error.reason, requests.secrets())
             redacted = UpstreamError(error.kind, reason, retryable=error.retryable, retry_after=error.retry_after)
             redacted.attempts = requests.attempts
+            redacted.url = error.url
             raise redacted from error
         except TimeoutError as error:
             timeout = timed_out(provider.timeout, "model list")
@@ -205,6 +205,7 @@ class _ListRequest:
             duplicates=self._duplicates,
             partial=redact(self._partial, self._requests.secrets()),
             answered_at=self._answered_at,
+            redirected_to=redact(self._requests.redirected_to, self._requests.secrets()),
         )
 
     async def _list(self, send: Send, path: str, values: Mapping[str, str]) -> None:

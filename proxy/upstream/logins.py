@@ -14,7 +14,9 @@ from proxy.config.settings import Iam, OAuth
 from proxy.decoding import decode_or_none
 from proxy.dialects import unix_seconds
 from proxy.errors import UpstreamError
-from proxy.upstream.errors import from_status
+from proxy.upstream.errors import from_exception, from_status
+from proxy.upstream.redaction import redact_url
+from proxy.upstream.redirects import Asked
 
 RENEW_BEFORE = 300.0
 """Seconds before its expiry at which a token is renewed; at most half of its lifetime."""
@@ -36,6 +38,8 @@ class Login:
     setting: str
     """Its name in the configuration."""
     header: str
+    path = ""
+    """The end of `url` that is not in the configuration."""
     prefix = ""
 
     def __init__(self, time: Callable[[], float]) -> None:
@@ -49,6 +53,11 @@ class Login:
     def secrets(self) -> tuple[str, ...]:
         """Password and token: messages must not contain them."""
         return self._password, self._token
+
+    @property
+    def url(self) -> str:
+        """Where it logs in."""
+        raise NotImplementedError
 
     @property
     def _password(self) -> str:
@@ -75,6 +84,13 @@ class Login:
                     await response.aclose()
         return {self.header: self.prefix + self._token}
 
+    def failed(self, error: UpstreamError) -> UpstreamError:
+        """The error for a failed login: it blames the login, not the API."""
+        reason = f"{self.label} login failed: {error.reason}"
+        failure = UpstreamError(error.kind, reason, retryable=error.retryable, retry_after=error.retry_after)
+        failure.url = redact_url(self.url, self.secrets)
+        return failure
+
     def forget(self, signed: Mapping[str, str]) -> None:
         """Discard the rejected token of this header, unless it was renewed in the meantime."""
         if signed == {self.header: self.prefix + self._token}:
@@ -83,16 +99,14 @@ class Login:
     async def _store(self, response: httpx.Response) -> None:
         body = await response.aread()
         if len(body) > MAX_RESPONSE:
-            reason = f"{self.label} login failed: response larger than {MAX_RESPONSE:,} bytes"
-            raise UpstreamError("too_large", reason)
+            raise self.failed(UpstreamError("too_large", f"response larger than {MAX_RESPONSE:,} bytes"))
         if not response.is_success:
-            error = from_status(response, body, self.secrets, self._time(), credential=self.setting)
-            reason = f"{self.label} login failed: {error.reason}"
-            raise UpstreamError(error.kind, reason, retryable=error.retryable, retry_after=error.retry_after)
+            asked = Asked(self.url, self.path, f"{self.setting}.url", self.setting)
+            raise self.failed(from_status(response, body, self.secrets, self._time(), asked))
         self._token, expires_at = self._parse_token(response, decode_or_none(body))
         if not self._token:
-            reason = f"{self.label} login failed: status {response.status_code} without a token"
-            raise UpstreamError("invalid_response", reason)
+            reason = f"status {response.status_code} without a token"
+            raise self.failed(UpstreamError("invalid_response", reason))
         lifetime = (expires_at or self._time() + ASSUMED_LIFE) - self._time()
         self._renew_at = self._time() + max(lifetime - RENEW_BEFORE, lifetime / 2)
 
@@ -103,10 +117,15 @@ class IamLogin(Login):
     label = "IAM"
     setting = "iam"
     header = "X-Auth-Token"
+    path = "/v3/auth/tokens"
 
     def __init__(self, iam: Iam, time: Callable[[], float]) -> None:
         super().__init__(time)
         self._iam = iam
+
+    @property
+    def url(self) -> str:
+        return self._iam.url + self.path
 
     @property
     def _password(self) -> str:
@@ -117,7 +136,7 @@ class IamLogin(Login):
         user = {"domain": {"name": iam.domain}, "name": iam.user, "password": self._password}
         identity = {"methods": ["password"], "password": {"user": user}}
         auth = {"identity": identity, "scope": {"project": {"name": iam.project}}}
-        return httpx.Request("POST", f"{iam.url}/v3/auth/tokens", json={"auth": auth})
+        return httpx.Request("POST", self.url, json={"auth": auth})
 
     def _parse_token(self, response: httpx.Response, payload: Any) -> tuple[str, float]:
         return response.headers.get("X-Subject-Token", ""), unix_seconds(_value_at(payload, "token", "expires_at"))
@@ -136,6 +155,10 @@ class OAuthLogin(Login):
         self._oauth = oauth
 
     @property
+    def url(self) -> str:
+        return self._oauth.url
+
+    @property
     def _password(self) -> str:
         return self._oauth.secret.get_secret_value()
 
@@ -143,13 +166,22 @@ class OAuthLogin(Login):
         form = {"grant_type": "client_credentials", "client_id": self._oauth.id, "client_secret": self._password}
         if self._oauth.scope:
             form["scope"] = self._oauth.scope
-        return httpx.Request("POST", self._oauth.url, data=form)
+        return httpx.Request("POST", self.url, data=form)
 
     def _parse_token(self, response: httpx.Response, payload: Any) -> tuple[str, float]:
         token, expires_in = _value_at(payload, "access_token"), _value_at(payload, "expires_in")
         seconds = int(expires_in) if re.fullmatch("[0-9]{1,9}", str(expires_in)) else 0  # some send it as a string
         is_valid = isinstance(token, str) and token.isascii() and token.isprintable()
         return str(token) if is_valid else "", self._time() + seconds if seconds else 0.0
+
+
+async def signed_header(login: Login, send: Send, provider: Provider) -> Mapping[str, str]:
+    """The header with a valid token of a provider's login. Raises UpstreamError."""
+    try:
+        return await login.header_to_send(send)
+    except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError, ValueError) as error:
+        limit = provider.timeout / 3
+        raise login.failed(from_exception(error, limit, via_proxy=provider.proxy is not None)) from error
 
 
 async def send_signed(

@@ -32,11 +32,12 @@ def get(url: str, **headers: str) -> httpx.Response:
 def test_the_start_table_shows_the_state_of_each_provider_with_its_reason(
     config: Path, upstreams: FakeProviders
 ) -> None:
+    ctyun = upstreams.open(replies(CTYUN_WRONG_KEY, 401))
     text = f"""
 cache: {{initial_wait: 500ms}}
 providers:
   - {{name: good, base_url: "{upstreams.open(lists("m", "n", {"id": ""})).url}"}}
-  - {{name: ctyun, base_url: "{upstreams.open(replies(CTYUN_WRONG_KEY, 401)).url}", api_key: sk-canary-app-key}}
+  - {{name: ctyun, base_url: "{ctyun.url}", api_key: sk-canary-app-key}}
   - {{name: away, base_url: "{upstreams.open(hangs).url}"}}
   - {{name: paid-elsewhere, base_url: "http://127.0.0.1:9", api_key: "${{NO_SUCH_VARIABLE}}", optional: true}}
   - {{name: lab, kind: static, models: [{{id: our-own-13b}}]}}
@@ -54,7 +55,7 @@ providers:
         assert set(process.out[4:6]) == {
             "  ok          good            2 models, 1 entry dropped",
             "  failing     ctyun           authentication failed (401: AppKey不正确,请使用正确的AppKey): check the "
-            "provider's api_key; retrying in 5 s",
+            f"provider's api_key; URL: {ctyun.url}/v1/models; retrying in 5 s",
         }
         assert process.out[6:] == [
             "  failing     away            no response within 0.5 s; still trying",
@@ -120,7 +121,7 @@ providers:
         assert process.stop() == 0
         # "refresh of provider a failed" comes first, unless the machine is so slow that the list is already stale.
         assert [line.partition(" models_proxy: ")[2] for line in process.err if "refresh of" not in line] == [
-            "provider a is stale: status 500: out of order; retrying in 0 s",
+            f"provider a is stale: status 500: out of order; URL: {upstream.url}/v1/models; retrying in 0 s",
             "provider a is ok: 2 models",
         ]
 

@@ -19,6 +19,7 @@ SIZE = "must be a positive size, like 512KiB or 16MiB"
 DAY = "must be a valid date, like 2027-01-31; the key expires at the end of that day (UTC)"
 NAME = "must be 1 to 64 letters, digits, `.`, `_` or `-`, starting with a letter or digit"
 ORIGIN = "must be an exact origin in lower case without a path, like https://app.example.com"
+NO_ORIGIN = "`null` and file: stand for any local page and sandboxed frame, so they cannot be allowed"
 URL = "must be a URL like https://api.example.com/v1"
 PATH_LAST = "must not contain `?` or `#`"
 LOGIN = "must not contain a user or password; use `api_key` or `headers`"
@@ -102,22 +103,33 @@ def test_invalid_names_are_rejected(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "origin", ["https://app.example.com", "http://localhost:3000", "http://127.0.0.1", "http://[::1]:3000"]
-)
-def test_origins_as_browsers_send_them_are_valid(origin: str) -> None:
+    "origin",
+    ["https://app.example.com", "http://localhost:3000", "http://127.0.0.1", "http://[::1]:3000", "app://notes.example",
+     "tauri://localhost", "capacitor://localhost", "ionic://localhost", "capacitor-electron://-", "web+app://a_b",
+     "chrome-extension://abcdefghijklmnopabcdefghijklmnop", "vscode-webview://0abc1def2",
+     "moz-extension://01234567-89ab-4cde-8f01-23456789abcd"],
+)  # fmt: skip
+def test_origins_as_browsers_desktop_applications_and_extensions_send_them_are_valid(origin: str) -> None:
     assert rejections(Server, cors=[origin]) == []
 
 
 @pytest.mark.parametrize(
     "origin",
     [
-        "*", "https://*.example.com", "null", "", "app.example.com", "https://app.example.com/", "https://a.example/app",
+        "*", "https://*.example.com", "", "app.example.com", "https://app.example.com/", "https://a.example/app",
         "https://App.example.com", "HTTPS://a.example", "https://user@a.example", "https://a.example?x", "https://[a",
         "https://a.example#x", "ftp://a.example", "https://a.example\n", "https://a.example:port",
+        "App://notes.example", "app://Notes.example", "app://", "app:notes", "app://a/b", "9app://a", "*://a",
+        "chrome-extension://*", "data://a", "blob://a", "javascript://a", "about://blank", "ws://a.example",
     ],
 )  # fmt: skip
 def test_other_origins_are_rejected(origin: str) -> None:
     assert rejections(Server, cors=["https://fine.example", origin]) == [ORIGIN]
+
+
+@pytest.mark.parametrize("origin", ["null", "file:", "file://", "file:///", "file:///home/me/page.html"])
+def test_origins_that_any_local_page_has_are_rejected(origin: str) -> None:
+    assert rejections(Server, cors=[origin]) == [NO_ORIGIN]
 
 
 @pytest.mark.parametrize(

@@ -19,8 +19,8 @@ from proxy.dialects import (
     Dialect,
     InvalidEntry,
     Page,
+    describe_body,
     entry_of,
-    error_message_in,
     open_page,
     read_entry,
     unix_seconds,
@@ -824,11 +824,13 @@ def no_list(what: str) -> str:
         pytest.param(b"\xef\xbb\xbf", "returned an unusable response (empty body)", id="a byte order mark alone"),
         pytest.param(
             b"<!DOCTYPE html><title>Login</title>",
-            "returned an unusable response (an HTML page): check base_url",
+            "returned an unusable response (an HTML page): Login; a proxy or portal requires a login",
             id="HTML",
         ),
         pytest.param(
-            b"\n  <html>", "returned an unusable response (an HTML page): check base_url", id="HTML after blanks"
+            b"\n  <html>",
+            "returned an unusable response (an HTML page): check base_url; often `/v1` is missing",
+            id="HTML after blanks",
         ),
         pytest.param(b"null", no_list("null"), id="null"),
         pytest.param(b"7", no_list("a number"), id="a number"),
@@ -1047,7 +1049,7 @@ def test_top_level_array_has_no_other_values() -> None:
     ],
 )
 def test_error_message_is_found_in_every_structure(body: bytes, reason: str) -> None:
-    assert error_message_in(body) == reason
+    assert describe_body(body).text == reason
 
 
 # Any input
@@ -1124,14 +1126,14 @@ def test_any_json_is_parsed_or_rejected_and_entries_can_be_listed(kind: str, ans
     for entry in entries if isinstance(entries, list) else ():
         check(entry, DIALECTS[kind])
     assert read_whatever_it_is(kind, body) == entries, "reading is a function"
-    assert isinstance(error_message_in(body), str)
+    assert isinstance(describe_body(body).text, str)
 
 
 @settings(max_examples=200, deadline=None)
 @given(KINDS, st.binary() | st.text().map(str.encode))
 def test_any_bytes_are_parsed_or_rejected(kind: str, body: bytes) -> None:
     read_whatever_it_is(kind, body)
-    assert len(error_message_in(body)) <= 200
+    assert len(describe_body(body).text) <= 200
 
 
 @settings(max_examples=200, deadline=None)
@@ -1149,7 +1151,7 @@ def test_any_json_with_invalid_parts_is_parsed_or_rejected(kind: str, body: byte
     entries = read_whatever_it_is(kind, broken)
     for entry in entries if isinstance(entries, list) else ():
         check(entry, DIALECTS[kind])
-    error_message_in(broken)
+    describe_body(broken)
 
 
 @settings(max_examples=60, deadline=None)

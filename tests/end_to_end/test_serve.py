@@ -306,7 +306,7 @@ def test_the_call_pattern_of_the_ctyun_sample_works(proxy: Deployment) -> None:
 def test_a_ctyun_authentication_error_is_shown_at_start_and_in_health(proxy: Deployment) -> None:
     reason = "authentication failed (401: AppKey不正确,请使用正确的AppKey): check the provider's api_key"
     assert proxy.process.line(proxy.process.out, "^  failing     ctyun-wrong  .*$")[0].startswith(
-        f"  failing     ctyun-wrong  {reason}; retrying in "
+        f"  failing     ctyun-wrong  {reason}; URL: http://127.0.0.1:"
     )
     health = proxy.get("/health", Authorization=f"Bearer {OPS}").json()
     assert health["status"] == "degraded"

@@ -481,6 +481,20 @@ async def test_cors_allows_configured_origins_with_a_key(clock: FakeClock) -> No
 
 @pytest.mark.parametrize(
     "origin",
+    ["app://notes.example", "tauri://localhost", "chrome-extension://abcdefghijklmnopabcdefghijklmnop"],
+)
+async def test_cors_allows_configured_origins_of_applications_and_extensions(origin: str, clock: FakeClock) -> None:
+    config = config_of(f"server: {{cors: ['{origin}']}}" + PROVIDERS + KEYS, ENVIRON)
+    async with started(config, fetch_of(WORLD), clock) as app:
+        preflight = await asked(app, "/v1/models", {**PREFLIGHT, "Origin": origin}, method="OPTIONS")
+        listed = await asked(app, "/v1/models", {**key("all"), "Origin": origin})
+
+    for reply in (preflight, listed):
+        assert (reply.status, reply.header("access-control-allow-origin")) == (200, origin)
+
+
+@pytest.mark.parametrize(
+    "origin",
     ["https://evil.example", "http://app.example", "https://app.example.evil", "https://APP.example", "null", "*"],
 )
 async def test_cors_headers_are_missing_for_other_origins(origin: str, clock: FakeClock) -> None:

@@ -22,36 +22,121 @@ pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("nothing_is_left_behind
 # -- redirects, cookies, statuses --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("status", ["301 Moved", "302 Found", "303 See Other", "307 Temporary", "308 Permanent"])
+SLASHES = ["301 Moved", "302 Found", "307 Temporary", "308 Permanent"]
+
+
+@pytest.mark.parametrize("status", [*SLASHES, "303 See Other"])
 @pytest.mark.parametrize(
-    ("location", "place"),
+    ("location", "reason"),
     [
-        pytest.param("http://${landing}/v1/models", "to ${landing}", id="another port"),
-        pytest.param("http://localhost:${port}/v1/models", "to localhost:${port}", id="another host"),
-        pytest.param("//${landing}/v1/models", "to ${landing}", id="without a scheme"),
-        pytest.param("http://user:pass@${landing}/?key=1", "to ${landing}", id="with a login"),
-        pytest.param("/v1/models", "to another path", id="itself"),
-        pytest.param("file:///etc/passwd", "to another path", id="a file"),
+        pytest.param(
+            "http://${landing}/v1/models",
+            "to http://${landing}/v1/models not followed: set base_url to http://${landing}/v1",
+            id="another port",
+        ),
+        pytest.param(
+            "http://localhost:${port}/v1/models/",
+            "to http://localhost:${port}/v1/models/ not followed: set base_url to http://localhost:${port}/v1",
+            id="another host with a slash",
+        ),
+        pytest.param(
+            "//user:pass@${landing}/?key=1", "to http://${landing}/ not followed: update base_url", id="with a login"
+        ),
+        pytest.param(
+            "/v1/models",
+            "to the same URL not followed: a proxy or firewall in front of the API may require cookies or a login",
+            id="itself",
+        ),
+        pytest.param("file:///etc/passwd", "to an invalid URL not followed: check base_url", id="a file"),
+        pytest.param("http://[nowhere", "to an invalid URL not followed: check base_url", id="an invalid URL"),
     ],
 )
-async def test_redirect_is_not_followed(status: str, location: str, place: str) -> None:
+async def test_redirect_is_not_followed(status: str, location: str, reason: str) -> None:
     async with playing("list") as landing:
-        port = str(landing.port)
-        location, place = (
-            text.replace("${landing}", landing.address).replace("${port}", port) for text in (location, place)
-        )
+        names = {"${landing}": landing.address, "${port}": str(landing.port)}
+        for name, value in names.items():
+            location, reason = location.replace(name, value), reason.replace(name, value)
         async with playing("redirect", status=status, location=location) as server:
             error = await failure(at(server.address, api_key="sk-canary-1", headers={"api-key": "sk-canary-2"}))
     assert (error.kind, error.retryable) == ("redirect", False)
-    assert error.reason == f"redirect ({status[:3]}) {place} not followed: update base_url"
+    assert error.reason == f"redirect ({status[:3]}) {reason}"
     assert (len(server.requests), landing.connections) == (1, 0)
 
 
-async def test_redirect_to_an_invalid_url_fails_only_that_provider() -> None:
-    async with playing("redirect", status="302 Found", location="http://[nowhere") as server:
+@pytest.mark.parametrize("status", SLASHES)
+@pytest.mark.parametrize(
+    ("location", "path", "target"),
+    [
+        pytest.param("/v1/models/", "/models", "/v1/models/", id="a slash is added"),
+        pytest.param("/v1/models", "/models/", "/v1/models", id="a slash is removed"),
+        pytest.param("models/", "/models", "/v1/models/", id="a relative path"),
+    ],
+)
+async def test_redirect_to_the_same_path_with_or_without_a_slash_is_followed_with_the_own_query(
+    status: str, location: str, path: str, target: str
+) -> None:
+    listing = {"path": path, "items": "data", "auth": {"query": "key"}, "params": {"limit": "9"}}
+    async with playing("redirect-then-list", status=status, location=location) as server:
+        result = await fetch_list(at(server.address, kind="custom", list=listing, api_key="sk-canary-1"))
+    assert (ids(result), result.redirected_to, result.attempts) == (["a"], target, 1)
+    assert [request.line for request in server.requests] == [
+        f"GET /v1{path}?limit=9&key=sk-canary-1 HTTP/1.1",
+        f"GET {target}?limit=9&key=sk-canary-1 HTTP/1.1",
+    ]
+
+
+@pytest.mark.parametrize("location", ["/v1/models/", "/v1/models"])
+async def test_second_redirect_is_not_followed(location: str) -> None:
+    async with playing("redirect-twice", location=location) as server:
         error = await failure(at(server.address))
-    assert (error.kind, error.retryable) == ("redirect", False)
-    assert error.reason == "redirect (302) to an invalid URL not followed: update base_url"
+    assert (error.kind, len(server.requests)) == ("redirect", 2)
+
+
+async def test_list_without_a_redirect_was_not_redirected() -> None:
+    async with playing("list") as server:
+        assert (await fetch_list(at(server.address))).redirected_to == ""
+
+
+@pytest.mark.parametrize(
+    ("settings", "path", "advice"),
+    [
+        pytest.param(
+            {}, "/v1",
+            "check base_url; if the provider has no list, use `kind: static` with `models` and `call`", id="openai",
+        ),
+        pytest.param(
+            {}, "/api",
+            "check base_url (often `/v1` is missing); if the provider has no list, use `kind: static` with `models` "
+            "and `call`",
+            id="openai without a version",
+        ),
+        pytest.param(
+            {"kind": "custom", "list": {"path": "/m"}}, "/api",
+            "check base_url and list.path; if the provider has no list, use `kind: static` with `models` and `call`",
+            id="custom",
+        ),
+        pytest.param({"kind": "ollama"}, "", "check kind and base_url", id="ollama"),
+        pytest.param({"kind": "gemini"}, "/x", "check kind and base_url (often `/v1beta` is missing)", id="gemini"),
+    ],
+)  # fmt: skip
+async def test_missing_list_tells_what_to_check(settings: dict[str, object], path: str, advice: str) -> None:
+    async with playing("status", status="404 Not Found", body='{"detail":"Not Found"}') as server:
+        error = await failure(provider(f"http://{server.address}{path}", **settings))
+    assert error.reason == f"no model list at this URL (status 404): Not Found; {advice}"
+
+
+async def test_challenge_with_status_202_is_an_error() -> None:
+    async with playing("challenge") as server:
+        error = await failure(at(server.address))
+    assert (error.kind, error.reason[:52]) == ("blocked", "blocked before the API (status 202, no body); a fire")
+
+
+async def test_error_has_the_url_of_the_list_without_query_and_secrets() -> None:
+    listing = {"path": "/models", "auth": {"query": "key"}}
+    async with playing("status", status="500 Broken", body="{}") as server:
+        base_url = f"http://{server.address}/sk-canary-1/v1"
+        error = await failure(provider(base_url, kind="custom", list=listing, api_key="sk-canary-1", retries=0))
+    assert error.url == f"http://{server.address}/***/v1/models"
 
 
 async def test_cookies_are_not_sent_with_the_next_page() -> None:
@@ -75,9 +160,9 @@ async def test_temporary_status_is_retried(status: int) -> None:
         pytest.param(400, "status", "status 400: no", id="400"),
         pytest.param(401, "unauthorized", "authentication failed (401: no): check the provider's api_key", id="401"),
         pytest.param(403, "unauthorized", "permission denied (403: no): check the provider's api_key", id="403"),
-        pytest.param(404, "status", "status 404: no", id="404"),
+        pytest.param(402, "status", "status 402: no", id="402"),
         pytest.param(409, "status", "status 409: no", id="409"),
-        pytest.param(501, "status", "status 501: no", id="501"),
+        pytest.param(505, "status", "status 505: no", id="505"),
     ],
 )
 async def test_permanent_status_is_not_retried(status: int, kind: str, reason: str) -> None:

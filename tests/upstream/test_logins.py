@@ -204,7 +204,7 @@ async def test_unreachable_iam_is_a_retryable_error(clock: HastyClock) -> None:
 async def test_hanging_iam_times_out_like_any_attempt(clock: HastyClock) -> None:
     async with playing("hang-before-headers") as iam, playing("versions") as server:
         error = await failure(pangu(server.address, f"http://{iam.address}", timeout="2400ms", retries=0), clock)
-    assert (error.kind, error.reason) == ("timeout", "timed out: no data for 0.8 s")
+    assert (error.kind, error.reason) == ("timeout", "IAM login failed: timed out: no data for 0.8 s")
 
 
 @pytest.fixture
@@ -402,7 +402,7 @@ async def test_rejected_client_credentials_are_reported(
 async def test_hanging_token_url_times_out_like_any_attempt(clock: HastyClock) -> None:
     async with playing("hang-before-headers") as login, playing("status", **MODELS) as server:
         error = await failure(entra(server.address, f"http://{login.address}/", timeout="2400ms", retries=0), clock)
-    assert (error.kind, error.reason) == ("timeout", "timed out: no data for 0.8 s")
+    assert (error.kind, error.reason) == ("timeout", "OAuth login failed: timed out: no data for 0.8 s")
 
 
 async def test_client_credentials_are_not_sent_to_a_redirect_target(clock: HastyClock) -> None:

@@ -30,6 +30,11 @@ KEY = "sk-canary-4f7Gq+Zx/9e=8zW1"
         pytest.param("Wrong key ab**cd", "Wrong key ***", id="another masked key"),
         pytest.param("in organisation org-A1b2C3d4E5f6G7h8I9", "in organisation ***", id="a long random word"),
         pytest.param("https://help.example/authentication", "https://help.example/authentication", id="an address"),
+        pytest.param("see https://eu-1.help.example/e/401", "see https://eu-1.help.example/e/401", id="a long address"),
+        pytest.param("https://help.example/?user=me&t=1", "https://help.example/?***", id="an address with a query"),
+        pytest.param("http://h.example/A1b2C3d4E5f6G7h8I9j0/x", "http://h.example/***/x", id="a random word in a path"),
+        pytest.param(f"https://{KEY}/x", "https://***/x", id="the key as a host"),
+        pytest.param("https://sk-ca...8zW1/x", "https://***...***/x", id="a masked key as a host"),
     ],
 )
 def test_reason_is_redacted_where_it_looks_like_a_credential(text: str, readable: str) -> None:
