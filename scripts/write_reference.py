@@ -35,7 +35,7 @@ from proxy.config.settings import (
     Provider,
     Server,
 )
-from proxy.dialects import DIALECTS, Auth, Dialect
+from proxy.dialects import DIALECTS, Auth, Dialect, Setting
 
 ROOT = Path(__file__).parents[1]
 CONFIGURATION = ROOT / "docs" / "configuration.md"
@@ -548,15 +548,23 @@ def _written(value: object) -> str:
 
 def _settings_of_kinds() -> str:
     rows = "".join(
-        f"| `{row.kind}` | `{name}` | {'list of strings' if setting.many else 'string'} | {_needed(row, name)} |\n"
+        f"| `{row.kind}` | `{name}` | {_type_of(setting)} | {_needed(row, name)} |\n"
         for row in DIALECTS.values()
         for name, setting in row.settings.items()
     )
     return "\n## Settings of kinds\n\nSet on providers of this kind.\n\n" + _table("kind setting type default", rows)
 
 
+def _type_of(setting: Setting) -> str:
+    if setting.flag:
+        return "true or false"
+    return "list of strings" if setting.many else "string"
+
+
 def _needed(row: Dialect, name: str) -> str:
     setting = row.settings[name]
+    if setting.flag:
+        return "`false`"
     if setting.default is not None:
         return f"`{setting.default}`"
     return "none" if setting.optional else "required"

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from proxy.catalog.adjust import completed, is_retired, overridden, passes, without
 from proxy.catalog.display_names import label_display_names
-from proxy.catalog.owners import owner_from_entry, owner_of_model
+from proxy.catalog.owners import owner_from_entry, owner_from_id, owner_of_model
 from proxy.catalog.values import Offer
 from proxy.config import Config, Provider
 from proxy.config.list_settings import RETIRED_FIELDS
@@ -96,7 +96,7 @@ def assign_owner(provider: Provider, config: Config) -> Step:
     """Set the owner of each model, unless `overrides` sets it. The first of these sources that has one is used:
 
     1. the provider's `owner`  2. the rules in `owners`  3. the `owned_by` of a declared model  4. the id and the owner
-    in the entry, see `owners.py`  5. the provider's name.
+    in the entry, see `owners.py`  5. the id of its base model  6. the provider's name.
     """
     rules = [(matcher(rule.match), rule.owner) for rule in config.owners]
     declared = {entry.id: owner_from_entry(entry.owner, entry.id) for entry in declared_entries(provider)}
@@ -105,7 +105,8 @@ def assign_owner(provider: Provider, config: Config) -> Step:
         if provider.owner:
             return provider.owner
         by_rule = next((owner for matches, owner in rules if matches(entry.id)), "") if rules else ""
-        return by_rule or declared.get(entry.id) or owner_of_model(entry.owner, entry.id) or provider.name
+        known = by_rule or declared.get(entry.id) or owner_of_model(entry.owner, entry.id)
+        return known or owner_from_id(entry.root) or provider.name
 
     def step(offers: Iterable[Offer]) -> Iterator[Offer]:
         for offer in offers:

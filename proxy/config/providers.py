@@ -79,13 +79,14 @@ class Providers:
         check_authority(self._validation, value.get("ca_file"), (*path, "ca_file"))
         if provider is None or dialect is None:
             return None
-        self._warn_if_expired_early(provider, path)
-        self._check_params(provider, path)
-        self._check_basic(provider, api_key, path)
         update: dict[str, Any] = {"settings": own, "base_url": _full_base_url(provider.base_url, dialect)}
         if api_key is not None:
             update["api_key"] = api_key
-        return provider.model_copy(update=update)
+        provider = provider.model_copy(update=update)
+        self._warn_if_expired_early(provider, path)
+        self._check_params(provider, path)
+        self._check_basic(provider, "api_key_file" if api_key else "api_key", path)
+        return provider
 
     def _dialect(self, value: Mapping[str, Any], path: Path) -> Dialect | None:
         """None if the kind is unknown, or missing although settings require another one than the default."""
@@ -149,6 +150,8 @@ class Providers:
                 continue
             if given is None:
                 self._validation.problem(where, f"is missing; kind {dialect.kind} requires it")
+            elif declared.flag:
+                settings[name] = self._flag(given, where)
             elif not declared.many:
                 settings[name] = self._literal(given, where)
             elif isinstance(given, list) and given:
@@ -156,6 +159,13 @@ class Providers:
             elif not self._validation.is_unresolved(where):
                 self._validation.problem(where, f"{LIST}; at least one entry is required")
         return settings
+
+    def _flag(self, value: Any, path: Path) -> str:
+        """`true` or `false`, also as text."""
+        text = str(value).lower()
+        if text not in ("true", "false") and not self._validation.is_unresolved(path):
+            self._validation.problem(path, "must be true or false")
+        return text
 
     def _literal(self, value: Any, path: Path) -> str:
         """A string as written in the file, also if YAML reads it as a number or date (007, 2027-01-31)."""
@@ -213,11 +223,10 @@ class Providers:
             elif name in page_numbers and not _PAGE_NUMBER.fullmatch(text):
                 self._validation.problem(where, "is the number of the first page; it must be a whole number")
 
-    def _check_basic(self, provider: Provider, from_file: SecretStr | None, path: Path) -> None:
-        key = from_file or provider.api_key
+    def _check_basic(self, provider: Provider, setting: str, path: Path) -> None:
+        key = provider.api_key
         if provider.dialect.auth.style == "basic" and key and ":" not in key.get_secret_value():
-            where = (*path, "api_key" if provider.api_key else "api_key_file")
-            self._validation.problem(where, "must be `user:password`, because `list.auth` is `basic`")
+            self._validation.problem((*path, setting), "must be `user:password`, because `list.auth` is `basic`")
 
     def _warn_if_expired_early(self, provider: Provider, path: Path) -> None:
         if provider.max_stale < provider.ttl:

@@ -189,7 +189,7 @@ class Provider(ListSettings, CallSettings):
     @cached_property
     def dialect(self) -> Dialect:
         """The row of its kind with the settings of its list applied. Cached, because a Dialect caches plans."""
-        return adjusted(self.list.dialect if self.list else DIALECTS[self.kind], self)
+        return adjusted(self.list.dialect if self.list else DIALECTS[self.kind].variant(self.settings), self)
 
     @property
     def is_remote(self) -> bool:

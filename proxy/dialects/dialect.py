@@ -73,6 +73,8 @@ class Setting:
     many: bool = False
     """A list of strings. One model list is requested for each; the placeholder is the name without its `s`."""
     optional: bool = False
+    flag: bool = False
+    """`true` or `false`. If it is true, the row of this name in `Dialect.variants` applies."""
 
 
 MISSING = object()
@@ -125,6 +127,8 @@ class Dialect:
     headers: Mapping[str, str] = field(default_factory=dict)
     """Headers of every request. `{name}` is replaced by a setting; without it the header is omitted."""
     settings: Mapping[str, Setting] = field(default_factory=dict)
+    variants: Mapping[str, Dialect] = field(default_factory=dict)
+    """Setting that is a flag -> the row that applies if it is true."""
     auth: Auth = Auth()
     items: tuple[str, ...] = ("data",)
     """Paths of the array of entries. "" is the top level of the response."""
@@ -141,6 +145,10 @@ class Dialect:
     `canonical_slug`: that of a free variant is the paid model."""
     owner: tuple[str, ...] = ("owned_by",)
     created: tuple[str, ...] = ("created",)
+    root: str = "root"
+    """Field with the id of the base model."""
+    required: Mapping[str, str] = field(default_factory=dict)
+    """Path -> value. Entries with another value there are not models that can be called."""
     parent: str = ""
     """Placeholder (see `Setting.many`) whose value is the parent of all entries of a list; "": the field `parent`."""
     extra: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -174,6 +182,10 @@ class Dialect:
     """How calls send the credential, None if as `auth`."""
     call_id: str = "{id}"
     """The model id in calls. `{name}` is replaced by a setting."""
+
+    def variant(self, settings: Mapping[str, object]) -> Dialect:
+        """The row that applies to these settings of the kind."""
+        return next((row for name, row in self.variants.items() if settings.get(name) == "true"), self)
 
     @cached_property
     def safe_names(self) -> SafeNames:
@@ -227,7 +239,7 @@ class Dialect:
             nested=tuple({source.name: None for _, source in extra if "." in source.name}),
             # Case-insensitive, because Go's JSON decoder treats a later `ID` as the `id`.
             reserved=tuple(field for field in fields if field.casefold() in RESERVED_FIELDS),
-            has_reference="root" in fields or "parent" in fields,
+            has_reference=self.root in fields or "parent" in fields,
             aliases=tuple(field for field in self.aliases if field in fields),
         )
 

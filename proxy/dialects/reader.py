@@ -85,7 +85,7 @@ def read_entry(
     if (
         is_safe
         and not (signs and _has_private_text(payload, text, own_id, signs))
-        and not (plan.has_reference and _has_reference(payload, own_id))
+        and not (plan.has_reference and _has_reference(dialect, payload, own_id))
         and not dialect.raw
     ):
         shown = selected(payload, named) if dialect.only_named else payload
@@ -138,8 +138,8 @@ def _require_public(own_id: str) -> None:
         raise InvalidEntry("id contains a secret")
 
 
-def _has_reference(payload: Mapping[str, Any], own_id: str) -> bool:
-    return payload.get("root", own_id) not in (own_id, None, "") or bool(payload.get("parent"))
+def _has_reference(dialect: Dialect, payload: Mapping[str, Any], own_id: str) -> bool:
+    return payload.get(dialect.root, own_id) not in (own_id, None, "") or bool(payload.get("parent"))
 
 
 def _public_entry(
@@ -176,7 +176,7 @@ def _entry(
     values: Mapping[str, str],
 ) -> Entry:
     """`payload` is the source of standard fields, and `plan` is its plan; `shown` is the source of all other fields."""
-    root = shown.get("root")
+    root = shown.get(dialect.root)
     parent = values[dialect.parent] if dialect.parent else shown.get("parent")
     return Entry(
         own_id,
@@ -236,6 +236,9 @@ def _own_id(dialect: Dialect, payload: Mapping[str, Any], getters: Sequence[Gett
             break
     else:
         raise InvalidEntry(f"missing {' or '.join(field_names(dialect.id))}")
+    for path, value in dialect.required.items():
+        if value not in values_at(payload, path):
+            raise NotAModel(f"`{path}` is not {value}")
     return _bare_id(dialect, written, payload)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from proxy.dialects.dialect import Auth, Dialect, Paging, Setting
 
@@ -145,11 +146,12 @@ LMSTUDIO = Dialect(
     extra={"type": ("type",), "display_name": ("display_name",)},
 )
 
-AZURE = Dialect(
+# Base models, with those that are fine-tuned.
+_AZURE_MODELS = Dialect(
     kind="azure",
     path="/openai/models",
     params={"api-version": "{api_version}"},
-    settings={"api_version": Setting("2024-10-21")},
+    settings={"api_version": Setting("2024-10-21"), "deployments": Setting(optional=True, flag=True)},
     auth=Auth("header", "api-key"),
     call="{base}/openai/v1",
     items=("data", "value"),
@@ -159,6 +161,17 @@ AZURE = Dialect(
     private=("created_at",),  # duplicates `created`
     paging=(Paging("url", read="nextLink"),),
 )
+# Calls accept names of deployments. Later versions of the API list them in Azure Resource Manager only.
+_AZURE_DEPLOYMENTS = replace(
+    _AZURE_MODELS,
+    path="/openai/deployments",
+    params={"api-version": "2023-03-15-preview"},
+    root="model",
+    required={"status": "succeeded"},
+    extra={"updated_at": ("updated_at",)},
+    private=("created_at", "owner", "scale_settings", "status"),
+)
+AZURE = replace(_AZURE_MODELS, variants={"deployments": _AZURE_DEPLOYMENTS})
 
 FIREWORKS = Dialect(
     kind="fireworks",

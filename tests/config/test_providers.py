@@ -301,6 +301,30 @@ providers:
 """
 
 
+AZURE = PROVIDER + "    kind: azure\n    deployments: "
+
+
+@pytest.mark.parametrize(
+    ("value", "path"),
+    [("true", "/openai/deployments"), ("'True'", "/openai/deployments"), ("false", "/openai/models"),
+     ("'${ON}'", "/openai/deployments")],
+)  # fmt: skip
+def test_flag_of_a_kind_selects_its_list(value: str, path: str) -> None:
+    (provider,) = parse(AZURE + value, environ={"ON": "true"}).providers
+    assert provider.dialect.path == path
+
+
+def test_params_apply_to_the_list_that_a_flag_selects() -> None:
+    (provider,) = parse(AZURE + "true\n    params: {api-version: '2022-12-01'}").providers
+    assert (provider.dialect.path, provider.dialect.params) == ("/openai/deployments", {"api-version": "2022-12-01"})
+
+
+@pytest.mark.parametrize("value", ["maybe", "1", "[true]", "''"])
+def test_flag_of_a_kind_is_true_or_false(value: str) -> None:
+    (problem,) = problems_of(AZURE + value)
+    assert problem.startswith("line 5, providers[0].deployments: must be true or false")
+
+
 @pytest.mark.parametrize(
     ("settings", "problems"),
     [
