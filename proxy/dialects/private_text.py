@@ -10,6 +10,7 @@ import re
 from base64 import b64decode
 from collections.abc import Sequence
 from ipaddress import ip_address
+from itertools import islice
 
 _BEFORE = r"(?<![^\s\"'`(\[<=,:;|\x80-\U0010ffff]%s)"
 """Before `%s` is the start of the text, a blank, a quote, punctuation, or a character of a script without blanks."""
@@ -65,6 +66,7 @@ _MAX_NAME = 48  # characters
 _HOST_OF_LOGIN = re.compile(r"@(?!sha\d)[\w-]{1,64}[.:]\w")
 _USER_AND_PASSWORD = re.compile(r"(?<![\w.+-])(?!(?:mailto|acct|sips?|xmpp):)[\w.+-]{1,64}:[^\s@/:\"']{1,128}\Z")
 _MAX_LOGIN = 200  # characters
+_MAX_LOGINS = 1000
 
 
 def has_secret(text: str) -> bool:
@@ -96,8 +98,11 @@ def _has_assignment(text: str) -> bool:
 def _has_login(text: str) -> bool:
     if "://" in text and any("@" in authority for _, authority in _urls(text)):
         return True
-    hosts = _HOST_OF_LOGIN.finditer(text)
-    return any(_USER_AND_PASSWORD.search(text[max(0, host.start() - _MAX_LOGIN) : host.start()]) for host in hosts)
+    hosts = list(islice(_HOST_OF_LOGIN.finditer(text), _MAX_LOGINS))
+    # A text with so many addresses is no description, and searching before each takes too long.
+    return len(hosts) == _MAX_LOGINS or any(
+        _USER_AND_PASSWORD.search(text[max(0, host.start() - _MAX_LOGIN) : host.start()]) for host in hosts
+    )
 
 
 # -- command lines -----------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -259,6 +260,34 @@ def test_pangu_entry_keeps_only_documented_private_fields() -> None:
 def test_raw_entry_contains_no_private_value(name: str) -> None:
     raw = msgspec.Raw(msgspec.json.encode({"id": "v", **PRIVATE[name]}))
     assert not traces_in(read_entry(DIALECTS["pangu"], raw, {"model_id": "p"}).raw)
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        "a@a.",
+        "1.1.1.1 ",
+        "\\a",
+        "/a",
+        "--a ",
+        "http://a",
+        "sk-",
+        "eyJa",
+        "A=b ",
+        "key=",
+        "a.local",
+        "./a",
+        "$A",
+        '{"',
+        "-",
+    ],
+)
+def test_long_text_is_checked_in_linear_time(part: str) -> None:
+    text = part * (200_000 // len(part))
+    before = time.process_time()
+    is_private_text(text)
+    read(DIALECTS["openai"], {"id": "m", "about": text})
+    assert time.process_time() - before < 1, "quadratic time would take minutes"
 
 
 # -- signs ---------------------------------------------------------------------------------------------------------
