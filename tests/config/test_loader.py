@@ -119,6 +119,7 @@ providers:
     kind: azure
     base_url: https://azure.example
     api_version: 2025-01-01
+    deployments: true
     oauth: {url: https://login.example/token, id: proxy, secret: "${API_KEY}", scope: api/.default}
   - name: vertex
     kind: vertex
@@ -211,7 +212,8 @@ def test_every_setting_is_loaded(corp_pem: str) -> None:
         settings={"version": "2025-01-01"}, **inherited,
     )  # fmt: skip
     azure = Provider(
-        name="azure", kind="azure", base_url="https://azure.example", settings={"api_version": "2025-01-01"},
+        name="azure", kind="azure", base_url="https://azure.example",
+        settings={"api_version": "2025-01-01", "deployments": "true"},
         oauth=OAuth(url="https://login.example/token", id="proxy", secret=secret, scope="api/.default"), **inherited,
     )  # fmt: skip
     vertex = Provider(
