@@ -122,6 +122,14 @@ HOSTS = frozenset(
 One spelling of each: case, spaces, `-`, `_`, `.` and `/` make no difference.
 """
 
+CHANNELS = (
+    "amazonbedrock", "antigravity", "augment", "aws", "azure", "bedrock", "claudecode", "cloudflare", "codex",
+    "copilot", "cursor", "dashscope", "gcp", "geminicli", "githubcopilot", "googlevertex", "iflow", "kiro", "litellm",
+    "llamacpp", "lmstudio", "newapi", "ollama", "oneapi", "openaicompat", "openrouter", "qwencode", "sglang",
+    "siliconflow", "vertex", "vllm", "volcengine", "windsurf", "xinference",
+)  # fmt: skip
+"""Beginnings of names of channels, as in `azure-eastus2` or `kiro-pool`; lower case, without separators."""
+
 PLACES = frozenset(
     {
         ".", "..", "app", "blobs", "cache", "content", "data", "endpoints", "gguf", "home", "locations", "mnt",
@@ -225,28 +233,27 @@ OPEN = (
 COMMON_WORDS = frozenset(
     {
         "ada", "babbage", "bark", "chirp", "command", "compound", "curie", "davinci", "embedding-2", "embedding-3",
-        "flux", "inkling", "kokoro", "mercury", "photon-1", "sonar", "universal-2",
+        "flux", "haiku", "inkling", "kokoro", "mercury", "opus", "photon-1", "sonar", "sonnet", "universal-2",
     }
 )  # fmt: skip
 """Names of models that may as well be names of somebody else's models."""
 
 WORDS = frozenset(
     {
-        "air", "airx", "alpha", "apache", "asr", "audio", "awq", "base", "beta", "bnb", "captioner", "character",
-        "chat",
-        "code", "coder", "coding", "deep", "dense", "depth", "distilled", "dynamic", "edit", "embed", "embedding",
-        "embeddings", "english", "exacto", "exl", "exp", "experimental", "express", "extended", "fast", "flash", "free",
-        "function", "gen", "gguf", "gptq", "guard", "high", "highspeed", "hybrid", "image", "imatrix", "inst",
-        "instant", "instruct",
-        "instruction", "large", "latest", "lightning", "lite", "live", "long", "longcontext", "low", "math", "max",
-        "maverick", "medium", "mini", "mlx", "moe", "multi", "multilingual", "multimodal", "nano", "nemo", "next",
-        "nitro", "non", "nonthinking", "nothinking", "nvfp", "ocr", "omni", "online", "parallel", "plus", "preview",
-        "prime", "pro", "prompt", "qat", "quant", "query", "realtime", "reasoner", "reasoning", "rerank", "reranker",
-        "research",
-        "responsive", "saba", "scout", "search", "slow", "small", "snapshot", "speciale", "speed", "stable", "super",
-        "tee",
-        "terminus", "text", "thinker", "thinking", "think", "tiny", "tool", "tools", "tput", "translate", "translation",
-        "trial", "tts", "turbo", "ultra", "unified", "versatile", "video", "vision", "voice", "web", "zero",
+        "adaptive", "air", "airx", "alpha", "apache", "asr", "audio", "awq", "balanced", "base", "batch", "beta", "bnb",
+        "captioner", "character", "chat", "code", "coder", "coding", "context", "ctx", "dec", "dedicated", "deep",
+        "dense", "depth", "distilled", "dynamic", "edit", "embed", "embedding", "embeddings", "english", "exacto",
+        "exl", "exp", "experimental", "express", "extended", "fast", "flash", "flex", "free", "function", "gen", "gguf",
+        "gptq", "guard", "high", "highspeed", "hosted", "hybrid", "image", "imatrix", "inst", "instant", "instruct",
+        "instruction", "large", "latest", "lightning", "lite", "live", "llm", "long", "longcontext", "low", "maas",
+        "marlin", "math", "maverick", "max", "medium", "mini", "mlx", "moe", "multi", "multilingual", "multimodal",
+        "mxfp", "nano", "nemo", "next", "nitro", "non", "nonthinking", "nothinking", "nvfp", "ocr", "omni", "online",
+        "optimized", "parallel", "plus", "pretrained", "preview", "prime", "priority", "pro", "prompt", "qat", "quant",
+        "quantized", "query", "realtime", "reason", "reasoner", "reasoning", "rerank", "reranker", "research",
+        "responsive", "saba", "scout", "search", "serverless", "slow", "small", "snapshot", "spec", "speciale", "speed",
+        "stable", "standard", "super", "tee", "terminus", "text", "think", "thinker", "thinking", "tiny", "tool",
+        "tools", "tput", "trained", "translate", "translation", "trial", "tts", "turbo", "ultra", "unified", "untuned",
+        "versatile", "video", "vision", "vlm", "voice", "web", "zero",
     }
 )  # fmt: skip
 """Words, next to those of a family's own patterns, that makers and hosts use in names of models that are not
@@ -310,7 +317,10 @@ FAMILIES: tuple[tuple[str, tuple[str, ...]], ...] = (
         "whisper-1", "whisper-tiny*", "whisper-base*", "whisper-small*", "whisper-medium*", "whisper-large*", "tts-1",
         "tts-1-hd*", "tts-1-1106", "sora", "sora-[12]*", "sora2*", "sora_*", "computer-use-preview*",
     )),
-    ("anthropic", ("claude", "claude-*", "claude[0-9]*", "anthropic-claude*", "gemini-claude*")),
+    ("anthropic", (
+        "claude", "claude-*", "claude[0-9]*", "anthropic-claude*", "gemini-claude*", "sonnet", "sonnet-[0-9]*", "opus",
+        "opus-[0-9]*", "haiku", "haiku-[0-9]*",
+    )),
     ("google", (
         "gemini", "gemini-*", "gemini[0-9]*", "gemini_*", "gemma", "gemma[0-9]*", "gemma-[0-9]*", "codegemma*",
         "shieldgemma*", "medgemma*", "paligemma*", "recurrentgemma*", "embeddinggemma*", "functiongemma*",

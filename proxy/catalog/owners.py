@@ -35,6 +35,7 @@ from collections.abc import Iterator
 from functools import cache, lru_cache
 
 from proxy.catalog.makers import (
+    CHANNELS,
     CLOUDS,
     COMMON_WORDS,
     FAMILIES,
@@ -56,10 +57,12 @@ _FOREIGN_PREFIX = re.compile(
     r"|\s*[\[(【（][^\])】）]*[\])】）]\s*)"  # resellers: `[aws] claude-...`
 )
 _VENDOR = re.compile(r"(?![a-z]{2}(-[a-z]+)+-\d$)\w[\w.-]*")  # excludes us-east-1, drive letters and ARNs
+_NUMBERED = re.compile(r"[-_ #]*\d+$")  # "azure-2", of several channels of one type
 _NOT_A_NAME = re.compile(
     r"(org|organization|user|usr|proj|project|acct|account|workspace|channel)[-_]?\w*\d\w*|(org|user)-\w+"  # accounts
     r"|\d+|[0-9a-f]{8}-[0-9a-f-]{20,}|[0-9a-f]{24,}"  # numbers of channels, random ids
     r"|.*:\d+"  # addresses
+    r"|.*(proxy|gateway|router|relay|2api)|.*[-_](api|cli|channel|hub|provider|server)"  # gateways
 )
 _COMPANY = re.compile(r"(,|\s)\s*(inc|llc|ltd|corp|corporation|pbc|gmbh|sas|co)\.?\s*$", re.IGNORECASE)
 _REMARK = re.compile(r"\s*[(（][^)）]*[)）]\s*$")  # "Anthropic (via Vertex)"
@@ -120,7 +123,7 @@ def _words(maker: str) -> frozenset[str]:
 
 
 def _words_of(name: str) -> list[str]:
-    return re.findall(r"[^\W\d_]{3,}", name)
+    return re.findall("[a-z]{3,}", name)
 
 
 def canonical(name: str) -> str:
@@ -177,13 +180,17 @@ def _is_known(text: str) -> bool:
 def _name_from_text(text: str) -> str:
     if not _is_known(text):
         text = _COMPANY.sub("", _REMARK.sub("", text)) or text
-    key = _key(text)
+    if not _is_known(text) and _is_known(unnumbered := _NUMBERED.sub("", text)):
+        text = unnumbered
+    key, name = _key(text), canonical(text)
     if key in _HOSTS or key in _PLACEHOLDERS:
         return ""
-    if key in _CANONICAL:
-        return _CANONICAL[key]
-    name = canonical(text)
-    return "" if "@" in name or len(name) > _MAX_NAME or _NOT_A_NAME.fullmatch(name) else name
+    if name in _MAKERS:
+        return name
+    is_filler = (
+        key.startswith(CHANNELS) or "@" in name or len(name) > _MAX_NAME or _NOT_A_NAME.fullmatch(name) is not None
+    )
+    return "" if is_filler else name
 
 
 def _is_believed(said: str, by_id: str, own_id: str) -> bool:
@@ -204,7 +211,7 @@ def _is_believed(said: str, by_id: str, own_id: str) -> bool:
 
 def _is_original(family: str, name: str) -> bool:
     """Whether a name is that of a model of the family's maker, and not of a derivative."""
-    return not name.startswith(OPEN) or _words(family).issuperset(_words_of(name))
+    return not name.startswith(OPEN) or all(word in _words(family) or word in _HOSTS for word in _words_of(name))
 
 
 def _split(own_id: str) -> tuple[str, str]:
@@ -214,27 +221,21 @@ def _split(own_id: str) -> tuple[str, str]:
         name = name[prefix.end() :]
     vendor = ""
     if "/" in name:
-        *parts, name = name.split("/")
-        vendor = _vendor_of(parts)
+        before, _, name = name.rpartition("/")
+        vendor = _vendor_of(before)
     if "." in name and vendor not in _MAKERS and (dotted := _dotted_vendor(name)):
         return dotted
     return vendor, name
 
 
-def _vendor_of(parts: list[str]) -> str:
-    vendors = [vendor for part in parts if (vendor := _vendor_name(part)) is not None]
+@lru_cache(maxsize=10_000)
+def _vendor_of(before: str) -> str:
+    """The vendor among the parts of an id before the last one, "" if there is none."""
+    vendors = [canonical(part) for part in before.split("/") if _key(part) not in _HOSTS]
     if len(vendors) > 1 and vendors[0] in CLOUDS and _is_vendor(vendors[1]):
         del vendors[0]  # `openai/anthropic/claude-...`
-    for vendor in vendors:
-        if vendor in _MAKERS:
-            return vendor
-    return vendors[0] if vendors and _is_vendor(vendors[0]) else ""
-
-
-@lru_cache(maxsize=10_000)
-def _vendor_name(part: str) -> str | None:
-    """The canonical name of a part of an id, None if it is that of a host."""
-    return None if _key(part) in _HOSTS else canonical(part)
+    known = next((vendor for vendor in vendors if vendor in _MAKERS), "")
+    return known or (vendors[0] if vendors and _is_vendor(vendors[0]) else "")
 
 
 def _is_vendor(name: str) -> bool:
@@ -270,8 +271,8 @@ def _candidates(name: str) -> Iterator[str]:
     if plain.startswith("text-embedding-"):
         yield plain.removeprefix("text-embedding-")  # LM Studio
     head, _, rest = plain.partition("-")
-    if rest and (head in _HOSTS or head in CLOUDS or head in _PLACEHOLDERS):
-        yield rest  # `databricks-claude-...`, `azure-gpt-4o`, `internal-gpt-4o`
+    if rest and (head in _HOSTS or head in _PLACEHOLDERS or head in _MAKERS):
+        yield rest  # `databricks-claude-...`, `azure-gpt-4o`, `internal-gpt-4o`, `xai-grok-4`
     second, _, third = rest.partition("-")
     if third and head + second in _HOSTS:
         yield third  # `vertex-ai-claude-...`

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from proxy.catalog.adjust import completed, is_retired, overridden, passes, without
 from proxy.catalog.display_names import label_display_names
-from proxy.catalog.owners import owner_from_entry, owner_from_id, owner_of_model
+from proxy.catalog.owners import owner_from_entry, owner_of_model
 from proxy.catalog.values import Offer
 from proxy.config import Config, Provider
 from proxy.config.list_settings import RETIRED_FIELDS
@@ -100,17 +100,20 @@ def assign_owner(provider: Provider, config: Config) -> Step:
     """
     rules = [(matcher(rule.match), rule.owner) for rule in config.owners]
     declared = {entry.id: owner_from_entry(entry.owner, entry.id) for entry in declared_entries(provider)}
+    has_settings = bool(provider.owner or rules or declared)
 
-    def owner_of(entry: Entry) -> str:
+    def by_settings(entry: Entry) -> str:
         if provider.owner:
             return provider.owner
-        by_rule = next((owner for matches, owner in rules if matches(entry.id)), "") if rules else ""
-        known = by_rule or declared.get(entry.id) or owner_of_model(entry.owner, entry.id)
-        return known or owner_from_id(entry.root) or provider.name
+        by_rule = next((owner for matches, owner in rules if matches(entry.id)), "")
+        return by_rule or declared.get(entry.id, "")
 
     def step(offers: Iterable[Offer]) -> Iterator[Offer]:
         for offer in offers:
-            yield Offer(offer.id, offer.provider, offer.owned_by or owner_of(offer.entry), offer.entry)
+            entry = offer.entry
+            owner = offer.owned_by or (by_settings(entry) if has_settings else "")
+            owner = owner or owner_of_model(entry.owner, entry.id) or owner_of_model("", entry.root) or provider.name
+            yield Offer(offer.id, offer.provider, owner, entry)
 
     return step
 
