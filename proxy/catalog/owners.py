@@ -57,11 +57,11 @@ _FOREIGN_PREFIX = re.compile(
     r"|\s*[\[(【（][^\])】）]*[\])】）]\s*)"  # resellers: `[aws] claude-...`
 )
 _VENDOR = re.compile(r"(?![a-z]{2}(-[a-z]+)+-\d$)\w[\w.-]*")  # excludes us-east-1, drive letters and ARNs
-_NUMBERED = re.compile(r"[-_ #]*\d+$")  # "azure-2", of several channels of one type
+_ENDING = re.compile(r"[-_ #]*\d+$|\.(com|cn|ai|io|dev)$")  # "azure-2", of several channels of one type; "openai.com"
 _NOT_A_NAME = re.compile(
     r"(org|organization|user|usr|proj|project|acct|account|workspace|channel)[-_]?\w*\d\w*|(org|user)-\w+"  # accounts
     r"|\d+|[0-9a-f]{8}-[0-9a-f-]{20,}|[0-9a-f]{24,}"  # numbers of channels, random ids
-    r"|.*:\d+"  # addresses
+    r"|.*:\d+|([\w-]+\.){2,}[a-z]{2,}"  # addresses
     r"|.*(proxy|gateway|router|relay|2api)|.*[-_](api|cli|channel|hub|provider|server)"  # gateways
 )
 _COMPANY = re.compile(r"(,|\s)\s*(inc|llc|ltd|corp|corporation|pbc|gmbh|sas|co)\.?\s*$", re.IGNORECASE)
@@ -180,8 +180,8 @@ def _is_known(text: str) -> bool:
 def _name_from_text(text: str) -> str:
     if not _is_known(text):
         text = _COMPANY.sub("", _REMARK.sub("", text)) or text
-    if not _is_known(text) and _is_known(unnumbered := _NUMBERED.sub("", text)):
-        text = unnumbered
+    if not _is_known(text) and _is_known(shorter := _ENDING.sub("", text)):
+        text = shorter
     key, name = _key(text), canonical(text)
     if key in _HOSTS or key in _PLACEHOLDERS:
         return ""
