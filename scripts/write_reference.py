@@ -206,7 +206,7 @@ ENTRIES: Mapping[str, Entry] = {
     ),
     "Provider.base_url": Entry(
         "base_url: https://api.example.com/v1",
-        "Base URL of the provider's API. Required unless the kind is `static`.",
+        "Base URL of the provider's API. Required unless the kind is `static` or `bedrock`.",
         "none",
     ),
     "Provider.api_key": Entry(
@@ -221,6 +221,16 @@ ENTRIES: Mapping[str, Entry] = {
     "Provider.oauth": Entry(
         "oauth: {url: https://login.example.com/token, id: proxy, secret: ${OAUTH_SECRET}}",
         "Login with OAuth client credentials; the token is renewed automatically.",
+    ),
+    "Provider.access_key_id": Entry(
+        "access_key_id: ${AWS_ACCESS_KEY_ID}",
+        "Key of AWS, with `secret_access_key`. Kind `bedrock` only. Default: botocore's credentials.",
+    ),
+    "Provider.secret_access_key": Entry(
+        "secret_access_key: ${AWS_SECRET_ACCESS_KEY}", "The secret of `access_key_id`."
+    ),
+    "Provider.session_token": Entry(
+        "session_token: ${AWS_SESSION_TOKEN}", "The token of temporary keys. Kind `bedrock` only."
     ),
     "Provider.list": Entry(
         "list: {path: /catalog, items: result.entries, id: name}", "The dialect of a provider of kind `custom`."
@@ -577,15 +587,20 @@ def _access_rules() -> str:
 def kinds() -> str:
     """The table of kinds, from the rows that the reader uses."""
     rows = "".join(
-        f"| `{row.kind}` | `{row.path}` | {_auth(row.auth)} | {_calls(row)} |\n"
+        f"| `{row.kind}` | {_paths(row)} | {_auth(row)} | {_calls(row)} |\n"
         for row in DIALECTS.values()
         if row.is_remote and row.kind != "custom"
     )
     return "| kind | list, below `base_url` | credential | calls go to |\n|---|---|---|---|\n" + rows
 
 
-def _auth(auth: Auth) -> str:
-    return f"header `{auth.name}`" if auth.name else "`Authorization: Bearer`"
+def _paths(row: Dialect) -> str:
+    return ", ".join(f"`{each.path}`" for each in (row, *row.also))
+
+
+def _auth(row: Dialect) -> str:
+    sent = f"header `{row.auth.name}`" if row.auth.name else "`Authorization: Bearer`"
+    return f"signature, or {sent}" if row.aws else sent
 
 
 def _calls(row: Dialect) -> str:

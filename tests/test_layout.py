@@ -148,6 +148,10 @@ def test_http_clients_are_imported_only_by_upstream_and_the_cli_client() -> None
     }
 
 
+def test_only_the_signer_of_requests_imports_botocore() -> None:
+    assert importers("botocore") == {"upstream.aws"}
+
+
 def test_uvicorn_is_imported_only_by_the_server_and_the_demo() -> None:
     assert {name for name in importers("uvicorn") if unit(name) != "server"} == {"cli.demo.upstreams"}
 

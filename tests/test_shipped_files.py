@@ -57,7 +57,7 @@ def test_shipped_file_starts_without_an_account() -> None:
     assert [provider.name for provider in config.providers] == ["ollama", "openrouter", "example"]
     assert [skipped.name for skipped in config.skipped] == [
         *("openai", "aihubmix", "ctyun", "pangu", "deepseek"),
-        *("anthropic", "gemini", "azure", "vertex", "cloudflare", "oddball"),
+        *("anthropic", "gemini", "bedrock", "azure", "vertex", "cloudflare", "oddball"),
     ]
     assert config.is_open
     assert config.refuse_exposure("127.0.0.1") == ""
@@ -80,7 +80,7 @@ def test_commented_settings_are_valid_when_enabled(tmp_path: Path) -> None:
     trustme.CA().cert_pem.write_to_path(str(authority))
     text = (ROOT / "config.yaml").read_text().replace("/etc/ssl/corp.pem", str(authority))
     # A provider has one credential: where the file also shows a login, the login is tested.
-    with_login = re.sub(r"    api_key: \$\{(?:PANGU|AZURE)_\w+\}", "    #", uncommented(text))
+    with_login = re.sub(r"    api_key: \$\{(?:PANGU|AZURE|BEDROCK)_\w+\}", "    #", uncommented(text))
     config = parse(with_login, environ=EVERYTHING_SET)
     assert [key.name for key in config.keys] == ["alice", "ci", "ops"]
     assert [rule.owner for rule in config.owners] == ["openai"]

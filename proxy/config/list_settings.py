@@ -68,6 +68,9 @@ class ListSettings(Settings):
 def adjusted(row: Dialect, settings: ListSettings) -> Dialect:
     """The row of a kind with the settings of a provider applied; the same row if they change nothing."""
     changes: dict[str, object] = {}
+    also = tuple(adjusted(further, settings) for further in row.also)
+    if also != row.also:
+        changes["also"] = also
     if given := settings.strip_prefix:
         after_own = (own + prefix for own in row.strip_prefix for prefix in given)
         changes["strip_prefix"] = (*given, *after_own, *row.strip_prefix)

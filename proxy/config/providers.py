@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import ssl
 from collections.abc import Callable, Mapping
+from importlib.util import find_spec
 from typing import Any, TypeGuard
 from urllib.parse import urlsplit
 
@@ -18,12 +19,15 @@ from proxy.config.list_settings import ListSettings
 from proxy.config.overrides import Override, misspelled
 from proxy.config.settings import Cache, Defaults, Provider, Skipped
 from proxy.config.validation import PROVIDER_SETTINGS, Validation
-from proxy.dialects import DIALECTS, Dialect, InvalidEntry, entry_of
+from proxy.dialects import DIALECTS, Dialect, InvalidEntry, Setting, entry_of, fill_template
 from proxy.dialects.reader import NotAModel
 
-_CREDENTIALS = ("api_key", "api_key_file", "iam", "oauth")
+_AWS_KEYS = ("access_key_id", "secret_access_key", "session_token")
+_CREDENTIALS = ("api_key", "api_key_file", "iam", "oauth", "access_key_id")
 _OWN_SETTINGS: Mapping[str, frozenset[str]] = {
-    kind: frozenset((*row.settings, *["iam"] * row.iam, *["list"] * (kind == "custom")))
+    kind: frozenset(
+        (*row.settings, *["iam"] * row.iam, *(_AWS_KEYS if row.aws else ()), *["list"] * (kind == "custom"))
+    )
     for kind, row in DIALECTS.items()
 }
 """Kind -> the settings that only some kinds have."""
@@ -79,7 +83,7 @@ class Providers:
         check_authority(self._validation, value.get("ca_file"), (*path, "ca_file"))
         if provider is None or dialect is None:
             return None
-        update: dict[str, Any] = {"settings": own, "base_url": _full_base_url(provider.base_url, dialect)}
+        update: dict[str, Any] = {"settings": own, "base_url": _full_base_url(provider.base_url, dialect, own)}
         if api_key is not None:
             update["api_key"] = api_key
         provider = provider.model_copy(update=update)
@@ -153,12 +157,17 @@ class Providers:
             elif declared.flag:
                 settings[name] = self._flag(given, where)
             elif not declared.many:
-                settings[name] = self._literal(given, where)
+                settings[name] = text = self._literal(given, where)
+                self._check_pattern(declared, text, where)
             elif isinstance(given, list) and given:
                 settings[name] = tuple(self._literal(item, (*where, index)) for index, item in enumerate(given))
             elif not self._validation.is_unresolved(where):
                 self._validation.problem(where, f"{LIST}; at least one entry is required")
         return settings
+
+    def _check_pattern(self, declared: Setting, text: str, path: Path) -> None:
+        if declared.pattern and text and not re.fullmatch(declared.pattern, text):
+            self._validation.problem(path, f"must match `{declared.pattern}`")
 
     def _flag(self, value: Any, path: Path) -> str:
         """`true` or `false`, also as text."""
@@ -179,7 +188,7 @@ class Providers:
     def _check_fit(self, dialect: Dialect, value: Mapping[str, Any], path: Path) -> None:
         """Report settings that conflict with the kind or with each other."""
         problem = self._validation.problem
-        if dialect.is_remote and "base_url" not in value:
+        if dialect.is_remote and "base_url" not in value and not dialect.base_url:
             text = "is missing; add the URL of the provider's API, like https://api.example.com/v1"
             problem((*path, "base_url"), text)
         if not dialect.is_remote and not value.get("models"):
@@ -187,6 +196,7 @@ class Providers:
         if "iam" in value and not dialect.iam:
             kinds = " and ".join(row.kind for row in DIALECTS.values() if row.iam)
             problem((*path, "iam"), f"is only supported by kind {kinds}; this provider has kind {dialect.kind}")
+        self._check_aws(dialect, value, path)
         if dialect.kind == "custom" and "list" not in value:
             problem((*path, "list"), "is missing; kind custom requires it")
         if dialect.kind != "custom" and "list" in value:
@@ -198,6 +208,21 @@ class Providers:
         credentials = [name for name in _CREDENTIALS if name in value]
         for second in credentials[1:]:
             problem((*path, second), f"conflicts with {credentials[0]}; set only one")
+
+    def _check_aws(self, dialect: Dialect, value: Mapping[str, Any], path: Path) -> None:
+        problem = self._validation.problem
+        given = [name for name in _AWS_KEYS if name in value]
+        if not dialect.aws:
+            for name in given:
+                kinds = " and ".join(row.kind for row in DIALECTS.values() if row.aws)
+                problem((*path, name), f"is only supported by kind {kinds}; this provider has kind {dialect.kind}")
+            return
+        for name in _AWS_KEYS[:2] if given else ():
+            if name not in given:
+                problem((*path, name), f"is missing; {given[0]} requires it")
+        if not {"api_key", "api_key_file"} & value.keys() and find_spec("botocore") is None:
+            text = f"kind {dialect.kind} requires botocore to sign requests: pip install 'models-proxy[bedrock]'"
+            problem((*path, "kind"), text)
 
     def _check_declared(self, models: Any, path: Path) -> None:
         for index, declared in enumerate(models if isinstance(models, list) else ()):
@@ -288,9 +313,9 @@ def _is_path(value: Any) -> TypeGuard[str]:
     return isinstance(value, str) and value != "" and "\0" not in value
 
 
-def _full_base_url(url: str, dialect: Dialect) -> str:
+def _full_base_url(url: str, dialect: Dialect, settings: Mapping[str, object]) -> str:
     """A URL without a path gets that of the kind; from any other, a trailing slash or `/models` is removed."""
-    base = url.rstrip("/")
+    base = (url or fill_template(dialect.base_url, settings)).rstrip("/")
     if not urlsplit(base).path:
         return base + dialect.base_path
     return base.removesuffix("/models").rstrip("/")

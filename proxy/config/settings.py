@@ -168,6 +168,10 @@ class Provider(ListSettings, CallSettings):
     api_key_file: NotEmpty | None = None
     iam: Iam | None = None
     oauth: OAuth | None = None
+    access_key_id: Sendable | None = None
+    secret_access_key: Sendable | None = None
+    session_token: Sendable | None = None
+    """Keys of AWS, for kinds whose requests are signed."""
     list: CustomList | None = None
     """Its dialect, if the kind is `custom`."""
     optional: bool = False

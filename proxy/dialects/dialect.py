@@ -73,6 +73,8 @@ class Setting:
     many: bool = False
     """A list of strings. One model list is requested for each; the placeholder is the name without its `s`."""
     optional: bool = False
+    pattern: str = ""
+    """What a value must match, if it is part of a host name."""
     flag: bool = False
     """`true` or `false`. If it is true, the row of this name in `Dialect.variants` applies."""
 
@@ -120,6 +122,10 @@ class Dialect:
     """Appended to `base_url`. `{name}` is replaced by a setting, percent-encoded."""
     or_path: str = ""
     """Fallback if there is no list at `path`."""
+    also: tuple[Dialect, ...] = ()
+    """Further lists of the same provider; models are in the order of the lists."""
+    base_url: str = ""
+    """Used if `base_url` is not set. `{name}` is replaced by a setting; "": it is required."""
     base_path: str = ""
     """Path used if `base_url` has none."""
     params: Mapping[str, str] = field(default_factory=dict)
@@ -171,6 +177,8 @@ class Dialect:
     """The first style that matches the response is used."""
     iam: bool = False
     """Whether the setting `iam` (a Huawei IAM login) can replace the API key."""
+    aws: str = ""
+    """The AWS service for which requests without an API key are signed, in the setting `region`; "": none."""
     raw: bool = False
     """Keep entries as they were sent, for endpoints that the proxy serves in this dialect."""
     is_remote: bool = True

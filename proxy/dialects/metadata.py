@@ -109,6 +109,11 @@ def _flag(value: object, price_per: int) -> bool | None:
     return value if isinstance(value, bool) else None
 
 
+def _deprecated(value: object, price_per: int) -> bool | None:
+    """A flag, or a state of Bedrock models."""
+    return True if value == "LEGACY" else _flag(value, price_per)
+
+
 def capability(value: object, price_per: int) -> bool | None:
     """A flag, also as text or within an object (Anthropic: `{supported: true}`)."""
     if isinstance(value, dict):
@@ -140,7 +145,7 @@ NAMES: Mapping[str, Reader] = {
     "output_modalities": outputs,
     "supports_tools": capability,
     "supports_reasoning": capability,
-    "deprecated": _flag,
+    "deprecated": _deprecated,
     "deprecated_at": _seconds,
     "shutdown_at": _seconds,
     "updated_at": _seconds,
@@ -157,7 +162,7 @@ _EXPECTED: Mapping[Reader, str] = {
     inputs: "a list of strings",
     outputs: "a list of strings",
     capability: "true or false",
-    _flag: "true or false",
+    _deprecated: "true or false",
     _seconds: "a time, like 2026-01-31 or Unix seconds",
     _price: 'the price of one token, like "0.0000025"',
 }

@@ -266,6 +266,42 @@ GPUSTACK = Dialect(
     paging=(Paging("page", send="page", total="pagination.total", pages="pagination.totalPage"),),
 )
 
+# Inference profiles: calls of most newer models take their ids, which begin with a region (`us.`, `global.`).
+_BEDROCK_PROFILES = Dialect(
+    kind="bedrock",
+    path="/inference-profiles",
+    params={"maxResults": "1000"},
+    items=("inferenceProfileSummaries",),
+    id=("inferenceProfileId",),
+    required={"status": "ACTIVE"},
+    owner=(),
+    created=("createdAt",),
+    extra={"display_name": ("inferenceProfileName",), "updated_at": ("updatedAt",)},
+    # ARNs contain the account; `type` is no type of models; the others are redundant.
+    private=("inferenceProfileArn", "models", "type", "inferenceProfileId", "createdAt", "status"),
+    paging=(Paging("cursor", read="nextToken", send="nextToken"),),
+)
+BEDROCK = Dialect(
+    kind="bedrock",
+    base_url="https://bedrock.{region}.amazonaws.com",
+    path="/foundation-models",
+    also=(_BEDROCK_PROFILES,),
+    settings={"region": Setting(pattern="[a-z]{2,}(-[a-z0-9]+)+")},
+    aws="bedrock",
+    items=("modelSummaries",),
+    id=("modelId",),
+    owner=("providerName",),
+    created=(),
+    extra={
+        "display_name": ("modelName",),
+        "input_modalities": ("inputModalities",),
+        "output_modalities": ("outputModalities",),
+        "deprecated": ("modelLifecycle.status",),
+    },
+    private=("modelArn", "modelId", "modelLifecycle", "providerName"),
+    paging=(Paging("cursor", read="nextToken", send="nextToken"),),
+)
+
 STATIC = Dialect(
     kind="static",
     is_remote=False,
@@ -283,6 +319,6 @@ DIALECTS: Mapping[str, Dialect] = {
     row.kind: row
     for row in (
         OPENAI, ANTHROPIC, GEMINI, VERTEX, COHERE, OLLAMA, LMSTUDIO, AZURE, FIREWORKS, GITHUB, REPLICATE, CLOUDFLARE,
-        DASHSCOPE, GPUSTACK, PANGU, STATIC, CUSTOM,
+        DASHSCOPE, GPUSTACK, BEDROCK, PANGU, STATIC, CUSTOM,
     )
 }  # fmt: skip

@@ -9,6 +9,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from functools import partial
+from itertools import chain
 from urllib.parse import urlsplit
 
 import httpx
@@ -19,6 +20,7 @@ from proxy.clock import Clock
 from proxy.config import Provider
 from proxy.dialects import SIGN_HEADERS, Query
 from proxy.errors import UpstreamError
+from proxy.upstream.aws import Signer
 from proxy.upstream.credentials import auth_headers, auth_query, kind_headers, secrets_of
 from proxy.upstream.errors import from_exception, from_status, is_blocked, timed_out
 from proxy.upstream.logins import Login, Send, send_signed, signed_header
@@ -44,21 +46,27 @@ class RawPage:
 class PageRequests:
     """Requests the pages of one fetch. They share its deadline and its retries."""
 
-    def __init__(self, provider: Provider, retries: int, clock: Clock, login: Login | None) -> None:
+    def __init__(
+        self, provider: Provider, retries: int, clock: Clock, login: Login | None, signer: Signer | None
+    ) -> None:
         self.attempts = 1
         """1 plus the number of retries."""
+        self.url = provider.base_url
+        """That of the last page, without query."""
         self.redirected_to = ""
         """The path to which a redirect was followed, "" without one."""
         self._provider = provider
         self._retries = retries
         self._clock = clock
         self._login = login
+        self._signer = signer
         self._deadline = clock.monotonic() + provider.timeout
         self._headers = _headers(provider)
         self._auth_query = auth_query(provider.dialect.auth, provider.api_key)
 
     async def get(self, send: Send, url: str, query: Query) -> RawPage:
         """Return one page, with retries. Raises UpstreamError."""
+        self.url = url
         jitter = tenacity.wait_random_exponential(multiplier=0.1, max=2)
 
         def wait(state: tenacity.RetryCallState) -> float:
@@ -83,7 +91,8 @@ class PageRequests:
 
     def secrets(self) -> list[str]:
         """All secrets sent to the provider. Messages must not contain them, even if the provider repeats them."""
-        return [*secrets_of(self._provider), *(self._login.secrets if self._login else ())]
+        sent = [source.secrets for source in (self._login, self._signer) if source]
+        return [*secrets_of(self._provider), *chain.from_iterable(sent)]
 
     async def _attempt(self, send: Send, url: str, query: Query) -> RawPage:
         """One HTTP request. Times out after a third of `timeout`, also while a response arrives slowly."""
@@ -106,10 +115,17 @@ class PageRequests:
         asked = Asked(
             url,
             url.removeprefix(self._provider.base_url),
-            credential=self._login.setting if self._login else "api_key",
+            credential=self._credential,
             missing=_if_missing(self._provider),
         )
         return from_status(response, body, self.secrets(), self._clock.time(), asked)
+
+    @property
+    def _credential(self) -> str:
+        """The setting with the credential."""
+        if self._signer:
+            return self._signer.setting
+        return self._login.setting if self._login else "api_key"
 
     async def _exchange(self, send: Send, url: str, query: Query) -> httpx.Response:
         """The response to a request. With a login, a request with a rejected token is repeated once."""
@@ -127,14 +143,19 @@ class PageRequests:
 
     async def _send(self, send: Send, request: httpx.Request) -> httpx.Response:
         """The response to a request, or to the same request with or without a slash at the end of its path."""
-        response = await send(request)
+        response = await self._send_once(send, request)
         location = response.headers.get("location", "")
         path = path_with_or_without_slash(response.status_code, location, str(request.url.copy_with(query=None)))
         if path is None:
             return response
         await response.aclose()
         self.redirected_to = path
-        return await send(httpx.Request("GET", _with_path(request.url, path), headers=request.headers))
+        return await self._send_once(send, httpx.Request("GET", _with_path(request.url, path), headers=request.headers))
+
+    async def _send_once(self, send: Send, request: httpx.Request) -> httpx.Response:
+        if self._signer:
+            request.headers.update(await self._signer.headers_of(request))
+        return await send(request)
 
 
 def _signs(response: httpx.Response) -> Mapping[str, str]:

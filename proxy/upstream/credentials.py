@@ -39,7 +39,9 @@ def kind_headers(provider: Provider) -> Mapping[str, str]:
 
 def secrets_of(provider: Provider) -> Sequence[str]:
     """All secrets sent to a provider. Messages must not contain them, even if the provider repeats them."""
-    secrets = [secret.get_secret_value() for secret in (provider.api_key, *provider.headers.values()) if secret]
+    aws = (provider.access_key_id, provider.secret_access_key, provider.session_token)
+    given = (provider.api_key, *aws, *provider.headers.values())
+    secrets = [secret.get_secret_value() for secret in given if secret]
     secrets += [value for name, value in provider.dialect.params.items() if _is_credential(name, value)]
     target = provider.target
     styles = {provider.dialect.auth.style, target.auth.style if target else ""}

@@ -26,6 +26,7 @@ from proxy.clock import Clock
 from proxy.config import Provider
 from proxy.cooperative import batched
 from proxy.dialects import (
+    Dialect,
     Following,
     InvalidEntry,
     Page,
@@ -46,6 +47,7 @@ from proxy.dialects.entry import Entry
 from proxy.dialects.reader import NotAModel
 from proxy.errors import UpstreamError
 from proxy.upstream.attempt import PageRequests, RawPage
+from proxy.upstream.aws import signer_of
 from proxy.upstream.credentials import egress_of, secrets_of
 from proxy.upstream.errors import timed_out
 from proxy.upstream.logins import Send, login_of, signed_header
@@ -68,6 +70,7 @@ class ListFetcher:
         self._last_pages: dict[str, Mapping[bytes, _Page]] = {}
         """Pages of each provider's last response by fingerprint: an identical page is not parsed again."""
         self._tls = {p.name: context_of(p) for p in providers}
+        self._signers = {p.name: signer for p in providers if (signer := signer_of(p))}
         self._logins = {p.name: login for p in providers if (login := login_of(p, clock.time))}
 
     async def __call__(self, provider: Provider, retries: int) -> FetchResult:
@@ -79,7 +82,6 @@ class ListFetcher:
         # The traceback of a stored error would keep the response in memory, and a printed chain would show texts of
         # library exceptions, one of which quotes the invalid header value.
         failure.__cause__ = failure.__context__ = None
-        failure.url = failure.url or list_url(provider)
         raise failure.with_traceback(None)
 
     async def sign(self, provider: Provider) -> Mapping[str, str]:
@@ -96,7 +98,9 @@ class ListFetcher:
         self._logins[provider.name].forget(signed)
 
     async def _fetch(self, provider: Provider, retries: int) -> FetchResult:
-        requests = PageRequests(provider, retries, self._clock, self._logins.get(provider.name))
+        requests = PageRequests(
+            provider, retries, self._clock, self._logins.get(provider.name), self._signers.get(provider.name)
+        )
         request = _ListRequest(provider, requests, self._reading, self._last_pages.get(provider.name, {}))
         try:
             async with asyncio.timeout(provider.timeout), self._transport(provider) as transport:
@@ -108,13 +112,13 @@ class ListFetcher:
             reason = redact(error.reason, requests.secrets())
             redacted = UpstreamError(error.kind, reason, retryable=error.retryable, retry_after=error.retry_after)
             redacted.attempts = requests.attempts
-            redacted.url = error.url
+            redacted.url = error.url or _shown(provider, requests.url)
             raise redacted from error
         except TimeoutError as error:
             timeout = timed_out(provider.timeout, "model list")
             if request.is_guessing:
                 return request.incomplete(timeout)
-            timeout.attempts = requests.attempts
+            timeout.attempts, timeout.url = requests.attempts, _shown(provider, requests.url)
             raise timeout from error
 
     def _transport(self, provider: Provider) -> httpx.AsyncBaseTransport:
@@ -147,6 +151,7 @@ def _fingerprint(url: str, query: Query, received: int, page: RawPage) -> bytes:
 class _Progress:
     """The pages of one list that were fetched so far."""
 
+    dialect: Dialect
     values: Mapping[str, str]
     """The placeholder values of the list."""
     sent: list[Query] = field(default_factory=list)
@@ -181,14 +186,14 @@ class _ListRequest:
         return self._following.is_guess
 
     async def fetch(self, send: Send) -> FetchResult:
-        dialect = self._provider.dialect
-        for values in _lists(self._provider):
+        row = self._provider.dialect
+        for dialect, values in product((row, *row.also), _lists(self._provider)):
             try:
-                await self._list(send, dialect.path, values)
+                await self._list(send, dialect, dialect.path, values)
             except UpstreamError as error:
                 if not dialect.or_path or error.kind not in _TRY_OTHER_PATH or error.retryable:
                     raise
-                await self._list(send, dialect.or_path, values)
+                await self._list(send, dialect, dialect.or_path, values)
         return self._result()
 
     def incomplete(self, error: UpstreamError) -> FetchResult:
@@ -208,13 +213,12 @@ class _ListRequest:
             redirected_to=redact(self._requests.redirected_to, self._requests.secrets()),
         )
 
-    async def _list(self, send: Send, path: str, values: Mapping[str, str]) -> None:
+    async def _list(self, send: Send, dialect: Dialect, path: str, values: Mapping[str, str]) -> None:
         """Fetch one list, page by page, until its last page or a limit. Raises UpstreamError."""
-        dialect = self._provider.dialect
         quoted = {name: quote(value, safe="") for name, value in values.items()}
         url = self._provider.base_url + fill_template(path, quoted)
         self._following = Following({name: fill_template(value, values) for name, value in dialect.params.items()})
-        progress = _Progress(values)
+        progress = _Progress(dialect, values)
         start = len(self._entries)
         try:
             while self._following.query is not None:
@@ -277,13 +281,13 @@ class _ListRequest:
 
     async def _read_page(self, raw: RawPage, query: Query, progress: _Progress) -> _Page:
         """Parse one page in batches, so that other tasks can run."""
-        dialect = self._provider.dialect
+        dialect = progress.dialect
         page = open_page(dialect, raw.body)
         size = len(page.items)
         if size > self._provider.max_models:
             raise self._too_many()
         signs, leaks = await _signs_of_private_texts(raw.body), self._leaked_secrets(raw.body)
-        entries, hashes, dropped = await self._read_entries(page, progress.values, signs, leaks)
+        entries, hashes, dropped = await self._read_entries(page, progress, signs, leaks)
         last_id = entries[-1].written or entries[-1].id if entries else ""
         received = Received(progress.received + size, size, last_id)
         following = following_page(dialect, query, page, received, raw.signs)
@@ -298,7 +302,7 @@ class _ListRequest:
         return [secret for secret in long_secrets if secret in body]
 
     async def _read_entries(
-        self, page: Page, values: Mapping[str, str], signs: Sequence[Sign], leaks: Sequence[bytes]
+        self, page: Page, progress: _Progress, signs: Sequence[Sign], leaks: Sequence[bytes]
     ) -> tuple[list[Entry], array[int], Mapping[str, int]]:
         """The entries, their hashes, and the number of dropped entries by reason.
 
@@ -306,7 +310,7 @@ class _ListRequest:
         hashes are computed, because most lists never change. Python's `hash` is faster than any digest, and for the
         entries of one provider a collision is expected once in 10^15 changes.
         """
-        dialect, named = self._provider.dialect, frozenset(self._provider.extra_fields or ())
+        dialect, values, named = progress.dialect, progress.values, frozenset(self._provider.extra_fields or ())
         has_last, known, values_hash = bool(self._last_pages), self._known, hash(tuple(values.items()))
         entries: list[Entry] = []
         hashes = array("q")
@@ -350,14 +354,19 @@ def list_url(provider: Provider) -> str:
 
     `{name}` stays where several values are requested one by one.
     """
-    secrets = secrets_of(provider)
     single = {name: value for name, value in provider.settings.items() if isinstance(value, str)}
     many = {name: value for name, value in provider.settings.items() if not isinstance(value, str)}
     only = {name.removesuffix("s"): values[0] for name, values in many.items() if len(values) == 1}
     path = fill_template(
         provider.dialect.path, {name: quote(value, safe="") for name, value in (single | only).items()}
     )
-    scheme, _, rest = (provider.base_url + path).partition("://")
+    return _shown(provider, provider.base_url + path)
+
+
+def _shown(provider: Provider, url: str) -> str:
+    """A URL of a provider with `***` for everything that may be a secret."""
+    secrets = secrets_of(provider)
+    scheme, _, rest = url.partition("://")
     host, *segments = rest.split("/")
     for secret in secrets:
         if len(secret) >= _MIN_LEAK:

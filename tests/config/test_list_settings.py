@@ -23,6 +23,7 @@ CUSTOM = "kind: custom, list: {path: /catalog, items: data}"
 SETTINGS_OF_KINDS: Mapping[str, Mapping[str, Any]] = {
     "pangu": {"workspace_id": "w", "model_ids": ["m"]},
     "cloudflare": {"account_id": "a"},
+    "bedrock": {"region": "us-east-1", "api_key": "k"},
     "custom": {"list": {"path": "/c"}},
     "static": {"models": [{"id": "declared"}]},
 }
@@ -64,8 +65,14 @@ def test_they_work_on_every_kind(kind: str) -> None:
     assert (adjusted.owner, adjusted.created) == (("maker", *row.owner), ("since", *row.created))
     assert adjusted.price_per == 1000
     assert adjusted.chosen == (*row.chosen, "n.ctx", "maker", "since"), "they may lead to private fields"
-    unchanged = {name: getattr(row, name) for name in ("params", "strip_prefix", "extra", "owner", "created", "chosen")}
+    names = ("params", "strip_prefix", "extra", "owner", "created", "chosen", "also")
+    unchanged = {name: getattr(row, name) for name in names}
     assert replace(adjusted, price_per=1, **unchanged) == row, "everything else is as the kind has it"
+
+
+def test_they_apply_to_all_lists_of_a_kind() -> None:
+    (also,) = of_kind("bedrock", params={"q": 1}, strip_prefix="us.").dialect.also
+    assert (also.params, also.strip_prefix) == ({"maxResults": "1000", "q": "1"}, ("us.",))
 
 
 def test_the_row_of_a_provider_is_made_once() -> None:

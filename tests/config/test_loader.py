@@ -121,6 +121,12 @@ providers:
     api_version: 2025-01-01
     deployments: true
     oauth: {url: https://login.example/token, id: proxy, secret: "${API_KEY}", scope: api/.default}
+  - name: bedrock
+    kind: bedrock
+    region: us-east-1
+    access_key_id: ${API_KEY}
+    secret_access_key: ${API_KEY}
+    session_token: ${API_KEY}
   - name: vertex
     kind: vertex
     base_url: https://vertex.example
@@ -216,6 +222,11 @@ def test_every_setting_is_loaded(corp_pem: str) -> None:
         settings={"api_version": "2025-01-01", "deployments": "true"},
         oauth=OAuth(url="https://login.example/token", id="proxy", secret=secret, scope="api/.default"), **inherited,
     )  # fmt: skip
+    bedrock = Provider(
+        name="bedrock", kind="bedrock", base_url="https://bedrock.us-east-1.amazonaws.com",
+        settings={"region": "us-east-1"}, access_key_id=secret, secret_access_key=secret, session_token=secret,
+        **inherited,
+    )  # fmt: skip
     vertex = Provider(
         name="vertex", kind="vertex", base_url="https://vertex.example/v1beta1",
         settings={"publisher": "mistralai", "project": "acme", "location": "us-central1"}, **inherited,
@@ -253,7 +264,7 @@ def test_every_setting_is_loaded(corp_pem: str) -> None:
         ),
         merge=Merge(duplicates="by_owner", ignore_case=True, fill=True),
         owners=(OwnerRule(match=("gpt-*", "o1*"), owner="openai"),),
-        providers=(ctyun, files, pangu, claude, azure, vertex, cloudflare, oddball, oddest, lab),
+        providers=(ctyun, files, pangu, claude, azure, bedrock, vertex, cloudflare, oddball, oddest, lab),
         keys=(
             Key(
                 name="alice", digest=bytes.fromhex("0a" * 32), rules=("*", "!*-preview"), group="staff", may_call=False

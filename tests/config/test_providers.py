@@ -235,7 +235,7 @@ def test_incomplete_provider_is_one_problem_with_a_fix(providers: str, problem: 
         ("api_key: 1234567", f"api_key: {STRING}"),
         ("api_key_file: ''", "api_key_file: must not be empty"),
         ("kind: opnai", "kind: unknown kind; did you mean 'openai'?"),
-        ("kind: bedrock", f"kind: unknown kind; valid kinds: {', '.join(DIALECTS)}"),
+        ("kind: bedlam", f"kind: unknown kind; valid kinds: {', '.join(DIALECTS)}"),
         ("kind: 7", f"kind: {STRING}; found '7'"),
         ("kind: [openai]", "kind: must be a string"),
         ("kind:", f"kind: {NO_VALUE}"),

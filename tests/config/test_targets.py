@@ -41,6 +41,7 @@ OF_KINDS: Mapping[str, tuple[Mapping[str, Any], Target | None]] = {
     "dashscope": ({}, Target(f"{BASE}/compatible-mode/v1", BEARER, "{id}")),
     "gpustack": ({}, Target(f"{BASE}/v1", BEARER, "{id}")),
     "pangu": ({"workspace_id": "w", "model_ids": ["m"]}, None),
+    "bedrock": ({"region": "us-east-1"}, None),
     "static": ({"base_url": None, "api_key": None, "models": [{"id": "m"}]}, None),
     "custom": ({"list": LIST}, None),
 }

@@ -5,19 +5,21 @@ A file is named `<kind>.<page>.json` or `<kind>-<case>.<page>.json`, and contain
     settings   of the provider, except name, kind and key
     asked      the URL and the relevant headers of the request; null is a header that must not be sent
     before     (optional) the URL that is requested first and its response, if the list can be at another path
+    list       (optional) which list of the kind the page belongs to, 0 is the first
     answer     the body of the response
     entries    the models listed with default rules: in the order of the response, without duplicates
     dropped    reasons of dropped entries, and their number
     next       the query of the next page, null on the last one
     call       (first page) the base URL, credential header and model id of calls, null if models cannot be called
 
-`tests/dialects/test_kinds.py` compares all but `settings`, `before` and `answer` with the code;
+`tests/dialects/test_kinds.py` compares all but `settings`, `before`, `list` and `answer` with the code;
 `python -m tests.dialects.expected FILE` updates them.
 """
 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -122,11 +124,12 @@ async def expected(case: Case, config: Config, provider: Provider) -> list[dict[
     first = case.pages[0]
     headers: Headers = first["asked"]["headers"] if "asked" in first else _headers_that_matter(provider)
     asked = [request_of(request, headers) for request in requests[-len(case.pages) :]]
-    received = 0
+    received: Counter[int] = Counter()
     pages: list[dict[str, Any]] = []
     for page, request in zip(case.pages, asked, strict=True):
-        made, count = _read_page(page, dict(httpx.URL(request["url"]).params), received, config, provider)
-        received += count
+        number = page.get("list", 0)
+        made, count = _read_page(page, dict(httpx.URL(request["url"]).params), received[number], config, provider)
+        received[number] += count
         pages.append({"asked": request, **made})
     pages[0]["call"] = call_of(provider)
     return pages
@@ -142,7 +145,7 @@ def _read_page(
     page: Page, query: Mapping[str, str], received: int, config: Config, provider: Provider
 ) -> tuple[dict[str, Any], int]:
     """Parse a page without HTTP. Returns its parts and its number of entries; `received` is that of earlier pages."""
-    dialect = provider.dialect
+    dialect = (provider.dialect, *provider.dialect.also)[page.get("list", 0)]
     answer = open_page(dialect, json.dumps(page["answer"]).encode())
     entries: list[Entry] = []
     dropped: list[str] = []
