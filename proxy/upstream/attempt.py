@@ -196,11 +196,19 @@ def _if_missing(provider: Provider) -> str:
     """What to do if there is nothing at the URL of the list."""
     row = provider.dialect
     where = "base_url and list.path" if row.kind == "custom" else "base_url"
-    segments = urlsplit(provider.base_url).path.split("/")
-    version = f" (often `{row.base_path}` is missing)" if row.base_path and not any(map(_VERSION, segments)) else ""
     if row.kind in ("openai", "custom"):
-        return f"check {where}{version}; if the provider has no list, use `kind: static` with `models` and `call`"
-    return f"check kind and {where}{version}"
+        static = "if the provider has no list, use `kind: static` with `models` and `call`"
+        return f"check {where}{_version_hint(provider)}; {static}"
+    return f"check kind and {where}{_version_hint(provider)}"
+
+
+def _version_hint(provider: Provider) -> str:
+    """A likely mistake in `base_url`, "" if there is none."""
+    usual = provider.dialect.base_path
+    version = next(filter(_VERSION, urlsplit(provider.base_url).path.split("/")), "")
+    if usual and not version:
+        return f" (often `{usual}` is missing)"
+    return f" (usually without `/{version}`)" if version and not usual and provider.kind != "custom" else ""
 
 
 def _headers(provider: Provider) -> httpx.Headers:

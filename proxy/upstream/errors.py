@@ -27,7 +27,7 @@ _BLOCKED = {
     "`headers`",
     True: "a proxy or portal requires a login: check base_url and the network",
 }
-"""What to do about a blocked request, by whether the response is a login page."""
+"""What to do about a blocked request, by whether the response requires a login."""
 # Messages of APIs that reject a request with 403 whatever its credential.
 _NOT_THE_CREDENTIAL = re.compile(
     r"\b(?:country|region|territory|location|ip address|your ip|whitelist|allowlist|billing|balance|overdue|arrears?|"
@@ -92,10 +92,8 @@ def _describe(
     quoted = _quoted(response, content, secrets)
     form = f", {content.form}" if content.is_markup else ""
     if _comes_from_elsewhere(response, content):
-        return (
-            "blocked",
-            f"blocked before the API (status {status}, {content.form}){quoted}; {_BLOCKED[content.is_login]}",
-        )
+        hint = _BLOCKED[content.is_login or status == 401]
+        return "blocked", f"blocked before the API (status {status}, {content.form}){quoted}; {hint}"
     if status == 401:
         return "unauthorized", f"authentication failed (401{quoted}): check the provider's {asked.credential}"
     if status == 403:

@@ -116,6 +116,9 @@ async def test_list_without_a_redirect_was_not_redirected() -> None:
             id="custom",
         ),
         pytest.param({"kind": "ollama"}, "", "check kind and base_url", id="ollama"),
+        pytest.param(
+            {"kind": "ollama"}, "/v1", "check kind and base_url (usually without `/v1`)", id="ollama with a version"
+        ),
         pytest.param({"kind": "gemini"}, "/x", "check kind and base_url (often `/v1beta` is missing)", id="gemini"),
     ],
 )  # fmt: skip

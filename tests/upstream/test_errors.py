@@ -168,7 +168,7 @@ def error_of(
             401,
             "<html><head><title>401 Authorization Required</title></head></html>",
             NGINX,
-            f"(status 401, HTML page): 401 Authorization Required, server: nginx{FIREWALL}",
+            f"(status 401, HTML page): 401 Authorization Required, server: nginx{PORTAL}",
             id="401 of a reverse proxy",
         ),
         pytest.param(
