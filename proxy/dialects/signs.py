@@ -78,9 +78,16 @@ _STATUS_FIELDS = frozenset(["status", "state", "result", "outcome", "health", "c
 _BROKEN = r"fail|error|timed?.?out|unavailable|unreachable|\bdown\b|denied|offline|unhealthy|refused"
 _NOTHING = frozenset(["", "none", "null", "no", "false", "0", "ok"])
 _PROBLEM = re.compile(
-    r"errors?|warnings?|fail(ed|ures?).*|"
+    r"errors?|fail(ed|ures?).*|"
     r"(unreachable|unavailable|missing|timedout)(providers|sources|upstreams|backends|channels|accounts|keys|regions)"
 )
+_WARNINGS = frozenset(["warning", "warnings"])
+_OF_MISSING = re.compile(
+    r"fail|error|time[ds]?[ -]?out|unavailable|unreachable|refused|denied|partial|incomplete|truncat|missing|skip|omit"
+    r"|exclud|unable|can(?:no|')t|(?:not|n't) (?:be )?(?:respon|reach|load|list|fetch|retriev|query|include|access)",
+    re.IGNORECASE,
+)
+"""Found in a warning about models that are missing. Others are about models that are listed, such as deprecations."""
 _MAX_LEVELS = 8  # of nested statuses
 
 HEADERS = frozenset(
@@ -220,7 +227,13 @@ def _decoded(name: str, raw: Raw) -> Iterator[Any]:
 
 def _may_contain_signs(name: str) -> bool:
     """Whether an object or array with this normalized name may contain signs."""
-    return name in _CONTAINERS or name in _PARTS or name.endswith(_STATUSES) or _PROBLEM.fullmatch(name) is not None
+    return (
+        name in _CONTAINERS
+        or name in _PARTS
+        or name in _WARNINGS
+        or name.endswith(_STATUSES)
+        or _PROBLEM.fullmatch(name) is not None
+    )
 
 
 def _flattened(payload: Mapping[str, Any], levels: int) -> Iterator[tuple[str, Any]]:
@@ -275,6 +288,8 @@ def _reports_failure(name: str, value: object) -> bool:
     """Whether a field with this normalized name reports that a part of the list is missing."""
     if _PROBLEM.fullmatch(name) or name in ("modelsmissing", "modelsincomplete"):
         return not _is_nothing(value)
+    if name in _WARNINGS:
+        return _OF_MISSING.search(str(value)) is not None
     if isinstance(value, str):
         return name in ("status", "state") and _normalized(value) in _FAILURE_WORDS
     if not isinstance(value, dict | list):

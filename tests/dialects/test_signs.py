@@ -135,6 +135,8 @@ def test_further_page_has_the_parameters_of_the_page_before_it() -> None:
         pytest.param({"statuses": [{"provider": "x", "code": "00000", "result": ["m"]}]}, id="codes that are texts"),
         pytest.param({"model_statuses": {"m0": "suspended"}, "missing_prices": ["m0"]}, id="of single models"),
         pytest.param({"failure_rate": 0.1, "failover": True}, id="a rate"),
+        pytest.param({"warnings": ["m0 is deprecated, use m1"], "warning": "beta"}, id="warnings about listed models"),
+        pytest.param({"warnings": [{"code": "deprecated", "message": "m0 ends in 2027"}]}, id="warnings as objects"),
         pytest.param({"complete": True, "is_complete": True, "truncated": False}, id="complete"),
     ],
 )
@@ -154,6 +156,10 @@ def test_ordinary_fields_are_no_signs(around: Mapping[str, object]) -> None:
         pytest.param({"errors": [{"provider": "x"}]}, "errors", id="errors"),
         pytest.param({"error": "upstream timed out"}, "error", id="an error"),
         pytest.param({"warnings": ["x did not respond"]}, "warnings", id="warnings"),
+        pytest.param(
+            {"warnings": [{"message": "models of x could not be loaded"}]}, "warnings", id="a warning as an object"
+        ),
+        pytest.param({"warning": "3 models were skipped"}, "warning", id="one warning"),
         pytest.param({"failed_providers": ["x"]}, "failed_providers", id="failed providers"),
         pytest.param({"failed": 1}, "failed", id="a number of failures"),
         pytest.param({"_shards": {"total": 2, "failed": 1}}, "failed", id="failed shards"),
