@@ -111,6 +111,8 @@ class EntryPlan(NamedTuple):
     """Whether `root` or `parent` exists."""
     aliases: tuple[str, ...]
     """Fields with other names of the model."""
+    private: tuple[str, ...]
+    """Paths of fields that are not shown."""
 
 
 @dataclass(frozen=True)
@@ -249,6 +251,7 @@ class Dialect:
             reserved=tuple(field for field in fields if field.casefold() in RESERVED_FIELDS),
             has_reference=self.root in fields or "parent" in fields,
             aliases=tuple(field for field in self.aliases if field in fields),
+            private=tuple(path for path in self.private if exists(path)),
         )
 
 

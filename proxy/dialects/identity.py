@@ -28,6 +28,8 @@ def problem_of_id(own_id: str) -> str:
         return "empty id"
     if not own_id.isprintable() and CONTROL.search(own_id):
         return "id contains control characters"
+    if own_id.isspace():
+        return "blank id"
     if len(own_id) > MAX_ID_BYTES // 4 and len(own_id.encode()) > MAX_ID_BYTES:
         return f"id longer than {MAX_ID_BYTES} bytes"
     return ""

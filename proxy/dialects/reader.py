@@ -280,7 +280,7 @@ def _extra(dialect: Dialect, payload: Mapping[str, Any], rest: Mapping[str, Any]
     price_per = dialect.price_per
     sources = plan.sources(plan.shape_of(payload)) if plan.groups else plan.extra
     known, used = known_values(payload, sources, price_per)
-    hidden = dialect.private if dialect.keeps_originals else (*used, *dialect.private)
+    hidden = plan.private if dialect.keeps_originals else (*used, *plan.private)
     nested = {name: known.pop(name) for name in plan.nested if name in known} if plan.nested else {}
     shown = {**(without_fields(rest, hidden) if hidden else rest), **known}
     for name in plan.reserved:

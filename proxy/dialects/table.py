@@ -18,7 +18,8 @@ OPENAI = Dialect(
     id=("id", "model_id", "name"),
     resource_names=True,  # Google's OpenAI endpoint lists `models/m`
     owner=("owned_by", "publisher", "organization", "author", "vendor", "vendor.name"),
-    created=("released", "created", "created_at"),  # Vercel's `created` is the same for all models
+    # Vercel's `created` is the same for all models.
+    created=("released", "created", "created_at", "createdAt", "create_time"),
     # `facts` knows the names of limits, capabilities and modalities.
     extra={
         "display_name": ("display_name", "title"),  # `title`: Novita and PPIO
@@ -28,6 +29,7 @@ OPENAI = Dialect(
         "released_at": ("released",),
     },
     keeps_originals=True,
+    private=("created_at", "createdAt", "create_time"),  # duplicate `created`, and may be the time of the request
     paging=(
         Paging("url", read="links.next"),
         Paging("cursor", read="last_id", send="after", more="has_more"),
