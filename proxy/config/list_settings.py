@@ -23,7 +23,7 @@ RETIRED_FIELDS = (
 """Fields in which providers write that a model is retired: as a word, or true."""
 _SHUTDOWN_DATES = (
     "shutdown_at", "shutdown_date", "retirement_date", "retirementDate", "retired_at", "retires_at", "sunset_date",
-    "sunset_at", "end_of_life", "eol_date", "discontinued_at", "discontinuation_date",
+    "sunset_at", "end_of_life", "eol_date", "discontinued_at", "discontinuation_date", "expiration_date",
 )  # fmt: skip
 """Fields in which providers write the date of the shutdown, besides those of the kind."""
 

@@ -135,7 +135,7 @@ def has_command(text: str) -> bool:
 
 # -- addresses ---------------------------------------------------------------------------------------------------------
 
-_AUTHORITY = re.compile(r"://([^\s/?#\"'<>`\\|{}(),;，。；、）]+)")
+_AUTHORITY = re.compile(r"://([^\s/?#\"'<>`\\|{}(),;，。；、）]*)")  # empty in unix:///run/server.sock
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,30}\Z")
 _MAX_SCHEME = 31  # characters
 _PRIVATE_SCHEMES = frozenset(

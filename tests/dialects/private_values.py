@@ -92,6 +92,8 @@ FORMS: Mapping[str, str] = {
     "relative path of Windows": f"models\\{C}\\m.gguf",
     "path of a network": f"\\\\nas\\{C}",
     "address of a file": f"file:///srv/{C}",
+    "address of a socket": f"unix:///sockets/{C}",
+    "address of a storage without a host": f"Weights: hdfs:///user/{C}",
     "cache": f"models--acme--{C}",
     # JSON in a text.
     "JSON": json.dumps({"any": [{"api_key": C}]}),
