@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import traceback
+from collections.abc import Sequence
 from typing import Literal
 
 
@@ -65,8 +66,11 @@ class ModelNotFound(ApiError):
     code = "model_not_found"
     hint = "List the models available to your key with GET /v1/models."
 
-    def __init__(self, model: str) -> None:
-        super().__init__(f"The model '{model}' does not exist or you do not have access to it.", param="model")
+    def __init__(self, model: str, similar: Sequence[str] = ()) -> None:
+        """`similar`: ids that the caller can see."""
+        *others, last = [f"'{each}'" for each in similar] or [""]
+        hint = f" Did you mean {', '.join(others)}{' or ' * bool(others)}{last}?" if similar else ""
+        super().__init__(f"The model '{model}' does not exist or you do not have access to it.{hint}", param="model")
 
 
 class VersionsNotFound(ApiError):

@@ -42,7 +42,7 @@ def loose_matcher(patterns: Iterable[str]) -> Matcher:
         if text.isascii() and text.strip() == text:  # the common case: folding is `lower`
             return match(text.lower()) is not None
         # Folding can change the number of characters, and `?` matches exactly one.
-        return match(_folded(text).strip()) is not None or exact(text)
+        return match(folded(text)) is not None or exact(text)
 
     return matches
 
@@ -63,3 +63,8 @@ def _shell_pattern(pattern: str, form: Callable[[str], str]) -> str:
 
 def _folded(text: str) -> str:
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+
+
+def folded(text: str) -> str:
+    """A text without case, surrounding whitespace and Unicode form (NFKC): texts that look alike become equal."""
+    return text.lower().strip() if text.isascii() else _folded(text).strip()

@@ -259,7 +259,8 @@ ENTRIES: Mapping[str, Entry] = {
     "Provider.prefix": Entry("prefix: lab/", "Added before every id of the provider."),
     "Provider.aliases": Entry(
         "aliases: {deepseek-r1: DeepSeek-R1-Chat}",
-        "Public id -> the provider's own id, which it replaces. The `prefix` is not added.",
+        "Public id -> the provider's own id, which it replaces. The `prefix` is not added. A pattern has one `*` on "
+        'both sides: `{"claude-*": "anthropic/claude-*"}`.',
         "none",
     ),
     "ListSettings.strip_prefix": Entry(
@@ -297,6 +298,16 @@ ENTRIES: Mapping[str, Entry] = {
         "price_per: 1000000",
         "Number of tokens that the prices in `pricing` are for; they are shown for one token.",
         "unknown: prices are not converted",
+    ),
+    "Provider.list_aliases": Entry(
+        "list_aliases: true",
+        "Also list the other names that the provider's entries contain (`aliases`), each as a model. Without it they "
+        "can be called, but are not listed.",
+    ),
+    "Provider.accept": Entry(
+        'accept: ["*:online", "claude-*"]',
+        "Patterns over own ids that the provider takes but does not list. They can be called and retrieved where the "
+        "key's rules allow the id. See [Providers](providers.md#names-that-are-not-listed).",
     ),
     "Provider.models": Entry(
         "models: [{id: sonar, owned_by: perplexity, context_length: 127072}]",

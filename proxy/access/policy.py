@@ -51,7 +51,21 @@ class Policy:
         return f"Policy({list(self.rules)})"
 
     def allows(self, offer: Offer) -> bool:
-        return self.sees_everything or (self._allowed.matches(offer) and not self._forbidden.matches(offer))
+        return self.sees_everything or (self._allowed.matches(offer) and not self.denies(offer))
+
+    def denies(self, offer: Offer) -> bool:
+        """Return whether a deny rule matches a model, or the model that it is an alias of."""
+        forbidden = self._forbidden.matches
+        return forbidden(offer) or (offer.alias_of is not None and forbidden(offer.alias_of))
+
+    @property
+    def denies_models(self) -> bool:
+        """Whether a deny rule depends on the model, not only on its provider."""
+        return self._forbidden.by_model
+
+    def denies_everywhere(self, offer: Offer) -> bool:
+        """Return whether a deny rule matches a model whatever its provider is."""
+        return self._forbidden.matches_model(offer)
 
     def may_allow(self, provider: str) -> bool:
         """Return whether the rules can allow a model of this provider. For providers whose models are not known yet."""
@@ -69,7 +83,7 @@ def _canonical(rules: Iterable[str]) -> tuple[str, ...]:
 class _Side:
     """The allow rules or the deny rules of a policy."""
 
-    __slots__ = ("_all", "_by_model", "_by_provider", "matches")
+    __slots__ = ("_all", "_by_provider", "by_model", "matches", "matches_model")
 
     def __init__(self, rules: Iterable[str], matcher_of: MatcherOf) -> None:
         patterns: dict[str, list[str]] = {}
@@ -78,12 +92,14 @@ class _Side:
             patterns.setdefault(kind, []).append(pattern)
         predicates = {kind: RULES[kind].predicate(patterns[kind], matcher_of) for kind in RULES if kind in patterns}
         self.matches: Predicate = _any_of([*predicates.values()])
-        self._by_model = any(not RULES[kind].per_provider for kind in predicates)
+        by_model = [predicates[kind] for kind in predicates if not RULES[kind].per_provider]
+        self.by_model = bool(by_model)
+        self.matches_model: Predicate = _any_of(by_model)
         self._by_provider = _any_of([predicates[kind] for kind in predicates if RULES[kind].per_provider])
         self._all = "*" in patterns.get("", ())
 
     def may_match(self, provider: str) -> bool:
-        return self._by_model or self._by_provider(_unknown_model_of(provider))
+        return self.by_model or self._by_provider(_unknown_model_of(provider))
 
     def matches_all_of(self, provider: str) -> bool:
         return self._all or self._by_provider(_unknown_model_of(provider))

@@ -66,7 +66,8 @@ class Inference:
         head.has_body = False  # the body was read, so the connection can be reused
         body = _parse(content, headers)
         view = self._store.cached_view(caller.policy) or await view_of(self._store, caller.policy)
-        offers = candidates(view.catalog, body, self._targets, self._stateful)
+        await view.prepare((*body.models, *body.models_of_tools))
+        offers = candidates(view.model, body, self._targets, self._stateful)
         return Call(PATHS[head.path], body, forwarded, offers, head.request_id.decode(), key)
 
     async def _read_body(self, headers: Mapping[bytes, bytes], receive: Receive) -> bytes:

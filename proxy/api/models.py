@@ -13,7 +13,7 @@ from proxy.api.negotiation import accepts_gzip, matches
 from proxy.api.request import RequestHead
 from proxy.api.routes import READ, Route
 from proxy.asgi import Handler, Header, RawResponse, Receive, Send
-from proxy.catalog import Catalog, Model
+from proxy.catalog import Model
 from proxy.clock import Clock
 from proxy.errors import ModelListUnavailable, ModelNotFound, whole_seconds
 from proxy.store import Store, View
@@ -42,7 +42,7 @@ class Models:
         packed = accepts_gzip(head.accept_encoding)
         if view is not None and view.catalog.models and not (packed and view.rendered.gzip is None):
             return self._list(head, view, packed)
-        return self._when_rendered(head, caller, None)
+        return self._when_rendered(head, caller, "")
 
     def retrieve(self, head: RequestHead, caller: Caller) -> RawResponse | Handler:
         """Return one model by its id. Raises ModelNotFound."""
@@ -50,13 +50,19 @@ class Models:
         view = self._store.cached_view(caller.policy)
         if view is None or not view.catalog.models:
             return self._when_rendered(head, caller, model_id)
-        model = _find(view.catalog, model_id)
-        return self.list(head, caller) if model is None else self._model(head, view, model)
+        spellings = _spellings(model_id)
+        if model := _listed(view, spellings):
+            return self._model(head, view, model)
+        if not all(spellings):
+            return self.list(head, caller)
+        if not view.is_prepared:
+            return self._when_rendered(head, caller, model_id)
+        return self._model(head, view, _found(view, spellings))
 
-    def _when_rendered(self, head: RequestHead, caller: Caller, model_id: str | None) -> Handler:
+    def _when_rendered(self, head: RequestHead, caller: Caller, model_id: str) -> Handler:
         async def respond(receive: Receive, send: Send) -> RawResponse:
             view = await view_of(self._store, caller.policy)
-            model = None if model_id is None else _find(view.catalog, model_id)
+            model = await _find(view, model_id)
             if model is not None:
                 return self._model(head, view, model)
             packed = accepts_gzip(head.accept_encoding)
@@ -108,23 +114,35 @@ async def view_of(store: Store, policy: Policy) -> View:
     return view
 
 
-def _find(catalog: Catalog, model_id: str) -> Model | None:
-    """Return the requested model, or None for the whole list. Raises ModelNotFound.
+async def _find(view: View, model_id: str) -> Model | None:
+    """Return the requested model, or None for the whole list. Raises ModelNotFound."""
+    spellings = _spellings(model_id)
+    model = _listed(view, spellings)
+    if model is None and all(spellings):
+        await view.prepare(spellings)
+        return _found(view, spellings)
+    return model
+
+
+def _listed(view: View, spellings: Sequence[str]) -> Model | None:
+    return next((model for spelling in spellings if (model := view.catalog.find(spelling))), None)
+
+
+def _found(view: View, spellings: Sequence[str]) -> Model:
+    """Raises ModelNotFound."""
+    found = (model for spelling in spellings if (model := view.find(spelling)))
+    return next(found, None) or view.model(spellings[-1])
+
+
+def _spellings(model_id: str) -> Sequence[str]:
+    """Return the ids that a path may mean, in order of precedence; "" is the whole list.
 
     A client whose `base_url` ends in `/models` (as in the ctyun documentation) requests `/v1/models/models` and
     `/v1/models/models/{id}`; a model with such an id takes precedence.
     """
-    if not model_id:
-        return None
-    model = catalog.find(model_id)
-    if model is None and (model_id == _ALIAS or model_id.startswith(_ALIAS + "/")):
-        model_id = model_id.removeprefix(_ALIAS).removeprefix("/")
-        if not model_id:
-            return None
-        model = catalog.find(model_id)
-    if model is None:
-        raise ModelNotFound(model_id)
-    return model
+    if model_id == _ALIAS or model_id.startswith(_ALIAS + "/"):
+        return model_id, model_id.removeprefix(_ALIAS).removeprefix("/")
+    return (model_id,)
 
 
 def _requested_id(head: RequestHead) -> str:

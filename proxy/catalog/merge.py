@@ -64,15 +64,16 @@ def merging(
         yield
     if ignore_case:
         by_id = {spelled[0].id: spelled for spelled in by_id.values()}
-    model_of = partial(_completed_model, fill=fill) if ignore_case or fill else _model
+    combined = partial(_completed_model, fill=fill) if ignore_case or fill else model_of
     models: list[Model] = []
     for ids in batched(sorted(by_id)):
-        models += [model_of(by_id[model_id]) for model_id in ids]
+        models += [combined(by_id[model_id]) for model_id in ids]
         yield
     return Catalog(tuple(models))
 
 
-def _model(offers: tuple[Offer, ...]) -> Model:
+def model_of(offers: tuple[Offer, ...]) -> Model:
+    """Return the model with these offers of one id."""
     if len(offers) == 1:
         return Model(offers, offers[0].created)
     first_by_provider: dict[str, Offer] = {}
@@ -85,9 +86,9 @@ def _model(offers: tuple[Offer, ...]) -> Model:
 def _completed_model(offers: tuple[Offer, ...], *, fill: bool) -> Model:
     """The model of offers whose ids differ at most in case, with facts of all spellings, or of all offers."""
     if len(offers) == 1:
-        return _model(offers)
+        return model_of(offers)
     spellings = tuple({offer.id: None for offer in offers if offer.id != offers[0].id})
-    model = _model((_completed(offers, fill), *offers[1:]))
+    model = model_of((_completed(offers, fill), *offers[1:]))
     return Model(model.offers, model.created, spellings)
 
 

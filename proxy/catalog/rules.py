@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from proxy.catalog.adjust import completed, is_retired, overridden, passes, without
 from proxy.catalog.display_names import label_display_names
+from proxy.catalog.naming import Naming
 from proxy.catalog.owners import owner_from_entry, owner_of_model
 from proxy.catalog.values import Offer
 from proxy.config import Config, Provider
@@ -92,8 +93,8 @@ def hide_retired(provider: Provider, config: Config, *, time: Time) -> Step:
     return step
 
 
-def assign_owner(provider: Provider, config: Config) -> Step:
-    """Set the owner of each model, unless `overrides` sets it. The first of these sources that has one is used:
+def owner_rule(provider: Provider, config: Config) -> Callable[[Entry], str]:
+    """Return a function from an entry to its owner. The first of these sources that has one is used:
 
     1. the provider's `owner`  2. the rules in `owners`  3. the `owned_by` of a declared model  4. the id and the owner
     in the entry, see `owners.py`  5. the id of its base model  6. the provider's name.
@@ -108,47 +109,36 @@ def assign_owner(provider: Provider, config: Config) -> Step:
         by_rule = next((owner for matches, owner in rules if matches(entry.id)), "")
         return by_rule or declared.get(entry.id, "")
 
+    def owner_of(entry: Entry) -> str:
+        owner = by_settings(entry) if has_settings else ""
+        return owner or owner_of_model(entry.owner, entry.id) or owner_of_model("", entry.root) or provider.name
+
+    return owner_of
+
+
+def assign_owner(provider: Provider, config: Config) -> Step:
+    """Set the owner of each model (see `owner_rule`), unless `overrides` sets it."""
+    owner_of = owner_rule(provider, config)
+
     def step(offers: Iterable[Offer]) -> Iterator[Offer]:
         for offer in offers:
-            entry = offer.entry
-            owner = offer.owned_by or (by_settings(entry) if has_settings else "")
-            owner = owner or owner_of_model(entry.owner, entry.id) or owner_of_model("", entry.root) or provider.name
-            yield Offer(offer.id, offer.provider, owner, entry)
+            yield Offer(offer.id, offer.provider, offer.owned_by or owner_of(offer.entry), offer.entry)
 
     return step
 
 
 def rename(provider: Provider, config: Config) -> Step:
-    """Set public ids: `aliases`, then `prefix`, then the duplicate policy. Each id depends only on its entry.
-
-    An alias replaces the model's own id and gets no prefix. Alias names are reserved, so that ids do not change when
-    the aliased model appears or disappears.
-    """
-    if not provider.aliases and not provider.prefix and config.merge.duplicates == "merge":
-        return iter  # nothing to rename
-    aliases: dict[str, list[str]] = {}
-    for public, own in provider.aliases.items():
-        aliases.setdefault(own, []).append(public)
-    reserved = frozenset(provider.aliases)
-    prefix = provider.prefix
-    final = _FINAL[config.merge.duplicates]
+    """Set public ids (see `Naming`). Each id depends only on its entry."""
+    naming = Naming(provider, config)
+    if naming.is_identity:
+        return iter
 
     def step(offers: Iterable[Offer]) -> Iterator[Offer]:
         for offer in offers:
-            own_id = offer.entry.id
-            plain = prefix + own_id
-            for public in aliases.get(own_id) or ([] if plain in reserved else [plain]):
-                shown = final(public, offer)
-                yield offer if shown == offer.id else Offer(shown, offer.provider, offer.owned_by, offer.entry)
+            for public in naming.public_ids(offer.entry.id, offer.owned_by):
+                yield offer if public == offer.id else Offer(public, offer.provider, offer.owned_by, offer.entry)
 
     return step
-
-
-_FINAL: Mapping[str, Callable[[str, Offer], str]] = {
-    "merge": lambda public, offer: public,
-    "by_owner": lambda public, offer: f"{offer.owned_by}/{public}",
-    "by_provider": lambda public, offer: f"{offer.provider}/{public}",
-}
 
 
 def drop_fields(provider: Provider, config: Config) -> Step:
@@ -183,6 +173,38 @@ def _limited(offer: Offer, shown: frozenset[str]) -> Offer:
     return replace(offer, entry=replace(offer.entry, extra=msgspec.json.encode(limited)))
 
 
+def list_aliases(provider: Provider, config: Config) -> Step:
+    """Apply `list_aliases`: other names in entries become models of their own, which calls send as they are.
+
+    `include` and `exclude` apply to them. An entry that the provider lists under such a name takes precedence.
+    """
+    if not provider.list_aliases:
+        return iter
+    naming = Naming(provider, config)
+    included, excluded = matcher(provider.include), matcher(provider.exclude)
+
+    def step(offers: Iterable[Offer]) -> Iterator[Offer]:
+        seen: set[str] = set()
+        aliases: list[tuple[str, Offer]] = []
+        for offer in offers:
+            seen.add(offer.entry.id)
+            aliases += ((name, offer) for name in offer.entry.aliases)
+            yield offer
+        for name, offer in aliases:
+            if name not in seen and included(name) and not excluded(name):
+                seen.add(name)
+                entry = aliased(offer.entry, name)
+                for public in naming.public_ids(name, offer.owned_by):
+                    yield Offer(public, offer.provider, offer.owned_by, entry, alias_of=offer)
+
+    return step
+
+
+def aliased(entry: Entry, name: str) -> Entry:
+    """The same model under another own id."""
+    return replace(entry, id=name, written="", aliases=())
+
+
 def rules(time: Time) -> tuple[Rule, ...]:
     """All rules in their order. `time` returns Unix seconds, for the rule that depends on it."""
     return (
@@ -194,6 +216,7 @@ def rules(time: Time) -> tuple[Rule, ...]:
         label_display_names,
         drop_fields,
         limit_extra,
+        list_aliases,
     )
 
 

@@ -26,6 +26,8 @@ class Offer(Struct, frozen=True, gc=False):
     provider: str
     owned_by: str
     entry: Entry
+    alias_of: Offer | None = None
+    """The listed offer whose entry contains this id as another name. What denies that offer denies this one."""
 
     @property
     def created(self) -> int:

@@ -15,6 +15,7 @@ from typing import Literal, get_args
 from proxy.access import Policy
 from proxy.catalog import Catalog, FetchResult, Offer, merge, per_provider
 from proxy.catalog.adjust import fields_of
+from proxy.catalog.names import AcceptedNames, Source, accepted_names
 from proxy.catalog.rules import declared_entries, with_declared
 from proxy.cli.text import count
 from proxy.config import Config, Key, Provider
@@ -22,6 +23,7 @@ from proxy.config.access_rules import RULES, split
 from proxy.config.field_rules import FieldRule, type_name
 from proxy.config.fields import Globs
 from proxy.config.settings import Merge
+from proxy.cooperative import run_now
 from proxy.dialects.entry import Entry
 from proxy.errors import UpstreamError
 from proxy.patterns import loose_matcher, matcher
@@ -108,6 +110,7 @@ class Audit:
         self.results = tuple(results)
         self._now = now
         self.offers = _offers(config, results, now)
+        self._takers = _takers(config, results, self.offers)
         self.failed = tuple(result.provider.name for result in results if result.error)
         self.partial = tuple(r.provider.name for r in results if r.fetched and r.fetched.partial)
         """Providers whose list may lack models."""
@@ -171,7 +174,14 @@ class Audit:
         policy = Policy(rules)
         if any(map(policy.may_allow, self._unknown)):
             return False
+        if any(not rule.startswith("!") and self._is_accepted(rule) for rule in rules):
+            return False
         return not self._allows_any(policy, chain.from_iterable(self.offers.values()))
+
+    def _is_accepted(self, rule: str) -> bool:
+        """Whether an id rule may match a name that a provider takes but does not list."""
+        kind, pattern = split(rule.removeprefix("!"))
+        return not kind and any(taker.takes_any(pattern) for taker in self._takers)
 
     def _of_rules(self) -> Iterator[Finding]:
         groups = self.config.groups
@@ -190,6 +200,8 @@ class Audit:
         kind, pattern = split(rule.removeprefix("!"))
         unknown = (*self._unknown, *(skipped.name for skipped in self.config.skipped))
         if any(map(matcher([pattern]), unknown)) if RULES[kind].per_provider else self._unknown:
+            return True
+        if self._is_accepted(rule):
             return True
         offers = chain.from_iterable(self.offers.values())
         if rule.startswith("!"):
@@ -226,9 +238,10 @@ class Audit:
                     text = f"{setting} {pattern!r} matches none of its models"
                     yield self._unmatched(who, text, hides=pattern if setting == "exclude" else "")
         for public, own_id in provider.aliases.items():
-            if own_id not in selected:
+            matches = matcher([own_id])
+            if not any(map(matches, selected)) and not matcher(provider.accept)(own_id):
                 filtered = f"which {result.filters} filter{'s' * (' and ' not in result.filters)} out"
-                why = filtered if own_id in listed else "which the provider does not list"
+                why = filtered if any(map(matches, listed)) else "which the provider does not list"
                 yield Finding("matches_nothing", who, f"alias {public!r} refers to {own_id!r}, {why}")
 
     def _of_fields(self, result: ProbeResult) -> Iterator[Finding]:
@@ -338,6 +351,17 @@ def _offers(config: Config, results: Iterable[ProbeResult], now: float) -> Mappi
         )
         for result in results
     }
+
+
+def _takers(
+    config: Config, results: Iterable[ProbeResult], offers: Mapping[str, Sequence[Offer]]
+) -> Sequence[AcceptedNames]:
+    """The providers that take other names than they list."""
+    sources = [
+        Source(result.provider, result.fetched.entries if result.fetched else (), offers[result.provider.name], True)
+        for result in results
+    ]
+    return [taker for source in sources if (taker := run_now(accepted_names(source, config)))]
 
 
 def _no_access(rules: Globs) -> str:

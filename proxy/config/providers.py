@@ -73,6 +73,7 @@ class Providers:
         if dialect:
             self._check_fit(dialect, value, path)
         self._check_declared(value.get("models"), (*path, "models"))
+        self._check_aliases(value.get("aliases"), (*path, "aliases"))
         if _is_true(value.get("disabled")):
             self._skipped[path] = Skipped(str(value.get("name")), "disabled: true", "disabled")
             return None
@@ -89,6 +90,7 @@ class Providers:
         provider = provider.model_copy(update=update)
         self._warn_if_expired_early(provider, path)
         self._check_params(provider, path)
+        self._check_accept(provider, path)
         self._check_basic(provider, "api_key_file" if api_key else "api_key", path)
         return provider
 
@@ -121,7 +123,7 @@ class Providers:
             self._validation.unknown((*path, unknown), known)
         given = self._inherit(path, {name: value[name] for name in value if name in PROVIDER_SETTINGS})
         provider = self._validation.valid(Provider, given, path)
-        for name in ("include", "exclude"):
+        for name in ("include", "exclude", "accept"):
             self._validation.warn_of_brackets(getattr(provider, name, ()), (*path, name))
         for index, override in enumerate(provider.overrides if provider else ()):
             self._warn_of_override(override, (*path, "overrides", index))
@@ -248,6 +250,19 @@ class Providers:
             elif name in page_numbers and not _PAGE_NUMBER.fullmatch(text):
                 self._validation.problem(where, "is the number of the first page; it must be a whole number")
 
+    def _check_aliases(self, aliases: Any, path: Path) -> None:
+        """Report patterns that cannot be resolved: they would be listed as ids."""
+        for public, own in aliases.items() if isinstance(aliases, dict) else ():
+            where = (*path, public)
+            problem = _problem_of_alias(public, own) if isinstance(public, str) and isinstance(own, str) else ""
+            if problem and not self._validation.is_unresolved(where):
+                self._validation.problem(where, problem)
+
+    def _check_accept(self, provider: Provider, path: Path) -> None:
+        if provider.accept and provider.target is None:
+            text = "has no effect: the models of this provider cannot be called; remove it, or set `call`"
+            self._validation.problem((*path, "accept"), text)
+
     def _check_basic(self, provider: Provider, setting: str, path: Path) -> None:
         key = provider.api_key
         if provider.dialect.auth.style == "basic" and key and ":" not in key.get_secret_value():
@@ -291,6 +306,15 @@ class Providers:
 
     def _skip(self, value: Mapping[str, Any], path: Path, reason: str) -> None:
         self._skipped[path] = Skipped(str(value.get("name")), reason)
+
+
+def _problem_of_alias(public: str, own: str) -> str:
+    stars = public.count("*"), own.count("*")
+    if "?" in public + own:
+        return "`?` is not supported in aliases; use one `*` on both sides"
+    if stars not in ((0, 0), (1, 1)):
+        return "a pattern needs exactly one `*` on both sides, like `claude-*: anthropic/claude-*`"
+    return ""
 
 
 def check_authority(validation: Validation, file: Any, path: Path) -> None:

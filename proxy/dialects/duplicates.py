@@ -27,7 +27,7 @@ def filled(entry: Entry, other: Entry) -> Entry:
     """An entry with the values of another one where its own are missing or null. Fields are not mixed within."""
     created, owner = entry.created or other.created, entry.owner or other.owner
     parent = entry.parent if entry.parent is not None else other.parent
-    extra, aliases = _filled_extra(entry.extra, other.extra), entry.aliases or other.aliases
+    extra, aliases = _filled_extra(entry.extra, other.extra), tuple(dict.fromkeys(entry.aliases + other.aliases))
     result = replace(entry, created=created, owner=owner, parent=parent, extra=extra, aliases=aliases)
     return entry if result == entry else result
 

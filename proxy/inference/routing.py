@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from msgspec import Struct
 
-from proxy.catalog import Catalog, Model, Offer
+from proxy.catalog import Model, Offer
 from proxy.config import Target
-from proxy.errors import BadRequest, ModelNotCallable, ModelNotFound
+from proxy.errors import BadRequest, ModelNotCallable
 from proxy.inference.request.body import Body
 
 _SHARED = (
@@ -26,14 +26,15 @@ class Candidate(Struct, frozen=True):
 
 
 def candidates(
-    catalog: Catalog, body: Body, targets: Mapping[str, Target], stateful: Collection[str]
+    find: Callable[[str], Model], body: Body, targets: Mapping[str, Target], stateful: Collection[str]
 ) -> Sequence[Candidate]:
     """Return the offers that can serve a call, in the operator's order; at least one. Raises ApiError.
 
+    `find` returns the model with an id or another name that the caller may use; it raises ModelNotFound.
     `targets`: of the providers that can be called; `stateful`: names of the providers with `stateful: true`.
     """
-    model = _model(catalog, body.model)
-    others = {name: _model(catalog, name) for name in (*body.models[1:], *body.models_of_tools)}
+    model = find(body.model)
+    others = {name: find(name) for name in (*body.models[1:], *body.models_of_tools)}
     offers = [offer for offer in model.offers if offer.provider in targets]
     if not offers:
         raise ModelNotCallable(body.model)
@@ -56,13 +57,6 @@ def _with_state(batch: Sequence[Candidate], stateful: Collection[str]) -> Sequen
     if not stateful_only:
         raise BadRequest(_SHARED)
     return stateful_only[:1]
-
-
-def _model(catalog: Catalog, name: str) -> Model:
-    model = catalog.find(name)
-    if model is None:
-        raise ModelNotFound(name)
-    return model
 
 
 def _own_id(model: Model, provider: str, target: Target) -> str:

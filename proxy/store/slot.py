@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from proxy import backoff
 from proxy.catalog import FetchResult, Offer
+from proxy.catalog.names import Source
 from proxy.catalog.times import Reported, settle_times
 from proxy.config import Provider
 from proxy.cooperative import Cooperative, batched
@@ -122,6 +123,11 @@ class Slot:
 
     def state(self, now: float) -> ListState:
         return list_state(self.provider, self.listing, now)
+
+    def source(self) -> Source:
+        """The provider's current models, for the index of names."""
+        is_known = self.listing is not None or not self.provider.is_remote
+        return Source(self.provider, self.listing.entries if self.listing else (), self.offers, is_known)
 
     def report(self, now: float) -> Report:
         listing = self.listing

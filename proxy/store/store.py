@@ -19,6 +19,7 @@ from proxy.config import Config
 from proxy.cooperative import BATCH_SIZE, Cooperative
 from proxy.states import ListState
 from proxy.store.listing import Report
+from proxy.store.names import Lazy, NameIndex, Names, name_index
 from proxy.store.refresh import Refresher
 from proxy.store.slot import Slot
 from proxy.store.view import RenderedList, View, render
@@ -47,6 +48,7 @@ class Store:
             [*self._slots.values()], self.fetch, self.clock, on_change=self._changed, on_report=self.on_report
         )
         self._views = ViewCache(self._render, self._show)
+        self._index = self._name_index()
         self._changes_at = 0.0
         """Monotonic seconds at which a listing next becomes stale, or entries of one expire."""
         self._update_notes()
@@ -63,6 +65,7 @@ class Store:
         expired = [slot for slot in self._slots.values() if slot.expire(now)]
         if offers_changed or expired:
             self._views.clear()
+            self._index = self._name_index()
         else:
             self._views.clear_views()
         ends = [end for slot in self._slots.values() for end in slot.changes_at() if end > now]
@@ -104,10 +107,17 @@ class Store:
         """Render the models that a policy allows, from the current offers in the configured order of providers."""
         offers = [slot.offers for slot in self._slots.values()]
         rules = self.config.merge
+        index = self._index
         catalog = yield from merging(
             chain.from_iterable(offers), policy.allows, ignore_case=rules.ignore_case, fill=rules.fill
         )
-        return (yield from render(catalog))
+        return (yield from render(catalog, Names(catalog, policy, index)))
+
+    def _name_index(self) -> Lazy[NameIndex]:
+        """The index of the current offers, computed when a request needs it."""
+        sources = [slot.source() for slot in self._slots.values()]
+        is_short = sum(len(source.offers) for source in sources) <= BATCH_SIZE
+        return Lazy(lambda: name_index(sources, self.config), is_short=is_short)
 
     def _show(self, policy: Policy, rendered: RenderedList) -> View:
         fetch_times = [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import hashlib
+from collections.abc import Iterable
 from functools import cached_property
 from typing import Literal
 
@@ -12,6 +13,8 @@ from proxy.access.keys import PRIVATE
 from proxy.asgi import Header
 from proxy.catalog import Catalog, Model
 from proxy.cooperative import Cooperative
+from proxy.errors import ModelNotFound
+from proxy.store.names import Names
 from proxy.wire import JSON
 from proxy.wire.openai import listing, model_list, model_object
 
@@ -21,9 +24,10 @@ Encoding = Literal["identity", "gzip"]
 class RenderedList:
     """A catalog and its encoded list."""
 
-    def __init__(self, catalog: Catalog, identity: bytes | None = None) -> None:
-        """`identity`: the encoded list if `render` has already encoded it."""
+    def __init__(self, catalog: Catalog, names: Names, identity: bytes | None = None) -> None:
+        """`names`: those beside the listed ids. `identity`: the encoded list if `render` has already encoded it."""
         self.catalog = catalog
+        self.names = names
         self.providers = catalog.providers()
         self.identity = model_list(catalog.models) if identity is None else identity
         digest = hashlib.sha256(self.identity).hexdigest()[:32]
@@ -36,7 +40,9 @@ class RenderedList:
         self._objects: dict[str, bytes] = {}
 
     def object(self, model: Model) -> bytes:
-        """A model of the catalog as JSON, encoded at its first request."""
+        """A model as JSON. One of the catalog is encoded at its first request; there is no end of other names."""
+        if self.catalog.find(model.id) is not model:
+            return model_object(model)
         if model.id not in self._objects:
             self._objects[model.id] = model_object(model)
         return self._objects[model.id]
@@ -57,11 +63,11 @@ class RenderedList:
         return self.gzip
 
 
-def render(catalog: Catalog) -> Cooperative[RenderedList]:
+def render(catalog: Catalog, names: Names) -> Cooperative[RenderedList]:
     """Encode a catalog in batches, so that other tasks can run."""
     identity = yield from listing(catalog.models)
     yield
-    return RenderedList(catalog, identity)
+    return RenderedList(catalog, names, identity)
 
 
 class View:
@@ -95,6 +101,28 @@ class View:
     @property
     def catalog(self) -> Catalog:
         return self.rendered.catalog
+
+    async def prepare(self, names: Iterable[str]) -> None:
+        """Prepare `find` for these names in steps, so that other requests are not blocked."""
+        if not all(map(self.catalog.find, names)):
+            await self.rendered.names.prepare()
+
+    @property
+    def is_prepared(self) -> bool:
+        """Whether `find` and `model` are fast for all names, not only for listed ids."""
+        return self.rendered.names.is_ready
+
+    def find(self, name: str) -> Model | None:
+        """The model with a listed id or another name (see `Names`), None if it is unknown or not allowed: callers
+        cannot distinguish these."""
+        return self.catalog.find(name) or self.rendered.names.find(name)
+
+    def model(self, name: str) -> Model:
+        """Like `find`. Raises ModelNotFound, which names similar ids in this view."""
+        model = self.find(name)
+        if model is None:
+            raise ModelNotFound(name, self.rendered.names.similar(name))
+        return model
 
     @cached_property
     def headers(self) -> list[Header]:

@@ -404,6 +404,46 @@ async def test_a_key_can_call_exactly_the_models_it_lists(fetch: FakeFetch, cloc
             assert {model for model, status in statuses.items() if status != 404} == listed
 
 
+@pytest.mark.parametrize(
+    ("model", "own_id"),
+    [
+        pytest.param("m:online", "m:online", id="accepted"),
+        pytest.param("tagged", "tagged", id="without latest"),
+        pytest.param("models/bare", "bare", id="as the provider writes it"),
+        pytest.param("other-name", "other-name", id="an alias of the entry"),
+        pytest.param("c-9", "claude-9", id="accepted through an alias pattern"),
+    ],
+)
+@pytest.mark.parametrize("is_stream", [False, True])
+async def test_a_name_that_is_not_listed_is_called_by_the_providers_own_name(
+    model: str, own_id: str, is_stream: bool, fetch: FakeFetch, clock: FakeClock
+) -> None:
+    more = 'aliases: {{short: a/very-long-own-id, "c-*": "claude-*"}}\n    accept: ["claude-*", "*:online"]'
+    config = CONFIG.replace("aliases: {{short: a/very-long-own-id}}", more)
+    script = streams(chunk_event(own_id, "hi"), DONE) if is_stream else replies(completion(own_id))
+    async with calling(fetch, clock, script, config=config) as (served, up):
+        fetch.lists("a", "tagged:latest", "models/bare", {"id": "m", "aliases": ["other-name"]})
+        await clock.advance(300)
+        retrieved = await served.client.get(f"/v1/models/{model}", headers=ALICES)
+        answer = await called(served, {"model": model, "stream": is_stream})
+
+    assert (retrieved.status_code, answer.status_code) == (200, 200)
+    assert msgspec.json.decode(up.requests[0].body)["model"] == own_id
+    assert f'"model":"{model}"' in answer.text
+    assert own_id == model or f'"model":"{own_id}"' not in answer.text
+
+
+@pytest.mark.parametrize("path", FOUR_PATHS)
+async def test_an_unknown_model_gets_similar_ids_in_every_format(path: str, fetch: FakeFetch, clock: FakeClock) -> None:
+    async with calling(fetch, clock) as (served, _):
+        retrieved = await served.client.get("/v1/models/Short", headers=ALICES)
+        answer = await called(served, {"model": "Short"}, path)
+
+    message = "The model 'Short' does not exist or you do not have access to it. Did you mean 'short'?"
+    assert (retrieved.status_code, retrieved.json()["error"]["message"]) == (404, message)
+    assert (answer.status_code, answer.json()["error"]["message"]) == (404, message)
+
+
 async def test_a_call_of_a_list_only_model_is_400(fetch: FakeFetch, clock: FakeClock) -> None:
     async with calling(fetch, clock) as (served, up):
         answer = await called(served, {"model": "only-listed"})

@@ -213,6 +213,20 @@ def test_owned_by_equal_to_the_id_is_ignored() -> None:
         pytest.param("aliases: {m: n}", "merge", ["m"], [], id="and stays reserved while the aliased model is missing"),
         pytest.param("prefix: p/, aliases: {p/m: n}", "merge", ["m", "n"], ["p/m"], id="reserved with the prefix too"),
         pytest.param("aliases: {m: n, n: m}", "merge", ["m", "n"], ["n", "m"], id="two models change names"),
+        pytest.param("aliases: {'c-*': 'acme/c-*'}", "merge", ["acme/c-1", "c"], ["c-1", "c"], id="a pattern"),
+        pytest.param("aliases: {'*-x': '*'}", "merge", ["m"], ["m-x"], id="a pattern that adds an ending"),
+        pytest.param(
+            "aliases: {'*': 'v/*'}", "merge", ["v/m", "w/m", "v/"], ["m", "w/m", "v/"], id="not an empty star"
+        ),
+        pytest.param("aliases: {'a-*': '*', 'b-*': '*'}", "merge", ["m"], ["a-m", "b-m"], id="two patterns"),
+        pytest.param(
+            "aliases: {one: v/m, '*': 'v/*'}", "merge", ["v/m", "v/n"], ["one", "n"], id="exact before pattern"
+        ),
+        pytest.param("aliases: {m: x, '*': 'v/*'}", "merge", ["v/m", "x"], ["m"], id="a name that is reserved"),
+        pytest.param(
+            "prefix: p/, aliases: {'*': 'v/*'}", "merge", ["v/m", "n"], ["m", "p/n"], id="a pattern, no prefix"
+        ),
+        pytest.param("aliases: {'c-[1]*': 'd-[1]*'}", "merge", ["d-[1]x", "d-1x"], ["c-[1]x", "d-1x"], id="brackets"),
         pytest.param("", "by_owner", ["gpt-4o", "m"], ["openai/gpt-4o", "p/m"], id="by_owner"),
         pytest.param("owner: Me", "by_owner", ["v/m"], ["Me/v/m"], id="by_owner: the owner as it is shown"),
         pytest.param("prefix: x-, aliases: {y: n}", "by_owner", ["m", "n"], ["p/x-m", "p/y"], id="by_owner comes last"),
@@ -226,6 +240,52 @@ def test_public_ids_apply_aliases_then_prefix_then_the_duplicate_policy(
     given_settings: str, duplicates: str, payload: list[str], public: list[str]
 ) -> None:
     assert [offer.id for offer in offers_of(one_provider(given_settings, duplicates=duplicates), *payload)] == public
+
+
+# -- aliases of entries --------------------------------------------------------------------------------------------
+
+
+def listed_names(given_settings: str, *payload: Payload, duplicates: str = "merge") -> list[tuple[str, str]]:
+    """Public and own id of each offer."""
+    offers = offers_of(one_provider(given_settings, duplicates=duplicates), *payload)
+    return [(offer.id, offer.entry.id) for offer in offers]
+
+
+GROK: Payload = {"id": "grok-9-1", "aliases": ["grok-9", "grok-latest"]}
+
+
+@pytest.mark.parametrize(
+    ("given_settings", "payload", "names"),
+    [
+        pytest.param("", [GROK], ["grok-9-1"], id="not listed without the setting"),
+        pytest.param("list_aliases: true", [GROK, "m"], ["grok-9-1", "m", "grok-9", "grok-latest"], id="listed"),
+        pytest.param(
+            "list_aliases: true", [GROK, "grok-9"], ["grok-9-1", "grok-9", "grok-latest"], id="listed already"
+        ),
+        pytest.param("list_aliases: true, exclude: ['*-latest']", [GROK], ["grok-9-1", "grok-9"], id="excluded"),
+        pytest.param("list_aliases: true, include: ['*-1']", [GROK], ["grok-9-1"], id="not included"),
+        pytest.param("list_aliases: true, exclude: [grok-9-1]", [GROK], [], id="of an excluded model"),
+    ],
+)
+def test_aliases_of_entries_are_listed_if_the_operator_wants_it(
+    given_settings: str, payload: list[Payload], names: list[str]
+) -> None:
+    assert listed_names(given_settings, *payload) == [(name, name) for name in names]
+
+
+def test_listed_aliases_are_renamed_like_other_models() -> None:
+    assert listed_names("list_aliases: true, prefix: x/, owner: o", GROK, duplicates="by_owner") == [
+        ("o/x/grok-9-1", "grok-9-1"),
+        ("o/x/grok-9", "grok-9"),
+        ("o/x/grok-latest", "grok-latest"),
+    ]
+
+
+def test_what_denies_a_model_denies_its_listed_aliases() -> None:
+    offers = offers_of(one_provider("list_aliases: true"), GROK, "m")
+
+    assert [one.id for one in filter(Policy(["*", "!grok-9-1"]).allows, offers)] == ["m"]
+    assert [one.id for one in filter(Policy(["*", "!grok-9"]).allows, offers)] == ["grok-9-1", "m", "grok-latest"]
 
 
 # -- limit_extra ---------------------------------------------------------------------------------------------------

@@ -176,6 +176,41 @@ def test_settings_of_a_provider_that_match_no_model_are_found(setting: str, text
     assert findings_of(audit_of(config_text, {"b": TWO_LISTS["b"]})) == [], "a provider that failed has no findings"
 
 
+@pytest.mark.parametrize(
+    ("setting", "rules"),
+    [
+        pytest.param('accept: ["claude-9"]', '["*", "claude-9"]', id="an exact name"),
+        pytest.param('accept: ["claude-*"]', '["*", "claude-9", "claude-*", "!claude-8"]', id="patterns"),
+        pytest.param('accept: ["claude-*"]', '["claude-*"]', id="only names that are not listed"),
+        pytest.param("accept: [claude-9], aliases: {best: claude-9}", '["*", "best"]', id="an alias of such a name"),
+        pytest.param('aliases: {"c-*": "gpt-*"}', '["*", "c-4o"]', id="an alias pattern"),
+    ],
+)
+def test_names_that_are_not_listed_count_for_rules_and_aliases(setting: str, rules: str) -> None:
+    text = TWO.replace('a/v1"', f'a/v1", {setting}') + "keys:\n" + key("all", '["*"]') + key("k", rules)
+    assert findings_of(audit_of(text, TWO_LISTS)) == []
+
+
+def test_a_rule_for_a_name_that_no_provider_takes_is_found() -> None:
+    text = TWO.replace('a/v1"', 'a/v1", accept: ["claude-9"]') + "keys:\n" + key("k", '["*", "claude-8", "owner:x"]')
+    assert [text for _, _, text in findings_of(audit_of(text, TWO_LISTS))] == [
+        "rule 'claude-8' matches no model",
+        "rule 'owner:x' matches no model",
+    ]
+
+
+def test_a_rule_for_the_bare_name_of_the_tag_latest_is_no_finding() -> None:
+    lists = {"a": ["m:latest"], "b": ["n"]}
+    text = TWO + "keys:\n" + key("k", '["*", "m", "m*", "n:*"]')
+    assert [text for _, _, text in findings_of(audit_of(text, lists))] == ["rule 'n:*' matches no model"]
+
+
+def test_an_alias_pattern_that_matches_nothing_is_found() -> None:
+    one = TWO.replace('a/v1"', 'a/v1", aliases: {"c-*": "claude-*"}')
+    text = "alias 'c-*' refers to 'claude-*', which the provider does not list"
+    assert findings_of(audit_of(one, TWO_LISTS)) == [("matches_nothing", "provider a", text)]
+
+
 BRACKETS = "`[` is matched literally; write one pattern per character"
 
 

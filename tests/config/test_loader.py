@@ -100,6 +100,8 @@ providers:
     base_url: https://files.example
     api_key_file: /run/secrets/files
     models: [{id: declared, context_length: 32768}]
+    list_aliases: true
+    accept: ["*:online"]
   - name: pangu
     kind: pangu
     base_url: https://pangu.example/v1
@@ -203,7 +205,8 @@ def test_every_setting_is_loaded(corp_pem: str) -> None:
     )  # fmt: skip
     files = Provider(
         name="files", kind="openai", base_url="https://files.example/v1", api_key=SecretStr("sk-in-a-file"),
-        api_key_file="/run/secrets/files", models=({"id": "declared", "context_length": 32768},), **inherited,
+        api_key_file="/run/secrets/files", models=({"id": "declared", "context_length": 32768},), list_aliases=True,
+        accept=("*:online",), **inherited,
     )  # fmt: skip
     login = Iam(url="https://iam.example", domain="d", user="u", password=secret, project="p")
     pangu = Provider(

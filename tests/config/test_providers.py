@@ -176,6 +176,7 @@ defaults: {{ca_file: {empty}}}
     ]
 
 
+ONE_STAR = "a pattern needs exactly one `*` on both sides, like `claude-*: anthropic/claude-*`"
 STATUSES = "must be a list of status codes (400 to 599) and optionally `timeout`, like [429, 503, timeout]"
 
 
@@ -245,6 +246,14 @@ def test_incomplete_provider_is_one_problem_with_a_fix(providers: str, problem: 
         ("aliases: {a: }", f"aliases.a: {NO_VALUE}"),
         ("aliases: {'': a}", "aliases: invalid name: must not be empty"),
         ("aliases: {a: ''}", "aliases.a: must not be empty"),
+        ("aliases: {'c-*': gpt-9}", f"aliases.c-*: {ONE_STAR}"),
+        ("aliases: {c: 'gpt-*'}", f"aliases.c: {ONE_STAR}"),
+        ("aliases: {'c-*-*': 'd-*-*'}", f"aliases.c-*-*: {ONE_STAR}"),
+        ("aliases: {'c-?': 'd-?'}", "aliases.c-?: `?` is not supported in aliases; use one `*` on both sides"),
+        ("accept: '*:online'", f"accept: {LIST}; found '*:online'"),
+        ("call: false\n    accept: ['*']",
+         "accept: has no effect: the models of this provider cannot be called; remove it, or set `call`"),
+        ("list_aliases: some", "list_aliases: must be true or false; found 'some'"),
         ('prefix: "a\\n"', "prefix: must not contain control characters; found 'a\\n'"),
         ("kind: openai\n    iam: {url: 'https://i', domain: d, user: u, password: p, project: p}",
          "iam: is only supported by kind pangu; this provider has kind openai"),

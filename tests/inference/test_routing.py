@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 import pytest
 
-from proxy.catalog import Catalog, Offer, merge
+from proxy.catalog import Catalog, Model, Offer, merge
 from proxy.config import Target
 from proxy.dialects import Auth
 from proxy.errors import ApiError, BadRequest, ModelNotCallable, ModelNotFound
@@ -40,9 +40,16 @@ CATALOG: Catalog = merge(
 )
 
 
+def found(model_id: str) -> Model:
+    model = CATALOG.find(model_id)
+    if model is None:
+        raise ModelNotFound(model_id)
+    return model
+
+
 def routed(stateful: Sequence[str] = (), /, **fields: object) -> list[tuple[str, Mapping[str, str]]]:
     """Provider and ids of each candidate."""
-    batch = candidates(CATALOG, JsonBody(msgspec.json.encode(fields)), TARGETS, stateful)
+    batch = candidates(found, JsonBody(msgspec.json.encode(fields)), TARGETS, stateful)
     return [(candidate.offer.provider, candidate.ids) for candidate in batch]
 
 

@@ -7,19 +7,24 @@ import gzip
 
 import pytest
 
+from proxy.access import Policy
 from proxy.access.keys import PRIVATE
 from proxy.catalog import Catalog, Model, Offer
 from proxy.dialects.entry import Entry
 from proxy.store import View
+from proxy.store.names import Lazy, Names, name_index
 from proxy.store.view import RenderedList
 from proxy.wire import JSON
 from proxy.wire.openai import model_list
+from tests.fakes import config_of
+from tests.store.stores import ONE
 
 pytestmark = pytest.mark.anyio
 
 
 def rendered_of(*ids: str) -> RenderedList:
-    return RenderedList(Catalog(tuple(Model((Offer(model_id, "a", "maker", Entry(model_id)),), 0) for model_id in ids)))
+    catalog = Catalog(tuple(Model((Offer(one, "a", "maker", Entry(one)),), 0) for one in ids))
+    return RenderedList(catalog, Names(catalog, Policy(["*"]), Lazy(lambda: name_index([], config_of(ONE)))))
 
 
 def view_of(
