@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -38,23 +39,33 @@ def parse(
     path: str = "config.yaml",
     environ: Mapping[str, str] | None = None,
     read_secret: Callable[[str], str] | None = None,
+    is_installed: Callable[[str], bool] | None = None,
     *,
     offline: bool = False,
 ) -> Config:
-    """The configuration in a text. `read_secret` reads an `api_key_file`. Raises ConfigError.
+    """The configuration in a text. Raises ConfigError.
+
+    `read_secret` reads an `api_key_file`; `is_installed` returns whether an optional library is installed.
 
     `offline`: check a configuration where its secrets are not available. A variable that is not set, and a file that
     cannot be read, are warnings instead of problems. Providers and keys with such a variable are checked, but not
     contained in the result, which must not be served.
     """
     document = yaml_document.read(text, path, environ or {})
-    config = _config(Validation(document, offline=offline), document.value, read_secret or _secret_in_file)
+    config = _config(
+        Validation(document, offline=offline),
+        document.value,
+        read_secret or _secret_in_file,
+        is_installed or _is_installed,
+    )
     if config is None:
         raise ConfigError(path, sorted(set(document.problems)))
     return config
 
 
-def _config(validation: Validation, raw: Any, read_secret: Callable[[str], str]) -> Config | None:
+def _config(
+    validation: Validation, raw: Any, read_secret: Callable[[str], str], is_installed: Callable[[str], bool]
+) -> Config | None:
     """None if the document has a problem."""
     if not isinstance(raw, dict):
         validation.problem((), "must contain settings (`providers:` ...); start from the shipped config.yaml")
@@ -72,7 +83,7 @@ def _config(validation: Validation, raw: Any, read_secret: Callable[[str], str])
     groups = groups_of(validation, raw)
     keys = keys_of(validation, raw, groups)
     _warn_of_anonymous(validation, raw, groups)
-    providers = Providers(validation, raw, read_secret)
+    providers = Providers(validation, raw, read_secret, is_installed)
     for path in validation.document.unset:
         if not providers.is_skipped(path) and not yaml_document.is_extension(path):
             validation.unset(path)
@@ -114,6 +125,10 @@ def _owners(validation: Validation, raw: Mapping[str, Any]) -> tuple[OwnerRule, 
 
 def _secret_in_file(path: str) -> str:
     return Path(path).read_text(encoding="utf-8")
+
+
+def _is_installed(library: str) -> bool:
+    return find_spec(library) is not None
 
 
 def _decoded(raw: bytes, path: str) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import ssl
 from collections.abc import Callable, Mapping
-from importlib.util import find_spec
 from typing import Any, TypeGuard
 from urllib.parse import urlsplit
 
@@ -43,7 +42,14 @@ class Providers:
     `listed` are the valid ones, `skipped` the optional ones without a secret, and those with `disabled: true`.
     """
 
-    def __init__(self, validation: Validation, raw: Mapping[str, Any], read_secret: Callable[[str], str]) -> None:
+    def __init__(
+        self,
+        validation: Validation,
+        raw: Mapping[str, Any],
+        read_secret: Callable[[str], str],
+        is_installed: Callable[[str], bool],
+    ) -> None:
+        self._is_installed = is_installed
         self._validation = validation
         self._raw = raw
         self._read_secret = read_secret
@@ -82,6 +88,8 @@ class Providers:
         if path in self._skipped:
             return None
         check_authority(self._validation, value.get("ca_file"), (*path, "ca_file"))
+        if dialect and dialect.aws and not {"api_key", "api_key_file"} & value.keys():
+            self._require_botocore((*path, "kind"))
         if provider is None or dialect is None:
             return None
         update: dict[str, Any] = {"settings": own, "base_url": _full_base_url(provider.base_url, dialect, own)}
@@ -222,9 +230,11 @@ class Providers:
         for name in _AWS_KEYS[:2] if given else ():
             if name not in given:
                 problem((*path, name), f"is missing; {given[0]} requires it")
-        if not {"api_key", "api_key_file"} & value.keys() and find_spec("botocore") is None:
-            text = f"kind {dialect.kind} requires botocore to sign requests: pip install 'models-proxy[bedrock]'"
-            problem((*path, "kind"), text)
+
+    def _require_botocore(self, path: Path) -> None:
+        if not self._is_installed("botocore"):
+            text = "requires the library botocore, which is not installed"
+            self._validation.unavailable(path, text, "run `pip install 'models-proxy[bedrock]'`, or set `api_key`")
 
     def _check_declared(self, models: Any, path: Path) -> None:
         for index, declared in enumerate(models if isinstance(models, list) else ()):

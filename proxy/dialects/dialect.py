@@ -113,6 +113,8 @@ class EntryPlan(NamedTuple):
     """Fields with other names of the model."""
     private: tuple[str, ...]
     """Paths of fields that are not shown."""
+    has_requirements: bool
+    """Whether the dialect requires values."""
 
 
 @dataclass(frozen=True)
@@ -252,6 +254,7 @@ class Dialect:
             has_reference=self.root in fields or "parent" in fields,
             aliases=tuple(field for field in self.aliases if field in fields),
             private=tuple(path for path in self.private if exists(path)),
+            has_requirements=bool(self.required),
         )
 
 

@@ -82,6 +82,8 @@ def read_entry(
             raise InvalidEntry(_NOT_PORTABLE)
     plan = dialect.plan(tuple(payload))
     own_id, written = _own_id(dialect, payload, plan.ids)
+    if plan.has_requirements:
+        _require_values(dialect, payload)
     if (
         is_safe
         and not (signs and _has_private_text(payload, text, own_id, signs))
@@ -130,6 +132,12 @@ def _has_private_text(payload: Mapping[str, Any], text: bytes, own_id: str, sign
         if has_secret(value) if value == own_id else is_private(value) or is_option(value):
             return True
     return False
+
+
+def _require_values(dialect: Dialect, payload: Mapping[str, Any]) -> None:
+    for path, value in dialect.required.items():
+        if value not in values_at(payload, path):
+            raise NotAModel(f"`{path}` is not {value}")
 
 
 def _require_public(own_id: str) -> None:
@@ -236,9 +244,6 @@ def _own_id(dialect: Dialect, payload: Mapping[str, Any], getters: Sequence[Gett
             break
     else:
         raise InvalidEntry(f"missing {' or '.join(field_names(dialect.id))}")
-    for path, value in dialect.required.items():
-        if value not in values_at(payload, path):
-            raise NotAModel(f"`{path}` is not {value}")
     return _bare_id(dialect, written, payload)
 
 

@@ -52,7 +52,7 @@ def parsed(text: str, environ: Mapping[str, str] = ENVIRON, files: Mapping[str, 
         except KeyError:
             raise FileNotFoundError(2, "No such file or directory", path) from None
 
-    return parse(text, environ=environ, read_secret=read_secret)
+    return parse(text, environ=environ, read_secret=read_secret, is_installed=lambda library: True)
 
 
 def provider_of(text: str, environ: Mapping[str, str] = ENVIRON, files: Mapping[str, str] | None = None) -> Provider:

@@ -6,14 +6,13 @@ import hashlib
 import hmac
 import json
 import re
-import sys
 from collections.abc import Mapping
 from functools import reduce
 from urllib.parse import parse_qsl, quote
 
 import pytest
 
-from proxy.config import Provider
+from proxy.config import ConfigError, Provider, parse
 from proxy.upstream.lists import ListFetcher
 from tests.config.outcomes import parsed, problems_of
 from tests.fakes import HastyClock
@@ -263,10 +262,28 @@ def test_keys_are_for_kinds_with_signed_requests() -> None:
     ]
 
 
-def test_missing_botocore_is_reported_with_the_command_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "botocore", None)
-    assert problems_of(TEXT) == [
-        "line 3, providers[0].kind: kind bedrock requires botocore to sign requests: "
-        "pip install 'models-proxy[bedrock]'"
-    ]
-    assert parsed(TEXT + "    api_key: k\n").providers[0].kind == "bedrock"
+def problems_without_botocore(text: str, *, offline: bool = False) -> tuple[str, ...]:
+    """The problems of a text, or else its warnings, where no optional library is installed."""
+    try:
+        return parse(text, is_installed=lambda library: False, offline=offline).warnings
+    except ConfigError as error:
+        return tuple(map(str, error.problems))
+
+
+def test_missing_botocore_is_reported_with_the_command_that_installs_it() -> None:
+    (problem,) = problems_without_botocore(TEXT)
+    assert problem == (
+        "line 3, providers[0].kind: requires the library botocore, which is not installed; "
+        "run `pip install 'models-proxy[bedrock]'`, or set `api_key`"
+    )
+
+
+def test_missing_botocore_is_a_warning_offline() -> None:
+    (warning,) = problems_without_botocore(TEXT, offline=True)
+    assert warning.endswith("requires the library botocore, which is not installed; this value was not checked")
+
+
+@pytest.mark.parametrize("setting", ["api_key: k", "disabled: true", "optional: true\n    session_token: ${NO}"])
+def test_botocore_is_not_needed_with_an_api_key_or_while_the_provider_is_left_out(setting: str) -> None:
+    text = f"{TEXT}    {setting}\n" + "    access_key_id: a\n    secret_access_key: b\n" * ("NO" in setting)
+    assert problems_without_botocore(text + "  - name: b\n    base_url: http://h\n") == ()
