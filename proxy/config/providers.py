@@ -312,7 +312,7 @@ class Providers:
         unset = self._validation.document.unset
         missing = {name: None for where, names in unset.items() if where[:2] == path for name in names}
         if missing and _is_true(value.get("optional")):
-            self._skip(value, path, f"{' and '.join(missing)} not set or empty")
+            self._skip(value, path, f"{', '.join(missing)} not set or empty")
 
     def _skip(self, value: Mapping[str, Any], path: Path, reason: str) -> None:
         self._skipped[path] = Skipped(str(value.get("name")), reason)

@@ -160,7 +160,7 @@ class Forwarder:
         _record(circuit, candidate.offer.entry.id, verdict)
         self._usage.count(labels, verdict.outcome)
         if verdict.reason:
-            _log.warning("call %s: provider %s: %s", call.request_id, endpoint.provider.name, verdict.reason)
+            _log_failure(call.request_id, labels, verdict.reason, circuit)
         return verdict
 
     async def _exchange(
@@ -203,6 +203,13 @@ class Forwarder:
             )
         finally:
             response.close()
+
+
+def _log_failure(request_id: str, labels: Labels, reason: str, circuit: Circuit) -> None:
+    state = "; circuit breaker open" if circuit.state == "open" else ""
+    key = f"key {labels.key}" if labels.key else "no key"
+    text = f"{reason}{state}; model {labels.model!r}, {key}"
+    _log.warning("call %s: provider %s: %s", request_id, labels.provider, text)
 
 
 def _record(circuit: Circuit, model: str, verdict: Verdict) -> None:

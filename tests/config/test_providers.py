@@ -55,7 +55,7 @@ def test_base_url_gets_a_path_only_if_it_has_none(written: str, asked: str) -> N
         pytest.param("    api_key: ${NOPE}\n", "NOPE not set or empty", id="one variable"),
         pytest.param(
             "    api_key: ${NOPE}\n    prefix: '${NONE}${NOPE}'\n    headers: {X: '${NEVER}'}\n",
-            "NOPE and NONE and NEVER not set or empty",
+            "NOPE, NONE, NEVER not set or empty",
             id="several",
         ),
         pytest.param(

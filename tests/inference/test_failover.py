@@ -16,7 +16,7 @@ import trustme
 
 from proxy.errors import UpstreamError
 from proxy.telemetry.usage import Labels, Outcome
-from tests.fakes import FakeClock, FakeFetch, config_of
+from tests.fakes import FakeClock, FakeFetch, config_of, digest
 from tests.listening import Served, circuit_of, post, serving, until
 from tests.providers.calls import DONE, chunk_event, completion, streams
 from tests.providers.scripted import (
@@ -41,7 +41,12 @@ LIMITED = replies({"error": {"message": "slow down"}}, 429)
 
 @asynccontextmanager
 async def calling(
-    fetch: FakeFetch, clock: FakeClock, *scripts: Script | None, more: Sequence[str] = (), defaults: str = "{}"
+    fetch: FakeFetch,
+    clock: FakeClock,
+    *scripts: Script | None,
+    more: Sequence[str] = (),
+    defaults: str = "{}",
+    keys: str = "",
 ) -> AsyncIterator[tuple[Served, list[FakeProvider]]]:
     """A proxy in front of providers a, b, c ..., which all have the model `m`; None: connection refused.
 
@@ -49,7 +54,7 @@ async def calling(
     """
     async with AsyncExitStack() as stack:
         providers = []
-        text = f"defaults: {defaults}\ngroups: {{default: {{models: ['*'], call: true}}}}\nproviders:\n"
+        text = f"defaults: {defaults}\ngroups: {{default: {{models: ['*'], call: true}}}}\n{keys}\nproviders:\n"
         for index, script in enumerate(scripts):
             name = "abc"[index]
             provider = await stack.enter_async_context(fake_provider(script or FINE))
@@ -301,6 +306,20 @@ async def test_five_consecutive_failures_open_the_circuit_breaker(
         assert "(circuit breaker open); retry after " in answer.json()["error"]["message"]
         assert 24 <= int(answer.headers["retry-after"]) <= 36
         assert provider.connections == connections
+
+
+async def test_the_failure_that_opens_the_circuit_breaker_is_logged_with_it(
+    fetch: FakeFetch, clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    keys = f"keys: [{{name: alice, hash: '{digest('mp-canary')}', models: ['*']}}]"
+    async with calling(fetch, clock, replies({}, 503), keys=keys) as (served, _):
+        for number in range(5):
+            headers = {"Authorization": "Bearer mp-canary", "X-Request-Id": f"id-{number}"}
+            await served.client.post("/v1/chat/completions", json={"model": "m"}, headers=headers)
+    assert [record.getMessage() for record in caplog.records if record.name == "models_proxy"] == [
+        *(f"call id-{number}: provider a: status 503; model 'm', key alice" for number in range(4)),
+        "call id-4: provider a: status 503; circuit breaker open; model 'm', key alice",
+    ]
 
 
 async def test_interrupted_responses_open_the_circuit_breaker(fetch: FakeFetch, clock: FakeClock) -> None:
@@ -820,10 +839,10 @@ async def test_prompts_responses_and_credentials_are_never_logged(
         assert len(provider.requests) == len(scripts)
     logged = [record.getMessage() for record in caplog.records if record.name == "models_proxy"]
     assert (
-        "call id-2: provider a: no response (ClientOSError)" in logged
-        or "call id-2: provider a: no response (ServerDisconnectedError)" in logged
+        "call id-2: provider a: no response (ClientOSError); model 'm', no key" in logged
+        or "call id-2: provider a: no response (ServerDisconnectedError); model 'm', no key" in logged
     )
-    assert "call id-8: provider a: status 503" in logged
+    assert "call id-8: provider a: status 503; model 'm', no key" in logged
     records = [record for record in caplog.records if not record.name.startswith(("httpcore", "httpx"))]  # the client's
     output = "\n".join(f"{record.getMessage()} {record.exc_text} {record.__dict__}" for record in records)
     assert "canary" not in output
