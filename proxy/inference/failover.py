@@ -23,6 +23,12 @@ from proxy.upstream.calls import Endpoint, Logins, UpstreamResponse
 _MIN_ATTEMPT = 0.2  # seconds; with less time left no attempt is made
 _ERROR_BODY_SECONDS = 5.0  # then the error is classified by its status alone
 
+_FAILED_RESPONSES: Mapping[Outcome, str] = {
+    "interrupted": "broken or unusable response",
+    "timeout": "timed out mid-response",
+}
+"""How a response that has started can fail, for the log. These failures count for the circuit breaker."""
+
 _log = logging.getLogger("models_proxy")
 
 
@@ -48,7 +54,7 @@ class Call(Struct, frozen=True):
 class ForwardedCall:
     """A call with a 2xx response that has started. `finish` must be called when it ends."""
 
-    __slots__ = ("_circuit", "_labels", "_seconds", "_usage", "own_id", "provider", "response")
+    __slots__ = ("_circuit", "_labels", "_request_id", "_seconds", "_usage", "own_id", "provider", "response")
 
     def __init__(
         self,
@@ -57,6 +63,7 @@ class ForwardedCall:
         own_id: str,
         circuit: Circuit,
         usage: Usage,
+        request_id: str,
         labels: Labels,
         seconds: float,
     ) -> None:
@@ -66,16 +73,18 @@ class ForwardedCall:
         self.own_id = own_id
         self._circuit = circuit
         self._usage = usage
+        self._request_id = request_id
         self._labels = labels
         self._seconds = seconds
 
     def finish(self, outcome: Outcome, tokens: Tokens) -> None:
-        """Release the circuit and count the call. The rest of an incomplete response is discarded."""
+        """Release the circuit, count the call, and log a failure. The rest of an incomplete response is discarded."""
         if outcome != "ok":
             self.response.close()
         self._circuit.release()
-        if outcome in ("interrupted", "timeout"):
+        if reason := _FAILED_RESPONSES.get(outcome):
             self._circuit.failed()
+            _log_failure(self._request_id, self._labels, reason, self._circuit)
         else:
             self._circuit.succeeded()
         self._usage.count(self._labels, outcome, self._seconds, tokens)
@@ -156,7 +165,10 @@ class Forwarder:
             if circuit.is_tripped:
                 circuit.succeeded()  # at its start: the probe's response can take an hour
             own_id = candidate.ids[call.model]
-            return ForwardedCall(result, endpoint.provider, own_id, circuit, self._usage, labels, scope.now - began)
+            seconds = scope.now - began
+            return ForwardedCall(
+                result, endpoint.provider, own_id, circuit, self._usage, call.request_id, labels, seconds
+            )
         _record(circuit, candidate.offer.entry.id, verdict)
         self._usage.count(labels, verdict.outcome)
         if verdict.reason:
@@ -179,7 +191,7 @@ class Forwarder:
         except UpstreamError as error:
             return error
         except DeadlineExceeded:
-            return UpstreamError("timeout", "")
+            return UpstreamError("timeout", "timed out before sending a response")
         if not 200 <= response.status < 300:
             return await self._error_response(response, scope, endpoint.provider.idle_timeout)
         if failure := unusable(response.coding, response.content_type):

@@ -322,6 +322,34 @@ async def test_the_failure_that_opens_the_circuit_breaker_is_logged_with_it(
     ]
 
 
+async def test_every_failure_that_counts_for_the_circuit_breaker_is_logged(
+    fetch: FakeFetch, clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def stalls(exchange: Exchange) -> None:
+        await exchange.stream()
+        await exchange.chunk(chunk_event("m", "x"))
+        await hangs(exchange)
+
+    async def interrupts(exchange: Exchange) -> None:
+        await exchange.stream()
+        await exchange.chunk(chunk_event("m", "x"))
+        exchange.reset()
+
+    scripts = [hangs, replies({}, 503), stalls, interrupts, replies(b"")]
+    limits = "{first_byte_timeout: 300ms, idle_timeout: 300ms}"
+    async with calling(fetch, clock, in_sequence(*scripts), defaults=limits) as (served, _):
+        for number in range(len(scripts)):
+            headers = {"X-Request-Id": f"id-{number}"}
+            await served.client.post("/v1/chat/completions", json={"model": "m"}, headers=headers)
+    assert [record.getMessage() for record in caplog.records if record.name == "models_proxy"] == [
+        "call id-0: provider a: timed out before sending a response; model 'm', no key",
+        "call id-1: provider a: status 503; model 'm', no key",
+        "call id-2: provider a: timed out mid-response; model 'm', no key",
+        "call id-3: provider a: broken or unusable response; model 'm', no key",
+        "call id-4: provider a: broken or unusable response; circuit breaker open; model 'm', no key",
+    ]
+
+
 async def test_interrupted_responses_open_the_circuit_breaker(fetch: FakeFetch, clock: FakeClock) -> None:
     async def interrupts(exchange: Exchange) -> None:
         await exchange.stream()
