@@ -206,7 +206,8 @@ ENTRIES: Mapping[str, Entry] = {
     ),
     "Provider.base_url": Entry(
         "base_url: https://api.example.com/v1",
-        "Base URL of the provider's API. Required unless the kind is `static` or `bedrock`.",
+        "Base URL of the provider's API. Without a path, that of the kind is added (mostly `/v1`). Required unless the "
+        "kind is `static` or `bedrock`.",
         "none",
     ),
     "Provider.api_key": Entry(
@@ -391,7 +392,7 @@ ENTRIES: Mapping[str, Entry] = {
         "Whether members can call these models.",
         "true; for requests without a key false",
     ),
-    "KeyEntry.name": Entry("name: alice", "Unique name of the key, for logs."),
+    "KeyEntry.name": Entry("name: alice", "Unique name of the key, shown in logs and by `check`."),
     "KeyEntry.hash": Entry(
         'hash: "sha256:dd2d761abfe1175d9afc7969e508586518dfc8a79e17449e263010116d862939"',
         "SHA-256 digest of the key. Exactly one of `hash` and `key`.",
@@ -421,7 +422,7 @@ errors are reported together, each with its line. Changes take effect when the s
 
 | type | written as |
 |---|---|
-| duration | a number with `ms`, `s`, `m`, `h` or `d`: `250ms`, `4s`, `5m`, `24h`, `7d`. Without a unit: seconds |
+| duration | a positive number with `ms`, `s`, `m`, `h` or `d`: `250ms`, `4s`, `5m`, `7d`. Without a unit: seconds |
 | size | a whole number with `B`, `KiB`, `MiB` or `GiB`: `512KiB`, `16MiB`. Without a unit: bytes |
 | pattern | `*` and `?` are wildcards; every other character is literal, including `[` |
 | secret | printable ASCII, usually a variable |
