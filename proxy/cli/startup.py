@@ -36,7 +36,9 @@ class StartupReport:
         if isinstance(sys.stdout, io.TextIOWrapper):
             # Providers send text in any language, which the encoding of the terminal may not support.
             sys.stdout.reconfigure(errors="backslashreplace")
-        print_line(f"models-proxy {__version__}, {self._name}: {count(len(self._config.providers), 'provider')}")
+        skipped = f", {len(self._config.skipped)} skipped" if self._config.skipped else ""
+        providers = count(len(self._config.providers), "provider")
+        print_line(f"models-proxy {__version__}, {self._name}: {providers}{skipped}")
         for warning in self._config.warnings:
             click.echo(f"warning: {warning}", err=True)
 

@@ -47,7 +47,7 @@ providers:
         url = process.url
         process.line(process.out, "curl")
         assert process.out[:4] == [
-            f"models-proxy {__version__}, {config}: 4 providers",
+            f"models-proxy {__version__}, {config}: 4 providers, 2 skipped",
             "  skipped     paid-elsewhere  NO_SUCH_VARIABLE not set or empty",
             "  disabled    spare           disabled: true",
             "  declared    lab             1 model",
