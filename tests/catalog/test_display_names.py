@@ -82,3 +82,28 @@ def test_display_name_has_what_is_added_to_the_id(
 @pytest.mark.parametrize("display_name", [None, "", 7])
 def test_value_that_is_no_name_is_unchanged(display_name: object) -> None:
     assert names("", "name: a, prefix: work/", display_name=display_name) == {"work/gpt-5.5": display_name}
+
+
+@pytest.mark.parametrize(
+    ("listed", "shown"),
+    [
+        pytest.param("OpenAI: GPT-5.5", "OpenAI: GPT-5.5 (work)", id="words"),
+        pytest.param("GPT-5.5", "GPT-5.5 (work)", id="capital letters"),
+        pytest.param("gpt-5.5", "gpt-5.5", id="the id"),
+        pytest.param("gpt-5.5-2026", "gpt-5.5-2026", id="another id"),
+        pytest.param("OpenAI/gpt-5.5", "OpenAI/gpt-5.5", id="an id with a vendor"),
+        pytest.param(None, None, id="null"),
+    ],
+)
+def test_name_that_is_shown_by_clients_is_labeled_too(listed: object, shown: object) -> None:
+    assert name_of("prefix: work/", listed) == shown
+
+
+def test_name_that_the_operator_sets_is_unchanged() -> None:
+    assert name_of("prefix: work/, overrides: [{match: '*', name: Our Model}]", "GPT 5.5") == "Our Model"
+
+
+def name_of(settings: str, listed: object) -> object:
+    config = config_of(f"providers: [{{name: a, base_url: 'http://127.0.0.1/v1', {settings}}}]")
+    [offer] = per_provider(config.providers[0], config)([entry({"id": "gpt-5.5", "name": listed})])
+    return msgspec.json.decode(offer.entry.extra)["name"]
