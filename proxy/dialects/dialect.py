@@ -142,6 +142,8 @@ class Dialect:
     auth: Auth = Auth()
     items: tuple[str, ...] = ("data",)
     """Paths of the array of entries. "" is the top level of the response."""
+    or_items: tuple[str, ...] = ()
+    """Further paths of the array, used by gateways. The array is accepted there only if its entries have an id."""
     empty_without_items: bool = False
     """A response without the field of entries is an empty list (Google omits empty fields)."""
     id: tuple[str, ...] = ("id",)

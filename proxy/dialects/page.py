@@ -122,7 +122,25 @@ def _items(dialect: Dialect, document: Raw, top: Mapping[str, Raw]) -> Sequence[
             return _RAW_ARRAY.decode(raw)
         if start == ord("n") and path:
             items = ()  # Ollama without models returns `data: null`.
-    return items if items is not None else _items_by_id(dialect, document, top)
+    if items is not None:
+        return items
+    return _items_by_id(dialect, document, top) or _other_items(dialect, top)
+
+
+def _other_items(dialect: Dialect, top: Mapping[str, Raw]) -> Sequence[Raw] | None:
+    """The raw JSON of the entries at one of `or_items`, where other arrays can be, too; None if there is no list."""
+    for path in dialect.or_items:
+        raw = _raw_at(top, path)
+        if raw is None or memoryview(raw)[0] != ord("["):
+            continue
+        items = _RAW_ARRAY.decode(raw)
+        if (
+            items
+            and memoryview(items[0])[0] == ord("{")
+            and not _RAW_OBJECT.decode(items[0]).keys().isdisjoint(dialect.id)
+        ):
+            return items
+    return None
 
 
 def _items_by_id(dialect: Dialect, document: Raw, top: Mapping[str, Raw]) -> Sequence[Raw] | None:

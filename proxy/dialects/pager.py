@@ -51,7 +51,7 @@ def following_page(
 
     Raises UpstreamError (`paging`) as `next_query`.
     """
-    signs = signs_of(page, dialect.items, headers)
+    signs = signs_of(page, (*dialect.items, *dialect.or_items), headers)
     guess = _guess(signs, query, received)
     lacks_cursor = _lacks_cursor(dialect, page)
     own = None if guess and lacks_cursor else next_query(dialect, query, page, received)

@@ -18,7 +18,7 @@ from proxy.dialects.diagnosis import ANY_DECODER
 from proxy.dialects.page import Page
 
 _MAX_FIELD = 64 * 1024  # bytes; a longer field is not searched for signs
-_MAX_DEPTH = 2  # levels below the outermost one
+_MAX_DEPTH = 3  # levels below the outermost one: `meta.pagination.links.next` of Laravel
 _FAILURE_WORDS = frozenset(
     ["partial", "partialsuccess", "partialfailure", "partialcontent", "incomplete", "degraded", "truncated", "error",
      "failed", "failure"]

@@ -14,6 +14,17 @@ OPENAI = Dialect(
     # A top-level array (Together), `data` (nearly all providers), or `models` if there is no `data`: llama.cpp sends
     # the same models in both.
     items=("", "data", "models"),
+    or_items=(
+        "results",
+        "items",
+        "list",
+        "result",
+        "data.models",
+        "data.list",
+        "data.items",
+        "data.results",
+        "data.data",
+    ),
     # `model_id`: AiHubMix's catalog; `name`: Together's old list and Ollama-compatible servers.
     id=("id", "model_id", "name"),
     resource_names=True,  # Google's OpenAI endpoint lists `models/m`

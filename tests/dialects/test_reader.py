@@ -799,6 +799,34 @@ def test_object_of_objects_is_models_by_id(kind: str, body: object, entries: lis
 @pytest.mark.parametrize(
     "body",
     [
+        pytest.param({"count": 1, "results": [{"id": "m"}]}, id="results"),
+        pytest.param({"page": 1, "items": [{"id": "m"}]}, id="items"),
+        pytest.param({"code": 0, "msg": "ok", "data": {"list": [{"id": "m"}], "total": 1}}, id="data.list"),
+        pytest.param({"success": True, "data": {"models": [{"name": "m"}]}}, id="data.models"),
+    ],
+)
+def test_list_that_a_gateway_wraps_is_found(body: object) -> None:
+    [found] = read("openai", msgspec.json.encode(body))
+    assert isinstance(found, Entry)
+    assert found.id == "m"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param({"results": [{"title": "a page"}]}, id="objects without an id"),
+        pytest.param({"data": {"items": [1, 2]}}, id="numbers"),
+        pytest.param({"list": ["m"]}, id="texts"),
+        pytest.param({"result": []}, id="nothing"),
+    ],
+)
+def test_wrapped_array_of_something_else_is_no_list(body: object) -> None:
+    assert refused(msgspec.json.encode(body)).startswith("returned no model list")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
         pytest.param({"fault": {"faultstring": "Invalid key", "type": "x"}}, id="a fault"),
         pytest.param({"m-1": {"name": "x", "message": "no rights"}}, id="objects with messages"),
         pytest.param({"problem": {"text": "no rights"}}, id="objects without a field of a model"),

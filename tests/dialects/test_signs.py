@@ -87,6 +87,9 @@ def guess(**query: str) -> Following:
         ),
         pytest.param({"last": False, "number": 0, "totalPages": 2}, {"page": "1"}, id="a flag for the last page"),
         pytest.param({"pagination": {"page": 1, "pages": 2}}, {"page": "2"}, id="pages in pagination"),
+        pytest.param(
+            {"meta": {"pagination": {"links": {"next": "/m?page=2"}}}}, {"page": "2"}, id="links in pagination in meta"
+        ),
     ],
 )
 def test_clear_signs_of_a_further_page_are_followed(around: Mapping[str, object], query: Query) -> None:
@@ -282,3 +285,8 @@ def test_any_fields_give_strings_to_send_or_none(around: dict[str, object], entr
     query = after({"links": None, **around}, entries=entries, on_page=on_page, dialect=Dialect(kind="x")).query
 
     assert query is None or all(isinstance(part, str) for pair in query.items() for part in pair)
+
+
+def test_list_that_a_gateway_wraps_has_the_signs_of_its_wrapper() -> None:
+    page = open_page(OPENAI, b'{"data":{"list":[{"id":"m"}],"page":1,"total":2}}')
+    assert following_page(OPENAI, {}, page, Received(1, 1, "m"), {}) == Following({"page": "2"}, is_guess=True)
