@@ -245,7 +245,27 @@ _MACHINE_ROOTS = frozenset(
      "nvme", "opt", "private", "proc", "pvc", "raid", "root", "run", "scratch", "shared", "snap", "srv", "storage",
      "tmp", "users", "usr", "var", "volumes", "weights", "work", "workspace", "workspaces"]
 )  # fmt: skip
-_SITE_ROOTS = frozenset(["assets", "blog", "docs", "help", "icons", "images", "img", "pricing", "public", "static"])
+_SITE_ROOTS = frozenset(
+    ["about", "account", "announcements", "assets", "billing", "blog", "catalog", "chat", "collections", "console",
+     "dashboard", "docs", "guides", "help", "icons", "images", "img", "keys", "learn", "legal", "login", "news",
+     "playground", "pricing", "privacy", "providers", "public", "rankings", "reference", "research", "settings",
+     "static", "support", "terms"]
+)  # fmt: skip
+_LINK_STARTS = ("](", 'href="', "href='", 'src="', "src='")
+"""Before the path of a link in Markdown or HTML."""
+_MAX_LINK_START = max(map(len, _LINK_STARTS))
+# Web sites have `/models/...`, too.
+_LINKED_MACHINE_ROOTS = _MACHINE_ROOTS - {
+    "app",
+    "cache",
+    "content",
+    "data",
+    "media",
+    "model",
+    "models",
+    "shared",
+    "users",
+}
 _PICTURE = re.compile(r"\.(?:svg|png|jpe?g|webp|gif|ico)\Z", re.IGNORECASE)
 _MACHINE_FILE = re.compile(rf"(?:{_WEIGHTS}|\.(?:json|ya?ml|py|sh|log|env|pem|key|sock)\b)\Z")
 _FILE = re.compile(r"\.\w{1,12}\Z")
@@ -270,13 +290,16 @@ def has_path(text: str) -> bool:
     if "data:" in text:
         text = _DATA_URL.sub("", text)
     return _any(text, _LOCAL_PATHS) or any(
-        _is_machine_path(match[0].rstrip(".,:"), text) for match in _ABSOLUTE_PATH.finditer(text)
+        _is_machine_path(match[0].rstrip(".,:"), text[max(0, match.start() - _MAX_LINK_START) : match.start()], text)
+        for match in _ABSOLUTE_PATH.finditer(text)
     )
 
 
-def _is_machine_path(path: str, text: str) -> bool:
-    """Whether an absolute path in a text is one of a machine."""
+def _is_machine_path(path: str, before: str, text: str) -> bool:
+    """Whether an absolute path in a text is one of a machine. `before` is some text before it."""
     first, *others = path[1:].removesuffix("/").split("/")
+    if before.endswith(_LINK_STARTS):
+        return first.casefold() in _LINKED_MACHINE_ROOTS and bool(others)
     if not others:
         # `/think` is a command of models, `/models` an endpoint.
         is_directory = path.endswith("/") and path == text
@@ -284,7 +307,8 @@ def _is_machine_path(path: str, text: str) -> bool:
     if first.casefold() in _MACHINE_ROOTS:
         return True
     # Scripts without blanks separate alternatives with slashes, too.
-    is_other = not first.isascii() or first.casefold() in _SITE_ROOTS
+    is_alternative = not first.isascii() or before[-1:].isalpha()
+    is_other = is_alternative or first.casefold() in _SITE_ROOTS
     return not (is_other or _API_PATH.match(path) or _PICTURE.search(path))
 
 

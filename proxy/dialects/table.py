@@ -33,7 +33,7 @@ OPENAI = Dialect(
     created=("released", "created", "created_at", "createdAt", "create_time"),
     # `facts` knows the names of limits, capabilities and modalities.
     extra={
-        "display_name": ("display_name", "title"),  # `title`: Novita and PPIO
+        "display_name": ("display_name", "displayName", "friendly_name", "title"),  # `title`: Novita and PPIO
         "type": ("type", "types"),
         "deprecated_at": ("deprecation",),  # Mistral
         "shutdown_at": ("shutdown_date", "deprecation.inference"),  # OpenAI; Azure

@@ -82,6 +82,8 @@ FORMS: Mapping[str, str] = {
     "path in Chinese": f"路径为/data/{C}/m",
     "path after a colon": f"model:/srv/x/{C}",
     "path at home": f"~/{C}",
+    "path of a link": f"[the weights](/mnt/models/{C})",
+    "path after Chinese": f"模型位于/data/models/{C}",
     "path at the home of a user": f"~bob/{C}",
     "relative path": f"./models/{C}",
     "relative path to weights": f"../{C}.gguf",

@@ -559,6 +559,9 @@ def test_account_fields_are_not_shown(config: object) -> None:
             entry_with("m", created=5, updated_at=6),
             id="further times of the creation",
         ),
+        pytest.param(
+            {"id": "m", "displayName": "M 1"}, entry_with("m", displayName="M 1", display_name="M 1"), id="displayName"
+        ),
         pytest.param({"id": "m", "root": None, "parent": ""}, entry_with("m"), id="root null, parent empty"),
         pytest.param({"id": "m", "root": 1, "parent": ["x"]}, entry_with("m"), id="root and parent no text"),
         pytest.param({"id": "m", "permission": {}}, entry_with("m"), id="permission an object"),
