@@ -184,6 +184,8 @@ async def _error_body(response: httpx.Response) -> bytes:
         body = await response.aread()
     except (UpstreamError, httpx.HTTPError):
         return b""
+    if len(body) > _MAX_ERROR_BODY and body.startswith((b"{", b"[")):
+        return b""  # the beginning of JSON is not JSON
     return body[:_MAX_ERROR_BODY]
 
 

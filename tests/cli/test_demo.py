@@ -55,6 +55,7 @@ class Demo:
         self.url = process.url
         self.keys = [match[1] for line in process.out if (match := re.match(r"  (\w+-[\w-]{8})  ", line))]
         out = process.out
+        [self.slow_url] = [match[0] for line in out if (match := re.search(r"http://127\S+/slow/v1/models", line))]
         numbers = [number for number, line in enumerate(out) if line.startswith("# ")]
         self.lines = {out[n].removeprefix("# "): "\n".join(out[n + 1 : out.index("", n)]) for n in numbers}
 
@@ -102,7 +103,7 @@ def test_the_start_shows_the_providers_and_the_keys(demo: Demo) -> None:
         "  ok          pangu      2 models",
     ]
     assert demo.process.out[6:end] == [
-        "  failing     slow       timed out: no data for 1 s; retrying in 5 s",
+        f"  failing     slow       timed out: no data for 1 s; URL: {demo.slow_url}; retrying in 5 s",
         f"Listening on {demo.url}",
         "",
         "Three API keys, valid for this run:",
@@ -239,7 +240,8 @@ def test_the_list_names_the_missing_provider_and_health_contains_the_reason(demo
     assert demo.run(MISSING) == "x-models-missing: slow\n"
     health = demo.run(HEALTH)
     assert '"state":"failing","calls":"ok","models":0' in health
-    assert health.endswith('"last_error":{"kind":"timeout","reason":"timed out: no data for 1 s"\n')
+    error = '"last_error":{"kind":"timeout","reason":"timed out: no data for 1 s"'
+    assert health.endswith(f'{error},"url":"{demo.slow_url}"\n')
 
 
 def test_an_unchanged_list_gets_304(demo: Demo) -> None:

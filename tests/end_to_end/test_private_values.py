@@ -20,6 +20,7 @@ from tests.providers.scripted import FakeProviders, replies
 
 LIST = {"path": "/models", "items": "data", "fields": {"context_length": "limits.context"}}
 SETTINGS: Mapping[str, Mapping[str, Any]] = {
+    "bedrock": {"region": "us-east-1"},
     "cloudflare": {"account_id": "a"},
     "custom": {"list": LIST},
     "pangu": {"workspace_id": "w", "model_ids": ["m"]},
@@ -37,7 +38,8 @@ OVERWRITES_FREED_MEMORY = {
 def entry_of(kind: str, number: int, fields: Mapping[str, Any]) -> dict[str, Any]:
     """An entry with an id at all places where kinds have it."""
     own_id = f"{kind}-{number}"
-    return {"owner": "acme", "name": own_id, **fields, "id": own_id, "model": own_id, "key": own_id}
+    ids = dict.fromkeys(("id", "key", "model", "modelId"), own_id)
+    return {"owner": "acme", "name": own_id, **fields, **ids}
 
 
 def answer_of(kind: str) -> Any:
@@ -48,6 +50,8 @@ def answer_of(kind: str) -> Any:
         return entries
     answer: dict[str, Any] = {}
     put(answer, items, entries)
+    for other_list in DIALECTS[kind].also:
+        put(answer, other_list.items[0], [])
     for total in (paging.total for paging in DIALECTS[kind].paging if paging.total):
         put(answer, total, len(entries))
     return answer
