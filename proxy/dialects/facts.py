@@ -16,7 +16,7 @@ from itertools import chain
 from operator import itemgetter
 from typing import Any, NamedTuple
 
-from proxy.dialects import metadata
+from proxy.dialects import fact_names, metadata
 from proxy.dialects.metadata import TYPES, Reader, capability, inputs, outputs, plain_name, whole
 
 Getter = Callable[[Mapping[str, Any]], Any]
@@ -61,96 +61,6 @@ _NESTED = 100  # added to the rank of a fact in a group, for each level
 _MAX_ROUTES = 100
 _MAX_WORDS = 2048  # characters
 
-IMAGE, AUDIO, VIDEO, FILE = "+image", "+audio", "+video", "+file"
-"""Inputs besides text. They become `input_modalities` if no list of these is found."""
-_INPUTS = {IMAGE: "image", AUDIO: "audio", VIDEO: "video", FILE: "file"}
-
-# -- names of limits ---------------------------------------------------------------------------------------------------
-
-_CONTEXT_IN_USE = (
-    "loadedcontextlength", "loadedcontextsize", "currentcontextlength", "runtimecontextlength",
-    "effectivecontextlength",
-    "nctx", "numctx", "ctxsize", "ctxlen", "contextsizeinuse", "maxmodellen", "maxmodellength", "maxtotaltokens",
-    "maxseqlen", "maxseqlength",
-)  # fmt: skip
-_CONTEXT = (
-    "contextlength", "contextwindow", "contextwindowtokens", "contextwindowsize", "contextlengthtokens", "contextsize",
-    "contexttokens", "contextlimit", "contextlen", "maxcontextlength", "maxcontextwindow", "maxcontextwindowtokens",
-    "maxcontexttokens", "maxcontextsize", "maxcontextlen", "maxcontext", "availablecontexttokens", "tokencontext",
-    "sequencelength", "maxsequencelength", "inputtokenlimit", "maxinputtokens", "maxinputtoken", "maxinputlength",
-    "maxprompttokens", "maxtokensinput", "inputtokenslimit", "inputlimit",
-)  # fmt: skip
-_CONTEXT_POSSIBLE = ("maxpositionembeddings", "nctxtrain", "trainingcontextlength")
-_OUTPUT = (
-    "maxoutputtokens", "maxcompletiontokens", "maxoutputtoken", "outputtokenlimit", "maxoutputtokenlength",
-    "maxoutputlength", "maxoutput", "outputlimit", "outputtokenslimit", "maxgenerationtokens", "maxgeneratedtokens",
-    "maxnewtokens", "maxresponsetokens", "maxtokensoutput",
-)  # fmt: skip
-
-# -- names of capabilities ---------------------------------------------------------------------------------------------
-
-_TOOLS = (
-    "supportstools", "supporttools", "supporttoolcalls", "supporttoolcalling", "supportstool",
-    "supportstooluse", "supportstoolcall", "supportstoolcalls",
-    "supportstoolcalling", "supportsfunctioncalling", "supportfunctioncalling", "supportsfunctioncall",
-    "supportsfunctions", "supportsparallelfunctioncalling", "supportstoolchoice", "supportsparalleltoolcalls",
-    "toolcall", "toolcalls", "toolcalling", "tooluse", "toolusage", "toolsupport", "tools", "toolchoice",
-    "paralleltoolcalls", "functioncalling", "functioncall", "functioncalls", "functions", "trainedfortooluse",
-)  # fmt: skip
-_REASONING = (
-    "supportsreasoning", "supportreasoning", "supportsthinking", "supportthinking", "supportsextendedthinking",
-    "supportsreasoningeffort", "supportsadaptivethinking", "reasoning", "thinking", "extendedthinking",
-    "adaptivethinking", "isreasoning", "isreasoningmodel", "reasoningmodel", "canreason", "reasoningenabled",
-)  # fmt: skip
-_REASONING_LEVELS = (
-    "reasoningeffort", "reasoningefforts", "supportedreasoningefforts", "supportedreasoninglevels", "reasoninglevels",
-    "thinkinglevels", "effortlevels",
-)  # fmt: skip
-_IMAGE = (
-    "supportsvision", "supportvision", "supportsimages", "supportsimage", "supportsimagein", "supportsimageinput",
-    "supportimageinput", "supportsimageinputs", "supportsimagesinput", "vision", "visionsupport", "imageinput",
-    "imagein", "hasvision", "isvision", "visionenabled",
-)  # fmt: skip
-_AUDIO = ("supportsaudioinput", "supportsaudioin", "audioinput", "audioin")
-_VIDEO = ("supportsvideoinput", "supportsvideoin", "supportsvideo", "videoinput", "videoin")
-_FILE = ("supportspdfinput", "supportspdf", "supportsfileinput", "pdfinput", "fileinput")
-
-_INPUT_MODALITIES = ("inputmodalities", "supportedinputmodalities", "inputmodality", "requestmodality")
-_OUTPUT_MODALITIES = ("outputmodalities", "supportedoutputmodalities", "outputmodality", "responsemodality")
-
-_TOOL_WORDS = frozenset([*_TOOLS, "tool", "function"]) - {"toolsupport"}
-_REASONING_WORDS = frozenset([*_REASONING, *_REASONING_LEVELS, "reason", "includereasoning", "hybridthinking"])
-_IMAGE_WORDS = frozenset([*_IMAGE, "vlm", "multimodalvision", "imageunderstanding", "imagetotext", "imagetexttotext"])
-
-# Endpoints, methods and abilities of each type. Those of "" say nothing, but prevent a conclusion from the others.
-_WORDS_OF_TYPES = {
-    "chat": "chat chatcompletion chatcompletions completionchat messages responses conversational llm",
-    "completion": "completion completions generate completionfim fim",
-    "embedding": "embed embedding embeddings embedcontent embedtext textembedding featureextraction",
-    "rerank": "rerank reranker reranking jinarerank",
-    "moderation": "moderation moderations",
-    "image": "imagegeneration imagesgenerations imagesedits texttoimage text2image",
-    "audio": "audiospeech audiotranscriptions audiotranslations texttospeech speechtotext transcription text2audio "
-    "audio2text",
-    "video": "videos videogeneration texttovideo text2video openaivideo",
-    "": "generatecontent openai anthropic gemini openairesponse predict",
-}
-_TYPE_WORDS = {word: type_ for type_, words in _WORDS_OF_TYPES.items() for word in words.split()}
-_CHAT_SIGNS = frozenset(["supports_tools", "supports_reasoning", IMAGE])
-
-# -- groups ------------------------------------------------------------------------------------------------------------
-
-_LIMITS, _FLAGS, _MODALITIES, _TYPE = 1, 2, 4, 8
-_CATEGORIES = (
-    # What is looked for in objects with these names.
-    (_LIMITS, "limit limits tokenlimits contextlimits modellimits contextwindow config parameters params settings "
-              "runtime recipeoptions defaultgenerationsettings"),
-    (_MODALITIES, "modalities supportedmodalities inferencemetadata"),
-    (_FLAGS | _MODALITIES, "supports features featureflags abilities capability"),
-    (_LIMITS | _FLAGS | _MODALITIES | _TYPE, "capabilities modelcapabilities modelinfo modelspec metadata meta info "
-     "details spec specs specification specifications properties attributes modelproperties"),
-)  # fmt: skip
-_GROUPS: Mapping[str, int] = {name: categories for categories, names in _CATEGORIES for name in names.split()}
 _OPENROUTER = (
     # Groups that thousands of entries have, in one spelling: reading their paths costs less than a look-up.
     ("architecture", "input_modalities", "modality", "input_modalities", _COMMON),
@@ -158,18 +68,6 @@ _OPENROUTER = (
     ("top_provider", "max_completion_tokens", "", "max_output_tokens", _COMMON + 90),
     ("top_provider", "context_length", "", "context_length", _COMMON + 90),
 )
-_SHORT_LIMITS = frozenset(["limit", "limits", "tokenlimits", "contextlimits", "modellimits", "contextwindow"])
-_WORD_LISTS = (
-    "capabilities", "capability", "modelcapabilities", "supportedcapabilities", "features", "supportedfeatures",
-    "modelfeatures", "tags", "abilities", "ability", "modelability", "modelabilities", "supportedparameters",
-    "supportedopenaiparams", "supportedparams",
-)  # fmt: skip
-_ABILITIES = frozenset(["capabilities", "capability", "modelcapabilities", "abilities", "ability", "modelability",
-                        "modelabilities", "supportedcapabilities"])  # fmt: skip
-_METHODS = ("supportedgenerationmethods", "supportedmethods", "endpoints", "supportedendpoints",
-            "supportedendpointtypes", "endpointtypes", "defaultendpoints", "categories")  # fmt: skip
-_ROUTE_LISTS = ("providers", "endpoints", "deployments", "routes", "channels", "upstreams", "backends", "instances",
-                "hosts", "offers")  # fmt: skip
 
 
 # -- readers -----------------------------------------------------------------------------------------------------------
@@ -228,19 +126,12 @@ def _signs(has_abilities: bool) -> Reader:
 
 
 @lru_cache(1024)
-def _signs_in(words: tuple[str, ...], has_abilities: bool) -> Mapping[str, Any]:
-    plain = {plain_name(word).removeprefix("flag") for word in words if isinstance(word, str)}
-    signs: dict[str, Any] = {
-        fact: True
-        for fact, known in (
-            ("supports_tools", _TOOL_WORDS), ("supports_reasoning", _REASONING_WORDS), (IMAGE, _IMAGE_WORDS),
-            (AUDIO, frozenset(_AUDIO)), (VIDEO, frozenset(_VIDEO)), (FILE, frozenset(_FILE)),
-        )
-        if not known.isdisjoint(plain)
-    }  # fmt: skip
+def _signs_in(listed: tuple[str, ...], has_abilities: bool) -> Mapping[str, Any]:
+    plain = {plain_name(word).removeprefix("flag") for word in listed if isinstance(word, str)}
+    signs: dict[str, Any] = {fact: True for fact, words in fact_names.SIGNS.items() if not words.isdisjoint(plain)}
     if has_abilities and (type_ := _type_of(plain)):
         # Ollama's `completion` includes chat where a model takes tools, thinks or sees.
-        signs["type"] = "chat" if type_ == "completion" and not _CHAT_SIGNS.isdisjoint(signs) else type_
+        signs["type"] = "chat" if type_ == "completion" and not fact_names.CHAT_SIGNS.isdisjoint(signs) else type_
     return signs
 
 
@@ -252,7 +143,7 @@ def _methods(value: object, price_per: int) -> Mapping[str, Any] | None:
 
 def _type_of(words: Iterable[str]) -> str:
     """The type that words indicate, "" if they do not agree. What can chat is listed as that."""
-    types = {_TYPE_WORDS[word] for word in words if word in _TYPE_WORDS}
+    types = {fact_names.TYPE_WORDS[word] for word in words if word in fact_names.TYPE_WORDS}
     if "chat" in types:
         return "chat"
     return types.pop() if len(types) == 1 else ""
@@ -305,8 +196,8 @@ def _sign(fact: str) -> Reader:
     """Return a reader of a capability at a path that the operator names: a flag, or a list of words."""
 
     def read(value: object, price_per: int) -> bool | None:
-        said = capability(value, price_per)
-        return _signs_in(_words(value), False).get(fact) if said is None else said
+        flag = capability(value, price_per)
+        return _signs_in(_words(value), False).get(fact) if flag is None else flag
 
     return read
 
@@ -334,40 +225,42 @@ def _table(*rules: Iterable[tuple[str, _Rule]]) -> Mapping[str, Sequence[_Rule]]
 
 
 _BY_CATEGORY: Mapping[int, Mapping[str, Sequence[_Rule]]] = {
-    _LIMITS: _table(
-        _ranked("context_length", _CONTEXT_IN_USE, whole, _USABLE),
-        _ranked("context_length", _CONTEXT, whole),
-        _ranked("context_length", _CONTEXT_POSSIBLE, whole, _POSSIBLE),
-        _ranked("max_output_tokens", _OUTPUT, whole),
+    fact_names.LIMITS: _table(
+        _ranked("context_length", fact_names.CONTEXT_IN_USE, whole, _USABLE),
+        _ranked("context_length", fact_names.CONTEXT, whole),
+        _ranked("context_length", fact_names.CONTEXT_POSSIBLE, whole, _POSSIBLE),
+        _ranked("max_output_tokens", fact_names.OUTPUT, whole),
     ),
-    _FLAGS: _table(
-        _ranked("supports_tools", _TOOLS, capability),
-        _ranked("supports_reasoning", _REASONING, capability),
-        _ranked("supports_reasoning", _REASONING_LEVELS, _levels),
-        _ranked(IMAGE, _IMAGE, capability),
-        _ranked(AUDIO, _AUDIO, capability),
-        _ranked(VIDEO, _VIDEO, capability),
-        _ranked(FILE, _FILE, capability),
+    fact_names.FLAGS: _table(
+        _ranked("supports_tools", fact_names.TOOLS, capability),
+        _ranked("supports_reasoning", fact_names.REASONING, capability),
+        _ranked("supports_reasoning", fact_names.REASONING_LEVELS, _levels),
+        _ranked(fact_names.IMAGE, fact_names.IMAGE_FLAGS, capability),
+        _ranked(fact_names.AUDIO, fact_names.AUDIO_FLAGS, capability),
+        _ranked(fact_names.VIDEO, fact_names.VIDEO_FLAGS, capability),
+        _ranked(fact_names.FILE, fact_names.FILE_FLAGS, capability),
         _ranked("type", ["supportschat", "chat", "chatcompletion", "chatcompletions", "completionchat"],
                 _type_if_true("chat"), _POSSIBLE),
         _ranked("type", ["embedding", "embeddings", "supportsembeddings"], _type_if_true("embedding"), _POSSIBLE + 10),
         _ranked("type", ["rerank"], _type_if_true("rerank"), _POSSIBLE + 20),
         _ranked("type", ["completion", "completions"], _type_if_true("completion"), _POSSIBLE + 30),
     ),
-    _MODALITIES: _table(
-        _ranked("input_modalities", _INPUT_MODALITIES, inputs),
-        _ranked("output_modalities", _OUTPUT_MODALITIES, outputs),
+    fact_names.MODALITIES: _table(
+        _ranked("input_modalities", fact_names.INPUT_MODALITIES, inputs),
+        _ranked("output_modalities", fact_names.OUTPUT_MODALITIES, outputs),
         _ranked("input_modalities", ["modality", "modalities"], _of_arrow(inputs), _POSSIBLE),
         _ranked("output_modalities", ["modality", "modalities"], _of_arrow(outputs), _POSSIBLE),
     ),
-    _TYPE: _table(
+    fact_names.TYPE: _table(
         _ranked("type", ["type", "modeltype", "mode", "task", "pipelinetag", "domain", "category"], _known_type),
-        _ranked(IMAGE, ["type", "modeltype", "task", "pipelinetag", "domain"], _vision_type),
+        _ranked(fact_names.IMAGE, ["type", "modeltype", "task", "pipelinetag", "domain"], _vision_type),
     ),
 }  # fmt: skip
 _SHORT = _table(
-    _ranked("context_length", ["context", "total", "window", "input", "prompt"], whole, _COMMON + len(_CONTEXT)),
-    _ranked("max_output_tokens", ["output", "completion"], whole, _COMMON + len(_OUTPUT)),
+    _ranked(
+        "context_length", ["context", "total", "window", "input", "prompt"], whole, _COMMON + len(fact_names.CONTEXT)
+    ),
+    _ranked("max_output_tokens", ["output", "completion"], whole, _COMMON + len(fact_names.OUTPUT)),
 )
 _SHORT_MODALITIES = _table(
     _ranked("input_modalities", ["input", "inputs", "in"], inputs),
@@ -376,10 +269,12 @@ _SHORT_MODALITIES = _table(
 _OUTERMOST = _table(
     _ranked("", ["loadedinstances"], _loaded, _USABLE),
     _ranked("", ["properties"], _properties),
-    _ranked("", _METHODS, _methods, _POSSIBLE),
-    _ranked("", _ROUTE_LISTS, _routes, _ROUTES),
+    _ranked("", fact_names.METHODS, _methods, _POSSIBLE),
+    _ranked("", fact_names.ROUTE_LISTS, _routes, _ROUTES),
 )
-_WORDS = _table(*(_ranked("", [name], _signs(name in _ABILITIES), _POSSIBLE + 50) for name in _WORD_LISTS))
+_WORDS = _table(
+    *(_ranked("", [name], _signs(name in fact_names.ABILITIES), _POSSIBLE + 50) for name in fact_names.WORD_LISTS)
+)
 
 
 def _rules_for(name: str, categories: int) -> Iterator[_Rule]:
@@ -387,11 +282,11 @@ def _rules_for(name: str, categories: int) -> Iterator[_Rule]:
     for category, table in _BY_CATEGORY.items():
         if categories & category:
             yield from table.get(name, ())
-    if categories & _FLAGS:
+    if categories & fact_names.FLAGS:
         yield from _WORDS.get(name, ())
 
 
-_EVERYTHING = _LIMITS | _FLAGS | _MODALITIES | _TYPE
+_EVERYTHING = fact_names.LIMITS | fact_names.FLAGS | fact_names.MODALITIES | fact_names.TYPE
 _AT_TOP = {
     name: (*_rules_for(name, _EVERYTHING), *_OUTERMOST.get(name, ()))
     for name in {*chain(*_BY_CATEGORY.values()), *_WORDS, *_OUTERMOST}
@@ -406,12 +301,12 @@ def is_fact(field: str) -> bool:
 
 def groups_in(fields: Iterable[str]) -> tuple[str, ...]:
     """Those of the fields whose objects may contain facts. Groups that may contain further groups come last."""
-    groups = [field for field in fields if plain_name(field) in _GROUPS]
+    groups = [field for field in fields if plain_name(field) in fact_names.GROUPS]
     return tuple(sorted(groups, key=_is_deep))
 
 
 def _is_deep(group: str) -> bool:
-    return bool(_GROUPS[plain_name(group)] & _FLAGS)
+    return bool(fact_names.GROUPS[plain_name(group)] & fact_names.FLAGS)
 
 
 def shape_reader(groups: Sequence[str]) -> Callable[[Mapping[str, Any]], Shape]:
@@ -444,7 +339,7 @@ def fact_sources(fields: Sequence[str], groups: Sequence[str], shape: Shape) -> 
         if group in fields:
             yield rank, FieldSource(fact, "", _optional_getter(group, inner, arrow), NAMES[fact])
     for group, names in zip(groups, shape, strict=True):
-        yield from _nested((group,), names or (), _GROUPS[plain_name(group)], _NESTED)
+        yield from _nested((group,), names or (), fact_names.GROUPS[plain_name(group)], _NESTED)
 
 
 def _nested(
@@ -455,13 +350,15 @@ def _nested(
         if isinstance(field, tuple):
             inner, *deeper = field
             name = plain_name(inner)
-            yield from _nested((*path, inner), deeper, _GROUPS.get(name, categories & _FLAGS), added + _NESTED)
+            yield from _nested(
+                (*path, inner), deeper, fact_names.GROUPS.get(name, categories & fact_names.FLAGS), added + _NESTED
+            )
         else:
             inner, name = field, plain_name(field)
         rules = [*_rules_for(name, categories)]
-        if group in _SHORT_LIMITS:
+        if group in fact_names.SHORT_LIMITS:
             rules += _SHORT.get(name, ())
-        if categories == _MODALITIES:
+        if categories == fact_names.MODALITIES:
             rules += _SHORT_MODALITIES.get(name, ())
         for rule in rules:
             yield rule.rank + added, FieldSource(rule.fact, "", _getter(*path, inner), rule.read)
@@ -499,7 +396,7 @@ def _optional_getter(outer: str, inner: str, arrow: str) -> Getter:
 def ordered(ranked: Iterable[tuple[int, FieldSource]]) -> Sources:
     """Sources in the order of their ranks."""
     fields = tuple(source for _, source in sorted(ranked, key=itemgetter(0)))
-    return Sources(fields, any(source.name in _INPUTS or not source.name for source in fields))
+    return Sources(fields, any(source.name in fact_names.INPUTS or not source.name for source in fields))
 
 
 # -- values ------------------------------------------------------------------------------------------------------------
@@ -541,6 +438,6 @@ def known_values(payload: Mapping[str, Any], sources: Sources, price_per: int) -
 
 def _add_inputs(known: dict[str, Any]) -> None:
     """Replace flags of inputs with `input_modalities`, unless that is known."""
-    flags = [modality for flag, modality in _INPUTS.items() if known.pop(flag, False)]
+    flags = [modality for flag, modality in fact_names.INPUTS.items() if known.pop(flag, False)]
     if flags and "input_modalities" not in known:
         known["input_modalities"] = ["text", *flags]
