@@ -37,7 +37,7 @@ class BadRequest(ApiError):
 
 
 class InvalidKey(ApiError):
-    """The same bytes for a missing, unknown, revoked or expired key, so that no response tells which."""
+    """The same bytes for a missing, unknown, revoked or expired key, so that responses do not reveal which."""
 
     status = 401
     type = "invalid_request_error"
@@ -230,7 +230,7 @@ ListErrorKind = Literal[
     "invalid_response",
     "too_large",
     "paging",
-    # A valid list that may lack models: it says so, it is empty, or it lost most of its models.
+    # A valid list that may lack models: it is marked as partial, it is empty, or it lost most of its models.
     "incomplete",
     "empty",
     "shrunk",

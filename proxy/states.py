@@ -7,7 +7,7 @@ from typing import Literal
 ListState = Literal["ok", "stale", "incomplete", "empty", "failing", "skipped", "disabled", "declared"]
 """The list of a provider. `stale`: the list shown is older than its `ttl`, because refreshes fail; `incomplete`: the
 last response may lack models; `empty`: the last response had no models; `failing`: there is no list, only declared
-models are shown; `skipped`: optional, and a variable or file of it is missing; `disabled`: left out with
+models are shown; `skipped`: optional, and a variable or file of it is missing; `disabled`: disabled with
 `disabled: true`; `declared`: all models are declared in the configuration, nothing is fetched."""
 
 BreakerState = Literal["ok", "open", "half_open"]

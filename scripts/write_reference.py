@@ -44,7 +44,7 @@ BEGIN, END = "<!-- generated: kinds -->\n", "<!-- end -->\n"
 
 
 class Entry(NamedTuple):
-    """What the model does not say about a setting."""
+    """What the model does not contain about a setting."""
 
     example: str
     """As written in the file."""
@@ -248,7 +248,7 @@ ENTRIES: Mapping[str, Entry] = {
     ),
     "Provider.disabled": Entry(
         "disabled: true",
-        "Leave the provider out, as if it was not in the file. Its secrets may be missing; rules can still name it.",
+        "Ignore the provider, as if it were not in the file. Its secrets may be missing; rules can still refer to it.",
     ),
     "Provider.owner": Entry("owner: ctyun", "The owner of all models of this provider."),
     "Provider.include": Entry(
@@ -285,7 +285,7 @@ ENTRIES: Mapping[str, Entry] = {
     ),
     "ListSettings.hide_retired": Entry(
         "hide_retired: true",
-        "Leave out models that are past their shutdown date, or that the provider marks as retired. Evaluated at each "
+        "Hide models that are past their shutdown date, or that the provider marks as retired. Evaluated at each "
         "refresh.",
     ),
     "ListSettings.drop_fields": Entry(
@@ -307,7 +307,7 @@ ENTRIES: Mapping[str, Entry] = {
     ),
     "Provider.accept": Entry(
         'accept: ["*:online", "claude-*"]',
-        "Patterns over own ids that the provider takes but does not list. They can be called and retrieved where the "
+        "Patterns over own ids that the provider accepts but does not list. They can be called and retrieved where the "
         "key's rules allow the id. See [Providers](providers.md#names-that-are-not-listed).",
     ),
     "Provider.models": Entry(
@@ -407,7 +407,7 @@ ENTRIES: Mapping[str, Entry] = {
     ),
     "KeyEntry.admin": Entry("admin: true", "Whether `/health` shows the state of each provider to this key."),
 }
-"""Model and setting -> what the model does not say."""
+"""Model and setting -> what the model does not contain."""
 
 _HEAD = """\
 # Configuration

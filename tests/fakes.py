@@ -51,7 +51,7 @@ async def run_pending_tasks() -> None:
 
 
 class FakeClock:
-    """A clock that stands still until a test advances it. Sleeping tasks are resumed in order."""
+    """A clock that a test advances. Sleeping tasks are resumed in order."""
 
     def __init__(self, monotonic: float = 1000.0, time: float = 1_800_000_000.0) -> None:
         self._monotonic = monotonic

@@ -38,7 +38,7 @@ LAYERS: tuple[Mapping[str, str], ...] = (
         "store": "provider states kept fresh, and the views of them",
         "inference": "one call: request -> routing -> failover -> response",
     },
-    {"api": "the endpoints: handlers beside their paths"},
+    {"api": "the endpoints: handlers next to their paths"},
     {"server": "the ASGI application, its HTTP protocol, its life cycle, the current deployment"},
     {"cli": "the command line, one module per command"},
     {"__main__": "`python -m proxy`"},

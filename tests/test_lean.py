@@ -16,7 +16,7 @@ LOADED = "import sys, proxy.cli.main, proxy.cli.serve; print(*(n for n in {names
         pytest.param(("httpx._main", "rich"), id="the command line of httpx"),
         pytest.param(("difflib",), id="what only error messages use"),
         pytest.param(("proxy.cli.check", "proxy.cli.demo.command"), id="other commands"),
-        pytest.param(("uvicorn.protocols.http.h11_impl", "wsproto", "websockets"), id="protocols that nobody speaks"),
+        pytest.param(("uvicorn.protocols.http.h11_impl", "wsproto", "websockets"), id="unused protocols"),
     ],
 )
 def test_server_does_not_import(names: tuple[str, ...]) -> None:

@@ -1,1 +1,1 @@
-"""The endpoints: handlers beside their paths."""
+"""The endpoints: handlers next to their paths."""

@@ -57,7 +57,7 @@ class Models:
             return self.list(head, caller)
         if not view.is_prepared:
             return self._when_rendered(head, caller, model_id)
-        return self._model(head, view, _found(view, spellings))
+        return self._model(head, view, _resolved(view, spellings))
 
     def _when_rendered(self, head: RequestHead, caller: Caller, model_id: str) -> Handler:
         async def respond(receive: Receive, send: Send) -> RawResponse:
@@ -120,7 +120,7 @@ async def _find(view: View, model_id: str) -> Model | None:
     model = _listed(view, spellings)
     if model is None and all(spellings):
         await view.prepare(spellings)
-        return _found(view, spellings)
+        return _resolved(view, spellings)
     return model
 
 
@@ -128,10 +128,10 @@ def _listed(view: View, spellings: Sequence[str]) -> Model | None:
     return next((model for spelling in spellings if (model := view.catalog.find(spelling))), None)
 
 
-def _found(view: View, spellings: Sequence[str]) -> Model:
+def _resolved(view: View, spellings: Sequence[str]) -> Model:
     """Raises ModelNotFound."""
-    found = (model for spelling in spellings if (model := view.find(spelling)))
-    return next(found, None) or view.model(spellings[-1])
+    models = (model for spelling in spellings if (model := view.find(spelling)))
+    return next(models, None) or view.model(spellings[-1])
 
 
 def _spellings(model_id: str) -> Sequence[str]:

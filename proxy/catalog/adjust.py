@@ -90,7 +90,7 @@ def passes(entry: Entry, rules: Iterable[FieldRule]) -> bool:
 
 
 def is_retired(entry: Entry, fields: Iterable[str], now: float) -> bool:
-    """Whether a model is past its shutdown date, or one of these fields says that it is retired.
+    """Whether a model is past its shutdown date, or one of these fields marks it as retired.
 
     A model that is deprecated, or will be shut down, is not retired. `now`: Unix seconds.
     """

@@ -1,6 +1,6 @@
-"""Names that providers take but do not list. Pure.
+"""Names that providers accept but do not list. Pure.
 
-Beside the ids it lists, a provider takes the id as it writes it (`models/m`), `m` for `m:latest`, other names in an
+Besides the ids it lists, a provider accepts the id as it writes it (`models/m`), `m` for `m:latest`, other names in an
 entry (`aliases`), and what the setting `accept` matches.
 """
 
@@ -41,13 +41,13 @@ class Accepted(NamedTuple):
     own_id: str
     """The provider's own name."""
     behind: tuple[Offer, ...]
-    """The listed offers that the name stands for, if the provider says so."""
+    """The listed offers that the name refers to, if the provider reports them."""
     is_known: bool
     """Whether the models of the provider are known."""
 
 
 class AcceptedNames:
-    """The names that one provider takes but does not list."""
+    """The names that one provider accepts but does not list."""
 
     def __init__(
         self,
@@ -69,7 +69,7 @@ class AcceptedNames:
         self._aliases = aliases
 
     def find(self, name: str) -> Accepted | None:
-        """Return the model with a public name, None if the provider does not take the name, or lists it."""
+        """Return the model with a public name, None if the provider does not accept the name, or lists it."""
         for own_id in self._naming.own_ids(name):
             if own_id in self._offers or self._excluded(own_id) or problem_of_id(own_id):
                 continue
@@ -95,8 +95,8 @@ class AcceptedNames:
         claims = [self._offers[claim] for claim in dict.fromkeys(self._aliases.get(own_id, ()))]
         return tuple(chain.from_iterable(claims)) if all(claims) else None
 
-    def takes_any(self, pattern: str) -> bool:
-        """Return whether the provider takes a name that a pattern over public ids matches; True if that is unknown."""
+    def accepts_any(self, pattern: str) -> bool:
+        """Return whether the provider accepts a name that matches a pattern over public ids; True if unknown."""
         if WILDCARDS.isdisjoint(pattern):
             return self.find(pattern) is not None
         if self._has_patterns:
@@ -119,7 +119,7 @@ class AcceptedNames:
 
 
 def accepted_names(source: Source, config: Config) -> Cooperative[AcceptedNames | None]:
-    """Read the names that a provider takes in batches. None if there are none, or if it cannot be called."""
+    """Read the names that a provider accepts in batches. None if there are none, or if it cannot be called."""
     provider = source.provider
     if provider.target is None:
         return None

@@ -135,11 +135,11 @@ def canonical(name: str) -> str:
 @lru_cache(maxsize=100_000)
 def owner_of_model(reported: str, own_id: str) -> str:
     """The owner of a model, "" if neither the reported owner nor the id names one. See the tables above."""
-    said = owner_from_entry(reported, own_id)
+    by_entry = owner_from_entry(reported, own_id)
     by_id = owner_from_id(own_id)
-    if not said or not by_id or said == by_id:
-        return said or by_id
-    return said if _is_believed(said, by_id, own_id) else by_id
+    if not by_entry or not by_id or by_entry == by_id:
+        return by_entry or by_id
+    return by_entry if _entry_wins(by_entry, by_id, own_id) else by_id
 
 
 def owner_from_entry(owner: str, own_id: str) -> str:
@@ -193,19 +193,19 @@ def _name_from_text(text: str) -> str:
     return "" if is_filler else name
 
 
-def _is_believed(said: str, by_id: str, own_id: str) -> bool:
+def _entry_wins(by_entry: str, by_id: str, own_id: str) -> bool:
     """Whether the reported owner is the owner although the id names another one."""
-    is_maker = said in _MAKERS
+    is_maker = by_entry in _MAKERS
     vendor, name = _split(own_id)
     family, name = _family(name)
     if by_id not in _MAKERS:  # an unknown vendor
-        return not is_maker or said == family or not (family or said in CLOUDS)
+        return not is_maker or by_entry == family or not (family or by_entry in CLOUDS)
     if own_id.startswith(_FINE_TUNE):
         return not is_maker
     if vendor == by_id:
         return False
     if is_maker:
-        return said in TUNERS and not _is_original(family, name)
+        return by_entry in TUNERS and not _is_original(family, name)
     return name in COMMON_WORDS or not _is_original(family, name)
 
 

@@ -35,21 +35,21 @@ def similar_ids(name: str, catalog: Catalog, index: Spellings) -> tuple[str, ...
     """Return up to MAX_SIMILAR ids of a catalog: the same in other letters, then those with the same last segment, then
     those with the longest common prefix."""
     form = folded(name)
-    found = dict.fromkeys(_visible(index.get(form, ()), catalog))
-    found |= dict.fromkeys(_visible(index.get(form.rpartition("/")[2], ()), catalog))
-    if len(found) < MAX_SIMILAR:
-        found |= dict.fromkeys(_neighbors(name, catalog))
-    return tuple(islice(found, MAX_SIMILAR))
+    similar = dict.fromkeys(_visible(index.get(form, ()), catalog))
+    similar |= dict.fromkeys(_visible(index.get(form.rpartition("/")[2], ()), catalog))
+    if len(similar) < MAX_SIMILAR:
+        similar |= dict.fromkeys(_neighbors(name, catalog))
+    return tuple(islice(similar, MAX_SIMILAR))
 
 
 def _visible(ids: Sequence[str], catalog: Catalog) -> Iterator[str]:
-    return (one for one in ids[:_MAX_COMPARED] if catalog.find(one))
+    return (model_id for model_id in ids[:_MAX_COMPARED] if catalog.find(model_id))
 
 
 def _neighbors(name: str, catalog: Catalog) -> Sequence[str]:
     """Ids with a common prefix, the longest first. They are next to the name in the sorted catalog."""
     at = bisect_left(catalog.models, name, key=lambda model: model.id)
     near = [model.id for model in catalog.models[max(0, at - MAX_SIMILAR) : at + MAX_SIMILAR]]
-    common = {one: sum(takewhile(bool, map(eq, one, name))) for one in near}
-    similar = [one for one in near if common[one] >= max(_MIN_COMMON, min(len(one), len(name)) / 2)]
-    return sorted(similar, key=lambda one: (-common[one], one))
+    common = {model_id: sum(takewhile(bool, map(eq, model_id, name))) for model_id in near}
+    similar = [model_id for model_id in near if common[model_id] >= max(_MIN_COMMON, min(len(model_id), len(name)) / 2)]
+    return sorted(similar, key=lambda model_id: (-common[model_id], model_id))

@@ -110,7 +110,7 @@ class Audit:
         self.results = tuple(results)
         self._now = now
         self.offers = _offers(config, results, now)
-        self._takers = _takers(config, results, self.offers)
+        self._acceptors = _acceptors(config, results, self.offers)
         self.failed = tuple(result.provider.name for result in results if result.error)
         self.partial = tuple(r.provider.name for r in results if r.fetched and r.fetched.partial)
         """Providers whose list may lack models."""
@@ -179,9 +179,9 @@ class Audit:
         return not self._allows_any(policy, chain.from_iterable(self.offers.values()))
 
     def _is_accepted(self, rule: str) -> bool:
-        """Whether an id rule may match a name that a provider takes but does not list."""
+        """Whether an id rule may match a name that a provider accepts but does not list."""
         kind, pattern = split(rule.removeprefix("!"))
-        return not kind and any(taker.takes_any(pattern) for taker in self._takers)
+        return not kind and any(acceptor.accepts_any(pattern) for acceptor in self._acceptors)
 
     def _of_rules(self) -> Iterator[Finding]:
         groups = self.config.groups
@@ -353,15 +353,15 @@ def _offers(config: Config, results: Iterable[ProbeResult], now: float) -> Mappi
     }
 
 
-def _takers(
+def _acceptors(
     config: Config, results: Iterable[ProbeResult], offers: Mapping[str, Sequence[Offer]]
 ) -> Sequence[AcceptedNames]:
-    """The providers that take other names than they list."""
+    """The providers that accept other names than they list."""
     sources = [
         Source(result.provider, result.fetched.entries if result.fetched else (), offers[result.provider.name], True)
         for result in results
     ]
-    return [taker for source in sources if (taker := run_now(accepted_names(source, config)))]
+    return [acceptor for source in sources if (acceptor := run_now(accepted_names(source, config)))]
 
 
 def _no_access(rules: Globs) -> str:

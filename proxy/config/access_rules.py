@@ -47,7 +47,7 @@ class RuleKind:
     allows: str
     """What the example allows, for the documentation."""
     predicate: Callable[[Iterable[str], MatcherOf], Predicate]
-    """From all patterns of this kind to a function that tells whether a model matches one of them."""
+    """From all patterns of this kind to a function that returns whether a model matches one of them."""
     separator: str = ":"
     """The separator between the name of the kind and the pattern."""
     per_provider: bool = False

@@ -32,7 +32,7 @@ def _is_equal(value: object, expected: object) -> bool:
 
 
 def _is_any(values: Iterable[object], expected: object) -> bool:
-    return any(_is_equal(value, one) for value in values for one in _listed(expected))
+    return any(_is_equal(value, option) for value in values for option in _listed(expected))
 
 
 def _listed(expected: object) -> list[Any]:

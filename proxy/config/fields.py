@@ -135,7 +135,7 @@ def _text(text: str) -> str:
 def exact_origin(origin: str) -> str:
     """The origin of web pages, or of a desktop application or an extension (`app://obsidian.md`)."""
     if origin == "null" or origin.startswith("file:"):
-        raise ValueError("`null` and file: stand for any local page and sandboxed frame, so they cannot be allowed")
+        raise ValueError("`null` and file: match any local page and sandboxed frame, so they cannot be allowed")
     match = _ORIGIN.fullmatch(origin)
     if not match or match[1] in _NO_ORIGINS:
         raise ValueError("must be an exact origin in lower case without a path, like https://app.example.com")

@@ -23,7 +23,7 @@ LITELLM = (
     "config.yaml"
 )
 _ELSEWHERE: Mapping[str, str] = {
-    # Settings that readers know from other programs, or expect in another place -> the message.
+    # Settings from other programs, or expect in another place -> the message.
     "model_list": LITELLM,
     "litellm_settings": LITELLM,
     "general_settings": LITELLM,

@@ -58,7 +58,7 @@ class ListSettings(Settings):
     where: FieldRules = ()
     """Rules over the provider's own fields; entries that pass all of them are listed."""
     hide_retired: bool = False
-    """Whether models that their provider has retired are left out."""
+    """Whether models that their provider has retired are hidden."""
     drop_fields: tuple[DroppedField, ...] = ()
     """Dotted paths of fields that are not shown."""
     overrides: Overrides = ()

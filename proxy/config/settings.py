@@ -187,7 +187,7 @@ class Provider(ListSettings, CallSettings):
     list_aliases: bool = False
     """List the other names that entries contain (`aliases`), each as a model."""
     accept: Globs = ()
-    """Patterns over own ids that the provider takes but does not list: they can be called, but are not listed."""
+    """Patterns over own ids that the provider accepts but does not list: they can be called, but are not listed."""
     models: tuple[Annotated[Mapping[str, Any], BeforeValidator(declared_model)], ...] = ()
     call: Annotated[Call | None, BeforeValidator(_not_callable_if_false)] = None
     stateful: bool = False

@@ -1,4 +1,4 @@
-"""Several descriptions of one model become one: the first stands, the others fill its missing values."""
+"""Several descriptions of one model become one: the first is kept, the others fill its missing values."""
 
 from __future__ import annotations
 

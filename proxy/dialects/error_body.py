@@ -28,7 +28,7 @@ _CHALLENGE = re.compile(
 
 @dataclass(frozen=True)
 class ErrorBody:
-    """What a body is, and what it tells."""
+    """The form of a body, and its explanation."""
 
     form: Form
     text: str = ""

@@ -1,4 +1,4 @@
-"""Prices of tokens, under the names that clients know: US dollars for one token, as decimal strings.
+"""Prices of tokens, under the names that clients read: US dollars for one token, as decimal strings.
 
 Providers write prices for one token, a thousand or a million, in dollars, cents or other currencies. A price is
 converted if its unit is known. `pricing.prompt` and the other names with a documented unit are not shown otherwise.
@@ -31,7 +31,7 @@ _UNIT_FIELDS = frozenset(
      "denominator"]
 )  # fmt: skip
 _OUTER_UNIT_FIELDS = _UNIT_FIELDS - {"unit", "units", "per", "unitname", "unittype", "basis", "denominator"}
-"""Fields beside `pricing` that contain its unit."""
+"""Fields next to `pricing` that contain its unit."""
 _CURRENCY_FIELDS = frozenset(["currency", "currencycode", "pricecurrency", "pricingcurrency", "currencyunit"])
 _HOLDERS = ("pricing", "price", "prices", "cost", "costs", "model_info", "metadata", "info")
 """Objects that may contain prices."""
@@ -76,7 +76,7 @@ def has_prices(fields: Sequence[str]) -> bool:
 
 
 def has_outer_unit(fields: Sequence[str]) -> bool:
-    """Whether entries with these fields may contain the unit or the currency of `pricing` beside it."""
+    """Whether entries with these fields may contain the unit or the currency of `pricing` next to it."""
     return any(plain_name(field) in _OUTER_UNIT_FIELDS | _CURRENCY_FIELDS for field in fields)
 
 
@@ -107,7 +107,7 @@ def priced(payload: Mapping[str, Any], price_per: int) -> dict[str, Any] | None:
     if price_per != 1 and unit != UNKNOWN_UNIT:
         unit = Decimal(1) / price_per
     if unit is None:
-        result = {**_plausible(own), **_found(payload, own), **_of_objects(payload.get("pricings", own))}
+        result = {**_plausible(own), **_elsewhere(payload, own), **_of_objects(payload.get("pricings", own))}
     elif unit == UNKNOWN_UNIT or (price_per == 1 and _is_implausible(own, unit)):
         result = {name: value for name, value in own.items() if name not in _DOCUMENTED}
     else:
@@ -157,18 +157,18 @@ def _factor_of(unit: str) -> Decimal:
 
 def _in_unit(own: Mapping[str, Any], unit: Decimal) -> dict[str, str]:
     """The prices of one token, of prices in this unit."""
-    found = {
+    by_side = {
         side: [price for name in names if (price := _times(own.get(name), unit))] for side, names in _NAMES.items()
     }
-    return {side: prices[0] for side, prices in found.items() if prices}
+    return {side: prices[0] for side, prices in by_side.items() if prices}
 
 
-def _found(payload: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, str]:
+def _elsewhere(payload: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, str]:
     """The prices of one token that have their unit in their name, or at a gateway that documents it."""
-    found = {
+    by_side = {
         side: _named(side, payload) or _of_models_dev(side, payload) or _without_unit(side, own) for side in _NAMES
     }
-    return {**_grouped(payload), **_grouped(own), **{side: price for side, price in found.items() if price}}
+    return {**_grouped(payload), **_grouped(own), **{side: price for side, price in by_side.items() if price}}
 
 
 def _grouped(holder: Mapping[str, Any]) -> dict[str, str]:
@@ -187,8 +187,8 @@ def _named(side: Direction, payload: Mapping[str, Any]) -> str | None:
         if (currency := _first(holder, _CURRENCY_FIELDS)) and not _is_dollar(currency):
             continue
         for name, value in holder.items():
-            found = _priced(plain_name(name), is_inside=holder is not payload)
-            price = _times(value, found[1]) if found and found[0] == side else None
+            match = _priced(plain_name(name), is_inside=holder is not payload)
+            price = _times(value, match[1]) if match and match[0] == side else None
             if price and Decimal(price) <= _MAX_PLAUSIBLE:
                 return price
     return None
@@ -206,7 +206,7 @@ def _priced(name: str, is_inside: bool) -> tuple[Direction, Decimal] | None:
 
 
 def _of_models_dev(side: Direction, payload: Mapping[str, Any]) -> str | None:
-    """A price of models.dev, which documents `cost` as dollars for a million tokens, beside `limit.context`."""
+    """A price of models.dev, which documents `cost` as dollars for a million tokens, next to `limit.context`."""
     cost, limit = payload.get("cost"), payload.get("limit")
     if not isinstance(cost, dict) or not isinstance(limit, dict) or "context" not in limit:
         return None
@@ -226,8 +226,10 @@ def _of_objects(own: object) -> dict[str, str]:
     """Prices with a unit of their own: `$0.5 / 1M tokens`, `{"value": 0.5, "unit": "perMTokens"}`."""
     if not isinstance(own, dict):
         return {}
-    found = {side: [price for name in names if (price := _with_unit(own.get(name)))] for side, names in _NAMES.items()}
-    return {side: prices[0] for side, prices in found.items() if prices}
+    by_side = {
+        side: [price for name in names if (price := _with_unit(own.get(name)))] for side, names in _NAMES.items()
+    }
+    return {side: prices[0] for side, prices in by_side.items() if prices}
 
 
 def _with_unit(value: object) -> str | None:

@@ -37,7 +37,7 @@ _CONTAINERS = frozenset(
      "links", "link", "resultinfo", "responsemetadata", "listmetadata", "cursor", "cursors", "pageable", "summary",
      "shards", "nextpage", "next"]
 )  # fmt: skip
-"""Objects beside the list that contain signs."""
+"""Objects next to the list that contain signs."""
 _NEXT_URLS = ("nexturl", "nextlink", "nexturi", "nexthref", "nextpageurl", "nextpagelink", "nextpageuri",
               "odatanextlink", "next", "nextpage", "nextcursor", "nextpath")  # fmt: skip
 _NEXT_TOKENS = ("nextpagetoken", "nextcursor", "nexttoken", "nextpagecursor", "nextcontinuationtoken", "nextmarker",
@@ -45,7 +45,7 @@ _NEXT_TOKENS = ("nextpagetoken", "nextcursor", "nexttoken", "nextpagecursor", "n
                 "continuationtoken", "continuation", "continue", "nextoffset", "nextskip", "nextstart", "nextindex",
                 "nextpagenumber", "nextpageno", "nextpage", "next")  # fmt: skip
 _CURSORS = ("after", "aftercursor", "endcursor", "cursor", "bookmark", "lastid", "lastkey", "startingafter", "marker")
-"""Cursors that mean another page only beside a flag."""
+"""Cursors that mean another page only together with a flag."""
 _MORE = ("hasmore", "hasnext", "hasnextpage", "hasmorepages", "hasmoreitems", "hasmoreresults", "hasmoredata", "more",
          "moreavailable", "moreresults", "istruncated", "truncated", "nextpageavailable", "next")  # fmt: skip
 _LAST = ("last", "islast", "islastpage", "lastpage", "isend", "end", "finished", "isfinished")
@@ -58,7 +58,7 @@ _PAGES = ("totalpages", "totalpage", "pagecount", "numpages", "pagetotal", "last
           "maxpage", "pagescount")  # fmt: skip
 _OFFSETS = ("offset", "skip", "start", "from", "startindex", "skipcount")
 _PAGE_NUMBERS = ("page", "currentpage", "pagenumber", "pageno", "pagenum", "pageindex", "current", "number")
-"""The last two only beside a number of pages."""
+"""The last two only together with a number of pages."""
 _PARTIAL = ("partial", "ispartial", "partialresult", "partialresults", "partialresponse", "partialdata",
             "partialcontent", "partialfailure", "incomplete", "isincomplete", "incompleteresult", "incompleteresults",
             "truncated", "istruncated", "degraded", "isdegraded", "timedout", "haserrors", "haserror",
@@ -70,7 +70,7 @@ _OTHER_PARAMETERS = {
 }  # fmt: skip
 """Sign -> the parameter to send its value as, "" for the sign's own name; of all others the name without `next`."""
 _PARTS = frozenset(["providers", "sources", "upstreams", "backends", "channels", "accounts", "keys", "regions"])
-"""Objects or arrays beside the list that may contain the statuses of its parts."""
+"""Objects or arrays next to the list that may contain the statuses of its parts."""
 _STATUSES = ("status", "statuses", "states")
 _STATUS_FIELDS = frozenset(["status", "state", "result", "outcome", "health", "code", "statuscode", "success", "ok",
                             "healthy", "error", "errors"])  # fmt: skip

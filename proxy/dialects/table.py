@@ -31,7 +31,7 @@ OPENAI = Dialect(
     owner=("owned_by", "publisher", "organization", "author", "vendor", "vendor.name"),
     # Vercel's `created` is the same for all models.
     created=("released", "created", "created_at", "createdAt", "create_time"),
-    # `facts` knows the names of limits, capabilities and modalities.
+    # `facts` contains the names of limits, capabilities and modalities.
     extra={
         "display_name": ("display_name", "displayName", "friendly_name", "title"),  # `title`: Novita and PPIO
         "type": ("type", "types"),
@@ -279,7 +279,7 @@ GPUSTACK = Dialect(
     paging=(Paging("page", send="page", total="pagination.total", pages="pagination.totalPage"),),
 )
 
-# Inference profiles: calls of most newer models take their ids, which begin with a region (`us.`, `global.`).
+# Inference profiles: calls to most newer models require their ids, which begin with a region (`us.`, `global.`).
 _BEDROCK_PROFILES = Dialect(
     kind="bedrock",
     path="/inference-profiles",

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 Watch = Callable[[Callable[[], None]], Callable[[], Any]]
-"""Takes a callback for the client's disconnect and returns a function that stops watching."""
+"""Accepts a callback for the client's disconnect and returns a function that stops watching."""
 
 TICK = 0.05
 """Seconds by which a call can exceed its deadline."""

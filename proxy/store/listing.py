@@ -72,7 +72,7 @@ class Listing:
     def kept_beside(
         self, received: Sequence[Entry], provider: Provider, now: float
     ) -> tuple[list[Entry], dict[str, float]]:
-        """The entries to keep beside those of an incomplete response, and when each was last seen.
+        """The entries to keep besides those of an incomplete response, and when each was last seen.
 
         Beyond `max_models`, those that were unseen for the longest time are dropped.
         """

@@ -1,7 +1,7 @@
 """Resolves the names that are not listed, for one policy, and finds similar ids for error messages.
 
 The indexes are computed at the first name that is not listed, in steps, and shared by all later ones. A name is allowed
-if the rules allow it, and no deny rule applies to what it may stand for: the name without its `:suffix`, the listed
+if the rules allow it, and no deny rule applies to what it may refer to: the name without its `:suffix`, the listed
 model that it is another name of, and every listed id that begins with it or that it begins with.
 """
 
@@ -67,8 +67,8 @@ class Lazy(Generic[T]):
 class NameIndex(NamedTuple):
     """What all policies share, until the offers change."""
 
-    takers: tuple[AcceptedNames, ...]
-    """The providers that take other names than they list, in the configured order."""
+    acceptors: tuple[AcceptedNames, ...]
+    """The providers that accept other names than they list, in the configured order."""
     spellings: Spellings
     offers: Sequence[Offer]
     """Those of all providers."""
@@ -76,14 +76,14 @@ class NameIndex(NamedTuple):
 
 def name_index(sources: Sequence[Source], config: Config) -> Cooperative[NameIndex]:
     """Index all names in batches."""
-    takers = []
+    acceptors = []
     for source in sources:
-        taker = yield from accepted_names(source, config)
-        if taker is not None:
-            takers.append(taker)
+        acceptor = yield from accepted_names(source, config)
+        if acceptor is not None:
+            acceptors.append(acceptor)
     offers = tuple(chain.from_iterable(source.offers for source in sources))
     index = yield from spellings(offers)
-    return NameIndex(tuple(takers), index, offers)
+    return NameIndex(tuple(acceptors), index, offers)
 
 
 class _Related:
@@ -122,14 +122,14 @@ def _denied(policy: Policy, offers: Iterable[Offer]) -> Cooperative[_Denied]:
 
 
 class Names:
-    """The names beside the listed ids that one policy allows, until the offers change."""
+    """The names besides the listed ids that one policy allows, until the offers change."""
 
     def __init__(self, catalog: Catalog, policy: Policy, index: Lazy[NameIndex]) -> None:
         self._catalog = catalog
         self._policy = policy
         self._index = index
         self._denied = Lazy(lambda: _denied(policy, index.get().offers), is_short=index.is_short)
-        self._found: dict[str, Model] = {}
+        self._resolved: dict[str, Model] = {}
 
     @property
     def is_ready(self) -> bool:
@@ -144,21 +144,21 @@ class Names:
 
     @property
     def _needs_denied(self) -> bool:
-        return self._policy.denies_models and bool(self._index.get().takers)
+        return self._policy.denies_models and bool(self._index.get().acceptors)
 
     def find(self, name: str) -> Model | None:
         """Return the model with a name that is not listed, None if it is unknown or not allowed."""
-        if name in self._found:
-            return self._found[name]
+        if name in self._resolved:
+            return self._resolved[name]
         if len(name) > MAX_NAME or name.count(":") > MAX_SUFFIXES:
             return None
-        found = (taker.find(name) for taker in self._index.get().takers)
-        offers = tuple(accepted.offer for accepted in found if accepted and self._allows(accepted))
+        results = (acceptor.find(name) for acceptor in self._index.get().acceptors)
+        offers = tuple(accepted.offer for accepted in results if accepted and self._allows(accepted))
         if not offers:
             return None
-        if len(self._found) >= MAX_CACHED:
-            del self._found[next(iter(self._found))]
-        model = self._found[name] = model_of(offers)
+        if len(self._resolved) >= MAX_CACHED:
+            del self._resolved[next(iter(self._resolved))]
+        model = self._resolved[name] = model_of(offers)
         return model
 
     def similar(self, name: str) -> Sequence[str]:
@@ -172,7 +172,7 @@ class Names:
         if not policy.denies_models:
             return True
         if not accepted.is_known:
-            return False  # the name may stand for a model that the rules deny
+            return False  # the name may refer to a model that the rules deny
         bases = (Offer(base, offer.provider, offer.owned_by, offer.entry) for base in without_suffixes(offer.id))
         denied = self._denied.get()
         own = denied.own.get(offer.provider)

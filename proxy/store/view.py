@@ -25,7 +25,7 @@ class RenderedList:
     """A catalog and its encoded list."""
 
     def __init__(self, catalog: Catalog, names: Names, identity: bytes | None = None) -> None:
-        """`names`: those beside the listed ids. `identity`: the encoded list if `render` has already encoded it."""
+        """`names`: those besides the listed ids. `identity`: the encoded list if `render` has already encoded it."""
         self.catalog = catalog
         self.names = names
         self.providers = catalog.providers()

@@ -24,7 +24,7 @@ from proxy.upstream.aws import Signer
 from proxy.upstream.credentials import auth_headers, auth_query, kind_headers, secrets_of
 from proxy.upstream.errors import from_exception, from_status, is_blocked, timed_out
 from proxy.upstream.logins import Login, Send, send_signed, signed_header
-from proxy.upstream.redirects import Asked, path_with_or_without_slash
+from proxy.upstream.redirects import Requested, path_with_or_without_slash
 
 _MAX_ERROR_BODY = 64 * 1024  # bytes that are searched for an error message
 _VERSION = re.compile("v[0-9]").match
@@ -38,7 +38,7 @@ class RawPage:
 
     body: bytes
     signs: Mapping[str, str]
-    """The headers that may tell that the list is not whole, in lower case."""
+    """The headers that may indicate that the list is not whole, in lower case."""
     answered_at: float
     """Unix seconds: the `Date` header, or else our clock."""
 
@@ -112,13 +112,13 @@ class PageRequests:
 
     async def _error(self, response: httpx.Response, url: str) -> UpstreamError:
         body = await _error_body(response)
-        asked = Asked(
+        requested = Requested(
             url,
             url.removeprefix(self._provider.base_url),
             credential=self._credential,
             missing=_if_missing(self._provider),
         )
-        return from_status(response, body, self.secrets(), self._clock.time(), asked)
+        return from_status(response, body, self.secrets(), self._clock.time(), requested)
 
     @property
     def _credential(self) -> str:

@@ -14,7 +14,7 @@ import httpx
 from proxy.dialects import ErrorBody, describe_body
 from proxy.errors import ListErrorKind, UpstreamError
 from proxy.upstream.redaction import redact
-from proxy.upstream.redirects import Asked, describe_redirect
+from proxy.upstream.redirects import Requested, describe_redirect
 
 MAX_COOL_DOWN = 3600.0
 """Seconds; a longer `Retry-After` is capped here."""
@@ -66,7 +66,7 @@ def is_blocked(response: httpx.Response) -> bool:
 
 
 def from_status(
-    response: httpx.Response, body: bytes, secrets: Sequence[str], now: float, asked: Asked
+    response: httpx.Response, body: bytes, secrets: Sequence[str], now: float, requested: Requested
 ) -> UpstreamError:
     """The error for a response other than a list; `body` is what could be read of it.
 
@@ -74,7 +74,7 @@ def from_status(
     """
     status = response.status_code
     content = describe_body(body)
-    kind, reason = _describe(response, content, secrets, asked)
+    kind, reason = _describe(response, content, secrets, requested)
     return UpstreamError(
         kind,
         reason,
@@ -84,26 +84,26 @@ def from_status(
 
 
 def _describe(
-    response: httpx.Response, content: ErrorBody, secrets: Sequence[str], asked: Asked
+    response: httpx.Response, content: ErrorBody, secrets: Sequence[str], requested: Requested
 ) -> tuple[ListErrorKind, str]:
     status = response.status_code
     if 300 <= status < 400:
-        return "redirect", describe_redirect(status, response.headers.get("location", ""), asked, secrets)
+        return "redirect", describe_redirect(status, response.headers.get("location", ""), requested, secrets)
     quoted = _quoted(response, content, secrets)
     form = f", {content.form}" if content.is_markup else ""
     if _comes_from_elsewhere(response, content):
         hint = _BLOCKED[content.is_login or status == 401]
         return "blocked", f"blocked before the API (status {status}, {content.form}){quoted}; {hint}"
     if status == 401:
-        return "unauthorized", f"authentication failed (401{quoted}): check the provider's {asked.credential}"
+        return "unauthorized", f"authentication failed (401{quoted}): check the provider's {requested.credential}"
     if status == 403:
-        return "unauthorized", f"permission denied (403{quoted}){_permission_hint(content.text, asked)}"
+        return "unauthorized", f"permission denied (403{quoted}){_permission_hint(content.text, requested)}"
     if status == 407:
         return "proxy", f"egress proxy requires a login (status 407{form}){quoted}; check proxy"
     if status == 429:
         return "rate_limited", f"rate limit exceeded (429{form}){quoted}"
-    if status in _NOTHING_THERE and asked.missing:
-        return "status", f"no model list at this URL (status {status}{form}){quoted}; {asked.missing}"
+    if status in _NOTHING_THERE and requested.missing:
+        return "status", f"no model list at this URL (status {status}{form}){quoted}; {requested.missing}"
     return "status", f"status {status}{f' ({content.form})' if form else ''}{quoted}"
 
 
@@ -122,10 +122,10 @@ def _quoted(response: httpx.Response, content: ErrorBody, secrets: Sequence[str]
     return f": {shown}" if shown else ""
 
 
-def _permission_hint(message: str, asked: Asked) -> str:
+def _permission_hint(message: str, requested: Requested) -> str:
     if _NOT_THE_CREDENTIAL.search(message):
         return ""
-    return f": check the provider's {asked.credential}"
+    return f": check the provider's {requested.credential}"
 
 
 def from_exception(error: Exception, limit: float, *, via_proxy: bool = False) -> UpstreamError:

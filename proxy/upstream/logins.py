@@ -16,7 +16,7 @@ from proxy.dialects import unix_seconds
 from proxy.errors import UpstreamError
 from proxy.upstream.errors import from_exception, from_status
 from proxy.upstream.redaction import redact_url
-from proxy.upstream.redirects import Asked
+from proxy.upstream.redirects import Requested
 
 RENEW_BEFORE = 300.0
 """Seconds before its expiry at which a token is renewed; at most half of its lifetime."""
@@ -101,8 +101,8 @@ class Login:
         if len(body) > MAX_RESPONSE:
             raise self.failed(UpstreamError("too_large", f"response larger than {MAX_RESPONSE:,} bytes"))
         if not response.is_success:
-            asked = Asked(self.url, self.path, f"{self.setting}.url", self.setting)
-            raise self.failed(from_status(response, body, self.secrets, self._time(), asked))
+            requested = Requested(self.url, self.path, f"{self.setting}.url", self.setting)
+            raise self.failed(from_status(response, body, self.secrets, self._time(), requested))
         self._token, expires_at = self._parse_token(response, decode_or_none(body))
         if not self._token:
             reason = f"status {response.status_code} without a token"

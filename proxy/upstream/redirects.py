@@ -18,7 +18,7 @@ MAX_LENGTH = 8192
 
 
 @dataclass(frozen=True)
-class Asked:
+class Requested:
     """A request, as messages describe it."""
 
     url: str
@@ -41,42 +41,44 @@ def path_with_or_without_slash(status: int, location: str, url: str) -> str | No
     target = _target(location, url) if status in _FOLLOWED else None
     if target is None:
         return None
-    asked = urlsplit(url)
-    is_same_host = target.hostname == asked.hostname and (_port(target) == _port(asked) or _is_downgrade(asked, target))
-    is_slash = target.path in (asked.path + "/", asked.path.removesuffix("/")) and target.path != asked.path
+    requested = urlsplit(url)
+    is_same_host = target.hostname == requested.hostname and (
+        _port(target) == _port(requested) or _is_downgrade(requested, target)
+    )
+    is_slash = target.path in (requested.path + "/", requested.path.removesuffix("/")) and target.path != requested.path
     return target.path if is_same_host and is_slash else None
 
 
-def describe_redirect(status: int, location: str, asked: Asked, secrets: Sequence[str]) -> str:
+def describe_redirect(status: int, location: str, requested: Requested, secrets: Sequence[str]) -> str:
     """Where a redirect leads, and what to do, without secrets."""
     if not location:
-        return f"redirect ({status}) without a target: check {asked.address}"
-    target = _target(location, asked.url)
+        return f"redirect ({status}) without a target: check {requested.address}"
+    target = _target(location, requested.url)
     if target is None:
-        return f"redirect ({status}) to an invalid URL not followed: check {asked.address}"
-    asked_url = urlsplit(asked.url)
-    if (_origin(target), target.path) == (_origin(asked_url), asked_url.path):
+        return f"redirect ({status}) to an invalid URL not followed: check {requested.address}"
+    requested_url = urlsplit(requested.url)
+    if (_origin(target), target.path) == (_origin(requested_url), requested_url.path):
         reason = "a proxy or firewall in front of the API may require cookies or a login"
         return f"redirect ({status}) to the same URL not followed: {reason}"
     shown = redact_url(_clean(target, target.path), secrets)
     is_login = _LOGIN_PATH.search(target.path) or _LOGIN_HOST.match(target.hostname or "")
-    if is_login and asked.address == "base_url":
-        reason = f"a proxy or portal in front of the API requires a login, or {asked.address} is wrong"
+    if is_login and requested.address == "base_url":
+        reason = f"a proxy or portal in front of the API requires a login, or {requested.address} is wrong"
         return f"redirect ({status}) to a login page ({shown}) not followed: {reason}"
-    return f"redirect ({status}) to {shown} not followed: {_hint(target, asked, secrets)}"
+    return f"redirect ({status}) to {shown} not followed: {_hint(target, requested, secrets)}"
 
 
-def _hint(target: SplitResult, asked: Asked, secrets: Sequence[str]) -> str:
+def _hint(target: SplitResult, requested: Requested, secrets: Sequence[str]) -> str:
     """The value to set, if it can be derived from the target."""
-    if (urlsplit(asked.url).scheme, target.scheme) == ("https", "http"):
-        return f"its target is not encrypted, check {asked.address}"
+    if (urlsplit(requested.url).scheme, target.scheme) == ("https", "http"):
+        return f"its target is not encrypted, check {requested.address}"
     path = target.path.removesuffix("/")
-    if not path.endswith(asked.path):
-        return f"update {asked.address}"
-    if _clean(target, path) == asked.url:
-        return f"use kind `custom` with `list: {{path: {asked.path}/}}`"
-    url = redact_url(_clean(target, path.removesuffix(asked.path)), secrets)
-    return f"update {asked.address}" if "***" in url else f"set {asked.address} to {url}"
+    if not path.endswith(requested.path):
+        return f"update {requested.address}"
+    if _clean(target, path) == requested.url:
+        return f"use kind `custom` with `list: {{path: {requested.path}/}}`"
+    url = redact_url(_clean(target, path.removesuffix(requested.path)), secrets)
+    return f"update {requested.address}" if "***" in url else f"set {requested.address} to {url}"
 
 
 def _target(location: str, url: str) -> SplitResult | None:
@@ -93,8 +95,8 @@ def _port(url: SplitResult) -> int | None:
     return url.port or _PORTS.get(url.scheme)
 
 
-def _is_downgrade(asked: SplitResult, target: SplitResult) -> bool:
-    return (asked.scheme, target.scheme) == ("https", "http") and target.port in (None, 80, asked.port)
+def _is_downgrade(requested: SplitResult, target: SplitResult) -> bool:
+    return (requested.scheme, target.scheme) == ("https", "http") and target.port in (None, 80, requested.port)
 
 
 def _origin(url: SplitResult) -> tuple[str, str | None, int | None]:

@@ -69,7 +69,7 @@ def names(merging: str, *providers: str, display_name: object = "GPT-5.5") -> Ma
         ),
         pytest.param("", ["name: a, prefix: '-'"], {"-gpt-5.5": "GPT-5.5 (-gpt-5.5)"}, id="a separator alone"),
         pytest.param(
-            "", ["name: a, aliases: {other: x}"], {"gpt-5.5": "GPT-5.5"}, id="unchanged beside an alias of another"
+            "", ["name: a, aliases: {other: x}"], {"gpt-5.5": "GPT-5.5"}, id="unchanged with an alias of another"
         ),
     ],
 )

@@ -144,14 +144,16 @@ def test_declared_model_wins_over_a_listed_duplicate() -> None:
         pytest.param("", "[]", {"id": "m", "owned_by": "openai-internal"}, "openai", id="3: openai-internal"),
         pytest.param("", "[]", {"id": "m", "owned_by": "  Mistral   AI "}, "mistral", id="3: spaces and capitals"),
         pytest.param("", "[]", {"id": "claude-sonnet-4-5", "owned_by": "openai"}, "anthropic", id="3: a contradiction"),
-        pytest.param("", "[]", {"id": "gpt-4o", "owned_by": "Acme"}, "openai", id="3: a contradiction of nobody"),
+        pytest.param(
+            "", "[]", {"id": "gpt-4o", "owned_by": "Acme"}, "openai", id="3: an unknown maker is contradicted"
+        ),
         pytest.param(
             "models: [{id: gpt-4o, owned_by: Acme}]", "[]", {"id": "gpt-4o"}, "acme", id="3: a declared owner"
         ),
         pytest.param("", "[]", {"id": "meta-llama/Llama-3"}, "meta", id="4: the vendor part, one spelling"),
         pytest.param("", "[]", {"id": "@cf/meta/llama-3"}, "meta", id="4: the vendor part behind a host's"),
         pytest.param("", "[]", {"id": "acme/llama-3-poet"}, "acme", id="4: the vendor part before the family"),
-        pytest.param("", "[]", {"id": "acme/gpt-4o"}, "openai", id="4: the family, of which nobody has derivatives"),
+        pytest.param("", "[]", {"id": "acme/gpt-4o"}, "openai", id="4: the family, which has no derivatives"),
         pytest.param("", "[]", {"id": "gpt-4o-mini"}, "openai", id="4: the family gpt"),
         pytest.param("", "[]", {"id": "Claude-3-Haiku"}, "anthropic", id="4: the family claude"),
         pytest.param("", "[]", {"id": "qwen2.5-72b"}, "alibaba", id="4: the family qwen"),

@@ -351,7 +351,7 @@ def test_an_override_of_a_name_that_is_similar_to_a_standard_one_is_a_warning() 
     )
 
 
-# -- providers that are left out ---------------------------------------------------------------------------------------
+# -- disabled providers ------------------------------------------------------------------------------------------------
 
 DISABLED = """
 providers:

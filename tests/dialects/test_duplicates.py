@@ -1,4 +1,4 @@
-"""Duplicates within one list: the first stands, and null is not a value."""
+"""Duplicates within one list: the first is kept, and null is not a value."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_first_duplicate_keeps_its_place_and_is_filled_from_all_others() -> None
 @pytest.mark.parametrize(
     ("first", "later", "expected"),
     [
-        pytest.param({"note": 1}, {"note": 2}, {"note": 1}, id="the first stands"),
+        pytest.param({"note": 1}, {"note": 2}, {"note": 1}, id="the first is kept"),
         pytest.param({"note": None}, {"note": 2}, {"note": 2}, id="null is not a value"),
         pytest.param({"note": None}, {"note": None}, {"note": None}, id="null in both"),
         pytest.param({"note": 0, "text": ""}, {"note": 2, "text": "x"}, {"note": 0, "text": ""}, id="zero is a value"),

@@ -1,4 +1,4 @@
-"""Names of an entry: prefixes that calls do not take, aliases, and ids that would collide without a prefix."""
+"""Names of an entry: prefixes that calls do not accept, aliases, and ids that would collide without a prefix."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def test_resource_names_are_listed_without_their_prefix_and_remembered(listed: s
 @pytest.mark.parametrize(
     "payload",
     [
-        pytest.param({"id": "accounts/acme/models/m"}, id="calls of Fireworks take the complete name"),
-        pytest.param({"id": "publishers/acme/models/m"}, id="calls of Vertex AI take the publisher"),
+        pytest.param({"id": "accounts/acme/models/m"}, id="calls to Fireworks require the complete name"),
+        pytest.param({"id": "publishers/acme/models/m"}, id="calls to Vertex AI require the publisher"),
         pytest.param({"id": "tunedModels/m"}, id="a tuned model"),
         pytest.param({"id": "models/acme/m"}, id="a vendor after the prefix"),
         pytest.param({"id": "models/"}, id="nothing after the prefix"),

@@ -725,7 +725,7 @@ def test_last_of_duplicate_fields_is_used() -> None:
         pytest.param(b'{"data":[],"error":null}', [], id="error null"),
         pytest.param(b'{"code":0,"message":"success","data":null}', [], id="code 0"),
         pytest.param(b'{"code":"200","message":"success","data":null}', [], id="code 200"),
-        pytest.param(b'{"code":20000,"message":"Ok","data":[]}', [], id="any code beside an array"),
+        pytest.param(b'{"code":20000,"message":"Ok","data":[]}', [], id="any code next to an array"),
         pytest.param(b'{"code":true,"data":null}', [], id="an invalid code"),
         pytest.param(b'{"code":"Success","data":null}', [], id="a code in words"),
         pytest.param(b'{"success":true,"data":[{"id":"a"}]}', ["a"], id="success"),
@@ -744,7 +744,7 @@ def test_list_is_found_in_every_supported_structure(body: bytes, ids: list[str])
     [
         pytest.param("openai", ["m-1", "m-2"], id="a bare array"),
         pytest.param("openai", {"data": ["m-1", "m-2"]}, id="data"),
-        pytest.param("openai", {"models": ["m-1", {"id": "m-2"}]}, id="beside objects"),
+        pytest.param("openai", {"models": ["m-1", {"id": "m-2"}]}, id="among objects"),
         pytest.param("cloudflare", {"result": ["m-1", "m-2"]}, id="at the path of the kind"),
     ],
 )

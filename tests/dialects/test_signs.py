@@ -1,4 +1,4 @@
-"""Signs of further pages and of missing parts, as gateways add them to the dialects they speak."""
+"""Signs of further pages and of missing parts, as gateways add them to other dialects."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def after(
     headers: Mapping[str, str] | None = None,
     dialect: Dialect = OPENAI,
 ) -> Following:
-    """What follows a page with these fields beside the list, after `entries` on all pages."""
+    """What follows a page with these fields next to the list, after `entries` on all pages."""
     items = [{"id": f"m{number}"} for number in range(on_page)]
     page = open_page(dialect, json.dumps({**around, "data": items}).encode())
     return following_page(dialect, query or {}, page, Received(entries, on_page, "m1"), headers or {})
@@ -223,7 +223,7 @@ def test_total_is_compared_with_the_entries_of_all_pages() -> None:
 def test_dialect_comes_before_other_signs_unless_its_cursor_is_missing() -> None:
     own = {"has_more": True, "last_id": "m1"}
     assert after({**own, "next_cursor": "abc"}) == Following({"after": "m1"})
-    assert after({"has_more": True}) == guess(after="m1"), "the last id, which no server is known to take"
+    assert after({"has_more": True}) == guess(after="m1"), "the last id, which no known server accepts"
     assert after({"has_more": True, "next_cursor": "abc"}) == guess(cursor="abc")
 
 

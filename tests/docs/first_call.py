@@ -56,7 +56,7 @@ class FirstCall:
 
 
 async def _complete(exchange: Exchange) -> None:
-    """A chat completion, as a stream if the request asks for it."""
+    """A chat completion, as a stream if the request contains `stream`."""
     body = msgspec.json.decode(exchange.request.body)
     events = (chunk_event(MODEL, word) for word in WORDS)
     respond = streams(*events, DONE) if body.get("stream") else replies(completion(MODEL, "".join(WORDS)))

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 import pytest
 
 from proxy.config import parse
-from proxy.dialects import DIALECTS
 from tests.docs.pages import DOCS, rows, section, text_of
 from tests.paths import ROOT
 
@@ -60,8 +59,3 @@ def variables_by_provider(text: str) -> dict[str, str]:
     entries = re.split(r"(?m)^ *- (?=name:|\{name:)", text)[1:]
     pairs = [(re.search(r"name: ([\w-]+)", entry), re.search(r"\bapi_key: \"?\$\{(\w+)", entry)) for entry in entries]
     return {name[1]: variable[1] for name, variable in pairs if name and variable}
-
-
-def test_the_readme_counts_the_dialects_that_are_fetched() -> None:
-    fetched = [row for row in DIALECTS.values() if row.is_remote and row.kind != "custom"]
-    assert f"{len(fetched)} [dialects](docs/providers.md) are built in" in text_of(ROOT / "README.md")

@@ -1,4 +1,4 @@
-"""Names that are not listed: which providers take, which rules allow, and which ids are suggested instead."""
+"""Names that are not listed: which providers accept, which rules allow, and which ids are suggested instead."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def found(view: View, name: str) -> list[tuple[str, str, str]]:
     return [(offer.provider, offer.entry.id, offer.owned_by) for offer in model.offers] if model else []
 
 
-# -- what providers take -------------------------------------------------------------------------------------------
+# -- what providers accept -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def found(view: View, name: str) -> list[tuple[str, str, str]]:
         pytest.param("accept: ['*'], prefix: x/", "m", "x/n", "n", id="with the prefix"),
         pytest.param("accept: ['*'], prefix: x/", "m", "n", "", id="without the prefix"),
         pytest.param("accept: ['v/*'], aliases: {'c-*': 'v/*'}", "m", "c-9", "v/9", id="through an alias pattern"),
-        pytest.param("accept: ['v/*'], aliases: {'c-*': 'v/*'}", "m", "v/9", "", id="not beside an alias"),
+        pytest.param("accept: ['v/*'], aliases: {'c-*': 'v/*'}", "m", "v/9", "", id="not in addition to an alias"),
         pytest.param("accept: [gone], aliases: {best: gone}", "m", "best", "gone", id="through an exact alias"),
         pytest.param("accept: ['*'], exclude: ['n*']", "m", "n:online", "", id="excluded"),
         pytest.param("accept: ['*:x'], exclude: [n]", "m", "n:x", "", id="a variant of an excluded name"),
@@ -90,7 +90,7 @@ def found(view: View, name: str) -> list[tuple[str, str, str]]:
         pytest.param("exclude: [m]", "m:latest", "m", "", id="latest, excluded"),
         pytest.param("", "m:8b", "m", "", id="another tag than latest"),
         pytest.param("", "models/m", "models/m", "m", id="as it is written"),
-        pytest.param("aliases: {best: m}", "models/m", "models/m", "m", id="as it is written, beside an alias"),
+        pytest.param("aliases: {best: m}", "models/m", "models/m", "m", id="as it is written, in addition to an alias"),
         pytest.param("", {"id": "m-1", "aliases": ["m"]}, "m", "m", id="an alias of the entry"),
         pytest.param("models: [{id: m-1}]", {"id": "m-1", "aliases": ["m"]}, "m", "m", id="of a declared model, too"),
         pytest.param(
@@ -317,7 +317,7 @@ class Reference:
             yield Offer(":".join(parts[:length]), offer.provider, offer.owned_by, offer.entry)
 
     def _related(self, name: str, offer: Offer) -> Iterator[Offer]:
-        """The listed models that a name may stand for, as models of the provider that is called."""
+        """The listed models that a name may refer to, as models of the provider that is called."""
         for other in self.listed:
             one, two = name.lower(), other.id.lower()
             if one.startswith(two) or two.startswith(one):
@@ -332,7 +332,7 @@ class Reference:
         return any(sent in known and model_id not in kept for model_id, known in names)
 
     def reached(self, sent: str, offer: Offer) -> Iterator[Offer]:
-        """The listed models of a provider that understands names generously, if it gets a call with this id."""
+        """The listed models of a provider that matches names loosely, if it gets a call with this id."""
         exact = [entry for entry in self.entries[offer.provider] if entry.id == sent]
         for entry in exact or self.entries[offer.provider]:
             names = [entry.id, entry.written, entry.id.removesuffix(":latest"), *entry.aliases]

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from proxy.errors import UpstreamError
 from proxy.upstream.errors import from_exception, from_status, retry_after, timed_out
-from proxy.upstream.redirects import Asked
+from proxy.upstream.redirects import Requested
 
 NOW = 1_800_000_000.0  # 2027-01-15 08:00:00 UTC, a Friday
 KEY = "sk-canary-4f7Gq+Zx/9e=8zW1"
@@ -90,8 +90,8 @@ def test_retry_after_accepts_every_http_date(moment: int) -> None:
 # -- messages of providers --------------------------------------------------------------------------------------------
 
 
-LIST = Asked("https://models.example/v1/models", "/models", missing="check base_url")
-LOGIN = Asked("https://login.example/oauth/token", "", "oauth.url", "oauth")
+LIST = Requested("https://models.example/v1/models", "/models", missing="check base_url")
+LOGIN = Requested("https://login.example/oauth/token", "", "oauth.url", "oauth")
 HTML = "text/html"
 NGINX = {"content-type": HTML, "server": "nginx"}
 FIREWALL = (
@@ -102,9 +102,9 @@ PORTAL = "; a proxy or portal requires a login: check base_url and the network"
 
 
 def error_of(
-    status: int, body: str = "", headers: Mapping[str, str] | None = None, asked: Asked = LIST
+    status: int, body: str = "", headers: Mapping[str, str] | None = None, requested: Requested = LIST
 ) -> UpstreamError:
-    return from_status(httpx.Response(status, headers=headers), body.encode(), [KEY], NOW, asked)
+    return from_status(httpx.Response(status, headers=headers), body.encode(), [KEY], NOW, requested)
 
 
 @pytest.mark.parametrize(
@@ -234,7 +234,7 @@ def test_error_status_is_described_by_who_sent_it(
 
 
 def test_missing_login_endpoint_is_not_a_missing_list() -> None:
-    assert error_of(404, "nothing here", asked=LOGIN).reason == "status 404: nothing here"
+    assert error_of(404, "nothing here", requested=LOGIN).reason == "status 404: nothing here"
 
 
 @settings(deadline=None)
@@ -332,7 +332,7 @@ def test_redirect_error_names_the_target_and_the_setting_without_secrets(locatio
 
 
 def test_redirect_of_a_login_names_the_url_of_the_login() -> None:
-    error = error_of(308, headers={"location": "/oauth2/token"}, asked=LOGIN)
+    error = error_of(308, headers={"location": "/oauth2/token"}, requested=LOGIN)
     assert error.reason == (
         "redirect (308) to https://login.example/oauth2/token not followed: "
         "set oauth.url to https://login.example/oauth2/token"

@@ -365,7 +365,9 @@ REFUSED = '{"error":"invalid_client","error_description":"wrong"}'
 @pytest.mark.parametrize(
     ("status", "body", "kind", "reason", "logins"),
     [
-        pytest.param(400, REFUSED, "status", "status 400: invalid_client", 1, id="wrong secret, as RFC 6749 says it"),
+        pytest.param(
+            400, REFUSED, "status", "status 400: invalid_client", 1, id="wrong secret, in the format of RFC 6749"
+        ),
         pytest.param(
             401,
             REFUSED,
