@@ -104,7 +104,7 @@ async def test_upgrade_is_ignored_by_the_hook(fetch: FakeFetch, clock: FakeClock
     assert called.count("_start_asgi_task") == 1
 
 
-async def test_malformed_http_is_answered_by_the_hook(fetch: FakeFetch, clock: FakeClock) -> None:
+async def test_malformed_http_is_rejected_by_the_hook(fetch: FakeFetch, clock: FakeClock) -> None:
     called, status = await hooks_of(b"no HTTP\r\n\r\n", fetch, clock)
 
     assert status == b"HTTP/1.1 400 Bad Request"

@@ -23,7 +23,7 @@ class FetchResult:
     duplicates: int = 0
     """Number of entries that repeat the id of an earlier entry of their list, and are merged with it."""
     partial: str = ""
-    """Why the list may lack models, "" if it is whole."""
+    """Why the list may lack models, "" if it is complete."""
     answered_at: float = 0.0
     """Unix seconds of the response by the clock of the provider, 0 if unknown."""
     redirected_to: str = ""

@@ -236,7 +236,7 @@ COMMON_WORDS = frozenset(
         "flux", "haiku", "inkling", "kokoro", "mercury", "opus", "photon-1", "sonar", "sonnet", "universal-2",
     }
 )  # fmt: skip
-"""Names of models that may as well be names of somebody else's models."""
+"""Names of models that models of other makers may have, too."""
 
 WORDS = frozenset(
     {

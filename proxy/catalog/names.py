@@ -31,7 +31,7 @@ class Source(NamedTuple):
     offers: Sequence[Offer]
     """What the rules make of its entries and its declared models."""
     is_known: bool
-    """Whether its models are known: not before the first answer, and not after `max_stale`."""
+    """Whether its models are known: not before the first response, and not after `max_stale`."""
 
 
 class Accepted(NamedTuple):
@@ -57,7 +57,7 @@ class AcceptedNames:
         aliases: Mapping[str, Sequence[str]],
     ) -> None:
         """`offers`: own id -> its offers, none if the rules remove it; `aliases`: name -> own ids of the entries that
-        claim it."""
+        contain it."""
         provider = source.provider
         self._provider = provider.name
         self._is_known = source.is_known
@@ -91,9 +91,9 @@ class AcceptedNames:
         return None
 
     def _behind(self, own_id: str) -> tuple[Offer, ...] | None:
-        """Return the listed offers whose entries claim a name; None if the rules remove one of these models."""
-        claims = [self._offers[claim] for claim in dict.fromkeys(self._aliases.get(own_id, ()))]
-        return tuple(chain.from_iterable(claims)) if all(claims) else None
+        """Return the listed offers whose entries contain a name; None if the rules remove one of these models."""
+        listed = [self._offers[alias] for alias in dict.fromkeys(self._aliases.get(own_id, ()))]
+        return tuple(chain.from_iterable(listed)) if all(listed) else None
 
     def accepts_any(self, pattern: str) -> bool:
         """Return whether the provider accepts a name that matches a pattern over public ids; True if unknown."""
@@ -101,8 +101,8 @@ class AcceptedNames:
             return self.find(pattern) is not None
         if self._has_patterns:
             return True
-        claimed = ((own_id, behind[0].owned_by) for own_id in self._aliases if (behind := self._behind(own_id)))
-        names = (self._naming.public_ids(own_id, owner) for own_id, owner in claimed)
+        known = ((own_id, behind[0].owned_by) for own_id in self._aliases if (behind := self._behind(own_id)))
+        names = (self._naming.public_ids(own_id, owner) for own_id, owner in known)
         return any(map(matcher([pattern]), chain.from_iterable(names)))
 
     def _is_variant_of_removed(self, own_id: str) -> bool:

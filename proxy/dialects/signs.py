@@ -1,4 +1,4 @@
-"""Signs that a response is not the whole list, in any dialect: further pages, and parts that failed. No I/O.
+"""Signs that a response is not the complete list, in any dialect: further pages, and parts that failed. No I/O.
 
 Gateways add pagination and statuses of their own to the dialects that they implement. Names are compared without case
 and punctuation: `next_page_token`, `nextPageToken` and `X-Next-Page-Token` are one sign.
@@ -150,7 +150,7 @@ class Signs:
         return last and Sign(last.name, not last.value)
 
     def total(self, received: int) -> Sign | None:
-        """A number of entries in the whole list that is larger than `received`."""
+        """A number of entries in the complete list that is larger than `received`."""
         return self._number(_TOTALS, at_least=received + 1) or self._number(_REMAINING, at_least=1)
 
     def pages(self) -> Sign | None:

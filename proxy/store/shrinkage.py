@@ -29,7 +29,7 @@ class Shrinkage:
 def shrinkage_after(
     provider: Provider, pending: Shrinkage | None, before: int, models: int, now: float
 ) -> Shrinkage | None:
-    """What must be confirmed after a whole list of `models` models, None if it is accepted.
+    """What must be confirmed after a complete list of `models` models, None if it is accepted.
 
     `pending`: what had to be confirmed before it; `before`: number of models shown so far; `now`: monotonic seconds.
     """

@@ -175,7 +175,7 @@ def _next_listing(
 ) -> Cooperative[Listing]:
     """The listing after a successful fetch.
 
-    A whole list replaces the last one. A list that may lack models is merged into it: models that it lacks are kept,
+    A complete list replaces the last one. A list that may lack models is merged into it: models that it lacks are kept,
     because they may still exist.
     """
     shrinkage = None

@@ -38,7 +38,7 @@ class RawPage:
 
     body: bytes
     signs: Mapping[str, str]
-    """The headers that may indicate that the list is not whole, in lower case."""
+    """The headers that may indicate that the list is not complete, in lower case."""
     answered_at: float
     """Unix seconds: the `Date` header, or else our clock."""
 

@@ -52,7 +52,7 @@ class Signer:
             self._credentials = self._credentials or self._find()
             return self._credentials.get_frozen_credentials()
         except (BotoCoreError, ClientError) as error:
-            # Its text can contain an answer of the metadata service.
+            # Its text can contain a response of the metadata service.
             reason = f"AWS credentials cannot be loaded ({type(error).__name__})"
             raise UpstreamError("unauthorized", reason, retryable=True) from error
 

@@ -70,7 +70,7 @@ def from_status(
 ) -> UpstreamError:
     """The error for a response other than a list; `body` is what could be read of it.
 
-    The credential is blamed only if the API itself rejects it.
+    The credential is reported as the cause only if the API itself rejects it.
     """
     status = response.status_code
     content = describe_body(body)

@@ -85,7 +85,7 @@ class Login:
         return {self.header: self.prefix + self._token}
 
     def failed(self, error: UpstreamError) -> UpstreamError:
-        """The error for a failed login: it blames the login, not the API."""
+        """The error for a failed login, which names the login and not the API."""
         reason = f"{self.label} login failed: {error.reason}"
         failure = UpstreamError(error.kind, reason, retryable=error.retryable, retry_after=error.retry_after)
         failure.url = redact_url(self.url, self.secrets)

@@ -165,7 +165,7 @@ def _pairs(gateway: str) -> dict[tuple[str, str], str]:
 
 
 @pytest.mark.parametrize("gateway", GATEWAYS, ids=[gateway.partition(":")[0].strip("# ") for gateway in GATEWAYS])
-def test_owners_after_the_habits_of_gateways(gateway: str) -> None:
+def test_owner_is_found_in_the_ids_and_owners_of_gateways(gateway: str) -> None:
     expected = _pairs(gateway)
     assert {(reported, own_id): owner_of_model(reported, own_id) for reported, own_id in expected} == expected
 

@@ -269,7 +269,7 @@ GROK: Payload = {"id": "grok-9-1", "aliases": ["grok-9", "grok-latest"]}
         pytest.param("list_aliases: true, exclude: [grok-9-1]", [GROK], [], id="of an excluded model"),
     ],
 )
-def test_aliases_of_entries_are_listed_if_the_operator_wants_it(
+def test_aliases_of_entries_are_listed_with_list_aliases(
     given_settings: str, payload: list[Payload], names: list[str]
 ) -> None:
     assert listed_names(given_settings, *payload) == [(name, name) for name in names]

@@ -191,7 +191,7 @@ def test_names_that_are_not_listed_count_for_rules_and_aliases(setting: str, rul
     assert findings_of(audit_of(text, TWO_LISTS)) == []
 
 
-def test_a_rule_for_a_name_that_no_provider_takes_is_found() -> None:
+def test_a_rule_for_a_name_that_no_provider_accepts_is_found() -> None:
     text = TWO.replace('a/v1"', 'a/v1", accept: ["claude-9"]') + "keys:\n" + key("k", '["*", "claude-8", "owner:x"]')
     assert [text for _, _, text in findings_of(audit_of(text, TWO_LISTS))] == [
         "rule 'claude-8' matches no model",
@@ -280,7 +280,7 @@ def test_brackets_of_a_listed_id_are_no_error_even_if_another_setting_hides_it()
         pytest.param('owners: [{match: ["llama-*"], owner: meta}]', id="owners"),
     ],
 )
-def test_a_rule_that_may_match_a_model_of_a_provider_without_a_list_is_not_blamed(
+def test_a_rule_that_may_match_a_model_of_a_provider_without_a_list_is_no_finding(
     settings: str, lists: Mapping[str, Sequence[str]], unchecked: tuple[str, ...]
 ) -> None:
     audit = audit_of(TWO + settings, lists)

@@ -49,7 +49,7 @@ def test_a_provider_without_them_has_the_row_of_its_kind(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", DIALECTS)
-def test_they_work_on_every_kind(kind: str) -> None:
+def test_list_settings_work_on_every_kind(kind: str) -> None:
     adjusted = of_kind(
         kind,
         params={"q": 1},
@@ -70,7 +70,7 @@ def test_they_work_on_every_kind(kind: str) -> None:
     assert replace(adjusted, price_per=1, **unchanged) == row, "everything else is as the kind has it"
 
 
-def test_they_apply_to_all_lists_of_a_kind() -> None:
+def test_list_settings_apply_to_all_lists_of_a_kind() -> None:
     (also,) = of_kind("bedrock", params={"q": 1}, strip_prefix="us.").dialect.also
     assert (also.params, also.strip_prefix) == ({"maxResults": "1000", "q": "1"}, ("us.",))
 

@@ -50,5 +50,5 @@ def test_text_without_a_dollar_sign_is_unchanged(text: str) -> None:
         ("", False),
     ],
 )
-def test_reference_takes_its_whole_value_from_the_environment(text: str, is_variable: bool) -> None:
+def test_reference_has_its_whole_value_from_the_environment(text: str, is_variable: bool) -> None:
     assert is_reference(text) is is_variable

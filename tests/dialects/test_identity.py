@@ -21,7 +21,7 @@ from tests.fakes import entry
         ("projects/p-1/locations/us/publishers/acme/models/m", "m"),
     ],
 )
-def test_resource_names_are_listed_without_their_prefix_and_remembered(listed: str, bare: str) -> None:
+def test_resource_names_are_listed_without_their_prefix_which_is_kept_for_calls(listed: str, bare: str) -> None:
     parsed = entry({"id": listed, "owned_by": "google", "root": listed})
 
     assert (parsed.id, parsed.written, parsed.root) == (bare, listed, bare)

@@ -178,7 +178,7 @@ def test_ordinary_fields_are_no_signs(around: Mapping[str, object]) -> None:
         pytest.param({"providers": {"x": {"status": "unreachable"}}}, "providers", id="providers that are unreachable"),
     ],
 )
-def test_response_that_says_that_parts_failed_is_partial(around: Mapping[str, object], sign: str) -> None:
+def test_response_with_failed_parts_is_partial(around: Mapping[str, object], sign: str) -> None:
     assert after(around) == Following(None, partial=f"`{sign}` reports missing models")
 
 
@@ -190,7 +190,7 @@ def test_response_that_says_that_parts_failed_is_partial(around: Mapping[str, ob
         pytest.param({"x-partial-content": "true"}, "partial-content", id="status 206"),
     ],
 )
-def test_headers_say_that_parts_are_missing(headers: Mapping[str, str], sign: str) -> None:
+def test_headers_report_missing_parts(headers: Mapping[str, str], sign: str) -> None:
     assert after({}, headers=headers) == Following(None, partial=f"`{sign}` reports missing models")
 
 

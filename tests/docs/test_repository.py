@@ -19,7 +19,7 @@ def test_the_changelog_begins_with_the_current_version() -> None:
     assert re.findall(r"(?m)^## \[(.+?)\]", (ROOT / "CHANGELOG.md").read_text())[0] == __version__
 
 
-def test_the_package_says_that_it_is_typed() -> None:
+def test_the_package_is_marked_as_typed() -> None:
     assert (ROOT / "proxy" / "py.typed").is_file()
     assert "Typing :: Typed" in PROJECT["classifiers"]
 

@@ -556,7 +556,7 @@ async def test_pipelined_data_is_read_only_up_to_a_limit(further: bytes, fetch: 
 
 
 @pytest.mark.usefixtures("own_protocol")
-async def test_pipelined_requests_behind_a_call_are_answered(fetch: FakeFetch, clock: FakeClock) -> None:
+async def test_pipelined_requests_after_a_call_get_responses(fetch: FakeFetch, clock: FakeClock) -> None:
     allowed = asyncio.Event()
 
     async def responds_when_allowed(exchange: Exchange) -> None:

@@ -255,7 +255,7 @@ def test_responses_on_a_keep_alive_connection_are_equal_with_and_without_a_task(
     assert last.replace(b"connection: close\r\n", b"") == called
 
 
-def test_pipelined_requests_are_answered_in_order(tmp_path: Path) -> None:
+def test_pipelined_requests_get_responses_in_order(tmp_path: Path) -> None:
     alive = b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"
     first, rest = conversation(tmp_path, GET, GET + alive + GET * 2000 + alive + LAST)
 

@@ -105,7 +105,7 @@ def found(view: View, name: str) -> list[tuple[str, str, str]]:
         pytest.param("call: false", "m:latest", "m", "", id="list-only"),
     ],
 )
-def test_a_provider_takes_names_that_it_does_not_list(
+def test_a_provider_accepts_names_that_it_does_not_list(
     given_settings: str, payload: Payload, name: str, own_id: str
 ) -> None:
     view = view_of(config(given_settings), [payload])
@@ -166,7 +166,7 @@ def fields(encoded: bytes) -> Mapping[str, object]:
     return {name: value for name, value in decoded.items() if name != "permission"}
 
 
-def test_every_provider_that_takes_a_name_is_a_candidate_in_the_operators_order() -> None:
+def test_every_provider_that_accepts_a_name_is_a_candidate_in_the_operators_order() -> None:
     view = view_of(config("accept: ['c-*']", "", "accept: [c-9]"), ["m"], ["n"], [])
 
     assert found(view, "c-9") == [("a", "c-9", "a"), ("c", "c-9", "c")]
@@ -178,7 +178,7 @@ def test_a_listed_id_is_resolved_by_the_catalog_alone() -> None:
     assert found(view, "n") == [("b", "n", "b")]
 
 
-def test_two_entries_that_claim_a_name_are_both_behind_it() -> None:
+def test_a_name_in_two_entries_refers_to_both() -> None:
     lists: list[Payload] = [{"id": "m-1", "aliases": ["m"]}, {"id": "x-2", "aliases": ["m"]}]
 
     assert found(view_of(config(""), lists), "m") == [("a", "m", "a")]

@@ -180,7 +180,7 @@ async def test_whole_list_after_an_incomplete_one_replaces_it_at_once(fetch: Fak
         assert report(store, "a").error is None
 
 
-async def test_list_that_stays_incomplete_is_refreshed_at_the_regular_interval_at_last(
+async def test_list_that_stays_incomplete_is_refreshed_at_the_regular_interval_eventually(
     fetch: FakeFetch, clock: FakeClock
 ) -> None:
     fetch.answers("a", replace(answer_of("x"), partial="why"))

@@ -122,7 +122,7 @@ async def test_list_without_a_redirect_was_not_redirected() -> None:
         pytest.param({"kind": "gemini"}, "/x", "check kind and base_url (often `/v1beta` is missing)", id="gemini"),
     ],
 )  # fmt: skip
-async def test_missing_list_tells_what_to_check(settings: dict[str, object], path: str, advice: str) -> None:
+async def test_error_of_a_missing_list_names_what_to_check(settings: dict[str, object], path: str, advice: str) -> None:
     async with playing("status", status="404 Not Found", body='{"detail":"Not Found"}') as server:
         error = await failure(provider(f"http://{server.address}{path}", **settings))
     assert error.reason == f"no model list at this URL (status 404): Not Found; {advice}"

@@ -284,6 +284,6 @@ def test_missing_botocore_is_a_warning_offline() -> None:
 
 
 @pytest.mark.parametrize("setting", ["api_key: k", "disabled: true", "optional: true\n    session_token: ${NO}"])
-def test_botocore_is_not_needed_with_an_api_key_or_while_the_provider_is_left_out(setting: str) -> None:
+def test_botocore_is_not_needed_with_an_api_key_or_while_the_provider_is_skipped(setting: str) -> None:
     text = f"{TEXT}    {setting}\n" + "    access_key_id: a\n    secret_access_key: b\n" * ("NO" in setting)
     assert problems_without_botocore(text + "  - name: b\n    base_url: http://h\n") == ()

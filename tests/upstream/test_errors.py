@@ -187,7 +187,7 @@ def error_of(
         ),
     ],
 )  # fmt: skip
-def test_response_of_a_firewall_or_portal_does_not_blame_the_credential(
+def test_response_of_a_firewall_or_portal_is_not_a_rejected_credential(
     status: int, body: str, headers: Mapping[str, str], reason: str
 ) -> None:
     error = error_of(status, body, headers)
@@ -351,7 +351,7 @@ def test_status_error_contains_retry_after() -> None:
         (httpx.ReadTimeout("x"), "timeout", "timed out: no data for 1 s"),
     ],
 )
-def test_egress_proxy_is_blamed_where_no_connection_leads_to_the_provider(
+def test_egress_proxy_is_named_where_no_connection_leads_to_the_provider(
     error: Exception, kind: str, reason: str
 ) -> None:
     shown = from_exception(error, 1.0, via_proxy=True)
