@@ -1,7 +1,7 @@
 """Fakes of the application's dependencies, and the application running on them without sockets.
 
 Clocks that a test advances, a `Fetch` with configurable results, short constructors of entries and configurations;
-`running` (a store), `served` (an HTTP client), `started` and `asked` (ASGI).
+`running` (a store), `served` (an HTTP client), `started` and `reply_to` (ASGI).
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ class FakeFetch:
     """A `Fetch` with configurable results. Counts all fetches."""
 
     def __init__(self) -> None:
-        self.asked: Counter[str] = Counter()
+        self.requests: Counter[str] = Counter()
         self.retries: defaultdict[str, list[int]] = defaultdict(list)
         self._outcomes: dict[str, Outcome] = {}
 
@@ -151,7 +151,7 @@ class FakeFetch:
         return future
 
     async def __call__(self, provider: Provider, retries: int) -> FetchResult:
-        self.asked[provider.name] += 1
+        self.requests[provider.name] += 1
         self.retries[provider.name].append(retries)
         outcome = self._outcomes.get(provider.name, answer_of())
         if isinstance(outcome, asyncio.Future):
@@ -165,10 +165,12 @@ def answer_of(*models: str | Mapping[str, object]) -> FetchResult:
     return FetchResult(restore_collisions([entry(model) for model in models]))
 
 
-def entry(model: str | Mapping[str, object], kind: str = "openai", asked: Mapping[str, str] | None = None) -> Entry:
+def entry(
+    model: str | Mapping[str, object], kind: str = "openai", placeholders: Mapping[str, str] | None = None
+) -> Entry:
     """An entry, parsed like one of a provider of this kind."""
     payload = {"id": model} if isinstance(model, str) else model
-    return read_entry(DIALECTS[kind], msgspec.Raw(msgspec.json.encode(payload)), asked or {})
+    return read_entry(DIALECTS[kind], msgspec.Raw(msgspec.json.encode(payload)), placeholders or {})
 
 
 def config_of(text: str, environ: Mapping[str, str] | None = None) -> Config:
@@ -235,7 +237,7 @@ class Reply:
         return msgspec.json.decode(self.body)
 
 
-async def asked(
+async def reply_to(
     app: ASGIApp,
     raw_path: str | bytes,
     headers: Mapping[str, str | bytes] | Sequence[tuple[bytes, bytes]] = (),

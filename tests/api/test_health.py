@@ -16,10 +16,10 @@ from tests.fakes import (
     FakeClock,
     FakeFetch,
     answer_of,
-    asked,
     config_of,
     digest,
     holding,
+    reply_to,
     started,
 )
 
@@ -55,8 +55,8 @@ async def test_probes_show_only_the_status_to_callers_without_an_admin_key(
     fetch.lists("a", "m")
     fetch.lists("b", "m")
     async with started(configured, fetch, clock) as app:
-        reply = await asked(app, path, {**headers, "X-Request-Id": "mine"})
-        head = await asked(app, path, {**headers, "X-Request-Id": "mine"}, method="HEAD")
+        reply = await reply_to(app, path, {**headers, "X-Request-Id": "mine"})
+        head = await reply_to(app, path, {**headers, "X-Request-Id": "mine"}, method="HEAD")
 
     assert (reply.status, reply.json) == (200, body)
     assert dict(reply.headers) == {
@@ -82,7 +82,7 @@ async def test_probes_need_no_key_but_reject_an_invalid_one(
     path: str, headers: dict[str, str], fetch: FakeFetch, clock: FakeClock
 ) -> None:
     async with started(configured, fetch, clock) as app:
-        reply = await asked(app, path, headers)
+        reply = await reply_to(app, path, headers)
 
     assert (reply.status, reply.json["error"]["code"]) == (401, "invalid_api_key")
 
@@ -91,9 +91,9 @@ async def test_probes_need_no_key_but_reject_an_invalid_one(
 @pytest.mark.parametrize("header", KEY_HEADERS)
 async def test_probes_accept_a_key_in_any_header(path: str, header: str, fetch: FakeFetch, clock: FakeClock) -> None:
     async with started(configured, fetch, clock) as app:
-        known = await asked(app, path, holding(header, ADMIN))
-        wrong = await asked(app, path, holding(header, "sk-canary-unknown"))
-        as_admin = await asked(app, path, {"x-api-key": ADMIN})
+        known = await reply_to(app, path, holding(header, ADMIN))
+        wrong = await reply_to(app, path, holding(header, "sk-canary-unknown"))
+        as_admin = await reply_to(app, path, {"x-api-key": ADMIN})
 
     assert (known.status, known.body, wrong.status) == (as_admin.status, as_admin.body, 401)
 
@@ -103,7 +103,7 @@ async def test_livez_depends_on_nothing_not_even_the_clock(fetch: FakeFetch) -> 
     fetch.hangs("a")
     async with started(configured, fetch, clock) as app:
         clock.error = RuntimeError()
-        reply = await asked(app, "/livez")
+        reply = await reply_to(app, "/livez")
         clock.error = None
 
     assert (reply.status, reply.json) == (200, {"status": "alive"})
@@ -115,9 +115,9 @@ async def test_readyz_is_starting_until_all_providers_responded_or_initial_wait_
     fetch.hangs("a")
     async with started(configured, fetch, clock) as app:
         await clock.advance(3.9)
-        starting = await asked(app, "/readyz")
+        starting = await reply_to(app, "/readyz")
         await clock.advance(0.1)
-        ready = await asked(app, "/readyz")
+        ready = await reply_to(app, "/readyz")
 
     assert (starting.status, starting.json) == (503, {"status": "starting"})
     assert (ready.status, ready.json) == (200, {"status": "ready"})
@@ -127,7 +127,7 @@ async def test_readyz_is_ready_even_if_every_provider_fails(fetch: FakeFetch, cl
     fetch.fails("a")
     fetch.fails("b")
     async with started(configured, fetch, clock) as app:
-        reply = await asked(app, "/readyz")
+        reply = await reply_to(app, "/readyz")
 
     assert (reply.status, reply.json) == (200, {"status": "ready"})
 
@@ -136,8 +136,8 @@ async def test_a_draining_server_is_not_ready_but_still_serves_requests(fetch: F
     fetch.lists("a", "m")
     async with started(configured, fetch, clock) as app:
         app.deployment.health.draining = True
-        ready, live, health = [await asked(app, path) for path in ("/readyz", "/livez", "/health")]
-        listed = await asked(app, "/v1/models", USERS)
+        ready, live, health = [await reply_to(app, path) for path in ("/readyz", "/livez", "/health")]
+        listed = await reply_to(app, "/v1/models", USERS)
 
     assert (ready.status, ready.json) == (503, {"status": "draining"})
     assert [live.status, health.status, listed.status] == [200, 200, 200]
@@ -145,7 +145,7 @@ async def test_a_draining_server_is_not_ready_but_still_serves_requests(fetch: F
 
 async def test_health_is_down_exactly_while_the_list_is_503(fetch: FakeFetch, clock: FakeClock) -> None:
     async def both() -> tuple[int, int, str]:
-        health, listed = await asked(app, "/health"), await asked(app, "/v1/models", USERS)
+        health, listed = await reply_to(app, "/health"), await reply_to(app, "/v1/models", USERS)
         return health.status, listed.status, health.json["status"]
 
     fetch.fails("a")
@@ -175,7 +175,7 @@ async def test_health_is_down_exactly_while_the_list_is_503(fetch: FakeFetch, cl
 
 async def test_health_is_degraded_while_a_provider_is_skipped(fetch: FakeFetch, clock: FakeClock) -> None:
     async with started(with_one_skipped, fetch, clock) as app:
-        health, listed = await asked(app, "/health"), await asked(app, "/v1/models", USERS)
+        health, listed = await reply_to(app, "/health"), await reply_to(app, "/v1/models", USERS)
 
     assert (health.status, health.json, listed.status) == (200, {"status": "degraded"}, 200)
 
@@ -186,7 +186,7 @@ async def test_health_is_ok_while_a_provider_is_disabled(fetch: FakeFetch, clock
     fetch.lists("a", "m")
     fetch.lists("b", "m")
     async with started(config, fetch, clock) as app:
-        health = await asked(app, "/health", ADMINS)
+        health = await reply_to(app, "/health", ADMINS)
 
     assert health.json["status"] == "ok"
     assert health.json["skipped"] == [{"name": "away", "state": "disabled", "reason": "disabled: true"}]
@@ -201,7 +201,7 @@ async def test_health_is_degraded_until_the_circuit_breaker_of_calls_closes(fetc
         circuit = app.deployment.forwarder.circuits["a"]
 
         async def status_and_calls() -> tuple[int, str, str]:
-            health = await asked(app, "/health", ADMINS)
+            health = await reply_to(app, "/health", ADMINS)
             return health.status, health.json["status"], health.json["providers"][0]["calls"]
 
         for _ in range(4):
@@ -221,8 +221,8 @@ async def test_health_is_not_down_while_the_list_waits_for_the_first_response(
     fetch.fails("a")
     late = fetch.hangs("b")
     async with started(configured, fetch, clock) as app:
-        waiting = asyncio.create_task(asked(app, "/v1/models", USERS))
-        health = await asked(app, "/health")
+        waiting = asyncio.create_task(reply_to(app, "/v1/models", USERS))
+        health = await reply_to(app, "/health")
         late.set_result(answer_of("m"))
         await clock.advance(0)
         listed = waiting.result()
@@ -237,7 +237,7 @@ async def test_declared_models_are_served_while_all_providers_fail(fetch: FakeFe
     fetch.fails("b")
     fetch.lists("listed", "m")
     async with started(config_of(text, {"PROVIDER_KEY": "sk-canary"}), fetch, clock) as app:
-        health, listed = await asked(app, "/health"), await asked(app, "/v1/models", USERS)
+        health, listed = await reply_to(app, "/health"), await reply_to(app, "/v1/models", USERS)
 
     assert (health.status, health.json, listed.status) == (200, {"status": "degraded"}, 200)
 
@@ -247,7 +247,7 @@ async def test_health_shows_every_provider_to_an_admin_key(fetch: FakeFetch, clo
     fetch.fails("b", UpstreamError("rate_limited", "status 429: slow down", retryable=True, retry_after=60))
     async with started(with_one_skipped, fetch, clock) as app:
         await clock.advance(12.25)
-        reply = await asked(app, "/health", ADMINS)
+        reply = await reply_to(app, "/health", ADMINS)
 
     assert (reply.status, reply.json) == (
         200,
@@ -298,7 +298,9 @@ async def test_health_shows_a_declared_provider_and_an_open_circuit_breaker(fetc
     fetch.lists("listed", "m")
     async with started(config_of(text, {"PROVIDER_KEY": "sk-canary"}), fetch, clock) as app:
         await clock.advance(5 + 10 + 20 + 40)
-        providers = {provider["name"]: provider for provider in (await asked(app, "/health", ADMINS)).json["providers"]}
+        providers = {
+            provider["name"]: provider for provider in (await reply_to(app, "/health", ADMINS)).json["providers"]
+        }
 
     assert providers["lab"] == {
         "name": "lab",
@@ -340,8 +342,8 @@ async def test_health_is_degraded_by_an_empty_or_incomplete_list_but_the_proxy_i
     fetch.answers("a", answer)
     fetch.lists("b", "m")
     async with started(configured, fetch, clock) as app:
-        health = (await asked(app, "/health", ADMINS)).json
-        ready, listed = await asked(app, "/readyz"), await asked(app, "/v1/models", USERS)
+        health = (await reply_to(app, "/health", ADMINS)).json
+        ready, listed = await reply_to(app, "/readyz"), await reply_to(app, "/v1/models", USERS)
 
     assert health["status"] == "degraded"
     assert (health["providers"][0]["state"], health["providers"][0]["last_error"]) == (state, last_error)
@@ -353,7 +355,7 @@ async def test_key_whose_only_provider_is_empty_gets_an_empty_list(fetch: FakeFe
     fetch.lists("a")
     fetch.lists("b")
     async with started(configured, fetch, clock) as app:
-        listed = await asked(app, "/v1/models", USERS)
+        listed = await reply_to(app, "/v1/models", USERS)
 
     assert (listed.status, listed.json["data"]) == (200, [])
 
@@ -388,7 +390,7 @@ async def test_health_shows_the_circuit_breakers_of_lists_and_of_calls_separatel
 
 async def states_of(app: Proxy) -> dict[str, tuple[str, str, str]]:
     """By provider: the state of its list, the circuit breaker of its list, the state of its calls."""
-    providers = (await asked(app, "/health", ADMINS)).json["providers"]
+    providers = (await reply_to(app, "/health", ADMINS)).json["providers"]
     return {provider["name"]: (provider["state"], provider["breaker"], provider["calls"]) for provider in providers}
 
 
@@ -396,7 +398,7 @@ async def test_health_of_an_open_proxy_shows_no_providers(fetch: FakeFetch, cloc
     config = config_of("providers: [{name: a, base_url: 'http://127.0.0.1/v1'}]")
     fetch.lists("a", "m")
     async with started(config, fetch, clock) as app:
-        reply = await asked(app, "/health", ADMINS)
+        reply = await reply_to(app, "/health", ADMINS)
 
     assert (reply.status, reply.json) == (200, {"status": "ok"})
 
@@ -404,7 +406,7 @@ async def test_health_of_an_open_proxy_shows_no_providers(fetch: FakeFetch, cloc
 @pytest.mark.parametrize("path", PATHS)
 async def test_probes_allow_only_get_and_head(path: str, fetch: FakeFetch, clock: FakeClock) -> None:
     async with started(configured, fetch, clock) as app:
-        reply = await asked(app, path, method="POST")
+        reply = await reply_to(app, path, method="POST")
 
     assert (reply.status, reply.header("allow")) == (405, "GET, HEAD")
     assert reply.json["error"]["code"] == "method_not_allowed"
@@ -413,6 +415,6 @@ async def test_probes_allow_only_get_and_head(path: str, fetch: FakeFetch, clock
 @pytest.mark.parametrize("path", ["/livez/", "/livez%0A", "/v1/health", "/healthz"])
 async def test_paths_similar_to_a_probe_require_a_key(path: str, fetch: FakeFetch, clock: FakeClock) -> None:
     async with started(configured, fetch, clock) as app:
-        reply = await asked(app, path)
+        reply = await reply_to(app, path)
 
     assert reply.status == 401

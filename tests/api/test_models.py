@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from proxy.api.negotiation import accepts_gzip, matches
 from proxy.errors import UpstreamError
 from proxy.server.app import Proxy
-from tests.fakes import VARY, FakeClock, FakeFetch, Reply, asked, config_of, digest, documented, ids, started
+from tests.fakes import VARY, FakeClock, FakeFetch, Reply, config_of, digest, documented, ids, reply_to, started
 
 pytestmark = pytest.mark.anyio
 
@@ -55,7 +55,7 @@ async def test_the_list_has_all_documented_fields(path: str, fetch: FakeFetch, c
     fetch.lists("a", AIHUBMIX)
     async with started(config_of(ONE), fetch, clock) as app:
         await clock.advance(7)
-        reply = await asked(app, path)
+        reply = await reply_to(app, path)
 
     assert (reply.status, reply.json) == (200, {"object": "list", "data": [SHOWN]})
     assert dict(reply.headers) == {
@@ -77,7 +77,7 @@ async def test_head_returns_the_headers_of_get_without_the_body(
     fetch.lists("a", "m")
     sent = {"Accept-Encoding": coding, "X-Request-Id": "mine"}
     async with started(config_of(ONE), fetch, clock) as app:
-        get, head = await asked(app, path, sent), await asked(app, path, sent, method="HEAD")
+        get, head = await reply_to(app, path, sent), await reply_to(app, path, sent, method="HEAD")
 
     assert (head.status, head.headers, head.body) == (200, get.headers, b"")
     assert get.header("content-length") == str(len(get.body))
@@ -86,7 +86,7 @@ async def test_head_returns_the_headers_of_get_without_the_body(
 async def test_an_empty_list_is_returned_as_200(fetch: FakeFetch, clock: FakeClock) -> None:
     fetch.lists("a")
     async with started(config_of(ONE), fetch, clock) as app:
-        reply = await asked(app, "/v1/models")
+        reply = await reply_to(app, "/v1/models")
 
     assert (reply.status, reply.body) == (200, b'{"object":"list","data":[]}')
 
@@ -94,12 +94,12 @@ async def test_an_empty_list_is_returned_as_200(fetch: FakeFetch, clock: FakeClo
 async def test_a_warm_list_needs_no_fetch_merge_or_encoding(fetch: FakeFetch, clock: FakeClock) -> None:
     fetch.lists("a", "m", "n")
     async with started(config_of(ONE), fetch, clock) as app:
-        plain = [await asked(app, "/v1/models") for _ in range(3)]
-        packed = [await asked(app, "/v1/models", {"Accept-Encoding": "gzip"}) for _ in range(3)]
-        answered_again = await asked(app, "/models")
-        single = [await asked(app, "/v1/models/m") for _ in range(3)]
+        plain = [await reply_to(app, "/v1/models") for _ in range(3)]
+        packed = [await reply_to(app, "/v1/models", {"Accept-Encoding": "gzip"}) for _ in range(3)]
+        answered_again = await reply_to(app, "/models")
+        single = [await reply_to(app, "/v1/models/m") for _ in range(3)]
 
-    assert fetch.asked == {"a": 1}
+    assert fetch.requests == {"a": 1}
     assert all(reply.body is single[0].body for reply in single)
     assert all(reply.body is plain[0].body for reply in (*plain, answered_again))
     assert all(reply.body is packed[0].body for reply in packed)
@@ -108,19 +108,22 @@ async def test_a_warm_list_needs_no_fetch_merge_or_encoding(fetch: FakeFetch, cl
 async def test_an_unchanged_provider_list_keeps_the_rendered_bytes(fetch: FakeFetch, clock: FakeClock) -> None:
     fetch.lists("a", {"id": "m", "created": 5})
     async with started(config_of(ONE), fetch, clock) as app:
-        before = await asked(app, "/v1/models")
+        before = await reply_to(app, "/v1/models")
         fetch.lists("a", {"id": "m", "created": 5})
         await clock.advance(600)
-        after = await asked(app, "/v1/models")
+        after = await reply_to(app, "/v1/models")
 
-    assert fetch.asked["a"] > 1
+    assert fetch.requests["a"] > 1
     assert after.body is before.body
 
 
 async def test_gzip_decompresses_to_the_same_list(fetch: FakeFetch, clock: FakeClock) -> None:
     fetch.lists("a", *(f"m{n}" for n in range(100)))
     async with started(config_of(ONE), fetch, clock) as app:
-        plain, packed = await asked(app, "/v1/models"), await asked(app, "/v1/models", {"Accept-Encoding": "br, gzip"})
+        plain, packed = (
+            await reply_to(app, "/v1/models"),
+            await reply_to(app, "/v1/models", {"Accept-Encoding": "br, gzip"}),
+        )
 
     assert gzip.decompress(packed.body) == plain.body
     assert (packed.header("content-encoding"), plain.header("content-encoding")) == ("gzip", None)
@@ -162,12 +165,12 @@ async def test_an_unchanged_list_is_304_until_it_changes(coding: str, fetch: Fak
     fetch.lists("a", "m")
     sent = {"Accept-Encoding": coding}
     async with started(config_of(ONE), fetch, clock) as app:
-        first = await asked(app, "/v1/models", sent)
+        first = await reply_to(app, "/v1/models", sent)
         etag = first.header("etag") or ""
-        same = await asked(app, "/v1/models", {**sent, "If-None-Match": etag, "X-Request-Id": "mine"})
+        same = await reply_to(app, "/v1/models", {**sent, "If-None-Match": etag, "X-Request-Id": "mine"})
         fetch.lists("a", "m", "n")
         await clock.advance(600)
-        changed = await asked(app, "/v1/models", {**sent, "If-None-Match": etag})
+        changed = await reply_to(app, "/v1/models", {**sent, "If-None-Match": etag})
 
     assert (same.status, same.body) == (304, b"")
     assert dict(same.headers) == {
@@ -207,9 +210,9 @@ def test_if_none_match_accepts_lists_weak_etags_and_a_star(if_none_match: str, s
 async def test_etags_of_different_encodings_do_not_match(fetch: FakeFetch, clock: FakeClock) -> None:
     fetch.lists("a", "m")
     async with started(config_of(ONE), fetch, clock) as app:
-        plain = await asked(app, "/v1/models")
+        plain = await reply_to(app, "/v1/models")
         etag = plain.header("etag") or ""
-        packed = await asked(app, "/v1/models", {"Accept-Encoding": "gzip", "If-None-Match": etag})
+        packed = await reply_to(app, "/v1/models", {"Accept-Encoding": "gzip", "If-None-Match": etag})
 
     assert packed.status == 200
 
@@ -224,28 +227,28 @@ async def test_stale_and_missing_providers_are_named_to_keys_that_see_everything
     fetch.fails("a")
     fetch.lists("b", "m")
     async with started(config_of(TWO), fetch, clock) as app:
-        assert notes(await asked(app, "/v1/models", ALICES)) == ["0", None, "a"]
-        assert notes(await asked(app, "/v1/models", BOBS)) == ["0", None, "1"]
+        assert notes(await reply_to(app, "/v1/models", ALICES)) == ["0", None, "a"]
+        assert notes(await reply_to(app, "/v1/models", BOBS)) == ["0", None, "1"]
 
         fetch.lists("a", "n")
         fetch.fails("b")
         await clock.advance(100)
-        assert notes(await asked(app, "/v1/models", ALICES)) == ["100", "b", None]
-        assert notes(await asked(app, "/v1/models", BOBS)) == ["100", "1", None]
-        assert notes(await asked(app, "/v1/models/m", ALICES)) == ["100", "b", None]
-        assert notes(await asked(app, "/v1/models/m", BOBS)) == ["100", "1", None]
-        etag = (await asked(app, "/v1/models", ALICES)).header("etag") or ""
-        assert notes(await asked(app, "/v1/models", {**ALICES, "If-None-Match": etag})) == ["100", "b", None]
+        assert notes(await reply_to(app, "/v1/models", ALICES)) == ["100", "b", None]
+        assert notes(await reply_to(app, "/v1/models", BOBS)) == ["100", "1", None]
+        assert notes(await reply_to(app, "/v1/models/m", ALICES)) == ["100", "b", None]
+        assert notes(await reply_to(app, "/v1/models/m", BOBS)) == ["100", "1", None]
+        etag = (await reply_to(app, "/v1/models", ALICES)).header("etag") or ""
+        assert notes(await reply_to(app, "/v1/models", {**ALICES, "If-None-Match": etag})) == ["100", "b", None]
 
         await clock.advance(900)
-        assert notes(await asked(app, "/v1/models", BOBS)) == [None, None, "1"]
-        assert (await asked(app, "/v1/models/m", ALICES)).status == 404
+        assert notes(await reply_to(app, "/v1/models", BOBS)) == [None, None, "1"]
+        assert (await reply_to(app, "/v1/models/m", ALICES)).status == 404
 
 
 async def test_lists_of_declared_models_have_no_age_header(fetch: FakeFetch, clock: FakeClock) -> None:
     config = config_of("providers: [{name: lab, kind: static, models: [{id: our-own-13b, owned_by: lab}]}]")
     async with started(config, fetch, clock) as app:
-        reply = await asked(app, "/v1/models")
+        reply = await reply_to(app, "/v1/models")
 
     assert (ids(reply.body), reply.header("age")) == (["our-own-13b"], None)
 
@@ -256,10 +259,10 @@ async def test_the_list_is_503_with_retry_after_while_no_provider_has_responded(
 ) -> None:
     fetch.fails("a", UpstreamError("rate_limited", "status 429 sk-canary", retryable=True, retry_after=31.5))
     async with started(config_of(ONE), fetch, clock) as app:
-        reply = await asked(app, path)
+        reply = await reply_to(app, path)
         fetch.lists("a", "m")
         await clock.advance(31.5)
-        recovered = await asked(app, path)
+        recovered = await reply_to(app, path)
 
     assert (reply.status, reply.header("retry-after")) == (503, "32")
     assert reply.json == {
@@ -278,12 +281,12 @@ async def test_requests_wait_for_a_silent_provider_only_during_initial_wait(fetc
     fetch.hangs("a")
     fetch.lists("b", "m")
     async with started(config_of(TWO), fetch, clock) as app:
-        waiting = [asyncio.create_task(asked(app, path, ALICES)) for path in ("/v1/models", "/v1/models/m")]
+        waiting = [asyncio.create_task(reply_to(app, path, ALICES)) for path in ("/v1/models", "/v1/models/m")]
         await clock.advance(3.9)
         assert not any(task.done() for task in waiting)
         await clock.advance(0.1)
         replies = [task.result() for task in waiting]
-        at_once = await asked(app, "/v1/models", ALICES)
+        at_once = await reply_to(app, "/v1/models", ALICES)
 
     assert [reply.status for reply in (*replies, at_once)] == [200, 200, 200]
     assert {reply.header("x-models-missing") for reply in (*replies, at_once)} == {"a"}
@@ -296,8 +299,8 @@ async def test_requests_wait_for_a_silent_provider_only_during_initial_wait(fetc
 async def test_a_retrieved_model_equals_the_listed_one(base: str, fetch: FakeFetch, clock: FakeClock) -> None:
     fetch.lists("a", AIHUBMIX, {**AIHUBMIX, "id": "other", "context_length": 8})
     async with started(config_of(ONE), fetch, clock) as app:
-        reply = await asked(app, base + "gpt-4o-mini", {"Accept-Encoding": "gzip"})
-        listed = await asked(app, "/v1/models")
+        reply = await reply_to(app, base + "gpt-4o-mini", {"Accept-Encoding": "gzip"})
+        listed = await reply_to(app, "/v1/models")
 
     assert (reply.status, reply.json) == (200, SHOWN)
     assert reply.body in listed.body
@@ -333,11 +336,11 @@ async def test_ids_are_retrieved_with_and_without_percent_encoding_under_every_b
     if not re.search("%[0-9A-Fa-f]{2}", model_id) and "?" not in model_id:
         spellings.add(model_id)
     async with started(config_of(ONE), fetch, FakeClock()) as app:
-        listed = (await asked(app, "/v1/models/")).json["data"]
+        listed = (await reply_to(app, "/v1/models/")).json["data"]
         through_httpx = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://proxy")
         for base in BASES:
             for spelling in spellings:
-                reply = await asked(app, base + spelling)
+                reply = await reply_to(app, base + spelling)
                 assert (reply.status, [reply.json]) == (200, listed), spelling
             # Clients normalize `..` in a path, unless it is encoded.
             response = await through_httpx.get(base + quoted.replace(".", "%2E"))
@@ -353,7 +356,7 @@ async def test_other_ids_are_not_found(listed: str, other: str) -> None:
     fetch = FakeFetch()
     fetch.lists("a", {"id": listed, "owned_by": "vllm"})  # lists paths, so that `models/x` keeps its prefix
     async with started(config_of(ONE), fetch, FakeClock()) as app:
-        reply = await asked(app, "/v1/models/" + quote(other, safe=""))
+        reply = await reply_to(app, "/v1/models/" + quote(other, safe=""))
 
     alias = other.removeprefix("models").removeprefix("/")
     if other == listed or (other.startswith("models/") and alias == listed):
@@ -361,9 +364,9 @@ async def test_other_ids_are_not_found(listed: str, other: str) -> None:
     elif other in ("models", "models/"):
         assert ids(reply.body) == [listed]
     else:
-        asked_for = alias if other.startswith("models/") else other
+        requested = alias if other.startswith("models/") else other
         assert reply.status == 404
-        assert reply.json in (not_found(asked_for), not_found(asked_for, f" Did you mean '{listed}'?"))
+        assert reply.json in (not_found(requested), not_found(requested, f" Did you mean '{listed}'?"))
 
 
 def not_found(model_id: str, hint: str = "") -> dict[str, dict[str, str]]:
@@ -381,10 +384,10 @@ async def test_a_model_with_the_id_models_takes_precedence_over_the_alias(fetch:
     fetch.lists("a", "models", "models/m", "m")
     async with started(config_of(ONE), fetch, clock) as app:
         for path in ("/v1/models/models", "/models/models"):
-            assert (await asked(app, path)).json["id"] == "models"
-        assert (await asked(app, "/v1/models/models/m")).json["id"] == "models/m"
-        assert (await asked(app, "/v1/models/models/models")).json["id"] == "models"
-        assert ids((await asked(app, "/v1/models")).body) == ["m", "models", "models/m"]
+            assert (await reply_to(app, path)).json["id"] == "models"
+        assert (await reply_to(app, "/v1/models/models/m")).json["id"] == "models/m"
+        assert (await reply_to(app, "/v1/models/models/models")).json["id"] == "models"
+        assert ids((await reply_to(app, "/v1/models")).body) == ["m", "models", "models/m"]
 
 
 @pytest.mark.parametrize(
@@ -403,8 +406,8 @@ async def test_a_model_with_the_id_models_takes_precedence_over_the_alias(fetch:
 async def test_invalid_utf8_ids_and_encoded_paths_are_404(path: bytes, fetch: FakeFetch, clock: FakeClock) -> None:
     fetch.lists("a", "m", "\ufffd", "/", "\ufffd\ufffd", "\ufffd\ufffd\ufffd")
     async with started(config_of(ONE), fetch, clock) as app:
-        reply = await asked(app, path)
-        replacement = await asked(app, "/v1/models/%EF%BF%BD")
+        reply = await reply_to(app, path)
+        replacement = await reply_to(app, "/v1/models/%EF%BF%BD")
 
     assert (reply.status, reply.json["error"]["code"]) == (404, "model_not_found")
     assert replacement.json["id"] == "\ufffd"
@@ -426,7 +429,7 @@ async def test_only_the_exact_list_path_returns_the_list(
 ) -> None:
     fetch.lists("a", "m")
     async with started(config_of(ONE), fetch, clock) as app:
-        reply = await asked(app, path)
+        reply = await reply_to(app, path)
 
     assert reply.status == (200 if listed else 404)
     assert listed or reply.json["error"]["code"] == "not_found"
@@ -451,7 +454,7 @@ lists = st.lists(
 async def all_responses(app: Proxy, headers: Mapping[str, str]) -> Sequence[tuple[object, ...]]:
     """All responses about models that a key gets, without the request id."""
     replies = [
-        await asked(app, path, {**headers, **more})
+        await reply_to(app, path, {**headers, **more})
         for path in ("/v1/models", "/models/m", "/v1/models/n", "/v1/models/v/m", "/v1/models/unknown")
         for more in ({}, {"Accept-Encoding": "gzip"}, {"If-None-Match": '"x"'})
     ]
@@ -469,7 +472,7 @@ async def test_no_byte_of_a_response_depends_on_a_forbidden_provider(
         fetch.lists("a", *forbidden)
         fetch.lists("b", *allowed)
         async with started(config_of(TWO), fetch, FakeClock()) as app:
-            await asked(app, "/v1/models", ALICES)
+            await reply_to(app, "/v1/models", ALICES)
             answers.append(await all_responses(app, BOBS))
 
     assert answers[0] == answers[1]

@@ -19,11 +19,11 @@ from tests.fakes import (
     FakeClock,
     FakeFetch,
     Reply,
-    asked,
     config_of,
     digest,
     holding,
     ids,
+    reply_to,
     started,
 )
 
@@ -98,8 +98,8 @@ def numbered(*numbers: int) -> list[str]:
 async def test_versions_are_returned_byte_for_byte(base: str, fetch: FakeFetch, clock: FakeClock) -> None:
     fetch.answers("pangu", answer(m_1=[DOCUMENTED, {"id": "v-2"}]))
     async with started(config_of(CONFIG), fetch, clock) as app:
-        reply = await asked(app, base + M1.removeprefix("/v1"), {**key("all"), "X-Request-Id": "mine"})
-        listed = await asked(app, "/v1/models", key("all"))
+        reply = await reply_to(app, base + M1.removeprefix("/v1"), {**key("all"), "X-Request-Id": "mine"})
+        listed = await reply_to(app, "/v1/models", key("all"))
 
     assert reply.status == 200
     assert reply.body == b'{"total":2,"versions":[' + DOCUMENTED + b',{"id":"v-2"}]}'
@@ -143,7 +143,7 @@ async def test_versions_are_filtered_and_paged(
 ) -> None:
     listing(fetch)
     async with started(config_of(CONFIG), fetch, clock) as app:
-        assert versions_of(await asked(app, M1 + query, key("all"))) == (total, shown)
+        assert versions_of(await reply_to(app, M1 + query, key("all"))) == (total, shown)
 
 
 @pytest.mark.parametrize(
@@ -161,7 +161,7 @@ async def test_an_invalid_parameter_is_400_with_the_allowed_range(
 ) -> None:
     listing(fetch)
     async with started(config_of(CONFIG), fetch, clock) as app:
-        reply = await asked(app, f"{M1}?{name}={text}", key("all"))
+        reply = await reply_to(app, f"{M1}?{name}={text}", key("all"))
 
     assert (reply.status, reply.json) == (
         400,
@@ -197,8 +197,8 @@ async def test_a_version_is_shown_where_the_list_shows_its_model(
 ) -> None:
     listing(fetch)
     async with started(config_of(CONFIG), fetch, clock) as app:
-        total, versions = versions_of(await asked(app, path, key(caller)))
-        listed = ids((await asked(app, "/v1/models", key(caller))).body)
+        total, versions = versions_of(await reply_to(app, path, key(caller)))
+        listed = ids((await reply_to(app, "/v1/models", key(caller))).body)
 
     assert versions == shown
     assert total >= len(shown)
@@ -258,7 +258,7 @@ async def test_errors_have_the_format_of_the_contract(
 ) -> None:
     listing(fetch)
     async with started(config_of(CONFIG), fetch, clock) as app:
-        reply = await asked(app, path, key(caller), method=method)
+        reply = await reply_to(app, path, key(caller), method=method)
 
     assert reply.status == status
     if method == "HEAD":
@@ -274,7 +274,7 @@ async def test_a_provider_with_an_empty_list_causes_no_403(fetch: FakeFetch, clo
     fetch.answers("pangu", answer())
     fetch.answers("second", answer())
     async with started(config_of(CONFIG), fetch, clock) as app:
-        replies = [await asked(app, M1, key(name)) for name in ("all", "first", "few", "plain")]
+        replies = [await reply_to(app, M1, key(name)) for name in ("all", "first", "few", "plain")]
 
     assert [(reply.status, reply.json) for reply in replies] == [(404, NOT_FOUND)] * 3 + [(403, FORBIDDEN)]
 
@@ -286,15 +286,15 @@ async def test_a_request_waits_for_initial_wait_and_is_then_408_for_every_id(
     fetch.hangs("pangu")
     unknown = "/v1/workspaces/ws-9/models/m-9/versions"
     async with started(config_of(CONFIG), fetch, clock) as app:
-        waiting = asyncio.create_task(asked(app, M1, key("all")))
+        waiting = asyncio.create_task(reply_to(app, M1, key("all")))
         await clock.advance(3.9)
         assert not waiting.done()
         await clock.advance(0.1)
-        replies = [waiting.result(), *[await asked(app, path, key("few")) for path in (M1, M2, unknown)]]
+        replies = [waiting.result(), *[await reply_to(app, path, key("few")) for path in (M1, M2, unknown)]]
 
         assert [(reply.status, reply.json) for reply in replies] == [(408, TIMED_OUT)] * 4
-        assert versions_of(await asked(app, M3, key("all"))) == (2, ["v-1", "x"]), "known versions are returned"
-        forbidden = await asked(app, M1, key("plain"))
+        assert versions_of(await reply_to(app, M3, key("all"))) == (2, ["v-1", "x"]), "known versions are returned"
+        forbidden = await reply_to(app, M1, key("plain"))
         assert (forbidden.status, forbidden.json) == (403, FORBIDDEN)
 
 
@@ -303,9 +303,9 @@ async def test_versions_survive_an_outage_and_are_408_after_they_expired(fetch: 
     async with started(config_of(CONFIG), fetch, clock) as app:
         fetch.fails("pangu")
         await clock.advance(999)
-        assert versions_of(await asked(app, M2, key("all"))) == (1, ["w-1"])
+        assert versions_of(await reply_to(app, M2, key("all"))) == (1, ["w-1"])
         await clock.advance(1)
-        reply = await asked(app, M2, key("all"))
+        reply = await reply_to(app, M2, key("all"))
 
     assert (reply.status, reply.json) == (408, TIMED_OUT)
 
@@ -313,7 +313,7 @@ async def test_versions_survive_an_outage_and_are_408_after_they_expired(fetch: 
 async def test_versions_are_403_without_a_pangu_provider(fetch: FakeFetch, clock: FakeClock) -> None:
     config = config_of("providers: [{name: plain, base_url: 'http://127.0.0.1/v1'}]")
     async with started(config, fetch, clock) as app:
-        reply = await asked(app, M1)
+        reply = await reply_to(app, M1)
 
     assert (reply.status, reply.json) == (403, FORBIDDEN)
 
@@ -322,8 +322,8 @@ async def test_versions_are_403_without_a_pangu_provider(fetch: FakeFetch, clock
 async def test_a_key_is_accepted_in_any_header(header: str, fetch: FakeFetch, clock: FakeClock) -> None:
     listing(fetch)
     async with started(config_of(CONFIG), fetch, clock) as app:
-        assert versions_of(await asked(app, M2, holding(header, "sk-canary-all"))) == (1, ["w-1"])
-        assert (await asked(app, M2)).status == 401
+        assert versions_of(await reply_to(app, M2, holding(header, "sk-canary-all"))) == (1, ["w-1"])
+        assert (await reply_to(app, M2)).status == 401
 
 
 @pytest.mark.parametrize(
@@ -352,7 +352,7 @@ async def test_errors_of_methods_and_paths_have_the_format_of_the_contract(
 ) -> None:
     listing(fetch)
     async with started(config_of(CONFIG), fetch, clock) as app:
-        reply = await asked(app, path, key("all"), method=method)
+        reply = await reply_to(app, path, key("all"), method=method)
 
     assert (reply.status, reply.json["error_code"], reply.json["error_msg"]) == (status, f"PROXY.0{status}", message)
     assert set(reply.json) == {"error_code", "error_msg", "solution_msg"}
@@ -364,7 +364,7 @@ async def test_a_bug_is_a_500_in_the_format_of_the_contract(fetch: FakeFetch, ca
     clock = FailingClock()
     async with started(config_of(CONFIG), fetch, clock) as app:
         clock.error = RuntimeError("sk-canary-in-a-bug")
-        reply = await asked(app, M1, key("all"))
+        reply = await reply_to(app, M1, key("all"))
         clock.error = None
 
     assert (reply.status, reply.json) == (
@@ -386,5 +386,5 @@ async def test_a_version_with_two_public_ids_is_listed_once(fetch: FakeFetch, cl
     listing(fetch)
     aliased = CONFIG.replace("model_ids: [m-1, m-2]}", "model_ids: [m-1, m-2], aliases: {x: v-3, y: v-3}}")
     async with started(config_of(aliased), fetch, clock) as app:
-        reply = await asked(app, M1 + "?limit=100", key("all"))
+        reply = await reply_to(app, M1 + "?limit=100", key("all"))
     assert versions_of(reply) == (25, numbered(*range(25)))

@@ -12,7 +12,7 @@ from proxy.access import Policy
 from proxy.catalog import Catalog, Model, Offer, merge
 from proxy.catalog.merge import merging
 from proxy.cooperative import BATCH_SIZE
-from tests.fakes import FakeClock, FakeFetch, asked, config_of, digest, entry, started
+from tests.fakes import FakeClock, FakeFetch, config_of, digest, entry, reply_to, started
 
 ALL = Policy(["*"])
 
@@ -129,7 +129,7 @@ async def test_list_shows_filled_facts_of_providers_that_the_key_can_use(fetch: 
         f"{{name: one, hash: '{digest('one')}', models: ['provider:a']}}]"
     )
     async with started(config, fetch, clock) as app:
-        filled = await asked(app, "/v1/models/m", {"Authorization": "Bearer all"})
-        own = await asked(app, "/v1/models/m", {"Authorization": "Bearer one"})
+        filled = await reply_to(app, "/v1/models/m", {"Authorization": "Bearer all"})
+        own = await reply_to(app, "/v1/models/m", {"Authorization": "Bearer one"})
 
     assert (filled.json["context_length"], own.json["context_length"]) == (8, None)

@@ -9,7 +9,7 @@ import pytest
 
 from proxy.access import Policy
 from proxy.catalog import Catalog, Offer, merge
-from tests.fakes import FakeClock, FakeFetch, asked, config_of, digest, entry, started
+from tests.fakes import FakeClock, FakeFetch, config_of, digest, entry, reply_to, started
 
 
 def offer(model_id: str, provider: str = "a", created: int = 0, **fields: object) -> Offer:
@@ -86,9 +86,9 @@ async def test_the_other_spelling_can_be_retrieved(fetch: FakeFetch, clock: Fake
         f"{{name: k, hash: '{digest('k')}', models: [lab/m]}}]"
     )
     async with started(config, fetch, clock) as app:
-        listed = await asked(app, "/v1/models", {"Authorization": "Bearer all"})
-        other = await asked(app, "/v1/models/lab/M", {"Authorization": "Bearer all"})
-        hidden = await asked(app, "/v1/models/lab/M", {"Authorization": "Bearer k"})
+        listed = await reply_to(app, "/v1/models", {"Authorization": "Bearer all"})
+        other = await reply_to(app, "/v1/models/lab/M", {"Authorization": "Bearer all"})
+        hidden = await reply_to(app, "/v1/models/lab/M", {"Authorization": "Bearer k"})
 
     assert [(model["id"], model["context_length"]) for model in listed.json["data"]] == [("lab/m", 5)]
     assert (other.status, other.json["id"], hidden.status) == (200, "lab/m", 404)

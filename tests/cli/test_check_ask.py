@@ -49,7 +49,7 @@ async def test_all_providers_are_contacted_concurrently_with_one_attempt_and_ret
     a, lab, b = config.providers
     probing = asyncio.create_task(probe_all(config, fetch, clock, lambda result: notified.append(result.provider.name)))
     await run_pending_tasks()
-    assert (notified, fetch.asked, fetch.retries["a"]) == (["b"], {"a": 1, "b": 1}, [0])
+    assert (notified, fetch.requests, fetch.retries["a"]) == (["b"], {"a": 1, "b": 1}, [0])
     await clock.advance(2.5)
     late.set_result(answer_of("m"))
     assert await probing == [

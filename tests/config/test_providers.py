@@ -30,7 +30,7 @@ def test_most_specific_setting_is_used(cache: str, defaults: str, own: str, ttl:
 
 
 @pytest.mark.parametrize(
-    ("written", "asked"),
+    ("written", "expected"),
     [
         ("http://h", "http://h/v1"),
         ("http://h/", "http://h/v1"),
@@ -45,8 +45,8 @@ def test_most_specific_setting_is_used(cache: str, defaults: str, own: str, ttl:
         ("http://h/models/v1", "http://h/models/v1"),
     ],
 )
-def test_base_url_gets_a_path_only_if_it_has_none(written: str, asked: str) -> None:
-    assert provider_of(PROVIDER.replace("http://h", written)).base_url == asked
+def test_base_url_gets_a_path_only_if_it_has_none(written: str, expected: str) -> None:
+    assert provider_of(PROVIDER.replace("http://h", written)).base_url == expected
 
 
 @pytest.mark.parametrize(

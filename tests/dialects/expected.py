@@ -1,7 +1,7 @@
 """Update the expected parts of a payload: `python -m tests.dialects.expected tests/payloads/kinds/acme.1.json ...`
 
-Requires `settings` and `answer` in every page of the list. Writes and prints `asked`, `entries`, `dropped`, `next` and
-`call` with the current results of the code: compare them with the provider's documentation.
+Requires `settings` and `answer` in every page of the list. Writes and prints `request`, `entries`, `dropped`, `next`
+and `call` with the current results of the code: compare them with the documentation of the provider.
 """
 
 from __future__ import annotations

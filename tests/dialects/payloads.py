@@ -3,7 +3,7 @@
 A file is named `<kind>.<page>.json` or `<kind>-<case>.<page>.json`, and contains
 
     settings   of the provider, except name, kind and key
-    asked      the URL and the relevant headers of the request; null is a header that must not be sent
+    request    the URL and the relevant headers of the request; null is a header that must not be sent
     before     (optional) the URL that is requested first and its response, if the list can be at another path
     list       (optional) which list of the kind the page belongs to, 0 is the first
     answer     the body of the response
@@ -40,7 +40,7 @@ from tests.paths import PAYLOADS
 
 KINDS = PAYLOADS / "kinds"
 KEY = "sk-canary-of-a-kind"
-EXPECTED = ("asked", "entries", "dropped", "next", "call")
+EXPECTED = ("request", "entries", "dropped", "next", "call")
 """The parts of a page that are derived from its settings and its response."""
 
 Page = Mapping[str, Any]
@@ -122,15 +122,15 @@ async def expected(case: Case, config: Config, provider: Provider) -> list[dict[
     """The current `EXPECTED` parts of each page; `call` is in the first page only."""
     requests, _ = await fetch(case, provider)
     first = case.pages[0]
-    headers: Headers = first["asked"]["headers"] if "asked" in first else _headers_that_matter(provider)
-    asked = [request_of(request, headers) for request in requests[-len(case.pages) :]]
+    headers: Headers = first["request"]["headers"] if "request" in first else _headers_that_matter(provider)
+    made_requests = [request_of(request, headers) for request in requests[-len(case.pages) :]]
     received: Counter[int] = Counter()
     pages: list[dict[str, Any]] = []
-    for page, request in zip(case.pages, asked, strict=True):
+    for page, request in zip(case.pages, made_requests, strict=True):
         number = page.get("list", 0)
         made, count = _read_page(page, dict(httpx.URL(request["url"]).params), received[number], config, provider)
         received[number] += count
-        pages.append({"asked": request, **made})
+        pages.append({"request": request, **made})
     pages[0]["call"] = call_of(provider)
     return pages
 
@@ -151,7 +151,7 @@ def _read_page(
     dropped: list[str] = []
     for raw in answer.items:
         try:
-            entries.append(read_entry(dialect, raw, _asked_values(provider)))
+            entries.append(read_entry(dialect, raw, _placeholder_values(provider)))
         except InvalidEntry as reason:
             dropped.append(str(reason))
     count = len(answer.items)
@@ -161,7 +161,7 @@ def _read_page(
     return {"entries": offers, "dropped": dropped, "next": following}, count
 
 
-def _asked_values(provider: Provider) -> Mapping[str, str]:
+def _placeholder_values(provider: Provider) -> Mapping[str, str]:
     """The placeholder values, such as `model_id`, of the first list."""
     return {
         name.removesuffix("s"): provider.settings[name][0]

@@ -43,8 +43,8 @@ class OfThisRow(Provider):
 async def check(case: Case, config: Config, provider: Provider) -> None:
     """The complete list request by request; then each page separately, without HTTP."""
     requests, result = await fetch(case, provider)
-    headers = case.pages[0]["asked"]["headers"]
-    urls = [*case.urls_before, *(page["asked"]["url"] for page in case.pages)]
+    headers = case.pages[0]["request"]["headers"]
+    urls = [*case.urls_before, *(page["request"]["url"] for page in case.pages)]
     assert [request_of(request, headers) for request in requests] == [{"url": url, "headers": headers} for url in urls]
     assert listed(list(per_provider(provider, config)(result.entries))) == [
         entry for page in case.pages for entry in page["entries"]
@@ -88,7 +88,7 @@ async def test_new_dialect_needs_only_one_row_and_one_payload(tmp_path: Path) ->
     )
     payload = {
         "settings": {"base_url": "https://acme.example/api"},
-        "asked": {"url": "https://acme.example/api/catalog?size=50", "headers": {"x-acme-key": KEY}},
+        "request": {"url": "https://acme.example/api/catalog?size=50", "headers": {"x-acme-key": KEY}},
         "answer": {
             "result": {
                 "pages": 1,

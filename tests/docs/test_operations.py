@@ -8,7 +8,7 @@ import yaml
 from proxy.config.settings import Server
 from proxy.server.run import SHUTDOWN_TIMEOUT
 from tests.docs.pages import DOCS, blocks, code, rows, section
-from tests.fakes import FakeClock, FakeFetch, asked, config_of, digest, started
+from tests.fakes import FakeClock, FakeFetch, config_of, digest, reply_to, started
 
 pytestmark = pytest.mark.anyio
 
@@ -21,7 +21,7 @@ keys: [{{name: admin, hash: "{digest(KEY)}", models: ["*"], admin: true}}]
 
 async def test_every_field_of_a_provider_in_health_is_documented(fetch: FakeFetch, clock: FakeClock) -> None:
     async with started(config_of(CONFIG), fetch, clock) as app:
-        reply = await asked(app, "/health", {"x-api-key": KEY})
+        reply = await reply_to(app, "/health", {"x-api-key": KEY})
 
     (provider,) = reply.json["providers"]
     table = rows(section(DOCS / "operations.md", "Probes").partition("With the key")[2])
@@ -33,7 +33,7 @@ async def test_the_kubernetes_probes_and_the_grace_period_fit_the_server(fetch: 
     manifest = yaml.safe_load(text)
     live, ready = (manifest[name]["httpGet"] for name in ("livenessProbe", "readinessProbe"))
     async with started(config_of(CONFIG), fetch, clock) as app:
-        replies = [await asked(app, probe["path"]) for probe in (live, ready)]
+        replies = [await reply_to(app, probe["path"]) for probe in (live, ready)]
 
     assert [reply.status for reply in replies] == [200, 200]
     assert live["port"] == ready["port"] == Server().port

@@ -435,9 +435,9 @@ async def test_failing_lists_do_not_stop_calls_and_failing_calls_do_not_stop_lis
         provider.script = replies({}, 503)
         for _ in range(6):
             assert (await served.call()).status_code == 503
-        asked = fetch.asked["a"]
+        before = fetch.requests["a"]
         await clock.advance(1000)
-        assert fetch.asked["a"] > asked
+        assert fetch.requests["a"] > before
         assert served.app.deployment.store.reports()[0].state == "ok"
 
 

@@ -24,11 +24,11 @@ from tests.fakes import (
     FakeFetch,
     Reply,
     answer_of,
-    asked,
     config_of,
     digest,
     holding,
     ids,
+    reply_to,
     run_pending_tasks,
     started,
 )
@@ -107,14 +107,14 @@ async def everything(app: Proxy, caller: str) -> dict[str, Reply]:
         for model_id in IDS
     ]
     versions = [base + path for base in ("/v1", "") for path in VERSIONS]
-    return {path: await asked(app, path, key(caller)) for path in (*lists, *single, *versions)}
+    return {path: await reply_to(app, path, key(caller)) for path in (*lists, *single, *versions)}
 
 
 @pytest.mark.parametrize("caller", [*RULES, "nobody"])
 async def test_listed_models_can_be_retrieved_and_all_others_are_404(caller: str, clock: FakeClock) -> None:
     async with started(WITH_DEFAULT, fetch_of(WORLD), clock) as app:
         replies = await everything(app, caller)
-        heads = {path: await asked(app, path, key(caller), method="HEAD") for path in replies}
+        heads = {path: await reply_to(app, path, key(caller), method="HEAD") for path in replies}
     listed = ids(replies["/v1/models"].body)
     allowed = {name: [fields for fields in entries if fields["id"] in listed] for name, entries in WORLD.items()}
     # Callers without access to any version get 403 for every workspace and model.
@@ -155,12 +155,12 @@ async def test_listed_models_can_be_retrieved_and_all_others_are_404(caller: str
 )
 async def test_each_caller_sees_what_the_rules_allow(caller: str, listed: list[str], clock: FakeClock) -> None:
     async with started(WITH_DEFAULT, fetch_of(WORLD), clock) as app:
-        assert ids((await asked(app, "/v1/models", key(caller))).body) == listed
+        assert ids((await reply_to(app, "/v1/models", key(caller))).body) == listed
 
 
 async def test_a_caller_gets_the_fields_of_its_first_allowed_offer(clock: FakeClock) -> None:
     async with started(WITH_DEFAULT, fetch_of(WORLD), clock) as app:
-        seen = {name: (await asked(app, "/v1/models/m", key(name))).json for name in ("all", "a", "b", "meta")}
+        seen = {name: (await reply_to(app, "/v1/models/m", key(name))).json for name in ("all", "a", "b", "meta")}
 
     shown = {name: (m["owned_by"], m["created"], m.get("context_length")) for name, m in seen.items()}
     assert shown == {
@@ -177,8 +177,8 @@ async def test_concurrent_callers_never_get_each_others_list(clock: FakeClock) -
     packed: dict[str, Reply] = {}
     async with started(CONFIG, fetch_of(WORLD), clock) as app:
         for name in ("a", "b"):
-            plain[name] = await asked(app, "/v1/models", key(name))
-            packed[name] = await asked(app, "/v1/models", {**key(name), "Accept-Encoding": "gzip"})
+            plain[name] = await reply_to(app, "/v1/models", key(name))
+            packed[name] = await reply_to(app, "/v1/models", {**key(name), "Accept-Encoding": "gzip"})
         etags = [reply.header("etag") or "" for reply in (*plain.values(), *packed.values())]
 
         async def request() -> None:
@@ -190,7 +190,7 @@ async def test_concurrent_callers_never_get_each_others_list(clock: FakeClock) -
             if tags:
                 headers.append(("If-None-Match", ", ".join(tags)))
             await asyncio.sleep(0)
-            reply = await asked(app, chance.choice(["/v1/models", "/models"]), dict(headers))
+            reply = await reply_to(app, chance.choice(["/v1/models", "/models"]), dict(headers))
             own = (packed if gzip else plain)[name]
             assert reply.header("etag") == own.header("etag")
             if own.header("etag") in tags:
@@ -209,7 +209,7 @@ async def test_a_thousand_cold_requests_cause_one_fetch_per_provider_and_cancell
     fetch = FakeFetch()
     answers = {name: fetch.hangs(name) for name in ("a", "b", "pangu")}
     async with started(CONFIG, fetch, clock) as app:
-        waiting = [asyncio.create_task(asked(app, "/v1/models", key("all"))) for _ in range(1000)]
+        waiting = [asyncio.create_task(reply_to(app, "/v1/models", key("all"))) for _ in range(1000)]
         await run_pending_tasks()
         for task in waiting[::10]:
             task.cancel()
@@ -218,7 +218,7 @@ async def test_a_thousand_cold_requests_cause_one_fetch_per_provider_and_cancell
         replies = await asyncio.gather(*waiting, return_exceptions=True)
 
     bodies = [reply.body for reply in replies if isinstance(reply, Reply)]
-    assert fetch.asked == {"a": 1, "b": 1, "pangu": 1}
+    assert fetch.requests == {"a": 1, "b": 1, "pangu": 1}
     assert len(bodies) == 900
     assert ids(bodies[0]) == ["a-1", "b-1", "pangu-1"]
     assert all(body is bodies[0] for body in bodies)
@@ -246,7 +246,7 @@ METHODS = ["POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "QUERY", "FOO",
 @pytest.mark.parametrize("method", METHODS)
 async def test_other_methods_are_405_with_the_allowed_ones(path: str, method: str, clock: FakeClock) -> None:
     async with started(CONFIG, fetch_of(WORLD), clock) as app:
-        reply = await asked(app, path, {**key("all"), "X-Request-Id": "mine"}, method=method)
+        reply = await reply_to(app, path, {**key("all"), "X-Request-Id": "mine"}, method=method)
 
     assert (reply.status, error_of(reply)) == (
         405,
@@ -271,7 +271,7 @@ async def test_other_methods_are_405_with_the_allowed_ones(path: str, method: st
 @pytest.mark.parametrize("method", ["GET", "HEAD", *METHODS])
 async def test_unknown_paths_are_404_for_every_method(path: str, method: str, clock: FakeClock) -> None:
     async with started(CONFIG, fetch_of(WORLD), clock) as app:
-        reply = await asked(app, path, key("all"), method=method)
+        reply = await reply_to(app, path, key("all"), method=method)
 
     assert (reply.status, reply.header("content-type")) == (404, "application/json")
     assert reply.header("x-request-id")
@@ -286,8 +286,8 @@ async def test_unknown_paths_are_404_for_every_method(path: str, method: str, cl
 @pytest.mark.parametrize("method", ["GET", *METHODS])
 async def test_requests_without_a_key_are_401_for_every_path(path: str, method: str, clock: FakeClock) -> None:
     async with started(CONFIG, fetch_of(WORLD), clock) as app:
-        expected = await asked(app, "/v1/models")
-        reply = await asked(app, path, method=method)
+        expected = await reply_to(app, "/v1/models")
+        reply = await reply_to(app, path, method=method)
 
     assert reply.status == 401
     assert less_its_id(reply) == less_its_id(expected)
@@ -312,9 +312,9 @@ async def test_every_401_has_the_same_bytes(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     async with started(CONFIG, fetch_of(WORLD), clock) as app:
-        no_key = await asked(app, "/v1/models")
+        no_key = await reply_to(app, "/v1/models")
     async with started(config, fetch_of(WORLD), clock) as app:
-        reply = await asked(app, "/v1/models", headers)
+        reply = await reply_to(app, "/v1/models", headers)
 
     assert less_its_id(reply) == less_its_id(no_key)
     assert reply.header("www-authenticate") == "Bearer"
@@ -340,10 +340,10 @@ async def test_a_key_is_equivalent_in_any_header_and_an_invalid_one_is_rejected(
 ) -> None:
     async with started(config, fetch_of(WORLD), clock) as app:
         for path in READS:
-            expected = await asked(app, path, key("a"))
-            known = await asked(app, path, holding(header, "sk-canary-a"))
-            wrong = await asked(app, path, holding(header, "sk-canary-unknown"))
-            beside = await asked(app, path, {**key("b"), **holding(header, "sk-canary-a")})
+            expected = await reply_to(app, path, key("a"))
+            known = await reply_to(app, path, holding(header, "sk-canary-a"))
+            wrong = await reply_to(app, path, holding(header, "sk-canary-unknown"))
+            beside = await reply_to(app, path, {**key("b"), **holding(header, "sk-canary-a")})
 
             assert (expected.status != 401, less_its_id(known)) == (True, less_its_id(expected)), path
             assert (wrong.status, beside.status if header != "authorization" else 401) == (401, 401), path
@@ -351,8 +351,8 @@ async def test_a_key_is_equivalent_in_any_header_and_an_invalid_one_is_rejected(
 
 async def test_an_open_proxy_ignores_keys_in_any_header(clock: FakeClock) -> None:
     async with started(config_of(PROVIDERS, ENVIRON), fetch_of(WORLD), clock) as app:
-        without = await asked(app, "/v1/models")
-        replies = [await asked(app, "/v1/models", holding(header, "sk-canary-unknown")) for header in KEY_HEADERS]
+        without = await reply_to(app, "/v1/models")
+        replies = [await reply_to(app, "/v1/models", holding(header, "sk-canary-unknown")) for header in KEY_HEADERS]
 
     assert without.status == 200
     assert [less_its_id(reply) for reply in replies] == [less_its_id(without)] * len(KEY_HEADERS)
@@ -361,8 +361,8 @@ async def test_an_open_proxy_ignores_keys_in_any_header(clock: FakeClock) -> Non
 @pytest.mark.parametrize("path", ["/v1/models", "/models/m", "/v1/models/unknown", "/nowhere"])
 async def test_a_key_in_the_query_is_rejected_even_if_no_key_is_required(path: str, clock: FakeClock) -> None:
     async with started(WITH_DEFAULT, fetch_of(WORLD), clock) as app:
-        without = await asked(app, path)
-        replies = [await asked(app, f"{path}?api_key=sk-canary-all", key(name)) for name in ("nobody", "all")]
+        without = await reply_to(app, path)
+        replies = [await reply_to(app, f"{path}?api_key=sk-canary-all", key(name)) for name in ("nobody", "all")]
 
     assert without.status in (200, 404)
     assert [reply.status for reply in replies] == [401, 401]
@@ -382,7 +382,7 @@ async def test_a_connection_with_an_unread_body_is_closed(
     headers: dict[str, str], closes: bool, path: str, caller: str, clock: FakeClock
 ) -> None:
     async with started(CONFIG, fetch_of(WORLD), clock) as app:
-        reply = await asked(app, path, {**key(caller), **headers}, method="POST")
+        reply = await reply_to(app, path, {**key(caller), **headers}, method="POST")
 
     assert reply.status in (401, 404, 405)
     assert reply.header("connection") == ("close" if closes else None)
@@ -397,9 +397,9 @@ async def test_a_bug_is_a_generic_500_and_is_logged_without_its_text(
     caplog.set_level(logging.DEBUG)
     async with started(CONFIG, fetch_of(WORLD), clock) as app:
         clock.error = RuntimeError("sk-canary-in-a-bug")
-        broken = await asked(app, path, {**key("all"), "X-Request-Id": "mine"}, method=method)
+        broken = await reply_to(app, path, {**key("all"), "X-Request-Id": "mine"}, method=method)
         clock.error = None
-        recovered = await asked(app, path, key("all"), method=method)
+        recovered = await reply_to(app, path, key("all"), method=method)
 
     assert recovered.status == 200
     assert (broken.status, broken.header("x-request-id")) == (500, "mine")
@@ -423,7 +423,7 @@ async def test_a_bug_is_a_generic_500_and_is_logged_without_its_text(
 async def test_a_clients_request_id_is_kept(sane: str, clock: FakeClock) -> None:
     async with started(CONFIG, fetch_of(WORLD), clock) as app:
         for path, status in (("/v1/models", 200), ("/health", 200), ("/v1/models/unknown", 404), ("/", 404)):
-            reply = await asked(app, path, {**key("all"), "X-Request-Id": sane})
+            reply = await reply_to(app, path, {**key("all"), "X-Request-Id": sane})
             assert (reply.status, reply.header("x-request-id")) == (status, sane)
 
 
@@ -433,7 +433,7 @@ async def test_a_clients_request_id_is_kept(sane: str, clock: FakeClock) -> None
 )
 async def test_an_invalid_request_id_is_replaced(insane: str, clock: FakeClock) -> None:
     async with started(CONFIG, fetch_of(WORLD), clock) as app:
-        replies = [await asked(app, "/v1/models", {**key("all"), "X-Request-Id": insane}) for _ in range(2)]
+        replies = [await reply_to(app, "/v1/models", {**key("all"), "X-Request-Id": insane}) for _ in range(2)]
 
     given = [reply.header("x-request-id") or "" for reply in replies]
     assert given[0] != given[1]
@@ -453,8 +453,8 @@ PREFLIGHT = {
 
 async def test_cors_is_off_without_configured_origins(clock: FakeClock) -> None:
     async with started(CONFIG, fetch_of(WORLD), clock) as app:
-        preflight = await asked(app, "/v1/models", PREFLIGHT, method="OPTIONS")
-        listed = await asked(app, "/v1/models", {**key("all"), "Origin": "https://app.example"})
+        preflight = await reply_to(app, "/v1/models", PREFLIGHT, method="OPTIONS")
+        listed = await reply_to(app, "/v1/models", {**key("all"), "Origin": "https://app.example"})
 
     assert preflight.status == 401
     assert listed.status == 200
@@ -464,9 +464,9 @@ async def test_cors_is_off_without_configured_origins(clock: FakeClock) -> None:
 
 async def test_cors_allows_configured_origins_with_a_key(clock: FakeClock) -> None:
     async with started(CORS, fetch_of(WORLD), clock) as app:
-        preflight = await asked(app, "/v1/models", PREFLIGHT, method="OPTIONS")
-        listed = await asked(app, "/v1/models", {**key("all"), "Origin": "https://app.example"})
-        rejected = await asked(app, "/v1/models", {"Origin": "https://app.example"})
+        preflight = await reply_to(app, "/v1/models", PREFLIGHT, method="OPTIONS")
+        listed = await reply_to(app, "/v1/models", {**key("all"), "Origin": "https://app.example"})
+        rejected = await reply_to(app, "/v1/models", {"Origin": "https://app.example"})
 
     assert preflight.status == 200
     assert preflight.header("access-control-allow-methods") == "GET, HEAD, POST"
@@ -486,8 +486,8 @@ async def test_cors_allows_configured_origins_with_a_key(clock: FakeClock) -> No
 async def test_cors_allows_configured_origins_of_applications_and_extensions(origin: str, clock: FakeClock) -> None:
     config = config_of(f"server: {{cors: ['{origin}']}}" + PROVIDERS + KEYS, ENVIRON)
     async with started(config, fetch_of(WORLD), clock) as app:
-        preflight = await asked(app, "/v1/models", {**PREFLIGHT, "Origin": origin}, method="OPTIONS")
-        listed = await asked(app, "/v1/models", {**key("all"), "Origin": origin})
+        preflight = await reply_to(app, "/v1/models", {**PREFLIGHT, "Origin": origin}, method="OPTIONS")
+        listed = await reply_to(app, "/v1/models", {**key("all"), "Origin": origin})
 
     for reply in (preflight, listed):
         assert (reply.status, reply.header("access-control-allow-origin")) == (200, origin)
@@ -499,7 +499,7 @@ async def test_cors_allows_configured_origins_of_applications_and_extensions(ori
 )
 async def test_cors_headers_are_missing_for_other_origins(origin: str, clock: FakeClock) -> None:
     async with started(CORS, fetch_of(WORLD), clock) as app:
-        listed = await asked(app, "/v1/models", {**key("all"), "Origin": origin})
+        listed = await reply_to(app, "/v1/models", {**key("all"), "Origin": origin})
 
     assert listed.status == 200
     assert not [name for name, _ in listed.headers if name.startswith(b"access-control")]
@@ -509,7 +509,7 @@ async def test_cors_headers_are_missing_for_other_origins(origin: str, clock: Fa
 @pytest.mark.parametrize("changed", [{"Origin": "https://evil.example"}, {"Access-Control-Request-Method": "DELETE"}])
 async def test_a_rejected_preflight_has_the_error_format(changed: dict[str, str], clock: FakeClock) -> None:
     async with started(CORS, fetch_of(WORLD), clock) as app:
-        reply = await asked(app, "/v1/models", {**PREFLIGHT, **changed, "X-Request-Id": "mine"}, method="OPTIONS")
+        reply = await reply_to(app, "/v1/models", {**PREFLIGHT, **changed, "X-Request-Id": "mine"}, method="OPTIONS")
 
     assert (reply.status, error_of(reply)) == (
         400,
@@ -539,12 +539,12 @@ async def test_the_lifespan_starts_and_stops_the_refresh_loop(clock: FakeClock) 
     commands.put_nowait({"type": "lifespan.startup"})
     assert await replies.get() == {"type": "lifespan.startup.complete"}
     await run_pending_tasks()
-    assert fetch.asked == {"a": 1, "b": 1, "pangu": 1}
+    assert fetch.requests == {"a": 1, "b": 1, "pangu": 1}
     commands.put_nowait({"type": "lifespan.shutdown"})
     assert await replies.get() == {"type": "lifespan.shutdown.complete"}
     await serving
     await clock.advance(1000)
-    assert fetch.asked == {"a": 1, "b": 1, "pangu": 1}
+    assert fetch.requests == {"a": 1, "b": 1, "pangu": 1}
     assert asyncio.all_tasks() == before
 
 

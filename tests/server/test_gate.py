@@ -13,7 +13,7 @@ from proxy.api.request import RequestHead
 from proxy.asgi import RawResponse
 from proxy.config import Config
 from proxy.server.app import Proxy
-from tests.fakes import KEY_HEADERS, FailingClock, FakeClock, FakeFetch, asked, config_of, digest, holding, started
+from tests.fakes import KEY_HEADERS, FailingClock, FakeClock, FakeFetch, config_of, digest, holding, reply_to, started
 from tests.processes import serving
 
 KEY = "sk-canary-ready"
@@ -45,7 +45,7 @@ def decided(app: Proxy, request: dict[str, object]) -> RawResponse | None:
 
 async def warmed(app: Proxy, headers: Mapping[str, str]) -> str:
     """The ETag of the list for these headers. The list is cached from now on."""
-    return (await asked(app, "/v1/models", headers)).header("etag") or ""
+    return (await reply_to(app, "/v1/models", headers)).header("etag") or ""
 
 
 @pytest.mark.anyio
@@ -61,7 +61,7 @@ async def test_a_cached_response_equals_the_response_through_asgi(
         headers = {**BEARER, **encoding, **ID, **({"if-none-match": etag} if known else {})}
         await clock.advance(7)
         ready = decided(app, scope(headers, path))
-        called = await asked(app, path, headers)
+        called = await reply_to(app, path, headers)
 
     assert ready is not None
     assert called.status == (304 if known else 200)
@@ -97,7 +97,7 @@ async def test_a_synchronous_decision_equals_the_response_of_the_application(
         await warmed(app, BEARER)
         path_only, _, query = path.partition("?")
         ready = decided(app, scope({**headers, **ID}, path_only, method, query))
-        called = await asked(app, path, {**headers, **ID}, method=method)
+        called = await reply_to(app, path, {**headers, **ID}, method=method)
 
     assert ready is not None
     assert (ready.status, tuple(ready.headers), ready.body) == (called.status, called.headers, called.body)
@@ -130,7 +130,7 @@ async def test_cached_responses_check_the_same_key_headers(header: str, fetch: F
         await warmed(app, {})
         known, wrong = holding(header, KEY), holding(header, "sk-canary-wrong")
         ready = decided(app, scope({**known, **ID}))
-        called = await asked(app, "/v1/models", {**known, **ID})
+        called = await reply_to(app, "/v1/models", {**known, **ID})
 
         assert ready is not None
         assert (ready.status, tuple(ready.headers), ready.body) == (200, called.headers, called.body)
@@ -138,7 +138,7 @@ async def test_cached_responses_check_the_same_key_headers(header: str, fetch: F
             response = decided(app, scope(invalid))
             assert response is not None
             assert response.status == 401
-            assert (await asked(app, "/v1/models", invalid)).status == 401
+            assert (await reply_to(app, "/v1/models", invalid)).status == 401
         assert decided(app, scope({**BEARER, **known, **ID})) == ready
 
 
@@ -180,11 +180,11 @@ async def test_a_list_stays_cached_if_a_refresh_changes_nothing(fetch: FakeFetch
     fetch.lists("a", "m")
     async with started(config_of(OPEN), fetch, clock) as app:
         etag = await warmed(app, {})
-        asked_before = fetch.asked["a"]
+        requests_before = fetch.requests["a"]
         await clock.advance(3600)
         ready = decided(app, scope({}))
 
-        assert fetch.asked["a"] > asked_before
+        assert fetch.requests["a"] > requests_before
         assert ready is not None
         assert dict(ready.headers)[b"etag"].decode() == etag
 
@@ -197,7 +197,7 @@ async def test_a_bug_is_an_internal_error_in_decide_and_in_the_application(fetch
         await warmed(app, {})
         clock.error = RuntimeError("sk-canary-in-a-bug")
         ready = decided(app, scope(ID))
-        called = await asked(app, "/v1/models", ID)
+        called = await reply_to(app, "/v1/models", ID)
         clock.error = None
 
     assert ready is not None

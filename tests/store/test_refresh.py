@@ -17,7 +17,7 @@ async def test_all_providers_are_fetched_concurrently_at_start(fetch: FakeFetch,
     fetch.hangs("a")
     fetch.lists("b", "m")
     async with running(store_of(TWO, fetch, clock)) as store:
-        assert fetch.asked == {"a": 1, "b": 1}
+        assert fetch.requests == {"a": 1, "b": 1}
         assert listed(store) == ["m"]
 
 
@@ -51,7 +51,7 @@ async def test_provider_that_responds_after_initial_wait_is_listed_from_then_on(
         late.set_result(answer_of("late"))
         await run_pending_tasks()
         assert listed(store) == ["late", "m"]
-        assert fetch.asked["a"] == 1
+        assert fetch.requests["a"] == 1
 
 
 async def test_listing_is_refreshed_shortly_before_its_ttl_expires_without_requests(
@@ -60,9 +60,9 @@ async def test_listing_is_refreshed_shortly_before_its_ttl_expires_without_reque
     fetch.lists("a", "m")
     async with running(store_of(ONE, fetch, clock)) as store:
         await clock.advance(89)
-        assert fetch.asked["a"] == 1
+        assert fetch.requests["a"] == 1
         await clock.advance(1)
-        assert fetch.asked["a"] == 2
+        assert fetch.requests["a"] == 2
         assert report(store, "a").state == "ok"
 
 
@@ -77,7 +77,7 @@ async def test_only_one_refresh_runs_and_a_cancelled_waiter_does_not_cancel_it(
             task.cancel()
         answer.set_result(answer_of("m"))
         await asyncio.gather(*waiting, return_exceptions=True)
-        assert fetch.asked["a"] == 1
+        assert fetch.requests["a"] == 1
         assert listed(store) == ["m"]
 
 
@@ -116,6 +116,6 @@ async def test_report_callback_that_raises_does_not_stop_refreshes(fetch: FakeFe
     fetch.lists("a", "m")
     async with running(Store(config_of(ONE), fetch, clock, uniform=middle, on_report=fail)) as store:
         await clock.advance(90)
-        assert fetch.asked["a"] == 2
+        assert fetch.requests["a"] == 2
         assert listed(store) == ["m"]
     assert [str(problem["exception"]) for problem in problems] == ["the terminal is gone"] * 2

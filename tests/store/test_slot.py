@@ -23,7 +23,7 @@ async def test_failed_refreshes_are_retried_with_exponential_backoff_up_to_ttl(
         for _ in range(7):
             pauses.append(report(store, "a").next_attempt_in)
             await clock.advance(pauses[-1] or 0)
-        assert fetch.asked["a"] == 8
+        assert fetch.requests["a"] == 8
     # ttl is 100 s; from the fifth failure on the open circuit breaker requires at least 30, 60, 90 s.
     assert pauses == [5, 10, 20, 40, 80, 100, 100]
 
@@ -58,9 +58,9 @@ async def test_provider_is_not_fetched_before_its_retry_after(fetch: FakeFetch, 
     fetch.fails("a", UpstreamError("rate_limited", "rate limit exceeded (429)", retryable=True, retry_after=3600))
     async with running(store_of(ONE, fetch, clock)):
         await clock.advance(3599)
-        assert fetch.asked["a"] == 1
+        assert fetch.requests["a"] == 1
         await clock.advance(1)
-        assert fetch.asked["a"] == 2
+        assert fetch.requests["a"] == 2
 
 
 @pytest.mark.parametrize(
@@ -264,7 +264,7 @@ async def test_unchanged_list_does_not_run_the_rules(rules: str, fetch: FakeFetc
         before = store.offers("a")
         fetch.lists("a", *answer)
         await clock.advance(90)
-        assert fetch.asked["a"] == 2
+        assert fetch.requests["a"] == 2
         assert store.offers("a") is before
 
 

@@ -39,7 +39,7 @@ async def test_a_list_is_rendered_again_only_after_a_change(fetch: FakeFetch, cl
     async with running(store_of(ONE, fetch, clock)) as store:
         rendered = store.view(ALL).rendered
         await clock.advance(90)
-        assert fetch.asked["a"] == 2
+        assert fetch.requests["a"] == 2
         assert store.view(ALL).rendered is rendered
         fetch.lists("a", "m", "n")
         await clock.advance(90)

@@ -49,7 +49,7 @@ async def test_view_is_prepared_again_if_offers_change_meanwhile(fetch: FakeFetc
         await clock.advance(100)
         await preparing
 
-        assert fetch.asked["a"] == 3
+        assert fetch.requests["a"] == 3
         assert listed(store) == [f"o{n:04}" for n in range(4000)]
 
 

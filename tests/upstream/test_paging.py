@@ -35,7 +35,7 @@ class Lister:
     """A server whose JSON response is a function of the query."""
 
     def __init__(self, handler: Handler) -> None:
-        self.asked: list[Query] = []
+        self.requests: list[Query] = []
         self.targets: list[str] = []
         self.address = ""
         self._handler = handler
@@ -56,7 +56,7 @@ class Lister:
                 target = head.split(b" ")[1].decode()
                 query = dict(parse_qsl(urlsplit(target).query, keep_blank_values=True))
                 self.targets.append(target)
-                self.asked.append(query)
+                self.requests.append(query)
                 body = json.dumps(self._handler(query)).encode()
                 writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
                 await writer.drain()
@@ -164,7 +164,7 @@ PAGE = {"style": "page", "send": "p", "total": "total", "pages": "pages", "size"
 
 
 @pytest.mark.parametrize(
-    ("paging", "handler", "questions"),
+    ("paging", "handler", "requests"),
     [
         pytest.param(URL, next_url(""), 4, id="a next URL that is a query alone"),
         pytest.param(URL, next_url("/api/list"), 4, id="a relative next URL"),
@@ -185,17 +185,17 @@ PAGE = {"style": "page", "send": "p", "total": "total", "pages": "pages", "size"
         pytest.param({**PAGE, "size": {"p": 1}}, numbered(1, pages=4), 4, id="a first page in the query"),
     ],
 )
-async def test_models_of_every_page_are_listed(paging: Mapping[str, object], handler: Handler, questions: int) -> None:
+async def test_models_of_every_page_are_listed(paging: Mapping[str, object], handler: Handler, requests: int) -> None:
     async with listing(handler) as server:
         answer = await fetch_list(paged(server.address, paging))
-    assert (ids(answer), answer.pages, len(server.asked)) == (ALL, questions, questions)
+    assert (ids(answer), answer.pages, len(server.requests)) == (ALL, requests, requests)
     assert {urlsplit(target).path for target in server.targets} == {"/api/list"}
 
 
 async def test_page_size_is_sent_with_every_page_and_the_cursor_is_percent_encoded() -> None:
     async with listing(token("")) as server:
         await fetch_list(paged(server.address, TOKEN))
-    assert server.asked == [{"size": "100"}] + [{"size": "100", "t": f"+/ &=模{n}"} for n in (2, 4, 6)]
+    assert server.requests == [{"size": "100"}] + [{"size": "100", "t": f"+/ &=模{n}"} for n in (2, 4, 6)]
     assert all(target.isascii() and " " not in target for target in server.targets)
 
 
@@ -235,7 +235,7 @@ async def test_500_pages_are_accepted() -> None:
 async def test_501_pages_fail_instead_of_truncating_the_list() -> None:
     async with listing(endless) as server:
         assert await failure(paged(server.address, TOKEN)) == "returned more than 500 pages (max_pages)"
-    assert len(server.asked) == 500
+    assert len(server.requests) == 500
 
 
 @pytest.mark.parametrize(
