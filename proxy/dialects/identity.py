@@ -13,7 +13,11 @@ from proxy.dialects.diagnosis import CONTROL
 from proxy.dialects.entry import Entry
 
 MAX_ID_BYTES = 256
+SHORT_ID = MAX_ID_BYTES // 4
+"""Characters: an id that is not longer has at most MAX_ID_BYTES bytes."""
 MAX_ALIASES = 50
+RESOURCE_PREFIXES = ("models/", "projects/")
+"""Beginnings of resource names."""
 _RESOURCE_NAME = re.compile(r"(?:projects/[^/]+/(?:[^/]+/[^/]+/)*)?models/([^/]+)")
 # LiteLLM lists what a key allows. If that is one of its rules, it lists the name of the rule.
 ACCESS_RULES = frozenset(("all-team-models", "all-proxy-models", "all-org-models", "no-default-models"))
@@ -30,7 +34,7 @@ def problem_of_id(own_id: str) -> str:
         return "id contains control characters"
     if own_id.isspace():
         return "blank id"
-    if len(own_id) > MAX_ID_BYTES // 4 and len(own_id.encode()) > MAX_ID_BYTES:
+    if len(own_id) > SHORT_ID and len(own_id.encode()) > MAX_ID_BYTES:
         return f"id longer than {MAX_ID_BYTES} bytes"
     return ""
 
@@ -66,10 +70,6 @@ def bare_name(own_id: str, payload: Mapping[str, Any]) -> str:
     owner = payload.get("owned_by")
     is_path = owner == own_id or (isinstance(owner, str) and owner.lower() in _ENGINES)
     return own_id if is_path else match[1]
-
-
-def may_be_resource_name(own_id: str) -> bool:
-    return own_id.startswith(("models/", "projects/"))
 
 
 def aliases_of(payload: Mapping[str, Any], fields: Iterable[str], own_id: str) -> tuple[str, ...]:

@@ -20,9 +20,10 @@ from proxy.dialects.entry import DEFAULT_PERMISSIONS, Entry, Permission
 from proxy.dialects.facts import Getter, known_values
 from proxy.dialects.identity import (
     ACCESS_RULES,
+    RESOURCE_PREFIXES,
+    SHORT_ID,
     aliases_of,
     bare_name,
-    may_be_resource_name,
     problem_of_id,
     why_no_model,
     without_prefix,
@@ -253,9 +254,12 @@ def _bare_id(dialect: Dialect, written: object, payload: Mapping[str, Any]) -> t
     own_id = written
     if dialect.strip_prefix:
         own_id = without_prefix(written, dialect.strip_prefix)
-    if dialect.resource_names and own_id is written and may_be_resource_name(written):
+    if dialect.resource_names and own_id is written and written.startswith(RESOURCE_PREFIXES):
         own_id = bare_name(written, payload)
-    if problem := problem_of_id(own_id):
+    # Most ids are short and printable, and need no closer look.
+    if not (own_id[:1] > " " and own_id.isprintable() and len(own_id) <= SHORT_ID) and (
+        problem := problem_of_id(own_id)
+    ):
         raise InvalidEntry(problem)
     if "*" in own_id or own_id in ACCESS_RULES:
         raise NotAModel(why_no_model(own_id))

@@ -79,12 +79,13 @@ class Store:
 
     def _update_notes(self) -> None:
         """Compute once what all views, possibly hundreds, share until the next change."""
-        self._stale, self._missing = self._names("stale"), self._names("failing")
-        self._incomplete = self._names("incomplete")
-
-    def _names(self, state: ListState) -> tuple[str, ...]:
         now = self.clock.monotonic()
-        return tuple(name for name, slot in self._slots.items() if slot.state(now) == state)
+        names: dict[ListState, tuple[str, ...]] = {}
+        for name, slot in self._slots.items():
+            state = slot.state(now)
+            names[state] = (*names.get(state, ()), name)
+        self._stale, self._missing = names.get("stale", ()), names.get("failing", ())
+        self._incomplete = names.get("incomplete", ())
 
     # -- views -------------------------------------------------------------------------------------------------
 
