@@ -76,7 +76,7 @@ SIGNS: Mapping[str, frozenset[str]] = {
 }
 """Capability -> the words in lists of capabilities, features and tags that mean it."""
 
-# Endpoints, methods and abilities of each type. Those of "" say nothing, but prevent a conclusion from the others.
+# Endpoints, methods and abilities of each type. Those of "" have no type, but prevent a conclusion from the others.
 WORDS_OF_TYPES = {
     "chat": "chat chatcompletion chatcompletions completionchat messages responses conversational llm",
     "completion": "completion completions generate completionfim fim",

@@ -4,7 +4,8 @@ Names are compared in lower case without separators: `maxContextLength` and `max
 looked up once per combination of field names, so an entry costs one look-up in a cache.
 
 What can be used now wins over what is possible (a loaded context over the maximum), and of limits per route the
-smallest counts. A capability is true if anything says so, false only if that is said, and never guessed from an id.
+smallest counts. A capability is true with any sign of it, false only where that is
+explicit, and never guessed from an id.
 """
 
 from __future__ import annotations
@@ -81,7 +82,7 @@ def _levels(value: object, price_per: int) -> bool | None:
 
 
 def _of_arrow(read: Reader) -> Reader:
-    """Return a reader of `text+image->text` alone: a list does not say which side it is."""
+    """Return a reader of `text+image->text` alone: a list does not show which side it is."""
 
     def read_arrow(value: object, price_per: int) -> Any:
         return read(value, price_per) if isinstance(value, str) and "->" in value else None
@@ -117,7 +118,7 @@ def _words(value: object) -> tuple[str, ...]:
 
 
 def _signs(has_abilities: bool) -> Reader:
-    """Return a reader of a list of words. Lists of abilities say the type too, tags and features do not."""
+    """Return a reader of a list of words. Lists of abilities include the type, tags and features do not."""
 
     def read(value: object, price_per: int) -> Mapping[str, Any]:
         return _signs_in(_words(value), has_abilities)
@@ -130,7 +131,7 @@ def _signs_in(listed: tuple[str, ...], has_abilities: bool) -> Mapping[str, Any]
     plain = {plain_name(word).removeprefix("flag") for word in listed if isinstance(word, str)}
     signs: dict[str, Any] = {fact: True for fact, words in fact_names.SIGNS.items() if not words.isdisjoint(plain)}
     if has_abilities and (type_ := _type_of(plain)):
-        # Ollama's `completion` includes chat where a model takes tools, thinks or sees.
+        # Ollama's `completion` includes chat for models with tools, reasoning or image input.
         signs["type"] = "chat" if type_ == "completion" and not fact_names.CHAT_SIGNS.isdisjoint(signs) else type_
     return signs
 
