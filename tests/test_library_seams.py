@@ -22,6 +22,7 @@ from proxy.server.run import Server
 from proxy.upstream.transport import TrackedSockets
 from tests.fakes import FakeClock, FakeFetch, config_of
 from tests.listening import serving
+from tests.providers.scripted import fake_provider, replies
 
 pytestmark = pytest.mark.anyio
 
@@ -191,12 +192,6 @@ async def test_the_plain_protocol_accepts_absolute_urls_and_rejects_tunnels(
 
 async def test_httpcore_traces_each_connection_under_the_expected_event_name() -> None:
     """Without that event the transport would leak a socket whose TLS handshake is interrupted."""
-
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")
-        writer.close()
-
     sockets: list[object] = []
 
     class Spying(TrackedSockets):
@@ -205,12 +200,12 @@ async def test_httpcore_traces_each_connection_under_the_expected_event_name() -
             if event == "connection.connect_tcp.complete":
                 sockets.append(info["return_value"])
 
-    server = await asyncio.start_server(answer, "127.0.0.1", 0)
-    async with server:
-        port = server.sockets[0].getsockname()[1]
-        async with Spying(httpx.AsyncHTTPTransport(trust_env=False), idle_timeout=5.0) as transport:
-            response = await transport.handle_async_request(httpx.Request("GET", f"http://127.0.0.1:{port}/"))
-            await response.aclose()
+    async with (
+        fake_provider(replies({})) as provider,
+        Spying(httpx.AsyncHTTPTransport(trust_env=False), idle_timeout=5.0) as transport,
+    ):
+        response = await transport.handle_async_request(httpx.Request("GET", provider.url))
+        await response.aclose()
 
-    assert response.status_code == 204
+    assert response.status_code == 200
     assert len(sockets) == 1

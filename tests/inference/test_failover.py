@@ -30,7 +30,7 @@ from tests.providers.scripted import (
     replies,
     resets,
 )
-from tests.providers.server import closed_port, response_head
+from tests.providers.server import Server, closed_port, response_head, send
 
 pytestmark = pytest.mark.anyio
 
@@ -614,18 +614,18 @@ async def test_a_body_of_several_mebibytes_is_sent_completely(fetch: FakeFetch, 
 async def test_a_response_before_the_end_of_the_request_body_is_relayed(fetch: FakeFetch, clock: FakeClock) -> None:
     refusal = msgspec.json.encode(OWN_WORDS)
 
-    async def early(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(response_head(413, {"Content-Type": JSON, "Content-Length": str(len(refusal))}) + refusal)
-        await writer.drain()
-        await finished.wait()
-        writer.close()
+    class Early(Server):
+        async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readuntil(b"\r\n\r\n")
+            head = response_head(413, {"Content-Type": JSON, "Content-Length": str(len(refusal))})
+            await send(writer, head + refusal)
+            await finished.wait()
 
     finished = asyncio.Event()
-    server = await asyncio.start_server(early, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
+    server = Early()
+    await server.start()
     config = config_of(f"""
-providers: [{{name: a, base_url: "http://127.0.0.1:{port}/v1"}}]
+providers: [{{name: a, base_url: "{server.url}/v1"}}]
 groups: {{default: {{models: ["*"], call: true}}}}
 """)
     fetch.lists("a", "m")
@@ -633,7 +633,7 @@ groups: {{default: {{models: ["*"], call: true}}}}
         answer = await served.call(input="x" * 16_000_000)
         assert (answer.status_code, answer.json()) == (413, OWN_WORDS)
         finished.set()
-    server.close()
+    await server.stop()
 
 
 @pytest.mark.parametrize("lines", [200, 1], ids=["many headers", "a long header"])

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import urlsplit
 
+import msgspec
 import pytest
 
 from proxy.catalog import FetchResult
@@ -17,10 +17,11 @@ from proxy.errors import UpstreamError
 from proxy.upstream.lists import ListFetcher
 from tests.fakes import HastyClock, config_of
 from tests.leaks import Held
+from tests.providers.scripted import Exchange, FakeProvider, fake_provider
 
 pytestmark = pytest.mark.anyio
 
-Query = dict[str, str]
+Query = Mapping[str, str]
 Handler = Callable[[Query], Any]
 
 
@@ -31,51 +32,13 @@ async def nothing_is_left_behind() -> AsyncIterator[None]:
     assert await held.left() == Held()
 
 
-class Lister:
-    """A server whose JSON response is a function of the query."""
+def listing(handler: Handler) -> AbstractAsyncContextManager[FakeProvider]:
+    """A provider whose JSON response is a function of the query."""
 
-    def __init__(self, handler: Handler) -> None:
-        self.requests: list[Query] = []
-        self.targets: list[str] = []
-        self.address = ""
-        self._handler = handler
-        self._tasks: set[asyncio.Task[None]] = set()
+    async def script(exchange: Exchange) -> None:
+        await exchange.reply(msgspec.json.encode(handler(exchange.request.query)))
 
-    def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._tasks.add(asyncio.create_task(self._serve(reader, writer)))
-
-    async def end(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while True:
-                head = await reader.readuntil(b"\r\n\r\n")
-                target = head.split(b" ")[1].decode()
-                query = dict(parse_qsl(urlsplit(target).query, keep_blank_values=True))
-                self.targets.append(target)
-                self.requests.append(query)
-                body = json.dumps(self._handler(query)).encode()
-                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
-                await writer.drain()
-        except (ConnectionError, asyncio.IncompleteReadError):
-            pass
-        finally:
-            writer.close()
-
-
-@asynccontextmanager
-async def listing(handler: Handler) -> AsyncIterator[Lister]:
-    lister = Lister(handler)
-    server = await asyncio.start_server(lister.connected, "127.0.0.1", 0)
-    lister.address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    try:
-        yield lister
-    finally:
-        server.close()
-        await lister.end()
+    return fake_provider(script)
 
 
 def paged(address: str, paging: Mapping[str, object], **settings: object) -> Provider:
@@ -195,7 +158,9 @@ async def test_models_of_every_page_are_listed(paging: Mapping[str, object], han
 async def test_page_size_is_sent_with_every_page_and_the_cursor_is_percent_encoded() -> None:
     async with listing(token("")) as server:
         await fetch_list(paged(server.address, TOKEN))
-    assert server.requests == [{"size": "100"}] + [{"size": "100", "t": f"+/ &=模{n}"} for n in (2, 4, 6)]
+    assert [request.query for request in server.requests] == [{"size": "100"}] + [
+        {"size": "100", "t": f"+/ &=模{n}"} for n in (2, 4, 6)
+    ]
     assert all(target.isascii() and " " not in target for target in server.targets)
 
 
