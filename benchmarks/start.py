@@ -1,7 +1,8 @@
-"""5. Startup time, and memory: with all lists, and after calls."""
+"""5. Startup time, and memory: with all lists, after calls, and with long lists of which few models are shown."""
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from tests.providers.bulk_lists import first_model
 
 PROVIDERS, MODELS = 20, 500
 START_GOAL, MEMORY_GOAL = 1.0, 80.0
+MANY_PROVIDERS, FEW_MODELS = 100, 5
 
 
 @dataclass(frozen=True)
@@ -44,11 +46,25 @@ def measure_start(where: Path, text: str) -> Start:
         return Start(empty, listening, listed, called, most)
 
 
+def memory(where: Path, port: int, shown: int) -> float:
+    """MiB with the lists of many providers, of which `shown` models each are shown."""
+    lines = providers(port, MANY_PROVIDERS)
+    if shown < MODELS:
+        patterns = [[f"*-{number}-{model}" for model in range(shown)] for number in range(MANY_PROVIDERS)]
+        lines = [
+            f"{line[:-1]}, include: {json.dumps(include)}}}" for line, include in zip(lines, patterns, strict=True)
+        ]
+    with ours(where, config_text(lines)) as server:
+        wait_until_listed(server, MANY_PROVIDERS * shown)
+        return mebibytes(server.pid, "VmRSS")
+
+
 def main() -> None:
     begin(f"Startup and memory, {PROVIDERS} providers x {MODELS} models")
     with folder() as where, upstreams(MODELS) as port:
         text = config_text(providers(port, PROVIDERS), "groups: {default: {models: ['*'], call: true}}")
         rounds = [measure_start(where, text) for _ in range(ROUNDS + 1)][1:]
+        few, every = (median(memory(where, port, shown) for _ in range(3)) for shown in (FEW_MODELS, MODELS))
     listening = median(run.listening for run in rounds)
     listed = median(run.listed for run in rounds)
     called = median(run.called for run in rounds)
@@ -58,6 +74,13 @@ def main() -> None:
         ["memory with all lists, MiB", f"{listed:.1f}", f"< {MEMORY_GOAL:.0f}", verdict(listed < MEMORY_GOAL)],
         ["after a call to each provider, MiB", f"{called:.1f}", f"< {MEMORY_GOAL:.0f}", verdict(called < MEMORY_GOAL)],
         ["peak memory, MiB", f"{median(run.most for run in rounds):.1f}", "-", "-"],
+        [f"{MANY_PROVIDERS} providers, all {MODELS} models shown, MiB", f"{every:.1f}", "-", "-"],
+        [
+            f"{MANY_PROVIDERS} providers, {FEW_MODELS} models shown, MiB",
+            f"{few:.1f}",
+            f"<= {every:.1f}",
+            verdict(few <= every),
+        ],
     ]
     print(table(["", "result", "goal", "met"], rows))
 
