@@ -856,7 +856,7 @@ async def test_prompts_responses_and_credentials_are_never_logged(
     refusal = {"error": {"message": "canary-answer"}}
     scripts = [replies(payload), interrupts, resets, not_http, hangs, replies(b"canary-answer"), FINE]
     scripts[4:4] = [replies(refusal, status) for status in (400, 401, 429, 500, 503)]
-    async with calling(fetch, clock, in_sequence(*scripts), defaults="{first_byte_timeout: 300ms}") as (
+    async with calling(fetch, clock, in_sequence(*scripts), defaults="{first_byte_timeout: 1500ms}") as (
         served,
         (provider,),
     ):
