@@ -164,12 +164,12 @@ def _properties(value: object, price_per: int) -> Mapping[str, Any]:
 
 def _routes(value: object, price_per: int) -> Mapping[str, Any]:
     """The facts of a model that is served on several routes."""
-    found = [facts_of(route) for route in _objects(value)]
+    matches = [facts_of(route) for route in _objects(value)]
     return {
-        **_smallest(found, "context_length"),
-        **_smallest(found, "max_output_tokens"),
-        **_any(found, "supports_tools"),
-        **_any(found, "supports_reasoning"),
+        **_smallest(matches, "context_length"),
+        **_smallest(matches, "max_output_tokens"),
+        **_any(matches, "supports_tools"),
+        **_any(matches, "supports_reasoning"),
     }
 
 
@@ -183,13 +183,13 @@ def _objects(value: object) -> Iterator[Mapping[str, Any]]:
     return (route for route, _ in zip(routes, range(_MAX_ROUTES), strict=False) if isinstance(route, dict))
 
 
-def _smallest(found: Sequence[Mapping[str, Any]], fact: str) -> Mapping[str, Any]:
-    values = [facts[fact] for facts in found if fact in facts]
+def _smallest(matches: Sequence[Mapping[str, Any]], fact: str) -> Mapping[str, Any]:
+    values = [facts[fact] for facts in matches if fact in facts]
     return {fact: min(values)} if values else {}
 
 
-def _any(found: Sequence[Mapping[str, Any]], fact: str) -> Mapping[str, Any]:
-    values = [facts[fact] for facts in found if fact in facts]
+def _any(matches: Sequence[Mapping[str, Any]], fact: str) -> Mapping[str, Any]:
+    values = [facts[fact] for facts in matches if fact in facts]
     return {fact: any(values)} if values else {}
 
 

@@ -86,11 +86,11 @@ def texts_with_signs(json: bytes, signs: Sequence[Sign]) -> set[str]:
     """The texts with one of these signs in JSON that contains no escapes."""
     texts: set[str] = set()
     for search in signs:
-        found = search(json)
-        while found:
-            end = json.find(b'"', found.start())
-            texts.add(json[json.rfind(b'"', 0, found.start()) + 1 : end].decode())
-            found = search(json, end)
+        match = search(json)
+        while match:
+            end = json.find(b'"', match.start())
+            texts.add(json[json.rfind(b'"', 0, match.start()) + 1 : end].decode())
+            match = search(json, end)
     return texts
 
 

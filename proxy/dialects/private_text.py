@@ -182,8 +182,8 @@ def has_private_address(text: str) -> bool:
 
 def _urls(text: str) -> list[tuple[str, str]]:
     """The schemes and authorities of all URLs in a text."""
-    found = _AUTHORITY.finditer(text)
-    schemes = ((_SCHEME.search(text[max(0, url.start() - _MAX_SCHEME) : url.start()]), url[1]) for url in found)
+    matches = _AUTHORITY.finditer(text)
+    schemes = ((_SCHEME.search(text[max(0, url.start() - _MAX_SCHEME) : url.start()]), url[1]) for url in matches)
     return [(scheme[0].lower(), authority) for scheme, authority in schemes if scheme]
 
 
@@ -194,8 +194,8 @@ def _is_private_url(scheme: str, authority: str) -> bool:
         return _is_private_ip(authority[1:].partition("]")[0], has_port=True)
     if address := _IPV4.match(authority):
         return _is_private_ip(address[1], has_port=True)
-    found = _HOST.match(authority)
-    host = found[0].strip(".").casefold() if found else ""
+    match = _HOST.match(authority)
+    host = match[0].strip(".").casefold() if match else ""
     if host.endswith(_PRIVATE_DOMAINS):
         return True
     # `hf://maker/model` names no machine.

@@ -172,8 +172,8 @@ class Signs:
         return flag or next((sign for name, sign in self.fields.items() if _reports_failure(name, sign.value)), None)
 
     def _first(self, names: Sequence[str], fits: Callable[[Any], bool]) -> Sign | None:
-        found = (self.fields[name] for name in names if name in self.fields)
-        return next((sign for sign in found if fits(sign.value)), None)
+        signs = (self.fields[name] for name in names if name in self.fields)
+        return next((sign for sign in signs if fits(sign.value)), None)
 
     def _number(self, names: Sequence[str], at_least: int) -> Sign | None:
         for name in names:
