@@ -166,6 +166,8 @@ def _notes(result: ProbeResult, selected: int) -> str:
         notes.append(count(duplicates, "duplicate id"))
     if selected < len(ids):
         notes.append(f"{len(ids) - selected:,} removed by {result.filters}")
+    if result.fetched:
+        notes.append(f"URL: {list_url(result.provider)}")
     return "; ".join(notes)
 
 

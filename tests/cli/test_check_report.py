@@ -25,8 +25,8 @@ def test_the_report_contains_providers_models_merged_models_collisions_and_findi
 4 providers
 state     provider  models  pages  attempts   time
 ok        openai         3      1         1  0.0 s  2 entries dropped: empty id; \
-1 removed by exclude
-ok        reseller       2      1         1  0.0 s
+1 removed by exclude; URL: http://127.0.0.1:1/v1/models
+ok        reseller       2      1         1  0.0 s  URL: http://127.0.0.1:1/v1/models
 failing   ctyun          -                1  0.0 s  authentication failed (401: \
 AppKey不正确,请使用正确的AppKey): check the provider's api_key; URL: http://127.0.0.1:1/v1/models
 declared  lab            1
@@ -89,7 +89,8 @@ providers:
 def test_a_duplicate_id_of_one_provider_is_counted_once_and_reported(config: Path, upstreams: FakeProviders) -> None:
     text = f'providers: [{{name: a, base_url: "{upstreams.open(lists("m", "n", "m")).url}"}}]'
     output = without_times(run(config, text).stdout)
-    assert "ok     a              2      1         1  0.0 s  1 duplicate id\n\n2 models\n" in output
+    row = "ok     a              2      1         1  0.0 s  1 duplicate id; URL: http://127.0.0.1:1/v1/models"
+    assert f"{row}\n\n2 models\n" in output
 
 
 def test_an_empty_list_has_the_state_empty_with_a_hint(config: Path, upstreams: FakeProviders) -> None:

@@ -273,6 +273,7 @@ def test_ctrl_c_after_the_start_stops_the_demo_and_keys_are_never_logged(demo: D
 
 def test_another_port_is_used_if_the_default_port_is_in_use() -> None:
     with socket.socket() as taken:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # closed connections do not count
         with suppress(OSError):  # in use by another process: the test works as well
             taken.bind(("127.0.0.1", 8000))
             taken.listen()
