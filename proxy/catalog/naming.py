@@ -57,7 +57,7 @@ class Naming:
         return [self._final(public, owner) for public in self._public_ids(own_id)]
 
     def own_ids(self, public_id: str) -> Iterator[str]:
-        """Own ids that can have this public id, whoever owns them; aliases first. Check them with `public_ids`."""
+        """Own ids that can have this public id, of any owner; aliases first. Check them with `public_ids`."""
         for public in self._without_final(public_id):
             if own := self._reserved.get(public):
                 yield own

@@ -39,8 +39,8 @@ def names(merging: str, *providers: str, display_name: object = "GPT-5.5") -> Ma
         ),
         pytest.param(
             "duplicates: by_provider",
-            ["name: a, prefix: work/"],
-            {"a/work/gpt-5.5": "GPT-5.5 (a/work)"},
+            ["name: a, prefix: team/"],
+            {"a/team/gpt-5.5": "GPT-5.5 (a/team)"},
             id="by_provider and prefix",
         ),
         pytest.param(
