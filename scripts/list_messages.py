@@ -85,7 +85,7 @@ def _of_python(path: str, name: str, node: ast.AST) -> Iterator[Message]:
 
 
 def _unread(node: ast.AST) -> Sequence[ast.AST]:
-    """The children that nobody reads: docstrings, except those of commands, and patterns of regular expressions."""
+    """Nodes that are not shown to users: docstrings, except those of commands, and patterns of regular expressions."""
     if isinstance(node, ast.Call) and ast.unparse(node.func).startswith("re."):
         return node.args
     body = getattr(node, "body", None)
