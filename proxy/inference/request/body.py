@@ -25,8 +25,24 @@ class Body:
     """Whether the body references objects that a provider stores for its account."""
 
     def with_ids(self, ids: Mapping[str, str]) -> bytes:
-        """Return the body with each model replaced by its value in `ids`; no other byte changes."""
+        """Return the body with each model replaced by its value in `ids`; no other byte changes.
+
+        A body without a `model` field gets one, if the path or a default names it: providers read it from the body.
+        """
         raise NotImplementedError
+
+
+def check_path_model(path_model: str, model: str) -> None:
+    """Reject a body that selects another model than the path, if the path names one: providers differ on which counts.
+
+    Raises BadRequest.
+    """
+    if path_model and model != path_model:
+        raise BadRequest(
+            "The path and the request body must name the same model: "
+            f"the path names `{path_model[:MAX_MODEL_ID]}`, the body names `{model}`.",
+            param=MODEL,
+        )
 
 
 def missing_model() -> BadRequest:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from urllib.parse import unquote
 
 from proxy.errors import BadRequest
-from proxy.inference.request.body import MAX_MODEL_ID, MODEL, Body, missing_model
+from proxy.inference.request.body import MAX_MODEL_ID, MODEL, Body, check_path_model, missing_model
 from proxy.inference.request.guards import GUARDED, fold_name
 from proxy.inference.request.json_spans import Span
 
@@ -45,15 +45,22 @@ class FormBody(Body):
     another model than the proxy.
     """
 
-    def __init__(self, body: bytes, content_type: bytes) -> None:
-        """Raises BadRequest."""
+    def __init__(self, body: bytes, content_type: bytes, *, path_model: str = "", default_model: str = "") -> None:
+        """Read a form. `path_model` and `default_model`: as in `JsonBody`. Raises BadRequest."""
         boundary = _boundary(content_type)
         self.content_type = b'multipart/form-data; boundary="%b"' % boundary
+        delimiter = b"--" + boundary
+        guarded = _guarded_fields(body, delimiter)
+        absent_model = path_model or default_model
+        if absent_model and not guarded:
+            body = _with_model(body, delimiter, absent_model)
+            guarded = _guarded_fields(body, delimiter)
         self._body = body
-        field = _model_field([part for part in _parts(body, b"--" + boundary) if _field_name(part.name) in _GUARDED])
+        field = _model_field(guarded)
         self._span = field.span
         self.model = _model_id(field, body)
         self.models = (self.model,)
+        check_path_model(path_model, self.model)
 
     def with_ids(self, ids: Mapping[str, str]) -> bytes:
         if ids[self.model] == self.model:
@@ -109,6 +116,17 @@ def _part(head: bytes, span: Span) -> _Part:
 
 def _names_once(line: bytes) -> bool:
     return len(_NAME_PARAMETER.findall(line)) == 1
+
+
+def _guarded_fields(body: bytes, delimiter: bytes) -> Sequence[_Part]:
+    return [part for part in _parts(body, delimiter) if _field_name(part.name) in _GUARDED]
+
+
+def _with_model(body: bytes, delimiter: bytes, model: str) -> bytes:
+    """Return a form with `model` as its first field."""
+    start = body.index(delimiter)
+    field = b'%b\r\nContent-Disposition: form-data; name="model"\r\n\r\n%b\r\n' % (delimiter, model.encode())
+    return body[:start] + field + body[start:]
 
 
 def _model_field(guarded: Sequence[_Part]) -> _Part:

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Raw
 
 from proxy.errors import BadRequest
-from proxy.inference.request.body import MODEL, Body, missing_model
+from proxy.inference.request.body import MODEL, Body, check_path_model, missing_model
 from proxy.inference.request.guards import (
     CONTAIN_MODELS,
     GUARDED,
@@ -57,16 +57,20 @@ class JsonBody(Body):
 
     content_type = b"application/json"
 
-    def __init__(self, body: bytes) -> None:
-        """Raises BadRequest."""
+    def __init__(self, body: bytes, *, path_model: str = "", default_model: str = "") -> None:
+        """Read a body.
+
+        `path_model`: the model that the path names; the body must name the same one or none. `default_model`: the model
+        of a call that names none in the path or in the body. Raises BadRequest.
+        """
         self._body = body
         self._model_fields: Sequence[_ModelField] = ()
-        if self._read_plain(body):
-            return
-        try:
-            self._check(body)
-        except ValueError as error:
-            raise BadRequest(f"The request body {error}.") from error
+        if not self._read_plain(body):
+            try:
+                self._check(path_model or default_model)
+            except ValueError as error:
+                raise BadRequest(f"The request body {error}.") from error
+        check_path_model(path_model, self.model)
 
     def with_ids(self, ids: Mapping[str, str]) -> bytes:
         body = self._body
@@ -94,10 +98,14 @@ class JsonBody(Body):
         self.model, self.models = model, (model,)
         return True
 
-    def _check(self, body: bytes) -> None:
+    def _check(self, absent_model: str) -> None:
+        body = self._body
         if len(body) > _LONG and body.count(b'"') - body.count(rb"\"") > _MAX_QUOTES:
             raise ValueError(TOO_MANY_VALUES)
         self._spans = member_spans(body)
+        if absent_model and self._value_or_null(MODEL) == b"null":
+            self._body = _with_model(body, self._spans, absent_model)
+            self._spans = member_spans(self._body)
         self._check_names()
         self._check_guarded_fields()
         self._check_nested_fields()
@@ -154,11 +162,24 @@ class JsonBody(Body):
         start, end = self._spans[name]
         return self._body[start:end]
 
+    def _value_or_null(self, name: str) -> bytes:
+        return self._value(name) if name in self._spans else b"null"
+
     def _models_in(self, name: str) -> Models:
         models = decode_models(self._value(name))
         if models is None:
             raise BadRequest(f"`{name}` must be a model id or a list of model ids.", param=name)
         return models
+
+
+def _with_model(body: bytes, spans: Mapping[str, Span], model: str) -> bytes:
+    """Return a body without a model with one: instead of `null`, or as the first field."""
+    value = msgspec.json.encode(model)
+    if MODEL in spans:
+        start, end = spans[MODEL]
+        return body[:start] + value + body[end:]
+    start = body.index(b"{") + 1
+    return body[:start] + b'"model":' + value + (b"," if spans else b"") + body[start:]
 
 
 def _members_or_empty(body: bytes) -> Mapping[str, Raw]:

@@ -55,6 +55,25 @@ def test_a_form_of_a_real_client_is_renamed_without_other_changes(head: str, fir
     assert body.with_ids({"m": "m"}) == form(*fields[:: 1 if first else -1], end=end)
 
 
+@pytest.mark.parametrize("named", ["path_model", "default_model"])
+@pytest.mark.parametrize("fields", [[], [SOUND]], ids=["empty", "a file"])
+def test_a_form_without_a_model_gets_that_of_the_path_or_the_default(named: str, fields: list[str]) -> None:
+    body = FormBody(form(*fields), TYPE, **{named: "m"})
+
+    assert body.models == ("m",)
+    assert body.with_ids({"m": "x/m"}) == form(field("x/m"), *fields)
+
+
+def test_a_form_with_another_model_than_the_path_is_rejected() -> None:
+    with pytest.raises(BadRequest) as rejected:
+        FormBody(form(field("m")), TYPE, path_model="p")
+
+    assert rejected.value.message == (
+        "The path and the request body must name the same model: the path names `p`, the body names `m`."
+    )
+    assert FormBody(form(field("m")), TYPE, path_model="m", default_model="d").models == ("m",)
+
+
 FILES = {
     "quotes as HTML writes them": 'filename="a%22b.mp3"',
     "quotes as Go writes them": r'filename="a\"b\\.mp3"',

@@ -199,6 +199,45 @@ def test_a_body_without_a_model_is_rejected_with_that_reason(body: bytes) -> Non
     assert rejected.value.param == "model"
 
 
+@pytest.mark.parametrize("named", ["path_model", "default_model"])
+@pytest.mark.parametrize(
+    ("body", "wanted"),
+    [
+        pytest.param(b"{}", b'{"model":"x/m"}', id="an empty object"),
+        pytest.param(b' {"input": "a"}', b' {"model":"x/m","input": "a"}', id="other fields"),
+        pytest.param(b'{"models":["m"],"model": null }', b'{"models":["x/m"],"model": "x/m" }', id="null"),
+        pytest.param(b'{"x":{"model":"n"}}', b'{"model":"x/m","x":{"model":"n"}}', id="a model in another object"),
+    ],
+)
+def test_a_body_without_a_model_gets_that_of_the_path_or_the_default(named: str, body: bytes, wanted: bytes) -> None:
+    assert JsonBody(body, **{named: "m"}).with_ids({"m": "x/m"}) == wanted
+    assert JsonBody(body, **{named: "m"}).models == ("m",)
+
+
+PATH_BODIES = [b'{"model":"m","input":"a"}', b'{"model":"m","x":1}', b'{"mod\\u0065l":"m"}']
+
+
+@pytest.mark.parametrize("body", PATH_BODIES, ids=["plain", "another field", "escaped"])
+def test_a_body_may_name_the_model_of_the_path_again(body: bytes) -> None:
+    assert JsonBody(body, path_model="m", default_model="d").with_ids({"m": "m"}) == body
+    assert JsonBody(body, default_model="d").model == "m"
+
+
+@pytest.mark.parametrize("body", [*PATH_BODIES, b'{"model":["m"]}'], ids=["plain", "another field", "escaped", "list"])
+def test_a_body_with_another_model_than_the_path_is_rejected(body: bytes) -> None:
+    with pytest.raises(BadRequest) as rejected:
+        JsonBody(body, path_model="p")
+
+    assert rejected.value.message == (
+        "The path and the request body must name the same model: the path names `p`, the body names `m`."
+    )
+    assert rejected.value.param == "model"
+
+
+def test_the_model_of_the_path_wins_over_the_default() -> None:
+    assert JsonBody(b"{}", path_model="p", default_model="d").model == "p"
+
+
 @pytest.mark.parametrize("name", ["model", *sorted(SELECT_MODELS)])
 @pytest.mark.parametrize(
     "value",
