@@ -90,8 +90,8 @@ class PathNotFound(ApiError):
     hint = "Check the URL; the model list is at /v1/models."
 
     def __init__(self, path: str, call: str = "") -> None:
-        """`call`: the path of a call, such as `/chat/completions`, that the path ends with."""
-        known = f"this call is at /v1{call}: check the client's base URL" if call else "the model list is at /v1/models"
+        """`call`: the path of a call, such as `/v1/chat/completions`, with whose end the path ends."""
+        known = f"this call is at {call}: check the client's base URL" if call else "the model list is at /v1/models"
         super().__init__(f"Unknown path {path}; {known}.")
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from proxy.access import Caller
 from proxy.api.models import view_of
-from proxy.api.paths import CALLS, PATHS
+from proxy.api.paths import PATHS
 from proxy.api.request import RequestHead
 from proxy.asgi import Receive, Send
 from proxy.config import Config
@@ -68,7 +68,7 @@ class Inference:
         view = self._store.cached_view(caller.policy) or await view_of(self._store, caller.policy)
         await view.prepare((*body.models, *body.models_of_tools))
         offers = candidates(view.model, body, self._targets, self._stateful)
-        return Call(PATHS[head.path], body, forwarded, offers, head.request_id.decode(), key)
+        return Call(PATHS[head.path].path, body, forwarded, offers, head.request_id.decode(), key)
 
     async def _read_body(self, headers: Mapping[bytes, bytes], receive: Receive) -> bytes:
         """Raises BodyTooLarge and ClientDisconnected."""
@@ -113,5 +113,5 @@ def _parse(body: bytes, headers: Mapping[bytes, bytes]) -> Body:
 
 
 _STREAM_FORMATS = {
-    path: StreamFormat(CALLS[call], error_event=format_of(path).error_event) for path, call in PATHS.items()
+    path: StreamFormat(call.last_event, error_event=format_of(path).error_event) for path, call in PATHS.items()
 }

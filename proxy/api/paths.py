@@ -1,29 +1,14 @@
-"""The paths of calls. Separate from `api/inference.py`, which is loaded at the first call."""
+"""The paths of requests that are calls. Separate from `api/inference.py`, which is loaded at the first call."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 
+from proxy.calls import CALLS, CallPath
 from proxy.wire.format import BASE_PATHS
 
-_ANYTHING = re.compile(b"")
-CALLS: Mapping[str, re.Pattern[bytes]] = {
-    "/chat/completions": re.compile(rb"\[DONE]"),
-    "/completions": re.compile(rb"\[DONE]"),
-    "/responses": re.compile(rb"response\.(?:completed|incomplete|failed)"),
-    "/embeddings": _ANYTHING,
-    "/moderations": _ANYTHING,
-    "/rerank": _ANYTHING,
-    "/images/generations": _ANYTHING,
-    "/images/edits": _ANYTHING,
-    "/images/variations": _ANYTHING,
-    "/audio/speech": _ANYTHING,
-    "/audio/transcriptions": _ANYTHING,
-    "/audio/translations": _ANYTHING,
-    "/messages": re.compile(rb"message_stop"),
-    "/messages/count_tokens": _ANYTHING,
+PATHS: Mapping[str, CallPath] = {
+    **{base + call.below_base: call for call in CALLS.values() if call.below_base for base in BASE_PATHS},
+    **{call.path: call for call in CALLS.values() if not call.below_base},
 }
-"""Path below a `base_url` -> what the last event of a complete stream matches."""
-PATHS: Mapping[str, str] = {base + path: path for path in CALLS for base in BASE_PATHS}
-"""Path of a request -> path below the base URL of a provider's calls."""
+"""Path of a request -> its call."""

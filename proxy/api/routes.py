@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from proxy.access import Caller
-from proxy.api.paths import CALLS
 from proxy.api.request import RequestHead
 from proxy.asgi import Handler, RawResponse
+from proxy.calls import CALLS
 from proxy.errors import MethodNotAllowed, PathNotFound
 
 Endpoint = Callable[[RequestHead, Caller], RawResponse | Handler]
@@ -55,7 +55,8 @@ class Routes:
                 allowed.update(route.methods)
         if allowed:
             raise MethodNotAllowed(head.method, ", ".join(sorted(allowed)))
-        raise PathNotFound(head.path, max(filter(head.path.endswith, CALLS), key=len, default=""))
+        meant = [call.path for call in CALLS.values() if call.below_base and head.path.endswith(call.below_base)]
+        raise PathNotFound(head.path, max(meant, key=len, default=""))
 
 
 def _pattern(path: str) -> re.Pattern[str]:

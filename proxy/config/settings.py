@@ -5,6 +5,7 @@ Reading the file, and checks across several settings: `loader`, `providers`, `ke
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -15,6 +16,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
+from proxy.calls import VERSION
 from proxy.config.custom import AuthChoice, CustomList
 from proxy.config.fields import (
     ApiKey,
@@ -144,6 +146,9 @@ def _not_callable_if_false(value: object) -> object:
     return value
 
 
+_VERSION_AT_END = re.compile(r"/v[0-9][a-z0-9]*$")
+
+
 @dataclass(frozen=True)
 class Target:
     """Where calls to a provider's models are sent."""
@@ -152,10 +157,18 @@ class Target:
     auth: Auth
     call_id: str
     """A template; `{id}` is replaced by the provider's own id of a model."""
+    root_url: str = ""
+    """Where paths with a version of their own begin; "" for `base_url` without its version."""
 
     def called(self, own_id: str) -> str:
         """The model id to send in a call."""
         return own_id if self.call_id == "{id}" else self.call_id.replace("{id}", own_id)
+
+    def url(self, path: str) -> str:
+        """The URL of a call: `/v1` in the path (`CallPath`) is the base URL."""
+        if path.startswith(VERSION + "/"):
+            return self.base_url + path.removeprefix(VERSION)
+        return (self.root_url or _VERSION_AT_END.sub("", self.base_url)) + path
 
 
 class Provider(ListSettings, CallSettings):
@@ -211,12 +224,16 @@ class Provider(ListSettings, CallSettings):
         row = self.dialect
         base_url = self.call.base_url.rstrip("/") if self.call else self._call_url()
         auth = (self.call.auth if self.call else None) or row.call_auth or row.auth
-        return Target(base_url, auth, fill_template(row.call_id, self.settings)) if base_url else None
+        root_url = "" if self.call else self._filled(row.call_root)
+        return Target(base_url, auth, fill_template(row.call_id, self.settings), root_url) if base_url else None
 
     def _call_url(self) -> str:
-        host = "{0.scheme}://{0.netloc}".format(urlsplit(self.base_url))
-        url = fill_template(self.dialect.call, {**self.settings, "base": self.base_url, "host": host})
+        url = self._filled(self.dialect.call)
         return "" if "{" in url else url  # a required setting is missing
+
+    def _filled(self, template: str) -> str:
+        host = "{0.scheme}://{0.netloc}".format(urlsplit(self.base_url))
+        return fill_template(template, {**self.settings, "base": self.base_url, "host": host})
 
 
 class OwnerRule(Settings):

@@ -192,6 +192,8 @@ class Dialect:
     call: str = ""
     """Base URL of calls: `{base}` is `base_url`, `{host}` is `base_url` without its path, any other `{name}` a setting.
     If it is "" or a setting is not set, the models cannot be called."""
+    call_root: str = ""
+    """Base URL of calls whose path has a version of its own (`/v2/rerank`); "" for `call` without its version."""
     call_auth: Auth | None = None
     """How calls send the credential, None if as `auth`."""
     call_id: str = "{id}"

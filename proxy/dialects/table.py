@@ -127,6 +127,7 @@ COHERE = Dialect(
     base_path="/v1",
     params={"page_size": "1000"},
     call="{host}/compatibility/v1",
+    call_root="{host}",
     items=("models",),
     id=("name",),
     owner=(),

@@ -36,7 +36,7 @@ class Call(Struct, frozen=True):
     """A validated call."""
 
     path: str
-    """The path below the provider's base URL."""
+    """As in `CallPath`: `/v1/...`, or a path that is not below the provider's base URL."""
     body: Body
     headers: Mapping[str, str]
     """The caller's headers that are forwarded."""

@@ -162,7 +162,7 @@ class Endpoint:
     def send(
         self, path: str, body: bytes, *, headers: Mapping[str, str], content_type: str, request_id: str
     ) -> Awaitable[UpstreamResponse]:
-        """POST to a path below the target's base URL. `headers` are the caller's. Raises UpstreamError.
+        """POST to the path of a call at the target. `headers` are the caller's. Raises UpstreamError.
 
         Kinds: `no_connection` and `login` (nothing was sent), `no_response` (the provider may have processed the call).
         """
@@ -200,7 +200,7 @@ class Endpoint:
 
     def _url(self, path: str) -> URL:
         if path not in self._urls:
-            url = URL(self._target.base_url + path, encoded=True)
+            url = URL(self._target.url(path), encoded=True)
             self._urls[path] = url.with_query(self._query) if self._query else url
         return self._urls[path]
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from proxy.calls import CALLS
 from proxy.errors import ApiError
 from proxy.wire.encoder import encode
 from proxy.wire.format import BASE_PATHS, Format
 
-_PATHS = frozenset(base + path for base in BASE_PATHS for path in ("/messages", "/messages/count_tokens"))
+_PATHS = frozenset(base + call.below_base for base in BASE_PATHS for call in CALLS.values() if call.api == "anthropic")
 _ERROR_TYPES = {
     400: "invalid_request_error",
     401: "authentication_error",

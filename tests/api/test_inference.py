@@ -116,12 +116,13 @@ async def test_calls_accept_a_key_in_any_header_and_reject_an_invalid_one(
 
 def test_the_table_has_every_inference_path_below_every_base_path() -> None:
     below = {
-        *("/chat/completions", "/completions", "/responses", "/embeddings", "/moderations", "/rerank"),
+        *("/chat/completions", "/completions", "/fim/completions", "/embeddings", "/moderations", "/rerank"),
+        *("/responses", "/responses/compact", "/responses/input_tokens", "/score", "/ocr", "/tokenize"),
         *("/images/generations", "/images/edits", "/images/variations"),
         *("/audio/speech", "/audio/transcriptions", "/audio/translations"),
         *("/messages", "/messages/count_tokens"),
     }
-    assert dict(PATHS) == {prefix + path: path for prefix in BASES for path in below}
+    assert PATHS.keys() == {*(prefix + path for prefix in BASES for path in below), "/v2/rerank"}
 
 
 async def test_every_path_is_forwarded_to_the_same_path_below_the_providers_base_url(
@@ -131,8 +132,18 @@ async def test_every_path_is_forwarded_to_the_same_path_below_the_providers_base
         answers = [(await called(served, {"model": "m"}, path)).status_code for path in PATHS]
         assert answers == [200] * len(PATHS)
         assert [(request.method, request.target) for request in up.requests] == [
-            ("POST", f"/v1{path}") for path in PATHS.values()
+            ("POST", call.path) for call in PATHS.values()
         ]
+
+
+async def test_rerank_of_version_2_and_tokenize_without_a_version_are_called_beside_the_providers_base_url(
+    fetch: FakeFetch, clock: FakeClock
+) -> None:
+    async with calling(fetch, clock) as (served, up):
+        for path in ("/v2/rerank", "/tokenize", "/v1/tokenize", "/models/tokenize"):
+            await called(served, {"model": "b/m"}, path)
+        targets = [request.target for request in up.requests]
+        assert targets == ["/b/v2/rerank", "/b/tokenize", "/b/v1/tokenize", "/b/v1/tokenize"]
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS"])

@@ -30,7 +30,7 @@ OF_KINDS: Mapping[str, tuple[Mapping[str, Any], Target | None]] = {
         {"project": "p1", "location": "eu"},
         Target(f"{BASE}/v1beta1/projects/p1/locations/eu/endpoints/openapi", BEARER, "google/{id}"),
     ),
-    "cohere": ({}, Target(f"{BASE}/compatibility/v1", BEARER, "{id}")),
+    "cohere": ({}, Target(f"{BASE}/compatibility/v1", BEARER, "{id}", BASE)),
     "ollama": ({}, Target(f"{BASE}/v1", BEARER, "{id}")),
     "lmstudio": ({}, Target(f"{BASE}/v1", BEARER, "{id}")),
     "azure": ({}, Target(f"{BASE}/openai/v1", Auth("header", "api-key"), "{id}")),
@@ -70,6 +70,28 @@ def test_call_url_can_be_overridden_for_every_kind(kind: str) -> None:
 
 
 LIST_AUTH = Auth("header", "X-Odd-Key")
+
+
+@pytest.mark.parametrize(
+    ("target", "path", "url"),
+    [
+        (Target(f"{BASE}/api/v1", BEARER, "{id}"), "/v1/chat/completions", f"{BASE}/api/v1/chat/completions"),
+        (Target(f"{BASE}/inference", BEARER, "{id}"), "/v1/chat/completions", f"{BASE}/inference/chat/completions"),
+        (Target(f"{BASE}/api/v1", BEARER, "{id}"), "/v2/rerank", f"{BASE}/api/v2/rerank"),
+        (Target(f"{BASE}/v1beta2", BEARER, "{id}"), "/tokenize", f"{BASE}/tokenize"),
+        (Target(f"{BASE}/inference", BEARER, "{id}"), "/v2/rerank", f"{BASE}/inference/v2/rerank"),
+        (Target(f"{BASE}/compatibility/v1", BEARER, "{id}", BASE), "/v2/rerank", f"{BASE}/v2/rerank"),
+        (
+            Target(f"{BASE}/compatibility/v1", BEARER, "{id}", BASE),
+            "/v1/embeddings",
+            f"{BASE}/compatibility/v1/embeddings",
+        ),
+    ],
+)
+def test_a_path_without_v1_is_called_below_the_base_url_without_its_version(
+    target: Target, path: str, url: str
+) -> None:
+    assert target.url(path) == url
 
 
 @pytest.mark.parametrize("kind", OF_KINDS)

@@ -1,0 +1,66 @@
+"""The calls that are passed on to providers, one row each: path, API, default model, and how a stream ends."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Literal, NamedTuple
+
+Api = Literal["openai", "anthropic"]
+
+VERSION = "/v1"
+"""In the path of a call, it stands for the base URL of the provider."""
+_ANYTHING = re.compile(b"")
+_DONE = re.compile(rb"\[DONE]")
+
+
+class CallPath(NamedTuple):
+    """One call."""
+
+    path: str
+    """Below `/v1`: the provider gets the rest of the path below its base URL. Any other path is sent as it is, below
+    the base URL without its version: `/v2/rerank` at `https://api.example.com/v1` is `https://api.example.com/v2/rerank`.
+    """
+    api: Api = "openai"
+    default_model: str = ""
+    """The model of a request without one, as OpenAI documents it; "" if the field is required."""
+    last_event: re.Pattern[bytes] = _ANYTHING
+    """Matches within the last event of a complete stream."""
+
+    @property
+    def below_base(self) -> str:
+        """The path below the provider's base URL, "" if it is not below it."""
+        return self.path.removeprefix(VERSION) if self.path.startswith(VERSION + "/") else ""
+
+    @property
+    def name(self) -> str:
+        """The path without a leading `/v1/`, as settings write it."""
+        return (self.below_base or self.path).removeprefix("/")
+
+
+_TABLE = (
+    CallPath("/v1/chat/completions", last_event=_DONE),
+    CallPath("/v1/completions", last_event=_DONE),
+    CallPath("/v1/fim/completions", last_event=_DONE),
+    CallPath("/v1/responses", last_event=re.compile(rb"response\.(?:completed|incomplete|failed)")),
+    CallPath("/v1/responses/compact"),
+    CallPath("/v1/responses/input_tokens"),
+    CallPath("/v1/embeddings"),
+    CallPath("/v1/moderations", default_model="omni-moderation-latest"),
+    CallPath("/v1/rerank"),
+    CallPath("/v2/rerank"),
+    CallPath("/v1/score"),
+    CallPath("/v1/tokenize"),
+    CallPath("/tokenize"),  # vLLM and llama.cpp do not serve it below /v1
+    CallPath("/v1/ocr"),
+    CallPath("/v1/images/generations", default_model="dall-e-2"),
+    CallPath("/v1/images/edits", default_model="dall-e-2"),
+    CallPath("/v1/images/variations", default_model="dall-e-2"),
+    CallPath("/v1/audio/speech"),
+    CallPath("/v1/audio/transcriptions"),
+    CallPath("/v1/audio/translations"),
+    CallPath("/v1/messages", "anthropic", last_event=re.compile(rb"message_stop")),
+    CallPath("/v1/messages/count_tokens", "anthropic"),
+)
+CALLS: Mapping[str, CallPath] = {call.path: call for call in _TABLE}
+"""All calls by path."""
