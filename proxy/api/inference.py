@@ -97,7 +97,7 @@ class Inference:
             forwarded = await self._forwarder.forward(call, call_scope)
             call_scope.limit_to(forwarded.provider.call_timeout)
             headers = [
-                *relayed_headers(forwarded.response.raw_headers),
+                *relayed_headers(forwarded.response.raw_headers, own_id=forwarded.own_id, model=call.model),
                 *((name, head.request_id) for name in format_of(head.path).request_id_headers),
             ]
             relay = Relay(forwarded, call.model, send, head.connection, call_scope)

@@ -25,6 +25,8 @@ from proxy.upstream.transport import Gunzip
 
 _NO_CONNECTION = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.ClientHttpProxyError)
 _FAILURES = (aiohttp.ClientError, OSError, ValueError)
+_UNITED = ("openai-beta", "anthropic-beta", "tracestate", "baggage")
+"""Headers whose values are lists, to which the operator and the caller can both contribute."""
 
 
 class Logins(Protocol):
@@ -158,6 +160,7 @@ class Endpoint:
             self._own_headers.update(self.connections.egress_headers)
         self._defaults = CIMultiDict(kind_headers(provider))
         self._defaults.update(self._own_headers)
+        self._own_lists = {name: self._own_headers[name] for name in _UNITED if name in self._own_headers}
 
     def send(
         self, path: str, body: bytes, *, headers: Mapping[str, str], content_type: str, request_id: str
@@ -205,12 +208,22 @@ class Endpoint:
         return self._urls[path]
 
     def _headers(self, caller_headers: Mapping[str, str]) -> CIMultiDict[str]:
-        """Defaults of the provider's kind, then the caller's headers, then the proxy's own, which take precedence."""
+        """Defaults of the provider's kind, then the caller's headers, then the proxy's own, which take precedence.
+
+        `caller_headers` have lower-case names.
+        """
         headers = self._defaults.copy()
         if caller_headers:
             headers.update(caller_headers)
             headers.update(self._own_headers)
+            for name in self._own_lists.keys() & caller_headers.keys():
+                headers[name] = _united(self._own_lists[name], caller_headers[name])
         return headers
+
+
+def _united(*lists: str) -> str:
+    """The members of comma-separated lists, without duplicates."""
+    return ", ".join(dict.fromkeys(member for each in lists for part in each.split(",") if (member := part.strip())))
 
 
 async def _rejected(response: UpstreamResponse) -> bool:

@@ -728,11 +728,26 @@ groups: {{default: {{models: ["*"], call: true}}}}
 
 
 async def test_configured_headers_are_sent_and_callers_cannot_replace_them(fetch: FakeFetch, clock: FakeClock) -> None:
-    more = "headers: {X-Team: t-1, OpenAI-Beta: ours, User-Agent: us}"
+    more = "headers: {X-Team: t-1, X-Title: ours, User-Agent: us}"
     async with calling(fetch, clock, more=more) as (served, up):
-        await called(served, {"model": "m"}, X_Team="theirs", OpenAI_Beta="theirs", User_Agent="theirs")
+        await called(served, {"model": "m"}, X_Team="theirs", X_Title="theirs", User_Agent="theirs")
         headers = up.requests[0].headers
-        assert (headers["x-team"], headers["openai-beta"], headers["user-agent"]) == ("t-1", "ours", "us")
+        assert (headers["x-team"], headers["x-title"], headers["user-agent"]) == ("t-1", "ours", "us")
+
+
+@pytest.mark.parametrize("name", ["OpenAI-Beta", "anthropic-beta", "Baggage", "tracestate"])
+async def test_a_configured_list_is_united_with_the_callers(name: str, fetch: FakeFetch, clock: FakeClock) -> None:
+    async with calling(fetch, clock, more=f'headers: {{{name}: "ours,a"}}') as (served, up):
+        for first, second in ((b"a , theirs,", b"more"), (b"a", b"ours"), (None, None)):
+            lines = [(name.encode(), value) for value in (first, second) if value is not None]
+            content = msgspec.json.encode({"model": "m"})
+            headers = [(b"authorization", ALICES["Authorization"].encode()), *lines]
+            await served.client.post(FOUR_PATHS[0], content=content, headers=headers)
+        assert [request.headers[name.lower()] for request in up.requests] == [
+            "ours, a, theirs, more",
+            "ours, a",
+            "ours,a",
+        ]
 
 
 @pytest.mark.parametrize("path", ["/v1/messages", "/messages"])
@@ -761,6 +776,8 @@ async def test_only_listed_response_headers_are_relayed(fetch: FakeFetch, clock:
         "Content-Type": "application/json; charset=utf-8",
         "OpenAI-Processing-Ms": "12",
         "X-RateLimit-Remaining-Tokens": "99",
+        "OpenAI-Model": ORIGINAL,
+        "X-Codex-Turn-State": "t-1",
         "OpenAI-Organization": "org-canary",
         "OpenAI-Project": "proj-canary",
         "Set-Cookie": "a=b",
@@ -773,11 +790,13 @@ async def test_only_listed_response_headers_are_relayed(fetch: FakeFetch, clock:
         "Connection": "keep-alive",
     }
     async with calling(fetch, clock, replies(completion("m"), headers=sent)) as (served, _):
-        answer = await called(served, {"model": "m"}, X_Request_Id="mine-1")
+        answer = await called(served, {"model": "short"}, X_Request_Id="mine-1")
         assert dict(answer.headers) == {
             "content-type": "application/json; charset=utf-8",
             "openai-processing-ms": "12",
             "x-ratelimit-remaining-tokens": "99",
+            "openai-model": "short",
+            "x-codex-turn-state": "t-1",
             "x-request-id": "mine-1",
             "content-length": str(len(answer.content)),
         }

@@ -8,14 +8,33 @@ from hashlib import sha256
 from proxy.asgi import Header
 
 _READ = frozenset({b"content-type", b"content-encoding", b"content-length"})
+_IDEMPOTENCY_KEY = "idempotency-key"
 _FORWARDED = {
-    name.lower().encode(): name
-    for name in ("Accept", "OpenAI-Beta", "Anthropic-Version", "Anthropic-Beta", "Idempotency-Key", "Traceparent")
+    name.encode(): name
+    for name in (
+        "accept",
+        "openai-beta",
+        "anthropic-beta",
+        "anthropic-version",
+        "x-session-id",
+        "x-session-affinity",
+        "session_id",  # Codex writes it with an underscore
+        "x-grok-conv-id",
+        "x-codex-turn-state",
+        "http-referer",
+        "x-title",
+        _IDEMPOTENCY_KEY,
+        "traceparent",
+        "tracestate",
+        "baggage",
+    )
 }
+_LISTS = frozenset({"accept", "openai-beta", "anthropic-beta", "tracestate", "baggage"})
+"""Forwarded headers whose value is a list, which clients can send in several lines (RFC 9110, 5.3)."""
 
 
 def split_headers(headers: Iterable[Header], key: str) -> tuple[Mapping[bytes, bytes], Mapping[str, str]]:
-    """Return the headers that describe the body, by lower-case names, and those that are forwarded.
+    """Return the headers that describe the body, and those that are forwarded, by lower-case names.
 
     `key` is the name of the caller's key.
     """
@@ -25,8 +44,13 @@ def split_headers(headers: Iterable[Header], key: str) -> tuple[Mapping[bytes, b
         if name in _READ:
             read[name] = value
         elif name in _FORWARDED and value.isascii() and (text := value.decode()).isprintable():
-            forwarded[_FORWARDED[name]] = text
-    if "Idempotency-Key" in forwarded:
+            _add(forwarded, _FORWARDED[name], text)
+    if _IDEMPOTENCY_KEY in forwarded:
         # Callers share the proxy's account: equal idempotency keys would return another caller's response.
-        forwarded["Idempotency-Key"] = sha256(f"{key} {forwarded['Idempotency-Key']}".encode()).hexdigest()
+        forwarded[_IDEMPOTENCY_KEY] = sha256(f"{key} {forwarded[_IDEMPOTENCY_KEY]}".encode()).hexdigest()
     return read, forwarded
+
+
+def _add(forwarded: dict[str, str], name: str, value: str) -> None:
+    """Add a header. Lines of a list are joined; of other headers the last line counts."""
+    forwarded[name] = f"{forwarded[name]}, {value}" if name in _LISTS and name in forwarded else value

@@ -6,19 +6,40 @@ from collections.abc import Iterable, Iterator
 
 from proxy.asgi import Header
 
-_RELAYED = frozenset(
-    {
-        b"content-type", b"content-disposition", b"retry-after", b"retry-after-ms", b"x-should-retry",
-        b"openai-processing-ms", b"x-ratelimit-limit-requests", b"x-ratelimit-limit-tokens",
-        b"x-ratelimit-remaining-requests", b"x-ratelimit-remaining-tokens", b"x-ratelimit-reset-requests",
-        b"x-ratelimit-reset-tokens",
-    }
-)  # fmt: skip
+_OF_BODIES = frozenset({b"content-type", b"content-disposition"})
+_RELAYED = _OF_BODIES | {
+    b"retry-after",
+    b"retry-after-ms",
+    b"x-should-retry",
+    b"openai-processing-ms",
+    b"openai-version",
+    b"x-codex-turn-state",
+    b"x-reasoning-included",
+}
+_RATE_LIMITS = (b"x-ratelimit-", b"anthropic-ratelimit-")
+_MODEL = b"openai-model"
 
 
-def relayed_headers(raw_headers: Iterable[Header]) -> Iterator[Header]:
-    """Yield the headers that are relayed, with names in lower case."""
+def relayed_headers(raw_headers: Iterable[Header], *, own_id: str, model: str) -> Iterator[Header]:
+    """Yield the headers that are relayed with a response, with names in lower case.
+
+    `own_id` is the provider's id of the requested `model`. A header with another model id is dropped, because it
+    would reveal what an alias stands for.
+    """
     for raw_name, value in raw_headers:
         name = raw_name.lower()
-        if name in _RELAYED and value.isascii() and value.decode().isprintable():
-            yield name, value
+        if name in _RELAYED or name.startswith(_RATE_LIMITS):
+            if _is_printable(value):
+                yield name, value
+        elif name == _MODEL and value == own_id.encode() and _is_printable(model.encode()):
+            yield name, model.encode()
+
+
+def relayed_error_headers(raw_headers: Iterable[Header], *, own_id: str, model: str) -> Iterator[Header]:
+    """Yield the headers that are relayed with an error: the same, without those that describe the provider's body."""
+    headers = relayed_headers(raw_headers, own_id=own_id, model=model)
+    return (header for header in headers if header[0] not in _OF_BODIES)
+
+
+def _is_printable(value: bytes) -> bool:
+    return value.isascii() and value.decode().isprintable()

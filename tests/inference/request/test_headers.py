@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from hashlib import sha256
 
+import pytest
+
 from proxy.inference.request.headers import split_headers
 
 SENT = [
@@ -21,11 +23,41 @@ SENT = [
 def test_headers_of_the_body_are_read_and_only_listed_printable_headers_are_forwarded() -> None:
     assert split_headers(SENT, "alice") == (
         {b"content-type": b"application/json", b"content-length": b"2"},
-        {"OpenAI-Beta": "assistants=v2", "Idempotency-Key": sha256(b"alice 1").hexdigest()},
+        {"openai-beta": "assistants=v2", "idempotency-key": sha256(b"alice 1").hexdigest()},
     )
 
 
 def test_equal_idempotency_keys_of_two_callers_differ() -> None:
-    forwarded = [split_headers(SENT, key)[1]["Idempotency-Key"] for key in ("alice", "bob", "alice")]
+    forwarded = [split_headers(SENT, key)[1]["idempotency-key"] for key in ("alice", "bob", "alice")]
 
     assert (forwarded[0] == forwarded[2], forwarded[0] == forwarded[1]) == (True, False)
+
+
+def test_headers_that_name_the_application_the_session_or_the_trace_are_forwarded() -> None:
+    sent = {
+        "x-session-id": "s-1",
+        "x-session-affinity": "a-1",
+        "session_id": "s-2",
+        "x-grok-conv-id": "c-1",
+        "x-codex-turn-state": "t-1",
+        "http-referer": "https://app.example",
+        "x-title": "App",
+        "traceparent": "00-1-2-01",
+        "tracestate": "a=1",
+        "baggage": "b=2",
+    }
+
+    assert split_headers([(name.encode(), value.encode()) for name, value in sent.items()], "alice") == ({}, sent)
+
+
+@pytest.mark.parametrize("name", ["accept", "openai-beta", "anthropic-beta", "tracestate", "baggage"])
+def test_lines_of_a_list_are_joined_in_their_order(name: str) -> None:
+    lines = [(name.encode(), b"b"), (b"x-title", b"App"), (name.encode(), b"a,c")]
+
+    assert split_headers(lines, "alice")[1] == {name: "b, a,c", "x-title": "App"}
+
+
+def test_the_last_line_of_a_header_that_is_no_list_is_forwarded() -> None:
+    lines = [(b"anthropic-version", b"2023-01-01"), (b"anthropic-version", b"2023-06-01")]
+
+    assert split_headers(lines, "alice")[1] == {"anthropic-version": "2023-06-01"}

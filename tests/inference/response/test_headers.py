@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from proxy.inference.response.headers import relayed_headers
+import pytest
+
+from proxy.inference.response.headers import relayed_error_headers, relayed_headers
 
 
 def test_only_listed_printable_headers_are_relayed_with_names_in_lower_case() -> None:
@@ -15,7 +17,50 @@ def test_only_listed_printable_headers_are_relayed_with_names_in_lower_case() ->
         (b"Content-Length", b"2"),
     ]
 
-    assert list(relayed_headers(raw)) == [
+    assert list(relayed_headers(raw, own_id="o", model="m")) == [
         (b"content-type", b"application/json"),
         (b"x-ratelimit-remaining-tokens", b"7"),
     ]
+
+
+def test_rate_limits_of_both_apis_are_relayed() -> None:
+    raw = [
+        (b"x-ratelimit-limit-requests", b"5"),
+        (b"X-RateLimit-Reset", b"1767225600"),
+        (b"anthropic-ratelimit-input-tokens-remaining", b"9"),
+        (b"x-ratelimited", b"1"),
+    ]
+
+    assert list(relayed_headers(raw, own_id="o", model="m")) == [(name.lower(), value) for name, value in raw[:3]]
+
+
+def test_errors_get_the_same_headers_without_those_of_the_body() -> None:
+    raw = [
+        (b"content-type", b"text/html"),
+        (b"content-disposition", b"inline"),
+        (b"retry-after-ms", b"250"),
+        (b"x-should-retry", b"true"),
+        (b"x-codex-turn-state", b"t-1"),
+        (b"openai-version", b"2020-10-01"),
+        (b"x-reasoning-included", b"true"),
+        (b"set-cookie", b"a=b"),
+    ]
+
+    assert list(relayed_error_headers(raw, own_id="o", model="m")) == raw[2:-1]
+
+
+@pytest.mark.parametrize(
+    ("value", "own_id", "model", "relayed"),
+    [
+        pytest.param(b"a/own", "a/own", "m", [b"m"], id="the called model gets the requested id"),
+        pytest.param(b"m", "m", "m", [b"m"], id="the same id"),
+        pytest.param(b"a/own-2026-01-01", "a/own", "m", [], id="another model"),
+        pytest.param(b"a/own", "a/own", "模型", [], id="an id that no header can contain"),
+    ],
+)
+def test_the_model_in_a_header_becomes_the_requested_one_or_is_dropped(
+    value: bytes, own_id: str, model: str, relayed: list[bytes]
+) -> None:
+    headers = relayed_headers([(b"OpenAI-Model", value)], own_id=own_id, model=model)
+
+    assert list(headers) == [(b"openai-model", each) for each in relayed]
