@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 from urllib.parse import parse_qsl
 
 from proxy.access.policy import Policy
@@ -73,6 +74,14 @@ class Caller:
     """Whether the caller can call models, not only list them."""
 
 
+class _Entry(NamedTuple):
+    """A key of this proxy."""
+
+    caller: Caller
+    valid_until: float
+    """Unix seconds."""
+
+
 class Access:
     """The keys of a configuration, by SHA-256 digest."""
 
@@ -83,15 +92,18 @@ class Access:
         group = config.anonymous
         self._anonymous = Caller(None, Policy.of(group.models), may_call=bool(group.call)) if group else None
         self._keys = {
-            key.digest: (Caller(key.name, Policy.of(key.rules), key.admin, key.may_call), key.valid_until)
+            key.digest: _Entry(Caller(key.name, Policy.of(key.rules), key.admin, key.may_call), key.valid_until)
             for key in config.keys
         }
 
-    def identify(self, credentials: Sequence[tuple[bytes, bytes]], query: bytes = b"") -> Caller:
+    def identify(self, credentials: Sequence[Header], query: bytes = b"") -> Caller:
         """Return the caller who sent these credentials: the request headers in KEY_HEADERS. Raises InvalidKey.
 
-        There must be exactly one key, in any of KEY_HEADERS. Repeated headers, conflicting keys, schemes other than
-        Bearer, keys in the query, and keys above 4 KiB are rejected before hashing.
+        Clients send the key of this proxy in one header and a key of another service in a second one: credentials that
+        are no keys of this proxy are ignored next to one that is. An expired key counts as a key of this proxy, so it
+        is rejected next to a valid one, and so are valid keys of different callers. Without any key of this proxy,
+        a credential is never ignored: the request does not count as one without a key. Repeated headers and keys in the
+        query are always rejected.
         """
         if self._open:
             return self._known(self._anonymous)
@@ -99,24 +111,27 @@ class Access:
             raise InvalidKey
         if not credentials:
             return self._known(self._anonymous)
-        # The look-up by digest prevents timing attacks.
-        caller, valid_until = self._keys.get(hashlib.sha256(_only_key(credentials)).digest(), (None, 0.0))
-        if self._time() >= valid_until:
+        entry = self._entry(*credentials[0]) if len(credentials) == 1 else self._common_entry(credentials)
+        if entry is None or self._time() >= entry.valid_until:
             raise InvalidKey
-        return self._known(caller)
+        return entry.caller
+
+    def _entry(self, name: bytes, value: bytes) -> _Entry | None:
+        key = KEY_HEADERS[name](value)
+        # The look-up by digest prevents timing attacks.
+        return self._keys.get(hashlib.sha256(key).digest()) if 0 < len(key) <= MAX_KEY_BYTES else None
+
+    def _common_entry(self, credentials: Sequence[Header]) -> _Entry | None:
+        """Return the entry of the one caller whose keys are among the credentials; of several the first to expire."""
+        if len(dict(credentials)) < len(credentials):  # a repeated header
+            return None
+        found = [entry for name, value in credentials if (entry := self._entry(name, value))]
+        if len({entry.caller.name for entry in found}) != 1:
+            return None
+        return min(found, key=lambda entry: entry.valid_until)
 
     @staticmethod
     def _known(caller: Caller | None) -> Caller:
         if caller is None:
             raise InvalidKey
         return caller
-
-
-def _only_key(credentials: Sequence[tuple[bytes, bytes]]) -> bytes:
-    """Return the one key that all headers contain. Raises InvalidKey."""
-    keys = [KEY_HEADERS[name](value) for name, value in credentials]
-    if len(keys) > 1 and (len(dict(credentials)) < len(keys) or len(set(keys)) > 1):
-        raise InvalidKey
-    if not 0 < len(keys[0]) <= MAX_KEY_BYTES:
-        raise InvalidKey
-    return keys[0]
