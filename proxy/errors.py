@@ -43,10 +43,13 @@ class InvalidKey(ApiError):
     type = "invalid_request_error"
     code = "invalid_api_key"
     hint = "Send a valid key as `Authorization: Bearer <key>` or `X-Auth-Token: <key>`."
+    # Without it, some clients retry a 401 for a minute before they show it.
+    should_retry = False
 
     def __init__(self) -> None:
+        # Clients recognize the first words, which are those of OpenAI's API.
         super().__init__(
-            "Missing or invalid API key. Send exactly one API key of this proxy, as 'Authorization: Bearer <key>' "
+            "Incorrect API key provided, or none. Send one API key of this proxy, as 'Authorization: Bearer <key>' "
             "or in 'X-Auth-Token', 'x-api-key' or 'api-key'."
         )
 

@@ -14,7 +14,11 @@ from proxy.wire import JSON
     ("error", "more"),
     [
         pytest.param(BadRequest("why"), [], id="no more headers"),
-        pytest.param(InvalidKey(), [(b"www-authenticate", b"Bearer")], id="401"),
+        pytest.param(
+            InvalidKey(),
+            [(b"www-authenticate", b"Bearer"), (b"x-should-retry", b"false")],
+            id="401, of no use to retry",
+        ),
         pytest.param(MethodNotAllowed("POST", "GET, HEAD"), [(b"allow", b"GET, HEAD")], id="405"),
         pytest.param(
             ModelListUnavailable("why", retry_after=1.2), [(b"retry-after", b"2")], id="seconds are rounded up"

@@ -223,7 +223,7 @@ TIMED_OUT = {
 NO_KEY = {
     "error_code": "PROXY.0401",
     "error_msg": (
-        "Missing or invalid API key. Send exactly one API key of this proxy, as 'Authorization: Bearer <key>' "
+        "Incorrect API key provided, or none. Send one API key of this proxy, as 'Authorization: Bearer <key>' "
         "or in 'X-Auth-Token', 'x-api-key' or 'api-key'."
     ),
     "solution_msg": "Send a valid key as `Authorization: Bearer <key>` or `X-Auth-Token: <key>`.",

@@ -230,7 +230,7 @@ def test_an_invalid_key_raises_an_authentication_error_with_a_request_id(proxy: 
         "invalid_api_key",
         "invalid_request_error",
     )
-    assert "Missing or invalid API key" in error.value.message
+    assert "Incorrect API key provided" in error.value.message
     assert "canary" not in error.value.message
     assert error.value.request_id
     assert error.value.request_id == error.value.response.headers["x-request-id"]

@@ -320,7 +320,7 @@ async def test_every_401_has_the_same_bytes(
     assert reply.header("www-authenticate") == "Bearer"
     assert error_of(reply) == {
         "message": (
-            "Missing or invalid API key. Send exactly one API key of this proxy, as 'Authorization: Bearer <key>' "
+            "Incorrect API key provided, or none. Send one API key of this proxy, as 'Authorization: Bearer <key>' "
             "or in 'X-Auth-Token', 'x-api-key' or 'api-key'."
         ),
         "type": "invalid_request_error",
@@ -328,6 +328,19 @@ async def test_every_401_has_the_same_bytes(
         "code": "invalid_api_key",
     }
     assert "canary" not in caplog.text
+
+
+async def test_a_wrong_key_of_an_anthropic_client_is_an_authentication_error_that_is_not_retried(
+    clock: FakeClock,
+) -> None:
+    async with started(CONFIG, fetch_of(WORLD), clock) as app:
+        reply = await reply_to(app, "/v1/messages", {"x-api-key": "sk-canary-unknown"}, method="POST")
+
+    assert (reply.status, reply.header("x-should-retry"), reply.json["error"]["type"]) == (
+        401,
+        "false",
+        "authentication_error",
+    )
 
 
 READS = ["/v1/models", "/models/m", "/v1/models/unknown", "/nowhere", "/health"]
