@@ -23,15 +23,28 @@ _DISPOSITION = re.compile(
     # .NET writes names without quotes; Go and curl escape quotes in file names with a backslash.
     rb'(?i)content-disposition:[ \t]*form-data[ \t]*;[ \t]*name=(?:"([^"\\\x00-\x1f\x7f]*)"|(%b))'
     rb'([ \t]*;[ \t]*filename=(?:"(?:[^"\\\r\n\x00]|\\[^\r\n\x00])*+"|%b))?'
-    rb"([ \t]*;[ \t]*filename\*=[^\s;\"\x00]*+)?[ \t]*" % (_TOKEN, _TOKEN)
+    rb"([ \t]*;[ \t]*filename\*=[^\s;\"\x00]*+)?[ \t]*(?:;[ \t]*)?" % (_TOKEN, _TOKEN)
 )
 _NAME_PARAMETER = re.compile(rb"(?i)\bname[ \t]*\*?[ \t]*=")
 _PART_HEADER = re.compile(
-    rb"(?i)(?:(?:content-type|content-length|mime-version)[ \t]*:(?![ \t]*multipart/)[^\r\n\x00]*"
-    rb"|content-transfer-encoding[ \t]*:[ \t]*(?:binary|8bit|7bit)[ \t]*)"
+    rb"(?i)(?:(?:content-(?:type|length|id|description|language|location|md5)|mime-version|last-modified|x-%b)"
+    rb"[ \t]*:(?![ \t]*multipart/)[^\r\n\x00]*"
+    rb"|content-transfer-encoding[ \t]*:[ \t]*(?:binary|8bit|7bit)[ \t]*)" % _TOKEN
 )
-_OTHER_CHARSET = re.compile(rb'(?i)charset(?![ \t]*=[ \t]*"?(?:utf-8|us-ascii)"?[ \t]*(?:;|$))')
-_END_OF_FORM = re.compile(rb"--[ \t]*(?:\r\n)?")
+_CHARSETS = (
+    ("utf-8", re.compile(rb'(?i)charset(?![ \t]*=[ \t]*"?(?:utf-8|us-ascii)"?[ \t]*(?:;|$))')),
+    # The default of Apache's HttpClient for text.
+    (
+        "ascii",
+        re.compile(
+            rb'(?i)charset(?![ \t]*=[ \t]*"?(?:utf-8|us-ascii|iso-8859-[0-9]{1,2}|windows-125[0-9])"?[ \t]*(?:;|$))'
+        ),
+    ),
+)
+"""Encodings that every parser decodes alike, with a pattern that finds other character sets."""
+_END_OF_FORM = re.compile(rb"--[ \t\r\n]*")
+_PART_IN_PREAMBLE = re.compile(rb"(?i)content-disposition|\x00")
+_MAX_PREAMBLE = 8 * 1024
 _MAX_PART_HEAD = 8 * 1024
 _MAX_PARTS = 1000
 _GUARDED = GUARDED | {"_charset_"}
@@ -75,8 +88,8 @@ class _Part(NamedTuple):
     name: str
     span: Span
     """The span of its content in the body."""
-    is_text: bool
-    """Whether every parser decodes it as UTF-8: it is not a file and has no other character set."""
+    encoding: str
+    """In which every parser decodes it, "" if it is a file or parsers differ."""
 
 
 def _boundary(content_type: bytes) -> bytes:
@@ -91,9 +104,10 @@ def _parts(body: bytes, delimiter: bytes) -> Iterator[_Part]:
 
     Parsers differ on what a line is, so the boundary must not occur within a field.
     """
-    if not body.startswith(delimiter) or body.count(delimiter) > _MAX_PARTS:
+    first = body.find(delimiter, 0, _MAX_PREAMBLE + len(delimiter))
+    if first < 0 or not _is_preamble(body[:first]) or body.count(delimiter) > _MAX_PARTS:
         raise BadRequest(f"Invalid form: it does not start with its boundary, or has more than {_MAX_PARTS} fields.")
-    at = len(delimiter)
+    at = first + len(delimiter)
     while not _END_OF_FORM.fullmatch(body, at):
         head_end = body.find(b"\r\n\r\n", at, at + _MAX_PART_HEAD)
         start, end = head_end + 4, body.find(delimiter, at) - 2
@@ -101,6 +115,14 @@ def _parts(body: bytes, delimiter: bytes) -> Iterator[_Part]:
             raise BadRequest("Invalid form: a field has no headers, is not terminated, or contains the boundary.")
         yield _part(body[at + 2 : head_end], (start, end))
         at = end + 2 + len(delimiter)
+
+
+def _is_preamble(text: bytes) -> bool:
+    """Whether every parser ignores the text before the first boundary (RFC 2046, 5.1.1), or rejects the form.
+
+    A text that looks like a field could be read as one.
+    """
+    return not text or (text.endswith(b"\r\n") and not _PART_IN_PREAMBLE.search(text))
 
 
 def _part(head: bytes, span: Span) -> _Part:
@@ -111,7 +133,13 @@ def _part(head: bytes, span: Span) -> _Part:
         raise BadRequest('Invalid form: each field must have one `Content-Disposition: form-data; name="..."` header.')
     quoted, token, file, extended_file = named[0].groups()
     name = (token if quoted is None else quoted).decode("utf-8", "replace")
-    return _Part(name, span, not (file or extended_file or any(_OTHER_CHARSET.search(line) for line in others)))
+    return _Part(name, span, "" if file or extended_file else _encoding(others))
+
+
+def _encoding(headers: Sequence[bytes]) -> str:
+    """The first of `_CHARSETS` that the headers of a field allow, "" without any."""
+    allowed = (name for name, other in _CHARSETS if not any(other.search(line) for line in headers))
+    return next(allowed, "")
 
 
 def _names_once(line: bytes) -> bool:
@@ -143,7 +171,7 @@ def _model_id(part: _Part, body: bytes) -> str:
     """Return the content of the field `model`. Raises BadRequest."""
     start, end = part.span
     try:
-        model = body[start:end].decode() if part.is_text and end - start <= MAX_MODEL_ID else ""
+        model = body[start:end].decode(part.encoding) if part.encoding and end - start <= MAX_MODEL_ID else ""
     except UnicodeDecodeError:
         model = ""
     if not model:

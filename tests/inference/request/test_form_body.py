@@ -39,6 +39,10 @@ HEADS = {
     "content-transfer-encoding: binary",
     "Apache": 'Content-Disposition: form-data; name="model"\r\nContent-Type: text/plain; charset=US-ASCII\r\n'
     "Content-Transfer-Encoding: 8bit",
+    "Apache with its default for text": 'Content-Disposition: form-data; name="model"\r\n'
+    "Content-Type: text/plain; charset=ISO-8859-1\r\nContent-Transfer-Encoding: 8bit",
+    "mail libraries": 'MIME-Version: 1.0\r\nContent-ID: <1@h>\r\nContent-Disposition: form-data; name="model";\r\n'
+    "X-Part: 1",
 }
 
 
@@ -72,6 +76,29 @@ def test_a_form_with_another_model_than_the_path_is_rejected() -> None:
         "The path and the request body must name the same model: the path names `p`, the body names `m`."
     )
     assert FormBody(form(field("m")), TYPE, path_model="m", default_model="d").models == ("m",)
+
+
+PREAMBLES = {
+    "an empty line": "\r\n",
+    "two empty lines": "\r\n\r\n",
+    "a sentence": "This is a multi-part message in MIME format.\r\n",
+    "headers, as Python's email package writes them": 'Content-Type: multipart/form-data; boundary="B"\r\n'
+    "MIME-Version: 1.0\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("preamble", PREAMBLES.values(), ids=PREAMBLES)
+@pytest.mark.parametrize("end", ["\r\n", "\r\n\r\n", "\n"], ids=["a line end", "an empty line", "a line feed"])
+def test_text_before_the_first_boundary_and_blank_lines_at_the_end_are_accepted(preamble: str, end: str) -> None:
+    body = preamble.encode() + form(field("m"), SOUND, end=end)
+
+    assert FormBody(body, TYPE).with_ids({"m": "n"}) == preamble.encode() + form(field("n"), SOUND, end=end)
+
+
+def test_a_model_that_the_path_names_is_added_behind_the_preamble() -> None:
+    body = FormBody(b"\r\n" + form(SOUND), TYPE, path_model="m")
+
+    assert body.with_ids({"m": "n"}) == b"\r\n" + form(field("n"), SOUND)
 
 
 FILES = {
@@ -172,6 +199,8 @@ def ambiguous_forms() -> Iterator[tuple[str, bytes]]:
     yield "quoted-printable", form(field("=6d", MODEL_HEAD + "\r\nContent-Transfer-Encoding: quoted-printable"))
     yield "a compressed field", form(field("m", MODEL_HEAD + "\r\nContent-Encoding: gzip"))
     yield "another character set", form(field("+AG0-", MODEL_HEAD + "\r\nContent-Type: text/plain; charset=utf-7"))
+    yield "a character set without ASCII", form(field("m", MODEL_HEAD + "\r\nContent-Type: a; charset=utf-16"))
+    yield "a Latin model that is not ASCII", form(field("\xe9", MODEL_HEAD + "\r\nContent-Type: a; charset=iso-8859-1"))
     yield "two character sets", form(field("m", MODEL_HEAD + "\r\nContent-Type: a; charset=utf-8; charset=utf-7"))
     yield (
         "a form in the form",
@@ -182,8 +211,15 @@ def ambiguous_forms() -> Iterator[tuple[str, bytes]]:
     yield "a model that is a file", form(field("m", MODEL_HEAD + '; filename="m"'))
     yield "a model that is no text", form(field("\xff"))
     yield "a model that is a book", form(field("m" * 2000))
-    yield "something in front", b"x\r\n" + form(model)
-    yield "a line end in front", b"\r\n" + form(model)
+    yield "something in front on the same line", b"x" + form(model)
+    yield "a line feed in front", b"\n" + form(model)
+    yield "text and a line feed in front", b"x\n" + form(model)
+    yield "a field in front", f"{other}\r\n".encode() + form(model)
+    yield "a field in front of no model", f"{other}\r\n".encode() + form(SOUND)
+    yield "a zero in front", b"\0\r\n" + form(model)
+    yield "a book in front", b"x" * 9000 + b"\r\n" + form(model)
+    yield "the boundary in the text in front", b"x--B\r\n" + form(model)
+    yield "another form in front", form(other).replace(b"--B--\r\n", b"--B--\r\n\r\n") + form(model)
     yield "something behind", form(model) + b"x"
     yield "another form behind", form(model) + form(other)
     yield "no end", form(model).replace(b"--B--", b"--B")
