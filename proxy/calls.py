@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 Api = Literal["openai", "anthropic"]
+"""The API of a client. `/v1/messages` and the paths below it are Anthropic's, all others are OpenAI's."""
+APIS: tuple[Api, ...] = get_args(Api)
+API_NAMES: Mapping[Api, str] = {
+    "openai": "OpenAI API (/v1/chat/completions)",
+    "anthropic": "Anthropic API (/v1/messages)",
+}
+"""For messages, with one path as an example."""
 
 VERSION = "/v1"
 """In the path of a call, it stands for the base URL of the provider."""

@@ -149,6 +149,22 @@ class ModelNotCallable(ApiError):
         super().__init__(f"The model '{model}' is list-only: it cannot be called through this proxy.", param="model")
 
 
+class ApiNotSupported(ApiError):
+    """A call in an API that no provider of the model supports (`speaks`)."""
+
+    status = 400
+    type = "invalid_request_error"
+    code = "api_not_supported"
+    hint = "Call the model through one of the APIs in the message, or choose another model."
+
+    def __init__(self, model: str, api: str, supported: Sequence[str]) -> None:
+        """`api`: the API of the call; `supported`: those that the model can be called through."""
+        super().__init__(
+            f"The model '{model}' cannot be called through the {api}; use the {' or the '.join(supported)}.",
+            param="model",
+        )
+
+
 class RateLimited(ApiError):
     """All providers of a model are rate-limiting it."""
 

@@ -320,6 +320,12 @@ ENTRIES: Mapping[str, Entry] = {
         "`false`: the models are listed but cannot be called; or another address for calls.",
         "the address of the kind",
     ),
+    "Provider.speaks": Entry(
+        "speaks: [openai]",
+        "The APIs through which its models can be called: `openai`, `anthropic` (`/v1/messages`). A call through "
+        "another one is sent to the next provider of the model that supports it, or gets a `400` that names the APIs "
+        "of the model.",
+    ),
     "Provider.stateful": Entry(
         "stateful: true",
         "Whether calls can refer to state that the provider stores for its account "

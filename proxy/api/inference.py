@@ -67,8 +67,9 @@ class Inference:
         body = _parse(content, headers)
         view = self._store.cached_view(caller.policy) or await view_of(self._store, caller.policy)
         await view.prepare((*body.models, *body.models_of_tools))
-        offers = candidates(view.model, body, self._targets, self._stateful)
-        return Call(PATHS[head.path].path, body, forwarded, offers, head.request_id.decode(), key)
+        path = PATHS[head.path]
+        offers = candidates(view.model, body, self._targets, self._stateful, path.api)
+        return Call(path.path, body, forwarded, offers, head.request_id.decode(), key)
 
     async def _read_body(self, headers: Mapping[bytes, bytes], receive: Receive) -> bytes:
         """Raises BodyTooLarge and ClientDisconnected."""

@@ -98,7 +98,7 @@ class Providers:
         provider = provider.model_copy(update=update)
         self._warn_if_expired_early(provider, path)
         self._check_params(provider, path)
-        self._check_accept(provider, path)
+        self._check_call_settings(provider, path)
         self._check_basic(provider, "api_key_file" if api_key else "api_key", path)
         return provider
 
@@ -268,10 +268,11 @@ class Providers:
             if problem and not self._validation.is_unresolved(where):
                 self._validation.problem(where, problem)
 
-    def _check_accept(self, provider: Provider, path: Path) -> None:
-        if provider.accept and provider.target is None:
-            text = "has no effect: the models of this provider cannot be called; remove it, or set `call`"
-            self._validation.problem((*path, "accept"), text)
+    def _check_call_settings(self, provider: Provider, path: Path) -> None:
+        for name in ("accept", "speaks") if provider.target is None else ():
+            if name in provider.model_fields_set and getattr(provider, name):
+                text = "has no effect: the models of this provider cannot be called; remove it, or set `call`"
+                self._validation.problem((*path, name), text)
 
     def _check_basic(self, provider: Provider, setting: str, path: Path) -> None:
         key = provider.api_key

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
-from proxy.calls import VERSION
+from proxy.calls import APIS, VERSION, Api
 from proxy.config.custom import AuthChoice, CustomList
 from proxy.config.fields import (
     ApiKey,
@@ -159,6 +159,7 @@ class Target:
     """A template; `{id}` is replaced by the provider's own id of a model."""
     root_url: str = ""
     """Where paths with a version of their own begin; "" for `base_url` without its version."""
+    speaks: tuple[Api, ...] = APIS
 
     def called(self, own_id: str) -> str:
         """The model id to send in a call."""
@@ -203,6 +204,8 @@ class Provider(ListSettings, CallSettings):
     """Patterns over own ids that the provider accepts but does not list: they can be called, but are not listed."""
     models: tuple[Annotated[Mapping[str, Any], BeforeValidator(declared_model)], ...] = ()
     call: Annotated[Call | None, BeforeValidator(_not_callable_if_false)] = None
+    speaks: Annotated[tuple[Api, ...], Field(min_length=1)] = APIS
+    """The APIs through which its models can be called."""
     stateful: bool = False
     """Allow calls that refer to state stored in the provider account, which all callers share."""
     settings: Mapping[str, str | tuple[str, ...]] = Field(default_factory=dict)
@@ -225,7 +228,8 @@ class Provider(ListSettings, CallSettings):
         base_url = self.call.base_url.rstrip("/") if self.call else self._call_url()
         auth = (self.call.auth if self.call else None) or row.call_auth or row.auth
         root_url = "" if self.call else self._filled(row.call_root)
-        return Target(base_url, auth, fill_template(row.call_id, self.settings), root_url) if base_url else None
+        call_id = fill_template(row.call_id, self.settings)
+        return Target(base_url, auth, call_id, root_url, self.speaks) if base_url else None
 
     def _call_url(self) -> str:
         url = self._filled(self.dialect.call)

@@ -6,9 +6,10 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 from msgspec import Struct
 
+from proxy.calls import API_NAMES, APIS, Api
 from proxy.catalog import Model, Offer
 from proxy.config import Target
-from proxy.errors import BadRequest, ModelNotCallable
+from proxy.errors import ApiNotSupported, BadRequest, ModelNotCallable
 from proxy.inference.request.body import Body
 
 _SHARED = (
@@ -26,18 +27,17 @@ class Candidate(Struct, frozen=True):
 
 
 def candidates(
-    find: Callable[[str], Model], body: Body, targets: Mapping[str, Target], stateful: Collection[str]
+    find: Callable[[str], Model], body: Body, targets: Mapping[str, Target], stateful: Collection[str], api: Api
 ) -> Sequence[Candidate]:
     """Return the offers that can serve a call, in the operator's order; at least one. Raises ApiError.
 
     `find` returns the model with an id or another name that the caller may use; it raises ModelNotFound.
-    `targets`: of the providers that can be called; `stateful`: names of the providers with `stateful: true`.
+    `targets`: of the providers that can be called; `stateful`: names of the providers with `stateful: true`; `api`: of
+    the call.
     """
     model = find(body.model)
     others = {name: find(name) for name in (*body.models[1:], *body.models_of_tools)}
-    offers = [offer for offer in model.offers if offer.provider in targets]
-    if not offers:
-        raise ModelNotCallable(body.model)
+    offers = _callable(body.model, model.offers, targets, api)
     result = []
     for offer in offers:
         target = targets[offer.provider]
@@ -49,6 +49,17 @@ def candidates(
     if not result:
         raise BadRequest("All models in one request must belong to the same provider.", param="models")
     return _with_state(result, stateful) if body.refers_to_state else result
+
+
+def _callable(model: str, offers: Sequence[Offer], targets: Mapping[str, Target], api: Api) -> Sequence[Offer]:
+    """Return the offers that can be called through an API; at least one. Raises ModelNotCallable, ApiNotSupported."""
+    suitable = [offer for offer in offers if offer.provider in targets and api in targets[offer.provider].speaks]
+    if not suitable:
+        spoken = {each for offer in offers if offer.provider in targets for each in targets[offer.provider].speaks}
+        if not spoken:
+            raise ModelNotCallable(model)
+        raise ApiNotSupported(model, API_NAMES[api], [API_NAMES[each] for each in APIS if each in spoken])
+    return suitable
 
 
 def _with_state(batch: Sequence[Candidate], stateful: Collection[str]) -> Sequence[Candidate]:

@@ -241,6 +241,24 @@ async def test_client_input_cannot_change_the_upstream(target: str, fetch: FakeF
         assert b"evil" not in request.head
 
 
+async def test_a_call_in_an_api_that_the_provider_does_not_speak_is_a_400_in_the_format_of_the_call(
+    fetch: FakeFetch, clock: FakeClock
+) -> None:
+    async with calling(fetch, clock, more="speaks: [openai]") as (served, up):
+        chat, messages = [await called(served, {"model": "n"}, path) for path in ("/v1/responses", "/v1/messages")]
+        both = await called(served, {"model": "b/m"}, "/v1/messages/count_tokens")
+        assert (chat.status_code, messages.status_code, both.status_code) == (200, 400, 200)
+        assert messages.json() == {
+            "type": "error",
+            "error": {
+                "type": "invalid_request_error",
+                "message": "The model 'n' cannot be called through the Anthropic API (/v1/messages); "
+                "use the OpenAI API (/v1/chat/completions).",
+            },
+        }
+        assert [request.target for request in up.requests] == ["/v1/responses", "/b/v1/messages/count_tokens"]
+
+
 # -- bodies ------------------------------------------------------------------------------------------------------------
 
 

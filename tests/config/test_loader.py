@@ -102,6 +102,7 @@ providers:
     models: [{id: declared, context_length: 32768}]
     list_aliases: true
     accept: ["*:online"]
+    speaks: [anthropic]
   - name: pangu
     kind: pangu
     base_url: https://pangu.example/v1
@@ -206,7 +207,7 @@ def test_every_setting_is_loaded(corp_pem: str) -> None:
     files = Provider(
         name="files", kind="openai", base_url="https://files.example/v1", api_key=SecretStr("sk-in-a-file"),
         api_key_file="/run/secrets/files", models=({"id": "declared", "context_length": 32768},), list_aliases=True,
-        accept=("*:online",), **inherited,
+        accept=("*:online",), speaks=("anthropic",), **inherited,
     )  # fmt: skip
     login = Iam(url="https://iam.example", domain="d", user="u", password=secret, project="p")
     pangu = Provider(

@@ -7,16 +7,19 @@ from collections.abc import Mapping, Sequence
 import msgspec
 import pytest
 
+from proxy.calls import Api
 from proxy.catalog import Catalog, Model, Offer, merge
 from proxy.config import Target
 from proxy.dialects import Auth
-from proxy.errors import ApiError, BadRequest, ModelNotCallable, ModelNotFound
+from proxy.errors import ApiError, ApiNotSupported, BadRequest, ModelNotCallable, ModelNotFound
 from proxy.inference.request.json_body import JsonBody
 from proxy.inference.routing import candidates
 from tests.fakes import entry
 
 TARGETS = {name: Target(f"http://{name}", Auth(), "{id}") for name in ("a", "b")} | {
-    "deployed": Target("http://deployed", Auth(), "deployments/{id}")
+    "deployed": Target("http://deployed", Auth(), "deployments/{id}"),
+    "messages": Target("http://messages", Auth(), "{id}", speaks=("anthropic",)),
+    "chat": Target("http://chat", Auth(), "{id}", speaks=("openai",)),
 }
 """The provider `listed` is list-only."""
 
@@ -35,6 +38,12 @@ CATALOG: Catalog = merge(
         offer("m", "b"),
         offer("n", "b"),
         offer("m", "deployed"),
+        offer("both", "messages"),
+        offer("both", "listed"),
+        offer("both", "chat"),
+        offer("claude", "messages"),
+        offer("gpt", "listed"),
+        offer("gpt", "chat"),
     ],
     lambda offer: True,
 )
@@ -47,9 +56,11 @@ def found(model_id: str) -> Model:
     return model
 
 
-def routed(stateful: Sequence[str] = (), /, **fields: object) -> list[tuple[str, Mapping[str, str]]]:
+def routed(
+    stateful: Sequence[str] = (), api: Api = "openai", /, **fields: object
+) -> list[tuple[str, Mapping[str, str]]]:
     """Provider and ids of each candidate."""
-    batch = candidates(found, JsonBody(msgspec.json.encode(fields)), TARGETS, stateful)
+    batch = candidates(found, JsonBody(msgspec.json.encode(fields)), TARGETS, stateful, api)
     return [(candidate.offer.provider, candidate.ids) for candidate in batch]
 
 
@@ -63,6 +74,42 @@ def test_only_providers_with_all_named_models_are_candidates() -> None:
 
 def test_a_call_that_refers_to_state_has_the_first_stateful_provider_alone() -> None:
     assert routed(["deployed", "b"], model="m", previous_response_id="r") == [("b", {"m": "m"})]
+
+
+@pytest.mark.parametrize(("api", "provider"), [("openai", "chat"), ("anthropic", "messages")])
+def test_only_providers_that_speak_the_api_of_the_call_are_candidates(api: Api, provider: str) -> None:
+    assert routed((), api, model="both") == [(provider, {"both": "both"})]
+
+
+@pytest.mark.parametrize(
+    ("api", "model", "message"),
+    [
+        (
+            "openai",
+            "claude",
+            "The model 'claude' cannot be called through the OpenAI API (/v1/chat/completions); use the Anthropic API "
+            "(/v1/messages).",
+        ),
+        (
+            "anthropic",
+            "gpt",
+            "The model 'gpt' cannot be called through the Anthropic API (/v1/messages); use the OpenAI API "
+            "(/v1/chat/completions).",
+        ),
+    ],
+)
+def test_a_call_in_an_api_that_no_provider_of_the_model_speaks_is_an_error_with_the_others(
+    api: Api, model: str, message: str
+) -> None:
+    with pytest.raises(ApiNotSupported) as error:
+        routed((), api, model=model)
+    assert (error.value.status, error.value.param, error.value.message) == (400, "model", message)
+
+
+@pytest.mark.parametrize("api", ["openai", "anthropic"])
+def test_a_list_only_model_cannot_be_called_through_any_api(api: Api) -> None:
+    with pytest.raises(ModelNotCallable):
+        routed((), api, model="only-listed")
 
 
 @pytest.mark.parametrize(

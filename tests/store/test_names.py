@@ -363,7 +363,7 @@ def test_everything_listed_is_found_and_callable(world: World) -> None:
 
     for model in view.catalog.models:
         assert view.find(model.id) is view.model(model.id) is model
-        batch = candidates(view.model, JsonBody(msgspec.json.encode({"model": model.id})), targets, ())
+        batch = candidates(view.model, JsonBody(msgspec.json.encode({"model": model.id})), targets, (), "openai")
         assert [one.offer for one in batch] == list(model.offers)
         assert [one.ids[model.id] for one in batch] == [offer.entry.id for offer in model.offers]
 
