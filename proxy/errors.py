@@ -47,10 +47,11 @@ class InvalidKey(ApiError):
     should_retry = False
 
     def __init__(self) -> None:
-        # Clients recognize the first words, which are those of OpenAI's API.
+        # Clients recognize the first words, which are those of OpenAI's API. The message must not contain `x-api-key`:
+        # then Claude Code replaces it by "Not logged in".
         super().__init__(
             "Incorrect API key provided, or none. Send one API key of this proxy, as 'Authorization: Bearer <key>' "
-            "or in 'X-Auth-Token', 'x-api-key' or 'api-key'."
+            "or in 'api-key' or 'X-Auth-Token'."
         )
 
 

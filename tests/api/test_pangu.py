@@ -224,7 +224,7 @@ NO_KEY = {
     "error_code": "PROXY.0401",
     "error_msg": (
         "Incorrect API key provided, or none. Send one API key of this proxy, as 'Authorization: Bearer <key>' "
-        "or in 'X-Auth-Token', 'x-api-key' or 'api-key'."
+        "or in 'api-key' or 'X-Auth-Token'."
     ),
     "solution_msg": "Send a valid key as `Authorization: Bearer <key>` or `X-Auth-Token: <key>`.",
 }

@@ -321,7 +321,7 @@ async def test_every_401_has_the_same_bytes(
     assert error_of(reply) == {
         "message": (
             "Incorrect API key provided, or none. Send one API key of this proxy, as 'Authorization: Bearer <key>' "
-            "or in 'X-Auth-Token', 'x-api-key' or 'api-key'."
+            "or in 'api-key' or 'X-Auth-Token'."
         ),
         "type": "invalid_request_error",
         "param": None,
