@@ -1,0 +1,38 @@
+// The Vercel AI SDK: a text, a streamed text, and a session with a tool. Prints what it received as JSON.
+import { createOpenAICompatible } from "@ai-sdk/openai-compatible";
+import { generateText, stepCountIs, streamText, tool } from "ai";
+import { z } from "zod";
+
+const { BASE_URL, KEY, MODEL } = process.env;
+const provider = createOpenAICompatible({ name: "models-proxy", baseURL: BASE_URL, apiKey: KEY, includeUsage: true });
+const model = provider(MODEL);
+
+async function text() {
+  const { text, response, usage } = await generateText({ model, prompt: "hello" });
+  return { text, model: response.modelId, tokens: usage.totalTokens };
+}
+
+async function stream() {
+  const result = streamText({ model, prompt: "hello" });
+  const parts = [];
+  for await (const part of result.textStream) parts.push(part);
+  return { parts, model: (await result.response).modelId, tokens: (await result.usage).totalTokens };
+}
+
+const weather = tool({
+  description: "The weather in a city.",
+  inputSchema: z.object({ city: z.string(), model: z.string().optional() }),
+  execute: async ({ city }) => `sunny in ${city}`,
+});
+
+async function tools() {
+  const { text, steps } = await generateText({
+    model,
+    prompt: "How is the weather?",
+    tools: { weather },
+    stopWhen: stepCountIs(3),
+  });
+  return { text, steps: steps.length };
+}
+
+console.log(JSON.stringify(await { text, stream, tools }[process.argv[2]]()));
