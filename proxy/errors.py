@@ -138,6 +138,19 @@ class BodyTooLarge(ApiError):
         super().__init__(f"The request body exceeds the limit of {limit:,} bytes.")
 
 
+class UnsupportedMediaType(ApiError):
+    """A body with a content-encoding that is not supported."""
+
+    status = 415
+    type = "invalid_request_error"
+    code = "unsupported_media_type"
+    hint = "Send the body with `Content-Encoding: gzip` or `zstd`, or uncompressed."
+    accept_encoding = "gzip, zstd"
+
+    def __init__(self) -> None:
+        super().__init__("The content-encoding of the request body is not supported; use gzip, zstd or none.")
+
+
 class ModelNotCallable(ApiError):
     """A model whose providers are all list-only."""
 

@@ -117,7 +117,9 @@ ENTRIES: Mapping[str, Entry] = {
     "Server.drain_delay": Entry(
         "drain_delay: 10s", "After SIGTERM, how long `/readyz` is 503 while requests are still accepted."
     ),
-    "Server.max_request": Entry("max_request: 64MiB", "Maximum size of a request body; larger ones get `413`."),
+    "Server.max_request": Entry(
+        "max_request: 64MiB", "Maximum size of a request body, also decompressed; larger ones get `413`."
+    ),
     "Server.sse_keepalive": Entry(
         "sse_keepalive: 30s",
         "A stream without data for this long gets an SSE comment, so that no proxy closes it as idle.",

@@ -108,8 +108,8 @@ def test_direct_dependencies_are_locked_within_the_range_of_pyproject(lock: str)
     wanted = project["project"]["dependencies"]
     wanted += project["dependency-groups"]["dev"] if lock == "requirements-dev.lock" else []
     for requirement in wanted:
-        name, version = re.split(r"~=", requirement)
-        name = re.sub(r"\[.*\]", "", name).lower()
+        name, version = requirement.partition(";")[0].split("~=")
+        name = re.sub(r"\[.*\]", "", name).lower().replace(".", "-")
         prefix = version.rsplit(".", 1)[0] + "."
         assert (name, locked[name].startswith(prefix)) == (name, True), f"{requirement} is locked at {locked[name]}"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from proxy.access.keys import PRIVATE
 from proxy.asgi import Header
-from proxy.errors import ApiError, InvalidKey, MethodNotAllowed, whole_seconds
+from proxy.errors import ApiError, InvalidKey, MethodNotAllowed, UnsupportedMediaType, whole_seconds
 from proxy.wire import JSON
 
 
@@ -15,6 +15,8 @@ def error_headers(error: ApiError) -> list[Header]:
         headers.append((b"www-authenticate", b"Bearer"))
     if isinstance(error, MethodNotAllowed):
         headers.append((b"allow", error.allow.encode()))
+    if isinstance(error, UnsupportedMediaType):
+        headers.append((b"accept-encoding", error.accept_encoding.encode()))
     if error.should_retry is not None:
         headers.append((b"x-should-retry", b"true" if error.should_retry else b"false"))
     if error.retry_after is not None:

@@ -10,10 +10,12 @@ from proxy.api.paths import PATHS
 from proxy.api.request import RequestHead
 from proxy.asgi import Receive, Send
 from proxy.config import Config
-from proxy.errors import BadRequest, BodyTooLarge, Forbidden, InvalidKey
+from proxy.cooperative import run_yielding
+from proxy.errors import BodyTooLarge, Forbidden, InvalidKey
 from proxy.inference.deadline import CallScope, ClientDisconnected, DeadlineTimer, watch_receive
 from proxy.inference.failover import Call, Forwarder
 from proxy.inference.request.body import Body
+from proxy.inference.request.content_coding import decompress
 from proxy.inference.request.form_body import FormBody
 from proxy.inference.request.headers import split_headers
 from proxy.inference.request.json_body import JsonBody
@@ -64,6 +66,8 @@ class Inference:
         headers, forwarded = split_headers(head.headers, key)
         content = await self._read_body(headers, receive)
         head.has_body = False  # the body was read, so the connection can be reused
+        if coding := headers.get(b"content-encoding"):
+            content = await run_yielding(decompress(content, coding, self._server.max_request))
         body = _parse(content, headers)
         view = self._store.cached_view(caller.policy) or await view_of(self._store, caller.policy)
         await view.prepare((*body.models, *body.models_of_tools))
@@ -107,8 +111,6 @@ class Inference:
 
 def _parse(body: bytes, headers: Mapping[bytes, bytes]) -> Body:
     """Raises BadRequest."""
-    if headers.get(b"content-encoding", b"identity").lower() != b"identity":
-        raise BadRequest("The request body is compressed, which is not supported; send it without content-encoding.")
     content_type = headers.get(b"content-type", b"")
     return FormBody(body, content_type) if content_type.lower().startswith(b"multipart/") else JsonBody(body)
 

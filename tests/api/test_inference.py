@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import msgspec
 import pytest
+from backports import zstd
 
 from proxy.api.paths import PATHS
 from tests.fakes import KEY_HEADERS, FakeClock, FakeFetch, config_of, digest, holding
@@ -311,13 +312,57 @@ async def test_a_body_of_the_maximum_length_is_forwarded_with_a_length_or_in_chu
         assert [request.headers["content-length"] for request in up.requests] == ["65536", "65536"]
 
 
-@pytest.mark.parametrize("coding", ["gzip", "br", "deflate", "GZIP", "gzip, identity"])
-async def test_a_compressed_body_is_rejected(coding: str, fetch: FakeFetch, clock: FakeClock) -> None:
+async def test_a_compressed_body_is_forwarded_decompressed(fetch: FakeFetch, clock: FakeClock) -> None:
+    form = multipart(("model", b"short"), ("file", b"x" * 60_000))
     async with calling(fetch, clock) as (served, up):
-        answer = await called(served, b'{"model":"m"}', Content_Encoding=coding)
-        assert (answer.status_code, answer.json()["error"]["type"]) == (400, "invalid_request_error")
-        assert "compressed" in answer.json()["error"]["message"]
+        for body, coding in ((gzip.compress(BODY), "gzip"), (zstd.compress(BODY), "zstd"), (BODY, "identity")):
+            assert (await called(served, body, Content_Encoding=coding)).status_code == 200
+        answer = await called(served, gzip.compress(form), "/v1/audio/transcriptions", **FORM, Content_Encoding="gzip")
+        assert answer.status_code == 200
+        renamed = BODY.replace(b'"model":"short", "x"', b'"model":"a/very-long-own-id", "x"')
+        assert [request.body for request in up.requests] == [renamed] * 3 + [form.replace(b"short", ORIGINAL.encode())]
+        assert [request.headers.get("content-encoding") for request in up.requests] == [None] * 4
+
+
+@pytest.mark.parametrize("is_bomb", [True, False], ids=["decompressed", "compressed"])
+async def test_a_compressed_body_above_the_limit_is_413(is_bomb: bool, fetch: FakeFetch, clock: FakeClock) -> None:
+    body = gzip.compress(bytes(65_537), 9 if is_bomb else 0)
+    async with calling(fetch, clock) as (served, up):
+        answer = await called(served, body, Content_Encoding="gzip")
+        assert (answer.status_code, answer.json()["error"]["code"]) == (413, "request_too_large")
         assert up.requests == []
+
+
+@pytest.mark.parametrize("coding", ["br", "gzip, zstd"])
+async def test_a_body_with_another_content_encoding_is_415_in_the_format_of_the_path(
+    coding: str, fetch: FakeFetch, clock: FakeClock
+) -> None:
+    text = "The content-encoding of the request body is not supported; use gzip, zstd or none."
+    async with calling(fetch, clock) as (served, up):
+        answers = [await called(served, b"x", path, Content_Encoding=coding) for path in FOUR_PATHS]
+        assert [(answer.status_code, answer.headers["accept-encoding"]) for answer in answers] == [
+            (415, "gzip, zstd")
+        ] * 4
+        assert "connection" not in answers[0].headers, "the body was read, so the connection can be reused"
+        openai, anthropic = answers[0].json(), answers[-1].json()
+        assert openai == {
+            "error": {
+                "message": text,
+                "type": "invalid_request_error",
+                "param": None,
+                "code": "unsupported_media_type",
+            }
+        }
+        assert anthropic == {"type": "error", "error": {"type": "invalid_request_error", "message": text}}
+        assert up.requests == []
+
+
+async def test_a_content_encoding_in_two_lines_is_one_list(fetch: FakeFetch, clock: FakeClock) -> None:
+    lines = [(b"content-encoding", b"gzip"), (b"content-encoding", b"identity")]
+    headers = [(b"authorization", ALICES["Authorization"].encode()), *lines]
+    async with calling(fetch, clock) as (served, _):
+        answer = await served.client.post(FOUR_PATHS[0], content=b'{"model":"m"}', headers=headers)
+        assert answer.status_code == 415
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,8 @@ from hashlib import sha256
 
 from proxy.asgi import Header
 
-_READ = frozenset({b"content-type", b"content-encoding", b"content-length"})
+_CODING = b"content-encoding"
+_READ = frozenset({b"content-type", b"content-length", _CODING})
 _IDEMPOTENCY_KEY = "idempotency-key"
 _FORWARDED = {
     name.encode(): name
@@ -41,7 +42,9 @@ def split_headers(headers: Iterable[Header], key: str) -> tuple[Mapping[bytes, b
     read: dict[bytes, bytes] = {}
     forwarded: dict[str, str] = {}
     for name, value in headers:
-        if name in _READ:
+        if name == _CODING and name in read:
+            read[name] += b", " + value
+        elif name in _READ:
             read[name] = value
         elif name in _FORWARDED and value.isascii() and (text := value.decode()).isprintable():
             _add(forwarded, _FORWARDED[name], text)
