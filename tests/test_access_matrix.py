@@ -149,3 +149,18 @@ async def test_each_kind_of_caller_gets_what_its_key_allows_and_nothing_else(row
     for caller, (_, body) in answers.items():
         assert {text for text in everything if text in body} == set(row.shows.get(caller, ()))
         assert "canary" not in body
+
+
+SPELLINGS = ("/{path}", "{path}/", "/v1{path}", "/openai{path}", "//openai//v1{path}/")
+
+
+@pytest.mark.parametrize("row", MATRIX, ids=lambda row: f"{row.method} {row.path}")
+async def test_another_spelling_of_a_path_gives_no_caller_more(row: Row, app: Proxy) -> None:
+    for headers in CALLERS.values():
+        status, body = await respond(app, row.method, row.path, headers)
+        for spelling in SPELLINGS:
+            other_status, other_body = await respond(app, row.method, spelling.format(path=row.path), headers)
+            if row.path in app.deployment.routes.probes:
+                assert other_status in (401, 404)
+            else:
+                assert (other_status, other_body) == (status, body) or other_status in (401, 404)

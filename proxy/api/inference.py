@@ -68,7 +68,7 @@ class Inference:
         head.has_body = False  # the body was read, so the connection can be reused
         if coding := headers.get(b"content-encoding"):
             content = await run_yielding(decompress(content, coding, self._server.max_request))
-        body = _parse(content, headers)
+        body = _parse(content, headers, head.path_model)
         view = self._store.cached_view(caller.policy) or await view_of(self._store, caller.policy)
         await view.prepare((*body.models, *body.models_of_tools))
         path = PATHS[head.path]
@@ -109,10 +109,12 @@ class Inference:
             await relay.run(headers, _STREAM_FORMATS[head.path], self._server.sse_keepalive)
 
 
-def _parse(body: bytes, headers: Mapping[bytes, bytes]) -> Body:
+def _parse(body: bytes, headers: Mapping[bytes, bytes], path_model: str) -> Body:
     """Raises BadRequest."""
     content_type = headers.get(b"content-type", b"")
-    return FormBody(body, content_type) if content_type.lower().startswith(b"multipart/") else JsonBody(body)
+    if content_type.lower().startswith(b"multipart/"):
+        return FormBody(body, content_type, path_model=path_model)
+    return JsonBody(body, path_model=path_model)
 
 
 _STREAM_FORMATS = {

@@ -22,6 +22,7 @@ from proxy.wire import JSON
 LISTS = ("/v1/models", "/models")
 """Paths of the list; `{path}/{id}` is a single model."""
 _ALIAS = "models"
+_WHOLE_LIST = ("",)
 
 
 class Models:
@@ -33,8 +34,8 @@ class Models:
 
     def routes(self) -> Iterator[Route]:
         for path in LISTS:
-            yield Route(path, READ, self.list)
-            yield Route(path + "/{id...}", READ, self.retrieve)
+            yield Route(path, READ, self.list, is_api=True)
+            yield Route(path + "/{id...}", READ, self.retrieve, is_api=True)
 
     def list(self, head: RequestHead, caller: Caller) -> RawResponse | Handler:
         """Return the list if it is rendered (and compressed, if the client accepts gzip), otherwise a handler."""
@@ -42,27 +43,26 @@ class Models:
         packed = accepts_gzip(head.accept_encoding)
         if view is not None and view.catalog.models and not (packed and view.rendered.gzip is None):
             return self._list(head, view, packed)
-        return self._when_rendered(head, caller, "")
+        return self._when_rendered(head, caller, _WHOLE_LIST)
 
     def retrieve(self, head: RequestHead, caller: Caller) -> RawResponse | Handler:
         """Return one model by its id. Raises ModelNotFound."""
-        model_id = _requested_id(head)
+        spellings = _spellings(head)
         view = self._store.cached_view(caller.policy)
         if view is None or not view.catalog.models:
-            return self._when_rendered(head, caller, model_id)
-        spellings = _spellings(model_id)
+            return self._when_rendered(head, caller, spellings)
         if model := _listed(view, spellings):
             return self._model(head, view, model)
         if not all(spellings):
             return self.list(head, caller)
         if not view.is_prepared:
-            return self._when_rendered(head, caller, model_id)
+            return self._when_rendered(head, caller, spellings)
         return self._model(head, view, _resolved(view, spellings))
 
-    def _when_rendered(self, head: RequestHead, caller: Caller, model_id: str) -> Handler:
+    def _when_rendered(self, head: RequestHead, caller: Caller, spellings: Sequence[str]) -> Handler:
         async def respond(receive: Receive, send: Send) -> RawResponse:
             view = await view_of(self._store, caller.policy)
-            model = await _find(view, model_id)
+            model = await _find(view, spellings)
             if model is not None:
                 return self._model(head, view, model)
             packed = accepts_gzip(head.accept_encoding)
@@ -114,9 +114,8 @@ async def view_of(store: Store, policy: Policy) -> View:
     return view
 
 
-async def _find(view: View, model_id: str) -> Model | None:
+async def _find(view: View, spellings: Sequence[str]) -> Model | None:
     """Return the requested model, or None for the whole list. Raises ModelNotFound."""
-    spellings = _spellings(model_id)
     model = _listed(view, spellings)
     if model is None and all(spellings):
         await view.prepare(spellings)
@@ -134,25 +133,34 @@ def _resolved(view: View, spellings: Sequence[str]) -> Model:
     return next(models, None) or view.model(spellings[-1])
 
 
-def _spellings(model_id: str) -> Sequence[str]:
+def _spellings(head: RequestHead) -> Sequence[str]:
     """Return the ids that a path may mean, in order of precedence; "" is the whole list.
 
     A client whose `base_url` ends in `/models` (as in the ctyun documentation) requests `/v1/models/models` and
-    `/v1/models/models/{id}`; a model with such an id takes precedence.
+    `/v1/models/models/{id}`, others add slashes (`/v1/models//{id}`); a model with such an id takes precedence. Ids are
+    percent-decoded exactly once: they can contain slashes, colons, spaces and `%`.
     """
+    try:
+        ids = [unquote_to_bytes(raw_id).decode() for raw_id in _raw_ids(head.raw_path)]
+    except UnicodeDecodeError:
+        ids = []
+    if not ids:  # no model matches an id that is not UTF-8, or a path whose prefix is percent-encoded
+        raise ModelNotFound(head.path.partition("models/")[2])
+    return [spelling for model_id in ids for spelling in _with_and_without_alias(model_id)]
+
+
+def _raw_ids(raw_path: bytes) -> Sequence[bytes]:
+    """Return the percent-encoded id in a path; also without superfluous slashes, if it has any."""
+    for path in LISTS:
+        prefix = path.encode() + b"/"
+        if raw_path.startswith(prefix):
+            raw_id = raw_path[len(prefix) :]
+            has_superfluous = b"//" in b"/%b/" % raw_id
+            return (raw_id, b"/".join(filter(None, raw_id.split(b"/")))) if has_superfluous else (raw_id,)
+    return ()
+
+
+def _with_and_without_alias(model_id: str) -> Sequence[str]:
     if model_id == _ALIAS or model_id.startswith(_ALIAS + "/"):
         return model_id, model_id.removeprefix(_ALIAS).removeprefix("/")
     return (model_id,)
-
-
-def _requested_id(head: RequestHead) -> str:
-    """Return the id in the path, percent-decoded exactly once: ids can contain slashes, colons, spaces and `%`."""
-    for path in LISTS:
-        prefix = path.encode() + b"/"
-        if head.raw_path.startswith(prefix):
-            try:
-                return unquote_to_bytes(head.raw_path[len(prefix) :]).decode()
-            except UnicodeDecodeError:
-                break
-    # No model matches an id that is not UTF-8, or a path whose prefix is percent-encoded.
-    raise ModelNotFound(head.path.partition("models/")[2])

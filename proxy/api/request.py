@@ -29,6 +29,8 @@ class RequestHead:
         "if_none_match",
         "method",
         "path",
+        "path_model",
+        "raw_path",
         "request_id",
         "scope",
     )
@@ -39,6 +41,9 @@ class RequestHead:
         self.method: str = scope["method"]
         self.path: str = scope["path"]
         """Percent-decoded."""
+        self.raw_path: bytes = scope["raw_path"]
+        self.path_model = ""
+        """The model in the path of a call (Azure)."""
         self.credentials: list[Header] = []
         self.accept_encoding = b""
         self.if_none_match = b""
@@ -59,11 +64,6 @@ class RequestHead:
             elif name == b"transfer-encoding" or (name == b"content-length" and value != b"0"):
                 self.has_body = True
         self.request_id = request_id(self.request_id)
-
-    @property
-    def raw_path(self) -> bytes:
-        raw_path: bytes = self.scope["raw_path"]
-        return raw_path
 
     @property
     def query(self) -> bytes:

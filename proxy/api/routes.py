@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from proxy.access import Caller
+from proxy.api.paths import other_paths
 from proxy.api.request import RequestHead
 from proxy.asgi import Handler, RawResponse
 from proxy.calls import CALLS
@@ -25,6 +26,8 @@ class Route(NamedTuple):
     endpoint: Endpoint
     is_probe: bool = False
     """Whether requests without an API key are allowed."""
+    is_api: bool = False
+    """Whether other spellings of its path are accepted (`other_paths`)."""
 
 
 class Routes:
@@ -39,7 +42,24 @@ class Routes:
                 self._patterns.append((_pattern(route.path), route))
             else:
                 self._exact.setdefault(route.path, {}).update(dict.fromkeys(route.methods, route.endpoint))
+        self.paths = self._exact.keys()
+        """The paths without `{name}`."""
+        self._api_paths = frozenset(route.path for route in self.table if route.is_api)
         self.probes = frozenset(route.path for route in self.table if route.is_probe)
+
+    def correct(self, head: RequestHead) -> None:
+        """Replace a path in another spelling by the path of the API that it means, if there is one.
+
+        Called before the request is authenticated, so that the format of errors is that of the path.
+        """
+        for other in other_paths(head.raw_path):
+            path = other.decoded
+            if path in self._api_paths or any(
+                route.is_api and head.method in route.methods and pattern.fullmatch(path)
+                for pattern, route in self._patterns
+            ):
+                head.path, head.raw_path, head.path_model = path, other.raw, other.model
+                return
 
     def find(self, head: RequestHead) -> Endpoint:
         """Return the endpoint of a request. Raises PathNotFound and MethodNotAllowed."""

@@ -57,6 +57,8 @@ class Proxy:
         """
         try:
             deployment = self.deployment
+            if head.path not in deployment.routes.paths:
+                deployment.routes.correct(head)
             if head.path in deployment.routes.probes and not head.credentials:
                 caller = _PROBE
             else:

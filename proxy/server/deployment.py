@@ -46,7 +46,7 @@ class Deployment:
                 *self.health.routes(),
                 *Models(self.store, clock).routes(),
                 *Versions(self.store, config.providers).routes(),
-                *(Route(path, ("POST",), self._call) for path in PATHS),
+                *(Route(path, ("POST",), self._call, is_api=True) for path in PATHS),
             ]
         )
         self.forwarder: Forwarder | None = None

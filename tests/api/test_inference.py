@@ -166,10 +166,9 @@ async def test_methods_other_than_post_are_405_with_an_allow_header(
 @pytest.mark.parametrize(
     "path",
     [
-        "/v1/chat/completions/",
-        "/v1//chat/completions",
         "/v1/chat/completions/c-1",
-        "/v1/v1/chat/completions",
+        "/v1/chat//completions%2F",
+        "/openai/deployments/m/chat",
         "/v2/chat/completions",
         "/v1/Chat/Completions",
         "/v1/chat/completions%0A",
@@ -197,11 +196,119 @@ async def test_paths_outside_the_table_are_not_forwarded(path: str, fetch: FakeF
 @pytest.mark.parametrize(
     ("path", "call"),
     [
-        ("/v1/v1/chat/completions", "/v1/chat/completions"),
+        ("/v1//chat/completions", "/v1/chat/completions"),
+        ("//v1/chat/completions", "/v1/chat/completions"),
+        ("/v1/chat/completions/", "/v1/chat/completions"),
+        ("/v1/v1/v1/chat/completions", "/v1/chat/completions"),
+        ("///v1//v1/chat//completions//", "/v1/chat/completions"),
+        ("//chat/completions", "/v1/chat/completions"),
+        ("/models//embeddings/", "/v1/embeddings"),
+        ("/v1/models//embeddings", "/v1/embeddings"),
+        ("/v1//messages/count_tokens/", "/v1/messages/count_tokens"),
+        ("/v2/rerank/", "/v2/rerank"),
+        ("/v1/v2/rerank", "/v2/rerank"),
+        ("//tokenize", "/tokenize"),
+        ("/openai/v1/responses", "/v1/responses"),
+        ("/openai/responses?api-version=2025-04-01-preview", "/v1/responses"),
+        ("/openai//v1/images/generations", "/v1/images/generations"),
+    ],
+)
+async def test_a_path_with_extra_slashes_versions_or_openai_is_the_path_that_it_means(
+    path: str, call: str, fetch: FakeFetch, clock: FakeClock
+) -> None:
+    async with calling(fetch, clock) as (served, up):
+        async with served.raw(post(b'{"model":"m"}', path, Connection="close", **ALICES)) as (reader, _):
+            assert (await reader.read()).startswith(b"HTTP/1.1 200 ")
+        assert [request.target for request in up.requests] == [call]
+
+
+@pytest.mark.parametrize(
+    "path", ["/v1//messages", "/v1/messages/", "/v1/v1/messages", "//messages", "/openai/messages"]
+)
+@pytest.mark.parametrize("headers", [ALICES, {"Authorization": "Bearer sk-canary-unknown"}, {}])
+async def test_errors_under_another_spelling_of_a_path_are_those_of_the_path(
+    path: str, headers: Mapping[str, str], fetch: FakeFetch, clock: FakeClock
+) -> None:
+    named = {**headers, "x-request-id": "mine"}
+    async with calling(fetch, clock) as (served, _):
+        for method in ("POST", "GET"):
+            meant, spelled = [
+                await served.client.request(method, served.url + each, content=b"{}", headers=named)
+                for each in ("/v1/messages", path)
+            ]
+            assert (spelled.status_code, spelled.content) == (meant.status_code, meant.content)
+            assert spelled.headers == meant.headers
+            assert spelled.json()["type"] == "error"
+            assert spelled.headers["request-id"] == "mine"
+
+
+@pytest.mark.parametrize(
+    ("path", "model", "call"),
+    [
+        ("/openai/deployments/m/chat/completions?api-version=2024-10-21", "m", "/v1/chat/completions"),
+        ("/openai/deployments/m/completions", "m", "/v1/completions"),
+        ("/openai/deployments/m/embeddings/", "m", "/v1/embeddings"),
+        ("//openai/deployments//m/audio/speech", "m", "/v1/audio/speech"),
+        ("/openai/deployments/a%2Fvery-long-own-id/responses", "a/very-long-own-id", "/v1/responses"),
+        ("/openai/deployments/a/very-long-own-id/images/generations", "a/very-long-own-id", "/v1/images/generations"),
+        ("/openai/v1/deployments/m/chat/completions", "m", "/v1/chat/completions"),
+    ],
+)
+async def test_the_model_of_an_azure_deployment_is_in_the_path(
+    path: str, model: str, call: str, fetch: FakeFetch, clock: FakeClock
+) -> None:
+    key = {"api-key": ALICE}
+    aliases = CONFIG.replace("    aliases: {{short: a/very-long-own-id}}\n", "")
+    async with calling(fetch, clock, config=aliases) as (served, up):
+        for body in ({"input": "x"}, {"model": model, "input": "x"}):
+            answer = await served.client.post(served.url + path, json=body, headers=key)
+            assert answer.status_code == 200
+        assert [request.target for request in up.requests] == [call, call]
+        assert [msgspec.json.decode(request.body)["model"] for request in up.requests] == [model, model]
+
+
+async def test_a_form_gets_the_model_of_the_azure_deployment(fetch: FakeFetch, clock: FakeClock) -> None:
+    form = multipart(("file", b"RIFF"))
+    async with calling(fetch, clock) as (served, up):
+        path = "/openai/deployments/short/audio/transcriptions"
+        answer = await served.client.post(path, content=form, headers={**FORM, "api-key": ALICE})
+        assert answer.status_code == 200
+        assert b'name="model"\r\n\r\n%b\r\n' % ORIGINAL.encode() in up.requests[0].body
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "headers", "status"),
+    [
+        pytest.param("/openai/deployments/m/chat/completions", {"model": "n"}, ALICES, 400, id="two models"),
+        pytest.param("/openai/deployments/n/chat/completions", {}, BOBS, 404, id="a forbidden model in the path"),
+        pytest.param(
+            "/openai/deployments/n/chat/completions", {"model": "m"}, BOBS, 400, id="an allowed one in the body"
+        ),
+        pytest.param(
+            "/openai/deployments/m/chat/completions", {"model": "n"}, BOBS, 400, id="an allowed one in the path"
+        ),
+        pytest.param("/openai/deployments/m/chat/completions", {}, {}, 401, id="no key"),
+        pytest.param("/openai/deployments/m/chat/completions", {}, LISTERS, 403, id="a key that cannot call"),
+        pytest.param("/openai/deployments/%FF/chat/completions", {}, ALICES, 404, id="not UTF-8"),
+    ],
+)
+async def test_a_deployment_gives_no_access_to_another_model(
+    path: str, body: object, headers: Mapping[str, str], status: int, fetch: FakeFetch, clock: FakeClock
+) -> None:
+    async with calling(fetch, clock) as (served, up):
+        answer = await served.client.post(path, json=body, headers=headers)
+        assert answer.status_code == status
+        assert up.requests == []
+
+
+@pytest.mark.parametrize(
+    ("path", "call"),
+    [
+        ("/v1/v3/chat/completions", "/v1/chat/completions"),
         ("/v1/chat/completions/chat/completions", "/v1/chat/completions"),
         ("/api/completions", "/v1/completions"),
         ("/anthropic/v1/messages", "/v1/messages"),
-        ("/openai/deployments/m/embeddings", "/v1/embeddings"),
+        ("/azure/deployments/m/embeddings", "/v1/embeddings"),
     ],
 )
 async def test_an_unknown_path_that_ends_with_a_call_gets_the_path_of_the_call(

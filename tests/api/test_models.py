@@ -419,12 +419,18 @@ async def test_invalid_utf8_ids_and_encoded_paths_are_404(path: bytes, fetch: Fa
         pytest.param(b"/v1/models%0A", False, id="a line feed"),
         pytest.param(b"/v1/models%00", False, id="a NUL"),
         pytest.param(b"/v1/Models", False, id="another case"),
-        pytest.param(b"//v1/models", False, id="two slashes"),
+        pytest.param(b"/admin//v1/models", False, id="below another path"),
+        pytest.param(b"//v1/models", True, id="two slashes"),
+        pytest.param(b"/v1//models//", True, id="slashes at the end"),
+        pytest.param(b"/v1/v1/models", True, id="the version twice"),
+        pytest.param(b"/openai/models?api-version=2024-10-21", True, id="Azure's path"),
+        pytest.param(b"/openai/v1/models", True, id="Azure's path with a version"),
+        pytest.param(b"/openai/deployments", True, id="Azure's deployments"),
         pytest.param(b"/v1/models?limit=1&after=m", True, id="unknown parameters"),
         pytest.param(b"/v1/%6Dodels", True, id="encoded letters"),
     ],
 )
-async def test_only_the_exact_list_path_returns_the_list(
+async def test_the_list_has_paths_with_extra_slashes_and_those_of_azure_and_no_others(
     path: bytes, listed: bool, fetch: FakeFetch, clock: FakeClock
 ) -> None:
     fetch.lists("a", "m")
@@ -433,6 +439,47 @@ async def test_only_the_exact_list_path_returns_the_list(
 
     assert reply.status == (200 if listed else 404)
     assert listed or reply.json["error"]["code"] == "not_found"
+
+
+@pytest.mark.parametrize(
+    ("path", "model_id"),
+    [
+        pytest.param(b"//v1/models/v/m", "v/m", id="two slashes at the beginning"),
+        pytest.param(b"/v1//models/v%2Fm", "v/m", id="two slashes and an encoded one"),
+        pytest.param(b"/v1/v1/models/v/m", "v/m", id="the version twice"),
+        pytest.param(b"/v1/models//v/m", "v/m", id="two slashes before the id"),
+        pytest.param(b"/v1/models/v//m/", "v/m", id="slashes in and behind the id"),
+        pytest.param(b"/v1//models/models//v/m", "v/m", id="below the alias"),
+        pytest.param(b"/v1//models/a//b", "a//b", id="an id with two slashes"),
+        pytest.param(b"/v1//models/a//b/", "a/b/", id="no such id with a slash at the end"),
+        pytest.param(b"/v1/models/c/", "c/", id="an id with a slash at the end"),
+        pytest.param(b"/openai/models/v%2Fm", "v/m", id="Azure's path"),
+        pytest.param(b"/openai/v1/models/v/m", "v/m", id="Azure's path with a version"),
+        pytest.param(b"/openai/deployments/v%2Fm", "v/m", id="Azure's deployment"),
+    ],
+)
+async def test_a_model_is_retrieved_under_other_spellings_of_its_path(
+    path: bytes, model_id: str, fetch: FakeFetch, clock: FakeClock
+) -> None:
+    fetch.lists("a", "v/m", "a//b", "a/b", "c", "c/")
+    async with started(config_of(ONE), fetch, clock) as app:
+        reply = await reply_to(app, path)
+        listed = await reply_to(app, "/v1/models")
+
+    expected = "a/b" if model_id == "a/b/" else model_id
+    assert (reply.status, reply.json["id"]) == (200, expected)
+    assert reply.body in listed.body
+
+
+async def test_a_percent_encoded_slash_is_part_of_the_id(fetch: FakeFetch, clock: FakeClock) -> None:
+    fetch.lists("a", "v/m")
+    async with started(config_of(ONE), fetch, clock) as app:
+        statuses = [
+            (await reply_to(app, path)).status
+            for path in (b"/v1/models/v%2F%2Fm", b"/v1/models/v%2Fm%2F", b"/v1/models/%2F", b"/v1/models/v%2F/m")
+        ]
+
+    assert statuses == [404, 404, 404, 404]
 
 
 # -- forbidden providers --------------------------------------------------------------------------------------------

@@ -94,7 +94,7 @@ def numbered(*numbers: int) -> list[str]:
     return [f"v-{n}" for n in numbers]
 
 
-@pytest.mark.parametrize("base", ["/v1", ""])
+@pytest.mark.parametrize("base", ["/v1", "", "//v1", "/v1/v1"])
 async def test_versions_are_returned_byte_for_byte(base: str, fetch: FakeFetch, clock: FakeClock) -> None:
     fetch.answers("pangu", answer(m_1=[DOCUMENTED, {"id": "v-2"}]))
     async with started(config_of(CONFIG), fetch, clock) as app:
@@ -340,9 +340,9 @@ async def test_a_key_is_accepted_in_any_header(header: str, fetch: FakeFetch, cl
         ),
         (
             "GET",
-            M1 + "/",
+            M1 + "/v",
             404,
-            f"Unknown path {M1}/; the model list is at /v1/models.",
+            f"Unknown path {M1}/v; the model list is at /v1/models.",
             None,
         ),
     ],

@@ -171,6 +171,26 @@ async def test_embeddings_are_returned(fetch: FakeFetch, clock: FakeClock) -> No
         assert c.oa.requests[0].json == {"input": ["one"], "model": OWN, "encoding_format": "base64"}
 
 
+@pytest.mark.parametrize("deployment", [None, "gpt-x"])
+async def test_the_azure_client_calls_models_as_deployments(
+    deployment: str | None, fetch: FakeFetch, clock: FakeClock
+) -> None:
+    async with clients(fetch, clock, replies(completion(OWN))) as c:
+        azure = openai.AsyncAzureOpenAI(
+            azure_endpoint=c.served.url,
+            azure_deployment=deployment,
+            api_key=KEY,
+            api_version="2024-10-21",
+            max_retries=0,
+        )
+        async with azure:
+            answer = await azure.chat.completions.create(model="gpt-x", messages=MESSAGES)
+            listed = await azure.models.list()
+    assert (answer.model, answer.choices[0].message.content) == ("gpt-x", "hello")
+    assert [model.id for model in listed.data] == ["claude/claude-x", "gpt-x", "plain"]
+    assert [request.target for request in c.oa.requests] == ["/v1/chat/completions"]
+
+
 async def test_an_audio_file_is_forwarded_unchanged(fetch: FakeFetch, clock: FakeClock) -> None:
     sound = os.urandom(2_000_000)
     async with clients(fetch, clock, replies({"text": "hello"})) as c:
