@@ -110,6 +110,21 @@ class MethodNotAllowed(ApiError):
         self.allow = allow
 
 
+class WebsocketNotSupported(ApiError):
+    """A websocket handshake on the path of a call. Clients that get 426 use HTTP at once; after others they retry."""
+
+    status = 426
+    type = "invalid_request_error"
+    code = "websocket_not_supported"
+    hint = "Send the call with POST; with `stream: true` the response is a stream of server-sent events."
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Calls over a websocket are not supported; send them with POST. With `stream: true` the response is a "
+            "stream of server-sent events."
+        )
+
+
 class UpstreamTimeout(ApiError):
     """408 of the Pangu contract: a provider has not responded within `initial_wait`."""
 

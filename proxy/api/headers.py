@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from proxy.access.keys import PRIVATE
 from proxy.asgi import Header
-from proxy.errors import ApiError, InvalidKey, MethodNotAllowed, UnsupportedMediaType, whole_seconds
+from proxy.errors import (
+    ApiError,
+    InvalidKey,
+    MethodNotAllowed,
+    UnsupportedMediaType,
+    WebsocketNotSupported,
+    whole_seconds,
+)
 from proxy.wire import JSON
 
 
@@ -17,6 +24,8 @@ def error_headers(error: ApiError) -> list[Header]:
         headers.append((b"allow", error.allow.encode()))
     if isinstance(error, UnsupportedMediaType):
         headers.append((b"accept-encoding", error.accept_encoding.encode()))
+    if isinstance(error, WebsocketNotSupported):
+        headers += ((b"upgrade", b"HTTP/1.1"), (b"connection", b"Upgrade"))  # RFC 9110, 15.5.22
     if error.should_retry is not None:
         headers.append((b"x-should-retry", b"true" if error.should_retry else b"false"))
     if error.retry_after is not None:

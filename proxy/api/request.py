@@ -76,6 +76,11 @@ class RequestHead:
         return headers
 
     @property
+    def asks_for_websocket(self) -> bool:
+        """Whether the request is the handshake of a websocket. A reverse proxy may have removed `Upgrade`."""
+        return self.method == "GET" and any(name == b"sec-websocket-key" for name, _ in self.headers)
+
+    @property
     def path_params(self) -> Mapping[str, str]:
         """Values of the `{name}` segments of the route's path; set by the router."""
         params: Mapping[str, str] = self.scope["path_params"]

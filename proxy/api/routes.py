@@ -11,7 +11,7 @@ from proxy.api.paths import other_paths
 from proxy.api.request import RequestHead
 from proxy.asgi import Handler, RawResponse
 from proxy.calls import CALLS
-from proxy.errors import MethodNotAllowed, PathNotFound
+from proxy.errors import MethodNotAllowed, PathNotFound, WebsocketNotSupported
 
 Endpoint = Callable[[RequestHead, Caller], RawResponse | Handler]
 """Returns the response, or a handler that needs I/O. Raises ApiError."""
@@ -62,10 +62,12 @@ class Routes:
                 return
 
     def find(self, head: RequestHead) -> Endpoint:
-        """Return the endpoint of a request. Raises PathNotFound and MethodNotAllowed."""
+        """Return the endpoint of a request. Raises PathNotFound, MethodNotAllowed and WebsocketNotSupported."""
         by_method = self._exact.get(head.path, {})
         if endpoint := by_method.get(head.method):
             return endpoint
+        if "POST" in by_method and head.asks_for_websocket:
+            raise WebsocketNotSupported
         allowed = set(by_method)
         for pattern, route in self._patterns:
             if match := pattern.fullmatch(head.path):

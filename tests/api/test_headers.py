@@ -6,7 +6,14 @@ import pytest
 
 from proxy.access.keys import PRIVATE
 from proxy.api.headers import error_headers
-from proxy.errors import ApiError, BadRequest, InvalidKey, MethodNotAllowed, ModelListUnavailable
+from proxy.errors import (
+    ApiError,
+    BadRequest,
+    InvalidKey,
+    MethodNotAllowed,
+    ModelListUnavailable,
+    WebsocketNotSupported,
+)
 from proxy.wire import JSON
 
 
@@ -20,6 +27,9 @@ from proxy.wire import JSON
             id="401, of no use to retry",
         ),
         pytest.param(MethodNotAllowed("POST", "GET, HEAD"), [(b"allow", b"GET, HEAD")], id="405"),
+        pytest.param(
+            WebsocketNotSupported(), [(b"upgrade", b"HTTP/1.1"), (b"connection", b"Upgrade")], id="426, with a protocol"
+        ),
         pytest.param(
             ModelListUnavailable("why", retry_after=1.2), [(b"retry-after", b"2")], id="seconds are rounded up"
         ),

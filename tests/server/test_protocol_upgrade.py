@@ -1,4 +1,4 @@
-"""`Upgrade` is ignored; CONNECT is rejected."""
+"""`Upgrade` is ignored; websockets on the path of a call and CONNECT are rejected."""
 
 from __future__ import annotations
 
@@ -174,6 +174,74 @@ async def test_upgrade_changes_nothing(name: str, fetch: FakeFetch, clock: FakeC
     assert statuses(expected)
     assert [whole, apart] == [expected, expected]
     assert [received.body for received in provider.requests] == bodies * 3
+
+
+WEBSOCKET = "Sec-WebSocket-Version: 13\r\n" + OFFERS["websocket"]
+
+
+@pytest.mark.parametrize(
+    "path", ["/v1/responses", "/responses", "/v1/chat/completions", "/v1/models/messages", "//v1/responses/"]
+)
+async def test_a_websocket_for_calls_gets_426_and_the_next_requests_their_own_responses(
+    path: str, fetch: FakeFetch, clock: FakeClock
+) -> None:
+    request = get(WEBSOCKET, path)
+    async with proxied(fetch, clock) as (served, provider):
+        last = await answer(served, LAST)
+        call = await answer(served, post(CLOSING, announced(CALL)))
+        whole = await answer(served, request + post("", announced(CALL)) + LAST)
+        apart = await answer(served, *bytewise(request, post("", announced(CALL)) + LAST))
+        split = {await answer(served, request[:at], request[at:] + LAST) for at in range(1, len(request) + 1)}
+
+    assert statuses(whole) == [426, 200, 200]
+    assert whole.endswith(last)
+    assert (apart, split) == (whole, {whole[: whole.index(b"HTTP/1.1 200")] + last})
+    assert len(provider.requests) == 3
+    assert statuses(call) == [200]
+    head, _, body = whole.partition(b"\r\n\r\n")
+    assert {b"upgrade: HTTP/1.1", b"connection: Upgrade", b"x-request-id: mine"} <= set(head.split(b"\r\n"))
+    assert b"Calls over a websocket are not supported; send them with POST." in body
+
+
+async def test_a_body_behind_a_websocket_handshake_is_not_parsed_as_a_request(
+    fetch: FakeFetch, clock: FakeClock
+) -> None:
+    head = f"GET /v1/responses HTTP/1.1\r\n{FIELDS}{WEBSOCKET}".encode()
+    async with proxied(fetch, clock) as (served, _):
+        received = [await answer(served, head + frame(FORGED)) for frame in FRAMINGS.values()]
+
+    assert [statuses(response) for response in received] == [[426], [426]]
+    assert all(b"\r\nconnection: close\r\n" in response for response in received)
+
+
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        pytest.param(get(WEBSOCKET), 200, id="the list of models"),
+        pytest.param(get(WEBSOCKET, "/nowhere"), 404, id="an unknown path"),
+        pytest.param(get("", "/v1/responses"), 405, id="GET without a handshake"),
+        pytest.param(get(OFFERS["h2c"], "/v1/responses"), 405, id="another protocol"),
+        pytest.param(post(WEBSOCKET, announced(CALL)), 200, id="POST"),
+        pytest.param(get("Sec-WebSocket-Key: AAAA\r\n", "/v1/responses"), 426, id="a handshake without Upgrade"),
+        pytest.param(
+            f"GET /v1/responses HTTP/1.1\r\nHost: proxy\r\n{WEBSOCKET}\r\n".encode(),
+            401,
+            id="a handshake without a key",
+        ),
+        pytest.param(
+            f"GET /v1/responses HTTP/1.1\r\nHost: proxy\r\napi-key: wrong\r\n{WEBSOCKET}\r\n".encode(),
+            401,
+            id="a handshake with a wrong key",
+        ),
+    ],
+)
+async def test_only_handshakes_with_a_valid_key_on_paths_of_calls_get_426(
+    request_: bytes, status: int, fetch: FakeFetch, clock: FakeClock
+) -> None:
+    async with proxied(fetch, clock) as (served, _):
+        received = await answer(served, request_ + LAST)
+
+    assert statuses(received) == [status, 200]
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from proxy.errors import (
     PathNotFound,
     UpstreamTimeout,
     VersionsNotFound,
+    WebsocketNotSupported,
 )
 from proxy.wire.encoder import encode
 from proxy.wire.openai import model_list, model_object, openai_error
@@ -122,6 +123,9 @@ def test_versions_are_encoded_byte_for_byte() -> None:
 ERRORS = [
     pytest.param(BadRequest("why", param="limit"), 400, "invalid_request_error", "invalid_request", id="malformed"),
     pytest.param(InvalidKey(), 401, "invalid_request_error", "invalid_api_key", id="missing or invalid key"),
+    pytest.param(
+        WebsocketNotSupported(), 426, "invalid_request_error", "websocket_not_supported", id="a websocket for calls"
+    ),
     pytest.param(Forbidden("why"), 403, "permission_error", "insufficient_permissions", id="forbidden operation"),
     pytest.param(ModelNotFound("m"), 404, "invalid_request_error", "model_not_found", id="unknown or forbidden model"),
     pytest.param(
