@@ -13,7 +13,7 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
-"""As in `starlette.types`, which only `server/` may import."""
+"""As in `starlette.types`, which only the demo imports."""
 
 
 class RawResponse(Struct, frozen=True):

@@ -17,6 +17,7 @@ LOADED = "import sys, proxy.cli.main, proxy.cli.serve; print(*(n for n in {names
         pytest.param(("difflib",), id="what only error messages use"),
         pytest.param(("backports.zstd", "compression.zstd"), id="what only compressed bodies use"),
         pytest.param(("proxy.cli.check", "proxy.cli.demo.command"), id="other commands"),
+        pytest.param(("starlette",), id="the framework of the demo"),
         pytest.param(("uvicorn.protocols.http.h11_impl", "wsproto", "websockets"), id="unused protocols"),
     ],
 )

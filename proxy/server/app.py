@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 from proxy.access import Caller, Policy
 from proxy.api.http import error_response
 from proxy.api.request import RequestHead
-from proxy.asgi import ASGIApp, Handler, RawResponse, Receive, Scope, Send
+from proxy.asgi import Handler, RawResponse, Receive, Scope, Send
 from proxy.catalog import Fetch
 from proxy.clock import Clock, SystemClock
 from proxy.config import Config
@@ -42,21 +42,17 @@ class Proxy:
     ) -> None:
         """`fetch` replaces fetching over HTTP; `on_report` is called after each refresh of a provider."""
         self.deployment = Deployment(config, clock or SystemClock(), fetch, on_report)
-        origins = config.server.cors
-        self.decides_early = not origins
-        """Whether the server may call `decide` before the application; False with middleware."""
-        self._app = _with_cors(self._respond, origins) if origins else self._respond
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._app(scope, receive, send)
 
     def decide(self, head: RequestHead) -> RawResponse | Handler:
         """Authenticate, route and respond. Returns the response, or a handler if I/O is needed. Never raises.
 
-        Synchronous, so that the server can send a cached response without creating a task.
+        Synchronous, so that the server can send a cached response without creating a task. The server adds the headers
+        of CORS, because handlers send responses, too.
         """
         try:
             deployment = self.deployment
+            if deployment.cors and (preflight := deployment.cors.preflight(head)):
+                return preflight
             if head.path not in deployment.routes.paths:
                 deployment.routes.correct(head)
             if head.path in deployment.routes.probes and not head.credentials:
@@ -81,13 +77,15 @@ class Proxy:
             await asyncio.gather(refresh, return_exceptions=True)
             await self.deployment.close()
 
-    async def _respond(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await self._run_lifespan(receive, send)
             return
         if scope["type"] != "http":
             await send({"type": "websocket.close"})
             return
+        if cors := self.deployment.cors:
+            send = cors.sending(send, scope["headers"])
         head, outcome = scope.get("decided") or self._decide(scope)
         response = outcome if isinstance(outcome, RawResponse) else await self._handle(head, outcome, receive, send)
         if response:
@@ -144,10 +142,3 @@ def _log_if_stopped(refresh: asyncio.Task[None]) -> None:
     # Without an exception it ends only if all models are declared in the configuration.
     if not refresh.cancelled() and (error := refresh.exception()):
         _log.critical("refresh loop stopped unexpectedly; model lists are no longer updated: %s", describe_bug(error))
-
-
-def _with_cors(app: ASGIApp, origins: tuple[str, ...]) -> ASGIApp:
-    # Imported lazily: a server without `cors` starts faster and needs 1.4 MiB less memory.
-    from proxy.server.cors import Cors
-
-    return Cors(app, origins)

@@ -1,30 +1,94 @@
-"""CORS for the origins of `server.cors`."""
+"""CORS (Fetch standard, 3.3) for the origins of `server.cors`: pure functions of the head of a request."""
 
 from __future__ import annotations
 
-from starlette.datastructures import Headers
-from starlette.middleware.cors import CORSMiddleware
-from starlette.responses import Response
+from collections.abc import Iterable
 
-from proxy.api.headers import error_headers
-from proxy.api.request import request_id
-from proxy.asgi import ASGIApp
+from proxy.api.request import RequestHead
+from proxy.asgi import Header, Message, RawResponse, Send
 from proxy.errors import BadRequest
-from proxy.wire.openai import openai_error
+
+_METHODS = (b"GET", b"HEAD", b"POST")
+_EXPOSED = (
+    "x-request-id", "request-id", "x-upstream-request-id", "x-served-by",
+    "retry-after", "retry-after-ms", "x-should-retry", "etag", "age",
+    "x-models-stale", "x-models-missing", "x-models-incomplete",
+    "openai-model", "openai-version", "openai-processing-ms", "x-codex-turn-state", "x-reasoning-included",
+    *(f"x-ratelimit-{value}-{unit}" for unit in ("requests", "tokens") for value in ("limit", "remaining", "reset")),
+    *(
+        f"anthropic-ratelimit-{unit}-{value}"
+        for unit in ("requests", "tokens", "input-tokens", "output-tokens")
+        for value in ("limit", "remaining", "reset")
+    ),
+    # All others, such as those of `forward_headers`. Browsers before 2019 (Safari: 2022) know only the names.
+    "*",
+)  # fmt: skip
+_EXPOSE: Header = (b"access-control-expose-headers", ", ".join(_EXPOSED).encode())
+_PREFLIGHT: tuple[Header, ...] = (
+    (b"access-control-allow-methods", b", ".join(_METHODS)),
+    (b"access-control-max-age", b"600"),
+    (b"content-length", b"0"),
+    (
+        b"vary",
+        b"Access-Control-Request-Method, Access-Control-Request-Headers, Access-Control-Request-Private-Network",
+    ),
+)
 
 
-class Cors(CORSMiddleware):
-    """starlette's middleware, except that a rejected preflight gets an error in OpenAI's format."""
+class Cors:
+    """The CORS headers of responses to pages, desktop applications and extensions of configured origins.
 
-    def __init__(self, app: ASGIApp, origins: tuple[str, ...]) -> None:
-        super().__init__(app, allow_origins=origins, allow_methods=["GET", "HEAD", "POST"], allow_headers=["*"])
+    Credentials mode is not supported: API keys are sent in headers that scripts set, never in cookies.
+    """
 
-    def preflight_response(self, request_headers: Headers) -> Response:
-        response = super().preflight_response(request_headers)
-        if response.status_code == 200:
-            return response
-        error = BadRequest("CORS: this origin or method is not allowed; add the origin to `server.cors`.")
-        given = request_headers.get("x-request-id", "").encode("latin-1")
-        headers = [*error_headers(error), (b"x-request-id", request_id(given))]
-        plain = {name.decode(): value.decode() for name, value in headers}
-        return Response(openai_error(error), error.status, plain)
+    def __init__(self, origins: Iterable[str]) -> None:
+        """`origins` are exact."""
+        self._origins = frozenset(origin.encode() for origin in origins)
+
+    def preflight(self, head: RequestHead) -> RawResponse | None:
+        """Return the response to a preflight, None for other requests. Raises BadRequest for another origin or method.
+
+        It is the same for every path, and requires no key: browsers send none.
+        """
+        if head.method != "OPTIONS":
+            return None
+        asked = dict(head.headers)
+        if b"origin" not in asked or b"access-control-request-method" not in asked:
+            return None
+        if not self._allows(head.headers) or asked[b"access-control-request-method"] not in _METHODS:
+            raise BadRequest("CORS: this origin or method is not allowed; add the origin to `server.cors`.")
+        headers = [*_PREFLIGHT, (b"x-request-id", head.request_id), *head.connection_close]
+        if names := asked.get(b"access-control-request-headers"):
+            # Repeated, because `*` does not include Authorization.
+            headers.append((b"access-control-allow-headers", names))
+        if asked.get(b"access-control-request-private-network") == b"true":
+            headers.append((b"access-control-allow-private-network", b"true"))
+        return RawResponse(200, headers, b"")
+
+    def add(self, request: Iterable[Header], response: Iterable[Header]) -> list[Header]:
+        """Return the headers of a response with those that let pages of a configured origin read it."""
+        headers, vary = [], []
+        for header in response:
+            if header[0] == b"vary":
+                vary.append(header[1])
+            else:
+                headers.append(header)
+        headers.append((b"vary", b", ".join([*vary, b"Origin"])))
+        if origin := self._allows(request):
+            headers += ((b"access-control-allow-origin", origin), _EXPOSE)
+        return headers
+
+    def sending(self, send: Send, request: Iterable[Header]) -> Send:
+        """Return a `send` that adds the headers to the start of the response."""
+
+        async def send_with_cors(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message = {**message, "headers": self.add(request, message["headers"])}
+            await send(message)
+
+        return send_with_cors
+
+    def _allows(self, request: Iterable[Header]) -> bytes | None:
+        """Return the origin of a request if it is configured, otherwise None."""
+        origins = [value for name, value in request if name == b"origin"]
+        return origins[0] if len(origins) == 1 and origins[0] in self._origins else None

@@ -18,6 +18,7 @@ from proxy.asgi import Handler, Receive, Send
 from proxy.catalog import Fetch
 from proxy.clock import Clock
 from proxy.config import Config
+from proxy.server.cors import Cors
 from proxy.states import CallState
 from proxy.store import Report, Store
 from proxy.telemetry import Usage
@@ -39,6 +40,7 @@ class Deployment:
         self.usage = Usage()
         self.store = Store(config, fetch or self._fetcher, clock, on_report=on_report)
         self.access = Access(config, clock.time)
+        self.cors = Cors(config.server.cors) if config.server.cors else None
         self._callable = frozenset(provider.name for provider in config.providers if provider.target)
         self.health = Health(self.store, config.skipped, self._call_state)
         self.routes = Routes(

@@ -12,6 +12,7 @@ import asyncio
 import logging
 import typing
 import weakref
+from collections.abc import Iterable
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from uvicorn.protocols.http.flow_control import FlowControl
@@ -19,7 +20,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from proxy.api.headers import error_headers
 from proxy.api.request import RequestHead, request_id
-from proxy.asgi import RawResponse, Scope
+from proxy.asgi import Header, RawResponse, Scope
 from proxy.errors import BadRequest
 from proxy.seams import plain_http
 from proxy.server.app import NO_TUNNEL, Proxy
@@ -92,18 +93,20 @@ class Protocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         scope = typing.cast(Scope, cycle.scope)
-        proxy = typing.cast(Proxy, self.config.app)
-        if proxy.decides_early:
-            head = RequestHead(scope)
-            decision = proxy.decide(head)
-            if isinstance(decision, RawResponse) and not head.has_body and self._is_direct(cycle):
-                self.write_response(cycle, decision)
-                return
-            scope["decided"] = head, decision
+        head = RequestHead(scope)
+        decision = self._proxy.decide(head)
+        if isinstance(decision, RawResponse) and not head.has_body and self._is_direct(cycle):
+            self.write_response(cycle, decision)
+            return
+        scope["decided"] = head, decision
         scope["connection"] = self._client = _ClientConnection(self, cycle)
         # A pipelined request behind a cached response: the keep-alive timer of that response is still running.
         self._unset_keepalive_if_required()
         super()._start_asgi_task(cycle, app)
+
+    def _with_cors(self, request: Iterable[Header], headers: list[Header]) -> list[Header]:
+        cors = self._proxy.deployment.cors
+        return cors.add(request, headers) if cors else headers
 
     def _is_direct(self, cycle: RequestResponseCycle) -> bool:
         """Return whether a response can be written synchronously: keep-alive, no unread bytes, no pipelining.
@@ -120,7 +123,8 @@ class Protocol(HttpToolsProtocol):
 
     def write_response(self, cycle: RequestResponseCycle, response: RawResponse) -> None:
         """Write a complete response on a keep-alive connection, with one system call."""
-        headers = map(b": ".join, (*cycle.default_headers, *response.headers))
+        fields = self._with_cors(cycle.scope["headers"], response.headers)
+        headers = map(b": ".join, (*cycle.default_headers, *fields))
         start = STATUS_LINE[response.status] + b"\r\n".join(headers) + b"\r\n\r\n"
         cycle.response_started = cycle.response_complete = True
         if response.body:
@@ -133,6 +137,7 @@ class Protocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
         super().connection_made(transport)
+        self._proxy = typing.cast(Proxy, self.config.app)
         self.flow = WatchedFlowControl(self)
 
     def reads_on(self) -> bool:
@@ -166,7 +171,9 @@ class Protocol(HttpToolsProtocol):
             (b"x-request-id", request_id()),
             (b"connection", b"close"),
         ]
-        lines = [b"HTTP/1.1 400 Bad Request", *(name + b": " + value for name, value in headers)]
+        # The headers that were read before the error, possibly none.
+        fields = self._with_cors(self.headers or (), headers)
+        lines = [b"HTTP/1.1 400 Bad Request", *(name + b": " + value for name, value in fields)]
         self.transport.write(b"\r\n".join(lines) + b"\r\n\r\n" + body)
         self.transport.close()
 

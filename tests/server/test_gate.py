@@ -207,12 +207,14 @@ async def test_a_bug_is_an_internal_error_in_decide_and_in_the_application(fetch
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize(("cors", "early"), [("", True), ("server: {cors: ['https://app.example']}\n", False)])
-async def test_decides_early_is_false_with_middleware(
-    cors: str, early: bool, fetch: FakeFetch, clock: FakeClock
-) -> None:
-    async with started(config_of(cors + OPEN), fetch, clock) as app:
-        assert app.decides_early is early
+async def test_lists_are_decided_without_a_handler_with_cors_too(fetch: FakeFetch, clock: FakeClock) -> None:
+    fetch.lists("a", "m")
+    async with started(config_of("server: {cors: ['https://app.example']}\n" + OPEN), fetch, clock) as app:
+        await warmed(app, {})
+        ready = decided(app, scope({"origin": "https://app.example"}))
+
+    assert ready is not None
+    assert ready.status == 200
 
 
 # -- over a socket -------------------------------------------------------------------------------------------------
