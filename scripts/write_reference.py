@@ -196,6 +196,13 @@ ENTRIES: Mapping[str, Entry] = {
     "Defaults.failover": Entry(
         "failover: false", "Whether a call that fails at this provider is tried at the next provider of the model."
     ),
+    "Defaults.forward_headers": Entry(
+        "forward_headers: [x-session-*, x-openrouter-title]",
+        "Patterns of further headers of calls that are passed on, from the client to the provider and back, besides "
+        "the [built-in ones](http-api.md#request-headers-of-calls). Headers with credentials, accounts, addresses and "
+        "models, and those that the proxy sets itself, are never passed on.",
+        "none",
+    ),
     "Defaults.failover_on": Entry(
         "failover_on: [429, 500, 503, timeout]",
         "Statuses after which the next provider is tried. `timeout` is also allowed, although the provider may have "

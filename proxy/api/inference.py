@@ -73,7 +73,7 @@ class Inference:
         await view.prepare((*body.models, *body.models_of_tools))
         path = PATHS[head.path]
         offers = candidates(view.model, body, self._targets, self._stateful, path.api)
-        return Call(path.path, body, forwarded, offers, head.request_id.decode(), key)
+        return Call(path.path, body, forwarded, offers, head.request_id.decode(), key, head.headers)
 
     async def _read_body(self, headers: Mapping[bytes, bytes], receive: Receive) -> bytes:
         """Raises BodyTooLarge and ClientDisconnected."""
@@ -103,6 +103,7 @@ class Inference:
             call_scope.limit_to(forwarded.provider.call_timeout)
             headers = [
                 *relayed_headers(forwarded.response.raw_headers, own_id=forwarded.own_id, model=call.model),
+                *forwarded.further_headers,
                 *((name, head.request_id) for name in format_of(head.path).request_id_headers),
             ]
             relay = Relay(forwarded, call.model, send, head.connection, call_scope)

@@ -39,8 +39,10 @@ from proxy.config.fields import (
     proxy_url,
     whole,
 )
+from proxy.config.forwarded_headers import forwardable, header_matcher
 from proxy.config.list_settings import ListSettings, adjusted
 from proxy.dialects import DIALECTS, Auth, Dialect, fill_template
+from proxy.patterns import Matcher
 
 
 class Server(Settings):
@@ -101,6 +103,8 @@ class CallSettings(FetchSettings):
     """Whether a failed call is retried at the next provider of the same model."""
     failover_on: Annotated[tuple[int | Literal["timeout"], ...], BeforeValidator(failover_conditions)] = (429, 503)
     """Status codes that trigger failover, and `timeout`, where the provider may have done, and billed, the work."""
+    forward_headers: tuple[Annotated[str, AfterValidator(forwardable)], ...] = ()
+    """Patterns of further headers that are passed on, from the client to the provider and back."""
 
 
 class Defaults(CallSettings):
@@ -230,6 +234,14 @@ class Provider(ListSettings, CallSettings):
         root_url = "" if self.call else self._filled(row.call_root)
         call_id = fill_template(row.call_id, self.settings)
         return Target(base_url, auth, call_id, root_url, self.speaks) if base_url else None
+
+    @cached_property
+    def forwards(self) -> Matcher | None:
+        """Whether a header is passed on by `forward_headers`, by its lower-case name; None if none is."""
+        if not self.forward_headers:
+            return None
+        rows = [self.dialect.auth, *([self.target.auth] if self.target else ())]
+        return header_matcher(self.forward_headers, [row.name for row in rows])
 
     def _call_url(self) -> str:
         url = self._filled(self.dialect.call)

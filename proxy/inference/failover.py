@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from msgspec import Struct
 
+from proxy.asgi import Header
 from proxy.clock import Clock
 from proxy.config import Provider
 from proxy.errors import ApiError, UpstreamError
@@ -15,6 +16,8 @@ from proxy.inference.circuit import Circuit
 from proxy.inference.deadline import CallScope, ClientDisconnected, DeadlineExceeded
 from proxy.inference.provider_errors import MAX_BYTES, RELAYED_STATUSES, ErrorResponse, Verdict, classify, unusable
 from proxy.inference.request.body import Body
+from proxy.inference.request.headers import further_headers
+from proxy.inference.response import headers as response_headers
 from proxy.inference.routing import Candidate
 from proxy.telemetry import Tokens, Usage
 from proxy.telemetry.usage import Labels, Outcome
@@ -45,10 +48,18 @@ class Call(Struct, frozen=True):
     request_id: str
     key: str
     """The name of the caller's key."""
+    raw_headers: Sequence[Header] = ()
+    """All headers of the caller, from which `forward_headers` selects."""
 
     @property
     def model(self) -> str:
         return self.body.model
+
+    def headers_for(self, provider: Provider) -> Mapping[str, str]:
+        """Return the caller's headers that are forwarded to a provider, by lower-case names."""
+        if provider.forwards is None:
+            return self.headers
+        return {**further_headers(self.raw_headers, provider.forwards), **self.headers}
 
 
 class ForwardedCall:
@@ -76,6 +87,11 @@ class ForwardedCall:
         self._request_id = request_id
         self._labels = labels
         self._seconds = seconds
+
+    @property
+    def further_headers(self) -> Sequence[Header]:
+        """The headers that the provider's `forward_headers` selects."""
+        return _further_headers(self.response, self.provider)
 
     def finish(self, outcome: Outcome, tokens: Tokens) -> None:
         """Release the circuit, count the call, and log a failure. The rest of an incomplete response is discarded."""
@@ -182,7 +198,7 @@ class Forwarder:
         sending = endpoint.send(
             call.path,
             call.body.with_ids(candidate.ids),
-            headers=call.headers,
+            headers=call.headers_for(endpoint.provider),
             content_type=call.body.content_type.decode(),
             request_id=call.request_id,
         )
@@ -215,6 +231,13 @@ class Forwarder:
             )
         finally:
             response.close()
+
+
+def _further_headers(response: UpstreamResponse, provider: Provider) -> Sequence[Header]:
+    if provider.forwards is None:
+        return ()
+    secrets = (*response.secrets, *response.credentials)
+    return [*response_headers.further_headers(response.raw_headers, provider.forwards, secrets)]
 
 
 def _log_failure(request_id: str, labels: Labels, reason: str, circuit: Circuit) -> None:

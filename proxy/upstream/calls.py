@@ -148,7 +148,6 @@ class Endpoint:
         operator_headers = {name: value.get_secret_value() for name, value in provider.headers.items()}
         self._own_headers: CIMultiDict[str] = CIMultiDict(
             {
-                "User-Agent": f"models-proxy/{__version__}",
                 "Accept-Encoding": "identity",
                 **auth_headers(target.auth, provider.api_key),
             }
@@ -158,7 +157,7 @@ class Endpoint:
         if target.base_url.startswith("http://"):
             # Plain HTTP uses no CONNECT, so the request itself must authenticate at the egress proxy.
             self._own_headers.update(self.connections.egress_headers)
-        self._defaults = CIMultiDict(kind_headers(provider))
+        self._defaults = CIMultiDict({"User-Agent": f"models-proxy/{__version__}", **kind_headers(provider)})
         self._defaults.update(self._own_headers)
         self._own_lists = {name: self._own_headers[name] for name in _UNITED if name in self._own_headers}
 

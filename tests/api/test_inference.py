@@ -920,6 +920,101 @@ async def test_a_configured_list_is_united_with_the_callers(name: str, fetch: Fa
         ]
 
 
+async def test_forward_headers_adds_headers_in_both_directions_at_this_provider_only(
+    fetch: FakeFetch, clock: FakeClock
+) -> None:
+    sent = {"X-Conversation": "c-2", "X_Conversation_Id": "c-3", "X-Ray": "r-1"}
+    async with calling(
+        fetch, clock, replies(completion("m"), headers=sent), more="forward_headers: [X-Conv*, x_conv*, x-title]"
+    ) as (served, up):
+        for model in ("m", "b/p"):
+            lines = [(b"x-conversation", b"c-1"), (b"x-conversation", b"c-2"), (b"x_conv", b"c"), (b"x-ray", b"r"),
+                     (b"x-converted", b"caf\xe9"), (b"x-title", b"App")]  # fmt: skip
+            headers = [(b"authorization", ALICES["Authorization"].encode()), *lines]
+            content = msgspec.json.encode({"model": model})
+            answer = await served.client.post(FOUR_PATHS[0], content=content, headers=headers)
+            names = [name for name in answer.headers if name.startswith("x")]
+            if model == "m":
+                assert names == ["x-conversation", "x_conversation_id", "x-request-id"]
+            else:
+                assert names == ["x-request-id"]
+        first, second = ({n: v for n, v in request.headers.items() if n.startswith("x")} for request in up.requests)
+        assert {**first, "x-request-id": ""} == {
+            "x-conversation": "c-1, c-2", "x_conv": "c", "x-title": "App", "x-request-id": ""
+        }  # fmt: skip
+        assert second.keys() == {"x-title", "x-request-id"}
+
+
+async def test_not_even_a_pattern_for_all_headers_passes_on_private_ones(fetch: FakeFetch, clock: FakeClock) -> None:
+    private = {
+        **dict.fromkeys(KEY_HEADERS, ALICE),
+        "authorization": f"Bearer {ALICE}",
+        "Cookie": "evil",
+        "X-Odd-Key": "evil",
+        "Proxy-Authorization": "evil",
+        "OpenAI-Organization": "evil",
+        "OpenAI-Project": "evil",
+        "X-Forwarded-For": "evil",
+        "X_Forwarded_Host": "evil",
+        "X-Original-URL": "/evil",
+        "X-HTTP-Method-Override": "DELETE",
+        "AzureML-Model-Deployment": "evil",
+        "Accept-Encoding": "evil",
+        "Idempotency-Key": "evil",
+        "Idempotency_Key": "evil",
+    }
+    back = {
+        "Set-Cookie": "evil=1",
+        "WWW-Authenticate": "evil",
+        "OpenAI-Organization": "evil",
+        "Access-Control-Allow-Origin": "evil",
+        "X-Accel-Redirect": "/evil",
+        "Location": "/evil",
+        "Server": "evil",
+        "X-Request-Id": "evil",
+        "X-Echo": f"evil {UP}",
+        "X-Ray": "r-1",
+        "X-RateLimit-Limit": "5",
+        "Content-Type": "application/json",
+    }
+    config = """
+providers:
+  - name: a
+    base_url: "{url}/v1"
+    api_key: {up}
+    forward_headers: ["*"]
+    headers: {{X-Team: ours}}
+    call: {{base_url: "{url}/v1", auth: {{header: X-Odd-Key}}}}
+keys: [{{name: alice, hash: "{alice}", models: ["*"]}}]
+"""
+    async with calling(fetch, clock, replies(completion("m"), headers=back), config=config) as (served, up):
+        headers = {**private, "X-Team": "theirs", "User-Agent": "client/1"}
+        answer = await served.client.post(FOUR_PATHS[0], json={"model": "m"}, headers=headers)
+        assert answer.status_code == 200
+        (request,) = up.requests
+        assert b"evil" not in request.head
+        assert ALICE.encode() not in request.head
+        hashed = hashlib.sha256(b"alice evil").hexdigest()
+        assert {name: value for name, value in request.headers.items() if name not in ("host", "content-length")} == {
+            "accept": "*/*",
+            "accept-encoding": "identity",
+            "content-type": "application/json",
+            "idempotency-key": hashed,
+            "user-agent": "client/1",
+            "x-odd-key": UP,
+            "x-request-id": answer.headers["x-request-id"],
+            "x-team": "ours",
+        }
+        assert "evil" not in str(answer.headers)
+        assert dict(answer.headers) == {
+            "content-type": "application/json",
+            "x-ray": "r-1",
+            "x-ratelimit-limit": "5",
+            "x-request-id": answer.headers["x-request-id"],
+            "content-length": str(len(answer.content)),
+        }
+
+
 @pytest.mark.parametrize("path", ["/v1/messages", "/messages"])
 async def test_anthropic_version_is_the_default_of_the_kind_or_the_clients(
     path: str, fetch: FakeFetch, clock: FakeClock

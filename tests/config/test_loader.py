@@ -59,6 +59,7 @@ defaults:
   max_in_flight: 7
   failover: false
   failover_on: [429]
+  forward_headers: [X-Team-*]
 merge: {duplicates: by_owner, ignore_case: true, fill: true}
 owners:
   - {match: ["gpt-*", "o1*"], owner: openai}
@@ -93,6 +94,7 @@ providers:
     max_in_flight: 8
     failover: true
     failover_on: [503, "500", timeout]
+    forward_headers: [x-session-id, "x-session-*"]
     stateful: true
     call: false
   - name: files
@@ -194,6 +196,7 @@ def test_every_setting_is_loaded(corp_pem: str) -> None:
         "extra_fields": ["context_length"],
         "connect_timeout": 1, "first_byte_timeout": 20, "idle_timeout": 10, "call_timeout": 600,
         "max_in_flight": 7, "failover": False, "failover_on": [429],
+        "forward_headers": ["x-team-*"],
     }  # fmt: skip
     ctyun = Provider(
         name="ctyun", base_url="https://wishub-x1.example/v1", api_key=secret, optional=True, owner="ctyun",
@@ -202,7 +205,8 @@ def test_every_setting_is_loaded(corp_pem: str) -> None:
         initial_wait=3, timeout=30, retries=3, headers={"X-Key": secret},
         proxy=SecretStr("http://other:3128"), ca_file=corp_pem, max_body=2 * 1024**2, max_pages=20, max_models=200,
         extra_fields=(), connect_timeout=2, first_byte_timeout=30, idle_timeout=20, call_timeout=1200,
-        max_in_flight=8, failover=True, failover_on=(503, 500, "timeout"), stateful=True, call=NOT_CALLABLE,
+        max_in_flight=8, failover=True, failover_on=(503, 500, "timeout"),
+        forward_headers=("x-session-id", "x-session-*"), stateful=True, call=NOT_CALLABLE,
     )  # fmt: skip
     files = Provider(
         name="files", kind="openai", base_url="https://files.example/v1", api_key=SecretStr("sk-in-a-file"),

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from hashlib import sha256
 
 from proxy.asgi import Header
+from proxy.patterns import Matcher
 
 _CODING = b"content-encoding"
 _READ = frozenset({b"content-type", b"content-length", _CODING})
@@ -42,16 +43,29 @@ def split_headers(headers: Iterable[Header], key: str) -> tuple[Mapping[bytes, b
     read: dict[bytes, bytes] = {}
     forwarded: dict[str, str] = {}
     for name, value in headers:
-        if name == _CODING and name in read:
-            read[name] += b", " + value
-        elif name in _READ:
-            read[name] = value
-        elif name in _FORWARDED and value.isascii() and (text := value.decode()).isprintable():
+        if name in _READ:
+            read[name] = read[name] + b", " + value if name == _CODING and name in read else value
+        elif name in _FORWARDED and (text := _printable(value)):
             _add(forwarded, _FORWARDED[name], text)
     if _IDEMPOTENCY_KEY in forwarded:
         # Callers share the proxy's account: equal idempotency keys would return another caller's response.
         forwarded[_IDEMPOTENCY_KEY] = sha256(f"{key} {forwarded[_IDEMPOTENCY_KEY]}".encode()).hexdigest()
     return read, forwarded
+
+
+def further_headers(headers: Iterable[Header], forwards: Matcher) -> Mapping[str, str]:
+    """Return the headers that a provider's `forward_headers` selects, by lower-case names. Several lines are joined."""
+    further: dict[str, str] = {}
+    for raw_name, value in headers:
+        name = raw_name.decode("latin-1")
+        if forwards(name) and (text := _printable(value)):
+            further[name] = f"{further[name]}, {text}" if name in further else text
+    return further
+
+
+def _printable(value: bytes) -> str:
+    """The text of a value, "" if it is not printable ASCII."""
+    return text if value.isascii() and (text := value.decode()).isprintable() else ""
 
 
 def _add(forwarded: dict[str, str], name: str, value: str) -> None:

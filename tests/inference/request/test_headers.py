@@ -6,7 +6,7 @@ from hashlib import sha256
 
 import pytest
 
-from proxy.inference.request.headers import split_headers
+from proxy.inference.request.headers import further_headers, split_headers
 
 SENT = [
     (b"content-type", b"application/json"),
@@ -61,3 +61,9 @@ def test_the_last_line_of_a_header_that_is_no_list_is_forwarded() -> None:
     lines = [(b"anthropic-version", b"2023-01-01"), (b"anthropic-version", b"2023-06-01")]
 
     assert split_headers(lines, "alice")[1] == {"anthropic-version": "2023-06-01"}
+
+
+def test_further_headers_are_those_that_match_with_their_lines_joined() -> None:
+    lines = [(b"x-a", b"1"), (b"x-b", b"2"), (b"x-a", b"3"), (b"x-a", b"caf\xe9"), (b"x_a", b"4")]
+
+    assert further_headers(lines, lambda name: name != "x-b") == {"x-a": "1, 3", "x_a": "4"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from proxy.inference.response.headers import relayed_error_headers, relayed_headers
+from proxy.inference.response.headers import further_headers, relayed_error_headers, relayed_headers
 
 
 def test_only_listed_printable_headers_are_relayed_with_names_in_lower_case() -> None:
@@ -64,3 +64,21 @@ def test_the_model_in_a_header_becomes_the_requested_one_or_is_dropped(
     headers = relayed_headers([(b"OpenAI-Model", value)], own_id=own_id, model=model)
 
     assert list(headers) == [(b"openai-model", each) for each in relayed]
+
+
+def test_further_headers_are_those_that_match_without_secrets_and_without_the_built_in_ones() -> None:
+    raw = [
+        (b"X-Ray", b"r-1"),
+        (b"x-ray", b"r-2"),
+        (b"X-Echo", b"Bearer sk-canary-1"),
+        (b"X-Flag", b"true"),
+        (b"X-Text", b"caf\xe9"),
+        (b"X-RateLimit-Limit", b"5"),
+        (b"Retry-After", b"1"),
+        (b"OpenAI-Model", b"o"),
+        (b"Server", b"s"),
+    ]
+
+    headers = further_headers(raw, lambda name: name != "server", ["sk-canary-1", "true"])
+
+    assert list(headers) == [(b"x-ray", b"r-1"), (b"x-ray", b"r-2"), (b"x-flag", b"true")]
