@@ -70,7 +70,7 @@ class Inference:
             content = await run_yielding(decompress(content, coding, self._server.max_request))
         body = _parse(content, headers, head.path_model)
         view = self._store.cached_view(caller.policy) or await view_of(self._store, caller.policy)
-        await view.prepare((*body.models, *body.models_of_tools))
+        await view.prepare(body.models)
         path = PATHS[head.path]
         offers = candidates(view.model, body, self._targets, self._stateful, path.api)
         return Call(path.path, body, forwarded, offers, head.request_id.decode(), key, head.headers)

@@ -36,7 +36,7 @@ def candidates(
     the call.
     """
     model = find(body.model)
-    others = {name: find(name) for name in (*body.models[1:], *body.models_of_tools)}
+    others = {name: find(name) for name in body.models[1:]}
     offers = _callable(body.model, model.offers, targets, api)
     result = []
     for offer in offers:
@@ -44,7 +44,7 @@ def candidates(
         ids = {body.model: target.called(offer.entry.id)}
         for name, other in others.items():
             ids[name] = _own_id(other, offer.provider, target)
-        if all(ids.values()) and all(ids[name] == name for name in body.models_of_tools):
+        if all(ids.values()):
             result.append(Candidate(offer, ids))
     if not result:
         raise BadRequest("All models in one request must belong to the same provider.", param="models")

@@ -18,9 +18,7 @@ class Body:
     model: str
     """The requested model."""
     models: tuple[str, ...]
-    """All models in fields that `with_ids` renames, the requested one first."""
-    models_of_tools: tuple[str, ...] = ()
-    """Models in nested objects; `with_ids` does not rename them, so the provider must use the same ids."""
+    """All models that the request selects, the requested one first."""
     refers_to_state = False
     """Whether the body references objects that a provider stores for its account."""
 

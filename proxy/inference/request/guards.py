@@ -1,43 +1,87 @@
-"""Fields that select models, select an upstream, or reference stored state, at the top level and in tools."""
+"""Names of the fields that select models or an upstream, or that reference stored state, and the attack each allows.
+
+All providers share one account among the callers of the proxy, so a provider cannot tell which caller may use a model
+or owns an object. Names are in lower case: compare them with `fold_name`.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
 
-import msgspec
+from proxy.inference.request.body import MODEL
 
-from proxy.errors import BadRequest
-from proxy.inference.request.body import MAX_MODEL_ID, MODEL
-from proxy.inference.request.json_spans import array_items, decode_name, duplicate_field, member_spans
-
-Models = str | list[str]
-"""A model id, or a list of them, as a field contains them."""
-_decode_models: Callable[[bytes], Models] = msgspec.json.Decoder(Models).decode
-
-SELECT_MODELS = frozenset({"models", "fallbacks", "fallback_models", "route"})
-"""Top-level fields with further models: an id, or a list of ids."""
+SELECT_MODELS = frozenset(
+    {
+        "models",  # OpenRouter, Perplexity: tried after `model`, so that a key could reach a model it does not allow
+        "fallbacks",  # LiteLLM, Anthropic, OpenRouter: the same, also as objects with a `model`
+        "fallback_models",  # gateways derived from OpenRouter: the same
+        "route",  # gateways: the name of a model; "fallback" and "sort" of OpenRouter only concern `models`
+        "safety_model",  # Together: a second model, which filters the answer
+        "draft_model",  # LM Studio: a second model, which is loaded for speculative decoding
+    }
+)
+"""Fields of a request with further models: an id, or a list of ids or of objects with an id."""
+NOT_MODELS = {"fallbacks": {"default"}, "route": {"fallback", "sort"}}
+"""Field in `SELECT_MODELS` -> values that name no model: the provider's own choice for this model, and its order."""
 SELECT_UPSTREAM = frozenset(
     {
-        "api_base", "base_url", "api_key", "api_version", "custom_llm_provider", "model_list", "user_config",
-        "context_window_fallbacks", "content_policy_fallbacks", "extra_body",
+        # LiteLLM and its derivatives send the call, with the operator's credential, to the caller's address:
+        "api_base", "base_url", "api_version", "custom_llm_provider", "azure_endpoint", "aws_bedrock_runtime_endpoint",
+        "aws_sts_endpoint", "sagemaker_base_url", "langfuse_host",
+        # ... use the caller's credential or account:
+        "api_key", "azure_ad_token", "aws_web_identity_token", "vertex_credentials",
+        # ... replace the operator's list of deployments, or select models by the gateway's own names:
+        "model_list", "user_config", "router_settings_override", "specific_deployment", "context_window_fallbacks",
+        "context_window_fallback_dict", "content_policy_fallbacks",
+        # vLLM and SGLang with separate prefill: fetch the state of another call, from the caller's address.
+        "kv_transfer_params", "bootstrap_host",
     }
 )  # fmt: skip
-"""Top-level fields that select an upstream, or models by another gateway's names (LiteLLM and its derivatives)."""
-REFERENCE_STATE = frozenset({"previous_response_id", "conversation", "container", "preset"})
-"""Top-level fields that reference objects stored for the provider's account."""
-GUARDED = SELECT_MODELS | SELECT_UPSTREAM | REFERENCE_STATE | {MODEL}
+"""Fields of a request that select an upstream or its credential."""
+PLACE = re.compile(
+    r"(?:.*_)?(?:api_?base|base_?url|api_?url|api_?key|endpoint(?:_url)?|credentials?|secret|access_key(?:_id)?)|key",
+    re.DOTALL,
+)
+"""Names in `extra_body` that select an upstream or its credential: gateways merge it into any call they make."""
+REFERENCE_STATE = frozenset(
+    {
+        "previous_response_id",  # OpenAI: continues, and so reveals, another caller's response
+        "conversation",  # OpenAI: the same with a conversation
+        "preset",  # OpenRouter, Perplexity: a stored configuration, with models of its own
+        "prompt_id",  # LiteLLM, Helicone: a stored prompt, with a model of its own
+        "agent",  # Azure Foundry: a stored agent, with a model of its own
+        "agent_id",  # Mistral: the same
+        "data_sources",  # Azure: searches stores of the operator with the identity of the resource
+        "session_params",  # SGLang: continues the session of another caller
+        "lora_path",  # SGLang: an adapter stored at the provider
+    }
+)
+"""Fields of a request that reference objects stored for the provider's account."""
+CONTAINER = "container"
+"""A field of a request or a tool: code runs among another caller's files, unless it is an object without an id."""
+REQUESTS = frozenset({"extra_body", "generatecontentrequest", "generate_content_request"})
+"""Fields with a further request, which gateways merge into the outer one, or whose tokens Gemini counts."""
+BATCH = "requests"
+"""A field with a list of requests: Gemini's embeddings; Anthropic's batches have each in `params`."""
+GUARDED = SELECT_MODELS | SELECT_UPSTREAM | REFERENCE_STATE | REQUESTS | {MODEL, CONTAINER, BATCH}
+"""Fields whose names must be spelled exactly in the outermost object: some providers ignore case."""
 CONTAIN_MODELS = frozenset({"plugins", "compound_custom", "provider_options", "provideroptions"})
-"""Top-level fields that can contain models at any depth (OpenRouter, Groq, Vercel), in lower case."""
-
-_MAY_REFERENCE = (b"model", b"tore_id", b'"container"', b'"item_reference"', rb"\u")
-"""Bytes, in lower case, one of which is in every object that selects a model or references state.
-
-`tore_id` is in `vector_store_ids`: without its `s`, because case folding also maps U+017F to `s`.
-"""
-_MODEL_NAME = re.compile(r"(?:.*_)?models?", re.DOTALL)
-_FUNCTION_TYPES = frozenset({"", "function", "custom"})
-"""Types of tools that the caller runs: nested models are parameters of the caller's own functions."""
+"""Fields of a request that contain models at any depth (OpenRouter, Groq, Vercel)."""
+CALLER_TOOLS = frozenset({"", "function", "custom", "tool_search"})
+"""Types of tools that the caller runs: `model` below them is a parameter of the caller's own function."""
+SCHEMAS = frozenset(
+    {
+        "input_schema", "inputschema", "output_schema", "outputschema", "json_schema", "jsonschema", "schema",
+        "parametersjsonschema", "parameters_json_schema", "guided_json", "properties",
+    }
+)  # fmt: skip
+"""Names of fields with a JSON schema, in which all names are the caller's own."""
+CALLER_DATA = SCHEMAS | {
+    "annotations", "args", "arguments", "citations", "examples", "input_examples", "metadata", "parameters", "results",
+}  # fmt: skip
+"""Names of fields with the caller's data or with sources of earlier responses: providers load no files for them."""
+TOOL_CALLS = frozenset({"tool_use", "server_tool_use", "mcp_tool_use"})
+"""Types of objects whose `input` is the caller's data."""
 
 
 def fold_name(name: str) -> str:
@@ -45,86 +89,6 @@ def fold_name(name: str) -> str:
     return name.partition("\0")[0].casefold()
 
 
-def decode_models(value: bytes) -> Models | None:
-    """Decode one model id or a list of them; None if the value is anything else, or a string cannot be an id."""
-    try:
-        models = _decode_models(value)
-    except ValueError:
-        return None
-    return models if all(0 < len(model) <= MAX_MODEL_ID for model in as_list(models)) else None
-
-
-def as_list(models: Models) -> list[str]:
-    return [models] if isinstance(models, str) else models
-
-
-def suspicious_objects(array: bytes) -> Iterator[Mapping[str, bytes]]:
-    """Yield the objects in an array that may select models or reference state: their values by folded name.
-
-    Most arrays have none, and are not decoded. Raises ValueError.
-    """
-    if array.startswith(b"[") and _may_reference(array):
-        for item in array_items(array):
-            if item.startswith(b"{") and _may_reference(item):
-                yield _fields(item)
-
-
-def models_of_tool(fields: Mapping[str, bytes]) -> Iterator[str]:
-    """Yield the models that a tool selects: at any depth, unless it is a function. Raises ValueError, BadRequest."""
-    return _models_of(fields, nested=_type(fields) not in _FUNCTION_TYPES)
-
-
-def nested_models(value: bytes) -> Iterator[str]:
-    """Yield the models that a value selects at any depth. Raises ValueError, BadRequest."""
-    if value.startswith(b"{") and _may_reference(value):
-        yield from _models_of(_fields(value), nested=True)
-    for fields in suspicious_objects(value):
-        yield from _models_of(fields, nested=True)
-
-
-def references_state(fields: Mapping[str, bytes]) -> bool:
-    """Return whether a tool or an input item references stored state."""
-    return (
-        _type(fields) == "item_reference"
-        or fields.get("vector_store_ids", b"null") not in (b"null", b"[]")
-        or fields.get("container", b"").startswith(b'"')
-    )
-
-
-def _may_reference(value: bytes) -> bool:
-    value = value.lower()
-    return any(mark in value for mark in _MAY_REFERENCE)
-
-
-def _fields(item: bytes) -> Mapping[str, bytes]:
-    fields: dict[str, bytes] = {}
-    for name, (start, end) in member_spans(item).items():
-        folded = fold_name(name)
-        if folded in fields:
-            raise duplicate_field(folded)
-        fields[folded] = item[start:end]
-    return fields
-
-
-def _type(fields: Mapping[str, bytes]) -> str:
-    value = fields.get("type", b"")
-    return decode_name(value) if value.startswith(b'"') else ""
-
-
-def _models_of(fields: Mapping[str, bytes], *, nested: bool) -> Iterator[str]:
-    for name, value in fields.items():
-        if value != b"null" and (name == MODEL or (nested and _selects_models(name, value))):
-            yield from _models_in_tool(value)
-        elif nested:
-            yield from nested_models(value)
-
-
-def _selects_models(name: str, value: bytes) -> bool:
-    return _MODEL_NAME.fullmatch(name) is not None and value[:1] in b'"['
-
-
-def _models_in_tool(value: bytes) -> list[str]:
-    models = decode_models(value)
-    if models is None:
-        raise BadRequest("The `model` of a tool must be a model id.", param="tools")
-    return as_list(models)
+def names_models(folded: str) -> bool:
+    """Return whether a field of a provider's tool or option selects models: `judge_model`, `allowed_models`."""
+    return folded.endswith(("model", "models"))

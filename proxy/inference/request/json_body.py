@@ -3,53 +3,42 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 from msgspec import Raw
 
 from proxy.errors import BadRequest
 from proxy.inference.request.body import MODEL, Body, check_path_model, missing_model
-from proxy.inference.request.guards import (
-    CONTAIN_MODELS,
-    GUARDED,
-    REFERENCE_STATE,
-    SELECT_UPSTREAM,
-    Models,
-    as_list,
-    decode_models,
-    fold_name,
-    models_of_tool,
-    nested_models,
-    references_state,
-    suspicious_objects,
-)
+from proxy.inference.request.guards import GUARDED, fold_name
+from proxy.inference.request.json_fields import Field
 from proxy.inference.request.json_spans import (
     MAX_NAME,
-    TOO_MANY_VALUES,
     WHITESPACE,
     Span,
+    check_strings,
     decode_members,
     member_spans,
+    without_surrogates,
 )
-from proxy.inference.request.stored_refs import may_reference_stored_state, references_stored_state
+from proxy.inference.request.marks import UNTYPED_OBJECT, Marks
+from proxy.inference.request.selections import ModelField, Selections, as_list, decode_models
 
 PLAIN = frozenset(
     {
-        MODEL, "dimensions", "encoding_format", "frequency_penalty", "logit_bias", "logprobs", "max_completion_tokens",
-        "max_output_tokens", "max_tokens", "messages", "metadata", "n", "parallel_tool_calls", "presence_penalty",
-        "reasoning_effort", "response_format", "seed", "stop", "stop_sequences", "stream", "stream_options", "system",
-        "temperature", "tool_choice", "top_k", "top_logprobs", "top_p", "user",
+        MODEL, "background", "betas", "chat_template_kwargs", "client_metadata", "context_management", "dimensions",
+        "encoding_format", "frequency_penalty", "function_call", "functions", "include", "input", "instructions",
+        "logit_bias", "logprobs", "max_completion_tokens", "max_output_tokens", "max_tokens", "max_tool_calls",
+        "messages", "metadata", "min_p", "modalities", "n", "output_config", "parallel_tool_calls", "prediction",
+        "presence_penalty", "prompt_cache_key", "prompt_cache_retention", "provider", "reasoning", "reasoning_effort",
+        "repetition_penalty", "response_format", "safety_identifier", "seed", "service_tier", "stop", "stop_sequences",
+        "store", "stream", "stream_options", "system", "temperature", "text", "thinking", "tool_choice", "tools",
+        "top_k", "top_logprobs", "top_p", "transforms", "truncation", "usage", "user", "verbosity",
     }
 )  # fmt: skip
-"""The fields of most calls. None of them but `model` selects a model or an upstream, or references state."""
-_MAX_QUOTES = 250_000
+"""The fields of most calls. Of these, only `model`, and objects in `tools` and `input`, select models."""
 _LONG = 1024 * 1024
 _MODEL_NAME = re.compile(rb'"model"%b:%b' % (WHITESPACE, WHITESPACE))
-
-
-_ModelField = tuple[Span, Models]
-"""A field that selects models: where its value is, and the ids in it."""
 
 
 class JsonBody(Body):
@@ -64,112 +53,83 @@ class JsonBody(Body):
         of a call that names none in the path or in the body. Raises BadRequest.
         """
         self._body = body
-        self._model_fields: Sequence[_ModelField] = ()
-        if not self._read_plain(body):
-            try:
-                self._check(path_model or default_model)
-            except ValueError as error:
-                raise BadRequest(f"The request body {error}.") from error
+        self._model_fields: Sequence[ModelField] = ()
+        try:
+            marks = Marks(body)
+            if not (marks.only_one_model and len(body) <= _LONG and self._read_plain(body)):
+                self._check(marks, path_model, default_model)
+        except ValueError as error:
+            raise BadRequest(f"The request body {error}.") from error
         check_path_model(path_model, self.model)
 
     def with_ids(self, ids: Mapping[str, str]) -> bytes:
-        body = self._body
-        for (start, end), models in reversed(self._model_fields):  # the last one first: earlier spans stay valid
+        parts: list[bytes] = []
+        last = 0
+        for (start, end), models, prefix in self._model_fields:
             own_ids = ids[models] if isinstance(models, str) else [ids[model] for model in models]
             if own_ids != models:
-                body = body[:start] + msgspec.json.encode(own_ids) + body[end:]
-        return body
+                value = prefix + own_ids if isinstance(own_ids, str) else own_ids
+                parts += (self._body[last:start], msgspec.json.encode(value))
+                last = end
+        return b"".join((*parts, self._body[last:])) if parts else self._body
 
     def _read_plain(self, body: bytes) -> bool:
         """Read a body with one model and without guarded fields; return False if that is not certain.
 
         The fast path for most bodies: their fields are not checked one by one.
         """
-        # Only an escape can hide a name.
-        if len(body) > _LONG or body.count(b'"model"') != 1 or rb"\u" in body or may_reference_stored_state(body):
-            return False
         values = _members_or_empty(body)
         model = decode_models(bytes(values.get(MODEL, b"")))
         name = _MODEL_NAME.search(body)
         if not isinstance(model, str) or name is None or not _is_plain(body, values):
             return False
         start = name.end()
-        self._model_fields = (((start, start + len(values[MODEL])), model),)
+        self._model_fields = (ModelField((start, start + len(values[MODEL])), model),)
         self.model, self.models = model, (model,)
         return True
 
-    def _check(self, absent_model: str) -> None:
-        body = self._body
-        if len(body) > _LONG and body.count(b'"') - body.count(rb"\"") > _MAX_QUOTES:
-            raise ValueError(TOO_MANY_VALUES)
-        self._spans = member_spans(body)
-        if absent_model and self._value_or_null(MODEL) == b"null":
-            self._body = _with_model(body, self._spans, absent_model)
-            self._spans = member_spans(self._body)
-        self._check_names()
-        self._check_guarded_fields()
-        self._check_nested_fields()
-        self.refers_to_state |= references_stored_state(body)
-
-    def _check_names(self) -> None:
-        """Reject guarded names in other spellings, which some providers accept."""
-        names = "".join(self._spans)
-        if names.islower() and names.isascii() and names.isidentifier():  # true for most bodies
+    def _check(self, marks: Marks, path_model: str, default_model: str) -> None:
+        """Raises BadRequest and ValueError."""
+        if len(self._body) > _LONG:
+            check_strings(self._body)
+        text = without_surrogates(self._body)
+        spans = member_spans(text)
+        absent_model = path_model or default_model
+        if absent_model and self._is_null(spans.get(MODEL)):
+            self._body = _with_model(self._body, spans, absent_model)
+            self._check(Marks(self._body), path_model, "")
             return
-        for name in self._spans:
-            folded = fold_name(name)
-            if folded in GUARDED and folded != name:
-                message = f"Field names are case-sensitive: use `{folded}`, not `{name[:MAX_NAME]}`."
-                raise BadRequest(message, param=folded)
+        _check_names(spans)
+        fields = [Field(fold_name(name), *span) for name, span in spans.items()]
+        selections = Selections(self._body, text, marks, fields)
+        for model in selections.models_of_path:
+            check_path_model(path_model, model)
+        self._set_models(selections.model_fields, spans.get(MODEL))
+        self.refers_to_state = selections.refers_to_state
 
-    def _check_guarded_fields(self) -> None:
-        fields: dict[str, _ModelField] = {}
-        for name in self._spans:
-            if name not in GUARDED or self._value(name) == b"null":
-                continue
-            if name in SELECT_UPSTREAM:
-                raise BadRequest(f"`{name}` is not allowed: the proxy selects the upstream.", param=name)
-            if name in REFERENCE_STATE:
-                self.refers_to_state = True
-            else:
-                fields[name] = self._spans[name], self._models_in(name)
-        self._set_models(fields)
+    def _is_null(self, span: Span | None) -> bool:
+        return span is None or self._body[slice(*span)] == b"null"
 
-    def _set_models(self, fields: Mapping[str, _ModelField]) -> None:
-        _, requested = fields.get(MODEL, (None, []))
+    def _set_models(self, fields: Sequence[ModelField], span: Span | None) -> None:
+        requested = [model for field in fields if field.span == span for model in as_list(field.models)]
         if not requested:
             raise missing_model()
-        self._model_fields = tuple(fields.values())
-        further = (model for _, models in self._model_fields for model in as_list(models))
-        self.models = tuple(dict.fromkeys([*as_list(requested), *further]))
+        self._model_fields = fields
+        further = (model for field in fields for model in as_list(field.models))
+        self.models = tuple(dict.fromkeys([*requested, *further]))
         self.model = self.models[0]
 
-    def _check_nested_fields(self) -> None:
-        """Find models and state in nested objects: tools select models (Responses: `image_generation`)."""
-        models: list[str] = []
-        for name in self._spans:
-            if name in ("tools", "input"):
-                for fields in suspicious_objects(self._value(name)):
-                    models += models_of_tool(fields)
-                    self.refers_to_state |= references_state(fields)
-            elif name == "prompt":  # a string, or in Responses an object that references a stored prompt
-                self.refers_to_state |= self._value(name).startswith(b"{")
-            elif name.lower() in CONTAIN_MODELS:
-                models += nested_models(self._value(name))
-        self.models_of_tools = tuple(dict.fromkeys(models))
 
-    def _value(self, name: str) -> bytes:
-        start, end = self._spans[name]
-        return self._body[start:end]
-
-    def _value_or_null(self, name: str) -> bytes:
-        return self._value(name) if name in self._spans else b"null"
-
-    def _models_in(self, name: str) -> Models:
-        models = decode_models(self._value(name))
-        if models is None:
-            raise BadRequest(f"`{name}` must be a model id or a list of model ids.", param=name)
-        return models
+def _check_names(names: Iterable[str]) -> None:
+    """Reject guarded names in other spellings, which some providers accept."""
+    joined = "".join(names)
+    if joined.islower() and joined.isascii() and joined.isidentifier():  # true for most bodies
+        return
+    for name in names:
+        folded = fold_name(name)
+        if folded in GUARDED and folded != name:
+            message = f"Field names are case-sensitive: use `{folded}`, not `{name[:MAX_NAME]}`."
+            raise BadRequest(message, param=folded)
 
 
 def _with_model(body: bytes, spans: Mapping[str, Span], model: str) -> bytes:
@@ -196,7 +156,7 @@ def _is_plain(body: bytes, values: Mapping[str, Raw]) -> bool:
     duplicate field; the bytes of the first one do not fit the layout. If they fit by chance, it is harmless: the field
     is in `PLAIN` and is not `model`, which occurs once.
     """
-    if not values.keys() <= PLAIN:
+    if not values.keys() <= PLAIN or UNTYPED_OBJECT.search(bytes(values.get("input", b""))):
         return False
     count = len(values)
     compact = 2 + count + (count - 1)  # braces, a colon in every field, a comma between fields

@@ -14,7 +14,8 @@ T = TypeVar("T")
 Span = tuple[int, int]
 """Start and end of a value: offsets in bytes."""
 
-MAX_COMMAS = 500_000
+_MAX_COMMAS = 500_000
+_MAX_QUOTES = 250_000
 _MAX_MEMBERS = 1000
 
 MAX_NAME = 100
@@ -25,6 +26,7 @@ TOO_MANY_VALUES = "contains too many values"
 WHITESPACE = rb"[ \t\r\n]*+"
 STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
 """A JSON string; compile with `re.DOTALL`, or a line break after a backslash ends the match."""
+_STRING = re.compile(STRING, re.DOTALL)
 _NEXT_NAME = re.compile(rb"%b[{,]%b(%b)%b:%b" % (WHITESPACE, WHITESPACE, STRING, WHITESPACE, WHITESPACE))
 _NEXT_ITEM = re.compile(rb"%b[\[,]%b" % (WHITESPACE, WHITESPACE))
 _END = re.compile(rb"%b\{?%b\}%b" % (WHITESPACE, WHITESPACE, WHITESPACE))
@@ -76,17 +78,38 @@ def member_spans_or_empty(body: bytes) -> Mapping[str, Span]:
         return {}
 
 
-def array_items(array: bytes) -> Iterator[bytes]:
-    """Yield the items of a JSON array. Raises ValueError if it is not an array or has too many items."""
-    if array.count(b",") > MAX_COMMAS:
-        raise ValueError(TOO_MANY_VALUES)
+def item_spans(array: bytes) -> Iterator[Span]:
+    """Yield the span of every item of a JSON array. Raises ValueError if it is not an array.
+
+    Each item takes memory while the array is read: check the whole body with `check_values` before.
+    """
     values, decoded = _decode_lenient(array, _decode_items)
     end = 0
     for value in values:
         match = _NEXT_ITEM.match(decoded, end)
         start = match.end() if match else end
         end = start + len(value)
-        yield array[start:end]
+        yield start, end
+
+
+def check_values(body: bytes) -> None:
+    """Raise ValueError if a JSON text has too many values. A string is one value, whatever is in it."""
+    if body.count(b",") <= _MAX_COMMAS:
+        return
+    check_strings(body)
+    if _STRING.sub(b"", body).count(b",") > _MAX_COMMAS:
+        raise ValueError(TOO_MANY_VALUES)
+
+
+def check_strings(body: bytes) -> None:
+    """Raise ValueError if a JSON text has too many strings: only quotes within strings have a backslash before them."""
+    if body.count(b'"') - body.count(rb"\"") > _MAX_QUOTES:
+        raise ValueError(TOO_MANY_VALUES)
+
+
+def without_surrogates(body: bytes) -> bytes:
+    """Return a body of the same length in which escaped surrogates are replaced by other characters."""
+    return body.replace(rb"\ud", rb"\uc").replace(rb"\uD", rb"\uC")
 
 
 def decode_name(encoded: bytes) -> str:
@@ -105,7 +128,7 @@ def _decode_lenient(body: bytes, decode: Callable[[bytes], T]) -> tuple[T, bytes
         try:
             return decode(body), body
         except ValueError:
-            decoded = body.replace(rb"\ud", rb"\uc").replace(rb"\uD", rb"\uC")
+            decoded = without_surrogates(body)
             if decoded == body:
                 raise
         return decode(decoded), decoded

@@ -22,6 +22,15 @@ def has_lone_surrogates(value: Any) -> bool:
     return False
 
 
+def has_duplicates(value: Any) -> bool:
+    """Whether a value as `pairs_of` returns it has an object with duplicate names in it."""
+    if not isinstance(value, list):
+        return False
+    names = [item[0] for item in value if isinstance(item, tuple)]
+    inner = (item[1] if isinstance(item, tuple) else item for item in value)
+    return len(set(names)) < len(names) or any(map(has_duplicates, inner))
+
+
 def without_surrogates(body: bytes) -> bytes:
     """A text of the same length in which surrogates are replaced by ordinary characters."""
     return body.replace(rb"\ud", rb"\uc").replace(rb"\uD", rb"\uC")

@@ -8,7 +8,8 @@ from proxy.errors import BadRequest
 from proxy.inference.request.guards import REFERENCE_STATE
 from proxy.inference.request.json_body import JsonBody
 
-STATE = [f'"{name}":"x"' for name in sorted(REFERENCE_STATE)] + [
+STATE = [f'"{name}":"x"' for name in sorted(REFERENCE_STATE - {"agent"})] + [
+    '"agent":{"name":"x","type":"agent_reference"}',
     '"conversation":{"id":"x"}',
     '"prompt":{"id":"pmpt_x"}',
     '"input":[{"type":"item_reference","id":"x"}]',
@@ -40,7 +41,7 @@ NO_STATE = [
 def test_state_stored_for_an_account_is_recognized(field: str, refers: bool) -> None:
     body = JsonBody(f'{{"model":"m",{field}}}'.encode())
 
-    assert (body.refers_to_state, body.models_of_tools) == (refers, ())
+    assert (body.refers_to_state, body.models) == (refers, ("m",))
 
 
 @pytest.mark.parametrize(
@@ -66,7 +67,7 @@ def test_state_stored_for_an_account_is_recognized(field: str, refers: bool) -> 
 def test_models_selected_by_tools_are_found(field: str, models: tuple[str, ...]) -> None:
     body = JsonBody(f'{{"model":"m",{field}}}'.encode())
 
-    assert (body.models, body.models_of_tools) == (("m",), models)
+    assert body.models == ("m", *models)
 
 
 @pytest.mark.parametrize(

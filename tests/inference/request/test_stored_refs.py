@@ -12,13 +12,12 @@ REFERENCES = [
     '"tools":[{"type":"image_generation","input_image_mask":{"file_id":"x"}}]',
     '"messages":[{"role":"user","content":[{"type":"file","file":{"file_id":"x"}}]}]',
     '"messages":[{"role":"user","content":[{"type":"file","file":{"FILE_ID":"x"}}]}]',
-    '"messages":[{"role":"user","content":[{"type":"file","file":{"file_id":"x","file_id":null}}]}]',
     '"messages":[{"role":"user","content":[{"type":"file","file":{"file\\u005fid":"x"}}]}]',
     '"messages":[{"role":"user","content":[{"type":"file","file":{"file_id\\u0000":"x"}}]}]',
     '"messages":[{"role":"user","content":[{"type":"container_upload","file_id":"x"}]}]',
     '"messages":[{"role":"user","content":[{"type":"document","source":{"type":"file","file_id" : "x"}}]}]',
     '"messages":[{"role":"assistant","audio":{"id":"x"}}],"audio":{"voice":"alloy"}',
-    '"messages":[{"content":[{"type":"tool_use","type":"x","input":{"file_id":"x"}}]}]',
+    '"messages":[{"content":[{"type":"tool_use","Type":"x","input":{"file_id":"x"}}]}]',
     '"input":[{"role":"user","content":[{"type":"input_file","file_id":"x"}]}]',
     '"input":[{"role":"user","content":[{"type":"input_image","file_id":"x"}]}]',
     '"input":[{"type":"code_interpreter_call","container_id":"x"}]',
@@ -50,21 +49,33 @@ NO_REFERENCES = [
 def test_references_to_stored_objects_are_recognized(field: str, refers: bool) -> None:
     body = JsonBody(f'{{"model":"m",{field}}}'.encode())
 
-    assert (body.refers_to_state, body.models_of_tools) == (refers, ())
+    assert (body.refers_to_state, body.models) == (refers, ("m",))
 
 
 @pytest.mark.parametrize(
-    "value", [b"[%b0]" % (b"0," * 600_000), b"[%b0]" % (b"{}," * 60_000)], ids=["numbers", "objects"]
+    "content",
+    [
+        '[{"type":"file","file":{"file_id":"x","file_id":null}}]',
+        '[{"type":"tool_use","type":"x","input":{"file_id":"x"}}]',
+    ],
+    ids=["the reference", "the type"],
 )
-def test_a_body_with_references_and_too_many_values_is_rejected(value: bytes) -> None:
+def test_a_duplicate_field_in_an_object_with_a_reference_is_rejected(content: str) -> None:
+    with pytest.raises(BadRequest, match="contains a duplicate field"):
+        JsonBody(f'{{"model":"m","messages":[{{"content":{content}}}]}}'.encode())
+
+
+@pytest.mark.parametrize("item", [b"0,", b'{"file_id":1},'], ids=["numbers", "objects"])
+def test_a_list_with_references_and_too_many_values_is_rejected(item: bytes) -> None:
     with pytest.raises(BadRequest, match="contains too many values"):
-        JsonBody(b'{"model":"m","file_id":"x","input":%b}' % value)
+        JsonBody(b'{"model":"m","input":[{"file_id":"x"},%b0]}' % (item * 600_000))
 
 
-def test_references_are_found_at_any_depth_that_can_be_decoded() -> None:
+def test_references_are_found_at_any_depth_that_can_be_read() -> None:
     def nested(levels: int) -> bytes:
         return b'{"model":"m","input":%b[{"file_id":"x"}]%b}' % (b"[" * levels, b"]" * levels)
 
-    assert JsonBody(nested(300)).refers_to_state
-    with pytest.raises(BadRequest):
-        JsonBody(nested(5_000))
+    assert JsonBody(nested(20)).refers_to_state
+    for levels in (30, 300, 5_000):
+        with pytest.raises(BadRequest, match="is nested too deeply"):
+            JsonBody(nested(levels))

@@ -1,0 +1,298 @@
+"""Find, at any depth of a JSON request, the models that it selects and whether it references stored state.
+
+Only objects with a mark (a name that may select or reference something) are read, and only where a provider looks:
+names in schemas and in the arguments of tools are the caller's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from proxy.errors import BadRequest
+from proxy.inference.request.body import MAX_MODEL_ID, MODEL
+from proxy.inference.request.guards import (
+    BATCH,
+    CALLER_DATA,
+    CALLER_TOOLS,
+    CONTAIN_MODELS,
+    CONTAINER,
+    NOT_MODELS,
+    PLACE,
+    REFERENCE_STATE,
+    SCHEMAS,
+    SELECT_MODELS,
+    SELECT_UPSTREAM,
+    TOOL_CALLS,
+    names_models,
+)
+from proxy.inference.request.json_fields import Field, fields_of, is_null, texts_of, without_duplicates
+from proxy.inference.request.json_spans import MAX_NAME, TOO_MANY_VALUES, Span, check_values, item_spans
+from proxy.inference.request.marks import UNTYPED_OBJECT, Marks
+from proxy.inference.request.stored_refs import is_item_reference, references_container, references_state
+
+_MAX_OBJECTS = 50_000
+"""Time depends on the number of objects that are read, not on the length: these take about 0.3 s."""
+_MAX_DEPTH = 24
+"""Arrays and objects; what is in them is read once for every level."""
+
+Models = str | list[str]
+"""A model id, or a list of them, as a field contains them."""
+_decode_models: Callable[[bytes], Models] = msgspec.json.Decoder(Models).decode
+_GEMINI_PREFIX = "models/"
+
+
+class ModelField(NamedTuple):
+    """A value that selects models."""
+
+    span: Span
+    models: Models
+    prefix: str = ""
+    """What precedes the id in the value: Gemini's resource names are `models/ID`."""
+
+
+_Reader = Callable[["Selections", Sequence[Field]], None]
+"""A method of `Selections` that reads the fields of one object, and schedules the objects in it."""
+
+
+class Selections:
+    """The models that a request selects, and whether it references stored state."""
+
+    def __init__(self, body: bytes, text: bytes, marks: Marks, outermost: Sequence[Field]) -> None:
+        """Read a request with these fields. `text`: the body without surrogates.
+
+        Raises BadRequest, and ValueError as `json_spans` does.
+        """
+        self.model_fields: list[ModelField] = []
+        self.models_of_path: list[str] = []
+        """Models in nested requests that must be the one of the path, if it names one."""
+        self.refers_to_state = False
+        self._body = body
+        self._text = text
+        self._marks = marks
+        self._pending: list[tuple[_Reader, int, int, int]] = []
+        self._depth = 0
+        self._objects = 0
+        self._checked_values = False
+        self._read_request(outermost, is_outermost=True)
+        while self._pending:
+            reader, start, end, self._depth = self._pending.pop()
+            self._read(reader, start, end)
+        self.model_fields.sort()
+
+    def _read(self, reader: _Reader, start: int, end: int) -> None:
+        self._objects += 1
+        if self._objects > _MAX_OBJECTS:
+            raise ValueError(TOO_MANY_VALUES)
+        if self._depth > _MAX_DEPTH:
+            raise ValueError("is nested too deeply")
+        if self._text.startswith(b"{", start):
+            reader(self, fields_of(self._text, start, end))
+            return
+        if not self._checked_values:
+            check_values(self._text)
+            self._checked_values = True
+        for first, last in item_spans(self._text[start:end]):
+            self._read_later(reader, start + first, start + last)
+
+    def _read_later(self, reader: _Reader, start: int, end: int) -> None:
+        """Schedule the objects in a value, unless they cannot contain anything that the reader looks for."""
+        if self._text.startswith((b"{", b"["), start) and self._is_relevant(reader, start, end):
+            self._pending.append((reader, start, end, self._depth + 1))
+
+    def _is_relevant(self, reader: _Reader, start: int, end: int) -> bool:
+        if reader is Selections._read_data:
+            return self._marks.has_reference(start, end)
+        if reader is Selections._read_item:
+            return self._marks.has_any(start, end) or self._may_be_untyped_item(start, end)
+        return reader not in (Selections._read_tool, Selections._read_options) or self._marks.has_any(start, end)
+
+    def _may_be_untyped_item(self, start: int, end: int) -> bool:
+        find = UNTYPED_OBJECT.match if self._text.startswith(b"{", start) else UNTYPED_OBJECT.search
+        return find(self._text, start, end) is not None
+
+    # Requests
+
+    def _read_request(self, fields: Sequence[Field], *, is_outermost: bool = False) -> None:
+        self.refers_to_state |= references_state(self._text, fields, outermost=is_outermost)
+        for field in fields:
+            self._read_request_field(field, Selections._read_data)
+
+    def _read_extra_body(self, fields: Sequence[Field]) -> None:
+        """Read `extra_body` or an object in it: gateways merge it into the request, whole or by provider."""
+        self.refers_to_state |= references_state(self._text, fields)
+        for field in fields:
+            if PLACE.fullmatch(field.name) and not is_null(self._text, field):
+                raise _selects_upstream(field.name)
+            self._read_request_field(field, Selections._read_extra_body)
+
+    def _read_counted_request(self, fields: Sequence[Field]) -> None:
+        """Read a request whose model providers also read from the path (Gemini)."""
+        for field in fields:
+            if field.name == MODEL and not is_null(self._text, field):
+                self._select_of_path(field)
+        self._read_request([field for field in fields if field.name != MODEL])
+
+    def _read_batch_item(self, fields: Sequence[Field]) -> None:
+        for field in fields:
+            if field.name == "params":
+                self._read_later(Selections._read_request, field.start, field.end)
+        self._read_counted_request([field for field in fields if field.name != "params"])
+
+    def _read_alternative(self, fields: Sequence[Field]) -> None:
+        """Read an object in a list of models: a model, and fields that replace those of the request (LiteLLM)."""
+        named = [field for field in fields if field.name == MODEL] or [field for field in fields if field.name == "id"]
+        if not named or not all(self._text.startswith(b'"', field.start) for field in named):
+            raise BadRequest("An object in a list of models must have a `model` field with an id.", param="models")
+        for field in named:
+            self._select(field)
+        self._read_request([field for field in fields if field not in named])
+
+    def _read_request_field(self, field: Field, others: _Reader) -> None:
+        """Read a field of a request; `others` reads the objects in fields without a meaning of their own."""
+        name, start, end = field
+        if is_null(self._text, field) or name in CALLER_DATA:
+            return
+        if name in SELECT_UPSTREAM:
+            raise _selects_upstream(name)
+        if name == MODEL:
+            self._select(field)
+        elif name in SELECT_MODELS:
+            self._select_alternatives(field)
+        elif name in REFERENCE_STATE:
+            self.refers_to_state |= name != "agent" or self._text.startswith(b"{", start)
+        elif name == "prompt":  # a string, or in Responses an object that references a stored prompt
+            self.refers_to_state |= self._text.startswith(b"{", start)
+        else:
+            if name == CONTAINER:
+                self.refers_to_state |= references_container(self._text, field)
+            self._read_later(_READERS.get(name, others), start, end)
+
+    # Tools, items of `input`, and others
+
+    def _read_tool(self, fields: Sequence[Field]) -> None:
+        self._read_references(without_duplicates(fields))
+        of_caller = CALLER_TOOLS.issuperset(texts_of(self._text, fields, "type"))
+        for field in fields:
+            if field.name == MODEL and not is_null(self._text, field):
+                self._select(field, param="tools")
+            elif field.name == "tools":
+                self._read_later(Selections._read_tool, field.start, field.end)
+            elif not of_caller:
+                self._read_option(field)
+            elif field.name not in CALLER_DATA:
+                self._read_later(Selections._read_data, field.start, field.end)
+
+    def _read_options(self, fields: Sequence[Field]) -> None:
+        """Read an object in which the provider looks for models under many names."""
+        self._read_references(without_duplicates(fields))
+        for field in fields:
+            if field.name == "tools":
+                self._read_later(Selections._read_tool, field.start, field.end)
+            else:
+                self._read_option(field)
+
+    def _read_option(self, field: Field) -> None:
+        if names_models(field.name) and self._text.startswith((b'"', b"["), field.start):
+            self._select_alternatives(field)
+        elif field.name == MODEL and not is_null(self._text, field) and not self._text.startswith(b"{", field.start):
+            raise _invalid_models(field.name, "tools")
+        elif field.name not in SCHEMAS:
+            self._read_later(Selections._read_options, field.start, field.end)
+
+    def _read_item(self, fields: Sequence[Field]) -> None:
+        """Read an item of `input`: no provider reads a model from it, but from the tools that some types contain."""
+        self._read_references(fields)
+        self.refers_to_state |= is_item_reference(self._text, fields)
+        tools = [field for field in fields if field.name == "tools"]
+        for field in tools:
+            self._read_later(Selections._read_tool, field.start, field.end)
+        self._read_objects([field for field in fields if field not in tools])
+
+    def _read_data(self, fields: Sequence[Field]) -> None:
+        """Read an object in which the provider looks only for references."""
+        self.refers_to_state |= references_state(self._text, fields)
+        self._read_objects(fields)
+
+    def _read_objects(self, fields: Sequence[Field]) -> None:
+        types = texts_of(self._text, fields, "type")
+        is_tool_call = bool(types) and TOOL_CALLS.issuperset(types)
+        for field in fields:
+            if field.name not in CALLER_DATA and not (is_tool_call and field.name == "input"):
+                self._read_later(Selections._read_data, field.start, field.end)
+
+    def _read_references(self, fields: Sequence[Field]) -> None:
+        containers = [field for field in fields if field.name == CONTAINER]
+        self.refers_to_state |= references_state(self._text, fields)
+        self.refers_to_state |= any(references_container(self._text, field) for field in containers)
+
+    # Models
+
+    def _select(self, field: Field, *, param: str = "") -> None:
+        models = decode_models(self._body[field.start : field.end])
+        if models is None:
+            raise _invalid_models(field.name, param)
+        self.model_fields.append(ModelField((field.start, field.end), models))
+
+    def _select_alternatives(self, field: Field) -> None:
+        """Read a model, or a list of models and of objects with a model."""
+        name, start, end = field
+        models = decode_models(self._body[start:end])
+        if isinstance(models, str) and models in NOT_MODELS.get(name, ()):
+            return
+        if models is not None or not self._text.startswith(b"[", start):
+            self._select(field)
+            return
+        check_values(self._text)
+        for first, last in item_spans(self._text[start:end]):
+            item = Field(name, start + first, start + last)
+            if self._text.startswith(b"{", item.start):
+                self._read_later(Selections._read_alternative, item.start, item.end)
+            elif self._text.startswith(b'"', item.start):
+                self._select(item)
+            else:
+                raise _invalid_models(name, name)
+
+    def _select_of_path(self, field: Field) -> None:
+        model = decode_models(self._body[field.start : field.end])
+        if not isinstance(model, str):
+            raise _invalid_models(field.name, "")
+        prefix = _GEMINI_PREFIX if model.startswith(_GEMINI_PREFIX) else ""
+        self.model_fields.append(ModelField((field.start, field.end), model.removeprefix(prefix), prefix))
+        self.models_of_path.append(model.removeprefix(prefix))
+
+
+_READERS: Mapping[str, _Reader] = {
+    "extra_body": Selections._read_extra_body,
+    "generatecontentrequest": Selections._read_counted_request,
+    "generate_content_request": Selections._read_counted_request,
+    BATCH: Selections._read_batch_item,
+    "tools": Selections._read_tool,
+    "input": Selections._read_item,
+    **dict.fromkeys(CONTAIN_MODELS, Selections._read_options),
+}
+"""Field of a request -> reads the objects in it."""
+
+
+def decode_models(value: bytes) -> Models | None:
+    """Decode one model id or a list of them; None if the value is anything else, or a string cannot be an id."""
+    try:
+        models = _decode_models(value)
+    except ValueError:
+        return None
+    return models if all(0 < len(model) <= MAX_MODEL_ID for model in as_list(models)) else None
+
+
+def as_list(models: Models) -> list[str]:
+    return [models] if isinstance(models, str) else models
+
+
+def _selects_upstream(name: str) -> BadRequest:
+    return BadRequest(f"`{name[:MAX_NAME]}` is not allowed: the proxy selects the upstream.", param=name[:MAX_NAME])
+
+
+def _invalid_models(name: str, param: str) -> BadRequest:
+    message = f"`{name[:MAX_NAME]}` must be a model id or a list of model ids."
+    return BadRequest(message, param=param or name[:MAX_NAME])
