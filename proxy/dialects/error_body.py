@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import re
 from dataclasses import dataclass
 from typing import Literal
@@ -60,6 +59,8 @@ def describe_body(body: bytes) -> ErrorBody:
 
 
 def _markup(text: str) -> ErrorBody:
+    import html  # only for error messages: its table of entities takes 0.3 MiB
+
     is_xml = text.startswith("<?xml") and "<html" not in text[:1000].lower()
     elements = [(match[1].lower(), one_line(html.unescape(match[2]))) for match in _HEADINGS.finditer(text)]
     heading = next((shown for name in _PRECEDENCE for element, shown in elements if element == name and shown), "")

@@ -1,7 +1,8 @@
 """Recognize texts with credentials, or with details of a provider's machines, by their form. No I/O.
 
 Each function searches the whole text, because a description can quote a command or an address. For speed, patterns
-begin with a literal, or are used only for texts that contain one; then they look around it.
+begin with a literal, or are used only for texts that contain one; then they look around it. They are compiled at first
+use, because most lists need few of them.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import re
 from base64 import b64decode
 from collections.abc import Sequence
+from functools import cache
 from ipaddress import ip_address
 from itertools import islice
 
@@ -16,10 +18,16 @@ _BEFORE = r"(?<![^\s\"'`(\[<=,:;|\x80-\U0010ffff]%s)"
 """Before `%s` is the start of the text, a blank, a quote, punctuation, or a character of a script without blanks."""
 
 
-def _any(text: str, patterns: Sequence[tuple[str, re.Pattern[str]]]) -> bool:
+@cache
+def _compiled(pattern: str) -> re.Pattern[str]:
+    """Compiling all patterns takes 14 ms, which would delay each start."""
+    return re.compile(pattern)
+
+
+def _any(text: str, patterns: Sequence[tuple[str, str]]) -> bool:
     """Whether one of the patterns is found. The text before each is a literal that all its matches contain."""
     for literal, pattern in patterns:  # noqa: SIM110 - any() takes twice as long
-        if literal in text and pattern.search(text):
+        if literal in text and _compiled(pattern).search(text):
             return True
     return False
 
@@ -28,7 +36,7 @@ def _any(text: str, patterns: Sequence[tuple[str, re.Pattern[str]]]) -> bool:
 
 _START = r"(?<![A-Za-z0-9])"
 _TOKENS = tuple(
-    (literal, re.compile(_START + pattern))
+    (literal, _START + pattern)
     for literal, pattern in (
         # OpenAI, Anthropic, OpenRouter and others; Groq and Stripe.
         ("sk-", r"[cd]?sk-(?:(?=[A-Za-z_-]*[0-9])[\w-]{8,}|[\w-]{16,})"),
@@ -54,17 +62,17 @@ _TOKENS = tuple(
         ("-BEGIN ", r"-----BEGIN [A-Z0-9 ]+-----"),
     )
 )
-_BASIC = re.compile(r"\bBasic\s+([A-Za-z0-9+/]{6,}={0,2})")
+_BASIC = r"\bBasic\s+([A-Za-z0-9+/]{6,}={0,2})"
 # `api_key=...`, `"password": "..."`, parameters of URLs. Values without digits are words (`required`) unless long.
-_ASSIGNMENT = re.compile(r"(?:=|[\"']\s*:)\s*[\"']?(?:(?=[A-Za-z_.~+/%-]*[0-9])[\w.~+/%-]{6,}|[\w.~+/%-]{16,})")
-_SECRET_NAME = re.compile(
+_ASSIGNMENT = r"(?:=|[\"']\s*:)\s*[\"']?(?:(?=[A-Za-z_.~+/%-]*[0-9])[\w.~+/%-]{6,}|[\w.~+/%-]{16,})"
+_NAME_OF_VALUE = (
     r"(?i:(?:api[-_ ]?key|access[-_ ]?key|account[-_]?key|secret|passwd|password|(?:auth|access|api)[-_ ]?token)\s*"
     r"|[?&](?:[\w-]{0,32}(?:key|token|secret|signature)|sig|auth))\Z"
 )
 _MAX_NAME = 48  # characters
 # `user:password@host`, but neither a mail address nor the digest of an image.
-_HOST_OF_LOGIN = re.compile(r"@(?!sha\d)[\w-]{1,64}[.:]\w")
-_USER_AND_PASSWORD = re.compile(r"(?<![\w.+-])(?!(?:mailto|acct|sips?|xmpp):)[\w.+-]{1,64}:[^\s@/:\"']{1,128}\Z")
+_HOST_OF_LOGIN = r"@(?!sha\d)[\w-]{1,64}[.:]\w"
+_LOGIN_BEFORE_HOST = r"(?<![\w.+-])(?!(?:mailto|acct|sips?|xmpp):)[\w.+-]{1,64}:[^\s@/:\"']{1,128}\Z"
 _MAX_LOGIN = 200  # characters
 _MAX_LOGINS = 1000
 
@@ -73,7 +81,7 @@ def has_secret(text: str) -> bool:
     """Whether a text contains a credential."""
     return (
         _any(text, _TOKENS)
-        or ("Basic" in text and any(_is_login(match[1]) for match in _BASIC.finditer(text)))
+        or ("Basic" in text and any(_is_login(match[1]) for match in _compiled(_BASIC).finditer(text)))
         or (("=" in text or '"' in text or "'" in text) and _has_assignment(text))
         or ("@" in text and _has_login(text))
     )
@@ -90,26 +98,26 @@ def _is_login(encoded: str) -> bool:
 
 def _has_assignment(text: str) -> bool:
     return any(
-        _SECRET_NAME.search(text[max(0, match.start() - _MAX_NAME) : match.start()])
-        for match in _ASSIGNMENT.finditer(text)
+        _compiled(_NAME_OF_VALUE).search(text[max(0, match.start() - _MAX_NAME) : match.start()])
+        for match in _compiled(_ASSIGNMENT).finditer(text)
     )
 
 
 def _has_login(text: str) -> bool:
     if "://" in text and any("@" in authority for _, authority in _urls(text)):
         return True
-    hosts = list(islice(_HOST_OF_LOGIN.finditer(text), _MAX_LOGINS))
+    hosts = list(islice(_compiled(_HOST_OF_LOGIN).finditer(text), _MAX_LOGINS))
     # A text with so many addresses is no description, and searching before each takes too long.
     return len(hosts) == _MAX_LOGINS or any(
-        _USER_AND_PASSWORD.search(text[max(0, host.start() - _MAX_LOGIN) : host.start()]) for host in hosts
+        _compiled(_LOGIN_BEFORE_HOST).search(text[max(0, host.start() - _MAX_LOGIN) : host.start()]) for host in hosts
     )
 
 
 # -- command lines -----------------------------------------------------------------------------------------------------
 
-_OPTION = re.compile("--" + _BEFORE % "--" + r"[A-Za-z][\w-]*")
-_SECRET_OPTION = re.compile("--" + _BEFORE % "--" + r"[\w-]{0,32}(?:key|token|password|secret)\b")
-_COMMAND = re.compile(
+_OPTION = "--" + _BEFORE % "--" + r"[A-Za-z][\w-]*"
+_SECRET_OPTION = "--" + _BEFORE % "--" + r"[\w-]{0,32}(?:key|token|password|secret)\b"
+_COMMAND = (
     r"\s*(?:(?:sudo|nohup|exec|env)\s+|[A-Z_][A-Z0-9_]{0,64}=\S*\s+){0,16}(?:\S{0,256}/)?"
     r"(?:python[\d.]*|vllm|sglang|llama-server|llama-cli|ollama|lmdeploy|text-generation-launcher|tritonserver"
     r"|trtllm-serve|docker|podman|kubectl|uvicorn|torchrun|accelerate|mlx_lm[\w.]*|koboldcpp|local-ai|(?:ba|z)?sh)\s"
@@ -118,25 +126,25 @@ _COMMAND = re.compile(
 
 def is_option(text: str) -> bool:
     """Whether a text is one option of a command line, such as `--port` or `--port=1`."""
-    return text.startswith("--") and " " not in text and _OPTION.match(text) is not None
+    return text.startswith("--") and " " not in text and _compiled(_OPTION).match(text) is not None
 
 
 def has_command(text: str) -> bool:
     """Whether a text is a command line, or quotes one: a command with an option, or several options."""
     if "--" not in text:
         return False
-    options = len(_OPTION.findall(text))
+    options = len(_compiled(_OPTION).findall(text))
     return (
         options > 1
-        or (options == 1 and (text.lstrip().startswith("--") or _COMMAND.match(text) is not None))
-        or (options == 1 and _SECRET_OPTION.search(text) is not None)
+        or (options == 1 and (text.lstrip().startswith("--") or _compiled(_COMMAND).match(text) is not None))
+        or (options == 1 and _compiled(_SECRET_OPTION).search(text) is not None)
     )
 
 
 # -- addresses ---------------------------------------------------------------------------------------------------------
 
-_AUTHORITY = re.compile(r"://([^\s/?#\"'<>`\\|{}(),;，。；、）]*)")  # empty in unix:///run/server.sock
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,30}\Z")
+_AUTHORITY = r"://([^\s/?#\"'<>`\\|{}(),;，。；、）]*)"  # empty in unix:///run/server.sock
+_SCHEME = r"[A-Za-z][A-Za-z0-9+.-]{0,30}\Z"
 _MAX_SCHEME = 31  # characters
 _PRIVATE_SCHEMES = frozenset(
     ["abfs", "abfss", "amqp", "amqps", "az", "cifs", "cos", "cosn", "dbfs", "file", "ftp", "gcs", "grpc", "grpcs", "gs",
@@ -148,25 +156,23 @@ _PRIVATE_DOMAINS = (
     ".internal", ".intranet", ".local", ".localdomain", ".localhost", ".lan", ".corp", ".private", ".home.arpa",
     ".svc", ".cluster",
 )  # fmt: skip
-_HOST = re.compile(r"[\w.-]*")
-_IPV4 = re.compile(r"(?<![\w.])((?:\d{1,3}\.){3}\d{1,3})(?![0-9A-Za-z_]|\.\d)(:\d)?")
-_IPV4_INSIDE = re.compile(r"\.\d{1,3}\.\d{1,3}\.\d")
+_HOST = r"[\w.-]*"
+_IPV4 = r"(?<![\w.])((?:\d{1,3}\.){3}\d{1,3})(?![0-9A-Za-z_]|\.\d)(:\d)?"
+_IPV4_INSIDE = r"\.\d{1,3}\.\d{1,3}\.\d"
 _HOSTS_WITHOUT_SCHEME = (
-    ("localhost:", re.compile(r"(?<![\w.-])localhost:\d{2,5}(?!\w)")),
+    ("localhost:", r"(?<![\w.-])localhost:\d{2,5}(?!\w)"),
     (
         ".",
-        re.compile(
-            r"\.(?<=[A-Za-z0-9_-]\.)(?i:(?:internal|intranet|local(?:domain)?|lan|home\.arpa)(?![\w-]|\.\w|:\w)"
-            r"|(?:internal|intranet|local(?:domain|host)?|lan|corp|private|svc|cluster|home\.arpa):\d{1,5}(?!\w))"
-        ),
+        r"\.(?<=[A-Za-z0-9_-]\.)(?i:(?:internal|intranet|local(?:domain)?|lan|home\.arpa)(?![\w-]|\.\w|:\w)"
+        r"|(?:internal|intranet|local(?:domain|host)?|lan|corp|private|svc|cluster|home\.arpa):\d{1,5}(?!\w))",
     ),
 )
-_HOST_AND_PORT = re.compile(r"[A-Za-z0-9][\w.-]*:\d{2,5}(?:/\S*)?")
+_HOST_AND_PORT = r"[A-Za-z0-9][\w.-]*:\d{2,5}(?:/\S*)?"
 
 
 def is_host_and_port(text: str) -> bool:
     """Whether a text has the form `gpu-7:8000`. Ids can have it too (`qwen:7`), so the field must be one of a host."""
-    return _HOST_AND_PORT.fullmatch(text) is not None
+    return _compiled(_HOST_AND_PORT).fullmatch(text) is not None
 
 
 def has_private_address(text: str) -> bool:
@@ -175,15 +181,17 @@ def has_private_address(text: str) -> bool:
         return True
     if text == "localhost" or _any(text, _HOSTS_WITHOUT_SCHEME):
         return True
-    if "." not in text or not _IPV4_INSIDE.search(text):
+    if "." not in text or not _compiled(_IPV4_INSIDE).search(text):
         return False
-    return any(_is_private_ip(match[1], has_port=bool(match[2])) for match in _IPV4.finditer(text))
+    return any(_is_private_ip(match[1], has_port=bool(match[2])) for match in _compiled(_IPV4).finditer(text))
 
 
 def _urls(text: str) -> list[tuple[str, str]]:
     """The schemes and authorities of all URLs in a text."""
-    matches = _AUTHORITY.finditer(text)
-    schemes = ((_SCHEME.search(text[max(0, url.start() - _MAX_SCHEME) : url.start()]), url[1]) for url in matches)
+    matches = _compiled(_AUTHORITY).finditer(text)
+    schemes = (
+        (_compiled(_SCHEME).search(text[max(0, url.start() - _MAX_SCHEME) : url.start()]), url[1]) for url in matches
+    )
     return [(scheme[0].lower(), authority) for scheme, authority in schemes if scheme]
 
 
@@ -192,9 +200,9 @@ def _is_private_url(scheme: str, authority: str) -> bool:
         return True
     if authority.startswith("["):
         return _is_private_ip(authority[1:].partition("]")[0], has_port=True)
-    if address := _IPV4.match(authority):
+    if address := _compiled(_IPV4).match(authority):
         return _is_private_ip(address[1], has_port=True)
-    match = _HOST.match(authority)
+    match = _compiled(_HOST).match(authority)
     host = match[0].strip(".").casefold() if match else ""
     if host.endswith(_PRIVATE_DOMAINS):
         return True
@@ -214,26 +222,21 @@ def _is_private_ip(text: str, *, has_port: bool) -> bool:
 # -- paths -------------------------------------------------------------------------------------------------------------
 
 _WEIGHTS = r"\.(?:gguf|ggml|safetensors|bin|pth?|ckpt|onnx|engine)\b"
-_LOCAL_PATHS = tuple(
-    (literal, re.compile(pattern))
-    for literal, pattern in (
-        (":\\", r"^[A-Za-z]:\\|:\\(?<=[A-Z]:\\)(?<![A-Za-z0-9][A-Z]:\\)\w"),
-        (":\\", r":\\(?<=[a-z]:\\)(?<![A-Za-z0-9][a-z]:\\)[\w.-]+\\\w"),
-        (":/", r":/(?!/)(?<=[A-Za-z]:/)(?<![A-Za-z0-9][A-Za-z]:/)\w"),
-        ("\\\\", r"^\\\\\w|(?<=\s)\\\\[\w.-]+\\[\w$]"),
-        ("\\", rf"[\w-]{{1,64}}(?:\\[\w.-]{{1,64}}){{1,16}}{_WEIGHTS}"),
-        ("%\\", r"%[A-Z_]{1,64}%\\\w"),
-        ("file:", r"\bfile:[\\/]"),
-        ("~", "~" + _BEFORE % "~" + r"(?:[A-Za-z_][\w.-]*)?/"),
-        ("$", r"\$\{?[A-Z][A-Z0-9_]{0,64}\}?/\w"),
-        ("./", rf"(?<![\w./])\.{{1,2}}/[\w@+-][\w.@+-]*(?:/[\w.@+-]|(?<=[\w-]){_WEIGHTS})"),
-        ("models--", r"models--[\w.-]+?--\w"),  # the cache of Hugging Face
-    )
+_LOCAL_PATHS = (
+    (":\\", r"^[A-Za-z]:\\|:\\(?<=[A-Z]:\\)(?<![A-Za-z0-9][A-Z]:\\)\w"),
+    (":\\", r":\\(?<=[a-z]:\\)(?<![A-Za-z0-9][a-z]:\\)[\w.-]+\\\w"),
+    (":/", r":/(?!/)(?<=[A-Za-z]:/)(?<![A-Za-z0-9][A-Za-z]:/)\w"),
+    ("\\\\", r"^\\\\\w|(?<=\s)\\\\[\w.-]+\\[\w$]"),
+    ("\\", rf"[\w-]{{1,64}}(?:\\[\w.-]{{1,64}}){{1,16}}{_WEIGHTS}"),
+    ("%\\", r"%[A-Z_]{1,64}%\\\w"),
+    ("file:", r"\bfile:[\\/]"),
+    ("~", "~" + _BEFORE % "~" + r"(?:[A-Za-z_][\w.-]*)?/"),
+    ("$", r"\$\{?[A-Z][A-Z0-9_]{0,64}\}?/\w"),
+    ("./", rf"(?<![\w./])\.{{1,2}}/[\w@+-][\w.@+-]*(?:/[\w.@+-]|(?<=[\w-]){_WEIGHTS})"),
+    ("models--", r"models--[\w.-]+?--\w"),  # the cache of Hugging Face
 )
-_ABSOLUTE_PATH = re.compile(
-    "/" + _BEFORE % "/" + r"(?<!GET /)(?<!POST /)(?<!PUT /)(?<!DELETE /)[\w.@+~%-]+(?:/[\w.@+~%:=-]*)*"
-)
-_API_PATH = re.compile(
+_ABSOLUTE_PATH = "/" + _BEFORE % "/" + r"(?<!GET /)(?<!POST /)(?<!PUT /)(?<!DELETE /)[\w.@+~%-]+(?:/[\w.@+~%:=-]*)*"
+_API_PATH = (
     r"/(?:api|openai)(?:/|\Z)|/(?:[\w.:-]+/)*v[0-9]+[a-z0-9]*(?:/|\Z)"
     r"|/(?:[\w.:-]+/)*(?:completions|responses|messages|embeddings|generations|edits|variations|speech"
     r"|transcriptions|translations|moderations|rerank|realtime|batch|batches|count_tokens)/?\Z"
@@ -266,11 +269,11 @@ _LINKED_MACHINE_ROOTS = _MACHINE_ROOTS - {
     "shared",
     "users",
 }
-_PICTURE = re.compile(r"\.(?:svg|png|jpe?g|webp|gif|ico)\Z", re.IGNORECASE)
-_MACHINE_FILE = re.compile(rf"(?:{_WEIGHTS}|\.(?:json|ya?ml|py|sh|log|env|pem|key|sock)\b)\Z")
-_FILE = re.compile(r"\.\w{1,12}\Z")
-_WEIGHTS_FILE = re.compile(rf".+/.+{_WEIGHTS}\Z")
-_DATA_URL = re.compile(r"data:[\w/+.;=-]{0,64},[\w+/=%-]*")
+_PICTURE = r"(?i:\.(?:svg|png|jpe?g|webp|gif|ico))\Z"
+_MACHINE_FILE = rf"(?:{_WEIGHTS}|\.(?:json|ya?ml|py|sh|log|env|pem|key|sock)\b)\Z"
+_FILE = r"\.\w{1,12}\Z"
+_WEIGHTS_FILE = rf".+/.+{_WEIGHTS}\Z"
+_DATA_URL = r"data:[\w/+.;=-]{0,64},[\w+/=%-]*"
 
 
 def is_path(text: str) -> bool:
@@ -279,7 +282,7 @@ def is_path(text: str) -> bool:
         text.startswith(("/", "./", "../", "~", "file:"))
         or "\\" in text
         or _any(text, _LOCAL_PATHS)
-        or _WEIGHTS_FILE.match(text) is not None
+        or _compiled(_WEIGHTS_FILE).match(text) is not None
     )
 
 
@@ -288,10 +291,10 @@ def has_path(text: str) -> bool:
     if "/" not in text and "\\" not in text and "models--" not in text:
         return False
     if "data:" in text:
-        text = _DATA_URL.sub("", text)
+        text = _compiled(_DATA_URL).sub("", text)
     return _any(text, _LOCAL_PATHS) or any(
         _is_machine_path(match[0].rstrip(".,:"), text[max(0, match.start() - _MAX_LINK_START) : match.start()], text)
-        for match in _ABSOLUTE_PATH.finditer(text)
+        for match in _compiled(_ABSOLUTE_PATH).finditer(text)
     )
 
 
@@ -303,13 +306,13 @@ def _is_machine_path(path: str, before: str, text: str) -> bool:
     if not others:
         # `/think` is a command of models, `/models` an endpoint.
         is_directory = path.endswith("/") and path == text
-        return is_directory or bool((_FILE if path == text else _MACHINE_FILE).search(first))
+        return is_directory or bool(_compiled(_FILE if path == text else _MACHINE_FILE).search(first))
     if first.casefold() in _MACHINE_ROOTS:
         return True
     # Scripts without blanks separate alternatives with slashes, too.
     is_alternative = not first.isascii() or before[-1:].isalpha()
     is_other = is_alternative or first.casefold() in _SITE_ROOTS
-    return not (is_other or _API_PATH.match(path) or _PICTURE.search(path))
+    return not (is_other or _compiled(_API_PATH).match(path) or _compiled(_PICTURE).search(path))
 
 
 # -- all forms ---------------------------------------------------------------------------------------------------------
