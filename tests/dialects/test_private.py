@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
+from itertools import product
 from typing import Any
 
 import msgspec
@@ -304,6 +305,47 @@ def test_private_text_has_a_sign_that_its_page_has_too(text: str) -> None:
 def test_most_lists_have_no_sign() -> None:
     names = ["openai", "groq", "deepseek", "moonshot", "mistral", "siliconflow", "one_api", "cerebras"]
     assert [name for name in names if signs_in((PAYLOADS / f"{name}.json").read_bytes())] == []
+
+
+PIECES = [
+    *("sk-", "dsk-", "gsk_", "sk_", "hf_", "AIza", "xai-", "pplx-", "nvapi-", "tvly-", "AKIA", "ASIA", "ABSK", "LTAI"),
+    *("bedrock-api-key-", "AKID", "ALTAK-", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "glpat-", "eyJ"),
+    *("Bearer ", "Basic Ym9iOm1hZGUtdXA=", "-----BEGIN KEY-----", "api_key=", "?sig=", "'password': '", "bob:x@y.z"),
+    *("vllm --port 8", "--api-key ", "localhost", ":8000", "://", "10.0.0.5", ".internal", ".intranet", ".Local"),
+    *(
+        ".lan",
+        ".corp",
+        ".private",
+        ".svc",
+        ".cluster",
+        ".home.arpa",
+        "/srv/",
+        "./",
+        "~/",
+        "$HOME/",
+        "C:\\",
+        "models--a--",
+    ),
+    *("file:", "\\", "m", "M", "0", "made0up0made0up0made0", "-", "_", ".", "/", " ", "模", "a", "t", "x", "s"),
+]
+"""What private texts consist of, and what can be around it."""
+
+
+@settings(max_examples=1000)
+@given(st.lists(st.sampled_from(PIECES), max_size=5).map("".join))
+def test_no_private_text_lacks_a_sign(text: str) -> None:
+    entry = msgspec.json.encode({"id": "m", "about": text})
+    assert may_be_private(text, signs_in(b'{"data":[%s]}' % entry)) or not is_private_text(text)
+
+
+@pytest.mark.parametrize("start", PIECES)
+def test_no_private_text_with_a_beginning_lacks_a_sign(start: str) -> None:
+    for before, after in product(
+        ("", "m", "a ", "M-", "x/"), ("made0up0made0up0made0", ":8000/m", "m/m.gguf", "a", "")
+    ):
+        text = f"{before}{start}{after}"
+        signs = signs_in(msgspec.json.encode({"id": "m", "about": text}))
+        assert may_be_private(text, signs) or not is_private_text(text)
 
 
 @pytest.mark.parametrize("text", FORMS.values())
