@@ -17,7 +17,7 @@ from yarl import URL
 from proxy import __version__
 from proxy.config import Provider, Target
 from proxy.errors import UpstreamError
-from proxy.upstream.connection import Connections
+from proxy.upstream.connection import Connections, unread
 from proxy.upstream.credentials import auth_headers, auth_query, kind_headers, secrets_of
 from proxy.upstream.errors import retry_after
 from proxy.upstream.logins import send_signed
@@ -83,14 +83,22 @@ class UpstreamResponse:
         try:
             return self._content.read_nowait(-1)
         except _FAILURES as error:
-            raise _interrupted(error) from error
+            return self._unread(error)
 
     async def read(self) -> bytes:
         """The next bytes, b"" at the end. Raises UpstreamError."""
         try:
             return await (self._content.readany() if self._gunzip is None else self._decompressed(self._gunzip))
         except (*_FAILURES, UpstreamError) as error:
+            if self._gunzip is None:
+                return self._unread(error)
             raise _interrupted(error) from error
+
+    def _unread(self, error: Exception) -> bytes:
+        """The bytes that arrived before this error. Raises UpstreamError if there are none."""
+        if left := unread(self._content):
+            return left
+        raise _interrupted(error) from error
 
     async def read_up_to(self, limit: int) -> bytes:
         """The body, cut off at the first chunk beyond `limit` bytes. Raises UpstreamError."""
@@ -101,12 +109,18 @@ class UpstreamResponse:
 
     async def _decompressed(self, gunzip: Gunzip) -> bytes:
         """The next decompressed bytes: some providers ignore `Accept-Encoding: identity` and send gzip."""
-        while compressed := await self._content.readany():
+        while compressed := await self._compressed():
             if plain := b"".join(gunzip.chunks(compressed)):
                 return plain
         if not gunzip.complete:
             raise ValueError("truncated gzip body")
         return b""
+
+    async def _compressed(self) -> bytes:
+        try:
+            return await self._content.readany()
+        except _FAILURES as error:
+            return self._unread(error)
 
     def retry_after(self, now: float) -> float | None:
         """Seconds to wait from the `Retry-After` headers, None without a valid one. `now` is Unix seconds."""

@@ -9,9 +9,11 @@ from __future__ import annotations
 import asyncio
 import io
 from collections.abc import Awaitable, Mapping
+from functools import partial
 from typing import Any
 
 import aiohttp
+from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
 from aiohttp.helpers import TimerNoop
 from aiohttp.http import StreamWriter
@@ -30,8 +32,22 @@ _READ_AHEAD = 64 * 1024  # bytes of a response buffered for its client
 _NO_TIMER = TimerNoop()
 
 
+class Protocol(ResponseHandler):
+    """Ends a response whose connection is closed because of invalid HTTP: its reader would wait until a timeout."""
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        content = self._payload
+        super().connection_lost(exc)
+        if isinstance(content, aiohttp.StreamReader) and not content.is_eof() and content.exception() is None:
+            content.set_exception(aiohttp.ClientPayloadError("invalid HTTP"))
+
+
 class Connector(aiohttp.TCPConnector):
     """Never reuses a connection that received unsolicited bytes: they would corrupt the next caller's response."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._factory = partial(Protocol, loop=self._loop)  # type: ignore[assignment]  # `partial` is invariant
 
     async def connect(
         self, req: aiohttp.ClientRequest, traces: list[Any], timeout: aiohttp.ClientTimeout
@@ -76,6 +92,11 @@ class Request(aiohttp.ClientRequest):
             session=self._session,
             stream_writer=writer,
         )
+
+
+def unread(content: aiohttp.StreamReader) -> bytes:
+    """Return the bytes that arrived before the response failed. Reading raises the failure instead."""
+    return b"" if plain_http() else content._read_nowait(-1)
 
 
 class Connections:

@@ -16,7 +16,7 @@ from aiohttp.connector import Connection
 from multidict import CIMultiDict
 from yarl import URL
 
-from proxy.upstream.connection import Connections, Connector, Request, Response
+from proxy.upstream.connection import Connections, Connector, Request, Response, unread
 from tests.fakes import config_of
 from tests.listening import until
 from tests.providers.scripted import Exchange, FakeProvider, fake_provider, in_sequence, replies
@@ -131,6 +131,41 @@ async def test_fallback_sends_the_same_request_with_the_same_limits(monkeypatch:
         assert limits[0] == limits[1]
         first, second = provider.requests
         assert (first.target, first.headers, first.body) == (second.target, second.headers, second.body)
+
+
+async def test_bytes_that_arrived_before_a_failure_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MODELS_PROXY_PLAIN_HTTP", raising=False)
+
+    async def resets(exchange: Exchange) -> None:
+        await exchange.head()
+        await exchange.chunk(b"the rest")
+        exchange.reset()
+
+    async with fake_provider(resets) as provider, spied(provider) as connections:
+        response = await posted(connections, provider)
+        await until(lambda: response.content.exception() is not None)
+
+        assert (unread(response.content), unread(response.content)) == (b"the rest", b"")
+        with pytest.raises(aiohttp.ClientError):
+            await response.content.readany()
+        response.close()
+
+
+async def test_a_response_with_invalid_http_ends_at_once(plain: bool) -> None:
+    async def no_size(exchange: Exchange) -> None:
+        await exchange.head()
+        await exchange.chunk(b"text")
+        await asyncio.sleep(0.05)
+        await exchange.send(b"no size\r\n")
+        await exchange.closed()
+
+    async with fake_provider(no_size) as provider, spied(provider) as connections:
+        response = await posted(connections, provider)
+
+        assert await response.content.readany() == b"text"
+        with pytest.raises(aiohttp.ClientPayloadError):
+            await asyncio.wait_for(response.content.readany(), 5)
+        response.close()
 
 
 async def test_response_closed_early_aborts_its_connection(plain: bool) -> None:
