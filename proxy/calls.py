@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Literal, NamedTuple, get_args
 
@@ -17,8 +16,6 @@ API_NAMES: Mapping[Api, str] = {
 
 VERSION = "/v1"
 """In the path of a call, it stands for the base URL of the provider."""
-_ANYTHING = re.compile(b"")
-_DONE = re.compile(rb"\[DONE]")
 
 
 class CallPath(NamedTuple):
@@ -31,8 +28,8 @@ class CallPath(NamedTuple):
     api: Api = "openai"
     default_model: str = ""
     """The model of a request without one, as OpenAI documents it; "" if the field is required."""
-    last_event: re.Pattern[bytes] = _ANYTHING
-    """Matches within the last event of a complete stream."""
+    has_last_event: bool = False
+    """Whether a complete stream always has a last event, so that one that ends without it was interrupted."""
 
     @property
     def below_base(self) -> str:
@@ -46,10 +43,10 @@ class CallPath(NamedTuple):
 
 
 _TABLE = (
-    CallPath("/v1/chat/completions", last_event=_DONE),
-    CallPath("/v1/completions", last_event=_DONE),
-    CallPath("/v1/fim/completions", last_event=_DONE),
-    CallPath("/v1/responses", last_event=re.compile(rb"response\.(?:completed|incomplete|failed)")),
+    CallPath("/v1/chat/completions", has_last_event=True),
+    CallPath("/v1/completions", has_last_event=True),
+    CallPath("/v1/fim/completions", has_last_event=True),
+    CallPath("/v1/responses", has_last_event=True),
     CallPath("/v1/responses/compact"),
     CallPath("/v1/responses/input_tokens"),
     CallPath("/v1/embeddings"),
@@ -66,7 +63,7 @@ _TABLE = (
     CallPath("/v1/audio/speech"),
     CallPath("/v1/audio/transcriptions"),
     CallPath("/v1/audio/translations"),
-    CallPath("/v1/messages", "anthropic", last_event=re.compile(rb"message_stop")),
+    CallPath("/v1/messages", "anthropic", has_last_event=True),
     CallPath("/v1/messages/count_tokens", "anthropic"),
 )
 CALLS: Mapping[str, CallPath] = {call.path: call for call in _TABLE}

@@ -13,3 +13,14 @@ def decode_or_none(body: bytes) -> Any:
         return msgspec.json.decode(body)
     except (ValueError, RecursionError):
         return None
+
+
+def is_unfinished(body: bytes) -> bool:
+    """Return whether a body is the beginning of a JSON value, or nothing at all, and lacks the rest."""
+    try:
+        msgspec.json.decode(body, type=msgspec.Raw)
+    except msgspec.DecodeError as error:
+        return "truncated" in str(error)
+    except (ValueError, RecursionError):
+        return False
+    return False

@@ -119,5 +119,5 @@ def _parse(body: bytes, headers: Mapping[bytes, bytes], path_model: str) -> Body
 
 
 _STREAM_FORMATS = {
-    path: StreamFormat(call.last_event, error_event=format_of(path).error_event) for path, call in PATHS.items()
+    path: StreamFormat(call.has_last_event, error_event=format_of(path).error_event) for path, call in PATHS.items()
 }

@@ -210,7 +210,7 @@ class Forwarder:
             return UpstreamError("timeout", "timed out before sending a response")
         if not 200 <= response.status < 300:
             return await self._error_response(response, scope, endpoint.provider.idle_timeout)
-        if failure := unusable(response.coding, response.content_type):
+        if failure := unusable(response.coding):
             response.close()
             return failure
         return response

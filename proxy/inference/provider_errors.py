@@ -94,12 +94,10 @@ def classify(failure: ErrorResponse | UpstreamError, failover_on: Collection[int
     )
 
 
-def unusable(coding: str, content_type: str) -> UpstreamError | None:
+def unusable(coding: str) -> UpstreamError | None:
     """Return why a 2xx response cannot be relayed. `coding`: its content-encoding in lower case, "" for none."""
     if coding not in ("", "gzip", "x-gzip"):
         return UpstreamError("invalid_response", "returned an unusable response (unsupported content-encoding)")
-    if content_type[:9].lower() == "text/html":
-        return UpstreamError("invalid_response", "returned an unusable response (an HTML page)")
     return None
 
 

@@ -22,10 +22,16 @@ class Format:
     """Returns the body of an error response."""
     error_event_name: bytes = b""
     """The `event` field of an error in a stream; empty for none."""
+    error_event_data: Callable[[ApiError, int], bytes] | None = None
+    """Returns the data of that event, if it is not the body of an error response."""
     request_id_headers: tuple[bytes, ...] = (b"x-request-id",)
     """Headers in which clients read the request id."""
 
-    def error_event(self, error: ApiError) -> bytes:
-        """Return an event that the format's clients raise as an error, for a stream that has started."""
+    def error_event(self, error: ApiError, number: int) -> bytes:
+        """Return an event that the format's clients raise as an error, for a stream that has started.
+
+        `number`: of the event in the stream, for formats that count them.
+        """
         name = b"event: %b\n" % self.error_event_name if self.error_event_name else b""
-        return name + b"data: %b\n\n" % self.error(error)
+        data = self.error_event_data(error, number) if self.error_event_data else self.error(error)
+        return name + b"data: %b\n\n" % data

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import hashlib
 import re
@@ -1123,6 +1124,141 @@ async def test_the_model_of_each_stream_event_becomes_the_requested_id(fetch: Fa
         )
         assert answer.headers["cache-control"] == "no-cache"
         assert answer.headers["x-accel-buffering"] == "no"
+
+
+TYPES = ["application/json", "text/plain; charset=utf-8", "application/octet-stream", "text/html", ""]
+
+
+@pytest.mark.parametrize("kind", [*TYPES, "text/event-stream; charset=utf-8"])
+async def test_events_are_streamed_renamed_and_kept_alive_under_any_type(
+    kind: str, fetch: FakeFetch, clock: FakeClock
+) -> None:
+    go_on = asyncio.Event()
+
+    async def script(exchange: Exchange) -> None:
+        await exchange.stream(content_type=kind)
+        await exchange.chunk(b"\xef\xbb\xbf" + chunk_event(ORIGINAL, "one"))
+        await go_on.wait()
+        await exchange.chunk(DONE)
+        await exchange.end()
+
+    config = CONFIG.replace("max_request: 64KiB", "sse_keepalive: 20ms")
+    async with (
+        calling(fetch, clock, script, config=config) as (served, _),
+        served.client.stream("POST", FOUR_PATHS[0], json={"model": "short"}, headers=ALICES) as answer,
+    ):
+        body = answer.aiter_raw()
+        assert await anext(body) == b"\xef\xbb\xbf" + chunk_event("short", "one")
+        assert await anext(body) == b": keep-alive\n\n"
+        go_on.set()
+        assert b"".join([part async for part in body]).endswith(DONE)
+        assert answer.headers["content-type"] == kind
+        assert answer.headers["cache-control"] == "no-cache"
+
+
+@pytest.mark.parametrize("before", [b"", b"\xef\xbb\xbf", b" \r\n", b"\xef\xbb\xbf\n\n"], ids=repr)
+@pytest.mark.parametrize("kind", TYPES)
+async def test_json_is_renamed_under_any_type(kind: str, before: bytes, fetch: FakeFetch, clock: FakeClock) -> None:
+    payload = before + msgspec.json.encode(completion(ORIGINAL))
+    async with calling(fetch, clock, replies(payload, headers={"Content-Type": kind})) as (served, _):
+        answer = await called(served, {"model": "short"})
+        assert answer.content == payload.replace(ORIGINAL.encode(), b"short")
+        assert answer.headers["content-type"] == kind
+        assert answer.headers["content-length"] == str(len(answer.content))
+        assert [counts.output_tokens for _, counts in served.app.deployment.usage] == [5]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"\n", b'"own-id"', b"17", b" 1.5e3 ", b"null", b"-1", b"hello", b"\xef\xbb\xbf", b"\xff\x00", b"[]",
+     b'[{"model":"a/very-long-own-id"}]', b"d", b"{}\n# a comment", b"<xml/>", b"[music] hello", b"<"],
+    ids=repr,
+)  # fmt: skip
+@pytest.mark.parametrize("kind", TYPES)
+async def test_other_content_is_relayed_byte_for_byte(
+    kind: str, body: bytes, fetch: FakeFetch, clock: FakeClock
+) -> None:
+    async with calling(fetch, clock, replies(body, headers={"Content-Type": kind})) as (served, _):
+        for _ in range(6):  # five failures open the circuit breaker
+            answer = await called(served, {"model": "short"})
+            assert (answer.status_code, answer.content) == (200, body)
+        assert [counts.outcomes for _, counts in served.app.deployment.usage] == [{"ok": 6}]
+
+
+async def test_blank_lines_before_json_are_sent_as_they_arrive(fetch: FakeFetch, clock: FakeClock) -> None:
+    go_on = asyncio.Semaphore(0)
+    payload = msgspec.json.encode(completion(ORIGINAL))
+
+    async def script(exchange: Exchange) -> None:
+        await exchange.stream(content_type="application/json")
+        for part in (b"\n", b" \n", payload[:40], payload[40:]):
+            await exchange.chunk(part)
+            await go_on.acquire()
+        await exchange.end()
+
+    async with (
+        calling(fetch, clock, script) as (served, _),
+        served.client.stream("POST", FOUR_PATHS[0], json={"model": "short"}, headers=ALICES) as answer,
+    ):
+        body = answer.aiter_raw()
+        for blank in (b"\n", b" \n"):
+            assert await anext(body) == blank
+            go_on.release()
+        for _ in range(2):
+            go_on.release()
+        assert b"".join([part async for part in body]) == payload.replace(ORIGINAL.encode(), b"short")
+    assert [counts.output_tokens for _, counts in served.app.deployment.usage] == [5]
+
+
+async def test_events_after_blank_lines_are_renamed(fetch: FakeFetch, clock: FakeClock) -> None:
+    async def script(exchange: Exchange) -> None:
+        await exchange.stream(content_type="")
+        await exchange.chunk(b"\n")
+        await asyncio.sleep(0.05)
+        await exchange.chunk(chunk_event(ORIGINAL, "one") + DONE)
+        exchange.reset()
+
+    async with calling(fetch, clock, script) as (served, _):
+        assert (await called(served, {"model": "short"})).content == b"\n" + chunk_event("short", "one") + DONE
+
+
+async def test_an_interruption_after_blank_lines_closes_the_clients_connection(
+    fetch: FakeFetch, clock: FakeClock
+) -> None:
+    async def script(exchange: Exchange) -> None:
+        await exchange.stream(content_type="application/json")
+        await exchange.chunk(b"\n")
+        await asyncio.sleep(0.05)
+        exchange.reset()
+
+    async with calling(fetch, clock, script) as (served, _):
+        with pytest.raises(httpx.RemoteProtocolError):
+            await called(served, {"model": "short"})
+        assert [counts.outcomes for _, counts in served.app.deployment.usage] == [{"interrupted": 1}]
+
+
+@pytest.mark.parametrize("kind", ["application/x-ndjson", "application/json", ""])
+async def test_each_line_of_json_lines_is_renamed_and_sent_as_it_arrives(
+    kind: str, fetch: FakeFetch, clock: FakeClock
+) -> None:
+    go_on = asyncio.Semaphore(0)
+
+    async def script(exchange: Exchange) -> None:
+        await exchange.stream(content_type=kind)
+        for number in range(3):
+            await exchange.chunk(b'{"model":"a/very-long-own-id","n":%d}\n' % number)
+            await go_on.acquire()
+        await exchange.end()
+
+    async with (
+        calling(fetch, clock, script) as (served, _),
+        served.client.stream("POST", FOUR_PATHS[0], json={"model": "short"}, headers=ALICES) as answer,
+    ):
+        body = answer.aiter_raw()
+        for number in range(3):
+            assert await anext(body) == b'{"model":"short","n":%d}\n' % number
+            go_on.release()
+        assert [part async for part in body] == []
 
 
 async def test_audio_is_relayed_unchanged_with_its_length(fetch: FakeFetch, clock: FakeClock) -> None:

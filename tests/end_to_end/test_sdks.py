@@ -333,6 +333,22 @@ async def test_an_interrupted_stream_raises_an_error_in_the_client(fetch: FakeFe
         assert caught.value.code == "provider_failed"
 
 
+async def test_an_interrupted_stream_of_responses_raises_an_error_in_the_client(
+    fetch: FakeFetch, clock: FakeClock
+) -> None:
+    async def interrupts(exchange: Exchange) -> None:
+        await exchange.stream()
+        await exchange.chunk(event("response.created", sequence_number=0, response={**RESPONSE, "output": []}))
+        exchange.reset()
+
+    async with clients(fetch, clock, interrupts) as c:
+        events = await c.aio.responses.create(model="gpt-x", input="hello", stream=True)
+        assert (await anext(events)).type == "response.created"
+        with pytest.raises(openai.APIError, match="closed the connection mid-response") as caught:
+            await anext(events)
+        assert caught.value.code == "provider_failed"
+
+
 async def test_closing_a_stream_closes_the_providers_connection(fetch: FakeFetch, clock: FakeClock) -> None:
     async def endless(exchange: Exchange) -> None:
         await exchange.stream()

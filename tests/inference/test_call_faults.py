@@ -7,6 +7,7 @@ import gc
 import os
 import random
 import re
+import zlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -441,33 +442,160 @@ async def test_an_interrupted_stream_ends_with_an_error_event(
         )
 
 
+LAST_EVENTS = {
+    "/v1/chat/completions": [DONE, chunk_event("m", "").replace(b'"finish_reason":null', b'"finish_reason":"stop"')],
+    "/v1/completions": [DONE, b'data: {"choices":[{"index":0,"text":"","finish_reason":"length"}]}\n\n'],
+    "/v1/responses": [b'event: response.incomplete\ndata: {"type":"response.incomplete","response":{}}\n\n'],
+    "/v1/messages": [b'event: message_stop\ndata: {"type":"message_stop"}\n\n'],
+    "/v1/audio/speech": [b'data: {"type":"speech.audio.done"}\n\n'],
+    "/v1/images/generations": [b'data: {"type":"image_generation.completed","b64_json":"eA=="}\n\n'],
+}
+
+
+async def no_last_chunk(exchange: Exchange, text: bytes) -> None:
+    await exchange.stream()
+    await exchange.chunk(text)
+    exchange.keep = False
+
+
+async def reset_at_once(exchange: Exchange, text: bytes) -> None:
+    await exchange.stream()
+    await exchange.chunk(text)
+    exchange.reset()
+
+
+async def a_broken_chunk(exchange: Exchange, text: bytes) -> None:
+    await exchange.stream()
+    await exchange.chunk(text)
+    await asyncio.sleep(0.05)  # otherwise the HTTP client rejects the head, too
+    await exchange.send(b"no size\r\n")
+    exchange.keep = False
+
+
+async def a_longer_content_length(exchange: Exchange, text: bytes) -> None:
+    lines = {"Content-Type": "text/event-stream", "Content-Length": "100000"}
+    await exchange.send(response_head(200, lines) + text)
+    exchange.keep = False
+
+
+async def no_framing(exchange: Exchange, text: bytes) -> None:
+    await exchange.send(response_head(200, {"Content-Type": "text/event-stream"}) + text)
+    exchange.keep = False
+
+
+async def a_stall(exchange: Exchange, text: bytes) -> None:
+    await exchange.stream()
+    await exchange.chunk(text)
+    await exchange.closed()
+
+
+async def gzip_without_an_end(exchange: Exchange, text: bytes) -> None:
+    await exchange.stream(**{"Content-Encoding": "gzip"})
+    packer = zlib.compressobj(wbits=31)
+    await exchange.chunk(packer.compress(text) + packer.flush(zlib.Z_SYNC_FLUSH))
+    exchange.reset()
+
+
+FRAMINGS = [no_last_chunk, reset_at_once, a_broken_chunk, a_longer_content_length, no_framing, a_stall,
+            gzip_without_an_end]  # fmt: skip
+
+
+@pytest.mark.parametrize("framing", FRAMINGS, ids=lambda framing: framing.__name__)
 @pytest.mark.parametrize(
-    ("path", "sent", "whole"),
-    [
-        ("/v1/chat/completions", [b"data: {}\n\n", b"data: [DO", b"NE]\n\n"], True),
-        ("/v1/chat/completions", [b"data: {}\n\n"], False),
-        ("/v1/responses", [b"event: response.incomplete\ndata: {}\n\n"], True),
-        ("/v1/responses", [b"event: response.created\ndata: {}\n\n"], False),
-        ("/v1/messages", [b'event: message_stop\ndata: {"type":"message_stop"}\n\n'], True),
-        ("/v1/messages", [b"event: message_start\ndata: {}\n\n"], False),
-        ("/v1/audio/speech", [b"data: {}\n\n"], True),
-    ],
+    ("path", "last"), [pytest.param(path, last, id=path) for path, events in LAST_EVENTS.items() for last in events]
 )
-async def test_a_stream_delimited_by_the_connection_must_contain_the_last_event(
-    path: str, sent: list[bytes], whole: bool, fetch: FakeFetch, clock: FakeClock
+async def test_a_stream_that_had_its_last_event_is_complete_whatever_its_framing_does(
+    framing: Any, path: str, last: bytes, fetch: FakeFetch, clock: FakeClock
 ) -> None:
-    async def until_it_closes(exchange: Exchange) -> None:
-        await exchange.send(response_head(200, {"Content-Type": "text/event-stream"}))
-        for part in sent:
-            await exchange.send(part)
-            await asyncio.sleep(0.01)
+    text = chunk_event("m", "one") + last
+
+    async def script(exchange: Exchange) -> None:
+        await framing(exchange, text)
+
+    limits = "{idle_timeout: 150ms}" if framing is a_stall else "{}"
+    async with calling(fetch, clock, script, defaults=limits) as (served, (provider,)):
+        for _ in range(6):  # five failures open the circuit breaker
+            assert (await served.call(path=path, stream=True)).content == text
+        assert circuit_of(served.app, "a").state == "ok"
+        assert [counts.outcomes for _, counts in served.app.deployment.usage] == [{"ok": 6}]
+        await until(lambda: provider.open == 0)
+
+
+@pytest.mark.parametrize("framing", [no_last_chunk, reset_at_once, a_longer_content_length, no_framing])
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/messages"])
+async def test_a_stream_without_its_last_event_is_interrupted(
+    framing: Any, path: str, fetch: FakeFetch, clock: FakeClock
+) -> None:
+    text = chunk_event("m", "data: [DONE] message_stop response.completed")
+
+    async def script(exchange: Exchange) -> None:
+        await framing(exchange, text)
+
+    async with calling(fetch, clock, script) as (served, _):
+        content = (await served.call(path=path, stream=True)).content
+        assert content.startswith(text)
+        assert b"closed the connection mid-response" in content
+        assert [counts.outcomes for _, counts in served.app.deployment.usage] == [{"interrupted": 1}]
+
+
+@pytest.mark.parametrize("path", ["/v1/audio/speech", "/v1/embeddings"])
+async def test_a_stream_that_may_have_no_last_event_can_end_by_closing(
+    path: str, fetch: FakeFetch, clock: FakeClock
+) -> None:
+    async def script(exchange: Exchange) -> None:
+        await no_framing(exchange, b"data: {}\n\n")
+
+    async with calling(fetch, clock, script) as (served, _):
+        assert (await served.call(path=path)).content == b"data: {}\n\n"
+
+
+async def test_an_interrupted_stream_of_responses_ends_with_its_own_error_event(
+    fetch: FakeFetch, clock: FakeClock
+) -> None:
+    first = b'event: response.created\ndata: {"type":"response.created","sequence_number":4,"response":{}}\n\n'
+
+    async def interrupts(exchange: Exchange) -> None:
+        await exchange.stream()
+        await exchange.chunk(first)
+        await exchange.chunk(b": ping\n\n")
+        exchange.reset()
+
+    async with calling(fetch, clock, interrupts) as (served, _):
+        content = (await served.call(path="/v1/responses", stream=True)).content
+    message = "The provider of this model closed the connection mid-response."
+    assert content.startswith(first + b": ping\n\nevent: error\ndata: ")
+    assert msgspec.json.decode(content.rpartition(b"data: ")[2]) == {
+        "type": "error",
+        "code": "provider_failed",
+        "message": message,
+        "param": None,
+        "sequence_number": 5,
+        "error": {"type": "upstream_error", "code": "provider_failed", "message": message, "param": None},
+    }
+
+
+@pytest.mark.parametrize("framing", FRAMINGS, ids=lambda framing: framing.__name__)
+async def test_complete_json_is_relayed_whatever_its_framing_does(
+    framing: Any, fetch: FakeFetch, clock: FakeClock
+) -> None:
+    text = msgspec.json.encode(completion("m"))
+
+    async def script(exchange: Exchange) -> None:
+        await framing(JsonExchange(exchange.request, exchange.reader, exchange.writer), text)
         exchange.keep = False
 
-    async with calling(fetch, clock, until_it_closes) as (served, _):
-        answer = await served.call(path=path)
-        expected = b"".join(sent)
-        assert answer.content.startswith(expected)
-        assert (answer.content == expected) == whole
+    limits = "{idle_timeout: 150ms}" if framing is a_stall else "{}"
+    async with calling(fetch, clock, script, defaults=limits) as (served, _):
+        for _ in range(6):
+            assert (await served.call()).content == text
+        assert circuit_of(served.app, "a").state == "ok"
+
+
+class JsonExchange(Exchange):
+    """Sends the heads of streams with the type of JSON."""
+
+    async def send(self, data: bytes) -> None:
+        await super().send(data.replace(b"text/event-stream", b"application/json"))
 
 
 # -- pipelining and slow readers ---------------------------------------------------------------------------------------

@@ -115,7 +115,7 @@ async def test_failures_without_work_done_fail_over(
         pytest.param(resets, 502, id="reset"),
         pytest.param(not_http, 502, id="not HTTP"),
         pytest.param(hangs, 504, id="timeout"),
-        pytest.param(replies(b""), 502, id="empty"),
+        pytest.param(replies(b'{"cut off'), 502, id="truncated JSON"),
     ],
 )
 async def test_failures_with_possible_work_done_do_not_fail_over(
@@ -290,7 +290,7 @@ async def test_a_429_with_a_hanging_or_interrupted_body_is_a_429(fetch: FakeFetc
         pytest.param(resets, id="resets"),
         pytest.param(replies({}, 503), id="503"),
         pytest.param(replies({}, 529), id="529"),
-        pytest.param(replies(b""), id="empty responses"),
+        pytest.param(replies(b'{"cut off'), id="truncated responses"),
         pytest.param(replies(b"<html>", headers={"Content-Type": "text/html"}), id="HTML pages"),
     ],
 )
@@ -335,7 +335,7 @@ async def test_every_failure_that_counts_for_the_circuit_breaker_is_logged(
         await exchange.chunk(chunk_event("m", "x"))
         exchange.reset()
 
-    scripts = [hangs, replies({}, 503), stalls, interrupts, replies(b"")]
+    scripts = [hangs, replies({}, 503), stalls, interrupts, replies(b'{"cut off')]
     limits = "{first_byte_timeout: 300ms, idle_timeout: 300ms}"
     async with calling(fetch, clock, in_sequence(*scripts), defaults=limits) as (served, _):
         for number in range(len(scripts)):
@@ -494,10 +494,10 @@ async def test_each_provider_status_is_mapped(
     ("content_type", "body"),
     [
         pytest.param(HTML, b"<html>welcome", id="an HTML page"),
-        pytest.param(JSON, b"", id="empty"),
-        pytest.param(JSON, b"<html>", id="not JSON"),
+        pytest.param(HTML, b"<!-- a comment -->\n<HTML>", id="an HTML page after a comment"),
+        pytest.param(JSON, b"\n <!DOCTYPE html>", id="an HTML page called JSON"),
         pytest.param(JSON, b'{"cut off', id="truncated JSON"),
-        pytest.param(JSON, b"hello", id="plain text"),
+        pytest.param("text/plain", b'["cut off', id="truncated JSON called text"),
     ],
 )
 async def test_an_unusable_response_is_an_error(

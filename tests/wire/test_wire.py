@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from openai.types.responses import ResponseErrorEvent
 
 from proxy.catalog import Catalog, Model, Offer
 from proxy.dialects.entry import Entry, Permission
@@ -23,6 +24,7 @@ from proxy.errors import (
     VersionsNotFound,
     WebsocketNotSupported,
 )
+from proxy.wire import format_of
 from proxy.wire.encoder import encode
 from proxy.wire.openai import model_list, model_object, openai_error
 from proxy.wire.pangu import pangu_error, versions_page
@@ -158,3 +160,19 @@ def test_every_error_is_encoded_in_the_openai_and_the_pangu_format(
     }
     assert error.message.endswith((".", "why"))
     assert error.hint.endswith(".")
+
+
+def test_an_error_within_a_stream_of_responses_is_an_event_of_that_api() -> None:
+    event = format_of("/v1/responses").error_event(UpstreamTimeout("Too late."), 7)
+    name, data = event.split(b"\n", 1)
+    fields = {"message": "Too late.", "param": None, "code": "timeout"}
+
+    assert name == b"event: error"
+    assert msgspec.json.decode(data.removeprefix(b"data: ")) == {
+        "type": "error",
+        **fields,
+        "sequence_number": 7,
+        "error": {**fields, "type": UpstreamTimeout.type},
+    }
+    assert ResponseErrorEvent.model_validate_json(data.removeprefix(b"data: ")).sequence_number == 7
+    assert format_of("/v1/chat/completions").error_event(UpstreamTimeout("x"), 7).startswith(b'data: {"error":{')

@@ -6,35 +6,45 @@ import re
 
 import msgspec
 
-from proxy.inference.request.json_spans import member_spans_or_empty
+from proxy.inference.response.events import (
+    OBJECT_LINE,
+    ends_between_events,
+    event_objects,
+    has_blank_line,
+    open_event,
+)
 from proxy.inference.response.json_stream import JsonStreamRenamer
 from proxy.inference.response.rename import model_span
+from proxy.inference.response.stream_end import StreamEnd
 from proxy.inference.response.tokens import WRAPPERS, reported_tokens
 from proxy.telemetry import Tokens
 
 _MAX_LINE = 1024 * 1024
-"""Bytes; longer lines are sent before their end has arrived."""
-_DATA = re.compile(rb"data:[ \t]*(?=\{)")
+"""Bytes; longer lines are sent before their end has arrived, and objects in more lines are not renamed."""
 _USAGE = re.compile(rb'"usage"\s*:\s*\{')
+_NAME = re.compile(rb"event:[ \t]*([^\r\n]*)")
 _LINE_END = re.compile(rb"\r\n|\r|\n")
 
 
 class EventStreamRenamer:
-    """Renames the model in the events of a stream, and counts the tokens that they report."""
+    """Renames the model in the events of a stream, counts the tokens that they report, and recognizes its end."""
 
     def __init__(self, own_id: str, public_id: str) -> None:
         self.tokens = Tokens()
+        self.end = StreamEnd()
         self._own_id, self._public_id = own_id, public_id
         self._renames = own_id != public_id
         self._lines = _LineRenamer(own_id, public_id)
         self._unfinished = bytearray()  # the beginning of the last line
+        self._open = bytearray()  # whole lines of the last event, if they need its next lines
         self._long_line: JsonStreamRenamer | None = None  # the last line, if it is too long to be held
+        self._long_name = ""  # of the event with this line
         self._last_sent = b"\n\n"  # at least the last four bytes
 
     @property
     def between_events(self) -> bool:
         """Whether the bytes sent so far end with a complete event, so that another event can follow."""
-        return self._last_sent.endswith((b"\n\n", b"\n\r\n", b"\r\r"))
+        return ends_between_events(self._last_sent)
 
     def feed(self, chunk: bytes) -> bytes:
         """Return the bytes to send after this chunk has arrived: the chunk itself if no model is renamed."""
@@ -44,27 +54,31 @@ class EventStreamRenamer:
     def rest(self) -> bytes:
         """Return the bytes still held when the stream has ended."""
         if self._long_line:
-            out = self._end_long_line(self._long_line)
+            out = self._long_line.rest()
+            self.tokens = self.tokens.merge(self._long_line.tokens)
         else:
-            line = bytes(self._unfinished)
+            lines = bytes(self._open + self._unfinished)
+            self._open.clear()
             self._unfinished.clear()
-            self._count(line)
-            out = self._lines.renamed(line)
+            out = self._read_lines(lines)
         return self._sent(out) if self._renames else b""
 
     def _read(self, chunk: bytes) -> bytes:
-        """Count the tokens in a chunk. Return the renamed bytes; they are incomplete if nothing has to be renamed."""
+        """Read a chunk. Return the renamed bytes; they are incomplete if nothing has to be renamed."""
         if self._long_line:
             return self._continue_long_line(self._long_line, chunk)
         lines = self._whole_lines(chunk) if self._unfinished or not chunk.endswith(b"\n") else chunk
-        if b'"usage"' in lines:
-            self._count(lines)
-        out = self._lines.renamed(lines) if self._renames else b""
+        if lines and (self._open or not ends_between_events(lines)):
+            lines = self._without_open_event(lines)
+        out = self._read_lines(lines) if lines else b""
         return out + self._begin_long_line() if len(self._unfinished) > _MAX_LINE else out
 
-    def _count(self, lines: bytes) -> None:
-        if _USAGE.search(lines):
-            self.tokens = self.tokens.merge(_line_tokens(lines))
+    def _read_lines(self, lines: bytes) -> bytes:
+        """Read whole lines, in which every object is whole, and return them renamed."""
+        self.end.read(lines)
+        if b'"usage"' in lines and _USAGE.search(lines):
+            self.tokens = self.tokens.merge(_reported_tokens(lines))
+        return self._lines.renamed(lines) if self._renames else b""
 
     def _whole_lines(self, chunk: bytes) -> bytes:
         """Return the lines that end in this chunk, and keep the beginning of the next one."""
@@ -76,15 +90,34 @@ class EventStreamRenamer:
         self._unfinished = bytearray(chunk[end:])
         return lines
 
+    def _without_open_event(self, lines: bytes) -> bytes:
+        """Return the lines that can be read, and keep an event of which an object or only the name has arrived."""
+        if self._open:
+            seen = len(self._open)
+            self._open += lines
+            if len(self._open) <= _MAX_LINE and not has_blank_line(self._open, seen):
+                return b""
+            lines = bytes(self._open)
+            self._open.clear()
+        if len(lines) <= _MAX_LINE:
+            start = open_event(lines)
+            self._open += lines[start:]
+            lines = lines[:start]
+        return lines
+
     def _begin_long_line(self) -> bytes:
         """Send the unfinished line, and its rest as it arrives."""
+        out = self._read_lines(bytes(self._open))
+        name = _NAME.search(self._open)
+        self._long_name = name[1].decode("utf-8", "replace") if name else ""
         line = bytes(self._unfinished)
+        self._open.clear()
         self._unfinished.clear()
-        data = _DATA.match(line)
+        data = OBJECT_LINE.match(line)
         start = data.end() if data else 0
         # A line that is not an event is sent unchanged.
         self._long_line = JsonStreamRenamer(self._own_id, self._public_id if data else self._own_id, also_wrapped=True)
-        return line[:start] + self._long_line.feed(line[start:])
+        return out + line[:start] + self._long_line.feed(line[start:])
 
     def _continue_long_line(self, line: JsonStreamRenamer, chunk: bytes) -> bytes:
         line_end = _LINE_END.search(chunk)
@@ -95,6 +128,8 @@ class EventStreamRenamer:
 
     def _end_long_line(self, line: JsonStreamRenamer) -> bytes:
         self.tokens = self.tokens.merge(line.tokens)
+        self.end.read_type(line.type)
+        self.end.read_type(self._long_name)
         self._long_line = None
         return line.rest()
 
@@ -117,41 +152,40 @@ class _LineRenamer:
 
     def renamed(self, lines: bytes) -> bytes:
         """Return the lines with the public id."""
-        if self._prefix or b'"model"' not in lines:
-            return self._rename_by_prefix(lines)
-        # Decode the first event with a model; the others usually have the same prefix.
-        end = lines.find(b"\n", lines.find(b'"model"')) + 1 or len(lines)
-        return self._rename_by_line(lines[:end]) + self._rename_by_prefix(lines[end:])
+        if not self._prefix and (first := lines.find(b'"model"')) >= 0:
+            # Decode the first event with a model; the others usually have the same prefix.
+            end = max(lines.find(b"\n\n", first), lines.find(b"\n\r\n", first)) + 1 or len(lines)
+            return self._rename_objects(lines[:end]) + self._rename_by_prefix(lines[end:])
+        return self._rename_by_prefix(lines)
 
     def _rename_by_prefix(self, lines: bytes) -> bytes:
         names = lines.count(b'"model"')
         if names and self._prefix and lines.count(self._prefix) == names:
             return lines.replace(self._prefix, self._renamed_prefix)
         # An escape can hide a name.
-        return self._rename_by_line(lines) if names or rb"\u" in lines else lines
+        return self._rename_objects(lines) if names or rb"\u" in lines else lines
 
-    def _rename_by_line(self, lines: bytes) -> bytes:
-        return b"".join(map(self._rename_line, lines.splitlines(keepends=True)))
+    def _rename_objects(self, lines: bytes) -> bytes:
+        out: list[bytes] = []
+        sent = 0
+        for event in event_objects(lines):
+            span = model_span(event.text, event.members, self._own_id, WRAPPERS)
+            if span is None:
+                continue
+            start, end = event.start + span[0], event.start + span[1]
+            out += (lines[sent:start], self._public_id)
+            sent = end
+            if event.line is not None:
+                self._prefix, self._renamed_prefix = (
+                    lines[event.line : end],
+                    lines[event.line : start] + self._public_id,
+                )
+        return b"".join((*out, lines[sent:]))
 
-    def _rename_line(self, line: bytes) -> bytes:
-        data = _DATA.match(line)
-        if data is None:
-            return line
-        event = line[data.end() :].rstrip(b"\r\n")
-        span = model_span(event, member_spans_or_empty(event), self._own_id, WRAPPERS)
-        if span is None:
-            return line
-        start, end = data.end() + span[0], data.end() + span[1]
-        self._prefix, self._renamed_prefix = line[:end], line[:start] + self._public_id
-        return self._renamed_prefix + line[end:]
 
-
-def _line_tokens(lines: bytes) -> Tokens:
+def _reported_tokens(lines: bytes) -> Tokens:
     """Return the tokens that events report."""
     tokens = Tokens()
-    for line in lines.splitlines():
-        data = _DATA.match(line)
-        if data and b'"usage"' in line:
-            event = line[data.end() :]
-            tokens = tokens.merge(reported_tokens(event, member_spans_or_empty(event)))
+    for event in event_objects(lines, b'"usage"'):
+        tokens = tokens.merge(reported_tokens(event.text, event.members))
     return tokens

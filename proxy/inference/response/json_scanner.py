@@ -1,4 +1,4 @@
-"""Find the members `model` and `usage` of a JSON object that arrives in pieces, without decoding it."""
+"""Find the members `model`, `type` and `usage` of a JSON object that arrives in pieces, without decoding it."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from proxy.inference.request.json_spans import STRING
 from proxy.inference.response.tokens import WRAPPERS
 
 MODEL = "model"
+TYPE = "type"
 USAGE = "usage"
+_STRINGS = (MODEL, TYPE)
 _MAX_STRING = 8 * 1024
-"""Bytes of a name or a model id; longer strings are skipped."""
+"""Bytes of a name, a model id or a type; longer strings are skipped."""
 
 _STRING = re.compile(STRING, re.DOTALL)
 _REST_OF_STRING = re.compile(STRING.removeprefix(b'"'), re.DOTALL)
@@ -23,7 +25,7 @@ _QUOTE, _OPENING = ord('"'), b"{["
 
 
 class Part(NamedTuple):
-    """A value of `model` (a string) or of `usage` (an object), or what one piece contains of it."""
+    """A value of `model` or `type` (strings) or of `usage` (an object), or what one piece contains of it."""
 
     name: str
     level: int
@@ -39,7 +41,7 @@ class MemberScanner:
 
     def __init__(self) -> None:
         self.held = b""
-        """Bytes that need the next piece: the beginning of a name or a model id, or a backslash."""
+        """Bytes that need the next piece: the beginning of a name or a value, or a backslash."""
         self._level = 0  # of the innermost object whose members are read: 1 the outermost one, 2 a wrapped one
         self._nested = 0  # brackets open within a member of that object: their content is skipped
         self._in_string = False  # the last piece ended within a string that is skipped
@@ -112,13 +114,13 @@ class MemberScanner:
             return self._read_cut_string(text, start)
         if self._expects_name:
             self._name, self._expects_name = str(decode_or_none(match[0])), False
-        elif self._name == MODEL:
-            parts.append(Part(MODEL, self._level, start, match.end(), True))
+        elif self._name in _STRINGS:
+            parts.append(Part(self._name, self._level, start, match.end(), True))
         return match.end()
 
     def _read_cut_string(self, text: bytes, start: int) -> int:
-        """Hold a string without an end if it is a name or a model id; otherwise skip it."""
-        if (self._expects_name or self._name == MODEL) and len(text) - start <= _MAX_STRING:
+        """Hold a string without an end if it is a name, a model id or a type; otherwise skip it."""
+        if (self._expects_name or self._name in _STRINGS) and len(text) - start <= _MAX_STRING:
             self.held = text[start:]
             return len(text)
         return self._leave_in_string(text)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from proxy.decoding import decode_or_none
-from proxy.inference.response.json_scanner import MODEL, USAGE, MemberScanner, Part
+from proxy.inference.response.json_scanner import MODEL, TYPE, USAGE, MemberScanner, Part
 from proxy.inference.response.tokens import usage_tokens
 from proxy.telemetry import Tokens
 
@@ -19,6 +19,8 @@ class JsonStreamRenamer:
     def __init__(self, own_id: str, public_id: str, *, also_wrapped: bool = False) -> None:
         """`also_wrapped`: `model` is also replaced in a response that is wrapped in a stream event."""
         self.renames = own_id != public_id
+        self.type = ""
+        """`type` of the outermost object, as far as it has arrived."""
         self._scanner = MemberScanner()
         self._usage = _UsageCounter()
         self._own_id, self._public_id = own_id, msgspec.json.encode(public_id)
@@ -38,6 +40,8 @@ class JsonStreamRenamer:
             value = text[part.start : part.end]
             if part.name == USAGE:
                 self._usage.add(value, complete=part.complete)
+            elif part.name == TYPE and part.level == 1:
+                self.type = str(decode_or_none(value))
             elif self.renames and self._is_own_model(part, value):
                 out += (text[sent : part.start], self._public_id)
                 sent = part.end

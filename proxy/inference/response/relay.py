@@ -1,10 +1,8 @@
-"""Relay a provider's response to the client: JSON, event streams, and any other content."""
+"""Relay a provider's response to the client: JSON, event streams, and any other content, whatever its type says."""
 
 from __future__ import annotations
 
 import asyncio
-import re
-from collections import deque
 from collections.abc import Callable, Coroutine, MutableMapping, Sequence
 from functools import partial
 from typing import Any
@@ -12,18 +10,20 @@ from typing import Any
 from msgspec import Struct
 
 from proxy.asgi import ClientConnection, Header, RawResponse, Send
+from proxy.decoding import decode_or_none, is_unfinished
 from proxy.errors import ApiError, ProviderFailed, ProviderTimeout, UpstreamError
 from proxy.inference.deadline import CallScope, ClientDisconnected, DeadlineExceeded
 from proxy.inference.failover import ForwardedCall
 from proxy.inference.provider_errors import classify
+from proxy.inference.response.content import BOM, Content, content_of
 from proxy.inference.response.event_stream import EventStreamRenamer
 from proxy.inference.response.json_stream import JsonStreamRenamer
 from proxy.inference.response.rename import rename_model
 from proxy.telemetry import Tokens
 from proxy.telemetry.usage import Outcome
 
-_MAX_LAST_EVENT = 32  # bytes that `StreamFormat.last_event` can match
 _MAX_BUFFERED = 32 * 1024**2  # bytes of a JSON response; longer ones are streamed
+_MAX_FIRST_LINE = 1024**2  # bytes of the first of several JSON values in lines
 _PIECE = 64 * 1024  # bytes
 _COMMENT = b": keep-alive\n\n"
 _STREAM_HEADERS: Sequence[Header] = ((b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no"))
@@ -32,10 +32,10 @@ _STREAM_HEADERS: Sequence[Header] = ((b"cache-control", b"no-cache"), (b"x-accel
 class StreamFormat(Struct, frozen=True):
     """How event streams of a path end."""
 
-    last_event: re.Pattern[bytes]
-    """Matches within the last event of a complete stream."""
-    error_event: Callable[[ApiError], bytes]
-    """A complete event that SDKs raise as an error."""
+    has_last_event: bool
+    """As in `CallPath`."""
+    error_event: Callable[[ApiError, int], bytes]
+    """Returns a complete event that SDKs raise as an error. The number is that of the event in the stream."""
 
 
 class Relay:
@@ -59,20 +59,57 @@ class Relay:
 
         Raises ApiError while nothing was sent, and ClientDisconnected.
         """
-        kind = self._response.content_type.partition(";")[0].strip().lower()
         outcome: Outcome = "client_disconnected"
         try:
-            if kind == "text/event-stream":
-                outcome = await self._relay_events(headers, stream_format, sse_keepalive)
-            elif kind == "application/json" or kind.endswith("+json"):
-                outcome = await self._relay_json(headers)
-            else:
-                outcome = await self._relay_bytes(headers)
+            outcome = await self._relay(headers, stream_format, sse_keepalive)
         except ApiError as error:
             outcome = _outcome(error)
             raise
         finally:
             self._call.finish(outcome, self._tokens)
+
+    async def _relay(self, headers: list[Header], stream_format: StreamFormat, sse_keepalive: float) -> Outcome:
+        if self._response.content_type[:17].lower() == "text/event-stream":
+            # Started before the first event, so that comments keep the connection alive until it arrives.
+            await self._start([*headers, *_STREAM_HEADERS])
+            return await self._relay_events(b"", stream_format, sse_keepalive)
+        head, content = await self._read_head()
+        if content == "blank":
+            return await self._relay_after_blanks(headers, head, stream_format, sse_keepalive)
+        if content == "events":
+            await self._start([*headers, *_STREAM_HEADERS])
+            return await self._relay_events(head, stream_format, sse_keepalive)
+        if content == "json":
+            return await self._relay_json(headers, head)
+        if content == "html":
+            raise ProviderFailed("The provider of this model returned an unusable response (an HTML page).")
+        return await self._relay_bytes(headers, head)
+
+    async def _read_head(self) -> tuple[bytes, Content]:
+        """Read until the content is known. Raises ApiError and ClientDisconnected."""
+        head = b""
+        while True:
+            part = b"" if self._response.is_over else self._read_nowait() or await self._read()
+            head += part
+            if content := content_of(head, is_whole=not part):
+                return head, content
+
+    async def _relay_after_blanks(
+        self, headers: list[Header], blanks: bytes, stream_format: StreamFormat, sse_keepalive: float
+    ) -> Outcome:
+        """Send blank lines, which keep connections alive, as they arrive, and then what follows them."""
+        await self._start([*headers, *_STREAM_HEADERS])
+        head = blanks
+        content: Content = "blank"
+        while content == "blank":
+            await self._send(head)
+            try:
+                head, content = await self._read_head()
+            except ApiError as error:
+                return _outcome(error)
+        if content == "events":
+            return await self._relay_events(head, stream_format, sse_keepalive)
+        return await self._relay_rest(head, self._json_renamer() if content == "json" else None)
 
     async def _read(self) -> bytes:
         """Return the next bytes, b"" at the end. Raises ApiError and ClientDisconnected."""
@@ -106,18 +143,32 @@ class Relay:
                 self._connection.abort()  # otherwise the unread bytes stay in memory until the client disconnects
             raise ClientDisconnected from None
 
-    async def _relay_json(self, headers: list[Header]) -> Outcome:
-        parts: list[bytes] = []
+    async def _relay_json(self, headers: list[Header], head: bytes) -> Outcome:
+        parts, part = [head], head
         size = 0
-        while not self._response.is_over and (part := self._read_nowait() or await self._read()):
-            parts.append(part)
-            size += len(part)
-            if size > _MAX_BUFFERED:
-                return await self._relay_long_json(headers, parts)
+        has_lines: bool | None = None  # None: not yet known
+        try:
+            while part:
+                size += len(part)
+                if has_lines is None and b"\n" in part:
+                    has_lines = _has_lines(b"".join(parts))
+                if self._response.is_over:
+                    break
+                part = self._read_nowait()
+                if size > _MAX_BUFFERED or (has_lines and not part):
+                    return await self._stream_json(headers, [*parts, part])
+                part = part or await self._read()
+                parts.append(part)
+        except ApiError:
+            if decode_or_none(b"".join(parts).removeprefix(BOM)) is None:
+                raise
+            self._response.close()  # the response is complete, only its framing is not
         body = b"".join(parts)
-        if not _looks_like_json(body):
-            raise ProviderFailed("The provider of this model returned an unusable response (not JSON).")
-        body, self._tokens = rename_model(body, self._call.own_id, self._model)
+        json = body.removeprefix(BOM)
+        if json[-1:] not in (b"}", b"]") and is_unfinished(json):
+            raise ProviderFailed("The provider of this model returned an unusable response (truncated JSON).")
+        renamed, self._tokens = rename_model(json, self._call.own_id, self._model)
+        body = renamed if json is body else BOM + renamed
         headers.append((b"content-length", b"%d" % len(body)))
         if not (self._connection and self._connection.send(RawResponse(self._response.status, headers, body))):
             await self._start(headers)
@@ -126,62 +177,71 @@ class Relay:
             await self._send(b"", more=False)
         return "ok"
 
-    async def _relay_long_json(self, headers: list[Header], parts: list[bytes]) -> Outcome:
-        """Stream a JSON response that is too long to be buffered; `parts` were already read."""
-        renamer = JsonStreamRenamer(self._call.own_id, self._model)
-        try:
-            return await self._relay_bytes(headers, parts, renamer)
-        finally:
-            self._tokens = renamer.tokens
+    def _json_renamer(self) -> JsonStreamRenamer:
+        return JsonStreamRenamer(self._call.own_id, self._model)
 
-    async def _relay_bytes(
-        self, headers: list[Header], parts: list[bytes] | None = None, renamer: JsonStreamRenamer | None = None
-    ) -> Outcome:
-        """Relay audio, images, text, and long JSON."""
-        if self._response.length is not None and not (renamer and renamer.renames):
-            headers = [*headers, (b"content-length", b"%d" % self._response.length)]
-        waiting = deque(parts or [await self._read()])
-        await self._start(headers)
+    async def _stream_json(self, headers: list[Header], parts: Sequence[bytes]) -> Outcome:
+        """Stream JSON that is too long to be buffered, or of which values arrive one by one, in lines."""
+        renamer = self._json_renamer()
+        await self._start(headers if renamer.renames else self._with_length(headers))
+        return await self._relay_rest(b"".join(parts), renamer)
+
+    async def _relay_bytes(self, headers: list[Header], head: bytes) -> Outcome:
+        """Relay audio, images and text."""
+        await self._start(self._with_length(headers))
+        return await self._relay_rest(head)
+
+    def _with_length(self, headers: list[Header]) -> list[Header]:
+        if self._response.length is None:
+            return headers
+        return [*headers, (b"content-length", b"%d" % self._response.length)]
+
+    async def _relay_rest(self, chunk: bytes, renamer: JsonStreamRenamer | None = None) -> Outcome:
+        """Relay a response whose head was sent. `chunk`: its first bytes, b"" if it has none."""
         try:
-            while chunk := waiting.popleft() if waiting else await self._read():
+            while chunk:
                 if out := renamer.feed(chunk) if renamer else chunk:
                     await self._send(out)
+                chunk = await self._read()
         except ApiError as error:
             # The connection is closed before the response ends, which marks the response as incomplete.
             return _outcome(error)
+        finally:
+            if renamer:
+                self._tokens = renamer.tokens
         await self._send(renamer.rest() if renamer else b"", more=False)
         return "ok"
 
-    async def _relay_events(
-        self, headers: Sequence[Header], stream_format: StreamFormat, sse_keepalive: float
-    ) -> Outcome:
-        await self._start([*headers, *_STREAM_HEADERS])
+    async def _relay_events(self, chunk: bytes, stream_format: StreamFormat, sse_keepalive: float) -> Outcome:
+        """Relay a stream whose head was sent. `chunk`: its first bytes, b"" if they must be read."""
         events = EventStreamRenamer(self._call.own_id, self._model)
-        ended, read = not self._response.ends_by_closing, b""
         failure: ApiError | None = None
         with Heartbeat(sse_keepalive, partial(self._send_comment, events)) as heartbeat:
             try:
-                while chunk := await self._read():
+                while chunk := chunk or await self._read():
                     heartbeat.postpone()
-                    if not ended:
-                        read += chunk
-                        ended, read = bool(stream_format.last_event.search(read)), read[-_MAX_LAST_EVENT:]
                     if out := events.feed(chunk):
                         await self._send(out)
-                if not ended:
-                    failure = _error(UpstreamError("interrupted", ""))
+                    chunk = b""
             except ApiError as error:
                 failure = error
             finally:
                 self._tokens = events.tokens
-        if failure is None:
-            await self._send(events.rest())
-        else:
-            # Incomplete lines are dropped, because the error event would be parsed as their continuation.
-            line_end = b"" if events.between_events else b"\n\n"
-            await self._send(line_end + stream_format.error_event(failure))
+        # Incomplete lines are dropped, because the error event would be parsed as their continuation.
+        line_end = b"" if events.between_events else b"\n\n"
+        rest = events.rest()
+        self._tokens = events.tokens
+        needs_end = stream_format.has_last_event and self._response.ends_by_closing
+        if failure is None and needs_end and not events.end.is_over:
+            failure = _error(UpstreamError("interrupted", ""))
+        if failure is None or events.end.is_over:
+            if failure:
+                self._response.close()  # the stream is complete, only its framing is not
+            await self._send(rest, more=False)
+            return "ok"
+        await self._send(line_end + stream_format.error_event(failure, events.end.next_number))
         await self._send(b"", more=False)
-        return _outcome(failure) if failure else "ok"
+        return _outcome(failure)
 
     async def _send_comment(self, events: EventStreamRenamer) -> None:
         if events.between_events:  # an empty line within an event would end it
@@ -226,6 +286,9 @@ def _outcome(error: ApiError) -> Outcome:
     return "timeout" if isinstance(error, ProviderTimeout) else "interrupted"
 
 
-def _looks_like_json(body: bytes) -> bool:
-    text = body.strip()
-    return (text[:1], text[-1:]) in ((b"{", b"}"), (b"[", b"]"))
+def _has_lines(json: bytes) -> bool | None:
+    """Return whether the first line is a complete value, as in JSON lines; None if the line is not complete."""
+    line, line_end, _ = json.removeprefix(BOM).lstrip().partition(b"\n")
+    if not line_end:
+        return None
+    return len(line) <= _MAX_FIRST_LINE and decode_or_none(line) is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tracemalloc
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -78,6 +79,71 @@ def test_content_is_never_changed(contents: list[tuple[str, bool]], size: int) -
     whole = stream_of(OWN)
 
     assert rename_stream([whole[at : at + size] for at in range(0, len(whole), size)])[0] == stream_of(PUBLIC)
+
+
+def over_lines(data: str, end: str = "\n") -> bytes:
+    """An event whose object is split over several `data` lines."""
+    return event(json.dumps(json.loads(data), indent=1).replace("\n", f"{end}data:"), end)
+
+
+def loose_stream(model: str, end: str) -> bytes:
+    """A stream as not all providers write it."""
+    wrapped = json.dumps({"type": "response.created", "response": {"model": model, "tools": [{"model": OWN}]}})
+    usage = json.dumps({"model": model, "usage": {"prompt_tokens": 3}})
+    return b"".join(
+        [
+            b"\xef\xbb\xbf", event(chunk("a", model), end),
+            f"id: 1{end}retry: 5{end}data:{chunk('no blank', model)}{end}{end}".encode(),
+            f": a comment {chunk('x')}{end}".encode(), over_lines(chunk("b", model), end),
+            f"event: response.created{end}".encode(), over_lines(wrapped, end), event(chunk("c", model), end),
+            f": a comment within{end}".encode(), over_lines(usage, end).replace(b"data", f": x{end}data".encode()),
+            f"data: {chunk('d', model)}{end}data: {chunk('no blank line', model)}{end}".encode(),
+            f"{end}{end}{chunk('JSON lines', model)}{end}{chunk('e', model)}{end}".encode(),
+            event("[DONE]", end),
+        ]
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"], ids=["LF", "CRLF", "CR"])
+def test_a_loosely_written_stream_is_renamed_wherever_it_is_cut(end: str) -> None:
+    whole, wanted = loose_stream(OWN, end), (loose_stream(PUBLIC, end), Tokens(3))
+
+    assert rename_stream([whole]) == wanted
+    assert rename_stream([bytes([byte]) for byte in whole]) == wanted
+    assert all(rename_stream([whole[:cut], whole[cut:]]) == wanted for cut in range(len(whole)))
+    assert rename_stream([whole], OWN, OWN) == (whole, Tokens(3))
+
+
+@given(st.lists(st.sampled_from([event, over_lines]), max_size=5), st.integers(1, 80), st.sampled_from(["\n", "\r\n"]))
+def test_objects_in_any_lines_are_renamed(writers: list[Callable[[str, str], bytes]], size: int, end: str) -> None:
+    def stream_of(model: str) -> bytes:
+        return b"".join(write(chunk(f"text {number}", model), end) for number, write in enumerate(writers))
+
+    whole = stream_of(OWN)
+
+    assert rename_stream([whole[at : at + size] for at in range(0, len(whole), size)])[0] == stream_of(PUBLIC)
+
+
+def test_comments_and_whole_events_are_sent_at_once() -> None:
+    events = EventStreamRenamer(OWN, PUBLIC)
+
+    assert events.feed(b": ping\n") == b": ping\n"
+    assert events.feed(b"\n") == b"\n"
+    assert events.feed(event(chunk("a")).rstrip() + b"\n") == event(chunk("a", PUBLIC)).rstrip() + b"\n"
+
+
+def test_an_object_over_more_lines_than_are_held_stays_unchanged() -> None:
+    events = EventStreamRenamer(OWN, PUBLIC)
+    line = b'data: "%b",\n' % (b"x" * 1000)
+    tracemalloc.start()
+    try:
+        out = len(events.feed(b"data: [\n")) + sum(len(events.feed(line)) for _ in range(5000))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert out + len(events.rest()) == 8 + 5000 * len(line)
+    assert peak < 8 * 1024**2
 
 
 def test_a_known_prefix_does_not_hide_other_models() -> None:

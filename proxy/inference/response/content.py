@@ -1,0 +1,44 @@
+"""Recognize the content of a response by its first bytes: providers send many kinds under the wrong type, or none."""
+
+from __future__ import annotations
+
+import re
+from typing import Literal
+
+Content = Literal["events", "json", "html", "blank", "other"]
+
+BOM = b"\xef\xbb\xbf"
+_FIELDS = (b"data:", b"event:", b"id:", b"retry:", b":")
+_JSON = re.compile(rb"\{\s*[\"}]|\[\s*[\[{\"\d\]-]")
+_UNDECIDED_JSON = re.compile(rb"[\[{]\s*\Z")
+_HTML = re.compile(
+    rb"(?:(?><!--.*?-->|<\?xml.*?\?>)\s*+)*+<(?:!doctype\s+html|html|head|body)[\s>]", re.IGNORECASE | re.DOTALL
+)
+_MAX_BEFORE_HTML = 512
+"""Bytes of comments before a page."""
+
+
+def content_of(head: bytes, *, is_whole: bool) -> Content | None:
+    """Return what a response contains that begins with these bytes, None if it depends on the next ones.
+
+    `blank`: only white space has arrived, and more follows. `is_whole`: nothing follows. Only objects and arrays are
+    `json`: nothing has to be read in other values.
+    """
+    text = head.removeprefix(BOM).lstrip()
+    if _JSON.match(text):
+        return "json"
+    if text.startswith(_FIELDS):
+        return "events"
+    if _HTML.match(text):
+        return "html"
+    if is_whole:
+        return "json" if _UNDECIDED_JSON.match(text) else "other"
+    if not text and head and head != BOM:
+        return "blank"
+    return None if _is_undecided(text) or BOM.startswith(head) else "other"
+
+
+def _is_undecided(text: bytes) -> bool:
+    if _UNDECIDED_JSON.match(text) or (text[:1] == b"<" and len(text) < _MAX_BEFORE_HTML):
+        return True
+    return any(field.startswith(text) for field in _FIELDS)
