@@ -59,11 +59,13 @@ REFERENCE_STATE = frozenset(
 """Fields of a request that reference objects stored for the provider's account."""
 CONTAINER = "container"
 """A field of a request or a tool: code runs among another caller's files, unless it is an object without an id."""
-REQUESTS = frozenset({"extra_body", "generatecontentrequest", "generate_content_request"})
-"""Fields with a further request, which gateways merge into the outer one, or whose tokens Gemini counts."""
+EXTRA_BODY = "extra_body"
+"""A field of a request with a further one, which gateways merge into the outer one."""
+COUNTED = frozenset({"generatecontentrequest", "generate_content_request"})
+"""Fields of a request with a further one, whose tokens Gemini counts."""
 BATCH = "requests"
 """A field with a list of requests: Gemini's embeddings; Anthropic's batches have each in `params`."""
-GUARDED = SELECT_MODELS | SELECT_UPSTREAM | REFERENCE_STATE | REQUESTS | {MODEL, CONTAINER, BATCH}
+GUARDED = SELECT_MODELS | SELECT_UPSTREAM | REFERENCE_STATE | {MODEL, CONTAINER, EXTRA_BODY}
 """Fields whose names must be spelled exactly in the outermost object: some providers ignore case."""
 CONTAIN_MODELS = frozenset({"plugins", "compound_custom", "provider_options", "provideroptions"})
 """Fields of a request that contain models at any depth (OpenRouter, Groq, Vercel)."""

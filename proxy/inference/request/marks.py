@@ -14,16 +14,16 @@ from proxy.inference.request.json_spans import STRING, TOO_MANY_VALUES, WHITESPA
 
 _MAX_MARKS = 100_000
 _REFERENCE = re.compile(
-    rb'"(?=[facvlsit])(?:'
+    rb'"(?=[facvlsi])(?:'
     rb'f(?:ile_ids?"%(ws)s:%(ws)s["\[]|ile_?uri"|ile_?search_?store_?names"|ileid://)'
     rb'|c(?:ontainer(?:_id)?"%(ws)s:%(ws)s["\[{]|ached_?content"|ollection_ids")'
     rb'|audio"%(ws)s:%(ws)s\{|(?:vector_store|library)_ids"|skill_id"'
-    rb'|i(?:tem_reference"|d"%(ws)s:%(ws)s"[^"\\]*+"%(ws)s\})|type"%(ws)s:%(ws)snull)' % {b"ws": WHITESPACE}
+    rb'|item_reference")' % {b"ws": WHITESPACE}
 )
 _MODEL = re.compile(rb'models?"%b:' % WHITESPACE)
 """One of these two matches in the lower case of every object that references stored state or selects models.
 
-They do not match in the text of a string: its quotes are escaped. Names hidden by escapes are found by `hides_names`.
+They do not match in the text of a string: its quotes are escaped. Names hidden by escapes are found by `_hidden_names`.
 """
 UNTYPED_OBJECT = re.compile(
     rb'\{%b"(?=[\w\\])(?!(?:type|role)"%b:%b"[a-z])' % (WHITESPACE, WHITESPACE, WHITESPACE), re.IGNORECASE

@@ -19,6 +19,8 @@ from proxy.inference.request.guards import (
     CALLER_TOOLS,
     CONTAIN_MODELS,
     CONTAINER,
+    COUNTED,
+    EXTRA_BODY,
     NOT_MODELS,
     PLACE,
     REFERENCE_STATE,
@@ -265,9 +267,8 @@ class Selections:
 
 
 _READERS: Mapping[str, _Reader] = {
-    "extra_body": Selections._read_extra_body,
-    "generatecontentrequest": Selections._read_counted_request,
-    "generate_content_request": Selections._read_counted_request,
+    EXTRA_BODY: Selections._read_extra_body,
+    **dict.fromkeys(COUNTED, Selections._read_counted_request),
     BATCH: Selections._read_batch_item,
     "tools": Selections._read_tool,
     "input": Selections._read_item,

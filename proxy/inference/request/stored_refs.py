@@ -40,8 +40,8 @@ def _is_reference(body: bytes, field: Field, fields: Sequence[Field], *, outermo
     name, start = field.name, field.start
     if name in _STORED_REFERENCES:
         return body[start : start + 1] in (b'"', b"[") and body[start + 1 : field.end - 1].strip() != b""
-    if body.startswith(b'"fileid://', start):  # Alibaba: a message that is nothing but the id of a file
-        return True
+    if body.startswith((b'"fileid://', rb'"\u'), start) and text_of(body, field).startswith("fileid://"):
+        return True  # Alibaba: a message that is nothing but the id of a file
     if name == "audio":  # in a message, an earlier spoken response (OpenAI); outermost, the settings of the next one
         return not outermost and _has_id(body, field)
     if name in ("file_uri", "fileuri"):  # Gemini: also the address of a public video
