@@ -55,6 +55,8 @@ class JsonBody(Body):
         self._body = body
         self._model_fields: Sequence[ModelField] = ()
         try:
+            if len(body) > _LONG:
+                check_strings(body)
             marks = Marks(body)
             if not (marks.only_one_model and len(body) <= _LONG and self._read_plain(body)):
                 self._check(marks, path_model, default_model)
@@ -90,8 +92,6 @@ class JsonBody(Body):
 
     def _check(self, marks: Marks, path_model: str, default_model: str) -> None:
         """Raises BadRequest and ValueError."""
-        if len(self._body) > _LONG:
-            check_strings(self._body)
         text = without_surrogates(self._body)
         spans = member_spans(text)
         absent_model = path_model or default_model

@@ -8,11 +8,13 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from itertools import islice
 
 from proxy.inference.request.json_spans import STRING, TOO_MANY_VALUES, WHITESPACE
 
 _MAX_MARKS = 100_000
+_MAX_TRIED = 300_000
 _REFERENCE = re.compile(
     rb'"(?=[facvlsi])(?:'
     rb'f(?:ile_ids?"%(ws)s:%(ws)s["\[]|ile_?uri"|ile_?search_?store_?names"|ileid://)'
@@ -25,9 +27,7 @@ _MODEL = re.compile(rb'models?"%b:' % WHITESPACE)
 
 They do not match in the text of a string: its quotes are escaped. Names hidden by escapes are found by `_hidden_names`.
 """
-UNTYPED_OBJECT = re.compile(
-    rb'\{%b"(?=[\w\\])(?!(?:type|role)"%b:%b"[a-z])' % (WHITESPACE, WHITESPACE, WHITESPACE), re.IGNORECASE
-)
+UNTYPED_OBJECT = re.compile(rb'\{%b"(?=[\w\\])(?!(?:type|role)"%b:%b"[a-z])' % (WHITESPACE, WHITESPACE, WHITESPACE))
 """Matches an object that does not begin with its type or role: an item of `input` may be nothing but a reference."""
 _ESCAPED = re.compile(
     rb"\\u(?:(?P<nul>0000)|00(?:4[1-9a-fA-F]|5[0-9aAfF]|6[1-9a-fA-F]|7[0-9aA])|(?P<folded>017[fF]|212[aA]))"
@@ -47,7 +47,8 @@ class Marks:
         self._models = _offsets(_MODEL.finditer(folded))
         # Most bodies have no references: a search without a match takes less time than an iterator.
         self._references = _offsets(_REFERENCE.finditer(folded)) if _REFERENCE.search(folded) else ()
-        self._hidden = sorted(_offsets(_hidden_names(body)))
+        self._hidden = sorted(_offsets(_hidden_names(body))) if _may_hide_names(body) else ()
+        self._body = body
 
     @property
     def only_one_model(self) -> bool:
@@ -56,6 +57,14 @@ class Marks:
     def has_any(self, start: int, end: int) -> bool:
         """Return whether objects between these offsets may select models or reference state."""
         return self.has_reference(start, end) or _is_between(self._models, start, end)
+
+    def has_untyped(self, start: int, end: int) -> bool:
+        """Return whether objects between these offsets may have no type."""
+        return _is_between(self._untyped, start, end)
+
+    @cached_property
+    def _untyped(self) -> Sequence[int]:
+        return _offsets(UNTYPED_OBJECT.finditer(self._body))
 
     def has_reference(self, start: int, end: int) -> bool:
         """Return whether objects between these offsets may reference state."""
@@ -74,8 +83,12 @@ def _is_between(offsets: Sequence[int], start: int, end: int) -> bool:
     return at < len(offsets) and offsets[at] < end
 
 
+def _may_hide_names(body: bytes) -> bool:
+    return not body.isascii() or _ESCAPED.search(body) is not None
+
+
 def _hidden_names(body: bytes) -> Iterable[re.Match[bytes]]:
-    """Yield where a name, or a type of an object, may be written in a way that no mark matches."""
+    """Yield where a name, or a type of an object, may be written in a way that no mark matches. Raises ValueError."""
     yield from _hidden(_ESCAPED, body)
     if not body.isascii():
         for character in _FOLDED:
@@ -84,7 +97,11 @@ def _hidden_names(body: bytes) -> Iterable[re.Match[bytes]]:
 
 def _hidden(pattern: re.Pattern[bytes], body: bytes) -> Iterable[re.Match[bytes]]:
     match = pattern.search(body)
+    tried = 0
     while match is not None:
+        tried += 1
+        if tried > _MAX_TRIED:
+            raise ValueError(TOO_MANY_VALUES)
         end = match.end()
         if not (body.startswith(b"\\", match.start()) and _is_escaped(body, match.start())):
             rest = _REST_OF_STRING.match(body, end)

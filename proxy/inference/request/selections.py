@@ -32,7 +32,7 @@ from proxy.inference.request.guards import (
 )
 from proxy.inference.request.json_fields import Field, fields_of, is_null, texts_of, without_duplicates
 from proxy.inference.request.json_spans import MAX_NAME, TOO_MANY_VALUES, Span, check_values, item_spans
-from proxy.inference.request.marks import UNTYPED_OBJECT, Marks
+from proxy.inference.request.marks import Marks
 from proxy.inference.request.stored_refs import is_item_reference, references_container, references_state
 
 _MAX_OBJECTS = 50_000
@@ -76,8 +76,8 @@ class Selections:
         self._marks = marks
         self._pending: list[tuple[_Reader, int, int, int]] = []
         self._depth = 0
+        self._has_checked_values = False
         self._objects = 0
-        self._checked_values = False
         self._read_request(outermost, is_outermost=True)
         while self._pending:
             reader, start, end, self._depth = self._pending.pop()
@@ -86,6 +86,7 @@ class Selections:
 
     def _read(self, reader: _Reader, start: int, end: int) -> None:
         self._objects += 1
+        self._check_values()
         if self._objects > _MAX_OBJECTS:
             raise ValueError(TOO_MANY_VALUES)
         if self._depth > _MAX_DEPTH:
@@ -93,11 +94,14 @@ class Selections:
         if self._text.startswith(b"{", start):
             reader(self, fields_of(self._text, start, end))
             return
-        if not self._checked_values:
-            check_values(self._text)
-            self._checked_values = True
         for first, last in item_spans(self._text[start:end]):
             self._read_later(reader, start + first, start + last)
+
+    def _check_values(self) -> None:
+        """Check the whole body once, before any of its lists is decoded."""
+        if not self._has_checked_values:
+            check_values(self._text)
+            self._has_checked_values = True
 
     def _read_later(self, reader: _Reader, start: int, end: int) -> None:
         """Schedule the objects in a value, unless they cannot contain anything that the reader looks for."""
@@ -108,12 +112,8 @@ class Selections:
         if reader is Selections._read_data:
             return self._marks.has_reference(start, end)
         if reader is Selections._read_item:
-            return self._marks.has_any(start, end) or self._may_be_untyped_item(start, end)
+            return self._marks.has_any(start, end) or self._marks.has_untyped(start, end)
         return reader not in (Selections._read_tool, Selections._read_options) or self._marks.has_any(start, end)
-
-    def _may_be_untyped_item(self, start: int, end: int) -> bool:
-        find = UNTYPED_OBJECT.match if self._text.startswith(b"{", start) else UNTYPED_OBJECT.search
-        return find(self._text, start, end) is not None
 
     # Requests
 
@@ -247,7 +247,7 @@ class Selections:
         if models is not None or not self._text.startswith(b"[", start):
             self._select(field)
             return
-        check_values(self._text)
+        self._check_values()
         for first, last in item_spans(self._text[start:end]):
             item = Field(name, start + first, start + last)
             if self._text.startswith(b"{", item.start):
