@@ -19,7 +19,6 @@ from proxy.inference.request.json_spans import (
     check_strings,
     decode_members,
     member_spans,
-    without_surrogates,
 )
 from proxy.inference.request.marks import UNTYPED_OBJECT, Marks
 from proxy.inference.request.selections import ModelField, Selections, as_list, decode_models
@@ -92,8 +91,7 @@ class JsonBody(Body):
 
     def _check(self, marks: Marks, path_model: str, default_model: str) -> None:
         """Raises BadRequest and ValueError."""
-        text = without_surrogates(self._body)
-        spans = member_spans(text)
+        spans = member_spans(self._body)
         absent_model = path_model or default_model
         if absent_model and self._is_null(spans.get(MODEL)):
             self._body = _with_model(self._body, spans, absent_model)
@@ -101,7 +99,7 @@ class JsonBody(Body):
             return
         _check_names(spans)
         fields = [Field(fold_name(name), *span) for name, span in spans.items()]
-        selections = Selections(self._body, text, marks, fields)
+        selections = Selections(self._body, marks, fields)
         for model in selections.models_of_path:
             check_path_model(path_model, model)
         self._set_models(selections.model_fields, spans.get(MODEL))

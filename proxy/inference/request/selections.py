@@ -31,7 +31,14 @@ from proxy.inference.request.guards import (
     names_models,
 )
 from proxy.inference.request.json_fields import Field, fields_of, is_null, texts_of, without_duplicates
-from proxy.inference.request.json_spans import MAX_NAME, TOO_MANY_VALUES, Span, check_values, item_spans
+from proxy.inference.request.json_spans import (
+    MAX_NAME,
+    TOO_MANY_VALUES,
+    Span,
+    check_values,
+    item_spans,
+    without_surrogates,
+)
 from proxy.inference.request.marks import Marks
 from proxy.inference.request.stored_refs import is_item_reference, references_container, references_state
 
@@ -62,17 +69,15 @@ _Reader = Callable[["Selections", Sequence[Field]], None]
 class Selections:
     """The models that a request selects, and whether it references stored state."""
 
-    def __init__(self, body: bytes, text: bytes, marks: Marks, outermost: Sequence[Field]) -> None:
-        """Read a request with these fields. `text`: the body without surrogates.
-
-        Raises BadRequest, and ValueError as `json_spans` does.
-        """
+    def __init__(self, body: bytes, marks: Marks, outermost: Sequence[Field]) -> None:
+        """Read a request with these fields. Raises BadRequest, and ValueError as `json_spans` does."""
         self.model_fields: list[ModelField] = []
         self.models_of_path: list[str] = []
         """Models in nested requests that must be the one of the path, if it names one."""
         self.refers_to_state = False
         self._body = body
-        self._text = text
+        # Lone surrogates are replaced once, so that no object has to be decoded twice.
+        self._text = without_surrogates(body)
         self._marks = marks
         self._pending: list[tuple[_Reader, int, int, int]] = []
         self._depth = 0

@@ -99,6 +99,7 @@ DUPLICATES = [
     b'{"model":"m","x":1,"x":1.5}',
     b'{"model":"m","x":{"model":"n"},"x":{"model":"n"}}',
     b'{"model":"m","":1,"":1}',
+    '{"model":"m","x\U00010000":1,"x\\ud800\\udc00":1}'.encode(),
     b'{"model":"m","a\\ud800":1,"a\\ud800":2}',
     b'{"x":"\\"model\\":\\"n\\"","model":"m","model":"n"}',
 ]
