@@ -41,3 +41,18 @@ def test_httpx_works_without_its_command_line() -> None:
 
     assert output.returncode == 1
     assert "pip install 'httpx[cli]'" in output.stdout
+
+
+def test_server_loads_only_the_cas_of_providers() -> None:
+    code = """
+import ssl
+from proxy.config import parse
+from proxy.server.run import skip_system_cas
+from proxy.upstream.tls import context_of
+skip_system_cas()
+config = parse("{providers: [{name: p, base_url: 'https://p.example/v1'}], groups: {default: {models: ['*']}}}")
+print(len(ssl.create_default_context().get_ca_certs()), len(context_of(config.providers[0]).get_ca_certs()) > 50)
+"""
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)  # noqa: S603  # our command
+
+    assert output.stdout.split() == ["0", "True"]

@@ -45,6 +45,7 @@ def run(config: Config, observer: Observer, sockets: list[socket.socket]) -> Non
     """Serve on these sockets until a signal stops the process."""
     _log_to_stderr()
     _limit_malloc()
+    skip_system_cas()
     app = Proxy(config, on_report=observer.on_report)
     # uvloop resolves host names in libuv's thread pool, whose size is read when the loop is created (default 4).
     os.environ.setdefault("UV_THREADPOOL_SIZE", str(resolver_threads(len(config.providers))))
@@ -72,6 +73,15 @@ def _limit_malloc() -> None:
     if mallopt is not None:
         mallopt(_M_MMAP_THRESHOLD, _LARGE)
         mallopt(_M_ARENA_MAX, 1)
+
+
+def skip_system_cas() -> None:
+    """Save the 1.8 MiB of the system's CAs in a TLS context that aiohttp creates when it is imported. No call uses it.
+
+    OpenSSL reads this variable for contexts without explicit CAs; with this value they trust nobody. Providers have
+    contexts with explicit CAs (`upstream/tls.py`).
+    """
+    os.environ["SSL_CERT_FILE"] = os.devnull
 
 
 class Server(uvicorn.Server):
