@@ -12,11 +12,14 @@ from proxy.inference.request.body import MAX_MODEL_ID, MODEL, Body, check_path_m
 from proxy.inference.request.guards import GUARDED, fold_name
 from proxy.inference.request.json_spans import Span
 
+_ASCII_CHARSET = rb"(?:utf-8|us-ascii|iso-8859-[0-9]{1,2}|windows-125[0-9])"
+"""Character sets in which ASCII text has the same bytes. Apache's HttpClient sends ISO-8859-1 by default."""
+_CHARSET_PARAMETER = rb'(?:[ \t]*;[ \t]*charset="?%b"?)?' % _ASCII_CHARSET
 _BOUNDARY = re.compile(
     # The characters of RFC 2046, and those of tokens, which some clients use; no trailing space.
-    rb'(?i)multipart/form-data(?:[ \t]*;[ \t]*charset="?utf-8"?)?[ \t]*;[ \t]*boundary='
+    rb"(?i)multipart/form-data%b[ \t]*;[ \t]*boundary="
     rb"(?:\"([!#-'*+.0-9A-Z^-z|~/:=?(), -]{0,69}[!#-'*+.0-9A-Z^-z|~/:=?(),-])\"|([!#-'*+.0-9A-Z^-z|~/:=?()-]{1,70}))"
-    rb'(?:[ \t]*;[ \t]*charset="?utf-8"?)?[ \t]*;?'
+    rb"%b[ \t]*;?" % (_CHARSET_PARAMETER, _CHARSET_PARAMETER)
 )
 _TOKEN = rb"[!#$&+.0-9A-Z^-z|~-]++"
 _DISPOSITION = re.compile(
@@ -31,15 +34,9 @@ _PART_HEADER = re.compile(
     rb"[ \t]*:(?![ \t]*multipart/)[^\r\n\x00]*"
     rb"|content-transfer-encoding[ \t]*:[ \t]*(?:binary|8bit|7bit)[ \t]*)" % _TOKEN
 )
-_CHARSETS = (
-    ("utf-8", re.compile(rb'(?i)charset(?![ \t]*=[ \t]*"?(?:utf-8|us-ascii)"?[ \t]*(?:;|$))')),
-    # The default of Apache's HttpClient for text.
-    (
-        "ascii",
-        re.compile(
-            rb'(?i)charset(?![ \t]*=[ \t]*"?(?:utf-8|us-ascii|iso-8859-[0-9]{1,2}|windows-125[0-9])"?[ \t]*(?:;|$))'
-        ),
-    ),
+_CHARSETS = tuple(
+    (encoding, re.compile(rb'(?i)charset(?![ \t]*=[ \t]*"?%b"?[ \t]*(?:;|$))' % charset))
+    for encoding, charset in (("utf-8", rb"(?:utf-8|us-ascii)"), ("ascii", _ASCII_CHARSET))
 )
 """Encodings that every parser decodes alike, with a pattern that finds other character sets."""
 _END_OF_FORM = re.compile(rb"--[ \t\r\n]*")

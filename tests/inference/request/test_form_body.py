@@ -126,6 +126,7 @@ def test_a_file_can_have_any_name(file: str) -> None:
         ('Multipart/Form-Data;boundary="B"', "B"),
         ("multipart/form-data;charset=UTF-8;boundary=B", "B"),
         ("multipart/form-data; boundary=B; charset=utf-8", "B"),
+        ("multipart/form-data; charset=ISO-8859-1; boundary=B", "B"),
         ('multipart/form-data; boundary="a b"', "a b"),
         (
             "multipart/form-data; boundary=----WebKitFormBoundary7MA4YWxkTrZu0gW",
