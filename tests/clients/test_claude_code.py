@@ -96,6 +96,14 @@ def test_a_session_with_a_command_completes_and_connects_to_the_proxy_only(packa
         assert proxy.egress.requests == []
 
 
+def test_a_session_with_a_second_key_of_another_service_completes(packages: Path, tmp_path: Path) -> None:
+    with setup(tmp_path, session, MODEL, kind="anthropic") as proxy:
+        # It sends this key as `x-api-key`, in addition to the documented `Authorization`.
+        finished = result(execute(packages, proxy, "Print it.", ANTHROPIC_API_KEY="sk-canary-of-another-service"))
+        assert (finished["is_error"], finished["result"]) == (False, "from-the-shell")
+        assert [request.headers["x-api-key"] for request in proxy.calls] == [UPSTREAM_KEY] * 2
+
+
 def test_the_tokens_of_a_context_are_counted(packages: Path, tmp_path: Path) -> None:
     with setup(tmp_path, replies({"input_tokens": 1_200}), MODEL, kind="anthropic") as proxy:
         finished = result(execute(packages, proxy, "/context"))
