@@ -23,7 +23,7 @@ TIMEOUT = 60.0
 _CONFIG = """
 server: {{cors: ["{origin}"]}}
 providers:
-  - {{name: up, kind: {kind}, base_url: "{url}", api_key: {upstream}, aliases: {{"*": "{prefix}*"}}}}
+  - {{name: up, kind: {kind}, base_url: "{url}", api_key: {upstream}, aliases: {{"*": "{prefix}*"}}{more}}}
 keys:
   - {{name: alice, hash: "{hash}", models: ["*"]}}
 """
@@ -69,17 +69,18 @@ class Setup:
 
 @contextmanager
 def setup(
-    home: Path, script: Script, *models: str, kind: str = "openai", origin: str = "http://localhost"
+    home: Path, script: Script, *models: str, kind: str = "openai", more: str = "", origin: str = "http://localhost"
 ) -> Iterator[Setup]:
     """A proxy, and a provider that lists these models and responds to calls with `script`.
 
-    `origin`: the origin of the pages that can read the proxy's responses.
+    `more`: a further setting of the provider. `origin`: the origin of the pages that can read the proxy's responses.
     """
     with FakeProviders() as upstreams:
         provider, egress = upstreams.open(_listing(models, script)), upstreams.open(replies({}, 403))
         config = _CONFIG.format(
             origin=origin,
             kind=kind,
+            more=f", {more}" if more else "",
             url=provider.url,
             upstream=UPSTREAM_KEY,
             prefix=PREFIX,
@@ -87,6 +88,7 @@ def setup(
         )
         with processes.serving(home / "config.yaml", config) as process:
             yield Setup(process.url, provider, egress, home)
+        assert not any(KEY.encode() in request.head + request.body for request in provider.requests)
 
 
 def _listing(models: Sequence[str], script: Script) -> Script:
