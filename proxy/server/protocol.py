@@ -1,9 +1,10 @@
-"""uvicorn's HTTP/1.1 protocol with four changes.
+"""uvicorn's HTTP/1.1 protocol with five changes.
 
 - A cached response is sent synchronously: creating a task per request costs more than the response.
 - A client that disconnects during a call is detected, even if it has pipelined further requests.
 - Malformed HTTP gets an error in OpenAI's format.
 - `Upgrade` is ignored, and the body of such a request is read.
+- HTTP/1.0 clients get streams without chunk sizes; the end of the connection ends them.
 """
 
 from __future__ import annotations
@@ -102,7 +103,7 @@ class Protocol(HttpToolsProtocol):
         scope["connection"] = self._client = _ClientConnection(self, cycle)
         # A pipelined request behind a cached response: the keep-alive timer of that response is still running.
         self._unset_keepalive_if_required()
-        super()._start_asgi_task(cycle, app)
+        super()._start_asgi_task(cycle, _without_chunks(app, cycle) if scope["http_version"] == "1.0" else app)
 
     def _with_cors(self, request: Iterable[Header], headers: list[Header]) -> list[Header]:
         cors = self._proxy.deployment.cors
@@ -242,6 +243,26 @@ class _ClientConnection:
             return False
         protocol.write_response(cycle, response)
         return True
+
+
+def _without_chunks(app: ASGI3Application, cycle: RequestResponseCycle) -> ASGI3Application:
+    """Return an application whose response of unknown length is sent without chunk sizes."""
+
+    async def unchunked(scope: typing.Any, receive: typing.Any, send: typing.Any) -> None:
+        is_sized = True
+
+        async def send_plain(message: typing.Any) -> None:
+            nonlocal is_sized
+            if message["type"] == "http.response.start":
+                is_sized = any(name.lower() == b"content-length" for name, _ in message.get("headers", ()))
+                cycle.chunked_encoding = None if is_sized else False
+            elif not is_sized:
+                cycle.expected_content_length = len(message.get("body", b""))  # uvicorn compares the two lengths
+            await send(message)
+
+        await app(scope, receive, send_plain)
+
+    return unchunked
 
 
 def _size(cycle: RequestResponseCycle) -> int:

@@ -21,7 +21,17 @@ from tests.fakes import FakeClock, FakeFetch, config_of
 from tests.leaks import Held
 from tests.listening import TIMEOUT, Served, circuit_of, connections_of, post, serving, until
 from tests.providers.calls import DONE, chunk_event, completion, streams
-from tests.providers.scripted import Exchange, FakeProvider, Script, fake_provider, hangs, not_http, replies, resets
+from tests.providers.scripted import (
+    Exchange,
+    FakeProvider,
+    Script,
+    fake_provider,
+    hangs,
+    in_sequence,
+    not_http,
+    replies,
+    resets,
+)
 from tests.providers.server import closed_port, response_head
 
 pytestmark = pytest.mark.anyio
@@ -376,6 +386,32 @@ async def test_stream_bytes_are_relayed_immediately(fetch: FakeFetch, clock: Fak
         for byte in text:
             go_on.release()
             assert await asyncio.wait_for(anext(body), 5) == bytes([byte])
+
+
+@pytest.mark.parametrize("plain_http", ["", "1"], ids=["own protocol", "plain"])
+@pytest.mark.parametrize("more", ["", "Connection: keep-alive\r\n"], ids=["close", "keep-alive"])
+async def test_an_http_1_0_client_gets_a_stream_without_chunk_sizes(
+    more: str, plain_http: str, fetch: FakeFetch, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MODELS_PROXY_PLAIN_HTTP", plain_http)
+    request = post(b'{"model":"m"}').replace(b" HTTP/1.1\r\n", f" HTTP/1.0\r\n{more}".encode())
+    async with calling(fetch, clock, in_sequence(FINE_STREAM, FINE_JSON)) as (served, _):
+        async with served.raw(request) as (reader, _):
+            top, _, body = (await asyncio.wait_for(reader.read(), TIMEOUT)).partition(b"\r\n\r\n")
+        assert b"transfer-encoding" not in top.lower()
+        assert body == chunk_event("m", "fine") + DONE
+        async with served.raw(request) as (reader, _):
+            top, _, body = (await asyncio.wait_for(reader.read(), TIMEOUT)).partition(b"\r\n\r\n")
+        assert b"content-length: %d" % len(body) in top.lower()
+        assert body == msgspec.json.encode(completion("m", "fine"))
+        assert [counts.outcomes for _, counts in served.app.deployment.usage] == [{"ok": 2}]
+
+
+async def test_an_interrupted_http_1_0_stream_ends_with_an_error_event(fetch: FakeFetch, clock: FakeClock) -> None:
+    request = post(b'{"model":"m"}').replace(b" HTTP/1.1\r\n", b" HTTP/1.0\r\n")
+    async with calling(fetch, clock, resets_in_stream) as (served, _), served.raw(request) as (reader, _):
+        answer = await asyncio.wait_for(reader.read(), TIMEOUT)
+    assert answer.partition(b"\r\n\r\n")[2].startswith(chunk_event("m", "one") + b'data: {"error":')
 
 
 async def test_keep_alive_comments_are_sent_only_between_events(fetch: FakeFetch, clock: FakeClock) -> None:
