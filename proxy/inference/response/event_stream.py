@@ -7,8 +7,8 @@ import re
 import msgspec
 
 from proxy.inference.response.events import (
+    BLANK_LINES,
     OBJECT_LINE,
-    ends_between_events,
     event_objects,
     has_blank_line,
     open_event,
@@ -44,7 +44,7 @@ class EventStreamRenamer:
     @property
     def between_events(self) -> bool:
         """Whether the bytes sent so far end with a complete event, so that another event can follow."""
-        return ends_between_events(self._last_sent)
+        return self._last_sent.endswith(BLANK_LINES)
 
     def feed(self, chunk: bytes) -> bytes:
         """Return the bytes to send after this chunk has arrived: the chunk itself if no model is renamed."""
@@ -68,7 +68,7 @@ class EventStreamRenamer:
         if self._long_line:
             return self._continue_long_line(self._long_line, chunk)
         lines = self._whole_lines(chunk) if self._unfinished or not chunk.endswith(b"\n") else chunk
-        if lines and (self._open or not ends_between_events(lines)):
+        if lines and (self._open or not lines.endswith(BLANK_LINES)):
             lines = self._without_open_event(lines)
         out = self._read_lines(lines) if lines else b""
         return out + self._begin_long_line() if len(self._unfinished) > _MAX_LINE else out
@@ -154,7 +154,8 @@ class _LineRenamer:
         """Return the lines with the public id."""
         if not self._prefix and (first := lines.find(b'"model"')) >= 0:
             # Decode the first event with a model; the others usually have the same prefix.
-            end = max(lines.find(b"\n\n", first), lines.find(b"\n\r\n", first)) + 1 or len(lines)
+            end = lines.find(b"\n\n", first)
+            end = (end if end >= 0 else lines.find(b"\n\r\n", first)) + 1 or len(lines)
             return self._rename_objects(lines[:end]) + self._rename_by_prefix(lines[end:])
         return self._rename_by_prefix(lines)
 

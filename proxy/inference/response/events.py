@@ -16,8 +16,8 @@ A stream can begin with a byte order mark. Lines without `data:` occur where a p
 """
 _FIELD = re.compile(rb"(?:\xef\xbb\xbf)?(data|event):")
 _EVENT = re.compile(rb"(?:[^\r\n]++(?:\r\n|[\r\n]|\Z))++")
-_BLANK_LINES = (b"\n\n", b"\n\r\n", b"\r\r")
-"""With the end of the line before."""
+BLANK_LINES = (b"\n\n", b"\n\r\n", b"\r\r")
+"""With the end of the line before. They end an event."""
 
 
 class EventObject(NamedTuple):
@@ -37,19 +37,15 @@ class EventObject(NamedTuple):
 
 def event_objects(lines: bytes, containing: bytes = b"") -> Iterator[EventObject]:
     """Yield the objects in whole lines of a stream, of those with these bytes."""
-    for event in _EVENT.finditer(lines):
+    start = lines.rfind(b"\n\n", 0, lines.find(containing)) + 1  # most often only the last event has them
+    for event in _EVENT.finditer(lines, start):
         if containing in event[0]:
             yield from _objects_of(event[0], event.start(), containing)
 
 
-def ends_between_events(lines: bytes) -> bool:
-    """Return whether the last line is blank, so that another event can follow."""
-    return lines.endswith(_BLANK_LINES)
-
-
 def has_blank_line(lines: bytes | bytearray, start: int) -> bool:
     """Return whether a blank line ends after `start`."""
-    return any(lines.find(blank, max(0, start - len(blank) + 1)) >= 0 for blank in _BLANK_LINES)
+    return any(lines.find(blank, max(0, start - len(blank) + 1)) >= 0 for blank in BLANK_LINES)
 
 
 def open_event(lines: bytes) -> int:
@@ -66,7 +62,7 @@ def last_events(lines: bytes, count: int) -> int:
     """Return where the last events start; what follows the last blank line counts as one."""
     start, end = 0, len(lines)
     for _ in range(count):
-        end, size = max((lines.rfind(blank, 0, end), len(blank)) for blank in _BLANK_LINES)
+        end, size = max((lines.rfind(blank, 0, end), len(blank)) for blank in BLANK_LINES)
         if end < 0:
             return 0
         start = end + size
@@ -75,7 +71,7 @@ def last_events(lines: bytes, count: int) -> int:
 
 def next_event(lines: bytes, at: int) -> int:
     """Return where the first event starts after a blank line at or after this offset; the length if there is none."""
-    starts = [found + len(blank) for blank in _BLANK_LINES if (found := lines.find(blank, at)) >= 0]
+    starts = [found + len(blank) for blank in BLANK_LINES if (found := lines.find(blank, at)) >= 0]
     return min(starts, default=len(lines))
 
 

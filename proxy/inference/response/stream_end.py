@@ -26,6 +26,8 @@ _KEPT = 8
 """Pieces of a stream. After the event that ends a stream few follow: token counts and `[DONE]`."""
 _MAX_PIECE = 4 * 1024
 """Bytes of a piece that is kept. Of a longer one only its last events are."""
+_MAX_BLANK = 2
+_COLON = ord(":")
 _LAST_EVENTS = 3
 """Events of a longer piece that are read even if they are long."""
 
@@ -44,7 +46,7 @@ class StreamEnd:
         """Read whole lines of the stream. An event is never split over two calls."""
         if len(lines) > _MAX_PIECE:
             self._read_long(lines)
-        elif len(lines) > 2 and lines[:1] != b":":  # neither a blank line nor a comment
+        elif len(lines) > _MAX_BLANK and lines[0] != _COLON:  # neither a blank line nor a comment
             self._pieces.append(lines)
 
     def read_type(self, event_type: str) -> None:
