@@ -70,9 +70,11 @@ def last_events(lines: bytes, count: int) -> int:
 
 
 def next_event(lines: bytes, at: int) -> int:
-    """Return where the first event starts after a blank line at or after this offset; the length if there is none."""
-    starts = [found + len(blank) for blank in BLANK_LINES if (found := lines.find(blank, at)) >= 0]
-    return min(starts, default=len(lines))
+    """Return where an event starts after a blank line at or after this offset; the length if there is none."""
+    for blank in BLANK_LINES:
+        if (found := lines.find(blank, at)) >= 0:
+            return found + len(blank)
+    return len(lines)
 
 
 def _objects_of(event: bytes, at: int, containing: bytes) -> Iterator[EventObject]:

@@ -24,12 +24,12 @@ _LAST = re.compile(rb"(?:\A|[\r\n])(?:\xef\xbb\xbf)?(?:data:[ \t]*\[DONE\]|event
 _NUMBER = re.compile(rb'"sequence_number"\s*:\s*(\d{1,15})\b')
 _KEPT = 8
 """Pieces of a stream. After the event that ends a stream few follow: token counts and `[DONE]`."""
-_MAX_PIECE = 4 * 1024
+_MAX_PIECE = 8 * 1024
 """Bytes of a piece that is kept. Of a longer one only its last events are."""
 _MAX_BLANK = 2
 _COLON = ord(":")
-_LAST_EVENTS = 3
-"""Events of a longer piece that are read even if they are long."""
+_LONG_EVENTS = 2
+"""Events that are read at the end of a piece whose last event is longer."""
 
 
 class StreamEnd:
@@ -67,13 +67,12 @@ class StreamEnd:
         return self._number + 1
 
     def _read_long(self, lines: bytes) -> None:
-        start = min(last_events(lines, _LAST_EVENTS + 1), next_event(lines, len(lines) - _MAX_PIECE))
-        last = lines[start:]
-        if len(last) <= _MAX_PIECE:
+        last = lines[next_event(lines, len(lines) - _MAX_PIECE) :]
+        if last:
             self._pieces.append(last)
         else:
             self._judge_pieces()
-            self._judge(last)
+            self._judge(lines[last_events(lines, _LONG_EVENTS + 1) :])
 
     def _judge_pieces(self) -> None:
         for piece in self._pieces:
