@@ -28,8 +28,8 @@ SELECT_UPSTREAM = frozenset(
         # LiteLLM and its derivatives send the call, with the operator's credential, to the caller's address:
         "api_base", "base_url", "api_version", "custom_llm_provider", "azure_endpoint", "aws_bedrock_runtime_endpoint",
         "aws_sts_endpoint", "sagemaker_base_url", "langfuse_host",
-        # ... use the caller's credential or account:
-        "api_key", "azure_ad_token", "aws_web_identity_token", "vertex_credentials",
+        # ... use the caller's credential, or another one of the operator:
+        "api_key", "azure_ad_token", "aws_web_identity_token", "vertex_credentials", "litellm_credential_name",
         # ... replace the operator's list of deployments, or select models by the gateway's own names:
         "model_list", "user_config", "router_settings_override", "specific_deployment", "context_window_fallbacks",
         "context_window_fallback_dict", "content_policy_fallbacks",
@@ -71,14 +71,14 @@ CONTAIN_MODELS = frozenset({"plugins", "compound_custom", "provider_options", "p
 """Fields of a request that contain models at any depth (OpenRouter, Groq, Vercel)."""
 CALLER_TOOLS = frozenset({"", "function", "custom", "tool_search"})
 """Types of tools that the caller runs: `model` below them is a parameter of the caller's own function."""
-SCHEMAS = frozenset(
+CALLER_NAMES = frozenset(
     {
         "input_schema", "inputschema", "output_schema", "outputschema", "json_schema", "jsonschema", "schema",
-        "parametersjsonschema", "parameters_json_schema", "guided_json", "properties",
+        "parametersjsonschema", "parameters_json_schema", "guided_json", "properties", "headers",
     }
 )  # fmt: skip
-"""Names of fields with a JSON schema, in which all names are the caller's own."""
-CALLER_DATA = SCHEMAS | {
+"""Names of fields with a JSON schema, or with headers for an MCP server: all names in them are the caller's own."""
+CALLER_DATA = CALLER_NAMES | {
     "annotations", "args", "arguments", "citations", "examples", "input_examples", "metadata", "parameters", "results",
 }  # fmt: skip
 """Names of fields with the caller's data or with sources of earlier responses: providers load no files for them."""

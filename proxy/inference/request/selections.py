@@ -16,6 +16,7 @@ from proxy.inference.request.body import MAX_MODEL_ID, MODEL
 from proxy.inference.request.guards import (
     BATCH,
     CALLER_DATA,
+    CALLER_NAMES,
     CALLER_TOOLS,
     CONTAIN_MODELS,
     CONTAINER,
@@ -24,7 +25,6 @@ from proxy.inference.request.guards import (
     NOT_MODELS,
     PLACE,
     REFERENCE_STATE,
-    SCHEMAS,
     SELECT_MODELS,
     SELECT_UPSTREAM,
     TOOL_CALLS,
@@ -206,7 +206,7 @@ class Selections:
             self._select_alternatives(field)
         elif field.name == MODEL and not is_null(self._text, field) and not self._text.startswith(b"{", field.start):
             raise _invalid_models(field.name, "tools")
-        elif field.name not in SCHEMAS:
+        elif field.name not in CALLER_NAMES:
             self._read_later(Selections._read_options, field.start, field.end)
 
     def _read_item(self, fields: Sequence[Field]) -> None:

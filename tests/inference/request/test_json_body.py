@@ -305,6 +305,42 @@ def test_a_huge_body_is_read_within_a_second(field: bytes) -> None:
     assert (body.model, seconds < 1) == ("m", True)
 
 
+HOSTILE = {
+    "objects around a model": b'"tools":[{"type":"x",' + b'"a":{' * 400 + b'"model":"n","t":"' + b"a" * (8 * MIB)
+    + b'"' + b"}" * 400 + b"}]",
+    "lists around a file": b'"input":' + b"[" * 400 + b'{"file_id":"x","t":"' + b"a" * (8 * MIB) + b'"}' + b"]" * 400,
+    "lists around an object without a type": b'"input":' + b"[" * 22 + b'"' + b"{" * (8 * MIB) + b'",{"a":1}'
+    + b"]" * 22,
+    "lists of models beside a table": b'"x":"' + b"," * (8 * MIB) + b'","tools":['
+    + b'{"type":"x","models":[{"model":"m"}]},' * 10_000 + b"{}]",
+    "fields of many objects": b'"extra_body":{' + b",".join(
+        b'"%x":{' % outer + b",".join(b'"%x":1' % inner for inner in range(900)) + b"}" for outer in range(900)) + b"}",
+    "fallbacks of fallbacks": b'"fallbacks":' + b'[{"model":"m","fallbacks":' * 3000 + b"[]" + b"}]" * 3000,
+    "models to rename": b'"models":[' + b'"m",' * 100_000 + b'{"model":"m"}]',
+    "escaped backslashes": b'"x":"' + rb"\\\u0041" * MIB + b'"',
+    "escaped letters": b'"x":"' + rb"\u0041" * MIB + b'"',
+    "names in another spelling": b'"tools":[' + '{"\u017f":1},'.encode() * 40_000 + b"{}]",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("field", HOSTILE.values(), ids=HOSTILE)
+def test_a_hostile_body_is_read_or_rejected_within_a_second(field: bytes) -> None:
+    began = time.process_time()
+    problem = problem_of(b'{"model":"m",' + field + b"}")
+    seconds = time.process_time() - began
+
+    assert (problem in ("", "contains too many values", "is nested too deeply"), seconds < 1) == (True, True)
+
+
+def problem_of(body: bytes) -> str:
+    """Why a body is rejected, "" if it is not."""
+    try:
+        JsonBody(body).with_ids({"m": "x", "n": "y"})
+    except BadRequest as rejected:
+        return rejected.message.removeprefix("The request body ").removesuffix(".")
+    return ""
+
+
 @given(st.dictionaries(st.text(min_size=1, max_size=5), st.text(max_size=5), max_size=4))
 def test_a_renamed_body_is_decoded_alike_by_msgspec_and_python(others: dict[str, str]) -> None:
     body = json.dumps({"model": "m", "messages": [others]}).encode()

@@ -72,7 +72,7 @@ CALLS: dict[str, Fields] = {
          "tools": [{"name": "find", "input_schema": CARS, "annotations": {"model": "x"}, "description": "x"}]},
         {"type": "mcp_call", "id": "mcp_1", "name": "find", "arguments": '{"model":"x"}', "output": "{}"},
         tools=[{"type": "mcp", "server_label": "cars", "server_url": "https://mcp.example", "require_approval": "never",
-                "allowed_tools": ["find"], "headers": {"authorization": "Bearer fake"}}],
+                "allowed_tools": ["find"], "headers": {"authorization": "Bearer fake", "x-model": "x"}}],
     ),
     "OpenAI: built-in tools": responses(
         {"type": "message", "role": "assistant", "id": "msg_1", "status": "completed", "content": [
