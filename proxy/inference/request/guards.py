@@ -67,8 +67,8 @@ BATCH = "requests"
 """A field with a list of requests: Gemini's embeddings; Anthropic's batches have each in `params`."""
 GUARDED = SELECT_MODELS | SELECT_UPSTREAM | REFERENCE_STATE | {MODEL, CONTAINER, EXTRA_BODY}
 """Fields whose names must be spelled exactly in the outermost object: some providers ignore case."""
-CONTAIN_MODELS = frozenset({"plugins", "compound_custom", "provider_options", "provideroptions"})
-"""Fields of a request that contain models at any depth (OpenRouter, Groq, Vercel)."""
+CONTAIN_MODELS = frozenset({"plugins", "compound_custom", "provider_options", "provideroptions", "moderation"})
+"""Fields of a request that contain models at any depth (OpenRouter, Groq, Vercel, OpenAI)."""
 CALLER_TOOLS = frozenset({"", "function", "custom", "tool_search"})
 """Types of tools that the caller runs: `model` below them is a parameter of the caller's own function."""
 CALLER_NAMES = frozenset(

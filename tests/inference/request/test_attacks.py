@@ -57,6 +57,7 @@ MODELS: dict[str, Fields] = {
     "OpenRouter: plugin": {"plugins": [{"id": "auto-router", "allowed_models": ["secret"]}]},
     "OpenRouter: plugin fusion": {"plugins": [{"id": "fusion", "model": "secret"}]},
     "Groq: compound_custom": {"compound_custom": {"models": {"answering_model": "secret"}}},
+    "OpenAI: moderation": {"moderation": {"model": "secret"}},
     "Vercel: providerOptions": {"providerOptions": {"gateway": {"models": ["secret"]}}},
     "Inworld: extra_body": {"extra_body": {"models": ["secret"]}},
     "gateways: extra_body": {"extra_body": {"model": "secret"}},
