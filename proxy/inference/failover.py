@@ -120,7 +120,7 @@ class Forwarder:
         self._clock = clock
         self._usage = usage
         targets = [(provider, target) for provider in providers if (target := provider.target)]
-        self.endpoints: Mapping[str, Endpoint] = {p.name: Endpoint(p, target, logins) for p, target in targets}
+        self.endpoints: Mapping[str, Endpoint] = {p.name: Endpoint(p, target, logins, clock) for p, target in targets}
         self.circuits: Mapping[str, Circuit] = {p.name: Circuit(p, clock, uniform) for p, _ in targets}
 
     async def close(self) -> None:

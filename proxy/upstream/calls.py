@@ -15,6 +15,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from proxy import __version__
+from proxy.clock import Clock
 from proxy.config import Provider, Target
 from proxy.errors import UpstreamError
 from proxy.upstream.connection import Connections, unread
@@ -152,7 +153,7 @@ class UpstreamResponse:
 class Endpoint:
     """One provider's connections, URLs and headers."""
 
-    def __init__(self, provider: Provider, target: Target, logins: Logins) -> None:
+    def __init__(self, provider: Provider, target: Target, logins: Logins, clock: Clock) -> None:
         self.provider = provider
         self._target = target
         self._logins = logins
@@ -167,7 +168,7 @@ class Endpoint:
             }
         )
         self._own_headers.update(operator_headers)
-        self.connections = Connections(provider)
+        self.connections = Connections(provider, clock)
         if target.base_url.startswith("http://"):
             # Plain HTTP uses no CONNECT, so the request itself must authenticate at the egress proxy.
             self._own_headers.update(self.connections.egress_headers)

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import io
-from collections.abc import Awaitable, Mapping
+import socket
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import partial
 from typing import Any
 
@@ -20,6 +23,7 @@ from aiohttp.http import StreamWriter
 from multidict import CIMultiDict
 from yarl import URL
 
+from proxy.clock import Clock
 from proxy.config import Provider
 from proxy.seams import plain_http
 from proxy.upstream.credentials import egress_of
@@ -30,12 +34,49 @@ _MAX_HEADER = 32 * 1024
 _MAX_HEADERS = 200
 _READ_AHEAD = 64 * 1024  # bytes of a response buffered for its client
 _NO_TIMER = TimerNoop()
+_IDLE_SECONDS = 10.0
+"""How long an idle connection is kept: shorter than most providers keep it, so that it is seldom closed in use."""
+_IDLE_CHECK_SECONDS = 1.0
+_STALE_SECONDS = 1.0
+"""Seconds after the request in which the end of a reused connection means that the provider had closed it before."""
+_TCP_KEEPALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
+"""Socket options of Linux: seconds without data, seconds between two probes, and probes."""
+
+_opens_new: ContextVar[bool] = ContextVar("opens_new", default=False)
+"""Whether the current call must not reuse a connection. `ClientSession.post` has no parameter for it."""
+
+
+class StaleConnection(aiohttp.ServerDisconnectedError):
+    """A reused connection ended right after the request, without a byte of a response."""
 
 
 class Protocol(ResponseHandler):
-    """Ends a response whose connection is closed because of invalid HTTP: its reader would wait until a timeout."""
+    """Detects a reused connection that the provider had closed, or was closing, when the request was sent."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, monotonic: Callable[[], float]) -> None:
+        super().__init__(loop)
+        self._monotonic = monotonic
+        self._was_used = False
+        self._is_reused = False
+        self._used_at = 0.0
+
+    def use(self) -> None:
+        """Record that the next request is sent now."""
+        self._is_reused, self._was_used = self._was_used, False
+        self._used_at = self._monotonic()
+
+    def data_received(self, data: bytes) -> None:
+        self._was_used = True
+        super().data_received(data)
+
+    def set_exception(self, exc: BaseException, *cause: BaseException) -> None:
+        super().set_exception(StaleConnection() if self._is_stale() else exc, *cause)
+
+    def _is_stale(self) -> bool:
+        return self._is_reused and not self._was_used and self._monotonic() < self._used_at + _STALE_SECONDS
 
     def connection_lost(self, exc: BaseException | None) -> None:
+        """End a response whose connection is closed because of invalid HTTP: its reader would wait until a timeout."""
         content = self._payload
         super().connection_lost(exc)
         if isinstance(content, aiohttp.StreamReader) and not content.is_eof() and content.exception() is None:
@@ -45,18 +86,30 @@ class Protocol(ResponseHandler):
 class Connector(aiohttp.TCPConnector):
     """Never reuses a connection that received unsolicited bytes: they would corrupt the next caller's response."""
 
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        self._factory = partial(Protocol, loop=self._loop)  # type: ignore[assignment]  # `partial` is invariant
+    def __init__(self, monotonic: Callable[[], float], **options: Any) -> None:
+        super().__init__(socket_factory=_socket, **options)
+        self._factory = partial(Protocol, self._loop, monotonic)  # type: ignore[assignment]  # `partial` is invariant
 
     async def connect(
         self, req: aiohttp.ClientRequest, traces: list[Any], timeout: aiohttp.ClientTimeout
     ) -> Connection:
         while True:
             connection = await super().connect(req, traces, timeout)
-            if connection.protocol is not None and not connection.protocol.should_close:
+            protocol = connection.protocol
+            if isinstance(protocol, Protocol) and not protocol.should_close:
+                protocol.use()
                 return connection
             connection.close()
+
+    async def _get(self, key: Any, traces: list[Any]) -> Connection | None:
+        return None if _opens_new.get() else await super()._get(key, traces)
+
+    def _cleanup(self) -> None:
+        """Close idle connections. aiohttp would check the others only after another `keepalive_timeout`."""
+        super()._cleanup()
+        if self._cleanup_handle is not None:
+            self._cleanup_handle.cancel()
+            self._cleanup_handle = self._loop.call_later(_IDLE_CHECK_SECONDS, self._cleanup)
 
 
 class Response(aiohttp.ClientResponse):
@@ -106,8 +159,9 @@ class Connections:
     request_class: type[Request] = Request
     response_class: type[Response] = Response
 
-    def __init__(self, provider: Provider) -> None:
+    def __init__(self, provider: Provider, clock: Clock) -> None:
         self._provider = provider
+        self._clock = clock
         egress = egress_of(provider)
         self._egress = URL(egress.url) if egress else None
         self.egress_headers: Mapping[str, str] = egress.headers if egress else {}
@@ -120,7 +174,12 @@ class Connections:
         """Created at first use, inside the event loop."""
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                connector=self.connector_class(limit=0, ssl=context_of(self._provider)),
+                connector=self.connector_class(
+                    self._clock.monotonic,
+                    limit=0,
+                    ssl=context_of(self._provider),
+                    keepalive_timeout=_IDLE_SECONDS,
+                ),
                 timeout=aiohttp.ClientTimeout(total=None, connect=self._provider.connect_timeout, ceil_threshold=60),
                 response_class=self.response_class,
                 cookie_jar=aiohttp.DummyCookieJar(),
@@ -133,10 +192,17 @@ class Connections:
             )
         return self._session
 
-    def post(self, url: URL, headers: CIMultiDict[str], body: bytes) -> Awaitable[aiohttp.ClientResponse]:
-        """Return the response when its headers have arrived. Raises aiohttp.ClientError, OSError and ValueError."""
+    async def post(self, url: URL, headers: CIMultiDict[str], body: bytes) -> aiohttp.ClientResponse:
+        """Return the response when its headers have arrived. Raises aiohttp.ClientError, OSError and ValueError.
+
+        A request on a stale connection is sent once more, on a new one.
+        """
         send = self._post_plain if self._is_plain else self._post
-        return send(url, headers, body)
+        try:
+            return await send(url, headers, body)
+        except StaleConnection:
+            with _only_new_connections():
+                return await send(url, headers, body)
 
     async def _post_plain(self, url: URL, headers: CIMultiDict[str], body: bytes) -> aiohttp.ClientResponse:
         return await self.session.post(
@@ -195,3 +261,23 @@ class Connections:
     async def close(self) -> None:
         if self._session:
             await self._session.close()
+
+
+@contextmanager
+def _only_new_connections() -> Iterator[None]:
+    token = _opens_new.set(True)
+    try:
+        yield
+    finally:
+        _opens_new.reset(token)
+
+
+def _socket(address: tuple[Any, ...]) -> socket.socket:
+    """Return a socket for an address of `getaddrinfo` that detects a provider that vanished without closing it."""
+    family, kind, protocol = address[:3]
+    created = socket.socket(family, kind, protocol)
+    created.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in _TCP_KEEPALIVE.items():
+        if option := getattr(socket, name, None):
+            created.setsockopt(socket.IPPROTO_TCP, option, value)
+    return created

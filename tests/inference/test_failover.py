@@ -597,6 +597,28 @@ async def test_a_connection_closed_by_the_provider_causes_no_failed_call(fetch: 
             await until(lambda calls=calls: provider.open == 0 and provider.connections == calls)  # type: ignore[misc]
 
 
+async def test_stale_connections_are_no_failures_of_the_provider(
+    fetch: FakeFetch, clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    def answers_once_per_connection() -> Script:
+        used: set[asyncio.StreamWriter] = set()
+
+        async def script(exchange: Exchange) -> None:
+            if exchange.writer in used:
+                exchange.keep = False
+            else:
+                used.add(exchange.writer)
+                await FINE(exchange)
+
+        return script
+
+    async with calling(fetch, clock, answers_once_per_connection()) as (served, (provider,)):
+        assert [(await served.call()).status_code for _ in range(12)] == [200] * 12
+        assert provider.connections == 12
+        assert (circuit_of(served.app, "a").state, outcomes(served)) == ("ok", {"a": {"ok": 12}})
+        assert caplog.messages == []
+
+
 async def test_cookies_are_not_kept_between_calls(fetch: FakeFetch, clock: FakeClock) -> None:
     async with calling(fetch, clock, replies(completion("m"), headers={"Set-Cookie": "a=b"})) as (served, (provider,)):
         for _ in range(2):

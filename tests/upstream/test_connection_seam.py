@@ -17,7 +17,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from proxy.upstream.connection import Connections, Connector, Request, Response, unread
-from tests.fakes import config_of
+from tests.fakes import FakeClock, config_of
 from tests.listening import until
 from tests.providers.scripted import Exchange, FakeProvider, fake_provider, in_sequence, replies
 from tests.providers.server import response_head
@@ -25,19 +25,23 @@ from tests.providers.server import response_head
 pytestmark = pytest.mark.anyio
 
 SHORT, LONG = b"{}", b"x" * 100_000
-HOOKS = ["Request", "connect", "set_response_params", "send", "start"]
+HOOKS = ["Request", "connect", "_get", "set_response_params", "send", "start"]
 
 
 class Spied(Connections):
     """Connections that record which hooks are called."""
 
     def __init__(self, url: str) -> None:
-        super().__init__(config_of(f"providers: [{{name: a, base_url: '{url}'}}]").providers[0])
+        super().__init__(config_of(f"providers: [{{name: a, base_url: '{url}'}}]").providers[0], FakeClock())
         self.called: list[str] = []
         self.limits: dict[str, Any] = {}
         called, limits = self.called, self.limits
 
         class SpiedConnector(Connector):
+            async def _get(self, *arguments: Any) -> Connection | None:
+                called.append("_get")
+                return await super()._get(*arguments)
+
             async def connect(self, *arguments: Any, **named: Any) -> Connection:
                 called.append("connect")
                 connection = await super().connect(*arguments, **named)
@@ -115,7 +119,7 @@ async def test_plain_fallback_calls_the_hooks_that_protect_callers(monkeypatch: 
         response = await posted(connections, provider)
 
         assert (response.status, await response.read()) == (200, b'{"answer":1}')
-        assert connections.called == ["connect", "set_response_params", "start"]
+        assert connections.called == ["connect", "_get", "set_response_params", "start"]
 
 
 async def test_fallback_sends_the_same_request_with_the_same_limits(monkeypatch: pytest.MonkeyPatch) -> None:
