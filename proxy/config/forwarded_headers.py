@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 
 from proxy.patterns import Matcher, matcher
 
@@ -42,8 +43,17 @@ _NEVER: Mapping[str, tuple[str, ...]] = {
     ),
 }
 """Reason -> patterns over names in lower case with `-` instead of `_`, which many servers treat alike."""
-_REASONS: tuple[tuple[str, Matcher], ...] = tuple((reason, matcher(patterns)) for reason, patterns in _NEVER.items())
-_is_forbidden = matcher(pattern for patterns in _NEVER.values() for pattern in patterns)
+
+
+# Compiled at first use, because few deployments forward further headers: that would take 5 ms of each start.
+@cache
+def _reasons() -> Sequence[tuple[str, Matcher]]:
+    return [(reason, matcher(patterns)) for reason, patterns in _NEVER.items()]
+
+
+@cache
+def _forbidden() -> Matcher:
+    return matcher(pattern for patterns in _NEVER.values() for pattern in patterns)
 
 
 def forwardable(pattern: str) -> str:
@@ -52,7 +62,7 @@ def forwardable(pattern: str) -> str:
         raise ValueError("must be a header name or a pattern, like x-session-id or x-session-*")
     name = _unified(pattern)
     # A wildcard of the pattern must match a wildcard here, so a match of the text holds for every name it matches.
-    for reason, is_forbidden in _REASONS:
+    for reason, is_forbidden in _reasons():
         if is_forbidden(name):
             raise ValueError(f"cannot be forwarded, because {reason}")
     return pattern.lower()
@@ -67,7 +77,7 @@ def header_matcher(patterns: Iterable[str], credentials: Iterable[str]) -> Match
     own = frozenset(map(_unified, credentials))
 
     def is_forwarded(name: str) -> bool:
-        return is_wanted(name) and _unified(name) not in own and not _is_forbidden(_unified(name))
+        return is_wanted(name) and _unified(name) not in own and not _forbidden()(_unified(name))
 
     return is_forwarded
 
