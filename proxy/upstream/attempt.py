@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import random
 import re
 from collections.abc import Mapping
 from contextlib import aclosing
@@ -14,6 +13,7 @@ from itertools import chain
 from urllib.parse import urlsplit
 
 import httpx
+import tenacity
 
 from proxy import __version__
 from proxy.clock import Clock
@@ -28,7 +28,6 @@ from proxy.upstream.redirects import Requested, path_with_or_without_slash
 
 _MAX_ERROR_BODY = 64 * 1024  # bytes that are searched for an error message
 _VERSION = re.compile("v[0-9]").match
-_FIRST_WAIT, _MAX_WAIT = 0.1, 2.0  # seconds before a retry at most: the first one, and any
 _MIN_ATTEMPT = 0.2  # seconds; no attempt starts with less time left
 _MAX_SKEW = 86_400.0  # seconds; a `Date` that differs more from our clock is wrong
 
@@ -68,21 +67,27 @@ class PageRequests:
     async def get(self, send: Send, url: str, query: Query) -> RawPage:
         """Return one page, with retries. Raises UpstreamError."""
         self.url = url
-        longest_wait = _FIRST_WAIT
-        while True:
-            try:
-                return await self._attempt(send, url, query)
-            except UpstreamError as error:
-                wait = max(random.uniform(0, longest_wait), error.retry_after or 0.0)  # noqa: S311  # jitter
-                if not (error.retryable and self._can_retry_in(wait)):
-                    raise
-            self.attempts += 1
-            longest_wait = min(2 * longest_wait, _MAX_WAIT)
-            await self._clock.sleep(wait)
+        jitter = tenacity.wait_random_exponential(multiplier=0.1, max=2)
 
-    def _can_retry_in(self, seconds: float) -> bool:
-        next_start = self._clock.monotonic() + seconds
-        return self.attempts <= self._retries and next_start + _MIN_ATTEMPT <= self._deadline
+        def wait(state: tenacity.RetryCallState) -> float:
+            return max(jitter(state), _retry_after(state))
+
+        def stop(state: tenacity.RetryCallState) -> bool:
+            next_start = self._clock.monotonic() + state.upcoming_sleep
+            return self.attempts > self._retries or next_start + _MIN_ATTEMPT > self._deadline
+
+        def count_attempt(state: tenacity.RetryCallState) -> None:
+            self.attempts += 1
+
+        retrying = tenacity.AsyncRetrying(
+            retry=tenacity.retry_if_exception(_is_retryable),
+            wait=wait,
+            stop=stop,
+            before_sleep=count_attempt,
+            sleep=self._clock.sleep,
+            reraise=True,
+        )
+        return await retrying(self._attempt, send, url, query)
 
     def secrets(self) -> list[str]:
         """All secrets sent to the provider. Messages must not contain them, even if the provider repeats them."""
@@ -221,3 +226,12 @@ def _headers(provider: Provider) -> httpx.Headers:
     # Configured headers override these, regardless of case.
     headers.update({name: value.get_secret_value() for name, value in provider.headers.items()})
     return headers
+
+
+def _is_retryable(error: BaseException) -> bool:
+    return isinstance(error, UpstreamError) and error.retryable
+
+
+def _retry_after(state: tenacity.RetryCallState) -> float:
+    error = state.outcome.exception() if state.outcome else None
+    return error.retry_after or 0.0 if isinstance(error, UpstreamError) else 0.0
