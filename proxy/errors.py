@@ -12,14 +12,18 @@ from typing import Literal
 
 
 class ApiError(Exception):
-    """An error response. The message never contains a secret or a provider's text."""
+    """An error response. The message never contains a secret; that of a `RelayedError` is the provider's."""
 
     status = 500
     type = "server_error"
     code = "internal_error"
     hint = "Retry; if the error persists, contact the proxy's administrator with the x-request-id of this response."
     should_retry: bool | None = None
-    """Value of the `x-should-retry` header, which overrides the status in OpenAI's SDKs; None: no header."""
+    """Value of the `x-should-retry` header, which overrides the status in SDKs; None: no header."""
+    headers: Sequence[tuple[bytes, bytes]] = ()
+    """Headers of the provider's response that are relayed, with names in lower case."""
+    provider = ""
+    """The name of the provider that caused the error, if one did."""
 
     def __init__(self, message: str, *, param: str | None = None, retry_after: float | None = None) -> None:
         super().__init__(message)
@@ -234,6 +238,12 @@ class ProviderAuthFailed(ProviderRejected):
     code = "provider_auth"
 
 
+class ProviderOutOfCredit(ProviderRejected):
+    """Never relayed as 402: the proxy's account at the provider has to be charged, not the caller's."""
+
+    code = "provider_credit"
+
+
 class ProviderTimeout(ApiError):
     status = 504
     type = "upstream_error"
@@ -242,13 +252,14 @@ class ProviderTimeout(ApiError):
 
 
 class RelayedError(ApiError):
-    """A provider's error about the request, with the body that the provider sent."""
+    """A provider's error about the request, with the provider's status and words."""
 
     type = "invalid_request_error"
     code = "invalid_request"
 
-    def __init__(self, status: int, body: bytes, *, retry_after: float | None = None) -> None:
-        super().__init__("error relayed from the provider", retry_after=retry_after)
+    def __init__(self, status: int, message: str, *, body: bytes = b"", retry_after: float | None = None) -> None:
+        """`body`: the JSON object to send; without it, the message is sent in the API format of the request."""
+        super().__init__(message, retry_after=retry_after)
         self.status = status
         self.body = body
 

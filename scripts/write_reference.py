@@ -120,6 +120,10 @@ ENTRIES: Mapping[str, Entry] = {
     "Server.max_request": Entry(
         "max_request: 64MiB", "Maximum size of a request body, also decompressed; larger ones get `413`."
     ),
+    "Server.expose_provider": Entry(
+        "expose_provider: true",
+        "Send the name of the provider that served a call to all callers, as `x-served-by`; admin keys always get it.",
+    ),
     "Server.sse_keepalive": Entry(
         "sse_keepalive: 30s",
         "A stream without data for this long gets an SSE comment, so that no proxy closes it as idle.",

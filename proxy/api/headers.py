@@ -14,6 +14,8 @@ from proxy.errors import (
 )
 from proxy.wire import JSON
 
+_RETRY_AFTER = (b"retry-after", b"retry-after-ms")
+
 
 def error_headers(error: ApiError) -> list[Header]:
     """Return the headers of an error response."""
@@ -28,6 +30,7 @@ def error_headers(error: ApiError) -> list[Header]:
         headers += ((b"upgrade", b"HTTP/1.1"), (b"connection", b"Upgrade"))  # RFC 9110, 15.5.22
     if error.should_retry is not None:
         headers.append((b"x-should-retry", b"true" if error.should_retry else b"false"))
-    if error.retry_after is not None:
+    headers += error.headers
+    if error.retry_after is not None and not any(name in _RETRY_AFTER for name, _ in error.headers):
         headers.append((b"retry-after", b"%d" % whole_seconds(error.retry_after)))
     return headers

@@ -27,9 +27,9 @@ def json_response(head: RequestHead, body: bytes, headers: Iterable[Header], sta
 
 
 def error_response(head: RequestHead, error: ApiError) -> RawResponse:
-    """Return an error in the API format of the request; the body of a `RelayedError` is unchanged."""
+    """Return an error in the API format of the request; the body of a `RelayedError`, if it has one, is unchanged."""
     row = format_of(head.path)
-    body = error.body if isinstance(error, RelayedError) else row.error(error)
+    body = error.body if isinstance(error, RelayedError) and error.body else row.error(error)
     headers = [
         *error_headers(error),
         (b"content-length", b"%d" % len(body)),

@@ -11,7 +11,7 @@ from proxy.api.request import RequestHead
 from proxy.asgi import Receive, Send
 from proxy.config import Config
 from proxy.cooperative import run_yielding
-from proxy.errors import BodyTooLarge, Forbidden, InvalidKey
+from proxy.errors import ApiError, BodyTooLarge, Forbidden, InvalidKey
 from proxy.inference.deadline import CallScope, ClientDisconnected, DeadlineTimer, watch_receive
 from proxy.inference.failover import Call, Forwarder
 from proxy.inference.request.body import Body
@@ -49,7 +49,7 @@ class Inference:
         self._check_may_call(caller)
         try:
             call = await self._read_call(head, caller, receive)
-            await self._forward(call, head, receive, send)
+            await self._forward(call, head, receive, send, names_provider=caller.admin or self._server.expose_provider)
         except ClientDisconnected:
             return
 
@@ -94,20 +94,33 @@ class Inference:
             if not message.get("more_body", False):
                 return parts[0] if len(parts) == 1 else b"".join(parts)
 
-    async def _forward(self, call: Call, head: RequestHead, receive: Receive, send: Send) -> None:
-        """Raises ApiError and ClientDisconnected."""
+    async def _forward(
+        self, call: Call, head: RequestHead, receive: Receive, send: Send, *, names_provider: bool
+    ) -> None:
+        """`names_provider`: whether the caller may see which provider served the call.
+
+        Raises ApiError and ClientDisconnected.
+        """
         watch = head.connection.watch if head.connection else watch_receive(receive)
         first = self._providers[call.candidates[0].offer.provider]
-        with CallScope(self._timer, watch, first.call_timeout) as call_scope:
-            forwarded = await self._forwarder.forward(call, call_scope)
-            call_scope.limit_to(forwarded.provider.call_timeout)
-            headers = [
-                *relayed_headers(forwarded.response.raw_headers, own_id=forwarded.own_id, model=call.model),
-                *forwarded.further_headers,
-                *((name, head.request_id) for name in format_of(head.path).request_id_headers),
-            ]
-            relay = Relay(forwarded, call.model, send, head.connection, call_scope)
-            await relay.run(headers, _STREAM_FORMATS[head.path], self._server.sse_keepalive)
+        try:
+            with CallScope(self._timer, watch, first.call_timeout) as call_scope:
+                forwarded = await self._forwarder.forward(call, call_scope)
+                call_scope.limit_to(forwarded.provider.call_timeout)
+                headers = [
+                    *relayed_headers(forwarded.response.raw_headers, own_id=forwarded.own_id, model=call.model),
+                    *forwarded.further_headers,
+                    *forwarded.id_headers,
+                    *((name, head.request_id) for name in format_of(head.path).request_id_headers),
+                ]
+                if names_provider:
+                    headers.append((b"x-served-by", forwarded.provider.name.encode()))
+                relay = Relay(forwarded, call.model, send, head.connection, call_scope)
+                await relay.run(headers, _STREAM_FORMATS[head.path], self._server.sse_keepalive)
+        except ApiError as error:
+            if names_provider and error.provider:
+                error.headers = [*error.headers, (b"x-served-by", error.provider.encode())]
+            raise
 
 
 def _parse(body: bytes, headers: Mapping[bytes, bytes], path_model: str) -> Body:

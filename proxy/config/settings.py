@@ -56,6 +56,8 @@ class Server(Settings):
     """How long after SIGTERM the server reports "not ready" and still accepts requests, before it shuts down."""
     max_request: Bytes = 32 * 1024**2
     """Maximum size of a request body."""
+    expose_provider: bool = False
+    """Whether all callers see which provider served a call (`x-served-by`); otherwise only admin keys do."""
     sse_keepalive: Seconds = 15.0
     """An SSE comment is sent on a stream without data for this long, so that proxies do not close it as idle."""
 

@@ -6,6 +6,7 @@ import logging
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+import msgspec
 from msgspec import Struct
 
 from proxy.asgi import Header
@@ -14,7 +15,8 @@ from proxy.config import Provider
 from proxy.errors import ApiError, UpstreamError
 from proxy.inference.circuit import Circuit
 from proxy.inference.deadline import CallScope, ClientDisconnected, DeadlineExceeded
-from proxy.inference.provider_errors import MAX_BYTES, RELAYED_STATUSES, ErrorResponse, Verdict, classify, unusable
+from proxy.inference.error_content import MAX_BYTES, only_error
+from proxy.inference.provider_errors import RELAYED_STATUSES, ErrorResponse, Verdict, classify, id_headers, unusable
 from proxy.inference.request.body import Body
 from proxy.inference.request.headers import further_headers
 from proxy.inference.response import headers as response_headers
@@ -24,7 +26,8 @@ from proxy.telemetry.usage import Labels, Outcome
 from proxy.upstream.calls import Endpoint, Logins, UpstreamResponse
 
 _MIN_ATTEMPT = 0.2  # seconds; with less time left no attempt is made
-_ERROR_BODY_SECONDS = 5.0  # then the error is classified by its status alone
+_ERROR_BODY_SECONDS = 5.0  # then the error is classified by its status, and what has arrived of its body
+_LOGGED_BODY_SECONDS = 1.0  # for a body that is logged only: failover waits for it
 
 _FAILED_RESPONSES: Mapping[Outcome, str] = {
     "interrupted": "broken or unusable response",
@@ -65,28 +68,60 @@ class Call(Struct, frozen=True):
 class ForwardedCall:
     """A call with a 2xx response that has started. `finish` must be called when it ends."""
 
-    __slots__ = ("_circuit", "_labels", "_request_id", "_seconds", "_usage", "own_id", "provider", "response")
+    __slots__ = ("_call", "_candidate", "_circuit", "_clock", "_labels", "_seconds", "_usage", "_verdict", "provider",
+                 "response")  # fmt: skip
 
     def __init__(
         self,
         response: UpstreamResponse,
         provider: Provider,
-        own_id: str,
+        call: Call,
+        candidate: Candidate,
         circuit: Circuit,
         usage: Usage,
-        request_id: str,
+        clock: Clock,
         labels: Labels,
         seconds: float,
     ) -> None:
-        """`own_id`: the provider's id of the model; `seconds`: until the response started."""
+        """`seconds`: until the response started."""
         self.response = response
         self.provider = provider
-        self.own_id = own_id
+        self._call = call
+        self._candidate = candidate
         self._circuit = circuit
         self._usage = usage
-        self._request_id = request_id
+        self._clock = clock
         self._labels = labels
         self._seconds = seconds
+        self._verdict: Verdict | None = None
+
+    @property
+    def own_id(self) -> str:
+        """The provider's id of the model."""
+        return self._candidate.ids[self._call.model]
+
+    @property
+    def id_headers(self) -> Sequence[Header]:
+        """The header with the provider's id of the request, if there is one."""
+        return id_headers(self.response.request_id)
+
+    def attribute(self, error: ApiError) -> None:
+        """Add to an error that a part of the response caused which provider sent it."""
+        error.provider = self.provider.name
+        error.headers = error.headers or self.id_headers
+
+    def error_in(self, body: bytes) -> ApiError | None:
+        """Return the error if a complete JSON response with status 2xx is nothing but an error."""
+        content = only_error(body)
+        if content is None:
+            return None
+        failure = _error_response(
+            self.response, self.provider, self._call, self._candidate, self._clock, content.status or 502, body
+        )
+        if content.status is None:
+            failure = msgspec.structs.replace(failure, is_status_known=False)
+        self._verdict = classify(failure, ())
+        return self._verdict.error
 
     @property
     def further_headers(self) -> Sequence[Header]:
@@ -97,12 +132,18 @@ class ForwardedCall:
         """Release the circuit, count the call, and log a failure. The rest of an incomplete response is discarded."""
         if outcome != "ok":
             self.response.close()
-        self._circuit.release()
-        if reason := _FAILED_RESPONSES.get(outcome):
-            self._circuit.failed()
-            _log_failure(self._request_id, self._labels, reason, self._circuit)
+        if verdict := self._verdict:
+            _record(self._circuit, self._candidate.offer.entry.id, verdict)
+            outcome, reason = verdict.outcome, verdict.reason
         else:
-            self._circuit.succeeded()
+            self._circuit.release()
+            reason = _FAILED_RESPONSES.get(outcome, "")
+            if reason:
+                self._circuit.failed()
+            else:
+                self._circuit.succeeded()
+        if reason:
+            _log_failure(self._call.request_id, self._labels, reason, self._circuit, self.response.request_id)
         self._usage.count(self._labels, outcome, self._seconds, tokens)
 
 
@@ -180,15 +221,23 @@ class Forwarder:
         if isinstance(result, UpstreamResponse):
             if circuit.is_tripped:
                 circuit.succeeded()  # at its start: the probe's response can take an hour
-            own_id = candidate.ids[call.model]
-            seconds = scope.now - began
             return ForwardedCall(
-                result, endpoint.provider, own_id, circuit, self._usage, call.request_id, labels, seconds
+                result,
+                endpoint.provider,
+                call,
+                candidate,
+                circuit,
+                self._usage,
+                self._clock,
+                labels,
+                seconds=scope.now - began,
             )
         _record(circuit, candidate.offer.entry.id, verdict)
         self._usage.count(labels, verdict.outcome)
         if verdict.reason:
-            _log_failure(call.request_id, labels, verdict.reason, circuit)
+            upstream_id = result.request_id if isinstance(result, ErrorResponse) else ""
+            _log_failure(call.request_id, labels, verdict.reason, circuit, upstream_id)
+        verdict.error.provider = endpoint.provider.name
         return verdict
 
     async def _exchange(
@@ -209,28 +258,35 @@ class Forwarder:
         except DeadlineExceeded:
             return UpstreamError("timeout", "timed out before sending a response")
         if not 200 <= response.status < 300:
-            return await self._error_response(response, scope, endpoint.provider.idle_timeout)
+            body = await _error_body(response, scope, endpoint.provider.idle_timeout)
+            return _error_response(response, endpoint.provider, call, candidate, self._clock, response.status, body)
         if failure := unusable(response.coding):
             response.close()
             return failure
         return response
 
-    async def _error_response(self, response: UpstreamResponse, scope: CallScope, seconds: float) -> ErrorResponse:
-        """Read an error response as far as needed, and close it. Raises ClientDisconnected."""
-        try:
-            # Compressed bodies are not relayed, so they are not decompressed.
-            is_relayed = response.status in RELAYED_STATUSES and not response.coding
-            body = await _error_body(response, scope, seconds) if is_relayed else b""
-            return ErrorResponse(
-                response.status,
-                response.headers,
-                body,
-                response.retry_after(self._clock.time()),
-                response.secrets,
-                response.credentials,
-            )
-        finally:
-            response.close()
+
+def _error_response(
+    response: UpstreamResponse,
+    provider: Provider,
+    call: Call,
+    candidate: Candidate,
+    clock: Clock,
+    status: int,
+    body: bytes,
+) -> ErrorResponse:
+    return ErrorResponse(
+        status,
+        body,
+        response.raw_headers,
+        _further_headers(response, provider),
+        response.retry_after(clock.time()),
+        response.request_id,
+        response.secrets,
+        response.credentials,
+        candidate.ids,
+        call.model,
+    )
 
 
 def _further_headers(response: UpstreamResponse, provider: Provider) -> Sequence[Header]:
@@ -240,10 +296,12 @@ def _further_headers(response: UpstreamResponse, provider: Provider) -> Sequence
     return [*response_headers.further_headers(response.raw_headers, provider.forwards, secrets)]
 
 
-def _log_failure(request_id: str, labels: Labels, reason: str, circuit: Circuit) -> None:
+def _log_failure(request_id: str, labels: Labels, reason: str, circuit: Circuit, upstream_id: str) -> None:
+    """`upstream_id`: the provider's id of the request, "" if there is none."""
     state = "; circuit breaker open" if circuit.state == "open" else ""
     key = f"key {labels.key}" if labels.key else "no key"
-    text = f"{reason}{state}; model {labels.model!r}, {key}"
+    upstream = f", upstream request id {upstream_id}" if upstream_id else ""
+    text = f"{reason}{state}; model {labels.model!r}, {key}{upstream}"
     _log.warning("call %s: provider %s: %s", request_id, labels.provider, text)
 
 
@@ -263,8 +321,13 @@ def _soonest(errors: Sequence[ApiError]) -> ApiError:
 
 
 async def _error_body(response: UpstreamResponse, scope: CallScope, seconds: float) -> bytes:
-    """Return the body, or b"" if it does not arrive in time. Raises ClientDisconnected."""
+    """Return the body of an error, or what arrives of it in time, and close it. Raises ClientDisconnected."""
+    longest = _ERROR_BODY_SECONDS if response.status in RELAYED_STATUSES else _LOGGED_BODY_SECONDS
+    body = bytearray()
     try:
-        return await scope.wait(response.read_up_to(MAX_BYTES), min(seconds, _ERROR_BODY_SECONDS))
+        await scope.wait(response.read_raw(body, MAX_BYTES), min(seconds, longest))
     except (DeadlineExceeded, UpstreamError):
-        return b""
+        pass
+    finally:
+        response.close()
+    return bytes(body[:MAX_BYTES])

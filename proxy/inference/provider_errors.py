@@ -5,43 +5,62 @@ Add new statuses and kinds of failures to the tables of this module.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Mapping, Sequence
 
 import msgspec
 from msgspec import Struct
 
-from proxy.decoding import decode_or_none
+from proxy.asgi import Header
+from proxy.dialects.diagnosis import one_line
 from proxy.errors import (
     ApiError,
     ProviderAuthFailed,
     ProviderFailed,
+    ProviderOutOfCredit,
     ProviderRejected,
     ProviderTimeout,
     ProviderUnavailable,
-    RateLimited,
     RelayedError,
     UpstreamError,
     whole_seconds,
 )
 from proxy.inference.circuit import FULL_FOR
+from proxy.inference.error_content import ErrorContent, read_error
+from proxy.inference.error_redaction import Redaction
+from proxy.inference.response.headers import relayed_error_headers
 from proxy.telemetry.usage import Outcome
-from proxy.upstream.redaction import contains_secret, redact
+from proxy.upstream.errors import MAX_COOL_DOWN
 
-MAX_BYTES = 256 * 1024
-"""Bytes of an error body that are relayed."""
-RELAYED_STATUSES = frozenset({400, 413, 422, 429})
-"""Statuses of errors about the request, whose bodies are relayed to the caller."""
+RELAYED_STATUSES = frozenset({400, 404, 409, 410, 413, 415, 422, 424, 429, 451})
+"""Statuses of errors about the request, which are relayed to the caller with the provider's words."""
+_LOGGED_STATUSES = frozenset({404, 410})
+"""Relayed statuses that can also mean that the configuration is wrong: the provider lacks the model or the endpoint."""
+_FORBIDDEN_CODES = frozenset(
+    {
+        "content_policy_violation", "moderation_blocked", "invalid_prompt",  # OpenAI: refused texts and images
+        "content_filter", "responsibleaipolicyviolation",  # Azure OpenAI, and clones of its filter
+        "unsupported_country_region_territory",  # OpenAI: where it cannot be used
+        "data_inspection_failed", "datainspectionfailed",  # Alibaba Model Studio
+        "sensitivecontentdetected",  # Volcengine Ark
+        "safety", "prohibited_content", "content_blocked", "blocklist", "spii",  # Gemini: reasons of blocked prompts
+        "context_length_exceeded",  # Together reports too long requests with status 403
+    }
+)  # fmt: skip
+"""Codes and types, in lower case, of a 403 that is about the request. Any other 403 is about the proxy's credential."""
+_FORBIDDEN_MEMBERS = ("reasons", "flagged_input")
+"""Members of `error` or of its `metadata` in a 403 of OpenRouter's moderation."""
+_FORBIDDEN_WORDS = ("violates usage guidelines", "SAFETY_CHECK_TYPE_")
+"""Words of a 403 of xAI about the request; its code is the same as for a credential without permission."""
+_SHOULD_RETRY: Mapping[int, bool] = {409: True, 424: True}
+"""Statuses for which `x-should-retry` is sent if the provider does not send it. By themselves, SDKs retry 409, 429 and
+5xx, but not 424."""
+_USELESS_RETRIES = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"})
+"""Codes of a 429 that a retry does not change: OpenAI reports an account without credit in this way."""
 _TRIP = frozenset({502, 503, 504, 529})
 """Statuses that trip the circuit breaker. Not 500: a single caller can cause it, and would block all others."""
-_OUTCOMES: Mapping[int, Outcome] = {400: "rejected", 413: "rejected", 422: "rejected", 429: "rate_limited"}
-_AUTH_FAILED = frozenset({401, 402, 403})
+_AUTH_FAILED = frozenset({401, 403})
 _UNAVAILABLE = frozenset({503, 529})
-_ACCOUNT = re.compile(
-    r"\b(?:org|proj|acct|account|team|user|req)[-_][A-Za-z0-9_-]{6,}\b|\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b"
-)
-_MIN_SECRET = 4  # characters; shorter secrets occur in messages by chance
+_USELESS = frozenset({501, 505})
 
 
 class Verdict(Struct, frozen=True):
@@ -61,18 +80,28 @@ class Verdict(Struct, frozen=True):
 
 
 class ErrorResponse(Struct, frozen=True):
-    """A response with a status other than 2xx."""
+    """A response that is an error."""
 
     status: int
-    headers: Mapping[str, str]
     body: bytes = b""
-    """Needed for `RELAYED_STATUSES` only."""
+    """As it was sent, and as much as was read."""
+    headers: Sequence[Header] = ()
+    further_headers: Sequence[Header] = ()
+    """Those that the provider's `forward_headers` selects."""
     retry_after: float | None = None
     """Seconds."""
+    request_id: str = ""
+    """The provider's id of the request."""
     secrets: Sequence[str] = ()
     """Must not be shown."""
     credentials: Sequence[str] = ()
     """Must not be shown even in part: providers quote them masked."""
+    ids: Mapping[str, str] = {}
+    """Requested id -> the provider's id, of all models in the request."""
+    model: str = ""
+    """The requested id of the model that was called."""
+    is_status_known: bool = True
+    """False for a body with status 200 that is an error of an unknown kind: it is relayed with status 502."""
 
 
 def classify(failure: ErrorResponse | UpstreamError, failover_on: Collection[int | str]) -> Verdict:
@@ -82,16 +111,65 @@ def classify(failure: ErrorResponse | UpstreamError, failover_on: Collection[int
     """
     if isinstance(failure, UpstreamError):
         return _classify_failure(failure, failover_on)
+    content = read_error(failure.body)
+    redaction = Redaction(failure.secrets, failure.credentials, failure.ids)
     status = failure.status
-    outcome = _OUTCOMES.get(status, "failed")
+    is_about_request = status in RELAYED_STATUSES or (status == 403 and _is_about_request(content))
+    is_relayed = is_about_request or not failure.is_status_known
+    error = relay_error(failure, content, redaction) if is_relayed else map_status(status, failure.retry_after)
+    error.headers = _headers(failure)
+    if error.should_retry is None:
+        error.should_retry = _should_retry(failure, content)
+    is_logged = not is_about_request or status in _LOGGED_STATUSES
     return Verdict(
-        relay_error(failure) if status in RELAYED_STATUSES else map_status(status, failure.retry_after),
+        error,
         fail_over=status in failover_on,
-        trips=status in _TRIP,
-        outcome=outcome,
-        reason=f"status {status}" if outcome == "failed" else "",
-        cool_down=failure.retry_after or 0.0 if status == 429 else 0.0,
+        trips=status in _TRIP and failure.is_status_known,
+        outcome="failed" if not is_about_request else "rate_limited" if status == 429 else "rejected",
+        reason=_reason(status, redaction.log_text(content.message)) if is_logged else "",
+        cool_down=min(failure.retry_after or 0.0, MAX_COOL_DOWN) if status == 429 else 0.0,
     )
+
+
+def _is_about_request(content: ErrorContent) -> bool:
+    """Whether a 403 is about the request, not about the proxy's credential."""
+    details = content.details
+    metadata = details.get("metadata")
+    named = {**details, **metadata} if isinstance(metadata, dict) else details
+    codes = {str(details.get(name)).lower() for name in ("code", "type", "status")}
+    return (
+        any(named.get(name) for name in _FORBIDDEN_MEMBERS)
+        or not _FORBIDDEN_CODES.isdisjoint(codes)
+        or any(words in content.message for words in _FORBIDDEN_WORDS)
+    )
+
+
+def _headers(failure: ErrorResponse) -> Sequence[Header]:
+    own_id = failure.ids.get(failure.model, "")
+    relayed = relayed_error_headers(failure.headers, own_id=own_id, model=failure.model)
+    return [
+        *(header for header in relayed if header[0] != b"x-should-retry"),
+        *failure.further_headers,
+        *id_headers(failure.request_id),
+    ]
+
+
+def _should_retry(failure: ErrorResponse, content: ErrorContent) -> bool | None:
+    for name, value in failure.headers:
+        if name.lower() == b"x-should-retry" and value in (b"true", b"false"):
+            return value == b"true"
+    if failure.status == 429 and not _USELESS_RETRIES.isdisjoint((content.code, content.type)):
+        return False
+    return _SHOULD_RETRY.get(failure.status)
+
+
+def _reason(status: int, words: str) -> str:
+    return f"status {status}{': ' * bool(words)}{one_line(words)}"
+
+
+def id_headers(request_id: str) -> Sequence[Header]:
+    """Return the header with the provider's id of a request, none for ""."""
+    return [(b"x-upstream-request-id", request_id.encode())] if request_id else ()
 
 
 def unusable(coding: str) -> UpstreamError | None:
@@ -144,11 +222,16 @@ def _classify_failure(failure: UpstreamError, failover_on: Collection[int | str]
 
 
 def map_status(status: int, retry_after: float | None) -> ApiError:
-    """Return the caller's error for a status whose body is not relayed."""
+    """Return the caller's error for a status whose words are not relayed."""
     if status in _AUTH_FAILED:
         return ProviderAuthFailed(
             f"The provider of this model rejected the proxy's credential (status {status}); "
             "contact the proxy's administrator."
+        )
+    if status == 402:
+        return ProviderOutOfCredit(
+            "The proxy's account at the provider of this model has not enough credit for this request (status 402); "
+            "request fewer tokens, or contact the proxy's administrator."
         )
     if status in _UNAVAILABLE:
         seconds = FULL_FOR if retry_after is None else retry_after
@@ -158,6 +241,8 @@ def map_status(status: int, retry_after: float | None) -> ApiError:
         )
     if status in (408, 504):
         return ProviderTimeout(f"The provider of this model timed out (status {status}).", retry_after=retry_after)
+    if status in _USELESS:
+        return ProviderRejected(f"The provider of this model does not support this request (status {status}).")
     if status >= 500:
         message = f"The provider of this model returned a server error (status {status})."
         return ProviderFailed(message, retry_after=retry_after)
@@ -166,71 +251,42 @@ def map_status(status: int, retry_after: float | None) -> ApiError:
             f"The provider of this model returned a redirect (status {status}), which is not followed; "
             "contact the proxy's administrator."
         )
-    cause = "; it may not have this endpoint or this model" if status in (404, 405) else ""
+    cause = "; it may not have this endpoint" if status == 405 else ""
     return ProviderRejected(f"The provider of this model rejected the request (status {status}){cause}.")
 
 
-def relay_error(response: ErrorResponse) -> ApiError:
-    """Return the provider's error about the request, without secrets; for a 429 also without account ids."""
-    status, headers, body = response.status, response.headers, response.body
-    payload = decode_or_none(body)
-    if not isinstance(payload, dict) or len(body) > MAX_BYTES or headers.get("Content-Encoding"):
-        return _without_body(status, response.retry_after)
-    try:
-        body = _redacted_body(response, payload)
-    except RecursionError:  # too deeply nested
-        return _without_body(status, response.retry_after)
-    error = RelayedError(status, body, retry_after=response.retry_after)
-    error.should_retry = {"true": True, "false": False}.get(headers.get("x-should-retry", ""))
+def relay_error(response: ErrorResponse, content: ErrorContent, redaction: Redaction) -> ApiError:
+    """Return the provider's error about the request, without secrets and account ids.
+
+    A JSON object is relayed byte for byte if nothing in it must be redacted. Of any other body, the words are relayed.
+    """
+    status = response.status
+    message = redaction.text(content.message) or _no_words(status, response.retry_after)
+    body = b"" if content.payload is None else _redacted_body(content, redaction)
+    error = RelayedError(status, message, body=body, retry_after=response.retry_after)
+    if status == 429:
+        error.type, error.code = "rate_limit_error", "rate_limit_exceeded"
+    error.type = redaction.text(content.type) or error.type
+    error.code = redaction.text(content.code) or error.code
     return error
 
 
-def _redacted_body(response: ErrorResponse, payload: dict[str, Any]) -> bytes:
-    """Return the body; re-encoded only if secrets or account ids were redacted. Raises RecursionError."""
-    secrets = [secret for secret in (*response.secrets, *response.credentials) if len(secret) >= _MIN_SECRET]
-    shows_secrets = any(
-        contains_secret(text, response.credentials) or any(secret in text for secret in secrets)
-        for text in _texts(payload)
-    )
-    if response.status != 429 and not shows_secrets:
-        return response.body
-    return msgspec.json.encode(_without_account(payload, secrets))
+def _redacted_body(content: ErrorContent, redaction: Redaction) -> bytes:
+    """Return the JSON object of an error, re-encoded only if something was redacted; b"" if it is nested too deeply."""
+    try:
+        redacted = redaction.value(content.payload)
+        return content.body if redacted == content.payload else msgspec.json.encode(redacted)
+    except RecursionError:
+        return b""
 
 
-def _without_body(status: int, retry_after: float | None) -> ApiError:
-    """Return the error for a body that is not a JSON object."""
+def _no_words(status: int, retry_after: float | None) -> str:
+    """Return the message of a relayed error whose body has none."""
     if status == 429:
         when = "" if retry_after is None else f"; retry after {whole_seconds(retry_after)} s"
-        return RateLimited(f"The provider is rate-limiting this model{when}.", retry_after=retry_after)
-    return RelayedError(status, _NO_MESSAGE)
-
-
-_NO_MESSAGE = msgspec.json.encode(
-    {
-        "error": {
-            "message": "The provider of this model rejected the request without an error message.",
-            "type": "invalid_request_error",
-            "param": None,
-            "code": "invalid_request",
-        }
-    }
-)
-
-
-def _texts(payload: Any) -> Iterator[str]:
-    """Yield all strings of a decoded JSON value."""
-    if isinstance(payload, str):
-        yield payload
-    elif isinstance(payload, list | dict):
-        for item in payload if isinstance(payload, list) else (*payload, *payload.values()):
-            yield from _texts(item)
-
-
-def _without_account(payload: Any, secrets: Sequence[str]) -> Any:
-    if isinstance(payload, str):
-        return _ACCOUNT.sub("***", redact(payload, secrets))
-    if isinstance(payload, list):
-        return [_without_account(item, secrets) for item in payload]
-    if isinstance(payload, dict):
-        return {_without_account(name, secrets): _without_account(value, secrets) for name, value in payload.items()}
-    return payload
+        return f"The provider is rate-limiting this model{when}."
+    if status == 404:
+        return (
+            "The provider of this model rejected the request (status 404); it may not have this endpoint or this model."
+        )
+    return "The provider of this model rejected the request without an error message."

@@ -20,7 +20,7 @@ from proxy.config import Provider, Target
 from proxy.errors import UpstreamError
 from proxy.upstream.connection import Connections, unread
 from proxy.upstream.credentials import auth_headers, auth_query, kind_headers, secrets_of
-from proxy.upstream.errors import retry_after
+from proxy.upstream.errors import seconds_to_wait
 from proxy.upstream.logins import send_signed
 from proxy.upstream.transport import Gunzip
 
@@ -28,6 +28,21 @@ _NO_CONNECTION = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, 
 _FAILURES = (aiohttp.ClientError, OSError, ValueError)
 _UNITED = ("openai-beta", "anthropic-beta", "tracestate", "baggage")
 """Headers whose values are lists, to which the operator and the caller can both contribute."""
+_REQUEST_ID_HEADERS = (
+    "x-request-id",  # OpenAI, OpenRouter, Groq, Mistral, vLLM and most others
+    "request-id",  # Anthropic
+    "x-amzn-requestid",  # Amazon Bedrock
+    "apim-request-id",  # Azure OpenAI
+    "x-ms-request-id",  # Azure AI
+    "x-goog-request-id",  # Google
+    "mistral-correlation-id",  # Mistral
+    "x-debug-trace-id",  # Cohere
+    "nvcf-reqid",  # NVIDIA
+    "x-ds-trace-id",  # DeepSeek
+    "cf-ray",  # providers behind Cloudflare
+)
+"""The headers in which providers send their id of a request, the most specific of a provider first."""
+_MAX_REQUEST_ID = 200  # characters
 
 
 class Logins(Protocol):
@@ -101,31 +116,42 @@ class UpstreamResponse:
             return left
         raise _interrupted(error) from error
 
-    async def read_up_to(self, limit: int) -> bytes:
-        """The body, cut off at the first chunk beyond `limit` bytes. Raises UpstreamError."""
-        body = b""
-        while len(body) <= limit and (chunk := await self.read()):
+    async def read_raw(self, body: bytearray, limit: int) -> None:
+        """Add the body, as it was sent, to `body`, up to the first chunk beyond `limit` bytes. Raises UpstreamError."""
+        while len(body) <= limit and (chunk := await self._raw()):
             body += chunk
-        return body
 
     async def _decompressed(self, gunzip: Gunzip) -> bytes:
         """The next decompressed bytes: some providers ignore `Accept-Encoding: identity` and send gzip."""
-        while compressed := await self._compressed():
+        while compressed := await self._raw():
             if plain := b"".join(gunzip.chunks(compressed)):
                 return plain
         if not gunzip.complete:
             raise ValueError("truncated gzip body")
         return b""
 
-    async def _compressed(self) -> bytes:
+    async def _raw(self) -> bytes:
         try:
             return await self._content.readany()
         except _FAILURES as error:
             return self._unread(error)
 
     def retry_after(self, now: float) -> float | None:
-        """Seconds to wait from the `Retry-After` headers, None without a valid one. `now` is Unix seconds."""
-        return retry_after(self._response.headers.getall("Retry-After", ()), now)
+        """Seconds to wait from `Retry-After-Ms` or `Retry-After`, None without a valid one. `now` is Unix seconds."""
+        headers = self._response.headers
+        milliseconds = headers.get("Retry-After-Ms", "")
+        if milliseconds.isascii() and milliseconds.isdigit():
+            return int(milliseconds[:12]) / 1000
+        return seconds_to_wait(headers.getall("Retry-After", ()), now)
+
+    @property
+    def request_id(self) -> str:
+        """The provider's id of the request, for its support; "" if there is none."""
+        for name in _REQUEST_ID_HEADERS:
+            if value := self.headers.get(name):
+                is_plain = len(value) <= _MAX_REQUEST_ID and value.isascii() and value.isprintable()
+                return value if is_plain and not any(secret in value for secret in self._credentials()) else ""
+        return ""
 
     @property
     def secrets(self) -> Sequence[str]:

@@ -18,6 +18,7 @@ from proxy.upstream.redirects import Requested, describe_redirect
 
 MAX_COOL_DOWN = 3600.0
 """Seconds; a longer `Retry-After` is capped here."""
+_MAX_WAIT = 1e9  # seconds; a number of hundreds of digits is infinite
 _RETRYABLE = frozenset({408, 429, 500, 502, 503, 504})
 _NOTHING_THERE = frozenset({404, 405, 410, 501})
 # Cloudflare, AWS WAF, Vercel. AWS sends its challenges with status 202 and 405.
@@ -45,8 +46,14 @@ def retry_after(values: Iterable[str], now: float) -> float | None:
 
     `now` is Unix seconds. A date in the past means now; with several headers the longest wait counts.
     """
+    seconds = seconds_to_wait(values, now)
+    return None if seconds is None else min(seconds, MAX_COOL_DOWN)
+
+
+def seconds_to_wait(values: Iterable[str], now: float) -> float | None:
+    """`retry_after` as the provider sent it, however long."""
     waits = [seconds for value in values if (seconds := _seconds_to_wait(value.strip(), now)) is not None]
-    return min(max(waits), MAX_COOL_DOWN) if waits else None
+    return min(max(waits), _MAX_WAIT) if waits else None
 
 
 def _seconds_to_wait(value: str, now: float) -> float | None:

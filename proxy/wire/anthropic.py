@@ -23,7 +23,7 @@ _ERROR_TYPES = {
 
 def anthropic_error(error: ApiError) -> bytes:
     """Return the body of an error as Anthropic's SDKs read it."""
-    error_type = _ERROR_TYPES.get(error.status, "api_error")
+    error_type = _ERROR_TYPES.get(error.status, "invalid_request_error" if error.status < 500 else "api_error")
     return encode({"type": "error", "error": {"type": error_type, "message": error.message}})
 
 

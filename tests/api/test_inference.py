@@ -972,7 +972,7 @@ async def test_not_even_a_pattern_for_all_headers_passes_on_private_ones(fetch: 
         "X-Accel-Redirect": "/evil",
         "Location": "/evil",
         "Server": "evil",
-        "X-Request-Id": "evil",
+        "X-Request-Id": f"evil {UP}",
         "X-Echo": f"evil {UP}",
         "X-Ray": "r-1",
         "X-RateLimit-Limit": "5",
@@ -1064,8 +1064,28 @@ async def test_only_listed_response_headers_are_relayed(fetch: FakeFetch, clock:
             "openai-model": "short",
             "x-codex-turn-state": "t-1",
             "x-request-id": "mine-1",
+            "x-upstream-request-id": "req_canary",
             "content-length": str(len(answer.content)),
         }
+
+
+@pytest.mark.parametrize("status", [200, 400, 500])
+@pytest.mark.parametrize(("expose", "seen_by_bob"), [("false", None), ("true", "b")])
+async def test_only_admin_keys_see_the_provider_unless_it_is_exposed(
+    expose: str, seen_by_bob: str | None, status: int, fetch: FakeFetch, clock: FakeClock
+) -> None:
+    config = (
+        CONFIG.replace("64KiB", f"64KiB, expose_provider: {expose}")
+        .replace('hash: "{alice}"', 'hash: "{alice}", admin: true')
+        .replace('models: ["m"]', 'models: ["b/m"]')
+    )
+    script = replies(completion("m") if status == 200 else {"error": {"message": "no"}}, status)
+    async with calling(fetch, clock, script, config=config) as (served, _):
+        answers = [await called(served, {"model": "b/m"}, **headers) for headers in (ALICES, BOBS)]
+        unknown = await called(served, {"model": "nope"})
+
+    assert [answer.headers.get("x-served-by") for answer in answers] == ["b", seen_by_bob]
+    assert "x-served-by" not in unknown.headers
 
 
 @pytest.mark.parametrize("path", ["/v1/messages", "/messages", "/v1/messages/count_tokens", "/v1/responses"])

@@ -40,7 +40,7 @@ from tests.config.outcomes import (
 EVERYTHING = """\
 server:
   {host: 0.0.0.0, port: 80, allow_anonymous: true, cors: ["https://app.example.com"], drain_delay: 1s,
-   max_request: 1MiB, sse_keepalive: 5s}
+   max_request: 1MiB, expose_provider: true, sse_keepalive: 5s}
 cache: {ttl: 10m, max_stale: 2h, confirm_empty: 3m, initial_wait: 2s}
 defaults:
   timeout: 20s
@@ -268,6 +268,7 @@ def test_every_setting_is_loaded(corp_pem: str) -> None:
             cors=("https://app.example.com",),
             drain_delay=1,
             max_request=1024**2,
+            expose_provider=True,
             sse_keepalive=5,
         ),
         merge=Merge(duplicates="by_owner", ignore_case=True, fill=True),

@@ -68,7 +68,7 @@ def test_the_timeout_of_the_reverse_proxy_is_longer_than_that_of_a_call() -> Non
 
 def statuses(matches: Callable[[Verdict], bool], conjunction: str) -> str:
     """The statuses of providers with a matching verdict, as in a sentence."""
-    *others, last = [str(code) for code in range(400, 600) if matches(classify(ErrorResponse(code, {}), ()))]
+    *others, last = [str(code) for code in range(400, 600) if matches(classify(ErrorResponse(code), ()))]
     return f"status {', '.join(others)} {conjunction} {last}"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import logging
 import ssl
 from collections.abc import AsyncIterator, Sequence
@@ -106,7 +107,7 @@ async def test_failures_without_work_done_fail_over(
                 (400, 400),
                 (401, 502),
                 (403, 502),
-                (404, 502),
+                (404, 404),
                 (500, 502),
                 (502, 502),
                 (529, 503),
@@ -450,16 +451,12 @@ OWN_WORDS = {"error": {"message": "max_tokens is too large", "type": "invalid_re
 @pytest.mark.parametrize(
     ("status", "shown", "expected", "retry"),
     [
-        (400, 400, "own", None),
-        (413, 413, "own", None),
-        (422, 422, "own", None),
-        (429, 429, "own", None),
+        *((status, status, "own", None) for status in (400, 404, 410, 413, 415, 422, 429, 451)),
+        *((status, status, "own", "true") for status in (409, 424)),
         (401, 502, "provider_auth", "false"),
-        (402, 502, "provider_auth", "false"),
+        (402, 502, "provider_credit", "false"),
         (403, 502, "provider_auth", "false"),
-        (404, 502, "provider_rejected", "false"),
         (405, 502, "provider_rejected", "false"),
-        (409, 502, "provider_rejected", "false"),
         (418, 502, "provider_rejected", "false"),
         (301, 502, "provider_rejected", "false"),
         (302, 502, "provider_rejected", "false"),
@@ -467,7 +464,7 @@ OWN_WORDS = {"error": {"message": "max_tokens is too large", "type": "invalid_re
         (408, 504, "timeout", None),
         (504, 504, "timeout", None),
         (500, 502, "provider_failed", None),
-        (501, 502, "provider_failed", None),
+        (501, 502, "provider_rejected", "false"),
         (502, 502, "provider_failed", None),
         (599, 502, "provider_failed", None),
         (503, 503, "provider_unavailable", None),
@@ -513,8 +510,8 @@ async def test_an_unsupported_content_encoding_is_an_error(coding: str, fetch: F
         assert code(await served.call()) == (502, "provider_failed")
 
 
-@pytest.mark.parametrize("body", [b"<html>", b'{"cut', b"[1]", b'{"x":"' + b"y" * 300_000 + b'"}', b"[" * 5000])
-async def test_an_error_without_a_json_body_is_replaced(body: bytes, fetch: FakeFetch, clock: FakeClock) -> None:
+@pytest.mark.parametrize("body", [b"<html>", b"[1]", b"", b"\0binary"])
+async def test_an_error_without_words_is_replaced(body: bytes, fetch: FakeFetch, clock: FakeClock) -> None:
     async with calling(fetch, clock, in_sequence(replies(body, 400), replies(body, 429))) as (served, _):
         answer = await served.call()
         assert code(answer) == (400, "invalid_request")
@@ -522,8 +519,93 @@ async def test_an_error_without_a_json_body_is_replaced(body: bytes, fetch: Fake
         assert code(await served.call()) == (429, "rate_limit_exceeded")
 
 
+@pytest.mark.parametrize("body", [b'{"cut', b'{"x":"' + b"y" * 300_000 + b'"}', b"[" * 5000])
+async def test_the_beginning_of_an_unusable_error_is_relayed(body: bytes, fetch: FakeFetch, clock: FakeClock) -> None:
+    async with calling(fetch, clock, replies(body, 400)) as (served, _):
+        answer = await served.call()
+        assert code(answer) == (400, "invalid_request")
+        assert answer.json()["error"]["message"] == body.decode()[: 16 * 1024]
+
+
+async def test_words_of_a_text_are_relayed_in_the_format_of_the_path(fetch: FakeFetch, clock: FakeClock) -> None:
+    script = replies(b"Input validation error", 400, {"Content-Type": "text/plain"})
+    async with calling(fetch, clock, script) as (served, _):
+        chat, messages = await served.call(), await served.call(path="/v1/messages")
+        assert {chat.headers["content-type"], messages.headers["content-type"]} == {JSON}
+        assert chat.json() == {
+            "error": {
+                "message": "Input validation error",
+                "type": "invalid_request_error",
+                "param": None,
+                "code": "invalid_request",
+            }
+        }
+        assert messages.json() == {
+            "type": "error",
+            "error": {"type": "invalid_request_error", "message": "Input validation error"},
+        }
+
+
+@pytest.mark.parametrize("announced", [True, False])
+async def test_a_compressed_error_is_relayed_decompressed(announced: bool, fetch: FakeFetch, clock: FakeClock) -> None:
+    headers = {"Content-Encoding": "gzip"} if announced else {}
+    body = gzip.compress(msgspec.json.encode(OWN_WORDS))
+    async with calling(fetch, clock, replies(body, 422, headers)) as (served, _):
+        answer = await served.call()
+        assert (answer.status_code, answer.json()) == (422, OWN_WORDS)
+        assert "content-encoding" not in answer.headers
+
+
+async def test_an_error_that_is_announced_as_compressed_but_is_not_is_relayed(
+    fetch: FakeFetch, clock: FakeClock
+) -> None:
+    async with calling(fetch, clock, replies(OWN_WORDS, 400, {"Content-Encoding": "gzip"})) as (served, _):
+        assert (await served.call()).json() == OWN_WORDS
+
+
+async def test_what_arrives_of_an_interrupted_error_is_relayed(fetch: FakeFetch, clock: FakeClock) -> None:
+    async def breaks(exchange: Exchange) -> None:
+        await exchange.send(response_head(400, {"Content-Length": "1000"}) + b"max_tokens is too large")
+        exchange.writer.close()
+        exchange.keep = False
+
+    async with calling(fetch, clock, breaks) as (served, _):
+        answer = await served.call()
+        assert (answer.status_code, answer.json()["error"]["message"]) == (400, "max_tokens is too large")
+
+
+@pytest.mark.parametrize(
+    ("named", "shown", "expected"),
+    [(502, 502, "provider_failed"), (429, 429, None), (400, 400, None), (402, 502, "provider_credit")],
+)
+async def test_a_200_with_nothing_but_an_error_is_an_error(
+    named: int, shown: int, expected: str | None, fetch: FakeFetch, clock: FakeClock
+) -> None:
+    payload = {"error": {"message": "no worker", "code": named}, "user_id": "user_1"}
+    outcome = {502: "failed", 402: "failed", 400: "rejected", 429: "rate_limited"}[named]
+    headers = {"Retry-After": "30", "x-request-id": "req_up"}
+    async with calling(fetch, clock, replies(payload, headers=headers)) as (served, _):
+        answer = await served.call()
+        assert answer.status_code == shown
+        if expected:
+            assert code(answer) == (shown, expected)
+        else:
+            assert answer.json() == {**payload, "user_id": "***"}
+        assert (answer.headers["retry-after"], answer.headers["x-upstream-request-id"]) == ("30", "req_up")
+        assert outcomes(served) == {"a": {outcome: 1}}
+        circuit = circuit_of(served.app, "a")
+        assert (circuit.in_flight, circuit.state) == (0, {502: "degraded", 429: "limited"}.get(named, "ok"))
+
+
+async def test_a_200_with_more_than_an_error_is_an_answer(fetch: FakeFetch, clock: FakeClock) -> None:
+    for payload in ({"error": None, "id": "resp_1"}, {"error": {"code": 502}, "id": "resp_1", "output": []}):
+        async with calling(fetch, clock, replies(payload)) as (served, _):
+            answer = await served.call()
+            assert (answer.status_code, answer.json()) == (200, payload)
+
+
 async def test_an_error_about_the_request_is_relayed_byte_for_byte(fetch: FakeFetch, clock: FakeClock) -> None:
-    payload = b' {"error": {"message": "caf\\u00e9 org-1234567890 \xe4\xb8\xad", "n": 1.00}}\n'
+    payload = b' {"error": {"message": "caf\\u00e9 task-1234567890 \xe4\xb8\xad", "n": 1.00}}\n'
     async with calling(fetch, clock, replies(payload, 400)) as (served, _):
         assert (await served.call()).content == payload
 
@@ -550,12 +632,13 @@ async def test_a_relayed_error_has_the_providers_key_redacted(
             assert form not in answer.text
 
 
-async def test_a_relayed_429_has_account_ids_redacted(fetch: FakeFetch, clock: FakeClock) -> None:
+@pytest.mark.parametrize("status", [400, 404, 429])
+async def test_a_relayed_error_has_account_ids_redacted(status: int, fetch: FakeFetch, clock: FakeClock) -> None:
     message = (
         "Rate limit reached for gpt-4o in organization org-AbCdEf123456 project proj_Zyx987654 on tokens "
         "of account 01234567-89ab-cdef-0123-456789abcdef . Limit 30000, Used 29000. Try again in 2s."
     )
-    async with calling(fetch, clock, replies({"error": {"message": message, "type": "tokens"}}, 429)) as (served, _):
+    async with calling(fetch, clock, replies({"error": {"message": message, "type": "tokens"}}, status)) as (served, _):
         assert (await served.call()).json() == {
             "error": {
                 "message": "Rate limit reached for gpt-4o in organization *** project *** on tokens "
@@ -571,10 +654,91 @@ async def test_x_should_retry_false_of_a_provider_is_relayed(fetch: FakeFetch, c
         assert (await served.call()).headers["x-should-retry"] == "false"
 
 
-@pytest.mark.parametrize("value", ["7", "Fri, 15 Jan 2027 08:00:07 GMT"])
-async def test_retry_after_of_a_provider_is_relayed_in_seconds(value: str, fetch: FakeFetch, clock: FakeClock) -> None:
-    async with calling(fetch, clock, replies({}, 503, {"Retry-After": value})) as (served, _):
-        assert (await served.call()).headers["retry-after"] == "7"
+@pytest.mark.parametrize("value", ["7", "259200", "Fri, 15 Jan 2027 08:00:07 GMT"])
+@pytest.mark.parametrize("status", [429, 503])
+async def test_retry_after_of_a_provider_is_relayed_as_it_was_sent(
+    value: str, status: int, fetch: FakeFetch, clock: FakeClock
+) -> None:
+    async with calling(fetch, clock, replies({}, status, {"Retry-After": value})) as (served, _):
+        assert (await served.call()).headers["retry-after"] == value
+
+
+async def test_a_provider_cools_down_for_an_hour_at_most(fetch: FakeFetch, clock: FakeClock) -> None:
+    async with calling(fetch, clock, in_sequence(limited(259_200), FINE)) as (served, _):
+        assert (await served.call()).headers["retry-after"] == "259200"
+        assert (await served.call()).headers["retry-after"] == "3600"
+        await clock.advance(3601)
+        assert (await served.call()).status_code == 200
+
+
+async def test_headers_of_a_rate_limit_come_down_with_the_error(fetch: FakeFetch, clock: FakeClock) -> None:
+    headers = {"retry-after-ms": "350", "x-ratelimit-remaining-tokens": "12", "x-ratelimit-reset-tokens": "350ms"}
+    async with calling(fetch, clock, in_sequence(replies(OWN_WORDS, 429, headers), FINE)) as (served, _):
+        answer = await served.call()
+        assert {name: answer.headers.get(name) for name in (*headers, "retry-after")} == {
+            **headers,
+            "retry-after": None,
+        }
+        assert (await served.call()).status_code == 429, "the model cools down for these milliseconds"
+        await clock.advance(0.4)
+        assert (await served.call()).status_code == 200
+
+
+async def test_after_failover_the_headers_are_those_of_the_error_that_is_returned(
+    fetch: FakeFetch, clock: FakeClock
+) -> None:
+    scripts = [
+        replies(
+            OWN_WORDS, 429, {"Retry-After": wait, "x-ratelimit-remaining-tokens": name, "request-id": f"req_{name}"}
+        )
+        for name, wait in (("a", "259200"), ("b", "172800"))
+    ]
+    async with calling(fetch, clock, *scripts) as (served, _):
+        answer = await served.call()
+        names = ("retry-after", "x-ratelimit-remaining-tokens", "x-upstream-request-id")
+        assert [answer.headers[name] for name in names] == ["172800", "b", "req_b"]
+
+
+@pytest.mark.parametrize(
+    "header",
+    ["x-request-id", "Request-Id", "x-amzn-RequestId", "apim-request-id", "mistral-correlation-id", "CF-Ray"],
+)
+async def test_the_providers_request_id_is_in_every_response_and_in_the_log_of_failures(
+    header: str, fetch: FakeFetch, clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    ids = {header: "req_up"}
+
+    async def streamed(exchange: Exchange) -> None:
+        await exchange.stream(**ids)
+        await exchange.chunk(DONE)
+        await exchange.end()
+
+    scripts = [
+        replies(completion("m"), headers=ids),
+        replies(OWN_WORDS, 400, ids),
+        replies({"error": {"message": "no capacity"}}, 500, ids),
+        replies(b'{"id":', headers=ids),
+        streamed,
+    ]
+    async with calling(fetch, clock, in_sequence(*scripts)) as (served, _):
+        answers = [
+            await served.client.post(
+                "/v1/chat/completions", json={"model": "m"}, headers={"X-Request-Id": f"id-{index}"}
+            )
+            for index in range(len(scripts))
+        ]
+    assert [answer.headers["x-upstream-request-id"] for answer in answers] == ["req_up"] * 5
+    assert [answer.headers["x-request-id"] for answer in answers] == [f"id-{index}" for index in range(5)]
+    assert [record.getMessage() for record in caplog.records if record.name == "models_proxy"] == [
+        "call id-2: provider a: status 500: no capacity; model 'm', no key, upstream request id req_up",
+        "call id-3: provider a: broken or unusable response; model 'm', no key, upstream request id req_up",
+    ]
+
+
+@pytest.mark.parametrize("value", ["a\tb", "x" * 300])
+async def test_an_unusable_request_id_is_not_relayed(value: str, fetch: FakeFetch, clock: FakeClock) -> None:
+    async with calling(fetch, clock, replies(completion("m"), headers={"x-request-id": value})) as (served, _):
+        assert "x-upstream-request-id" not in (await served.call()).headers
 
 
 # -- connections -------------------------------------------------------------------------------------------------------
@@ -729,7 +893,7 @@ async def test_a_rejected_new_token_is_an_authentication_failure(fetch: FakeFetc
 async def test_a_token_quoted_in_an_error_is_redacted(fetch: FakeFetch, clock: FakeClock) -> None:
     payload = {"error": {"message": "what is Bearer sk-canary-t1?"}}
     async with with_login(fetch, clock, grants("sk-canary-t1"), replies(payload, 400)) as (served, _, _):
-        assert (await served.call()).json() == {"error": {"message": "what is Bearer ***"}}
+        assert (await served.call()).json() == {"error": {"message": "what is Bearer ***?"}}
 
 
 @pytest.mark.parametrize(
@@ -875,9 +1039,12 @@ async def test_prompts_responses_and_credentials_are_never_logged(
         await exchange.chunk(chunk_event("m", "canary-answer"))
         exchange.reset()
 
-    refusal = {"error": {"message": "canary-answer"}}
+    refusal = {"error": {"message": "canary-answer"}}  # can quote the prompt
+    failure = {"error": {"message": f"overloaded, {UP}"}}
     scripts = [replies(payload), interrupts, resets, not_http, hangs, replies(b"canary-answer"), FINE]
-    scripts[4:4] = [replies(refusal, status) for status in (400, 401, 429, 500, 503)]
+    scripts[4:4] = [
+        replies(refusal if status in (400, 429) else failure, status) for status in (400, 401, 429, 500, 503)
+    ]
     async with calling(fetch, clock, in_sequence(*scripts), defaults="{first_byte_timeout: 1500ms}") as (
         served,
         (provider,),
@@ -892,7 +1059,7 @@ async def test_prompts_responses_and_credentials_are_never_logged(
         "call id-2: provider a: no response (ClientOSError); model 'm', no key" in logged
         or "call id-2: provider a: no response (ServerDisconnectedError); model 'm', no key" in logged
     )
-    assert "call id-8: provider a: status 503; model 'm', no key" in logged
+    assert "call id-8: provider a: status 503: overloaded, ***; model 'm', no key" in logged
     records = [record for record in caplog.records if not record.name.startswith(("httpcore", "httpx"))]  # the client's
     output = "\n".join(f"{record.getMessage()} {record.exc_text} {record.__dict__}" for record in records)
     assert "canary" not in output

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from typing import Any
 
 import msgspec
@@ -12,22 +13,30 @@ from proxy.errors import (
     CallErrorKind,
     ProviderAuthFailed,
     ProviderFailed,
+    ProviderOutOfCredit,
     ProviderRejected,
     ProviderTimeout,
     ProviderUnavailable,
-    RateLimited,
     RelayedError,
     UpstreamError,
 )
+from proxy.inference.error_content import MAX_BYTES, decompressed, only_error
 from proxy.inference.provider_errors import ErrorResponse, Verdict, classify, unusable
 
 BODY = {"error": {"message": "max_tokens is too large"}}
 FAILOVER_ON = frozenset({429, 503})
 KEY = "sk-canary-of-the-provider-1"
+WITHOUT_WORDS = "The provider of this model rejected the request without an error message."
 
 
-def rejected(status: int, **fields: Any) -> ErrorResponse:
-    return ErrorResponse(status, fields.pop("headers", {}), msgspec.json.encode(fields.pop("payload", BODY)), **fields)
+def rejected(status: int, *, payload: object = BODY, **fields: Any) -> ErrorResponse:
+    return ErrorResponse(status, payload if isinstance(payload, bytes) else msgspec.json.encode(payload), **fields)
+
+
+def relayed(failure: ErrorResponse) -> RelayedError:
+    error = classify(failure, ()).error
+    assert isinstance(error, RelayedError)
+    return error
 
 
 def summary(verdict: Verdict) -> tuple[type[ApiError], int, bool, bool, str, str]:
@@ -37,34 +46,41 @@ def summary(verdict: Verdict) -> tuple[type[ApiError], int, bool, bool, str, str
 
 
 @pytest.mark.parametrize(
-    ("status", "error", "shown", "fail_over", "trips", "outcome", "reason"),
+    ("status", "error", "shown", "fail_over", "trips", "outcome", "is_logged"),
     [
-        (301, ProviderRejected, 502, False, False, "failed", "status 301"),
-        (400, RelayedError, 400, False, False, "rejected", ""),
-        (401, ProviderAuthFailed, 502, False, False, "failed", "status 401"),
-        (402, ProviderAuthFailed, 502, False, False, "failed", "status 402"),
-        (403, ProviderAuthFailed, 502, False, False, "failed", "status 403"),
-        (404, ProviderRejected, 502, False, False, "failed", "status 404"),
-        (408, ProviderTimeout, 504, False, False, "failed", "status 408"),
-        (409, ProviderRejected, 502, False, False, "failed", "status 409"),
-        (413, RelayedError, 413, False, False, "rejected", ""),
-        (418, ProviderRejected, 502, False, False, "failed", "status 418"),
-        (422, RelayedError, 422, False, False, "rejected", ""),
-        (429, RelayedError, 429, True, False, "rate_limited", ""),
-        (500, ProviderFailed, 502, False, False, "failed", "status 500"),
-        (501, ProviderFailed, 502, False, False, "failed", "status 501"),
-        (502, ProviderFailed, 502, False, True, "failed", "status 502"),
-        (503, ProviderUnavailable, 503, True, True, "failed", "status 503"),
-        (504, ProviderTimeout, 504, False, True, "failed", "status 504"),
-        (529, ProviderUnavailable, 503, False, True, "failed", "status 529"),
-        (599, ProviderFailed, 502, False, False, "failed", "status 599"),
+        (301, ProviderRejected, 502, False, False, "failed", True),
+        (400, RelayedError, 400, False, False, "rejected", False),
+        (401, ProviderAuthFailed, 502, False, False, "failed", True),
+        (402, ProviderOutOfCredit, 502, False, False, "failed", True),
+        (403, ProviderAuthFailed, 502, False, False, "failed", True),
+        (404, RelayedError, 404, False, False, "rejected", True),
+        (405, ProviderRejected, 502, False, False, "failed", True),
+        (408, ProviderTimeout, 504, False, False, "failed", True),
+        (409, RelayedError, 409, False, False, "rejected", False),
+        (410, RelayedError, 410, False, False, "rejected", True),
+        (413, RelayedError, 413, False, False, "rejected", False),
+        (415, RelayedError, 415, False, False, "rejected", False),
+        (418, ProviderRejected, 502, False, False, "failed", True),
+        (422, RelayedError, 422, False, False, "rejected", False),
+        (424, RelayedError, 424, False, False, "rejected", False),
+        (429, RelayedError, 429, True, False, "rate_limited", False),
+        (451, RelayedError, 451, False, False, "rejected", False),
+        (500, ProviderFailed, 502, False, False, "failed", True),
+        (501, ProviderRejected, 502, False, False, "failed", True),
+        (502, ProviderFailed, 502, False, True, "failed", True),
+        (503, ProviderUnavailable, 503, True, True, "failed", True),
+        (504, ProviderTimeout, 504, False, True, "failed", True),
+        (505, ProviderRejected, 502, False, False, "failed", True),
+        (529, ProviderUnavailable, 503, False, True, "failed", True),
+        (599, ProviderFailed, 502, False, False, "failed", True),
     ],
 )
 def test_each_status_has_one_verdict(
-    status: int, error: type[ApiError], shown: int, fail_over: bool, trips: bool, outcome: str, reason: str
+    status: int, error: type[ApiError], shown: int, fail_over: bool, trips: bool, outcome: str, is_logged: bool
 ) -> None:
     verdict = classify(rejected(status), FAILOVER_ON)
 
+    reason = f"status {status}: max_tokens is too large" if is_logged else ""
     assert summary(verdict) == (error, shown, fail_over, trips, outcome, reason)
 
 
@@ -94,10 +110,12 @@ def test_each_failure_trips_the_circuit_and_fails_over_only_if_no_work_was_done(
     [
         (rejected(301), "returned a redirect (status 301), which is not followed; contact the proxy's administrator."),
         (rejected(401), "rejected the proxy's credential (status 401); contact the proxy's administrator."),
-        (rejected(404), "rejected the request (status 404); it may not have this endpoint or this model."),
-        (rejected(405), "rejected the request (status 405); it may not have this endpoint or this model."),
-        (rejected(409), "rejected the request (status 409)."),
+        (rejected(404, payload=b""), "rejected the request (status 404); it may not have this endpoint or this model."),
+        (rejected(405), "rejected the request (status 405); it may not have this endpoint."),
+        (rejected(406), "rejected the request (status 406)."),
+        (rejected(409, payload={}), "rejected the request without an error message."),
         (rejected(408), "timed out (status 408)."),
+        (rejected(501), "does not support this request (status 501)."),
         (rejected(500), "returned a server error (status 500)."),
         (rejected(503), "is unavailable (status 503); retry after 1 s."),
         (rejected(503, retry_after=19.5), "is unavailable (status 503); retry after 20 s."),
@@ -126,7 +144,9 @@ def test_failover_on_adds_failures_that_fail_over(failure: ErrorResponse | Upstr
         (503, None, 1.0, 0.0),
         (503, 20.0, 20.0, 0.0),
         (500, 20.0, 20.0, 0.0),
-        (404, 20.0, None, 0.0),
+        (404, 20.0, 20.0, 0.0),
+        (405, 20.0, None, 0.0),
+        (429, 3 * 86400.0, 3 * 86400.0, 3600.0),
     ],
 )
 def test_retry_after_reaches_the_caller_and_only_a_429_cools_down(
@@ -137,46 +157,253 @@ def test_retry_after_reaches_the_caller_and_only_a_429_cools_down(
     assert (verdict.error.retry_after, verdict.cool_down) == (shown, cool_down)
 
 
-def test_an_error_about_the_request_is_relayed_byte_for_byte() -> None:
-    body = b' {"error": {"message": "caf\\u00e9 org-1234567890", "n": 1.00}}\n'
-    error = classify(ErrorResponse(400, {}, body, secrets=(KEY,), credentials=(KEY,)), ()).error
-
-    assert isinstance(error, RelayedError)
-    assert error.body == body
+# -- errors about the request ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("status", [400, 413, 422, 429])
+def test_a_json_object_is_relayed_byte_for_byte() -> None:
+    body = b' {"error": {"message": "caf\\u00e9 of 2026-12-01, task-1234567890", "n": 1.00}}\n'
+
+    assert relayed(rejected(400, payload=body, secrets=(KEY,), credentials=(KEY,))).body == body
+
+
+@pytest.mark.parametrize("status", [400, 404, 422, 429])
 def test_a_relayed_error_shows_no_secret(status: int) -> None:
     payload = {"error": {"message": f"what is {KEY} for?", KEY: [KEY, 1]}}
-    error = classify(rejected(status, payload=payload, credentials=(KEY,)), ()).error
+    error = relayed(rejected(status, payload=payload, credentials=(KEY,)))
 
-    assert isinstance(error, RelayedError)
     assert msgspec.json.decode(error.body) == {"error": {"message": "what is *** for?", "***": ["***", 1]}}
+    assert error.message == "what is *** for?"
+
+
+GEMINI = {"error": {"code": 400, "message": "Cannot find field.", "status": "INVALID_ARGUMENT"}}
+PAGE = b"<html><head><title>400 Bad Request</title></head><body><h1>nginx</h1></body></html>"
 
 
 @pytest.mark.parametrize(
-    ("status", "expected"), [(400, (RelayedError, "invalid_request")), (429, (RateLimited, "rate_limit_exceeded"))]
+    ("body", "words", "code"),
+    [
+        pytest.param([GEMINI], "Cannot find field.", "INVALID_ARGUMENT", id="an array"),
+        pytest.param("Input validation error", "Input validation error", "invalid_request", id="a JSON string"),
+        pytest.param(b"Line one\nline two", "Line one\nline two", "invalid_request",
+                     id="plain text"),
+        pytest.param(PAGE, "400 Bad Request", "invalid_request", id="a page"),
+        pytest.param(b'event: error\ndata: {"type":"error","error":{"type":"t","message":"no"}}\n\n', "no",
+                     "invalid_request", id="an event"),
+        pytest.param(b'data: {"error":\r\ndata: {"message":"no","code":"c"}}', "no", "c", id="an event in two lines"),
+        pytest.param(b': hi\n\ndata: {"a":1}\n\ndata: {"error":"late"}\n\ndata: [DONE]\n\n', "late",
+                     "invalid_request", id="a later event"),
+        pytest.param(b'{"a":1}\n{"error":{"message":"no"}}\n', "no", "invalid_request", id="JSON lines"),
+        pytest.param(b'{"error":{"message":"cut o', '{"error":{"message":"cut o', "invalid_request", id="cut off"),
+        pytest.param(b"", WITHOUT_WORDS, "invalid_request", id="nothing"),
+        pytest.param([1], WITHOUT_WORDS, "invalid_request", id="no words"),
+        pytest.param(b"\x00\x01\xff\xfe", WITHOUT_WORDS, "invalid_request", id="binary data"),
+        pytest.param(b"\x1f\x8b broken", WITHOUT_WORDS, "invalid_request", id="broken gzip"),
+    ],
+)  # fmt: skip
+def test_the_words_of_any_other_body_are_relayed_in_the_format_of_the_path(body: object, words: str, code: str) -> None:
+    error = relayed(rejected(400, payload=body))
+
+    assert (error.body, error.message, error.code) == (b"", words, code)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(gzip.compress(msgspec.json.encode(BODY)), id="gzip"),
+        pytest.param(b"\xef\xbb\xbf" + msgspec.json.encode(BODY), id="a byte order mark"),
+        pytest.param(msgspec.json.encode(msgspec.json.encode(BODY).decode()), id="encoded twice"),
+    ],
 )
-@pytest.mark.parametrize("body", [b"", b"<html>", b"[1]", b'{"cut', b"[" * 5000, b'{"x":"' + b"y" * 300_000 + b'"}'])
-def test_a_body_other_than_a_json_object_is_replaced(
-    body: bytes, status: int, expected: tuple[type[ApiError], str]
+def test_the_json_object_within_a_body_is_relayed(body: bytes) -> None:
+    assert relayed(rejected(400, payload=body)).body == msgspec.json.encode(BODY)
+
+
+def test_a_decompression_bomb_is_read_only_up_to_the_limit() -> None:
+    assert len(decompressed(gzip.compress(bytes(50_000_000)))) == MAX_BYTES
+
+
+def test_the_type_and_code_of_a_rate_limit_without_a_body_are_those_of_rate_limits() -> None:
+    error = relayed(rejected(429, payload=b"", retry_after=7))
+
+    assert (error.type, error.code, error.message) == (
+        "rate_limit_error",
+        "rate_limit_exceeded",
+        "The provider is rate-limiting this model; retry after 7 s.",
+    )
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        pytest.param(
+            {"error": {"code": 403, "message": "flagged", "metadata": {"reasons": ["violence"]}}}, id="moderation"
+        ),
+        pytest.param({"error": {"code": 403, "metadata": {"flagged_input": "the words"}}}, id="flagged input"),
+        pytest.param({"error": {"code": "unsupported_country_region_territory", "message": "no"}}, id="a region"),
+        pytest.param({"error": {"type": "content_policy_violation", "message": "no"}}, id="a policy"),
+        pytest.param(
+            {"code": "permission-denied", "error": "Content violates usage guidelines. Failed check: x"}, id="words"
+        ),
+        pytest.param([{"error": {"code": "content_filter", "message": "no"}}], id="an array"),
+    ],
+)
+def test_a_403_about_the_request_is_relayed(payload: object) -> None:
+    verdict = classify(rejected(403, payload=payload), ())
+
+    assert summary(verdict) == (RelayedError, 403, False, False, "rejected", "")
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        pytest.param({"code": "permission-denied", "error": "Access to the chat endpoint is denied"}, id="access"),
+        pytest.param({"error": {"code": "model_not_found", "message": "no access to the model"}}, id="a model"),
+        pytest.param({"error": {"code": 403, "metadata": {"reasons": []}}}, id="no reasons"),
+        pytest.param(b"<html><title>403 Forbidden</title>", id="a page"),
+    ],
+)
+def test_any_other_403_is_about_the_credential(payload: object) -> None:
+    assert type(classify(rejected(403, payload=payload), ()).error) is ProviderAuthFailed
+
+
+IDS = {"mine": "gpt-4o-2024-08-06", "g": "gemini-x", "plain": "default", "same": "same"}
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("The model `gpt-4o-2024-08-06` does not exist.", "The model `mine` does not exist."),
+        ("'gpt-4o-2024-08-06', \"gpt-4o-2024-08-06\".", "'mine', \"mine\"."),
+        ("model:gpt-4o-2024-08-06 gpt-4o-2024-08-06-x", "model:mine gpt-4o-2024-08-06-x"),
+        ("models/gemini-x is not found, x-gemini-x, a/gemini-x", "models/g is not found, x-gemini-x, a/gemini-x"),
+        ("by default, model 'default' same", "by default, model 'plain' same"),
+    ],
+)
+def test_the_providers_model_id_becomes_the_requested_one(text: str, shown: str) -> None:
+    payload = {"error": {"message": text, "param": "model"}, "model": "default", "type": "default"}
+    error = relayed(rejected(404, payload=payload, ids=IDS))
+
+    assert error.message == shown
+    assert msgspec.json.decode(error.body) == {
+        "error": {"message": shown, "param": "model"},
+        "model": "plain",
+        "type": "default",
+    }
+
+
+def test_the_log_has_the_providers_model_id_on_one_line_and_no_secret() -> None:
+    payload = {"error": {"message": f"no {KEY}\nfor\x1b gemini-x in org-AbCdEf123456"}}
+    verdict = classify(rejected(401, payload=payload, ids=IDS, credentials=(KEY,)), ())
+
+    assert verdict.reason == "status 401: no *** for gemini-x in ***"
+    assert verdict.error.message.startswith("The provider of this model rejected the proxy's credential")
+
+
+def test_account_ids_in_members_are_redacted() -> None:
+    payload = {"error": {"message": "no"}, "user_id": "abc", "accountId": 17, "request_id": "req_0123456789", "n": 17}
+
+    assert msgspec.json.decode(relayed(rejected(400, payload=payload)).body) == {
+        **payload,
+        "user_id": "***",
+        "accountId": "***",
+    }
+
+
+# -- headers -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", [400, 429, 401, 503])
+def test_retry_and_rate_limit_headers_and_the_request_id_come_down_with_every_error(status: int) -> None:
+    headers = [
+        (b"Retry-After", b"Fri, 15 Jan 2027 08:00:07 GMT"),
+        (b"Retry-After-Ms", b"350"),
+        (b"X-RateLimit-Reset-Tokens", b"350ms"),
+        (b"Content-Type", b"text/plain"),
+        (b"X-Should-Retry", b"true"),
+        (b"OpenAI-Organization", b"org-1"),
+    ]
+    error = classify(rejected(status, headers=headers, request_id="req_up"), ()).error
+
+    assert error.headers == [
+        (b"retry-after", b"Fri, 15 Jan 2027 08:00:07 GMT"),
+        (b"retry-after-ms", b"350"),
+        (b"x-ratelimit-reset-tokens", b"350ms"),
+        (b"x-upstream-request-id", b"req_up"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "sent", "should_retry"),
+    [
+        (429, "rate_limit_exceeded", b"true", True),
+        (429, "rate_limit_exceeded", b"false", False),
+        (409, None, b"false", False),
+        (500, None, b"false", False),
+        (401, None, b"true", False),
+        (429, "rate_limit_exceeded", b"perhaps", None),
+        (429, "rate_limit_exceeded", None, None),
+        (429, "insufficient_quota", None, False),
+        (409, None, None, True),
+        (424, None, None, True),
+        (400, None, None, None),
+        (500, None, None, None),
+        (501, None, None, False),
+        (402, None, None, False),
+        (403, None, None, False),
+    ],
+)
+def test_x_should_retry_is_the_providers_unless_a_retry_is_useless(
+    status: int, code: str | None, sent: bytes | None, should_retry: bool | None
 ) -> None:
-    error = classify(ErrorResponse(status, {}, body), ()).error
+    headers = [(b"X-Should-Retry", sent)] if sent else []
+    payload = {"error": {"message": "no", "code": code}}
 
-    assert (type(error), error.code) == expected
-
-
-def test_a_compressed_body_is_replaced() -> None:
-    error = classify(rejected(429, headers={"Content-Encoding": "gzip"}), ()).error
-
-    assert type(error) is RateLimited
+    assert classify(rejected(status, payload=payload, headers=headers), ()).error.should_retry is should_retry
 
 
-@pytest.mark.parametrize(("header", "expected"), [("true", True), ("false", False), ("perhaps", None), (None, None)])
-def test_x_should_retry_of_the_provider_is_relayed(header: str | None, expected: bool | None) -> None:
-    headers = {"x-should-retry": header} if header else {}
+# -- errors with status 200 --------------------------------------------------------------------------------------------
 
-    assert classify(rejected(429, headers=headers), ()).error.should_retry is expected
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        pytest.param({"error": {"code": 502, "message": "no"}}, 502, id="a code"),
+        pytest.param({"error": {"code": "429", "message": "no"}, "user_id": "u"}, 429, id="a code as a text"),
+        pytest.param({"type": "error", "error": {"type": "overloaded_error", "message": "no"}}, 529, id="a type"),
+        pytest.param({"error": {"status": "NOT_FOUND", "message": "no"}}, 404, id="a name of a status"),
+    ],
+)
+def test_a_body_with_nothing_but_an_error_names_its_status(body: object, status: int) -> None:
+    content = only_error(b" \n" + msgspec.json.encode(body))
+
+    assert content is not None
+    assert (content.status, content.message) == (status, "no")
+
+
+def test_an_error_without_a_status_is_relayed_with_its_words_as_502_and_trips_nothing() -> None:
+    body = b'{"error":"Input is too long"}'
+    content = only_error(body)
+    verdict = classify(rejected(502, payload=body, is_status_known=False), ())
+
+    assert content is not None
+    assert content.status is None
+    assert summary(verdict) == (RelayedError, 502, False, False, "failed", "status 502: Input is too long")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(b'{"error":null,"id":"resp_1","output":[]}', id="a response"),
+        pytest.param(b'{"error":null}', id="null"),
+        pytest.param(b'{"error":{"code":"x"},"id":"resp_1","status":"failed","output":[]}', id="a failed response"),
+        pytest.param(b'{"id":"c1","choices":[],"error":{"code":502}}', id="a completion"),
+        pytest.param(b'{"error":{"code":502}', id="no JSON"),
+        pytest.param(b'[{"error":{"code":502}}]', id="an array"),
+        pytest.param(b'{"error":"' + b"x" * MAX_BYTES + b'"}', id="a long body"),
+    ],
+)
+def test_any_other_body_is_an_answer(body: bytes) -> None:
+    assert only_error(body) is None
 
 
 @pytest.mark.parametrize(
@@ -195,12 +422,11 @@ def test_encodings_other_than_gzip_are_unusable(coding: str, reason: str | None)
     assert (failure.reason if failure else None) == reason
 
 
-@pytest.mark.parametrize(("status", "error"), [(400, RelayedError), (429, RateLimited)])
-def test_a_too_deeply_nested_body_is_replaced(status: int, error: type[ApiError]) -> None:
+@pytest.mark.parametrize("status", [400, 429])
+def test_a_too_deeply_nested_body_is_replaced(status: int) -> None:
     """At any depth that a decoder accepts the verdict must not raise: the circuit would count the call forever."""
     for depth in (100, 500, 900, 2000):
         body = b'{"error":' + b"[" * depth + b'"x"' + b"]" * depth + b"}"
-        verdict = classify(ErrorResponse(status, {}, body), FAILOVER_ON)
+        error = relayed(rejected(status, payload=body))
 
-        assert isinstance(verdict.error, (error, RelayedError))
-        assert verdict.error.status == status
+        assert error.status == status

@@ -64,6 +64,7 @@ class Relay:
             outcome = await self._relay(headers, stream_format, sse_keepalive)
         except ApiError as error:
             outcome = _outcome(error)
+            self._call.attribute(error)
             raise
         finally:
             self._call.finish(outcome, self._tokens)
@@ -164,6 +165,8 @@ class Relay:
                 raise
             self._response.close()  # the response is complete, only its framing is not
         body = b"".join(parts)
+        if error := self._call.error_in(body):
+            raise error
         json = body.removeprefix(BOM)
         if json[-1:] not in (b"}", b"]") and is_unfinished(json):
             raise ProviderFailed("The provider of this model returned an unusable response (truncated JSON).")
