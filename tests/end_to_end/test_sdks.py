@@ -299,7 +299,10 @@ async def test_the_proxys_errors_raise_the_clients_exceptions(
         (422, openai.UnprocessableEntityError, 1),
         (401, openai.InternalServerError, 1),
         (403, openai.InternalServerError, 1),
-        (404, openai.InternalServerError, 1),
+        (402, openai.InternalServerError, 1),
+        (404, openai.NotFoundError, 1),
+        (409, openai.ConflictError, 3),
+        (424, openai.APIStatusError, 3),
         (302, openai.InternalServerError, 1),
         (429, openai.RateLimitError, 3),
         (500, openai.InternalServerError, 3),
@@ -316,6 +319,29 @@ async def test_the_client_retries_only_retryable_errors(
         with pytest.raises(error):
             await impatient.chat.completions.create(model="gpt-x", messages=MESSAGES)
         assert len(c.oa.requests) == attempts
+
+
+FLAGGED = {"error": {"code": 403, "message": "input flagged", "metadata": {"reasons": ["violence"]}}}
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "error", "words"),
+    [
+        ([{"error": {"code": 400, "message": "Cannot find field."}}], 400, openai.BadRequestError, "Cannot find field"),
+        (b"Input validation error", 422, openai.UnprocessableEntityError, "Input validation error"),
+        ({"error": {"message": f"no model `{OWN}`"}}, 404, openai.NotFoundError, "no model `gpt-x`"),
+        (b'data: {"error":{"message":"slow down"}}\n\n', 429, openai.RateLimitError, "slow down"),
+        (FLAGGED, 403, openai.PermissionDeniedError, "input flagged"),
+        ({"error": {"code": 400, "message": "too long"}}, 200, openai.BadRequestError, "too long"),
+    ],
+)
+async def test_the_clients_exception_has_the_providers_words(
+    body: object, status: int, error: type[openai.APIStatusError], words: str, fetch: FakeFetch, clock: FakeClock
+) -> None:
+    async with clients(fetch, clock, replies(body, status, {"x-request-id": "req_up"})) as c:
+        with pytest.raises(error, match=words) as caught:
+            await c.aio.chat.completions.create(model="gpt-x", messages=MESSAGES)
+        assert caught.value.response.headers["x-upstream-request-id"] == "req_up"
 
 
 async def test_an_interrupted_stream_raises_an_error_in_the_client(fetch: FakeFetch, clock: FakeClock) -> None:
@@ -423,6 +449,27 @@ async def test_interrupted_streams_and_errors_raise_in_the_anthropic_client(fetc
         assert caught.value.request_id
         with pytest.raises(anthropic.AuthenticationError):
             await c.aio_messages.with_options(api_key="nobody").messages.create(**ASKED)
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "error"),
+    [
+        ("Input validation error", 400, anthropic.BadRequestError),
+        (b"Input validation error", 409, anthropic.ConflictError),
+        ([{"error": {"message": "Input validation error"}}], 404, anthropic.NotFoundError),
+        ({"type": "error", "error": {"type": "rate_limit_error", "message": "Input validation error"}}, 200,
+         anthropic.RateLimitError),
+    ],
+)  # fmt: skip
+async def test_the_anthropic_clients_exception_has_the_providers_words(
+    body: object, status: int, error: type[anthropic.APIStatusError], fetch: FakeFetch, clock: FakeClock
+) -> None:
+    async with clients(fetch, clock, replies(body, status)) as c:
+        with pytest.raises(error) as caught:
+            await c.aio_messages.with_options(max_retries=0).messages.create(**ASKED)
+        assert isinstance(caught.value.body, dict)
+        assert caught.value.body["type"] == "error"
+        assert caught.value.body["error"]["message"] == "Input validation error"
 
 
 # -- the process, on uvloop --------------------------------------------------------------------------------------------
