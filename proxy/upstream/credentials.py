@@ -13,6 +13,10 @@ from pydantic import SecretStr
 from proxy.config import Provider
 from proxy.dialects import Auth, fill_template
 
+_PUBLIC_HEADERS = frozenset(
+    {"accept", "anthropic-beta", "anthropic-version", "http-referer", "openai-beta", "referer", "user-agent", "x-title"}
+)
+"""Headers, in lower case, whose configured value is no secret: messages quote it, such as the date of a version."""
 _CREDENTIAL_PARAMETERS = ("key", "sig", "signature", "token", "secret", "password", "code")
 
 
@@ -40,7 +44,8 @@ def kind_headers(provider: Provider) -> Mapping[str, str]:
 def secrets_of(provider: Provider) -> Sequence[str]:
     """All secrets sent to a provider. Messages must not contain them, even if the provider repeats them."""
     aws = (provider.access_key_id, provider.secret_access_key, provider.session_token)
-    given = (provider.api_key, *aws, *provider.headers.values())
+    headers = [value for name, value in provider.headers.items() if name.lower() not in _PUBLIC_HEADERS]
+    given = (provider.api_key, *aws, *headers)
     secrets = [secret.get_secret_value() for secret in given if secret]
     secrets += [value for name, value in provider.dialect.params.items() if _is_credential(name, value)]
     target = provider.target

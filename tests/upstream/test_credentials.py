@@ -87,6 +87,12 @@ def test_secrets_include_every_secret_that_is_sent(settings: Mapping[str, Any], 
     assert "canary" not in repr(made)
 
 
+def test_values_of_headers_that_hold_no_secrets_are_no_secrets() -> None:
+    made = provider(api_key=KEY, headers={"Anthropic-Version": "2023-06-01", "X-Team": "canary-team"})
+
+    assert secrets_of(made) == [KEY, "canary-team"]
+
+
 @pytest.mark.parametrize(
     ("proxy", "url", "login", "header"),
     [
