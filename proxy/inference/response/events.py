@@ -14,6 +14,7 @@ OBJECT_LINE = re.compile(rb"(?:\xef\xbb\xbf)?(?:data:)?[ \t]*(?=\{)")
 
 A stream can begin with a byte order mark. Lines without `data:` occur where a provider sends JSON lines.
 """
+_BOM = b"\xef\xbb\xbf"
 _FIELD = re.compile(rb"(?:\xef\xbb\xbf)?(data|event):")
 _EVENT = re.compile(rb"(?:[^\r\n]++(?:\r\n|[\r\n]|\Z))++")
 BLANK_LINES = (b"\n\n", b"\n\r\n", b"\r\r")
@@ -53,7 +54,7 @@ def open_event(lines: bytes) -> int:
     start = last_events(lines, 1)
     event = lines[start:].splitlines(keepends=True)
     fields = {field[1] for field in map(_FIELD.match, event) if field}
-    if fields == {b"event"} or (b"data" in fields and is_unfinished(_joined(event).strip())):
+    if fields == {b"event"} or ((text := _joined(event).strip()) and is_unfinished(text)):
         return start
     return len(lines)
 
@@ -97,13 +98,18 @@ def _objects_of(event: bytes, at: int, containing: bytes) -> Iterator[EventObjec
                 found = True
                 yield EventObject(name, start, start + prefix.end(), text, members)
         start += len(line)
-    members = _members(text := _joined(lines)) if data_lines > 1 and not found else None
+    members = _members(text := _joined(lines)) if data_lines != 1 and not found else None
     if members is not None:
         yield EventObject(name, None, at, text, members)
 
 
 def _joined(event: Sequence[bytes]) -> bytes:
-    """Return the data of an event, with spaces instead of all other bytes."""
+    """Return the data of an event, with spaces instead of all other bytes.
+
+    Lines that begin with an object but have no fields are JSON without events, and returned as they are.
+    """
+    if OBJECT_LINE.match(b"".join(event[:1])) and not any(map(_FIELD.match, event)):
+        return b"".join(event).replace(_BOM, b" " * len(_BOM), 1)
     return b"".join(map(_only_data, event))
 
 

@@ -90,6 +90,7 @@ def loose_stream(model: str, end: str) -> bytes:
     """A stream as not all providers write it."""
     wrapped = json.dumps({"type": "response.created", "response": {"model": model, "tools": [{"model": OWN}]}})
     usage = json.dumps({"model": model, "usage": {"prompt_tokens": 3}})
+    alone = json.dumps(json.loads(chunk("JSON without an event", model)), indent=1).replace("\n", end)
     return b"".join(
         [
             b"\xef\xbb\xbf", event(chunk("a", model), end),
@@ -99,6 +100,7 @@ def loose_stream(model: str, end: str) -> bytes:
             f": a comment within{end}".encode(), over_lines(usage, end).replace(b"data", f": x{end}data".encode()),
             f"data: {chunk('d', model)}{end}data: {chunk('no blank line', model)}{end}".encode(),
             f"{end}{end}{chunk('JSON lines', model)}{end}{chunk('e', model)}{end}".encode(),
+            f"{end}{alone}{end}{end}".encode(),
             event("[DONE]", end),
         ]
     )  # fmt: skip
