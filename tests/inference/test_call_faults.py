@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import httpx
 import msgspec
 import pytest
 
@@ -611,10 +612,12 @@ async def test_an_interrupted_stream_of_responses_ends_with_its_own_error_event(
 
 
 @pytest.mark.parametrize("framing", FRAMINGS, ids=lambda framing: framing.__name__)
+@pytest.mark.parametrize("line_ends", [("", ""), ("\n", ""), ("", "\n"), ("\n\n", "\n")], ids=repr)
 async def test_complete_json_is_relayed_whatever_its_framing_does(
-    framing: Any, fetch: FakeFetch, clock: FakeClock
+    framing: Any, line_ends: tuple[str, str], fetch: FakeFetch, clock: FakeClock
 ) -> None:
-    text = msgspec.json.encode(completion("m"))
+    before, after = (line_end.encode() for line_end in line_ends)
+    text = before + msgspec.json.encode(completion("m")) + after
 
     async def script(exchange: Exchange) -> None:
         await framing(JsonExchange(exchange.request, exchange.reader, exchange.writer), text)
@@ -625,6 +628,21 @@ async def test_complete_json_is_relayed_whatever_its_framing_does(
         for _ in range(6):
             assert (await served.call()).content == text
         assert circuit_of(served.app, "a").state == "ok"
+
+
+@pytest.mark.parametrize("text", [b'{"n":1}\n{"n":2}\n', b'{"n":1}\n{"n"', b'\n{"n":'])
+async def test_interrupted_json_closes_the_clients_connection(text: bytes, fetch: FakeFetch, clock: FakeClock) -> None:
+    async def script(exchange: Exchange) -> None:
+        await exchange.stream(content_type="application/json")
+        for byte in text:
+            await exchange.chunk(bytes([byte]))
+            await asyncio.sleep(0.005)
+        exchange.reset()
+
+    async with calling(fetch, clock, script) as (served, _):
+        with pytest.raises(httpx.RemoteProtocolError):
+            await served.call()
+        assert [counts.outcomes for _, counts in served.app.deployment.usage] == [{"interrupted": 1}]
 
 
 class JsonExchange(Exchange):

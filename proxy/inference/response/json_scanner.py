@@ -42,12 +42,19 @@ class MemberScanner:
     def __init__(self) -> None:
         self.held = b""
         """Bytes that need the next piece: the beginning of a name or a value, or a backslash."""
+        self.objects = 0
+        """Objects that have ended and are not within another value."""
         self._level = 0  # of the innermost object whose members are read: 1 the outermost one, 2 a wrapped one
         self._nested = 0  # brackets open within a member of that object: their content is skipped
         self._in_string = False  # the last piece ended within a string that is skipped
         self._name = ""  # of the current member
         self._expects_name = False
         self._usage_start: int | None = None
+
+    @property
+    def is_between_objects(self) -> bool:
+        """Whether no value is open."""
+        return self._level <= 0 and not self._nested and not self._in_string
 
     def scan(self, piece: bytes) -> tuple[bytes, list[Part]]:
         """Read the next piece. Return the bytes read so far and not returned before, and the parts in them."""
@@ -76,6 +83,7 @@ class MemberScanner:
             self._open(sign, start)
         else:
             self._level -= 1
+            self.objects += self._level == 0
             self._name, self._expects_name = "", False
         return end
 

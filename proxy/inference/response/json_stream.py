@@ -31,6 +31,11 @@ class JsonStreamRenamer:
         """The tokens reported so far."""
         return self._usage.tokens
 
+    @property
+    def is_one_object(self) -> bool:
+        """Whether exactly one object has arrived, and nothing of another one."""
+        return self._scanner.objects == 1 and self._scanner.is_between_objects
+
     def feed(self, piece: bytes) -> bytes:
         """Return the bytes to send after this piece has arrived."""
         text, parts = self._scanner.scan(piece)

@@ -151,7 +151,7 @@ class Relay:
         try:
             while part:
                 size += len(part)
-                if has_lines is None and b"\n" in part:
+                if has_lines is None and b"\n" in part and self._response.length is None:
                     has_lines = _has_lines(b"".join(parts))
                 if self._response.is_over:
                     break
@@ -207,8 +207,10 @@ class Relay:
                     await self._send(out)
                 chunk = await self._read()
         except ApiError as error:
-            # The connection is closed before the response ends, which marks the response as incomplete.
-            return _outcome(error)
+            if self._response.length is not None or not (renamer and renamer.is_one_object):
+                # The connection is closed before the response ends, which marks the response as incomplete.
+                return _outcome(error)
+            self._response.close()  # the response is complete, only its framing is not
         finally:
             if renamer:
                 self._tokens = renamer.tokens
