@@ -114,6 +114,16 @@ ENTRIES: Mapping[str, Entry] = {
         "Exact origins of web pages, desktop applications (`app://notes.example`) and extensions "
         "(`chrome-extension://...`) that can send requests.",
     ),
+    "Server.default_models": Entry(
+        "default_models: {moderations: omni-moderation-latest}",
+        "The model of requests without a `model`, by path of the call without `/v1/`. It is used if the key can "
+        "see it.",
+        "for `moderations` and `images/...`: `omni-moderation-latest` and `dall-e-2`, as at OpenAI",
+    ),
+    "Server.extra_paths": Entry(
+        "extra_paths: [/v1/translate]",
+        "Further `POST` paths whose body has a `model` field. See [HTTP API](http-api.md#paths).",
+    ),
     "Server.drain_delay": Entry(
         "drain_delay: 10s", "After SIGTERM, how long `/readyz` is 503 while requests are still accepted."
     ),

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import msgspec
 import pytest
 
-from proxy.api.paths import PATHS
+from proxy.api.paths import request_paths
 from proxy.api.routes import Route
 from proxy.catalog import FetchResult
 from proxy.server.app import Proxy
@@ -21,7 +21,9 @@ from tests.fakes import FakeClock, FakeFetch, config_of, digest, entry, started
 pytestmark = pytest.mark.anyio
 
 PLAIN, ADMIN, EXPIRED = "sk-canary-plain-key", "sk-canary-admin-key", "sk-canary-expired-key"
+EXTRA_PATHS = ("/v1/translate", "/v3/parse")
 CONFIG = f"""
+server: {{extra_paths: [{", ".join(EXTRA_PATHS)}]}}
 providers:
   - {{name: a, base_url: 'http://127.0.0.1:9/v1'}}
   - {{name: p, kind: pangu, base_url: 'http://127.0.0.1:9', api_key: sk-canary-pangu, workspace_id: w, model_ids: [v]}}
@@ -78,7 +80,7 @@ MATRIX = (
         Row("GET", f"{base}/workspaces/w/models/v/versions", 403, 403, 200, {"an admin key": ('"version-1"',)})
         for base in ("/v1", "")
     ),
-    *(Row("POST", path, 401, 404, 404) for path in PATHS),
+    *(Row("POST", path, 401, 404, 404) for path in request_paths(EXTRA_PATHS)),
 )
 
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 from proxy.access import Caller
 from proxy.api.models import view_of
-from proxy.api.paths import PATHS
 from proxy.api.request import RequestHead
 from proxy.asgi import Receive, Send
+from proxy.calls import CallPath
 from proxy.config import Config
 from proxy.cooperative import run_yielding
 from proxy.errors import ApiError, BodyTooLarge, Forbidden, InvalidKey
@@ -22,7 +22,7 @@ from proxy.inference.request.json_body import JsonBody
 from proxy.inference.response.headers import relayed_headers
 from proxy.inference.response.relay import Relay, StreamFormat
 from proxy.inference.routing import candidates
-from proxy.store import Store
+from proxy.store import Store, View
 from proxy.wire import format_of
 
 _CALLS_NEED_KEYS = (
@@ -34,7 +34,17 @@ _CALLS_NEED_KEYS = (
 class Inference:
     """The endpoint of all calls."""
 
-    def __init__(self, config: Config, store: Store, forwarder: Forwarder) -> None:
+    def __init__(self, config: Config, store: Store, forwarder: Forwarder, calls: Mapping[str, CallPath]) -> None:
+        """`calls`: by path of a request."""
+        self._calls = calls
+        self._stream_formats = {
+            path: StreamFormat(call.has_last_event, error_event=format_of(path).error_event)
+            for path, call in calls.items()
+        }
+        self._default_models = {
+            path: config.server.default_models.get(call.name, call.default_model) for path, call in calls.items()
+        }
+        """Path of a request -> the model of a request without one; "" for none."""
         self._store = store
         self._forwarder = forwarder
         self._timer = DeadlineTimer()
@@ -68,10 +78,13 @@ class Inference:
         head.has_body = False  # the body was read, so the connection can be reused
         if coding := headers.get(b"content-encoding"):
             content = await run_yielding(decompress(content, coding, self._server.max_request))
-        body = _parse(content, headers, head.path_model)
         view = self._store.cached_view(caller.policy) or await view_of(self._store, caller.policy)
+        path = self._calls[head.path]
+        default_model = self._default_models[head.path]
+        if default_model and not await _is_visible(view, default_model):
+            default_model = ""
+        body = _parse(content, headers, head.path_model, default_model)
         await view.prepare(body.models)
-        path = PATHS[head.path]
         offers = candidates(view.model, body, self._targets, self._stateful, path.api)
         return Call(path.path, body, forwarded, offers, head.request_id.decode(), key, head.headers)
 
@@ -116,21 +129,21 @@ class Inference:
                 if names_provider:
                     headers.append((b"x-served-by", forwarded.provider.name.encode()))
                 relay = Relay(forwarded, call.model, send, head.connection, call_scope)
-                await relay.run(headers, _STREAM_FORMATS[head.path], self._server.sse_keepalive)
+                await relay.run(headers, self._stream_formats[head.path], self._server.sse_keepalive)
         except ApiError as error:
             if names_provider and error.provider:
                 error.headers = [*error.headers, (b"x-served-by", error.provider.encode())]
             raise
 
 
-def _parse(body: bytes, headers: Mapping[bytes, bytes], path_model: str) -> Body:
+async def _is_visible(view: View, model: str) -> bool:
+    await view.prepare((model,))
+    return view.find(model) is not None
+
+
+def _parse(body: bytes, headers: Mapping[bytes, bytes], path_model: str, default_model: str) -> Body:
     """Raises BadRequest."""
     content_type = headers.get(b"content-type", b"")
     if content_type.lower().startswith(b"multipart/"):
-        return FormBody(body, content_type, path_model=path_model)
-    return JsonBody(body, path_model=path_model)
-
-
-_STREAM_FORMATS = {
-    path: StreamFormat(call.has_last_event, error_event=format_of(path).error_event) for path, call in PATHS.items()
-}
+        return FormBody(body, content_type, path_model=path_model, default_model=default_model)
+    return JsonBody(body, path_model=path_model, default_model=default_model)

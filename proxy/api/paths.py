@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 from urllib.parse import unquote
 
 from proxy.calls import CALLS, VERSION, CallPath
 from proxy.wire.format import BASE_PATHS
 
-PATHS: Mapping[str, CallPath] = {
-    **{base + call.below_base: call for call in CALLS.values() if call.below_base for base in BASE_PATHS},
-    **{call.path: call for call in CALLS.values() if not call.below_base},
-}
-"""Path of a request -> its call."""
+
+def request_paths(extra: Iterable[str] = ()) -> Mapping[str, CallPath]:
+    """Return the call of each path of a request. `extra`: the setting `server.extra_paths`."""
+    calls = [*CALLS.values(), *map(CallPath, extra)]
+    return {
+        **{base + call.below_base: call for call in calls if call.below_base for base in BASE_PATHS},
+        **{call.path: call for call in calls if not call.below_base},
+    }
+
 
 _PREFIX = re.compile(rb"(/+openai(?=/))?((?:/+v1(?=/))*)/+")
 """What clients put before the path of an API: Azure's `/openai`, and `/v1` twice if the base URL has it as well."""
@@ -22,6 +26,8 @@ _IS_OTHER = re.compile(rb"//|/$|^/openai/|^/v1/v[0-9]")
 """Finds a sign of another spelling: a quick test, because every request for one model makes it."""
 _VERSION = re.compile(rb"v[0-9]+")
 _MAX_CALL_SEGMENTS = 3
+_MAX_PATH = 16 * 1024
+"""Bytes: a path with the longest id, percent-encoded, is shorter."""
 
 
 class OtherPath(NamedTuple):
@@ -43,7 +49,9 @@ def other_paths(raw_path: bytes) -> Iterator[OtherPath]:
     Spellings: `//`, a slash at the end, `/v1/v1`, `/v1/v2`, and Azure's `/openai/...`. `raw_path` is percent-encoded:
     an encoded slash belongs to an id.
     """
-    prefix = _PREFIX.match(raw_path) if _IS_OTHER.search(raw_path) else None
+    if len(raw_path) > _MAX_PATH or not _IS_OTHER.search(raw_path):
+        return
+    prefix = _PREFIX.match(raw_path)
     if prefix is None:
         return
     is_azure = prefix[1] is not None

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
 from proxy.calls import APIS, VERSION, Api
+from proxy.config.call_paths import call_name, extra_path
 from proxy.config.custom import AuthChoice, CustomList
 from proxy.config.fields import (
     ApiKey,
@@ -52,6 +53,10 @@ class Server(Settings):
     """Allow listening on other addresses than loopback without any keys."""
     cors: tuple[Annotated[str, AfterValidator(exact_origin)], ...] = ()
     """Origins of web pages, desktop applications and extensions that can send requests."""
+    default_models: Mapping[Annotated[str, AfterValidator(call_name)], NotEmpty] = Field(default_factory=dict)
+    """Path of a call without `/v1/` -> the model of requests without one."""
+    extra_paths: tuple[Annotated[str, AfterValidator(extra_path)], ...] = ()
+    """Further paths of calls, whose body has a `model` field."""
     drain_delay: Seconds = 5.0
     """How long after SIGTERM the server reports "not ready" and still accepts requests, before it shuts down."""
     max_request: Bytes = 32 * 1024**2

@@ -11,7 +11,7 @@ from proxy.access import Access, Caller
 from proxy.api.health import Health
 from proxy.api.models import Models
 from proxy.api.pangu import Versions
-from proxy.api.paths import PATHS
+from proxy.api.paths import request_paths
 from proxy.api.request import RequestHead
 from proxy.api.routes import Route, Routes
 from proxy.asgi import Handler, Receive, Send
@@ -43,12 +43,13 @@ class Deployment:
         self.cors = Cors(config.server.cors) if config.server.cors else None
         self._callable = frozenset(provider.name for provider in config.providers if provider.target)
         self.health = Health(self.store, config.skipped, self._call_state)
+        self._calls = request_paths(config.server.extra_paths)
         self.routes = Routes(
             [
                 *self.health.routes(),
                 *Models(self.store, clock).routes(),
                 *Versions(self.store, config.providers).routes(),
-                *(Route(path, ("POST",), self._call, is_api=True) for path in PATHS),
+                *(Route(path, ("POST",), self._call, is_api=True) for path in self._calls),
             ]
         )
         self.forwarder: Forwarder | None = None
@@ -76,7 +77,7 @@ class Deployment:
         from proxy.inference.failover import Forwarder
 
         self.forwarder = Forwarder(self.config.providers, self._clock, self.usage, self._fetcher)
-        return Inference(self.config, self.store, self.forwarder)
+        return Inference(self.config, self.store, self.forwarder, self._calls)
 
     def _call_state(self, provider: str) -> CallState:
         """Return the state of a provider's calls: `ok` before the first call of any model."""

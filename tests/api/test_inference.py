@@ -15,7 +15,7 @@ import msgspec
 import pytest
 from backports import zstd
 
-from proxy.api.paths import PATHS
+from proxy.api.paths import request_paths
 from tests.fakes import KEY_HEADERS, FakeClock, FakeFetch, config_of, digest, holding
 from tests.listening import Served, post, serving
 from tests.providers.calls import DONE, chunk_event, completion, streams
@@ -51,6 +51,7 @@ ORIGINAL = "a/very-long-own-id"
 FOUR_PATHS = ["/v1/chat/completions", "/v1/responses", "/v1/embeddings", "/v1/messages"]
 
 
+PATHS = request_paths()
 BASES = ("", "/v1", "/models", "/v1/models")
 """Base paths of clients."""
 
@@ -170,6 +171,7 @@ async def test_methods_other_than_post_are_405_with_an_allow_header(
         "/v1/chat/completions/c-1",
         "/v1/chat//completions%2F",
         "/openai/deployments/m/chat",
+        "/v1" + "/" * 16_384 + "chat/completions",
         "/v2/chat/completions",
         "/v1/Chat/Completions",
         "/v1/chat/completions%0A",
@@ -366,6 +368,80 @@ async def test_a_call_in_an_api_that_the_provider_does_not_speak_is_a_400_in_the
             },
         }
         assert [request.target for request in up.requests] == ["/v1/responses", "/b/v1/messages/count_tokens"]
+
+
+EXTRA = CONFIG.replace("server: {{", "server: {{extra_paths: [/v1/translate, /v3/parse, /detokenize], ")
+
+
+async def test_extra_paths_are_calls_with_the_same_checks(fetch: FakeFetch, clock: FakeClock) -> None:
+    paths = [
+        "/v1/translate",
+        "/translate",
+        "/v1//translate/",
+        "/openai/deployments/m/translate",
+        "/v3/parse",
+        "/detokenize",
+    ]
+    async with calling(fetch, clock, config=EXTRA) as (served, up):
+        answers = [await called(served, {"model": "m", "text": "x"}, served.url + path) for path in paths]
+        refused = [
+            (await called(served, {"model": "m", **more}, "/v1/translate")).status_code
+            for more in ({"api_base": "http://evil.example"}, {"file_id": "file-1"}, {"model": "unknown"})
+        ]
+        forbidden = await served.client.post("/v1/translate", json={"model": "n"}, headers=BOBS)
+        got = await served.client.get("/v1/translate", headers=ALICES)
+        unknown = await called(served, {"model": "m"}, "/v1/parse")
+        assert [answer.status_code for answer in answers] == [200] * len(paths)
+        assert [request.target for request in up.requests] == [*["/v1/translate"] * 4, "/v3/parse", "/detokenize"]
+        assert (refused, forbidden.status_code) == ([400, 400, 404], 404)
+        assert (got.status_code, got.headers["allow"], unknown.status_code) == (405, "POST", 404)
+
+
+DEFAULTS = CONFIG.replace("server: {{", "server: {{default_models: {{moderations: m, embeddings: n}}, ")
+
+
+@pytest.mark.parametrize(
+    ("path", "config", "model"),
+    [
+        ("/v1/moderations", CONFIG, "omni-moderation-latest"),
+        ("/v1/images/generations", CONFIG, "dall-e-2"),
+        ("/v1/images/edits", CONFIG, "dall-e-2"),
+        ("/images/variations", CONFIG, "dall-e-2"),
+        ("/v1/moderations", DEFAULTS, "m"),
+        ("/v1/embeddings", DEFAULTS, "n"),
+        ("/v1/embeddings", CONFIG, ""),
+        ("/v1/chat/completions", DEFAULTS, ""),
+    ],
+)
+async def test_a_call_without_a_model_has_the_default_of_its_path(
+    path: str, config: str, model: str, fetch: FakeFetch, clock: FakeClock
+) -> None:
+    form = multipart(("prompt", b"x"))
+    async with calling(fetch, clock, config=config) as (served, up):
+        fetch.lists("a", "m", "n", "omni-moderation-latest", "dall-e-2")
+        await clock.advance(3600)
+        answers = [
+            await called(served, {"input": "x"}, path),
+            await served.client.post(path, content=form, headers={**FORM, **ALICES}),
+        ]
+        if not model:
+            assert [answer.json()["error"]["param"] for answer in answers] == ["model", "model"]
+            return
+        json, multi = [request.body for request in up.requests]
+        assert [answer.status_code for answer in answers] == [200, 200]
+        assert msgspec.json.decode(json) == {"model": model, "input": "x"}
+        assert b'name="model"\r\n\r\n%b\r\n' % model.encode() in multi
+
+
+async def test_a_default_model_that_the_key_cannot_see_is_not_used(fetch: FakeFetch, clock: FakeClock) -> None:
+    async with calling(fetch, clock, config=DEFAULTS) as (served, up):
+        hidden = await served.client.post("/v1/embeddings", json={"input": "x"}, headers=BOBS)
+        unlisted = await called(served, {"prompt": "x"}, "/v1/images/generations")
+        named = await called(served, {"model": "n", "input": "x"}, "/v1/moderations")
+        for answer in (hidden, unlisted):
+            assert (answer.status_code, answer.json()["error"]["param"]) == (400, "model")
+        assert named.status_code == 200
+        assert [msgspec.json.decode(request.body)["model"] for request in up.requests] == ["n"]
 
 
 # -- bodies ------------------------------------------------------------------------------------------------------------

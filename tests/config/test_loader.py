@@ -40,7 +40,8 @@ from tests.config.outcomes import (
 EVERYTHING = """\
 server:
   {host: 0.0.0.0, port: 80, allow_anonymous: true, cors: ["https://app.example.com"], drain_delay: 1s,
-   max_request: 1MiB, expose_provider: true, sse_keepalive: 5s}
+   max_request: 1MiB, expose_provider: true, sse_keepalive: 5s,
+   extra_paths: [/v1/translate], default_models: {moderations: omni}}
 cache: {ttl: 10m, max_stale: 2h, confirm_empty: 3m, initial_wait: 2s}
 defaults:
   timeout: 20s
@@ -270,6 +271,8 @@ def test_every_setting_is_loaded(corp_pem: str) -> None:
             max_request=1024**2,
             expose_provider=True,
             sse_keepalive=5,
+            extra_paths=("/v1/translate",),
+            default_models={"moderations": "omni"},
         ),
         merge=Merge(duplicates="by_owner", ignore_case=True, fill=True),
         owners=(OwnerRule(match=("gpt-*", "o1*"), owner="openai"),),
