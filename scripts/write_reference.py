@@ -218,9 +218,16 @@ ENTRIES: Mapping[str, Entry] = {
         "none",
     ),
     "Defaults.failover_on": Entry(
-        "failover_on: [429, 500, 503, timeout]",
-        "Statuses after which the next provider is tried. `timeout` is also allowed, although the provider may have "
-        "processed, and billed, the call. A failed connection or login always counts.",
+        "failover_on: [no_connection, 429, 500, 503, timeout]",
+        "After what the next provider is tried: statuses, `no_connection` (also a failed login), `stream_error` (an "
+        "error in a response with status 200), `empty_stream` (a stream that ended within 5 s without output), and "
+        "`timeout` (which is not in the default, because the provider may have processed, and billed, the call). "
+        "By default, what providers refuse before any work.",
+    ),
+    "Defaults.failover_to": Entry(
+        "failover_to: same_owner",
+        "Where calls fail over to: `listed`, all providers that list the model; or `same_owner`, only those that list "
+        "it with the same owner.",
     ),
     "Provider.name": Entry("name: lab", "Unique name, shown in rules, logs and `/health`."),
     "Provider.kind": Entry(
@@ -515,7 +522,7 @@ _NAMED_VALIDATORS = {
     Bytes.__metadata__[0].func: "size",
     AuthChoice.__metadata__[0].func: "string or mapping",
     fields_to_show: "`all`, `none` or list of strings",
-    failover_conditions: "list of statuses and `timeout`",
+    failover_conditions: "list of statuses and names",
 }
 _NAMED_TYPES: Mapping[Any, str] = {
     str: "string",

@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from proxy.access import Caller
 from proxy.api.models import view_of
 from proxy.api.request import RequestHead
-from proxy.asgi import Receive, Send
+from proxy.asgi import Header, Receive, Send
 from proxy.calls import CallPath
 from proxy.config import Config
 from proxy.cooperative import run_yielding
 from proxy.errors import ApiError, BodyTooLarge, Forbidden, InvalidKey
 from proxy.inference.deadline import CallScope, ClientDisconnected, DeadlineTimer, watch_receive
-from proxy.inference.failover import Call, Forwarder
+from proxy.inference.failover import Call, ForwardedCall, Forwarder
 from proxy.inference.request.body import Body
 from proxy.inference.request.content_coding import decompress
 from proxy.inference.request.form_body import FormBody
@@ -118,22 +118,31 @@ class Inference:
         first = self._providers[call.candidates[0].offer.provider]
         try:
             with CallScope(self._timer, watch, first.call_timeout) as call_scope:
-                forwarded = await self._forwarder.forward(call, call_scope)
-                call_scope.limit_to(forwarded.provider.call_timeout)
-                headers = [
-                    *relayed_headers(forwarded.response.raw_headers, own_id=forwarded.own_id, model=call.model),
-                    *forwarded.further_headers,
-                    *forwarded.id_headers,
-                    *((name, head.request_id) for name in format_of(head.path).request_id_headers),
-                ]
-                if names_provider:
-                    headers.append((b"x-served-by", forwarded.provider.name.encode()))
-                relay = Relay(forwarded, call.model, send, head.connection, call_scope)
-                await relay.run(headers, self._stream_formats[head.path], self._server.sse_keepalive)
+
+                async def relay(forwarded: ForwardedCall) -> None:
+                    call_scope.limit_to(forwarded.provider.call_timeout)
+                    headers = self._response_headers(forwarded, call, head, names_provider=names_provider)
+                    relay = Relay(forwarded, call.model, send, head.connection, call_scope)
+                    await relay.run(headers, self._stream_formats[head.path], self._server.sse_keepalive)
+
+                await self._forwarder.forward(call, call_scope, relay)
         except ApiError as error:
             if names_provider and error.provider:
                 error.headers = [*error.headers, (b"x-served-by", error.provider.encode())]
             raise
+
+    def _response_headers(
+        self, forwarded: ForwardedCall, call: Call, head: RequestHead, *, names_provider: bool
+    ) -> list[Header]:
+        headers = [
+            *relayed_headers(forwarded.response.raw_headers, own_id=forwarded.own_id, model=call.model),
+            *forwarded.further_headers,
+            *forwarded.id_headers,
+            *((name, head.request_id) for name in format_of(head.path).request_id_headers),
+        ]
+        if names_provider:
+            headers.append((b"x-served-by", forwarded.provider.name.encode()))
+        return headers
 
 
 async def _is_visible(view: View, model: str) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import date
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, get_args
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
@@ -19,7 +19,11 @@ _DURATION_UNITS = {"ms": 0.001, "s": 1.0, "": 1.0, "m": 60.0, "h": 3600.0, "d": 
 _SIZE = re.compile(r"([0-9]{1,18})\s*(B|KiB|MiB|GiB|)")
 _SIZE_UNITS = {"B": 1, "": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
 _DIGITS = re.compile(r"[0-9]{1,18}")
-_FAILOVER_CONDITION = re.compile(r"[45][0-9]{2}|timeout")
+FailoverCause = Literal["no_connection", "stream_error", "empty_stream", "timeout"]
+"""What `failover_on` can contain besides statuses: no connection or login, an error that a response with status 2xx
+begins with, a stream that ended soon without output, and no response in time."""
+FAILOVER_CAUSES = get_args(FailoverCause)
+_FAILOVER_STATUS = re.compile("[45][0-9]{2}")
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -89,14 +93,15 @@ def declared_model(value: object) -> dict[str, Any]:
 
 
 def failover_conditions(value: object) -> object:
-    """A list of status codes and the word `timeout` -> a tuple of numbers and that word."""
-    listed = value if isinstance(value, list | tuple) else ()
-    valid = [item for item in map(str, listed) if _FAILOVER_CONDITION.fullmatch(item)]
-    if not isinstance(value, list | tuple) or len(valid) < len(value):
+    """A list of status codes and names (`FailoverCause`) -> a tuple of numbers and these names."""
+    listed = [str(item) for item in value] if isinstance(value, list | tuple) else None
+    if listed is None or not all(item in FAILOVER_CAUSES or _FAILOVER_STATUS.fullmatch(item) for item in listed):
+        *names, last = FAILOVER_CAUSES
         raise ValueError(
-            "must be a list of status codes (400 to 599) and optionally `timeout`, like [429, 503, timeout]"
+            "must be a list of status codes (400 to 599) and the names "
+            f"{', '.join(names)} and {last}, like [no_connection, 429, 503]"
         )
-    return tuple("timeout" if item == "timeout" else int(item) for item in valid)
+    return tuple(item if item in FAILOVER_CAUSES else int(item) for item in listed)
 
 
 def alternatives(value: object) -> object:

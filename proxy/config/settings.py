@@ -24,6 +24,7 @@ from proxy.config.fields import (
     BaseUrl,
     Bytes,
     Day,
+    FailoverCause,
     Globs,
     Name,
     NotEmpty,
@@ -108,8 +109,12 @@ class CallSettings(FetchSettings):
     """Concurrent calls."""
     failover: bool = True
     """Whether a failed call is retried at the next provider of the same model."""
-    failover_on: Annotated[tuple[int | Literal["timeout"], ...], BeforeValidator(failover_conditions)] = (429, 503)
-    """Status codes that trigger failover, and `timeout`, where the provider may have done, and billed, the work."""
+    failover_on: Annotated[tuple[int | FailoverCause, ...], BeforeValidator(failover_conditions)] = (
+        "no_connection", 401, 402, 404, 405, 429, 501, 503, 529, "stream_error", "empty_stream",
+    )  # fmt: skip
+    """After what the next provider is tried. By default, what is refused before any work is done."""
+    failover_to: Literal["listed", "same_owner"] = "listed"
+    """Where its calls fail over to: all providers that list the model, or those that list it with the same owner."""
     forward_headers: tuple[Annotated[str, AfterValidator(forwardable)], ...] = ()
     """Patterns of further headers that are passed on, from the client to the provider and back."""
 

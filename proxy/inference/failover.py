@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 from msgspec import Struct
@@ -16,7 +16,16 @@ from proxy.errors import ApiError, UpstreamError
 from proxy.inference.circuit import Circuit
 from proxy.inference.deadline import CallScope, ClientDisconnected, DeadlineExceeded
 from proxy.inference.error_content import MAX_BYTES, only_error
-from proxy.inference.provider_errors import RELAYED_STATUSES, ErrorResponse, Verdict, classify, id_headers, unusable
+from proxy.inference.provider_errors import (
+    RELAYED_STATUSES,
+    ErrorResponse,
+    Verdict,
+    classify,
+    id_headers,
+    most_useful,
+    not_called,
+    unusable,
+)
 from proxy.inference.request.body import Body
 from proxy.inference.request.headers import further_headers
 from proxy.inference.response import headers as response_headers
@@ -68,8 +77,8 @@ class Call(Struct, frozen=True):
 class ForwardedCall:
     """A call with a 2xx response that has started. `finish` must be called when it ends."""
 
-    __slots__ = ("_call", "_candidate", "_circuit", "_clock", "_labels", "_seconds", "_usage", "_verdict", "provider",
-                 "response")  # fmt: skip
+    __slots__ = ("_call", "_candidate", "_circuit", "_clock", "_labels", "_seconds", "_usage", "provider",
+                 "response", "verdict")  # fmt: skip
 
     def __init__(
         self,
@@ -93,7 +102,8 @@ class ForwardedCall:
         self._clock = clock
         self._labels = labels
         self._seconds = seconds
-        self._verdict: Verdict | None = None
+        self.verdict: Verdict | None = None
+        """If the response turned out to be a refusal."""
 
     @property
     def own_id(self) -> str:
@@ -118,10 +128,9 @@ class ForwardedCall:
         failure = _error_response(
             self.response, self.provider, self._call, self._candidate, self._clock, content.status or 502, body
         )
-        if content.status is None:
-            failure = msgspec.structs.replace(failure, is_status_known=False)
-        self._verdict = classify(failure, ())
-        return self._verdict.error
+        failure = msgspec.structs.replace(failure, is_status_known=content.status is not None, is_in_success=True)
+        self.verdict = classify(failure, self.provider.failover_on)
+        return self.verdict.error
 
     @property
     def further_headers(self) -> Sequence[Header]:
@@ -132,7 +141,7 @@ class ForwardedCall:
         """Release the circuit, count the call, and log a failure. The rest of an incomplete response is discarded."""
         if outcome != "ok":
             self.response.close()
-        if verdict := self._verdict:
+        if verdict := self.verdict:
             _record(self._circuit, self._candidate.offer.entry.id, verdict)
             outcome, reason = verdict.outcome, verdict.reason
         else:
@@ -168,41 +177,67 @@ class Forwarder:
         for endpoint in self.endpoints.values():
             await endpoint.close()
 
-    async def forward(self, call: Call, scope: CallScope) -> ForwardedCall:
-        """Return the first 2xx response, in the operator's order. Raises ApiError and ClientDisconnected.
+    async def forward(self, call: Call, scope: CallScope, relay: Callable[[ForwardedCall], Awaitable[None]]) -> None:
+        """Relay the first usable response, in the operator's order.
 
-        The next provider is tried only if this one cannot have done the work: its circuit rejects the call, there was
-        no connection or login, or the failure is in `failover_on`.
+        `relay` sends a 2xx response to the client and finishes it. The next provider is tried only if this one cannot
+        have done the work: its circuit rejects the call, or the failure is in `failover_on`. Raises ApiError and
+        ClientDisconnected.
         """
-        errors: list[ApiError] = []
+        refusals: list[Verdict] = []
         began = scope.now
-        for candidate in call.candidates:
+        for candidate in _permitted(call.candidates, self._is_limited_to_owner):
             provider = self.endpoints[candidate.offer.provider].provider
             seconds = provider.first_byte_timeout
-            if errors:
+            if refusals:
                 # All attempts together have the longest `first_byte_timeout` of the candidates.
                 seconds = min(seconds, began + self._longest_timeout(call) - scope.now)
                 if seconds < _MIN_ATTEMPT:
                     break
-            fail_over = provider.failover
-            error = self.circuits[provider.name].acquire(candidate.offer.entry.id)
-            if error is None:
-                result = await self._attempt(call, candidate, scope, seconds)
-                if isinstance(result, ForwardedCall):
-                    return result
-                error, fail_over = result.error, result.fail_over and fail_over
-            if not fail_over:
-                raise error
-            errors.append(error)
-        raise _soonest(errors)
+                _log_failover(call, refusals[-1], provider)
+            refusal = await self._attempt(call, candidate, scope, seconds, relay)
+            if refusal is None:
+                return
+            if not (refusal.fail_over and provider.failover):
+                raise refusal.error
+            refusals.append(refusal)
+        raise most_useful([refusal.error for refusal in refusals])
 
     def _longest_timeout(self, call: Call) -> float:
         return max(self.endpoints[c.offer.provider].provider.first_byte_timeout for c in call.candidates)
 
+    def _is_limited_to_owner(self, provider: str) -> bool:
+        return self.endpoints[provider].provider.failover_to == "same_owner"
+
     async def _attempt(
+        self,
+        call: Call,
+        candidate: Candidate,
+        scope: CallScope,
+        seconds: float,
+        relay: Callable[[ForwardedCall], Awaitable[None]],
+    ) -> Verdict | None:
+        """Try one provider. Returns None if its response was relayed, otherwise why it was not.
+
+        Raises ClientDisconnected, and ApiError if the response failed after a part of it was processed.
+        """
+        name, model = candidate.offer.provider, candidate.offer.entry.id
+        if error := self.circuits[name].acquire(model):
+            return not_called(error, name)
+        result = await self._start(call, candidate, scope, seconds)
+        if isinstance(result, Verdict):
+            return result
+        try:
+            await relay(result)
+        except ApiError:
+            if result.verdict is None:
+                raise
+        return result.verdict
+
+    async def _start(
         self, call: Call, candidate: Candidate, scope: CallScope, seconds: float
     ) -> ForwardedCall | Verdict:
-        """Try one provider, whose circuit was acquired. The circuit is released unless a response has started.
+        """Send the call to a provider whose circuit was acquired. It is released unless a response has started.
 
         Raises ClientDisconnected.
         """
@@ -266,6 +301,16 @@ class Forwarder:
         return response
 
 
+def _permitted(batch: Sequence[Candidate], is_limited_to_owner: Callable[[str], bool]) -> Iterator[Candidate]:
+    """Yield the candidates, after one with `failover_to: same_owner` only those with its owner."""
+    owner: str | None = None
+    for candidate in batch:
+        if owner in (None, candidate.offer.owned_by):
+            yield candidate
+            if is_limited_to_owner(candidate.offer.provider):
+                owner = candidate.offer.owned_by
+
+
 def _error_response(
     response: UpstreamResponse,
     provider: Provider,
@@ -305,6 +350,11 @@ def _log_failure(request_id: str, labels: Labels, reason: str, circuit: Circuit,
     _log.warning("call %s: provider %s: %s", request_id, labels.provider, text)
 
 
+def _log_failover(call: Call, refusal: Verdict, following: Provider) -> None:
+    text = f"failover from {refusal.error.provider} to {following.name}: {refusal.cause}"
+    _log.info("call %s: %s", call.request_id, text)
+
+
 def _record(circuit: Circuit, model: str, verdict: Verdict) -> None:
     circuit.release()
     circuit.cool_down(model, verdict.cool_down)
@@ -312,12 +362,6 @@ def _record(circuit: Circuit, model: str, verdict: Verdict) -> None:
         circuit.failed()
     else:
         circuit.succeeded()
-
-
-def _soonest(errors: Sequence[ApiError]) -> ApiError:
-    """Return the error with the shortest `retry_after`; without any, the last error."""
-    timed = [error for error in errors if error.retry_after is not None]
-    return min(timed, key=lambda error: error.retry_after or 0.0) if timed else errors[-1]
 
 
 async def _error_body(response: UpstreamResponse, scope: CallScope, seconds: float) -> bytes:

@@ -77,6 +77,8 @@ class Verdict(Struct, frozen=True):
     """For the log; empty if it is not logged."""
     cool_down: float = 0.0
     """Seconds during which the provider gets no calls of this model."""
+    cause: str = ""
+    """Why another provider is tried, for the log; never words of the provider."""
 
 
 class ErrorResponse(Struct, frozen=True):
@@ -102,12 +104,14 @@ class ErrorResponse(Struct, frozen=True):
     """The requested id of the model that was called."""
     is_status_known: bool = True
     """False for a body with status 200 that is an error of an unknown kind: it is relayed with status 502."""
+    is_in_success: bool = False
+    """Whether it was sent with status 2xx. `status` is then that of its content."""
 
 
 def classify(failure: ErrorResponse | UpstreamError, failover_on: Collection[int | str]) -> Verdict:
     """Return the verdict on an attempt without a response that can be relayed.
 
-    `failover_on`: statuses, and `timeout`, after which another provider is tried.
+    `failover_on`: statuses and `FailoverCause`s after which another provider is tried.
     """
     if isinstance(failure, UpstreamError):
         return _classify_failure(failure, failover_on)
@@ -123,12 +127,43 @@ def classify(failure: ErrorResponse | UpstreamError, failover_on: Collection[int
     is_logged = not is_about_request or status in _LOGGED_STATUSES
     return Verdict(
         error,
-        fail_over=status in failover_on,
+        # An error about the request with status 2xx is the same at another provider, as it is with its own status.
+        fail_over=status in failover_on
+        or (failure.is_in_success and not is_about_request and "stream_error" in failover_on),
         trips=status in _TRIP and failure.is_status_known,
         outcome="failed" if not is_about_request else "rate_limited" if status == 429 else "rejected",
         reason=_reason(status, redaction.log_text(content.message)) if is_logged else "",
         cool_down=min(failure.retry_after or 0.0, MAX_COOL_DOWN) if status == 429 else 0.0,
+        cause=f"an error within a 2xx response (stream_error, status {status})"
+        if failure.is_in_success
+        else f"status {status}",
     )
+
+
+def not_called(error: ApiError, provider: str) -> Verdict:
+    """Return the verdict on a provider whose circuit rejects the call."""
+    error.provider = provider
+    return Verdict(error, fail_over=True, trips=False, outcome="failed", cause=f"not called: {error.message}")
+
+
+def most_useful(errors: Sequence[ApiError]) -> ApiError:
+    """Return the caller's error if every provider refused the call; at least one.
+
+    That is the one after which a retry succeeds soonest; if a retry cannot succeed, a provider's words about the
+    request, which the caller can correct; otherwise the last one.
+    """
+    retryable = [error for error in errors if _is_retryable(error)]
+    timed = [error for error in retryable if error.retry_after is not None]
+    if timed:
+        return min(timed, key=lambda error: error.retry_after or 0.0)
+    relayed = [error for error in errors if isinstance(error, RelayedError)]
+    return (retryable or relayed or errors)[-1]
+
+
+def _is_retryable(error: ApiError) -> bool:
+    if error.should_retry is not None:
+        return error.should_retry
+    return error.status in (408, 429) or error.status >= 500
 
 
 def _is_about_request(content: ErrorContent) -> bool:
@@ -184,17 +219,17 @@ class _Failure(Struct, frozen=True):
     message: str
     """`{reason}` is replaced by the reason of the `UpstreamError`."""
     outcome: Outcome = "failed"
-    fail_over: bool = False
-    """Whether the provider certainly did no work."""
+    condition: int | str = ""
+    """What `failover_on` must contain for failover; "" if the failure is its own condition."""
 
 
 _FAILURES = {
-    "no_connection": _Failure(ProviderFailed, "Connection to the provider of this model failed.", fail_over=True),
-    "login": _Failure(ProviderFailed, "Login to the provider of this model failed.", fail_over=True),
+    "no_connection": _Failure(ProviderFailed, "Connection to the provider of this model failed."),
+    "login": _Failure(ProviderFailed, "Login to the provider of this model failed.", condition="no_connection"),
     "login_refused": _Failure(
         ProviderAuthFailed,
         "The provider of this model rejected the proxy's login; contact the proxy's administrator.",
-        fail_over=True,
+        condition=401,
     ),
     "no_response": _Failure(
         ProviderFailed, "The provider of this model closed the connection without a valid response."
@@ -214,10 +249,11 @@ def _classify_failure(failure: UpstreamError, failover_on: Collection[int | str]
     row = _FAILURES[kind]
     return Verdict(
         row.error(row.message.format(reason=failure.reason)),
-        fail_over=row.fail_over or kind in failover_on,
+        fail_over=(row.condition or kind) in failover_on,
         trips=True,
         outcome=row.outcome,
         reason=failure.reason,
+        cause=failure.reason,
     )
 
 

@@ -60,6 +60,7 @@ defaults:
   max_in_flight: 7
   failover: false
   failover_on: [429]
+  failover_to: same_owner
   forward_headers: [X-Team-*]
 merge: {duplicates: by_owner, ignore_case: true, fill: true}
 owners:
@@ -94,7 +95,8 @@ providers:
     call_timeout: 20m
     max_in_flight: 8
     failover: true
-    failover_on: [503, "500", timeout]
+    failover_on: [503, "500", timeout, no_connection]
+    failover_to: listed
     forward_headers: [x-session-id, "x-session-*"]
     stateful: true
     call: false
@@ -197,6 +199,7 @@ def test_every_setting_is_loaded(corp_pem: str) -> None:
         "extra_fields": ["context_length"],
         "connect_timeout": 1, "first_byte_timeout": 20, "idle_timeout": 10, "call_timeout": 600,
         "max_in_flight": 7, "failover": False, "failover_on": [429],
+        "failover_to": "same_owner",
         "forward_headers": ["x-team-*"],
     }  # fmt: skip
     ctyun = Provider(
@@ -206,7 +209,8 @@ def test_every_setting_is_loaded(corp_pem: str) -> None:
         initial_wait=3, timeout=30, retries=3, headers={"X-Key": secret},
         proxy=SecretStr("http://other:3128"), ca_file=corp_pem, max_body=2 * 1024**2, max_pages=20, max_models=200,
         extra_fields=(), connect_timeout=2, first_byte_timeout=30, idle_timeout=20, call_timeout=1200,
-        max_in_flight=8, failover=True, failover_on=(503, 500, "timeout"),
+        max_in_flight=8, failover=True, failover_on=(503, 500, "timeout", "no_connection"),
+        failover_to="listed",
         forward_headers=("x-session-id", "x-session-*"), stateful=True, call=NOT_CALLABLE,
     )  # fmt: skip
     files = Provider(

@@ -177,7 +177,10 @@ defaults: {{ca_file: {empty}}}
 
 
 ONE_STAR = "a pattern needs exactly one `*` on both sides, like `claude-*: anthropic/claude-*`"
-STATUSES = "must be a list of status codes (400 to 599) and optionally `timeout`, like [429, 503, timeout]"
+STATUSES = (
+    "must be a list of status codes (400 to 599) and the names no_connection, stream_error, empty_stream and timeout, "
+    "like [no_connection, 429, 503]"
+)
 
 
 @pytest.mark.parametrize(
@@ -280,6 +283,8 @@ def test_incomplete_provider_is_one_problem_with_a_fix(providers: str, problem: 
         ("failover_on: 429", f"failover_on: {STATUSES}; found '429'"),
         ("failover_on: [200]", f"failover_on: {STATUSES}"),
         ("failover_on: [429, timeouts]", f"failover_on: {STATUSES}"),
+        ("failover_on: [429, stream_errors]", f"failover_on: {STATUSES}"),
+        ("failover_to: owner", "failover_to: must be 'listed' or 'same_owner'; found 'owner'"),
         ("sse_keepalive: 3s", "sse_keepalive: unknown setting; it belongs under `server`"),
         ("headers: {X-Key: 'a', 'Auth orization': b}",
          "headers: invalid name: must be a valid HTTP header name; write `Name: value`, like `X-Team: platform`"),

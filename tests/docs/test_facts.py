@@ -20,7 +20,7 @@ SERVER, DEFAULTS = Server(), Defaults()
 LIST_ONLY = [row.kind for row in DIALECTS.values() if row.is_remote and not row.call and row.kind != "custom"]
 FACTS = [
     ("README.md", f"at most `initial_wait` ({DEFAULTS.initial_wait:g} s)"),
-    ("README.md", "or a " + " or ".join(map(str, DEFAULTS.failover_on))),
+    ("docs/operations.md", ", ".join(str(each) for each in DEFAULTS.failover_on if isinstance(each, int))),
     ("docs/http-api.md", f"`initial_wait` (default {DEFAULTS.initial_wait:g} s)"),
     ("docs/http-api.md", f"`server.max_request` (default {SERVER.max_request // 1024**2} MiB)"),
     ("docs/http-api.md", f"`sse_keepalive` ({SERVER.sse_keepalive:g} s)"),

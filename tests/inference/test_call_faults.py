@@ -99,6 +99,7 @@ class Fault:
     fails_over: bool = False
 
 
+ERROR = replies({"error": {"message": "no worker", "code": 502}})
 FAULTS = {
     "refused": Fault(None, None, 502, "provider_failed", fails_over=True),
     "hangs before the head": Fault(hangs, hangs, 504, "timeout"),
@@ -106,6 +107,13 @@ FAULTS = {
     "reset before the head": Fault(resets, resets, 502, "provider_failed"),
     "reset within the answer": Fault(resets_in_json, resets_in_stream, 502, "provider_failed"),
     "429": Fault(replies({}, 429), replies({}, 429), 429, "", fails_over=True),
+    **{
+        str(status): Fault(replies({}, status), replies({}, status), 502, code, fails_over=True)
+        for status, code in ((401, "provider_auth"), (402, "provider_credit"), (405, "provider_rejected"))
+    },
+    "404": Fault(replies({}, 404), replies({}, 404), 404, "", fails_over=True),
+    "529": Fault(replies({}, 529), replies({}, 529), 503, "provider_unavailable", fails_over=True),
+    "an error with 200": Fault(ERROR, ERROR, 502, "provider_failed", fails_over=True),
     "500": Fault(replies({}, 500), replies({}, 500), 502, "provider_failed"),
     "garbage": Fault(not_http, not_http, 502, "provider_failed"),
 }
@@ -157,7 +165,9 @@ async def test_every_fault_has_one_response_and_leaks_nothing(
             assert session is None or session.connector is None or not session.connector._acquired
         reusable = sum(provider.open for provider in providers)  # a connection with a complete response is reused
         assert reusable == sum(
-            name in ("429", "500") or provider.script is fine for provider in providers if provider.requests
+            name.isdigit() or fault.json is ERROR or provider.script is fine
+            for provider in providers
+            if provider.requests
         )
         if reusable == 0:
             assert await before.left() == Held()

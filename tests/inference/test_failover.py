@@ -85,7 +85,10 @@ def code(answer: httpx.Response) -> tuple[int, str | None]:
     [
         pytest.param(None, "failed", id="refused connection"),
         pytest.param(LIMITED, "rate_limited", id="429"),
-        pytest.param(replies({}, 503), "failed", id="503"),
+        pytest.param(replies({}, 404), "rejected", id="404"),
+        *(pytest.param(replies({}, status), "failed", id=str(status)) for status in (401, 402, 405, 501, 503, 529)),
+        pytest.param(replies({"error": {"message": "no worker", "code": 502}}), "failed", id="an error with 200"),
+        pytest.param(replies({"error": {"message": "Oops"}}), "failed", id="an error of unknown kind with 200"),
         pytest.param(replies(b"<html>", 503, {"Content-Type": "text/html"}), "failed", id="503 with an HTML page"),
     ],
 )
@@ -96,6 +99,7 @@ async def test_failures_without_work_done_fail_over(
         assert code(await served.call()) == (200, None)
         assert len(second.requests) == 1
         assert outcomes(served) == {"a": {outcome: 1}, "b": {"ok": 1}}
+        assert circuit_of(served.app, "a").in_flight == 0
 
 
 @pytest.mark.parametrize(
@@ -105,18 +109,19 @@ async def test_failures_without_work_done_fail_over(
             pytest.param(replies({}, status), translated, id=str(status))
             for status, translated in (
                 (400, 400),
-                (401, 502),
                 (403, 502),
-                (404, 404),
+                (413, 413),
+                (422, 422),
                 (500, 502),
                 (502, 502),
-                (529, 503),
+                (504, 504),
             )
         ),
         pytest.param(resets, 502, id="reset"),
         pytest.param(not_http, 502, id="not HTTP"),
         pytest.param(hangs, 504, id="timeout"),
         pytest.param(replies(b'{"cut off'), 502, id="truncated JSON"),
+        pytest.param(replies({"error": {"message": "too long", "code": 400}}), 400, id="a 400 with 200"),
     ],
 )
 async def test_failures_with_possible_work_done_do_not_fail_over(
@@ -136,6 +141,40 @@ async def test_failover_on_can_add_failures(on: str, first: Script, fetch: FakeF
     async with calling(fetch, clock, first, FINE, more=more) as (served, providers):
         assert (await served.call()).status_code == 200
         assert [len(provider.requests) for provider in providers] == [1, 1]
+
+
+async def test_count_tokens_fails_over_to_a_provider_that_has_it(fetch: FakeFetch, clock: FakeClock) -> None:
+    missing = replies({"error": {"message": "Invalid URL (POST /v1/messages/count_tokens)"}}, 404)
+    async with calling(fetch, clock, missing, replies({"input_tokens": 7})) as (served, _):
+        answer = await served.call(path="/v1/messages/count_tokens")
+        assert (answer.status_code, answer.json()) == (200, {"input_tokens": 7})
+
+
+async def test_every_failover_is_logged_with_its_cause(
+    fetch: FakeFetch, clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "models_proxy")
+    nothing_but_an_error = replies({"error": {"message": "no worker", "code": 502}})
+    scripts = in_sequence(limited(30), FINE), in_sequence(nothing_but_an_error, FINE), FINE
+    async with calling(fetch, clock, *scripts) as (served, _):
+        for number in range(2):
+            headers = {"X-Request-Id": f"id-{number}"}
+            answer = await served.client.post("/v1/chat/completions", json={"model": "m"}, headers=headers)
+            assert answer.status_code == 200
+    waiting = "not called: The provider is rate-limiting this model; retry after 30 s."
+    assert [record.getMessage() for record in caplog.records if record.name == "models_proxy"] == [
+        "call id-0: failover from a to b: status 429",
+        "call id-0: provider b: status 502: no worker; model 'm', no key",
+        "call id-0: failover from b to c: an error within a 2xx response (stream_error, status 502)",
+        f"call id-1: failover from a to b: {waiting}",
+    ]
+
+
+async def test_failover_to_can_be_limited_to_offers_of_the_same_owner(fetch: FakeFetch, clock: FakeClock) -> None:
+    more = ["owner: acme, failover_to: same_owner", "owner: other", "owner: acme"]
+    async with calling(fetch, clock, LIMITED, FINE, FINE, more=more) as (served, providers):
+        assert (await served.call()).status_code == 200
+        assert [len(provider.requests) for provider in providers] == [1, 0, 1]
 
 
 async def test_failover_on_can_remove_failures(fetch: FakeFetch, clock: FakeClock) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from proxy.config import Provider
 from proxy.errors import (
     ApiError,
     CallErrorKind,
@@ -21,10 +22,10 @@ from proxy.errors import (
     UpstreamError,
 )
 from proxy.inference.error_content import MAX_BYTES, decompressed, only_error
-from proxy.inference.provider_errors import ErrorResponse, Verdict, classify, unusable
+from proxy.inference.provider_errors import ErrorResponse, Verdict, classify, most_useful, unusable
 
 BODY = {"error": {"message": "max_tokens is too large"}}
-FAILOVER_ON = frozenset({429, 503})
+FAILOVER_ON = Provider.model_fields["failover_on"].default
 KEY = "sk-canary-of-the-provider-1"
 WITHOUT_WORDS = "The provider of this model rejected the request without an error message."
 
@@ -50,11 +51,11 @@ def summary(verdict: Verdict) -> tuple[type[ApiError], int, bool, bool, str, str
     [
         (301, ProviderRejected, 502, False, False, "failed", True),
         (400, RelayedError, 400, False, False, "rejected", False),
-        (401, ProviderAuthFailed, 502, False, False, "failed", True),
-        (402, ProviderOutOfCredit, 502, False, False, "failed", True),
+        (401, ProviderAuthFailed, 502, True, False, "failed", True),
+        (402, ProviderOutOfCredit, 502, True, False, "failed", True),
         (403, ProviderAuthFailed, 502, False, False, "failed", True),
-        (404, RelayedError, 404, False, False, "rejected", True),
-        (405, ProviderRejected, 502, False, False, "failed", True),
+        (404, RelayedError, 404, True, False, "rejected", True),
+        (405, ProviderRejected, 502, True, False, "failed", True),
         (408, ProviderTimeout, 504, False, False, "failed", True),
         (409, RelayedError, 409, False, False, "rejected", False),
         (410, RelayedError, 410, False, False, "rejected", True),
@@ -66,12 +67,12 @@ def summary(verdict: Verdict) -> tuple[type[ApiError], int, bool, bool, str, str
         (429, RelayedError, 429, True, False, "rate_limited", False),
         (451, RelayedError, 451, False, False, "rejected", False),
         (500, ProviderFailed, 502, False, False, "failed", True),
-        (501, ProviderRejected, 502, False, False, "failed", True),
+        (501, ProviderRejected, 502, True, False, "failed", True),
         (502, ProviderFailed, 502, False, True, "failed", True),
         (503, ProviderUnavailable, 503, True, True, "failed", True),
         (504, ProviderTimeout, 504, False, True, "failed", True),
         (505, ProviderRejected, 502, False, False, "failed", True),
-        (529, ProviderUnavailable, 503, False, True, "failed", True),
+        (529, ProviderUnavailable, 503, True, True, "failed", True),
         (599, ProviderFailed, 502, False, False, "failed", True),
     ],
 )
@@ -103,6 +104,56 @@ def test_each_failure_trips_the_circuit_and_fails_over_only_if_no_work_was_done(
     verdict = classify(UpstreamError(kind, "reason", retryable=retryable), FAILOVER_ON)
 
     assert summary(verdict) == (error, shown, fail_over, True, outcome, "reason")
+
+
+@pytest.mark.parametrize(
+    ("condition", "kind", "retryable"),
+    [("no_connection", "no_connection", True), ("no_connection", "login", True), (401, "login", False),
+     ("timeout", "timeout", False)],
+)  # fmt: skip
+def test_a_failure_fails_over_only_on_its_condition(condition: int | str, kind: CallErrorKind, retryable: bool) -> None:
+    failure = UpstreamError(kind, "reason", retryable=retryable)
+
+    assert classify(failure, {condition}).fail_over
+    others: list[int | str] = ["no_connection", 401, "timeout"]
+    others.remove(condition)
+    assert not classify(failure, others).fail_over
+
+
+@pytest.mark.parametrize(
+    ("status", "on", "fail_over"),
+    [
+        (502, {"stream_error"}, True),
+        (500, {"stream_error"}, True),
+        (502, {503}, False),
+        (502, {502}, True),
+        (400, {"stream_error"}, False),
+        (422, {"stream_error"}, False),
+    ],
+)
+def test_an_error_in_a_success_fails_over_on_stream_error_unless_it_is_about_the_request(
+    status: int, on: set[int | str], fail_over: bool
+) -> None:
+    assert classify(rejected(status, is_in_success=True), on).fail_over is fail_over
+
+
+NOT_THERE, LIMITED = RelayedError(404, "no such model"), RelayedError(429, "slow down", retry_after=20)
+NO_CREDIT, BUSY = ProviderOutOfCredit("no credit"), ProviderUnavailable("busy", retry_after=30)
+FAILED = ProviderFailed("connection failed")
+
+
+@pytest.mark.parametrize(
+    ("errors", "expected"),
+    [
+        pytest.param([BUSY, LIMITED, FAILED], LIMITED, id="the shortest retry_after"),
+        pytest.param([NOT_THERE, FAILED, NO_CREDIT], FAILED, id="one that can succeed at a retry"),
+        pytest.param([NO_CREDIT, NOT_THERE, NO_CREDIT], NOT_THERE, id="words about the request"),
+        pytest.param([ProviderAuthFailed("no key"), NO_CREDIT], NO_CREDIT, id="the last one"),
+        pytest.param([NOT_THERE], NOT_THERE, id="the only one"),
+    ],
+)
+def test_the_most_useful_error_of_all_providers_is_returned(errors: list[ApiError], expected: ApiError) -> None:
+    assert most_useful(errors) is expected
 
 
 @pytest.mark.parametrize(
