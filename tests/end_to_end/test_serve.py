@@ -241,7 +241,7 @@ async def test_the_asynchronous_client_raises_the_same_errors(proxy: Deployment)
     async with openai.AsyncOpenAI(base_url=f"{proxy.url}/v1", api_key=ALICE, max_retries=0) as client:
         with pytest.raises(openai.NotFoundError, match="does not exist"):
             await client.models.retrieve("no-such-model")
-        with pytest.raises(openai.AuthenticationError, match="invalid API key"):
+        with pytest.raises(openai.AuthenticationError, match="Incorrect API key provided"):
             await client.with_options(api_key="sk-canary-nobody").models.list()
         with pytest.raises(openai.APIStatusError) as error:
             await client.models.delete("gpt-3.5-turbo-16k")
