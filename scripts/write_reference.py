@@ -358,9 +358,8 @@ ENTRIES: Mapping[str, Entry] = {
     ),
     "Provider.stateful": Entry(
         "stateful: true",
-        "Whether calls can refer to state that the provider stores for its account "
-        "(earlier responses, files), which "
-        "all callers share.",
+        "Whether calls can refer to any state that the provider stores for its account (earlier responses, files), "
+        "which all callers share, not only to [what the same key received](http-api.md#stored-state).",
     ),
     "OAuth.url": Entry("url: https://login.example.com/token", "The token endpoint."),
     "OAuth.id": Entry("id: proxy", "The client id."),

@@ -179,7 +179,7 @@ def test_only_the_deployment_creates_stateful_objects_and_clocks_are_injected() 
     def builders(*classes: str) -> set[str]:
         return {name for name, tree in TREES.items() if called(tree) & set(classes)}
 
-    assert builders("Store", "Access", "Forwarder", "Usage") == {"server.deployment"}
+    assert builders("Store", "Access", "Forwarder", "Usage", "Ledger") == {"server.deployment"}
     # `check` fetches every list once and keeps no state
     assert builders("ListFetcher") == {"server.deployment", "cli.check_ask"}
     assert builders("SystemClock") == {"server.app", "cli.check"}

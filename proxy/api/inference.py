@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 from proxy.access import Caller
 from proxy.api.models import view_of
@@ -14,12 +15,14 @@ from proxy.cooperative import run_yielding
 from proxy.errors import ApiError, BodyTooLarge, Forbidden, InvalidKey
 from proxy.inference.deadline import CallScope, ClientDisconnected, DeadlineTimer, watch_receive
 from proxy.inference.failover import Call, ForwardedCall, Forwarder
+from proxy.inference.ledger import Ledger
 from proxy.inference.request.body import Body
 from proxy.inference.request.content_coding import decompress
 from proxy.inference.request.form_body import FormBody
 from proxy.inference.request.headers import split_headers
 from proxy.inference.request.json_body import JsonBody
 from proxy.inference.response.headers import relayed_headers
+from proxy.inference.response.ids import PATHS_WITH_IDS, IdReader
 from proxy.inference.response.relay import Relay, StreamFormat
 from proxy.inference.routing import candidates
 from proxy.store import Store, View
@@ -34,7 +37,9 @@ _CALLS_NEED_KEYS = (
 class Inference:
     """The endpoint of all calls."""
 
-    def __init__(self, config: Config, store: Store, forwarder: Forwarder, calls: Mapping[str, CallPath]) -> None:
+    def __init__(
+        self, config: Config, store: Store, forwarder: Forwarder, ledger: Ledger, calls: Mapping[str, CallPath]
+    ) -> None:
         """`calls`: by path of a request."""
         self._calls = calls
         self._stream_formats = {
@@ -47,6 +52,7 @@ class Inference:
         """Path of a request -> the model of a request without one; "" for none."""
         self._store = store
         self._forwarder = forwarder
+        self._ledger = ledger
         self._timer = DeadlineTimer()
         self._server = config.server
         self._has_keys = not config.is_open
@@ -85,7 +91,8 @@ class Inference:
             default_model = ""
         body = _parse(content, headers, head.path_model, default_model)
         await view.prepare(body.models)
-        offers = candidates(view.model, body, self._targets, self._stateful, path.api)
+        origin_of = partial(self._ledger.provider_of, key)
+        offers = candidates(view.model, body, self._targets, self._stateful, path.api, origin_of)
         return Call(path.path, body, forwarded, offers, head.request_id.decode(), key, head.headers)
 
     async def _read_body(self, headers: Mapping[bytes, bytes], receive: Receive) -> bytes:
@@ -122,7 +129,8 @@ class Inference:
                 async def relay(forwarded: ForwardedCall) -> None:
                     call_scope.limit_to(forwarded.provider.call_timeout)
                     headers = self._response_headers(forwarded, call, head, names_provider=names_provider)
-                    relay = Relay(forwarded, call.model, send, head.connection, call_scope)
+                    ids = self._id_reader(call, forwarded)
+                    relay = Relay(forwarded, call.model, send, head.connection, call_scope, ids)
                     await relay.run(headers, self._stream_formats[head.path], self._server.sse_keepalive)
 
                 await self._forwarder.forward(call, call_scope, relay)
@@ -143,6 +151,13 @@ class Inference:
         if names_provider:
             headers.append((b"x-served-by", forwarded.provider.name.encode()))
         return headers
+
+    def _id_reader(self, call: Call, forwarded: ForwardedCall) -> IdReader | None:
+        """Return what reads the ids in the response for the caller's key, None if it has no ids or no key."""
+        if not call.key or call.path not in PATHS_WITH_IDS:
+            return None
+        origin = self._ledger.origin(forwarded.provider.name, call.model)
+        return IdReader(call.path, partial(self._ledger.record, call.key, origin, call.may_contain))
 
 
 async def _is_visible(view: View, model: str) -> bool:

@@ -37,6 +37,7 @@ from proxy.upstream.calls import Endpoint, Logins, UpstreamResponse
 _MIN_ATTEMPT = 0.2  # seconds; with less time left no attempt is made
 _ERROR_BODY_SECONDS = 5.0  # then the error is classified by its status, and what has arrived of its body
 _LOGGED_BODY_SECONDS = 1.0  # for a body that is logged only: failover waits for it
+_MIN_UNIQUE = 8  # characters; shorter texts are contained in others by chance
 
 _FAILED_RESPONSES: Mapping[Outcome, str] = {
     "interrupted": "broken or unusable response",
@@ -66,6 +67,14 @@ class Call(Struct, frozen=True):
     @property
     def model(self) -> str:
         return self.body.model
+
+    def may_contain(self, object_id: str) -> bool:
+        """Return whether the caller may have written an id, or what a provider makes it from."""
+        end = object_id.rpartition("_")[2]
+        text = end if len(end) >= _MIN_UNIQUE else object_id
+        values = [value.decode("latin-1") for _, value in self.raw_headers]
+        is_in_header = any(text in value or (len(value) >= _MIN_UNIQUE and value in object_id) for value in values)
+        return is_in_header or self.body.may_contain(text)
 
     def headers_for(self, provider: Provider) -> Mapping[str, str]:
         """Return the caller's headers that are forwarded to a provider, by lower-case names."""

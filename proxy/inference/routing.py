@@ -13,8 +13,14 @@ from proxy.errors import ApiNotSupported, BadRequest, ModelNotCallable
 from proxy.inference.request.body import Body
 
 _SHARED = (
-    "The request references state stored at the provider (such as a previous response, a conversation or a file). "
-    "All callers share the proxy's account there, so this requires `stateful: true` in the provider's configuration."
+    "The request references state stored at the provider (such as a previous response, a conversation or a file) that "
+    "this API key did not receive within the last day. Send the complete conversation with `store: false`. All callers "
+    "share the proxy's account there, so other references require `stateful: true` in the provider's configuration."
+)
+_SEVERAL_PROVIDERS = "All state that one request references must be stored at the same provider."
+_OTHER_PROVIDER = (
+    "The request references state (such as a previous response) at a provider that does not have this model; use the "
+    "model of the earlier call, or send the complete conversation with `store: false`."
 )
 
 
@@ -27,13 +33,18 @@ class Candidate(Struct, frozen=True):
 
 
 def candidates(
-    find: Callable[[str], Model], body: Body, targets: Mapping[str, Target], stateful: Collection[str], api: Api
+    find: Callable[[str], Model],
+    body: Body,
+    targets: Mapping[str, Target],
+    stateful: Collection[str],
+    api: Api,
+    origin_of: Callable[[str], str] = lambda object_id: "",
 ) -> Sequence[Candidate]:
     """Return the offers that can serve a call, in the operator's order; at least one. Raises ApiError.
 
     `find` returns the model with an id or another name that the caller may use; it raises ModelNotFound.
     `targets`: of the providers that can be called; `stateful`: names of the providers with `stateful: true`; `api`: of
-    the call.
+    the call; `origin_of` returns the provider from which the caller received an id, "" if it received it from none.
     """
     model = find(body.model)
     others = {name: find(name) for name in body.models[1:]}
@@ -48,7 +59,9 @@ def candidates(
             result.append(Candidate(offer, ids))
     if not result:
         raise BadRequest("All models in one request must belong to the same provider.", param="models")
-    return _with_state(result, stateful) if body.refers_to_state else result
+    if body.references:
+        return _with_state(result, stateful, {origin_of(each) for each in body.references})
+    return result
 
 
 def _callable(model: str, offers: Sequence[Offer], targets: Mapping[str, Target], api: Api) -> Sequence[Offer]:
@@ -62,12 +75,21 @@ def _callable(model: str, offers: Sequence[Offer], targets: Mapping[str, Target]
     return suitable
 
 
-def _with_state(batch: Sequence[Candidate], stateful: Collection[str]) -> Sequence[Candidate]:
-    """Return the first stateful provider: only one can have the referenced state."""
-    stateful_only = [candidate for candidate in batch if candidate.offer.provider in stateful]
-    if not stateful_only:
-        raise BadRequest(_SHARED)
-    return stateful_only[:1]
+def _with_state(batch: Sequence[Candidate], stateful: Collection[str], origins: Collection[str]) -> Sequence[Candidate]:
+    """Return the one provider that has the referenced state. Raises BadRequest.
+
+    `origins`: the providers from which the caller received the ids, "" for an id that it did not receive. Such an id is
+    assumed to be at the first stateful provider.
+    """
+    known = {provider for provider in origins if provider}
+    if len(known) > 1:
+        raise BadRequest(_SEVERAL_PROVIDERS)
+    with_state = [candidate for candidate in batch if not known or candidate.offer.provider in known]
+    if "" in origins:
+        with_state = [candidate for candidate in with_state if candidate.offer.provider in stateful]
+    if not with_state:
+        raise BadRequest(_SHARED if "" in origins else _OTHER_PROVIDER)
+    return with_state[:1]
 
 
 def _own_id(model: Model, provider: str, target: Target) -> str:

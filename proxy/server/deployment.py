@@ -75,9 +75,11 @@ class Deployment:
     def _load_inference(self) -> Inference:
         from proxy.api.inference import Inference
         from proxy.inference.failover import Forwarder
+        from proxy.inference.ledger import Ledger
 
         self.forwarder = Forwarder(self.config.providers, self._clock, self.usage, self._fetcher)
-        return Inference(self.config, self.store, self.forwarder, self._calls)
+        ledger = Ledger(self._clock.monotonic)
+        return Inference(self.config, self.store, self.forwarder, ledger, self._calls)
 
     def _call_state(self, provider: str) -> CallState:
         """Return the state of a provider's calls: `ok` before the first call of any model."""

@@ -72,8 +72,41 @@ def test_only_providers_with_all_named_models_are_candidates() -> None:
     assert routed(model="m", models=["m", "n"]) == [("a", {"m": "m-of-a", "n": "n"}), ("b", {"m": "m", "n": "n"})]
 
 
-def test_a_call_that_refers_to_state_has_the_first_stateful_provider_alone() -> None:
+def test_a_call_that_references_state_has_the_first_stateful_provider_alone() -> None:
     assert routed(["deployed", "b"], model="m", previous_response_id="r") == [("b", {"m": "m"})]
+
+
+ORIGINS = {"r-a": "a", "r-b": "b", "f-a": "a", "r-d": "deployed"}
+"""Id -> the provider that returned it to the caller."""
+
+
+def pinned(model: str, *ids: str, stateful: Sequence[str] = ()) -> list[str]:
+    """The candidates of a call that references these ids."""
+    items = [{"type": "item_reference", "id": each} for each in ids]
+    body = JsonBody(msgspec.json.encode({"model": model, "input": items}))
+    batch = candidates(found, body, TARGETS, stateful, "openai", lambda object_id: ORIGINS.get(object_id, ""))
+    return [candidate.offer.provider for candidate in batch]
+
+
+def test_a_call_that_references_ids_of_the_caller_has_the_provider_that_returned_them_alone() -> None:
+    assert [pinned("m", "r-b"), pinned("m", "r-a", "f-a"), pinned("m", "r-b", stateful=["a"])] == [["b"], ["a"], ["b"]]
+
+
+def test_a_call_that_also_references_other_ids_needs_the_same_provider_to_be_stateful() -> None:
+    assert pinned("m", "r-b", "other", stateful=["a", "b"]) == ["b"]
+    for stateful in ([], ["a"]):
+        with pytest.raises(BadRequest, match="`store: false`"):
+            pinned("m", "r-b", "other", stateful=stateful)
+
+
+def test_a_call_that_references_ids_of_two_providers_is_rejected() -> None:
+    with pytest.raises(BadRequest, match="must be stored at the same provider"):
+        pinned("m", "r-a", "r-b", stateful=["a", "b"])
+
+
+def test_a_call_that_references_an_id_of_a_provider_without_the_model_is_rejected() -> None:
+    with pytest.raises(BadRequest, match="at a provider that does not have this model"):
+        pinned("n", "r-d")
 
 
 @pytest.mark.parametrize(("api", "provider"), [("openai", "chat"), ("anthropic", "messages")])

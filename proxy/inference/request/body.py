@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 
 from proxy.errors import BadRequest
 
@@ -19,14 +19,19 @@ class Body:
     """The requested model."""
     models: tuple[str, ...]
     """All models that the request selects, the requested one first."""
-    refers_to_state = False
-    """Whether the body references objects that a provider stores for its account."""
+    references: Set[str] = frozenset()
+    """Ids of the objects stored for the provider's account that the body references. "" is a reference to an object
+    that no response can have named (a stored prompt, an index of documents), or one whose id cannot be read."""
 
     def with_ids(self, ids: Mapping[str, str]) -> bytes:
         """Return the body with each model replaced by its value in `ids`; no other byte changes.
 
         A body without a `model` field gets one, if the path or a default names it: providers read it from the body.
         """
+        raise NotImplementedError
+
+    def may_contain(self, text: str) -> bool:
+        """Return whether a string of the body may contain this text of printable ASCII."""
         raise NotImplementedError
 
 

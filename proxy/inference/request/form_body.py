@@ -78,6 +78,9 @@ class FormBody(Body):
         start, end = self._span
         return self._body[:start] + ids[self.model].encode() + self._body[end:]
 
+    def may_contain(self, text: str) -> bool:
+        return text.encode() in self._body
+
 
 class _Part(NamedTuple):
     """A field of a form."""

@@ -43,10 +43,15 @@ PLACE = re.compile(
     re.DOTALL,
 )
 """Names in `extra_body` that select an upstream or its credential: gateways merge it into any call they make."""
-REFERENCE_STATE = frozenset(
+CONTINUE = frozenset(
     {
         "previous_response_id",  # OpenAI: continues, and so reveals, another caller's response
         "conversation",  # OpenAI: the same with a conversation
+    }
+)
+"""Fields of a request with the id of what it continues."""
+REFERENCE_STATE = CONTINUE | frozenset(
+    {
         "preset",  # OpenRouter, Perplexity: a stored configuration, with models of its own
         "prompt_id",  # LiteLLM, Helicone: a stored prompt, with a model of its own
         "agent",  # Azure Foundry: a stored agent, with a model of its own

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 
 import msgspec
 from msgspec import Raw
@@ -37,6 +38,8 @@ PLAIN = frozenset(
 )  # fmt: skip
 """The fields of most calls. Of these, only `model`, and objects in `tools` and `input`, select models."""
 _LONG = 1024 * 1024
+_ESCAPED = re.compile(rb"\\u00([2-7][0-9a-fA-F])")
+"""Matches an escaped character of ASCII. Also one after an escaped backslash: ids contain no backslash."""
 _MODEL_NAME = re.compile(rb'"model"%b:%b' % (WHITESPACE, WHITESPACE))
 
 
@@ -74,6 +77,13 @@ class JsonBody(Body):
                 last = end
         return b"".join((*parts, self._body[last:])) if parts else self._body
 
+    def may_contain(self, text: str) -> bool:
+        return text.encode() in self._unescaped
+
+    @cached_property
+    def _unescaped(self) -> bytes:
+        return _ESCAPED.sub(lambda match: bytes.fromhex(match[1].decode()), self._body)
+
     def _read_plain(self, body: bytes) -> bool:
         """Read a body with one model and without guarded fields; return False if that is not certain.
 
@@ -103,7 +113,7 @@ class JsonBody(Body):
         for model in selections.models_of_path:
             check_path_model(path_model, model)
         self._set_models(selections.model_fields, spans.get(MODEL))
-        self.refers_to_state = selections.refers_to_state
+        self.references = selections.references
 
     def _is_null(self, span: Span | None) -> bool:
         return span is None or self._body[slice(*span)] == b"null"

@@ -20,6 +20,7 @@ from proxy.inference.request.guards import (
     CALLER_TOOLS,
     CONTAIN_MODELS,
     CONTAINER,
+    CONTINUE,
     COUNTED,
     EXTRA_BODY,
     NOT_MODELS,
@@ -40,7 +41,13 @@ from proxy.inference.request.json_spans import (
     without_surrogates,
 )
 from proxy.inference.request.marks import Marks
-from proxy.inference.request.stored_refs import is_item_reference, references_container, references_state
+from proxy.inference.request.stored_refs import (
+    UNKNOWN,
+    container_references,
+    conversation_references,
+    item_references,
+    state_references,
+)
 
 _MAX_OBJECTS = 50_000
 """Time depends on the number of objects that are read, not on the length: these take about 0.3 s."""
@@ -74,7 +81,8 @@ class Selections:
         self.model_fields: list[ModelField] = []
         self.models_of_path: list[str] = []
         """Models in nested requests that must be the one of the path, if it names one."""
-        self.refers_to_state = False
+        self.references: set[str] = set()
+        """Ids of the stored objects that the request references, as in `Body`."""
         self._body = body
         # Lone surrogates are replaced once, so that no object has to be decoded twice.
         self._text = without_surrogates(body)
@@ -123,13 +131,13 @@ class Selections:
     # Requests
 
     def _read_request(self, fields: Sequence[Field], *, is_outermost: bool = False) -> None:
-        self.refers_to_state |= references_state(self._text, fields, outermost=is_outermost)
+        self.references.update(state_references(self._text, fields, outermost=is_outermost))
         for field in fields:
             self._read_request_field(field, Selections._read_data)
 
     def _read_extra_body(self, fields: Sequence[Field]) -> None:
         """Read `extra_body` or an object in it: gateways merge it into the request, whole or by provider."""
-        self.refers_to_state |= references_state(self._text, fields)
+        self.references.update(state_references(self._text, fields))
         for field in fields:
             if PLACE.fullmatch(field.name) and not is_null(self._text, field):
                 raise _selects_upstream(field.name)
@@ -168,13 +176,16 @@ class Selections:
             self._select(field)
         elif name in SELECT_MODELS:
             self._select_alternatives(field)
-        elif name in REFERENCE_STATE:
-            self.refers_to_state |= name != "agent" or self._text.startswith(b"{", start)
-        elif name == "prompt":  # a string, or in Responses an object that references a stored prompt
-            self.refers_to_state |= self._text.startswith(b"{", start)
+        elif name in CONTINUE:
+            self.references.update(conversation_references(self._text, field))
+        elif name in REFERENCE_STATE - {"agent"}:
+            self.references.add(UNKNOWN)
+        elif name in ("agent", "prompt"):  # a string, or in Responses an object that references a stored one
+            if self._text.startswith(b"{", start):
+                self.references.add(UNKNOWN)
         else:
             if name == CONTAINER:
-                self.refers_to_state |= references_container(self._text, field)
+                self.references.update(container_references(self._text, field))
             self._read_later(_READERS.get(name, others), start, end)
 
     # Tools, items of `input`, and others
@@ -212,7 +223,7 @@ class Selections:
     def _read_item(self, fields: Sequence[Field]) -> None:
         """Read an item of `input`: no provider reads a model from it, but from the tools that some types contain."""
         self._read_references(fields)
-        self.refers_to_state |= is_item_reference(self._text, fields)
+        self.references.update(item_references(self._text, fields))
         tools = [field for field in fields if field.name == "tools"]
         for field in tools:
             self._read_later(Selections._read_tool, field.start, field.end)
@@ -220,7 +231,7 @@ class Selections:
 
     def _read_data(self, fields: Sequence[Field]) -> None:
         """Read an object in which the provider looks only for references."""
-        self.refers_to_state |= references_state(self._text, fields)
+        self.references.update(state_references(self._text, fields))
         self._read_objects(fields)
 
     def _read_objects(self, fields: Sequence[Field]) -> None:
@@ -232,8 +243,9 @@ class Selections:
 
     def _read_references(self, fields: Sequence[Field]) -> None:
         containers = [field for field in fields if field.name == CONTAINER]
-        self.refers_to_state |= references_state(self._text, fields)
-        self.refers_to_state |= any(references_container(self._text, field) for field in containers)
+        self.references.update(state_references(self._text, fields))
+        for field in containers:
+            self.references.update(container_references(self._text, field))
 
     # Models
 

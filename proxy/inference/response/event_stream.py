@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 import msgspec
 
@@ -29,9 +30,11 @@ _LINE_END = re.compile(rb"\r\n|\r|\n")
 class EventStreamRenamer:
     """Renames the model in the events of a stream, counts the tokens that they report, and recognizes its end."""
 
-    def __init__(self, own_id: str, public_id: str) -> None:
+    def __init__(self, own_id: str, public_id: str, observe: Callable[[bytes], None] | None = None) -> None:
+        """`observe` is called with whole lines, in which every object is whole, before they are returned."""
         self.tokens = Tokens()
         self.end = StreamEnd()
+        self._observe = observe
         self._own_id, self._public_id = own_id, public_id
         self._renames = own_id != public_id
         self._lines = _LineRenamer(own_id, public_id)
@@ -76,6 +79,8 @@ class EventStreamRenamer:
     def _read_lines(self, lines: bytes) -> bytes:
         """Read whole lines, in which every object is whole, and return them renamed."""
         self.end.read(lines)
+        if self._observe:
+            self._observe(lines)
         if b'"usage"' in lines and _USAGE.search(lines):
             self.tokens = self.tokens.merge(_reported_tokens(lines))
         return self._lines.renamed(lines) if self._renames else b""

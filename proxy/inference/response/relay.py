@@ -17,6 +17,7 @@ from proxy.inference.failover import ForwardedCall
 from proxy.inference.provider_errors import classify
 from proxy.inference.response.content import BOM, Content, content_of
 from proxy.inference.response.event_stream import EventStreamRenamer
+from proxy.inference.response.ids import IdReader
 from proxy.inference.response.json_stream import JsonStreamRenamer
 from proxy.inference.response.rename import rename_model
 from proxy.telemetry import Tokens
@@ -42,15 +43,22 @@ class Relay:
     """Relays one response to the client."""
 
     def __init__(
-        self, call: ForwardedCall, model: str, send: Send, connection: ClientConnection | None, scope: CallScope
+        self,
+        call: ForwardedCall,
+        model: str,
+        send: Send,
+        connection: ClientConnection | None,
+        scope: CallScope,
+        ids: IdReader | None = None,
     ) -> None:
-        """`model` is the requested id."""
+        """`model` is the requested id; `ids` reads those in the response, None if none are needed."""
         self._call = call
         self._response = call.response
         self._model = model
         self._send_message = send
         self._connection = connection
         self._scope = scope
+        self._ids = ids
         self._seconds = call.provider.idle_timeout
         self._tokens = Tokens()
 
@@ -170,6 +178,8 @@ class Relay:
         json = body.removeprefix(BOM)
         if json[-1:] not in (b"}", b"]") and is_unfinished(json):
             raise ProviderFailed("The provider of this model returned an unusable response (truncated JSON).")
+        if self._ids:
+            self._ids.read(json)
         renamed, self._tokens = rename_model(json, self._call.own_id, self._model)
         body = renamed if json is body else BOM + renamed
         headers.append((b"content-length", b"%d" % len(body)))
@@ -219,7 +229,7 @@ class Relay:
 
     async def _relay_events(self, chunk: bytes, stream_format: StreamFormat, sse_keepalive: float) -> Outcome:
         """Relay a stream whose head was sent. `chunk`: its first bytes, b"" if they must be read."""
-        events = EventStreamRenamer(self._call.own_id, self._model)
+        events = EventStreamRenamer(self._call.own_id, self._model, self._ids.read_lines if self._ids else None)
         failure: ApiError | None = None
         with Heartbeat(sse_keepalive, partial(self._send_comment, events)) as heartbeat:
             try:

@@ -41,7 +41,7 @@ NO_STATE = [
 def test_state_stored_for_an_account_is_recognized(field: str, refers: bool) -> None:
     body = JsonBody(f'{{"model":"m",{field}}}'.encode())
 
-    assert (body.refers_to_state, body.models) == (refers, ("m",))
+    assert (bool(body.references), body.models) == (refers, ("m",))
 
 
 @pytest.mark.parametrize(

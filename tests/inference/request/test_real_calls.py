@@ -180,7 +180,7 @@ def test_a_call_of_a_real_client_is_forwarded(call: Fields, ascii_only: bool, se
 
     body = JsonBody(sent)
 
-    assert (body.model, body.models, body.refers_to_state) == ("m", ("m",), False)
+    assert (body.model, body.models, body.references) == ("m", ("m",), frozenset())
     assert body.with_ids({"m": "m"}) == sent
     assert json.loads(body.with_ids({"m": "n"})) == renamed(call)
 

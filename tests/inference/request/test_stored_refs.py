@@ -49,7 +49,62 @@ NO_REFERENCES = [
 def test_references_to_stored_objects_are_recognized(field: str, refers: bool) -> None:
     body = JsonBody(f'{{"model":"m",{field}}}'.encode())
 
-    assert (body.refers_to_state, body.models) == (refers, ("m",))
+    assert (bool(body.references), body.models) == (refers, ("m",))
+
+
+IDS = [
+    ('"previous_response_id":"r"', {"r"}),
+    ('"previous_response_id":"\\u0072"', {"r"}),
+    ('"previous_response_id":null', set()),
+    ('"previous_response_id":["r"]', {""}),
+    ('"conversation":"c"', {"c"}),
+    ('"conversation":{"id":"c"}', {"c"}),
+    ('"conversation":{"id":"c","ID":"d"}', {"c", "d"}),
+    ('"conversation":{"id":7}', {""}),
+    ('"conversation":{}', {""}),
+    ('"extra_body":{"previous_response_id":"r"}', {"r"}),
+    ('"input":[{"type":"item_reference","id":"i"},{"id":"j"},{"type":null,"id":"k"}]', {"i", "j", "k"}),
+    ('"input":[{"type":"item_reference","id":"i","Id":"j"}]', {"i", "j"}),
+    ('"input":[{"type":"item_reference","id":{"id":"i"}}]', {""}),
+    ('"input":[{"type":"item_reference"}]', {""}),
+    ('"input":[{"type":"message","role":"assistant","id":"i","content":"x"}]', set()),
+    ('"input":[{"type":"code_interpreter_call","id":"i","container_id":"c"}]', {"c"}),
+    ('"tools":[{"type":"code_interpreter","container":"c"}]', {"c"}),
+    ('"tools":[{"type":"code_interpreter","container":{"type":"auto","file_ids":["f","g"]}}]', {"f", "g"}),
+    ('"tools":[{"type":"code_interpreter","container":{"type":"auto","file_ids":["f",{"id":"g"}]}}]', {""}),
+    ('"tools":[{"type":"file_search","vector_store_ids":["v"]}]', {""}),
+    ('"container":"c"', {"c"}),
+    ('"container":{"id":"c","skills":[]}', {"c"}),
+    ('"container":{"skills":[]}', set()),
+    ('"container":7', set()),
+    ('"messages":[{"content":[{"type":"container_upload","file_id":"f"}]}]', {"f"}),
+    ('"messages":[{"content":[{"type":"file","file":{"file_id":7}}]}]', set()),
+    ('"messages":[{"role":"assistant","audio":{"id":"a"}}]', {"a"}),
+    ('"preset":"p"', {""}),
+    ('"prompt":{"id":"p"}', {""}),
+    ('"prompt":"p"', set()),
+    ('"agent":{"name":"a"}', {""}),
+    ('"previous_response_id":"r","input":[{"type":"input_file","file_id":"f"}],"lora_path":"l"', {"r", "f", ""}),
+]
+
+
+@pytest.mark.parametrize(("field", "ids"), IDS)
+def test_the_ids_of_referenced_objects_are_read(field: str, ids: set[str]) -> None:
+    assert JsonBody(f'{{"model":"m",{field}}}'.encode()).references == ids
+
+
+@pytest.mark.parametrize(
+    ("field", "is_there"),
+    [
+        ('"metadata":{"a":"resp_1"}', True),
+        ('"x":"a resp_12"', True),
+        ('"request_id":"resp\\u005f\\u0031"', True),
+        ('"request_id":"\\\\u0072\\u0072esp_1"', True),
+        ('"input":"resp 1"', False),
+    ],
+)
+def test_a_body_tells_whether_it_may_contain_an_id_also_if_it_is_escaped(field: str, is_there: bool) -> None:
+    assert JsonBody(f'{{"model":"m",{field}}}'.encode()).may_contain("resp_1") is is_there
 
 
 @pytest.mark.parametrize(
@@ -75,7 +130,7 @@ def test_references_are_found_at_any_depth_that_can_be_read() -> None:
     def nested(levels: int) -> bytes:
         return b'{"model":"m","input":%b[{"file_id":"x"}]%b}' % (b"[" * levels, b"]" * levels)
 
-    assert JsonBody(nested(20)).refers_to_state
+    assert JsonBody(nested(20)).references
     for levels in (30, 300, 5_000):
         with pytest.raises(BadRequest, match="is nested too deeply"):
             JsonBody(nested(levels))

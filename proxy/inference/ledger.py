@@ -1,0 +1,82 @@
+"""The ids that providers returned to each API key: who may reference them, and which provider knows them.
+
+All callers share one account at a provider, so a provider cannot tell whose response or file an id names.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Callable
+
+from msgspec import Struct
+
+MAX_IDS = 10_000
+"""Per key; the oldest are forgotten."""
+MAX_AGE = 86_400.0
+"""Seconds."""
+
+
+class Origin(Struct, frozen=True):
+    """Where an id came from. One object for all ids of a response, so that an id takes little memory."""
+
+    provider: str
+    model: str
+    """The id that the caller requested."""
+    at: float
+    """Seconds of the clock."""
+
+
+class Ledger:
+    """Remembers ids by the name of the key that received them. Callers without a key have none."""
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._monotonic = monotonic
+        self._keys: dict[str, OrderedDict[bytes, Origin]] = {}
+
+    def origin(self, provider: str, model: str) -> Origin:
+        """Return the origin of ids that arrive now."""
+        return Origin(provider, model, self._monotonic())
+
+    def add(self, key: str, object_id: str, origin: Origin) -> None:
+        """Remember that a key received an id. Of an id that several providers returned, the last one counts."""
+        ids = self._keys.setdefault(key, OrderedDict())
+        digest = _digest(object_id)
+        ids[digest] = origin
+        ids.move_to_end(digest)
+        self._drop_oldest(ids)
+
+    def record(self, key: str, origin: Origin, is_own_text: Callable[[str], bool], object_id: str) -> None:
+        """Remember an id in a response, unless the caller may have chosen it.
+
+        `is_own_text`: whether the request contains a text. A provider that repeats it, or takes the id of a response
+        from the request, would otherwise give the caller an id of another one.
+        """
+        if self.provider_of(key, object_id) == origin.provider or not is_own_text(object_id):
+            self.add(key, object_id, origin)
+
+    def provider_of(self, key: str, object_id: str) -> str:
+        """Return the provider that returned an id to a key, "" if none did."""
+        origin = self.find(key, object_id)
+        return origin.provider if origin else ""
+
+    def find(self, key: str, object_id: str) -> Origin | None:
+        """Return where an id came from, None if the key did not receive it, or too long ago."""
+        ids = self._keys.get(key)
+        origin = ids.get(_digest(object_id)) if ids else None
+        return None if origin is None or self._is_old(origin) else origin
+
+    def forget(self, key: str, object_id: str) -> None:
+        if ids := self._keys.get(key):
+            ids.pop(_digest(object_id), None)
+
+    def _drop_oldest(self, ids: OrderedDict[bytes, Origin]) -> None:
+        while len(ids) > MAX_IDS or (ids and self._is_old(next(iter(ids.values())))):
+            ids.popitem(last=False)
+
+    def _is_old(self, origin: Origin) -> bool:
+        return self._monotonic() - origin.at >= MAX_AGE
+
+
+def _digest(object_id: str) -> bytes:
+    return hashlib.blake2b(object_id.encode("utf-8", "surrogatepass"), digest_size=16).digest()
