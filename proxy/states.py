@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
 ListState = Literal["ok", "stale", "incomplete", "empty", "failing", "skipped", "disabled", "declared"]
 """The list of a provider. `stale`: the list shown is older than its `ttl`, because refreshes fail; `incomplete`: the
@@ -19,6 +19,16 @@ CircuitState = Literal[BreakerState, "degraded", "limited"]
 
 CallState = Literal[CircuitState, "not_callable"]
 """`not_callable`: the provider supports listing only."""
+
+
+class Calls(NamedTuple):
+    """The calls of a provider."""
+
+    state: CallState
+    in_flight: int = 0
+    queued: int = 0
+    """Calls that wait because `max_in_flight` is reached."""
+
 
 Status = Literal["ok", "degraded", "down"]
 """The status of the proxy. `degraded`: the list or the calls of a provider do not work; `down`: there is no list."""

@@ -33,6 +33,7 @@ from proxy.config.settings import (
     OAuth,
     OwnerRule,
     Provider,
+    Queue,
     Server,
 )
 from proxy.dialects import DIALECTS, Auth, Dialect, Setting
@@ -81,6 +82,11 @@ SECTIONS = (
         Defaults,
         "Settings for every provider that does not set its own value. The settings of `cache` are accepted here too.",
         _OF_CACHE,
+    ),
+    Section(
+        "defaults: queue",
+        Queue,
+        "Calls that wait because `max_in_flight` is reached. See [Operations](operations.md#concurrency-limits).",
     ),
     Section(
         "providers",
@@ -207,6 +213,13 @@ ENTRIES: Mapping[str, Entry] = {
     "Defaults.idle_timeout": Entry("idle_timeout: 5m", "Calls: between two chunks of a response."),
     "Defaults.call_timeout": Entry("call_timeout: 2h", "One call with its complete response."),
     "Defaults.max_in_flight": Entry("max_in_flight: 50", "Concurrent calls to each provider."),
+    "Defaults.queue": Entry(
+        "queue: {size: 20, timeout: 5s}",
+        "How many calls wait while `max_in_flight` is reached, and for how long.",
+        "see below",
+    ),
+    "Queue.size": Entry("size: 20", "Calls that wait per provider; 0: none, they are rejected at once."),
+    "Queue.timeout": Entry("timeout: 5s", "How long a call waits before it is sent to the next provider, or rejected."),
     "Defaults.failover": Entry(
         "failover: false", "Whether a call that fails at this provider is tried at the next provider of the model."
     ),

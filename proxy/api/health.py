@@ -13,7 +13,7 @@ from proxy.api.routes import READ, Route
 from proxy.asgi import RawResponse
 from proxy.config.settings import Skipped
 from proxy.errors import UpstreamError
-from proxy.states import CallState, Status
+from proxy.states import Calls, Status
 from proxy.store import Report, Store
 from proxy.wire.encoder import encode
 
@@ -23,10 +23,10 @@ _NO_STORE = (b"cache-control", b"no-store")
 class Health:
     """The state of the process and of its providers. Only admin keys see single providers."""
 
-    def __init__(self, store: Store, skipped: tuple[Skipped, ...], call_state: Callable[[str], CallState]) -> None:
-        """`call_state` returns the state of a provider's calls, by the provider's name."""
+    def __init__(self, store: Store, skipped: tuple[Skipped, ...], calls: Callable[[str], Calls]) -> None:
+        """`calls` returns the state of a provider's calls, by the provider's name."""
         self._store = store
-        self._call_state = call_state
+        self._calls = calls
         self._skipped = skipped
         self.draining = False
         """Set during shutdown: `/readyz` fails, but requests are still served."""
@@ -73,14 +73,17 @@ class Health:
 
     def _works(self, report: Report) -> bool:
         """Whether the provider's list is current, and the circuit breaker of its calls is closed."""
-        return report.state in ("ok", "declared") and self._call_state(report.name) not in ("open", "half_open")
+        return report.state in ("ok", "declared") and self._calls(report.name).state not in ("open", "half_open")
 
     def _provider(self, report: Report) -> dict[str, Any]:
+        calls = self._calls(report.name)
         return {
             "name": report.name,
             "kind": report.kind,
             "state": report.state,
-            "calls": self._call_state(report.name),
+            "calls": calls.state,
+            "in_flight": calls.in_flight,
+            "queued": calls.queued,
             "models": report.models,
             "last_success": None if report.fetched_at is None else _date(report.fetched_at),
             "age_seconds": None if report.age is None else round(report.age, 1),

@@ -97,6 +97,13 @@ class FetchSettings(CacheSettings):
     """The provider's additional fields that are shown; None is all of them."""
 
 
+class Queue(Settings):
+    """Calls that wait because `max_in_flight` is reached, in turn over the keys."""
+
+    size: Annotated[int, whole(0, 10_000)] = 100
+    timeout: Seconds = 2.0
+
+
 class CallSettings(FetchSettings):
     connect_timeout: Seconds = 5.0
     first_byte_timeout: Seconds = 600.0
@@ -107,6 +114,7 @@ class CallSettings(FetchSettings):
     """One call, with its complete response."""
     max_in_flight: Annotated[int, whole(1, 1_000_000)] = 1000
     """Concurrent calls."""
+    queue: Queue = Queue()
     failover: bool = True
     """Whether a failed call is retried at the next provider of the same model."""
     failover_on: Annotated[tuple[int | FailoverCause, ...], BeforeValidator(failover_conditions)] = (

@@ -1,10 +1,11 @@
-"""Decide whether a provider is called: circuit breaker, cool-downs after 429, and concurrency limit.
+"""Decide whether a provider is called: circuit breaker, cool-downs after 429, concurrency limit and its queue.
 
 Independent of the circuit breaker of the provider's list: a provider whose list fails is still called.
 """
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import Callable
 
@@ -14,6 +15,8 @@ from proxy.backoff import FAILURE_THRESHOLD, OPEN_SECONDS, open_for
 from proxy.clock import Clock
 from proxy.config import Provider
 from proxy.errors import ApiError, ProviderUnavailable, RateLimited, whole_seconds
+from proxy.inference.deadline import CallScope, DeadlineExceeded
+from proxy.inference.queue import FairQueue
 from proxy.states import CircuitState
 
 FULL_FOR = 1.0
@@ -22,13 +25,14 @@ _MAX_COOLING = 10_000
 
 
 class Circuit:
-    """The circuit breaker of one provider's calls."""
+    """The circuit breaker of one provider's calls, and their concurrency limit."""
 
     def __init__(self, provider: Provider, clock: Clock, uniform: Callable[[float, float], float] = random.uniform):
         self._provider = provider
         self._clock = clock
         self._uniform = uniform
         self._in_flight = 0
+        self._queue = FairQueue(provider.queue.size, lambda: asyncio.get_running_loop().create_future())
         self._failures = 0
         self._open_until = 0.0
         self._probe_until = 0.0
@@ -40,6 +44,16 @@ class Circuit:
     @property
     def in_flight(self) -> int:
         return self._in_flight
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the provider is at its concurrency limit."""
+        return self._in_flight >= self._provider.max_in_flight
+
+    @property
+    def queued(self) -> int:
+        """Calls that wait for a place."""
+        return len(self._queue)
 
     @property
     def state(self) -> CircuitState:
@@ -56,25 +70,63 @@ class Circuit:
 
     def acquire(self, model: str) -> ApiError | None:
         """Start a call of a model (the provider's id). Returns None, and `release` must follow; or the error."""
+        if error := self._rejection(model):
+            return error
+        if self.is_full:
+            return _at_limit()
+        self._in_flight += 1
+        self._start()
+        return None
+
+    async def acquire_or_wait(self, key: str, model: str, scope: CallScope, seconds: float) -> ApiError | None:
+        """Start a call as `acquire` does; at the concurrency limit wait for a place, in turn with other keys.
+
+        It waits for at most `seconds` and the provider's `queue.timeout`. Raises ClientDisconnected.
+        """
+        if self.is_full and not self._rejection(model):
+            return await self._wait(key, model, scope, seconds)
+        return self.acquire(model)
+
+    async def _wait(self, key: str, model: str, scope: CallScope, seconds: float) -> ApiError | None:
+        waiter = self._queue.join(key)
+        if waiter is None:
+            return _at_limit()
+        try:
+            has_place = await scope.wait(waiter, min(seconds, self._provider.queue.timeout))
+        except BaseException as error:
+            if self._queue.leave(key, waiter):
+                self.release()
+            if isinstance(error, DeadlineExceeded):
+                return _at_limit()
+            raise
+        if not has_place:
+            return _at_limit()
+        if rejection := self._rejection(model):
+            self.release()
+            return rejection
+        self._start()
+        return None
+
+    def release(self) -> None:
+        """End a call, whatever its result. The next call that waits gets its place."""
+        if not self._queue or not self._queue.admit():
+            self._in_flight -= 1
+
+    def _rejection(self, model: str) -> ApiError | None:
+        """Return why the provider is not called at the moment, whatever its concurrency."""
         now = self._clock.monotonic()
         if self._cools and (until := self._cooling.get(model)) is not None:
             seconds = until - now
             message = f"The provider is rate-limiting this model; retry after {whole_seconds(seconds)} s."
             return RateLimited(message, retry_after=seconds)
-        is_tripped = self.is_tripped
-        if is_tripped and now < max(self._open_until, self._probe_until):
+        if self.is_tripped and now < max(self._open_until, self._probe_until):
             return _unavailable("is unavailable (circuit breaker open)", max(FULL_FOR, self._open_until - now))
-        if self._in_flight >= self._provider.max_in_flight:
-            return _unavailable("is at its concurrency limit (max_in_flight)", FULL_FOR)
-        if is_tripped:
-            # A time limit, because a probe can end without a result and older calls can end meanwhile.
-            self._probe_until = now + OPEN_SECONDS
-        self._in_flight += 1
         return None
 
-    def release(self) -> None:
-        """End a call, whatever its result."""
-        self._in_flight -= 1
+    def _start(self) -> None:
+        if self.is_tripped:
+            # A time limit, because a probe can end without a result and older calls can end meanwhile.
+            self._probe_until = self._clock.monotonic() + OPEN_SECONDS
 
     def succeeded(self) -> None:
         """Record a success: the provider responded, or rejected only the request."""
@@ -93,6 +145,10 @@ class Circuit:
         if seconds > 0:
             self._cooling[model] = self._clock.monotonic() + seconds
             self._cools = True
+
+
+def _at_limit() -> ProviderUnavailable:
+    return _unavailable("is at its concurrency limit (max_in_flight)", FULL_FOR)
 
 
 def _unavailable(reason: str, seconds: float) -> ProviderUnavailable:

@@ -190,12 +190,12 @@ class Forwarder:
         """Relay the first usable response, in the operator's order.
 
         `relay` sends a 2xx response to the client and finishes it. The next provider is tried only if this one cannot
-        have done the work: its circuit rejects the call, or the failure is in `failover_on`. Raises ApiError and
-        ClientDisconnected.
+        have done the work: its circuit rejects the call, or the failure is in `failover_on`. Providers with a
+        free place come first. Raises ApiError and ClientDisconnected.
         """
         refusals: list[Verdict] = []
         began = scope.now
-        for candidate in _permitted(call.candidates, self._is_limited_to_owner):
+        for candidate in self._free_first(_permitted(call.candidates, self._is_limited_to_owner)):
             provider = self.endpoints[candidate.offer.provider].provider
             seconds = provider.first_byte_timeout
             if refusals:
@@ -211,6 +211,17 @@ class Forwarder:
                 raise refusal.error
             refusals.append(refusal)
         raise most_useful([refusal.error for refusal in refusals])
+
+    def _free_first(self, candidates: Iterable[Candidate]) -> Sequence[Candidate]:
+        """Return those at their concurrency limit last: a call waits only if no other provider has a free place.
+
+        A provider with `failover: false` keeps its calls, and its position.
+        """
+        return sorted(candidates, key=self._is_full)
+
+    def _is_full(self, candidate: Candidate) -> bool:
+        name = candidate.offer.provider
+        return self.circuits[name].is_full and self.endpoints[name].provider.failover
 
     def _longest_timeout(self, call: Call) -> float:
         return max(self.endpoints[c.offer.provider].provider.first_byte_timeout for c in call.candidates)
@@ -231,9 +242,10 @@ class Forwarder:
         Raises ClientDisconnected, and ApiError if the response failed after a part of it was processed.
         """
         name, model = candidate.offer.provider, candidate.offer.entry.id
-        if error := self.circuits[name].acquire(model):
+        asked = scope.now
+        if error := await self.circuits[name].acquire_or_wait(call.key, model, scope, seconds - _MIN_ATTEMPT):
             return not_called(error, name)
-        result = await self._start(call, candidate, scope, seconds)
+        result = await self._start(call, candidate, scope, seconds - (scope.now - asked))
         if isinstance(result, Verdict):
             return result
         try:

@@ -19,7 +19,7 @@ from proxy.catalog import Fetch
 from proxy.clock import Clock
 from proxy.config import Config
 from proxy.server.cors import Cors
-from proxy.states import CallState
+from proxy.states import Calls
 from proxy.store import Report, Store
 from proxy.telemetry import Usage
 from proxy.upstream.lists import ListFetcher
@@ -42,7 +42,7 @@ class Deployment:
         self.access = Access(config, clock.time)
         self.cors = Cors(config.server.cors) if config.server.cors else None
         self._callable = frozenset(provider.name for provider in config.providers if provider.target)
-        self.health = Health(self.store, config.skipped, self._call_state)
+        self.health = Health(self.store, config.skipped, self._calls_of)
         self._calls = request_paths(config.server.extra_paths)
         self.routes = Routes(
             [
@@ -81,11 +81,14 @@ class Deployment:
         ledger = Ledger(self._clock.monotonic)
         return Inference(self.config, self.store, self.forwarder, ledger, self._calls)
 
-    def _call_state(self, provider: str) -> CallState:
+    def _calls_of(self, provider: str) -> Calls:
         """Return the state of a provider's calls: `ok` before the first call of any model."""
         if provider not in self._callable:
-            return "not_callable"
-        return self.forwarder.circuits[provider].state if self.forwarder else "ok"
+            return Calls("not_callable")
+        if self.forwarder is None:
+            return Calls("ok")
+        circuit = self.forwarder.circuits[provider]
+        return Calls(circuit.state, circuit.in_flight, circuit.queued)
 
     def _call(self, head: RequestHead, caller: Caller) -> Handler:
         return partial(self._forward, head, caller)

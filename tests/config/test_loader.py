@@ -21,7 +21,7 @@ from proxy.config.field_rules import FieldRule
 from proxy.config.keys import KeyEntry
 from proxy.config.loader import SECTIONS
 from proxy.config.overrides import Override
-from proxy.config.settings import NOT_CALLABLE, Cache, Defaults, Group, Iam, Merge, OAuth, OwnerRule, Server
+from proxy.config.settings import NOT_CALLABLE, Cache, Defaults, Group, Iam, Merge, OAuth, OwnerRule, Queue, Server
 from proxy.dialects import DIALECTS
 from tests.config.outcomes import (
     CANARY,
@@ -58,6 +58,7 @@ defaults:
   idle_timeout: 10s
   call_timeout: 10m
   max_in_flight: 7
+  queue: {size: 9}
   failover: false
   failover_on: [429]
   failover_to: same_owner
@@ -94,6 +95,7 @@ providers:
     idle_timeout: 20s
     call_timeout: 20m
     max_in_flight: 8
+    queue: {size: 0, timeout: 5s}
     failover: true
     failover_on: [503, "500", timeout, no_connection]
     failover_to: listed
@@ -198,7 +200,7 @@ def test_every_setting_is_loaded(corp_pem: str) -> None:
         "ca_file": corp_pem, "max_body": 1024**2, "max_pages": 10, "max_models": 100,
         "extra_fields": ["context_length"],
         "connect_timeout": 1, "first_byte_timeout": 20, "idle_timeout": 10, "call_timeout": 600,
-        "max_in_flight": 7, "failover": False, "failover_on": [429],
+        "max_in_flight": 7, "queue": Queue(size=9, timeout=2), "failover": False, "failover_on": [429],
         "failover_to": "same_owner",
         "forward_headers": ["x-team-*"],
     }  # fmt: skip
@@ -209,8 +211,8 @@ def test_every_setting_is_loaded(corp_pem: str) -> None:
         initial_wait=3, timeout=30, retries=3, headers={"X-Key": secret},
         proxy=SecretStr("http://other:3128"), ca_file=corp_pem, max_body=2 * 1024**2, max_pages=20, max_models=200,
         extra_fields=(), connect_timeout=2, first_byte_timeout=30, idle_timeout=20, call_timeout=1200,
-        max_in_flight=8, failover=True, failover_on=(503, 500, "timeout", "no_connection"),
-        failover_to="listed",
+        max_in_flight=8, queue=Queue(size=0, timeout=5), failover=True, failover_to="listed",
+        failover_on=(503, 500, "timeout", "no_connection"),
         forward_headers=("x-session-id", "x-session-*"), stateful=True, call=NOT_CALLABLE,
     )  # fmt: skip
     files = Provider(

@@ -446,7 +446,7 @@ async def test_the_circuit_breaker_closes_when_the_response_to_a_probe_starts(
 
 
 async def test_a_provider_at_its_concurrency_limit_is_skipped_or_503(fetch: FakeFetch, clock: FakeClock) -> None:
-    more = ["max_in_flight: 2"]
+    more = ["max_in_flight: 2, queue: {size: 0}"]
     async with calling(fetch, clock, hangs, FINE, more=more) as (served, (first, _)):
         waiting = [asyncio.create_task(served.call()) for _ in range(2)]
         await until(lambda: len(first.requests) == 2)

@@ -1,0 +1,89 @@
+"""The queue of calls that wait for a place at one provider: bounded, and fair between keys. Pure."""
+
+from __future__ import annotations
+
+from asyncio import Future
+from collections import OrderedDict
+from collections.abc import Callable
+
+Waiter = Future[bool]
+"""A call that waits. The result is whether it has a place; False: another key needed its place in the queue."""
+
+
+class FairQueue:
+    """Calls that wait, by key. The key whose last admission is the longest ago is next, then the order of arrival.
+
+    So a key with one call waits for at most one call of each other key, however many calls those have.
+    """
+
+    def __init__(self, size: int, new_waiter: Callable[[], Waiter]) -> None:
+        """`size`: calls that can wait; `new_waiter` returns a pending future."""
+        self._size = size
+        self._new_waiter = new_waiter
+        self._waiting: dict[str, OrderedDict[Waiter, None]] = {}
+        self._length = 0
+        self._admissions = 0
+        self._last_admission: dict[str, int] = {}
+        """Of the keys that were admitted since the queue was last empty."""
+
+    def __len__(self) -> int:
+        return self._length
+
+    def join(self, key: str) -> Waiter | None:
+        """Add a call of a key. `leave` must follow. None: the queue is full, and no key has more calls in it.
+
+        In a full queue, the newest call of the key with the most calls is rejected instead: calls of one key cannot
+        keep those of others out.
+        """
+        if self._length >= self._size and not self._reject_for(key):
+            return None
+        waiter = self._new_waiter()
+        self._waiting.setdefault(key, OrderedDict())[waiter] = None
+        self._length += 1
+        return waiter
+
+    def admit(self) -> bool:
+        """Give a place to the next call. Returns False if no call waits."""
+        while self._waiting:
+            key = min(self._waiting, key=self._turn)
+            waiter = next(iter(self._waiting[key]))
+            is_canceled = waiter.done()  # and its task has not run since
+            if not is_canceled:
+                self._admissions += 1
+                self._last_admission[key] = self._admissions
+                waiter.set_result(True)
+            self._remove(key, waiter)
+            if not is_canceled:
+                return True
+        return False
+
+    def leave(self, key: str, waiter: Waiter) -> bool:
+        """Stop waiting. Returns whether the call already has a place, which must then be released."""
+        if waiter in self._waiting.get(key, ()):
+            self._remove(key, waiter)
+        return waiter.done() and not waiter.cancelled() and waiter.result()
+
+    def _turn(self, key: str) -> int:
+        return self._last_admission.get(key, 0)
+
+    def _reject_for(self, key: str) -> bool:
+        """Reject a waiting call of a key that has more of them than this one would have. Returns False without any."""
+        longest = max(self._waiting, key=self._count, default=key)
+        if self._count(longest) <= self._count(key) + 1:
+            return False
+        waiter = next(reversed(self._waiting[longest]))
+        self._remove(longest, waiter)
+        if not waiter.done():
+            waiter.set_result(False)
+        return True
+
+    def _count(self, key: str) -> int:
+        return len(self._waiting.get(key, ()))
+
+    def _remove(self, key: str, waiter: Waiter) -> None:
+        del self._waiting[key][waiter]
+        self._length -= 1
+        if not self._waiting[key]:
+            del self._waiting[key]
+        if not self._waiting:
+            self._last_admission.clear()
