@@ -23,6 +23,7 @@ from proxy.config.custom import AuthChoice, CustomList, CustomPaging
 from proxy.config.fields import Bytes, Seconds, failover_conditions, fields_to_show
 from proxy.config.keys import KeyEntry
 from proxy.config.list_settings import ListSettings
+from proxy.config.routing import RoutingRule, VirtualModel
 from proxy.config.settings import (
     Cache,
     Call,
@@ -105,6 +106,18 @@ SECTIONS = (
     Section("providers: call", Call, "Where the models of a provider are called, if not at the address of its kind."),
     Section("providers: list", CustomList, "How a provider of kind `custom` writes its list. Paths are dotted."),
     Section("providers: list: paging", CustomPaging, "How a `custom` provider is paged. Without it there is one page."),
+    Section(
+        "models",
+        VirtualModel,
+        "A list of virtual models, which are listed under ids of their own and call other models; see "
+        "[Virtual models](routing.md#virtual-models).",
+    ),
+    Section(
+        "routing",
+        RoutingRule,
+        "A list of rules: how calls are distributed if several providers have the model. The first match wins; without "
+        "one the strategy is `order`. See [Routing](routing.md).",
+    ),
     Section("groups", Group, "Groups by name. The group `default` applies to requests without an API key."),
     Section("keys", KeyEntry, "A list of the API keys of clients. With at least one, requests are authenticated."),
 )
@@ -293,6 +306,11 @@ ENTRIES: Mapping[str, Entry] = {
         "disabled: true",
         "Ignore the provider, as if it were not in the file. Its secrets may be missing; rules can still refer to it.",
     ),
+    "Provider.weight": Entry(
+        "weight: 3",
+        "Its share of the calls, relative to the other providers of a model, with the strategies `weighted` and "
+        "`least_busy`; see [Routing](routing.md).",
+    ),
     "Provider.owner": Entry("owner: ctyun", "The owner of all models of this provider."),
     "Provider.include": Entry(
         'include: ["gpt-*"]', "Patterns for the provider's own ids; only matching models are listed."
@@ -431,6 +449,20 @@ ENTRIES: Mapping[str, Entry] = {
     "CustomPaging.first": Entry("first: 0", "Style `page`: number of the first page."),
     "CustomPaging.size": Entry(
         "size: {page_size: 100}", "Parameters of the first request that set the page size.", "none"
+    ),
+    "VirtualModel.id": Entry("id: smart", "The id of the virtual model. A listed model with this id is replaced."),
+    "VirtualModel.targets": Entry(
+        "targets: [gpt-5, claude-opus-5]",
+        "Exact ids of listed models, in the order of preference. Other virtual models are not allowed.",
+    ),
+    "VirtualModel.strategy": Entry(
+        "strategy: weighted", "`order`: the first target that can serve the call; others: see [Routing](routing.md)."
+    ),
+    "RoutingRule.match": Entry('match: "qwen*"', "A pattern over public ids, or a list of patterns."),
+    "RoutingRule.strategy": Entry(
+        "strategy: least_busy",
+        "`order`: the order of the providers; `weighted`: calls of one conversation go to the same provider; "
+        "`least_busy`: the provider with the fewest calls in flight.",
     ),
     "Group.models": Entry(
         'models: ["*", "!*-preview"]', "The models that members can access; see [Access rules](#access-rules)."

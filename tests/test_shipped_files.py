@@ -47,7 +47,7 @@ def settings() -> set[str]:
 
 def uncommented(text: str) -> str:
     """The file with every commented setting enabled."""
-    names = "|".join(sorted(settings() | {"owners", "keys", "groups"}))
+    names = "|".join(sorted(settings() | {"owners", "routing", "keys", "groups"}))
     setting = re.compile(rf"^( *)# ( *(?:- {{|(?:{names}|staff):(?: |$)).*)$", re.MULTILINE)
     return setting.sub(r"\1\2", text)
 
@@ -84,6 +84,8 @@ def test_commented_settings_are_valid_when_enabled(tmp_path: Path) -> None:
     config = parse(with_login, environ=EVERYTHING_SET, is_installed=lambda library: True)
     assert [key.name for key in config.keys] == ["alice", "ci", "ops"]
     assert [rule.owner for rule in config.owners] == ["openai"]
+    assert [(model.id, model.targets) for model in config.models] == [("smart", ("gpt-5", "claude-opus-5"))]
+    assert [(rule.match, rule.strategy) for rule in config.routing] == [(("qwen*",), "least_busy")]
     providers = {provider.name: provider for provider in config.providers}
     assert providers["pangu"].iam is not None
     assert providers["azure"].oauth is not None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 from weakref import WeakValueDictionary
 
@@ -58,6 +58,19 @@ class Policy:
         forbidden = self._forbidden.matches
         return forbidden(offer) or (offer.alias_of is not None and forbidden(offer.alias_of))
 
+    def target_filter(self, model_id: str) -> Callable[[Offer], bool] | None:
+        """Return which offers of its targets a virtual model can use; None if the rules over ids do not allow it.
+
+        All deny rules apply to the targets, too. If there are allow rules of other kinds (`owner:`, `provider:`), one
+        of them must match, unless a rule is exactly the id of the virtual model.
+        """
+        model = Offer(model_id, "", "", Entry(""))
+        if not self._allowed.matches_id(model) or self._forbidden.matches_id(model):
+            return None
+        if model_id in self._allowed.ids or not self._allowed.has_other_kinds:
+            return lambda offer: not self.denies(offer)
+        return lambda offer: self._allowed.matches_other_kinds(offer) and not self.denies(offer)
+
     @property
     def denies_models(self) -> bool:
         """Whether a deny rule depends on the model, not only on its provider."""
@@ -83,7 +96,17 @@ def _canonical(rules: Iterable[str]) -> tuple[str, ...]:
 class _Side:
     """The allow rules or the deny rules of a policy."""
 
-    __slots__ = ("_all", "_by_provider", "by_model", "matches", "matches_model")
+    __slots__ = (
+        "_all",
+        "_by_provider",
+        "by_model",
+        "has_other_kinds",
+        "ids",
+        "matches",
+        "matches_id",
+        "matches_model",
+        "matches_other_kinds",
+    )
 
     def __init__(self, rules: Iterable[str], matcher_of: MatcherOf) -> None:
         patterns: dict[str, list[str]] = {}
@@ -96,7 +119,12 @@ class _Side:
         self.by_model = bool(by_model)
         self.matches_model: Predicate = _any_of(by_model)
         self._by_provider = _any_of([predicates[kind] for kind in predicates if RULES[kind].per_provider])
-        self._all = "*" in patterns.get("", ())
+        self.ids = frozenset(patterns.get("", ()))
+        self.matches_id: Predicate = _any_of([predicates[kind] for kind in predicates if not kind])
+        others = [predicates[kind] for kind in predicates if kind]
+        self.has_other_kinds = bool(others)
+        self.matches_other_kinds: Predicate = _any_of(others)
+        self._all = "*" in self.ids
 
     def may_match(self, provider: str) -> bool:
         return self.by_model or self._by_provider(_unknown_model_of(provider))

@@ -12,7 +12,7 @@ from proxy.catalog.values import Catalog, Model, Offer
 from proxy.cooperative import Cooperative, batched, run_now
 from proxy.dialects import EXTRA_NAMES
 
-_FACTS = tuple({name.partition(".")[0]: None for name in EXTRA_NAMES})
+FACTS = tuple({name.partition(".")[0]: None for name in EXTRA_NAMES})
 """The fields with standard names."""
 _OF_ONE_PROVIDER = frozenset({"pricing", "deprecated", "deprecated_at", "shutdown_at", "updated_at"})
 """Facts about one provider's offer, which are wrong for another provider's."""
@@ -64,12 +64,17 @@ def merging(
         yield
     if ignore_case:
         by_id = {spelled[0].id: spelled for spelled in by_id.values()}
-    combined = partial(_completed_model, fill=fill) if ignore_case or fill else model_of
+    combined = combining(ignore_case=ignore_case, fill=fill)
     models: list[Model] = []
     for ids in batched(sorted(by_id)):
         models += [combined(by_id[model_id]) for model_id in ids]
         yield
     return Catalog(tuple(models))
+
+
+def combining(*, ignore_case: bool, fill: bool) -> Callable[[tuple[Offer, ...]], Model]:
+    """Return a function from the offers of one id to their model."""
+    return partial(_completed_model, fill=fill) if ignore_case or fill else model_of
 
 
 def model_of(offers: tuple[Offer, ...]) -> Model:
@@ -112,7 +117,7 @@ def _with_missing_facts(extra: bytes, other: bytes, same_provider: bool) -> byte
     fields, others = msgspec.json.decode(extra), msgspec.json.decode(other)
     missing = {
         name: others[name]
-        for name in _FACTS
+        for name in FACTS
         if fields.get(name) is None and others.get(name) is not None
         if same_provider or name not in _OF_ONE_PROVIDER
     }

@@ -34,6 +34,13 @@ class Offer(Struct, frozen=True, gc=False):
         return self.entry.created
 
 
+class TargetOffer(Offer, frozen=True, gc=False):
+    """An offer of a listed model under the id of a virtual model."""
+
+    target: str = ""
+    """The id of the listed model."""
+
+
 class Model(Struct, frozen=True, gc=False):
     """A listed model: the fields of `offers[0]`, and all offers in the configured order of providers."""
 

@@ -13,10 +13,11 @@ from itertools import chain
 from typing import Literal, get_args
 
 from proxy.access import Policy
-from proxy.catalog import Catalog, FetchResult, Offer, merge, per_provider
+from proxy.catalog import Catalog, FetchResult, Offer, per_provider
 from proxy.catalog.adjust import fields_of
 from proxy.catalog.names import AcceptedNames, Source, accepted_names
 from proxy.catalog.rules import declared_entries, with_declared
+from proxy.catalog.virtual import catalog_of
 from proxy.cli.text import count
 from proxy.config import Config, Key, Provider
 from proxy.config.access_rules import RULES, split
@@ -121,8 +122,7 @@ class Audit:
     def catalog(self, rules: Iterable[str] = ("*",)) -> Catalog:
         """The catalog that these rules allow."""
         offers = chain.from_iterable(self.offers.values())
-        settings = self.config.merge
-        return merge(offers, Policy(rules).allows, ignore_case=settings.ignore_case, fill=settings.fill)
+        return run_now(catalog_of(offers, Policy(rules), self.config))
 
     def catalog_of(self, key: str | None) -> Catalog:
         """The catalog of one key, or of all models."""
@@ -148,7 +148,8 @@ class Audit:
     def findings(self, key: str | None = None) -> tuple[Finding, ...]:
         """All findings, or only those of one key and of its group."""
         findings = (
-            *self._of_callers(), *self._of_rules(), *self._of_providers(), *self._of_owners(), *self._of_spellings(),
+            *self._of_callers(), *self._of_rules(), *self._of_providers(), *self._of_owners(), *self._of_models(),
+            *self._of_routing(), *self._of_spellings(),
         )  # fmt: skip
         if key is None:
             return findings
@@ -176,6 +177,8 @@ class Audit:
             return False
         if any(not rule.startswith("!") and self._is_accepted(rule) for rule in rules):
             return False
+        if self.config.models and self.catalog(rules).models:
+            return False
         return not self._allows_any(policy, chain.from_iterable(self.offers.values()))
 
     def _is_accepted(self, rule: str) -> bool:
@@ -201,12 +204,17 @@ class Audit:
         unknown = (*self._unknown, *(skipped.name for skipped in self.config.skipped))
         if any(map(matcher([pattern]), unknown)) if RULES[kind].per_provider else self._unknown:
             return True
-        if self._is_accepted(rule):
+        if self._is_accepted(rule) or (not kind and self._matches_virtual(rule)):
             return True
         offers = chain.from_iterable(self.offers.values())
         if rule.startswith("!"):
             return not all(map(Policy(["*", rule]).allows, offers))
         return self._allows_any(Policy([rule]), offers)
+
+    def _matches_virtual(self, rule: str) -> bool:
+        """Whether an id rule allows or denies a virtual model."""
+        matches = loose_matcher([rule[1:]]) if rule.startswith("!") else matcher([rule])
+        return any(matches(model.id) for model in self.config.models)
 
     @staticmethod
     def _allows_any(policy: Policy, offers: Iterable[Offer]) -> bool:
@@ -217,14 +225,21 @@ class Audit:
         if self.config.anonymous:
             callers.add(self.config.anonymous.models)
         policies = [Policy(rules) for rules in sorted(callers)]
+        behind_virtual = self._providers_behind_virtual_models(callers)
         for result in self.results:
             name = result.provider.name
             offers = self.offers[name]
-            if offers and not any(self._allows_any(policy, offers) for policy in policies):
+            is_accessible = name in behind_virtual or any(self._allows_any(policy, offers) for policy in policies)
+            if offers and not is_accessible:
                 yield Finding("inaccessible", f"provider {name}", _INACCESSIBLE)
             if result.is_known:
                 yield from self._of_selection(result, offers)
                 yield from self._of_fields(result)
+
+    def _providers_behind_virtual_models(self, callers: Iterable[Globs]) -> frozenset[str]:
+        if not self.config.models:
+            return frozenset()
+        return frozenset().union(*(self.catalog(rules).providers() for rules in callers))
 
     def _of_selection(self, result: ProbeResult, offers: Sequence[Offer]) -> Iterator[Finding]:
         """Findings about `include`, `exclude` and `aliases` of a provider whose list was fetched."""
@@ -292,6 +307,34 @@ class Audit:
                     text = f"pattern {pattern!r} has no effect: it matches no model, or only models of earlier patterns"
                     yield Finding("matches_nothing", who, text)
                 ids = {own_id for own_id in ids if not matches(own_id)}
+
+    def _of_models(self) -> Iterator[Finding]:
+        """Findings about virtual models: targets that no provider lists, or that cannot be called."""
+        if self._unknown or self.config.skipped:
+            return
+        listed = set(map(self._form, self._public_ids))
+        for model in self.config.models:
+            for target in model.targets:
+                if self._form(target) not in listed:
+                    text = f"target {target!r} is not listed by any provider"
+                    yield Finding("matches_nothing", f"virtual model {model.id}", text)
+
+    def _of_routing(self) -> Iterator[Finding]:
+        """Findings about `routing`: patterns that match no model."""
+        if self._unknown or self.config.skipped:
+            return
+        for number, rule in enumerate(self.config.routing):
+            for pattern in rule.match:
+                if not any(map(matcher([pattern]), self._public_ids)) and not self._is_accepted(pattern):
+                    yield Finding("matches_nothing", f"routing[{number}]", f"pattern {pattern!r} matches no model")
+
+    @cached_property
+    def _public_ids(self) -> frozenset[str]:
+        return frozenset(offer.id for offer in chain.from_iterable(self.offers.values()))
+
+    def _form(self, public_id: str) -> str:
+        """An id as it is compared with others."""
+        return public_id.casefold() if self.config.merge.ignore_case else public_id
 
     def _of_spellings(self) -> Iterator[Finding]:
         """Ids that differ only in case: clients see two models where there may be one."""

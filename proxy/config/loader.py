@@ -16,10 +16,11 @@ from proxy.config.hints import LITELLM
 from proxy.config.keys import groups_of, keys_of
 from proxy.config.problems import ConfigError, Problem
 from proxy.config.providers import Providers, check_authority
+from proxy.config.routing import RoutingRule, VirtualModel
 from proxy.config.settings import Cache, Config, Defaults, Group, Merge, OwnerRule, Server
 from proxy.config.validation import Validation
 
-SECTIONS = ("server", "cache", "defaults", "merge", "owners", "providers", "groups", "keys")
+SECTIONS = ("server", "cache", "defaults", "merge", "owners", "providers", "models", "routing", "groups", "keys")
 
 
 def read(path: Path, environ: Mapping[str, str] | None = None, *, offline: bool = False) -> Config:
@@ -80,6 +81,8 @@ def _config(
     merge = validation.section(Merge, raw, "merge")
     _check_inherited(validation, raw)
     owners = _owners(validation, raw)
+    models = _virtual_models(validation, raw)
+    routing = _routing(validation, raw)
     groups = groups_of(validation, raw)
     keys = keys_of(validation, raw, groups)
     _warn_of_anonymous(validation, raw, groups)
@@ -91,7 +94,9 @@ def _config(
         return None
     # Without a problem a section can only be None because of a variable that is not set (`offline`).
     server, merge = server or Server(), merge or Merge()
-    return Config(server, merge, owners, providers.listed, groups, keys, providers.skipped, validation.warnings)
+    return Config(
+        server, merge, owners, providers.listed, groups, keys, providers.skipped, validation.warnings, models, routing
+    )
 
 
 def _warn_of_anonymous(validation: Validation, raw: Mapping[str, Any], groups: Mapping[str, Group]) -> None:
@@ -118,6 +123,33 @@ def _owners(validation: Validation, raw: Mapping[str, Any]) -> tuple[OwnerRule, 
     rules = []
     for path, value in validation.entries(raw, "owners"):
         if rule := validation.valid(OwnerRule, value, path):
+            validation.warn_of_brackets(rule.match, (*path, "match"))
+            rules.append(rule)
+    return tuple(rules)
+
+
+def _virtual_models(validation: Validation, raw: Mapping[str, Any]) -> tuple[VirtualModel, ...]:
+    entries = [(path, validation.valid(VirtualModel, value, path)) for path, value in validation.entries(raw, "models")]
+    models = [(path, model) for path, model in entries if model]
+    ids = [model.id for _, model in models]
+    for index, (path, model) in enumerate(models):
+        if model.id in ids[:index]:
+            validation.problem((*path, "id"), f"duplicate id {model.id!r}; ids must be unique")
+        for place, target in enumerate(model.targets):
+            where = (*path, "targets", place)
+            if target in ids and target != model.id:
+                validation.problem(
+                    where, "is a virtual model; a target must be the id of a model that a provider lists"
+                )
+            elif target in model.targets[:place]:
+                validation.problem(where, f"duplicate target {target!r}; remove one")
+    return tuple(model for _, model in models)
+
+
+def _routing(validation: Validation, raw: Mapping[str, Any]) -> tuple[RoutingRule, ...]:
+    rules = []
+    for path, value in validation.entries(raw, "routing"):
+        if rule := validation.valid(RoutingRule, value, path):
             validation.warn_of_brackets(rule.match, (*path, "match"))
             rules.append(rule)
     return tuple(rules)

@@ -43,6 +43,7 @@ from proxy.config.fields import (
 )
 from proxy.config.forwarded_headers import forwardable, header_matcher
 from proxy.config.list_settings import ListSettings, adjusted
+from proxy.config.routing import RoutingRule, VirtualModel
 from proxy.dialects import DIALECTS, Auth, Dialect, fill_template
 from proxy.patterns import Matcher
 
@@ -216,6 +217,8 @@ class Provider(ListSettings, CallSettings):
     may_be_empty: bool = False
     """Whether a list without models is normal."""
     disabled: bool = False
+    weight: Annotated[int, whole(1, 1000)] = 1
+    """Its share of the calls, relative to other providers, with the strategies `weighted` and `least_busy`."""
     owner: Text = ""
     include: Globs = ("*",)
     exclude: Globs = ()
@@ -338,6 +341,9 @@ class Config:
     keys: tuple[Key, ...] = ()
     skipped: tuple[Skipped, ...] = ()
     warnings: tuple[str, ...] = ()
+    models: tuple[VirtualModel, ...] = ()
+    routing: tuple[RoutingRule, ...] = ()
+    """The first rule that matches a model is used."""
 
     @property
     def anonymous(self) -> Group | None:

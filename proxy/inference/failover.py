@@ -115,9 +115,9 @@ class ForwardedCall:
         """If the response turned out to be a refusal."""
 
     @property
-    def own_id(self) -> str:
-        """The provider's id of the model."""
-        return self._candidate.ids[self._call.model]
+    def own_id(self) -> str | None:
+        """The id that is replaced in the response, None for every id; see `Candidate`."""
+        return self._candidate.own_id(self._call.model)
 
     @property
     def id_headers(self) -> Sequence[Header]:

@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from proxy.calls import API_NAMES, APIS, Api
 from proxy.catalog import Model, Offer
+from proxy.catalog.values import TargetOffer
 from proxy.config import Target
 from proxy.errors import ApiNotSupported, BadRequest, ModelNotCallable
 from proxy.inference.request.body import Body
@@ -24,12 +25,20 @@ _OTHER_PROVIDER = (
 )
 
 
+Order = Callable[[str, Sequence["Candidate"]], Sequence["Candidate"]]
+"""From the id of a model and its candidates in the operator's order to the order in which they are tried."""
+
+
 class Candidate(Struct, frozen=True):
     """An offer of the requested model, and its provider's ids of all models in the request."""
 
     offer: Offer
     ids: Mapping[str, str]
     """Public id -> the provider's id."""
+
+    def own_id(self, model: str) -> str | None:
+        """The id that is replaced by that of the requested model in the response; None: every id."""
+        return None if isinstance(self.offer, TargetOffer) else self.ids[model]
 
 
 def candidates(
@@ -39,12 +48,14 @@ def candidates(
     stateful: Collection[str],
     api: Api,
     origin_of: Callable[[str], str] = lambda object_id: "",
+    order: Order | None = None,
 ) -> Sequence[Candidate]:
-    """Return the offers that can serve a call, in the operator's order; at least one. Raises ApiError.
+    """Return the offers that can serve a call, in the order in which they are tried; at least one. Raises ApiError.
 
     `find` returns the model with an id or another name that the caller may use; it raises ModelNotFound.
     `targets`: of the providers that can be called; `stateful`: names of the providers with `stateful: true`; `api`: of
-    the call; `origin_of` returns the provider from which the caller received an id, "" if it received it from none.
+    the call; `origin_of` returns the provider from which the caller received an id, "" if it received it from none;
+    `order`: None for the operator's order, which also decides which provider has stored state.
     """
     model = find(body.model)
     others = {name: find(name) for name in body.models[1:]}
@@ -61,7 +72,7 @@ def candidates(
         raise BadRequest("All models in one request must belong to the same provider.", param="models")
     if body.references:
         return _with_state(result, stateful, {origin_of(each) for each in body.references})
-    return result
+    return order(model.id, result) if order is not None and len(result) > 1 else result
 
 
 def _callable(model: str, offers: Sequence[Offer], targets: Mapping[str, Target], api: Api) -> Sequence[Offer]:

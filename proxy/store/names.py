@@ -72,6 +72,8 @@ class NameIndex(NamedTuple):
     spellings: Spellings
     offers: Sequence[Offer]
     """Those of all providers."""
+    virtual: frozenset[str]
+    """The ids of virtual models, which are no names of anything else."""
 
 
 def name_index(sources: Sequence[Source], config: Config) -> Cooperative[NameIndex]:
@@ -83,7 +85,7 @@ def name_index(sources: Sequence[Source], config: Config) -> Cooperative[NameInd
             acceptors.append(acceptor)
     offers = tuple(chain.from_iterable(source.offers for source in sources))
     index = yield from spellings(offers)
-    return NameIndex(tuple(acceptors), index, offers)
+    return NameIndex(tuple(acceptors), index, offers, frozenset(model.id for model in config.models))
 
 
 class _Related:
@@ -151,6 +153,8 @@ class Names:
         if name in self._resolved:
             return self._resolved[name]
         if len(name) > MAX_NAME or name.count(":") > MAX_SUFFIXES:
+            return None
+        if name in self._index.get().virtual:
             return None
         results = (acceptor.find(name) for acceptor in self._index.get().acceptors)
         offers = tuple(accepted.offer for accepted in results if accepted and self._allows(accepted))

@@ -13,7 +13,7 @@ from itertools import chain
 
 from proxy.access import Policy
 from proxy.catalog import Fetch, Offer, per_provider
-from proxy.catalog.merge import merging
+from proxy.catalog.virtual import catalog_of
 from proxy.clock import Clock
 from proxy.config import Config
 from proxy.cooperative import BATCH_SIZE, Cooperative
@@ -107,11 +107,8 @@ class Store:
     def _render(self, policy: Policy) -> Cooperative[RenderedList]:
         """Render the models that a policy allows, from the current offers in the configured order of providers."""
         offers = [slot.offers for slot in self._slots.values()]
-        rules = self.config.merge
         index = self._index
-        catalog = yield from merging(
-            chain.from_iterable(offers), policy.allows, ignore_case=rules.ignore_case, fill=rules.fill
-        )
+        catalog = yield from catalog_of(chain.from_iterable(offers), policy, self.config)
         return (yield from render(catalog, Names(catalog, policy, index)))
 
     def _name_index(self) -> Lazy[NameIndex]:

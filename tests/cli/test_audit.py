@@ -393,3 +393,45 @@ def test_a_catalog_contains_the_allowed_models_with_their_offers_in_the_order_of
     assert offers == {"claude-3-opus": ["b"], "gpt-4o": ["a", "b"], "gpt-4o-mini": ["a"]}
     only_b = audit.catalog(["provider:b"])
     assert {model.id: model.offers[0].provider for model in only_b.models} == {"claude-3-opus": "b", "gpt-4o": "b"}
+
+
+# -- virtual models and routing ------------------------------------------------------------------------------------
+
+
+def test_a_virtual_model_is_access_to_a_model_and_to_the_providers_of_its_targets() -> None:
+    text = (
+        TWO + "models: [{id: smart, targets: [claude-3-opus, gpt-4o]}]\nkeys:\n" + key("k", '[smart, "!gpt-4o-mini"]')
+    )
+    audit = audit_of(text, TWO_LISTS)
+
+    assert [model.id for model in audit.catalog_of("k").models] == ["smart"]
+    assert findings_of(audit) == []
+
+
+def test_a_key_for_which_no_target_is_left_has_no_access() -> None:
+    text = (
+        TWO + "models: [{id: smart, targets: [gpt-4o]}]\nkeys:\n" + key("all", '["*"]') + key("k", '[smart, "!gpt-*"]')
+    )
+
+    found = Finding("no_access", "key k", "no access to any model: no model is allowed by smart, !gpt-*")
+    assert found in audit_of(text, TWO_LISTS).findings()
+
+
+def test_a_target_that_no_provider_lists_and_a_rule_that_matches_no_model_are_found() -> None:
+    text = TWO + (
+        "models: [{id: smart, targets: [gpt-5, gpt-4o, smart]}]\n"
+        "routing: [{match: ['gpt-*', 'qwen*', smart], strategy: weighted}]\n"
+    )
+
+    assert findings_of(audit_of(text, TWO_LISTS)) == [
+        ("matches_nothing", "virtual model smart", "target 'gpt-5' is not listed by any provider"),
+        ("matches_nothing", "virtual model smart", "target 'smart' is not listed by any provider"),
+        ("matches_nothing", "routing[0]", "pattern 'qwen*' matches no model"),
+        ("matches_nothing", "routing[0]", "pattern 'smart' matches no model"),
+    ]
+
+
+def test_targets_and_rules_are_not_checked_while_a_provider_has_failed() -> None:
+    text = TWO + "models: [{id: smart, targets: [gpt-5]}]\nrouting: [{match: 'q*', strategy: order}]\n"
+
+    assert findings_of(audit_of(text, {"a": TWO_LISTS["a"]})) == []

@@ -21,6 +21,7 @@ from proxy.config.field_rules import FieldRule
 from proxy.config.keys import KeyEntry
 from proxy.config.loader import SECTIONS
 from proxy.config.overrides import Override
+from proxy.config.routing import RoutingRule, VirtualModel
 from proxy.config.settings import NOT_CALLABLE, Cache, Defaults, Group, Iam, Merge, OAuth, OwnerRule, Queue, Server
 from proxy.dialects import DIALECTS
 from tests.config.outcomes import (
@@ -118,6 +119,7 @@ providers:
     iam: {url: https://iam.example/v3, domain: d, user: u, password: "${API_KEY}", project: p}
   - name: claude
     disabled: false
+    weight: 3
     where: [{field: type, is: model}, {field: max_tokens, at_least: 1000}]
     hide_retired: true
     drop_fields: [capabilities.batch]
@@ -171,6 +173,12 @@ providers:
   - name: lab
     kind: static
     models: [{id: our-own-13b, owned_by: lab}]
+models:
+  - {id: smart, targets: [gpt-5, "claude-opus-5[1m]"], strategy: weighted}
+  - {id: cheap, targets: [our-own-13b]}
+routing:
+  - {match: "qwen*", strategy: least_busy}
+  - {match: ["gpt-*", o1], strategy: order}
 groups:
   default: {models: ["*-mini", "owner:ctyun"], call: true}
   staff: {models: ["*", "!*-preview"], call: false}
@@ -226,7 +234,7 @@ def test_every_setting_is_loaded(corp_pem: str) -> None:
         settings={"workspace_id": "007", "model_ids": ("0a1b", "2027-01-31")}, **inherited,
     )  # fmt: skip
     claude = Provider(
-        name="claude", kind="anthropic", base_url="https://claude.example/v1",
+        name="claude", weight=3, kind="anthropic", base_url="https://claude.example/v1",
         where=(FieldRule("type", "is", "model"), FieldRule("max_tokens", "at_least", 1000)),
         hide_retired=True, drop_fields=("capabilities.batch",),
         overrides=(Override(("claude-*",), {"context_length": 200000, "notes.tier": None}),),
@@ -299,12 +307,21 @@ def test_every_setting_is_loaded(corp_pem: str) -> None:
             "default": Group(models=("*-mini", "owner:ctyun"), call=True),
             "staff": Group(models=("*", "!*-preview"), call=False),
         },
+        models=(
+            VirtualModel(id="smart", targets=("gpt-5", "claude-opus-5[1m]"), strategy="weighted"),
+            VirtualModel(id="cheap", targets=("our-own-13b",), strategy="order"),
+        ),
+        routing=(
+            RoutingRule(match=("qwen*",), strategy="least_busy"),
+            RoutingRule(match=("gpt-*", "o1"), strategy="order"),
+        ),
     )
 
 
 def test_example_contains_every_setting() -> None:
     models = (
-        Server, Cache, Defaults, Merge, OwnerRule, Provider, Iam, OAuth, CustomList, CustomPaging, Group, KeyEntry
+        Server, Cache, Defaults, Merge, OwnerRule, Provider, Iam, OAuth, CustomList, CustomPaging, VirtualModel,
+        RoutingRule, Group, KeyEntry,
     )  # fmt: skip
     names = {name for model in models for name in model.model_fields} - {"settings"}
     names |= {name for dialect in DIALECTS.values() for name in dialect.settings} | set(SECTIONS)

@@ -30,7 +30,7 @@ _LINE_END = re.compile(rb"\r\n|\r|\n")
 class EventStreamRenamer:
     """Renames the model in the events of a stream, counts the tokens that they report, and recognizes its end."""
 
-    def __init__(self, own_id: str, public_id: str, observe: Callable[[bytes], None] | None = None) -> None:
+    def __init__(self, own_id: str | None, public_id: str, observe: Callable[[bytes], None] | None = None) -> None:
         """`observe` is called with whole lines, in which every object is whole, before they are returned."""
         self.tokens = Tokens()
         self.end = StreamEnd()
@@ -121,7 +121,9 @@ class EventStreamRenamer:
         data = OBJECT_LINE.match(line)
         start = data.end() if data else 0
         # A line that is not an event is sent unchanged.
-        self._long_line = JsonStreamRenamer(self._own_id, self._public_id if data else self._own_id, also_wrapped=True)
+        self._long_line = JsonStreamRenamer(
+            self._own_id if data else self._public_id, self._public_id, also_wrapped=True
+        )
         return out + line[:start] + self._long_line.feed(line[start:])
 
     def _continue_long_line(self, line: JsonStreamRenamer, chunk: bytes) -> bytes:
@@ -151,7 +153,7 @@ class _LineRenamer:
     replaced without decoding. They cannot occur within a string, because they contain unescaped quotes.
     """
 
-    def __init__(self, own_id: str, public_id: str) -> None:
+    def __init__(self, own_id: str | None, public_id: str) -> None:
         self._own_id, self._public_id = own_id, msgspec.json.encode(public_id)
         self._prefix = self._renamed_prefix = b""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from proxy.asgi import Header
+from proxy.inference.response.rename import is_own
 from proxy.patterns import Matcher
 
 _OF_BODIES = frozenset({b"content-type", b"content-disposition"})
@@ -22,22 +23,22 @@ _MODEL = b"openai-model"
 _MIN_SECRET = 8  # characters; values of configured headers, such as `true`, occur in other headers
 
 
-def relayed_headers(raw_headers: Iterable[Header], *, own_id: str, model: str) -> Iterator[Header]:
+def relayed_headers(raw_headers: Iterable[Header], *, own_id: str | None, model: str) -> Iterator[Header]:
     """Yield the headers that are relayed with a response, with names in lower case.
 
-    `own_id` is the provider's id of the requested `model`. A header with another model id is dropped, because it
-    would reveal what an alias stands for.
+    `own_id` is the provider's id of the requested `model`, None for any. A header with another model id is dropped,
+    because it would reveal what an alias stands for.
     """
     for raw_name, value in raw_headers:
         name = raw_name.lower()
         if name in _RELAYED or name.startswith(_RATE_LIMITS):
             if _is_printable(value):
                 yield name, value
-        elif name == _MODEL and value == own_id.encode() and _is_printable(model.encode()):
+        elif name == _MODEL and is_own(value.decode("latin-1"), own_id) and _is_printable(model.encode()):
             yield name, model.encode()
 
 
-def relayed_error_headers(raw_headers: Iterable[Header], *, own_id: str, model: str) -> Iterator[Header]:
+def relayed_error_headers(raw_headers: Iterable[Header], *, own_id: str | None, model: str) -> Iterator[Header]:
     """Yield the headers that are relayed with an error: the same, without those that describe the provider's body."""
     headers = relayed_headers(raw_headers, own_id=own_id, model=model)
     return (header for header in headers if header[0] not in _OF_BODIES)

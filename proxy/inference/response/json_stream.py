@@ -6,6 +6,7 @@ import msgspec
 
 from proxy.decoding import decode_or_none
 from proxy.inference.response.json_scanner import MODEL, TYPE, USAGE, MemberScanner, Part
+from proxy.inference.response.rename import is_own
 from proxy.inference.response.tokens import usage_tokens
 from proxy.telemetry import Tokens
 
@@ -16,7 +17,7 @@ _MAX_USAGE = 64 * 1024
 class JsonStreamRenamer:
     """Does what `rename_model` does, piece by piece."""
 
-    def __init__(self, own_id: str, public_id: str, *, also_wrapped: bool = False) -> None:
+    def __init__(self, own_id: str | None, public_id: str, *, also_wrapped: bool = False) -> None:
         """`also_wrapped`: `model` is also replaced in a response that is wrapped in a stream event."""
         self.renames = own_id != public_id
         self.type = ""
@@ -57,7 +58,7 @@ class JsonStreamRenamer:
         return self._scanner.held
 
     def _is_own_model(self, part: Part, value: bytes) -> bool:
-        return part.name == MODEL and part.level in self._levels and decode_or_none(value) == self._own_id
+        return part.name == MODEL and part.level in self._levels and is_own(decode_or_none(value), self._own_id)
 
 
 class _UsageCounter:

@@ -1,6 +1,7 @@
 """Replace the provider's model id in a JSON response with the requested one; no other byte changes.
 
-Only an exact match is replaced: a dated snapshot (`gpt-4o-2024-08-06` for `gpt-4o`) stays.
+Only an exact match is replaced: a dated snapshot (`gpt-4o-2024-08-06` for `gpt-4o`) stays. Where the provider's id is
+None, every id is replaced: the response must not show which model a virtual model stands for.
 """
 
 from __future__ import annotations
@@ -25,7 +26,12 @@ class _ResponseFields(UsageFields):
 _decode_fields = msgspec.json.Decoder(_ResponseFields, strict=False).decode
 
 
-def rename_model(response: bytes, own_id: str, public_id: str) -> tuple[bytes, Tokens]:
+def is_own(model: object, own_id: str | None) -> bool:
+    """Return whether a value is the provider's id of the model."""
+    return model == own_id if own_id is not None else isinstance(model, str)
+
+
+def rename_model(response: bytes, own_id: str | None, public_id: str) -> tuple[bytes, Tokens]:
     """Return a complete JSON response with `model` replaced if it is exactly `own_id`, and the tokens it reports.
 
     A response that is not valid JSON is returned unchanged.
@@ -35,7 +41,7 @@ def rename_model(response: bytes, own_id: str, public_id: str) -> tuple[bytes, T
     fields = _fields_or_none(response)
     if fields is None:
         return _rename_by_spans(response, own_id, public_id)
-    if own_id == public_id or fields.model != own_id:
+    if own_id == public_id or not fields.model or not is_own(fields.model, own_id):
         return response, fields.tokens
     span = _only_model_span(response)
     if span is None:
@@ -43,13 +49,15 @@ def rename_model(response: bytes, own_id: str, public_id: str) -> tuple[bytes, T
     return _replace(response, span, public_id), fields.tokens
 
 
-def model_span(response: bytes, spans: Mapping[str, Span], own_id: str, wrappers: Sequence[str] = ()) -> Span | None:
+def model_span(
+    response: bytes, spans: Mapping[str, Span], own_id: str | None, wrappers: Sequence[str] = ()
+) -> Span | None:
     """Return the span of `model` if its value is `own_id`, in the object itself or in its members `wrappers`.
 
     `spans` are the members of `response`.
     """
     span = spans.get("model")
-    if span and decode_or_none(response[slice(*span)]) == own_id:
+    if span and is_own(decode_or_none(response[slice(*span)]), own_id):
         return span
     for name in wrappers:
         start, end = spans.get(name, (0, 0))
@@ -75,7 +83,7 @@ def _only_model_span(response: bytes) -> Span | None:
     return match.span(1) if match else None
 
 
-def _rename_by_spans(response: bytes, own_id: str, public_id: str) -> tuple[bytes, Tokens]:
+def _rename_by_spans(response: bytes, own_id: str | None, public_id: str) -> tuple[bytes, Tokens]:
     """Do what `rename_model` does for responses with fields of unexpected types or with several `model` members."""
     spans = member_spans_or_empty(response)
     span = None if own_id == public_id else model_span(response, spans, own_id)
