@@ -24,7 +24,8 @@ from proxy.inference.request.json_body import JsonBody
 from proxy.inference.response.headers import relayed_headers
 from proxy.inference.response.ids import PATHS_WITH_IDS, IdReader
 from proxy.inference.response.relay import Relay, StreamFormat
-from proxy.inference.routing import candidates
+from proxy.inference.routing import Order, candidates
+from proxy.inference.strategies import Conversation, strategies_of
 from proxy.store import Store, View
 from proxy.wire import format_of
 
@@ -58,6 +59,7 @@ class Inference:
         self._has_keys = not config.is_open
         self._providers = {provider.name: provider for provider in config.providers}
         self._targets = {provider.name: target for provider in config.providers if (target := provider.target)}
+        self._strategies = strategies_of(config, lambda provider: forwarder.circuits[provider].in_flight)
         self._stateful = frozenset(provider.name for provider in config.providers if provider.stateful)
 
     async def __call__(self, head: RequestHead, caller: Caller, receive: Receive, send: Send) -> None:
@@ -92,8 +94,12 @@ class Inference:
         body = _parse(content, headers, head.path_model, default_model)
         await view.prepare(body.models)
         origin_of = partial(self._ledger.provider_of, key)
-        offers = candidates(view.model, body, self._targets, self._stateful, path.api, origin_of)
-        return Call(path.path, body, forwarded, offers, head.request_id.decode(), key, head.headers)
+        request_id = head.request_id.decode()
+        order: Order | None = None
+        if self._strategies:
+            order = partial(self._strategies.ordered, Conversation(key, body, head.headers, request_id))
+        offers = candidates(view.model, body, self._targets, self._stateful, path.api, origin_of, order)
+        return Call(path.path, body, forwarded, offers, request_id, key, head.headers)
 
     async def _read_body(self, headers: Mapping[bytes, bytes], receive: Receive) -> bytes:
         """Raises BodyTooLarge and ClientDisconnected."""

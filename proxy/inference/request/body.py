@@ -34,6 +34,16 @@ class Body:
         """Return whether a string of the body may contain this text of printable ASCII."""
         raise NotImplementedError
 
+    @property
+    def cache_key(self) -> str:
+        """`prompt_cache_key`, "" without one."""
+        return ""
+
+    @property
+    def first_messages(self) -> str:
+        """The texts with which the conversation begins, "" if there are none."""
+        return ""
+
 
 def check_path_model(path_model: str, model: str) -> None:
     """Reject a body that selects another model than the path, if the path names one: providers differ on which counts.

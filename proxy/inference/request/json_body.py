@@ -11,6 +11,7 @@ from msgspec import Raw
 
 from proxy.errors import BadRequest
 from proxy.inference.request.body import MODEL, Body, check_path_model, missing_model
+from proxy.inference.request.conversation import cache_key_of, first_messages_of
 from proxy.inference.request.guards import GUARDED, fold_name
 from proxy.inference.request.json_fields import Field
 from proxy.inference.request.json_spans import (
@@ -83,6 +84,14 @@ class JsonBody(Body):
     @cached_property
     def _unescaped(self) -> bytes:
         return _ESCAPED.sub(lambda match: bytes.fromhex(match[1].decode()), self._body)
+
+    @property
+    def cache_key(self) -> str:
+        return cache_key_of(self._body)
+
+    @property
+    def first_messages(self) -> str:
+        return first_messages_of(self._body)
 
     def _read_plain(self, body: bytes) -> bool:
         """Read a body with one model and without guarded fields; return False if that is not certain.
