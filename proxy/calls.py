@@ -68,3 +68,34 @@ _TABLE = (
 )
 CALLS: Mapping[str, CallPath] = {call.path: call for call in _TABLE}
 """All calls by path."""
+
+_STORED = "all callers share the objects that a provider stores for its account"
+_NOT_SERVED: Mapping[str, str] = {
+    **dict.fromkeys(
+        (
+            "assistants", "batch", "batches", "containers", "conversations", "evals", "files", "fine_tunes",
+            "fine_tuning", "responses", "skills", "threads", "uploads", "vector_stores",
+        ),
+        _STORED,
+    ),
+    "realtime": "calls over WebSocket are not supported",
+}  # fmt: skip
+"""Segment of a path -> why such a path is not served."""
+
+
+class NotServed(NamedTuple):
+    segment: str
+    reason: str
+
+
+def not_served(path: str) -> NotServed | None:
+    """Return why a path of OpenAI's or Anthropic's API is not served, None if it is not known to be one of these.
+
+    The paths of calls and of stored responses, which contain such segments, are served.
+    """
+    segments = [segment.lower().replace("-", "_") for segment in path.split("/")]
+    for segment in segments:
+        if segment in _NOT_SERVED:
+            return NotServed(segment, _NOT_SERVED[segment])
+    # What is below a call is a stored completion.
+    return NotServed("completions", _STORED) if "completions" in segments[:-1] else None

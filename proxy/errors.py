@@ -81,6 +81,20 @@ class ModelNotFound(ApiError):
         super().__init__(f"The model '{model}' does not exist or you do not have access to it.{hint}", param="model")
 
 
+class ResponseNotFound(ApiError):
+    """A stored response. The same bytes for unknown ids and for those of other keys."""
+
+    status = 404
+    type = "invalid_request_error"
+    code = "response_not_found"
+    hint = "Use the key that created the response; with `store: false`, nothing is stored."
+
+    def __init__(self, response: str) -> None:
+        super().__init__(
+            f"The response '{response}' does not exist, or this API key did not create it in the last day."
+        )
+
+
 class VersionsNotFound(ApiError):
     status = 404
     type = "invalid_request_error"
@@ -97,10 +111,13 @@ class PathNotFound(ApiError):
     code = "not_found"
     hint = "Check the URL; the model list is at /v1/models."
 
-    def __init__(self, path: str, call: str = "") -> None:
-        """`call`: the path of a call, such as `/v1/chat/completions`, with whose end the path ends."""
+    def __init__(self, path: str, call: str = "", reason: str = "") -> None:
+        """`call`: the path of a call, such as `/v1/chat/completions`, with whose end the path ends.
+
+        `reason`: why the proxy does not serve this path of an API.
+        """
         known = f"this call is at {call}: check the client's base URL" if call else "the model list is at /v1/models"
-        super().__init__(f"Unknown path {path}; {known}.")
+        super().__init__(f"{path} is not served: {reason}." if reason else f"Unknown path {path}; {known}.")
 
 
 class MethodNotAllowed(ApiError):

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import msgspec
 import pytest
 
-from proxy.api.paths import request_paths
+from proxy.api.paths import STORED_RESPONSES, request_paths
 from proxy.api.routes import Route
 from proxy.catalog import FetchResult
 from proxy.server.app import Proxy
@@ -81,6 +81,11 @@ MATRIX = (
         for base in ("/v1", "")
     ),
     *(Row("POST", path, 401, 404, 404) for path in request_paths(EXTRA_PATHS)),
+    *(
+        Row(method, path.replace("{id}", "resp_1"), 401, 404, 404)
+        for path, methods in STORED_RESPONSES.items()
+        for method in methods
+    ),
 )
 
 

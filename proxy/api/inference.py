@@ -22,7 +22,7 @@ from proxy.inference.request.form_body import FormBody
 from proxy.inference.request.headers import split_headers
 from proxy.inference.request.json_body import JsonBody
 from proxy.inference.response.headers import relayed_headers
-from proxy.inference.response.ids import PATHS_WITH_IDS, IdReader
+from proxy.inference.response.ids import IdReader
 from proxy.inference.response.relay import Relay, StreamFormat
 from proxy.inference.routing import Order, candidates
 from proxy.inference.strategies import Conversation, strategies_of
@@ -64,14 +64,14 @@ class Inference:
 
     async def __call__(self, head: RequestHead, caller: Caller, receive: Receive, send: Send) -> None:
         """Forward a call and relay its response. Raises ApiError while nothing was sent."""
-        self._check_may_call(caller)
+        self.check_may_call(caller)
         try:
             call = await self._read_call(head, caller, receive)
-            await self._forward(call, head, receive, send, names_provider=caller.admin or self._server.expose_provider)
+            await self.forward(call, head, caller, receive, send, self._stream_formats[head.path])
         except ClientDisconnected:
             return
 
-    def _check_may_call(self, caller: Caller) -> None:
+    def check_may_call(self, caller: Caller) -> None:
         if caller.may_call:
             return
         if caller.name is None and self._has_keys:
@@ -82,7 +82,7 @@ class Inference:
         """Raises ApiError and ClientDisconnected."""
         key = caller.name or ""
         headers, forwarded = split_headers(head.headers, key)
-        content = await self._read_body(headers, receive)
+        content = await self.read_body(headers, receive)
         head.has_body = False  # the body was read, so the connection can be reused
         if coding := headers.get(b"content-encoding"):
             content = await run_yielding(decompress(content, coding, self._server.max_request))
@@ -101,7 +101,7 @@ class Inference:
         offers = candidates(view.model, body, self._targets, self._stateful, path.api, origin_of, order)
         return Call(path.path, body, forwarded, offers, request_id, key, head.headers)
 
-    async def _read_body(self, headers: Mapping[bytes, bytes], receive: Receive) -> bytes:
+    async def read_body(self, headers: Mapping[bytes, bytes], receive: Receive) -> bytes:
         """Raises BodyTooLarge and ClientDisconnected."""
         limit = self._server.max_request
         if int(headers.get(b"content-length", b"0")) > limit:
@@ -120,13 +120,11 @@ class Inference:
             if not message.get("more_body", False):
                 return parts[0] if len(parts) == 1 else b"".join(parts)
 
-    async def _forward(
-        self, call: Call, head: RequestHead, receive: Receive, send: Send, *, names_provider: bool
+    async def forward(
+        self, call: Call, head: RequestHead, caller: Caller, receive: Receive, send: Send, stream_format: StreamFormat
     ) -> None:
-        """`names_provider`: whether the caller may see which provider served the call.
-
-        Raises ApiError and ClientDisconnected.
-        """
+        """Forward a call and relay its response. Raises ApiError and ClientDisconnected."""
+        names_provider = caller.admin or self._server.expose_provider
         watch = head.connection.watch if head.connection else watch_receive(receive)
         first = self._providers[call.candidates[0].offer.provider]
         try:
@@ -137,7 +135,7 @@ class Inference:
                     headers = self._response_headers(forwarded, call, head, names_provider=names_provider)
                     ids = self._id_reader(call, forwarded)
                     relay = Relay(forwarded, call.model, send, head.connection, call_scope, ids)
-                    await relay.run(headers, self._stream_formats[head.path], self._server.sse_keepalive)
+                    await relay.run(headers, stream_format, self._server.sse_keepalive)
 
                 await self._forwarder.forward(call, call_scope, relay)
         except ApiError as error:
@@ -160,10 +158,11 @@ class Inference:
 
     def _id_reader(self, call: Call, forwarded: ForwardedCall) -> IdReader | None:
         """Return what reads the ids in the response for the caller's key, None if it has no ids or no key."""
-        if not call.key or call.path not in PATHS_WITH_IDS:
+        path = call.path_of_ids
+        if not call.key or not path:
             return None
         origin = self._ledger.origin(forwarded.provider.name, call.model)
-        return IdReader(call.path, partial(self._ledger.record, call.key, origin, call.may_contain))
+        return IdReader(path, partial(self._ledger.record, call.key, origin, call.may_contain))
 
 
 async def _is_visible(view: View, model: str) -> bool:

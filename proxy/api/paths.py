@@ -20,6 +20,14 @@ def request_paths(extra: Iterable[str] = ()) -> Mapping[str, CallPath]:
     }
 
 
+STORED_RESPONSES: Mapping[str, tuple[str, ...]] = {
+    f"{base}/responses/{{id}}{end}": methods
+    # Below the other base paths, `/models`, they would be ids of models.
+    for base in ("", VERSION)
+    for end, methods in (("", ("GET", "DELETE")), ("/cancel", ("POST",)), ("/input_items", ("GET",)))
+}
+"""Path of a stored response -> methods."""
+
 _PREFIX = re.compile(rb"(/+openai(?=/))?((?:/+v1(?=/))*)/+")
 """What clients put before the path of an API: Azure's `/openai`, and `/v1` twice if the base URL has it as well."""
 _IS_OTHER = re.compile(rb"//|/$|^/openai/|^/v1/v[0-9]")

@@ -10,7 +10,7 @@ from proxy.access import Caller
 from proxy.api.paths import other_paths
 from proxy.api.request import RequestHead
 from proxy.asgi import Handler, RawResponse
-from proxy.calls import CALLS
+from proxy.calls import CALLS, not_served
 from proxy.errors import MethodNotAllowed, PathNotFound, WebsocketNotSupported
 
 Endpoint = Callable[[RequestHead, Caller], RawResponse | Handler]
@@ -21,7 +21,7 @@ READ = ("GET", "HEAD")
 
 class Route(NamedTuple):
     path: str
-    """`{name}` matches one segment, `{name...}` at the end matches all remaining segments."""
+    """`{name}` matches one segment, `{name...}` at the end matches all remaining segments, also if they are a path."""
     methods: tuple[str, ...]
     endpoint: Endpoint
     is_probe: bool = False
@@ -70,6 +70,8 @@ class Routes:
             raise WebsocketNotSupported
         allowed = set(by_method)
         for pattern, route in self._patterns:
+            if by_method and not route.path.endswith("...}"):
+                continue  # `/v1/responses/compact` is no response
             if match := pattern.fullmatch(head.path):
                 if head.method in route.methods:
                     head.scope["path_params"] = match.groupdict()
@@ -78,7 +80,8 @@ class Routes:
         if allowed:
             raise MethodNotAllowed(head.method, ", ".join(sorted(allowed)))
         meant = [call.path for call in CALLS.values() if call.below_base and head.path.endswith(call.below_base)]
-        raise PathNotFound(head.path, max(meant, key=len, default=""))
+        refusal = None if meant else not_served(head.path)
+        raise PathNotFound(head.path, max(meant, key=len, default=""), refusal.reason if refusal else "")
 
 
 def _pattern(path: str) -> re.Pattern[str]:

@@ -3,30 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 
-from proxy.calls import CALLS, VERSION
+from proxy.calls import CALLS, VERSION, not_served
 
 _PATH = re.compile(r"(?:/[A-Za-z0-9][A-Za-z0-9._~-]*)+")
-_STORED = "all callers share the objects that a provider stores for its account"
 _OF_THE_PROXY = "the proxy serves these paths itself"
-_REFUSED: Mapping[str, str] = {
-    **dict.fromkeys(
-        (
-            "assistants", "batch", "batches", "containers", "conversations", "evals", "files", "fine_tunes",
-            "fine_tuning", "responses", "skills", "threads", "uploads", "vector_stores",
-        ),
-        _STORED,
-    ),
-    "realtime": "calls over WebSocket are not supported",
-    **dict.fromkeys(
-        (
-            "admin", "health", "healthz", "livez", "metrics", "models", "openai", "readyz", "status", "workspaces",
-        ),
-        _OF_THE_PROXY,
-    ),
-}  # fmt: skip
-"""Segment of a path that is not allowed -> the reason."""
+_RESERVED = frozenset(
+    {"admin", "health", "healthz", "livez", "metrics", "models", "openai", "readyz", "status", "workspaces"}
+)
+"""Segments of paths that the proxy serves, or will serve, itself."""
 _NAMES = frozenset(call.name for call in CALLS.values())
 
 
@@ -36,12 +21,11 @@ def extra_path(path: str) -> str:
         raise ValueError("must be a path of letters, digits, `.`, `_`, `~` and `-`, like /v1/translate")
     if path in CALLS or VERSION + path in CALLS:
         raise ValueError("is a path of the proxy already; remove it")
-    names = [segment.lower().replace("-", "_") for segment in path.split("/")]
-    refused = next((name for name in names if name in _REFUSED), "")
-    if refused:
-        raise ValueError(f"must not contain `{refused}`: {_REFUSED[refused]}")
-    if "completions" in names[:-1]:
-        raise ValueError(f"must not be below `completions`: {_STORED}")
+    if refusal := not_served(path):
+        where = "be below" if refusal.segment == "completions" else "contain"
+        raise ValueError(f"must not {where} `{refusal.segment}`: {refusal.reason}")
+    if reserved := next((name for name in path.lower().split("/") if name in _RESERVED), ""):
+        raise ValueError(f"must not contain `{reserved}`: {_OF_THE_PROXY}")
     return path
 
 

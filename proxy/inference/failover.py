@@ -29,6 +29,7 @@ from proxy.inference.provider_errors import (
 from proxy.inference.request.body import Body
 from proxy.inference.request.headers import further_headers
 from proxy.inference.response import headers as response_headers
+from proxy.inference.response.ids import PATHS_WITH_IDS
 from proxy.inference.routing import Candidate
 from proxy.telemetry import Tokens, Usage
 from proxy.telemetry.usage import Labels, Outcome
@@ -68,6 +69,11 @@ class Call(Struct, frozen=True):
     def model(self) -> str:
         return self.body.model
 
+    @property
+    def has_new_tokens(self) -> bool:
+        """Whether the tokens that the response reports were not counted before."""
+        return True
+
     def may_contain(self, object_id: str) -> bool:
         """Return whether the caller may have written an id, or what a provider makes it from."""
         end = object_id.rpartition("_")[2]
@@ -75,6 +81,21 @@ class Call(Struct, frozen=True):
         values = [value.decode("latin-1") for _, value in self.raw_headers]
         is_in_header = any(text in value or (len(value) >= _MIN_UNIQUE and value in object_id) for value in values)
         return is_in_header or self.body.may_contain(text)
+
+    @property
+    def path_of_ids(self) -> str:
+        """The call whose response contains ids as the response to this one does; "" for none."""
+        return self.path if self.path in PATHS_WITH_IDS else ""
+
+    def send(self, endpoint: Endpoint, ids: Mapping[str, str]) -> Awaitable[UpstreamResponse]:
+        """Send the call. `ids`: the provider's, as in `Candidate`."""
+        return endpoint.send(
+            self.path,
+            self.body.with_ids(ids),
+            headers=self.headers_for(endpoint.provider),
+            content_type=self.body.content_type.decode(),
+            request_id=self.request_id,
+        )
 
     def headers_for(self, provider: Provider) -> Mapping[str, str]:
         """Return the caller's headers that are forwarded to a provider, by lower-case names."""
@@ -162,7 +183,7 @@ class ForwardedCall:
                 self._circuit.succeeded()
         if reason:
             _log_failure(self._call.request_id, self._labels, reason, self._circuit, self.response.request_id)
-        self._usage.count(self._labels, outcome, self._seconds, tokens)
+        self._usage.count(self._labels, outcome, self._seconds, tokens if self._call.has_new_tokens else Tokens())
 
 
 class Forwarder:
@@ -300,15 +321,8 @@ class Forwarder:
         self, endpoint: Endpoint, call: Call, candidate: Candidate, scope: CallScope, seconds: float
     ) -> UpstreamResponse | ErrorResponse | UpstreamError:
         """Send the call. Returns a response that can be relayed, or the failure. Raises ClientDisconnected."""
-        sending = endpoint.send(
-            call.path,
-            call.body.with_ids(candidate.ids),
-            headers=call.headers_for(endpoint.provider),
-            content_type=call.body.content_type.decode(),
-            request_id=call.request_id,
-        )
         try:
-            response = await scope.wait(sending, seconds)
+            response = await scope.wait(call.send(endpoint, candidate.ids), seconds)
         except UpstreamError as error:
             return error
         except DeadlineExceeded:

@@ -11,7 +11,7 @@ from proxy.access import Access, Caller
 from proxy.api.health import Health
 from proxy.api.models import Models
 from proxy.api.pangu import Versions
-from proxy.api.paths import request_paths
+from proxy.api.paths import STORED_RESPONSES, request_paths
 from proxy.api.request import RequestHead
 from proxy.api.routes import Route, Routes
 from proxy.asgi import Handler, Receive, Send
@@ -26,6 +26,7 @@ from proxy.upstream.lists import ListFetcher
 
 if TYPE_CHECKING:
     from proxy.api.inference import Inference
+    from proxy.api.responses import StoredResponses
     from proxy.inference.failover import Forwarder
 
 
@@ -50,11 +51,13 @@ class Deployment:
                 *Models(self.store, clock).routes(),
                 *Versions(self.store, config.providers).routes(),
                 *(Route(path, ("POST",), self._call, is_api=True) for path in self._calls),
+                *(Route(path, methods, self._stored, is_api=True) for path, methods in STORED_RESPONSES.items()),
             ]
         )
         self.forwarder: Forwarder | None = None
         """None until the first call."""
         self._inference: Inference | None = None
+        self._stored_responses: StoredResponses | None = None
         self._loading: asyncio.Task[Inference] | None = None
 
     async def close(self) -> None:
@@ -74,12 +77,15 @@ class Deployment:
 
     def _load_inference(self) -> Inference:
         from proxy.api.inference import Inference
+        from proxy.api.responses import StoredResponses
         from proxy.inference.failover import Forwarder
         from proxy.inference.ledger import Ledger
 
         self.forwarder = Forwarder(self.config.providers, self._clock, self.usage, self._fetcher)
         ledger = Ledger(self._clock.monotonic)
-        return Inference(self.config, self.store, self.forwarder, ledger, self._calls)
+        inference = Inference(self.config, self.store, self.forwarder, ledger, self._calls)
+        self._stored_responses = StoredResponses(self.config, self.store, ledger, inference)
+        return inference
 
     def _calls_of(self, provider: str) -> Calls:
         """Return the state of a provider's calls: `ok` before the first call of any model."""
@@ -96,3 +102,11 @@ class Deployment:
     async def _forward(self, head: RequestHead, caller: Caller, receive: Receive, send: Send) -> None:
         inference = self._inference or await self.inference()
         await inference(head, caller, receive, send)
+
+    def _stored(self, head: RequestHead, caller: Caller) -> Handler:
+        return partial(self._forward_stored, head, caller)
+
+    async def _forward_stored(self, head: RequestHead, caller: Caller, receive: Receive, send: Send) -> None:
+        await self.inference()
+        assert self._stored_responses is not None, "loaded with the endpoint of calls"
+        await self._stored_responses(head, caller, receive, send)

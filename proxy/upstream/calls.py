@@ -6,7 +6,7 @@ while connecting, and needs more than ten times the CPU per call.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Protocol
 
@@ -214,16 +214,28 @@ class Endpoint:
         all_headers["Content-Type"] = content_type
         url = self._url(path)
         if self._has_login:
-            return self._send_signed(url, all_headers, body)
-        return self._post(url, all_headers, body)
+            return self._send_signed(partial(self._post, url, body), all_headers)
+        return self._post(url, body, all_headers)
+
+    def request(
+        self, method: str, path: str, query: Sequence[tuple[str, str]], *, headers: Mapping[str, str], request_id: str
+    ) -> Awaitable[UpstreamResponse]:
+        """Send a request without a body to a path below `/v1`. Otherwise like `send`."""
+        all_headers = self._headers(headers)
+        all_headers["X-Request-Id"] = request_id
+        url = URL(self._target.url(path), encoded=True).with_query([*self._query.items(), *query])
+        send = partial(self._request, method, url)
+        return self._send_signed(send, all_headers) if self._has_login else send(all_headers)
 
     async def close(self) -> None:
         await self.connections.close()
 
-    async def _send_signed(self, url: URL, headers: CIMultiDict[str], body: bytes) -> UpstreamResponse:
+    async def _send_signed(
+        self, send: Callable[[CIMultiDict[str]], Awaitable[UpstreamResponse]], headers: CIMultiDict[str]
+    ) -> UpstreamResponse:
         async def send_with(signed: Mapping[str, str]) -> UpstreamResponse:
             headers.update(signed)
-            return await self._post(url, headers, body)
+            return await send(headers)
 
         return await send_signed(self._sign, partial(self._logins.forget_token, self.provider), send_with, _rejected)
 
@@ -233,9 +245,15 @@ class Endpoint:
         except UpstreamError as error:
             raise UpstreamError("login", error.reason, retryable=error.retryable) from error
 
-    async def _post(self, url: URL, headers: CIMultiDict[str], body: bytes) -> UpstreamResponse:
+    async def _post(self, url: URL, body: bytes, headers: CIMultiDict[str]) -> UpstreamResponse:
+        return await self._response_to(self.connections.post(url, headers, body))
+
+    async def _request(self, method: str, url: URL, headers: CIMultiDict[str]) -> UpstreamResponse:
+        return await self._response_to(self.connections.request(method, url, headers))
+
+    async def _response_to(self, sending: Awaitable[aiohttp.ClientResponse]) -> UpstreamResponse:
         try:
-            return UpstreamResponse(await self.connections.post(url, headers, body), self.provider)
+            return UpstreamResponse(await sending, self.provider)
         except _NO_CONNECTION as error:
             raise UpstreamError("no_connection", f"connection failed ({type(error).__name__})") from error
         except _FAILURES as error:

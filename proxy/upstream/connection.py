@@ -43,7 +43,7 @@ _TCP_KEEPALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
 """Socket options of Linux: seconds without data, seconds between two probes, and probes."""
 
 _opens_new: ContextVar[bool] = ContextVar("opens_new", default=False)
-"""Whether the current call must not reuse a connection. `ClientSession.post` has no parameter for it."""
+"""Whether the current call must not reuse a connection. `ClientSession.request` has no parameter for it."""
 
 
 class StaleConnection(aiohttp.ServerDisconnectedError):
@@ -204,11 +204,25 @@ class Connections:
             with _only_new_connections():
                 return await send(url, headers, body)
 
+    async def request(self, method: str, url: URL, headers: CIMultiDict[str]) -> aiohttp.ClientResponse:
+        """Do what `post` does, for a request without a body. These are rare, so they use aiohttp's public interface."""
+        try:
+            return await self._request_plain(method, url, headers, None)
+        except StaleConnection:
+            with _only_new_connections():
+                return await self._request_plain(method, url, headers, None)
+
     async def _post_plain(self, url: URL, headers: CIMultiDict[str], body: bytes) -> aiohttp.ClientResponse:
-        return await self.session.post(
+        return await self._request_plain("POST", url, headers, body if len(body) <= _SHORT else io.BytesIO(body))
+
+    async def _request_plain(
+        self, method: str, url: URL, headers: CIMultiDict[str], data: bytes | io.BytesIO | None
+    ) -> aiohttp.ClientResponse:
+        return await self.session.request(
+            method,
             url,
             headers=headers,
-            data=body if len(body) <= _SHORT else io.BytesIO(body),
+            data=data,
             allow_redirects=False,
             proxy=self._egress,
             proxy_headers=self.egress_headers,

@@ -180,7 +180,6 @@ async def test_methods_other_than_post_are_405_with_an_allow_header(
         "/v1/files",
         "/v1/batches",
         "/v1/fine_tuning/jobs",
-        "/v1/responses/resp_1",
         "/v1/realtime",
         "/v1/images",
         "/v1/audio/voices",
@@ -194,6 +193,32 @@ async def test_paths_outside_the_table_are_not_forwarded(path: str, fetch: FakeF
         assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found")
         assert answer.headers["connection"] == "close"
         assert up.requests == []
+
+
+@pytest.mark.parametrize(
+    ("path", "reason"),
+    [
+        *(
+            (path, "all callers share the objects that a provider stores for its account")
+            for path in (
+                "/v1/files", "/files/file-1/content", "/v1/batches", "/v1/messages/batches", "/v1/conversations/conv_1",
+                "/v1/containers", "/v1/vector_stores/vs_1/search", "/v1/uploads", "/v1/chat/completions/chatcmpl-1",
+                "/v1/responses/resp_1/other", "/v1/threads/t/runs",
+            )
+        ),
+        ("/v1/realtime", "calls over WebSocket are not supported"),
+        ("/v1/realtime/client_secrets", "calls over WebSocket are not supported"),
+    ],
+)  # fmt: skip
+async def test_paths_of_stored_objects_and_realtime_are_404_with_the_reason(
+    path: str, reason: str, fetch: FakeFetch, clock: FakeClock
+) -> None:
+    async with calling(fetch, clock) as (served, _):
+        for method in ("GET", "POST", "DELETE"):
+            answer = await served.client.request(method, path, headers=ALICES)
+            error = answer.json()["error"]
+            assert (answer.status_code, error["code"]) == (404, "not_found")
+            assert error["message"] == f"{path} is not served: {reason}."
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from proxy.errors import (
     ModelListUnavailable,
     ModelNotFound,
     PathNotFound,
+    ResponseNotFound,
     UpstreamTimeout,
     VersionsNotFound,
     WebsocketNotSupported,
@@ -132,6 +133,13 @@ ERRORS = [
     pytest.param(ModelNotFound("m"), 404, "invalid_request_error", "model_not_found", id="unknown or forbidden model"),
     pytest.param(
         VersionsNotFound(), 404, "invalid_request_error", "model_not_found", id="unknown or forbidden versions"
+    ),
+    pytest.param(
+        ResponseNotFound("resp_1"),
+        404,
+        "invalid_request_error",
+        "response_not_found",
+        id="unknown or another's response",
     ),
     pytest.param(PathNotFound("/x"), 404, "invalid_request_error", "not_found", id="unknown path"),
     pytest.param(

@@ -45,6 +45,23 @@ class Body:
         return ""
 
 
+class NoBody(Body):
+    """The body of a request without one, such as a GET."""
+
+    content_type = b""
+
+    def __init__(self, model: str) -> None:
+        """`model`: that of the object that is requested."""
+        self.model = model
+        self.models = (model,)
+
+    def with_ids(self, ids: Mapping[str, str]) -> bytes:
+        return b""
+
+    def may_contain(self, text: str) -> bool:
+        return False
+
+
 def check_path_model(path_model: str, model: str) -> None:
     """Reject a body that selects another model than the path, if the path names one: providers differ on which counts.
 
