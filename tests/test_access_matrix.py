@@ -27,9 +27,10 @@ server: {{extra_paths: [{", ".join(EXTRA_PATHS)}]}}
 providers:
   - {{name: a, base_url: 'http://127.0.0.1:9/v1'}}
   - {{name: p, kind: pangu, base_url: 'http://127.0.0.1:9', api_key: sk-canary-pangu, workspace_id: w, model_ids: [v]}}
+models: [{{id: virtual-1, targets: [secret-model]}}, {{id: virtual-m, targets: [secret-model, m]}}]
 groups: {{default: {{models: [open-*]}}}}
 keys:
-  - {{name: plain, hash: '{digest(PLAIN)}', models: [m]}}
+  - {{name: plain, hash: '{digest(PLAIN)}', models: [m, 'virtual-*', '!secret-*']}}
   - {{name: admin, hash: '{digest(ADMIN)}', models: ['*'], admin: true}}
   - {{name: expired, hash: '{digest(EXPIRED)}', models: ['*'], expires: 2020-01-01}}
 """
@@ -68,13 +69,18 @@ MATRIX = (
             200,
             200,
             200,
-            {"no key": ('"open-1"',), "a plain key": ('"m"',), "an admin key": ('"m"', '"open-1"', '"secret-model"')},
+            {
+                "no key": ('"open-1"',),
+                "a plain key": ('"m"', '"virtual-m"'),
+                "an admin key": ('"m"', '"open-1"', '"secret-model"', '"virtual-1"', '"virtual-m"'),
+            },
         )
         for path in ("/v1/models", "/models")
     ),
     *(
-        Row("GET", f"{base}/secret-model", 404, 404, 200, {"an admin key": ('"secret-model"',)})
+        Row("GET", f"{base}/{model}", 404, 404, 200, {"an admin key": (f'"{model}"',)})
         for base in ("/v1/models", "/models")
+        for model in ("secret-model", "virtual-1")  # the target of the second is the first
     ),
     *(
         Row("GET", f"{base}/workspaces/w/models/v/versions", 403, 403, 200, {"an admin key": ('"version-1"',)})

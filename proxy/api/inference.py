@@ -59,7 +59,7 @@ class Inference:
         self._has_keys = not config.is_open
         self._providers = {provider.name: provider for provider in config.providers}
         self._targets = {provider.name: target for provider in config.providers if (target := provider.target)}
-        self._strategies = strategies_of(config, lambda provider: forwarder.circuits[provider].in_flight)
+        self._strategies = strategies_of(config, lambda provider: forwarder.circuits[provider].load)
         self._stateful = frozenset(provider.name for provider in config.providers if provider.stateful)
 
     async def __call__(self, head: RequestHead, caller: Caller, receive: Receive, send: Send) -> None:

@@ -46,6 +46,11 @@ class Circuit:
         return self._in_flight
 
     @property
+    def load(self) -> int:
+        """The calls in flight and those that wait for a place."""
+        return self._in_flight + self.queued
+
+    @property
     def is_full(self) -> bool:
         """Whether the provider is at its concurrency limit."""
         return self._in_flight >= self._provider.max_in_flight

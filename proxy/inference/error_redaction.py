@@ -21,11 +21,22 @@ _ACCOUNT_NAMES = frozenset(
 class Redaction:
     """Redacts texts and JSON values."""
 
-    def __init__(self, secrets: Sequence[str], credentials: Sequence[str], ids: Mapping[str, str]) -> None:
-        """`credentials` are also redacted where they are masked. `ids`: requested id -> the provider's id."""
+    def __init__(
+        self,
+        secrets: Sequence[str],
+        credentials: Sequence[str],
+        ids: Mapping[str, str],
+        *,
+        hides_forms: bool = False,
+    ) -> None:
+        """`credentials` are also redacted where they are masked. `ids`: requested id -> the provider's id.
+
+        `hides_forms`: longer forms of an id, such as `vendor/gpt-5-2025-08-07`, are replaced, too.
+        """
         self._secrets = secrets
         self._credentials = credentials
-        self._names = {own: public for public, own in ids.items() if own != public}
+        self._names = {own: public for public, own in ids.items() if own != public or hides_forms}
+        self._pattern = _any_form if hides_forms else _whole
 
     def text(self, text: str) -> str:
         """Return the text without secrets, account ids and queries of links, with the ids that the caller requested."""
@@ -50,15 +61,23 @@ class Redaction:
 
     @cached_property
     def _own_ids(self) -> re.Pattern[str] | None:
-        patterns = [_whole(own) for own in sorted(self._names, key=len, reverse=True)]
+        patterns = [self._pattern(own) for own in sorted(self._names, key=len, reverse=True)]
         return re.compile("|".join(patterns)) if patterns else None
 
     def _public_id(self, match: re.Match[str]) -> str:
-        return self._names[match[0]]
+        longest_first = sorted(self._names, key=len, reverse=True)
+        return next(self._names[own] for own in longest_first if match[0].startswith(own))
 
 
 def _is_account(name: str) -> bool:
     return re.sub("[_-]", "", name).lower() in _ACCOUNT_NAMES
+
+
+def _any_form(own_id: str) -> str:
+    """Return a pattern of an id with everything that makes it longer, except for the vendor in front of it."""
+    if own_id.isalpha():
+        return _whole(own_id)
+    return rf"(?<![\w-]){re.escape(own_id)}(?:[-.:@/]?\w++)*+"
 
 
 def _whole(own_id: str) -> str:

@@ -366,6 +366,7 @@ def _error_response(
         response.credentials,
         candidate.ids,
         call.model,
+        hides_ids=candidate.hides_ids,
     )
 
 

@@ -102,6 +102,8 @@ class ErrorResponse(Struct, frozen=True):
     """Requested id -> the provider's id, of all models in the request."""
     model: str = ""
     """The requested id of the model that was called."""
+    hides_ids: bool = False
+    """Whether forms of the provider's ids, such as dated snapshots, must not be shown either; see `Candidate`."""
     is_status_known: bool = True
     """False for a body with status 200 that is an error of an unknown kind: it is relayed with status 502."""
     is_in_success: bool = False
@@ -116,7 +118,7 @@ def classify(failure: ErrorResponse | UpstreamError, failover_on: Collection[int
     if isinstance(failure, UpstreamError):
         return _classify_failure(failure, failover_on)
     content = read_error(failure.body)
-    redaction = Redaction(failure.secrets, failure.credentials, failure.ids)
+    redaction = Redaction(failure.secrets, failure.credentials, failure.ids, hides_forms=failure.hides_ids)
     status = failure.status
     is_about_request = status in RELAYED_STATUSES or (status == 403 and _is_about_request(content))
     is_relayed = is_about_request or not failure.is_status_known

@@ -35,10 +35,12 @@ class Candidate(Struct, frozen=True):
     offer: Offer
     ids: Mapping[str, str]
     """Public id -> the provider's id."""
+    hides_ids: bool = False
+    """Whether the caller must not see the provider's ids in any form, because one of the models is virtual."""
 
     def own_id(self, model: str) -> str | None:
         """The id that is replaced by that of the requested model in the response; None: every id."""
-        return None if isinstance(self.offer, TargetOffer) else self.ids[model]
+        return None if self.hides_ids else self.ids[model]
 
 
 def candidates(
@@ -60,6 +62,7 @@ def candidates(
     model = find(body.model)
     others = {name: find(name) for name in body.models[1:]}
     offers = _callable(body.model, model.offers, targets, api)
+    hides_ids = any(isinstance(each.offers[0], TargetOffer) for each in (model, *others.values()))
     result = []
     for offer in offers:
         target = targets[offer.provider]
@@ -67,7 +70,7 @@ def candidates(
         for name, other in others.items():
             ids[name] = _own_id(other, offer.provider, target)
         if all(ids.values()):
-            result.append(Candidate(offer, ids))
+            result.append(Candidate(offer, ids, hides_ids))
     if not result:
         raise BadRequest("All models in one request must belong to the same provider.", param="models")
     if body.references:

@@ -39,9 +39,9 @@ class Conversation(Struct, frozen=True):
 class Strategies:
     """Orders the offers of a model by the strategy that is configured for it."""
 
-    def __init__(self, config: Config, in_flight: Callable[[str], int]) -> None:
-        """`in_flight` returns the number of calls that a provider is serving."""
-        self._in_flight = in_flight
+    def __init__(self, config: Config, load: Callable[[str], int]) -> None:
+        """`load` returns the number of calls that a provider is serving, or that wait for it."""
+        self._load = load
         self._weights: Mapping[str, int] = {provider.name: provider.weight for provider in config.providers}
         self._virtual: Mapping[str, Strategy] = {model.id: model.strategy for model in config.models}
         self._rules = [(matcher(rule.match), rule.strategy) for rule in config.routing]
@@ -84,20 +84,20 @@ class Strategies:
     def _least_busy(self, batch: Sequence[Candidate]) -> Sequence[Candidate]:
         """The fewest calls in flight relative to the weight first; of equal ones that which waited longest."""
 
-        def load(candidate: Candidate) -> tuple[float, int]:
+        def rank(candidate: Candidate) -> tuple[float, int]:
             name = candidate.offer.provider
-            return self._in_flight(name) / self._weights[name], self._turns.get(name, 0)
+            return self._load(name) / self._weights[name], self._turns.get(name, 0)
 
-        result = sorted(batch, key=load)
+        result = sorted(batch, key=rank)
         self._turn += 1
         self._turns[result[0].offer.provider] = self._turn
         return result
 
 
-def strategies_of(config: Config, in_flight: Callable[[str], int]) -> Strategies | None:
+def strategies_of(config: Config, load: Callable[[str], int]) -> Strategies | None:
     """Return None if all models have the strategy `order`."""
     given = (*(rule.strategy for rule in config.routing), *(model.strategy for model in config.models))
-    return Strategies(config, in_flight) if set(given) - {"order"} else None
+    return Strategies(config, load) if set(given) - {"order"} else None
 
 
 def _target(candidate: Candidate) -> str:

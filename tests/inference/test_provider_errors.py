@@ -342,6 +342,23 @@ def test_the_providers_model_id_becomes_the_requested_one(text: str, shown: str)
     }
 
 
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("model gpt-5.", "model smart."),
+        ("`gpt-5-2025-08-07`: no", "`smart`: no"),
+        ("at openai/gpt-5:online, not my-gpt-5", "at openai/smart, not my-gpt-5"),
+        ("gpt-5-mini is gpt-5.1", "small is smart"),
+    ],
+)
+def test_of_a_virtual_model_longer_forms_of_the_providers_id_become_the_requested_one_too(
+    text: str, shown: str
+) -> None:
+    ids = {"smart": "gpt-5", "small": "gpt-5-mini"}
+
+    assert relayed(rejected(400, payload={"error": {"message": text}}, ids=ids, hides_ids=True)).message == shown
+
+
 def test_the_log_has_the_providers_model_id_on_one_line_and_no_secret() -> None:
     payload = {"error": {"message": f"no {KEY}\nfor\x1b gemini-x in org-AbCdEf123456"}}
     verdict = classify(rejected(401, payload=payload, ids=IDS, credentials=(KEY,)), ())

@@ -9,11 +9,12 @@ import pytest
 
 from proxy.calls import Api
 from proxy.catalog import Catalog, Model, Offer, merge
+from proxy.catalog.values import TargetOffer
 from proxy.config import Target
 from proxy.dialects import Auth
 from proxy.errors import ApiError, ApiNotSupported, BadRequest, ModelNotCallable, ModelNotFound
 from proxy.inference.request.json_body import JsonBody
-from proxy.inference.routing import candidates
+from proxy.inference.routing import Candidate, candidates
 from tests.fakes import entry
 
 TARGETS = {name: Target(f"http://{name}", Auth(), "{id}") for name in ("a", "b")} | {
@@ -158,3 +159,33 @@ def test_a_list_only_model_cannot_be_called_through_any_api(api: Api) -> None:
 def test_without_a_candidate_the_caller_gets_the_reason(fields: Mapping[str, object], error: type[ApiError]) -> None:
     with pytest.raises(error):
         routed(**fields)
+
+
+def test_the_providers_ids_are_hidden_if_one_of_the_models_is_virtual() -> None:
+    target = TargetOffer("smart", "a", "maker", entry("m-of-a"), target="m")
+    models = {"smart": Model((target,), 0), "m": found("m")}
+    ids = {}
+    for fields in ({"model": "smart"}, {"model": "m", "models": ["m", "smart"]}, {"model": "m"}):
+        body = JsonBody(msgspec.json.encode(fields))
+        first = candidates(models.__getitem__, body, TARGETS, (), "openai")[0]
+        ids[body.models] = (first.ids, first.own_id(body.model))
+
+    assert ids == {
+        ("smart",): ({"smart": "m-of-a"}, None),
+        ("m", "smart"): ({"m": "m-of-a", "smart": "m-of-a"}, None),
+        ("m",): ({"m": "m-of-a"}, "m-of-a"),
+    }
+
+
+def test_an_order_applies_to_several_candidates_but_never_to_stored_state() -> None:
+    def backwards(model: str, batch: Sequence[Candidate]) -> Sequence[Candidate]:
+        return batch[::-1]
+
+    def order(stateful: Sequence[str] = (), **fields: object) -> list[str]:
+        body = JsonBody(msgspec.json.encode(fields))
+        batch = candidates(found, body, TARGETS, stateful, "openai", order=backwards)
+        return [candidate.offer.provider for candidate in batch]
+
+    assert order(model="m") == ["deployed", "b", "a"]
+    assert order(model="only-a") == ["a"]
+    assert order(["b", "deployed"], model="m", previous_response_id="r") == ["b"]

@@ -20,7 +20,7 @@ def chunk(content: str, model: str = OWN) -> str:
     return json.dumps({"id": "chatcmpl-1", "created": 1, "model": model, "choices": [{"delta": {"content": content}}]})
 
 
-def rename_stream(pieces: Sequence[bytes], own: str = OWN, public: str = PUBLIC) -> tuple[bytes, Tokens]:
+def rename_stream(pieces: Sequence[bytes], own: str | None = OWN, public: str = PUBLIC) -> tuple[bytes, Tokens]:
     events = EventStreamRenamer(own, public)
     out = b"".join([*map(events.feed, pieces), events.rest()])
     return out, events.tokens

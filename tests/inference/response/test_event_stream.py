@@ -224,3 +224,26 @@ def test_a_stream_that_ends_within_an_event_is_renamed() -> None:
     whole = event(chunk(""))
 
     assert rename_stream([whole.rstrip()])[0] == whole.rstrip().replace(b'"gpt-4o"', b'"openai/gpt-4o"')
+
+
+def test_without_an_own_id_the_model_of_every_event_becomes_the_requested_one() -> None:
+    pieces = [
+        event(chunk("a", "one")),
+        event(chunk("b", "one")),
+        event(chunk("c", "another")),
+        event('{"type":"response.created","response":{"model":"wrapped","output":[{"model":"inner"}]}}'),
+    ]
+    wanted = b"".join(pieces)
+    for model in (b"one", b"another", b"wrapped"):
+        wanted = wanted.replace(b'"%b"' % model, b'"openai/gpt-4o"')
+
+    assert rename_stream(pieces, None)[0] == wanted
+
+
+@pytest.mark.parametrize("prefix", [b"data: ", b"id: "], ids=["an event", "another line"])
+def test_without_an_own_id_a_long_line_is_renamed_only_if_it_is_an_event(prefix: bytes) -> None:
+    line = prefix + b'{"model":"any","text":"%b"}\n\n' % (b"x" * 1024**2)
+    pieces = [line[start : start + 65_536] for start in range(0, len(line), 65_536)]
+    wanted = line.replace(b"any", b"openai/gpt-4o") if prefix == b"data: " else line
+
+    assert rename_stream(pieces, None)[0] == wanted

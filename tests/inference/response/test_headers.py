@@ -82,3 +82,7 @@ def test_further_headers_are_those_that_match_without_secrets_and_without_the_bu
     headers = further_headers(raw, lambda name: name != "server", ["sk-canary-1", "true"])
 
     assert list(headers) == [(b"x-ray", b"r-1"), (b"x-ray", b"r-2"), (b"x-flag", b"true")]
+
+
+def test_without_an_own_id_the_model_in_a_header_becomes_the_requested_one() -> None:
+    assert list(relayed_headers([(b"openai-model", b"any")], own_id=None, model="m")) == [(b"openai-model", b"m")]

@@ -40,3 +40,15 @@ def test_ids_are_compared_decoded_and_encoded_as_json(own: str, written: str, pu
     wanted = {"a": 1, "model": public, "b": 2}
 
     assert json.loads(rename_model(response.encode(), own, public)[0]) == wanted
+
+
+@pytest.mark.parametrize("model", ["gpt-4o", "gpt-4o-2024-08-06", "x/y"])
+def test_without_an_own_id_every_model_becomes_the_requested_one(model: str) -> None:
+    response = b'{"model":"%b","choices":[{"model":"inner"}]}' % model.encode()
+
+    assert rename_model(response, None, PUBLIC)[0] == response.replace(model.encode(), PUBLIC.encode())
+
+
+@pytest.mark.parametrize("response", ['{"model":null}', '{"a":[{"model":"inner"}]}', '{"model":5}', "[]", "{"])
+def test_without_an_own_id_what_is_no_model_stays_unchanged(response: str) -> None:
+    assert rename_model(response.encode(), None, PUBLIC)[0] == response.encode()
