@@ -30,6 +30,7 @@ from proxy.config.settings import (
     Defaults,
     Group,
     Iam,
+    Limits,
     Merge,
     OAuth,
     OwnerRule,
@@ -71,6 +72,7 @@ _OF_DEFAULTS = frozenset(Defaults.model_fields)
 
 SECTIONS = (
     Section("server", Server, "The listener and its limits."),
+    Section("server: limits", Limits, "Limits of connections from clients."),
     Section(
         "cache",
         Cache,
@@ -145,6 +147,16 @@ ENTRIES: Mapping[str, Entry] = {
     ),
     "Server.drain_delay": Entry(
         "drain_delay: 10s", "After SIGTERM, how long `/readyz` is 503 while requests are still accepted."
+    ),
+    "Server.limits": Entry(
+        "limits: {keepalive_timeout: 2m}",
+        "Limits of connections; see [server: limits](#server-limits).",
+        "those of the next table",
+    ),
+    "Limits.keepalive_timeout": Entry(
+        "keepalive_timeout: 2m",
+        "How long an idle connection is kept for further requests. Must be longer than that of a load balancer in "
+        "front of the proxy (usually 60 s).",
     ),
     "Server.max_request": Entry(
         "max_request: 64MiB", "Maximum size of a request body, also decompressed; larger ones get `413`."
@@ -223,7 +235,7 @@ ENTRIES: Mapping[str, Entry] = {
     "Defaults.first_byte_timeout": Entry(
         "first_byte_timeout: 2m", "Calls: until the response begins, all attempts together."
     ),
-    "Defaults.idle_timeout": Entry("idle_timeout: 5m", "Calls: between two chunks of a response."),
+    "Defaults.idle_timeout": Entry("idle_timeout: 2m", "Calls: between two chunks of a response."),
     "Defaults.call_timeout": Entry("call_timeout: 2h", "One call with its complete response."),
     "Defaults.max_in_flight": Entry("max_in_flight: 50", "Concurrent calls to each provider."),
     "Defaults.queue": Entry(

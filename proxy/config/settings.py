@@ -48,6 +48,13 @@ from proxy.dialects import DIALECTS, Auth, Dialect, fill_template
 from proxy.patterns import Matcher
 
 
+class Limits(Settings):
+    """Limits of connections from clients."""
+
+    keepalive_timeout: Seconds = 75.0
+    """How long an idle connection is kept for further requests."""
+
+
 class Server(Settings):
     host: NotEmpty = "127.0.0.1"
     port: Annotated[int, whole(0, 65535)] = 8000
@@ -61,6 +68,7 @@ class Server(Settings):
     """Further paths of calls, whose body has a `model` field."""
     drain_delay: Seconds = 5.0
     """How long after SIGTERM the server reports "not ready" and still accepts requests, before it shuts down."""
+    limits: Limits = Limits()
     max_request: Bytes = 32 * 1024**2
     """Maximum size of a request body."""
     expose_provider: bool = False
@@ -109,7 +117,7 @@ class CallSettings(FetchSettings):
     connect_timeout: Seconds = 5.0
     first_byte_timeout: Seconds = 600.0
     """From the start of a call to the headers of its response, all attempts together."""
-    idle_timeout: Seconds = 120.0
+    idle_timeout: Seconds = 300.0
     """Between two chunks of a response."""
     call_timeout: Seconds = 3600.0
     """One call, with its complete response."""

@@ -99,6 +99,7 @@ class Server(uvicorn.Server):
                 log_level="warning",
                 server_header=False,
                 proxy_headers=False,
+                timeout_keep_alive=config.server.limits.keepalive_timeout,  # type: ignore[arg-type]  # for `call_later`
                 timeout_graceful_shutdown=SHUTDOWN_TIMEOUT,
             )
         )

@@ -22,7 +22,19 @@ from proxy.config.keys import KeyEntry
 from proxy.config.loader import SECTIONS
 from proxy.config.overrides import Override
 from proxy.config.routing import RoutingRule, VirtualModel
-from proxy.config.settings import NOT_CALLABLE, Cache, Defaults, Group, Iam, Merge, OAuth, OwnerRule, Queue, Server
+from proxy.config.settings import (
+    NOT_CALLABLE,
+    Cache,
+    Defaults,
+    Group,
+    Iam,
+    Limits,
+    Merge,
+    OAuth,
+    OwnerRule,
+    Queue,
+    Server,
+)
 from proxy.dialects import DIALECTS
 from tests.config.outcomes import (
     CANARY,
@@ -41,6 +53,7 @@ from tests.config.outcomes import (
 EVERYTHING = """\
 server:
   {host: 0.0.0.0, port: 80, allow_anonymous: true, cors: ["https://app.example.com"], drain_delay: 1s,
+   limits: {keepalive_timeout: 2m},
    max_request: 1MiB, expose_provider: true, sse_keepalive: 5s,
    extra_paths: [/v1/translate], default_models: {moderations: omni}}
 cache: {ttl: 10m, max_stale: 2h, confirm_empty: 3m, initial_wait: 2s}
@@ -282,6 +295,7 @@ def test_every_setting_is_loaded(corp_pem: str) -> None:
             allow_anonymous=True,
             cors=("https://app.example.com",),
             drain_delay=1,
+            limits=Limits(keepalive_timeout=120),
             max_request=1024**2,
             expose_provider=True,
             sse_keepalive=5,
@@ -320,7 +334,7 @@ def test_every_setting_is_loaded(corp_pem: str) -> None:
 
 def test_example_contains_every_setting() -> None:
     models = (
-        Server, Cache, Defaults, Merge, OwnerRule, Provider, Iam, OAuth, CustomList, CustomPaging, VirtualModel,
+        Server, Limits, Cache, Defaults, Merge, OwnerRule, Provider, Iam, OAuth, CustomList, CustomPaging, VirtualModel,
         RoutingRule, Group, KeyEntry,
     )  # fmt: skip
     names = {name for model in models for name in model.model_fields} - {"settings"}

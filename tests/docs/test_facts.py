@@ -31,6 +31,8 @@ FACTS = [
     ("docs/http-api.md", f"| {DEFAULTS.max_in_flight} | `max_in_flight` |"),
     ("docs/operations.md", f"`drain_delay` (default {SERVER.drain_delay:g} s)"),
     ("docs/operations.md", f"requests in progress may take up to {SHUTDOWN_TIMEOUT} s"),
+    ("docs/operations.md", f"`server.limits.keepalive_timeout` ({SERVER.limits.keepalive_timeout:g} s)"),
+    ("docs/http-api.md", f"| {SERVER.limits.keepalive_timeout:g} s | `server.limits.keepalive_timeout` |"),
     ("docs/operations.md", f"`server.max_request` ({SERVER.max_request // 1024**2} MiB)"),
     ("docs/operations.md", f"client_max_body_size {SERVER.max_request // 1024**2}m;"),
     ("docs/operations.md", f"max_size {SERVER.max_request // 1024**2}MiB"),

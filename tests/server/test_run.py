@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -90,6 +91,18 @@ def test_another_sigint_stops_without_waiting_for_requests_in_progress(config: P
         seconds = process.seconds_to_end_by(signal.SIGINT)
         assert (process.wait(), process.err) == (0, [])
     assert seconds < 5
+
+
+def test_an_idle_connection_is_kept_for_keepalive_timeout(config: Path) -> None:
+    limits = "server: {limits: {keepalive_timeout: 300ms}}"
+    with serving(config, LAB.replace("server: {drain_delay: 500ms}", limits)) as process:
+        with closing(http.client.HTTPConnection(process.url.removeprefix("http://"), timeout=10)) as connection:
+            connection.request("GET", "/livez")
+            connection.getresponse().read()
+            idle_since = time.monotonic()
+            assert connection.sock.recv(1) == b""
+            assert time.monotonic() - idle_since >= 0.2
+        assert (process.stop(), process.err) == (0, [])
 
 
 @contextmanager
