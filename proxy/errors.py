@@ -233,6 +233,18 @@ class ProviderUnavailable(ApiError):
     hint = "Retry after the number of seconds in the Retry-After header."
 
 
+class ShuttingDown(ApiError):
+    """A request that was not finished when the server had to stop."""
+
+    status = 503
+    type = "service_unavailable_error"
+    code = "shutting_down"
+    hint = "Send the request again; it goes to another instance, or to this one after its restart."
+
+    def __init__(self) -> None:
+        super().__init__("The proxy is shutting down and ended this request; retry after 1 s.", retry_after=1.0)
+
+
 class ProviderFailed(ApiError):
     """A provider could not be reached, or returned an error that is not about the request."""
 

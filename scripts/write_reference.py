@@ -165,6 +165,11 @@ ENTRIES: Mapping[str, Entry] = {
         "expose_provider: true",
         "Send the name of the provider that served a call to all callers, as `x-served-by`; admin keys always get it.",
     ),
+    "Server.shutdown_timeout": Entry(
+        "shutdown_timeout: 5m",
+        "After `drain_delay`, how long requests in progress can take; then calls end with an error. See "
+        "[Shutdown](operations.md#shutdown).",
+    ),
     "Server.sse_keepalive": Entry(
         "sse_keepalive: 30s",
         "A stream without data for this long gets an SSE comment, so that no proxy closes it as idle.",

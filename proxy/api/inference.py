@@ -62,6 +62,10 @@ class Inference:
         self._strategies = strategies_of(config, lambda provider: forwarder.circuits[provider].load)
         self._stateful = frozenset(provider.name for provider in config.providers if provider.stateful)
 
+    def end_calls(self) -> int:
+        """End all calls because the server stops. Returns the number of those in progress."""
+        return self._timer.shut_down()
+
     async def __call__(self, head: RequestHead, caller: Caller, receive: Receive, send: Send) -> None:
         """Forward a call and relay its response. Raises ApiError while nothing was sent."""
         self.check_may_call(caller)

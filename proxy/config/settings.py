@@ -73,6 +73,8 @@ class Server(Settings):
     """Maximum size of a request body."""
     expose_provider: bool = False
     """Whether all callers see which provider served a call (`x-served-by`); otherwise only admin keys do."""
+    shutdown_timeout: Seconds = 60.0
+    """How long after `drain_delay` requests in progress can take; then calls end with an error."""
     sse_keepalive: Seconds = 15.0
     """An SSE comment is sent on a stream without data for this long, so that proxies do not close it as idle."""
 

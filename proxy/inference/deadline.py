@@ -1,4 +1,4 @@
-"""Cancel a call when its client disconnects or a deadline passes."""
+"""Cancel a call when its client disconnects, a deadline passes, or the server shuts down."""
 
 from __future__ import annotations
 
@@ -6,12 +6,16 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
+from proxy.errors import ShuttingDown
+
 T = TypeVar("T")
 Watch = Callable[[Callable[[], None]], Callable[[], Any]]
 """Accepts a callback for the client's disconnect and returns a function that stops watching."""
 
 TICK = 0.05
 """Seconds by which a call can exceed its deadline."""
+LAST_SECONDS = 5.0
+"""Seconds in which a call that the shutdown of the server ends can send its last bytes."""
 
 
 class ClientDisconnected(Exception):
@@ -28,9 +32,19 @@ class DeadlineTimer:
     def __init__(self) -> None:
         self._scopes: set[CallScope] = set()
         self._timer: asyncio.TimerHandle | None = None
+        self._is_shut_down = False
+
+    def shut_down(self) -> int:
+        """End all calls, also later ones. Returns the number of those in progress."""
+        self._is_shut_down = True
+        for scope in self._scopes:
+            scope.shut_down()
+        return len(self._scopes)
 
     def add(self, scope: CallScope) -> None:
         self._scopes.add(scope)
+        if self._is_shut_down:
+            scope.shut_down()
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(TICK, self._check)
 
@@ -59,7 +73,9 @@ class CallScope:
         """When the current operation is canceled; event loop time."""
         self._task: asyncio.Task[Any] | None = None
         self._waits = False
+        self._sends = False
         self._disconnected = False
+        self._shuts_down = False
         self._cancelled = False
 
     def __enter__(self) -> CallScope:
@@ -81,21 +97,45 @@ class CallScope:
         """Limit the rest of the whole call to this many seconds."""
         self._deadline = min(self._deadline, self._time() + seconds)
 
-    async def wait(self, awaitable: Awaitable[T], seconds: float) -> T:
-        """Await it for at most `seconds`. Raises ClientDisconnected, DeadlineExceeded, and its own exceptions."""
+    def shut_down(self) -> None:
+        """Let the current operation, or the next one, raise ShuttingDown, unless it sends to the client."""
+        self._shuts_down = True
+        self.limit_to(LAST_SECONDS)
+        self.expires_at = min(self.expires_at, self._deadline)
+        self._cancel_for_shutdown()
+
+    def _cancel_for_shutdown(self) -> None:
+        if not self._sends:
+            self.cancel()
+
+    async def wait(self, awaitable: Awaitable[T], seconds: float, *, sends: bool = False) -> T:
+        """Await it for at most `seconds`. `sends`: whether it sends to the client.
+
+        Raises ClientDisconnected, DeadlineExceeded, ShuttingDown, and its own exceptions.
+        """
         self.expires_at = min(self._time() + seconds, self._deadline)
-        self._waits, self._cancelled = True, False
+        self._waits, self._cancelled, self._sends = True, False, sends
         if self._disconnected:
             asyncio.get_running_loop().call_soon(self.cancel)
+        elif self._shuts_down:
+            asyncio.get_running_loop().call_soon(self._cancel_for_shutdown)
         try:
             return await awaitable
         except asyncio.CancelledError:
             if not self._cancelled or self._is_cancelled_by_others():
+                if self._shuts_down:
+                    raise ClientDisconnected from None  # the server closes the connection: nothing more can be sent
                 raise
             # From None: callers log the exception chain.
-            raise (ClientDisconnected if self._disconnected else DeadlineExceeded) from None
+            raise self._reason() from None
         finally:
             self._waits = False
+
+    def _reason(self) -> Exception:
+        """Why the current operation was canceled."""
+        if self._disconnected:
+            return ClientDisconnected()
+        return ShuttingDown() if self._shuts_down and not self._sends else DeadlineExceeded()
 
     def _client_disconnected(self) -> None:
         self._disconnected = True

@@ -15,7 +15,7 @@ from proxy.asgi import Handler, RawResponse, Receive, Scope, Send
 from proxy.catalog import Fetch
 from proxy.clock import Clock, SystemClock
 from proxy.config import Config
-from proxy.errors import ApiError, BadRequest, InternalError, describe_bug
+from proxy.errors import ApiError, BadRequest, InternalError, ShuttingDown, describe_bug
 from proxy.server.deployment import Deployment
 from proxy.store import Report
 from proxy.upstream.transport import disable_http_logging
@@ -111,6 +111,10 @@ class Proxy:
     async def _handle(self, head: RequestHead, handler: Handler, receive: Receive, send: Send) -> RawResponse | None:
         try:
             response = await handler(receive, send)
+        except asyncio.CancelledError:
+            if not self.deployment.health.draining:
+                raise
+            response = self._error(head, ShuttingDown())
         except Exception as error:
             response = self._error(head, error)
         return _without_body(response) if response and head.method == "HEAD" else response

@@ -67,6 +67,10 @@ class Deployment:
         if self.forwarder:
             await self.forwarder.close()
 
+    def end_calls(self) -> int:
+        """End all calls because the server stops. Returns the number of those in progress."""
+        return self._inference.end_calls() if self._inference else 0
+
     async def inference(self) -> Inference:
         """Return the endpoint of calls. Imported at the first call: a proxy without calls needs 9 MiB less memory."""
         if self._loading is None:

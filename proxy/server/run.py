@@ -10,6 +10,7 @@ import os
 import signal
 import socket
 from collections.abc import Sequence
+from math import ceil
 from types import FrameType
 from typing import Protocol
 
@@ -21,11 +22,16 @@ from proxy.server.protocol import drop_noise, http_protocol
 from proxy.store import Report, Store
 from proxy.upstream.resolver import resolver_threads, use_resolver_threads
 
-SHUTDOWN_TIMEOUT = 20
-"""Seconds for requests in progress after `drain_delay`. The sum of both is below Kubernetes' default of 30 s."""
+_LAST_SECONDS = 6.0
+"""Seconds after `shutdown_timeout` until everything is canceled. Calls end themselves before."""
+_FORCED_SECONDS = 0.5
+"""The same after a second signal."""
 
 _M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8  # malloc.h
 _LARGE = 128 * 1024  # bytes; glibc's initial threshold
+_HANGUP = getattr(signal, "SIGHUP", None)  # not on Windows
+
+_log = logging.getLogger("models_proxy")
 
 
 class Observer(Protocol):
@@ -44,6 +50,8 @@ class Observer(Protocol):
 def run(config: Config, observer: Observer, sockets: list[socket.socket]) -> None:
     """Serve on these sockets until a signal stops the process."""
     _log_to_stderr()
+    if _HANGUP:
+        signal.signal(_HANGUP, signal.SIG_IGN)  # until the event loop is running
     _limit_malloc()
     skip_system_cas()
     app = Proxy(config, on_report=observer.on_report)
@@ -100,12 +108,13 @@ class Server(uvicorn.Server):
                 server_header=False,
                 proxy_headers=False,
                 timeout_keep_alive=config.server.limits.keepalive_timeout,  # type: ignore[arg-type]  # for `call_later`
-                timeout_graceful_shutdown=SHUTDOWN_TIMEOUT,
+                timeout_graceful_shutdown=ceil(config.server.shutdown_timeout + _LAST_SECONDS),
             )
         )
         self._app = app
         self._providers = len(config.providers)
         self._drain_delay = config.server.drain_delay
+        self._shutdown_timeout = config.server.shutdown_timeout
         self._observer = observer
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -114,6 +123,8 @@ class Server(uvicorn.Server):
         # Modules and configuration are never freed. Excluding them from full garbage collections saves pauses of 40 ms.
         gc.freeze()
         await super().startup(sockets=sockets)
+        if _HANGUP:
+            asyncio.get_running_loop().add_signal_handler(_HANGUP, _log_hangup)
         url = _url(self.servers[0].sockets[0])
         self._notifying = asyncio.create_task(self._notify_when_ready(url), name="notify when ready")
 
@@ -123,28 +134,49 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._notifying.cancel()
+        ending = asyncio.get_running_loop().call_later(self._shutdown_timeout, self._end_calls)
         await super().shutdown(sockets=sockets)
+        ending.cancel()
         if self.force_exit:
             # uvicorn skips this and then logs a traceback of the waiting lifespan task.
             await self.lifespan.shutdown()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """SIGTERM: fail `/readyz`, keep serving for `drain_delay`, then stop.
+        """SIGTERM: fail `/readyz`, keep serving for `drain_delay`, finish the requests in progress, and stop.
 
-        SIGINT, or a second signal: finish the requests in progress and stop. A third one: stop immediately. Unlike
-        with uvicorn's handler, the exit code is 0.
+        SIGINT: the same without `drain_delay`. A second signal: end the requests in progress. Unlike with uvicorn's
+        handler, the exit code is 0.
         """
-        if sig == signal.SIGTERM and not self._app.deployment.health.draining:
-            self._app.deployment.health.draining = True
-            asyncio.get_running_loop().call_later(self._drain_delay, self._stop)
-        elif self.should_exit:
-            self.force_exit = True
+        loop, health = asyncio.get_running_loop(), self._app.deployment.health
+        if health.draining:
+            loop.call_soon_threadsafe(self._force)
+        elif sig == signal.SIGTERM:
+            loop.call_later(self._drain_delay, self._stop)
         else:
             self._stop()
+        health.draining = True
 
     def _stop(self) -> None:
-        self._app.deployment.health.draining = True
         self.should_exit = True
+
+    def _force(self) -> None:
+        self._stop()
+        self._end_calls()
+        asyncio.get_running_loop().call_later(_FORCED_SECONDS, self._exit)
+
+    def _exit(self) -> None:
+        for request in self.server_state.tasks:
+            request.cancel()
+        self.force_exit = True
+
+    def _end_calls(self) -> None:
+        if calls := self._app.deployment.end_calls():
+            which = "1 call that was" if calls == 1 else f"{calls} calls that were"
+            _log.warning("shutdown: ended %s still in progress", which)
+
+
+def _log_hangup() -> None:
+    _log.warning("SIGHUP ignored: reload is not supported yet; restart the process to apply a changed configuration")
 
 
 def _url(listening: socket.socket) -> str:

@@ -9,9 +9,12 @@ from typing import Literal, NamedTuple
 
 from proxy.telemetry.tokens import Tokens
 
-Outcome = Literal["ok", "rejected", "rate_limited", "failed", "timeout", "interrupted", "client_disconnected"]
+Outcome = Literal[
+    "ok", "rejected", "rate_limited", "failed", "timeout", "interrupted", "client_disconnected", "shut_down"
+]
 """How one attempt at a provider ended: response sent · request rejected (4xx) · rate limit exceeded (429) · no
-connection, or a server error · timed out · connection closed mid-response · client disconnected."""
+connection, or a server error · timed out · connection closed mid-response · client disconnected ·
+the server was stopped."""
 
 FIRST_BYTE_BOUNDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 """Upper bounds of histogram buckets, in seconds. The last bucket has no upper bound."""

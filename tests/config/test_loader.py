@@ -53,7 +53,7 @@ from tests.config.outcomes import (
 EVERYTHING = """\
 server:
   {host: 0.0.0.0, port: 80, allow_anonymous: true, cors: ["https://app.example.com"], drain_delay: 1s,
-   limits: {keepalive_timeout: 2m},
+   limits: {keepalive_timeout: 2m}, shutdown_timeout: 2m,
    max_request: 1MiB, expose_provider: true, sse_keepalive: 5s,
    extra_paths: [/v1/translate], default_models: {moderations: omni}}
 cache: {ttl: 10m, max_stale: 2h, confirm_empty: 3m, initial_wait: 2s}
@@ -298,6 +298,7 @@ def test_every_setting_is_loaded(corp_pem: str) -> None:
             limits=Limits(keepalive_timeout=120),
             max_request=1024**2,
             expose_provider=True,
+            shutdown_timeout=120,
             sse_keepalive=5,
             extra_paths=("/v1/translate",),
             default_models={"moderations": "omni"},

@@ -6,7 +6,6 @@ import pytest
 import yaml
 
 from proxy.config.settings import Server
-from proxy.server.run import SHUTDOWN_TIMEOUT
 from tests.docs.pages import DOCS, blocks, code, rows, section
 from tests.fakes import FakeClock, FakeFetch, config_of, digest, reply_to, started
 
@@ -37,4 +36,4 @@ async def test_the_kubernetes_probes_and_the_grace_period_fit_the_server(fetch: 
 
     assert [reply.status for reply in replies] == [200, 200]
     assert live["port"] == ready["port"] == Server().port
-    assert manifest["terminationGracePeriodSeconds"] > Server().drain_delay + SHUTDOWN_TIMEOUT
+    assert manifest["terminationGracePeriodSeconds"] > Server().drain_delay + Server().shutdown_timeout

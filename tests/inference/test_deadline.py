@@ -7,7 +7,16 @@ from typing import Any
 
 import pytest
 
-from proxy.inference.deadline import TICK, CallScope, ClientDisconnected, DeadlineExceeded, DeadlineTimer, watch_receive
+from proxy.errors import ShuttingDown
+from proxy.inference.deadline import (
+    LAST_SECONDS,
+    TICK,
+    CallScope,
+    ClientDisconnected,
+    DeadlineExceeded,
+    DeadlineTimer,
+    watch_receive,
+)
 from tests.fakes import run_pending_tasks
 
 pytestmark = pytest.mark.anyio
@@ -183,6 +192,37 @@ async def test_a_timeout_between_two_waits_cancels_neither(client: Client) -> No
         await scope.wait(value(), SOON)
         await asyncio.sleep(TICK * 2)
         assert await scope.wait(value(), LONG) == "it"
+
+
+async def test_a_shutdown_ends_the_current_operation_and_the_following_ones(client: Client) -> None:
+    timer = DeadlineTimer()
+    with CallScope(timer, watch_receive(client), LONG) as scope:
+        asyncio.get_running_loop().call_soon(timer.shut_down)
+        for _ in range(2):
+            with pytest.raises(ShuttingDown):
+                async with asyncio.timeout(1):
+                    await scope.wait(forever(), LONG)
+    assert await tasks_left() == []
+
+
+async def test_a_shutdown_lets_the_last_bytes_be_sent(client: Client) -> None:
+    timer = DeadlineTimer()
+    with CallScope(timer, watch_receive(client), LONG) as scope:
+        asyncio.get_running_loop().call_soon(timer.shut_down)
+        assert await scope.wait(asyncio.sleep(TICK, "sent"), LONG, sends=True) == "sent"
+        with pytest.raises(ShuttingDown):
+            await scope.wait(forever(), LONG)
+        assert await scope.wait(asyncio.sleep(TICK, "the last event"), LONG, sends=True) == "the last event"
+        assert scope.expires_at <= scope.now + LAST_SECONDS
+
+
+async def test_calls_that_start_during_a_shutdown_end_at_once(client: Client) -> None:
+    timer = DeadlineTimer()
+    assert timer.shut_down() == 0
+    with CallScope(timer, watch_receive(client), LONG) as scope:
+        with pytest.raises(ShuttingDown):
+            await scope.wait(forever(), LONG)
+        assert timer.shut_down() == 1
 
 
 @pytest.mark.parametrize("leaves", [False, True], ids=["alone", "while the client disconnects"])

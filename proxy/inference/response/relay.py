@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from proxy.asgi import ClientConnection, Header, RawResponse, Send
 from proxy.decoding import decode_or_none, is_unfinished
-from proxy.errors import ApiError, ProviderFailed, ProviderTimeout, UpstreamError
+from proxy.errors import ApiError, ProviderFailed, ProviderTimeout, ShuttingDown, UpstreamError
 from proxy.inference.deadline import CallScope, ClientDisconnected, DeadlineExceeded
 from proxy.inference.failover import ForwardedCall
 from proxy.inference.provider_errors import classify
@@ -146,7 +146,7 @@ class Relay:
     async def _deliver(self, message: MutableMapping[str, Any]) -> None:
         """Send a message. Raises ClientDisconnected, also if the client reads nothing for `idle_timeout`."""
         try:
-            await self._scope.wait(self._send_message(message), self._seconds)
+            await self._scope.wait(self._send_message(message), self._seconds, sends=True)
         except DeadlineExceeded:
             if self._connection:
                 self._connection.abort()  # otherwise the unread bytes stay in memory until the client disconnects
@@ -298,6 +298,8 @@ def _error(failure: UpstreamError) -> ApiError:
 
 
 def _outcome(error: ApiError) -> Outcome:
+    if isinstance(error, ShuttingDown):
+        return "shut_down"
     return "timeout" if isinstance(error, ProviderTimeout) else "interrupted"
 
 
