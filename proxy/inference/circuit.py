@@ -6,6 +6,7 @@ Independent of the circuit breaker of the provider's list: a provider whose list
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 from collections.abc import Callable
 
@@ -23,6 +24,8 @@ FULL_FOR = 1.0
 """Seconds for `Retry-After` at the concurrency limit."""
 _MAX_COOLING = 10_000
 
+_log = logging.getLogger("models_proxy")
+
 
 class Circuit:
     """The circuit breaker of one provider's calls, and their concurrency limit."""
@@ -36,6 +39,8 @@ class Circuit:
         self._failures = 0
         self._open_until = 0.0
         self._probe_until = 0.0
+        self._is_half_open = False  # as it was logged: the open time ends without an event
+        self._is_unreachable = False
         self._cools = False  # saves the look-up for providers without a cool-down
         self._cooling: TLRUCache[str, float] = TLRUCache(
             _MAX_COOLING, ttu=lambda model, until, now: until, timer=clock.monotonic
@@ -132,18 +137,38 @@ class Circuit:
         if self.is_tripped:
             # A time limit, because a probe can end without a result and older calls can end meanwhile.
             self._probe_until = self._clock.monotonic() + OPEN_SECONDS
+            self._half_open("this call is a probe")
 
     def succeeded(self) -> None:
         """Record a success: the provider responded, or rejected only the request."""
+        if self.is_tripped:
+            self._is_half_open = False
+            _log.info("provider %s: circuit breaker of calls closed", self._provider.name)
         self._failures = 0
 
-    def failed(self) -> None:
-        """Record a failure: the provider could not be reached, or failed."""
+    def failed(self, *, is_unreachable: bool = False) -> None:
+        """Record a failure: the provider could not be reached (`is_unreachable`: no connection), or failed."""
         now = self._clock.monotonic()
         if self.is_tripped and now < self._open_until:
             return  # a call from before: many calls that fail together open the circuit once
         self._failures += 1
         self._open_until = now + open_for(self._failures, self._uniform)
+        if self.is_tripped:
+            self._is_half_open, self._is_unreachable = False, is_unreachable
+            text = "provider %s: circuit breaker of calls open after %d failures in a row; next attempt in %d s"
+            _log.warning(text, self._provider.name, self._failures, whole_seconds(self._open_until - now))
+
+    def list_fetched(self) -> None:
+        """Allow a probe now if the breaker opened because of missing connections: the provider's list was fetched."""
+        now = self._clock.monotonic()
+        if self.is_tripped and self._is_unreachable and now < self._open_until:
+            self._open_until = self._probe_until = now
+            self._half_open("its list was fetched; the next call is a probe")
+
+    def _half_open(self, reason: str) -> None:
+        if not self._is_half_open:
+            self._is_half_open = True
+            _log.info("provider %s: circuit breaker of calls half-open: %s", self._provider.name, reason)
 
     def cool_down(self, model: str, seconds: float) -> None:
         """Reject calls of this model for this many seconds."""

@@ -182,7 +182,7 @@ class ForwardedCall:
             else:
                 self._circuit.succeeded()
         if reason:
-            _log_failure(self._call.request_id, self._labels, reason, self._circuit, self.response.request_id)
+            _log_failure(self._call.request_id, self._labels, reason, self.response.request_id)
         self._usage.count(self._labels, outcome, self._seconds, tokens if self._call.has_new_tokens else Tokens())
 
 
@@ -309,11 +309,11 @@ class Forwarder:
                 labels,
                 seconds=scope.now - began,
             )
-        _record(circuit, candidate.offer.entry.id, verdict)
-        self._usage.count(labels, verdict.outcome)
         if verdict.reason:
             upstream_id = result.request_id if isinstance(result, ErrorResponse) else ""
-            _log_failure(call.request_id, labels, verdict.reason, circuit, upstream_id)
+            _log_failure(call.request_id, labels, verdict.reason, upstream_id)
+        _record(circuit, candidate.offer.entry.id, verdict)
+        self._usage.count(labels, verdict.outcome)
         verdict.error.provider = endpoint.provider.name
         return verdict
 
@@ -377,12 +377,11 @@ def _further_headers(response: UpstreamResponse, provider: Provider) -> Sequence
     return [*response_headers.further_headers(response.raw_headers, provider.forwards, secrets)]
 
 
-def _log_failure(request_id: str, labels: Labels, reason: str, circuit: Circuit, upstream_id: str) -> None:
+def _log_failure(request_id: str, labels: Labels, reason: str, upstream_id: str) -> None:
     """`upstream_id`: the provider's id of the request, "" if there is none."""
-    state = "; circuit breaker open" if circuit.state == "open" else ""
     key = f"key {labels.key}" if labels.key else "no key"
     upstream = f", upstream request id {upstream_id}" if upstream_id else ""
-    text = f"{reason}{state}; model {labels.model!r}, {key}{upstream}"
+    text = f"{reason}; model {labels.model!r}, {key}{upstream}"
     _log.warning("call %s: provider %s: %s", request_id, labels.provider, text)
 
 
@@ -395,7 +394,7 @@ def _record(circuit: Circuit, model: str, verdict: Verdict) -> None:
     circuit.release()
     circuit.cool_down(model, verdict.cool_down)
     if verdict.trips:
-        circuit.failed()
+        circuit.failed(is_unreachable=verdict.is_unreachable)
     else:
         circuit.succeeded()
 

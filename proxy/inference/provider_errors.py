@@ -79,6 +79,8 @@ class Verdict(Struct, frozen=True):
     """Seconds during which the provider gets no calls of this model."""
     cause: str = ""
     """Why another provider is tried, for the log; never words of the provider."""
+    is_unreachable: bool = False
+    """Whether there was no connection."""
 
 
 class ErrorResponse(Struct, frozen=True):
@@ -256,6 +258,7 @@ def _classify_failure(failure: UpstreamError, failover_on: Collection[int | str]
         outcome=row.outcome,
         reason=failure.reason,
         cause=failure.reason,
+        is_unreachable=kind == "no_connection",
     )
 
 

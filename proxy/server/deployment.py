@@ -39,7 +39,8 @@ class Deployment:
         self._clock = clock
         self._fetcher = ListFetcher(config.providers, clock)
         self.usage = Usage()
-        self.store = Store(config, fetch or self._fetcher, clock, on_report=on_report)
+        self.store = Store(config, fetch or self._fetcher, clock, on_report=self._reported)
+        self._on_report = on_report
         self.access = Access(config, clock.time)
         self.cors = Cors(config.server.cors) if config.server.cors else None
         self._callable = frozenset(provider.name for provider in config.providers if provider.target)
@@ -66,6 +67,12 @@ class Deployment:
             await self._loading
         if self.forwarder:
             await self.forwarder.close()
+
+    def _reported(self, report: Report) -> None:
+        """After each refresh. A provider whose list was fetched can be reached."""
+        if self.forwarder and report.failures == 0 and (circuit := self.forwarder.circuits.get(report.name)):
+            circuit.list_fetched()
+        self._on_report(report)
 
     def end_calls(self) -> int:
         """End all calls because the server stops. Returns the number of those in progress."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import pytest
 
 from proxy.backoff import FAILURE_THRESHOLD
@@ -187,3 +189,76 @@ def test_a_cool_down_of_zero_seconds_has_no_effect(clock: FakeClock, seconds: fl
     circuit.cool_down("m", seconds)
 
     assert rejection(circuit) is None
+
+
+def unreachable(circuit: Circuit) -> None:
+    """Open the circuit by missing connections."""
+    for _ in range(FAILURE_THRESHOLD):
+        assert circuit.acquire("m") is None
+        circuit.failed(is_unreachable=True)
+        circuit.release()
+
+
+async def test_each_change_of_the_circuit_is_logged_once(clock: FakeClock, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    circuit = circuit_with(clock)
+    assert circuit.acquire("m") is None  # fails after the others
+    break_down(circuit)
+    circuit.failed()
+    rejection(circuit)
+    await clock.advance(30)
+    assert rejection(circuit) is None
+    circuit.release()  # its client disconnected
+    await clock.advance(30)
+    call_once(circuit, fails=True)
+    await clock.advance(60)
+    call_once(circuit, fails=False)
+    call_once(circuit, fails=False)
+
+    assert caplog.messages == [
+        "provider a: circuit breaker of calls open after 5 failures in a row; next attempt in 30 s",
+        "provider a: circuit breaker of calls half-open: this call is a probe",
+        "provider a: circuit breaker of calls open after 6 failures in a row; next attempt in 60 s",
+        "provider a: circuit breaker of calls half-open: this call is a probe",
+        "provider a: circuit breaker of calls closed",
+    ]
+
+
+async def test_a_fetched_list_allows_a_probe_at_once_if_there_was_no_connection(
+    clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    circuit = circuit_with(clock)
+    unreachable(circuit)
+    circuit.list_fetched()
+    circuit.list_fetched()
+    assert (circuit.state, rejection(circuit), rejection(circuit)) == ("half_open", None, (ProviderUnavailable, 1.0))
+    circuit.list_fetched()
+    assert rejection(circuit) == (ProviderUnavailable, 1.0), "one probe at a time"
+
+    assert caplog.messages[1:] == [
+        "provider a: circuit breaker of calls half-open: its list was fetched; the next call is a probe"
+    ]
+
+
+async def test_a_fetched_list_allows_a_probe_right_after_a_failed_probe(clock: FakeClock) -> None:
+    circuit = circuit_with(clock)
+    unreachable(circuit)
+    await clock.advance(30)
+    assert circuit.acquire("m") is None
+    circuit.failed(is_unreachable=True)
+    circuit.release()
+    circuit.list_fetched()
+
+    assert rejection(circuit) is None
+
+
+@pytest.mark.parametrize("failures", [0, FAILURE_THRESHOLD - 1, FAILURE_THRESHOLD])
+def test_a_fetched_list_does_not_change_other_states(clock: FakeClock, failures: int) -> None:
+    circuit = circuit_with(clock)
+    for _ in range(failures):
+        call_once(circuit, fails=True)
+    state = circuit.state
+    circuit.list_fetched()
+
+    assert circuit.state == state

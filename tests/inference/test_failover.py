@@ -348,7 +348,7 @@ async def test_five_consecutive_failures_open_the_circuit_breaker(
         assert provider.connections == connections
 
 
-async def test_the_failure_that_opens_the_circuit_breaker_is_logged_with_it(
+async def test_the_circuit_breaker_that_a_failure_opens_is_logged_after_it(
     fetch: FakeFetch, clock: FakeClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     keys = f"keys: [{{name: alice, hash: '{digest('mp-canary')}', models: ['*']}}]"
@@ -356,9 +356,11 @@ async def test_the_failure_that_opens_the_circuit_breaker_is_logged_with_it(
         for number in range(5):
             headers = {"Authorization": "Bearer mp-canary", "X-Request-Id": f"id-{number}"}
             await served.client.post("/v1/chat/completions", json={"model": "m"}, headers=headers)
+        refusal = await served.client.post("/v1/chat/completions", json={"model": "m"}, headers=headers)
+        seconds = refusal.headers["retry-after"]
     assert [record.getMessage() for record in caplog.records if record.name == "models_proxy"] == [
-        *(f"call id-{number}: provider a: status 503; model 'm', key alice" for number in range(4)),
-        "call id-4: provider a: status 503; circuit breaker open; model 'm', key alice",
+        *(f"call id-{number}: provider a: status 503; model 'm', key alice" for number in range(5)),
+        f"provider a: circuit breaker of calls open after 5 failures in a row; next attempt in {seconds} s",
     ]
 
 
@@ -381,12 +383,12 @@ async def test_every_failure_that_counts_for_the_circuit_breaker_is_logged(
         for number in range(len(scripts)):
             headers = {"X-Request-Id": f"id-{number}"}
             await served.client.post("/v1/chat/completions", json={"model": "m"}, headers=headers)
-    assert [record.getMessage() for record in caplog.records if record.name == "models_proxy"] == [
+    assert [message for message in caplog.messages if message.startswith("call ")] == [
         "call id-0: provider a: timed out before sending a response; model 'm', no key",
         "call id-1: provider a: status 503; model 'm', no key",
         "call id-2: provider a: timed out mid-response; model 'm', no key",
         "call id-3: provider a: broken or unusable response; model 'm', no key",
-        "call id-4: provider a: broken or unusable response; circuit breaker open; model 'm', no key",
+        "call id-4: provider a: broken or unusable response; model 'm', no key",
     ]
 
 
@@ -459,6 +461,22 @@ async def test_a_provider_at_its_concurrency_limit_is_skipped_or_503(fetch: Fake
         await until(lambda: circuit_of(served.app, "a").in_flight == 0)
         first.script = FINE
         assert (await served.call("only-a")).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("script", "state"), [(None, "half_open"), (replies({}, 503), "open")], ids=["no connection", "status 503"]
+)
+async def test_a_fetched_list_allows_a_probe_of_a_provider_without_a_connection(
+    script: Script | None, state: str, fetch: FakeFetch, clock: FakeClock
+) -> None:
+    async with calling(fetch, clock, script, defaults="{ttl: 10s}") as (served, _):
+        for _ in range(5):
+            await served.call()
+        assert circuit_of(served.app, "a").state == "open"
+        fetched = fetch.requests["a"]
+        await clock.advance(6)
+        assert fetch.requests["a"] > fetched
+        assert circuit_of(served.app, "a").state == state
 
 
 async def test_failing_lists_do_not_stop_calls_and_failing_calls_do_not_stop_lists(
