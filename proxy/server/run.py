@@ -22,7 +22,7 @@ from proxy.server.protocol import drop_noise, http_protocol
 from proxy.store import Report, Store
 from proxy.upstream.resolver import resolver_threads, use_resolver_threads
 
-_LAST_SECONDS = 6.0
+LAST_SECONDS = 6.0
 """Seconds after `shutdown_timeout` until everything is canceled. Calls end themselves before."""
 _FORCED_SECONDS = 0.5
 """The same after a second signal."""
@@ -108,7 +108,7 @@ class Server(uvicorn.Server):
                 server_header=False,
                 proxy_headers=False,
                 timeout_keep_alive=config.server.limits.keepalive_timeout,  # type: ignore[arg-type]  # for `call_later`
-                timeout_graceful_shutdown=ceil(config.server.shutdown_timeout + _LAST_SECONDS),
+                timeout_graceful_shutdown=ceil(config.server.shutdown_timeout + LAST_SECONDS),
             )
         )
         self._app = app

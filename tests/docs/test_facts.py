@@ -11,6 +11,7 @@ from proxy import backoff
 from proxy.config.settings import Defaults, Server
 from proxy.dialects import DIALECTS
 from proxy.inference.provider_errors import ErrorResponse, Verdict, classify
+from proxy.server.run import LAST_SECONDS
 from proxy.store import shrinkage, slot
 from tests.docs.pages import DOCS, rows, section, text_of
 from tests.paths import ROOT
@@ -30,6 +31,7 @@ FACTS = [
     ("docs/http-api.md", f"| {DEFAULTS.max_in_flight} | `max_in_flight` |"),
     ("docs/operations.md", f"`drain_delay` (default {SERVER.drain_delay:g} s)"),
     ("docs/operations.md", f"`shutdown_timeout` (default {SERVER.shutdown_timeout:g} s)"),
+    ("docs/operations.md", f"the process ends within another {LAST_SECONDS:g} s"),
     ("docs/operations.md", f"`server.limits.keepalive_timeout` ({SERVER.limits.keepalive_timeout:g} s)"),
     ("docs/http-api.md", f"| {SERVER.limits.keepalive_timeout:g} s | `server.limits.keepalive_timeout` |"),
     ("docs/operations.md", f"`server.max_request` ({SERVER.max_request // 1024**2} MiB)"),

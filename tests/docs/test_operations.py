@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import yaml
 
 from proxy.config.settings import Server
-from tests.docs.pages import DOCS, blocks, code, rows, section
+from proxy.server.run import LAST_SECONDS
+from tests.docs.pages import DOCS, blocks, code, rows, section, text_of
 from tests.fakes import FakeClock, FakeFetch, config_of, digest, reply_to, started
 
 pytestmark = pytest.mark.anyio
 
+LONGEST_SHUTDOWN = Server().drain_delay + Server().shutdown_timeout + LAST_SECONDS
 KEY = "sk-canary-admin"
 CONFIG = f"""
 providers: [{{name: a, base_url: "http://127.0.0.1/a/v1"}}]
@@ -36,4 +40,10 @@ async def test_the_kubernetes_probes_and_the_grace_period_fit_the_server(fetch: 
 
     assert [reply.status for reply in replies] == [200, 200]
     assert live["port"] == ready["port"] == Server().port
-    assert manifest["terminationGracePeriodSeconds"] > Server().drain_delay + Server().shutdown_timeout
+    assert manifest["terminationGracePeriodSeconds"] > LONGEST_SHUTDOWN
+
+
+@pytest.mark.parametrize("example", [r"TimeoutStopSec=(\d+)\n", r"--stop-timeout (\d+)`", r"`docker stop -t (\d+)`"])
+def test_examples_wait_for_the_end_of_a_shutdown(example: str) -> None:
+    (seconds,) = re.findall(example, text_of(DOCS / "operations.md"))
+    assert int(seconds) > LONGEST_SHUTDOWN
