@@ -7,6 +7,7 @@ from functools import partial
 
 from proxy.access import Caller
 from proxy.api.models import view_of
+from proxy.api.paths import is_azure_path
 from proxy.api.request import RequestHead
 from proxy.asgi import Header, Receive, Send
 from proxy.calls import CallPath
@@ -21,6 +22,7 @@ from proxy.inference.request.content_coding import decompress
 from proxy.inference.request.form_body import FormBody
 from proxy.inference.request.headers import split_headers
 from proxy.inference.request.json_body import JsonBody
+from proxy.inference.request.query import forwarded_query
 from proxy.inference.response.headers import relayed_headers
 from proxy.inference.response.ids import IdReader
 from proxy.inference.response.relay import Relay, StreamFormat
@@ -103,7 +105,8 @@ class Inference:
         if self._strategies:
             order = partial(self._strategies.ordered, Conversation(key, body, head.headers, request_id))
         offers = candidates(view.model, body, self._targets, self._stateful, path.api, origin_of, order)
-        return Call(path.path, body, forwarded, offers, request_id, key, head.headers)
+        query = forwarded_query(head.query, is_azure=is_azure_path(head.scope["raw_path"])) if head.query else ""
+        return Call(path.path, body, forwarded, offers, request_id, key, head.headers, query)
 
     async def read_body(self, headers: Mapping[bytes, bytes], receive: Receive) -> bytes:
         """Raises BodyTooLarge and ClientDisconnected."""

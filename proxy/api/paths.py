@@ -77,6 +77,11 @@ def other_paths(raw_path: bytes) -> Iterator[OtherPath]:
     yield OtherPath(b"/".join((base, *segments)))
 
 
+def is_azure_path(raw_path: bytes) -> bool:
+    """Whether the path is one of Azure OpenAI, whose `api-version` belongs to its URLs."""
+    return raw_path.lstrip(b"/").startswith(b"openai/")
+
+
 def _calls_of_deployments(segments: Sequence[bytes]) -> Iterator[OtherPath]:
     """Yield the calls in `/openai/deployments/{model}/{call}`; some clients do not encode the slashes in a model id."""
     for length in range(min(_MAX_CALL_SEGMENTS, len(segments) - 1), 0, -1):

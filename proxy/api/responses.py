@@ -37,7 +37,7 @@ class StoredCall(Call, frozen=True, kw_only=True):
     """A request for a stored response."""
 
     method: str
-    query: Sequence[tuple[str, str]]
+    parameters: Sequence[tuple[str, str]]
 
     @property
     def has_new_tokens(self) -> bool:
@@ -52,7 +52,7 @@ class StoredCall(Call, frozen=True, kw_only=True):
         return endpoint.request(
             self.method,
             self.path,
-            self.query,
+            self.parameters,
             headers=self.headers_for(endpoint.provider),
             request_id=self.request_id,
         )
@@ -98,7 +98,7 @@ class StoredResponses:
             key=key,
             raw_headers=head.headers,
             method=head.method,
-            query=_parameters(head.query),
+            parameters=_parameters(head.query),
         )
 
     async def _candidate(self, origin: Origin, caller: Caller) -> Candidate | None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
+from urllib.parse import parse_qsl
 
 import msgspec
 from msgspec import Struct
@@ -64,6 +66,8 @@ class Call(Struct, frozen=True):
     """The name of the caller's key."""
     raw_headers: Sequence[Header] = ()
     """All headers of the caller, from which `forward_headers` selects."""
+    query: str = ""
+    """The query parameters that are forwarded, percent-encoded."""
 
     @property
     def model(self) -> str:
@@ -79,8 +83,9 @@ class Call(Struct, frozen=True):
         end = object_id.rpartition("_")[2]
         text = end if len(end) >= _MIN_UNIQUE else object_id
         values = [value.decode("latin-1") for _, value in self.raw_headers]
-        is_in_header = any(text in value or (len(value) >= _MIN_UNIQUE and value in object_id) for value in values)
-        return is_in_header or self.body.may_contain(text)
+        values += chain.from_iterable(parse_qsl(self.query, keep_blank_values=True))
+        is_in_value = any(text in value or (len(value) >= _MIN_UNIQUE and value in object_id) for value in values)
+        return is_in_value or self.body.may_contain(text)
 
     @property
     def path_of_ids(self) -> str:
@@ -95,6 +100,7 @@ class Call(Struct, frozen=True):
             headers=self.headers_for(endpoint.provider),
             content_type=self.body.content_type.decode(),
             request_id=self.request_id,
+            query=self.query,
         )
 
     def headers_for(self, provider: Provider) -> Mapping[str, str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Protocol
+from urllib.parse import unquote_plus
 
 import aiohttp
 from multidict import CIMultiDict
@@ -203,16 +204,25 @@ class Endpoint:
         self._own_lists = {name: self._own_headers[name] for name in _UNITED if name in self._own_headers}
 
     def send(
-        self, path: str, body: bytes, *, headers: Mapping[str, str], content_type: str, request_id: str
+        self,
+        path: str,
+        body: bytes,
+        *,
+        headers: Mapping[str, str],
+        content_type: str,
+        request_id: str,
+        query: str = "",
     ) -> Awaitable[UpstreamResponse]:
-        """POST to the path of a call at the target. `headers` are the caller's. Raises UpstreamError.
+        """POST to the path of a call at the target. Raises UpstreamError.
+
+        `headers` and `query` (percent-encoded) are the caller's.
 
         Kinds: `no_connection` and `login` (nothing was sent), `no_response` (the provider may have processed the call).
         """
         all_headers = self._headers(headers)
         all_headers["X-Request-Id"] = request_id
         all_headers["Content-Type"] = content_type
-        url = self._url(path)
+        url = _with_query(self._url(path), query) if query else self._url(path)
         if self._has_login:
             return self._send_signed(partial(self._post, url, body), all_headers)
         return self._post(url, body, all_headers)
@@ -277,6 +287,13 @@ class Endpoint:
             for name in self._own_lists.keys() & caller_headers.keys():
                 headers[name] = _united(self._own_lists[name], caller_headers[name])
         return headers
+
+
+def _with_query(url: URL, query: str) -> URL:
+    """Add the caller's query parameters (percent-encoded), except those that the URL has already."""
+    own = {name.lower() for name in url.query}
+    added = [part for part in query.split("&") if unquote_plus(part.partition("=")[0]).lower() not in own]
+    return URL(str(url) + ("&" if own else "?") + "&".join(added), encoded=True) if added else url
 
 
 def _united(*lists: str) -> str:

@@ -352,7 +352,7 @@ async def test_an_unknown_path_that_ends_with_a_call_gets_the_path_of_the_call(
 @pytest.mark.parametrize(
     "target",
     [
-        pytest.param("/v1/chat/completions?api-version=9&base_url=http://evil", id="a query"),
+        pytest.param("/v1/chat/completions?base_url=http://evil&deployment=evil", id="a query"),
         pytest.param("http://evil.example/v1/chat/completions", id="an absolute URL"),
         pytest.param("/v1/chat/%63ompletions", id="percent-encoded letters"),
     ],
@@ -997,6 +997,41 @@ groups: {{default: {{models: ["*"], call: true}}}}
             name: request.headers[name] for name in ("authorization", "api-key", "x-api-key") if name in request.headers
         }
         assert forwarded == headers
+
+
+async def test_the_query_is_forwarded_without_what_selects_a_model_or_belongs_to_the_url(
+    fetch: FakeFetch, clock: FakeClock
+) -> None:
+    async with calling(fetch, clock) as (served, up):
+        for path in (
+            "/v1/messages?beta=true&model=n",
+            "/v1/chat/completions?api-version=preview",
+            "/openai/deployments/m/chat/completions?api-version=2024-10-21&x=%20",
+            "/openai/responses?api-version=2024-10-21",
+        ):
+            await called(served, {"model": "m"}, path)
+        assert [request.target for request in up.requests] == [
+            "/v1/messages?beta=true",
+            "/v1/chat/completions?api-version=preview",
+            "/v1/chat/completions?x=%20",
+            "/v1/responses",
+        ]
+
+
+@pytest.mark.parametrize(
+    "query", ["beta=1", "beta=1&signed-by=theirs", "SIGNED-BY=theirs&beta=1", "%73igned-by=x&beta=1"]
+)
+async def test_the_query_does_not_replace_the_providers_credential(
+    query: str, fetch: FakeFetch, clock: FakeClock
+) -> None:
+    config = """
+providers: [{{name: a, base_url: "http://127.0.0.1:1", api_key: {up}, call: {{base_url: "{url}/x", auth: AUTH}}}}]
+groups: {{default: {{models: ["*"], call: true}}}}
+""".replace("AUTH", "{{query: signed-by}}")
+    async with calling(fetch, clock, config=config) as (served, up):
+        answer = await called(served, {"model": "m"}, f"/v1/chat/completions?{query}", **ALICES)
+        assert answer.status_code == 200
+        assert [request.target for request in up.requests] == [f"/x/chat/completions?signed-by={UP}&beta=1"]
 
 
 async def test_configured_headers_are_sent_and_callers_cannot_replace_them(fetch: FakeFetch, clock: FakeClock) -> None:

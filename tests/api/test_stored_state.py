@@ -244,6 +244,17 @@ async def test_an_id_that_the_provider_made_from_a_header_does_not_become_the_ca
     assert answer.status_code == 400
 
 
+@pytest.mark.parametrize("query", ["trace=0123456789abcdef", "trace=%301234567%389abcdef", "0123456789abcdef"])
+async def test_an_id_that_the_provider_made_from_the_query_does_not_become_the_callers_own(
+    query: str, fetch: FakeFetch, clock: FakeClock
+) -> None:
+    async with proxying(fetch, clock, replies({**RESPONSE, "id": "resp_0123456789abcdef"})) as (served, _):
+        await sent(served, BOB, f"/v1/responses?{query}")
+        answer = await sent(served, BOB, previous_response_id="resp_0123456789abcdef")
+
+    assert answer.status_code == 400
+
+
 async def test_an_id_that_a_response_repeats_from_the_request_cannot_be_referenced(
     fetch: FakeFetch, clock: FakeClock
 ) -> None:

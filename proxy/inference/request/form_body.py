@@ -40,8 +40,9 @@ _CHARSETS = tuple(
 )
 """Encodings that every parser decodes alike, with a pattern that finds other character sets."""
 _END_OF_FORM = re.compile(rb"--[ \t\r\n]*")
-_PART_IN_PREAMBLE = re.compile(rb"(?i)content-disposition|\x00")
-_MAX_PREAMBLE = 8 * 1024
+_BEFORE_TEXT = re.compile(rb"--[ \t]*\r\n")
+_LOOKS_LIKE_PART = re.compile(rb"(?i)content-disposition|\x00")
+_MAX_TEXT = 8 * 1024
 _MAX_PART_HEAD = 8 * 1024
 _MAX_PARTS = 1000
 _GUARDED = GUARDED | {"_charset_"}
@@ -104,11 +105,11 @@ def _parts(body: bytes, delimiter: bytes) -> Iterator[_Part]:
 
     Parsers differ on what a line is, so the boundary must not occur within a field.
     """
-    first = body.find(delimiter, 0, _MAX_PREAMBLE + len(delimiter))
+    first = body.find(delimiter, 0, _MAX_TEXT + len(delimiter))
     if first < 0 or not _is_preamble(body[:first]) or body.count(delimiter) > _MAX_PARTS:
         raise BadRequest(f"Invalid form: it does not start with its boundary, or has more than {_MAX_PARTS} fields.")
     at = first + len(delimiter)
-    while not _END_OF_FORM.fullmatch(body, at):
+    while not _is_end(body, at, delimiter):
         head_end = body.find(b"\r\n\r\n", at, at + _MAX_PART_HEAD)
         start, end = head_end + 4, body.find(delimiter, at) - 2
         if not body.startswith(b"\r\n", at) or not at < head_end < start <= end or body[end : end + 2] != b"\r\n":
@@ -117,12 +118,21 @@ def _parts(body: bytes, delimiter: bytes) -> Iterator[_Part]:
         at = end + 2 + len(delimiter)
 
 
+def _is_end(body: bytes, at: int, delimiter: bytes) -> bool:
+    """Whether the boundary before this offset is the last one. Parsers ignore a text behind it (RFC 2046, 5.1.1)."""
+    if _END_OF_FORM.fullmatch(body, at):
+        return True
+    if len(body) - at > _MAX_TEXT or not _BEFORE_TEXT.match(body, at):
+        return False
+    return body.find(delimiter, at) < 0 and not _LOOKS_LIKE_PART.search(body, at)
+
+
 def _is_preamble(text: bytes) -> bool:
     """Whether every parser ignores the text before the first boundary (RFC 2046, 5.1.1), or rejects the form.
 
     A text that looks like a field could be read as one.
     """
-    return not text or (text.endswith(b"\r\n") and not _PART_IN_PREAMBLE.search(text))
+    return not text or (text.endswith(b"\r\n") and not _LOOKS_LIKE_PART.search(text))
 
 
 def _part(head: bytes, span: Span) -> _Part:

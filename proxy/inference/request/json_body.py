@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from codecs import BOM_UTF8
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 
@@ -55,6 +56,8 @@ class JsonBody(Body):
         `path_model`: the model that the path names; the body must name the same one or none. `default_model`: the model
         of a call that names none in the path or in the body. Raises BadRequest.
         """
+        if body.startswith(BOM_UTF8):
+            body = body[len(BOM_UTF8) :]  # .NET's UTF8 encoding writes it; not all providers ignore it (RFC 8259, 8.1)
         self._body = body
         self._model_fields: Sequence[ModelField] = ()
         try:

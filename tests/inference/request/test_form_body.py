@@ -95,6 +95,27 @@ def test_text_before_the_first_boundary_and_blank_lines_at_the_end_are_accepted(
     assert FormBody(body, TYPE).with_ids({"m": "n"}) == preamble.encode() + form(field("n"), SOUND, end=end)
 
 
+def test_text_behind_the_last_boundary_is_accepted_and_forwarded() -> None:
+    text = b"This text is ignored.\r\n"
+
+    assert FormBody(form(field("m"), SOUND) + text, TYPE).with_ids({"m": "n"}) == form(field("n"), SOUND) + text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        form(field("other")),
+        b"x\r\nContent-Disposition: form-data; name=model\r\n\r\nother\r\n",
+        b"\x00",
+        b"x" * 9000,
+    ],
+    ids=["a second form", "a field without a boundary", "NUL", "a long text"],
+)
+def test_text_behind_the_last_boundary_that_could_be_read_as_a_field_is_rejected(text: bytes) -> None:
+    with pytest.raises(BadRequest, match="Invalid form"):
+        FormBody(form(field("m"), SOUND) + text, TYPE)
+
+
 def test_a_model_that_the_path_names_is_added_behind_the_preamble() -> None:
     body = FormBody(b"\r\n" + form(SOUND), TYPE, path_model="m")
 
@@ -221,7 +242,6 @@ def ambiguous_forms() -> Iterator[tuple[str, bytes]]:
     yield "a book in front", b"x" * 9000 + b"\r\n" + form(model)
     yield "the boundary in the text in front", b"x--B\r\n" + form(model)
     yield "another form in front", form(other).replace(b"--B--\r\n", b"--B--\r\n\r\n") + form(model)
-    yield "something behind", form(model) + b"x"
     yield "another form behind", form(model) + form(other)
     yield "no end", form(model).replace(b"--B--", b"--B")
     yield "cut off", form(model)[:-6]

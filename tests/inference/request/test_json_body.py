@@ -82,6 +82,12 @@ def test_a_body_has_all_its_models_renamed(body: bytes, models: tuple[str, ...],
     assert prefix_models(body, models) == wanted
 
 
+def test_a_byte_order_mark_is_removed() -> None:
+    body = JsonBody(b'\xef\xbb\xbf{"model":"m","n":1}')
+
+    assert (body.with_ids({"m": "m"}), body.with_ids({"m": "n"})) == (b'{"model":"m","n":1}', b'{"model":"n","n":1}')
+
+
 def test_an_id_is_encoded_as_json() -> None:
     body = JsonBody(b'{"model":"m"}').with_ids({"m": 'a"b\\c\n模型😀'})
 
@@ -165,7 +171,8 @@ def test_a_body_other_than_a_json_object_is_rejected(body: bytes) -> None:
         (b'{"model":"m",}', "trailing comma in object (byte 13)"),
         (b'{"model":"m"}{}', "trailing characters (byte 14)"),
         (b'{"model":"m"}//', "trailing characters (byte 14)"),
-        (b'\xef\xbb\xbf{"model":"m"}', "invalid character (byte 0)"),
+        (b'\xef\xbb\xbf\xef\xbb\xbf{"model":"m"}', "invalid character (byte 0)"),
+        (b' \xef\xbb\xbf{"model":"m"}', "invalid character (byte 1)"),
         ('{"model":"m"}'.encode("utf-16"), "invalid character (byte 0)"),
         (b'{"model":"m","x":NaN}', "invalid character (byte 17)"),
         (b'{"model":"m","x":Infinity}', "invalid character (byte 17)"),

@@ -1,0 +1,49 @@
+"""Select the query parameters of a call that are forwarded to the provider: `/v1/messages?beta=true`."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import unquote_plus
+
+from proxy.inference.request.guards import CONTAIN_MODELS, GUARDED, PLACE, fold_name, names_models
+
+_API_VERSION = "api-version"
+"""Azure's version of the API, which belongs to its URLs; its other APIs and its clones reject a foreign one."""
+_SELECTING = (
+    GUARDED
+    | CONTAIN_MODELS
+    | {"account", "deployment", "engine", "organization", "project", "provider", "region", "tenant"}
+)
+"""Names that select where a gateway sends the call, and with which model or stored object."""
+_CREDENTIAL = re.compile(r"(?:.*_)?(?:auth|authorization|code|jwt|key|password|secret|sig|signature|token)|sign")
+_STORED = re.compile(r".*_(?:ids?|names?)")
+"""Names that can reference an object stored for the provider's account: `file_id`, `session_id`."""
+_PARAMETER = re.compile(rb"[\w.~!$'()*+,:@/?%=\[\]-]+", re.ASCII)
+_MAX_NAME = 100
+
+
+def forwarded_query(query: bytes, *, is_azure: bool) -> str:
+    """Return the parameters that are forwarded, joined by `&` and percent-encoded as they were sent; "" for none.
+
+    Not forwarded: credentials, and parameters that select a model, an upstream or a stored object, which some gateways
+    read from the query, too. `is_azure`: whether the request had a URL of Azure's, to which `api-version` belongs.
+    """
+    forwarded = (part.decode() for part in query.split(b"&") if _PARAMETER.fullmatch(part))
+    return "&".join(part for part in forwarded if _is_harmless(parameter_name(part), is_azure=is_azure))
+
+
+def parameter_name(part: str) -> str:
+    """Return the name of a parameter in lower case, without the index that some frameworks read: `a[0]=1` is `a`."""
+    return fold_name(re.split(r"[\[.]", unquote_plus(part.partition("=")[0]), maxsplit=1)[0].strip())
+
+
+def _is_harmless(name: str, *, is_azure: bool) -> bool:
+    if name == _API_VERSION:
+        return not is_azure
+    plain = name.replace("-", "_")
+    return not (
+        len(plain) > _MAX_NAME
+        or plain in _SELECTING
+        or names_models(plain)
+        or any(pattern.fullmatch(plain) for pattern in (PLACE, _CREDENTIAL, _STORED))
+    )

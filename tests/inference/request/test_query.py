@@ -1,0 +1,64 @@
+"""The query parameters of calls: which are forwarded to the provider."""
+
+from __future__ import annotations
+
+import pytest
+
+from proxy.inference.request.guards import GUARDED
+from proxy.inference.request.query import forwarded_query
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "beta=true",
+        "api-version=preview",
+        "thinking=false&include=a&include=b",
+        "filter%5Ba%5D=1&filter[b]=2",
+        "q=caf%C3%A9+%26+x",
+        "flag",
+    ],
+)
+def test_parameters_are_forwarded_as_they_were_sent(query: str) -> None:
+    assert forwarded_query(query.encode(), is_azure=False) == query
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *sorted(GUARDED),
+        "Model",
+        "mod%65l",
+        "model%00x",
+        "model[]",
+        "model.id",
+        "+model",
+        "judge-model",
+        "deployment",
+        "provider",
+        "plugins",
+        "file_id",
+        "session-id",
+        "key",
+        "code",
+        "sig",
+        "x-api-key",
+        "access_token",
+        "client_secret",
+        "subscription-key",
+        "aws_access_key_id",
+        "endpoint",
+        "x" * 200,
+    ],
+)
+def test_parameters_that_select_something_and_credentials_are_not_forwarded(name: str) -> None:
+    assert forwarded_query(f"a=1&{name}=2&b=3".encode(), is_azure=False) == "a=1&b=3"
+
+
+@pytest.mark.parametrize("part", [b"a;model=x", b"a=\xc3\xa9", b"a=1#b", b'a="', b"a=<b>", b""])
+def test_parameters_with_other_separators_or_unencoded_characters_are_not_forwarded(part: bytes) -> None:
+    assert forwarded_query(b"a=1&%b&b=3" % part, is_azure=False) == "a=1&b=3"
+
+
+def test_the_api_version_of_an_azure_url_is_not_forwarded() -> None:
+    assert forwarded_query(b"api-version=2024-10-21&beta=true", is_azure=True) == "beta=true"
