@@ -312,12 +312,16 @@ class Audit:
         """Findings about virtual models: targets that no provider lists, or that cannot be called."""
         if self._unknown or self.config.skipped:
             return
-        listed = set(map(self._form, self._public_ids))
+        providers: dict[str, list[Provider]] = {}
+        for result in self.results:
+            for offer in self.offers[result.provider.name]:
+                providers.setdefault(self._form(offer.id), []).append(result.provider)
         for model in self.config.models:
             for target in model.targets:
-                if self._form(target) not in listed:
-                    text = f"target {target!r} is not listed by any provider"
-                    yield Finding("matches_nothing", f"virtual model {model.id}", text)
+                listing = providers.get(self._form(target), [])
+                if not any(provider.target for provider in listing):
+                    why = "only listed by providers that cannot be called" if listing else "not listed by any provider"
+                    yield Finding("matches_nothing", f"virtual model {model.id}", f"target {target!r} is {why}")
 
     def _of_routing(self) -> Iterator[Finding]:
         """Findings about `routing`: patterns that match no model."""

@@ -78,7 +78,7 @@ def check(path: Path, key: str | None, offline: bool, strict: bool, retries: int
       key        the NAME of --key, or null
       models     [{id, owned_by, created, offers: [{provider, id}]}], in the
                  order of the list; the first offer is the preferred one
-      merged     [id]: models with several offers
+      merged     [id]: models with several offers, without virtual ones
       duplicates the value of merge.duplicates
       other_duplicates
                  [{duplicates, models, collisions: {id: [provider]}}]

@@ -8,7 +8,8 @@ from typing import Any
 import click
 import msgspec
 
-from proxy.catalog import Catalog, Model
+from proxy.catalog import Catalog, Model, Offer
+from proxy.catalog.values import TargetOffer
 from proxy.cli.audit import Audit, DuplicatesPreview, ProbeResult, failures
 from proxy.cli.terminal import Output, Styled, show_table
 from proxy.cli.text import count, day, printable
@@ -62,6 +63,7 @@ class _Report:
         self._providers()
         self._models()
         self._merged()
+        self._virtual()
         if self._key is None:
             for preview in self._audit.other_duplicates():
                 self._duplicates(preview)
@@ -100,7 +102,12 @@ class _Report:
         self._heading(count(len(models), "model") + for_key)
         if models:
             rows = [
-                (model.id, model.owned_by, ", ".join(offer.provider for offer in model.offers), day(model.created))
+                (
+                    model.id,
+                    model.owned_by,
+                    ", ".join({each.provider: None for each in model.offers}),
+                    day(model.created),
+                )
                 for model in models
             ]
             show_table(self._output, _MODEL_COLUMNS, rows)
@@ -112,6 +119,14 @@ class _Report:
         self._heading(f"Merged: {count(len(merged), 'model')} from several providers")
         for model in merged:
             self._line(f"{model.id}: {_offers(model)}")
+
+    def _virtual(self) -> None:
+        virtual = [model for model in self._catalog.models if _is_virtual(model)]
+        if not virtual:
+            return
+        self._heading(count(len(virtual), "virtual model"))
+        for model in virtual:
+            self._line(f"{model.id}: {', then '.join(map(_offer_of_target, model.offers))}")
 
     def _duplicates(self, preview: DuplicatesPreview) -> None:
         collisions = preview.collisions
@@ -153,6 +168,15 @@ def _offers(model: Model) -> str:
     return f"{first}, then {', '.join(others)}{differ}"
 
 
+def _is_virtual(model: Model) -> bool:
+    return isinstance(model.offers[0], TargetOffer)
+
+
+def _offer_of_target(offer: Offer) -> str:
+    target = offer.target if isinstance(offer, TargetOffer) else offer.id
+    return f"{target} at {offer.provider}"
+
+
 def _notes(result: ProbeResult, selected: int) -> str:
     """`selected`: number of ids after `include`, `exclude` and other filters."""
     dropped = result.fetched.dropped if result.fetched else {}
@@ -172,7 +196,7 @@ def _notes(result: ProbeResult, selected: int) -> str:
 
 
 def _merged(catalog: Catalog) -> list[Model]:
-    return [model for model in catalog.models if len(model.offers) > 1]
+    return [model for model in catalog.models if len(model.offers) > 1 and not _is_virtual(model)]
 
 
 # -- for machines ------------------------------------------------------------------------------------------------------

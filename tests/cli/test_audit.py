@@ -431,6 +431,18 @@ def test_a_target_that_no_provider_lists_and_a_rule_that_matches_no_model_are_fo
     ]
 
 
+def test_a_target_that_cannot_be_called_is_found() -> None:
+    text = TWO.replace("/a/v1", '/a/v1", call: "false') + "models: [{id: smart, targets: [gpt-4o-mini, gpt-4o]}]\n"
+
+    assert findings_of(audit_of(text, TWO_LISTS)) == [
+        (
+            "matches_nothing",
+            "virtual model smart",
+            "target 'gpt-4o-mini' is only listed by providers that cannot be called",
+        )
+    ]
+
+
 def test_targets_and_rules_are_not_checked_while_a_provider_has_failed() -> None:
     text = TWO + "models: [{id: smart, targets: [gpt-5]}]\nrouting: [{match: 'q*', strategy: order}]\n"
 

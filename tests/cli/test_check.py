@@ -209,3 +209,23 @@ def test_no_secret_is_shown_even_if_a_provider_returns_it(
     assert "bad key ***" in result.stdout
     assert "egress" in result.stdout
     assert "canary" not in result.output
+
+
+def test_virtual_models_are_shown_with_their_targets_and_not_as_merged(config: Path) -> None:
+    call = 'call: {base_url: "http://127.0.0.1:9/v1"}'
+    text = f"""
+providers:
+  - {{name: a, kind: static, {call}, models: [m]}}
+  - {{name: b, kind: static, {call}, models: [n, m]}}
+models: [{{id: smart, targets: [m, n]}}, {{id: gone, targets: [unknown]}}]
+"""
+    output = run(config, text).stdout
+
+    assert "Merged: 1 model from several providers\nm: a, then b; owners differ: a, b\n" in output
+    assert "1 virtual model\nsmart: m at a, then m at b, then n at b\n" in output
+    assert "- virtual model gone: target 'unknown' is not listed by any provider" in output
+    document = checked(config, text)
+    assert document["merged"] == ["m"]
+    assert [model["offers"] for model in document["models"] if model["id"] == "smart"] == [
+        [{"provider": "a", "id": "m"}, {"provider": "b", "id": "m"}, {"provider": "b", "id": "n"}]
+    ]
