@@ -8,7 +8,7 @@ from proxy.api.request import RequestHead
 from proxy.asgi import Header, Message, RawResponse, Send
 from proxy.errors import BadRequest
 
-_METHODS = (b"GET", b"HEAD", b"POST")
+_METHODS = (b"GET", b"HEAD", b"POST", b"DELETE")
 _EXPOSED = (
     "x-request-id", "request-id", "x-upstream-request-id", "x-served-by",
     "retry-after", "retry-after-ms", "x-should-retry", "etag", "age",

@@ -1,4 +1,5 @@
-// The Vercel AI SDK: a text, a streamed text, and a session with a tool. Prints what it received as JSON.
+// The Vercel AI SDK: a text, a streamed text, and sessions with a tool. Prints what it received as JSON.
+import { createOpenAI } from "@ai-sdk/openai";
 import { createOpenAICompatible } from "@ai-sdk/openai-compatible";
 import { generateText, stepCountIs, streamText, tool } from "ai";
 import { z } from "zod";
@@ -35,4 +36,27 @@ async function tools() {
   return { text, steps: steps.length };
 }
 
-console.log(JSON.stringify(await { text, stream, tools }[process.argv[2]]()));
+// Two turns through the Responses API, with the defaults of @ai-sdk/openai: `store` is not set.
+async function session(generate) {
+  const model = createOpenAI({ baseURL: BASE_URL, apiKey: KEY })(MODEL);
+  const messages = [];
+  const texts = [];
+  for (const content of ["How is the weather?", "And tomorrow?"]) {
+    messages.push({ role: "user", content });
+    const result = await generate({ model, messages, tools: { weather }, stopWhen: stepCountIs(3) });
+    texts.push(await result.text);
+    messages.push(...(await result.response).messages);
+  }
+  return texts;
+}
+
+const responses = () => session(generateText);
+
+const streamed_responses = () =>
+  session(async (options) => {
+    const result = streamText(options);
+    await result.consumeStream();
+    return result;
+  });
+
+console.log(JSON.stringify(await { text, stream, tools, responses, streamed_responses }[process.argv[2]]()));

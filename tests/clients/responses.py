@@ -44,19 +44,28 @@ def responds(turn: Turn) -> Script:
 
     async def script(exchange: Exchange) -> None:
         body = exchange.request.json
-        item = turn(body["input"])
-        whole = _response(body["model"], [item], "completed")
-        started = {"sequence_number": 0, "response": _response(body["model"], [], "in_progress")}
-        await streams(
-            _event("response.created", **started),
-            _event("response.output_item.done", sequence_number=1, output_index=0, item=item),
-            _event("response.completed", sequence_number=2, response=whole),
-        )(exchange)
+        await streams(*stream_of(body["model"], [turn(body["input"])]))(exchange)
 
     return script
 
 
-def _response(model: str, output: Sequence[Item], status: str) -> Item:
+def stream_of(model: str, output: Sequence[Item], response_id: str = "resp_1") -> Sequence[bytes]:
+    """The events of a response."""
+    started = response_with(model, [], "in_progress", response_id)
+    whole = response_with(model, output, "completed", response_id)
+    events: list[tuple[str, Mapping[str, Any]]] = [("response.created", {"response": started})]
+    for index, item in enumerate(output):
+        events.append(("response.output_item.added", {"output_index": index, "item": item}))
+        for part in item.get("content", ()):
+            where = {"item_id": item["id"], "output_index": index, "content_index": 0}
+            events.append(("response.output_text.delta", {**where, "delta": part["text"]}))
+        events.append(("response.output_item.done", {"output_index": index, "item": item}))
+    events.append(("response.completed", {"response": whole}))
+    return [_event(name, sequence_number=number, **fields) for number, (name, fields) in enumerate(events)]
+
+
+def response_with(model: str, output: Sequence[Item], status: str, response_id: str = "resp_1") -> Item:
+    """A response with this output."""
     usage = {
         "input_tokens": 3,
         "input_tokens_details": {"cached_tokens": 0},
@@ -65,7 +74,7 @@ def _response(model: str, output: Sequence[Item], status: str) -> Item:
         "total_tokens": 8,
     }
     return {
-        "id": "resp_1",
+        "id": response_id,
         "object": "response",
         "created_at": 1,
         "model": model,

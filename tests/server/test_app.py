@@ -482,7 +482,7 @@ async def test_cors_allows_configured_origins_with_a_key(clock: FakeClock) -> No
         rejected = await reply_to(app, "/v1/models", {"Origin": "https://app.example"})
 
     assert preflight.status == 200
-    assert preflight.header("access-control-allow-methods") == "GET, HEAD, POST"
+    assert preflight.header("access-control-allow-methods") == "GET, HEAD, POST, DELETE"
     assert preflight.header("access-control-allow-headers") == "authorization"
     assert [listed.status, rejected.status] == [200, 401]
     for reply in (preflight, listed, rejected):
@@ -519,7 +519,7 @@ async def test_cors_headers_are_missing_for_other_origins(origin: str, clock: Fa
     assert "Origin" in (listed.header("vary") or "")
 
 
-@pytest.mark.parametrize("changed", [{"Origin": "https://evil.example"}, {"Access-Control-Request-Method": "DELETE"}])
+@pytest.mark.parametrize("changed", [{"Origin": "https://evil.example"}, {"Access-Control-Request-Method": "PATCH"}])
 async def test_a_rejected_preflight_has_the_error_format(changed: dict[str, str], clock: FakeClock) -> None:
     async with started(CORS, fetch_of(WORLD), clock) as app:
         reply = await reply_to(app, "/v1/models", {**PREFLIGHT, **changed, "X-Request-Id": "mine"}, method="OPTIONS")

@@ -237,7 +237,7 @@ async def test_a_preflight_gets_the_same_response_on_every_path_with_or_without_
     assert (response.status_code, response.content) == (200, b"")
     assert {name: value for name, value in response.headers.items() if name not in ("date", "server")} == {
         **READABLE,
-        "access-control-allow-methods": "GET, HEAD, POST",
+        "access-control-allow-methods": "GET, HEAD, POST, DELETE",
         "access-control-allow-headers": "authorization,content-type,x-stainless-lang",
         "access-control-max-age": "600",
         "content-length": "0",
