@@ -284,9 +284,26 @@ ENTRIES: Mapping[str, Entry] = {
         "none",
     ),
     "Provider.api_key": Entry(
-        "api_key: ${OPENAI_API_KEY}", "The credential. At most one of `api_key`, `api_key_file`, `iam` and `oauth`."
+        "api_key: ${OPENAI_API_KEY}",
+        "The credential. At most one of `api_key`, `api_key_file`, `api_keys`, `api_keys_files`, `iam` and `oauth`.",
     ),
     "Provider.api_key_file": Entry("api_key_file: /run/secrets/openai", "A file with the credential; read at start."),
+    "Provider.api_keys": Entry(
+        'api_keys: ["${OPENAI_KEY_1}", "${OPENAI_KEY_2}"]',
+        "Several credentials. After 401, 402 or 429, a request is sent with the next one, and the rejected one is not "
+        "used for a while.",
+        "none",
+    ),
+    "Provider.api_keys_files": Entry(
+        "api_keys_files: [/run/secrets/openai-1, /run/secrets/openai-2]",
+        "Files with several credentials; read at start.",
+        "none",
+    ),
+    "Provider.key_strategy": Entry(
+        "key_strategy: spread",
+        "Which of several credentials a request is sent with: the first that can be used (`order`), or each in turn "
+        "(`spread`).",
+    ),
     "Provider.iam": Entry(
         "iam: {url: https://iam.example.com, domain: acme, user: lister, password: "
         "${PANGU_PASSWORD}, project: cn-north-4}",
@@ -311,9 +328,8 @@ ENTRIES: Mapping[str, Entry] = {
     ),
     "Provider.optional": Entry(
         "optional: true",
-        "Skip the provider if one of its variables is unset or empty, or its "
-        "`api_key_file` does not exist; otherwise "
-        "that is an error.",
+        "Skip the provider if one of its variables is unset or empty, or a file with one of its "
+        "secrets does not exist; otherwise that is an error.",
     ),
     "Provider.may_be_empty": Entry(
         "may_be_empty: true",
@@ -411,12 +427,14 @@ ENTRIES: Mapping[str, Entry] = {
     ),
     "OAuth.url": Entry("url: https://login.example.com/token", "The token endpoint."),
     "OAuth.id": Entry("id: proxy", "The client id."),
-    "OAuth.secret": Entry("secret: ${OAUTH_SECRET}", "The client secret."),
+    "OAuth.secret": Entry("secret: ${OAUTH_SECRET}", "The client secret.", "required, or `secret_file`"),
+    "OAuth.secret_file": Entry("secret_file: /run/secrets/oauth", "A file with the client secret; read at start."),
     "OAuth.scope": Entry("scope: api/.default", "The requested scope."),
     "Iam.url": Entry("url: https://iam.example.com", "Address of the IAM service."),
     "Iam.domain": Entry("domain: acme", "Account name."),
     "Iam.user": Entry("user: lister", "IAM user name."),
-    "Iam.password": Entry("password: ${PANGU_PASSWORD}", "Password of the user."),
+    "Iam.password": Entry("password: ${PANGU_PASSWORD}", "Password of the user.", "required, or `password_file`"),
+    "Iam.password_file": Entry("password_file: /run/secrets/pangu", "A file with the password; read at start."),
     "Iam.project": Entry("project: cn-north-4", "Project for which the token is requested."),
     "Call.base_url": Entry("base_url: https://run.example.com/v1", "Base URL of calls."),
     "Call.auth": Entry(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Sequence
 from urllib.parse import parse_qsl, quote
 
 from proxy.access import Caller
@@ -48,13 +48,14 @@ class StoredCall(Call, frozen=True, kw_only=True):
         """None for lists of input, in which the caller has chosen ids, and for deleted responses."""
         return "" if self.method == "DELETE" or self.path.endswith("/input_items") else _RESPONSES
 
-    def send(self, endpoint: Endpoint, ids: Mapping[str, str]) -> Awaitable[UpstreamResponse]:
+    def send(self, endpoint: Endpoint, candidate: Candidate) -> Awaitable[UpstreamResponse]:
         return endpoint.request(
             self.method,
             self.path,
             self.parameters,
             headers=self.headers_for(endpoint.provider),
             request_id=self.request_id,
+            model=candidate.offer.entry.id,
         )
 
 

@@ -9,10 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import date
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+
+T = TypeVar("T")
 
 _DURATION = re.compile(r"([0-9]{1,18}(?:\.[0-9]+)?)\s*(ms|s|m|h|d|)")
 _DURATION_UNITS = {"ms": 0.001, "s": 1.0, "": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -111,6 +113,13 @@ def alternatives(value: object) -> object:
     return (value,) if isinstance(value, str) else value
 
 
+def at_least_one(values: tuple[T, ...]) -> tuple[T, ...]:
+    """Any list but an empty one. After `Field(min_length=1)`, a list of one invalid value is also "empty"."""
+    if not values:
+        raise ValueError("must not be empty")
+    return values
+
+
 def dotted(path: str) -> str:
     """A dotted path into a response."""
     if not all(name and not re.search(r"[\[\]$*]", name) for name in path.split(".")):
@@ -153,11 +162,16 @@ def header_name(name: str) -> str:
     return name
 
 
+def check_filled(secret: SecretStr) -> SecretStr:
+    """A secret of any characters. Raises ValueError if there are none."""
+    if not secret.get_secret_value():
+        raise ValueError("is empty; set a value or remove it")
+    return secret
+
+
 def check_sendable(secret: SecretStr) -> SecretStr:
     """A secret that can be sent in a header. Raises ValueError for any other."""
-    text = secret.get_secret_value()
-    if not text:
-        raise ValueError("is empty; set a value or remove it")
+    text = check_filled(secret).get_secret_value()
     if not re.fullmatch(r"[\x20-\x7e]*", text) or text != text.strip():
         raise ValueError("must be printable ASCII without leading or trailing spaces, because it is sent in a header")
     return secret

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from proxy.config import document as yaml_document
+from proxy.config import secret_files
 from proxy.config.hints import LITELLM
 from proxy.config.keys import groups_of, keys_of
 from proxy.config.problems import ConfigError, Problem
@@ -46,7 +47,7 @@ def parse(
 ) -> Config:
     """The configuration in a text. Raises ConfigError.
 
-    `read_secret` reads an `api_key_file`; `is_installed` returns whether an optional library is installed.
+    `read_secret` reads a file with a secret; `is_installed` returns whether an optional library is installed.
 
     `offline`: check a configuration where its secrets are not available. A variable that is not set, and a file that
     cannot be read, are warnings instead of problems. Providers and keys with such a variable are checked, but not
@@ -56,7 +57,7 @@ def parse(
     config = _config(
         Validation(document, offline=offline),
         document.value,
-        read_secret or _secret_in_file,
+        read_secret or secret_files.read_secret,
         is_installed or _is_installed,
     )
     if config is None:
@@ -153,10 +154,6 @@ def _routing(validation: Validation, raw: Mapping[str, Any]) -> tuple[RoutingRul
             validation.warn_of_brackets(rule.match, (*path, "match"))
             rules.append(rule)
     return tuple(rules)
-
-
-def _secret_in_file(path: str) -> str:
-    return Path(path).read_text(encoding="utf-8")
 
 
 def _is_installed(library: str) -> bool:

@@ -4,25 +4,30 @@ from __future__ import annotations
 
 import re
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeGuard
 from urllib.parse import urlsplit
 
-from pydantic import SecretStr
-
 from proxy.config.custom import CustomList
-from proxy.config.document import Path
-from proxy.config.fields import check_api_key, declared_model
+from proxy.config.document import Path, setting
+from proxy.config.fields import check_api_key, check_filled, check_sendable, declared_model
 from proxy.config.hints import LIST, did_you_mean
 from proxy.config.list_settings import ListSettings
 from proxy.config.overrides import Override, misspelled
+from proxy.config.secret_files import CheckSecret, SecretFile
 from proxy.config.settings import Cache, Defaults, Provider, Skipped
 from proxy.config.validation import PROVIDER_SETTINGS, Validation
 from proxy.dialects import DIALECTS, Dialect, InvalidEntry, Setting, entry_of, fill_template
 from proxy.dialects.reader import NotAModel
 
 _AWS_KEYS = ("access_key_id", "secret_access_key", "session_token")
-_CREDENTIALS = ("api_key", "api_key_file", "iam", "oauth", "access_key_id")
+_API_KEYS = ("api_key", "api_key_file", "api_keys", "api_keys_files")
+_CREDENTIALS = (*_API_KEYS, "iam", "oauth", "access_key_id")
+_SECRETS_OF_LOGINS: Sequence[tuple[str, str, CheckSecret]] = (
+    # Settings: the login, and its secret; `..._file` is a file with it.
+    ("iam", "password", check_filled),
+    ("oauth", "secret", check_sendable),
+)
 _OWN_SETTINGS: Mapping[str, frozenset[str]] = {
     kind: frozenset(
         (*row.settings, *["iam"] * row.iam, *(_AWS_KEYS if row.aws else ()), *["list"] * (kind == "custom"))
@@ -84,22 +89,20 @@ class Providers:
             self._skipped[path] = Skipped(str(value.get("name")), "disabled: true", "disabled")
             return None
         self._skip_if_unset(value, path)
-        api_key = None if path in self._skipped else self._key_from_file(value, path)
+        from_files = {} if path in self._skipped else self._secrets_in_files(value, provider, path)
         if path in self._skipped:
             return None
         check_authority(self._validation, value.get("ca_file"), (*path, "ca_file"))
-        if dialect and dialect.aws and not {"api_key", "api_key_file"} & value.keys():
+        if dialect and dialect.aws and not value.keys() & _API_KEYS:
             self._require_botocore((*path, "kind"))
         if provider is None or dialect is None:
             return None
-        update: dict[str, Any] = {"settings": own, "base_url": _full_base_url(provider.base_url, dialect, own)}
-        if api_key is not None:
-            update["api_key"] = api_key
-        provider = provider.model_copy(update=update)
+        base_url = _full_base_url(provider.base_url, dialect, own)
+        provider = provider.model_copy(update={"settings": own, "base_url": base_url, **from_files})
         self._warn_if_expired_early(provider, path)
         self._check_params(provider, path)
         self._check_call_settings(provider, path)
-        self._check_basic(provider, "api_key_file" if api_key else "api_key", path)
+        self._check_keys(provider, path)
         return provider
 
     def _dialect(self, value: Mapping[str, Any], path: Path) -> Dialect | None:
@@ -206,6 +209,8 @@ class Providers:
         if "iam" in value and not dialect.iam:
             kinds = " and ".join(row.kind for row in DIALECTS.values() if row.iam)
             problem((*path, "iam"), f"is only supported by kind {kinds}; this provider has kind {dialect.kind}")
+        for login, name, _ in _SECRETS_OF_LOGINS:
+            self._check_login(value.get(login), name, (*path, login))
         self._check_aws(dialect, value, path)
         if dialect.kind == "custom" and "list" not in value:
             problem((*path, "list"), "is missing; kind custom requires it")
@@ -218,6 +223,14 @@ class Providers:
         credentials = [name for name in _CREDENTIALS if name in value]
         for second in credentials[1:]:
             problem((*path, second), f"conflicts with {credentials[0]}; set only one")
+
+    def _check_login(self, login: Any, name: str, path: Path) -> None:
+        """Report a login without its secret, or with two."""
+        given = [one for one in (name, f"{name}_file") if isinstance(login, dict) and one in login]
+        if isinstance(login, dict) and not given:
+            self._validation.problem((*path, name), f"is missing; add `{name}: ...`")
+        if len(given) > 1:
+            self._validation.problem((*path, given[1]), f"conflicts with {given[0]}; set only one")
 
     def _check_aws(self, dialect: Dialect, value: Mapping[str, Any], path: Path) -> None:
         problem = self._validation.problem
@@ -274,10 +287,16 @@ class Providers:
                 text = "has no effect: the models of this provider cannot be called; remove it, or set `call`"
                 self._validation.problem((*path, name), text)
 
-    def _check_basic(self, provider: Provider, setting: str, path: Path) -> None:
-        key = provider.api_key
-        if provider.dialect.auth.style == "basic" and key and ":" not in key.get_secret_value():
-            self._validation.problem((*path, setting), "must be `user:password`, because `list.auth` is `basic`")
+    def _check_keys(self, provider: Provider, path: Path) -> None:
+        """Report API keys that are given twice, and those that cannot be sent in the style of the kind."""
+        seen: dict[str, Path] = {}
+        for key, where in zip(provider.all_api_keys, _places_of_keys(provider, path), strict=True):
+            secret = key.get_secret_value()
+            if first := seen.get(secret):
+                self._validation.problem(where, f"is the same key as {setting(first)}; remove one")
+            seen.setdefault(secret, where)
+            if provider.dialect.auth.style == "basic" and ":" not in secret:
+                self._validation.problem(where, "must be `user:password`, because `list.auth` is `basic`")
 
     def _warn_if_expired_early(self, provider: Provider, path: Path) -> None:
         if provider.max_stale < provider.ttl:
@@ -289,18 +308,39 @@ class Providers:
 
     # -- secrets -----------------------------------------------------------------------------------------------
 
-    def _key_from_file(self, value: Mapping[str, Any], path: Path) -> SecretStr | None:
-        """The content of `api_key_file`. The path is never quoted: it could be a misplaced key."""
-        where = (*path, "api_key_file")
-        file = value.get("api_key_file")
+    def _secrets_in_files(self, value: Mapping[str, Any], provider: Provider | None, path: Path) -> dict[str, Any]:
+        """The settings of a provider whose values are in files. Reports files that cannot be used."""
+        update: dict[str, Any] = {}
+        if key := self._secret_in_file(value, path, ("api_key_file",), value.get("api_key_file"), check_api_key):
+            update["api_key"] = key
+        listed = value.get("api_keys_files")
+        for index, file in enumerate(listed if isinstance(listed, list) else ()):
+            if key := self._secret_in_file(value, path, ("api_keys_files", index), file, check_api_key):
+                update["api_keys"] = (*update.get("api_keys", ()), key)
+        for name, secret, check in _SECRETS_OF_LOGINS:
+            login, setting_of_file = value.get(name), f"{secret}_file"
+            file = login.get(setting_of_file) if isinstance(login, dict) else None
+            password = self._secret_in_file(value, path, (name, setting_of_file), file, check)
+            if password and provider:
+                update[name] = getattr(provider, name).model_copy(update={secret: password})
+        return update
+
+    def _secret_in_file(
+        self, value: Mapping[str, Any], path: Path, place: Path, file: Any, check: CheckSecret
+    ) -> SecretFile | None:
+        """The content of a file. Its path is never quoted: it could be a misplaced secret.
+
+        `place`: the path of the setting within the provider.
+        """
+        where = (*path, *place)
         if not _is_path(file) or self._validation.is_unresolved(where):
             return None
         try:
-            return check_api_key(SecretStr(self._read_secret(file).strip()))
+            return SecretFile(file, f"provider {value.get('name')}: {setting(place)}", check, self._read_secret)
         except OSError as error:
             if isinstance(error, FileNotFoundError) and _is_true(value.get("optional")):
                 line = self._validation.document.line(where)
-                self._skip(value, path, f"api_key_file (line {line}) does not exist")
+                self._skip(value, path, f"{setting(place)} (line {line}) does not exist")
             else:
                 self._validation.unavailable(where, f"cannot be read: {error.strerror}")
         except UnicodeDecodeError:
@@ -317,6 +357,14 @@ class Providers:
 
     def _skip(self, value: Mapping[str, Any], path: Path, reason: str) -> None:
         self._skipped[path] = Skipped(str(value.get("name")), reason)
+
+
+def _places_of_keys(provider: Provider, path: Path) -> Sequence[Path]:
+    """The places in the file of `all_api_keys`."""
+    if not provider.api_keys:
+        return [(*path, "api_key_file" if provider.api_key_file else "api_key")] * len(provider.all_api_keys)
+    name = "api_keys_files" if provider.api_keys_files else "api_keys"
+    return [(*path, name, index) for index in range(len(provider.api_keys))]
 
 
 def _problem_of_alias(public: str, own: str) -> str:

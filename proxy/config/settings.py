@@ -33,6 +33,7 @@ from proxy.config.fields import (
     Settings,
     Text,
     Url,
+    at_least_one,
     declared_model,
     exact_origin,
     failover_conditions,
@@ -142,13 +143,18 @@ class Defaults(CallSettings):
     """The section `defaults`: used by every provider without its own value."""
 
 
+_NO_SECRET = SecretStr("")
+"""Replaced by the secret in a file; one of both is required."""
+
+
 class Iam(Settings):
     """A login at Huawei IAM for a token, which is renewed automatically."""
 
     url: Annotated[Url, AfterValidator(lambda url: url.rstrip("/").removesuffix("/v3/auth/tokens").removesuffix("/v3"))]
     domain: NotEmpty
     user: NotEmpty
-    password: Annotated[SecretStr, Field(min_length=1)]
+    password: Annotated[SecretStr, Field(min_length=1)] = _NO_SECRET
+    password_file: NotEmpty | None = None
     project: NotEmpty
 
 
@@ -158,7 +164,8 @@ class OAuth(Settings):
     url: Url
     """The token endpoint."""
     id: NotEmpty
-    secret: Sendable
+    secret: Sendable = _NO_SECRET
+    secret_file: NotEmpty | None = None
     scope: Text = ""
 
 
@@ -215,6 +222,10 @@ class Provider(ListSettings, CallSettings):
     base_url: BaseUrl = ""
     api_key: ApiKey | None = None
     api_key_file: NotEmpty | None = None
+    api_keys: Annotated[tuple[ApiKey, ...], AfterValidator(at_least_one)] = ()
+    api_keys_files: Annotated[tuple[NotEmpty, ...], AfterValidator(at_least_one)] = ()
+    key_strategy: Literal["order", "spread"] = "order"
+    """Which of several keys a request is sent with: the first that is usable, or each in turn."""
     iam: Iam | None = None
     oauth: OAuth | None = None
     access_key_id: Sendable | None = None
@@ -252,6 +263,11 @@ class Provider(ListSettings, CallSettings):
     def dialect(self) -> Dialect:
         """The row of its kind with the settings of its list applied. Cached, because a Dialect caches plans."""
         return adjusted(self.list.dialect if self.list else DIALECTS[self.kind].variant(self.settings), self)
+
+    @property
+    def all_api_keys(self) -> tuple[SecretStr, ...]:
+        """Its API keys, in the order of the file; those in files, too."""
+        return self.api_keys or ((self.api_key,) if self.api_key else ())
 
     @property
     def is_remote(self) -> bool:

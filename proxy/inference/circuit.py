@@ -30,7 +30,15 @@ _log = logging.getLogger("models_proxy")
 class Circuit:
     """The circuit breaker of one provider's calls, and their concurrency limit."""
 
-    def __init__(self, provider: Provider, clock: Clock, uniform: Callable[[float, float], float] = random.uniform):
+    def __init__(
+        self,
+        provider: Provider,
+        clock: Clock,
+        uniform: Callable[[float, float], float] = random.uniform,
+        wait_for_key: Callable[[str | None], float] | None = None,
+    ) -> None:
+        """`wait_for_key` returns the seconds until an API key can be used for a model (None: for any), 0 for now."""
+        self._wait_for_key = wait_for_key if len(provider.all_api_keys) > 1 else None
         self._provider = provider
         self._clock = clock
         self._uniform = uniform
@@ -69,7 +77,7 @@ class Circuit:
     def state(self) -> CircuitState:
         if self.is_tripped:
             return "open" if self._clock.monotonic() < self._open_until else "half_open"
-        if self._cools and len(self._cooling):
+        if (self._cools and len(self._cooling)) or (self._wait_for_key and self._wait_for_key(None)):
             return "limited"
         return "degraded" if self._failures else "ok"
 
@@ -129,6 +137,8 @@ class Circuit:
             seconds = until - now
             message = f"The provider is rate-limiting this model; retry after {whole_seconds(seconds)} s."
             return RateLimited(message, retry_after=seconds)
+        if self._wait_for_key and (seconds := self._wait_for_key(model)) > 0:
+            return _unavailable("has no API key that can be used (all were rejected or rate-limited)", seconds)
         if self.is_tripped and now < max(self._open_until, self._probe_until):
             return _unavailable("is unavailable (circuit breaker open)", max(FULL_FOR, self._open_until - now))
         return None

@@ -92,15 +92,16 @@ class Call(Struct, frozen=True):
         """The call whose response contains ids as the response to this one does; "" for none."""
         return self.path if self.path in PATHS_WITH_IDS else ""
 
-    def send(self, endpoint: Endpoint, ids: Mapping[str, str]) -> Awaitable[UpstreamResponse]:
-        """Send the call. `ids`: the provider's, as in `Candidate`."""
+    def send(self, endpoint: Endpoint, candidate: Candidate) -> Awaitable[UpstreamResponse]:
+        """Send the call with the provider's ids of models."""
         return endpoint.send(
             self.path,
-            self.body.with_ids(ids),
+            self.body.with_ids(candidate.ids),
             headers=self.headers_for(endpoint.provider),
             content_type=self.body.content_type.decode(),
             request_id=self.request_id,
             query=self.query,
+            model=candidate.offer.entry.id,
         )
 
     def headers_for(self, provider: Provider) -> Mapping[str, str]:
@@ -207,7 +208,9 @@ class Forwarder:
         self._usage = usage
         targets = [(provider, target) for provider in providers if (target := provider.target)]
         self.endpoints: Mapping[str, Endpoint] = {p.name: Endpoint(p, target, logins, clock) for p, target in targets}
-        self.circuits: Mapping[str, Circuit] = {p.name: Circuit(p, clock, uniform) for p, _ in targets}
+        self.circuits: Mapping[str, Circuit] = {
+            p.name: Circuit(p, clock, uniform, self.endpoints[p.name].keys.wait) for p, _ in targets
+        }
 
     async def close(self) -> None:
         for endpoint in self.endpoints.values():
@@ -328,7 +331,7 @@ class Forwarder:
     ) -> UpstreamResponse | ErrorResponse | UpstreamError:
         """Send the call. Returns a response that can be relayed, or the failure. Raises ClientDisconnected."""
         try:
-            response = await scope.wait(call.send(endpoint, candidate.ids), seconds)
+            response = await scope.wait(call.send(endpoint, candidate), seconds)
         except UpstreamError as error:
             return error
         except DeadlineExceeded:

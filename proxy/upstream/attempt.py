@@ -22,7 +22,8 @@ from proxy.dialects import SIGN_HEADERS, Query
 from proxy.errors import UpstreamError
 from proxy.upstream.aws import Signer
 from proxy.upstream.credentials import auth_headers, auth_query, kind_headers, secrets_of
-from proxy.upstream.errors import from_exception, from_status, is_blocked, timed_out
+from proxy.upstream.errors import from_exception, from_status, is_blocked, retry_after, timed_out
+from proxy.upstream.key_pool import LISTS, KeyPool, Refusal, refusal_of, send_with_keys
 from proxy.upstream.logins import Login, Send, send_signed, signed_header
 from proxy.upstream.redirects import Requested, path_with_or_without_slash
 
@@ -47,7 +48,13 @@ class PageRequests:
     """Requests the pages of one fetch. They share its deadline and its retries."""
 
     def __init__(
-        self, provider: Provider, retries: int, clock: Clock, login: Login | None, signer: Signer | None
+        self,
+        provider: Provider,
+        retries: int,
+        clock: Clock,
+        keys: KeyPool,
+        login: Login | None,
+        signer: Signer | None,
     ) -> None:
         self.attempts = 1
         """1 plus the number of retries."""
@@ -61,8 +68,7 @@ class PageRequests:
         self._login = login
         self._signer = signer
         self._deadline = clock.monotonic() + provider.timeout
-        self._headers = _headers(provider)
-        self._auth_query = auth_query(provider.dialect.auth, provider.api_key)
+        self._keys = keys
 
     async def get(self, send: Send, url: str, query: Query) -> RawPage:
         """Return one page, with retries. Raises UpstreamError."""
@@ -129,10 +135,15 @@ class PageRequests:
 
     async def _exchange(self, send: Send, url: str, query: Query) -> httpx.Response:
         """The response to a request. With a login, a request with a rejected token is repeated once."""
-        request = httpx.Request("GET", url, params={**query, **self._auth_query}, headers=self._headers)
         login = self._login
         if login is None:
-            return await self._send(send, request)
+
+            async def send_with_key(key: str) -> httpx.Response:
+                return await self._send(send, self._request(url, query, key))
+
+            label = f"model list: provider {self._provider.name}"
+            return await send_with_keys(self._keys, send_with_key, self._refusal_of, _close, model=LISTS, label=label)
+        request = self._request(url, query, "")
 
         async def send_with(signed: Mapping[str, str]) -> httpx.Response:
             request.headers.update(signed)
@@ -140,6 +151,15 @@ class PageRequests:
 
         sign = partial(signed_header, login, send, self._provider)
         return await send_signed(sign, login.forget, send_with, _rejected)
+
+    def _request(self, url: str, query: Query, key: str) -> httpx.Request:
+        """`key`: "" for none."""
+        params = {**query, **auth_query(self._provider.dialect.auth, key)}
+        return httpx.Request("GET", url, params=params, headers=_headers(self._provider, key))
+
+    def _refusal_of(self, response: httpx.Response) -> Refusal | None:
+        waits = response.headers.get_list("retry-after")
+        return refusal_of(response.status_code, lambda: retry_after(waits, self._clock.time()))
 
     async def _send(self, send: Send, request: httpx.Request) -> httpx.Response:
         """The response to a request, or to the same request with or without a slash at the end of its path."""
@@ -170,6 +190,10 @@ def _answered_at(response: httpx.Response, now: float) -> float:
     except (KeyError, ValueError, OverflowError):
         return now
     return date if abs(date - now) <= _MAX_SKEW else now
+
+
+async def _close(response: httpx.Response) -> None:
+    await response.aclose()
 
 
 async def _rejected(response: httpx.Response) -> bool:
@@ -213,7 +237,7 @@ def _version_hint(provider: Provider) -> str:
     return f" (usually without `/{version}`)" if version and not usual and provider.kind != "custom" else ""
 
 
-def _headers(provider: Provider) -> httpx.Headers:
+def _headers(provider: Provider, key: str) -> httpx.Headers:
     headers = httpx.Headers(
         {
             "Accept": "application/json",
@@ -222,7 +246,7 @@ def _headers(provider: Provider) -> httpx.Headers:
         }
     )
     headers.update(kind_headers(provider))
-    headers.update(auth_headers(provider.dialect.auth, provider.api_key))
+    headers.update(auth_headers(provider.dialect.auth, key))
     # Configured headers override these, regardless of case.
     headers.update({name: value.get_secret_value() for name, value in provider.headers.items()})
     return headers

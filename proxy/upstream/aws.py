@@ -76,4 +76,4 @@ class Signer:
 
 def signer_of(provider: Provider) -> Signer | None:
     """The signer of a provider, None if its requests are not signed."""
-    return Signer(provider) if provider.dialect.aws and not provider.api_key else None
+    return Signer(provider) if provider.dialect.aws and not provider.all_api_keys else None

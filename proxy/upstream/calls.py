@@ -22,6 +22,7 @@ from proxy.errors import UpstreamError
 from proxy.upstream.connection import Connections, unread
 from proxy.upstream.credentials import auth_headers, auth_query, kind_headers, secrets_of
 from proxy.upstream.errors import seconds_to_wait
+from proxy.upstream.key_pool import KeyPool, Refusal, refusal_of, send_with_keys
 from proxy.upstream.logins import send_signed
 from proxy.upstream.transport import Gunzip
 
@@ -29,6 +30,7 @@ _NO_CONNECTION = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, 
 _FAILURES = (aiohttp.ClientError, OSError, ValueError)
 _UNITED = ("openai-beta", "anthropic-beta", "tracestate", "baggage")
 """Headers whose values are lists, to which the operator and the caller can both contribute."""
+_RETRY_AFTER = frozenset({b"retry-after", b"retry-after-ms"})
 _REQUEST_ID_HEADERS = (
     "x-request-id",  # OpenAI, OpenRouter, Groq, Mistral, vLLM and most others
     "request-id",  # Anthropic
@@ -47,7 +49,11 @@ _MAX_REQUEST_ID = 200  # characters
 
 
 class Logins(Protocol):
-    """Logins of providers that grant tokens instead of API keys."""
+    """Credentials of providers that change: API keys, and logins that grant tokens instead."""
+
+    def keys_of(self, provider: Provider) -> KeyPool:
+        """The API keys of a provider."""
+        ...
 
     async def sign(self, provider: Provider) -> Mapping[str, str]:
         """The header with a valid token. Raises UpstreamError."""
@@ -61,8 +67,18 @@ class Logins(Protocol):
 class UpstreamResponse:
     """A response whose headers have arrived and whose body can be read. It must be closed."""
 
-    __slots__ = ("_content", "_gunzip", "_provider", "_response", "coding", "content_type", "headers", "raw_headers",
-                 "status")  # fmt: skip
+    __slots__ = (
+        "_content",
+        "_gunzip",
+        "_provider",
+        "_response",
+        "_wait",
+        "coding",
+        "content_type",
+        "headers",
+        "raw_headers",
+        "status",
+    )  # fmt: skip
 
     def __init__(self, response: aiohttp.ClientResponse, provider: Provider) -> None:
         self.status = response.status
@@ -72,6 +88,7 @@ class UpstreamResponse:
         self.content_type = response.headers.get("Content-Type", "")
         self.coding = _coding(response.headers) if "Content-Encoding" in response.headers else ""
         """The content-encoding in lower case, "" for none."""
+        self._wait: float | None = None
         self._provider = provider
         self._response = response
         self._content = response.content
@@ -139,11 +156,18 @@ class UpstreamResponse:
 
     def retry_after(self, now: float) -> float | None:
         """Seconds to wait from `Retry-After-Ms` or `Retry-After`, None without a valid one. `now` is Unix seconds."""
+        if self._wait is not None:
+            return self._wait
         headers = self._response.headers
         milliseconds = headers.get("Retry-After-Ms", "")
         if milliseconds.isascii() and milliseconds.isdigit():
             return int(milliseconds[:12]) / 1000
         return seconds_to_wait(headers.getall("Retry-After", ()), now)
+
+    def replace_retry_after(self, seconds: float) -> None:
+        """Replace what the provider sent for one API key by the seconds until any of them can be used."""
+        self._wait = seconds
+        self.raw_headers = tuple(header for header in self.raw_headers if header[0].lower() not in _RETRY_AFTER)
 
     @property
     def request_id(self) -> str:
@@ -165,8 +189,8 @@ class UpstreamResponse:
         return tuple(self._credentials())
 
     def _credentials(self) -> Iterator[str]:
-        if self._provider.api_key:
-            yield self._provider.api_key.get_secret_value()
+        for key in self._provider.all_api_keys:
+            yield key.get_secret_value()
         for name in ("Authorization", "X-Auth-Token"):
             # The token of a login is available only here.
             if sent := self._response.request_info.headers.get(name):
@@ -177,105 +201,39 @@ class UpstreamResponse:
         self._response.close()
 
 
-class Endpoint:
-    """One provider's connections, URLs and headers."""
+class _Requests:
+    """The URLs and headers of the requests with one API key."""
 
-    def __init__(self, provider: Provider, target: Target, logins: Logins, clock: Clock) -> None:
-        self.provider = provider
+    def __init__(self, provider: Provider, target: Target, key: str, egress_headers: Mapping[str, str]) -> None:
+        """`key`: "" for none."""
         self._target = target
-        self._logins = logins
-        self._has_login = bool(provider.oauth or provider.iam)
-        self._query = auth_query(target.auth, provider.api_key)
+        self._query = auth_query(target.auth, key)
         self._urls: dict[str, URL] = {}
         operator_headers = {name: value.get_secret_value() for name, value in provider.headers.items()}
         self._own_headers: CIMultiDict[str] = CIMultiDict(
             {
                 "Accept-Encoding": "identity",
-                **auth_headers(target.auth, provider.api_key),
+                **auth_headers(target.auth, key),
             }
         )
         self._own_headers.update(operator_headers)
-        self.connections = Connections(provider, clock)
         if target.base_url.startswith("http://"):
             # Plain HTTP uses no CONNECT, so the request itself must authenticate at the egress proxy.
-            self._own_headers.update(self.connections.egress_headers)
+            self._own_headers.update(egress_headers)
         self._defaults = CIMultiDict({"User-Agent": f"models-proxy/{__version__}", **kind_headers(provider)})
         self._defaults.update(self._own_headers)
         self._own_lists = {name: self._own_headers[name] for name in _UNITED if name in self._own_headers}
 
-    def send(
-        self,
-        path: str,
-        body: bytes,
-        *,
-        headers: Mapping[str, str],
-        content_type: str,
-        request_id: str,
-        query: str = "",
-    ) -> Awaitable[UpstreamResponse]:
-        """POST to the path of a call at the target. Raises UpstreamError.
-
-        `headers` and `query` (percent-encoded) are the caller's.
-
-        Kinds: `no_connection` and `login` (nothing was sent), `no_response` (the provider may have processed the call).
-        """
-        all_headers = self._headers(headers)
-        all_headers["X-Request-Id"] = request_id
-        all_headers["Content-Type"] = content_type
-        url = _with_query(self._url(path), query) if query else self._url(path)
-        if self._has_login:
-            return self._send_signed(partial(self._post, url, body), all_headers)
-        return self._post(url, body, all_headers)
-
-    def request(
-        self, method: str, path: str, query: Sequence[tuple[str, str]], *, headers: Mapping[str, str], request_id: str
-    ) -> Awaitable[UpstreamResponse]:
-        """Send a request without a body to a path below `/v1`. Otherwise like `send`."""
-        all_headers = self._headers(headers)
-        all_headers["X-Request-Id"] = request_id
-        url = URL(self._target.url(path), encoded=True).with_query([*self._query.items(), *query])
-        send = partial(self._request, method, url)
-        return self._send_signed(send, all_headers) if self._has_login else send(all_headers)
-
-    async def close(self) -> None:
-        await self.connections.close()
-
-    async def _send_signed(
-        self, send: Callable[[CIMultiDict[str]], Awaitable[UpstreamResponse]], headers: CIMultiDict[str]
-    ) -> UpstreamResponse:
-        async def send_with(signed: Mapping[str, str]) -> UpstreamResponse:
-            headers.update(signed)
-            return await send(headers)
-
-        return await send_signed(self._sign, partial(self._logins.forget_token, self.provider), send_with, _rejected)
-
-    async def _sign(self) -> Mapping[str, str]:
-        try:
-            return await self._logins.sign(self.provider)
-        except UpstreamError as error:
-            raise UpstreamError("login", error.reason, retryable=error.retryable) from error
-
-    async def _post(self, url: URL, body: bytes, headers: CIMultiDict[str]) -> UpstreamResponse:
-        return await self._response_to(self.connections.post(url, headers, body))
-
-    async def _request(self, method: str, url: URL, headers: CIMultiDict[str]) -> UpstreamResponse:
-        return await self._response_to(self.connections.request(method, url, headers))
-
-    async def _response_to(self, sending: Awaitable[aiohttp.ClientResponse]) -> UpstreamResponse:
-        try:
-            return UpstreamResponse(await sending, self.provider)
-        except _NO_CONNECTION as error:
-            raise UpstreamError("no_connection", f"connection failed ({type(error).__name__})") from error
-        except _FAILURES as error:
-            raise UpstreamError("no_response", f"no response ({type(error).__name__})") from error
-
-    def _url(self, path: str) -> URL:
+    def url(self, path: str) -> URL:
         if path not in self._urls:
             url = URL(self._target.url(path), encoded=True)
             self._urls[path] = url.with_query(self._query) if self._query else url
         return self._urls[path]
 
-    def _headers(self, caller_headers: Mapping[str, str]) -> CIMultiDict[str]:
+    def url_with(self, path: str, query: Sequence[tuple[str, str]]) -> URL:
+        return URL(self._target.url(path), encoded=True).with_query([*self._query.items(), *query])
+
+    def headers(self, caller_headers: Mapping[str, str]) -> CIMultiDict[str]:
         """Defaults of the provider's kind, then the caller's headers, then the proxy's own, which take precedence.
 
         `caller_headers` have lower-case names.
@@ -289,6 +247,124 @@ class Endpoint:
         return headers
 
 
+class Endpoint:
+    """One provider's connections, API keys, URLs and headers."""
+
+    def __init__(self, provider: Provider, target: Target, logins: Logins, clock: Clock) -> None:
+        self.provider = provider
+        self._target = target
+        self._logins = logins
+        self._clock = clock
+        self._has_login = bool(provider.oauth or provider.iam)
+        self.connections = Connections(provider, clock)
+        self.keys = logins.keys_of(provider)
+        self._requests: dict[str, _Requests] = {}
+        """By API key. Contains a key that was replaced in its file until the next such change."""
+        self._first = self._requests_with(self.keys.first())
+
+    def send(
+        self,
+        path: str,
+        body: bytes,
+        *,
+        headers: Mapping[str, str],
+        content_type: str,
+        request_id: str,
+        model: str,
+        query: str = "",
+    ) -> Awaitable[UpstreamResponse]:
+        """POST to the path of a call at the target. Raises UpstreamError.
+
+        `headers` and `query` (percent-encoded) are the caller's. `model`: the provider's id, for which an API key is
+        selected.
+
+        Kinds: `no_connection` and `login` (nothing was sent), `no_response` (the provider may have processed the call).
+        """
+
+        def post(requests: _Requests, signed: Mapping[str, str]) -> Awaitable[UpstreamResponse]:
+            all_headers = requests.headers(headers)
+            all_headers["X-Request-Id"] = request_id
+            all_headers["Content-Type"] = content_type
+            all_headers.update(signed)
+            url = _with_query(requests.url(path), query) if query else requests.url(path)
+            return self._response_to(self.connections.post(url, all_headers, body))
+
+        return self._with_credential(post, model, request_id)
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        query: Sequence[tuple[str, str]],
+        *,
+        headers: Mapping[str, str],
+        request_id: str,
+        model: str,
+    ) -> Awaitable[UpstreamResponse]:
+        """Send a request without a body to a path below `/v1`. Otherwise like `send`."""
+
+        def send(requests: _Requests, signed: Mapping[str, str]) -> Awaitable[UpstreamResponse]:
+            all_headers = requests.headers(headers)
+            all_headers["X-Request-Id"] = request_id
+            all_headers.update(signed)
+            return self._response_to(self.connections.request(method, requests.url_with(path, query), all_headers))
+
+        return self._with_credential(send, model, request_id)
+
+    async def close(self) -> None:
+        await self.connections.close()
+
+    def _with_credential(
+        self,
+        send: Callable[[_Requests, Mapping[str, str]], Awaitable[UpstreamResponse]],
+        model: str,
+        request_id: str,
+    ) -> Awaitable[UpstreamResponse]:
+        """Send a request with an API key, or with the header of a login."""
+        if not self.keys.is_fixed:
+            return self._with_a_key(send, model, f"call {request_id}: provider {self.provider.name}")
+        if not self._has_login:
+            return send(self._first, {})
+        forget = partial(self._logins.forget_token, self.provider)
+        return send_signed(self._sign, forget, partial(send, self._first), _rejected)
+
+    async def _with_a_key(
+        self, send: Callable[[_Requests, Mapping[str, str]], Awaitable[UpstreamResponse]], model: str, label: str
+    ) -> UpstreamResponse:
+        def send_with(key: str) -> Awaitable[UpstreamResponse]:
+            return send(self._requests_with(key), {})
+
+        response = await send_with_keys(self.keys, send_with, self._refusal_of, _close, model=model, label=label)
+        if (seconds := self.keys.wait(model)) > 0:
+            response.replace_retry_after(seconds)
+        return response
+
+    def _refusal_of(self, response: UpstreamResponse) -> Refusal | None:
+        return refusal_of(response.status, lambda: response.retry_after(self._clock.time()))
+
+    def _requests_with(self, key: str) -> _Requests:
+        if key not in self._requests:
+            if len(self._requests) > len(self.provider.all_api_keys):
+                self._requests.clear()
+            egress_headers = self.connections.egress_headers
+            self._requests[key] = _Requests(self.provider, self._target, key, egress_headers)
+        return self._requests[key]
+
+    async def _sign(self) -> Mapping[str, str]:
+        try:
+            return await self._logins.sign(self.provider)
+        except UpstreamError as error:
+            raise UpstreamError("login", error.reason, retryable=error.retryable) from error
+
+    async def _response_to(self, sending: Awaitable[aiohttp.ClientResponse]) -> UpstreamResponse:
+        try:
+            return UpstreamResponse(await sending, self.provider)
+        except _NO_CONNECTION as error:
+            raise UpstreamError("no_connection", f"connection failed ({type(error).__name__})") from error
+        except _FAILURES as error:
+            raise UpstreamError("no_response", f"no response ({type(error).__name__})") from error
+
+
 def _with_query(url: URL, query: str) -> URL:
     """Add the caller's query parameters (percent-encoded), except those that the URL has already."""
     own = {name.lower() for name in url.query}
@@ -299,6 +375,10 @@ def _with_query(url: URL, query: str) -> URL:
 def _united(*lists: str) -> str:
     """The members of comma-separated lists, without duplicates."""
     return ", ".join(dict.fromkeys(member for each in lists for part in each.split(",") if (member := part.strip())))
+
+
+async def _close(response: UpstreamResponse) -> None:
+    response.close()
 
 
 async def _rejected(response: UpstreamResponse) -> bool:

@@ -8,8 +8,6 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
-from pydantic import SecretStr
-
 from proxy.config import Provider
 from proxy.dialects import Auth, fill_template
 
@@ -20,9 +18,8 @@ _PUBLIC_HEADERS = frozenset(
 _CREDENTIAL_PARAMETERS = ("key", "sig", "signature", "token", "secret", "password", "code")
 
 
-def auth_headers(auth: Auth, key: SecretStr | None) -> Mapping[str, str]:
-    """The header with the credential, empty if it is not sent in a header."""
-    secret = key.get_secret_value() if key else ""
+def auth_headers(auth: Auth, secret: str) -> Mapping[str, str]:
+    """The header with the credential, empty if there is none or it is not sent in a header."""
     if secret and auth.style == "bearer":
         return {"Authorization": f"Bearer {secret}"}
     if secret and auth.style == "basic":
@@ -30,9 +27,9 @@ def auth_headers(auth: Auth, key: SecretStr | None) -> Mapping[str, str]:
     return {auth.name: secret} if secret and auth.style == "header" else {}
 
 
-def auth_query(auth: Auth, key: SecretStr | None) -> Mapping[str, str]:
+def auth_query(auth: Auth, secret: str) -> Mapping[str, str]:
     """The query parameter with the credential, empty if it is not sent in the query. URLs must never be logged."""
-    return {auth.name: key.get_secret_value()} if key and auth.style == "query" else {}
+    return {auth.name: secret} if secret and auth.style == "query" else {}
 
 
 def kind_headers(provider: Provider) -> Mapping[str, str]:
@@ -45,13 +42,13 @@ def secrets_of(provider: Provider) -> Sequence[str]:
     """All secrets sent to a provider. Messages must not contain them, even if the provider repeats them."""
     aws = (provider.access_key_id, provider.secret_access_key, provider.session_token)
     headers = [value for name, value in provider.headers.items() if name.lower() not in _PUBLIC_HEADERS]
-    given = (provider.api_key, *aws, *headers)
+    given = (*provider.all_api_keys, *aws, *headers)
     secrets = [secret.get_secret_value() for secret in given if secret]
     secrets += [value for name, value in provider.dialect.params.items() if _is_credential(name, value)]
     target = provider.target
     styles = {provider.dialect.auth.style, target.auth.style if target else ""}
-    if "basic" in styles and provider.api_key:
-        user, _, password = provider.api_key.get_secret_value().partition(":")
+    for key in provider.all_api_keys if "basic" in styles else ():
+        user, _, password = key.get_secret_value().partition(":")
         secrets += [password, base64_of(f"{user}:{password}")]
     egress = egress_of(provider)
     if egress and egress.login:

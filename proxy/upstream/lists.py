@@ -49,6 +49,7 @@ from proxy.upstream.attempt import PageRequests, RawPage
 from proxy.upstream.aws import signer_of
 from proxy.upstream.credentials import egress_of, secrets_of
 from proxy.upstream.errors import timed_out
+from proxy.upstream.key_pool import KeyPool
 from proxy.upstream.logins import Send, login_of, signed_header
 from proxy.upstream.redaction import redact
 from proxy.upstream.tls import context_of
@@ -60,7 +61,7 @@ _TRY_OTHER_PATH = frozenset({"invalid_response", "status"})  # LM Studio returns
 
 
 class ListFetcher:
-    """`Fetch` over HTTP. Keeps TLS contexts, logins and the pages of the last response of each provider."""
+    """`Fetch` over HTTP. Keeps TLS contexts, API keys, logins and the pages of the last response of each provider."""
 
     def __init__(self, providers: Sequence[Provider], clock: Clock) -> None:
         self._clock = clock
@@ -70,6 +71,7 @@ class ListFetcher:
         """Pages of each provider's last response by fingerprint: an identical page is not parsed again."""
         self._tls = {p.name: context_of(p) for p in providers}
         self._signers = {p.name: signer for p in providers if (signer := signer_of(p))}
+        self._keys = {p.name: KeyPool(p, clock) for p in providers}
         self._logins = {p.name: login for p in providers if (login := login_of(p, clock.time))}
 
     async def __call__(self, provider: Provider, retries: int) -> FetchResult:
@@ -82,6 +84,10 @@ class ListFetcher:
         # library exceptions, one of which quotes the invalid header value.
         failure.__cause__ = failure.__context__ = None
         raise failure.with_traceback(None)
+
+    def keys_of(self, provider: Provider) -> KeyPool:
+        """The API keys of a provider, which its calls share."""
+        return self._keys[provider.name]
 
     async def sign(self, provider: Provider) -> Mapping[str, str]:
         """The header with a valid token of the provider's login, for calls. Raises UpstreamError."""
@@ -98,7 +104,12 @@ class ListFetcher:
 
     async def _fetch(self, provider: Provider, retries: int) -> FetchResult:
         requests = PageRequests(
-            provider, retries, self._clock, self._logins.get(provider.name), self._signers.get(provider.name)
+            provider,
+            retries,
+            self._clock,
+            self._keys[provider.name],
+            self._logins.get(provider.name),
+            self._signers.get(provider.name),
         )
         request = _ListRequest(provider, requests, self._reading, self._last_pages.get(provider.name, {}))
         try:

@@ -186,6 +186,17 @@ providers:
   - name: lab
     kind: static
     models: [{id: our-own-13b, owned_by: lab}]
+  - {name: pool, base_url: "https://pool.example", api_keys: ["${API_KEY}", sk-second], key_strategy: spread}
+  - {name: pool-of-files, base_url: "https://pool.example", api_keys_files: [/run/secrets/files, /run/secrets/more]}
+  - name: login-of-file
+    base_url: https://login.example
+    oauth: {url: https://login.example/token, id: proxy, secret_file: /run/secrets/more}
+  - name: pangu-of-file
+    kind: pangu
+    base_url: https://pangu.example/v1
+    workspace_id: w
+    model_ids: [m]
+    iam: {url: https://iam.example/v3, domain: d, user: u, password_file: /run/secrets/more, project: p}
 models:
   - {id: smart, targets: [gpt-5, "claude-opus-5[1m]"], strategy: weighted}
   - {id: cheap, targets: [our-own-13b]}
@@ -288,7 +299,29 @@ def test_every_setting_is_loaded(corp_pem: str) -> None:
         "list": {"path": "/c", "paging": {"style": "cursor", "send": "after", "read": "last", "more": "has_more"}},
     })  # fmt: skip
     lab = Provider(name="lab", kind="static", models=({"id": "our-own-13b", "owned_by": "lab"},), **inherited)
-    assert parsed(text, files={"/run/secrets/files": "sk-in-a-file\n"}) == Config(
+    first, more = SecretStr("sk-in-a-file"), SecretStr("sk-in-another")
+    pool = Provider(
+        name="pool", base_url="https://pool.example/v1", api_keys=(secret, SecretStr("sk-second")),
+        key_strategy="spread", **inherited,
+    )  # fmt: skip
+    pool_of_files = Provider(
+        name="pool-of-files", base_url="https://pool.example/v1", api_keys=(first, more),
+        api_keys_files=("/run/secrets/files", "/run/secrets/more"), **inherited,
+    )  # fmt: skip
+    login_of_file = Provider(
+        name="login-of-file", base_url="https://login.example/v1", **inherited,
+        oauth=OAuth(url="https://login.example/token", id="proxy", secret=more, secret_file="/run/secrets/more"),
+    )  # fmt: skip
+    pangu_of_file = Provider(
+        name="pangu-of-file", kind="pangu", base_url="https://pangu.example/v1",
+        iam=Iam(
+            url="https://iam.example", domain="d", user="u", password=more, password_file="/run/secrets/more",
+            project="p",
+        ),
+        settings={"workspace_id": "w", "model_ids": ("m",)}, **inherited,
+    )  # fmt: skip
+    files_of_secrets = {"/run/secrets/files": "sk-in-a-file\n", "/run/secrets/more": "sk-in-another"}
+    assert parsed(text, files=files_of_secrets) == Config(
         server=Server(
             host="0.0.0.0",  # noqa: S104
             port=80,
@@ -305,7 +338,23 @@ def test_every_setting_is_loaded(corp_pem: str) -> None:
         ),
         merge=Merge(duplicates="by_owner", ignore_case=True, fill=True),
         owners=(OwnerRule(match=("gpt-*", "o1*"), owner="openai"),),
-        providers=(ctyun, files, pangu, claude, azure, bedrock, vertex, cloudflare, oddball, oddest, lab),
+        providers=(
+            ctyun,
+            files,
+            pangu,
+            claude,
+            azure,
+            bedrock,
+            vertex,
+            cloudflare,
+            oddball,
+            oddest,
+            lab,
+            pool,
+            pool_of_files,
+            login_of_file,
+            pangu_of_file,
+        ),
         keys=(
             Key(
                 name="alice", digest=bytes.fromhex("0a" * 32), rules=("*", "!*-preview"), group="staff", may_call=False
@@ -798,7 +847,7 @@ def check(text: str) -> None:
 
 
 VALID = yaml.safe_load(
-    re.sub(r" *ca_file: .*\n", "", EVERYTHING).replace("${API_KEY}", CANARY).replace("api_key_file: ", "api_key: ")
+    re.sub(r"_files?: ", ": ", re.sub(r" *ca_file: .*\n", "", EVERYTHING).replace("${API_KEY}", CANARY))
 )
 
 

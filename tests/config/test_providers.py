@@ -146,6 +146,120 @@ def test_unreadable_api_key_file_is_a_problem_even_if_optional(error: Exception,
     assert [str(problem) for problem in rejected.value.problems] == [f"line 5, providers[0].api_key_file: {why}"]
 
 
+def test_api_keys_keep_their_order() -> None:
+    text = f'{PROVIDER}    api_keys: ["${{API_KEY}}", sk-second]\n'
+    provider = provider_of(text)
+    assert (provider.all_api_keys, provider.key_strategy) == ((SecretStr(CANARY), SecretStr("sk-second")), "order")
+
+
+@pytest.mark.parametrize(
+    ("settings", "problems"),
+    [
+        pytest.param("api_keys: []", ["line 4, providers[0].api_keys: must not be empty"], id="no key"),
+        pytest.param("api_keys: sk-canary", [f"line 4, providers[0].api_keys: {LIST}"], id="a string"),
+        pytest.param("api_keys: [1]", [f"line 4, providers[0].api_keys[0]: {STRING}"], id="a number"),
+        pytest.param(
+            "api_keys: [Bearer sk-canary, sk-canary-2]", [f"line 4, providers[0].api_keys[0]: {BEARER}"], id="a prefix"
+        ),
+        pytest.param(
+            "api_keys: [sk-1, '${NOPE}']",
+            [
+                "line 4, providers[0].api_keys[1]: environment variable NOPE is not set or empty; set it, or add a "
+                "default: ${NOPE:-...}, or set `optional: true` for the provider"
+            ],
+            id="a variable that is not set",
+        ),
+        pytest.param(
+            "api_keys: [sk-canary, sk-2, sk-canary]",
+            ["line 4, providers[0].api_keys[2]: is the same key as providers[0].api_keys[0]; remove one"],
+            id="a key twice",
+        ),
+        pytest.param(
+            "api_keys_files: [f, g]",
+            ["line 4, providers[0].api_keys_files[1]: is the same key as providers[0].api_keys_files[0]; remove one"],
+            id="a key in two files",
+        ),
+        pytest.param(
+            "api_keys_files: [f, sk-canary]",
+            ["line 4, providers[0].api_keys_files[1]: cannot be read: No such file or directory"],
+            id="a key instead of a path",
+        ),
+        pytest.param(
+            "{api_key: sk-1, api_keys: [sk-2], api_keys_files: [f]}",
+            [
+                "line 4, providers[0].api_keys: conflicts with api_key; set only one",
+                "line 4, providers[0].api_keys_files: conflicts with api_key; set only one",
+            ],
+            id="several credentials",
+        ),
+        pytest.param(
+            "{api_keys: [sk-1], key_strategy: random}",
+            ["line 4, providers[0].key_strategy: must be 'order' or 'spread'; found 'random'"],
+            id="an unknown strategy",
+        ),
+    ],
+)
+def test_mistakes_in_api_keys_are_problems(settings: str, problems: list[str]) -> None:
+    own = settings.strip("{}")
+    text = f"providers:\n  - name: a\n    base_url: http://h\n    <<: {{{own}}}\n"
+    assert problems_of(text, files={"f": CANARY, "g": f"{CANARY}\n"}) == problems
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        pytest.param("api_keys: [sk-1, '${NOPE}']", "NOPE not set or empty", id="a variable"),
+        pytest.param("api_keys_files: [f, none]", "api_keys_files[1] (line 5) does not exist", id="a file"),
+        pytest.param(
+            "oauth: {url: 'https://l', id: i, secret_file: none}",
+            "oauth.secret_file (line 5) does not exist",
+            id="a file of a login",
+        ),
+    ],
+)
+def test_optional_provider_without_one_of_its_secrets_is_skipped(settings: str, reason: str) -> None:
+    config = parsed(f"{PROVIDER}    optional: true\n    {settings}\n", files={"f": CANARY})
+    assert (config.providers, config.skipped) == ((), (Skipped("a", reason),))
+
+
+@pytest.mark.parametrize(
+    ("secret", "problem"),
+    [
+        ("", "secret: is missing; add `secret: ...`"),
+        ("secret: s, secret_file: f", "secret_file: conflicts with secret; set only one"),
+        ("secret_file: none", "secret_file: cannot be read: No such file or directory"),
+        (
+            "secret_file: empty",
+            "secret_file: its content is empty; set a value or remove it",
+        ),
+    ],
+)
+def test_mistakes_in_the_secret_of_a_login_are_problems(secret: str, problem: str) -> None:
+    text = f"{PROVIDER}    oauth: {{url: 'https://l', id: i, {secret}}}\n"
+    assert problems_of(text, files={"f": CANARY, "empty": "\n"}) == [f"line 4, providers[0].oauth.{problem}"]
+
+
+def test_login_without_a_password_is_a_problem() -> None:
+    text = (
+        "providers: [{name: p, kind: pangu, base_url: 'http://h', workspace_id: w, model_ids: [m], "
+        "iam: {url: 'https://i', domain: d, user: u, project: p}}]"
+    )
+    assert problems_of(text) == ["line 1, providers[0].iam.password: is missing; add `password: ...`"]
+
+
+def test_secrets_of_logins_are_read_from_files() -> None:
+    text = f"""\
+{PROVIDER}    oauth: {{url: 'https://l', id: i, secret_file: f}}
+  - {{name: p, kind: pangu, base_url: 'http://h', workspace_id: w, model_ids: [m],
+     iam: {{url: 'https://i', domain: d, user: u, password_file: g, project: p}}}}
+"""
+    first, second = parsed(text, files={"f": f"{CANARY}\n", "g": "pass wörd\n"}).providers
+    assert (first.oauth and first.oauth.secret, second.iam and second.iam.password) == (
+        SecretStr(CANARY),
+        SecretStr("pass wörd"),
+    )
+
+
 def test_files_are_read(tmp_path: Path, corp_pem: str) -> None:
     secret = tmp_path / "secret"
     secret.write_text(f"{CANARY}\n")

@@ -50,7 +50,11 @@ def test_iam_url_can_include_its_path(url: str) -> None:
     assert iam.url == "https://iam"
 
 
-@pytest.mark.parametrize("field", ["url", "domain", "user", "password", "project"])
+def test_password_of_a_login_must_not_be_empty() -> None:
+    assert len(rejections(Iam, url="https://iam", domain="d", user="u", password="", project="p")) == 1
+
+
+@pytest.mark.parametrize("field", ["url", "domain", "user", "project"])
 def test_login_requires_all_settings(field: str) -> None:
     whole: dict[str, object] = {"url": "https://iam", "domain": "d", "user": "u", "password": CANARY, "project": "p"}
     assert rejections(Iam, **whole) == []

@@ -114,7 +114,7 @@ def call_of(provider: Provider) -> dict[str, Any] | None:
     """The target of calls in the format of the files."""
     if (target := provider.target) is None:
         return None
-    headers = {name.lower(): value for name, value in auth_headers(target.auth, provider.api_key).items()}
+    headers = {name.lower(): value for name, value in auth_headers(target.auth, _key_of(provider)).items()}
     return {"base_url": target.base_url, "headers": headers, "model": target.call_id}
 
 
@@ -135,9 +135,13 @@ async def expected(case: Case, config: Config, provider: Provider) -> list[dict[
     return pages
 
 
+def _key_of(provider: Provider) -> str:
+    return provider.api_key.get_secret_value() if provider.api_key else ""
+
+
 def _headers_that_matter(provider: Provider) -> Headers:
     """The header with the credential, and those of every request to this kind."""
-    names = [*auth_headers(provider.dialect.auth, provider.api_key), *kind_headers(provider)]
+    names = [*auth_headers(provider.dialect.auth, _key_of(provider)), *kind_headers(provider)]
     return dict.fromkeys(name.lower() for name in names)
 
 

@@ -48,8 +48,8 @@ def test_a_configuration_loads(page: str, block: str, tmp_path: Path) -> None:
     text = block.replace("/etc/ssl/corp.pem", str(authority))
     if "providers" not in yaml.safe_load(block):
         text += EXAMPLE_PROVIDER
-    variables = dict.fromkeys(re.findall(r"\$\{(\w+)\}", text), "sk-fake-for-tests")
-    assert parse(text, environ=variables, read_secret=lambda path: "sk-fake-for-tests").providers
+    variables = {name: f"sk-fake-{name}" for name in re.findall(r"\$\{(\w+)\}", text)}
+    assert parse(text, environ=variables, read_secret=lambda path: f"sk-fake-{path}").providers
 
 
 def test_there_are_configurations_to_test() -> None:

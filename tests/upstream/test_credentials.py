@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from pydantic import SecretStr
 
 from proxy.config import Provider
 from proxy.dialects import Auth
@@ -37,8 +36,8 @@ def provider(**settings: Any) -> Provider:
 def test_credential_is_sent_in_exactly_one_place(
     auth: Auth, key: str, headers: Mapping[str, str], query: Mapping[str, str]
 ) -> None:
-    assert (auth_headers(auth, SecretStr(key)), auth_query(auth, SecretStr(key))) == (headers, query)
-    assert (auth_headers(auth, None), auth_query(auth, None)) == ({}, {})
+    assert (auth_headers(auth, key), auth_query(auth, key)) == (headers, query)
+    assert (auth_headers(auth, ""), auth_query(auth, "")) == ({}, {})
 
 
 @pytest.mark.parametrize(
@@ -62,6 +61,12 @@ def test_kind_adds_headers_only_for_settings_that_are_set(
     [
         pytest.param({}, [], id="none"),
         pytest.param({"api_key": KEY}, [KEY], id="a key"),
+        pytest.param({"api_keys": [KEY, "canary-2"]}, [KEY, "canary-2"], id="several keys"),
+        pytest.param(
+            {"api_keys": [PAIR, "canary-u:canary-p"], "kind": "custom", "list": {"path": "/m", "auth": "basic"}},
+            [PAIR, "canary-u:canary-p", "canary-password", base64_of(PAIR), "canary-p", base64_of("canary-u:canary-p")],
+            id="several keys, basic",
+        ),
         pytest.param({"api_key": KEY, "headers": {"X-Team": "canary-header"}}, [KEY, "canary-header"], id="headers"),
         pytest.param(
             {"api_key": PAIR, "kind": "custom", "list": {"path": "/m", "auth": "basic"}},

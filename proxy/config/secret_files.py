@@ -1,0 +1,94 @@
+"""Secrets in files. Their values change while the proxy runs; everything else in a configuration is constant."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+from threading import Lock
+
+from pydantic import SecretStr
+
+ReadSecret = Callable[[str], str]
+CheckSecret = Callable[[SecretStr], SecretStr]
+
+_log = logging.getLogger("models_proxy")
+
+
+def read_secret(path: str) -> str:
+    """Return the content of a file. Raises OSError and UnicodeDecodeError."""
+    return Path(path).read_text(encoding="utf-8")
+
+
+class SecretFile(SecretStr):
+    """The secret in a file, as a value of a setting. `reload` and `poll` read the file, so they belong in a thread."""
+
+    def __init__(self, path: str, setting: str, check: CheckSecret, read: ReadSecret = read_secret) -> None:
+        """Read the file. `setting`: its name for the log, with that of its provider.
+
+        `check` raises ValueError for an unusable secret. Raises OSError, UnicodeDecodeError and ValueError.
+        """
+        self._path = path
+        self._setting = setting
+        self._check = check
+        self._read = read
+        self._fault = ""
+        self._reading = Lock()  # the poll and calls with status 401 use different threads
+        self._loaded: object = None
+        self._seen: object = None
+        self._value = self._content()
+        super().__init__(self._value)
+
+    def get_secret_value(self) -> str:
+        return self._value
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, SecretStr) and self.get_secret_value() == other.get_secret_value()
+
+    def __hash__(self) -> int:
+        return hash(self.get_secret_value())
+
+    def poll(self) -> None:
+        """Load the file if it has changed since it was loaded, and not since the last poll: it may be half-written."""
+        found = _signature(self._path)
+        if found == self._loaded:
+            return
+        if found == self._seen:
+            self.reload()
+        self._seen = found
+
+    def reload(self) -> None:
+        """Load the file. If that fails, the secret stays the same, and the reason is logged once."""
+        with self._reading:
+            found = _signature(self._path)
+            try:
+                content, fault = self._content(), ""
+            except OSError as error:
+                content, fault = self._value, f"cannot be read: {error.strerror}"
+            except UnicodeDecodeError:
+                content, fault = self._value, "is not a UTF-8 text file"
+            except ValueError as error:
+                content, fault = self._value, f"its content {error}"
+            self._loaded = found
+            self._report(fault, is_new=content != self._value)
+            self._value = content
+
+    def _content(self) -> str:
+        return self._check(SecretStr(self._read(self._path).strip())).get_secret_value()
+
+    def _report(self, fault: str, *, is_new: bool) -> None:
+        if fault and fault != self._fault:
+            _log.warning("%s: %s: %s; the previous secret is still used", self._setting, self._path, fault)
+        elif is_new:
+            _log.info("%s: %s: the file has changed; the new secret is used", self._setting, self._path)
+        self._fault = fault
+
+
+def _signature(path: str) -> object:
+    """Return what changes with a file, None if it cannot be read. Follows symbolic links, which Kubernetes replaces."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size
