@@ -287,7 +287,9 @@ ENTRIES: Mapping[str, Entry] = {
         "api_key: ${OPENAI_API_KEY}",
         "The credential. At most one of `api_key`, `api_key_file`, `api_keys`, `api_keys_files`, `iam` and `oauth`.",
     ),
-    "Provider.api_key_file": Entry("api_key_file: /run/secrets/openai", "A file with the credential; read at start."),
+    "Provider.api_key_file": Entry(
+        "api_key_file: /run/secrets/openai", "A file with the credential; read again when it changes."
+    ),
     "Provider.api_keys": Entry(
         'api_keys: ["${OPENAI_KEY_1}", "${OPENAI_KEY_2}"]',
         "Several credentials. After 401, 402 or 429, a request is sent with the next one, and the rejected one is not "
@@ -296,7 +298,7 @@ ENTRIES: Mapping[str, Entry] = {
     ),
     "Provider.api_keys_files": Entry(
         "api_keys_files: [/run/secrets/openai-1, /run/secrets/openai-2]",
-        "Files with several credentials; read at start.",
+        "Files with several credentials; read again when they change.",
         "none",
     ),
     "Provider.key_strategy": Entry(
@@ -428,13 +430,17 @@ ENTRIES: Mapping[str, Entry] = {
     "OAuth.url": Entry("url: https://login.example.com/token", "The token endpoint."),
     "OAuth.id": Entry("id: proxy", "The client id."),
     "OAuth.secret": Entry("secret: ${OAUTH_SECRET}", "The client secret.", "required, or `secret_file`"),
-    "OAuth.secret_file": Entry("secret_file: /run/secrets/oauth", "A file with the client secret; read at start."),
+    "OAuth.secret_file": Entry(
+        "secret_file: /run/secrets/oauth", "A file with the client secret; read again when it changes."
+    ),
     "OAuth.scope": Entry("scope: api/.default", "The requested scope."),
     "Iam.url": Entry("url: https://iam.example.com", "Address of the IAM service."),
     "Iam.domain": Entry("domain: acme", "Account name."),
     "Iam.user": Entry("user: lister", "IAM user name."),
     "Iam.password": Entry("password: ${PANGU_PASSWORD}", "Password of the user.", "required, or `password_file`"),
-    "Iam.password_file": Entry("password_file: /run/secrets/pangu", "A file with the password; read at start."),
+    "Iam.password_file": Entry(
+        "password_file: /run/secrets/pangu", "A file with the password; read again when it changes."
+    ),
     "Iam.project": Entry("project: cn-north-4", "Project for which the token is requested."),
     "Call.base_url": Entry("base_url: https://run.example.com/v1", "Base URL of calls."),
     "Call.auth": Entry(

@@ -33,6 +33,7 @@ class SecretFile(SecretStr):
         self._setting = setting
         self._check = check
         self._read = read
+        self._former = ""
         self._fault = ""
         self._reading = Lock()  # the poll and calls with status 401 use different threads
         self._loaded: object = None
@@ -42,6 +43,11 @@ class SecretFile(SecretStr):
 
     def get_secret_value(self) -> str:
         return self._value
+
+    @property
+    def values(self) -> tuple[str, ...]:
+        """The secret, and the one before it, which late responses can still quote. Messages must not contain them."""
+        return (self._value, self._former) if self._former else (self._value,)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, SecretStr) and self.get_secret_value() == other.get_secret_value()
@@ -72,7 +78,8 @@ class SecretFile(SecretStr):
                 content, fault = self._value, f"its content {error}"
             self._loaded = found
             self._report(fault, is_new=content != self._value)
-            self._value = content
+            if content != self._value:
+                self._value, self._former = content, self._value
 
     def _content(self) -> str:
         return self._check(SecretStr(self._read(self._path).strip())).get_secret_value()
@@ -83,6 +90,11 @@ class SecretFile(SecretStr):
         elif is_new:
             _log.info("%s: %s: the file has changed; the new secret is used", self._setting, self._path)
         self._fault = fault
+
+
+def values_of(secret: SecretStr) -> tuple[str, ...]:
+    """Return all texts of a secret that messages must not contain."""
+    return secret.values if isinstance(secret, SecretFile) else (secret.get_secret_value(),)
 
 
 def _signature(path: str) -> object:

@@ -45,6 +45,7 @@ from proxy.config.fields import (
 from proxy.config.forwarded_headers import forwardable, header_matcher
 from proxy.config.list_settings import ListSettings, adjusted
 from proxy.config.routing import RoutingRule, VirtualModel
+from proxy.config.secret_files import SecretFile
 from proxy.dialects import DIALECTS, Auth, Dialect, fill_template
 from proxy.patterns import Matcher
 
@@ -268,6 +269,12 @@ class Provider(ListSettings, CallSettings):
     def all_api_keys(self) -> tuple[SecretStr, ...]:
         """Its API keys, in the order of the file; those in files, too."""
         return self.api_keys or ((self.api_key,) if self.api_key else ())
+
+    @property
+    def secret_files(self) -> tuple[SecretFile, ...]:
+        """Its secrets that are in files."""
+        logins = (self.iam and self.iam.password, self.oauth and self.oauth.secret)
+        return tuple(secret for secret in (*self.all_api_keys, *logins) if isinstance(secret, SecretFile))
 
     @property
     def is_remote(self) -> bool:

@@ -70,11 +70,13 @@ class Proxy:
         disable_http_logging()
         refresh = asyncio.create_task(self.deployment.store.run(), name="store")
         refresh.add_done_callback(_log_if_stopped)
+        watch = asyncio.create_task(self.deployment.watch_secrets(), name="secrets in files")
         try:
             yield
         finally:
             refresh.cancel()
-            await asyncio.gather(refresh, return_exceptions=True)
+            watch.cancel()
+            await asyncio.gather(refresh, watch, return_exceptions=True)
             await self.deployment.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -23,6 +23,7 @@ from proxy.states import Calls
 from proxy.store import Report, Store
 from proxy.telemetry import Usage
 from proxy.upstream.lists import ListFetcher
+from proxy.upstream.secret_watch import watch_secrets
 
 if TYPE_CHECKING:
     from proxy.api.inference import Inference
@@ -77,6 +78,10 @@ class Deployment:
     def end_calls(self) -> int:
         """End all calls because the server stops. Returns the number of those in progress."""
         return self._inference.end_calls() if self._inference else 0
+
+    async def watch_secrets(self) -> None:
+        """Load secrets in files again when they change, until canceled."""
+        await watch_secrets(self.config.providers, self._clock)
 
     async def inference(self) -> Inference:
         """Return the endpoint of calls. Imported at the first call: a proxy without calls needs 9 MiB less memory."""

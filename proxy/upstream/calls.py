@@ -20,7 +20,7 @@ from proxy.clock import Clock
 from proxy.config import Provider, Target
 from proxy.errors import UpstreamError
 from proxy.upstream.connection import Connections, unread
-from proxy.upstream.credentials import auth_headers, auth_query, kind_headers, secrets_of
+from proxy.upstream.credentials import auth_headers, auth_query, keys_of, kind_headers, secrets_of
 from proxy.upstream.errors import seconds_to_wait
 from proxy.upstream.key_pool import KeyPool, Refusal, refusal_of, send_with_keys
 from proxy.upstream.logins import send_signed
@@ -189,8 +189,7 @@ class UpstreamResponse:
         return tuple(self._credentials())
 
     def _credentials(self) -> Iterator[str]:
-        for key in self._provider.all_api_keys:
-            yield key.get_secret_value()
+        yield from keys_of(self._provider)
         for name in ("Authorization", "X-Auth-Token"):
             # The token of a login is available only here.
             if sent := self._response.request_info.headers.get(name):

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from proxy.config import Provider
+from proxy.config.secret_files import values_of
 from proxy.dialects import Auth, fill_template
 
 _PUBLIC_HEADERS = frozenset(
@@ -38,17 +39,22 @@ def kind_headers(provider: Provider) -> Mapping[str, str]:
     return {name: value for name, value in filled.items() if "{" not in value}  # an optional setting is not set
 
 
+def keys_of(provider: Provider) -> Sequence[str]:
+    """All API keys of a provider, also those that were replaced in their files."""
+    return [value for key in provider.all_api_keys for value in values_of(key)]
+
+
 def secrets_of(provider: Provider) -> Sequence[str]:
     """All secrets sent to a provider. Messages must not contain them, even if the provider repeats them."""
     aws = (provider.access_key_id, provider.secret_access_key, provider.session_token)
     headers = [value for name, value in provider.headers.items() if name.lower() not in _PUBLIC_HEADERS]
     given = (*provider.all_api_keys, *aws, *headers)
-    secrets = [secret.get_secret_value() for secret in given if secret]
+    secrets = [value for secret in given if secret for value in values_of(secret)]
     secrets += [value for name, value in provider.dialect.params.items() if _is_credential(name, value)]
     target = provider.target
     styles = {provider.dialect.auth.style, target.auth.style if target else ""}
-    for key in provider.all_api_keys if "basic" in styles else ():
-        user, _, password = key.get_secret_value().partition(":")
+    for value in keys_of(provider) if "basic" in styles else ():
+        user, _, password = value.partition(":")
         secrets += [password, base64_of(f"{user}:{password}")]
     egress = egress_of(provider)
     if egress and egress.login:

@@ -135,7 +135,9 @@ async def send_with_keys(
             return response
         await close(response)
         reason = f"status {refusal.status}, {_COOLS[refusal.status]}"
-        text = f"{label}: API key {number} was rejected ({reason}); retrying with API key {pool.number_of(following)}"
+        other = pool.number_of(following)
+        with_what = f"API key {other}" if other != number else "the new content of its file"
+        text = f"{label}: API key {number} was rejected ({reason}); retrying with {with_what}"
         _log.log(logging.INFO if refusal.status == 429 else logging.WARNING, text)
         key = following
 

@@ -8,8 +8,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
 import httpx
+from pydantic import SecretStr
 
 from proxy.config import Provider
+from proxy.config.secret_files import SecretFile, values_of
 from proxy.config.settings import Iam, OAuth
 from proxy.decoding import decode_or_none
 from proxy.dialects import unix_seconds
@@ -24,7 +26,8 @@ MAX_RESPONSE = 256 * 1024
 """Bytes; an IAM sends a service catalog with the token."""
 ASSUMED_LIFE = 3600.0
 """Lifetime in seconds of a token without an expiry."""
-
+_REJECTED = frozenset({400, 401})
+"""Statuses of a login with a wrong password. RFC 6749, 5.2, allows both."""
 
 Send = Callable[[httpx.Request], Awaitable[httpx.Response]]
 R = TypeVar("R")
@@ -52,7 +55,7 @@ class Login:
     @property
     def secrets(self) -> tuple[str, ...]:
         """Password and token: messages must not contain them."""
-        return self._password, self._token
+        return *values_of(self._secret), self._token
 
     @property
     def url(self) -> str:
@@ -60,10 +63,11 @@ class Login:
         raise NotImplementedError
 
     @property
-    def _password(self) -> str:
+    def _secret(self) -> SecretStr:
+        """Its password, which can be in a file."""
         raise NotImplementedError
 
-    def _request(self) -> httpx.Request:
+    def _request(self, password: str) -> httpx.Request:
         """The login request."""
         raise NotImplementedError
 
@@ -75,14 +79,29 @@ class Login:
         """The header with a valid token. Raises UpstreamError."""
         async with self._renewing:
             if self._time() >= self._renew_at:
-                login = self._request()
-                login.headers.update({"Accept": "application/json", "Accept-Encoding": "identity"})
-                response = await send(login)
+                response = await self._send(send)
                 try:
                     await self._store(response)
                 finally:
                     await response.aclose()
         return {self.header: self.prefix + self._token}
+
+    async def _send(self, send: Send) -> httpx.Response:
+        """The response to the login, or to a second one if the first was rejected and the file has a new secret."""
+        password = self._secret.get_secret_value()
+        response = await send(self._login(password))
+        if response.status_code in _REJECTED and isinstance(self._secret, SecretFile):
+            await asyncio.to_thread(self._secret.reload)
+            renewed = self._secret.get_secret_value()
+            if renewed != password:
+                await response.aclose()
+                return await send(self._login(renewed))
+        return response
+
+    def _login(self, password: str) -> httpx.Request:
+        login = self._request(password)
+        login.headers.update({"Accept": "application/json", "Accept-Encoding": "identity"})
+        return login
 
     def failed(self, error: UpstreamError) -> UpstreamError:
         """The error for a failed login, which names the login and not the API."""
@@ -128,12 +147,12 @@ class IamLogin(Login):
         return self._iam.url + self.path
 
     @property
-    def _password(self) -> str:
-        return self._iam.password.get_secret_value()
+    def _secret(self) -> SecretStr:
+        return self._iam.password
 
-    def _request(self) -> httpx.Request:
+    def _request(self, password: str) -> httpx.Request:
         iam = self._iam
-        user = {"domain": {"name": iam.domain}, "name": iam.user, "password": self._password}
+        user = {"domain": {"name": iam.domain}, "name": iam.user, "password": password}
         identity = {"methods": ["password"], "password": {"user": user}}
         auth = {"identity": identity, "scope": {"project": {"name": iam.project}}}
         return httpx.Request("POST", self.url, json={"auth": auth})
@@ -159,11 +178,11 @@ class OAuthLogin(Login):
         return self._oauth.url
 
     @property
-    def _password(self) -> str:
-        return self._oauth.secret.get_secret_value()
+    def _secret(self) -> SecretStr:
+        return self._oauth.secret
 
-    def _request(self) -> httpx.Request:
-        form = {"grant_type": "client_credentials", "client_id": self._oauth.id, "client_secret": self._password}
+    def _request(self, password: str) -> httpx.Request:
+        form = {"grant_type": "client_credentials", "client_id": self._oauth.id, "client_secret": password}
         if self._oauth.scope:
             form["scope"] = self._oauth.scope
         return httpx.Request("POST", self.url, data=form)

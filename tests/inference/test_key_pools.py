@@ -17,7 +17,7 @@ from tests.providers.scripted import Exchange, FakeProvider, Script, fake_provid
 
 pytestmark = pytest.mark.anyio
 
-A, B, OTHER = "sk-canary-key-a", "sk-canary-key-b", "sk-canary-key-of-another"
+A, B, OTHER = "sk-1-canary-key-one", "sk-2-canary-key-two", "sk-canary-key-of-another"
 FINE = replies(completion("m"))
 LIMITED = replies({"error": {"message": "slow down"}}, 429, {"Retry-After": "60"})
 REJECTED = replies({"error": {"message": f"no such key: {A}"}}, 401)
@@ -157,8 +157,10 @@ async def test_spread_sends_calls_with_each_key_in_turn(fetch: FakeFetch, clock:
 
 async def test_no_key_of_a_pool_is_shown(fetch: FakeFetch, clock: FakeClock, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
-    quoting = replies({"error": {"message": f"not {A} nor {B}"}}, 400)
+    masked = f"{A[:8]}****{A[-4:]}"
+    quoting = replies({"error": {"message": f"not {A} nor {B} nor {masked}"}}, 400)
     async with calling(fetch, clock, {A: REJECTED, B: quoting}) as (served, first, _):
         answer = await served.call("only-a")
     assert (answer.status_code, keys_sent(first)) == (400, [A, B])
-    assert "canary" not in f"{answer.text} {answer.headers} {caplog.text}"
+    assert answer.json()["error"]["message"] == "not *** nor *** nor ***"
+    assert "canary" not in f"{answer.headers} {caplog.text}"

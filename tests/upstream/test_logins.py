@@ -8,6 +8,7 @@ import logging
 import traceback
 from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, quote
 
@@ -22,6 +23,7 @@ from proxy.upstream.transport import disable_http_logging
 from tests.fakes import HastyClock, config_of
 from tests.leaks import Held
 from tests.providers.faults import FaultServer, playing
+from tests.providers.scripted import Exchange, Script, fake_provider, replies
 from tests.providers.server import closed_port
 
 pytestmark = pytest.mark.anyio
@@ -55,6 +57,7 @@ def pangu(address: str, iam_url: str, **settings: object) -> Provider:
         "iam": {"url": iam_url, "domain": "acme", "user": "robot", "password": PASSWORD, "project": "eu-de"},
         **settings,
     }
+    provider = {name: value for name, value in provider.items() if value is not None}
     return config_of(json.dumps({"providers": [provider]})).providers[0]
 
 
@@ -282,6 +285,7 @@ def entra(address: str, token_url: str, **settings: object) -> Provider:
         "oauth": {"url": token_url, "id": "proxy/1", "secret": SECRET, "scope": "api://models/.default"},
         **settings,
     }
+    provider = {name: value for name, value in provider.items() if value is not None}
     return config_of(json.dumps({"providers": [provider]})).providers[0]
 
 
@@ -441,3 +445,53 @@ async def test_oauth_token_repeated_by_the_provider_appears_nowhere(
     ):
         error = await failure(entra(server.address, f"http://{login.address}/token", retries=0), clock)
     assert shown(*traceback.format_exception(error), log.text) == set()
+
+
+# -- secrets in files --------------------------------------------------------------------------------------------------
+
+
+def rewritten(path: Path, secret: str) -> None:
+    path.write_text(secret)
+
+
+def accepting(password: str, status: int) -> Script:
+    """A login that grants a token for this password, and rejects all others with this status."""
+    granted = replies({"access_token": TOKEN}, 201, {"X-Subject-Token": TOKEN})
+
+    async def script(exchange: Exchange) -> None:
+        refused = replies({"error": "invalid_client", "error_description": f"not {password}"}, status)
+        await (granted if password.encode() in exchange.request.body else refused)(exchange)
+
+    return script
+
+
+@pytest.mark.parametrize("status", [400, 401])
+@pytest.mark.parametrize("login", ["oauth", "iam"])
+async def test_login_with_a_new_secret_in_its_file_is_repeated(
+    login: str, status: int, clock: HastyClock, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    old, new = "canary-old", "canary-new"
+    file = tmp_path / "secret"
+    rewritten(file, old)
+    async with fake_provider(accepting(new, status)) as server, playing("versions") as api:
+        settings: Mapping[str, Mapping[str, object]] = {
+            "oauth": {"iam": None, "oauth": {"url": f"{server.url}/t", "id": "me", "secret_file": str(file)}},
+            "iam": {"iam": {"url": server.url, "domain": "d", "user": "u", "project": "p", "password_file": str(file)}},
+        }
+        provider = pangu(api.address, "", **settings[login])
+        with pytest.raises(UpstreamError) as raised:
+            await fetch_list(provider, clock)
+        assert len(server.requests) == 1
+        rewritten(file, new)
+        assert [entry.id for entry in (await fetch_list(provider, clock)).entries] == ["v"]
+    assert [old.encode() in request.body for request in server.requests] == [True, True, False]
+    assert "canary" not in f"{raised.value} {caplog.text}"
+
+
+async def test_login_with_a_wrong_secret_in_its_file_is_sent_once(clock: HastyClock, tmp_path: Path) -> None:
+    file = tmp_path / "secret"
+    rewritten(file, "canary-old")
+    async with fake_provider(accepting("canary-new", 401)) as server:
+        iam = {"url": server.url, "domain": "d", "user": "u", "project": "p", "password_file": str(file)}
+        error = await failure(pangu("127.0.0.1:9", "", iam=iam), clock)
+    assert (error.kind, len(server.requests)) == ("unauthorized", 1)
