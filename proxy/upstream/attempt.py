@@ -131,7 +131,9 @@ class PageRequests:
         """The setting with the credential."""
         if self._signer:
             return self._signer.setting
-        return self._login.setting if self._login else "api_key"
+        if self._login:
+            return self._login.setting
+        return "api_keys" if len(self._provider.all_api_keys) > 1 else "api_key"
 
     async def _exchange(self, send: Send, url: str, query: Query) -> httpx.Response:
         """The response to a request. With a login, a request with a rejected token is repeated once."""

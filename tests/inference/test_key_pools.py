@@ -164,3 +164,16 @@ async def test_no_key_of_a_pool_is_shown(fetch: FakeFetch, clock: FakeClock, cap
     assert (answer.status_code, keys_sent(first)) == (400, [A, B])
     assert answer.json()["error"]["message"] == "not *** nor *** nor ***"
     assert "canary" not in f"{answer.headers} {caplog.text}"
+
+
+async def test_stored_response_is_requested_with_the_next_key(fetch: FakeFetch, clock: FakeClock) -> None:
+    created = replies({"id": "resp_1", "object": "response", "model": "only-a", "status": "completed", "output": []})
+
+    async def rejects_get(exchange: Exchange) -> None:
+        await (REJECTED if exchange.request.method == "GET" else created)(exchange)
+
+    async with calling(fetch, clock, {A: rejects_get, B: created}) as (served, first, _):
+        headers = {"Authorization": "Bearer ops"}
+        await served.client.post("/v1/responses", json={"model": "only-a", "input": "x"}, headers=headers)
+        answer = await served.client.get("/v1/responses/resp_1", headers=headers)
+    assert (answer.status_code, keys_sent(first)) == (200, [A, A, B])

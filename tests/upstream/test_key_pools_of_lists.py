@@ -66,6 +66,8 @@ async def test_list_fails_with_the_error_of_the_last_key_when_all_are_rejected()
     async with listing(dict.fromkeys([A, B, C], REJECTED)) as server:
         error = await failure(provider(f"{server.url}/v1", api_keys=[A, B, C]))
     assert (error.kind, keys_sent(server)) == ("unauthorized", [A, B, C])
+    assert error.reason.startswith("authentication failed (401")
+    assert error.reason.endswith("check the provider's api_keys")
     assert "canary" not in error.reason
 
 
