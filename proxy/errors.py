@@ -336,6 +336,7 @@ CallErrorKind = Literal[
     "no_response",
     # The response cannot be relayed, was cut off, or stopped.
     "invalid_response",
+    "empty_stream",
     "interrupted",
     "stalled",
 ]

@@ -172,7 +172,8 @@ ENTRIES: Mapping[str, Entry] = {
     ),
     "Server.sse_keepalive": Entry(
         "sse_keepalive: 30s",
-        "A stream without data for this long gets an SSE comment, so that no proxy closes it as idle.",
+        "A stream without data for this long gets an SSE comment, so that no proxy closes it as idle; calls with "
+        "`stream: true` also if no provider has responded for twice this long.",
     ),
     "Cache.ttl": Entry(
         "ttl: 30m", "How long a list is fresh. It is refreshed in the background shortly before its TTL expires."

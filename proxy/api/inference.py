@@ -23,6 +23,7 @@ from proxy.inference.request.form_body import FormBody
 from proxy.inference.request.headers import split_headers
 from proxy.inference.request.json_body import JsonBody
 from proxy.inference.request.query import forwarded_query
+from proxy.inference.response.client import ClientResponse
 from proxy.inference.response.headers import relayed_headers
 from proxy.inference.response.ids import IdReader
 from proxy.inference.response.relay import Relay, StreamFormat
@@ -31,6 +32,8 @@ from proxy.inference.strategies import Conversation, strategies_of
 from proxy.store import Store, View
 from proxy.wire import format_of
 
+_BEFORE_HEAD = 2
+"""Comments begin after this many times `sse_keepalive` if no provider has responded: then its status cannot be sent."""
 _CALLS_NEED_KEYS = (
     "This proxy has no API keys configured, so clients can list models but cannot call them; "
     "its administrator can add `keys:`, or set `call: true` in the group `default`."
@@ -134,34 +137,43 @@ class Inference:
         names_provider = caller.admin or self._server.expose_provider
         watch = head.connection.watch if head.connection else watch_receive(receive)
         first = self._providers[call.candidates[0].offer.provider]
-        try:
-            with CallScope(self._timer, watch, first.call_timeout) as call_scope:
+        id_headers = [(name, head.request_id) for name in format_of(head.path).request_id_headers]
+        waiting = _BEFORE_HEAD * self._server.sse_keepalive
+        with CallScope(self._timer, watch, first.call_timeout) as scope:
+            client = ClientResponse(
+                send,
+                head.connection,
+                scope,
+                id_headers=id_headers,
+                waiting=waiting if call.body.is_stream and stream_format.has_last_event else None,
+            )
 
-                async def relay(forwarded: ForwardedCall) -> None:
-                    call_scope.limit_to(forwarded.provider.call_timeout)
-                    headers = self._response_headers(forwarded, call, head, names_provider=names_provider)
-                    ids = self._id_reader(call, forwarded)
-                    relay = Relay(forwarded, call.model, send, head.connection, call_scope, ids)
-                    await relay.run(headers, stream_format, self._server.sse_keepalive)
+            async def relay(forwarded: ForwardedCall) -> None:
+                scope.limit_to(forwarded.provider.call_timeout)
+                headers = _response_headers(forwarded, call, names_provider=names_provider)
+                relay = Relay(
+                    forwarded,
+                    call.model,
+                    client,
+                    scope,
+                    stream_format,
+                    self._server.sse_keepalive,
+                    self._id_reader(call, forwarded),
+                )
+                await relay.run([*headers, *id_headers])
 
-                await self._forwarder.forward(call, call_scope, relay)
-        except ApiError as error:
-            if names_provider and error.provider:
-                error.headers = [*error.headers, (b"x-served-by", error.provider.encode())]
-            raise
-
-    def _response_headers(
-        self, forwarded: ForwardedCall, call: Call, head: RequestHead, *, names_provider: bool
-    ) -> list[Header]:
-        headers = [
-            *relayed_headers(forwarded.response.raw_headers, own_id=forwarded.own_id, model=call.model),
-            *forwarded.further_headers,
-            *forwarded.id_headers,
-            *((name, head.request_id) for name in format_of(head.path).request_id_headers),
-        ]
-        if names_provider:
-            headers.append((b"x-served-by", forwarded.provider.name.encode()))
-        return headers
+            try:
+                await self._forwarder.forward(call, scope, relay)
+            except ApiError as error:
+                if names_provider and error.provider:
+                    error.headers = [*error.headers, (b"x-served-by", error.provider.encode())]
+                if not client.has_started:
+                    raise
+                client.log_unsent(error.headers)
+                await client.send(stream_format.error_event(error, 0))
+                await client.send(b"", more=False)
+            finally:
+                client.close()
 
     def _id_reader(self, call: Call, forwarded: ForwardedCall) -> IdReader | None:
         """Return what reads the ids in the response for the caller's key, None if it has no ids or no key."""
@@ -170,6 +182,17 @@ class Inference:
             return None
         origin = self._ledger.origin(forwarded.provider.name, call.model)
         return IdReader(path, partial(self._ledger.record, call.key, origin, call.may_contain))
+
+
+def _response_headers(forwarded: ForwardedCall, call: Call, *, names_provider: bool) -> list[Header]:
+    headers = [
+        *relayed_headers(forwarded.response.raw_headers, own_id=forwarded.own_id, model=call.model),
+        *forwarded.further_headers,
+        *forwarded.id_headers,
+    ]
+    if names_provider:
+        headers.append((b"x-served-by", forwarded.provider.name.encode()))
+    return headers
 
 
 async def _is_visible(view: View, model: str) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from itertools import chain
 from urllib.parse import parse_qsl
 
@@ -17,7 +17,7 @@ from proxy.config import Provider
 from proxy.errors import ApiError, UpstreamError
 from proxy.inference.circuit import Circuit
 from proxy.inference.deadline import CallScope, ClientDisconnected, DeadlineExceeded
-from proxy.inference.error_content import MAX_BYTES, only_error
+from proxy.inference.error_content import MAX_BYTES, ErrorContent, only_error, read_error
 from proxy.inference.provider_errors import (
     RELAYED_STATUSES,
     ErrorResponse,
@@ -114,7 +114,7 @@ class Call(Struct, frozen=True):
 class ForwardedCall:
     """A call with a 2xx response that has started. `finish` must be called when it ends."""
 
-    __slots__ = ("_call", "_candidate", "_circuit", "_clock", "_labels", "_seconds", "_usage", "provider",
+    __slots__ = ("_call", "_candidate", "_circuit", "_clock", "_is_last", "_labels", "_seconds", "_usage", "provider",
                  "response", "verdict")  # fmt: skip
 
     def __init__(
@@ -128,8 +128,9 @@ class ForwardedCall:
         clock: Clock,
         labels: Labels,
         seconds: float,
+        is_last: bool,
     ) -> None:
-        """`seconds`: until the response started."""
+        """`seconds`: until the response started; `is_last`: whether no other provider can be tried."""
         self.response = response
         self.provider = provider
         self._call = call
@@ -139,6 +140,7 @@ class ForwardedCall:
         self._clock = clock
         self._labels = labels
         self._seconds = seconds
+        self._is_last = is_last
         self.verdict: Verdict | None = None
         """If the response turned out to be a refusal."""
 
@@ -160,11 +162,23 @@ class ForwardedCall:
     def error_in(self, body: bytes) -> ApiError | None:
         """Return the error if a complete JSON response with status 2xx is nothing but an error."""
         content = only_error(body)
-        if content is None:
+        return None if content is None else self._refused(content, body)
+
+    def error_in_event(self, data: bytes) -> ApiError:
+        """Return the error that the first event of a stream is. `data`: of the event."""
+        return self._refused(read_error(data), data)
+
+    def error_if_empty(self) -> ApiError | None:
+        """Return the error for a stream that ended soon without output; None if no other provider can be tried then."""
+        if self._is_last or "empty_stream" not in self.provider.failover_on or not self.provider.failover:
             return None
-        failure = _error_response(
-            self.response, self.provider, self._call, self._candidate, self._clock, content.status or 502, body
-        )
+        failure = UpstreamError("empty_stream", "ended the stream without output")
+        self.verdict = classify(failure, self.provider.failover_on)
+        return self.verdict.error
+
+    def _refused(self, content: ErrorContent, body: bytes) -> ApiError:
+        status = content.status or 502
+        failure = _error_response(self.response, self.provider, self._call, self._candidate, self._clock, status, body)
         failure = msgspec.structs.replace(failure, is_status_known=content.status is not None, is_in_success=True)
         self.verdict = classify(failure, self.provider.failover_on)
         return self.verdict.error
@@ -225,7 +239,8 @@ class Forwarder:
         """
         refusals: list[Verdict] = []
         began = scope.now
-        for candidate in self._free_first(_permitted(call.candidates, self._is_limited_to_owner)):
+        permitted = self._free_first(_permitted(call.candidates, self._is_limited_to_owner))
+        for candidate in permitted:
             provider = self.endpoints[candidate.offer.provider].provider
             seconds = provider.first_byte_timeout
             if refusals:
@@ -234,7 +249,7 @@ class Forwarder:
                 if seconds < _MIN_ATTEMPT:
                     break
                 _log_failover(call, refusals[-1], provider)
-            refusal = await self._attempt(call, candidate, scope, seconds, relay)
+            refusal = await self._attempt(call, candidate, scope, seconds, relay, is_last=candidate is permitted[-1])
             if refusal is None:
                 return
             if not (refusal.fail_over and provider.failover):
@@ -266,6 +281,8 @@ class Forwarder:
         scope: CallScope,
         seconds: float,
         relay: Callable[[ForwardedCall], Awaitable[None]],
+        *,
+        is_last: bool,
     ) -> Verdict | None:
         """Try one provider. Returns None if its response was relayed, otherwise why it was not.
 
@@ -275,7 +292,7 @@ class Forwarder:
         asked = scope.now
         if error := await self.circuits[name].acquire_or_wait(call.key, model, scope, seconds - _MIN_ATTEMPT):
             return not_called(error, name)
-        result = await self._start(call, candidate, scope, seconds - (scope.now - asked))
+        result = await self._start(call, candidate, scope, seconds - (scope.now - asked), is_last=is_last)
         if isinstance(result, Verdict):
             return result
         try:
@@ -286,7 +303,7 @@ class Forwarder:
         return result.verdict
 
     async def _start(
-        self, call: Call, candidate: Candidate, scope: CallScope, seconds: float
+        self, call: Call, candidate: Candidate, scope: CallScope, seconds: float, *, is_last: bool
     ) -> ForwardedCall | Verdict:
         """Send the call to a provider whose circuit was acquired. It is released unless a response has started.
 
@@ -317,6 +334,7 @@ class Forwarder:
                 self._clock,
                 labels,
                 seconds=scope.now - began,
+                is_last=is_last,
             )
         if verdict.reason:
             upstream_id = result.request_id if isinstance(result, ErrorResponse) else ""
@@ -345,14 +363,13 @@ class Forwarder:
         return response
 
 
-def _permitted(batch: Sequence[Candidate], is_limited_to_owner: Callable[[str], bool]) -> Iterator[Candidate]:
-    """Yield the candidates, after one with `failover_to: same_owner` only those with its owner."""
-    owner: str | None = None
-    for candidate in batch:
-        if owner in (None, candidate.offer.owned_by):
-            yield candidate
-            if is_limited_to_owner(candidate.offer.provider):
-                owner = candidate.offer.owned_by
+def _permitted(batch: Sequence[Candidate], is_limited_to_owner: Callable[[str], bool]) -> Sequence[Candidate]:
+    """Return the candidates, after one with `failover_to: same_owner` only those with its owner."""
+    for index, candidate in enumerate(batch[:-1]):
+        if is_limited_to_owner(candidate.offer.provider):
+            following = [each for each in batch[index + 1 :] if each.offer.owned_by == candidate.offer.owned_by]
+            return [*batch[: index + 1], *following]
+    return batch
 
 
 def _error_response(

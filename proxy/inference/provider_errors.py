@@ -240,6 +240,7 @@ _FAILURES = {
     ),
     "invalid_response": _Failure(ProviderFailed, "The provider of this model {reason}."),
     "timeout": _Failure(ProviderTimeout, "The provider of this model timed out before sending a response.", "timeout"),
+    "empty_stream": _Failure(ProviderFailed, "The provider of this model ended the stream without output."),
     "interrupted": _Failure(
         ProviderFailed, "The provider of this model closed the connection mid-response.", "interrupted"
     ),

@@ -23,8 +23,17 @@ _ERROR_TYPES = {
 
 def anthropic_error(error: ApiError) -> bytes:
     """Return the body of an error as Anthropic's SDKs read it."""
-    error_type = _ERROR_TYPES.get(error.status, "invalid_request_error" if error.status < 500 else "api_error")
-    return encode({"type": "error", "error": {"type": error_type, "message": error.message}})
+    return encode({"type": "error", "error": {"type": _error_type(error), "message": error.message}})
+
+
+def error_event_data(error: ApiError, number: int) -> bytes:
+    """Return the data of an error in a stream: that of an error response, with its status."""
+    fields = {"type": _error_type(error), "message": error.message, "status": error.status}
+    return encode({"type": "error", "error": fields})
+
+
+def _error_type(error: ApiError) -> str:
+    return _ERROR_TYPES.get(error.status, "invalid_request_error" if error.status < 500 else "api_error")
 
 
 FORMAT = Format(
@@ -32,5 +41,6 @@ FORMAT = Format(
     recognizes=_PATHS.__contains__,
     error=anthropic_error,
     error_event_name=b"error",
+    error_event_data=error_event_data,
     request_id_headers=(b"x-request-id", b"request-id"),
 )

@@ -93,5 +93,11 @@ def openai_error(error: ApiError) -> bytes:
     return encode({"error": {"message": error.message, "type": error.type, "param": error.param, "code": error.code}})
 
 
-FORMAT = Format("openai", recognizes=lambda path: True, error=openai_error)
+def openai_error_event(error: ApiError, number: int) -> bytes:
+    """Return the data of an error in a stream: that of an error response, with its status."""
+    fields = {"message": error.message, "type": error.type, "status": error.status}
+    return encode({"error": {**fields, "param": error.param, "code": error.code}})
+
+
+FORMAT = Format("openai", recognizes=lambda path: True, error=openai_error, error_event_data=openai_error_event)
 """The format of all paths that no other format recognizes."""

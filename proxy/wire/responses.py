@@ -15,7 +15,7 @@ def error_event_data(error: ApiError, number: int) -> bytes:
 
     The documented event has the fields of an error itself. OpenAI sends, and its SDKs raise, an object `error`.
     """
-    fields = {"message": error.message, "param": error.param, "code": error.code}
+    fields = {"message": error.message, "param": error.param, "code": error.code, "status": error.status}
     return encode({"type": "error", **fields, "sequence_number": number, "error": {**fields, "type": error.type}})
 
 

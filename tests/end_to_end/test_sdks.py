@@ -135,11 +135,12 @@ async def test_streamed_chunks_are_relayed_as_they_arrive(fetch: FakeFetch, cloc
         await exchange.end()
 
     async with clients(fetch, clock, step_by_step) as c:
+        go_on.release()  # the head arrives with the first output
         pieces = await c.aio.chat.completions.create(model="gpt-x", messages=MESSAGES, stream=True)
         for word in ("one", "two", "three"):
-            go_on.release()
             got = await asyncio.wait_for(anext(pieces), 5)
             assert (got.model, got.choices[0].delta.content) == ("gpt-x", word)
+            go_on.release()
         with pytest.raises(StopAsyncIteration):
             await anext(pieces)
 

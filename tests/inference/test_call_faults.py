@@ -55,7 +55,8 @@ async def calling(
             providers.append(provider)
             url = provider.url if script else f"http://127.0.0.1:{closed_port()}"
             text += f'  - {{name: {name}, base_url: "{url}/v1"}}\n'
-            fetch.lists(name, "m")
+            fetch.lists(name, "m", f"only-{name}")
+        text += "models: [{id: virtual, targets: [only-a, only-b]}]\n"
         async with serving(config_of(text), fetch, clock) as served:
             yield served, providers
     finally:
@@ -88,6 +89,12 @@ async def resets_in_stream(exchange: Exchange) -> None:
     exchange.reset()
 
 
+async def error_as_first_event(exchange: Exchange) -> None:
+    await exchange.stream()
+    await exchange.chunk(b'data: {"error":{"message":"no worker","code":502}}\n\n')
+    await exchange.closed()
+
+
 @dataclass(frozen=True)
 class Fault:
     json: Script | None
@@ -114,6 +121,7 @@ FAULTS = {
     "404": Fault(replies({}, 404), replies({}, 404), 404, "", fails_over=True),
     "529": Fault(replies({}, 529), replies({}, 529), 503, "provider_unavailable", fails_over=True),
     "an error with 200": Fault(ERROR, ERROR, 502, "provider_failed", fails_over=True),
+    "an error as the first event": Fault(ERROR, error_as_first_event, 502, "provider_failed", fails_over=True),
     "500": Fault(replies({}, 500), replies({}, 500), 502, "provider_failed"),
     "garbage": Fault(not_http, not_http, 502, "provider_failed"),
 }
@@ -127,10 +135,11 @@ LIMITS = {
 
 
 @pytest.mark.parametrize("stream", [pytest.param(False, id="JSON"), pytest.param(True, id="a stream")])
+@pytest.mark.parametrize("model", ["m", "virtual"])
 @pytest.mark.parametrize("offers", [1, 2])
 @pytest.mark.parametrize("name", FAULTS)
 async def test_every_fault_has_one_response_and_leaks_nothing(
-    name: str, offers: int, stream: bool, fetch: FakeFetch, clock: FakeClock
+    name: str, offers: int, model: str, stream: bool, fetch: FakeFetch, clock: FakeClock
 ) -> None:
     fault = FAULTS[name]
     fine = FINE_STREAM if stream else FINE_JSON
@@ -139,7 +148,7 @@ async def test_every_fault_has_one_response_and_leaks_nothing(
     async with calling(fetch, clock, *scripts, defaults=limits) as (served, providers):
         before = Held.now()
         # On a separate connection, so that the descriptors counted below are the proxy's.
-        body = msgspec.json.encode({"model": "m", "stream": stream})
+        body = msgspec.json.encode({"model": model, "stream": stream})
         async with served.raw(post(body, Connection="close")) as (reader, _):
             async with asyncio.timeout(TIMEOUT):
                 top, _, rest = (await reader.read()).partition(b"\r\n\r\n")
@@ -151,7 +160,7 @@ async def test_every_fault_has_one_response_and_leaks_nothing(
         elif stream and "within" in name:
             assert status == 200
             events = plain(rest)
-            assert events.startswith(chunk_event("m", "one") + b'data: {"error":')
+            assert events.startswith(chunk_event(model, "one") + b'data: {"error":')
             assert events.endswith(b'"code":"%b"}}\n\n' % fault.code.encode())
             assert rest.endswith(b"\r\n0\r\n\r\n")
             assert b"[DONE]" not in rest
@@ -165,7 +174,7 @@ async def test_every_fault_has_one_response_and_leaks_nothing(
             assert session is None or session.connector is None or not session.connector._acquired
         reusable = sum(provider.open for provider in providers)  # a connection with a complete response is reused
         assert reusable == sum(
-            name.isdigit() or fault.json is ERROR or provider.script is fine
+            name.isdigit() or (fault.json is ERROR and not (stream and "event" in name)) or provider.script is fine
             for provider in providers
             if provider.requests
         )
@@ -379,10 +388,11 @@ async def test_a_client_that_does_not_read_is_disconnected_after_idle_timeout(
 
 async def test_stream_bytes_are_relayed_immediately(fetch: FakeFetch, clock: FakeClock) -> None:
     go_on = asyncio.Semaphore(0)
-    text = chunk_event("m", "one") + chunk_event("m", "two") + DONE
+    first, text = chunk_event("m", "one"), chunk_event("m", "two") + DONE
 
     async def byte_by_byte(exchange: Exchange) -> None:
         await exchange.stream()
+        await exchange.chunk(first)  # until then another provider could be tried
         for byte in text:
             await go_on.acquire()
             await exchange.chunk(bytes([byte]))
@@ -394,6 +404,7 @@ async def test_stream_bytes_are_relayed_immediately(fetch: FakeFetch, clock: Fak
     ):
         assert answer.headers["content-type"] == "text/event-stream"
         body = answer.aiter_raw()
+        assert await asyncio.wait_for(anext(body), 5) == first
         for byte in text:
             go_on.release()
             assert await asyncio.wait_for(anext(body), 5) == bytes([byte])
@@ -478,14 +489,15 @@ async def test_an_interrupted_stream_ends_with_an_error_event(
             await exchange.chunk(part)
         exchange.keep = False
 
-    error = {"message": "The provider of this model closed the connection mid-response.", "type": "upstream_error"}
+    message = "The provider of this model closed the connection mid-response."
+    error = {"message": message, "type": "upstream_error", "status": 502}
     openai = b'data: {"error":%b,"param":null,"code":"provider_failed"}}\n\n' % msgspec.json.encode(error)[:-1]
     async with calling(fetch, clock, interrupts) as (served, _):
         assert (await served.call(stream=True)).content == out + openai
         anthropic = (await served.call(path="/v1/messages", stream=True)).content
         assert anthropic == out + (
             b'event: error\ndata: {"type":"error","error":{"type":"api_error",'
-            b'"message":"The provider of this model closed the connection mid-response."}}\n\n'
+            b'"message":"The provider of this model closed the connection mid-response.","status":502}}\n\n'
         )
 
 
@@ -610,14 +622,13 @@ async def test_an_interrupted_stream_of_responses_ends_with_its_own_error_event(
     async with calling(fetch, clock, interrupts) as (served, _):
         content = (await served.call(path="/v1/responses", stream=True)).content
     message = "The provider of this model closed the connection mid-response."
-    assert content.startswith(first + b": ping\n\nevent: error\ndata: ")
+    fields = {"code": "provider_failed", "message": message, "param": None, "status": 502}
+    assert content.startswith(b": ping\n\n" + first + b"event: error\ndata: ")
     assert msgspec.json.decode(content.rpartition(b"data: ")[2]) == {
         "type": "error",
-        "code": "provider_failed",
-        "message": message,
-        "param": None,
+        **fields,
         "sequence_number": 5,
-        "error": {"type": "upstream_error", "code": "provider_failed", "message": message, "param": None},
+        "error": {"type": "upstream_error", **fields},
     }
 
 

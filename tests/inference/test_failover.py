@@ -47,6 +47,7 @@ async def calling(
     *scripts: Script | None,
     more: Sequence[str] = (),
     defaults: str = "{}",
+    server: str = "{}",
     keys: str = "",
 ) -> AsyncIterator[tuple[Served, list[FakeProvider]]]:
     """A proxy in front of providers a, b, c ..., which all have the model `m`; None: connection refused.
@@ -55,7 +56,8 @@ async def calling(
     """
     async with AsyncExitStack() as stack:
         providers = []
-        text = f"defaults: {defaults}\ngroups: {{default: {{models: ['*'], call: true}}}}\n{keys}\nproviders:\n"
+        text = f"server: {server}\ndefaults: {defaults}\n"
+        text += f"groups: {{default: {{models: ['*'], call: true}}}}\n{keys}\nproviders:\n"
         for index, script in enumerate(scripts):
             name = "abc"[index]
             provider = await stack.enter_async_context(fake_provider(script or FINE))

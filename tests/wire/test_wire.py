@@ -173,7 +173,7 @@ def test_every_error_is_encoded_in_the_openai_and_the_pangu_format(
 def test_an_error_within_a_stream_of_responses_is_an_event_of_that_api() -> None:
     event = format_of("/v1/responses").error_event(UpstreamTimeout("Too late."), 7)
     name, data = event.split(b"\n", 1)
-    fields = {"message": "Too late.", "param": None, "code": "timeout"}
+    fields = {"message": "Too late.", "param": None, "code": "timeout", "status": 408}
 
     assert name == b"event: error"
     assert msgspec.json.decode(data.removeprefix(b"data: ")) == {

@@ -19,6 +19,8 @@ class Body:
     """The requested model."""
     models: tuple[str, ...]
     """All models that the request selects, the requested one first."""
+    is_stream = False
+    """Whether the body requests an event stream (`stream: true`)."""
     references: Set[str] = frozenset()
     """Ids of the objects stored for the provider's account that the body references. "" is a reference to an object
     that no response can have named (a stored prompt, an index of documents), or one whose id cannot be read."""

@@ -109,6 +109,7 @@ class JsonBody(Body):
         start = name.end()
         self._model_fields = (ModelField((start, start + len(values[MODEL])), model),)
         self.model, self.models = model, (model,)
+        self.is_stream = bytes(values.get("stream", b"")) == b"true"
         return True
 
     def _check(self, marks: Marks, path_model: str, default_model: str) -> None:
@@ -126,6 +127,7 @@ class JsonBody(Body):
             check_path_model(path_model, model)
         self._set_models(selections.model_fields, spans.get(MODEL))
         self.references = selections.references
+        self.is_stream = self._body[slice(*spans.get("stream", (0, 0)))] == b"true"
 
     def _is_null(self, span: Span | None) -> bool:
         return span is None or self._body[slice(*span)] == b"null"

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Coroutine, MutableMapping, Sequence
-from functools import partial
-from typing import Any
+from collections.abc import Callable, Sequence
 
 from msgspec import Struct
 
-from proxy.asgi import ClientConnection, Header, RawResponse, Send
+from proxy.asgi import Header, RawResponse
 from proxy.decoding import decode_or_none, is_unfinished
 from proxy.errors import ApiError, ProviderFailed, ProviderTimeout, ShuttingDown, UpstreamError
-from proxy.inference.deadline import CallScope, ClientDisconnected, DeadlineExceeded
+from proxy.inference.deadline import CallScope, DeadlineExceeded
+from proxy.inference.error_content import MAX_BYTES
 from proxy.inference.failover import ForwardedCall
 from proxy.inference.provider_errors import classify
+from proxy.inference.response.client import STREAM_HEADERS, ClientResponse
 from proxy.inference.response.content import BOM, Content, content_of
 from proxy.inference.response.event_stream import EventStreamRenamer
 from proxy.inference.response.ids import IdReader
 from proxy.inference.response.json_stream import JsonStreamRenamer
+from proxy.inference.response.opening import Opening
 from proxy.inference.response.rename import rename_model
 from proxy.telemetry import Tokens
 from proxy.telemetry.usage import Outcome
@@ -26,8 +26,10 @@ from proxy.telemetry.usage import Outcome
 _MAX_BUFFERED = 32 * 1024**2  # bytes of a JSON response; longer ones are streamed
 _MAX_FIRST_LINE = 1024**2  # bytes of the first of several JSON values in lines
 _PIECE = 64 * 1024  # bytes
-_COMMENT = b": keep-alive\n\n"
-_STREAM_HEADERS: Sequence[Header] = ((b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no"))
+_MAX_HELD_SECONDS = 1.0
+"""How long events before the first output are held."""
+_EMPTY_SECONDS = 5.0
+"""A stream that ends without output within this time has done no work."""
 
 
 class StreamFormat(Struct, frozen=True):
@@ -46,53 +48,67 @@ class Relay:
         self,
         call: ForwardedCall,
         model: str,
-        send: Send,
-        connection: ClientConnection | None,
+        client: ClientResponse,
         scope: CallScope,
+        stream_format: StreamFormat,
+        sse_keepalive: float,
         ids: IdReader | None = None,
     ) -> None:
-        """`model` is the requested id; `ids` reads those in the response, None if none are needed."""
+        """`model` is the requested id. `sse_keepalive`: seconds. `ids` reads those in the response."""
         self._call = call
         self._response = call.response
         self._model = model
-        self._send_message = send
-        self._connection = connection
+        self._client = client
         self._scope = scope
         self._ids = ids
+        self._stream_format = stream_format
+        self._sse_keepalive = sse_keepalive
         self._seconds = call.provider.idle_timeout
         self._tokens = Tokens()
 
-    async def run(self, headers: list[Header], stream_format: StreamFormat, sse_keepalive: float) -> None:
-        """Relay the response and finish the call. `sse_keepalive`: seconds.
+    async def run(self, headers: list[Header]) -> None:
+        """Relay the response and finish the call.
 
-        Raises ApiError while nothing was sent, and ClientDisconnected.
+        Raises ApiError while no output was sent, and ClientDisconnected.
         """
+        self._client.write_timeout = self._seconds
         outcome: Outcome = "client_disconnected"
         try:
-            outcome = await self._relay(headers, stream_format, sse_keepalive)
+            outcome = await self._relay(headers)
         except ApiError as error:
             outcome = _outcome(error)
             self._call.attribute(error)
+            self._client.wait_for_provider()
             raise
         finally:
             self._call.finish(outcome, self._tokens)
 
-    async def _relay(self, headers: list[Header], stream_format: StreamFormat, sse_keepalive: float) -> Outcome:
+    async def _relay(self, headers: list[Header]) -> Outcome:
         if self._response.content_type[:17].lower() == "text/event-stream":
-            # Started before the first event, so that comments keep the connection alive until it arrives.
-            await self._start([*headers, *_STREAM_HEADERS])
-            return await self._relay_events(b"", stream_format, sse_keepalive)
+            return await self._relay_events(headers, b"")
         head, content = await self._read_head()
-        if content == "blank":
-            return await self._relay_after_blanks(headers, head, stream_format, sse_keepalive)
         if content == "events":
-            await self._start([*headers, *_STREAM_HEADERS])
-            return await self._relay_events(head, stream_format, sse_keepalive)
+            return await self._relay_events(headers, head)
+        self._client.stop_heartbeat()
+        if self._client.has_started:
+            raise await self._not_events(head, content)
+        if content == "blank":
+            return await self._relay_after_blanks(headers, head)
         if content == "json":
             return await self._relay_json(headers, head)
         if content == "html":
             raise ProviderFailed("The provider of this model returned an unusable response (an HTML page).")
         return await self._relay_bytes(headers, head)
+
+    async def _not_events(self, head: bytes, content: Content) -> ApiError:
+        """Return the error for a response that cannot be sent, because an event stream has been started."""
+        part = head
+        while content == "json" and part and len(head) <= MAX_BYTES:
+            part = await self._read()
+            head += part
+        return self._call.error_in(head) or ProviderFailed(
+            "The provider of this model did not return an event stream, although the request has `stream: true`."
+        )
 
     async def _read_head(self) -> tuple[bytes, Content]:
         """Read until the content is known. Raises ApiError and ClientDisconnected."""
@@ -103,21 +119,19 @@ class Relay:
             if content := content_of(head, is_whole=not part):
                 return head, content
 
-    async def _relay_after_blanks(
-        self, headers: list[Header], blanks: bytes, stream_format: StreamFormat, sse_keepalive: float
-    ) -> Outcome:
+    async def _relay_after_blanks(self, headers: list[Header], blanks: bytes) -> Outcome:
         """Send blank lines, which keep connections alive, as they arrive, and then what follows them."""
-        await self._start([*headers, *_STREAM_HEADERS])
+        await self._start([*headers, *STREAM_HEADERS])
         head = blanks
         content: Content = "blank"
         while content == "blank":
-            await self._send(head)
+            await self._client.send(head)
             try:
                 head, content = await self._read_head()
             except ApiError as error:
                 return _outcome(error)
         if content == "events":
-            return await self._relay_events(head, stream_format, sse_keepalive)
+            return await self._relay_events(headers, head)
         return await self._relay_rest(head, self._json_renamer() if content == "json" else None)
 
     async def _read(self) -> bytes:
@@ -136,21 +150,9 @@ class Relay:
         except UpstreamError as error:
             raise _error(error) from error
 
-    async def _send(self, body: bytes, *, more: bool = True) -> None:
-        await self._deliver({"type": "http.response.body", "body": body, "more_body": more})
-
     async def _start(self, headers: Sequence[Header]) -> None:
-        """Send the head. Can block if the client has not read the previous response on this connection."""
-        await self._deliver({"type": "http.response.start", "status": self._response.status, "headers": headers})
-
-    async def _deliver(self, message: MutableMapping[str, Any]) -> None:
-        """Send a message. Raises ClientDisconnected, also if the client reads nothing for `idle_timeout`."""
-        try:
-            await self._scope.wait(self._send_message(message), self._seconds, sends=True)
-        except DeadlineExceeded:
-            if self._connection:
-                self._connection.abort()  # otherwise the unread bytes stay in memory until the client disconnects
-            raise ClientDisconnected from None
+        self._client.prepare(self._response.status, headers)
+        await self._client.start()
 
     async def _relay_json(self, headers: list[Header], head: bytes) -> Outcome:
         parts, part = [head], head
@@ -183,11 +185,11 @@ class Relay:
         renamed, self._tokens = rename_model(json, self._call.own_id, self._model)
         body = renamed if json is body else BOM + renamed
         headers.append((b"content-length", b"%d" % len(body)))
-        if not (self._connection and self._connection.send(RawResponse(self._response.status, headers, body))):
+        if not self._client.send_whole(RawResponse(self._response.status, headers, body)):
             await self._start(headers)
             for start in range(0, len(body), _PIECE):  # in pieces, so that a client that stops reading is detected
-                await self._send(body[start : start + _PIECE])
-            await self._send(b"", more=False)
+                await self._client.send(body[start : start + _PIECE])
+            await self._client.send(b"", more=False)
         return "ok"
 
     def _json_renamer(self) -> JsonStreamRenamer:
@@ -214,7 +216,7 @@ class Relay:
         try:
             while chunk:
                 if out := renamer.feed(chunk) if renamer else chunk:
-                    await self._send(out)
+                    await self._client.send(out)
                 chunk = await self._read()
         except ApiError as error:
             if self._response.length is not None or not (renamer and renamer.is_one_object):
@@ -224,73 +226,94 @@ class Relay:
         finally:
             if renamer:
                 self._tokens = renamer.tokens
-        await self._send(renamer.rest() if renamer else b"", more=False)
+        await self._client.send(renamer.rest() if renamer else b"", more=False)
         return "ok"
 
-    async def _relay_events(self, chunk: bytes, stream_format: StreamFormat, sse_keepalive: float) -> Outcome:
-        """Relay a stream whose head was sent. `chunk`: its first bytes, b"" if they must be read."""
+    async def _relay_events(self, headers: Sequence[Header], chunk: bytes) -> Outcome:
+        """Relay a stream. `chunk`: its first bytes, b"" if they must be read."""
+        self._client.prepare(self._response.status, [*headers, *STREAM_HEADERS])
         events = EventStreamRenamer(self._call.own_id, self._model, self._ids.read_lines if self._ids else None)
+        opening = Opening()
+        self._client.keep_alive(self._sse_keepalive, lambda: opening.kind == "lead_in" or events.between_events)
         failure: ApiError | None = None
-        with Heartbeat(sse_keepalive, partial(self._send_comment, events)) as heartbeat:
-            try:
-                while chunk := chunk or await self._read():
-                    heartbeat.postpone()
-                    if out := events.feed(chunk):
-                        await self._send(out)
-                    chunk = b""
-            except ApiError as error:
-                failure = error
-            finally:
-                self._tokens = events.tokens
+        try:
+            is_over = await self._relay_opening(chunk, events, opening)
+            while not is_over and (chunk := await self._read()):
+                if out := events.feed(chunk):
+                    await self._client.send(out)
+        except ApiError as error:
+            if opening.kind != "output":
+                raise
+            failure = error
+        finally:
+            self._tokens = events.tokens
         # Incomplete lines are dropped, because the error event would be parsed as their continuation.
         line_end = b"" if events.between_events else b"\n\n"
         rest = events.rest()
         self._tokens = events.tokens
-        needs_end = stream_format.has_last_event and self._response.ends_by_closing
+        needs_end = self._stream_format.has_last_event and self._response.ends_by_closing
         if failure is None and needs_end and not events.end.is_over:
             failure = _error(UpstreamError("interrupted", ""))
         if failure is None or events.end.is_over:
             if failure:
                 self._response.close()  # the stream is complete, only its framing is not
-            await self._send(rest, more=False)
+            await self._client.send(rest, more=False)
             return "ok"
-        await self._send(line_end + stream_format.error_event(failure, events.end.next_number))
-        await self._send(b"", more=False)
+        await self._client.send(line_end + self._stream_format.error_event(failure, events.end.next_number))
+        await self._client.send(b"", more=False)
         return _outcome(failure)
 
-    async def _send_comment(self, events: EventStreamRenamer) -> None:
-        if events.between_events:  # an empty line within an event would end it
-            await self._send_message({"type": "http.response.body", "body": _COMMENT, "more_body": True})
+    async def _relay_opening(self, chunk: bytes, events: EventStreamRenamer, opening: Opening) -> bool:
+        """Relay a stream up to its first event with output. Returns whether it has ended.
 
+        Until then only comments are sent. Raises ApiError; `opening.kind` is `output` if a part of the stream was sent.
+        """
+        began = self._scope.now
+        is_over, failure = False, None
+        try:
+            is_over = await self._read_opening(chunk, events, opening)
+        except ApiError as error:
+            opening.end()
+            is_over, failure = isinstance(error, ProviderFailed), error
+        if opening.kind == "error":
+            raise self._call.error_in_event(opening.error)
+        is_empty = is_over and opening.kind == "lead_in" and self._scope.now < began + _EMPTY_SECONDS
+        if is_empty and (refusal := self._call.error_if_empty()):
+            raise refusal
+        if held := opening.release():
+            await self._client.send(held)
+        if failure:
+            raise failure
+        return is_over
 
-class Heartbeat:
-    """Calls `send` after every `seconds` without `postpone`, because load balancers close idle connections."""
+    async def _read_opening(self, chunk: bytes, events: EventStreamRenamer, opening: Opening) -> bool:
+        """Read up to the first output or error, or until what is held must be sent. Returns whether it ended."""
+        held_until = float("inf")
+        while opening.kind == "lead_in":
+            part = chunk or await self._read_before(held_until)
+            if part is None:
+                return False
+            if comments := opening.feed(events.feed(part) if part else events.rest()):
+                await self._client.send(comments)
+            if not part:
+                opening.end()
+                return True
+            chunk = b""
+            if opening.held:
+                held_until = min(held_until, self._scope.now + _MAX_HELD_SECONDS)
+        return False
 
-    def __init__(self, seconds: float, send: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        self._seconds = seconds
-        self._send = send
-        self._loop = asyncio.get_running_loop()
-        self._last = self._loop.time()
-        self._sending: asyncio.Task[None] | None = None
-
-    def __enter__(self) -> Heartbeat:
-        self._timer = self._loop.call_later(self._seconds, self._check)
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._timer.cancel()
-        if self._sending:
-            self._sending.cancel()
-
-    def postpone(self) -> None:
-        self._last = self._loop.time()
-
-    def _check(self) -> None:
-        if self._loop.time() >= self._last + self._seconds:
-            self._last = self._loop.time()
-            if self._sending is None or self._sending.done():
-                self._sending = self._loop.create_task(self._send(), name="keep-alive")
-        self._timer = self._loop.call_at(self._last + self._seconds, self._check)
+    async def _read_before(self, moment: float) -> bytes | None:
+        """Return the next bytes, b"" at the end, None if there are none before this moment. Raises ApiError."""
+        seconds = moment - self._scope.now
+        if seconds >= self._seconds:
+            return await self._read()
+        try:
+            return await self._scope.wait(self._response.read(), max(0.0, seconds))
+        except DeadlineExceeded:
+            return None
+        except UpstreamError as error:
+            raise _error(error) from error
 
 
 def _error(failure: UpstreamError) -> ApiError:

@@ -353,3 +353,19 @@ def test_a_renamed_body_is_decoded_alike_by_msgspec_and_python(others: dict[str,
     body = json.dumps({"model": "m", "messages": [others]}).encode()
 
     assert msgspec.json.decode(prefix_models(body)) == {"model": "x/m", "messages": [others]}
+
+
+@pytest.mark.parametrize(
+    ("fields", "is_stream"),
+    [
+        ('"stream":true', True),
+        ('"stream": true, "n": 1', True),
+        ('"extra_body":{},"stream":true', True),
+        ('"stream":false', False),
+        ('"stream":null,"extra_body":{}', False),
+        ('"stream":"true"', False),
+        ('"n":1', False),
+    ],
+)
+def test_a_body_requests_a_stream_with_true(fields: str, is_stream: bool) -> None:
+    assert JsonBody(f'{{"model":"m",{fields}}}'.encode()).is_stream is is_stream
