@@ -100,18 +100,18 @@ def test_another_sigint_stops_without_waiting_for_requests_in_progress(config: P
 CALLS = {
     "/v1/chat/completions": (
         b'data: {"error":{"message":"The proxy is shutting down and ended this request; retry after 1 s.",'
-        b'"type":"service_unavailable_error","param":null,"code":"shutting_down"}}\n\n'
+        b'"type":"service_unavailable_error","status":503,"param":null,"code":"shutting_down"}}\n\n'
     ),
     "/v1/messages": (
         b'event: error\ndata: {"type":"error","error":{"type":"overloaded_error",'
-        b'"message":"The proxy is shutting down and ended this request; retry after 1 s."}}\n\n'
+        b'"message":"The proxy is shutting down and ended this request; retry after 1 s.","status":503}}\n\n'
     ),
     "/v1/responses": (
         b'event: error\ndata: {"type":"error",'
         b'"message":"The proxy is shutting down and ended this request; retry after 1 s.",'
-        b'"param":null,"code":"shutting_down","sequence_number":1,"error":{'
+        b'"param":null,"code":"shutting_down","status":503,"sequence_number":1,"error":{'
         b'"message":"The proxy is shutting down and ended this request; retry after 1 s.",'
-        b'"param":null,"code":"shutting_down","type":"service_unavailable_error"}}\n\n'
+        b'"param":null,"code":"shutting_down","status":503,"type":"service_unavailable_error"}}\n\n'
     ),
 }
 EVENT = b'data: {"type":"response.created","sequence_number":0}\n\n'
