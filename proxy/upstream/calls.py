@@ -6,6 +6,7 @@ while connecting, and needs more than ten times the CPU per call.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Protocol
@@ -42,9 +43,13 @@ _REQUEST_ID_HEADERS = (
     "x-debug-trace-id",  # Cohere
     "nvcf-reqid",  # NVIDIA
     "x-ds-trace-id",  # DeepSeek
-    "cf-ray",  # providers behind Cloudflare
 )
 """The headers in which providers send their id of a request, the most specific of a provider first."""
+_OTHER_REQUEST_ID = re.compile(r"(?i)(?:.*[-_])?(?:request|req|trace|log|correlation|generation)[-_]?id")
+"""Headers of further providers: `x-oneapi-request-id`, `x-tt-logid`, `x-siliconcloud-trace-id` ..."""
+_ENDS = ("id", "Id", "ID")
+_EDGE_REQUEST_ID = "cf-ray"
+"""The id of Cloudflare, for providers behind it that send none of their own."""
 _MAX_REQUEST_ID = 200  # characters
 
 
@@ -172,11 +177,9 @@ class UpstreamResponse:
     @property
     def request_id(self) -> str:
         """The provider's id of the request, for its support; "" if there is none."""
-        for name in _REQUEST_ID_HEADERS:
-            if value := self.headers.get(name):
-                is_plain = len(value) <= _MAX_REQUEST_ID and value.isascii() and value.isprintable()
-                return value if is_plain and not any(secret in value for secret in self._credentials()) else ""
-        return ""
+        value = _request_id(self.headers)
+        is_plain = len(value) <= _MAX_REQUEST_ID and value.isascii() and value.isprintable()
+        return value if is_plain and not any(secret in value for secret in self._credentials()) else ""
 
     @property
     def secrets(self) -> Sequence[str]:
@@ -389,6 +392,15 @@ async def _rejected(response: UpstreamResponse) -> bool:
 def _coding(headers: Mapping[str, str]) -> str:
     coding = headers.get("Content-Encoding", "").strip().lower()
     return "" if coding == "identity" else coding
+
+
+def _request_id(headers: Mapping[str, str]) -> str:
+    for name in _REQUEST_ID_HEADERS:
+        if value := headers.get(name):
+            return value
+    ids = ((name, value) for name, value in headers.items() if name[-2:] in _ENDS)  # a cheap test of every header
+    others = (value for name, value in ids if value and _OTHER_REQUEST_ID.fullmatch(name))
+    return next(others, headers.get(_EDGE_REQUEST_ID, ""))
 
 
 def _interrupted(error: Exception) -> UpstreamError:

@@ -760,7 +760,19 @@ async def test_after_failover_the_headers_are_those_of_the_error_that_is_returne
 
 @pytest.mark.parametrize(
     "header",
-    ["x-request-id", "Request-Id", "x-amzn-RequestId", "apim-request-id", "mistral-correlation-id", "CF-Ray"],
+    [
+        "x-request-id",
+        "Request-Id",
+        "x-amzn-RequestId",
+        "apim-request-id",
+        "mistral-correlation-id",
+        "X-Oneapi-Request-Id",
+        "x-tt-logid",
+        "x-siliconcloud-trace-id",
+        "x-generation-id",
+        "eagleeye-traceid",
+        "CF-Ray",
+    ],
 )
 async def test_the_providers_request_id_is_in_every_response_and_in_the_log_of_failures(
     header: str, fetch: FakeFetch, clock: FakeClock, caplog: pytest.LogCaptureFixture
