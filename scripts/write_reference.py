@@ -390,7 +390,9 @@ ENTRIES: Mapping[str, Entry] = {
     ),
     "ListSettings.overrides": Entry(
         'overrides: [{match: "qwen3-*", context_length: 65536}]',
-        "Fields of models, by patterns over the provider's own ids. Later entries win; `null` removes a field.",
+        "Fields of models, by patterns over the provider's own ids. Later entries win; `null` removes a field. "
+        "`set_params`, `drop_params` and `rename_params` change the parameters of calls; see "
+        "[Providers](providers.md#parameters-of-calls).",
     ),
     "ListSettings.price_per": Entry(
         "price_per: 1000000",

@@ -18,6 +18,7 @@ from proxy.inference.failover import Call
 from proxy.inference.ledger import Ledger, Origin
 from proxy.inference.request.body import NoBody
 from proxy.inference.request.headers import split_headers
+from proxy.inference.request.params import ParamOverrides
 from proxy.inference.response.relay import StreamFormat
 from proxy.inference.routing import Candidate
 from proxy.store import Store
@@ -48,7 +49,9 @@ class StoredCall(Call, frozen=True, kw_only=True):
         """None for lists of input, in which the caller has chosen ids, and for deleted responses."""
         return "" if self.method == "DELETE" or self.path.endswith("/input_items") else _RESPONSES
 
-    def send(self, endpoint: Endpoint, candidate: Candidate) -> Awaitable[UpstreamResponse]:
+    def send(
+        self, endpoint: Endpoint, candidate: Candidate, changes: ParamOverrides | None
+    ) -> Awaitable[UpstreamResponse]:
         return endpoint.request(
             self.method,
             self.path,

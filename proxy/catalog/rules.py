@@ -54,7 +54,7 @@ def select(provider: Provider, config: Config) -> Step:
 
 def override(provider: Provider, config: Config) -> Step:
     """Apply `overrides` to the provider's own ids, in the order of the file."""
-    overrides = [(matcher(given.match), given.fields) for given in provider.overrides]
+    overrides = [(matcher(given.match), given.fields) for given in provider.overrides if given.fields]
     if not overrides:
         return iter
 

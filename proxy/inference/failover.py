@@ -30,6 +30,8 @@ from proxy.inference.provider_errors import (
 )
 from proxy.inference.request.body import Body
 from proxy.inference.request.headers import further_headers
+from proxy.inference.request.json_body import JsonBody
+from proxy.inference.request.params import ParamOverrides
 from proxy.inference.response import headers as response_headers
 from proxy.inference.response.ids import PATHS_WITH_IDS
 from proxy.inference.routing import Candidate
@@ -92,11 +94,16 @@ class Call(Struct, frozen=True):
         """The call whose response contains ids as the response to this one does; "" for none."""
         return self.path if self.path in PATHS_WITH_IDS else ""
 
-    def send(self, endpoint: Endpoint, candidate: Candidate) -> Awaitable[UpstreamResponse]:
-        """Send the call with the provider's ids of models."""
+    def send(
+        self, endpoint: Endpoint, candidate: Candidate, changes: ParamOverrides | None
+    ) -> Awaitable[UpstreamResponse]:
+        """Send the call with the provider's ids and changes of parameters. Raises BadRequest."""
+        body = self.body.with_ids(candidate.ids)
+        if changes and isinstance(self.body, JsonBody):
+            body = changes.applied(body, candidate.offer.entry.id)
         return endpoint.send(
             self.path,
-            self.body.with_ids(candidate.ids),
+            body,
             headers=self.headers_for(endpoint.provider),
             content_type=self.body.content_type.decode(),
             request_id=self.request_id,
@@ -222,6 +229,7 @@ class Forwarder:
         self._usage = usage
         targets = [(provider, target) for provider in providers if (target := provider.target)]
         self.endpoints: Mapping[str, Endpoint] = {p.name: Endpoint(p, target, logins, clock) for p, target in targets}
+        self._param_overrides = {p.name: changes for p, _ in targets if (changes := ParamOverrides(p.overrides))}
         self.circuits: Mapping[str, Circuit] = {
             p.name: Circuit(p, clock, uniform, self.endpoints[p.name].keys.wait) for p, _ in targets
         }
@@ -348,8 +356,9 @@ class Forwarder:
         self, endpoint: Endpoint, call: Call, candidate: Candidate, scope: CallScope, seconds: float
     ) -> UpstreamResponse | ErrorResponse | UpstreamError:
         """Send the call. Returns a response that can be relayed, or the failure. Raises ClientDisconnected."""
+        changes = self._param_overrides.get(endpoint.provider.name)
         try:
-            response = await scope.wait(call.send(endpoint, candidate), seconds)
+            response = await scope.wait(call.send(endpoint, candidate, changes), seconds)
         except UpstreamError as error:
             return error
         except DeadlineExceeded:

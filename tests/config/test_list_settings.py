@@ -166,6 +166,7 @@ def test_a_credential_in_a_parameter_is_a_secret() -> None:
 A_RULE = "must be a mapping like {field: enabled, is: true}"
 ONE = "must have exactly one of is, in, not, exists, at_least, contains; write one entry for each rule"
 AN_OVERRIDE = 'must be a mapping like {match: "qwen3-*", context_length: 65536}'
+BYPASSES = "it selects models, an upstream or stored state, which would bypass the access rules"
 A_MATCH = "`match` must be a pattern over the provider's own ids, or a list of patterns"
 
 
@@ -296,6 +297,67 @@ A_MATCH = "`match` must be a pattern over the provider's own ids, or a list of p
             "overrides: [{match: m, size: .nan}]",
             "overrides[0]: `size` has a number that not every client can read; use a string",
             id="overrides: not a number",
+        ),
+        pytest.param(
+            "overrides: [{match: m, set_params: [a]}]",
+            "overrides[0]: `set_params` must be a mapping of field names to values, like {temperature: 1}",
+            id="overrides: set_params is a list",
+        ),
+        pytest.param(
+            "overrides: [{match: m, set_params: {}}]",
+            "overrides[0]: sets no field; add one, like `context_length: 65536`",
+            id="overrides: set_params is empty",
+        ),
+        pytest.param(
+            "overrides: [{match: m, set_params: {model: x}}]",
+            "overrides[0]: `set_params` cannot change `model`: the proxy sets it; use `aliases`",
+            id="overrides: set_params has model",
+        ),
+        pytest.param(
+            "overrides: [{match: m, set_params: {fallbacks: [x]}}]",
+            f"overrides[0]: `set_params` cannot add `fallbacks`: {BYPASSES}",
+            id="overrides: set_params selects a model",
+        ),
+        pytest.param(
+            "overrides: [{match: m, set_params: {provider: {order: [{Api_Base: x}]}}}]",
+            f"overrides[0]: `set_params.provider` must not contain `Api_Base`: {BYPASSES}",
+            id="overrides: set_params contains an upstream",
+        ),
+        pytest.param(
+            "overrides: [{match: m, set_params: {seed: 99999999999999999999}}]",
+            "overrides[0]: `set_params.seed` has a number that not every client can read; use a string",
+            id="overrides: set_params has a long number",
+        ),
+        pytest.param(
+            "overrides: [{match: m, drop_params: temperature}]",
+            "overrides[0]: `drop_params` must be a list of field names, like [temperature]",
+            id="overrides: drop_params is a text",
+        ),
+        pytest.param(
+            "overrides: [{match: m, drop_params: [Model]}]",
+            "overrides[0]: `drop_params` cannot change `model`: the proxy sets it; use `aliases`",
+            id="overrides: drop_params has model",
+        ),
+        pytest.param(
+            "overrides: [{match: m, rename_params: [a, b]}]",
+            "overrides[0]: `rename_params` must be a mapping of field names to new ones, "
+            "like {max_tokens: max_completion_tokens}",
+            id="overrides: rename_params is a list",
+        ),
+        pytest.param(
+            "overrides: [{match: m, rename_params: {model: engine}}]",
+            "overrides[0]: `rename_params` cannot change `model`: the proxy sets it; use `aliases`",
+            id="overrides: rename_params has model",
+        ),
+        pytest.param(
+            "overrides: [{match: m, rename_params: {engine: model}}]",
+            "overrides[0]: `rename_params` cannot change `model`: the proxy sets it; use `aliases`",
+            id="overrides: rename_params to model",
+        ),
+        pytest.param(
+            "overrides: [{match: m, rename_params: {thread: Conversation}}]",
+            f"overrides[0]: `rename_params` cannot add `Conversation`: {BYPASSES}",
+            id="overrides: rename_params to stored state",
         ),
         pytest.param(
             "models: [7]",

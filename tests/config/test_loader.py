@@ -136,7 +136,9 @@ providers:
     where: [{field: type, is: model}, {field: max_tokens, at_least: 1000}]
     hide_retired: true
     drop_fields: [capabilities.batch]
-    overrides: [{match: "claude-*", context_length: 200000, notes.tier: null}]
+    overrides:
+      - {match: "claude-*", context_length: 200000, notes.tier: null}
+      - {match: "*", set_params: {seed: 7, tools: [{type: web}]}, drop_params: [top_p], rename_params: {a: b}}
     kind: anthropic
     base_url: https://claude.example
     version: 2025-01-01
@@ -261,7 +263,10 @@ def test_every_setting_is_loaded(corp_pem: str) -> None:
         name="claude", weight=3, kind="anthropic", base_url="https://claude.example/v1",
         where=(FieldRule("type", "is", "model"), FieldRule("max_tokens", "at_least", 1000)),
         hide_retired=True, drop_fields=("capabilities.batch",),
-        overrides=(Override(("claude-*",), {"context_length": 200000, "notes.tier": None}),),
+        overrides=(
+            Override(("claude-*",), {"context_length": 200000, "notes.tier": None}),
+            Override(("*",), {}, {"seed": 7, "tools": [{"type": "web"}]}, ("top_p",), {"a": "b"}),
+        ),
         settings={"version": "2025-01-01"}, **inherited,
     )  # fmt: skip
     azure = Provider(

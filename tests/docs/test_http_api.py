@@ -9,7 +9,7 @@ from proxy.access.keys import KEY_HEADERS
 from proxy.calls import CALLS
 from proxy.dialects import EXTRA_NAMES
 from proxy.errors import ModelNotFound
-from proxy.inference.request.guards import CONTINUE, REFERENCE_STATE, SELECT_MODELS, SELECT_UPSTREAM
+from proxy.guards import CONTINUE, REFERENCE_STATE, SELECT_MODELS, SELECT_UPSTREAM
 from proxy.inference.request.headers import split_headers
 from proxy.inference.response.headers import relayed_headers
 from proxy.wire.format import BASE_PATHS

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Set
 
 from proxy.errors import BadRequest
+from proxy.guards import MODEL
 
-MODEL = "model"
 MAX_MODEL_ID = 1000
 """Characters; error messages repeat the id."""
 

@@ -8,8 +8,8 @@ from typing import NamedTuple
 from urllib.parse import unquote
 
 from proxy.errors import BadRequest
-from proxy.inference.request.body import MAX_MODEL_ID, MODEL, Body, check_path_model, missing_model
-from proxy.inference.request.guards import GUARDED, fold_name
+from proxy.guards import GUARDED, MODEL, fold_name
+from proxy.inference.request.body import MAX_MODEL_ID, Body, check_path_model, missing_model
 from proxy.inference.request.json_spans import Span
 
 _ASCII_CHARSET = rb"(?:utf-8|us-ascii|iso-8859-[0-9]{1,2}|windows-125[0-9])"

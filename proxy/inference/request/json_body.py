@@ -11,9 +11,9 @@ import msgspec
 from msgspec import Raw
 
 from proxy.errors import BadRequest
-from proxy.inference.request.body import MODEL, Body, check_path_model, missing_model
+from proxy.guards import GUARDED, MODEL, fold_name
+from proxy.inference.request.body import Body, check_path_model, missing_model
 from proxy.inference.request.conversation import cache_key_of, first_messages_of
-from proxy.inference.request.guards import GUARDED, fold_name
 from proxy.inference.request.json_fields import Field
 from proxy.inference.request.json_spans import (
     MAX_NAME,

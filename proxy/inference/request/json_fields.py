@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from proxy.inference.request.guards import fold_name
+from proxy.guards import fold_name
 from proxy.inference.request.json_spans import Span, decode_string, duplicate_field, member_spans
 
 

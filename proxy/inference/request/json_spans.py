@@ -65,6 +65,16 @@ def member_spans(body: bytes) -> dict[str, Span]:
     return spans
 
 
+def named_spans(body: bytes) -> Iterator[tuple[str, Span, Span]]:
+    """Yield every name of a JSON object, its span with the quotes, and that of its value. Raises as `member_spans`."""
+    end = 0
+    for name, value in member_spans(body).items():
+        match = _NEXT_NAME.match(body, end)
+        assert match, "member_spans has matched it"
+        yield name, match.span(1), value
+        end = value[1]
+
+
 def duplicate_field(name: str) -> ValueError:
     """Return the error for an object that contains this name twice."""
     return ValueError(f"contains a duplicate field: `{name[:MAX_NAME]}`")

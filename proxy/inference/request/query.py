@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from urllib.parse import unquote_plus
 
-from proxy.inference.request.guards import CONTAIN_MODELS, GUARDED, PLACE, fold_name, names_models
+from proxy.guards import CONTAIN_MODELS, GUARDED, PLACE, fold_name, names_models
 
 _API_VERSION = "api-version"
 """Azure's version of the API, which belongs to its URLs; its other APIs and its clones reject a foreign one."""

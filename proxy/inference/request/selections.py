@@ -12,8 +12,7 @@ from typing import NamedTuple
 import msgspec
 
 from proxy.errors import BadRequest
-from proxy.inference.request.body import MAX_MODEL_ID, MODEL
-from proxy.inference.request.guards import (
+from proxy.guards import (
     BATCH,
     CALLER_DATA,
     CALLER_NAMES,
@@ -23,6 +22,7 @@ from proxy.inference.request.guards import (
     CONTINUE,
     COUNTED,
     EXTRA_BODY,
+    MODEL,
     NOT_MODELS,
     PLACE,
     REFERENCE_STATE,
@@ -31,6 +31,7 @@ from proxy.inference.request.guards import (
     TOOL_CALLS,
     names_models,
 )
+from proxy.inference.request.body import MAX_MODEL_ID
 from proxy.inference.request.json_fields import Field, fields_of, is_null, texts_of, without_duplicates
 from proxy.inference.request.json_spans import (
     MAX_NAME,

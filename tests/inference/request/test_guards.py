@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from proxy.errors import BadRequest
-from proxy.inference.request.guards import REFERENCE_STATE
+from proxy.guards import REFERENCE_STATE
 from proxy.inference.request.json_body import JsonBody
 
 STATE = [f'"{name}":"x"' for name in sorted(REFERENCE_STATE - {"agent"})] + [

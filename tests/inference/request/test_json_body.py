@@ -11,7 +11,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from proxy.errors import BadRequest
-from proxy.inference.request.guards import GUARDED, SELECT_MODELS, SELECT_UPSTREAM, fold_name
+from proxy.guards import GUARDED, SELECT_MODELS, SELECT_UPSTREAM, fold_name
 from proxy.inference.request.json_body import JsonBody
 from tests.inference.request.json_texts import (
     fields,

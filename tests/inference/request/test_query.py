@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from proxy.inference.request.guards import GUARDED
+from proxy.guards import GUARDED
 from proxy.inference.request.query import forwarded_query
 
 

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import re
 
-from proxy.inference.request.body import MODEL
-
+MODEL = "model"
 SELECT_MODELS = frozenset(
     {
         "models",  # OpenRouter, Perplexity: tried after `model`, so that a key could reach a model it does not allow
