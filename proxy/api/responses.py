@@ -11,8 +11,9 @@ from proxy.api.inference import Inference
 from proxy.api.models import view_of
 from proxy.api.request import RequestHead
 from proxy.asgi import Receive, Send
+from proxy.calls import Api
 from proxy.config import Config
-from proxy.errors import BadRequest, ModelNotFound, ResponseNotFound
+from proxy.errors import ApiNotSupported, BadRequest, ModelNotCallable, ModelNotFound, ResponseNotFound
 from proxy.inference.deadline import ClientDisconnected
 from proxy.inference.failover import Call
 from proxy.inference.ledger import Ledger, Origin
@@ -20,12 +21,13 @@ from proxy.inference.request.body import NoBody
 from proxy.inference.request.headers import split_headers
 from proxy.inference.request.params import ParamOverrides
 from proxy.inference.response.relay import StreamFormat
-from proxy.inference.routing import Candidate
+from proxy.inference.routing import Candidate, candidates
 from proxy.store import Store
 from proxy.upstream.calls import Endpoint, UpstreamResponse
 from proxy.wire import format_of
 
 _RESPONSES = "/v1/responses"
+_API: Api = "openai"
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=:-]*")
 """An id that is one segment of a path for every provider."""
 _PARAMETERS = frozenset(
@@ -110,14 +112,10 @@ class StoredResponses:
         view = self._store.cached_view(caller.policy) or await view_of(self._store, caller.policy)
         await view.prepare((origin.model,))
         try:
-            offers = view.model(origin.model).offers
-        except ModelNotFound:
+            batch = candidates(view.model, NoBody(origin.model), self._targets, (), _API)
+        except (ModelNotFound, ModelNotCallable, ApiNotSupported):
             return None
-        for offer in offers:
-            if offer.provider == origin.provider and origin.provider in self._targets:
-                own_id = self._targets[origin.provider].called(offer.entry.id)
-                return Candidate(offer, {origin.model: own_id})
-        return None
+        return next((candidate for candidate in batch if candidate.offer.provider == origin.provider), None)
 
 
 def _end(path: str) -> str:

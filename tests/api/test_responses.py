@@ -68,6 +68,25 @@ async def test_a_request_is_sent_with_the_providers_credential_and_its_response_
     assert ALICE.encode() not in up.requests[-1].head
 
 
+async def test_a_stored_response_of_a_virtual_model_does_not_show_which_model_it_stands_for(
+    fetch: FakeFetch, clock: FakeClock
+) -> None:
+    async def script(exchange: Exchange) -> None:
+        if exchange.request.method == "DELETE":
+            await replies({"error": {"message": "only-b-2026-01-01 is busy"}}, 429)(exchange)
+        else:
+            await replies({**RESPONSE, "model": "only-b-2026-01-01"})(exchange)
+
+    async with proxying(fetch, clock, script) as (served, up):
+        await sent(served, ALICE, model="smart", input="x")
+        answer, refusal = await asked(served, ALICE, "GET"), await asked(served, ALICE, "DELETE")
+        await sent(served, ALICE, model="smart", previous_response_id="resp_1")
+
+    assert answer.json() == {**RESPONSE, "model": "smart"}
+    assert refusal.json()["error"]["message"] == "smart is busy"
+    assert up.requests[-1].json == {"model": "only-b", "previous_response_id": "resp_1"}
+
+
 async def test_a_stored_stream_continues_after_the_last_event_that_was_received(
     fetch: FakeFetch, clock: FakeClock
 ) -> None:

@@ -22,6 +22,7 @@ CONFIG = """
 providers:
   - {{name: a, base_url: "{url}/a/v1", api_key: sk-canary-of-a}}
   - {{name: b, base_url: "{url}/b/v1", api_key: sk-canary-of-b, aliases: {{m: own-m}}, {more}}}
+models: [{{id: smart, targets: [only-b]}}]
 groups: {{default: {{models: ["*"], call: true}}}}
 keys:
   - {{name: alice, hash: "{alice}", models: ["*"]}}
@@ -34,7 +35,10 @@ keys:
 async def proxying(
     fetch: FakeFetch, clock: FakeClock, script: Script, more: str = ""
 ) -> AsyncIterator[tuple[Served, FakeProvider]]:
-    """A proxy with two providers of the model `m`; `b` has it under another id, and alone has `only-b`."""
+    """A proxy with two providers of the model `m`; `b` has it under another id, and alone has `only-b`.
+
+    The virtual model `smart` stands for `only-b`.
+    """
     fetch.lists("a", "m")
     fetch.lists("b", "own-m", "only-b")
     async with fake_provider(script) as up:
