@@ -181,7 +181,7 @@ class Inference:
         if not call.key or not path:
             return None
         origin = self._ledger.origin(forwarded.provider.name, call.model)
-        return IdReader(path, partial(self._ledger.record, call.key, origin, call.may_contain))
+        return IdReader(path, partial(self._ledger.record, call.key, origin, call.own_text()))
 
 
 def _response_headers(forwarded: ForwardedCall, call: Call, *, names_provider: bool) -> list[Header]:

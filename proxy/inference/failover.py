@@ -80,14 +80,19 @@ class Call(Struct, frozen=True):
         """Whether the tokens that the response reports were not counted before."""
         return True
 
-    def may_contain(self, object_id: str) -> bool:
-        """Return whether the caller may have written an id, or what a provider makes it from."""
-        end = object_id.rpartition("_")[2]
-        text = end if len(end) >= _MIN_UNIQUE else object_id
+    def own_text(self) -> Callable[[str], bool]:
+        """Return a function that tells whether the caller may have written an id, or what a provider makes it from."""
         values = [value.decode("latin-1") for _, value in self.raw_headers]
         values += chain.from_iterable(parse_qsl(self.query, keep_blank_values=True))
-        is_in_value = any(text in value or (len(value) >= _MIN_UNIQUE and value in object_id) for value in values)
-        return is_in_value or self.body.may_contain(text)
+        joined = "\n".join(values)
+        unique = [value for value in values if len(value) >= _MIN_UNIQUE]
+
+        def is_own(object_id: str) -> bool:
+            end = object_id.rpartition("_")[2]
+            text = end if len(end) >= _MIN_UNIQUE else object_id
+            return text in joined or any(value in object_id for value in unique) or self.body.may_contain(text)
+
+        return is_own
 
     @property
     def path_of_ids(self) -> str:

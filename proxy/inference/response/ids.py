@@ -16,8 +16,6 @@ from proxy.inference.response.events import event_objects
 
 _ID = re.compile(r"[!#-\[\]-~]{1,1024}")
 """Printable ASCII without quotes, backslashes and spaces."""
-_SIGNS = (b'"id"', b'"file_id"')
-"""An object without these names has no id. Most events of a stream have none."""
 _FILE_RESULTS = frozenset({"bash_code_execution_tool_result", "code_execution_tool_result"})
 """Types of blocks of a message with files that code has written (Anthropic)."""
 
@@ -43,11 +41,9 @@ class IdReader:
 
     def read_lines(self, lines: bytes) -> None:
         """Read whole lines of a stream, in which every object is whole."""
-        for sign in _SIGNS:
-            if sign in lines:
-                for event in event_objects(lines):
-                    self.read(event.text)
-                return
+        if b'"id"' in lines or b'"file_id"' in lines:  # most events have neither
+            for event in event_objects(lines):
+                self.read(event.text)
 
 
 def _of_responses(value: Mapping[str, Any]) -> Iterator[Any]:
