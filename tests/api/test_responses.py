@@ -12,7 +12,8 @@ from proxy.calls import CALLS
 from tests.api.test_stored_state import ADMIN, ALICE, BOB, ITEMS, NOBODY, RESPONSE, proxying, sent, streamed
 from tests.fakes import FakeClock, FakeFetch
 from tests.listening import Served
-from tests.providers.scripted import Exchange, replies
+from tests.providers.calls import streams
+from tests.providers.scripted import Exchange, in_sequence, replies
 
 pytestmark = pytest.mark.anyio
 
@@ -97,6 +98,15 @@ async def test_a_stored_stream_continues_after_the_last_event_that_was_received(
     assert answer.headers["content-type"].startswith("text/event-stream")
     assert b"response.completed" in answer.content
     assert up.requests[-1].target == "/b/v1/responses/resp_1?stream=true&starting_after=1"
+
+
+async def test_a_stored_stream_can_begin_with_the_failure_of_its_response(fetch: FakeFetch, clock: FakeClock) -> None:
+    failed = b'data: {"type":"response.failed","response":{"id":"resp_1","error":{"code":"server_error"}}}\n\n'
+    async with proxying(fetch, clock, in_sequence(streamed, streams(failed))) as (served, _):
+        await sent(served, ALICE, input="x")
+        answer = await asked(served, ALICE, "GET", params={"stream": "true", "starting_after": "1"})
+
+    assert (answer.status_code, answer.content) == (200, failed)
 
 
 @pytest.mark.parametrize(

@@ -59,12 +59,13 @@ class Clients:
 
 
 @asynccontextmanager
-async def clients(fetch: FakeFetch, clock: FakeClock, script: Script) -> AsyncIterator[Clients]:
-    """`script`: the responses of both providers."""
+async def clients(fetch: FakeFetch, clock: FakeClock, script: Script, server: str = "{}") -> AsyncIterator[Clients]:
+    """`script`: the responses of both providers; `server`: settings."""
     fetch.lists("oa", OWN, "plain")
     fetch.lists("claude", "claude-x")
     async with fake_provider(script) as oa, fake_provider(script) as claude:
-        config = config_of(CONFIG.format(oa=oa.url, claude=claude.url, up=UP, claudes=CLAUDES, key=digest(KEY)))
+        text = CONFIG.format(oa=oa.url, claude=claude.url, up=UP, claudes=CLAUDES, key=digest(KEY))
+        config = config_of(f"{text}server: {server}\n")
         async with serving(config, fetch, clock) as served:
             base = f"{served.url}/v1"
             direct = {"trust_env": False, "timeout": 10}
@@ -387,6 +388,51 @@ async def test_closing_a_stream_closes_the_providers_connection(fetch: FakeFetch
         await anext(pieces)
         await pieces.close()
         await until(lambda: c.oa.open == 0, 1)
+
+
+# -- refusals before the first output ----------------------------------------------------------------------------------
+
+LIMITED = {"error": {"message": "slow down", "code": "own"}}
+QUICK = "{sse_keepalive: 20ms}"
+"""Comments are sent after 40 ms without a response."""
+
+
+async def refuses_late(exchange: Exchange) -> None:
+    await asyncio.sleep(0.2)
+    await replies(LIMITED, 429)(exchange)
+
+
+async def test_a_refusal_after_comments_raises_an_api_error_with_its_status(fetch: FakeFetch, clock: FakeClock) -> None:
+    async with clients(fetch, clock, refuses_late, QUICK) as c:
+        pieces = await c.aio.chat.completions.create(model="gpt-x", messages=MESSAGES, stream=True)
+        with pytest.raises(openai.APIError, match="slow down") as caught:
+            await anext(pieces)
+        events = await c.aio.responses.create(model="gpt-x", input="hello", stream=True)
+        with pytest.raises(openai.APIError, match="slow down") as of_responses:
+            await anext(events)
+        for error in (caught.value, of_responses.value):
+            assert type(error) is openai.APIError
+            assert isinstance(error.body, dict)
+            assert (error.code, error.body["status"]) == ("own", 429)
+        stream = await c.aio_messages.messages.create(**ASKED, stream=True)
+        with pytest.raises(anthropic.APIStatusError, match="slow down") as of_messages:
+            await anext(stream)
+        assert isinstance(of_messages.value.body, dict)
+        assert of_messages.value.body["error"] == {"type": "rate_limit_error", "message": "slow down", "status": 429}
+
+
+async def test_an_error_as_the_first_event_raises_the_exception_of_its_status(
+    fetch: FakeFetch, clock: FakeClock
+) -> None:
+    busy = event("error", error={"type": "overloaded_error", "message": "Overloaded"})
+    async with clients(fetch, clock, streams(STARTED, busy)) as c:
+        with pytest.raises(anthropic.InternalServerError) as overloaded:
+            await c.aio_messages.messages.create(**ASKED, stream=True)
+        assert overloaded.value.status_code == 503
+    limited = streams(b"data: %b\n\n" % msgspec.json.encode({"error": {"message": "slow down", "code": 429}}))
+    async with clients(fetch, clock, limited) as c:
+        with pytest.raises(openai.RateLimitError, match="slow down"):
+            await c.aio.chat.completions.create(model="gpt-x", messages=MESSAGES, stream=True)
 
 
 # -- the anthropic package ---------------------------------------------------------------------------------------------

@@ -22,8 +22,9 @@ _Kind = Literal["lead_in", "output", "error"]
 class Opening:
     """The events of a stream that are held."""
 
-    def __init__(self) -> None:
-        self.kind: _Kind = "lead_in"
+    def __init__(self, kind: _Kind = "lead_in") -> None:
+        """`kind`: `output` if nothing is held."""
+        self.kind = kind
         """What has arrived so far. Nothing is read after `output` and `error`."""
         self.error = b""
         """The data of the event that is an error."""

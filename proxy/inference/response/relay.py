@@ -39,6 +39,8 @@ class StreamFormat(Struct, frozen=True):
     """As in `CallPath`."""
     error_event: Callable[[ApiError, int], bytes]
     """Returns a complete event that SDKs raise as an error. The number is that of the event in the stream."""
+    is_stored: bool = False
+    """Whether streams repeat a response that was stored: an event in it that is an error refuses nothing."""
 
 
 class Relay:
@@ -233,7 +235,7 @@ class Relay:
         """Relay a stream. `chunk`: its first bytes, b"" if they must be read."""
         self._client.prepare(self._response.status, [*headers, *STREAM_HEADERS])
         events = EventStreamRenamer(self._call.own_id, self._model, self._ids.read_lines if self._ids else None)
-        opening = Opening()
+        opening = Opening("output" if self._stream_format.is_stored else "lead_in")
         self._client.keep_alive(self._sse_keepalive, lambda: opening.kind == "lead_in" or events.between_events)
         failure: ApiError | None = None
         try:
@@ -289,7 +291,7 @@ class Relay:
     async def _read_opening(self, chunk: bytes, events: EventStreamRenamer, opening: Opening) -> bool:
         """Read up to the first output or error, or until what is held must be sent. Returns whether it ended."""
         held_until = float("inf")
-        while opening.kind == "lead_in":
+        while True:
             part = chunk or await self._read_before(held_until)
             if part is None:
                 return False
@@ -298,10 +300,11 @@ class Relay:
             if not part:
                 opening.end()
                 return True
+            if opening.kind != "lead_in":
+                return False
             chunk = b""
             if opening.held:
                 held_until = min(held_until, self._scope.now + _MAX_HELD_SECONDS)
-        return False
 
     async def _read_before(self, moment: float) -> bytes | None:
         """Return the next bytes, b"" at the end, None if there are none before this moment. Raises ApiError."""

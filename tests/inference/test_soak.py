@@ -1,0 +1,19 @@
+"""A short form of the soak in `benchmarks/soak.py`, which runs for minutes."""
+
+from __future__ import annotations
+
+import pytest
+
+from benchmarks.soak import NOTHING, soak
+
+pytestmark = pytest.mark.anyio
+SECONDS = 15.0
+
+
+async def test_faults_and_clients_that_leave_leave_no_task_descriptor_queue_place_or_circuit_slot() -> None:
+    left = await soak(SECONDS)
+
+    assert left == NOTHING
+    assert left.outcomes["left"] > 100
+    assert left.outcomes["200"] > 100
+    assert {"connection closed"}.isdisjoint(left.outcomes)
