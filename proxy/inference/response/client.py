@@ -46,7 +46,7 @@ class ClientResponse:
         self._status = 200
         self._headers: Sequence[Header] = ()
         self._may_comment: Callable[[], bool] = lambda: True
-        self._heartbeat = Heartbeat(self._send_comment)
+        self._heartbeat: Heartbeat | None = None
         self.wait_for_provider()
 
     def wait_for_provider(self) -> None:
@@ -54,7 +54,7 @@ class ClientResponse:
         if not self.has_started:
             self._status, self._headers = 200, [*_WITHOUT_PROVIDER, *self._id_headers]
         if self._waiting is None:
-            self._heartbeat.stop()
+            self.stop_heartbeat()
         else:
             self.keep_alive(self._waiting, lambda: True)
 
@@ -79,10 +79,12 @@ class ClientResponse:
         `may_comment`: whether the bytes sent so far end with a complete event.
         """
         self._may_comment = may_comment
+        self._heartbeat = self._heartbeat or Heartbeat(self._send_comment)
         self._heartbeat.start(seconds)
 
     def stop_heartbeat(self) -> None:
-        self._heartbeat.stop()
+        if self._heartbeat:
+            self._heartbeat.stop()
 
     async def start(self) -> None:
         """Send the head. Can block if the client has not read the previous response on this connection."""
@@ -94,7 +96,8 @@ class ClientResponse:
         """Send a part of the body. Raises ClientDisconnected."""
         if not self.has_started:
             await self.start()
-        self._heartbeat.postpone()
+        if self._heartbeat:
+            self._heartbeat.postpone()
         await self._deliver({"type": "http.response.body", "body": body, "more_body": more})
 
     def send_whole(self, response: RawResponse) -> bool:
@@ -106,7 +109,9 @@ class ClientResponse:
 
     def close(self) -> None:
         """Stop comments: the response has ended."""
-        self._heartbeat.close()
+        if self._heartbeat:
+            self._heartbeat.close()
+            self._heartbeat = None  # it refers to this object: a cycle would keep the call until a garbage collection
 
     def _start_message(self) -> MutableMapping[str, Any]:
         return {"type": "http.response.start", "status": self._status, "headers": self._headers}

@@ -50,14 +50,17 @@ class Opening:
         if self._unfinished.endswith((b"\n", b"\r")):
             lines.append(self._unfinished)
             self._unfinished = b""
-        for line in lines:
+        for index, line in enumerate(lines):
+            if self.kind != "lead_in":
+                self._held += b"".join(lines[index:])
+                break
             text = line.removeprefix(BOM).strip()
             is_ignored = not text or text.startswith(b":")
-            if is_ignored and not self._is_in_event and self.kind == "lead_in":
+            if is_ignored and not self._is_in_event:
                 comments += line
                 continue
             self._held += line
-            if not is_ignored and self.kind == "lead_in":
+            if not is_ignored:
                 self._judge(text)
             self._is_in_event = bool(text)
         if self.kind == "lead_in" and len(self._held) + len(self._unfinished) > MAX_HELD:
