@@ -43,7 +43,12 @@ FINE_STREAM = streams(chunk_event("m", "fine"), DONE)
 
 @asynccontextmanager
 async def calling(
-    fetch: FakeFetch, clock: FakeClock, *scripts: Script | None, defaults: str = "{}", server: str = "{}"
+    fetch: FakeFetch,
+    clock: FakeClock,
+    *scripts: Script | None,
+    defaults: str = "{}",
+    server: str = "{}",
+    more: str = "",
 ) -> AsyncIterator[tuple[Served, list[FakeProvider]]]:
     providers = []
     text = f"server: {server}\ndefaults: {defaults}\n"
@@ -54,7 +59,7 @@ async def calling(
             provider = await server_of.__aenter__()
             providers.append(provider)
             url = provider.url if script else f"http://127.0.0.1:{closed_port()}"
-            text += f'  - {{name: {name}, base_url: "{url}/v1"}}\n'
+            text += f'  - {{name: {name}, base_url: "{url}/v1"{more}}}\n'
             fetch.lists(name, "m", f"only-{name}")
         text += "models: [{id: virtual, targets: [only-a, only-b]}]\n"
         async with serving(config_of(text), fetch, clock) as served:
@@ -127,6 +132,8 @@ FAULTS = {
 }
 
 
+KEYS = ", api_keys: [sk-canary-first-key, sk-canary-second-key]"
+
 # Short for the faults that are timeouts; the others must not time out on a busy machine.
 LIMITS = {
     "hangs before the head": "{first_byte_timeout: 300ms}",
@@ -135,17 +142,19 @@ LIMITS = {
 
 
 @pytest.mark.parametrize("stream", [pytest.param(False, id="JSON"), pytest.param(True, id="a stream")])
-@pytest.mark.parametrize("model", ["m", "virtual"])
+@pytest.mark.parametrize(
+    ("model", "more"), [("m", ""), ("virtual", ""), ("m", KEYS)], ids=["a model", "a virtual model", "a key pool"]
+)
 @pytest.mark.parametrize("offers", [1, 2])
 @pytest.mark.parametrize("name", FAULTS)
 async def test_every_fault_has_one_response_and_leaks_nothing(
-    name: str, offers: int, model: str, stream: bool, fetch: FakeFetch, clock: FakeClock
+    name: str, offers: int, model: str, more: str, stream: bool, fetch: FakeFetch, clock: FakeClock
 ) -> None:
     fault = FAULTS[name]
     fine = FINE_STREAM if stream else FINE_JSON
     scripts = [fault.stream if stream else fault.json, fine][:offers]
     limits = LIMITS.get(name, "{}")
-    async with calling(fetch, clock, *scripts, defaults=limits) as (served, providers):
+    async with calling(fetch, clock, *scripts, defaults=limits, more=more) as (served, providers):
         before = Held.now()
         # On a separate connection, so that the descriptors counted below are the proxy's.
         body = msgspec.json.encode({"model": model, "stream": stream})
