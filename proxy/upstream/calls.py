@@ -25,7 +25,7 @@ from proxy.upstream.credentials import auth_headers, auth_query, keys_of, kind_h
 from proxy.upstream.errors import seconds_to_wait
 from proxy.upstream.key_pool import KeyPool, Refusal, refusal_of, send_with_keys
 from proxy.upstream.logins import send_signed
-from proxy.upstream.transport import Gunzip
+from proxy.upstream.transport import Gunzip, is_gzip
 
 _NO_CONNECTION = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.ClientHttpProxyError)
 _FAILURES = (aiohttp.ClientError, OSError, ValueError)
@@ -45,6 +45,7 @@ _REQUEST_ID_HEADERS = (
     "x-ds-trace-id",  # DeepSeek
 )
 """The headers in which providers send their id of a request, the most specific of a provider first."""
+_COMPRESSIONS = frozenset({"gzip", "x-gzip", "deflate", "br", "zstd", "compress", "x-compress", "dcb", "dcz"})
 _OTHER_REQUEST_ID = re.compile(r"(?i)(?:.*[-_])?(?:request|req|trace|log|correlation|generation)[-_]?id")
 """Headers of further providers: `x-oneapi-request-id`, `x-tt-logid`, `x-siliconcloud-trace-id` ..."""
 _ENDS = ("id", "Id", "ID")
@@ -92,7 +93,7 @@ class UpstreamResponse:
         self.raw_headers = response.raw_headers
         self.content_type = response.headers.get("Content-Type", "")
         self.coding = _coding(response.headers) if "Content-Encoding" in response.headers else ""
-        """The content-encoding in lower case, "" for none."""
+        """The content-encoding in lower case, "" if the body is not compressed."""
         self._wait: float | None = None
         self._provider = provider
         self._response = response
@@ -147,9 +148,12 @@ class UpstreamResponse:
     async def _decompressed(self, gunzip: Gunzip) -> bytes:
         """The next decompressed bytes: some providers ignore `Accept-Encoding: identity` and send gzip."""
         while compressed := await self._raw():
+            if not gunzip.has_begun and not is_gzip(compressed):
+                self._gunzip = None  # the body is not compressed, whatever its header says
+                return compressed
             if plain := b"".join(gunzip.chunks(compressed)):
                 return plain
-        if not gunzip.complete:
+        if gunzip.has_begun and not gunzip.complete:
             raise ValueError("truncated gzip body")
         return b""
 
@@ -390,8 +394,9 @@ async def _rejected(response: UpstreamResponse) -> bool:
 
 
 def _coding(headers: Mapping[str, str]) -> str:
+    """The content-encoding in lower case; "" for none, and for a name of anything else, such as a character set."""
     coding = headers.get("Content-Encoding", "").strip().lower()
-    return "" if coding == "identity" else coding
+    return "" if _COMPRESSIONS.isdisjoint(re.split(r"[\s,]+", coding)) else coding
 
 
 def _request_id(headers: Mapping[str, str]) -> str:

@@ -111,10 +111,16 @@ class _DecodedStream(httpx.AsyncByteStream):
         return UpstreamError("too_large", f"returned more than {self._max_body:,} bytes (max_body)")
 
 
+def is_gzip(raw: bytes) -> bool:
+    """Whether bytes are the beginning of a gzip body, not of a text."""
+    return raw[:1] == b"\x1f"
+
+
 class Gunzip:
     """Decompress a gzip body incrementally. Bodies of several gzip members are supported."""
 
     def __init__(self) -> None:
+        self.has_begun = False
         self._unpack = zlib.decompressobj(wbits=31)
 
     @property
@@ -122,9 +128,12 @@ class Gunzip:
         return self._unpack.eof
 
     def chunks(self, raw: bytes) -> Iterator[bytes]:
+        self.has_begun = True
         while raw:
             if self._unpack.eof:
-                raise UpstreamError("invalid_response", "returned an unusable response (data after the gzip body)")
+                if not is_gzip(raw):
+                    raise UpstreamError("invalid_response", "returned an unusable response (data after the gzip body)")
+                self._unpack = zlib.decompressobj(wbits=31)
             try:
                 yield self._unpack.decompress(raw, _CHUNK)
             except zlib.error as error:

@@ -1449,6 +1449,35 @@ async def test_an_unrequested_gzip_response_is_decompressed(fetch: FakeFetch, cl
         assert "content-encoding" not in answer.headers
 
 
+@pytest.mark.parametrize("coding", ["UTF-8", "none", "aws-chunked", "gzip", "X-Gzip"])
+async def test_a_response_that_is_not_compressed_is_relayed_whatever_its_content_encoding_says(
+    coding: str, fetch: FakeFetch, clock: FakeClock
+) -> None:
+    async def streamed(exchange: Exchange) -> None:
+        await exchange.stream(**{"Content-Encoding": coding})
+        await exchange.chunk(chunk_event(ORIGINAL, "x"))
+        await exchange.chunk(DONE)
+        await exchange.end()
+
+    plain = msgspec.json.encode(completion(ORIGINAL, "x"))
+    renamed = ORIGINAL.encode(), b"short"
+    for script, wanted in (
+        (replies(plain, headers={"Content-Encoding": coding}), plain.replace(*renamed)),
+        (streamed, (chunk_event(ORIGINAL, "x") + DONE).replace(*renamed)),
+    ):
+        async with calling(fetch, clock, script) as (served, _):
+            answer = await called(served, {"model": "short"})
+            assert (answer.status_code, answer.content) == (200, wanted)
+            assert "content-encoding" not in answer.headers
+
+
+async def test_a_response_of_several_gzip_members_is_decompressed(fetch: FakeFetch, clock: FakeClock) -> None:
+    plain = msgspec.json.encode(completion("m", "x"))
+    body = gzip.compress(plain[:40]) + gzip.compress(plain[40:])
+    async with calling(fetch, clock, replies(body, headers={"Content-Encoding": "gzip"})) as (served, _):
+        assert (await called(served, {"model": "m"})).content == plain
+
+
 async def test_a_response_shorter_than_its_content_length_closes_the_clients_connection(
     fetch: FakeFetch, clock: FakeClock
 ) -> None:

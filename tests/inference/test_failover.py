@@ -563,7 +563,7 @@ async def test_an_unusable_response_is_an_error(
         assert code(await served.call()) == (502, "provider_failed")
 
 
-@pytest.mark.parametrize("coding", ["br", "zstd", "deflate", "gzip, gzip", "sk-canary"])
+@pytest.mark.parametrize("coding", ["br", "zstd", "deflate", "gzip, gzip", "br, sk-canary"])
 async def test_an_unsupported_content_encoding_is_an_error(coding: str, fetch: FakeFetch, clock: FakeClock) -> None:
     async with calling(fetch, clock, replies({}, headers={"Content-Encoding": coding})) as (served, _):
         assert code(await served.call()) == (502, "provider_failed")
