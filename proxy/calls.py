@@ -1,4 +1,4 @@
-"""The calls that are passed on to providers, one row each: path, API, default model, and how a stream ends."""
+"""The calls that are forwarded to providers, one row each: path, API, default model, and how a stream ends."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ API_NAMES: Mapping[Api, str] = {
 """For messages, with one path as an example."""
 
 VERSION = "/v1"
-"""In the path of a call, it stands for the base URL of the provider."""
+"""In the path of a call, it is replaced by the base URL of the provider."""
 
 
 class CallPath(NamedTuple):

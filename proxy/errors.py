@@ -132,7 +132,7 @@ class MethodNotAllowed(ApiError):
 
 
 class WebsocketNotSupported(ApiError):
-    """A websocket handshake on the path of a call. Clients that get 426 use HTTP at once; after others they retry."""
+    """A WebSocket handshake on the path of a call. Clients switch to HTTP after 426, and retry after other statuses."""
 
     status = 426
     type = "invalid_request_error"
@@ -141,7 +141,7 @@ class WebsocketNotSupported(ApiError):
 
     def __init__(self) -> None:
         super().__init__(
-            "Calls over a websocket are not supported; send them with POST. With `stream: true` the response is a "
+            "Calls over WebSocket are not supported; send them with POST. With `stream: true` the response is a "
             "stream of server-sent events."
         )
 
@@ -268,7 +268,7 @@ class ProviderAuthFailed(ProviderRejected):
 
 
 class ProviderOutOfCredit(ProviderRejected):
-    """Never relayed as 402: the proxy's account at the provider has to be charged, not the caller's."""
+    """Never relayed as 402: the proxy's account at the provider needs credit, not the caller's."""
 
     code = "provider_credit"
 
@@ -281,7 +281,7 @@ class ProviderTimeout(ApiError):
 
 
 class RelayedError(ApiError):
-    """A provider's error about the request, with the provider's status and words."""
+    """A provider's error about the request, with the provider's status and message."""
 
     type = "invalid_request_error"
     code = "invalid_request"

@@ -249,16 +249,16 @@ ENTRIES: Mapping[str, Entry] = {
         "How many calls wait while `max_in_flight` is reached, and for how long.",
         "see below",
     ),
-    "Queue.size": Entry("size: 20", "Calls that wait per provider; 0: none, they are rejected at once."),
+    "Queue.size": Entry("size: 20", "Calls that wait per provider; 0: none, further calls are rejected immediately."),
     "Queue.timeout": Entry("timeout: 5s", "How long a call waits before it is sent to the next provider, or rejected."),
     "Defaults.failover": Entry(
         "failover: false", "Whether a call that fails at this provider is tried at the next provider of the model."
     ),
     "Defaults.forward_headers": Entry(
         "forward_headers: [x-session-*, x-openrouter-title]",
-        "Patterns of further headers of calls that are passed on, from the client to the provider and back, besides "
+        "Patterns of further headers of calls that are forwarded, from the client to the provider and back, besides "
         "the [built-in ones](http-api.md#request-headers-of-calls). Headers with credentials, accounts, addresses and "
-        "models, and those that the proxy sets itself, are never passed on.",
+        "models, and those that the proxy sets itself, are never forwarded.",
         "none",
     ),
     "Defaults.failover_on": Entry(
@@ -266,7 +266,7 @@ ENTRIES: Mapping[str, Entry] = {
         "After what the next provider is tried: statuses, `no_connection` (also a failed login), `stream_error` (an "
         "error in a response with status 200), `empty_stream` (a stream that ended within 5 s without output), and "
         "`timeout` (which is not in the default, because the provider may have processed, and billed, the call). "
-        "By default, what providers refuse before any work.",
+        "By default, all errors that occur before any work is done.",
     ),
     "Defaults.failover_to": Entry(
         "failover_to: same_owner",
@@ -506,7 +506,7 @@ ENTRIES: Mapping[str, Entry] = {
     "RoutingRule.strategy": Entry(
         "strategy: least_busy",
         "`order`: the order of the providers; `weighted`: calls of one conversation go to the same provider; "
-        "`least_busy`: the provider with the fewest calls in flight.",
+        "`least_busy`: the provider with the fewest calls in progress.",
     ),
     "Group.models": Entry(
         'models: ["*", "!*-preview"]', "The models that members can access; see [Access rules](#access-rules)."

@@ -22,7 +22,7 @@ LAYERS: tuple[Mapping[str, str], ...] = (
         "patterns": "globs with `*` and `?`",
         "cooperative": "long work in short steps",
         "decoding": "JSON that may be anything -> a value, or None",
-        "calls": "the calls that are passed on: path, API, default model, end of a stream",
+        "calls": "the calls that are forwarded: path, API, default model, end of a stream",
         "guards": "names of fields in requests that select models or an upstream, or reference stored state",
         "states": "the vocabulary of provider states",
         "seams": "the switch from private parts of libraries to their public interfaces",

@@ -76,8 +76,8 @@ class RequestHead:
         return headers
 
     @property
-    def asks_for_websocket(self) -> bool:
-        """Whether the request is the handshake of a websocket. A reverse proxy may have removed `Upgrade`."""
+    def is_websocket_handshake(self) -> bool:
+        """Whether the request is a WebSocket handshake. A reverse proxy may have removed `Upgrade`."""
         return self.method == "GET" and any(name == b"sec-websocket-key" for name, _ in self.headers)
 
     @property

@@ -48,7 +48,7 @@ class StoredCall(Call, frozen=True, kw_only=True):
 
     @property
     def path_of_ids(self) -> str:
-        """None for lists of input, in which the caller has chosen ids, and for deleted responses."""
+        """Empty for lists of input, in which the caller has chosen ids, and for deleted responses."""
         return "" if self.method == "DELETE" or self.path.endswith("/input_items") else _RESPONSES
 
     def send(
@@ -127,7 +127,7 @@ def _end(path: str) -> str:
 
 
 def _parameters(query: bytes) -> Sequence[tuple[str, str]]:
-    """Return the parameters that are passed on. Raises BadRequest."""
+    """Return the parameters that are forwarded. Raises BadRequest."""
     try:
         parameters = parse_qsl(query.decode("latin-1"), max_num_fields=_MAX_PARAMETERS)
     except ValueError:

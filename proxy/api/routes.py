@@ -66,7 +66,7 @@ class Routes:
         by_method = self._exact.get(head.path, {})
         if endpoint := by_method.get(head.method):
             return endpoint
-        if "POST" in by_method and head.asks_for_websocket:
+        if "POST" in by_method and head.is_websocket_handshake:
             raise WebsocketNotSupported
         allowed = set(by_method)
         for pattern, route in self._patterns:

@@ -15,7 +15,7 @@ from proxy.cooperative import Cooperative, batched
 from proxy.dialects.entry import Entry
 
 _NAMING = frozenset({"display_name", "description"})
-"""Facts that would reveal which model a virtual model stands for."""
+"""Facts that would reveal the target of a virtual model."""
 _SHOWN = frozenset(FACTS) - _NAMING
 
 
@@ -65,7 +65,7 @@ def _offers_by_target(
 
 
 def _virtual_model(model: VirtualModel, found: Sequence[Model | None]) -> Iterator[Model]:
-    """Yield the model with the fields of its first target that is there; nothing without any.
+    """Yield the model with the fields of its first target that is listed; nothing if none is.
 
     `found`: the model of each target, with the offers that the virtual model can use.
     """

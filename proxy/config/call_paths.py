@@ -20,7 +20,7 @@ def extra_path(path: str) -> str:
     if not _PATH.fullmatch(path) or path == VERSION:
         raise ValueError("must be a path of letters, digits, `.`, `_`, `~` and `-`, like /v1/translate")
     if path in CALLS or VERSION + path in CALLS:
-        raise ValueError("is a path of the proxy already; remove it")
+        raise ValueError("is already a path of the proxy; remove it")
     if refusal := not_served(path):
         where = "be below" if refusal.segment == "completions" else "contain"
         raise ValueError(f"must not {where} `{refusal.segment}`: {refusal.reason}")

@@ -1,4 +1,4 @@
-"""`forward_headers`: patterns of further headers that are passed on, and headers that never are."""
+"""`forward_headers`: patterns of further headers that are forwarded, and headers that never are."""
 
 from __future__ import annotations
 
@@ -15,7 +15,11 @@ _NEVER: Mapping[str, tuple[str, ...]] = {
         *("*api-key*", "*apikey*", "*access-key*", "*subscription-key*", "*virtual-key*", "*litellm-key*"),
         *("token", "*-token", "*credential*", "*assertion*", "*signature*"),
     ),
-    "it names an account, and all callers share the provider's": ("*organization*", "*project*", "*account*"),
+    "it identifies an account, and all callers share the provider's account": (
+        "*organization*",
+        "*project*",
+        "*account*",
+    ),
     "callers share the provider's account, so only `idempotency-key` is forwarded, hashed": ("*idempotency*",),
     "it can select a model, a provider or another upstream, which keys do not restrict": (
         *("*model*", "*deployment*", "*provider*", "*upstream*", "*target*", "*fallback*", "*config*"),

@@ -111,7 +111,7 @@ class FetchSettings(CacheSettings):
 
 
 class Queue(Settings):
-    """Calls that wait because `max_in_flight` is reached, in turn over the keys."""
+    """Calls that wait because `max_in_flight` is reached; served round-robin by key."""
 
     size: Annotated[int, whole(0, 10_000)] = 100
     timeout: Seconds = 2.0
@@ -133,11 +133,11 @@ class CallSettings(FetchSettings):
     failover_on: Annotated[tuple[int | FailoverCause, ...], BeforeValidator(failover_conditions)] = (
         "no_connection", 401, 402, 404, 405, 429, 501, 503, 529, "stream_error", "empty_stream",
     )  # fmt: skip
-    """After what the next provider is tried. By default, what is refused before any work is done."""
+    """After what the next provider is tried. By default, all errors that occur before any work is done."""
     failover_to: Literal["listed", "same_owner"] = "listed"
     """Where its calls fail over to: all providers that list the model, or those that list it with the same owner."""
     forward_headers: tuple[Annotated[str, AfterValidator(forwardable)], ...] = ()
-    """Patterns of further headers that are passed on, from the client to the provider and back."""
+    """Patterns of further headers that are forwarded, from the client to the provider and back."""
 
 
 class Defaults(CallSettings):
@@ -293,7 +293,7 @@ class Provider(ListSettings, CallSettings):
 
     @cached_property
     def forwards(self) -> Matcher | None:
-        """Whether a header is passed on by `forward_headers`, by its lower-case name; None if none is."""
+        """Whether a header is forwarded by `forward_headers`, by its lower-case name; None if none is."""
         if not self.forward_headers:
             return None
         rows = [self.dialect.auth, *([self.target.auth] if self.target else ())]

@@ -34,14 +34,14 @@ _STATUSES = {
     "not_found_error": 404, "request_too_large": 413, "rate_limit_error": 429, "rate_limit_exceeded": 429,
     "insufficient_quota": 429, "api_error": 500, "server_error": 500, "timeout_error": 504, "overloaded_error": 529,
 }  # fmt: skip
-"""The HTTP status that a code or type stands for."""
+"""Code or type -> the HTTP status that it means."""
 
 
 class ErrorContent(Struct, frozen=True):
     """What the body of an error contains."""
 
     message: str = ""
-    """The provider's words; "" if there are none."""
+    """The provider's message; "" if there is none."""
     code: str = ""
     type: str = ""
     status: int | None = None

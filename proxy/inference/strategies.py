@@ -31,7 +31,7 @@ class Conversation(Struct, frozen=True):
 
     @property
     def name(self) -> str:
-        """Equal for all calls of a conversation; the request id if nothing tells which one it is."""
+        """Equal for all calls of a conversation; the request id if nothing identifies it."""
         body = self.body
         return body.cache_key or session_of(self.headers) or body.first_messages or self.request_id
 
@@ -69,7 +69,7 @@ class Strategies:
         return self._weighted(batch, conversation) if strategy == "weighted" else self._least_busy(batch)
 
     def _weighted(self, batch: Sequence[Candidate], conversation: Conversation) -> Sequence[Candidate]:
-        """Rendezvous hashing: a provider that leaves moves only its own conversations, in proportion to the weights."""
+        """Rendezvous hashing: without a provider, only its own conversations move, in proportion to the weights."""
         seed = blake2b(_joined(conversation.key, conversation.name), digest_size=8)
 
         def score(candidate: Candidate) -> float:
@@ -82,7 +82,7 @@ class Strategies:
         return sorted(batch, key=score, reverse=True)
 
     def _least_busy(self, batch: Sequence[Candidate]) -> Sequence[Candidate]:
-        """The fewest calls in flight relative to the weight first; of equal ones that which waited longest."""
+        """The fewest calls in progress relative to the weight first; of equal ones, the least recently chosen first."""
 
         def rank(candidate: Candidate) -> tuple[float, int]:
             name = candidate.offer.provider

@@ -20,7 +20,7 @@ _EXPOSED = (
         for unit in ("requests", "tokens", "input-tokens", "output-tokens")
         for value in ("limit", "remaining", "reset")
     ),
-    # All others, such as those of `forward_headers`. Browsers before 2019 (Safari: 2022) know only the names.
+    # All others, such as those of `forward_headers`. Browsers before 2019 (Safari: 2022) support only names.
     "*",
 )  # fmt: skip
 _EXPOSE: Header = (b"access-control-expose-headers", ", ".join(_EXPOSED).encode())
@@ -52,16 +52,16 @@ class Cors:
         """
         if head.method != "OPTIONS":
             return None
-        asked = dict(head.headers)
-        if b"origin" not in asked or b"access-control-request-method" not in asked:
+        headers_by_name = dict(head.headers)
+        if b"origin" not in headers_by_name or b"access-control-request-method" not in headers_by_name:
             return None
-        if not self._allows(head.headers) or asked[b"access-control-request-method"] not in _METHODS:
+        if not self._allows(head.headers) or headers_by_name[b"access-control-request-method"] not in _METHODS:
             raise BadRequest("CORS: this origin or method is not allowed; add the origin to `server.cors`.")
         headers = [*_PREFLIGHT, (b"x-request-id", head.request_id), *head.connection_close]
-        if names := asked.get(b"access-control-request-headers"):
+        if names := headers_by_name.get(b"access-control-request-headers"):
             # Repeated, because `*` does not include Authorization.
             headers.append((b"access-control-allow-headers", names))
-        if asked.get(b"access-control-request-private-network") == b"true":
+        if headers_by_name.get(b"access-control-request-private-network") == b"true":
             headers.append((b"access-control-allow-private-network", b"true"))
         return RawResponse(200, headers, b"")
 

@@ -86,7 +86,7 @@ def _limit_malloc() -> None:
 def skip_system_cas() -> None:
     """Save the 1.8 MiB of the system's CAs in a TLS context that aiohttp creates when it is imported. No call uses it.
 
-    OpenSSL reads this variable for contexts without explicit CAs; with this value they trust nobody. Providers have
+    OpenSSL reads this variable for contexts without explicit CAs; with this value they have no CAs. Providers have
     contexts with explicit CAs (`upstream/tls.py`).
     """
     os.environ["SSL_CERT_FILE"] = os.devnull

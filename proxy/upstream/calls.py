@@ -29,7 +29,7 @@ from proxy.upstream.transport import Gunzip, is_gzip
 
 _NO_CONNECTION = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.ClientHttpProxyError)
 _FAILURES = (aiohttp.ClientError, OSError, ValueError)
-_UNITED = ("openai-beta", "anthropic-beta", "tracestate", "baggage")
+_LIST_HEADERS = ("openai-beta", "anthropic-beta", "tracestate", "baggage")
 """Headers whose values are lists, to which the operator and the caller can both contribute."""
 _RETRY_AFTER = frozenset({b"retry-after", b"retry-after-ms"})
 _REQUEST_ID_HEADERS = (
@@ -228,7 +228,7 @@ class _Requests:
             self._own_headers.update(egress_headers)
         self._defaults = CIMultiDict({"User-Agent": f"models-proxy/{__version__}", **kind_headers(provider)})
         self._defaults.update(self._own_headers)
-        self._own_lists = {name: self._own_headers[name] for name in _UNITED if name in self._own_headers}
+        self._own_lists = {name: self._own_headers[name] for name in _LIST_HEADERS if name in self._own_headers}
 
     def url(self, path: str) -> URL:
         if path not in self._urls:

@@ -287,7 +287,7 @@ def _only_new_connections() -> Iterator[None]:
 
 
 def _socket(address: tuple[Any, ...]) -> socket.socket:
-    """Return a socket for an address of `getaddrinfo` that detects a provider that vanished without closing it."""
+    """Return a socket for an address of `getaddrinfo` that detects a connection that was lost without being closed."""
     family, kind, protocol = address[:3]
     created = socket.socket(family, kind, protocol)
     created.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)

@@ -1,7 +1,7 @@
 """Redact credentials in a provider's text.
 
-Reasons of failed lists also lose words that look like credentials (`redact`): they are shown to others. Errors of
-calls lose known secrets only (`redact_known`): everything else may be about the caller's request.
+In reasons of failed lists, words that look like credentials are redacted, too (`redact`): others can see them. In
+errors of calls, only known secrets are redacted (`redact_known`): everything else may be about the caller's request.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ _KNOWN_WORD = re.compile(r"[!#-&(-_a-~\u2026\u2022\u25cf]+")
 _MASK = re.compile(r"[*\u2022\u25cf]+|\.{2,}|\u2026|[Xx]{4,}|#{3,}")
 _MIN_BEGINNING, _MIN_ENDING = 4, 3  # characters of a masked key
 _MAX_MASKED_WORD = 1000  # characters; longer words are no masked keys
-_END = ".,:;!?)]}"  # punctuation behind a word
+_END = ".,:;!?)]}"  # punctuation after a word
 _IN_LINK = r"[!#-&(-;=@-_a-~]"  # ASCII without quotes, `<`, `>` and `?`
 _LINK = re.compile(
     rf"(https?://)(?:[^\s/?#\"'<>`@]*@)?((?:(?!\#){_IN_LINK})*)(?P<query>[?\#](?:{_IN_LINK}|\?)*)?", re.I

@@ -1,4 +1,4 @@
-"""OpenAI's Responses API: errors within a stream. All other errors are as in OpenAI's other APIs."""
+"""OpenAI's Responses API: errors in a stream. All other errors are as in OpenAI's other APIs."""
 
 from __future__ import annotations
 

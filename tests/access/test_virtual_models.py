@@ -63,7 +63,7 @@ models = st.lists(
 
 
 class Seen(NamedTuple):
-    """What one key sees."""
+    """The models of one key."""
 
     view: View
     policy: Policy

@@ -139,7 +139,7 @@ async def test_every_path_is_forwarded_to_the_same_path_below_the_providers_base
         ]
 
 
-async def test_rerank_of_version_2_and_tokenize_without_a_version_are_called_beside_the_providers_base_url(
+async def test_rerank_of_version_2_and_tokenize_without_a_version_are_called_next_to_the_providers_base_url(
     fetch: FakeFetch, clock: FakeClock
 ) -> None:
     async with calling(fetch, clock) as (served, up):
@@ -377,7 +377,7 @@ async def test_client_input_cannot_change_the_upstream(target: str, fetch: FakeF
         assert b"evil" not in request.head
 
 
-async def test_a_call_in_an_api_that_the_provider_does_not_speak_is_a_400_in_the_format_of_the_call(
+async def test_a_call_in_an_api_that_the_provider_does_not_support_is_a_400_in_the_format_of_the_call(
     fetch: FakeFetch, clock: FakeClock
 ) -> None:
     async with calling(fetch, clock, more="speaks: [openai]") as (served, up):
@@ -1043,7 +1043,7 @@ async def test_configured_headers_are_sent_and_callers_cannot_replace_them(fetch
 
 
 @pytest.mark.parametrize("name", ["OpenAI-Beta", "anthropic-beta", "Baggage", "tracestate"])
-async def test_a_configured_list_is_united_with_the_callers(name: str, fetch: FakeFetch, clock: FakeClock) -> None:
+async def test_a_configured_list_is_joined_with_the_callers(name: str, fetch: FakeFetch, clock: FakeClock) -> None:
     async with calling(fetch, clock, more=f'headers: {{{name}: "ours,a"}}') as (served, up):
         for first, second in ((b"a , theirs,", b"more"), (b"a", b"ours"), (None, None)):
             lines = [(name.encode(), value) for value in (first, second) if value is not None]
@@ -1082,7 +1082,7 @@ async def test_forward_headers_adds_headers_in_both_directions_at_this_provider_
         assert second.keys() == {"x-title", "x-request-id"}
 
 
-async def test_not_even_a_pattern_for_all_headers_passes_on_private_ones(fetch: FakeFetch, clock: FakeClock) -> None:
+async def test_a_pattern_for_all_headers_does_not_forward_private_ones(fetch: FakeFetch, clock: FakeClock) -> None:
     private = {
         **dict.fromkeys(KEY_HEADERS, ALICE),
         "authorization": f"Bearer {ALICE}",

@@ -451,7 +451,7 @@ async def test_the_list_has_paths_with_extra_slashes_and_those_of_azure_and_no_o
         pytest.param(b"/v1//models/v%2Fm", "v/m", id="two slashes and an encoded one"),
         pytest.param(b"/v1/v1/models/v/m", "v/m", id="the version twice"),
         pytest.param(b"/v1/models//v/m", "v/m", id="two slashes before the id"),
-        pytest.param(b"/v1/models/v//m/", "v/m", id="slashes in and behind the id"),
+        pytest.param(b"/v1/models/v//m/", "v/m", id="slashes in and after the id"),
         pytest.param(b"/v1//models/models//v/m", "v/m", id="below the alias"),
         pytest.param(b"/v1//models/a//b", "a//b", id="an id with two slashes"),
         pytest.param(b"/v1//models/a//b/", "a/b/", id="no such id with a slash at the end"),

@@ -120,7 +120,7 @@ async def test_a_stored_stream_can_begin_with_the_failure_of_its_response(fetch:
         ("", ""),
     ],
 )
-async def test_documented_parameters_are_passed_on_and_no_others(
+async def test_documented_parameters_are_forwarded_and_no_others(
     query: str, forwarded: str, fetch: FakeFetch, clock: FakeClock
 ) -> None:
     async with proxying(fetch, clock, replies(RESPONSE)) as (served, up):
@@ -186,7 +186,7 @@ async def test_a_deleted_response_is_forgotten_and_one_that_could_not_be_deleted
     assert answers == [503, 200, 404]
 
 
-async def test_a_response_that_the_provider_does_not_have_any_more_is_404_with_its_words(
+async def test_a_response_that_the_provider_does_not_have_any_more_is_404_with_its_message(
     fetch: FakeFetch, clock: FakeClock
 ) -> None:
     async def script(exchange: Exchange) -> None:
@@ -237,7 +237,7 @@ async def test_an_id_that_is_no_segment_of_a_path_is_never_requested(
     assert (answer.status_code, len(up.requests)) == (404, 1)
 
 
-async def test_a_body_is_read_and_not_passed_on(fetch: FakeFetch, clock: FakeClock) -> None:
+async def test_a_body_is_read_and_not_forwarded(fetch: FakeFetch, clock: FakeClock) -> None:
     async with proxying(fetch, clock, replies(RESPONSE)) as (served, up):
         await sent(served, ALICE, input="x")
         answers = [await asked(served, ALICE, "POST", "/cancel", json={"model": "n"}) for _ in range(2)]

@@ -157,7 +157,7 @@ async def test_the_ids_in_a_stream_belong_to_the_key_too(fetch: FakeFetch, clock
     assert statuses == {ALICE: {200}, BOB: {400}, ADMIN: {400}, NOBODY: {400}}
 
 
-async def test_ids_that_a_caller_without_a_key_received_can_be_referenced_by_nobody(
+async def test_ids_that_a_caller_without_a_key_received_cannot_be_referenced(
     fetch: FakeFetch, clock: FakeClock
 ) -> None:
     async with proxying(fetch, clock, replies(RESPONSE)) as (served, _):

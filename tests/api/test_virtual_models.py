@@ -54,7 +54,7 @@ async def calling(
 
 
 def models_of(up: FakeProvider) -> list[str]:
-    """The models that a provider was asked for."""
+    """The models in the requests to a provider."""
     return [msgspec.json.decode(request.body)["model"] for request in up.requests]
 
 
@@ -102,7 +102,7 @@ async def test_a_call_falls_back_to_the_next_target_under_that_targets_own_id(
 
 
 @pytest.mark.parametrize("own_id", ["gpt-5", "gpt-5-2025-08-07", "openai/gpt-5"])
-async def test_a_response_carries_only_the_virtual_id_whatever_the_provider_calls_its_model(
+async def test_a_response_contains_only_the_virtual_id_whatever_the_provider_calls_its_model(
     own_id: str, fetch: FakeFetch, clock: FakeClock
 ) -> None:
     fine = replies(completion(own_id), headers={"openai-model": own_id})
@@ -114,7 +114,7 @@ async def test_a_response_carries_only_the_virtual_id_whatever_the_provider_call
 
 
 @pytest.mark.parametrize("own_id", ["gpt-5", "gpt-5-2025-08-07"])
-async def test_the_events_of_a_stream_carry_only_the_virtual_id(
+async def test_the_events_of_a_stream_contain_only_the_virtual_id(
     own_id: str, fetch: FakeFetch, clock: FakeClock
 ) -> None:
     events = streams(*(chunk_event(own_id, text) for text in ("one", "two", "three")), DONE)
@@ -127,7 +127,7 @@ async def test_the_events_of_a_stream_carry_only_the_virtual_id(
 
 
 @pytest.mark.parametrize("own_id", ["gpt-5", "gpt-5-2025-08-07"])
-async def test_an_error_of_the_provider_names_the_virtual_id(own_id: str, fetch: FakeFetch, clock: FakeClock) -> None:
+async def test_an_error_of_the_provider_contains_the_virtual_id(own_id: str, fetch: FakeFetch, clock: FakeClock) -> None:
     refusal = replies({"error": {"message": f"The model `{own_id}` has a context of 4 tokens", "code": own_id}}, 400)
     async with calling(fetch, clock, SMART, refusal, refusal) as (served, _):
         answer = await served.client.post(CALLS, json={"model": "smart", "messages": []}, headers=holding("all"))

@@ -86,12 +86,12 @@ def test_the_list_shows_the_owner_the_time_and_the_facts_of_the_first_target_but
     assert b"gpt" not in model_object(model).lower()
 
 
-def test_a_target_that_no_provider_lists_is_left_out() -> None:
+def test_a_target_that_no_provider_lists_is_skipped() -> None:
     assert offered(catalog(SMART, ["claude-opus-5"])) == [("a", "claude-opus-5")]
     assert ids(catalog(SMART, ["other"])) == ["other"]
 
 
-def test_a_target_at_providers_that_cannot_be_called_is_left_out() -> None:
+def test_a_target_at_providers_that_cannot_be_called_is_skipped() -> None:
     lists = [GPT], [CLAUDE]
 
     assert offered(catalog(SMART, *lists, settings=[", call: false", ""])) == [("b", "claude-opus-5")]

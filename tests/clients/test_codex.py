@@ -90,11 +90,11 @@ def test_a_session_with_a_command_and_a_sub_agent_completes(
         assert {request.json["model"] for request in proxy.calls} == {f"{PREFIX}{model}"}
         # The tool for sub-agents has a parameter `model`.
         assert re.search(rb'"name":"spawn_agent".*?"model":\{', proxy.calls[0].body)
-    # It has no metadata of models that it does not know, and works without.
+    # It has no metadata of unknown models, and works without.
     assert [problem for problem in problems(events) if "Model metadata" not in problem] == []
 
 
-def test_the_documented_headers_of_a_session_are_passed_on(packages: Path, tmp_path: Path) -> None:
+def test_the_documented_headers_of_a_session_are_forwarded(packages: Path, tmp_path: Path) -> None:
     (setting,) = re.findall(r"forward_headers: \[.+\]", (DOCS / "clients.md").read_text(encoding="utf-8"))
     with setup(tmp_path, responds(session("collaboration")), DOCUMENTED_MODEL, more=setting) as proxy:
         assert messages(execute(packages, proxy, documented(proxy, DOCUMENTED_MODEL), MODELS_PROXY_KEY=KEY)) == [FINAL]
@@ -122,7 +122,7 @@ def test_a_session_with_tools_that_a_search_found_completes(packages: Path, tmp_
         assert (messages(events), problems(events)) == ([FINAL], [])
 
 
-def test_a_session_over_http_begins_at_once_where_it_prefers_a_websocket(packages: Path, tmp_path: Path) -> None:
+def test_a_session_over_http_begins_immediately_if_the_client_prefers_a_websocket(packages: Path, tmp_path: Path) -> None:
     with setup(tmp_path, responds(session("collaboration")), DOCUMENTED_MODEL) as proxy:
         config = f'model = "{DOCUMENTED_MODEL}"\nopenai_base_url = "{proxy.url}/v1"\n'
         events = execute(packages, proxy, config, CODEX_API_KEY=KEY)

@@ -46,10 +46,10 @@ def test_an_extra_path_is_below_v1_or_has_a_version_of_its_own_or_none(path: str
         ("/v1/models/load", f"must not contain `models`: {OWN}"),
         ("/openai/deployments/m/translate", f"must not contain `openai`: {OWN}"),
         ("/v1/workspaces", f"must not contain `workspaces`: {OWN}"),
-        ("/v1/chat/completions", "is a path of the proxy already; remove it"),
-        ("/v1/rerank", "is a path of the proxy already; remove it"),
-        ("/rerank", "is a path of the proxy already; remove it"),
-        ("/v2/rerank", "is a path of the proxy already; remove it"),
+        ("/v1/chat/completions", "is already a path of the proxy; remove it"),
+        ("/v1/rerank", "is already a path of the proxy; remove it"),
+        ("/rerank", "is already a path of the proxy; remove it"),
+        ("/v2/rerank", "is already a path of the proxy; remove it"),
     ],
 )
 def test_paths_of_stored_objects_and_of_the_proxy_are_no_extra_paths(path: str, message: str) -> None:

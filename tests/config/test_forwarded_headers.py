@@ -10,7 +10,7 @@ from tests.config.outcomes import PROVIDER, problems_of, provider_of
 
 INVALID = "must be a header name or a pattern, like x-session-id or x-session-*"
 CREDENTIAL = "cannot be forwarded, because it can contain a credential"
-ACCOUNT = "cannot be forwarded, because it names an account, and all callers share the provider's"
+ACCOUNT = "cannot be forwarded, because it identifies an account, and all callers share the provider's account"
 SELECTS = (
     "cannot be forwarded, because it can select a model, a provider or another upstream, which keys do not restrict"
 )

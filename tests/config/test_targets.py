@@ -94,7 +94,7 @@ def test_a_path_without_v1_is_called_below_the_base_url_without_its_version(
     assert target.url(path) == url
 
 
-def test_models_can_be_called_through_every_api_unless_the_provider_speaks_fewer() -> None:
+def test_models_can_be_called_through_every_api_unless_the_provider_supports_fewer() -> None:
     targets = [provider(base_url=BASE, **speaks).target for speaks in ({}, {"speaks": ["anthropic"]})]
 
     assert [target and target.speaks for target in targets] == [("openai", "anthropic"), ("anthropic",)]

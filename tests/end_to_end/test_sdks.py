@@ -337,7 +337,7 @@ FLAGGED = {"error": {"code": 403, "message": "input flagged", "metadata": {"reas
         ({"error": {"code": 400, "message": "too long"}}, 200, openai.BadRequestError, "too long"),
     ],
 )
-async def test_the_clients_exception_has_the_providers_words(
+async def test_the_clients_exception_has_the_providers_message(
     body: object, status: int, error: type[openai.APIStatusError], words: str, fetch: FakeFetch, clock: FakeClock
 ) -> None:
     async with clients(fetch, clock, replies(body, status, {"x-request-id": "req_up"})) as c:
@@ -508,7 +508,7 @@ async def test_interrupted_streams_and_errors_raise_in_the_anthropic_client(fetc
          anthropic.RateLimitError),
     ],
 )  # fmt: skip
-async def test_the_anthropic_clients_exception_has_the_providers_words(
+async def test_the_anthropic_clients_exception_has_the_providers_message(
     body: object, status: int, error: type[anthropic.APIStatusError], fetch: FakeFetch, clock: FakeClock
 ) -> None:
     async with clients(fetch, clock, replies(body, status)) as c:

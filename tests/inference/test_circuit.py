@@ -224,7 +224,7 @@ async def test_each_change_of_the_circuit_is_logged_once(clock: FakeClock, caplo
     ]
 
 
-async def test_a_fetched_list_allows_a_probe_at_once_if_there_was_no_connection(
+async def test_a_fetched_list_allows_a_probe_immediately_if_there_was_no_connection(
     clock: FakeClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)

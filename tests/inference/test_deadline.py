@@ -216,7 +216,7 @@ async def test_a_shutdown_lets_the_last_bytes_be_sent(client: Client) -> None:
         assert scope.expires_at <= scope.now + LAST_SECONDS
 
 
-async def test_calls_that_start_during_a_shutdown_end_at_once(client: Client) -> None:
+async def test_calls_that_start_during_a_shutdown_end_immediately(client: Client) -> None:
     timer = DeadlineTimer()
     assert timer.shut_down() == 0
     with CallScope(timer, watch_receive(client), LONG) as scope:

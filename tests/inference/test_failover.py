@@ -570,7 +570,7 @@ async def test_an_unsupported_content_encoding_is_an_error(coding: str, fetch: F
 
 
 @pytest.mark.parametrize("body", [b"<html>", b"[1]", b"", b"\0binary"])
-async def test_an_error_without_words_is_replaced(body: bytes, fetch: FakeFetch, clock: FakeClock) -> None:
+async def test_an_error_without_a_message_is_replaced(body: bytes, fetch: FakeFetch, clock: FakeClock) -> None:
     async with calling(fetch, clock, in_sequence(replies(body, 400), replies(body, 429))) as (served, _):
         answer = await served.call()
         assert code(answer) == (400, "invalid_request")
@@ -586,7 +586,7 @@ async def test_the_beginning_of_an_unusable_error_is_relayed(body: bytes, fetch:
         assert answer.json()["error"]["message"] == body.decode()[: 16 * 1024]
 
 
-async def test_words_of_a_text_are_relayed_in_the_format_of_the_path(fetch: FakeFetch, clock: FakeClock) -> None:
+async def test_a_text_is_relayed_as_the_message_in_the_format_of_the_path(fetch: FakeFetch, clock: FakeClock) -> None:
     script = replies(b"Input validation error", 400, {"Content-Type": "text/plain"})
     async with calling(fetch, clock, script) as (served, _):
         chat, messages = await served.call(), await served.call(path="/v1/messages")
@@ -730,7 +730,7 @@ async def test_a_provider_cools_down_for_an_hour_at_most(fetch: FakeFetch, clock
         assert (await served.call()).status_code == 200
 
 
-async def test_headers_of_a_rate_limit_come_down_with_the_error(fetch: FakeFetch, clock: FakeClock) -> None:
+async def test_headers_of_a_rate_limit_are_relayed_with_the_error(fetch: FakeFetch, clock: FakeClock) -> None:
     headers = {"retry-after-ms": "350", "x-ratelimit-remaining-tokens": "12", "x-ratelimit-reset-tokens": "350ms"}
     async with calling(fetch, clock, in_sequence(replies(OWN_WORDS, 429, headers), FINE)) as (served, _):
         answer = await served.call()

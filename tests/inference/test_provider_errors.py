@@ -27,7 +27,7 @@ from proxy.inference.provider_errors import ErrorResponse, Verdict, classify, mo
 BODY = {"error": {"message": "max_tokens is too large"}}
 FAILOVER_ON = Provider.model_fields["failover_on"].default
 KEY = "sk-canary-of-the-provider-1"
-WITHOUT_WORDS = "The provider of this model rejected the request without an error message."
+WITHOUT_MESSAGE = "The provider of this model rejected the request without an error message."
 
 
 def rejected(status: int, *, payload: object = BODY, **fields: Any) -> ErrorResponse:
@@ -147,7 +147,7 @@ FAILED = ProviderFailed("connection failed")
     [
         pytest.param([BUSY, LIMITED, FAILED], LIMITED, id="the shortest retry_after"),
         pytest.param([NOT_THERE, FAILED, NO_CREDIT], FAILED, id="one that can succeed at a retry"),
-        pytest.param([NO_CREDIT, NOT_THERE, NO_CREDIT], NOT_THERE, id="words about the request"),
+        pytest.param([NO_CREDIT, NOT_THERE, NO_CREDIT], NOT_THERE, id="a message about the request"),
         pytest.param([ProviderAuthFailed("no key"), NO_CREDIT], NO_CREDIT, id="the last one"),
         pytest.param([NOT_THERE], NOT_THERE, id="the only one"),
     ],
@@ -245,13 +245,13 @@ PAGE = b"<html><head><title>400 Bad Request</title></head><body><h1>nginx</h1></
                      "invalid_request", id="a later event"),
         pytest.param(b'{"a":1}\n{"error":{"message":"no"}}\n', "no", "invalid_request", id="JSON lines"),
         pytest.param(b'{"error":{"message":"cut o', '{"error":{"message":"cut o', "invalid_request", id="cut off"),
-        pytest.param(b"", WITHOUT_WORDS, "invalid_request", id="nothing"),
-        pytest.param([1], WITHOUT_WORDS, "invalid_request", id="no words"),
-        pytest.param(b"\x00\x01\xff\xfe", WITHOUT_WORDS, "invalid_request", id="binary data"),
-        pytest.param(b"\x1f\x8b broken", WITHOUT_WORDS, "invalid_request", id="broken gzip"),
+        pytest.param(b"", WITHOUT_MESSAGE, "invalid_request", id="nothing"),
+        pytest.param([1], WITHOUT_MESSAGE, "invalid_request", id="no message"),
+        pytest.param(b"\x00\x01\xff\xfe", WITHOUT_MESSAGE, "invalid_request", id="binary data"),
+        pytest.param(b"\x1f\x8b broken", WITHOUT_MESSAGE, "invalid_request", id="broken gzip"),
     ],
 )  # fmt: skip
-def test_the_words_of_any_other_body_are_relayed_in_the_format_of_the_path(body: object, words: str, code: str) -> None:
+def test_the_message_of_any_other_body_is_relayed_in_the_format_of_the_path(body: object, words: str, code: str) -> None:
     error = relayed(rejected(400, payload=body))
 
     assert (error.body, error.message, error.code) == (b"", words, code)
@@ -381,7 +381,7 @@ def test_account_ids_in_members_are_redacted() -> None:
 
 
 @pytest.mark.parametrize("status", [400, 429, 401, 503])
-def test_retry_and_rate_limit_headers_and_the_request_id_come_down_with_every_error(status: int) -> None:
+def test_retry_and_rate_limit_headers_and_the_request_id_are_relayed_with_every_error(status: int) -> None:
     headers = [
         (b"Retry-After", b"Fri, 15 Jan 2027 08:00:07 GMT"),
         (b"Retry-After-Ms", b"350"),
@@ -448,7 +448,7 @@ def test_a_body_with_nothing_but_an_error_names_its_status(body: object, status:
     assert (content.status, content.message) == (status, "no")
 
 
-def test_an_error_without_a_status_is_relayed_with_its_words_as_502_and_trips_nothing() -> None:
+def test_an_error_without_a_status_is_relayed_with_its_message_as_502_and_trips_nothing() -> None:
     body = b'{"error":"Input is too long"}'
     content = only_error(body)
     verdict = classify(rejected(502, payload=body, is_status_known=False), ())

@@ -111,7 +111,7 @@ def test_a_call_that_references_an_id_of_a_provider_without_the_model_is_rejecte
 
 
 @pytest.mark.parametrize(("api", "provider"), [("openai", "chat"), ("anthropic", "messages")])
-def test_only_providers_that_speak_the_api_of_the_call_are_candidates(api: Api, provider: str) -> None:
+def test_only_providers_that_support_the_api_of_the_call_are_candidates(api: Api, provider: str) -> None:
     assert routed((), api, model="both") == [(provider, {"both": "both"})]
 
 
@@ -132,7 +132,7 @@ def test_only_providers_that_speak_the_api_of_the_call_are_candidates(api: Api, 
         ),
     ],
 )
-def test_a_call_in_an_api_that_no_provider_of_the_model_speaks_is_an_error_with_the_others(
+def test_a_call_in_an_api_that_no_provider_of_the_model_supports_is_an_error_with_the_others(
     api: Api, model: str, message: str
 ) -> None:
     with pytest.raises(ApiNotSupported) as error:

@@ -136,7 +136,7 @@ def test_conversations_are_shared_between_providers_in_proportion_to_their_weigh
 
 
 @pytest.mark.parametrize("left", NAMES)
-def test_a_provider_that_leaves_moves_only_its_own_conversations(left: str) -> None:
+def test_a_removed_provider_moves_only_its_own_conversations(left: str) -> None:
     rules = strategies(WEIGHTED, {"a": 1, "b": 2, "c": 3})
     before = firsts(rules, NAMES)
     after = firsts(rules, [name for name in NAMES if name != left])
@@ -192,7 +192,7 @@ def test_calls_of_one_conversation_have_the_same_name(one: Mapping[str, object],
         pytest.param(
             conversation({"messages": [SYSTEM, FIRST]}),
             conversation({"messages": [SYSTEM, {"role": "user", "content": "bye"}]}),
-            id="the first message of the user, behind the same system prompt",
+            id="the first message of the user, after the same system prompt",
         ),
         pytest.param(
             conversation({"prompt_cache_key": "c", "input": "x"}),
@@ -211,7 +211,7 @@ def test_calls_of_different_conversations_have_different_names(one: Conversation
     assert one.name != other.name
 
 
-def test_a_cache_key_wins_over_a_session_and_a_session_over_the_first_message() -> None:
+def test_a_cache_key_takes_precedence_over_a_session_and_a_session_over_the_first_message() -> None:
     fields = {"prompt_cache_key": "key", "input": "text"}
     headers = [(b"session_id", b"session")]
 

@@ -260,13 +260,13 @@ async def test_a_preflight_allows_every_header_with_a_key(header: bytes, fetch: 
 @pytest.mark.parametrize(
     ("origin", "asked", "granted"),
     [
-        pytest.param(ORIGIN, "true", "true", id="a configured origin that asks"),
-        pytest.param(ORIGIN, None, None, id="a configured origin that does not ask"),
+        pytest.param(ORIGIN, "true", "true", id="a configured origin that requests it"),
+        pytest.param(ORIGIN, None, None, id="a configured origin that does not request it"),
         pytest.param(ORIGIN, "false", None, id="another value"),
         pytest.param("https://evil.example", "true", None, id="another origin"),
     ],
 )
-async def test_private_networks_are_open_to_preflights_of_configured_origins_that_ask(
+async def test_preflights_of_configured_origins_can_request_access_to_private_networks(
     origin: str, asked: str | None, granted: str | None, fetch: FakeFetch, clock: FakeClock
 ) -> None:
     headers = {"origin": origin, **({"access-control-request-private-network": asked} if asked else {})}

@@ -200,10 +200,10 @@ async def test_a_websocket_for_calls_gets_426_and_the_next_requests_their_own_re
     assert statuses(call) == [200]
     head, _, body = whole.partition(b"\r\n\r\n")
     assert {b"upgrade: HTTP/1.1", b"connection: Upgrade", b"x-request-id: mine"} <= set(head.split(b"\r\n"))
-    assert b"Calls over a websocket are not supported; send them with POST." in body
+    assert b"Calls over WebSocket are not supported; send them with POST." in body
 
 
-async def test_a_body_behind_a_websocket_handshake_is_not_parsed_as_a_request(
+async def test_a_body_after_a_websocket_handshake_is_not_parsed_as_a_request(
     fetch: FakeFetch, clock: FakeClock
 ) -> None:
     head = f"GET /v1/responses HTTP/1.1\r\n{FIELDS}{WEBSOCKET}".encode()

@@ -202,7 +202,7 @@ def test_a_client_that_does_not_read_its_stream_is_disconnected_without_a_traceb
         assert [re.search(ENDED, line) is not None for line in process.err] == [True]
 
 
-def test_idle_connections_are_closed_at_the_begin_of_the_shutdown(config: Path, upstreams: FakeProviders) -> None:
+def test_idle_connections_are_closed_at_the_start_of_the_shutdown(config: Path, upstreams: FakeProviders) -> None:
     with call_in_progress(config, upstreams.open(hangs), "60s", "/v1/chat/completions") as (process, busy):
         with closing(http.client.HTTPConnection(busy.host, busy.port, timeout=10)) as idle:
             idle.request("GET", "/livez")

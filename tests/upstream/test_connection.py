@@ -186,7 +186,7 @@ async def test_each_idle_connection_is_closed_in_time(clock: FakeClock) -> None:
         await until(lambda: provider.open == 0)
 
 
-async def test_tcp_keep_alive_detects_a_provider_that_vanished(clock: FakeClock) -> None:
+async def test_tcp_keep_alive_detects_a_lost_connection(clock: FakeClock) -> None:
     async with fake_provider(FINE) as provider, connected(provider, clock) as connections:
         await posted(connections, provider)
         ((protocol, _),) = next(iter(connector_of(connections)._conns.values()))

@@ -162,7 +162,7 @@ async def test_bytes_that_arrived_before_a_failure_are_read(coding: str, monkeyp
         body.close()
 
 
-async def test_a_response_with_invalid_http_ends_at_once(plain: bool) -> None:
+async def test_a_response_with_invalid_http_ends_immediately(plain: bool) -> None:
     async def no_size(exchange: Exchange) -> None:
         await exchange.head()
         await exchange.chunk(b"text")

@@ -117,7 +117,7 @@ UUID = "968606d8-c53b-9dce-80be-3a9cc553c5b5"
         pytest.param("链接https://x.example/z?a=b，请", "链接https://x.example/z，请", id="a link in Chinese"),
     ],
 )  # fmt: skip
-def test_errors_of_calls_lose_known_secrets_account_ids_and_queries_only(text: str, readable: str) -> None:
+def test_only_known_secrets_account_ids_and_queries_are_redacted_in_errors_of_calls(text: str, readable: str) -> None:
     assert redact_known(text, ["tok"], [KEY]) == readable
 
 

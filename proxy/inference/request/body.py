@@ -23,7 +23,7 @@ class Body:
     """Whether the body requests an event stream (`stream: true`)."""
     references: Set[str] = frozenset()
     """Ids of the objects stored for the provider's account that the body references. "" is a reference to an object
-    that no response can have named (a stored prompt, an index of documents), or one whose id cannot be read."""
+    that no response can have contained (a stored prompt, an index of documents), or whose id cannot be read."""
 
     def with_ids(self, ids: Mapping[str, str]) -> bytes:
         """Return the body with each model replaced by its value in `ids`; no other byte changes.

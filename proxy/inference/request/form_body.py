@@ -119,7 +119,7 @@ def _parts(body: bytes, delimiter: bytes) -> Iterator[_Part]:
 
 
 def _is_end(body: bytes, at: int, delimiter: bytes) -> bool:
-    """Whether the boundary before this offset is the last one. Parsers ignore a text behind it (RFC 2046, 5.1.1)."""
+    """Whether the boundary before this offset is the last one. Parsers ignore text after it (RFC 2046, 5.1.1)."""
     if _END_OF_FORM.fullmatch(body, at):
         return True
     if len(body) - at > _MAX_TEXT or not _BEFORE_TEXT.match(body, at):

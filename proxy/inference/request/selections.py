@@ -1,7 +1,7 @@
 """Find, at any depth of a JSON request, the models that it selects and whether it references stored state.
 
-Only objects with a mark (a name that may select or reference something) are read, and only where a provider looks:
-names in schemas and in the arguments of tools are the caller's own.
+Only objects with a mark (a name that may select or reference something) are read, and only in fields that a provider
+reads: names in schemas and in the arguments of tools are the caller's own.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ class Selections:
             self._has_checked_values = True
 
     def _read_later(self, reader: _Reader, start: int, end: int) -> None:
-        """Schedule the objects in a value, unless they cannot contain anything that the reader looks for."""
+        """Schedule the objects in a value, unless they cannot contain anything that the reader extracts."""
         if self._text.startswith((b"{", b"["), start) and self._is_relevant(reader, start, end):
             self._pending.append((reader, start, end, self._depth + 1))
 
@@ -205,7 +205,7 @@ class Selections:
                 self._read_later(Selections._read_data, field.start, field.end)
 
     def _read_options(self, fields: Sequence[Field]) -> None:
-        """Read an object in which the provider looks for models under many names."""
+        """Read an object from which the provider reads models under many names."""
         self._read_references(without_duplicates(fields))
         for field in fields:
             if field.name == "tools":
@@ -231,7 +231,7 @@ class Selections:
         self._read_objects([field for field in fields if field not in tools])
 
     def _read_data(self, fields: Sequence[Field]) -> None:
-        """Read an object in which the provider looks only for references."""
+        """Read an object from which the provider reads only references."""
         self.references.update(state_references(self._text, fields))
         self._read_objects(fields)
 

@@ -10,7 +10,7 @@ import msgspec
 from proxy.inference.request.json_fields import Field, fields_of, is_null, text_of, texts_of
 
 UNKNOWN = ""
-"""Stands for the id of an object that no response can have named, and for an id that cannot be read."""
+"""Represents an id that no response can have contained, or that cannot be read."""
 _OWN_REFERENCES = frozenset(
     {
         "file_id", "file_ids",  # OpenAI, Anthropic, Mistral: the model reads another caller's file

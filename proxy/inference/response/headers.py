@@ -27,7 +27,7 @@ def relayed_headers(raw_headers: Iterable[Header], *, own_id: str | None, model:
     """Yield the headers that are relayed with a response, with names in lower case.
 
     `own_id` is the provider's id of the requested `model`, None for any. A header with another model id is dropped,
-    because it would reveal what an alias stands for.
+    because it would reveal the model of an alias.
     """
     for raw_name, value in raw_headers:
         name = raw_name.lower()

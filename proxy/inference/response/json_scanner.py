@@ -127,7 +127,7 @@ class MemberScanner:
         return match.end()
 
     def _read_cut_string(self, text: bytes, start: int) -> int:
-        """Hold a string without an end if it is a name, a model id or a type; otherwise skip it."""
+        """Keep an unfinished string if it is a name, a model id or a type; otherwise skip it."""
         if (self._expects_name or self._name in _STRINGS) and len(text) - start <= _MAX_STRING:
             self.held = text[start:]
             return len(text)

@@ -1,7 +1,7 @@
 """Replace the provider's model id in a JSON response with the requested one; no other byte changes.
 
 Only an exact match is replaced: a dated snapshot (`gpt-4o-2024-08-06` for `gpt-4o`) stays. Where the provider's id is
-None, every id is replaced: the response must not show which model a virtual model stands for.
+None, every id is replaced: the response must not show the target of a virtual model.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ _LONG_EVENTS = 2
 
 
 class StreamEnd:
-    """Keeps the last events of a stream, and decodes them only if its framing does not show that it is complete."""
+    """Keeps the last events of a stream, and decodes them only if its framing does not show whether it is complete."""
 
     def __init__(self) -> None:
         self._pieces: deque[bytes] = deque(maxlen=_KEPT)
@@ -51,19 +51,19 @@ class StreamEnd:
 
     def read_type(self, event_type: str) -> None:
         """Read the type, or name, of an event that was too long for `read`."""
-        self._judge_pieces()
+        self._read_pieces()
         self._ended |= event_type in LAST_TYPES
 
     @property
     def is_over(self) -> bool:
         """Whether the stream is complete: it had its last event, or every choice has finished."""
-        self._judge_pieces()
+        self._read_pieces()
         return self._ended or (bool(self._finished) and not self._unfinished)
 
     @property
     def next_number(self) -> int:
         """The `sequence_number` of the event that would follow; 0 if no event had one."""
-        self._judge_pieces()
+        self._read_pieces()
         return self._number + 1
 
     def _read_long(self, lines: bytes) -> None:
@@ -71,15 +71,15 @@ class StreamEnd:
         if last:
             self._pieces.append(last)
         else:
-            self._judge_pieces()
-            self._judge(lines[last_events(lines, _LONG_EVENTS + 1) :])
+            self._read_pieces()
+            self._read_events(lines[last_events(lines, _LONG_EVENTS + 1) :])
 
-    def _judge_pieces(self) -> None:
+    def _read_pieces(self) -> None:
         for piece in self._pieces:
-            self._judge(piece)
+            self._read_events(piece)
         self._pieces.clear()
 
-    def _judge(self, lines: bytes) -> None:
+    def _read_events(self, lines: bytes) -> None:
         self._ended |= _LAST.search(lines) is not None
         for number in _NUMBER.findall(lines):
             self._number = int(number)

@@ -247,7 +247,7 @@ def test_an_attack_in_another_spelling_is_stopped(fields: Fields, spell: Callabl
 
 
 @every_attack
-def test_an_attack_beside_much_else_is_stopped(fields: Fields) -> None:
+def test_an_attack_among_many_other_fields_is_stopped(fields: Fields) -> None:
     texts = ["a model", '{"model": "text", "file_id": "text"}', 'ends with model":', "é \ud83d\ude00 ſ \0 \u212a"]
     others: Fields = {
         "messages": [{"role": "user", "content": text} for text in texts],

@@ -95,7 +95,7 @@ def test_text_before_the_first_boundary_and_blank_lines_at_the_end_are_accepted(
     assert FormBody(body, TYPE).with_ids({"m": "n"}) == preamble.encode() + form(field("n"), SOUND, end=end)
 
 
-def test_text_behind_the_last_boundary_is_accepted_and_forwarded() -> None:
+def test_text_after_the_last_boundary_is_accepted_and_forwarded() -> None:
     text = b"This text is ignored.\r\n"
 
     assert FormBody(form(field("m"), SOUND) + text, TYPE).with_ids({"m": "n"}) == form(field("n"), SOUND) + text
@@ -111,12 +111,12 @@ def test_text_behind_the_last_boundary_is_accepted_and_forwarded() -> None:
     ],
     ids=["a second form", "a field without a boundary", "NUL", "a long text"],
 )
-def test_text_behind_the_last_boundary_that_could_be_read_as_a_field_is_rejected(text: bytes) -> None:
+def test_text_after_the_last_boundary_that_could_be_read_as_a_field_is_rejected(text: bytes) -> None:
     with pytest.raises(BadRequest, match="Invalid form"):
         FormBody(form(field("m"), SOUND) + text, TYPE)
 
 
-def test_a_model_that_the_path_names_is_added_behind_the_preamble() -> None:
+def test_a_model_that_the_path_names_is_added_after_the_preamble() -> None:
     body = FormBody(b"\r\n" + form(SOUND), TYPE, path_model="m")
 
     assert body.with_ids({"m": "n"}) == b"\r\n" + form(field("n"), SOUND)

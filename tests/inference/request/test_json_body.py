@@ -245,7 +245,7 @@ def test_a_body_with_another_model_than_the_path_is_rejected(body: bytes) -> Non
     assert rejected.value.param == "model"
 
 
-def test_the_model_of_the_path_wins_over_the_default() -> None:
+def test_the_model_of_the_path_takes_precedence_over_the_default() -> None:
     assert JsonBody(b"{}", path_model="p", default_model="d").model == "p"
 
 

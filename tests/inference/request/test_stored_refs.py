@@ -103,7 +103,7 @@ def test_the_ids_of_referenced_objects_are_read(field: str, ids: set[str]) -> No
         ('"input":"resp 1"', False),
     ],
 )
-def test_a_body_tells_whether_it_may_contain_an_id_also_if_it_is_escaped(field: str, is_there: bool) -> None:
+def test_an_id_that_a_body_may_contain_is_found_also_if_it_is_escaped(field: str, is_there: bool) -> None:
     assert JsonBody(f'{{"model":"m",{field}}}'.encode()).may_contain("resp_1") is is_there
 
 

@@ -126,7 +126,7 @@ def test_objects_in_any_lines_are_renamed(writers: list[Callable[[str, str], byt
     assert rename_stream([whole[at : at + size] for at in range(0, len(whole), size)])[0] == stream_of(PUBLIC)
 
 
-def test_comments_and_whole_events_are_sent_at_once() -> None:
+def test_comments_and_whole_events_are_sent_immediately() -> None:
     events = EventStreamRenamer(OWN, PUBLIC)
 
     assert events.feed(b": ping\n") == b": ping\n"

@@ -150,7 +150,7 @@ def test_content_of_another_form_contains_no_ids(path: str, text: bytes) -> None
     assert ids_in(path, text) == []
 
 
-def test_an_id_beside_the_half_of_a_character_is_found() -> None:
+def test_an_id_next_to_half_of_a_character_is_found() -> None:
     assert ids_in(RESPONSES, b'{"id":"resp_1","output":[{"id":"msg_1","content":[{"text":"\\ud83d"}]}]}') == [
         "resp_1",
         "msg_1",
