@@ -272,8 +272,8 @@ def map_status(status: int, retry_after: float | None) -> ApiError:
         )
     if status == 402:
         return ProviderOutOfCredit(
-            "The proxy's account at the provider of this model has not enough credit for this request (status 402); "
-            "request fewer tokens, or contact the proxy's administrator."
+            "The proxy's account at the provider of this model does not have enough credit for this request "
+            "(status 402); request fewer tokens, or contact the proxy's administrator."
         )
     if status in _UNAVAILABLE:
         seconds = FULL_FOR if retry_after is None else retry_after
