@@ -127,7 +127,9 @@ async def test_the_events_of_a_stream_contain_only_the_virtual_id(
 
 
 @pytest.mark.parametrize("own_id", ["gpt-5", "gpt-5-2025-08-07"])
-async def test_an_error_of_the_provider_contains_the_virtual_id(own_id: str, fetch: FakeFetch, clock: FakeClock) -> None:
+async def test_an_error_of_the_provider_contains_the_virtual_id(
+    own_id: str, fetch: FakeFetch, clock: FakeClock
+) -> None:
     refusal = replies({"error": {"message": f"The model `{own_id}` has a context of 4 tokens", "code": own_id}}, 400)
     async with calling(fetch, clock, SMART, refusal, refusal) as (served, _):
         answer = await served.client.post(CALLS, json={"model": "smart", "messages": []}, headers=holding("all"))

@@ -122,7 +122,9 @@ def test_a_session_with_tools_that_a_search_found_completes(packages: Path, tmp_
         assert (messages(events), problems(events)) == ([FINAL], [])
 
 
-def test_a_session_over_http_begins_immediately_if_the_client_prefers_a_websocket(packages: Path, tmp_path: Path) -> None:
+def test_a_session_over_http_begins_immediately_if_the_client_prefers_a_websocket(
+    packages: Path, tmp_path: Path
+) -> None:
     with setup(tmp_path, responds(session("collaboration")), DOCUMENTED_MODEL) as proxy:
         config = f'model = "{DOCUMENTED_MODEL}"\nopenai_base_url = "{proxy.url}/v1"\n'
         events = execute(packages, proxy, config, CODEX_API_KEY=KEY)

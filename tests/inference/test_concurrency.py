@@ -136,7 +136,9 @@ async def test_calls_of_a_flooding_key_wait_longer_than_the_one_of_another_key(
         assert len(provider.prompts) == 6
 
 
-async def test_a_call_does_not_wait_while_another_provider_is_below_its_limit(fetch: FakeFetch, clock: FakeClock) -> None:
+async def test_a_call_does_not_wait_while_another_provider_is_below_its_limit(
+    fetch: FakeFetch, clock: FakeClock
+) -> None:
     async with full(fetch, clock, "queue: {timeout: 60s}", "queue: {timeout: 60s}") as (served, (first, second)):
         second.answer(0)
         await until(lambda: circuit_of(served.app, "b").in_flight == 0)
@@ -147,7 +149,9 @@ async def test_a_call_does_not_wait_while_another_provider_is_below_its_limit(fe
         assert ((await waiting).status_code, len(first.exchanges)) == (200, 1)
 
 
-async def test_a_call_that_waited_until_the_timeout_waits_at_the_next_provider(fetch: FakeFetch, clock: FakeClock) -> None:
+async def test_a_call_that_waited_until_the_timeout_waits_at_the_next_provider(
+    fetch: FakeFetch, clock: FakeClock
+) -> None:
     async with full(fetch, clock, "queue: {timeout: 50ms}", "queue: {timeout: 60s}") as (served, (first, second)):
         waiting = asyncio.create_task(call(served, "alice"))
         await until(lambda: (queued(served, "a"), queued(served, "b")) == (0, 1))
@@ -181,7 +185,9 @@ async def test_the_time_in_the_queue_counts_for_first_byte_timeout(fetch: FakeFe
         assert loop.time() - began < 1.7
 
 
-async def test_a_client_that_disconnects_while_it_waits_is_removed_from_the_queue(fetch: FakeFetch, clock: FakeClock) -> None:
+async def test_a_client_that_disconnects_while_it_waits_is_removed_from_the_queue(
+    fetch: FakeFetch, clock: FakeClock
+) -> None:
     async with full(fetch, clock, "queue: {timeout: 60s}") as (served, (provider,)):
         request = post(b'{"model": "m"}', Authorization=f"Bearer {KEYS['alice']}")
         async with served.raw(request):

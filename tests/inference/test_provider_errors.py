@@ -251,7 +251,9 @@ PAGE = b"<html><head><title>400 Bad Request</title></head><body><h1>nginx</h1></
         pytest.param(b"\x1f\x8b broken", WITHOUT_MESSAGE, "invalid_request", id="broken gzip"),
     ],
 )  # fmt: skip
-def test_the_message_of_any_other_body_is_relayed_in_the_format_of_the_path(body: object, words: str, code: str) -> None:
+def test_the_message_of_any_other_body_is_relayed_in_the_format_of_the_path(
+    body: object, words: str, code: str
+) -> None:
     error = relayed(rejected(400, payload=body))
 
     assert (error.body, error.message, error.code) == (b"", words, code)
