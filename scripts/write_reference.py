@@ -304,7 +304,7 @@ ENTRIES: Mapping[str, Entry] = {
     ),
     "Provider.key_strategy": Entry(
         "key_strategy: spread",
-        "Which of several credentials a request is sent with: the first that can be used (`order`), or each in turn "
+        "Which of several credentials a request is sent with: the first usable one (`order`), or round-robin "
         "(`spread`).",
     ),
     "Provider.iam": Entry(

@@ -226,7 +226,7 @@ class Provider(ListSettings, CallSettings):
     api_keys: Annotated[tuple[ApiKey, ...], AfterValidator(at_least_one)] = ()
     api_keys_files: Annotated[tuple[NotEmpty, ...], AfterValidator(at_least_one)] = ()
     key_strategy: Literal["order", "spread"] = "order"
-    """Which of several keys a request is sent with: the first that is usable, or each in turn."""
+    """Which of several keys a request is sent with: the first usable one, or round-robin."""
     iam: Iam | None = None
     oauth: OAuth | None = None
     access_key_id: Sendable | None = None

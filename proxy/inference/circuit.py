@@ -60,7 +60,7 @@ class Circuit:
 
     @property
     def load(self) -> int:
-        """The calls in flight and those that wait for a place."""
+        """The calls in progress and those in the queue."""
         return self._in_flight + self.queued
 
     @property
@@ -70,7 +70,7 @@ class Circuit:
 
     @property
     def queued(self) -> int:
-        """Calls that wait for a place."""
+        """Calls in the queue."""
         return len(self._queue)
 
     @property
@@ -97,7 +97,7 @@ class Circuit:
         return None
 
     async def acquire_or_wait(self, key: str, model: str, scope: CallScope, seconds: float) -> ApiError | None:
-        """Start a call as `acquire` does; at the concurrency limit wait for a place, in turn with other keys.
+        """Start a call as `acquire` does; at the concurrency limit wait for a slot, round-robin by key.
 
         It waits for at most `seconds` and the provider's `queue.timeout`. Raises ClientDisconnected.
         """
@@ -110,14 +110,14 @@ class Circuit:
         if waiter is None:
             return _at_limit()
         try:
-            has_place = await scope.wait(waiter, min(seconds, self._provider.queue.timeout))
+            has_slot = await scope.wait(waiter, min(seconds, self._provider.queue.timeout))
         except BaseException as error:
             if self._queue.leave(key, waiter):
                 self.release()
             if isinstance(error, DeadlineExceeded):
                 return _at_limit()
             raise
-        if not has_place:
+        if not has_slot:
             return _at_limit()
         if rejection := self._rejection(model):
             self.release()
@@ -126,7 +126,7 @@ class Circuit:
         return None
 
     def release(self) -> None:
-        """End a call, whatever its result. The next call that waits gets its place."""
+        """End a call, whatever its result. The next call in the queue gets its slot."""
         if not self._queue or not self._queue.admit():
             self._in_flight -= 1
 

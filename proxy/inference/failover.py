@@ -81,7 +81,7 @@ class Call(Struct, frozen=True):
         return True
 
     def own_text(self) -> Callable[[str], bool]:
-        """Return a function that tells whether the caller may have written an id, or what a provider makes it from."""
+        """Return a function: whether the caller may have written an id, or what a provider derives it from."""
         values = [value.decode("latin-1") for _, value in self.raw_headers]
         values += chain.from_iterable(parse_qsl(self.query, keep_blank_values=True))
         joined = "\n".join(values)
@@ -248,7 +248,7 @@ class Forwarder:
 
         `relay` sends a 2xx response to the client and finishes it. The next provider is tried only if this one cannot
         have done the work: its circuit rejects the call, or the failure is in `failover_on`. Providers with a
-        free place come first. Raises ApiError and ClientDisconnected.
+        free slot come first. Raises ApiError and ClientDisconnected.
         """
         refusals: list[Verdict] = []
         began = scope.now
@@ -271,7 +271,7 @@ class Forwarder:
         raise most_useful([refusal.error for refusal in refusals])
 
     def _free_first(self, candidates: Iterable[Candidate]) -> Sequence[Candidate]:
-        """Return those at their concurrency limit last: a call waits only if no other provider has a free place.
+        """Return those at their concurrency limit last: a call waits only if no other provider has a free slot.
 
         A provider with `failover: false` keeps its calls, and its position.
         """
@@ -302,10 +302,10 @@ class Forwarder:
         Raises ClientDisconnected, and ApiError if the response failed after a part of it was processed.
         """
         name, model = candidate.offer.provider, candidate.offer.entry.id
-        asked = scope.now
+        waited_from = scope.now
         if error := await self.circuits[name].acquire_or_wait(call.key, model, scope, seconds - _MIN_ATTEMPT):
             return not_called(error, name)
-        result = await self._start(call, candidate, scope, seconds - (scope.now - asked), is_last=is_last)
+        result = await self._start(call, candidate, scope, seconds - (scope.now - waited_from), is_last=is_last)
         if isinstance(result, Verdict):
             return result
         try:

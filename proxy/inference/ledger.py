@@ -1,4 +1,4 @@
-"""The ids that providers returned to each API key: who may reference them, and which provider knows them.
+"""The ids that providers returned to each API key: which keys may reference them, and which provider has them.
 
 All callers share one account at a provider, so a provider cannot tell whose response or file an id names.
 """
@@ -12,7 +12,7 @@ from collections.abc import Callable
 from msgspec import Struct
 
 MAX_IDS = 10_000
-"""Per key; the oldest are forgotten."""
+"""Per key; the oldest are removed."""
 MAX_AGE = 86_400.0
 """Seconds."""
 
@@ -28,7 +28,7 @@ class Origin(Struct, frozen=True):
 
 
 class Ledger:
-    """Remembers ids by the name of the key that received them. Callers without a key have none."""
+    """Records ids by the name of the key that received them. Callers without a key have none."""
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic
@@ -39,7 +39,7 @@ class Ledger:
         return Origin(provider, model, self._monotonic())
 
     def add(self, key: str, object_id: str, origin: Origin) -> None:
-        """Remember that a key received an id. Of an id that several providers returned, the last one counts."""
+        """Record that a key received an id. Of an id that several providers returned, the last one counts."""
         ids = self._keys.setdefault(key, OrderedDict())
         digest = _digest(object_id)
         ids[digest] = origin
@@ -47,7 +47,7 @@ class Ledger:
         self._drop_oldest(ids)
 
     def record(self, key: str, origin: Origin, is_own_text: Callable[[str], bool], object_id: str) -> None:
-        """Remember an id in a response, unless the caller may have chosen it.
+        """Record an id in a response, unless the caller may have chosen it.
 
         `is_own_text`: whether the request contains a text. A provider that repeats it, or takes the id of a response
         from the request, would otherwise give the caller an id of another one.

@@ -32,7 +32,7 @@ from proxy.telemetry.usage import Outcome
 from proxy.upstream.errors import MAX_COOL_DOWN
 
 RELAYED_STATUSES = frozenset({400, 404, 409, 410, 413, 415, 422, 424, 429, 451})
-"""Statuses of errors about the request, which are relayed to the caller with the provider's words."""
+"""Statuses of errors about the request, which are relayed to the caller with the provider's message."""
 _LOGGED_STATUSES = frozenset({404, 410})
 """Relayed statuses that can also mean that the configuration is wrong: the provider lacks the model or the endpoint."""
 _FORBIDDEN_CODES = frozenset(
@@ -78,7 +78,7 @@ class Verdict(Struct, frozen=True):
     cool_down: float = 0.0
     """Seconds during which the provider gets no calls of this model."""
     cause: str = ""
-    """Why another provider is tried, for the log; never words of the provider."""
+    """Why another provider is tried, for the log; never the provider's message."""
     is_unreachable: bool = False
     """Whether there was no connection."""
 
@@ -151,9 +151,9 @@ def not_called(error: ApiError, provider: str) -> Verdict:
 
 
 def most_useful(errors: Sequence[ApiError]) -> ApiError:
-    """Return the caller's error if every provider refused the call; at least one.
+    """Return the caller's error if every provider rejected the call; at least one.
 
-    That is the one after which a retry succeeds soonest; if a retry cannot succeed, a provider's words about the
+    That is the one after which a retry succeeds soonest; if a retry cannot succeed, a provider's error about the
     request, which the caller can correct; otherwise the last one.
     """
     retryable = [error for error in errors if _is_retryable(error)]
@@ -300,7 +300,7 @@ def map_status(status: int, retry_after: float | None) -> ApiError:
 def relay_error(response: ErrorResponse, content: ErrorContent, redaction: Redaction) -> ApiError:
     """Return the provider's error about the request, without secrets and account ids.
 
-    A JSON object is relayed byte for byte if nothing in it must be redacted. Of any other body, the words are relayed.
+    A JSON object is relayed byte for byte if nothing in it must be redacted. Of any other body, the message is relayed.
     """
     status = response.status
     message = redaction.text(content.message) or _no_words(status, response.retry_after)

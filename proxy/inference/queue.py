@@ -1,4 +1,4 @@
-"""The queue of calls that wait for a place at one provider: bounded, and fair between keys. Pure."""
+"""The queue of calls that wait for a slot at one provider: bounded, and fair between keys. Pure."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 
 Waiter = Future[bool]
-"""A call that waits. The result is whether it has a place; False: another key needed its place in the queue."""
+"""A call that waits. The result is whether it has a slot; False: it was rejected for a call of another key."""
 
 
 class FairQueue:
@@ -43,7 +43,7 @@ class FairQueue:
         return waiter
 
     def admit(self) -> bool:
-        """Give a place to the next call. Returns False if no call waits."""
+        """Give a slot to the next call. Returns False if no call waits."""
         while self._waiting:
             key = min(self._waiting, key=self._turn)
             waiter = next(iter(self._waiting[key]))
@@ -58,7 +58,7 @@ class FairQueue:
         return False
 
     def leave(self, key: str, waiter: Waiter) -> bool:
-        """Stop waiting. Returns whether the call already has a place, which must then be released."""
+        """Stop waiting. Returns whether the call already has a slot, which must then be released."""
         if waiter in self._waiting.get(key, ()):
             self._remove(key, waiter)
         return waiter.done() and not waiter.cancelled() and waiter.result()

@@ -1,4 +1,4 @@
-"""The API keys of one provider: which one a request is sent with, and what happens after one is refused."""
+"""The API keys of one provider: which one a request is sent with, and what happens after one is rejected."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from proxy.config.secret_files import SecretFile
 from proxy.upstream.errors import MAX_COOL_DOWN
 
 REJECTED_FOR = 300.0
-"""Seconds without requests after 401 or 402: a person has to replace the key or pay. A key that was replaced in its
-file is used at once."""
+"""Seconds without requests after 401 or 402: the operator must replace the key or add credit. A key that was
+replaced in its file is used immediately."""
 LIMITED_FOR = 5.0
 """Seconds without requests after a 429 without `Retry-After`, as long as many rate limits need to recover."""
-_MIN_LIMITED = 1.0  # seconds; `Retry-After: 0` must not select the refused key again within the same call
+_MIN_LIMITED = 1.0  # seconds; `Retry-After: 0` must not select the rejected key again within the same call
 _MAX_COOLING = 10_000
 ALL_MODELS = None
 """The scope of a cool-down that applies to every model."""
@@ -34,7 +34,7 @@ R = TypeVar("R")
 
 
 class Refusal(NamedTuple):
-    """A response that refuses the key of the request."""
+    """A response that rejects the key of the request."""
 
     status: int
     retry_after: float | None
@@ -49,7 +49,7 @@ class KeyPool:
         self._in_turn = provider.key_strategy == "spread"
         self._next = 0
         self._clock = clock
-        # By the secret, not by its place: a key that was replaced in its file is not cooling.
+        # By the secret, not by its position: a key that was replaced in its file is not cooling.
         self._cooling: TLRUCache[tuple[str, str | None], float] = TLRUCache(
             _MAX_COOLING, ttu=lambda scope, until, now: until, timer=clock.monotonic
         )
@@ -72,7 +72,7 @@ class KeyPool:
         return self._keys[0].get_secret_value() if self._keys else ""
 
     def number_of(self, key: str) -> int:
-        """Return the place of a key in the configuration, from 1; 0 if it was replaced in the meantime."""
+        """Return the position of a key in the configuration, from 1; 0 if it was replaced in the meantime."""
         return next((n for n, each in enumerate(self._keys, 1) if each.get_secret_value() == key), 0)
 
     async def reload(self, key: str) -> None:
@@ -114,7 +114,7 @@ async def send_with_keys(
     model: str,
     label: str,
 ) -> R:
-    """Send a request with one key after the other, until one is not refused or none is left.
+    """Send a request with one key after the other, until one is accepted or none is left.
 
     `label`: the request and its provider, for the log. If all keys are cooling, the first is used.
     """
@@ -143,5 +143,5 @@ async def send_with_keys(
 
 
 def refusal_of(status: int, retry_after: Callable[[], float | None]) -> Refusal | None:
-    """Return the refusal of a key that a response is, None for any other response."""
+    """Return the rejection of a key that a response is, None for any other response."""
     return Refusal(status, retry_after() if status == 429 else None) if status in _COOLS else None

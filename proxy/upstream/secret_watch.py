@@ -10,7 +10,7 @@ from proxy.config import Provider
 from proxy.config.secret_files import SecretFile
 
 POLL_SECONDS = 1.0
-"""Seconds between two looks at the files. A changed file is loaded when two looks in a row are equal."""
+"""Seconds between two checks of the files. A changed file is loaded when it was the same at two checks."""
 
 
 async def watch_secrets(providers: Iterable[Provider], clock: Clock) -> None:

@@ -1,4 +1,4 @@
-"""Calls of providers at their concurrency limit: they wait in a queue, in turn with other keys."""
+"""Calls of providers at their concurrency limit: they wait in a queue, round-robin by key."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def rejection(answer: httpx.Response) -> tuple[int, str | None, object]:
     return answer.status_code, answer.headers.get("retry-after"), answer.json()["error"]["message"]
 
 
-async def test_a_call_waits_for_a_place(fetch: FakeFetch, clock: FakeClock) -> None:
+async def test_a_call_waits_for_a_slot(fetch: FakeFetch, clock: FakeClock) -> None:
     async with full(fetch, clock, "queue: {timeout: 60s}") as (served, (provider,)):
         waiting = asyncio.create_task(call(served, "alice"))
         await until(lambda: queued(served) == 1)

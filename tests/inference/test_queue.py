@@ -1,4 +1,4 @@
-"""The queue of calls that wait for a place: its order, its bound, and that no place is lost."""
+"""The queue of calls that wait for a slot: its order, its bound, and that no slot is lost."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Queue:
         return accepted
 
     def admitted(self, times: int = 1000) -> list[str]:
-        """Give places to at most this many calls. Returns the calls in that order."""
+        """Give slots to at most this many calls. Returns the calls in that order."""
         before = self.having(True)
         order: list[str] = []
         for _ in range(times):
@@ -119,7 +119,7 @@ async def test_a_full_queue_rejects_the_newest_call_of_the_longest_key_for_anoth
     assert (len(queue.queue), queue.admitted()) == (3, ["a1", "b1", "c1"])
 
 
-async def test_a_call_that_leaves_is_not_admitted_and_has_no_place() -> None:
+async def test_a_call_that_leaves_is_not_admitted_and_has_no_slot() -> None:
     queue = Queue()
     queue.join("a1", "a2")
 
@@ -134,7 +134,7 @@ async def test_a_call_whose_task_was_canceled_is_not_admitted() -> None:
     assert (queue.admitted(), queue.leave("a1"), len(queue.queue)) == (["a2"], False, 0)
 
 
-async def test_a_call_that_leaves_after_its_admission_returns_its_place() -> None:
+async def test_a_call_that_leaves_after_its_admission_returns_its_slot() -> None:
     queue = Queue()
     queue.join("a1")
     queue.admitted()
@@ -171,7 +171,7 @@ async def test_a_key_with_one_call_waits_for_at_most_one_call_of_each_other_key(
 
 
 class Callers:
-    """Calls of a provider with 2 places and 4 in the queue, each in a task of its own."""
+    """Calls of a provider with 2 slots and 4 in the queue, each in a task of its own."""
 
     def __init__(self) -> None:
         text = (
@@ -220,7 +220,7 @@ def one_event(callers: Callers, chance: random.Random) -> None:
 
 
 @pytest.mark.parametrize("seed", range(20))
-async def test_no_place_is_lost_or_given_twice_whenever_calls_end_or_are_canceled(seed: int) -> None:
+async def test_no_slot_is_lost_or_given_twice_whenever_calls_end_or_are_canceled(seed: int) -> None:
     chance = random.Random(seed)
     callers = Callers()
     for _ in range(200):

@@ -10,7 +10,7 @@ pytestmark = pytest.mark.anyio
 SECONDS = 15.0
 
 
-async def test_faults_and_clients_that_leave_leave_no_task_descriptor_queue_place_or_circuit_slot() -> None:
+async def test_faults_and_disconnected_clients_leak_no_task_descriptor_queue_entry_or_circuit_slot() -> None:
     left = await soak(SECONDS)
 
     assert left == NOTHING

@@ -1,4 +1,4 @@
-"""Change the parameters of a request as the operator configured: the one exception to passing calls on unchanged."""
+"""Change the parameters of a request as `overrides` configures. Otherwise calls are forwarded unchanged."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ class ClientResponse:
         self.wait_for_provider()
 
     def wait_for_provider(self) -> None:
-        """Expect the response of a provider: the first one, or, after a refusal, the next one."""
+        """Expect the response of a provider: the first one, or, after a failover, the next one."""
         if not self.has_started:
             self._status, self._headers = 200, [*_WITHOUT_PROVIDER, *self._id_headers]
         if self._waiting is None:
@@ -101,7 +101,7 @@ class ClientResponse:
         await self._deliver({"type": "http.response.body", "body": body, "more_body": more})
 
     def send_whole(self, response: RawResponse) -> bool:
-        """Send a complete response, with its head, at once. Returns False if that is not possible."""
+        """Send a complete response, with its head, without waiting. Returns False if that is not possible."""
         if self._connection and self._connection.send(response):
             self.has_started = True
             return True
