@@ -1,6 +1,6 @@
 """Standard names for model metadata, and a parser for each value.
 
-A value of an unexpected type is not converted: it stays in its original field. `facts` knows where values are.
+A value of an unexpected type is not converted: it stays in its original field. `facts` defines where values are.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from proxy.calls import CALLS
-from tests.api.test_stored_state import ADMIN, ALICE, BOB, ITEMS, NOBODY, RESPONSE, proxying, sent, streamed
+from tests.api.test_stored_state import ADMIN, ALICE, BOB, ITEMS, RESPONSE, WITHOUT_KEY, proxying, sent, streamed
 from tests.fakes import FakeClock, FakeFetch
 from tests.listening import Served
 from tests.providers.calls import streams
@@ -41,7 +41,7 @@ async def test_a_key_reaches_the_responses_that_it_created_and_no_other_key_does
     async with proxying(fetch, clock, replies(RESPONSE)) as (served, up):
         before = await asked(served, ALICE, method, end, base=base)
         await sent(served, ALICE, input="x")
-        others = [await asked(served, key, method, end, base=base) for key in (BOB, ADMIN, NOBODY)]
+        others = [await asked(served, key, method, end, base=base) for key in (BOB, ADMIN, WITHOUT_KEY)]
         own = await asked(served, ALICE, method, end, base=base)
         unknown = await asked(served, ALICE, method, end, "resp_2", base=base)
         received = [(request.method, request.target, request.body) for request in up.requests]
@@ -145,9 +145,9 @@ async def test_the_items_of_a_response_in_the_background_belong_to_the_key_that_
         await sent(served, ALICE, input="x", background=True)
         before = await sent(served, ALICE, **item)
         await asked(served, ALICE, "GET")
-        after = {key: (await sent(served, key, **item)).status_code for key in (ALICE, BOB, ADMIN, NOBODY)}
+        after = {key: (await sent(served, key, **item)).status_code for key in (ALICE, BOB, ADMIN, WITHOUT_KEY)}
 
-    assert (before.status_code, after) == (400, {ALICE: 200, BOB: 400, ADMIN: 400, NOBODY: 400})
+    assert (before.status_code, after) == (400, {ALICE: 200, BOB: 400, ADMIN: 400, WITHOUT_KEY: 400})
 
 
 async def test_ids_in_the_input_of_a_response_which_the_caller_chose_do_not_become_its_own(

@@ -17,7 +17,7 @@ from tests.providers.scripted import Exchange, FakeProvider, Script, fake_provid
 
 pytestmark = pytest.mark.anyio
 
-ALICE, BOB, ADMIN, NOBODY = "sk-canary-alice", "sk-canary-bob", "sk-canary-admin", ""
+ALICE, BOB, ADMIN, WITHOUT_KEY = "sk-canary-alice", "sk-canary-bob", "sk-canary-admin", ""
 CONFIG = """
 providers:
   - {{name: a, base_url: "{url}/a/v1", api_key: sk-canary-of-a}}
@@ -127,7 +127,7 @@ async def test_a_key_can_reference_the_ids_that_it_received_and_no_other_key_can
     async with proxying(fetch, clock, replies(RESPONSE)) as (served, up):
         before = await sent(served, ALICE, path, **fields)
         await sent(served, ALICE, input="x")
-        answers = {key: (await sent(served, key, path, **fields)) for key in (ALICE, BOB, ADMIN, NOBODY)}
+        answers = {key: (await sent(served, key, path, **fields)) for key in (ALICE, BOB, ADMIN, WITHOUT_KEY)}
         calls = [(request.target, request.json) for request in up.requests]
 
     assert [before.status_code, *(answer.status_code for answer in answers.values())] == [400, 200, 400, 400, 400]
@@ -151,19 +151,19 @@ async def test_the_ids_in_a_stream_belong_to_the_key_too(fetch: FakeFetch, clock
         references = [reference(kind, object_id) for kind, object_id in KINDS.items()]
         statuses = {
             key: {(await sent(served, key, path, **fields)).status_code for path, fields in references}
-            for key in (ALICE, BOB, ADMIN, NOBODY)
+            for key in (ALICE, BOB, ADMIN, WITHOUT_KEY)
         }
 
-    assert statuses == {ALICE: {200}, BOB: {400}, ADMIN: {400}, NOBODY: {400}}
+    assert statuses == {ALICE: {200}, BOB: {400}, ADMIN: {400}, WITHOUT_KEY: {400}}
 
 
 async def test_ids_that_a_caller_without_a_key_received_cannot_be_referenced(
     fetch: FakeFetch, clock: FakeClock
 ) -> None:
     async with proxying(fetch, clock, replies(RESPONSE)) as (served, _):
-        await sent(served, NOBODY, input="x")
+        await sent(served, WITHOUT_KEY, input="x")
         statuses = [
-            (await sent(served, key, previous_response_id="resp_1")).status_code for key in (NOBODY, ALICE, ADMIN)
+            (await sent(served, key, previous_response_id="resp_1")).status_code for key in (WITHOUT_KEY, ALICE, ADMIN)
         ]
 
     assert statuses == [400, 400, 400]
@@ -274,7 +274,7 @@ async def test_providers_with_shared_state_take_references_to_any_id(fetch: Fake
         await sent(served, ALICE, input="x")
         statuses = [
             (await sent(served, key, model="m", previous_response_id=each)).status_code
-            for key in (ALICE, BOB, NOBODY)
+            for key in (ALICE, BOB, WITHOUT_KEY)
             for each in ("resp_1", "resp_2")
         ]
 

@@ -95,7 +95,7 @@ def test_unchanged_file_is_not_read_again(path: Path) -> None:
     assert len(reads) == 2
 
 
-def test_reload_loads_a_changed_file_at_once(path: Path, secret: SecretFile) -> None:
+def test_reload_loads_a_changed_file_immediately(path: Path, secret: SecretFile) -> None:
     written(path, NEW)
     secret.reload()
     assert secret.get_secret_value() == NEW

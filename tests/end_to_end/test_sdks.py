@@ -402,7 +402,9 @@ async def refuses_late(exchange: Exchange) -> None:
     await replies(LIMITED, 429)(exchange)
 
 
-async def test_a_refusal_after_comments_raises_an_api_error_with_its_status(fetch: FakeFetch, clock: FakeClock) -> None:
+async def test_a_rejection_after_comments_raises_an_api_error_with_its_status(
+    fetch: FakeFetch, clock: FakeClock
+) -> None:
     async with clients(fetch, clock, refuses_late, QUICK) as c:
         pieces = await c.aio.chat.completions.create(model="gpt-x", messages=MESSAGES, stream=True)
         with pytest.raises(openai.APIError, match="slow down") as caught:

@@ -67,7 +67,7 @@ REFUSALS = {
 
 @pytest.mark.parametrize("more", ["", "exclude: [m], aliases: {m: only-a}"], ids=["own id", "alias"])
 @pytest.mark.parametrize("refusal", REFUSALS.values(), ids=REFUSALS)
-async def test_a_stream_that_is_refused_before_its_first_output_fails_over(
+async def test_a_stream_that_is_rejected_before_its_first_output_fails_over(
     refusal: Script, more: str, fetch: FakeFetch, clock: FakeClock
 ) -> None:
     async with calling(fetch, clock, refusal, FINE, more=[more]) as (served, (first, _)):
@@ -149,7 +149,7 @@ async def test_events_without_output_are_held_for_a_second(fetch: FakeFetch, clo
         assert second.requests == []
 
 
-async def test_comments_go_on_at_once_and_the_next_provider_continues_the_stream(
+async def test_comments_continue_immediately_and_the_next_provider_continues_the_stream(
     fetch: FakeFetch, clock: FakeClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "models_proxy")
@@ -224,7 +224,7 @@ async def test_comments_are_sent_before_a_provider_responds(fetch: FakeFetch, cl
     assert await after_a_comment(Late(FINE), fetch=fetch, clock=clock) == EVENTS
 
 
-async def test_a_refusal_after_comments_fails_over(fetch: FakeFetch, clock: FakeClock) -> None:
+async def test_a_rejection_after_comments_fails_over(fetch: FakeFetch, clock: FakeClock) -> None:
     late = Late(replies({"error": {"message": "slow down"}}, 429))
     assert await after_a_comment(late, FINE, fetch=fetch, clock=clock) == EVENTS
 
@@ -268,7 +268,7 @@ async def test_a_refusal_after_comments_fails_over(fetch: FakeFetch, clock: Fake
         ),
     ],
 )
-async def test_a_refusal_after_comments_is_an_error_event_with_its_status(
+async def test_a_rejection_after_comments_is_an_error_event_with_its_status(
     path: str, event: object, fetch: FakeFetch, clock: FakeClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "models_proxy")
