@@ -270,12 +270,12 @@ class Forwarder:
             refusals.append(refusal)
         raise most_useful([refusal.error for refusal in refusals])
 
-    def _free_first(self, candidates: Iterable[Candidate]) -> Sequence[Candidate]:
+    def _free_first(self, candidates: Sequence[Candidate]) -> Sequence[Candidate]:
         """Return those at their concurrency limit last: a call waits only if no other provider has a free slot.
 
         A provider with `failover: false` keeps its calls, and its position.
         """
-        return sorted(candidates, key=self._is_full)
+        return candidates if len(candidates) == 1 else sorted(candidates, key=self._is_full)
 
     def _is_full(self, candidate: Candidate) -> bool:
         name = candidate.offer.provider

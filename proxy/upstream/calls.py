@@ -7,8 +7,9 @@ while connecting, and needs more than ten times the CPU per call.
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache, partial
+from operator import itemgetter
 from typing import Protocol
 from urllib.parse import unquote_plus
 
@@ -33,24 +34,23 @@ _LIST_HEADERS = ("openai-beta", "anthropic-beta", "tracestate", "baggage")
 """Headers whose values are lists, to which the operator and the caller can both contribute."""
 _RETRY_AFTER = frozenset({b"retry-after", b"retry-after-ms"})
 _REQUEST_ID_HEADERS = (
-    "x-request-id",  # OpenAI, OpenRouter, Groq, Mistral, vLLM and most others
-    "request-id",  # Anthropic
-    "x-amzn-requestid",  # Amazon Bedrock
-    "apim-request-id",  # Azure OpenAI
-    "x-ms-request-id",  # Azure AI
-    "x-goog-request-id",  # Google
-    "mistral-correlation-id",  # Mistral
-    "x-debug-trace-id",  # Cohere
-    "nvcf-reqid",  # NVIDIA
-    "x-ds-trace-id",  # DeepSeek
+    b"x-request-id",  # OpenAI, OpenRouter, Groq, Mistral, vLLM and most others
+    b"request-id",  # Anthropic
+    b"x-amzn-requestid",  # Amazon Bedrock
+    b"apim-request-id",  # Azure OpenAI
+    b"x-ms-request-id",  # Azure AI
+    b"x-goog-request-id",  # Google
+    b"mistral-correlation-id",  # Mistral
+    b"x-debug-trace-id",  # Cohere
+    b"nvcf-reqid",  # NVIDIA
+    b"x-ds-trace-id",  # DeepSeek
 )
 """The headers in which providers send their id of a request, the most specific of a provider first."""
-_COMPRESSIONS = frozenset({"gzip", "x-gzip", "deflate", "br", "zstd", "compress", "x-compress", "dcb", "dcz"})
-_OTHER_REQUEST_ID = re.compile(r"(?i)(?:.*[-_])?(?:request|req|trace|log|correlation|generation)[-_]?id")
+_OTHER_REQUEST_ID = re.compile(rb"(?:.*[-_])?(?:request|req|trace|log|correlation|generation)[-_]?id")
 """Headers of further providers: `x-oneapi-request-id`, `x-tt-logid`, `x-siliconcloud-trace-id` ..."""
-_ENDS = ("id", "Id", "ID")
-_EDGE_REQUEST_ID = "cf-ray"
+_EDGE_REQUEST_ID = b"cf-ray"
 """The id of Cloudflare, for providers behind it that send none of their own."""
+_COMPRESSIONS = frozenset({"gzip", "x-gzip", "deflate", "br", "zstd", "compress", "x-compress", "dcb", "dcz"})
 _MAX_REQUEST_ID = 200  # characters
 
 
@@ -181,7 +181,9 @@ class UpstreamResponse:
     @property
     def request_id(self) -> str:
         """The provider's id of the request, for its support; "" if there is none."""
-        value = _request_id(self.headers)
+        value = _request_id(self.raw_headers)
+        if not value:
+            return ""
         is_plain = len(value) <= _MAX_REQUEST_ID and value.isascii() and value.isprintable()
         return value if is_plain and not any(secret in value for secret in self._credentials()) else ""
 
@@ -399,13 +401,23 @@ def _coding(headers: Mapping[str, str]) -> str:
     return "" if _COMPRESSIONS.isdisjoint(re.split(r"[\s,]+", coding)) else coding
 
 
-def _request_id(headers: Mapping[str, str]) -> str:
-    for name in _REQUEST_ID_HEADERS:
-        if value := headers.get(name):
-            return value
-    ids = ((name, value) for name, value in headers.items() if name[-2:] in _ENDS)  # a cheap test of every header
-    others = (value for name, value in ids if value and _OTHER_REQUEST_ID.fullmatch(name))
-    return next(others, headers.get(_EDGE_REQUEST_ID, ""))
+def _request_id(raw_headers: Iterable[tuple[bytes, bytes]]) -> str:
+    ranked = [(rank, value) for name, value in raw_headers if (rank := _rank_of_request_id(name)) and value]
+    return min(ranked, key=itemgetter(0))[1].decode("latin-1") if ranked else ""
+
+
+@lru_cache(maxsize=1024)
+def _rank_of_request_id(name: bytes) -> int:
+    """Return the precedence of a header as the provider's id of a request, 0 if it is none.
+
+    Cached, because providers send the same headers with every response.
+    """
+    name = name.lower()
+    if name in _REQUEST_ID_HEADERS:
+        return 1 + _REQUEST_ID_HEADERS.index(name)
+    if name == _EDGE_REQUEST_ID:
+        return len(_REQUEST_ID_HEADERS) + 2
+    return len(_REQUEST_ID_HEADERS) + 1 if _OTHER_REQUEST_ID.fullmatch(name) else 0
 
 
 def _interrupted(error: Exception) -> UpstreamError:
