@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import msgspec
 import pytest
@@ -279,6 +282,22 @@ def test_a_field_that_selects_an_upstream_is_rejected_unless_it_is_null(name: st
 
 
 MIB = 1024 * 1024
+
+
+@contextmanager
+def at_most_a_second() -> Iterator[None]:
+    """Fail if the block needs more CPU time, without the tracing of coverage, which makes Python several times slower."""
+    trace = sys.gettrace()
+    sys.settrace(None)
+    began = time.process_time()
+    try:
+        yield
+    finally:
+        seconds = time.process_time() - began
+        sys.settrace(trace)
+        assert seconds < 1
+
+
 TOO_MANY = {
     "fields": b",".join(b'"%x":1' % number for number in range(600_000)),
     "1001 fields": b",".join(b'"%x":1' % number for number in range(1001)),
@@ -290,11 +309,8 @@ TOO_MANY = {
 
 @pytest.mark.parametrize("fields", TOO_MANY.values(), ids=TOO_MANY)
 def test_a_body_with_too_many_values_is_rejected_within_a_second(fields: bytes) -> None:
-    began = time.process_time()
-    with pytest.raises(BadRequest, match=r"contains (too many values|more than 1000 fields)"):
+    with pytest.raises(BadRequest, match=r"contains (too many values|more than 1000 fields)"), at_most_a_second():
         JsonBody(b'{"model":"m",' + fields + b"}")
-
-    assert time.process_time() - began < 1
 
 
 @pytest.mark.parametrize(
@@ -305,11 +321,10 @@ def test_a_body_with_too_many_values_is_rejected_within_a_second(fields: bytes) 
     ids=["text", "quotes", "lone surrogates", "lists", "numbers"],
 )  # fmt: skip
 def test_a_huge_body_is_read_within_a_second(field: bytes) -> None:
-    began = time.process_time()
-    body = JsonBody(b'{"model":"m",' + field + b"}")
-    seconds = time.process_time() - began
+    with at_most_a_second():
+        body = JsonBody(b'{"model":"m",' + field + b"}")
 
-    assert (body.model, seconds < 1) == ("m", True)
+    assert body.model == "m"
 
 
 HOSTILE = {
@@ -332,11 +347,10 @@ HOSTILE = {
 
 @pytest.mark.parametrize("field", HOSTILE.values(), ids=HOSTILE)
 def test_a_hostile_body_is_read_or_rejected_within_a_second(field: bytes) -> None:
-    began = time.process_time()
-    problem = problem_of(b'{"model":"m",' + field + b"}")
-    seconds = time.process_time() - began
+    with at_most_a_second():
+        problem = problem_of(b'{"model":"m",' + field + b"}")
 
-    assert (problem in ("", "contains too many values", "is nested too deeply"), seconds < 1) == (True, True)
+    assert problem in ("", "contains too many values", "is nested too deeply")
 
 
 def problem_of(body: bytes) -> str:
