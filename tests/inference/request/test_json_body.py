@@ -286,7 +286,7 @@ MIB = 1024 * 1024
 
 @contextmanager
 def at_most_a_second() -> Iterator[None]:
-    """Fail if the block needs more CPU time, without the tracing of coverage, which makes Python several times slower."""
+    """Fail if the block needs more CPU time. It is not traced: coverage makes Python several times slower."""
     trace = sys.gettrace()
     sys.settrace(None)
     began = time.process_time()
