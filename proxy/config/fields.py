@@ -14,6 +14,8 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
+from proxy.config.hints import did_you_mean
+
 T = TypeVar("T")
 
 _DURATION = re.compile(r"([0-9]{1,18}(?:\.[0-9]+)?)\s*(ms|s|m|h|d|)")
@@ -97,11 +99,13 @@ def declared_model(value: object) -> dict[str, Any]:
 def failover_conditions(value: object) -> object:
     """A list of status codes and names (`FailoverCause`) -> a tuple of numbers and these names."""
     listed = [str(item) for item in value] if isinstance(value, list | tuple) else None
-    if listed is None or not all(item in FAILOVER_CAUSES or _FAILOVER_STATUS.fullmatch(item) for item in listed):
+    unknown = [item for item in listed or () if item not in FAILOVER_CAUSES and not _FAILOVER_STATUS.fullmatch(item)]
+    if listed is None or unknown:
         *names, last = FAILOVER_CAUSES
         raise ValueError(
             "must be a list of status codes (400 to 599) and the names "
             f"{', '.join(names)} and {last}, like [no_connection, 429, 503]"
+            + "".join(did_you_mean(item, FAILOVER_CAUSES) for item in unknown[:1])
         )
     return tuple(item if item in FAILOVER_CAUSES else int(item) for item in listed)
 
