@@ -126,8 +126,8 @@ class Call(Struct, frozen=True):
 class ForwardedCall:
     """A call with a 2xx response that has started. `finish` must be called when it ends."""
 
-    __slots__ = ("_call", "_candidate", "_circuit", "_clock", "_is_last", "_labels", "_seconds", "_usage", "provider",
-                 "response", "verdict")  # fmt: skip
+    __slots__ = ("_call", "_candidate", "_circuit", "_clock", "_is_last", "_labels", "_seconds", "_usage", "own_id",
+                 "provider", "response", "verdict")  # fmt: skip
 
     def __init__(
         self,
@@ -145,6 +145,8 @@ class ForwardedCall:
         """`seconds`: until the response started; `is_last`: whether no other provider can be tried."""
         self.response = response
         self.provider = provider
+        self.own_id = candidate.own_id(call.model)
+        """The id that is replaced in the response, None for every id; see `Candidate`."""
         self._call = call
         self._candidate = candidate
         self._circuit = circuit
@@ -155,11 +157,6 @@ class ForwardedCall:
         self._is_last = is_last
         self.verdict: Verdict | None = None
         """If the response turned out to be a refusal."""
-
-    @property
-    def own_id(self) -> str | None:
-        """The id that is replaced in the response, None for every id; see `Candidate`."""
-        return self._candidate.own_id(self._call.model)
 
     @property
     def id_headers(self) -> Sequence[Header]:
@@ -252,7 +249,7 @@ class Forwarder:
         """
         refusals: list[Verdict] = []
         began = scope.now
-        permitted = self._free_first(_permitted(call.candidates, self._is_limited_to_owner))
+        permitted = self._ordered(call.candidates)
         for candidate in permitted:
             provider = self.endpoints[candidate.offer.provider].provider
             seconds = provider.first_byte_timeout
@@ -270,12 +267,15 @@ class Forwarder:
             refusals.append(refusal)
         raise most_useful([refusal.error for refusal in refusals])
 
-    def _free_first(self, candidates: Sequence[Candidate]) -> Sequence[Candidate]:
-        """Return those at their concurrency limit last: a call waits only if no other provider has a free slot.
+    def _ordered(self, candidates: Sequence[Candidate]) -> Sequence[Candidate]:
+        """Return the candidates to try, in this order.
 
-        A provider with `failover: false` keeps its calls, and its position.
+        Those at their concurrency limit are last: a call waits only if no other provider has a free slot. A provider
+        with `failover: false` keeps its calls, and its position.
         """
-        return candidates if len(candidates) == 1 else sorted(candidates, key=self._is_full)
+        if len(candidates) == 1:  # true for most calls
+            return candidates
+        return sorted(_permitted(candidates, self._is_limited_to_owner), key=self._is_full)
 
     def _is_full(self, candidate: Candidate) -> bool:
         name = candidate.offer.provider

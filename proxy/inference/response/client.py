@@ -51,12 +51,12 @@ class ClientResponse:
 
     def wait_for_provider(self) -> None:
         """Expect the response of a provider: the first one, or, after a failover, the next one."""
-        if not self.has_started:
-            self._status, self._headers = 200, [*_WITHOUT_PROVIDER, *self._id_headers]
         if self._waiting is None:
             self.stop_heartbeat()
-        else:
-            self.keep_alive(self._waiting, lambda: True)
+            return
+        if not self.has_started:
+            self._status, self._headers = 200, [*_WITHOUT_PROVIDER, *self._id_headers]
+        self.keep_alive(self._waiting, lambda: True)
 
     def prepare(self, status: int, headers: Sequence[Header]) -> None:
         """Set the head. If it was already sent, the headers are logged."""
