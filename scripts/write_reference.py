@@ -22,6 +22,7 @@ from proxy.config.access_rules import RULES
 from proxy.config.custom import AuthChoice, CustomList, CustomPaging
 from proxy.config.fields import Bytes, Seconds, failover_conditions, fields_to_show
 from proxy.config.keys import KeyEntry
+from proxy.config.limits import Limits, number_or_off
 from proxy.config.list_settings import ListSettings
 from proxy.config.routing import RoutingRule, VirtualModel
 from proxy.config.settings import (
@@ -30,7 +31,6 @@ from proxy.config.settings import (
     Defaults,
     Group,
     Iam,
-    Limits,
     Merge,
     OAuth,
     OwnerRule,
@@ -72,7 +72,9 @@ _OF_DEFAULTS = frozenset(Defaults.model_fields)
 
 SECTIONS = (
     Section("server", Server, "The listener and its limits."),
-    Section("server: limits", Limits, "Limits of connections from clients."),
+    Section(
+        "server: limits", Limits, "Limits of connections and requests of clients. See [Limits](http-api.md#limits)."
+    ),
     Section(
         "cache",
         Cache,
@@ -152,6 +154,37 @@ ENTRIES: Mapping[str, Entry] = {
         "limits: {keepalive_timeout: 2m}",
         "Limits of connections; see [server: limits](#server-limits).",
         "those of the next table",
+    ),
+    "Limits.header_timeout": Entry(
+        "header_timeout: 5s",
+        "Time for the head of a request (request line and headers); then `408`, or the connection is closed if no byte "
+        "was received.",
+    ),
+    "Limits.body_timeout": Entry(
+        "body_timeout: 30s", "How long a client can send nothing in the middle of a request body; then `408`."
+    ),
+    "Limits.body_rate": Entry(
+        "body_rate: 10KiB",
+        "Bytes per second of a request body, on average over 30 s; slower uploads get `408`.",
+    ),
+    "Limits.write_timeout": Entry(
+        "write_timeout: 30s", "How long a client can read nothing of a response; then its connection is closed."
+    ),
+    "Limits.headers": Entry(
+        "headers: 64KiB",
+        "Maximum size of the request line and all headers; then `431`. Fixed: 100 headers (`431`), and 8 KiB for "
+        "the URL (`414`).",
+    ),
+    "Limits.connections": Entry(
+        "connections: 2000",
+        "Maximum of connections. Beyond it, the connection that has been idle for the longest time is closed, or "
+        "the new one if none is idle. The limit is lower if the process can open fewer files (`ulimit -n`); see "
+        "[Connections of clients](operations.md#connections-of-clients).",
+    ),
+    "Limits.connections_per_address": Entry(
+        "connections_per_address: 100",
+        "Maximum number of connections from one IP address; further ones are closed. A reverse proxy is one address.",
+        "`off`",
     ),
     "Limits.keepalive_timeout": Entry(
         "keepalive_timeout: 2m",
@@ -611,6 +644,7 @@ _NAMED_VALIDATORS = {
     AuthChoice.__metadata__[0].func: "string or mapping",
     fields_to_show: "`all`, `none` or list of strings",
     failover_conditions: "list of statuses and names",
+    number_or_off: "`off` or integer, 1 to 1000000",
 }
 _NAMED_TYPES: Mapping[Any, str] = {
     str: "string",

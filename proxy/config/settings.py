@@ -43,18 +43,12 @@ from proxy.config.fields import (
     whole,
 )
 from proxy.config.forwarded_headers import forwardable, header_matcher
+from proxy.config.limits import Limits
 from proxy.config.list_settings import ListSettings, adjusted
 from proxy.config.routing import RoutingRule, VirtualModel
 from proxy.config.secret_files import SecretFile
 from proxy.dialects import DIALECTS, Auth, Dialect, fill_template
 from proxy.patterns import Matcher
-
-
-class Limits(Settings):
-    """Limits of connections from clients."""
-
-    keepalive_timeout: Seconds = 75.0
-    """How long an idle connection is kept for further requests."""
 
 
 class Server(Settings):

@@ -19,6 +19,7 @@ from proxy.config import Config, ConfigError, Key, Provider, read
 from proxy.config.custom import CustomList, CustomPaging
 from proxy.config.field_rules import FieldRule
 from proxy.config.keys import KeyEntry
+from proxy.config.limits import Limits
 from proxy.config.loader import SECTIONS
 from proxy.config.overrides import Override
 from proxy.config.routing import RoutingRule, VirtualModel
@@ -28,7 +29,6 @@ from proxy.config.settings import (
     Defaults,
     Group,
     Iam,
-    Limits,
     Merge,
     OAuth,
     OwnerRule,
@@ -53,7 +53,8 @@ from tests.config.outcomes import (
 EVERYTHING = """\
 server:
   {host: 0.0.0.0, port: 80, allow_anonymous: true, cors: ["https://app.example.com"], drain_delay: 1s,
-   limits: {keepalive_timeout: 2m}, shutdown_timeout: 2m,
+   limits: {header_timeout: 5s, body_timeout: 30s, body_rate: 2KiB, write_timeout: 20s, keepalive_timeout: 2m,
+            headers: 64KiB, connections: 500, connections_per_address: 20}, shutdown_timeout: 2m,
    max_request: 1MiB, expose_provider: true, sse_keepalive: 5s,
    extra_paths: [/v1/translate], default_models: {moderations: omni}}
 cache: {ttl: 10m, max_stale: 2h, confirm_empty: 3m, initial_wait: 2s}
@@ -333,7 +334,16 @@ def test_every_setting_is_loaded(corp_pem: str) -> None:
             allow_anonymous=True,
             cors=("https://app.example.com",),
             drain_delay=1,
-            limits=Limits(keepalive_timeout=120),
+            limits=Limits(
+                header_timeout=5,
+                body_timeout=30,
+                body_rate=2048,
+                write_timeout=20,
+                keepalive_timeout=120,
+                headers=64 * 1024,
+                connections=500,
+                connections_per_address=20,
+            ),
             max_request=1024**2,
             expose_provider=True,
             shutdown_timeout=120,

@@ -32,6 +32,7 @@ FACTS = [
     ("docs/operations.md", f"`drain_delay` (default {SERVER.drain_delay:g} s)"),
     ("docs/operations.md", f"`shutdown_timeout` (default {SERVER.shutdown_timeout:g} s)"),
     ("docs/operations.md", f"the process ends within another {LAST_SECONDS:g} s"),
+    ("docs/operations.md", f"`server.limits.connections` ({SERVER.limits.connections})"),
     ("docs/operations.md", f"`server.limits.keepalive_timeout` ({SERVER.limits.keepalive_timeout:g} s)"),
     ("docs/http-api.md", f"| {SERVER.limits.keepalive_timeout:g} s | `server.limits.keepalive_timeout` |"),
     ("docs/operations.md", f"`server.max_request` ({SERVER.max_request // 1024**2} MiB)"),
