@@ -18,12 +18,14 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from proxy import __version__
+from proxy.asgi import Header
 from proxy.clock import Clock
 from proxy.config import Provider, Target
 from proxy.errors import UpstreamError
-from proxy.upstream.connection import Connections, unread
+from proxy.upstream.connection import Connections
 from proxy.upstream.credentials import auth_headers, auth_query, keys_of, kind_headers, secrets_of
 from proxy.upstream.errors import seconds_to_wait
+from proxy.upstream.exchange import Incoming
 from proxy.upstream.key_pool import KeyPool, Refusal, refusal_of, send_with_keys
 from proxy.upstream.logins import send_signed
 from proxy.upstream.transport import Gunzip, is_gzip
@@ -73,81 +75,69 @@ class Logins(Protocol):
 class UpstreamResponse:
     """A response whose headers have arrived and whose body can be read. It must be closed."""
 
-    __slots__ = (
-        "_content",
-        "_gunzip",
-        "_provider",
-        "_response",
-        "_wait",
-        "coding",
-        "content_type",
-        "headers",
-        "raw_headers",
-        "status",
-    )  # fmt: skip
+    __slots__ = ("_gunzip", "_headers", "_incoming", "_provider", "_wait", "coding", "content_type", "raw_headers",
+                 "status")  # fmt: skip
 
-    def __init__(self, response: aiohttp.ClientResponse, provider: Provider) -> None:
-        self.status = response.status
-        self.headers: Mapping[str, str] = response.headers
-        """Names are case-insensitive."""
-        self.raw_headers = response.raw_headers
-        self.content_type = response.headers.get("Content-Type", "")
-        self.coding = _coding(response.headers) if "Content-Encoding" in response.headers else ""
+    def __init__(self, incoming: Incoming, provider: Provider) -> None:
+        self.status = incoming.status
+        self.raw_headers: Sequence[Header] = incoming.raw_headers
+        """Names in lower case."""
+        self._headers = dict(reversed(self.raw_headers))  # of equal names the first counts
+        self.content_type = self._headers.get(b"content-type", b"").decode("latin-1")
+        self.coding = _coding(self._headers[b"content-encoding"]) if b"content-encoding" in self._headers else ""
         """The content-encoding in lower case, "" if the body is not compressed."""
         self._wait: float | None = None
         self._provider = provider
-        self._response = response
-        self._content = response.content
+        self._incoming = incoming
         self._gunzip = Gunzip() if self.coding else None
 
     @property
     def length(self) -> int | None:
         """Bytes of the body, None if unknown."""
-        return None if self._gunzip else self._response.content_length
+        return None if self._gunzip else self._sent_length
+
+    @property
+    def _sent_length(self) -> int | None:
+        length = self._headers.get(b"content-length", b"")
+        return int(length) if length.isdigit() else None
 
     @property
     def ends_by_closing(self) -> bool:
         """Whether the end of the body is marked only by closing the connection."""
-        transfer = self.headers.get("Transfer-Encoding", "")
-        return self._response.content_length is None and "chunked" not in transfer.lower()
+        return self._sent_length is None and b"chunked" not in self._headers.get(b"transfer-encoding", b"").lower()
 
     @property
     def is_over(self) -> bool:
         """Whether the body has ended. Does not wait."""
-        return self._gunzip is None and self._content.at_eof()
+        return self._gunzip is None and self._incoming.is_over
 
     def read_nowait(self) -> bytes:
         """Bytes that have already arrived, b"" if none. Raises UpstreamError."""
         if self._gunzip:
             return b""
         try:
-            return self._content.read_nowait(-1)
+            return self._incoming.read_nowait()
         except _FAILURES as error:
-            return self._unread(error)
+            raise _interrupted(error) from error
 
     async def read(self) -> bytes:
         """The next bytes, b"" at the end. Raises UpstreamError."""
         try:
-            return await (self._content.readany() if self._gunzip is None else self._decompressed(self._gunzip))
+            return await (self._incoming.read() if self._gunzip is None else self._decompressed(self._gunzip))
         except (*_FAILURES, UpstreamError) as error:
-            if self._gunzip is None:
-                return self._unread(error)
             raise _interrupted(error) from error
-
-    def _unread(self, error: Exception) -> bytes:
-        """The bytes that arrived before this error. Raises UpstreamError if there are none."""
-        if left := unread(self._content):
-            return left
-        raise _interrupted(error) from error
 
     async def read_raw(self, body: bytearray, limit: int) -> None:
         """Add the body, as it was sent, to `body`, up to the first chunk beyond `limit` bytes. Raises UpstreamError."""
-        while len(body) <= limit and (chunk := await self._raw()):
-            body += chunk
+        try:
+            while len(body) <= limit and (chunk := await self._incoming.read()):
+                body += chunk
+        except _FAILURES as error:
+            raise _interrupted(error) from error
 
     async def _decompressed(self, gunzip: Gunzip) -> bytes:
         """The next decompressed bytes: some providers ignore `Accept-Encoding: identity` and send gzip."""
-        while compressed := await self._raw():
+        while compressed := await self._incoming.read():
             if not gunzip.has_begun and not is_gzip(compressed):
                 self._gunzip = None  # the body is not compressed, whatever its header says
                 return compressed
@@ -157,26 +147,19 @@ class UpstreamResponse:
             raise ValueError("truncated gzip body")
         return b""
 
-    async def _raw(self) -> bytes:
-        try:
-            return await self._content.readany()
-        except _FAILURES as error:
-            return self._unread(error)
-
     def retry_after(self, now: float) -> float | None:
         """Seconds to wait from `Retry-After-Ms` or `Retry-After`, None without a valid one. `now` is Unix seconds."""
         if self._wait is not None:
             return self._wait
-        headers = self._response.headers
-        milliseconds = headers.get("Retry-After-Ms", "")
-        if milliseconds.isascii() and milliseconds.isdigit():
+        milliseconds = self._headers.get(b"retry-after-ms", b"")
+        if milliseconds.isdigit():
             return int(milliseconds[:12]) / 1000
-        return seconds_to_wait(headers.getall("Retry-After", ()), now)
+        return seconds_to_wait([v.decode("latin-1") for name, v in self.raw_headers if name == b"retry-after"], now)
 
     def replace_retry_after(self, seconds: float) -> None:
         """Replace what the provider sent for one API key by the seconds until any of them can be used."""
         self._wait = seconds
-        self.raw_headers = tuple(header for header in self.raw_headers if header[0].lower() not in _RETRY_AFTER)
+        self.raw_headers = tuple(header for header in self.raw_headers if header[0] not in _RETRY_AFTER)
 
     @property
     def request_id(self) -> str:
@@ -201,12 +184,12 @@ class UpstreamResponse:
         yield from keys_of(self._provider)
         for name in ("Authorization", "X-Auth-Token"):
             # The token of a login is available only here.
-            if sent := self._response.request_info.headers.get(name):
+            if sent := self._incoming.sent_headers.get(name):
                 yield sent.rpartition(" ")[2]
 
     def close(self) -> None:
         """Discard the rest of the body. Closes the connection if the body was not read completely."""
-        self._response.close()
+        self._incoming.close()
 
 
 class _Requests:
@@ -228,7 +211,9 @@ class _Requests:
         if target.base_url.startswith("http://"):
             # Plain HTTP uses no CONNECT, so the request itself must authenticate at the egress proxy.
             self._own_headers.update(egress_headers)
-        self._defaults = CIMultiDict({"User-Agent": f"models-proxy/{__version__}", **kind_headers(provider)})
+        self._defaults = CIMultiDict(
+            {"Accept": "*/*", "User-Agent": f"models-proxy/{__version__}", **kind_headers(provider)}
+        )
         self._defaults.update(self._own_headers)
         self._own_lists = {name: self._own_headers[name] for name in _LIST_HEADERS if name in self._own_headers}
 
@@ -295,7 +280,7 @@ class Endpoint:
             all_headers["Content-Type"] = content_type
             all_headers.update(signed)
             url = _with_query(requests.url(path), query) if query else requests.url(path)
-            return self._response_to(self.connections.post(url, all_headers, body))
+            return self._response_to(self.connections.send("POST", url, all_headers, body))
 
         return self._with_credential(post, model, request_id)
 
@@ -315,7 +300,7 @@ class Endpoint:
             all_headers = requests.headers(headers)
             all_headers["X-Request-Id"] = request_id
             all_headers.update(signed)
-            return self._response_to(self.connections.request(method, requests.url_with(path, query), all_headers))
+            return self._response_to(self.connections.send(method, requests.url_with(path, query), all_headers))
 
         return self._with_credential(send, model, request_id)
 
@@ -364,7 +349,7 @@ class Endpoint:
         except UpstreamError as error:
             raise UpstreamError("login", error.reason, retryable=error.retryable) from error
 
-    async def _response_to(self, sending: Awaitable[aiohttp.ClientResponse]) -> UpstreamResponse:
+    async def _response_to(self, sending: Awaitable[Incoming]) -> UpstreamResponse:
         try:
             return UpstreamResponse(await sending, self.provider)
         except _NO_CONNECTION as error:
@@ -395,9 +380,9 @@ async def _rejected(response: UpstreamResponse) -> bool:
     return response.status == 401
 
 
-def _coding(headers: Mapping[str, str]) -> str:
+def _coding(value: bytes) -> str:
     """The content-encoding in lower case; "" for none, and for a name of anything else, such as a character set."""
-    coding = headers.get("Content-Encoding", "").strip().lower()
+    coding = value.decode("latin-1").strip().lower()
     return "" if _COMPRESSIONS.isdisjoint(re.split(r"[\s,]+", coding)) else coding
 
 
@@ -412,7 +397,6 @@ def _rank_of_request_id(name: bytes) -> int:
 
     Cached, because providers send the same headers with every response.
     """
-    name = name.lower()
     if name in _REQUEST_ID_HEADERS:
         return 1 + _REQUEST_ID_HEADERS.index(name)
     if name == _EDGE_REQUEST_ID:

@@ -17,6 +17,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from proxy.upstream.connection import Connections, Connector
+from proxy.upstream.exchange import Incoming
 from tests.fakes import FakeClock, config_of
 from tests.listening import until
 from tests.providers.scripted import Exchange, FakeProvider, Script, fake_provider, in_sequence, replies, resets
@@ -45,8 +46,13 @@ async def connected(provider: FakeProvider, clock: FakeClock, settings: str = ""
 async def posted(connections: Connections, provider: FakeProvider, body: bytes = b"{}") -> bytes:
     """Send a call and return the body of its response."""
     headers = CIMultiDict({"Content-Type": "application/json"})
-    response = await connections.post(URL(f"{provider.url}/v1/embeddings"), headers, body)
-    return await response.read()
+    response = await connections.send("POST", URL(f"{provider.url}/v1/embeddings"), headers, body)
+    return b"".join([part async for part in parts_of(response)])
+
+
+async def parts_of(response: Incoming) -> AsyncIterator[bytes]:
+    while part := await response.read():
+        yield part
 
 
 async def closes(exchange: Exchange) -> None:

@@ -1,0 +1,346 @@
+"""One request to a provider and its response, on a connection of aiohttp's pool.
+
+The response is parsed by httptools, because aiohttp's objects for a request and a response cost as much as all other
+parts of a call together. Providers send much that is not strictly HTTP, so the parser is as lenient as aiohttp's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol as Interface
+
+import aiohttp
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.connector import Connection
+from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
+
+from proxy.asgi import Header
+
+MAX_HEADER = 32 * 1024
+"""Bytes of a header."""
+MAX_HEADERS = 200
+READ_AHEAD = 64 * 1024
+"""Bytes of a response that are buffered for its client before reading from the provider is paused."""
+SHORT = 64 * 1024
+"""Bytes of a request body that is sent with one write."""
+_PIECE = 64 * 1024
+_MAX_OVERHEAD = 256 * 1024
+"""Bytes without a byte of a body: heads, also informational ones (1xx), sizes and extensions of chunks, trailers."""
+_STALE_SECONDS = 1.0
+"""Seconds after the request in which the end of a reused connection means that the provider had closed it before."""
+
+
+class StaleConnection(aiohttp.ServerDisconnectedError):
+    """A reused connection ended right after the request, without a byte of a response."""
+
+
+class Incoming(Interface):
+    """A response whose head has arrived. It must be closed unless it was read to its end."""
+
+    status: int
+    sent_headers: Mapping[str, str]
+    """The headers of the request. Names are case-insensitive."""
+
+    @property
+    def raw_headers(self) -> Sequence[Header]:
+        """Names in lower case."""
+        ...
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the body was read to its end. Does not wait."""
+        ...
+
+    def read_nowait(self) -> bytes:
+        """Bytes that have already arrived, b"" if none. Raises aiohttp.ClientError and OSError."""
+        ...
+
+    async def read(self) -> bytes:
+        """The next bytes, b"" at the end. Raises aiohttp.ClientError and OSError."""
+        ...
+
+    def close(self) -> None:
+        """Discard the rest of the response."""
+        ...
+
+
+class Exchange:
+    """A request and its response. Bytes that arrived before a failure are read before it is raised."""
+
+    __slots__ = (
+        "_connection",
+        "_error",
+        "_loop",
+        "_parts",
+        "_protocol",
+        "_size",
+        "_waiter",
+        "is_complete",
+        "raw_headers",
+        "sent_headers",
+        "status",
+    )
+
+    def __init__(self, connection: Connection, protocol: Protocol, sent_headers: Mapping[str, str]) -> None:
+        self.status = 0
+        """0 until the head has arrived."""
+        self.raw_headers: list[Header] = []
+        self.sent_headers = sent_headers
+        self.is_complete = False
+        """Whether the whole response has arrived."""
+        self._connection: Connection | None = connection
+        self._protocol = protocol
+        self._loop = protocol._loop
+        self._parts: list[bytes] = []
+        self._size = 0
+        self._error: Exception | None = None
+        self._waiter: asyncio.Future[None] | None = None
+
+    async def head(self) -> None:
+        """Wait for the head. Raises aiohttp.ClientError and OSError."""
+        while not self.status:
+            await self._arrival()
+
+    @property
+    def is_over(self) -> bool:
+        return self.is_complete and not self._parts
+
+    def read_nowait(self) -> bytes:
+        parts = self._parts
+        if not parts:
+            if self._error:
+                raise self._error
+            return b""
+        data = parts[0] if len(parts) == 1 else b"".join(parts)
+        parts.clear()
+        self._size = 0
+        self._protocol.resume()
+        return data
+
+    async def read(self) -> bytes:
+        while not self._parts and not self.is_complete:
+            await self._arrival()
+        return self.read_nowait()
+
+    def close(self) -> None:
+        """Abort the connection, because a provider that has stopped reading would keep the socket open."""
+        if connection := self._connection:
+            self._connection = None
+            self._protocol.leave()
+            if connection.transport:
+                connection.transport.abort()
+            connection.close()
+
+    def add(self, data: bytes) -> None:
+        """Add bytes of the body."""
+        self._parts.append(data)
+        self._size += len(data)
+
+    @property
+    def is_full(self) -> bool:
+        return self._size > READ_AHEAD
+
+    def complete(self, *, reusable: bool) -> None:
+        """The response has ended: return the connection to the pool, or close it."""
+        self.is_complete = True
+        connection, self._connection = self._connection, None
+        if connection and reusable:
+            connection.release()
+        elif connection:
+            connection.close()
+        self.wake()
+
+    def fail(self, error: Exception) -> None:
+        """The response has ended too early, and so has its connection."""
+        self._error = error
+        connection, self._connection = self._connection, None
+        if connection:
+            connection.close()
+        self.wake()
+
+    def wake(self) -> None:
+        """Let the reader look at what has arrived."""
+        if self._waiter and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    async def _arrival(self) -> None:
+        """Wait until something has arrived. Raises what the response failed with."""
+        if self._error:
+            raise self._error
+        self._waiter = self._loop.create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+
+
+class Protocol(ResponseHandler):
+    """A connection. Without an exchange it is aiohttp's, which opens tunnels through egress proxies.
+
+    Detects a reused connection that the provider had closed, or was closing, when the request was sent.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, monotonic: Callable[[], float]) -> None:
+        super().__init__(loop)
+        self._monotonic = monotonic
+        self._was_used = False
+        self._is_reused = False
+        self._used_at = 0.0
+        self._http: HttpResponseParser | None = None
+        self._exchange: Exchange | None = None
+        self._unsent = memoryview(b"")
+        self._overhead = 0
+        self._needs_end = False  # whether the body ends with the connection
+        self._is_paused = False
+
+    def use(self) -> None:
+        """Record that the next request is sent now."""
+        self._is_reused, self._was_used = self._was_used, False
+        self._used_at = self._monotonic()
+
+    def begin(self, exchange: Exchange, head: bytes, body: bytes) -> None:
+        """Send a request. Its response belongs to this exchange."""
+        self._exchange = exchange
+        self._parser = None  # aiohttp's
+        self._overhead = 0
+        if self._http is None:
+            self._http = HttpResponseParser(self)
+            self._http.set_dangerous_leniencies(
+                lenient_headers=True, lenient_optional_cr_before_lf=True, lenient_spaces_after_chunk_size=True
+            )
+        transport = self.transport
+        assert transport is not None, "checked by the connector"
+        if len(body) <= SHORT:
+            transport.write(head + body)
+        else:
+            transport.write(head)
+            self._unsent = memoryview(body)
+            self._upload()
+
+    def leave(self) -> None:
+        """Ignore what still arrives."""
+        self._exchange = None
+
+    def resume(self) -> None:
+        """Continue to read from the provider."""
+        if self._is_paused:
+            self._is_paused = False
+            if self.transport:
+                self.transport.resume_reading()
+
+    def data_received(self, data: bytes) -> None:
+        self._was_used = True
+        exchange = self._exchange
+        if exchange is None or self._http is None:
+            super().data_received(data)
+            return
+        self._overhead += len(data)
+        try:
+            self._http.feed_data(data)
+            if self._overhead > _MAX_OVERHEAD:
+                raise HttpParserError("too long")
+        except (HttpParserError, HttpParserUpgrade):
+            if not exchange.is_complete:
+                self._abandon(aiohttp.ClientPayloadError("invalid HTTP"))
+                return
+        if exchange.is_complete:
+            self._end(exchange)
+        else:
+            exchange.wake()
+            if exchange.is_full and not self._is_paused and self.transport:
+                self._is_paused = True
+                self.transport.pause_reading()
+
+    def on_message_begin(self) -> None:
+        if self._exchange and self._exchange.is_complete:
+            self._should_close = True  # a response without a request
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        exchange = self._exchange
+        if exchange is None or exchange.status:
+            return  # a trailer
+        headers = exchange.raw_headers
+        if len(value) > MAX_HEADER or len(headers) >= MAX_HEADERS or b"\0" in value:
+            raise HttpParserError("unusable header")
+        headers.append((name.lower(), value.rstrip(b" \t")))
+
+    def on_headers_complete(self) -> None:
+        exchange, http = self._exchange, self._http
+        if exchange is None or http is None or exchange.is_complete:
+            return
+        status = http.get_status_code()
+        if status < 200:  # informational; a real one follows
+            exchange.raw_headers = []
+            return
+        self._needs_end = _ends_by_closing(exchange.raw_headers)
+        exchange.status = status
+
+    def on_body(self, data: bytes) -> None:
+        if (exchange := self._exchange) and not exchange.is_complete:
+            self._overhead = 0
+            exchange.add(data)
+
+    def on_message_complete(self) -> None:
+        exchange, http = self._exchange, self._http
+        if exchange and http and exchange.status:
+            exchange.is_complete = True
+            self._should_close |= not http.should_keep_alive() or bool(self._unsent)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._upload()
+
+    def set_exception(self, exc: BaseException, *cause: BaseException) -> None:
+        super().set_exception(StaleConnection() if self._is_stale() else exc, *cause)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        exchange, self._exchange, self._http = self._exchange, None, None
+        self._unsent = memoryview(b"")
+        if exchange and exc is None and exchange.status and self._needs_end:
+            exchange.complete(reusable=False)
+        elif exchange:
+            exchange.fail(self._failure(exchange, exc))
+        # The reader of aiohttp's own response with invalid HTTP would wait for a timeout.
+        content = self._payload
+        super().connection_lost(exc)
+        if isinstance(content, aiohttp.StreamReader) and not content.is_eof() and content.exception() is None:
+            content.set_exception(aiohttp.ClientPayloadError("invalid HTTP"))
+
+    def _failure(self, exchange: Exchange, exc: BaseException | None) -> Exception:
+        """Why a response is not complete."""
+        if exchange.status:
+            return aiohttp.ClientPayloadError("incomplete")
+        if self._is_stale():
+            return StaleConnection()
+        return aiohttp.ClientOSError(*exc.args) if isinstance(exc, OSError) else aiohttp.ServerDisconnectedError()
+
+    def _is_stale(self) -> bool:
+        return self._is_reused and not self._was_used and self._monotonic() < self._used_at + _STALE_SECONDS
+
+    def _end(self, exchange: Exchange) -> None:
+        self.leave()
+        self.resume()
+        exchange.complete(reusable=not self._should_close)
+
+    def _abandon(self, error: Exception) -> None:
+        """End a response with invalid HTTP and its connection."""
+        exchange = self._exchange
+        self.leave()
+        if self.transport:
+            self.transport.abort()
+        if exchange:
+            exchange.fail(error)
+
+    def _upload(self) -> None:
+        """Send the next pieces of a long body, until the transport's buffer is full."""
+        while self._unsent and not self._paused and self.transport and not self.transport.is_closing():
+            piece, self._unsent = self._unsent[:_PIECE], self._unsent[_PIECE:]
+            self.transport.write(piece)
+
+
+def _ends_by_closing(headers: Sequence[Header]) -> bool:
+    return not any(
+        name == b"content-length" or (name == b"transfer-encoding" and b"chunked" in value.lower())
+        for name, value in headers
+    )
