@@ -66,6 +66,36 @@ class Forbidden(ApiError):
     hint = "Use an API key with this permission, or contact the proxy's administrator."
 
 
+class HostNotAllowed(ApiError):
+    """A host name that is not known to be the proxy's, while no keys are configured (DNS rebinding)."""
+
+    status = 403
+    type = "permission_error"
+    code = "host_not_allowed"
+    hint = "Use localhost or 127.0.0.1 in the base URL, or add the host to `server.allowed_hosts`."
+
+    def __init__(self, host: str) -> None:
+        super().__init__(
+            f"Host {host[:255]!a} is not allowed: this proxy has no API keys, so it accepts loopback names and "
+            "addresses only. Use localhost in the base URL, or add the host to `server.allowed_hosts`."
+        )
+
+
+class OriginNotAllowed(ApiError):
+    """A web page of an origin that is not configured, while no keys are configured."""
+
+    status = 403
+    type = "permission_error"
+    code = "origin_not_allowed"
+    hint = "Add the origin to `server.cors`."
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The origin of this request is not allowed: this proxy has no API keys, so it accepts requests of web "
+            "pages of configured origins only. Add the origin to `server.cors`."
+        )
+
+
 class ModelNotFound(ApiError):
     """The same response for unknown and for forbidden models: it does not reveal what other keys can access."""
 
@@ -185,6 +215,21 @@ class UnsupportedMediaType(ApiError):
 
     def __init__(self) -> None:
         super().__init__("The content-encoding of the request body is not supported; use gzip, zstd or none.")
+
+
+class ContentTypeRequired(ApiError):
+    """A call that a form of any web page could send, while no keys are configured."""
+
+    status = 415
+    type = "invalid_request_error"
+    code = "content_type_required"
+    hint = "Send JSON with `Content-Type: application/json`, or a form as multipart/form-data."
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The Content-Type of a call must be application/json or multipart/form-data, because this proxy has no "
+            "API keys; add `Content-Type: application/json`."
+        )
 
 
 class ModelNotCallable(ApiError):

@@ -132,6 +132,11 @@ ENTRIES: Mapping[str, Entry] = {
     "Server.allow_anonymous": Entry(
         "allow_anonymous: true", "Listen beyond loopback although no `keys` are configured."
     ),
+    "Server.allowed_hosts": Entry(
+        "allowed_hosts: [models-proxy]",
+        "Without `keys`: host names, besides loopback names and addresses, that requests can be sent to. With "
+        "`allow_anonymous`, all addresses can. See [Access](security.md#access).",
+    ),
     "Server.cors": Entry(
         "cors: [https://chat.example.com]",
         "Exact origins of web pages, desktop applications (`app://notes.example`) and extensions "

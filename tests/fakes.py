@@ -204,7 +204,7 @@ async def served(config: Config, fetch: FakeFetch, clock: FakeClock) -> AsyncIte
     """A client of the complete application, without sockets. On entry the first refresh of all providers has run."""
     app = Proxy(config, clock=clock, fetch=fetch)
     transport = httpx.ASGITransport(app)
-    async with app.lifespan(), httpx.AsyncClient(transport=transport, base_url="http://proxy") as client:
+    async with app.lifespan(), httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
         await run_pending_tasks()
         yield client
 

@@ -61,7 +61,7 @@ class Served:
 
 def post(body: bytes, path: str = "/v1/chat/completions", **headers: str) -> bytes:
     """Return the bytes of a POST request."""
-    lines = {"Host": "proxy", "Content-Type": "application/json", "Content-Length": str(len(body)), **headers}
+    lines = {"Host": "localhost", "Content-Type": "application/json", "Content-Length": str(len(body)), **headers}
     text = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in lines.items())
     return f"POST {path} HTTP/1.1\r\n{text}\r\n".encode() + body
 

@@ -27,8 +27,8 @@ from tests.providers.scripted import fake_provider, replies
 pytestmark = pytest.mark.anyio
 
 CONFIG = config_of("providers: [{name: lab, kind: static, models: [{id: m}]}]")
-LIST = b"GET /v1/models HTTP/1.1\r\nHost: proxy\r\n\r\n"
-UPGRADE = b"GET /v1/models HTTP/1.1\r\nHost: proxy\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n"
+LIST = b"GET /v1/models HTTP/1.1\r\nHost: localhost\r\n\r\n"
+UPGRADE = b"GET /v1/models HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n"
 
 
 class Spied(Protocol):
@@ -182,7 +182,7 @@ async def test_the_plain_protocol_serves_lists_and_ignores_upgrade(
 async def test_the_plain_protocol_accepts_absolute_urls_and_rejects_tunnels(
     target: bytes, status: bytes, text: bytes, fetch: FakeFetch, clock: FakeClock
 ) -> None:
-    request = target + b" HTTP/1.1\r\nHost: proxy\r\nConnection: close\r\n\r\n"
+    request = target + b" HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
     async with serving(CONFIG, fetch, clock, protocol=H11Protocol) as served, served.raw(request) as (reader, _):
         answer = await reader.read()
 

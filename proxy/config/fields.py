@@ -33,6 +33,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _ORIGIN = re.compile(r"([a-z][a-z0-9+.-]*)://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
+_HOST = re.compile(r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*|[0-9a-f:.]*:[0-9a-f:.]*")
 _NO_ORIGINS = frozenset({"file", "data", "blob", "about", "javascript", "ftp", "ws", "wss"})
 """Schemes of pages whose origin is opaque (sent as `null`), or that no page has."""
 _ENDPOINTS = ("/chat/completions", "/completions", "/responses", "/messages", "/embeddings")
@@ -158,6 +159,14 @@ def exact_origin(origin: str) -> str:
     if not match or match[1] in _NO_ORIGINS:
         raise ValueError("must be an exact origin in lower case without a path, like https://app.example.com")
     return origin
+
+
+def host_name(host: str) -> str:
+    """A host name or address as in a URL, without port -> in lower case."""
+    name = host.lower().removeprefix("[").removesuffix("]")
+    if not _HOST.fullmatch(name):
+        raise ValueError("must be a host name without scheme and port, like llm.example.com")
+    return name
 
 
 def header_name(name: str) -> str:

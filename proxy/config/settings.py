@@ -39,6 +39,7 @@ from proxy.config.fields import (
     failover_conditions,
     fields_to_show,
     header_name,
+    host_name,
     proxy_url,
     whole,
 )
@@ -56,6 +57,8 @@ class Server(Settings):
     port: Annotated[int, whole(0, 65535)] = 8000
     allow_anonymous: bool = False
     """Allow listening on other addresses than loopback without any keys."""
+    allowed_hosts: tuple[Annotated[str, AfterValidator(host_name)], ...] = ()
+    """Values of `Host`, besides loopback names, that are accepted while no keys are configured."""
     cors: tuple[Annotated[str, AfterValidator(exact_origin)], ...] = ()
     """Origins of web pages, desktop applications and extensions that can send requests."""
     default_models: Mapping[Annotated[str, AfterValidator(call_name)], NotEmpty] = Field(default_factory=dict)
@@ -385,7 +388,7 @@ class Config:
 
     def refuse_exposure(self, host: str) -> str:
         """The reason why the proxy must not listen on this host, "" if it can."""
-        if not self.is_open or self.server.allow_anonymous or _is_loopback(host):
+        if not self.is_open or self.server.allow_anonymous or is_loopback(host):
             return ""
         return (
             f"refusing to listen on {host}: no keys are configured, so anyone who can reach it could use your "
@@ -394,7 +397,8 @@ class Config:
         )
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address is always this machine's own."""
     try:
         return ip_address(host).is_loopback
     except ValueError:

@@ -58,6 +58,8 @@ class Proxy:
             if head.path in deployment.routes.probes and not head.credentials:
                 caller = _PROBE
             else:
+                if deployment.guard:
+                    deployment.guard.check(head.headers)
                 caller = deployment.access.identify(head.credentials, head.query)
             outcome = deployment.routes.find(head)(head, caller)
         except Exception as error:

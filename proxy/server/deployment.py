@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from proxy.access import Access, Caller
+from proxy.access.browsers import BrowserGuard
 from proxy.api.health import Health
 from proxy.api.models import Models
 from proxy.api.pangu import Versions
@@ -43,6 +44,7 @@ class Deployment:
         self.store = Store(config, fetch or self._fetcher, clock, on_report=self._reported)
         self._on_report = on_report
         self.access = Access(config, clock.time)
+        self.guard = BrowserGuard(config.server) if config.is_open else None
         self.cors = Cors(config.server.cors) if config.server.cors else None
         self._callable = frozenset(provider.name for provider in config.providers if provider.target)
         self.health = Health(self.store, config.skipped, self._calls_of)
@@ -113,6 +115,9 @@ class Deployment:
         return Calls(circuit.state, circuit.in_flight, circuit.queued)
 
     def _call(self, head: RequestHead, caller: Caller) -> Handler:
+        """Raises ContentTypeRequired."""
+        if self.guard:
+            self.guard.check_content_type(head.headers)
         return partial(self._forward, head, caller)
 
     async def _forward(self, head: RequestHead, caller: Caller, receive: Receive, send: Send) -> None:

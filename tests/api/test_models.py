@@ -340,7 +340,7 @@ async def test_ids_are_retrieved_with_and_without_percent_encoding_under_every_b
         spellings.add(model_id)
     async with started(config_of(ONE), fetch, FakeClock()) as app:
         listed = (await reply_to(app, "/v1/models/")).json["data"]
-        through_httpx = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://proxy")
+        through_httpx = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost")
         for base in BASES:
             for spelling in spellings:
                 reply = await reply_to(app, base + spelling)

@@ -127,6 +127,28 @@ def test_other_origins_are_rejected(origin: str) -> None:
     assert rejections(Server, cors=["https://fine.example", origin]) == [ORIGIN]
 
 
+@pytest.mark.parametrize(
+    ("host", "read"),
+    [
+        ("LLM.example.com", "llm.example.com"),
+        ("models_proxy", "models_proxy"),
+        ("10.0.0.7", "10.0.0.7"),
+        ("[FD00::1]", "fd00::1"),
+        ("::1", "::1"),
+    ],
+)
+def test_allowed_hosts_are_names_and_addresses_in_lower_case(host: str, read: str) -> None:
+    assert Server(allowed_hosts=(host,)).allowed_hosts == (read,)
+
+
+@pytest.mark.parametrize(
+    "host", ["", "*", "*.example.com", "https://a.example", "a.example:80", "a.example/", "a b", "."]
+)
+def test_other_hosts_are_rejected(host: str) -> None:
+    message = "must be a host name without scheme and port, like llm.example.com"
+    assert rejections(Server, allowed_hosts=[host]) == [message]
+
+
 @pytest.mark.parametrize("origin", ["null", "file:", "file://", "file:///", "file:///home/me/page.html"])
 def test_origins_that_any_local_page_has_are_rejected(origin: str) -> None:
     assert rejections(Server, cors=[origin]) == [NO_ORIGIN]

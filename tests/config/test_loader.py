@@ -53,6 +53,7 @@ from tests.config.outcomes import (
 EVERYTHING = """\
 server:
   {host: 0.0.0.0, port: 80, allow_anonymous: true, cors: ["https://app.example.com"], drain_delay: 1s,
+   allowed_hosts: [models-proxy],
    limits: {header_timeout: 5s, body_timeout: 30s, body_rate: 2KiB, write_timeout: 20s, keepalive_timeout: 2m,
             headers: 64KiB, connections: 500, connections_per_address: 20}, shutdown_timeout: 2m,
    max_request: 1MiB, expose_provider: true, sse_keepalive: 5s,
@@ -332,6 +333,7 @@ def test_every_setting_is_loaded(corp_pem: str) -> None:
             host="0.0.0.0",  # noqa: S104
             port=80,
             allow_anonymous=True,
+            allowed_hosts=("models-proxy",),
             cors=("https://app.example.com",),
             drain_delay=1,
             limits=Limits(

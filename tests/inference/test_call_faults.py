@@ -725,7 +725,7 @@ async def test_a_disconnect_after_a_long_body_is_detected(fetch: FakeFetch, cloc
         await until(lambda: circuit_of(served.app, "a").in_flight == 0, 1)
 
 
-LIST = b"GET /v1/models HTTP/1.1\r\nHost: proxy\r\n\r\n"
+LIST = b"GET /v1/models HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
 FURTHER = [LIST, post(b'{"model":"m"}') * 3, post(b'{"input":"%b"}' % (b"x" * 1_000_000))]

@@ -144,7 +144,7 @@ async def test_an_unchanged_list_can_be_read_by_a_configured_origin(fetch: FakeF
 async def test_the_error_for_malformed_http_can_be_read_by_a_configured_origin(
     line: bytes, fetch: FakeFetch, clock: FakeClock
 ) -> None:
-    start = b"GET /v1/models HTTP/1.1\r\nHost: proxy\r\n"
+    start = b"GET /v1/models HTTP/1.1\r\nHost: localhost\r\n"
     async with allowing([ORIGIN], fetch, clock) as (served, _):
         async with served.raw(start + f"Origin: {ORIGIN}\r\nAccept: */*\r\n".encode() + line) as (reader, _writer):
             known = await reader.read()
@@ -161,7 +161,7 @@ async def test_the_error_for_malformed_http_can_be_read_by_a_configured_origin(
 
 async def test_pipelined_requests_each_get_the_headers_of_their_own_origin(fetch: FakeFetch, clock: FakeClock) -> None:
     def get(lines: str) -> bytes:
-        return f"GET /v1/models HTTP/1.1\r\nHost: x\r\nx-api-key: sk-fake-alice\r\n{lines}\r\n".encode()
+        return f"GET /v1/models HTTP/1.1\r\nHost: localhost\r\nx-api-key: sk-fake-alice\r\n{lines}\r\n".encode()
 
     origins = [ORIGIN, None, "https://evil.example", "https://b.example", ORIGIN]
     requests = [get(f"Origin: {origin}\r\n" if origin else "") for origin in origins]

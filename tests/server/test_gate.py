@@ -245,8 +245,8 @@ def conversation(tmp_path: Path, *pieces: bytes) -> list[bytes]:
     return [data.replace(b"Connection: close", b"connection: close") for data in steady]
 
 
-GET = b"GET /v1/models HTTP/1.1\r\nHost: x\r\n\r\n"
-LAST = b"GET /v1/models HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+GET = b"GET /v1/models HTTP/1.1\r\nHost: localhost\r\n\r\n"
+LAST = b"GET /v1/models HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 
 
 def test_responses_on_a_keep_alive_connection_are_equal_with_and_without_a_task(tmp_path: Path) -> None:
@@ -259,7 +259,7 @@ def test_responses_on_a_keep_alive_connection_are_equal_with_and_without_a_task(
 
 
 def test_pipelined_requests_get_responses_in_order(tmp_path: Path) -> None:
-    alive = b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"
+    alive = b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n"
     first, rest = conversation(tmp_path, GET, GET + alive + GET * 2000 + alive + LAST)
 
     answers = rest.split(b"HTTP/1.1 ")[1:]

@@ -17,8 +17,8 @@ CONFIG = "providers: [{name: lab, kind: static, models: [{id: m}]}]"
 @pytest.mark.parametrize(
     "request_",
     [
-        pytest.param(b"FOO /v1/models HTTP/1.1\r\nHost: x\r\n\r\n", id="an unknown method"),
-        pytest.param("GET /v1/models/\u6a21 HTTP/1.1\r\nHost: x\r\n\r\n".encode(), id="a raw Chinese path"),
+        pytest.param(b"FOO /v1/models HTTP/1.1\r\nHost: localhost\r\n\r\n", id="an unknown method"),
+        pytest.param("GET /v1/models/\u6a21 HTTP/1.1\r\nHost: localhost\r\n\r\n".encode(), id="a raw Chinese path"),
         pytest.param(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", id="a TLS hello"),
         pytest.param(b"GET /v1/models HTTP/1.1\r\nHost x\r\n\r\n", id="a header without a colon"),
         pytest.param(b"CONNECT host:443 HTTP/1.1\r\nHost: host:443\r\n\r\n", id="a tunnel"),

@@ -18,9 +18,9 @@ pytestmark = pytest.mark.anyio
 
 KEY = "sk-fake-alice"
 OTHER = "sk-fake-other"
-FIELDS = f"Host: proxy\r\nAuthorization: Bearer {KEY}\r\nX-Request-Id: mine\r\n"
+FIELDS = f"Host: localhost\r\nAuthorization: Bearer {KEY}\r\nX-Request-Id: mine\r\n"
 CALL = msgspec.json.encode({"model": "m", "messages": []})
-FORGED = f"GET /v1/models HTTP/1.1\r\nHost: proxy\r\nx-api-key: {OTHER}\r\n\r\n".encode()
+FORGED = f"GET /v1/models HTTP/1.1\r\nHost: localhost\r\nx-api-key: {OTHER}\r\n\r\n".encode()
 """A body that would list another key's models if it were parsed as a request."""
 LAST = f"GET /v1/models/m HTTP/1.1\r\n{FIELDS}Connection: close\r\n\r\n".encode()
 """The next request on the connection, and the last one."""
@@ -224,12 +224,12 @@ async def test_a_body_after_a_websocket_handshake_is_not_parsed_as_a_request(
         pytest.param(post(WEBSOCKET, announced(CALL)), 200, id="POST"),
         pytest.param(get("Sec-WebSocket-Key: AAAA\r\n", "/v1/responses"), 426, id="a handshake without Upgrade"),
         pytest.param(
-            f"GET /v1/responses HTTP/1.1\r\nHost: proxy\r\n{WEBSOCKET}\r\n".encode(),
+            f"GET /v1/responses HTTP/1.1\r\nHost: localhost\r\n{WEBSOCKET}\r\n".encode(),
             401,
             id="a handshake without a key",
         ),
         pytest.param(
-            f"GET /v1/responses HTTP/1.1\r\nHost: proxy\r\napi-key: wrong\r\n{WEBSOCKET}\r\n".encode(),
+            f"GET /v1/responses HTTP/1.1\r\nHost: localhost\r\napi-key: wrong\r\n{WEBSOCKET}\r\n".encode(),
             401,
             id="a handshake with a wrong key",
         ),

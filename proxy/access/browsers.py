@@ -1,0 +1,68 @@
+"""Protect a proxy without keys from web pages: any page that its user visits can send requests to loopback addresses.
+
+A page of a foreign origin cannot read responses, but some requests are sent all the same; and a page whose host name
+resolves to a loopback address (DNS rebinding) has the origin of the proxy. With keys none of this is a risk: a page
+does not know a key, and browsers do not add it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import lru_cache
+from ipaddress import ip_address
+
+from proxy.asgi import Header
+from proxy.config.settings import Server, is_loopback
+from proxy.errors import ContentTypeRequired, HostNotAllowed, OriginNotAllowed
+
+
+class BrowserGuard:
+    """Rejects requests to a proxy without keys that a foreign web page may have sent."""
+
+    def __init__(self, server: Server) -> None:
+        self._origins = frozenset(origin.encode() for origin in server.cors)
+        self._hosts = frozenset(server.allowed_hosts)
+        # A page cannot have the origin of an address that is not its own, so addresses are no risk.
+        self._allows_addresses = server.allow_anonymous
+        # Bounded, because clients control its keys.
+        self._allows_host = lru_cache(maxsize=256)(self._is_allowed)
+
+    def check(self, headers: Iterable[Header]) -> None:
+        """Raises HostNotAllowed and OriginNotAllowed. A request without `Host` is no browser's."""
+        for name, value in headers:
+            if name == b"host":
+                if not self._allows_host(value):
+                    raise HostNotAllowed(_host_name(value))
+            elif name == b"origin" and value not in self._origins:
+                raise OriginNotAllowed
+
+    @staticmethod
+    def check_content_type(headers: Iterable[Header]) -> None:
+        """Raises ContentTypeRequired for a body that pages can send without the permission of the proxy (CORS)."""
+        content_types = [value for name, value in headers if name == b"content-type"]
+        media_type = content_types[0].partition(b";")[0].strip().lower() if len(content_types) == 1 else b""
+        is_json = media_type == b"application/json" or media_type.endswith(b"+json")
+        if not is_json and media_type != b"multipart/form-data":
+            raise ContentTypeRequired
+
+    def _is_allowed(self, value: bytes) -> bool:
+        host = _host_name(value)
+        if host in self._hosts or host.endswith(".localhost") or is_loopback(host):
+            return True
+        return self._allows_addresses and _is_address(host)
+
+
+def _host_name(value: bytes) -> str:
+    """`LocalHost.:8000` -> `localhost`, `[::1]:8000` -> `::1`."""
+    text = value.decode("latin-1").lower()
+    if text.startswith("["):
+        return text[1:].partition("]")[0]
+    return text.partition(":")[0].removesuffix(".")
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,1 @@
+"""Attacks on the service, each by what it must not achieve."""
