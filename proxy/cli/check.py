@@ -16,6 +16,7 @@ from proxy.cli.text import available
 from proxy.clock import SystemClock
 from proxy.config import Config, ConfigError, read
 from proxy.config.hints import did_you_mean
+from proxy.upstream.event_loop import EventLoop
 
 
 @click.command()
@@ -122,7 +123,8 @@ def _report_offline(config: Config, path: Path, *, as_json: bool) -> None:
 def _check_providers(config: Config, key: str | None, *, strict: bool, retries: int, as_json: bool) -> None:
     """Contact all providers and print the report. Raises Failure, for exit code 1."""
     clock = SystemClock()
-    results = asyncio.run(probe_with_progress(config, clock, retries=retries, quiet=as_json))
+    with asyncio.Runner(loop_factory=EventLoop) as runner:
+        results = runner.run(probe_with_progress(config, clock, retries=retries, quiet=as_json))
     audit = Audit(config, results, clock.time())
     if as_json:
         print_json(document(audit, key, strict=strict))

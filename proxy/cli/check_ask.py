@@ -15,7 +15,6 @@ from proxy.clock import Clock
 from proxy.config import Config, Provider
 from proxy.errors import UpstreamError
 from proxy.upstream.lists import ListFetcher
-from proxy.upstream.resolver import use_resolver_threads
 from proxy.upstream.transport import disable_http_logging
 
 Notify = Callable[[ProbeResult], None]
@@ -28,7 +27,6 @@ async def probe_with_progress(config: Config, clock: Clock, *, retries: int, qui
 
     `retries`: further attempts per provider after one that failed. `quiet`: progress only on a terminal.
     """
-    use_resolver_threads(len(config.providers))
     disable_http_logging()
     fetch = ListFetcher(config.providers, clock)
     names = [provider.name for provider in config.providers if provider.is_remote]

@@ -20,7 +20,6 @@ from proxy.config import Config
 from proxy.server.app import Proxy
 from proxy.server.protocol import drop_noise, http_protocol
 from proxy.store import Report, Store
-from proxy.upstream.resolver import resolver_threads, use_resolver_threads
 
 LAST_SECONDS = 6.0
 """Seconds after `shutdown_timeout` until everything is canceled. Calls end themselves before."""
@@ -55,8 +54,6 @@ def run(config: Config, observer: Observer, sockets: list[socket.socket]) -> Non
     _limit_malloc()
     skip_system_cas()
     app = Proxy(config, on_report=observer.on_report)
-    # uvloop resolves host names in libuv's thread pool, whose size is read when the loop is created (default 4).
-    os.environ.setdefault("UV_THREADPOOL_SIZE", str(resolver_threads(len(config.providers))))
     Server(app, config, observer).run(sockets)
 
 
@@ -99,6 +96,7 @@ class Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
+                loop="proxy.upstream.event_loop:EventLoop",
                 http=http_protocol(),
                 ws="none",
                 lifespan="on",
@@ -112,13 +110,11 @@ class Server(uvicorn.Server):
             )
         )
         self._app = app
-        self._providers = len(config.providers)
         self._drain_delay = config.server.drain_delay
         self._shutdown_timeout = config.server.shutdown_timeout
         self._observer = observer
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        use_resolver_threads(self._providers)
         self._observer.on_start(self._app.deployment.store.reports())
         # Modules and configuration are never freed. Excluding them from full garbage collections saves pauses of 40 ms.
         gc.freeze()

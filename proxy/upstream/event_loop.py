@@ -1,0 +1,53 @@
+"""The event loop of the server and of `check`: both HTTP libraries resolve host names with `loop.getaddrinfo`."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import sys
+from ipaddress import ip_address
+from typing import Any
+
+from proxy.upstream.resolver import Resolver
+
+if sys.platform == "win32":
+    _Loop = asyncio.ProactorEventLoop
+else:
+    import uvloop
+
+    _Loop = uvloop.Loop
+
+
+class EventLoop(_Loop):
+    """An event loop that resolves the names of TCP servers with a `Resolver`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.resolver = Resolver(self.time)
+
+    async def getaddrinfo(
+        self, host: Any, port: Any, *, family: int = 0, type: int = 0, proto: int = 0, flags: int = 0
+    ) -> list[Any]:
+        name = host.decode("ascii") if isinstance(host, bytes) else host
+        is_plain = type == socket.SOCK_STREAM and proto == 0 and flags in (0, socket.AI_ADDRCONFIG)
+        if not (is_plain and isinstance(port, int) and _is_name(name)):
+            return await super().getaddrinfo(host, port, family=family, type=type, proto=proto, flags=flags)
+        found = [
+            (*rest, (address[0], port, *address[2:]))
+            for *rest, address in await self.resolver.resolve(name)
+            if family in (socket.AF_UNSPEC, rest[0])
+        ]
+        if not found:
+            raise socket.gaierror(socket.EAI_NONAME, "no address of this family")
+        return found
+
+
+def _is_name(host: str | None) -> bool:
+    """Whether a host must be looked up."""
+    if not host:
+        return False
+    try:
+        ip_address(host)
+    except ValueError:
+        return True
+    return False
