@@ -25,6 +25,7 @@ LAYERS: tuple[Mapping[str, str], ...] = (
         "calls": "the calls that are forwarded: path, API, default model, end of a stream",
         "guards": "names of fields in requests that select models or an upstream, or reference stored state",
         "states": "the vocabulary of provider states",
+        "printable": "untrusted text made safe to print",
         "seams": "the switch from private parts of libraries to their public interfaces",
     },
     {"telemetry": "counters"},

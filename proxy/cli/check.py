@@ -16,6 +16,7 @@ from proxy.cli.text import available
 from proxy.clock import SystemClock
 from proxy.config import Config, ConfigError, read
 from proxy.config.hints import did_you_mean
+from proxy.printable import printable
 from proxy.upstream.event_loop import EventLoop
 
 
@@ -90,7 +91,7 @@ def check(path: Path, key: str | None, offline: bool, strict: bool, retries: int
     _refuse_conflicts(offline, {"--key": key is not None, "--strict": strict, "--retries": retries > 0})
     config = _read(path, offline=offline, as_json=as_json)
     for warning in config.warnings:
-        click.echo(f"warning: {warning}", err=True)
+        click.echo(f"warning: {printable(warning)}", err=True)
     if offline:
         _report_offline(config, path, as_json=as_json)
     else:

@@ -12,8 +12,9 @@ from proxy.catalog import Catalog, Model, Offer
 from proxy.catalog.values import TargetOffer
 from proxy.cli.audit import Audit, DuplicatesPreview, ProbeResult, failures
 from proxy.cli.terminal import Output, Styled, show_table
-from proxy.cli.text import count, day, printable
+from proxy.cli.text import count, day
 from proxy.config.problems import Problem
+from proxy.printable import printable, printable_json
 from proxy.upstream.lists import list_url
 
 _SHOWN_COLLISIONS = 10
@@ -44,7 +45,7 @@ def print_report(audit: Audit, key: str | None, output: Output) -> None:
 
 def print_json(data: Mapping[str, Any]) -> None:
     """Print as UTF-8, independent of the encoding of the terminal."""
-    click.echo(msgspec.json.format(msgspec.json.encode(data), indent=2))
+    click.echo(printable_json(msgspec.json.format(msgspec.json.encode(data), indent=2).decode()).encode())
 
 
 # -- for people --------------------------------------------------------------------------------------------------------

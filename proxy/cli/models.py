@@ -12,9 +12,10 @@ from proxy.access import Policy
 from proxy.catalog import Offer
 from proxy.cli.client import Response, connection_options, get, key_from, list_url
 from proxy.cli.terminal import Failure, out, show_table
-from proxy.cli.text import count, day, printable
+from proxy.cli.text import count, day
 from proxy.config.access_rules import RULES, split
 from proxy.dialects.entry import Entry
+from proxy.printable import printable, printable_json
 
 _WARNINGS = {
     "x-models-stale": "{are} failing{names}; {its} models come from a stale cache",
@@ -80,7 +81,7 @@ def models(
     listed.sort(key=_SORTS[sort], reverse=reverse)
     _print_warnings(response)
     if as_json:
-        click.echo(msgspec.json.encode({"object": "list", "data": listed}))
+        click.echo(printable_json(msgspec.json.encode({"object": "list", "data": listed}).decode()).encode())
     elif listed:
         _print_table(listed)
     else:

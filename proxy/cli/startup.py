@@ -13,6 +13,7 @@ import click
 from proxy import __version__
 from proxy.cli.text import count
 from proxy.config import Config
+from proxy.printable import printable, printable_lines
 from proxy.states import ListState
 from proxy.store import Report, Store
 
@@ -40,7 +41,7 @@ class StartupReport:
         providers = count(len(self._config.providers), "provider")
         print_line(f"models-proxy {__version__}, {self._name}: {providers}{skipped}")
         for warning in self._config.warnings:
-            click.echo(f"warning: {warning}", err=True)
+            click.echo(f"warning: {printable(warning)}", err=True)
 
     def on_start(self, reports: Sequence[Report]) -> None:
         """Print the rows of providers that are never contacted."""
@@ -74,7 +75,7 @@ class StartupReport:
         print_line(f"  curl{key} {url}/v1/models")
 
     def _row(self, state: ListState, name: str, text: str) -> None:
-        print_line(f"  {state:<10}  {name:<{self._width}}  {text}")
+        print_line(f"  {state:<10}  {name:<{self._width}}  {printable(text)}")
 
 
 def _log_change(report: Report) -> None:
@@ -100,6 +101,6 @@ def _outcome(report: Report) -> str:
 def print_line(text: str) -> None:
     """Print a line. If stdout is closed (`| head`), the server continues without output."""
     try:
-        click.echo(text)
+        click.echo(printable_lines(text))
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

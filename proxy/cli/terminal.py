@@ -11,7 +11,8 @@ from typing import IO, Any, NamedTuple, TextIO
 
 import click
 
-from proxy.cli.text import printable, width_of, wrap
+from proxy.cli.text import width_of, wrap
+from proxy.printable import printable, printable_lines
 
 _GAP = "  "
 _MIN_FOLDED = 8
@@ -45,7 +46,7 @@ class Output:
     def print(self, text: str | Styled) -> None:
         """Print a text. On a terminal, lines wrap between words."""
         styled = text if isinstance(text, Styled) else Styled(text)
-        for line in styled.text.split("\n"):
+        for line in printable_lines(styled.text).split("\n"):
             for part in wrap(line, self.width):
                 self.write(self.style(styled._replace(text=part)) + "\n")
 
@@ -80,7 +81,8 @@ class Failure(click.ClickException):
 
     def show(self, file: IO[Any] | None = None) -> None:
         output = err()
-        first, *others = (part for line in f"Error: {self.message}".split("\n") for part in wrap(line, output.width))
+        lines = printable_lines(f"Error: {self.message}").split("\n")
+        first, *others = (part for line in lines for part in wrap(line, output.width))
         label = output.style(Styled("Error:", "red", bold=True))
         output.write("\n".join([label + first.removeprefix("Error:"), *others, ""]))
 

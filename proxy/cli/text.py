@@ -1,4 +1,4 @@
-"""Formats text for people: counts, dates, untrusted text that is safe to print, and lines that fit a terminal."""
+"""Formats text for people: counts, dates, and lines that fit a terminal."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from datetime import UTC, datetime
-
-_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 
 def count(number: int, singular: str, plural: str = "") -> str:
@@ -26,11 +24,6 @@ def day(seconds: int) -> str:
         return datetime.fromtimestamp(seconds, UTC).date().isoformat() if seconds else "-"
     except (ValueError, OverflowError, OSError):
         return str(seconds)
-
-
-def printable(text: str) -> str:
-    """Escape the characters with which untrusted text moves the cursor, changes colors or the text direction."""
-    return _UNPRINTABLE.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
 
 
 def wrap(text: str, width: int | None) -> list[str]:

@@ -20,6 +20,7 @@ from proxy.config import Config
 from proxy.server.app import Proxy
 from proxy.server.protocol import drop_noise, http_protocol
 from proxy.store import Report, Store
+from proxy.telemetry.formatter import LineFormatter
 
 LAST_SECONDS = 6.0
 """Seconds after `shutdown_timeout` until everything is canceled. Calls end themselves before."""
@@ -64,7 +65,9 @@ def listen(host: str, port: int) -> list[socket.socket]:
 
 
 def _log_to_stderr() -> None:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    handler = logging.StreamHandler()
+    handler.setFormatter(LineFormatter())
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
     drop_noise()
 
 
