@@ -191,7 +191,6 @@ class Protocol(ResponseHandler):
         self._exchange: Exchange | None = None
         self._unsent = memoryview(b"")
         self._overhead = 0
-        self._needs_end = False  # whether the body ends with the connection
         self._is_paused = False
 
     def use(self) -> None:
@@ -257,13 +256,8 @@ class Protocol(ResponseHandler):
             self._should_close = True  # a response without a request
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        exchange = self._exchange
-        if exchange is None or exchange.status:
-            return  # a trailer
-        headers = exchange.raw_headers
-        if len(value) > MAX_HEADER or len(headers) >= MAX_HEADERS or b"\0" in value:
-            raise HttpParserError("unusable header")
-        headers.append((name.lower(), value.rstrip(b" \t")))
+        if (exchange := self._exchange) and not exchange.status:  # otherwise it is a trailer
+            exchange.raw_headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         exchange, http = self._exchange, self._http
@@ -273,7 +267,9 @@ class Protocol(ResponseHandler):
         if status < 200:  # informational; a real one follows
             exchange.raw_headers = []
             return
-        self._needs_end = _ends_by_closing(exchange.raw_headers)
+        if len(exchange.raw_headers) > MAX_HEADERS:
+            raise HttpParserError("too many headers")
+        exchange.raw_headers = [(name.lower(), value.rstrip(b" \t")) for name, value in exchange.raw_headers]
         exchange.status = status
 
     def on_body(self, data: bytes) -> None:
@@ -297,7 +293,7 @@ class Protocol(ResponseHandler):
     def connection_lost(self, exc: BaseException | None) -> None:
         exchange, self._exchange, self._http = self._exchange, None, None
         self._unsent = memoryview(b"")
-        if exchange and exc is None and exchange.status and self._needs_end:
+        if exchange and exc is None and exchange.status and _ends_by_closing(exchange.raw_headers):
             exchange.complete(reusable=False)
         elif exchange:
             exchange.fail(self._failure(exchange, exc))
