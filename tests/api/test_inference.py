@@ -1283,6 +1283,12 @@ async def test_the_model_of_each_stream_event_becomes_the_requested_id(fetch: Fa
 
 
 TYPES = ["application/json", "text/plain; charset=utf-8", "application/octet-stream", "text/html", ""]
+OCTETS = "application/octet-stream"
+
+
+def relayed(kind: str) -> str:
+    """The type with which a response is relayed."""
+    return OCTETS if kind in ("text/html", "") else kind
 
 
 @pytest.mark.parametrize("kind", [*TYPES, "text/event-stream; charset=utf-8"])
@@ -1308,7 +1314,7 @@ async def test_events_are_streamed_renamed_and_kept_alive_under_any_type(
         assert await anext(body) == b": keep-alive\n\n"
         go_on.set()
         assert b"".join([part async for part in body]).endswith(DONE)
-        assert answer.headers["content-type"] == kind
+        assert answer.headers["content-type"] == relayed(kind)
         assert answer.headers["cache-control"] == "no-cache"
 
 
@@ -1319,7 +1325,7 @@ async def test_json_is_renamed_under_any_type(kind: str, before: bytes, fetch: F
     async with calling(fetch, clock, replies(payload, headers={"Content-Type": kind})) as (served, _):
         answer = await called(served, {"model": "short"})
         assert answer.content == payload.replace(ORIGINAL.encode(), b"short")
-        assert answer.headers["content-type"] == kind
+        assert answer.headers["content-type"] == relayed(kind)
         assert answer.headers["content-length"] == str(len(answer.content))
         assert [counts.output_tokens for _, counts in served.app.deployment.usage] == [5]
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 
 from proxy.asgi import Header
 from proxy.inference.response.rename import is_own
 from proxy.patterns import Matcher
 
-_OF_BODIES = frozenset({b"content-type", b"content-disposition"})
+_TYPE = b"content-type"
+_OF_BODIES = frozenset({_TYPE, b"content-disposition"})
 _RELAYED = _OF_BODIES | {
     b"retry-after",
     b"retry-after-ms",
@@ -20,18 +23,33 @@ _RELAYED = _OF_BODIES | {
 }
 _RATE_LIMITS = (b"x-ratelimit-", b"anthropic-ratelimit-")
 _MODEL = b"openai-model"
+_OTHER_TYPE = b"application/octet-stream"
+_PASSED_TYPE = re.compile(
+    rb"""
+    (?: (?:application|text)/(?:[\w.+-]+\+)?json | application/(?:octet-stream|(?:x-)?(?:ndjson|jsonl(?:ines)?))
+      | text/(?:event-stream|plain) | multipart/(?!x-mixed-replace)[\w.+-]+
+      | (?:audio|video|image)/(?![\w.+-]*(?:svg|xml))[\w.+-]+ )
+    [ ]* (?: ; (?: [^,"] | "[^"]*" )* )?
+    """,
+    re.VERBOSE | re.IGNORECASE,
+)
+"""Types that browsers do not run as a page or a script of this origin. Of a list, they use the last type."""
+_MAX_TYPE = 256  # bytes, because types are cached
 _MIN_SECRET = 8  # characters; values of configured headers, such as `true`, occur in other headers
 
 
 def relayed_headers(raw_headers: Iterable[Header], *, own_id: str | None, model: str) -> Iterator[Header]:
     """Yield the headers that are relayed with a response, with names in lower case.
 
+    A content type that browsers run becomes `application/octet-stream`: the provider must not act as this origin.
     `own_id` is the provider's id of the requested `model`, None for any. A header with another model id is dropped,
     because it would reveal the model of an alias.
     """
     for raw_name, value in raw_headers:
         name = raw_name.lower()
-        if name in _RELAYED or name.startswith(_RATE_LIMITS):
+        if name == _TYPE:
+            yield name, _passed_type(value[:_MAX_TYPE])
+        elif name in _RELAYED or name.startswith(_RATE_LIMITS):
             if _is_printable(value):
                 yield name, value
         elif name == _MODEL and is_own(value.decode("latin-1"), own_id) and _is_printable(model.encode()):
@@ -56,6 +74,11 @@ def further_headers(raw_headers: Iterable[Header], forwards: Matcher, secrets: S
             text = value.decode()
             if not any(secret in text for secret in secrets if len(secret) >= _MIN_SECRET):
                 yield name, value
+
+
+@lru_cache(maxsize=256)
+def _passed_type(value: bytes) -> bytes:
+    return value if _PASSED_TYPE.fullmatch(value) and _is_printable(value) else _OTHER_TYPE
 
 
 def _is_printable(value: bytes) -> bool:
