@@ -267,8 +267,8 @@ class Protocol(ResponseHandler):
         if status < 200:  # informational; a real one follows
             exchange.raw_headers = []
             return
-        if len(exchange.raw_headers) > MAX_HEADERS:
-            raise HttpParserError("too many headers")
+        if len(exchange.raw_headers) > MAX_HEADERS or (self._overhead > MAX_HEADER and _is_long(exchange.raw_headers)):
+            raise HttpParserError("too long")
         exchange.raw_headers = [(name.lower(), value.rstrip(b" \t")) for name, value in exchange.raw_headers]
         exchange.status = status
 
@@ -333,6 +333,10 @@ class Protocol(ResponseHandler):
         while self._unsent and not self._paused and self.transport and not self.transport.is_closing():
             piece, self._unsent = self._unsent[:_PIECE], self._unsent[_PIECE:]
             self.transport.write(piece)
+
+
+def _is_long(headers: Sequence[Header]) -> bool:
+    return any(len(value) > MAX_HEADER for _, value in headers)
 
 
 def _ends_by_closing(headers: Sequence[Header]) -> bool:

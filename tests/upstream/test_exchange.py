@@ -10,7 +10,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from proxy.upstream.connection import Connections
-from proxy.upstream.exchange import MAX_HEADERS, Incoming
+from proxy.upstream.exchange import MAX_HEADER, MAX_HEADERS, Incoming
 from tests.fakes import FakeClock, config_of
 from tests.listening import until
 from tests.providers.scripted import Exchange, FakeProvider, Script, fake_provider, in_sequence, replies
@@ -32,6 +32,7 @@ WHOLE = {
 UNUSABLE = {
     "no HTTP": b"hello\r\n\r\n",
     "two lengths": HEAD + b"Content-Length: 4\r\nContent-Length: 5\r\n\r\ntext",
+    "long header": HEAD + b"X-A: " + b"a" * (MAX_HEADER + 1) + b"\r\nContent-Length: 0\r\n\r\n",
     "many headers": HEAD + b"X-A: a\r\n" * (MAX_HEADERS + 1) + b"Content-Length: 0\r\n\r\n",
 }
 INCOMPLETE = {
