@@ -123,8 +123,8 @@ class Server:
         """Serve one connection. It is closed afterwards."""
         raise NotImplementedError
 
-    async def start(self, tls: ssl.SSLContext | None = None) -> None:
-        self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0, limit=_LIMIT, ssl=tls)
+    async def start(self, tls: ssl.SSLContext | None = None, port: int = 0) -> None:
+        self._server = await asyncio.start_server(self._connected, "127.0.0.1", port, limit=_LIMIT, ssl=tls)
         self.port = self._server.sockets[0].getsockname()[1]
         self.url = f"{'https' if tls else 'http'}://{self.address}"
 

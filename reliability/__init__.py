@@ -1,0 +1,1 @@
+"""The service under attack: `python -m reliability`."""
