@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 ListState = Literal["ok", "stale", "incomplete", "empty", "failing", "skipped", "disabled", "declared"]
@@ -15,10 +16,21 @@ BreakerState = Literal["ok", "open", "half_open"]
 next attempt, or the one in progress, decides."""
 
 CircuitState = Literal[BreakerState, "degraded", "limited"]
-"""The calls of a provider. `degraded`: failures below the threshold; `limited`: a model is cooling down."""
+"""The calls of a provider. `degraded`: the last calls failed, of single models or below the threshold; `limited`: a
+model is cooling down."""
 
 CallState = Literal[CircuitState, "not_callable"]
 """`not_callable`: the provider supports listing only."""
+
+
+class OpenCircuit(NamedTuple):
+    """The circuit breaker of a model's calls, if it is not closed."""
+
+    model: str
+    """The provider's id."""
+    key: str | None
+    """The name of the API key whose calls it rejects, "" for calls without a key; None if it rejects those of all."""
+    state: BreakerState
 
 
 class Calls(NamedTuple):
@@ -28,6 +40,8 @@ class Calls(NamedTuple):
     in_flight: int = 0
     queued: int = 0
     """Calls that wait because `max_in_flight` is reached."""
+    open_circuits: Sequence[OpenCircuit] = ()
+    """Of its models."""
 
 
 Status = Literal["ok", "degraded", "down"]

@@ -17,6 +17,8 @@ from proxy.states import Calls, Status
 from proxy.store import Report, Store
 from proxy.wire.encoder import encode
 
+_MAX_CIRCUITS = 100
+"""Circuit breakers of models shown per provider."""
 _NO_STORE = (b"cache-control", b"no-store")
 
 
@@ -72,8 +74,10 @@ class Health:
         return "degraded" if is_skipped or not all(map(self._works, reports)) else "ok"
 
     def _works(self, report: Report) -> bool:
-        """Whether the provider's list is current, and the circuit breaker of its calls is closed."""
-        return report.state in ("ok", "declared") and self._calls(report.name).state not in ("open", "half_open")
+        """Whether the provider's list is current, and all circuit breakers of its calls are closed."""
+        calls = self._calls(report.name)
+        is_open = calls.state in ("open", "half_open") or calls.open_circuits
+        return report.state in ("ok", "declared") and not is_open
 
     def _provider(self, report: Report) -> dict[str, Any]:
         calls = self._calls(report.name)
@@ -84,6 +88,7 @@ class Health:
             "calls": calls.state,
             "in_flight": calls.in_flight,
             "queued": calls.queued,
+            "open_circuits": [circuit._asdict() for circuit in calls.open_circuits[:_MAX_CIRCUITS]],
             "models": report.models,
             "last_success": None if report.fetched_at is None else _date(report.fetched_at),
             "age_seconds": None if report.age is None else round(report.age, 1),

@@ -61,6 +61,7 @@ class StoredCall(Call, frozen=True, kw_only=True):
             headers=self.headers_for(endpoint.provider),
             request_id=self.request_id,
             model=candidate.offer.entry.id,
+            caller=self.key,
         )
 
 

@@ -108,7 +108,7 @@ class FetchSettings(CacheSettings):
 
 
 class Queue(Settings):
-    """Calls that wait because `max_in_flight` is reached; served round-robin by key."""
+    """Calls that wait because `max_in_flight` is reached; the key with the fewest calls in progress is next."""
 
     size: Annotated[int, whole(0, 10_000)] = 100
     timeout: Seconds = 2.0

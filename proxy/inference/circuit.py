@@ -1,4 +1,4 @@
-"""Decide whether a provider is called: circuit breaker, cool-downs after 429, concurrency limit and its queue.
+"""Decide whether a provider is called: circuit breakers, cool-downs after 429, concurrency limit and its queue.
 
 Independent of the circuit breaker of the provider's list: a provider whose list fails is still called.
 """
@@ -6,67 +6,54 @@ Independent of the circuit breaker of the provider's list: a provider whose list
 from __future__ import annotations
 
 import asyncio
-import logging
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from cachetools import TLRUCache
-
-from proxy.backoff import FAILURE_THRESHOLD, OPEN_SECONDS, open_for
 from proxy.clock import Clock
 from proxy.config import Provider
 from proxy.errors import ApiError, ProviderUnavailable, RateLimited, whole_seconds
+from proxy.inference.breaker import Breakers
 from proxy.inference.deadline import CallScope, DeadlineExceeded
 from proxy.inference.queue import FairQueue
-from proxy.states import CircuitState
+from proxy.states import CircuitState, OpenCircuit
+from proxy.upstream.key_pool import KeyPool
 
 FULL_FOR = 1.0
 """Seconds for `Retry-After` at the concurrency limit."""
-_MAX_COOLING = 10_000
-
-_log = logging.getLogger("models_proxy")
 
 
 class Circuit:
-    """The circuit breaker of one provider's calls, and their concurrency limit."""
+    """The calls of one provider: which are rejected at the moment, and which have a slot.
+
+    `key` is always the name of the caller's key, "" for none; `model` is the provider's id.
+    """
 
     def __init__(
         self,
         provider: Provider,
         clock: Clock,
+        keys: KeyPool,
         uniform: Callable[[float, float], float] = random.uniform,
-        wait_for_key: Callable[[str | None], float] | None = None,
     ) -> None:
-        """`wait_for_key` returns the seconds until an API key can be used for a model (None: for any), 0 for now."""
-        self._wait_for_key = wait_for_key if len(provider.all_api_keys) > 1 else None
+        """`keys`: the provider's API keys, which can be cooling."""
+        self.free = provider.max_in_flight
+        """Slots; without one a call can only `wait`."""
+        self._keys = keys
         self._provider = provider
         self._clock = clock
-        self._uniform = uniform
-        self._in_flight = 0
-        self._queue = FairQueue(provider.queue.size, lambda: asyncio.get_running_loop().create_future())
-        self._failures = 0
-        self._open_until = 0.0
-        self._probe_until = 0.0
-        self._is_half_open = False  # as it was logged: the open time ends without an event
-        self._is_unreachable = False
-        self._cools = False  # saves the look-up for providers without a cool-down
-        self._cooling: TLRUCache[str, float] = TLRUCache(
-            _MAX_COOLING, ttu=lambda model, until, now: until, timer=clock.monotonic
-        )
-
-    @property
-    def in_flight(self) -> int:
-        return self._in_flight
-
-    @property
-    def load(self) -> int:
-        """The calls in progress and those in the queue."""
-        return self._in_flight + self.queued
+        self._breakers = Breakers(provider.name, uniform)
+        self._held: dict[str, int] = {}
+        """Caller's key -> calls in progress."""
+        self._queue = FairQueue(provider.queue.size, lambda: asyncio.get_running_loop().create_future(), self._held)
 
     @property
     def is_full(self) -> bool:
         """Whether the provider is at its concurrency limit."""
-        return self._in_flight >= self._provider.max_in_flight
+        return self.free <= 0
+
+    @property
+    def in_flight(self) -> int:
+        return self._provider.max_in_flight - self.free
 
     @property
     def queued(self) -> int:
@@ -74,38 +61,41 @@ class Circuit:
         return len(self._queue)
 
     @property
-    def state(self) -> CircuitState:
-        if self.is_tripped:
-            return "open" if self._clock.monotonic() < self._open_until else "half_open"
-        if (self._cools and len(self._cooling)) or (self._wait_for_key and self._wait_for_key(None)):
-            return "limited"
-        return "degraded" if self._failures else "ok"
+    def load(self) -> int:
+        """The calls in progress and those in the queue."""
+        return self.in_flight + self.queued
 
     @property
-    def is_tripped(self) -> bool:
-        """Whether the state is `open` or `half_open`."""
-        return self._failures >= FAILURE_THRESHOLD
+    def state(self) -> CircuitState:
+        state = self._breakers.state(self._clock.monotonic())
+        return "limited" if state in ("ok", "degraded") and self._keys.is_limited else state
 
-    def acquire(self, model: str) -> ApiError | None:
-        """Start a call of a model (the provider's id). Returns None, and `release` must follow; or the error."""
-        if error := self._rejection(model):
+    @property
+    def open_circuits(self) -> Sequence[OpenCircuit]:
+        """The circuit breakers of models that are not closed."""
+        return self._breakers.open_circuits(self._clock.monotonic())
+
+    def acquire(self, key: str, model: str) -> ApiError | None:
+        """Start a call. Returns None, and `release` must follow; or the error."""
+        # Every call passes here: nothing is computed while the provider works.
+        is_troubled = self._breakers.has_failures or self._keys.has_cooled
+        if is_troubled and (error := self._rejection(key, model)):
             return error
-        if self.is_full:
+        if self.free <= 0:
             return _at_limit()
-        self._in_flight += 1
-        self._start()
+        self.free -= 1
+        self._held[key] = self._held.get(key, 0) + 1
+        if is_troubled:
+            self._breakers.start(key, model, self._clock.monotonic())
         return None
 
-    async def acquire_or_wait(self, key: str, model: str, scope: CallScope, seconds: float) -> ApiError | None:
-        """Start a call as `acquire` does; at the concurrency limit wait for a slot, round-robin by key.
+    async def wait(self, key: str, model: str, scope: CallScope, seconds: float) -> ApiError | None:
+        """Start a call as `acquire` does, but wait for a slot: the key with the fewest calls in progress is next.
 
         It waits for at most `seconds` and the provider's `queue.timeout`. Raises ClientDisconnected.
         """
-        if self.is_full and not self._rejection(model):
-            return await self._wait(key, model, scope, seconds)
-        return self.acquire(model)
-
-    async def _wait(self, key: str, model: str, scope: CallScope, seconds: float) -> ApiError | None:
+        if error := self._rejection(key, model):
+            return error
         waiter = self._queue.join(key)
         if waiter is None:
             return _at_limit()
@@ -113,78 +103,59 @@ class Circuit:
             has_slot = await scope.wait(waiter, min(seconds, self._provider.queue.timeout))
         except BaseException as error:
             if self._queue.leave(key, waiter):
-                self.release()
+                self.release(key)
             if isinstance(error, DeadlineExceeded):
                 return _at_limit()
             raise
         if not has_slot:
             return _at_limit()
-        if rejection := self._rejection(model):
-            self.release()
+        if rejection := self._rejection(key, model):
+            self.release(key)
             return rejection
-        self._start()
+        self._breakers.start(key, model, self._clock.monotonic())
         return None
 
-    def release(self) -> None:
+    def release(self, key: str) -> None:
         """End a call, whatever its result. The next call in the queue gets its slot."""
-        if not self._queue or not self._queue.admit():
-            self._in_flight -= 1
+        held = self._held[key] - 1
+        if held:
+            self._held[key] = held
+        else:
+            del self._held[key]
+        if self._queue.waiting and self._queue.admit():
+            return
+        self.free += 1
 
-    def _rejection(self, model: str) -> ApiError | None:
-        """Return why the provider is not called at the moment, whatever its concurrency."""
-        now = self._clock.monotonic()
-        if self._cools and (until := self._cooling.get(model)) is not None:
-            seconds = until - now
-            message = f"The provider is rate-limiting this model; retry after {whole_seconds(seconds)} s."
-            return RateLimited(message, retry_after=seconds)
-        if self._wait_for_key and (seconds := self._wait_for_key(model)) > 0:
-            return _unavailable("has no API key that can be used (all were rejected or rate-limited)", seconds)
-        if self.is_tripped and now < max(self._open_until, self._probe_until):
-            return _unavailable("is unavailable (circuit breaker open)", max(FULL_FOR, self._open_until - now))
-        return None
+    def response_started(self, key: str, model: str) -> None:
+        """Record a success of a probe at the start of its response, which can take an hour."""
+        if self._breakers.has_failures and self._breakers.is_tripped(key, model):
+            self._breakers.succeeded(model)
 
-    def _start(self) -> None:
-        if self.is_tripped:
-            # A time limit, because a probe can end without a result and older calls can end meanwhile.
-            self._probe_until = self._clock.monotonic() + OPEN_SECONDS
-            self._half_open("this call is a probe")
-
-    def succeeded(self) -> None:
+    def succeeded(self, model: str) -> None:
         """Record a success: the provider responded, or rejected only the request."""
-        if self.is_tripped:
-            self._is_half_open = False
-            _log.info("provider %s: circuit breaker of calls closed", self._provider.name)
-        self._failures = 0
+        if self._breakers.has_failures:
+            self._breakers.succeeded(model)
 
-    def failed(self, *, is_unreachable: bool = False) -> None:
-        """Record a failure: the provider could not be reached (`is_unreachable`: no connection), or failed."""
-        now = self._clock.monotonic()
-        if self.is_tripped and now < self._open_until:
-            return  # a call from before: many calls that fail together open the circuit once
-        self._failures += 1
-        self._open_until = now + open_for(self._failures, self._uniform)
-        if self.is_tripped:
-            self._is_half_open, self._is_unreachable = False, is_unreachable
-            text = "provider %s: circuit breaker of calls open after %d failures in a row; next attempt in %d s"
-            _log.warning(text, self._provider.name, self._failures, whole_seconds(self._open_until - now))
+    def failed(self, key: str, model: str, *, is_unreachable: bool = False) -> None:
+        """Record a failure: the provider could not be reached (`is_unreachable`), or failed."""
+        self._breakers.failed(key, model, self._clock.monotonic(), is_unreachable=is_unreachable)
 
     def list_fetched(self) -> None:
-        """Allow a probe now if the breaker opened because of missing connections: the provider's list was fetched."""
+        """Allow a probe now if the provider could not be reached: its list was fetched."""
+        self._breakers.list_fetched(self._clock.monotonic())
+
+    def _rejection(self, key: str, model: str) -> ApiError | None:
+        """Return why a call is not sent at the moment, whatever the concurrency."""
         now = self._clock.monotonic()
-        if self.is_tripped and self._is_unreachable and now < self._open_until:
-            self._open_until = self._probe_until = now
-            self._half_open("its list was fetched; the next call is a probe")
-
-    def _half_open(self, reason: str) -> None:
-        if not self._is_half_open:
-            self._is_half_open = True
-            _log.info("provider %s: circuit breaker of calls half-open: %s", self._provider.name, reason)
-
-    def cool_down(self, model: str, seconds: float) -> None:
-        """Reject calls of this model for this many seconds."""
-        if seconds > 0:
-            self._cooling[model] = self._clock.monotonic() + seconds
-            self._cools = True
+        if cooling := self._keys.cooling(model, key):
+            seconds = cooling.until - now
+            if cooling.is_rate_limit:
+                message = f"The provider is rate-limiting this model; retry after {whole_seconds(seconds)} s."
+                return RateLimited(message, retry_after=seconds)
+            return _unavailable("has no API key that can be used (all were rejected or rate-limited)", seconds)
+        if (seconds := self._breakers.wait(key, model, now)) > 0:
+            return _unavailable("is unavailable (circuit breaker open)", seconds)
+        return None
 
 
 def _at_limit() -> ProviderUnavailable:

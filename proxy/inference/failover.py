@@ -114,6 +114,7 @@ class Call(Struct, frozen=True):
             request_id=self.request_id,
             query=self.query,
             model=candidate.offer.entry.id,
+            caller=self.key,
         )
 
     def headers_for(self, provider: Provider) -> Mapping[str, str]:
@@ -126,13 +127,13 @@ class Call(Struct, frozen=True):
 class ForwardedCall:
     """A call with a 2xx response that has started. `finish` must be called when it ends."""
 
-    __slots__ = ("_call", "_candidate", "_circuit", "_clock", "_is_last", "_labels", "_seconds", "_usage", "own_id",
-                 "provider", "response", "verdict")  # fmt: skip
+    __slots__ = ("_call", "_candidate", "_circuit", "_clock", "_endpoint", "_is_last", "_labels", "_seconds", "_usage",
+                 "own_id", "provider", "response", "verdict")  # fmt: skip
 
     def __init__(
         self,
         response: UpstreamResponse,
-        provider: Provider,
+        endpoint: Endpoint,
         call: Call,
         candidate: Candidate,
         circuit: Circuit,
@@ -144,12 +145,13 @@ class ForwardedCall:
     ) -> None:
         """`seconds`: until the response started; `is_last`: whether no other provider can be tried."""
         self.response = response
-        self.provider = provider
+        self.provider = endpoint.provider
         self.own_id = candidate.own_id(call.model)
         """The id that is replaced in the response, None for every id; see `Candidate`."""
         self._call = call
         self._candidate = candidate
         self._circuit = circuit
+        self._endpoint = endpoint
         self._usage = usage
         self._clock = clock
         self._labels = labels
@@ -201,16 +203,16 @@ class ForwardedCall:
         """Release the circuit, count the call, and log a failure. The rest of an incomplete response is discarded."""
         if outcome != "ok":
             self.response.close()
+        circuit, key, model = self._circuit, self._call.key, self._candidate.offer.entry.id
+        circuit.release(key)
         if verdict := self.verdict:
-            _record(self._circuit, self._candidate.offer.entry.id, verdict)
             outcome, reason = verdict.outcome, verdict.reason
+            _record(circuit, key, model, verdict)
+            self._endpoint.keys.limited(self.response.api_key, model, verdict.cool_down, key)
+        elif reason := _FAILED_RESPONSES.get(outcome, ""):
+            circuit.failed(key, model)
         else:
-            self._circuit.release()
-            reason = _FAILED_RESPONSES.get(outcome, "")
-            if reason:
-                self._circuit.failed()
-            else:
-                self._circuit.succeeded()
+            circuit.succeeded(model)
         if reason:
             _log_failure(self._call.request_id, self._labels, reason, self.response.request_id)
         self._usage.count(self._labels, outcome, self._seconds, tokens if self._call.has_new_tokens else Tokens())
@@ -233,7 +235,7 @@ class Forwarder:
         self.endpoints: Mapping[str, Endpoint] = {p.name: Endpoint(p, target, logins, clock) for p, target in targets}
         self._param_overrides = {p.name: changes for p, _ in targets if (changes := ParamOverrides(p.overrides))}
         self.circuits: Mapping[str, Circuit] = {
-            p.name: Circuit(p, clock, uniform, self.endpoints[p.name].keys.wait) for p, _ in targets
+            p.name: Circuit(p, clock, self.endpoints[p.name].keys, uniform) for p, _ in targets
         }
 
     async def close(self) -> None:
@@ -302,10 +304,16 @@ class Forwarder:
         Raises ClientDisconnected, and ApiError if the response failed after a part of it was processed.
         """
         name, model = candidate.offer.provider, candidate.offer.entry.id
-        waited_from = scope.now
-        if error := await self.circuits[name].acquire_or_wait(call.key, model, scope, seconds - _MIN_ATTEMPT):
+        circuit = self.circuits[name]
+        if circuit.free > 0:
+            error = circuit.acquire(call.key, model)
+        else:
+            waited_from = scope.now
+            error = await circuit.wait(call.key, model, scope, seconds - _MIN_ATTEMPT)
+            seconds -= scope.now - waited_from
+        if error is not None:
             return not_called(error, name)
-        result = await self._start(call, candidate, scope, seconds - (scope.now - waited_from), is_last=is_last)
+        result = await self._start(call, candidate, scope, seconds, is_last=is_last)
         if isinstance(result, Verdict):
             return result
         try:
@@ -330,16 +338,15 @@ class Forwarder:
             if not isinstance(result, UpstreamResponse):
                 verdict = classify(result, endpoint.provider.failover_on)
         except BaseException as error:
-            circuit.release()
+            circuit.release(call.key)
             if isinstance(error, ClientDisconnected):
                 self._usage.count(labels, "client_disconnected")
             raise
         if isinstance(result, UpstreamResponse):
-            if circuit.is_tripped:
-                circuit.succeeded()  # at its start: the probe's response can take an hour
+            circuit.response_started(call.key, candidate.offer.entry.id)
             return ForwardedCall(
                 result,
-                endpoint.provider,
+                endpoint,
                 call,
                 candidate,
                 circuit,
@@ -352,7 +359,9 @@ class Forwarder:
         if verdict.reason:
             upstream_id = result.request_id if isinstance(result, ErrorResponse) else ""
             _log_failure(call.request_id, labels, verdict.reason, upstream_id)
-        _record(circuit, candidate.offer.entry.id, verdict)
+        circuit.release(call.key)
+        _record(circuit, call.key, candidate.offer.entry.id, verdict)
+        endpoint.keys.limited("", candidate.offer.entry.id, verdict.cool_down, call.key)
         self._usage.count(labels, verdict.outcome)
         verdict.error.provider = endpoint.provider.name
         return verdict
@@ -430,13 +439,11 @@ def _log_failover(call: Call, refusal: Verdict, following: Provider) -> None:
     _log.info("call %s: %s", call.request_id, text)
 
 
-def _record(circuit: Circuit, model: str, verdict: Verdict) -> None:
-    circuit.release()
-    circuit.cool_down(model, verdict.cool_down)
+def _record(circuit: Circuit, key: str, model: str, verdict: Verdict) -> None:
     if verdict.trips:
-        circuit.failed(is_unreachable=verdict.is_unreachable)
+        circuit.failed(key, model, is_unreachable=verdict.is_unreachable)
     else:
-        circuit.succeeded()
+        circuit.succeeded(model)
 
 
 async def _error_body(response: UpstreamResponse, scope: CallScope, seconds: float) -> bytes:

@@ -29,7 +29,6 @@ from proxy.inference.error_content import ErrorContent, read_error
 from proxy.inference.error_redaction import Redaction
 from proxy.inference.response.headers import relayed_error_headers
 from proxy.telemetry.usage import Outcome
-from proxy.upstream.errors import MAX_COOL_DOWN
 
 RELAYED_STATUSES = frozenset({400, 404, 409, 410, 413, 415, 422, 424, 429, 451})
 """Statuses of errors about the request, which are relayed to the caller with the provider's message."""
@@ -76,11 +75,11 @@ class Verdict(Struct, frozen=True):
     reason: str = ""
     """For the log; empty if it is not logged."""
     cool_down: float = 0.0
-    """Seconds during which the provider gets no calls of this model."""
+    """Seconds of a 429, as the provider sent them, in which it wants no calls of this model."""
     cause: str = ""
     """Why another provider is tried, for the log; never the provider's message."""
     is_unreachable: bool = False
-    """Whether there was no connection."""
+    """Whether there was no connection, or no login: this does not depend on the call."""
 
 
 class ErrorResponse(Struct, frozen=True):
@@ -137,7 +136,7 @@ def classify(failure: ErrorResponse | UpstreamError, failover_on: Collection[int
         trips=status in _TRIP and failure.is_status_known,
         outcome="failed" if not is_about_request else "rate_limited" if status == 429 else "rejected",
         reason=_reason(status, redaction.log_text(content.message)) if is_logged else "",
-        cool_down=min(failure.retry_after or 0.0, MAX_COOL_DOWN) if status == 429 else 0.0,
+        cool_down=(failure.retry_after or 0.0) if status == 429 else 0.0,
         cause=f"an error within a 2xx response (stream_error, status {status})"
         if failure.is_in_success
         else f"status {status}",
@@ -259,7 +258,7 @@ def _classify_failure(failure: UpstreamError, failover_on: Collection[int | str]
         outcome=row.outcome,
         reason=failure.reason,
         cause=failure.reason,
-        is_unreachable=kind == "no_connection",
+        is_unreachable=failure.kind in ("no_connection", "login"),
     )
 
 

@@ -4,23 +4,27 @@ from __future__ import annotations
 
 from asyncio import Future
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
 
 Waiter = Future[bool]
 """A call that waits. The result is whether it has a slot; False: it was rejected for a call of another key."""
 
 
 class FairQueue:
-    """Calls that wait, by key. The key whose last admission is the longest ago is next, then the order of arrival.
+    """Calls that wait, by key.
 
-    So a key with one call waits for at most one call of each other key, however many calls those have.
+    The key with the fewest calls in progress is next; of equal ones that whose last admission is the longest ago, then
+    the order of arrival. So a key without a call in progress waits for at most one call of each other key, however
+    many calls those have, and however long they take.
     """
 
-    def __init__(self, size: int, new_waiter: Callable[[], Waiter]) -> None:
-        """`size`: calls that can wait; `new_waiter` returns a pending future."""
+    def __init__(self, size: int, new_waiter: Callable[[], Waiter], held: MutableMapping[str, int]) -> None:
+        """`size`: calls that can wait; `new_waiter` returns a pending future; `held`: calls in progress by key, to
+        which admitted ones are added."""
         self._size = size
         self._new_waiter = new_waiter
-        self._waiting: dict[str, OrderedDict[Waiter, None]] = {}
+        self._held = held
+        self.waiting: dict[str, OrderedDict[Waiter, None]] = {}
         self._length = 0
         self._admissions = 0
         self._last_admission: dict[str, int] = {}
@@ -38,19 +42,20 @@ class FairQueue:
         if self._length >= self._size and not self._reject_for(key):
             return None
         waiter = self._new_waiter()
-        self._waiting.setdefault(key, OrderedDict())[waiter] = None
+        self.waiting.setdefault(key, OrderedDict())[waiter] = None
         self._length += 1
         return waiter
 
     def admit(self) -> bool:
         """Give a slot to the next call. Returns False if no call waits."""
-        while self._waiting:
-            key = min(self._waiting, key=self._turn)
-            waiter = next(iter(self._waiting[key]))
+        while self.waiting:
+            key = min(self.waiting, key=self._turn)
+            waiter = next(iter(self.waiting[key]))
             is_canceled = waiter.done()  # and its task has not run since
             if not is_canceled:
                 self._admissions += 1
                 self._last_admission[key] = self._admissions
+                self._held[key] = self._held.get(key, 0) + 1
                 waiter.set_result(True)
             self._remove(key, waiter)
             if not is_canceled:
@@ -59,31 +64,31 @@ class FairQueue:
 
     def leave(self, key: str, waiter: Waiter) -> bool:
         """Stop waiting. Returns whether the call already has a slot, which must then be released."""
-        if waiter in self._waiting.get(key, ()):
+        if waiter in self.waiting.get(key, ()):
             self._remove(key, waiter)
         return waiter.done() and not waiter.cancelled() and waiter.result()
 
-    def _turn(self, key: str) -> int:
-        return self._last_admission.get(key, 0)
+    def _turn(self, key: str) -> tuple[int, int]:
+        return self._held.get(key, 0), self._last_admission.get(key, 0)
 
     def _reject_for(self, key: str) -> bool:
         """Reject a waiting call of a key that has more of them than this one would have. Returns False without any."""
-        longest = max(self._waiting, key=self._count, default=key)
+        longest = max(self.waiting, key=self._count, default=key)
         if self._count(longest) <= self._count(key) + 1:
             return False
-        waiter = next(reversed(self._waiting[longest]))
+        waiter = next(reversed(self.waiting[longest]))
         self._remove(longest, waiter)
         if not waiter.done():
             waiter.set_result(False)
         return True
 
     def _count(self, key: str) -> int:
-        return len(self._waiting.get(key, ()))
+        return len(self.waiting.get(key, ()))
 
     def _remove(self, key: str, waiter: Waiter) -> None:
-        del self._waiting[key][waiter]
+        del self.waiting[key][waiter]
         self._length -= 1
-        if not self._waiting[key]:
-            del self._waiting[key]
-        if not self._waiting:
+        if not self.waiting[key]:
+            del self.waiting[key]
+        if not self.waiting:
             self._last_admission.clear()

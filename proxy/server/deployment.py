@@ -112,7 +112,7 @@ class Deployment:
         if self.forwarder is None:
             return Calls("ok")
         circuit = self.forwarder.circuits[provider]
-        return Calls(circuit.state, circuit.in_flight, circuit.queued)
+        return Calls(circuit.state, circuit.in_flight, circuit.queued, circuit.open_circuits)
 
     def _call(self, head: RequestHead, caller: Caller) -> Handler:
         """Raises ContentTypeRequired."""

@@ -75,8 +75,8 @@ class Logins(Protocol):
 class UpstreamResponse:
     """A response whose headers have arrived and whose body can be read. It must be closed."""
 
-    __slots__ = ("_gunzip", "_headers", "_incoming", "_provider", "_wait", "coding", "content_type", "raw_headers",
-                 "status")  # fmt: skip
+    __slots__ = ("_gunzip", "_headers", "_incoming", "_provider", "_wait", "api_key", "coding", "content_type",
+                 "raw_headers", "status")  # fmt: skip
 
     def __init__(self, incoming: Incoming, provider: Provider) -> None:
         self.status = incoming.status
@@ -87,6 +87,8 @@ class UpstreamResponse:
         self.coding = _coding(self._headers[b"content-encoding"]) if b"content-encoding" in self._headers else ""
         """The content-encoding in lower case, "" if the body is not compressed."""
         self._wait: float | None = None
+        self.api_key = ""
+        """The API key of several with which the request was sent; "" if there is only one."""
         self._provider = provider
         self._incoming = incoming
         self._gunzip = Gunzip() if self.coding else None
@@ -264,12 +266,13 @@ class Endpoint:
         content_type: str,
         request_id: str,
         model: str,
+        caller: str,
         query: str = "",
     ) -> Awaitable[UpstreamResponse]:
         """POST to the path of a call at the target. Raises UpstreamError.
 
-        `headers` and `query` (percent-encoded) are the caller's. `model`: the provider's id, for which an API key is
-        selected.
+        `headers` and `query` (percent-encoded) are the caller's. `model` (the provider's id) and `caller` (the name of
+        the caller's key): for which an API key is selected.
 
         Kinds: `no_connection` and `login` (nothing was sent), `no_response` (the provider may have processed the call).
         """
@@ -282,7 +285,7 @@ class Endpoint:
             url = _with_query(requests.url(path), query) if query else requests.url(path)
             return self._response_to(self.connections.send("POST", url, all_headers, body))
 
-        return self._with_credential(post, model, request_id)
+        return self._with_credential(post, model, caller, request_id)
 
     def request(
         self,
@@ -293,6 +296,7 @@ class Endpoint:
         headers: Mapping[str, str],
         request_id: str,
         model: str,
+        caller: str,
     ) -> Awaitable[UpstreamResponse]:
         """Send a request without a body to a path below `/v1`. Otherwise like `send`."""
 
@@ -302,7 +306,7 @@ class Endpoint:
             all_headers.update(signed)
             return self._response_to(self.connections.send(method, requests.url_with(path, query), all_headers))
 
-        return self._with_credential(send, model, request_id)
+        return self._with_credential(send, model, caller, request_id)
 
     async def close(self) -> None:
         await self.connections.close()
@@ -311,24 +315,34 @@ class Endpoint:
         self,
         send: Callable[[_Requests, Mapping[str, str]], Awaitable[UpstreamResponse]],
         model: str,
+        caller: str,
         request_id: str,
     ) -> Awaitable[UpstreamResponse]:
         """Send a request with an API key, or with the header of a login."""
         if not self.keys.is_fixed:
-            return self._with_a_key(send, model, f"call {request_id}: provider {self.provider.name}")
+            return self._with_a_key(send, model, caller, request_id)
         if not self._has_login:
             return send(self._first, {})
         forget = partial(self._logins.forget_token, self.provider)
         return send_signed(self._sign, forget, partial(send, self._first), _rejected)
 
     async def _with_a_key(
-        self, send: Callable[[_Requests, Mapping[str, str]], Awaitable[UpstreamResponse]], model: str, label: str
+        self,
+        send: Callable[[_Requests, Mapping[str, str]], Awaitable[UpstreamResponse]],
+        model: str,
+        caller: str,
+        request_id: str,
     ) -> UpstreamResponse:
-        def send_with(key: str) -> Awaitable[UpstreamResponse]:
-            return send(self._requests_with(key), {})
+        async def send_with(key: str) -> UpstreamResponse:
+            response = await send(self._requests_with(key), {})
+            response.api_key = key
+            return response
 
-        response = await send_with_keys(self.keys, send_with, self._refusal_of, _close, model=model, label=label)
-        if (seconds := self.keys.wait(model)) > 0:
+        label = f"call {request_id}: provider {self.provider.name}"
+        response = await send_with_keys(
+            self.keys, send_with, self._refusal_of, _close, model=model, label=label, caller=caller
+        )
+        if (seconds := self.keys.told_wait(model, caller)) is not None:
             response.replace_retry_after(seconds)
         return response
 

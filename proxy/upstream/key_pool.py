@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from operator import itemgetter
 from typing import NamedTuple, TypeVar
 
 from cachetools import TLRUCache
@@ -19,12 +20,16 @@ REJECTED_FOR = 300.0
 replaced in its file is used immediately."""
 LIMITED_FOR = 5.0
 """Seconds without requests after a 429 without `Retry-After`, as long as many rate limits need to recover."""
+MAX_CALL_COOL_DOWN = 60.0
+"""Seconds without calls of a model after a 429, whatever `Retry-After` says: then one call finds out."""
 _MIN_LIMITED = 1.0  # seconds; `Retry-After: 0` must not select the rejected key again within the same call
 _MAX_COOLING = 10_000
 ALL_MODELS = None
 """The scope of a cool-down that applies to every model."""
 LISTS = ""
 """The scope of a cool-down after a 429 for a model list, instead of the id of a model."""
+OURSELVES = None
+"""Instead of the name of a caller's key: the proxy itself, which fetches lists."""
 
 _COOLS: Mapping[int, str] = {401: "authentication failed", 402: "not enough credit", 429: "rate limit exceeded"}
 """Statuses after which a request is repeated with the next key: no work was done."""
@@ -41,8 +46,23 @@ class Refusal(NamedTuple):
     """Seconds."""
 
 
+class Cooling(NamedTuple):
+    """A cool-down. Times are monotonic seconds."""
+
+    until: float
+    told_until: float
+    """As the provider told it, however long."""
+    caller: str | None
+    """The caller's key whose requests alone were refused; None: it applies to all callers."""
+    is_rate_limit: bool
+
+
 class KeyPool:
-    """Selects the key of each request. A pool with one key has no cool-downs: there is no other to use instead."""
+    """Selects the key of each request, and knows which are cooling for a model.
+
+    A refusal of one caller's request applies to that caller: a single request can cause it, such as one that needs
+    more credit than is left. After refusals of two callers, or of our own requests, it applies to all.
+    """
 
     def __init__(self, provider: Provider, clock: Clock) -> None:
         self._keys = provider.all_api_keys
@@ -50,19 +70,24 @@ class KeyPool:
         self._next = 0
         self._clock = clock
         # By the secret, not by its position: a key that was replaced in its file is not cooling.
-        self._cooling: TLRUCache[tuple[str, str | None], float] = TLRUCache(
-            _MAX_COOLING, ttu=lambda scope, until, now: until, timer=clock.monotonic
+        self._cooling: TLRUCache[tuple[str, str | None], Cooling] = TLRUCache(
+            _MAX_COOLING, ttu=lambda scope, cooling, now: cooling.until, timer=clock.monotonic
         )
+        self.has_cooled = False
+        """False if no key is cooling: then `cooling` need not be called."""
         self.is_fixed = len(self._keys) < 2 and not any(isinstance(key, SecretFile) for key in self._keys)
         """Whether all requests are sent with the same key, or without one."""
 
-    def acquire(self, model: str, tried: Collection[str] = ()) -> str | None:
-        """Return the key for a request about a model (or `LISTS`), None if all are cooling or `tried`."""
+    def acquire(self, model: str, tried: Collection[str] = (), caller: str | None = OURSELVES) -> str | None:
+        """Return the key for a request about a model (or `LISTS`), None if all are cooling or `tried`.
+
+        `caller`: the name of the caller's key.
+        """
         start = self._next
         for offset in range(len(self._keys)):
             index = (start + offset) % len(self._keys)
             key = self._keys[index].get_secret_value()
-            if key not in tried and self._seconds(key, model) <= 0:
+            if key not in tried and not self._cooling_of(key, model, caller):
                 self._next = (index + 1) % len(self._keys) if self._in_turn else 0
                 return key
         return None
@@ -81,28 +106,74 @@ class KeyPool:
             if isinstance(each, SecretFile) and each.get_secret_value() == key:
                 await asyncio.to_thread(each.reload)
 
-    def refused(self, key: str, refusal: Refusal, model: str) -> None:
-        """Stop using a key: after a 429 for this model, otherwise for all."""
+    def refused(self, key: str, refusal: Refusal, model: str, caller: str | None = OURSELVES) -> None:
+        """Stop using a key: after a 429 for this model, otherwise for all. The only key is always used."""
         if len(self._keys) < 2:
             return
-        now = self._clock.monotonic()
         if refusal.status == 429:
-            seconds = LIMITED_FOR if refusal.retry_after is None else refusal.retry_after
-            self._cooling[key, model] = now + min(max(seconds, _MIN_LIMITED), MAX_COOL_DOWN)
+            seconds = LIMITED_FOR if refusal.retry_after is None else max(refusal.retry_after, _MIN_LIMITED)
+            self._cool(key, model, seconds, caller, is_rate_limit=True)
         else:
-            self._cooling[key, ALL_MODELS] = now + REJECTED_FOR
+            self._cool(key, ALL_MODELS, REJECTED_FOR, caller, is_rate_limit=False)
 
-    def wait(self, model: str | None) -> float:
-        """Return the seconds until a key can be used for a model (or `LISTS`); 0 if one can be used now."""
-        if not len(self._cooling):
-            return 0.0
-        return min(self._seconds(key.get_secret_value(), model) for key in self._keys)
+    def limited(self, key: str, model: str, seconds: float, caller: str) -> None:
+        """Stop calls of a model after a 429 that no other key can replace. `key`: "" for the only one.
 
-    def _seconds(self, key: str, model: str | None) -> float:
+        `seconds`: as the provider sent them.
+        """
+        if seconds > 0 and (key or len(self._keys) < 2):
+            self._cool(key or self.first(), model, seconds, caller, is_rate_limit=True)
+
+    def cooling(self, model: str, caller: str | None = OURSELVES) -> Cooling | None:
+        """Return the cool-down that ends first, None if a key can be used now."""
+        return self._first_to_end(model, caller, itemgetter(0))
+
+    def told_wait(self, model: str, caller: str) -> float | None:
+        """Return the seconds until a key can be used, as the provider told them; None if one can be used now."""
+        first = self._first_to_end(model, caller, itemgetter(1))
+        return first.told_until - self._clock.monotonic() if first else None
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether all keys are cooling for a model, for any caller."""
+        entries = dict(self._cooling) if self.has_cooled else {}
+        models = {scope for _, scope in entries}
+        return any(
+            all((key, model) in entries or (key, ALL_MODELS) in entries for key in self._secrets()) for model in models
+        )
+
+    def _cool(self, key: str, scope: str | None, seconds: float, caller: str | None, *, is_rate_limit: bool) -> None:
+        now = self._clock.monotonic()
+        longest = MAX_COOL_DOWN if scope in (LISTS, ALL_MODELS) else MAX_CALL_COOL_DOWN
+        cooling = Cooling(now + min(seconds, longest), now + seconds, caller, is_rate_limit)
+        before = self._cooling.get((key, scope))
+        if before is not None:
+            until, told_until = max(before.until, cooling.until), max(before.told_until, cooling.told_until)
+            cooling = Cooling(until, told_until, caller if before.caller == caller else None, is_rate_limit)
+        self._cooling[key, scope] = cooling
+        self.has_cooled = True
+
+    def _first_to_end(self, model: str, caller: str | None, end: Callable[[Cooling], float]) -> Cooling | None:
+        if not self.has_cooled:
+            return None
         if not len(self._cooling):
-            return 0.0
-        until = max(self._cooling.get((key, scope), 0.0) for scope in (ALL_MODELS, model))
-        return max(0.0, until - self._clock.monotonic())
+            self.has_cooled = False
+            return None
+        found = [self._cooling_of(key, model, caller) for key in self._secrets()]
+        each = [cooling for cooling in found if cooling]
+        return min(each, key=end) if len(each) == len(found) else None
+
+    def _cooling_of(self, key: str, model: str, caller: str | None) -> Cooling | None:
+        """Return the cool-down of one key that ends last."""
+        if not self.has_cooled:
+            return None
+        found = (self._cooling.get((key, scope)) for scope in (ALL_MODELS, model))
+        applying = (cooling for cooling in found if cooling and cooling.caller in (None, caller))
+        return max(applying, key=itemgetter(0), default=None)
+
+    def _secrets(self) -> Sequence[str]:
+        """The keys; one empty key for a provider without keys, whose calls can be limited, too."""
+        return [key.get_secret_value() for key in self._keys] or [""]
 
 
 async def send_with_keys(
@@ -113,24 +184,26 @@ async def send_with_keys(
     *,
     model: str,
     label: str,
+    caller: str | None = OURSELVES,
 ) -> R:
     """Send a request with one key after the other, until one is accepted or none is left.
 
-    `label`: the request and its provider, for the log. If all keys are cooling, the first is used.
+    `label`: the request and its provider, for the log. `caller`: the name of the caller's key. If all keys are
+    cooling, the first is used.
     """
     tried: list[str] = []
-    key = pool.acquire(model) or pool.first()
+    key = pool.acquire(model, caller=caller) or pool.first()
     while True:
         response = await send(key)
         refusal = refusal_of(response)
         if refusal is None:
             return response
-        pool.refused(key, refusal, model)
+        pool.refused(key, refusal, model, caller)
         tried.append(key)
         number = pool.number_of(key)
         if refusal.status == 401:
             await pool.reload(key)
-        following = pool.acquire(model, tried)
+        following = pool.acquire(model, tried, caller)
         if following is None:
             return response
         await close(response)

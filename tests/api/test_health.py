@@ -205,13 +205,13 @@ async def test_health_is_degraded_until_the_circuit_breaker_of_calls_closes(fetc
             return health.status, health.json["status"], health.json["providers"][0]["calls"]
 
         for _ in range(4):
-            circuit.failed()
+            circuit.failed("alice", "m", is_unreachable=True)
         assert await status_and_calls() == (200, "ok", "degraded"), "calls still reach the provider"
-        circuit.failed()
+        circuit.failed("alice", "m", is_unreachable=True)
         assert await status_and_calls() == (200, "degraded", "open")
         await clock.advance(40)
         assert await status_and_calls() == (200, "degraded", "half_open")
-        circuit.succeeded()
+        circuit.succeeded("m")
         assert await status_and_calls() == (200, "ok", "ok")
 
 
@@ -261,6 +261,7 @@ async def test_health_shows_every_provider_to_an_admin_key(fetch: FakeFetch, clo
                     "calls": "ok",
                     "in_flight": 0,
                     "queued": 0,
+                    "open_circuits": [],
                     "models": 2,
                     "last_success": "2027-01-15T08:00:00Z",
                     "age_seconds": 12.2,
@@ -277,6 +278,7 @@ async def test_health_shows_every_provider_to_an_admin_key(fetch: FakeFetch, clo
                     "calls": "ok",
                     "in_flight": 0,
                     "queued": 0,
+                    "open_circuits": [],
                     "models": 0,
                     "last_success": None,
                     "age_seconds": None,
@@ -313,6 +315,7 @@ async def test_health_shows_a_declared_provider_and_an_open_circuit_breaker(fetc
         "calls": "not_callable",
         "in_flight": 0,
         "queued": 0,
+        "open_circuits": [],
         "models": 1,
         "last_success": None,
         "age_seconds": None,
@@ -379,7 +382,7 @@ async def test_health_shows_the_circuit_breakers_of_lists_and_of_calls_separatel
         await app.deployment.inference()
         assert app.deployment.forwarder is not None
         for _ in range(5):
-            app.deployment.forwarder.circuits["a"].failed()
+            app.deployment.forwarder.circuits["a"].failed("alice", "m", is_unreachable=True)
         after = await states_of(app)
 
     assert before == {

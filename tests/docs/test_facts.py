@@ -10,6 +10,7 @@ import pytest
 from proxy import backoff
 from proxy.config.settings import Defaults, Server
 from proxy.dialects import DIALECTS
+from proxy.inference import breaker
 from proxy.inference.provider_errors import ErrorResponse, Verdict, classify
 from proxy.server.run import LAST_SECONDS
 from proxy.store import shrinkage, slot
@@ -45,8 +46,10 @@ FACTS = [
     ("docs/operations.md", f"more than half of more than {shrinkage.SHRINK_FROM} models"),
     ("docs/operations.md", f"at least {shrinkage.CONFIRMATIONS} responses in a row"),
     ("docs/operations.md", f"at least every {slot.MAX_EMPTY_BACKOFF:g} s"),
-    ("docs/operations.md", f"it gets no calls for about {backoff.OPEN_SECONDS:g} s"),
+    ("docs/operations.md", f"calls are rejected for about {backoff.OPEN_SECONDS:g} s"),
     ("docs/operations.md", f"up to {backoff.MAX_OPEN_SECONDS / 60:g} minutes"),
+    ("docs/operations.md", f"of each key at most {breaker.MAX_PER_SOURCE} failures count"),
+    ("docs/operations.md", f"the next probe after {breaker.PROBE_SECONDS:g} s"),
 ]
 
 
@@ -57,7 +60,7 @@ def test_the_page_states_the_fact(page: str, fact: str) -> None:
 
 def test_failures_are_counted_as_documented() -> None:
     assert backoff.FAILURE_THRESHOLD == 5
-    assert "Five failures in a row open the circuit breaker" in text_of(DOCS / "operations.md")
+    assert "Five failures in a row open a circuit breaker" in text_of(DOCS / "operations.md")
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/http-api.md"])

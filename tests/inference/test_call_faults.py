@@ -303,7 +303,7 @@ async def test_a_thousand_disconnects_leak_nothing(moment: str, fetch: FakeFetch
         before = Held.now()
 
         async def come_and_go() -> None:
-            circuit_of(served.app, "a").succeeded()
+            circuit_of(served.app, "a").succeeded("m")
             async with served.raw(request) as (reader, _):
                 if moment == "at any moment":
                     for _ in range(chance.randrange(TURNS)):

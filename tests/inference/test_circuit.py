@@ -8,20 +8,33 @@ import pytest
 
 from proxy.backoff import FAILURE_THRESHOLD
 from proxy.errors import ApiError, ProviderUnavailable, RateLimited
+from proxy.inference.breaker import MAX_MODELS
 from proxy.inference.circuit import Circuit
+from proxy.states import BreakerState, OpenCircuit
+from proxy.upstream.key_pool import KeyPool
 from tests.fakes import FakeClock, config_of, middle
 
 pytestmark = pytest.mark.anyio
 
 
+NOBODY = ""
+"""Instead of the name of a key."""
+
+
 def circuit_with(clock: FakeClock, max_in_flight: int = 1000) -> Circuit:
+    return circuit_and_keys(clock, max_in_flight)[0]
+
+
+def circuit_and_keys(clock: FakeClock, max_in_flight: int = 1000) -> tuple[Circuit, KeyPool]:
     text = f"providers: [{{name: a, base_url: 'http://127.0.0.1/v1', max_in_flight: {max_in_flight}}}]"
-    return Circuit(config_of(text).providers[0], clock, uniform=middle)
+    provider = config_of(text).providers[0]
+    keys = KeyPool(provider, clock)
+    return Circuit(provider, clock, keys, uniform=middle), keys
 
 
-def rejection(circuit: Circuit, model: str = "m") -> tuple[type[ApiError], float | None] | None:
+def rejection(circuit: Circuit, model: str = "m", key: str = NOBODY) -> tuple[type[ApiError], float | None] | None:
     """The class and `retry_after` of the error, None if the call is accepted."""
-    error = circuit.acquire(model)
+    error = circuit.acquire(key, model)
     return (type(error), error.retry_after) if error else None
 
 
@@ -29,13 +42,13 @@ def message(error: ApiError | None) -> str | None:
     return error.message if error else None
 
 
-def call_once(circuit: Circuit, model: str = "m", *, fails: bool) -> None:
-    assert circuit.acquire(model) is None
+def call_once(circuit: Circuit, model: str = "m", key: str = NOBODY, *, fails: bool) -> None:
+    assert circuit.acquire(key, model) is None
     if fails:
-        circuit.failed()
+        circuit.failed(key, model)
     else:
-        circuit.succeeded()
-    circuit.release()
+        circuit.succeeded(model)
+    circuit.release(key)
 
 
 def break_down(circuit: Circuit, model: str = "m") -> None:
@@ -43,14 +56,19 @@ def break_down(circuit: Circuit, model: str = "m") -> None:
         call_once(circuit, model, fails=True)
 
 
+def state_of(circuit: Circuit, model: str = "m") -> BreakerState:
+    """The state of a model's breaker for calls without a key."""
+    return next((each.state for each in circuit.open_circuits if (each.model, each.key) == (model, NOBODY)), "ok")
+
+
 def test_five_failures_in_a_row_open_the_circuit_for_30_seconds(clock: FakeClock) -> None:
     circuit = circuit_with(clock)
-    states = [circuit.state]
+    states = [(circuit.state, state_of(circuit))]
     for _ in range(FAILURE_THRESHOLD):
         call_once(circuit, fails=True)
-        states.append(circuit.state)
+        states.append((circuit.state, state_of(circuit)))
 
-    assert states == ["ok", *["degraded"] * (FAILURE_THRESHOLD - 1), "open"]
+    assert states == [("ok", "ok"), *[("degraded", "ok")] * (FAILURE_THRESHOLD - 1), ("degraded", "open")]
     assert rejection(circuit) == (ProviderUnavailable, 30.0)
 
 
@@ -67,25 +85,25 @@ async def test_a_half_open_circuit_allows_one_probe(clock: FakeClock) -> None:
     circuit = circuit_with(clock)
     break_down(circuit)
     await clock.advance(30)
-    assert circuit.state == "half_open"
+    assert state_of(circuit) == "half_open"
     assert rejection(circuit) is None
-    assert (circuit.state, rejection(circuit), rejection(circuit)) == (
+    assert (state_of(circuit), rejection(circuit), rejection(circuit)) == (
         "half_open",
         (ProviderUnavailable, 1.0),
         (ProviderUnavailable, 1.0),
     )
-    circuit.succeeded()
+    circuit.succeeded("m")
 
     assert (circuit.state, rejection(circuit)) == ("ok", None)
 
 
 async def test_earlier_calls_that_end_allow_no_second_probe(clock: FakeClock) -> None:
     circuit = circuit_with(clock)
-    assert circuit.acquire("m") is None  # a long response, still in progress
+    assert circuit.acquire(NOBODY, "m") is None  # a long response, still in progress
     break_down(circuit)
     await clock.advance(30)
     assert rejection(circuit) is None
-    circuit.release()
+    circuit.release(NOBODY)
 
     assert rejection(circuit) == (ProviderUnavailable, 1.0)
 
@@ -95,7 +113,7 @@ async def test_a_probe_without_a_result_is_followed_by_another_one(clock: FakeCl
     break_down(circuit)
     await clock.advance(30)
     assert rejection(circuit) is None
-    circuit.release()  # its client disconnected
+    circuit.release(NOBODY)  # its client disconnected
     assert rejection(circuit) == (ProviderUnavailable, 1.0)
     await clock.advance(30)
 
@@ -107,7 +125,7 @@ async def test_the_open_time_grows_with_each_failed_probe_up_to_five_minutes(clo
     break_down(circuit)
     pauses = []
     for _ in range(12):
-        error = circuit.acquire("m")
+        error = circuit.acquire(NOBODY, "m")
         assert error is not None
         assert error.retry_after is not None
         pauses.append(error.retry_after)
@@ -120,10 +138,10 @@ async def test_the_open_time_grows_with_each_failed_probe_up_to_five_minutes(clo
 def test_a_hundred_concurrent_failures_open_the_circuit_once(clock: FakeClock) -> None:
     circuit = circuit_with(clock)
     for _ in range(100):
-        assert circuit.acquire("m") is None
+        assert circuit.acquire(NOBODY, "m") is None
     for _ in range(100):
-        circuit.failed()
-        circuit.release()
+        circuit.failed(NOBODY, "m")
+        circuit.release(NOBODY)
 
     assert (circuit.in_flight, rejection(circuit)) == (0, (ProviderUnavailable, 30.0))
 
@@ -132,20 +150,20 @@ def test_calls_above_max_in_flight_are_rejected(clock: FakeClock) -> None:
     circuit = circuit_with(clock, max_in_flight=2)
     assert [rejection(circuit) for _ in range(3)] == [None, None, (ProviderUnavailable, 1.0)]
     assert circuit.in_flight == 2
-    circuit.release()
+    circuit.release(NOBODY)
 
     assert (rejection(circuit), circuit.in_flight) == (None, 2)
 
 
 def test_errors_contain_the_reason_and_the_seconds_to_the_next_try(clock: FakeClock) -> None:
-    circuit = circuit_with(clock, max_in_flight=1)
-    circuit.cool_down("n", 14.2)
-    assert circuit.acquire("m") is None
-    limits = [message(circuit.acquire("n")), message(circuit.acquire("m"))]
-    circuit.release()
+    circuit, keys = circuit_and_keys(clock, max_in_flight=1)
+    keys.limited("", "n", 14.2, NOBODY)
+    assert circuit.acquire(NOBODY, "m") is None
+    limits = [message(circuit.acquire(NOBODY, "n")), message(circuit.acquire(NOBODY, "m"))]
+    circuit.release(NOBODY)
     break_down(circuit)
 
-    assert [*limits, message(circuit.acquire("m"))] == [
+    assert [*limits, message(circuit.acquire(NOBODY, "m"))] == [
         "The provider is rate-limiting this model; retry after 15 s.",
         "The provider of this model is at its concurrency limit (max_in_flight); retry after 1 s.",
         "The provider of this model is unavailable (circuit breaker open); retry after 30 s.",
@@ -154,19 +172,19 @@ def test_errors_contain_the_reason_and_the_seconds_to_the_next_try(clock: FakeCl
 
 async def test_a_circuit_at_its_concurrency_limit_uses_no_probe(clock: FakeClock) -> None:
     circuit = circuit_with(clock, max_in_flight=1)
-    assert circuit.acquire("m") is None  # a long response, still in progress
+    assert circuit.acquire(NOBODY, "m") is None  # a long response, still in progress
     for _ in range(FAILURE_THRESHOLD):
-        circuit.failed()
+        circuit.failed(NOBODY, "m")
     await clock.advance(30)
     assert rejection(circuit) == (ProviderUnavailable, 1.0)
-    circuit.release()
+    circuit.release(NOBODY)
 
     assert rejection(circuit) is None
 
 
 async def test_only_the_rate_limited_model_cools_down(clock: FakeClock) -> None:
-    circuit = circuit_with(clock)
-    circuit.cool_down("m", 20)
+    circuit, keys = circuit_and_keys(clock)
+    keys.limited("", "m", 20, NOBODY)
     await clock.advance(5)
     assert (rejection(circuit, "m"), rejection(circuit, "n")) == ((RateLimited, 15.0), None)
     assert circuit.state == "limited"
@@ -176,51 +194,52 @@ async def test_only_the_rate_limited_model_cools_down(clock: FakeClock) -> None:
 
 
 def test_an_open_circuit_is_open_while_a_model_cools_down(clock: FakeClock) -> None:
-    circuit = circuit_with(clock)
-    circuit.cool_down("m", 20)
-    break_down(circuit, "n")
+    circuit, keys = circuit_and_keys(clock)
+    keys.limited("", "m", 20, NOBODY)
+    unreachable(circuit, "n")
 
     assert circuit.state == "open"
 
 
 @pytest.mark.parametrize("seconds", [0.0, -1.0])
 def test_a_cool_down_of_zero_seconds_has_no_effect(clock: FakeClock, seconds: float) -> None:
-    circuit = circuit_with(clock)
-    circuit.cool_down("m", seconds)
+    circuit, keys = circuit_and_keys(clock)
+    keys.limited("", "m", seconds, NOBODY)
 
     assert rejection(circuit) is None
 
 
-def unreachable(circuit: Circuit) -> None:
+def unreachable(circuit: Circuit, model: str = "m") -> None:
     """Open the circuit by missing connections."""
     for _ in range(FAILURE_THRESHOLD):
-        assert circuit.acquire("m") is None
-        circuit.failed(is_unreachable=True)
-        circuit.release()
+        assert circuit.acquire(NOBODY, model) is None
+        circuit.failed(NOBODY, model, is_unreachable=True)
+        circuit.release(NOBODY)
 
 
 async def test_each_change_of_the_circuit_is_logged_once(clock: FakeClock, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     circuit = circuit_with(clock)
-    assert circuit.acquire("m") is None  # fails after the others
+    assert circuit.acquire(NOBODY, "m") is None  # fails after the others
     break_down(circuit)
-    circuit.failed()
+    circuit.failed(NOBODY, "m")
     rejection(circuit)
     await clock.advance(30)
     assert rejection(circuit) is None
-    circuit.release()  # its client disconnected
+    circuit.release(NOBODY)  # its client disconnected
     await clock.advance(30)
     call_once(circuit, fails=True)
     await clock.advance(60)
     call_once(circuit, fails=False)
     call_once(circuit, fails=False)
 
+    prefix = "provider a, model 'm', calls without a key: circuit breaker of calls "
     assert caplog.messages == [
-        "provider a: circuit breaker of calls open after 5 failures in a row; next attempt in 30 s",
-        "provider a: circuit breaker of calls half-open: this call is a probe",
-        "provider a: circuit breaker of calls open after 6 failures in a row; next attempt in 60 s",
-        "provider a: circuit breaker of calls half-open: this call is a probe",
-        "provider a: circuit breaker of calls closed",
+        f"{prefix}open after 5 failures in a row; next attempt in 30 s",
+        f"{prefix}half-open: this call is a probe",
+        f"{prefix}open after 6 failures in a row; next attempt in 60 s",
+        f"{prefix}half-open: this call is a probe",
+        f"{prefix}closed",
     ]
 
 
@@ -245,9 +264,9 @@ async def test_a_fetched_list_allows_a_probe_right_after_a_failed_probe(clock: F
     circuit = circuit_with(clock)
     unreachable(circuit)
     await clock.advance(30)
-    assert circuit.acquire("m") is None
-    circuit.failed(is_unreachable=True)
-    circuit.release()
+    assert circuit.acquire(NOBODY, "m") is None
+    circuit.failed(NOBODY, "m", is_unreachable=True)
+    circuit.release(NOBODY)
     circuit.list_fetched()
 
     assert rejection(circuit) is None
@@ -258,7 +277,40 @@ def test_a_fetched_list_does_not_change_other_states(clock: FakeClock, failures:
     circuit = circuit_with(clock)
     for _ in range(failures):
         call_once(circuit, fails=True)
-    state = circuit.state
+    state = circuit.state, circuit.open_circuits
     circuit.list_fetched()
 
-    assert circuit.state == state
+    assert (circuit.state, circuit.open_circuits) == state
+
+
+def test_a_model_that_works_leaves_no_state(clock: FakeClock) -> None:
+    circuit = circuit_with(clock)
+    for key in ("alice", "bob"):
+        for _ in range(4):
+            circuit.failed(key, "m")
+    assert circuit.open_circuits == [OpenCircuit("m", None, "open")]
+    circuit.succeeded("m")
+
+    assert (circuit.state, circuit.open_circuits, rejection(circuit)) == ("ok", [], None)
+
+
+def test_failures_are_counted_for_a_limited_number_of_models(clock: FakeClock) -> None:
+    circuit = circuit_with(clock)
+    for number in range(MAX_MODELS + 10):
+        for _ in range(FAILURE_THRESHOLD):
+            circuit.failed(NOBODY, f"m{number}")
+
+    assert [each.model for each in circuit.open_circuits] == [f"m{number}" for number in range(10, MAX_MODELS + 10)]
+
+
+async def test_no_key_sends_all_probes(clock: FakeClock) -> None:
+    circuit = circuit_with(clock)
+    for key in ("alice", "alice", "alice", "bob", "bob"):
+        circuit.failed(key, "m")
+    await clock.advance(30)
+    assert rejection(circuit, key="alice") is None  # a probe that hangs
+    assert rejection(circuit, key="bob") == (ProviderUnavailable, 1.0)
+    await clock.advance(1)
+
+    assert rejection(circuit, key="alice") == (ProviderUnavailable, 1.0)
+    assert rejection(circuit, key="bob") is None

@@ -203,10 +203,10 @@ async def test_calls_in_the_queue_are_rejected_when_the_circuit_breaker_opens(
     fetch: FakeFetch, clock: FakeClock
 ) -> None:
     async with full(fetch, clock, "queue: {timeout: 60s}") as (served, (provider,)):
-        waiting = [asyncio.create_task(call(served, "alice")) for _ in range(3)]
+        waiting = [asyncio.create_task(call(served, "alice", model="only-a")) for _ in range(3)]
         await until(lambda: queued(served) == 3)
         for _ in range(4):
-            circuit_of(served.app, "a").failed()
+            circuit_of(served.app, "a").failed("alice", "only-a")
         provider.status = 503
         provider.answer(0)
         messages = {(await task).json()["error"]["message"].partition(";")[0] for task in waiting}

@@ -197,7 +197,7 @@ def test_failover_on_adds_failures_that_fail_over(failure: ErrorResponse | Upstr
         (500, 20.0, 20.0, 0.0),
         (404, 20.0, 20.0, 0.0),
         (405, 20.0, None, 0.0),
-        (429, 3 * 86400.0, 3 * 86400.0, 3600.0),
+        (429, 3 * 86400.0, 3 * 86400.0, 3 * 86400.0),
     ],
 )
 def test_retry_after_reaches_the_caller_and_only_a_429_cools_down(

@@ -13,6 +13,7 @@ import pytest
 from proxy.inference.circuit import Circuit
 from proxy.inference.deadline import CallScope, ClientDisconnected, DeadlineTimer
 from proxy.inference.queue import FairQueue, Waiter
+from proxy.upstream.key_pool import KeyPool
 from tests.fakes import FakeClock, config_of, middle, run_pending_tasks
 
 pytestmark = pytest.mark.anyio
@@ -22,7 +23,8 @@ class Queue:
     """A queue, and the calls that joined it, in order."""
 
     def __init__(self, size: int = 100) -> None:
-        self.queue = FairQueue(size, lambda: asyncio.get_running_loop().create_future())
+        self.held: dict[str, int] = {}
+        self.queue = FairQueue(size, lambda: asyncio.get_running_loop().create_future(), self.held)
         self._waiters: dict[str, Waiter] = {}
 
     def join(self, *names: str) -> list[bool]:
@@ -88,10 +90,20 @@ async def test_a_key_that_returns_at_once_does_not_pass_the_others_again() -> No
     assert queue.admitted() == ["c1", "a2", "b2", "b3"]
 
 
+async def test_the_key_with_the_fewest_calls_in_progress_is_next() -> None:
+    queue = Queue()
+    queue.held.update(a=3, b=1)
+    queue.join("a1", "b1", "b2", "b3", "c1")
+
+    assert queue.admitted() == ["c1", "b1", "b2", "a1", "b3"]
+    assert queue.held == {"a": 4, "b": 4, "c": 1}
+
+
 async def test_admissions_are_forgotten_when_the_queue_is_empty() -> None:
     queue = Queue()
     queue.join("a1")
     queue.admitted()
+    queue.held.clear()
     queue.join("a2", "b1")
 
     assert queue.admitted() == ["a2", "b1"]
@@ -162,6 +174,7 @@ async def test_a_key_with_one_call_waits_for_at_most_one_call_of_each_other_key(
         for admitted in queue.admitted(chance.choice([0, 1, 1, 2])):
             overtaken.pop(admitted, None)
             waiting[admitted[0]] -= 1
+            queue.held.clear()  # it has ended
             for others in overtaken.values():
                 others[admitted[0]] += 1
         assert all(count <= 1 for others in overtaken.values() for count in others.values())
@@ -177,7 +190,8 @@ class Callers:
         text = (
             "providers: [{name: a, base_url: 'http://127.0.0.1/v1', max_in_flight: 2, queue: {size: 4, timeout: 60s}}]"
         )
-        self.circuit = Circuit(config_of(text).providers[0], FakeClock(), uniform=middle)
+        provider, clock = config_of(text).providers[0], FakeClock()
+        self.circuit = Circuit(provider, clock, KeyPool(provider, clock), uniform=middle)
         self.running: dict[asyncio.Task[None], asyncio.Event] = {}
         self.waiting: dict[asyncio.Task[None], Callable[[], None]] = {}
         """Each with a function that disconnects its client."""
@@ -196,7 +210,10 @@ class Callers:
 
         try:
             with CallScope(self._timer, watch, 60) as scope:
-                error = await self.circuit.acquire_or_wait(key, "m", scope, 60)
+                if self.circuit.free > 0:
+                    error = self.circuit.acquire(key, "m")
+                else:
+                    error = await self.circuit.wait(key, "m", scope, 60)
         except ClientDisconnected:
             return
         finally:
@@ -207,7 +224,7 @@ class Callers:
                 await self.running[task].wait()
             finally:
                 self.running.pop(task)
-                self.circuit.release()
+                self.circuit.release(key)
 
 
 def one_event(callers: Callers, chance: random.Random) -> None:
