@@ -40,6 +40,18 @@ class Spied(Protocol):
         self.called.append("data_received")
         super().data_received(data)
 
+    def on_headers_complete(self) -> None:
+        self.called.append("on_headers_complete")
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        self.called.append("on_body")
+        super().on_body(body)
+
+    def on_response_complete(self) -> None:
+        self.called.append("on_response_complete")
+        super().on_response_complete()
+
     def _should_upgrade(self) -> bool:
         self.called.append("_should_upgrade")
         return super()._should_upgrade()
@@ -90,8 +102,10 @@ async def test_a_list_is_written_by_the_hook_without_a_task(fetch: FakeFetch, cl
     assert status == b"HTTP/1.1 200 OK"
     assert called == [
         "data_received",
+        "on_headers_complete",
         "_start_asgi_task",
         "write_response",
+        "on_response_complete",
         "timeout_keep_alive_handler",
         "connection_lost",
     ]
@@ -101,8 +115,16 @@ async def test_upgrade_is_ignored_by_the_hook(fetch: FakeFetch, clock: FakeClock
     called, status = await hooks_of(UPGRADE, fetch, clock)
 
     assert status == b"HTTP/1.1 200 OK"
-    assert called.count("_should_upgrade") == 2, "for the original head, and without `Upgrade`"
+    assert "_should_upgrade" in called
+    assert called.count("on_headers_complete") == 2, "for the original head, and without `Upgrade`"
     assert called.count("_start_asgi_task") == 1
+
+
+async def test_a_body_is_read_by_the_hook(fetch: FakeFetch, clock: FakeClock) -> None:
+    called, status = await hooks_of(LIST.replace(b"\r\n\r\n", b"\r\nContent-Length: 1\r\n\r\nx"), fetch, clock)
+
+    assert status == b"HTTP/1.1 200 OK"
+    assert called.count("on_body") == 1
 
 
 async def test_malformed_http_is_rejected_by_the_hook(fetch: FakeFetch, clock: FakeClock) -> None:
@@ -142,6 +164,7 @@ async def test_reading_is_paused_by_the_overridden_flow_control(fetch: FakeFetch
 )
 async def test_each_overridden_method_exists_in_the_library(ours: type, theirs: type) -> None:
     hooks = {"data_received", "_should_upgrade", "_start_asgi_task", "connection_made", "connection_lost"}
+    hooks |= {"on_headers_complete", "on_body", "on_response_complete"}
     hooks |= {"timeout_keep_alive_handler", "send_400_response", "pause_reading", "startup", "shutdown", "handle_exit"}
     overridden = vars(ours).keys() & hooks
 

@@ -1,8 +1,9 @@
-"""uvicorn's HTTP/1.1 protocol with five changes.
+"""uvicorn's HTTP/1.1 protocol with six changes.
 
 - A cached response is sent synchronously: creating a task per request costs more than the response.
 - A client that disconnects during a call is detected, even if it has pipelined further requests.
-- Malformed HTTP gets an error in OpenAI's format.
+- Malformed HTTP, and HTTP that another server could read differently (`heads`), gets an error in OpenAI's format, after
+  the responses to earlier requests. Trailers are dropped.
 - `Upgrade` is ignored, and the body of such a request is read.
 - HTTP/1.0 clients get streams without chunk sizes; the end of the connection ends them.
 """
@@ -13,7 +14,8 @@ import asyncio
 import logging
 import typing
 import weakref
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from urllib.parse import unquote
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from uvicorn.protocols.http.flow_control import FlowControl
@@ -24,6 +26,7 @@ from proxy.api.request import RequestHead, request_id
 from proxy.asgi import Header, RawResponse, Scope
 from proxy.errors import BadRequest
 from proxy.seams import plain_http
+from proxy.server import heads
 from proxy.server.app import NO_TUNNEL, Proxy
 from proxy.wire.openai import openai_error
 
@@ -37,6 +40,7 @@ _NOISE = (
     "Unsupported upgrade request.",
 )
 _MALFORMED = "Malformed HTTP request; percent-encode non-ASCII characters in the URL."
+_SLASH = ord("/")
 STALL = 60.0
 """Seconds without progress after which the connection of a client that does not read its response is closed."""
 _MAX_DIRECT = 64 * 1024  # bytes of a response that is written without flow control
@@ -47,18 +51,119 @@ _MAX_PIPELINED = 100  # requests
 class Protocol(HttpToolsProtocol):
     """uvicorn's protocol for the application `Proxy`."""
 
-    _client: _ClientConnection | None = None
-    _unread = 0
-    """Bytes that the client had not read at the last check."""
+    # Slots: CPython 3.11 accesses attributes more slowly if an object has more than 30 without them. uvicorn's has 28.
+    __slots__ = ("_checked", "_client", "_framing", "_proxy", "_rejection", "_unread", "_valid")
+
+    def __init__(self, *arguments: typing.Any, **settings: typing.Any) -> None:
+        super().__init__(*arguments, **settings)
+        self._client: _ClientConnection | None = None
+        self._unread = 0
+        """Bytes that the client had not read at the last check."""
+        self._checked: list[Header] = []
+        """The headers of the current request in `heads.CHECKED`."""
+        self._valid: Sequence[Header] = ()
+        """The same of an earlier request that were valid and without a body: those of most requests are equal."""
+        self._framing = 0
+        """Bytes since the last head or the last part of a body: a chunk's size and extensions, trailers."""
+        self._rejection = ""
+        """Why the data after the last valid request is not parsed."""
 
     def data_received(self, data: bytes) -> None:
+        if self._rejection:
+            return
         self._unset_keepalive_if_required()
+        self._framing += len(data)
         try:
             self._parse(data)
-        except HttpParserError:
-            self.send_400_response(_MALFORMED)
+        except HttpParserError as error:
+            self._reject(error.__context__ if isinstance(error.__context__, BadRequest) else BadRequest(_MALFORMED))
         except HttpParserUpgrade:
-            self.send_400_response(NO_TUNNEL.message)
+            self._reject(NO_TUNNEL)
+        else:
+            if self._framing > heads.MAX_TRAILER_BYTES and isinstance(self.headers, heads.Trailers):
+                self._reject(heads.too_many_trailers())
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        header = (name.lower(), value)
+        self.headers.append(header)
+        if header[0] in heads.CHECKED:
+            self._checked.append(header)
+
+    def on_headers_complete(self) -> None:
+        """Check the head, and begin the request. In place of uvicorn's method, which this is otherwise equal to."""
+        self._framing = 0
+        checked, self._checked = self._checked, []
+        if self.parser.should_upgrade():
+            return  # `_parse` feeds the head again
+        scope = self.scope
+        scope["method"] = self.parser.get_method().decode()
+        scope["http_version"] = version = self.parser.get_http_version()
+        of_body: Sequence[bytes] = ()
+        if version != "1.1" or checked != self._valid:
+            of_body = heads.check(version, checked)
+            self._valid = () if of_body else checked
+        if self.url[0] != _SLASH or b"#" in self.url:
+            self.url = heads.origin_form(scope["method"], self.url, checked)
+        raw_path, _, scope["query_string"] = self.url.partition(b"?")
+        scope["raw_path"] = raw_path
+        path = raw_path.decode("ascii")
+        scope["path"] = unquote(path) if "%" in path else path
+        self._begin(version, of_body)
+
+    def _begin(self, version: str, of_body: Sequence[bytes]) -> None:
+        earlier = self.cycle
+        self.cycle = RequestResponseCycle(
+            scope=self.scope,
+            transport=self.transport,
+            flow=self.flow,
+            logger=self.logger,
+            access_logger=self.access_logger,
+            access_log=self.access_log,
+            default_headers=self.server_state.default_headers,
+            message_event=asyncio.Event(),
+            # HTTP/1.0 clients would read "100 Continue" as the response (RFC 9110, 10.1.1).
+            expect_100_continue=version == "1.1" and b"expect" in of_body,
+            keep_alive=version == "1.1" and self.parser.should_keep_alive(),
+            on_response=self.on_response_complete,
+        )
+        if b"transfer-encoding" in of_body:
+            # The parser calls `on_header` for trailers as well, and the scope of the request has the same list.
+            self.headers = heads.Trailers()
+        if earlier is None or earlier.response_complete:
+            self._start_asgi_task(self.cycle, self.app)
+        else:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((self.cycle, self.app))
+
+    def on_body(self, body: bytes) -> None:
+        self._framing = 0
+        super().on_body(body)
+
+    def _reject(self, error: BadRequest) -> None:
+        """Respond with 400 after the responses to earlier requests. Nothing that follows is parsed."""
+        self._rejection = error.message
+        cycle = self.cycle
+        if cycle is None or cycle.response_complete:
+            self.send_400_response(self._rejection)
+        elif cycle.more_body and self.pipeline and self.pipeline[0][0] is cycle:
+            self.pipeline.popleft()
+        elif cycle.more_body:
+            self._reject_body(cycle)
+
+    def _reject_body(self, cycle: RequestResponseCycle) -> None:
+        """End a request with an invalid body that is in progress."""
+        cycle.disconnected = True
+        cycle.message_event.set()
+        if cycle.response_started:
+            self.transport.close()
+        else:
+            self.send_400_response(self._rejection)
+
+    def on_response_complete(self) -> None:
+        is_last = self._rejection and not self.pipeline
+        super().on_response_complete()
+        if is_last and not self.transport.is_closing():
+            self.send_400_response(self._rejection)
 
     def _parse(self, data: bytes | memoryview) -> None:
         """Feed the parser; parse a request head with `Upgrade` a second time, without that header.
@@ -173,7 +278,8 @@ class Protocol(HttpToolsProtocol):
             (b"connection", b"close"),
         ]
         # The headers that were read before the error, possibly none.
-        fields = self._with_cors(self.headers or (), headers)
+        request = self.scope["headers"] if self.scope else ()
+        fields = (*self.server_state.default_headers, *self._with_cors(request, headers))
         lines = [b"HTTP/1.1 400 Bad Request", *(name + b": " + value for name, value in fields)]
         self.transport.write(b"\r\n".join(lines) + b"\r\n\r\n" + body)
         self.transport.close()

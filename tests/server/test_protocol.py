@@ -32,7 +32,8 @@ def test_a_malformed_request_gets_a_json_error_and_is_not_logged(request_: bytes
             connection.sendall(request_)
             answer = b"".join(iter(lambda: connection.recv(65536), b""))
     head, _, body = answer.partition(b"\r\n\r\n")
-    assert head.startswith(b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\n")
+    assert head.startswith(b"HTTP/1.1 400 Bad Request\r\ndate: ")
+    assert b"\r\ncontent-type: application/json\r\n" in head
     assert b"\r\nx-request-id: " in head
     assert json.loads(body)["error"]["code"] == "invalid_request"
     assert process.err == []
