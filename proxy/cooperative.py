@@ -42,7 +42,7 @@ async def run_yielding(work: Cooperative[T]) -> T:
         except StopIteration as done:
             result: T = done.value
             return result
-        await _NEXT_TURN
+        await NEXT_TURN
 
 
 class _NextTurn:
@@ -52,4 +52,4 @@ class _NextTurn:
         yield
 
 
-_NEXT_TURN = _NextTurn()
+NEXT_TURN = _NextTurn()

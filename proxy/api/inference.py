@@ -12,7 +12,7 @@ from proxy.api.request import RequestHead
 from proxy.asgi import Header, Receive, Send
 from proxy.calls import CallPath
 from proxy.config import Config
-from proxy.cooperative import run_yielding
+from proxy.cooperative import Cooperative
 from proxy.errors import ApiError, BodyTooLarge, Forbidden, InvalidKey
 from proxy.inference.deadline import CallScope, ClientDisconnected, DeadlineTimer, watch_receive
 from proxy.inference.failover import Call, ForwardedCall, Forwarder
@@ -29,6 +29,7 @@ from proxy.inference.response.ids import IdReader
 from proxy.inference.response.relay import Relay, StreamFormat
 from proxy.inference.routing import Order, candidates
 from proxy.inference.strategies import Conversation, strategies_of
+from proxy.inference.turns import Turns
 from proxy.store import Store, View
 from proxy.wire import format_of
 
@@ -60,6 +61,7 @@ class Inference:
         self._forwarder = forwarder
         self._ledger = ledger
         self._timer = DeadlineTimer()
+        self._turns = Turns()
         self._server = config.server
         self._has_keys = not config.is_open
         self._providers = {provider.name: provider for provider in config.providers}
@@ -94,13 +96,13 @@ class Inference:
         content = await self.read_body(headers, receive)
         head.has_body = False  # the body was read, so the connection can be reused
         if coding := headers.get(b"content-encoding"):
-            content = await run_yielding(decompress(content, coding, self._server.max_request))
+            content = await self._turns.run(decompress(content, coding, self._server.max_request))
         view = self._store.cached_view(caller.policy) or await view_of(self._store, caller.policy)
         path = self._calls[head.path]
         default_model = self._default_models[head.path]
         if default_model and not await _is_visible(view, default_model):
             default_model = ""
-        body = _parse(content, headers, head.path_model, default_model)
+        body = await self._turns.run(_parse(content, headers, head.path_model, default_model))
         await view.prepare(body.models)
         origin_of = partial(self._ledger.provider_of, key)
         request_id = head.request_id.decode()
@@ -200,9 +202,9 @@ async def _is_visible(view: View, model: str) -> bool:
     return view.find(model) is not None
 
 
-def _parse(body: bytes, headers: Mapping[bytes, bytes], path_model: str, default_model: str) -> Body:
+def _parse(body: bytes, headers: Mapping[bytes, bytes], path_model: str, default_model: str) -> Cooperative[Body]:
     """Raises BadRequest."""
     content_type = headers.get(b"content-type", b"")
     if content_type.lower().startswith(b"multipart/"):
-        return FormBody(body, content_type, path_model=path_model, default_model=default_model)
-    return JsonBody(body, path_model=path_model, default_model=default_model)
+        return FormBody.read(body, content_type, path_model=path_model, default_model=default_model)
+    return JsonBody.read(body, path_model=path_model, default_model=default_model)

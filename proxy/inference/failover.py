@@ -14,6 +14,7 @@ from msgspec import Struct
 from proxy.asgi import Header
 from proxy.clock import Clock
 from proxy.config import Provider
+from proxy.cooperative import run_yielding
 from proxy.errors import ApiError, UpstreamError
 from proxy.inference.circuit import Circuit
 from proxy.inference.deadline import CallScope, ClientDisconnected, DeadlineExceeded
@@ -105,7 +106,16 @@ class Call(Struct, frozen=True):
         """Send the call with the provider's ids and changes of parameters. Raises BadRequest."""
         body = self.body.with_ids(candidate.ids)
         if changes and isinstance(self.body, JsonBody):
-            body = changes.applied(body, candidate.offer.entry.id)
+            return self._send_changed(body, endpoint, candidate, changes)
+        return self._send_body(body, endpoint, candidate)
+
+    async def _send_changed(
+        self, body: bytes, endpoint: Endpoint, candidate: Candidate, changes: ParamOverrides
+    ) -> UpstreamResponse:
+        changed = await run_yielding(changes.applied(body, candidate.offer.entry.id))
+        return await self._send_body(changed, endpoint, candidate)
+
+    def _send_body(self, body: bytes, endpoint: Endpoint, candidate: Candidate) -> Awaitable[UpstreamResponse]:
         return endpoint.send(
             self.path,
             body,

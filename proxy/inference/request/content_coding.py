@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import zlib
 from collections.abc import Callable, Iterator, Mapping
+from io import BytesIO
 from typing import Protocol
 
 from proxy.cooperative import Cooperative
@@ -26,15 +27,13 @@ def decompress(body: bytes, content_encoding: bytes, limit: int) -> Cooperative[
         return body
     if coding not in _STREAMS:
         raise UnsupportedMediaType
-    parts: list[bytes] = []
-    size = 0
+    content = BytesIO()
     for part in _decompressed(body, _STREAMS[coding]):
-        size += len(part)
-        if size > limit:
+        if content.tell() + len(part) > limit:
             raise BodyTooLarge(limit)
-        parts.append(part)
+        content.write(part)
         yield
-    return b"".join(parts)
+    return content.getvalue()  # without a copy, unlike a join of all parts
 
 
 class _Stream(Protocol):

@@ -10,6 +10,7 @@ from msgspec import Raw, Struct
 
 from proxy.asgi import Header
 from proxy.decoding import decode_or_none
+from proxy.inference.request.json_outline import Member
 
 _SESSION_HEADERS = (
     b"x-session-id",
@@ -21,6 +22,9 @@ _SESSION_HEADERS = (
 )
 _MAX_MESSAGES = 32
 """Messages before the first one of the user, such as system prompts."""
+_MAX_BEGINNING = 16 * 1024  # bytes
+_MAX_VALUES = 20_000
+"""Commas in messages that are decoded one by one."""
 _VARYING = frozenset({"cache_control", "id", "role", "status", "type"})
 """Fields of a message that can change while the conversation goes on."""
 
@@ -40,6 +44,20 @@ def session_of(headers: Iterable[Header]) -> str:
     """Return the value of the first header that names a session, "" without any."""
     values = dict(headers)
     return next((values[name].decode("latin-1") for name in _SESSION_HEADERS if values.get(name)), "")
+
+
+def beginning_of(body: bytes, members: Iterable[Member]) -> bytes:
+    """Return a short JSON object in which a conversation has the same key, or begins alike, in all its calls.
+
+    For a long body: the first bytes of its messages are one text.
+    """
+    beginnings: dict[str, object] = {}
+    for member in members:
+        if member.name == "prompt_cache_key" and member.end - member.start <= _MAX_BEGINNING:
+            beginnings[member.name] = Raw(body[member.start : member.end])
+        elif member.name in ("messages", "input", "prompt"):
+            beginnings[member.name] = body[member.start : member.start + _MAX_BEGINNING].decode("latin-1")
+    return msgspec.json.encode(beginnings)
 
 
 def cache_key_of(body: bytes) -> str:
@@ -68,6 +86,9 @@ def _first_messages(value: bytes) -> Iterator[Any]:
     """Yield the messages of an array until one is the user's, or a value that is not an array."""
     if not value.startswith(b"["):
         yield decode_or_none(value)
+        return
+    if value.count(b",") > _MAX_VALUES:
+        yield value[:_MAX_BEGINNING].decode("latin-1")
         return
     for raw in _decode_list(value)[:_MAX_MESSAGES]:
         message = decode_or_none(bytes(raw))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 from urllib.parse import unquote
 
+from proxy.cooperative import Cooperative, run_now
 from proxy.errors import BadRequest
 from proxy.guards import GUARDED, MODEL, fold_name
 from proxy.inference.request.body import MAX_MODEL_ID, Body, check_path_model, missing_model
@@ -39,12 +40,14 @@ _CHARSETS = tuple(
     for encoding, charset in (("utf-8", rb"(?:utf-8|us-ascii)"), ("ascii", _ASCII_CHARSET))
 )
 """Encodings that every parser decodes alike, with a pattern that finds other character sets."""
-_END_OF_FORM = re.compile(rb"--[ \t\r\n]*")
+_BLANKS = re.compile(rb"[ \t\r\n]*+")
 _BEFORE_TEXT = re.compile(rb"--[ \t]*\r\n")
 _LOOKS_LIKE_PART = re.compile(rb"(?i)content-disposition|\x00")
 _MAX_TEXT = 8 * 1024
 _MAX_PART_HEAD = 8 * 1024
 _MAX_PARTS = 1000
+_PARTS_PER_STEP = 50
+_STEP = 256 * 1024  # bytes that are searched without a yield
 _GUARDED = GUARDED | {"_charset_"}
 """`_charset_` sets the character set of all fields (HTML)."""
 
@@ -58,14 +61,26 @@ class FormBody(Body):
 
     def __init__(self, body: bytes, content_type: bytes, *, path_model: str = "", default_model: str = "") -> None:
         """Read a form. `path_model` and `default_model`: as in `JsonBody`. Raises BadRequest."""
+        run_now(self._read(body, content_type, path_model, default_model))
+
+    @classmethod
+    def read(
+        cls, body: bytes, content_type: bytes, *, path_model: str = "", default_model: str = ""
+    ) -> Cooperative[FormBody]:
+        """Read a form in short steps. Otherwise as the constructor."""
+        new = cls.__new__(cls)
+        yield from new._read(body, content_type, path_model, default_model)
+        return new
+
+    def _read(self, body: bytes, content_type: bytes, path_model: str, default_model: str) -> Cooperative[None]:
         boundary = _boundary(content_type)
         self.content_type = b'multipart/form-data; boundary="%b"' % boundary
         delimiter = b"--" + boundary
-        guarded = _guarded_fields(body, delimiter)
+        guarded = yield from _guarded_fields(body, delimiter)
         absent_model = path_model or default_model
         if absent_model and not guarded:
             body = _with_model(body, delimiter, absent_model)
-            guarded = _guarded_fields(body, delimiter)
+            guarded = yield from _guarded_fields(body, delimiter)
         self._body = body
         field = _model_field(guarded)
         self._span = field.span
@@ -76,8 +91,8 @@ class FormBody(Body):
     def with_ids(self, ids: Mapping[str, str]) -> bytes:
         if ids[self.model] == self.model:
             return self._body
-        start, end = self._span
-        return self._body[:start] + ids[self.model].encode() + self._body[end:]
+        (start, end), view = self._span, memoryview(self._body)
+        return b"".join((view[:start], ids[self.model].encode(), view[end:]))
 
     def may_contain(self, text: str) -> bool:
         return text.encode() in self._body
@@ -100,31 +115,62 @@ def _boundary(content_type: bytes) -> bytes:
     return match[1] or match[2]
 
 
-def _parts(body: bytes, delimiter: bytes) -> Iterator[_Part]:
-    """Yield the fields of a form. Raises BadRequest.
+def _guarded_fields(body: bytes, delimiter: bytes) -> Cooperative[list[_Part]]:
+    """Return the fields of a form whose names are guarded. Raises BadRequest.
 
     Parsers differ on what a line is, so the boundary must not occur within a field.
     """
     first = body.find(delimiter, 0, _MAX_TEXT + len(delimiter))
-    if first < 0 or not _is_preamble(body[:first]) or body.count(delimiter) > _MAX_PARTS:
-        raise BadRequest(f"Invalid form: it does not start with its boundary, or has more than {_MAX_PARTS} fields.")
+    if first < 0 or not _is_preamble(body[:first]):
+        raise _invalid_start()
+    guarded: list[_Part] = []
     at = first + len(delimiter)
-    while not _is_end(body, at, delimiter):
+    count = 0
+    while not (yield from _is_end(body, at, delimiter)):
+        count += 1
+        if count > _MAX_PARTS:
+            raise _invalid_start()
         head_end = body.find(b"\r\n\r\n", at, at + _MAX_PART_HEAD)
-        start, end = head_end + 4, body.find(delimiter, at) - 2
+        start, end = head_end + 4, (yield from _find(body, delimiter, at)) - 2
         if not body.startswith(b"\r\n", at) or not at < head_end < start <= end or body[end : end + 2] != b"\r\n":
             raise BadRequest("Invalid form: a field has no headers, is not terminated, or contains the boundary.")
-        yield _part(body[at + 2 : head_end], (start, end))
+        part = _part(body[at + 2 : head_end], (start, end))
+        if _field_name(part.name) in _GUARDED:
+            guarded.append(part)
+        if count % _PARTS_PER_STEP == 0:
+            yield
         at = end + 2 + len(delimiter)
+    return guarded
 
 
-def _is_end(body: bytes, at: int, delimiter: bytes) -> bool:
+def _find(body: bytes, delimiter: bytes, start: int) -> Cooperative[int]:
+    """Return the next offset of a delimiter, -1 without any."""
+    for at in range(start, len(body), _STEP):
+        found = body.find(delimiter, at, at + _STEP + len(delimiter) - 1)
+        if found >= 0:
+            return found
+        yield
+    return -1
+
+
+def _is_end(body: bytes, at: int, delimiter: bytes) -> Cooperative[bool]:
     """Whether the boundary before this offset is the last one. Parsers ignore text after it (RFC 2046, 5.1.1)."""
-    if _END_OF_FORM.fullmatch(body, at):
+    if not body.startswith(b"--", at):
+        return False
+    blanks_end = at + 2
+    while (match := _BLANKS.match(body, blanks_end, blanks_end + _STEP)) and match.end() > blanks_end:
+        if match.end() == blanks_end + _STEP:
+            yield
+        blanks_end = match.end()
+    if blanks_end == len(body):
         return True
     if len(body) - at > _MAX_TEXT or not _BEFORE_TEXT.match(body, at):
         return False
     return body.find(delimiter, at) < 0 and not _LOOKS_LIKE_PART.search(body, at)
+
+
+def _invalid_start() -> BadRequest:
+    return BadRequest(f"Invalid form: it does not start with its boundary, or has more than {_MAX_PARTS} fields.")
 
 
 def _is_preamble(text: bytes) -> bool:
@@ -156,15 +202,11 @@ def _names_once(line: bytes) -> bool:
     return len(_NAME_PARAMETER.findall(line)) == 1
 
 
-def _guarded_fields(body: bytes, delimiter: bytes) -> Sequence[_Part]:
-    return [part for part in _parts(body, delimiter) if _field_name(part.name) in _GUARDED]
-
-
 def _with_model(body: bytes, delimiter: bytes, model: str) -> bytes:
     """Return a form with `model` as its first field."""
-    start = body.index(delimiter)
+    start, view = body.index(delimiter), memoryview(body)
     field = b'%b\r\nContent-Disposition: form-data; name="model"\r\n\r\n%b\r\n' % (delimiter, model.encode())
-    return body[:start] + field + body[start:]
+    return b"".join((view[:start], field, view[start:]))
 
 
 def _model_field(guarded: Sequence[_Part]) -> _Part:

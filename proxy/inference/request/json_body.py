@@ -4,26 +4,21 @@ from __future__ import annotations
 
 import re
 from codecs import BOM_UTF8
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 
 import msgspec
 from msgspec import Raw
 
+from proxy.cooperative import Cooperative, run_now
 from proxy.errors import BadRequest
 from proxy.guards import GUARDED, MODEL, fold_name
 from proxy.inference.request.body import Body, check_path_model, missing_model
-from proxy.inference.request.conversation import cache_key_of, first_messages_of
+from proxy.inference.request.conversation import beginning_of, cache_key_of, first_messages_of
 from proxy.inference.request.json_fields import Field
-from proxy.inference.request.json_spans import (
-    MAX_NAME,
-    WHITESPACE,
-    Span,
-    check_strings,
-    decode_members,
-    member_spans,
-)
-from proxy.inference.request.marks import UNTYPED_OBJECT, Marks
+from proxy.inference.request.json_outline import Member, Outline
+from proxy.inference.request.json_spans import MAX_NAME, TOO_MANY_VALUES, WHITESPACE, decode_members
+from proxy.inference.request.marks import UNTYPED_OBJECT, has_one_model_only
 from proxy.inference.request.selections import ModelField, Selections, as_list, decode_models
 
 PLAIN = frozenset(
@@ -39,9 +34,13 @@ PLAIN = frozenset(
     }
 )  # fmt: skip
 """The fields of most calls. Of these, only `model`, and objects in `tools` and `input`, select models."""
-_LONG = 1024 * 1024
+_MAX_PLAIN = 1024 * 1024  # bytes of a body that is read on the fast path, in steps of at most a few milliseconds
+_STEP = 256 * 1024  # bytes of a body that is read on the fast path without a yield
+_MAX_MODELS = 2000
 _ESCAPED = re.compile(rb"\\u00([2-7][0-9a-fA-F])")
 """Matches an escaped character of ASCII. Also one after an escaped backslash: ids contain no backslash."""
+_ESCAPED_ID = re.compile(rb"\\u00(?:2[dD]|3[0-9]|4[1-9a-fA-F]|5[0-9aAfF]|6[1-9a-fA-F]|7[0-9aA])")
+"""Matches an escaped character of most ids, which no client writes."""
 _MODEL_NAME = re.compile(rb'"model"%b:%b' % (WHITESPACE, WHITESPACE))
 
 
@@ -56,51 +55,71 @@ class JsonBody(Body):
         `path_model`: the model that the path names; the body must name the same one or none. `default_model`: the model
         of a call that names none in the path or in the body. Raises BadRequest.
         """
+        run_now(self._read(body, path_model, default_model))
+
+    @classmethod
+    def read(cls, body: bytes, *, path_model: str = "", default_model: str = "") -> Cooperative[JsonBody]:
+        """Read a body in short steps. Otherwise as the constructor."""
+        new = cls.__new__(cls)
+        yield from new._read(body, path_model, default_model)
+        return new
+
+    def _read(self, body: bytes, path_model: str, default_model: str) -> Cooperative[None]:
         if body.startswith(BOM_UTF8):
             body = body[len(BOM_UTF8) :]  # .NET's UTF8 encoding writes it; not all providers ignore it (RFC 8259, 8.1)
         self._body = body
         self._model_fields: Sequence[ModelField] = ()
+        self._beginning = b""
         try:
-            if len(body) > _LONG:
-                check_strings(body)
-            marks = Marks(body)
-            if not (marks.only_one_model and len(body) <= _LONG and self._read_plain(body)):
-                self._check(marks, path_model, default_model)
+            if not (len(body) <= _MAX_PLAIN and (yield from self._read_plain(body))):
+                yield from self._check(path_model, default_model)
         except ValueError as error:
             raise BadRequest(f"The request body {error}.") from error
         check_path_model(path_model, self.model)
 
     def with_ids(self, ids: Mapping[str, str]) -> bytes:
-        parts: list[bytes] = []
-        last = 0
+        parts: list[bytes | memoryview] = []
+        view, last = memoryview(self._body), 0
         for (start, end), models, prefix in self._model_fields:
             own_ids = ids[models] if isinstance(models, str) else [ids[model] for model in models]
             if own_ids != models:
                 value = prefix + own_ids if isinstance(own_ids, str) else own_ids
-                parts += (self._body[last:start], msgspec.json.encode(value))
+                parts += (view[last:start], msgspec.json.encode(value))
                 last = end
-        return b"".join((*parts, self._body[last:])) if parts else self._body
+        return b"".join((*parts, view[last:])) if parts else self._body
 
     def may_contain(self, text: str) -> bool:
+        if len(self._body) > _MAX_PLAIN and self._has_escaped_ids:
+            return True
         return text.encode() in self._unescaped
 
     @cached_property
+    def _has_escaped_ids(self) -> bool:
+        return _ESCAPED_ID.search(self._body) is not None
+
+    @cached_property
     def _unescaped(self) -> bytes:
+        if len(self._body) > _MAX_PLAIN:
+            return self._body
         return _ESCAPED.sub(lambda match: bytes.fromhex(match[1].decode()), self._body)
 
     @property
     def cache_key(self) -> str:
-        return cache_key_of(self._body)
+        return cache_key_of(self._beginning or self._body)
 
     @property
     def first_messages(self) -> str:
-        return first_messages_of(self._body)
+        return first_messages_of(self._beginning or self._body)
 
-    def _read_plain(self, body: bytes) -> bool:
+    def _read_plain(self, body: bytes) -> Cooperative[bool]:
         """Read a body with one model and without guarded fields; return False if that is not certain.
 
         The fast path for most bodies: their fields are not checked one by one.
         """
+        if not has_one_model_only(body):
+            return False
+        if len(body) > _STEP:
+            yield
         values = _members_or_empty(body)
         model = decode_models(bytes(values.get(MODEL, b"")))
         name = _MODEL_NAME.search(body)
@@ -112,37 +131,44 @@ class JsonBody(Body):
         self.is_stream = bytes(values.get("stream", b"")) == b"true"
         return True
 
-    def _check(self, marks: Marks, path_model: str, default_model: str) -> None:
+    def _check(self, path_model: str, default_model: str) -> Cooperative[None]:
         """Raises BadRequest and ValueError."""
-        spans = member_spans(self._body)
+        outline = Outline(self._body)
+        yield from outline.read()
+        members = yield from outline.members(outline.start)
+        model = next((member for member in members if member.name == MODEL), None)
         absent_model = path_model or default_model
-        if absent_model and self._is_null(spans.get(MODEL)):
-            self._body = _with_model(self._body, spans, absent_model)
-            self._check(Marks(self._body), path_model, "")
+        if absent_model and (model is None or self._body.startswith(b"null", model.start)):
+            self._body = _with_model(self._body, outline.start + 1, model, absent_model, has_others=bool(members))
+            yield from self._check(path_model, "")
             return
-        _check_names(spans)
-        fields = [Field(fold_name(name), *span) for name, span in spans.items()]
-        selections = Selections(self._body, marks, fields)
-        for model in selections.models_of_path:
-            check_path_model(path_model, model)
-        self._set_models(selections.model_fields, spans.get(MODEL))
+        _check_names([member.name for member in members])
+        selections = Selections(outline)
+        yield from selections.read([Field(fold_name(member.name), member.start, member.end) for member in members])
+        for selected in selections.models_of_path:
+            check_path_model(path_model, selected)
+        self._set_models(selections.model_fields, model)
+        if len(self._body) > _MAX_PLAIN:
+            self._beginning = beginning_of(self._body, members)
         self.references = selections.references
-        self.is_stream = self._body[slice(*spans.get("stream", (0, 0)))] == b"true"
+        self.is_stream = any(
+            member.name == "stream" and self._body[member.start : member.end] == b"true" for member in members
+        )
 
-    def _is_null(self, span: Span | None) -> bool:
-        return span is None or self._body[slice(*span)] == b"null"
-
-    def _set_models(self, fields: Sequence[ModelField], span: Span | None) -> None:
+    def _set_models(self, fields: Sequence[ModelField], member: Member | None) -> None:
+        span = (member.start, member.end) if member else None
         requested = [model for field in fields if field.span == span for model in as_list(field.models)]
         if not requested:
             raise missing_model()
         self._model_fields = fields
         further = (model for field in fields for model in as_list(field.models))
         self.models = tuple(dict.fromkeys([*requested, *further]))
+        if len(self.models) > _MAX_MODELS:
+            raise ValueError(TOO_MANY_VALUES)
         self.model = self.models[0]
 
 
-def _check_names(names: Iterable[str]) -> None:
+def _check_names(names: Sequence[str]) -> None:
     """Reject guarded names in other spellings, which some providers accept."""
     joined = "".join(names)
     if joined.islower() and joined.isascii() and joined.isidentifier():  # true for most bodies
@@ -154,14 +180,12 @@ def _check_names(names: Iterable[str]) -> None:
             raise BadRequest(message, param=folded)
 
 
-def _with_model(body: bytes, spans: Mapping[str, Span], model: str) -> bytes:
-    """Return a body without a model with one: instead of `null`, or as the first field."""
-    value = msgspec.json.encode(model)
-    if MODEL in spans:
-        start, end = spans[MODEL]
-        return body[:start] + value + body[end:]
-    start = body.index(b"{") + 1
-    return body[:start] + b'"model":' + value + (b"," if spans else b"") + body[start:]
+def _with_model(body: bytes, start: int, member: Member | None, model: str, *, has_others: bool) -> bytes:
+    """Return a body without a model with one: instead of `null`, or as the first field, at `start`."""
+    view, value = memoryview(body), msgspec.json.encode(model)
+    if member:
+        return b"".join((view[: member.start], value, view[member.end :]))
+    return b"".join((view[:start], b'"model":', value, b"," if has_others else b"", view[start:]))
 
 
 def _members_or_empty(body: bytes) -> Mapping[str, Raw]:

@@ -5,8 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from proxy.cooperative import Cooperative
 from proxy.guards import fold_name
-from proxy.inference.request.json_spans import Span, decode_string, duplicate_field, member_spans
+from proxy.inference.request.json_outline import Outline
+from proxy.inference.request.json_spans import Span, decode_string, duplicate_field, without_surrogates
+
+_MAX_TEXT = 8 * 1024
+_LONG_TEXT = "\ufffd"
+"""Stands for a longer text: no name, type or id of an API is as long."""
 
 
 class Field(NamedTuple):
@@ -19,10 +25,10 @@ class Field(NamedTuple):
     """Offsets of the value in the whole body."""
 
 
-def fields_of(body: bytes, start: int, end: int) -> Sequence[Field]:
-    """Return the fields of the object at these offsets. Raises ValueError."""
-    spans = member_spans(body[start:end])
-    return [Field(fold_name(name), start + first, start + last) for name, (first, last) in spans.items()]
+def fields_of(outline: Outline, start: int) -> Cooperative[Sequence[Field]]:
+    """Return the fields of the object that starts there. Raises ValueError."""
+    members = yield from outline.members(start)
+    return [Field(fold_name(member.name), member.start, member.end) for member in members]
 
 
 def without_duplicates(fields: Sequence[Field]) -> Sequence[Field]:
@@ -42,9 +48,13 @@ def is_null(body: bytes, field: Field) -> bool:
 
 
 def text_of(body: bytes, field: Field) -> str:
-    """Return a string, "" for any other value and for a string that cannot be decoded."""
+    """Return a string, "" for any other value, and U+FFFD for a string that is too long to be a name, type or id."""
+    if not body.startswith(b'"', field.start):
+        return ""
+    if field.end - field.start > _MAX_TEXT:
+        return _LONG_TEXT
     try:
-        return decode_string(body[field.start : field.end])
+        return decode_string(without_surrogates(body[field.start : field.end]))
     except ValueError:
         return ""
 

@@ -6,15 +6,17 @@ Most bodies have none but their `model`, and the rest of them is not read.
 from __future__ import annotations
 
 import re
+from array import array
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
-from functools import cached_property
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
 from proxy.inference.request.json_spans import STRING, TOO_MANY_VALUES, WHITESPACE
 
-_MAX_MARKS = 100_000
-_MAX_TRIED = 300_000
+_MAX_MARKS = 500_000
+_MAX_TRIED = 1000
+_MAX_TEXT = 64 * 1024
+"""Bytes of a string that can be the type of an object."""
 _REFERENCE = re.compile(
     rb'"(?=[facvlsi])(?:'
     rb'f(?:ile_ids?"%(ws)s:%(ws)s["\[]|ile_?uri"|ile_?search_?store_?names"|ileid://)'
@@ -27,8 +29,11 @@ _MODEL = re.compile(rb'models?"%b:' % WHITESPACE)
 
 They do not match in the text of a string: its quotes are escaped. Names hidden by escapes are found by `_hidden_names`.
 """
-UNTYPED_OBJECT = re.compile(rb'\{%b"(?=[\w\\])(?!(?:type|role)"%b:%b"[a-z])' % (WHITESPACE, WHITESPACE, WHITESPACE))
+UNTYPED_OBJECT = re.compile(rb'\{%b"(?!(?:type|role)"%b:%b"[a-z])' % (WHITESPACE, WHITESPACE, WHITESPACE))
 """Matches an object that does not begin with its type or role: an item of `input` may be nothing but a reference."""
+FILE_TEXT = re.compile(rb'"' + b"".join(rb"(?:%c|\\u00%02x)" % (each, each) for each in b"fileid:"), re.IGNORECASE)
+"""Matches a string that may be nothing but the id of a file (Alibaba: `fileid://...`)."""
+_TYPE = re.compile(rb'"(?:type|role)"%b:%b"[a-z]' % (WHITESPACE, WHITESPACE))
 _ESCAPED = re.compile(
     rb"\\u(?:(?P<nul>0000)|00(?:4[1-9a-fA-F]|5[0-9aAfF]|6[1-9a-fA-F]|7[0-9aA])|(?P<folded>017[fF]|212[aA]))"
 )
@@ -39,20 +44,46 @@ _REST_OF_STRING = re.compile(STRING.removeprefix(b'"') + WHITESPACE + b"(:?)", r
 
 
 class Marks:
-    """Where a body has names that may select a model or reference state."""
+    """Where a body has names that may select a model or reference state. They are added in the order of the body."""
 
-    def __init__(self, body: bytes) -> None:
-        """Raises ValueError if there are too many."""
-        folded = body.lower()
-        self._models = _offsets(_MODEL.finditer(folded))
-        # Most bodies have no references: a search without a match takes less time than an iterator.
-        self._references = _offsets(_REFERENCE.finditer(folded)) if _REFERENCE.search(folded) else ()
-        self._hidden = sorted(_offsets(_hidden_names(body))) if _may_hide_names(body) else ()
-        self._body = body
+    def __init__(self) -> None:
+        self._models = array("q")
+        self._references = array("q")
+        self._untyped = array("q")
 
-    @property
-    def only_one_model(self) -> bool:
-        return len(self._models) == 1 and not self._references and not self._hidden
+    def add(self, body: bytes, start: int, end: int) -> None:
+        """Add the marks between these offsets, where members of a container start and end. Raises ValueError."""
+        piece = body[start:end]
+        folded = piece.lower()
+        # Most bodies have few marks: a search without a match takes less time than an iterator.
+        if _MODEL.search(folded):
+            _add(self._models, start, _offsets(_MODEL, folded))
+        references: Iterable[int] = _offsets(_REFERENCE, folded) if _REFERENCE.search(folded) else ()
+        if _may_hide_names(piece):
+            references = sorted([*references, *(match.start() for match in _hidden_names(piece))])
+        _add(self._references, start, references)
+        if b"{" in piece:
+            _add(self._untyped, start, _offsets(UNTYPED_OBJECT, piece))
+
+    def add_name(self, body: bytes, start: int, end: int) -> None:
+        """Add the marks of a name with its colon; `end`: where its value starts."""
+        self.add(body, start, end + 1)
+
+    def add_string(self, body: bytes, start: int, end: int) -> None:
+        """Add the marks of a string that is a value."""
+        if end - start <= _MAX_TEXT:
+            self.add(body, start, end)
+        elif FILE_TEXT.match(body, start):
+            self.add_any(start)
+
+    def add_object(self, body: bytes, start: int, name: int) -> None:
+        """Add an object whose first name is at `name`, if it may have no type."""
+        if not _TYPE.match(body, name, name + _MAX_TEXT):
+            _add(self._untyped, start, (0,))
+
+    def add_any(self, start: int) -> None:
+        """Add what may be any mark."""
+        _add(self._references, start, (0,))
 
     def has_any(self, start: int, end: int) -> bool:
         """Return whether objects between these offsets may select models or reference state."""
@@ -62,20 +93,27 @@ class Marks:
         """Return whether objects between these offsets may have no type."""
         return _is_between(self._untyped, start, end)
 
-    @cached_property
-    def _untyped(self) -> Sequence[int]:
-        return _offsets(UNTYPED_OBJECT.finditer(self._body))
-
     def has_reference(self, start: int, end: int) -> bool:
         """Return whether objects between these offsets may reference state."""
-        return _is_between(self._references, start, end) or _is_between(self._hidden, start, end)
+        return _is_between(self._references, start, end)
 
 
-def _offsets(matches: Iterable[re.Match[bytes]]) -> Sequence[int]:
-    offsets = [match.start() for match in islice(matches, _MAX_MARKS)]
-    if len(offsets) == _MAX_MARKS:
+def has_one_model_only(body: bytes) -> bool:
+    """Return whether a body has exactly one mark of a model, and no other mark; False if that is not certain."""
+    folded = body.lower()
+    if _REFERENCE.search(folded) or len([*islice(_MODEL.finditer(folded), 2)]) != 1:
+        return False
+    return not _may_hide_names(body) or next(_hidden_names(body, _MAX_TRIED), None) is None
+
+
+def _offsets(pattern: re.Pattern[bytes], piece: bytes) -> Iterator[int]:
+    return (match.start() for match in pattern.finditer(piece))
+
+
+def _add(marks: array[int], start: int, offsets: Iterable[int]) -> None:
+    marks.extend(start + offset for offset in offsets)
+    if len(marks) > _MAX_MARKS:
         raise ValueError(TOO_MANY_VALUES)
-    return offsets
 
 
 def _is_between(offsets: Sequence[int], start: int, end: int) -> bool:
@@ -87,23 +125,26 @@ def _may_hide_names(body: bytes) -> bool:
     return not body.isascii() or _ESCAPED.search(body) is not None
 
 
-def _hidden_names(body: bytes) -> Iterable[re.Match[bytes]]:
-    """Yield where a name, or a type of an object, may be written in a way that no mark matches. Raises ValueError."""
-    yield from _hidden(_ESCAPED, body)
+def _hidden_names(body: bytes, max_tried: int | None = None) -> Iterator[re.Match[bytes]]:
+    """Yield where a name, or a type of an object, may be written in a way that no mark matches.
+
+    `max_tried`: after this many characters that hide nothing, it yields the next one.
+    """
+    yield from _hidden(_ESCAPED, body, max_tried)
     if not body.isascii():
         for character in _FOLDED:
-            yield from _hidden(character, body)
+            yield from _hidden(character, body, max_tried)
 
 
-def _hidden(pattern: re.Pattern[bytes], body: bytes) -> Iterable[re.Match[bytes]]:
+def _hidden(pattern: re.Pattern[bytes], body: bytes, max_tried: int | None) -> Iterator[re.Match[bytes]]:
     match = pattern.search(body)
     tried = 0
     while match is not None:
         tried += 1
-        if tried > _MAX_TRIED:
-            raise ValueError(TOO_MANY_VALUES)
         end = match.end()
-        if not (body.startswith(b"\\", match.start()) and _is_escaped(body, match.start())):
+        if tried == max_tried:
+            yield match
+        elif not (body.startswith(b"\\", match.start()) and _is_escaped(body, match.start())):
             rest = _REST_OF_STRING.match(body, end)
             if rest is None or rest[1] or (pattern is _ESCAPED and match.lastgroup is None):
                 yield match  # in a name, or an escaped letter, which no client writes

@@ -8,9 +8,10 @@ import msgspec
 from msgspec import Struct
 
 from proxy.config.overrides import Override
+from proxy.cooperative import Cooperative
 from proxy.errors import BadRequest
 from proxy.inference.request.json_body import JsonBody
-from proxy.inference.request.json_spans import named_spans
+from proxy.inference.request.json_outline import Outline
 from proxy.patterns import Matcher, matcher
 
 _SELECTS_OTHERS = (
@@ -48,7 +49,7 @@ class ParamOverrides:
     def __bool__(self) -> bool:
         return bool(self._overrides)
 
-    def applied(self, body: bytes, own_id: str) -> bytes:
+    def applied(self, body: bytes, own_id: str) -> Cooperative[bytes]:
         """Return a JSON object with the changes for a model, by the provider's id, in the order of the file.
 
         All other bytes stay. Raises BadRequest if a field of the body is duplicate, or if the changed body selects
@@ -58,7 +59,7 @@ class ParamOverrides:
         if not matching:
             return body
         try:
-            members, end = _members(body)
+            members, end = yield from _members(body)
         except ValueError as error:
             raise BadRequest(f"The request body {error}.") from error
         head = members[0].separator
@@ -68,7 +69,9 @@ class ParamOverrides:
         pieces = [piece for member in others for piece in (member.separator, member.key, member.colon, member.value)]
         changed = b"".join((head, first.key, first.colon, first.value, *pieces, end))
         if changed != body:
-            _check(JsonBody(body), JsonBody(changed))
+            before = yield from JsonBody.read(body)
+            after = yield from JsonBody.read(changed)
+            _check(before, after)
         return changed
 
 
@@ -78,11 +81,13 @@ def _check(before: JsonBody, after: JsonBody) -> None:
         raise BadRequest(_SELECTS_OTHERS)
 
 
-def _members(body: bytes) -> tuple[list[Member], bytes]:
+def _members(body: bytes) -> Cooperative[tuple[list[Member], bytes]]:
     """Return the members of a JSON object, and what is after the last one. Raises ValueError."""
+    outline = Outline(body)
+    yield from outline.read()
     members = []
     last = 0
-    for name, (name_start, name_end), (start, end) in named_spans(body):
+    for name, name_start, name_end, start, end in (yield from outline.members(outline.start)):
         members.append(
             Member(name, body[last:name_start], body[name_start:name_end], body[name_end:start], body[start:end])
         )

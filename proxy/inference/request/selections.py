@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from proxy.cooperative import Cooperative, run_now
 from proxy.errors import BadRequest
 from proxy.guards import (
     BATCH,
@@ -32,28 +33,29 @@ from proxy.guards import (
     names_models,
 )
 from proxy.inference.request.body import MAX_MODEL_ID
-from proxy.inference.request.json_fields import Field, fields_of, is_null, texts_of, without_duplicates
-from proxy.inference.request.json_spans import (
-    MAX_NAME,
-    TOO_MANY_VALUES,
-    Span,
-    check_values,
-    item_spans,
-    without_surrogates,
-)
-from proxy.inference.request.marks import Marks
+from proxy.inference.request.json_fields import Field, fields_of, is_null, text_of, texts_of, without_duplicates
+from proxy.inference.request.json_outline import Outline
+from proxy.inference.request.json_spans import MAX_NAME, TOO_MANY_VALUES, Span
 from proxy.inference.request.stored_refs import (
     UNKNOWN,
-    container_references,
-    conversation_references,
     item_references,
+    own_ids,
     state_references,
 )
 
 _MAX_OBJECTS = 50_000
 """Time depends on the number of objects that are read, not on the length: these take about 0.3 s."""
-_MAX_DEPTH = 24
-"""Arrays and objects; what is in them is read once for every level."""
+_MAX_FIELDS = 150_000
+"""Fields of all these objects."""
+_MAX_DEPTH = 64
+"""Arrays and objects."""
+_MAX_MODELS = 2000
+"""Values in one list of models."""
+_MAX_MODEL_FIELDS = 20_000
+_MAX_MODELS_LENGTH = 64 * 1024
+"""Bytes of one model id or a list of them."""
+_ITERATION = 512  # bytes whose check takes as long as looking at one item
+_OBJECT = 16 * 1024  # bytes whose check takes as long as reading one object with few fields
 
 Models = str | list[str]
 """A model id, or a list of them, as a field contains them."""
@@ -77,50 +79,52 @@ _Reader = Callable[["Selections", Sequence[Field]], None]
 class Selections:
     """The models that a request selects, and whether it references stored state."""
 
-    def __init__(self, body: bytes, marks: Marks, outermost: Sequence[Field]) -> None:
-        """Read a request with these fields. Raises BadRequest, and ValueError as `json_spans` does."""
+    def __init__(self, outline: Outline) -> None:
         self.model_fields: list[ModelField] = []
         self.models_of_path: list[str] = []
         """Models in nested requests that must be the one of the path, if it names one."""
         self.references: set[str] = set()
         """Ids of the stored objects that the request references, as in `Body`."""
-        self._body = body
-        # Lone surrogates are replaced once, so that no object has to be decoded twice.
-        self._text = without_surrogates(body)
-        self._marks = marks
-        self._pending: list[tuple[_Reader, int, int, int]] = []
+        self._outline = outline
+        self._text = outline.text
+        self._marks = outline.marks
+        self._pending: list[tuple[_Reader, int, int]] = []
         self._depth = 0
-        self._has_checked_values = False
         self._objects = 0
+        self._fields = 0
+
+    def read(self, outermost: Sequence[Field]) -> Cooperative[None]:
+        """Read a request with these fields. Raises BadRequest, and ValueError as `Outline` does."""
         self._read_request(outermost, is_outermost=True)
         while self._pending:
-            reader, start, end, self._depth = self._pending.pop()
-            self._read(reader, start, end)
+            reader, start, self._depth = self._pending.pop()
+            yield from self._read(reader, start)
         self.model_fields.sort()
 
-    def _read(self, reader: _Reader, start: int, end: int) -> None:
-        self._objects += 1
-        self._check_values()
-        if self._objects > _MAX_OBJECTS:
-            raise ValueError(TOO_MANY_VALUES)
+    def _read(self, reader: _Reader, start: int) -> Cooperative[None]:
         if self._depth > _MAX_DEPTH:
             raise ValueError("is nested too deeply")
         if self._text.startswith(b"{", start):
-            reader(self, fields_of(self._text, start, end))
-            return
-        for first, last in item_spans(self._text[start:end]):
-            self._read_later(reader, start + first, start + last)
-
-    def _check_values(self) -> None:
-        """Check the whole body once, before any of its lists is decoded."""
-        if not self._has_checked_values:
-            check_values(self._text)
-            self._has_checked_values = True
+            fields = yield from fields_of(self._outline, start)
+            self._fields += len(fields)
+            if self._fields > _MAX_FIELDS:
+                raise ValueError(TOO_MANY_VALUES)
+            reader(self, fields)
+        else:
+            for inner in (yield from self._outline.containers_in(start)):
+                self._read_later(reader, inner, self._outline.end_of(inner))
+                if self._outline.spend(_ITERATION):
+                    yield
+        if self._outline.spend(_OBJECT):
+            yield
 
     def _read_later(self, reader: _Reader, start: int, end: int) -> None:
         """Schedule the objects in a value, unless they cannot contain anything that the reader extracts."""
         if self._text.startswith((b"{", b"["), start) and self._is_relevant(reader, start, end):
-            self._pending.append((reader, start, end, self._depth + 1))
+            self._objects += 1
+            if self._objects > _MAX_OBJECTS:
+                raise ValueError(TOO_MANY_VALUES)
+            self._pending.append((reader, start, self._depth + 1))
 
     def _is_relevant(self, reader: _Reader, start: int, end: int) -> bool:
         if reader is Selections._read_data:
@@ -132,13 +136,13 @@ class Selections:
     # Requests
 
     def _read_request(self, fields: Sequence[Field], *, is_outermost: bool = False) -> None:
-        self.references.update(state_references(self._text, fields, outermost=is_outermost))
+        self._read_references(fields, is_outermost=is_outermost)
         for field in fields:
             self._read_request_field(field, Selections._read_data)
 
     def _read_extra_body(self, fields: Sequence[Field]) -> None:
         """Read `extra_body` or an object in it: gateways merge it into the request, whole or by provider."""
-        self.references.update(state_references(self._text, fields))
+        self._read_references(fields)
         for field in fields:
             if PLACE.fullmatch(field.name) and not is_null(self._text, field):
                 raise _selects_upstream(field.name)
@@ -178,7 +182,7 @@ class Selections:
         elif name in SELECT_MODELS:
             self._select_alternatives(field)
         elif name in CONTINUE:
-            self.references.update(conversation_references(self._text, field))
+            self._read_identified(field, Selections._read_conversation)
         elif name in REFERENCE_STATE - {"agent"}:
             self.references.add(UNKNOWN)
         elif name in ("agent", "prompt"):  # a string, or in Responses an object that references a stored one
@@ -186,13 +190,13 @@ class Selections:
                 self.references.add(UNKNOWN)
         else:
             if name == CONTAINER:
-                self.references.update(container_references(self._text, field))
+                self._read_container(field)
             self._read_later(_READERS.get(name, others), start, end)
 
     # Tools, items of `input`, and others
 
     def _read_tool(self, fields: Sequence[Field]) -> None:
-        self._read_references(without_duplicates(fields))
+        self._read_tool_references(without_duplicates(fields))
         of_caller = CALLER_TOOLS.issuperset(texts_of(self._text, fields, "type"))
         for field in fields:
             if field.name == MODEL and not is_null(self._text, field):
@@ -206,7 +210,7 @@ class Selections:
 
     def _read_options(self, fields: Sequence[Field]) -> None:
         """Read an object from which the provider reads models under many names."""
-        self._read_references(without_duplicates(fields))
+        self._read_tool_references(without_duplicates(fields))
         for field in fields:
             if field.name == "tools":
                 self._read_later(Selections._read_tool, field.start, field.end)
@@ -223,7 +227,7 @@ class Selections:
 
     def _read_item(self, fields: Sequence[Field]) -> None:
         """Read an item of `input`: no provider reads a model from it, but from the tools that some types contain."""
-        self._read_references(fields)
+        self._read_tool_references(fields)
         self.references.update(item_references(self._text, fields))
         tools = [field for field in fields if field.name == "tools"]
         for field in tools:
@@ -232,7 +236,7 @@ class Selections:
 
     def _read_data(self, fields: Sequence[Field]) -> None:
         """Read an object from which the provider reads only references."""
-        self.references.update(state_references(self._text, fields))
+        self._read_references(fields)
         self._read_objects(fields)
 
     def _read_objects(self, fields: Sequence[Field]) -> None:
@@ -242,32 +246,69 @@ class Selections:
             if field.name not in CALLER_DATA and not (is_tool_call and field.name == "input"):
                 self._read_later(Selections._read_data, field.start, field.end)
 
-    def _read_references(self, fields: Sequence[Field]) -> None:
-        containers = [field for field in fields if field.name == CONTAINER]
+    # Stored state
+
+    def _read_references(self, fields: Sequence[Field], *, is_outermost: bool = False) -> None:
+        """Read the references to stored objects in the fields of one object."""
         self.references.update(state_references(self._text, fields))
-        for field in containers:
-            self.references.update(container_references(self._text, field))
+        if is_outermost:
+            return  # `audio` has the settings of the response; in a message, an earlier response
+        for field in fields:
+            if field.name == "audio" and self._text.startswith(b"{", field.start):
+                self._read_later(Selections._read_stored, field.start, field.end)
+
+    def _read_tool_references(self, fields: Sequence[Field]) -> None:
+        self._read_references(fields)
+        for field in fields:
+            if field.name == CONTAINER:
+                self._read_container(field)
+
+    def _read_container(self, field: Field) -> None:
+        """Read the id in `container`; an object without an id is a new one, with the given skills."""
+        if self._text.startswith((b'"', b"{"), field.start):
+            self._read_identified(field, Selections._read_stored)
+
+    def _read_identified(self, field: Field, reader: _Reader) -> None:
+        """Read a reference: an id, or an object with an id, which the reader reads."""
+        if self._text.startswith(b"{", field.start):
+            self._read_later(reader, field.start, field.end)
+        else:
+            self.references.add(text_of(self._text, field))
+
+    def _read_stored(self, fields: Sequence[Field]) -> None:
+        self.references.update(own_ids(self._text, fields))
+
+    def _read_conversation(self, fields: Sequence[Field]) -> None:
+        self.references.update([*own_ids(self._text, fields)] or [UNKNOWN])
 
     # Models
 
     def _select(self, field: Field, *, param: str = "") -> None:
-        models = decode_models(self._body[field.start : field.end])
+        models = self._models_in(field)
         if models is None:
             raise _invalid_models(field.name, param)
-        self.model_fields.append(ModelField((field.start, field.end), models))
+        self._add(ModelField((field.start, field.end), models))
+
+    def _models_in(self, field: Field) -> Models | None:
+        is_short = field.end - field.start <= _MAX_MODELS_LENGTH
+        return decode_models(self._text[field.start : field.end]) if is_short else None
+
+    def _add(self, field: ModelField) -> None:
+        self.model_fields.append(field)
+        if len(self.model_fields) > _MAX_MODEL_FIELDS or len(as_list(field.models)) > _MAX_MODELS:
+            raise ValueError(TOO_MANY_VALUES)
 
     def _select_alternatives(self, field: Field) -> None:
         """Read a model, or a list of models and of objects with a model."""
-        name, start, end = field
-        models = decode_models(self._body[start:end])
+        name, start, _ = field
+        models = self._models_in(field)
         if isinstance(models, str) and models in NOT_MODELS.get(name, ()):
             return
         if models is not None or not self._text.startswith(b"[", start):
             self._select(field)
             return
-        self._check_values()
-        for first, last in item_spans(self._text[start:end]):
-            item = Field(name, start + first, start + last)
+        for first, last in run_now(self._outline.items_in(start, _MAX_MODELS)):
+            item = Field(name, first, last)
             if self._text.startswith(b"{", item.start):
                 self._read_later(Selections._read_alternative, item.start, item.end)
             elif self._text.startswith(b'"', item.start):
@@ -276,11 +317,11 @@ class Selections:
                 raise _invalid_models(name, name)
 
     def _select_of_path(self, field: Field) -> None:
-        model = decode_models(self._body[field.start : field.end])
+        model = self._models_in(field)
         if not isinstance(model, str):
             raise _invalid_models(field.name, "")
         prefix = _GEMINI_PREFIX if model.startswith(_GEMINI_PREFIX) else ""
-        self.model_fields.append(ModelField((field.start, field.end), model.removeprefix(prefix), prefix))
+        self._add(ModelField((field.start, field.end), model.removeprefix(prefix), prefix))
         self.models_of_path.append(model.removeprefix(prefix))
 
 

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 
-from proxy.inference.request.json_fields import Field, fields_of, is_null, text_of, texts_of
+from proxy.inference.request.json_fields import Field, is_null, text_of, texts_of
+from proxy.inference.request.marks import FILE_TEXT
 
 UNKNOWN = ""
 """Represents an id that no response can have contained, or that cannot be read."""
@@ -25,33 +26,32 @@ _STORED_REFERENCES = _OWN_REFERENCES | frozenset(
     }
 )  # fmt: skip
 """Names of fields that reference stored objects, wherever they occur."""
+_MAX_IDS = 64 * 1024
+"""Bytes of a list of ids."""
 _decode_ids: Callable[[bytes], str | list[str]] = msgspec.json.Decoder(str | list[str]).decode
-_GOOGLE_FILE = re.compile(r"(?:gs:|files/|https?://generativelanguage\.googleapis\.com/).*", re.IGNORECASE | re.DOTALL)
+_GOOGLE_FILE = re.compile(
+    r"(?:gs:|files/|https?://generativelanguage\.googleapis\.com/|\ufffd).*", re.IGNORECASE | re.DOTALL
+)
 
 
-def state_references(body: bytes, fields: Sequence[Field], *, outermost: bool = False) -> Iterator[str]:
+def state_references(body: bytes, fields: Sequence[Field]) -> Iterator[str]:
     """Yield the ids of the stored objects that an object references by its own fields."""
     for field in fields:
         if field.name in _OWN_REFERENCES:
             yield from _ids_in(body, field)
-        elif field.name == "audio":  # in a message, an earlier spoken response; outermost, the settings of the next one
-            yield from () if outermost else _ids_of(body, field)
         elif _is_reference(body, field, fields):
             yield UNKNOWN
 
 
-def container_references(body: bytes, field: Field) -> Iterator[str]:
-    """Yield the id in `container`; an object without an id is a new one, with the given skills."""
-    if body.startswith(b'"', field.start):
-        yield text_of(body, field)
-    else:
-        yield from _ids_of(body, field)
-
-
-def conversation_references(body: bytes, field: Field) -> Iterator[str]:
-    """Yield the id in `conversation` or `previous_response_id`: a string, or an object with an id."""
-    ids = [*_ids_of(body, field)]
-    yield from ids or (text_of(body, field),)
+def own_ids(body: bytes, fields: Sequence[Field]) -> Iterator[str]:
+    """Yield the id of an object."""
+    for field in fields:
+        if (
+            field.name == "id"
+            and body[field.start : field.start + 4] != b"null"
+            and not body.startswith(b'""', field.start)
+        ):
+            yield text_of(body, field)
 
 
 def item_references(body: bytes, fields: Sequence[Field]) -> Iterator[str]:
@@ -68,7 +68,7 @@ def _is_reference(body: bytes, field: Field, fields: Sequence[Field]) -> bool:
     name, start = field.name, field.start
     if name in _STORED_REFERENCES:
         return _has_content(body, field)
-    if body.startswith((b'"fileid://', rb'"\u'), start) and text_of(body, field).startswith("fileid://"):
+    if FILE_TEXT.match(body, start):
         return True  # Alibaba: a message that is nothing but the id of a file
     if name in ("file_uri", "fileuri"):  # Gemini: also the address of a public video
         return body.startswith(b'"', start) and _GOOGLE_FILE.fullmatch(text_of(body, field)) is not None
@@ -79,23 +79,19 @@ def _is_reference(body: bytes, field: Field, fields: Sequence[Field]) -> bool:
 
 def _has_content(body: bytes, field: Field) -> bool:
     """Return whether a value is a string or a list, and not empty."""
-    return body[field.start : field.start + 1] in (b'"', b"[") and body[field.start + 1 : field.end - 1].strip() != b""
+    if not body.startswith((b'"', b"["), field.start):
+        return False
+    return field.end - field.start > _MAX_IDS or body[field.start + 1 : field.end - 1].strip() != b""
 
 
 def _ids_in(body: bytes, field: Field) -> Iterator[str]:
     """Yield the ids in a string or a list."""
     if not _has_content(body, field):
         return
-    try:
-        ids = _decode_ids(body[field.start : field.end])
-    except ValueError:
-        ids = UNKNOWN
+    ids: str | list[str] = UNKNOWN
+    if field.end - field.start <= _MAX_IDS:
+        try:
+            ids = _decode_ids(body[field.start : field.end])
+        except ValueError:
+            ids = UNKNOWN
     yield from [ids] if isinstance(ids, str) else ids
-
-
-def _ids_of(body: bytes, field: Field) -> Iterator[str]:
-    """Yield the ids of the object in a field, nothing if it is none or has none."""
-    if body.startswith(b"{", field.start):
-        for inner in fields_of(body, field.start, field.end):
-            if inner.name == "id" and body[inner.start : inner.end] not in (b"null", b'""'):
-                yield text_of(body, inner)

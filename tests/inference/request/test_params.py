@@ -7,6 +7,7 @@ import json
 import pytest
 
 from proxy.config.overrides import Override
+from proxy.cooperative import run_now
 from proxy.errors import BadRequest
 from proxy.inference.request.params import ParamOverrides
 
@@ -16,7 +17,7 @@ SET = Override(("m",), set_params={"seed": 7, "reasoning": {"effort": "low", "ta
 
 
 def changed(body: str, *overrides: Override, model: str = "m") -> str:
-    return ParamOverrides(overrides).applied(body.encode(), model).decode()
+    return run_now(ParamOverrides(overrides).applied(body.encode(), model)).decode()
 
 
 @pytest.mark.parametrize(
