@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable
 Matcher = Callable[[str], bool]
 
 WILDCARDS = frozenset("*?")
+_BLANKS = frozenset("\u034f\u115f\u1160\u2800\u3164\uffa0")
+"""Characters without a shape that are neither white space nor format characters."""
 _SPECIAL_IN_A_SHELL = re.compile(r"[*?[]")
 
 
@@ -36,15 +38,26 @@ def loose_matcher(patterns: Iterable[str]) -> Matcher:
     exact = matcher(patterns)
     if not patterns or "*" in patterns:
         return exact
-    match = _match([_shell_pattern(pattern.strip(), _folded) for pattern in patterns])
+    literals = frozenset(folded(pattern) for pattern in patterns if WILDCARDS.isdisjoint(pattern))
+    with_wildcards = [pattern.strip() for pattern in patterns if not WILDCARDS.isdisjoint(pattern)]
+    if not with_wildcards:
+        return lambda text: folded(text) in literals
+    match = _match([_shell_pattern(pattern, _folded) for pattern in with_wildcards])
 
     def matches(text: str) -> bool:
-        if text.isascii() and text.strip() == text:  # the common case: folding is `lower`
-            return match(text.lower()) is not None
-        # Folding can change the number of characters, and `?` matches exactly one.
-        return match(folded(text)) is not None or exact(text)
+        form = folded(text)
+        if form in literals or match(form) is not None:
+            return True
+        # Folding can change the number of characters, and `?` matches exactly one. That of ASCII changes the case only.
+        return not (text.isascii() and len(form) == len(text)) and exact(text)
 
     return matches
+
+
+def look_alike_matcher(patterns: Iterable[str]) -> Matcher:
+    """Return a `loose_matcher` that also ignores blanks, and characters without a shape, within the text."""
+    match = _match([_shell_pattern(pattern, _without_blanks) for pattern in patterns])
+    return lambda text: match(_without_blanks(text)) is not None
 
 
 def _match(shell_patterns: Iterable[str]) -> Callable[[str], re.Match[str] | None]:
@@ -63,6 +76,13 @@ def _shell_pattern(pattern: str, form: Callable[[str], str]) -> str:
 
 def _folded(text: str) -> str:
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+
+
+def _without_blanks(text: str) -> str:
+    form = _folded(text)
+    return "".join(
+        each for each in form if not (each.isspace() or each in _BLANKS or unicodedata.category(each) == "Cf")
+    )
 
 
 def folded(text: str) -> str:

@@ -27,11 +27,13 @@ from proxy.config.settings import Merge
 from proxy.cooperative import run_now
 from proxy.dialects.entry import Entry
 from proxy.errors import UpstreamError
-from proxy.patterns import loose_matcher, matcher
+from proxy.patterns import WILDCARDS, look_alike_matcher, loose_matcher, matcher
 from proxy.states import ListState
 from proxy.store.listing import Listing, fresh_state, shortcoming
 
-Kind = Literal["no_access", "expired", "matches_nothing", "inaccessible", "hides_nothing", "differs_in_case"]
+Kind = Literal[
+    "no_access", "expired", "matches_nothing", "inaccessible", "hides_nothing", "differs_in_case", "looks_denied"
+]
 DUPLICATES: tuple[str, ...] = get_args(Merge.model_fields["duplicates"].annotation)
 _FILTERS = ("include", "exclude", "where", "hide_retired")
 _MAX_TWINS = 10
@@ -149,7 +151,7 @@ class Audit:
         """All findings, or only those of one key and of its group."""
         findings = (
             *self._of_callers(), *self._of_rules(), *self._of_providers(), *self._of_owners(), *self._of_models(),
-            *self._of_routing(), *self._of_spellings(),
+            *self._of_routing(), *self._of_spellings(), *self._of_look_alikes(),
         )  # fmt: skip
         if key is None:
             return findings
@@ -187,16 +189,20 @@ class Audit:
         return not kind and any(acceptor.accepts_any(pattern) for acceptor in self._acceptors)
 
     def _of_rules(self) -> Iterator[Finding]:
-        groups = self.config.groups
-        of_groups = {group.models for group in groups.values()}
-        holders = [(f"group {name}", group.models) for name, group in groups.items()]
-        holders += [(f"key {key.name}", key.rules) for key in self.config.keys if key.rules not in of_groups]
         matches = cache(self._matches_something)
-        for who, rules in holders:
+        for who, rules in self._holders:
             for rule in rules:
                 if not matches(rule):
                     text = f"rule {rule!r} matches no model"
                     yield self._unmatched(who, text, hides=rule if rule.startswith("!") else "")
+
+    @cached_property
+    def _holders(self) -> Sequence[tuple[str, Globs]]:
+        """The groups, and the keys with other rules than a group, each with its rules."""
+        groups = self.config.groups
+        of_groups = {group.models for group in groups.values()}
+        keys = [(f"key {key.name}", key.rules) for key in self.config.keys if key.rules not in of_groups]
+        return [*((f"group {name}", group.models) for name, group in groups.items()), *keys]
 
     def _matches_something(self, rule: str) -> bool:
         """Whether a rule allows or denies some model. True if it may match a provider with unknown models."""
@@ -334,7 +340,7 @@ class Audit:
 
     @cached_property
     def _public_ids(self) -> frozenset[str]:
-        return frozenset(offer.id for offer in chain.from_iterable(self.offers.values()))
+        return frozenset(self._offers_by_id)
 
     def _form(self, public_id: str) -> str:
         """An id as it is compared with others."""
@@ -352,6 +358,34 @@ class Audit:
             more = f" and {len(twins) - _MAX_TWINS} more" if len(twins) > _MAX_TWINS else ""
             text = f"ids differ only in case: {', '.join(sorted(twins)[:_MAX_TWINS])}{more}"
             yield Finding("differs_in_case", "merge", f"{text}; `ignore_case: true` lists them once")
+
+    def _of_look_alikes(self) -> Iterator[Finding]:
+        """Ids that look like denied ones: those that are not denied, and those that a rule of one id denies, too."""
+        for who, rules in self._holders:
+            policy = Policy(rules)
+            for rule in rules:
+                kind, pattern = split(rule.removeprefix("!"))
+                if rule.startswith("!") and not kind:
+                    others = [*filter(look_alike_matcher([pattern]), sorted(self._public_ids))]
+                    missed = [other for other in others if any(map(policy.allows, self._offers_by_id[other]))]
+                    if missed:
+                        text = f"rule {rule!r} does not deny ids that look like those it denies: {_quoted(missed)}"
+                        yield Finding("looks_denied", who, text)
+                    denied = [other for other in others if other != pattern and loose_matcher([pattern])(other)]
+                    if denied and WILDCARDS.isdisjoint(pattern):
+                        yield Finding("looks_denied", who, f"rule {rule!r} also denies {_quoted(denied)}")
+
+    @cached_property
+    def _offers_by_id(self) -> Mapping[str, Sequence[Offer]]:
+        by_id: dict[str, list[Offer]] = {}
+        for offer in chain.from_iterable(self.offers.values()):
+            by_id.setdefault(offer.id, []).append(offer)
+        return by_id
+
+
+def _quoted(ids: Sequence[str]) -> str:
+    more = f" and {len(ids) - _MAX_TWINS} more" if len(ids) > _MAX_TWINS else ""
+    return ", ".join(map(repr, ids[:_MAX_TWINS])) + more
 
 
 def _why_nothing(rule: FieldRule, values: Sequence[object]) -> str:

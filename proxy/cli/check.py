@@ -85,7 +85,8 @@ def check(path: Path, key: str | None, offline: bool, strict: bool, retries: int
       other_duplicates
                  [{duplicates, models, collisions: {id: [provider]}}]
       findings   [{kind, who, text}]; kind: no_access, expired,
-                 matches_nothing, hides_nothing, inaccessible, differs_in_case
+                 matches_nothing, hides_nothing, inaccessible, differs_in_case,
+                 looks_denied
     With --offline all fields after `warnings` are empty or null.
     """
     _refuse_conflicts(offline, {"--key": key is not None, "--strict": strict, "--retries": retries > 0})

@@ -230,12 +230,23 @@ def test_an_exclude_with_brackets_that_hides_nothing_is_an_error() -> None:
     assert audit.errors() == audit.findings()
 
 
-@pytest.mark.parametrize("pattern", ["claude-opus-5[1m]", "*[1m]"])
-def test_brackets_that_are_part_of_a_listed_id_are_no_error(pattern: str) -> None:
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [
+        (
+            "claude-opus-5[1m]",
+            [("looks_denied", "key k", "rule '!claude-opus-5[1m]' also denies 'Claude-Opus-5[1M]'")],
+        ),
+        ("*[1m]", []),
+    ],
+)
+def test_brackets_that_are_part_of_a_listed_id_are_no_error(
+    pattern: str, expected: Sequence[tuple[str, str, str]]
+) -> None:
     lists = {"a": ["claude-opus-5[1m]", "claude-opus-51"], "b": ["Claude-Opus-5[1M]", "m"]}
     text = TWO.replace('a/v1"', f'a/v1", exclude: ["{pattern}"]') + "keys:\n" + key("k", f'["*", "!{pattern}"]')
     audit = audit_of(text, lists)
-    assert findings_of(audit) == []
+    assert findings_of(audit) == expected
     assert [model.id for model in audit.catalog(["*", f"!{pattern}"]).models] == ["claude-opus-51", "m"]
 
 
@@ -358,6 +369,41 @@ def test_a_rule_of_owners_without_effect_is_found(owners: str, who: str, pattern
 def test_a_rule_of_owners_has_no_effect_on_a_provider_with_an_owner() -> None:
     text = TWO.replace('b/v1"', 'b/v1", owner: b') + 'owners: [{match: ["claude-*"], owner: anthropic}]'
     assert [finding.who for finding in audit_of(text, TWO_LISTS).findings()] == ["owners[0]"]
+
+
+@pytest.mark.parametrize(
+    ("rules", "ids", "expected"),
+    [
+        pytest.param('["*", "!gpt-5-pro"]', ["gpt-5-pro", "gpt-5", "my-gpt-5-pro"], [], id="no look-alike"),
+        pytest.param(
+            '["*", "!gpt-5-pro"]',
+            ["gpt-5-pro", "GPT-5-Pro", "ｇｐｔ-5-pro"],
+            ["rule '!gpt-5-pro' also denies 'GPT-5-Pro', 'ｇｐｔ-5-pro'"],
+            id="case and width, denied too",
+        ),
+        pytest.param(
+            '["*", "!gpt-5-pro"]',
+            ["gpt-5-pro\u200b", "gpt -5-pro", "gpt-5\u3164-pro"],
+            [
+                "rule '!gpt-5-pro' does not deny ids that look like those it denies: "
+                "'gpt -5-pro', 'gpt-5-pro\\u200b', 'gpt-5\u3164-pro'"
+            ],
+            id="blanks, not denied",
+        ),
+        pytest.param(
+            '["*", "!*-pro"]',
+            ["gpt-5-pro", "GPT-6-PRO", "gpt-7-\u00adpro"],
+            ["rule '!*-pro' does not deny ids that look like those it denies: 'gpt-7-\\xadpro'"],
+            id="a pattern",
+        ),
+        pytest.param('["gpt-5", "!gpt-5-pro"]', ["gpt-5-pro", "gpt-5-pro\u200b", "gpt-5"], [], id="not allowed anyway"),
+        pytest.param('["*", "!owner:x"]', ["owner:\u200bx", "m"], [], id="a rule of another kind"),
+    ],
+)
+def test_ids_that_look_like_denied_ones_are_found(rules: str, ids: list[str], expected: list[str]) -> None:
+    text = 'providers: [{name: a, base_url: "http://127.0.0.1/a/v1"}]\nkeys:\n' + key("k", rules)
+    found = [each for each in audit_of(text, {"a": ids}).findings() if each.kind == "looks_denied"]
+    assert [(each.who, each.text) for each in found] == [("key k", text) for text in expected]
 
 
 def test_ids_that_differ_only_in_case_are_found() -> None:
