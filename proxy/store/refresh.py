@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from itertools import chain
 
-from proxy.catalog import Fetch
+from proxy.catalog import Fetch, Offer
 from proxy.clock import Clock
 from proxy.cooperative import run_yielding
 from proxy.errors import UpstreamError, describe_bug
 from proxy.store.listing import Report
+from proxy.store.new_offers import described, new_offers
 from proxy.store.slot import Slot
 
 _log = logging.getLogger("models_proxy")
@@ -27,14 +29,18 @@ class Refresher:
         *,
         on_change: Callable[[bool], None],
         on_report: Callable[[Report], None],
+        form: Callable[[str], str] = str,
     ) -> None:
         """`on_change` is called synchronously after every refresh, with whether the offers changed. `on_report` is
-        scheduled on the event loop."""
+        scheduled on the event loop. `form`: a public id as it is compared with others."""
         self._slots = slots
         self._fetch = fetch
         self._clock = clock
         self._on_change = on_change
         self._on_report = on_report
+        self._form = form
+        self._logged: dict[str, set[str]] = {}
+        """Provider -> the new ids that were logged: an id that comes and goes is logged once."""
         self._warmed_up = asyncio.Event()
 
     @property
@@ -67,28 +73,42 @@ class Refresher:
         """Fetch once and update the slot. Handles every exception, because a bug in a parser must not end the loop."""
         slot.refreshing = True
         try:
-            changed = await self._fetch_into(slot)
+            await self._fetch_into(slot)
         except UpstreamError as error:
-            changed = self._fail(slot, error)
+            self._fail(slot, error)
         except Exception as bug:
             _log.error("internal error while refreshing %s: %s", slot.provider.name, describe_bug(bug))
-            changed = self._fail(slot, UpstreamError.from_bug(bug))
-        self._on_change(changed)
+            self._fail(slot, UpstreamError.from_bug(bug))
         slot.refreshing = False
         slot.probed = True
         # Scheduled, so that an error in it cannot end the loop; before waiting requests are resumed.
         asyncio.get_running_loop().call_soon(self._on_report, slot.report(self._clock.monotonic()))
         self._check_warmed_up()
 
-    async def _fetch_into(self, slot: Slot) -> bool:
-        """Fetch and accept the list. Returns whether the offers changed. Raises UpstreamError."""
+    async def _fetch_into(self, slot: Slot) -> None:
+        """Fetch and accept the list. Raises UpstreamError."""
         result = await self._fetch(slot.provider, slot.retries())
         work = slot.derive(result, fetched_at=self._clock.time(), now=self._clock.monotonic())
-        return slot.accept(await run_yielding(work))
+        update = await run_yielding(work)
+        had_list, before = slot.listing is not None, slot.offers
+        changed = slot.accept(update)
+        self._on_change(changed)
+        if changed and had_list and slot.provider.target:
+            await self._log_new_offers(slot, before)
 
-    def _fail(self, slot: Slot, error: UpstreamError) -> bool:
+    async def _log_new_offers(self, slot: Slot, before: Sequence[Offer]) -> None:
+        """Log ids that a provider did not list before, and that other providers list: each once."""
+        others = [other.offers for other in self._slots if other is not slot and other.provider.target]
+        found = await run_yielding(new_offers(before, slot.offers, chain.from_iterable(others), self._form))
+        logged = self._logged.setdefault(slot.provider.name, set())
+        if new := {public_id: found[public_id] for public_id in found if public_id not in logged}:
+            logged.update(new)
+            text = "provider %s now lists models that other providers list, too (see `failover_to`): %s"
+            _log.warning(text, slot.provider.name, described(new))
+
+    def _fail(self, slot: Slot, error: UpstreamError) -> None:
         slot.fail(error, self._clock.monotonic())
-        return False
+        self._on_change(False)
 
     async def _end_initial_wait(self, slot: Slot) -> None:
         await self._clock.sleep(slot.provider.initial_wait)

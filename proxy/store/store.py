@@ -45,7 +45,12 @@ class Store:
             for provider in self.config.providers
         }
         self._refresher = Refresher(
-            [*self._slots.values()], self.fetch, self.clock, on_change=self._changed, on_report=self.on_report
+            [*self._slots.values()],
+            self.fetch,
+            self.clock,
+            on_change=self._changed,
+            on_report=self.on_report,
+            form=str.casefold if self.config.merge.ignore_case else str,
         )
         self._views = ViewCache(self._render, self._show)
         self._index = self._name_index()

@@ -1,0 +1,40 @@
+"""Find the ids that a provider newly lists and that others list already: a failover could now send it their prompts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from proxy.catalog import Offer
+from proxy.cooperative import Cooperative, batched
+
+MAX_SHOWN = 10
+
+
+def new_offers(
+    before: Iterable[Offer], now: Iterable[Offer], others: Iterable[Offer], form: Callable[[str], str]
+) -> Cooperative[Mapping[str, Sequence[str]]]:
+    """Return public id -> the other providers that list it, for the ids in `now` that are not in `before`.
+
+    `form`: an id as it is compared with others.
+    """
+    known: set[str] = set()
+    for batch in batched(before):
+        known.update(form(offer.id) for offer in batch)
+        yield
+    new: dict[str, str] = {}
+    for batch in batched(now):
+        new.update((form(offer.id), offer.id) for offer in batch if form(offer.id) not in known)
+        yield
+    found: dict[str, list[str]] = {}
+    for batch in batched(others if new else ()):
+        for offer in batch:
+            if (same := form(offer.id)) in new:
+                found.setdefault(new[same], []).append(offer.provider)
+        yield
+    return {public_id: tuple(dict.fromkeys(found[public_id])) for public_id in sorted(found)}
+
+
+def described(found: Mapping[str, Sequence[str]]) -> str:
+    """`m (a, b), n (a) and 3 more`."""
+    shown = [f"{public_id} ({', '.join(found[public_id])})" for public_id in list(found)[:MAX_SHOWN]]
+    return ", ".join(shown) + (f" and {len(found) - MAX_SHOWN:,} more" if len(found) > MAX_SHOWN else "")
