@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
+import subprocess
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
@@ -17,7 +19,7 @@ from statistics import median
 
 from msgspec import Struct
 
-from benchmarks.harness import ROOT, begin, folder, machine, table, verdict
+from benchmarks.harness import ROOT, begin, folder, machine, python, table, verdict
 from reliability.attacks import ATTACKS, Attack
 from reliability.control import Result
 from reliability.rig import Rig, running
@@ -31,6 +33,7 @@ MAX_DIFFERENCE = 5.0
 MAX_GROWTH = 64.0
 """MiB of memory that an attack may take beyond what it was before; bodies under way have their own bound."""
 BODY_MEMORY = 256.0
+FUZZ_EXAMPLES = 10_000
 PAGE = ROOT / "docs" / "reliability.md"
 _BEGIN, _END = "<!-- measured -->", "<!-- /measured -->"
 _LOG_UNREAD = "a log that nobody reads"
@@ -124,7 +127,12 @@ async def run(where: Path, seconds: float, *, judges_times: bool, writes: bool) 
             descriptors.append(rig.descriptors)
         canaries = rig.target.canaries + rig.log.canaries + sum(row.result.canaries for row in rows)
     worst = medians_of(rows)
-    further = totals(memory, descriptors, canaries, failed.total())
+    further = [*totals(memory, descriptors, canaries, failed.total())]
+    if judges_times:
+        passed = fuzz_tests_pass(FUZZ_EXAMPLES)
+        further.append(
+            [f"random input, {FUZZ_EXAMPLES:,} examples of each kind", "all pass", verdict(passed), verdict(passed)]
+        )
     text = tables(worst, further)
     print(f"\n{text}")
     if writes:
@@ -138,6 +146,13 @@ def medians_of(rows: Sequence[Row]) -> Sequence[Row]:
     """Of each attack the round with the median ratio."""
     by_name = {row.name: [each for each in rows if each.name == row.name] for row in rows}
     return [sorted(same, key=lambda row: row.result.list_p99 / row.quiet)[len(same) // 2] for same in by_name.values()]
+
+
+def fuzz_tests_pass(examples: int) -> bool:
+    """Run the tests with random heads, bodies, forms and events."""
+    command = python("-m", "pytest", "-q", "tests/reliability/test_fuzz.py")
+    env = {**os.environ, "FUZZ_EXAMPLES": str(examples)}
+    return subprocess.run(command, cwd=ROOT, env=env, check=False).returncode == 0  # noqa: S603  # our own command
 
 
 def totals(memory: Sequence[float], descriptors: Sequence[int], canaries: int, failed: int) -> Sequence[Sequence[str]]:
