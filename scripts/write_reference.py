@@ -308,8 +308,8 @@ ENTRIES: Mapping[str, Entry] = {
     ),
     "Defaults.failover_to": Entry(
         "failover_to: same_owner",
-        "Where calls fail over to: `listed`, all providers that list the model; or `same_owner`, only those that list "
-        "it with the same owner.",
+        "Where calls fail over to: `listed`, providers whose first list since the start contained the model, or whose "
+        "`models` or `accept` name it; `same_owner`, of these, those with the same owner; or `any`, all that have it.",
     ),
     "Provider.name": Entry("name: lab", "Unique name, shown in rules, logs and `/health`."),
     "Provider.kind": Entry(

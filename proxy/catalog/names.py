@@ -19,7 +19,7 @@ from proxy.dialects.entry import Entry
 from proxy.dialects.identity import problem_of_id
 from proxy.patterns import WILDCARDS, matcher
 
-_LATEST = ":latest"
+LATEST = ":latest"
 
 
 class Source(NamedTuple):
@@ -126,7 +126,7 @@ def accepted_names(source: Source, config: Config) -> Cooperative[AcceptedNames 
     aliases: dict[str, list[str]] = {}
     for entries in batched(chain(source.entries, (offer.entry for offer in source.offers))):
         for entry in entries:
-            for name in _other_names(entry):
+            for name in other_names(entry):
                 aliases.setdefault(name, []).append(entry.id)
         yield
     if not aliases and not provider.accept:
@@ -142,11 +142,12 @@ def accepted_names(source: Source, config: Config) -> Cooperative[AcceptedNames 
     return AcceptedNames(source, config, offers, aliases)
 
 
-def _other_names(entry: Entry) -> Iterator[str]:
+def other_names(entry: Entry) -> Iterator[str]:
+    """The names besides its id under which a provider accepts an entry."""
     if entry.written:
         yield entry.written
-    if entry.id.endswith(_LATEST):
-        yield entry.id.removesuffix(_LATEST)
+    if entry.id.endswith(LATEST):
+        yield entry.id.removesuffix(LATEST)
     yield from entry.aliases
 
 

@@ -131,8 +131,9 @@ class CallSettings(FetchSettings):
         "no_connection", 401, 402, 404, 405, 429, 501, 503, 529, "stream_error", "empty_stream",
     )  # fmt: skip
     """After what the next provider is tried. By default, all errors that occur before any work is done."""
-    failover_to: Literal["listed", "same_owner"] = "listed"
-    """Where its calls fail over to: all providers that list the model, or those that list it with the same owner."""
+    failover_to: Literal["same_owner", "listed", "any"] = "listed"
+    """Where its calls fail over to. `listed`: providers whose first list since the start contained the model, or whose
+    `models` or `accept` name it; `same_owner`: of these, those with the same owner; `any`: all that have it."""
     forward_headers: tuple[Annotated[str, AfterValidator(forwardable)], ...] = ()
     """Patterns of further headers that are forwarded, from the client to the provider and back."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from itertools import chain
 from urllib.parse import parse_qsl
 
@@ -19,6 +19,7 @@ from proxy.errors import ApiError, UpstreamError
 from proxy.inference.circuit import Circuit
 from proxy.inference.deadline import CallScope, ClientDisconnected, DeadlineExceeded
 from proxy.inference.error_content import MAX_BYTES, ErrorContent, only_error, read_error
+from proxy.inference.permitted import permitted
 from proxy.inference.provider_errors import (
     RELAYED_STATUSES,
     ErrorResponse,
@@ -237,13 +238,18 @@ class Forwarder:
         clock: Clock,
         usage: Usage,
         logins: Logins,
+        new_offers: Mapping[str, Collection[str]],
         uniform: Callable[[float, float], float] = random.uniform,
     ) -> None:
+        """`new_offers`: provider -> its own ids that its first list did not contain; it can change."""
         self._clock = clock
         self._usage = usage
+        self._new_offers = new_offers
         targets = [(provider, target) for provider in providers if (target := provider.target)]
         self.endpoints: Mapping[str, Endpoint] = {p.name: Endpoint(p, target, logins, clock) for p, target in targets}
         self._param_overrides = {p.name: changes for p, _ in targets if (changes := ParamOverrides(p.overrides))}
+        self._failover_to = {p.name: p.failover_to for p, _ in targets}
+        self._limits_owner = "same_owner" in self._failover_to.values()
         self.circuits: Mapping[str, Circuit] = {
             p.name: Circuit(p, clock, self.endpoints[p.name].keys, uniform) for p, _ in targets
         }
@@ -287,7 +293,9 @@ class Forwarder:
         """
         if len(candidates) == 1:  # true for most calls
             return candidates
-        return sorted(_permitted(candidates, self._is_limited_to_owner), key=self._is_full)
+        if self._new_offers or self._limits_owner:
+            candidates = permitted(candidates, self._failover_to, self._new_offers)
+        return sorted(candidates, key=self._is_full)
 
     def _is_full(self, candidate: Candidate) -> bool:
         name = candidate.offer.provider
@@ -295,9 +303,6 @@ class Forwarder:
 
     def _longest_timeout(self, call: Call) -> float:
         return max(self.endpoints[c.offer.provider].provider.first_byte_timeout for c in call.candidates)
-
-    def _is_limited_to_owner(self, provider: str) -> bool:
-        return self.endpoints[provider].provider.failover_to == "same_owner"
 
     async def _attempt(
         self,
@@ -394,15 +399,6 @@ class Forwarder:
             response.close()
             return failure
         return response
-
-
-def _permitted(batch: Sequence[Candidate], is_limited_to_owner: Callable[[str], bool]) -> Sequence[Candidate]:
-    """Return the candidates, after one with `failover_to: same_owner` only those with its owner."""
-    for index, candidate in enumerate(batch[:-1]):
-        if is_limited_to_owner(candidate.offer.provider):
-            following = [each for each in batch[index + 1 :] if each.offer.owned_by == candidate.offer.owned_by]
-            return [*batch[: index + 1], *following]
-    return batch
 
 
 def _error_response(

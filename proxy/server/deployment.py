@@ -99,7 +99,7 @@ class Deployment:
         from proxy.inference.failover import Forwarder
         from proxy.inference.ledger import Ledger
 
-        self.forwarder = Forwarder(self.config.providers, self._clock, self.usage, self._fetcher)
+        self.forwarder = Forwarder(self.config.providers, self._clock, self.usage, self._fetcher, self.store.new_offers)
         ledger = Ledger(self._clock.monotonic)
         inference = Inference(self.config, self.store, self.forwarder, ledger, self._calls)
         self._stored_responses = StoredResponses(self.config, self.store, ledger, inference)

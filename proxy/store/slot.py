@@ -19,6 +19,7 @@ from proxy.cooperative import Cooperative, batched
 from proxy.dialects.entry import Entry
 from proxy.errors import UpstreamError
 from proxy.states import BreakerState, ListState
+from proxy.store.first_list import names_of, new_names
 from proxy.store.listing import Listing, Report, list_state, shortcoming
 from proxy.store.shrinkage import shrinkage_after
 
@@ -39,6 +40,8 @@ class Update:
 
     listing: Listing
     offers: tuple[Offer, ...]
+    first_names: tuple[str, ...] | None
+    new_names: frozenset[str]
 
 
 @dataclass
@@ -52,6 +55,10 @@ class Slot:
     listing: Listing | None = None
     offers: tuple[Offer, ...] = field(init=False)
     """The result of the rules for declared models and the listing's entries. It can be recomputed without a fetch."""
+    first_names: tuple[str, ...] | None = None
+    """The own ids, and other names, in the first list that had any model; None before it."""
+    new_names: frozenset[str] = frozenset()
+    """Those that appeared later; see `first_list`."""
     error: UpstreamError | None = None
     """Why the last refresh failed, or why its list is not accepted as it is; None if it is."""
     probed: bool = field(init=False)
@@ -79,17 +86,22 @@ class Slot:
         if self.listing is not None and listing.entries == self.listing.entries:
             listing = replace(listing, entries=self.listing.entries)
             if not self.provider.hide_retired:
-                return Update(listing, self.offers)  # most lists do not change, so the rules need not run
+                # Most lists do not change, so the rules need not run.
+                return Update(listing, self.offers, self.first_names, self.new_names)
+        names = names_of(listing.entries)
+        first = self.first_names if self.first_names is not None or not names else tuple(names)
+        added = new_names(self.provider, first or (), names)
         offers: list[Offer] = []
         for batch in batched(self.rules(listing.entries)):
             offers += batch
             yield
-        return Update(listing, tuple(offers))
+        return Update(listing, tuple(offers), first, added)
 
     def accept(self, update: Update) -> bool:
         """Replace the listing. Returns whether the offers changed."""
         changed = update.offers != self.offers or self.listing is None
         self.listing, self.offers = update.listing, update.offers
+        self.first_names, self.new_names = update.first_names, update.new_names
         retries = update.listing.result.attempts - 1
         self.tokens = min(RETRY_TOKENS, self.tokens + RETRY_TOKEN_PER_SUCCESS) - retries
         self.failures = 0

@@ -52,6 +52,8 @@ class Store:
             on_report=self.on_report,
             form=str.casefold if self.config.merge.ignore_case else str,
         )
+        self.new_offers: dict[str, frozenset[str]] = {}
+        """Provider -> its own ids, and other names, that its first list did not contain. Current; usually empty."""
         self._views = ViewCache(self._render, self._show)
         self._index = self._name_index()
         self._changes_at = 0.0
@@ -70,6 +72,8 @@ class Store:
         expired = [slot for slot in self._slots.values() if slot.expire(now)]
         if offers_changed or expired:
             self._views.clear()
+            self.new_offers.clear()
+            self.new_offers.update((name, slot.new_names) for name, slot in self._slots.items() if slot.new_names)
             self._index = self._name_index()
         else:
             self._views.clear_views()

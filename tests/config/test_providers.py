@@ -398,7 +398,7 @@ def test_incomplete_provider_is_one_problem_with_a_fix(providers: str, problem: 
         ("failover_on: [200]", f"failover_on: {STATUSES}"),
         ("failover_on: [429, timeouts]", f"failover_on: {STATUSES}; did you mean 'timeout'?"),
         ("failover_on: [429, stream_errors]", f"failover_on: {STATUSES}; did you mean 'stream_error'?"),
-        ("failover_to: owner", "failover_to: must be 'listed' or 'same_owner'; found 'owner'"),
+        ("failover_to: owner", "failover_to: must be 'same_owner', 'listed' or 'any'; found 'owner'"),
         ("sse_keepalive: 3s", "sse_keepalive: unknown setting; it belongs under `server`"),
         ("headers: {X-Key: 'a', 'Auth orization': b}",
          "headers: invalid name: must be a valid HTTP header name; write `Name: value`, like `X-Team: platform`"),
