@@ -278,6 +278,21 @@ class ProviderUnavailable(ApiError):
     hint = "Retry after the number of seconds in the Retry-After header."
 
 
+class ServerBusy(ApiError):
+    """The memory for request bodies is in use (`server.limits.body_memory`)."""
+
+    status = 503
+    type = "service_unavailable_error"
+    code = "server_busy"
+    hint = "Retry after the number of seconds in the Retry-After header, or send shorter bodies."
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The server is processing too many long request bodies, of this API key or of all; retry after 1 s.",
+            retry_after=1.0,
+        )
+
+
 class ShuttingDown(ApiError):
     """A request that was not finished when the server had to stop."""
 

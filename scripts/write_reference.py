@@ -172,6 +172,11 @@ ENTRIES: Mapping[str, Entry] = {
         "body_rate: 10KiB",
         "Bytes per second of a request body, on average over 30 s; slower uploads get `408`.",
     ),
+    "Limits.body_memory": Entry(
+        "body_memory: 1GiB",
+        "Bytes of all request bodies in memory, also decompressed; at least twice `max_request`. A key can have as "
+        "many of them as remain free, so one key at most half. Other calls wait up to 10 s, then get `503`.",
+    ),
     "Limits.write_timeout": Entry(
         "write_timeout: 30s", "How long a client can read nothing of a response; then its connection is closed."
     ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
+from io import BytesIO
 
 from proxy.access import Caller
 from proxy.api.models import view_of
@@ -14,6 +15,7 @@ from proxy.calls import CallPath
 from proxy.config import Config
 from proxy.cooperative import Cooperative
 from proxy.errors import ApiError, BodyTooLarge, Forbidden, InvalidKey
+from proxy.inference.body_memory import BodyMemory, Lease
 from proxy.inference.deadline import CallScope, ClientDisconnected, DeadlineTimer, watch_receive
 from proxy.inference.failover import Call, ForwardedCall, Forwarder
 from proxy.inference.ledger import Ledger
@@ -35,6 +37,8 @@ from proxy.wire import format_of
 
 _BEFORE_HEAD = 2
 """Comments begin after this many times `sse_keepalive` if no provider has responded: then its status cannot be sent."""
+_FIRST_PART = 64 * 1024
+"""Bytes that are reserved for a body of unknown length before it is read."""
 _CALLS_NEED_KEYS = (
     "This proxy has no API keys configured, so clients can list models but cannot call them; "
     "its administrator can add `keys:`, or set `call: true` in the group `default`."
@@ -62,6 +66,7 @@ class Inference:
         self._ledger = ledger
         self._timer = DeadlineTimer()
         self._turns = Turns()
+        self.body_memory = BodyMemory(config.server.limits.body_memory)
         self._server = config.server
         self._has_keys = not config.is_open
         self._providers = {provider.name: provider for provider in config.providers}
@@ -76,11 +81,14 @@ class Inference:
     async def __call__(self, head: RequestHead, caller: Caller, receive: Receive, send: Send) -> None:
         """Forward a call and relay its response. Raises ApiError while nothing was sent."""
         self.check_may_call(caller)
+        lease = self.body_memory.lease(caller.name or "")
         try:
-            call = await self._read_call(head, caller, receive)
-            await self.forward(call, head, caller, receive, send, self._stream_formats[head.path])
+            call = await self._read_call(head, caller, receive, lease)
+            await self.forward(call, head, caller, receive, send, self._stream_formats[head.path], lease)
         except ClientDisconnected:
             return
+        finally:
+            lease.release()
 
     def check_may_call(self, caller: Caller) -> None:
         if caller.may_call:
@@ -89,20 +97,21 @@ class Inference:
             raise InvalidKey  # 401: a key can have the permission
         raise Forbidden("This API key can list models but cannot call them." if caller.name else _CALLS_NEED_KEYS)
 
-    async def _read_call(self, head: RequestHead, caller: Caller, receive: Receive) -> Call:
+    async def _read_call(self, head: RequestHead, caller: Caller, receive: Receive, lease: Lease) -> Call:
         """Raises ApiError and ClientDisconnected."""
         key = caller.name or ""
         headers, forwarded = split_headers(head.headers, key)
-        content = await self.read_body(headers, receive)
+        content = await self._read_body(headers, receive, lease)
         head.has_body = False  # the body was read, so the connection can be reused
         if coding := headers.get(b"content-encoding"):
-            content = await self._turns.run(decompress(content, coding, self._server.max_request))
+            content = await self._turns.run(decompress(content, coding, self._server.max_request, lease.grow))
+            lease.shrink_to(len(content))
         view = self._store.cached_view(caller.policy) or await view_of(self._store, caller.policy)
         path = self._calls[head.path]
         default_model = self._default_models[head.path]
         if default_model and not await _is_visible(view, default_model):
             default_model = ""
-        body = await self._turns.run(_parse(content, headers, head.path_model, default_model))
+        body = await self._turns.run(parse_body(content, headers, head.path_model, default_model))
         await view.prepare(body.models)
         origin_of = partial(self._ledger.provider_of, key)
         request_id = head.request_id.decode()
@@ -113,29 +122,53 @@ class Inference:
         query = forwarded_query(head.query, is_azure=is_azure_path(head.scope["raw_path"])) if head.query else ""
         return Call(path.path, body, forwarded, offers, request_id, key, head.headers, query)
 
-    async def read_body(self, headers: Mapping[bytes, bytes], receive: Receive) -> bytes:
-        """Raises BodyTooLarge and ClientDisconnected."""
+    async def drop_body(self, headers: Mapping[bytes, bytes], caller: Caller, receive: Receive) -> None:
+        """Read a body that is not used. Raises BodyTooLarge, ServerBusy and ClientDisconnected."""
+        lease = self.body_memory.lease(caller.name or "")
+        try:
+            await self._read_body(headers, receive, lease)
+        finally:
+            lease.release()
+
+    async def _read_body(self, headers: Mapping[bytes, bytes], receive: Receive, lease: Lease) -> bytes:
+        """Raises BodyTooLarge, ServerBusy and ClientDisconnected."""
         limit = self._server.max_request
-        if int(headers.get(b"content-length", b"0")) > limit:
+        announced = int(headers.get(b"content-length", _FIRST_PART))
+        if announced > limit:
             raise BodyTooLarge(limit)
-        parts: list[bytes] = []
-        size = 0
+        await lease.reserve(announced)
+        content = BytesIO()
         while True:
             message = await receive()
             if message["type"] == "http.disconnect":
                 raise ClientDisconnected
             part = message.get("body", b"")
-            size += len(part)
+            size = content.tell() + len(part)
             if size > limit:
                 raise BodyTooLarge(limit)
-            parts.append(part)
-            if not message.get("more_body", False):
-                return parts[0] if len(parts) == 1 else b"".join(parts)
+            if size > lease.size:
+                lease.grow(size - lease.size)
+            more = message.get("more_body", False)
+            if not more and size == len(part):  # true for most bodies
+                return bytes(part)
+            content.write(part)
+            if not more:
+                return content.getvalue()  # without a copy, unlike a join of all parts
 
     async def forward(
-        self, call: Call, head: RequestHead, caller: Caller, receive: Receive, send: Send, stream_format: StreamFormat
+        self,
+        call: Call,
+        head: RequestHead,
+        caller: Caller,
+        receive: Receive,
+        send: Send,
+        stream_format: StreamFormat,
+        lease: Lease | None = None,
     ) -> None:
-        """Forward a call and relay its response. Raises ApiError and ClientDisconnected."""
+        """Forward a call and relay its response. Raises ApiError and ClientDisconnected.
+
+        `lease`: of its body, which is released as soon as the body is not used any more.
+        """
         names_provider = caller.admin or self._server.expose_provider
         watch = head.connection.watch if head.connection else watch_receive(receive)
         first = self._providers[call.candidates[0].offer.provider]
@@ -153,6 +186,7 @@ class Inference:
             async def relay(forwarded: ForwardedCall) -> None:
                 scope.limit_to(forwarded.provider.call_timeout)
                 headers = _response_headers(forwarded, call, names_provider=names_provider)
+                ids = self._id_reader(call, forwarded)
                 relay = Relay(
                     forwarded,
                     call.model,
@@ -160,7 +194,9 @@ class Inference:
                     scope,
                     stream_format,
                     self._server.sse_keepalive,
-                    self._id_reader(call, forwarded),
+                    ids,
+                    # The reader of ids looks them up in the body.
+                    release_body=partial(_release, call, lease) if lease and not ids else None,
                 )
                 await relay.run([*headers, *id_headers])
 
@@ -197,12 +233,17 @@ def _response_headers(forwarded: ForwardedCall, call: Call, *, names_provider: b
     return headers
 
 
+def _release(call: Call, lease: Lease) -> None:
+    call.body.discard()
+    lease.release()
+
+
 async def _is_visible(view: View, model: str) -> bool:
     await view.prepare((model,))
     return view.find(model) is not None
 
 
-def _parse(body: bytes, headers: Mapping[bytes, bytes], path_model: str, default_model: str) -> Cooperative[Body]:
+def parse_body(body: bytes, headers: Mapping[bytes, bytes], path_model: str, default_model: str) -> Cooperative[Body]:
     """Raises BadRequest."""
     content_type = headers.get(b"content-type", b"")
     if content_type.lower().startswith(b"multipart/"):

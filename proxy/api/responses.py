@@ -92,7 +92,7 @@ class StoredResponses:
         """Raises ApiError and ClientDisconnected."""
         response, key = head.path_params["id"], caller.name or ""
         headers, forwarded = split_headers(head.headers, key)
-        await self._inference.read_body(headers, receive)  # these requests have no parameters in a body
+        await self._inference.drop_body(headers, caller, receive)  # these requests have no parameters in a body
         head.has_body = False
         origin = self._ledger.find(key, response)
         candidate = await self._candidate(origin, caller) if origin and _ID.fullmatch(response) else None

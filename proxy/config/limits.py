@@ -31,6 +31,8 @@ class Limits(Settings):
     """Between two parts of a request body."""
     body_rate: Bytes = 1024
     """Bytes per second of a request body, on average over 30 s."""
+    body_memory: Bytes = 256 * 1024**2
+    """Bytes of all request bodies in memory, also decompressed. A key can have as many of them as remain free."""
     write_timeout: Seconds = 60.0
     """How long a client can read nothing of a response."""
     keepalive_timeout: Seconds = 75.0

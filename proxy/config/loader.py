@@ -79,6 +79,7 @@ def _config(
         if not yaml_document.is_extension((unknown,)):
             validation.unknown((unknown,), SECTIONS)
     server = validation.section(Server, raw, "server")
+    _check_body_memory(validation, server)
     merge = validation.section(Merge, raw, "merge")
     _check_inherited(validation, raw)
     owners = _owners(validation, raw)
@@ -98,6 +99,13 @@ def _config(
     return Config(
         server, merge, owners, providers.listed, groups, keys, providers.skipped, validation.warnings, models, routing
     )
+
+
+def _check_body_memory(validation: Validation, server: Server | None) -> None:
+    """A key can have half of the memory: a longer body could never be read."""
+    if server and server.limits.body_memory < 2 * server.max_request:
+        text = "must be at least twice `server.max_request`; raise it, or lower `server.max_request`"
+        validation.problem(("server", "limits", "body_memory"), text)
 
 
 def _warn_of_anonymous(validation: Validation, raw: Mapping[str, Any], groups: Mapping[str, Group]) -> None:

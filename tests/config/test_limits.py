@@ -14,6 +14,7 @@ def test_limits_have_defaults() -> None:
         header_timeout=10,
         body_timeout=60,
         body_rate=1024,
+        body_memory=256 * 1024**2,
         write_timeout=60,
         keepalive_timeout=75,
         headers=32 * 1024,

@@ -54,8 +54,8 @@ EVERYTHING = """\
 server:
   {host: 0.0.0.0, port: 80, allow_anonymous: true, cors: ["https://app.example.com"], drain_delay: 1s,
    allowed_hosts: [models-proxy],
-   limits: {header_timeout: 5s, body_timeout: 30s, body_rate: 2KiB, write_timeout: 20s, keepalive_timeout: 2m,
-            headers: 64KiB, connections: 500, connections_per_address: 20}, shutdown_timeout: 2m,
+   limits: {header_timeout: 5s, body_timeout: 30s, body_rate: 2KiB, body_memory: 64MiB, write_timeout: 20s,
+            keepalive_timeout: 2m, headers: 64KiB, connections: 500, connections_per_address: 20}, shutdown_timeout: 2m,
    max_request: 1MiB, expose_provider: true, sse_keepalive: 5s,
    extra_paths: [/v1/translate], default_models: {moderations: omni}}
 cache: {ttl: 10m, max_stale: 2h, confirm_empty: 3m, initial_wait: 2s}
@@ -340,6 +340,7 @@ def test_every_setting_is_loaded(corp_pem: str) -> None:
                 header_timeout=5,
                 body_timeout=30,
                 body_rate=2048,
+                body_memory=64 * 1024**2,
                 write_timeout=20,
                 keepalive_timeout=120,
                 headers=64 * 1024,

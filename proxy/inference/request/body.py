@@ -36,6 +36,9 @@ class Body:
         """Return whether a string of the body may contain this text of printable ASCII."""
         raise NotImplementedError
 
+    def discard(self) -> None:
+        """Free the bytes: neither `with_ids` nor `may_contain` is called any more."""
+
     @property
     def cache_key(self) -> str:
         """`prompt_cache_key`, "" without one."""

@@ -17,8 +17,12 @@ _MAX_FRAMES = 1000  # members of gzip, frames of zstd; tools that split a body w
 _MAX_WINDOW_LOG = 23  # 8 MiB of memory for zstd: more is not allowed over HTTP (RFC 9659)
 
 
-def decompress(body: bytes, content_encoding: bytes, limit: int) -> Cooperative[bytes]:
+def decompress(
+    body: bytes, content_encoding: bytes, limit: int, reserve: Callable[[int], None] = lambda size: None
+) -> Cooperative[bytes]:
     """Return the body without its content-encoding. It yields after at most 256 KiB of output.
+
+    `reserve` is called with the bytes of each part of the output before it is kept; it can raise an exception.
 
     Raises UnsupportedMediaType, BodyTooLarge above `limit` bytes of output, and BadRequest for invalid data.
     """
@@ -31,6 +35,7 @@ def decompress(body: bytes, content_encoding: bytes, limit: int) -> Cooperative[
     for part in _decompressed(body, _STREAMS[coding]):
         if content.tell() + len(part) > limit:
             raise BodyTooLarge(limit)
+        reserve(len(part))
         content.write(part)
         yield
     return content.getvalue()  # without a copy, unlike a join of all parts

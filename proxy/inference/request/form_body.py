@@ -94,6 +94,9 @@ class FormBody(Body):
         (start, end), view = self._span, memoryview(self._body)
         return b"".join((view[:start], ids[self.model].encode(), view[end:]))
 
+    def discard(self) -> None:
+        self._body = b""
+
     def may_contain(self, text: str) -> bool:
         return text.encode() in self._body
 

@@ -103,6 +103,9 @@ class JsonBody(Body):
             return self._body
         return _ESCAPED.sub(lambda match: bytes.fromhex(match[1].decode()), self._body)
 
+    def discard(self) -> None:
+        self._body = b""
+
     @property
     def cache_key(self) -> str:
         return cache_key_of(self._beginning or self._body)

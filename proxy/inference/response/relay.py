@@ -55,14 +55,19 @@ class Relay:
         stream_format: StreamFormat,
         sse_keepalive: float,
         ids: IdReader | None = None,
+        release_body: Callable[[], None] | None = None,
     ) -> None:
-        """`model` is the requested id. `sse_keepalive`: seconds. `ids` reads those in the response."""
+        """`model` is the requested id. `sse_keepalive`: seconds. `ids` reads those in the response.
+
+        `release_body` is called when the request cannot be sent to another provider any more.
+        """
         self._call = call
         self._response = call.response
         self._model = model
         self._client = client
         self._scope = scope
         self._ids = ids
+        self._release_body = release_body or (lambda: None)
         self._stream_format = stream_format
         self._sse_keepalive = sse_keepalive
         self._seconds = call.provider.idle_timeout
@@ -215,6 +220,7 @@ class Relay:
 
     async def _relay_rest(self, chunk: bytes, renamer: JsonStreamRenamer | None = None) -> Outcome:
         """Relay a response whose head was sent. `chunk`: its first bytes, b"" if it has none."""
+        self._release_body()
         try:
             while chunk:
                 if out := renamer.feed(chunk) if renamer else chunk:
@@ -240,6 +246,7 @@ class Relay:
         failure: ApiError | None = None
         try:
             is_over = await self._relay_opening(chunk, events, opening)
+            self._release_body()
             while not is_over and (chunk := await self._read()):
                 if out := events.feed(chunk):
                     await self._client.send(out)
