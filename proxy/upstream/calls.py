@@ -21,13 +21,15 @@ from proxy import __version__
 from proxy.asgi import Header
 from proxy.clock import Clock
 from proxy.config import Provider, Target
+from proxy.cooperative import NEXT_TURN
 from proxy.errors import UpstreamError
 from proxy.upstream.connection import Connections
-from proxy.upstream.credentials import auth_headers, auth_query, keys_of, kind_headers, secrets_of
+from proxy.upstream.credentials import auth_headers, auth_query, keys_of, kind_headers, secrets_of, sent_secrets
 from proxy.upstream.errors import seconds_to_wait
 from proxy.upstream.exchange import Incoming
 from proxy.upstream.key_pool import KeyPool, Refusal, refusal_of, send_with_keys
 from proxy.upstream.logins import send_signed
+from proxy.upstream.masking import Mask, mask_of
 from proxy.upstream.transport import Gunzip, is_gzip
 
 _NO_CONNECTION = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.ClientHttpProxyError)
@@ -75,13 +77,19 @@ class Logins(Protocol):
 class UpstreamResponse:
     """A response whose headers have arrived and whose body can be read. It must be closed."""
 
-    __slots__ = ("_gunzip", "_headers", "_incoming", "_provider", "_wait", "api_key", "coding", "content_type",
-                 "raw_headers", "status")  # fmt: skip
+    __slots__ = ("_gunzip", "_headers", "_held", "_incoming", "_mask", "_pieces", "_provider", "_wait", "api_key",
+                 "coding", "content_type", "raw_headers", "status")  # fmt: skip
 
-    def __init__(self, incoming: Incoming, provider: Provider) -> None:
+    def __init__(self, incoming: Incoming, provider: Provider, mask: Mask | None = None) -> None:
+        """`mask`: of the credentials that were sent. Headers with one are removed; in the body they are masked."""
         self.status = incoming.status
         self.raw_headers: Sequence[Header] = incoming.raw_headers
         """Names in lower case."""
+        if mask and mask.shows(b"\n".join([value for _, value in self.raw_headers])):
+            self.raw_headers = [header for header in self.raw_headers if mask.masked(header[1]) == header[1]]
+        self._mask = mask
+        self._held = b""
+        """The end of what was read, if the next bytes can make a credential of it."""
         self._headers = dict(reversed(self.raw_headers))  # of equal names the first counts
         self.content_type = self._headers.get(b"content-type", b"").decode("latin-1")
         self.coding = _coding(self._headers[b"content-encoding"]) if b"content-encoding" in self._headers else ""
@@ -92,6 +100,12 @@ class UpstreamResponse:
         self._provider = provider
         self._incoming = incoming
         self._gunzip = Gunzip() if self.coding else None
+        self._pieces: Iterator[bytes] = iter(())
+
+    @property
+    def is_inflated(self) -> bool:
+        """Whether the body was decompressed to so many times its size that it is not worth buffering."""
+        return self._gunzip is not None and self._gunzip.is_inflated
 
     @property
     def length(self) -> int | None:
@@ -111,23 +125,33 @@ class UpstreamResponse:
     @property
     def is_over(self) -> bool:
         """Whether the body has ended. Does not wait."""
-        return self._gunzip is None and self._incoming.is_over
+        return self._gunzip is None and not self._held and self._incoming.is_over
 
     def read_nowait(self) -> bytes:
         """Bytes that have already arrived, b"" if none. Raises UpstreamError."""
         if self._gunzip:
             return b""
         try:
-            return self._incoming.read_nowait()
+            data = self._incoming.read_nowait()
         except _FAILURES as error:
             raise _interrupted(error) from error
+        return self._masked(self._mask, data) if self._mask and data else data
 
     async def read(self) -> bytes:
-        """The next bytes, b"" at the end. Raises UpstreamError."""
+        """The next bytes, at most 64 KiB of a compressed body; b"" at the end. Raises UpstreamError."""
         try:
-            return await (self._incoming.read() if self._gunzip is None else self._decompressed(self._gunzip))
+            while data := await (self._incoming.read() if self._gunzip is None else self._decompressed(self._gunzip)):
+                if passed := self._masked(self._mask, data) if self._mask else data:
+                    return passed
         except (*_FAILURES, UpstreamError) as error:
             raise _interrupted(error) from error
+        held, self._held = self._held, b""
+        return held
+
+    def _masked(self, mask: Mask, data: bytes) -> bytes:
+        """Return the bytes that can be passed on, b"" if they may be the beginning of a credential."""
+        passed, self._held = mask.split(self._held + data)
+        return passed
 
     async def read_raw(self, body: bytearray, limit: int) -> None:
         """Add the body, as it was sent, to `body`, up to the first chunk beyond `limit` bytes. Raises UpstreamError."""
@@ -139,12 +163,18 @@ class UpstreamResponse:
 
     async def _decompressed(self, gunzip: Gunzip) -> bytes:
         """The next decompressed bytes: some providers ignore `Accept-Encoding: identity` and send gzip."""
-        while compressed := await self._incoming.read():
+        while True:
+            for plain in self._pieces:
+                await NEXT_TURN  # a short body can have very many pieces, also empty ones
+                if plain:
+                    return plain
+            compressed = await self._incoming.read()
+            if not compressed:
+                break
             if not gunzip.has_begun and not is_gzip(compressed):
                 self._gunzip = None  # the body is not compressed, whatever its header says
                 return compressed
-            if plain := b"".join(gunzip.chunks(compressed)):
-                return plain
+            self._pieces = gunzip.chunks(compressed)
         if gunzip.has_begun and not gunzip.complete:
             raise ValueError("truncated gzip body")
         return b""
@@ -170,7 +200,7 @@ class UpstreamResponse:
         if not value:
             return ""
         is_plain = len(value) <= _MAX_REQUEST_ID and value.isascii() and value.isprintable()
-        return value if is_plain and not any(secret in value for secret in self._credentials()) else ""
+        return value if is_plain else ""
 
     @property
     def secrets(self) -> Sequence[str]:
@@ -201,6 +231,8 @@ class _Requests:
         """`key`: "" for none."""
         self._target = target
         self._query = auth_query(target.auth, key)
+        self._secrets = tuple(sent_secrets(provider, target.auth, key))
+        self._mask = mask_of(self._secrets)
         self._urls: dict[str, URL] = {}
         operator_headers = {name: value.get_secret_value() for name, value in provider.headers.items()}
         self._own_headers: CIMultiDict[str] = CIMultiDict(
@@ -218,6 +250,12 @@ class _Requests:
         )
         self._defaults.update(self._own_headers)
         self._own_lists = {name: self._own_headers[name] for name in _LIST_HEADERS if name in self._own_headers}
+
+    def mask(self, signed: Mapping[str, str]) -> Mask | None:
+        """The mask of what is sent, with the header of a login or without one."""
+        if not signed:
+            return self._mask
+        return mask_of((*self._secrets, *(value.rpartition(" ")[2] for value in signed.values())))
 
     def url(self, path: str) -> URL:
         if path not in self._urls:
@@ -283,7 +321,7 @@ class Endpoint:
             all_headers["Content-Type"] = content_type
             all_headers.update(signed)
             url = _with_query(requests.url(path), query) if query else requests.url(path)
-            return self._response_to(self.connections.send("POST", url, all_headers, body))
+            return self._response_to(self.connections.send("POST", url, all_headers, body), requests.mask(signed))
 
         return self._with_credential(post, model, caller, request_id)
 
@@ -304,7 +342,8 @@ class Endpoint:
             all_headers = requests.headers(headers)
             all_headers["X-Request-Id"] = request_id
             all_headers.update(signed)
-            return self._response_to(self.connections.send(method, requests.url_with(path, query), all_headers))
+            sending = self.connections.send(method, requests.url_with(path, query), all_headers)
+            return self._response_to(sending, requests.mask(signed))
 
         return self._with_credential(send, model, caller, request_id)
 
@@ -363,9 +402,9 @@ class Endpoint:
         except UpstreamError as error:
             raise UpstreamError("login", error.reason, retryable=error.retryable) from error
 
-    async def _response_to(self, sending: Awaitable[Incoming]) -> UpstreamResponse:
+    async def _response_to(self, sending: Awaitable[Incoming], mask: Mask | None) -> UpstreamResponse:
         try:
-            return UpstreamResponse(await sending, self.provider)
+            return UpstreamResponse(await sending, self.provider, mask)
         except _NO_CONNECTION as error:
             raise UpstreamError("no_connection", f"connection failed ({type(error).__name__})") from error
         except _FAILURES as error:

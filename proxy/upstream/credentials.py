@@ -16,6 +16,8 @@ _PUBLIC_HEADERS = frozenset(
     {"accept", "anthropic-beta", "anthropic-version", "http-referer", "openai-beta", "referer", "user-agent", "x-title"}
 )
 """Headers, in lower case, whose configured value is no secret: messages quote it, such as the date of a version."""
+_CREDENTIAL_HEADER = re.compile("auth|key|token|secret|passw|cookie|credential|signature|session|jwt", re.IGNORECASE)
+_LONG_WORD = re.compile(r"[^\s/]{16,}")
 _CREDENTIAL_PARAMETERS = ("key", "sig", "signature", "token", "secret", "password", "code")
 
 
@@ -60,6 +62,23 @@ def secrets_of(provider: Provider) -> Sequence[str]:
     if egress and egress.login:
         secrets += [*egress.login, base64_of(":".join(egress.login))]
     return secrets
+
+
+def sent_secrets(provider: Provider, auth: Auth, key: str) -> Sequence[str]:
+    """The secrets in a request with this API key: without those of other requests, and without ordinary headers."""
+    secrets = [key, key.partition(":")[2]] if auth.style == "basic" else [key]
+    for name, value in provider.headers.items():
+        if name.lower() not in _PUBLIC_HEADERS:
+            secrets += _secret_words(name, value.get_secret_value())
+    egress = egress_of(provider)
+    return [*secrets, *(egress.login if egress and egress.login else ())]
+
+
+def _secret_words(header: str, value: str) -> Sequence[str]:
+    """The words of a header's value, if its name is that of a credential; otherwise long words that are no URL."""
+    if _CREDENTIAL_HEADER.search(header):
+        return re.split("[ ;,]+", value)
+    return [value] if _LONG_WORD.fullmatch(value) else []
 
 
 def _is_credential(parameter: str, value: str) -> bool:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from urllib.parse import quote, unquote, unquote_plus
+from urllib.parse import unquote, unquote_plus
+
+from proxy.upstream.masking import forms_of
 
 _MIN_SECRET = 4  # characters; shorter secrets would match ordinary text
 _URL = re.compile(r"https?://", re.IGNORECASE)
@@ -90,9 +92,8 @@ def redact_known(text: str, secrets: Sequence[str], credentials: Sequence[str]) 
     `credentials` are also found masked or cut off, as providers quote them.
     """
     known = [secret for secret in (*secrets, *credentials) if len(secret) >= _MIN_SECRET]
-    for secret in known:
-        for form in (secret, quote(secret), quote(secret, safe="")):
-            text = text.replace(form, "***")
+    for form in sorted({form.decode() for secret in known for form in forms_of(secret)}, key=len, reverse=True):
+        text = text.replace(form, "***")
 
     def redact_part(match: re.Match[str]) -> str:
         word = match[0].rstrip(_END)

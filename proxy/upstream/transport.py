@@ -14,6 +14,8 @@ import httpx
 from proxy.errors import UpstreamError
 
 _CHUNK = 64 * 1024
+_MIN_INFLATED = 512 * 1024
+_MAX_RATIO = 20
 _CHUNKS_PER_YIELD = 100  # chunks of a body after which other tasks may run
 HTTP_LOGGERS = ("httpx", "httpcore.connection", "httpcore.http11", "httpcore.proxy")
 
@@ -121,13 +123,20 @@ class Gunzip:
 
     def __init__(self) -> None:
         self.has_begun = False
+        self._read = self._unpacked = 0  # bytes
         self._unpack = zlib.decompressobj(wbits=31)
 
     @property
     def complete(self) -> bool:
         return self._unpack.eof
 
+    @property
+    def is_inflated(self) -> bool:
+        """Whether the body is long, and many times longer than texts usually are after their decompression."""
+        return self._unpacked > max(_MIN_INFLATED, _MAX_RATIO * self._read)
+
     def chunks(self, raw: bytes) -> Iterator[bytes]:
+        """Yield the decompressed bytes, at most 64 KiB at a time; b"" between members. Raises UpstreamError."""
         self.has_begun = True
         while raw:
             if self._unpack.eof:
@@ -135,8 +144,12 @@ class Gunzip:
                     raise UpstreamError("invalid_response", "returned an unusable response (data after the gzip body)")
                 self._unpack = zlib.decompressobj(wbits=31)
             try:
-                yield self._unpack.decompress(raw, _CHUNK)
+                plain = self._unpack.decompress(raw, _CHUNK)
             except zlib.error as error:
                 reason = "returned an unusable response (invalid gzip data)"
                 raise UpstreamError("invalid_response", reason) from error
-            raw = self._unpack.unconsumed_tail or self._unpack.unused_data
+            rest = self._unpack.unconsumed_tail or self._unpack.unused_data
+            self._read += len(raw) - len(rest)
+            self._unpacked += len(plain)
+            raw = rest
+            yield plain
