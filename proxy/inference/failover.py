@@ -19,6 +19,7 @@ from proxy.errors import ApiError, UpstreamError
 from proxy.inference.circuit import Circuit
 from proxy.inference.deadline import CallScope, ClientDisconnected, DeadlineExceeded
 from proxy.inference.error_content import MAX_BYTES, ErrorContent, only_error, read_error
+from proxy.inference.error_redaction import Redaction
 from proxy.inference.permitted import permitted
 from proxy.inference.provider_errors import (
     RELAYED_STATUSES,
@@ -35,6 +36,7 @@ from proxy.inference.request.headers import further_headers
 from proxy.inference.request.json_body import JsonBody
 from proxy.inference.request.params import ParamOverrides
 from proxy.inference.response import headers as response_headers
+from proxy.inference.response.error_texts import ErrorTexts
 from proxy.inference.response.ids import PATHS_WITH_IDS
 from proxy.inference.routing import Candidate
 from proxy.telemetry import Tokens, Usage
@@ -175,6 +177,14 @@ class ForwardedCall:
     def id_headers(self) -> Sequence[Header]:
         """The header with the provider's id of the request, if there is one."""
         return id_headers(self.response.request_id)
+
+    @property
+    def error_texts(self) -> ErrorTexts | None:
+        """What redacts errors within the response, if it must not show the provider's ids."""
+        if not self._candidate.hides_ids:
+            return None
+        response, ids = self.response, self._candidate.ids
+        return ErrorTexts(Redaction(response.secrets, response.credentials, ids, hides_forms=True))
 
     def attribute(self, error: ApiError) -> None:
         """Add to an error that a part of the response caused which provider sent it."""

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from proxy.inference.response.error_texts import ErrorTexts
 from proxy.inference.response.events import (
     BLANK_LINES,
     OBJECT_LINE,
@@ -30,11 +31,21 @@ _LINE_END = re.compile(rb"\r\n|\r|\n")
 class EventStreamRenamer:
     """Renames the model in the events of a stream, counts the tokens that they report, and recognizes its end."""
 
-    def __init__(self, own_id: str | None, public_id: str, observe: Callable[[bytes], None] | None = None) -> None:
-        """`observe` is called with whole lines, in which every object is whole, before they are returned."""
+    def __init__(
+        self,
+        own_id: str | None,
+        public_id: str,
+        observe: Callable[[bytes], None] | None = None,
+        error_texts: ErrorTexts | None = None,
+    ) -> None:
+        """`observe` is called with whole lines, in which every object is whole, before they are returned.
+
+        `error_texts` redacts the errors in them, for an `own_id` that is None.
+        """
         self.tokens = Tokens()
         self.end = StreamEnd()
         self._observe = observe
+        self._error_texts = error_texts
         self._own_id, self._public_id = own_id, public_id
         self._renames = own_id != public_id
         self._lines = _LineRenamer(own_id, public_id)
@@ -83,6 +94,8 @@ class EventStreamRenamer:
             self._observe(lines)
         if b'"usage"' in lines and _USAGE.search(lines):
             self.tokens = self.tokens.merge(_reported_tokens(lines))
+        if self._error_texts:
+            lines = self._error_texts.redacted_events(lines)
         return self._lines.renamed(lines) if self._renames else b""
 
     def _whole_lines(self, chunk: bytes) -> bytes:

@@ -189,8 +189,10 @@ class Relay:
             raise ProviderFailed("The provider of this model returned an unusable response (truncated JSON).")
         if self._ids:
             self._ids.read(json)
+        if error_texts := self._call.error_texts:
+            json = error_texts.redacted_json(json)
         renamed, self._tokens = rename_model(json, self._call.own_id, self._model)
-        body = renamed if json is body else BOM + renamed
+        body = BOM + renamed if body.startswith(BOM) else renamed
         headers.append((b"content-length", b"%d" % len(body)))
         if not self._client.send_whole(RawResponse(self._response.status, headers, body)):
             await self._start(headers)
@@ -240,7 +242,8 @@ class Relay:
     async def _relay_events(self, headers: Sequence[Header], chunk: bytes) -> Outcome:
         """Relay a stream. `chunk`: its first bytes, b"" if they must be read."""
         self._client.prepare(self._response.status, [*headers, *STREAM_HEADERS])
-        events = EventStreamRenamer(self._call.own_id, self._model, self._ids.read_lines if self._ids else None)
+        observe = self._ids.read_lines if self._ids else None
+        events = EventStreamRenamer(self._call.own_id, self._model, observe, self._call.error_texts)
         opening = Opening("output" if self._stream_format.is_stored else "lead_in")
         self._client.keep_alive(self._sse_keepalive, lambda: opening.kind == "lead_in" or events.between_events)
         failure: ApiError | None = None
