@@ -43,6 +43,7 @@ _NEVER: Mapping[str, tuple[str, ...]] = {
         *("x-request-id", "request-id", "x-served-by", "x-models-*", "date", "server", "allow", "origin"),
         *("access-control-*", "cross-origin-*", "strict-transport-security", "x-frame-options", "clear-site-data"),
         *("cache-control", "*-cache-control", "surrogate-*", "expires", "pragma", "etag", "last-modified", "age"),
+        "x-content-type-options",
         *("vary", "location", "refresh", "link", "x-accel-*", "x-sendfile*", "nel", "report-to", "reporting-endpoints"),
     ),
 }

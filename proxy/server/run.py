@@ -27,6 +27,9 @@ LAST_SECONDS = 6.0
 _FORCED_SECONDS = 0.5
 """The same after a second signal."""
 
+NO_SNIFFING = ("x-content-type-options", "nosniff")
+"""The header of every response. Browsers do not run text or JSON as scripts or pages then."""
+
 _M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8  # malloc.h
 _LARGE = 128 * 1024  # bytes; glibc's initial threshold
 _HANGUP = getattr(signal, "SIGHUP", None)  # not on Windows
@@ -107,6 +110,7 @@ class Server(uvicorn.Server):
                 log_config=None,
                 log_level="warning",
                 server_header=False,
+                headers=[NO_SNIFFING],
                 proxy_headers=False,
                 timeout_keep_alive=config.server.limits.keepalive_timeout,  # type: ignore[arg-type]  # for `call_later`
                 timeout_graceful_shutdown=ceil(config.server.shutdown_timeout + LAST_SECONDS),
