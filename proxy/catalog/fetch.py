@@ -22,6 +22,8 @@ class FetchResult:
     """Reason -> number of entries dropped for that reason."""
     duplicates: int = 0
     """Number of entries that repeat the id of an earlier entry of their list, and are merged with it."""
+    shortened: int = 0
+    """Number of entries without their largest fields, because they are too large."""
     partial: str = ""
     """Why the list may lack models, "" if it is complete."""
     answered_at: float = 0.0

@@ -183,6 +183,10 @@ def _notes(result: ProbeResult, selected: int) -> str:
     dropped = result.fetched.dropped if result.fetched else {}
     notes = [result.shortcoming.reason] if result.shortcoming else []
     notes += [f"{count(number, 'entry', 'entries')} dropped: {reason}" for reason, number in dropped.items()]
+    if result.fetched and result.fetched.shortened:
+        notes.append(
+            f"{count(result.fetched.shortened, 'entry', 'entries')} too large; the largest fields are not shown"
+        )
     if result.fetched and result.fetched.redirected_to:
         notes.append(f"redirected to {result.fetched.redirected_to}")
     ids = {entry.id for entry in result.entries}

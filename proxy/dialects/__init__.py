@@ -3,10 +3,11 @@
 from proxy.dialects.diagnosis import no_valid_entries
 from proxy.dialects.dialect import RESERVED_FIELDS, Auth, Dialect, Paging, Setting, fill_template
 from proxy.dialects.duplicates import without_duplicates
+from proxy.dialects.entry_size import within_limits
 from proxy.dialects.error_body import ErrorBody, describe_body
 from proxy.dialects.facts import NAMES as EXTRA_NAMES
 from proxy.dialects.identity import restore_collisions
-from proxy.dialects.page import Page, open_page
+from proxy.dialects.page import Page, open_page, opening_page
 from proxy.dialects.pager import Following, Query, Received, following_page, next_query
 from proxy.dialects.private import selected
 from proxy.dialects.private_signs import Sign, parts_of, signs_in
@@ -38,11 +39,13 @@ __all__ = [
     "next_query",
     "no_valid_entries",
     "open_page",
+    "opening_page",
     "parts_of",
     "read_entry",
     "restore_collisions",
     "selected",
     "signs_in",
     "unix_seconds",
+    "within_limits",
     "without_duplicates",
 ]

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any, TypeGuard
 
 import msgspec
 from msgspec import Raw
 
 from proxy.dialects.dialect import Dialect, path_getter
+from proxy.dialects.raw_json import SHORT
 from proxy.errors import UpstreamError
 
 _MAX_MESSAGE = 200  # characters
@@ -22,10 +24,18 @@ BOM = b"\xef\xbb\xbf"
 
 def no_valid_entries(dialect: Dialect, raw: Raw, reason: str) -> UpstreamError:
     """The error for a page without valid entries: `reason` and `raw` are those of one of them."""
-    actual = f"an entry is {_shape(ANY_DECODER.decode(raw))}"
+    actual = f"an entry is {_shape_of(raw)}"
     if dialect.kind == "custom":
         actual = f"list.id is {' or '.join(field_names(dialect.id))}, {actual}"
     return UpstreamError("invalid_response", f"returned no usable models: {reason} ({actual})")
+
+
+def _shape_of(raw: Raw) -> str:
+    """The `_shape` of an entry; of a long one, or one that cannot be decoded, only its type."""
+    if len(memoryview(raw)) <= SHORT:
+        with suppress(ValueError, RecursionError):
+            return _shape(ANY_DECODER.decode(raw))
+    return {ord("{"): "an object", ord("["): "an array", ord('"'): "a string"}.get(memoryview(raw)[0], "a number")
 
 
 def require_list(dialect: Dialect, payload: object, *, has_items: bool) -> None:

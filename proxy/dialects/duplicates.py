@@ -2,24 +2,38 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import msgspec
 from msgspec.structs import replace
 
+from proxy.cooperative import Cooperative, batched
 from proxy.dialects.diagnosis import ANY_DECODER
 from proxy.dialects.entry import Entry
+from proxy.dialects.entry_size import MAX_BYTES
 
+_LONG = 8 * 1024  # bytes
 _ENCODE = msgspec.json.Encoder().encode
 
 
-def without_duplicates(entries: Sequence[Entry]) -> Sequence[Entry]:
+_MAX_MERGED = 10
+"""Descriptions of one model beyond the first that are read."""
+
+
+def without_duplicates(entries: Sequence[Entry]) -> Cooperative[Sequence[Entry]]:
     """The entries of one list with each id once, in their order."""
     by_id: dict[str, Entry] = {}
-    for entry in entries:
-        first = by_id.setdefault(entry.id, entry)
-        if first is not entry:
-            by_id[entry.id] = filled(first, entry)
+    merged: Counter[str] = Counter()
+    for batch in batched(entries):
+        for entry in batch:
+            first = by_id.setdefault(entry.id, entry)
+            if first is not entry and merged[entry.id] < _MAX_MERGED:
+                merged[entry.id] += 1
+                by_id[entry.id] = filled(first, entry)
+                if len(entry.extra) > _LONG:
+                    yield
+        yield
     return tuple(by_id.values())
 
 
@@ -33,7 +47,7 @@ def filled(entry: Entry, other: Entry) -> Entry:
 
 
 def _filled_extra(extra: bytes, other: bytes) -> bytes:
-    if extra == other or other == b"{}":
+    if extra == other or other == b"{}" or len(extra) + len(other) > MAX_BYTES:
         return extra
     own = ANY_DECODER.decode(extra)
     missing = {

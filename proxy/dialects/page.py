@@ -12,9 +12,11 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
+from proxy.cooperative import Cooperative, batched, run_now
 from proxy.dialects.diagnosis import ANY_DECODER, BOM, require_list, unusable
 from proxy.dialects.dialect import Dialect
 from proxy.dialects.error_body import describe_body
+from proxy.dialects.raw_json import SHORT, TooLong, elements, is_array, is_object, members, sketch
 
 # Parsing 8 MB of `[],` takes 1.1 s and 239 MB. 20,000 models with 50 values each are below this limit.
 MAX_VALUES = 1_000_000
@@ -22,9 +24,9 @@ _ALL_ZEROS = bytes.maketrans(b"123456789", b"000000000")
 _LONG_NUMBER = b"0" * 300
 _STRIDE = 16
 _LONG_NUMBER_SAMPLED = b"0" * (len(_LONG_NUMBER) // _STRIDE)
+_WINDOW = 1024 * 1024  # bytes that are searched for long numbers in one step
+_RAW = msgspec.json.Decoder(Raw)
 _RAW_OBJECT = msgspec.json.Decoder(dict[str, Raw])
-_RAW_ARRAY = msgspec.json.Decoder(list[Raw])
-_RAW_OBJECTS = msgspec.json.Decoder(dict[str, dict[str, Raw]])
 _ENCODE = msgspec.json.Encoder().encode
 
 # An object with such a field is a wrapper or an error, not models by id.
@@ -45,32 +47,49 @@ class Page:
     """The raw JSON of a response's entries and of its outermost fields."""
 
     items: Sequence[Raw]
-    top: Mapping[str, Raw]
-    """The outermost values by name; empty if the response is an array."""
+    objects: Mapping[str, Mapping[str, Raw]]
+    """Path -> the raw values by name of the objects that were opened; "" is the response, empty if it is an array."""
     long_numbers: bool = True
     """Whether it may contain a number that a float cannot represent."""
 
     def fields_at(self, path: str) -> Mapping[str, Raw]:
-        """The raw values by name of the object at a dotted path, "" for the response itself; empty if there is none."""
-        if not path:
-            return self.top
+        """The raw values by name of the object at a dotted path, "" for the response itself; empty if there is none.
+
+        Long objects that do not contain the list count as empty.
+        """
+        if path in self.objects:
+            return self.objects[path]
+        raw = self._raw_at(path)
         try:
-            raw = _raw_at(self.top, path)
-            return {} if raw is None or memoryview(raw)[0] != ord("{") else _RAW_OBJECT.decode(raw)
+            is_short_object = raw is not None and is_object(raw) and len(memoryview(raw)) <= SHORT
+            return _RAW_OBJECT.decode(raw) if raw is not None and is_short_object else {}
         except (ValueError, RecursionError):
             return {}
 
     def value(self, path: str) -> Any:
         """The decoded value at a dotted path of the response, None if there is none. Raises UpstreamError."""
+        raw = self._raw_at(path)
+        if raw is None:
+            return None
+        if len(memoryview(raw)) > SHORT:
+            raise unusable(f"more than {SHORT:,} bytes at `{path}`")
         try:
-            raw = _raw_at(self.top, path)
-            return None if raw is None else ANY_DECODER.decode(raw)
+            return ANY_DECODER.decode(raw)
         except (ValueError, RecursionError) as error:
             raise unusable(f"non-portable JSON at `{path}`") from error
 
+    def _raw_at(self, path: str) -> Raw | None:
+        outer, _, name = path.rpartition(".")
+        return self.fields_at(outer).get(name)
 
-def open_page(dialect: Dialect, body: bytes) -> Page:
-    """Find the entries of a response.
+
+def open_page(dialect: Dialect, body: bytes, most: int = MAX_VALUES) -> Page:
+    """`opening_page` at once."""
+    return run_now(opening_page(dialect, body, most))
+
+
+def opening_page(dialect: Dialect, body: bytes, most: int) -> Cooperative[Page]:
+    """Find the entries of a response, in steps. Of more than `most` entries, only one more is returned.
 
     Raises UpstreamError (`invalid_response`) if the response is not a list of models, with a description of what it is.
     """
@@ -79,23 +98,58 @@ def open_page(dialect: Dialect, body: bytes) -> Page:
         raise unusable("empty body")
     if not text.startswith((b"{", b"[")):
         _refuse_pages(dialect, text)
-    if len(text) > MAX_VALUES and sum(map(text.count, (b"[", b"{", b","))) > MAX_VALUES:
+    values = 0
+    for sign in (b"[", b"{", b",") if len(text) > MAX_VALUES else ():
+        yield
+        values += text.count(sign)
+    if values > MAX_VALUES:
         raise unusable(f"more than {MAX_VALUES:,} JSON values")
     try:
         text.decode()
-        if text.startswith(b"{"):
-            document, top = Raw(text), _RAW_OBJECT.decode(text)
-        else:
-            document, top = msgspec.json.decode(text, type=Raw), {}
-        items = _items(dialect, document, top)
-        if items is None and dialect.empty_without_items and top.keys() <= {"nextPageToken"}:
+        raw = _RAW.decode(text)
+        document = Document(raw, (yield from members(raw)) if is_object(raw) else {})
+        items = yield from _items(dialect, document, most)
+        if items is None and dialect.empty_without_items and document.top.keys() <= {"nextPageToken"}:
             items = ()
         if not items:
-            require_list(dialect, ANY_DECODER.decode(document), has_items=items is not None)
+            require_list(dialect, (yield from sketch(document.raw)), has_items=items is not None)
+    except TooLong as error:
+        raise unusable(str(error)) from error
     except (ValueError, RecursionError) as error:
         # The texts of msgspec contain positions, never content.
         raise unusable(f"invalid JSON: {error}") from error
-    return Page(items or (), top, has_long_number(text))
+    return Page(items or (), document.objects, (yield from _has_long_number(text)))
+
+
+def _has_long_number(text: bytes) -> Cooperative[bool]:
+    for start in range(0, len(text), _WINDOW):
+        if start:
+            yield
+        if has_long_number(text[start : start + _WINDOW + len(_LONG_NUMBER)]):
+            return True
+    return False
+
+
+class Document:
+    """A JSON document whose objects are opened in steps, each once."""
+
+    def __init__(self, raw: Raw, top: Mapping[str, Raw]) -> None:
+        self.raw = raw
+        self.top = top
+        self.objects: dict[str, Mapping[str, Raw]] = {"": top}
+
+    def at(self, path: str) -> Cooperative[Raw | None]:
+        """The raw JSON at a dotted path, that of the document at "", None if there is none."""
+        if not path:
+            return self.raw
+        outer, _, name = path.rpartition(".")
+        return (yield from self._fields_at(outer)).get(name)
+
+    def _fields_at(self, path: str) -> Cooperative[Mapping[str, Raw]]:
+        if path not in self.objects:
+            raw = yield from self.at(path)
+            self.objects[path] = {} if raw is None or not is_object(raw) else (yield from members(raw))
+        return self.objects[path]
 
 
 def _refuse_pages(dialect: Dialect, text: bytes) -> None:
@@ -110,52 +164,56 @@ def _refuse_pages(dialect: Dialect, text: bytes) -> None:
     raise unusable(what, f"{quoted}{hint}")
 
 
-def _items(dialect: Dialect, document: Raw, top: Mapping[str, Raw]) -> Sequence[Raw] | None:
+def _items(dialect: Dialect, document: Document, most: int) -> Cooperative[Sequence[Raw] | None]:
     """The raw JSON of the entries; empty for `null`; None if no path in `items` leads to an array."""
     items: Sequence[Raw] | None = None
     for path in dialect.items:
-        raw = _raw_at(top, path) if path else document
+        raw = yield from document.at(path)
         if raw is None:
             continue
-        start = memoryview(raw)[0]
-        if start == ord("["):
-            return _RAW_ARRAY.decode(raw)
-        if start == ord("n") and path:
+        if is_array(raw):
+            return (yield from elements(raw, most))
+        if memoryview(raw)[0] == ord("n") and path:
             items = ()  # Ollama without models returns `data: null`.
     if items is not None:
         return items
-    return _items_by_id(dialect, document, top) or _other_items(dialect, top)
+    by_id = yield from _items_by_id(dialect, document, most)
+    return by_id or (yield from _other_items(dialect, document, most))
 
 
-def _other_items(dialect: Dialect, top: Mapping[str, Raw]) -> Sequence[Raw] | None:
+def _other_items(dialect: Dialect, document: Document, most: int) -> Cooperative[Sequence[Raw] | None]:
     """The raw JSON of the entries at one of `or_items`, where other arrays can be, too; None if there is no list."""
     for path in dialect.or_items:
-        raw = _raw_at(top, path)
-        if raw is None or memoryview(raw)[0] != ord("["):
+        raw = yield from document.at(path)
+        if raw is None or not is_array(raw):
             continue
-        items = _RAW_ARRAY.decode(raw)
-        if (
-            items
-            and memoryview(items[0])[0] == ord("{")
-            and not _RAW_OBJECT.decode(items[0]).keys().isdisjoint(dialect.id)
-        ):
+        items = yield from elements(raw, most)
+        if items and is_object(items[0]) and not (yield from members(items[0])).keys().isdisjoint(dialect.id):
             return items
     return None
 
 
-def _items_by_id(dialect: Dialect, document: Raw, top: Mapping[str, Raw]) -> Sequence[Raw] | None:
+def _items_by_id(dialect: Dialect, document: Document, most: int) -> Cooperative[Sequence[Raw] | None]:
     """The raw JSON of entries that are listed as an object by id, each with its id; None if there is no such object."""
     field = next((path for path in dialect.id if not {".", "/"} & set(path)), "")
     for path in dialect.items if field else ():
-        raw = _raw_at(top, path) if path else document
-        if raw is None or memoryview(raw)[0] != ord("{"):
+        raw = yield from document.at(path)
+        if raw is None or not is_object(raw):
             continue
-        try:
-            entries = _RAW_OBJECTS.decode(raw)
-        except msgspec.ValidationError:
-            continue  # not an object of objects
+        fields = document.top if not path else (yield from members(raw))
+        if not all(map(is_object, fields.values())):
+            continue
+        entries: dict[str, Mapping[str, Raw]] = {}
+        for batch in batched(list(fields)[: most + 1]):
+            for name in batch:
+                entries[name] = yield from members(fields[name])
+            yield
         if _is_by_id(dialect, entries, is_top=not path):
-            return [Raw(_ENCODE(_with_id(field, name, entry))) for name, entry in entries.items()]
+            items: list[Raw] = []
+            for batch in batched(entries):
+                items += [Raw(_ENCODE(_with_id(field, name, entries[name]))) for name in batch]
+                yield
+            return items
     return None
 
 
@@ -172,17 +230,6 @@ def _with_id(field: str, name: str, entry: Mapping[str, Raw]) -> Mapping[str, An
     """An entry with its own id, or else its name in the object (PHP numbers the entries of filtered arrays)."""
     own_id = entry.get(field)
     return entry if own_id is not None and memoryview(own_id)[0] == ord('"') else {**entry, field: name}
-
-
-def _raw_at(top: Mapping[str, Raw], path: str) -> Raw | None:
-    """The raw JSON at a dotted path, None if there is none. Decodes nothing outside of the path."""
-    name, *deeper = path.split(".")
-    raw = top.get(name)
-    for name in deeper:
-        if raw is None or memoryview(raw)[0] != ord("{"):
-            return None
-        raw = _RAW_OBJECT.decode(raw).get(name)
-    return raw
 
 
 def has_long_number(text: bytes) -> bool:

@@ -50,6 +50,7 @@ _HOST_NAMES = frozenset(
      "worker"]
 )  # fmt: skip
 
+_MAX_JSON_VALUES = 1_000
 _MIN_TEXT = 8  # characters; shorter texts are not private
 _MAX_NAMES = 1024
 _MAX_REBUILD_INTERVAL = 256  # entries
@@ -132,6 +133,8 @@ def is_private(text: str, signs: Sequence[Sign] = ALL_SIGNS) -> bool:
 def _is_private_json(text: str) -> bool:
     if '"' not in text or not text.lstrip().startswith(("{", "[")):
         return False
+    if text.count(",") + text.count("[") + text.count("{") > _MAX_JSON_VALUES:
+        return True  # too long to be searched
     try:
         value = msgspec.json.decode(text)
         return bool(_PrivacyFilter("", frozenset(), frozenset(), ALL_SIGNS).value("", value) != value)

@@ -35,7 +35,6 @@ from proxy.dialects.private_signs import ALL_SIGNS, Sign, has_sign, texts_with_s
 from proxy.dialects.private_text import has_secret, is_option, is_path
 from proxy.dialects.times import unix_seconds
 
-MAX_ENTRY_BYTES = 1024 * 1024
 # A deeper entry or a larger number would make clients reject the whole list: parsers fail at 64 levels (.NET) or
 # 128 (Rust), and for numbers that exceed the range of a float (Go, Rust).
 MAX_DEPTH = 32
@@ -56,7 +55,7 @@ class NotAModel(InvalidEntry):
 
 def read_entry(
     dialect: Dialect,
-    raw: Raw,
+    raw: Raw | bytes,
     values: Mapping[str, str],
     long_numbers: bool = True,
     named: frozenset[str] = frozenset(),
@@ -68,8 +67,6 @@ def read_entry(
     are the paths in `extra_fields`, whose fields are kept even if they are private.
     """
     text = bytes(raw)
-    if len(text) > MAX_ENTRY_BYTES:
-        raise InvalidEntry(f"larger than {MAX_ENTRY_BYTES:,} bytes")
     try:
         payload = dialect.safe_names.decode(text)
     except (ValueError, RecursionError):

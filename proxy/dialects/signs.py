@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from typing import Any, NamedTuple
 
 from msgspec import Raw
@@ -18,6 +19,8 @@ from proxy.dialects.diagnosis import ANY_DECODER
 from proxy.dialects.page import Page
 
 _MAX_FIELD = 64 * 1024  # bytes; a longer field is not searched for signs
+_MAX_FIELDS = 1000
+_MAX_BYTES = 64 * 1024  # of all fields that are searched together
 _MAX_DEPTH = 3  # levels below the outermost one: `meta.pagination.links.next` of Laravel
 _FAILURE_WORDS = frozenset(
     ["partial", "partialsuccess", "partialfailure", "partialcontent", "incomplete", "degraded", "truncated", "error",
@@ -190,7 +193,11 @@ def signs_of(page: Page, lists: Sequence[str], headers: Mapping[str, str]) -> Si
 
     `lists` are the dotted paths at which the list itself may be.
     """
-    payload = {name: value for name, raw in _around(page, lists) for value in _decoded(name, raw)}
+    payload: dict[str, Any] = {}
+    size = 0
+    for name, raw in islice(_around(page, lists), _MAX_FIELDS):
+        if (size := size + _searched(name, raw)) <= _MAX_BYTES:
+            payload.update((name, value) for value in _decoded(name, raw))
     fields: dict[str, Sign] = {}
     for name, value in (*_flattened(payload, _MAX_DEPTH), *_from_headers(headers)):
         fields.setdefault(_normalized(name), Sign(name, value))
@@ -215,10 +222,16 @@ def _prefixes(path: str) -> Iterator[str]:
         yield ".".join(parts[:length])
 
 
+def _searched(name: str, raw: Raw) -> int:
+    """The number of bytes of a field that are searched for signs."""
+    data = memoryview(raw)
+    may_be = len(data) <= _MAX_FIELD and (data[0] not in b"[{" or _may_contain_signs(_normalized(name)))
+    return len(data) if may_be else 0
+
+
 def _decoded(name: str, raw: Raw) -> Iterator[Any]:
     """The value of a field that may be or contain a sign."""
-    data = memoryview(raw)
-    if len(data) <= _MAX_FIELD and (data[0] not in b"[{" or _may_contain_signs(_normalized(name))):
+    if _searched(name, raw):
         try:
             yield ANY_DECODER.decode(raw)
         except (ValueError, RecursionError):

@@ -12,7 +12,7 @@ import asyncio
 import ssl
 from array import array
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import product
@@ -23,7 +23,7 @@ import httpx
 from proxy.catalog import FetchResult
 from proxy.clock import Clock
 from proxy.config import Provider
-from proxy.cooperative import batched
+from proxy.cooperative import BATCH_SIZE, run_yielding
 from proxy.dialects import (
     Dialect,
     Following,
@@ -35,11 +35,12 @@ from proxy.dialects import (
     fill_template,
     following_page,
     no_valid_entries,
-    open_page,
+    opening_page,
     parts_of,
     read_entry,
     restore_collisions,
     signs_in,
+    within_limits,
     without_duplicates,
 )
 from proxy.dialects.entry import Entry
@@ -55,6 +56,9 @@ from proxy.upstream.redaction import redact
 from proxy.upstream.tls import context_of
 from proxy.upstream.transport import DecodedBodies, TrackedSockets
 
+_MAX_STEP = 0.002  # seconds after which other tasks may run, if BATCH_SIZE entries take longer
+_LONG = 1024 * 1024  # bytes of a response
+_SMALL_ENTRY = 1000  # bytes of an entry that is within all limits and is read in a fraction of a millisecond
 _MIN_LEAK = 8  # characters; shorter secrets occur in lists by chance
 _IDLE_FRACTION = 0.9  # of an attempt's time: the idle timeout of httpx fires first, because its error is more specific
 _TRY_OTHER_PATH = frozenset({"invalid_response", "status"})  # LM Studio returns 200 with an error for an unknown path
@@ -111,7 +115,8 @@ class ListFetcher:
             self._logins.get(provider.name),
             self._signers.get(provider.name),
         )
-        request = _ListRequest(provider, requests, self._reading, self._last_pages.get(provider.name, {}))
+        last_pages = self._last_pages.get(provider.name, {})
+        request = _ListRequest(provider, requests, self._reading, last_pages, self._clock.monotonic)
         try:
             async with asyncio.timeout(provider.timeout), self._transport(provider) as transport:
                 result = await request.fetch(transport.handle_async_request)
@@ -145,6 +150,8 @@ class _Page:
     hashes: array[int]
     """For each entry a hash of its bytes and placeholder values, 0 if it was not computed."""
     dropped: Mapping[str, int]
+    shortened: int
+    """Number of entries without their largest fields."""
     size: int
     """Number of entries, valid or not."""
     following: Following
@@ -175,9 +182,15 @@ class _ListRequest:
     """One fetch of all lists of one provider."""
 
     def __init__(
-        self, provider: Provider, requests: PageRequests, reading: asyncio.Lock, last_pages: Mapping[int, _Page]
+        self,
+        provider: Provider,
+        requests: PageRequests,
+        reading: asyncio.Lock,
+        last_pages: Mapping[int, _Page],
+        monotonic: Callable[[], float],
     ) -> None:
         """`last_pages`: the pages of the last response, by fingerprint."""
+        self._monotonic = monotonic
         self.pages: dict[int, _Page] = {}
         self._provider = provider
         self._requests = requests
@@ -186,6 +199,7 @@ class _ListRequest:
         self._entries: list[Entry] = []
         self._dropped: Counter[str] = Counter()
         self._duplicates = 0
+        self._shortened = 0
         self._page_count = 0
         self._following = Following(None)
         self._partial = ""
@@ -219,6 +233,7 @@ class _ListRequest:
             self._requests.attempts,
             dict(self._dropped),
             duplicates=self._duplicates,
+            shortened=self._shortened,
             partial=redact(self._partial, self._requests.secrets()),
             answered_at=self._answered_at,
             redirected_to=redact(self._requests.redirected_to, self._requests.secrets()),
@@ -236,7 +251,7 @@ class _ListRequest:
                 await self._follow(send, url, self._following.query, progress)
         finally:
             if len(self._entries) - start > len(progress.ids):
-                self._merge_duplicates(start)
+                await self._merge_duplicates(start)
 
     async def _follow(self, send: Send, url: str, query: Query, progress: _Progress) -> None:
         """Fetch one page, and determine what follows it. Raises UpstreamError."""
@@ -261,6 +276,7 @@ class _ListRequest:
         progress.sent.append(query)
         raw = await self._requests.get(send, url, query)
         self._answered_at = self._answered_at or raw.answered_at
+        await _pause_if_long(raw.body)
         fingerprint = _fingerprint(url, query, progress.received, raw)
         async with self._reading:
             page = self._last_pages.get(fingerprint) or await self._read_page(raw, query, progress)
@@ -275,6 +291,7 @@ class _ListRequest:
         progress.received += page.size
         self._entries += page.entries
         self._dropped.update(page.dropped)
+        self._shortened += page.shortened
         return page
 
     def _note_failed_page(self, error: UpstreamError) -> None:
@@ -284,38 +301,44 @@ class _ListRequest:
         """Keep the first reason why the result may lack models."""
         self._partial = self._partial or reason
 
-    def _merge_duplicates(self, start: int) -> None:
+    async def _merge_duplicates(self, start: int) -> None:
         """Merge the duplicates among the entries of one list, which begin at `start`."""
         count = len(self._entries)
-        self._entries[start:] = without_duplicates(restore_collisions(self._entries[start:]))
+        work = without_duplicates(restore_collisions(self._entries[start:]))
+        self._entries[start:] = await run_yielding(work)
         self._duplicates += count - len(self._entries)
 
     async def _read_page(self, raw: RawPage, query: Query, progress: _Progress) -> _Page:
         """Parse one page in batches, so that other tasks can run."""
         dialect = progress.dialect
-        page = open_page(dialect, raw.body)
+        page = await run_yielding(opening_page(dialect, raw.body, self._provider.max_models))
         size = len(page.items)
         if size > self._provider.max_models:
             raise self._too_many()
-        signs, leaks = await _signs_of_private_texts(raw.body), self._leaked_secrets(raw.body)
-        entries, hashes, dropped = await self._read_entries(page, progress, signs, leaks)
+        signs, leaks = await _signs_of_private_texts(raw.body), await self._leaked_secrets(raw.body)
+        entries, hashes, dropped, shortened = await self._read_entries(page, progress, signs, leaks)
         last_id = entries[-1].written or entries[-1].id if entries else ""
         received = Received(progress.received + size, size, last_id)
+        await _pause_if_long(raw.body)
         following = following_page(dialect, query, page, received, raw.signs)
-        return _Page(tuple(entries), hashes, dropped, size, following)
+        return _Page(tuple(entries), hashes, dropped, shortened, size, following)
 
     def _too_many(self) -> UpstreamError:
         return UpstreamError("too_large", f"returned more than {self._provider.max_models:,} models (max_models)")
 
-    def _leaked_secrets(self, body: bytes) -> list[bytes]:
+    async def _leaked_secrets(self, body: bytes) -> list[bytes]:
         """Secrets that were sent and that the response contains: clients must not see them."""
-        long_secrets = [secret.encode() for secret in self._requests.secrets() if len(secret) >= _MIN_LEAK]
-        return [secret for secret in long_secrets if secret in body]
+        leaked = []
+        for secret in [secret.encode() for secret in self._requests.secrets() if len(secret) >= _MIN_LEAK]:
+            if secret in body:
+                leaked.append(secret)
+            await _pause_if_long(body)
+        return leaked
 
     async def _read_entries(
         self, page: Page, progress: _Progress, signs: Sequence[Sign], leaks: Sequence[bytes]
-    ) -> tuple[list[Entry], array[int], Mapping[str, int]]:
-        """The entries, their hashes, and the number of dropped entries by reason.
+    ) -> tuple[list[Entry], array[int], Mapping[str, int], int]:
+        """The entries, their hashes, the number of dropped entries by reason, and that of shortened ones.
 
         After the first change of a list, entries with unchanged bytes are taken from the last response. Before it no
         hashes are computed, because most lists never change. Python's `hash` is faster than any digest, and for the
@@ -326,29 +349,44 @@ class _ListRequest:
         entries: list[Entry] = []
         hashes = array("q")
         dropped: Counter[str] = Counter()
+        shortened = 0
         reason = ""
-        for batch in batched(page.items):
-            for raw in batch:
-                try:
-                    if leaks and any(secret in bytes(raw) for secret in leaks):
-                        raise InvalidEntry("contains a configured secret")
-                    entry_hash = values_hash ^ hash(bytes(raw)) if has_last else 0
-                    entry = known.get(entry_hash) or read_entry(dialect, raw, values, page.long_numbers, named, signs)
-                    entries.append(entry)
-                    hashes.append(entry_hash)
-                except InvalidEntry as error:
-                    dropped[str(error)] += 1
-                    reason = reason if isinstance(error, NotAModel) else str(error)
-            await asyncio.sleep(0)
+        ends_at, remaining = self._monotonic() + _MAX_STEP, BATCH_SIZE
+        for raw in page.items:
+            data = bytes(raw)
+            remaining -= 1
+            if remaining < 0 or (len(data) > _SMALL_ENTRY and self._monotonic() >= ends_at):
+                await asyncio.sleep(0)
+                ends_at, remaining = self._monotonic() + _MAX_STEP, BATCH_SIZE
+            try:
+                if leaks and any(secret in data for secret in leaks):
+                    raise InvalidEntry("contains a configured secret")
+                entry_hash = values_hash ^ hash(data) if has_last else 0
+                entry = known.get(entry_hash)
+                if entry is None:
+                    limited = within_limits(dialect, data) if len(data) > _SMALL_ENTRY else data
+                    entry = read_entry(dialect, limited, values, page.long_numbers, named, signs)
+                    shortened += limited is not data
+                entries.append(entry)
+                hashes.append(entry_hash)
+            except InvalidEntry as error:
+                dropped[str(error)] += 1
+                reason = reason if isinstance(error, NotAModel) else str(error)
         if reason and not entries:
             raise no_valid_entries(dialect, page.items[-1], reason)
-        return entries, hashes, dropped
+        return entries, hashes, dropped, shortened
 
     @cached_property
     def _known(self) -> Mapping[int, Entry]:
         """The entries of the last response by hash. Computed only if a page has changed."""
         pages = self._last_pages.values()
         return {key: entry for page in pages for key, entry in zip(page.hashes, page.entries, strict=True) if key}
+
+
+async def _pause_if_long(body: bytes) -> None:
+    """Let other tasks run between two steps that each take milliseconds for a long response."""
+    if len(body) > _LONG:
+        await asyncio.sleep(0)
 
 
 async def _signs_of_private_texts(body: bytes) -> Sequence[Sign]:

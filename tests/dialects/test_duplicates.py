@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from proxy.cooperative import run_now
 from proxy.dialects import DIALECTS, entry_of, without_duplicates
 from proxy.dialects.duplicates import filled
 from proxy.dialects.entry import Entry
@@ -17,7 +18,18 @@ def entry(**fields: Any) -> Entry:
 
 def test_first_duplicate_keeps_its_place_and_is_filled_from_all_others() -> None:
     entries = [entry(), entry(id="n"), entry(context_length=8), entry(context_length=9, created=5)]
-    assert without_duplicates(entries) == (entry(context_length=8, created=5), entry(id="n"))
+    assert run_now(without_duplicates(entries)) == (entry(context_length=8, created=5), entry(id="n"))
+
+
+def test_only_the_first_duplicates_of_a_model_fill_its_description() -> None:
+    """Each one could add a field, and all of them would be decoded again for each of thousands."""
+    (merged,) = run_now(without_duplicates([entry(**{f"f{number}": number}) for number in range(1000)]))
+    assert merged == entry(**{f"f{number}": number for number in range(11)})
+
+
+def test_descriptions_do_not_fill_each_other_beyond_the_size_of_an_entry() -> None:
+    first, second = entry(a="y" * 40_000), entry(b="y" * 40_000)
+    assert filled(first, second) is first
 
 
 @pytest.mark.parametrize(

@@ -658,7 +658,6 @@ NOT_PORTABLE = "contains non-portable JSON"
         pytest.param(b'{"id":"b","created":-%b}' % (b"9" * 400), NOT_PORTABLE, id="created of 400 digits"),
         pytest.param(b'{"id":"b","x":%b1%b}' % (b"[" * 32, b"]" * 32), NOT_PORTABLE, id="33 levels of arrays"),
         pytest.param(b'{"id":"b","x":%b1%b}' % (b'{"a":' * 900, b"}" * 900), NOT_PORTABLE, id="900 of objects"),
-        pytest.param(b'{"id":"b","x":"%b"}' % (b"x" * 1024**2), "larger than 1,048,576 bytes", id="more than a MiB"),
     ],
 )
 def test_invalid_entry_is_dropped_without_affecting_others(entry: bytes, reason: str) -> None:

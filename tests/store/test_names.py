@@ -17,6 +17,7 @@ from proxy.access import Policy
 from proxy.catalog import Offer, merge, per_provider
 from proxy.catalog.names import Source
 from proxy.config import Config
+from proxy.cooperative import run_now
 from proxy.dialects import without_duplicates
 from proxy.dialects.entry import Entry
 from proxy.errors import ModelNotFound
@@ -44,7 +45,7 @@ def config(*providers: str, duplicates: str = "merge") -> Config:
 
 def entries_of(payloads: Sequence[Payload]) -> tuple[Entry, ...]:
     """The entries of a list, as a fetch returns them."""
-    return tuple(without_duplicates(answer_of(*payloads).entries))
+    return tuple(run_now(without_duplicates(answer_of(*payloads).entries)))
 
 
 def view_of(config: Config, *lists: Sequence[Payload] | None, rules: Sequence[str] = ("*",)) -> View:
