@@ -106,6 +106,8 @@ def opening_page(dialect: Dialect, body: bytes, most: int) -> Cooperative[Page]:
         raise unusable(f"more than {MAX_VALUES:,} JSON values")
     try:
         text.decode()
+        if len(text) > MAX_VALUES:
+            yield
         raw = _RAW.decode(text)
         document = Document(raw, (yield from members(raw)) if is_object(raw) else {})
         items = yield from _items(dialect, document, most)

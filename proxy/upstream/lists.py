@@ -148,7 +148,7 @@ class _Page:
 
     entries: tuple[Entry, ...]
     hashes: array[int]
-    """For each entry a hash of its bytes and placeholder values, 0 if it was not computed."""
+    """For each entry a hash of its bytes and placeholder values, 0 if it cannot be reused."""
     dropped: Mapping[str, int]
     shortened: int
     """Number of entries without their largest fields."""
@@ -366,7 +366,8 @@ class _ListRequest:
                 if entry is None:
                     limited = within_limits(dialect, data) if len(data) > _SMALL_ENTRY else data
                     entry = read_entry(dialect, limited, values, page.long_numbers, named, signs)
-                    shortened += limited is not data
+                    if limited is not data:
+                        shortened, entry_hash = shortened + 1, 0  # read and counted again in the next response
                 entries.append(entry)
                 hashes.append(entry_hash)
             except InvalidEntry as error:

@@ -93,6 +93,13 @@ def test_a_duplicate_id_of_one_provider_is_counted_once_and_reported(config: Pat
     assert f"{row}\n\n2 models\n" in output
 
 
+def test_entries_that_are_too_large_are_listed_and_counted(config: Path, upstreams: FakeProviders) -> None:
+    server = upstreams.open(lists("m", {"id": "n", "x": "y" * 70_000}))
+    output = without_times(run(config, f'providers: [{{name: a, base_url: "{server.url}"}}]').stdout)
+    note = "1 entry too large; the largest fields are not shown"
+    assert f"0.0 s  {note}; URL: http://127.0.0.1:1/v1/models\n\n2 models\n" in output
+
+
 def test_an_empty_list_has_the_state_empty_with_a_hint(config: Path, upstreams: FakeProviders) -> None:
     text = f'providers: [{{name: a, base_url: "{upstreams.open(lists()).url}"}}]'
     hint = "returned no models; if that is normal, set `may_be_empty: true`"

@@ -42,6 +42,14 @@ async def test_unchanged_page_reports_its_dropped_entries_again() -> None:
     assert [answer.dropped for answer in answers] == [{"empty id": 2}] * 2
 
 
+async def test_entry_that_is_too_large_is_counted_in_every_response() -> None:
+    large = {"id": "large", "x": "y" * 70_000}
+    same, *others = [[large, {"id": "m"}], [large, {"id": "n"}], [large, {"id": "o"}]]
+    answers = await fetches([replies({"data": models}) for models in (same, same, *others)])
+    assert [answer.shortened for answer in answers] == [1] * 4
+    assert [(answer.entries[0].id, answer.entries[0].extra) for answer in answers] == [("large", b"{}")] * 4
+
+
 async def fetches(scripts: Sequence[Script], kind: str = "openai", **settings: object) -> list[FetchResult]:
     """The results of consecutive fetches of one provider, one for each script."""
     with FakeProviders() as upstreams:
