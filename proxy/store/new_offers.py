@@ -1,8 +1,8 @@
-"""Find the ids that a provider newly lists and that others list already: a failover could now send it their prompts."""
+"""Find the ids that a provider newly lists and that others list, too: it could get their prompts."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 
 from proxy.catalog import Offer
 from proxy.cooperative import Cooperative, batched
@@ -11,19 +11,15 @@ MAX_SHOWN = 10
 
 
 def new_offers(
-    before: Iterable[Offer], now: Iterable[Offer], others: Iterable[Offer], form: Callable[[str], str]
+    offers: Iterable[Offer], new_names: Set[str], others: Iterable[Offer], form: Callable[[str], str]
 ) -> Cooperative[Mapping[str, Sequence[str]]]:
-    """Return public id -> the other providers that list it, for the ids in `now` that are not in `before`.
+    """Return public id -> the other providers that list it, for offers whose own id is a new name.
 
     `form`: an id as it is compared with others.
     """
-    known: set[str] = set()
-    for batch in batched(before):
-        known.update(form(offer.id) for offer in batch)
-        yield
     new: dict[str, str] = {}
-    for batch in batched(now):
-        new.update((form(offer.id), offer.id) for offer in batch if form(offer.id) not in known)
+    for batch in batched(offers):
+        new.update((form(offer.id), offer.id) for offer in batch if offer.entry.id in new_names)
         yield
     found: dict[str, list[str]] = {}
     for batch in batched(others if new else ()):

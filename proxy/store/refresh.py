@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Sequence
 from itertools import chain
 
-from proxy.catalog import Fetch, Offer
+from proxy.catalog import Fetch
 from proxy.clock import Clock
 from proxy.cooperative import run_yielding
 from proxy.errors import UpstreamError, describe_bug
@@ -90,16 +90,15 @@ class Refresher:
         result = await self._fetch(slot.provider, slot.retries())
         work = slot.derive(result, fetched_at=self._clock.time(), now=self._clock.monotonic())
         update = await run_yielding(work)
-        had_list, before = slot.listing is not None, slot.offers
         changed = slot.accept(update)
         self._on_change(changed)
-        if changed and had_list and slot.provider.target:
-            await self._log_new_offers(slot, before)
+        if changed and slot.new_names and slot.provider.target:
+            await self._log_new_offers(slot)
 
-    async def _log_new_offers(self, slot: Slot, before: Sequence[Offer]) -> None:
-        """Log ids that a provider did not list before, and that other providers list: each once."""
+    async def _log_new_offers(self, slot: Slot) -> None:
+        """Log ids that the first list of a provider did not contain, and that other providers list: each once."""
         others = [other.offers for other in self._slots if other is not slot and other.provider.target]
-        found = await run_yielding(new_offers(before, slot.offers, chain.from_iterable(others), self._form))
+        found = await run_yielding(new_offers(slot.offers, slot.new_names, chain.from_iterable(others), self._form))
         logged = self._logged.setdefault(slot.provider.name, set())
         if new := {public_id: found[public_id] for public_id in found if public_id not in logged}:
             logged.update(new)

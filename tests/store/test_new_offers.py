@@ -45,6 +45,26 @@ async def test_ids_of_the_first_list_are_not_new(
     assert await logged(fetch, clock, caplog, ["m"], ["m", "own"]) == []
 
 
+async def test_id_that_the_configuration_names_for_a_provider_is_not_new(
+    fetch: FakeFetch, clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    text = TWO.replace('b/v1"', 'b/v1", accept: ["m*"]')
+    assert await logged(fetch, clock, caplog, ["x"], ["x", "m"], text=text) == []
+
+
+async def test_list_that_expired_and_returns_is_not_new(
+    fetch: FakeFetch, clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    fetch.lists("a", "m", "n")
+    fetch.lists("b", "m")
+    async with running(store_of(TWO, fetch, clock)):
+        fetch.fails("b")
+        await clock.advance(1100)
+        fetch.lists("b", "m", "n")
+        await clock.advance(100)
+    assert [record.getMessage() for record in caplog.records] == [f"{NEW}n (a)"]
+
+
 async def test_public_ids_are_compared_as_the_list_merges_them(
     fetch: FakeFetch, clock: FakeClock, caplog: pytest.LogCaptureFixture
 ) -> None:
