@@ -390,6 +390,7 @@ ListErrorKind = Literal[
 CallErrorKind = Literal[
     # Nothing was sent.
     "no_connection",
+    "no_descriptor",
     "login",
     # No response, but the provider may have done the work.
     "timeout",

@@ -228,6 +228,9 @@ class _Failure(Struct, frozen=True):
 
 _FAILURES = {
     "no_connection": _Failure(ProviderFailed, "Connection to the provider of this model failed."),
+    "no_descriptor": _Failure(
+        ProviderFailed, "The proxy has no descriptor for a connection to the provider.", condition="no_connection"
+    ),
     "login": _Failure(ProviderFailed, "Login to the provider of this model failed.", condition="no_connection"),
     "login_refused": _Failure(
         ProviderAuthFailed,
@@ -254,7 +257,7 @@ def _classify_failure(failure: UpstreamError, failover_on: Collection[int | str]
     return Verdict(
         row.error(row.message.format(reason=failure.reason)),
         fail_over=(row.condition or kind) in failover_on,
-        trips=True,
+        trips=kind != "no_descriptor",
         outcome=row.outcome,
         reason=failure.reason,
         cause=failure.reason,

@@ -89,6 +89,7 @@ class Slot:
                 # Most lists do not change, so the rules need not run.
                 return Update(listing, self.offers, self.first_names, self.new_names)
         names = names_of(listing.entries)
+        yield
         first = self.first_names if self.first_names is not None or not names else tuple(names)
         added = new_names(self.provider, first or (), names)
         offers: list[Offer] = []

@@ -6,6 +6,7 @@ while connecting, and needs more than ten times the CPU per call.
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
@@ -33,6 +34,8 @@ from proxy.upstream.masking import Mask, mask_of
 from proxy.upstream.transport import Gunzip, is_gzip
 
 _NO_CONNECTION = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.ClientHttpProxyError)
+_OWN_LIMITS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL})
+"""Errors of sockets that say nothing about the provider: callers with many connections can cause them."""
 _FAILURES = (aiohttp.ClientError, OSError, ValueError)
 _LIST_HEADERS = ("openai-beta", "anthropic-beta", "tracestate", "baggage")
 """Headers whose values are lists, to which the operator and the caller can both contribute."""
@@ -406,7 +409,7 @@ class Endpoint:
         try:
             return UpstreamResponse(await sending, self.provider, mask)
         except _NO_CONNECTION as error:
-            raise UpstreamError("no_connection", f"connection failed ({type(error).__name__})") from error
+            raise _no_connection(error) from error
         except _FAILURES as error:
             raise UpstreamError("no_response", f"no response ({type(error).__name__})") from error
 
@@ -421,6 +424,13 @@ def _with_query(url: URL, query: str) -> URL:
 def _united(*lists: str) -> str:
     """The members of comma-separated lists, without duplicates."""
     return ", ".join(dict.fromkeys(member for each in lists for part in each.split(",") if (member := part.strip())))
+
+
+def _no_connection(error: Exception) -> UpstreamError:
+    cause = getattr(error, "os_error", None)
+    if cause is not None and cause.errno in _OWN_LIMITS:
+        return UpstreamError("no_descriptor", f"not connected ({errno.errorcode[cause.errno]} on the proxy's host)")
+    return UpstreamError("no_connection", f"connection failed ({type(error).__name__})")
 
 
 async def _close(response: UpstreamResponse) -> None:

@@ -106,6 +106,12 @@ def test_each_failure_trips_the_circuit_and_fails_over_only_if_no_work_was_done(
     assert summary(verdict) == (error, shown, fail_over, True, outcome, "reason")
 
 
+def test_missing_descriptors_of_the_proxy_trip_no_circuit() -> None:
+    verdict = classify(UpstreamError("no_descriptor", "reason"), FAILOVER_ON)
+
+    assert summary(verdict) == (ProviderFailed, 502, True, False, "failed", "reason")
+
+
 @pytest.mark.parametrize(
     ("condition", "kind", "retryable"),
     [("no_connection", "no_connection", True), ("no_connection", "login", True), (401, "login", False),

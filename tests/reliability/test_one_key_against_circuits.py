@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+import resource
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 
 import httpx
@@ -248,4 +249,26 @@ async def test_health_shows_the_circuits_of_models_and_of_the_provider(fetch: Fa
         half_open = [{**circuit, "state": "half_open"} for circuit in (of_all, of_mallory)]
         assert await health(served) == ("degraded", "degraded", half_open)
         await calls(served, "carol", 1)
+        assert await health(served) == ("ok", "ok", [])
+
+
+@contextmanager
+def no_descriptors() -> Iterator[None]:
+    """Nothing can be opened. What is open can be used."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+async def test_callers_that_use_up_all_descriptors_close_no_provider(fetch: FakeFetch, clock: FakeClock) -> None:
+    closes = replies(completion("m"), headers={"Connection": "close"})
+    async with provider_for(fetch, clock, Scripts({"bob": closes})) as (served, _):
+        assert await calls(served, "bob", 1) == [200]
+        with no_descriptors():
+            assert await calls(served, "mallory", 6) == [502] * 6
+
+        assert await calls(served, "bob", 1) == [200]
         assert await health(served) == ("ok", "ok", [])
