@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
+from proxy.cooperative import NEXT_TURN
 from proxy.errors import ShuttingDown
 
 T = TypeVar("T")
@@ -30,6 +31,8 @@ class DeadlineTimer:
     """Checks the deadlines of all calls with one timer, because a timer per call or per chunk is expensive."""
 
     def __init__(self) -> None:
+        self.turns = asyncio.Lock()
+        """Of calls with more work than one iteration of the event loop may take: one of them continues in each."""
         self._scopes: set[CallScope] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._is_shut_down = False
@@ -92,6 +95,11 @@ class CallScope:
     @property
     def now(self) -> float:
         return self._time()
+
+    async def next_turn(self) -> None:
+        """Let everything else run once. Calls with much work take turns."""
+        async with self._timer.turns:
+            await NEXT_TURN
 
     def limit_to(self, seconds: float) -> None:
         """Limit the rest of the whole call to this many seconds."""

@@ -37,6 +37,7 @@ from proxy.upstream.exchange import (
     Incoming,
     Protocol,
     StaleConnection,
+    Turns,
 )
 from proxy.upstream.tls import context_of
 
@@ -55,7 +56,7 @@ class Connector(aiohttp.TCPConnector):
 
     def __init__(self, monotonic: Callable[[], float], **options: Any) -> None:
         super().__init__(socket_factory=_socket, **options)
-        self._factory = partial(Protocol, self._loop, monotonic)  # type: ignore[assignment]  # `partial` is invariant
+        self._factory = partial(Protocol, self._loop, monotonic, Turns(self._loop))  # type: ignore[assignment]  # `partial` is invariant
 
     async def connect(
         self, req: aiohttp.ClientRequest, traces: list[Any], timeout: aiohttp.ClientTimeout

@@ -7,6 +7,7 @@ parts of a call together. Providers send much that is not strictly HTTP, so the 
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol as Interface
 
@@ -27,6 +28,10 @@ SHORT = 64 * 1024
 _PIECE = 64 * 1024
 _MAX_OVERHEAD = 256 * 1024
 """Bytes without a byte of a body: heads, also informational ones (1xx), sizes and extensions of chunks, trailers."""
+_SLICE = 8 * 1024
+"""Bytes that are parsed at a time."""
+_TURN_SECONDS = 0.0005
+"""How long one iteration of the event loop parses what a connection received: chunks of one byte take long to parse."""
 _STALE_SECONDS = 1.0
 """Seconds after the request in which the end of a reused connection means that the provider had closed it before."""
 
@@ -175,21 +180,43 @@ class Exchange:
             self._waiter = None
 
 
+class Turns:
+    """Runs one of several callbacks in each iteration of the event loop."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._waiting: deque[Callable[[], None]] = deque()
+
+    def add(self, callback: Callable[[], None]) -> None:
+        if not self._waiting:
+            self._loop.call_soon(self._run)
+        self._waiting.append(callback)
+
+    def _run(self) -> None:
+        callback = self._waiting.popleft()
+        if self._waiting:
+            self._loop.call_soon(self._run)
+        callback()
+
+
 class Protocol(ResponseHandler):
     """A connection. Without an exchange it is aiohttp's, which opens tunnels through egress proxies.
 
     Detects a reused connection that the provider had closed, or was closing, when the request was sent.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, monotonic: Callable[[], float]) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, monotonic: Callable[[], float], turns: Turns) -> None:
+        """`turns`: of the connections to one provider, with more to parse than one iteration may take."""
         super().__init__(loop)
         self._monotonic = monotonic
+        self._turns = turns
         self._was_used = False
         self._is_reused = False
         self._used_at = 0.0
         self._http: HttpResponseParser | None = None
         self._exchange: Exchange | None = None
         self._unsent = memoryview(b"")
+        self._unparsed = memoryview(b"")
         self._overhead = 0
         self._is_paused = False
 
@@ -220,23 +247,45 @@ class Protocol(ResponseHandler):
     def leave(self) -> None:
         """Ignore what still arrives."""
         self._exchange = None
+        self._unparsed = memoryview(b"")
 
     def resume(self) -> None:
         """Continue to read from the provider."""
-        if self._is_paused:
+        if self._is_paused and not self._unparsed:
             self._is_paused = False
             if self.transport:
                 self.transport.resume_reading()
 
     def data_received(self, data: bytes) -> None:
         self._was_used = True
-        exchange = self._exchange
-        if exchange is None or self._http is None:
+        if self._exchange is None or self._http is None:
             super().data_received(data)
+        elif len(data) <= _SLICE and not self._unparsed:
+            self._parse(data)
+        else:
+            self._unparsed = memoryview(bytes(self._unparsed) + data)
+            self._parse_slices()
+
+    def _parse_slices(self) -> None:
+        """Parse what has arrived until the time of this iteration is over, and the rest in the next ones."""
+        until = self._monotonic() + _TURN_SECONDS
+        while self._unparsed:
+            data, self._unparsed = self._unparsed[:_SLICE], self._unparsed[_SLICE:]
+            self._parse(data)
+            if self._unparsed and self._monotonic() >= until:
+                self._pause()
+                self._turns.add(self._parse_slices)
+                return
+        if self._exchange and not self._exchange.is_full:
+            self.resume()
+
+    def _parse(self, data: bytes | memoryview) -> None:
+        exchange, http = self._exchange, self._http
+        if exchange is None or http is None:
             return
         self._overhead += len(data)
         try:
-            self._http.feed_data(data)
+            http.feed_data(data)
             if self._overhead > _MAX_OVERHEAD:
                 raise HttpParserError("too long")
         except (HttpParserError, HttpParserUpgrade):
@@ -244,12 +293,17 @@ class Protocol(ResponseHandler):
                 self._abandon(aiohttp.ClientPayloadError("invalid HTTP"))
                 return
         if exchange.is_complete:
+            self._should_close |= bool(self._unparsed)  # more than a response
             self._end(exchange)
         else:
             exchange.wake()
-            if exchange.is_full and not self._is_paused and self.transport:
-                self._is_paused = True
-                self.transport.pause_reading()
+            if exchange.is_full:
+                self._pause()
+
+    def _pause(self) -> None:
+        if not self._is_paused and self.transport:
+            self._is_paused = True
+            self.transport.pause_reading()
 
     def on_message_begin(self) -> None:
         if self._exchange and self._exchange.is_complete:
@@ -291,6 +345,10 @@ class Protocol(ResponseHandler):
         super().set_exception(StaleConnection() if self._is_stale() else exc, *cause)
 
     def connection_lost(self, exc: BaseException | None) -> None:
+        if rest := self._unparsed:
+            self._unparsed = memoryview(b"")
+            self._should_close = True
+            self._parse(rest)
         exchange, self._exchange, self._http = self._exchange, None, None
         self._unsent = memoryview(b"")
         if exchange and exc is None and exchange.status and _ends_by_closing(exchange.raw_headers):

@@ -14,6 +14,8 @@ _UNDECIDED_JSON = re.compile(rb"[\[{]\s*\Z")
 _HTML = re.compile(
     rb"(?:(?><!--.*?-->|<\?xml.*?\?>)\s*+)*+<(?:!doctype\s+html|html|head|body)[\s>]", re.IGNORECASE | re.DOTALL
 )
+_MAX_UNDECIDED = 64 * 1024
+"""Bytes of blanks after a bracket. They are read again with each piece."""
 _MAX_BEFORE_HTML = 512
 """Bytes of comments before a page."""
 
@@ -25,7 +27,7 @@ def content_of(head: bytes, *, is_whole: bool) -> Content | None:
     `json`: nothing has to be read in other values.
     """
     text = head.removeprefix(BOM).lstrip()
-    if _JSON.match(text):
+    if _JSON.match(text) or (len(text) > _MAX_UNDECIDED and _UNDECIDED_JSON.match(text)):
         return "json"
     if text.startswith(_FIELDS):
         return "events"

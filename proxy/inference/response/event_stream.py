@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from proxy.decoding import has_many_values
 from proxy.inference.response.error_texts import ErrorTexts
 from proxy.inference.response.events import (
     BLANK_LINES,
@@ -21,8 +22,10 @@ from proxy.inference.response.stream_end import StreamEnd
 from proxy.inference.response.tokens import WRAPPERS, reported_tokens
 from proxy.telemetry import Tokens
 
-_MAX_LINE = 1024 * 1024
+_MAX_LINE = 64 * 1024
 """Bytes; longer lines are sent before their end has arrived, and objects in more lines are not renamed."""
+_MAX_READ = 1024 * 1024
+"""Bytes of such a line that are kept until its end, to read the ids in it and whether it ends the stream."""
 _USAGE = re.compile(rb'"usage"\s*:\s*\{')
 _NAME = re.compile(rb"event:[ \t]*([^\r\n]*)")
 _LINE_END = re.compile(rb"\r\n|\r|\n")
@@ -53,6 +56,7 @@ class EventStreamRenamer:
         self._open = bytearray()  # whole lines of the last event, if they need its next lines
         self._long_line: JsonStreamRenamer | None = None  # the last line, if it is too long to be held
         self._long_name = ""  # of the event with this line
+        self._long_text = bytearray()  # the event, up to this line
         self._last_sent = b"\n\n"  # at least the last four bytes
 
     @property
@@ -129,7 +133,8 @@ class EventStreamRenamer:
         name = _NAME.search(self._open)
         self._long_name = name[1].decode("utf-8", "replace") if name else ""
         line = bytes(self._unfinished)
-        self._open.clear()
+        self._long_text = self._open + line
+        self._open = bytearray()
         self._unfinished.clear()
         data = OBJECT_LINE.match(line)
         start = data.end() if data else 0
@@ -141,6 +146,8 @@ class EventStreamRenamer:
 
     def _continue_long_line(self, line: JsonStreamRenamer, chunk: bytes) -> bytes:
         line_end = _LINE_END.search(chunk)
+        if len(self._long_text) <= _MAX_READ:
+            self._long_text += chunk[: line_end.end()] if line_end else chunk
         if line_end is None:
             return line.feed(chunk)
         out = line.feed(chunk[: line_end.start()]) + self._end_long_line(line)
@@ -150,8 +157,16 @@ class EventStreamRenamer:
         self.tokens = self.tokens.merge(line.tokens)
         self.end.read_type(line.type)
         self.end.read_type(self._long_name)
+        if len(self._long_text) <= _MAX_READ and not has_many_values(self._long_text):
+            self._read_long_text(bytes(self._long_text))
+        self._long_text = bytearray()
         self._long_line = None
         return line.rest()
+
+    def _read_long_text(self, lines: bytes) -> None:
+        self.end.read(lines)
+        if self._observe:
+            self._observe(lines)
 
     def _sent(self, out: bytes) -> bytes:
         if out:

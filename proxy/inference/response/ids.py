@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from proxy.decoding import decode_or_none
+from proxy.decoding import decode_or_none, has_many_values
 from proxy.inference.request.json_spans import without_surrogates
 from proxy.inference.response.events import event_objects
 
@@ -31,7 +31,9 @@ class IdReader:
         self._found = found
 
     def read(self, text: bytes) -> None:
-        """Read a complete JSON response, or an event of a stream."""
+        """Read a complete JSON response, or an event of a stream. One with very many values has no ids."""
+        if has_many_values(text):
+            return
         value = decode_or_none(without_surrogates(text))
         if not isinstance(value, dict):
             return

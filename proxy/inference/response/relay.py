@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 
 from msgspec import Struct
 
 from proxy.asgi import Header, RawResponse
-from proxy.decoding import decode_or_none, is_unfinished
+from proxy.decoding import has_many_values, is_json, is_unfinished
 from proxy.errors import ApiError, ProviderFailed, ProviderTimeout, ShuttingDown, UpstreamError
 from proxy.inference.deadline import CallScope, DeadlineExceeded
 from proxy.inference.error_content import MAX_BYTES
@@ -25,7 +25,12 @@ from proxy.telemetry.usage import Outcome
 
 _MAX_BUFFERED = 32 * 1024**2  # bytes of a JSON response; longer ones are streamed
 _MAX_FIRST_LINE = 1024**2  # bytes of the first of several JSON values in lines
+_MAX_UNYIELDING = 256 * 1024  # bytes of a JSON response; longer ones are renamed in steps
 _PIECE = 64 * 1024  # bytes
+_STEP = 4 * 1024
+"""Bytes of a stream that are read before the time is checked: up to 2 ms for members of a few bytes."""
+_TURN_SECONDS = 0.0005
+"""How long a call works on a stream before others continue."""
 _MAX_HELD_SECONDS = 1.0
 """How long events before the first output are held."""
 _EMPTY_SECONDS = 5.0
@@ -72,6 +77,8 @@ class Relay:
         self._sse_keepalive = sse_keepalive
         self._seconds = call.provider.idle_timeout
         self._tokens = Tokens()
+        self._unread = b""
+        """Bytes that have arrived and were not yet relayed."""
 
     async def run(self, headers: list[Header]) -> None:
         """Relay the response and finish the call.
@@ -143,6 +150,9 @@ class Relay:
 
     async def _read(self) -> bytes:
         """Return the next bytes, b"" at the end. Raises ApiError and ClientDisconnected."""
+        if self._unread:
+            data, self._unread = self._unread, b""
+            return data
         try:
             return await self._scope.wait(self._response.read(), self._seconds)
         except DeadlineExceeded:
@@ -173,12 +183,12 @@ class Relay:
                 if self._response.is_over:
                     break
                 part = self._read_nowait()
-                if size > _MAX_BUFFERED or (has_lines and not part):
+                if size > _MAX_BUFFERED or self._response.is_inflated or (has_lines and not part):
                     return await self._stream_json(headers, [*parts, part])
                 part = part or await self._read()
                 parts.append(part)
         except ApiError:
-            if decode_or_none(b"".join(parts).removeprefix(BOM)) is None:
+            if not is_json(b"".join(parts).removeprefix(BOM)):
                 raise
             self._response.close()  # the response is complete, only its framing is not
         body = b"".join(parts)
@@ -189,9 +199,9 @@ class Relay:
             raise ProviderFailed("The provider of this model returned an unusable response (truncated JSON).")
         if self._ids:
             self._ids.read(json)
-        if error_texts := self._call.error_texts:
+        if (error_texts := self._call.error_texts) and not has_many_values(json):
             json = error_texts.redacted_json(json)
-        renamed, self._tokens = rename_model(json, self._call.own_id, self._model)
+        renamed, self._tokens = await self._renamed(json)
         body = BOM + renamed if body.startswith(BOM) else renamed
         headers.append((b"content-length", b"%d" % len(body)))
         if not self._client.send_whole(RawResponse(self._response.status, headers, body)):
@@ -200,6 +210,37 @@ class Relay:
                 await self._client.send(body[start : start + _PIECE])
             await self._client.send(b"", more=False)
         return "ok"
+
+    async def _renamed(self, json: bytes) -> tuple[bytes, Tokens]:
+        """Return a complete JSON response with the requested model, and its tokens."""
+        if len(json) <= _MAX_UNYIELDING:
+            return rename_model(json, self._call.own_id, self._model)
+        renamer = self._json_renamer()
+        parts = [part async for part in self._in_steps(renamer.feed, json)]
+        return b"".join((*parts, renamer.rest())), renamer.tokens
+
+    async def _in_steps(self, feed: Callable[[bytes], bytes], chunk: bytes) -> AsyncIterator[bytes]:
+        """Yield what `feed` returns for a chunk, and let others continue whenever this takes long."""
+        parts: list[bytes] = []
+        until = self._scope.now + _TURN_SECONDS
+        for start in range(0, len(chunk), _STEP):
+            if self._scope.now >= until:
+                yield b"".join(parts)
+                parts.clear()
+                await self._scope.next_turn()
+                until = self._scope.now + _TURN_SECONDS
+            parts.append(feed(chunk[start : start + _STEP]))
+        yield b"".join(parts)
+
+    async def _send_fed(self, feed: Callable[[bytes], bytes], chunk: bytes) -> None:
+        """Send what `feed` returns for a chunk. Raises ClientDisconnected."""
+        if len(chunk) <= _STEP:
+            if out := feed(chunk):
+                await self._client.send(out)
+            return
+        async for out in self._in_steps(feed, chunk):
+            if out:
+                await self._client.send(out)
 
     def _json_renamer(self) -> JsonStreamRenamer:
         return JsonStreamRenamer(self._call.own_id, self._model)
@@ -225,8 +266,10 @@ class Relay:
         self._release_body()
         try:
             while chunk:
-                if out := renamer.feed(chunk) if renamer else chunk:
-                    await self._client.send(out)
+                if renamer:
+                    await self._send_fed(renamer.feed, chunk)
+                else:
+                    await self._client.send(chunk)
                 chunk = await self._read()
         except ApiError as error:
             if self._response.length is not None or not (renamer and renamer.is_one_object):
@@ -251,8 +294,7 @@ class Relay:
             is_over = await self._relay_opening(chunk, events, opening)
             self._release_body()
             while not is_over and (chunk := await self._read()):
-                if out := events.feed(chunk):
-                    await self._client.send(out)
+                await self._send_fed(events.feed, chunk)
         except ApiError as error:
             if opening.kind != "output":
                 raise
@@ -305,6 +347,9 @@ class Relay:
             part = chunk or await self._read_before(held_until)
             if part is None:
                 return False
+            if len(part) > _STEP:
+                part, self._unread = part[:_STEP], part[_STEP:]
+                await self._scope.next_turn()
             if comments := opening.feed(events.feed(part) if part else events.rest()):
                 await self._client.send(comments)
             if not part:
@@ -319,7 +364,7 @@ class Relay:
     async def _read_before(self, moment: float) -> bytes | None:
         """Return the next bytes, b"" at the end, None if there are none before this moment. Raises ApiError."""
         seconds = moment - self._scope.now
-        if seconds >= self._seconds:
+        if self._unread or seconds >= self._seconds:
             return await self._read()
         try:
             return await self._scope.wait(self._response.read(), max(0.0, seconds))
@@ -344,4 +389,4 @@ def _has_lines(json: bytes) -> bool | None:
     line, line_end, _ = json.removeprefix(BOM).lstrip().partition(b"\n")
     if not line_end:
         return None
-    return len(line) <= _MAX_FIRST_LINE and decode_or_none(line) is not None
+    return len(line) <= _MAX_FIRST_LINE and is_json(line)
