@@ -237,7 +237,8 @@ def load(
 ) -> Load:
     """Request one URL repeatedly.
 
-    `keys`: a file of API keys, one per line, used in rotation. `body`: a file that is posted with each request.
+    `keys`: a file of API keys, one per line, used in rotation; a line may contain a name and a value of a header, too.
+    `body`: a file that is posted with each request.
     """
     wrk = tool("wrk", "using a slower load generator; rely on the CPU columns, not on requests per second")
     if wrk is None:

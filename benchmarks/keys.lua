@@ -1,9 +1,13 @@
--- wrk: use the next API key of a file with each request.
+-- wrk: use the next line of a file with each request: an API key, or a key and the value of a further header.
 local keys, turn = {}, 0
 
 function init(arguments)
   for line in io.lines(arguments[1]) do
-    keys[#keys + 1] = wrk.format(nil, nil, {["Authorization"] = "Bearer " .. line, ["Host"] = wrk.headers["Host"]})
+    local key, name, value = line:match("^(%S+)%s*(%S*)%s*(.*)$")
+    local headers = {["Authorization"] = "Bearer " .. key, ["Host"] = wrk.headers["Host"]}
+    for given, text in pairs(wrk.headers) do headers[given] = text end
+    if name ~= "" then headers[name] = value end
+    keys[#keys + 1] = wrk.format(nil, nil, headers)
   end
 end
 

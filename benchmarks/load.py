@@ -25,7 +25,7 @@ async def main(
         lines += ["Content-Type: application/json", f"Content-Length: {len(body)}"]
     head = "\r\n".join(lines).encode()
     requests = cycle(
-        [b"%b\r\nAuthorization: Bearer %b\r\n\r\n%b" % (head, key.encode(), body) for key in keys]
+        [b"%b\r\nAuthorization: Bearer %b\r\n\r\n%b" % (head, _key_lines(key), body) for key in keys]
         or [b"%b\r\n\r\n%b" % (head, body)]
     )
     times: list[float] = []
@@ -48,6 +48,12 @@ async def main(
     }
 
 
+def _key_lines(line: str) -> bytes:
+    """A line of a file with keys: an API key, or a key and the name and value of a further header."""
+    key, *header = line.split(" ", 2)
+    return "\r\n".join((key, ": ".join(header)) if header else (key,)).encode()
+
+
 async def _read_response(reader: asyncio.StreamReader) -> None:
     head = (await reader.readuntil(b"\r\n\r\n")).lower()
     status = int(head[9:12])
@@ -64,6 +70,6 @@ async def _read_response(reader: asyncio.StreamReader) -> None:
 
 if __name__ == "__main__":
     spec = json.loads(sys.argv[1])
-    spec["keys"] = Path(spec["keys"]).read_text().split() if spec["keys"] else []
+    spec["keys"] = Path(spec["keys"]).read_text().splitlines() if spec["keys"] else []
     spec["body"] = Path(spec["body"]).read_bytes() if spec["body"] else b""
     print(json.dumps(asyncio.run(main(**spec))))

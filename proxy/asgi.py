@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any, Protocol
 
 from msgspec import Struct
@@ -22,6 +22,12 @@ class RawResponse(Struct, frozen=True):
     status: int
     headers: list[Header]
     body: bytes
+    rest: Sequence[bytes] = ()
+    """Further parts of the body, which several responses may share."""
+
+    @property
+    def whole_body(self) -> bytes:
+        return b"".join((self.body, *self.rest)) if self.rest else self.body
 
 
 Handler = Callable[[Receive, Send], Awaitable[RawResponse | None]]

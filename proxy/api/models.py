@@ -16,7 +16,7 @@ from proxy.asgi import Handler, Header, RawResponse, Receive, Send
 from proxy.catalog import Model
 from proxy.clock import Clock
 from proxy.errors import ModelListUnavailable, ModelNotFound, whole_seconds
-from proxy.store import Store, View
+from proxy.store import Status, Store, View
 from proxy.wire import JSON
 
 LISTS = ("/v1/models", "/models")
@@ -43,7 +43,7 @@ class Models:
         packed = accepts_gzip(head.accept_encoding)
         if view is not None and view.catalog.models and not (packed and view.rendered.gzip is None):
             return self._list(head, view, packed)
-        return self._when_rendered(head, caller, _WHOLE_LIST)
+        return self._unchanged(head, caller, packed) or self._when_rendered(head, caller, _WHOLE_LIST)
 
     def retrieve(self, head: RequestHead, caller: Caller) -> RawResponse | Handler:
         """Return one model by its id. Raises ModelNotFound."""
@@ -72,27 +72,37 @@ class Models:
 
         return respond
 
+    def _unchanged(self, head: RequestHead, caller: Caller, packed: bool) -> RawResponse | None:
+        """Return a 304 for a list that is not in memory, None if the client needs the list."""
+        status = self._store.cached_status(caller.policy) if head.if_none_match else None
+        if status is None or status.is_empty:
+            return None
+        etag = status.etags["gzip" if packed else "identity"]
+        return self._not_modified(head, status, etag) if matches(head.if_none_match, etag) else None
+
     def _list(self, head: RequestHead, view: View, packed: bool) -> RawResponse:
-        rendered = view.rendered
-        if packed:
-            assert rendered.gzip is not None, "the list must be compressed first"
-            body, etag, headers = rendered.gzip, rendered.etags["gzip"], view.gzip_headers
-        else:
-            body, etag, headers = rendered.identity, rendered.etags["identity"], view.identity_headers
+        status = view.status
+        etag = status.etags["gzip" if packed else "identity"]
         if head.if_none_match and matches(head.if_none_match, etag):
-            return RawResponse(304, [(b"etag", etag), *view.headers, *self._per_request(head, view)], b"")
-        return RawResponse(200, [*headers, *self._per_request(head, view)], body)
+            return self._not_modified(head, status, etag)
+        if packed:
+            assert view.rendered.gzip is not None, "the list must be compressed first"
+            return RawResponse(200, [*view.gzip_headers, *self._per_request(head, status)], view.rendered.gzip)
+        return RawResponse(200, [*view.identity_headers, *self._per_request(head, status)], *view.rendered.parts)
+
+    def _not_modified(self, head: RequestHead, status: Status, etag: bytes) -> RawResponse:
+        return RawResponse(304, [(b"etag", etag), *status.headers, *self._per_request(head, status)], b"")
 
     def _model(self, head: RequestHead, view: View, model: Model) -> RawResponse:
         body = view.rendered.object(model)
         length = (b"content-length", b"%d" % len(body))
-        return RawResponse(200, [JSON, length, *view.headers, *self._per_request(head, view)], body)
+        return RawResponse(200, [JSON, length, *view.status.headers, *self._per_request(head, view.status)], body)
 
-    def _per_request(self, head: RequestHead, view: View) -> Sequence[Header]:
+    def _per_request(self, head: RequestHead, status: Status) -> Sequence[Header]:
         """Return the headers that differ between requests. Lists with only declared models have no `Age`."""
         headers = [*head.connection_close, (b"x-request-id", head.request_id)]
-        if view.oldest is not None:
-            headers.append((b"age", b"%d" % max(0.0, self._clock.monotonic() - view.oldest)))
+        if status.oldest is not None:
+            headers.append((b"age", b"%d" % max(0.0, self._clock.monotonic() - status.oldest)))
         return headers
 
 

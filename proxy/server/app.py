@@ -94,7 +94,7 @@ class Proxy:
         response = outcome if isinstance(outcome, RawResponse) else await self._handle(head, outcome, receive, send)
         if response:
             await send({"type": "http.response.start", "status": response.status, "headers": response.headers})
-            await send({"type": "http.response.body", "body": response.body})
+            await send({"type": "http.response.body", "body": response.whole_body})
 
     async def _run_lifespan(self, receive: Receive, send: Send) -> None:
         await receive()

@@ -233,8 +233,8 @@ class Protocol(HttpToolsProtocol):
         headers = map(b": ".join, (*cycle.default_headers, *fields))
         start = STATUS_LINE[response.status] + b"\r\n".join(headers) + b"\r\n\r\n"
         cycle.response_started = cycle.response_complete = True
-        if response.body:
-            self.transport.writelines([start, response.body])
+        if response.body or response.rest:
+            self.transport.writelines([start, response.body, *response.rest])
         else:
             self.transport.write(start)
         cycle.message_event.set()

@@ -2,6 +2,6 @@
 
 from proxy.store.listing import Report
 from proxy.store.store import Store
-from proxy.store.view import View
+from proxy.store.view import Status, View
 
-__all__ = ["Report", "Store", "View"]
+__all__ = ["Report", "Status", "Store", "View"]

@@ -22,8 +22,8 @@ from proxy.store.listing import Report
 from proxy.store.names import Lazy, NameIndex, Names, name_index
 from proxy.store.refresh import Refresher
 from proxy.store.slot import Slot
-from proxy.store.view import RenderedList, View, render
-from proxy.store.view_cache import ViewCache
+from proxy.store.view import ListSummary, RenderedList, Status, View, render
+from proxy.store.view_cache import MAX_BYTES, ViewCache
 
 
 @dataclass
@@ -38,6 +38,8 @@ class Store:
     clock: Clock
     uniform: Callable[[float, float], float] = random.uniform
     on_report: Callable[[Report], None] = lambda report: None
+    max_list_bytes: int = MAX_BYTES
+    """Limit for the rendered lists of all policies."""
 
     def __post_init__(self) -> None:
         self._slots = {
@@ -54,7 +56,7 @@ class Store:
         )
         self.new_offers: dict[str, frozenset[str]] = {}
         """Provider -> its own ids, and other names, that its first list did not contain. Current; usually empty."""
-        self._views = ViewCache(self._render, self._show)
+        self._views = ViewCache(self._render, self._show, self.max_list_bytes)
         self._index = self._name_index()
         self._changes_at = 0.0
         """Monotonic seconds at which a listing next becomes stale, or entries of one expire."""
@@ -108,6 +110,11 @@ class Store:
         self._expire()
         return self._views.cached_view(policy)
 
+    def cached_status(self, policy: Policy) -> Status | None:
+        """The ETags and headers of the list of a policy, also if it was evicted; None if it must be rendered first."""
+        self._expire()
+        return self._views.cached_status(policy)
+
     def view(self, policy: Policy) -> View:
         """The view of a policy, rendered at the first request after a change and then cached."""
         self._expire()
@@ -126,14 +133,14 @@ class Store:
         is_short = sum(len(source.offers) for source in sources) <= BATCH_SIZE
         return Lazy(lambda: name_index(sources, self.config), is_short=is_short)
 
-    def _show(self, policy: Policy, rendered: RenderedList) -> View:
+    def _show(self, policy: Policy, summary: ListSummary) -> Status:
         fetch_times = [
             slot.listing.oldest
             for slot in self._slots.values()
-            if slot.listing is not None and slot.provider.name in rendered.providers
+            if slot.listing is not None and slot.provider.name in summary.providers
         ]
-        return View(
-            rendered,
+        return Status(
+            summary,
             oldest=min(fetch_times, default=None),
             stale=self._stale,
             missing=self._missing,

@@ -5,39 +5,53 @@ from __future__ import annotations
 import asyncio
 import gzip
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Literal
 
 from proxy.access.keys import PRIVATE
 from proxy.asgi import Header
 from proxy.catalog import Catalog, Model
-from proxy.cooperative import Cooperative
+from proxy.cooperative import Cooperative, batched, run_now
 from proxy.errors import ModelNotFound
 from proxy.store.names import Names
 from proxy.wire import JSON
-from proxy.wire.openai import listing, model_list, model_object
+from proxy.wire.openai import EncodedList, listing, model_object
 
 Encoding = Literal["identity", "gzip"]
+
+
+class ListSummary:
+    """What is known of a rendered list even after it was evicted: enough to revalidate the copy of a client."""
+
+    __slots__ = ("etags", "is_empty", "providers")
+
+    def __init__(self, catalog: Catalog, body: bytes) -> None:
+        self.providers = catalog.providers()
+        self.is_empty = not catalog.models
+        digest = hashlib.sha256(body).hexdigest()[:32]
+        self.etags: Mapping[Encoding, bytes] = {
+            "identity": f'"{digest}"'.encode(),
+            "gzip": f'"{digest}-gzip"'.encode(),
+        }
 
 
 class RenderedList:
     """A catalog and its encoded list."""
 
-    def __init__(self, catalog: Catalog, names: Names, identity: bytes | None = None) -> None:
-        """`names`: those besides the listed ids. `identity`: the encoded list if `render` has already encoded it."""
+    def __init__(self, catalog: Catalog, names: Names, encoded: EncodedList | None = None) -> None:
+        """`names`: those besides the listed ids. `encoded`: the list if `render` has already encoded it."""
         self.catalog = catalog
         self.names = names
-        self.providers = catalog.providers()
-        self.identity = model_list(catalog.models) if identity is None else identity
-        digest = hashlib.sha256(self.identity).hexdigest()[:32]
-        self.etags: dict[Encoding, bytes] = {
-            "identity": f'"{digest}"'.encode(),
-            "gzip": f'"{digest}-gzip"'.encode(),
-        }
+        self._encoded: EncodedList | None = encoded or run_now(listing(catalog.models))
+        """None if the list consists of `_entries`."""
+        self._entries: tuple[bytes, ...] = ()
+        self.length = len(self._encoded.body)
+        self.summary = ListSummary(catalog, self._encoded.body)
         self.gzip: bytes | None = None
         self._compressing: asyncio.Task[bytes] | None = None
         self._objects: dict[str, bytes] = {}
+        self._object_bytes = 0
 
     def object(self, model: Model) -> bytes:
         """A model as JSON. One of the catalog is encoded at its first request; there is no end of other names."""
@@ -45,37 +59,66 @@ class RenderedList:
             return model_object(model)
         if model.id not in self._objects:
             self._objects[model.id] = model_object(model)
+            self._object_bytes += len(self._objects[model.id])
         return self._objects[model.id]
 
     @property
+    def parts(self) -> tuple[bytes, Sequence[bytes]]:
+        """The encoded list, as the body and the rest of a response."""
+        return (b"", self._entries) if self._encoded is None else (self._encoded.body, ())
+
+    @property
+    def identity(self) -> bytes:
+        """The encoded list."""
+        return b"".join(self._entries) if self._encoded is None else self._encoded.body
+
+    @property
+    def unshared(self) -> int:
+        """The bytes of the encoded list that no other list shares."""
+        return 0 if self._encoded is None else self.length
+
+    @property
     def size(self) -> int:
-        """Approximate bytes in memory: the list, its gzip form, and the index of models."""
-        return len(self.identity) * 5 // 4 + 300 * len(self.catalog.models)
+        """Approximate bytes in memory: the list, its gzip form (before it is compressed: an estimate), the index of
+        models, and single models that were requested."""
+        compressed = self.length // 8 if self.gzip is None else len(self.gzip)
+        return self.unshared + compressed + self._object_bytes + 150 * len(self.catalog.models)
+
+    def share(self, pool: dict[bytes, bytes]) -> Cooperative[None]:
+        """Replace the encoded list by its entries, those of other lists in `pool` where they are equal; in steps."""
+        assert self._encoded is not None, "it is not shared yet"
+        entries: list[bytes] = []
+        for batch in batched(self._encoded.entries()):
+            entries += [pool.setdefault(entry, entry) for entry in batch]
+            yield
+        self._entries, self._encoded = tuple(entries), None
 
     async def compressed(self) -> bytes:
         """The gzip bytes, compressed once in a thread, at the first request."""
         if self.gzip is None:
             if self._compressing is None:
-                work = asyncio.to_thread(gzip.compress, self.identity, 6, mtime=0)
-                self._compressing = asyncio.create_task(work, name="compress a list")
+                self._compressing = asyncio.create_task(asyncio.to_thread(self._compress), name="compress a list")
             # Shielded: one canceled waiter must not cancel the others.
             self.gzip = await asyncio.shield(self._compressing)
         return self.gzip
 
+    def _compress(self) -> bytes:
+        return gzip.compress(self.identity, 6, mtime=0)
+
 
 def render(catalog: Catalog, names: Names) -> Cooperative[RenderedList]:
     """Encode a catalog in batches, so that other tasks can run."""
-    identity = yield from listing(catalog.models)
+    encoded = yield from listing(catalog.models)
     yield
-    return RenderedList(catalog, names, identity)
+    return RenderedList(catalog, names, encoded)
 
 
-class View:
-    """The responses to requests of one policy, until the next change."""
+class Status:
+    """The headers of all responses to requests of one policy, until the next change of any state or list."""
 
     def __init__(
         self,
-        rendered: RenderedList,
+        summary: ListSummary,
         *,
         oldest: float | None,
         stale: tuple[str, ...],
@@ -86,17 +129,30 @@ class View:
         """`oldest`: monotonic seconds of the oldest response shown. `stale`, `missing` and `incomplete` are names of
         providers. Headers contain the names if `shows_names`, which requires access to all models; otherwise their
         number."""
-        self.rendered = rendered
+        self.etags = summary.etags
+        self.is_empty = summary.is_empty
         self.oldest = oldest
-        self._notes = [
-            (name, ", ".join(names).encode() if shows_names else b"%d" % len(names))
-            for name, names in (
-                (b"x-models-stale", stale),
-                (b"x-models-missing", missing),
-                (b"x-models-incomplete", incomplete),
-            )
-            if names
+        self.headers: list[Header] = [
+            *PRIVATE,
+            *(
+                (name, ", ".join(names).encode() if shows_names else b"%d" % len(names))
+                for name, names in (
+                    (b"x-models-stale", stale),
+                    (b"x-models-missing", missing),
+                    (b"x-models-incomplete", incomplete),
+                )
+                if names
+            ),
         ]
+        """The headers of every response, for a list or one model."""
+
+
+class View:
+    """The responses to requests of one policy, until the next change."""
+
+    def __init__(self, rendered: RenderedList, status: Status) -> None:
+        self.rendered = rendered
+        self.status = status
 
     @property
     def catalog(self) -> Catalog:
@@ -125,23 +181,18 @@ class View:
         return model
 
     @cached_property
-    def headers(self) -> list[Header]:
-        """The headers of every response from this view, for a list or one model."""
-        return [*PRIVATE, *self._notes]
-
-    @cached_property
     def identity_headers(self) -> list[Header]:
-        return self._list_headers("identity", self.rendered.identity)
+        return self._list_headers("identity", self.rendered.length)
 
     @cached_property
     def gzip_headers(self) -> list[Header]:
         assert self.rendered.gzip is not None, "requires `compressed`"
-        return [*self._list_headers("gzip", self.rendered.gzip), (b"content-encoding", b"gzip")]
+        return [*self._list_headers("gzip", len(self.rendered.gzip)), (b"content-encoding", b"gzip")]
 
-    def _list_headers(self, encoding: Encoding, body: bytes) -> list[Header]:
+    def _list_headers(self, encoding: Encoding, length: int) -> list[Header]:
         return [
             JSON,
-            (b"content-length", b"%d" % len(body)),
-            (b"etag", self.rendered.etags[encoding]),
-            *self.headers,
+            (b"content-length", b"%d" % length),
+            (b"etag", self.status.etags[encoding]),
+            *self.status.headers,
         ]

@@ -5,57 +5,81 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from cachetools import LRUCache
-
 from proxy.access import Policy
 from proxy.cooperative import Cooperative, run_now, run_yielding
-from proxy.store.view import RenderedList, View
+from proxy.store.view import ListSummary, RenderedList, Status, View
 
 MAX_BYTES = 256 * 1024 * 1024
 """Limit for all rendered lists together. The least recently used ones are evicted first."""
+_UNSHARED = 8
+"""The part of the limit, one eighth, for encoded lists that are kept as a whole. Further ones share their entries."""
 
 
 class ViewCache:
     """The rendered list of each policy, and the view that adds current ages and states.
 
-    The list is expensive and is kept while the offers do not change; the view is recreated after each refresh.
+    The list is expensive and is kept while the offers do not change; the view is recreated after each refresh. With
+    hundreds of policies the lists share their entries, and their summaries are kept when they are evicted, so that
+    the copies of clients can be revalidated without rendering a list again.
     """
 
     def __init__(
-        self, render: Callable[[Policy], Cooperative[RenderedList]], show: Callable[[Policy, RenderedList], View]
+        self,
+        render: Callable[[Policy], Cooperative[RenderedList]],
+        show: Callable[[Policy, ListSummary], Status],
+        max_bytes: int = MAX_BYTES,
     ) -> None:
-        """`render` renders the list of a policy, `show` creates the view of a list; both use the current state."""
+        """`render` renders the list of a policy, `show` creates the headers of a list; both use the current state."""
         self._render = render
         self._show = show
+        self._max_bytes = max_bytes
         self._generation = 0
         """Incremented by `clear`: lists rendered from older offers are not cached."""
         self._views: dict[Policy, View] = {}
-        self._lists = _RenderedLists(self._views)
+        self._statuses: dict[Policy, Status] = {}
+        self._lists: dict[Policy, RenderedList] = {}
+        """The least recently used one first."""
+        self._summaries: dict[Policy, ListSummary] = {}
+        """Those of evicted lists, too: there are no more than policies in the configuration."""
+        self._entries: dict[bytes, bytes] = {}
+        """The entries that lists share, each under itself."""
         self._rendering: dict[Policy, asyncio.Task[None]] = {}
 
     def clear_views(self) -> None:
         """Invalidate ages and states; keep the rendered lists."""
         self._views.clear()
+        self._statuses.clear()
 
     def clear(self) -> None:
         """Invalidate everything, because the offers have changed."""
         self._generation += 1
-        self._views.clear()
+        self.clear_views()
         self._lists.clear()
+        self._summaries.clear()
+        self._entries = {}
 
     def cached_view(self, policy: Policy) -> View | None:
         """The view of a policy, None if its list must be rendered first."""
         view = self._views.get(policy)
         if view is None and policy in self._lists:
-            view = self._views[policy] = self._show(policy, self._lists[policy])
+            rendered = self._lists[policy] = self._lists.pop(policy)
+            view = self._views[policy] = View(rendered, self._status(policy, rendered.summary))
         return view
+
+    def cached_status(self, policy: Policy) -> Status | None:
+        """The ETags and headers of the list of a policy, also of an evicted one; None if it was never rendered."""
+        status = self._statuses.get(policy)
+        if status is None and policy in self._summaries:
+            status = self._status(policy, self._summaries[policy])
+        return status
 
     def view(self, policy: Policy) -> View:
         """The view of a policy. Renders its list if necessary."""
         view = self.cached_view(policy)
         if view is None:
-            rendered = self._lists[policy] = run_now(self._render(policy))
-            view = self._views[policy] = self._show(policy, rendered)
+            rendered = run_now(self._render_sharing(policy))
+            self._keep(policy, rendered)
+            view = self._views[policy] = View(rendered, self._status(policy, rendered.summary))
         return view
 
     async def prepare(self, policy: Policy) -> None:
@@ -69,21 +93,31 @@ class ViewCache:
     async def _render_yielding(self, policy: Policy) -> None:
         generation = self._generation
         try:
-            rendered = await run_yielding(self._render(policy))
+            rendered = await run_yielding(self._render_sharing(policy))
             if generation == self._generation:
-                self._lists[policy] = rendered
+                self._keep(policy, rendered)
         finally:
             del self._rendering[policy]
 
+    def _render_sharing(self, policy: Policy) -> Cooperative[RenderedList]:
+        """Render a list, which shares its entries if too many bytes of others are kept as a whole."""
+        rendered = yield from self._render(policy)
+        unshared = sum(other.unshared for other in self._lists.values())
+        if unshared and unshared + rendered.unshared > self._max_bytes // _UNSHARED:
+            yield from rendered.share(self._entries)
+        return rendered
 
-class _RenderedLists(LRUCache[Policy, RenderedList]):
-    """Rendered lists with a memory limit. Evicting a list also removes its view."""
+    def _keep(self, policy: Policy, rendered: RenderedList) -> None:
+        """Cache a list, and evict others beyond the limit."""
+        self._lists[policy] = rendered
+        self._summaries[policy] = rendered.summary
+        # Summed up each time, because lists grow when they are compressed.
+        size = sum(other.size for other in self._lists.values())
+        while size > self._max_bytes and len(self._lists) > 1:
+            oldest = next(iter(self._lists))
+            size -= self._lists.pop(oldest).size
+            self._views.pop(oldest, None)
 
-    def __init__(self, views: dict[Policy, View]) -> None:
-        super().__init__(MAX_BYTES, getsizeof=lambda rendered: min(rendered.size, MAX_BYTES))
-        self._views = views
-
-    def popitem(self) -> tuple[Policy, RenderedList]:
-        policy, rendered = super().popitem()
-        self._views.pop(policy, None)
-        return policy, rendered
+    def _status(self, policy: Policy, summary: ListSummary) -> Status:
+        status = self._statuses[policy] = self._show(policy, summary)
+        return status

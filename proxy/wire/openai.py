@@ -6,10 +6,12 @@ A listed model has the fields of the AiHubMix documentation, then `extra`:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields
 from functools import lru_cache
 from io import BytesIO
+from typing import NamedTuple
 
 from proxy.catalog import Model
 from proxy.cooperative import Cooperative, batched, run_now
@@ -21,23 +23,46 @@ from proxy.wire.format import Format
 _FLAGS = tuple(field.name for field in fields(Permission))
 
 
+class EncodedList(NamedTuple):
+    """The body of `GET /v1/models`."""
+
+    body: bytes
+    lengths: Sequence[int]
+    """The number of bytes of each model, in order."""
+
+    def entries(self) -> Iterator[bytes]:
+        """Yield the parts of the body: its beginning, each model with the comma or the end that follows it."""
+        yield _START
+        start = len(_START)
+        for length in self.lengths[:-1]:
+            yield self.body[start : start + length + 1]
+            start += length + 1
+        yield self.body[start:]
+
+
+_START = b'{"object":"list","data":['
+
+
 def model_list(models: Iterable[Model]) -> bytes:
     """Return the body of `GET /v1/models`."""
-    return run_now(listing(models))
+    return run_now(listing(models)).body
 
 
-def listing(models: Iterable[Model]) -> Cooperative[bytes]:
-    """`model_list` in steps."""
+def listing(models: Iterable[Model]) -> Cooperative[EncodedList]:
+    """Encode the list in steps."""
     # One buffer, because joining parts at the end would copy megabytes once more.
     text = BytesIO()
-    text.write(b'{"object":"list","data":[')
+    text.write(_START)
+    lengths = array("I")
     comma = b""
     for batch in batched(models):
-        text.write(comma + b",".join(map(model_object, batch)))
+        objects = [model_object(model) for model in batch]
+        text.write(comma + b",".join(objects))
+        lengths.extend(map(len, objects))
         comma = b","
         yield
     text.write(b"]}")
-    return text.getvalue()
+    return EncodedList(text.getvalue(), lengths)
 
 
 def model_object(model: Model) -> bytes:

@@ -18,7 +18,7 @@ from proxy.cooperative import run_now
 from proxy.errors import ModelNotFound
 from proxy.inference.request.json_body import JsonBody
 from proxy.inference.routing import candidates
-from proxy.store import View
+from proxy.store import Status, View
 from proxy.store.names import Lazy, Names, name_index
 from proxy.store.view import RenderedList
 from tests.fakes import config_of, entry
@@ -80,14 +80,9 @@ def seen(rules: list[str], offers: list[Offer], models: list[VirtualModel]) -> S
         for listed in [[offer for offer in offers if offer.provider == provider.name]]
     ]
     names = Names(catalog, policy, Lazy(lambda: name_index(sources, config), is_short=True))
-    view = View(
-        RenderedList(catalog, names),
-        oldest=None,
-        stale=(),
-        missing=(),
-        incomplete=(),
-        shows_names=False,
-    )
+    rendered = RenderedList(catalog, names)
+    status = Status(rendered.summary, oldest=None, stale=(), missing=(), incomplete=(), shows_names=False)
+    view = View(rendered, status)
     return Seen(view, policy, config)
 
 

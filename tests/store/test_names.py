@@ -23,7 +23,7 @@ from proxy.dialects.entry import Entry
 from proxy.errors import ModelNotFound
 from proxy.inference.request.json_body import JsonBody
 from proxy.inference.routing import candidates
-from proxy.store import View
+from proxy.store import Status, View
 from proxy.store.names import MAX_CACHED, MAX_NAME, Lazy, Names, name_index
 from proxy.store.view import RenderedList
 from tests.fakes import FakeClock, FakeFetch, answer_of, config_of, running
@@ -58,7 +58,9 @@ def view_of(config: Config, *lists: Sequence[Payload] | None, rules: Sequence[st
     policy = Policy(rules)
     catalog = merge((offer for source in sources for offer in source.offers), policy.allows)
     names = Names(catalog, policy, Lazy(lambda: name_index(sources, config)))
-    return View(RenderedList(catalog, names), oldest=None, stale=(), incomplete=(), missing=(), shows_names=False)
+    rendered = RenderedList(catalog, names)
+    status = Status(rendered.summary, oldest=None, stale=(), incomplete=(), missing=(), shows_names=False)
+    return View(rendered, status)
 
 
 def found(view: View, name: str) -> list[tuple[str, str, str]]:

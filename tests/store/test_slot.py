@@ -162,8 +162,8 @@ async def test_incomplete_list_is_merged_into_the_last_one(fetch: FakeFetch, clo
         assert listed(store) == ["x", "y", "z"]
         assert store.offers("a")[0].entry.extra == b'{"tier":"new"}'
         assert (report(store, "a").state, report(store, "a").next_attempt_in) == ("incomplete", 5)
-        assert (b"x-models-incomplete", b"a") in store.view(ALL).headers
-        assert store.view(ALL).oldest == clock.monotonic() - 90, "the time at which y was last seen"
+        assert (b"x-models-incomplete", b"a") in store.view(ALL).status.headers
+        assert store.view(ALL).status.oldest == clock.monotonic() - 90, "the time at which y was last seen"
         await clock.advance(909.9)
         assert listed(store) == ["x", "y", "z"]
         await clock.advance(0.1)

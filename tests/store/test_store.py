@@ -18,7 +18,7 @@ async def test_failure_keeps_the_models_until_they_become_stale(fetch: FakeFetch
         assert (report(store, "a").state, listed(store)) == ("ok", ["m"])
         await clock.advance(5)
         assert (report(store, "a").state, listed(store)) == ("stale", ["m"])
-        assert (b"x-models-stale", b"a") in store.view(ALL).headers
+        assert (b"x-models-stale", b"a") in store.view(ALL).status.headers
 
 
 async def test_models_expire_after_max_stale_and_their_provider_is_failing(fetch: FakeFetch, clock: FakeClock) -> None:
@@ -31,7 +31,7 @@ async def test_models_expire_after_max_stale_and_their_provider_is_failing(fetch
         await clock.advance(0.1)
         assert listed(store) == ["n"]
         assert report(store, "a").state == "failing"
-        assert (b"x-models-missing", b"a") in store.view(ALL).headers
+        assert (b"x-models-missing", b"a") in store.view(ALL).status.headers
 
 
 async def test_a_list_is_rendered_again_only_after_a_change(fetch: FakeFetch, clock: FakeClock) -> None:

@@ -11,7 +11,7 @@ from proxy.access import Policy
 from proxy.access.keys import PRIVATE
 from proxy.catalog import Catalog, Model, Offer
 from proxy.dialects.entry import Entry
-from proxy.store import View
+from proxy.store import Status, View
 from proxy.store.names import Lazy, Names, name_index
 from proxy.store.view import RenderedList
 from proxy.wire import JSON
@@ -35,7 +35,10 @@ def view_of(
     incomplete: tuple[str, ...] = (),
     names: bool = True,
 ) -> View:
-    return View(rendered, oldest=None, stale=stale, missing=missing, incomplete=incomplete, shows_names=names)
+    status = Status(
+        rendered.summary, oldest=None, stale=stale, missing=missing, incomplete=incomplete, shows_names=names
+    )
+    return View(rendered, status)
 
 
 async def test_list_is_compressed_once_and_decompresses_to_the_same_bytes() -> None:
@@ -61,30 +64,30 @@ async def test_cancelled_waiter_does_not_cancel_compression_for_others() -> None
 async def test_equal_catalogs_have_equal_bytes_and_etags_and_different_ones_do_not() -> None:
     first, same, other = rendered_of("m", "n"), rendered_of("m", "n"), rendered_of("m")
 
-    assert (first.identity, first.etags, await first.compressed()) == (
+    assert (first.identity, first.summary.etags, await first.compressed()) == (
         same.identity,
-        same.etags,
+        same.summary.etags,
         await same.compressed(),
     )
-    assert not set(first.etags.values()) & set(other.etags.values())
-    assert len(set(first.etags.values())) == 2, "each encoding has an ETag of its own"
+    assert not set(first.summary.etags.values()) & set(other.summary.etags.values())
+    assert len(set(first.summary.etags.values())) == 2, "each encoding has an ETag of its own"
 
 
 async def test_list_headers_are_created_once_for_each_encoding() -> None:
     view = view_of(rendered_of("m"))
     packed = await view.rendered.compressed()
 
-    assert view.headers == [*PRIVATE]
+    assert view.status.headers == [*PRIVATE]
     assert view.identity_headers == [
         JSON,
         (b"content-length", b"%d" % len(view.rendered.identity)),
-        (b"etag", view.rendered.etags["identity"]),
+        (b"etag", view.status.etags["identity"]),
         *PRIVATE,
     ]
     assert view.gzip_headers == [
         JSON,
         (b"content-length", b"%d" % len(packed)),
-        (b"etag", view.rendered.etags["gzip"]),
+        (b"etag", view.status.etags["gzip"]),
         *PRIVATE,
         (b"content-encoding", b"gzip"),
     ]
@@ -112,5 +115,5 @@ async def test_stale_missing_and_incomplete_providers_are_named_only_with_access
 ) -> None:
     view = view_of(rendered_of("m"), stale=("a",), missing=("b", "c"), incomplete=("d",), names=names)
 
-    assert view.headers == [*PRIVATE, *notes]
+    assert view.status.headers == [*PRIVATE, *notes]
     assert [header for header in view.identity_headers if header[0].startswith(b"x-")] == notes

@@ -80,7 +80,7 @@ class _Guide(StartupReport):
             print_line(f"  {key}  {' ' * (4 - len(name))}{KEYS[name]}")
         print_line("\nCommands for another terminal (the Python ones need `pip install openai`).")
         print_line("`models-proxy demo --config` prints the configuration.")
-        etag = store.view(Policy(["*"])).rendered.etags["identity"].decode()
+        etag = store.view(Policy(["*"])).status.etags["identity"].decode()
         for line in lines(url, self._keys, etag):
             print_line(f"\n# {line.shows}\n{line.command}")
         print_line("\nPress Ctrl-C to stop.")
