@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import socket
+import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -10,7 +13,8 @@ import click
 
 from proxy.cli.startup import StartupReport
 from proxy.config import Config, ConfigError, read
-from proxy.server.run import listen, run
+from proxy.server.output import Print, output
+from proxy.server.run import listen, protect_process, run
 
 
 @click.command()
@@ -28,6 +32,7 @@ def serve(path: Path, host: str | None, port: int | None) -> None:
       models-proxy serve
       models-proxy serve --config /etc/models-proxy.yaml --host 0.0.0.0 --port 80
     """
+    protect_process()
     try:
         config = read(path)
     except ConfigError as error:
@@ -37,13 +42,18 @@ def serve(path: Path, host: str | None, port: int | None) -> None:
     if refusal := config.refuse_exposure(host) or _refuse_loop(config, host, port):
         raise click.ClickException(refusal)
     # Bound before any provider is contacted, so that a port in use is reported at once.
-    start(config, StartupReport(config, str(path)), bind(host, port))
+    start(config, partial(StartupReport, config, str(path)), bind(host, port))
 
 
-def start(config: Config, report: StartupReport, sockets: list[socket.socket]) -> None:
-    """Print the report while the server starts, and serve until it is stopped."""
-    report.begin()
-    run(config, report, sockets)
+def start(config: Config, report_to: Callable[[Print, Print], StartupReport], sockets: list[socket.socket]) -> None:
+    """Print the report while the server starts, and serve until it is stopped.
+
+    `report_to` creates the report, which prints to stdout and stderr.
+    """
+    with output(sys.stdout, 1) as out, output(sys.stderr, 2) as err:
+        report = report_to(out, err)
+        report.begin()
+        run(config, report, sockets, err)
 
 
 def bind(host: str, port: int, hint: str = "use --host or --port to listen on another address") -> list[socket.socket]:

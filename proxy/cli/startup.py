@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import io
 import logging
-import os
-import sys
 from collections.abc import Sequence
-
-import click
 
 from proxy import __version__
 from proxy.cli.text import count
 from proxy.config import Config
 from proxy.printable import printable, printable_lines
+from proxy.server.output import Print
 from proxy.states import ListState
 from proxy.store import Report, Store
 
@@ -23,8 +19,11 @@ _log = logging.getLogger("models_proxy")
 class StartupReport:
     """A row for each provider when its first refresh ends, then the URL. An observer of `proxy.server.run`."""
 
-    def __init__(self, config: Config, name: str) -> None:
-        """`name`: the name of the configuration, usually the path of the file."""
+    def __init__(self, config: Config, name: str, out: Print, err: Print) -> None:
+        """`name`: the name of the configuration, usually the path of the file. `out` and `err` print a line; they must
+        not block."""
+        self._out = out
+        self._print_warning = err
         self._config = config
         self._name = name
         names = [provider.name for provider in config.providers] + [skipped.name for skipped in config.skipped]
@@ -32,16 +31,16 @@ class StartupReport:
         self._states: dict[str, tuple[ListState, str]] = {}
         """Provider -> its state and the kind of its last error, "" without one; only providers that have a row."""
 
+    def print(self, text: str) -> None:
+        self._out(printable_lines(text))
+
     def begin(self) -> None:
         """Print the first line and the warnings of the configuration."""
-        if isinstance(sys.stdout, io.TextIOWrapper):
-            # Providers send text in any language, which the encoding of the terminal may not support.
-            sys.stdout.reconfigure(errors="backslashreplace")
         skipped = f", {len(self._config.skipped)} skipped" if self._config.skipped else ""
         providers = count(len(self._config.providers), "provider")
-        print_line(f"models-proxy {__version__}, {self._name}: {providers}{skipped}")
+        self.print(f"models-proxy {__version__}, {self._name}: {providers}{skipped}")
         for warning in self._config.warnings:
-            click.echo(f"warning: {printable(warning)}", err=True)
+            self._print_warning(f"warning: {printable(warning)}")
 
     def on_start(self, reports: Sequence[Report]) -> None:
         """Print the rows of providers that are never contacted."""
@@ -66,16 +65,16 @@ class StartupReport:
         for provider, report in zip(self._config.providers, store.reports(), strict=True):
             if provider.name not in self._states:
                 self._row(report.state, provider.name, f"no response within {provider.initial_wait:g} s; still trying")
-        print_line(f"Listening on {url}")
+        self.print(f"Listening on {url}")
         self.print_example(url, store)
 
     def print_example(self, url: str, store: Store) -> None:
         """Print an example request."""
         key = "" if self._config.anonymous is not None else ' -H "Authorization: Bearer $KEY"'
-        print_line(f"  curl{key} {url}/v1/models")
+        self.print(f"  curl{key} {url}/v1/models")
 
     def _row(self, state: ListState, name: str, text: str) -> None:
-        print_line(f"  {state:<10}  {name:<{self._width}}  {printable(text)}")
+        self.print(f"  {state:<10}  {name:<{self._width}}  {printable(text)}")
 
 
 def _log_change(report: Report) -> None:
@@ -96,11 +95,3 @@ def _outcome(report: Report) -> str:
     dropped = sum(report.result.dropped.values()) if report.result else 0
     note = f", {count(dropped, 'entry', 'entries')} dropped" if dropped else ""
     return f"{count(report.models, 'model')}{note}"
-
-
-def print_line(text: str) -> None:
-    """Print a line. If stdout is closed (`| head`), the server continues without output."""
-    try:
-        click.echo(printable_lines(text))
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

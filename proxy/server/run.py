@@ -9,6 +9,8 @@ import logging
 import os
 import signal
 import socket
+import sys
+import threading
 from collections.abc import Sequence
 from math import ceil
 from types import FrameType
@@ -16,11 +18,17 @@ from typing import Protocol
 
 import uvicorn
 
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
+
 from proxy.config import Config
+from proxy.errors import describe_bug
 from proxy.server.app import Proxy
+from proxy.server.output import LineHandler, Print
 from proxy.server.protocol import drop_noise, http_protocol
 from proxy.store import Report, Store
-from proxy.telemetry.formatter import LineFormatter
 
 LAST_SECONDS = 6.0
 """Seconds after `shutdown_timeout` until everything is canceled. Calls end themselves before."""
@@ -32,6 +40,8 @@ NO_SNIFFING = ("x-content-type-options", "nosniff")
 
 _M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8  # malloc.h
 _LARGE = 128 * 1024  # bytes; glibc's initial threshold
+_PR_SET_DUMPABLE = 4  # sys/prctl.h
+_STANDARD = (0, 1, 2)
 _HANGUP = getattr(signal, "SIGHUP", None)  # not on Windows
 
 _log = logging.getLogger("models_proxy")
@@ -50,15 +60,22 @@ class Observer(Protocol):
         """Called once every provider was fetched or its `initial_wait` is over. `url`: of the listening server."""
 
 
-def run(config: Config, observer: Observer, sockets: list[socket.socket]) -> None:
-    """Serve on these sockets until a signal stops the process."""
-    _log_to_stderr()
+def run(config: Config, observer: Observer, sockets: list[socket.socket], log: Print) -> None:
+    """Serve on these sockets until a signal stops the process. `log` writes the lines of the log; it must not block."""
+    handler = LineHandler(log)
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    drop_noise()
     if _HANGUP:
-        signal.signal(_HANGUP, signal.SIG_IGN)  # until the event loop is running
+        # Not a handler of the event loop: closing the loop would restore the default action, which ends the process.
+        signal.signal(_HANGUP, _log_hangup)
     _limit_malloc()
     skip_system_cas()
     app = Proxy(config, on_report=observer.on_report)
-    Server(app, config, observer).run(sockets)
+    try:
+        Server(app, config, observer).run(sockets)
+    finally:
+        _ignore_hangup()  # the interpreter restores the default action of signals that have a handler
+        logging.getLogger().removeHandler(handler)
 
 
 def listen(host: str, port: int) -> list[socket.socket]:
@@ -67,11 +84,38 @@ def listen(host: str, port: int) -> list[socket.socket]:
     return [socket.create_server(address, family=family) for family, _, _, _, address in addresses]
 
 
-def _log_to_stderr() -> None:
-    handler = logging.StreamHandler()
-    handler.setFormatter(LineFormatter())
-    logging.basicConfig(level=logging.INFO, handlers=[handler])
-    drop_noise()
+def protect_process() -> None:
+    """Ignore SIGHUP, reserve the standard descriptors, and write no secrets to core dumps and tracebacks."""
+    _ignore_hangup()
+    _reserve_standard_descriptors()
+    sys.excepthook = lambda kind, error, stack: _log_bug(error)
+    sys.unraisablehook = lambda unraisable: _log_bug(unraisable.exc_value)
+    threading.excepthook = lambda failed: _log_bug(failed.exc_value)
+    if resource:
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if prctl := getattr(ctypes.CDLL(None), "prctl", None):
+        # The limit does not apply if the system passes dumps to a program (`kernel.core_pattern` with a pipe).
+        prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+
+
+def _ignore_hangup() -> None:
+    if _HANGUP:
+        signal.signal(_HANGUP, signal.SIG_IGN)
+
+
+def _log_bug(error: BaseException | None) -> None:
+    """Log an exception that nothing handles. Python would print its text, which may contain a secret."""
+    if error:
+        _log.critical("internal error: %s", describe_bug(error))
+
+
+def _reserve_standard_descriptors() -> None:
+    """Open closed standard descriptors: otherwise a socket or a file gets the number, and output is written to it."""
+    for number in _STANDARD:
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest free number
 
 
 def _limit_malloc() -> None:
@@ -126,8 +170,6 @@ class Server(uvicorn.Server):
         # Modules and configuration are never freed. Excluding them from full garbage collections saves pauses of 40 ms.
         gc.freeze()
         await super().startup(sockets=sockets)
-        if _HANGUP:
-            asyncio.get_running_loop().add_signal_handler(_HANGUP, _log_hangup)
         url = _url(self.servers[0].sockets[0])
         self._notifying = asyncio.create_task(self._notify_when_ready(url), name="notify when ready")
 
@@ -178,7 +220,7 @@ class Server(uvicorn.Server):
             _log.warning("shutdown: ended %s still in progress", which)
 
 
-def _log_hangup() -> None:
+def _log_hangup(sig: int, frame: FrameType | None) -> None:
     _log.warning("SIGHUP ignored: reload is not supported yet; restart the process to apply a changed configuration")
 
 

@@ -134,25 +134,32 @@ def report_of(state: ListState, error: UpstreamError | None = None) -> Report:
     )  # fmt: skip
 
 
+def report_to(printed: list[str]) -> StartupReport:
+    config = config_of('providers: [{name: a, base_url: "http://127.0.0.1/v1"}]')
+    return StartupReport(config, "file", printed.append, printed.append)
+
+
 @pytest.mark.parametrize("state", ["incomplete", "empty"])
 def test_row_of_a_list_that_may_lack_models_has_their_number_and_the_reason(
-    state: ListState, capsys: pytest.CaptureFixture[str]
+    state: ListState,
 ) -> None:
-    startup = StartupReport(config_of('providers: [{name: a, base_url: "http://127.0.0.1/v1"}]'), "file")
+    printed: list[str] = []
+    startup = report_to(printed)
     startup.on_report(report_of(state, UpstreamError("incomplete", "list may be incomplete: why")))
 
-    assert capsys.readouterr().out == f"  {state:<10}  a  1 model; list may be incomplete: why; retrying in 5 s\n"
+    assert printed == [f"  {state:<10}  a  1 model; list may be incomplete: why; retrying in 5 s"]
 
 
 def test_each_change_of_the_state_or_its_reason_is_one_log_line(
-    capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.INFO)
     refused, timeout = (
         UpstreamError("connection_refused", "connection refused"),
         UpstreamError("timeout", "timed out"),
     )
-    startup = StartupReport(config_of('providers: [{name: a, base_url: "http://127.0.0.1/v1"}]'), "file")
+    printed: list[str] = []
+    startup = report_to(printed)
     for report in (
         *(report_of("ok"), report_of("ok")),
         *(report_of("ok", refused), report_of("ok", refused)),
@@ -160,7 +167,7 @@ def test_each_change_of_the_state_or_its_reason_is_one_log_line(
         *(report_of("failing", timeout), report_of("failing", timeout), report_of("ok")),
     ):
         startup.on_report(report)
-    assert capsys.readouterr().out == "  ok          a  1 model\n"
+    assert printed == ["  ok          a  1 model"]
     assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
         ("WARNING", "refresh of provider a failed: connection refused; retrying in 5 s"),
         ("WARNING", "provider a is stale: connection refused; retrying in 5 s"),

@@ -125,12 +125,10 @@ def test_the_first_call_is_the_same_with_curl_python_and_node() -> None:
         assert {"mp-...", body["model"], body["messages"][0]["content"]} <= set(re.findall(r'"([^"]*)"', block))
 
 
-def test_the_sample_output_of_the_readme_is_what_serve_prints(
-    fetch: FakeFetch, clock: FakeClock, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_sample_output_of_the_readme_is_what_serve_prints(fetch: FakeFetch, clock: FakeClock) -> None:
     config = read(ROOT / "config.yaml", environ={})
-    StartupReport(config, "config.yaml").on_start(Store(config, fetch, clock).reports())
-    printed = capsys.readouterr().out.splitlines()
+    printed: list[str] = []
+    StartupReport(config, "config.yaml", printed.append, printed.append).on_start(Store(config, fetch, clock).reports())
     (sample,) = re.findall(r"(?m)^```\n(  skipped(?:.*\n)+?)```", text_of(ROOT / "README.md"))
     skipped, declared, fetched, last, _ = sample.split("\n")
     assert {skipped, declared} <= set(printed)

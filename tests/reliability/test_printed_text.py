@@ -14,11 +14,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.cli.startup import print_line
+from proxy.cli.startup import StartupReport
 from proxy.cli.terminal import Failure, Output, show_table
 from proxy.inference.response.headers import relayed_headers
 from proxy.printable import printable_json
 from proxy.telemetry.formatter import LineFormatter
+from tests.fakes import config_of
 from tests.processes import models_proxy, serving, until
 from tests.providers.scripted import Exchange, FakeProviders
 
@@ -71,8 +72,10 @@ def test_a_message_of_several_lines_is_printed_without_active_characters(text: s
 
 def test_errors_and_the_start_table_are_printed_without_active_characters(capsys: pytest.CaptureFixture[str]) -> None:
     Failure(HOSTILE).show()
-    print_line(HOSTILE)
-    shown = "".join(capsys.readouterr())
+    rows: list[str] = []
+    config = config_of("providers: [{name: lab, kind: static, models: [m]}]")
+    StartupReport(config, "config.yaml", rows.append, rows.append).print(HOSTILE)
+    shown = "".join([*capsys.readouterr(), *rows])
     assert ACTIVE.search(shown) is None
     assert shown.count("owned") == 2
 

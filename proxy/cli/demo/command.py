@@ -6,6 +6,7 @@ import secrets
 import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from importlib.resources import files
 
 import click
@@ -13,8 +14,10 @@ import click
 from proxy.access import Policy
 from proxy.cli.demo.upstreams import upstreams
 from proxy.cli.serve import bind, start
-from proxy.cli.startup import StartupReport, print_line
+from proxy.cli.startup import StartupReport
 from proxy.config import Config, parse
+from proxy.server.output import Print
+from proxy.server.run import protect_process
 from proxy.store import Store
 
 HOST, PORT = "127.0.0.1", 8000
@@ -46,6 +49,7 @@ def demo(port: int | None, shows_config: bool) -> None:
     if shows_config:
         click.echo(text, nl=False)
         return
+    protect_process()
     sockets = _bind(port)
     # Short, so that the commands fit a terminal: the keys are valid for this process only, and give access to examples
     # on loopback only.
@@ -54,7 +58,7 @@ def demo(port: int | None, shows_config: bool) -> None:
     with upstreams(upstream_key) as upstream_port:
         given = {"UPSTREAM_PORT": str(upstream_port), "UPSTREAM_KEY": upstream_key}
         config = parse(text, "config.yaml", given | {f"{name.upper()}_KEY": key for name, key in keys.items()})
-        start(config, _Guide(config, keys), sockets)
+        start(config, partial(_Guide, config, keys), sockets)
 
 
 def _bind(port: int | None) -> list[socket.socket]:
@@ -69,21 +73,21 @@ def _bind(port: int | None) -> list[socket.socket]:
 class _Guide(StartupReport):
     """The start table of `serve`, then the keys and commands to try."""
 
-    def __init__(self, config: Config, keys: Mapping[str, str]) -> None:
-        super().__init__(config, "demo")
+    def __init__(self, config: Config, keys: Mapping[str, str], out: Print, err: Print) -> None:
+        super().__init__(config, "demo", out, err)
         self._keys = keys
 
     def print_example(self, url: str, store: Store) -> None:
         """Print the keys and all commands."""
-        print_line("\nThree API keys, valid for this run:")
+        self.print("\nThree API keys, valid for this run:")
         for name, key in self._keys.items():
-            print_line(f"  {key}  {' ' * (4 - len(name))}{KEYS[name]}")
-        print_line("\nCommands for another terminal (the Python ones need `pip install openai`).")
-        print_line("`models-proxy demo --config` prints the configuration.")
+            self.print(f"  {key}  {' ' * (4 - len(name))}{KEYS[name]}")
+        self.print("\nCommands for another terminal (the Python ones need `pip install openai`).")
+        self.print("`models-proxy demo --config` prints the configuration.")
         etag = store.view(Policy(["*"])).status.etags["identity"].decode()
         for line in lines(url, self._keys, etag):
-            print_line(f"\n# {line.shows}\n{line.command}")
-        print_line("\nPress Ctrl-C to stop.")
+            self.print(f"\n# {line.shows}\n{line.command}")
+        self.print("\nPress Ctrl-C to stop.")
 
 
 @dataclass(frozen=True)
