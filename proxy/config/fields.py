@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
 from proxy.config.hints import did_you_mean
+from proxy.config.misplaced import no_secret
 
 T = TypeVar("T")
 
@@ -240,7 +241,7 @@ def _is_url(url: str) -> bool:
 DURATION = BeforeValidator(_duration)
 Seconds = Annotated[float, DURATION]
 Bytes = Annotated[int, BeforeValidator(_size)]
-Name = Annotated[str, AfterValidator(_name)]
+Name = Annotated[str, AfterValidator(_name), AfterValidator(no_secret)]
 Text = Annotated[str, AfterValidator(_text)]
 NotEmpty = Annotated[str, Field(min_length=1), AfterValidator(_text)]
 Url = Annotated[str, AfterValidator(_url)]

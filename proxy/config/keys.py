@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import re
+import string
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 from pydantic import Field, SecretStr
@@ -17,6 +19,9 @@ from proxy.config.settings import Group, Key
 from proxy.config.validation import Validation
 from proxy.config.variables import is_reference
 
+MIN_KEY = 8
+"""Characters of an API key of a client. `models-proxy keygen` generates keys with 256 random bits."""
+_GENERATE = "it can be guessed: generate one with `models-proxy keygen`"
 _DIGEST = re.compile(r"sha256:[0-9a-fA-F]{64}")
 
 
@@ -146,7 +151,10 @@ class _Keys:
             hint = 'to compute it: printf %s "$KEY" | sha256sum'
             self._validation.problem(path, f'must be "sha256:" and 64 hexadecimal digits; {hint}')
             return None
-        return bytes.fromhex(value.removeprefix("sha256:"))
+        digest = bytes.fromhex(value.removeprefix("sha256:"))
+        if digest in _shortest_digests():
+            self._validation.problem(path, f"is the digest of a key of at most one character; {_GENERATE}")
+        return digest
 
     def _of_key(self, value: Any, path: Path) -> bytes | None:
         text = self._validation.document.texts.get(path)
@@ -163,4 +171,12 @@ class _Keys:
             check_api_key(SecretStr(secret))
         except ValueError as error:
             self._validation.problem(path, f"{error}")
+        if len(secret) < MIN_KEY:
+            self._validation.problem(path, f"is a key of fewer than {MIN_KEY} characters; {_GENERATE}")
         return digest.digest()
+
+
+@cache
+def _shortest_digests() -> frozenset[bytes]:
+    """The digests of all keys that a first guess would find. Those of longer keys cannot be listed."""
+    return frozenset(hashlib.sha256(key.encode()).digest() for key in ("", *string.printable))

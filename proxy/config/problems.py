@@ -5,14 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from proxy.config.misplaced import masked
+
 
 @dataclass(frozen=True, order=True)
 class Problem:
-    """One problem in a configuration file. `line` counts from 1; 0 is the file as a whole."""
+    """One problem in a configuration file. `line` counts from 1; 0 is the file as a whole.
+
+    What looks like a secret is masked: a key may have been pasted into any place.
+    """
 
     line: int
     setting: str
     text: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "setting", masked(self.setting))
+        object.__setattr__(self, "text", masked(self.text))
 
     def __str__(self) -> str:
         where = f"line {self.line}" if self.line else "the file"

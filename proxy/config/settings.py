@@ -46,6 +46,7 @@ from proxy.config.fields import (
 from proxy.config.forwarded_headers import forwardable, header_matcher
 from proxy.config.limits import Limits
 from proxy.config.list_settings import ListSettings, adjusted
+from proxy.config.misplaced import no_secret
 from proxy.config.routing import RoutingRule, VirtualModel
 from proxy.config.secret_files import SecretFile
 from proxy.dialects import DIALECTS, Auth, Dialect, fill_template
@@ -53,7 +54,7 @@ from proxy.patterns import Matcher
 
 
 class Server(Settings):
-    host: NotEmpty = "127.0.0.1"
+    host: Annotated[NotEmpty, AfterValidator(no_secret)] = "127.0.0.1"
     port: Annotated[int, whole(0, 65535)] = 8000
     allow_anonymous: bool = False
     """Allow listening on other addresses than loopback without any keys."""

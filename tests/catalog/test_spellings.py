@@ -83,12 +83,12 @@ async def test_the_other_spelling_can_be_retrieved(fetch: FakeFetch, clock: Fake
         "merge: {ignore_case: true}\n"
         "providers: [{name: a, base_url: 'http://127.0.0.1/v1'}]\n"
         f"keys: [{{name: all, hash: '{digest('all')}', models: ['*']}}, "
-        f"{{name: k, hash: '{digest('k')}', models: [lab/m]}}]"
+        f"{{name: k, hash: '{digest('sk-fake-k')}', models: [lab/m]}}]"
     )
     async with started(config, fetch, clock) as app:
         listed = await reply_to(app, "/v1/models", {"Authorization": "Bearer all"})
         other = await reply_to(app, "/v1/models/lab/M", {"Authorization": "Bearer all"})
-        hidden = await reply_to(app, "/v1/models/lab/M", {"Authorization": "Bearer k"})
+        hidden = await reply_to(app, "/v1/models/lab/M", {"Authorization": "Bearer sk-fake-k"})
 
     assert [(model["id"], model["context_length"]) for model in listed.json["data"]] == [("lab/m", 5)]
     assert (other.status, other.json["id"], hidden.status) == (200, "lab/m", 404)

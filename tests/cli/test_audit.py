@@ -37,7 +37,7 @@ def audit_of(text: str, lists: Mapping[str, Sequence[str]]) -> Audit:
 
 
 def key(name: str, rules: str, more: str = "") -> str:
-    return f'  - {{name: {name}, hash: "{digest(name)}", models: {rules}{more}}}\n'
+    return f'  - {{name: {name}, hash: "{digest(f"sk-fake-{name}")}", models: {rules}{more}}}\n'
 
 
 def findings_of(audit: Audit) -> list[tuple[str, str, str]]:
@@ -133,7 +133,7 @@ def test_provider_that_may_be_empty_passes_a_strict_check() -> None:
 
 
 def test_rules_of_a_group_are_reported_once_and_not_for_each_of_its_keys() -> None:
-    keys = [f'  - {{name: {name}, hash: "{digest(name)}", group: staff}}\n' for name in ("x", "y")]
+    keys = [f'  - {{name: {name}, hash: "{digest(f"sk-fake-{name}")}", group: staff}}\n' for name in ("x", "y")]
     text = TWO + 'groups: {staff: {models: ["*", "!llama-*"]}}\nkeys:\n' + "".join(keys)
     expected = Finding("matches_nothing", "group staff", "rule '!llama-*' matches no model")
     audit = audit_of(text, TWO_LISTS)

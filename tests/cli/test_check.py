@@ -106,7 +106,7 @@ def test_strict_passes_if_every_provider_has_models(config: Path) -> None:
 def test_findings_and_warnings_alone_exit_with_0(config: Path) -> None:
     text = f"""
 providers: [{{name: lab, kind: static, models: [{{id: m}}]}}]
-keys: [{{name: k, hash: "{digest("k")}", models: ["!m"]}}]
+keys: [{{name: k, hash: "{digest("sk-fake-k")}", models: ["!m"]}}]
 """
     result = run(config, text)
     problem = 'key k has only deny rules (`!`), so it allows no model; add "*" to allow the rest'
@@ -119,7 +119,7 @@ def test_a_default_group_that_remains_after_the_first_key_is_a_warning(config: P
     text = f"""
 providers: [{{name: lab, kind: static, models: [{{id: m}}]}}]
 groups: {{default: {{models: ["*"]}}}}
-keys: [{{name: k, hash: "{digest("k")}", models: ["m"]}}]
+keys: [{{name: k, hash: "{digest("sk-fake-k")}", models: ["m"]}}]
 """
     warning = (
         "requests without a key can still list the models of this group; remove it, or add `call: false` to keep it"
