@@ -2,8 +2,10 @@
 #   docker build -t models-proxy .
 #   docker run --read-only -p 8000:8000 -e MODELS_PROXY_OPEN=true models-proxy
 #   docker run --read-only -p 8000:8000 -v "$PWD/config.yaml:/app/config.yaml:ro" models-proxy
+# To pin the base image by digest: --build-arg PYTHON=python:3.13-slim-bookworm@sha256:...
 
-FROM python:3.13-slim-bookworm AS build
+ARG PYTHON=python:3.13-slim-bookworm
+FROM ${PYTHON} AS build
 COPY requirements.lock /tmp/requirements.lock
 RUN python -m venv /opt/venv \
     && /opt/venv/bin/pip install --no-cache-dir --require-hashes -r /tmp/requirements.lock
@@ -12,7 +14,7 @@ COPY proxy /app/proxy
 RUN /opt/venv/bin/python -m compileall -q /app/proxy \
     && /opt/venv/bin/pip uninstall --yes --quiet pip
 
-FROM python:3.13-slim-bookworm
+FROM ${PYTHON}
 COPY --from=build /opt/venv /opt/venv
 COPY --from=build /app /app
 COPY config.yaml LICENSE /app/

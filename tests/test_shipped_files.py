@@ -93,7 +93,7 @@ def test_commented_settings_are_valid_when_enabled(tmp_path: Path) -> None:
     assert "# " in with_login, "prose stays a comment"
 
 
-@pytest.mark.parametrize("lock", ["requirements.lock", "requirements-dev.lock"])
+@pytest.mark.parametrize("lock", ["requirements.lock", "requirements-dev.lock", "requirements-audit.lock"])
 def test_lock_has_a_hash_for_each_package_and_no_index_url(lock: str) -> None:
     text = (ROOT / lock).read_text()
     assert "://" not in text
@@ -103,12 +103,16 @@ def test_lock_has_a_hash_for_each_package_and_no_index_url(lock: str) -> None:
     assert all("==" in block and "--hash=sha256:" in block for block in blocks)
 
 
-@pytest.mark.parametrize("lock", ["requirements.lock", "requirements-dev.lock"])
+@pytest.mark.parametrize("lock", ["requirements.lock", "requirements-dev.lock", "requirements-audit.lock"])
 def test_direct_dependencies_are_locked_within_the_range_of_pyproject(lock: str) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     locked = dict(re.findall(r"(?m)^([a-z0-9-]+)==(\S+)", (ROOT / lock).read_text()))
-    wanted = project["project"]["dependencies"]
-    wanted += project["dependency-groups"]["dev"] if lock == "requirements-dev.lock" else []
+    direct, groups = project["project"]["dependencies"], project["dependency-groups"]
+    wanted = {
+        "requirements.lock": direct,
+        "requirements-dev.lock": [*direct, *groups["dev"]],
+        "requirements-audit.lock": groups["audit"],
+    }[lock]
     for requirement in wanted:
         name, version = requirement.partition(";")[0].split("~=")
         name = re.sub(r"\[.*\]", "", name).lower().replace(".", "-")
