@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
-from urllib.parse import parse_qsl
 
 from proxy.access.policy import Policy
 from proxy.asgi import Header
 from proxy.config import Config
-from proxy.errors import InvalidKey
+from proxy.errors import BadRequest, InvalidKey
 
 MAX_KEY_BYTES = 4096
+_MAX_CREDENTIAL_BYTES = 2 * MAX_KEY_BYTES
+"""All headers in which clients send an API key together. A wrong key must not cost more than a list."""
 
 
 def _bare(value: bytes) -> bytes:
@@ -58,9 +60,10 @@ PRIVATE: Sequence[Header] = (
     (b"vary", b", ".join([*map(bytes.title, KEY_HEADERS), b"Accept-Encoding"])),
 )
 """The headers of every response that depends on the key."""
-QUERY_KEYS = frozenset(
-    {"key", "api_key", "apikey", "access_token", "token", "subscription-key", *map(bytes.decode, KEY_HEADERS)}
-)
+QUERY_KEYS = frozenset({b"key", b"api_key", b"apikey", b"access_token", b"token", b"subscription-key", *KEY_HEADERS})
+"""The parameters of a query in which clients send an API key, in lower case."""
+_ENCODED_LETTER = re.compile(rb"(?i)%(?:[46][1-9a-f]|[57][0-9a]|2d|5f)")  # also `-` and `_`
+_MAX_PARAMETERS = 100
 
 
 @dataclass(frozen=True)
@@ -97,7 +100,9 @@ class Access:
         }
 
     def identify(self, credentials: Sequence[Header], query: bytes = b"") -> Caller:
-        """Return the caller who sent these credentials: the request headers in KEY_HEADERS. Raises InvalidKey.
+        """Return the caller who sent these credentials: the request headers in KEY_HEADERS.
+
+        Raises InvalidKey, and BadRequest for a query with too many parameters.
 
         Clients send the key of this proxy in one header and a key of another service in a second one: credentials that
         are no keys of this proxy are ignored next to one that is. An expired key counts as a key of this proxy, so it
@@ -107,7 +112,7 @@ class Access:
         """
         if self._open:
             return self._known(self._anonymous)
-        if query and not QUERY_KEYS.isdisjoint(name.lower() for name, _ in parse_qsl(query.decode("latin-1"))):
+        if query and _contains_key(query):
             raise InvalidKey
         if not credentials:
             return self._known(self._anonymous)
@@ -125,6 +130,8 @@ class Access:
         """Return the entry of the one caller whose keys are among the credentials; of several the first to expire."""
         if len(dict(credentials)) < len(credentials):  # a repeated header
             return None
+        if sum(len(value) for _, value in credentials) > _MAX_CREDENTIAL_BYTES:
+            return None
         found = [entry for name, value in credentials if (entry := self._entry(name, value))]
         if len({entry.caller.name for entry in found}) != 1:
             return None
@@ -135,3 +142,18 @@ class Access:
         if caller is None:
             raise InvalidKey
         return caller
+
+
+def _contains_key(query: bytes) -> bool:
+    """Whether a parameter of a query is an API key. Raises BadRequest if there are too many to look at each.
+
+    A name with encoded letters is treated as that of a key: no client encodes them, and decoding takes long.
+    """
+    parameters = query.split(b"&", _MAX_PARAMETERS)
+    if len(parameters) > _MAX_PARAMETERS:
+        raise BadRequest(f"The query has more than {_MAX_PARAMETERS} parameters.")
+    for parameter in parameters:
+        name, _, value = parameter.partition(b"=")
+        if value and (name.lower() in QUERY_KEYS or (b"%" in name and _ENCODED_LETTER.search(name))):
+            return True
+    return False

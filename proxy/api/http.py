@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from functools import cache
 
 from proxy.api.headers import error_headers
 from proxy.api.request import RequestHead
 from proxy.asgi import Header, RawResponse
-from proxy.errors import ApiError, RelayedError
-from proxy.wire import JSON, format_of
+from proxy.errors import ApiError, InvalidKey, RelayedError
+from proxy.wire import JSON, Format, format_of
 
 
 def json_response(head: RequestHead, body: bytes, headers: Iterable[Header], status: int = 200) -> RawResponse:
@@ -29,11 +30,22 @@ def json_response(head: RequestHead, body: bytes, headers: Iterable[Header], sta
 def error_response(head: RequestHead, error: ApiError) -> RawResponse:
     """Return an error in the API format of the request; the body of a `RelayedError`, if it has one, is unchanged."""
     row = format_of(head.path)
-    body = error.body if isinstance(error, RelayedError) and error.body else row.error(error)
+    if isinstance(error, InvalidKey):
+        body, common = _invalid_key(row)
+    else:
+        body = error.body if isinstance(error, RelayedError) and error.body else row.error(error)
+        common = error_headers(error)
     headers = [
-        *error_headers(error),
+        *common,
         (b"content-length", b"%d" % len(body)),
         *((name, head.request_id) for name in row.request_id_headers),
         *head.connection_close,
     ]
     return RawResponse(error.status, headers, body)
+
+
+@cache
+def _invalid_key(row: Format) -> tuple[bytes, Sequence[Header]]:
+    """The body and headers of the response to a wrong key: always equal, and any client can cause it at will."""
+    error = InvalidKey()
+    return row.error(error), error_headers(error)

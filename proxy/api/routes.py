@@ -17,6 +17,8 @@ Endpoint = Callable[[RequestHead, Caller], RawResponse | Handler]
 """Returns the response, or a handler that needs I/O. Raises ApiError."""
 
 READ = ("GET", "HEAD")
+_MAX_CORRECTED = 2048
+"""Bytes of a path of which other spellings are searched: several times as long as that of the longest id."""
 
 
 class Route(NamedTuple):
@@ -52,6 +54,8 @@ class Routes:
 
         Called before the request is authenticated, so that the format of errors is that of the path.
         """
+        if len(head.raw_path) > _MAX_CORRECTED:
+            return
         for other in other_paths(head.raw_path):
             path = other.decoded
             if path in self._api_paths or any(
