@@ -97,7 +97,13 @@ class CallScope:
         return self._time()
 
     async def next_turn(self) -> None:
-        """Let everything else run once. Calls with much work take turns."""
+        """Let everything else run once. Calls with much work take turns.
+
+        Raises ClientDisconnected, DeadlineExceeded and ShuttingDown.
+        """
+        await self.wait(self._turn(), float("inf"))
+
+    async def _turn(self) -> None:
         async with self._timer.turns:
             await NEXT_TURN
 

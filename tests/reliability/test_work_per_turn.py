@@ -21,8 +21,9 @@ from proxy.inference.response.ids import IdReader
 from proxy.upstream.calls import UpstreamResponse
 from proxy.upstream.exchange import Exchange, Protocol, Turns
 from tests.fakes import FakeClock, FakeFetch, config_of
-from tests.listening import serving, until
+from tests.listening import post, serving, until
 from tests.providers.calls import completion
+from tests.providers.scripted import Exchange as Exchanged
 from tests.providers.scripted import fake_provider, replies
 
 pytestmark = pytest.mark.anyio
@@ -327,3 +328,22 @@ async def test_calls_with_much_work_take_turns() -> None:
     turns = [each for each, _ in order]
     assert len(set(turns)) == len(order) == 9, "one call continues in each iteration"
     assert [name for _, name in order][:3] == ["a", "b", "c"]
+
+
+async def test_a_call_ends_with_its_client_although_more_arrives_than_is_read(
+    fetch: FakeFetch, clock: FakeClock
+) -> None:
+    async def endless(exchange: Exchanged) -> None:
+        await exchange.stream()
+        event = b'data: {"choices":[{"delta":{"content":"a"}}],%b}\n\n' % wide(20_000)
+        while not exchange.writer.is_closing():
+            await exchange.chunk(event)
+        exchange.keep = False
+
+    async with fake_provider(endless) as provider:
+        fetch.lists("a", "m")
+        text = f"providers: [{{name: a, base_url: '{provider.url}/v1'}}]\n"
+        async with serving(config_of(text + "groups: {default: {models: ['*'], call: true}}"), fetch, clock) as served:
+            async with served.raw(post(b'{"model":"m","stream":true}')) as (reader, _):
+                await reader.readexactly(4 * MIB)
+            await until(lambda: provider.open == 0)

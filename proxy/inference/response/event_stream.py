@@ -22,7 +22,7 @@ from proxy.inference.response.stream_end import StreamEnd
 from proxy.inference.response.tokens import WRAPPERS, reported_tokens
 from proxy.telemetry import Tokens
 
-_MAX_LINE = 64 * 1024
+_MAX_LINE = 16 * 1024
 """Bytes; longer lines are sent before their end has arrived, and objects in more lines are not renamed."""
 _MAX_READ = 1024 * 1024
 """Bytes of such a line that are kept until its end, to read the ids in it and whether it ends the stream."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from msgspec import Struct
 
@@ -212,35 +212,46 @@ class Relay:
         return "ok"
 
     async def _renamed(self, json: bytes) -> tuple[bytes, Tokens]:
-        """Return a complete JSON response with the requested model, and its tokens."""
+        """Return a complete JSON response with the requested model, and its tokens. Raises as `_next_turn`."""
         if len(json) <= _MAX_UNYIELDING:
             return rename_model(json, self._call.own_id, self._model)
         renamer = self._json_renamer()
-        parts = [part async for part in self._in_steps(renamer.feed, json)]
+        parts: list[bytes] = []
+
+        async def keep(part: bytes) -> None:
+            parts.append(part)
+
+        await self._in_steps(renamer.feed, json, keep)
         return b"".join((*parts, renamer.rest())), renamer.tokens
 
-    async def _in_steps(self, feed: Callable[[bytes], bytes], chunk: bytes) -> AsyncIterator[bytes]:
-        """Yield what `feed` returns for a chunk, and let others continue whenever this takes long."""
+    async def _in_steps(
+        self, feed: Callable[[bytes], bytes], chunk: bytes, send: Callable[[bytes], Awaitable[None]]
+    ) -> None:
+        """Send what `feed` returns for a chunk, and let others continue whenever this takes long."""
         parts: list[bytes] = []
         until = self._scope.now + _TURN_SECONDS
         for start in range(0, len(chunk), _STEP):
             if self._scope.now >= until:
-                yield b"".join(parts)
-                parts.clear()
-                await self._scope.next_turn()
+                await _send_joined(parts, send)
+                await self._next_turn()
                 until = self._scope.now + _TURN_SECONDS
             parts.append(feed(chunk[start : start + _STEP]))
-        yield b"".join(parts)
+        await _send_joined(parts, send)
+
+    async def _next_turn(self) -> None:
+        """Let others continue. Raises ApiError and ClientDisconnected."""
+        try:
+            await self._scope.next_turn()
+        except DeadlineExceeded:
+            raise _error(UpstreamError("stalled", "")) from None
 
     async def _send_fed(self, feed: Callable[[bytes], bytes], chunk: bytes) -> None:
-        """Send what `feed` returns for a chunk. Raises ClientDisconnected."""
+        """Send what `feed` returns for a chunk. Raises ApiError and ClientDisconnected."""
         if len(chunk) <= _STEP:
             if out := feed(chunk):
                 await self._client.send(out)
             return
-        async for out in self._in_steps(feed, chunk):
-            if out:
-                await self._client.send(out)
+        await self._in_steps(feed, chunk, self._client.send)
 
     def _json_renamer(self) -> JsonStreamRenamer:
         return JsonStreamRenamer(self._call.own_id, self._model)
@@ -349,7 +360,7 @@ class Relay:
                 return False
             if len(part) > _STEP:
                 part, self._unread = part[:_STEP], part[_STEP:]
-                await self._scope.next_turn()
+                await self._next_turn()
             if comments := opening.feed(events.feed(part) if part else events.rest()):
                 await self._client.send(comments)
             if not part:
@@ -372,6 +383,13 @@ class Relay:
             return None
         except UpstreamError as error:
             raise _error(error) from error
+
+
+async def _send_joined(parts: list[bytes], send: Callable[[bytes], Awaitable[None]]) -> None:
+    """Send the parts, unless they are empty, and remove them."""
+    if out := b"".join(parts):
+        await send(out)
+    parts.clear()
 
 
 def _error(failure: UpstreamError) -> ApiError:
