@@ -197,7 +197,7 @@ def cpu_seconds(pid: int) -> float:
     return total / 1e9
 
 
-def mebibytes(pid: int, field: str) -> float:
+def mebibytes(pid: int | str, field: str) -> float:
     """`VmRSS`: current resident memory; `VmHWM`: its peak."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith(field + ":"):

@@ -391,6 +391,8 @@ class Protocol(ResponseHandler):
         while self._unsent and not self._paused and self.transport and not self.transport.is_closing():
             piece, self._unsent = self._unsent[:_PIECE], self._unsent[_PIECE:]
             self.transport.write(piece)
+        if not self._unsent:
+            self._unsent = memoryview(b"")  # an empty slice would keep the whole body in memory
 
 
 def _is_long(headers: Sequence[Header]) -> bool:

@@ -900,3 +900,11 @@ def test_edited_valid_file_is_a_configuration_or_a_readable_error(
 @given(st.text("prodviers:nam -[]{}\"'*&!|>#%@\n\t0", max_size=80))
 def test_any_text_is_a_configuration_or_a_readable_error(text: str) -> None:
     check(text)
+
+
+@pytest.mark.parametrize(
+    "server", ["{max_request: 64MiB, limits: {body_memory: 100MiB}}", "{max_request: 200MiB}"], ids=["set", "default"]
+)
+def test_body_memory_has_room_for_two_of_the_longest_requests(server: str) -> None:
+    problem = "must be at least twice `server.max_request`; raise it, or lower `server.max_request`"
+    assert problems_of(f"server: {server}\n{PROVIDER}") == [f"line 1, server.limits.body_memory: {problem}"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import gzip
 import json
 from collections.abc import AsyncIterator
@@ -154,6 +155,12 @@ def call(name: str, size: int, **fields: object) -> bytes:
     return post(body, Authorization=f"Bearer {KEYS[name]}")
 
 
+def long_views() -> list[memoryview]:
+    """What still refers to the bytes of a long body to send them."""
+    found = [each for each in gc.get_objects() if isinstance(each, memoryview)]
+    return [each for each in found if isinstance(each.obj, bytes) and len(each.obj) > 50 * KIB]
+
+
 def chunked(name: str, first: bytes) -> bytes:
     """A request of unknown length that does not end."""
     head, _, rest = post(b"", Authorization=f"Bearer {KEYS[name]}").partition(b"Content-Length: 0")
@@ -207,9 +214,10 @@ async def test_the_bytes_are_given_back_as_soon_as_no_other_provider_can_follow(
     event = b'data: {"id":"c","model":"m","choices":[{"index":0,"delta":{"content":"x"}}]}\n\n'
     async with proxy_in_front_of(event) as (served, _), AsyncExitStack() as stack:
         memory = await memory_of(served)
-        reader, _ = await stack.enter_async_context(served.raw(call("alice", 60 * KIB, stream=True)))
+        reader, _ = await stack.enter_async_context(served.raw(call("alice", 99 * KIB, stream=True)))
         assert b" 200 " in await reader.readline()
         await until(lambda: memory.used == 0)
+        assert long_views() == []
 
 
 async def test_a_compressed_body_counts_with_its_decompressed_bytes() -> None:

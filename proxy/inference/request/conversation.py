@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -10,7 +10,7 @@ from msgspec import Raw, Struct
 
 from proxy.asgi import Header
 from proxy.decoding import decode_or_none
-from proxy.inference.request.json_outline import Member
+from proxy.inference.request.json_spans import Span
 
 _SESSION_HEADERS = (
     b"x-session-id",
@@ -46,17 +46,17 @@ def session_of(headers: Iterable[Header]) -> str:
     return next((values[name].decode("latin-1") for name in _SESSION_HEADERS if values.get(name)), "")
 
 
-def beginning_of(body: bytes, members: Iterable[Member]) -> bytes:
+def beginning_of(body: bytes, values: Mapping[str, Span]) -> bytes:
     """Return a short JSON object in which a conversation has the same key, or begins alike, in all its calls.
 
     For a long body: the first bytes of its messages are one text.
     """
     beginnings: dict[str, object] = {}
-    for member in members:
-        if member.name == "prompt_cache_key" and member.end - member.start <= _MAX_BEGINNING:
-            beginnings[member.name] = Raw(body[member.start : member.end])
-        elif member.name in ("messages", "input", "prompt"):
-            beginnings[member.name] = body[member.start : member.start + _MAX_BEGINNING].decode("latin-1")
+    for name, (start, end) in values.items():
+        if name == "prompt_cache_key" and end - start <= _MAX_BEGINNING:
+            beginnings[name] = Raw(body[start:end])
+        elif name in ("messages", "input", "prompt"):
+            beginnings[name] = body[start : start + _MAX_BEGINNING].decode("latin-1")
     return msgspec.json.encode(beginnings)
 
 

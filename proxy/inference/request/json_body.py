@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from codecs import BOM_UTF8
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 
 import msgspec
@@ -16,10 +16,10 @@ from proxy.guards import GUARDED, MODEL, fold_name
 from proxy.inference.request.body import Body, check_path_model, missing_model
 from proxy.inference.request.conversation import beginning_of, cache_key_of, first_messages_of
 from proxy.inference.request.json_fields import Field
-from proxy.inference.request.json_outline import Member, Outline
-from proxy.inference.request.json_spans import MAX_NAME, TOO_MANY_VALUES, WHITESPACE, decode_members
+from proxy.inference.request.json_spans import MAX_NAME, TOO_MANY_VALUES, WHITESPACE, Span, decode_members
 from proxy.inference.request.marks import UNTYPED_OBJECT, has_one_model_only
 from proxy.inference.request.selections import ModelField, Selections, as_list, decode_models
+from proxy.inference.request.short_outline import outline_of
 
 PLAIN = frozenset(
     {
@@ -71,8 +71,11 @@ class JsonBody(Body):
         self._model_fields: Sequence[ModelField] = ()
         self._beginning = b""
         try:
-            if not (len(body) <= _MAX_PLAIN and (yield from self._read_plain(body))):
-                yield from self._check(path_model, default_model)
+            has_one_model = len(body) <= _MAX_PLAIN and has_one_model_only(body)
+            if has_one_model and len(body) > _STEP:
+                yield
+            if not (has_one_model and self._read_plain(body)):
+                yield from self._check(path_model, default_model, has_one_model_only=has_one_model)
         except ValueError as error:
             raise BadRequest(f"The request body {error}.") from error
         check_path_model(path_model, self.model)
@@ -114,15 +117,11 @@ class JsonBody(Body):
     def first_messages(self) -> str:
         return first_messages_of(self._beginning or self._body)
 
-    def _read_plain(self, body: bytes) -> Cooperative[bool]:
-        """Read a body with one model and without guarded fields; return False if that is not certain.
+    def _read_plain(self, body: bytes) -> bool:
+        """Read a body with one mark of a model and no other; return False if it may have further guarded fields.
 
         The fast path for most bodies: their fields are not checked one by one.
         """
-        if not has_one_model_only(body):
-            return False
-        if len(body) > _STEP:
-            yield
         values = _members_or_empty(body)
         model = decode_models(bytes(values.get(MODEL, b"")))
         name = _MODEL_NAME.search(body)
@@ -134,32 +133,31 @@ class JsonBody(Body):
         self.is_stream = bytes(values.get("stream", b"")) == b"true"
         return True
 
-    def _check(self, path_model: str, default_model: str) -> Cooperative[None]:
+    def _check(self, path_model: str, default_model: str, *, has_one_model_only: bool) -> Cooperative[None]:
         """Raises BadRequest and ValueError."""
-        outline = Outline(self._body)
+        outline = outline_of(self._body, has_one_model_only=has_one_model_only)
         yield from outline.read()
-        members = yield from outline.members(outline.start)
-        model = next((member for member in members if member.name == MODEL), None)
+        values = yield from outline.values_of(outline.start)
         absent_model = path_model or default_model
-        if absent_model and (model is None or self._body.startswith(b"null", model.start)):
-            self._body = _with_model(self._body, outline.start + 1, model, absent_model, has_others=bool(members))
-            yield from self._check(path_model, "")
+        if absent_model and self._is_null(values.get(MODEL)):
+            self._body = _with_model(self._body, outline.start + 1, values, absent_model)
+            yield from self._check(path_model, "", has_one_model_only=False)
             return
-        _check_names([member.name for member in members])
+        _check_names(values)
         selections = Selections(outline)
-        yield from selections.read([Field(fold_name(member.name), member.start, member.end) for member in members])
-        for selected in selections.models_of_path:
-            check_path_model(path_model, selected)
-        self._set_models(selections.model_fields, model)
+        yield from selections.read([Field(fold_name(name), *span) for name, span in values.items()])
+        for model in selections.models_of_path:
+            check_path_model(path_model, model)
+        self._set_models(selections.model_fields, values.get(MODEL))
         if len(self._body) > _MAX_PLAIN:
-            self._beginning = beginning_of(self._body, members)
+            self._beginning = beginning_of(self._body, values)
         self.references = selections.references
-        self.is_stream = any(
-            member.name == "stream" and self._body[member.start : member.end] == b"true" for member in members
-        )
+        self.is_stream = self._body[slice(*values.get("stream", (0, 0)))] == b"true"
 
-    def _set_models(self, fields: Sequence[ModelField], member: Member | None) -> None:
-        span = (member.start, member.end) if member else None
+    def _is_null(self, span: Span | None) -> bool:
+        return span is None or self._body.startswith(b"null", span[0])
+
+    def _set_models(self, fields: Sequence[ModelField], span: Span | None) -> None:
         requested = [model for field in fields if field.span == span for model in as_list(field.models)]
         if not requested:
             raise missing_model()
@@ -171,7 +169,7 @@ class JsonBody(Body):
         self.model = self.models[0]
 
 
-def _check_names(names: Sequence[str]) -> None:
+def _check_names(names: Iterable[str]) -> None:
     """Reject guarded names in other spellings, which some providers accept."""
     joined = "".join(names)
     if joined.islower() and joined.isascii() and joined.isidentifier():  # true for most bodies
@@ -183,12 +181,13 @@ def _check_names(names: Sequence[str]) -> None:
             raise BadRequest(message, param=folded)
 
 
-def _with_model(body: bytes, start: int, member: Member | None, model: str, *, has_others: bool) -> bytes:
+def _with_model(body: bytes, start: int, values: Mapping[str, Span], model: str) -> bytes:
     """Return a body without a model with one: instead of `null`, or as the first field, at `start`."""
     view, value = memoryview(body), msgspec.json.encode(model)
-    if member:
-        return b"".join((view[: member.start], value, view[member.end :]))
-    return b"".join((view[:start], b'"model":', value, b"," if has_others else b"", view[start:]))
+    if MODEL in values:
+        first, last = values[MODEL]
+        return b"".join((view[:first], value, view[last:]))
+    return b"".join((view[:start], b'"model":', value, b"," if values else b"", view[start:]))
 
 
 def _members_or_empty(body: bytes) -> Mapping[str, Raw]:

@@ -27,8 +27,8 @@ class Field(NamedTuple):
 
 def fields_of(outline: Outline, start: int) -> Cooperative[Sequence[Field]]:
     """Return the fields of the object that starts there. Raises ValueError."""
-    members = yield from outline.members(start)
-    return [Field(fold_name(member.name), member.start, member.end) for member in members]
+    values = yield from outline.values_of(start)
+    return [Field(fold_name(name), *span) for name, span in values.items()]
 
 
 def without_duplicates(fields: Sequence[Field]) -> Sequence[Field]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from array import array
 from bisect import bisect_left
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import msgspec
@@ -33,13 +34,14 @@ MAX_MEMBERS = 1000
 """Fields of one object that is looked into."""
 MAX_NAME_LENGTH = 1000
 """Bytes of the name of such a field; guarded names are much shorter."""
-_MAX_CONTAINERS = 500_000
-"""Containers on the stack: each takes about 3 us."""
+_MAX_CONTAINERS = 200_000
+"""Containers on the stack: each takes about 5 us."""
 _MAX_ITEMS = 100_000
 """Containers in one array that is looked into."""
 _MIN_WINDOW = 2 * 1024
 _MAX_WINDOW = 64 * 1024
 """Bytes that one match of a pattern can take: less than 3 ms for the slowest, 0.3 ms for text."""
+_MARK_STEP = 16 * 1024  # bytes in which marks are searched for together
 _STEP = 64 * 1024  # bytes, or their equivalent in time, between two yields
 _ITERATION = 512  # bytes whose match takes as long as one iteration in Python
 _DESCRIBED = 1024 * 1024  # bytes of a text whose error msgspec describes
@@ -75,7 +77,8 @@ _DIGITS = re.compile(rb"[0-9]*+")
 _NUMBERS = re.compile(rb"[-+.eE0-9, \t\r\n]*+")
 _FIRST_OF_NUMBER = frozenset(b"%c" % digit for digit in b"-0123456789")
 _FIRST_OF_VALUE = frozenset(b'["-0123456789tfn')
-_OPENING = (b"[", b"{")
+OPENING = (b"[", b"{")
+_BLANK = (b" ", b"\t", b"\r", b"\n")
 _LONGEST_ESCAPE = 6
 _check = msgspec.json.Decoder(Raw).decode
 
@@ -99,6 +102,7 @@ class Outline:
         self.text = text
         self._max_window = max_window
         self._min_window = min(max_window, _MIN_WINDOW)
+        self._mark_step = min(max_window, _MARK_STEP)
         self.marks = Marks()
         self.start = 0
         """Of the outermost object."""
@@ -106,6 +110,8 @@ class Outline:
         self._starts = array("q")
         self._ends = array("q")
         self._stack: list[int] = []
+        self._marked = 0
+        """Up to where marks were searched for."""
         self._spent = 0
 
     def read(self) -> Cooperative[None]:
@@ -115,20 +121,28 @@ class Outline:
             raise self._not_an_object(self.start)
         at = yield from self._open(self.start)
         window = self._min_window
+        is_value = False
         while self._stack:
             if self.spend(window + _ITERATION):
                 yield
             is_object = self._in_object()
+            if is_value and at - self._marked > self._mark_step:
+                self._mark(at)
             begin, at = at, self._run_end(at, window, is_object=is_object)
             if at == begin:
                 window = self._min_window
                 at, is_value = yield from self._read_one(at, is_object=is_object)
             else:
                 window = min(2 * window, self._max_window) if at - begin > window // 2 else window
-                is_value = self.text.startswith((b"]", b"}"), at - 1)  # otherwise it is a comma, or a blank after one
-                if is_value:
-                    self._close(at)
-            at = yield from (self._after_value(at) if is_value else self._after_blanks(at))
+                is_value = True
+                if not self.text.startswith((b"]", b"}"), at - 1):  # after a comma, or a blank that follows one
+                    if self.text.startswith(_BLANK, at):
+                        at = yield from self._after_blanks(at)
+                    continue
+                self._close(at)
+            if is_value:
+                at = yield from self._after_value(at)
+        self._mark(at)
         at = yield from self._after_blanks(at)
         if at < len(self.text):
             raise self._invalid(at)
@@ -136,11 +150,11 @@ class Outline:
     def _run_end(self, at: int, window: int, *, is_object: bool) -> int:
         """Return the end of the members that a pattern matches within a window, `at` if there are none."""
         if not is_object and window == self._max_window and (end := self._numbers_end(at)) > at:
+            self._mark(at)
+            self._marked = end
             return end
         match = (_MEMBERS if is_object else _ITEMS).match(self.text, at, at + window)
         assert match, "the patterns match an empty text"
-        if match.end() > at:
-            self.marks.add(self.text, at, match.end())
         return match.end()
 
     def _read_one(self, at: int, *, is_object: bool) -> Cooperative[tuple[int, bool]]:
@@ -148,34 +162,39 @@ class Outline:
         that is not empty, where the first member of that starts, and False."""
         if is_object:
             at = yield from self._read_name(at)
-        if self.text.startswith(_OPENING, at):
+        if self.text.startswith(OPENING, at):
             depth = len(self._stack)
             at = yield from self._open(at)
             return at, len(self._stack) == depth
         start, at = at, (yield from self._scalar_end(at))
-        if self.text.startswith(b'"', start):
-            self.marks.add_string(self.text, start, at)
+        if at - start > self._max_window:
+            self._mark(start + 1)  # with the quote, because marks of names contain the first byte of the value
+            self._marked = at
+            self.marks.add_string(self.text, start)
         return at, True
 
     def _read_name(self, at: int) -> Cooperative[int]:
         """Read a name and its colon. Returns the start of the value."""
         match = _NAME_AND_COLON.match(self.text, at, at + self._max_window)
         if match and match.end() < at + self._max_window:
-            self.marks.add_name(self.text, at, match.end())
             return match.end()
+        self._mark(at + 1)
         self.marks.add_any(at)
         end = yield from self._string_end(at)
-        colon = yield from self._after_blanks(end)
+        colon = yield from self._blanks_end(end)
         if not self.text.startswith(b":", colon):
             raise self._invalid(colon)
-        return (yield from self._after_blanks(colon + 1))
+        self._marked = yield from self._blanks_end(colon + 1)
+        return self._marked
 
     def _after_value(self, at: int) -> Cooperative[int]:
         """Read what follows a value: the end of its container, and of those around it, and a comma."""
         while self._stack:
-            at = yield from self._after_blanks(at)
+            if self.text.startswith(_BLANK, at):
+                at = yield from self._after_blanks(at)
             if self.text.startswith(b",", at):
-                return (yield from self._after_blanks(at + 1))
+                at += 1
+                return (yield from self._after_blanks(at)) if self.text.startswith(_BLANK, at) else at
             if not self.text.startswith(self._closing(), at):
                 raise self._invalid(at)
             at += 1
@@ -195,12 +214,14 @@ class Outline:
         self._stack.append(len(self._starts))
         self._starts.append(at)
         self._ends.append(0)
-        first = yield from self._after_blanks(at + 1)
+        first = at + 1
+        if self.text.startswith(_BLANK, first):
+            first = yield from self._after_blanks(first)
         if self.text.startswith(self._closing(), first):
             first += 1
             self._close(first)
-        elif self._in_object():
-            self.marks.add_object(self.text, at, first)
+        elif self._marked == first and self._in_object():  # after many blanks
+            self.marks.add_object(at)
         return first
 
     def _close(self, end: int) -> None:
@@ -215,6 +236,13 @@ class Outline:
     # Values of any length
 
     def _after_blanks(self, at: int) -> Cooperative[int]:
+        end = yield from self._blanks_end(at)
+        if end - at > self._max_window:
+            self._mark(at)
+            self._marked = end
+        return end
+
+    def _blanks_end(self, at: int) -> Cooperative[int]:
         while True:
             match = _BLANKS.match(self.text, at, at + self._max_window)
             assert match, "it matches an empty text"
@@ -286,6 +314,12 @@ class Outline:
             if self.spend(self._max_window):
                 yield
 
+    def _mark(self, at: int) -> None:
+        """Add the marks up to an offset where no mark continues."""
+        if at > self._marked:
+            self.marks.add(self.text, self._marked, at)
+            self._marked = at
+
     def spend(self, amount: int) -> bool:
         """Record work, in bytes. Returns whether other tasks should run now."""
         self._spent += amount
@@ -311,15 +345,15 @@ class Outline:
         Raises ValueError: a name is duplicate, too long or not valid UTF-8, or there are too many.
         """
         found: dict[str, Member] = {}
-        at = yield from self._after_blanks(start + 1)
+        at = yield from self._blanks_end(start + 1)
         while not self.text.startswith(b"}", at):
             match = _ONE_MEMBER.match(self.text, at, at + self._min_window)
             if match:
                 (name_start, name_end), (value, end), at = match.span(1), match.span(2), match.end()
             else:
                 name_start, name_end = at, (yield from self._scalar_end(at))
-                value = yield from self._after_blanks(name_end)
-                value = yield from self._after_blanks(value + 1)
+                value = yield from self._blanks_end(name_end)
+                value = yield from self._blanks_end(value + 1)
                 end = yield from self._value_end(value)
                 at = yield from self._after_comma(end)
             name = self._decoded(name_start, name_end)
@@ -331,18 +365,23 @@ class Outline:
             if self.spend(_ITERATION):
                 yield
             if at - name_start >= self._min_window:
-                at = yield from self._after_blanks(at)
+                at = yield from self._blanks_end(at)
         return [*found.values()]
+
+    def values_of(self, start: int) -> Cooperative[Mapping[str, Span]]:
+        """Return the spans of the values of the object that starts there, by name. Raises ValueError as `members`."""
+        members = yield from self.members(start)
+        return {member.name: (member.start, member.end) for member in members}
 
     def _after_comma(self, at: int) -> Cooperative[int]:
         """Return where the next member starts after the end of a value, or the end of the container."""
-        at = yield from self._after_blanks(at)
+        at = yield from self._blanks_end(at)
         if self.text.startswith(b",", at):
-            at = yield from self._after_blanks(at + 1)
+            at = yield from self._blanks_end(at + 1)
         return at
 
     def _value_end(self, at: int) -> Cooperative[int]:
-        if self.text.startswith(_OPENING, at):
+        if self.text.startswith(OPENING, at):
             return self.end_of(at)
         return (yield from self._scalar_end(at))
 
@@ -360,9 +399,9 @@ class Outline:
     def containers_in(self, start: int) -> Cooperative[array[int]]:
         """Return the starts of the arrays and objects in the array that starts there. Raises ValueError: too many."""
         found = array("q")
-        at = yield from self._after_blanks(start + 1)
+        at = yield from self._blanks_end(start + 1)
         while not self.text.startswith(b"]", at):
-            if self.text.startswith(_OPENING, at):
+            if self.text.startswith(OPENING, at):
                 found.append(at)
                 if len(found) > _MAX_ITEMS:
                     raise ValueError(TOO_MANY_VALUES)
@@ -372,7 +411,7 @@ class Outline:
     def items_in(self, start: int, limit: int) -> Cooperative[list[Span]]:
         """Return the spans of all items of the array that starts there. Raises ValueError: more than `limit`."""
         found: list[Span] = []
-        at = yield from self._after_blanks(start + 1)
+        at = yield from self._blanks_end(start + 1)
         while not self.text.startswith(b"]", at):
             if len(found) >= limit:
                 raise ValueError(TOO_MANY_VALUES)
@@ -388,7 +427,7 @@ class Outline:
         if (after := self._numbers_end(at)) > at:
             if self.spend(self._max_window):
                 yield
-            return (yield from self._after_blanks(after))
+            return (yield from self._blanks_end(after))
         if self.spend(_ITERATION):
             yield
         match = _ONE_ITEM.match(self.text, at, at + self._min_window)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TypeVar
 
 import msgspec
@@ -25,9 +25,11 @@ WHITESPACE = rb"[ \t\r\n]*+"
 STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
 """A JSON string; compile with `re.DOTALL`, or a line break after a backslash ends the match."""
 _NEXT_NAME = re.compile(rb"%b[{,]%b(%b)%b:%b" % (WHITESPACE, WHITESPACE, STRING, WHITESPACE, WHITESPACE))
+_NEXT_ITEM = re.compile(rb"%b[\[,]%b" % (WHITESPACE, WHITESPACE))
 _END = re.compile(rb"%b\{?%b\}%b" % (WHITESPACE, WHITESPACE, WHITESPACE))
 
 decode_members = msgspec.json.Decoder(dict[str, Raw]).decode
+_decode_items = msgspec.json.Decoder(list[Raw]).decode
 decode_string = msgspec.json.Decoder(str).decode
 
 
@@ -71,6 +73,17 @@ def member_spans_or_empty(body: bytes) -> Mapping[str, Span]:
         return member_spans(body)
     except ValueError:
         return {}
+
+
+def item_spans(array: bytes) -> Iterator[Span]:
+    """Yield the span of every item of a JSON array. Raises ValueError if it is not an array."""
+    values, decoded = decode_lenient(array, _decode_items)
+    end = 0
+    for value in values:
+        match = _NEXT_ITEM.match(decoded, end)
+        start = match.end() if match else end
+        end = start + len(value)
+        yield start, end
 
 
 def without_surrogates(body: bytes) -> bytes:

@@ -15,8 +15,6 @@ from proxy.inference.request.json_spans import STRING, TOO_MANY_VALUES, WHITESPA
 
 _MAX_MARKS = 500_000
 _MAX_TRIED = 1000
-_MAX_TEXT = 64 * 1024
-"""Bytes of a string that can be the type of an object."""
 _REFERENCE = re.compile(
     rb'"(?=[facvlsi])(?:'
     rb'f(?:ile_ids?"%(ws)s:%(ws)s["\[]|ile_?uri"|ile_?search_?store_?names"|ileid://)'
@@ -31,9 +29,10 @@ They do not match in the text of a string: its quotes are escaped. Names hidden 
 """
 UNTYPED_OBJECT = re.compile(rb'\{%b"(?!(?:type|role)"%b:%b"[a-z])' % (WHITESPACE, WHITESPACE, WHITESPACE))
 """Matches an object that does not begin with its type or role: an item of `input` may be nothing but a reference."""
-FILE_TEXT = re.compile(rb'"' + b"".join(rb"(?:%c|\\u00%02x)" % (each, each) for each in b"fileid:"), re.IGNORECASE)
+FILE_TEXT = re.compile(
+    rb'"' + b"".join(rb"(?:%c|\\u00%x[%x%X])" % (each, each >> 4, each & 15, each & 15) for each in b"fileid:")
+)
 """Matches a string that may be nothing but the id of a file (Alibaba: `fileid://...`)."""
-_TYPE = re.compile(rb'"(?:type|role)"%b:%b"[a-z]' % (WHITESPACE, WHITESPACE))
 _ESCAPED = re.compile(
     rb"\\u(?:(?P<nul>0000)|00(?:4[1-9a-fA-F]|5[0-9aAfF]|6[1-9a-fA-F]|7[0-9aA])|(?P<folded>017[fF]|212[aA]))"
 )
@@ -50,36 +49,42 @@ class Marks:
         self._models = array("q")
         self._references = array("q")
         self._untyped = array("q")
+        self._unsearched = b""
 
     def add(self, body: bytes, start: int, end: int) -> None:
         """Add the marks between these offsets, where members of a container start and end. Raises ValueError."""
         piece = body[start:end]
+        self._add_names(piece, start)
+        if b"{" in piece:
+            _add(self._untyped, start, _offsets(UNTYPED_OBJECT, piece))
+
+    def add_all(self, body: bytes, *, has_one_model_only: bool) -> None:
+        """Add the marks of a whole short body; `has_one_model_only`: as the function of that name returned."""
+        self._unsearched = body  # untyped objects matter only in an `input`
+        if has_one_model_only:
+            _add(self._models, 0, _offsets(_MODEL, body.lower()))
+        else:
+            self._add_names(body, 0)
+
+    def _add_names(self, piece: bytes, start: int) -> None:
         folded = piece.lower()
         # Most bodies have few marks: a search without a match takes less time than an iterator.
         if _MODEL.search(folded):
             _add(self._models, start, _offsets(_MODEL, folded))
-        references: Iterable[int] = _offsets(_REFERENCE, folded) if _REFERENCE.search(folded) else ()
+        references = [*_offsets(_REFERENCE, folded)] if _REFERENCE.search(folded) else []
         if _may_hide_names(piece):
             references = sorted([*references, *(match.start() for match in _hidden_names(piece))])
-        _add(self._references, start, references)
-        if b"{" in piece:
-            _add(self._untyped, start, _offsets(UNTYPED_OBJECT, piece))
+        if references:
+            _add(self._references, start, references)
 
-    def add_name(self, body: bytes, start: int, end: int) -> None:
-        """Add the marks of a name with its colon; `end`: where its value starts."""
-        self.add(body, start, end + 1)
-
-    def add_string(self, body: bytes, start: int, end: int) -> None:
-        """Add the marks of a string that is a value."""
-        if end - start <= _MAX_TEXT:
-            self.add(body, start, end)
-        elif FILE_TEXT.match(body, start):
+    def add_string(self, body: bytes, start: int) -> None:
+        """Add the mark of a string that is too long to be the type of an object."""
+        if FILE_TEXT.match(body, start):
             self.add_any(start)
 
-    def add_object(self, body: bytes, start: int, name: int) -> None:
-        """Add an object whose first name is at `name`, if it may have no type."""
-        if not _TYPE.match(body, name, name + _MAX_TEXT):
-            _add(self._untyped, start, (0,))
+    def add_object(self, start: int) -> None:
+        """Add an object that may have no type."""
+        _add(self._untyped, start, (0,))
 
     def add_any(self, start: int) -> None:
         """Add what may be any mark."""
@@ -91,6 +96,9 @@ class Marks:
 
     def has_untyped(self, start: int, end: int) -> bool:
         """Return whether objects between these offsets may have no type."""
+        if self._unsearched:
+            _add(self._untyped, 0, _offsets(UNTYPED_OBJECT, self._unsearched))
+            self._unsearched = b""
         return _is_between(self._untyped, start, end)
 
     def has_reference(self, start: int, end: int) -> bool:

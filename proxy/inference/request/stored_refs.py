@@ -68,7 +68,7 @@ def _is_reference(body: bytes, field: Field, fields: Sequence[Field]) -> bool:
     name, start = field.name, field.start
     if name in _STORED_REFERENCES:
         return _has_content(body, field)
-    if FILE_TEXT.match(body, start):
+    if body.startswith((b'"f', b'"\\u'), start) and FILE_TEXT.match(body, start):
         return True  # Alibaba: a message that is nothing but the id of a file
     if name in ("file_uri", "fileuri"):  # Gemini: also the address of a public video
         return body.startswith(b'"', start) and _GOOGLE_FILE.fullmatch(text_of(body, field)) is not None
