@@ -88,7 +88,8 @@ class Models:
         if packed:
             assert view.rendered.gzip is not None, "the list must be compressed first"
             return RawResponse(200, [*view.gzip_headers, *self._per_request(head, status)], view.rendered.gzip)
-        return RawResponse(200, [*view.identity_headers, *self._per_request(head, status)], *view.rendered.parts)
+        headers = [*view.identity_headers, *self._per_request(head, status)]
+        return RawResponse(200, headers, view.rendered.body, view.rendered.entries)
 
     def _not_modified(self, head: RequestHead, status: Status, etag: bytes) -> RawResponse:
         return RawResponse(304, [(b"etag", etag), *status.headers, *self._per_request(head, status)], b"")

@@ -43,11 +43,14 @@ class RenderedList:
         """`names`: those besides the listed ids. `encoded`: the list if `render` has already encoded it."""
         self.catalog = catalog
         self.names = names
-        self._encoded: EncodedList | None = encoded or run_now(listing(catalog.models))
-        """None if the list consists of `_entries`."""
-        self._entries: tuple[bytes, ...] = ()
-        self.length = len(self._encoded.body)
-        self.summary = ListSummary(catalog, self._encoded.body)
+        encoded = encoded or run_now(listing(catalog.models))
+        self._lengths = encoded.lengths
+        self.body = encoded.body
+        """The encoded list; empty if it consists of `entries`."""
+        self.entries: Sequence[bytes] = ()
+        """The parts of the encoded list, if it shares them with other lists."""
+        self.length = len(encoded.body)
+        self.summary = ListSummary(catalog, encoded.body)
         self.gzip: bytes | None = None
         self._compressing: asyncio.Task[bytes] | None = None
         self._objects: dict[str, bytes] = {}
@@ -63,35 +66,24 @@ class RenderedList:
         return self._objects[model.id]
 
     @property
-    def parts(self) -> tuple[bytes, Sequence[bytes]]:
-        """The encoded list, as the body and the rest of a response."""
-        return (b"", self._entries) if self._encoded is None else (self._encoded.body, ())
-
-    @property
     def identity(self) -> bytes:
-        """The encoded list."""
-        return b"".join(self._entries) if self._encoded is None else self._encoded.body
-
-    @property
-    def unshared(self) -> int:
-        """The bytes of the encoded list that no other list shares."""
-        return 0 if self._encoded is None else self.length
+        """The encoded list, joined if it consists of entries."""
+        return b"".join(self.entries) if self.entries else self.body
 
     @property
     def size(self) -> int:
         """Approximate bytes in memory: the list, its gzip form (before it is compressed: an estimate), the index of
         models, and single models that were requested."""
         compressed = self.length // 8 if self.gzip is None else len(self.gzip)
-        return self.unshared + compressed + self._object_bytes + 150 * len(self.catalog.models)
+        return len(self.body) + compressed + self._object_bytes + 150 * len(self.catalog.models)
 
     def share(self, pool: dict[bytes, bytes]) -> Cooperative[None]:
         """Replace the encoded list by its entries, those of other lists in `pool` where they are equal; in steps."""
-        assert self._encoded is not None, "it is not shared yet"
         entries: list[bytes] = []
-        for batch in batched(self._encoded.entries()):
+        for batch in batched(EncodedList(self.body, self._lengths).entries()):
             entries += [pool.setdefault(entry, entry) for entry in batch]
             yield
-        self._entries, self._encoded = tuple(entries), None
+        self.entries, self.body, self._lengths = tuple(entries), b"", ()
 
     async def compressed(self) -> bytes:
         """The gzip bytes, compressed once in a thread, at the first request."""

@@ -102,8 +102,8 @@ class ViewCache:
     def _render_sharing(self, policy: Policy) -> Cooperative[RenderedList]:
         """Render a list, which shares its entries if too many bytes of others are kept as a whole."""
         rendered = yield from self._render(policy)
-        unshared = sum(other.unshared for other in self._lists.values())
-        if unshared and unshared + rendered.unshared > self._max_bytes // _UNSHARED:
+        whole = sum(len(other.body) for other in self._lists.values())
+        if whole and whole + len(rendered.body) > self._max_bytes // _UNSHARED:
             yield from rendered.share(self._entries)
         return rendered
 

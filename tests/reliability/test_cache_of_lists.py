@@ -88,7 +88,7 @@ async def test_lists_of_many_keys_hold_their_common_entries_once(fetch: FakeFetc
         models = Models(store, clock)
         bodies = {policy: (await response(models, policy)).whole_body for policy in policies}
         kept = [store.view(policy).rendered for policy in policies if store.cached_view(policy)]
-        objects = {id(part): len(part) for each in kept for part in (each.parts[0], *each.parts[1])}
+        objects = {id(part): len(part) for each in kept for part in (each.body, *each.entries)}
 
     assert len(kept) == KEYS, "no list was evicted"
     assert sum(objects.values()) < sum(map(len, bodies.values())) / 10

@@ -98,11 +98,11 @@ async def test_lists_beyond_an_eighth_of_the_limit_share_their_entries(fetch: Fa
         rendered = [store.view(policy).rendered for policy in policies]
         whole = [store.view(policy).rendered.identity for policy in policies]
 
-        assert [each.unshared for each in rendered] == [len(whole[0]), 0, 0, 0]
-        assert [b"".join((body, *rest)) for body, rest in (each.parts for each in rendered)] == whole
+        assert [len(each.body) for each in rendered] == [len(whole[0]), 0, 0, 0]
+        assert [b"".join((each.body, *each.entries)) for each in rendered] == whole
         assert [len(json.loads(body)["data"]) for body in whole] == [49] * 4
         assert [each.length for each in rendered] == [len(body) for body in whole]
-        entries = [{entry: id(entry) for entry in each.parts[1]} for each in rendered[1:]]
+        entries = [{entry: id(entry) for entry in each.entries} for each in rendered[1:]]
         common = set.intersection(*map(set, entries))
         assert len(common) == 48, "the beginning, and all but one of each list and the last one"
         assert all(len({each[entry] for each in entries}) == 1 for entry in common)
