@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
+from types import TracebackType
 
 import click
 
 from proxy import __version__
+from proxy.errors import describe_bug
 
 COMMANDS = {
     "demo": "proxy.cli.demo.command",
@@ -46,3 +49,9 @@ def main() -> None:
       models-proxy models 'gpt-*'               list models of a running server
       eval "$(models-proxy completion bash)"    enable completion (or zsh, fish)
     """
+    sys.excepthook = _print_bug
+
+
+def _print_bug(kind: type[BaseException], error: BaseException, stack: TracebackType | None) -> None:
+    """Print an exception that nothing handles. Python would print its text, which may contain a secret."""
+    click.echo(f"internal error: {describe_bug(error)}", err=True)

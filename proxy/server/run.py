@@ -88,7 +88,6 @@ def protect_process() -> None:
     """Ignore SIGHUP, reserve the standard descriptors, and write no secrets to core dumps and tracebacks."""
     _ignore_hangup()
     _reserve_standard_descriptors()
-    sys.excepthook = lambda kind, error, stack: _log_bug(error)
     sys.unraisablehook = lambda unraisable: _log_bug(unraisable.exc_value)
     threading.excepthook = lambda failed: _log_bug(failed.exc_value)
     if resource:

@@ -171,3 +171,21 @@ def test_a_crash_leaves_no_dump_of_the_memory_with_its_secrets(tmp_path: Path) -
         limits = Path(f"/proc/{process.pid}/limits").read_text()
 
     assert [line.split()[4:6] for line in limits.splitlines() if line.startswith("Max core file")] == [["0", "0"]]
+
+
+def test_an_internal_error_of_a_command_is_printed_without_its_text(tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text(LAB)
+    failing = (
+        "import proxy.config.loader as loader, proxy.cli.main as cli\n"
+        "def fail(*arguments): raise ValueError('sk-canary-of-a-bug')\n"
+        "loader._config = fail\n"
+        "cli.main()"
+    )
+    command = [sys.executable, "-c", failing, "check", "--offline", "--config", str(config)]
+    finished = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)  # noqa: S603  # our own command
+
+    first, *stack = finished.stderr.splitlines()
+    assert (finished.returncode, first) == (1, "internal error: ValueError")
+    assert any("in fail" in line for line in stack)
+    assert "canary" not in finished.stderr + finished.stdout
