@@ -16,10 +16,12 @@ from proxy.errors import BadRequest
 MAX_TRAILERS = 100
 MAX_TRAILER_BYTES = 32 * 1024
 
-CHECKED = frozenset({b"host", b"transfer-encoding", b"connection", b"expect"})
+CHECKED = frozenset({b"host", b"connection", b"content-length", b"transfer-encoding", b"expect"})
 """Names of the headers that `check` reads."""
 _HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+(?:%[\w.~%-]+)?\]|[\w.~%-]*)(?::[0-9]*)?[ \t]*")
 """A name or an address, and optionally a port (RFC 9112, 3.2). No comma: it joins two headers."""
+_LENGTH = re.compile(rb"[0-9]{1,19}")
+"""Without spaces and many zeros, so that it is the same number for every function that reads it."""
 _USUAL_CONNECTIONS = frozenset({b"keep-alive", b"Keep-Alive", b"close", b"upgrade", b"Upgrade"})
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 _FRAMING = frozenset({b"host", b"content-length", b"transfer-encoding"})
@@ -30,7 +32,7 @@ _NOT_IN_TRAILERS = _FRAMING | {b"connection", b"proxy-connection", b"upgrade", b
 def check(version: str, checked: Sequence[Header]) -> Sequence[bytes]:
     """Check the version and the headers in `CHECKED` of a request.
 
-    Returns the names of those that concern its body: `transfer-encoding` and `expect`. Raises BadRequest.
+    Returns the names of those that concern its body, all but `host` and `connection`. Raises BadRequest.
     """
     if version != "1.1" and version != "1.0":
         raise _malformed(f"HTTP/{version} is not supported; use HTTP/1.1")
@@ -56,6 +58,9 @@ def _check_of_body(version: str, name: bytes, value: bytes, earlier: Sequence[by
     if name == b"expect":
         if value.lower() != b"100-continue":
             raise _malformed("`Expect` must be `100-continue`")
+    elif name == b"content-length":
+        if not _LENGTH.fullmatch(value):
+            raise _malformed("`Content-Length` must be a number of at most 19 digits")
     elif value.rstrip().lower() != b"chunked" or version == "1.0":
         raise _malformed("`Transfer-Encoding` must be `chunked`, in HTTP/1.1; send the body with Content-Length")
     return (*earlier, name)
