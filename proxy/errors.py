@@ -204,6 +204,32 @@ class BodyTooLarge(ApiError):
         super().__init__(f"The request body exceeds the limit of {limit:,} bytes.")
 
 
+class RequestTimeout(ApiError):
+    """A client that takes too long to send a request."""
+
+    status = 408
+    type = "invalid_request_error"
+    code = "request_timeout"
+    hint = "Send the request again, faster, or ask the proxy's administrator to raise `server.limits`."
+
+
+class UriTooLong(ApiError):
+    status = 414
+    type = "invalid_request_error"
+    code = "uri_too_long"
+    hint = "Send a shorter URL; parameters of calls belong to the request body."
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"The URL exceeds the limit of {limit:,} bytes.")
+
+
+class HeadersTooLarge(ApiError):
+    status = 431
+    type = "invalid_request_error"
+    code = "request_headers_too_large"
+    hint = "Send fewer or shorter headers, or ask the proxy's administrator to raise `server.limits.headers`."
+
+
 class UnsupportedMediaType(ApiError):
     """A body with a content-encoding that is not supported."""
 

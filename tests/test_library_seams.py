@@ -21,12 +21,15 @@ from proxy.server.protocol import Protocol, WatchedFlowControl, http_protocol
 from proxy.server.run import Server
 from proxy.upstream.transport import TrackedSockets
 from tests.fakes import FakeClock, FakeFetch, config_of
-from tests.listening import serving
+from tests.listening import serving, until
 from tests.providers.scripted import fake_provider, replies
 
 pytestmark = pytest.mark.anyio
 
 CONFIG = config_of("providers: [{name: lab, kind: static, models: [{id: m}]}]")
+CALLABLE = config_of(
+    "{groups: {default: {models: ['*'], call: true}}, providers: [{name: lab, kind: static, models: [{id: m}]}]}"
+)
 LIST = b"GET /v1/models HTTP/1.1\r\nHost: localhost\r\n\r\n"
 UPGRADE = b"GET /v1/models HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n"
 
@@ -64,14 +67,6 @@ class Spied(Protocol):
         self.called.append("write_response")
         super().write_response(cycle, response)
 
-    def timeout_keep_alive_handler(self) -> None:
-        self.called.append("timeout_keep_alive_handler")
-        super().timeout_keep_alive_handler()
-
-    def send_400_response(self, msg: str) -> None:
-        self.called.append("send_400_response")
-        super().send_400_response(msg)
-
     def connection_lost(self, exc: Exception | None) -> None:
         self.called.append("connection_lost")
         super().connection_lost(exc)
@@ -84,16 +79,18 @@ async def hooks_of(request: bytes, fetch: FakeFetch, clock: FakeClock) -> tuple[
     def protocol(**arguments: Any) -> asyncio.Protocol:
         spied = Spied(**arguments)
         spied.called = called
-        spied.timeout_keep_alive = 0  # an idle connection is closed at once
         return spied
 
     async with serving(CONFIG, fetch, clock, protocol=protocol) as served:
-        async with served.raw(LIST) as (reader, _):  # from now on the list is rendered
-            await asyncio.wait_for(reader.read(), 10)
+        await served.client.get("/v1/models", headers={"Connection": "close"})  # from now on the list is rendered
+        await until(lambda: not served.app.connections)
         called.clear()
         async with served.raw(request) as (reader, _):
-            answer = await asyncio.wait_for(reader.read(), 10)
-    return called, answer.partition(b"\r\n")[0]
+            status = await asyncio.wait_for(reader.readuntil(b"\r\n"), 10)
+            served.app.connections.sweep(float("inf"))  # closes idle connections
+            await asyncio.wait_for(reader.read(), 10)
+        await until(lambda: not served.app.connections)
+    return called, status.removesuffix(b"\r\n")
 
 
 async def test_a_list_is_written_by_the_hook_without_a_task(fetch: FakeFetch, clock: FakeClock) -> None:
@@ -106,7 +103,6 @@ async def test_a_list_is_written_by_the_hook_without_a_task(fetch: FakeFetch, cl
         "_start_asgi_task",
         "write_response",
         "on_response_complete",
-        "timeout_keep_alive_handler",
         "connection_lost",
     ]
 
@@ -127,21 +123,21 @@ async def test_a_body_is_read_by_the_hook(fetch: FakeFetch, clock: FakeClock) ->
     assert called.count("on_body") == 1
 
 
-async def test_malformed_http_is_rejected_by_the_hook(fetch: FakeFetch, clock: FakeClock) -> None:
+async def test_malformed_http_is_rejected(fetch: FakeFetch, clock: FakeClock) -> None:
     called, status = await hooks_of(b"no HTTP\r\n\r\n", fetch, clock)
 
     assert status == b"HTTP/1.1 400 Bad Request"
-    assert called == ["data_received", "send_400_response", "connection_lost"]
+    assert called == ["data_received", "connection_lost"]
 
 
-async def test_reading_is_paused_by_the_overridden_flow_control(fetch: FakeFetch, clock: FakeClock) -> None:
-    """With two pipelined requests uvicorn pauses reading through the object that `connection_made` replaced."""
-    paused: list[type[FlowControl]] = []
+async def test_reading_is_resumed_by_the_overridden_flow_control(fetch: FakeFetch, clock: FakeClock) -> None:
+    """uvicorn resumes reading when a body is read, through the object that `connection_made` replaced."""
+    resumed: list[type[FlowControl]] = []
 
     class Flow(WatchedFlowControl):
-        def pause_reading(self) -> None:
-            paused.append(type(self).__mro__[1])
-            super().pause_reading()
+        def resume_reading(self) -> None:
+            resumed.append(type(self).__mro__[1])
+            super().resume_reading()
 
     class WithFlow(Protocol):
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -149,14 +145,13 @@ async def test_reading_is_paused_by_the_overridden_flow_control(fetch: FakeFetch
             assert type(self.flow) is WatchedFlowControl
             self.flow = Flow(self)
 
-    async with serving(CONFIG, fetch, clock, protocol=WithFlow) as served:
-        gzip = LIST.replace(b"Host", b"Accept-Encoding: gzip\r\nHost")  # compressed in a thread: needs a task
-        both = gzip + LIST.replace(b"Host", b"Connection: close\r\nHost")
-        async with served.raw(both) as (reader, _):
-            answer = await asyncio.wait_for(reader.read(), 10)
+        def on_response_complete(self) -> None:
+            resumed.clear()
+            super().on_response_complete()
 
-    assert answer.count(b"HTTP/1.1 ") == 2
-    assert set(paused) == {WatchedFlowControl}
+    async with serving(CALLABLE, fetch, clock, protocol=WithFlow) as served:
+        await served.client.post("/v1/chat/completions", json={"model": "unknown"})
+        assert resumed == [WatchedFlowControl]
 
 
 @pytest.mark.parametrize(
@@ -165,16 +160,11 @@ async def test_reading_is_paused_by_the_overridden_flow_control(fetch: FakeFetch
 async def test_each_overridden_method_exists_in_the_library(ours: type, theirs: type) -> None:
     hooks = {"data_received", "_should_upgrade", "_start_asgi_task", "connection_made", "connection_lost"}
     hooks |= {"on_headers_complete", "on_body", "on_response_complete"}
-    hooks |= {"timeout_keep_alive_handler", "send_400_response", "pause_reading", "startup", "shutdown", "handle_exit"}
+    hooks |= {"resume_reading", "startup", "shutdown", "handle_exit"}
     overridden = vars(ours).keys() & hooks
 
     assert overridden, "at least one is overridden"
     assert overridden <= set(dir(theirs))
-
-
-def test_the_helpers_that_the_protocol_calls_exist_in_uvicorn() -> None:
-    assert callable(HttpToolsProtocol._unset_keepalive_if_required)
-    assert callable(FlowControl.resume_reading)
 
 
 async def test_the_plain_protocol_serves_lists_and_ignores_upgrade(

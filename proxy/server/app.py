@@ -16,6 +16,7 @@ from proxy.catalog import Fetch
 from proxy.clock import Clock, SystemClock
 from proxy.config import Config
 from proxy.errors import ApiError, BadRequest, InternalError, ShuttingDown, describe_bug
+from proxy.server.connections import ClientConnections
 from proxy.server.deployment import Deployment
 from proxy.store import Report
 from proxy.upstream.transport import disable_http_logging
@@ -42,6 +43,7 @@ class Proxy:
     ) -> None:
         """`fetch` replaces fetching over HTTP; `on_report` is called after each refresh of a provider."""
         self.deployment = Deployment(config, clock or SystemClock(), fetch, on_report)
+        self.connections = ClientConnections(config.server.limits)
 
     def decide(self, head: RequestHead) -> RawResponse | Handler:
         """Authenticate, route and respond. Returns the response, or a handler if I/O is needed. Never raises.

@@ -26,6 +26,7 @@ except ImportError:  # Windows
 from proxy.config import Config
 from proxy.errors import describe_bug
 from proxy.server.app import Proxy
+from proxy.server.connections import raise_descriptor_limit
 from proxy.server.output import LineHandler, Print
 from proxy.server.protocol import drop_noise, http_protocol
 from proxy.store import Report, Store
@@ -69,6 +70,7 @@ def run(config: Config, observer: Observer, sockets: list[socket.socket], log: P
         # Not a handler of the event loop: closing the loop would restore the default action, which ends the process.
         signal.signal(_HANGUP, _log_hangup)
     _limit_malloc()
+    raise_descriptor_limit()
     skip_system_cas()
     app = Proxy(config, on_report=observer.on_report)
     try:

@@ -12,7 +12,9 @@ from proxy.config.settings import Defaults, Server
 from proxy.dialects import DIALECTS
 from proxy.inference import breaker
 from proxy.inference.provider_errors import ErrorResponse, Verdict, classify
+from proxy.server.receiver import MAX_URL
 from proxy.server.run import LAST_SECONDS
+from proxy.server.timeouts import RATE_SECONDS
 from proxy.store import shrinkage, slot
 from tests.docs.pages import DOCS, rows, section, text_of
 from tests.paths import ROOT
@@ -35,6 +37,14 @@ FACTS = [
     ("docs/operations.md", f"the process ends within another {LAST_SECONDS:g} s"),
     ("docs/operations.md", f"`server.limits.connections` ({SERVER.limits.connections})"),
     ("docs/operations.md", f"`server.limits.keepalive_timeout` ({SERVER.limits.keepalive_timeout:g} s)"),
+    ("docs/http-api.md", f"| {SERVER.limits.headers // 1024} KiB | `server.limits.headers` |"),
+    ("docs/http-api.md", f"| {MAX_URL // 1024} KiB | - | `414` |"),
+    ("docs/http-api.md", f"| {SERVER.limits.header_timeout:g} s | `server.limits.header_timeout` |"),
+    ("docs/http-api.md", f"| {SERVER.limits.body_timeout:g} s | `server.limits.body_timeout` |"),
+    ("docs/http-api.md", f"| {SERVER.limits.body_rate // 1024} KiB/s | `server.limits.body_rate` |"),
+    ("docs/http-api.md", f"| {SERVER.limits.write_timeout:g} s | `server.limits.write_timeout` |"),
+    ("docs/http-api.md", f"| {SERVER.limits.connections} | `server.limits.connections` |"),
+    ("docs/http-api.md", f"speed of a request body, over {RATE_SECONDS:g} s"),
     ("docs/http-api.md", f"| {SERVER.limits.keepalive_timeout:g} s | `server.limits.keepalive_timeout` |"),
     ("docs/operations.md", f"`server.max_request` ({SERVER.max_request // 1024**2} MiB)"),
     ("docs/operations.md", f"client_max_body_size {SERVER.max_request // 1024**2}m;"),

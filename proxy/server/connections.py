@@ -1,0 +1,163 @@
+"""All connections of clients: their number, and one timer for all of their timeouts."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import logging
+from collections import Counter, deque
+from contextlib import suppress
+from typing import Protocol
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
+
+from proxy.config.limits import Limits
+
+SWEEP_SECONDS = 1.0
+"""Time between two checks of all timeouts, or less if a timeout is shorter than four times this."""
+_BATCH = 64
+"""Idle connections that are found in one pass over all connections."""
+_LOG_SECONDS = 60.0
+
+_log = logging.getLogger("models_proxy")
+
+
+class ClientConnection(Protocol):
+    """What is known of a connection here."""
+
+    @property
+    def idle_rank(self) -> tuple[bool, float] | None:
+        """Idle connections are closed in ascending order; None if a request or a response is in progress."""
+        ...
+
+    def check(self, now: float) -> None:
+        """Close the connection if one of its timeouts is over. `now`: event loop time."""
+        ...
+
+    def close_idle(self) -> None: ...
+
+
+class ClientConnections:
+    """The open connections of clients.
+
+    Only a part of the file descriptors that the process can open is used for clients. The rest is reserved for
+    connections to providers and for files.
+    """
+
+    def __init__(self, limits: Limits, first_reserved: float | None = None) -> None:
+        """`first_reserved`: the first descriptor that is not for clients, by default `first_reserved_descriptor`."""
+        self.limits = limits
+        self._first_reserved = first_reserved_descriptor() if first_reserved is None else first_reserved
+        self._open: set[ClientConnection] = set()
+        self._addresses: Counter[str] = Counter()
+        self._idlest: deque[tuple[tuple[bool, float], ClientConnection]] = deque()
+        self._may_scan = True
+        self._timer: asyncio.TimerHandle | None = None
+        self._logged_at = float("-inf")
+        shortest = min(limits.header_timeout, limits.body_timeout, limits.write_timeout, limits.keepalive_timeout)
+        self._interval = min(SWEEP_SECONDS, shortest / 4)
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def admit(self, connection: ClientConnection, address: str, descriptor: int) -> bool:
+        """Add a new connection, if necessary after closing idle ones. Returns False if it must be closed.
+
+        `descriptor`: that of its socket. The system assigns the lowest one that is free, so if it is reserved, all
+        lower ones are in use, for whatever.
+        """
+        per_address = self.limits.connections_per_address
+        if per_address is not None and self._addresses[address] >= per_address:
+            return False
+        if len(self._open) >= self.limits.connections and not self._close_idlest(1):
+            return False
+        excess = descriptor - self._first_reserved
+        # Two more: for this connection, and for one to a provider, if it sends a call.
+        if excess >= 0 and not self._close_idlest(int(excess) + 2):
+            return False
+        self._open.add(connection)
+        if per_address is not None:
+            self._addresses[address] += 1
+        if self._timer is None:
+            self._start_timer()
+        return True
+
+    def discard(self, connection: ClientConnection, address: str) -> None:
+        """Remove a connection that was closed."""
+        self._open.discard(connection)
+        if self._addresses.get(address):
+            self._addresses[address] -= 1
+            if not self._addresses[address]:
+                del self._addresses[address]
+
+    def sweep(self, now: float) -> None:
+        """Close all connections of which a timeout is over. `now`: event loop time."""
+        self._may_scan = True
+        for connection in tuple(self._open):
+            connection.check(now)
+
+    def _start_timer(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(self._interval, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        self.sweep(asyncio.get_running_loop().time())
+        if self._open:
+            self._start_timer()
+
+    def _close_idlest(self, number: int) -> int:
+        """Close the connections that have been idle for the longest time. Returns how many were closed."""
+        self._log_limit()
+        closed = 0
+        while closed < number and (connection := self._next_idle()):
+            self._open.discard(connection)
+            connection.close_idle()
+            closed += 1
+        return closed
+
+    def _next_idle(self) -> ClientConnection | None:
+        """Return the idlest connection, None if no connection is idle."""
+        while True:
+            while self._idlest:
+                rank, connection = self._idlest.popleft()
+                if connection in self._open and connection.idle_rank == rank:
+                    return connection
+            if not self._may_scan:
+                return None
+            self._find_idlest()
+
+    def _find_idlest(self) -> None:
+        """Find several idle connections at once. If there is none, the next attempt is after the next sweep."""
+        ranked = ((rank, id(connection), connection) for connection in self._open if (rank := connection.idle_rank))
+        self._idlest.extend((rank, connection) for rank, _, connection in heapq.nsmallest(_BATCH, ranked))
+        self._may_scan = bool(self._idlest)
+
+    def _log_limit(self) -> None:
+        now = asyncio.get_running_loop().time()
+        if now >= self._logged_at + _LOG_SECONDS:
+            self._logged_at = now
+            _log.warning(
+                "connection limit reached (%d open connections): closing idle connections; raise "
+                "`server.limits.connections` or the number of open files (ulimit -n)",
+                len(self._open),
+            )
+
+
+def raise_descriptor_limit() -> None:
+    """Use all file descriptors that the system allows: the soft limit is often 1024, for the sake of `select`."""
+    if resource:
+        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        with suppress(ValueError, OSError):  # macOS rejects an unlimited number
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def first_reserved_descriptor() -> float:
+    """Return the number of the first file descriptor that is reserved: one eighth of them are."""
+    if resource:
+        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if soft != resource.RLIM_INFINITY:
+            return soft - soft // 8
+    return float("inf")
