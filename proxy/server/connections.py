@@ -6,7 +6,9 @@ import asyncio
 import heapq
 import logging
 from collections import Counter, deque
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from itertools import islice
 from typing import Protocol
 
 try:
@@ -18,8 +20,12 @@ from proxy.config.limits import Limits
 
 SWEEP_SECONDS = 1.0
 """Time between two checks of all timeouts, or less if a timeout is shorter than four times this."""
+_SLICE = 500
+"""Connections that are checked before other work has its turn."""
+_SAMPLE = 1000
+"""Connections that are compared to find the idlest ones."""
 _BATCH = 64
-"""Idle connections that are found in one pass over all connections."""
+"""Idle connections that are found at once."""
 _LOG_SECONDS = 60.0
 
 _log = logging.getLogger("models_proxy")
@@ -95,18 +101,30 @@ class ClientConnections:
 
     def sweep(self, now: float) -> None:
         """Close all connections of which a timeout is over. `now`: event loop time."""
-        self._may_scan = True
-        for connection in tuple(self._open):
-            connection.check(now)
+        self._check(tuple(self._open), now)
+
+    def _check(self, connections: Iterable[ClientConnection], now: float) -> None:
+        for connection in connections:
+            if connection in self._open:
+                connection.check(now)
 
     def _start_timer(self) -> None:
         self._timer = asyncio.get_running_loop().call_later(self._interval, self._on_timer)
 
     def _on_timer(self) -> None:
-        self._timer = None
-        self.sweep(asyncio.get_running_loop().time())
-        if self._open:
+        self._may_scan = True
+        self._sweep_slices(iter(tuple(self._open)))
+
+    def _sweep_slices(self, rest: Iterator[ClientConnection]) -> None:
+        """Check all connections, some in each iteration of the event loop."""
+        loop = asyncio.get_running_loop()
+        if batch := tuple(islice(rest, _SLICE)):
+            self._check(batch, loop.time())
+            loop.call_soon(self._sweep_slices, rest)
+        elif self._open:
             self._start_timer()
+        else:
+            self._timer = None
 
     def _close_idlest(self, number: int) -> int:
         """Close the connections that have been idle for the longest time. Returns how many were closed."""
@@ -130,9 +148,14 @@ class ClientConnections:
             self._find_idlest()
 
     def _find_idlest(self) -> None:
-        """Find several idle connections at once. If there is none, the next attempt is after the next sweep."""
-        ranked = ((rank, id(connection), connection) for connection in self._open if (rank := connection.idle_rank))
-        self._idlest.extend((rank, connection) for rank, _, connection in heapq.nsmallest(_BATCH, ranked))
+        """Find several idle connections at once. If there is none, the next attempt is after the next sweep.
+
+        Of many connections only a sample is compared: otherwise a flood of new ones would keep the event loop busy.
+        """
+        rest = iter(self._open)
+        while not self._idlest and (sample := tuple(islice(rest, _SAMPLE))):
+            ranked = ((rank, id(connection), connection) for connection in sample if (rank := connection.idle_rank))
+            self._idlest.extend((rank, connection) for rank, _, connection in heapq.nsmallest(_BATCH, ranked))
         self._may_scan = bool(self._idlest)
 
     def _log_limit(self) -> None:

@@ -126,9 +126,12 @@ class Protocol(HttpToolsProtocol):
     @property
     def idle_rank(self) -> tuple[bool, float] | None:
         """The order in which idle connections are closed: those that sent no request first. None if it is not idle."""
-        if self.current or self.receiver.waiting or self.transport.get_write_buffer_size():
+        cycle = self.cycle
+        if cycle is not None and not cycle.response_complete:
             return None
-        return self.cycle is not None, self._timeouts.deadline
+        if self.receiver.is_partial and self.receiver.waiting:
+            return None
+        return None if self.transport.get_write_buffer_size() else (cycle is not None, self._timeouts.deadline)
 
     def check(self, now: float) -> None:
         """Close the connection if one of its timeouts is over. `now`: event loop time."""

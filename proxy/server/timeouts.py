@@ -46,8 +46,8 @@ class Connection(Protocol):
     def flow(self) -> Flow: ...
 
     @property
-    def current(self) -> Cycle | None:
-        """The request in progress, None if the connection is idle."""
+    def cycle(self) -> Cycle | None:
+        """The last request, None before the first one and after an error."""
         ...
 
     @property
@@ -93,12 +93,12 @@ class Timeouts:
     def check(self, now: float) -> None:
         """Close the connection if one of its times is over."""
         connection = self._connection
-        cycle = connection.current
+        cycle = connection.cycle
         if connection.transport.get_write_buffer_size():
             self._check_reading(now)
         elif self._unread_since is not None:
             self._unread_since = None
-        if cycle is None:
+        if cycle is None or cycle.response_complete:
             if now >= self.deadline and self._unread_since is None:
                 self._expire()
         elif cycle.more_body:

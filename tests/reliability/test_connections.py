@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from proxy.server.connections import first_reserved_descriptor
+from proxy.config.limits import Limits
+from proxy.server.connections import ClientConnections, first_reserved_descriptor
 from tests.fakes import FakeClock, FakeFetch, config_of
 from tests.listening import Served, post, serving, until
 from tests.processes import Process, descriptors
@@ -120,6 +121,52 @@ async def test_connections_per_address_are_limited_only_if_set(fetch: FakeFetch,
         several._writers[0].close()
         await until(lambda: len(several._served.app.connections) == 1)
         await several.connect(LIVE)
+
+
+class IdleConnection:
+    """A connection that is idle since `since`, or busy if that is None."""
+
+    def __init__(self, since: float | None) -> None:
+        self.idle_rank = None if since is None else (True, since)
+        self.checks = 0
+        self.is_closed = False
+
+    def check(self, now: float) -> None:
+        self.checks += 1
+
+    def close_idle(self) -> None:
+        self.is_closed = True
+
+
+async def test_among_many_busy_connections_an_idle_one_is_found() -> None:
+    limited = ClientConnections(Limits(connections=3000), first_reserved=1e9)
+    busy = [IdleConnection(None) for _ in range(2999)]
+    idle = IdleConnection(5.0)
+    for connection in (*busy, idle):
+        assert limited.admit(connection, "", 0)
+
+    assert limited.admit(IdleConnection(9.0), "", 0)
+    assert idle.is_closed
+    assert len(limited) == 3000
+
+
+async def test_the_timer_checks_all_connections_in_slices() -> None:
+    limited = ClientConnections(Limits(keepalive_timeout=0.04), first_reserved=1e9)
+    connections = [IdleConnection(0.0) for _ in range(1200)]
+    for connection in connections:
+        assert limited.admit(connection, "", 0)
+
+    slices: list[int] = []
+    while sum(slices) < 1200:
+        before = sum(connection.checks for connection in connections)
+        await asyncio.sleep(0)
+        if checked := sum(connection.checks for connection in connections) - before:
+            slices.append(checked)
+    for connection in connections:
+        limited.discard(connection, "")
+
+    assert slices == [500, 500, 200]
+    assert {connection.checks for connection in connections} == {1}
 
 
 def test_one_of_eight_descriptors_is_reserved(monkeypatch: pytest.MonkeyPatch) -> None:
