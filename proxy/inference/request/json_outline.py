@@ -42,6 +42,7 @@ _MIN_WINDOW = 2 * 1024
 _MAX_WINDOW = 64 * 1024
 """Bytes that one match of a pattern can take: less than 3 ms for the slowest, 0.3 ms for text."""
 _MARK_STEP = 16 * 1024  # bytes in which marks are searched for together
+_MANY_MARKS = 200  # in such a part; then the following parts are shorter, because each mark takes time
 _STEP = 64 * 1024  # bytes, or their equivalent in time, between two yields
 _ITERATION = 512  # bytes whose match takes as long as one iteration in Python
 _DESCRIBED = 1024 * 1024  # bytes of a text whose error msgspec describes
@@ -103,6 +104,7 @@ class Outline:
         self._max_window = max_window
         self._min_window = min(max_window, _MIN_WINDOW)
         self._mark_step = min(max_window, _MARK_STEP)
+        self._longest_run = max_window
         self.marks = Marks()
         self.start = 0
         """Of the outermost object."""
@@ -133,7 +135,7 @@ class Outline:
                 window = self._min_window
                 at, is_value = yield from self._read_one(at, is_object=is_object)
             else:
-                window = min(2 * window, self._max_window) if at - begin > window // 2 else window
+                window = min(2 * window if at - begin > window // 2 else window, self._longest_run)
                 is_value = True
                 if not self.text.startswith((b"]", b"}"), at - 1):  # after a comma, or a blank that follows one
                     if self.text.startswith(_BLANK, at):
@@ -317,8 +319,11 @@ class Outline:
     def _mark(self, at: int) -> None:
         """Add the marks up to an offset where no mark continues."""
         if at > self._marked:
-            self.marks.add(self.text, self._marked, at)
+            found = self.marks.add(self.text, self._marked, at)
             self._marked = at
+            self._spent += found * _ITERATION
+            if found > _MANY_MARKS:
+                self._longest_run = self._mark_step = self._min_window
 
     def spend(self, amount: int) -> bool:
         """Record work, in bytes. Returns whether other tasks should run now."""

@@ -51,12 +51,21 @@ class Marks:
         self._untyped = array("q")
         self._unsearched = b""
 
-    def add(self, body: bytes, start: int, end: int) -> None:
-        """Add the marks between these offsets, where members of a container start and end. Raises ValueError."""
+    def add(self, body: bytes, start: int, end: int) -> int:
+        """Add the marks between these offsets, where members of a container start and end. Returns their number.
+
+        Raises ValueError: there are too many.
+        """
+        before = self._count
         piece = body[start:end]
         self._add_names(piece, start)
         if b"{" in piece:
             _add(self._untyped, start, _offsets(UNTYPED_OBJECT, piece))
+        return self._count - before
+
+    @property
+    def _count(self) -> int:
+        return len(self._models) + len(self._references) + len(self._untyped)
 
     def add_all(self, body: bytes, *, has_one_model_only: bool) -> None:
         """Add the marks of a whole short body; `has_one_model_only`: as the function of that name returned."""

@@ -51,6 +51,8 @@ _MAX_DEPTH = 64
 """Arrays and objects."""
 _MAX_MODELS = 2000
 """Values in one list of models."""
+_MAX_ALTERNATIVES = 500
+"""Items in a list of models that are not all short ids."""
 _MAX_MODEL_FIELDS = 20_000
 _MAX_MODELS_LENGTH = 64 * 1024
 """Bytes of one model id or a list of them."""
@@ -307,7 +309,7 @@ class Selections:
         if models is not None or not self._text.startswith(b"[", start):
             self._select(field)
             return
-        for first, last in run_now(self._outline.items_in(start, _MAX_MODELS)):
+        for first, last in run_now(self._outline.items_in(start, _MAX_ALTERNATIVES)):
             item = Field(name, first, last)
             if self._text.startswith(b"{", item.start):
                 self._read_later(Selections._read_alternative, item.start, item.end)
