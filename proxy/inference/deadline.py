@@ -96,6 +96,11 @@ class CallScope:
     def now(self) -> float:
         return self._time()
 
+    @property
+    def turns_are_taken(self) -> bool:
+        """Whether another call waits for its turn."""
+        return self._timer.turns.locked()
+
     async def next_turn(self) -> None:
         """Let everything else run once. Calls with much work take turns.
 

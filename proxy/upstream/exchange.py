@@ -28,7 +28,7 @@ SHORT = 64 * 1024
 _PIECE = 64 * 1024
 _MAX_OVERHEAD = 256 * 1024
 """Bytes without a byte of a body: heads, also informational ones (1xx), sizes and extensions of chunks, trailers."""
-_SLICE = 8 * 1024
+_SLICE = 4 * 1024
 """Bytes that are parsed at a time."""
 _TURN_SECONDS = 0.0005
 """How long one iteration of the event loop parses what a connection received: chunks of one byte take long to parse."""
@@ -187,6 +187,11 @@ class Turns:
         self._loop = loop
         self._waiting: deque[Callable[[], None]] = deque()
 
+    @property
+    def are_taken(self) -> bool:
+        """Whether a callback waits for its turn."""
+        return bool(self._waiting)
+
     def add(self, callback: Callable[[], None]) -> None:
         if not self._waiting:
             self._loop.call_soon(self._run)
@@ -263,8 +268,13 @@ class Protocol(ResponseHandler):
         elif len(data) <= _SLICE and not self._unparsed:
             self._parse(data)
         else:
+            is_waiting = bool(self._unparsed)
             self._unparsed = memoryview(bytes(self._unparsed) + data)
-            self._parse_slices()
+            if self._turns.are_taken and not is_waiting:
+                self._pause()
+                self._turns.add(self._parse_slices)
+            elif not is_waiting:
+                self._parse_slices()
 
     def _parse_slices(self) -> None:
         """Parse what has arrived until the time of this iteration is over, and the rest in the next ones."""

@@ -29,7 +29,7 @@ from tests.providers.scripted import fake_provider, replies
 pytestmark = pytest.mark.anyio
 
 HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
-SLICE = 8 * 1024
+SLICE = 4 * 1024
 PIECE = 64 * 1024
 MIB = 1024 * 1024
 
