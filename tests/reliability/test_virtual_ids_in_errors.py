@@ -37,6 +37,9 @@ ERRORS = {
         {"type": "response.failed", "response": {"model": "gpt-5", "error": {"code": "x", "message": "gpt-5 failed"}}},
         "response.failed",
     ),
+    "a long failed response": data(
+        {"type": "response.failed", "response": {"tools": "x" * 100_000, "error": {"message": "gpt-5 failed"}}}
+    ),
     "a choice": data({"choices": [{"index": 0, "delta": {}, "error": {"message": "gpt-5 failed", "code": 502}}]}),
     "no JSON": b"event: error\ndata: gpt-5 failed\n\n",
     "in two lines": b'event: error\ndata: {"message":\ndata: "gpt-5 failed"}\n\n',

@@ -89,7 +89,14 @@ class EventStreamRenamer:
         if lines and (self._open or not lines.endswith(BLANK_LINES)):
             lines = self._without_open_event(lines)
         out = self._read_lines(lines) if lines else b""
-        return out + self._begin_long_line() if len(self._unfinished) > _MAX_LINE else out
+        return out + self._begin_long_line() if self._is_too_long() else out
+
+    def _is_too_long(self) -> bool:
+        """Whether the unfinished line is not held. Lines with errors to redact are, unless they have many values."""
+        size = len(self._unfinished)
+        if self._error_texts and size <= _MAX_READ:
+            return size > _MAX_LINE and has_many_values(self._unfinished)
+        return size > _MAX_LINE
 
     def _read_lines(self, lines: bytes) -> bytes:
         """Read whole lines, in which every object is whole, and return them renamed."""
