@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from proxy.config.settings import Server
-from tests.deploy.reverse_proxies import ReverseProxy, caddy, nginx
+from tests.deploy.reverse_proxies import HOST, ReverseProxy, caddy, nginx
 from tests.fakes import FakeClock, FakeFetch, config_of
 from tests.listening import serving
 from tests.providers.calls import DONE, chunk_event, completion
@@ -37,7 +37,8 @@ async def through(
     fetch.lists("a", MODEL)
     async with fake_provider(script) as provider:
         providers = f'providers: [{{name: a, base_url: "{provider.url}/v1"}}]'
-        config = f'{providers}\ngroups: {{default: {{models: ["*"], call: true}}}}'
+        anonymous = f'server: {{allowed_hosts: [{HOST}]}}\ngroups: {{default: {{models: ["*"], call: true}}}}'
+        config = f"{providers}\n{anonymous}"
         async with (
             serving(config_of(config), fetch, clock) as served,
             configured(served.url, directory).client() as client,
