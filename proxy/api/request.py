@@ -27,6 +27,7 @@ class RequestHead:
         "credentials",
         "has_body",
         "if_none_match",
+        "key",
         "method",
         "path",
         "path_model",
@@ -48,6 +49,8 @@ class RequestHead:
         self.accept_encoding = b""
         self.if_none_match = b""
         self.request_id = b""
+        self.key: str | None = None
+        """The name of the caller's key, "" without one; None if the caller was not identified."""
         self.has_body = False
         """Whether the request has a body that was not read yet."""
         for name, value in scope["headers"]:

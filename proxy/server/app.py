@@ -18,6 +18,7 @@ from proxy.config import Config
 from proxy.errors import ApiError, BadRequest, InternalError, ShuttingDown, describe_bug
 from proxy.server.connections import ClientConnections
 from proxy.server.deployment import Deployment
+from proxy.server.shares import Shares
 from proxy.store import Report
 from proxy.upstream.transport import disable_http_logging
 
@@ -43,6 +44,7 @@ class Proxy:
     ) -> None:
         """`fetch` replaces fetching over HTTP; `on_report` is called after each refresh of a provider."""
         self.deployment = Deployment(config, clock or SystemClock(), fetch, on_report)
+        self.shares = Shares()
         self.connections = ClientConnections(config.server.limits)
 
     def decide(self, head: RequestHead) -> RawResponse | Handler:
@@ -63,6 +65,7 @@ class Proxy:
                 if deployment.guard:
                     deployment.guard.check(head.headers)
                 caller = deployment.access.identify(head.credentials, head.query)
+            head.key = caller.name or ""
             outcome = deployment.routes.find(head)(head, caller)
         except Exception as error:
             outcome = self._error(head, error)

@@ -1,7 +1,8 @@
-"""uvicorn's HTTP/1.1 protocol with eight changes.
+"""uvicorn's HTTP/1.1 protocol with nine changes.
 
 - A cached response is sent synchronously: creating a task per request costs more than the response.
 - Requests are parsed one at a time: what follows a request is kept as bytes, up to a limit, until it has its response.
+- A key gets a share of each iteration of the event loop (`shares`), however many connections it has.
 - A client that disconnects during a call is detected, even if it has pipelined further requests.
 - Heads, connections and the time that clients take are limited (`timeouts`, `connections`).
 - Malformed HTTP, and HTTP that another server could read differently (`heads`), gets an error in OpenAI's format.
@@ -31,6 +32,7 @@ from proxy.server import heads
 from proxy.server.app import NO_TUNNEL, Proxy
 from proxy.server.client import ClientConnection, nothing, without_chunks
 from proxy.server.receiver import MAX_URL, Receiver
+from proxy.server.shares import BYTES_PER_UNIT, LOW, REQUEST, Share
 from proxy.server.timeouts import Timeouts
 from proxy.wire.openai import openai_error
 
@@ -58,10 +60,12 @@ class Protocol(HttpToolsProtocol):
         "_framing",
         "_is_admitted",
         "_proxy",
+        "_shares",
         "_timeouts",
         "_valid",
         "bytes_received",
         "receiver",
+        "share",
     )
 
     def __init__(self, *arguments: typing.Any, **settings: typing.Any) -> None:
@@ -70,6 +74,9 @@ class Protocol(HttpToolsProtocol):
         limits = self._proxy.connections.limits
         self._timeouts = Timeouts(self, limits, self.loop)
         self.receiver = Receiver(self, self._timeouts, limits.headers)
+        self._shares = self._proxy.shares
+        self.share: Share | None = None
+        """Of the key of the last request."""
         self._client: ClientConnection | None = None
         self._is_admitted = False
         self.bytes_received = 0
@@ -145,7 +152,11 @@ class Protocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         self.bytes_received += len(data)
         cycle = self.cycle
-        if (cycle is None or cycle.response_complete) and self.receiver.is_whole(data):
+        if (
+            (cycle is None or cycle.response_complete)
+            and (self.share is None or self.share.left > 0)
+            and self.receiver.is_whole(data)
+        ):
             self.feed(data)
         else:
             self.receiver.receive(data)
@@ -257,6 +268,12 @@ class Protocol(HttpToolsProtocol):
         scope = typing.cast(Scope, cycle.scope)
         head = RequestHead(scope)
         decision = self._proxy.decide(head)
+        share = self.share
+        if share is None or share.key != head.key:
+            share = self.share = self._shares.of(head.key, self.loop)
+        share.left -= REQUEST + len(decision.body) // BYTES_PER_UNIT if isinstance(decision, RawResponse) else REQUEST
+        if share.left <= LOW:
+            share.renew_soon()
         if isinstance(decision, RawResponse) and not head.has_body and self._is_direct(cycle):
             self.write_response(cycle, decision)
             return

@@ -9,6 +9,7 @@ from typing import Protocol
 from proxy.asgi import Header
 from proxy.errors import ApiError, HeadersTooLarge, UriTooLong
 from proxy.server.input import EMPTY_LINE, Input
+from proxy.server.shares import Share
 from proxy.server.timeouts import Cycle, Flow, Timeouts
 
 MAX_URL = 8 * 1024  # bytes
@@ -36,6 +37,8 @@ class Connection(Protocol):
     loop: asyncio.AbstractEventLoop
     transport: asyncio.Transport
     url: bytes
+    share: Share | None
+    """Of the caller in the event loop, None before the first request."""
 
     @property
     def cycle(self) -> Cycle | None:
@@ -69,6 +72,7 @@ class Receiver:
         "_connection",
         "_input",
         "_is_parsing",
+        "_is_waiting",
         "_max_head",
         "_may_discard",
         "_timeouts",
@@ -86,6 +90,8 @@ class Receiver:
         self.is_partial = False
         """Whether there are bytes that were not parsed, or the beginning of a head."""
         self._is_parsing = False
+        self._is_waiting = False
+        """Whether the next request waits for the caller's share of the event loop."""
         self.is_full = False
         """Whether reading is paused because further requests are waiting."""
         self.head_size = 0
@@ -115,7 +121,7 @@ class Receiver:
                 self._connection.transport.close()
             return
         self._input.add(data)
-        self._parse()
+        self._parse_in_turn()
 
     def response_complete(self) -> None:
         """Continue with the next request, if it was received."""
@@ -130,8 +136,21 @@ class Receiver:
         self.is_partial = True
 
     def _continue(self) -> None:
+        self._is_waiting = False
         if not self._connection.transport.is_closing():
+            self._parse_in_turn()
+
+    def _parse_in_turn(self) -> None:
+        """Parse, unless a request begins and its caller has used its share of the event loop: then wait."""
+        share, cycle = self._connection.share, self._connection.cycle
+        if share is None or share.left > 0 or (cycle is not None and not cycle.response_complete):
             self._parse()
+            return
+        if not self._is_waiting:
+            self._is_waiting = True
+            share.wait(self._continue)
+        self.is_partial = True
+        self._limit_waiting()
 
     def _parse(self) -> None:
         before = self._connection.cycle
@@ -199,7 +218,7 @@ class Receiver:
         elif self.is_full and waiting < _FEW_WAITING:
             self.is_full = False
             self._connection.flow.resume_reading()
-        if waiting and self._can_parse(self._connection.cycle):
+        if waiting and not self._is_waiting and self._can_parse(self._connection.cycle):
             self._connection.loop.call_soon(self._continue)
 
 
