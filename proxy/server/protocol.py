@@ -223,13 +223,15 @@ class Protocol(HttpToolsProtocol):
         checked, self._checked = self._checked, []
         if self.parser.should_upgrade():
             return  # `_parse` feeds the head again
+        if self.current:
+            raise BadRequest(_MALFORMED)  # the receiver and the parser disagree on the end of the last request
         scope = self.scope
         scope["method"] = self.parser.get_method().decode()
         scope["http_version"] = version = self.parser.get_http_version()
         of_body: Sequence[bytes] = ()
         if version != "1.1" or checked != self._valid:
             of_body = heads.check(version, checked)
-            self._valid = () if of_body else checked
+            self._valid = () if of_body or version != "1.1" else checked
         if self.url[0] != _SLASH or b"#" in self.url:
             self.url = heads.origin_form(scope["method"], self.url, checked)
         raw_path, _, scope["query_string"] = self.url.partition(b"?")

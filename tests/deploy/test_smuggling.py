@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from proxy.errors import ApiError
 from proxy.server.protocol import Protocol
 from tests import processes
 from tests.fakes import FakeClock, FakeFetch
@@ -139,9 +140,10 @@ class Counting(Protocol):
         type(self).sent += 1
         super().on_response_complete()
 
-    def send_400_response(self, msg: str) -> None:
-        type(self).sent += 1
-        super().send_400_response(msg)
+    def refuse(self, error: ApiError) -> None:
+        if self.current is None or not self.current.response_started:
+            type(self).sent += 1
+        super().refuse(error)
 
 
 def counting() -> Any:

@@ -7,6 +7,7 @@ import re
 
 import pytest
 
+from proxy.server.protocol import Protocol
 from tests.fakes import FakeClock, FakeFetch
 from tests.listening import until
 from tests.providers.calls import DONE, chunk_event
@@ -91,4 +92,23 @@ async def test_a_body_that_becomes_invalid_after_the_response_closes_the_connect
         received = await received_from(served, [rejected, b"0x5\r\n", get()])
 
     assert responses(received) == [Response(401, b"form", is_last=True)]
+    assert decided == [b"form"]
+
+
+class Careless(Protocol):
+    """The proxy's protocol without the receiver, which divides what was received into requests."""
+
+    def data_received(self, data: bytes) -> None:
+        self.feed(data)
+
+
+async def test_two_requests_are_never_answered_at_once_even_if_both_reach_the_parser(
+    fetch: FakeFetch, clock: FakeClock
+) -> None:
+    released = asyncio.Event()
+    async with target(fetch, clock, held(released), Careless) as (served, decided, _):
+        released.set()
+        received = await received_from(served, [sized(b" %d", CALL) * 2])
+
+    assert [(answer.status, answer.is_last) for answer in responses(received)] == [(400, True)]
     assert decided == [b"form"]
