@@ -20,16 +20,20 @@ _SELECTS_OTHERS = (
 )
 
 
+Bytes = bytes | memoryview
+"""A part of a body is a view, because a copy of a long body takes time and memory."""
+
+
 class Member(Struct, frozen=True):
     """A member of a JSON object, with its bytes."""
 
     name: str
-    separator: bytes
+    separator: Bytes
     """What is between the previous member, or the start, and the name."""
-    key: bytes
+    key: Bytes
     """The name as in the body, in quotes."""
-    colon: bytes
-    value: bytes
+    colon: Bytes
+    value: Bytes
 
 
 class ParamOverrides:
@@ -81,18 +85,18 @@ def _check(before: JsonBody, after: JsonBody) -> None:
         raise BadRequest(_SELECTS_OTHERS)
 
 
-def _members(body: bytes) -> Cooperative[tuple[list[Member], bytes]]:
+def _members(body: bytes) -> Cooperative[tuple[list[Member], Bytes]]:
     """Return the members of a JSON object, and what is after the last one. Raises ValueError."""
     outline = Outline(body)
     yield from outline.read()
     members = []
-    last = 0
+    view, last = memoryview(body), 0
     for name, name_start, name_end, start, end in (yield from outline.members(outline.start)):
         members.append(
-            Member(name, body[last:name_start], body[name_start:name_end], body[name_end:start], body[start:end])
+            Member(name, view[last:name_start], view[name_start:name_end], view[name_end:start], view[start:end])
         )
         last = end
-    return members, body[last:]
+    return members, view[last:]
 
 
 def _renamed(members: Sequence[Member], names: Mapping[str, str]) -> list[Member]:
