@@ -136,21 +136,24 @@ class Inference:
         announced = int(headers.get(b"content-length", _FIRST_PART))
         if announced > limit:
             raise BodyTooLarge(limit)
-        await lease.reserve(announced)
-        content = BytesIO()
+        if not lease.take(announced):
+            await lease.reserve(announced)
+        content: BytesIO | None = None
         while True:
             message = await receive()
             if message["type"] == "http.disconnect":
                 raise ClientDisconnected
             part = message.get("body", b"")
-            size = content.tell() + len(part)
+            size = len(part) + (content.tell() if content else 0)
             if size > limit:
                 raise BodyTooLarge(limit)
             if size > lease.size:
                 lease.grow(size - lease.size)
             more = message.get("more_body", False)
-            if not more and size == len(part):  # true for most bodies
-                return bytes(part)
+            if content is None:
+                if not more:  # true for most bodies
+                    return bytes(part)
+                content = BytesIO()
             content.write(part)
             if not more:
                 return content.getvalue()  # without a copy, unlike a join of all parts

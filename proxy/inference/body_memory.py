@@ -106,14 +106,21 @@ class Lease:
         self._key = key
         self.size = 0
 
-    async def reserve(self, size: int) -> None:
-        """Reserve the first bytes, before the body is read; wait for them if necessary. Raises ServerBusy."""
+    def take(self, size: int) -> bool:
+        """Reserve the first bytes, before the body is read. Returns False if the call must wait for them."""
         memory, key = self._memory, self._key
-        if not memory.has_waiting(key) and memory.fits(key, size):
-            memory.add(key, size)
-        elif not await memory.wait(key, size):
-            raise ServerBusy
+        if memory.has_waiting(key) or not memory.fits(key, size):
+            return False
+        memory.add(key, size)
         self.size = size
+        return True
+
+    async def reserve(self, size: int) -> None:
+        """Reserve the first bytes; wait for them if necessary. Raises ServerBusy."""
+        if not self.take(size):
+            if not await self._memory.wait(self._key, size):
+                raise ServerBusy
+            self.size = size
 
     def grow(self, size: int) -> None:
         """Reserve further bytes of a body whose length was not known.
