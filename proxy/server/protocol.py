@@ -155,7 +155,7 @@ class Protocol(HttpToolsProtocol):
         if (
             (cycle is None or cycle.response_complete)
             and (self.share is None or self.share.left > 0)
-            and self.receiver.is_whole(data)
+            and self.receiver.is_simple(data)
         ):
             self.feed(data)
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Iterable
 from typing import Protocol
 
@@ -12,6 +13,7 @@ from proxy.server.input import EMPTY_LINE, Input
 from proxy.server.shares import Share
 from proxy.server.timeouts import Cycle, Flow, Timeouts
 
+_CONTENT_LENGTH = re.compile(rb"\n[Cc]ontent-[Ll]ength: ?([0-9]{1,18})\r")
 MAX_URL = 8 * 1024  # bytes
 _MAX_WAITING = 64 * 1024
 """Bytes of further requests that are read while a request is in progress."""
@@ -105,13 +107,22 @@ class Receiver:
         """Bytes that were not parsed."""
         return len(self._input)
 
-    def is_whole(self, data: bytes) -> bool:
-        """Return whether these bytes, with which a request begins, are its complete head and nothing else."""
-        return (
-            not self.is_partial
-            and len(data) <= self._max_head
-            and 0 < len(data) - len(EMPTY_LINE) == data.find(EMPTY_LINE)
-        )
+    def is_simple(self, data: bytes) -> bool:
+        """Return whether these bytes, with which a request begins, are its complete head, and at most its body.
+
+        Most requests are. The parser decides on the length of the body; an error here can only make it parse a
+        second request too early.
+        """
+        end = data.find(EMPTY_LINE) + len(EMPTY_LINE)
+        if self.is_partial or not len(EMPTY_LINE) <= end <= self._max_head:
+            return False
+        if end < len(data):
+            length = _CONTENT_LENGTH.search(data, 0, end)
+            left = int(length[1]) - (len(data) - end) if length else -1
+            if left < 0:
+                return False
+            self._body_left = left
+        return True
 
     def receive(self, data: bytes) -> None:
         """Parse up to the end of the next request, and keep the rest."""
