@@ -42,6 +42,15 @@ class BodyMemory:
     def has_waiting(self, key: str) -> bool:
         return key in self._waiting
 
+    def take(self, key: str, size: int) -> bool:
+        """Reserve bytes if they are free and no earlier call of this key waits. Returns whether they are reserved."""
+        used = self._used_by.get(key, 0) + size
+        if key in self._waiting or used > self._limit - self.used - size:
+            return False
+        self.used += size
+        self._used_by[key] = used
+        return True
+
     def add(self, key: str, size: int) -> None:
         """Reserve bytes; a negative number is given back."""
         self.used += size
@@ -108,10 +117,8 @@ class Lease:
 
     def take(self, size: int) -> bool:
         """Reserve the first bytes, before the body is read. Returns False if the call must wait for them."""
-        memory, key = self._memory, self._key
-        if memory.has_waiting(key) or not memory.fits(key, size):
+        if not self._memory.take(self._key, size):
             return False
-        memory.add(key, size)
         self.size = size
         return True
 
@@ -140,7 +147,8 @@ class Lease:
     def release(self) -> None:
         """Give back all bytes."""
         if self.size:
-            self.shrink_to(0)
+            self._memory.add(self._key, -self.size)
+            self.size = 0
 
 
 def _give_up(waiter: Waiter) -> None:

@@ -60,22 +60,39 @@ def candidates(
     `order`: None for the operator's order, which also decides which provider has stored state.
     """
     model = find(body.model)
-    others = {name: find(name) for name in body.models[1:]}
     offers = _callable(body.model, model.offers, targets, api)
+    if len(body.models) == 1:
+        hides_ids = isinstance(model.offers[0], TargetOffer)
+        result = [
+            Candidate(offer, {body.model: targets[offer.provider].called(offer.entry.id)}, hides_ids)
+            for offer in offers
+        ]
+    else:
+        others = {name: find(name) for name in body.models[1:]}
+        result = _with_all_models(body.model, model, others, offers, targets)
+    if body.references:
+        return _with_state(result, stateful, {origin_of(each) for each in body.references})
+    return order(model.id, result) if order is not None and len(result) > 1 else result
+
+
+def _with_all_models(
+    requested: str,
+    model: Model,
+    others: Mapping[str, Model],
+    offers: Sequence[Offer],
+    targets: Mapping[str, Target],
+) -> list[Candidate]:
+    """Return the offers of the providers that also have the other models of a request. Raises BadRequest."""
     hides_ids = any(isinstance(each.offers[0], TargetOffer) for each in (model, *others.values()))
     result = []
     for offer in offers:
         target = targets[offer.provider]
-        ids = {body.model: target.called(offer.entry.id)}
-        for name, other in others.items():
-            ids[name] = _own_id(other, offer.provider, target)
+        ids = {name: _own_id(other, offer.provider, target) for name, other in others.items()}
         if all(ids.values()):
-            result.append(Candidate(offer, ids, hides_ids))
+            result.append(Candidate(offer, {requested: target.called(offer.entry.id), **ids}, hides_ids))
     if not result:
         raise BadRequest("All models in one request must belong to the same provider.", param="models")
-    if body.references:
-        return _with_state(result, stateful, {origin_of(each) for each in body.references})
-    return order(model.id, result) if order is not None and len(result) > 1 else result
+    return result
 
 
 def _callable(model: str, offers: Sequence[Offer], targets: Mapping[str, Target], api: Api) -> Sequence[Offer]:

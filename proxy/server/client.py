@@ -73,6 +73,7 @@ class ClientConnection:
         ):
             return False
         protocol.write_response(cycle, response)
+        cycle.message_event.set()
         return True
 
 

@@ -157,7 +157,11 @@ class Protocol(HttpToolsProtocol):
             and (self.share is None or self.share.left > 0)
             and self.receiver.is_simple(data)
         ):
-            self.feed(data)
+            self._framing = 0
+            try:
+                self.parser.feed_data(data)
+            except (HttpParserError, HttpParserUpgrade) as stopped:
+                self._stopped(data, stopped)
         else:
             self.receiver.receive(data)
 
@@ -165,37 +169,40 @@ class Protocol(HttpToolsProtocol):
         """Parse bytes of one request; respond with an error if that is not possible."""
         self._framing += len(data)
         try:
-            self._parse(data)
-        except HttpParserError as error:
-            reason = error.__context__
-            self.refuse(reason if isinstance(reason, ApiError) else BadRequest(_MALFORMED))
-        except HttpParserUpgrade:
-            self.refuse(NO_TUNNEL)
+            self.parser.feed_data(data)
+        except (HttpParserError, HttpParserUpgrade) as stopped:
+            self._stopped(data, stopped)
         else:
             if self._framing > heads.MAX_TRAILER_BYTES and isinstance(self.headers, heads.Trailers):
                 self.refuse(heads.too_many_trailers())
 
-    def _parse(self, data: bytes | memoryview) -> None:
-        """Feed the parser; parse a request head with `Upgrade` a second time, without that header.
+    def _stopped(self, data: bytes | memoryview, stopped: HttpParserError | HttpParserUpgrade) -> None:
+        """The parser does not continue: respond with an error, or parse a head with `Upgrade` again.
 
         The parser stops at the end of such a head and would parse the request's body as the next request. Without
-        `Upgrade` it reads the body according to Content-Length or Transfer-Encoding.
-
-        Raises HttpParserUpgrade for CONNECT, where the parser always stops, and HttpParserError for invalid HTTP.
+        `Upgrade` it reads the body according to Content-Length or Transfer-Encoding. It also stops at CONNECT.
         """
-        while True:
-            try:
-                self.parser.feed_data(data)
-            except HttpParserUpgrade as stopped:
-                offset: int = stopped.args[0]
-            else:
-                return
-            head = self._head_without_upgrade()
-            # The old parser ignores all further data if the request closes the connection.
-            self.parser = HttpRequestParser(self)
-            self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as in uvicorn
-            self.parser.feed_data(head)
-            data = memoryview(data)[offset:]
+        try:
+            while isinstance(stopped, HttpParserUpgrade):
+                head = self._head_without_upgrade()
+                # The old parser ignores all further data if the request closes the connection.
+                self.parser = HttpRequestParser(self)
+                self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as in uvicorn
+                self.parser.feed_data(head)
+                data = memoryview(data)[stopped.args[0] :]
+                try:
+                    self.parser.feed_data(data)
+                except HttpParserUpgrade as again:
+                    stopped = again
+                else:
+                    return
+        except HttpParserUpgrade:
+            self.refuse(NO_TUNNEL)
+            return
+        except HttpParserError as error:
+            stopped = error
+        reason = stopped.__context__
+        self.refuse(reason if isinstance(reason, ApiError) else BadRequest(_MALFORMED))
 
     def _head_without_upgrade(self) -> bytes:
         """Return the head that was just parsed, without `Upgrade`, which a server may ignore (RFC 9110, 7.8)."""
@@ -223,7 +230,7 @@ class Protocol(HttpToolsProtocol):
         checked, self._checked = self._checked, []
         if self.parser.should_upgrade():
             return  # `_parse` feeds the head again
-        if self.current:
+        if self.cycle is not None and not self.cycle.response_complete:
             raise BadRequest(_MALFORMED)  # the receiver and the parser disagree on the end of the last request
         scope = self.scope
         scope["method"] = self.parser.get_method().decode()
@@ -293,26 +300,31 @@ class Protocol(HttpToolsProtocol):
 
     def write_response(self, cycle: RequestResponseCycle, response: RawResponse) -> None:
         """Write a complete response on a keep-alive connection, with one system call."""
-        fields = self._with_cors(cycle.scope["headers"], response.headers)
+        cors, fields = self._proxy.deployment.cors, response.headers
+        if cors:
+            fields = cors.add(cycle.scope["headers"], fields)
         headers = map(b": ".join, (*cycle.default_headers, *fields))
         start = STATUS_LINE[response.status] + b"\r\n".join(headers) + b"\r\n\r\n"
         cycle.response_started = cycle.response_complete = True
-        if response.body or response.rest:
+        if response.rest:
             self.transport.writelines([start, response.body, *response.rest])
+        elif response.body:
+            self.transport.writelines([start, response.body])
         else:
             self.transport.write(start)
-        cycle.message_event.set()
-        cycle.on_response()
         cycle.on_response = nothing
+        self.on_response_complete()
 
     def on_response_complete(self) -> None:
         """Wait for the next request, or continue with the one that has already been received."""
         self.server_state.total_requests += 1
         if self.transport.is_closing():
             return
-        self.flow.resume_reading()
+        if self.flow.read_paused:
+            self.flow.resume_reading()
         self._timeouts.begin_idling()
-        self.receiver.response_complete()
+        if self.receiver.is_partial:
+            self.receiver.response_complete()
 
     def refuse(self, error: ApiError) -> None:
         """Send an error response, and close the connection when the client has received it."""

@@ -135,8 +135,8 @@ class Receiver:
         self._parse_in_turn()
 
     def response_complete(self) -> None:
-        """Continue with the next request, if it was received."""
-        if self.is_partial and not self._is_parsing:
+        """Continue with the next request: a part of it was received."""
+        if not self._is_parsing:
             self._connection.loop.call_soon(self._continue)
 
     def discard(self) -> None:

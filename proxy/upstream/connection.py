@@ -218,8 +218,9 @@ class Connections:
 
     def _destination(self, url: URL) -> Destination:
         origin = url.origin()
-        if origin not in self._destinations:
-            self._destinations[origin] = Destination(
+        destination = self._destinations.get(origin)
+        if destination is None:
+            destination = self._destinations[origin] = Destination(
                 "GET",
                 origin,
                 loop=asyncio.get_running_loop(),
@@ -227,7 +228,7 @@ class Connections:
                 proxy=self._egress,
                 proxy_headers=CIMultiDict(self.egress_headers),
             )
-        return self._destinations[origin]
+        return destination
 
     async def _connect(self, destination: Destination) -> Connection:
         connector = self.session.connector
