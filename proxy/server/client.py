@@ -52,7 +52,8 @@ class ClientConnection:
     def watch(self, on_disconnect: typing.Callable[[], None]) -> typing.Callable[[], None]:
         self.on_disconnect = on_disconnect
         # uvicorn pauses reading after a long body, and a disconnect is only detected while reading.
-        self._protocol.flow.resume_reading()
+        if self._protocol.flow.read_paused:
+            self._protocol.flow.resume_reading()
         cycle = self._cycle()
         if cycle is None or cycle.disconnected:
             self._protocol.loop.call_soon(on_disconnect)

@@ -13,7 +13,6 @@ from typing import Protocol as Interface
 
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
-from aiohttp.connector import Connection
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from proxy.asgi import Header
@@ -70,6 +69,19 @@ class Incoming(Interface):
         ...
 
 
+class Held(Interface):
+    """A connection that an exchange holds until it is returned to the pool or closed."""
+
+    @property
+    def transport(self) -> asyncio.Transport | None: ...
+
+    def release(self) -> None:
+        """Return it to the pool, unless it cannot be used again."""
+        ...
+
+    def close(self) -> None: ...
+
+
 class Exchange:
     """A request and its response. Bytes that arrived before a failure are read before it is raised."""
 
@@ -87,14 +99,14 @@ class Exchange:
         "status",
     )
 
-    def __init__(self, connection: Connection, protocol: Protocol, sent_headers: Mapping[str, str]) -> None:
+    def __init__(self, connection: Held, protocol: Protocol, sent_headers: Mapping[str, str]) -> None:
         self.status = 0
         """0 until the head has arrived."""
         self.raw_headers: list[Header] = []
         self.sent_headers = sent_headers
         self.is_complete = False
         """Whether the whole response has arrived."""
-        self._connection: Connection | None = connection
+        self._connection: Held | None = connection
         self._protocol = protocol
         self._loop = protocol._loop
         self._parts: list[bytes] = []
@@ -166,18 +178,16 @@ class Exchange:
 
     def wake(self) -> None:
         """Let the reader look at what has arrived."""
-        if self._waiter and not self._waiter.done():
-            self._waiter.set_result(None)
+        waiter, self._waiter = self._waiter, None
+        if waiter and not waiter.done():  # it is done if the reader was canceled
+            waiter.set_result(None)
 
-    async def _arrival(self) -> None:
-        """Wait until something has arrived. Raises what the response failed with."""
+    def _arrival(self) -> asyncio.Future[None]:
+        """Something that arrives next. Raises what the response failed with."""
         if self._error:
             raise self._error
-        self._waiter = self._loop.create_future()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
+        waiter = self._waiter = self._loop.create_future()
+        return waiter
 
 
 class Turns:

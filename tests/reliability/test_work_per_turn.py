@@ -82,7 +82,7 @@ class Line:
         self.pooled = Pooled(self.transport)
         self.protocol = Protocol(asyncio.get_running_loop(), monotonic, turns)
         self.protocol.connection_made(self.transport)
-        self.exchange = Exchange(self.pooled, self.protocol, {})  # type: ignore[arg-type]
+        self.exchange = Exchange(self.pooled, self.protocol, {})
         self.protocol.begin(self.exchange, b"", b"")
 
 

@@ -192,6 +192,26 @@ async def test_each_idle_connection_is_closed_in_time(clock: FakeClock) -> None:
         await until(lambda: provider.open == 0)
 
 
+async def test_a_reused_connection_that_was_in_use_during_a_check_is_closed_in_time_too(clock: FakeClock) -> None:
+    class Hasty(Connector):
+        def __init__(self, *arguments: Any, **settings: Any) -> None:
+            super().__init__(*arguments, **{**settings, "keepalive_timeout": 0.2})
+
+    async def checks(exchange: Exchange) -> None:
+        connector._cleanup()
+        assert connector._cleanup_handle is None, "no connection is idle"
+        await FINE(exchange)
+
+    script = in_sequence(FINE, checks)
+    async with fake_provider(script) as provider, connected(provider, clock) as connections:
+        connections.connector_class = Hasty
+        connector = connector_of(connections)
+        for _ in range(2):
+            await posted(connections, provider)
+        assert provider.connections == 1
+        await until(lambda: provider.open == 0)
+
+
 async def test_tcp_keep_alive_detects_a_lost_connection(clock: FakeClock) -> None:
     async with fake_provider(FINE) as provider, connected(provider, clock) as connections:
         await posted(connections, provider)

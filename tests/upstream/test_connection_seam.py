@@ -20,7 +20,7 @@ from yarl import URL
 
 from proxy.errors import UpstreamError
 from proxy.upstream.calls import UpstreamResponse
-from proxy.upstream.connection import Connections, Connector
+from proxy.upstream.connection import Connections, Connector, Reused
 from proxy.upstream.exchange import Incoming
 from tests.fakes import FakeClock, config_of
 from tests.listening import until
@@ -43,7 +43,7 @@ class Spied(Connections):
         called = self.called
 
         class SpiedConnector(Connector):
-            def idle(self, key: ConnectionKey) -> Connection | None:
+            def idle(self, key: ConnectionKey) -> Reused | None:
                 called.append("idle")
                 return super().idle(key)
 
