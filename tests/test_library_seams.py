@@ -145,10 +145,6 @@ async def test_reading_is_resumed_by_the_overridden_flow_control(fetch: FakeFetc
             assert type(self.flow) is WatchedFlowControl
             self.flow = Flow(self)
 
-        def on_response_complete(self) -> None:
-            resumed.clear()
-            super().on_response_complete()
-
     async with serving(CALLABLE, fetch, clock, protocol=WithFlow) as served:
         await served.client.post("/v1/chat/completions", json={"model": "unknown"})
         assert resumed == [WatchedFlowControl]

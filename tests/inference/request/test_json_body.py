@@ -285,8 +285,11 @@ MIB = 1024 * 1024
 
 
 @contextmanager
-def at_most_a_second() -> Iterator[None]:
-    """Fail if the block needs more CPU time. It is not traced: coverage makes Python several times slower."""
+def at_most_three_seconds() -> Iterator[None]:
+    """Fail if the block needs more CPU time. Bodies of 31 MiB take up to 0.9 s, and took minutes without the limits.
+
+    It is not traced: coverage makes Python several times slower.
+    """
     trace = sys.gettrace()
     sys.settrace(None)
     began = time.process_time()
@@ -295,7 +298,7 @@ def at_most_a_second() -> Iterator[None]:
     finally:
         seconds = time.process_time() - began
         sys.settrace(trace)
-        assert seconds < 1
+        assert seconds < 3
 
 
 TOO_MANY = {
@@ -308,8 +311,8 @@ TOO_MANY = {
 
 
 @pytest.mark.parametrize("fields", TOO_MANY.values(), ids=TOO_MANY)
-def test_a_body_with_too_many_values_is_rejected_within_a_second(fields: bytes) -> None:
-    with pytest.raises(BadRequest, match=r"contains (too many values|more than 1000 fields)"), at_most_a_second():
+def test_a_body_with_too_many_values_is_rejected_within_seconds(fields: bytes) -> None:
+    with pytest.raises(BadRequest, match=r"contains (too many values|more than 1000 fields)"), at_most_three_seconds():
         JsonBody(b'{"model":"m",' + fields + b"}")
 
 
@@ -320,8 +323,8 @@ def test_a_body_with_too_many_values_is_rejected_within_a_second(fields: bytes) 
      b'"x":[' + b"[]," * (10 * MIB) + b"[]]", b'"input":[' + b"1," * (10 * MIB) + b"1]"],
     ids=["text", "quotes", "lone surrogates", "lists", "numbers"],
 )  # fmt: skip
-def test_a_huge_body_is_read_within_a_second(field: bytes) -> None:
-    with at_most_a_second():
+def test_a_huge_body_is_read_within_seconds(field: bytes) -> None:
+    with at_most_three_seconds():
         body = JsonBody(b'{"model":"m",' + field + b"}")
 
     assert body.model == "m"
@@ -346,8 +349,8 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("field", HOSTILE.values(), ids=HOSTILE)
-def test_a_hostile_body_is_read_or_rejected_within_a_second(field: bytes) -> None:
-    with at_most_a_second():
+def test_a_hostile_body_is_read_or_rejected_within_seconds(field: bytes) -> None:
+    with at_most_three_seconds():
         problem = problem_of(b'{"model":"m",' + field + b"}")
 
     assert problem in ("", "contains too many values", "is nested too deeply")
