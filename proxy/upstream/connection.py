@@ -144,6 +144,15 @@ class Destination(aiohttp.ClientRequest):
         return super().connection_key
 
 
+class Response(aiohttp.ClientResponse):
+    """Aborts its connection when closed early, because a provider that stopped reading would keep the socket open."""
+
+    def close(self) -> None:
+        if self.connection and self.connection.transport:
+            self.connection.transport.abort()
+        super().close()
+
+
 class PlainResponse:
     """An `Incoming` of `ClientSession.request`."""
 
@@ -164,9 +173,6 @@ class PlainResponse:
         return await self._response.content.readany()
 
     def close(self) -> None:
-        """Abort the connection, because a provider that has stopped reading would keep the socket open."""
-        if self._response.connection and self._response.connection.transport:
-            self._response.connection.transport.abort()
         self._response.close()
 
 
@@ -199,6 +205,7 @@ class Connections:
                     keepalive_timeout=_IDLE_SECONDS,
                 ),
                 timeout=aiohttp.ClientTimeout(total=None, connect=self._provider.connect_timeout, ceil_threshold=60),
+                response_class=Response,
                 cookie_jar=aiohttp.DummyCookieJar(),
                 auto_decompress=False,
                 trust_env=False,

@@ -140,6 +140,7 @@ async def test_names_of_headers_are_lower_case_and_values_trimmed() -> None:
     assert list(response.raw_headers) == [(b"x-request-id", b"a b"), (b"content-length", b"0")]
 
 
+@pytest.mark.usefixtures("own_protocol")  # aiohttp has no limit for most of them
 @pytest.mark.parametrize(
     "endless",
     [
