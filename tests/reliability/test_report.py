@@ -25,7 +25,7 @@ def test_a_list_may_take_half_as_long_again_or_5_ms_longer(p99: float, quiet: fl
 def test_a_lost_list_or_too_much_memory_is_a_failure_and_a_refused_call_is_none() -> None:
     assert row(1.0, failed="call 503").is_safe
     assert not row(1.0, failed="list 503").is_safe
-    assert not row(1.0, growth=65.0).is_safe
+    assert not row(1.0, growth=129.0).is_safe
     assert row(1.0, growth=300.0, name="50 unfinished uploads").is_safe
 
 
