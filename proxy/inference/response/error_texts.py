@@ -13,9 +13,8 @@ import msgspec
 from proxy.decoding import decode_or_none
 from proxy.inference.error_redaction import Redaction
 from proxy.inference.request.json_spans import (
-    WHITESPACE,
     Span,
-    decode_lenient,
+    item_spans,
     member_spans_or_empty,
     without_surrogates,
 )
@@ -23,8 +22,6 @@ from proxy.inference.response.events import EventObject, event_objects
 from proxy.inference.response.tokens import WRAPPERS
 
 _MEMBERS = ("error", "errors")
-_decode_items = msgspec.json.Decoder(list[msgspec.Raw]).decode
-_NEXT_ITEM = re.compile(rb"%b[\[,]%b" % (WHITESPACE, WHITESPACE))
 _TYPE = "error"
 """The type, or name, of an event that is nothing but an error."""
 _PLAIN = re.compile(rb"((?:\A|[\r\n])event:[ \t]*error[ \t]*(?:\r\n|\r|\n)data:[ \t]*)(?!\{)([^\r\n\t ][^\r\n]*)")
@@ -97,17 +94,6 @@ def _errors(text: bytes, members: Mapping[str, Span], at: int = 0) -> Iterator[S
         elif name in WRAPPERS:
             yield from _errors(value, member_spans_or_empty(value), at + start)
         elif name == "choices" and value.startswith(b"["):
-            for first, last in _item_spans(value):
+            for first, last in item_spans(value):
                 choice = value[first:last]
                 yield from _errors(choice, member_spans_or_empty(choice), at + start + first)
-
-
-def _item_spans(array: bytes) -> Iterator[Span]:
-    """Yield the span of every item of a valid JSON array."""
-    values, decoded = decode_lenient(array, _decode_items)
-    end = 0
-    for value in values:
-        match = _NEXT_ITEM.match(decoded, end)
-        start = match.end() if match else end
-        end = start + len(value)
-        yield start, end
