@@ -562,7 +562,12 @@ ENTRIES: Mapping[str, Entry] = {
     "KeyEntry.name": Entry("name: alice", "Unique name of the key, shown in logs and by `check`."),
     "KeyEntry.hash": Entry(
         'hash: "sha256:dd2d761abfe1175d9afc7969e508586518dfc8a79e17449e263010116d862939"',
-        "SHA-256 digest of the key. Exactly one of `hash` and `key`.",
+        "SHA-256 digest of the key. Exactly one of `hash`, `hashes` and `key`.",
+    ),
+    "KeyEntry.hashes": Entry(
+        'hashes: ["sha256:dd2d761abfe1175d9afc7969e508586518dfc8a79e17449e263010116d862939"]',
+        "Digests of several keys of the same client, all valid: the old and the new one while a key is replaced.",
+        "none",
     ),
     "KeyEntry.key": Entry('key: "${CI_KEY}"', "A reference to an environment variable with the key."),
     "KeyEntry.group": Entry("group: staff", "Group whose rules apply. Required without `models`."),

@@ -94,10 +94,10 @@ class Access:
         self._open = config.is_open
         group = config.anonymous
         self._anonymous = Caller(None, Policy.of(group.models), may_call=bool(group.call)) if group else None
-        self._keys = {
-            key.digest: _Entry(Caller(key.name, Policy.of(key.rules), key.admin, key.may_call), key.valid_until)
-            for key in config.keys
-        }
+        self._keys: dict[bytes, _Entry] = {}
+        for key in config.keys:
+            entry = _Entry(Caller(key.name, Policy.of(key.rules), key.admin, key.may_call), key.valid_until)
+            self._keys.update(dict.fromkeys(key.digests, entry))
 
     def identify(self, credentials: Sequence[Header], query: bytes = b"") -> Caller:
         """Return the caller who sent these credentials: the request headers in KEY_HEADERS.

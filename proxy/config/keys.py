@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import string
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any
 
@@ -22,14 +22,19 @@ from proxy.config.variables import is_reference
 MIN_KEY = 8
 """Characters of an API key of a client. `models-proxy keygen` generates keys with 256 random bits."""
 _GENERATE = "it can be guessed: generate one with `models-proxy keygen`"
+_EXACTLY_ONE = 'must have exactly one of `hash: "sha256:..."`, `hashes: [...]` and `key: "${NAME}"`'
 _DIGEST = re.compile(r"sha256:[0-9a-fA-F]{64}")
 
 
 class KeyEntry(Settings):
-    """A key as written in the file. `hash` and `key` are validated separately: a secret may be in the wrong one."""
+    """A key as written in the file.
+
+    `hash`, `hashes` and `key` are validated separately: a secret may be in the wrong one.
+    """
 
     name: Name
     hash: object = Field(default=None, repr=False)
+    hashes: tuple[object, ...] | None = Field(default=None, min_length=1, repr=False)
     key: object = Field(default=None, repr=False)
     group: str | None = None
     models: Globs | None = None
@@ -97,7 +102,7 @@ class _Keys:
         entry = self._validation.valid(KeyEntry, value, path)
         if not isinstance(value, dict):
             return None
-        digest = self._digest(value, path)
+        digests = self._digests_of(value, path)
         self._check_group(value, path)
         if entry is None:
             return None
@@ -109,11 +114,11 @@ class _Keys:
             rules = group.models
         else:
             return None
-        if digest is None:
+        if not digests:
             return None
         may_call = group is None or group.call is not False
         given = entry.model_dump(include={"name", "group", "expires", "admin"})
-        return Key(digest=digest, rules=rules, may_call=may_call, **given)
+        return Key(digests=digests, rules=rules, may_call=may_call, **given)
 
     def _check_group(self, value: Mapping[str, Any], path: Path) -> None:
         if "models" not in value and "group" not in value:
@@ -126,25 +131,37 @@ class _Keys:
 
     # -- digests -----------------------------------------------------------------------------------------------
 
-    def _digest(self, value: Mapping[str, Any], path: Path) -> bytes | None:
-        """The digest of the entry's key, None with a problem. Each key may exist only once."""
-        digest = self._written_digest(value, path)
-        if digest in self._digests:
-            first = setting(self._digests[digest])
-            self._validation.problem(path, f"is the same key as {first}; use a different key for each entry")
-        elif digest:
-            self._digests[digest] = path
-        return digest
+    def _digests_of(self, value: Mapping[str, Any], path: Path) -> tuple[bytes, ...]:
+        """The digests of the entry's keys, () with a problem. Each key may exist only once."""
+        own: list[bytes] = []
+        for where, digest in self._written_digests(value, path):
+            if digest in own:
+                self._validation.problem(where, "duplicate digest; remove one")
+            elif digest in self._digests:
+                first = setting(self._digests[digest])
+                self._validation.problem(path, f"is the same key as {first}; use a different key for each entry")
+            elif digest:
+                own.append(digest)
+        self._digests.update(dict.fromkeys(own, path))
+        return tuple(own)
 
-    def _written_digest(self, value: Mapping[str, Any], path: Path) -> bytes | None:
-        given = [name for name in ("hash", "key") if name in value]
+    def _written_digests(self, value: Mapping[str, Any], path: Path) -> Iterator[tuple[Path, bytes | None]]:
+        """The place and the digest of each key of the entry; None for one with a problem."""
+        given = [name for name in ("hash", "hashes", "key") if name in value]
         if len(given) != 1:
-            self._validation.problem(path, 'must have exactly one of `hash: "sha256:..."` and `key: "${NAME}"`')
-            return None
-        where = (*path, given[0])
-        if value[given[0]] is None or self._validation.is_unresolved(where):
-            return None
-        return self._of_hash(value["hash"], where) if given == ["hash"] else self._of_key(value["key"], where)
+            self._validation.problem(path, _EXACTLY_ONE)
+            return
+        (name,) = given
+        where = (*path, name)
+        if value[name] is None or self._validation.is_unresolved(where):
+            return
+        if name == "key":
+            yield where, self._of_key(value[name], where)
+        elif name == "hash":
+            yield where, self._of_hash(value[name], where)
+        elif isinstance(value[name], list):
+            for index, item in enumerate(value[name]):
+                yield (*where, index), self._of_hash(item, (*where, index))
 
     def _of_hash(self, value: Any, path: Path) -> bytes | None:
         if not isinstance(value, str) or not _DIGEST.fullmatch(value):

@@ -331,7 +331,8 @@ class Key(Settings):
     """An API key of a client, identified by the SHA-256 digest of its bytes."""
 
     name: Name
-    digest: bytes = Field(repr=False)
+    digests: tuple[bytes, ...] = Field(repr=False)
+    """Usually one; several while the client replaces its key. All identify the same caller."""
     rules: Globs
     """The access rules that apply: its own, otherwise those of its group."""
     group: str | None = None

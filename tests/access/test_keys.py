@@ -17,6 +17,7 @@ from tests import fakes
 from tests.fakes import VARY, config_of, digest, holding
 
 ALICE, BOB, OPS, EXPIRED = "sk-canary-alice", "sk-canary-bob", "sk-canary-ops", "sk-canary-expired"
+NEW = "sk-canary-ops-new"
 LONGEST, TOO_LONG = b"k" * MAX_KEY_BYTES, b"k" * (MAX_KEY_BYTES + 1)
 END_OF_2026 = 1_798_761_600.0
 """2027-01-01T00:00:00Z"""
@@ -29,7 +30,7 @@ KEYS = f"""
 keys:
   - {{name: alice, hash: "{digest(ALICE)}", models: ["*"]}}
   - {{name: bob, hash: "{digest(BOB)}", models: [m, n]}}
-  - {{name: ops, hash: "{digest(OPS)}", models: [n, m, n], admin: true}}
+  - {{name: ops, hashes: ["{digest(OPS)}", "{digest(NEW)}"], models: [n, m, n], admin: true}}
   - {{name: past, hash: "{digest(EXPIRED)}", models: ["*"], expires: 2026-12-31}}
   - {{name: longest, hash: "{digest(LONGEST)}", models: ["*"]}}
   - {{name: too-long, hash: "{digest(TOO_LONG)}", models: ["*"]}}
@@ -102,6 +103,8 @@ def who(access: Access, headers: Sequence[tuple[str, str | bytes]], query: str =
             id="a key in one header and others in all others",
         ),
         pytest.param([("x-api-key", ALICE), ("api-key", BOB)], "", "401", id="keys of two callers"),
+        pytest.param([("x-api-key", NEW)], "", "ops", id="the second key of a caller"),
+        pytest.param([("x-api-key", OPS), ("api-key", NEW)], "", "ops", id="both keys of one caller"),
         pytest.param(
             [("x-api-key", ALICE), ("api-key", "sk-fake-elsewhere"), ("apikey", BOB)],
             "",

@@ -9,8 +9,10 @@ from collections.abc import Mapping
 
 import pytest
 
-from proxy.config import ConfigError
+from proxy.config import ConfigError, Key
 from tests.config.outcomes import CANARY, DIGEST, KEY, LIST, NO_VALUE, OTHER_DIGEST, PROVIDER, parsed, problems_of
+
+EXACTLY_ONE = 'must have exactly one of `hash: "sha256:..."`, `hashes: [...]` and `key: "${NAME}"`'
 
 
 @pytest.mark.parametrize(
@@ -78,13 +80,29 @@ def test_rules_of_a_key_override_those_of_its_group() -> None:
             f"name: k, hash: '{DIGEST}', group: x", ".group: no such group; defined groups: staff", id="no such group"
         ),
         pytest.param(f"name: k, hash: '{DIGEST}', group: [staff]", ".group: must be a string", id="a list of groups"),
-        pytest.param(
-            "name: k, models: []", ': must have exactly one of `hash: "sha256:..."` and `key: "${NAME}"`', id="no key"
-        ),
+        pytest.param("name: k, models: []", f": {EXACTLY_ONE}", id="no key"),
         pytest.param(
             f"name: k, models: [], hash: '{DIGEST}', key: '${{CI_KEY}}'",
-            ': must have exactly one of `hash: "sha256:..."` and `key: "${NAME}"`',
+            f": {EXACTLY_ONE}",
             id="two keys",
+        ),
+        pytest.param(
+            f"name: k, models: [], hash: '{DIGEST}', hashes: ['{OTHER_DIGEST}']",
+            f": {EXACTLY_ONE}",
+            id="a digest and a list of digests",
+        ),
+        pytest.param("name: k, models: [], hashes: []", ".hashes: must not be empty", id="no digest"),
+        pytest.param(f"name: k, models: [], hashes: '{DIGEST}'", f".hashes: {LIST}", id="a single digest for a list"),
+        pytest.param("name: k, models: [], hashes: ", f".hashes: {NO_VALUE}", id="empty hashes"),
+        pytest.param(
+            f"name: k, models: [], hashes: ['{DIGEST}', '{CANARY}']",
+            '.hashes[1]: must be "sha256:" and 64 hexadecimal digits; to compute it: printf %s "$KEY" | sha256sum',
+            id="a key in the list of digests",
+        ),
+        pytest.param(
+            f"name: k, models: [], hashes: ['{DIGEST}', '{DIGEST.replace('0a', '0A')}']",
+            ".hashes[1]: duplicate digest; remove one",
+            id="a digest twice",
         ),
         pytest.param("name: k, models: [], hash: ", f".hash: {NO_VALUE}", id="an empty hash"),
         pytest.param("name: k, models: [], key: ", f".key: {NO_VALUE}", id="an empty key"),
@@ -141,7 +159,7 @@ def test_plaintext_key_is_a_problem_with_the_hash_to_paste(value: str) -> None:
     ]
     assert "canary" not in f"{rejected.value} {rejected.value!r}"
     (key,) = parsed(re.sub(r"    key: .*", f'    hash: "{digest}"', text)).keys
-    assert key.digest == hashlib.sha256(CANARY.encode()).digest(), "the pasted line is the same key"
+    assert key.digests == (hashlib.sha256(CANARY.encode()).digest(),), "the pasted line is the same key"
 
 
 def test_numeric_plaintext_key_is_hashed_as_written() -> None:
@@ -205,6 +223,14 @@ def test_duplicate_names_and_keys_are_problems() -> None:
         "line 7, keys[2].name: duplicate name 'a'; names must be unique",
         "line 9, keys[4]: is the same key as keys[3]; use a different key for each entry",
     ]
+
+
+def test_several_digests_are_one_key_and_no_other_entry_can_have_one_of_them() -> None:
+    entry = f"name: a, hashes: ['{DIGEST}', '{OTHER_DIGEST}'], models: [m]"
+    digests = (bytes.fromhex("0a" * 32), bytes.fromhex("0b" * 32))
+    assert parsed(f"{PROVIDER}keys: [{{{entry}}}]\n").keys == (Key(name="a", digests=digests, rules=("m",)),)
+    text = f"{PROVIDER}keys:\n  - {{{entry}}}\n  - {{name: b, hash: '{OTHER_DIGEST}', models: []}}\n"
+    assert problems_of(text) == ["line 6, keys[1]: is the same key as keys[0]; use a different key for each entry"]
 
 
 def test_only_deny_rules_are_a_warning() -> None:

@@ -213,6 +213,11 @@ groups:
 keys:
   - {name: alice, hash: "sha256:0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a", group: staff}
   - {name: ci, key: "${CI_KEY}", models: [gpt-4o-mini, "provider:lab"], expires: 2027-01-31, admin: true}
+  - name: bob
+    hashes:
+      - "sha256:0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c"
+      - "sha256:0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d"
+    group: staff
 """
 
 LITELLM = (
@@ -375,14 +380,25 @@ def test_every_setting_is_loaded(corp_pem: str) -> None:
         ),
         keys=(
             Key(
-                name="alice", digest=bytes.fromhex("0a" * 32), rules=("*", "!*-preview"), group="staff", may_call=False
+                name="alice",
+                digests=(bytes.fromhex("0a" * 32),),
+                rules=("*", "!*-preview"),
+                group="staff",
+                may_call=False,
             ),
             Key(
                 name="ci",
-                digest=hashlib.sha256(CANARY.encode()).digest(),
+                digests=(hashlib.sha256(CANARY.encode()).digest(),),
                 rules=("gpt-4o-mini", "provider:lab"),
                 expires=date(2027, 1, 31),
                 admin=True,
+            ),
+            Key(
+                name="bob",
+                digests=(bytes.fromhex("0c" * 32), bytes.fromhex("0d" * 32)),
+                rules=("*", "!*-preview"),
+                group="staff",
+                may_call=False,
             ),
         ),
         groups={

@@ -26,19 +26,19 @@ def test_port_is_0_to_65535() -> None:
 
 @pytest.mark.parametrize("given", [date(2027, 1, 31), "2027-01-31"])
 def test_key_expires_at_the_end_of_its_day_utc(given: object) -> None:
-    key = Key.model_validate({"name": "ci", "digest": b"", "rules": [], "expires": given})
+    key = Key.model_validate({"name": "ci", "digests": [], "rules": [], "expires": given})
     assert key.expires == date(2027, 1, 31)
     assert key.valid_until == datetime(2027, 2, 1, tzinfo=UTC).timestamp()
 
 
 @pytest.mark.parametrize("day", [date(1, 1, 1), date(2028, 2, 29), date(9999, 12, 31)])
 def test_every_date_ends_after_24_hours(day: date) -> None:
-    key = Key(name="ci", digest=b"", rules=(), expires=day)
+    key = Key(name="ci", digests=(), rules=(), expires=day)
     assert key.valid_until == datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp() + 86_400
 
 
 def test_key_without_expires_never_expires() -> None:
-    assert Key(name="ci", digest=b"", rules=()).valid_until == float("inf")
+    assert Key(name="ci", digests=(), rules=()).valid_until == float("inf")
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_login_requires_all_settings(field: str) -> None:
 def test_listening_beyond_loopback_requires_keys_or_allow_anonymous(
     host: str, open_: bool, keys: bool, rejected: bool
 ) -> None:
-    key = Key(name="ops", digest=b"", rules=())
+    key = Key(name="ops", digests=(), rules=())
     message = config(server=Server(allow_anonymous=open_), keys=(key,) if keys else ()).refuse_exposure(host)
     expected = (
         f"refusing to listen on {host}: no keys are configured, so anyone who can reach it could use your "
@@ -100,7 +100,7 @@ def test_repr_and_str_contain_no_secret() -> None:
         proxy=SecretStr(f"http://user:{CANARY}@egress"),
         iam=Iam(url="https://iam", domain="d", user="u", password=SecretStr(CANARY), project="p"),
     )
-    key = Key(name="ops", digest=digest, rules=("*",))
+    key = Key(name="ops", digests=(digest,), rules=("*",))
     whole = config(providers=(provider,), keys=(key,), skipped=(Skipped("b", "B not set"),))
     for value in (provider, provider.iam, provider.headers, key, whole):
         assert "canary" not in f"{value!r} {value!s}"
