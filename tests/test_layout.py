@@ -164,6 +164,7 @@ TOUCH_THE_MACHINE = {
     "config.loader",
     "config.providers",
     "config.secret_files",
+    "config.sources",
     "server.output",
     "server.run",
     "cli.check",

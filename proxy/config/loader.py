@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from proxy.config.problems import ConfigError, Problem
 from proxy.config.providers import Providers, check_authority
 from proxy.config.routing import RoutingRule, VirtualModel
 from proxy.config.settings import Cache, Config, Defaults, Group, Merge, OwnerRule, Server
+from proxy.config.sources import SourceLog
 from proxy.config.validation import Validation
 
 SECTIONS = ("server", "cache", "defaults", "merge", "owners", "providers", "models", "routing", "groups", "keys")
@@ -26,6 +28,17 @@ SECTIONS = ("server", "cache", "defaults", "merge", "owners", "providers", "mode
 
 def read(path: Path, environ: Mapping[str, str] | None = None, *, offline: bool = False) -> Config:
     """The configuration in a file. Raises ConfigError with all problems. `offline`: see `parse`."""
+    log = SourceLog([str(path)])
+    try:
+        text = _decoded(_content(path), str(path))
+        document = yaml_document.read(text, str(path), os.environ if environ is None else environ)
+        return _of_document(document, log, secret_files.read_secret, _is_installed, offline=offline)
+    except ConfigError as error:
+        error.sources = log.sources()
+        raise
+
+
+def _content(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
             raw = file.read(yaml_document.MAX_BYTES + 1)
@@ -33,7 +46,7 @@ def read(path: Path, environ: Mapping[str, str] | None = None, *, offline: bool 
         raise ConfigError(str(path), [Problem(0, "", f"{error.strerror}; set another path with --config")]) from error
     if len(raw) > yaml_document.MAX_BYTES:
         raise yaml_document.too_large(str(path))
-    return parse(_decoded(raw, str(path)), str(path), os.environ if environ is None else environ, offline=offline)
+    return raw
 
 
 def parse(
@@ -53,16 +66,28 @@ def parse(
     cannot be read, are warnings instead of problems. Providers and keys with such a variable are checked, but not
     contained in the result, which must not be served.
     """
-    document = yaml_document.read(text, path, environ or {})
-    config = _config(
-        Validation(document, offline=offline),
-        document.value,
+    return _of_document(
+        yaml_document.read(text, path, environ or {}),
+        SourceLog(),
         read_secret or secret_files.read_secret,
         is_installed or _is_installed,
+        offline=offline,
     )
+
+
+def _of_document(
+    document: yaml_document.Document,
+    log: SourceLog,
+    read_secret: Callable[[str], str],
+    is_installed: Callable[[str], bool],
+    *,
+    offline: bool,
+) -> Config:
+    validation = Validation(document, log, offline=offline)
+    config = _config(validation, document.value, read_secret, is_installed)
     if config is None:
-        raise ConfigError(path, sorted(set(document.problems)))
-    return config
+        raise ConfigError(document.path, sorted(set(document.problems)))
+    return replace(config, sources=log.sources())
 
 
 def _config(

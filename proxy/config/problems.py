@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from proxy.config.misplaced import masked
+from proxy.config.sources import Sources
 
 
 @dataclass(frozen=True, order=True)
@@ -30,6 +31,9 @@ class Problem:
 
 class ConfigError(Exception):
     """All problems of one file at once."""
+
+    sources = Sources()
+    """The files that were read until the problem, set by the loader: a change of one may fix it."""
 
     def __init__(self, path: str, problems: Sequence[Problem]) -> None:
         self.path = path

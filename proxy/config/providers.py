@@ -335,6 +335,7 @@ class Providers:
         where = (*path, *place)
         if not _is_path(file) or self._validation.is_unresolved(where):
             return None
+        self._validation.log.add(file)
         try:
             return SecretFile(file, f"provider {value.get('name')}: {setting(place)}", check, self._read_secret)
         except OSError as error:
@@ -380,6 +381,7 @@ def check_authority(validation: Validation, file: Any, path: Path) -> None:
     """Report a `ca_file` that cannot be read or contains no certificate."""
     if not _is_path(file) or validation.is_unresolved(path):
         return
+    validation.log.add(file)
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(file)
     except ssl.SSLError:

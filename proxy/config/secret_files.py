@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable
 from pathlib import Path
 from threading import Lock
 
 from pydantic import SecretStr
+
+from proxy.config.sources import stamp
 
 ReadSecret = Callable[[str], str]
 CheckSecret = Callable[[SecretStr], SecretStr]
@@ -57,7 +58,7 @@ class SecretFile(SecretStr):
 
     def poll(self) -> None:
         """Load the file if it has changed since it was loaded, and not since the last poll: it may be half-written."""
-        found = _signature(self._path)
+        found = stamp(self._path)
         if found == self._loaded:
             return
         if found == self._seen:
@@ -67,7 +68,7 @@ class SecretFile(SecretStr):
     def reload(self) -> None:
         """Load the file. If that fails, the secret stays the same, and the reason is logged once."""
         with self._reading:
-            found = _signature(self._path)
+            found = stamp(self._path)
             try:
                 content, fault = self._content(), ""
             except OSError as error:
@@ -95,12 +96,3 @@ class SecretFile(SecretStr):
 def values_of(secret: SecretStr) -> tuple[str, ...]:
     """Return all texts of a secret that messages must not contain."""
     return secret.values if isinstance(secret, SecretFile) else (secret.get_secret_value(),)
-
-
-def _signature(path: str) -> object:
-    """Return what changes with a file, None if it cannot be read. Follows symbolic links, which Kubernetes replaces."""
-    try:
-        found = os.stat(path)
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size

@@ -44,11 +44,13 @@ from proxy.config.fields import (
     whole,
 )
 from proxy.config.forwarded_headers import forwardable, header_matcher
+from proxy.config.generation import generation_of
 from proxy.config.limits import Limits
 from proxy.config.list_settings import ListSettings, adjusted
 from proxy.config.misplaced import no_secret
 from proxy.config.routing import RoutingRule, VirtualModel
 from proxy.config.secret_files import SecretFile
+from proxy.config.sources import Sources
 from proxy.dialects import DIALECTS, Auth, Dialect, fill_template
 from proxy.patterns import Matcher
 
@@ -377,6 +379,30 @@ class Config:
     models: tuple[VirtualModel, ...] = ()
     routing: tuple[RoutingRule, ...] = ()
     """The first rule that matches a model is used."""
+    sources: Sources = field(default=Sources(), compare=False, repr=False)
+    """The files that it was read from."""
+
+    @cached_property
+    def generation(self) -> str:
+        """12 hexadecimal digits that are equal for equal configurations, also on other machines.
+
+        Comments, warnings and the order of mapping keys do not count; nor do secrets, which nobody can guess from it.
+        Two configurations are equal (`==`) only if their secrets are equal, too.
+        """
+        skipped = [(each.name, each.state) for each in self.skipped]
+        return generation_of(
+            (
+                self.server,
+                self.merge,
+                self.owners,
+                self.providers,
+                self.groups,
+                self.keys,
+                skipped,
+                self.models,
+                self.routing,
+            )
+        )
 
     @property
     def anonymous(self) -> Group | None:

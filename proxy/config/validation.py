@@ -16,6 +16,7 @@ from proxy.config.document import Document, Path, setting
 from proxy.config.fields import DURATION, Settings
 from proxy.config.problems import Problem
 from proxy.config.settings import Cache, Defaults, Merge, Provider, Server
+from proxy.config.sources import SourceLog
 from proxy.dialects import DIALECTS
 
 M = TypeVar("M", bound=Settings)
@@ -39,9 +40,13 @@ _SETTING_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,39}")
 class Validation:
     """The validation of one document; its problems are added to the document."""
 
-    def __init__(self, document: Document, *, offline: bool = False) -> None:
-        """`offline`: a variable or a file that is not available is a warning instead of a problem."""
+    def __init__(self, document: Document, log: SourceLog, *, offline: bool = False) -> None:
+        """`log` records the files that values are read from.
+
+        `offline`: a variable or a file that is not available is a warning instead of a problem.
+        """
         self.document = document
+        self.log = log
         self._offline = offline
         self._origins: dict[Path, Path] = {}
         self._warnings: dict[str, None] = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from proxy.config.document import read
 from proxy.config.settings import Cache, Server
+from proxy.config.sources import SourceLog
 from proxy.config.validation import PROVIDER_SETTINGS, Validation
 
 FILE = """\
@@ -20,7 +21,7 @@ keys: alice
 
 
 def validation_of(text: str = FILE, *, offline: bool = False, **environ: str) -> Validation:
-    return Validation(read(text, "c.yaml", environ), offline=offline)
+    return Validation(read(text, "c.yaml", environ), SourceLog(), offline=offline)
 
 
 def problems_of(validation: Validation) -> list[str]:

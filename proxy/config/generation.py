@@ -1,0 +1,30 @@
+"""The generation of a configuration: a short hash of its effective values."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import msgspec
+from pydantic import BaseModel, SecretStr
+
+_DIGITS = 12
+
+
+def generation_of(values: object) -> str:
+    """12 hexadecimal digits, equal for equal values on every machine, whatever the order of mapping keys.
+
+    Secrets are left out (only their presence counts), so that they cannot be found by trying values.
+    """
+    return hashlib.sha256(_ENCODER.encode(values)).hexdigest()[:_DIGITS]
+
+
+def _plain(value: Any) -> object:
+    if isinstance(value, SecretStr):
+        return True
+    if isinstance(value, BaseModel):
+        return {name: getattr(value, name) for name in type(value).model_fields}
+    raise NotImplementedError(f"a configuration contains no {type(value).__name__}")
+
+
+_ENCODER = msgspec.json.Encoder(enc_hook=_plain, order="sorted")

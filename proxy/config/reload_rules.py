@@ -1,0 +1,35 @@
+"""What a reload must not change, and what it cannot change."""
+
+from __future__ import annotations
+
+from proxy.config.problems import Problem
+from proxy.config.settings import Config
+
+_NEEDS_RESTART = ("host", "port")
+"""Settings of `server` that are read once, at the start."""
+
+
+def refuse_reload(before: Config, after: Config, host: str | None = None) -> Problem | None:
+    """The problem with replacing a configuration by another one, which is valid by itself; None if there is none.
+
+    `host`: the address that the server listens on, if it is not that of `before` (`--host`).
+    """
+    if before.keys and not after.keys:
+        return Problem(
+            0,
+            "keys",
+            "the last key was removed, so requests without a key would be accepted; keep at least one key, or restart "
+            "to serve without keys",
+        )
+    if refusal := after.refuse_exposure(host or before.server.host):
+        return Problem(0, "server", refusal)
+    return None
+
+
+def restart_needed(before: Config, after: Config) -> list[str]:
+    """The settings that differ and are applied by a restart only, like `server.port`.
+
+    `before`: the configuration at the start of the process.
+    """
+    changed = [name for name in _NEEDS_RESTART if getattr(before.server, name) != getattr(after.server, name)]
+    return [f"server.{name}" for name in changed]
