@@ -42,7 +42,20 @@ class Calls(NamedTuple):
     """Calls that wait because `max_in_flight` is reached."""
     open_circuits: Sequence[OpenCircuit] = ()
     """Of its models."""
+    account_rejected: bool = False
+    """Whether the provider rejected the proxy's credential, or asked for credit, and accepted no call since."""
+
+    @property
+    def rejects_all(self) -> bool:
+        """Whether no call is expected to succeed at the moment."""
+        return self.state == "open" or self.account_rejected
+
+    @property
+    def works(self) -> bool:
+        """Whether calls of all models and keys are sent. Failures below the threshold, and cool-downs, are normal."""
+        return not (self.rejects_all or self.state == "half_open" or self.open_circuits)
 
 
 Status = Literal["ok", "degraded", "down"]
-"""The status of the proxy. `degraded`: the list or the calls of a provider do not work; `down`: there is no list."""
+"""The status of the lists, of the calls, and of the proxy. `degraded`: the list or the calls of a provider do not work;
+`down`: there is no list, or no provider accepts calls. The proxy is `down` without a list only."""

@@ -208,6 +208,11 @@ ENTRIES: Mapping[str, Entry] = {
         "expose_provider: true",
         "Send the name of the provider that served a call to all callers, as `x-served-by`; admin keys always get it.",
     ),
+    "Server.ready": Entry(
+        "ready: [openai, lab]",
+        "The lists that `/readyz` waits for: `any` (at least one), `all`, or those of the providers with these names. "
+        "See [Probes](operations.md#probes).",
+    ),
     "Server.shutdown_timeout": Entry(
         "shutdown_timeout: 5m",
         "After `drain_delay`, how long requests in progress can take; then calls end with an error. See "

@@ -11,7 +11,7 @@ from proxy.api.http import json_response
 from proxy.api.request import RequestHead
 from proxy.api.routes import READ, Route
 from proxy.asgi import RawResponse
-from proxy.config.settings import Skipped
+from proxy.config import Config
 from proxy.errors import UpstreamError
 from proxy.states import Calls, Status
 from proxy.store import Report, Store
@@ -25,11 +25,12 @@ _NO_STORE = (b"cache-control", b"no-store")
 class Health:
     """The state of the process and of its providers. Only admin keys see single providers."""
 
-    def __init__(self, store: Store, skipped: tuple[Skipped, ...], calls: Callable[[str], Calls]) -> None:
+    def __init__(self, config: Config, store: Store, calls: Callable[[str], Calls]) -> None:
         """`calls` returns the state of a provider's calls, by the provider's name."""
         self._store = store
         self._calls = calls
-        self._skipped = skipped
+        self._skipped = config.skipped
+        self._ready = config.server.ready
         self.draining = False
         """Set during shutdown: `/readyz` fails, but requests are still served."""
 
@@ -45,39 +46,69 @@ class Health:
         return _response(head, {"status": "alive"})
 
     def ready(self, head: RequestHead, caller: Caller) -> RawResponse:
-        """Return 200 once every provider was fetched or its `initial_wait` is over, and 503 during shutdown."""
+        """Return 200 once the lists that `server.ready` requires are there, and 503 before and during shutdown.
+
+        Before, every provider must have been fetched once, or its `initial_wait` must be over: until then requests for
+        the list wait.
+        """
         if self.draining:
             return _response(head, {"status": "draining"}, 503)
-        return (
-            _response(head, {"status": "ready"})
-            if self._store.warmed_up
-            else _response(head, {"status": "starting"}, 503)
-        )
+        if not self._store.warmed_up:
+            return _response(head, {"status": "starting"}, 503)
+        missing = self._missing_lists()
+        if missing is None:
+            return _response(head, {"status": "ready"})
+        payload: dict[str, Any] = {"status": "waiting"}
+        if caller.admin:
+            payload["missing"] = missing
+        return _response(head, payload, 503)
+
+    def _missing_lists(self) -> list[str] | None:
+        """Return the providers without a list because of which the proxy is not ready, None if it is ready.
+
+        A provider that is disabled is not required. One that is skipped is, if `server.ready` names it.
+        """
+        skipped = [skipped.name for skipped in self._skipped if skipped.state == "skipped"]
+        missing = [report.name for report in self._store.reports() if report.state == "failing"]
+        if self._ready == "any":
+            return None if self._store.has_any_list else missing + skipped
+        if self._ready != "all":
+            missing = [name for name in self._ready if name in {*missing, *skipped}]
+        return missing or None
 
     def health(self, head: RequestHead, caller: Caller) -> RawResponse:
-        """Return `ok`, `degraded` (see `_works`), or `down` with 503 (so does GET /v1/models)."""
+        """Return `ok`, `degraded`, or `down` with 503 without any list (so does GET /v1/models).
+
+        It is `degraded`, too, if no provider accepts calls: the list is still served, and all replicas would be taken
+        out of service at once.
+        """
         reports = self._store.reports()
-        status = self._status(reports)
+        lists, calls = self._status_of_lists(reports), self._status_of_calls(reports)
+        status: Status = lists if lists == "down" or calls == "ok" else "degraded"
         payload: dict[str, Any] = {"status": status}
         if caller.admin:
+            payload["lists"], payload["calls"] = lists, calls
             payload["providers"] = [self._provider(report) for report in reports]
             payload["skipped"] = [
                 {"name": skipped.name, "state": skipped.state, "reason": skipped.reason} for skipped in self._skipped
             ]
         return _response(head, payload, 503 if status == "down" else 200)
 
-    def _status(self, reports: list[Report]) -> Status:
+    def _status_of_lists(self, reports: list[Report]) -> Status:
         # During the first refreshes requests for the list wait instead of failing.
         if self._store.warmed_up and not self._store.has_any_list:
             return "down"
         is_skipped = any(skipped.state == "skipped" for skipped in self._skipped)
-        return "degraded" if is_skipped or not all(map(self._works, reports)) else "ok"
+        is_current = all(report.state in ("ok", "declared") for report in reports)
+        return "ok" if is_current and not is_skipped else "degraded"
 
-    def _works(self, report: Report) -> bool:
-        """Whether the provider's list is current, and all circuit breakers of its calls are closed."""
-        calls = self._calls(report.name)
-        is_open = calls.state in ("open", "half_open") or calls.open_circuits
-        return report.state in ("ok", "declared") and not is_open
+    def _status_of_calls(self, reports: list[Report]) -> Status:
+        """The status of the providers that can be called; `ok` without any."""
+        all_calls = [self._calls(report.name) for report in reports]
+        callable_ = [calls for calls in all_calls if calls.state != "not_callable"]
+        if callable_ and all(calls.rejects_all for calls in callable_):
+            return "down"
+        return "ok" if all(calls.works for calls in callable_) else "degraded"
 
     def _provider(self, report: Report) -> dict[str, Any]:
         calls = self._calls(report.name)
@@ -86,6 +117,7 @@ class Health:
             "kind": report.kind,
             "state": report.state,
             "calls": calls.state,
+            "account_rejected": calls.account_rejected,
             "in_flight": calls.in_flight,
             "queued": calls.queued,
             "open_circuits": [circuit._asdict() for circuit in calls.open_circuits[:_MAX_CIRCUITS]],

@@ -112,6 +112,14 @@ def failover_conditions(value: object) -> object:
     return tuple(item if item in FAILOVER_CAUSES else int(item) for item in listed)
 
 
+def lists_to_wait_for(value: object) -> object:
+    """`any`, `all` or a list of names of providers."""
+    names = value if isinstance(value, list | tuple) and value else ()
+    if value not in ("any", "all") and not (names and all(isinstance(name, str) for name in names)):
+        raise ValueError("must be `any`, `all` or a list of provider names, like [openai, lab]")
+    return value
+
+
 def alternatives(value: object) -> object:
     """One path, or a list of paths: the first that exists is used."""
     if not isinstance(value, str | list | tuple):

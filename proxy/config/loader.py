@@ -14,7 +14,7 @@ from typing import Any
 
 from proxy.config import document as yaml_document
 from proxy.config import secret_files
-from proxy.config.hints import LITELLM
+from proxy.config.hints import LITELLM, did_you_mean
 from proxy.config.keys import groups_of, keys_of
 from proxy.config.problems import ConfigError, Problem
 from proxy.config.providers import Providers, check_authority
@@ -114,6 +114,7 @@ def _config(
     keys = keys_of(validation, raw, groups)
     _warn_of_anonymous(validation, raw, groups)
     providers = Providers(validation, raw, read_secret, is_installed)
+    _check_ready(validation, raw, server)
     for path in validation.document.unset:
         if not providers.is_skipped(path) and not yaml_document.is_extension(path):
             validation.unset(path)
@@ -131,6 +132,15 @@ def _check_body_memory(validation: Validation, server: Server | None) -> None:
     if server and server.limits.body_memory < 2 * server.max_request:
         text = "must be at least twice `server.max_request`; raise it, or lower `server.max_request`"
         validation.problem(("server", "limits", "body_memory"), text)
+
+
+def _check_ready(validation: Validation, raw: Mapping[str, Any], server: Server | None) -> None:
+    """With a misspelled name the proxy would never be ready."""
+    names = [value.get("name") for _, value in validation.entries(raw, "providers") if isinstance(value, dict)]
+    known = [name for name in names if isinstance(name, str)]
+    for index, name in enumerate(server.ready if server and isinstance(server.ready, tuple) else ()):
+        if name not in known:
+            validation.problem(("server", "ready", index), f"no such provider{did_you_mean(name, known)}")
 
 
 def _warn_of_anonymous(validation: Validation, raw: Mapping[str, Any], groups: Mapping[str, Group]) -> None:

@@ -40,6 +40,7 @@ from proxy.config.fields import (
     fields_to_show,
     header_name,
     host_name,
+    lists_to_wait_for,
     proxy_url,
     whole,
 )
@@ -77,6 +78,8 @@ class Server(Settings):
     """Whether all callers see which provider served a call (`x-served-by`); otherwise only admin keys do."""
     shutdown_timeout: Seconds = 60.0
     """How long after `drain_delay` requests in progress can take; then calls end with an error."""
+    ready: Annotated[Literal["any", "all"] | tuple[str, ...], BeforeValidator(lists_to_wait_for)] = "any"
+    """The providers whose lists `/readyz` waits for: any one, all, or those with these names."""
     sse_keepalive: Seconds = 15.0
     """An SSE comment is sent on a stream without data for this long, so that proxies do not close it as idle."""
 

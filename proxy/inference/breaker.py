@@ -124,12 +124,15 @@ class _OfModel:
 class Breakers:
     """The breakers of one provider. Only those with failures exist."""
 
-    __slots__ = ("_is_unreachable", "_models", "_provider", "_uniform", "_whole", "has_failures")
+    __slots__ = ("_is_unreachable", "_models", "_provider", "_uniform", "_whole", "account_rejected",
+                 "has_failures")  # fmt: skip
 
     def __init__(self, provider: str, uniform: Callable[[float, float], float]) -> None:
         """`provider`: its name."""
         self.has_failures = False
-        """False if no breaker exists: then no other method need be called."""
+        """False if there is no failure to record a success after: then no other method need be called."""
+        self.account_rejected = False
+        """Whether the provider rejected our credential, or asked for credit, and accepted no call since."""
         self._provider = provider
         self._uniform = uniform
         self._whole: Breaker | None = None
@@ -180,10 +183,15 @@ class Breakers:
         if self._whole is not None:
             self._whole.close()
             self._whole = None
+        self.account_rejected = False
         if of := self._models.pop(model, None):
             for _, breaker in of.all():
                 breaker.close()
         self.has_failures = bool(self._models)
+
+    def reject_account(self) -> None:
+        """Record that the provider rejected our credential, or asked for credit. That opens no breaker."""
+        self.has_failures = self.account_rejected = True
 
     def list_fetched(self, now: float) -> None:
         """Allow a probe now if the provider's breaker opened because it could not be reached."""

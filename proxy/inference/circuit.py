@@ -140,6 +140,15 @@ class Circuit:
         """Record a failure: the provider could not be reached (`is_unreachable`), or failed."""
         self._breakers.failed(key, model, self._clock.monotonic(), is_unreachable=is_unreachable)
 
+    @property
+    def account_rejected(self) -> bool:
+        """Whether the provider rejected our credential, or asked for credit, and accepted no call since."""
+        return self._breakers.account_rejected
+
+    def reject_account(self) -> None:
+        """Record that the provider rejected our credential, or asked for credit."""
+        self._breakers.reject_account()
+
     def list_fetched(self) -> None:
         """Allow a probe now if the provider could not be reached: its list was fetched."""
         self._breakers.list_fetched(self._clock.monotonic())

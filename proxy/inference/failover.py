@@ -15,7 +15,7 @@ from proxy.asgi import Header
 from proxy.clock import Clock
 from proxy.config import Provider
 from proxy.cooperative import run_yielding
-from proxy.errors import ApiError, UpstreamError
+from proxy.errors import ApiError, ProviderAuthFailed, ProviderOutOfCredit, UpstreamError
 from proxy.inference.circuit import Circuit
 from proxy.inference.deadline import CallScope, ClientDisconnected, DeadlineExceeded
 from proxy.inference.error_content import MAX_BYTES, ErrorContent, only_error, read_error
@@ -458,8 +458,10 @@ def _log_failover(call: Call, refusal: Verdict, following: Provider) -> None:
 def _record(circuit: Circuit, key: str, model: str, verdict: Verdict) -> None:
     if verdict.trips:
         circuit.failed(key, model, is_unreachable=verdict.is_unreachable)
-    else:
-        circuit.succeeded(model)
+        return
+    circuit.succeeded(model)
+    if isinstance(verdict.error, ProviderAuthFailed | ProviderOutOfCredit):
+        circuit.reject_account()
 
 
 async def _error_body(response: UpstreamResponse, scope: CallScope, seconds: float) -> bytes:

@@ -47,7 +47,7 @@ class Deployment:
         self.guard = BrowserGuard(config.server) if config.is_open else None
         self.cors = Cors(config.server.cors) if config.server.cors else None
         self._callable = frozenset(provider.name for provider in config.providers if provider.target)
-        self.health = Health(self.store, config.skipped, self._calls_of)
+        self.health = Health(config, self.store, self._calls_of)
         self._calls = request_paths(config.server.extra_paths)
         self.routes = Routes(
             [
@@ -112,7 +112,7 @@ class Deployment:
         if self.forwarder is None:
             return Calls("ok")
         circuit = self.forwarder.circuits[provider]
-        return Calls(circuit.state, circuit.in_flight, circuit.queued, circuit.open_circuits)
+        return Calls(circuit.state, circuit.in_flight, circuit.queued, circuit.open_circuits, circuit.account_rejected)
 
     def _call(self, head: RequestHead, caller: Caller) -> Handler:
         """Raises ContentTypeRequired."""

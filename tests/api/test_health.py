@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
 
 from proxy.catalog import FetchResult
+from proxy.config import Config
 from proxy.errors import UpstreamError
 from proxy.server.app import Proxy
 from tests.fakes import (
@@ -36,6 +38,7 @@ keys:
   - {{name: user, hash: "{digest(USER)}", models: ["*"]}}
   - {{name: admin, hash: "{digest(ADMIN)}", models: [], admin: true}}
 """
+LAB = "  - {name: lab, kind: static, models: [{id: own}]}"
 AWAY = '  - {name: away, base_url: "http://127.0.0.1/c/v1", api_key: "${ABSENT_KEY}", optional: true}'
 PATHS = ["/livez", "/readyz", "/health"]
 
@@ -123,13 +126,63 @@ async def test_readyz_is_starting_until_all_providers_responded_or_initial_wait_
     assert (ready.status, ready.json) == (200, {"status": "ready"})
 
 
-async def test_readyz_is_ready_even_if_every_provider_fails(fetch: FakeFetch, clock: FakeClock) -> None:
+def waiting_for(ready: str) -> Config:
+    """The configuration with three providers more: one that is skipped, one disabled, and one without a list."""
+    paused = AWAY.replace("away", "paused").replace("optional: true", "disabled: true")
+    others = f"{AWAY}\n{paused}\n{LAB}\nkeys:"
+    text = f"server: {{ready: {ready}}}\n{CONFIG.replace('keys:', others)}"
+    return config_of(text, {"PROVIDER_KEY": "sk-canary-of-the-provider"})
+
+
+@pytest.mark.parametrize(
+    ("ready", "listing", "missing"),
+    [
+        ("any", [], None),  # the models of `lab` are declared
+        ("all", [], ["a", "b"]),
+        ("all", ["a"], ["b"]),
+        ("all", ["a", "b"], None),
+        ("[b]", ["a"], ["b"]),
+        ("[b]", ["b"], None),
+        ("[b, away]", ["b"], ["away"]),
+        ("[b, paused]", ["b"], None),
+        ("[lab]", [], None),
+    ],
+)
+async def test_readyz_waits_for_the_lists_of_the_providers_in_server_ready(
+    ready: str, listing: Sequence[str], missing: list[str] | None, fetch: FakeFetch, clock: FakeClock
+) -> None:
+    for name in ("a", "b"):
+        fetch.lists(name, "m") if name in listing else fetch.fails(name)
+    async with started(waiting_for(ready), fetch, clock) as app:
+        replies = [await reply_to(app, "/readyz", headers) for headers in ({}, USERS, ADMINS)]
+
+    if missing is None:
+        assert [(reply.status, reply.json) for reply in replies] == 3 * [(200, {"status": "ready"})]
+    else:
+        others, admin = (503, {"status": "waiting"}), (503, {"status": "waiting", "missing": missing})
+        assert [(reply.status, reply.json) for reply in replies] == [others, others, admin]
+
+
+async def test_readyz_waits_for_any_list_by_default_and_fails_again_when_all_have_expired(
+    fetch: FakeFetch, clock: FakeClock
+) -> None:
+    async def both() -> tuple[int, int]:
+        ready, listed = await reply_to(app, "/readyz"), await reply_to(app, "/v1/models", USERS)
+        return ready.status, listed.status
+
     fetch.fails("a")
     fetch.fails("b")
     async with started(configured, fetch, clock) as app:
-        reply = await reply_to(app, "/readyz")
+        assert await both() == (503, 503)
+        waiting = await reply_to(app, "/readyz", ADMINS)
+        fetch.lists("b")
+        await clock.advance(5)
+        assert await both() == (200, 200), "an empty list is a list"
+        fetch.fails("b")
+        await clock.advance(1000)
+        assert await both() == (503, 503), "the list of b has expired"
 
-    assert (reply.status, reply.json) == (200, {"status": "ready"})
+    assert waiting.json == {"status": "waiting", "missing": ["a", "b"]}
 
 
 async def test_a_draining_server_is_not_ready_but_still_serves_requests(fetch: FakeFetch, clock: FakeClock) -> None:
@@ -215,6 +268,37 @@ async def test_health_is_degraded_until_the_circuit_breaker_of_calls_closes(fetc
         assert await status_and_calls() == (200, "ok", "ok")
 
 
+async def test_health_is_degraded_and_its_calls_are_down_while_no_provider_accepts_calls(
+    fetch: FakeFetch, clock: FakeClock
+) -> None:
+    text = CONFIG.replace("keys:", f"{LAB}\nkeys:")
+    fetch.lists("a", "m")
+    fetch.lists("b", "m")
+    async with started(config_of(text, {"PROVIDER_KEY": "sk-canary"}), fetch, clock) as app:
+        await app.deployment.inference()
+        assert app.deployment.forwarder is not None
+        circuits = app.deployment.forwarder.circuits
+
+        async def states() -> tuple[int, dict[str, str], list[bool]]:
+            health = await reply_to(app, "/health", ADMINS)
+            status = {name: health.json[name] for name in ("status", "lists", "calls")}
+            return health.status, status, [provider["account_rejected"] for provider in health.json["providers"]]
+
+        def statuses(status: str, calls: str) -> dict[str, str]:
+            return {"status": status, "lists": "ok", "calls": calls}
+
+        assert await states() == (200, statuses("ok", "ok"), [False, False, False])
+        circuits["a"].reject_account()
+        assert await states() == (200, statuses("degraded", "degraded"), [True, False, False])
+        for _ in range(5):
+            circuits["b"].failed("alice", "m", is_unreachable=True)
+        assert await states() == (200, statuses("degraded", "down"), [True, False, False])
+        circuits["a"].succeeded("m")
+        assert await states() == (200, statuses("degraded", "degraded"), [False, False, False])
+        circuits["b"].succeeded("m")
+        assert await states() == (200, statuses("ok", "ok"), [False, False, False])
+
+
 async def test_health_is_not_down_while_the_list_waits_for_the_first_response(
     fetch: FakeFetch, clock: FakeClock
 ) -> None:
@@ -231,7 +315,7 @@ async def test_health_is_not_down_while_the_list_waits_for_the_first_response(
 
 
 async def test_declared_models_are_served_while_all_providers_fail(fetch: FakeFetch, clock: FakeClock) -> None:
-    text = CONFIG.replace("keys:", "  - {name: lab, kind: static, models: [{id: own}]}\nkeys:")
+    text = CONFIG.replace("keys:", f"{LAB}\nkeys:")
     fetch.fails("a")
     fetch.lists("a", "m")
     fetch.fails("b")
@@ -253,12 +337,15 @@ async def test_health_shows_every_provider_to_an_admin_key(fetch: FakeFetch, clo
         200,
         {
             "status": "degraded",
+            "lists": "degraded",
+            "calls": "ok",
             "providers": [
                 {
                     "name": "a",
                     "kind": "openai",
                     "state": "ok",
                     "calls": "ok",
+                    "account_rejected": False,
                     "in_flight": 0,
                     "queued": 0,
                     "open_circuits": [],
@@ -276,6 +363,7 @@ async def test_health_shows_every_provider_to_an_admin_key(fetch: FakeFetch, clo
                     "kind": "openai",
                     "state": "failing",
                     "calls": "ok",
+                    "account_rejected": False,
                     "in_flight": 0,
                     "queued": 0,
                     "open_circuits": [],
@@ -298,7 +386,7 @@ async def test_health_shows_every_provider_to_an_admin_key(fetch: FakeFetch, clo
 
 
 async def test_health_shows_a_declared_provider_and_an_open_circuit_breaker(fetch: FakeFetch, clock: FakeClock) -> None:
-    text = CONFIG.replace("keys:", "  - {name: lab, kind: static, models: [{id: own}]}\nkeys:")
+    text = CONFIG.replace("keys:", f"{LAB}\nkeys:")
     fetch.lists("a", "m")
     fetch.fails("b")
     fetch.lists("listed", "m")
@@ -313,6 +401,7 @@ async def test_health_shows_a_declared_provider_and_an_open_circuit_breaker(fetc
         "kind": "static",
         "state": "declared",
         "calls": "not_callable",
+        "account_rejected": False,
         "in_flight": 0,
         "queued": 0,
         "open_circuits": [],

@@ -52,7 +52,7 @@ from tests.config.outcomes import (
 
 EVERYTHING = """\
 server:
-  {host: 0.0.0.0, port: 80, allow_anonymous: true, cors: ["https://app.example.com"], drain_delay: 1s,
+  {host: 0.0.0.0, port: 80, allow_anonymous: true, cors: ["https://app.example.com"], drain_delay: 1s, ready: [pangu],
    allowed_hosts: [models-proxy],
    limits: {header_timeout: 5s, body_timeout: 30s, body_rate: 2KiB, body_memory: 64MiB, write_timeout: 20s,
             keepalive_timeout: 2m, headers: 64KiB, connections: 500, connections_per_address: 20}, shutdown_timeout: 2m,
@@ -341,6 +341,7 @@ def test_every_setting_is_loaded(corp_pem: str) -> None:
             allowed_hosts=("models-proxy",),
             cors=("https://app.example.com",),
             drain_delay=1,
+            ready=("pangu",),
             limits=Limits(
                 header_timeout=5,
                 body_timeout=30,
@@ -924,3 +925,19 @@ def test_any_text_is_a_configuration_or_a_readable_error(text: str) -> None:
 def test_body_memory_has_room_for_two_of_the_longest_requests(server: str) -> None:
     problem = "must be at least twice `server.max_request`; raise it, or lower `server.max_request`"
     assert problems_of(f"server: {server}\n{PROVIDER}") == [f"line 1, server.limits.body_memory: {problem}"]
+
+
+@pytest.mark.parametrize(
+    ("ready", "problem"),
+    [
+        ("[b]", "server.ready[0]: no such provider"),
+        ("[a, openia]", "server.ready[1]: no such provider; did you mean 'openai'?"),
+        *(
+            (value, f"server.ready: must be `any`, `all` or a list of provider names, like [openai, lab]{found}")
+            for value, found in (("some", "; found 'some'"), ("[]", ""), ("{a: b}", ""), ("[1]", ""))
+        ),
+    ],
+)
+def test_readyz_waits_for_providers_of_the_file_only(ready: str, problem: str) -> None:
+    providers = f"{PROVIDER}  - {{name: openai, base_url: http://h, disabled: true}}\n"
+    assert problems_of(f"server: {{ready: {ready}}}\n{providers}") == [f"line 1, {problem}"]

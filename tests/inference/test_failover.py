@@ -418,6 +418,33 @@ async def test_errors_that_one_caller_can_cause_do_not_open_the_circuit_breaker(
         assert len(provider.requests) == 7
 
 
+@pytest.mark.parametrize(
+    ("status", "is_account"), [(401, True), (402, True), (403, True), (400, False), (404, False), (429, False)]
+)
+async def test_health_is_degraded_from_a_rejected_credential_until_a_call_is_accepted(
+    status: int, is_account: bool, fetch: FakeFetch, clock: FakeClock
+) -> None:
+    admin = "mp-admin-key-0123456789"
+    key = f"keys: [{{name: admin, hash: '{digest(admin)}', models: ['*'], admin: true}}]"
+
+    async def states() -> tuple[str, str, bool]:
+        health = (await served.client.get("/health", headers={"Authorization": f"Bearer {admin}"})).json()
+        return health["status"], health["calls"], health["providers"][0]["account_rejected"]
+
+    script = in_sequence(replies({}, status), replies({}, status), FINE)
+    async with calling(fetch, clock, script, keys=key) as (served, _):
+        before = await states()
+        await served.call()
+        await served.call()
+        rejected = await states()
+        await clock.advance(60)  # after a 429 the model is paused
+        assert (await served.call()).status_code == 200
+        after = await states()
+
+    assert (before, after) == (("ok", "ok", False), ("ok", "ok", False))
+    assert rejected == (("degraded", "down", True) if is_account else ("ok", "ok", False))
+
+
 async def test_the_circuit_breaker_closes_when_the_response_to_a_probe_starts(
     fetch: FakeFetch, clock: FakeClock
 ) -> None:
@@ -660,7 +687,10 @@ async def test_a_200_with_nothing_but_an_error_is_an_error(
         assert (answer.headers["retry-after"], answer.headers["x-upstream-request-id"]) == ("30", "req_up")
         assert outcomes(served) == {"a": {outcome: 1}}
         circuit = circuit_of(served.app, "a")
-        assert (circuit.in_flight, circuit.state) == (0, {502: "degraded", 429: "limited"}.get(named, "ok"))
+        assert (circuit.in_flight, circuit.state) == (
+            0,
+            {502: "degraded", 402: "degraded", 429: "limited"}.get(named, "ok"),
+        )
 
 
 async def test_a_200_with_more_than_an_error_is_an_answer(fetch: FakeFetch, clock: FakeClock) -> None:

@@ -132,7 +132,7 @@ async def test_provider_whose_keys_are_all_rejected_is_limited(fetch: FakeFetch,
         assert (answer.status_code, answer.headers["retry-after"]) == (503, "300")
         assert (keys_sent(first), await state_of_calls(served)) == ([A, B], "limited")
         await clock.advance(REJECTED_FOR)
-        assert await state_of_calls(served) == "ok"
+        assert await state_of_calls(served) == "degraded"
         await served.call("only-a")
         assert keys_sent(first) == [A, B, A, B]
 
