@@ -11,8 +11,10 @@ from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 from proxy.asgi import Header
-from proxy.errors import BadRequest
+from proxy.errors import BadRequest, HeadersTooLarge
 
+MAX_FIELDS = 100
+"""Of a head."""
 MAX_TRAILERS = 100
 MAX_TRAILER_BYTES = 32 * 1024
 
@@ -107,6 +109,10 @@ class Trailers(list[Header]):
             raise too_many_trailers()
         if field[0] in _NOT_IN_TRAILERS:
             raise _malformed(f"`{field[0].decode()}` must not be in a trailer")
+
+
+def too_many_fields() -> HeadersTooLarge:
+    return HeadersTooLarge(f"The request has more than {MAX_FIELDS} headers.")
 
 
 def too_many_trailers() -> BadRequest:

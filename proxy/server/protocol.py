@@ -26,7 +26,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from proxy.api.headers import error_headers
 from proxy.api.request import RequestHead, request_id
 from proxy.asgi import Header, RawResponse, Scope
-from proxy.errors import ApiError, BadRequest, HeadersTooLarge, UriTooLong
+from proxy.errors import ApiError, BadRequest, UriTooLong
 from proxy.seams import plain_http
 from proxy.server import heads
 from proxy.server.app import NO_TUNNEL, Proxy
@@ -47,7 +47,6 @@ _NOISE = (
 )
 _MALFORMED = "Malformed HTTP request; percent-encode non-ASCII characters in the URL."
 _SLASH = ord("/")
-_MAX_FIELDS = 100  # of a head
 
 
 class Protocol(HttpToolsProtocol):
@@ -225,8 +224,8 @@ class Protocol(HttpToolsProtocol):
         self._framing = 0
         if len(self.url) > MAX_URL:
             raise UriTooLong(MAX_URL)
-        if len(self.headers) > _MAX_FIELDS:
-            raise HeadersTooLarge(f"The request has more than {_MAX_FIELDS} headers.")
+        if len(self.headers) > heads.MAX_FIELDS:
+            raise heads.too_many_fields()
         checked, self._checked = self._checked, []
         if self.parser.should_upgrade():
             return  # `_parse` feeds the head again
@@ -337,8 +336,8 @@ class Protocol(HttpToolsProtocol):
         self.transport.write(self._error(error))
         self.cycle = None  # type: ignore[assignment]  # as before the first request: its response is the error
         self.transport.write_eof()
-        self.flow.resume_reading()
         self._timeouts.begin_lingering()
+        self.receiver.discard_slowly()
 
     def _error(self, error: ApiError) -> bytes:
         body = openai_error(error)

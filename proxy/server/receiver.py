@@ -9,6 +9,7 @@ from typing import Protocol
 
 from proxy.asgi import Header
 from proxy.errors import ApiError, HeadersTooLarge, UriTooLong
+from proxy.server.heads import MAX_FIELDS, too_many_fields
 from proxy.server.input import EMPTY_LINE, Input
 from proxy.server.shares import Share
 from proxy.server.timeouts import Cycle, Flow, Timeouts
@@ -23,6 +24,12 @@ _MAX_PIECES = 64
 """Pieces that are parsed before other connections have their turn."""
 _MAX_DISCARDED = 1024 * 1024
 """Bytes that are received after an error response, so that a client that is still sending can read it."""
+_DISCARD_PAUSE = 0.05
+"""Seconds between two reads of bytes that are discarded: a client must not keep the event loop busy with them."""
+_MAX_LINES = MAX_FIELDS + 2
+"""Of a head: the first one and the empty one are no fields."""
+_MANY_LINES = 2048
+"""Bytes of a head that is too short to have very many lines."""
 
 
 class PausableFlow(Flow, Protocol):
@@ -75,6 +82,7 @@ class Receiver:
         "_input",
         "_is_parsing",
         "_is_waiting",
+        "_lines",
         "_max_head",
         "_may_discard",
         "_timeouts",
@@ -98,6 +106,8 @@ class Receiver:
         """Whether reading is paused because further requests are waiting."""
         self.head_size = 0
         """Bytes of a head that is not complete."""
+        self._lines = 0
+        """The same in lines."""
         self._body_left: int | None = 0
         """Bytes of the current body that were not parsed; 0 if not known yet, None if it is chunked."""
         self._may_discard = _MAX_DISCARDED
@@ -116,6 +126,8 @@ class Receiver:
         end = data.find(EMPTY_LINE) + len(EMPTY_LINE)
         if self.is_partial or not len(EMPTY_LINE) <= end <= self._max_head:
             return False
+        if end > _MANY_LINES and data.count(b"\n", 0, end) > _MAX_LINES:
+            return False
         if end < len(data):
             length = _CONTENT_LENGTH.search(data, 0, end)
             left = int(length[1]) - (len(data) - end) if length else -1
@@ -127,12 +139,26 @@ class Receiver:
     def receive(self, data: bytes) -> None:
         """Parse up to the end of the next request, and keep the rest."""
         if self._timeouts.lingers:
-            self._may_discard -= len(data)
-            if self._may_discard < 0:
-                self._connection.transport.close()
+            self._discard(len(data))
             return
         self._input.add(data)
         self._parse_in_turn()
+
+    def discard_slowly(self) -> None:
+        """Read on after a pause, and discard it: a client must not keep the event loop busy with a refused request."""
+        self._connection.transport.pause_reading()
+        self._connection.loop.call_later(_DISCARD_PAUSE, self._read_on)
+
+    def _read_on(self) -> None:
+        if not self._connection.transport.is_closing():
+            self._connection.transport.resume_reading()
+
+    def _discard(self, size: int) -> None:
+        self._may_discard -= size
+        if self._may_discard < 0:
+            self._connection.transport.close()
+        else:
+            self.discard_slowly()
 
     def response_complete(self) -> None:
         """Continue with the next request: a part of it was received."""
@@ -142,7 +168,7 @@ class Receiver:
     def discard(self) -> None:
         """Drop what was received, and what will be."""
         self._input.clear()
-        self.head_size = 0
+        self.head_size = self._lines = 0
         self.is_full = False
         self.is_partial = True
 
@@ -195,9 +221,14 @@ class Receiver:
         connection = self._connection
         size = self._input.length_to_empty_line(continues=self.head_size > 0)
         room = self._max_head - self.head_size
-        connection.feed(self._input.take(min(size, room)))
+        head = self._input.take(min(size, room))
+        self._lines += bytes(head).count(b"\n")
+        if self._lines > _MAX_LINES:
+            connection.refuse(too_many_fields())
+            return
+        connection.feed(head)
         if self._timeouts.lingers or connection.cycle is not before:
-            self.head_size = 0
+            self.head_size = self._lines = 0
         elif len(connection.url) > MAX_URL:
             connection.refuse(UriTooLong(MAX_URL))
         elif size > room:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
 
 from proxy.config.limits import Limits
+from proxy.errors import ApiError
 from proxy.server.receiver import Receiver
 from proxy.server.timeouts import Timeouts
 
@@ -46,3 +47,83 @@ async def test_other_bytes_are_parsed_in_pieces(data: bytes) -> None:
 
 async def test_a_head_that_is_larger_than_the_limit_is_parsed_in_pieces() -> None:
     assert [is_simple(POST + b"abcd", max_head=size) for size in (len(POST), len(POST) - 1)] == [True, False]
+
+
+class FakeConnection:
+    """Records what is parsed, which error is sent, and whether bytes are read."""
+
+    def __init__(self) -> None:
+        self.fed = 0
+        self.refusals: list[str] = []
+        self.is_reading = True
+        self.is_closed = False
+        self.timers: list[tuple[float, Callable[[], None]]] = []
+        self.url = b"/"
+        self.cycle = None
+        self.share = None
+        self.request_headers = ()
+        self.flow = self.transport = self.loop = self
+
+    def feed(self, data: bytes | memoryview) -> None:
+        self.fed += len(data)
+
+    def refuse(self, error: ApiError) -> None:
+        self.refusals.append(error.code)
+
+    def pause_reading(self) -> None:
+        self.is_reading = False
+
+    def resume_reading(self) -> None:
+        self.is_reading = True
+
+    def is_closing(self) -> bool:
+        return self.is_closed
+
+    def close(self) -> None:
+        self.is_closed = True
+
+    def call_later(self, seconds: float, callback: Callable[[], None]) -> None:
+        self.timers.append((seconds, callback))
+
+    def time(self) -> float:
+        return 0.0
+
+
+def receiver(connection: Any) -> tuple[Receiver, Timeouts]:
+    timeouts = Timeouts(connection, Limits(), connection.loop)
+    return Receiver(connection, timeouts, 32 * 1024), timeouts
+
+
+async def test_fields_beyond_the_limit_are_not_parsed() -> None:
+    whole, parts = FakeConnection(), FakeConnection()
+    head = b"GET / HTTP/1.1\r\n" + b"X: 1\r\n" * 5000
+
+    receiver(whole)[0].receive(head)
+    dripped, _ = receiver(parts)
+    for at in range(0, 1200, 60):
+        dripped.receive(head[at : at + 60])
+        if parts.refusals:
+            break
+
+    assert (whole.fed, whole.refusals) == (0, ["request_headers_too_large"])
+    assert (parts.fed, parts.refusals) == (602, ["request_headers_too_large"])
+    assert not is_simple(b"GET / HTTP/1.1\r\n" + b"X: 1\r\n" * 500 + b"\r\n", max_head=32 * 1024)
+    assert is_simple(b"GET / HTTP/1.1\r\n" + b"X: %b\r\n" % (b"1" * 90) * 100 + b"\r\n", max_head=32 * 1024)
+
+
+async def test_what_follows_a_refused_request_is_read_slowly_and_only_up_to_a_limit() -> None:
+    connection = FakeConnection()
+    reading, timeouts = receiver(connection)
+    timeouts.begin_lingering()
+    is_reading = []
+    for _ in range(4):
+        reading.receive(bytes(256 * 1024))
+        is_reading.append(connection.is_reading)
+        for _, resume in connection.timers:
+            resume()
+        is_reading.append(connection.is_reading)
+        connection.timers.clear()
+    reading.receive(b"x")
+
+    assert is_reading == [False, True] * 4
+    assert (connection.is_closed, connection.fed) == (True, 0)
