@@ -28,7 +28,7 @@ LAYERS: tuple[Mapping[str, str], ...] = (
         "printable": "untrusted text made safe to print",
         "seams": "the switch from private parts of libraries to their public interfaces",
     },
-    {"telemetry": "counters"},
+    {"telemetry": "events, and what observes them"},
     {"dialects": "how providers write their lists -> `Entry`"},
     {"config": "`config.yaml` -> `Config`"},
     {"catalog": "from entries to a catalog, pure"},
@@ -185,7 +185,9 @@ def test_only_the_deployment_creates_stateful_objects_and_clocks_are_injected() 
     def builders(*classes: str) -> set[str]:
         return {name for name, tree in TREES.items() if called(tree) & set(classes)}
 
-    assert builders("Store", "Access", "Forwarder", "Usage", "Ledger") == {"server.deployment"}
+    assert builders("Store", "Access", "Forwarder", "Ledger") == {"server.deployment"}
+    # These survive a change of the configuration
+    assert builders("Telemetry", "Usage") == {"server.app"}
     # `check` fetches every list once and keeps no state
     assert builders("ListFetcher") == {"server.deployment", "cli.check_ask"}
     assert builders("SystemClock") == {"server.app", "cli.check"}

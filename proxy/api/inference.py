@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from io import BytesIO
 
@@ -33,6 +33,7 @@ from proxy.inference.routing import Order, candidates
 from proxy.inference.strategies import Conversation, strategies_of
 from proxy.inference.turns import Turns
 from proxy.store import Store, View
+from proxy.telemetry import CallRecord
 from proxy.wire import format_of
 
 _BEFORE_HEAD = 2
@@ -49,9 +50,16 @@ class Inference:
     """The endpoint of all calls."""
 
     def __init__(
-        self, config: Config, store: Store, forwarder: Forwarder, ledger: Ledger, calls: Mapping[str, CallPath]
+        self,
+        config: Config,
+        store: Store,
+        forwarder: Forwarder,
+        ledger: Ledger,
+        calls: Mapping[str, CallPath],
+        monotonic: Callable[[], float],
     ) -> None:
-        """`calls`: by path of a request."""
+        """`calls`: by path of a request; `monotonic`: the clock of records of calls."""
+        self._monotonic = monotonic
         self._calls = calls
         self._stream_formats = {
             path: StreamFormat(call.has_last_event, error_event=format_of(path).error_event)
@@ -80,12 +88,14 @@ class Inference:
 
     async def __call__(self, head: RequestHead, caller: Caller, receive: Receive, send: Send) -> None:
         """Forward a call and relay its response. Raises ApiError while nothing was sent."""
+        record = head.begin_call(self._calls[head.path].api)
         self.check_may_call(caller)
         lease = self.body_memory.lease(caller.name or "")
         try:
-            call = await self._read_call(head, caller, receive, lease)
+            call = await self._read_call(head, record, caller, receive, lease)
             await self.forward(call, head, caller, receive, send, self._stream_formats[head.path], lease)
         except ClientDisconnected:
+            record.disconnected()
             return
         finally:
             lease.release()
@@ -97,12 +107,15 @@ class Inference:
             raise InvalidKey  # 401: a key can have the permission
         raise Forbidden("This API key can list models but cannot call them." if caller.name else _CALLS_NEED_KEYS)
 
-    async def _read_call(self, head: RequestHead, caller: Caller, receive: Receive, lease: Lease) -> Call:
+    async def _read_call(
+        self, head: RequestHead, record: CallRecord, caller: Caller, receive: Receive, lease: Lease
+    ) -> Call:
         """Raises ApiError and ClientDisconnected."""
         key = caller.name or ""
         headers, forwarded = split_headers(head.headers, key)
         content = await self._read_body(headers, receive, lease)
         head.has_body = False  # the body was read, so the connection can be reused
+        record.bytes_in = len(content)
         if coding := headers.get(b"content-encoding"):
             content = await self._turns.run(decompress(content, coding, self._server.max_request, lease.grow))
             lease.shrink_to(len(content))
@@ -112,6 +125,7 @@ class Inference:
         if default_model and not await _is_visible(view, default_model):
             default_model = ""
         body = await self._turns.run(parse_body(content, headers, head.path_model, default_model))
+        record.model, record.is_stream = body.model, body.is_stream
         await view.prepare(body.models)
         origin_of = partial(self._ledger.provider_of, key)
         request_id = head.request_id.decode()
@@ -120,7 +134,7 @@ class Inference:
             order = partial(self._strategies.ordered, Conversation(key, body, head.headers, request_id))
         offers = candidates(view.model, body, self._targets, self._stateful, path.api, origin_of, order)
         query = forwarded_query(head.query, is_azure=is_azure_path(head.scope["raw_path"])) if head.query else ""
-        return Call(path.path, body, forwarded, offers, request_id, key, head.headers, query)
+        return Call(path.path, body, forwarded, offers, request_id, key, record, head.headers, query)
 
     async def drop_body(self, headers: Mapping[bytes, bytes], caller: Caller, receive: Receive) -> None:
         """Read a body that is not used. Raises BodyTooLarge, ServerBusy and ClientDisconnected."""
@@ -182,6 +196,8 @@ class Inference:
                 send,
                 head.connection,
                 scope,
+                call.record,
+                self._monotonic,
                 id_headers=id_headers,
                 waiting=waiting if call.body.is_stream and stream_format.has_last_event else None,
             )
@@ -210,6 +226,7 @@ class Inference:
                     error.headers = [*error.headers, (b"x-served-by", error.provider.encode())]
                 if not client.has_started:
                     raise
+                call.record.failed(error, is_broken=True)
                 client.log_unsent(error.headers)
                 await client.send(stream_format.error_event(error, 0))
                 await client.send(b"", more=False)

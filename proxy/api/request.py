@@ -9,12 +9,22 @@ from secrets import token_hex
 
 from proxy.access.keys import KEY_HEADERS
 from proxy.asgi import ClientConnection, Header, Scope
+from proxy.calls import Api
+from proxy.telemetry import CallRecord
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 _PROCESS = token_hex(6).encode()
 _counter = count(1)
 _READ = frozenset(
-    {*KEY_HEADERS, b"accept-encoding", b"if-none-match", b"x-request-id", b"transfer-encoding", b"content-length"}
+    {
+        *KEY_HEADERS,
+        b"accept-encoding",
+        b"if-none-match",
+        b"x-request-id",
+        b"transfer-encoding",
+        b"content-length",
+        b"x-forwarded-for",
+    }
 )
 _CONNECTION_CLOSE: Sequence[Header] = ((b"connection", b"close"),)
 
@@ -24,7 +34,11 @@ class RequestHead:
 
     __slots__ = (
         "accept_encoding",
+        "began",
+        "call",
         "credentials",
+        "error",
+        "forwarded_for",
         "has_body",
         "if_none_match",
         "key",
@@ -33,12 +47,15 @@ class RequestHead:
         "path_model",
         "raw_path",
         "request_id",
+        "route",
         "scope",
+        "status",
     )
 
-    def __init__(self, scope: Scope) -> None:
-        """`scope`: the ASGI scope of an HTTP request."""
+    def __init__(self, scope: Scope, began: float = 0.0) -> None:
+        """`scope`: the ASGI scope of an HTTP request; `began`: monotonic seconds."""
         self.scope = scope
+        self.began = began
         self.method: str = scope["method"]
         self.path: str = scope["path"]
         """Percent-decoded."""
@@ -53,6 +70,16 @@ class RequestHead:
         """The name of the caller's key, "" without one; None if the caller was not identified."""
         self.has_body = False
         """Whether the request has a body that was not read yet."""
+        self.forwarded_for = b""
+        """The header `X-Forwarded-For`; several are joined."""
+        self.route = ""
+        """The path in the table of routes, such as `/v1/models/{id}`; "" if none matches."""
+        self.call: CallRecord | None = None
+        """None unless the request is a call."""
+        self.status = 0
+        """The status of the response, 0 before it is known."""
+        self.error = ""
+        """The code of an error response, "" for none."""
         for name, value in scope["headers"]:
             if name not in _READ:  # most headers of most requests
                 continue
@@ -66,7 +93,29 @@ class RequestHead:
                 self.request_id = value
             elif name == b"transfer-encoding" or (name == b"content-length" and value != b"0"):
                 self.has_body = True
+            elif name == b"x-forwarded-for":
+                self.forwarded_for = b"%b, %b" % (self.forwarded_for, value) if self.forwarded_for else value
         self.request_id = request_id(self.request_id)
+
+    def begin_call(self, api: Api) -> CallRecord:
+        """Record that the request is a call of an identified caller, in this API."""
+        self.call = CallRecord(
+            self.request_id.decode(),
+            self.method,
+            self.route,
+            api,
+            self.key or "",
+            self.peer,
+            self.forwarded_for,
+            self.began,
+        )
+        return self.call
+
+    @property
+    def peer(self) -> str:
+        """The address of the connection, "" if unknown."""
+        client = self.scope.get("client")
+        return client[0] if client else ""
 
     @property
     def query(self) -> bytes:

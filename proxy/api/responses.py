@@ -23,6 +23,7 @@ from proxy.inference.request.params import ParamOverrides
 from proxy.inference.response.relay import StreamFormat
 from proxy.inference.routing import Candidate, candidates
 from proxy.store import Store
+from proxy.telemetry import CallRecord
 from proxy.upstream.calls import Endpoint, UpstreamResponse
 from proxy.wire import format_of
 
@@ -79,16 +80,18 @@ class StoredResponses:
 
     async def __call__(self, head: RequestHead, caller: Caller, receive: Receive, send: Send) -> None:
         """Forward a request to the provider that has the response. Raises ApiError while nothing was sent."""
+        record = head.begin_call(_API)
         self._inference.check_may_call(caller)
         try:
-            call = await self._read_call(head, caller, receive)
+            call = await self._read_call(head, record, caller, receive)
             await self._inference.forward(call, head, caller, receive, send, self._stream_format)
         except ClientDisconnected:
+            record.disconnected()
             return
         if call.method == "DELETE":
             self._ledger.forget(call.key, head.path_params["id"])
 
-    async def _read_call(self, head: RequestHead, caller: Caller, receive: Receive) -> StoredCall:
+    async def _read_call(self, head: RequestHead, record: CallRecord, caller: Caller, receive: Receive) -> StoredCall:
         """Raises ApiError and ClientDisconnected."""
         response, key = head.path_params["id"], caller.name or ""
         headers, forwarded = split_headers(head.headers, key)
@@ -98,6 +101,7 @@ class StoredResponses:
         candidate = await self._candidate(origin, caller) if origin and _ID.fullmatch(response) else None
         if origin is None or candidate is None:
             raise ResponseNotFound(response)
+        record.model = origin.model
         return StoredCall(
             path=f"{_RESPONSES}/{quote(response, safe='')}{_end(head.path)}",
             body=NoBody(origin.model),
@@ -105,6 +109,7 @@ class StoredResponses:
             candidates=[candidate],
             request_id=head.request_id.decode(),
             key=key,
+            record=record,
             raw_headers=head.headers,
             method=head.method,
             parameters=_parameters(head.query),

@@ -66,8 +66,12 @@ class Routes:
                 return
 
     def find(self, head: RequestHead) -> Endpoint:
-        """Return the endpoint of a request. Raises PathNotFound, MethodNotAllowed and WebsocketNotSupported."""
+        """Return the endpoint of a request. Raises PathNotFound, MethodNotAllowed and WebsocketNotSupported.
+
+        Sets the route of the head, also for a method that is not allowed.
+        """
         by_method = self._exact.get(head.path, {})
+        head.route = head.path if by_method else ""
         if endpoint := by_method.get(head.method):
             return endpoint
         if "POST" in by_method and head.is_websocket_handshake:
@@ -77,6 +81,7 @@ class Routes:
             if by_method and not route.path.endswith("...}"):
                 continue  # `/v1/responses/compact` is no response
             if match := pattern.fullmatch(head.path):
+                head.route = route.path
                 if head.method in route.methods:
                     head.scope["path_params"] = match.groupdict()
                     return route.endpoint

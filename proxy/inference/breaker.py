@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from proxy.backoff import FAILURE_THRESHOLD, OPEN_SECONDS, open_for
 from proxy.errors import whole_seconds
 from proxy.states import BreakerState, CircuitState, OpenCircuit
+from proxy.telemetry.events import CircuitChange
 
 MAX_PER_SOURCE = FAILURE_THRESHOLD - 2
 """Failures of one key or model that a shared breaker counts: others must have failed at least twice."""
@@ -27,12 +28,14 @@ _log = logging.getLogger("models_proxy")
 class Breaker:
     """Opens after five failures in a row, then allows probes, one at a time."""
 
-    __slots__ = ("_by_source", "_is_half_open", "_open_until", "_probed_at", "_prober", "_scope", "failures")
+    __slots__ = ("_by_source", "_is_half_open", "_on_change", "_open_until", "_probed_at", "_prober", "_scope",
+                 "failures")  # fmt: skip
 
-    def __init__(self, scope: str) -> None:
-        """`scope`: what it is the breaker of, for the log."""
+    def __init__(self, scope: str, on_change: Callable[[BreakerState, BreakerState], None]) -> None:
+        """`scope`: what it is the breaker of, for the log; `on_change`: called with the state before and after."""
         self.failures = 0
         self._scope = scope
+        self._on_change = on_change
         self._by_source: dict[str, int] = {}
         self._open_until = 0.0
         self._prober: str | None = None
@@ -84,6 +87,7 @@ class Breaker:
         self.failures += 1
         self._open_until = now + open_for(self.failures, uniform)
         if self.is_tripped:
+            self._on_change("ok" if self.failures == FAILURE_THRESHOLD else "half_open", "open")
             self._prober, self._probed_at, self._is_half_open = None, float("-inf"), False
             text = "%s: circuit breaker of calls open after %d failures in a row; next attempt in %d s"
             _log.warning(text, self._scope, self.failures, whole_seconds(self._open_until - now))
@@ -98,11 +102,13 @@ class Breaker:
     def close(self) -> None:
         """Log that the breaker is closed. It must not be used any more."""
         if self.is_tripped:
+            self._on_change("half_open" if self._is_half_open else "open", "ok")
             _log.info("%s: circuit breaker of calls closed", self._scope)
 
     def _half_open(self, reason: str) -> None:
         if not self._is_half_open:
             self._is_half_open = True
+            self._on_change("open", "half_open")
             _log.info("%s: circuit breaker of calls half-open: %s", self._scope, reason)
 
 
@@ -111,8 +117,8 @@ class _OfModel:
 
     __slots__ = ("keys", "shared")
 
-    def __init__(self, scope: str) -> None:
-        self.shared = Breaker(scope)
+    def __init__(self, shared: Breaker) -> None:
+        self.shared = shared
         self.keys: dict[str, Breaker] = {}
 
     def all(self) -> Iterator[tuple[str | None, Breaker]]:
@@ -124,10 +130,12 @@ class _OfModel:
 class Breakers:
     """The breakers of one provider. Only those with failures exist."""
 
-    __slots__ = ("_is_unreachable", "_models", "_provider", "_uniform", "_whole", "account_rejected",
+    __slots__ = ("_is_unreachable", "_models", "_on_change", "_provider", "_uniform", "_whole", "account_rejected",
                  "has_failures")  # fmt: skip
 
-    def __init__(self, provider: str, uniform: Callable[[float, float], float]) -> None:
+    def __init__(
+        self, provider: str, uniform: Callable[[float, float], float], on_change: Callable[[CircuitChange], None]
+    ) -> None:
         """`provider`: its name."""
         self.has_failures = False
         """False if there is no failure to record a success after: then no other method need be called."""
@@ -135,6 +143,7 @@ class Breakers:
         """Whether the provider rejected our credential, or asked for credit, and accepted no call since."""
         self._provider = provider
         self._uniform = uniform
+        self._on_change = on_change
         self._whole: Breaker | None = None
         self._is_unreachable = False
         self._models: dict[str, _OfModel] = {}
@@ -167,11 +176,12 @@ class Breakers:
         """Record a failed call. `is_unreachable`: there was no connection, or no login."""
         self.has_failures = True
         if self._whole is None:
-            self._whole = Breaker(f"provider {self._provider}")
+            self._whole = self._breaker(f"provider {self._provider}", None, None)
         if not is_unreachable:
             of = self._model(model)
             if key not in of.keys:
-                of.keys[key] = Breaker(f"{self._scope(model)}, {f'key {key}' if key else 'calls without a key'}")
+                scope = f"{self._scope(model)}, {f'key {key}' if key else 'calls without a key'}"
+                of.keys[key] = self._breaker(scope, model, key)
             of.keys[key].failed(key, now, self._uniform)
             of.shared.failed(key, now, self._uniform, (key,))
         sources = () if is_unreachable else (f"key {key}", f"model {model}")
@@ -211,8 +221,14 @@ class Breakers:
         if model not in self._models:
             if len(self._models) >= MAX_MODELS:
                 del self._models[next(iter(self._models))]
-            self._models[model] = _OfModel(self._scope(model))
+            self._models[model] = _OfModel(self._breaker(self._scope(model), model, None))
         return self._models[model]
+
+    def _breaker(self, scope: str, model: str | None, key: str | None) -> Breaker:
+        def changed(before: BreakerState, after: BreakerState) -> None:
+            self._on_change(CircuitChange(self._provider, model, key, before, after))
+
+        return Breaker(scope, changed)
 
     def _scope(self, model: str) -> str:
         return f"provider {self._provider}, model {model!r}"

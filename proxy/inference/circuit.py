@@ -16,6 +16,7 @@ from proxy.inference.breaker import Breakers
 from proxy.inference.deadline import CallScope, DeadlineExceeded
 from proxy.inference.queue import FairQueue
 from proxy.states import CircuitState, OpenCircuit
+from proxy.telemetry.events import CircuitChange
 from proxy.upstream.key_pool import KeyPool
 
 FULL_FOR = 1.0
@@ -34,14 +35,15 @@ class Circuit:
         clock: Clock,
         keys: KeyPool,
         uniform: Callable[[float, float], float] = random.uniform,
+        on_change: Callable[[CircuitChange], None] = lambda change: None,
     ) -> None:
-        """`keys`: the provider's API keys, which can be cooling."""
+        """`keys`: the provider's API keys, which can be cooling; `on_change` is called when a breaker changes."""
         self.free = provider.max_in_flight
         """Slots; without one a call can only `wait`."""
         self._keys = keys
         self._provider = provider
         self._clock = clock
-        self._breakers = Breakers(provider.name, uniform)
+        self._breakers = Breakers(provider.name, uniform, on_change)
         self._held: dict[str, int] = {}
         """Caller's key -> calls in progress."""
         self._queue = FairQueue(provider.queue.size, lambda: asyncio.get_running_loop().create_future(), self._held)

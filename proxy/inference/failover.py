@@ -39,8 +39,7 @@ from proxy.inference.response import headers as response_headers
 from proxy.inference.response.error_texts import ErrorTexts
 from proxy.inference.response.ids import PATHS_WITH_IDS
 from proxy.inference.routing import Candidate
-from proxy.telemetry import Tokens, Usage
-from proxy.telemetry.usage import Labels, Outcome
+from proxy.telemetry import CallRecord, Outcome, Telemetry, Tokens
 from proxy.upstream.calls import Endpoint, Logins, UpstreamResponse
 
 _MIN_ATTEMPT = 0.2  # seconds; with less time left no attempt is made
@@ -70,6 +69,8 @@ class Call(Struct, frozen=True):
     request_id: str
     key: str
     """The name of the caller's key."""
+    record: CallRecord
+    """Filled while the call proceeds."""
     raw_headers: Sequence[Header] = ()
     """All headers of the caller, from which `forward_headers` selects."""
     query: str = ""
@@ -140,7 +141,7 @@ class Call(Struct, frozen=True):
 class ForwardedCall:
     """A call with a 2xx response that has started. `finish` must be called when it ends."""
 
-    __slots__ = ("_call", "_candidate", "_circuit", "_clock", "_endpoint", "_is_last", "_labels", "_seconds", "_usage",
+    __slots__ = ("_call", "_candidate", "_circuit", "_clock", "_endpoint", "_is_last", "_seconds", "_telemetry",
                  "own_id", "provider", "response", "verdict")  # fmt: skip
 
     def __init__(
@@ -150,9 +151,8 @@ class ForwardedCall:
         call: Call,
         candidate: Candidate,
         circuit: Circuit,
-        usage: Usage,
+        telemetry: Telemetry,
         clock: Clock,
-        labels: Labels,
         seconds: float,
         is_last: bool,
     ) -> None:
@@ -165,9 +165,8 @@ class ForwardedCall:
         self._candidate = candidate
         self._circuit = circuit
         self._endpoint = endpoint
-        self._usage = usage
+        self._telemetry = telemetry
         self._clock = clock
-        self._labels = labels
         self._seconds = seconds
         self._is_last = is_last
         self.verdict: Verdict | None = None
@@ -176,7 +175,8 @@ class ForwardedCall:
     @property
     def id_headers(self) -> Sequence[Header]:
         """The header with the provider's id of the request, if there is one."""
-        return id_headers(self.response.request_id)
+        upstream_id = self._call.record.upstream_request_id
+        return id_headers(upstream_id) if upstream_id else ()
 
     @property
     def error_texts(self) -> ErrorTexts | None:
@@ -224,7 +224,8 @@ class ForwardedCall:
         """Release the circuit, count the call, and log a failure. The rest of an incomplete response is discarded."""
         if outcome != "ok":
             self.response.close()
-        circuit, key, model = self._circuit, self._call.key, self._candidate.offer.entry.id
+        circuit, record = self._circuit, self._call.record
+        key, model = self._call.key, self._candidate.offer.entry.id
         circuit.release(key)
         if verdict := self.verdict:
             outcome, reason = verdict.outcome, verdict.reason
@@ -235,8 +236,10 @@ class ForwardedCall:
         else:
             circuit.succeeded(model)
         if reason:
-            _log_failure(self._call.request_id, self._labels, reason, self.response.request_id)
-        self._usage.count(self._labels, outcome, self._seconds, tokens if self._call.has_new_tokens else Tokens())
+            record.reason = reason
+            _log_failure(record)
+        tokens = tokens if self._call.has_new_tokens else Tokens()
+        self._telemetry.attempt_ended(record, self.provider.name, outcome, self._seconds, tokens)
 
 
 class Forwarder:
@@ -246,14 +249,14 @@ class Forwarder:
         self,
         providers: Iterable[Provider],
         clock: Clock,
-        usage: Usage,
+        telemetry: Telemetry,
         logins: Logins,
         new_offers: Mapping[str, Collection[str]],
         uniform: Callable[[float, float], float] = random.uniform,
     ) -> None:
         """`new_offers`: provider -> its own ids that its first list did not contain; it can change."""
         self._clock = clock
-        self._usage = usage
+        self._telemetry = telemetry
         self._new_offers = new_offers
         targets = [(provider, target) for provider in providers if (target := provider.target)]
         self.endpoints: Mapping[str, Endpoint] = {p.name: Endpoint(p, target, logins, clock) for p, target in targets}
@@ -261,7 +264,8 @@ class Forwarder:
         self._failover_to = {p.name: p.failover_to for p, _ in targets}
         self._limits_owner = "same_owner" in self._failover_to.values()
         self.circuits: Mapping[str, Circuit] = {
-            p.name: Circuit(p, clock, self.endpoints[p.name].keys, uniform) for p, _ in targets
+            p.name: Circuit(p, clock, self.endpoints[p.name].keys, uniform, telemetry.circuit_changed)
+            for p, _ in targets
         }
 
     async def close(self) -> None:
@@ -286,6 +290,7 @@ class Forwarder:
                 seconds = min(seconds, began + self._longest_timeout(call) - scope.now)
                 if seconds < _MIN_ATTEMPT:
                     break
+                call.record.failovers += 1
                 _log_failover(call, refusals[-1], provider)
             refusal = await self._attempt(call, candidate, scope, seconds, relay, is_last=candidate is permitted[-1])
             if refusal is None:
@@ -334,7 +339,10 @@ class Forwarder:
             error = circuit.acquire(call.key, model)
         else:
             waited_from = scope.now
-            error = await circuit.wait(call.key, model, scope, seconds - _MIN_ATTEMPT)
+            try:
+                error = await circuit.wait(call.key, model, scope, seconds - _MIN_ATTEMPT)
+            finally:
+                self._telemetry.queue_waited(call.record, name, scope.now - waited_from)
             seconds -= scope.now - waited_from
         if error is not None:
             return not_called(error, name)
@@ -356,7 +364,9 @@ class Forwarder:
         Raises ClientDisconnected.
         """
         endpoint, circuit = self.endpoints[candidate.offer.provider], self.circuits[candidate.offer.provider]
-        labels = Labels(call.key, endpoint.provider.name, call.model)
+        record, name = call.record, endpoint.provider.name
+        record.attempts += 1
+        record.provider, record.upstream_request_id, record.reason = name, "", ""
         began = scope.now
         try:
             result = await self._exchange(endpoint, call, candidate, scope, seconds)
@@ -365,9 +375,10 @@ class Forwarder:
         except BaseException as error:
             circuit.release(call.key)
             if isinstance(error, ClientDisconnected):
-                self._usage.count(labels, "client_disconnected")
+                self._telemetry.attempt_ended(record, name, "client_disconnected", None, Tokens())
             raise
         if isinstance(result, UpstreamResponse):
+            record.upstream_request_id = result.request_id
             circuit.response_started(call.key, candidate.offer.entry.id)
             return ForwardedCall(
                 result,
@@ -375,20 +386,20 @@ class Forwarder:
                 call,
                 candidate,
                 circuit,
-                self._usage,
+                self._telemetry,
                 self._clock,
-                labels,
                 seconds=scope.now - began,
                 is_last=is_last,
             )
+        record.upstream_request_id = result.request_id if isinstance(result, ErrorResponse) else ""
         if verdict.reason:
-            upstream_id = result.request_id if isinstance(result, ErrorResponse) else ""
-            _log_failure(call.request_id, labels, verdict.reason, upstream_id)
+            record.reason = verdict.reason
+            _log_failure(record)
         circuit.release(call.key)
         _record(circuit, call.key, candidate.offer.entry.id, verdict)
         endpoint.keys.limited("", candidate.offer.entry.id, verdict.cool_down, call.key)
-        self._usage.count(labels, verdict.outcome)
-        verdict.error.provider = endpoint.provider.name
+        self._telemetry.attempt_ended(record, name, verdict.outcome, None, Tokens())
+        verdict.error.provider = name
         return verdict
 
     async def _exchange(
@@ -442,12 +453,11 @@ def _further_headers(response: UpstreamResponse, provider: Provider) -> Sequence
     return [*response_headers.further_headers(response.raw_headers, provider.forwards, secrets)]
 
 
-def _log_failure(request_id: str, labels: Labels, reason: str, upstream_id: str) -> None:
-    """`upstream_id`: the provider's id of the request, "" if there is none."""
-    key = f"key {labels.key}" if labels.key else "no key"
-    upstream = f", upstream request id {upstream_id}" if upstream_id else ""
-    text = f"{reason}; model {labels.model!r}, {key}{upstream}"
-    _log.warning("call %s: provider %s: %s", request_id, labels.provider, text)
+def _log_failure(record: CallRecord) -> None:
+    key = f"key {record.key}" if record.key else "no key"
+    upstream = f", upstream request id {record.upstream_request_id}" if record.upstream_request_id else ""
+    text = f"{record.reason}; model {record.model!r}, {key}{upstream}"
+    _log.warning("call %s: provider %s: %s", record.request_id, record.provider, text)
 
 
 def _log_failover(call: Call, refusal: Verdict, following: Provider) -> None:

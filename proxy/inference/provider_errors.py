@@ -28,7 +28,7 @@ from proxy.inference.circuit import FULL_FOR
 from proxy.inference.error_content import ErrorContent, read_error
 from proxy.inference.error_redaction import Redaction
 from proxy.inference.response.headers import relayed_error_headers
-from proxy.telemetry.usage import Outcome
+from proxy.telemetry import Outcome
 
 RELAYED_STATUSES = frozenset({400, 404, 409, 410, 413, 415, 422, 424, 429, 451})
 """Statuses of errors about the request, which are relayed to the caller with the provider's message."""

@@ -20,6 +20,7 @@ from proxy.server.connections import ClientConnections
 from proxy.server.deployment import Deployment
 from proxy.server.shares import Shares
 from proxy.store import Report
+from proxy.telemetry import Telemetry, Usage
 from proxy.upstream.transport import disable_http_logging
 
 _log = logging.getLogger("models_proxy")
@@ -41,9 +42,14 @@ class Proxy:
         clock: Clock | None = None,
         fetch: Fetch | None = None,
         on_report: Callable[[Report], None] = lambda report: None,
+        telemetry: Telemetry | None = None,
     ) -> None:
         """`fetch` replaces fetching over HTTP; `on_report` is called after each refresh of a provider."""
-        self.deployment = Deployment(config, clock or SystemClock(), fetch, on_report)
+        clock = clock or SystemClock()
+        self.telemetry = telemetry or Telemetry(SystemClock.monotonic)
+        self.usage = Usage()
+        self.telemetry.add(self.usage)
+        self.deployment = Deployment(config, clock, fetch, self.telemetry, on_report)
         self.shares = Shares()
         self.connections = ClientConnections(config.server.limits)
 
@@ -55,9 +61,11 @@ class Proxy:
         """
         try:
             deployment = self.deployment
+            if head.path in deployment.routes.paths:
+                head.route = head.path
             if deployment.cors and (preflight := deployment.cors.preflight(head)):
                 return preflight
-            if head.path not in deployment.routes.paths:
+            if not head.route:
                 deployment.routes.correct(head)
             if head.path in deployment.routes.probes and not head.credentials:
                 caller = _PROBE
@@ -96,10 +104,16 @@ class Proxy:
         if cors := self.deployment.cors:
             send = cors.sending(send, scope["headers"])
         head, outcome = scope.get("decided") or self._decide(scope)
-        response = outcome if isinstance(outcome, RawResponse) else await self._handle(head, outcome, receive, send)
-        if response:
-            await send({"type": "http.response.start", "status": response.status, "headers": response.headers})
-            await send({"type": "http.response.body", "body": response.whole_body})
+        try:
+            response = outcome if isinstance(outcome, RawResponse) else await self._handle(head, outcome, receive, send)
+            if response:
+                head.status = head.status or response.status
+                if head.call:
+                    head.call.bytes_out += len(response.body)
+                await send({"type": "http.response.start", "status": response.status, "headers": response.headers})
+                await send({"type": "http.response.body", "body": response.whole_body})
+        finally:
+            self.telemetry.request_ended(head)
 
     async def _run_lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
@@ -110,10 +124,10 @@ class Proxy:
 
     def _decide(self, scope: Scope) -> tuple[RequestHead, RawResponse | Handler]:
         """Decide on a request that the server did not decide early. Other servers leave more of HTTP to us."""
-        head = RequestHead(_in_origin_form(scope))
+        head = RequestHead(_in_origin_form(scope), self.telemetry.monotonic())
         if head.method == "CONNECT":
             # What follows is meant for a tunnel, and must not be parsed as requests.
-            refusal = error_response(head, NO_TUNNEL)
+            refusal = self._error(head, NO_TUNNEL)
             return head, RawResponse(refusal.status, [*refusal.headers, (b"connection", b"close")], refusal.body)
         return head, self.decide(head)
 
@@ -133,6 +147,9 @@ class Proxy:
         if not isinstance(error, ApiError):
             _log.error("request %s: internal error: %s", head.request_id.decode(), describe_bug(error))
             error = InternalError()
+        head.error = error.code
+        if head.call:
+            head.call.failed(error)
         return error_response(head, error)
 
 

@@ -22,7 +22,7 @@ from proxy.config import Config
 from proxy.server.cors import Cors
 from proxy.states import Calls
 from proxy.store import Report, Store
-from proxy.telemetry import Usage
+from proxy.telemetry import Telemetry
 from proxy.upstream.lists import ListFetcher
 from proxy.upstream.secret_watch import watch_secrets
 
@@ -35,13 +35,22 @@ if TYPE_CHECKING:
 class Deployment:
     """The objects of one configuration: keys and policies, routes, and the store of model lists."""
 
-    def __init__(self, config: Config, clock: Clock, fetch: Fetch | None, on_report: Callable[[Report], None]) -> None:
+    def __init__(
+        self,
+        config: Config,
+        clock: Clock,
+        fetch: Fetch | None,
+        telemetry: Telemetry,
+        on_report: Callable[[Report], None],
+    ) -> None:
         """`fetch` replaces fetching over HTTP; `on_report` is called after each refresh of a provider."""
         self.config = config
         self._clock = clock
         self._fetcher = ListFetcher(config.providers, clock)
-        self.usage = Usage()
-        self.store = Store(config, fetch or self._fetcher, clock, on_report=self._reported)
+        self._telemetry = telemetry
+        self.store = Store(
+            config, fetch or self._fetcher, clock, on_report=self._reported, on_models=telemetry.models_changed
+        )
         self._on_report = on_report
         self.access = Access(config, clock.time)
         self.guard = BrowserGuard(config.server) if config.is_open else None
@@ -75,6 +84,7 @@ class Deployment:
         """After each refresh. A provider whose list was fetched can be reached."""
         if self.forwarder and report.failures == 0 and (circuit := self.forwarder.circuits.get(report.name)):
             circuit.list_fetched()
+        self._telemetry.provider_reported(report)
         self._on_report(report)
 
     def end_calls(self) -> int:
@@ -99,9 +109,11 @@ class Deployment:
         from proxy.inference.failover import Forwarder
         from proxy.inference.ledger import Ledger
 
-        self.forwarder = Forwarder(self.config.providers, self._clock, self.usage, self._fetcher, self.store.new_offers)
+        self.forwarder = Forwarder(
+            self.config.providers, self._clock, self._telemetry, self._fetcher, self.store.new_offers
+        )
         ledger = Ledger(self._clock.monotonic)
-        inference = Inference(self.config, self.store, self.forwarder, ledger, self._calls)
+        inference = Inference(self.config, self.store, self.forwarder, ledger, self._calls, self._telemetry.monotonic)
         self._stored_responses = StoredResponses(self.config, self.store, ledger, inference)
         return inference
 

@@ -34,6 +34,7 @@ from proxy.server.client import ClientConnection, nothing, without_chunks
 from proxy.server.receiver import MAX_URL, Receiver
 from proxy.server.shares import BYTES_PER_UNIT, LOW, REQUEST, Share
 from proxy.server.timeouts import Timeouts
+from proxy.telemetry.events import RefusedRequest
 from proxy.wire.openai import openai_error
 
 if typing.TYPE_CHECKING:
@@ -274,7 +275,8 @@ class Protocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         scope = typing.cast(Scope, cycle.scope)
-        head = RequestHead(scope)
+        telemetry = self._proxy.telemetry
+        head = RequestHead(scope, telemetry.monotonic())
         decision = self._proxy.decide(head)
         share = self.share
         if share is None or share.key != head.key:
@@ -284,6 +286,8 @@ class Protocol(HttpToolsProtocol):
             share.renew_soon()
         if isinstance(decision, RawResponse) and not head.has_body and self._is_direct(cycle):
             self.write_response(cycle, decision)
+            head.status = decision.status
+            telemetry.request_ended(head)
             return
         scope["decided"] = head, decision
         scope["connection"] = self._client = ClientConnection(self, cycle)
@@ -333,11 +337,24 @@ class Protocol(HttpToolsProtocol):
             self.transport.close()
             return
         self.receiver.discard()
+        self._record(error, cycle)
         self.transport.write(self._error(error))
         self.cycle = None  # type: ignore[assignment]  # as before the first request: its response is the error
         self.transport.write_eof()
         self._timeouts.begin_lingering()
         self.receiver.discard_slowly()
+
+    def _record(self, error: ApiError, cycle: RequestResponseCycle | None) -> None:
+        """Report a request that ends with this error. A request in progress (`cycle`) reports its own end."""
+        telemetry = self._proxy.telemetry
+        if cycle and (decided := typing.cast(Scope, cycle.scope).get("decided")):
+            head: RequestHead = decided[0]
+            head.status, head.error = error.status, error.code
+            if head.call:
+                head.call.failed(error)
+            return
+        now = telemetry.monotonic()
+        telemetry.request_ended(RefusedRequest(error.status, error.code, b"", self._address, began=now))
 
     def _error(self, error: ApiError) -> bytes:
         body = openai_error(error)

@@ -108,6 +108,8 @@ class Report:
     """Consecutive failed refreshes."""
     result: FetchResult | None
     """Statistics of the last successful fetch, without its entries."""
+    fetch_seconds: float | None = None
+    """How long the last refresh took; None before the first one has ended."""
 
 
 def list_state(provider: Provider, listing: Listing | None, now: float) -> ListState:

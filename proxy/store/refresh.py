@@ -7,15 +7,18 @@ import logging
 from collections.abc import Callable, Sequence
 from itertools import chain
 
-from proxy.catalog import Fetch
+from proxy.catalog import Fetch, Offer
 from proxy.clock import Clock
-from proxy.cooperative import run_yielding
+from proxy.cooperative import Cooperative, run_yielding
 from proxy.errors import UpstreamError, describe_bug
 from proxy.store.listing import Report
 from proxy.store.new_offers import described, new_offers
 from proxy.store.slot import Slot
+from proxy.telemetry.events import ModelsChange
 
 _log = logging.getLogger("models_proxy")
+_IDS_PER_STEP = 2000
+"""Ids that are compared before other work has its turn: 0.2 ms."""
 
 
 class Refresher:
@@ -29,15 +32,18 @@ class Refresher:
         *,
         on_change: Callable[[bool], None],
         on_report: Callable[[Report], None],
+        on_models: Callable[[ModelsChange], None] = lambda change: None,
         form: Callable[[str], str] = str,
     ) -> None:
         """`on_change` is called synchronously after every refresh, with whether the offers changed. `on_report` is
-        scheduled on the event loop. `form`: a public id as it is compared with others."""
+        scheduled on the event loop, `on_models` is called when models were added or removed after the first list.
+        `form`: a public id as it is compared with others."""
         self._slots = slots
         self._fetch = fetch
         self._clock = clock
         self._on_change = on_change
         self._on_report = on_report
+        self._on_models = on_models
         self._form = form
         self._logged: dict[str, set[str]] = {}
         """Provider -> the new ids that were logged: an id that comes and goes is logged once."""
@@ -72,6 +78,7 @@ class Refresher:
     async def _refresh(self, slot: Slot) -> None:
         """Fetch once and update the slot. Handles every exception, because a bug in a parser must not end the loop."""
         slot.refreshing = True
+        began = self._clock.monotonic()
         try:
             await self._fetch_into(slot)
         except UpstreamError as error:
@@ -80,6 +87,7 @@ class Refresher:
             _log.error("internal error while refreshing %s: %s", slot.provider.name, describe_bug(bug))
             self._fail(slot, UpstreamError.from_bug(bug))
         slot.refreshing = False
+        slot.refresh_seconds = self._clock.monotonic() - began
         slot.probed = True
         # Scheduled, so that an error in it cannot end the loop; before waiting requests are resumed.
         asyncio.get_running_loop().call_soon(self._on_report, slot.report(self._clock.monotonic()))
@@ -90,8 +98,11 @@ class Refresher:
         result = await self._fetch(slot.provider, slot.retries())
         work = slot.derive(result, fetched_at=self._clock.time(), now=self._clock.monotonic())
         update = await run_yielding(work)
+        before, is_first = slot.offers, slot.first_names is None
         changed = slot.accept(update)
         self._on_change(changed)
+        if changed and not is_first and (change := await run_yielding(_models_change(slot, before))):
+            self._on_models(change)
         if changed and slot.new_names and slot.provider.target:
             await self._log_new_offers(slot)
 
@@ -117,3 +128,16 @@ class Refresher:
     def _check_warmed_up(self) -> None:
         if all(slot.probed for slot in self._slots):
             self._warmed_up.set()
+
+
+def _models_change(slot: Slot, before: Sequence[Offer]) -> Cooperative[ModelsChange | None]:
+    """The public ids that were added and removed; None if only fields of models have changed."""
+    old: dict[str, None] = {}
+    new: dict[str, None] = {}
+    for ids, offers in ((old, before), (new, slot.offers)):
+        for start in range(0, len(offers), _IDS_PER_STEP):
+            ids.update((offer.id, None) for offer in offers[start : start + _IDS_PER_STEP])
+            yield
+    added = [public_id for public_id in new if public_id not in old]
+    removed = [public_id for public_id in old if public_id not in new]
+    return ModelsChange(slot.provider.name, added, removed) if added or removed else None

@@ -64,6 +64,8 @@ class Slot:
     probed: bool = field(init=False)
     """Whether the first refresh has ended or `initial_wait` is over."""
     refreshing: bool = False
+    refresh_seconds: float | None = None
+    """How long the last refresh took; None before the first one has ended."""
     failures: int = 0
     """Consecutive failed refreshes."""
     shortcomings: int = 0
@@ -157,6 +159,7 @@ class Slot:
             breaker=self._breaker,
             failures=self.failures,
             result=listing.result if listing else None,
+            fetch_seconds=self.refresh_seconds,
         )
 
     @property

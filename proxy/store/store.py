@@ -24,13 +24,15 @@ from proxy.store.refresh import Refresher
 from proxy.store.slot import Slot
 from proxy.store.view import ListSummary, RenderedList, Status, View, render
 from proxy.store.view_cache import MAX_BYTES, ViewCache
+from proxy.telemetry.events import ModelsChange
 
 
 @dataclass
 class Store:
     """Keeps all listings fresh while `run` is running, and caches the view of each policy.
 
-    `fetch` fetches one provider; `uniform` returns jitter; `on_report` is called after every refresh.
+    `fetch` fetches one provider; `uniform` returns jitter; `on_report` is called after every refresh, `on_models` when
+    the models of a provider have changed.
     """
 
     config: Config
@@ -38,6 +40,7 @@ class Store:
     clock: Clock
     uniform: Callable[[float, float], float] = random.uniform
     on_report: Callable[[Report], None] = lambda report: None
+    on_models: Callable[[ModelsChange], None] = lambda change: None
     max_list_bytes: int = MAX_BYTES
     """Limit for the rendered lists of all policies."""
 
@@ -52,6 +55,7 @@ class Store:
             self.clock,
             on_change=self._changed,
             on_report=self.on_report,
+            on_models=self.on_models,
             form=str.casefold if self.config.merge.ignore_case else str,
         )
         self.new_offers: dict[str, frozenset[str]] = {}

@@ -5,16 +5,10 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
+from proxy.telemetry.events import CallRecord, Observer, Outcome
 from proxy.telemetry.tokens import Tokens
-
-Outcome = Literal[
-    "ok", "rejected", "rate_limited", "failed", "timeout", "interrupted", "client_disconnected", "shut_down"
-]
-"""How one attempt at a provider ended: response sent · request rejected (4xx) · rate limit exceeded (429) · no
-connection, or a server error · timed out · connection closed mid-response · client disconnected ·
-the server was stopped."""
 
 FIRST_BYTE_BOUNDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 """Upper bounds of histogram buckets, in seconds. The last bucket has no upper bound."""
@@ -46,7 +40,7 @@ class Counts:
         return sum(self.outcomes.values())
 
 
-class Usage:
+class Usage(Observer):
     """The counters of one process."""
 
     def __init__(self) -> None:
@@ -54,6 +48,11 @@ class Usage:
 
     def __iter__(self) -> Iterator[tuple[Labels, Counts]]:
         return iter(self._rows.items())
+
+    def attempt_ended(
+        self, call: CallRecord, provider: str, outcome: Outcome, first_byte: float | None, tokens: Tokens
+    ) -> None:
+        self.count(Labels(call.key, provider, call.model), outcome, first_byte, tokens)
 
     def count(
         self, labels: Labels, outcome: Outcome, first_byte: float | None = None, tokens: Tokens | None = None

@@ -17,7 +17,8 @@ import trustme
 
 from proxy.errors import UpstreamError
 from proxy.states import OpenCircuit
-from proxy.telemetry.usage import Labels, Outcome
+from proxy.telemetry import Outcome
+from proxy.telemetry.usage import Labels
 from tests.fakes import FakeClock, FakeFetch, config_of, digest
 from tests.listening import Served, circuit_of, post, serving, until
 from tests.providers.calls import DONE, chunk_event, completion, streams
@@ -73,7 +74,7 @@ async def calling(
 
 def outcomes(served: Served) -> dict[str, dict[Outcome, int]]:
     """The counted outcomes, by provider."""
-    return {labels.provider: dict(counts.outcomes) for labels, counts in served.app.deployment.usage}
+    return {labels.provider: dict(counts.outcomes) for labels, counts in served.app.usage}
 
 
 def code(answer: httpx.Response) -> tuple[int, str | None]:
@@ -1125,7 +1126,7 @@ async def test_calls_are_counted_by_key_provider_and_model(fetch: FakeFetch, clo
     async with calling(fetch, clock, scripts) as (served, _):
         for _ in range(6):
             await served.call()
-        ((labels, counts),) = served.app.deployment.usage
+        ((labels, counts),) = served.app.usage
         assert labels == Labels("", "a", "m")
         assert counts.outcomes == {"ok": 2, "rejected": 1, "rate_limited": 1, "failed": 2}
         assert (counts.input_tokens, counts.output_tokens) == (10, 16)

@@ -9,6 +9,7 @@ from typing import Any
 
 from proxy.asgi import ClientConnection, Header, RawResponse, Send
 from proxy.inference.deadline import CallScope, ClientDisconnected, DeadlineExceeded
+from proxy.telemetry import CallRecord
 
 _COMMENT = b": keep-alive\n\n"
 STREAM_HEADERS: Sequence[Header] = ((b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no"))
@@ -26,11 +27,13 @@ class ClientResponse:
         send: Send,
         connection: ClientConnection | None,
         scope: CallScope,
+        record: CallRecord,
+        monotonic: Callable[[], float],
         *,
         id_headers: Sequence[Header],
         waiting: float | None,
     ) -> None:
-        """`id_headers`: with the id of the request.
+        """`record`: of the call; `monotonic`: the clock of its times; `id_headers`: with the id of the request.
 
         `waiting`: seconds after which comments are sent although no provider has responded; None if none are.
         """
@@ -41,6 +44,8 @@ class ClientResponse:
         self._send_message = send
         self._connection = connection
         self._scope = scope
+        self._record = record
+        self._monotonic = monotonic
         self._id_headers = id_headers
         self._waiting = waiting
         self._status = 200
@@ -89,7 +94,7 @@ class ClientResponse:
     async def start(self) -> None:
         """Send the head. Can block if the client has not read the previous response on this connection."""
         if not self.has_started:
-            self.has_started = True
+            self._begin(self._status)
             await self._deliver(self._start_message())
 
     async def send(self, body: bytes, *, more: bool = True) -> None:
@@ -98,14 +103,25 @@ class ClientResponse:
             await self.start()
         if self._heartbeat:
             self._heartbeat.postpone()
+        record = self._record
+        if record.first_byte is None:
+            record.first_byte = self._monotonic() - record.began
+        record.bytes_out += len(body)
         await self._deliver({"type": "http.response.body", "body": body, "more_body": more})
 
     def send_whole(self, response: RawResponse) -> bool:
         """Send a complete response, with its head, without waiting. Returns False if that is not possible."""
         if self._connection and self._connection.send(response):
-            self.has_started = True
+            self._begin(response.status)
+            record = self._record
+            record.first_byte = self._monotonic() - record.began
+            record.bytes_out += len(response.body)
             return True
         return False
+
+    def _begin(self, status: int) -> None:
+        self.has_started = True
+        self._record.status = status
 
     def close(self) -> None:
         """Stop comments: the response has ended."""
@@ -119,7 +135,7 @@ class ClientResponse:
     async def _send_comment(self) -> None:
         if self._may_comment():
             if not self.has_started:
-                self.has_started = True
+                self._begin(self._status)
                 await self._send_message(self._start_message())
             await self._send_message({"type": "http.response.body", "body": _COMMENT, "more_body": True})
 

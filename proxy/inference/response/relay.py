@@ -20,8 +20,7 @@ from proxy.inference.response.ids import IdReader
 from proxy.inference.response.json_stream import JsonStreamRenamer
 from proxy.inference.response.opening import Opening
 from proxy.inference.response.rename import rename_model
-from proxy.telemetry import Tokens
-from proxy.telemetry.usage import Outcome
+from proxy.telemetry import Outcome, Tokens
 
 _MAX_BUFFERED = 32 * 1024**2  # bytes of a JSON response; longer ones are streamed
 _MAX_FIRST_LINE = 1024**2  # bytes of the first of several JSON values in lines

@@ -12,6 +12,7 @@ import pytest
 from proxy.asgi import Message
 from proxy.inference.deadline import CallScope, DeadlineTimer
 from proxy.inference.response.client import ClientResponse
+from proxy.telemetry import CallRecord
 
 pytestmark = pytest.mark.anyio
 IDS = [(b"x-request-id", b"id-0")]
@@ -22,7 +23,8 @@ def response(sent: list[Message], waiting: float | None = None) -> ClientRespons
         sent.append(message)
 
     scope = CallScope(DeadlineTimer(), lambda on_disconnect: lambda: None, 60)
-    return ClientResponse(send, None, scope, id_headers=IDS, waiting=waiting)
+    record = CallRecord("id-0", "POST", "/v1/chat/completions", "openai", "", "", b"", 0.0)
+    return ClientResponse(send, None, scope, record, lambda: 0.0, id_headers=IDS, waiting=waiting)
 
 
 async def test_the_head_is_sent_with_the_first_bytes() -> None:

@@ -1,0 +1,231 @@
+"""What happens in the process, as values, and the interface of those who observe it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple, Protocol
+
+from msgspec import Struct
+
+from proxy.calls import Api
+from proxy.errors import ApiError, UpstreamError
+from proxy.states import BreakerState, ListState
+from proxy.telemetry.tokens import Tokens
+
+Outcome = Literal[
+    "ok", "rejected", "rate_limited", "failed", "timeout", "interrupted", "client_disconnected", "shut_down"
+]
+"""How one attempt at a provider ended: response sent · request rejected (4xx) · rate limit exceeded (429) · no
+connection, or a server error · timed out · connection closed mid-response · client disconnected ·
+the server was stopped."""
+
+CallOutcome = Literal[
+    "ok", "rejected", "rate_limited", "failed", "timeout", "stream_broken", "client_disconnected", "shut_down"
+]
+"""How a call ended for its client: as `Outcome`, also if no provider was tried; `stream_broken`: the response ended
+early, after a part of it was sent."""
+
+CLIENT_CLOSED_REQUEST = 499
+"""The status of a request whose client disconnected before a response was sent, as in nginx."""
+
+_BROKEN = {"interrupted": "provider_failed", "timeout": "timeout"}
+"""Outcome of an attempt whose response was being sent -> error code of the client."""
+
+
+class CallRecord(Struct):
+    """One call of a client. It is created when the call begins, filled while it proceeds, and complete at its end."""
+
+    request_id: str
+    method: str
+    route: str
+    """The template of the path, such as `/v1/chat/completions`."""
+    api: Api
+    key: str
+    """The name of the caller's key, "" without one."""
+    peer: str
+    """The address of the connection, "" if unknown: that of the client, or of a reverse proxy."""
+    forwarded_for: bytes
+    """The header `X-Forwarded-For`, b"" without one."""
+    began: float
+    """Monotonic seconds at which the head of the request was complete."""
+    model: str = ""
+    """As requested; "" if the request could not be read. Any text, of any length."""
+    is_stream: bool = False
+    """Whether the client requested a stream."""
+    status: int = 0
+    """The status that was sent; `CLIENT_CLOSED_REQUEST` if the client disconnected before."""
+    outcome: CallOutcome = "ok"
+    error: str = ""
+    """The code of the error that the client got, "" for none."""
+    reason: str = ""
+    """Why the last attempt failed, for the log; "" if there is nothing to log. Can contain texts of the provider."""
+    provider: str = ""
+    """That of the last attempt; "" without one: then `model` may not exist, or the caller may not call it."""
+    upstream_request_id: str = ""
+    """The provider's id of the last attempt, "" if it sent none."""
+    attempts: int = 0
+    """Requests to providers."""
+    failovers: int = 0
+    """How often another provider was tried."""
+    queue_seconds: float = 0.0
+    """How long the call waited for a slot at a provider (`max_in_flight`)."""
+    first_byte: float | None = None
+    """Seconds from `began` to the first bytes of a provider's response, without keep-alive comments; None without."""
+    seconds: float = 0.0
+    """From `began` to the end of the response."""
+    input_tokens: int = 0
+    output_tokens: int = 0
+    """As the provider reported them; 0 if it did not."""
+    bytes_in: int = 0
+    """Of the request's body, as it was received."""
+    bytes_out: int = 0
+    """Of the response's body."""
+
+    def attempt_ended(self, outcome: Outcome, tokens: Tokens) -> None:
+        """Record the end of the last attempt. If nothing was sent, `failed` or a further attempt follows."""
+        if code := _BROKEN.get(outcome):
+            self.outcome, self.error = "stream_broken", code
+        else:
+            self.outcome = outcome  # type: ignore[assignment]  # `interrupted` is in `_BROKEN`
+        self.input_tokens, self.output_tokens = tokens.input, tokens.output
+
+    def disconnected(self) -> None:
+        """Record that the client disconnected before it had the whole response."""
+        self.outcome = "client_disconnected"
+
+    def failed(self, error: ApiError, *, is_broken: bool = False) -> None:
+        """Record the error that the client gets. `is_broken`: as an event, after a part of the response was sent."""
+        self.error = error.code
+        self.provider = error.provider or self.provider
+        if error.code == "shutting_down":
+            self.outcome = "shut_down"
+        elif is_broken:
+            self.outcome = "stream_broken"
+        elif error.status in (408, 504):
+            self.outcome = "timeout"
+        elif error.status == 429:
+            self.outcome = "rate_limited"
+        else:
+            self.outcome = "rejected" if error.status < 500 else "failed"
+
+
+class Request(Protocol):
+    """A request that has ended. Every one has such an end, also one that was refused."""
+
+    method: str
+    """"" if the request was malformed."""
+    route: str
+    """The template of the path, such as `/v1/models/{id}`; "" for an unknown path."""
+    key: str | None
+    """The name of the caller's key, "" without one; None if the caller was not identified."""
+    status: int
+    """The status that was sent; `CLIENT_CLOSED_REQUEST` if the client disconnected before."""
+    began: float
+    """Monotonic seconds."""
+    error: str
+    """The code of an error response, "" for none."""
+    call: CallRecord | None
+    """None unless the request is a call of an identified caller."""
+
+    @property
+    def request_id(self) -> bytes: ...
+
+    @property
+    def peer(self) -> str:
+        """The address of the connection, "" if unknown."""
+        ...
+
+    @property
+    def forwarded_for(self) -> bytes:
+        """The header `X-Forwarded-For`, b"" without one."""
+        ...
+
+
+class RefusedRequest(Struct):
+    """A request that the protocol answered itself: malformed, too large, or too slow."""
+
+    status: int
+    error: str
+    request_id: bytes
+    peer: str
+    began: float
+    method: str = ""
+    route: str = ""
+    key: str | None = None
+    forwarded_for: bytes = b""
+    call: CallRecord | None = None
+
+
+class CircuitChange(NamedTuple):
+    """A circuit breaker of calls has changed its state."""
+
+    provider: str
+    model: str | None
+    """The provider's id; None: the breaker of the whole provider."""
+    key: str | None
+    """The name of the caller's key whose calls it rejects, "" for calls without a key; None: those of all."""
+    before: BreakerState
+    after: BreakerState
+
+
+class ListReport(Protocol):
+    """The status of a provider's list after a refresh: `proxy.store.Report`."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def state(self) -> ListState: ...
+
+    @property
+    def models(self) -> int: ...
+
+    @property
+    def failures(self) -> int:
+        """Consecutive failed refreshes."""
+        ...
+
+    @property
+    def error(self) -> UpstreamError | None: ...
+
+    @property
+    def fetch_seconds(self) -> float | None:
+        """How long the refresh took; None before the first one has ended."""
+        ...
+
+
+class ModelsChange(NamedTuple):
+    """The models of a provider have changed after its first list."""
+
+    provider: str
+    added: Sequence[str]
+    """Public ids, in the provider's order."""
+    removed: Sequence[str]
+
+
+class Observer:
+    """Receives events on the event loop, synchronously. Methods must be fast, must not block, and should not raise.
+
+    A subclass overrides those that it needs; the others cost nothing.
+    """
+
+    def request_ended(self, request: Request, seconds: float) -> None:
+        """Every request, also a refused one. `seconds`: from its head to the end of its response."""
+
+    def call_ended(self, call: CallRecord) -> None:
+        """After `request_ended` of the same request."""
+
+    def attempt_ended(
+        self, call: CallRecord, provider: str, outcome: Outcome, first_byte: float | None, tokens: Tokens
+    ) -> None:
+        """`first_byte`: seconds from the attempt to the head of the response, None without one."""
+
+    def queue_waited(self, provider: str, seconds: float) -> None:
+        """A call waited for a slot at a provider, with or without success."""
+
+    def circuit_changed(self, change: CircuitChange) -> None: ...
+
+    def provider_reported(self, report: ListReport) -> None:
+        """After each refresh of a provider's list."""
+
+    def models_changed(self, change: ModelsChange) -> None: ...

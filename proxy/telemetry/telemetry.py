@@ -1,0 +1,112 @@
+"""Passes events to observers."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from proxy.errors import describe_bug
+from proxy.telemetry.events import (
+    CLIENT_CLOSED_REQUEST,
+    CallRecord,
+    CircuitChange,
+    ListReport,
+    ModelsChange,
+    Observer,
+    Outcome,
+    Request,
+)
+from proxy.telemetry.tokens import Tokens
+
+_log = logging.getLogger("models_proxy")
+
+
+class Telemetry:
+    """The events of one process. It survives reloads of the configuration.
+
+    Where something happens, its method is called. A bug in an observer is logged once and changes nothing else.
+    """
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        """`monotonic`: seconds."""
+        self.monotonic = monotonic
+        self._request_ended: list[Callable[[Request, float], None]] = []
+        self._call_ended: list[Callable[[CallRecord], None]] = []
+        self._attempt_ended: list[Callable[[CallRecord, str, Outcome, float | None, Tokens], None]] = []
+        self._queue_waited: list[Callable[[str, float], None]] = []
+        self._circuit_changed: list[Callable[[CircuitChange], None]] = []
+        self._provider_reported: list[Callable[[ListReport], None]] = []
+        self._models_changed: list[Callable[[ModelsChange], None]] = []
+        self._broken: set[Callable[..., None]] = set()
+
+    def add(self, observer: Observer) -> None:
+        """Pass all further events to an observer, after those before it."""
+        self._each("request_ended", observer, self._request_ended)
+        self._each("call_ended", observer, self._call_ended)
+        self._each("attempt_ended", observer, self._attempt_ended)
+        self._each("queue_waited", observer, self._queue_waited)
+        self._each("circuit_changed", observer, self._circuit_changed)
+        self._each("provider_reported", observer, self._provider_reported)
+        self._each("models_changed", observer, self._models_changed)
+
+    @staticmethod
+    def _each(event: str, observer: Observer, methods: list[Any]) -> None:
+        if getattr(type(observer), event) is not getattr(Observer, event):
+            methods.append(getattr(observer, event))
+
+    def request_ended(self, request: Request) -> None:
+        """A request has ended: with `status`, or without a response."""
+        seconds = self.monotonic() - request.began
+        call = request.call
+        if call is not None:
+            call.status = request.status = request.status or call.status or CLIENT_CLOSED_REQUEST
+            call.seconds = seconds
+        elif not request.status:
+            request.status = CLIENT_CLOSED_REQUEST
+        for notify in self._request_ended:
+            try:
+                notify(request, seconds)
+            except Exception as error:
+                self._failed(notify, error)
+        if call is not None:
+            for notify_call in self._call_ended:
+                try:
+                    notify_call(call)
+                except Exception as error:
+                    self._failed(notify_call, error)
+
+    def attempt_ended(
+        self, call: CallRecord, provider: str, outcome: Outcome, first_byte: float | None, tokens: Tokens
+    ) -> None:
+        call.attempt_ended(outcome, tokens)
+        for notify in self._attempt_ended:
+            try:
+                notify(call, provider, outcome, first_byte, tokens)
+            except Exception as error:
+                self._failed(notify, error)
+
+    def queue_waited(self, call: CallRecord, provider: str, seconds: float) -> None:
+        call.queue_seconds += seconds
+        self._notify(self._queue_waited, provider, seconds)
+
+    def circuit_changed(self, change: CircuitChange) -> None:
+        self._notify(self._circuit_changed, change)
+
+    def provider_reported(self, report: ListReport) -> None:
+        self._notify(self._provider_reported, report)
+
+    def models_changed(self, change: ModelsChange) -> None:
+        self._notify(self._models_changed, change)
+
+    def _notify(self, methods: list[Any], *event: object) -> None:
+        for notify in methods:
+            try:
+                notify(*event)
+            except Exception as error:
+                self._failed(notify, error)
+
+    def _failed(self, notify: Callable[..., None], error: Exception) -> None:
+        if notify not in self._broken:
+            self._broken.add(notify)
+            _log.error("internal error in an observer of events: %s", describe_bug(error))

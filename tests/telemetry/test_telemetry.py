@@ -1,0 +1,144 @@
+"""Events are passed to observers."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from proxy.errors import BadRequest, ProviderFailed, ProviderTimeout, RateLimited, ShuttingDown
+from proxy.telemetry import CallRecord, Observer, Outcome, Telemetry, Tokens
+from proxy.telemetry.events import CallOutcome, CircuitChange, ModelsChange, RefusedRequest, Request
+
+CHANGE = CircuitChange("a", None, None, "ok", "open")
+
+
+def record() -> CallRecord:
+    return CallRecord("id-1", "POST", "/v1/chat/completions", "openai", "alice", "10.0.0.1", b"", began=5.0)
+
+
+def request(call: CallRecord | None = None, status: int = 0) -> RefusedRequest:
+    return RefusedRequest(status, "", b"id-1", "10.0.0.1", began=5.0, call=call)
+
+
+class Requests(Observer):
+    """Records requests and calls as tuples."""
+
+    def __init__(self) -> None:
+        self.seen: list[object] = []
+
+    def request_ended(self, request: Request, seconds: float) -> None:
+        self.seen.append((request.status, seconds))
+
+    def call_ended(self, call: CallRecord) -> None:
+        self.seen.append(call)
+
+
+class Faulty(Observer):
+    def circuit_changed(self, change: CircuitChange) -> None:
+        raise ValueError("-".join(("sk", "canary")))
+
+
+class Circuits(Observer):
+    def __init__(self) -> None:
+        self.seen: list[CircuitChange] = []
+
+    def circuit_changed(self, change: CircuitChange) -> None:
+        self.seen.append(change)
+
+
+def test_a_request_ends_with_its_status_and_duration() -> None:
+    requests, telemetry = Requests(), Telemetry(lambda: 7.5)
+    telemetry.add(requests)
+    telemetry.request_ended(request(status=401))
+
+    assert requests.seen == [(401, 2.5)]
+
+
+def test_a_call_ends_after_its_request_with_the_same_status_and_duration() -> None:
+    requests, telemetry, call = Requests(), Telemetry(lambda: 7.5), record()
+    telemetry.add(requests)
+    call.status = 200
+    telemetry.request_ended(request(call))
+
+    assert requests.seen == [(200, 2.5), call]
+    assert (call.status, call.seconds) == (200, 2.5)
+
+
+def test_a_request_without_a_response_has_status_499() -> None:
+    requests, telemetry, call = Requests(), Telemetry(lambda: 7.5), record()
+    telemetry.add(requests)
+    telemetry.request_ended(request())
+    telemetry.request_ended(request(call))
+
+    assert requests.seen == [(499, 2.5), (499, 2.5), call]
+    assert call.status == 499
+
+
+def test_an_observer_that_fails_is_logged_once_without_its_text(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    circuits, telemetry = Circuits(), Telemetry(lambda: 0.0)
+    telemetry.add(Faulty())
+    telemetry.add(circuits)
+    telemetry.circuit_changed(CHANGE)
+    telemetry.circuit_changed(CHANGE)
+
+    assert circuits.seen == [CHANGE, CHANGE]
+    assert len(caplog.records) == 1
+    assert "ValueError" in caplog.text
+    assert "sk-canary" not in caplog.text
+
+
+def test_events_without_an_observer_are_ignored() -> None:
+    telemetry = Telemetry(lambda: 0.0)
+    telemetry.add(Observer())
+    telemetry.request_ended(request(record()))
+    telemetry.attempt_ended(record(), "a", "ok", 0.5, Tokens())
+    telemetry.models_changed(ModelsChange("a", ["m"], []))
+
+
+@pytest.mark.parametrize(
+    ("attempt", "outcome", "error"),
+    [
+        ("ok", "ok", ""),
+        ("rejected", "rejected", ""),
+        ("client_disconnected", "client_disconnected", ""),
+        ("interrupted", "stream_broken", "provider_failed"),
+        ("timeout", "stream_broken", "timeout"),
+        ("shut_down", "shut_down", ""),
+    ],
+)
+def test_a_call_has_the_outcome_of_its_last_attempt(attempt: Outcome, outcome: CallOutcome, error: str) -> None:
+    call = record()
+    call.attempt_ended("failed", Tokens(1, 1))
+    call.attempt_ended(attempt, Tokens(3, 4))
+
+    assert (call.outcome, call.error, call.input_tokens, call.output_tokens) == (outcome, error, 3, 4)
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome", "code"),
+    [
+        (BadRequest("no"), "rejected", "invalid_request"),
+        (RateLimited("later"), "rate_limited", "rate_limit_exceeded"),
+        (ProviderTimeout("late"), "timeout", "timeout"),
+        (ProviderFailed("broken"), "failed", "provider_failed"),
+        (ShuttingDown(), "shut_down", "shutting_down"),
+    ],
+)
+def test_an_error_that_was_sent_decides_on_the_outcome(
+    error: BadRequest | ProviderFailed, outcome: CallOutcome, code: str
+) -> None:
+    call = record()
+    call.attempt_ended("interrupted", Tokens())
+    call.failed(error)
+
+    assert (call.outcome, call.error) == (outcome, code)
+
+
+def test_an_error_within_a_stream_breaks_it() -> None:
+    call, error = record(), ProviderFailed("broken")
+    error.provider = "b"
+    call.failed(error, is_broken=True)
+
+    assert (call.outcome, call.error, call.provider) == ("stream_broken", "provider_failed", "b")
