@@ -65,9 +65,9 @@ def check(path: Path, key: str | None, offline: bool, strict: bool, retries: int
     \b
     --json: an object with these stable fields; more may be added:
       ok         true if the exit code is 0
-      problems   [{line, setting, text}]: errors in the file; if there are
-                 any, no provider is contacted and the fields below are empty
-                 or null
+      problems   [{file, line, setting, text}]: errors in the configuration;
+                 if there are any, no provider is contacted and the fields
+                 below are empty or null
       warnings   [text]: probable mistakes in the file
       providers  [{name, kind, optional, state, url, models, listed, pages,
                  attempts, seconds, dropped: {reason: number}, error: {kind,

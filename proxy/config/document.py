@@ -81,7 +81,10 @@ class Document:
         return self.lines.get(path, 0)
 
     def problem(self, path: Path, text: str) -> None:
-        self.problems.append(Problem(self.line(path), setting(path), text))
+        self.problem_at(self.line(path), path, text)
+
+    def problem_at(self, line: int, path: Path, text: str) -> None:
+        self.problems.append(Problem(line, setting(path), text, self.path))
 
 
 def setting(path: Path) -> str:
@@ -110,7 +113,7 @@ def read(text: str, path: str, environ: Mapping[str, str]) -> Document:
     """Parse one YAML document. Raises ConfigError if it is invalid, too large, or nested too deeply."""
     if half := _SURROGATE.search(text):
         line = text.count("\n", 0, half.start()) + 1
-        raise ConfigError(path, [Problem(line, "", "contains an unpaired surrogate; save the file as UTF-8")])
+        raise ConfigError(path, [Problem(line, "", "contains an unpaired surrogate; save the file as UTF-8", path)])
     if len(text.encode()) > MAX_BYTES:
         raise too_large(path)
     document = Document(path)
@@ -122,21 +125,22 @@ def read(text: str, path: str, environ: Mapping[str, str]) -> Document:
         finally:
             loader.dispose()
     except _TooMuch as error:
-        raise ConfigError(path, [error.problem]) from error
+        raise ConfigError(path, [Problem(error.line, "", str(error), path)]) from error
     except yaml.YAMLError as error:
-        raise ConfigError(path, [_syntax_problem(error, text)]) from error
+        line, words = _syntax_problem(error, text)
+        raise ConfigError(path, [Problem(line, "", words, path)]) from error
     return document
 
 
 def too_large(path: str) -> ConfigError:
     text = f"is larger than {MAX_BYTES:,} bytes; check that it is a configuration file"
-    return ConfigError(path, [Problem(0, "", text)])
+    return ConfigError(path, [Problem(0, "", text, path)])
 
 
 class _TooMuch(Exception):
     def __init__(self, node: yaml.Node | None, text: str) -> None:
         super().__init__(text)
-        self.problem = Problem(node.start_mark.line + 1 if node else 0, "", text)
+        self.line = node.start_mark.line + 1 if node else 0
 
 
 class _Loader(_FastLoader):
@@ -158,16 +162,17 @@ class _Loader(_FastLoader):
         self._depth -= 1
 
 
-def _syntax_problem(error: yaml.YAMLError, text: str) -> Problem:
+def _syntax_problem(error: yaml.YAMLError, text: str) -> tuple[int, str]:
+    """The line of an error of libyaml, and a message with the fix."""
     if isinstance(error, yaml.reader.ReaderError):
         line = text.count("\n", 0, text.find(chr(error.character))) + 1
-        return Problem(line, "", f"contains a control character (U+{error.character:04X}); remove it")
+        return line, f"contains a control character (U+{error.character:04X}); remove it"
     assert isinstance(error, yaml.MarkedYAMLError), "PyYAML raises no others"
     payload = f"{error.context}: {error.problem}"
     starts_earlier = any(words in payload for words in _STARTS_EARLIER)
     mark = error.context_mark if starts_earlier else error.problem_mark
     hint = next((hint for words, hint in _HINTS if words in payload), error.problem)
-    return Problem(mark.line + 1 if mark else 0, "", f"invalid YAML: {hint}")
+    return mark.line + 1 if mark else 0, f"invalid YAML: {hint}"
 
 
 class _Values:
@@ -205,13 +210,12 @@ class _Values:
             line = key.start_mark.line + 1
             if not isinstance(key, yaml.ScalarNode):
                 text = "a setting name must be a string, not a list or mapping"
-                self._document.problems.append(Problem(line, setting(path), text))
+                self._document.problem_at(line, path, text)
             elif key.tag == _MERGE:
                 merged.append(child)
             elif key.value in values:
                 # YAML parsers keep only the last value, without a warning.
-                where = setting((*path, key.value))
-                self._document.problems.append(Problem(line, where, "duplicate key; remove one"))
+                self._document.problem_at(line, (*path, key.value), "duplicate key; remove one")
             else:
                 self._add(values, key, child, path)
         for source in merged:
@@ -234,7 +238,7 @@ class _Values:
         if isinstance(source, yaml.ScalarNode):
             line = source.start_mark.line + 1
             text = "`<<` must be a mapping or a list of mappings, like `<<: *name`"
-            self._document.problems.append(Problem(line, setting(path), text))
+            self._document.problem_at(line, path, text)
             return
         pairs = [pair for pair in source.value if isinstance(pair, tuple)]
         for key, child in pairs:

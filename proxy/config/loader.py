@@ -43,7 +43,8 @@ def _content(path: Path) -> bytes:
         with path.open("rb") as file:
             raw = file.read(yaml_document.MAX_BYTES + 1)
     except OSError as error:
-        raise ConfigError(str(path), [Problem(0, "", f"{error.strerror}; set another path with --config")]) from error
+        problem = Problem(0, "", f"{error.strerror}; set another path with --config", str(path))
+        raise ConfigError(str(path), [problem]) from error
     if len(raw) > yaml_document.MAX_BYTES:
         raise yaml_document.too_large(str(path))
     return raw
@@ -86,7 +87,7 @@ def _of_document(
     validation = Validation(document, log, offline=offline)
     config = _config(validation, document.value, read_secret, is_installed)
     if config is None:
-        raise ConfigError(document.path, sorted(set(document.problems)))
+        raise ConfigError(document.path, set(document.problems))
     return replace(config, sources=log.sources())
 
 
@@ -209,4 +210,4 @@ def _decoded(raw: bytes, path: str) -> str:
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
     # Not raised in the handler, because the UnicodeDecodeError contains the whole file, including secrets.
-    raise ConfigError(path, [Problem(line, "", "contains bytes that are not UTF-8; save the file as UTF-8")])
+    raise ConfigError(path, [Problem(line, "", "contains bytes that are not UTF-8; save the file as UTF-8", path)])

@@ -168,8 +168,8 @@ class Validation:
     # -- warnings ----------------------------------------------------------------------------------------------
 
     def warn(self, path: Path, text: str) -> None:
-        problem = Problem(self.document.line(path), setting(path), text)
-        self._warnings[f"{self.document.path}, {problem}"] = None
+        problem = Problem(self.document.line(path), setting(path), text, self.document.path)
+        self._warnings[str(problem)] = None
 
     def warn_of_brackets(self, patterns: Sequence[str], path: Path) -> None:
         for index, pattern in enumerate(patterns):

@@ -110,7 +110,7 @@ keys: [{{name: k, hash: "{digest("sk-fake-k")}", models: ["!m"]}}]
 """
     result = run(config, text)
     problem = 'key k has only deny rules (`!`), so it allows no model; add "*" to allow the rest'
-    warning = f"{config}, line 3, keys[0].models: {problem}"
+    warning = f"{config}:3: keys[0].models: {problem}"
     assert (result.exit_code, result.stderr) == (0, f"warning: {warning}\n")
     assert checked(config, text)["warnings"] == [warning]
 
@@ -125,7 +125,7 @@ keys: [{{name: k, hash: "{digest("sk-fake-k")}", models: ["m"]}}]
         "requests without a key can still list the models of this group; remove it, or add `call: false` to keep it"
     )
     for options in ((), ("--offline",)):
-        assert run(config, text, *options).stderr == f"warning: {config}, line 3, groups.default: {warning}\n"
+        assert run(config, text, *options).stderr == f"warning: {config}:3: groups.default: {warning}\n"
 
 
 def test_a_pattern_with_brackets_that_hides_nothing_exits_with_1(config: Path, upstreams: FakeProviders) -> None:
@@ -162,7 +162,8 @@ keys:
     document = checked(config, text)
     assert document["ok"] is False
     assert document["problems"] == [
-        {"line": problem.line, "setting": problem.setting, "text": problem.text} for problem in error.value.problems
+        {"file": str(config), "line": problem.line, "setting": problem.setting, "text": problem.text}
+        for problem in error.value.problems
     ]
     assert (len(document["problems"]), document["providers"], document["models"]) == (3, [], [])
     assert "canary" not in result.output

@@ -34,13 +34,15 @@ def test_a_valid_file_is_reported_without_contacting_a_provider(config: Path, up
 def test_variables_and_files_that_are_not_available_are_warnings(config: Path) -> None:
     result = run(config, SECRETS, "--offline")
     assert (result.exit_code, result.stdout) == (0, f"{config} is valid; no provider was contacted\n")
-    assert [line.removeprefix(f"warning: {config}, ") for line in result.stderr.splitlines()] == [
-        "line 4, providers[0].api_key_file: cannot be read: No such file or directory; this value was not checked",
-        "line 5, providers[1].ca_file: cannot be read: No such file or directory; this value was not checked",
-        "line 2, server.port: environment variable NO_SUCH_PORT is not set or empty; this value was not checked",
-        "line 4, providers[0].base_url: environment variable NO_SUCH_URL is not set or empty; this value was not "
+    assert [line.removeprefix(f"warning: {config.parent}/") for line in result.stderr.splitlines()] == [
+        "config.yaml:4: providers[0].api_key_file: cannot be read: No such file or directory; this value was not "
         "checked",
-        "line 7, keys[0].key: environment variable NO_SUCH_KEY is not set or empty; this value was not checked",
+        "config.yaml:5: providers[1].ca_file: cannot be read: No such file or directory; this value was not checked",
+        "config.yaml:2: server.port: environment variable NO_SUCH_PORT is not set or empty; this value was not checked",
+        "config.yaml:4: providers[0].base_url: environment variable NO_SUCH_URL is not set or empty; this value was "
+        "not "
+        "checked",
+        "config.yaml:7: keys[0].key: environment variable NO_SUCH_KEY is not set or empty; this value was not checked",
     ]
 
 
@@ -52,7 +54,7 @@ def test_the_same_file_has_problems_without_the_option(config: Path) -> None:
 def test_rules_of_a_key_whose_secret_is_not_available_are_checked(config: Path) -> None:
     result = run(config, SECRETS.replace("provider:paid", "provider:piad"), "--offline")
     assert (result.exit_code, result.stdout) == (1, "")
-    assert "line 7, keys[0].models[0]: no such provider; did you mean 'paid'?" in result.stderr
+    assert "config.yaml:7: keys[0].models[0]: no such provider; did you mean 'paid'?" in result.stderr
 
 
 def test_the_shipped_file_is_valid_without_any_variable(config: Path) -> None:

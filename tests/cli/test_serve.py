@@ -104,7 +104,7 @@ def test_a_file_that_cannot_be_read_is_a_config_error(path: str, why: str, tmp_p
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr.splitlines() == [
         f"Error: {place} has 1 problem:",
-        f"  the file: {why}; set another path with --config",
+        f"  {place}: {why}; set another path with --config",
     ]
 
 

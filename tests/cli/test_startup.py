@@ -97,9 +97,9 @@ keys: [{{name: k, key: "${{CLIENT_KEY}}", models: ["!secret"]}}]
         assert process.url
         assert process.stop() == 0
         assert process.err == [
-            f"warning: {config}, line 7, keys[0].models: key k has only deny rules (`!`), so it allows no model; "
+            f"warning: {config}:7: keys[0].models: key k has only deny rules (`!`), so it allows no model; "
             'add "*" to allow the rest',
-            f"warning: {config}, line 6, groups.default: requests without a key can still list the models of this "
+            f"warning: {config}:6: groups.default: requests without a key can still list the models of this "
             "group; remove it, or add `call: false` to keep it",
         ]
 

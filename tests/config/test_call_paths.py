@@ -74,8 +74,8 @@ def test_default_models_are_by_path_of_a_call() -> None:
 def test_problems_name_the_line_and_the_value() -> None:
     text = f"server:\n  extra_paths: [/v1/translate, /v1/files]\n  default_models: {{moderation: m}}\n{PROVIDER}"
     assert problems_of(text) == [
-        f"line 2, server.extra_paths[1]: must not contain `files`: {STORED}; found '/v1/files'",
-        "line 3, server.default_models.moderation: invalid name: must be the path of a call without /v1/, like "
+        f"config.yaml:2: server.extra_paths[1]: must not contain `files`: {STORED}; found '/v1/files'",
+        "config.yaml:3: server.default_models.moderation: invalid name: must be the path of a call without /v1/, like "
         "moderations or images/generations",
     ]
 

@@ -143,86 +143,93 @@ AUTH = "must be bearer, basic, none, {header: NAME} or {query: NAME}, with a NAM
 @pytest.mark.parametrize(
     ("listing", "problem"),
     [
-        pytest.param("items: x", "line 6, list.path: is missing; add `path: ...`", id="no path"),
-        pytest.param("path: catalog", f"line 7, list.path: {A_PATH}; found 'catalog'", id="no slash"),
-        pytest.param("path: /c?x=1", f"line 7, list.path: {A_PATH}; found '/c?x=1'", id="a query"),
-        pytest.param("path:", "line 7, list.path: has no value; set a value or remove the line", id="no value"),
-        pytest.param("path: /c\nitem: x", "line 8, list.item: unknown setting; did you mean 'items'?", id="misspelled"),
-        pytest.param("path: /c\nitems: a..b", f"line 8, list.items: {NAMES}; found 'a..b'", id="two dots"),
-        pytest.param("path: /c\nitems: []", "line 8, list.items: must not be empty", id="no path of items"),
-        pytest.param("path: /c\nid: [a, 'b[0]']", f"line 8, list.id[1]: {NAMES}; found 'b[0]'", id="an index"),
-        pytest.param("path: /c\nid: $.name", f"line 8, list.id: {NAMES}; found '$.name'", id="JSONPath"),
-        pytest.param("path: /c\nid: owner/", f"line 8, list.id: {NAMES}; found 'owner/'", id="half of a pair"),
-        pytest.param("path: /c\ncreated: 5", f"line 8, list.created: {SEVERAL}; found '5'", id="a number"),
+        pytest.param("items: x", "config.yaml:6: list.path: is missing; add `path: ...`", id="no path"),
+        pytest.param("path: catalog", f"config.yaml:7: list.path: {A_PATH}; found 'catalog'", id="no slash"),
+        pytest.param("path: /c?x=1", f"config.yaml:7: list.path: {A_PATH}; found '/c?x=1'", id="a query"),
+        pytest.param("path:", "config.yaml:7: list.path: has no value; set a value or remove the line", id="no value"),
+        pytest.param(
+            "path: /c\nitem: x", "config.yaml:8: list.item: unknown setting; did you mean 'items'?", id="misspelled"
+        ),
+        pytest.param("path: /c\nitems: a..b", f"config.yaml:8: list.items: {NAMES}; found 'a..b'", id="two dots"),
+        pytest.param("path: /c\nitems: []", "config.yaml:8: list.items: must not be empty", id="no path of items"),
+        pytest.param("path: /c\nid: [a, 'b[0]']", f"config.yaml:8: list.id[1]: {NAMES}; found 'b[0]'", id="an index"),
+        pytest.param("path: /c\nid: $.name", f"config.yaml:8: list.id: {NAMES}; found '$.name'", id="JSONPath"),
+        pytest.param("path: /c\nid: owner/", f"config.yaml:8: list.id: {NAMES}; found 'owner/'", id="half of a pair"),
+        pytest.param("path: /c\ncreated: 5", f"config.yaml:8: list.created: {SEVERAL}; found '5'", id="a number"),
         pytest.param(
             "path: /c\nfields: {contextlength: x}",
-            f"line 8, list.fields.contextlength: invalid name: must be one of {', '.join(EXTRA_NAMES)}",
+            f"config.yaml:8: list.fields.contextlength: invalid name: must be one of {', '.join(EXTRA_NAMES)}",
             id="an unknown field name",
         ),
         pytest.param(
             "path: /c\npaging: {style: curser}",
-            "line 8, list.paging.style: must be 'url', 'cursor', 'offset' or 'page'; found 'curser'",
+            "config.yaml:8: list.paging.style: must be 'url', 'cursor', 'offset' or 'page'; found 'curser'",
             id="unknown style",
         ),
         pytest.param(
             "path: /c\npaging: {style: cursor, send: p}",
-            "line 8, list.paging: style cursor requires `read`: the path of the next URL or cursor in the response",
+            "config.yaml:8: list.paging: style cursor requires `read`: the path of the next URL or cursor in the "
+            "response",
             id="a cursor without read",
         ),
         pytest.param(
             "path: /c\npaging: {style: cursor, read: p}",
-            "line 8, list.paging: style cursor requires `send`: the query parameter that selects the next page",
+            "config.yaml:8: list.paging: style cursor requires `send`: the query parameter that selects the next page",
             id="a cursor without send",
         ),
         pytest.param(
             "path: /c\npaging: {style: offset, send: o, pages: x}",
-            "line 8, list.paging: style offset does not support `pages`; remove it or choose another style",
+            "config.yaml:8: list.paging: style offset does not support `pages`; remove it or choose another style",
             id="not supported by this style",
         ),
         pytest.param(
             "path: /c\npaging: {style: page, send: p, size: {p: x}}",
-            "line 6, list: the first page number, in `params` or `paging.size`, must be a whole number",
+            "config.yaml:6: list: the first page number, in `params` or `paging.size`, must be a whole number",
             id="a page number that is not a number",
         ),
         pytest.param(
             "path: /c\npaging: {style: page, send: p, size: 100}",
-            "line 8, list.paging.size: must be a mapping of `name: value` lines",
+            "config.yaml:8: list.paging.size: must be a mapping of `name: value` lines",
             id="a size without a name",
         ),
         pytest.param(
             "path: /c\npaging:\n  style: page\n  send: p\n  size: {per: [1]}",
-            "line 11, list.paging.size.per: must be a string",
+            "config.yaml:11: list.paging.size.per: must be a string",
             id="a size that is a list",
         ),
-        pytest.param("path: /c\nauth: digest", f"line 8, list.auth: {AUTH}; found 'digest'", id="unknown auth"),
-        pytest.param("path: /c\nauth: {heder: X}", f"line 8, list.auth: {AUTH}", id="misspelled auth"),
-        pytest.param("path: /c\nauth: {header: 'a b'}", f"line 8, list.auth: {AUTH}", id="an invalid header name"),
-        pytest.param("path: /c\nauth: {query: k, header: X}", f"line 8, list.auth: {AUTH}", id="two auth locations"),
+        pytest.param("path: /c\nauth: digest", f"config.yaml:8: list.auth: {AUTH}; found 'digest'", id="unknown auth"),
+        pytest.param("path: /c\nauth: {heder: X}", f"config.yaml:8: list.auth: {AUTH}", id="misspelled auth"),
+        pytest.param(
+            "path: /c\nauth: {header: 'a b'}", f"config.yaml:8: list.auth: {AUTH}", id="an invalid header name"
+        ),
+        pytest.param(
+            "path: /c\nauth: {query: k, header: X}", f"config.yaml:8: list.auth: {AUTH}", id="two auth locations"
+        ),
         pytest.param(
             "path: /c\nauth: basic",
-            "line 5, api_key: must be `user:password`, because `list.auth` is `basic`",
+            "config.yaml:5: api_key: must be `user:password`, because `list.auth` is `basic`",
             id="basic auth without a user",
         ),
         pytest.param(
             "path: /c\nprice_per: 0",
-            "line 8, list.price_per: must be a whole number from 1 to 1000000000; found '0'",
+            "config.yaml:8: list.price_per: must be a whole number from 1 to 1000000000; found '0'",
             id="price_per of zero",
         ),
     ],
 )
 def test_problem_names_line_setting_and_fix(listing: str, problem: str) -> None:
-    assert problems(written(listing)) == [problem.replace(", ", ", providers[0].", 1)]
+    assert problems(written(listing)) == [problem.replace(": ", ": providers[0].", 1)]
 
 
 def test_list_setting_belongs_to_kind_custom_only() -> None:
     assert problems("providers: [{name: a, kind: custom, base_url: http://h}]") == [
-        "line 1, providers[0].list: is missing; kind custom requires it"
+        "config.yaml:1: providers[0].list: is missing; kind custom requires it"
     ]
     assert problems("providers: [{name: a, base_url: http://h, list: {path: /c}}]") == [
-        "line 1, providers[0].kind: is missing; `kind: custom` is required by `list`"
+        "config.yaml:1: providers[0].kind: is missing; `kind: custom` is required by `list`"
     ]
     assert problems("providers: [{name: a, kind: openai, base_url: http://h, list: {path: /c}}]") == [
-        "line 1, providers[0].list: is only supported by kind custom; this provider has kind openai"
+        "config.yaml:1: providers[0].list: is only supported by kind custom; this provider has kind openai"
     ]
 
 

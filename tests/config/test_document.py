@@ -20,6 +20,10 @@ def read(text: str) -> Document:
     return yamldoc.read(text, "c.yaml", ENVIRON)
 
 
+def found(line: int, setting: str, text: str) -> Problem:
+    return Problem(line, setting, text, "c.yaml")
+
+
 def problems_of(text: str) -> list[Problem]:
     """The problems of a text, whether it could be parsed or not."""
     try:
@@ -83,14 +87,14 @@ def test_unset_variables_are_recorded_with_their_path() -> None:
 @pytest.mark.parametrize("text", ["${MY-KEY}", "${HOST", "${}", "${1}", "${HOST-x}", "${NOPE:-${HOST}}"])
 def test_invalid_variable_reference_is_a_problem(text: str) -> None:
     hint = "invalid variable reference; write `${NAME}` or `${NAME:-default}`, or `$${` for a literal `${`"
-    assert problems_of(f"a:\n  b: '{text}'") == [Problem(2, "a.b", hint)]
+    assert problems_of(f"a:\n  b: '{text}'") == [found(2, "a.b", hint)]
     assert read(f"a:\n  b: '{text}'").malformed == {("a", "b")}
 
 
 def test_duplicate_key_is_a_problem_at_any_level() -> None:
     assert problems_of("a: 1\nb:\n  - c: 1\n    d: 2\n    c: 3\na: 2\n") == [
-        Problem(5, "b[0].c", "duplicate key; remove one"),
-        Problem(6, "a", "duplicate key; remove one"),
+        found(5, "b[0].c", "duplicate key; remove one"),
+        found(6, "a", "duplicate key; remove one"),
     ]
 
 
@@ -99,26 +103,26 @@ def test_duplicate_key_is_a_problem_at_any_level() -> None:
     [
         pytest.param(
             "a:\n  <<: b\n",
-            Problem(2, "a", "`<<` must be a mapping or a list of mappings, like `<<: *name`"),
+            found(2, "a", "`<<` must be a mapping or a list of mappings, like `<<: *name`"),
             id="a string to merge",
         ),
         pytest.param(
             "? [a]\n: b\n",
-            Problem(1, "", "a setting name must be a string, not a list or mapping"),
+            found(1, "", "a setting name must be a string, not a list or mapping"),
             id="a list for a name",
         ),
         pytest.param(
             "? &a [*a]\n: b\n",
-            Problem(1, "", "a setting name must be a string, not a list or mapping"),
+            found(1, "", "a setting name must be a string, not a list or mapping"),
             id="a recursive list for a name",
         ),
-        pytest.param("a:\n  - !b\n", Problem(2, "a[0]", "quote values that begin with `!`"), id="a tag"),
+        pytest.param("a:\n  - !b\n", found(2, "a[0]", "quote values that begin with `!`"), id="a tag"),
         pytest.param(
             "a: !!python/object/apply:os.system ls",
-            Problem(1, "a", "quote values that begin with `!`"),
+            found(1, "a", "quote values that begin with `!`"),
             id="a tag that would run code",
         ),
-        pytest.param("a: !!binary aGk=", Problem(1, "a", "quote values that begin with `!`"), id="bytes"),
+        pytest.param("a: !!binary aGk=", found(1, "a", "quote values that begin with `!`"), id="bytes"),
     ],
 )
 def test_unsupported_yaml_features_are_problems(text: str, problem: Problem) -> None:
@@ -230,50 +234,50 @@ NO_ANCHOR = 'no such anchor; define it above, or quote values that begin with `*
     ],
 )
 def test_invalid_yaml_is_an_error_with_line_and_fix(text: str, line: int, hint: str) -> None:
-    assert problems_of(text) == [Problem(line, "", f"invalid YAML: {hint}")]
+    assert problems_of(text) == [found(line, "", f"invalid YAML: {hint}")]
 
 
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        pytest.param("é:\n  \x07", Problem(2, "", "contains a control character (U+0007); remove it"), id="a bell"),
-        pytest.param("a: \x00", Problem(1, "", "contains a control character (U+0000); remove it"), id="a zero"),
+        pytest.param("é:\n  \x07", found(2, "", "contains a control character (U+0007); remove it"), id="a bell"),
+        pytest.param("a: \x00", found(1, "", "contains a control character (U+0000); remove it"), id="a zero"),
         pytest.param(
-            "\n\ud800", Problem(2, "", "contains an unpaired surrogate; save the file as UTF-8"), id="a surrogate"
+            "\n\ud800", found(2, "", "contains an unpaired surrogate; save the file as UTF-8"), id="a surrogate"
         ),
         pytest.param(
             "a" * (5 * 1024 * 1024 + 1),
-            Problem(0, "", "is larger than 5,242,880 bytes; check that it is a configuration file"),
+            found(0, "", "is larger than 5,242,880 bytes; check that it is a configuration file"),
             id="too large",
         ),
         pytest.param(
             "模" * (5 * 1024 * 1024 // 3 + 1),
-            Problem(0, "", "is larger than 5,242,880 bytes; check that it is a configuration file"),
+            found(0, "", "is larger than 5,242,880 bytes; check that it is a configuration file"),
             id="too large in bytes",
         ),
         pytest.param(
             "a:\n " + "[" * 200_000,
-            Problem(2, "", "is nested more than 50 levels deep; check brackets and indentation"),
+            found(2, "", "is nested more than 50 levels deep; check brackets and indentation"),
             id="brackets that would overflow the stack",
         ),
         pytest.param(
             "a:\n  " + "- " * 51 + "b",
-            Problem(2, "", "is nested more than 50 levels deep; check brackets and indentation"),
+            found(2, "", "is nested more than 50 levels deep; check brackets and indentation"),
             id="dashes",
         ),
         pytest.param(
             "a: [" + "a," * 300_001 + "]",
-            Problem(1, "", "contains more than 300,000 values; check that it is a configuration file"),
+            found(1, "", "contains more than 300,000 values; check that it is a configuration file"),
             id="too many values",
         ),
         pytest.param(
             "a:\n  &a [*a]",
-            Problem(2, "", "alias refers to itself or is nested too deeply"),
+            found(2, "", "alias refers to itself or is nested too deeply"),
             id="a recursive list",
         ),
         pytest.param(
             "a:\n  b: &a {c: *a}",
-            Problem(2, "", "alias refers to itself or is nested too deeply"),
+            found(2, "", "alias refers to itself or is nested too deeply"),
             id="a recursive mapping",
         ),
     ],
@@ -286,7 +290,7 @@ def test_alias_bomb_stops_at_the_maximum_number_of_values() -> None:
     lines = ["a: &a [x,x,x,x,x,x,x,x,x,x]"]
     for before, name in zip("abcdefgh", "bcdefghi", strict=True):
         lines.append(f"{name}: &{name} [{','.join([f'*{before}'] * 10)}]")
-    assert problems_of("\n".join(lines)) == [Problem(1, "", "aliases expand to more than 300,000 values; use fewer")]
+    assert problems_of("\n".join(lines)) == [found(1, "", "aliases expand to more than 300,000 values; use fewer")]
 
 
 MERGED = """\
@@ -307,7 +311,7 @@ def test_merge_keys_add_the_settings_of_other_mappings() -> None:
 
 
 def test_duplicate_keys_in_a_mapping_with_a_merge_key_are_problems() -> None:
-    assert problems_of("x: &x {a: 1}\ny: {<<: *x, b: 1, b: 2}") == [Problem(2, "y.b", "duplicate key; remove one")]
+    assert problems_of("x: &x {a: 1}\ny: {<<: *x, b: 1, b: 2}") == [found(2, "y.b", "duplicate key; remove one")]
     assert problems_of('y: {"<<": 1}') == [], "a quoted key is not a merge key"
 
 

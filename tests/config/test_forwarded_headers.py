@@ -78,7 +78,7 @@ def test_a_header_with_a_key_of_the_proxy_never_matches(name: str) -> None:
     forwards = header_matcher(["*"], [])
 
     assert (forwards(name), forwards(name.replace("-", "_"))) == (False, False)
-    assert problems(name) == [f"line 4, providers[0].forward_headers[0]: {CREDENTIAL}; found '{name}'"]
+    assert problems(name) == [f"config.yaml:4: providers[0].forward_headers[0]: {CREDENTIAL}; found '{name}'"]
 
 
 @pytest.mark.parametrize(
@@ -125,4 +125,4 @@ def test_a_header_with_a_key_of_the_proxy_never_matches(name: str) -> None:
 def test_a_pattern_that_can_only_match_a_private_header_is_a_problem(pattern: str, problem: str) -> None:
     found = f"; found {pattern!r}" if pattern else ""
 
-    assert problems(pattern) == [f"line 4, providers[0].forward_headers[0]: {problem}{found}"]
+    assert problems(pattern) == [f"config.yaml:4: providers[0].forward_headers[0]: {problem}{found}"]

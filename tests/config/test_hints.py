@@ -14,29 +14,29 @@ providers:
     base_url: http://h
 """
 OLD = [
-    (f"{PROVIDER}cache: {{patience: 4s}}", "line 4, cache.patience: renamed to `initial_wait`"),
-    (f"{PROVIDER}    patience: 4s", "line 4, providers[0].patience: renamed to `initial_wait`"),
-    (f"{PROVIDER}server:\n  open: true", "line 5, server.open: renamed to `allow_anonymous`"),
-    (f"{PROVIDER}server: {{drain: 5s}}", "line 4, server.drain: renamed to `drain_delay`"),
-    (f"{PROVIDER}server: {{keep_alive: 5s}}", "line 4, server.keep_alive: renamed to `sse_keepalive`"),
+    (f"{PROVIDER}cache: {{patience: 4s}}", "config.yaml:4: cache.patience: renamed to `initial_wait`"),
+    (f"{PROVIDER}    patience: 4s", "config.yaml:4: providers[0].patience: renamed to `initial_wait`"),
+    (f"{PROVIDER}server:\n  open: true", "config.yaml:5: server.open: renamed to `allow_anonymous`"),
+    (f"{PROVIDER}server: {{drain: 5s}}", "config.yaml:4: server.drain: renamed to `drain_delay`"),
+    (f"{PROVIDER}server: {{keep_alive: 5s}}", "config.yaml:4: server.keep_alive: renamed to `sse_keepalive`"),
     (
         f"{PROVIDER}defaults: {{between_bytes_timeout: 5s}}",
-        "line 4, defaults.between_bytes_timeout: renamed to `idle_timeout`",
+        "config.yaml:4: defaults.between_bytes_timeout: renamed to `idle_timeout`",
     ),
-    (f"{PROVIDER}defaults: {{extra: all}}", "line 4, defaults.extra: renamed to `extra_fields`"),
-    (f"{PROVIDER}    extra: none", "line 4, providers[0].extra: renamed to `extra_fields`"),
-    (f"{CUSTOM}    list: {{path: /m, cut: x/}}", "line 5, providers[0].list.cut: renamed to `strip_prefix`"),
+    (f"{PROVIDER}defaults: {{extra: all}}", "config.yaml:4: defaults.extra: renamed to `extra_fields`"),
+    (f"{PROVIDER}    extra: none", "config.yaml:4: providers[0].extra: renamed to `extra_fields`"),
+    (f"{CUSTOM}    list: {{path: /m, cut: x/}}", "config.yaml:5: providers[0].list.cut: renamed to `strip_prefix`"),
     (
         f"{PROVIDER}merge: {{duplicates: keep}}",
-        "line 4, merge.duplicates: renamed to `duplicates: by_provider`; found 'keep'",
+        "config.yaml:4: merge.duplicates: renamed to `duplicates: by_provider`; found 'keep'",
     ),
     (
         f"{PROVIDER}defaults: {{patience: 4s, initial_wait: 4s}}",
-        "line 4, defaults.patience: renamed to `initial_wait`",
+        "config.yaml:4: defaults.patience: renamed to `initial_wait`",
     ),
     (
         f"{PROVIDER}    drain: 5s",
-        "line 4, providers[0].drain: renamed to `drain_delay`; it belongs under `server`",
+        "config.yaml:4: providers[0].drain: renamed to `drain_delay`; it belongs under `server`",
     ),
 ]
 

@@ -135,14 +135,16 @@ def test_rules_of_a_key_override_those_of_its_group() -> None:
 )
 def test_mistake_in_a_key_is_one_problem_with_a_fix(key: str, problem: str) -> None:
     text = f"{PROVIDER}groups: {{staff: {{models: []}}}}\nkeys:\n  - {{{key}}}\n"
-    assert problems_of(text) == [f"line 6, keys[0]{problem}"]
+    assert problems_of(text) == [f"config.yaml:6: keys[0]{problem}"]
 
 
 def test_unknown_group_is_a_problem_even_without_groups() -> None:
-    assert problems_of(f"{KEY}    group: staff\n") == ["line 7, keys[0].group: no such group; defined groups: none"]
+    assert problems_of(f"{KEY}    group: staff\n") == [
+        "config.yaml:7: keys[0].group: no such group; defined groups: none"
+    ]
     assert problems_of(f"groups: 5\n{KEY}    group: staff\n") == [
-        "line 1, groups: must be a mapping of group names, like `staff: {models: [...]}`",
-        "line 8, keys[0].group: no such group; defined groups: none",
+        "config.yaml:1: groups: must be a mapping of group names, like `staff: {models: [...]}`",
+        "config.yaml:8: keys[0].group: no such group; defined groups: none",
     ]
 
 
@@ -155,7 +157,7 @@ def test_plaintext_key_is_a_problem_with_the_hash_to_paste(value: str) -> None:
     with pytest.raises(ConfigError) as rejected:
         parsed(text, {"REST": CANARY[3:]})
     assert [str(problem) for problem in rejected.value.problems] == [
-        f'line 7, keys[0].key: is a plaintext secret; write hash: "{digest}" instead'
+        f'config.yaml:7: keys[0].key: is a plaintext secret; write hash: "{digest}" instead'
     ]
     assert "canary" not in f"{rejected.value} {rejected.value!r}"
     (key,) = parsed(re.sub(r"    key: .*", f'    hash: "{digest}"', text)).keys
@@ -165,7 +167,7 @@ def test_plaintext_key_is_a_problem_with_the_hash_to_paste(value: str) -> None:
 def test_numeric_plaintext_key_is_hashed_as_written() -> None:
     digest = hashlib.sha256(b"0123456").hexdigest()
     assert problems_of(f"{PROVIDER}keys: [{{name: k, models: [], key: 0123456}}]\n") == [
-        f'line 4, keys[0].key: is a plaintext secret; write hash: "sha256:{digest}" instead'
+        f'config.yaml:4: keys[0].key: is a plaintext secret; write hash: "sha256:{digest}" instead'
     ]
 
 
@@ -196,7 +198,7 @@ def test_numeric_plaintext_key_is_hashed_as_written() -> None:
 )
 def test_keys_that_clients_cannot_send_are_problems(value: str, environ: Mapping[str, str], problem: str) -> None:
     text = f"{PROVIDER}keys: [{{name: k, models: [], key: {value}}}]\n"
-    assert problems_of(text, environ) == [f"line 4, keys[0].key: {problem}"]
+    assert problems_of(text, environ) == [f"config.yaml:4: keys[0].key: {problem}"]
 
 
 @pytest.mark.parametrize(
@@ -205,7 +207,8 @@ def test_keys_that_clients_cannot_send_are_problems(value: str, environ: Mapping
 )
 def test_invalid_hash_is_a_problem_with_the_command_to_compute_it(value: str) -> None:
     assert problems_of(f"{PROVIDER}keys: [{{name: k, models: [], hash: {value}}}]\n") == [
-        'line 4, keys[0].hash: must be "sha256:" and 64 hexadecimal digits; to compute it: printf %s "$KEY" | sha256sum'
+        'config.yaml:4: keys[0].hash: must be "sha256:" and 64 hexadecimal digits; to compute it: printf %s "$KEY" '
+        "| sha256sum"
     ]
 
 
@@ -219,9 +222,9 @@ def test_duplicate_names_and_keys_are_problems() -> None:
   - {{name: d, hash: "sha256:{hashlib.sha256(CANARY.encode()).hexdigest()}", models: []}}
 """
     assert problems_of(text) == [
-        "line 6, keys[1]: is the same key as keys[0]; use a different key for each entry",
-        "line 7, keys[2].name: duplicate name 'a'; names must be unique",
-        "line 9, keys[4]: is the same key as keys[3]; use a different key for each entry",
+        "config.yaml:6: keys[1]: is the same key as keys[0]; use a different key for each entry",
+        "config.yaml:7: keys[2].name: duplicate name 'a'; names must be unique",
+        "config.yaml:9: keys[4]: is the same key as keys[3]; use a different key for each entry",
     ]
 
 
@@ -230,15 +233,17 @@ def test_several_digests_are_one_key_and_no_other_entry_can_have_one_of_them() -
     digests = (bytes.fromhex("0a" * 32), bytes.fromhex("0b" * 32))
     assert parsed(f"{PROVIDER}keys: [{{{entry}}}]\n").keys == (Key(name="a", digests=digests, rules=("m",)),)
     text = f"{PROVIDER}keys:\n  - {{{entry}}}\n  - {{name: b, hash: '{OTHER_DIGEST}', models: []}}\n"
-    assert problems_of(text) == ["line 6, keys[1]: is the same key as keys[0]; use a different key for each entry"]
+    assert problems_of(text) == [
+        "config.yaml:6: keys[1]: is the same key as keys[0]; use a different key for each entry"
+    ]
 
 
 def test_only_deny_rules_are_a_warning() -> None:
     config = parsed(f"groups:\n  default: {{models: ['!a']}}\n  staff: {{models: []}}\n{KEY}    models: ['!a', '!b']\n")
     assert config.warnings == (
-        "config.yaml, line 2, groups.default.models: group default has only deny rules (`!`), so it allows no model; "
+        "config.yaml:2: groups.default.models: group default has only deny rules (`!`), so it allows no model; "
         'add "*" to allow the rest',
-        "config.yaml, line 10, keys[0].models: key k has only deny rules (`!`), so it allows no model; "
+        "config.yaml:10: keys[0].models: key k has only deny rules (`!`), so it allows no model; "
         'add "*" to allow the rest',
     )
 
@@ -249,7 +254,7 @@ ANONYMOUS = "requests without a key can still list the models of this group; rem
 @pytest.mark.parametrize(
     ("group", "warnings"),
     [
-        pytest.param("models: ['*']", (f"config.yaml, line 1, groups.default: {ANONYMOUS}",), id="after a first key"),
+        pytest.param("models: ['*']", (f"config.yaml:1: groups.default: {ANONYMOUS}",), id="after a first key"),
         pytest.param("models: ['*'], call: false", (), id="confirmed, list only"),
         pytest.param("models: ['*'], call: true", (), id="confirmed, with calls"),
         pytest.param("models: []", (), id="no models"),
@@ -263,7 +268,7 @@ def test_keys_with_a_default_group_are_a_warning(group: str, warnings: tuple[str
 
 def test_provider_rule_with_brackets_is_an_unknown_provider() -> None:
     text = f"{PROVIDER}groups: {{default: {{models: ['*', '!provider:[a]']}}}}\n"
-    assert problems_of(text) == ["line 4, groups.default.models[1]: no such provider"]
+    assert problems_of(text) == ["config.yaml:4: groups.default.models[1]: no such provider"]
 
 
 def test_ten_thousand_keys_are_loaded(capsys: pytest.CaptureFixture[str]) -> None:
@@ -301,7 +306,7 @@ groups:
   default:
     models: ["*", "{rule}"]
 """
-    assert problems_of(text) == [f"line 5, groups.default.models[1]: {problem}"]
+    assert problems_of(text) == [f"config.yaml:5: groups.default.models[1]: {problem}"]
 
 
 @pytest.mark.parametrize("rule", ["llama3:8b", "!a:*", "provider:la*", "!provider:lab", "owner:future-owner", "*: x"])

@@ -388,7 +388,7 @@ A_MATCH = "`match` must be a pattern over the provider's own ids, or a list of p
 )
 def test_a_mistake_is_one_problem(setting: str, problem: str) -> None:
     found = problems_of(f"providers: [{{name: a, base_url: 'http://h', {setting}}}]")
-    assert found == [f"line 1, providers[0].{problem}"]
+    assert found == [f"config.yaml:1: providers[0].{problem}"]
 
 
 @pytest.mark.parametrize(
@@ -400,13 +400,13 @@ def test_a_setting_in_a_custom_list_and_beside_it_is_a_conflict(name: str, value
         f"providers: [{{name: a, kind: custom, base_url: 'http://h', {name}: {value}, "
         f"list: {{path: /c, {name}: {value}}}}}]"
     )
-    assert found == [f"line 1, providers[0].{name}: conflicts with `list.{name}`; set only one"]
+    assert found == [f"config.yaml:1: providers[0].{name}: conflicts with `list.{name}`; set only one"]
 
 
 def test_an_override_of_a_name_that_is_similar_to_a_standard_one_is_a_warning() -> None:
     text = "overrides: [{match: 'm[1]', contextlength: 5, our_note: x}]"
     config = parsed(f"providers: [{{name: a, base_url: 'http://h', {text}}}]")
-    where = "config.yaml, line 1, providers[0].overrides[0]"
+    where = "config.yaml:1: providers[0].overrides[0]"
     assert config.warnings == (
         f"{where}.match[0]: `[` is matched literally; character classes like [0-9] are not supported",
         f"{where}.contextlength: is not a standard name; did you mean 'context_length'?",
@@ -430,7 +430,9 @@ def test_a_disabled_provider_is_not_used_and_its_secrets_may_be_missing() -> Non
 
 
 def test_a_disabled_provider_is_validated() -> None:
-    assert problems_of(DISABLED, {}) == ["line 4, providers[1].api_key_file: conflicts with api_key; set only one"]
+    assert problems_of(DISABLED, {}) == [
+        "config.yaml:4: providers[1].api_key_file: conflicts with api_key; set only one"
+    ]
 
 
 @pytest.mark.parametrize(("written", "used"), [("false", 2), ("${OFF:-false}", 2), ("${OFF:-true}", 1), ("yes", 1)])

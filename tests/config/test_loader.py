@@ -459,25 +459,27 @@ providers:
     [
         pytest.param(
             f"{PROVIDER}    api_key: ${{NOPE}}\n",
-            "line 4, providers[0].api_key: environment variable NOPE is not set or empty; set it, or add a default: "
+            "config.yaml:4: providers[0].api_key: environment variable NOPE is not set or empty; set it, or add a "
+            "default: "
             "${NOPE:-...}, or set `optional: true` for the provider",
             id="in a provider",
         ),
         pytest.param(
             f"{PROVIDER}    optional: false\n    api_key: ${{NOPE}}\n",
-            "line 5, providers[0].api_key: environment variable NOPE is not set or empty; set it, or add a default: "
+            "config.yaml:5: providers[0].api_key: environment variable NOPE is not set or empty; set it, or add a "
+            "default: "
             "${NOPE:-...}, or set `optional: true` for the provider",
             id="in a provider that is not optional",
         ),
         pytest.param(
             f"defaults: {{headers: {{X-Key: '${{NOPE}}'}}}}\n{PROVIDER}    optional: true\n",
-            "line 1, defaults.headers: environment variable NOPE is not set or empty; set it, or add a default: "
+            "config.yaml:1: defaults.headers: environment variable NOPE is not set or empty; set it, or add a default: "
             "${NOPE:-...}",
             id="in what an optional provider inherits",
         ),
         pytest.param(
             f"{PROVIDER}keys:\n  - {{name: k, key: '${{NOPE}}', models: []}}\n",
-            "line 5, keys[0].key: environment variable NOPE is not set or empty; set it",
+            "config.yaml:5: keys[0].key: environment variable NOPE is not set or empty; set it",
             id="for a key, which has no default",
         ),
     ],
@@ -497,21 +499,23 @@ def test_environment_defaults_to_that_of_the_process(tmp_path: Path, monkeypatch
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        pytest.param(None, "the file: No such file or directory; set another path with --config", id="no file"),
+        pytest.param(None, "config.yaml: No such file or directory; set another path with --config", id="no file"),
         pytest.param(
-            b"a:\n  b: \xff\n", "line 2: contains bytes that are not UTF-8; save the file as UTF-8", id="Latin-1"
+            b"a:\n  b: \xff\n", "config.yaml:2: contains bytes that are not UTF-8; save the file as UTF-8", id="Latin-1"
         ),
         pytest.param(
-            "a: b".encode("utf-16"), "line 1: contains bytes that are not UTF-8; save the file as UTF-8", id="UTF-16"
+            "a: b".encode("utf-16"),
+            "config.yaml:1: contains bytes that are not UTF-8; save the file as UTF-8",
+            id="UTF-16",
         ),
         pytest.param(
             b"a" * 5_242_881,
-            "the file: is larger than 5,242,880 bytes; check that it is a configuration file",
+            "config.yaml: is larger than 5,242,880 bytes; check that it is a configuration file",
             id="a file too large",
         ),
         pytest.param(
             b"",
-            "the file: must contain settings (`providers:` ...); start from the shipped config.yaml",
+            "config.yaml: must contain settings (`providers:` ...); start from the shipped config.yaml",
             id="an empty file",
         ),
     ],
@@ -522,11 +526,11 @@ def test_error_names_an_unusable_file(tmp_path: Path, content: bytes | None, mes
         file.write_bytes(content)
     with pytest.raises(ConfigError) as rejected:
         read(file, {})
-    assert str(rejected.value) == f"{file} has 1 problem:\n  {message}"
+    assert str(rejected.value) == f"{file} has 1 problem:\n  {tmp_path}/{message}"
 
 
 def test_directory_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"the file: Is a directory; set another path with --config"):
+    with pytest.raises(ConfigError, match=r": Is a directory; set another path with --config"):
         read(tmp_path, {})
 
 
@@ -559,44 +563,48 @@ keys:
     digest = hashlib.sha256(b"sk-canary").hexdigest()
     assert str(rejected.value).splitlines() == [
         "config.yaml has 25 problems:",
-        "  line 1, server.prot: unknown setting; did you mean 'port'?",
-        "  line 2, cache.ttl: must be a positive duration, like 250ms, 4s, 5m, 24h or 7d; found '5 min'",
-        "  line 3, mergee: unknown setting; did you mean 'merge'?",
-        "  line 5, providers[0].name: must be 1 to 64 letters, digits, `.`, `_` or `-`, starting with a letter or "
+        "  config.yaml:1: server.prot: unknown setting; did you mean 'port'?",
+        "  config.yaml:2: cache.ttl: must be a positive duration, like 250ms, 4s, 5m, 24h or 7d; found '5 min'",
+        "  config.yaml:3: mergee: unknown setting; did you mean 'merge'?",
+        "  config.yaml:5: providers[0].name: must be 1 to 64 letters, digits, `.`, `_` or `-`, starting with a "
+        "letter or "
         "digit; found 'a b'",
-        "  line 5, providers[0].workspace_id: is missing; kind pangu requires it",
-        "  line 7, providers[0].base_url: must be a URL like https://api.example.com/v1",
-        "  line 8, providers[0].retries: must be a whole number from 0 to 10; found 'many'",
-        "  line 9, providers[0].model_ids: must be a list: start each entry with `- `, or use [ ]; at least one entry "
+        "  config.yaml:5: providers[0].workspace_id: is missing; kind pangu requires it",
+        "  config.yaml:7: providers[0].base_url: must be a URL like https://api.example.com/v1",
+        "  config.yaml:8: providers[0].retries: must be a whole number from 0 to 10; found 'many'",
+        "  config.yaml:9: providers[0].model_ids: must be a list: start each entry with `- `, or use [ ]; at least "
+        "one entry "
         "is required",
-        "  line 10, providers[0].iam.domain: is missing; add `domain: ...`",
-        "  line 10, providers[0].iam.password: is missing; add `password: ...`",
-        "  line 10, providers[0].iam.project: is missing; add `project: ...`",
-        "  line 10, providers[0].iam.url: must be a URL like https://api.example.com/v1",
-        "  line 10, providers[0].iam.user: is missing; add `user: ...`",
-        "  line 10, providers[0].iam.usr: unknown setting; did you mean 'user'?",
-        "  line 11, providers[1].kind: unknown kind; did you mean 'openai'?",
-        "  line 11, providers[1].name: is missing; add `name: ...`",
-        "  line 12, providers[1].tiemout: unknown setting; did you mean 'timeout'?",
-        "  line 13, providers[2]: must be a mapping that starts with `name: ...`",
-        "  line 15, owners[0].match: must be a list: start each entry with `- `, or use [ ]; found 'gpt-*'",
-        "  line 15, owners[0].owner: is missing; add `owner: ...`",
-        "  line 16, groups.staff.models: is missing; add `models: ...`",
-        "  line 18, keys[0].expires: must be a valid date, like 2027-01-31; the key expires at the end of that day "
+        "  config.yaml:10: providers[0].iam.domain: is missing; add `domain: ...`",
+        "  config.yaml:10: providers[0].iam.password: is missing; add `password: ...`",
+        "  config.yaml:10: providers[0].iam.project: is missing; add `project: ...`",
+        "  config.yaml:10: providers[0].iam.url: must be a URL like https://api.example.com/v1",
+        "  config.yaml:10: providers[0].iam.user: is missing; add `user: ...`",
+        "  config.yaml:10: providers[0].iam.usr: unknown setting; did you mean 'user'?",
+        "  config.yaml:11: providers[1].kind: unknown kind; did you mean 'openai'?",
+        "  config.yaml:11: providers[1].name: is missing; add `name: ...`",
+        "  config.yaml:12: providers[1].tiemout: unknown setting; did you mean 'timeout'?",
+        "  config.yaml:13: providers[2]: must be a mapping that starts with `name: ...`",
+        "  config.yaml:15: owners[0].match: must be a list: start each entry with `- `, or use [ ]; found 'gpt-*'",
+        "  config.yaml:15: owners[0].owner: is missing; add `owner: ...`",
+        "  config.yaml:16: groups.staff.models: is missing; add `models: ...`",
+        "  config.yaml:18: keys[0].expires: must be a valid date, like 2027-01-31; the key expires at the end of "
+        "that day "
         "(UTC); found 'never'",
-        "  line 18, keys[0].group: no such group; did you mean 'staff'?",
-        f'  line 18, keys[0].key: is a plaintext secret; write hash: "sha256:{digest}" instead',
-        "  line 18, keys[0].name: must be 1 to 64 letters, digits, `.`, `_` or `-`, starting with a letter or digit",
+        "  config.yaml:18: keys[0].group: no such group; did you mean 'staff'?",
+        f'  config.yaml:18: keys[0].key: is a plaintext secret; write hash: "sha256:{digest}" instead',
+        "  config.yaml:18: keys[0].name: must be 1 to 64 letters, digits, `.`, `_` or `-`, starting with a letter "
+        "or digit",
     ]
 
 
 @pytest.mark.parametrize(
     ("text", "where"),
-    [("- a", "line 1"), ("just text", "line 1"), ("null", "line 1"), ("# a comment", "the file"), ("", "the file")],
+    [("- a", ":1"), ("just text", ":1"), ("null", ":1"), ("# a comment", ""), ("", "")],
 )
 def test_file_without_settings_is_an_error_with_a_hint(text: str, where: str) -> None:
     assert problems_of(text) == [
-        f"{where}: must contain settings (`providers:` ...); start from the shipped config.yaml"
+        f"config.yaml{where}: must contain settings (`providers:` ...); start from the shipped config.yaml"
     ]
 
 
@@ -671,18 +679,18 @@ def test_file_without_settings_is_an_error_with_a_hint(text: str, where: str) ->
     ],
 )
 def test_mistake_in_a_section_is_one_problem_with_a_fix(line: str, problem: str) -> None:
-    assert problems_of(f"{line}\n{PROVIDER}") == [f"line 1, {problem}"]
+    assert problems_of(f"{line}\n{PROVIDER}") == [f"config.yaml:1: {problem}"]
 
 
 def test_litellm_file_is_one_problem() -> None:
     text = "model_list:\n  - {model_name: m, litellm_params: {model: m}}\nlitellm_settings: {drop_params: true}\n"
-    assert problems_of(text) == [f"line 1, model_list: {LITELLM}"]
+    assert problems_of(text) == [f"config.yaml:1: model_list: {LITELLM}"]
 
 
 def test_extension_sections_are_ignored() -> None:
     section = "x-templates:\n  key: ${NOPE}\n  anything: [1, {a: $NOPE}, '${NOPE']\n"
     assert parsed(section + PROVIDER) == parsed(PROVIDER)
-    assert problems_of(f"x: 1\n{PROVIDER}")[0].startswith("line 1, x: unknown setting")
+    assert problems_of(f"x: 1\n{PROVIDER}")[0].startswith("config.yaml:1: x: unknown setting")
 
 
 def test_mistake_in_an_inherited_setting_is_one_problem_at_its_own_line() -> None:
@@ -695,10 +703,10 @@ defaults:
 {PROVIDER}  - {{name: b, base_url: 'http://h'}}
 """
     assert problems_of(text) == [
-        "line 1, cache.initial_wait: must be a positive duration, like 250ms, 4s, 5m, 24h or 7d; found 'soon'",
-        "line 3, defaults.timeout: must be a positive duration, like 250ms, 4s, 5m, 24h or 7d; found '0'",
-        "line 4, defaults.headers.X: must be a string",
-        f"line 5, defaults.retries: {NO_VALUE}",
+        "config.yaml:1: cache.initial_wait: must be a positive duration, like 250ms, 4s, 5m, 24h or 7d; found 'soon'",
+        "config.yaml:3: defaults.timeout: must be a positive duration, like 250ms, 4s, 5m, 24h or 7d; found '0'",
+        "config.yaml:4: defaults.headers.X: must be a string",
+        f"config.yaml:5: defaults.retries: {NO_VALUE}",
     ]
 
 
@@ -715,11 +723,11 @@ keys:
     text += f"  - {{name: k, hash: '{DIGEST}', models: ['!a[b', '*', 'provider:[ab]*']}}\n"
     config = parsed(text)
     places = (
-        "2, owners[0].match[1]", "6, groups.default.models[1]", "8, keys[0].models[0]", "8, keys[0].models[2]",
-        "4, providers[0].include[0]", "4, providers[0].exclude[1]",
+        "2: owners[0].match[1]", "6: groups.default.models[1]", "8: keys[0].models[0]", "8: keys[0].models[2]",
+        "4: providers[0].include[0]", "4: providers[0].exclude[1]",
     )  # fmt: skip
     meaning = "`[` is matched literally; character classes like [0-9] are not supported"
-    assert config.warnings == tuple(f"config.yaml, line {place}: {meaning}" for place in places)
+    assert config.warnings == tuple(f"config.yaml:{place}: {meaning}" for place in places)
 
 
 # -- secrets -------------------------------------------------------------------------------------------------------
@@ -924,7 +932,7 @@ def test_any_text_is_a_configuration_or_a_readable_error(text: str) -> None:
 )
 def test_body_memory_has_room_for_two_of_the_longest_requests(server: str) -> None:
     problem = "must be at least twice `server.max_request`; raise it, or lower `server.max_request`"
-    assert problems_of(f"server: {server}\n{PROVIDER}") == [f"line 1, server.limits.body_memory: {problem}"]
+    assert problems_of(f"server: {server}\n{PROVIDER}") == [f"config.yaml:1: server.limits.body_memory: {problem}"]
 
 
 @pytest.mark.parametrize(
@@ -940,4 +948,4 @@ def test_body_memory_has_room_for_two_of_the_longest_requests(server: str) -> No
 )
 def test_readyz_waits_for_providers_of_the_file_only(ready: str, problem: str) -> None:
     providers = f"{PROVIDER}  - {{name: openai, base_url: http://h, disabled: true}}\n"
-    assert problems_of(f"server: {{ready: {ready}}}\n{providers}") == [f"line 1, {problem}"]
+    assert problems_of(f"server: {{ready: {ready}}}\n{providers}") == [f"config.yaml:1: {problem}"]

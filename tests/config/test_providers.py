@@ -96,12 +96,12 @@ def test_optional_provider_with_its_variables_is_used() -> None:
 def test_skipped_provider_is_validated_except_for_its_files() -> None:
     text = f"{PROVIDER}    optional: true\n    api_key: ${{NOPE}}\n    tll: 5m\n    retries: '${{NOPE}}'\n"
     text += "    ca_file: /nowhere/to/be/found\n"
-    assert problems_of(text) == ["line 6, providers[0].tll: unknown setting; did you mean 'ttl'?"]
+    assert problems_of(text) == ["config.yaml:6: providers[0].tll: unknown setting; did you mean 'ttl'?"]
 
 
 def test_names_of_skipped_providers_are_unique_too() -> None:
     text = f"{PROVIDER}    optional: true\n    api_key: ${{NOPE}}\n  - {{name: a, base_url: 'http://b'}}\n"
-    assert problems_of(text) == ["line 6, providers[1].name: duplicate name 'a'; names must be unique"]
+    assert problems_of(text) == ["config.yaml:6: providers[1].name: duplicate name 'a'; names must be unique"]
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def test_names_of_skipped_providers_are_unique_too() -> None:
 )
 def test_api_key_from_a_file_is_validated(content: str, problem: str) -> None:
     text = f"{PROVIDER}    api_key_file: f\n"
-    assert problems_of(text, files={"f": content}) == [f"line 4, providers[0].api_key_file: {problem}"]
+    assert problems_of(text, files={"f": content}) == [f"config.yaml:4: providers[0].api_key_file: {problem}"]
 
 
 def test_whitespace_around_an_api_key_in_a_file_is_removed() -> None:
@@ -143,7 +143,7 @@ def test_unreadable_api_key_file_is_a_problem_even_if_optional(error: Exception,
 
     with pytest.raises(ConfigError) as rejected:
         parse(f"{PROVIDER}    optional: true\n    api_key_file: {CANARY}\n", read_secret=read_secret)
-    assert [str(problem) for problem in rejected.value.problems] == [f"line 5, providers[0].api_key_file: {why}"]
+    assert [str(problem) for problem in rejected.value.problems] == [f"config.yaml:5: providers[0].api_key_file: {why}"]
 
 
 def test_api_keys_keep_their_order() -> None:
@@ -155,46 +155,52 @@ def test_api_keys_keep_their_order() -> None:
 @pytest.mark.parametrize(
     ("settings", "problems"),
     [
-        pytest.param("api_keys: []", ["line 4, providers[0].api_keys: must not be empty"], id="no key"),
-        pytest.param("api_keys: sk-canary", [f"line 4, providers[0].api_keys: {LIST}"], id="a string"),
-        pytest.param("api_keys: [1]", [f"line 4, providers[0].api_keys[0]: {STRING}"], id="a number"),
+        pytest.param("api_keys: []", ["config.yaml:4: providers[0].api_keys: must not be empty"], id="no key"),
+        pytest.param("api_keys: sk-canary", [f"config.yaml:4: providers[0].api_keys: {LIST}"], id="a string"),
+        pytest.param("api_keys: [1]", [f"config.yaml:4: providers[0].api_keys[0]: {STRING}"], id="a number"),
         pytest.param(
-            "api_keys: [Bearer sk-canary, sk-canary-2]", [f"line 4, providers[0].api_keys[0]: {BEARER}"], id="a prefix"
+            "api_keys: [Bearer sk-canary, sk-canary-2]",
+            [f"config.yaml:4: providers[0].api_keys[0]: {BEARER}"],
+            id="a prefix",
         ),
         pytest.param(
             "api_keys: [sk-1, '${NOPE}']",
             [
-                "line 4, providers[0].api_keys[1]: environment variable NOPE is not set or empty; set it, or add a "
+                "config.yaml:4: providers[0].api_keys[1]: environment variable NOPE is not set or empty; set it, or "
+                "add a "
                 "default: ${NOPE:-...}, or set `optional: true` for the provider"
             ],
             id="a variable that is not set",
         ),
         pytest.param(
             "api_keys: [sk-canary, sk-2, sk-canary]",
-            ["line 4, providers[0].api_keys[2]: is the same key as providers[0].api_keys[0]; remove one"],
+            ["config.yaml:4: providers[0].api_keys[2]: is the same key as providers[0].api_keys[0]; remove one"],
             id="a key twice",
         ),
         pytest.param(
             "api_keys_files: [f, g]",
-            ["line 4, providers[0].api_keys_files[1]: is the same key as providers[0].api_keys_files[0]; remove one"],
+            [
+                "config.yaml:4: providers[0].api_keys_files[1]: is the same key as providers[0].api_keys_files[0]; "
+                "remove one"
+            ],
             id="a key in two files",
         ),
         pytest.param(
             "api_keys_files: [f, sk-canary]",
-            ["line 4, providers[0].api_keys_files[1]: cannot be read: No such file or directory"],
+            ["config.yaml:4: providers[0].api_keys_files[1]: cannot be read: No such file or directory"],
             id="a key instead of a path",
         ),
         pytest.param(
             "{api_key: sk-1, api_keys: [sk-2], api_keys_files: [f]}",
             [
-                "line 4, providers[0].api_keys: conflicts with api_key; set only one",
-                "line 4, providers[0].api_keys_files: conflicts with api_key; set only one",
+                "config.yaml:4: providers[0].api_keys: conflicts with api_key; set only one",
+                "config.yaml:4: providers[0].api_keys_files: conflicts with api_key; set only one",
             ],
             id="several credentials",
         ),
         pytest.param(
             "{api_keys: [sk-1], key_strategy: random}",
-            ["line 4, providers[0].key_strategy: must be 'order' or 'spread'; found 'random'"],
+            ["config.yaml:4: providers[0].key_strategy: must be 'order' or 'spread'; found 'random'"],
             id="an unknown strategy",
         ),
     ],
@@ -236,7 +242,7 @@ def test_optional_provider_without_one_of_its_secrets_is_skipped(settings: str, 
 )
 def test_mistakes_in_the_secret_of_a_login_are_problems(secret: str, problem: str) -> None:
     text = f"{PROVIDER}    oauth: {{url: 'https://l', id: i, {secret}}}\n"
-    assert problems_of(text, files={"f": CANARY, "empty": "\n"}) == [f"line 4, providers[0].oauth.{problem}"]
+    assert problems_of(text, files={"f": CANARY, "empty": "\n"}) == [f"config.yaml:4: providers[0].oauth.{problem}"]
 
 
 def test_login_without_a_password_is_a_problem() -> None:
@@ -244,7 +250,7 @@ def test_login_without_a_password_is_a_problem() -> None:
         "providers: [{name: p, kind: pangu, base_url: 'http://h', workspace_id: w, model_ids: [m], "
         "iam: {url: 'https://i', domain: d, user: u, project: p}}]"
     )
-    assert problems_of(text) == ["line 1, providers[0].iam.password: is missing; add `password: ...`"]
+    assert problems_of(text) == ["config.yaml:1: providers[0].iam.password: is missing; add `password: ...`"]
 
 
 def test_secrets_of_logins_are_read_from_files() -> None:
@@ -281,12 +287,12 @@ defaults: {{ca_file: {empty}}}
     with pytest.raises(ConfigError) as rejected:
         parse(text)
     assert [str(problem) for problem in rejected.value.problems] == [
-        "line 1, defaults.ca_file: contains no PEM certificate",
-        "line 5, providers[1].api_key_file: cannot be read: No such file or directory",
-        "line 5, providers[1].ca_file: cannot be read: No such file or directory",
-        "line 6, providers[2].api_key_file: must not contain control characters",
-        "line 6, providers[2].ca_file: must not contain control characters; found '\\x00'",
-        "line 7, providers[3].api_key_file: cannot be read: Is a directory",
+        "config.yaml:1: defaults.ca_file: contains no PEM certificate",
+        "config.yaml:5: providers[1].api_key_file: cannot be read: No such file or directory",
+        "config.yaml:5: providers[1].ca_file: cannot be read: No such file or directory",
+        "config.yaml:6: providers[2].api_key_file: must not contain control characters",
+        "config.yaml:6: providers[2].ca_file: must not contain control characters; found '\\x00'",
+        "config.yaml:7: providers[3].api_key_file: cannot be read: Is a directory",
     ]
 
 
@@ -300,33 +306,39 @@ STATUSES = (
 @pytest.mark.parametrize(
     ("providers", "problem"),
     [
-        ("server: {}\n", "line 1, providers: is missing or empty; add at least one provider"),
-        ("providers:\n", "line 1, providers: is missing or empty; add at least one provider"),
-        ("providers: []\n", "line 1, providers: is missing or empty; add at least one provider"),
-        ("providers:\n  name: a\n  base_url: http://h\n", f"line 1, providers: {LIST}"),
-        ("providers:\n  a: {base_url: http://h}\n", f"line 1, providers: {LIST}"),
-        ("providers: http://h\n", f"line 1, providers: {LIST}"),
-        ("providers:\n  - http://h\n", "line 2, providers[0]: must be a mapping that starts with `name: ...`"),
-        ("providers:\n  -\n", "line 2, providers[0]: must be a mapping that starts with `name: ...`"),
-        ("providers:\n  - base_url: http://h\n", "line 2, providers[0].name: is missing; add `name: ...`"),
-        ("providers:\n  - name: 360\n    base_url: http://h\n", f"line 2, providers[0].name: {STRING}; found '360'"),
-        ("providers:\n  - name: on\n    base_url: http://h\n", f"line 2, providers[0].name: {STRING}; found 'on'"),
-        ("providers:\n  - name:\n    base_url: http://h\n", f"line 2, providers[0].name: {NO_VALUE}"),
+        ("server: {}\n", "config.yaml:1: providers: is missing or empty; add at least one provider"),
+        ("providers:\n", "config.yaml:1: providers: is missing or empty; add at least one provider"),
+        ("providers: []\n", "config.yaml:1: providers: is missing or empty; add at least one provider"),
+        ("providers:\n  name: a\n  base_url: http://h\n", f"config.yaml:1: providers: {LIST}"),
+        ("providers:\n  a: {base_url: http://h}\n", f"config.yaml:1: providers: {LIST}"),
+        ("providers: http://h\n", f"config.yaml:1: providers: {LIST}"),
+        ("providers:\n  - http://h\n", "config.yaml:2: providers[0]: must be a mapping that starts with `name: ...`"),
+        ("providers:\n  -\n", "config.yaml:2: providers[0]: must be a mapping that starts with `name: ...`"),
+        ("providers:\n  - base_url: http://h\n", "config.yaml:2: providers[0].name: is missing; add `name: ...`"),
+        (
+            "providers:\n  - name: 360\n    base_url: http://h\n",
+            f"config.yaml:2: providers[0].name: {STRING}; found '360'",
+        ),
+        (
+            "providers:\n  - name: on\n    base_url: http://h\n",
+            f"config.yaml:2: providers[0].name: {STRING}; found 'on'",
+        ),
+        ("providers:\n  - name:\n    base_url: http://h\n", f"config.yaml:2: providers[0].name: {NO_VALUE}"),
         (
             "providers:\n  - name: a\n",
-            "line 2, providers[0].base_url: is missing; add the URL of the provider's API, like https://api.example.com/v1",
+            "config.yaml:2: providers[0].base_url: is missing; add the URL of the provider's API, like https://api.example.com/v1",
         ),
         (
             f"{PROVIDER}  - name: a\n    base_url: http://i\n",
-            "line 4, providers[1].name: duplicate name 'a'; names must be unique",
+            "config.yaml:4: providers[1].name: duplicate name 'a'; names must be unique",
         ),
         (
             "providers:\n  - name: a\n    kind: static\n",
-            "line 2, providers[0].models: is missing; kind static lists only the models declared there",
+            "config.yaml:2: providers[0].models: is missing; kind static lists only the models declared there",
         ),
         (
             "providers:\n  - name: a\n    kind: static\n    models: []\n",
-            "line 4, providers[0].models: is missing; kind static lists only the models declared there",
+            "config.yaml:4: providers[0].models: is missing; kind static lists only the models declared there",
         ),
     ],
 )
@@ -416,13 +428,13 @@ def test_incomplete_provider_is_one_problem_with_a_fix(providers: str, problem: 
 )  # fmt: skip
 def test_mistake_in_a_provider_is_one_problem_with_a_fix(setting: str, problem: str) -> None:
     line, shown = 4 + setting.count("\n"), "" if problem.startswith("`") else "."
-    assert problems_of(f"{PROVIDER}    {setting}\n") == [f"line {line}, providers[0]{shown or ': '}{problem}"]
+    assert problems_of(f"{PROVIDER}    {setting}\n") == [f"config.yaml:{line}: providers[0]{shown or ': '}{problem}"]
 
 
 def test_internal_fields_are_not_settings() -> None:
     (problem,) = problems_of(f"{PROVIDER}    settings: {{workspace_id: w}}\n")
     assert problem.startswith(
-        "line 4, providers[0].settings: unknown setting; valid settings: ttl, max_stale, confirm_empty"
+        "config.yaml:4: providers[0].settings: unknown setting; valid settings: ttl, max_stale, confirm_empty"
     )
 
 
@@ -455,7 +467,7 @@ def test_params_apply_to_the_list_that_a_flag_selects() -> None:
 @pytest.mark.parametrize("value", ["maybe", "1", "[true]", "''"])
 def test_flag_of_a_kind_is_true_or_false(value: str) -> None:
     (problem,) = problems_of(AZURE + value)
-    assert problem.startswith("line 5, providers[0].deployments: must be true or false")
+    assert problem.startswith("config.yaml:5: providers[0].deployments: must be true or false")
 
 
 @pytest.mark.parametrize(
@@ -464,33 +476,33 @@ def test_flag_of_a_kind_is_true_or_false(value: str) -> None:
         pytest.param(
             "",
             [
-                "line 2, providers[0].model_ids: is missing; kind pangu requires it",
-                "line 2, providers[0].workspace_id: is missing; kind pangu requires it",
+                "config.yaml:2: providers[0].model_ids: is missing; kind pangu requires it",
+                "config.yaml:2: providers[0].workspace_id: is missing; kind pangu requires it",
             ],
             id="nothing",
         ),
         pytest.param(
             "    workspace_id:\n    model_ids: []\n",
             [
-                "line 5, providers[0].workspace_id: is missing; kind pangu requires it",
-                f"line 6, providers[0].model_ids: {LIST}; at least one entry is required",
+                "config.yaml:5: providers[0].workspace_id: is missing; kind pangu requires it",
+                f"config.yaml:6: providers[0].model_ids: {LIST}; at least one entry is required",
             ],
             id="no values after the colons",
         ),
         pytest.param(
             "    workspace_id: ''\n    model_ids: [m, '', [x]]\n",
             [
-                "line 5, providers[0].workspace_id: must be a non-empty string",
-                "line 6, providers[0].model_ids[1]: must be a non-empty string",
-                "line 6, providers[0].model_ids[2]: must be a non-empty string",
+                "config.yaml:5: providers[0].workspace_id: must be a non-empty string",
+                "config.yaml:6: providers[0].model_ids[1]: must be a non-empty string",
+                "config.yaml:6: providers[0].model_ids[2]: must be a non-empty string",
             ],
             id="empty strings, and a list in a list",
         ),
         pytest.param(
             "    workspce_id: w\n    workspace_id: w\n    model_ids: m\n",
             [
-                "line 5, providers[0].workspce_id: unknown setting; did you mean 'workspace_id'?",
-                f"line 7, providers[0].model_ids: {LIST}; at least one entry is required",
+                "config.yaml:5: providers[0].workspce_id: unknown setting; did you mean 'workspace_id'?",
+                f"config.yaml:7: providers[0].model_ids: {LIST}; at least one entry is required",
             ],
             id="a typo, and a string for a list",
         ),
@@ -498,17 +510,17 @@ def test_flag_of_a_kind_is_true_or_false(value: str) -> None:
             "    workspace_id: w\n    model_ids: [m]\n    api_key: k\n    iam: {ulr: 'https://i', domain: d, user: u,"
             " password: , project: 5}\n",
             [
-                "line 8, providers[0].iam: conflicts with api_key; set only one",
-                f"line 8, providers[0].iam.password: {NO_VALUE}",
-                f"line 8, providers[0].iam.project: {STRING}; found '5'",
-                "line 8, providers[0].iam.ulr: unknown setting; did you mean 'url'?",
-                "line 8, providers[0].iam.url: is missing; add `url: ...`",
+                "config.yaml:8: providers[0].iam: conflicts with api_key; set only one",
+                f"config.yaml:8: providers[0].iam.password: {NO_VALUE}",
+                f"config.yaml:8: providers[0].iam.project: {STRING}; found '5'",
+                "config.yaml:8: providers[0].iam.ulr: unknown setting; did you mean 'url'?",
+                "config.yaml:8: providers[0].iam.url: is missing; add `url: ...`",
             ],
             id="a login with mistakes, and a key",
         ),
         pytest.param(
             "    workspace_id: w\n    model_ids: [m]\n    iam: u:p\n",
-            [f"line 7, providers[0].iam: {PAIRS}"],
+            [f"config.yaml:7: providers[0].iam: {PAIRS}"],
             id="no login",
         ),
     ],
@@ -519,7 +531,7 @@ def test_settings_of_a_kind_are_validated(settings: str, problems: list[str]) ->
 
 def test_missing_name_does_not_reserve_a_name() -> None:
     text = "providers:\n  - {base_url: 'http://h'}\n  - {name: None, base_url: 'http://h'}\n"
-    assert problems_of(text) == ["line 2, providers[0].name: is missing; add `name: ...`"]
+    assert problems_of(text) == ["config.yaml:2: providers[0].name: is missing; add `name: ...`"]
 
 
 def test_max_stale_shorter_than_ttl_is_a_warning() -> None:
@@ -527,10 +539,10 @@ def test_max_stale_shorter_than_ttl_is_a_warning() -> None:
     text += "  - {name: c, base_url: 'http://h', max_stale: 2m}\n"
     why = "max_stale is shorter than ttl: models expire before their list is refreshed"
     assert parsed(text).warnings == (
-        f"config.yaml, line 2, cache.max_stale: {why}",
-        f"config.yaml, line 7, providers[2].max_stale: {why}",
+        f"config.yaml:2: cache.max_stale: {why}",
+        f"config.yaml:7: providers[2].max_stale: {why}",
     )
-    assert parsed(f"{PROVIDER}    ttl: 48h\n").warnings == (f"config.yaml, line 4, providers[0].ttl: {why}",)
+    assert parsed(f"{PROVIDER}    ttl: 48h\n").warnings == (f"config.yaml:4: providers[0].ttl: {why}",)
 
 
 @pytest.mark.parametrize(
@@ -549,7 +561,7 @@ def test_max_stale_shorter_than_ttl_is_a_warning() -> None:
     ],
 )
 def test_base_url_with_an_endpoint_or_a_doubled_version_is_a_problem(url: str, problem: str) -> None:
-    assert problems_of(PROVIDER.replace("http://h", url)) == [f"line 3, providers[0].base_url: {problem}"]
+    assert problems_of(PROVIDER.replace("http://h", url)) == [f"config.yaml:3: providers[0].base_url: {problem}"]
 
 
 @pytest.mark.parametrize("url", ["http://h/v1/v2", "http://v1/v1", "http://h/messages/v1", "http://h/x/v1/1"])
@@ -573,13 +585,13 @@ def test_base_url_with_similar_paths_is_valid(url: str) -> None:
     ],
 )
 def test_missing_kind_is_one_problem(settings: str, problem: str) -> None:
-    assert problems_of(PROVIDER + settings) == [f"line 2, providers[0].kind: is missing; {problem}"]
+    assert problems_of(PROVIDER + settings) == [f"config.yaml:2: providers[0].kind: is missing; {problem}"]
 
 
 def test_settings_of_several_kinds_are_problems_of_their_own() -> None:
     assert problems_of(f"{PROVIDER}    workspace_id: w\n    account_id: x\n") == [
-        "line 4, providers[0].workspace_id: is only supported by kind pangu",
-        "line 5, providers[0].account_id: is only supported by kind fireworks or cloudflare",
+        "config.yaml:4: providers[0].workspace_id: is only supported by kind pangu",
+        "config.yaml:5: providers[0].account_id: is only supported by kind fireworks or cloudflare",
     ]
 
 
@@ -589,9 +601,9 @@ def test_durations_without_a_unit_are_a_warning() -> None:
     why = "has no unit and is read as seconds; add a unit, like 250ms, 6s or 5m"
     config = parsed(text, {"WAIT": "4"})
     assert config.warnings == (
-        f"config.yaml, line 1, cache.ttl: 300 {why}",
-        f"config.yaml, line 3, defaults.timeout: 6000 {why}",
-        f"config.yaml, line 7, providers[0].initial_wait: ${{WAIT}} {why}",
+        f"config.yaml:1: cache.ttl: 300 {why}",
+        f"config.yaml:3: defaults.timeout: 6000 {why}",
+        f"config.yaml:7: providers[0].initial_wait: ${{WAIT}} {why}",
     )
     assert [provider.timeout for provider in config.providers] == [6000, 6000]
 

@@ -33,8 +33,8 @@ def test_all_problems_of_a_section_are_reported_at_once() -> None:
 
     assert validation.section(Server, validation.document.value, "server") is None
     assert problems_of(validation) == [
-        "line 4, server.port: must be a whole number from 0 to 65535; found 'high'",
-        "line 4, server.prot: unknown setting; did you mean 'port'?",
+        "c.yaml:4: server.port: must be a whole number from 0 to 65535; found 'high'",
+        "c.yaml:4: server.prot: unknown setting; did you mean 'port'?",
     ]
 
 
@@ -44,16 +44,16 @@ def test_an_empty_value_is_a_problem_and_a_duration_without_a_unit_a_warning() -
 
     assert cache is not None
     assert (cache.ttl, cache.max_stale) == (90, Cache().max_stale)
-    assert problems_of(validation) == ["line 3, cache.max_stale: has no value; set a value or remove the line"]
+    assert problems_of(validation) == ["c.yaml:3: cache.max_stale: has no value; set a value or remove the line"]
     text = "90 has no unit and is read as seconds; add a unit, like 250ms, 6s or 5m"
-    assert validation.warnings == (f"c.yaml, line 2, cache.ttl: {text}",)
+    assert validation.warnings == (f"c.yaml:2: cache.ttl: {text}",)
 
 
 def test_a_duplicate_name_is_reported_where_it_is_repeated() -> None:
     validation = validation_of()
     validation.unique_names(validation.document.value, "providers")
 
-    assert problems_of(validation) == ["line 8, providers[2].name: duplicate name 'a'; names must be unique"]
+    assert problems_of(validation) == ["c.yaml:8: providers[2].name: duplicate name 'a'; names must be unique"]
 
 
 def test_the_entries_of_a_section_have_paths_and_anything_but_a_list_is_a_problem() -> None:
@@ -62,7 +62,7 @@ def test_the_entries_of_a_section_have_paths_and_anything_but_a_list_is_a_proble
 
     assert [path for path, _ in validation.entries(raw, "providers")] == [("providers", n) for n in range(3)]
     assert [*validation.entries(raw, "groups"), *validation.entries(raw, "keys")] == []
-    assert problems_of(validation) == ["line 9, keys: must be a list: start each entry with `- `, or use [ ]"]
+    assert problems_of(validation) == ["c.yaml:9: keys: must be a list: start each entry with `- `, or use [ ]"]
 
 
 def test_an_inherited_value_is_reported_where_it_is_written() -> None:
@@ -80,8 +80,8 @@ def test_an_unknown_setting_is_quoted_only_if_it_is_similar_to_a_known_one() -> 
     validation.unknown(("providers", 0, "sk-canary-1"), PROVIDER_SETTINGS)
 
     similar, secret = problems_of(validation)
-    assert similar == "line 6, providers[0]: `base-url`: unknown setting; did you mean 'base_url'?"
-    assert secret.startswith("line 6, providers[0]: unknown setting; valid settings: ")
+    assert similar == "c.yaml:6: providers[0]: `base-url`: unknown setting; did you mean 'base_url'?"
+    assert secret.startswith("c.yaml:6: providers[0]: unknown setting; valid settings: ")
     assert "canary" not in secret
 
 
@@ -93,9 +93,9 @@ def test_an_unset_variable_is_a_problem_or_offline_a_warning_and_its_value_is_no
         validation.unset(place)
 
     words = "environment variable A_HOST is not set or empty"
-    assert problems_of(online) == [f"line 1, server.host: {words}; set it, or add a default: ${{A_HOST:-...}}"]
+    assert problems_of(online) == [f"c.yaml:1: server.host: {words}; set it, or add a default: ${{A_HOST:-...}}"]
     assert (problems_of(offline), offline.warnings) == (
         [],
-        (f"c.yaml, line 1, server.host: {words}; this value was not checked",),
+        (f"c.yaml:1: server.host: {words}; this value was not checked",),
     )
     assert [one.is_unresolved(place) for one in (online, offline, given)] == [True, True, False]

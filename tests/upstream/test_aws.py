@@ -247,18 +247,18 @@ def test_conflicting_keys_are_rejected(settings: str, problems: list[str]) -> No
 
 def test_region_cannot_change_the_host() -> None:
     (problem,) = problems_of(TEXT.replace("us-east-1", "evil.example/"))
-    assert problem.startswith("line 4, providers[0].region: must match `[a-z]{2,}(-[a-z0-9]+)+`")
+    assert problem.startswith("config.yaml:4: providers[0].region: must match `[a-z]{2,}(-[a-z0-9]+)+`")
 
 
 def test_region_is_required() -> None:
     (problem,) = problems_of(TEXT.replace("    region: us-east-1\n", ""))
-    assert problem == "line 2, providers[0].region: is missing; kind bedrock requires it"
+    assert problem == "config.yaml:2: providers[0].region: is missing; kind bedrock requires it"
 
 
 def test_keys_are_for_kinds_with_signed_requests() -> None:
     text = "providers:\n  - name: a\n    kind: openai\n    base_url: http://h\n    access_key_id: a\n"
     assert problems_of(text) == [
-        "line 5, providers[0].access_key_id: is only supported by kind bedrock; this provider has kind openai"
+        "config.yaml:5: providers[0].access_key_id: is only supported by kind bedrock; this provider has kind openai"
     ]
 
 
@@ -273,7 +273,7 @@ def problems_without_botocore(text: str, *, offline: bool = False) -> tuple[str,
 def test_missing_botocore_is_reported_with_the_command_that_installs_it() -> None:
     (problem,) = problems_without_botocore(TEXT)
     assert problem == (
-        "line 3, providers[0].kind: requires the library botocore, which is not installed; "
+        "config.yaml:3: providers[0].kind: requires the library botocore, which is not installed; "
         "run `pip install 'models-proxy[bedrock]'`, or set `api_key`"
     )
 
