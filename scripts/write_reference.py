@@ -1,4 +1,5 @@
-"""Write the generated parts of the documentation: docs/configuration.md, and the kinds in docs/providers.md.
+"""Write the generated parts of the documentation: docs/configuration.md, the kinds in docs/providers.md, and the table
+of docs/metrics.md.
 
     .venv/bin/python -m scripts.write_reference
 
@@ -39,11 +40,14 @@ from proxy.config.settings import (
     Server,
 )
 from proxy.dialects import DIALECTS, Auth, Dialect, Setting
+from proxy.telemetry.metrics import METRICS
 
 ROOT = Path(__file__).parents[1]
 CONFIGURATION = ROOT / "docs" / "configuration.md"
 PROVIDERS = ROOT / "docs" / "providers.md"
+METRICS_PAGE = ROOT / "docs" / "metrics.md"
 BEGIN, END = "<!-- generated: kinds -->\n", "<!-- end -->\n"
+BEGIN_METRICS = "<!-- generated: metrics -->\n"
 
 
 class Entry(NamedTuple):
@@ -200,6 +204,11 @@ ENTRIES: Mapping[str, Entry] = {
         "keepalive_timeout: 2m",
         "How long an idle connection is kept for further requests. Must be longer than that of a load balancer in "
         "front of the proxy (usually 60 s).",
+    ),
+    "Server.metrics": Entry(
+        "metrics: open",
+        "Who can read `/metrics`: requests with an admin key (`admin`), everyone (`open`; then without the names of "
+        "keys, providers and models), or nobody (`off`). See [Metrics](metrics.md).",
     ),
     "Server.max_request": Entry(
         "max_request: 64MiB", "Maximum size of a request body, also decompressed; larger ones get `413`."
@@ -807,6 +816,25 @@ def with_kinds(text: str) -> str:
     return re.sub(f"{BEGIN}.*?{END}", lambda _: BEGIN + kinds() + END, text, flags=re.DOTALL)
 
 
+# -- metrics -----------------------------------------------------------------------------------------------------------
+
+
+def metrics() -> str:
+    """The table of metrics."""
+    rows = "".join(
+        f"| `{metric.name}` | {metric.type} | {', '.join(f'`{label}`' for label in metric.labels) or '-'} "
+        f"| {metric.help} |\n"
+        for metric in METRICS.values()
+    )
+    return "| metric | type | labels | meaning |\n|---|---|---|---|\n" + rows
+
+
+def with_metrics(text: str) -> str:
+    """The page of metrics with a new table."""
+    return re.sub(f"{BEGIN_METRICS}.*?{END}", lambda _: BEGIN_METRICS + metrics() + END, text, flags=re.DOTALL)
+
+
 if __name__ == "__main__":
     CONFIGURATION.write_text(configuration(), encoding="utf-8")
     PROVIDERS.write_text(with_kinds(PROVIDERS.read_text(encoding="utf-8")), encoding="utf-8")
+    METRICS_PAGE.write_text(with_metrics(METRICS_PAGE.read_text(encoding="utf-8")), encoding="utf-8")

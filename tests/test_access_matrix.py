@@ -62,6 +62,7 @@ MATRIX = (
     Row("GET", "/livez", 200, 200, 200),
     Row("GET", "/readyz", 200, 200, 200),
     Row("GET", "/health", 200, 200, 200, {"an admin key": ('"name":"a"', '"name":"p"')}),
+    Row("GET", "/metrics", 401, 403, 200, {"an admin key": ('provider="a"', 'provider="p"')}),
     *(
         Row(
             "GET",

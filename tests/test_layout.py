@@ -166,6 +166,7 @@ TOUCH_THE_MACHINE = {
     "config.secret_files",
     "config.sources",
     "server.output",
+    "server.process",
     "server.run",
     "cli.check",
     "cli.serve",

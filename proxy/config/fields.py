@@ -120,6 +120,11 @@ def lists_to_wait_for(value: object) -> object:
     return value
 
 
+def off_if_false(value: object) -> object:
+    """`off`, which YAML reads as false, as a word."""
+    return "off" if value is False else value
+
+
 def alternatives(value: object) -> object:
     """One path, or a list of paths: the first that exists is used."""
     if not isinstance(value, str | list | tuple):

@@ -41,6 +41,7 @@ from proxy.config.fields import (
     header_name,
     host_name,
     lists_to_wait_for,
+    off_if_false,
     proxy_url,
     whole,
 )
@@ -72,6 +73,8 @@ class Server(Settings):
     drain_delay: Seconds = 5.0
     """How long after SIGTERM the server reports "not ready" and still accepts requests, before it shuts down."""
     limits: Limits = Limits()
+    metrics: Annotated[Literal["admin", "open", "off"], BeforeValidator(off_if_false)] = "admin"
+    """Who can read `/metrics`: admin keys, or everyone, then without names of keys, providers and models."""
     max_request: Bytes = 32 * 1024**2
     """Maximum size of a request body."""
     expose_provider: bool = False

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from proxy.access import Access, Caller
 from proxy.access.browsers import BrowserGuard
 from proxy.api.health import Health
+from proxy.api.metrics import Metrics
 from proxy.api.models import Models
 from proxy.api.pangu import Versions
 from proxy.api.paths import STORED_RESPONSES, request_paths
@@ -27,6 +28,7 @@ from proxy.upstream.lists import ListFetcher
 from proxy.upstream.secret_watch import watch_secrets
 
 if TYPE_CHECKING:
+    from proxy.api.collector import Collector, Values
     from proxy.api.inference import Inference
     from proxy.api.responses import StoredResponses
     from proxy.inference.failover import Forwarder
@@ -42,8 +44,10 @@ class Deployment:
         fetch: Fetch | None,
         telemetry: Telemetry,
         on_report: Callable[[Report], None],
+        of_process: Callable[[], Values],
     ) -> None:
-        """`fetch` replaces fetching over HTTP; `on_report` is called after each refresh of a provider."""
+        """`fetch` replaces fetching over HTTP; `on_report` is called after each refresh of a provider; `of_process`
+        returns the metrics of the process."""
         self.config = config
         self._clock = clock
         self._fetcher = ListFetcher(config.providers, clock)
@@ -57,10 +61,12 @@ class Deployment:
         self.cors = Cors(config.server.cors) if config.server.cors else None
         self._callable = frozenset(provider.name for provider in config.providers if provider.target)
         self.health = Health(config, self.store, self._calls_of)
+        self._of_process = of_process
         self._calls = request_paths(config.server.extra_paths)
         self.routes = Routes(
             [
                 *self.health.routes(),
+                *Metrics(config, self._collector).routes(),
                 *Models(self.store, clock).routes(),
                 *Versions(self.store, config.providers).routes(),
                 *(Route(path, ("POST",), self._call, is_api=True) for path in self._calls),
@@ -125,6 +131,15 @@ class Deployment:
             return Calls("ok")
         circuit = self.forwarder.circuits[provider]
         return Calls(circuit.state, circuit.in_flight, circuit.queued, circuit.open_circuits, circuit.account_rejected)
+
+    def _collector(self) -> Collector:
+        from proxy.api.collector import Collector
+
+        return Collector(self.config, self.store, self._calls_of, self._body_memory, self._of_process)
+
+    def _body_memory(self) -> int:
+        """Return the bytes of request bodies in memory."""
+        return self._inference.body_memory.used if self._inference else 0
 
     def _call(self, head: RequestHead, caller: Caller) -> Handler:
         """Raises ContentTypeRequired."""

@@ -56,7 +56,7 @@ server:
    allowed_hosts: [models-proxy],
    limits: {header_timeout: 5s, body_timeout: 30s, body_rate: 2KiB, body_memory: 64MiB, write_timeout: 20s,
             keepalive_timeout: 2m, headers: 64KiB, connections: 500, connections_per_address: 20}, shutdown_timeout: 2m,
-   max_request: 1MiB, expose_provider: true, sse_keepalive: 5s,
+   metrics: off, max_request: 1MiB, expose_provider: true, sse_keepalive: 5s,
    extra_paths: [/v1/translate], default_models: {moderations: omni}}
 cache: {ttl: 10m, max_stale: 2h, confirm_empty: 3m, initial_wait: 2s}
 defaults:
@@ -342,6 +342,7 @@ def test_every_setting_is_loaded(corp_pem: str) -> None:
             cors=("https://app.example.com",),
             drain_delay=1,
             ready=("pangu",),
+            metrics="off",
             limits=Limits(
                 header_timeout=5,
                 body_timeout=30,

@@ -10,7 +10,16 @@ import yaml
 from pydantic import create_model
 
 from proxy.config.fields import Settings
-from scripts.write_reference import CONFIGURATION, ENTRIES, PROVIDERS, SECTIONS, configuration, with_kinds
+from scripts.write_reference import (
+    CONFIGURATION,
+    ENTRIES,
+    METRICS_PAGE,
+    PROVIDERS,
+    SECTIONS,
+    configuration,
+    with_kinds,
+    with_metrics,
+)
 from tests.docs.pages import text_of
 
 _REMEDY = "run `python -m scripts.write_reference`"
@@ -25,6 +34,12 @@ def test_the_table_of_kinds_is_up_to_date() -> None:
     page = text_of(PROVIDERS)
     assert page == with_kinds(page), _REMEDY
     assert "| `openai` | `/models` |" in page
+
+
+def test_the_table_of_metrics_is_up_to_date() -> None:
+    page = text_of(METRICS_PAGE)
+    assert page == with_metrics(page), _REMEDY
+    assert "| `process_open_fds` | gauge | - |" in page
 
 
 def test_every_setting_is_documented_once() -> None:

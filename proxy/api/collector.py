@@ -1,0 +1,101 @@
+"""Reads the values of all metrics: at the time of a scrape, from the state that exists anyway, and from counters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import get_args
+
+from proxy.config import Config, Provider
+from proxy.cooperative import Cooperative
+from proxy.states import Calls, CallState, ListState
+from proxy.store import Report, Store
+from proxy.telemetry.exposition import Family, Row, encode, without_labels
+from proxy.telemetry.metrics import METRICS, PRIVATE_LABELS
+
+LIST_STATES: Sequence[ListState] = get_args(ListState)
+CALL_STATES: Sequence[CallState] = get_args(CallState)
+_HELD = ("empty", "shrunk")
+
+Values = Mapping[str, Sequence[Row]]
+"""Metric -> its series."""
+
+
+class Collector:
+    """Reads the values of one deployment and of the process."""
+
+    def __init__(
+        self,
+        config: Config,
+        store: Store,
+        calls: Callable[[str], Calls],
+        body_memory: Callable[[], int],
+        of_process: Callable[[], Values],
+    ) -> None:
+        """`calls` returns the state of a provider's calls; `body_memory` the bytes of request bodies in memory;
+        `of_process` what does not depend on the deployment."""
+        self._config = config
+        self._store = store
+        self._calls = calls
+        self._body_memory = body_memory
+        self._of_process = of_process
+
+    def encoded(self, *, openmetrics: bool, shows_names: bool) -> Cooperative[bytes]:
+        """All metrics as text. Values are read in the first step. `shows_names`: of keys, providers and models."""
+        hidden = frozenset() if shows_names else PRIVATE_LABELS
+        values = self.values()
+        families: list[Family] = []
+        for name, metric in METRICS.items():
+            families.append(without_labels((metric, values.get(name, ())), hidden))
+            yield
+        return (yield from encode(families, openmetrics=openmetrics))
+
+    def values(self) -> Values:
+        reports = self._store.reports()
+        calls = [(provider, self._calls(provider.name)) for provider in self._config.providers]
+        limits = self._config.server.limits
+        return {
+            **dict(self._of_lists(reports)),
+            **dict(_of_calls(calls)),
+            "models_proxy_body_memory_bytes": [((), self._body_memory())],
+            "models_proxy_body_memory_limit_bytes": [((), limits.body_memory)],
+            **self._of_process(),
+        }
+
+    def _of_lists(self, reports: Sequence[Report]) -> Iterator[tuple[str, Sequence[Row]]]:
+        states: list[tuple[str, str]] = [(report.name, report.state) for report in reports]
+        states += [(skipped.name, skipped.state) for skipped in self._config.skipped]
+        yield "models_proxy_provider_list_state", [*_of_states(states, LIST_STATES)]
+        yield "models_proxy_provider_models", [((report.name,), report.models) for report in reports]
+        yield (
+            "models_proxy_provider_list_age_seconds",
+            [((report.name,), report.age) for report in reports if report.age is not None],
+        )
+        yield (
+            "models_proxy_provider_list_held",
+            [((report.name,), int(report.error is not None and report.error.kind in _HELD)) for report in reports],
+        )
+        yield "models_proxy_provider_fetch_failures", [((report.name,), report.failures) for report in reports]
+        yield (
+            "models_proxy_provider_dropped_entries",
+            [((report.name,), sum(report.result.dropped.values())) for report in reports if report.result],
+        )
+
+
+def _of_calls(calls: Sequence[tuple[Provider, Calls]]) -> Iterator[tuple[str, Sequence[Row]]]:
+    states = [(provider.name, of.state) for provider, of in calls]
+    yield "models_proxy_circuit_state", [*_of_states(states, CALL_STATES)]
+    called = [(provider, of) for provider, of in calls if of.state != "not_callable"]
+    yield (
+        "models_proxy_open_model_circuits",
+        [((provider.name,), len(of.open_circuits)) for provider, of in called],
+    )
+    yield "models_proxy_in_flight_calls", [((provider.name,), of.in_flight) for provider, of in called]
+    yield "models_proxy_max_in_flight_calls", [((provider.name,), provider.max_in_flight) for provider, _ in called]
+    yield "models_proxy_queued_calls", [((provider.name,), of.queued) for provider, of in called]
+
+
+def _of_states(current: Iterable[tuple[str, str]], states: Sequence[str]) -> Iterator[Row]:
+    """A series for each state, so that a rule can ask for one by name."""
+    for name, state in current:
+        for each in states:
+            yield (name, each), int(each == state)

@@ -1,0 +1,69 @@
+"""The metrics of the process, with those of its operating system under the names that all Prometheus clients use."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
+
+from proxy import __version__
+from proxy.server.connections import ClientConnections
+from proxy.server.loop_lag import LoopLag
+
+if TYPE_CHECKING:
+    from proxy.api.collector import Values
+
+_PROC = Path("/proc")
+_TICKS_FROM_BOOT = 19
+"""The place of the start time in /proc/self/stat, behind the name of the program."""
+
+
+def process_metrics(connections: ClientConnections, lag: LoopLag) -> Values:
+    """Metric -> its series."""
+    python = ".".join(map(str, sys.version_info[:3]))
+    return {
+        "models_proxy_build_info": [((__version__, python), 1)],
+        "models_proxy_connections": [((), len(connections))],
+        "models_proxy_connections_limit": [((), connections.limits.connections)],
+        "models_proxy_event_loop_lag_seconds": [((), lag.seconds.buckets())],
+        **{name: [((), value)] for name, value in process_values().items()},
+    }
+
+
+def process_values(proc: Path = _PROC) -> Mapping[str, float]:
+    """Metric -> value. Without /proc (macOS, Windows), what it contains is missing."""
+    values: dict[str, float] = {}
+    if resource:
+        usage = resource.getrusage(resource.RUSAGE_SELF)
+        values["process_cpu_seconds_total"] = usage.ru_utime + usage.ru_stime
+        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if soft != resource.RLIM_INFINITY:
+            values["process_max_fds"] = soft
+    with suppress(OSError):
+        virtual, resident, *_ = (proc / "self" / "statm").read_text().split()
+        values["process_virtual_memory_bytes"] = int(virtual) * _page_size()
+        values["process_resident_memory_bytes"] = int(resident) * _page_size()
+        values["process_open_fds"] = len(os.listdir(proc / "self" / "fd")) - 1  # without that of this listing
+        values["process_start_time_seconds"] = _started_at(proc)
+    return values
+
+
+def _page_size() -> int:
+    return os.sysconf("SC_PAGE_SIZE")
+
+
+@cache
+def _started_at(proc: Path) -> float:
+    """Unix seconds. Raises OSError."""
+    _, _, stat = (proc / "self" / "stat").read_text().rpartition(")")
+    (booted,) = [line for line in (proc / "stat").read_text().splitlines() if line.startswith("btime ")]
+    return float(booted.split()[1]) + int(stat.split()[_TICKS_FROM_BOOT]) / os.sysconf("SC_CLK_TCK")

@@ -1,0 +1,206 @@
+"""`/metrics`: who can read it, its formats, and the values of a deployment."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Mapping
+
+import pytest
+
+from proxy.api.metrics import prefers_openmetrics
+from tests.fakes import FakeClock, FakeFetch, Reply, answer_of, config_of, digest, reply_to, started
+
+pytestmark = pytest.mark.anyio
+
+USER, ADMIN = "sk-canary-user", "sk-canary-admin"
+USERS, ADMINS = {"authorization": f"Bearer {USER}"}, {"authorization": f"Bearer {ADMIN}"}
+WRONG = {"authorization": "Bearer sk-canary-wrong"}
+PROVIDERS = """
+providers:
+  - {name: a, base_url: 'http://127.0.0.1/a/v1', api_key: sk-canary-of-the-provider, max_in_flight: 7}
+  - {name: b, base_url: 'http://127.0.0.1/b/v1', call: false}
+  - {name: away, base_url: 'http://127.0.0.1/c/v1', api_key: '${ABSENT}', optional: true}
+"""
+KEYS = f"""
+keys:
+  - {{name: user, hash: '{digest(USER)}', models: ['*']}}
+  - {{name: admin, hash: '{digest(ADMIN)}', models: [], admin: true}}
+"""
+KEYED = PROVIDERS + KEYS
+OF_PROCESS = ("process_", "models_proxy_build", "models_proxy_event_loop", "models_proxy_connections")
+
+
+def mode(name: str) -> str:
+    return f"server: {{metrics: {name}}}\n"
+
+
+async def scraped(
+    text: str, fetch: FakeFetch, clock: FakeClock, headers: Mapping[str, str], method: str = "GET"
+) -> Reply:
+    async with started(config_of(text), fetch, clock) as app:
+        return await reply_to(app, "/metrics", headers, method=method)
+
+
+def series(body: bytes) -> Mapping[str, float]:
+    """Series -> value, without those of the process."""
+    lines = [line for line in body.decode().splitlines() if not line.startswith(("#", *OF_PROCESS))]
+    return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines)}
+
+
+def states(metric: str, provider: str, state: str, *others: str) -> Mapping[str, float]:
+    return {f'{metric}{{provider="{provider}",state="{each}"}}': float(each == state) for each in (state, *others)}
+
+
+@pytest.mark.parametrize(
+    ("text", "headers", "status", "code"),
+    [
+        (KEYED, {}, 401, "invalid_api_key"),
+        (KEYED, WRONG, 401, "invalid_api_key"),
+        (KEYED, USERS, 403, "insufficient_permissions"),
+        (KEYED, ADMINS, 200, None),
+        (KEYED + "groups: {default: {models: ['*']}}", {}, 401, "invalid_api_key"),
+        (mode("admin") + KEYED, USERS, 403, "insufficient_permissions"),
+        (mode("open") + KEYED, {}, 200, None),
+        (mode("open") + KEYED, USERS, 200, None),
+        (mode("open") + KEYED, ADMINS, 200, None),
+        (mode("open") + KEYED, WRONG, 401, "invalid_api_key"),
+        (mode("off") + KEYED, {}, 401, "invalid_api_key"),
+        (mode("off") + KEYED, USERS, 404, "not_found"),
+        (mode("off") + KEYED, ADMINS, 404, "not_found"),
+        (PROVIDERS, {}, 200, None),
+        (mode("off") + PROVIDERS, {}, 404, "not_found"),
+        ("server: {allow_anonymous: true}\n" + PROVIDERS, {}, 403, "insufficient_permissions"),
+        ("server: {allow_anonymous: true, metrics: open}\n" + PROVIDERS, {}, 200, None),
+    ],
+)
+async def test_who_can_read_metrics_is_what_the_setting_says(
+    text: str, headers: Mapping[str, str], status: int, code: str | None, fetch: FakeFetch, clock: FakeClock
+) -> None:
+    reply = await scraped(text, fetch, clock, headers)
+
+    assert (reply.status, reply.json["error"]["code"] if code else None) == (status, code)
+
+
+async def test_an_admin_key_gets_the_state_of_every_provider(fetch: FakeFetch, clock: FakeClock) -> None:
+    fetch.answers("a", answer_of("m", "n", "o"))
+    fetch.fails("b")
+    async with started(config_of(KEYED), fetch, clock) as app:
+        await clock.advance(2.5)
+        reply = await reply_to(app, "/metrics", ADMINS)
+
+    list_states = ("stale", "incomplete", "empty", "failing", "skipped", "disabled", "declared", "ok")
+    call_states = ("open", "half_open", "degraded", "limited", "not_callable", "ok")
+    assert series(reply.body) == {
+        **states("models_proxy_provider_list_state", "a", "ok", *list_states[:-1]),
+        **states("models_proxy_provider_list_state", "b", "failing", *set(list_states) - {"failing"}),
+        **states("models_proxy_provider_list_state", "away", "skipped", *set(list_states) - {"skipped"}),
+        'models_proxy_provider_models{provider="a"}': 3,
+        'models_proxy_provider_models{provider="b"}': 0,
+        'models_proxy_provider_list_age_seconds{provider="a"}': 2.5,
+        'models_proxy_provider_list_held{provider="a"}': 0,
+        'models_proxy_provider_list_held{provider="b"}': 0,
+        'models_proxy_provider_fetch_failures{provider="a"}': 0,
+        'models_proxy_provider_fetch_failures{provider="b"}': 1,
+        'models_proxy_provider_dropped_entries{provider="a"}': 0,
+        **states("models_proxy_circuit_state", "a", "ok", *call_states[:-1]),
+        **states("models_proxy_circuit_state", "b", "not_callable", *set(call_states) - {"not_callable"}),
+        'models_proxy_open_model_circuits{provider="a"}': 0,
+        'models_proxy_in_flight_calls{provider="a"}': 0,
+        'models_proxy_max_in_flight_calls{provider="a"}': 7,
+        'models_proxy_queued_calls{provider="a"}': 0,
+        "models_proxy_body_memory_bytes": 0,
+        "models_proxy_body_memory_limit_bytes": 256 * 1024**2,
+    }
+
+
+async def test_an_empty_list_that_is_not_confirmed_is_held(fetch: FakeFetch, clock: FakeClock) -> None:
+    fetch.lists("a", "m")
+    async with started(config_of(KEYED), fetch, clock) as app:
+        fetch.lists("a")
+        await clock.advance(300)
+        reply = await reply_to(app, "/metrics", ADMINS)
+
+    assert series(reply.body)['models_proxy_provider_list_held{provider="a"}'] == 1
+
+
+async def test_open_metrics_have_no_name_of_a_key_a_provider_or_a_model(fetch: FakeFetch, clock: FakeClock) -> None:
+    fetch.lists("a", "canary-model", "n")
+    fetch.lists("b", "o")
+    text = KEYED.replace("name: a,", "name: canary-a,").replace("name: user", "name: canary-user")
+    fetch.lists("canary-a", "canary-model", "n")
+    reply = await scraped(mode("open") + text, fetch, clock, {})
+    values = series(reply.body)
+
+    assert (values["models_proxy_provider_models"], values["models_proxy_max_in_flight_calls"]) == (3, 7)
+    assert values['models_proxy_provider_list_state{state="ok"}'] == 2
+    assert b"canary" not in reply.body
+
+
+@pytest.mark.parametrize("name", ["admin", "open"])
+async def test_no_secret_is_in_metrics(name: str, fetch: FakeFetch, clock: FakeClock) -> None:
+    reply = await scraped(mode(name) + KEYED, fetch, clock, ADMINS)
+
+    assert reply.status == 200
+    assert b"canary" not in reply.body
+
+
+TEXT, OPENMETRICS = (
+    "text/plain; version=0.0.4; charset=utf-8",
+    "application/openmetrics-text; version=1.0.0; charset=utf-8",
+)
+
+
+@pytest.mark.parametrize(("accept", "content_type"), [("", TEXT), ("application/openmetrics-text", OPENMETRICS)])
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_the_format_is_negotiated_and_responses_are_not_cached(
+    accept: str, content_type: str, method: str, fetch: FakeFetch, clock: FakeClock
+) -> None:
+    headers = {**ADMINS, **({"accept": accept} if accept else {}), "x-request-id": "mine"}
+    reply = await scraped(KEYED, fetch, clock, headers, method)
+
+    length = reply.header("content-length")
+    assert dict(reply.headers) == {
+        b"content-type": content_type.encode(),
+        b"cache-control": b"no-store",
+        b"content-length": str(length).encode(),
+        b"x-request-id": b"mine",
+    }
+    assert len(reply.body) == (0 if method == "HEAD" else int(length or 0))
+    assert reply.body.endswith(b"# EOF\n") == (method == "GET" and bool(accept))
+
+
+async def test_metrics_are_compressed_if_the_client_accepts_gzip(fetch: FakeFetch, clock: FakeClock) -> None:
+    reply = await scraped(KEYED, fetch, clock, {**ADMINS, "accept-encoding": "gzip"})
+
+    assert reply.header("content-encoding") == "gzip"
+    assert gzip.decompress(reply.body).startswith(b"# HELP models_proxy_")
+
+
+@pytest.mark.parametrize(
+    ("accept", "prefers"),
+    [
+        ("", False),
+        ("*/*", False),
+        ("text/plain", False),
+        ("application/openmetrics-text", True),
+        ("Application/OpenMetrics-Text; version=1.0.0", True),
+        ("application/openmetrics-text; version=1.0.0; charset=utf-8", True),
+        (
+            "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,"
+            "text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
+            True,
+        ),
+        ("text/plain, application/openmetrics-text;q=0.5", False),
+        ("application/openmetrics-text;q=0, */*", False),
+        ("application/openmetrics-text;q=none", False),
+        (" " * 2048 + "application/openmetrics-text", False),
+    ],
+)
+def test_openmetrics_is_used_if_the_client_prefers_it(accept: str, prefers: bool) -> None:
+    assert prefers_openmetrics(accept) == prefers
+
+
+async def test_another_method_is_not_allowed(fetch: FakeFetch, clock: FakeClock) -> None:
+    reply = await scraped(KEYED, fetch, clock, ADMINS, "POST")
+
+    assert (reply.status, reply.header("allow")) == (405, "GET, HEAD")
