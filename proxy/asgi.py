@@ -41,7 +41,7 @@ class ClientConnection(Protocol):
         """Call `on_disconnect` when the client disconnects. Returns a function that stops watching."""
         ...
 
-    def send(self, response: RawResponse) -> bool:
+    def send_whole(self, response: RawResponse) -> bool:
         """Send a complete response with one system call. Returns False if it must be sent through ASGI."""
         ...
 

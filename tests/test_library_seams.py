@@ -14,9 +14,10 @@ import pytest
 import uvicorn
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.h11_impl import H11Protocol
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from proxy.asgi import RawResponse
+from proxy.server.cycle import Cycle
 from proxy.server.protocol import Protocol, WatchedFlowControl, http_protocol
 from proxy.server.run import Server
 from proxy.upstream.transport import TrackedSockets
@@ -55,15 +56,11 @@ class Spied(Protocol):
         self.called.append("on_response_complete")
         super().on_response_complete()
 
-    def _should_upgrade(self) -> bool:
-        self.called.append("_should_upgrade")
-        return super()._should_upgrade()
+    def on_message_complete(self) -> None:
+        self.called.append("on_message_complete")
+        super().on_message_complete()
 
-    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        self.called.append("_start_asgi_task")
-        super()._start_asgi_task(cycle, app)
-
-    def write_response(self, cycle: RequestResponseCycle, response: RawResponse) -> None:
+    def write_response(self, cycle: Cycle, response: RawResponse) -> None:
         self.called.append("write_response")
         super().write_response(cycle, response)
 
@@ -100,9 +97,9 @@ async def test_a_list_is_written_by_the_hook_without_a_task(fetch: FakeFetch, cl
     assert called == [
         "data_received",
         "on_headers_complete",
-        "_start_asgi_task",
         "write_response",
         "on_response_complete",
+        "on_message_complete",
         "connection_lost",
     ]
 
@@ -111,9 +108,8 @@ async def test_upgrade_is_ignored_by_the_hook(fetch: FakeFetch, clock: FakeClock
     called, status = await hooks_of(UPGRADE, fetch, clock)
 
     assert status == b"HTTP/1.1 200 OK"
-    assert "_should_upgrade" in called
     assert called.count("on_headers_complete") == 2, "for the original head, and without `Upgrade`"
-    assert called.count("_start_asgi_task") == 1
+    assert called.count("write_response") == 1
 
 
 async def test_a_body_is_read_by_the_hook(fetch: FakeFetch, clock: FakeClock) -> None:
@@ -131,7 +127,7 @@ async def test_malformed_http_is_rejected(fetch: FakeFetch, clock: FakeClock) ->
 
 
 async def test_reading_is_resumed_by_the_overridden_flow_control(fetch: FakeFetch, clock: FakeClock) -> None:
-    """uvicorn resumes reading when a body is read, through the object that `connection_made` replaced."""
+    """Reading is resumed when a body is read, through the object that replaces uvicorn's."""
     resumed: list[type[FlowControl]] = []
 
     class Flow(WatchedFlowControl):
@@ -154,8 +150,8 @@ async def test_reading_is_resumed_by_the_overridden_flow_control(fetch: FakeFetc
     ("ours", "theirs"), [(Protocol, HttpToolsProtocol), (WatchedFlowControl, FlowControl), (Server, uvicorn.Server)]
 )
 async def test_each_overridden_method_exists_in_the_library(ours: type, theirs: type) -> None:
-    hooks = {"data_received", "_should_upgrade", "_start_asgi_task", "connection_made", "connection_lost"}
-    hooks |= {"on_headers_complete", "on_body", "on_response_complete"}
+    hooks = {"data_received", "connection_made", "connection_lost"}
+    hooks |= {"on_header", "on_headers_complete", "on_body", "on_message_complete", "on_response_complete"}
     hooks |= {"resume_reading", "startup", "shutdown", "handle_exit"}
     overridden = vars(ours).keys() & hooks
 

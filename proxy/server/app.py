@@ -110,7 +110,7 @@ class Proxy:
             return
         if cors := self.deployment.cors:
             send = cors.sending(send, scope["headers"])
-        head, outcome = scope.get("decided") or self._decide(scope)
+        head, outcome = scope.pop("decided", None) or self._decide(scope)
         try:
             response = outcome if isinstance(outcome, RawResponse) else await self._handle(head, outcome, receive, send)
             if response:

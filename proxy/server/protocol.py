@@ -1,6 +1,6 @@
 """uvicorn's HTTP/1.1 protocol with nine changes.
 
-- A cached response is sent synchronously: creating a task per request costs more than the response.
+- A cached response is sent synchronously: creating a task per request costs more than the response (`cycle`).
 - Requests are parsed one at a time: what follows a request is kept as bytes, up to a limit, until it has its response.
 - A key gets a share of each iteration of the event loop (`shares`), however many connections it has.
 - A client that disconnects during a call is detected, even if it has pipelined further requests.
@@ -21,43 +21,45 @@ from urllib.parse import unquote
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from uvicorn.protocols.http.flow_control import FlowControl
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from proxy.api.headers import error_headers
 from proxy.api.request import RequestHead, request_id
-from proxy.asgi import Header, RawResponse, Scope
-from proxy.errors import ApiError, BadRequest, UriTooLong
+from proxy.asgi import Handler, Header, RawResponse, Scope
+from proxy.errors import ApiError, BadRequest, UriTooLong, describe_bug
 from proxy.seams import plain_http
 from proxy.server import heads
 from proxy.server.app import NO_TUNNEL, Proxy
-from proxy.server.client import ClientConnection, nothing, without_chunks
+from proxy.server.cycle import Cycle, head_bytes
 from proxy.server.receiver import MAX_URL, Receiver
 from proxy.server.shares import BYTES_PER_UNIT, LOW, REQUEST, Share
 from proxy.server.timeouts import Timeouts
 from proxy.telemetry.events import RefusedRequest
 from proxy.wire.openai import openai_error
 
-if typing.TYPE_CHECKING:
-    from uvicorn._types import ASGI3Application
-
 _NOISE = (
-    # Any client can cause one of these with every request, and flood the log.
-    "ASGI callable returned without",  # a call ended early; the next two are logged by uvicorn's own protocol
+    # Any client can cause one of these with every request, and flood the log. Only uvicorn's own protocol logs them.
+    "ASGI callable returned without",  # a call ended early
     "Invalid HTTP request received.",
     "Unsupported upgrade request.",
 )
 _MALFORMED = "Malformed HTTP request; percent-encode non-ASCII characters in the URL."
 _SLASH = ord("/")
 
+_log = logging.getLogger("models_proxy")
+
 
 class Protocol(HttpToolsProtocol):
     """uvicorn's protocol for the application `Proxy`."""
 
+    cycle: Cycle | None  # type: ignore[assignment]  # in place of uvicorn's
+    """The last request, None before the first one and after an error."""
+
     # Slots: CPython 3.11 accesses attributes more slowly if an object has more than 30 without them. uvicorn's has 28.
     __slots__ = (
         "_checked",
-        "_client",
         "_framing",
+        "_head",
         "_is_admitted",
         "_proxy",
         "_shares",
@@ -77,7 +79,8 @@ class Protocol(HttpToolsProtocol):
         self._shares = self._proxy.shares
         self.share: Share | None = None
         """Of the key of the last request."""
-        self._client: ClientConnection | None = None
+        self._head: RequestHead | None = None
+        """Of the last request."""
         self._is_admitted = False
         self.bytes_received = 0
         self.url = b""
@@ -99,23 +102,25 @@ class Protocol(HttpToolsProtocol):
             transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        cycle, self.cycle = self.cycle, None
         super().connection_lost(exc)
         if self._is_admitted:
             self._proxy.connections.discard(self, self._address)
         self.receiver.discard()
-        self._lose_client()
+        if cycle:
+            cycle.lose()
 
     @property
     def _address(self) -> str:
         return self.client[0] if self.client else ""
 
-    def _lose_client(self) -> None:
-        if self._client:
-            self._client.lose()
-            self._client = None
+    @property
+    def default_headers(self) -> Sequence[Header]:
+        """The first headers of every response."""
+        return self.server_state.default_headers
 
     @property
-    def current(self) -> RequestResponseCycle | None:
+    def current(self) -> Cycle | None:
         """The request in progress, None if the connection is idle."""
         cycle = self.cycle
         return None if cycle is None or cycle.response_complete else cycle
@@ -210,10 +215,6 @@ class Protocol(HttpToolsProtocol):
         fields = (b"%b: %b" % field for field in self.headers if field[0] != b"upgrade")
         return b"\r\n".join((line, *fields, b"", b""))
 
-    def _should_upgrade(self) -> bool:
-        """Make uvicorn's callbacks skip a head at which the parser stops; `_parse` feeds it again."""
-        return True
-
     def on_header(self, name: bytes, value: bytes) -> None:
         header = (name.lower(), value)
         self.headers.append(header)
@@ -229,7 +230,7 @@ class Protocol(HttpToolsProtocol):
             raise heads.too_many_fields()
         checked, self._checked = self._checked, []
         if self.parser.should_upgrade():
-            return  # `_parse` feeds the head again
+            return  # the parser stops here; `_stopped` feeds the head again
         if self.cycle is not None and not self.cycle.response_complete:
             raise BadRequest(_MALFORMED)  # the receiver and the parser disagree on the end of the last request
         scope = self.scope
@@ -248,75 +249,78 @@ class Protocol(HttpToolsProtocol):
         self._begin(version, of_body)
 
     def _begin(self, version: str, of_body: Sequence[bytes]) -> None:
-        self.cycle = RequestResponseCycle(
-            scope=self.scope,
-            transport=self.transport,
-            flow=self.flow,
-            logger=self.logger,
-            access_logger=self.access_logger,
-            access_log=self.access_log,
-            default_headers=self.server_state.default_headers,
-            message_event=asyncio.Event(),
+        """Respond to the request, or start the task that does."""
+        scope: Scope = self.scope  # type: ignore[assignment]  # uvicorn's is a TypedDict
+        keep_alive = version == "1.1" and self.parser.should_keep_alive()
+        self.cycle = cycle = Cycle(self, scope["method"], version, self.headers, keep_alive=keep_alive)
+        if of_body:
             # HTTP/1.0 clients would read "100 Continue" as the response (RFC 9110, 10.1.1).
-            expect_100_continue=version == "1.1" and b"expect" in of_body,
-            keep_alive=version == "1.1" and self.parser.should_keep_alive(),
-            on_response=self.on_response_complete,
-        )
-        if b"transfer-encoding" in of_body:
-            # The parser calls `on_header` for trailers as well, and the scope of the request has the same list.
-            self.headers = heads.Trailers()
-        self._start_asgi_task(self.cycle, self.app)
-
-    def on_body(self, body: bytes) -> None:
-        self._framing = 0
-        super().on_body(body)
-
-    # -- responses -----------------------------------------------------------------------------------------------------
-
-    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
-        scope = typing.cast(Scope, cycle.scope)
+            cycle.waiting_for_100_continue = version == "1.1" and b"expect" in of_body
+            if b"transfer-encoding" in of_body:
+                # The parser calls `on_header` for trailers as well, and the scope of the request has the same list.
+                self.headers = heads.Trailers()
         telemetry = self._proxy.telemetry
-        head = RequestHead(scope, telemetry.monotonic())
+        self._head = head = RequestHead(scope, telemetry.monotonic())
         decision = self._proxy.decide(head)
-        share = self.share
-        if share is None or share.key != head.key:
-            share = self.share = self._shares.of(head.key, self.loop)
-        share.left -= REQUEST + len(decision.body) // BYTES_PER_UNIT if isinstance(decision, RawResponse) else REQUEST
-        if share.left <= LOW:
-            share.renew_soon()
-        if isinstance(decision, RawResponse) and not head.has_body and self._is_direct(cycle):
+        self._account(head.key, decision)
+        if isinstance(decision, RawResponse) and not head.has_body and cycle.is_direct:
             self.write_response(cycle, decision)
             head.status = decision.status
             telemetry.request_ended(head)
             return
         scope["decided"] = head, decision
-        scope["connection"] = self._client = ClientConnection(self, cycle)
-        super()._start_asgi_task(cycle, without_chunks(app, cycle) if scope["http_version"] == "1.0" else app)
+        scope["connection"] = cycle
+        self.tasks.add(self.loop.create_task(self._respond(cycle, scope)))
+
+    def _account(self, key: str | None, decision: RawResponse | Handler) -> None:
+        """Count a request against the share of its key."""
+        share = self.share
+        if share is None or share.key != key:
+            share = self.share = self._shares.of(key, self.loop)
+        share.left -= REQUEST + len(decision.body) // BYTES_PER_UNIT if isinstance(decision, RawResponse) else REQUEST
+        if share.left <= LOW:
+            share.renew_soon()
+
+    def on_body(self, body: bytes) -> None:
+        self._framing = 0
+        if cycle := self.current:
+            cycle.add(body)
+
+    def on_message_complete(self) -> None:
+        if cycle := self.current:
+            cycle.end_body()
+
+    # -- responses -----------------------------------------------------------------------------------------------------
+
+    async def _respond(self, cycle: Cycle, scope: Scope) -> None:
+        """Run the application. Whatever happens, the client does not wait for the rest of a response."""
+        try:
+            await self._proxy(scope, cycle.receive, cycle.send)
+        except Exception as error:
+            _log.error("internal error while sending a response: %s", describe_bug(error))
+        finally:
+            # Not by a callback of the task, which would cost an iteration of the event loop.
+            self.tasks.discard(typing.cast("asyncio.Task[None]", asyncio.current_task()))
+            if not cycle.response_complete:
+                self.transport.close()
 
     def _with_cors(self, request: Iterable[Header], headers: list[Header]) -> list[Header]:
         cors = self._proxy.deployment.cors
         return cors.add(request, headers) if cors else headers
 
-    def _is_direct(self, cycle: RequestResponseCycle) -> bool:
-        """Return whether a response can be written synchronously: keep-alive, no unread bytes."""
-        return cycle.keep_alive and not self.flow.write_paused
-
-    def write_response(self, cycle: RequestResponseCycle, response: RawResponse) -> None:
+    def write_response(self, cycle: Cycle, response: RawResponse) -> None:
         """Write a complete response on a keep-alive connection, with one system call."""
         cors, fields = self._proxy.deployment.cors, response.headers
         if cors:
-            fields = cors.add(cycle.scope["headers"], fields)
-        headers = map(b": ".join, (*cycle.default_headers, *fields))
-        start = STATUS_LINE[response.status] + b"\r\n".join(headers) + b"\r\n\r\n"
-        cycle.response_started = cycle.response_complete = True
+            fields = cors.add(cycle.request_headers, fields)
+        start = head_bytes(response.status, (*self.server_state.default_headers, *fields))
         if response.rest:
             self.transport.writelines([start, response.body, *response.rest])
         elif response.body:
             self.transport.writelines([start, response.body])
         else:
             self.transport.write(start)
-        cycle.on_response = nothing
-        self.on_response_complete()
+        cycle.end_response()
 
     def on_response_complete(self) -> None:
         """Wait for the next request, or continue with the one that has already been received."""
@@ -332,23 +336,23 @@ class Protocol(HttpToolsProtocol):
     def refuse(self, error: ApiError) -> None:
         """Send an error response, and close the connection when the client has received it."""
         cycle = self.current
-        self._lose_client()
+        if cycle:
+            cycle.lose()
         if cycle and cycle.response_started:
             self.transport.close()
             return
         self.receiver.discard()
         self._record(error, cycle)
         self.transport.write(self._error(error))
-        self.cycle = None  # type: ignore[assignment]  # as before the first request: its response is the error
+        self.cycle = None  # as before the first request: its response is the error
         self.transport.write_eof()
         self._timeouts.begin_lingering()
         self.receiver.discard_slowly()
 
-    def _record(self, error: ApiError, cycle: RequestResponseCycle | None) -> None:
+    def _record(self, error: ApiError, cycle: Cycle | None) -> None:
         """Report a request that ends with this error. A request in progress (`cycle`) reports its own end."""
         telemetry = self._proxy.telemetry
-        if cycle and (decided := typing.cast(Scope, cycle.scope).get("decided")):
-            head: RequestHead = decided[0]
+        if cycle and (head := self._head):
             head.status, head.error = error.status, error.code
             if head.call:
                 head.call.failed(error)
@@ -365,8 +369,8 @@ class Protocol(HttpToolsProtocol):
             (b"connection", b"close"),
         ]
         # The origin is that of the headers that were read before the error, possibly none.
-        fields = map(b": ".join, (*self.server_state.default_headers, *self._with_cors(self.request_headers, headers)))
-        return STATUS_LINE[error.status] + b"\r\n".join(fields) + b"\r\n\r\n" + body
+        fields = (*self.server_state.default_headers, *self._with_cors(self.request_headers, headers))
+        return head_bytes(error.status, fields) + body
 
 
 class WatchedFlowControl(FlowControl):

@@ -111,7 +111,7 @@ class ClientResponse:
 
     def send_whole(self, response: RawResponse) -> bool:
         """Send a complete response, with its head, without waiting. Returns False if that is not possible."""
-        if self._connection and self._connection.send(response):
+        if self._connection and self._connection.send_whole(response):
             self._begin(response.status)
             record = self._record
             record.first_byte = self._monotonic() - record.began
