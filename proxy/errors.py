@@ -194,6 +194,26 @@ class ModelListUnavailable(ApiError):
     hint = "Retry after the number of seconds in the Retry-After header."
 
 
+class ModelListIncomplete(ApiError):
+    """A model that is not known while the list of a provider is missing.
+
+    The same response for unknown and for forbidden models, as for ModelNotFound.
+    """
+
+    status = 503
+    type = "service_unavailable_error"
+    code = "model_list_incomplete"
+    hint = "Retry after the number of seconds in the Retry-After header."
+
+    def __init__(self, model: str, retry_after: float) -> None:
+        super().__init__(
+            f"The model '{model}' is not in the model list, which is incomplete: the list of a provider is missing; "
+            f"retry after {whole_seconds(retry_after)} s.",
+            param="model",
+            retry_after=retry_after,
+        )
+
+
 class BodyTooLarge(ApiError):
     status = 413
     type = "invalid_request_error"

@@ -7,7 +7,7 @@ change.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from proxy import backoff
@@ -52,6 +52,8 @@ class Slot:
     rules: Rules
     uniform: Callable[[float, float], float]
     """Returns a random value between two bounds, for jitter."""
+    since: float = 0.0
+    """Monotonic seconds from which the list is fetched."""
     listing: Listing | None = None
     offers: tuple[Offer, ...] = field(init=False)
     """The result of the rules for declared models and the listing's entries. It can be recomputed without a fetch."""
@@ -61,6 +63,10 @@ class Slot:
     """Those that appeared later; see `first_list`."""
     error: UpstreamError | None = None
     """Why the last refresh failed, or why its list is not accepted as it is; None if it is."""
+    has_answered: bool = False
+    """Whether there has ever been a list, also an empty one."""
+    expired: Mapping[str, Sequence[Offer]] = field(default_factory=dict)
+    """Public id -> its offers in the list that has expired; empty if none has, or if there is a new one."""
     probed: bool = field(init=False)
     """Whether the first refresh has ended or `initial_wait` is over."""
     refreshing: bool = False
@@ -104,6 +110,7 @@ class Slot:
         """Replace the listing. Returns whether the offers changed."""
         changed = update.offers != self.offers or self.listing is None
         self.listing, self.offers = update.listing, update.offers
+        self.has_answered, self.expired = True, {}
         self.first_names, self.new_names = update.first_names, update.new_names
         retries = update.listing.result.attempts - 1
         self.tokens = min(RETRY_TOKENS, self.tokens + RETRY_TOKEN_PER_SUCCESS) - retries
@@ -127,6 +134,8 @@ class Slot:
         listing = self.listing and self.listing.unexpired(self.provider, now)
         if listing is self.listing:
             return False
+        if listing is None:
+            self.expired = _by_id(self.offers)
         self.listing, self.offers = listing, tuple(self.rules(listing.entries if listing else ()))
         return True
 
@@ -184,6 +193,13 @@ class Slot:
         """5, 10, 20 ... s, up to ttl; at least the provider's `Retry-After`, and while the circuit breaker is open."""
         doubled = _doubled(self.failures, self.provider.ttl)
         return max(doubled, backoff.open_for(self.failures, self.uniform), error.retry_after or 0.0)
+
+
+def _by_id(offers: Iterable[Offer]) -> Mapping[str, Sequence[Offer]]:
+    by_id: dict[str, list[Offer]] = {}
+    for offer in offers:
+        by_id.setdefault(offer.id, []).append(offer)
+    return by_id
 
 
 def _next_listing(

@@ -18,6 +18,7 @@ from proxy.clock import Clock
 from proxy.config import Config
 from proxy.cooperative import BATCH_SIZE, Cooperative
 from proxy.states import ListState
+from proxy.store.absent import seconds_until_known
 from proxy.store.listing import Report
 from proxy.store.names import Lazy, NameIndex, Names, name_index
 from proxy.store.refresh import Refresher
@@ -46,7 +47,9 @@ class Store:
 
     def __post_init__(self) -> None:
         self._slots = {
-            provider.name: Slot(provider, per_provider(provider, self.config, self.clock.time), self.uniform)
+            provider.name: Slot(
+                provider, per_provider(provider, self.config, self.clock.time), self.uniform, self.clock.monotonic()
+            )
             for provider in self.config.providers
         }
         self._refresher = Refresher(
@@ -60,7 +63,7 @@ class Store:
         )
         self.new_offers: dict[str, frozenset[str]] = {}
         """Provider -> its own ids, and other names, that its first list did not contain. Current; usually empty."""
-        self._views = ViewCache(self._render, self._show, self.max_list_bytes)
+        self._views = ViewCache(self._render, self._show, self._seconds_until_known, self.max_list_bytes)
         self._index = self._name_index()
         self._changes_at = 0.0
         """Monotonic seconds at which a listing next becomes stale, or entries of one expire."""
@@ -151,6 +154,10 @@ class Store:
             incomplete=self._incomplete,
             shows_names=policy.sees_everything,
         )
+
+    def _seconds_until_known(self, policy: Policy, name: str) -> float:
+        """Seconds after which a name that is not listed may be; 0 if it is unknown or not allowed."""
+        return seconds_until_known(name, policy, self._slots.values(), self.config.models, self.clock.monotonic())
 
     # -- states ------------------------------------------------------------------------------------------------
 

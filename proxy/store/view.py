@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Literal
 
@@ -13,7 +13,7 @@ from proxy.access.keys import PRIVATE
 from proxy.asgi import Header
 from proxy.catalog import Catalog, Model
 from proxy.cooperative import Cooperative, batched, run_now
-from proxy.errors import ModelNotFound
+from proxy.errors import ModelListIncomplete, ModelNotFound
 from proxy.store.names import Names
 from proxy.wire import JSON
 from proxy.wire.openai import EncodedList, listing, model_object
@@ -142,9 +142,13 @@ class Status:
 class View:
     """The responses to requests of one policy, until the next change."""
 
-    def __init__(self, rendered: RenderedList, status: Status) -> None:
+    def __init__(
+        self, rendered: RenderedList, status: Status, seconds_until_known: Callable[[str], float] = lambda name: 0.0
+    ) -> None:
+        """`seconds_until_known`: after how long a name that is not listed may be, 0 for never; see `absent`."""
         self.rendered = rendered
         self.status = status
+        self._seconds_until_known = seconds_until_known
 
     @property
     def catalog(self) -> Catalog:
@@ -166,9 +170,11 @@ class View:
         return self.catalog.find(name) or self.rendered.names.find(name)
 
     def model(self, name: str) -> Model:
-        """Like `find`. Raises ModelNotFound, which names similar ids in this view."""
+        """Like `find`. Raises ModelNotFound, which names similar ids in this view, and ModelListIncomplete."""
         model = self.find(name)
         if model is None:
+            if seconds := self._seconds_until_known(name):
+                raise ModelListIncomplete(name, seconds)
             raise ModelNotFound(name, self.rendered.names.similar(name))
         return model
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 
 from proxy.access import Policy
 from proxy.cooperative import Cooperative, run_now, run_yielding
@@ -27,11 +28,16 @@ class ViewCache:
         self,
         render: Callable[[Policy], Cooperative[RenderedList]],
         show: Callable[[Policy, ListSummary], Status],
+        seconds_until_known: Callable[[Policy, str], float],
         max_bytes: int = MAX_BYTES,
     ) -> None:
-        """`render` renders the list of a policy, `show` creates the headers of a list; both use the current state."""
+        """`render` renders the list of a policy, `show` creates the headers of a list; both use the current state.
+
+        `seconds_until_known`: see `View`.
+        """
         self._render = render
         self._show = show
+        self._seconds_until_known = seconds_until_known
         self._max_bytes = max_bytes
         self._generation = 0
         """Incremented by `clear`: lists rendered from older offers are not cached."""
@@ -63,7 +69,7 @@ class ViewCache:
         view = self._views.get(policy)
         if view is None and policy in self._lists:
             rendered = self._lists[policy] = self._lists.pop(policy)
-            view = self._views[policy] = View(rendered, self._status(policy, rendered.summary))
+            view = self._views[policy] = self._new_view(policy, rendered)
         return view
 
     def cached_status(self, policy: Policy) -> Status | None:
@@ -79,7 +85,7 @@ class ViewCache:
         if view is None:
             rendered = run_now(self._render_sharing(policy))
             self._keep(policy, rendered)
-            view = self._views[policy] = View(rendered, self._status(policy, rendered.summary))
+            view = self._views[policy] = self._new_view(policy, rendered)
         return view
 
     async def prepare(self, policy: Policy) -> None:
@@ -117,6 +123,9 @@ class ViewCache:
             oldest = next(iter(self._lists))
             size -= self._lists.pop(oldest).size
             self._views.pop(oldest, None)
+
+    def _new_view(self, policy: Policy, rendered: RenderedList) -> View:
+        return View(rendered, self._status(policy, rendered.summary), partial(self._seconds_until_known, policy))
 
     def _status(self, policy: Policy, summary: ListSummary) -> Status:
         status = self._statuses[policy] = self._show(policy, summary)

@@ -244,7 +244,7 @@ async def test_stale_and_missing_providers_are_named_to_keys_that_see_everything
 
         await clock.advance(900)
         assert notes(await reply_to(app, "/v1/models", BOBS)) == [None, None, "1"]
-        assert (await reply_to(app, "/v1/models/m", ALICES)).status == 404
+        assert (await reply_to(app, "/v1/models/m", ALICES)).status == 503
 
 
 async def test_lists_of_declared_models_have_no_age_header(fetch: FakeFetch, clock: FakeClock) -> None:
