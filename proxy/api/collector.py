@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import get_args
+from typing import Protocol, get_args
 
+from proxy.api.listed import Listed
 from proxy.config import Config, Provider
 from proxy.cooperative import Cooperative
 from proxy.states import Calls, CallState, ListState
 from proxy.store import Report, Store
+from proxy.telemetry.counters import Counters
 from proxy.telemetry.exposition import Family, Row, encode, without_labels
 from proxy.telemetry.metrics import METRICS, PRIVATE_LABELS
 
 LIST_STATES: Sequence[ListState] = get_args(ListState)
 CALL_STATES: Sequence[CallState] = get_args(CallState)
-_HELD = ("empty", "shrunk")
 
 Values = Mapping[str, Sequence[Row]]
 """Metric -> its series."""
+
+
+class ProcessValues(Protocol):
+    """What does not depend on the deployment."""
+
+    counters: Counters
+
+    def values(self) -> Values: ...
 
 
 class Collector:
@@ -29,15 +38,18 @@ class Collector:
         store: Store,
         calls: Callable[[str], Calls],
         body_memory: Callable[[], int],
-        of_process: Callable[[], Values],
+        listed: Listed,
+        of_process: ProcessValues,
     ) -> None:
-        """`calls` returns the state of a provider's calls; `body_memory` the bytes of request bodies in memory;
-        `of_process` what does not depend on the deployment."""
+        """`calls` returns the state of a provider's calls; `body_memory` the bytes of request bodies in memory."""
         self._config = config
         self._store = store
         self._calls = calls
         self._body_memory = body_memory
+        self._listed = listed
         self._of_process = of_process
+        self._keys = frozenset(key.name for key in config.keys)
+        self._providers = frozenset(provider.name for provider in config.providers)
 
     def encoded(self, *, openmetrics: bool, shows_names: bool) -> Cooperative[bytes]:
         """All metrics as text. Values are read in the first step. `shows_names`: of keys, providers and models."""
@@ -53,12 +65,15 @@ class Collector:
         reports = self._store.reports()
         calls = [(provider, self._calls(provider.name)) for provider in self._config.providers]
         limits = self._config.server.limits
+        self._of_process.counters.retain(self._keys, self._providers)
         return {
             **dict(self._of_lists(reports)),
             **dict(_of_calls(calls)),
             "models_proxy_body_memory_bytes": [((), self._body_memory())],
             "models_proxy_body_memory_limit_bytes": [((), limits.body_memory)],
-            **self._of_process(),
+            **dict(self._of_catalog()),
+            **self._of_process.counters.values(),
+            **self._of_process.values(),
         }
 
     def _of_lists(self, reports: Sequence[Report]) -> Iterator[tuple[str, Sequence[Row]]]:
@@ -72,13 +87,21 @@ class Collector:
         )
         yield (
             "models_proxy_provider_list_held",
-            [((report.name,), int(report.error is not None and report.error.kind in _HELD)) for report in reports],
+            [((report.name,), int(report.is_held)) for report in reports],
         )
         yield "models_proxy_provider_fetch_failures", [((report.name,), report.failures) for report in reports]
         yield (
             "models_proxy_provider_dropped_entries",
             [((report.name,), sum(report.result.dropped.values())) for report in reports if report.result],
         )
+
+    def _of_catalog(self) -> Iterator[tuple[str, Sequence[Row]]]:
+        catalog = self._listed.current
+        yield "models_proxy_catalog_models", [((), len(catalog.ids))]
+        yield "models_proxy_catalog_info", [((catalog.version,), 1)]
+        dates = catalog.shutdown_dates
+        used = [model for model in self._of_process.counters.models if model in dates]
+        yield "models_proxy_model_shutdown_timestamp_seconds", [((model,), dates[model]) for model in used]
 
 
 def _of_calls(calls: Sequence[tuple[Provider, Calls]]) -> Iterator[tuple[str, Sequence[Row]]]:

@@ -38,10 +38,11 @@ class Routes:
     def __init__(self, table: Iterable[Route]) -> None:
         self.table = tuple(table)
         self._exact: dict[str, dict[str, Endpoint]] = {}
-        self._patterns: list[tuple[re.Pattern[str], Route]] = []
+        self._patterns: list[tuple[re.Pattern[str], Route, str]] = []
         for route in self.table:
             if "{" in route.path:
-                self._patterns.append((_pattern(route.path), route))
+                # Observers see `{id...}` as the documentation writes it.
+                self._patterns.append((_pattern(route.path), route, route.path.replace("...}", "}")))
             else:
                 self._exact.setdefault(route.path, {}).update(dict.fromkeys(route.methods, route.endpoint))
         self.paths = self._exact.keys()
@@ -60,7 +61,7 @@ class Routes:
             path = other.decoded
             if path in self._api_paths or any(
                 route.is_api and head.method in route.methods and pattern.fullmatch(path)
-                for pattern, route in self._patterns
+                for pattern, route, _ in self._patterns
             ):
                 head.path, head.raw_path, head.path_model = path, other.raw, other.model
                 return
@@ -77,11 +78,11 @@ class Routes:
         if "POST" in by_method and head.is_websocket_handshake:
             raise WebsocketNotSupported
         allowed = set(by_method)
-        for pattern, route in self._patterns:
+        for pattern, route, template in self._patterns:
             if by_method and not route.path.endswith("...}"):
                 continue  # `/v1/responses/compact` is no response
             if match := pattern.fullmatch(head.path):
-                head.route = route.path
+                head.route = template
                 if head.method in route.methods:
                     head.scope["path_params"] = match.groupdict()
                     return route.endpoint

@@ -6,7 +6,6 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from functools import partial
 from urllib.parse import unquote, urlsplit
 
 from proxy.access import Caller, Policy
@@ -19,11 +18,11 @@ from proxy.config import Config
 from proxy.errors import ApiError, BadRequest, InternalError, ShuttingDown, describe_bug
 from proxy.server.connections import ClientConnections
 from proxy.server.deployment import Deployment
-from proxy.server.loop_lag import LoopLag
-from proxy.server.process import process_metrics
+from proxy.server.process import ProcessMetrics
 from proxy.server.shares import Shares
 from proxy.store import Report
 from proxy.telemetry import Telemetry, Usage
+from proxy.telemetry.counters import Counters
 from proxy.upstream.transport import disable_http_logging
 
 _log = logging.getLogger("models_proxy")
@@ -54,9 +53,9 @@ class Proxy:
         self.telemetry.add(self.usage)
         self.shares = Shares()
         self.connections = ClientConnections(config.server.limits)
-        self._lag = LoopLag()
-        of_process = partial(process_metrics, self.connections, self._lag)
-        self.deployment = Deployment(config, clock, fetch, self.telemetry, on_report, of_process)
+        self.metrics = ProcessMetrics(self.connections, Counters(lambda model: self.deployment.listed.has(model)))
+        self.telemetry.add(self.metrics.counters)
+        self.deployment = Deployment(config, clock, fetch, self.telemetry, on_report, self.metrics)
 
     def decide(self, head: RequestHead) -> RawResponse | Handler:
         """Authenticate, route and respond. Returns the response, or a handler if I/O is needed. Never raises.
@@ -91,11 +90,11 @@ class Proxy:
         refresh = asyncio.create_task(self.deployment.store.run(), name="store")
         refresh.add_done_callback(_log_if_stopped)
         watch = asyncio.create_task(self.deployment.watch_secrets(), name="secrets in files")
-        self._lag.start(asyncio.get_running_loop())
+        self.metrics.lag.start(asyncio.get_running_loop())
         try:
             yield
         finally:
-            self._lag.stop()
+            self.metrics.lag.stop()
             refresh.cancel()
             watch.cancel()
             await asyncio.gather(refresh, watch, return_exceptions=True)

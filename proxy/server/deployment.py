@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from proxy.access import Access, Caller
 from proxy.access.browsers import BrowserGuard
 from proxy.api.health import Health
+from proxy.api.listed import Listed
 from proxy.api.metrics import Metrics
 from proxy.api.models import Models
 from proxy.api.pangu import Versions
@@ -28,7 +29,7 @@ from proxy.upstream.lists import ListFetcher
 from proxy.upstream.secret_watch import watch_secrets
 
 if TYPE_CHECKING:
-    from proxy.api.collector import Collector, Values
+    from proxy.api.collector import Collector, ProcessValues
     from proxy.api.inference import Inference
     from proxy.api.responses import StoredResponses
     from proxy.inference.failover import Forwarder
@@ -44,10 +45,10 @@ class Deployment:
         fetch: Fetch | None,
         telemetry: Telemetry,
         on_report: Callable[[Report], None],
-        of_process: Callable[[], Values],
+        of_process: ProcessValues,
     ) -> None:
-        """`fetch` replaces fetching over HTTP; `on_report` is called after each refresh of a provider; `of_process`
-        returns the metrics of the process."""
+        """`fetch` replaces fetching over HTTP; `on_report` is called after each refresh of a provider; `of_process`:
+        the metrics of the process."""
         self.config = config
         self._clock = clock
         self._fetcher = ListFetcher(config.providers, clock)
@@ -61,6 +62,7 @@ class Deployment:
         self.cors = Cors(config.server.cors) if config.server.cors else None
         self._callable = frozenset(provider.name for provider in config.providers if provider.target)
         self.health = Health(config, self.store, self._calls_of)
+        self.listed = Listed(config, self.store)
         self._of_process = of_process
         self._calls = request_paths(config.server.extra_paths)
         self.routes = Routes(
@@ -135,7 +137,7 @@ class Deployment:
     def _collector(self) -> Collector:
         from proxy.api.collector import Collector
 
-        return Collector(self.config, self.store, self._calls_of, self._body_memory, self._of_process)
+        return Collector(self.config, self.store, self._calls_of, self._body_memory, self.listed, self._of_process)
 
     def _body_memory(self) -> int:
         """Return the bytes of request bodies in memory."""

@@ -18,6 +18,7 @@ except ImportError:  # Windows
 from proxy import __version__
 from proxy.server.connections import ClientConnections
 from proxy.server.loop_lag import LoopLag
+from proxy.telemetry.counters import Counters
 
 if TYPE_CHECKING:
     from proxy.api.collector import Values
@@ -27,16 +28,24 @@ _TICKS_FROM_BOOT = 19
 """The place of the start time in /proc/self/stat, behind the name of the program."""
 
 
-def process_metrics(connections: ClientConnections, lag: LoopLag) -> Values:
-    """Metric -> its series."""
-    python = ".".join(map(str, sys.version_info[:3]))
-    return {
-        "models_proxy_build_info": [((__version__, python), 1)],
-        "models_proxy_connections": [((), len(connections))],
-        "models_proxy_connections_limit": [((), connections.limits.connections)],
-        "models_proxy_event_loop_lag_seconds": [((), lag.seconds.buckets())],
-        **{name: [((), value)] for name, value in process_values().items()},
-    }
+class ProcessMetrics:
+    """The metrics that do not depend on the configuration."""
+
+    def __init__(self, connections: ClientConnections, counters: Counters) -> None:
+        self.counters = counters
+        self.lag = LoopLag()
+        self._connections = connections
+
+    def values(self) -> Values:
+        """Metric -> its series."""
+        python = ".".join(map(str, sys.version_info[:3]))
+        return {
+            "models_proxy_build_info": [((__version__, python), 1)],
+            "models_proxy_connections": [((), len(self._connections))],
+            "models_proxy_connections_limit": [((), self._connections.limits.connections)],
+            "models_proxy_event_loop_lag_seconds": [((), self.lag.seconds.buckets())],
+            **{name: [((), value)] for name, value in process_values().items()},
+        }
 
 
 def process_values(proc: Path = _PROC) -> Mapping[str, float]:

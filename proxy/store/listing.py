@@ -108,6 +108,8 @@ class Report:
     """Consecutive failed refreshes."""
     result: FetchResult | None
     """Statistics of the last successful fetch, without its entries."""
+    is_held: bool = False
+    """Whether the last list became empty or much shorter, so that the one before is shown until it is confirmed."""
     fetch_seconds: float | None = None
     """How long the last refresh took; None before the first one has ended."""
 

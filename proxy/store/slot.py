@@ -168,6 +168,7 @@ class Slot:
             breaker=self._breaker,
             failures=self.failures,
             result=listing.result if listing else None,
+            is_held=listing is not None and listing.shrinkage is not None,
             fetch_seconds=self.refresh_seconds,
         )
 

@@ -15,6 +15,19 @@ PRIVATE_LABELS = frozenset({"key", "provider", "model"})
 _OF_PROVIDER = ("provider",)
 
 _TABLE = (
+    # -- requests
+    Metric(
+        "models_proxy_requests_total",
+        "counter",
+        "Requests, by the template of their path. Status 499: the client disconnected before it got a response.",
+        ("route", "method", "status", "key"),
+    ),
+    Metric(
+        "models_proxy_request_duration_seconds",
+        "histogram",
+        "Seconds from the head of a request to the end of its response.",
+        ("route",),
+    ),
     # -- model lists
     Metric(
         "models_proxy_provider_list_state",
@@ -33,7 +46,7 @@ _TABLE = (
     Metric(
         "models_proxy_provider_list_held",
         "gauge",
-        "1 while an empty or shrunken list of a provider is not accepted until it is confirmed.",
+        "1 while a list that became empty or much shorter is not accepted until it is confirmed.",
         _OF_PROVIDER,
     ),
     Metric(
@@ -49,7 +62,97 @@ _TABLE = (
         "Entries of the last model list of a provider that are not models or not valid.",
         _OF_PROVIDER,
     ),
+    Metric(
+        "models_proxy_provider_fetches_total",
+        "counter",
+        "Fetches of the model list of a provider; the outcome is ok or the kind of the error.",
+        ("provider", "outcome"),
+    ),
+    Metric(
+        "models_proxy_provider_fetch_duration_seconds",
+        "histogram",
+        "Seconds of a fetch of the model list of a provider, with all pages and retries.",
+        _OF_PROVIDER,
+    ),
+    Metric(
+        "models_proxy_provider_model_changes_total",
+        "counter",
+        "Models that were added to or removed from the list of a provider after its first one.",
+        ("provider", "change"),
+    ),
+    # -- the catalog
+    Metric("models_proxy_catalog_models", "gauge", "Different ids of all models, before the rules of keys."),
+    Metric(
+        "models_proxy_catalog_info",
+        "info",
+        "The version of the catalog: a hash of its ids, equal on all replicas with the same models.",
+        ("version",),
+    ),
+    Metric(
+        "models_proxy_model_shutdown_timestamp_seconds",
+        "gauge",
+        "The earliest shutdown date, in Unix seconds, of a model that was called since the start and has one.",
+        ("model",),
+        "min",
+    ),
     # -- calls
+    Metric(
+        "models_proxy_calls_total",
+        "counter",
+        "Calls, by their last provider (empty if none was tried) and by how they ended for the client.",
+        ("key", "provider", "outcome"),
+    ),
+    Metric(
+        "models_proxy_call_first_byte_seconds",
+        "histogram",
+        "Seconds from the head of a call to the first byte of the response of a provider.",
+        _OF_PROVIDER,
+    ),
+    Metric(
+        "models_proxy_call_duration_seconds",
+        "histogram",
+        "Seconds from the head of a call to the end of its response, if a provider was tried.",
+        _OF_PROVIDER,
+    ),
+    Metric(
+        "models_proxy_tokens_total",
+        "counter",
+        "Tokens that providers reported; direction is input or output.",
+        ("key", "provider", "direction"),
+    ),
+    Metric(
+        "models_proxy_model_calls_total", "counter", "Calls that a provider was tried for, by listed model.", ("model",)
+    ),
+    Metric(
+        "models_proxy_model_tokens_total",
+        "counter",
+        "Tokens that providers reported, by listed model; direction is input or output.",
+        ("model", "direction"),
+    ),
+    Metric(
+        "models_proxy_attempts_total",
+        "counter",
+        "Requests to providers for calls; one call can need several.",
+        ("provider", "outcome"),
+    ),
+    Metric(
+        "models_proxy_failovers_total",
+        "counter",
+        "How often a further provider was tried for a call, by the last one that was tried.",
+        _OF_PROVIDER,
+    ),
+    Metric(
+        "models_proxy_queue_wait_seconds",
+        "histogram",
+        "Seconds that a call waited because max_in_flight was reached.",
+        _OF_PROVIDER,
+    ),
+    Metric(
+        "models_proxy_circuit_changes_total",
+        "counter",
+        "State changes of circuit breakers of calls, of the whole provider, a model, or a model for one key (scope).",
+        ("provider", "scope", "state"),
+    ),
     Metric(
         "models_proxy_circuit_state",
         "gauge",

@@ -9,6 +9,9 @@ import pytest
 
 from proxy.api.metrics import prefers_openmetrics
 from tests.fakes import FakeClock, FakeFetch, Reply, answer_of, config_of, digest, reply_to, started
+from tests.listening import serving
+from tests.providers.calls import completion
+from tests.providers.scripted import Exchange, fake_provider, replies
 
 pytestmark = pytest.mark.anyio
 
@@ -42,8 +45,9 @@ async def scraped(
 
 
 def series(body: bytes) -> Mapping[str, float]:
-    """Series -> value, without those of the process."""
+    """Series -> value, without those of the process, and without buckets of histograms."""
     lines = [line for line in body.decode().splitlines() if not line.startswith(("#", *OF_PROCESS))]
+    lines = [line for line in lines if "_bucket{" not in line]
     return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines)}
 
 
@@ -102,6 +106,14 @@ async def test_an_admin_key_gets_the_state_of_every_provider(fetch: FakeFetch, c
         'models_proxy_provider_fetch_failures{provider="a"}': 0,
         'models_proxy_provider_fetch_failures{provider="b"}': 1,
         'models_proxy_provider_dropped_entries{provider="a"}': 0,
+        'models_proxy_provider_fetches_total{provider="a",outcome="ok"}': 1,
+        'models_proxy_provider_fetches_total{provider="b",outcome="connection_refused"}': 1,
+        'models_proxy_provider_fetch_duration_seconds_count{provider="a"}': 1,
+        'models_proxy_provider_fetch_duration_seconds_sum{provider="a"}': 0,
+        'models_proxy_provider_fetch_duration_seconds_count{provider="b"}': 1,
+        'models_proxy_provider_fetch_duration_seconds_sum{provider="b"}': 0,
+        "models_proxy_catalog_models": 3,
+        'models_proxy_catalog_info{version="60d77758f87a"}': 1,
         **states("models_proxy_circuit_state", "a", "ok", *call_states[:-1]),
         **states("models_proxy_circuit_state", "b", "not_callable", *set(call_states) - {"not_callable"}),
         'models_proxy_open_model_circuits{provider="a"}': 0,
@@ -204,3 +216,75 @@ async def test_another_method_is_not_allowed(fetch: FakeFetch, clock: FakeClock)
     reply = await scraped(KEYED, fetch, clock, ADMINS, "POST")
 
     assert (reply.status, reply.header("allow")) == (405, "GET, HEAD")
+
+
+CALLED = f"""
+providers:
+  - {{name: canary-a, base_url: '{{url}}/a/v1', api_key: sk-canary-of-the-provider}}
+  - {{name: b, base_url: '{{url}}/b/v1', accept: ['*:free']}}
+keys:
+  - {{name: user, hash: '{digest(USER)}', models: ['*']}}
+  - {{name: admin, hash: '{digest(ADMIN)}', models: [], admin: true}}
+"""
+
+
+async def by_provider(exchange: Exchange) -> None:
+    """One provider is overloaded, the other one works."""
+    is_busy = exchange.request.path.startswith("/a/")
+    await (replies({"error": "overloaded"}, 503) if is_busy else replies(completion("m")))(exchange)
+
+
+async def test_calls_are_counted_from_the_socket_to_the_scrape(fetch: FakeFetch, clock: FakeClock) -> None:
+    retired = {"id": "m", "shutdown_at": 1_900_000_000}
+    fetch.lists("canary-a", retired)
+    fetch.lists("b", "m")
+    async with (
+        fake_provider(by_provider) as provider,
+        serving(config_of(CALLED.replace("{url}", provider.url)), fetch, clock) as served,
+    ):
+        for model in ("m", "m", "invented", "invented:free"):
+            await served.client.post("/v1/chat/completions", json={"model": model, "messages": []}, headers=USERS)
+        await served.client.get("/v1/models", headers=WRONG)
+        await served.client.get("/v1/models/m", headers=USERS)
+        await served.client.get("/canary/%0a", headers=USERS)
+        reply = await served.client.get("/metrics", headers=ADMINS)
+    values = series(reply.content)
+
+    def of(name: str) -> Mapping[str, float]:
+        prefix = f"models_proxy_{name}"
+        return {labels.removeprefix(prefix): value for labels, value in values.items() if labels.startswith(prefix)}
+
+    assert of("requests_total") == {
+        '{route="/v1/chat/completions",method="POST",status="200",key="user"}': 3,
+        '{route="/v1/chat/completions",method="POST",status="404",key="user"}': 1,
+        '{route="/v1/models",method="GET",status="401",key=""}': 1,
+        '{route="/v1/models/{id}",method="GET",status="200",key="user"}': 1,
+        '{route="other",method="GET",status="404",key="user"}': 1,
+    }
+    assert of("request_duration_seconds_count") == {
+        '{route="/v1/chat/completions"}': 4,
+        '{route="/v1/models"}': 1,
+        '{route="/v1/models/{id}"}': 1,
+        '{route="other"}': 1,
+    }
+    assert of("calls_total") == {
+        '{key="user",provider="b",outcome="ok"}': 3,
+        '{key="user",provider="",outcome="rejected"}': 1,
+    }
+    assert of("tokens_total") == {
+        '{key="user",provider="b",direction="input"}': 9,
+        '{key="user",provider="b",direction="output"}': 15,
+    }
+    assert of("model_calls_total") == {'{model="m"}': 2, '{model="other"}': 1}
+    assert of("attempts_total") == {
+        '{provider="canary-a",outcome="failed"}': 2,
+        '{provider="b",outcome="ok"}': 3,
+    }
+    assert of("failovers_total") == {'{provider="b"}': 2}
+    assert of("call_first_byte_seconds_count") == {'{provider="b"}': 3}
+    assert of("call_duration_seconds_count") == {'{provider="b"}': 3}
+    assert of("model_shutdown_timestamp_seconds") == {'{model="m"}': 1_900_000_000}
+    assert of("in_flight_calls") == {'{provider="canary-a"}': 0, '{provider="b"}': 0}
+    assert "invented" not in reply.text
+    assert "sk-canary" not in reply.text
+    assert "/canary/" not in reply.text

@@ -1,0 +1,306 @@
+"""The counters of the process that `/metrics` shows. They survive reloads, and contain no prompts and no responses.
+
+Events come from the paths of calls and lists, so each costs a few look-ups and additions. The number of rows is bounded
+however many keys, models and paths there are: further ones are counted as `other`, so that sums stay right.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from typing import Any
+
+from proxy.telemetry.events import (
+    CallOutcome,
+    CallRecord,
+    CircuitChange,
+    ListReport,
+    ModelsChange,
+    Observer,
+    Outcome,
+    Request,
+)
+from proxy.telemetry.exposition import Row
+from proxy.telemetry.histogram import Histogram
+from proxy.telemetry.tokens import Tokens
+
+OTHER = "other"
+MAX_KEYS = 1000
+"""Names of keys. These bounds together keep a scrape below 20,000 series with 10,000 keys and 50 providers."""
+MAX_REQUESTS = 5000
+"""Rows of routes, methods, statuses and keys."""
+MAX_OUTCOMES = 4000
+"""Rows of keys, providers and outcomes of calls."""
+MAX_PAIRS = 2000
+"""Rows of keys and providers, for tokens."""
+MAX_MODELS = 400
+_REST = 500
+"""Further rows of `MAX_REQUESTS` without names of keys."""
+
+REQUEST_BOUNDS = (0.001, 0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
+CALL_BOUNDS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0)
+FIRST_BYTE_BOUNDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+FETCH_BOUNDS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+WAIT_BOUNDS = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+"""Upper bounds of histogram buckets, in seconds."""
+
+_METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE"))
+
+
+class _Requests:
+    """The requests of one route, method, status and key."""
+
+    __slots__ = ("count", "seconds")
+
+    def __init__(self, seconds: Histogram) -> None:
+        self.count = 0
+        self.seconds = seconds
+        """Of all requests of the route."""
+
+
+class _OfProvider:
+    """The durations of the calls of one provider."""
+
+    __slots__ = ("first_byte", "seconds")
+
+    def __init__(self) -> None:
+        self.first_byte = Histogram(FIRST_BYTE_BOUNDS)
+        self.seconds = Histogram(CALL_BOUNDS)
+
+
+class _Calls:
+    """The calls of one key and provider."""
+
+    __slots__ = ("input_tokens", "outcomes", "output_tokens", "provider")
+
+    def __init__(self, provider: _OfProvider | None) -> None:
+        """`provider`: None for calls that were not sent to any."""
+        self.outcomes: dict[CallOutcome, int] = {}
+        self.input_tokens = 0
+        self.output_tokens = 0
+        self.provider = provider
+
+
+class _OfModel:
+    """The calls of one model."""
+
+    __slots__ = ("calls", "input_tokens", "output_tokens")
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.input_tokens = 0
+        self.output_tokens = 0
+
+
+class Counters(Observer):
+    """Counts events. `values` returns the series."""
+
+    def __init__(self, is_listed: Callable[[str], bool]) -> None:
+        """`is_listed` returns whether a model is in the catalog: other ids, which clients can invent, are no labels."""
+        self._is_listed = is_listed
+        self._keys = {""}
+        self._requests: dict[tuple[str, str, int, str], _Requests] = {}
+        self._request_seconds: dict[str, Histogram] = {}
+        self._calls: dict[tuple[str, str], _Calls] = {}
+        self._outcomes = 0
+        self._providers: dict[str, _OfProvider] = {}
+        self._models: dict[str, _OfModel] = {}
+        self._attempts: Counter[tuple[str, Outcome]] = Counter()
+        self._failovers: Counter[str] = Counter()
+        self._waits: dict[str, Histogram] = {}
+        self._transitions: Counter[tuple[str, str, str]] = Counter()
+        self._fetches: Counter[tuple[str, str]] = Counter()
+        self._fetch_seconds: dict[str, Histogram] = {}
+        self._changes: Counter[tuple[str, str]] = Counter()
+
+    # -- events --------------------------------------------------------------------------------------------------------
+
+    def request_ended(self, request: Request, seconds: float) -> None:
+        row = self._requests.get((request.route, request.method, request.status, request.key or ""))
+        if row is None:
+            row = self._requests_of(request)
+        row.count += 1
+        durations = row.seconds
+        durations.counts[bisect_left(REQUEST_BOUNDS, seconds)] += 1
+        durations.sum += seconds
+
+    def call_ended(self, call: CallRecord) -> None:
+        outcome = call.outcome
+        row = self._calls.get((call.key, call.provider))
+        if row is None or outcome not in row.outcomes:
+            row = self._calls_of(call)
+        row.outcomes[outcome] += 1
+        provider = row.provider
+        if provider is None:
+            return
+        provider.seconds.observe(call.seconds)
+        if call.first_byte is not None:
+            provider.first_byte.observe(call.first_byte)
+        if call.failovers:
+            self._failovers[call.provider] += call.failovers
+        model = self._models.get(call.model) or self._model_of(call)
+        model.calls += 1
+        if call.input_tokens or call.output_tokens:
+            row.input_tokens += call.input_tokens
+            row.output_tokens += call.output_tokens
+            model.input_tokens += call.input_tokens
+            model.output_tokens += call.output_tokens
+
+    def attempt_ended(
+        self, call: CallRecord, provider: str, outcome: Outcome, first_byte: float | None, tokens: Tokens
+    ) -> None:
+        self._attempts[provider, outcome] += 1
+
+    def queue_waited(self, provider: str, seconds: float) -> None:
+        _observe(self._waits, provider, WAIT_BOUNDS, seconds)
+
+    def circuit_changed(self, change: CircuitChange) -> None:
+        scope = "provider" if change.model is None else "model" if change.key is None else "key"
+        self._transitions[change.provider, scope, "closed" if change.after == "ok" else change.after] += 1
+
+    def provider_reported(self, report: ListReport) -> None:
+        self._fetches[report.name, report.error.kind if report.error else "ok"] += 1
+        if report.fetch_seconds is not None:
+            _observe(self._fetch_seconds, report.name, FETCH_BOUNDS, report.fetch_seconds)
+
+    def models_changed(self, change: ModelsChange) -> None:
+        for kind, ids in (("added", change.added), ("removed", change.removed)):
+            if ids:
+                self._changes[change.provider, kind] += len(ids)
+
+    # -- rows ----------------------------------------------------------------------------------------------------------
+
+    def _requests_of(self, request: Request) -> _Requests:
+        """The row of a request; a new one, or one that several share."""
+        method = request.method if request.method in _METHODS else OTHER
+        labels = (request.route, method, request.status, self._key(request.key or ""))
+        if labels not in self._requests and len(self._requests) >= MAX_REQUESTS:
+            labels = (*labels[:3], OTHER)
+            if labels not in self._requests and len(self._requests) >= MAX_REQUESTS + _REST:
+                labels = (OTHER, OTHER, 0, OTHER)
+        row = self._requests.get(labels)
+        if row is None:
+            seconds = self._request_seconds.setdefault(labels[0], Histogram(REQUEST_BOUNDS))
+            row = self._requests[labels] = _Requests(seconds)
+        return row
+
+    def _calls_of(self, call: CallRecord) -> _Calls:
+        """The row of a call, with its outcome."""
+        key = self._key(call.key)
+        row = self._calls.get((key, call.provider))
+        if row is None and len(self._calls) >= MAX_PAIRS:
+            key = OTHER
+        if (row is None or call.outcome not in row.outcomes) and self._outcomes >= MAX_OUTCOMES:
+            key = OTHER
+        row = self._calls.get((key, call.provider))
+        if row is None:
+            provider = self._providers.setdefault(call.provider, _OfProvider()) if call.provider else None
+            row = self._calls[key, call.provider] = _Calls(provider)
+        if call.outcome not in row.outcomes:
+            row.outcomes[call.outcome] = 0
+            self._outcomes += 1
+        return row
+
+    def _model_of(self, call: CallRecord) -> _OfModel:
+        is_known = len(self._models) < MAX_MODELS and self._is_listed(call.model)
+        return self._models.setdefault(call.model if is_known else OTHER, _OfModel())
+
+    def _key(self, name: str) -> str:
+        """The label of a key: its name, or `other` if there are too many."""
+        if name in self._keys:
+            return name
+        if len(self._keys) > MAX_KEYS:  # "" is one of them
+            return OTHER
+        self._keys.add(name)
+        return name
+
+    # -- values --------------------------------------------------------------------------------------------------------
+
+    def retain(self, keys: Container[str], providers: Container[str]) -> None:
+        """Remove the rows of keys and providers that are not in the configuration any more."""
+        for gone in [name for name in self._keys if name and name not in keys]:
+            self._keys.discard(gone)
+        kept = self._keys | {OTHER}
+        self._requests = {labels: row for labels, row in self._requests.items() if labels[3] in kept}
+        self._calls = {
+            (key, provider): row
+            for (key, provider), row in self._calls.items()
+            if key in kept and (not provider or provider in providers)
+        }
+        self._outcomes = sum(len(row.outcomes) for row in self._calls.values())
+        by_provider: tuple[dict[str, Any], ...] = (self._providers, self._failovers, self._waits, self._fetch_seconds)
+        for values in by_provider:
+            for gone in [name for name in values if name not in providers]:
+                del values[gone]
+        with_provider: tuple[dict[Any, int], ...] = (self._attempts, self._transitions, self._fetches, self._changes)
+        for counts in with_provider:
+            for labels in [labels for labels in counts if labels[0] not in providers]:
+                del counts[labels]
+        if len(self._models) >= MAX_MODELS:
+            self._models = {name: of for name, of in self._models.items() if name == OTHER or self._is_listed(name)}
+
+    @property
+    def models(self) -> Sequence[str]:
+        """The listed models that were called."""
+        return [model for model in self._models if model != OTHER]
+
+    def values(self) -> Mapping[str, Sequence[Row]]:
+        """Metric -> its series."""
+        return dict(self._values())
+
+    def _values(self) -> Iterator[tuple[str, Sequence[Row]]]:
+        yield (
+            "models_proxy_requests_total",
+            [
+                ((route or OTHER, method, str(status or OTHER), key), row.count)
+                for (route, method, status, key), row in self._requests.items()
+            ],
+        )
+        yield "models_proxy_request_duration_seconds", _histograms(self._request_seconds)
+        yield (
+            "models_proxy_calls_total",
+            [((*pair, outcome), count) for pair, row in self._calls.items() for outcome, count in row.outcomes.items()],
+        )
+        yield (
+            "models_proxy_tokens_total",
+            [
+                ((*pair, direction), count)
+                for pair, row in self._calls.items()
+                for direction, count in (("input", row.input_tokens), ("output", row.output_tokens))
+                if count
+            ],
+        )
+        yield "models_proxy_model_calls_total", [((model,), row.calls) for model, row in self._models.items()]
+        yield (
+            "models_proxy_model_tokens_total",
+            [
+                ((model, direction), count)
+                for model, row in self._models.items()
+                for direction, count in (("input", row.input_tokens), ("output", row.output_tokens))
+                if count
+            ],
+        )
+        providers = self._providers.items()
+        yield (
+            "models_proxy_call_first_byte_seconds",
+            [((name,), of.first_byte.buckets()) for name, of in providers],
+        )
+        yield "models_proxy_call_duration_seconds", [((name,), of.seconds.buckets()) for name, of in providers]
+        yield "models_proxy_attempts_total", [*self._attempts.items()]
+        yield "models_proxy_failovers_total", [((name,), count) for name, count in self._failovers.items()]
+        yield "models_proxy_queue_wait_seconds", _histograms(self._waits)
+        yield "models_proxy_circuit_changes_total", [*self._transitions.items()]
+        yield "models_proxy_provider_fetches_total", [*self._fetches.items()]
+        yield "models_proxy_provider_fetch_duration_seconds", _histograms(self._fetch_seconds)
+        yield "models_proxy_provider_model_changes_total", [*self._changes.items()]
+
+
+def _observe(histograms: dict[str, Histogram], name: str, bounds: Sequence[float], value: float) -> None:
+    if name not in histograms:
+        histograms[name] = Histogram(bounds)
+    histograms[name].observe(value)
+
+
+def _histograms(histograms: Mapping[str, Histogram]) -> Sequence[Row]:
+    return [((name or OTHER,), histogram.buckets()) for name, histogram in histograms.items()]
