@@ -169,6 +169,8 @@ TOUCH_THE_MACHINE = {
     "server.process",
     "server.run",
     "cli.check",
+    "cli.keys",
+    "cli.replace_file",
     "cli.serve",
     "cli.terminal",
     "cli.startup",

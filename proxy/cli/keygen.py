@@ -17,6 +17,21 @@ RANDOM_BYTES = 32
 _NAME: TypeAdapter[str] = TypeAdapter(Name)
 
 
+def generate() -> tuple[str, str]:
+    """A new API key, and its digest as written in config.yaml."""
+    key = PREFIX + secrets.token_urlsafe(RANDOM_BYTES)
+    return key, "sha256:" + hashlib.sha256(key.encode()).hexdigest()
+
+
+def problem_of(name: str) -> str:
+    """Why a name of a key is not valid, "" if it is."""
+    try:
+        _NAME.validate_python(name)
+    except ValidationError as error:
+        return error.errors()[0]["msg"].removeprefix("Value error, ")
+    return ""
+
+
 @click.command()
 @click.option("--name", default="new-key", show_default=True, help="Name of the key in config.yaml.")
 def keygen(name: str) -> None:
@@ -29,13 +44,9 @@ def keygen(name: str) -> None:
       models-proxy keygen
       models-proxy keygen --name alice
     """
-    try:
-        _NAME.validate_python(name)
-    except ValidationError as error:
-        text = error.errors()[0]["msg"].removeprefix("Value error, ")
-        raise click.BadParameter(text, param_hint="'--name'") from None
-    key = PREFIX + secrets.token_urlsafe(RANDOM_BYTES)
-    digest = "sha256:" + hashlib.sha256(key.encode()).hexdigest()
+    if problem := problem_of(name):
+        raise click.BadParameter(problem, param_hint="'--name'")
+    key, digest = generate()
     click.echo(
         f"""\
 New API key (shown once; store it now):

@@ -16,6 +16,7 @@ COMMANDS = {
     "serve": "proxy.cli.serve",
     "check": "proxy.cli.check",
     "keygen": "proxy.cli.keygen",
+    "keys": "proxy.cli.keys",
     "models": "proxy.cli.models",
     "completion": "proxy.cli.completion",
 }
@@ -46,6 +47,7 @@ def main() -> None:
       models-proxy check                        validate config.yaml
       models-proxy serve                        start the server
       models-proxy keygen --name alice          generate an API key
+      models-proxy keys add alice --group staff add an API key to config.yaml
       models-proxy models 'gpt-*'               list models of a running server
       eval "$(models-proxy completion bash)"    enable completion (or zsh, fish)
     """

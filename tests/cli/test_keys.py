@@ -1,0 +1,332 @@
+"""`models-proxy keys`: adds, lists, revokes and rotates keys in a configuration file."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from proxy.access import Access
+from proxy.cli.main import main
+from proxy.config import parse
+from tests.fakes import digest
+from tests.processes import Process
+
+A, B, C = (f"sha256:{digit * 64}" for digit in "abc")
+LAB = "providers: [{name: lab, kind: static, models: [{id: m}]}]\n"
+GROUPS = "groups: {staff: {models: ['*']}}\n"
+TEXT = f"""\
+# The team
+{LAB}{GROUPS}keys:
+  - {{name: alice, hash: "{A}", group: staff}}   # laptop
+  - {{name: ci, key: "${{CI_KEY}}", models: [m, "!*-preview"], expires: 2020-01-31}}
+  - name: bob
+    hashes: ["{C}", "{B}"]
+    models: []
+    admin: true
+"""
+BOMB = f"{LAB}x-a: &a [1, 2, 3, 4, 5, 6, 7, 8, 9]\n" + "".join(
+    f"x-{name}: &{name} [{', '.join([f'*{before}'] * 8)}]\n" for before, name in pairwise("abcdefgh")
+)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    path = tmp_path / "config.yaml"
+    path.write_text(TEXT, encoding="utf-8")
+    return path
+
+
+def run(*arguments: str, path: Path) -> Result:
+    return CliRunner().invoke(main, ["keys", *arguments, "--file", str(path)])
+
+
+def key_of(result: Result) -> str:
+    """The key that a command printed: all of its stdout."""
+    assert result.exit_code == 0, result.stderr
+    assert re.fullmatch(r"mp-[\w-]{43}\n", result.stdout)
+    return result.stdout.strip()
+
+
+def error_of(result: Result) -> str:
+    assert (result.exit_code, result.stdout) == (1, "")
+    return result.stderr.removeprefix("Error: ").removesuffix("\n")
+
+
+def caller(path: Path, key: str) -> str | None:
+    """The name of the client who sends this key."""
+    config = parse(path.read_text(encoding="utf-8"), environ={"CI_KEY": "sk-fake-of-ci"})
+    return Access(config, time.time).identify([(b"authorization", f"Bearer {key}".encode())]).name
+
+
+def test_an_added_key_is_the_only_output_and_only_its_digest_is_in_the_file(path: Path) -> None:
+    result = run("add", "carol", "--group", "staff", path=path)
+    key = key_of(result)
+    entry = f'  - name: "carol"\n    hash: "{digest(key)}"\n    group: "staff"\n'
+    assert path.read_text(encoding="utf-8") == TEXT + entry
+    assert key not in result.stderr
+    assert caller(path, key) == "carol"
+
+
+def test_a_change_prints_a_line_with_the_time_the_user_the_change_and_the_file(path: Path) -> None:
+    results = [
+        run("add", "carol", "--group", "staff", path=path),
+        run("rotate", "carol", path=path),
+        run("revoke", "carol", "--old", path=path),
+        run("revoke", "carol", path=path),
+    ]
+    lines = [result.stderr.partition("\n")[0] for result in results]
+    assert [re.sub(r"^\S+Z keys: \S+ |sha256:\w{8}", "", line) for line in lines] == [
+        f"added carol in {path} (...)",
+        f"added a key of carol in {path} (...)",
+        f"removed the old keys of carol in {path}",
+        f"removed carol in {path}",
+    ]
+    assert re.match(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ keys: \S+ added", lines[0])
+    assert path.read_text(encoding="utf-8") == TEXT
+
+
+def test_all_settings_of_a_key_can_be_given(path: Path) -> None:
+    options = ["--models", "m,owner:lab", "--models", "!*-preview", "--expires", "2099-01-31", "--admin"]
+    key_of(run("add", "carol", *options, path=path))
+    *_, carol = parse(path.read_text(encoding="utf-8"), environ={"CI_KEY": "sk-fake-of-ci"}).keys
+    assert (carol.name, carol.group, carol.rules) == ("carol", None, ("m", "owner:lab", "!*-preview"))
+    assert (str(carol.expires), carol.admin) == ("2099-01-31", True)
+
+
+def test_a_rotated_key_and_the_old_one_are_the_same_client_until_the_old_one_is_revoked(path: Path) -> None:
+    old = key_of(run("add", "carol", "--group", "staff", path=path))
+    result = run("rotate", "carol", path=path)
+    new = key_of(result)
+    assert [caller(path, key) for key in (old, new)] == ["carol", "carol"]
+    assert f"models-proxy keys revoke carol --old --file {path}\n" in result.stderr
+    assert run("revoke", "carol", "--old", path=path).exit_code == 0
+    assert f'hashes: ["{digest(new)}"]' in path.read_text(encoding="utf-8")
+    assert digest(old) not in path.read_text(encoding="utf-8")
+    assert caller(path, new) == "carol"
+
+
+def test_the_first_key_is_announced_with_what_is_still_possible_without_one(path: Path) -> None:
+    path.write_text(f"{LAB}groups: {{default: {{models: ['*']}}}}\n")
+    stderr = run("add", "alice", "--group", "default", path=path).stderr
+    assert "This is the first key: from now on, other keys are rejected.\n" in stderr
+    assert "groups.default: requests without a key can still list the models of this group" in stderr
+    assert "first key" not in run("add", "bob", "--group", "default", path=path).stderr
+
+
+# -- list --------------------------------------------------------------------------------------------------------------
+
+
+def test_keys_are_listed_without_digests(path: Path) -> None:
+    result = run("list", path=path)
+    assert result.output == (
+        "name   group  models         expires               admin      keys\n"
+        "alice  staff  of the group   -                     -             1\n"
+        "ci     -      m, !*-preview  2020-01-31 (expired)  -      variable\n"
+        "bob    -      none           -                     yes           2\n"
+    )
+
+
+def test_keys_are_listed_as_json(path: Path) -> None:
+    assert json.loads(run("list", "--json", path=path).stdout) == {
+        "file": str(path),
+        "keys": [
+            {
+                "name": "alice", "group": "staff", "models": None, "expires": None, "expired": False,
+                "admin": False, "digests": 1,
+            },
+            {
+                "name": "ci", "group": None, "models": ["m", "!*-preview"], "expires": "2020-01-31", "expired": True,
+                "admin": False, "digests": 0,
+            },
+            {
+                "name": "bob", "group": None, "models": [], "expires": None, "expired": False,
+                "admin": True, "digests": 2,
+            },
+        ],
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("text", ["", LAB, f"{LAB}keys: []\n", f"{LAB}keys:\n"])
+def test_a_file_without_keys_is_listed(text: str, path: Path) -> None:
+    path.write_text(text)
+    result = run("list", path=path)
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "", f"no keys in {path}\n")
+
+
+# -- errors ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        pytest.param(
+            ["add", "alice", "--group", "staff"],
+            "FILE already has a key alice; use another name, or add a second key: models-proxy keys rotate alice "
+            "--file FILE",
+            id="the name exists",
+        ),
+        pytest.param(["rotate", "alcie"], "FILE has no key alcie; did you mean 'alice'?", id="a typo"),
+        pytest.param(["revoke", "zoe"], "FILE has no key zoe; available: alice, ci, bob", id="no such key"),
+        pytest.param(
+            ["rotate", "ci"],
+            "the key of ci is in an environment variable (`key:` in FILE); change the variable instead",
+            id="a key in a variable",
+        ),
+        pytest.param(
+            ["revoke", "alice", "--old"],
+            "alice has no old key; to remove the client, run: models-proxy keys revoke alice --file FILE",
+            id="no old key",
+        ),
+        pytest.param(
+            ["add", "carol", "--group", "stuff"],
+            "nothing was changed: after this change, FILE has 1 problem:\n"
+            "  FILE:11: keys[3].group: no such group; did you mean 'staff'?",
+            id="no such group",
+        ),
+        pytest.param(
+            ["add", "carol", "--models", "onwer:x"],
+            "nothing was changed: after this change, FILE has 1 problem:\n"
+            "  FILE:11: keys[3].models[0]: unknown rule type; did you mean 'owner:x'?",
+            id="an invalid rule",
+        ),
+    ],
+)
+def test_a_change_that_is_not_possible_changes_nothing(arguments: list[str], problem: str, path: Path) -> None:
+    message = error_of(run(*arguments, path=path))
+    assert re.sub(r"FILE:\d+", "FILE:11", message.replace(str(path), "FILE")) == problem
+    assert path.read_text(encoding="utf-8") == TEXT
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["add", "a b", "--group", "staff"], "Invalid value for 'NAME': "),
+        (["add", "mp-" + "a1" * 20, "--group", "staff"], "Invalid value for 'NAME': looks like an API key"),
+        (["add", "carol"], "one of --group and --models is required."),
+        (
+            ["add", "carol", "--group", "staff", "--expires", "soon"],
+            "'--expires': must be a valid date, like 2027-01-31",
+        ),
+        (["add", "carol", "--group", "staff", "--expires", "2020-01-31"], "'--expires': is in the past"),
+    ],
+)
+def test_invalid_arguments_are_usage_errors(arguments: list[str], problem: str, path: Path) -> None:
+    result = run(*arguments, path=path)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert problem in result.stderr
+    assert path.read_text(encoding="utf-8") == TEXT
+
+
+def test_the_last_key_is_not_revoked_since_the_proxy_would_be_open(path: Path) -> None:
+    path.write_text(text := f"{LAB}keys: [{{name: a, hash: '{A}', models: []}}]\n")
+    expected = (
+        f"this is the last key of {path}; without keys, the proxy would accept every request; add another key first"
+    )
+    assert error_of(run("revoke", "a", path=path)) == f"nothing was changed: {expected}"
+    assert path.read_text(encoding="utf-8") == text
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        pytest.param(
+            f"{LAB}groups: {{default: {{models: ['*']}}}}\nserver: {{prot: 1}}\n",
+            "nothing was changed: fix the file first: FILE has 1 problem:\n"
+            "  FILE:3: server.prot: unknown setting; did you mean 'port'?",
+            id="an invalid setting",
+        ),
+        pytest.param(
+            f"{LAB}keys:\n\t- x\n",
+            "FILE has 1 problem:\n"
+            "  FILE:3: invalid YAML: indent with spaces, not tabs; quote values that begin with `@`, `%` or a backtick",
+            id="a tab",
+        ),
+        pytest.param(
+            "a: ü".encode("latin-1"),
+            "FILE, line 1: contains bytes that are not UTF-8; save the file as UTF-8",
+            id="Latin-1",
+        ),
+        pytest.param(
+            f"x-all: &all [{{name: a, hash: '{A}', group: staff}}]\n{LAB}{GROUPS}keys: *all\n",
+            "cannot edit `keys` in FILE: it uses anchors, aliases or merge keys there, or a layout that is not "
+            "supported; edit it by hand",
+            id="an alias",
+        ),
+        pytest.param(
+            BOMB, "FILE has 1 problem:\n  FILE:2: aliases expand to more than 300,000 values; use fewer", id="aliases"
+        ),
+    ],
+)
+def test_a_file_that_cannot_be_edited_is_an_error(content: str | bytes, problem: str, path: Path) -> None:
+    raw = content.encode() if isinstance(content, str) else content
+    path.write_bytes(raw)
+    assert error_of(run("add", "carol", "--group", "staff", path=path)).replace(str(path), "FILE") == problem
+    assert path.read_bytes() == raw
+
+
+def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "nothing.yaml"
+    for command in (["add", "carol", "--group", "staff"], ["list"], ["revoke", "a"]):
+        assert error_of(run(*command, path=path)) == f"{path} cannot be read: No such file or directory"
+
+
+def test_variables_and_secret_files_of_the_server_are_not_needed(path: Path) -> None:
+    text = "providers:\n  - {name: a, base_url: http://h, api_key: '${NOT_SET}'}\n"
+    text += "  - {name: b, base_url: http://h, api_key_file: /run/secrets/nothing}\n"
+    path.write_text(text + GROUPS)
+    key_of(run("add", "carol", "--group", "staff", path=path))
+
+
+# -- processes ---------------------------------------------------------------------------------------------------------
+
+
+def test_changes_at_the_same_time_are_all_made(path: Path) -> None:
+    names = [f"client-{number}" for number in range(6)]
+    with ThreadPoolExecutor(len(names)) as threads:
+
+        def add(name: str) -> int:
+            with Process("-m", "proxy", "keys", "add", name, "--group", "staff", "--file", str(path)) as process:
+                return process.wait()
+
+        assert list(threads.map(add, names)) == [0] * len(names)
+    listed = json.loads(run("list", "--json", path=path).stdout)["keys"]
+    assert sorted(key["name"] for key in listed) == sorted(["alice", "bob", "ci", *names])
+
+
+def test_a_key_that_cannot_be_printed_is_an_error_that_says_so(path: Path) -> None:
+    with Process("-c", CLOSED, "keys", "add", "carol", "--group", "staff", "--file", str(path)) as process:
+        assert process.wait() != 0
+    hint = f"remove it: models-proxy keys revoke carol --file {path}"
+    assert f"Error: the key was added but could not be printed (No space left on device); {hint}" in process.err
+
+
+CLOSED = "import sys; sys.stdout = open('/dev/full', 'w'); from proxy.cli.main import main; main()"
+
+
+def ten_thousand_keys(line: Callable[[int], str]) -> str:
+    return LAB + GROUPS + "keys:\n" + "".join(line(number) for number in range(10_000))
+
+
+@pytest.mark.parametrize("command", [["add", "new", "--group", "staff"], ["rotate", "k5000"], ["revoke", "k5000"]])
+def test_a_file_with_ten_thousand_keys_is_edited_within_seconds(
+    command: list[str], path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = ten_thousand_keys(lambda n: f'  - {{name: k{n}, hash: "sha256:{n:064x}", group: staff}}   # client {n}\n')
+    path.write_text(before)
+    began = time.process_time()
+    result = run(*command, path=path)
+    seconds = time.process_time() - began
+    with capsys.disabled():
+        print(f" [{command[0]} with 10,000 keys: {seconds:.2f} s of CPU] ", end="")
+    assert result.exit_code == 0
+    changed = set(before.splitlines()) ^ set(path.read_text(encoding="utf-8").splitlines())
+    assert len(changed) == (2 if command[0] == "rotate" else 1)
+    assert seconds < 5
