@@ -199,7 +199,8 @@ class Cycle:
     def watch(self, on_disconnect: Callable[[], None]) -> Callable[[], None]:
         self.on_disconnect = on_disconnect
         # Reading is paused after a long body, and a disconnect is only detected while reading.
-        self._connection.flow.resume_reading()
+        if self._connection.flow.read_paused:
+            self._connection.flow.resume_reading()
         if self.disconnected:
             self._connection.loop.call_soon(on_disconnect)
         return self._stop_watching

@@ -147,10 +147,10 @@ class Deployment:
         """Raises ContentTypeRequired."""
         if self.guard:
             self.guard.check_content_type(head.headers)
-        return partial(self._forward, head, caller)
+        return partial(self._inference or self._load_and_forward, head, caller)
 
-    async def _forward(self, head: RequestHead, caller: Caller, receive: Receive, send: Send) -> None:
-        inference = self._inference or await self.inference()
+    async def _load_and_forward(self, head: RequestHead, caller: Caller, receive: Receive, send: Send) -> None:
+        inference = await self.inference()
         await inference(head, caller, receive, send)
 
     def _stored(self, head: RequestHead, caller: Caller) -> Handler:

@@ -215,6 +215,12 @@ class Protocol(HttpToolsProtocol):
         fields = (b"%b: %b" % field for field in self.headers if field[0] != b"upgrade")
         return b"\r\n".join((line, *fields, b"", b""))
 
+    def on_message_begin(self) -> None:
+        """Begin a scope, without all that the application does not read. In place of uvicorn's method."""
+        self.url = b""
+        self.headers = []
+        self.scope = {"type": "http", "client": self.client, "headers": self.headers}  # type: ignore[typeddict-item]
+
     def on_header(self, name: bytes, value: bytes) -> None:
         header = (name.lower(), value)
         self.headers.append(header)

@@ -322,7 +322,8 @@ class Endpoint:
             all_headers = requests.headers(headers)
             all_headers["X-Request-Id"] = request_id
             all_headers["Content-Type"] = content_type
-            all_headers.update(signed)
+            if signed:
+                all_headers.update(signed)
             url = _with_query(requests.url(path), query) if query else requests.url(path)
             return self._response_to(self.connections.send("POST", url, all_headers, body), requests.mask(signed))
 

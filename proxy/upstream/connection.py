@@ -11,7 +11,7 @@ import asyncio
 import io
 import socket
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cached_property, partial
@@ -216,19 +216,24 @@ class Connections:
             )
         return self._session
 
-    async def send(self, method: str, url: URL, headers: CIMultiDict[str], body: bytes | None = None) -> Incoming:
+    def send(
+        self, method: str, url: URL, headers: CIMultiDict[str], body: bytes | None = None
+    ) -> Coroutine[Any, Any, Incoming]:
         """Return the response when its head has arrived. Raises aiohttp.ClientError, OSError and ValueError.
 
         `headers`: the length of the body is added. A request on a stale connection is sent once more, on a new one.
         """
         send = self._send_plain if self._is_plain else self._send
-        try:
-            return await send(method, url, headers, body)
-        except StaleConnection:
-            with _only_new_connections():
-                return await send(method, url, headers, body)
+        return send(method, url, headers, body)
 
     async def _send_plain(self, method: str, url: URL, headers: CIMultiDict[str], body: bytes | None) -> Incoming:
+        try:
+            return await self._request_plain(method, url, headers, body)
+        except StaleConnection:
+            with _only_new_connections():
+                return await self._request_plain(method, url, headers, body)
+
+    async def _request_plain(self, method: str, url: URL, headers: CIMultiDict[str], body: bytes | None) -> Incoming:
         response = await self.session.request(
             method,
             url,
@@ -246,17 +251,22 @@ class Connections:
         destination = self._destination(url)
         target = str(url) if destination.proxy and not destination.is_ssl() else url.raw_path_qs
         head = _head(f"{method} {target} HTTP/1.1", url, headers)
-        connection = await self._connect(destination)
-        protocol = connection.protocol
-        assert isinstance(protocol, Protocol), "checked by the connector"
-        exchange = Exchange(connection, protocol, headers)
-        try:
-            protocol.begin(exchange, head, body or b"")
-            await exchange.head()
-        except BaseException:
-            exchange.close()
-            raise
-        return exchange
+        connection: Connection | Reused = self._idle(destination) or await self._connect(destination)
+        while True:
+            protocol = connection.protocol
+            assert isinstance(protocol, Protocol), "checked by the connector"
+            exchange = Exchange(connection, protocol, headers)
+            try:
+                protocol.begin(exchange, head, body or b"")
+                await exchange.head()
+            except StaleConnection:
+                with _only_new_connections():
+                    connection = await self._connect(destination)
+            except BaseException:
+                exchange.close()
+                raise
+            else:
+                return exchange
 
     def _destination(self, url: URL) -> Destination:
         origin = url.origin()
@@ -272,13 +282,18 @@ class Connections:
             )
         return destination
 
-    async def _connect(self, destination: Destination) -> Connection | Reused:
+    @property
+    def _connector(self) -> Connector:
         connector = self.session.connector
         assert isinstance(connector, Connector), "a session has a connector until it is closed"
-        if not _opens_new.get() and (connection := connector.idle(destination.connection_key)):
-            return connection
+        return connector
+
+    def _idle(self, destination: Destination) -> Reused | None:
+        return self._connector.idle(destination.connection_key)
+
+    async def _connect(self, destination: Destination) -> Connection:
         try:
-            return await connector.connect(destination, [], self.session.timeout)
+            return await self._connector.connect(destination, [], self.session.timeout)
         except TimeoutError as error:
             raise aiohttp.ConnectionTimeoutError from error
 

@@ -331,7 +331,7 @@ class Protocol(ResponseHandler):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if (exchange := self._exchange) and not exchange.status:  # otherwise it is a trailer
-            exchange.raw_headers.append((name, value))
+            exchange.raw_headers.append((name.lower(), value.rstrip(b" \t")))
 
     def on_headers_complete(self) -> None:
         exchange, http = self._exchange, self._http
@@ -343,7 +343,6 @@ class Protocol(ResponseHandler):
             return
         if len(exchange.raw_headers) > MAX_HEADERS or (self._overhead > MAX_HEADER and _is_long(exchange.raw_headers)):
             raise HttpParserError("too long")
-        exchange.raw_headers = [(name.lower(), value.rstrip(b" \t")) for name, value in exchange.raw_headers]
         exchange.status = status
 
     def on_body(self, data: bytes) -> None:
