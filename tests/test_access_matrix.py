@@ -53,6 +53,7 @@ class Row(NamedTuple):
     admin: int
     shows: Mapping[str, tuple[str, ...]] = {}
     """Caller -> model ids, or names of providers, that the body contains; other callers' bodies contain none."""
+    query: str = ""
 
 
 UNKNOWN = msgspec.json.encode({"model": "unknown", "messages": []})
@@ -62,6 +63,7 @@ MATRIX = (
     Row("GET", "/livez", 200, 200, 200),
     Row("GET", "/readyz", 200, 200, 200),
     Row("GET", "/health", 200, 200, 200, {"an admin key": ('"name":"a"', '"name":"p"')}),
+    Row("GET", "/admin/explain", 401, 403, 200, {"an admin key": ('"secret-model"',)}, query="model=secret-model"),
     Row("GET", "/metrics", 401, 403, 200, {"an admin key": ('provider="a"', 'provider="p"')}),
     *(
         Row(
@@ -107,7 +109,7 @@ async def app(fetch: FakeFetch, clock: FakeClock) -> AsyncIterator[Proxy]:
         yield app
 
 
-async def respond(app: Proxy, method: str, path: str, headers: Mapping[str, str]) -> tuple[int, str]:
+async def respond(app: Proxy, method: str, path: str, headers: Mapping[str, str], query: str = "") -> tuple[int, str]:
     """Status and body, as the application sends them."""
     sent: list[MutableMapping[str, Any]] = []
 
@@ -122,7 +124,7 @@ async def respond(app: Proxy, method: str, path: str, headers: Mapping[str, str]
         "method": method,
         "path": path,
         "raw_path": path.encode(),
-        "query_string": b"",
+        "query_string": query.encode(),
         "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
     }
     await app(scope, receive, send)
@@ -150,7 +152,9 @@ async def test_every_route_has_a_row(app: Proxy) -> None:
 
 @pytest.mark.parametrize("row", MATRIX, ids=lambda row: f"{row.method} {row.path}")
 async def test_each_kind_of_caller_gets_what_its_key_allows_and_nothing_else(row: Row, app: Proxy) -> None:
-    answers = {caller: await respond(app, row.method, row.path, headers) for caller, headers in CALLERS.items()}
+    answers = {
+        caller: await respond(app, row.method, row.path, headers, row.query) for caller, headers in CALLERS.items()
+    }
 
     assert {caller: status for caller, (status, _) in answers.items()} == {
         "no key": row.no_key,
@@ -171,9 +175,10 @@ SPELLINGS = ("/{path}", "{path}/", "/v1{path}", "/openai{path}", "//openai//v1{p
 @pytest.mark.parametrize("row", MATRIX, ids=lambda row: f"{row.method} {row.path}")
 async def test_another_spelling_of_a_path_gives_no_caller_more(row: Row, app: Proxy) -> None:
     for headers in CALLERS.values():
-        status, body = await respond(app, row.method, row.path, headers)
+        status, body = await respond(app, row.method, row.path, headers, row.query)
         for spelling in SPELLINGS:
-            other_status, other_body = await respond(app, row.method, spelling.format(path=row.path), headers)
+            other = spelling.format(path=row.path)
+            other_status, other_body = await respond(app, row.method, other, headers, row.query)
             if row.path in app.deployment.routes.probes:
                 assert other_status in (401, 404)
             else:

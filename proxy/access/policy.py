@@ -85,6 +85,13 @@ class Policy:
         return self._allowed.may_match(provider) and not self._forbidden.matches_all_of(provider)
 
 
+def matches_rule(rule: str, offer: Offer) -> bool:
+    """Return whether one rule of a policy, with or without `!`, matches a model. For explanations."""
+    denies = rule.startswith("!")
+    matches = _Side([rule[1:]], loose_matcher).matches if denies else _Side([rule], matcher).matches
+    return matches(offer) or (denies and offer.alias_of is not None and matches(offer.alias_of))
+
+
 INTERNED: WeakValueDictionary[tuple[str, ...], Policy] = WeakValueDictionary()
 """The policies in use, by their rules."""
 

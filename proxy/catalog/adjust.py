@@ -102,11 +102,16 @@ def is_retired(entry: Entry, fields: Iterable[str], now: float) -> bool:
 
     A model that is deprecated, or will be shut down, is not retired. `now`: Unix seconds.
     """
+    return retired_by(entry, fields, now) is not None
+
+
+def retired_by(entry: Entry, fields: Iterable[str], now: float) -> tuple[str, object] | None:
+    """The field that marks a model as retired, and its value; None if it is not retired. See `is_retired`."""
     date = shutdown_at(entry)
     if date is not None and date <= now:
-        return True
+        return "shutdown_at", date
     values = fields_of(entry)
-    return any(_means_retired(value) for field in fields for value in values(field))
+    return next(((field, value) for field in fields for value in values(field) if _means_retired(value)), None)
 
 
 def _means_retired(value: object) -> bool:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache, partial
+from operator import attrgetter
 
 import msgspec
 from msgspec.structs import replace
@@ -16,6 +17,8 @@ FACTS = tuple({name.partition(".")[0]: None for name in EXTRA_NAMES})
 """The fields with standard names."""
 _OF_ONE_PROVIDER = frozenset({"pricing", "deprecated", "deprecated_at", "shutdown_at", "updated_at"})
 """Facts about one provider's offer, which are wrong for another provider's."""
+
+_CREATED = attrgetter("entry.created")
 
 PLACEHOLDERS = frozenset(
     {
@@ -84,8 +87,14 @@ def model_of(offers: tuple[Offer, ...]) -> Model:
     first_by_provider: dict[str, Offer] = {}
     for offer in offers:
         first_by_provider.setdefault(offer.provider, offer)
-    known = [offer.created for offer in first_by_provider.values() if offer.created not in PLACEHOLDERS]
-    return Model(tuple(first_by_provider.values()), min(known, default=offers[0].created))
+    unique = tuple(first_by_provider.values())
+    return Model(unique, created_from(unique).created)
+
+
+def created_from(offers: Sequence[Offer]) -> Offer:
+    """Return the offer whose `created` a model has: the earliest known time; without any, that of the first offer."""
+    known = [offer for offer in offers if offer.created not in PLACEHOLDERS]
+    return min(known, key=_CREATED, default=offers[0])
 
 
 def _completed_model(offers: tuple[Offer, ...], *, fill: bool) -> Model:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from proxy.config import Config, Provider
@@ -56,6 +56,16 @@ class Naming:
         """All public ids of a model; none if its id is reserved for another model."""
         return [self._final(public, owner) for public in self._public_ids(own_id)]
 
+    def aliases_for(self, own_id: str, owner: str) -> Mapping[str, str | None]:
+        """The `public_ids` of a model, each with the key of `aliases` that gives it, None without one."""
+        return {self._final(public, owner): self._alias_for(public, own_id) for public in self._public_ids(own_id)}
+
+    def reserved_for(self, own_id: str) -> Mapping[str, str]:
+        """The ids that a model does not get, because an alias gives each to another model: id -> own id of that one."""
+        if own_id in self._exact:
+            return {}
+        return {public: self._reserved[public] for public in self._wanted_ids(own_id) if public in self._reserved}
+
     def own_ids(self, public_id: str) -> Iterator[str]:
         """Own ids that can have this public id, of any owner; aliases first. Check them with `public_ids`."""
         for public in self._without_final(public_id):
@@ -71,12 +81,21 @@ class Naming:
     def _public_ids(self, own_id: str) -> list[str]:
         if aliases := self._exact.get(own_id):
             return aliases
+        return [public for public in self._wanted_ids(own_id) if public not in self._reserved]
+
+    def _wanted_ids(self, own_id: str) -> list[str]:
+        """The ids without exact aliases, which can reserve some of them for other models."""
         if self._patterns:
             matches = ((public, own.star(own_id)) for public, own in self._patterns)
             if by_pattern := {public.filled(star): None for public, star in matches if star}:
-                return [public for public in by_pattern if public not in self._reserved]
-        plain = self._prefix + own_id
-        return [] if plain in self._reserved else [plain]
+                return list(by_pattern)
+        return [self._prefix + own_id]
+
+    def _alias_for(self, public: str, own_id: str) -> str | None:
+        if self._reserved.get(public) == own_id:
+            return public
+        stars = ((pattern, own.star(own_id)) for pattern, own in self._patterns)
+        return next((pattern.filled("*") for pattern, star in stars if star and pattern.filled(star) == public), None)
 
     def _final(self, public: str, owner: str) -> str:
         if self._duplicates == "merge":

@@ -33,6 +33,7 @@ import fnmatch
 import re
 from collections.abc import Iterator
 from functools import cache, lru_cache
+from typing import Literal, NamedTuple
 
 from proxy.catalog.makers import (
     CHANNELS,
@@ -158,11 +159,34 @@ def _shared_pair(reported: str, owner: str) -> tuple[str, str]:
 
 
 def _owner_of_model(reported: str, own_id: str) -> str:
-    by_entry = owner_from_entry(reported, own_id)
-    by_id = owner_from_id(own_id)
-    if not by_entry or not by_id or by_entry == by_id:
-        return by_entry or by_id
-    return by_entry if _entry_wins(by_entry, by_id, own_id) else by_id
+    by_entry, by_id = owner_from_entry(reported, own_id), owner_from_id(own_id)
+    return by_entry if _is_reported(by_entry, by_id, own_id) else by_id
+
+
+def _is_reported(by_entry: str, by_id: str, own_id: str) -> bool:
+    """Whether the owner is the reported one, and not that of the id."""
+    if not by_entry or not by_id:
+        return bool(by_entry)
+    return by_entry == by_id or _entry_wins(by_entry, by_id, own_id)
+
+
+class OwnerSigns(NamedTuple):
+    """What `owner_of_model` compares, and which is the owner."""
+
+    by_entry: str
+    """The maker according to the provider, "" if what it reports is no maker."""
+    by_id: str
+    """The maker according to the id, "" if unknown."""
+    id_part: Literal["vendor", "family", ""]
+    """Which part of the id names `by_id`."""
+    is_reported: bool
+    """Whether the owner is `by_entry`."""
+
+
+def owner_signs(reported: str, own_id: str) -> OwnerSigns:
+    """What decides on the owner of a model, for explanations."""
+    by_entry, (by_id, id_part) = owner_from_entry(reported, own_id), _maker_in_id(own_id)
+    return OwnerSigns(by_entry, by_id, id_part, _is_reported(by_entry, by_id, own_id))
 
 
 def owner_from_entry(owner: str, own_id: str) -> str:
@@ -175,13 +199,18 @@ def owner_from_entry(owner: str, own_id: str) -> str:
 
 def owner_from_id(own_id: str) -> str:
     """The maker according to the vendor part and the model family in an id, "" if unknown."""
+    return _maker_in_id(own_id)[0]
+
+
+def _maker_in_id(own_id: str) -> tuple[str, Literal["vendor", "family", ""]]:
+    """The maker according to an id, and which part of it names the maker."""
     vendor, name = _split(own_id)
     if vendor in _MAKERS and vendor not in CLOUDS:
-        return vendor
+        return vendor, "vendor"
     family, name = _family(name)
     if not vendor or not family or vendor in CLOUDS:
-        return family or vendor
-    return family if name not in COMMON_WORDS and _is_original(family, name) else vendor
+        return (family, "family") if family else (vendor, "vendor" if vendor else "")
+    return (family, "family") if name not in COMMON_WORDS and _is_original(family, name) else (vendor, "vendor")
 
 
 @lru_cache(maxsize=10_000)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from msgspec.structs import replace
@@ -26,6 +26,8 @@ from proxy.patterns import matcher
 Step = Callable[[Iterable[Offer]], Iterator[Offer]]
 Rule = Callable[[Provider, Config], Step]
 Time = Callable[[], float]
+OwnerSource = Literal["provider setting", "owners", "declared", "model", "base model", "provider name"]
+"""Where an owner comes from. `model`: from its id and the owner that the provider reports, see `owners.py`."""
 
 
 def select(provider: Provider, config: Config) -> Step:
@@ -52,6 +54,21 @@ def select(provider: Provider, config: Config) -> Step:
     return step
 
 
+def removed_by(provider: Provider, entry: Entry) -> Iterator[tuple[str | int, ...]]:
+    """Yield the settings for which `select` removes an entry, as paths: `include`, `exclude` or `where` with an index.
+
+    Nothing for an entry that is selected. For explanations: what `select` does needs one look-up for all patterns.
+    """
+    if not matcher(provider.include)(entry.id):
+        yield ("include",)
+    for index, pattern in enumerate(provider.exclude):
+        if matcher([pattern])(entry.id):
+            yield "exclude", index
+    for index, rule in enumerate(provider.where):
+        if not passes(entry, [rule]):
+            yield "where", index
+
+
 def override(provider: Provider, config: Config) -> Step:
     """Apply `overrides` to the provider's own ids, in the order of the file."""
     overrides = [(matcher(given.match), given.fields) for given in provider.overrides if given.fields]
@@ -60,14 +77,19 @@ def override(provider: Provider, config: Config) -> Step:
 
     def step(offers: Iterable[Offer]) -> Iterator[Offer]:
         for offer in offers:
-            fields: dict[str, Any] = {}
-            for matches, given in overrides:
-                if matches(offer.entry.id):
-                    # Replaced in the order of the file: a field may be part of an earlier one.
-                    fields = {**{name: fields[name] for name in fields if name not in given}, **given}
+            fields = fields_set(given for matches, given in overrides if matches(offer.entry.id))
             yield _overridden(offer, fields) if fields else offer
 
     return step
+
+
+def fields_set(matching: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """The fields that several `overrides` of one model set: of each field, the last value in the order of the file."""
+    fields: dict[str, Any] = {}
+    for given in matching:
+        # Replaced in this order: a field may be part of an earlier one.
+        fields = {**{name: fields[name] for name in fields if name not in given}, **given}
+    return fields
 
 
 def _overridden(offer: Offer, fields: Mapping[str, Any]) -> Offer:
@@ -99,19 +121,34 @@ def owner_rule(provider: Provider, config: Config) -> Callable[[Entry], str]:
     1. the provider's `owner`  2. the rules in `owners`  3. the `owned_by` of a declared model  4. the id and the owner
     in the entry, see `owners.py`  5. the id of its base model  6. the provider's name.
     """
-    rules = [(matcher(rule.match), rule.owner) for rule in config.owners]
+    if not (provider.owner or config.owners or provider.models):
+
+        def owner_of(entry: Entry) -> str:
+            return owner_of_model(entry.owner, entry.id) or owner_of_model("", entry.root) or provider.name
+
+        return owner_of
+    owner_and_source = owner_with_source(provider, config)
+    return lambda entry: owner_and_source(entry)[0]
+
+
+def owner_with_source(provider: Provider, config: Config) -> Callable[[Entry], tuple[str, OwnerSource, int | None]]:
+    """`owner_rule`, with the source of the owner, and the number of the rule if it is one of `owners`."""
+    rules = [(matcher(rule.match), rule.owner, number) for number, rule in enumerate(config.owners)]
     declared = {entry.id: owner_from_entry(entry.owner, entry.id) for entry in declared_entries(provider)}
-    has_settings = bool(provider.owner or rules or declared)
 
-    def by_settings(entry: Entry) -> str:
+    def owner_of(entry: Entry) -> tuple[str, OwnerSource, int | None]:
         if provider.owner:
-            return provider.owner
-        by_rule = next((owner for matches, owner in rules if matches(entry.id)), "")
-        return by_rule or declared.get(entry.id, "")
-
-    def owner_of(entry: Entry) -> str:
-        owner = by_settings(entry) if has_settings else ""
-        return owner or owner_of_model(entry.owner, entry.id) or owner_of_model("", entry.root) or provider.name
+            return provider.owner, "provider setting", None
+        for matches, owner, number in rules:
+            if matches(entry.id):
+                return owner, "owners", number
+        if owner := declared.get(entry.id, ""):
+            return owner, "declared", None
+        if owner := owner_of_model(entry.owner, entry.id):
+            return owner, "model", None
+        if owner := owner_of_model("", entry.root):
+            return owner, "base model", None
+        return provider.name, "provider name", None
 
     return owner_of
 
@@ -229,7 +266,7 @@ def per_provider(
 
     def run(entries: Iterable[Entry]) -> Iterator[Offer]:
         # Declared models come first and win over duplicates, so that nothing changes while the provider fails.
-        offers = _plain_offers(provider.name, with_declared(declared, entries))
+        offers = plain_offers(provider.name, with_declared(declared, entries))
         for step in steps:
             offers = step(offers)
         return offers
@@ -257,6 +294,7 @@ def with_declared(declared: Sequence[Entry], entries: Iterable[Entry]) -> Iterab
     return (*shown, *(entry for entry in entries if entry.id not in ids))
 
 
-def _plain_offers(provider: str, entries: Iterable[Entry]) -> Iterator[Offer]:
+def plain_offers(provider: str, entries: Iterable[Entry]) -> Iterator[Offer]:
+    """Offers before any rule: without an owner, under the provider's own ids."""
     for entry in entries:
         yield Offer(entry.id, provider, "", entry)

@@ -56,6 +56,11 @@ class ProbeResult:
         listed = self.fetched.entries if self.fetched else ()
         return tuple(with_declared(tuple(declared_entries(self.provider)), listed))
 
+    def source(self, offers: Sequence[Offer]) -> Source:
+        """Its models, for the names that it accepts. `offers`: what the rules make of them."""
+        is_known = self.fetched is not None or not self.provider.is_remote
+        return Source(self.provider, self.fetched.entries if self.fetched else (), offers, is_known)
+
     @property
     def is_known(self) -> bool:
         """Whether all models of the provider are known."""
@@ -111,7 +116,7 @@ class Audit:
         """`now`: Unix seconds, to find expired keys."""
         self.config = config
         self.results = tuple(results)
-        self._now = now
+        self.now = now
         self.offers = _offers(config, results, now)
         self._acceptors = _acceptors(config, results, self.offers)
         self.failed = tuple(result.provider.name for result in results if result.error)
@@ -141,7 +146,7 @@ class Audit:
     def _preview(self, duplicates: str) -> DuplicatesPreview:
         other = self.config.merge.model_copy(update={"duplicates": duplicates})
         by_id: dict[str, list[str]] = {}
-        for name, offers in _offers(replace(self.config, merge=other), self.results, self._now).items():
+        for name, offers in _offers(replace(self.config, merge=other), self.results, self.now).items():
             for offer in offers:
                 by_id.setdefault(offer.id, []).append(name)
         shared = {model_id: tuple(by_id[model_id]) for model_id in sorted(by_id) if len(by_id[model_id]) > 1}
@@ -168,7 +173,7 @@ class Audit:
         if anonymous and allows_nothing(anonymous.models):
             yield Finding("no_access", NO_KEY, _no_access(anonymous.models))
         for key in self.config.keys:
-            if self._now >= key.valid_until:
+            if self.now >= key.valid_until:
                 yield Finding("expired", f"key {key.name}", f"expired on {key.expires}; requests with it get 401")
             if allows_nothing(key.rules):
                 yield Finding("no_access", f"key {key.name}", _no_access(key.rules))
@@ -227,7 +232,7 @@ class Audit:
         return any(map(policy.allows, offers))
 
     def _of_providers(self) -> Iterator[Finding]:
-        callers = {key.rules for key in self.config.keys if self._now < key.valid_until}
+        callers = {key.rules for key in self.config.keys if self.now < key.valid_until}
         if self.config.anonymous:
             callers.add(self.config.anonymous.models)
         policies = [Policy(rules) for rules in sorted(callers)]
@@ -438,10 +443,7 @@ def _acceptors(
     config: Config, results: Iterable[ProbeResult], offers: Mapping[str, Sequence[Offer]]
 ) -> Sequence[AcceptedNames]:
     """The providers that accept other names than they list."""
-    sources = [
-        Source(result.provider, result.fetched.entries if result.fetched else (), offers[result.provider.name], True)
-        for result in results
-    ]
+    sources = [result.source(offers[result.provider.name]) for result in results]
     return [acceptor for source in sources if (acceptor := run_now(accepted_names(source, config)))]
 
 

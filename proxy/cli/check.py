@@ -90,13 +90,13 @@ def check(path: Path, key: str | None, offline: bool, strict: bool, retries: int
     With --offline all fields after `warnings` are empty or null.
     """
     _refuse_conflicts(offline, {"--key": key is not None, "--strict": strict, "--retries": retries > 0})
-    config = _read(path, offline=offline, as_json=as_json)
+    config = read_or_fail(path, offline=offline, as_json=as_json)
     for warning in config.warnings:
         click.echo(f"warning: {printable(warning)}", err=True)
     if offline:
         _report_offline(config, path, as_json=as_json)
     else:
-        _require_key(config, key)
+        require_key(config, key)
         _check_providers(config, key, strict=strict, retries=retries, as_json=as_json)
 
 
@@ -106,7 +106,8 @@ def _refuse_conflicts(offline: bool, others: Mapping[str, bool]) -> None:
             raise click.UsageError(f"--offline and {option} are mutually exclusive.")
 
 
-def _read(path: Path, *, offline: bool, as_json: bool) -> Config:
+def read_or_fail(path: Path, *, offline: bool = False, as_json: bool = False) -> Config:
+    """Read the file. Raises Failure with all problems; `as_json` prints them as JSON, too."""
     try:
         return read(path, offline=offline)
     except ConfigError as error:
@@ -124,10 +125,7 @@ def _report_offline(config: Config, path: Path, *, as_json: bool) -> None:
 
 def _check_providers(config: Config, key: str | None, *, strict: bool, retries: int, as_json: bool) -> None:
     """Contact all providers and print the report. Raises Failure, for exit code 1."""
-    clock = SystemClock()
-    with asyncio.Runner(loop_factory=EventLoop) as runner:
-        results = runner.run(probe_with_progress(config, clock, retries=retries, quiet=as_json))
-    audit = Audit(config, results, clock.time())
+    audit = audited(config, retries=retries, quiet=as_json)
     if as_json:
         print_json(document(audit, key, strict=strict))
     else:
@@ -136,7 +134,16 @@ def _check_providers(config: Config, key: str | None, *, strict: bool, retries: 
         raise Failure("; ".join(errors))
 
 
-def _require_key(config: Config, key: str | None) -> None:
+def audited(config: Config, *, retries: int = 0, quiet: bool = False) -> Audit:
+    """Contact all providers. `quiet`: progress only on a terminal."""
+    clock = SystemClock()
+    with asyncio.Runner(loop_factory=EventLoop) as runner:
+        results = runner.run(probe_with_progress(config, clock, retries=retries, quiet=quiet))
+    return Audit(config, results, clock.time())
+
+
+def require_key(config: Config, key: str | None) -> None:
+    """Raise click.BadParameter if no key has this name."""
     names = [known.name for known in config.keys]
     if key is not None and key not in names:
         # The message does not repeat the value, which may be the key itself.

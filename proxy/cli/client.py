@@ -9,12 +9,14 @@ from urllib.parse import urlsplit
 
 import click
 import httpx
+import msgspec
 from click.core import ParameterSource
 from pydantic import TypeAdapter, ValidationError
 
 from proxy import __version__
 from proxy.cli.terminal import Failure
 from proxy.config.fields import Url
+from proxy.printable import printable
 from proxy.upstream.errors import from_exception
 
 TIMEOUT = 30.0
@@ -46,6 +48,14 @@ class Response:
     content: bytes
 
 
+class _Message(msgspec.Struct):
+    message: str
+
+
+class _Error(msgspec.Struct):
+    error: _Message
+
+
 def connection_options(command: Command) -> Command:
     """Add --url, --key and --key-file: the parameters `url`, `key` and `key_file` of the command."""
     for option in reversed(_OPTIONS):
@@ -53,33 +63,48 @@ def connection_options(command: Command) -> Command:
     return command
 
 
-def key_from(context: click.Context, key: str | None, key_file: Any) -> str | None:
-    """The key of --key-file, --key or the environment, in this order. Raises click.UsageError if both are given."""
+def key_from(context: click.Context, key: str | None, key_file: Any, parameter: str = "key") -> str | None:
+    """The key of --key-file, --key or the environment, in this order. Raises click.UsageError if both are given.
+
+    `parameter`: of the command, for the option with the key.
+    """
     if key_file is None:
         return key
-    if key is not None and context.get_parameter_source("key") is ParameterSource.COMMANDLINE:
-        raise click.UsageError("--key and --key-file are mutually exclusive.")
+    if key is not None and context.get_parameter_source(parameter) is ParameterSource.COMMANDLINE:
+        raise click.UsageError(f"--{parameter.replace('_', '-')} and --key-file are mutually exclusive.")
     content: str = key_file.read()
     return content.strip()
 
 
 def list_url(url: str) -> str:
     """The URL of the model list under a base URL, which may end in `/v1` and `/models` or not."""
+    base = _base(url)
+    return f"{base}/models" if urlsplit(base).path else f"{base}/v1/models"
+
+
+def admin_url(url: str) -> str:
+    """The URL below which the paths for admin keys are, under a base URL as in `list_url`."""
+    return f"{_base(url).removesuffix('/v1')}/admin"
+
+
+def _base(url: str) -> str:
     try:
-        base = _URL.validate_python(url).rstrip("/").removesuffix("/models").rstrip("/")
+        return _URL.validate_python(url).rstrip("/").removesuffix("/models").rstrip("/")
     except ValidationError:
         # The message does not repeat the URL, which may contain a password.
         text = "must be a URL like http://127.0.0.1:8000, without credentials, query or fragment"
         raise click.BadParameter(text, param_hint="'--url'") from None
-    return f"{base}/models" if urlsplit(base).path else f"{base}/v1/models"
 
 
-def get(url: str, key: str | None) -> Response:
-    """GET a URL of the server. Raises Failure if there is no response, or if its status is not 200."""
+def get(url: str, key: str | None, query: Mapping[str, str] | None = None) -> Response:
+    """GET a URL of the server. Raises Failure if there is no response, or if its status is not 200.
+
+    `query`: parameters, which messages do not contain.
+    """
     headers = {"User-Agent": f"models-proxy/{__version__}", **({"Authorization": f"Bearer {key}"} if key else {})}
     try:
         with httpx.Client(transport=httpx.HTTPTransport(), timeout=TIMEOUT, trust_env=False) as client:
-            response = client.get(url, headers=headers)
+            response = client.get(url, params=query, headers=headers)
     except UnicodeEncodeError:
         raise Failure("invalid API key: it contains characters that HTTP headers cannot contain") from None
     except (httpx.HTTPError, OSError) as error:
@@ -98,6 +123,16 @@ def _refusal(url: str, response: httpx.Response, *, with_key: bool) -> str:
         return f"{url}: {what}; use --key-file, MODELS_PROXY_KEY or --key"
     if status == 503:
         return f"{url}: no model list available (503): none has been fetched yet, or all have expired; retry later"
+    if status in (400, 403) and (message := _message_in(response)):
+        return f"{url}: {message} ({status})"
     if response.is_redirect:
         return f"{url}: unexpected redirect ({status}), which is not followed; check --url"
     return f"{url}: unexpected status {status}; is this the URL of a models-proxy server?"
+
+
+def _message_in(response: httpx.Response) -> str:
+    """The message of an error of the server, "" if the response is none."""
+    try:
+        return printable(msgspec.json.decode(response.content, type=_Error).error.message)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return ""

@@ -18,6 +18,7 @@ COMMANDS = {
     "keygen": "proxy.cli.keygen",
     "keys": "proxy.cli.keys",
     "models": "proxy.cli.models",
+    "explain": "proxy.cli.explain",
     "completion": "proxy.cli.completion",
 }
 """Name -> module with a command of this name."""
@@ -49,6 +50,7 @@ def main() -> None:
       models-proxy keygen --name alice          generate an API key
       models-proxy keys add alice --group staff add an API key to config.yaml
       models-proxy models 'gpt-*'               list models of a running server
+      models-proxy explain gpt-4o               explain how a model is listed
       eval "$(models-proxy completion bash)"    enable completion (or zsh, fish)
     """
     sys.excepthook = _print_bug

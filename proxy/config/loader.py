@@ -16,6 +16,7 @@ from proxy.config import document as yaml_document
 from proxy.config import secret_files
 from proxy.config.hints import LITELLM, did_you_mean
 from proxy.config.keys import groups_of, keys_of
+from proxy.config.places import Places
 from proxy.config.problems import ConfigError, Problem
 from proxy.config.providers import Providers, check_authority
 from proxy.config.routing import RoutingRule, VirtualModel
@@ -88,7 +89,7 @@ def _of_document(
     config = _config(validation, document.value, read_secret, is_installed)
     if config is None:
         raise ConfigError(document.path, set(document.problems))
-    return replace(config, sources=log.sources())
+    return replace(config, sources=log.sources(), places=Places.of([document]))
 
 
 def _config(

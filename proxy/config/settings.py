@@ -50,6 +50,7 @@ from proxy.config.generation import generation_of
 from proxy.config.limits import Limits
 from proxy.config.list_settings import ListSettings, adjusted
 from proxy.config.misplaced import no_secret
+from proxy.config.places import Places
 from proxy.config.routing import RoutingRule, VirtualModel
 from proxy.config.secret_files import SecretFile
 from proxy.config.sources import Sources
@@ -387,6 +388,8 @@ class Config:
     """The first rule that matches a model is used."""
     sources: Sources = field(default=Sources(), compare=False, repr=False)
     """The files that it was read from."""
+    places: Places = field(default=Places(), compare=False, repr=False)
+    """Where settings are written."""
 
     @cached_property
     def generation(self) -> str:

@@ -232,7 +232,7 @@ class Dialect:
             return all(part.split(".")[0] in fields for part in path.split("/"))
 
         extra = [
-            (ROW_RANK, FieldSource(name, path, path_getter(path), NAMES[name]))
+            (ROW_RANK, FieldSource(name, path, path_getter(path), NAMES[name], path))
             for name, paths in self.extra.items()
             for path in paths
             if exists(path)

@@ -34,6 +34,8 @@ class FieldSource(NamedTuple):
     """The field that is replaced by the value, "" if it stays."""
     get: Getter
     read: Reader
+    field: str
+    """The dotted name of the field, for explanations."""
 
 
 class Sources(NamedTuple):
@@ -333,12 +335,12 @@ def fact_sources(fields: Sequence[str], groups: Sequence[str], shape: Shape) -> 
     plain = [plain_name(field) for field in fields]
     for field, name in zip(fields, plain, strict=True):
         for rule in _AT_TOP.get(name, ()):
-            yield rule.rank, FieldSource(rule.fact, "", itemgetter(field), rule.read)
+            yield rule.rank, FieldSource(rule.fact, "", itemgetter(field), rule.read, field)
         if name == "maxtokens" and "contextwindow" in plain:  # Vercel; elsewhere it may be the context
-            yield _POSSIBLE, FieldSource("max_output_tokens", "", itemgetter(field), whole)
+            yield _POSSIBLE, FieldSource("max_output_tokens", "", itemgetter(field), whole, field)
     for group, inner, arrow, fact, rank in _OPENROUTER:
         if group in fields:
-            yield rank, FieldSource(fact, "", _optional_getter(group, inner, arrow), NAMES[fact])
+            yield rank, FieldSource(fact, "", _optional_getter(group, inner, arrow), NAMES[fact], f"{group}.{inner}")
     for group, names in zip(groups, shape, strict=True):
         yield from _nested((group,), names or (), fact_names.GROUPS[plain_name(group)], _NESTED)
 
@@ -362,7 +364,10 @@ def _nested(
         if categories == fact_names.MODALITIES:
             rules += _SHORT_MODALITIES.get(name, ())
         for rule in rules:
-            yield rule.rank + added, FieldSource(rule.fact, "", _getter(*path, inner), rule.read)
+            yield (
+                rule.rank + added,
+                FieldSource(rule.fact, "", _getter(*path, inner), rule.read, ".".join((*path, inner))),
+            )
 
 
 def _getter(*steps: str) -> Getter:
@@ -420,7 +425,7 @@ def known_values(payload: Mapping[str, Any], sources: Sources, price_per: int) -
     """Metadata under standard names, and the paths of the fields that it replaces."""
     known: dict[str, Any] = {}
     used: list[str] = []
-    for name, path, get, read in sources.fields:
+    for name, path, get, read, _ in sources.fields:
         if name in known and known[name] is not False:
             continue
         value = get(payload)

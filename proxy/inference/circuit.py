@@ -77,11 +77,24 @@ class Circuit:
         """The circuit breakers of models that are not closed."""
         return self._breakers.open_circuits(self._clock.monotonic())
 
+    def rejection(self, key: str, model: str) -> ApiError | None:
+        """Return why a call is not sent at the moment, whatever the concurrency."""
+        now = self._clock.monotonic()
+        if cooling := self._keys.cooling(model, key):
+            seconds = cooling.until - now
+            if cooling.is_rate_limit:
+                message = f"The provider is rate-limiting this model; retry after {whole_seconds(seconds)} s."
+                return RateLimited(message, retry_after=seconds)
+            return _unavailable("has no API key that can be used (all were rejected or rate-limited)", seconds)
+        if (seconds := self._breakers.wait(key, model, now)) > 0:
+            return _unavailable("is unavailable (circuit breaker open)", seconds)
+        return None
+
     def acquire(self, key: str, model: str) -> ApiError | None:
         """Start a call. Returns None, and `release` must follow; or the error."""
         # Every call passes here: nothing is computed while the provider works.
         is_troubled = self._breakers.has_failures or self._keys.has_cooled
-        if is_troubled and (error := self._rejection(key, model)):
+        if is_troubled and (error := self.rejection(key, model)):
             return error
         if self.free <= 0:
             return _at_limit()
@@ -96,7 +109,7 @@ class Circuit:
 
         It waits for at most `seconds` and the provider's `queue.timeout`. Raises ClientDisconnected.
         """
-        if error := self._rejection(key, model):
+        if error := self.rejection(key, model):
             return error
         waiter = self._queue.join(key)
         if waiter is None:
@@ -111,7 +124,7 @@ class Circuit:
             raise
         if not has_slot:
             return _at_limit()
-        if rejection := self._rejection(key, model):
+        if rejection := self.rejection(key, model):
             self.release(key)
             return rejection
         self._breakers.start(key, model, self._clock.monotonic())
@@ -154,19 +167,6 @@ class Circuit:
     def list_fetched(self) -> None:
         """Allow a probe now if the provider could not be reached: its list was fetched."""
         self._breakers.list_fetched(self._clock.monotonic())
-
-    def _rejection(self, key: str, model: str) -> ApiError | None:
-        """Return why a call is not sent at the moment, whatever the concurrency."""
-        now = self._clock.monotonic()
-        if cooling := self._keys.cooling(model, key):
-            seconds = cooling.until - now
-            if cooling.is_rate_limit:
-                message = f"The provider is rate-limiting this model; retry after {whole_seconds(seconds)} s."
-                return RateLimited(message, retry_after=seconds)
-            return _unavailable("has no API key that can be used (all were rejected or rate-limited)", seconds)
-        if (seconds := self._breakers.wait(key, model, now)) > 0:
-            return _unavailable("is unavailable (circuit breaker open)", seconds)
-        return None
 
 
 def _at_limit() -> ProviderUnavailable:

@@ -49,8 +49,13 @@ class Strategies:
         """Provider -> the last turn in which it was the least busy one."""
         self._turn = 0
 
-    def ordered(self, conversation: Conversation, model: str, candidates: Sequence[Candidate]) -> Sequence[Candidate]:
-        """Return the candidates of a model in the order in which they are tried."""
+    def ordered(
+        self, conversation: Conversation | None, model: str, candidates: Sequence[Candidate]
+    ) -> Sequence[Candidate]:
+        """Return the candidates of a model in the order in which they are tried.
+
+        `conversation`: None for a preview. Then nothing is recorded, and `weighted` changes no order.
+        """
         if model not in self._virtual:
             return self._by(self._strategy_of(model), candidates, conversation)
         strategy = self._virtual[model]
@@ -60,13 +65,25 @@ class Strategies:
         groups = ((target, list(group)) for target, group in groupby(candidates, _target))
         return list(chain(*(self._by(self._strategy_of(target), group, conversation) for target, group in groups)))
 
+    def rule_of(self, model: str) -> int | None:
+        """Return the number of the rule of `routing` that applies to a listed model, None without one."""
+        return next((number for number, (matches, _) in enumerate(self._rules) if matches(model)), None)
+
     def _strategy_of(self, model: str) -> Strategy:
         return next((strategy for matches, strategy in self._rules if matches(model)), "order")
 
-    def _by(self, strategy: Strategy, batch: Sequence[Candidate], conversation: Conversation) -> Sequence[Candidate]:
+    def _by(
+        self, strategy: Strategy, batch: Sequence[Candidate], conversation: Conversation | None
+    ) -> Sequence[Candidate]:
         if strategy == "order" or len(batch) < 2:
             return batch
-        return self._weighted(batch, conversation) if strategy == "weighted" else self._least_busy(batch)
+        if strategy == "weighted":
+            return self._weighted(batch, conversation) if conversation else batch
+        result = self._least_busy(batch)
+        if conversation:
+            self._turn += 1
+            self._turns[result[0].offer.provider] = self._turn
+        return result
 
     def _weighted(self, batch: Sequence[Candidate], conversation: Conversation) -> Sequence[Candidate]:
         """Rendezvous hashing: without a provider, only its own conversations move, in proportion to the weights."""
@@ -88,10 +105,7 @@ class Strategies:
             name = candidate.offer.provider
             return self._load(name) / self._weights[name], self._turns.get(name, 0)
 
-        result = sorted(batch, key=rank)
-        self._turn += 1
-        self._turns[result[0].offer.provider] = self._turn
-        return result
+        return sorted(batch, key=rank)
 
 
 def strategies_of(config: Config, load: Callable[[str], int]) -> Strategies | None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from proxy.access import Access, Caller
 from proxy.access.browsers import BrowserGuard
+from proxy.api.explain import Explain
 from proxy.api.health import Health
 from proxy.api.listed import Listed
 from proxy.api.metrics import Metrics
@@ -69,6 +70,7 @@ class Deployment:
             [
                 *self.health.routes(),
                 *Metrics(config, self._collector).routes(),
+                *Explain(config, self.store, clock, lambda: self.forwarder).routes(),
                 *Models(self.store, clock).routes(),
                 *Versions(self.store, config.providers).routes(),
                 *(Route(path, ("POST",), self._call, is_api=True) for path in self._calls),

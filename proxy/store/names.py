@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import asyncio
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, Literal, NamedTuple, TypeVar
 
 from proxy.access import Policy
 from proxy.catalog import Catalog, Model, Offer
@@ -29,6 +29,8 @@ MAX_NAME = 512
 MAX_SUFFIXES = 8
 MAX_CACHED = 256
 """Resolved names per policy."""
+Refusal = Literal["rules", "listed model denied", "list unknown", "variant of denied model", "similar to denied model"]
+"""Why a policy does not allow a name that a provider accepts. `rules`: for the name itself."""
 
 
 class Lazy(Generic[T]):
@@ -156,8 +158,7 @@ class Names:
             return None
         if name in self._index.get().virtual:
             return None
-        results = (acceptor.find(name) for acceptor in self._index.get().acceptors)
-        offers = tuple(accepted.offer for accepted in results if accepted and self._allows(accepted))
+        offers = tuple(accepted.offer for accepted in self.accepted(name) if not self.refusal(accepted))
         if not offers:
             return None
         if len(self._resolved) >= MAX_CACHED:
@@ -169,15 +170,24 @@ class Names:
         """Return listed ids that are similar to an unknown name."""
         return similar_ids(name[:MAX_NAME], self._catalog, self._index.get().spellings)
 
-    def _allows(self, accepted: Accepted) -> bool:
+    def accepted(self, name: str) -> Iterator[Accepted]:
+        """Yield what the providers that accept a name make of it, whatever the policy allows."""
+        return filter(None, (acceptor.find(name) for acceptor in self._index.get().acceptors))
+
+    def refusal(self, accepted: Accepted) -> Refusal | None:
+        """Return why the policy does not allow an accepted name, None if it does."""
         policy, offer = self._policy, accepted.offer
-        if not policy.allows(offer) or any(map(policy.denies, accepted.behind)):
-            return False
+        if not policy.allows(offer):
+            return "rules"
+        if any(map(policy.denies, accepted.behind)):
+            return "listed model denied"
         if not policy.denies_models:
-            return True
+            return None
         if not accepted.is_known:
-            return False  # the name may refer to a model that the rules deny
+            return "list unknown"  # the name may refer to a model that the rules deny
         bases = (Offer(base, offer.provider, offer.owned_by, offer.entry) for base in without_suffixes(offer.id))
+        if any(map(policy.denies, bases)):
+            return "variant of denied model"
         denied = self._denied.get()
         own = denied.own.get(offer.provider)
-        return not (any(map(policy.denies, bases)) or denied.public.has(offer.id) or (own and own.has(accepted.own_id)))
+        return "similar to denied model" if denied.public.has(offer.id) or (own and own.has(accepted.own_id)) else None

@@ -13,13 +13,14 @@ from itertools import chain
 
 from proxy.access import Policy
 from proxy.catalog import Fetch, Offer, per_provider
+from proxy.catalog.names import Source
 from proxy.catalog.virtual import catalog_of
 from proxy.clock import Clock
 from proxy.config import Config
 from proxy.cooperative import BATCH_SIZE, Cooperative
 from proxy.states import ListState
 from proxy.store.absent import seconds_until_known
-from proxy.store.listing import Report
+from proxy.store.listing import Listing, Report
 from proxy.store.names import Lazy, NameIndex, Names, name_index
 from proxy.store.refresh import Refresher
 from proxy.store.slot import Slot
@@ -182,6 +183,22 @@ class Store:
         now = self.clock.monotonic()
         waits = [slot.next_attempt_at - now for slot in self._slots.values() if slot.provider.is_remote]
         return max(1.0, min(waits, default=1.0))
+
+    def sources(self) -> list[Source]:
+        """The current models of all providers, in the configured order."""
+        self._expire()
+        return [slot.source() for slot in self._slots.values()]
+
+    def listing(self, provider: str) -> Listing | None:
+        """The last list of a provider that has not expired."""
+        self._expire()
+        return self._slots[provider].listing
+
+    @property
+    def name_index(self) -> Lazy[NameIndex]:
+        """The index of names that are not listed, of the current offers."""
+        self._expire()
+        return self._index
 
     def offers(self, provider: str) -> tuple[Offer, ...]:
         """All offers of one provider, in the provider's order."""

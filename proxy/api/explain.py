@@ -1,0 +1,122 @@
+"""`GET /admin/explain`: why a model is listed, hidden or called. For admin keys."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection, Mapping
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl
+
+from proxy.access import Caller
+from proxy.api.admin import check_is_admin
+from proxy.api.http import json_response
+from proxy.api.request import RequestHead
+from proxy.api.routes import READ, Route
+from proxy.asgi import Handler, RawResponse, Receive, Send
+from proxy.clock import Clock
+from proxy.config import Config
+from proxy.cooperative import run_yielding
+from proxy.errors import BadRequest
+from proxy.store import Report, Store
+from proxy.wire.encoder import encode
+
+if TYPE_CHECKING:
+    from proxy.explain.explanation import Explainer
+    from proxy.inference.failover import Forwarder
+
+PATH = "/admin/explain"
+_MAX_NAME = 1000
+"""Characters of a model."""
+_MAX_PARAMETERS = 10
+_USAGE = "Send the parameters `model` and optionally `key_name`, like /admin/explain?model=gpt-4o&key_name=alice."
+_NO_STORE = (b"cache-control", b"no-store")
+
+
+class Explain:
+    """Explains models with the current lists and the state of calls."""
+
+    def __init__(self, config: Config, store: Store, clock: Clock, forwarder: Callable[[], Forwarder | None]) -> None:
+        """`forwarder` returns None before the first call."""
+        self._config = config
+        self._store = store
+        self._clock = clock
+        self._forwarder = forwarder
+
+    def routes(self) -> list[Route]:
+        return [Route(PATH, READ, self.explain)]
+
+    def explain(self, head: RequestHead, caller: Caller) -> Handler:
+        """Return a handler of the explanation. Raises InvalidKey, Forbidden and BadRequest."""
+        check_is_admin(caller, self._config)
+        model, key = _parameters(head.query)
+
+        async def respond(receive: Receive, send: Send) -> RawResponse:
+            await self._store.wait_until_warmed_up()
+            await asyncio.to_thread(_load)  # imported at the first request: most proxies never need it
+            explainer = self._explainer()
+            asked = explainer.caller(key)
+            if asked is None:
+                # The message does not repeat the value, which may be a key itself.
+                raise BadRequest("No key in the configuration has the name in `key_name`.", param="key_name")
+            names = explainer.names(asked)
+            await names.prepare()
+            explanation = await run_yielding(explainer.explain(model, asked, names))
+            return json_response(head, encode(explanation), [_NO_STORE])
+
+        return respond
+
+    def _explainer(self) -> Explainer:
+        from proxy.explain.explanation import Explainer, Lists, ProviderList
+
+        providers = [
+            ProviderList(source, report.state, *_shortcoming(report), self._withheld(report.name))
+            for source, report in zip(self._store.sources(), self._store.reports(), strict=True)
+        ]
+        calls = _LiveCalls(self._forwarder(), self._store.new_offers)
+        return Explainer(self._config, Lists(providers, self._store.name_index), calls, self._clock.time())
+
+    def _withheld(self, provider: str) -> frozenset[str]:
+        """Own ids of the models whose creation time is not shown."""
+        listing = self._store.listing(provider)
+        return frozenset(listing.withheld) if listing else frozenset()
+
+
+class _LiveCalls:
+    """The state of calls of the running proxy (`CallStates`)."""
+
+    def __init__(self, forwarder: Forwarder | None, new_offers: Mapping[str, Collection[str]]) -> None:
+        self._circuits = forwarder.circuits if forwarder else {}
+        self.new_offers = new_offers
+
+    def load(self, provider: str) -> int:
+        return self._circuits[provider].load if self._circuits else 0
+
+    def is_full(self, provider: str) -> bool:
+        return bool(self._circuits) and self._circuits[provider].is_full
+
+    def rejection(self, provider: str, key: str, model: str) -> str:
+        error = self._circuits[provider].rejection(key, model) if self._circuits else None
+        return error.message if error else ""
+
+
+def _load() -> None:
+    import proxy.explain.explanation  # noqa: F401
+
+
+def _shortcoming(report: Report) -> tuple[str, Mapping[str, int]]:
+    return report.error.reason if report.error else "", report.result.dropped if report.result else {}
+
+
+def _parameters(query: bytes) -> tuple[str, str | None]:
+    """Return the model, and the name of a key: "" for requests without one, None if it is not given.
+
+    Not in a parameter `key`: queries with it are rejected, because it may be an API key. Raises BadRequest.
+    """
+    try:
+        given = dict(parse_qsl(query.decode("ascii"), keep_blank_values=True, max_num_fields=_MAX_PARAMETERS))
+    except ValueError:
+        raise BadRequest(_USAGE) from None
+    model = given.get("model", "")
+    if not 0 < len(model) <= _MAX_NAME or given.keys() - {"model", "key_name"}:
+        raise BadRequest(_USAGE)
+    return model, given.get("key_name")
