@@ -23,6 +23,6 @@ WORKDIR /app
 USER 10001:10001
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=3s --start-period=5s \
-    CMD ["/opt/venv/bin/python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:8000/livez', timeout=2)"]
+    CMD ["/opt/venv/bin/python", "-m", "proxy", "health", "--live", "--url", "http://127.0.0.1:8000"]
 ENTRYPOINT ["/opt/venv/bin/python", "-m", "proxy"]
 CMD ["serve", "--config", "/app/config.yaml", "--host", "0.0.0.0", "--port", "8000"]

@@ -171,6 +171,7 @@ TOUCH_THE_MACHINE = {
     "server.run",
     "cli.check",
     "cli.explain",
+    "cli.health",
     "cli.keys",
     "cli.replace_file",
     "cli.serve",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 from pathlib import Path
@@ -124,8 +125,8 @@ def test_image_installs_from_the_lock_and_runs_without_root() -> None:
     dockerfile = (ROOT / "Dockerfile").read_text()
     assert "--require-hashes -r /tmp/requirements.lock" in dockerfile
     assert re.search(r"(?m)^USER 10001", dockerfile)
-    assert re.search(r"(?m)^HEALTHCHECK", dockerfile)
-    assert "/livez" in dockerfile
+    (probe,) = re.findall(r"(?ms)^HEALTHCHECK.*?CMD (\[.*?\])$", dockerfile)
+    assert json.loads(probe)[1:] == ["-m", "proxy", "health", "--live", "--url", "http://127.0.0.1:8000"]
 
 
 def test_gate_runs_the_commands_of_the_readme() -> None:

@@ -19,6 +19,7 @@ COMMANDS = {
     "keys": "proxy.cli.keys",
     "models": "proxy.cli.models",
     "explain": "proxy.cli.explain",
+    "health": "proxy.cli.health",
     "completion": "proxy.cli.completion",
 }
 """Name -> module with a command of this name."""
