@@ -1,4 +1,4 @@
-"""Examples for deployments, run with the real tools: curl, jq, nginx, Caddy and systemd, which `.ci/run` installs.
+"""Examples for deployments, run with the real tools (curl, nginx, Prometheus ...), which `.ci/run` installs.
 
 Not collected by `pytest` without arguments, because the tools are system packages: run `pytest tests/deploy`.
 """
