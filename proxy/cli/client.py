@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -21,6 +21,8 @@ from proxy.upstream.errors import from_exception
 
 TIMEOUT = 30.0
 """Seconds: a server that has just started responds after `initial_wait` at the latest."""
+ACTION_TIMEOUT = 60.0
+"""Seconds: the server waits for the end of what was requested, for at most half of it."""
 
 _URL: TypeAdapter[str] = TypeAdapter(Url)
 _OPTIONS = (
@@ -36,6 +38,7 @@ _OPTIONS = (
 )  # fmt: skip
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -48,12 +51,14 @@ class Response:
     content: bytes
 
 
-class _Message(msgspec.Struct):
-    message: str
+class _ErrorBody(msgspec.Struct):
+    message: str = ""
+    problems: Sequence[str] = ()
+    """In the files of the configuration."""
 
 
 class _Error(msgspec.Struct):
-    error: _Message
+    error: _ErrorBody
 
 
 def connection_options(command: Command) -> Command:
@@ -101,14 +106,23 @@ def get(url: str, key: str | None, query: Mapping[str, str] | None = None) -> Re
 
     `query`: parameters, which messages do not contain.
     """
+    return _request("GET", url, key, query, TIMEOUT)
+
+
+def post(url: str, key: str | None, query: Mapping[str, str] | None = None) -> Response:
+    """POST without a body. Raises Failure as `get` does."""
+    return _request("POST", url, key, query, ACTION_TIMEOUT)
+
+
+def _request(method: str, url: str, key: str | None, query: Mapping[str, str] | None, timeout: float) -> Response:
     headers = {"User-Agent": f"models-proxy/{__version__}", **({"Authorization": f"Bearer {key}"} if key else {})}
     try:
-        with httpx.Client(transport=httpx.HTTPTransport(), timeout=TIMEOUT, trust_env=False) as client:
-            response = client.get(url, params=query, headers=headers)
+        with httpx.Client(transport=httpx.HTTPTransport(), timeout=timeout, trust_env=False) as client:
+            response = client.request(method, url, params=query, headers=headers)
     except UnicodeEncodeError:
         raise Failure("invalid API key: it contains characters that HTTP headers cannot contain") from None
     except (httpx.HTTPError, OSError) as error:
-        why = from_exception(error, TIMEOUT).reason
+        why = from_exception(error, timeout).reason
         hint = "start the server with `models-proxy serve`, or set --url or MODELS_PROXY_URL"
         raise Failure(f"{url}: {why}; {hint}") from None
     if response.status_code != 200:
@@ -121,18 +135,27 @@ def _refusal(url: str, response: httpx.Response, *, with_key: bool) -> str:
     if status == 401:
         what = "API key rejected (401): it is invalid or has expired" if with_key else "API key required (401)"
         return f"{url}: {what}; use --key-file, MODELS_PROXY_KEY or --key"
+    error = _error_in(response)
+    if error.message:
+        return "\n  ".join([f"{url}: {printable(error.message)} ({status})", *map(printable, error.problems)])
     if status == 503:
         return f"{url}: no model list available (503): none has been fetched yet, or all have expired; retry later"
-    if status in (400, 403) and (message := _message_in(response)):
-        return f"{url}: {message} ({status})"
     if response.is_redirect:
         return f"{url}: unexpected redirect ({status}), which is not followed; check --url"
     return f"{url}: unexpected status {status}; is this the URL of a models-proxy server?"
 
 
-def _message_in(response: httpx.Response) -> str:
-    """The message of an error of the server, "" if the response is none."""
+def decoded(response: Response, kind: type[T]) -> T:
+    """The values in a JSON response. Raises Failure if it is something else."""
     try:
-        return printable(msgspec.json.decode(response.content, type=_Error).error.message)
+        return msgspec.json.decode(response.content, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise Failure(f"{response.url}: invalid response; is this the URL of a models-proxy server?") from None
+
+
+def _error_in(response: httpx.Response) -> _ErrorBody:
+    """The error of the server, without a message if the response is none."""
+    try:
+        return msgspec.json.decode(response.content, type=_Error).error
     except (msgspec.DecodeError, UnicodeDecodeError):
-        return ""
+        return _ErrorBody()

@@ -10,9 +10,9 @@ import msgspec
 
 from proxy.cli.check import audited, read_or_fail, require_key
 from proxy.cli.check_report import print_json
-from proxy.cli.client import admin_url, get, key_from
+from proxy.cli.client import admin_url, decoded, get, key_from
 from proxy.cli.explain_text import print_explanation
-from proxy.cli.terminal import Failure, out
+from proxy.cli.terminal import out
 from proxy.config import Config
 from proxy.cooperative import run_now
 from proxy.explain.calls import NoCalls
@@ -84,11 +84,7 @@ def explain(
 
 def _from_server(url: str, admin_key: str | None, model: str, key: str | None) -> Explanation:
     query = {"model": model} if key is None else {"model": model, "key_name": key}
-    response = get(f"{admin_url(url)}/explain", admin_key, query)
-    try:
-        return msgspec.json.decode(response.content, type=Explanation)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        raise Failure(f"{response.url}: invalid response; is this the URL of a models-proxy server?") from None
+    return decoded(get(f"{admin_url(url)}/explain", admin_key, query), Explanation)
 
 
 def _from_file(path: Path, model: str, key: str | None, *, as_json: bool) -> Explanation:

@@ -20,6 +20,8 @@ COMMANDS = {
     "models": "proxy.cli.models",
     "explain": "proxy.cli.explain",
     "health": "proxy.cli.health",
+    "refresh": "proxy.cli.refresh",
+    "reload": "proxy.cli.reload",
     "completion": "proxy.cli.completion",
 }
 """Name -> module with a command of this name."""
