@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import yaml
 
@@ -59,11 +59,24 @@ _HINTS = (
 _STARTS_EARLIER = ("end of stream", "could not find expected ':'")
 
 
+class Size(NamedTuple):
+    """How much was read, to bound all files together."""
+
+    bytes: int = 0
+    values: int = 0
+    """With aliases expanded."""
+
+
+_NOTHING = Size()
+
+
 @dataclass
 class Document:
     """One file: its values, and the line of each."""
 
     path: str
+    size: Size = _NOTHING
+    """With the files before it."""
     value: Any = None
     lines: dict[Path, int] = field(default_factory=dict)
     texts: dict[Path, str] = field(default_factory=dict)
@@ -73,6 +86,8 @@ class Document:
     malformed: set[Path] = field(default_factory=set)
     """Strings with an invalid variable reference, which is already in `problems`."""
     problems: list[Problem] = field(default_factory=list)
+    starts: Mapping[str, int] = field(default_factory=dict)
+    """Section that is a list -> the number of its entries in the files before this one."""
 
     def line(self, path: Path) -> int:
         """The line of a value, or of the nearest enclosing value that has one."""
@@ -104,24 +119,38 @@ def setting(path: Path) -> str:
     return payload.removeprefix(".")
 
 
+def in_all_files(file: Document, path: Path) -> Path:
+    """A path in a file -> the path in all files together."""
+    match path:
+        case (str(section), int(index), *rest):
+            return (section, index + file.starts.get(section, 0), *rest)
+    return path
+
+
 def is_extension(path: Path) -> bool:
     """Whether a value is in a top-level section `x-...`, which is ignored: a place for YAML anchors."""
     return bool(path) and str(path[0]).startswith("x-")
 
 
-def read(text: str, path: str, environ: Mapping[str, str]) -> Document:
-    """Parse one YAML document. Raises ConfigError if it is invalid, too large, or nested too deeply."""
+def read(text: str, path: str, environ: Mapping[str, str], before: Size = _NOTHING) -> Document:
+    """Parse one YAML document. `before`: the size of the files before it.
+
+    Raises ConfigError if it is invalid, nested too deeply, or too large together with those files.
+    """
     if half := _SURROGATE.search(text):
         line = text.count("\n", 0, half.start()) + 1
         raise ConfigError(path, [Problem(line, "", "contains an unpaired surrogate; save the file as UTF-8", path)])
-    if len(text.encode()) > MAX_BYTES:
-        raise too_large(path)
+    size = before.bytes + len(text.encode())
+    if size > MAX_BYTES:
+        raise too_large(path, before)
     document = Document(path)
     try:
         loader = _Loader(text)
         try:
             node = loader.get_single_node()
-            document.value = None if node is None else _Values(loader, document, environ).of(node, ())
+            values = _Values(loader, document, environ, before.values)
+            document.value = None if node is None else values.of(node, ())
+            document.size = Size(size, values.count)
         finally:
             loader.dispose()
     except _TooMuch as error:
@@ -132,8 +161,9 @@ def read(text: str, path: str, environ: Mapping[str, str]) -> Document:
     return document
 
 
-def too_large(path: str) -> ConfigError:
-    text = f"is larger than {MAX_BYTES:,} bytes; check that it is a configuration file"
+def too_large(path: str, before: Size = _NOTHING) -> ConfigError:
+    what = "makes the configuration larger than" if before.bytes else "is larger than"
+    text = f"{what} {MAX_BYTES:,} bytes; check that it is a configuration file"
     return ConfigError(path, [Problem(0, "", text, path)])
 
 
@@ -178,11 +208,11 @@ def _syntax_problem(error: yaml.YAMLError, text: str) -> tuple[int, str]:
 class _Values:
     """Converts the nodes of one document to plain values and records the line of each."""
 
-    def __init__(self, loader: _Loader, document: Document, environ: Mapping[str, str]) -> None:
+    def __init__(self, loader: _Loader, document: Document, environ: Mapping[str, str], count: int) -> None:
         self._loader = loader
         self._document = document
         self._environ = environ
-        self._count = 0
+        self.count = count
 
     def of(self, node: yaml.Node, path: Path) -> Any:
         self._check_size(node, len(path))
@@ -197,9 +227,9 @@ class _Values:
 
     def _check_size(self, node: yaml.Node, depth: int) -> None:
         """Count one more value. Raises _TooMuch if there are too many, or if they are nested too deeply."""
-        self._count += 1
-        if self._count > MAX_VALUES:
-            raise _TooMuch(node, f"aliases expand to more than {MAX_VALUES:,} values; use fewer")
+        self.count += 1
+        if self.count > MAX_VALUES:
+            raise _TooMuch(node, f"more than {MAX_VALUES:,} values in all files, with aliases expanded; use fewer")
         if depth > MAX_DEPTH:
             raise _TooMuch(node, "alias refers to itself or is nested too deeply")
 

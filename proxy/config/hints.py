@@ -28,10 +28,6 @@ _ELSEWHERE: Mapping[str, str] = {
     "litellm_settings": LITELLM,
     "general_settings": LITELLM,
     "router_settings": LITELLM,
-    "include": (
-        "not supported here: `include` belongs under each provider (patterns over model ids); including other files "
-        "is not supported"
-    ),
 }
 
 LIST = "must be a list: start each entry with `- `, or use [ ]"

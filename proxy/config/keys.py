@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import Field, SecretStr
 
 from proxy.config import access_rules
-from proxy.config.document import Path, setting
+from proxy.config.document import Path
 from proxy.config.fields import Day, Globs, Name, Settings, check_api_key
 from proxy.config.hints import did_you_mean
 from proxy.config.settings import Group, Key
@@ -138,8 +138,9 @@ class _Keys:
             if digest in own:
                 self._validation.problem(where, "duplicate digest; remove one")
             elif digest in self._digests:
-                first = setting(self._digests[digest])
-                self._validation.problem(path, f"is the same key as {first}; use a different key for each entry")
+                first = self._validation.written(self._digests[digest])
+                text = f"is the same key as {first}; use a different key for each entry"
+                self._validation.problem(path, text)
             elif digest:
                 own.append(digest)
         self._digests.update(dict.fromkeys(own, path))
@@ -174,7 +175,7 @@ class _Keys:
         return digest
 
     def _of_key(self, value: Any, path: Path) -> bytes | None:
-        text = self._validation.document.texts.get(path)
+        text = self._validation.documents.text(path)
         secret = value if isinstance(value, str) else text
         if not text or not secret:
             self._validation.problem(path, 'must be a reference to an environment variable, like "${NAME}"')

@@ -14,41 +14,35 @@ from typing import Any
 
 from proxy.config import document as yaml_document
 from proxy.config import secret_files
+from proxy.config.contents import content, content_of_pipe, is_pipe
+from proxy.config.documents import SECTIONS, Documents
+from proxy.config.files import read_files, with_included
 from proxy.config.hints import LITELLM, did_you_mean
 from proxy.config.keys import groups_of, keys_of
 from proxy.config.places import Places
-from proxy.config.problems import ConfigError, Problem
+from proxy.config.problems import ConfigError
 from proxy.config.providers import Providers, check_authority
 from proxy.config.routing import RoutingRule, VirtualModel
 from proxy.config.settings import Cache, Config, Defaults, Group, Merge, OwnerRule, Server
 from proxy.config.sources import SourceLog
 from proxy.config.validation import Validation
 
-SECTIONS = ("server", "cache", "defaults", "merge", "owners", "providers", "models", "routing", "groups", "keys")
 
+def read(path: Path, environ: Mapping[str, str] | None = None, *, offline: bool = False, again: bool = False) -> Config:
+    """The configuration in a file and those that it includes. Raises ConfigError with all problems.
 
-def read(path: Path, environ: Mapping[str, str] | None = None, *, offline: bool = False) -> Config:
-    """The configuration in a file. Raises ConfigError with all problems. `offline`: see `parse`."""
-    log = SourceLog([str(path)])
+    `offline`: see `parse`. `again`: not for the first time, so it cannot be read from a pipe.
+    """
+    file = str(path)
+    log = SourceLog(() if is_pipe(file) else (file,))
     try:
-        text = _decoded(_content(path), str(path))
-        document = yaml_document.read(text, str(path), os.environ if environ is None else environ)
-        return _of_document(document, log, secret_files.read_secret, _is_installed, offline=offline)
+        documents = read_files(
+            file, os.environ if environ is None else environ, log, content if again else content_of_pipe
+        )
+        return _of_documents(documents, log, secret_files.read_secret, _is_installed, offline=offline)
     except ConfigError as error:
         error.sources = log.sources()
         raise
-
-
-def _content(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            raw = file.read(yaml_document.MAX_BYTES + 1)
-    except OSError as error:
-        problem = Problem(0, "", f"{error.strerror}; set another path with --config", str(path))
-        raise ConfigError(str(path), [problem]) from error
-    if len(raw) > yaml_document.MAX_BYTES:
-        raise yaml_document.too_large(str(path))
-    return raw
 
 
 def parse(
@@ -60,36 +54,38 @@ def parse(
     *,
     offline: bool = False,
 ) -> Config:
-    """The configuration in a text. Raises ConfigError.
+    """The configuration in a text, and in the files that it includes. Raises ConfigError.
 
-    `read_secret` reads a file with a secret; `is_installed` returns whether an optional library is installed.
+    `path`: of the text. `read_secret` reads a file with a secret; `is_installed` returns whether an optional library is
+    installed.
 
     `offline`: check a configuration where its secrets are not available. A variable that is not set, and a file that
     cannot be read, are warnings instead of problems. Providers and keys with such a variable are checked, but not
     contained in the result, which must not be served.
     """
-    return _of_document(
-        yaml_document.read(text, path, environ or {}),
-        SourceLog(),
+    log = SourceLog()
+    return _of_documents(
+        with_included(yaml_document.read(text, path, environ or {}), environ or {}, log),
+        log,
         read_secret or secret_files.read_secret,
         is_installed or _is_installed,
         offline=offline,
     )
 
 
-def _of_document(
-    document: yaml_document.Document,
+def _of_documents(
+    documents: Documents,
     log: SourceLog,
     read_secret: Callable[[str], str],
     is_installed: Callable[[str], bool],
     *,
     offline: bool,
 ) -> Config:
-    validation = Validation(document, log, offline=offline)
-    config = _config(validation, document.value, read_secret, is_installed)
+    validation = Validation(documents, log, offline=offline)
+    config = _config(validation, documents.value, read_secret, is_installed)
     if config is None:
-        raise ConfigError(document.path, set(document.problems))
-    return replace(config, sources=log.sources(), places=Places.of([document]))
+        raise ConfigError(documents.path, set(documents.problems))
+    return replace(config, sources=log.sources(), places=Places.of(documents.files))
 
 
 def _config(
@@ -117,10 +113,10 @@ def _config(
     _warn_of_anonymous(validation, raw, groups)
     providers = Providers(validation, raw, read_secret, is_installed)
     _check_ready(validation, raw, server)
-    for path in validation.document.unset:
+    for path in validation.documents.unset:
         if not providers.is_skipped(path) and not yaml_document.is_extension(path):
             validation.unset(path)
-    if validation.document.problems:
+    if validation.documents.problems:
         return None
     # Without a problem a section can only be None because of a variable that is not set (`offline`).
     server, merge = server or Server(), merge or Merge()
@@ -177,17 +173,20 @@ def _owners(validation: Validation, raw: Mapping[str, Any]) -> tuple[OwnerRule, 
 def _virtual_models(validation: Validation, raw: Mapping[str, Any]) -> tuple[VirtualModel, ...]:
     entries = [(path, validation.valid(VirtualModel, value, path)) for path, value in validation.entries(raw, "models")]
     models = [(path, model) for path, model in entries if model]
-    ids = [model.id for _, model in models]
-    for index, (path, model) in enumerate(models):
-        if model.id in ids[:index]:
-            validation.problem((*path, "id"), f"duplicate id {model.id!r}; ids must be unique")
-        for place, target in enumerate(model.targets):
-            where = (*path, "targets", place)
+    ids: dict[str, yaml_document.Path] = {}
+    for path, model in models:
+        first = ids.setdefault(model.id, path)
+        if first != path:
+            place = validation.documents.place(first)
+            validation.problem((*path, "id"), f"duplicate id {model.id!r}, also at {place}; ids must be unique")
+    for path, model in models:
+        for index, target in enumerate(model.targets):
+            where = (*path, "targets", index)
             if target in ids and target != model.id:
                 validation.problem(
                     where, "is a virtual model; a target must be the id of a model that a provider lists"
                 )
-            elif target in model.targets[:place]:
+            elif target in model.targets[:index]:
                 validation.problem(where, f"duplicate target {target!r}; remove one")
     return tuple(model for _, model in models)
 
@@ -203,12 +202,3 @@ def _routing(validation: Validation, raw: Mapping[str, Any]) -> tuple[RoutingRul
 
 def _is_installed(library: str) -> bool:
     return find_spec(library) is not None
-
-
-def _decoded(raw: bytes, path: str) -> str:
-    try:
-        return raw.decode()
-    except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-    # Not raised in the handler, because the UnicodeDecodeError contains the whole file, including secrets.
-    raise ConfigError(path, [Problem(line, "", "contains bytes that are not UTF-8; save the file as UTF-8", path)])

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from proxy.config.document import Document, Path, setting
+from proxy.config.document import Document, Path, in_all_files, setting
 
 _SECTIONS = frozenset(("providers", "owners", "models", "routing", "groups", "keys", "merge", "defaults", "cache"))
 _NAMED: Mapping[str, str] = {"providers": "name", "keys": "name", "models": "id"}
@@ -90,7 +90,7 @@ def _named_paths(document: Document) -> Iterator[tuple[Path, Path]]:
         if path[0] == "keys" and len(path) > 2 and path[2] not in _OF_KEYS:
             continue
         name = names.get(path[:2])
-        yield (path if name is None else (path[0], name, *path[2:])), path
+        yield (in_all_files(document, path) if name is None else (path[0], name, *path[2:])), path
 
 
 def _names(values: Mapping[str, Any], section: str) -> Iterator[tuple[int, str]]:

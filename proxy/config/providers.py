@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeGuard
 from urllib.parse import urlsplit
 
+from proxy.config.contents import check_regular
 from proxy.config.custom import CustomList
 from proxy.config.document import Path, setting
 from proxy.config.fields import check_api_key, check_filled, check_sendable, declared_model
@@ -191,7 +192,7 @@ class Providers:
 
     def _literal(self, value: Any, path: Path) -> str:
         """A string as written in the file, also if YAML reads it as a number or date (007, 2027-01-31)."""
-        text = value if isinstance(value, str) else self._validation.document.texts.get(path, "")
+        text = value if isinstance(value, str) else self._validation.documents.text(path) or ""
         if not text and not self._validation.is_unresolved(path):
             self._validation.problem(path, "must be a non-empty string")
         return text
@@ -293,7 +294,8 @@ class Providers:
         for key, where in zip(provider.all_api_keys, _places_of_keys(provider, path), strict=True):
             secret = key.get_secret_value()
             if first := seen.get(secret):
-                self._validation.problem(where, f"is the same key as {setting(first)}; remove one")
+                other = self._validation.documents.setting(first)
+                self._validation.problem(where, f"is the same key as {other}; remove one")
             seen.setdefault(secret, where)
             if provider.dialect.auth.style == "basic" and ":" not in secret:
                 self._validation.problem(where, "must be `user:password`, because `list.auth` is `basic`")
@@ -301,7 +303,7 @@ class Providers:
     def _warn_if_expired_early(self, provider: Provider, path: Path) -> None:
         if provider.max_stale < provider.ttl:
             where = self._validation.origin((*path, "max_stale"))
-            is_there = where in self._validation.document.lines
+            is_there = self._validation.documents.is_written(where)
             place = where if is_there else self._validation.origin((*path, "ttl"))
             text = "max_stale is shorter than ttl: models expire before their list is refreshed"
             self._validation.warn(place, text)
@@ -340,8 +342,8 @@ class Providers:
             return SecretFile(file, f"provider {value.get('name')}: {setting(place)}", check, self._read_secret)
         except OSError as error:
             if isinstance(error, FileNotFoundError) and _is_true(value.get("optional")):
-                line = self._validation.document.line(where)
-                self._skip(value, path, f"{setting(place)} (line {line}) does not exist")
+                written = self._validation.documents.place(where)
+                self._skip(value, path, f"{setting(place)} ({written}) does not exist")
             else:
                 self._validation.unavailable(where, f"cannot be read: {error.strerror}")
         except UnicodeDecodeError:
@@ -351,7 +353,7 @@ class Providers:
         return None
 
     def _skip_if_unset(self, value: Mapping[str, Any], path: Path) -> None:
-        unset = self._validation.document.unset
+        unset = self._validation.documents.unset
         missing = {name: None for where, names in unset.items() if where[:2] == path for name in names}
         if missing and _is_true(value.get("optional")):
             self._skip(value, path, f"{', '.join(missing)} not set or empty")
@@ -383,6 +385,7 @@ def check_authority(validation: Validation, file: Any, path: Path) -> None:
         return
     validation.log.add(file)
     try:
+        check_regular(file)
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(file)
     except ssl.SSLError:
         validation.problem(path, "contains no PEM certificate")

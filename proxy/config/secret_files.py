@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from pathlib import Path
 from threading import Lock
 
 from pydantic import SecretStr
 
+from proxy.config.contents import content
 from proxy.config.sources import stamp
 
 ReadSecret = Callable[[str], str]
 CheckSecret = Callable[[SecretStr], SecretStr]
 
+MAX_SECRET = 64 * 1024
+"""Bytes of a file with a secret."""
+
 _log = logging.getLogger("models_proxy")
 
 
 def read_secret(path: str) -> str:
-    """Return the content of a file. Raises OSError and UnicodeDecodeError."""
-    return Path(path).read_text(encoding="utf-8")
+    """Return the content of a regular file. Raises OSError and UnicodeDecodeError."""
+    raw = content(path, MAX_SECRET)
+    if len(raw) > MAX_SECRET:
+        raise OSError(0, f"Larger than {MAX_SECRET:,} bytes")
+    return raw.decode()
 
 
 class SecretFile(SecretStr):

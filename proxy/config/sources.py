@@ -60,5 +60,10 @@ class SourceLog:
         if path not in self._files:
             self._files[path] = stamp(path)
 
+    def add_pattern(self, pattern: str) -> tuple[str, ...]:
+        """Record a pattern, and return the files that match it."""
+        self._patterns[pattern] = matches(pattern)
+        return self._patterns[pattern]
+
     def sources(self) -> Sources:
         return Sources(dict(self._files), dict(self._patterns))

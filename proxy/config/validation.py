@@ -12,9 +12,9 @@ from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
 from proxy.config import hints
-from proxy.config.document import Document, Path, setting
+from proxy.config.document import Path, setting
+from proxy.config.documents import Documents
 from proxy.config.fields import DURATION, Settings
-from proxy.config.problems import Problem
 from proxy.config.settings import Cache, Defaults, Merge, Provider, Server
 from proxy.config.sources import SourceLog
 from proxy.dialects import DIALECTS
@@ -38,19 +38,19 @@ _SETTING_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,39}")
 
 
 class Validation:
-    """The validation of one document; its problems are added to the document."""
+    """The validation of a configuration; its problems are added to the documents."""
 
-    def __init__(self, document: Document, log: SourceLog, *, offline: bool = False) -> None:
+    def __init__(self, documents: Documents, log: SourceLog, *, offline: bool = False) -> None:
         """`log` records the files that values are read from.
 
         `offline`: a variable or a file that is not available is a warning instead of a problem.
         """
-        self.document = document
+        self.documents = documents
         self.log = log
         self._offline = offline
         self._origins: dict[Path, Path] = {}
         self._warnings: dict[str, None] = {}
-        unresolved = (*document.unset, *document.malformed)
+        unresolved = (*documents.unset, *documents.malformed)
         self._unresolved = {where[:length] for where in unresolved for length in range(len(where) + 1)}
         """Every value that contains a variable that is not set or empty, or an invalid reference."""
 
@@ -89,18 +89,23 @@ class Validation:
             return None
 
     def unique_names(self, raw: Mapping[str, Any], section: str) -> None:
-        seen: set[str] = set()
+        seen: dict[str, Path] = {}
         for path, value in self.entries(raw, section):
             name = value.get("name") if isinstance(value, dict) else None
             if isinstance(name, str) and name in seen:
-                self.problem((*path, "name"), f"duplicate name {name!r}; names must be unique")
+                place = self.documents.place(seen[name])
+                self.problem((*path, "name"), f"duplicate name {name!r}, also at {place}; names must be unique")
             elif isinstance(name, str) and name:
-                seen.add(name)
+                seen[name] = path
 
     # -- problems ----------------------------------------------------------------------------------------------
 
+    def written(self, path: Path) -> str:
+        """`keys[2] at config.yaml:7`."""
+        return f"{self.documents.setting(path)} at {self.documents.place(path)}"
+
     def problem(self, path: Path, text: str) -> None:
-        self.document.problem(path, text)
+        self.documents.problem(path, text)
 
     def unknown(self, path: Path, known: Sequence[str]) -> None:
         """Report a setting that does not exist at this place; `known` are those that do."""
@@ -113,7 +118,7 @@ class Validation:
 
     def unset(self, path: Path) -> None:
         """Report the variables in a string that are not set or empty."""
-        for name in self.document.unset[path]:
+        for name in self.documents.unset[path]:
             hint = "set it"
             if path[0] != "keys":
                 hint += f", or add a default: ${{{name}:-...}}"
@@ -135,7 +140,7 @@ class Validation:
     def _invalid(self, error: ErrorDetails, path: Path, model: type[BaseModel]) -> None:
         loc = tuple(part for part in error["loc"] if part != "[key]")
         where = self.origin((*path, *loc))
-        if where[-1] == 0 and where[:-1] in self.document.texts:
+        if where[-1] == 0 and self.documents.text(where[:-1]) is not None:
             where = where[:-1]  # a single string where a list is also valid
         if self.is_unresolved(where):
             return
@@ -146,12 +151,12 @@ class Validation:
             words = hints.words_for(error)
             excerpt = "" if is_name or words == hints.PAIRS else self._excerpt(where)
             self.problem(where, f"{'invalid name: ' * is_name}{words}{excerpt}")
-        elif where not in self.document.lines:
+        elif not self.documents.is_written(where):
             self.problem(where, f"is missing; add `{loc[-1]}: ...`")
 
     def _excerpt(self, where: Path) -> str:
         """The value as written in the file (variables are not expanded), unless it may be a secret."""
-        text = self.document.texts.get(where)
+        text = self.documents.text(where)
         return f"; found {text[:60]!r}" if text and "@" not in text and not _SECRET & set(where) else ""
 
     # -- where values come from --------------------------------------------------------------------------------
@@ -168,8 +173,7 @@ class Validation:
     # -- warnings ----------------------------------------------------------------------------------------------
 
     def warn(self, path: Path, text: str) -> None:
-        problem = Problem(self.document.line(path), setting(path), text, self.document.path)
-        self._warnings[str(problem)] = None
+        self._warnings[self.documents.described(path, text)] = None
 
     def warn_of_brackets(self, patterns: Sequence[str], path: Path) -> None:
         for index, pattern in enumerate(patterns):
@@ -181,7 +185,7 @@ class Validation:
         for name in _durations(model):
             if name in value and _NUMBER.fullmatch(str(value[name])):
                 where = self.origin((*path, name))
-                written = self.document.texts.get(where, "the value")
+                written = self.documents.text(where) or "the value"
                 text = f"{written} has no unit and is read as seconds; add a unit, like 250ms, 6s or 5m"
                 self.warn(where, text)
 

@@ -79,7 +79,7 @@ def test_reason_of_a_skipped_provider_does_not_count() -> None:
     text = PROVIDER + "  - {name: b, base_url: 'http://h', optional: true, api_key_file: /missing}\n"
     (skipped,) = parsed(text).skipped
 
-    assert skipped == Skipped("b", "api_key_file (line 4) does not exist")
+    assert skipped == Skipped("b", "api_key_file (config.yaml:4) does not exist")
     assert parsed(text).generation == parsed(f"# comment\n{text}").generation != parsed(PROVIDER).generation
 
 

@@ -222,9 +222,9 @@ def test_duplicate_names_and_keys_are_problems() -> None:
   - {{name: d, hash: "sha256:{hashlib.sha256(CANARY.encode()).hexdigest()}", models: []}}
 """
     assert problems_of(text) == [
-        "config.yaml:6: keys[1]: is the same key as keys[0]; use a different key for each entry",
-        "config.yaml:7: keys[2].name: duplicate name 'a'; names must be unique",
-        "config.yaml:9: keys[4]: is the same key as keys[3]; use a different key for each entry",
+        "config.yaml:6: keys[1]: is the same key as keys[0] at config.yaml:5; use a different key for each entry",
+        "config.yaml:7: keys[2].name: duplicate name 'a', also at config.yaml:5; names must be unique",
+        "config.yaml:9: keys[4]: is the same key as keys[3] at config.yaml:8; use a different key for each entry",
     ]
 
 
@@ -234,7 +234,7 @@ def test_several_digests_are_one_key_and_no_other_entry_can_have_one_of_them() -
     assert parsed(f"{PROVIDER}keys: [{{{entry}}}]\n").keys == (Key(name="a", digests=digests, rules=("m",)),)
     text = f"{PROVIDER}keys:\n  - {{{entry}}}\n  - {{name: b, hash: '{OTHER_DIGEST}', models: []}}\n"
     assert problems_of(text) == [
-        "config.yaml:6: keys[1]: is the same key as keys[0]; use a different key for each entry"
+        "config.yaml:6: keys[1]: is the same key as keys[0] at config.yaml:5; use a different key for each entry"
     ]
 
 

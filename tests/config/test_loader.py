@@ -17,10 +17,10 @@ from pydantic import SecretStr
 
 from proxy.config import Config, ConfigError, Key, Provider, read
 from proxy.config.custom import CustomList, CustomPaging
+from proxy.config.documents import SECTIONS
 from proxy.config.field_rules import FieldRule
 from proxy.config.keys import KeyEntry
 from proxy.config.limits import Limits
-from proxy.config.loader import SECTIONS
 from proxy.config.overrides import Override
 from proxy.config.routing import RoutingRule, VirtualModel
 from proxy.config.settings import (
@@ -223,10 +223,6 @@ keys:
 LITELLM = (
     "LiteLLM configuration files are not supported; list your providers under `providers:`, as in the shipped "
     "config.yaml"
-)
-INCLUDE = (
-    "not supported here: `include` belongs under each provider (patterns over model ids); including other files is not "
-    "supported"
 )
 
 # -- valid files ----------------------------------------------------------------------------------------------
@@ -614,8 +610,7 @@ def test_file_without_settings_is_an_error_with_a_hint(text: str, where: str) ->
     [
         # unknown settings
         ("servers: {}", "servers: unknown setting; did you mean 'server'?"),
-        ("include: [keys/*.yaml]", f"include: {INCLUDE}"),
-        ("defaults: {include: ['*']}", f"defaults.include: {INCLUDE}"),
+        ("defaults: {include: ['*']}", "defaults.include: unknown setting; it belongs under each provider"),
         ("model_list: []", f"model_list: {LITELLM}"),
         ("server: {max-request: 1MiB}", "server: `max-request`: unknown setting; did you mean 'max_request'?"),
         ("ttl: 5m", "ttl: unknown setting; it belongs under `cache`"),

@@ -64,7 +64,7 @@ def test_base_url_gets_a_path_only_if_it_has_none(written: str, expected: str) -
         pytest.param("    models: [{id: '${NOPE}'}]\n", "NOPE not set or empty", id="in a declared model"),
         pytest.param("    kind: ${NOPE}\n", "NOPE not set or empty", id="for the kind"),
         pytest.param(
-            "    api_key_file: /run/sk-canary\n", "api_key_file (line 5) does not exist", id="no file with a key"
+            "    api_key_file: /run/sk-canary\n", "api_key_file (config.yaml:5) does not exist", id="no file with a key"
         ),
         pytest.param(
             "    api_key_file: /nope\n    prefix: ${NOPE}\n", "NOPE not set or empty", id="no variable and no file"
@@ -101,7 +101,9 @@ def test_skipped_provider_is_validated_except_for_its_files() -> None:
 
 def test_names_of_skipped_providers_are_unique_too() -> None:
     text = f"{PROVIDER}    optional: true\n    api_key: ${{NOPE}}\n  - {{name: a, base_url: 'http://b'}}\n"
-    assert problems_of(text) == ["config.yaml:6: providers[1].name: duplicate name 'a'; names must be unique"]
+    assert problems_of(text) == [
+        "config.yaml:6: providers[1].name: duplicate name 'a', also at config.yaml:2; names must be unique"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -215,10 +217,10 @@ def test_mistakes_in_api_keys_are_problems(settings: str, problems: list[str]) -
     ("settings", "reason"),
     [
         pytest.param("api_keys: [sk-1, '${NOPE}']", "NOPE not set or empty", id="a variable"),
-        pytest.param("api_keys_files: [f, none]", "api_keys_files[1] (line 5) does not exist", id="a file"),
+        pytest.param("api_keys_files: [f, none]", "api_keys_files[1] (config.yaml:5) does not exist", id="a file"),
         pytest.param(
             "oauth: {url: 'https://l', id: i, secret_file: none}",
-            "oauth.secret_file (line 5) does not exist",
+            "oauth.secret_file (config.yaml:5) does not exist",
             id="a file of a login",
         ),
     ],
@@ -330,7 +332,7 @@ STATUSES = (
         ),
         (
             f"{PROVIDER}  - name: a\n    base_url: http://i\n",
-            "config.yaml:4: providers[1].name: duplicate name 'a'; names must be unique",
+            "config.yaml:4: providers[1].name: duplicate name 'a', also at config.yaml:2; names must be unique",
         ),
         (
             "providers:\n  - name: a\n    kind: static\n",

@@ -44,7 +44,7 @@ def problems_of(text: str) -> list[str]:
         ),
         pytest.param(
             "models: [{id: v, targets: [m]}, {id: v, targets: [n]}]",
-            ["models[1].id: duplicate id 'v'; ids must be unique"],
+            ["models[1].id: duplicate id 'v', also at config.yaml:2; ids must be unique"],
             id="a duplicate id",
         ),
         pytest.param(

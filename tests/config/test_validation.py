@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from proxy.config.document import read
+from proxy.config.documents import Documents
 from proxy.config.settings import Cache, Server
 from proxy.config.sources import SourceLog
 from proxy.config.validation import PROVIDER_SETTINGS, Validation
@@ -21,17 +22,17 @@ keys: alice
 
 
 def validation_of(text: str = FILE, *, offline: bool = False, **environ: str) -> Validation:
-    return Validation(read(text, "c.yaml", environ), SourceLog(), offline=offline)
+    return Validation(Documents(read(text, "c.yaml", environ)), SourceLog(), offline=offline)
 
 
 def problems_of(validation: Validation) -> list[str]:
-    return [str(problem) for problem in validation.document.problems]
+    return [str(problem) for problem in validation.documents.problems]
 
 
 def test_all_problems_of_a_section_are_reported_at_once() -> None:
     validation = validation_of()
 
-    assert validation.section(Server, validation.document.value, "server") is None
+    assert validation.section(Server, validation.documents.value, "server") is None
     assert problems_of(validation) == [
         "c.yaml:4: server.port: must be a whole number from 0 to 65535; found 'high'",
         "c.yaml:4: server.prot: unknown setting; did you mean 'port'?",
@@ -40,7 +41,7 @@ def test_all_problems_of_a_section_are_reported_at_once() -> None:
 
 def test_an_empty_value_is_a_problem_and_a_duration_without_a_unit_a_warning() -> None:
     validation = validation_of()
-    cache = validation.section(Cache, validation.document.value, "cache")
+    cache = validation.section(Cache, validation.documents.value, "cache")
 
     assert cache is not None
     assert (cache.ttl, cache.max_stale) == (90, Cache().max_stale)
@@ -51,14 +52,16 @@ def test_an_empty_value_is_a_problem_and_a_duration_without_a_unit_a_warning() -
 
 def test_a_duplicate_name_is_reported_where_it_is_repeated() -> None:
     validation = validation_of()
-    validation.unique_names(validation.document.value, "providers")
+    validation.unique_names(validation.documents.value, "providers")
 
-    assert problems_of(validation) == ["c.yaml:8: providers[2].name: duplicate name 'a'; names must be unique"]
+    assert problems_of(validation) == [
+        "c.yaml:8: providers[2].name: duplicate name 'a', also at c.yaml:6; names must be unique"
+    ]
 
 
 def test_the_entries_of_a_section_have_paths_and_anything_but_a_list_is_a_problem() -> None:
     validation = validation_of()
-    raw = validation.document.value
+    raw = validation.documents.value
 
     assert [path for path, _ in validation.entries(raw, "providers")] == [("providers", n) for n in range(3)]
     assert [*validation.entries(raw, "groups"), *validation.entries(raw, "keys")] == []

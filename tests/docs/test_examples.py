@@ -17,7 +17,7 @@ import yaml
 from proxy.cli.main import main
 from proxy.cli.startup import StartupReport
 from proxy.config import parse, read
-from proxy.config.loader import SECTIONS
+from proxy.config.documents import SECTIONS
 from proxy.store import Store
 from tests.docs.pages import DOCS, PAGES, blocks, headings, name_of, text_of, without_code
 from tests.fakes import FakeClock, FakeFetch
