@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 import yaml
 
+from proxy.config import ConfigError, read
 from proxy.config.settings import Server
 from proxy.server.run import LAST_SECONDS
 from tests.docs.pages import DOCS, blocks, code, rows, section, text_of
@@ -41,6 +43,22 @@ async def test_the_kubernetes_probes_and_the_grace_period_fit_the_server(fetch: 
     assert [reply.status for reply in replies] == [200, 200]
     assert live["port"] == ready["port"] == Server().port
     assert manifest["terminationGracePeriodSeconds"] > LONGEST_SHUTDOWN
+
+
+def test_the_example_of_several_files_is_a_configuration(tmp_path: Path) -> None:
+    text = section(DOCS / "operations.md", "Several files")
+    main, keys, message = re.findall(r"```(?:yaml|text)\n(.*?)```", text, re.DOTALL)
+    (tmp_path / "keys").mkdir()
+    (tmp_path / "config.yaml").write_text(main)
+    (tmp_path / "providers.yaml").write_text("providers: [{name: a, base_url: http://h}]")
+    (tmp_path / "keys" / "search.yaml").write_text(keys)
+    config = read(tmp_path / "config.yaml")
+
+    assert [key.name for key in config.keys] == ["dora", "emil"]
+    (tmp_path / "keys" / "ads.yaml").write_text("keys:\n- {name: dora, models: [], hash: 'sha256:" + "0a" * 32 + "'}\n")
+    with pytest.raises(ConfigError) as raised:
+        read(tmp_path / "config.yaml")
+    assert [str(problem).replace(f"{tmp_path}/", "") for problem in raised.value.problems] == [message.strip()]
 
 
 @pytest.mark.parametrize("example", [r"TimeoutStopSec=(\d+)\n", r"--stop-timeout (\d+)`", r"`docker stop -t (\d+)`"])
