@@ -274,7 +274,7 @@ def _key_file(content: bytes, path: Path) -> KeyFile:
         line = content.count(b"\n", 0, error.start) + 1
     except ConfigError as error:
         raise Failure(str(error)) from None
-    raise Failure(f"{path}, line {line}: contains bytes that are not UTF-8; save the file as UTF-8")
+    raise Failure(f"{path}:{line}: contains bytes that are not UTF-8; save the file as UTF-8")
 
 
 def _names(file: KeyFile) -> list[str]:

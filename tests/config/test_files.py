@@ -434,3 +434,21 @@ def test_name_of_a_file_cannot_add_lines_to_a_message(folder: Folder) -> None:
     folder.write({"config.yaml": MAIN, "keys/a\n\x1b[31m.yaml": "keys: ["})
 
     assert folder.problems() == ["keys/a\\n\\x1b[31m.yaml:2: invalid YAML: missing value or unclosed bracket"]
+
+
+# -- places ------------------------------------------------------------------------------------------------------------
+
+
+def test_loaded_settings_know_their_file(folder: Folder) -> None:
+    folder.write(
+        {
+            "config.yaml": f"include: [a.yaml]\n{PROVIDER}owners: [{{match: [a], owner: o}}]\n",
+            "a.yaml": "\nowners:\n- {match: [b], owner: p}\n"
+            "providers:\n- {name: b, base_url: http://h, exclude: [x]}\n",
+        }
+    )
+    find = folder.read().places.find
+
+    assert find("owners", 0, "owner") == (f"{folder.path}/config.yaml", 5, "owners[0].owner")
+    assert find("owners", 1, "owner") == (f"{folder.path}/a.yaml", 3, "owners[0].owner")
+    assert find("providers", "b", "exclude", 0) == (f"{folder.path}/a.yaml", 5, "providers[0].exclude[0]")
