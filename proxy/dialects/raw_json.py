@@ -19,10 +19,13 @@ SHORT = 64 * 1024
 """Bytes. Shorter JSON is decoded at once, which takes some milliseconds at most."""
 _SHORT_ARRAY, _FEW_COMMAS = 4 * 1024 * 1024, 150_000
 """Bytes of an array that is decoded at once, too, if it has few commas: values are opened faster than fields."""
+AT_ONCE = 256 * 1024
+"""Bytes of JSON that is opened at once: of an object with 50,000 fields, or an array with 130,000 values."""
 MAX_FIELDS = 100_000
 _MAX_BLANKS = 1024 * 1024
 _VALUES_PER_STEP = 200
 _MAX_OUTLINED = 1000  # fields of an object
+_LONG_NAME = f"a field name of more than {SHORT:,} bytes"
 
 _RAW = msgspec.json.Decoder(Raw)
 _RAW_OBJECT = msgspec.json.Decoder(dict[str, Raw])
@@ -55,15 +58,18 @@ def structure_of(text: bytes) -> int:
 def members(raw: Raw) -> Cooperative[Mapping[str, Raw]]:
     """The fields of an object. Raises TooLong."""
     view = memoryview(raw)
-    if len(view) <= SHORT:
-        return _RAW_OBJECT.decode(raw)
+    if len(view) <= AT_ONCE:
+        opened = _RAW_OBJECT.decode(raw)
+        if len(view) > SHORT and any(len(name) > SHORT for name in opened):
+            raise TooLong(_LONG_NAME)
+        return opened
     yield
     fields: dict[str, Raw] = {}
     at = _after_blanks(view, 1)
     while view[at] != ord("}"):
         colon = _end(view, at)
         if colon - at > SHORT:
-            raise TooLong(f"a field name of more than {SHORT:,} bytes")
+            raise TooLong(_LONG_NAME)
         name, at = _NAME.decode(view[at:colon]), _after_blanks(view, colon + 1)
         end = _end(view, at)
         fields[name] = Raw(view[at:end])
@@ -78,7 +84,7 @@ def members(raw: Raw) -> Cooperative[Mapping[str, Raw]]:
 def elements(raw: Raw, most: int) -> Cooperative[Sequence[Raw]]:
     """The values of an array; of a longer one only the first `most` and one more."""
     view = memoryview(raw)
-    if len(view) <= SHORT or (len(view) <= _SHORT_ARRAY and bytes(raw).count(b",") <= _FEW_COMMAS):
+    if len(view) <= AT_ONCE or (len(view) <= _SHORT_ARRAY and bytes(raw).count(b",") <= _FEW_COMMAS):
         return _RAW_ARRAY.decode(raw)[: most + 1]
     yield
     values: list[Raw] = []
