@@ -16,7 +16,7 @@ from proxy.cooperative import Cooperative, batched, run_now
 from proxy.dialects.diagnosis import ANY_DECODER, BOM, require_list, unusable
 from proxy.dialects.dialect import Dialect
 from proxy.dialects.error_body import describe_body
-from proxy.dialects.raw_json import SHORT, TooLong, elements, is_array, is_object, members, sketch
+from proxy.dialects.raw_json import AT_ONCE, SHORT, TooLong, elements, is_array, is_object, members, sketch
 
 # Parsing 8 MB of `[],` takes 1.1 s and 239 MB. 20,000 models with 50 values each are below this limit.
 MAX_VALUES = 1_000_000
@@ -24,6 +24,9 @@ _ALL_ZEROS = bytes.maketrans(b"123456789", b"000000000")
 _LONG_NUMBER = b"0" * 300
 _STRIDE = 16
 _LONG_NUMBER_SAMPLED = b"0" * (len(_LONG_NUMBER) // _STRIDE)
+_BLANKS = b" \t\r\n"
+_MANY_BLANKS = 8 * 1024 * 1024
+"""To skip more takes too long for one step of the event loop. A list with indented lines has fewer."""
 _WINDOW = 1024 * 1024  # bytes that are searched for long numbers in one step
 _RAW = msgspec.json.Decoder(Raw)
 _RAW_OBJECT = msgspec.json.Decoder(dict[str, Raw])
@@ -98,6 +101,11 @@ def opening_page(dialect: Dialect, body: bytes, most: int) -> Cooperative[Page]:
         raise unusable("empty body")
     if not text.startswith((b"{", b"[")):
         _refuse_pages(dialect, text)
+    if len(text) > _MANY_BLANKS:
+        yield
+        blanks = len(text) - len(text.translate(None, _BLANKS))
+        if blanks > max(_MANY_BLANKS, len(text) // 2):
+            raise unusable(f"{blanks:,} blanks, more than half of it")
     values = 0
     for sign in (b"[", b"{", b",") if len(text) > MAX_VALUES else ():
         yield
@@ -108,7 +116,8 @@ def opening_page(dialect: Dialect, body: bytes, most: int) -> Cooperative[Page]:
         text.decode()
         if len(text) > MAX_VALUES:
             yield
-        raw = _RAW.decode(text)
+        # The fields of a short object are opened at once, and that shows whether it is valid.
+        raw = Raw(text) if text[:1] == b"{" and len(text) <= AT_ONCE else _RAW.decode(text)
         document = Document(raw, (yield from members(raw)) if is_object(raw) else {})
         items = yield from _items(dialect, document, most)
         if items is None and dialect.empty_without_items and document.top.keys() <= {"nextPageToken"}:
@@ -210,22 +219,27 @@ def _items_by_id(dialect: Dialect, document: Document, most: int) -> Cooperative
             for name in batch:
                 entries[name] = yield from members(fields[name])
             yield
-        if _is_by_id(dialect, entries, is_top=not path):
+        if (yield from _is_by_id(dialect, entries, is_top=not path)):
             items: list[Raw] = []
-            for batch in batched(entries):
-                items += [Raw(_ENCODE(_with_id(field, name, entries[name]))) for name in batch]
+            for batch in batched([*entries]):
+                # Removed one by one: to free many at once takes long, too.
+                items += [Raw(_ENCODE(_with_id(field, name, entries.pop(name)))) for name in batch]
                 yield
             return items
     return None
 
 
-def _is_by_id(dialect: Dialect, entries: Mapping[str, Mapping[str, Raw]], is_top: bool) -> bool:
+def _is_by_id(dialect: Dialect, entries: Mapping[str, Mapping[str, Raw]], is_top: bool) -> Cooperative[bool]:
     """Whether an object of objects can only be models by id. At the top level each must have a field of a model."""
     if not entries or not _NOT_IDS.isdisjoint(name.strip("_$@").casefold() for name in entries):
         return False
-    if not all(_NOT_ENTRIES.isdisjoint(entry) for entry in entries.values()):
-        return False
-    return not is_top or all(map(dialect.has_known_field, entries.values()))
+    for batch in batched(entries.values()):
+        if not all(_NOT_ENTRIES.isdisjoint(entry) for entry in batch):
+            return False
+        if is_top and not all(map(dialect.has_known_field, batch)):
+            return False
+        yield
+    return True
 
 
 def _with_id(field: str, name: str, entry: Mapping[str, Raw]) -> Mapping[str, Any]:

@@ -314,6 +314,8 @@ def _reports_failure(name: str, value: object) -> bool:
 
 def _is_failed(value: object, levels: int) -> bool:
     """Whether a status, or one of several, is that of a failure."""
+    if not value and isinstance(value, list | dict):
+        return False  # fast, because there can be very many of these
     if isinstance(value, list):
         return levels > 0 and any(_is_failed(inner, levels - 1) for inner in value)
     if isinstance(value, dict):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gzip
-import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Literal
@@ -26,10 +25,11 @@ class ListSummary:
 
     __slots__ = ("etags", "is_empty", "providers")
 
-    def __init__(self, catalog: Catalog, body: bytes) -> None:
+    def __init__(self, catalog: Catalog, digest: str) -> None:
+        """`digest`: SHA-256 of the encoded list."""
         self.providers = catalog.providers()
         self.is_empty = not catalog.models
-        digest = hashlib.sha256(body).hexdigest()[:32]
+        digest = digest[:32]
         self.etags: Mapping[Encoding, bytes] = {
             "identity": f'"{digest}"'.encode(),
             "gzip": f'"{digest}-gzip"'.encode(),
@@ -50,7 +50,7 @@ class RenderedList:
         self.entries: Sequence[bytes] = ()
         """The parts of the encoded list, if it shares them with other lists."""
         self.length = len(encoded.body)
-        self.summary = ListSummary(catalog, encoded.body)
+        self.summary = ListSummary(catalog, encoded.digest)
         self.gzip: bytes | None = None
         self._compressing: asyncio.Task[bytes] | None = None
         self._objects: dict[str, bytes] = {}

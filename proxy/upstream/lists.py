@@ -278,6 +278,7 @@ class _ListRequest:
         self._answered_at = self._answered_at or raw.answered_at
         await _pause_if_long(raw.body)
         fingerprint = _fingerprint(url, query, progress.received, raw)
+        await _pause_if_long(raw.body)
         async with self._reading:
             page = self._last_pages.get(fingerprint) or await self._read_page(raw, query, progress)
         known = len(progress.ids)

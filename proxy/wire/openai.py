@@ -6,6 +6,7 @@ A listed model has the fields of the AiHubMix documentation, then `extra`:
 
 from __future__ import annotations
 
+import hashlib
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields
@@ -29,6 +30,8 @@ class EncodedList(NamedTuple):
     body: bytes
     lengths: Sequence[int]
     """The number of bytes of each model, in order."""
+    digest: str = ""
+    """SHA-256 of the body, in hexadecimal digits."""
 
     def entries(self) -> Iterator[bytes]:
         """Yield the parts of the body: its beginning, each model with the comma or the end that follows it."""
@@ -40,7 +43,7 @@ class EncodedList(NamedTuple):
         yield self.body[start:]
 
 
-_START = b'{"object":"list","data":['
+_START, _END = b'{"object":"list","data":[', b"]}"
 
 
 def model_list(models: Iterable[Model]) -> bytes:
@@ -53,16 +56,20 @@ def listing(models: Iterable[Model]) -> Cooperative[EncodedList]:
     # One buffer, because joining parts at the end would copy megabytes once more.
     text = BytesIO()
     text.write(_START)
+    digest = hashlib.sha256(_START)
     lengths = array("I")
     comma = b""
     for batch in batched(models):
         objects = [model_object(model) for model in batch]
-        text.write(comma + b",".join(objects))
+        part = comma + b",".join(objects)
+        text.write(part)
+        digest.update(part)  # in steps, too: that of a whole list can take longer than one may
         lengths.extend(map(len, objects))
         comma = b","
         yield
-    text.write(b"]}")
-    return EncodedList(text.getvalue(), lengths)
+    text.write(_END)
+    digest.update(_END)
+    return EncodedList(text.getvalue(), lengths, digest.hexdigest())
 
 
 def model_object(model: Model) -> bytes:

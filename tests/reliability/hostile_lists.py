@@ -101,6 +101,9 @@ LISTS: Mapping[str, Callable[[], bytes]] = {
     "a name of 16 MB": lambda: b'{"data":[{"id":"m"}],"' + b"y" * (_SIZE - 100) + b'":1}',
     "16 MB of blanks": lambda: b'{"data":[' + b" " * (_SIZE - 100) + b'{"id":"m"}]}',
     "16 MB of blanks around": lambda: b" " * _SIZE + b"[]",
+    "16 MB, half of it blanks": lambda: (
+        b'{"data":[{"id":"m"}],"x":[' + (b"1," + b" " * 2000) * 4100 + b'"%b"]}' % (b"y" * 8_500_000)
+    ),
     "16 MB of HTML": lambda: b"<html>" + b"<p>text</p>" * (_SIZE // 11 - 10) + b"</html>",
     "16 MB of text": lambda: b"text " * (_SIZE // 5),
     "16 MB of binary data": lambda: bytes(range(256)) * (_SIZE // 256),
