@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import forward
+from benchmarks import forward, metrics, observed
 from benchmarks.harness import Load, Medians, Round, medians, parse_wrk, percentile, ratio, table, verdict
 from benchmarks.servers import Reply, config_text, providers
 from proxy.config import parse
+from proxy.telemetry.counters import MAX_PAIRS, MAX_REQUESTS, Counters
 from tests.providers.bulk_calls import EVENTS, MODELS, call_body, completion_body, events
 from tests.providers.bulk_lists import base_url, body
 
@@ -159,3 +160,22 @@ def test_goal_compares_the_proxy_with_another_round_by_round() -> None:
     assert next(iter(forward._rows(("json", 32), [ours, other])))[:6] == [
         "JSON, 1 KB", "32", forward.SAME, "700", "0.70", "-",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("more", [observed.QUIET, observed.OBSERVED])
+def test_both_sides_of_the_observed_run_call_the_same_provider(more: str) -> None:
+    config = parse(observed.config(8000, 9001, more))
+
+    assert [provider.target and provider.target.base_url for provider in config.providers] == [
+        "http://127.0.0.1:9001/json"
+    ]
+    assert [(key.may_call, key.admin) for key in config.keys] == [(True, True)]
+
+
+def test_the_run_with_many_keys_reaches_the_limits_of_rows() -> None:
+    filled = Counters(lambda model: True)
+    metrics.fill(filled)
+    rows = dict(filled.values())
+
+    assert len(rows["models_proxy_requests_total"]) >= MAX_REQUESTS
+    assert len(rows["models_proxy_calls_total"]) >= MAX_PAIRS

@@ -52,29 +52,28 @@ class Collector:
         self._providers = frozenset(provider.name for provider in config.providers)
 
     def encoded(self, *, openmetrics: bool, shows_names: bool) -> Cooperative[bytes]:
-        """All metrics as text. Values are read in the first step. `shows_names`: of keys, providers and models."""
+        """All metrics as text. `shows_names`: of keys, providers and models."""
         hidden = frozenset() if shows_names else PRIVATE_LABELS
-        values = self.values()
+        self._of_process.counters.retain(self._keys, self._providers)
+        yield
+        values: dict[str, Sequence[Row]] = {}
+        for name, rows in self._values():  # the series of one metric are read at once
+            values[name] = rows
+            yield
         families: list[Family] = []
         for name, metric in METRICS.items():
             families.append(without_labels((metric, values.get(name, ())), hidden))
             yield
         return (yield from encode(families, openmetrics=openmetrics))
 
-    def values(self) -> Values:
-        reports = self._store.reports()
-        calls = [(provider, self._calls(provider.name)) for provider in self._config.providers]
-        limits = self._config.server.limits
-        self._of_process.counters.retain(self._keys, self._providers)
-        return {
-            **dict(self._of_lists(reports)),
-            **dict(_of_calls(calls)),
-            "models_proxy_body_memory_bytes": [((), self._body_memory())],
-            "models_proxy_body_memory_limit_bytes": [((), limits.body_memory)],
-            **dict(self._of_catalog()),
-            **self._of_process.counters.values(),
-            **self._of_process.values(),
-        }
+    def _values(self) -> Iterator[tuple[str, Sequence[Row]]]:
+        yield from self._of_process.counters.values()
+        yield from self._of_process.values().items()
+        yield from self._of_lists(self._store.reports())
+        yield from _of_calls([(provider, self._calls(provider.name)) for provider in self._config.providers])
+        yield "models_proxy_body_memory_bytes", [((), self._body_memory())]
+        yield "models_proxy_body_memory_limit_bytes", [((), self._config.server.limits.body_memory)]
+        yield from self._of_catalog()
 
     def _of_lists(self, reports: Sequence[Report]) -> Iterator[tuple[str, Sequence[Row]]]:
         states: list[tuple[str, str]] = [(report.name, report.state) for report in reports]

@@ -54,7 +54,8 @@ class Proxy:
         self.shares = Shares()
         self.connections = ClientConnections(config.server.limits)
         self.metrics = ProcessMetrics(self.connections, Counters(lambda model: self.deployment.listed.has(model)))
-        self.telemetry.add(self.metrics.counters)
+        if config.server.metrics != "off":
+            self.telemetry.add(self.metrics.counters)
         self.deployment = Deployment(config, clock, fetch, self.telemetry, on_report, self.metrics)
 
     def decide(self, head: RequestHead) -> RawResponse | Handler:

@@ -245,11 +245,8 @@ class Counters(Observer):
         """The listed models that were called."""
         return [model for model in self._models if model != OTHER]
 
-    def values(self) -> Mapping[str, Sequence[Row]]:
-        """Metric -> its series."""
-        return dict(self._values())
-
-    def _values(self) -> Iterator[tuple[str, Sequence[Row]]]:
+    def values(self) -> Iterator[tuple[str, Sequence[Row]]]:
+        """Each metric with its series, which are read when it is its turn."""
         yield (
             "models_proxy_requests_total",
             [

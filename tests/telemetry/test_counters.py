@@ -64,7 +64,7 @@ def buckets(bounds: Sequence[float], *values: float) -> Buckets:
 
 def values(counters: Counters) -> Mapping[str, Sequence[Row]]:
     """Metric -> series, without metrics that have none."""
-    return {name.removeprefix("models_proxy_"): [*rows] for name, rows in counters.values().items() if rows}
+    return {name.removeprefix("models_proxy_"): [*rows] for name, rows in counters.values() if rows}
 
 
 def test_requests_are_counted_by_route_method_status_and_key() -> None:
@@ -157,8 +157,8 @@ def test_every_series_belongs_to_a_metric_with_its_labels() -> None:
     counters.provider_reported(Report("a", None, 0.5))
     counters.models_changed(ModelsChange("a", ("x",), ()))
 
-    assert {name: {len(labels) for labels, _ in rows} for name, rows in counters.values().items()} == {
-        name: {len(METRICS[name].labels)} for name in counters.values()
+    assert {name: {len(labels) for labels, _ in rows} for name, rows in counters.values()} == {
+        name: {len(METRICS[name].labels)} for name, _ in counters.values()
     }
 
 
@@ -167,7 +167,7 @@ def test_keys_beyond_the_limit_are_counted_as_other() -> None:
     for number in range(MAX_KEYS + 5):
         counters.request_ended(request(key=f"key-{number}"), 0.1)
     counters.request_ended(request(key="key-0"), 0.1)
-    rows = dict(counters.values()["models_proxy_requests_total"])
+    rows = dict(dict(counters.values())["models_proxy_requests_total"])
 
     assert len(rows) == MAX_KEYS + 1
     assert rows["/v1/models", "GET", "200", "key-0"] == 2
@@ -179,7 +179,7 @@ def test_ids_that_clients_invent_are_never_labels() -> None:
     for number in range(1000):
         counters.call_ended(call(model=f"invented-{number}"))
 
-    assert counters.values()["models_proxy_model_calls_total"] == [((OTHER,), 1000)]
+    assert dict(counters.values())["models_proxy_model_calls_total"] == [((OTHER,), 1000)]
 
 
 def test_models_beyond_the_limit_are_counted_as_other() -> None:
@@ -187,7 +187,7 @@ def test_models_beyond_the_limit_are_counted_as_other() -> None:
     counters = new_counters(*listed)
     for model in listed:
         counters.call_ended(call(model=model))
-    rows = dict(counters.values()["models_proxy_model_calls_total"])
+    rows = dict(dict(counters.values())["models_proxy_model_calls_total"])
 
     assert (len(rows), rows[(OTHER,)]) == (MAX_MODELS + 1, 7)
     assert counters.models == listed[:MAX_MODELS]
@@ -204,7 +204,7 @@ def test_series_are_bounded_whatever_keys_providers_and_statuses_there_are() -> 
             call(key, f"p-{number % 20}", f"m-{number % 5000}", outcome=outcome, input_tokens=1, output_tokens=1)
         )
         total += 1
-    rows = counters.values()
+    rows = dict(counters.values())
     series = sum(
         len(value.counts) + 2 if isinstance(value, Buckets) else 1 for each in rows.values() for _, value in each
     )
@@ -218,7 +218,7 @@ def test_requests_share_one_row_when_even_those_without_keys_are_too_many() -> N
     counters = new_counters()
     for number in range(MAX_REQUESTS + bounds._REST + 3):
         counters.request_ended(request(f"/{number}", key=""), 0.1)
-    rows = dict(counters.values()["models_proxy_requests_total"])
+    rows = dict(dict(counters.values())["models_proxy_requests_total"])
 
     assert rows[OTHER, OTHER, OTHER, OTHER] == 3
 
