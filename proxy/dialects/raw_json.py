@@ -60,7 +60,7 @@ def members(raw: Raw) -> Cooperative[Mapping[str, Raw]]:
     view = memoryview(raw)
     if len(view) <= AT_ONCE:
         opened = _RAW_OBJECT.decode(raw)
-        if len(view) > SHORT and any(len(name) > SHORT for name in opened):
+        if len(view) > SHORT and any(len(name) + 2 > SHORT for name in opened):
             raise TooLong(_LONG_NAME)
         return opened
     yield
