@@ -45,6 +45,7 @@ from proxy.telemetry.metrics import METRICS
 ROOT = Path(__file__).parents[1]
 CONFIGURATION = ROOT / "docs" / "configuration.md"
 PROVIDERS = ROOT / "docs" / "providers.md"
+SCHEMA = ROOT / "proxy" / "cli" / "config.schema.json"
 METRICS_PAGE = ROOT / "docs" / "metrics.md"
 BEGIN, END = "<!-- generated: kinds -->\n", "<!-- end -->\n"
 BEGIN_METRICS = "<!-- generated: metrics -->\n"
@@ -605,6 +606,9 @@ configuration, or [includes](#include) further files. The shipped `config.yaml` 
 Unknown settings are errors, and all errors are reported together, each as `file:line: setting: problem`. Changes take
 effect when the server is restarted.
 
+Editors with the YAML language server complete and check the file with the schema `config.schema.json`, which the first
+line of the shipped file names; `models-proxy schema > config.schema.json` writes it next to a file of yours.
+
 ## Values
 
 | type | written as |
@@ -668,7 +672,7 @@ def _row(model: type[BaseModel], name: str, field: FieldInfo) -> str:
     cells = (
         f"`{name}`",
         type_of(field),
-        entry.default or _default(field),
+        entry.default or default_of(field),
         entry.meaning,
         f"`{entry.example}`",
     )
@@ -703,7 +707,7 @@ def type_of(field: FieldInfo) -> str:
         function = getattr(validator, "func", None)
         if function in _NAMED_VALIDATORS:
             return _NAMED_VALIDATORS[function]
-        if bounds := _bounds(function):
+        if bounds := bounds_of(function):
             return "integer, {least} to {most}".format(**bounds)
     return _type(field.annotation)
 
@@ -723,7 +727,7 @@ def _type(annotation: Any) -> str:
     return _NAMED_TYPES.get(get_origin(annotation) or annotation, "mapping")
 
 
-def _bounds(function: Any) -> Mapping[str, int]:
+def bounds_of(function: Any) -> Mapping[str, int]:
     """The bounds of a whole number, {} for any other validator."""
     if not inspect.isfunction(function):
         return {}
@@ -731,7 +735,7 @@ def _bounds(function: Any) -> Mapping[str, int]:
     return outer if {"least", "most"} <= outer.keys() else {}
 
 
-def _default(field: FieldInfo) -> str:
+def default_of(field: FieldInfo) -> str:
     if field.is_required():
         return "required"
     value = field.default
@@ -847,4 +851,7 @@ def with_metrics(text: str) -> str:
 if __name__ == "__main__":
     CONFIGURATION.write_text(configuration(), encoding="utf-8")
     PROVIDERS.write_text(with_kinds(PROVIDERS.read_text(encoding="utf-8")), encoding="utf-8")
+    from scripts import write_schema  # uses the texts of this module
+
+    SCHEMA.write_text(write_schema.text(), encoding="utf-8")
     METRICS_PAGE.write_text(with_metrics(METRICS_PAGE.read_text(encoding="utf-8")), encoding="utf-8")

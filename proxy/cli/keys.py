@@ -77,7 +77,7 @@ def add(name: str, group: str | None, models: Sequence[str], expires: str | None
     \b
     Examples:
       models-proxy keys add alice --group staff
-      models-proxy keys add ci --models 'gpt-4o-mini,owner:ctyun' --expires 2099-01-31
+      models-proxy keys add ci --models 'gpt-4o,owner:lab' --expires 2099-01-31
       models-proxy keys add ops --group staff --admin
       models-proxy keys add bob --group staff > bob.key
     """

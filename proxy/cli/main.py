@@ -22,6 +22,7 @@ COMMANDS = {
     "health": "proxy.cli.health",
     "refresh": "proxy.cli.refresh",
     "reload": "proxy.cli.reload",
+    "schema": "proxy.cli.schema",
     "completion": "proxy.cli.completion",
 }
 """Name -> module with a command of this name."""

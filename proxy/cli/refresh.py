@@ -49,7 +49,7 @@ def refresh(
       models-proxy refresh
       models-proxy refresh openrouter
       models-proxy refresh lab --accept
-      models-proxy refresh --url https://models.example.com --key-file ~/.admin-key
+      models-proxy refresh --url https://llm.example.com --key-file ~/.key
 
     \b
     --json: an object with these stable fields; more may be added:

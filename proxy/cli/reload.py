@@ -38,7 +38,7 @@ def reload(context: click.Context, url: str, key: str | None, key_file: Any, as_
     \b
     Examples:
       models-proxy reload
-      models-proxy reload --url https://models.example.com --key-file ~/.admin-key
+      models-proxy reload --url https://llm.example.com --key-file ~/.key
       models-proxy reload --json | jq -r .generation
 
     \b

@@ -27,6 +27,7 @@ LONG = "accounts/fireworks/models/" + "llama-v3p1-405b-instruct-" * 4 + "end"
 CHINESE = "一个非常长的中文模型名称" * 6
 ESCAPE = "\x1b"
 NAMES = list(COMMANDS)
+ALL = [*NAMES, "keys add", "keys rotate", "keys revoke", "keys list"]
 
 
 @pytest.fixture
@@ -89,9 +90,9 @@ def report_lines(output: str) -> list[str]:
 # -- help --------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("command", NAMES)
+@pytest.mark.parametrize("command", ALL)
 def test_help_of_each_command_has_examples_and_fits_80_columns(command: str) -> None:
-    result = CliRunner().invoke(main, [command, "--help"], terminal_width=80)
+    result = CliRunner().invoke(main, [*command.split(), "--help"], terminal_width=80)
     assert result.exit_code == 0
     assert re.search(rf"(?m)^  Examples?:\n    .*models-proxy {command}", result.stdout)
     assert [line for line in result.stdout.splitlines() if len(line) > 80] == []
@@ -114,11 +115,14 @@ def command_named(name: str) -> click.Command:
 
 def test_examples_in_help_texts_use_existing_commands_and_options() -> None:
     example = r"(?m)^    (?:\S*=\S* |eval .*\()?models-proxy ([a-z]+)([^|\n)>]*)"
-    helps = [CliRunner().invoke(main, [*of, "--help"]).stdout for of in ([], *([name] for name in NAMES))]
+    helps = [CliRunner().invoke(main, [*name.split(), "--help"]).stdout for name in ("", *ALL)]
     examples = [match for text in helps for match in re.findall(example, text)]
     assert len(examples) > 10
     for name, rest in examples:
-        known = {option for parameter in command_named(name).params for option in parameter.opts}
+        command = command_named(name)
+        if isinstance(command, click.Group):
+            command = command.commands[rest.split()[0]]
+        known = {option for parameter in command.params for option in parameter.opts}
         assert set(re.findall(r"(?<= )--[a-z-]+", rest)) <= known | {"--help"}
 
 
@@ -195,12 +199,13 @@ complete_() { COMP_WORDS=(models-proxy "$@"); COMP_CWORD=$#; COMPREPLY=(); _mode
 complete_ ke; echo "${COMPREPLY[@]}"
 complete_ check --js; echo "${COMPREPLY[@]}"
 complete_ completion z; echo "${COMPREPLY[@]}"
+complete_ keys ro; echo "${COMPREPLY[@]}"
 """
     environ = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
     done = subprocess.run(  # noqa: S603
         ["/bin/bash", "-c", script], capture_output=True, text=True, env=environ, cwd=tmp_path, check=True
     )
-    assert (done.stdout.splitlines(), done.stderr) == (["keygen", "--json", "zsh"], "")
+    assert (done.stdout.splitlines(), done.stderr) == (["keygen keys", "--json", "zsh", "rotate"], "")
 
 
 def test_an_unknown_shell_is_a_usage_error() -> None:

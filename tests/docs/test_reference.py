@@ -10,11 +10,13 @@ import yaml
 from pydantic import create_model
 
 from proxy.config.fields import Settings
+from scripts import write_schema
 from scripts.write_reference import (
     CONFIGURATION,
     ENTRIES,
     METRICS_PAGE,
     PROVIDERS,
+    SCHEMA,
     SECTIONS,
     configuration,
     with_kinds,
@@ -28,6 +30,10 @@ MODELS = {section.model.__name__: section.model for section in SECTIONS}
 
 def test_the_settings_reference_is_up_to_date() -> None:
     assert text_of(CONFIGURATION) == configuration(), _REMEDY
+
+
+def test_the_schema_is_up_to_date() -> None:
+    assert text_of(SCHEMA) == write_schema.text(), _REMEDY
 
 
 def test_the_table_of_kinds_is_up_to_date() -> None:
