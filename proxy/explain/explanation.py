@@ -8,6 +8,8 @@ from functools import cached_property
 from itertools import chain
 from typing import NamedTuple
 
+import msgspec
+
 from proxy.access import Policy
 from proxy.catalog import Catalog, Model, Offer
 from proxy.catalog.names import Accepted, Source
@@ -15,7 +17,7 @@ from proxy.catalog.naming import Naming
 from proxy.catalog.virtual import catalog_of
 from proxy.config import Config, Provider
 from proxy.config.routing import VirtualModel
-from proxy.cooperative import Cooperative, batched, run_now
+from proxy.cooperative import Cooperative, batched
 from proxy.dialects.entry import Entry
 from proxy.dialects.identity import why_no_model
 from proxy.explain.access import (
@@ -107,6 +109,10 @@ class Explainer:
         """Trace one model of a provider. `entries`: those of its list with this id, or with it as another name."""
         return self._tracers[provider.name].trace(own_id, entries)
 
+    def owner_of_unlisted(self, offer: Offer) -> Reason:
+        """Why a name that a provider accepts but does not list has its owner."""
+        return self._tracers[offer.provider].owner(msgspec.structs.replace(offer, owned_by=""))
+
     def virtual(self, model_id: str) -> VirtualModel | None:
         """The virtual model with this id."""
         return next((model for model in self.config.models if model.id == model_id), None)
@@ -141,8 +147,13 @@ class _Work:
         self._virtual = explainer.virtual(name)
         self._traces: dict[str, list[Trace]] = {}
         self._offers: list[Offer] = []
+        self._is_listed = False
+        """Whether a caller who is allowed everything finds it in the list."""
+        self._accepted: list[Accepted] = []
+        """What providers accept under the name without listing it, if the caller's list does not contain it."""
 
     def run(self) -> Cooperative[Explanation]:
+        yield from self._find_offers()
         providers = []
         for each in self._of.lists.providers:
             providers.append((yield from self._provider(each)))
@@ -150,12 +161,11 @@ class _Work:
             ProviderPart(skipped.name, skipped.state, skipped.reason, False, (), None)
             for skipped in self._config.skipped
         ]
-        self._offers = yield from self._of.offers_of(self._name)
         catalog = yield from catalog_of(self._offers, self._caller.policy, self._config)
         listed = catalog.find(self._name)
-        accepted = [] if listed else [*self._names.accepted(self._name)]
+        self._accepted = [] if listed or self._virtual else [*self._names.accepted(self._name)]
         model = listed or self._names.find(self._name)
-        verdict = self._verdict(catalog, model, accepted)
+        verdict = self._verdict(catalog, model)
         near: list[Near] = []
         if model is None:
             near = yield from self._nearest()
@@ -171,12 +181,20 @@ class _Work:
             is_virtual=self._virtual is not None,
             targets=self._virtual.targets if self._virtual else (),
             providers=providers,
-            access=self._access(accepted),
+            access=self._access(),
             offers=self._parts,
             facts=self._facts(model) if model else (),
             calls=calls,
             nearest=near,
         )
+
+    def _find_offers(self) -> Cooperative[None]:
+        """Find the offers that decide on the name. Other spellings of an id count only if it is found by this name."""
+        self._offers = yield from self._of.offers_of(self._name)
+        catalog = yield from catalog_of(self._offers, EVERYTHING, self._config)
+        self._is_listed = catalog.find(self._name) is not None
+        if not self._is_listed and not self._virtual:
+            self._offers = [offer for offer in self._offers if offer.id == self._name]
 
     # -- providers ---------------------------------------------------------------------------------------------
 
@@ -198,7 +216,7 @@ class _Work:
             yield
         for offers in batched(known.source.offers):  # those with another spelling of the id, too
             for offer in offers:
-                if self._of.form(offer.id) == self._of.form(self._name):
+                if offer.id == self._name or (self._is_listed and self._of.form(offer.id) == self._of.form(self._name)):
                     related.setdefault(offer.entry.id, [])
             yield
         for batch in batched(known.source.entries):
@@ -230,12 +248,12 @@ class _Work:
 
     # -- verdict -----------------------------------------------------------------------------------------------
 
-    def _verdict(self, catalog: Catalog, model: Model | None, accepted: Sequence[Accepted]) -> Verdict:
+    def _verdict(self, catalog: Catalog, model: Model | None) -> Verdict:
         if catalog.find(self._name):
             return "listed"
         if model:
             return "accepted"
-        if accepted or run_now(catalog_of(self._offers, EVERYTHING, self._config)).find(self._name):
+        if self._accepted or self._is_listed:
             return "denied"
         has_models = any(trace.model for traces in self._traces.values() for trace in traces)
         return "not_listed" if self._virtual or has_models else "unknown"
@@ -255,8 +273,8 @@ class _Work:
         if verdict == "not_listed":
             what = "none of its targets can be used" if self._virtual else "settings remove or rename it"
             return f"{name} is not listed{who}: {what}."
-        is_listed = "is listed" if verdict == "listed" else "is not listed, but can be called,"
-        return f"{name} {is_listed}{who}. {_calls_text(calls)}"
+        state = f"is listed{who}" if verdict == "listed" else f"is not listed{who}, but accepted"
+        return f"{name} {state}. {_calls_text(calls)}"
 
     def _why_denied(self) -> str:
         reasons = [reason for offer in self._denied_offers for reason in offer.reasons if reason.effect == "denies"]
@@ -264,10 +282,10 @@ class _Work:
 
     # -- access ------------------------------------------------------------------------------------------------
 
-    def _access(self, accepted: Sequence[Accepted]) -> AccessPart | None:
+    def _access(self) -> AccessPart | None:
         if self._caller.key is None:
             return None
-        offers = [*self._offers, *(each.offer for each in accepted)]
+        offers = [*self._offers, *(each.offer for each in self._accepted)]
         return access_part(self._caller, offers, self._virtual.id if self._virtual else "", self._reasons)
 
     @cached_property
@@ -276,11 +294,9 @@ class _Work:
 
     @cached_property
     def _parts(self) -> list[OfferPart]:
-        accepted = [*self._names.accepted(self._name)]
         if self._virtual:
             return [*self._parts_of_targets(self._virtual)]
-        own = [self._part(offer) for offer in self._offers]
-        return own or [self._accepted_part(each) for each in accepted]
+        return [*map(self._part, self._offers), *map(self._accepted_part, self._accepted)]
 
     def _part(self, offer: Offer) -> OfferPart:
         is_allowed = self._caller.policy.allows(offer)
@@ -320,7 +336,7 @@ class _Work:
         allowed = [offer for offer in self._offers if self._caller.policy.allows(offer)] or list(model.offers)
         if target := target_of(first):
             allowed = self._offers_of_target(target, first.provider)
-        return facts.of(model, allowed, self._owner_reason(first.provider, first.entry.id))
+        return facts.of(model, allowed, self._owner_reason(first))
 
     def _offers_of_target(self, target: str, provider: str) -> list[Offer]:
         """The offers of a target, from that of the provider whose fields are shown on."""
@@ -329,9 +345,14 @@ class _Work:
         first = next(n for n, offer in enumerate(offers) if offer.provider == provider)
         return offers[first:]
 
-    def _owner_reason(self, provider: str, own_id: str) -> Reason | None:
-        reasons = self._of.trace(provider, own_id).model.reasons
-        return next((reason for reason in reasons if reason.effect == "sets"), None)
+    def _owner_reason(self, offer: Offer) -> Reason:
+        """Why the model of an offer has its owner: a name that is not listed has that of the model that it refers to."""
+        accepted = next((each for each in self._accepted if each.offer.provider == offer.provider), None)
+        listed = accepted.behind[0] if accepted and accepted.behind else offer.alias_of or offer
+        if accepted and not accepted.behind:
+            return self._of.owner_of_unlisted(accepted.offer)
+        reasons = self._of.trace(offer.provider, listed.entry.id).model.reasons
+        return next(reason for reason in reasons if reason.effect == "sets")
 
     # -- similar ids -------------------------------------------------------------------------------------------
 

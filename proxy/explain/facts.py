@@ -29,11 +29,10 @@ class Facts:
         self._withheld = withheld
         self._reasons = reasons
 
-    def of(self, model: Model, offers: Sequence[Offer], owner: Reason | None) -> list[Fact]:
+    def of(self, model: Model, offers: Sequence[Offer], owner: Reason) -> list[Fact]:
         """The fields of a model. `offers`: the allowed ones, before they were merged; `owner`: why it has its owner."""
         provider = model.offers[0].provider
-        facts = [Fact("owned_by", model.owned_by, provider, "owner", [owner])] if owner else []
-        facts.append(self._created(model, offers))
+        facts = [Fact("owned_by", model.owned_by, provider, "owner", [owner]), self._created(model, offers)]
         shown: dict[str, Any] = msgspec.json.decode(model.offers[0].entry.extra)
         sources = self._sources(offers)
         for name in FACTS:
