@@ -21,7 +21,7 @@ from proxy.store import Report, Store
 from proxy.wire.encoder import encode
 
 if TYPE_CHECKING:
-    from proxy.explain.explanation import Explainer
+    from proxy.explain.context import Context
     from proxy.inference.failover import Forwarder
 
 PATH = "/admin/explain"
@@ -53,27 +53,36 @@ class Explain:
         async def respond(receive: Receive, send: Send) -> RawResponse:
             await self._store.wait_until_warmed_up()
             await asyncio.to_thread(_load)  # imported at the first request: most proxies never need it
-            explainer = self._explainer()
-            asked = explainer.caller(key)
+            from proxy.explain.explanation import explaining
+
+            context = self._context()
+            asked = context.caller(key)
             if asked is None:
                 # The message does not repeat the value, which may be a key itself.
                 raise BadRequest("No key in the configuration has the name in `key_name`.", param="key_name")
-            names = explainer.names(asked)
+            names = context.names(asked)
             await names.prepare()
-            explanation = await run_yielding(explainer.explain(model, asked, names))
+            explanation = await run_yielding(explaining(context, model, asked, names))
             return json_response(head, encode(explanation), [_NO_STORE])
 
         return respond
 
-    def _explainer(self) -> Explainer:
-        from proxy.explain.explanation import Explainer, Lists, ProviderList
+    def _context(self) -> Context:
+        from proxy.explain.context import Context, Lists, ProviderList
 
+        store = self._store
         providers = [
-            ProviderList(source, report.state, *_shortcoming(report), self._withheld(report.name))
-            for source, report in zip(self._store.sources(), self._store.reports(), strict=True)
+            ProviderList(
+                source,
+                report.state,
+                *_shortcoming(report),
+                self._withheld(report.name),
+                store.expired_ids(report.name),
+            )
+            for source, report in zip(store.sources(), store.reports(), strict=True)
         ]
-        calls = _LiveCalls(self._forwarder(), self._store.new_offers)
-        return Explainer(self._config, Lists(providers, self._store.name_index), calls, self._clock.time())
+        lists = Lists(providers, store.name_index, store.seconds_until_known)
+        return Context(self._config, lists, _LiveCalls(self._forwarder(), store.new_offers), self._clock.time())
 
     def _withheld(self, provider: str) -> frozenset[str]:
         """Own ids of the models whose creation time is not shown."""

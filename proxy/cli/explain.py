@@ -16,7 +16,8 @@ from proxy.cli.terminal import out
 from proxy.config import Config
 from proxy.cooperative import run_now
 from proxy.explain.calls import NoCalls
-from proxy.explain.explanation import Explainer, Lists, ProviderList
+from proxy.explain.context import Context, Lists, ProviderList
+from proxy.explain.explanation import explaining
 from proxy.explain.values import Explanation
 from proxy.store.names import Lazy, name_index
 
@@ -90,13 +91,13 @@ def _from_server(url: str, admin_key: str | None, model: str, key: str | None) -
 def _from_file(path: Path, model: str, key: str | None, *, as_json: bool) -> Explanation:
     config = read_or_fail(path)
     require_key(config, key or None)
-    explainer = _explainer(config, quiet=as_json)
-    caller = explainer.caller(key)
+    context = _context(config, quiet=as_json)
+    caller = context.caller(key)
     assert caller is not None, "the key exists"
-    return run_now(explainer.explain(model, caller, explainer.names(caller)))
+    return run_now(explaining(context, model, caller, context.names(caller)))
 
 
-def _explainer(config: Config, *, quiet: bool) -> Explainer:
+def _context(config: Config, *, quiet: bool) -> Context:
     """Fetch all lists."""
     audit = audited(config, quiet=quiet)
     sources = [result.source(audit.offers[result.provider.name]) for result in audit.results]
@@ -106,4 +107,4 @@ def _explainer(config: Config, *, quiet: bool) -> Explainer:
         dropped = result.fetched.dropped if result.fetched else {}
         providers.append(ProviderList(source, result.state, error.reason if error else "", dropped))
     index = Lazy(lambda: name_index(sources, config))
-    return Explainer(config, Lists(providers, index), NoCalls(), audit.now)
+    return Context(config, Lists(providers, index), NoCalls(), audit.now)

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from proxy.cli.terminal import Output, Styled
-from proxy.cli.text import day
+from proxy.cli.text import count, day
 from proxy.explain.values import (
     AccessPart,
     CallPart,
@@ -81,7 +81,10 @@ def _provider(provider: ProviderPart) -> Iterator[str]:
     elif provider.accepts:
         yield f"{state} {_because(provider.accepts)}{error}"
     elif provider.is_known:
-        yield f"{state} does not have it{error}"
+        dropped = "".join(f"; {count(n, 'entry', 'entries')} dropped: {why}" for why, n in provider.dropped.items())
+        yield f"{state} does not have it{dropped}{error}"
+    elif provider.had_it:
+        yield f"{state} had it in its last list, which has expired{error}"
     else:
         yield f"{state} is not known to have it{error or ': no list yet'}"
 

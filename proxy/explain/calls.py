@@ -122,7 +122,8 @@ class CallExplainer:
     def _attempt(self, candidate: Candidate, position: int, attempts: Sequence[Candidate], caller: Caller) -> CallPart:
         name, own_id = candidate.offer.provider, candidate.offer.entry.id
         found = []
-        if rejection := self._states.rejection(name, caller.key or "", own_id):
+        rejection = self._states.rejection(name, caller.key or "", own_id)
+        if rejection:
             found.append(Reason("circuit", "stops", f"skipped at the moment: {rejection}"))
         if self._states.is_full(name):
             text = "at its concurrency limit (max_in_flight): calls wait in its queue"
@@ -130,7 +131,7 @@ class CallExplainer:
         if not self._providers[name].failover and position < len(attempts):
             text = "failover is false: calls that fail here are not sent to the next one"
             found.append(self._reasons.of_provider("failover", "stops", text, name, "failover"))
-        return CallPart(name, self._targets[name].called(own_id), position, found)
+        return CallPart(name, self._targets[name].called(own_id), position, bool(rejection), found)
 
     def _not_permitted(self, candidate: Candidate, ordered: Sequence[Candidate]) -> CallPart:
         refuses = refuser(ordered, self._failover_to, self._states.new_offers)
@@ -145,7 +146,7 @@ class CallExplainer:
                 found.append(self._reasons.of_provider("failover_to", "stops", text, name, "failover_to"))
                 break
         called = self._targets[candidate.offer.provider].called(candidate.offer.entry.id)
-        return CallPart(candidate.offer.provider, called, 0, found)
+        return CallPart(candidate.offer.provider, called, 0, False, found)
 
     def _unused(self, offer: Offer) -> CallPart:
         name = offer.provider
@@ -155,7 +156,7 @@ class CallExplainer:
         else:
             text = f"speaks only {', '.join(self._targets[name].speaks)}"
             reason = self._reasons.of_provider("speaks", "stops", text, name, "speaks")
-        return CallPart(name, offer.entry.id, 0, [reason])
+        return CallPart(name, offer.entry.id, 0, False, [reason])
 
 
 _WHY_NOT = {

@@ -1,17 +1,78 @@
-"""The ids that are most similar to an unknown one."""
+"""The ids that are most similar to an unknown one, and why each is not the requested model."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from difflib import SequenceMatcher
 
+from proxy.catalog import Offer
+from proxy.catalog.virtual import catalog_of
 from proxy.cooperative import Cooperative, batched
+from proxy.explain.access import Caller, reasons_for, reasons_for_virtual
+from proxy.explain.context import Context
+from proxy.explain.values import Near, Reason
 from proxy.patterns import folded
 
 MAX_NEAREST = 5
 _CUTOFF = 0.6
 _MAX_DIFFERENCE = 0.34
 """Ids whose length differs by more than this part are not compared letter by letter."""
+
+
+class Nearest:
+    """Finds similar ids for one caller."""
+
+    def __init__(self, context: Context, caller: Caller) -> None:
+        self._context = context
+        self._caller = caller
+        self._offers: dict[str, list[Offer]] = {}
+        self._removed: dict[str, list[str]] = {}
+        """Own id -> the providers that list a model with it that the rules remove."""
+
+    def find(self, name: str) -> Cooperative[list[Near]]:
+        """Return up to MAX_NEAREST ids, the most similar first."""
+        yield from self._index()
+        virtual = dict.fromkeys(model.id for model in self._context.config.models)
+        # Not the name itself, which is explained already.
+        others = ({**self._offers, **self._removed, **virtual}).keys() - {name}
+        ids = yield from nearest(name, others)
+        near = []
+        for other in ids:
+            near.append((yield from self._near(name, other)))
+        return near
+
+    def _index(self) -> Cooperative[None]:
+        for each in self._context.lists.providers:
+            own_ids: set[str] = set()
+            for offers in batched(each.source.offers):
+                for offer in offers:
+                    self._offers.setdefault(offer.id, []).append(offer)
+                    own_ids.add(offer.entry.id)
+                yield
+            for entries in batched(each.source.entries):
+                for entry in entries:
+                    if entry.id not in own_ids:
+                        self._removed.setdefault(entry.id, []).append(each.source.provider.name)
+                yield
+
+    def _near(self, name: str, other: str) -> Cooperative[Near]:
+        context, caller = self._context, self._caller
+        offers, removed = self._offers.get(other, []), self._removed.get(other, [])
+        prefixes = [provider.prefix for provider in context.config.providers]
+        how = difference(name, other, prefixes, ignores_case=context.config.merge.ignore_case)
+        found = [Reason("id", "no_match", how)]
+        deciding = yield from context.offers_of(other)
+        catalog = yield from catalog_of(deciding, caller.policy, context.config)
+        is_allowed = catalog.find(other) is not None
+        if not is_allowed and context.virtual(other):
+            found += reasons_for_virtual(caller, other, context.reasons)
+        elif not is_allowed:
+            found += [reason for offer in offers for reason in reasons_for(caller, offer, context.reasons)]
+        for provider in removed if not offers else ():
+            trace = yield from context.trace(provider, other)
+            found += [reason for reason in trace.model.reasons if reason.effect == "removes"]
+        providers = list(dict.fromkeys([*(offer.provider for offer in offers), *removed]))
+        return Near(other, providers, is_allowed, list(dict.fromkeys(found)))
 
 
 def nearest(name: str, ids: Iterable[str]) -> Cooperative[list[str]]:
@@ -50,12 +111,10 @@ def _rank(matcher: SequenceMatcher[str], form: str, last: str, other: str) -> fl
 
 
 def difference(name: str, other: str, prefixes: Collection[str], *, ignores_case: bool) -> str:
-    """How an id differs from the requested name, "" if it does not.
+    """How an id differs from the requested name.
 
     `prefixes`: what the file adds before ids; `ignores_case`: `merge.ignore_case`.
     """
-    if other == name:
-        return ""
     if other.casefold() == name.casefold():
         only = "only the listed spellings are found" if ignores_case else "ids are case-sensitive"
         return f"differs in case; {only}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from msgspec import Struct
@@ -53,9 +53,13 @@ class ProviderPart(Struct, frozen=True):
     """Why the list is not complete and current, "" if it is."""
     is_known: bool
     """Whether its models are known."""
+    had_it: bool
+    """Whether its last list, which has expired, contained the name."""
+    dropped: Mapping[str, int]
+    """Reason -> entries of the list that are no models, or cannot be read."""
     models: Sequence[ProviderModel]
     accepts: Reason | None
-    """Whether it accepts the name without listing it."""
+    """Why it accepts the name without listing it, null if it does not."""
 
 
 class RulePart(Struct, frozen=True):
@@ -117,6 +121,8 @@ class CallPart(Struct, frozen=True):
     """The id that is sent."""
     position: int
     """From 1, in the order in which offers are tried; 0 if calls are not sent to it."""
+    is_skipped: bool
+    """Whether calls are rejected at the moment: circuit breaker, cool-down."""
     reasons: Sequence[Reason]
 
 

@@ -64,7 +64,7 @@ class Store:
         )
         self.new_offers: dict[str, frozenset[str]] = {}
         """Provider -> its own ids, and other names, that its first list did not contain. Current; usually empty."""
-        self._views = ViewCache(self._render, self._show, self._seconds_until_known, self.max_list_bytes)
+        self._views = ViewCache(self._render, self._show, self.seconds_until_known, self.max_list_bytes)
         self._index = self._name_index()
         self._changes_at = 0.0
         """Monotonic seconds at which a listing next becomes stale, or entries of one expire."""
@@ -156,7 +156,7 @@ class Store:
             shows_names=policy.sees_everything,
         )
 
-    def _seconds_until_known(self, policy: Policy, name: str) -> float:
+    def seconds_until_known(self, policy: Policy, name: str) -> float:
         """Seconds after which a name that is not listed may be; 0 if it is unknown or not allowed."""
         return seconds_until_known(name, policy, self._slots.values(), self.config.models, self.clock.monotonic())
 
@@ -193,6 +193,11 @@ class Store:
         """The last list of a provider that has not expired."""
         self._expire()
         return self._slots[provider].listing
+
+    def expired_ids(self, provider: str) -> frozenset[str]:
+        """The public ids in the last list of a provider, if it has expired."""
+        self._expire()
+        return frozenset(self._slots[provider].expired)
 
     @property
     def name_index(self) -> Lazy[NameIndex]:

@@ -32,7 +32,10 @@ async def test_the_running_proxy_explains_a_model_over_a_socket(fetch: FakeFetch
     assert (response.status_code, response.headers["cache-control"]) == (200, "no-store")
     explanation = response.json()
     assert explanation["verdict"] == "denied"
-    assert explanation["text"] == "'m' exists, but is not available for key user: rule '!m' of key user denies it."
+    assert explanation["text"] == (
+        "'m' exists, but is not available for key user: rule '!m' of key user denies it. Until a missing list is "
+        "there, requests of it get 503 (model_list_incomplete)."
+    )
     assert [(each["name"], each["state"], each["error"]) for each in explanation["providers"]] == [
         ("a", "ok", ""),
         ("b", "failing", "connection refused"),

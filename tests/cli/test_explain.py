@@ -63,10 +63,12 @@ Offers, in the order of the file; the first that is allowed gives the fields
     )
 
 
-def test_a_running_server_prints_the_same_text_and_json_as_its_file(config: Path, text: str) -> None:
+def test_a_running_server_prints_the_same_text_and_json_as_its_file(config: Path, upstreams: FakeProviders) -> None:
+    listing = upstreams.open(lists("m", {"id": "n", "created": 1700000000, "context_length": 4096}))
+    text = f'providers: [{{name: a, base_url: "{listing.url}", api_key: "${{UPSTREAM_KEY}}"}}]\n{KEYS}'
     environ = {"UPSTREAM_KEY": UPSTREAM, "MODELS_PROXY_KEY": ADMIN}
     with serving(config, text, env=environ) as process:
-        for arguments in (["m", "--key", "user"], ["m"], ["M", "--key", "user"], ["m", "--no-key"]):
+        for arguments in (["m", "--key", "user"], ["n"], ["M", "--key", "user"], ["m", "--no-key"]):
             of_server = run(*arguments, "--url", f"{process.url}/v1", env=environ)
             of_file = run(*arguments, "--config", str(config), env=environ)
             assert (of_server.exit_code, of_server.stderr) == (0, "")

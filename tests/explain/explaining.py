@@ -11,7 +11,8 @@ from proxy.cli.explain_text import lines_of
 from proxy.config import Config
 from proxy.cooperative import run_now
 from proxy.explain.calls import CallStates, NoCalls
-from proxy.explain.explanation import Explainer, Lists, ProviderList
+from proxy.explain.context import Context, Lists, ProviderList
+from proxy.explain.explanation import explaining
 from proxy.explain.values import Explanation
 from proxy.states import ListState
 from proxy.store.names import Lazy, name_index
@@ -22,7 +23,7 @@ Listed = Mapping[str, Sequence[str | Mapping[str, Any]]]
 """Provider -> the models that it lists, as ids or in the OpenAI dialect. Providers that are missing do not respond."""
 
 
-def explainer(config: Config, listed: Listed, calls: CallStates | None = None) -> Explainer:
+def context_of(config: Config, listed: Listed, calls: CallStates | None = None) -> Context:
     lists = []
     for provider in config.providers:
         is_known = provider.name in listed or not provider.is_remote
@@ -33,7 +34,7 @@ def explainer(config: Config, listed: Listed, calls: CallStates | None = None) -
         source = Source(provider, entries, offers, is_known)
         lists.append(ProviderList(source, state, "" if is_known else "connection refused"))
     index = Lazy(lambda: name_index([each.source for each in lists], config))
-    return Explainer(config, Lists(lists, index), calls or NoCalls(), NOW)
+    return Context(config, Lists(lists, index), calls or NoCalls(), NOW)
 
 
 def explained(
@@ -45,10 +46,10 @@ def explained(
 def explanation_of(
     config: Config, listed: Listed, model: str, key: str | None = None, calls: CallStates | None = None
 ) -> Explanation:
-    explains = explainer(config, listed, calls)
-    caller = explains.caller(key)
+    context = context_of(config, listed, calls)
+    caller = context.caller(key)
     assert caller is not None
-    return run_now(explains.explain(model, caller, explains.names(caller)))
+    return run_now(explaining(context, model, caller, context.names(caller)))
 
 
 def text_of(explanation: Explanation) -> str:

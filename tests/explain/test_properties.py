@@ -19,7 +19,8 @@ from proxy.config import Config, ConfigError, parse
 from proxy.cooperative import run_now
 from proxy.errors import ApiNotSupported, ModelNotCallable
 from proxy.explain.calls import NoCalls
-from proxy.explain.explanation import Explainer
+from proxy.explain.context import Context
+from proxy.explain.explanation import explaining
 from proxy.explain.values import Explanation
 from proxy.inference.failover import Forwarder
 from proxy.inference.request.body import NoBody
@@ -27,7 +28,7 @@ from proxy.inference.routing import candidates
 from proxy.store.names import Names
 from proxy.telemetry import Telemetry
 from proxy.upstream.lists import ListFetcher
-from tests.explain.explaining import explainer
+from tests.explain.explaining import context_of
 from tests.fakes import FakeClock, digest
 
 IDS = ("m", "M", "n", "m-preview", "v/m", "p/m", "m:latest", "m:free", "gpt-4o", "claude-3")
@@ -54,6 +55,7 @@ entries = st.fixed_dictionaries(
         "aliases": st.lists(ids, max_size=2),
     },
 )
+lists_of_entries = st.lists(entries, min_size=2, max_size=5, unique_by=lambda each: str(each["id"]))
 overrides = st.fixed_dictionaries(
     {"match": patterns},
     optional={
@@ -149,8 +151,8 @@ def _read(config: Mapping[str, Any]) -> Config | None:
 worlds = st.tuples(
     configurations(),
     st.fixed_dictionaries(
-        {name: st.lists(entries, min_size=2, max_size=5) for name in NAMES[:2]},
-        optional={"c": st.lists(entries, min_size=2, max_size=5)},
+        dict.fromkeys(NAMES[:2], lists_of_entries),
+        optional={"c": lists_of_entries},
     ),
     st.sampled_from([None, "", "own", "of-group"]),
     st.dictionaries(st.sampled_from(NAMES), st.frozensets(ids), max_size=2),
@@ -167,17 +169,17 @@ def test_an_explanation_equals_what_the_proxy_does(world: Any) -> None:
     if config is None:
         return
     calls = _Busy(new_offers, loads)
-    explains = explainer(config, listed, calls)
-    caller = explains.caller(key)
+    context = context_of(config, listed, calls)
+    caller = context.caller(key)
     assert caller is not None
-    offers = tuple(chain.from_iterable(each.source.offers for each in explains.lists.providers))
+    offers = tuple(chain.from_iterable(each.source.offers for each in context.lists.providers))
     catalog = run_now(catalog_of(offers, caller.policy, config))
-    names = Names(catalog, caller.policy, explains.lists.index)
+    names = Names(catalog, caller.policy, context.lists.index)
     for name in asked:
-        explanation = run_now(explains.explain(name, caller, explains.names(caller)))
+        explanation = run_now(explaining(context, name, caller, context.names(caller)))
         model = catalog.find(name) or names.find(name)
         _assert_verdict(explanation, catalog, model)
-        _assert_models(explanation, explains)
+        _assert_models(explanation, context)
         if model:
             _assert_fields(explanation, model)
             _assert_offers(explanation, model)
@@ -193,9 +195,9 @@ def _assert_verdict(explanation: Explanation, catalog: Catalog, model: Model | N
         assert any(each.effect == "denies" for offer in explanation.offers for each in offer.reasons)
 
 
-def _assert_models(explanation: Explanation, explains: Explainer) -> None:
+def _assert_models(explanation: Explanation, context: Context) -> None:
     """The public ids of each model are those that the rules gave it, and a model without one was removed."""
-    for part, known in zip(explanation.providers, explains.lists.providers, strict=True):
+    for part, known in zip(explanation.providers, context.lists.providers, strict=True):
         for model in part.models:
             assert list(model.ids) == [offer.id for offer in known.source.offers if offer.entry.id == model.id]
             if (model.is_listed or model.is_declared) and not model.ids:
