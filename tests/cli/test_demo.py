@@ -239,7 +239,8 @@ def test_the_versions_equal_those_of_the_pangu_api(demo: Demo) -> None:
 def test_the_list_names_the_missing_provider_and_health_contains_the_reason(demo: Demo) -> None:
     assert demo.run(MISSING) == "x-models-missing: slow\n"
     health = demo.run(HEALTH)
-    assert '"state":"failing","calls":"ok","in_flight":0,"queued":0,"open_circuits":[],"models":0' in health
+    assert '"state":"failing","calls":"ok","account_rejected":false,"in_flight":0,"queued":0' in health
+    assert '"open_circuits":[],"models":0' in health
     error = '"last_error":{"kind":"timeout","reason":"timed out: no data for 1 s"'
     assert health.endswith(f'{error},"url":"{demo.slow_url}"\n')
 

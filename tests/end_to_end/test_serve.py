@@ -52,8 +52,9 @@ SECRETS = {
     "ALICE_KEY": "k6azw-canary-4f6d8b20c1",
     "CI_KEY": "k7cxj-canary-9a3e7705bd",
     "OPS_KEY": "k8oqv-canary-d1c2b3a495",
+    "HUB_KEY": "k9hub-canary-3b8e62f0d7",
 }
-ALICE, CI, OPS = SECRETS["ALICE_KEY"], SECRETS["CI_KEY"], SECRETS["OPS_KEY"]
+ALICE, CI, OPS, HUB = (SECRETS[f"{name}_KEY"] for name in ("ALICE", "CI", "OPS", "HUB"))
 
 CONFIG = """
 server: {{drain_delay: 500ms}}
@@ -76,6 +77,7 @@ keys:
   - {{name: alice, key: "${{ALICE_KEY}}", group: staff}}
   - {{name: ci, key: "${{CI_KEY}}", models: ["gpt-*", "owner:ctyun"]}}
   - {{name: ops, key: "${{OPS_KEY}}", group: staff, admin: true}}
+  - {{name: hub, key: "${{HUB_KEY}}", models: ["provider:aihubmix"]}}
 """
 
 
@@ -203,15 +205,15 @@ def test_a_restricted_key_sees_only_the_number_of_missing_providers(proxy: Deplo
 
 
 @pytest.mark.parametrize(
-    ("key", "model"),
+    "model",
     [
-        pytest.param(ALICE, "no-such-model", id="unknown"),
-        pytest.param(CI, VERSION_IDS[0], id="forbidden"),
-        pytest.param(ALICE, "no/such model/测试", id="unknown, with special characters"),
+        pytest.param("no-such-model", id="unknown"),
+        pytest.param(VERSION_IDS[0], id="forbidden"),
+        pytest.param("no/such model/测试", id="unknown, with special characters"),
     ],
 )
-def test_unknown_and_forbidden_models_raise_the_same_not_found_error(proxy: Deployment, key: str, model: str) -> None:
-    with client_of(f"{proxy.url}/v1", key) as client, pytest.raises(openai.NotFoundError) as error:
+def test_unknown_and_forbidden_models_raise_the_same_not_found_error(proxy: Deployment, model: str) -> None:
+    with client_of(f"{proxy.url}/v1", HUB) as client, pytest.raises(openai.NotFoundError) as error:
         client.models.retrieve(model)
     assert error.value.body == {
         "message": f"The model '{model}' does not exist or you do not have access to it.",
@@ -219,6 +221,14 @@ def test_unknown_and_forbidden_models_raise_the_same_not_found_error(proxy: Depl
         "param": "model",
         "code": "model_not_found",
     }
+
+
+@pytest.mark.parametrize("model", ["no-such-model", VERSION_IDS[0]])
+def test_a_model_that_may_be_in_a_missing_list_can_be_retried(proxy: Deployment, model: str) -> None:
+    with client_of(f"{proxy.url}/v1", CI) as client, pytest.raises(openai.InternalServerError) as error:
+        client.models.retrieve(model)
+    assert (error.value.status_code, error.value.code) == (503, "model_list_incomplete")
+    assert int(error.value.response.headers["retry-after"]) >= 1
 
 
 @pytest.mark.parametrize("base", [pytest.param(base, id=f"http://host{base}") for base in ("", "/v1", "/v1/models")])
@@ -238,7 +248,7 @@ def test_an_invalid_key_raises_an_authentication_error_with_a_request_id(proxy: 
 
 @pytest.mark.anyio
 async def test_the_asynchronous_client_raises_the_same_errors(proxy: Deployment) -> None:
-    async with openai.AsyncOpenAI(base_url=f"{proxy.url}/v1", api_key=ALICE, max_retries=0) as client:
+    async with openai.AsyncOpenAI(base_url=f"{proxy.url}/v1", api_key=HUB, max_retries=0) as client:
         with pytest.raises(openai.NotFoundError, match="does not exist"):
             await client.models.retrieve("no-such-model")
         with pytest.raises(openai.AuthenticationError, match="Incorrect API key provided"):
