@@ -25,6 +25,7 @@ from proxy.config.fields import Bytes, Seconds, failover_conditions, fields_to_s
 from proxy.config.keys import KeyEntry
 from proxy.config.limits import Limits, number_or_off
 from proxy.config.list_settings import ListSettings
+from proxy.config.logs import Logging
 from proxy.config.routing import RoutingRule, VirtualModel
 from proxy.config.settings import (
     Cache,
@@ -80,6 +81,7 @@ SECTIONS = (
     Section(
         "server: limits", Limits, "Limits of connections and requests of clients. See [Limits](http-api.md#limits)."
     ),
+    Section("logging", Logging, "The log, on stderr. See [Logs](logs.md)."),
     Section(
         "cache",
         Cache,
@@ -159,6 +161,22 @@ ENTRIES: Mapping[str, Entry] = {
     ),
     "Server.drain_delay": Entry(
         "drain_delay: 10s", "After SIGTERM, how long `/readyz` is 503 while requests are still accepted."
+    ),
+    "Server.trusted_proxies": Entry(
+        "trusted_proxies: [10.0.0.0/8, 192.0.2.7]",
+        "Networks and addresses of reverse proxies whose `X-Forwarded-For` is believed. See "
+        "[Addresses of clients](logs.md#addresses-of-clients).",
+    ),
+    "Logging.format": Entry(
+        "format: json",
+        "`console`, `json`, or `auto`: `console` on a terminal, otherwise `json`. `--log-format` overrides it.",
+    ),
+    "Logging.level": Entry(
+        "level: warning", "The lowest level that is logged: `info`, `warning` or `error`. `--log-level` overrides it."
+    ),
+    "Logging.access": Entry(
+        "access: all",
+        "Requests with a line of their own: `off`, `calls` (and other requests with an error status), or `all`.",
     ),
     "Server.limits": Entry(
         "limits: {keepalive_timeout: 2m}",

@@ -28,6 +28,7 @@ from proxy.dialects.entry import Entry
 from proxy.errors import UpstreamError
 from proxy.server.app import Proxy
 from proxy.store import Store
+from proxy.telemetry.access_log import AccessLog
 from tests.paths import PAYLOADS
 
 VARY = (
@@ -199,10 +200,18 @@ async def running(store: Store) -> AsyncIterator[Store]:
         await asyncio.gather(task, return_exceptions=True)
 
 
+def log_failures(app: Proxy) -> None:
+    """Log failed calls, as with `access: off`."""
+    access = AccessLog(lambda line: None, lambda: 0.0, lambda seconds, function: None)
+    access.access = "off"
+    app.telemetry.add(access)
+
+
 @asynccontextmanager
 async def served(config: Config, fetch: FakeFetch, clock: FakeClock) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the complete application, without sockets. On entry the first refresh of all providers has run."""
     app = Proxy(config, clock=clock, fetch=fetch)
+    log_failures(app)
     transport = httpx.ASGITransport(app)
     async with app.lifespan(), httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
         await run_pending_tasks()
@@ -213,6 +222,7 @@ async def served(config: Config, fetch: FakeFetch, clock: FakeClock) -> AsyncIte
 async def started(config: Config, fetch: FakeFetch, clock: FakeClock) -> AsyncIterator[Proxy]:
     """The complete application as an ASGI app. On entry the first refresh of all providers has run."""
     app = Proxy(config, clock=clock, fetch=fetch)
+    log_failures(app)
     async with app.lifespan():
         await run_pending_tasks()
         yield app

@@ -16,7 +16,7 @@ from proxy.inference.circuit import Circuit
 from proxy.server.app import Proxy
 from proxy.server.protocol import http_protocol
 from proxy.upstream.connection import Connections
-from tests.fakes import FakeClock, FakeFetch, run_pending_tasks
+from tests.fakes import FakeClock, FakeFetch, log_failures, run_pending_tasks
 
 TIMEOUT = 10.0
 """Seconds to wait for a condition before the test fails."""
@@ -77,6 +77,7 @@ async def serving(
 ) -> AsyncIterator[Served]:
     """Serve the proxy on a real socket. With `settle`, every list was fetched on entry."""
     app = Proxy(config, clock=clock, fetch=fetch)
+    log_failures(app)
     make: Callable[..., asyncio.Protocol] = protocol or http_protocol()
     settings = uvicorn.Config(app, ws="none", lifespan="off", log_config=None, access_log=False)
     settings.load()

@@ -19,6 +19,8 @@ from typing import IO
 
 from tests.paths import ROOT
 
+CONSOLE = ("--log-format", "console")
+"""Options for logs that people read, and the start table."""
 TIMEOUT = 15.0
 """Seconds to wait for a condition before a test fails."""
 
@@ -120,10 +122,11 @@ def serving(
     env: Mapping[str, str] | None = None,
     unread_after: str = "",
 ) -> Process:
-    """Start `models-proxy serve` with this text as its configuration file."""
+    """Start `models-proxy serve` with this text as its configuration file, and with logs for people."""
     config.write_text(text, encoding="utf-8")
     where = ["--config", str(config), "--port", str(port)]
-    return models_proxy("serve", *where, *arguments, env=env, unread_after=unread_after)
+    form = () if "--log-format" in arguments else CONSOLE
+    return models_proxy("serve", *where, *form, *arguments, env=env, unread_after=unread_after)
 
 
 def accepts_connections(address: tuple[str, int]) -> bool:

@@ -7,13 +7,17 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import get_args
 from urllib.parse import urlsplit
 
 import click
 
-from proxy.cli.startup import StartupReport
+from proxy.cli.startup import Screen, StartupReport
+from proxy.clock import SystemClock
 from proxy.config import Config, ConfigError, read
-from proxy.server.output import Print, output
+from proxy.config.logs import LogFormat, LogLevel
+from proxy.server.log import LogOptions, logging_to
+from proxy.server.output import output
 from proxy.server.run import listen, protect_process, run
 
 
@@ -24,7 +28,15 @@ from proxy.server.run import listen, protect_process, run
 )  # fmt: skip
 @click.option("--host", help="Address to listen on; overrides server.host.")
 @click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on; overrides server.port.")
-def serve(path: Path, host: str | None, port: int | None) -> None:
+@click.option(
+    "--log-level", "level", type=click.Choice(get_args(LogLevel)),
+    help="Lowest level of log lines; overrides logging.level.",
+)  # fmt: skip
+@click.option(
+    "--log-format", "form", type=click.Choice(get_args(LogFormat)),
+    help="Format of log lines; overrides logging.format. auto: console on a terminal, otherwise json.",
+)  # fmt: skip
+def serve(path: Path, host: str | None, port: int | None, level: LogLevel | None, form: LogFormat | None) -> None:
     """Serve the merged model list and forward calls.
 
     \b
@@ -42,18 +54,23 @@ def serve(path: Path, host: str | None, port: int | None) -> None:
     if refusal := config.refuse_exposure(host) or _refuse_loop(config, host, port):
         raise click.ClickException(refusal)
     # Bound before any provider is contacted, so that a port in use is reported at once.
-    start(config, partial(StartupReport, config, str(path)), bind(host, port))
+    start(config, partial(StartupReport, config, str(path)), bind(host, port), LogOptions(form, level))
 
 
-def start(config: Config, report_to: Callable[[Print, Print], StartupReport], sockets: list[socket.socket]) -> None:
-    """Print the report while the server starts, and serve until it is stopped.
+def start(
+    config: Config,
+    report_to: Callable[[Screen | None], StartupReport],
+    sockets: list[socket.socket],
+    options: LogOptions,
+) -> None:
+    """Report the start of the server, and serve until it is stopped.
 
-    `report_to` creates the report, which prints to stdout and stderr.
+    `report_to` creates the report, which prints to a screen, or logs if the log is for programs (None).
     """
-    with output(sys.stdout, 1) as out, output(sys.stderr, 2) as err:
-        report = report_to(out, err)
+    with output(sys.stdout, 1) as out, logging_to(sys.stderr, 2, config, options, SystemClock.time) as log:
+        report = report_to(None if log.is_json else Screen(out, log.print))
         report.begin()
-        run(config, report, sockets, err)
+        run(config, report, sockets, log)
 
 
 def bind(host: str, port: int, hint: str = "use --host or --port to listen on another address") -> list[socket.socket]:

@@ -1,9 +1,10 @@
-"""The start table of `serve`, and the log lines for later state changes of providers."""
+"""The start table of `serve`, or lines of the log instead, and those for later state changes of providers."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from proxy import __version__
 from proxy.cli.text import count
@@ -13,17 +14,25 @@ from proxy.server.output import Print
 from proxy.states import ListState
 from proxy.store import Report, Store
 
+_FINE: frozenset[ListState] = frozenset({"ok", "declared", "disabled"})
+
 _log = logging.getLogger("models_proxy")
+
+
+class Screen(NamedTuple):
+    """Prints lines to stdout and stderr."""
+
+    out: Print
+    err: Print
 
 
 class StartupReport:
     """A row for each provider when its first refresh ends, then the URL. An observer of `proxy.server.run`."""
 
-    def __init__(self, config: Config, name: str, out: Print, err: Print) -> None:
-        """`name`: the name of the configuration, usually the path of the file. `out` and `err` print a line; they must
-        not block."""
-        self._out = out
-        self._print_warning = err
+    def __init__(self, config: Config, name: str, screen: Screen | None) -> None:
+        """`name`: the name of the configuration, usually the path of the file. `screen` must not block; None: the log
+        has lines instead of the table."""
+        self._screen = screen
         self._config = config
         self._name = name
         names = [provider.name for provider in config.providers] + [skipped.name for skipped in config.skipped]
@@ -32,7 +41,10 @@ class StartupReport:
         """Provider -> its state and the kind of its last error, "" without one; only providers that have a row."""
 
     def print(self, text: str) -> None:
-        self._out(printable_lines(text))
+        if self._screen:
+            self._screen.out(printable_lines(text))
+        else:
+            _log.info("%s", text)
 
     def begin(self) -> None:
         """Print the first line and the warnings of the configuration."""
@@ -40,7 +52,10 @@ class StartupReport:
         providers = count(len(self._config.providers), "provider")
         self.print(f"models-proxy {__version__}, {self._name}: {providers}{skipped}")
         for warning in self._config.warnings:
-            self._print_warning(f"warning: {printable(warning)}")
+            if self._screen:
+                self._screen.err(f"warning: {printable(warning)}")
+            else:
+                _log.warning("%s", warning)
 
     def on_start(self, reports: Sequence[Report]) -> None:
         """Print the rows of providers that are never contacted."""
@@ -70,11 +85,17 @@ class StartupReport:
 
     def print_example(self, url: str, store: Store) -> None:
         """Print an example request."""
+        if self._screen is None:
+            return
         key = "" if self._config.anonymous is not None else ' -H "Authorization: Bearer $KEY"'
         self.print(f"  curl{key} {url}/v1/models")
 
     def _row(self, state: ListState, name: str, text: str) -> None:
-        self.print(f"  {state:<10}  {name:<{self._width}}  {printable(text)}")
+        if self._screen:
+            self.print(f"  {state:<10}  {name:<{self._width}}  {printable(text)}")
+        else:
+            level = logging.INFO if state in _FINE else logging.WARNING
+            _log.log(level, "provider %s is %s: %s", name, state, text)
 
 
 def _log_change(report: Report) -> None:

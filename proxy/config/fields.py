@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import date
+from ipaddress import ip_network
 from typing import Annotated, Any, Literal, TypeVar, get_args
 from urllib.parse import urlsplit
 
@@ -272,3 +273,16 @@ TokenCount = Annotated[int, whole(1, 1_000_000_000)]
 
 class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+def network(text: str) -> str:
+    """A network, such as `10.0.0.0/8`, or one address."""
+    try:
+        return str(ip_network(text.strip()))
+    except ValueError:
+        pass
+    try:
+        hint = f"; did you mean {ip_network(text.strip(), strict=False)}?"
+    except ValueError:
+        hint = ""
+    raise ValueError(f"must be a network such as 10.0.0.0/8, or an address{hint}")

@@ -19,6 +19,7 @@ from proxy.config.documents import SECTIONS, Documents
 from proxy.config.files import read_files, with_included
 from proxy.config.hints import LITELLM, did_you_mean
 from proxy.config.keys import groups_of, keys_of
+from proxy.config.logs import Logging
 from proxy.config.places import Places
 from proxy.config.problems import ConfigError
 from proxy.config.providers import Providers, check_authority
@@ -103,6 +104,7 @@ def _config(
             validation.unknown((unknown,), SECTIONS)
     server = validation.section(Server, raw, "server")
     _check_body_memory(validation, server)
+    logging = validation.section(Logging, raw, "logging")
     merge = validation.section(Merge, raw, "merge")
     _check_inherited(validation, raw)
     owners = _owners(validation, raw)
@@ -121,7 +123,17 @@ def _config(
     # Without a problem a section can only be None because of a variable that is not set (`offline`).
     server, merge = server or Server(), merge or Merge()
     return Config(
-        server, merge, owners, providers.listed, groups, keys, providers.skipped, validation.warnings, models, routing
+        server,
+        merge,
+        owners,
+        providers.listed,
+        groups,
+        keys,
+        providers.skipped,
+        validation.warnings,
+        models,
+        routing,
+        logging or Logging(),
     )
 
 

@@ -41,6 +41,7 @@ from proxy.config.fields import (
     header_name,
     host_name,
     lists_to_wait_for,
+    network,
     off_if_false,
     proxy_url,
     whole,
@@ -49,6 +50,7 @@ from proxy.config.forwarded_headers import forwardable, header_matcher
 from proxy.config.generation import generation_of
 from proxy.config.limits import Limits
 from proxy.config.list_settings import ListSettings, adjusted
+from proxy.config.logs import Logging
 from proxy.config.misplaced import no_secret
 from proxy.config.places import Places
 from proxy.config.routing import RoutingRule, VirtualModel
@@ -80,6 +82,8 @@ class Server(Settings):
     """Maximum size of a request body."""
     expose_provider: bool = False
     """Whether all callers see which provider served a call (`x-served-by`); otherwise only admin keys do."""
+    trusted_proxies: tuple[Annotated[str, AfterValidator(network)], ...] = ()
+    """Networks of reverse proxies whose `X-Forwarded-For` is believed, for addresses of clients in the log."""
     shutdown_timeout: Seconds = 60.0
     """How long after `drain_delay` requests in progress can take; then calls end with an error."""
     ready: Annotated[Literal["any", "all"] | tuple[str, ...], BeforeValidator(lists_to_wait_for)] = "any"
@@ -386,6 +390,7 @@ class Config:
     models: tuple[VirtualModel, ...] = ()
     routing: tuple[RoutingRule, ...] = ()
     """The first rule that matches a model is used."""
+    logging: Logging = field(default=Logging())
     sources: Sources = field(default=Sources(), compare=False, repr=False)
     """The files that it was read from."""
     places: Places = field(default=Places(), compare=False, repr=False)
@@ -410,6 +415,7 @@ class Config:
                 skipped,
                 self.models,
                 self.routing,
+                self.logging,
             )
         )
 

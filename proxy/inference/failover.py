@@ -40,6 +40,7 @@ from proxy.inference.response.error_texts import ErrorTexts
 from proxy.inference.response.ids import PATHS_WITH_IDS
 from proxy.inference.routing import Candidate
 from proxy.telemetry import CallRecord, Outcome, Telemetry, Tokens
+from proxy.telemetry.access_log import failure_text
 from proxy.upstream.calls import Endpoint, Logins, UpstreamResponse
 
 _MIN_ATTEMPT = 0.2  # seconds; with less time left no attempt is made
@@ -237,7 +238,6 @@ class ForwardedCall:
             circuit.succeeded(model)
         if reason:
             record.reason = reason
-            _log_failure(record)
         tokens = tokens if self._call.has_new_tokens else Tokens()
         self._telemetry.attempt_ended(record, self.provider.name, outcome, self._seconds, tokens)
 
@@ -291,7 +291,7 @@ class Forwarder:
                 if seconds < _MIN_ATTEMPT:
                     break
                 call.record.failovers += 1
-                _log_failover(call, refusals[-1], provider)
+                _log_failover(call.record, refusals[-1], provider)
             refusal = await self._attempt(call, candidate, scope, seconds, relay, is_last=candidate is permitted[-1])
             if refusal is None:
                 return
@@ -394,7 +394,6 @@ class Forwarder:
         record.upstream_request_id = result.request_id if isinstance(result, ErrorResponse) else ""
         if verdict.reason:
             record.reason = verdict.reason
-            _log_failure(record)
         circuit.release(call.key)
         _record(circuit, call.key, candidate.offer.entry.id, verdict)
         endpoint.keys.limited("", candidate.offer.entry.id, verdict.cool_down, call.key)
@@ -453,16 +452,12 @@ def _further_headers(response: UpstreamResponse, provider: Provider) -> Sequence
     return [*response_headers.further_headers(response.raw_headers, provider.forwards, secrets)]
 
 
-def _log_failure(record: CallRecord) -> None:
-    key = f"key {record.key}" if record.key else "no key"
-    upstream = f", upstream request id {record.upstream_request_id}" if record.upstream_request_id else ""
-    text = f"{record.reason}; model {record.model!r}, {key}{upstream}"
-    _log.warning("call %s: provider %s: %s", record.request_id, record.provider, text)
-
-
-def _log_failover(call: Call, refusal: Verdict, following: Provider) -> None:
-    text = f"failover from {refusal.error.provider} to {following.name}: {refusal.cause}"
-    _log.info("call %s: %s", call.request_id, text)
+def _log_failover(record: CallRecord, refusal: Verdict, following: Provider) -> None:
+    """Log a failover, with the reason of a failure; that of the last attempt is in the line of the call."""
+    failure = f": {failure_text(record)}" if refusal.reason else ""
+    text = f"failover from {refusal.error.provider} to {following.name}: {refusal.cause}{failure}"
+    _log.log(logging.WARNING if failure else logging.INFO, "call %s: %s", record.request_id, text)
+    record.reason = ""
 
 
 def _record(circuit: Circuit, key: str, model: str, verdict: Verdict) -> None:

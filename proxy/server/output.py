@@ -2,50 +2,67 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import select
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TextIO
+from typing import Generic, TextIO, TypeVar
 
-from proxy.telemetry.formatter import LineFormatter
+from proxy.telemetry.lines import dropped_text
 
-MAX_LINES = 1000
+T = TypeVar("T")
+
+MAX_LINES = 2000
 """Lines that wait to be written. Further ones are dropped and counted."""
+_CHUNK = 20
+"""Lines that are rendered and written at once: other threads have to wait while lines are rendered."""
+_PAUSE = 0.05
+"""Seconds in which further lines are collected: waking the thread for each line would cost more than the line."""
 
 Print = Callable[[str], None]
 """Prints a line."""
 
 
-class LineWriter:
-    """Writes lines in a thread of its own. Never blocks and never raises."""
+class LineWriter(Generic[T]):
+    """Renders and writes lines in a thread of its own. Never blocks and never raises."""
 
-    def __init__(self, write: Callable[[str], None], max_lines: int = MAX_LINES) -> None:
-        """`write` writes text; it can block, and raise OSError."""
+    def __init__(
+        self,
+        write: Callable[[bytes], None],
+        render: Callable[[T], bytes],
+        dropped: Callable[[int], bytes],
+        *,
+        max_lines: int = MAX_LINES,
+        pause: float = _PAUSE,
+    ) -> None:
+        """`write` can block, and raise OSError; `render` returns a line without its end; `dropped` returns the line
+        after this many lines that could not be written."""
+        self.total_dropped = 0
+        """Lines that were dropped since the start."""
         self._write = write
+        self._render = render
+        self._dropped_line = dropped
         self._max_lines = max_lines
-        self._lines: deque[str] = deque()
+        self._pause = pause
+        self._lines: deque[T] = deque()
         # Reentrant: a signal handler may log while the main thread is in `line`.
         self._changed = threading.Condition(threading.RLock())
-        self._dropped = 0
+        self._unreported = 0
         self._is_closed = False
+        self._is_awake = False
+        """Whether the thread will look at the lines again before it waits. Set to False only by the thread."""
         self._thread: threading.Thread | None = None
 
-    def line(self, line: str) -> None:
+    def line(self, line: T) -> None:
         """Write a line soon, or drop it if too many are waiting."""
-        with self._changed:
-            if len(self._lines) >= self._max_lines or self._is_closed:
-                self._dropped += 1
-                return
-            self._lines.append(line)
-            if self._thread is None:
-                # A daemon, because it may be blocked when the process ends.
-                self._thread = threading.Thread(target=self._run, name="output", daemon=True)
-                self._thread.start()
-            self._changed.notify()
+        if len(self._lines) >= self._max_lines or self._is_closed:
+            self._drop(1)
+            return
+        self._lines.append(line)
+        if not self._is_awake:
+            self._wake()
 
     def close(self, timeout: float = 1.0) -> None:
         """Write the lines that are waiting, for at most `timeout` seconds."""
@@ -55,54 +72,67 @@ class LineWriter:
         if self._thread:
             self._thread.join(timeout)
 
-    def _run(self) -> None:
-        while lines := self._waiting():
-            if self._writes(lines):
-                self._report_dropped()
-
-    def _waiting(self) -> list[str]:
-        """Wait for lines and take them; none after `close`."""
+    def _drop(self, number: int) -> None:
         with self._changed:
-            self._changed.wait_for(lambda: self._lines or self._is_closed)
-            lines = [*self._lines]
-            self._lines.clear()
-            return lines
+            self._unreported += number
+            self.total_dropped += number
 
-    def _writes(self, lines: list[str]) -> bool:
+    def _wake(self) -> None:
+        with self._changed:
+            self._is_awake = True
+            if self._thread is None:
+                # A daemon, because it may be blocked when the process ends.
+                self._thread = threading.Thread(target=self._run, name="output", daemon=True)
+                self._thread.start()
+            self._changed.notify()
+
+    def _run(self) -> None:
+        while self._wait():
+            while self._lines:
+                chunk = [self._lines.popleft() for _ in range(min(_CHUNK, len(self._lines)))]
+                if self._writes(chunk) and not self._lines:
+                    self._report_dropped()
+            with self._changed:
+                if not self._is_closed:
+                    self._changed.wait(self._pause)
+
+    def _wait(self) -> bool:
+        """Wait for lines. Returns False after `close`, when all are written."""
+        with self._changed:
+            while not self._lines:
+                if self._is_closed:
+                    return False
+                self._is_awake = False
+                if not self._lines:  # none was added by a thread that saw `_is_awake` before
+                    self._changed.wait()
+            self._is_awake = True
+            return True
+
+    def _writes(self, lines: list[T]) -> bool:
         """Write lines; count them if that fails."""
         try:
-            self._write("".join(line + "\n" for line in lines))
+            self._write(b"".join([self._rendered(line) for line in lines]))
         except OSError:
-            with self._changed:
-                self._dropped += len(lines)
+            self._drop(len(lines))
             return False
         return True
+
+    def _rendered(self, line: T) -> bytes:
+        try:
+            return self._render(line) + b"\n"
+        except Exception as error:  # a bug: the thread must go on, and the line can contain a secret
+            return f"output: a line could not be rendered ({type(error).__name__})\n".encode()
 
     def _report_dropped(self) -> None:
         """Write how many lines were dropped, after the last line before them."""
         with self._changed:
-            dropped, self._dropped = (0, self._dropped) if self._lines else (self._dropped, 0)
+            dropped, self._unreported = self._unreported, 0
         if dropped:
             try:
-                self._write(f"output: dropped {dropped} lines, because writing was blocked or failed\n")
+                self._write(self._dropped_line(dropped) + b"\n")
             except OSError:
                 with self._changed:
-                    self._dropped += dropped
-
-
-class LineHandler(logging.Handler):
-    """Formats log records to lines."""
-
-    def __init__(self, line: Print) -> None:
-        super().__init__()
-        self._line = line
-        self.setFormatter(LineFormatter())
-
-    def emit(self, record: logging.LogRecord) -> None:
-        try:
-            self._line(self.format(record))
-        except Exception as error:
-            self._line(f"{record.levelname} {record.name}: invalid log record ({type(error).__name__})")
+                    self._unreported += dropped
 
 
 @contextmanager
@@ -113,15 +143,24 @@ def output(stream: TextIO | None, number: int) -> Iterator[Print]:
         return
     encoding = stream.encoding
 
-    def write(text: str) -> None:
+    def encoded(text: str) -> bytes:
         # Providers send text in any language, which the encoding of the terminal may not support.
-        _write_all(number, text.encode(encoding, "backslashreplace"))
+        return text.encode(encoding, "backslashreplace")
 
-    writer = LineWriter(write)
+    writer = LineWriter(descriptor(number), encoded, lambda dropped: encoded(dropped_text(dropped)))
     try:
         yield writer.line
     finally:
         writer.close()
+
+
+def descriptor(number: int) -> Callable[[bytes], None]:
+    """Return a function that writes to a file descriptor, and raises OSError."""
+
+    def write(data: bytes) -> None:
+        _write_all(number, data)
+
+    return write
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

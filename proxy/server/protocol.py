@@ -348,14 +348,15 @@ class Protocol(HttpToolsProtocol):
             self.transport.close()
             return
         self.receiver.discard()
-        self._record(error, cycle)
-        self.transport.write(self._error(error))
+        own_id = request_id()
+        self._record(error, cycle, own_id)
+        self.transport.write(self._error(error, own_id))
         self.cycle = None  # as before the first request: its response is the error
         self.transport.write_eof()
         self._timeouts.begin_lingering()
         self.receiver.discard_slowly()
 
-    def _record(self, error: ApiError, cycle: Cycle | None) -> None:
+    def _record(self, error: ApiError, cycle: Cycle | None, own_id: bytes) -> None:
         """Report a request that ends with this error. A request in progress (`cycle`) reports its own end."""
         telemetry = self._proxy.telemetry
         if cycle and (head := self._head):
@@ -364,14 +365,14 @@ class Protocol(HttpToolsProtocol):
                 head.call.failed(error)
             return
         now = telemetry.monotonic()
-        telemetry.request_ended(RefusedRequest(error.status, error.code, b"", self._address, began=now))
+        telemetry.request_ended(RefusedRequest(error.status, error.code, own_id, self._address, began=now))
 
-    def _error(self, error: ApiError) -> bytes:
+    def _error(self, error: ApiError, own_id: bytes) -> bytes:
         body = openai_error(error)
         headers = [
             *error_headers(error),
             (b"content-length", b"%d" % len(body)),
-            (b"x-request-id", request_id()),
+            (b"x-request-id", own_id),
             (b"connection", b"close"),
         ]
         # The origin is that of the headers that were read before the error, possibly none.

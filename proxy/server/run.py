@@ -27,7 +27,7 @@ from proxy.config import Config
 from proxy.errors import describe_bug
 from proxy.server.app import Proxy
 from proxy.server.connections import raise_descriptor_limit
-from proxy.server.output import LineHandler, Print
+from proxy.server.log import Log
 from proxy.server.protocol import drop_noise, http_protocol
 from proxy.store import Report, Store
 
@@ -61,10 +61,8 @@ class Observer(Protocol):
         """Called once every provider was fetched or its `initial_wait` is over. `url`: of the listening server."""
 
 
-def run(config: Config, observer: Observer, sockets: list[socket.socket], log: Print) -> None:
-    """Serve on these sockets until a signal stops the process. `log` writes the lines of the log; it must not block."""
-    handler = LineHandler(log)
-    logging.basicConfig(level=logging.INFO, handlers=[handler])
+def run(config: Config, observer: Observer, sockets: list[socket.socket], log: Log) -> None:
+    """Serve on these sockets until a signal stops the process."""
     drop_noise()
     if _HANGUP:
         # Not a handler of the event loop: closing the loop would restore the default action, which ends the process.
@@ -73,11 +71,11 @@ def run(config: Config, observer: Observer, sockets: list[socket.socket], log: P
     raise_descriptor_limit()
     skip_system_cas()
     app = Proxy(config, on_report=observer.on_report)
+    app.telemetry.add(log.access)
     try:
         Server(app, config, observer).run(sockets)
     finally:
         _ignore_hangup()  # the interpreter restores the default action of signals that have a handler
-        logging.getLogger().removeHandler(handler)
 
 
 def listen(host: str, port: int) -> list[socket.socket]:

@@ -9,17 +9,18 @@ import httpx
 import pytest
 
 from proxy import __version__
-from proxy.cli.startup import StartupReport
+from proxy.cli.startup import Screen, StartupReport
 from proxy.errors import UpstreamError
 from proxy.states import ListState
 from proxy.store import Report
 from tests.fakes import config_of
-from tests.processes import Process, accepts_connections, free_port, serving, until
+from tests.processes import CONSOLE, Process, accepts_connections, free_port, serving, until
 from tests.providers.lists import CTYUN_WRONG_KEY, lists
 from tests.providers.scripted import FakeProviders, delayed, hangs, replies
 
 LAB = """
 server: {drain_delay: 500ms}
+logging: {access: off}
 providers:
   - {name: lab, kind: static, models: [{id: our-own-13b}]}
 """
@@ -97,9 +98,9 @@ keys: [{{name: k, key: "${{CLIENT_KEY}}", models: ["!secret"]}}]
         assert process.url
         assert process.stop() == 0
         assert process.err == [
-            f"warning: {config}:7: keys[0].models: key k has only deny rules (`!`), so it allows no model; "
+            f"warning: {config}:8: keys[0].models: key k has only deny rules (`!`), so it allows no model; "
             'add "*" to allow the rest',
-            f"warning: {config}:6: groups.default: requests without a key can still list the models of this "
+            f"warning: {config}:7: groups.default: requests without a key can still list the models of this "
             "group; remove it, or add `call: false` to keep it",
         ]
 
@@ -136,7 +137,7 @@ def report_of(state: ListState, error: UpstreamError | None = None) -> Report:
 
 def report_to(printed: list[str]) -> StartupReport:
     config = config_of('providers: [{name: a, base_url: "http://127.0.0.1/v1"}]')
-    return StartupReport(config, "file", printed.append, printed.append)
+    return StartupReport(config, "file", Screen(printed.append, printed.append))
 
 
 @pytest.mark.parametrize("state", ["incomplete", "empty"])
@@ -197,7 +198,7 @@ def test_a_server_runs_without_stdout(config: Path) -> None:
     port = free_port()
     config.write_text(LAB)
     closed = "import sys; sys.stdout = None; from proxy.cli.main import main; main()"
-    with Process("-c", closed, "serve", "--config", str(config), "--port", str(port)) as process:
+    with Process("-c", closed, "serve", "--config", str(config), "--port", str(port), *CONSOLE) as process:
         until(lambda: accepts_connections(("127.0.0.1", port)))
         assert get(f"http://127.0.0.1:{port}/v1/models").status_code == 200
         assert (process.stop(), process.out, process.err) == (0, [], [])

@@ -21,6 +21,7 @@ from proxy.config.documents import SECTIONS
 from proxy.config.field_rules import FieldRule
 from proxy.config.keys import KeyEntry
 from proxy.config.limits import Limits
+from proxy.config.logs import Logging
 from proxy.config.overrides import Override
 from proxy.config.routing import RoutingRule, VirtualModel
 from proxy.config.settings import (
@@ -57,7 +58,8 @@ server:
    limits: {header_timeout: 5s, body_timeout: 30s, body_rate: 2KiB, body_memory: 64MiB, write_timeout: 20s,
             keepalive_timeout: 2m, headers: 64KiB, connections: 500, connections_per_address: 20}, shutdown_timeout: 2m,
    metrics: off, max_request: 1MiB, expose_provider: true, sse_keepalive: 5s,
-   extra_paths: [/v1/translate], default_models: {moderations: omni}}
+   extra_paths: [/v1/translate], default_models: {moderations: omni}, trusted_proxies: [10.0.0.0/8, 192.0.2.7]}
+logging: {format: json, level: warning, access: all}
 cache: {ttl: 10m, max_stale: 2h, confirm_empty: 3m, initial_wait: 2s}
 defaults:
   timeout: 20s
@@ -354,6 +356,7 @@ def test_every_setting_is_loaded(corp_pem: str) -> None:
             expose_provider=True,
             shutdown_timeout=120,
             sse_keepalive=5,
+            trusted_proxies=("10.0.0.0/8", "192.0.2.7/32"),
             extra_paths=("/v1/translate",),
             default_models={"moderations": "omni"},
         ),
@@ -411,13 +414,14 @@ def test_every_setting_is_loaded(corp_pem: str) -> None:
             RoutingRule(match=("qwen*",), strategy="least_busy"),
             RoutingRule(match=("gpt-*", "o1"), strategy="order"),
         ),
+        logging=Logging(format="json", level="warning", access="all"),
     )
 
 
 def test_example_contains_every_setting() -> None:
     models = (
         Server, Limits, Cache, Defaults, Merge, OwnerRule, Provider, Iam, OAuth, CustomList, CustomPaging, VirtualModel,
-        RoutingRule, Group, KeyEntry,
+        RoutingRule, Group, KeyEntry, Logging,
     )  # fmt: skip
     names = {name for model in models for name in model.model_fields} - {"settings"}
     names |= {name for dialect in DIALECTS.values() for name in dialect.settings} | set(SECTIONS)

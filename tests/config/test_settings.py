@@ -7,7 +7,8 @@ from datetime import UTC, date, datetime
 import pytest
 from pydantic import SecretStr, ValidationError
 
-from proxy.config import Config, Key, Provider
+from proxy.config import Config, ConfigError, Key, Provider, parse
+from proxy.config.logs import Logging
 from proxy.config.settings import Group, Iam, Merge, OwnerRule, Server, Skipped
 from tests.config.outcomes import CANARY, rejections
 
@@ -113,3 +114,30 @@ def test_settings_are_immutable(value: object) -> None:
     name = next(iter(vars(value)))
     with pytest.raises((ValidationError, AttributeError)):
         setattr(value, name, None)
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        (
+            "server: {trusted_proxies: [10.0.0.1/8]}",
+            "or an address; did you mean 10.0.0.0/8?",
+        ),
+        ("server: {trusted_proxies: [proxy.example]}", "must be a network such as 10.0.0.0/8, or an address"),
+        ("logging: {access: some}", "access"),
+        ("logging: {level: verbose}", "level"),
+        ("logging: {format: text}", "format"),
+        ("logging: {file: /var/log/x}", "unknown setting"),
+    ],
+)
+def test_invalid_settings_of_the_log_are_problems(line: str, problem: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        parse(f"{line}\nproviders: [{{name: a, base_url: 'http://127.0.0.1/v1'}}]")
+
+    assert problem in str(raised.value)
+
+
+def test_access_off_is_no_boolean() -> None:
+    assert parse("logging: {access: off}\nproviders: [{name: a, base_url: 'http://127.0.0.1/v1'}]").logging == Logging(
+        access="off"
+    )

@@ -15,7 +15,7 @@ import trustme
 import yaml
 
 from proxy.cli.main import main
-from proxy.cli.startup import StartupReport
+from proxy.cli.startup import Screen, StartupReport
 from proxy.config import parse, read
 from proxy.config.documents import SECTIONS
 from proxy.store import Store
@@ -129,7 +129,8 @@ def test_the_first_call_is_the_same_with_curl_python_and_node() -> None:
 def test_the_sample_output_of_the_readme_is_what_serve_prints(fetch: FakeFetch, clock: FakeClock) -> None:
     config = read(ROOT / "config.yaml", environ={})
     printed: list[str] = []
-    StartupReport(config, "config.yaml", printed.append, printed.append).on_start(Store(config, fetch, clock).reports())
+    screen = Screen(printed.append, printed.append)
+    StartupReport(config, "config.yaml", screen).on_start(Store(config, fetch, clock).reports())
     (sample,) = re.findall(r"(?m)^```\n(  skipped(?:.*\n)+?)```", text_of(ROOT / "README.md"))
     skipped, declared, fetched, last, _ = sample.split("\n")
     assert {skipped, declared} <= set(printed)

@@ -15,7 +15,7 @@ import httpx
 import openai
 import pytest
 
-from tests.processes import Process, cpu_seconds, free_port, kibibytes, serving, until
+from tests.processes import CONSOLE, Process, cpu_seconds, free_port, kibibytes, serving, until
 from tests.providers.lists import AIHUBMIX, CTYUN, CTYUN_WRONG_KEY, lists, pages_of_versions, version
 from tests.providers.scripted import FakeProviders, replies, requires_header
 
@@ -392,9 +392,10 @@ keys:
 """)
     at_debug = (
         "import atexit, logging; logging.basicConfig(level='DEBUG'); "
+        "logging.getLogger().setLevel = lambda level: None; "
         "atexit.register(logging.getLogger('httpx2').debug, 'still at DEBUG'); from proxy.cli.main import main; main()"
     )
-    with Process("-c", at_debug, "serve", "--config", str(config), "--port", "0", env=SECRETS) as process:
+    with Process("-c", at_debug, "serve", "--config", str(config), "--port", "0", *CONSOLE, env=SECRETS) as process:
         proxy = Deployment(process, process.url, [])
         proxy.get(f"/v1/models?key={ALICE}", Authorization=f"Bearer {ALICE}")
         proxy.get("/v1/models", Authorization=f"Bearer {secret}")

@@ -168,8 +168,8 @@ async def test_every_failover_is_logged_with_its_cause(
     waiting = "not called: The provider is rate-limiting this model; retry after 30 s."
     assert [record.getMessage() for record in caplog.records if record.name == "models_proxy"] == [
         "call id-0: failover from a to b: status 429",
-        "call id-0: provider b: status 502: no worker; model 'm', no key",
-        "call id-0: failover from b to c: an error within a 2xx response (stream_error, status 502)",
+        "call id-0: failover from b to c: an error within a 2xx response (stream_error, status 502): "
+        "status 502: no worker; model 'm', no key",
         f"call id-1: failover from a to b: {waiting}",
     ]
 
@@ -352,7 +352,7 @@ async def test_five_consecutive_failures_open_the_circuit_breaker(
         assert provider.connections == connections
 
 
-async def test_the_circuit_breaker_that_a_failure_opens_is_logged_after_it(
+async def test_the_circuit_breaker_that_a_failure_opens_is_logged_before_the_end_of_its_call(
     fetch: FakeFetch, clock: FakeClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     keys = f"keys: [{{name: alice, hash: '{digest('mp-canary')}', models: ['*']}}]"
@@ -363,9 +363,10 @@ async def test_the_circuit_breaker_that_a_failure_opens_is_logged_after_it(
         refusal = await served.client.post("/v1/chat/completions", json={"model": "m"}, headers=headers)
         seconds = refusal.headers["retry-after"]
     assert [record.getMessage() for record in caplog.records if record.name == "models_proxy"] == [
-        *(f"call id-{number}: provider a: status 503; model 'm', key alice" for number in range(5)),
+        *(f"call id-{number}: provider a: status 503; model 'm', key alice" for number in range(4)),
         "provider a, model 'm', key alice: circuit breaker of calls open after 5 failures in a row; "
         f"next attempt in {seconds} s",
+        "call id-4: provider a: status 503; model 'm', key alice",
     ]
 
 

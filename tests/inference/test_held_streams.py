@@ -177,8 +177,8 @@ async def test_comments_continue_immediately_and_the_next_provider_continues_the
             goes_on.set()
             assert b"".join([part async for part in body]) == EVENTS
     assert [record.getMessage() for record in caplog.records if record.name == "models_proxy"] == [
-        "call id-0: provider a: status 502: no worker; model 'm', no key, upstream request id req_a",
-        "call id-0: failover from a to b: an error within a 2xx response (stream_error, status 502)",
+        "call id-0: failover from a to b: an error within a 2xx response (stream_error, status 502): "
+        "status 502: no worker; model 'm', no key, upstream request id req_a",
         "call id-0: headers not sent, because the response had already started: x-upstream-request-id: req_b",
     ]
 

@@ -14,7 +14,7 @@ from proxy.config.limits import Limits
 from proxy.server.connections import ClientConnections, first_reserved_descriptor
 from tests.fakes import FakeClock, FakeFetch, config_of
 from tests.listening import Served, post, serving, until
-from tests.processes import Process, descriptors
+from tests.processes import CONSOLE, Process, descriptors
 from tests.providers.scripted import fake_provider, hangs
 from tests.reliability.clients import GET, connected, protocols, with_limits
 
@@ -180,6 +180,7 @@ def test_silent_sockets_are_no_outage_with_few_descriptors(tmp_path: Path) -> No
     """More silent connections than the process can open files, and then lists and a call."""
     upstream = socket.create_server(("127.0.0.1", 0))
     text = f"""
+logging: {{access: "off"}}
 groups: {{default: {{models: ["*"], call: true}}}}
 providers: [{{name: a, kind: static, models: [{{id: m}}],
               call: {{base_url: "http://127.0.0.1:{upstream.getsockname()[1]}/v1"}}}}]
@@ -187,7 +188,7 @@ providers: [{{name: a, kind: static, models: [{{id: m}}],
     config = tmp_path / "config.yaml"
     config.write_text(text)
     with upstream, ExitStack() as stack:
-        process = stack.enter_context(Process("-c", LIMITED, "serve", "--config", str(config), "--port", "0"))
+        process = stack.enter_context(Process("-c", LIMITED, "serve", "--config", str(config), "--port", "0", *CONSOLE))
         url = process.url
         for _ in range(150):
             stack.enter_context(connected(url))

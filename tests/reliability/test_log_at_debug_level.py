@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import base64
 import logging
+import re
 from collections.abc import Iterator
 from urllib.parse import quote
 
 import httpx
 import pytest
 
+from proxy.clock import SystemClock
 from proxy.config import parse
 from proxy.server.app import Proxy
-from proxy.server.output import LineHandler
+from proxy.server.log import Log
 from tests.fakes import digest
 from tests.providers.calls import completion
 from tests.providers.lists import lists
@@ -26,17 +28,32 @@ THEIRS = "sk-canary-client/+=2"
 PROXY_PASSWORD = "canary-egress"
 
 
+class Logged:
+    """The log, and its lines after `read`."""
+
+    def __init__(self) -> None:
+        self._written = b""
+        self.log = Log(self._write, SystemClock.time)
+
+    def _write(self, data: bytes) -> None:
+        self._written += data
+
+    def read(self) -> str:
+        self.log.close()
+        return self._written.decode()
+
+
 @pytest.fixture
-def lines() -> Iterator[list[str]]:
-    """The lines of the log, of all loggers, at the level DEBUG."""
-    written: list[str] = []
-    root, handler = logging.getLogger(), LineHandler(written.append)
+def logged() -> Iterator[Logged]:
+    """All lines of the log, of all loggers, at the level DEBUG."""
+    logged, root = Logged(), logging.getLogger()
     level = root.level
-    root.addHandler(handler)
+    root.addHandler(logged.log.handler)
     root.setLevel(logging.DEBUG)
-    yield written
+    logged.log.access.access = "all"
+    yield logged
     root.setLevel(level)
-    root.removeHandler(handler)
+    root.removeHandler(logged.log.handler)
 
 
 def forms(secret: str) -> list[str]:
@@ -54,7 +71,7 @@ async def respond(exchange: Exchange) -> None:
         await replies(completion("m"))(exchange)
 
 
-async def test_lists_calls_and_errors_write_no_credential(lines: list[str]) -> None:
+async def test_lists_calls_and_errors_write_no_credential(logged: Logged) -> None:
     async with fake_provider(respond) as provider:
         text = f"""
 providers:
@@ -64,6 +81,7 @@ providers:
 keys: [{{name: k, hash: "{digest(THEIRS)}", models: ["*"]}}]
 """
         app = Proxy(parse(text))
+        app.telemetry.add(logged.log.access)
         asyncio.get_running_loop().set_debug(True)
         key = {"authorization": f"Bearer {THEIRS}"}
         transport = httpx.ASGITransport(app)
@@ -77,7 +95,7 @@ keys: [{{name: k, hash: "{digest(THEIRS)}", models: ["*"]}}]
             ]
         asyncio.get_running_loop().set_debug(False)
 
-    log = "\n".join(lines)
+    log = logged.read()
     assert (listed.status_code, statuses) == (200, [200, 502, 401])
-    assert "DEBUG" in log
+    assert {"debug", "call", "request"} <= set(re.findall(r'"(?:level|event)":"(\w+)"', log))
     assert [form for secret in (OURS, THEIRS, PROXY_PASSWORD) for form in forms(secret) if form in log] == []

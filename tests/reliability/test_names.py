@@ -7,7 +7,7 @@ from pathlib import Path
 
 import httpx
 
-from tests.processes import Process, threads, until
+from tests.processes import CONSOLE, Process, threads, until
 from tests.providers.calls import completion
 from tests.providers.scripted import Exchange, FakeProviders
 
@@ -36,7 +36,7 @@ def test_ten_hanging_names_delay_neither_lists_nor_calls_of_another_provider_nor
         config.write_text(
             "\n".join([f"keys: [{{name: a, hash: 'sha256:{digest}', models: ['*']}}]", "providers:", *rows])
         )
-        command = "-m", "tests.reliability.hanging_names", "serve", "--config", str(config), "--port", "0"
+        command = "-m", "tests.reliability.hanging_names", "serve", "--config", str(config), "--port", "0", *CONSOLE
         with Process(*command) as process:
             authorization = {"Authorization": f"Bearer {KEY}"}
             with httpx.Client(base_url=process.url, headers=authorization, trust_env=False, timeout=10) as client:

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.cli.startup import StartupReport
+from proxy.cli.startup import Screen, StartupReport
 from proxy.cli.terminal import Failure, Output, show_table
 from proxy.inference.response.headers import relayed_headers
 from proxy.printable import printable_json
@@ -75,7 +75,7 @@ def test_errors_and_the_start_table_are_printed_without_active_characters(capsys
     Failure(HOSTILE).show()
     rows: list[str] = []
     config = config_of("providers: [{name: lab, kind: static, models: [m]}]")
-    StartupReport(config, "config.yaml", rows.append, rows.append).print(HOSTILE)
+    StartupReport(config, "config.yaml", Screen(rows.append, rows.append)).print(HOSTILE)
     shown = "".join([*capsys.readouterr(), *rows])
     assert ACTIVE.search(shown) is None
     assert shown.count("owned") == 2

@@ -18,9 +18,9 @@ import httpx
 from tests.paths import ROOT
 from tests.processes import TIMEOUT, free_port, until
 
-LAB = "providers: [{name: lab, kind: static, models: [m]}]\n"
+LAB = "logging: {access: 'off'}\nproviders: [{name: lab, kind: static, models: [m]}]\n"
 SMALLEST_PIPE = 4096
-LOG_LINES = 1500
+LOG_LINES = 3000
 """More than are kept for a log that nobody reads."""
 
 
@@ -31,7 +31,7 @@ def started(
     """`models-proxy serve` with these descriptors as its output. Yields the process and its URL once it listens."""
     config.write_text(LAB)
     port = free_port()
-    serve = f'{command} "$0" -m proxy serve --config "$1" --port {port}'
+    serve = f'{command} "$0" -m proxy serve --config "$1" --port {port} --log-format console'
     process = subprocess.Popen(  # noqa: S603  # our own command
         ["/bin/sh", "-c", serve, sys.executable, str(config)],
         stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr, cwd=ROOT,

@@ -15,7 +15,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.processes import Process, accepts_connections, free_port, serving, until
+from tests import processes
+from tests.processes import Process, accepts_connections, free_port, until
 from tests.providers.calls import DONE
 from tests.providers.scripted import Exchange, FakeProvider, FakeProviders, hangs
 
@@ -35,6 +36,11 @@ def upstreams() -> Iterator[FakeProviders]:
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
     return tmp_path / "config.yaml"
+
+
+def serving(config: Path, text: str, port: int = 0) -> Process:
+    """A server whose log contains no requests."""
+    return processes.serving(config, f"logging: {{access: off}}\n{text}", port=port)
 
 
 def get(url: str, **headers: str) -> httpx.Response:

@@ -14,9 +14,9 @@ import click
 from proxy.access import Policy
 from proxy.cli.demo.upstreams import upstreams
 from proxy.cli.serve import bind, start
-from proxy.cli.startup import StartupReport
+from proxy.cli.startup import Screen, StartupReport
 from proxy.config import Config, parse
-from proxy.server.output import Print
+from proxy.server.log import LogOptions
 from proxy.server.run import protect_process
 from proxy.store import Store
 
@@ -58,7 +58,7 @@ def demo(port: int | None, shows_config: bool) -> None:
     with upstreams(upstream_key) as upstream_port:
         given = {"UPSTREAM_PORT": str(upstream_port), "UPSTREAM_KEY": upstream_key}
         config = parse(text, "config.yaml", given | {f"{name.upper()}_KEY": key for name, key in keys.items()})
-        start(config, partial(_Guide, config, keys), sockets)
+        start(config, partial(_Guide, config, keys), sockets, LogOptions(format="console"))
 
 
 def _bind(port: int | None) -> list[socket.socket]:
@@ -73,8 +73,8 @@ def _bind(port: int | None) -> list[socket.socket]:
 class _Guide(StartupReport):
     """The start table of `serve`, then the keys and commands to try."""
 
-    def __init__(self, config: Config, keys: Mapping[str, str], out: Print, err: Print) -> None:
-        super().__init__(config, "demo", out, err)
+    def __init__(self, config: Config, keys: Mapping[str, str], screen: Screen | None) -> None:
+        super().__init__(config, "demo", screen)
         self._keys = keys
 
     def print_example(self, url: str, store: Store) -> None:

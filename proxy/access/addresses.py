@@ -1,0 +1,62 @@
+"""The address of a client behind reverse proxies."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+
+_Address = IPv4Address | IPv6Address
+_MAX_HOPS = 32
+_MAX_CACHED = 4096
+
+
+class ClientAddresses:
+    """Returns the addresses of clients. `X-Forwarded-For` is believed only if a trusted proxy sent it."""
+
+    def __init__(self, trusted: Sequence[str]) -> None:
+        """`trusted`: networks of reverse proxies, such as `10.0.0.0/8`."""
+        self._trusted = tuple(ip_network(network) for network in trusted)
+        self._behind_proxies = lru_cache(_MAX_CACHED)(self._find)
+
+    def of(self, peer: str, forwarded_for: bytes) -> str:
+        """The address of a client. `peer`: of the connection; `forwarded_for`: the header, b"" without one."""
+        return self._behind_proxies(peer, forwarded_for) if self._trusted and forwarded_for else peer
+
+    def _find(self, peer: str, forwarded_for: bytes) -> str:
+        return client_address(peer, forwarded_for, self._trusted)
+
+
+def client_address(peer: str, forwarded_for: bytes, trusted: Sequence[IPv4Network | IPv6Network]) -> str:
+    """The last address in `peer` and the header, read from its end, that is not that of a trusted proxy.
+
+    Each proxy appends the address from which it got the request, so what is on the left of an untrusted one can be
+    written by anyone. A value that is no address ends the search: the proxy that received it is returned.
+    """
+    client = _address(peer)
+    if client is None:
+        return peer
+    hops = forwarded_for.decode("latin-1").rsplit(",", _MAX_HOPS)
+    while hops and _is_in(client, trusted):
+        before = _address(hops.pop().strip())
+        if before is None:
+            break
+        client = before
+    return str(client)
+
+
+def _address(text: str) -> _Address | None:
+    """An IP address, also with a port (`192.0.2.1:443`, `[2001:db8::1]:443`); None if it is none."""
+    if text.startswith("["):
+        text = text[1:].partition("]")[0]
+    elif text.count(":") == 1:
+        text = text.partition(":")[0]
+    try:
+        address = ip_address(text.partition("%")[0])
+    except ValueError:
+        return None
+    return getattr(address, "ipv4_mapped", None) or address
+
+
+def _is_in(address: _Address, networks: Sequence[IPv4Network | IPv6Network]) -> bool:
+    return any(address in network for network in networks)
