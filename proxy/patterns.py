@@ -42,7 +42,7 @@ def loose_matcher(patterns: Iterable[str]) -> Matcher:
     with_wildcards = [pattern.strip() for pattern in patterns if not WILDCARDS.isdisjoint(pattern)]
     if not with_wildcards:
         return lambda text: folded(text) in literals
-    match = _match([_shell_pattern(pattern, _folded) for pattern in with_wildcards])
+    match = _match([_shell_pattern(pattern, folded_part) for pattern in with_wildcards])
 
     def matches(text: str) -> bool:
         form = folded(text)
@@ -56,8 +56,8 @@ def loose_matcher(patterns: Iterable[str]) -> Matcher:
 
 def look_alike_matcher(patterns: Iterable[str]) -> Matcher:
     """Return a `loose_matcher` that also ignores blanks, and characters without a shape, within the text."""
-    match = _match([_shell_pattern(pattern, _without_blanks) for pattern in patterns])
-    return lambda text: match(_without_blanks(text)) is not None
+    match = _match([_shell_pattern(pattern, without_blanks) for pattern in patterns])
+    return lambda text: match(without_blanks(text)) is not None
 
 
 def _match(shell_patterns: Iterable[str]) -> Callable[[str], re.Match[str] | None]:
@@ -74,12 +74,16 @@ def _shell_pattern(pattern: str, form: Callable[[str], str]) -> str:
     return "".join(part if part in WILDCARDS else _SPECIAL_IN_A_SHELL.sub(r"[\g<0>]", form(part)) for part in parts)
 
 
-def _folded(text: str) -> str:
+def folded_part(text: str) -> str:
+    """A text without case and Unicode form (NFKC)."""
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
 
 
-def _without_blanks(text: str) -> str:
-    form = _folded(text)
+def without_blanks(text: str) -> str:
+    """A text without case, Unicode form, blanks, and characters without a shape."""
+    if text.isascii():
+        return "".join(text.lower().split())
+    form = folded_part(text)
     return "".join(
         each for each in form if not (each.isspace() or each in _BLANKS or unicodedata.category(each) == "Cf")
     )
@@ -87,4 +91,4 @@ def _without_blanks(text: str) -> str:
 
 def folded(text: str) -> str:
     """A text without case, surrounding whitespace and Unicode form (NFKC): texts that look alike become equal."""
-    return text.lower().strip() if text.isascii() else _folded(text).strip()
+    return text.lower().strip() if text.isascii() else folded_part(text).strip()

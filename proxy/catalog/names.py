@@ -7,10 +7,12 @@ entry (`aliases`), and what the setting `accept` matches.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from itertools import chain
 from typing import NamedTuple
 
 from proxy.catalog.naming import Naming
+from proxy.catalog.pattern_index import PatternIndex
 from proxy.catalog.rules import aliased, owner_rule
 from proxy.catalog.values import Offer
 from proxy.config import Config, Provider
@@ -101,9 +103,14 @@ class AcceptedNames:
             return self.find(pattern) is not None
         if self._has_patterns:
             return True
+        return bool(self._known.matching(pattern))
+
+    @cached_property
+    def _known(self) -> PatternIndex:
+        """The public names of the names in entries."""
         known = ((own_id, behind[0].owned_by) for own_id in self._aliases if (behind := self._behind(own_id)))
         names = (self._naming.public_ids(own_id, owner) for own_id, owner in known)
-        return any(map(matcher([pattern]), chain.from_iterable(names)))
+        return PatternIndex(chain.from_iterable(names))
 
     def _is_variant_of_removed(self, own_id: str) -> bool:
         """Whether the rules remove the model that a name with a `:suffix` is a variant of."""

@@ -38,7 +38,7 @@ def catalog_of(offers: Iterable[Offer], rules: Rules, config: Config) -> Coopera
     replaced = {form(model.id) for model in config.models}
     others = (offer for offer in offers if form(offer.id) not in replaced)
     catalog = yield from merging(others, rules.allows, ignore_case=settings.ignore_case, fill=settings.fill)
-    usable = yield from _offers_by_target(offers, config, form)
+    usable = yield from offers_by_target(offers, config, form)
     combined = combining(ignore_case=settings.ignore_case, fill=settings.fill)
     virtual: list[Model] = []
     for model in config.models:
@@ -49,7 +49,7 @@ def catalog_of(offers: Iterable[Offer], rules: Rules, config: Config) -> Coopera
     return Catalog(tuple(sorted((*catalog.models, *virtual), key=lambda model: model.id)))
 
 
-def _offers_by_target(
+def offers_by_target(
     offers: Sequence[Offer], config: Config, form: Callable[[str], str]
 ) -> Cooperative[dict[str, list[Offer]]]:
     """Return the offers of each target that can be called: a virtual model is listed only if it can be called."""

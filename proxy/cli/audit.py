@@ -13,21 +13,24 @@ from itertools import chain
 from typing import Literal, get_args
 
 from proxy.access import Policy
+from proxy.access.visibility import Visibility
 from proxy.catalog import Catalog, FetchResult, Offer, per_provider
 from proxy.catalog.adjust import fields_of
 from proxy.catalog.names import AcceptedNames, Source, accepted_names
+from proxy.catalog.pattern_index import PatternIndex
 from proxy.catalog.rules import declared_entries, with_declared
-from proxy.catalog.virtual import catalog_of
+from proxy.catalog.virtual import catalog_of, offers_by_target
 from proxy.cli.text import count
 from proxy.config import Config, Key, Provider
 from proxy.config.access_rules import RULES, split
 from proxy.config.field_rules import FieldRule, type_name
 from proxy.config.fields import Globs
+from proxy.config.routing import VirtualModel
 from proxy.config.settings import Merge
 from proxy.cooperative import run_now
 from proxy.dialects.entry import Entry
 from proxy.errors import UpstreamError
-from proxy.patterns import WILDCARDS, look_alike_matcher, loose_matcher, matcher
+from proxy.patterns import WILDCARDS, loose_matcher, matcher
 from proxy.states import ListState
 from proxy.store.listing import Listing, fresh_state, shortcoming
 
@@ -118,6 +121,9 @@ class Audit:
         self.results = tuple(results)
         self.now = now
         self.offers = _offers(config, results, now)
+        self._all_offers = tuple(chain.from_iterable(self.offers.values()))
+        self._visibility = Visibility(self._all_offers)
+        self._policy = cache(Policy)
         self._acceptors = _acceptors(config, results, self.offers)
         self.failed = tuple(result.provider.name for result in results if result.error)
         self.partial = tuple(r.provider.name for r in results if r.fetched and r.fetched.partial)
@@ -128,8 +134,7 @@ class Audit:
 
     def catalog(self, rules: Iterable[str] = ("*",)) -> Catalog:
         """The catalog that these rules allow."""
-        offers = chain.from_iterable(self.offers.values())
-        return run_now(catalog_of(offers, Policy(rules), self.config))
+        return run_now(catalog_of(self._all_offers, Policy(rules), self.config))
 
     def catalog_of(self, key: str | None) -> Catalog:
         """The catalog of one key, or of all models."""
@@ -154,18 +159,21 @@ class Audit:
 
     def findings(self, key: str | None = None) -> tuple[Finding, ...]:
         """All findings, or only those of one key and of its group."""
-        findings = (
+        if key is None:
+            return self._findings
+        holders = {f"key {key}", f"group {self._key(key).group}"}
+        return tuple(finding for finding in self._findings if finding.who in holders)
+
+    @cached_property
+    def _findings(self) -> tuple[Finding, ...]:
+        return (
             *self._of_callers(), *self._of_rules(), *self._of_providers(), *self._of_owners(), *self._of_models(),
             *self._of_routing(), *self._of_spellings(), *self._of_look_alikes(),
         )  # fmt: skip
-        if key is None:
-            return findings
-        holders = {f"key {key}", f"group {self._key(key).group}"}
-        return tuple(finding for finding in findings if finding.who in holders)
 
     def errors(self) -> tuple[Finding, ...]:
         """The findings with which the configuration shows models that it should hide."""
-        return tuple(finding for finding in self.findings() if finding.kind == "hides_nothing")
+        return tuple(finding for finding in self._findings if finding.kind == "hides_nothing")
 
     def _of_callers(self) -> Iterator[Finding]:
         allows_nothing = cache(self._allows_nothing)
@@ -179,17 +187,30 @@ class Audit:
                 yield Finding("no_access", f"key {key.name}", _no_access(key.rules))
 
     def _allows_nothing(self, rules: Globs) -> bool:
-        policy = Policy(rules)
-        if any(map(policy.may_allow, self._unknown)):
+        if self._unknown and any(map(self._policy(rules).may_allow, self._unknown)):
             return False
         if any(not rule.startswith("!") and self._is_accepted(rule) for rule in rules):
             return False
-        if self.config.models and self.catalog(rules).models:
-            return False
-        return not self._allows_any(policy, chain.from_iterable(self.offers.values()))
+        return not self._visibility.allowed(rules) and not self._offers_of_virtual_models(rules)
+
+    def _offers_of_virtual_models(self, rules: Globs) -> Sequence[Offer]:
+        """The offers through which these rules allow virtual models."""
+        policy = self._policy(rules) if self.config.models else None
+        return [offer for model in self.config.models if policy for offer in self._usable(model, policy)]
+
+    def _usable(self, model: VirtualModel, policy: Policy) -> Iterator[Offer]:
+        if allows := policy.target_filter(model.id):
+            for target in model.targets:
+                yield from filter(allows, self._offers_by_target[self._form(target)])
+
+    @cached_property
+    def _offers_by_target(self) -> Mapping[str, Sequence[Offer]]:
+        return run_now(offers_by_target(self._all_offers, self.config, self._form))
 
     def _is_accepted(self, rule: str) -> bool:
         """Whether an id rule may match a name that a provider accepts but does not list."""
+        if not self._acceptors:
+            return False
         kind, pattern = split(rule.removeprefix("!"))
         return not kind and any(acceptor.accepts_any(pattern) for acceptor in self._acceptors)
 
@@ -217,63 +238,61 @@ class Audit:
             return True
         if self._is_accepted(rule) or (not kind and self._matches_virtual(rule)):
             return True
-        offers = chain.from_iterable(self.offers.values())
-        if rule.startswith("!"):
-            return not all(map(Policy(["*", rule]).allows, offers))
-        return self._allows_any(Policy([rule]), offers)
+        return bool(self._visibility.matched(rule))
 
     def _matches_virtual(self, rule: str) -> bool:
         """Whether an id rule allows or denies a virtual model."""
+        if not self.config.models:
+            return False
         matches = loose_matcher([rule[1:]]) if rule.startswith("!") else matcher([rule])
         return any(matches(model.id) for model in self.config.models)
-
-    @staticmethod
-    def _allows_any(policy: Policy, offers: Iterable[Offer]) -> bool:
-        return any(map(policy.allows, offers))
 
     def _of_providers(self) -> Iterator[Finding]:
         callers = {key.rules for key in self.config.keys if self.now < key.valid_until}
         if self.config.anonymous:
             callers.add(self.config.anonymous.models)
-        policies = [Policy(rules) for rules in sorted(callers)]
-        behind_virtual = self._providers_behind_virtual_models(callers)
+        accessible = self._accessible_providers(callers)
         for result in self.results:
             name = result.provider.name
             offers = self.offers[name]
-            is_accessible = name in behind_virtual or any(self._allows_any(policy, offers) for policy in policies)
-            if offers and not is_accessible:
+            if offers and name not in accessible:
                 yield Finding("inaccessible", f"provider {name}", _INACCESSIBLE)
             if result.is_known:
                 yield from self._of_selection(result, offers)
                 yield from self._of_fields(result)
 
-    def _providers_behind_virtual_models(self, callers: Iterable[Globs]) -> frozenset[str]:
-        if not self.config.models:
-            return frozenset()
-        return frozenset().union(*(self.catalog(rules).providers() for rules in callers))
+    def _accessible_providers(self, callers: Iterable[Globs]) -> set[str]:
+        """The providers of which some caller can access a model."""
+        allowed = 0
+        behind_virtual: set[str] = set()
+        for rules in callers:
+            allowed |= self._visibility.allowed(rules)
+            behind_virtual.update(offer.provider for offer in self._offers_of_virtual_models(rules))
+        return behind_virtual | {offer.provider for at, offer in enumerate(self._all_offers) if allowed >> at & 1}
 
     def _of_selection(self, result: ProbeResult, offers: Sequence[Offer]) -> Iterator[Finding]:
         """Findings about `include`, `exclude` and `aliases` of a provider whose list was fetched."""
         provider, who = result.provider, f"provider {result.provider.name}"
-        listed = {entry.id for entry in result.entries}
-        selected = {offer.entry.id for offer in offers}
+        listed_ids = PatternIndex(entry.id for entry in result.entries)
+        selected = PatternIndex(offer.entry.id for offer in offers)
+        accepts = matcher(provider.accept)
         given = provider.model_fields_set
         for setting, patterns in (("include", provider.include), ("exclude", provider.exclude)):
             for pattern in patterns if setting in given else ():
-                if not any(map(matcher([pattern]), listed)):
+                if not listed_ids.matching(pattern):
                     text = f"{setting} {pattern!r} matches none of its models"
                     yield self._unmatched(who, text, hides=pattern if setting == "exclude" else "")
         for public, own_id in provider.aliases.items():
-            matches = matcher([own_id])
-            if not any(map(matches, selected)) and not matcher(provider.accept)(own_id):
+            if not selected.matching(own_id) and not accepts(own_id):
                 filtered = f"which {result.filters} filter{'s' * (' and ' not in result.filters)} out"
-                why = filtered if any(map(matches, listed)) else "which the provider does not list"
+                why = filtered if listed_ids.matching(own_id) else "which the provider does not list"
                 yield Finding("matches_nothing", who, f"alias {public!r} refers to {own_id!r}, {why}")
 
     def _of_fields(self, result: ProbeResult) -> Iterator[Finding]:
         """Findings about `where` and `overrides` of a provider whose list was fetched."""
         who = f"provider {result.provider.name}"
         listed = result.fetched.entries if result.fetched else ()
+        ids = PatternIndex(entry.id for entry in result.entries)
         fields = [fields_of(entry) for entry in listed] if result.provider.where else []
         for index, rule in enumerate(result.provider.where):
             values = [values(rule.field) for values in fields]
@@ -282,7 +301,7 @@ class Audit:
                 yield Finding("matches_nothing", who, f"where[{index}] ({rule}) matches none of its models: {why}")
         for index, override in enumerate(result.provider.overrides):
             for pattern in override.match:
-                if not any(map(matcher([pattern]), (entry.id for entry in result.entries))):
+                if not ids.matching(pattern):
                     text = f"overrides[{index}] {pattern!r} matches none of its models"
                     yield Finding("matches_nothing", who, text)
 
@@ -293,16 +312,16 @@ class Audit:
         is not supported, and would hide nothing. This is decided only if the models of all providers are known, since
         a model with exactly this id may otherwise exist; it may also be listed and hidden by another setting.
         """
-        is_id = any(map(loose_matcher([hides.removeprefix("!")]), self._listed_ids))
-        if "[" in hides and not is_id and not self._unknown and not self.config.skipped:
+        is_known = not self._unknown and not self.config.skipped
+        if "[" in hides and is_known and not self._listed_ids.matching_loosely(hides.removeprefix("!")):
             hint = "`[` is matched literally; write one pattern per character"
             return Finding("hides_nothing", who, f"{text}; {hint}")
         return Finding("matches_nothing", who, text)
 
     @cached_property
-    def _listed_ids(self) -> frozenset[str]:
+    def _listed_ids(self) -> PatternIndex:
         """The own ids of all models, before any rule."""
-        return frozenset(entry.id for result in self.results for entry in result.entries)
+        return PatternIndex(entry.id for result in self.results for entry in result.entries)
 
     def _of_owners(self) -> Iterator[Finding]:
         """Findings about `owners`: the first match wins, over the ids of providers without a setting `owner`."""
@@ -340,12 +359,12 @@ class Audit:
             return
         for number, rule in enumerate(self.config.routing):
             for pattern in rule.match:
-                if not any(map(matcher([pattern]), self._public_ids)) and not self._is_accepted(pattern):
+                if not self._public_ids.matching(pattern) and not self._is_accepted(pattern):
                     yield Finding("matches_nothing", f"routing[{number}]", f"pattern {pattern!r} matches no model")
 
     @cached_property
-    def _public_ids(self) -> frozenset[str]:
-        return frozenset(self._offers_by_id)
+    def _public_ids(self) -> PatternIndex:
+        return PatternIndex(self._offers_by_id)
 
     def _form(self, public_id: str) -> str:
         """An id as it is compared with others."""
@@ -367,24 +386,26 @@ class Audit:
     def _of_look_alikes(self) -> Iterator[Finding]:
         """Ids that look like denied ones: those that are not denied, and those that a rule of one id denies, too."""
         for who, rules in self._holders:
-            policy = Policy(rules)
+            allowed = self._visibility.allowed(rules)
             for rule in rules:
                 kind, pattern = split(rule.removeprefix("!"))
                 if rule.startswith("!") and not kind:
-                    others = [*filter(look_alike_matcher([pattern]), sorted(self._public_ids))]
-                    missed = [other for other in others if any(map(policy.allows, self._offers_by_id[other]))]
+                    others = sorted(self._public_ids.look_alikes(pattern))
+                    missed = [other for other in others if any(allowed >> at & 1 for at in self._offers_by_id[other])]
                     if missed:
                         text = f"rule {rule!r} does not deny ids that look like those it denies: {_quoted(missed)}"
                         yield Finding("looks_denied", who, text)
-                    denied = [other for other in others if other != pattern and loose_matcher([pattern])(other)]
-                    if denied and WILDCARDS.isdisjoint(pattern):
-                        yield Finding("looks_denied", who, f"rule {rule!r} also denies {_quoted(denied)}")
+                    if others and WILDCARDS.isdisjoint(pattern):
+                        matches = loose_matcher([pattern])
+                        if denied := [other for other in others if other != pattern and matches(other)]:
+                            yield Finding("looks_denied", who, f"rule {rule!r} also denies {_quoted(denied)}")
 
     @cached_property
-    def _offers_by_id(self) -> Mapping[str, Sequence[Offer]]:
-        by_id: dict[str, list[Offer]] = {}
-        for offer in chain.from_iterable(self.offers.values()):
-            by_id.setdefault(offer.id, []).append(offer)
+    def _offers_by_id(self) -> Mapping[str, Sequence[int]]:
+        """Public id -> the positions of its offers."""
+        by_id: dict[str, list[int]] = {}
+        for at, offer in enumerate(self._all_offers):
+            by_id.setdefault(offer.id, []).append(at)
         return by_id
 
 

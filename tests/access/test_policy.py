@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from proxy.access import Policy
 from proxy.access.policy import INTERNED
+from proxy.access.visibility import Visibility
 from proxy.catalog import Offer
 from proxy.config.access_rules import RULES, MatcherOf, Offered, Predicate, RuleKind
 from proxy.dialects.entry import Entry
@@ -197,4 +198,6 @@ def test_every_row_of_the_table_is_a_kind_of_rule(monkeypatch: pytest.MonkeyPatc
 
     offers = [offer("a:free"), offer("a:pro"), offer("a:x"), offer("abc:beta")]
     assert [offered.id for offered in offers if policy.allows(offered)] == ["a:free", "a:pro"]
+    listed = Visibility(offers).allowed(policy.rules)
+    assert [offered.id for at, offered in enumerate(offers) if listed >> at & 1] == ["a:free", "a:pro"]
     assert policy.may_allow("any"), "its models are not known yet"
