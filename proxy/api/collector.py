@@ -37,14 +37,17 @@ class Collector:
         config: Config,
         store: Store,
         calls: Callable[[str], Calls],
+        is_ready: Callable[[], bool],
         body_memory: Callable[[], int],
         listed: Listed,
         of_process: ProcessValues,
     ) -> None:
-        """`calls` returns the state of a provider's calls; `body_memory` the bytes of request bodies in memory."""
+        """`calls` returns the state of a provider's calls; `is_ready` what `/readyz` says; `body_memory` the bytes of
+        request bodies in memory."""
         self._config = config
         self._store = store
         self._calls = calls
+        self._is_ready = is_ready
         self._body_memory = body_memory
         self._listed = listed
         self._of_process = of_process
@@ -71,6 +74,7 @@ class Collector:
         yield from self._of_process.values().items()
         yield from self._of_lists(self._store.reports())
         yield from _of_calls([(provider, self._calls(provider.name)) for provider in self._config.providers])
+        yield "models_proxy_ready", [((), int(self._is_ready()))]
         yield "models_proxy_body_memory_bytes", [((), self._body_memory())]
         yield "models_proxy_body_memory_limit_bytes", [((), self._config.server.limits.body_memory)]
         yield from self._of_catalog()
@@ -107,6 +111,7 @@ def _of_calls(calls: Sequence[tuple[Provider, Calls]]) -> Iterator[tuple[str, Se
     states = [(provider.name, of.state) for provider, of in calls]
     yield "models_proxy_circuit_state", [*_of_states(states, CALL_STATES)]
     called = [(provider, of) for provider, of in calls if of.state != "not_callable"]
+    yield "models_proxy_account_rejected", [((provider.name,), int(of.account_rejected)) for provider, of in called]
     yield (
         "models_proxy_open_model_circuits",
         [((provider.name,), len(of.open_circuits)) for provider, of in called],

@@ -63,6 +63,11 @@ class Health:
             payload["missing"] = missing
         return _response(head, payload, 503)
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether `/readyz` returns 200."""
+        return not self.draining and self._store.warmed_up and self._missing_lists() is None
+
     def _missing_lists(self) -> list[str] | None:
         """Return the providers without a list because of which the proxy is not ready, None if it is ready.
 

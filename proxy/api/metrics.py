@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import math
 import zlib
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from proxy.access import Caller
@@ -12,6 +16,7 @@ from proxy.api.negotiation import accepts_gzip
 from proxy.api.request import RequestHead
 from proxy.api.routes import READ, Route
 from proxy.asgi import Handler, RawResponse, Receive, Send
+from proxy.clock import Clock
 from proxy.config import Config
 from proxy.cooperative import Cooperative, run_yielding
 
@@ -23,19 +28,34 @@ _CONTENT_TYPES = {
     True: _OPENMETRICS.encode() + b"; version=1.0.0; charset=utf-8",
     False: b"text/plain; version=0.0.4; charset=utf-8",
 }
+SHARED_SECONDS = 1.0
+"""How long a response without names is used for further requests."""
 _MAX_ACCEPT = 2048
 _PART = 64 * 1024
 """Bytes that are compressed in one step."""
 _GZIP = 16 + zlib.MAX_WBITS
 
 
+@dataclass
+class _Rendering:
+    """A body that is rendered, or was just now."""
+
+    task: asyncio.Task[bytes]
+    until: float = math.inf
+    """Monotonic seconds until which it is used; not known before the end of the task."""
+
+
 class Metrics:
     """The endpoint. What it needs is imported at the first scrape."""
 
-    def __init__(self, config: Config, collector: Callable[[], Collector]) -> None:
+    def __init__(self, config: Config, clock: Clock, collector: Callable[[], Collector]) -> None:
         self._config = config
+        self._clock = clock
+        self._is_open = config.server.metrics == "open"
         self._new_collector = collector
         self._collector: Collector | None = None
+        self._renderings: dict[tuple[bool, bool], _Rendering] = {}
+        """By form: OpenMetrics or not, gzip or not."""
 
     def routes(self) -> Iterator[Route]:
         mode = self._config.server.metrics
@@ -44,23 +64,15 @@ class Metrics:
 
     def metrics(self, head: RequestHead, caller: Caller) -> Handler:
         """Raises InvalidKey and Forbidden."""
-        is_open = self._config.server.metrics == "open"
-        if not is_open:
+        if not self._is_open:
             check_is_admin(caller, self._config)
+        return partial(self._respond, head)
 
-        async def respond(receive: Receive, send: Send) -> RawResponse:
-            return await self._scraped(head, shows_names=not is_open)
-
-        return respond
-
-    async def _scraped(self, head: RequestHead, *, shows_names: bool) -> RawResponse:
-        if self._collector is None:
-            self._collector = self._new_collector()
-        openmetrics = prefers_openmetrics(_accept(head))
-        body = await run_yielding(self._collector.encoded(openmetrics=openmetrics, shows_names=shows_names))
+    async def _respond(self, head: RequestHead, receive: Receive, send: Send) -> RawResponse:
+        openmetrics, packed = prefers_openmetrics(_accept(head)), accepts_gzip(head.accept_encoding)
+        body = await self._shared(openmetrics=openmetrics, packed=packed)
         headers = [(b"content-type", _CONTENT_TYPES[openmetrics]), (b"cache-control", b"no-store")]
-        if accepts_gzip(head.accept_encoding):
-            body = await run_yielding(_compressed(body))
+        if packed:
             headers.append((b"content-encoding", b"gzip"))
         headers += [
             (b"content-length", b"%d" % len(body)),
@@ -68,6 +80,33 @@ class Metrics:
             *head.connection_close,
         ]
         return RawResponse(200, headers, body)
+
+    async def _shared(self, *, openmetrics: bool, packed: bool) -> bytes:
+        """The body, rendered once for all requests that arrive meanwhile.
+
+        Without keys it is used for a further second, so that a flood of requests costs little.
+        """
+        form = (openmetrics, packed)
+        rendering = self._renderings.get(form)
+        if rendering is None or self._clock.monotonic() >= rendering.until:
+            task = asyncio.create_task(self._body(*form), name="render metrics")
+            rendering = self._renderings[form] = _Rendering(task)
+            task.add_done_callback(lambda _: self._rendered(form, rendering))
+        # Shielded: one canceled request must not cancel the others.
+        return await asyncio.shield(rendering.task)
+
+    def _rendered(self, form: tuple[bool, bool], rendering: _Rendering) -> None:
+        if self._is_open:
+            rendering.until = self._clock.monotonic() + SHARED_SECONDS
+        else:
+            del self._renderings[form]
+
+    async def _body(self, openmetrics: bool, packed: bool) -> bytes:
+        if self._collector is None:
+            self._collector = self._new_collector()
+        work = self._collector.encoded(openmetrics=openmetrics, shows_names=not self._is_open)
+        body = await run_yielding(work)
+        return await run_yielding(_compressed(body)) if packed else body
 
 
 def _accept(head: RequestHead) -> str:

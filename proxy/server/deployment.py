@@ -69,7 +69,7 @@ class Deployment:
         self.routes = Routes(
             [
                 *self.health.routes(),
-                *Metrics(config, self._collector).routes(),
+                *Metrics(config, clock, self._collector).routes(),
                 *Explain(config, self.store, clock, lambda: self.forwarder).routes(),
                 *Models(self.store, clock).routes(),
                 *Versions(self.store, config.providers).routes(),
@@ -139,7 +139,15 @@ class Deployment:
     def _collector(self) -> Collector:
         from proxy.api.collector import Collector
 
-        return Collector(self.config, self.store, self._calls_of, self._body_memory, self.listed, self._of_process)
+        return Collector(
+            self.config,
+            self.store,
+            self._calls_of,
+            lambda: self.health.is_ready,
+            self._body_memory,
+            self.listed,
+            self._of_process,
+        )
 
     def _body_memory(self) -> int:
         """Return the bytes of request bodies in memory."""

@@ -160,6 +160,12 @@ _TABLE = (
         ("provider", "state"),
     ),
     Metric(
+        "models_proxy_account_rejected",
+        "gauge",
+        "1 while a provider rejects the credential of the proxy, or its account has no credit.",
+        _OF_PROVIDER,
+    ),
+    Metric(
         "models_proxy_open_model_circuits",
         "gauge",
         "Circuit breakers of single models of a provider that are not closed.",
@@ -172,6 +178,7 @@ _TABLE = (
     Metric("models_proxy_body_memory_limit_bytes", "gauge", "Limit of the bytes of request bodies."),
     # -- the process
     Metric("models_proxy_build_info", "info", "The running version.", ("version", "python")),
+    Metric("models_proxy_ready", "gauge", "1 if /readyz returns 200, otherwise 0."),
     Metric("models_proxy_connections", "gauge", "Open connections of clients."),
     Metric("models_proxy_connections_limit", "gauge", "Limit of the open connections of clients."),
     Metric(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 from collections.abc import Mapping
 
 import pytest
 
-from proxy.api.metrics import prefers_openmetrics
+from proxy.api.metrics import SHARED_SECONDS, prefers_openmetrics
 from tests.fakes import FakeClock, FakeFetch, Reply, answer_of, config_of, digest, reply_to, started
 from tests.listening import serving
 from tests.providers.calls import completion
@@ -116,6 +117,8 @@ async def test_an_admin_key_gets_the_state_of_every_provider(fetch: FakeFetch, c
         'models_proxy_catalog_info{version="60d77758f87a"}': 1,
         **states("models_proxy_circuit_state", "a", "ok", *call_states[:-1]),
         **states("models_proxy_circuit_state", "b", "not_callable", *set(call_states) - {"not_callable"}),
+        'models_proxy_account_rejected{provider="a"}': 0,
+        "models_proxy_ready": 1,
         'models_proxy_open_model_circuits{provider="a"}': 0,
         'models_proxy_in_flight_calls{provider="a"}': 0,
         'models_proxy_max_in_flight_calls{provider="a"}': 7,
@@ -288,3 +291,48 @@ async def test_calls_are_counted_from_the_socket_to_the_scrape(fetch: FakeFetch,
     assert "invented" not in reply.text
     assert "sk-canary" not in reply.text
     assert "/canary/" not in reply.text
+
+
+async def test_requests_that_arrive_together_share_one_rendering(fetch: FakeFetch, clock: FakeClock) -> None:
+    async with started(config_of(KEYED), fetch, clock) as app:
+        replies = await asyncio.gather(*(reply_to(app, "/metrics", ADMINS) for _ in range(3)))
+        later = await reply_to(app, "/metrics", ADMINS)
+
+    assert replies[0].body is replies[1].body is replies[2].body
+    assert _requests(later) == _requests(replies[0]) + 3
+
+
+async def test_open_metrics_are_rendered_once_per_second(fetch: FakeFetch, clock: FakeClock) -> None:
+    async with started(config_of(mode("open") + KEYED), fetch, clock) as app:
+        first = await reply_to(app, "/metrics")
+        again = await reply_to(app, "/metrics")
+        await clock.advance(SHARED_SECONDS)
+        later = await reply_to(app, "/metrics")
+
+    assert again.body is first.body
+    assert _requests(later) == _requests(first) + 2
+
+
+async def test_a_client_that_disconnects_does_not_cancel_the_scrape_of_others(
+    fetch: FakeFetch, clock: FakeClock
+) -> None:
+    async with started(config_of(KEYED), fetch, clock) as app:
+        first = asyncio.create_task(reply_to(app, "/metrics", ADMINS))
+        second = asyncio.create_task(reply_to(app, "/metrics", ADMINS))
+        await asyncio.sleep(0)
+        first.cancel()
+
+        assert (await second).status == 200
+
+
+async def test_metrics_are_not_ready_while_the_server_drains(fetch: FakeFetch, clock: FakeClock) -> None:
+    async with started(config_of(KEYED), fetch, clock) as app:
+        app.deployment.health.draining = True
+        reply = await reply_to(app, "/metrics", ADMINS)
+
+    assert series(reply.body)["models_proxy_ready"] == 0
+
+
+def _requests(reply: Reply) -> float:
+    values = series(reply.body)
+    return sum(value for name, value in values.items() if name.startswith("models_proxy_requests_total{"))
