@@ -120,7 +120,7 @@ def lines(url: str, keys: Mapping[str, str], etag: str) -> Iterator[Line]:
     yield Line("Access rules: the same list for the key `team`", _ids(url, team))
     yield Line(
         "A model that a key cannot access gets 404, like an unknown one",
-        f"curl -sH api-key:{solo} {models}/claude-opus-4-1-20250805; echo",
+        f"curl -sH api-key:{solo} {models}/DeepSeek-R1; echo",
     )
     yield Line(
         "A key for `backup` only gets the entry of `backup`, with a context_length",
