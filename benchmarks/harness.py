@@ -20,6 +20,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
+from typing import IO
 
 ROOT = Path(__file__).parent.parent
 SERVER_CORE = 0
@@ -146,15 +147,18 @@ def process(
     command: Sequence[str], core: int, env: Mapping[str, str] | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Run a process on one core. It is stopped when the context exits."""
+    # Not a pipe: nobody reads it, and the log of a server would fill it.
+    log = tempfile.TemporaryFile()  # noqa: SIM115  # closed below
     started = subprocess.Popen(  # noqa: S603  # our own commands
         command,
         cwd=ROOT,
         env={**os.environ, **(env or {})},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
+        stderr=log,
         preexec_fn=lambda: pin(core),
     )
+    started.stderr = log
     try:
         yield started
     finally:
@@ -164,8 +168,7 @@ def process(
         except subprocess.TimeoutExpired:
             started.kill()
             started.wait()
-        if started.stderr is not None:
-            started.stderr.close()
+        log.close()
 
 
 def free_port() -> int:
@@ -184,9 +187,14 @@ def wait_for(port: int, server: subprocess.Popen[bytes]) -> float:
         except OSError:
             time.sleep(0.002)
         if server.poll() is not None:
-            stderr = server.stderr.read().decode(errors="replace") if server.stderr else ""
-            raise SystemExit(f"the server exited with code {server.returncode}: {stderr[-2000:]}")
+            stderr = _end_of(server.stderr) if server.stderr else ""
+            raise SystemExit(f"the server exited with code {server.returncode}: {stderr}")
     raise SystemExit(f"the server is not listening after {TIMEOUT:g} s")
+
+
+def _end_of(log: IO[bytes]) -> str:
+    log.seek(0)
+    return log.read().decode(errors="replace")[-2000:]
 
 
 def cpu_seconds(pid: int) -> float:

@@ -162,8 +162,8 @@ def test_goal_compares_the_proxy_with_another_round_by_round() -> None:
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("more", [observed.QUIET, observed.OBSERVED])
-def test_both_sides_of_the_observed_run_call_the_same_provider(more: str) -> None:
+@pytest.mark.parametrize("more", [observed.QUIET, observed.LOGGED, observed.OBSERVED])
+def test_all_sides_of_the_observed_run_call_the_same_provider(more: str) -> None:
     config = parse(observed.config(8000, 9001, more))
 
     assert [provider.target and provider.target.base_url for provider in config.providers] == [
