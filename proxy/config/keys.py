@@ -117,8 +117,15 @@ class _Keys:
         if not digests:
             return None
         may_call = group is None or group.call is not False
-        given = entry.model_dump(include={"name", "group", "expires", "admin"})
-        return Key(digests=digests, rules=rules, may_call=may_call, **given)
+        return Key(
+            name=entry.name,
+            digests=digests,
+            rules=rules,
+            group=entry.group,
+            expires=entry.expires,
+            admin=entry.admin,
+            may_call=may_call,
+        )
 
     def _check_group(self, value: Mapping[str, Any], path: Path) -> None:
         if "models" not in value and "group" not in value:

@@ -8,12 +8,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from functools import cached_property
 from ipaddress import ip_address
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
+import msgspec
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
 from proxy.calls import APIS, VERSION, Api
@@ -23,7 +24,6 @@ from proxy.config.fields import (
     ApiKey,
     BaseUrl,
     Bytes,
-    Day,
     FailoverCause,
     Globs,
     Name,
@@ -340,19 +340,26 @@ class Group(Settings):
     """Whether its members can call the models that they can list; None: only requests with a key can."""
 
 
-class Key(Settings):
-    """An API key of a client, identified by the SHA-256 digest of its bytes."""
+class Key(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """An API key of a client, identified by the SHA-256 digest of its bytes. Small, because there can be thousands.
 
-    name: Name
-    digests: tuple[bytes, ...] = Field(repr=False)
+    Its settings are validated as `KeyEntry`.
+    """
+
+    name: str
+    digests: tuple[bytes, ...]
     """Usually one; several while the client replaces its key. All identify the same caller."""
-    rules: Globs
+    rules: tuple[str, ...]
     """The access rules that apply: its own, otherwise those of its group."""
     group: str | None = None
     """The name of its group."""
-    expires: Day | None = None
+    expires: date | None = None
     admin: bool = False
     may_call: bool = True
+
+    def __repr__(self) -> str:
+        shown = (f"{name}={getattr(self, name)!r}" for name in self.__struct_fields__ if name != "digests")
+        return f"Key({', '.join(shown)})"
 
     @property
     def valid_until(self) -> float:

@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from proxy.config import Key, Provider
+from proxy.config import Provider
 from proxy.config.fields import check_sendable
+from proxy.config.keys import KeyEntry
 from proxy.config.settings import Defaults, Server
 from tests.config.outcomes import CANARY, rejections
 
@@ -89,7 +90,7 @@ def test_other_values_of_extra_fields_are_rejected(value: object) -> None:
     ["2027-02-29", "2027-13-45", "soon", "20270131", "31/01/2027", 20270131, True, datetime(2027, 1, 31, tzinfo=UTC)],
 )
 def test_invalid_dates_are_rejected(value: object) -> None:
-    assert rejections(Key, name="ci", digests=(), rules=[], expires=value) == [DAY]
+    assert rejections(KeyEntry, name="ci", expires=value) == [DAY]
 
 
 @pytest.mark.parametrize("name", ["a", "9", "A.b_c-d", "a" * 64])

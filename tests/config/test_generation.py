@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from datetime import date, timedelta
 from typing import Any
 
+import msgspec
 import pytest
 from pydantic import BaseModel, SecretStr
 
@@ -102,7 +103,11 @@ def changed(value: Any) -> Iterator[tuple[str, Any]]:
     match value:
         case SecretStr():
             return
-        case Key() | BaseModel():
+        case Key():
+            for name in value.__struct_fields__:
+                for where, new in changed(getattr(value, name)):
+                    yield f".{name}{where}", msgspec.structs.replace(value, **{name: new})
+        case BaseModel():
             for name in type(value).model_fields:
                 for where, new in changed(getattr(value, name)):
                     yield f".{name}{where}", value.model_copy(update={name: new})

@@ -8,6 +8,7 @@ import pytest
 from pydantic import SecretStr, ValidationError
 
 from proxy.config import Config, ConfigError, Key, Provider, parse
+from proxy.config.keys import KeyEntry
 from proxy.config.logs import Logging
 from proxy.config.settings import Group, Iam, Merge, OwnerRule, Server, Skipped
 from tests.config.outcomes import CANARY, rejections
@@ -27,7 +28,8 @@ def test_port_is_0_to_65535() -> None:
 
 @pytest.mark.parametrize("given", [date(2027, 1, 31), "2027-01-31"])
 def test_key_expires_at_the_end_of_its_day_utc(given: object) -> None:
-    key = Key.model_validate({"name": "ci", "digests": [], "rules": [], "expires": given})
+    entry = KeyEntry.model_validate({"name": "ci", "expires": given})
+    key = Key(name="ci", digests=(), rules=(), expires=entry.expires)
     assert key.expires == date(2027, 1, 31)
     assert key.valid_until == datetime(2027, 2, 1, tzinfo=UTC).timestamp()
 
