@@ -168,6 +168,7 @@ TOUCH_THE_MACHINE = {
     "config.providers",
     "config.secret_files",
     "config.sources",
+    "server.config_process",
     "server.output",
     "server.process",
     "server.run",

@@ -17,26 +17,34 @@ from proxy.patterns import WILDCARDS
 MAX_FILES = 1000
 
 
-def read_files(path: str, environ: Mapping[str, str], log: SourceLog, read: Content = content) -> Documents:
-    """Read the main file with `read`, and all that it includes. Raises ConfigError for what is no valid YAML."""
+class LargeConfiguration(Exception):
+    """The files together are larger than the caller wants to parse."""
+
+
+def read_files(
+    path: str, environ: Mapping[str, str], log: SourceLog, read: Content = content, most: int = MAX_BYTES
+) -> Documents:
+    """Read the main file with `read`, and all that it includes. Raises ConfigError for what is no valid YAML.
+
+    `most`: raise LargeConfiguration before more bytes than this are parsed.
+    """
     try:
         raw = read(path, MAX_BYTES)
     except OSError as error:
         problem = Problem(0, "", f"{error.strerror}; set another path with --config", path)
         raise ConfigError(path, [problem]) from error
-    return with_included(_document(raw, path, environ, Size()), environ, log)
+    return with_included(_document(raw, path, environ, Size(), most), environ, log, most)
 
 
-def with_included(main: Document, environ: Mapping[str, str], log: SourceLog) -> Documents:
-    """Read the files that a document includes. Raises ConfigError."""
+def with_included(main: Document, environ: Mapping[str, str], log: SourceLog, most: int = MAX_BYTES) -> Documents:
+    """Read the files that a document includes. Raises ConfigError and LargeConfiguration."""
     files = [main]
     paths = _included(main, log)
     problems = [*main.problems] if any(problem.setting.startswith("include") for problem in main.problems) else []
     for path in paths:
-        log.add(path)
         size = files[-1].size
         try:
-            files.append(_document(content(path, MAX_BYTES - size.bytes), path, environ, size))
+            files.append(_document(content(path, MAX_BYTES - size.bytes), path, environ, size, most))
         except OSError as error:
             problems.append(Problem(0, "", f"cannot be read: {error.strerror}; it is included by {main.path}", path))
         except ConfigError as error:
@@ -47,9 +55,12 @@ def with_included(main: Document, environ: Mapping[str, str], log: SourceLog) ->
     return Documents(main, files[1:])
 
 
-def _document(raw: bytes, path: str, environ: Mapping[str, str], before: Size) -> Document:
-    if before.bytes + len(raw) > MAX_BYTES:
+def _document(raw: bytes, path: str, environ: Mapping[str, str], before: Size, most: int) -> Document:
+    size = before.bytes + len(raw)
+    if size > MAX_BYTES:
         raise yaml_document.too_large(path, before)
+    if size > most:
+        raise LargeConfiguration
     return yaml_document.read(_decoded(raw, path), path, environ, before)
 
 
@@ -60,6 +71,7 @@ def _included(main: Document, log: SourceLog) -> list[str]:
         for path in _matches(main, pattern, place, log):
             if os.path.normpath(path) != os.path.normpath(main.path):
                 found.setdefault(os.path.normpath(path), path)
+                log.add(path)
     if len(found) > MAX_FILES:
         main.problem(("include",), f"matches more than {MAX_FILES:,} files; check the patterns")
         return []

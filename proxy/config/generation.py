@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from typing import Any
 
 import msgspec
@@ -16,7 +17,15 @@ def generation_of(values: object) -> str:
 
     Secrets are left out (only their presence counts), so that they cannot be found by trying values.
     """
-    return hashlib.sha256(_ENCODER.encode(values)).hexdigest()[:_DIGITS]
+    return hashlib.sha256(_encoded(values)).hexdigest()[:_DIGITS]
+
+
+def _encoded(values: object) -> bytes:
+    try:
+        return _ENCODER.encode(values)
+    except (UnicodeEncodeError, OverflowError):
+        # Variables can contain bytes that are not UTF-8, and numbers in YAML can have more than 64 bits.
+        return json.dumps(msgspec.to_builtins(values, enc_hook=_plain, order="sorted")).encode()
 
 
 def _plain(value: Any) -> object:

@@ -14,7 +14,8 @@ from typing import Any
 
 from proxy.config import document as yaml_document
 from proxy.config import secret_files
-from proxy.config.contents import content, content_of_pipe, is_pipe
+from proxy.config.contents import Content, content, content_of_pipe, is_pipe
+from proxy.config.document import MAX_BYTES
 from proxy.config.documents import SECTIONS, Documents
 from proxy.config.files import read_files, with_included
 from proxy.config.hints import LITELLM, did_you_mean
@@ -24,23 +25,34 @@ from proxy.config.places import Places
 from proxy.config.problems import ConfigError
 from proxy.config.providers import Providers, check_authority
 from proxy.config.routing import RoutingRule, VirtualModel
-from proxy.config.settings import Cache, Config, Defaults, Group, Merge, OwnerRule, Server
+from proxy.config.settings import Cache, Config, Defaults, Group, Key, Merge, OwnerRule, Server
 from proxy.config.sources import SourceLog
 from proxy.config.validation import Validation
 
 
-def read(path: Path, environ: Mapping[str, str] | None = None, *, offline: bool = False, again: bool = False) -> Config:
+def read(path: Path, environ: Mapping[str, str] | None = None, *, offline: bool = False) -> Config:
     """The configuration in a file and those that it includes. Raises ConfigError with all problems.
 
-    `offline`: see `parse`. `again`: not for the first time, so it cannot be read from a pipe.
+    `offline`: see `parse`.
     """
-    file = str(path)
-    log = SourceLog(() if is_pipe(file) else (file,))
+    return _read(str(path), environ, content_of_pipe, offline=offline)[1]
+
+
+def read_again(path: str, most: int = MAX_BYTES) -> tuple[Documents, Config]:
+    """Read a configuration while another one is in use. Returns its documents, too. Raises ConfigError.
+
+    `most`: raise LargeConfiguration before more bytes than this are parsed.
+    """
+    return _read(path, None, content, most)
+
+
+def _read(
+    path: str, environ: Mapping[str, str] | None, read_main: Content, most: int = MAX_BYTES, *, offline: bool = False
+) -> tuple[Documents, Config]:
+    log = SourceLog(() if is_pipe(path) else (path,))
     try:
-        documents = read_files(
-            file, os.environ if environ is None else environ, log, content if again else content_of_pipe
-        )
-        return _of_documents(documents, log, secret_files.read_secret, _is_installed, offline=offline)
+        documents = read_files(path, os.environ if environ is None else environ, log, read_main, most)
+        return documents, of_documents(documents, log, offline=offline)
     except ConfigError as error:
         error.sources = log.sources()
         raise
@@ -65,32 +77,34 @@ def parse(
     contained in the result, which must not be served.
     """
     log = SourceLog()
-    return _of_documents(
-        with_included(yaml_document.read(text, path, environ or {}), environ or {}, log),
-        log,
-        read_secret or secret_files.read_secret,
-        is_installed or _is_installed,
-        offline=offline,
-    )
+    documents = with_included(yaml_document.read(text, path, environ or {}), environ or {}, log)
+    return of_documents(documents, log, read_secret, is_installed, offline=offline)
 
 
-def _of_documents(
+def of_documents(
     documents: Documents,
     log: SourceLog,
-    read_secret: Callable[[str], str],
-    is_installed: Callable[[str], bool],
+    read_secret: Callable[[str], str] | None = None,
+    is_installed: Callable[[str], bool] | None = None,
     *,
-    offline: bool,
+    offline: bool = False,
+    keys: tuple[Key, ...] | None = None,
 ) -> Config:
+    """The configuration in files. Raises ConfigError. `keys`: those of the files, if they are validated already."""
     validation = Validation(documents, log, offline=offline)
-    config = _config(validation, documents.value, read_secret, is_installed)
+    raw = documents.value
+    config = _config(validation, raw, read_secret or secret_files.read_secret, is_installed or _is_installed, keys)
     if config is None:
         raise ConfigError(documents.path, set(documents.problems))
     return replace(config, sources=log.sources(), places=Places.of(documents.files))
 
 
 def _config(
-    validation: Validation, raw: Any, read_secret: Callable[[str], str], is_installed: Callable[[str], bool]
+    validation: Validation,
+    raw: Any,
+    read_secret: Callable[[str], str],
+    is_installed: Callable[[str], bool],
+    keys: tuple[Key, ...] | None,
 ) -> Config | None:
     """None if the document has a problem."""
     if not isinstance(raw, dict):
@@ -111,7 +125,7 @@ def _config(
     models = _virtual_models(validation, raw)
     routing = _routing(validation, raw)
     groups = groups_of(validation, raw)
-    keys = keys_of(validation, raw, groups)
+    keys = keys_of(validation, raw, groups) if keys is None else keys
     _warn_of_anonymous(validation, raw, groups)
     providers = Providers(validation, raw, read_secret, is_installed)
     _check_ready(validation, raw, server)

@@ -43,10 +43,11 @@ _DECODE = msgspec.msgpack.Decoder(_Chunk).decode
 class Places:
     """The places of the settings that decide what is listed and called. Compressed: about 20 bytes for each."""
 
-    __slots__ = ("_packed",)
+    __slots__ = ("packed",)
 
     def __init__(self, packed: Mapping[int, bytes] | None = None) -> None:
-        self._packed = packed or {}
+        self.packed = packed or {}
+        """As bytes, for another process."""
 
     @classmethod
     def of(cls, documents: Iterable[Document]) -> Places:
@@ -70,7 +71,7 @@ class Places:
 
         @cache
         def unpacked(number: int) -> _Chunk:
-            packed = self._packed.get(number)
+            packed = self.packed.get(number)
             return _DECODE(zlib.decompress(packed)) if packed else {}
 
         def find(*path: str | int) -> Place | None:

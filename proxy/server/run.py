@@ -18,15 +18,11 @@ from typing import Protocol
 
 import uvicorn
 
-try:
-    import resource
-except ImportError:  # Windows
-    resource = None  # type: ignore[assignment]
-
 from proxy.config import Config
 from proxy.errors import describe_bug
 from proxy.server.app import Proxy
 from proxy.server.connections import raise_descriptor_limit
+from proxy.server.core_dumps import forbid_core_dumps
 from proxy.server.log import Log
 from proxy.server.protocol import drop_noise, http_protocol
 from proxy.store import Report, Store
@@ -41,7 +37,6 @@ NO_SNIFFING = ("x-content-type-options", "nosniff")
 
 _M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8  # malloc.h
 _LARGE = 128 * 1024  # bytes; glibc's initial threshold
-_PR_SET_DUMPABLE = 4  # sys/prctl.h
 _STANDARD = (0, 1, 2)
 _HANGUP = getattr(signal, "SIGHUP", None)  # not on Windows
 
@@ -90,11 +85,7 @@ def protect_process() -> None:
     _reserve_standard_descriptors()
     sys.unraisablehook = lambda unraisable: _log_bug(unraisable.exc_value)
     threading.excepthook = lambda failed: _log_bug(failed.exc_value)
-    if resource:
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    if prctl := getattr(ctypes.CDLL(None), "prctl", None):
-        # The limit does not apply if the system passes dumps to a program (`kernel.core_pattern` with a pipe).
-        prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+    forbid_core_dumps()
 
 
 def _ignore_hangup() -> None:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from proxy.config import Config, ConfigError, parse, read
 from proxy.config.files import MAX_FILES
+from proxy.config.loader import read_again
 from tests.config.outcomes import DIGEST, ENVIRON, LIST, OTHER_DIGEST, PROVIDER
 
 MAIN = f"include: [keys/*.yaml]\n{PROVIDER}groups: {{staff: {{models: ['*']}}}}\n"
@@ -369,7 +370,7 @@ def test_main_file_and_secrets_must_be_regular_files_when_they_are_read_again(
         "config.yaml:5: providers[0].ca_file: cannot be read: Not a regular file",
     ]
     with pytest.raises(ConfigError, match="key: Not a regular file; set another path with --config"):
-        read(folder.path / "key", again=True)
+        read_again(f"{folder.path}/key")
 
 
 def test_secret_in_a_large_file_is_an_error(folder: Folder) -> None:

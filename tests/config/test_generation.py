@@ -84,6 +84,12 @@ def test_reason_of_a_skipped_provider_does_not_count() -> None:
     assert parsed(text).generation == parsed(f"# comment\n{text}").generation != parsed(PROVIDER).generation
 
 
+@pytest.mark.parametrize("value", ["caf\udce9", 2**64, -(2**63) - 1])
+def test_values_that_are_not_utf_8_or_have_more_than_64_bits_count(value: object) -> None:
+    assert generation_of({"b": [value], "a": b"x"}) == generation_of({"a": b"x", "b": [value]})
+    assert generation_of([value]) != generation_of([value, value])
+
+
 def test_unknown_values_are_an_error() -> None:
     with pytest.raises(NotImplementedError, match="a configuration contains no object"):
         generation_of(object())

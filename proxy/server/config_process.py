@@ -1,0 +1,90 @@
+"""Read a changed configuration without stopping the event loop: a large one in a process of its own.
+
+A thread shares the interpreter lock with the event loop: parsing 10,000 keys there delays requests by up to 200 ms.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from proxy.config import Config, ConfigError
+from proxy.config.files import LargeConfiguration
+from proxy.config.handover import packed, unpacked
+from proxy.config.loader import read_again
+from proxy.config.problems import Problem
+from proxy.config.sources import Sources
+from proxy.server.core_dumps import forbid_core_dumps
+
+LARGE = 100 * 1024
+"""Bytes of all files, about 1,000 keys."""
+TIMEOUT = 60
+"""Seconds for reading a large configuration."""
+_CHILD = (
+    "import os, sys\n"
+    "path, *sys.path[:] = map(os.fsdecode, sys.stdin.buffer.read().split(b'\\0'))\n"
+    "from proxy.server.config_process import main\n"
+    "main(path)\n"
+)
+"""The program of the process, constant. It imports from where this process does, whatever the working directory."""
+COMMAND = (sys.executable, "-P", "-c", _CHILD)
+
+
+def load(path: Path, before: Sources, command: Sequence[str] = COMMAND, timeout: float = TIMEOUT) -> Config:
+    """Return the configuration in a file and those that it includes, which can differ from the one in use.
+
+    Blocks, so call it in a thread. `before`: the files of the configuration in use, to be watched after a failure.
+
+    Raises ConfigError with all problems, also if the process with a large configuration fails.
+    """
+    try:
+        return read_again(str(path), LARGE)[1]
+    except LargeConfiguration:
+        pass
+    try:
+        # Secrets are in the environment, which the process inherits, and in the pipe; never in the command.
+        ended = subprocess.run(  # noqa: S603 - a constant command
+            command, input=_input(path), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=timeout, check=False
+        )
+        if ended.returncode == 0:
+            return unpacked(ended.stdout, str(path))
+        text = _ended(ended.returncode)
+    except subprocess.TimeoutExpired:
+        text = f"took longer than {timeout:g} s, so it was stopped"
+    except OSError as error:
+        text = f"could not be started: {error.strerror}"
+    except ValueError:
+        text = "returned something else"
+    raise _unread(path, text, before)
+
+
+def _input(path: Path) -> bytes:
+    return b"\0".join(map(os.fsencode, [str(path), *sys.path]))
+
+
+def _ended(code: int) -> str:
+    if code >= 0:
+        return f"ended with status {code}"
+    hint = "; check the memory limit" if -code == signal.SIGKILL else ""
+    return f"was ended by {signal.Signals(-code).name}{hint}"
+
+
+def _unread(path: Path, text: str, before: Sources) -> ConfigError:
+    problem = Problem(0, "", f"could not be read: the process that validates large configurations {text}", str(path))
+    error = ConfigError(str(path), [problem])
+    error.sources = before.look()
+    return error
+
+
+def main(path: str) -> None:
+    """Write the configuration, or its problems, to stdout. Runs in the process that `load` starts."""
+    forbid_core_dumps()
+    os.nice(10)  # requests come first
+    signal.alarm(2 * TIMEOUT)  # the end, even if the server is gone
+    gc.disable()  # nothing of it is garbage, and the process ends soon
+    sys.stdout.buffer.write(packed(path))
