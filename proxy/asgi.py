@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping, Sequence
 from typing import Any, Protocol
 
 from msgspec import Struct
@@ -30,6 +30,8 @@ class RawResponse(Struct, frozen=True):
         return b"".join((self.body, *self.rest)) if self.rest else self.body
 
 
+AddHeaders = Callable[[Iterable[Header], Iterable[Header]], list[Header]]
+"""From the headers of a request and those of its response to the complete headers of the response."""
 Handler = Callable[[Receive, Send], Awaitable[RawResponse | None]]
 """Finishes a request that needs I/O: returns the response, or None if it was already sent. Raises ApiError."""
 

@@ -236,6 +236,11 @@ ENTRIES: Mapping[str, Entry] = {
         "expose_provider: true",
         "Send the name of the provider that served a call to all callers, as `x-served-by`; admin keys always get it.",
     ),
+    "Server.reload": Entry(
+        "reload: signal",
+        "When a changed configuration is applied: `auto` (within about 3 s, and after SIGHUP), `signal` (after SIGHUP "
+        "and `POST /admin/reload`) or `off` (at the next start). See [reloading](operations.md#reloading).",
+    ),
     "Server.ready": Entry(
         "ready: [openai, lab]",
         "The lists that `/readyz` waits for: `any` (at least one), `all`, or those of the providers with these names. "

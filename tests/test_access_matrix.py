@@ -89,6 +89,8 @@ MATRIX = (
         Row("GET", f"{base}/workspaces/w/models/v/versions", 403, 403, 200, {"an admin key": ('"version-1"',)})
         for base in ("/v1", "")
     ),
+    Row("POST", "/admin/refresh", 401, 403, 200, {"an admin key": ('"name":"a"', '"name":"p"')}),
+    Row("POST", "/admin/reload", 401, 403, 409),  # the configuration of these tests is in no file
     *(Row("POST", path, 401, 404, 404) for path in request_paths(EXTRA_PATHS)),
     *(
         Row(method, path.replace("{id}", "resp_1"), 401, 404, 404)

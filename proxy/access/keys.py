@@ -99,6 +99,12 @@ class Access:
             entry = _Entry(Caller(key.name, Policy.of(key.rules), key.admin, key.may_call), key.valid_until)
             self._keys.update(dict.fromkeys(key.digests, entry))
 
+    @property
+    def policies(self) -> frozenset[Policy]:
+        """Those of all callers."""
+        callers = [entry.caller for entry in self._keys.values()]
+        return frozenset(caller.policy for caller in (*callers, self._anonymous) if caller)
+
     def identify(self, credentials: Sequence[Header], query: bytes = b"") -> Caller:
         """Return the caller who sent these credentials: the request headers in KEY_HEADERS.
 

@@ -15,6 +15,7 @@ from proxy.config import Config
 from proxy.errors import UpstreamError
 from proxy.states import Calls, Status
 from proxy.store import Report, Store
+from proxy.telemetry import Reloads
 from proxy.wire.encoder import encode
 
 _MAX_CIRCUITS = 100
@@ -25,8 +26,10 @@ _NO_STORE = (b"cache-control", b"no-store")
 class Health:
     """The state of the process and of its providers. Only admin keys see single providers."""
 
-    def __init__(self, config: Config, store: Store, calls: Callable[[str], Calls]) -> None:
+    def __init__(self, config: Config, store: Store, calls: Callable[[str], Calls], reloads: Reloads) -> None:
         """`calls` returns the state of a provider's calls, by the provider's name."""
+        self._generation = config.generation
+        self._reloads = reloads
         self._store = store
         self._calls = calls
         self._skipped = config.skipped
@@ -93,6 +96,7 @@ class Health:
         payload: dict[str, Any] = {"status": status}
         if caller.admin:
             payload["lists"], payload["calls"] = lists, calls
+            payload["configuration"] = self._configuration()
             payload["providers"] = [self._provider(report) for report in reports]
             payload["skipped"] = [
                 {"name": skipped.name, "state": skipped.state, "reason": skipped.reason} for skipped in self._skipped
@@ -114,6 +118,16 @@ class Health:
         if callable_ and all(calls.rejects_all for calls in callable_):
             return "down"
         return "ok" if all(calls.works for calls in callable_) else "degraded"
+
+    def _configuration(self) -> dict[str, Any]:
+        reloads = self._reloads
+        return {
+            "generation": self._generation,
+            "loaded_at": _date(reloads.last_success),
+            "last_failure": None if reloads.last_failure is None else _date(reloads.last_failure),
+            "problems": [*reloads.problems],
+            "restart_needed": [*reloads.restart_needed],
+        }
 
     def _provider(self, report: Report) -> dict[str, Any]:
         calls = self._calls(report.name)

@@ -15,23 +15,22 @@ from proxy.calls import CallPath
 from proxy.config import Config
 from proxy.cooperative import Cooperative
 from proxy.errors import ApiError, BodyTooLarge, Forbidden, InvalidKey
-from proxy.inference.body_memory import BodyMemory, Lease
-from proxy.inference.deadline import CallScope, ClientDisconnected, DeadlineTimer, watch_receive
+from proxy.inference.body_memory import Lease
+from proxy.inference.deadline import CallScope, ClientDisconnected, watch_receive
 from proxy.inference.failover import Call, ForwardedCall, Forwarder
-from proxy.inference.ledger import Ledger
 from proxy.inference.request.body import Body
 from proxy.inference.request.content_coding import decompress
 from proxy.inference.request.form_body import FormBody
 from proxy.inference.request.headers import split_headers
 from proxy.inference.request.json_body import JsonBody
 from proxy.inference.request.query import forwarded_query
+from proxy.inference.resources import CallResources
 from proxy.inference.response.client import ClientResponse
 from proxy.inference.response.headers import relayed_headers
 from proxy.inference.response.ids import IdReader
 from proxy.inference.response.relay import Relay, StreamFormat
 from proxy.inference.routing import Order, candidates
 from proxy.inference.strategies import Conversation, strategies_of
-from proxy.inference.turns import Turns
 from proxy.store import Store, View
 from proxy.telemetry import CallRecord
 from proxy.wire import format_of
@@ -54,7 +53,7 @@ class Inference:
         config: Config,
         store: Store,
         forwarder: Forwarder,
-        ledger: Ledger,
+        resources: CallResources,
         calls: Mapping[str, CallPath],
         monotonic: Callable[[], float],
     ) -> None:
@@ -71,10 +70,10 @@ class Inference:
         """Path of a request -> the model of a request without one; "" for none."""
         self._store = store
         self._forwarder = forwarder
-        self._ledger = ledger
-        self._timer = DeadlineTimer()
-        self._turns = Turns()
-        self.body_memory = BodyMemory(config.server.limits.body_memory)
+        self._ledger = resources.ledger
+        self._timer = resources.timer
+        self._turns = resources.turns
+        self.body_memory = resources.body_memory
         self._server = config.server
         self._has_keys = not config.is_open
         self._providers = {provider.name: provider for provider in config.providers}

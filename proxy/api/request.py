@@ -8,7 +8,7 @@ from itertools import count
 from secrets import token_hex
 
 from proxy.access.keys import KEY_HEADERS
-from proxy.asgi import ClientConnection, Header, Scope
+from proxy.asgi import AddHeaders, ClientConnection, Header, Scope
 from proxy.calls import Api
 from proxy.telemetry import CallRecord
 
@@ -34,6 +34,7 @@ class RequestHead:
 
     __slots__ = (
         "accept_encoding",
+        "add_headers",
         "began",
         "call",
         "credentials",
@@ -80,6 +81,8 @@ class RequestHead:
         """The status of the response, 0 before it is known."""
         self.error = ""
         """The code of an error response, "" for none."""
+        self.add_headers: AddHeaders | None = None
+        """What the server adds to the headers of the response."""
         for name, value in scope["headers"]:
             if name not in _READ:  # most headers of most requests
                 continue

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import get_args
@@ -16,6 +17,7 @@ from proxy.cli.startup import Screen, StartupReport
 from proxy.clock import SystemClock
 from proxy.config import Config, ConfigError, read
 from proxy.config.logs import LogFormat, LogLevel
+from proxy.config.reload_rules import refuse_reload
 from proxy.server.log import LogOptions, logging_to
 from proxy.server.output import output
 from proxy.server.run import listen, protect_process, run
@@ -54,7 +56,26 @@ def serve(path: Path, host: str | None, port: int | None, level: LogLevel | None
     if refusal := config.refuse_exposure(host) or _refuse_loop(config, host, port):
         raise click.ClickException(refusal)
     # Bound before any provider is contacted, so that a port in use is reported at once.
-    start(config, partial(StartupReport, config, str(path)), bind(host, port), LogOptions(form, level))
+    report_to, file = partial(StartupReport, config, str(path)), ConfigFile(path, host, port)
+    start(config, report_to, bind(host, port), LogOptions(form, level), file)
+
+
+@dataclass(frozen=True)
+class ConfigFile:
+    """The configuration file, which can change while the server runs."""
+
+    path: Path
+    host: str
+    port: int
+
+    def read(self) -> Config:
+        """Raises ConfigError."""
+        return read(self.path)
+
+    def refuse(self, before: Config, after: Config) -> str:
+        """Why a valid configuration must not replace the present one, "" if it can."""
+        problem = refuse_reload(before, after, self.host)
+        return str(problem) if problem else _refuse_loop(after, self.host, self.port)
 
 
 def start(
@@ -62,15 +83,17 @@ def start(
     report_to: Callable[[Screen | None], StartupReport],
     sockets: list[socket.socket],
     options: LogOptions,
+    file: ConfigFile | None = None,
 ) -> None:
     """Report the start of the server, and serve until it is stopped.
 
-    `report_to` creates the report, which prints to a screen, or logs if the log is for programs (None).
+    `report_to` creates the report, which prints to a screen, or logs if the log is for programs (None). `file`: None if
+    the configuration is constant.
     """
     with output(sys.stdout, 1) as out, logging_to(sys.stderr, 2, config, options, SystemClock.time) as log:
         report = report_to(None if log.is_json else Screen(out, log.print))
         report.begin()
-        run(config, report, sockets, log)
+        run(config, report, sockets, log, file)
 
 
 def bind(host: str, port: int, hint: str = "use --host or --port to listen on another address") -> list[socket.socket]:

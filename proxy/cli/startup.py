@@ -37,6 +37,8 @@ class StartupReport:
         self._name = name
         names = [provider.name for provider in config.providers] + [skipped.name for skipped in config.skipped]
         self._width = max(map(len, names))
+        self._names = frozenset(names)
+        """The providers of the table; later ones are only logged."""
         self._states: dict[str, tuple[ListState, str]] = {}
         """Provider -> its state and the kind of its last error, "" without one; only providers that have a row."""
 
@@ -70,15 +72,16 @@ class StartupReport:
         """Print the row of a provider after its first refresh; after later ones, log changes of its state only."""
         before = self._states.get(report.name)
         state = self._states[report.name] = report.state, report.error.kind if report.error else ""
-        if before is None:
+        if before is None and report.name in self._names:
             self._row(report.state, report.name, _outcome(report))
         elif state != before:
             _log_change(report)
 
     def on_ready(self, url: str, store: Store) -> None:
         """Print the providers that have not responded yet, then the URL and an example request."""
-        for provider, report in zip(self._config.providers, store.reports(), strict=True):
-            if provider.name not in self._states:
+        reports = {report.name: report for report in store.reports()}  # a reload can have changed the providers
+        for provider in self._config.providers:
+            if provider.name not in self._states and (report := reports.get(provider.name)):
                 self._row(report.state, provider.name, f"no response within {provider.initial_wait:g} s; still trying")
         self.print(f"Listening on {url}")
         self.print_example(url, store)

@@ -80,6 +80,8 @@ class Server(Settings):
     """Who can read `/metrics`: admin keys, or everyone, then without names of keys, providers and models."""
     max_request: Bytes = 32 * 1024**2
     """Maximum size of a request body."""
+    reload: Annotated[Literal["auto", "signal", "off"], BeforeValidator(off_if_false)] = "auto"
+    """When a changed configuration is applied: within seconds, after SIGHUP only, or at the next start only."""
     expose_provider: bool = False
     """Whether all callers see which provider served a call (`x-served-by`); otherwise only admin keys do."""
     trusted_proxies: tuple[Annotated[str, AfterValidator(network)], ...] = ()
@@ -425,6 +427,10 @@ class Config:
                 self.logging,
             )
         )
+
+    @property
+    def key_names(self) -> frozenset[str]:
+        return frozenset(key.name for key in self.keys)
 
     @property
     def anonymous(self) -> Group | None:

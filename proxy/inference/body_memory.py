@@ -31,6 +31,12 @@ class BodyMemory:
         self._waiting: dict[str, deque[tuple[int, Waiter]]] = {}
         """By key. The key whose last admission is the longest ago is first."""
 
+    def resize(self, limit: int) -> None:
+        """Change the limit, in bytes. Bodies that are in memory stay there."""
+        self._limit = limit
+        if self._waiting:
+            self._admit()
+
     def lease(self, key: str) -> Lease:
         """Return a lease of no bytes for a call of this key. It must be released."""
         return Lease(self, key)

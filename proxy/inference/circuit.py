@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from proxy.clock import Clock
 from proxy.config import Provider
@@ -39,14 +40,29 @@ class Circuit:
     ) -> None:
         """`keys`: the provider's API keys, which can be cooling; `on_change` is called when a breaker changes."""
         self.free = provider.max_in_flight
-        """Slots; without one a call can only `wait`."""
+        """Slots; without one a call can only `wait`. Negative if `max_in_flight` was lowered."""
         self._keys = keys
+        self._cooldowns = keys.cooldowns
         self._provider = provider
         self._clock = clock
-        self._breakers = Breakers(provider.name, uniform, on_change)
+        self._new_breakers = partial(Breakers, provider.name, uniform, on_change)
+        self._breakers = self._new_breakers()
         self._held: dict[str, int] = {}
         """Caller's key -> calls in progress."""
         self._queue = FairQueue(provider.queue.size, lambda: asyncio.get_running_loop().create_future(), self._held)
+
+    def configure(self, provider: Provider, keys: KeyPool) -> None:
+        """Apply a changed configuration of the provider to later calls; those in progress keep their slots.
+
+        Failures of calls to another address, or with other credentials, are forgotten.
+        """
+        if _destination(provider) != _destination(self._provider):
+            self._breakers = self._new_breakers()
+        self.free += provider.max_in_flight - self._provider.max_in_flight
+        self._provider, self._keys, self._cooldowns = provider, keys, keys.cooldowns
+        self._queue.resize(provider.queue.size)
+        while self.free > 0 and self._queue.admit():
+            self.free -= 1
 
     @property
     def is_full(self) -> bool:
@@ -93,7 +109,7 @@ class Circuit:
     def acquire(self, key: str, model: str) -> ApiError | None:
         """Start a call. Returns None, and `release` must follow; or the error."""
         # Every call passes here: nothing is computed while the provider works.
-        is_troubled = self._breakers.has_failures or self._keys.has_cooled
+        is_troubled = self._breakers.has_failures or self._cooldowns.has_any
         if is_troubled and (error := self.rejection(key, model)):
             return error
         if self.free <= 0:
@@ -137,7 +153,7 @@ class Circuit:
             self._held[key] = held
         else:
             del self._held[key]
-        if self._queue.waiting and self._queue.admit():
+        if self._queue.waiting and self.free >= 0 and self._queue.admit():
             return
         self.free += 1
 
@@ -176,3 +192,9 @@ def _at_limit() -> ProviderUnavailable:
 def _unavailable(reason: str, seconds: float) -> ProviderUnavailable:
     message = f"The provider of this model {reason}; retry after {whole_seconds(seconds)} s."
     return ProviderUnavailable(message, retry_after=seconds)
+
+
+def _destination(provider: Provider) -> tuple[object, ...]:
+    """What decides whether calls of a provider work."""
+    credentials = (provider.all_api_keys, provider.iam, provider.oauth, provider.headers)
+    return provider.target, provider.proxy, provider.ca_file, credentials

@@ -253,20 +253,40 @@ class Forwarder:
         logins: Logins,
         new_offers: Mapping[str, Collection[str]],
         uniform: Callable[[float, float], float] = random.uniform,
+        before: Forwarder | None = None,
     ) -> None:
-        """`new_offers`: provider -> its own ids that its first list did not contain; it can change."""
+        """`new_offers`: provider -> its own ids that its first list did not contain; it can change.
+
+        `before`: that of an earlier configuration. Nothing of it changes until `take_over`.
+        """
         self._clock = clock
         self._telemetry = telemetry
         self._new_offers = new_offers
         targets = [(provider, target) for provider in providers if (target := provider.target)]
-        self.endpoints: Mapping[str, Endpoint] = {p.name: Endpoint(p, target, logins, clock) for p, target in targets}
+        earlier = before.endpoints if before else {}
+        self.endpoints: Mapping[str, Endpoint] = {
+            p.name: Endpoint(p, target, logins, clock, earlier.get(p.name)) for p, target in targets
+        }
         self._param_overrides = {p.name: changes for p, _ in targets if (changes := ParamOverrides(p.overrides))}
         self._failover_to = {p.name: p.failover_to for p, _ in targets}
         self._limits_owner = "same_owner" in self._failover_to.values()
+        known = {**before._former_circuits, **before.circuits} if before else {}
         self.circuits: Mapping[str, Circuit] = {
-            p.name: Circuit(p, clock, self.endpoints[p.name].keys, uniform, telemetry.circuit_changed)
+            p.name: known.get(p.name)
+            or Circuit(p, clock, self.endpoints[p.name].keys, uniform, telemetry.circuit_changed)
             for p, _ in targets
         }
+        self._former_circuits: Mapping[str, Circuit] = {
+            name: known[name] for name in known.keys() - self.circuits.keys()
+        }
+        """Those of removed providers, with calls in progress: such a provider may be added again."""
+
+    def take_over(self) -> None:
+        """Apply the configuration to the circuits and connections of the earlier one."""
+        for name, endpoint in self.endpoints.items():
+            endpoint.take_over()
+            self.circuits[name].configure(endpoint.provider, endpoint.keys)
+        self._former_circuits = {name: circuit for name, circuit in self._former_circuits.items() if circuit.load}
 
     async def close(self) -> None:
         for endpoint in self.endpoints.values():

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from msgspec import Struct
 
@@ -30,16 +30,32 @@ class Origin(Struct, frozen=True):
 class Ledger:
     """Records ids by the name of the key that received them. Callers without a key have none."""
 
-    def __init__(self, monotonic: Callable[[], float]) -> None:
+    def __init__(self, monotonic: Callable[[], float], keys: Collection[str]) -> None:
+        """`keys`: the names of all keys."""
         self._monotonic = monotonic
+        self._names = keys
         self._keys: dict[str, OrderedDict[bytes, Origin]] = {}
+
+    def limit_to(self, keys: Collection[str]) -> None:
+        """Forget the ids of keys that do not exist any more, and those that their calls in progress still receive.
+
+        A later key with the same name can be another person's.
+        """
+        self._names = keys
+        for name in self._keys.keys() - set(keys):
+            del self._keys[name]
 
     def origin(self, provider: str, model: str) -> Origin:
         """Return the origin of ids that arrive now."""
         return Origin(provider, model, self._monotonic())
 
     def add(self, key: str, object_id: str, origin: Origin) -> None:
-        """Record that a key received an id. Of an id that several providers returned, the last one counts."""
+        """Record that a key received an id, if the key still exists.
+
+        Of an id that several providers returned, the last one counts.
+        """
+        if key not in self._names:
+            return
         ids = self._keys.setdefault(key, OrderedDict())
         digest = _digest(object_id)
         ids[digest] = origin

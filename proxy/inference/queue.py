@@ -33,6 +33,10 @@ class FairQueue:
     def __len__(self) -> int:
         return self._length
 
+    def resize(self, size: int) -> None:
+        """Change how many calls can wait. Those that wait already are not rejected."""
+        self._size = size
+
     def join(self, key: str) -> Waiter | None:
         """Add a call of a key. `leave` must follow. None: the queue is full, and no key has more calls in it.
 

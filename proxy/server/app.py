@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from proxy.access import Caller, Policy
@@ -16,12 +17,14 @@ from proxy.catalog import Fetch
 from proxy.clock import Clock, SystemClock
 from proxy.config import Config
 from proxy.errors import ApiError, BadRequest, InternalError, ShuttingDown, describe_bug
+from proxy.server.added_headers import sending
 from proxy.server.connections import ClientConnections
-from proxy.server.deployment import Deployment
+from proxy.server.deployment import Deployment, Shared
 from proxy.server.process import ProcessMetrics
+from proxy.server.reload import ConfigFiles, Reloader
 from proxy.server.shares import Shares
 from proxy.store import Report
-from proxy.telemetry import Telemetry, Usage
+from proxy.telemetry import Reloads, Telemetry, Usage
 from proxy.telemetry.counters import Counters
 from proxy.upstream.transport import disable_http_logging
 
@@ -31,10 +34,11 @@ NO_TUNNEL = BadRequest("Method CONNECT is not supported: this server does not op
 
 
 class Proxy:
-    """The ASGI application of one configuration.
+    """The ASGI application.
 
     Every request passes `decide`, which authenticates it first, whatever its path and method; only probes allow
-    requests without a key. All exceptions become error responses here.
+    requests without a key. All exceptions become error responses here. A request reads `deployment` once, when it is
+    decided: a changed configuration replaces it while requests are in progress.
     """
 
     def __init__(
@@ -45,8 +49,14 @@ class Proxy:
         fetch: Fetch | None = None,
         on_report: Callable[[Report], None] = lambda report: None,
         telemetry: Telemetry | None = None,
+        files: ConfigFiles | None = None,
+        on_reload: Callable[[Config], None] = lambda config: None,
     ) -> None:
-        """`fetch` replaces fetching over HTTP; `on_report` is called after each refresh of a provider."""
+        """`fetch` replaces fetching over HTTP; `on_report` is called after each refresh of a provider.
+
+        `files`: those of the configuration, which can change; None if it is constant. `on_reload` is called with each
+        changed configuration when it is applied.
+        """
         clock = clock or SystemClock()
         self.telemetry = telemetry or Telemetry(SystemClock.monotonic)
         self.usage = Usage()
@@ -54,9 +64,16 @@ class Proxy:
         self.shares = Shares()
         self.connections = ClientConnections(config.server.limits)
         self.metrics = ProcessMetrics(self.connections, Counters(lambda model: self.deployment.listed.has(model)))
-        if config.server.metrics != "off":
-            self.telemetry.add(self.metrics.counters)
-        self.deployment = Deployment(config, clock, fetch, self.telemetry, on_report, self.metrics)
+        self._counts = False
+        self._count(config)
+        self.reloads = Reloads(config.generation, clock.time())
+        shared = Shared(clock, fetch, self.telemetry, on_report, self.metrics, operations=self)
+        self.deployment = Deployment(config, shared)
+        self._retiring: dict[asyncio.Task[None], Deployment] = {}
+        """Deployments that were replaced, and still have requests in progress."""
+        self._replacing = asyncio.Lock()
+        self._on_reload = on_reload
+        self.reloader = Reloader(files, config, self.replace, self.reloads, clock)
 
     def decide(self, head: RequestHead) -> RawResponse | Handler:
         """Authenticate, route and respond. Returns the response, or a handler if I/O is needed. Never raises.
@@ -66,6 +83,7 @@ class Proxy:
         """
         try:
             deployment = self.deployment
+            head.add_headers = deployment.add_headers
             if head.path in deployment.routes.paths:
                 head.route = head.path
             if deployment.cors and (preflight := deployment.cors.preflight(head)):
@@ -79,6 +97,8 @@ class Proxy:
                     deployment.guard.check(head.headers)
                 caller = deployment.access.identify(head.credentials, head.query)
             head.key = caller.name or ""
+            if caller.admin:
+                head.add_headers = deployment.add_headers_for_admins
             outcome = deployment.routes.find(head)(head, caller)
         except Exception as error:
             outcome = self._error(head, error)
@@ -88,18 +108,82 @@ class Proxy:
     async def lifespan(self) -> AsyncIterator[None]:
         """Refresh the model lists in the background while the context is entered."""
         disable_http_logging()
-        refresh = asyncio.create_task(self.deployment.store.run(), name="store")
-        refresh.add_done_callback(_log_if_stopped)
-        watch = asyncio.create_task(self.deployment.watch_secrets(), name="secrets in files")
+        self.deployment.start()
+        self.reloader.start()
         self.metrics.lag.start(asyncio.get_running_loop())
         try:
             yield
         finally:
             self.metrics.lag.stop()
-            refresh.cancel()
-            watch.cancel()
-            await asyncio.gather(refresh, watch, return_exceptions=True)
-            await self.deployment.close()
+            await self.reloader.stop()
+            for retiring in self._retiring:
+                retiring.cancel()
+            await asyncio.gather(*self._retiring, return_exceptions=True)
+            for deployment in (*self._retiring.values(), self.deployment):
+                await deployment.close()
+
+    def _count(self, config: Config) -> None:
+        """Count events for metrics from the first configuration on that does not switch them off."""
+        if config.server.metrics != "off" and not self._counts:
+            self._counts = True
+            self.telemetry.add(self.metrics.counters)
+
+    # -- operations ------------------------------------------------------------------------------------------------
+
+    async def replace(self, config: Config) -> None:
+        """Apply another configuration. Requests in progress end with the one they began with."""
+        async with self._replacing:
+            before = self.deployment
+            after = await before.successor(config)
+            await before.pause()
+            try:
+                await after.prepare(before)
+            except BaseException:
+                before.start()
+                raise
+            after.take_over(before)
+            self.deployment = after
+            self.connections.configure(config.server.limits)
+            self.shares.limit_to(config.key_names)
+            self._count(config)
+            self._on_reload(config)
+            after.start()
+            retiring = asyncio.create_task(before.retire(), name="retire a configuration")
+            self._retiring[retiring] = before
+            retiring.add_done_callback(self._retired)
+
+    def _retired(self, retiring: asyncio.Task[None]) -> None:
+        if not retiring.cancelled():
+            del self._retiring[retiring]
+            if error := retiring.exception():
+                _log.error("internal error while closing a replaced configuration: %s", describe_bug(error))
+
+    async def refresh(self, providers: Collection[str], seconds: float, *, accept: bool) -> Sequence[Report]:
+        """Refresh the lists of these providers now. Returns their reports when that has ended, or after `seconds`.
+
+        Providers that a reload removes meanwhile are left out.
+        """
+        ends_at = asyncio.get_running_loop().time() + seconds
+        while True:
+            store = self.deployment.store
+            names = [name for name in providers if store.has(name)]
+            seconds = ends_at - asyncio.get_running_loop().time()
+            if await store.refresh(names, seconds, accept=accept) or not self._replacing.locked():
+                return [store.report(name) for name in names]
+            async with self._replacing:  # until the deployment is replaced
+                accept = False  # the next one takes over what was accepted
+
+    async def reload(self) -> Mapping[str, Any]:
+        """Apply the configuration as it is in its files. Returns what changed. Raises ApiError."""
+        if self.draining:
+            raise ShuttingDown
+        return await self.reloader.reload()
+
+    @property
+    def draining(self) -> bool:
+        return self.deployment.health.draining
+
+    # -- requests --------------------------------------------------------------------------------------------------
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -108,11 +192,16 @@ class Proxy:
         if scope["type"] != "http":
             await send({"type": "websocket.close"})
             return
-        if cors := self.deployment.cors:
-            send = cors.sending(send, scope["headers"])
-        head, outcome = scope.pop("decided", None) or self._decide(scope)
+        # Removed, because an idle connection keeps its last scope, but must not keep a deployment that was replaced.
+        head, outcome, deployment = scope.pop("decided", None) or self._decide(scope)
+        if head.add_headers:
+            send = sending(send, head.add_headers, scope["headers"])
         try:
-            response = outcome if isinstance(outcome, RawResponse) else await self._handle(head, outcome, receive, send)
+            response = (
+                outcome
+                if isinstance(outcome, RawResponse)
+                else await self._handle(deployment, head, outcome, receive, send)
+            )
             if response:
                 head.status = head.status or response.status
                 if head.call:
@@ -129,24 +218,33 @@ class Proxy:
             await receive()
         await send({"type": "lifespan.shutdown.complete"})
 
-    def _decide(self, scope: Scope) -> tuple[RequestHead, RawResponse | Handler]:
+    def _decide(self, scope: Scope) -> tuple[RequestHead, RawResponse | Handler, Deployment]:
         """Decide on a request that the server did not decide early. Other servers leave more of HTTP to us."""
         head = RequestHead(_in_origin_form(scope), self.telemetry.monotonic())
         if head.method == "CONNECT":
             # What follows is meant for a tunnel, and must not be parsed as requests.
+            head.add_headers = self.deployment.add_headers
             refusal = self._error(head, NO_TUNNEL)
-            return head, RawResponse(refusal.status, [*refusal.headers, (b"connection", b"close")], refusal.body)
-        return head, self.decide(head)
+            closing = RawResponse(refusal.status, [*refusal.headers, (b"connection", b"close")], refusal.body)
+            return head, closing, self.deployment
+        return head, self.decide(head), self.deployment
 
-    async def _handle(self, head: RequestHead, handler: Handler, receive: Receive, send: Send) -> RawResponse | None:
+    async def _handle(
+        self, deployment: Deployment, head: RequestHead, handler: Handler, receive: Receive, send: Send
+    ) -> RawResponse | None:
+        deployment.requests += 1
         try:
             response = await handler(receive, send)
         except asyncio.CancelledError:
-            if not self.deployment.health.draining:
+            if not self.draining:
                 raise
             response = self._error(head, ShuttingDown())
         except Exception as error:
             response = self._error(head, error)
+        finally:
+            deployment.requests -= 1
+            if deployment.ended and not deployment.requests:
+                deployment.ended.set()
         return _without_body(response) if response and head.method == "HEAD" else response
 
     @staticmethod
@@ -172,10 +270,3 @@ def _in_origin_form(scope: Scope) -> Scope:
 def _without_body(response: RawResponse) -> RawResponse:
     """Remove the body from the response to a HEAD request; its headers are those of GET."""
     return RawResponse(response.status, response.headers, b"")
-
-
-def _log_if_stopped(refresh: asyncio.Task[None]) -> None:
-    """Log a crash of the refresh loop, which stale lists would show much later."""
-    # Without an exception it ends only if all models are declared in the configuration.
-    if not refresh.cancelled() and (error := refresh.exception()):
-        _log.critical("refresh loop stopped unexpectedly; model lists are no longer updated: %s", describe_bug(error))

@@ -55,7 +55,6 @@ class ClientConnections:
 
     def __init__(self, limits: Limits, first_reserved: float | None = None) -> None:
         """`first_reserved`: the first descriptor that is not for clients, by default `first_reserved_descriptor`."""
-        self.limits = limits
         self._first_reserved = first_reserved_descriptor() if first_reserved is None else first_reserved
         self._open: set[ClientConnection] = set()
         self._addresses: Counter[str] = Counter()
@@ -63,6 +62,11 @@ class ClientConnections:
         self._may_scan = True
         self._timer: asyncio.TimerHandle | None = None
         self._logged_at = float("-inf")
+        self.configure(limits)
+
+    def configure(self, limits: Limits) -> None:
+        """Apply other limits to new connections. Timeouts of open connections stay as they are."""
+        self.limits = limits
         shortest = min(limits.header_timeout, limits.body_timeout, limits.write_timeout, limits.keepalive_timeout)
         self._interval = min(SWEEP_SECONDS, shortest / 4)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from proxy.api.request import RequestHead
-from proxy.asgi import Header, Message, RawResponse, Send
+from proxy.asgi import Header, RawResponse
 from proxy.errors import BadRequest
 
 _METHODS = (b"GET", b"HEAD", b"POST", b"DELETE")
@@ -77,16 +77,6 @@ class Cors:
         if origin := self._allows(request):
             headers += ((b"access-control-allow-origin", origin), _EXPOSE)
         return headers
-
-    def sending(self, send: Send, request: Iterable[Header]) -> Send:
-        """Return a `send` that adds the headers to the start of the response."""
-
-        async def send_with_cors(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                message = {**message, "headers": self.add(request, message["headers"])}
-            await send(message)
-
-        return send_with_cors
 
     def _allows(self, request: Iterable[Header]) -> bytes | None:
         """Return the origin of a request if it is configured, otherwise None."""

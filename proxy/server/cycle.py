@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
-from proxy.asgi import Header, Message, RawResponse
+from proxy.asgi import AddHeaders, Header, Message, RawResponse
 
 _MAX_DIRECT = 64 * 1024  # bytes of a response that is written without flow control
 _WITHOUT_BODY = frozenset({204, 304})
@@ -56,6 +56,7 @@ class Cycle:
         "_left",
         "_may_chunk",
         "_waiter",
+        "add_headers",
         "disconnected",
         "keep_alive",
         "more_body",
@@ -72,6 +73,8 @@ class Cycle:
         """`version`: of HTTP. Clients of HTTP/1.0 get responses of unknown length without chunk sizes."""
         self._connection = connection
         self.request_headers = headers
+        self.add_headers: AddHeaders | None = None
+        """What is added to the headers of a response that is sent as a whole."""
         self.keep_alive = keep_alive
         self.waiting_for_100_continue = False
         self.more_body = True

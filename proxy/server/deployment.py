@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
 from proxy.access import Access, Caller
 from proxy.access.browsers import BrowserGuard
+from proxy.api.admin_actions import AdminActions, Operations
 from proxy.api.explain import Explain
 from proxy.api.health import Health
 from proxy.api.listed import Listed
@@ -18,53 +21,106 @@ from proxy.api.pangu import Versions
 from proxy.api.paths import STORED_RESPONSES, request_paths
 from proxy.api.request import RequestHead
 from proxy.api.routes import Route, Routes
-from proxy.asgi import Handler, Receive, Send
+from proxy.asgi import AddHeaders, Handler, Receive, Send
 from proxy.catalog import Fetch
 from proxy.clock import Clock
 from proxy.config import Config
+from proxy.cooperative import NEXT_TURN
+from proxy.errors import describe_bug
+from proxy.server.added_headers import with_generation
 from proxy.server.cors import Cors
 from proxy.states import Calls
 from proxy.store import Report, Store
 from proxy.telemetry import Telemetry
 from proxy.upstream.lists import ListFetcher
-from proxy.upstream.secret_watch import watch_secrets
 
 if TYPE_CHECKING:
     from proxy.api.collector import Collector, ProcessValues
     from proxy.api.inference import Inference
     from proxy.api.responses import StoredResponses
     from proxy.inference.failover import Forwarder
+    from proxy.inference.resources import CallResources
+
+_TURNS = 3
+"""Iterations of the event loop after which every request that was decided before has begun."""
+
+WARM_UP_SECONDS = 2.0
+"""How long a changed configuration waits for the first lists after the start: requests wait for them."""
+RENDER_SECONDS = 1.0
+"""How long the lists that were requested last are rendered before a changed configuration is applied."""
+
+_log = logging.getLogger("models_proxy")
 
 
-class Deployment:
-    """The objects of one configuration: keys and policies, routes, and the store of model lists."""
+class Shared:
+    """What outlives a configuration, besides the lists and circuits, which each deployment takes over."""
 
     def __init__(
         self,
-        config: Config,
         clock: Clock,
         fetch: Fetch | None,
         telemetry: Telemetry,
         on_report: Callable[[Report], None],
         of_process: ProcessValues,
+        operations: Operations,
     ) -> None:
         """`fetch` replaces fetching over HTTP; `on_report` is called after each refresh of a provider; `of_process`:
         the metrics of the process."""
+        self.clock = clock
+        self.fetch = fetch
+        self.telemetry = telemetry
+        self.on_report = on_report
+        self.of_process = of_process
+        self.operations = operations
+        self._resources: CallResources | None = None
+
+    def resources(self, config: Config) -> CallResources:
+        """Return what calls share, created at the first call with this configuration."""
+        from proxy.inference.body_memory import BodyMemory
+        from proxy.inference.ledger import Ledger
+        from proxy.inference.resources import CallResources
+
+        if self._resources is None:
+            memory = BodyMemory(config.server.limits.body_memory)
+            self._resources = CallResources(memory, Ledger(self.clock.monotonic, config.key_names))
+        return self._resources
+
+    def configure(self, config: Config) -> None:
+        """Apply another configuration."""
+        if self._resources:
+            self._resources.configure(config)
+
+
+class Deployment:
+    """The objects of one configuration: keys and policies, routes, and the store of model lists.
+
+    A changed configuration gets another deployment: `before` is prepared while the earlier one serves requests
+    (`successor`, `prepare`), and replaces it in one step (`take_over`). Requests end with the one they began with.
+    """
+
+    def __init__(self, config: Config, shared: Shared, before: Deployment | None = None) -> None:
+        """`before`: the deployment that this one will replace. Nothing of it changes here: this runs in a thread."""
         self.config = config
-        self._clock = clock
-        self._fetcher = ListFetcher(config.providers, clock)
-        self._telemetry = telemetry
+        self._shared = shared
+        self._clock = clock = shared.clock
+        self._fetcher: ListFetcher = ListFetcher(config.providers, clock, before._fetcher if before else None)
+        self._telemetry = shared.telemetry
         self.store = Store(
-            config, fetch or self._fetcher, clock, on_report=self._reported, on_models=telemetry.models_changed
+            config,
+            shared.fetch or self._fetcher,
+            clock,
+            on_report=self._reported,
+            on_models=shared.telemetry.models_changed,
         )
-        self._on_report = on_report
         self.access = Access(config, clock.time)
         self.guard = BrowserGuard(config.server) if config.is_open else None
         self.cors = Cors(config.server.cors) if config.server.cors else None
+        self.add_headers: AddHeaders | None = self.cors.add if self.cors else None
+        """What is added to the headers of every response, None for nothing."""
+        self.add_headers_for_admins = with_generation(config.generation, self.add_headers)
         self._callable = frozenset(provider.name for provider in config.providers if provider.target)
-        self.health = Health(config, self.store, self._calls_of)
+        self.health = Health(config, self.store, self._calls_of, shared.operations.reloads)
         self.listed = Listed(config, self.store)
-        self._of_process = of_process
         self._calls = request_paths(config.server.extra_paths)
         self.routes = Routes(
             [
@@ -73,6 +129,7 @@ class Deployment:
                 *Explain(config, self.store, clock, lambda: self.forwarder).routes(),
                 *Models(self.store, clock).routes(),
                 *Versions(self.store, config.providers).routes(),
+                *AdminActions(config, shared.operations).routes(),
                 *(Route(path, ("POST",), self._call, is_api=True) for path in self._calls),
                 *(Route(path, methods, self._stored, is_api=True) for path, methods in STORED_RESPONSES.items()),
             ]
@@ -81,51 +138,114 @@ class Deployment:
         """None until the first call."""
         self._inference: Inference | None = None
         self._stored_responses: StoredResponses | None = None
-        self._loading: asyncio.Task[Inference] | None = None
+        self._loading: asyncio.Task[None] | None = None
+        self.requests = 0
+        """The requests in progress that need I/O; the application counts them."""
+        self._refreshing: asyncio.Task[None] | None = None
+        self.ended: asyncio.Event | None = None
+        """Set when the last request has ended; None until the deployment is replaced."""
+        if before and before.forwarder:
+            self._load_inference(shared.resources(config), before.forwarder)
+
+    # -- life cycle ----------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Refresh the model lists in the background, until `pause` or `close`."""
+        self._refreshing = asyncio.create_task(self.store.run(), name="store")
+        self._refreshing.add_done_callback(_log_if_stopped)
+
+    async def successor(self, config: Config) -> Deployment:
+        """Return a deployment for another configuration, which is not prepared yet."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(WARM_UP_SECONDS):
+                await self.store.wait_until_warmed_up()
+        if self._loading:
+            await self._loading
+        return await asyncio.to_thread(Deployment, config, self._shared, self)
+
+    async def prepare(self, before: Deployment) -> None:
+        """Take over the lists of a deployment that is paused, and render those that were requested last."""
+        await self.store.inherit(before.store, self.access.policies, RENDER_SECONDS)
+        if before._loading and not self._inference:
+            await before._loading
+            self._load_inference(self._shared.resources(self.config), before.forwarder)
+
+    def take_over(self, before: Deployment) -> None:
+        """Replace the deployment for which this one was prepared. Synchronous."""
+        self.health.draining = before.health.draining
+        self._shared.configure(self.config)
+        if self.forwarder:
+            self.forwarder.take_over()
+
+    async def pause(self) -> None:
+        """Stop refreshing the lists. Fetches continue, for `start` or for another deployment."""
+        self.store.hand_over()
+        await self._stop_refreshing()
+
+    async def retire(self) -> None:
+        """Wait for the last request after the deployment was replaced, and free everything that is not used any more.
+
+        The reference cycles are broken here, because that of the first deployment is never collected (`gc.freeze`),
+        and the others late.
+        """
+        self.ended = asyncio.Event()
+        for _ in range(_TURNS):  # a request that was decided before is counted when its task starts
+            await NEXT_TURN
+        if self.requests:
+            await self.ended.wait()
+        await self.close()
+        self.store.discard()
+        vars(self).clear()
 
     async def close(self) -> None:
-        """Close the connections of calls."""
+        """Stop refreshing, and close the connections of calls."""
+        await self._stop_refreshing()
         if self._loading:
             await self._loading
         if self.forwarder:
             await self.forwarder.close()
+
+    async def _stop_refreshing(self) -> None:
+        if self._refreshing:
+            self._refreshing.cancel()
+            await asyncio.gather(self._refreshing, return_exceptions=True)
 
     def _reported(self, report: Report) -> None:
         """After each refresh. A provider whose list was fetched can be reached."""
         if self.forwarder and report.failures == 0 and (circuit := self.forwarder.circuits.get(report.name)):
             circuit.list_fetched()
         self._telemetry.provider_reported(report)
-        self._on_report(report)
+        self._shared.on_report(report)
+
+    # -- calls ---------------------------------------------------------------------------------------------------------
 
     def end_calls(self) -> int:
         """End all calls because the server stops. Returns the number of those in progress."""
         return self._inference.end_calls() if self._inference else 0
 
-    async def watch_secrets(self) -> None:
-        """Load secrets in files again when they change, until canceled."""
-        await watch_secrets(self.config.providers, self._clock)
-
     async def inference(self) -> Inference:
         """Return the endpoint of calls. Imported at the first call: a proxy without calls needs 9 MiB less memory."""
-        if self._loading is None:
-            self._loading = asyncio.create_task(asyncio.to_thread(self._load_inference), name="load inference")
-        # Shielded: one canceled request must not cancel the others.
-        self._inference = await asyncio.shield(self._loading)
+        if self._inference is None:
+            if self._loading is None:
+                resources = self._shared.resources(self.config)
+                loading = asyncio.to_thread(self._load_inference, resources)
+                self._loading = asyncio.create_task(loading, name="load inference")
+            # Shielded: one canceled request must not cancel the others.
+            await asyncio.shield(self._loading)
+        assert self._inference is not None, "loaded"
         return self._inference
 
-    def _load_inference(self) -> Inference:
+    def _load_inference(self, resources: CallResources, before: Forwarder | None = None) -> None:
+        """`before`: of the deployment that this one replaces."""
         from proxy.api.inference import Inference
         from proxy.api.responses import StoredResponses
         from proxy.inference.failover import Forwarder
-        from proxy.inference.ledger import Ledger
 
-        self.forwarder = Forwarder(
-            self.config.providers, self._clock, self._telemetry, self._fetcher, self.store.new_offers
-        )
-        ledger = Ledger(self._clock.monotonic)
-        inference = Inference(self.config, self.store, self.forwarder, ledger, self._calls, self._telemetry.monotonic)
-        self._stored_responses = StoredResponses(self.config, self.store, ledger, inference)
-        return inference
+        telemetry, providers = self._telemetry, self.config.providers
+        forwarder = Forwarder(providers, self._clock, telemetry, self._fetcher, self.store.new_offers, before=before)
+        inference = Inference(self.config, self.store, forwarder, resources, self._calls, telemetry.monotonic)
+        self._stored_responses = StoredResponses(self.config, self.store, resources.ledger, inference)
+        self.forwarder, self._inference = forwarder, inference
 
     def _calls_of(self, provider: str) -> Calls:
         """Return the state of a provider's calls: `ok` before the first call of any model."""
@@ -146,7 +266,7 @@ class Deployment:
             lambda: self.health.is_ready,
             self._body_memory,
             self.listed,
-            self._of_process,
+            self._shared.of_process,
         )
 
     def _body_memory(self) -> int:
@@ -170,3 +290,10 @@ class Deployment:
         await self.inference()
         assert self._stored_responses is not None, "loaded with the endpoint of calls"
         await self._stored_responses(head, caller, receive, send)
+
+
+def _log_if_stopped(refresh: asyncio.Task[None]) -> None:
+    """Log a crash of the refresh loop, which stale lists would show much later."""
+    # Without an exception it ends only if all models are declared in the configuration.
+    if not refresh.cancelled() and (error := refresh.exception()):
+        _log.critical("refresh loop stopped unexpectedly; model lists are no longer updated: %s", describe_bug(error))

@@ -268,13 +268,14 @@ class Protocol(HttpToolsProtocol):
         telemetry = self._proxy.telemetry
         self._head = head = RequestHead(scope, telemetry.monotonic())
         decision = self._proxy.decide(head)
+        cycle.add_headers = head.add_headers
         self._account(head.key, decision)
         if isinstance(decision, RawResponse) and not head.has_body and cycle.is_direct:
             self.write_response(cycle, decision)
             head.status = decision.status
             telemetry.request_ended(head)
             return
-        scope["decided"] = head, decision
+        scope["decided"] = head, decision, self._proxy.deployment
         scope["connection"] = cycle
         self.tasks.add(self.loop.create_task(self._respond(cycle, scope)))
 
@@ -316,9 +317,9 @@ class Protocol(HttpToolsProtocol):
 
     def write_response(self, cycle: Cycle, response: RawResponse) -> None:
         """Write a complete response on a keep-alive connection, with one system call."""
-        cors, fields = self._proxy.deployment.cors, response.headers
-        if cors:
-            fields = cors.add(cycle.request_headers, fields)
+        fields = response.headers
+        if cycle.add_headers:
+            fields = cycle.add_headers(cycle.request_headers, fields)
         start = head_bytes(response.status, (*self.server_state.default_headers, *fields))
         if response.rest:
             self.transport.writelines([start, response.body, *response.rest])

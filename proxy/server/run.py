@@ -25,6 +25,7 @@ from proxy.server.connections import raise_descriptor_limit
 from proxy.server.core_dumps import forbid_core_dumps
 from proxy.server.log import Log
 from proxy.server.protocol import drop_noise, http_protocol
+from proxy.server.reload import ConfigFiles
 from proxy.store import Report, Store
 
 LAST_SECONDS = 6.0
@@ -56,17 +57,22 @@ class Observer(Protocol):
         """Called once every provider was fetched or its `initial_wait` is over. `url`: of the listening server."""
 
 
-def run(config: Config, observer: Observer, sockets: list[socket.socket], log: Log) -> None:
-    """Serve on these sockets until a signal stops the process."""
+def run(
+    config: Config, observer: Observer, sockets: list[socket.socket], log: Log, files: ConfigFiles | None = None
+) -> None:
+    """Serve on these sockets until a signal stops the process.
+
+    `files`: those of the configuration, None if it is constant.
+    """
     drop_noise()
-    if _HANGUP:
-        # Not a handler of the event loop: closing the loop would restore the default action, which ends the process.
-        signal.signal(_HANGUP, _log_hangup)
     _limit_malloc()
     raise_descriptor_limit()
     skip_system_cas()
-    app = Proxy(config, on_report=observer.on_report)
+    app = Proxy(config, on_report=observer.on_report, files=files, on_reload=log.configure)
     app.telemetry.add(log.access)
+    if _HANGUP:
+        # Not a handler of the event loop: closing the loop would restore the default action, which ends the process.
+        signal.signal(_HANGUP, lambda number, frame: app.reloader.signal())
     try:
         Server(app, config, observer).run(sockets)
     finally:
@@ -147,12 +153,9 @@ class Server(uvicorn.Server):
                 headers=[NO_SNIFFING],
                 proxy_headers=False,
                 timeout_keep_alive=config.server.limits.keepalive_timeout,  # type: ignore[arg-type]  # for `call_later`
-                timeout_graceful_shutdown=ceil(config.server.shutdown_timeout + LAST_SECONDS),
             )
         )
         self._app = app
-        self._drain_delay = config.server.drain_delay
-        self._shutdown_timeout = config.server.shutdown_timeout
         self._observer = observer
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -169,7 +172,9 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._notifying.cancel()
-        ending = asyncio.get_running_loop().call_later(self._shutdown_timeout, self._end_calls)
+        seconds = self._app.deployment.config.server.shutdown_timeout
+        self.config.timeout_graceful_shutdown = ceil(seconds + LAST_SECONDS)
+        ending = asyncio.get_running_loop().call_later(seconds, self._end_calls)
         await super().shutdown(sockets=sockets)
         ending.cancel()
         if self.force_exit:
@@ -186,7 +191,7 @@ class Server(uvicorn.Server):
         if health.draining:
             loop.call_soon_threadsafe(self._force)
         elif sig == signal.SIGTERM:
-            loop.call_later(self._drain_delay, self._stop)
+            loop.call_later(self._app.deployment.config.server.drain_delay, self._stop)
         else:
             self._stop()
         health.draining = True
@@ -208,10 +213,6 @@ class Server(uvicorn.Server):
         if calls := self._app.deployment.end_calls():
             which = "1 call that was" if calls == 1 else f"{calls} calls that were"
             _log.warning("shutdown: ended %s still in progress", which)
-
-
-def _log_hangup(sig: int, frame: FrameType | None) -> None:
-    _log.warning("SIGHUP ignored: reload is not supported yet; restart the process to apply a changed configuration")
 
 
 def _url(listening: socket.socket) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 BUDGET = 3000
 """Of one key in one iteration, in about microseconds of CPU."""
@@ -56,6 +56,10 @@ class Shares:
 
     def __init__(self) -> None:
         self._shares: dict[str | None, Share] = {}
+
+    def limit_to(self, keys: Collection[str]) -> None:
+        """Forget the shares of keys that do not exist any more. Their connections keep them."""
+        self._shares = {key: share for key, share in self._shares.items() if not key or key in keys}
 
     def of(self, key: str | None, loop: asyncio.AbstractEventLoop) -> Share:
         share = self._shares.get(key)

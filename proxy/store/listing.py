@@ -112,6 +112,8 @@ class Report:
     """Whether the last list became empty or much shorter, so that the one before is shown until it is confirmed."""
     fetch_seconds: float | None = None
     """How long the last refresh took; None before the first one has ended."""
+    refreshing: bool = False
+    """Whether a refresh is in progress."""
 
 
 def list_state(provider: Provider, listing: Listing | None, now: float) -> ListState:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from itertools import chain
 
-from proxy.catalog import Fetch, Offer
+from proxy.catalog import Fetch, FetchResult, Offer
 from proxy.clock import Clock
 from proxy.cooperative import Cooperative, run_yielding
 from proxy.errors import UpstreamError, describe_bug
@@ -48,6 +48,20 @@ class Refresher:
         self._logged: dict[str, set[str]] = {}
         """Provider -> the new ids that were logged: an id that comes and goes is logged once."""
         self._warmed_up = asyncio.Event()
+        self._group: asyncio.TaskGroup | None = None
+        """None unless `run` is running."""
+        self._timers: dict[str, asyncio.Task[None]] = {}
+        """Provider -> the task that refreshes it periodically."""
+        self._refreshes: dict[str, asyncio.Task[None]] = {}
+        """Provider -> its refresh in progress."""
+        self._hands_over = False
+
+    def inherit(self, before: Refresher) -> None:
+        """Take over what is known of an earlier configuration's refreshes. A proxy that is ready remains so."""
+        names = {slot.provider.name for slot in self._slots}
+        self._logged = {name: ids for name, ids in before._logged.items() if name in names}
+        if before.warmed_up:
+            self._warmed_up.set()
 
     @property
     def warmed_up(self) -> bool:
@@ -59,21 +73,80 @@ class Refresher:
         await self._warmed_up.wait()
 
     async def run(self) -> None:
-        """Refresh all providers immediately, then each by its own timer, until canceled."""
+        """Refresh each provider when its next attempt is due, new ones immediately, until canceled."""
+        self._hands_over = False
         try:
             async with asyncio.TaskGroup() as tasks:
+                self._group = tasks
                 for slot in self._slots:
                     if slot.provider.is_remote:
-                        tasks.create_task(self._keep_fresh(slot), name=f"refresh {slot.provider.name}")
+                        self._start_timer(slot)
                         tasks.create_task(self._end_initial_wait(slot), name=f"initial wait {slot.provider.name}")
                 self._check_warmed_up()
         finally:
+            self._group = None
             self._warmed_up.set()  # waiting requests continue with the current lists
+            await self._cancel()
+
+    def hand_over(self) -> None:
+        """Let fetches continue when `run` is canceled: another refresher, or this one again, uses their results."""
+        self._hands_over = True
+
+    async def refresh(self, names: Collection[str], seconds: float) -> bool:
+        """Refresh these providers now, or join their refreshes in progress. Returns after at most `seconds`.
+
+        Returns False if `run` is not running (any more).
+        """
+        ends_at = asyncio.get_running_loop().time() + seconds
+        slots = [slot for slot in self._slots if slot.provider.name in names and slot.provider.is_remote]
+        while slots:
+            if not self._is_running():
+                return False
+            refreshes = [self._begin(slot) for slot in slots]
+            await asyncio.wait(refreshes, timeout=max(0.0, ends_at - asyncio.get_running_loop().time()))
+            if not self._is_running():
+                return False
+            ended = [slot for slot, refresh in zip(slots, refreshes, strict=True) if refresh.done()]
+            for slot in ended:
+                self._timers.pop(slot.provider.name).cancel()
+                self._start_timer(slot)
+            # A refresh that was joined may have read its response before it was accepted in advance.
+            slots = [slot for slot in ended if slot.accepts]
+        return True
+
+    async def _cancel(self) -> None:
+        for slot in self._slots:
+            slot.refreshing = False
+            if slot.fetching and not self._hands_over:
+                slot.fetching.cancel()
+        refreshes = [*self._refreshes.values()]
+        for refresh in refreshes:
+            refresh.cancel()
+        await asyncio.gather(*refreshes, return_exceptions=True)
+
+    def _is_running(self) -> bool:
+        return self._group is not None
+
+    def _start_timer(self, slot: Slot) -> None:
+        assert self._group is not None, "called while `run` is running"
+        timer = self._group.create_task(self._keep_fresh(slot), name=f"refresh {slot.provider.name}")
+        self._timers[slot.provider.name] = timer
 
     async def _keep_fresh(self, slot: Slot) -> None:
         while True:
-            await self._refresh(slot)
-            await self._clock.sleep(max(0.0, slot.next_attempt_at - self._clock.monotonic()))
+            if slot.fetching is None and (wait := slot.next_attempt_at - self._clock.monotonic()) > 0:
+                await self._clock.sleep(wait)
+            # Shielded: a timer that is started again must not cancel the refresh.
+            await asyncio.shield(self._begin(slot))
+
+    def _begin(self, slot: Slot) -> asyncio.Task[None]:
+        """Return the refresh of a provider that is in progress; begin one if there is none."""
+        name = slot.provider.name
+        refresh = self._refreshes.get(name)
+        if refresh is None:
+            refresh = self._refreshes[name] = asyncio.create_task(self._refresh(slot), name=f"fetch {name}")
+            refresh.add_done_callback(lambda _: self._refreshes.pop(name))
+        return refresh
 
     async def _refresh(self, slot: Slot) -> None:
         """Fetch once and update the slot. Handles every exception, because a bug in a parser must not end the loop."""
@@ -86,6 +159,7 @@ class Refresher:
         except Exception as bug:
             _log.error("internal error while refreshing %s: %s", slot.provider.name, describe_bug(bug))
             self._fail(slot, UpstreamError.from_bug(bug))
+        slot.fetching = None
         slot.refreshing = False
         slot.refresh_seconds = self._clock.monotonic() - began
         slot.probed = True
@@ -95,7 +169,11 @@ class Refresher:
 
     async def _fetch_into(self, slot: Slot) -> None:
         """Fetch and accept the list. Raises UpstreamError."""
-        result = await self._fetch(slot.provider, slot.retries())
+        if slot.fetching is None:
+            slot.fetching = asyncio.create_task(self._response(slot), name=f"request {slot.provider.name}")
+            slot.fetching.add_done_callback(_ignore_failure)
+        # Shielded: the fetch continues when the configuration is replaced.
+        result = await asyncio.shield(slot.fetching)
         work = slot.derive(result, fetched_at=self._clock.time(), now=self._clock.monotonic())
         update = await run_yielding(work)
         before, is_first = slot.offers, slot.first_names is None
@@ -105,6 +183,10 @@ class Refresher:
             self._on_models(change)
         if changed and slot.new_names and slot.provider.target:
             await self._log_new_offers(slot)
+
+    async def _response(self, slot: Slot) -> FetchResult:
+        """Raises UpstreamError."""
+        return await self._fetch(slot.provider, slot.retries())
 
     async def _log_new_offers(self, slot: Slot) -> None:
         """Log ids that the first list of a provider did not contain, and that other providers list: each once."""
@@ -141,3 +223,9 @@ def _models_change(slot: Slot, before: Sequence[Offer]) -> Cooperative[ModelsCha
     added = [public_id for public_id in new if public_id not in old]
     removed = [public_id for public_id in old if public_id not in new]
     return ModelsChange(slot.provider.name, added, removed) if added or removed else None
+
+
+def _ignore_failure(fetching: asyncio.Task[FetchResult]) -> None:
+    """Retrieve the exception of a fetch that nothing waits for any more: asyncio would log it."""
+    if not fetching.cancelled():
+        fetching.exception()

@@ -7,6 +7,7 @@ change.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -22,6 +23,7 @@ from proxy.states import BreakerState, ListState
 from proxy.store.first_list import names_of, new_names
 from proxy.store.listing import Listing, Report, list_state, shortcoming
 from proxy.store.shrinkage import shrinkage_after
+from proxy.store.succession import fetches_alike, reads_alike
 
 FIRST_BACKOFF = 5.0
 """Seconds until the retry after the first failure. Doubled with each further failure, up to the provider's ttl."""
@@ -72,6 +74,10 @@ class Slot:
     refreshing: bool = False
     refresh_seconds: float | None = None
     """How long the last refresh took; None before the first one has ended."""
+    fetching: asyncio.Task[FetchResult] | None = None
+    """The fetch whose result was not accepted yet: it continues when the configuration is replaced."""
+    accepts: bool = False
+    """Whether the next list is believed at once, even if it is empty or shrunk."""
     failures: int = 0
     """Consecutive failed refreshes."""
     shortcomings: int = 0
@@ -90,12 +96,19 @@ class Slot:
 
     def derive(self, result: FetchResult, *, fetched_at: float, now: float) -> Cooperative[Update]:
         """What a successful fetch makes of the listing: see `accept`. `fetched_at`: Unix seconds."""
-        listing = yield from _next_listing(self.provider, self.listing, result, fetched_at=fetched_at, now=now)
+        believed, self.accepts = self.accepts, False
+        listing = yield from _next_listing(
+            self.provider, self.listing, result, fetched_at=fetched_at, now=now, believed=believed
+        )
         if self.listing is not None and listing.entries == self.listing.entries:
             listing = replace(listing, entries=self.listing.entries)
             if not self.provider.hide_retired:
                 # Most lists do not change, so the rules need not run.
                 return Update(listing, self.offers, self.first_names, self.new_names)
+        return (yield from self._update(listing))
+
+    def _update(self, listing: Listing) -> Cooperative[Update]:
+        """Apply the rules to a listing."""
         names = names_of(listing.entries)
         yield
         first = self.first_names if self.first_names is not None or not names else tuple(names)
@@ -105,6 +118,34 @@ class Slot:
             offers += batch
             yield
         return Update(listing, tuple(offers), first, added)
+
+    def inherit(self, before: Slot, *, same_rules: bool) -> Cooperative[None]:
+        """Take over the list that was fetched with an earlier configuration of the provider, if its entries still fit.
+
+        `same_rules`: the rules are those of the earlier slot, too. A provider whose requests changed is fetched at
+        once, without the delay of earlier failures.
+        """
+        if not reads_alike(before.provider, self.provider):
+            return
+        listing, self.first_names = before.listing, before.first_names
+        if same_rules:
+            self.offers, self.new_names = before.offers, before.new_names
+        elif listing is not None:
+            update = yield from self._update(listing)
+            self.offers, self.new_names = update.offers, update.new_names
+        self.listing, self.probed, self.accepts = listing, before.probed, before.accepts
+        if fetches_alike(before.provider, self.provider):
+            self.fetching, before.fetching = before.fetching, None
+            self.error, self.failures, self.shortcomings = before.error, before.failures, before.shortcomings
+            self.tokens, self.next_attempt_at = before.tokens, before.next_attempt_at
+            self._reschedule(before.provider)
+        elif listing is not None:
+            self.error = shortcoming(self.provider, listing)
+
+    def _reschedule(self, before: Provider) -> None:
+        """Apply a changed `ttl` to the time of the next refresh."""
+        if self.listing is not None and self.failures == 0 and self.provider.ttl != before.ttl:
+            self.next_attempt_at = self.listing.fetched_monotonic + self._refresh_delay()
 
     def accept(self, update: Update) -> bool:
         """Replace the listing. Returns whether the offers changed."""
@@ -126,6 +167,7 @@ class Slot:
         if self.listing is not None and self.listing.shrinkage is not None:
             self.listing = replace(self.listing, shrinkage=replace(self.listing.shrinkage, responses=0))
         self.failures += 1
+        self.accepts = False
         self.error = error
         self.next_attempt_at = now + self._retry_delay(error)
 
@@ -170,6 +212,7 @@ class Slot:
             result=listing.result if listing else None,
             is_held=listing is not None and listing.shrinkage is not None,
             fetch_seconds=self.refresh_seconds,
+            refreshing=self.refreshing,
         )
 
     @property
@@ -204,15 +247,15 @@ def _by_id(offers: Iterable[Offer]) -> Mapping[str, Sequence[Offer]]:
 
 
 def _next_listing(
-    provider: Provider, last: Listing | None, result: FetchResult, *, fetched_at: float, now: float
+    provider: Provider, last: Listing | None, result: FetchResult, *, fetched_at: float, now: float, believed: bool
 ) -> Cooperative[Listing]:
     """The listing after a successful fetch.
 
     A complete list replaces the last one. A list that may lack models is merged into it: models that it lacks are kept,
-    because they may still exist.
+    because they may still exist. `believed`: a shrunk list needs no confirmation.
     """
     shrinkage = None
-    if last is not None and not result.partial:
+    if last is not None and not result.partial and not believed:
         shrinkage = shrinkage_after(provider, last.shrinkage, len(last.entries), len(result.entries), now)
     entries, withheld = yield from _with_settled_times(last, result, fetched_at=fetched_at, now=now)
     unseen: dict[str, float] = {}

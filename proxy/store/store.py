@@ -7,8 +7,8 @@ disconnects does not cancel a refresh.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
 from itertools import chain
 
 from proxy.access import Policy
@@ -17,7 +17,7 @@ from proxy.catalog.names import Source
 from proxy.catalog.virtual import catalog_of
 from proxy.clock import Clock
 from proxy.config import Config
-from proxy.cooperative import BATCH_SIZE, Cooperative
+from proxy.cooperative import BATCH_SIZE, Cooperative, run_yielding
 from proxy.states import ListState
 from proxy.store.absent import seconds_until_known
 from proxy.store.listing import Listing, Report
@@ -47,6 +47,9 @@ class Store:
     """Limit for the rendered lists of all policies."""
 
     def __post_init__(self) -> None:
+        # Rendered lists reference it, and can outlive the configuration: so it is without the keys, of which it may
+        # have many.
+        self._rules = replace(self.config, keys=(), groups={})
         self._slots = {
             provider.name: Slot(
                 provider, per_provider(provider, self.config, self.clock.time), self.uniform, self.clock.monotonic()
@@ -71,8 +74,47 @@ class Store:
         self._update_notes()
 
     async def run(self) -> None:
-        """Refresh all providers immediately, then each by its own timer, until canceled."""
+        """Refresh each provider when its next attempt is due, new ones immediately, until canceled."""
         await self._refresher.run()
+
+    # -- a changed configuration -------------------------------------------------------------------------------
+
+    def hand_over(self) -> None:
+        """Let fetches continue when `run` is canceled: the store of another configuration will `inherit` them."""
+        self._refresher.hand_over()
+
+    async def inherit(self, before: Store, policies: Collection[Policy], seconds: float) -> None:
+        """Take over the lists of the store of an earlier configuration, in steps. Neither must be running.
+
+        Afterwards the views of these policies that were used last are as fast as before: they are kept if all rules are
+        the same, otherwise rendered for at most `seconds`.
+        """
+        same_rules = self._rules.owners == before._rules.owners and self._rules.merge == before._rules.merge
+        for name in self._slots.keys() & before._slots.keys():
+            slot, earlier = self._slots[name], before._slots[name]
+            is_same = same_rules and slot.provider == earlier.provider
+            await run_yielding(slot.inherit(earlier, same_rules=is_same))
+        self._refresher.inherit(before._refresher)
+        self._changed(offers_changed=True)
+        rules, earlier_rules = self._rules, before._rules
+        if same_rules and rules.providers == earlier_rules.providers and rules.models == earlier_rules.models:
+            self._views.inherit(before._views, policies)
+        else:
+            await self._views.render_like(before._views, policies, seconds)
+
+    def discard(self) -> None:
+        """Free everything. The store must not be used any more."""
+        vars(self).clear()
+
+    async def refresh(self, providers: Collection[str], seconds: float, *, accept: bool = False) -> bool:
+        """Refresh these providers now, and return when that has ended, or after `seconds`.
+
+        `accept`: believe their next lists at once, even if they are empty or shrunk. Returns False if `run` is not
+        running (any more).
+        """
+        for name in providers if accept else ():
+            self._slots[name].accepts = True
+        return await self._refresher.refresh(providers, seconds)
 
     # -- changes -----------------------------------------------------------------------------------------------
 
@@ -132,14 +174,15 @@ class Store:
         """Render the models that a policy allows, from the current offers in the configured order of providers."""
         offers = [slot.offers for slot in self._slots.values()]
         index = self._index
-        catalog = yield from catalog_of(chain.from_iterable(offers), policy, self.config)
+        catalog = yield from catalog_of(chain.from_iterable(offers), policy, self._rules)
         return (yield from render(catalog, Names(catalog, policy, index)))
 
     def _name_index(self) -> Lazy[NameIndex]:
         """The index of the current offers, computed when a request needs it."""
         sources = [slot.source() for slot in self._slots.values()]
         is_short = sum(len(source.offers) for source in sources) <= BATCH_SIZE
-        return Lazy(lambda: name_index(sources, self.config), is_short=is_short)
+        rules = self._rules
+        return Lazy(lambda: name_index(sources, rules), is_short=is_short)
 
     def _show(self, policy: Policy, summary: ListSummary) -> Status:
         fetch_times = [
@@ -214,6 +257,14 @@ class Store:
         """Whether there is a listing of this provider that has not expired."""
         self._expire()
         return self._slots[provider].state(self.clock.monotonic()) != "failing"
+
+    def has(self, provider: str) -> bool:
+        """Whether the configuration has a provider with this name."""
+        return provider in self._slots
+
+    def report(self, provider: str) -> Report:
+        self._expire()
+        return self._slots[provider].report(self.clock.monotonic())
 
     def reports(self) -> list[Report]:
         """The reports of all providers, in the configured order."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 
 from proxy.access import Policy
@@ -63,6 +63,26 @@ class ViewCache:
         self._lists.clear()
         self._summaries.clear()
         self._entries = {}
+
+    def inherit(self, before: ViewCache, policies: Collection[Policy]) -> None:
+        """Take over the rendered lists of these policies from the cache of equal offers."""
+        self._lists = {policy: rendered for policy, rendered in before._lists.items() if policy in policies}
+        self._summaries = {policy: summary for policy, summary in before._summaries.items() if policy in policies}
+        self._entries = dict(before._entries)
+
+    async def render_like(self, before: ViewCache, policies: Collection[Policy], seconds: float) -> None:
+        """Render the lists of these policies that another cache has, those that were used last first.
+
+        Stops after `seconds`. Lists that are compressed there are compressed.
+        """
+        loop = asyncio.get_running_loop()
+        ends_at = loop.time() + seconds
+        for policy, rendered in reversed([*before._lists.items()]):
+            if policy in policies and loop.time() < ends_at:
+                await self.prepare(policy)
+                if rendered.gzip is not None:
+                    await self._lists[policy].compressed()
+        self._lists = dict(reversed(self._lists.items()))
 
     def cached_view(self, policy: Policy) -> View | None:
         """The view of a policy, None if its list must be rendered first."""

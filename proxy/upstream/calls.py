@@ -286,13 +286,19 @@ class _Requests:
 class Endpoint:
     """One provider's connections, API keys, URLs and headers."""
 
-    def __init__(self, provider: Provider, target: Target, logins: Logins, clock: Clock) -> None:
+    def __init__(
+        self, provider: Provider, target: Target, logins: Logins, clock: Clock, before: Endpoint | None = None
+    ) -> None:
+        """`before`: that of an earlier configuration, whose connections are reused if they lead to the same host."""
         self.provider = provider
         self._target = target
         self._logins = logins
         self._clock = clock
         self._has_login = bool(provider.oauth or provider.iam)
-        self.connections = Connections(provider, clock)
+        self._is_shared = before is not None and before.connections.fit(provider)
+        self.connections: Connections = (
+            before.connections if before and self._is_shared else Connections(provider, clock)
+        )
         self.keys = logins.keys_of(provider)
         self._requests: dict[str, _Requests] = {}
         """By API key. Contains a key that was replaced in its file until the next such change."""
@@ -350,6 +356,11 @@ class Endpoint:
             return self._response_to(sending, requests.mask(signed))
 
         return self._with_credential(send, model, caller, request_id)
+
+    def take_over(self) -> None:
+        """Use the connections of the earlier endpoint from now on, if they fit."""
+        if self._is_shared:
+            self.connections.share()
 
     async def close(self) -> None:
         await self.connections.close()

@@ -188,6 +188,7 @@ class Connections:
         self._egress = URL(egress.url) if egress else None
         self.egress_headers: Mapping[str, str] = egress.headers if egress else {}
         """Headers that authenticate at the egress proxy."""
+        self._users = 1
         self._session: aiohttp.ClientSession | None = None
         self._is_plain = plain_http()
         self._destinations: dict[URL, Destination] = {}
@@ -297,9 +298,26 @@ class Connections:
         except TimeoutError as error:
             raise aiohttp.ConnectionTimeoutError from error
 
+    def fit(self, provider: Provider) -> bool:
+        """Whether a later configuration of the provider can use them: it connects to the same host in the same way."""
+        return _way_to(self._provider) == _way_to(provider)
+
+    def share(self) -> None:
+        """Use them with a later configuration of the provider, which must close them, too."""
+        self._users += 1
+
     async def close(self) -> None:
-        if self._session:
+        """Close all connections when the last configuration that uses them ends."""
+        self._users -= 1
+        if self._session and not self._users:
             await self._session.close()
+
+
+def _way_to(provider: Provider) -> tuple[object, ...]:
+    """Where calls of a provider connect to, and how."""
+    target = provider.target
+    hosts = (target.base_url, target.root_url) if target else ()
+    return hosts, provider.proxy, context_of(provider), provider.connect_timeout
 
 
 def _head(request_line: str, url: URL, headers: CIMultiDict[str]) -> bytes:

@@ -57,6 +57,18 @@ class Cooling(NamedTuple):
     is_rate_limit: bool
 
 
+class Cooldowns:
+    """The cool-downs of one provider's keys. They outlive a configuration."""
+
+    def __init__(self, clock: Clock) -> None:
+        # By the secret, not by its position: a key that was replaced in its file is not cooling.
+        self.by_scope: TLRUCache[tuple[str, str | None], Cooling] = TLRUCache(
+            _MAX_COOLING, ttu=lambda scope, cooling, now: cooling.until, timer=clock.monotonic
+        )
+        self.has_any = False
+        """False if no key is cooling: then nothing need be looked up."""
+
+
 class KeyPool:
     """Selects the key of each request, and knows which are cooling for a model.
 
@@ -64,17 +76,14 @@ class KeyPool:
     more credit than is left. After refusals of two callers, or of our own requests, it applies to all.
     """
 
-    def __init__(self, provider: Provider, clock: Clock) -> None:
+    def __init__(self, provider: Provider, clock: Clock, before: KeyPool | None = None) -> None:
+        """`before`: that of an earlier configuration of the provider, whose cool-downs apply to the same keys."""
         self._keys = provider.all_api_keys
         self._in_turn = provider.key_strategy == "spread"
         self._next = 0
         self._clock = clock
-        # By the secret, not by its position: a key that was replaced in its file is not cooling.
-        self._cooling: TLRUCache[tuple[str, str | None], Cooling] = TLRUCache(
-            _MAX_COOLING, ttu=lambda scope, cooling, now: cooling.until, timer=clock.monotonic
-        )
-        self.has_cooled = False
-        """False if no key is cooling: then `cooling` need not be called."""
+        self.cooldowns: Cooldowns = before.cooldowns if before else Cooldowns(clock)
+        self._cooling = self.cooldowns.by_scope
         self.is_fixed = len(self._keys) < 2 and not any(isinstance(key, SecretFile) for key in self._keys)
         """Whether all requests are sent with the same key, or without one."""
 
@@ -136,7 +145,7 @@ class KeyPool:
     @property
     def is_limited(self) -> bool:
         """Whether all keys are cooling for a model, for any caller."""
-        entries = dict(self._cooling) if self.has_cooled else {}
+        entries = dict(self._cooling) if self.cooldowns.has_any else {}
         models = {scope for _, scope in entries}
         return any(
             all((key, model) in entries or (key, ALL_MODELS) in entries for key in self._secrets()) for model in models
@@ -151,13 +160,13 @@ class KeyPool:
             until, told_until = max(before.until, cooling.until), max(before.told_until, cooling.told_until)
             cooling = Cooling(until, told_until, caller if before.caller == caller else None, is_rate_limit)
         self._cooling[key, scope] = cooling
-        self.has_cooled = True
+        self.cooldowns.has_any = True
 
     def _first_to_end(self, model: str, caller: str | None, end: Callable[[Cooling], float]) -> Cooling | None:
-        if not self.has_cooled:
+        if not self.cooldowns.has_any:
             return None
         if not len(self._cooling):
-            self.has_cooled = False
+            self.cooldowns.has_any = False
             return None
         found = [self._cooling_of(key, model, caller) for key in self._secrets()]
         each = [cooling for cooling in found if cooling]
@@ -165,7 +174,7 @@ class KeyPool:
 
     def _cooling_of(self, key: str, model: str, caller: str | None) -> Cooling | None:
         """Return the cool-down of one key that ends last."""
-        if not self.has_cooled:
+        if not self.cooldowns.has_any:
             return None
         found = (self._cooling.get((key, scope)) for scope in (ALL_MODELS, model))
         applying = (cooling for cooling in found if cooling and cooling.caller in (None, caller))

@@ -67,7 +67,8 @@ _TRY_OTHER_PATH = frozenset({"invalid_response", "status"})  # LM Studio returns
 class ListFetcher:
     """`Fetch` over HTTP. Keeps TLS contexts, API keys, logins and the pages of the last response of each provider."""
 
-    def __init__(self, providers: Sequence[Provider], clock: Clock) -> None:
+    def __init__(self, providers: Sequence[Provider], clock: Clock, before: ListFetcher | None = None) -> None:
+        """`before`: that of an earlier configuration. Cool-downs of keys, and tokens of the same logins, outlive it."""
         self._clock = clock
         # Parse one response at a time: parsing twenty at once would block the event loop for twenty batches per turn.
         self._reading = asyncio.Lock()
@@ -75,8 +76,13 @@ class ListFetcher:
         """Pages of each provider's last response by fingerprint: an identical page is not parsed again."""
         self._tls = {p.name: context_of(p) for p in providers}
         self._signers = {p.name: signer for p in providers if (signer := signer_of(p))}
-        self._keys = {p.name: KeyPool(p, clock) for p in providers}
+        self._providers = {p.name: p for p in providers}
+        pools = before._keys if before else {}
+        self._keys: Mapping[str, KeyPool] = {p.name: KeyPool(p, clock, pools.get(p.name)) for p in providers}
         self._logins = {p.name: login for p in providers if (login := login_of(p, clock.time))}
+        for name, login in self._logins.items():
+            if before and name in before._logins and _same_login(before._providers[name], self._providers[name]):
+                login.inherit(before._logins[name])
 
     async def __call__(self, provider: Provider, retries: int) -> FetchResult:
         """Fetch all pages of all lists of one provider, within its `timeout`. Raises UpstreamError."""
@@ -140,6 +146,10 @@ class ListFetcher:
         tls = self._tls[provider.name]
         inner = httpx.AsyncHTTPTransport(verify=tls, trust_env=False, proxy=_proxy(provider, tls))
         return DecodedBodies(TrackedSockets(inner, provider.timeout / 3 * _IDLE_FRACTION), provider.max_body)
+
+
+def _same_login(before: Provider, after: Provider) -> bool:
+    return (before.iam, before.oauth) == (after.iam, after.oauth)
 
 
 @dataclass(frozen=True)

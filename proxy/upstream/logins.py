@@ -75,6 +75,10 @@ class Login:
         """The token, "" if there is none, and its expiry in Unix seconds, 0 if unknown."""
         raise NotImplementedError
 
+    def inherit(self, before: Login) -> None:
+        """Take over the token of a login with the same settings."""
+        self._token, self._renew_at = before._token, before._renew_at
+
     async def header_to_send(self, send: Send) -> Mapping[str, str]:
         """The header with a valid token. Raises UpstreamError."""
         async with self._renewing:

@@ -339,6 +339,13 @@ async def test_health_shows_every_provider_to_an_admin_key(fetch: FakeFetch, clo
             "status": "degraded",
             "lists": "degraded",
             "calls": "ok",
+            "configuration": {
+                "generation": reply.json["configuration"]["generation"],
+                "loaded_at": "2027-01-15T08:00:00Z",
+                "last_failure": None,
+                "problems": [],
+                "restart_needed": [],
+            },
             "providers": [
                 {
                     "name": "a",

@@ -179,6 +179,7 @@ async def test_the_format_is_negotiated_and_responses_are_not_cached(
         b"cache-control": b"no-store",
         b"content-length": str(length).encode(),
         b"x-request-id": b"mine",
+        b"x-config-generation": config_of(KEYED).generation.encode(),
     }
     assert len(reply.body) == (0 if method == "HEAD" else int(length or 0))
     assert reply.body.endswith(b"# EOF\n") == (method == "GET" and bool(accept))

@@ -26,7 +26,7 @@ def test_every_key_header_is_documented() -> None:
 
 
 def test_every_call_is_documented() -> None:
-    documented = [name for row in rows(section(PAGE, "Paths")) for name in code(row[0])]
+    documented = [name for row in rows(section(PAGE, "Paths")) if "/admin/" not in row[0] for name in code(row[0])]
     assert [name.removeprefix("POST ") for name in documented if name.startswith("POST ")] == list(CALLS)
 
 

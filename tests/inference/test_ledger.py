@@ -14,7 +14,7 @@ pytestmark = pytest.mark.anyio
 
 @pytest.fixture
 def ledger(clock: FakeClock) -> Ledger:
-    return Ledger(clock.monotonic)
+    return Ledger(clock.monotonic, ("alice", "bob", "carol"))
 
 
 def test_an_id_is_found_only_for_the_key_that_received_it(ledger: Ledger) -> None:

@@ -18,7 +18,7 @@ import httpx
 from tests.paths import ROOT
 from tests.processes import TIMEOUT, free_port, until
 
-LAB = "logging: {access: 'off'}\nproviders: [{name: lab, kind: static, models: [m]}]\n"
+LAB = "server: {reload: 'off'}\nlogging: {access: 'off'}\nproviders: [{name: lab, kind: static, models: [m]}]\n"
 SMALLEST_PIPE = 4096
 LOG_LINES = 3000
 """More than are kept for a log that nobody reads."""

@@ -239,11 +239,11 @@ providers: [{{name: a, kind: static, models: [{{id: m}}], call: {{base_url: "{pr
         yield process, connection
 
 
-def test_sighup_is_logged_and_ignored(config: Path) -> None:
-    with serving(config, LAB) as process:
+def test_sighup_is_logged_and_ignored_if_reloading_is_off(config: Path) -> None:
+    with serving(config, LAB.replace("server: {", "server: {reload: off, ")) as process:
         url = process.url
         process.send(signal.SIGHUP)
-        message = "SIGHUP ignored: reload is not supported yet; restart the process to apply a changed configuration"
+        message = "SIGHUP ignored: `server.reload` is `off`; restart to apply a changed configuration"
         process.line(process.err, re.escape(message))
         assert get(f"{url}/livez").status_code == 200
         assert (process.stop(), len(process.err)) == (0, 1)

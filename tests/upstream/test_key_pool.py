@@ -126,7 +126,7 @@ async def test_state_of_a_pool_without_cool_downs_is_dropped(clock: FakeClock) -
     assert (wait(pool, "m", clock, "alice"), wait(pool, "m", clock, "bob"), pool.is_limited) == (30, 0, True)
     await clock.advance(30)
 
-    assert (wait(pool, "m", clock, "alice"), pool.is_limited, pool.has_cooled) == (0, False, False)
+    assert (wait(pool, "m", clock, "alice"), pool.is_limited, pool.cooldowns.has_any) == (0, False, False)
 
 
 def test_only_key_is_used_although_it_was_rejected(clock: FakeClock) -> None:

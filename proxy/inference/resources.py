@@ -1,0 +1,26 @@
+"""What all calls share, whichever configuration they began with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from proxy.config import Config
+from proxy.inference.body_memory import BodyMemory
+from proxy.inference.deadline import DeadlineTimer
+from proxy.inference.ledger import Ledger
+from proxy.inference.turns import Turns
+
+
+@dataclass(frozen=True)
+class CallResources:
+    """The memory of bodies, the ids that keys received, and the timer of all calls in progress."""
+
+    body_memory: BodyMemory
+    ledger: Ledger
+    timer: DeadlineTimer = field(default_factory=DeadlineTimer)
+    turns: Turns = field(default_factory=Turns)
+
+    def configure(self, config: Config) -> None:
+        """Apply another configuration to later calls."""
+        self.body_memory.resize(config.server.limits.body_memory)
+        self.ledger.limit_to(config.key_names)

@@ -1,0 +1,29 @@
+"""What the server adds to the headers of all responses, also to those that handlers send."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from proxy.asgi import AddHeaders, Header, Message, Send
+
+
+def with_generation(generation: str, add: AddHeaders | None) -> AddHeaders:
+    """Add the generation of the configuration, besides what `add` adds: for administrators."""
+    header = (b"x-config-generation", generation.encode())
+
+    def add_generation(request: Iterable[Header], response: Iterable[Header]) -> list[Header]:
+        headers = [*response, header]
+        return add(request, headers) if add else headers
+
+    return add_generation
+
+
+def sending(send: Send, add: AddHeaders, request: Iterable[Header]) -> Send:
+    """Return a `send` that adds the headers to the start of the response."""
+
+    async def send_with_headers(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message = {**message, "headers": add(request, message["headers"])}
+        await send(message)
+
+    return send_with_headers

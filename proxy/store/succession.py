@@ -1,0 +1,42 @@
+"""What a provider's list keeps when its settings change: pure functions over two configurations of one provider."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from proxy.config import Provider
+from proxy.dialects import Dialect
+
+_REQUEST = (
+    "iam", "oauth", "access_key_id", "secret_access_key", "session_token", "headers", "proxy", "ca_file", "timeout",
+    "retries", "max_body", "max_pages", "max_models", "all_api_keys", "extra_fields", "dialect",
+)  # fmt: skip
+"""Settings of the requests for a list, besides those that decide what its entries are."""
+
+
+def reads_alike(before: Provider, after: Provider) -> bool:
+    """Whether entries that were read with the earlier settings can be shown with the later ones until the next fetch.
+
+    They cannot if they come from elsewhere, or would be read in another way: no rule may deny an id that was read
+    differently. Credentials do not count, as with those in files: replacing one must not empty the list. Nor do the
+    fields that only rules read: a rule does not match an entry without them.
+    """
+    # Entries contain the private fields that `extra_fields` names. Without it nothing would remove them again.
+    shows_private = bool(before.extra_fields) and after.extra_fields is None
+    return (
+        before.base_url == after.base_url
+        and before.settings == after.settings
+        and _without_fields_of_rules(before.dialect) == _without_fields_of_rules(after.dialect)
+        and not shows_private
+    )
+
+
+def fetches_alike(before: Provider, after: Provider) -> bool:
+    """Whether the later settings would send the same requests, and read the responses in the same way."""
+    return reads_alike(before, after) and all(getattr(before, name) == getattr(after, name) for name in _REQUEST)
+
+
+def _without_fields_of_rules(row: Dialect) -> Dialect:
+    """A row without what `where` and `hide_retired` add to it."""
+    extra = {name: paths for name, paths in row.extra.items() if name != "shutdown_at"}
+    return replace(row, kept=(), extra=extra, also=tuple(map(_without_fields_of_rules, row.also)))
