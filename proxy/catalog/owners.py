@@ -159,19 +159,15 @@ def _shared_pair(reported: str, owner: str) -> tuple[str, str]:
 
 
 def _owner_of_model(reported: str, own_id: str) -> str:
-    by_entry, by_id = owner_from_entry(reported, own_id), owner_from_id(own_id)
-    return by_entry if _is_reported(by_entry, by_id, own_id) else by_id
-
-
-def _is_reported(by_entry: str, by_id: str, own_id: str) -> bool:
-    """Whether the owner is the reported one, and not that of the id."""
-    if not by_entry or not by_id:
-        return bool(by_entry)
-    return by_entry == by_id or _entry_wins(by_entry, by_id, own_id)
+    by_entry = owner_from_entry(reported, own_id)
+    by_id, _ = _maker_in_id(own_id)
+    if not by_entry or not by_id or by_entry == by_id:
+        return by_entry or by_id
+    return by_entry if _entry_wins(by_entry, by_id, own_id) else by_id
 
 
 class OwnerSigns(NamedTuple):
-    """What `owner_of_model` compares, and which is the owner."""
+    """What `owner_of_model` compares."""
 
     by_entry: str
     """The maker according to the provider, "" if what it reports is no maker."""
@@ -179,14 +175,11 @@ class OwnerSigns(NamedTuple):
     """The maker according to the id, "" if unknown."""
     id_part: Literal["vendor", "family", ""]
     """Which part of the id names `by_id`."""
-    is_reported: bool
-    """Whether the owner is `by_entry`."""
 
 
 def owner_signs(reported: str, own_id: str) -> OwnerSigns:
-    """What decides on the owner of a model, for explanations."""
-    by_entry, (by_id, id_part) = owner_from_entry(reported, own_id), _maker_in_id(own_id)
-    return OwnerSigns(by_entry, by_id, id_part, _is_reported(by_entry, by_id, own_id))
+    """What `owner_of_model` compares, for explanations."""
+    return OwnerSigns(owner_from_entry(reported, own_id), *_maker_in_id(own_id))
 
 
 def owner_from_entry(owner: str, own_id: str) -> str:

@@ -77,8 +77,8 @@ def override(provider: Provider, config: Config) -> Step:
 
     def step(offers: Iterable[Offer]) -> Iterator[Offer]:
         for offer in offers:
-            fields = fields_set(given for matches, given in overrides if matches(offer.entry.id))
-            yield _overridden(offer, fields) if fields else offer
+            matching = [given for matches, given in overrides if matches(offer.entry.id)]
+            yield _overridden(offer, fields_set(matching)) if matching else offer
 
     return step
 
@@ -127,8 +127,8 @@ def owner_rule(provider: Provider, config: Config) -> Callable[[Entry], str]:
             return owner_of_model(entry.owner, entry.id) or owner_of_model("", entry.root) or provider.name
 
         return owner_of
-    owner_and_source = owner_with_source(provider, config)
-    return lambda entry: owner_and_source(entry)[0]
+    with_source = owner_with_source(provider, config)
+    return lambda entry: with_source(entry)[0]
 
 
 def owner_with_source(provider: Provider, config: Config) -> Callable[[Entry], tuple[str, OwnerSource, int | None]]:

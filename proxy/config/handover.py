@@ -65,7 +65,7 @@ class _Valid(msgspec.Struct, array_like=True, tag=0):
     keys: list[_Key]
     warnings: tuple[str, ...]
     sources: _Sources
-    places: dict[int, bytes]
+    places: bytes
 
 
 class _Invalid(msgspec.Struct, array_like=True, tag=1):
@@ -128,7 +128,7 @@ def _valid(documents: Documents, config: Config) -> _Valid:
         keys,
         config.warnings,
         _portable_sources(config.sources),
-        dict(config.places.packed),
+        config.places.packed,
     )
 
 

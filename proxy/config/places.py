@@ -1,4 +1,4 @@
-"""Where settings are written: the file and the line of each, for messages about a configuration that was loaded."""
+"""Where settings are written: the file and the line of each, for explanations of a configuration that was loaded."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from proxy.config.document import Document, Path, in_all_files, setting
+from proxy.config.document import Document, Path, setting
 
-_SECTIONS = frozenset(("providers", "owners", "models", "routing", "groups", "keys", "merge", "defaults", "cache"))
 _NAMED: Mapping[str, str] = {"providers": "name", "keys": "name", "models": "id"}
-"""Section that is a list -> the field that identifies its entries."""
-_OF_KEYS = frozenset(("models", "group"))
-"""The settings of keys that decide: there can be thousands of keys."""
-_CHUNKS = 64
-"""Places are packed by entry in this many parts, so that looking up one does not unpack those of all keys."""
+"""Section whose entries are identified by name -> the field with the name."""
+_LISTS = frozenset((*_NAMED, "owners", "routing"))
+_SECTIONS = frozenset((*_LISTS, "groups", "merge", "defaults", "cache"))
+"""The sections that decide what is listed and called."""
+_ROWS = 1024
+"""Settings that are packed together: looking up one takes less than a millisecond, however many keys there are."""
 
 
 class Place(NamedTuple):
@@ -30,80 +30,116 @@ class Place(NamedTuple):
     """Like `providers[2].exclude[0]`."""
 
 
-class _Row(NamedTuple):
+class _Slice(NamedTuple):
+    """Some settings of a section of one file, in the order of the file."""
+
     file: str
-    line: int
-    path: tuple[str | int, ...]
+    section: str
+    start: int
+    """The number of entries of the section in the files before."""
+    low: int
+    high: int
+    """The first and the last entry of a list, with those in the files before; 0 for other sections."""
+    packed: bytes
 
 
-_Chunk = dict[str, _Row]
-_DECODE = msgspec.msgpack.Decoder(_Chunk).decode
+class _Packed(NamedTuple):
+    names: dict[str, bytes]
+    """Section -> the packed names of its entries in all files."""
+    slices: list[_Slice]
+
+
+_Rows = list[tuple[tuple[str | int, ...], int]]
+_ENCODE = msgspec.msgpack.Encoder().encode
+_DECODER = msgspec.msgpack.Decoder(_Packed)
+_ROWS_DECODER = msgspec.msgpack.Decoder(_Rows)
+_NAMES_DECODER = msgspec.msgpack.Decoder(list[str | None])
 
 
 class Places:
-    """The places of the settings that decide what is listed and called. Compressed: about 20 bytes for each."""
+    """The places of the settings that decide what is listed and called. Compressed: about 30 bytes for a key."""
 
     __slots__ = ("packed",)
 
-    def __init__(self, packed: Mapping[int, bytes] | None = None) -> None:
-        self.packed = packed or {}
+    def __init__(self, packed: bytes = b"") -> None:
+        self.packed = packed
         """As bytes, for another process."""
 
     @classmethod
-    def of(cls, documents: Iterable[Document]) -> Places:
-        """Return the places in these files."""
-        chunks: dict[int, _Chunk] = {}
-        for document in documents:
-            for name, path in _named_paths(document):
-                rows = chunks.setdefault(_chunk_of(name), {})
-                rows.setdefault(_text(name), _Row(document.path, document.lines[path], path))
-        return cls({number: zlib.compress(msgspec.msgpack.encode(rows), 1) for number, rows in chunks.items()})
+    def of(cls, files: Iterable[Document]) -> Places:
+        """Return the places in these files, which are read like one document."""
+        slices: list[_Slice] = []
+        names: dict[str, list[str | None]] = {section: [] for section in _NAMED}
+        for file in files:
+            for section in _NAMED:
+                names[section] += _names(file, section)
+            slices += _slices(file)
+        return cls(_ENCODE(_Packed({section: _packed(names[section]) for section in names}, slices)))
 
     def find(self, *path: str | int) -> Place | None:
         """Return where a setting is written, None if it is not in a file.
 
         Entries of `providers`, `keys` and `models` are identified by name: `find("providers", "openai", "exclude", 0)`.
+        Those of `owners` and `routing` are counted through all files.
         """
         return self.finder()(*path)
 
     def finder(self) -> Callable[..., Place | None]:
         """Return `find` for several settings: what it unpacks is kept as long as the function is in use."""
 
-        @cache
-        def unpacked(number: int) -> _Chunk:
-            packed = self.packed.get(number)
-            return _DECODE(zlib.decompress(packed)) if packed else {}
+        all_names, slices = _DECODER.decode(self.packed) if self.packed else _Packed({}, [])
 
-        def find(*path: str | int) -> Place | None:
-            row = unpacked(_chunk_of(path)).get(_text(path))
-            return Place(row.file, row.line, setting(row.path)) if row else None
+        @cache
+        def entries_of(section: str) -> Mapping[str | None, int]:
+            names = _NAMES_DECODER.decode(zlib.decompress(all_names[section])) if section in all_names else []
+            return {name: index for index, name in reversed([*enumerate(names)])}
+
+        @cache
+        def rows_of(number: int) -> Mapping[Path, int]:
+            return dict(_ROWS_DECODER.decode(zlib.decompress(slices[number].packed)))
+
+        def find(section: str, *path: str | int) -> Place | None:
+            index = 0
+            if section in _LISTS and path:
+                entry, *inner = path
+                found = entries_of(section).get(str(entry)) if section in _NAMED else int(entry)
+                if found is None:
+                    return None
+                index, path = found, (found, *inner)
+            for number, each in enumerate(slices):
+                if each.section == section and each.low <= index <= each.high:
+                    local = (section, index - each.start, *path[1:]) if section in _LISTS and path else (section, *path)
+                    if line := rows_of(number).get(local):
+                        return Place(each.file, line, setting(local))
+            return None
 
         return find
 
 
-def _named_paths(document: Document) -> Iterator[tuple[Path, Path]]:
-    """Yield each path as it is looked up, and as it is in the file."""
-    values: Mapping[str, Any] = document.value if isinstance(document.value, dict) else {}
-    names: dict[Path, str] = {(section, index): name for section in _NAMED for index, name in _names(values, section)}
-    for path in document.lines:
-        if not path or path[0] not in _SECTIONS:
-            continue
-        if path[0] == "keys" and len(path) > 2 and path[2] not in _OF_KEYS:
-            continue
-        name = names.get(path[:2])
-        yield (in_all_files(document, path) if name is None else (path[0], name, *path[2:])), path
+def _names(file: Document, section: str) -> list[str | None]:
+    """The names of the entries of a section, None for an entry without one."""
+    entries = file.value.get(section) if isinstance(file.value, dict) else None
+    field = _NAMED[section]
+    return [_text(entry.get(field)) if isinstance(entry, dict) else None for entry in entries or ()]
 
 
-def _names(values: Mapping[str, Any], section: str) -> Iterator[tuple[int, str]]:
-    entries = values.get(section)
-    for index, entry in enumerate(entries if isinstance(entries, list) else ()):
-        if isinstance(entry, dict) and isinstance(name := entry.get(_NAMED[section]), str):
-            yield index, name
+def _text(name: Any) -> str | None:
+    return name if isinstance(name, str) else None
 
 
-def _text(path: Path) -> str:
-    return "\0".join(map(str, path))
+def _slices(file: Document) -> Iterator[_Slice]:
+    rows: dict[str, _Rows] = {}
+    for path, line in file.lines.items():
+        # Of keys, only the rules: there can be thousands.
+        if path and path[0] in _SECTIONS and (path[0] != "keys" or len(path) < 3 or path[2] == "models"):
+            rows.setdefault(str(path[0]), []).append((path, line))
+    for section, found in rows.items():
+        start = file.starts.get(section, 0)
+        for first in range(0, len(found), _ROWS):
+            some = found[first : first + _ROWS]
+            indexes = [path[1] for path, _ in some if len(path) > 1 and isinstance(path[1], int)] or [-start]
+            yield _Slice(file.path, section, start, start + min(indexes), start + max(indexes), _packed(some))
 
 
-def _chunk_of(path: Path) -> int:
-    return zlib.crc32(_text(path[:2]).encode("utf-8", "surrogatepass")) % _CHUNKS
+def _packed(values: object) -> bytes:
+    return zlib.compress(_ENCODE(values), 1)

@@ -155,7 +155,7 @@ class Tracer:
         if offer.owned_by:
             places = [n for n, given in matching_overrides(provider, own_id) if "owned_by" in given]
             return self._of("overrides", "sets", "set by overrides", "overrides", places[-1])
-        _, source, number = owner_with_source(provider, self._config)(offer.entry)
+        owner, source, number = owner_with_source(provider, self._config)(offer.entry)
         if source == "provider setting":
             return self._of("owner", "sets", "set for the provider", "owner")
         if source == "owners" and number is not None:
@@ -170,7 +170,7 @@ class Tracer:
             return self._of("owner", "sets", f"the id of its base model {offer.entry.root!r}")
         if source == "provider name":
             return self._of("owner", "sets", f"the name of the provider: {_why_no_owner(offer.entry)}")
-        return self._of("owner", "sets", _why_owner(offer.entry))
+        return self._of("owner", "sets", _why_owner(offer.entry, owner))
 
     def _of_names(self, change: _Change) -> Iterator[Reason]:
         if not change.before:
@@ -220,10 +220,10 @@ def _why_no_owner(entry: Entry) -> str:
     return f"it {reported} and the id {entry.id!r} names no known one"
 
 
-def _why_owner(entry: Entry) -> str:
+def _why_owner(entry: Entry, owner: str) -> str:
     signs = owner_signs(entry.owner, entry.id)
     part = "vendor part" if signs.id_part == "vendor" else "model family"
-    if signs.is_reported:
+    if owner == signs.by_entry:
         same = f", and so does the {part} of the id" if signs.by_id == signs.by_entry else ""
         return f"the provider reports {entry.owner!r}{same}"
     by_id = f"the {part} of the id {entry.id!r}"
