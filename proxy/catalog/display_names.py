@@ -47,7 +47,7 @@ def _is_set_by_operator(provider: Provider, field: str) -> Callable[[str], bool]
 def _labeled(offer: Offer, fields: Iterable[str]) -> Offer:
     """An offer with the label in those of the fields that contain a display name."""
     extra = msgspec.json.decode(offer.entry.extra)
-    label = _label(offer.id, offer.entry.id)
+    label = label_of(offer.id, offer.entry.id)
     labeled = {
         field: f"{extra[field]} ({label})" for field in fields if _is_shown(field, extra.get(field), offer.entry.id)
     }
@@ -66,7 +66,7 @@ def _is_shown(field: str, name: object, own_id: str) -> bool:
     return field == "display_name" or not is_like_id
 
 
-def _label(public: str, own_id: str) -> str:
+def label_of(public: str, own_id: str) -> str:
     """What was added before the own id, or else the whole id, which is an alias."""
     added = public.removesuffix(own_id)
     return (added.strip(_SEPARATORS) if added != public else "") or public

@@ -35,24 +35,25 @@ def print_explanation(explanation: Explanation, output: Output) -> None:
 def lines_of(explanation: Explanation) -> Iterator[str]:
     """The lines of the text, without line breaks for the terminal. Lines without indentation are headings."""
     yield explanation.text
-    yield ""
-    yield "Providers"
-    for provider in explanation.providers:
-        yield from _indented(_provider(provider))
+    if explanation.is_virtual:
+        yield from _targets(explanation)
+    yield from _section("Providers", _providers(explanation))
     if explanation.access:
         yield from _access(explanation.access)
     if explanation.offers:
         yield from _offers(explanation)
-    if explanation.facts:
-        yield ""
-        yield "Fields"
-        yield from _indented(map(_fact, explanation.facts))
+    yield from _section("Fields", map(_fact, explanation.facts))
     if explanation.calls:
         yield from _calls(explanation.calls)
-    if explanation.nearest:
-        yield ""
-        yield "Similar ids"
-        yield from _indented(map(_near, explanation.nearest))
+    yield from _section("Similar ids", map(_near, explanation.nearest))
+
+
+def _section(heading: str, lines: Iterable[str]) -> Iterator[str]:
+    """A heading and its lines; nothing without lines."""
+    for number, line in enumerate(lines):
+        if number == 0:
+            yield from ("", heading)
+        yield f"  {line}"
 
 
 def _indented(lines: Iterable[str]) -> Iterator[str]:
@@ -69,6 +70,13 @@ def _because(reason: Reason) -> str:
 
 
 # -- providers ---------------------------------------------------------------------------------------------------------
+
+
+def _providers(explanation: Explanation) -> Iterator[str]:
+    for provider in explanation.providers:
+        # The offers of a virtual model are those of its targets.
+        if not explanation.is_virtual or provider.models or not provider.is_known:
+            yield from _provider(provider)
 
 
 def _provider(provider: ProviderPart) -> Iterator[str]:
@@ -102,6 +110,14 @@ def _as(model: ProviderModel) -> str:
     if not model.ids:
         return "not listed by the proxy"
     return f"public id {', '.join(map(repr, model.ids))}"
+
+
+def _targets(explanation: Explanation) -> Iterator[str]:
+    yield ""
+    yield "Virtual model, targets"
+    for target in explanation.targets:
+        providers = list(dict.fromkeys(offer.provider for offer in explanation.offers if offer.target == target))
+        yield f"  {target!r}: {'listed by ' + ', '.join(providers) if providers else 'not listed'}"
 
 
 # -- access ------------------------------------------------------------------------------------------------------------

@@ -47,12 +47,14 @@ def caller_of(config: Config, key: str | None, now: float, reasons: Reasons) -> 
     if not key:
         group = config.anonymous
         if group is None:
-            note = reasons.of(
+            rejected = reasons.of(
                 "keys", "stops", "requests without an API key get 401: there is no group `default`", "keys"
             )
-            return Caller(key, (), (), "no group", may_call=False, notes=[note])
+            return Caller(key, (), (), "no group", may_call=False, notes=[rejected])
         path = ("groups", "default", "models") if "default" in config.groups else ()
-        return Caller(key, group.models, path, "group default" if path else "the open proxy", bool(group.call))
+        text = "requests without an API key can list models but cannot call them: group `default` has no call: true"
+        note = [] if group.call else [reasons.of("call", "stops", text, *path[:2])]
+        return Caller(key, group.models, path, "group default" if path else "the open proxy", bool(group.call), note)
     found = next((each for each in config.keys if each.name == key), None)
     if found is None:
         return None
@@ -68,12 +70,15 @@ def caller_of(config: Config, key: str | None, now: float, reasons: Reasons) -> 
     return Caller(key, found.rules, path, f"key {key}" if is_own else f"group {found.group}", found.may_call, notes)
 
 
-def access_part(caller: Caller, offers: Sequence[Offer], virtual: str, reasons: Reasons) -> AccessPart:
-    """All rules of a caller, and which of the offers each matches. `virtual`: the id of a virtual model, or ""."""
+def access_part(caller: Caller, offers: Sequence[Offer], model_id: str, reasons: Reasons) -> AccessPart:
+    """All rules of a caller, and which of the offers each matches.
+
+    `model_id`: the id of a virtual model, or of one without offers; "" for any other, which has that of its offers.
+    """
     parts = []
     for index, rule in enumerate(caller.rules):
         # Only rules over ids allow or deny a virtual model itself.
-        model = [Offer(virtual, "", "", Entry(""))] if virtual and _is_over_ids(rule) else []
+        model = [Offer(model_id, "", "", Entry(""))] if model_id and _is_over_ids(rule) else []
         matching = [offer for offer in (*model, *offers) if matches_rule(rule, offer)]
         providers = list(dict.fromkeys(offer.provider for offer in matching if offer.provider))
         effect = ("denies" if rule.startswith("!") else "allows") if matching else "no_match"

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from functools import partial
 from typing import NamedTuple
 
 import msgspec
 
 from proxy.catalog import Offer
-from proxy.catalog.adjust import retired_by
+from proxy.catalog.adjust import fields_of, retired_by
 from proxy.catalog.naming import Naming
 from proxy.catalog.owners import owner_signs
 from proxy.catalog.rules import (
@@ -76,12 +77,14 @@ class Tracer:
         offers = [*plain_offers(self._provider.name, with_declared(declared, listed))]
         written = next((entry.written for entry in listed if entry.id == own_id), "")
         found = [*self._of_prefix(written, own_id)]
+        owner = ""
         for rule in self._rules:
             after = [*rule(self._provider, self._config)(offers)]
             change = _Change(_of(offers, own_id), _of(after, own_id))
             if explain := self._explain.get(_name(rule)):
                 found += explain(change)
             offers = after
+            owner = change.after[0].owned_by if change.after else owner
         own = _of(offers, own_id)
         model = ProviderModel(
             id=own_id,
@@ -89,7 +92,7 @@ class Tracer:
             is_listed=any(entry.id == own_id for entry in listed),
             is_declared=bool(declared),
             ids=[offer.id for offer in own],
-            owned_by=own[0].owned_by if own else "",
+            owned_by=owner,
             reasons=found,
         )
         return Trace(model, own)
@@ -118,17 +121,20 @@ class Tracer:
                 yield self._of("include", "keeps", text, "include", index)
             return
         for path in removed_by(provider, entry):
-            yield self._of(str(path[0]), "removes", self._why_removed(path), *path)
+            yield self._of(str(path[0]), "removes", self._why_removed(entry, path), *path)
 
-    def _why_removed(self, path: Sequence[str | int]) -> str:
+    def _why_removed(self, entry: Entry, path: Sequence[str | int]) -> str:
         provider = self._provider
         match path:
             case ("exclude", int(index)):
                 return f"removed by exclude {provider.exclude[index]!r}"
             case ("where", int(index)):
-                return f"removed by where: {provider.where[index]} is not true"
+                # Without the value, which may be one that is never shown.
+                rule = provider.where[index]
+                missing = "" if fields_of(entry)(rule.field) else ", because it has no such field"
+                return f"removed by where: `{rule}` is not fulfilled{missing}"
             case _:
-                return "removed: no pattern of include matches it"
+                return "removed by include: no pattern matches it"
 
     def _of_overrides(self, change: _Change) -> Iterator[Reason]:
         if not change.before:
@@ -142,8 +148,8 @@ class Tracer:
     def _of_retirement(self, change: _Change) -> Iterator[Reason]:
         if change.before and not change.after:
             field, value = retired_by(change.before[0].entry, RETIRED_FIELDS, self._now) or ("", None)
-            text = f"removed by hide_retired: {field} is {msgspec.json.encode(value).decode()}"
-            yield self._of("hide_retired", "removes", text, "hide_retired")
+            shown = _day(value) if field == "shutdown_at" else msgspec.json.encode(value).decode()
+            yield self._of("hide_retired", "removes", f"removed by hide_retired: {field} is {shown}", "hide_retired")
 
     def _of_owner(self, change: _Change) -> Iterator[Reason]:
         if change.after:
@@ -178,7 +184,7 @@ class Tracer:
         offer = change.before[0]
         own_id = offer.entry.id
         for public, other in self._naming.reserved_for(own_id).items():
-            text = f"its id {public!r} is an alias of {other!r}"
+            text = f"removed by aliases: {public!r} is an alias of {other!r}"
             yield self._of("aliases", "removes", text, "aliases", public)
         for public, alias in self._naming.aliases_for(own_id, offer.owned_by).items():
             if alias is not None:
@@ -232,6 +238,14 @@ def _why_owner(entry: Entry, owner: str) -> str:
     if not signs.by_entry:
         return f"{by_id}; the provider reports {entry.owner!r}, which is not the name of a maker"
     return f"{by_id}, which contradicts what the provider reports ({entry.owner!r})"
+
+
+def _day(seconds: object) -> str:
+    """The UTC date of Unix seconds; the number itself if it is out of range."""
+    try:
+        return datetime.fromtimestamp(float(str(seconds)), UTC).date().isoformat()
+    except (ValueError, OverflowError, OSError):
+        return str(seconds)
 
 
 def _of(offers: Iterable[Offer], own_id: str) -> Sequence[Offer]:

@@ -178,7 +178,8 @@ class _Explaining:
         if self._caller.key is None:
             return None
         offers = [*self._offers, *(each.offer for each in self._accepted)]
-        return access_part(self._caller, offers, self._virtual.id if self._virtual else "", self._reasons)
+        # Of a model that no provider has, only the id is known.
+        return access_part(self._caller, offers, self._name if self._virtual or not offers else "", self._reasons)
 
     def _facts(self, model: Model, decisions: Sequence[Decided]) -> Cooperative[list[Fact]]:
         """Explain the fields with the offers that are merged: those that are allowed, of the first target."""

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import msgspec
 
 from proxy.catalog import Model, Offer
+from proxy.catalog.display_names import label_of
 from proxy.catalog.merge import FACTS, PLACEHOLDERS, combining, created_from
 from proxy.config import Config, Provider
 from proxy.dialects import RESERVED_FIELDS, Dialect, unix_seconds
@@ -73,9 +74,9 @@ class Facts:
         for index, declared in enumerate(provider.models):
             if declared["id"] == own_id and name in declared:
                 return "declared", self._of(provider, "models", "declared in the file", "models", index)
-        labels = provider.prefix or provider.aliases or self._config.merge.duplicates != "merge"
-        label = ", with the label of its id" if name == "display_name" and labels and offer.id != own_id else ""
-        return "provider", self._of(provider, "fields", _field_text(provider, offer, name, value) + label)
+        if name == "display_name" and str(value).endswith(f"({label_of(offer.id, own_id)})"):
+            return "provider", Reason("fields", "sets", "the provider's field, with what its id has in addition")
+        return "provider", Reason("fields", "sets", _field_text(provider, offer, name, value))
 
     def _of(self, provider: Provider, rule: str, text: str, *path: str | int) -> Reason:
         return (
@@ -86,7 +87,8 @@ class Facts:
         unique = [*{offer.provider: offer for offer in reversed(offers)}.values()][::-1]
         offer = created_from(unique)
         if offer.created == 0:
-            return Fact("created", 0, "", "none", [Reason("created", "sets", self._why_unknown(unique))])
+            reason = Reason("created", "sets", self._why_unknown(unique))
+            return Fact("created", 0, "", "none", [reason, *_placeholders(unique)])
         source, reason = self._of_time(offer)
         reasons = [reason]
         if offer.created in PLACEHOLDERS:
@@ -115,7 +117,13 @@ class Facts:
         withheld = [each.provider for each in offers if each.entry.id in self._withheld.get(each.provider, frozenset())]
         if withheld:
             return f"unknown: {', '.join(withheld)} sends the time of the request, or a time that changes"
-        return "unknown: no provider of the model sends a usable time"
+        return "unknown: no provider of the model sends a time"
+
+
+def _placeholders(offers: Sequence[Offer]) -> list[Reason]:
+    """The providers whose time is not used because it is a placeholder."""
+    ignored = [each.provider for each in offers if each.created and each.created in PLACEHOLDERS]
+    return [Reason("created", "no_match", f"the time of {', '.join(ignored)} is a placeholder")] if ignored else []
 
 
 def _field_of_time(dialect: Dialect, offer: Offer) -> str:

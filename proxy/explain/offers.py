@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
 from proxy.catalog import Offer
 from proxy.catalog.names import Accepted
 from proxy.config.routing import VirtualModel
@@ -14,12 +16,12 @@ from proxy.explain.values import OfferPart, Reason
 from proxy.store.names import Names, Refusal
 
 _REFUSALS: Mapping[Refusal, str] = {
-    "listed model denied": "a rule denies the listed model that this is another name of",
-    "list unknown": "the list of the provider is not known, so the name may mean a model that a rule denies",
-    "variant of denied model": "a rule denies the model that it is a variant of",
-    "similar to denied model": "a rule denies a listed model whose id begins with this name, or that it begins with",
+    "listed model denied": "it is another name of {id!r}, and {rule}",
+    "variant of denied model": "it is a variant of {id!r}, and {rule}",
+    "similar to denied model": "the id {id!r} begins with it, or it begins with that id, and {rule}",
 }
-"""Why a name that is allowed by the rules is not available."""
+"""Why a name that is allowed by the rules is not available: the denied model, and the rule that denies it."""
+_LIST_UNKNOWN = "the list of the provider is not known, so the name may mean a model that a rule denies"
 
 
 class Decided(NamedTuple):
@@ -63,8 +65,11 @@ def _accepted(context: Context, caller: Caller, names: Names, accepted: Accepted
     refusal = names.refusal(accepted)
     if refusal is None or refusal == "rules":
         reasons = reasons_for(caller, accepted.offer, context.reasons)
+    elif denied := names.denied_model(accepted) if refusal in _REFUSALS else None:
+        rule, *_ = reasons_for(caller, denied, context.reasons)
+        reasons = [replace(rule, text=_REFUSALS[refusal].format(id=denied.id, rule=rule.text))]
     else:
-        reasons = [Reason("accept", "denies", _REFUSALS[refusal])]
+        reasons = [Reason("accept", "denies", _LIST_UNKNOWN)]
     return _decided(accepted.offer, refusal is None, reasons)
 
 

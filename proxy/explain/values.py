@@ -40,6 +40,7 @@ class ProviderModel(Struct, frozen=True):
     ids: Sequence[str]
     """Its public ids; none if it is removed."""
     owned_by: str
+    """"" if it is removed before its owner is determined."""
     reasons: Sequence[Reason]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from proxy.dialects.identity import why_no_model
 from proxy.explain.access import Caller
-from proxy.explain.values import Calls, OfferPart, ProviderPart, Verdict
+from proxy.explain.values import CallPart, Calls, OfferPart, ProviderPart, Verdict
 
 _MAX_WHERE = 5
 
@@ -45,9 +45,24 @@ def _calls(calls: Calls | None) -> str:
     skipped = [part.provider for part in tried if part.is_skipped]
     if not usable:
         return f"Calls are rejected at the moment: {_listed(skipped)} cannot be called."
-    following = f"; if it fails, to {', then to '.join(usable[1:])}" if usable[1:] else ""
+    if calls.strategy == "weighted" and len(usable) > 1:
+        first, following = f"one of {_listed(usable)}, by weight and conversation", ""
+    else:
+        first, after = usable[0], _following(tried)
+        following = f"; if it fails, to {', then to '.join(after)}" if after else ""
     without = f" {_listed(skipped)} {'is' if len(skipped) == 1 else 'are'} skipped at the moment." if skipped else ""
-    return f"Calls go to {usable[0]}{following}.{without}"
+    return f"Calls go to {first}{following}.{without}"
+
+
+def _following(tried: Sequence[CallPart]) -> list[str]:
+    """The providers after the first one that can be called, up to one with `failover: false`."""
+    names = []
+    for part in tried:
+        if not part.is_skipped:
+            names.append(part.provider)
+        if any(reason.rule == "failover" for reason in part.reasons):
+            break
+    return names[1:]
 
 
 def _denials(offers: Sequence[OfferPart]) -> str:
@@ -65,7 +80,7 @@ def _removals(providers: Sequence[ProviderPart], offers: Sequence[OfferPart], *,
                 texts.append(f"{provider.name} lists it as {_listed([*map(repr, model.ids)])}")
             else:
                 removed = [reason.text for reason in model.reasons if reason.effect == "removes"]
-                texts.append(f"at {provider.name} {' and '.join(removed)}")
+                texts.append(f"at {provider.name} it is {' and '.join(removed)}")
     return _listed([*dict.fromkeys(texts)], "; ")
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import chain
 from typing import Generic, Literal, NamedTuple, TypeVar
 
@@ -185,9 +186,30 @@ class Names:
             return None
         if not accepted.is_known:
             return "list unknown"  # the name may refer to a model that the rules deny
-        bases = (Offer(base, offer.provider, offer.owned_by, offer.entry) for base in without_suffixes(offer.id))
-        if any(map(policy.denies, bases)):
+        if any(map(policy.denies, _bases(offer))):
             return "variant of denied model"
         denied = self._denied.get()
         own = denied.own.get(offer.provider)
         return "similar to denied model" if denied.public.has(offer.id) or (own and own.has(accepted.own_id)) else None
+
+    def denied_model(self, accepted: Accepted) -> Offer | None:
+        """Return the model for which `refusal` does not allow a name, None for another reason. For explanations."""
+        deny = self._policy.denies
+        direct = next(filter(deny, (*accepted.behind, *_bases(accepted.offer))), None)
+        return direct or next(filter(partial(_is_related, accepted), self._denied_offers()), None)
+
+    def _denied_offers(self) -> Iterator[Offer]:
+        return filter(self._policy.denies_everywhere, self._index.get().offers)
+
+
+def _bases(offer: Offer) -> Iterator[Offer]:
+    """Yield the models that a name with a `:suffix` may be a variant of."""
+    return (Offer(base, offer.provider, offer.owned_by, offer.entry) for base in without_suffixes(offer.id))
+
+
+def _is_related(accepted: Accepted, offer: Offer) -> bool:
+    """Whether an id begins with an accepted name, or the name with it."""
+    public = _Related({folded(offer.id)}).has(accepted.offer.id)
+    return public or (
+        offer.provider == accepted.offer.provider and _Related({folded(offer.entry.id)}).has(accepted.own_id)
+    )
