@@ -15,9 +15,11 @@ import click
 
 from proxy.cli.startup import Screen, StartupReport
 from proxy.clock import SystemClock
-from proxy.config import Config, ConfigError, read
+from proxy.config import Config, ConfigError
 from proxy.config.logs import LogFormat, LogLevel
 from proxy.config.reload_rules import refuse_reload
+from proxy.config.sources import Sources
+from proxy.server.config_process import load, load_first
 from proxy.server.log import LogOptions, logging_to
 from proxy.server.output import output
 from proxy.server.run import listen, protect_process, run
@@ -48,7 +50,7 @@ def serve(path: Path, host: str | None, port: int | None, level: LogLevel | None
     """
     protect_process()
     try:
-        config = read(path)
+        config = load_first(path)
     except ConfigError as error:
         raise click.ClickException(str(error)) from error
     host = config.server.host if host is None else host
@@ -68,9 +70,9 @@ class ConfigFile:
     host: str
     port: int
 
-    def read(self) -> Config:
-        """Raises ConfigError."""
-        return read(self.path)
+    def read(self, before: Sources) -> Config:
+        """`before`: the state of the files of the configuration in use. Raises ConfigError."""
+        return load(self.path, before)
 
     def refuse(self, before: Config, after: Config) -> str:
         """Why a valid configuration must not replace the present one, "" if it can."""

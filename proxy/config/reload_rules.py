@@ -14,15 +14,15 @@ def refuse_reload(before: Config, after: Config, host: str | None = None) -> Pro
 
     `host`: the address that the server listens on, if it is not that of `before` (`--host`).
     """
+    file = next(iter(after.sources.files), "")
     if before.keys and not after.keys:
-        return Problem(
-            0,
-            "keys",
+        text = (
             "the last key was removed, so requests without a key would be accepted; keep at least one key, or restart "
-            "to serve without keys",
+            "to serve without keys"
         )
+        return Problem(0, "keys", text, file)
     if refusal := after.refuse_exposure(host or before.server.host):
-        return Problem(0, "server", refusal)
+        return Problem(0, "server", refusal, file)
     return None
 
 

@@ -1,6 +1,7 @@
-"""Read a changed configuration without stopping the event loop: a large one in a process of its own.
+"""Read a configuration: a large one in a process of its own.
 
-A thread shares the interpreter lock with the event loop: parsing 10,000 keys there delays requests by up to 200 ms.
+A thread shares the interpreter lock with the event loop: parsing 10,000 keys there delays requests by up to 200 ms. And
+a process that has parsed them keeps 26 MiB that are of no use later.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from proxy.config import Config, ConfigError
+from proxy.config import Config, ConfigError, read
+from proxy.config.contents import is_pipe
 from proxy.config.files import LargeConfiguration
 from proxy.config.handover import packed, unpacked
 from proxy.config.loader import read_again
@@ -35,17 +37,32 @@ _CHILD = (
 COMMAND = (sys.executable, "-P", "-c", _CHILD)
 
 
+class ProcessFailed(ConfigError):
+    """The process did not validate the configuration."""
+
+
+def load_first(path: Path, command: Sequence[str] = COMMAND, timeout: float = TIMEOUT) -> Config:
+    """Return the configuration at the start of the server, which may come from a pipe. Raises ConfigError.
+
+    If the process with a large configuration fails, it is read here.
+    """
+    try:
+        return read(path) if is_pipe(str(path)) else load(path, Sources(), command, timeout)
+    except ProcessFailed:
+        return read(path)
+
+
 def load(path: Path, before: Sources, command: Sequence[str] = COMMAND, timeout: float = TIMEOUT) -> Config:
-    """Return the configuration in a file and those that it includes, which can differ from the one in use.
+    """Return the configuration in a file and those that it includes, which may have changed.
 
     Blocks, so call it in a thread. `before`: the files of the configuration in use, to be watched after a failure.
 
-    Raises ConfigError with all problems, also if the process with a large configuration fails.
+    Raises ConfigError with all problems, ProcessFailed if there is no result.
     """
     try:
         return read_again(str(path), LARGE)[1]
     except LargeConfiguration:
-        pass
+        now = before.look()
     try:
         # Secrets are in the environment, which the process inherits, and in the pipe; never in the command.
         ended = subprocess.run(  # noqa: S603 - a constant command
@@ -60,7 +77,7 @@ def load(path: Path, before: Sources, command: Sequence[str] = COMMAND, timeout:
         text = f"could not be started: {error.strerror}"
     except ValueError:
         text = "returned something else"
-    raise _unread(path, text, before)
+    raise _unread(path, text, now)
 
 
 def _input(path: Path) -> bytes:
@@ -74,10 +91,10 @@ def _ended(code: int) -> str:
     return f"was ended by {signal.Signals(-code).name}{hint}"
 
 
-def _unread(path: Path, text: str, before: Sources) -> ConfigError:
+def _unread(path: Path, text: str, now: Sources) -> ProcessFailed:
     problem = Problem(0, "", f"could not be read: the process that validates large configurations {text}", str(path))
-    error = ConfigError(str(path), [problem])
-    error.sources = before.look()
+    error = ProcessFailed(str(path), [problem])
+    error.sources = now
     return error
 
 

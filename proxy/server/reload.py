@@ -32,8 +32,8 @@ _log = logging.getLogger("models_proxy")
 class ConfigFiles(Protocol):
     """The files of the configuration. Both methods are called in threads."""
 
-    def read(self) -> Config:
-        """Raises ConfigError."""
+    def read(self, before: Sources) -> Config:
+        """`before`: the last known state of the files. Raises ConfigError."""
         ...
 
     def refuse(self, before: Config, after: Config) -> str:
@@ -170,7 +170,7 @@ class Reloader:
             self._next = None
             assert self._files is not None, "checked by all callers"
             try:
-                loaded = await asyncio.to_thread(self._load, self._files, self._config)
+                loaded = await asyncio.to_thread(self._load, self._files, self._config, self._sources)
                 if loaded.config and loaded.changes:
                     await self._replace(loaded.config)
             except Exception as bug:
@@ -180,10 +180,10 @@ class Reloader:
             return loaded
 
     @staticmethod
-    def _load(files: ConfigFiles, before: Config) -> _Loaded:
+    def _load(files: ConfigFiles, before: Config, sources: Sources) -> _Loaded:
         """Read and check the files. Runs in a thread."""
         try:
-            config = files.read()
+            config = files.read(sources)
         except ConfigError as error:
             return _Loaded(error.sources, problems=[str(problem) for problem in error.problems])
         if problem := files.refuse(before, config):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import sys
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,7 @@ import trustme
 
 from proxy.config import Config, ConfigError, read
 from proxy.config.sources import Sources
-from proxy.server.config_process import COMMAND, LARGE, load
+from proxy.server.config_process import COMMAND, LARGE, load, load_first
 from tests.config.test_loader import EVERYTHING
 
 CANARY = "sk-canary-1234567890"
@@ -142,6 +144,27 @@ def test_failure_of_the_process_is_a_problem(path: Path, command: Sequence[str],
     assert outcome(path, command, timeout=0.5) == (
         f"FILE has 1 problem:\n  FILE: could not be read: the process that validates large configurations {text}"
     )
+
+
+def test_start_reads_the_configuration_itself_if_the_process_fails(path: Path) -> None:
+    path.write_text(with_keys(1500))
+    config = read(path)
+
+    assert [load_first(path), load_first(path, BROKEN), load_first(path, python("exit(1)"))] == [config] * 3
+
+
+def test_start_reads_a_pipe_itself(path: Path) -> None:
+    os.mkfifo(path)
+    with ThreadPoolExecutor() as threads:
+        threads.submit(path.write_text, with_keys(1500))
+
+        assert len(load_first(path, BROKEN).keys) == 1500
+
+
+def test_problems_at_the_start_are_those_of_the_file(path: Path) -> None:
+    path.write_text(with_keys(1500, "server: {prot: 1}\n" + PROVIDER))
+    with pytest.raises(ConfigError, match=r"server.prot: unknown setting; did you mean 'port'"):
+        load_first(path)
 
 
 def test_after_a_failure_of_the_process_the_same_files_are_watched(path: Path) -> None:
