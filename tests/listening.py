@@ -16,6 +16,7 @@ from proxy.inference.circuit import Circuit
 from proxy.server.app import Proxy
 from proxy.server.protocol import http_protocol
 from proxy.upstream.connection import Connections
+from tests.attempts import Attempts
 from tests.fakes import FakeClock, FakeFetch, log_failures, run_pending_tasks
 
 TIMEOUT = 10.0
@@ -32,6 +33,7 @@ class Served:
     port: int
     state: ServerState
     clients: list[httpx.AsyncClient] = field(default_factory=list)
+    attempts: Attempts = field(default_factory=Attempts)
 
     @property
     def url(self) -> str:
@@ -93,7 +95,9 @@ async def serving(
             async with client:
                 if settle:
                     await run_pending_tasks()
-                yield Served(app, port, state, [client])
+                served = Served(app, port, state, [client])
+                app.telemetry.add(served.attempts)
+                yield served
         finally:
             server.close()
             for task in list(state.tasks):

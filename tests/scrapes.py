@@ -42,6 +42,7 @@ async def busy_proxy(fetch: FakeFetch, clock: FakeClock) -> AsyncIterator[Served
         fake_provider(_respond) as provider,
         serving(config_of(_CONFIG.replace("{url}", provider.url)), fetch, clock) as served,
     ):
+        served.app.reloads.last_failure = clock.time()
         served.client.headers["authorization"] = f"Bearer {KEY}"
         await asyncio.gather(*(served.call() for _ in range(6)))
         fetch.lists("b", model, "n")

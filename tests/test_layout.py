@@ -196,7 +196,7 @@ def test_only_the_deployment_creates_stateful_objects_and_clocks_are_injected() 
 
     assert builders("Store", "Access", "Forwarder", "Ledger") == {"server.deployment"}
     # These survive a change of the configuration
-    assert builders("Telemetry", "Usage") == {"server.app"}
+    assert builders("Telemetry") == {"server.app"}
     # `check` fetches every list once and keeps no state
     assert builders("ListFetcher") == {"server.deployment", "cli.check_ask"}
     assert builders("SystemClock") == {"server.app", "cli.check"}

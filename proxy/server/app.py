@@ -24,7 +24,7 @@ from proxy.server.process import ProcessMetrics
 from proxy.server.reload import ConfigFiles, Reloader
 from proxy.server.shares import Shares
 from proxy.store import Report
-from proxy.telemetry import Reloads, Telemetry, Usage
+from proxy.telemetry import Reloads, Telemetry
 from proxy.telemetry.counters import Counters
 from proxy.upstream.transport import disable_http_logging
 
@@ -59,14 +59,13 @@ class Proxy:
         """
         clock = clock or SystemClock()
         self.telemetry = telemetry or Telemetry(SystemClock.monotonic)
-        self.usage = Usage()
-        self.telemetry.add(self.usage)
         self.shares = Shares()
         self.connections = ClientConnections(config.server.limits)
-        self.metrics = ProcessMetrics(self.connections, Counters(lambda model: self.deployment.listed.has(model)))
+        self.reloads = Reloads(config.generation, clock.time())
+        counters = Counters(lambda model: self.deployment.listed.has(model))
+        self.metrics = ProcessMetrics(self.connections, counters, self.reloads)
         self._counts = False
         self._count(config)
-        self.reloads = Reloads(config.generation, clock.time())
         shared = Shared(clock, fetch, self.telemetry, on_report, self.metrics, operations=self)
         self.deployment = Deployment(config, shared)
         self._retiring: dict[asyncio.Task[None], Deployment] = {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -18,6 +18,7 @@ except ImportError:  # Windows
 from proxy import __version__
 from proxy.server.connections import ClientConnections
 from proxy.server.loop_lag import LoopLag
+from proxy.telemetry import Reloads
 from proxy.telemetry.counters import Counters
 
 if TYPE_CHECKING:
@@ -31,15 +32,26 @@ _TICKS_FROM_BOOT = 19
 class ProcessMetrics:
     """The metrics that do not depend on the configuration."""
 
-    def __init__(self, connections: ClientConnections, counters: Counters) -> None:
+    def __init__(self, connections: ClientConnections, counters: Counters, reloads: Reloads) -> None:
         self.counters = counters
+        self.dropped_lines: Callable[[], int] = lambda: 0
+        """Returns the number of lines of the log that were dropped since the start."""
         self.lag = LoopLag()
         self._connections = connections
+        self._reloads = reloads
 
     def values(self) -> Values:
         """Metric -> its series."""
         python = ".".join(map(str, sys.version_info[:3]))
+        reloads = self._reloads
+        failed_at = reloads.last_failure
         return {
+            "models_proxy_config_info": [((reloads.generation,), 1)],
+            "models_proxy_config_last_reload_success_timestamp_seconds": [((), reloads.last_success)],
+            "models_proxy_config_last_reload_failure_timestamp_seconds": [((), failed_at)] if failed_at else [],
+            "models_proxy_config_problems": [((), len(reloads.problems))],
+            "models_proxy_config_restart_needed": [((), len(reloads.restart_needed))],
+            "models_proxy_log_dropped_lines_total": [((), self.dropped_lines())],
             "models_proxy_build_info": [((__version__, python), 1)],
             "models_proxy_connections": [((), len(self._connections))],
             "models_proxy_connections_limit": [((), self._connections.limits.connections)],

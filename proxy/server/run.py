@@ -70,6 +70,7 @@ def run(
     skip_system_cas()
     app = Proxy(config, on_report=observer.on_report, files=files, on_reload=log.configure)
     app.telemetry.add(log.access)
+    app.metrics.dropped_lines = lambda: log.dropped
     if _HANGUP:
         # Not a handler of the event loop: closing the loop would restore the default action, which ends the process.
         signal.signal(_HANGUP, lambda number, frame: app.reloader.signal())

@@ -4,6 +4,5 @@ from proxy.telemetry.events import CallOutcome, CallRecord, Observer, Outcome
 from proxy.telemetry.reloads import Reloads
 from proxy.telemetry.telemetry import Telemetry
 from proxy.telemetry.tokens import Tokens
-from proxy.telemetry.usage import Usage
 
-__all__ = ["CallOutcome", "CallRecord", "Observer", "Outcome", "Reloads", "Telemetry", "Tokens", "Usage"]
+__all__ = ["CallOutcome", "CallRecord", "Observer", "Outcome", "Reloads", "Telemetry", "Tokens"]

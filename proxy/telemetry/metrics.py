@@ -176,8 +176,36 @@ _TABLE = (
     Metric("models_proxy_queued_calls", "gauge", "Calls that wait because max_in_flight is reached.", _OF_PROVIDER),
     Metric("models_proxy_body_memory_bytes", "gauge", "Bytes reserved for request bodies."),
     Metric("models_proxy_body_memory_limit_bytes", "gauge", "Limit of the bytes of request bodies."),
+    # -- the configuration
+    Metric(
+        "models_proxy_config_info",
+        "info",
+        "The generation of the configuration in use, equal on all replicas with equal configurations.",
+        ("generation",),
+    ),
+    Metric(
+        "models_proxy_config_last_reload_success_timestamp_seconds",
+        "gauge",
+        "When the configuration in use was applied, at the start or by a reload, in Unix seconds.",
+    ),
+    Metric(
+        "models_proxy_config_last_reload_failure_timestamp_seconds",
+        "gauge",
+        "When a reload last failed, in Unix seconds; missing before the first failure.",
+    ),
+    Metric(
+        "models_proxy_config_problems",
+        "gauge",
+        "Problems because of which the files of the configuration are not used as they are now.",
+    ),
+    Metric("models_proxy_config_restart_needed", "gauge", "Changed settings that only a restart applies."),
     # -- the process
     Metric("models_proxy_build_info", "info", "The running version.", ("version", "python")),
+    Metric(
+        "models_proxy_log_dropped_lines_total",
+        "counter",
+        "Lines of the log that were dropped because writing was blocked or failed.",
+    ),
     Metric("models_proxy_ready", "gauge", "1 if /readyz returns 200, otherwise 0."),
     Metric("models_proxy_connections", "gauge", "Open connections of clients."),
     Metric("models_proxy_connections_limit", "gauge", "Limit of the open connections of clients."),

@@ -1330,7 +1330,7 @@ async def test_json_is_renamed_under_any_type(kind: str, before: bytes, fetch: F
         assert answer.content == payload.replace(ORIGINAL.encode(), b"short")
         assert answer.headers["content-type"] == relayed(kind)
         assert answer.headers["content-length"] == str(len(answer.content))
-        assert [counts.output_tokens for _, counts in served.app.usage] == [5]
+        assert [counts.output_tokens for _, counts in served.attempts] == [5]
 
 
 @pytest.mark.parametrize(
@@ -1347,7 +1347,7 @@ async def test_other_content_is_relayed_byte_for_byte(
         for _ in range(6):  # five failures open the circuit breaker
             answer = await called(served, {"model": "short"})
             assert (answer.status_code, answer.content) == (200, body)
-        assert [counts.outcomes for _, counts in served.app.usage] == [{"ok": 6}]
+        assert [counts.outcomes for _, counts in served.attempts] == [{"ok": 6}]
 
 
 async def test_blank_lines_before_json_are_sent_as_they_arrive(fetch: FakeFetch, clock: FakeClock) -> None:
@@ -1372,7 +1372,7 @@ async def test_blank_lines_before_json_are_sent_as_they_arrive(fetch: FakeFetch,
         for _ in range(2):
             go_on.release()
         assert b"".join([part async for part in body]) == payload.replace(ORIGINAL.encode(), b"short")
-    assert [counts.output_tokens for _, counts in served.app.usage] == [5]
+    assert [counts.output_tokens for _, counts in served.attempts] == [5]
 
 
 async def test_events_after_blank_lines_are_renamed(fetch: FakeFetch, clock: FakeClock) -> None:
@@ -1399,7 +1399,7 @@ async def test_an_interruption_after_blank_lines_closes_the_clients_connection(
     async with calling(fetch, clock, script) as (served, _):
         with pytest.raises(httpx.RemoteProtocolError):
             await called(served, {"model": "short"})
-        assert [counts.outcomes for _, counts in served.app.usage] == [{"interrupted": 1}]
+        assert [counts.outcomes for _, counts in served.attempts] == [{"interrupted": 1}]
 
 
 @pytest.mark.parametrize("kind", ["application/x-ndjson", "application/json", ""])
@@ -1446,7 +1446,7 @@ async def test_a_response_too_long_to_buffer_is_streamed(own: str, fetch: FakeFe
         answer = await called(served, {"model": requested}, "/v1/images/generations")
         assert answer.content == begin + image + end % requested.encode()
         assert answer.headers.get("content-length") == (None if requested == "short" else str(len(payload)))
-        assert [counts.input_tokens for _, counts in served.app.usage] == [7]
+        assert [counts.input_tokens for _, counts in served.attempts] == [7]
 
 
 async def test_an_unrequested_gzip_response_is_decompressed(fetch: FakeFetch, clock: FakeClock) -> None:

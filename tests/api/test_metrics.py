@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import pytest
 
 from proxy.api.metrics import SHARED_SECONDS, prefers_openmetrics
-from tests.fakes import FakeClock, FakeFetch, Reply, answer_of, config_of, digest, reply_to, started
+from tests.fakes import FakeClock, FakeFetch, Reply, answer_of, config_of, digest, reply_to, run_pending_tasks, started
 from tests.listening import serving
 from tests.providers.calls import completion
 from tests.providers.scripted import Exchange, fake_provider, replies
@@ -119,6 +119,11 @@ async def test_an_admin_key_gets_the_state_of_every_provider(fetch: FakeFetch, c
         **states("models_proxy_circuit_state", "b", "not_callable", *set(call_states) - {"not_callable"}),
         'models_proxy_account_rejected{provider="a"}': 0,
         "models_proxy_ready": 1,
+        f'models_proxy_config_info{{generation="{config_of(KEYED).generation}"}}': 1,
+        "models_proxy_config_last_reload_success_timestamp_seconds": 1_800_000_000,
+        "models_proxy_config_problems": 0,
+        "models_proxy_config_restart_needed": 0,
+        "models_proxy_log_dropped_lines_total": 0,
         'models_proxy_open_model_circuits{provider="a"}': 0,
         'models_proxy_in_flight_calls{provider="a"}': 0,
         'models_proxy_max_in_flight_calls{provider="a"}': 7,
@@ -337,3 +342,49 @@ async def test_metrics_are_not_ready_while_the_server_drains(fetch: FakeFetch, c
 def _requests(reply: Reply) -> float:
     values = series(reply.body)
     return sum(value for name, value in values.items() if name.startswith("models_proxy_requests_total{"))
+
+
+async def test_the_result_of_the_last_reload_is_shown_until_the_files_are_right(
+    fetch: FakeFetch, clock: FakeClock
+) -> None:
+    async with started(config_of(KEYED), fetch, clock) as app:
+        app.reloads.last_failure, app.reloads.problems = clock.time(), ("one", "two")
+        app.reloads.restart_needed = ("server.port",)
+        app.metrics.dropped_lines = lambda: 12
+        reply = await reply_to(app, "/metrics", ADMINS)
+    values = series(reply.body)
+
+    assert values["models_proxy_config_last_reload_failure_timestamp_seconds"] == 1_800_000_000
+    assert values["models_proxy_config_problems"] == 2
+    assert values["models_proxy_config_restart_needed"] == 1
+    assert values["models_proxy_log_dropped_lines_total"] == 12
+
+
+async def test_counters_survive_a_reload_and_series_of_removed_keys_and_providers_end(
+    fetch: FakeFetch, clock: FakeClock
+) -> None:
+    fetch.lists("a", "m")
+    fetch.lists("b", "m")
+    text = KEYED.replace("name: admin", "name: other-admin")
+    async with started(config_of(KEYED), fetch, clock) as app:
+        await reply_to(app, "/v1/models", USERS)
+        await reply_to(app, "/health", ADMINS)
+        await app.replace(config_of(text.replace("name: b,", "name: c,")))
+        await run_pending_tasks()
+        await reply_to(app, "/v1/models", USERS)
+        reply = await reply_to(app, "/metrics", ADMINS)
+    values = series(reply.body)
+
+    assert values['models_proxy_requests_total{route="/v1/models",method="GET",status="200",key="user"}'] == 2
+    assert not [name for name in values if 'key="admin"' in name or 'provider="b"' in name]
+    assert values['models_proxy_provider_fetches_total{provider="a",outcome="ok"}'] == 1
+
+
+async def test_a_reload_switches_metrics_on_and_off(fetch: FakeFetch, clock: FakeClock) -> None:
+    async with started(config_of(mode("off") + KEYED), fetch, clock) as app:
+        statuses = []
+        for name in ("admin", "open", "off"):
+            await app.replace(config_of(mode(name) + KEYED))
+            statuses += [(await reply_to(app, "/metrics", headers)).status for headers in (ADMINS, USERS, {})]
+
+    assert statuses == [200, 403, 401, 200, 200, 200, 404, 404, 401]

@@ -270,6 +270,6 @@ async def test_the_tokens_of_a_response_are_counted_once(fetch: FakeFetch, clock
         await sent(served, ALICE, input="x")
         for _ in range(2):
             await asked(served, ALICE, "GET")
-        counted = [(counts.outcomes, counts.output_tokens) for _, counts in served.app.usage]
+        counted = [(counts.outcomes, counts.output_tokens) for _, counts in served.attempts]
 
     assert counted == [({"ok": 3}, 5)]

@@ -273,7 +273,7 @@ async def test_the_responses_api_works_with_and_without_streaming(fetch: FakeFet
         ]
         whole = [event for event in seen if isinstance(event, ResponseCreatedEvent | ResponseCompletedEvent)]
         assert [event.response.model for event in whole] == ["gpt-x", "gpt-x"]
-        ((_, counts),) = c.served.app.usage
+        ((_, counts),) = c.served.attempts
         assert (counts.input_tokens, counts.output_tokens) == (6, 10)
 
 
@@ -479,7 +479,7 @@ async def test_the_anthropic_client_streams_messages(fetch: FakeFetch, clock: Fa
             assert "".join([text async for text in stream.text_stream]) == "hello"
             final = await stream.get_final_message()
         assert (final.model, final.usage.output_tokens) == ("claude/claude-x", 5)
-        ((_, counts),) = c.served.app.usage
+        ((_, counts),) = c.served.attempts
         assert (counts.input_tokens, counts.output_tokens) == (3, 5)
 
 

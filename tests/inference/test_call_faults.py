@@ -242,7 +242,7 @@ async def test_a_disconnect_closes_the_providers_connection_within_a_second(
         assert circuit_of(served.app, "a").in_flight == 0
         left = [
             counts.outcomes.get("client_disconnected")
-            for labels, counts in served.app.usage
+            for labels, counts in served.attempts
             if labels.provider == "ab"[len(scripts) - 1]
         ]
         assert left == [1]
@@ -333,7 +333,7 @@ async def test_a_thousand_disconnects_leak_nothing(moment: str, fetch: FakeFetch
             assert session is not None
             assert session.connector is not None
             assert len(session.connector._acquired) == 0
-        counted = sum(counts.outcomes.get("client_disconnected", 0) for _, counts in served.app.usage)
+        counted = sum(counts.outcomes.get("client_disconnected", 0) for _, counts in served.attempts)
         assert counted <= MANY
         if moment == "at any moment":
             assert 0 < len(providers[-1].requests) < MANY, "some disconnected before the failover, some after it"
@@ -388,7 +388,7 @@ async def test_a_client_that_does_not_read_is_disconnected_after_idle_timeout(
         async with served.raw(post(b'{"model":"m","stream":true}')):
             await until(lambda: len(provider.requests) == 1)
             await until(lambda: provider.open == 0, 5)
-        assert [counts.outcomes for _, counts in served.app.usage] == [{"client_disconnected": 1}]
+        assert [counts.outcomes for _, counts in served.attempts] == [{"client_disconnected": 1}]
 
 
 # -- streams, byte by byte ---------------------------------------------------------------------------------------------
@@ -434,7 +434,7 @@ async def test_an_http_1_0_client_gets_a_stream_without_chunk_sizes(
             top, _, body = (await asyncio.wait_for(reader.read(), TIMEOUT)).partition(b"\r\n\r\n")
         assert b"content-length: %d" % len(body) in top.lower()
         assert body == msgspec.json.encode(completion("m", "fine"))
-        assert [counts.outcomes for _, counts in served.app.usage] == [{"ok": 2}]
+        assert [counts.outcomes for _, counts in served.attempts] == [{"ok": 2}]
 
 
 async def test_an_interrupted_http_1_0_stream_ends_with_an_error_event(fetch: FakeFetch, clock: FakeClock) -> None:
@@ -584,7 +584,7 @@ async def test_a_stream_that_had_its_last_event_is_complete_whatever_its_framing
         for _ in range(6):  # five failures open the circuit breaker
             assert (await served.call(path=path, stream=True)).content == text
         assert circuit_of(served.app, "a").state == "ok"
-        assert [counts.outcomes for _, counts in served.app.usage] == [{"ok": 6}]
+        assert [counts.outcomes for _, counts in served.attempts] == [{"ok": 6}]
         await until(lambda: provider.open == 0)
 
 
@@ -602,7 +602,7 @@ async def test_a_stream_without_its_last_event_is_interrupted(
         content = (await served.call(path=path, stream=True)).content
         assert content.startswith(text)
         assert b"closed the connection mid-response" in content
-        assert [counts.outcomes for _, counts in served.app.usage] == [{"interrupted": 1}]
+        assert [counts.outcomes for _, counts in served.attempts] == [{"interrupted": 1}]
 
 
 @pytest.mark.parametrize("path", ["/v1/audio/speech", "/v1/embeddings"])
@@ -671,7 +671,7 @@ async def test_interrupted_json_closes_the_clients_connection(text: bytes, fetch
     async with calling(fetch, clock, script) as (served, _):
         with pytest.raises(httpx.RemoteProtocolError):
             await served.call()
-        assert [counts.outcomes for _, counts in served.app.usage] == [{"interrupted": 1}]
+        assert [counts.outcomes for _, counts in served.attempts] == [{"interrupted": 1}]
 
 
 class JsonExchange(Exchange):

@@ -18,7 +18,7 @@ import trustme
 from proxy.errors import UpstreamError
 from proxy.states import OpenCircuit
 from proxy.telemetry import Outcome
-from proxy.telemetry.usage import Labels
+from tests.attempts import Labels
 from tests.fakes import FakeClock, FakeFetch, config_of, digest
 from tests.listening import Served, circuit_of, post, serving, until
 from tests.providers.calls import DONE, chunk_event, completion, streams
@@ -74,7 +74,7 @@ async def calling(
 
 def outcomes(served: Served) -> dict[str, dict[Outcome, int]]:
     """The counted outcomes, by provider."""
-    return {labels.provider: dict(counts.outcomes) for labels, counts in served.app.usage}
+    return {labels.provider: dict(counts.outcomes) for labels, counts in served.attempts}
 
 
 def code(answer: httpx.Response) -> tuple[int, str | None]:
@@ -1127,12 +1127,11 @@ async def test_calls_are_counted_by_key_provider_and_model(fetch: FakeFetch, clo
     async with calling(fetch, clock, scripts) as (served, _):
         for _ in range(6):
             await served.call()
-        ((labels, counts),) = served.app.usage
+        ((labels, counts),) = served.attempts
         assert labels == Labels("", "a", "m")
         assert counts.outcomes == {"ok": 2, "rejected": 1, "rate_limited": 1, "failed": 2}
         assert (counts.input_tokens, counts.output_tokens) == (10, 16)
-        assert sum(counts.first_byte) == 2
-        assert counts.requests == 6
+        assert counts.responses == 2
 
 
 async def test_prompts_responses_and_credentials_are_never_logged(

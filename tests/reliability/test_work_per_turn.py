@@ -301,7 +301,7 @@ async def test_long_json_is_renamed_as_a_whole(own: str, fetch: FakeFetch, clock
 
             assert answer.content == body.replace(b'"model":"own"', b'"model":"%b"' % own.encode())
             assert answer.headers["content-length"] == str(len(answer.content))
-            assert [counts.output_tokens for _, counts in served.app.usage] == [5]
+            assert [counts.output_tokens for _, counts in served.attempts] == [5]
 
 
 def test_blanks_after_a_bracket_are_not_awaited_for_ever() -> None:
