@@ -191,10 +191,19 @@ class Proxy:
         if scope["type"] != "http":
             await send({"type": "websocket.close"})
             return
-        # Removed, because an idle connection keeps its last scope, but must not keep a deployment that was replaced.
-        head, outcome, deployment = scope.pop("decided", None) or self._decide(scope)
+        await self.respond(*self._decide(scope), receive, send)
+
+    async def respond(
+        self,
+        head: RequestHead,
+        outcome: RawResponse | Handler,
+        deployment: Deployment,
+        receive: Receive,
+        send: Send,
+    ) -> None:
+        """Send what `decide` has returned: the response, or that of the handler. `deployment`: that has decided."""
         if head.add_headers:
-            send = sending(send, head.add_headers, scope["headers"])
+            send = sending(send, head.add_headers, head.headers)
         try:
             response = (
                 outcome
@@ -218,7 +227,7 @@ class Proxy:
         await send({"type": "lifespan.shutdown.complete"})
 
     def _decide(self, scope: Scope) -> tuple[RequestHead, RawResponse | Handler, Deployment]:
-        """Decide on a request that the server did not decide early. Other servers leave more of HTTP to us."""
+        """Decide on a request of another server than the proxy's own. Others leave more of HTTP to us."""
         head = RequestHead(_in_origin_form(scope), self.telemetry.monotonic())
         if head.method == "CONNECT":
             # What follows is meant for a tunnel, and must not be parsed as requests.

@@ -119,7 +119,8 @@ class Cycle:
 
     def end_response(self) -> None:
         self.response_started = self.response_complete = True
-        self._wake()
+        if self._waiter:
+            self._wake()
         self._connection.on_response_complete()
 
     def _wake(self) -> None:

@@ -31,6 +31,7 @@ from proxy.seams import plain_http
 from proxy.server import heads
 from proxy.server.app import NO_TUNNEL, Proxy
 from proxy.server.cycle import Cycle, head_bytes
+from proxy.server.deployment import Deployment
 from proxy.server.receiver import MAX_URL, Receiver
 from proxy.server.shares import BYTES_PER_UNIT, LOW, REQUEST, Share
 from proxy.server.timeouts import Timeouts
@@ -275,9 +276,8 @@ class Protocol(HttpToolsProtocol):
             head.status = decision.status
             telemetry.request_ended(head)
             return
-        scope["decided"] = head, decision, self._proxy.deployment
         scope["connection"] = cycle
-        self.tasks.add(self.loop.create_task(self._respond(cycle, scope)))
+        self.tasks.add(self.loop.create_task(self._respond(cycle, head, decision, self._proxy.deployment)))
 
     def _account(self, key: str | None, decision: RawResponse | Handler) -> None:
         """Count a request against the share of its key."""
@@ -290,19 +290,23 @@ class Protocol(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         self._framing = 0
-        if cycle := self.current:
+        cycle = self.cycle
+        if cycle is not None and not cycle.response_complete:
             cycle.add(body)
 
     def on_message_complete(self) -> None:
-        if cycle := self.current:
+        cycle = self.cycle
+        if cycle is not None and not cycle.response_complete:
             cycle.end_body()
 
     # -- responses -----------------------------------------------------------------------------------------------------
 
-    async def _respond(self, cycle: Cycle, scope: Scope) -> None:
-        """Run the application. Whatever happens, the client does not wait for the rest of a response."""
+    async def _respond(
+        self, cycle: Cycle, head: RequestHead, decision: RawResponse | Handler, deployment: Deployment
+    ) -> None:
+        """Let the application respond. Whatever happens, the client does not wait for the rest of a response."""
         try:
-            await self._proxy(scope, cycle.receive, cycle.send)
+            await self._proxy.respond(head, decision, deployment, cycle.receive, cycle.send)
         except Exception as error:
             _log.error("internal error while sending a response: %s", describe_bug(error))
         finally:

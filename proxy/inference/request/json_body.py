@@ -204,7 +204,7 @@ def _is_plain(body: bytes, values: Mapping[str, Raw]) -> bool:
     duplicate field; the bytes of the first one do not fit the layout. If they fit by chance, it is harmless: the field
     is in `PLAIN` and is not `model`, which occurs once.
     """
-    if not values.keys() <= PLAIN or UNTYPED_OBJECT.search(bytes(values.get("input", b""))):
+    if not values.keys() <= PLAIN or ("input" in values and UNTYPED_OBJECT.search(bytes(values["input"]))):
         return False
     count = len(values)
     compact = 2 + count + (count - 1)  # braces, a colon in every field, a comma between fields

@@ -9,7 +9,6 @@ import re
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
 
 from proxy.inference.request.json_spans import STRING, TOO_MANY_VALUES, WHITESPACE
 
@@ -118,7 +117,8 @@ class Marks:
 def has_one_model_only(body: bytes) -> bool:
     """Return whether a body has exactly one mark of a model, and no other mark; False if that is not certain."""
     folded = body.lower()
-    if _REFERENCE.search(folded) or len([*islice(_MODEL.finditer(folded), 2)]) != 1:
+    first = _MODEL.search(folded)
+    if first is None or _MODEL.search(folded, first.end()) or _REFERENCE.search(folded):
         return False
     return not _may_hide_names(body) or next(_hidden_names(body, _MAX_TRIED), None) is None
 

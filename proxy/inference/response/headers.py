@@ -46,14 +46,16 @@ def relayed_headers(raw_headers: Iterable[Header], *, own_id: str | None, model:
     because it would reveal the model of an alias.
     """
     for raw_name, value in raw_headers:
-        name = raw_name.lower()
+        name = _relayed_name(raw_name)
+        if not name:  # most headers of most responses
+            continue
         if name == _TYPE:
             yield name, _passed_type(value[:_MAX_TYPE])
-        elif name in _RELAYED or name.startswith(_RATE_LIMITS):
-            if _is_printable(value):
-                yield name, value
-        elif name == _MODEL and is_own(value.decode("latin-1"), own_id) and _is_printable(model.encode()):
-            yield name, model.encode()
+        elif name == _MODEL:
+            if is_own(value.decode("latin-1"), own_id) and _is_printable(model.encode()):
+                yield name, model.encode()
+        elif _is_printable(value):
+            yield name, value
 
 
 def relayed_error_headers(raw_headers: Iterable[Header], *, own_id: str | None, model: str) -> Iterator[Header]:
@@ -69,11 +71,20 @@ def further_headers(raw_headers: Iterable[Header], forwards: Matcher, secrets: S
     """
     for raw_name, value in raw_headers:
         name = raw_name.lower()
-        is_built_in = name in _RELAYED or name.startswith(_RATE_LIMITS) or name == _MODEL
-        if not is_built_in and forwards(name.decode("latin-1")) and _is_printable(value):
+        if not _relayed_name(raw_name) and forwards(name.decode("latin-1")) and _is_printable(value):
             text = value.decode()
             if not any(secret in text for secret in secrets if len(secret) >= _MIN_SECRET):
                 yield name, value
+
+
+@lru_cache(maxsize=1024)
+def _relayed_name(raw_name: bytes) -> bytes:
+    """Return the name of a header that may be relayed in lower case, b"" for any other.
+
+    Cached, because providers send the same headers with every response.
+    """
+    name = raw_name.lower()
+    return name if name in _RELAYED or name == _MODEL or name.startswith(_RATE_LIMITS) else b""
 
 
 @lru_cache(maxsize=256)
