@@ -50,13 +50,12 @@ class KeyFile:
         self.text = text
         self._path = path
         self._values: Any = document.read(text, path, {}).value
-        listed = self._values.get("keys") if isinstance(self._values, dict) else None
-        self._listed: Sequence[Any] = listed if isinstance(listed, list) else []
+        self._listed = _listed(self._values)
 
     @property
     def entries(self) -> Sequence[Entry]:
-        """The keys, in the order of the text. What is not a mapping is left out: the validation reports it."""
-        return [entry for entry in self._listed if isinstance(entry, dict)]
+        """The keys, in the order of the text."""
+        return entries_of(self._values)
 
     # Each of the following raises NotEditable.
 
@@ -94,6 +93,16 @@ class KeyFile:
         if new._values != {**(self._values or {}), "keys": keys}:
             raise NotEditable
         return new
+
+
+def entries_of(values: Any) -> Sequence[Entry]:
+    """The keys in the values of a file. What is not a mapping is left out: the validation reports it."""
+    return [entry for entry in _listed(values) if isinstance(entry, dict)]
+
+
+def _listed(values: Any) -> list[Any]:
+    listed = values.get("keys") if isinstance(values, dict) else None
+    return listed if isinstance(listed, list) else []
 
 
 def digests(entry: Entry) -> Sequence[object]:

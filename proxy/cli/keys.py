@@ -9,29 +9,49 @@ import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 from pydantic import TypeAdapter, ValidationError
 
 from proxy.cli.check_report import print_json
-from proxy.cli.key_edits import Entry, KeyFile, NotEditable, digests
+from proxy.cli.key_edits import Entry, KeyFile, NotEditable, digests, entries_of
 from proxy.cli.keygen import generate, problem_of
 from proxy.cli.replace_file import locked, read_file
 from proxy.cli.terminal import Failure, err, out, show_table
 from proxy.cli.text import available
-from proxy.config import Config, ConfigError, document, parse
+from proxy.config import Config, ConfigError, document
+from proxy.config.documents import Documents
 from proxy.config.fields import Day
+from proxy.config.files import read_files, with_included
 from proxy.config.hints import did_you_mean
+from proxy.config.loader import of_documents
+from proxy.config.sources import SourceLog
 
 _DEFAULT = Path("config.yaml")
 _ACTIVE = "The server uses the change within seconds, or after `models-proxy reload` if it does not watch its files."
 _DAY: TypeAdapter[date] = TypeAdapter(Day)
 _NAME = click.argument("name")
-_FILE = click.option(
-    "--file", "path", type=click.Path(path_type=Path), default=_DEFAULT, show_default=True,
-    help="The configuration file to edit.",
+_CONFIG = click.option(
+    "--config", type=click.Path(path_type=Path), default=_DEFAULT, show_default=True, help="The main file.",
 )  # fmt: skip
+_FILE = click.option(
+    "--file", type=click.Path(path_type=Path),
+    help="The file with the keys, if it is not the main file: one that the main file includes.",
+)  # fmt: skip
+
+
+class _Place(NamedTuple):
+    """Which files the options name."""
+
+    config: Path
+    file: Path | None
+
+    @property
+    def options(self) -> str:
+        """The options for another command on the same files."""
+        config = "" if self.config == _DEFAULT else f" --config {shlex.quote(str(self.config))}"
+        return config + (f" --file {shlex.quote(str(self.file))}" if self.file else "")
 
 
 @click.group()
@@ -39,7 +59,8 @@ def keys() -> None:
     """Add, list, revoke and rotate API keys of clients.
 
     The commands edit `keys:` in the configuration file, which contains only digests of keys. Comments and layout stay
-    as they are. The file is replaced at once, and only if the new one is valid.
+    as they are. The file is replaced at once, and only if the whole configuration is then valid. Keys in included files
+    are found by their name.
 
     Each change prints one line to stderr, with the time, the user, the change and the file.
 
@@ -68,8 +89,17 @@ def keys() -> None:
 )  # fmt: skip
 @click.option("--expires", metavar="DATE", help="Last day on which the key is valid (until the end of the day, UTC).")
 @click.option("--admin", is_flag=True, help="Allow admin endpoints, and show the details of each provider in /health.")
+@_CONFIG
 @_FILE
-def add(name: str, group: str | None, models: Sequence[str], expires: str | None, admin: bool, path: Path) -> None:
+def add(
+    name: str,
+    group: str | None,
+    models: Sequence[str],
+    expires: str | None,
+    admin: bool,
+    config: Path,
+    file: Path | None,
+) -> None:
     """Add a client, and print its key once.
 
     Only the key is printed to stdout; everything else to stderr.
@@ -78,7 +108,7 @@ def add(name: str, group: str | None, models: Sequence[str], expires: str | None
     Examples:
       models-proxy keys add alice --group staff
       models-proxy keys add ci --models 'gpt-4o,owner:lab' --expires 2099-01-31
-      models-proxy keys add ops --group staff --admin
+      models-proxy keys add ops --group staff --admin --file keys/ops.yaml
       models-proxy keys add bob --group staff > bob.key
     """
     if problem := problem_of(name):
@@ -95,29 +125,28 @@ def add(name: str, group: str | None, models: Sequence[str], expires: str | None
         **({"admin": True} if admin else {}),
     }
 
-    is_first = False
+    place = _Place(config, file)
 
-    def change(file: KeyFile) -> KeyFile:
-        nonlocal is_first
-        is_first = not file.entries
-        if name in _names(file):
-            hint = f"use another name, or add a second key: models-proxy keys rotate {name}{_option(path)}"
+    def change(keys: KeyFile, path: Path) -> KeyFile:
+        if name in _names(keys.entries):
+            hint = f"use another name, or add a second key: models-proxy keys rotate {name}{place.options}"
             raise Failure(f"{path} already has a key {name}; {hint}")
-        return file.with_key(entry)
+        return keys.with_key(entry)
 
-    config = _edit(path, change)
-    _audit(f"added {name}", path, digest)
-    _show(key, name, path)
-    if is_first and len(config.keys) == 1:
+    edited = _edit(place, file or config, change)
+    _audit(f"added {name}", edited.path, digest)
+    _show(key, name, place)
+    if edited.is_first:
         err().print("This is the first key: from now on, other keys are rejected.")
-        for warning in config.warnings:
+        for warning in edited.warnings:
             err().print(f"warning: {warning}")
 
 
 @keys.command()
 @_NAME
+@_CONFIG
 @_FILE
-def rotate(name: str, path: Path) -> None:
+def rotate(name: str, config: Path, file: Path | None) -> None:
     """Add a new key for an existing client, and print it once. The old one stays valid.
 
     Both keys are the same client, until `models-proxy keys revoke NAME --old` removes the old one. Only the key is
@@ -128,24 +157,26 @@ def rotate(name: str, path: Path) -> None:
       models-proxy keys rotate alice
       models-proxy keys revoke alice --old     when alice uses the new key
     """
+    place = _Place(config, file)
     key, digest = generate()
 
-    def change(file: KeyFile) -> KeyFile:
-        entry = _find(name, file, path)
+    def change(keys: KeyFile, path: Path) -> KeyFile:
+        entry = _find(name, keys.entries, path)
         _require_digest(entry, path)
-        return file.with_digest(entry, digest)
+        return keys.with_digest(entry, digest)
 
-    _edit(path, change)
-    _audit(f"added a key of {name}", path, digest)
-    _show(key, name, path)
-    err().print(f"When the client uses it, remove the old one: models-proxy keys revoke {name} --old{_option(path)}")
+    edited = _edit(place, _file_of(name, place), change)
+    _audit(f"added a key of {name}", edited.path, digest)
+    _show(key, name, place)
+    err().print(f"When the client uses it, remove the old one: models-proxy keys revoke {name} --old{place.options}")
 
 
 @keys.command()
 @_NAME
 @click.option("--old", is_flag=True, help="Remove only the old keys of this client, and keep the newest.")
+@_CONFIG
 @_FILE
-def revoke(name: str, old: bool, path: Path) -> None:
+def revoke(name: str, old: bool, config: Path, file: Path | None) -> None:
     """Remove a client with all its keys; with --old only its old keys.
 
     Calls in progress are completed.
@@ -156,25 +187,28 @@ def revoke(name: str, old: bool, path: Path) -> None:
       models-proxy keys revoke alice --old
     """
 
-    def change(file: KeyFile) -> KeyFile:
-        entry = _find(name, file, path)
+    place = _Place(config, file)
+
+    def change(keys: KeyFile, path: Path) -> KeyFile:
+        entry = _find(name, keys.entries, path)
         if not old:
-            return file.without_key(entry)
+            return keys.without_key(entry)
         _require_digest(entry, path)
         if len(digests(entry)) == 1:
-            hint = f"to remove the client, run: models-proxy keys revoke {name}{_option(path)}"
+            hint = f"to remove the client, run: models-proxy keys revoke {name}{place.options}"
             raise Failure(f"{name} has no old key; {hint}")
-        return file.without_old_digests(entry)
+        return keys.without_old_digests(entry)
 
-    _edit(path, change)
-    _audit(f"removed the old keys of {name}" if old else f"removed {name}", path)
+    edited = _edit(place, _file_of(name, place), change)
+    _audit(f"removed the old keys of {name}" if old else f"removed {name}", edited.path)
     err().print(_ACTIVE)
 
 
 @keys.command("list")
+@_CONFIG
 @_FILE
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document to stdout.")
-def list_keys(path: Path, as_json: bool) -> None:
+def list_keys(config: Path, file: Path | None, as_json: bool) -> None:
     """List the clients and their number of keys. Digests are not shown.
 
     \b
@@ -184,24 +218,28 @@ def list_keys(path: Path, as_json: bool) -> None:
 
     \b
     --json: an object with these stable fields; more may be added:
-      file  the file
-      keys  [{name, group, models, expires, expired, admin, digests}], in the
-            order of the file; group, models and expires can be null;
+      keys  [{name, group, models, expires, expired, admin, digests, file}],
+            in the order of the files; group, models and expires can be null;
             digests: number of keys, 0 if the key is in an environment
             variable
     """
-    file = _key_file(read_file(path, document.MAX_BYTES), path)
-    entries = [_described(entry) for entry in file.entries]
+    documents = _documents(_Place(config, file))
+    described = [_described(entry, each.path) for each in documents for entry in entries_of(each.value)]
     if as_json:
-        print_json({"file": str(path), "keys": entries})
-    elif entries:
-        columns = [("name", "fold"), ("group", "fold"), ("models", "fold"), ("expires", "left"), ("admin", "left")]
-        show_table(out(), [*columns, ("keys", "right")], [_row(entry) for entry in entries])
+        print_json({"keys": described})
+    elif described:
+        columns = [*_COLUMNS, *([("file", "fold")] if len(documents) > 1 else [])]
+        show_table(out(), columns, [_row(key)[: len(columns)] for key in described])
     else:
-        click.echo(f"no keys in {path}", err=True)
+        click.echo(f"no keys in {documents[0].path}", err=True)
 
 
-def _described(entry: Entry) -> dict[str, Any]:
+_COLUMNS = (
+    ("name", "fold"), ("group", "fold"), ("models", "fold"), ("expires", "left"), ("admin", "left"), ("keys", "right"),
+)  # fmt: skip
+
+
+def _described(entry: Entry, path: str) -> dict[str, Any]:
     expires = entry.get("expires")
     return {
         "name": str(entry.get("name")),
@@ -211,60 +249,116 @@ def _described(entry: Entry) -> dict[str, Any]:
         "expired": str(expires) < _today().isoformat() if expires else False,
         "admin": entry.get("admin") is True,
         "digests": len(digests(entry)),
+        "file": path,
     }
 
 
 def _row(key: dict[str, Any]) -> Sequence[str]:
     expires = (key["expires"] or "-") + " (expired)" * key["expired"]
     rules = "of the group" if key["models"] is None else ", ".join(map(str, key["models"])) or "none"
-    return (
-        key["name"],
-        key["group"] or "-",
-        rules,
-        expires,
-        "yes" if key["admin"] else "-",
-        str(key["digests"] or "variable"),
-    )
+    admin = "yes" if key["admin"] else "-"
+    return (key["name"], key["group"] or "-", rules, expires, admin, str(key["digests"] or "variable"), key["file"])
 
 
 # -- editing -----------------------------------------------------------------------------------------------------------
 
 
-def _edit(path: Path, change: Callable[[KeyFile], KeyFile]) -> Config:
-    """Change the file. Returns the new configuration. Raises Failure, and then nothing has changed."""
+class _Edited(NamedTuple):
+    path: Path
+    is_first: bool
+    """Whether there was no key before."""
+    warnings: Sequence[str]
+
+
+def _edit(place: _Place, path: Path, change: Callable[[KeyFile, Path], KeyFile]) -> _Edited:
+    """Change a file. Raises Failure, and then nothing has changed."""
     with locked(path, document.MAX_BYTES) as file:
         old = _key_file(file.content, path)
         try:
-            new = change(old)
+            new = change(old, path)
         except NotEditable:
             hint = "it uses anchors, aliases or merge keys there, or a layout that is not supported; edit it by hand"
             raise Failure(f"cannot edit `keys` in {path}: {hint}") from None
-        config = _checked(new, old, path)
+        edited = _checked(new, old, place, path)
         file.replace(new.text.encode())
-    return config
+    return edited
 
 
-def _checked(new: KeyFile, old: KeyFile, path: Path) -> Config:
-    """The configuration in the new file. Raises Failure if it is not valid."""
+def _checked(new: KeyFile, old: KeyFile, place: _Place, path: Path) -> _Edited:
+    """Check the whole configuration with the new file. Raises Failure if it is not valid."""
+    main = _main_file(place, path)
     try:
-        config = _parsed(new, path)
+        config, number = _configuration(main, path, new.text)
     except ConfigError as error:
         problem = error
     else:
-        if not new.entries:
+        if not number:
             hint = "without keys, the proxy would accept every request; add another key first"
-            raise Failure(f"nothing was changed: this is the last key of {path}; {hint}")
-        return config
+            raise Failure(f"nothing was changed: this is the last key of {main}; {hint}")
+        return _Edited(path, not old.entries and number == 1, config.warnings)
     try:
-        _parsed(old, path)
+        _configuration(main, path, old.text)
     except ConfigError as error:
-        raise Failure(f"nothing was changed: fix the file first: {error}") from None
+        hint = "\nIf another file includes this one, name that with --config." if main == place.file else ""
+        raise Failure(f"nothing was changed: fix the configuration first: {error}{hint}") from None
     raise Failure(f"nothing was changed: after this change, {problem}")
 
 
-def _parsed(file: KeyFile, path: Path) -> Config:
-    """Variables and files with secrets can be missing here: the server may run as another user."""
-    return parse(file.text, str(path), os.environ, offline=True)
+# -- files -------------------------------------------------------------------------------------------------------------
+
+
+def _configuration(main: Path, path: Path, text: str) -> tuple[Config, int]:
+    """The configuration if one of its files has this text, and its number of keys. Raises ConfigError.
+
+    Variables and files with secrets can be missing here: the server may run as another user.
+    """
+    new = document.read(text, str(path), os.environ)
+    if main == path:
+        documents = with_included(new, os.environ, SourceLog())
+    else:
+        first, *others = [
+            new if _is_same(each.path, path) else each for each in read_files(str(main), os.environ, SourceLog()).files
+        ]
+        documents = Documents(first, others)
+    config = of_documents(documents, SourceLog(), offline=True)
+    return config, sum(len(entries_of(each.value)) for each in documents.files)
+
+
+def _documents(place: _Place) -> Sequence[document.Document]:
+    """The file that was named, or all files of the configuration. Raises Failure."""
+    try:
+        if place.file:
+            text = _key_file(read_file(place.file, document.MAX_BYTES), place.file).text
+            return [document.read(text, str(place.file), {})]
+        return read_files(str(place.config), {}, SourceLog()).files
+    except ConfigError as error:
+        raise Failure(str(error)) from None
+
+
+def _file_of(name: str, place: _Place) -> Path:
+    """The file with the key of this name. Raises Failure."""
+    if place.file:
+        return place.file
+    documents = _documents(place)
+    for each in documents:
+        if any(entry.get("name") == name for entry in entries_of(each.value)):
+            return Path(each.path)
+    raise _no_key(name, [entry for each in documents for entry in entries_of(each.value)], place.config)
+
+
+def _main_file(place: _Place, path: Path) -> Path:
+    """The main file of a configuration: the file itself, unless that of --config includes it."""
+    if place.file is None or not place.config.exists():
+        return path if place.file else place.config
+    try:
+        included = read_files(str(place.config), {}, SourceLog()).files[1:]
+    except ConfigError as error:
+        raise Failure(f"nothing was changed: fix the configuration first: {error}") from None
+    return place.config if any(_is_same(each.path, path) for each in included) else path
+
+
+def _is_same(first: str, second: Path) -> bool:
+    return Path(first).resolve() == second.resolve()
 
 
 def _key_file(content: bytes, path: Path) -> KeyFile:
@@ -277,15 +371,22 @@ def _key_file(content: bytes, path: Path) -> KeyFile:
     raise Failure(f"{path}:{line}: contains bytes that are not UTF-8; save the file as UTF-8")
 
 
-def _names(file: KeyFile) -> list[str]:
-    return [str(entry.get("name")) for entry in file.entries]
+# -- entries -----------------------------------------------------------------------------------------------------------
 
 
-def _find(name: str, file: KeyFile, path: Path) -> Entry:
-    if match := [entry for entry in file.entries if entry.get("name") == name]:
+def _names(entries: Sequence[Entry]) -> list[str]:
+    return [str(entry.get("name")) for entry in entries]
+
+
+def _find(name: str, entries: Sequence[Entry], path: Path) -> Entry:
+    if match := [entry for entry in entries if entry.get("name") == name]:
         return match[0]
-    names = _names(file)
-    raise Failure(f"{path} has no key {name}{did_you_mean(name, names) or f'; {available(names)}'}")
+    raise _no_key(name, entries, path)
+
+
+def _no_key(name: str, entries: Sequence[Entry], path: Path) -> Failure:
+    names = _names(entries)
+    return Failure(f"{path} has no key {name}{did_you_mean(name, names) or f'; {available(names)}'}")
 
 
 def _require_digest(entry: Entry, path: Path) -> None:
@@ -328,16 +429,12 @@ def _user() -> str:
     return name + (f" (sudo of {os.environ['SUDO_USER']})" if os.environ.get("SUDO_USER") else "")
 
 
-def _show(key: str, name: str, path: Path) -> None:
+def _show(key: str, name: str, place: _Place) -> None:
     err().print("New API key (shown once; store it now):")
     try:
         click.echo(key)
         sys.stdout.flush()
     except OSError as error:
-        hint = f"remove it: models-proxy keys revoke {name}{_option(path)}"
+        hint = f"remove it: models-proxy keys revoke {name}{place.options}"
         raise Failure(f"the key was added but could not be printed ({error.strerror}); {hint}") from None
     err().print(_ACTIVE)
-
-
-def _option(path: Path) -> str:
-    return "" if path == _DEFAULT else f" --file {shlex.quote(str(path))}"

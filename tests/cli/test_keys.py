@@ -15,11 +15,11 @@ from click.testing import CliRunner, Result
 
 from proxy.access import Access
 from proxy.cli.main import main
-from proxy.config import parse
+from proxy.config import parse, read
 from tests.fakes import digest
 from tests.processes import Process
 
-A, B, C = (f"sha256:{digit * 64}" for digit in "abc")
+A, B, C, D = (f"sha256:{digit * 64}" for digit in "abcd")
 LAB = "providers: [{name: lab, kind: static, models: [{id: m}]}]\n"
 GROUPS = "groups: {staff: {models: ['*']}}\n"
 TEXT = f"""\
@@ -45,7 +45,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def run(*arguments: str, path: Path) -> Result:
-    return CliRunner().invoke(main, ["keys", *arguments, "--file", str(path)])
+    return CliRunner().invoke(main, ["keys", *arguments, "--config", str(path)])
 
 
 def key_of(result: Result) -> str:
@@ -106,7 +106,7 @@ def test_a_rotated_key_and_the_old_one_are_the_same_client_until_the_old_one_is_
     result = run("rotate", "carol", path=path)
     new = key_of(result)
     assert [caller(path, key) for key in (old, new)] == ["carol", "carol"]
-    assert f"models-proxy keys revoke carol --old --file {path}\n" in result.stderr
+    assert f"models-proxy keys revoke carol --old --config {path}\n" in result.stderr
     assert run("revoke", "carol", "--old", path=path).exit_code == 0
     assert f'hashes: ["{digest(new)}"]' in path.read_text(encoding="utf-8")
     assert digest(old) not in path.read_text(encoding="utf-8")
@@ -136,19 +136,18 @@ def test_keys_are_listed_without_digests(path: Path) -> None:
 
 def test_keys_are_listed_as_json(path: Path) -> None:
     assert json.loads(run("list", "--json", path=path).stdout) == {
-        "file": str(path),
         "keys": [
             {
                 "name": "alice", "group": "staff", "models": None, "expires": None, "expired": False,
-                "admin": False, "digests": 1,
+                "admin": False, "digests": 1, "file": str(path),
             },
             {
                 "name": "ci", "group": None, "models": ["m", "!*-preview"], "expires": "2020-01-31", "expired": True,
-                "admin": False, "digests": 0,
+                "admin": False, "digests": 0, "file": str(path),
             },
             {
                 "name": "bob", "group": None, "models": [], "expires": None, "expired": False,
-                "admin": True, "digests": 2,
+                "admin": True, "digests": 2, "file": str(path),
             },
         ],
     }  # fmt: skip
@@ -170,7 +169,7 @@ def test_a_file_without_keys_is_listed(text: str, path: Path) -> None:
         pytest.param(
             ["add", "alice", "--group", "staff"],
             "FILE already has a key alice; use another name, or add a second key: models-proxy keys rotate alice "
-            "--file FILE",
+            "--config FILE",
             id="the name exists",
         ),
         pytest.param(["rotate", "alcie"], "FILE has no key alcie; did you mean 'alice'?", id="a typo"),
@@ -182,7 +181,7 @@ def test_a_file_without_keys_is_listed(text: str, path: Path) -> None:
         ),
         pytest.param(
             ["revoke", "alice", "--old"],
-            "alice has no old key; to remove the client, run: models-proxy keys revoke alice --file FILE",
+            "alice has no old key; to remove the client, run: models-proxy keys revoke alice --config FILE",
             id="no old key",
         ),
         pytest.param(
@@ -239,7 +238,7 @@ def test_the_last_key_is_not_revoked_since_the_proxy_would_be_open(path: Path) -
     [
         pytest.param(
             f"{LAB}groups: {{default: {{models: ['*']}}}}\nserver: {{prot: 1}}\n",
-            "nothing was changed: fix the file first: FILE has 1 problem:\n"
+            "nothing was changed: fix the configuration first: FILE has 1 problem:\n"
             "  FILE:3: server.prot: unknown setting; did you mean 'port'?",
             id="an invalid setting",
         ),
@@ -276,8 +275,11 @@ def test_a_file_that_cannot_be_edited_is_an_error(content: str | bytes, problem:
 
 def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "nothing.yaml"
-    for command in (["add", "carol", "--group", "staff"], ["list"], ["revoke", "a"]):
-        assert error_of(run(*command, path=path)) == f"{path} cannot be read: No such file or directory"
+    missing = f"{path} cannot be read: No such file or directory"
+    assert error_of(run("add", "carol", "--group", "staff", path=path)) == missing
+    assert error_of(run("revoke", "a", "--file", str(path), path=path)) == missing
+    for command in (["list"], ["revoke", "a"]):
+        assert f"{path}: No such file or directory" in error_of(run(*command, path=path))
 
 
 def test_variables_and_secret_files_of_the_server_are_not_needed(path: Path) -> None:
@@ -285,6 +287,74 @@ def test_variables_and_secret_files_of_the_server_are_not_needed(path: Path) -> 
     text += "  - {name: b, base_url: http://h, api_key_file: /run/secrets/nothing}\n"
     path.write_text(text + GROUPS)
     key_of(run("add", "carol", "--group", "staff", path=path))
+
+
+# -- several files -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def team(path: Path) -> Path:
+    """A file that the main file includes, with the key of dora."""
+    path.write_text(f"include: [keys/*.yaml]\n{TEXT}", encoding="utf-8")
+    team = path.parent / "keys" / "team.yaml"
+    team.parent.mkdir()
+    team.write_text(f"# The second team\nkeys:\n  - {{name: dora, hash: '{D}', group: staff}}\n")
+    return team
+
+
+def test_a_key_is_added_to_an_included_file_with_a_group_of_the_main_file(path: Path, team: Path) -> None:
+    before = team.read_text(encoding="utf-8")
+    key = key_of(run("add", "emil", "--group", "staff", "--file", str(team), path=path))
+    entry = f'  - {{name: "emil", hash: "{digest(key)}", group: "staff"}}\n'
+    assert team.read_text(encoding="utf-8") == before + entry
+    assert read(path, {"CI_KEY": "sk-fake-of-ci"}).keys[-1].name == "emil"
+
+
+def test_a_key_is_found_in_an_included_file(path: Path, team: Path) -> None:
+    before = path.read_text(encoding="utf-8")
+    result = run("rotate", "dora", path=path)
+    assert digest(key_of(result)) in team.read_text(encoding="utf-8")
+    assert f"added a key of dora in {team} (" in result.stderr
+    assert run("revoke", "dora", "--old", path=path).exit_code == 0
+    assert D not in team.read_text(encoding="utf-8")
+    assert run("revoke", "dora", path=path).exit_code == 0
+    assert team.read_text(encoding="utf-8") == "# The second team\nkeys: []\n"
+    assert path.read_text(encoding="utf-8") == before
+
+
+def test_keys_of_all_files_are_listed_with_their_file(path: Path, team: Path) -> None:
+    lines = run("list", path=path).stdout.splitlines()
+    assert [(line.split()[0], line.split()[-1]) for line in lines] == [
+        ("name", "file"), ("alice", str(path)), ("ci", str(path)), ("bob", str(path)), ("dora", str(team)),
+    ]  # fmt: skip
+    assert len(run("list", "--file", str(team), path=path).stdout.splitlines()) == 2
+
+
+def test_a_name_in_another_file_is_not_added_again(path: Path, team: Path) -> None:
+    before = team.read_text(encoding="utf-8")
+    message = error_of(run("add", "alice", "--group", "staff", "--file", str(team), path=path))
+    assert "nothing was changed: after this change, " in message
+    assert f"duplicate name 'alice', also at {path}:" in message
+    assert team.read_text(encoding="utf-8") == before
+
+
+def test_a_typo_is_compared_with_the_keys_of_all_files(path: Path, team: Path) -> None:
+    assert error_of(run("revoke", "dara", path=path)) == f"{path} has no key dara; did you mean 'dora'?"
+
+
+def test_the_last_key_of_all_files_is_not_revoked(path: Path, team: Path) -> None:
+    path.write_text(f"include: [keys/*.yaml]\n{LAB}groups: {{default: {{models: []}}, staff: {{models: []}}}}\n")
+    message = error_of(run("revoke", "dora", path=path))
+    assert message.startswith(f"nothing was changed: this is the last key of {path}; ")
+
+
+def test_a_file_that_is_not_included_is_a_configuration_of_its_own(path: Path, team: Path) -> None:
+    path.write_text(TEXT, encoding="utf-8")
+    message = error_of(run("add", "emil", "--group", "staff", "--file", str(team), path=path))
+    assert f"nothing was changed: fix the configuration first: {team} has" in message
+    assert message.endswith("\nIf another file includes this one, name that with --config.")
+    missing = path.parent / "missing.yaml"
+    assert key_of(run("add", "emil", "--group", "staff", "--file", str(path), path=missing))
 
 
 # -- processes ---------------------------------------------------------------------------------------------------------
@@ -295,7 +365,7 @@ def test_changes_at_the_same_time_are_all_made(path: Path) -> None:
     with ThreadPoolExecutor(len(names)) as threads:
 
         def add(name: str) -> int:
-            with Process("-m", "proxy", "keys", "add", name, "--group", "staff", "--file", str(path)) as process:
+            with Process("-m", "proxy", "keys", "add", name, "--group", "staff", "--config", str(path)) as process:
                 return process.wait()
 
         assert list(threads.map(add, names)) == [0] * len(names)
@@ -304,9 +374,9 @@ def test_changes_at_the_same_time_are_all_made(path: Path) -> None:
 
 
 def test_a_key_that_cannot_be_printed_is_an_error_that_says_so(path: Path) -> None:
-    with Process("-c", CLOSED, "keys", "add", "carol", "--group", "staff", "--file", str(path)) as process:
+    with Process("-c", CLOSED, "keys", "add", "carol", "--group", "staff", "--config", str(path)) as process:
         assert process.wait() != 0
-    hint = f"remove it: models-proxy keys revoke carol --file {path}"
+    hint = f"remove it: models-proxy keys revoke carol --config {path}"
     assert f"Error: the key was added but could not be printed (No space left on device); {hint}" in process.err
 
 
