@@ -361,7 +361,7 @@ def test_a_file_that_is_not_included_is_a_configuration_of_its_own(path: Path, t
 
 
 def test_changes_at_the_same_time_are_all_made(path: Path) -> None:
-    names = [f"client-{number}" for number in range(6)]
+    names = [f"client-{number}" for number in range(3)]
     with ThreadPoolExecutor(len(names)) as threads:
 
         def add(name: str) -> int:

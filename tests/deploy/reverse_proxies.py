@@ -75,7 +75,7 @@ class ReverseProxy:
 
 def nginx(backend: str, directory: Path) -> ReverseProxy:
     """nginx with the documented server; its port, its certificate and the address of the backend are replaced."""
-    (server,) = blocks(DOCS / "operations.md", "nginx")
+    (server,) = [block for block in blocks(DOCS / "operations.md", "nginx") if "listen" in block]
     authority, port = trustme.CA(), processes.free_port()
     certificate = authority.issue_cert(HOST, "127.0.0.1")
     certificate.cert_chain_pems[0].write_to_path(str(directory / "llm.pem"))
@@ -89,6 +89,20 @@ def nginx(backend: str, directory: Path) -> ReverseProxy:
     verify = ssl.create_default_context()
     authority.configure_trust(verify)
     return ReverseProxy([*command, "-t"], command, port, "https", verify)
+
+
+def nginx_of_two(ports: Sequence[str], directory: Path) -> ReverseProxy:
+    """nginx with the documented server in front of the documented two instances, whose ports are replaced.
+
+    With a master process: only then `nginx -s reload` closes the idle connections of clients.
+    """
+    (upstream,) = [block for block in blocks(DOCS / "operations.md", "nginx") if block.startswith("upstream")]
+    configured = nginx("http://models_proxy", directory)
+    config = directory / "nginx.conf"
+    upstream = _replaced(upstream, {"8001": ports[0], "8002": ports[1]})
+    text = config.read_text(encoding="utf-8").replace("master_process off;", "user root;" * (not os.getuid()))
+    config.write_text(_replaced(text, {"    server {": f"{upstream}    server {{"}))
+    return configured
 
 
 def caddy(backend: str, directory: Path) -> ReverseProxy:
