@@ -65,6 +65,12 @@ class Places:
         self.packed = packed
         """As bytes, for another process."""
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Places) and self.packed == other.packed
+
+    def __hash__(self) -> int:
+        return hash(self.packed)
+
     @classmethod
     def of(cls, files: Iterable[Document]) -> Places:
         """Return the places in these files, which are read like one document."""

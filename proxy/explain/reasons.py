@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 from proxy.config import Config
 from proxy.config.settings import Cache, Defaults
+from proxy.dialects.private_text import has_secret
 from proxy.explain.values import Effect, Reason
 
+_WORD = re.compile(r"[^\s'\"`,;()\[\]{}]+")
 _INHERITED = (("defaults", Defaults.model_fields), ("cache", Cache.model_fields))
 
 
@@ -18,6 +22,7 @@ class Reasons:
     def of(self, rule: str, effect: Effect, text: str, *path: str | int) -> Reason:
         """`path`: of the setting, as in `Places.find`; none if no setting decides."""
         place = self._find(*path) if path else None
+        text = _without_secrets(text)
         if place is None:
             return Reason(rule, effect, text)
         return Reason(rule, effect, text, place.setting, place.file, place.line)
@@ -34,3 +39,8 @@ class Reasons:
     def is_given(self, *path: str | int) -> bool:
         """Whether a file contains this setting."""
         return self._find(*path) is not None
+
+
+def _without_secrets(text: str) -> str:
+    """A text without words that are API keys: one may have been pasted into any setting."""
+    return _WORD.sub(lambda word: "***" if has_secret(word[0]) else word[0], text) if has_secret(text) else text

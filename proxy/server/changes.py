@@ -58,7 +58,7 @@ def changes(before: Config, after: Config) -> Changes:
 
 def is_same(before: Config, after: Config) -> bool:
     """Whether two configurations are equal, secrets and the lines of settings included."""
-    return replace(after, warnings=before.warnings) == before
+    return replace(after, warnings=before.warnings) == before and after.places == before.places
 
 
 def _by_name(entries: Iterable[Any]) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Mapping
 
 import pytest
@@ -12,6 +14,7 @@ from tests.listening import serving
 pytestmark = pytest.mark.anyio
 
 ADMIN, USER = "sk-canary-admin", "sk-canary-user"
+SECRET = "sk-proj-canary0123456789abcdefghijklmnopqrstuvwxyz0123456789"
 ADMINS = {"Authorization": f"Bearer {ADMIN}"}
 CONFIG = f"""
 providers:
@@ -41,6 +44,87 @@ async def test_the_running_proxy_explains_a_model_over_a_socket(fetch: FakeFetch
         ("b", "failing", "connection refused"),
     ]
     assert "canary" not in response.text
+
+
+async def test_circuits_and_new_offers_are_those_of_the_running_proxy(fetch: FakeFetch, clock: FakeClock) -> None:
+    fetch.lists("a", "m")
+    fetch.lists("b", "n")
+    async with serving(config_of(CONFIG), fetch, clock) as proxy:
+        fetch.lists("b", "m", "n")
+        await clock.advance(400)  # b lists the model later than at first
+        for _ in range(5):  # nothing listens there
+            call = await proxy.client.post("/v1/chat/completions", json={"model": "m", "messages": []}, headers=ADMINS)
+            assert call.status_code == 502
+        explained = await proxy.client.get("/admin/explain", params={"model": "m", "key_name": "admin"}, headers=ADMINS)
+
+    explanation = json.loads(re.sub(r"retry after [0-9]+ s", "retry after 30 s", explained.text))
+    assert explanation["text"] == "'m' is listed for key admin. Calls are rejected at the moment: a cannot be called."
+    assert explanation["calls"]["candidates"] == [
+        {
+            "provider": "a",
+            "id": "m",
+            "position": 1,
+            "is_skipped": True,
+            "reasons": [
+                {
+                    "rule": "circuit",
+                    "effect": "stops",
+                    "text": "skipped at the moment: The provider of this model is unavailable (circuit breaker open); "
+                    "retry after 30 s.",
+                    "setting": "",
+                    "file": "",
+                    "line": 0,
+                }
+            ],
+        },
+        {
+            "provider": "b",
+            "id": "m",
+            "position": 0,
+            "is_skipped": False,
+            "reasons": [
+                {
+                    "rule": "failover_to",
+                    "effect": "stops",
+                    "text": "no failover to it: failover_to of a is listed, and the first list of b did not contain "
+                    "the model",
+                    "setting": "",
+                    "file": "",
+                    "line": 0,
+                }
+            ],
+        },
+    ]
+
+
+async def test_a_model_of_an_expired_list_is_explained(fetch: FakeFetch, clock: FakeClock) -> None:
+    config = config_of(f"cache: {{ttl: 100s, max_stale: 1000s}}\n{CONFIG}")
+    fetch.lists("a", "m")
+    fetch.lists("b", "n")
+    async with started(config, fetch, clock) as app:
+        fetch.fails("a")
+        await clock.advance(1200)
+        reply = await reply_to(app, "/admin/explain?model=m&key_name=admin", ADMINS)
+
+    assert (reply.json["verdict"], reply.json["text"]) == (
+        "unknown",
+        "'m' is not listed any more: the list of a, which contained it, has expired. Until a missing list is there, "
+        "requests of it get 503 (model_list_incomplete).",
+    )
+    assert [(each["name"], each["state"], each["had_it"]) for each in reply.json["providers"]] == [
+        ("a", "failing", True),
+        ("b", "ok", False),
+    ]
+
+
+async def test_a_key_that_was_pasted_into_a_setting_is_not_shown(fetch: FakeFetch, clock: FakeClock) -> None:
+    config = config_of(CONFIG.replace("name: a,", f'name: a, exclude: ["{SECRET}", "m"],'))
+    fetch.lists("a", "m")
+    async with started(config, fetch, clock) as app:
+        replies = [await reply_to(app, f"/admin/explain?model={model}", ADMINS) for model in ("m", "n")]
+
+    assert [reply.status for reply in replies] == [200, 200]
+    assert all(SECRET not in reply.body.decode() for reply in replies)
 
 
 @pytest.mark.parametrize(

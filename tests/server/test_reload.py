@@ -115,6 +115,22 @@ def test_a_rule_is_applied_without_a_fetch(config: Path, upstreams: FakeProvider
         assert len(upstream.requests) == 1
 
 
+def test_explanations_name_the_lines_of_the_file_as_it_is(config: Path) -> None:
+    """Also if only lines have moved."""
+
+    def line() -> int:
+        explanation = server.get("/admin/explain?model=a").json()
+        number: int = explanation["providers"][0]["models"][0]["reasons"][0]["line"]
+        return number
+
+    text = lab("a") + KEYS
+    with served(config, text) as server:
+        assert line() == 2
+        server.write(f"# A comment.\n{text}")
+        assert server.post("/admin/reload").status_code == 200
+        assert line() == 3
+
+
 def test_sighup_reloads_at_once(config: Path) -> None:
     with served(config, f"server: {{reload: signal}}\n{lab('a')}{KEYS}") as server:
         server.write(f"server: {{reload: signal}}\n{lab('b')}{KEYS}")
