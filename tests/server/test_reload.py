@@ -157,7 +157,7 @@ def test_a_reload_that_removes_the_last_key_is_rejected(config: Path) -> None:
     with served(config, lab("a") + KEYS) as server:
         server.write(lab("b"))
         (problem,) = server.post("/admin/reload").json()["error"]["problems"]
-        assert problem.startswith("keys: the last key was removed")
+        assert problem.startswith(f"{config}: keys: the last key was removed")
         assert (server.ids(), server.client.get("/v1/models").status_code) == (["a"], 401)
 
 
