@@ -439,6 +439,12 @@ class Config:
         return self.groups.get("default", everything)
 
     @property
+    def is_shared(self) -> bool:
+        """Whether several callers can be told apart that may call models: keys, and requests without one."""
+        callers = sum(key.may_call for key in self.keys)
+        return callers + bool(self.keys and self.anonymous and self.anonymous.call) > 1
+
+    @property
     def is_open(self) -> bool:
         """Whether no keys are configured: credentials are then ignored."""
         return not self.keys

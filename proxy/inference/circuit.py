@@ -20,6 +20,8 @@ from proxy.states import CircuitState, OpenCircuit
 from proxy.telemetry.events import CircuitChange
 from proxy.upstream.key_pool import KeyPool
 
+KEPT = 8
+"""One in this many slots is kept for other keys: long calls of one key do not keep theirs out."""
 FULL_FOR = 1.0
 """Seconds for `Retry-After` at the concurrency limit."""
 
@@ -37,10 +39,13 @@ class Circuit:
         keys: KeyPool,
         uniform: Callable[[float, float], float] = random.uniform,
         on_change: Callable[[CircuitChange], None] = lambda change: None,
+        *,
+        is_shared: bool = False,
     ) -> None:
-        """`keys`: the provider's API keys, which can be cooling; `on_change` is called when a breaker changes."""
+        """`keys`: the provider's API keys, which can be cooling; `on_change` is called when a breaker changes;
+        `is_shared`: whether several keys can call."""
         self.free = provider.max_in_flight
-        """Slots; without one a call can only `wait`. Negative if `max_in_flight` was lowered."""
+        """Slots. Negative if `max_in_flight` was lowered."""
         self._keys = keys
         self._cooldowns = keys.cooldowns
         self._provider = provider
@@ -49,9 +54,12 @@ class Circuit:
         self._breakers = self._new_breakers()
         self._held: dict[str, int] = {}
         """Caller's key -> calls in progress."""
-        self._queue = FairQueue(provider.queue.size, lambda: asyncio.get_running_loop().create_future(), self._held)
+        self._key_limit = _key_limit(provider, is_shared=is_shared)
+        self._queue = FairQueue(
+            provider.queue.size, lambda: asyncio.get_running_loop().create_future(), self._held, self._key_limit
+        )
 
-    def configure(self, provider: Provider, keys: KeyPool) -> None:
+    def configure(self, provider: Provider, keys: KeyPool, *, is_shared: bool) -> None:
         """Apply a changed configuration of the provider to later calls; those in progress keep their slots.
 
         Failures of calls to another address, or with other credentials, are forgotten.
@@ -60,7 +68,8 @@ class Circuit:
             self._breakers = self._new_breakers()
         self.free += provider.max_in_flight - self._provider.max_in_flight
         self._provider, self._keys, self._cooldowns = provider, keys, keys.cooldowns
-        self._queue.resize(provider.queue.size)
+        self._key_limit = _key_limit(provider, is_shared=is_shared)
+        self._queue.configure(provider.queue.size, self._key_limit)
         while self.free > 0 and self._queue.admit():
             self.free -= 1
 
@@ -68,6 +77,10 @@ class Circuit:
     def is_full(self) -> bool:
         """Whether the provider is at its concurrency limit."""
         return self.free <= 0
+
+    def has_slot(self, key: str) -> bool:
+        """Whether a call of this key can start now."""
+        return self.free > 0 and self._held.get(key, 0) < self._key_limit
 
     @property
     def in_flight(self) -> int:
@@ -112,7 +125,7 @@ class Circuit:
         is_troubled = self._breakers.has_failures or self._cooldowns.has_any
         if is_troubled and (error := self.rejection(key, model)):
             return error
-        if self.free <= 0:
+        if not self.has_slot(key):
             return _at_limit()
         self.free -= 1
         self._held[key] = self._held.get(key, 0) + 1
@@ -183,6 +196,11 @@ class Circuit:
     def list_fetched(self) -> None:
         """Allow a probe now if the provider could not be reached: its list was fetched."""
         self._breakers.list_fetched(self._clock.monotonic())
+
+
+def _key_limit(provider: Provider, *, is_shared: bool) -> int:
+    """Return how many calls of one key can be in progress."""
+    return provider.max_in_flight - (provider.max_in_flight // KEPT if is_shared else 0)
 
 
 def _at_limit() -> ProviderUnavailable:

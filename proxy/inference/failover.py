@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from functools import partial
 from itertools import chain
 from urllib.parse import parse_qsl
 
@@ -254,14 +255,19 @@ class Forwarder:
         new_offers: Mapping[str, Collection[str]],
         uniform: Callable[[float, float], float] = random.uniform,
         before: Forwarder | None = None,
+        *,
+        is_shared: bool = False,
     ) -> None:
         """`new_offers`: provider -> its own ids that its first list did not contain; it can change.
+
+        `is_shared`: whether several keys can call.
 
         `before`: that of an earlier configuration. Nothing of it changes until `take_over`.
         """
         self._clock = clock
         self._telemetry = telemetry
         self._new_offers = new_offers
+        self._is_shared = is_shared
         targets = [(provider, target) for provider in providers if (target := provider.target)]
         earlier = before.endpoints if before else {}
         self.endpoints: Mapping[str, Endpoint] = {
@@ -273,7 +279,7 @@ class Forwarder:
         known = {**before._former_circuits, **before.circuits} if before else {}
         self.circuits: Mapping[str, Circuit] = {
             p.name: known.get(p.name)
-            or Circuit(p, clock, self.endpoints[p.name].keys, uniform, telemetry.circuit_changed)
+            or Circuit(p, clock, self.endpoints[p.name].keys, uniform, telemetry.circuit_changed, is_shared=is_shared)
             for p, _ in targets
         }
         self._former_circuits: Mapping[str, Circuit] = {
@@ -285,7 +291,7 @@ class Forwarder:
         """Apply the configuration to the circuits and connections of the earlier one."""
         for name, endpoint in self.endpoints.items():
             endpoint.take_over()
-            self.circuits[name].configure(endpoint.provider, endpoint.keys)
+            self.circuits[name].configure(endpoint.provider, endpoint.keys, is_shared=self._is_shared)
         self._former_circuits = {name: circuit for name, circuit in self._former_circuits.items() if circuit.load}
 
     async def close(self) -> None:
@@ -301,7 +307,7 @@ class Forwarder:
         """
         refusals: list[Verdict] = []
         began = scope.now
-        permitted = self._ordered(call.candidates)
+        permitted = self._ordered(call.candidates, call.key)
         for candidate in permitted:
             provider = self.endpoints[candidate.offer.provider].provider
             seconds = provider.first_byte_timeout
@@ -320,7 +326,7 @@ class Forwarder:
             refusals.append(refusal)
         raise most_useful([refusal.error for refusal in refusals])
 
-    def _ordered(self, candidates: Sequence[Candidate]) -> Sequence[Candidate]:
+    def _ordered(self, candidates: Sequence[Candidate], key: str) -> Sequence[Candidate]:
         """Return the candidates to try, in this order.
 
         Those at their concurrency limit are last: a call waits only if no other provider has a free slot. A provider
@@ -330,11 +336,11 @@ class Forwarder:
             return candidates
         if self._new_offers or self._limits_owner:
             candidates = permitted(candidates, self._failover_to, self._new_offers)
-        return sorted(candidates, key=self._is_full)
+        return sorted(candidates, key=partial(self._must_wait, key))
 
-    def _is_full(self, candidate: Candidate) -> bool:
+    def _must_wait(self, key: str, candidate: Candidate) -> bool:
         name = candidate.offer.provider
-        return self.circuits[name].is_full and self.endpoints[name].provider.failover
+        return self.endpoints[name].provider.failover and not self.circuits[name].has_slot(key)
 
     def _longest_timeout(self, call: Call) -> float:
         return max(self.endpoints[c.offer.provider].provider.first_byte_timeout for c in call.candidates)
@@ -355,7 +361,7 @@ class Forwarder:
         """
         name, model = candidate.offer.provider, candidate.offer.entry.id
         circuit = self.circuits[name]
-        if circuit.free > 0:
+        if circuit.has_slot(call.key):
             error = circuit.acquire(call.key, model)
         else:
             waited_from = scope.now

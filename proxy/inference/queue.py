@@ -15,13 +15,17 @@ class FairQueue:
 
     The key with the fewest calls in progress is next; of equal ones that whose last admission is the longest ago, then
     the order of arrival. So a key without a call in progress waits for at most one call of each other key, however
-    many calls those have, and however long they take.
+    many calls those have, and however long they take. A key with `key_limit` calls in progress waits for one of its
+    own to end.
     """
 
-    def __init__(self, size: int, new_waiter: Callable[[], Waiter], held: MutableMapping[str, int]) -> None:
+    def __init__(
+        self, size: int, new_waiter: Callable[[], Waiter], held: MutableMapping[str, int], key_limit: int
+    ) -> None:
         """`size`: calls that can wait; `new_waiter` returns a pending future; `held`: calls in progress by key, to
         which admitted ones are added."""
         self._size = size
+        self._key_limit = key_limit
         self._new_waiter = new_waiter
         self._held = held
         self.waiting: dict[str, OrderedDict[Waiter, None]] = {}
@@ -33,9 +37,10 @@ class FairQueue:
     def __len__(self) -> int:
         return self._length
 
-    def resize(self, size: int) -> None:
-        """Change how many calls can wait. Those that wait already are not rejected."""
+    def configure(self, size: int, key_limit: int) -> None:
+        """Change the limits. Calls that wait already are not rejected."""
         self._size = size
+        self._key_limit = key_limit
 
     def join(self, key: str) -> Waiter | None:
         """Add a call of a key. `leave` must follow. None: the queue is full, and no key has more calls in it.
@@ -51,9 +56,11 @@ class FairQueue:
         return waiter
 
     def admit(self) -> bool:
-        """Give a slot to the next call. Returns False if no call waits."""
+        """Give a slot to the next call. Returns False if no call waits that can have it."""
         while self.waiting:
             key = min(self.waiting, key=self._turn)
+            if self._held.get(key, 0) >= self._key_limit:
+                return False
             waiter = next(iter(self.waiting[key]))
             is_canceled = waiter.done()  # and its task has not run since
             if not is_canceled:

@@ -242,7 +242,15 @@ class Deployment:
         from proxy.inference.failover import Forwarder
 
         telemetry, providers = self._telemetry, self.config.providers
-        forwarder = Forwarder(providers, self._clock, telemetry, self._fetcher, self.store.new_offers, before=before)
+        forwarder = Forwarder(
+            providers,
+            self._clock,
+            telemetry,
+            self._fetcher,
+            self.store.new_offers,
+            before=before,
+            is_shared=self.config.is_shared,
+        )
         inference = Inference(self.config, self.store, forwarder, resources, self._calls, telemetry.monotonic)
         self._stored_responses = StoredResponses(self.config, self.store, resources.ledger, inference)
         self.forwarder, self._inference = forwarder, inference

@@ -260,7 +260,7 @@ def _sent(model: Model, config: Config, calls: _Busy) -> Sequence[tuple[str, str
             return []
         except ApiNotSupported:
             continue
-        return [(each.offer.provider, each.offer.entry.id) for each in forwarder._ordered(found)]
+        return [(each.offer.provider, each.offer.entry.id) for each in forwarder._ordered(found, "")]
     return []
 
 

@@ -7,6 +7,7 @@ import logging
 import pytest
 
 from proxy.backoff import FAILURE_THRESHOLD
+from proxy.config import Provider
 from proxy.errors import ApiError, ProviderUnavailable, RateLimited
 from proxy.inference.breaker import MAX_MODELS
 from proxy.inference.circuit import Circuit
@@ -25,9 +26,13 @@ def circuit_with(clock: FakeClock, max_in_flight: int = 1000) -> Circuit:
     return circuit_and_keys(clock, max_in_flight)[0]
 
 
-def circuit_and_keys(clock: FakeClock, max_in_flight: int = 1000) -> tuple[Circuit, KeyPool]:
+def provider_with(max_in_flight: int) -> Provider:
     text = f"providers: [{{name: a, base_url: 'http://127.0.0.1/v1', max_in_flight: {max_in_flight}}}]"
-    provider = config_of(text).providers[0]
+    return config_of(text).providers[0]
+
+
+def circuit_and_keys(clock: FakeClock, max_in_flight: int = 1000) -> tuple[Circuit, KeyPool]:
+    provider = provider_with(max_in_flight)
     keys = KeyPool(provider, clock)
     return Circuit(provider, clock, keys, uniform=middle), keys
 
@@ -314,3 +319,35 @@ async def test_no_key_sends_all_probes(clock: FakeClock) -> None:
 
     assert rejection(circuit, key="alice") == (ProviderUnavailable, 1.0)
     assert rejection(circuit, key="bob") is None
+
+
+# -- slots of one key --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("slots", "is_shared", "limit"), [(7, True, 7), (8, True, 7), (1000, True, 875), (1000, False, 1000)]
+)
+def test_one_key_of_several_gets_at_most_seven_of_eight_slots(
+    slots: int, is_shared: bool, limit: int, clock: FakeClock
+) -> None:
+    provider = provider_with(slots)
+    circuit = Circuit(provider, clock, KeyPool(provider, clock), is_shared=is_shared)
+    started = 0
+    while circuit.has_slot("alice") and circuit.acquire("alice", "m") is None:
+        started += 1
+
+    assert started == limit
+    assert circuit.has_slot("bob") is (limit < slots)
+    assert isinstance(circuit.acquire("alice", "m"), ProviderUnavailable)
+
+
+def test_a_changed_configuration_changes_how_many_slots_a_key_gets(clock: FakeClock) -> None:
+    provider = provider_with(8)
+    keys = KeyPool(provider, clock)
+    circuit = Circuit(provider, clock, keys)
+    for _ in range(7):
+        circuit.acquire("alice", "m")
+    had_slot = circuit.has_slot("alice")
+    circuit.configure(provider, keys, is_shared=True)
+
+    assert (had_slot, circuit.has_slot("alice"), circuit.has_slot("bob")) == (True, False, True)

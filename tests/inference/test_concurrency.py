@@ -11,6 +11,7 @@ import httpx
 import msgspec
 import pytest
 
+from proxy.inference.circuit import KEPT
 from tests.fakes import FakeClock, FakeFetch, config_of, digest
 from tests.listening import Served, circuit_of, post, serving, until
 from tests.providers.calls import completion
@@ -50,7 +51,7 @@ class Held:
 async def full(
     fetch: FakeFetch, clock: FakeClock, *settings: str, limit: int = 1
 ) -> AsyncIterator[tuple[Served, Sequence[Held]]]:
-    """A proxy in front of providers a, b ..., each with the model `m` and as many calls in progress as it takes."""
+    """A proxy in front of providers a, b ..., each with the model `m` and as many calls of alice as it takes."""
     async with AsyncExitStack() as stack:
         held = []
         keys = ", ".join(f'{{name: {name}, hash: "{digest(key)}", models: ["*"]}}' for name, key in KEYS.items())
@@ -64,9 +65,9 @@ async def full(
         started = [
             asyncio.create_task(call(served, "alice", f"alice-{name}-{number}", f"only-{name}"))
             for name in "abc"[: len(held)]
-            for number in range(limit)
+            for number in range(limit - limit // KEPT)
         ]
-        await until(lambda: all(len(each.exchanges) == limit for each in held))
+        await until(lambda: all(len(each.exchanges) == limit - limit // KEPT for each in held))
         yield served, held
         for task in started:
             task.cancel()

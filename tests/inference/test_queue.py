@@ -22,9 +22,9 @@ pytestmark = pytest.mark.anyio
 class Queue:
     """A queue, and the calls that joined it, in order."""
 
-    def __init__(self, size: int = 100) -> None:
+    def __init__(self, size: int = 100, key_limit: int = 1000) -> None:
         self.held: dict[str, int] = {}
-        self.queue = FairQueue(size, lambda: asyncio.get_running_loop().create_future(), self.held)
+        self.queue = FairQueue(size, lambda: asyncio.get_running_loop().create_future(), self.held, key_limit)
         self._waiters: dict[str, Waiter] = {}
 
     def join(self, *names: str) -> list[bool]:
@@ -183,15 +183,16 @@ async def test_a_key_with_one_call_waits_for_at_most_one_call_of_each_other_key(
 # -- with the circuit of a provider ------------------------------------------------------------------------------------
 
 
-class Callers:
-    """Calls of a provider with 2 slots and 4 in the queue, each in a task of its own."""
+QUEUE = "{size: 4, timeout: 60s}"
 
-    def __init__(self) -> None:
-        text = (
-            "providers: [{name: a, base_url: 'http://127.0.0.1/v1', max_in_flight: 2, queue: {size: 4, timeout: 60s}}]"
-        )
+
+class Callers:
+    """Calls of a provider with some slots and 4 in the queue, each in a task of its own."""
+
+    def __init__(self, slots: int) -> None:
+        text = f"providers: [{{name: a, base_url: 'http://127.0.0.1/v1', max_in_flight: {slots}, queue: {QUEUE}}}]"
         provider, clock = config_of(text).providers[0], FakeClock()
-        self.circuit = Circuit(provider, clock, KeyPool(provider, clock), uniform=middle)
+        self.circuit = Circuit(provider, clock, KeyPool(provider, clock), uniform=middle, is_shared=True)
         self.running: dict[asyncio.Task[None], asyncio.Event] = {}
         self.waiting: dict[asyncio.Task[None], Callable[[], None]] = {}
         """Each with a function that disconnects its client."""
@@ -210,7 +211,7 @@ class Callers:
 
         try:
             with CallScope(self._timer, watch, 60) as scope:
-                if self.circuit.free > 0:
+                if self.circuit.has_slot(key):
                     error = self.circuit.acquire(key, "m")
                 else:
                     error = await self.circuit.wait(key, "m", scope, 60)
@@ -236,16 +237,17 @@ def one_event(callers: Callers, chance: random.Random) -> None:
     chance.choice(events)()
 
 
+@pytest.mark.parametrize("slots", [2, 8])
 @pytest.mark.parametrize("seed", range(20))
-async def test_no_slot_is_lost_or_given_twice_whenever_calls_end_or_are_canceled(seed: int) -> None:
+async def test_no_slot_is_lost_or_given_twice_whenever_calls_end_or_are_canceled(seed: int, slots: int) -> None:
     chance = random.Random(seed)
-    callers = Callers()
-    for _ in range(200):
+    callers = Callers(slots)
+    for _ in range(400):
         one_event(callers, chance)
         if chance.random() < 0.7:
             await asyncio.sleep(0)
-        assert callers.circuit.in_flight <= 2
-        assert len(callers.running) <= 2
+        assert callers.circuit.in_flight <= slots
+        assert len(callers.running) <= slots
         assert callers.circuit.queued <= 4
     for _ in range(10):
         for done in list(callers.running.values()):

@@ -48,6 +48,24 @@ async def test_long_calls_of_one_key_do_not_take_the_slots_of_others(fetch: Fake
         await until(lambda: circuit_of(served.app, "a").queued == 0)
 
 
+async def test_some_slots_are_kept_for_keys_that_hold_none(fetch: FakeFetch, clock: FakeClock) -> None:
+    async with full(fetch, clock, PATIENT, limit=16) as (served, (provider,)):  # alice has 14 slots, and ends no call
+        waiting = [asyncio.create_task(call(served, "alice", f"flood-{number}")) for number in range(6)]
+        await until(lambda: queued(served) == 6)
+        waiting += [asyncio.create_task(call(served, "bob", f"bob-{number}")) for number in range(2)]
+        await until(lambda: len(provider.exchanges) == 16)
+
+        assert provider.prompts[14:] == ["bob-0", "bob-1"]
+        provider.answer(14)  # of bob: the slot is not for alice
+        await until(lambda: circuit_of(served.app, "a").in_flight == 15)
+        provider.answer(0)
+        await until(lambda: len(provider.exchanges) == 17)
+        assert provider.prompts[16] == "flood-0"
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+
+
 async def test_lists_and_probes_need_no_slot(fetch: FakeFetch, clock: FakeClock) -> None:
     async with full(fetch, clock, PATIENT) as (served, (_,)):
         flood = [asyncio.create_task(call(served, "alice", f"flood-{number}")) for number in range(20)]
