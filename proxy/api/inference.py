@@ -132,6 +132,7 @@ class Inference:
         if self._strategies:
             order = partial(self._strategies.ordered, Conversation(key, body, head.headers, request_id))
         offers = candidates(view.model, body, self._targets, self._stateful, path.api, origin_of, order)
+        record.is_known = True
         query = forwarded_query(head.query, is_azure=is_azure_path(head.scope["raw_path"])) if head.query else ""
         return Call(path.path, body, forwarded, offers, request_id, key, record, head.headers, query)
 

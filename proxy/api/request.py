@@ -12,7 +12,8 @@ from proxy.asgi import AddHeaders, ClientConnection, Header, Scope
 from proxy.calls import Api
 from proxy.telemetry import CallRecord
 
-_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
+# Ids are logged, and sent to providers; a key that a client sends as one must not be.
+_REQUEST_ID = re.compile(rb"(?!sk-|mp-|eyJ)[A-Za-z0-9._:-]{1,128}")
 _PROCESS = token_hex(6).encode()
 _counter = count(1)
 _READ = frozenset(

@@ -101,7 +101,7 @@ class StoredResponses:
         candidate = await self._candidate(origin, caller) if origin and _ID.fullmatch(response) else None
         if origin is None or candidate is None:
             raise ResponseNotFound(response)
-        record.model = origin.model
+        record.model, record.is_known = origin.model, True
         return StoredCall(
             path=f"{_RESPONSES}/{quote(response, safe='')}{_end(head.path)}",
             body=NoBody(origin.model),

@@ -316,8 +316,8 @@ class Forwarder:
                 seconds = min(seconds, began + self._longest_timeout(call) - scope.now)
                 if seconds < _MIN_ATTEMPT:
                     break
-                call.record.failovers += 1
                 _log_failover(call.record, refusals[-1], provider)
+                call.record.failed_over()
             refusal = await self._attempt(call, candidate, scope, seconds, relay, is_last=candidate is permitted[-1])
             if refusal is None:
                 return
@@ -483,7 +483,6 @@ def _log_failover(record: CallRecord, refusal: Verdict, following: Provider) -> 
     failure = f": {failure_text(record)}" if refusal.reason else ""
     text = f"failover from {refusal.error.provider} to {following.name}: {refusal.cause}{failure}"
     _log.log(logging.WARNING if failure else logging.INFO, "call %s: %s", record.request_id, text)
-    record.reason = ""
 
 
 def _record(circuit: Circuit, key: str, model: str, verdict: Verdict) -> None:

@@ -106,7 +106,7 @@ def failure_text(call: CallRecord) -> str:
     """Why the last attempt of a call failed, and what failed."""
     key = f"key {call.key}" if call.key else "no key"
     upstream = f", upstream request id {call.upstream_request_id}" if call.upstream_request_id else ""
-    return f"{call.reason}; model {call.model!r}, {key}{upstream}"
+    return f"{call.reason}; model {call.model[:256]!r}, {key}{upstream}"
 
 
 def _shortened(ids: Sequence[str]) -> str:

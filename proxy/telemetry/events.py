@@ -50,6 +50,8 @@ class CallRecord(Struct):
     """Monotonic seconds at which the head of the request was complete."""
     model: str = ""
     """As requested; "" if the request could not be read. Any text, of any length."""
+    is_known: bool = False
+    """Whether the caller may call the model: it exists, and is not a text such as a misplaced key."""
     is_stream: bool = False
     """Whether the client requested a stream."""
     status: int = 0
@@ -86,12 +88,18 @@ class CallRecord(Struct):
         if code := _BROKEN.get(outcome):
             self.outcome, self.error = "stream_broken", code
         else:
-            self.outcome = outcome  # type: ignore[assignment]  # `interrupted` is in `_BROKEN`
+            self.outcome, self.error = outcome, ""  # type: ignore[assignment]  # `interrupted` is in `_BROKEN`
         self.input_tokens, self.output_tokens = tokens.input, tokens.output
 
+    def failed_over(self) -> None:
+        """Record that another provider is tried."""
+        self.failovers += 1
+        self.outcome, self.error, self.reason = "ok", "", ""
+
     def disconnected(self) -> None:
-        """Record that the client disconnected before it had the whole response."""
-        self.outcome = "client_disconnected"
+        """Record that the client disconnected before it had the whole response, or an error."""
+        if not self.error:
+            self.outcome = "client_disconnected"
 
     def failed(self, error: ApiError, *, is_broken: bool = False) -> None:
         """Record the error that the client gets. `is_broken`: as an event, after a part of the response was sent."""

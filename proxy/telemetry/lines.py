@@ -198,7 +198,7 @@ def dropped_text(number: int) -> str:
 
 
 def call_line(call: CallRecord, time: str, address_of: AddressOf, shown: Callable[[str], str]) -> CallLine:
-    """`shown`: what is logged of a model that no provider has."""
+    """`shown`: what is logged of a model that does not exist."""
     model = call.model[:_MAX_TEXT]
     return CallLine(
         time,
@@ -211,7 +211,7 @@ def call_line(call: CallRecord, time: str, address_of: AddressOf, shown: Callabl
         call.method,
         call.route,
         call.api,
-        model if call.attempts else shown(model),
+        model if call.is_known else shown(model),
         call.is_stream,
         call.provider,
         call.status,

@@ -40,7 +40,7 @@ def send_everything(url: str) -> None:
     headers = {
         "authorization": f"Bearer {KEY}", "x-forwarded-for": f"{SPOOFED}, canary", "forwarded": "for=canary",
         "x-real-ip": CANARY, "user-agent": CANARY, "referer": f"http://h/?{CANARY}", "cookie": f"a={CANARY}",
-        "x-request-id": f"canary {KEY}", "idempotency-key": CANARY,
+        "x-request-id": KEY, "idempotency-key": CANARY,
     }  # fmt: skip
     with httpx.Client(base_url=url, trust_env=False, timeout=30) as client:
         client.get(f"/v1/models?key={KEY}&x={CANARY}", headers=headers)

@@ -95,7 +95,7 @@ def facts(call: CallRecord) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value != given[name] and name not in left}
 
 
-PLAIN = {"route": "/v1/chat/completions", "key": "alice", "model": "m"}
+PLAIN = {"route": "/v1/chat/completions", "key": "alice", "model": "m", "is_known": True}
 
 
 async def test_requests_end_with_the_template_of_their_route(fetch: FakeFetch, clock: FakeClock) -> None:

@@ -126,6 +126,6 @@ def test_an_invalid_record_is_one_line_without_its_values() -> None:
 def test_keys_in_place_of_models_are_hidden() -> None:
     written = Written(config_of(LAB))
     for text in ("sk-canary-0123456789", "mp-1234567890abcdefghij", "gpt-5-unknown"):
-        written.call(record(model=text, attempts=0, provider=""))
+        written.call(record(model=text, is_known=False, attempts=0, provider=""))
 
     assert [json.loads(line)["model"] for line in written.read()] == ["***", "***", "gpt-5-unknown"]

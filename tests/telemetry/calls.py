@@ -23,6 +23,7 @@ def record(**fields: Any) -> CallRecord:
         forwarded_for=b"203.0.113.7",
         began=5.0,
         model="gpt-4o",
+        is_known=True,
         is_stream=True,
         status=200,
         provider="openai",

@@ -165,27 +165,29 @@ def test_dropped_lines_are_reported_in_both_formats() -> None:
 
 @pytest.mark.parametrize("lines", [JSON, CONSOLE], ids=["json", "console"])
 def test_a_key_in_place_of_a_model_is_hidden(lines: Lines) -> None:
-    unknown = record(model="sk-canary-of-a-client", attempts=0, provider="", status=404, error="model_not_found")
+    unknown = record(
+        model="sk-canary-of-a-client", is_known=False, attempts=0, provider="", status=404, error="model_not_found"
+    )
 
     assert b"canary" not in lines.access(EndedCall(ENDED_AT, unknown))
     assert b"***" in lines.access(EndedCall(ENDED_AT, unknown))
 
 
 def test_long_models_are_cut() -> None:
-    assert parsed(JSON.access(EndedCall(ENDED_AT, record(model="m" * 10_000, attempts=0))))["model"] == "m" * 256
+    assert parsed(JSON.access(EndedCall(ENDED_AT, record(model="m" * 10_000))))["model"] == "m" * 256
 
 
 texts = st.one_of(st.text(), st.just(HOSTILE), st.text(st.characters(categories=["Cs", "Cc", "Cf"])))
 
 
-@given(model=texts, reason=texts, is_called=st.booleans())
-def test_hostile_texts_make_one_line_that_parses(model: str, reason: str, *, is_called: bool) -> None:
-    call = EndedCall(ENDED_AT, record(model=model, reason=reason, attempts=int(is_called)))
+@given(model=texts, reason=texts, is_known=st.booleans())
+def test_hostile_texts_make_one_line_that_parses(model: str, reason: str, *, is_known: bool) -> None:
+    call = EndedCall(ENDED_AT, record(model=model, reason=reason, is_known=is_known))
     line, text = JSON.access(call).decode(), CONSOLE.access(call).decode()
 
     assert (ACTIVE.search(line), ACTIVE.search(text)) == (None, None)
     shown = model[:256].encode("utf-8", "backslashreplace").decode()
-    assert parsed(line.encode())["model"] == ("***" if not is_called and looks_secret(model) else shown)
+    assert parsed(line.encode())["model"] == ("***" if not is_known and looks_secret(model) else shown)
 
 
 @given(message=texts)

@@ -142,3 +142,22 @@ def test_an_error_within_a_stream_breaks_it() -> None:
     call.failed(error, is_broken=True)
 
     assert (call.outcome, call.error, call.provider) == ("stream_broken", "provider_failed", "b")
+
+
+def test_a_failover_forgets_the_failure_before_it() -> None:
+    call = record()
+    call.attempt_ended("interrupted", Tokens())
+    call.reason = "broken or unusable response"
+    call.failed_over()
+
+    assert (call.outcome, call.error, call.reason, call.failovers) == ("ok", "", "", 1)
+    call.disconnected()
+    assert call.outcome == "client_disconnected"
+
+
+def test_a_client_that_disconnects_after_an_error_keeps_the_outcome_of_the_error() -> None:
+    call = record()
+    call.failed(RateLimited("later"))
+    call.disconnected()
+
+    assert call.outcome == "rate_limited"
