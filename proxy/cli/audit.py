@@ -138,7 +138,11 @@ class Audit:
 
     def catalog_of(self, key: str | None) -> Catalog:
         """The catalog of one key, or of all models."""
-        return self.catalog() if key is None else self.catalog(self._key(key).rules)
+        return self.catalog(self.rules_of(key))
+
+    def rules_of(self, key: str | None) -> Globs:
+        """The access rules of one key; all models for None."""
+        return ("*",) if key is None else self._key(key).rules
 
     def _key(self, name: str) -> Key:
         return next(key for key in self.config.keys if key.name == name)

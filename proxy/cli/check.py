@@ -3,21 +3,35 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
+from proxy.cli.against import Differences, Running, differences
 from proxy.cli.audit import Audit, failures
+from proxy.cli.call_result import CallResult
 from proxy.cli.check_ask import probe_with_progress
-from proxy.cli.check_report import document, document_of_file, print_json, print_report
+from proxy.cli.check_report import (
+    document,
+    document_of_file,
+    print_calls,
+    print_comparison,
+    print_json,
+    print_report,
+)
+from proxy.cli.client import key_from
 from proxy.cli.terminal import Failure, out
-from proxy.cli.text import available
+from proxy.cli.text import available, count
 from proxy.clock import SystemClock
 from proxy.config import Config, ConfigError, read
 from proxy.config.hints import did_you_mean
 from proxy.printable import printable
 from proxy.upstream.event_loop import EventLoop
+
+_DIFFERENT = 3
+"""The exit code if the running server differs from the file."""
 
 
 @click.command()
@@ -26,6 +40,20 @@ from proxy.upstream.event_loop import EventLoop
     help="The file to validate.",
 )  # fmt: skip
 @click.option("--key", metavar="NAME", help="Show the model list of this key.")
+@click.option(
+    "--against", metavar="URL", help="Compare the file with the running server at this URL, with an admin key."
+)
+@click.option(
+    "--admin-key", "admin_key", envvar="MODELS_PROXY_KEY", show_envvar=True, prompt="API key", prompt_required=False,
+    hide_input=True, help="API key for --against. Values on the command line are visible to other users.",
+)  # fmt: skip
+@click.option("--key-file", type=click.File(encoding="utf-8"), help="Read the API key for --against from this file.")
+@click.option(
+    "--call",
+    "model",
+    metavar="MODEL",
+    help="Send a small call of this model to each of its providers. May cost money.",
+)
 @click.option("--offline", is_flag=True, help="Validate the file only. No provider is contacted.")
 @click.option(
     "--strict", is_flag=True, help="Also fail if any provider fails, is skipped, or has an incomplete or empty list."
@@ -35,7 +63,20 @@ from proxy.upstream.event_loop import EventLoop
     help="Maximum number of retries per provider after a failed attempt.",
 )  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document to stdout.")
-def check(path: Path, key: str | None, offline: bool, strict: bool, retries: int, as_json: bool) -> None:
+@click.pass_context
+def check(
+    context: click.Context,
+    path: Path,
+    key: str | None,
+    against: str | None,
+    admin_key: str | None,
+    key_file: Any,
+    model: str | None,
+    offline: bool,
+    strict: bool,
+    retries: int,
+    as_json: bool,
+) -> None:
     """Validate config.yaml and preview the model list.
 
     Validates the file, fetches the list of every provider (one attempt each), and merges the lists as the server does.
@@ -43,6 +84,14 @@ def check(path: Path, key: str | None, offline: bool, strict: bool, retries: int
 
     With --offline only the file is validated: syntax, names and rules. Variables, key files and CA files may be
     missing (each is a warning), and nothing is contacted. Use it for pull requests and in ExecStartPre.
+
+    With --against the file is compared with a running server, before it is applied: models that are added, removed or
+    changed (owner, created, facts, order of providers), and keys that see other models. Providers whose list is missing
+    on one of both sides are not compared.
+
+    With --call one small call is sent to each provider of the model, with the credentials, ids and parameters of the
+    file: one token of output (16 for models that do not accept `max_tokens`), 30 s at most, no failover. Providers may
+    charge for it. With --key only the providers that the key can use are called.
 
     \b
     Exit code: 0  no errors
@@ -52,13 +101,17 @@ def check(path: Path, key: str | None, offline: bool, strict: bool, retries: int
                   With --strict also: an optional provider failed, or a
                   provider is skipped, has no models or an incomplete
                   list
+                  With --call also: a call failed
                2  usage error
+               3  no errors, but the running server differs (--against)
 
     \b
     Examples:
       models-proxy check
       models-proxy check --config /etc/models-proxy.yaml --key alice
       models-proxy check --offline
+      MODELS_PROXY_KEY=... models-proxy check --against http://127.0.0.1:8000
+      models-proxy check --call gpt-4o
       models-proxy check --strict --retries 2
       models-proxy check --json | jq '.findings[].text'
 
@@ -87,9 +140,24 @@ def check(path: Path, key: str | None, offline: bool, strict: bool, retries: int
       findings   [{kind, who, text}]; kind: no_access, expired,
                  matches_nothing, hides_nothing, inaccessible, differs_in_case,
                  looks_denied
+      against    null without --against, else {url, same, generation:
+                 {running, file}, not_compared: [{provider, reason}],
+                 models: {added: [id], removed: [id], changed: [{id, fields:
+                 {name: {running, file}}}]}, keys: {added: [name], removed:
+                 [name], changed: [{name, models: {running, file}, settings,
+                 added, removed, rerouted}]}}; settings: admin, call and
+                 expires, if they change; the three lists of ids are null
+                 beyond 50 different changes
+      calls      null without --call, else [{provider, id, target, state,
+                 path, status, seconds, tokens: {input, output} or null,
+                 error: {code, message} or null}]; state: ok, limited (429),
+                 failing, not_callable
     With --offline all fields after `warnings` are empty or null.
     """
-    _refuse_conflicts(offline, {"--key": key is not None, "--strict": strict, "--retries": retries > 0})
+    others = {"--key": key is not None, "--strict": strict, "--retries": retries > 0}
+    _refuse_conflicts(offline, {**others, "--against": against is not None, "--call": model is not None})
+    if against is not None and model is not None:
+        raise click.UsageError("--against and --call are mutually exclusive.")
     config = read_or_fail(path, offline=offline, as_json=as_json)
     for warning in config.warnings:
         click.echo(f"warning: {printable(warning)}", err=True)
@@ -97,7 +165,8 @@ def check(path: Path, key: str | None, offline: bool, strict: bool, retries: int
         _report_offline(config, path, as_json=as_json)
     else:
         require_key(config, key)
-        _check_providers(config, key, strict=strict, retries=retries, as_json=as_json)
+        running = Running(against, key_from(context, admin_key, key_file, "admin_key")) if against is not None else None
+        _check_providers(config, key, running, model, strict=strict, retries=retries, as_json=as_json)
 
 
 def _refuse_conflicts(offline: bool, others: Mapping[str, bool]) -> None:
@@ -123,15 +192,55 @@ def _report_offline(config: Config, path: Path, *, as_json: bool) -> None:
         out().print(f"{path} is valid; no provider was contacted")
 
 
-def _check_providers(config: Config, key: str | None, *, strict: bool, retries: int, as_json: bool) -> None:
+def _check_providers(
+    config: Config,
+    key: str | None,
+    running: Running | None,
+    model: str | None,
+    *,
+    strict: bool,
+    retries: int,
+    as_json: bool,
+) -> None:
     """Contact all providers and print the report. Raises Failure, for exit code 1."""
     audit = audited(config, retries=retries, quiet=as_json)
+    errors = [*failures(audit, strict=strict)]
+    found: Differences | None = None
+    calls: Sequence[CallResult] | None = None if model is None else ()
+    try:
+        if running:
+            found = differences(audit, running)
+        if model is not None:
+            calls = _calls(audit, model, key)
+            if failed := [call.provider for call in calls if call.state not in ("ok", "not_callable")]:
+                errors.append(f"calls failed: {', '.join(failed)}")
+            elif not any(call.state == "ok" for call in calls):
+                errors.append(f"no provider of {model} can be called")
+    except Failure as failure:  # the report is printed in any case
+        errors.append(failure.message)
     if as_json:
-        print_json(document(audit, key, strict=strict))
+        print_json(document(audit, key, found=found, calls=calls, is_ok=not errors))
+    elif found is not None:
+        print_comparison(audit, found, out())
+    elif calls is not None and model is not None:
+        print_calls(audit, model, calls, out())
     else:
         print_report(audit, key, out())
-    if errors := failures(audit, strict=strict):
+    if errors:
         raise Failure("; ".join(errors))
+    if found is not None and not found.is_empty:
+        raise SystemExit(_DIFFERENT)
+
+
+def _calls(audit: Audit, model: str, key: str | None) -> Sequence[CallResult]:
+    """Call the model at each of its providers. Raises Failure."""
+    from proxy.cli.check_call import TIMEOUT, call_each, offers_of  # needs 20 MiB that no other check needs
+
+    offers = offers_of(audit, model, key)
+    providers = count(len(offers), "provider")
+    click.echo(f"Calling {printable(model)} at {providers} (timeout {TIMEOUT:g} s); this may cost money", err=True)
+    with asyncio.Runner(loop_factory=EventLoop) as runner:
+        return runner.run(call_each(audit, model, offers, key, SystemClock()))
 
 
 def audited(config: Config, *, retries: int = 0, quiet: bool = False) -> Audit:

@@ -10,7 +10,10 @@ import msgspec
 
 from proxy.catalog import Catalog, Model, Offer
 from proxy.catalog.values import TargetOffer
-from proxy.cli.audit import Audit, DuplicatesPreview, ProbeResult, failures
+from proxy.cli.against import Differences
+from proxy.cli.against_report import differences_object, sections
+from proxy.cli.audit import Audit, DuplicatesPreview, ProbeResult
+from proxy.cli.call_result import CallResult
 from proxy.cli.terminal import Output, Styled, show_table
 from proxy.cli.text import count, day
 from proxy.config.problems import Problem
@@ -35,12 +38,26 @@ _PROVIDER_COLUMNS = [
     ("state", "left"), ("provider", "fold"), ("models", "right"), ("pages", "right"), ("attempts", "right"),
     ("time", "right"), ("", "fold"),
 ]  # fmt: skip
+_CALL_COLUMNS = [
+    ("state", "left"), ("provider", "fold"), ("id", "fold"), ("status", "right"), ("time", "right"), ("path", "left"),
+    ("", "fold"),
+]  # fmt: skip
 _MODEL_COLUMNS = [("id", "fold"), ("owner", "fold"), ("providers, preferred first", "fold"), ("created", "left")]
 
 
 def print_report(audit: Audit, key: str | None, output: Output) -> None:
     """Print the sections for people: all models and findings, or those of one key."""
     _Report(audit, key, output).show()
+
+
+def print_comparison(audit: Audit, found: Differences, output: Output) -> None:
+    """Print the providers, findings, and what the file changes in the running proxy."""
+    _Report(audit, None, output).show_differences(found)
+
+
+def print_calls(audit: Audit, model: str, calls: Sequence[CallResult], output: Output) -> None:
+    """Print the providers, and the result of the call to each provider of a model."""
+    _Report(audit, None, output).show_calls(model, calls)
 
 
 def print_json(data: Mapping[str, Any]) -> None:
@@ -69,6 +86,21 @@ class _Report:
             for preview in self._audit.other_duplicates():
                 self._duplicates(preview)
         self._findings()
+
+    def show_differences(self, found: Differences) -> None:
+        self._providers()
+        self._findings()
+        for heading, lines in sections(found):
+            self._heading(printable(heading))
+            for line in lines:
+                self._line(f"  {line}")
+
+    def show_calls(self, model: str, calls: Sequence[CallResult]) -> None:
+        self._providers()
+        self._heading(f"Calls of {printable(model)}")
+        show_table(self._output, _CALL_COLUMNS, [*map(_call, calls)])
+        if names := self._audit.failed:
+            self._line(_unchecked(names, "could not be fetched"))
 
     def _heading(self, text: str) -> None:
         self._output.print(Styled(f"\n{text}", "cyan", bold=True))
@@ -155,6 +187,19 @@ class _Report:
                 self._line(_unchecked(names, problem))
 
 
+def _call(call: CallResult) -> tuple[str | Styled, ...]:
+    target = f"{call.target} " if call.target else ""
+    notes = []
+    if call.error:
+        notes.append(f"{call.error['code']}: {call.error['message']}")
+    if call.tokens:
+        notes.append(f"{call.tokens['input']} + {call.tokens['output']} tokens")
+    time = "" if call.seconds is None else f"{call.seconds:.1f} s"
+    status = "" if call.status is None else str(call.status)
+    state = _STATES.get(call.state, Styled(call.state, "yellow"))
+    return state, call.provider, f"{target}as {call.id}", status, time, call.path or "", printable("; ".join(notes))
+
+
 def _unchecked(names: Sequence[str], problem: str) -> str:
     lists, its, are = ("list", "its", "is") if len(names) == 1 else ("lists", "their", "are")
     return f"Incomplete: the {lists} of {', '.join(names)} {problem.format(are=are)}, so {its} models were not checked"
@@ -212,9 +257,25 @@ def document_of_file(problems: Sequence[Problem], warnings: Sequence[str] = ()) 
     return {**_document(None, None), "ok": not problems, "problems": problems, "warnings": warnings}
 
 
-def document(audit: Audit, key: str | None = None, *, strict: bool = False) -> dict[str, Any]:
-    """The JSON document after all providers were contacted. Its fields are documented in the help text of `check`."""
-    return {**_document(audit, key), "ok": not failures(audit, strict=strict), "warnings": audit.config.warnings}
+def document(
+    audit: Audit,
+    key: str | None = None,
+    *,
+    is_ok: bool,
+    found: Differences | None = None,
+    calls: Sequence[CallResult] | None = None,
+) -> dict[str, Any]:
+    """The JSON document after all providers were contacted. Its fields are documented in the help text of `check`.
+
+    `is_ok`: whether there are no errors.
+    """
+    return {
+        **_document(audit, key),
+        "ok": is_ok and (found is None or found.is_empty),
+        "warnings": audit.config.warnings,
+        "against": found and differences_object(found),
+        "calls": calls,
+    }
 
 
 def _document(audit: Audit | None, key: str | None) -> dict[str, Any]:
@@ -238,6 +299,8 @@ def _document(audit: Audit | None, key: str | None) -> dict[str, Any]:
         "duplicates": audit.config.merge.duplicates if audit else None,
         "other_duplicates": audit.other_duplicates() if audit else (),
         "findings": audit.findings(key) if audit else (),
+        "against": None,
+        "calls": None,
     }
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from proxy.access import Access, Caller
 from proxy.access.browsers import BrowserGuard
 from proxy.api.admin_actions import AdminActions, Operations
+from proxy.api.catalog import CatalogOverview
 from proxy.api.explain import Explain
 from proxy.api.health import Health
 from proxy.api.listed import Listed
@@ -127,6 +128,7 @@ class Deployment:
                 *self.health.routes(),
                 *Metrics(config, clock, self._collector).routes(),
                 *Explain(config, self.store, clock, lambda: self.forwarder).routes(),
+                *CatalogOverview(config, self.store).routes(),
                 *Models(self.store, clock).routes(),
                 *Versions(self.store, config.providers).routes(),
                 *AdminActions(config, shared.operations).routes(),

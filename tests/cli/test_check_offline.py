@@ -68,7 +68,7 @@ def test_json_contains_only_the_warnings(config: Path) -> None:
     assert document.pop("warnings")[-1].endswith("this value was not checked")
     assert document == {
         "ok": True, "problems": [], "providers": [], "key": None, "models": [], "merged": [], "duplicates": None,
-        "other_duplicates": [], "findings": [],
+        "other_duplicates": [], "findings": [], "against": None, "calls": None,
     }  # fmt: skip
 
 

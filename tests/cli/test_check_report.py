@@ -199,6 +199,8 @@ def test_json_is_one_document_with_everything_in_the_report(config: Path, upstre
             {"duplicates": "by_owner", "models": 5, "collisions": {}},
             {"duplicates": "by_provider", "models": 5, "collisions": {}},
         ],
+        "against": None,
+        "calls": None,
         "findings": [
             {"kind": "expired", "who": "key old", "text": "expired on 2020-01-01; requests with it get 401"},
         ],
