@@ -127,6 +127,8 @@ class Slot:
         """
         if not reads_alike(before.provider, self.provider):
             return
+        self.since, self.has_answered = before.since, before.has_answered
+        self.expired = before.expired if same_rules else {}
         listing, self.first_names = before.listing, before.first_names
         if same_rules:
             self.offers, self.new_names = before.offers, before.new_names

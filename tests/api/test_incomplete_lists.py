@@ -208,3 +208,36 @@ async def test_calls_get_503_in_the_format_of_their_path(fetch: FakeFetch, clock
     assert (openai.status_code, openai.headers["retry-after"], openai.json()) == (503, "5", incomplete("x", 5))
     assert (anthropic.status_code, anthropic.headers["retry-after"]) == (503, "5")
     assert anthropic.json() == {"type": "error", "error": {"type": "overloaded_error", "message": message}}
+
+
+async def test_a_reload_starts_no_new_10_minutes_and_keeps_the_ids_of_an_expired_list(
+    fetch: FakeFetch, clock: FakeClock
+) -> None:
+    async def statuses() -> tuple[int, int]:
+        replies = [await reply_to(app, f"/v1/models/{model}", HEADERS) for model in ("gone", "unknown")]
+        return replies[0].status, replies[1].status
+
+    fetch.lists("a", "m")
+    fetch.lists("b", "gone")
+    async with started(config_of(config_text()), fetch, clock) as app:
+        await app.replace(config_of(config_text(["*", "!x"])))
+        with_lists = await statuses()
+        fetch.fails("b")
+        await clock.advance(1000)
+        await app.replace(config_of(config_text(["*", "!y"])))
+        expired = await statuses()
+
+    assert (with_lists, expired) == ((200, 404), (503, 404))
+
+
+async def test_a_reload_does_not_prolong_the_10_minutes_after_the_start(fetch: FakeFetch, clock: FakeClock) -> None:
+    fetch.lists("a", "m")
+    fetch.fails("b")
+    async with started(config_of(config_text()), fetch, clock) as app:
+        await clock.advance(MAX_START - 1)
+        await app.replace(config_of(config_text(["*", "!x"])))
+        before = await reply_to(app, "/v1/models/unknown", HEADERS)
+        await clock.advance(1)
+        after = await reply_to(app, "/v1/models/unknown", HEADERS)
+
+    assert (before.status, after.status) == (503, 404)
