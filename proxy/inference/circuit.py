@@ -64,7 +64,7 @@ class Circuit:
 
         Failures of calls to another address, or with other credentials, are forgotten.
         """
-        if _destination(provider) != _destination(self._provider):
+        if provider != self._provider and _destination(provider) != _destination(self._provider):
             self._breakers = self._new_breakers()
         self.free += provider.max_in_flight - self._provider.max_in_flight
         self._provider, self._keys, self._cooldowns = provider, keys, keys.cooldowns

@@ -38,6 +38,8 @@ NO_SNIFFING = ("x-content-type-options", "nosniff")
 
 _M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8  # malloc.h
 _LARGE = 128 * 1024  # bytes; glibc's initial threshold
+_SWITCH_SECONDS = 0.001
+"""How long the event loop waits for a thread that computes, such as one that reads a changed configuration."""
 _STANDARD = (0, 1, 2)
 _HANGUP = getattr(signal, "SIGHUP", None)  # not on Windows
 
@@ -67,6 +69,7 @@ def run(
     drop_noise()
     _limit_malloc()
     raise_descriptor_limit()
+    sys.setswitchinterval(_SWITCH_SECONDS)
     skip_system_cas()
     app = Proxy(config, on_report=observer.on_report, files=files, on_reload=log.configure)
     app.telemetry.add(log.access)

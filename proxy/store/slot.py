@@ -122,21 +122,22 @@ class Slot:
     def inherit(self, before: Slot, *, same_rules: bool) -> Cooperative[None]:
         """Take over the list that was fetched with an earlier configuration of the provider, if its entries still fit.
 
-        `same_rules`: the rules are those of the earlier slot, too. A provider whose requests changed is fetched at
-        once, without the delay of earlier failures.
+        `same_rules`: the rules that all providers share are the same, too. A provider whose requests changed is fetched
+        at once, without the delay of earlier failures.
         """
-        if not reads_alike(before.provider, self.provider):
+        is_same = before.provider == self.provider
+        if not is_same and not reads_alike(before.provider, self.provider):
             return
         self.since, self.has_answered = before.since, before.has_answered
         self.expired = before.expired if same_rules else {}
         listing, self.first_names = before.listing, before.first_names
-        if same_rules:
+        if is_same and same_rules:
             self.offers, self.new_names = before.offers, before.new_names
         elif listing is not None:
             update = yield from self._update(listing)
             self.offers, self.new_names = update.offers, update.new_names
         self.listing, self.probed, self.accepts = listing, before.probed, before.accepts
-        if fetches_alike(before.provider, self.provider):
+        if is_same or fetches_alike(before.provider, self.provider):
             self.fetching, before.fetching = before.fetching, None
             self.error, self.failures, self.shortcomings = before.error, before.failures, before.shortcomings
             self.tokens, self.next_attempt_at = before.tokens, before.next_attempt_at

@@ -17,7 +17,7 @@ from proxy.catalog.names import Source
 from proxy.catalog.virtual import catalog_of
 from proxy.clock import Clock
 from proxy.config import Config
-from proxy.cooperative import BATCH_SIZE, Cooperative, run_yielding
+from proxy.cooperative import BATCH_SIZE, NEXT_TURN, Cooperative, run_yielding
 from proxy.states import ListState
 from proxy.store.absent import seconds_until_known
 from proxy.store.listing import Listing, Report
@@ -91,9 +91,8 @@ class Store:
         """
         same_rules = self._rules.owners == before._rules.owners and self._rules.merge == before._rules.merge
         for name in self._slots.keys() & before._slots.keys():
-            slot, earlier = self._slots[name], before._slots[name]
-            is_same = same_rules and slot.provider == earlier.provider
-            await run_yielding(slot.inherit(earlier, same_rules=is_same))
+            await run_yielding(self._slots[name].inherit(before._slots[name], same_rules=same_rules))
+            await NEXT_TURN
         self._refresher.inherit(before._refresher)
         self._changed(offers_changed=True)
         rules, earlier_rules = self._rules, before._rules

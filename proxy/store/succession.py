@@ -26,7 +26,7 @@ def reads_alike(before: Provider, after: Provider) -> bool:
     return (
         before.base_url == after.base_url
         and before.settings == after.settings
-        and _without_fields_of_rules(before.dialect) == _without_fields_of_rules(after.dialect)
+        and _read_alike(before.dialect, after.dialect)
         and not shows_private
     )
 
@@ -34,6 +34,10 @@ def reads_alike(before: Provider, after: Provider) -> bool:
 def fetches_alike(before: Provider, after: Provider) -> bool:
     """Whether the later settings would send the same requests, and read the responses in the same way."""
     return reads_alike(before, after) and all(getattr(before, name) == getattr(after, name) for name in _REQUEST)
+
+
+def _read_alike(before: Dialect, after: Dialect) -> bool:
+    return before == after or _without_fields_of_rules(before) == _without_fields_of_rules(after)
 
 
 def _without_fields_of_rules(row: Dialect) -> Dialect:

@@ -1,0 +1,194 @@
+"""11. Reloads of the configuration, half of them with a bad file, under load of lists, calls and streams."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import hashlib
+import time
+from collections.abc import Callable, Coroutine
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from benchmarks.harness import (
+    LOAD_CORE,
+    begin,
+    folder,
+    free_port,
+    mebibytes,
+    percentile,
+    pin,
+    process,
+    python,
+    table,
+    verdict,
+    wait_for,
+)  # fmt: skip
+from benchmarks.servers import Server, config_text, ours, upstreams, wait_until_listed
+from tests.providers.bulk_calls import MODELS, call_body
+from tests.providers.bulk_lists import base_url
+
+RELOADS = 100
+PROVIDERS, LISTED = 20, 50
+QUIET_SECONDS = 8.0
+SETTLED = (10, RELOADS)
+"""The reloads after which memory is compared."""
+LIST_GOAL, MEMORY_GOAL = 1.2, 1.05
+OPERATOR, CALLER = "mp-benchmark-operator-00000000", "mp-benchmark-caller-0000000000"
+_BETWEEN = 0.5
+"""Seconds between two reloads. Changes of files are applied after at least twice as long."""
+_PAUSE = 0.01  # seconds between two lists of a connection: the load is far below saturation
+
+
+@dataclass
+class Results:
+    """What the clients got."""
+
+    lists: list[float] = field(default_factory=list)
+    """Milliseconds."""
+    calls: int = 0
+    streams: int = 0
+    failures: list[str] = field(default_factory=list)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--reloads", type=int, default=RELOADS)
+    reloads = parser.parse_args().reloads
+    begin(f"{reloads} reloads, half of them rejected, with {PROVIDERS} providers and {PROVIDERS * LISTED:,} models")
+    with ExitStack() as stack:
+        where = Path(stack.enter_context(folder()))
+        lists = stack.enter_context(upstreams(LISTED))
+        calls = free_port()
+        wait_for(calls, stack.enter_context(process(python("-m", "tests.providers.bulk_calls", str(calls)), LOAD_CORE)))
+        server = stack.enter_context(ours(where, _config(lists, calls, 0)))
+        wait_until_listed(server, PROVIDERS * LISTED, _authorization(CALLER))
+        pin(LOAD_CORE)
+        write = (where / f"{server.port}.yaml").write_text
+        asyncio.run(_run(server, write, lambda turn: _config(lists, calls, turn), reloads))
+
+
+def _config(lists: int, calls: int, turn: int) -> str:
+    """The configuration of one turn: keys, rules and providers differ; 1,000 models are always listed."""
+    forwarded = {0: "json", 1: "sse"}
+    entries = [
+        f"  - {{name: p{n}, base_url: '{base_url(lists, n)}', "
+        + (f"call: {{base_url: 'http://127.0.0.1:{calls}/{forwarded[n]}'}}, " if n in forwarded else "")
+        + f"owner: owner-{turn % 3}}}"
+        for n in range(PROVIDERS)
+    ]
+    if turn % 4 == 2:
+        entries.append(f"  - {{name: added-{turn}, base_url: '{base_url(lists, PROVIDERS + turn % 7)}'}}")
+    keys = [
+        ("caller", CALLER, ""),
+        ("operator", OPERATOR, ", admin: true"),
+        (f"k{turn}", f"mp-benchmark-{turn:020d}", ""),
+    ]
+    lines = [f"  - {{name: {name}, hash: '{_digest(key)}', models: ['*']{more}}}" for name, key, more in keys]
+    return config_text(entries, "keys:\n" + "\n".join(lines))
+
+
+def _digest(key: str) -> str:
+    return "sha256:" + hashlib.sha256(key.encode()).hexdigest()
+
+
+def _authorization(key: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {key}"}
+
+
+async def _run(server: Server, write: Callable[[str], object], config: Callable[[int], str], reloads: int) -> None:
+    memory: dict[int, float] = {}
+    before, during = Results(), Results()
+    await _under_load(server.port, before, lambda: asyncio.sleep(QUIET_SECONDS))
+
+    async def reload_all() -> None:
+        for turn in range(1, reloads + 1):
+            is_bad = turn % 2 == 1
+            write(config(turn) + ("unknown_setting: 1\n" if is_bad else ""))
+            status, _ = await _request(server.port, "POST", "/admin/reload", OPERATOR)
+            if status != (422 if is_bad else 200):
+                during.failures.append(f"reload {turn}: status {status}")
+            await asyncio.sleep(_BETWEEN)
+            if turn in (SETTLED[0], reloads):
+                await asyncio.sleep(2)
+                memory[turn] = mebibytes(server.pid, "VmRSS")
+
+    await _under_load(server.port, during, reload_all)
+    _report(before, during, memory[SETTLED[0]], memory[reloads], reloads)
+
+
+def _report(before: Results, during: Results, early: float, late: float, reloads: int) -> None:
+    quiet, loaded = percentile(before.lists, 99), percentile(during.lists, 99)
+    failures = [*before.failures, *during.failures]
+    rows = [
+        ["failed requests", str(len(failures)), "0", verdict(not failures)],
+        ["lists, calls, streams", f"{len(during.lists):,}, {during.calls:,}, {during.streams:,}", "", ""],
+        ["list p99 ms, quiet", f"{quiet:.2f}", "", ""],
+        ["list p99 ms, with reloads", f"{loaded:.2f}", "", ""],
+        ["ratio", f"{loaded / quiet:.2f}", f"{LIST_GOAL}", verdict(loaded <= LIST_GOAL * quiet)],
+        ["longest list ms", f"{max(during.lists):.1f}", "", ""],
+        [f"memory MiB after reload {SETTLED[0]}", f"{early:.1f}", "", ""],
+        [f"memory MiB after reload {reloads}", f"{late:.1f}", "", ""],
+        ["ratio", f"{late / early:.3f}", f"{MEMORY_GOAL}", verdict(late <= MEMORY_GOAL * early)],
+    ]
+    print(table(["", "result", "goal", "met"], rows))
+    for failure in failures[:10]:
+        print(f"\n{failure}")
+
+
+async def _under_load(port: int, results: Results, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    clients = [
+        *(asyncio.create_task(_lists(port, results)) for _ in range(4)),
+        *(asyncio.create_task(_calls(port, results, "json")) for _ in range(2)),
+        *(asyncio.create_task(_calls(port, results, "sse")) for _ in range(2)),
+    ]
+    await work()
+    for client in clients:
+        client.cancel()
+    await asyncio.gather(*clients, return_exceptions=True)
+
+
+async def _lists(port: int, results: Results) -> None:
+    while True:
+        began = time.perf_counter()
+        status, body = await _request(port, "GET", "/v1/models", CALLER)
+        results.lists.append((time.perf_counter() - began) * 1000)
+        if status != 200 or body.count(b'"object":"model"') < PROVIDERS * LISTED:
+            results.failures.append(f"list: status {status}, {len(body)} bytes")
+        await asyncio.sleep(_PAUSE)
+
+
+async def _calls(port: int, results: Results, kind: str) -> None:
+    body = call_body(MODELS[kind], streamed=kind == "sse")
+    while True:
+        status, answer = await _request(port, "POST", "/v1/chat/completions", CALLER, body)
+        if status != 200 or (kind == "sse" and b"data: [DONE]" not in answer):
+            results.failures.append(f"{kind} call: status {status}, {answer[:200]!r}")
+        elif kind == "sse":
+            results.streams += 1
+        else:
+            results.calls += 1
+        await asyncio.sleep(_PAUSE)
+
+
+async def _request(port: int, method: str, path: str, key: str, body: bytes = b"") -> tuple[int, bytes]:
+    """One request on a connection of its own. A lost connection has the status 0."""
+    try:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        head = (
+            f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {key}\r\nConnection: close\r\n"
+            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        )
+        writer.write(head.encode() + body)
+        raw = await reader.read()
+        writer.close()
+    except OSError as error:
+        return 0, str(error).encode()
+    answer, _, rest = raw.partition(b"\r\n\r\n")
+    return int(answer[9:12] or b"0"), rest
+
+
+if __name__ == "__main__":
+    main()
