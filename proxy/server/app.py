@@ -72,7 +72,7 @@ class Proxy:
         """Deployments that were replaced, and still have requests in progress."""
         self._replacing = asyncio.Lock()
         self._on_reload = on_reload
-        self.reloader = Reloader(files, config, self.replace, self.reloads, clock)
+        self.reloader = Reloader(files, lambda: self.deployment.config, self.replace, self.reloads, clock)
 
     def decide(self, head: RequestHead) -> RawResponse | Handler:
         """Authenticate, route and respond. Returns the response, or a handler if I/O is needed. Never raises.

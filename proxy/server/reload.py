@@ -58,14 +58,17 @@ class Reloader:
     def __init__(
         self,
         files: ConfigFiles | None,
-        config: Config,
+        current: Callable[[], Config],
         replace: Callable[[Config], Awaitable[None]],
         reloads: Reloads,
         clock: Clock,
     ) -> None:
-        """`files`: None if the configuration is constant; `config`: the one in use; `replace` applies another one."""
+        """`files`: None if the configuration is constant; `current` returns the one in use; `replace` applies one."""
         self._files = files
-        self._config = self._first = config
+        self._current = current
+        config = current()
+        self._first = Config(config.server, config.merge, (), ())
+        """What is compared to find what needs a restart."""
         self._sources = config.sources
         """The state of the files when they were read."""
         self._replace = replace
@@ -127,32 +130,32 @@ class Reloader:
 
     @property
     def _secrets(self) -> Sequence[Any]:
-        return [secret for provider in self._config.providers for secret in provider.secret_files]
+        return [secret for provider in self._current().providers for secret in provider.secret_files]
 
     def _look(self) -> Sources | None:
         for secret in self._secrets:
             secret.poll()
-        return self._sources.look() if self._files and self._config.server.reload == "auto" else None
+        return self._sources.look() if self._files and self._current().server.reload == "auto" else None
 
     def _reload_after_signal(self) -> None:
         self._is_signaled = False
         if self._loop is None:
             return
-        if self._files is None or self._config.server.reload == "off":
+        if self._files is None or self._current().server.reload == "off":
             _log.warning("SIGHUP ignored: `server.reload` is `off`; restart to apply a changed configuration")
         elif self._next is None:
             self._begin("SIGHUP: ")
 
     async def reload(self) -> Mapping[str, Any]:
         """Reload for an administrator. Returns what has changed. Raises ReloadDisabled and ConfigurationRejected."""
-        if self._files is None or self._config.server.reload == "off":
+        if self._files is None or self._current().server.reload == "off":
             raise ReloadDisabled("Reloading is disabled (`server.reload: off`).")
         # Shielded: a client that disconnects must not cancel a reload that others wait for.
         loaded = await asyncio.shield(self._begin("admin: "))
         if loaded.problems:
             raise ConfigurationRejected(loaded.problems)
         return {
-            "generation": self._config.generation,
+            "generation": self._reloads.generation,
             "changed": loaded.changes.payload if loaded.changes else None,
             "restart_needed": [*self._reloads.restart_needed],
         }
@@ -169,14 +172,15 @@ class Reloader:
         async with self._lock:
             self._next = None
             assert self._files is not None, "checked by all callers"
+            before = self._current()
             try:
-                loaded = await asyncio.to_thread(self._load, self._files, self._config, self._sources)
+                loaded = await asyncio.to_thread(self._load, self._files, before, self._sources)
                 if loaded.config and loaded.changes:
                     await self._replace(loaded.config)
             except Exception as bug:
                 problem = f"internal error: {describe_bug(bug)}"
                 loaded = _Loaded(self._sources, problems=(problem,))
-            self._record(loaded, cause)
+            self._record(loaded, before, cause)
             return loaded
 
     @staticmethod
@@ -190,7 +194,7 @@ class Reloader:
             return _Loaded(config.sources, problems=[problem])
         return _Loaded(config.sources, config, changes=None if is_same(before, config) else changes(before, config))
 
-    def _record(self, loaded: _Loaded, cause: str) -> None:
+    def _record(self, loaded: _Loaded, before: Config, cause: str) -> None:
         """Log the result, and keep it for `/health` and metrics."""
         reloads = self._reloads
         self._sources = loaded.sources
@@ -206,7 +210,6 @@ class Reloader:
             if cause or had_problems:
                 _log.info("%sconfiguration unchanged: generation %s", cause, reloads.generation)
             return
-        before, self._config = self._config, loaded.config
         reloads.generation, reloads.last_success = loaded.config.generation, self._clock.time()
         _log.info(
             "%sconfiguration reloaded: generation %s; %s", cause, reloads.generation, printable(str(loaded.changes))

@@ -141,6 +141,7 @@ class Slot:
             self.fetching, before.fetching = before.fetching, None
             self.error, self.failures, self.shortcomings = before.error, before.failures, before.shortcomings
             self.tokens, self.next_attempt_at = before.tokens, before.next_attempt_at
+            self.refresh_seconds = before.refresh_seconds
             self._reschedule(before.provider)
         elif listing is not None:
             self.error = shortcoming(self.provider, listing)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import signal
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +14,7 @@ import httpx
 import pytest
 
 from tests.fakes import digest
-from tests.processes import Process, serving, until
+from tests.processes import Process, models_proxy, serving, until
 from tests.providers.lists import lists
 from tests.providers.scripted import FakeProviders
 
@@ -175,3 +176,106 @@ def test_refresh_fetches_now_and_responds_with_the_state(config: Path, upstreams
         assert (unknown["code"], unknown["message"]) == (
             "provider_not_found", "No provider has the name 'hup'; did you mean 'hub'?"
         )  # fmt: skip
+
+
+def test_a_symbolic_link_that_is_replaced_is_noticed(tmp_path: Path) -> None:
+    """As Kubernetes updates a ConfigMap: the file is a link to `..data/`, which is a link to a new folder."""
+    for name, models in (("first", "a"), ("second", "b")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.yaml").write_text(lab(models) + KEYS)
+    (tmp_path / "..data").symlink_to("first")
+    config = tmp_path / "config.yaml"
+    config.symlink_to("..data/config.yaml")
+    with models_proxy("serve", "--config", str(config), "--port", "0", "--log-format", "console") as process:
+        server = Server(process, config)
+        assert server.ids() == ["a"]
+        (tmp_path / "..new").symlink_to("second")
+        (tmp_path / "..new").rename(tmp_path / "..data")
+        until(lambda: server.ids() == ["b"], PATIENCE)
+
+
+def test_a_file_that_is_still_being_written_is_not_read(config: Path) -> None:
+    """Half of a file can be valid, and lack keys."""
+    text = lab("a") + KEYS + "".join(key(f"k{number}", f"sk-fake-{number:04d}") for number in range(6))
+    with served(config, lab("z") + KEYS) as server:
+        lines = text.splitlines(keepends=True)
+        with config.open("w") as file:
+            for line in lines:
+                file.write(line)
+                file.flush()
+                time.sleep(0.6)
+        until(lambda: server.ids() == ["a"], PATIENCE)
+        reloaded = [line for line in server.process.err if "configuration reloaded" in line]
+        assert [line.partition("keys ")[2] for line in reloaded] == ["added: 6"]
+
+
+def test_of_many_quick_changes_the_last_one_is_applied(config: Path) -> None:
+    with served(config, lab("m") + KEYS) as server:
+        for number in range(20):
+            server.write(lab(f"m{number}") + KEYS)
+            time.sleep(0.05)
+        until(lambda: server.ids() == ["m19"], PATIENCE)
+        assert server.configuration["problems"] == []
+
+
+def test_a_deleted_file_changes_nothing_until_it_is_there_again(config: Path) -> None:
+    with served(config, lab("a") + KEYS) as server:
+        config.unlink()
+        until(lambda: bool(server.configuration["problems"]), PATIENCE)
+        assert server.ids() == ["a"]
+        server.write(lab("b") + KEYS)
+        until(lambda: server.ids() == ["b"], PATIENCE)
+
+
+def test_a_storm_of_signals_is_followed_by_one_reload_with_the_last_content(config: Path) -> None:
+    with served(config, lab("a") + KEYS) as server:
+        for number in range(200):
+            server.write(lab(f"m{number}") + KEYS)
+            server.process.send(signal.SIGHUP)
+        until(lambda: server.ids() == ["m199"], PATIENCE)
+        assert server.get("/livez").status_code == 200
+
+
+def test_while_the_server_drains_requests_are_served_and_reloads_are_refused(config: Path) -> None:
+    with served(config, f"server: {{drain_delay: 60s}}\n{lab('a')}{KEYS}") as server:
+        server.process.send(signal.SIGTERM)
+        until(lambda: server.client.get("/readyz").status_code == 503)
+        server.write(f"server: {{drain_delay: 60s}}\n{lab('b')}{KEYS}")
+        assert server.post("/admin/reload").status_code == 503
+        assert server.ids() == ["a"]
+        assert server.client.get("/readyz").json() == {"status": "draining"}
+
+
+def test_what_only_a_restart_applies_is_named(config: Path) -> None:
+    with served(config, lab("a") + KEYS) as server:
+        server.write(f"server: {{port: 9999}}\n{lab('a')}{KEYS}")
+        assert server.post("/admin/reload").json()["restart_needed"] == ["server.port"]
+        assert server.configuration["restart_needed"] == ["server.port"]
+        server.process.line(server.process.err, "server.port: changed, but applied by a restart only")
+
+
+def test_reloading_can_be_switched_off(config: Path) -> None:
+    with served(config, f"server: {{reload: off}}\n{lab('a')}{KEYS}") as server:
+        server.write(lab("b") + KEYS)
+        refused = server.post("/admin/reload")
+        assert (refused.status_code, refused.json()["error"]["code"]) == (409, "reload_disabled")
+        time.sleep(2.5)
+        assert server.ids() == ["a"]
+
+
+def test_a_shrunken_list_is_accepted_at_once(config: Path, upstreams: FakeProviders) -> None:
+    answers = iter([lists("a", "b", "c", "d"), lists(), lists()])
+    upstream = upstreams.open(lambda exchange: next(answers)(exchange))
+    with served(config, f"providers: [{{name: hub, base_url: '{upstream.url}'}}]\n{KEYS}") as server:
+        until(lambda: len(server.ids()) == 4)
+        assert server.post("/admin/refresh").json()["providers"][0]["models"] == 4
+        assert server.post("/admin/refresh?accept=true").json()["providers"][0]["models"] == 0
+        assert server.ids() == []
+
+
+def test_each_action_of_an_administrator_is_logged(config: Path) -> None:
+    with served(config, lab("a") + KEYS) as server:
+        server.post("/admin/refresh")
+        server.post("/admin/reload")
+        server.process.line(server.process.err, "admin: key ops: refresh of lab: lab is declared")
+        server.process.line(server.process.err, "admin: key ops: reload: generation [0-9a-f]{12}")
