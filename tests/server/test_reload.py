@@ -188,10 +188,11 @@ def test_a_symbolic_link_that_is_replaced_is_noticed(tmp_path: Path) -> None:
     config.symlink_to("..data/config.yaml")
     with models_proxy("serve", "--config", str(config), "--port", "0", "--log-format", "console") as process:
         server = Server(process, config)
-        assert server.ids() == ["a"]
-        (tmp_path / "..new").symlink_to("second")
-        (tmp_path / "..new").rename(tmp_path / "..data")
-        until(lambda: server.ids() == ["b"], PATIENCE)
+        with server.client:
+            assert server.ids() == ["a"]
+            (tmp_path / "..new").symlink_to("second")
+            (tmp_path / "..new").rename(tmp_path / "..data")
+            until(lambda: server.ids() == ["b"], PATIENCE)
 
 
 def test_a_file_that_is_still_being_written_is_not_read(config: Path) -> None:
