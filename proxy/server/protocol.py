@@ -1,4 +1,4 @@
-"""uvicorn's HTTP/1.1 protocol with nine changes.
+"""HTTP/1.1 on one connection, in place of uvicorn's protocol, which differs in nine points.
 
 - A cached response is sent synchronously: creating a task per request costs more than the response (`cycle`).
 - Requests are parsed one at a time: what follows a request is kept as bytes, up to a limit, until it has its response.
@@ -16,12 +16,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import typing
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from urllib.parse import unquote
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from uvicorn.protocols.http.flow_control import FlowControl
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.utils import get_remote_addr
 
 from proxy.api.headers import error_headers
 from proxy.api.request import RequestHead, request_id
@@ -38,6 +38,10 @@ from proxy.server.timeouts import Timeouts
 from proxy.telemetry.events import RefusedRequest
 from proxy.wire.openai import openai_error
 
+if typing.TYPE_CHECKING:
+    import uvicorn
+    from uvicorn.server import ServerState
+
 _NOISE = (
     # Any client can cause one of these with every request, and flood the log. Only uvicorn's own protocol logs them.
     "ASGI callable returned without",  # a call ended early
@@ -50,13 +54,9 @@ _SLASH = ord("/")
 _log = logging.getLogger("models_proxy")
 
 
-class Protocol(HttpToolsProtocol):
-    """uvicorn's protocol for the application `Proxy`."""
+class Protocol(asyncio.Protocol):
+    """One connection of a client to the application `Proxy`. The parser calls the methods `on_...`."""
 
-    cycle: Cycle | None  # type: ignore[assignment]  # in place of uvicorn's
-    """The last request, None before the first one and after an error."""
-
-    # Slots: CPython 3.11 accesses attributes more slowly if an object has more than 30 without them. uvicorn's has 28.
     __slots__ = (
         "_checked",
         "_framing",
@@ -67,13 +67,41 @@ class Protocol(HttpToolsProtocol):
         "_timeouts",
         "_valid",
         "bytes_received",
+        "client",
+        "cycle",
+        "flow",
+        "headers",
+        "loop",
+        "parser",
         "receiver",
+        "scope",
+        "server_state",
         "share",
+        "transport",
+        "url",
     )
 
-    def __init__(self, *arguments: typing.Any, **settings: typing.Any) -> None:
-        super().__init__(*arguments, **settings)
-        self._proxy = typing.cast(Proxy, self.config.app)
+    flow: FlowControl
+    transport: asyncio.Transport
+
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        server_state: ServerState,
+        app_state: Mapping[str, typing.Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        """With the arguments that uvicorn passes. Without its `__init__`, which takes as long as accepting does."""
+        self.loop = _loop or asyncio.get_running_loop()
+        self.server_state = server_state
+        self.parser = _parser(self)
+        self.client: tuple[str, int] | None = None
+        self.cycle: Cycle | None = None
+        """The last request, None before the first one and after an error."""
+        self.scope: Scope = {}
+        """Of the last request."""
+        self.headers: list[Header] = []
+        self._proxy = typing.cast(Proxy, config.app)
         limits = self._proxy.connections.limits
         self._timeouts = Timeouts(self, limits, self.loop)
         self.receiver = Receiver(self, self._timeouts, limits.headers)
@@ -95,21 +123,42 @@ class Protocol(HttpToolsProtocol):
     # -- the connection ------------------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
-        super().connection_made(transport)
+        self.server_state.connections.add(self)  # type: ignore[arg-type]  # of uvicorn's protocols
+        self.transport = transport
         self.flow = WatchedFlowControl(self)
+        self.client = get_remote_addr(transport)
         descriptor = transport.get_extra_info("socket").fileno()
         self._is_admitted = self._proxy.connections.admit(self, self._address, descriptor)
         if not self._is_admitted:
             transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self.server_state.connections.discard(self)
         cycle, self.cycle = self.cycle, None
-        super().connection_lost(exc)
         if self._is_admitted:
             self._proxy.connections.discard(self, self._address)
         self.receiver.discard()
         if cycle:
             cycle.lose()
+        self.flow.resume_writing()
+        self.transport.close()
+        self.parser = None  # type: ignore[assignment]  # it references this object
+
+    def eof_received(self) -> None:
+        """A client may have finished sending: the connection is closed."""
+
+    def pause_writing(self) -> None:
+        self.flow.pause_writing()
+
+    def resume_writing(self) -> None:
+        self.flow.resume_writing()
+
+    def shutdown(self) -> None:
+        """Close the connection after the request in progress. Called by uvicorn when the server stops."""
+        if cycle := self.current:
+            cycle.keep_alive = False
+        else:
+            self.transport.close()
 
     @property
     def _address(self) -> str:
@@ -192,8 +241,7 @@ class Protocol(HttpToolsProtocol):
             while isinstance(stopped, HttpParserUpgrade):
                 head = self._head_without_upgrade()
                 # The old parser ignores all further data if the request closes the connection.
-                self.parser = HttpRequestParser(self)
-                self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as in uvicorn
+                self.parser = _parser(self)
                 self.parser.feed_data(head)
                 data = memoryview(data)[stopped.args[0] :]
                 try:
@@ -217,10 +265,13 @@ class Protocol(HttpToolsProtocol):
         return b"\r\n".join((line, *fields, b"", b""))
 
     def on_message_begin(self) -> None:
-        """Begin a scope, without all that the application does not read. In place of uvicorn's method."""
+        """Begin a scope, without what the application does not read."""
         self.url = b""
         self.headers = []
-        self.scope = {"type": "http", "client": self.client, "headers": self.headers}  # type: ignore[typeddict-item]
+        self.scope = {"type": "http", "client": self.client, "headers": self.headers}
+
+    def on_url(self, url: bytes) -> None:
+        self.url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
         header = (name.lower(), value)
@@ -229,7 +280,7 @@ class Protocol(HttpToolsProtocol):
             self._checked.append(header)
 
     def on_headers_complete(self) -> None:
-        """Check the head, and begin the request. In place of uvicorn's method, which this is otherwise equal to."""
+        """Check the head, and begin the request."""
         self._framing = 0
         if len(self.url) > MAX_URL:
             raise UriTooLong(MAX_URL)
@@ -257,7 +308,7 @@ class Protocol(HttpToolsProtocol):
 
     def _begin(self, version: str, of_body: Sequence[bytes]) -> None:
         """Respond to the request, or start the task that does."""
-        scope: Scope = self.scope  # type: ignore[assignment]  # uvicorn's is a TypedDict
+        scope = self.scope
         keep_alive = version == "1.1" and self.parser.should_keep_alive()
         self.cycle = cycle = Cycle(self, scope["method"], version, self.headers, keep_alive=keep_alive)
         if of_body:
@@ -277,7 +328,7 @@ class Protocol(HttpToolsProtocol):
             telemetry.request_ended(head)
             return
         scope["connection"] = cycle
-        self.tasks.add(self.loop.create_task(self._respond(cycle, head, decision, self._proxy.deployment)))
+        self.server_state.tasks.add(self.loop.create_task(self._respond(cycle, head, decision, self._proxy.deployment)))
 
     def _account(self, key: str | None, decision: RawResponse | Handler) -> None:
         """Count a request against the share of its key."""
@@ -311,7 +362,7 @@ class Protocol(HttpToolsProtocol):
             _log.error("internal error while sending a response: %s", describe_bug(error))
         finally:
             # Not by a callback of the task, which would cost an iteration of the event loop.
-            self.tasks.discard(typing.cast("asyncio.Task[None]", asyncio.current_task()))
+            self.server_state.tasks.discard(typing.cast("asyncio.Task[None]", asyncio.current_task()))
             if not cycle.response_complete:
                 self.transport.close()
 
@@ -383,6 +434,12 @@ class Protocol(HttpToolsProtocol):
         # The origin is that of the headers that were read before the error, possibly none.
         fields = (*self.server_state.default_headers, *self._with_cors(self.request_headers, headers))
         return head_bytes(error.status, fields) + body
+
+
+def _parser(protocol: Protocol) -> HttpRequestParser:
+    parser = HttpRequestParser(protocol)
+    parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as in uvicorn
+    return parser
 
 
 class WatchedFlowControl(FlowControl):
