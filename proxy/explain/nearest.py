@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from difflib import SequenceMatcher
+from itertools import chain
 
 from proxy.catalog import Offer
 from proxy.catalog.virtual import catalog_of
@@ -32,10 +33,11 @@ class Nearest:
     def find(self, name: str) -> Cooperative[list[Near]]:
         """Return up to MAX_NEAREST ids, the most similar first."""
         yield from self._index()
-        virtual = dict.fromkeys(model.id for model in self._context.config.models)
+        virtual = (model.id for model in self._context.config.models if model.id not in self._offers)
+        removed = (own_id for own_id in self._removed if own_id not in self._offers)
+        others = chain(self._offers, removed, virtual)
         # Not the name itself, which is explained already.
-        others = ({**self._offers, **self._removed, **virtual}).keys() - {name}
-        ids = yield from nearest(name, others)
+        ids = yield from nearest(name, (other for other in others if other != name))
         near = []
         for other in ids:
             near.append((yield from self._near(name, other)))
@@ -83,13 +85,14 @@ def nearest(name: str, ids: Iterable[str]) -> Cooperative[list[str]]:
     """
     form = folded(name)
     last = form.rpartition("/")[2]
-    ranked: list[tuple[float, str]] = []
+    best: list[tuple[float, str]] = []
     matcher = SequenceMatcher(autojunk=False)
     matcher.set_seq2(form)
     for batch in batched(ids):
-        ranked += [(rank, other) for other in batch if (rank := _rank(matcher, form, last, folded(other))) > 0]
+        ranks = ((_rank(matcher, form, last, folded(other)), other) for other in batch)
+        best = sorted((*best, *((-rank, other) for rank, other in ranks if rank)))[:MAX_NEAREST]
         yield
-    return [other for _, other in sorted(ranked, key=lambda each: (-each[0], each[1]))[:MAX_NEAREST]]
+    return [other for _, other in best]
 
 
 def _rank(matcher: SequenceMatcher[str], form: str, last: str, other: str) -> float:
