@@ -11,7 +11,7 @@ from proxy.catalog import Offer
 from proxy.config import Config
 from proxy.config.access_rules import split
 from proxy.dialects.entry import Entry
-from proxy.explain.reasons import Reasons
+from proxy.explain.reasons import Reasons, without_secrets
 from proxy.explain.values import AccessPart, Effect, Reason, RulePart
 
 NO_KEY = "requests without an API key"
@@ -83,7 +83,7 @@ def access_part(caller: Caller, offers: Sequence[Offer], model_id: str, reasons:
         providers = list(dict.fromkeys(offer.provider for offer in matching if offer.provider))
         effect = ("denies" if rule.startswith("!") else "allows") if matching else "no_match"
         place = reasons.of("models", "no_match", "", *caller.path, index) if caller.path else Reason("", "no_match", "")
-        parts.append(RulePart(rule, effect, providers, place.setting, place.file, place.line))  # type: ignore[arg-type]
+        parts.append(RulePart(without_secrets(rule), effect, providers, place.setting, place.file, place.line))  # type: ignore[arg-type]
     return AccessPart(caller.who, caller.origin, parts, caller.notes)
 
 

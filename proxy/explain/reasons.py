@@ -22,7 +22,7 @@ class Reasons:
     def of(self, rule: str, effect: Effect, text: str, *path: str | int) -> Reason:
         """`path`: of the setting, as in `Places.find`; none if no setting decides."""
         place = self._find(*path) if path else None
-        text = _without_secrets(text)
+        text = without_secrets(text)
         if place is None:
             return Reason(rule, effect, text)
         return Reason(rule, effect, text, place.setting, place.file, place.line)
@@ -41,6 +41,6 @@ class Reasons:
         return self._find(*path) is not None
 
 
-def _without_secrets(text: str) -> str:
+def without_secrets(text: str) -> str:
     """A text without words that are API keys: one may have been pasted into any setting."""
     return _WORD.sub(lambda word: "***" if has_secret(word[0]) else word[0], text) if has_secret(text) else text
