@@ -7,7 +7,21 @@ from typing import get_args
 import msgspec
 import pytest
 
-from proxy.explain.values import Explanation, Verdict
+from proxy.explain.values import (
+    AccessPart,
+    CallPart,
+    Calls,
+    Effect,
+    Explanation,
+    Fact,
+    Near,
+    OfferPart,
+    ProviderModel,
+    ProviderPart,
+    Reason,
+    RulePart,
+    Verdict,
+)
 from tests.docs.pages import DOCS, blocks, code, rows, section
 from tests.explain.explaining import explained, text_of
 
@@ -36,3 +50,18 @@ def test_every_field_of_the_json_is_documented() -> None:
     documented = [code(row[0])[0] for row in rows(section(PAGE, "HTTP API"))]
 
     assert documented == [field.name for field in msgspec.structs.fields(Explanation)]
+
+
+@pytest.mark.parametrize(
+    "part", [ProviderPart, ProviderModel, AccessPart, RulePart, OfferPart, Fact, Calls, CallPart, Near, Reason]
+)
+def test_every_field_of_its_objects_is_documented(part: type[msgspec.Struct]) -> None:
+    documented = set(code(section(PAGE, "HTTP API")))
+
+    assert {field.name for field in msgspec.structs.fields(part)} <= documented
+
+
+def test_every_effect_is_documented() -> None:
+    documented = code(section(PAGE, "HTTP API"))
+
+    assert set(get_args(Effect)) <= set(documented)

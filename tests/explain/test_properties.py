@@ -161,7 +161,7 @@ worlds = st.tuples(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(worlds)
 def test_an_explanation_equals_what_the_proxy_does(world: Any) -> None:
     raw, listed, key, new_offers, loads, asked = world
