@@ -626,8 +626,8 @@ _HEAD = """\
 
 One YAML file, by default `config.yaml` in the working directory (`--config` names another), contains the complete
 configuration, or [includes](#include) further files. The shipped `config.yaml` is a working example with comments.
-Unknown settings are errors, and all errors are reported together, each as `file:line: setting: problem`. Changes take
-effect when the server is restarted.
+Unknown settings are errors, and all errors are reported together, each as `file:line: setting: problem`. A running
+server applies changes ([Reloading](operations.md#reloading)).
 
 Editors with the YAML language server complete and check the file with the schema `config.schema.json`, which the first
 line of the shipped file names; `models-proxy schema > config.schema.json` writes it next to a file of yours.
