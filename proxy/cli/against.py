@@ -21,7 +21,7 @@ from proxy.store.overview import (
     overview,
 )
 
-MAX_EXAMPLES = 50
+MAX_EXAMPLES = 20
 """Views of keys whose models are fetched one by one; equal changes of several keys count once."""
 NO_KEY = "requests without an API key"
 _UNCOMPARED = frozenset({"permission", "object"})

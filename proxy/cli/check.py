@@ -147,7 +147,7 @@ def check(
                  [name], changed: [{name, models: {running, file}, settings,
                  added, removed, rerouted}]}}; settings: admin, call and
                  expires, if they change; the three lists of ids are null
-                 beyond 50 different changes
+                 beyond 20 different changes
       calls      null without --call, else [{provider, id, target, state,
                  path, status, seconds, tokens: {input, output} or null,
                  error: {code, message} or null}]; state: ok, limited (429),

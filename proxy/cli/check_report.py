@@ -21,7 +21,7 @@ from proxy.printable import printable, printable_json
 from proxy.upstream.lists import list_url
 
 _SHOWN_COLLISIONS = 10
-_STATES = {
+STATES = {
     styled.text: styled
     for styled in (
         Styled("ok", "green"),
@@ -111,13 +111,13 @@ class _Report:
     def _providers(self) -> None:
         self._output.print(Styled(count(len(self._audit.results), "provider"), "cyan", bold=True))
         skipped = [
-            (_STATES[skipped.state], skipped.name, "", "", "", "", skipped.reason)
+            (STATES[skipped.state], skipped.name, "", "", "", "", skipped.reason)
             for skipped in self._audit.config.skipped
         ]
         show_table(self._output, _PROVIDER_COLUMNS, [*map(self._provider, self._audit.results), *skipped])
 
     def _provider(self, result: ProbeResult) -> tuple[str | Styled, ...]:
-        name, state = result.provider.name, _STATES[result.state]
+        name, state = result.provider.name, STATES[result.state]
         time = f"{result.seconds:.1f} s"
         if result.error:
             optional = " (optional)" if result.provider.optional else ""
@@ -196,7 +196,7 @@ def _call(call: CallResult) -> tuple[str | Styled, ...]:
         notes.append(f"{call.tokens['input']} + {call.tokens['output']} tokens")
     time = "" if call.seconds is None else f"{call.seconds:.1f} s"
     status = "" if call.status is None else str(call.status)
-    state = _STATES.get(call.state, Styled(call.state, "yellow"))
+    state = STATES.get(call.state, Styled(call.state, "yellow"))
     return state, call.provider, f"{target}as {call.id}", status, time, call.path or "", printable("; ".join(notes))
 
 
