@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from proxy.config import Config
 from proxy.config.documents import SECTIONS
+from proxy.config.sources import Stamp
 
 _NAMED = ("providers", "keys")
 _SECTIONS = [field.name for field in fields(Config) if field.name in SECTIONS and field.name not in _NAMED]
@@ -57,8 +58,15 @@ def changes(before: Config, after: Config) -> Changes:
 
 
 def is_same(before: Config, after: Config) -> bool:
-    """Whether two configurations are equal, secrets and the lines of settings included."""
-    return replace(after, warnings=before.warnings) == before and after.places == before.places
+    """Whether two configurations are equal, with their secrets, certificates and the lines of settings."""
+    settings = replace(after, warnings=before.warnings) == before and after.places == before.places
+    return settings and _authorities(after) == _authorities(before)
+
+
+def _authorities(config: Config) -> Mapping[str, Stamp]:
+    """The state of the files with certificates."""
+    files = [provider.ca_file for provider in config.providers if provider.ca_file]
+    return {file: config.sources.files.get(file) for file in files}
 
 
 def _by_name(entries: Iterable[Any]) -> dict[str, Any]:

@@ -188,6 +188,7 @@ class Connections:
         self._egress = URL(egress.url) if egress else None
         self.egress_headers: Mapping[str, str] = egress.headers if egress else {}
         """Headers that authenticate at the egress proxy."""
+        self._tls = context_of(provider)
         self._users = 1
         self._session: aiohttp.ClientSession | None = None
         self._is_plain = plain_http()
@@ -202,7 +203,7 @@ class Connections:
                 connector=self.connector_class(
                     self._clock.monotonic,
                     limit=0,
-                    ssl=context_of(self._provider),
+                    ssl=self._tls,
                     keepalive_timeout=_IDLE_SECONDS,
                 ),
                 timeout=aiohttp.ClientTimeout(total=None, connect=self._provider.connect_timeout, ceil_threshold=60),
@@ -300,7 +301,7 @@ class Connections:
 
     def fit(self, provider: Provider) -> bool:
         """Whether a later configuration of the provider can use them: it connects to the same host in the same way."""
-        return _way_to(self._provider) == _way_to(provider)
+        return (*_way_to(self._provider), self._tls) == (*_way_to(provider), context_of(provider))
 
     def share(self) -> None:
         """Use them with a later configuration of the provider, which must close them, too."""
@@ -317,7 +318,7 @@ def _way_to(provider: Provider) -> tuple[object, ...]:
     """Where calls of a provider connect to, and how."""
     target = provider.target
     hosts = (target.base_url, target.root_url) if target else ()
-    return hosts, provider.proxy, context_of(provider), provider.connect_timeout
+    return hosts, provider.proxy, provider.connect_timeout
 
 
 def _head(request_line: str, url: URL, headers: CIMultiDict[str]) -> bytes:

@@ -1,20 +1,25 @@
-"""TLS contexts, cached: creating one blocks the event loop for 25 to 40 ms and uses 2 MiB."""
+"""TLS contexts, cached until their file changes: creating one blocks the event loop for 25 to 40 ms and uses 2 MiB."""
 
 from __future__ import annotations
 
 import ssl
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, lru_cache
 
 import httpx
 
 from proxy.config import Provider
+from proxy.config.sources import Stamp, stamp
+
+_MAX_CONTEXTS = 100
 
 
 def context_of(provider: Provider) -> ssl.SSLContext:
     """Return a context that trusts the CAs of a provider, or no CA at all if none of its URLs is an HTTPS URL."""
     uses_tls = any(url.lower().startswith("https:") for url in _urls(provider))
-    return _trusting(provider.ca_file) if uses_tls else _trusting_nobody()
+    if not uses_tls:
+        return _trusting_nobody()
+    return _trusting(provider.ca_file, stamp(provider.ca_file) if provider.ca_file else None)
 
 
 def _urls(provider: Provider) -> Iterator[str]:
@@ -28,9 +33,9 @@ def _urls(provider: Provider) -> Iterator[str]:
             yield login.url
 
 
-@cache
-def _trusting(ca_file: str | None) -> ssl.SSLContext:
-    """`ca_file` None: the public CAs."""
+@lru_cache(_MAX_CONTEXTS)
+def _trusting(ca_file: str | None, changes: Stamp) -> ssl.SSLContext:
+    """`ca_file` None: the public CAs. `changes`: what changes with the file."""
     return ssl.create_default_context(cafile=ca_file) if ca_file else httpx.create_ssl_context(trust_env=False)
 
 

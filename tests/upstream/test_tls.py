@@ -43,3 +43,14 @@ def test_a_context_is_shared_by_all_providers_with_the_same_ca_file(tmp_path: Pa
     public = [context_of(provider_with(f"base_url: https://h{n}")) for n in range(3)]
     corporate = [context_of(provider_with(f"base_url: https://c{n}, ca_file: {authority}")) for n in range(2)]
     assert [len(set(public)), len(set(corporate)), len({*public, *corporate})] == [1, 1, 2]
+
+
+def test_a_certificate_file_that_was_replaced_is_read_again(tmp_path: Path) -> None:
+    file = tmp_path / "ca.pem"
+    trustme.CA().cert_pem.write_to_path(file)
+    provider = provider_with(f"base_url: https://h, ca_file: {file}")
+    before = context_of(provider)
+    assert context_of(provider) is before
+    trustme.CA().cert_pem.write_to_path(file)
+    after = context_of(provider)
+    assert after.get_ca_certs() != before.get_ca_certs()
