@@ -9,7 +9,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from proxy.telemetry.events import (
     CallOutcome,
@@ -21,9 +21,11 @@ from proxy.telemetry.events import (
     Outcome,
     Request,
 )
-from proxy.telemetry.exposition import Row
 from proxy.telemetry.histogram import Histogram
 from proxy.telemetry.tokens import Tokens
+
+if TYPE_CHECKING:
+    from proxy.telemetry.exposition import Row
 
 OTHER = "other"
 MAX_KEYS = 1000
