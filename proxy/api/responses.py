@@ -24,7 +24,8 @@ from proxy.inference.response.relay import StreamFormat
 from proxy.inference.routing import Candidate, candidates
 from proxy.store import Store
 from proxy.telemetry import CallRecord
-from proxy.upstream.calls import Endpoint, UpstreamResponse
+from proxy.upstream.calls import Endpoint
+from proxy.upstream.response import UpstreamResponse
 from proxy.wire import format_of
 
 _RESPONSES = "/v1/responses"

@@ -42,7 +42,8 @@ from proxy.inference.response.ids import PATHS_WITH_IDS
 from proxy.inference.routing import Candidate
 from proxy.telemetry import CallRecord, Outcome, Telemetry, Tokens
 from proxy.telemetry.access_log import failure_text
-from proxy.upstream.calls import Endpoint, Logins, UpstreamResponse
+from proxy.upstream.calls import Endpoint, Logins
+from proxy.upstream.response import UpstreamResponse
 
 _MIN_ATTEMPT = 0.2  # seconds; with less time left no attempt is made
 _ERROR_BODY_SECONDS = 5.0  # then the error is classified by its status, and what has arrived of its body

@@ -18,8 +18,8 @@ from proxy.inference.deadline import CallScope, DeadlineTimer
 from proxy.inference.response.content import content_of
 from proxy.inference.response.event_stream import EventStreamRenamer
 from proxy.inference.response.ids import IdReader
-from proxy.upstream.calls import UpstreamResponse
 from proxy.upstream.exchange import Exchange, Protocol, Turns
+from proxy.upstream.response import UpstreamResponse
 from tests.fakes import FakeClock, FakeFetch, config_of
 from tests.listening import post, serving, until
 from tests.providers.calls import completion

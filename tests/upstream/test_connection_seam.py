@@ -19,9 +19,9 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from proxy.errors import UpstreamError
-from proxy.upstream.calls import UpstreamResponse
 from proxy.upstream.connection import Connections, Connector, Reused
 from proxy.upstream.exchange import Incoming
+from proxy.upstream.response import UpstreamResponse
 from tests.fakes import FakeClock, config_of
 from tests.listening import until
 from tests.providers.scripted import Exchange, FakeProvider, fake_provider, in_sequence, replies
