@@ -16,8 +16,10 @@ from proxy.config import Config
 from proxy.cooperative import Cooperative
 from proxy.errors import ApiError, BodyTooLarge, Forbidden, InvalidKey
 from proxy.inference.body_memory import Lease
+from proxy.inference.call import Call
 from proxy.inference.deadline import CallScope, ClientDisconnected, watch_receive
-from proxy.inference.failover import Call, ForwardedCall, Forwarder
+from proxy.inference.failover import Forwarder
+from proxy.inference.forwarded import ForwardedCall
 from proxy.inference.request.body import Body
 from proxy.inference.request.content_coding import decompress
 from proxy.inference.request.form_body import FormBody

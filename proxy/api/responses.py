@@ -14,8 +14,8 @@ from proxy.asgi import Receive, Send
 from proxy.calls import Api
 from proxy.config import Config
 from proxy.errors import ApiNotSupported, BadRequest, ModelNotCallable, ModelNotFound, ResponseNotFound
+from proxy.inference.call import Call
 from proxy.inference.deadline import ClientDisconnected
-from proxy.inference.failover import Call
 from proxy.inference.ledger import Ledger, Origin
 from proxy.inference.request.body import NoBody
 from proxy.inference.request.headers import split_headers

@@ -11,7 +11,7 @@ from proxy.decoding import has_many_values, is_json, is_unfinished
 from proxy.errors import ApiError, ProviderFailed, ProviderTimeout, ShuttingDown, UpstreamError
 from proxy.inference.deadline import CallScope, DeadlineExceeded
 from proxy.inference.error_content import MAX_BYTES
-from proxy.inference.failover import ForwardedCall
+from proxy.inference.forwarded import ForwardedCall
 from proxy.inference.provider_errors import classify
 from proxy.inference.response.client import STREAM_HEADERS, ClientResponse
 from proxy.inference.response.content import BOM, Content, content_of

@@ -1,0 +1,106 @@
+"""A call that was read and may be sent to a provider."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from itertools import chain
+from urllib.parse import parse_qsl
+
+from msgspec import Struct
+
+from proxy.asgi import Header
+from proxy.config import Provider
+from proxy.cooperative import run_yielding
+from proxy.inference.request.body import Body
+from proxy.inference.request.headers import further_headers
+from proxy.inference.request.json_body import JsonBody
+from proxy.inference.request.params import ParamOverrides
+from proxy.inference.response.ids import PATHS_WITH_IDS
+from proxy.inference.routing import Candidate
+from proxy.telemetry import CallRecord
+from proxy.upstream.calls import Endpoint
+from proxy.upstream.response import UpstreamResponse
+
+_MIN_UNIQUE = 8  # characters; shorter texts are contained in others by chance
+
+
+class Call(Struct, frozen=True):
+    """A validated call."""
+
+    path: str
+    """As in `CallPath`: `/v1/...`, or a path that is not below the provider's base URL."""
+    body: Body
+    headers: Mapping[str, str]
+    """The caller's headers that are forwarded."""
+    candidates: Sequence[Candidate]
+    """In the operator's order; at least one."""
+    request_id: str
+    key: str
+    """The name of the caller's key."""
+    record: CallRecord
+    """Filled while the call proceeds."""
+    raw_headers: Sequence[Header] = ()
+    """All headers of the caller, from which `forward_headers` selects."""
+    query: str = ""
+    """The query parameters that are forwarded, percent-encoded."""
+
+    @property
+    def model(self) -> str:
+        return self.body.model
+
+    @property
+    def has_new_tokens(self) -> bool:
+        """Whether the tokens that the response reports were not counted before."""
+        return True
+
+    def own_text(self) -> Callable[[str], bool]:
+        """Return a function: whether the caller may have written an id, or what a provider derives it from."""
+        values = [value.decode("latin-1") for _, value in self.raw_headers]
+        values += chain.from_iterable(parse_qsl(self.query, keep_blank_values=True))
+        joined = "\n".join(values)
+        unique = [value for value in values if len(value) >= _MIN_UNIQUE]
+
+        def is_own(object_id: str) -> bool:
+            end = object_id.rpartition("_")[2]
+            text = end if len(end) >= _MIN_UNIQUE else object_id
+            return text in joined or any(value in object_id for value in unique) or self.body.may_contain(text)
+
+        return is_own
+
+    @property
+    def path_of_ids(self) -> str:
+        """The call whose response contains ids as the response to this one does; "" for none."""
+        return self.path if self.path in PATHS_WITH_IDS else ""
+
+    def send(
+        self, endpoint: Endpoint, candidate: Candidate, changes: ParamOverrides | None
+    ) -> Awaitable[UpstreamResponse]:
+        """Send the call with the provider's ids and changes of parameters. Raises BadRequest."""
+        body = self.body.with_ids(candidate.ids)
+        if changes and isinstance(self.body, JsonBody):
+            return self._send_changed(body, endpoint, candidate, changes)
+        return self._send_body(body, endpoint, candidate)
+
+    async def _send_changed(
+        self, body: bytes, endpoint: Endpoint, candidate: Candidate, changes: ParamOverrides
+    ) -> UpstreamResponse:
+        changed = await run_yielding(changes.applied(body, candidate.offer.entry.id))
+        return await self._send_body(changed, endpoint, candidate)
+
+    def _send_body(self, body: bytes, endpoint: Endpoint, candidate: Candidate) -> Awaitable[UpstreamResponse]:
+        return endpoint.send(
+            self.path,
+            body,
+            headers=self.headers_for(endpoint.provider),
+            content_type=self.body.content_type.decode(),
+            request_id=self.request_id,
+            query=self.query,
+            model=candidate.offer.entry.id,
+            caller=self.key,
+        )
+
+    def headers_for(self, provider: Provider) -> Mapping[str, str]:
+        """Return the caller's headers that are forwarded to a provider, by lower-case names."""
+        if provider.forwards is None:
+            return self.headers
+        return {**further_headers(self.raw_headers, provider.forwards), **self.headers}
