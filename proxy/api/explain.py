@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from proxy.inference.failover import Forwarder
 
 PATH = "/admin/explain"
-_MAX_NAME = 1000
+MAX_NAME = 1000
 """Characters of a model."""
 _MAX_PARAMETERS = 10
 _USAGE = "Send the parameters `model` and optionally `key_name`, like /admin/explain?model=gpt-4o&key_name=alice."
@@ -126,6 +126,6 @@ def _parameters(query: bytes) -> tuple[str, str | None]:
     except ValueError:
         raise BadRequest(_USAGE) from None
     model = given.get("model", "")
-    if not 0 < len(model) <= _MAX_NAME or given.keys() - {"model", "key_name"}:
+    if not 0 < len(model) <= MAX_NAME or given.keys() - {"model", "key_name"}:
         raise BadRequest(_USAGE)
     return model, given.get("key_name")

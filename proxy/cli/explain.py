@@ -8,6 +8,7 @@ from typing import Any
 import click
 import msgspec
 
+from proxy.api.explain import MAX_NAME
 from proxy.cli.check import audited, read_or_fail, require_key
 from proxy.cli.check_report import print_json
 from proxy.cli.client import admin_url, decoded, get, key_from
@@ -70,6 +71,7 @@ def explain(
       MODELS_PROXY_KEY=... models-proxy explain gpt-4o --url http://127.0.0.1:8000
       models-proxy explain gpt-4o --json | jq .verdict
     """
+    _check_name(model)
     if no_key and key_name is not None:
         raise click.UsageError("--key and --no-key are mutually exclusive.")
     key = "" if no_key else key_name
@@ -81,6 +83,12 @@ def explain(
         print_json(msgspec.to_builtins(explanation))
     else:
         print_explanation(explanation, out())
+
+
+def _check_name(model: str) -> None:
+    """Raise click.BadParameter for what cannot be the name of a model."""
+    if not 0 < len(model) <= MAX_NAME or any("\ud800" <= each <= "\udfff" for each in model):
+        raise click.BadParameter(f"must be 1 to {MAX_NAME} characters of UTF-8", param_hint="'MODEL'")
 
 
 def _from_server(url: str, admin_key: str | None, model: str, key: str | None) -> Explanation:

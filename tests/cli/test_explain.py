@@ -104,3 +104,18 @@ def test_an_unknown_key_is_reported_without_repeating_it(config: Path, text: str
     assert "No key in the configuration has the name in `key_name`" in of_server.stderr
     assert "no such key" in of_file.stderr
     assert USER not in of_server.output + of_file.output
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        pytest.param([""], id="an empty name"),
+        pytest.param(["m" * 1001], id="a long name"),
+        pytest.param(["\udcff"], id="bytes that are not UTF-8"),
+        pytest.param(["m", "--key", "k", "--no-key"], id="a key, and no key"),
+    ],
+)
+def test_wrong_usage_is_reported_before_a_provider_is_contacted(arguments: list[str], config: Path) -> None:
+    result = run(*arguments, "--config", str(config))
+
+    assert (result.exit_code, result.stdout) == (2, "")
