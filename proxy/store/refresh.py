@@ -7,18 +7,17 @@ import logging
 from collections.abc import Callable, Collection, Sequence
 from itertools import chain
 
-from proxy.catalog import Fetch, FetchResult, Offer
+from proxy.catalog import Fetch, FetchResult
 from proxy.clock import Clock
-from proxy.cooperative import Cooperative, run_yielding
+from proxy.cooperative import run_yielding
 from proxy.errors import UpstreamError, describe_bug
+from proxy.store.changes import models_change
 from proxy.store.listing import Report
 from proxy.store.new_offers import described, new_offers
 from proxy.store.slot import Slot
 from proxy.telemetry.events import ModelsChange
 
 _log = logging.getLogger("models_proxy")
-_IDS_PER_STEP = 2000
-"""Ids that are compared before other work has its turn: 0.2 ms."""
 
 
 class Refresher:
@@ -179,7 +178,7 @@ class Refresher:
         before, is_first = slot.offers, slot.first_names is None
         changed = slot.accept(update)
         self._on_change(changed)
-        if changed and not is_first and (change := await run_yielding(_models_change(slot, before))):
+        if changed and not is_first and (change := await run_yielding(models_change(slot, before))):
             self._on_models(change)
         if changed and slot.new_names and slot.provider.target:
             await self._log_new_offers(slot)
@@ -210,19 +209,6 @@ class Refresher:
     def _check_warmed_up(self) -> None:
         if all(slot.probed for slot in self._slots):
             self._warmed_up.set()
-
-
-def _models_change(slot: Slot, before: Sequence[Offer]) -> Cooperative[ModelsChange | None]:
-    """The public ids that were added and removed; None if only fields of models have changed."""
-    old: dict[str, None] = {}
-    new: dict[str, None] = {}
-    for ids, offers in ((old, before), (new, slot.offers)):
-        for start in range(0, len(offers), _IDS_PER_STEP):
-            ids.update((offer.id, None) for offer in offers[start : start + _IDS_PER_STEP])
-            yield
-    added = [public_id for public_id in new if public_id not in old]
-    removed = [public_id for public_id in old if public_id not in new]
-    return ModelsChange(slot.provider.name, added, removed) if added or removed else None
 
 
 def _ignore_failure(fetching: asyncio.Task[FetchResult]) -> None:

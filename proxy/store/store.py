@@ -17,9 +17,10 @@ from proxy.catalog.names import Source
 from proxy.catalog.virtual import catalog_of
 from proxy.clock import Clock
 from proxy.config import Config
-from proxy.cooperative import BATCH_SIZE, NEXT_TURN, Cooperative, run_yielding
+from proxy.cooperative import BATCH_SIZE, NEXT_TURN, Cooperative, run_now, run_yielding
 from proxy.states import ListState
 from proxy.store.absent import seconds_until_known
+from proxy.store.changes import models_change
 from proxy.store.listing import Listing, Report
 from proxy.store.names import Lazy, NameIndex, Names, name_index
 from proxy.store.refresh import Refresher
@@ -91,7 +92,12 @@ class Store:
         """
         same_rules = self._rules.owners == before._rules.owners and self._rules.merge == before._rules.merge
         for name in self._slots.keys() & before._slots.keys():
-            await run_yielding(self._slots[name].inherit(before._slots[name], same_rules=same_rules))
+            slot, earlier = self._slots[name], before._slots[name]
+            await run_yielding(slot.inherit(earlier, same_rules=same_rules))
+            has_list = slot.listing is not None or not slot.provider.is_remote
+            is_changed = has_list and slot.offers is not earlier.offers
+            if is_changed and (change := await run_yielding(models_change(slot, earlier.offers))):
+                self.on_models(change)
             await NEXT_TURN
         self._refresher.inherit(before._refresher)
         self._changed(offers_changed=True)
@@ -120,7 +126,11 @@ class Store:
     def _changed(self, offers_changed: bool) -> None:
         """Invalidate the views. Rendered lists are kept if the offers have not changed."""
         now = self.clock.monotonic()
-        expired = [slot for slot in self._slots.values() if slot.expire(now)]
+        before = [(slot, slot.offers) for slot in self._slots.values()]
+        expired = [(slot, offers) for slot, offers in before if slot.expire(now)]
+        for slot, offers in expired:
+            if change := run_now(models_change(slot, offers)):
+                self.on_models(change)
         if offers_changed or expired:
             self._views.clear()
             self.new_offers.clear()
