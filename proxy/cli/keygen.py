@@ -63,5 +63,5 @@ and set its access rules: `models: [...]`, or `group: NAME` instead:
 keys:
   - {{name: "{name}", hash: "{digest}", models: ["*"]}}
 
-Then restart the proxy. Clients send the key as `Authorization: Bearer <key>`."""
+The server applies the change within seconds. Clients send the key as `Authorization: Bearer <key>`."""
     )

@@ -29,7 +29,7 @@ from proxy.config.loader import of_documents
 from proxy.config.sources import SourceLog
 
 _DEFAULT = Path("config.yaml")
-_ACTIVE = "The server uses the change within seconds, or after `models-proxy reload` if it does not watch its files."
+_ACTIVE = "The server applies the change within seconds; at once after `models-proxy reload`."
 _DAY: TypeAdapter[date] = TypeAdapter(Day)
 _NAME = click.argument("name")
 _CONFIG = click.option(
