@@ -68,6 +68,11 @@ class Size(NamedTuple):
 
 
 _NOTHING = Size()
+MOST = Size(MAX_BYTES, MAX_VALUES)
+
+
+class LargeConfiguration(Exception):
+    """The files together are larger than the caller wants to parse."""
 
 
 @dataclass
@@ -132,10 +137,11 @@ def is_extension(path: Path) -> bool:
     return bool(path) and str(path[0]).startswith("x-")
 
 
-def read(text: str, path: str, environ: Mapping[str, str], before: Size = _NOTHING) -> Document:
+def read(text: str, path: str, environ: Mapping[str, str], before: Size = _NOTHING, most: Size = MOST) -> Document:
     """Parse one YAML document. `before`: the size of the files before it.
 
-    Raises ConfigError if it is invalid, nested too deeply, or too large together with those files.
+    Raises ConfigError if it is invalid, nested too deeply, or too large together with those files; LargeConfiguration
+    if they are larger than `most`.
     """
     if half := _SURROGATE.search(text):
         line = text.count("\n", 0, half.start()) + 1
@@ -143,12 +149,14 @@ def read(text: str, path: str, environ: Mapping[str, str], before: Size = _NOTHI
     size = before.bytes + len(text.encode())
     if size > MAX_BYTES:
         raise too_large(path, before)
+    if size > most.bytes:
+        raise LargeConfiguration
     document = Document(path)
     try:
         loader = _Loader(text)
         try:
             node = loader.get_single_node()
-            values = _Values(loader, document, environ, before.values)
+            values = _Values(loader, document, environ, before.values, most.values)
             document.value = None if node is None else values.of(node, ())
             document.size = Size(size, values.count)
         finally:
@@ -208,11 +216,12 @@ def _syntax_problem(error: yaml.YAMLError, text: str) -> tuple[int, str]:
 class _Values:
     """Converts the nodes of one document to plain values and records the line of each."""
 
-    def __init__(self, loader: _Loader, document: Document, environ: Mapping[str, str], count: int) -> None:
+    def __init__(self, loader: _Loader, document: Document, environ: Mapping[str, str], count: int, most: int) -> None:
         self._loader = loader
         self._document = document
         self._environ = environ
         self.count = count
+        self._most = most
 
     def of(self, node: yaml.Node, path: Path) -> Any:
         self._check_size(node, len(path))
@@ -228,7 +237,9 @@ class _Values:
     def _check_size(self, node: yaml.Node, depth: int) -> None:
         """Count one more value. Raises _TooMuch if there are too many, or if they are nested too deeply."""
         self.count += 1
-        if self.count > MAX_VALUES:
+        if self.count > self._most:
+            if self._most < MAX_VALUES:
+                raise LargeConfiguration
             raise _TooMuch(node, f"more than {MAX_VALUES:,} values in all files, with aliases expanded; use fewer")
         if depth > MAX_DEPTH:
             raise _TooMuch(node, "alias refers to itself or is nested too deeply")

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 
 from proxy.config import document as yaml_document
 from proxy.config.contents import Content, content
-from proxy.config.document import MAX_BYTES, Document, Path, Size
+from proxy.config.document import MAX_BYTES, MOST, Document, Path, Size
 from proxy.config.documents import Documents
 from proxy.config.hints import LIST
 from proxy.config.problems import ConfigError, Problem
@@ -17,16 +17,12 @@ from proxy.patterns import WILDCARDS
 MAX_FILES = 1000
 
 
-class LargeConfiguration(Exception):
-    """The files together are larger than the caller wants to parse."""
-
-
 def read_files(
-    path: str, environ: Mapping[str, str], log: SourceLog, read: Content = content, most: int = MAX_BYTES
+    path: str, environ: Mapping[str, str], log: SourceLog, read: Content = content, most: Size = MOST
 ) -> Documents:
     """Read the main file with `read`, and all that it includes. Raises ConfigError for what is no valid YAML.
 
-    `most`: raise LargeConfiguration before more bytes than this are parsed.
+    `most`: raise LargeConfiguration before more than this is parsed.
     """
     try:
         raw = read(path, MAX_BYTES)
@@ -36,7 +32,7 @@ def read_files(
     return with_included(_document(raw, path, environ, Size(), most), environ, log, most)
 
 
-def with_included(main: Document, environ: Mapping[str, str], log: SourceLog, most: int = MAX_BYTES) -> Documents:
+def with_included(main: Document, environ: Mapping[str, str], log: SourceLog, most: Size = MOST) -> Documents:
     """Read the files that a document includes. Raises ConfigError and LargeConfiguration."""
     files = [main]
     paths = _included(main, log)
@@ -55,13 +51,10 @@ def with_included(main: Document, environ: Mapping[str, str], log: SourceLog, mo
     return Documents(main, files[1:])
 
 
-def _document(raw: bytes, path: str, environ: Mapping[str, str], before: Size, most: int) -> Document:
-    size = before.bytes + len(raw)
-    if size > MAX_BYTES:
+def _document(raw: bytes, path: str, environ: Mapping[str, str], before: Size, most: Size) -> Document:
+    if before.bytes + len(raw) > MAX_BYTES:
         raise yaml_document.too_large(path, before)
-    if size > most:
-        raise LargeConfiguration
-    return yaml_document.read(_decoded(raw, path), path, environ, before)
+    return yaml_document.read(_decoded(raw, path), path, environ, before, most)
 
 
 def _included(main: Document, log: SourceLog) -> list[str]:

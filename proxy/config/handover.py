@@ -34,7 +34,7 @@ _FROM_TEXT: Sequence[Callable[[str], object]] = (int, date.fromisoformat, dateti
 
 
 class _File(msgspec.Struct, array_like=True):
-    """A document without its keys."""
+    """A document without its keys and extensions."""
 
     path: str
     value: Any
@@ -135,18 +135,23 @@ def _valid(documents: Documents, config: Config) -> _Valid:
 def _portable_file(document: Document) -> _File:
     value: Mapping[str, Any] = document.value
     # That there are keys matters to other sections.
-    rest = {name: [{}] if name == "keys" and value[name] else value[name] for name in value}
+    rest = {
+        name: [{}] if name == "keys" and value[name] else value[name]
+        for name in value
+        if not yaml_document.is_extension((name,))
+    }
     return _File(
         document.path,
         _portable(rest),
-        _without_keys(document.lines),
-        _without_keys(document.texts),
-        _without_keys(document.unset),
+        _needed(document.lines),
+        _needed(document.texts),
+        _needed(document.unset),
     )
 
 
-def _without_keys(values: Mapping[yaml_document.Path, Any]) -> _Paths:
-    return [(path, values[path]) for path in values if path[:1] != ("keys",)]
+def _needed(values: Mapping[yaml_document.Path, Any]) -> _Paths:
+    """What is not about keys or extensions."""
+    return [(path, values[path]) for path in values if path[:1] != ("keys",) and not yaml_document.is_extension(path)]
 
 
 def _portable(value: Any) -> Any:

@@ -15,7 +15,7 @@ from typing import Any
 from proxy.config import document as yaml_document
 from proxy.config import secret_files
 from proxy.config.contents import Content, content, content_of_pipe, is_pipe
-from proxy.config.document import MAX_BYTES
+from proxy.config.document import MOST, Size
 from proxy.config.documents import SECTIONS, Documents
 from proxy.config.files import read_files, with_included
 from proxy.config.hints import LITELLM, did_you_mean
@@ -38,16 +38,16 @@ def read(path: Path, environ: Mapping[str, str] | None = None, *, offline: bool 
     return _read(str(path), environ, content_of_pipe, offline=offline)[1]
 
 
-def read_again(path: str, most: int = MAX_BYTES) -> tuple[Documents, Config]:
+def read_again(path: str, most: Size = MOST) -> tuple[Documents, Config]:
     """Read a configuration while another one is in use. Returns its documents, too. Raises ConfigError.
 
-    `most`: raise LargeConfiguration before more bytes than this are parsed.
+    `most`: raise LargeConfiguration before more than this is parsed.
     """
     return _read(path, None, content, most)
 
 
 def _read(
-    path: str, environ: Mapping[str, str] | None, read_main: Content, most: int = MAX_BYTES, *, offline: bool = False
+    path: str, environ: Mapping[str, str] | None, read_main: Content, most: Size = MOST, *, offline: bool = False
 ) -> tuple[Documents, Config]:
     log = SourceLog(() if is_pipe(path) else (path,))
     try:

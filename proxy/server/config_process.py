@@ -16,15 +16,15 @@ from pathlib import Path
 
 from proxy.config import Config, ConfigError, read
 from proxy.config.contents import is_pipe
-from proxy.config.files import LargeConfiguration
+from proxy.config.document import LargeConfiguration, Size
 from proxy.config.handover import packed, unpacked
 from proxy.config.loader import read_again
 from proxy.config.problems import Problem
 from proxy.config.sources import Sources
 from proxy.server.core_dumps import forbid_core_dumps
 
-LARGE = 100 * 1024
-"""Bytes of all files, about 1,000 keys."""
+LARGE = Size(bytes=100 * 1024, values=10_000)
+"""What is read here: about 1,000 keys. A small file can have many values through aliases."""
 TIMEOUT = 60
 """Seconds for reading a large configuration."""
 _CHILD = (

@@ -62,13 +62,21 @@ def path(tmp_path: Path) -> Path:
 def test_small_configuration_starts_no_process(path: Path) -> None:
     path.write_text(with_keys(500))
     assert outcome(path, BROKEN) == read(path)
-    path.write_text(with_keys(1) + "# " + "x" * LARGE)
+    path.write_text(with_keys(1) + "# " + "x" * LARGE.bytes)
     assert isinstance(outcome(path, BROKEN), str)
+
+
+def test_small_file_is_large_if_its_aliases_are(path: Path) -> None:
+    path.write_text(f"x-a: &a [{'a,' * 100}]\nx-b: [{'*a,' * 90}]\n{PROVIDER}")
+    assert outcome(path, BROKEN) == read(path)
+    path.write_text(f"x-a: &a [{'a,' * 100}]\nx-b: [{'*a,' * 100}]\n{PROVIDER}")
+    assert isinstance(outcome(path, BROKEN), str)
+    assert outcome(path) == read(path)
 
 
 def test_configuration_of_several_files_is_large_by_the_sum(path: Path) -> None:
     (path.parent / "keys.yaml").write_text("keys:\n" + entries(600))
-    (path.parent / "more.yaml").write_text("keys: []\n# " + "x" * (LARGE // 2))
+    (path.parent / "more.yaml").write_text("keys: []\n# " + "x" * (LARGE.bytes // 2))
     path.write_text(f"include: [keys.yaml, more.yaml]\n{PROVIDER}groups: {{staff: {{models: []}}}}\n")
 
     assert isinstance(outcome(path, BROKEN), str)
