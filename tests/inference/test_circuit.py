@@ -351,3 +351,30 @@ def test_a_changed_configuration_changes_how_many_slots_a_key_gets(clock: FakeCl
     circuit.configure(provider, keys, is_shared=True)
 
     assert (had_slot, circuit.has_slot("alice"), circuit.has_slot("bob")) == (True, False, True)
+
+
+def changed(settings: str) -> Provider:
+    return config_of(f"providers: [{{name: a, base_url: 'http://127.0.0.1/v1', {settings}}}]").providers[0]
+
+
+def test_a_changed_concurrency_limit_counts_the_calls_in_progress(clock: FakeClock) -> None:
+    circuit, keys = circuit_and_keys(clock, max_in_flight=3)
+    for _ in range(3):
+        assert circuit.acquire(NOBODY, "m") is None
+    circuit.configure(changed("max_in_flight: 1"), keys, is_shared=False)
+    assert (circuit.in_flight, circuit.is_full) == (3, True)
+    circuit.release(NOBODY)
+    circuit.release(NOBODY)
+    assert (circuit.in_flight, circuit.is_full) == (1, True)
+    circuit.configure(changed("max_in_flight: 2"), keys, is_shared=False)
+    assert (circuit.in_flight, circuit.is_full) == (1, False)
+
+
+def test_failures_are_kept_unless_the_address_or_the_credential_changes(clock: FakeClock) -> None:
+    circuit, keys = circuit_and_keys(clock)
+    call_once(circuit, fails=True)
+    states = []
+    for settings in ("max_in_flight: 5", "max_in_flight: 5, api_key: sk-fake-new"):
+        circuit.configure(changed(settings), keys, is_shared=False)
+        states.append(circuit.state)
+    assert states == ["degraded", "ok"]
