@@ -58,7 +58,8 @@ server:
    limits: {header_timeout: 5s, body_timeout: 30s, body_rate: 2KiB, body_memory: 64MiB, write_timeout: 20s,
             keepalive_timeout: 2m, headers: 64KiB, connections: 500, connections_per_address: 20}, shutdown_timeout: 2m,
    metrics: off, max_request: 1MiB, expose_provider: true, sse_keepalive: 5s,
-   extra_paths: [/v1/translate], default_models: {moderations: omni}, trusted_proxies: [10.0.0.0/8, 192.0.2.7]}
+   extra_paths: [/v1/translate], default_models: {moderations: omni}, trusted_proxies: [10.0.0.0/8, 192.0.2.7],
+   reload: signal}
 logging: {format: json, level: warning, access: all}
 cache: {ttl: 10m, max_stale: 2h, confirm_empty: 3m, initial_wait: 2s}
 defaults:
@@ -354,6 +355,7 @@ def test_every_setting_is_loaded(corp_pem: str) -> None:
             ),
             max_request=1024**2,
             expose_provider=True,
+            reload="signal",
             shutdown_timeout=120,
             sse_keepalive=5,
             trusted_proxies=("10.0.0.0/8", "192.0.2.7/32"),
