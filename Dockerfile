@@ -2,9 +2,10 @@
 #   docker build -t models-proxy .
 #   docker run --read-only -p 8000:8000 -e MODELS_PROXY_OPEN=true models-proxy
 #   docker run --read-only -p 8000:8000 -v "$PWD/config.yaml:/app/config.yaml:ro" models-proxy
-# To pin the base image by digest: --build-arg PYTHON=python:3.13-slim-bookworm@sha256:...
+# The base image is pinned by digest, so that equal sources give equal images. For its latest patches, look the digest
+# up with `docker buildx imagetools inspect python:3.13-slim-bookworm`, or pass --build-arg PYTHON=python:3.13-slim-bookworm
 
-ARG PYTHON=python:3.13-slim-bookworm
+ARG PYTHON=python:3.13-slim-bookworm@sha256:01f42367a0a94ad4bc17111776fd66e3500c1d87c15bbd6055b7371d39c124fb
 FROM ${PYTHON} AS build
 COPY requirements.lock /tmp/requirements.lock
 RUN python -m venv /opt/venv \
