@@ -615,7 +615,11 @@ ENTRIES: Mapping[str, Entry] = {
     "KeyEntry.expires": Entry(
         "expires: 2027-01-31", "Last day on which the key is valid (until the end of the day, UTC)."
     ),
-    "KeyEntry.admin": Entry("admin: true", "Whether `/health` shows the state of each provider to this key."),
+    "KeyEntry.admin": Entry(
+        "admin: true",
+        "Whether the key can use the details of `/health`, `/metrics` and the paths below `/admin`. They show the "
+        "names of all keys, providers and models, whatever `models` allows.",
+    ),
 }
 """Model and setting -> what the model does not contain."""
 
