@@ -206,6 +206,7 @@ def test_a_file_that_is_still_being_written_is_not_read(config: Path) -> None:
                 file.flush()
                 time.sleep(0.6)
         until(lambda: server.ids() == ["a"], PATIENCE)
+        server.process.line(server.process.err, "configuration reloaded")  # a thread writes the log
         reloaded = [line for line in server.process.err if "configuration reloaded" in line]
         assert [line.partition("keys ")[2] for line in reloaded] == ["added: 6"]
 
