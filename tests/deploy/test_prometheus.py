@@ -109,9 +109,12 @@ async def _target(client: httpx.AsyncClient) -> dict[str, Any]:
     """The target, as soon as it was scraped."""
     for _ in range(300):
         try:
-            targets = (await client.get("/targets")).json()["data"]["activeTargets"]
-        except httpx.HTTPError:
-            targets = []
+            response = await client.get("/targets")
+        except httpx.HTTPError:  # it does not listen yet
+            targets: list[dict[str, Any]] = []
+        else:
+            # While Prometheus starts, it responds with 503 and text.
+            targets = response.json()["data"]["activeTargets"] if response.is_success else []
         if targets and targets[0]["health"] != "unknown":
             found: dict[str, Any] = targets[0]
             return found
