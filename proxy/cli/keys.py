@@ -414,7 +414,7 @@ def _today() -> date:
 
 
 def _audit(what: str, path: Path, digest: str = "") -> None:
-    """One line for the log of whoever runs this command: when, who, what, where; never a key."""
+    """One line for the log of the person who runs this command: when, who, what, where; never a key."""
     time = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     suffix = f" ({digest[:15]}...)" if digest else ""
     click.echo(f"{time} keys: {_user()} {what} in {path.resolve()}{suffix}", err=True)

@@ -388,17 +388,10 @@ def ten_thousand_keys(line: Callable[[int], str]) -> str:
 
 
 @pytest.mark.parametrize("command", [["add", "new", "--group", "staff"], ["rotate", "k5000"], ["revoke", "k5000"]])
-def test_a_file_with_ten_thousand_keys_is_edited_within_seconds(
-    command: list[str], path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_file_with_ten_thousand_keys_changes_in_one_place(command: list[str], path: Path) -> None:
     before = ten_thousand_keys(lambda n: f'  - {{name: k{n}, hash: "sha256:{n:064x}", group: staff}}   # client {n}\n')
     path.write_text(before)
-    began = time.process_time()
     result = run(*command, path=path)
-    seconds = time.process_time() - began
-    with capsys.disabled():
-        print(f" [{command[0]} with 10,000 keys: {seconds:.2f} s of CPU] ", end="")
     assert result.exit_code == 0
     changed = set(before.splitlines()) ^ set(path.read_text(encoding="utf-8").splitlines())
     assert len(changed) == (2 if command[0] == "rotate" else 1)
-    assert seconds < 5
