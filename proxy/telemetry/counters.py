@@ -12,6 +12,7 @@ from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from proxy.telemetry.events import (
+    METHODS,
     CallOutcome,
     CallRecord,
     CircuitChange,
@@ -46,8 +47,6 @@ FIRST_BYTE_BOUNDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 FETCH_BOUNDS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 WAIT_BOUNDS = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Upper bounds of histogram buckets, in seconds."""
-
-_METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE"))
 
 
 class _Requests:
@@ -175,7 +174,7 @@ class Counters(Observer):
 
     def _requests_of(self, request: Request) -> _Requests:
         """The row of a request; a new one, or one that several share."""
-        method = request.method if request.method in _METHODS else OTHER
+        method = request.method if request.method in METHODS else OTHER
         labels = (request.route, method, request.status, self._key(request.key or ""))
         if labels not in self._requests and len(self._requests) >= MAX_REQUESTS:
             labels = (*labels[:3], OTHER)

@@ -25,6 +25,9 @@ CallOutcome = Literal[
 """How a call ended for its client: as `Outcome`, also if no provider was tried; `stream_broken`: the response ended
 early, after a part of it was sent."""
 
+METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE"))
+"""Methods that are named in logs and metrics: a client can send any text as one."""
+
 CLIENT_CLOSED_REQUEST = 499
 """The status of a request whose client disconnected before a response was sent, as in nginx."""
 

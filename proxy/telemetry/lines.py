@@ -15,12 +15,13 @@ from msgspec import Struct
 from proxy.calls import Api
 from proxy.errors import describe_bug
 from proxy.printable import printable, printable_json
-from proxy.telemetry.events import CallRecord
+from proxy.telemetry.events import METHODS, CallRecord
 from proxy.telemetry.formatter import LineFormatter
 
 _LOGGER = "models_proxy"
 _FAILURES = frozenset({"failed", "timeout", "stream_broken"})
 _HIDDEN = "***"
+_OTHER = "other"
 _MAX_TEXT = 256
 """Characters of a text that a client or a provider has chosen."""
 _PLAIN = re.compile(r"[^\s\"'=\\]+")
@@ -238,7 +239,7 @@ def request_line(ended: EndedRequest, time: str, address_of: AddressOf) -> Reque
         ended.request_id.decode(),
         ended.key,
         address_of(ended.peer, ended.forwarded_for),
-        ended.method,
+        ended.method if ended.method in METHODS else ended.method and _OTHER,
         ended.route,
         ended.status,
         ended.error,

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import httpx
+import pytest
 
 from tests import processes
 from tests.fakes import digest
@@ -26,6 +27,7 @@ def scraped(process: Process) -> Mapping[str, float]:
     return {name: float(value) for name, _, value in lines}
 
 
+@pytest.mark.usefixtures("own_protocol")
 def test_process_metrics_are_those_of_the_process(tmp_path: Path) -> None:
     with serving(tmp_path / "config.yaml", CONFIG) as process:
         values = scraped(process)

@@ -121,6 +121,13 @@ def test_a_request_in_both_formats() -> None:
     )
 
 
+def test_a_method_that_a_client_made_up_is_not_logged() -> None:
+    methods = ("POST", "sk-canary", "")
+
+    assert [parsed(JSON.access(request(method=method)))["method"] for method in methods] == ["POST", "other", ""]
+    assert b"method=other" in CONSOLE.access(request(method="sk-canary"))
+
+
 def log_record(message: str, *arguments: object, error: Exception | None = None) -> logging.LogRecord:
     exc_info = None
     if error:
