@@ -9,7 +9,7 @@ from __future__ import annotations
 import gc
 import os
 import signal
-import subprocess
+import subprocess  # nosec B404  # for one constant command
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -65,7 +65,7 @@ def load(path: Path, before: Sources, command: Sequence[str] = COMMAND, timeout:
         now = before.look()
     try:
         # Secrets are in the environment, which the process inherits, and in the pipe; never in the command.
-        ended = subprocess.run(  # noqa: S603 - a constant command
+        ended = subprocess.run(  # noqa: S603  # nosec B603  # a constant command
             command, input=_input(path), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=timeout, check=False
         )
         if ended.returncode == 0:
