@@ -21,25 +21,16 @@ from pydantic.fields import FieldInfo
 
 from proxy.config.access_rules import RULES
 from proxy.config.custom import AuthChoice, CustomList, CustomPaging
+from proxy.config.defaults import Cache, Defaults, Queue
 from proxy.config.fields import Bytes, Seconds, failover_conditions, fields_to_show
 from proxy.config.keys import KeyEntry
 from proxy.config.limits import Limits, number_or_off
 from proxy.config.list_settings import ListSettings
 from proxy.config.logs import Logging
+from proxy.config.provider_settings import Call, Iam, OAuth, Provider
 from proxy.config.routing import RoutingRule, VirtualModel
-from proxy.config.settings import (
-    Cache,
-    Call,
-    Defaults,
-    Group,
-    Iam,
-    Merge,
-    OAuth,
-    OwnerRule,
-    Provider,
-    Queue,
-    Server,
-)
+from proxy.config.server import Server
+from proxy.config.settings import Group, Merge, OwnerRule
 from proxy.dialects import DIALECTS, Auth, Dialect, Setting
 from proxy.telemetry.metrics import METRICS
 

@@ -15,11 +15,14 @@ from pydantic import BaseModel
 from pydantic.json_schema import DEFAULT_REF_TEMPLATE, GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
+from proxy.config.defaults import Cache, Defaults
 from proxy.config.documents import SECTIONS as NAMES
 from proxy.config.field_rules import OPERATORS
 from proxy.config.fields import FAILOVER_CAUSES
 from proxy.config.keys import KeyEntry
-from proxy.config.settings import Cache, Defaults, Group, Iam, Merge, OAuth, Server
+from proxy.config.provider_settings import Iam, OAuth
+from proxy.config.server import Server
+from proxy.config.settings import Group, Merge
 from proxy.dialects import DIALECTS, Dialect, Setting
 from scripts.write_reference import ENTRIES, SECTIONS, bounds_of, default_of
 

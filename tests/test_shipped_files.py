@@ -12,8 +12,11 @@ import trustme
 
 from proxy.config import Provider, parse, read
 from proxy.config.custom import CustomList, CustomPaging
+from proxy.config.defaults import Cache, Defaults
 from proxy.config.keys import KeyEntry
-from proxy.config.settings import Cache, Defaults, Group, Iam, Merge, OAuth, OwnerRule, Server
+from proxy.config.provider_settings import Iam, OAuth
+from proxy.config.server import Server
+from proxy.config.settings import Group, Merge, OwnerRule
 from proxy.dialects import DIALECTS
 from tests.paths import ROOT
 

@@ -12,7 +12,7 @@ from functools import lru_cache
 from ipaddress import ip_address
 
 from proxy.asgi import Header
-from proxy.config.settings import Server, is_loopback
+from proxy.config.server import Server, is_loopback
 from proxy.errors import ContentTypeRequired, HostNotAllowed, OriginNotAllowed
 
 

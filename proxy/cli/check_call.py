@@ -22,7 +22,8 @@ from proxy.cli.call_result import CallResult
 from proxy.cli.terminal import Failure
 from proxy.clock import Clock
 from proxy.config import Config, Provider
-from proxy.config.settings import Group, Server
+from proxy.config.server import Server
+from proxy.config.settings import Group
 from proxy.server.app import Proxy
 from proxy.store.names import Lazy, Names, name_index
 

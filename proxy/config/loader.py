@@ -15,6 +15,7 @@ from typing import Any
 from proxy.config import document as yaml_document
 from proxy.config import secret_files
 from proxy.config.contents import Content, content, content_of_pipe, is_pipe
+from proxy.config.defaults import Cache, Defaults
 from proxy.config.document import MOST, Size
 from proxy.config.documents import SECTIONS, Documents
 from proxy.config.files import read_files, with_included
@@ -25,7 +26,8 @@ from proxy.config.places import Places
 from proxy.config.problems import ConfigError
 from proxy.config.providers import Providers, check_authority
 from proxy.config.routing import RoutingRule, VirtualModel
-from proxy.config.settings import Cache, Config, Defaults, Group, Key, Merge, OwnerRule, Server
+from proxy.config.server import Server
+from proxy.config.settings import Config, Group, Key, Merge, OwnerRule
 from proxy.config.sources import SourceLog
 from proxy.config.validation import Validation
 

@@ -10,13 +10,15 @@ from urllib.parse import urlsplit
 
 from proxy.config.contents import check_regular
 from proxy.config.custom import CustomList
+from proxy.config.defaults import Cache, Defaults
 from proxy.config.document import Path, setting
 from proxy.config.fields import check_api_key, check_filled, check_sendable, declared_model
 from proxy.config.hints import LIST, did_you_mean
 from proxy.config.list_settings import ListSettings
 from proxy.config.overrides import Override, misspelled
+from proxy.config.provider_settings import Provider
 from proxy.config.secret_files import CheckSecret, SecretFile
-from proxy.config.settings import Cache, Defaults, Provider, Skipped
+from proxy.config.settings import Skipped
 from proxy.config.validation import PROVIDER_SETTINGS, Validation
 from proxy.dialects import DIALECTS, Dialect, InvalidEntry, Setting, entry_of, fill_template
 from proxy.dialects.reader import NotAModel

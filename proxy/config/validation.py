@@ -12,10 +12,13 @@ from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
 from proxy.config import hints
+from proxy.config.defaults import Cache, Defaults
 from proxy.config.document import Path, setting
 from proxy.config.documents import Documents
 from proxy.config.fields import DURATION, Settings
-from proxy.config.settings import Cache, Defaults, Merge, Provider, Server
+from proxy.config.provider_settings import Provider
+from proxy.config.server import Server
+from proxy.config.settings import Merge
 from proxy.config.sources import SourceLog
 from proxy.dialects import DIALECTS
 

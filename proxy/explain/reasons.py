@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from proxy.config import Config
-from proxy.config.settings import Cache, Defaults
+from proxy.config.defaults import Cache, Defaults
 from proxy.dialects.private_text import has_secret
 from proxy.explain.values import Effect, Reason
 

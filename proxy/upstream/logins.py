@@ -11,8 +11,8 @@ import httpx
 from pydantic import SecretStr
 
 from proxy.config import Provider
+from proxy.config.provider_settings import Iam, OAuth
 from proxy.config.secret_files import SecretFile, values_of
-from proxy.config.settings import Iam, OAuth
 from proxy.decoding import decode_or_none
 from proxy.dialects import unix_seconds
 from proxy.errors import UpstreamError

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from proxy.config import parse
-from proxy.config.settings import Server
+from proxy.config.server import Server
 from tests.cli.checks import checked, run
 from tests.paths import ROOT
 from tests.providers.lists import lists

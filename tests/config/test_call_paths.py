@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from proxy.config.settings import Server
+from proxy.config.server import Server
 from tests.config.outcomes import PROVIDER, parsed, problems_of, rejections
 
 STORED = "all callers share the objects that a provider stores for its account"

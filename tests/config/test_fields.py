@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from proxy.config import Provider
+from proxy.config.defaults import Defaults
 from proxy.config.fields import check_sendable
 from proxy.config.keys import KeyEntry
-from proxy.config.settings import Defaults, Server
+from proxy.config.server import Server
 from tests.config.outcomes import CANARY, rejections
 
 DURATION = "must be a positive duration, like 250ms, 4s, 5m, 24h or 7d"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from proxy.config.limits import Limits
-from proxy.config.settings import Server
+from proxy.config.server import Server
 from tests.config.outcomes import rejections
 
 

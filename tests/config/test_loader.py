@@ -17,25 +17,17 @@ from pydantic import SecretStr
 
 from proxy.config import Config, ConfigError, Key, Provider, read
 from proxy.config.custom import CustomList, CustomPaging
+from proxy.config.defaults import Cache, Defaults, Queue
 from proxy.config.documents import SECTIONS
 from proxy.config.field_rules import FieldRule
 from proxy.config.keys import KeyEntry
 from proxy.config.limits import Limits
 from proxy.config.logs import Logging
 from proxy.config.overrides import Override
+from proxy.config.provider_settings import NOT_CALLABLE, Iam, OAuth
 from proxy.config.routing import RoutingRule, VirtualModel
-from proxy.config.settings import (
-    NOT_CALLABLE,
-    Cache,
-    Defaults,
-    Group,
-    Iam,
-    Merge,
-    OAuth,
-    OwnerRule,
-    Queue,
-    Server,
-)
+from proxy.config.server import Server
+from proxy.config.settings import Group, Merge, OwnerRule
 from proxy.dialects import DIALECTS
 from tests.config.outcomes import (
     CANARY,

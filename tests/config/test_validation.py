@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from proxy.config.defaults import Cache
 from proxy.config.document import read
 from proxy.config.documents import Documents
-from proxy.config.settings import Cache, Server
+from proxy.config.server import Server
 from proxy.config.sources import SourceLog
 from proxy.config.validation import PROVIDER_SETTINGS, Validation
 

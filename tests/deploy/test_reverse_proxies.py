@@ -11,7 +11,7 @@ from urllib.parse import quote
 import httpx
 import pytest
 
-from proxy.config.settings import Server
+from proxy.config.server import Server
 from tests.deploy.reverse_proxies import HOST, ReverseProxy, caddy, nginx
 from tests.fakes import FakeClock, FakeFetch, config_of
 from tests.listening import serving

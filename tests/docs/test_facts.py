@@ -8,7 +8,8 @@ from collections.abc import Callable
 import pytest
 
 from proxy import backoff
-from proxy.config.settings import Defaults, Server
+from proxy.config.defaults import Defaults
+from proxy.config.server import Server
 from proxy.dialects import DIALECTS
 from proxy.inference import breaker
 from proxy.inference.provider_errors import ErrorResponse, Verdict, classify

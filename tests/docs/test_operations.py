@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from proxy.config import ConfigError, read
-from proxy.config.settings import Server
+from proxy.config.server import Server
 from proxy.server.run import LAST_SECONDS
 from tests.docs.pages import DOCS, blocks, code, rows, section, text_of
 from tests.fakes import FakeClock, FakeFetch, config_of, digest, reply_to, started

@@ -1,0 +1,67 @@
+"""The section `server`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from ipaddress import ip_address
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from proxy.config.call_paths import call_name, extra_path
+from proxy.config.fields import (
+    Bytes,
+    NotEmpty,
+    Seconds,
+    Settings,
+    exact_origin,
+    host_name,
+    lists_to_wait_for,
+    network,
+    off_if_false,
+    whole,
+)
+from proxy.config.limits import Limits
+from proxy.config.misplaced import no_secret
+
+
+class Server(Settings):
+    host: Annotated[NotEmpty, AfterValidator(no_secret)] = "127.0.0.1"
+    port: Annotated[int, whole(0, 65535)] = 8000
+    allow_anonymous: bool = False
+    """Allow listening on other addresses than loopback without any keys."""
+    allowed_hosts: tuple[Annotated[str, AfterValidator(host_name)], ...] = ()
+    """Values of `Host`, besides loopback names, that are accepted while no keys are configured."""
+    cors: tuple[Annotated[str, AfterValidator(exact_origin)], ...] = ()
+    """Origins of web pages, desktop applications and extensions that can send requests."""
+    default_models: Mapping[Annotated[str, AfterValidator(call_name)], NotEmpty] = Field(default_factory=dict)
+    """Path of a call without `/v1/` -> the model of requests without one."""
+    extra_paths: tuple[Annotated[str, AfterValidator(extra_path)], ...] = ()
+    """Further paths of calls, whose body has a `model` field."""
+    drain_delay: Seconds = 5.0
+    """How long after SIGTERM the server reports "not ready" and still accepts requests, before it shuts down."""
+    limits: Limits = Limits()
+    metrics: Annotated[Literal["admin", "open", "off"], BeforeValidator(off_if_false)] = "admin"
+    """Who can read `/metrics`: admin keys, or everyone, then without names of keys, providers and models."""
+    max_request: Bytes = 32 * 1024**2
+    """Maximum size of a request body."""
+    reload: Annotated[Literal["auto", "signal", "off"], BeforeValidator(off_if_false)] = "auto"
+    """When a changed configuration is applied: within seconds, after SIGHUP only, or at the next start only."""
+    expose_provider: bool = False
+    """Whether all callers see which provider served a call (`x-served-by`); otherwise only admin keys do."""
+    trusted_proxies: tuple[Annotated[str, AfterValidator(network)], ...] = ()
+    """Networks of reverse proxies whose `X-Forwarded-For` is believed, for addresses of clients in the log."""
+    shutdown_timeout: Seconds = 60.0
+    """How long after `drain_delay` requests in progress can take; then calls end with an error."""
+    ready: Annotated[Literal["any", "all"] | tuple[str, ...], BeforeValidator(lists_to_wait_for)] = "any"
+    """The providers whose lists `/readyz` waits for: any one, all, or those with these names."""
+    sse_keepalive: Seconds = 15.0
+    """An SSE comment is sent on a stream without data for this long, so that proxies do not close it as idle."""
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address is always this machine's own."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
