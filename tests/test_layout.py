@@ -36,6 +36,7 @@ LAYERS: tuple[Mapping[str, str], ...] = (
         "access": "who is asking, and what they may see and call",
         "wire": "the formats clients read: pure encoders, one module per format",
         "upstream": "all outgoing HTTP of the server; the only package that imports httpx or aiohttp",
+        "sharing": "state shared with other processes; the only package that imports redis",
     },
     {
         "store": "provider states kept fresh, and the views of them",
