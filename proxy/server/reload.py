@@ -141,15 +141,24 @@ class Reloader:
         self._is_signaled = False
         if self._loop is None:
             return
-        if self._files is None or self._current().server.reload == "off":
-            _log.warning("SIGHUP ignored: `server.reload` is `off`; restart to apply a changed configuration")
+        if reason := self._disabled:
+            _log.warning("SIGHUP ignored: %s", reason)
         elif self._next is None:
             self._begin("SIGHUP: ")
 
+    @property
+    def _disabled(self) -> str:
+        """Why SIGHUP and administrators cannot reload, "" if they can."""
+        if self._files is None:
+            return "the configuration was not read from files"
+        if self._current().server.reload == "off":
+            return "`server.reload` is `off`; restart to apply a changed configuration"
+        return ""
+
     async def reload(self) -> Mapping[str, Any]:
         """Reload for an administrator. Returns what has changed. Raises ReloadDisabled and ConfigurationRejected."""
-        if self._files is None or self._current().server.reload == "off":
-            raise ReloadDisabled("Reloading is disabled (`server.reload: off`).")
+        if reason := self._disabled:
+            raise ReloadDisabled(f"Reloading is disabled: {reason}.")
         # Shielded: a client that disconnects must not cancel a reload that others wait for.
         loaded = await asyncio.shield(self._begin("admin: "))
         if loaded.problems:

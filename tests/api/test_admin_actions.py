@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 
 import pytest
@@ -66,3 +67,18 @@ async def test_a_refresh_joins_the_one_in_progress(fetch: FakeFetch, clock: Fake
         reply = await reply_to(app, "/admin/refresh", {"x-api-key": ADMIN}, method="POST")
 
     assert (reply.json["providers"][0]["state"], fetch.requests["a"]) == ("failing", 1)
+
+
+async def test_a_configuration_without_files_cannot_be_reloaded(
+    fetch: FakeFetch, clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """That of `models-proxy demo` is one."""
+    async with started(config_of(PROVIDERS + KEYS), fetch, clock) as app:
+        reply = await reply_to(app, "/admin/reload", {"x-api-key": ADMIN}, method="POST")
+        app.reloader.signal()
+        await asyncio.sleep(0)
+
+    error = reply.json["error"]
+    expected = "Reloading is disabled: the configuration was not read from files."
+    assert (reply.status, error["code"], error["message"]) == (409, "reload_disabled", expected)
+    assert caplog.messages == ["SIGHUP ignored: the configuration was not read from files"]
