@@ -66,6 +66,12 @@ class Routes:
                 head.path, head.raw_path, head.path_model = path, other.raw, other.model
                 return
 
+    def template(self, path: str) -> str:
+        """Return the path in the table that matches, whatever the method; "" if none does."""
+        if path in self._exact:
+            return path
+        return next((template for pattern, _, template in self._patterns if pattern.fullmatch(path)), "")
+
     def find(self, head: RequestHead) -> Endpoint:
         """Return the endpoint of a request. Raises PathNotFound, MethodNotAllowed and WebsocketNotSupported.
 

@@ -80,8 +80,8 @@ class Proxy:
         Synchronous, so that the server can send a cached response without creating a task. The server adds the headers
         of CORS, because handlers send responses, too.
         """
+        deployment = self.deployment
         try:
-            deployment = self.deployment
             head.add_headers = deployment.add_headers
             if head.path in deployment.routes.paths:
                 head.route = head.path
@@ -100,6 +100,8 @@ class Proxy:
                 head.add_headers = deployment.add_headers_for_admins
             outcome = deployment.routes.find(head)(head, caller)
         except Exception as error:
+            if head.key is None:  # rejected before its route was needed
+                head.route = deployment.routes.template(head.path)
             outcome = self._error(head, error)
         return _without_body(outcome) if head.method == "HEAD" and isinstance(outcome, RawResponse) else outcome
 

@@ -107,8 +107,8 @@ async def test_requests_end_with_the_template_of_their_route(fetch: FakeFetch, c
         ]:  # fmt: skip
             await client.request(method, path)
         client.headers["authorization"] = "Bearer wrong"
-        await client.get("/v1/models")
-        await client.get("/nowhere")
+        for path in ("/v1/models", "/v1/models/m", "/v1/v1/models", "/v1/responses/r/cancel", "/nowhere"):
+            await client.get(path)
 
     assert events.requests == [
         ("GET", "/v1/models", 200, "alice", ""),
@@ -119,6 +119,9 @@ async def test_requests_end_with_the_template_of_their_route(fetch: FakeFetch, c
         ("PUT", "/v1/models", 405, "alice", "method_not_allowed"),
         ("GET", "", 404, "alice", "not_found"),
         ("GET", "/v1/models", 401, None, "invalid_api_key"),
+        ("GET", "/v1/models/{id}", 401, None, "invalid_api_key"),
+        ("GET", "/v1/models", 401, None, "invalid_api_key"),
+        ("GET", "/v1/responses/{id}/cancel", 401, None, "invalid_api_key"),
         ("GET", "", 401, None, "invalid_api_key"),
     ]
 
