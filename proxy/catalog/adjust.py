@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
+from proxy.catalog.kept_fields import results_kept, values_kept
 from proxy.config.field_rules import FieldRule
 from proxy.dialects.dialect import values_at
 from proxy.dialects.entry import DEFAULT_PERMISSIONS, Entry
@@ -70,9 +71,10 @@ def without(entry: Entry, paths: Sequence[str]) -> Entry:
 def fields_of(entry: Entry) -> Callable[[str], list[Any]]:
     """Return a function from a dotted path to all values of the field: as the provider sent it, and as it is shown.
 
-    It returns none if the field is missing, null or private.
+    It returns none if the field is missing, null or private. Of a stored entry it returns the fields that are shown,
+    and `True` for those that mark the model as retired.
     """
-    kept: dict[str, list[Any]] = _DECODE(entry.kept) if entry.kept else {}
+    kept = values_kept(entry)
     extra = _DECODE(entry.extra)
     own = {"id": entry.id, "owned_by": entry.owner, "created": entry.created}
 
@@ -85,8 +87,11 @@ def fields_of(entry: Entry) -> Callable[[str], list[Any]]:
 
 def passes(entry: Entry, rules: Iterable[FieldRule]) -> bool:
     """Whether an entry passes all rules of `where`."""
-    values = fields_of(entry)
-    return all(rule.allows(values(rule.field)) for rule in rules)
+    values, results = fields_of(entry), results_kept(entry)
+    return all(
+        results[text] if results and (text := str(rule)) in results else rule.allows(values(rule.field))
+        for rule in rules
+    )
 
 
 def shutdown_at(entry: Entry) -> float | None:
@@ -111,10 +116,11 @@ def retired_by(entry: Entry, fields: Iterable[str], now: float) -> tuple[str, ob
     if date is not None and date <= now:
         return "shutdown_at", date
     values = fields_of(entry)
-    return next(((field, value) for field in fields for value in values(field) if _means_retired(value)), None)
+    return next(((field, value) for field in fields for value in values(field) if means_retired(value)), None)
 
 
-def _means_retired(value: object) -> bool:
+def means_retired(value: object) -> bool:
+    """Whether the value of a field such as `status` means that the model is retired."""
     if isinstance(value, str):
         return re.sub(r"[\W_]", "", value).casefold() in _RETIRED
     return value is True

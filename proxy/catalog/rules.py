@@ -192,16 +192,22 @@ def drop_fields(provider: Provider, config: Config) -> Step:
 
 def limit_extra(provider: Provider, config: Config) -> Step:
     """Apply `extra_fields`: keep only these of the provider's other fields, and those that the operator reads."""
-    if provider.extra_fields is None:
+    shown = shown_fields(provider)
+    if shown is None:
         return iter
-    read = (*provider.fields, *(provider.list.fields if provider.list else ()))
-    shown = frozenset([*provider.extra_fields, *read]) if provider.extra_fields else frozenset()
 
     def step(offers: Iterable[Offer]) -> Iterator[Offer]:
         for offer in offers:
             yield _limited(offer, shown)
 
     return step
+
+
+def shown_fields(provider: Provider) -> frozenset[str] | None:
+    """The paths that `limit_extra` leaves in an entry, None for all."""
+    if not provider.extra_fields:
+        return None if provider.extra_fields is None else frozenset()
+    return frozenset([*provider.extra_fields, *provider.fields, *(provider.list.fields if provider.list else ())])
 
 
 def _limited(offer: Offer, shown: frozenset[str]) -> Offer:

@@ -11,6 +11,7 @@ import msgspec
 
 from proxy.catalog import Offer
 from proxy.catalog.adjust import fields_of, retired_by
+from proxy.catalog.kept_fields import results_kept
 from proxy.catalog.naming import Naming
 from proxy.catalog.owners import owner_signs
 from proxy.catalog.rules import (
@@ -131,7 +132,8 @@ class Tracer:
             case ("where", int(index)):
                 # Without the value, which may be one that is never shown.
                 rule = provider.where[index]
-                missing = "" if fields_of(entry)(rule.field) else ", because it has no such field"
+                is_known = fields_of(entry)(rule.field) or results_kept(entry)
+                missing = "" if is_known else ", because it has no such field"
                 return f"removed by where: `{rule}` is not fulfilled{missing}"
             case _:
                 return "removed by include: no pattern matches it"

@@ -12,7 +12,14 @@ from proxy.config import Provider
 from proxy.dialects.entry import Entry
 from proxy.errors import UpstreamError
 from proxy.states import BreakerState, ListState
+from proxy.store.records import ListRecord
 from proxy.store.shrinkage import Shrinkage
+
+MAX_CLOCK_DIFFERENCE = 60.0
+"""Seconds by which the wall clocks of two processes may differ."""
+
+Origin = Literal["fetched", "restored", "shared"]
+"""Where a list comes from: this process, an earlier one, or another one that runs now."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +43,7 @@ class Listing:
     """Id -> the creation time that is not shown, because it is that of the request, or changes between responses."""
     shrinkage: Shrinkage | None = None
     """The responses that lost so many models that they must be confirmed, None if the last one did not."""
+    origin: Origin = "fetched"
 
     @property
     def received(self) -> int:
@@ -68,6 +76,33 @@ class Listing:
         unseen = {own_id: seen for own_id, seen in self.unseen.items() if now < seen + provider.max_stale}
         gone = self.unseen.keys() - unseen.keys()
         return replace(self, entries=tuple(entry for entry in self.entries if entry.id not in gone), unseen=unseen)
+
+    def record(self, first_names: tuple[str, ...] | None) -> ListRecord:
+        """The listing with times that other processes can read."""
+        to_unix = self.fetched_at - self.fetched_monotonic
+        return ListRecord(
+            self.entries,
+            self.fetched_at,
+            self.result,
+            {own_id: seen + to_unix for own_id, seen in self.unseen.items()},
+            {own_id: Reported(time.created, time.since + to_unix) for own_id, time in self.withheld.items()},
+            self.shrinkage and replace(self.shrinkage, since=self.shrinkage.since + to_unix),
+            first_names,
+        )
+
+    @staticmethod
+    def of_record(record: ListRecord, to_monotonic: float, origin: Origin) -> Listing:
+        """`to_monotonic`: seconds from Unix to monotonic time."""
+        return Listing(
+            record.entries,
+            record.result,
+            record.fetched_at,
+            record.fetched_at + to_monotonic,
+            {own_id: seen + to_monotonic for own_id, seen in record.unseen.items()},
+            {own_id: Reported(time.created, time.since + to_monotonic) for own_id, time in record.withheld.items()},
+            record.shrinkage and replace(record.shrinkage, since=record.shrinkage.since + to_monotonic),
+            origin,
+        )
 
     def kept_beside(
         self, received: Sequence[Entry], provider: Provider, now: float
@@ -114,6 +149,16 @@ class Report:
     """How long the last refresh took; None before the first one has ended."""
     refreshing: bool = False
     """Whether a refresh is in progress."""
+    origin: Origin = "fetched"
+
+
+def age_by_clock(record: ListRecord, provider: Provider, time: float) -> float:
+    """Seconds since a list was fetched, by wall clocks. `time`: Unix seconds.
+
+    A list from the future is as old as a stale one: one of the clocks was wrong, so it is fetched at once.
+    """
+    age = time - record.fetched_at
+    return max(0.0, age) if age > -MAX_CLOCK_DIFFERENCE else provider.ttl
 
 
 def list_state(provider: Provider, listing: Listing | None, now: float) -> ListState:

@@ -113,6 +113,14 @@ class Refresher:
             slots = [slot for slot in ended if slot.accepts]
         return True
 
+    def adopted(self, slot: Slot) -> None:
+        """The slot has the list of another process: refresh it when that is due."""
+        slot.probed = True
+        self._check_warmed_up()
+        if slot.provider.name in self._timers and self._is_running() and not slot.refreshing:
+            self._timers.pop(slot.provider.name).cancel()
+            self._start_timer(slot)
+
     async def _cancel(self) -> None:
         for slot in self._slots:
             slot.refreshing = False

@@ -21,9 +21,10 @@ from proxy.dialects.entry import Entry
 from proxy.errors import UpstreamError
 from proxy.states import BreakerState, ListState
 from proxy.store.first_list import names_of, new_names
-from proxy.store.listing import Listing, Report, list_state, shortcoming
+from proxy.store.listing import Listing, Origin, Report, list_state, shortcoming
+from proxy.store.records import ListRecord
 from proxy.store.shrinkage import shrinkage_after
-from proxy.store.succession import fetches_alike, reads_alike
+from proxy.store.succession import fetches_alike, has_same_rules, reads_alike
 
 FIRST_BACKOFF = 5.0
 """Seconds until the retry after the first failure. Doubled with each further failure, up to the provider's ttl."""
@@ -105,19 +106,36 @@ class Slot:
             if not self.provider.hide_retired:
                 # Most lists do not change, so the rules need not run.
                 return Update(listing, self.offers, self.first_names, self.new_names)
-        return (yield from self._update(listing))
+        return (yield from self._update(listing, self.first_names))
 
-    def _update(self, listing: Listing) -> Cooperative[Update]:
-        """Apply the rules to a listing."""
+    def _update(self, listing: Listing, first: tuple[str, ...] | None) -> Cooperative[Update]:
+        """Apply the rules to a listing. `first`: the names in the first list, None if this is the first one."""
         names = names_of(listing.entries)
         yield
-        first = self.first_names if self.first_names is not None or not names else tuple(names)
+        first = first if first is not None or not names else tuple(names)
         added = new_names(self.provider, first or (), names)
         offers: list[Offer] = []
         for batch in batched(self.rules(listing.entries)):
             offers += batch
             yield
         return Update(listing, tuple(offers), first, added)
+
+    def record(self) -> ListRecord | None:
+        """The list as other processes can take it over, None without one."""
+        return self.listing.record(self.first_names) if self.listing else None
+
+    def restore(self, record: ListRecord, *, age: float, now: float, origin: Origin) -> Cooperative[Update | None]:
+        """What a list that another process fetched `age` seconds ago makes of the listing: see `adopt`.
+
+        None if it has expired, or the present list is as new.
+        """
+        listing = Listing.of_record(record, now - age - record.fetched_at, origin).unexpired(self.provider, now)
+        if listing is None or (self.listing and self.listing.fetched_monotonic >= listing.fetched_monotonic):
+            return None
+        if self.listing and listing.entries == self.listing.entries:
+            listing = replace(listing, entries=self.listing.entries)
+        first = self.first_names if self.first_names is not None else record.first_names
+        return (yield from self._update(listing, first))
 
     def inherit(self, before: Slot, *, same_rules: bool) -> Cooperative[None]:
         """Take over the list that was fetched with an earlier configuration of the provider, if its entries still fit.
@@ -134,10 +152,12 @@ class Slot:
         if is_same and same_rules:
             self.offers, self.new_names = before.offers, before.new_names
         elif listing is not None:
-            update = yield from self._update(listing)
+            update = yield from self._update(listing, self.first_names)
             self.offers, self.new_names = update.offers, update.new_names
         self.listing, self.probed, self.accepts = listing, before.probed, before.accepts
-        if is_same or fetches_alike(before.provider, self.provider):
+        lacks_fields = listing is not None and listing.origin != "fetched"
+        needs_fields = lacks_fields and not has_same_rules(before.provider, self.provider)
+        if is_same or (fetches_alike(before.provider, self.provider) and not needs_fields):
             self.fetching, before.fetching = before.fetching, None
             self.error, self.failures, self.shortcomings = before.error, before.failures, before.shortcomings
             self.tokens, self.next_attempt_at = before.tokens, before.next_attempt_at
@@ -152,13 +172,17 @@ class Slot:
             self.next_attempt_at = self.listing.fetched_monotonic + self._refresh_delay()
 
     def accept(self, update: Update) -> bool:
-        """Replace the listing. Returns whether the offers changed."""
+        """Replace the listing by a fetched one. Returns whether the offers changed."""
+        retries = update.listing.result.attempts - 1
+        self.tokens = min(RETRY_TOKENS, self.tokens + RETRY_TOKEN_PER_SUCCESS) - retries
+        return self.adopt(update)
+
+    def adopt(self, update: Update) -> bool:
+        """Replace the listing, as another process has fetched it. Returns whether the offers changed."""
         changed = update.offers != self.offers or self.listing is None
         self.listing, self.offers = update.listing, update.offers
         self.has_answered, self.expired = True, {}
         self.first_names, self.new_names = update.first_names, update.new_names
-        retries = update.listing.result.attempts - 1
-        self.tokens = min(RETRY_TOKENS, self.tokens + RETRY_TOKEN_PER_SUCCESS) - retries
         self.failures = 0
         self.error = shortcoming(self.provider, update.listing)
         self.shortcomings = self.shortcomings + 1 if self.error else 0
@@ -217,6 +241,7 @@ class Slot:
             is_held=listing is not None and listing.shrinkage is not None,
             fetch_seconds=self.refresh_seconds,
             refreshing=self.refreshing,
+            origin=listing.origin if listing else "fetched",
         )
 
     @property

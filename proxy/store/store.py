@@ -21,8 +21,9 @@ from proxy.cooperative import BATCH_SIZE, NEXT_TURN, Cooperative, run_now, run_y
 from proxy.states import ListState
 from proxy.store.absent import seconds_until_known
 from proxy.store.changes import models_change
-from proxy.store.listing import Listing, Report
+from proxy.store.listing import Listing, Origin, Report, age_by_clock
 from proxy.store.names import Lazy, NameIndex, Names, name_index
+from proxy.store.records import ListRecord
 from proxy.store.refresh import Refresher
 from proxy.store.slot import Slot
 from proxy.store.view import ListSummary, RenderedList, Status, View, render
@@ -120,6 +121,34 @@ class Store:
         for name in providers if accept else ():
             self._slots[name].accepts = True
         return await self._refresher.refresh(providers, seconds)
+
+    # -- lists of other processes ------------------------------------------------------------------------------
+
+    def record(self, provider: str) -> ListRecord | None:
+        """The list of a provider as other processes can take it over, None without one. See `records.encode`."""
+        self._expire()
+        return self._slots[provider].record()
+
+    async def adopt(self, provider: str, record: ListRecord, origin: Origin, age: float | None = None) -> bool:
+        """Show the list of another process, unless the present one is as new. Returns whether it was taken over.
+
+        `age`: seconds since it was fetched, None if that follows from the wall clocks of both processes. The provider
+        is fetched when that list is due.
+        """
+        slot = self._slots[provider]
+        if age is None:
+            age = age_by_clock(record, slot.provider, self.clock.time())
+        present = slot.listing
+        update = await run_yielding(slot.restore(record, age=age, now=self.clock.monotonic(), origin=origin))
+        if update is None or slot.listing is not present:
+            return False
+        before, is_first = slot.offers, slot.first_names is None
+        changed = slot.adopt(update)
+        self._changed(changed)
+        self._refresher.adopted(slot)
+        if changed and not is_first and (change := await run_yielding(models_change(slot, before))):
+            self.on_models(change)
+        return True
 
     # -- changes -----------------------------------------------------------------------------------------------
 

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 from proxy.config import Provider
 from proxy.dialects import Dialect
 
+_SOURCE = ("base_url", "settings")
+"""Settings that decide, besides the dialect, where entries come from and how they are read."""
 _REQUEST = (
     "iam", "oauth", "access_key_id", "secret_access_key", "session_token", "headers", "proxy", "ca_file", "timeout",
     "retries", "max_body", "max_pages", "max_models", "all_api_keys", "extra_fields", "dialect",
 )  # fmt: skip
 """Settings of the requests for a list, besides those that decide what its entries are."""
+RULES = ("where", "hide_retired")
+"""Rules that read fields which are not shown. Stored lists contain their results instead: see `storable`."""
+FETCH_SETTINGS = (*_SOURCE, *_REQUEST, *RULES)
+"""All settings on which a stored list depends."""
 
 
 def reads_alike(before: Provider, after: Provider) -> bool:
@@ -23,17 +30,21 @@ def reads_alike(before: Provider, after: Provider) -> bool:
     """
     # Entries contain the private fields that `extra_fields` names. Without it nothing would remove them again.
     shows_private = bool(before.extra_fields) and after.extra_fields is None
-    return (
-        before.base_url == after.base_url
-        and before.settings == after.settings
-        and _read_alike(before.dialect, after.dialect)
-        and not shows_private
-    )
+    return _are_equal(_SOURCE, before, after) and _read_alike(before.dialect, after.dialect) and not shows_private
 
 
 def fetches_alike(before: Provider, after: Provider) -> bool:
     """Whether the later settings would send the same requests, and read the responses in the same way."""
-    return reads_alike(before, after) and all(getattr(before, name) == getattr(after, name) for name in _REQUEST)
+    return reads_alike(before, after) and _are_equal(_REQUEST, before, after)
+
+
+def has_same_rules(before: Provider, after: Provider) -> bool:
+    """Whether the results of rules in a stored list are those of the later settings, too."""
+    return _are_equal(RULES, before, after)
+
+
+def _are_equal(names: Iterable[str], before: Provider, after: Provider) -> bool:
+    return all(getattr(before, name) == getattr(after, name) for name in names)
 
 
 def _read_alike(before: Dialect, after: Dialect) -> bool:
