@@ -19,6 +19,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from proxy.asgi import RawResponse
 from proxy.server.cycle import Cycle
 from proxy.server.protocol import Protocol, WatchedFlowControl, http_protocol
+from proxy.server.request_parser import RequestParser
 from proxy.server.run import Server
 from proxy.upstream.transport import TrackedSockets
 from tests.fakes import FakeClock, FakeFetch, config_of
@@ -40,25 +41,17 @@ class Spied(Protocol):
 
     called: list[str]
 
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.parser = SpiedParser(self)
+
     def data_received(self, data: bytes) -> None:
         self.called.append("data_received")
         super().data_received(data)
 
-    def on_headers_complete(self) -> None:
-        self.called.append("on_headers_complete")
-        super().on_headers_complete()
-
-    def on_body(self, body: bytes) -> None:
-        self.called.append("on_body")
-        super().on_body(body)
-
     def on_response_complete(self) -> None:
         self.called.append("on_response_complete")
         super().on_response_complete()
-
-    def on_message_complete(self) -> None:
-        self.called.append("on_message_complete")
-        super().on_message_complete()
 
     def write_response(self, cycle: Cycle, response: RawResponse) -> None:
         self.called.append("write_response")
@@ -67,6 +60,24 @@ class Spied(Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self.called.append("connection_lost")
         super().connection_lost(exc)
+
+
+class SpiedParser(RequestParser):
+    """The proxy's parser of requests, which records the hooks that httptools calls."""
+
+    _connection: Spied
+
+    def on_headers_complete(self) -> None:
+        self._connection.called.append("on_headers_complete")
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        self._connection.called.append("on_body")
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._connection.called.append("on_message_complete")
+        super().on_message_complete()
 
 
 async def hooks_of(request: bytes, fetch: FakeFetch, clock: FakeClock) -> tuple[list[str], bytes]:
@@ -147,7 +158,13 @@ async def test_reading_is_resumed_by_the_overridden_flow_control(fetch: FakeFetc
 
 
 @pytest.mark.parametrize(
-    ("ours", "theirs"), [(Protocol, HttpToolsProtocol), (WatchedFlowControl, FlowControl), (Server, uvicorn.Server)]
+    ("ours", "theirs"),
+    [
+        (Protocol, HttpToolsProtocol),
+        (RequestParser, HttpToolsProtocol),
+        (WatchedFlowControl, FlowControl),
+        (Server, uvicorn.Server),
+    ],
 )
 async def test_each_overridden_method_exists_in_the_library(ours: type, theirs: type) -> None:
     hooks = {"data_received", "connection_made", "connection_lost"}

@@ -16,6 +16,12 @@ from proxy.server.output import LineWriter, descriptor
 from proxy.telemetry.access_log import AccessLog
 from proxy.telemetry.lines import ConsoleLines, EndedCall, EndedRequest, JsonLines, Lines
 
+_NOISE = (
+    # Any client can cause one of these with every request, and flood the log. Only uvicorn's own protocol logs them.
+    "ASGI callable returned without",  # a call ended early
+    "Invalid HTTP request received.",
+    "Unsupported upgrade request.",
+)
 _Line = bytes | EndedCall | EndedRequest
 
 
@@ -132,3 +138,8 @@ def logging_to(
 
 def _discard(data: bytes) -> None:
     pass
+
+
+def drop_noise() -> None:
+    """Drop log messages that any client can cause at will."""
+    logging.getLogger("uvicorn.error").addFilter(lambda record: not record.getMessage().startswith(_NOISE))

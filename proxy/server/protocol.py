@@ -16,69 +16,51 @@ from __future__ import annotations
 import asyncio
 import logging
 import typing
-from collections.abc import Iterable, Mapping, Sequence
-from urllib.parse import unquote
+from collections.abc import Mapping, Sequence
 
-from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.utils import get_remote_addr
 
-from proxy.api.headers import error_headers
 from proxy.api.request import RequestHead, request_id
 from proxy.asgi import Handler, Header, RawResponse, Scope
-from proxy.errors import ApiError, BadRequest, UriTooLong, describe_bug
+from proxy.errors import ApiError, describe_bug
 from proxy.seams import plain_http
-from proxy.server import heads
-from proxy.server.app import NO_TUNNEL, Proxy
+from proxy.server.app import Proxy
 from proxy.server.cycle import Cycle, head_bytes
 from proxy.server.deployment import Deployment
-from proxy.server.receiver import MAX_URL, Receiver
+from proxy.server.error_response import error_response
+from proxy.server.receiver import Receiver
+from proxy.server.request_parser import RequestParser
 from proxy.server.shares import BYTES_PER_UNIT, LOW, REQUEST, Share
 from proxy.server.timeouts import Timeouts
 from proxy.telemetry.events import RefusedRequest
-from proxy.wire.openai import openai_error
 
 if typing.TYPE_CHECKING:
     import uvicorn
     from uvicorn.server import ServerState
 
-_NOISE = (
-    # Any client can cause one of these with every request, and flood the log. Only uvicorn's own protocol logs them.
-    "ASGI callable returned without",  # a call ended early
-    "Invalid HTTP request received.",
-    "Unsupported upgrade request.",
-)
-_MALFORMED = "Malformed HTTP request; percent-encode non-ASCII characters in the URL."
-_SLASH = ord("/")
-
 _log = logging.getLogger("models_proxy")
 
 
 class Protocol(asyncio.Protocol):
-    """One connection of a client to the application `Proxy`. The parser calls the methods `on_...`."""
+    """One connection of a client to the application `Proxy`."""
 
     __slots__ = (
-        "_checked",
-        "_framing",
         "_head",
         "_is_admitted",
         "_proxy",
         "_shares",
         "_timeouts",
-        "_valid",
         "bytes_received",
         "client",
         "cycle",
         "flow",
-        "headers",
         "loop",
         "parser",
         "receiver",
-        "scope",
         "server_state",
         "share",
         "transport",
-        "url",
     )
 
     flow: FlowControl
@@ -94,13 +76,10 @@ class Protocol(asyncio.Protocol):
         """With the arguments that uvicorn passes. Without its `__init__`, which takes as long as accepting does."""
         self.loop = _loop or asyncio.get_running_loop()
         self.server_state = server_state
-        self.parser = _parser(self)
+        self.parser = RequestParser(self)
         self.client: tuple[str, int] | None = None
         self.cycle: Cycle | None = None
         """The last request, None before the first one and after an error."""
-        self.scope: Scope = {}
-        """Of the last request."""
-        self.headers: list[Header] = []
         self._proxy = typing.cast(Proxy, config.app)
         limits = self._proxy.connections.limits
         self._timeouts = Timeouts(self, limits, self.loop)
@@ -112,13 +91,6 @@ class Protocol(asyncio.Protocol):
         """Of the last request."""
         self._is_admitted = False
         self.bytes_received = 0
-        self.url = b""
-        self._checked: list[Header] = []
-        """The headers of the current request in `heads.CHECKED`."""
-        self._valid: Sequence[Header] = ()
-        """The same of an earlier request that were valid and without a body: those of most requests are equal."""
-        self._framing = 0
-        """Bytes since the last head or the last part of a body: a chunk's size and extensions, trailers."""
 
     # -- the connection ------------------------------------------------------------------------------------------------
 
@@ -142,7 +114,7 @@ class Protocol(asyncio.Protocol):
             cycle.lose()
         self.flow.resume_writing()
         self.transport.close()
-        self.parser = None  # type: ignore[assignment]  # it references this object
+        self.parser.close()
 
     def eof_received(self) -> None:
         """A client may have finished sending: the connection is closed."""
@@ -181,11 +153,6 @@ class Protocol(asyncio.Protocol):
         return self.receiver.head_size > 0
 
     @property
-    def request_headers(self) -> Iterable[Header]:
-        """Those of the last request."""
-        return self.scope["headers"] if self.scope else ()
-
-    @property
     def idle_rank(self) -> tuple[bool, float] | None:
         """The order in which idle connections are closed: those that sent no request first. None if it is not idle."""
         cycle = self.cycle
@@ -212,111 +179,16 @@ class Protocol(asyncio.Protocol):
             and (self.share is None or self.share.left > 0)
             and self.receiver.is_simple(data)
         ):
-            self._framing = 0
-            try:
-                self.parser.feed_data(data)
-            except (HttpParserError, HttpParserUpgrade) as stopped:
-                self._stopped(data, stopped)
+            self.parser.feed(data)
         else:
             self.receiver.receive(data)
 
-    def feed(self, data: bytes | memoryview) -> None:
-        """Parse bytes of one request; respond with an error if that is not possible."""
-        self._framing += len(data)
-        try:
-            self.parser.feed_data(data)
-        except (HttpParserError, HttpParserUpgrade) as stopped:
-            self._stopped(data, stopped)
-        else:
-            if self._framing > heads.MAX_TRAILER_BYTES and isinstance(self.headers, heads.Trailers):
-                self.refuse(heads.too_many_trailers())
-
-    def _stopped(self, data: bytes | memoryview, stopped: HttpParserError | HttpParserUpgrade) -> None:
-        """The parser does not continue: respond with an error, or parse a head with `Upgrade` again.
-
-        The parser stops at the end of such a head and would parse the request's body as the next request. Without
-        `Upgrade` it reads the body according to Content-Length or Transfer-Encoding. It also stops at CONNECT.
-        """
-        try:
-            while isinstance(stopped, HttpParserUpgrade):
-                head = self._head_without_upgrade()
-                # The old parser ignores all further data if the request closes the connection.
-                self.parser = _parser(self)
-                self.parser.feed_data(head)
-                data = memoryview(data)[stopped.args[0] :]
-                try:
-                    self.parser.feed_data(data)
-                except HttpParserUpgrade as again:
-                    stopped = again
-                else:
-                    return
-        except HttpParserUpgrade:
-            self.refuse(NO_TUNNEL)
-            return
-        except HttpParserError as error:
-            stopped = error
-        reason = stopped.__context__
-        self.refuse(reason if isinstance(reason, ApiError) else BadRequest(_MALFORMED))
-
-    def _head_without_upgrade(self) -> bytes:
-        """Return the head that was just parsed, without `Upgrade`, which a server may ignore (RFC 9110, 7.8)."""
-        line = b"%b %b HTTP/%b" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())
-        fields = (b"%b: %b" % field for field in self.headers if field[0] != b"upgrade")
-        return b"\r\n".join((line, *fields, b"", b""))
-
-    def on_message_begin(self) -> None:
-        """Begin a scope, without what the application does not read."""
-        self.url = b""
-        self.headers = []
-        self.scope = {"type": "http", "client": self.client, "headers": self.headers}
-
-    def on_url(self, url: bytes) -> None:
-        self.url += url
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        header = (name.lower(), value)
-        self.headers.append(header)
-        if header[0] in heads.CHECKED:
-            self._checked.append(header)
-
-    def on_headers_complete(self) -> None:
-        """Check the head, and begin the request."""
-        self._framing = 0
-        if len(self.url) > MAX_URL:
-            raise UriTooLong(MAX_URL)
-        if len(self.headers) > heads.MAX_FIELDS:
-            raise heads.too_many_fields()
-        checked, self._checked = self._checked, []
-        if self.parser.should_upgrade():
-            return  # the parser stops here; `_stopped` feeds the head again
-        if self.cycle is not None and not self.cycle.response_complete:
-            raise BadRequest(_MALFORMED)  # the receiver and the parser disagree on the end of the last request
-        scope = self.scope
-        scope["method"] = self.parser.get_method().decode()
-        scope["http_version"] = version = self.parser.get_http_version()
-        of_body: Sequence[bytes] = ()
-        if version != "1.1" or checked != self._valid:
-            of_body = heads.check(version, checked)
-            self._valid = () if of_body or version != "1.1" else checked
-        if self.url[0] != _SLASH or b"#" in self.url:
-            self.url = heads.origin_form(scope["method"], self.url, checked)
-        raw_path, _, scope["query_string"] = self.url.partition(b"?")
-        scope["raw_path"] = raw_path
-        path = raw_path.decode("ascii")
-        scope["path"] = unquote(path) if "%" in path else path
-        self._begin(version, of_body)
-
-    def _begin(self, version: str, of_body: Sequence[bytes]) -> None:
-        """Respond to the request, or start the task that does."""
-        scope = self.scope
-        keep_alive = version == "1.1" and self.parser.should_keep_alive()
-        self.cycle = cycle = Cycle(self, scope["method"], version, self.headers, keep_alive=keep_alive)
-        if of_body:
-            # HTTP/1.0 clients would read "100 Continue" as the response (RFC 9110, 10.1.1).
-            cycle.waiting_for_100_continue = version == "1.1" and b"expect" in of_body
-            if b"transfer-encoding" in of_body:
-                # The parser calls `on_header` for trailers as well, and the scope of the request has the same list.
-                self.headers = heads.Trailers()
+    def begin(self, scope: Scope, of_body: Sequence[bytes], *, keep_alive: bool) -> None:
+        """Respond to the request of this head, or start the task that does. `of_body`: as `heads.check` returns it."""
+        version = scope["http_version"]
+        self.cycle = cycle = Cycle(self, scope["method"], version, scope["headers"], keep_alive=keep_alive)
+        # HTTP/1.0 clients would read "100 Continue" as the response (RFC 9110, 10.1.1).
+        cycle.waiting_for_100_continue = version == "1.1" and b"expect" in of_body
         telemetry = self._proxy.telemetry
         self._head = head = RequestHead(scope, telemetry.monotonic())
         decision = self._proxy.decide(head)
@@ -339,17 +211,6 @@ class Protocol(asyncio.Protocol):
         if share.left <= LOW:
             share.renew_soon()
 
-    def on_body(self, body: bytes) -> None:
-        self._framing = 0
-        cycle = self.cycle
-        if cycle is not None and not cycle.response_complete:
-            cycle.add(body)
-
-    def on_message_complete(self) -> None:
-        cycle = self.cycle
-        if cycle is not None and not cycle.response_complete:
-            cycle.end_body()
-
     # -- responses -----------------------------------------------------------------------------------------------------
 
     async def _respond(
@@ -365,10 +226,6 @@ class Protocol(asyncio.Protocol):
             self.server_state.tasks.discard(typing.cast("asyncio.Task[None]", asyncio.current_task()))
             if not cycle.response_complete:
                 self.transport.close()
-
-    def _with_cors(self, request: Iterable[Header], headers: list[Header]) -> list[Header]:
-        cors = self._proxy.deployment.cors
-        return cors.add(request, headers) if cors else headers
 
     def write_response(self, cycle: Cycle, response: RawResponse) -> None:
         """Write a complete response on a keep-alive connection, with one system call."""
@@ -406,7 +263,8 @@ class Protocol(asyncio.Protocol):
         self.receiver.discard()
         own_id = request_id()
         self._record(error, cycle, own_id)
-        self.transport.write(self._error(error, own_id))
+        request, cors = self.parser.request_headers, self._proxy.deployment.cors
+        self.transport.write(error_response(error, own_id, self.default_headers, request, cors))
         self.cycle = None  # as before the first request: its response is the error
         self.transport.write_eof()
         self._timeouts.begin_lingering()
@@ -423,24 +281,6 @@ class Protocol(asyncio.Protocol):
         now = telemetry.monotonic()
         telemetry.request_ended(RefusedRequest(error.status, error.code, own_id, self._address, began=now))
 
-    def _error(self, error: ApiError, own_id: bytes) -> bytes:
-        body = openai_error(error)
-        headers = [
-            *error_headers(error),
-            (b"content-length", b"%d" % len(body)),
-            (b"x-request-id", own_id),
-            (b"connection", b"close"),
-        ]
-        # The origin is that of the headers that were read before the error, possibly none.
-        fields = (*self.server_state.default_headers, *self._with_cors(self.request_headers, headers))
-        return head_bytes(error.status, fields) + body
-
-
-def _parser(protocol: Protocol) -> HttpRequestParser:
-    parser = HttpRequestParser(protocol)
-    parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as in uvicorn
-    return parser
-
 
 class WatchedFlowControl(FlowControl):
     """uvicorn's flow control, which does not resume reading while too many requests are waiting."""
@@ -452,11 +292,6 @@ class WatchedFlowControl(FlowControl):
     def resume_reading(self) -> None:
         if not self._protocol.receiver.is_full:
             super().resume_reading()
-
-
-def drop_noise() -> None:
-    """Drop log messages that any client can cause at will."""
-    logging.getLogger("uvicorn.error").addFilter(lambda record: not record.getMessage().startswith(_NOISE))
 
 
 def http_protocol() -> type[asyncio.Protocol]:

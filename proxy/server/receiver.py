@@ -40,12 +40,26 @@ class PausableFlow(Flow, Protocol):
     def resume_reading(self) -> None: ...
 
 
+class Parser(Protocol):
+    """Parses the requests of one connection."""
+
+    url: bytes
+
+    @property
+    def request_headers(self) -> Iterable[Header]:
+        """Those of the last request."""
+        ...
+
+    def feed(self, data: bytes | memoryview) -> None:
+        """Parse bytes of one request; respond with an error if that is not possible."""
+        ...
+
+
 class Connection(Protocol):
     """The HTTP protocol of one connection."""
 
     loop: asyncio.AbstractEventLoop
     transport: asyncio.Transport
-    url: bytes
     share: Share | None
     """Of the caller in the event loop, None before the first request."""
 
@@ -58,13 +72,7 @@ class Connection(Protocol):
     def flow(self) -> PausableFlow: ...
 
     @property
-    def request_headers(self) -> Iterable[Header]:
-        """Those of the last request."""
-        ...
-
-    def feed(self, data: bytes | memoryview) -> None:
-        """Parse bytes of one request; respond with an error if that is not possible."""
-        ...
+    def parser(self) -> Parser: ...
 
     def refuse(self, error: ApiError) -> None: ...
 
@@ -226,10 +234,10 @@ class Receiver:
         if self._lines > _MAX_LINES:
             connection.refuse(too_many_fields())
             return
-        connection.feed(head)
+        connection.parser.feed(head)
         if self._timeouts.lingers or connection.cycle is not before:
             self.head_size = self._lines = 0
-        elif len(connection.url) > MAX_URL:
+        elif len(connection.parser.url) > MAX_URL:
             connection.refuse(UriTooLong(MAX_URL))
         elif size > room:
             connection.refuse(HeadersTooLarge(f"The request head exceeds the limit of {self._max_head:,} bytes."))
@@ -241,13 +249,13 @@ class Receiver:
     def _parse_body(self, cycle: Cycle) -> None:
         """Parse up to the end of a body, or of what was received."""
         if self._body_left == 0:
-            self._body_left = content_length(self._connection.request_headers)
+            self._body_left = content_length(self._connection.parser.request_headers)
         if self._body_left is None:
             size = self._input.length_to_empty_line(continues=True)
         else:
             size = min(self._body_left, len(self._input))
             self._body_left -= size
-        self._connection.feed(self._input.take(size))
+        self._connection.parser.feed(self._input.take(size))
         if not cycle.more_body:
             self._body_left = 0
 

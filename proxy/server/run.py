@@ -23,8 +23,8 @@ from proxy.errors import describe_bug
 from proxy.server.app import Proxy
 from proxy.server.connections import raise_descriptor_limit
 from proxy.server.core_dumps import forbid_core_dumps
-from proxy.server.log import Log
-from proxy.server.protocol import drop_noise, http_protocol
+from proxy.server.log import Log, drop_noise
+from proxy.server.protocol import http_protocol
 from proxy.server.reload import ConfigFiles
 from proxy.store import Report, Store
 

@@ -99,7 +99,7 @@ class Careless(Protocol):
     """The proxy's protocol without the receiver, which divides what was received into requests."""
 
     def data_received(self, data: bytes) -> None:
-        self.feed(data)
+        self.parser.feed(data)
 
 
 async def test_two_requests_are_never_answered_at_once_even_if_both_reach_the_parser(

@@ -62,7 +62,7 @@ class FakeConnection:
         self.cycle = None
         self.share = None
         self.request_headers = ()
-        self.flow = self.transport = self.loop = self
+        self.parser = self.flow = self.transport = self.loop = self
 
     def feed(self, data: bytes | memoryview) -> None:
         self.fed += len(data)
