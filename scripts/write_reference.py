@@ -125,7 +125,14 @@ SECTIONS = (
 )
 
 ENTRIES: Mapping[str, Entry] = {
-    "Server.host": Entry("host: 0.0.0.0", "Address or host name to listen on. `--host` overrides it."),
+    "Server.host": Entry(
+        "host: 0.0.0.0",
+        "Address or host name to listen on, or `unix:` and the absolute path of a Unix socket; see "
+        "[Unix sockets](deployment.md#unix-sockets). `--host` overrides it.",
+    ),
+    "Server.socket_mode": Entry(
+        'socket_mode: "0600"', "Permissions of the file of a Unix socket, in quotes.", default='`"0660"`'
+    ),
     "Server.port": Entry("port: 8080", "TCP port; 0 selects a free one. `--port` overrides it."),
     "Server.allow_anonymous": Entry(
         "allow_anonymous: true", "Listen beyond loopback although no `keys` are configured."

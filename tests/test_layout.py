@@ -170,6 +170,7 @@ TOUCH_THE_MACHINE = {
     "config.secret_files",
     "config.sources",
     "server.config_process",
+    "server.listeners",
     "server.output",
     "server.process",
     "server.run",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -15,7 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from proxy import __version__
 from proxy.cli.terminal import Failure
-from proxy.config.fields import Url
+from proxy.config.fields import UNIX, Url
 from proxy.printable import printable
 from proxy.upstream.errors import from_exception
 
@@ -25,10 +26,11 @@ ACTION_TIMEOUT = 60.0
 """Seconds: the server waits for the end of what was requested, for at most half of it."""
 
 _URL: TypeAdapter[str] = TypeAdapter(Url)
+_UNIX_URL = re.compile(r"unix:/[^:?#\s]+(:/[^?#\s]*)?")
 _OPTIONS = (
     click.option(
         "--url", envvar="MODELS_PROXY_URL", show_envvar=True, default="http://127.0.0.1:8000", show_default=True,
-        help="URL of the server, with or without /v1.",
+        help="URL of the server, with or without /v1; or unix:PATH of its socket.",
     ),
     click.option(
         "--key", envvar="MODELS_PROXY_KEY", show_envvar=True, prompt="API key", prompt_required=False, hide_input=True,
@@ -84,7 +86,8 @@ def key_from(context: click.Context, key: str | None, key_file: Any, parameter: 
 def list_url(url: str) -> str:
     """The URL of the model list under a base URL, which may end in `/v1` and `/models` or not."""
     base = _base(url)
-    return f"{base}/models" if urlsplit(base).path else f"{base}/v1/models"
+    path = base.partition(":/")[2].partition(":")[2] if base.startswith(UNIX) else urlsplit(base).path
+    return f"{base}/models" if path else f"{base}/v1/models"
 
 
 def admin_url(url: str) -> str:
@@ -93,11 +96,15 @@ def admin_url(url: str) -> str:
 
 
 def _base(url: str) -> str:
+    """The URL without what `list_url` adds. That of a Unix socket is `unix:SOCKET:PATH`."""
+    if _UNIX_URL.fullmatch(url):
+        url = url if ":/" in url.removeprefix(UNIX) else f"{url}:"
+        return url.rstrip("/").removesuffix("/models").rstrip("/")
     try:
         return _URL.validate_python(url).rstrip("/").removesuffix("/models").rstrip("/")
     except ValidationError:
         # The message does not repeat the URL, which may contain a password.
-        text = "must be a URL like http://127.0.0.1:8000, without credentials, query or fragment"
+        text = "must be a URL like http://127.0.0.1:8000, or unix:PATH, without credentials, query or fragment"
         raise click.BadParameter(text, param_hint="'--url'") from None
 
 
@@ -117,8 +124,9 @@ def post(url: str, key: str | None, query: Mapping[str, str] | None = None) -> R
 def _request(method: str, url: str, key: str | None, query: Mapping[str, str] | None, timeout: float) -> Response:
     headers = {"User-Agent": f"models-proxy/{__version__}", **({"Authorization": f"Bearer {key}"} if key else {})}
     try:
-        with httpx.Client(transport=httpx.HTTPTransport(), timeout=timeout, trust_env=False) as client:
-            response = client.request(method, url, params=query, headers=headers)
+        socket, target = _connection(url)
+        with httpx.Client(transport=httpx.HTTPTransport(uds=socket), timeout=timeout, trust_env=False) as client:
+            response = client.request(method, target, params=query, headers=headers)
     except UnicodeEncodeError:
         raise Failure("invalid API key: it contains characters that HTTP headers cannot contain") from None
     except (httpx.HTTPError, OSError) as error:
@@ -128,6 +136,14 @@ def _request(method: str, url: str, key: str | None, query: Mapping[str, str] | 
     if response.status_code != 200:
         raise Failure(_refusal(url, response, with_key=bool(key)))
     return Response(url, response.headers, response.content)
+
+
+def _connection(url: str) -> tuple[str | None, str]:
+    """The Unix socket to connect to, if it is one, and the URL to request there."""
+    if not url.startswith(UNIX):
+        return None, url
+    socket, _, path = url.removeprefix(UNIX).partition(":")
+    return socket, f"http://localhost{path}"
 
 
 def _refusal(url: str, response: httpx.Response, *, with_key: bool) -> str:

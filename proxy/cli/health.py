@@ -19,6 +19,7 @@ _STATUS = re.compile(rb"HTTP/1\.[01] ([1-5][0-9]{2})")
 _WORD = re.compile(rb'"status":\s*"([a-z_]{1,20})"')
 # Nothing listens here: these are names for all addresses, and the one to connect to.
 _ALL_ADDRESSES = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104  # nosec B104
+_PORTS = {"http": 80, "https": 443}
 _MAX_BYTES = 64 * 1024
 _MAX_CHARACTERS = 5 * 1024 * 1024
 
@@ -26,7 +27,8 @@ _MAX_CHARACTERS = 5 * 1024 * 1024
 @click.command()
 @click.option(
     "--url", envvar="MODELS_PROXY_URL", show_envvar=True,
-    help=f"URL of the server. Without it: `server.host` and `server.port` of --config, or {_DEFAULT}.",
+    help="URL of the server, or unix:PATH of its socket. Without it: `server.host` and `server.port` of --config, or "
+    f"{_DEFAULT}.",
 )  # fmt: skip
 @click.option(
     "--config", "path", type=click.Path(path_type=Path), default=Path("config.yaml"), show_default=True,
@@ -75,6 +77,8 @@ def _local_url(path: Path) -> str:
     host, port = str(server.get("host", "127.0.0.1")), str(server.get("port", 8000))
     if "${" in host + port:
         raise Failure(f"{path}: `server.host` or `server.port` contains a variable; use --url or MODELS_PROXY_URL")
+    if host.startswith("unix:"):
+        return host
     host = _ALL_ADDRESSES.get(host, host)
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
@@ -97,23 +101,28 @@ def _server(path: Path) -> dict[str, Any]:
 
 
 def _parsed(url: str) -> SplitResult:
+    """The URL of a probe. That of a Unix socket has the scheme `unix`, and its path ends in that of the probe."""
     base, _, probe = url.rpartition("/")
     try:
         address = urlsplit(f"{base.rstrip('/').removesuffix('/v1')}/{probe}")
         is_valid = address.scheme in ("http", "https") and address.hostname and (address.port or 1)
+        is_valid = is_valid or (address.scheme == "unix" and not address.netloc and base.startswith("unix:/"))
     except ValueError:
         is_valid = False
     if not is_valid or "@" in url or not url.isprintable() or not url.isascii() or " " in url:
         # The message does not repeat the URL, which may contain a password.
-        raise click.BadParameter("must be a URL like http://127.0.0.1:8000, without credentials", param_hint="'--url'")
+        raise click.BadParameter(
+            "must be a URL like http://127.0.0.1:8000, or unix:PATH, without credentials", param_hint="'--url'"
+        )
     return address
 
 
 def _get(address: SplitResult, timeout: float) -> bytes:
     """The response to a GET request, as far as its status. Raises OSError."""
-    port = address.port or (443 if address.scheme == "https" else 80)
-    request = f"GET {address.path} HTTP/1.1\r\nHost: {address.netloc}\r\nConnection: close\r\n\r\n"
-    with _connected(address, port, timeout) as connection:
+    _, _, probe = address.path.rpartition("/")
+    path, host = (f"/{probe}", "localhost") if address.scheme == "unix" else (address.path, address.netloc)
+    request = f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
+    with _connected(address, timeout) as connection:
         connection.sendall(request.encode())
         response = b""
         while len(response) < _MAX_BYTES and not _WORD.search(response) and (data := connection.recv(_MAX_BYTES)):
@@ -121,8 +130,10 @@ def _get(address: SplitResult, timeout: float) -> bytes:
         return response
 
 
-def _connected(address: SplitResult, port: int, timeout: float) -> socket.socket:
-    connection = socket.create_connection((address.hostname, port), timeout)
+def _connected(address: SplitResult, timeout: float) -> socket.socket:
+    if address.scheme == "unix":
+        return _connected_to_file(address.path.rpartition("/")[0], timeout)
+    connection = socket.create_connection((address.hostname, address.port or _PORTS[address.scheme]), timeout)
     if address.scheme == "http":
         return connection
     import ssl  # only for TLS
@@ -132,3 +143,14 @@ def _connected(address: SplitResult, port: int, timeout: float) -> socket.socket
     except BaseException:
         connection.close()
         raise
+
+
+def _connected_to_file(path: str, timeout: float) -> socket.socket:
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        connection.settimeout(timeout)
+        connection.connect(path)
+    except BaseException:
+        connection.close()
+        raise
+    return connection

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,9 +20,10 @@ from proxy.config.logs import LogFormat, LogLevel
 from proxy.config.reload_rules import refuse_reload
 from proxy.config.sources import Sources
 from proxy.server.config_process import load, load_first
+from proxy.server.listeners import CannotListen, Listeners, listening
 from proxy.server.log import LogOptions, logging_to
 from proxy.server.output import output
-from proxy.server.run import listen, protect_process, run
+from proxy.server.run import protect_process, run
 
 
 @click.command()
@@ -30,7 +31,7 @@ from proxy.server.run import listen, protect_process, run
     "--config", "path", type=click.Path(path_type=Path), default=Path("config.yaml"), show_default=True,
     help="The configuration file.",
 )  # fmt: skip
-@click.option("--host", help="Address to listen on; overrides server.host.")
+@click.option("--host", help="Address to listen on, or unix:PATH; overrides server.host.")
 @click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on; overrides server.port.")
 @click.option(
     "--log-level", "level", type=click.Choice(get_args(LogLevel)),
@@ -55,11 +56,12 @@ def serve(path: Path, host: str | None, port: int | None, level: LogLevel | None
         raise click.ClickException(str(error)) from error
     host = config.server.host if host is None else host
     port = config.server.port if port is None else port
-    if refusal := config.refuse_exposure(host) or _refuse_loop(config, host, port):
-        raise click.ClickException(refusal)
     # Bound before any provider is contacted, so that a port in use is reported at once.
-    report_to, file = partial(StartupReport, config, str(path)), ConfigFile(path, host, port)
-    start(config, report_to, bind(host, port), LogOptions(form, level), file)
+    with bound(host, port, config.server.socket_mode) as listeners:
+        file = ConfigFile(path, host, listeners)
+        if refusal := config.refuse_exposure(*listeners.addresses) or file.refuse_loop(config):
+            raise click.ClickException(refusal)
+        start(config, partial(StartupReport, config, str(path)), listeners, LogOptions(form, level), file)
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ class ConfigFile:
 
     path: Path
     host: str
-    port: int
+    listeners: Listeners
 
     def read(self, before: Sources) -> Config:
         """`before`: the state of the files of the configuration in use. Raises ConfigError."""
@@ -76,14 +78,23 @@ class ConfigFile:
 
     def refuse(self, before: Config, after: Config) -> str:
         """Why a valid configuration must not replace the present one, "" if it can."""
-        problem = refuse_reload(before, after, self.host)
-        return str(problem) if problem else _refuse_loop(after, self.host, self.port)
+        problem = refuse_reload(before, after, self.listeners.addresses)
+        return str(problem) if problem else self.refuse_loop(after)
+
+    def refuse_loop(self, config: Config) -> str:
+        """The error if a provider may be this proxy itself, otherwise "": a model it once listed would stay forever."""
+        own_hosts = {self.host, *self.listeners.addresses, "localhost", "127.0.0.1", "::1"}
+        for provider in config.providers:
+            address = urlsplit(provider.base_url)
+            if address.port in self.listeners.ports and address.hostname in own_hosts:
+                return f"provider {provider.name} may point to this proxy; change its base_url, or use another --port"
+        return ""
 
 
 def start(
     config: Config,
     report_to: Callable[[Screen | None], StartupReport],
-    sockets: list[socket.socket],
+    listeners: Listeners,
     options: LogOptions,
     file: ConfigFile | None = None,
 ) -> None:
@@ -95,23 +106,17 @@ def start(
     with output(sys.stdout, 1) as out, logging_to(sys.stderr, 2, config, options, SystemClock.time) as log:
         report = report_to(None if log.is_json else Screen(out, log.print))
         report.begin()
-        run(config, report, sockets, log, file)
+        run(config, report, listeners, log, file)
 
 
-def bind(host: str, port: int, hint: str = "use --host or --port to listen on another address") -> list[socket.socket]:
-    """The listening sockets. `hint`: what to do if listening fails."""
-    try:
-        return listen(host, port)
-    except OSError as error:
-        reason, _, _ = str(error.strerror).partition(" (while")  # `socket.create_server` appends the address
-        raise click.ClickException(f"cannot listen on {host}, port {port}: {reason}; {hint}") from error
-
-
-def _refuse_loop(config: Config, host: str, port: int) -> str:
-    """The error if a provider may be this proxy itself, otherwise "": a model it once listed would never disappear."""
-    own_hosts = {host, "localhost", "127.0.0.1", "::1"}
-    for provider in config.providers:
-        address = urlsplit(provider.base_url)
-        if port and address.port == port and address.hostname in own_hosts:
-            return f"provider {provider.name} may point to this proxy; change its base_url, or use another --port"
-    return ""
+@contextmanager
+def bound(
+    host: str, port: int, mode: int = 0, hint: str = "use --host or --port to listen on another address"
+) -> Iterator[Listeners]:
+    """The listening sockets (`server.listeners`). `hint`: what to do if listening fails."""
+    with ExitStack() as stack:
+        try:
+            listeners = stack.enter_context(listening(host, port, mode))
+        except CannotListen as error:
+            raise click.ClickException(f"{error}; {hint}") from error
+        yield listeners

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from proxy import __version__
 from proxy.cli.text import count
 from proxy.config import Config
+from proxy.config.fields import UNIX
 from proxy.printable import printable, printable_lines
 from proxy.server.output import Print
 from proxy.states import ListState
@@ -91,6 +92,8 @@ class StartupReport:
         if self._screen is None:
             return
         key = "" if self._config.anonymous is not None else ' -H "Authorization: Bearer $KEY"'
+        if url.startswith(UNIX):
+            key, url = f" --unix-socket {url.removeprefix(UNIX)}{key}", "http://localhost"
         self.print(f"  curl{key} {url}/v1/models")
 
     def _row(self, state: ListState, name: str, text: str) -> None:

@@ -36,6 +36,10 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _ORIGIN = re.compile(r"([a-z][a-z0-9+.-]*)://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
 _HOST = re.compile(r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*|[0-9a-f:.]*:[0-9a-f:.]*")
+UNIX = "unix:"
+"""What `server.host` begins with if it is a Unix socket."""
+_SOCKET_PATH = re.compile(r"/[^\x00]{1,99}")
+_FILE_MODE = re.compile("0?[0-7]{3}")
 _NO_ORIGINS = frozenset({"file", "data", "blob", "about", "javascript", "ftp", "ws", "wss"})
 """Schemes of pages whose origin is opaque (sent as `null`), or that no page has."""
 _ENDPOINTS = ("/chat/completions", "/completions", "/responses", "/messages", "/embeddings")
@@ -182,6 +186,22 @@ def host_name(host: str) -> str:
     if not _HOST.fullmatch(name):
         raise ValueError("must be a host name without scheme and port, like llm.example.com")
     return name
+
+
+def host_or_socket(host: str) -> str:
+    """An address or a name to listen on, or `unix:PATH`."""
+    if host.startswith(UNIX) and not _SOCKET_PATH.fullmatch(host.removeprefix(UNIX)):
+        raise ValueError(
+            "must be unix: and an absolute path of at most 100 bytes, like unix:/run/models-proxy/http.sock"
+        )
+    return host
+
+
+def file_mode(value: object) -> int:
+    """Permissions in octal digits, in quotes: YAML reads `0660` without them as 432."""
+    if not isinstance(value, str) or not _FILE_MODE.fullmatch(value.strip()):
+        raise ValueError('must be file permissions in quotes, like "0660"')
+    return int(value, 8)
 
 
 def header_name(name: str) -> str:

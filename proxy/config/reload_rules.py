@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from proxy.config.problems import Problem
 from proxy.config.settings import Config
 
-_NEEDS_RESTART = ("host", "port")
+_NEEDS_RESTART = ("host", "port", "socket_mode")
 """Settings of `server` that are read once, at the start."""
 
 
-def refuse_reload(before: Config, after: Config, host: str | None = None) -> Problem | None:
+def refuse_reload(before: Config, after: Config, addresses: Sequence[str] = ()) -> Problem | None:
     """The problem with replacing a configuration by another one, which is valid by itself; None if there is none.
 
-    `host`: the address that the server listens on, if it is not that of `before` (`--host`).
+    `addresses`: those that the server listens on, if it is not only `server.host` of `before`.
     """
     file = next(iter(after.sources.files), "")
     if before.keys and not after.keys:
@@ -21,7 +23,7 @@ def refuse_reload(before: Config, after: Config, host: str | None = None) -> Pro
             "to serve without keys"
         )
         return Problem(0, "keys", text, file)
-    if refusal := after.refuse_exposure(host or before.server.host):
+    if refusal := after.refuse_exposure(*(addresses or [before.server.host])):
         return Problem(0, "server", refusal, file)
     return None
 

@@ -15,7 +15,9 @@ from proxy.config.fields import (
     Seconds,
     Settings,
     exact_origin,
+    file_mode,
     host_name,
+    host_or_socket,
     lists_to_wait_for,
     network,
     off_if_false,
@@ -26,7 +28,10 @@ from proxy.config.misplaced import no_secret
 
 
 class Server(Settings):
-    host: Annotated[NotEmpty, AfterValidator(no_secret)] = "127.0.0.1"
+    host: Annotated[NotEmpty, AfterValidator(no_secret), AfterValidator(host_or_socket)] = "127.0.0.1"
+    """An address or a name; or `unix:PATH`, an absolute path."""
+    socket_mode: Annotated[int, BeforeValidator(file_mode)] = 0o660
+    """Permissions of the file of a Unix socket."""
     port: Annotated[int, whole(0, 65535)] = 8000
     allow_anonymous: bool = False
     """Allow listening on other addresses than loopback without any keys."""

@@ -152,12 +152,17 @@ class Config:
         """Whether no keys are configured: credentials are then ignored."""
         return not self.keys
 
-    def refuse_exposure(self, host: str) -> str:
-        """The reason why the proxy must not listen on this host, "" if it can."""
-        if not self.is_open or self.server.allow_anonymous or is_loopback(host):
+    def refuse_exposure(self, *addresses: str) -> str:
+        """The reason why the proxy must not listen on one of these addresses, "" if it can.
+
+        An address is one that a socket is bound to. A Unix socket (`unix:PATH`) is not loopback: other users, and web
+        servers that forward requests of anyone, can reach it.
+        """
+        exposed = [address for address in addresses if not is_loopback(address)]
+        if not exposed or not self.is_open or self.server.allow_anonymous:
             return ""
         return (
-            f"refusing to listen on {host}: no keys are configured, so anyone who can reach it could use your "
+            f"refusing to listen on {exposed[0]}: no keys are configured, so anyone who can reach it could use your "
             "providers. Add `keys:`, listen on 127.0.0.1, or set `server.allow_anonymous: true` in the configuration "
             "file (the variable MODELS_PROXY_OPEN has no effect unless the file refers to it)."
         )

@@ -19,10 +19,12 @@ from typing import Protocol
 import uvicorn
 
 from proxy.config import Config
+from proxy.config.fields import UNIX
 from proxy.errors import describe_bug
 from proxy.server.app import Proxy
 from proxy.server.connections import raise_descriptor_limit
 from proxy.server.core_dumps import forbid_core_dumps
+from proxy.server.listeners import Listeners, address_of
 from proxy.server.log import Log, drop_noise
 from proxy.server.protocol import http_protocol
 from proxy.server.reload import ConfigFiles
@@ -59,9 +61,7 @@ class Observer(Protocol):
         """Called once every provider was fetched or its `initial_wait` is over. `url`: of the listening server."""
 
 
-def run(
-    config: Config, observer: Observer, sockets: list[socket.socket], log: Log, files: ConfigFiles | None = None
-) -> None:
+def run(config: Config, observer: Observer, listeners: Listeners, log: Log, files: ConfigFiles | None = None) -> None:
     """Serve on these sockets until a signal stops the process.
 
     `files`: those of the configuration, None if it is constant.
@@ -78,15 +78,9 @@ def run(
         # Not a handler of the event loop: closing the loop would restore the default action, which ends the process.
         signal.signal(_HANGUP, lambda number, frame: app.reloader.signal())
     try:
-        Server(app, config, observer).run(sockets)
+        Server(app, config, observer).run([*listeners.sockets])
     finally:
         _ignore_hangup()  # the interpreter restores the default action of signals that have a handler
-
-
-def listen(host: str, port: int) -> list[socket.socket]:
-    """Bind one socket for each address of the host. Raises OSError with a `strerror`."""
-    addresses = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    return [socket.create_server(address, family=family) for family, _, _, _, address in addresses]
 
 
 def protect_process() -> None:
@@ -220,5 +214,9 @@ class Server(uvicorn.Server):
 
 
 def _url(listening: socket.socket) -> str:
-    host, port = listening.getsockname()[:2]
+    """The URL of a TCP socket, `unix:PATH` of another one."""
+    host = address_of(listening)
+    if host.startswith(UNIX):
+        return host
+    port = listening.getsockname()[1]
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"

@@ -117,7 +117,7 @@ def test_other_servers_are_errors(upstreams: FakeProviders) -> None:
 def test_an_invalid_url_is_a_usage_error_and_is_not_repeated(url: str) -> None:
     code, stdout, stderr = outcome("--url", url)
     assert (code, stdout) == (2, "")
-    assert "must be a URL like http://127.0.0.1:8000, without credentials" in stderr
+    assert "must be a URL like http://127.0.0.1:8000, or unix:PATH, without credentials" in stderr
     assert "canary" not in stderr
 
 

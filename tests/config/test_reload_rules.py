@@ -36,7 +36,7 @@ def test_open_proxy_on_all_addresses_stays_allowed_explicitly() -> None:
 
     assert refuse_reload(EVERYWHERE, EVERYWHERE) is None
     assert refuse_reload(EVERYWHERE, OPEN) == Problem(0, "server", text)
-    assert refuse_reload(OPEN, OPEN, host="0.0.0.0") == Problem(0, "server", text)  # noqa: S104
+    assert refuse_reload(OPEN, OPEN, addresses=["0.0.0.0"]) == Problem(0, "server", text)  # noqa: S104
 
 
 def test_host_and_port_need_a_restart() -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import secrets
-import socket
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from importlib.resources import files
@@ -13,9 +13,10 @@ import click
 
 from proxy.access import Policy
 from proxy.cli.demo.upstreams import upstreams
-from proxy.cli.serve import bind, start
+from proxy.cli.serve import bound, start
 from proxy.cli.startup import Screen, StartupReport
 from proxy.config import Config, parse
+from proxy.server.listeners import Listeners
 from proxy.server.log import LogOptions
 from proxy.server.run import protect_process
 from proxy.store import Store
@@ -50,24 +51,27 @@ def demo(port: int | None, shows_config: bool) -> None:
         click.echo(text, nl=False)
         return
     protect_process()
-    sockets = _bind(port)
     # Short, so that the commands fit a terminal: the keys are valid for this process only, and give access to examples
     # on loopback only.
     keys = {name: f"{name}-{secrets.token_urlsafe(6)}" for name in KEYS}
     upstream_key = secrets.token_urlsafe(16)
-    with upstreams(upstream_key) as upstream_port:
+    with _bound(port) as listeners, upstreams(upstream_key) as upstream_port:
         given = {"UPSTREAM_PORT": str(upstream_port), "UPSTREAM_KEY": upstream_key}
         config = parse(text, "config.yaml", given | {f"{name.upper()}_KEY": key for name, key in keys.items()})
-        start(config, partial(_Guide, config, keys), sockets, LogOptions(format="console"))
+        start(config, partial(_Guide, config, keys), listeners, LogOptions(format="console"))
 
 
-def _bind(port: int | None) -> list[socket.socket]:
-    if port is not None:
-        return bind(HOST, port, "use --port to choose another port")
-    try:
-        return bind(HOST, PORT)
-    except click.ClickException:
-        return bind(HOST, 0)
+@contextmanager
+def _bound(port: int | None) -> Iterator[Listeners]:
+    with ExitStack() as stack:
+        if port is not None:
+            yield stack.enter_context(bound(HOST, port, hint="use --port to choose another port"))
+            return
+        try:
+            listeners = stack.enter_context(bound(HOST, PORT))
+        except click.ClickException:
+            listeners = stack.enter_context(bound(HOST, 0))
+        yield listeners
 
 
 class _Guide(StartupReport):
