@@ -144,14 +144,14 @@ def python(*arguments: str) -> list[str]:
 
 @contextmanager
 def process(
-    command: Sequence[str], core: int, env: Mapping[str, str] | None = None
+    command: Sequence[str], core: int, env: Mapping[str, str] | None = None, directory: Path = ROOT
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Run a process on one core. It is stopped when the context exits."""
     # Not a pipe: nobody reads it, and the log of a server would fill it.
     log = tempfile.TemporaryFile()  # noqa: SIM115  # closed below
     started = subprocess.Popen(  # noqa: S603  # our own commands
         command,
-        cwd=ROOT,
+        cwd=directory,
         env={**os.environ, **(env or {})},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,

@@ -1,24 +1,33 @@
-"""14. Lists and calls with a log of calls, also with metrics that are scraped each second, compared with neither."""
+"""14. Lists and calls with a log of calls, also with metrics that are scraped each second, compared with neither.
+
+    python -m benchmarks.observed [--base TREE]
+
+`--base`: the root of an earlier version with its own `.venv`, which is compared in the same run.
+
+Two processes that do the same differ by several percent, because their memory is placed differently. So each side is
+measured in several processes and compared by medians over them, and one side runs twice: its ratio, which would be 1
+without any noise, is the resolution of the run.
+"""
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from statistics import median
+from typing import NamedTuple
 
 from benchmarks.harness import (
     LOAD_CORE,
-    Round,
     begin,
     folder,
     free_port,
     measured,
-    medians,
     process,
     python,
-    ratio,
     table,
     verdict,
     wait_for,
@@ -28,14 +37,47 @@ from tests.providers.bulk_calls import MODELS, call_body
 from tests.providers.bulk_lists import base_url
 
 LISTED = 60
-ROUNDS = 15  # many, so that medians ignore a slow second of the machine
+PROCESSES = 5
+"""Of each side."""
+ROUNDS = 3
+"""With each process, after a warm-up."""
 SECONDS = 1.0  # per round: one scrape
-GOAL = 1.05
+WARM_UP_SECONDS = 0.3
+GOAL, GOAL_OF_BASE = 1.05, 1.10
 KEY = "mp-benchmark-observed-000000000000"
 CREDENTIAL = {"Authorization": f"Bearer {KEY}"}
-QUIET = "server: {metrics: off}\nlogging: {access: off}\n"
-LOGGED = "server: {metrics: off}\nlogging: {access: calls, format: json}\n"
-OBSERVED = "server: {metrics: admin}\nlogging: {access: calls, format: json}\n"
+_SAME_HASHES = {"PYTHONHASHSEED": "0"}
+
+
+class Side(NamedTuple):
+    """One of the compared servers."""
+
+    name: str
+    settings: str
+    is_scraped: bool = False
+    version: Path | None = None
+    """The root of an earlier version, None for this one."""
+
+
+class Request(NamedTuple):
+    name: str
+    path: str
+    connections: int
+    body: Path | None
+
+
+QUIET = Side("quiet", "server: {metrics: off}\nlogging: {access: off}\n")
+AGAIN = QUIET._replace(name="quiet, again")
+LOGGED = Side("log", "server: {metrics: off}\nlogging: {access: calls, format: json}\n")
+OBSERVED = Side("log, metrics", "server: {metrics: admin}\nlogging: {access: calls, format: json}\n", is_scraped=True)
+
+Results = Mapping[Side, Sequence[float]]
+"""Microseconds of CPU per request in each process of each side."""
+
+
+def base(version: Path) -> Side:
+    """An earlier version, which may have no settings of logs and metrics."""
+    return Side("base", "", version=version)
 
 
 def config(lists: int, calls: int, more: str) -> str:
@@ -50,29 +92,48 @@ def config(lists: int, calls: int, more: str) -> str:
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--base", type=Path, help="the root of an earlier version")
+    version: Path | None = parser.parse_args().base
+    sides = [QUIET, LOGGED, OBSERVED, AGAIN, *([base(version.resolve())] if version else ())]
     begin("Lists and calls, observed")
     with ExitStack() as stack:
         where = Path(stack.enter_context(folder()))
         calls = free_port()
         wait_for(calls, stack.enter_context(process(python("-m", "tests.providers.bulk_calls", str(calls)), LOAD_CORE)))
         lists = stack.enter_context(upstreams(LISTED))
-        servers = [stack.enter_context(_serve(where, config(lists, calls, more))) for more in (QUIET, LOGGED, OBSERVED)]
-        stack.enter_context(_scrapes(servers[2]))
         body = where / "body"
         body.write_bytes(call_body(MODELS["json"], streamed=False))
-        rows = [
-            _row(name, servers, path, connections, file)
+        requests = [
+            Request(name, path, connections, file)
             for name, path, file in (("list", "/v1/models", None), ("call, JSON", "/v1/chat/completions", body))
             for connections in (1, 32)
         ]
-    head = ["request", "connections", "CPU us", "with log", "ratio", "also metrics", "ratio", "goal", "met"]
-    print(table(head, rows))
+        texts = {side: config(lists, calls, side.settings) for side in sides}
+        results = _measure(where, texts, requests)
+    rows = [row for request in requests for row in rows_of(request, results[request])]
+    print(table(["request", "connections", "server", "CPU us", "lowest", "highest", "ratio", "goal", "met"], rows))
+
+
+def _measure(where: Path, texts: Mapping[Side, str], requests: Sequence[Request]) -> Mapping[Request, Results]:
+    """Measure all requests with processes of all sides, which run alternately. `texts`: their configurations."""
+    results: dict[Request, dict[Side, list[float]]] = {each: {side: [] for side in texts} for each in requests}
+    for _ in range(PROCESSES):
+        with ExitStack() as stack:
+            servers = {side: stack.enter_context(_serve(where, side, text)) for side, text in texts.items()}
+            for request in requests:
+                for side, cpu_us in _rounds(servers, request).items():
+                    results[request][side].append(cpu_us)
+    return results
 
 
 @contextmanager
-def _serve(where: Path, text: str) -> Iterator[Server]:
-    with ours(where, text) as server:
+def _serve(where: Path, side: Side, text: str) -> Iterator[Server]:
+    with ExitStack() as stack:
+        server = stack.enter_context(ours(where, text, _SAME_HASHES, side.version))
         wait_until_listed(server, LISTED, CREDENTIAL)
+        if side.is_scraped:
+            stack.enter_context(_scrapes(server))
         yield server
 
 
@@ -93,22 +154,43 @@ while True:
 """
 
 
-def _row(name: str, servers: Sequence[Server], path: str, connections: int, body: Path | None) -> list[str]:
-    rounds: list[list[Round]] = [[] for _ in servers]
+def _rounds(servers: Mapping[Side, Server], request: Request) -> Mapping[Side, float]:
+    """The median of each server over the rounds, in microseconds of CPU per request."""
+    rounds: dict[Side, list[float]] = {side: [] for side in servers}
     headers = [f"{field}: {value}" for field, value in CREDENTIAL.items()]
     for turn in range(ROUNDS + 1):
-        for server, runs in zip(servers, rounds, strict=True):
-            url = server.url(path)
-            run = measured(server.pid, url, connections=connections, seconds=SECONDS, headers=headers, body=body)
-            if turn:  # the first is a warm-up
-                runs.append(run)
-    quiet, logged, observed = ([run.cpu_us for run in runs] for runs in rounds)
-    of_log, of_both = ratio(logged, quiet), ratio(observed, quiet)
-    usual, with_log, with_both = (f"{medians(runs).cpu_us:.1f}" for runs in rounds)
-    return [
-        name, f"{connections}", usual, with_log, f"{of_log:.3f}", with_both, f"{of_both:.3f}", f"<= {GOAL}",
-        verdict(max(of_log, of_both) <= GOAL),
-    ]  # fmt: skip
+        for side, server in servers.items():
+            run = measured(
+                server.pid,
+                server.url(request.path),
+                connections=request.connections,
+                seconds=SECONDS if turn else WARM_UP_SECONDS,
+                headers=headers,
+                body=request.body,
+            )
+            if turn:
+                rounds[side].append(run.cpu_us)
+    return {side: median(runs) for side, runs in rounds.items()}
+
+
+def rows_of(request: Request, results: Results) -> Iterator[list[str]]:
+    """The rows of a table. Ratios compare medians over processes, with those of `QUIET`, or with an earlier version."""
+    quiet, observed = median(results[QUIET]), median(results[OBSERVED])
+    for side, runs in results.items():
+        row = [request.name, f"{request.connections}", side.name]
+        row += [f"{value:.1f}" for value in (median(runs), min(runs), max(runs))]
+        if side == QUIET:
+            yield [*row, "", "", ""]
+        elif side == AGAIN:
+            yield [*row, f"{median(runs) / quiet:.3f}", "", ""]
+        elif side.version:
+            yield [*row, *_compared(observed / median(runs), GOAL_OF_BASE)]
+        else:
+            yield [*row, *_compared(median(runs) / quiet, GOAL)]
+
+
+def _compared(ratio: float, goal: float) -> list[str]:
+    return [f"{ratio:.3f}", f"<= {goal:.2f}", verdict(ratio <= goal)]
 
 
 if __name__ == "__main__":

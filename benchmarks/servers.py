@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.harness import LOAD_CORE, SERVER_CORE, TIMEOUT, free_port, process, python, tool, wait_for
+from benchmarks.harness import LOAD_CORE, ROOT, SERVER_CORE, TIMEOUT, free_port, process, python, tool, wait_for
 from tests.providers.bulk_lists import base_url
 
 NGINX = """
@@ -93,12 +93,19 @@ def upstreams(models: int, delay: float = 0.0) -> Iterator[int]:
 
 
 @contextmanager
-def ours(folder: Path, text: str) -> Iterator[Server]:
-    """Run `models-proxy serve` with this configuration."""
+def ours(
+    folder: Path, text: str, env: Mapping[str, str] | None = None, version: Path | None = None
+) -> Iterator[Server]:
+    """Run `models-proxy serve` with this configuration.
+
+    `version`: the root of an earlier version with its own `.venv`, instead of this one.
+    """
     port = free_port()
     path = folder / f"{port}.yaml"
     path.write_text(text)
-    with process(python("-m", "proxy", "serve", "--config", str(path), "--port", str(port)), SERVER_CORE) as running:
+    interpreter = [str(version / ".venv/bin/python")] if version else python()
+    command = [*interpreter, "-m", "proxy", "serve", "--config", str(path), "--port", str(port)]
+    with process(command, SERVER_CORE, env, version or ROOT) as running:
         yield Server(running, port, wait_for(port, running))
 
 

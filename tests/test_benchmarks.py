@@ -162,14 +162,33 @@ def test_goal_compares_the_proxy_with_another_round_by_round() -> None:
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("more", [observed.QUIET, observed.LOGGED, observed.OBSERVED])
-def test_all_sides_of_the_observed_run_call_the_same_provider(more: str) -> None:
-    config = parse(observed.config(8000, 9001, more))
+@pytest.mark.parametrize("side", [observed.QUIET, observed.LOGGED, observed.OBSERVED], ids=lambda side: side.name)
+def test_all_sides_of_the_observed_run_call_the_same_provider(side: observed.Side) -> None:
+    config = parse(observed.config(8000, 9001, side.settings))
 
     assert [provider.target and provider.target.base_url for provider in config.providers] == [
         "http://127.0.0.1:9001/json"
     ]
     assert [(key.may_call, key.admin) for key in config.keys] == [(True, True)]
+
+
+def test_observed_servers_are_compared_by_medians_over_processes_beside_the_resolution_of_the_run() -> None:
+    """One process of each side is an outlier."""
+    results = {
+        observed.QUIET: [20.0, 99.0, 20.0],
+        observed.LOGGED: [20.8, 20.8, 9.0],
+        observed.OBSERVED: [21.2, 50.0, 21.2],
+        observed.AGAIN: [20.4, 20.4, 20.4],
+        observed.base(Path("earlier")): [20.0, 20.0, 8.0],
+    }
+
+    assert [*observed.rows_of(observed.Request("list", "/v1/models", 32, None), results)] == [
+        ["list", "32", "quiet", "20.0", "20.0", "99.0", "", "", ""],
+        ["list", "32", "log", "20.8", "9.0", "20.8", "1.040", "<= 1.05", "yes"],
+        ["list", "32", "log, metrics", "21.2", "21.2", "50.0", "1.060", "<= 1.05", "NO"],
+        ["list", "32", "quiet, again", "20.4", "20.4", "20.4", "1.020", "", ""],
+        ["list", "32", "base", "20.0", "8.0", "20.0", "1.060", "<= 1.10", "yes"],
+    ]
 
 
 def test_the_run_with_many_keys_reaches_the_limits_of_rows() -> None:
