@@ -62,6 +62,8 @@ class ClientConnections:
         self._may_scan = True
         self._timer: asyncio.TimerHandle | None = None
         self._logged_at = float("-inf")
+        self.are_ending = False
+        """Whether each connection is closed after its next response, because the server stops."""
         self.configure(limits)
 
     def configure(self, limits: Limits) -> None:

@@ -39,6 +39,9 @@ if typing.TYPE_CHECKING:
     import uvicorn
     from uvicorn.server import ServerState
 
+FIRST_REQUEST_SECONDS = 1.0
+"""How long a stopping server waits for the first request on a connection."""
+
 _log = logging.getLogger("models_proxy")
 
 
@@ -126,10 +129,19 @@ class Protocol(asyncio.Protocol):
         self.flow.resume_writing()
 
     def shutdown(self) -> None:
-        """Close the connection after the request in progress. Called by uvicorn when the server stops."""
+        """Close the connection after the request in progress. Called by uvicorn when the server stops.
+
+        A new connection is closed after its first request, which may be on its way.
+        """
         if cycle := self.current:
             cycle.keep_alive = False
+        elif self.cycle is None and not self._timeouts.lingers:
+            self.loop.call_later(FIRST_REQUEST_SECONDS, self._close_unused)
         else:
+            self.transport.close()
+
+    def _close_unused(self) -> None:
+        if self.cycle is None and not self.has_begun:
             self.transport.close()
 
     @property
@@ -186,6 +198,7 @@ class Protocol(asyncio.Protocol):
     def begin(self, scope: Scope, of_body: Sequence[bytes], *, keep_alive: bool) -> None:
         """Respond to the request of this head, or start the task that does. `of_body`: as `heads.check` returns it."""
         version = scope["http_version"]
+        keep_alive = keep_alive and not self._proxy.connections.are_ending
         self.cycle = cycle = Cycle(self, scope["method"], version, scope["headers"], keep_alive=keep_alive)
         # HTTP/1.0 clients would read "100 Continue" as the response (RFC 9110, 10.1.1).
         cycle.waiting_for_100_continue = version == "1.1" and b"expect" in of_body

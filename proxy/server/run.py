@@ -11,10 +11,10 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from math import ceil
 from types import FrameType
-from typing import Protocol
+from typing import Any, Protocol
 
 import uvicorn
 
@@ -81,6 +81,19 @@ def run(config: Config, observer: Observer, listeners: Listeners, log: Log, file
         Server(app, config, observer).run([*listeners.sockets])
     finally:
         _ignore_hangup()  # the interpreter restores the default action of signals that have a handler
+
+
+def accept_waiting(listening: socket.socket) -> Iterator[socket.socket]:
+    """Accept the connections that clients have opened already. `listening` must not block."""
+    while True:
+        try:
+            connection, _ = listening.accept()
+        except ConnectionAbortedError:
+            continue  # the client has closed it
+        except OSError:  # none is waiting, or there are no more descriptors
+            return
+        connection.setblocking(False)
+        yield connection
 
 
 def protect_process() -> None:
@@ -173,11 +186,29 @@ class Server(uvicorn.Server):
         seconds = self._app.deployment.config.server.shutdown_timeout
         self.config.timeout_graceful_shutdown = ceil(seconds + LAST_SECONDS)
         ending = asyncio.get_running_loop().call_later(seconds, self._end_calls)
+        await self._stop_listening(sockets or [])
         await super().shutdown(sockets=sockets)
         ending.cancel()
         if self.force_exit:
             # uvicorn skips this and then logs a traceback of the waiting lifespan task.
             await self.lifespan.shutdown()
+
+    async def _stop_listening(self, sockets: Sequence[socket.socket]) -> None:
+        """Accept the connections that are waiting, and close the listeners, which would reset them otherwise."""
+        waiting = [connection for listening in sockets for connection in accept_waiting(listening)]
+        for server in self.servers:
+            server.close()  # no `await` since the last connection was accepted: another one could have arrived
+        loop = asyncio.get_running_loop()
+        connecting = (loop.connect_accepted_socket(self._protocol, each, ssl=self.config.ssl) for each in waiting)
+        await asyncio.gather(*connecting, return_exceptions=True)
+
+    def _protocol(self) -> asyncio.Protocol:
+        """As uvicorn creates one for each connection."""
+        make: Any = self.config.http_protocol_class
+        protocol: asyncio.Protocol = make(
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+        return protocol
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """SIGTERM: fail `/readyz`, keep serving for `drain_delay`, finish the requests in progress, and stop.
@@ -192,7 +223,7 @@ class Server(uvicorn.Server):
             loop.call_later(self._app.deployment.config.server.drain_delay, self._stop)
         else:
             self._stop()
-        health.draining = True
+        health.draining = self._app.connections.are_ending = True
 
     def _stop(self) -> None:
         self.should_exit = True

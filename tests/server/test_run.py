@@ -55,7 +55,8 @@ def test_sigterm_fails_readyz_and_requests_are_served_during_drain_delay(config:
         until(lambda: get(f"{url}/readyz").status_code == 503)
         assert get(f"{url}/readyz").json() == {"status": "draining"}
         assert [model["id"] for model in get(f"{url}/v1/models").json()["data"]] == ["our-own-13b"]
-        assert get(f"{url}/livez").status_code == 200
+        alive = get(f"{url}/livez")
+        assert (alive.status_code, alive.headers["connection"]) == (200, "close"), "the next request needs another one"
         assert (process.stop(), process.err) == (0, [])
 
 
