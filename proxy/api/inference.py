@@ -28,9 +28,10 @@ from proxy.inference.request.json_body import JsonBody
 from proxy.inference.request.query import forwarded_query
 from proxy.inference.resources import CallResources
 from proxy.inference.response.client import ClientResponse
+from proxy.inference.response.event_relay import StreamFormat
 from proxy.inference.response.headers import relayed_headers
 from proxy.inference.response.ids import IdReader
-from proxy.inference.response.relay import Relay, StreamFormat
+from proxy.inference.response.relay import Relay
 from proxy.inference.routing import Order, candidates
 from proxy.inference.strategies import Conversation, strategies_of
 from proxy.store import Store, View
