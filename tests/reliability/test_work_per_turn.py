@@ -18,7 +18,8 @@ from proxy.inference.deadline import CallScope, DeadlineTimer
 from proxy.inference.response.content import content_of
 from proxy.inference.response.event_stream import EventStreamRenamer
 from proxy.inference.response.ids import IdReader
-from proxy.upstream.exchange import Exchange, Protocol, Turns
+from proxy.upstream.exchange import Exchange
+from proxy.upstream.protocol import Protocol, Turns
 from proxy.upstream.response import UpstreamResponse
 from tests.fakes import FakeClock, FakeFetch, config_of
 from tests.listening import post, serving, until

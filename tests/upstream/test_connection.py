@@ -16,7 +16,8 @@ import trustme
 from multidict import CIMultiDict
 from yarl import URL
 
-from proxy.upstream.connection import Connections, Connector
+from proxy.upstream.connection import Connections
+from proxy.upstream.connector import Connector
 from proxy.upstream.exchange import Incoming
 from tests.fakes import FakeClock, config_of
 from tests.listening import until

@@ -19,7 +19,8 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from proxy.errors import UpstreamError
-from proxy.upstream.connection import Connections, Connector, Reused
+from proxy.upstream.connection import Connections
+from proxy.upstream.connector import Connector, Reused
 from proxy.upstream.exchange import Incoming
 from proxy.upstream.response import UpstreamResponse
 from tests.fakes import FakeClock, config_of
