@@ -235,10 +235,12 @@ class ModelListIncomplete(ApiError):
     code = "model_list_incomplete"
     hint = "Retry after the number of seconds in the Retry-After header."
 
-    def __init__(self, model: str, retry_after: float) -> None:
+    def __init__(self, model: str, retry_after: float, *, is_listed: bool = False) -> None:
+        """`is_listed`: a virtual model that is listed, but none of its targets is suitable yet."""
+        what = "cannot be called in this way yet" if is_listed else "is not in the model list, which is incomplete"
         super().__init__(
-            f"The model '{model}' is not in the model list, which is incomplete: the list of a provider is missing; "
-            f"retry after {whole_seconds(retry_after)} s.",
+            f"The model '{model}' {what}: the list of a provider is missing; retry after "
+            f"{whole_seconds(retry_after)} s.",
             param="model",
             retry_after=retry_after,
         )

@@ -14,7 +14,7 @@ from proxy.asgi import Header, Receive, Send
 from proxy.calls import CallPath
 from proxy.config import Config
 from proxy.cooperative import Cooperative
-from proxy.errors import ApiError, BodyTooLarge, Forbidden, InvalidKey
+from proxy.errors import ApiError, ApiNotSupported, BodyTooLarge, Forbidden, InvalidKey, ModelListIncomplete
 from proxy.inference.body_memory import Lease
 from proxy.inference.call import Call
 from proxy.inference.deadline import CallScope, ClientDisconnected, watch_receive
@@ -82,6 +82,7 @@ class Inference:
         self._providers = {provider.name: provider for provider in config.providers}
         self._targets = {provider.name: target for provider in config.providers if (target := provider.target)}
         self._strategies = strategies_of(config, lambda provider: forwarder.circuits[provider].load)
+        self._virtual = frozenset(model.id for model in config.models)
         self._stateful = frozenset(provider.name for provider in config.providers if provider.stateful)
 
     def end_calls(self) -> int:
@@ -124,7 +125,7 @@ class Inference:
         view = self._store.cached_view(caller.policy) or await view_of(self._store, caller.policy)
         path = self._calls[head.path]
         default_model = self._default_models[head.path]
-        if default_model and not await _is_visible(view, default_model):
+        if default_model and not await _is_known(view, default_model):
             default_model = ""
         body = await self._turns.run(parse_body(content, headers, head.path_model, default_model))
         record.model, record.is_stream = body.model, body.is_stream
@@ -134,7 +135,12 @@ class Inference:
         order: Order | None = None
         if self._strategies:
             order = partial(self._strategies.ordered, Conversation(key, body, head.headers, request_id))
-        offers = candidates(view.model, body, self._targets, self._stateful, path.api, origin_of, order)
+        try:
+            offers = candidates(view.model, body, self._targets, self._stateful, path.api, origin_of, order)
+        except ApiNotSupported:
+            if body.model in self._virtual and (seconds := view.seconds_until_known(body.model)):
+                raise ModelListIncomplete(body.model, seconds, is_listed=True) from None
+            raise
         record.is_known = True
         query = forwarded_query(head.query, is_azure=is_azure_path(head.scope["raw_path"])) if head.query else ""
         return Call(path.path, body, forwarded, offers, request_id, key, record, head.headers, query)
@@ -261,9 +267,10 @@ def _release(call: Call, lease: Lease) -> None:
     lease.release()
 
 
-async def _is_visible(view: View, model: str) -> bool:
+async def _is_known(view: View, model: str) -> bool:
+    """Whether the caller can use a model, or perhaps when a list that is missing is there."""
     await view.prepare((model,))
-    return view.find(model) is not None
+    return view.find(model) is not None or view.seconds_until_known(model) > 0
 
 
 def parse_body(body: bytes, headers: Mapping[bytes, bytes], path_model: str, default_model: str) -> Cooperative[Body]:

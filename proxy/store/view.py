@@ -145,10 +145,11 @@ class View:
     def __init__(
         self, rendered: RenderedList, status: Status, seconds_until_known: Callable[[str], float] = lambda name: 0.0
     ) -> None:
-        """`seconds_until_known`: after how long a name that is not listed may be, 0 for never; see `absent`."""
+        """`seconds_until_known`: see `absent`."""
         self.rendered = rendered
         self.status = status
-        self._seconds_until_known = seconds_until_known
+        self.seconds_until_known = seconds_until_known
+        """After how long a name that is not listed may be, 0 for never."""
 
     @property
     def catalog(self) -> Catalog:
@@ -173,7 +174,7 @@ class View:
         """Like `find`. Raises ModelNotFound, which names similar ids in this view, and ModelListIncomplete."""
         model = self.find(name)
         if model is None:
-            if seconds := self._seconds_until_known(name):
+            if seconds := self.seconds_until_known(name):
                 raise ModelListIncomplete(name, seconds)
             raise ModelNotFound(name, self.rendered.names.similar(name))
         return model

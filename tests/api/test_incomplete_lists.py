@@ -18,6 +18,7 @@ pytestmark = pytest.mark.anyio
 KEY = "mp-canary-of-a-key-0123456789"
 HEADERS = {"Authorization": f"Bearer {KEY}"}
 MAX_START = 600
+SERVER = "server: {default_models: {moderations: smart}}"
 
 
 def config_text(rules: Sequence[str] = ("*",), more: str = "", models: str = "[]") -> str:
@@ -241,3 +242,39 @@ async def test_a_reload_does_not_prolong_the_10_minutes_after_the_start(fetch: F
         after = await reply_to(app, "/v1/models/unknown", HEADERS)
 
     assert (before.status, after.status) == (503, 404)
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "message"),
+    [
+        pytest.param(
+            "/v1/moderations",
+            {"input": "a"},
+            "The model 'smart' is not in the model list, which is incomplete: the list of a provider is missing; retry "
+            "after 5 s.",
+            id="the default of its path",
+        ),
+        pytest.param(
+            "/v1/chat/completions",
+            {"model": "other", "messages": []},
+            "The model 'other' cannot be called in this way yet: the list of a provider is missing; retry after 5 s.",
+            id="in another API than its other target",
+        ),
+    ],
+)
+async def test_calls_of_a_virtual_model_are_503_while_the_list_of_a_target_is_missing(
+    path: str, body: dict[str, Any], message: str, fetch: FakeFetch, clock: FakeClock
+) -> None:
+    fetch.fails("a")
+    fetch.lists("b", "n")
+    text = config_text(models="[{id: smart, targets: [m]}, {id: other, targets: [m, n]}]")
+    text = text.replace('/b/v1"', '/b/v1", speaks: [anthropic]').replace("cache:", f"{SERVER}\ncache:")
+    async with serving(config_of(text), fetch, clock) as served:
+        early = await served.client.post(path, json=body, headers=HEADERS)
+        fetch.lists("a", "x")
+        await clock.advance(5)
+        after = await served.client.post(path, json=body, headers=HEADERS)
+
+    assert (early.status_code, early.json()["error"]["message"]) == (503, message)
+    assert (early.headers["retry-after"], early.json()["error"]["code"]) == ("5", "model_list_incomplete")
+    assert after.status_code == 400
