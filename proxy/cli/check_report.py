@@ -18,7 +18,7 @@ from proxy.cli.terminal import Output, Styled, show_table
 from proxy.cli.text import count, day
 from proxy.config.problems import Problem
 from proxy.printable import printable, printable_json
-from proxy.upstream.lists import list_url
+from proxy.upstream.list_url import list_url
 
 _SHOWN_COLLISIONS = 10
 STATES = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from proxy.config import parse
-from proxy.upstream.lists import list_url
+from proxy.upstream.list_url import list_url
 
 KEY = "sk-canary-0123456789"
 

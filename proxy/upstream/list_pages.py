@@ -1,0 +1,193 @@
+"""Read the pages of a list: an unchanged page, and unchanged entries, are taken from the last response."""
+
+from __future__ import annotations
+
+import asyncio
+from array import array
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from proxy.config import Provider
+from proxy.cooperative import BATCH_SIZE, run_yielding
+from proxy.dialects import (
+    Dialect,
+    Following,
+    InvalidEntry,
+    Page,
+    Query,
+    Received,
+    Sign,
+    following_page,
+    no_valid_entries,
+    opening_page,
+    parts_of,
+    read_entry,
+    signs_in,
+    within_limits,
+)
+from proxy.dialects.entry import Entry
+from proxy.dialects.reader import NotAModel
+from proxy.errors import UpstreamError
+from proxy.upstream.attempt import RawPage
+from proxy.upstream.list_url import MIN_LEAK
+
+_MAX_STEP = 0.002  # seconds after which other tasks may run, if BATCH_SIZE entries take longer
+_LONG = 1024 * 1024  # bytes of a response
+_SMALL_ENTRY = 1000  # bytes of an entry that is within all limits and is read in a fraction of a millisecond
+
+
+@dataclass(frozen=True)
+class ParsedPage:
+    """One parsed page."""
+
+    fingerprint: int
+    """A hash of everything that parsing it depends on."""
+    entries: tuple[Entry, ...]
+    hashes: array[int]
+    """For each entry a hash of its bytes and placeholder values, 0 if it cannot be reused."""
+    dropped: Mapping[str, int]
+    shortened: int
+    """Number of entries without their largest fields."""
+    size: int
+    """Number of entries, valid or not."""
+    following: Following
+
+
+def _fingerprint(at: Position, page: RawPage) -> int:
+    """A hash of everything that parsing a page depends on. Most pages do not change between refreshes.
+
+    Python's `hash` is faster than any digest. It has 64 bits and a secret key, so a collision cannot be provoked.
+    """
+    return hash((at.url, *sorted(at.query.items()), at.received, *sorted(page.signs.items()), page.body))
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where a page is in a list."""
+
+    dialect: Dialect
+    values: Mapping[str, str]
+    """The placeholder values of the list."""
+    url: str
+    query: Query
+    received: int
+    """Number of entries before it, valid or not."""
+
+
+class PageReader:
+    """Parses the pages of one response."""
+
+    def __init__(
+        self,
+        provider: Provider,
+        secrets: Callable[[], Iterable[str]],
+        reading: asyncio.Lock,
+        last_pages: Mapping[int, ParsedPage],
+        monotonic: Callable[[], float],
+    ) -> None:
+        """`secrets`: those that were sent; `reading`: of all providers; `last_pages`: by fingerprint."""
+        self._provider = provider
+        self._secrets = secrets
+        self._reading = reading
+        self._last_pages = last_pages
+        self._monotonic = monotonic
+
+    async def read(self, raw: RawPage, at: Position) -> ParsedPage:
+        """Return a page. Raises UpstreamError."""
+        await _pause_if_long(raw.body)
+        fingerprint = _fingerprint(at, raw)
+        await _pause_if_long(raw.body)
+        async with self._reading:
+            return self._last_pages.get(fingerprint) or await self._parsed(raw, at, fingerprint)
+
+    async def _parsed(self, raw: RawPage, at: Position, fingerprint: int) -> ParsedPage:
+        """Parse one page in batches, so that other tasks can run."""
+        page = await run_yielding(opening_page(at.dialect, raw.body, self._provider.max_models))
+        size = len(page.items)
+        if size > self._provider.max_models:
+            raise too_many_models(self._provider)
+        signs, leaks = await _signs_of_private_texts(raw.body), await self._leaked_secrets(raw.body)
+        entries, hashes, dropped, shortened = await self._read_entries(page, at, signs, leaks)
+        last_id = entries[-1].written or entries[-1].id if entries else ""
+        received = Received(at.received + size, size, last_id)
+        await _pause_if_long(raw.body)
+        following = following_page(at.dialect, at.query, page, received, raw.signs)
+        return ParsedPage(fingerprint, tuple(entries), hashes, dropped, shortened, size, following)
+
+    async def _leaked_secrets(self, body: bytes) -> list[bytes]:
+        """Secrets that were sent and that the response contains: clients must not see them."""
+        leaked = []
+        for secret in [secret.encode() for secret in self._secrets() if len(secret) >= MIN_LEAK]:
+            if secret in body:
+                leaked.append(secret)
+            await _pause_if_long(body)
+        return leaked
+
+    async def _read_entries(
+        self, page: Page, at: Position, signs: Sequence[Sign], leaks: Sequence[bytes]
+    ) -> tuple[list[Entry], array[int], Mapping[str, int], int]:
+        """The entries, their hashes, the number of dropped entries by reason, and that of shortened ones.
+
+        After the first change of a list, entries with unchanged bytes are taken from the last response. Before it no
+        hashes are computed, because most lists never change. Python's `hash` is faster than any digest, and for the
+        entries of one provider a collision is expected once in 10^15 changes.
+        """
+        dialect, values, named = at.dialect, at.values, frozenset(self._provider.extra_fields or ())
+        has_last, known, values_hash = bool(self._last_pages), self._known, hash(tuple(values.items()))
+        entries: list[Entry] = []
+        hashes = array("q")
+        dropped: Counter[str] = Counter()
+        shortened = 0
+        reason = ""
+        ends_at, remaining = self._monotonic() + _MAX_STEP, BATCH_SIZE
+        for raw in page.items:
+            data = bytes(raw)
+            remaining -= 1
+            if remaining < 0 or (len(data) > _SMALL_ENTRY and self._monotonic() >= ends_at):
+                await asyncio.sleep(0)
+                ends_at, remaining = self._monotonic() + _MAX_STEP, BATCH_SIZE
+            try:
+                if leaks and any(secret in data for secret in leaks):
+                    raise InvalidEntry("contains a configured secret")
+                entry_hash = values_hash ^ hash(data) if has_last else 0
+                entry = known.get(entry_hash)
+                if entry is None:
+                    limited = within_limits(dialect, data) if len(data) > _SMALL_ENTRY else data
+                    entry = read_entry(dialect, limited, values, page.long_numbers, named, signs)
+                    if limited is not data:
+                        shortened, entry_hash = shortened + 1, 0  # read and counted again in the next response
+                entries.append(entry)
+                hashes.append(entry_hash)
+            except InvalidEntry as error:
+                dropped[str(error)] += 1
+                reason = reason if isinstance(error, NotAModel) else str(error)
+        if reason and not entries:
+            raise no_valid_entries(dialect, page.items[-1], reason)
+        return entries, hashes, dropped, shortened
+
+    @cached_property
+    def _known(self) -> Mapping[int, Entry]:
+        """The entries of the last response by hash. Computed only if a page has changed."""
+        pages = self._last_pages.values()
+        return {key: entry for page in pages for key, entry in zip(page.hashes, page.entries, strict=True) if key}
+
+
+def too_many_models(provider: Provider) -> UpstreamError:
+    return UpstreamError("too_large", f"returned more than {provider.max_models:,} models (max_models)")
+
+
+async def _pause_if_long(body: bytes) -> None:
+    """Let other tasks run between two steps that each take milliseconds for a long response."""
+    if len(body) > _LONG:
+        await asyncio.sleep(0)
+
+
+async def _signs_of_private_texts(body: bytes) -> Sequence[Sign]:
+    """The signs of private texts in a response, searched part by part, so that other tasks can run."""
+    signs: dict[Sign, None] = {}
+    for part in parts_of(body):
+        signs.update(dict.fromkeys(signs_in(part)))
+        await asyncio.sleep(0)
+    return tuple(signs)
