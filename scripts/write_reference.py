@@ -249,6 +249,11 @@ ENTRIES: Mapping[str, Entry] = {
         "After `drain_delay`, how long requests in progress can take; then calls end with an error. See "
         "[Shutdown](operations.md#shutdown).",
     ),
+    "Server.workers": Entry(
+        "workers: 4",
+        "Processes that share the port, each on one CPU core. `limits.connections`, `limits.body_memory`, and the "
+        "`max_in_flight` and `queue` of each provider are divided between them. See [Workers](operations.md#workers).",
+    ),
     "Server.sse_keepalive": Entry(
         "sse_keepalive: 30s",
         "A stream without data for this long gets an SSE comment, so that no proxy closes it as idle; calls with "

@@ -14,7 +14,8 @@ from proxy.telemetry import CallRecord
 
 # Ids are logged, and sent to providers; a key that a client sends as one must not be.
 _REQUEST_ID = re.compile(rb"(?!sk-|mp-|eyJ)[A-Za-z0-9._:-]{1,128}")
-_PROCESS = token_hex(6).encode()
+_process = token_hex(6).encode()
+"""Begins all ids of this process."""
 _counter = count(1)
 _READ = frozenset(
     {
@@ -155,4 +156,10 @@ class RequestHead:
 
 def request_id(given: bytes = b"") -> bytes:
     """Return the client's `x-request-id` if it is valid, otherwise a new id."""
-    return given if given and _REQUEST_ID.fullmatch(given) else b"%b-%x" % (_PROCESS, next(_counter))
+    return given if given and _REQUEST_ID.fullmatch(given) else b"%b-%x" % (_process, next(_counter))
+
+
+def renew_process_id() -> None:
+    """Begin ids with other digits, in a copy of a process that has created some."""
+    global _process
+    _process = token_hex(6).encode()

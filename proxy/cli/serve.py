@@ -54,6 +54,7 @@ def serve(path: Path, host: str | None, port: int | None, level: LogLevel | None
         config = load_first(path)
     except ConfigError as error:
         raise click.ClickException(str(error)) from error
+    given = host, port
     host = config.server.host if host is None else host
     port = config.server.port if port is None else port
     # Bound before any provider is contacted, so that a port in use is reported at once.
@@ -61,7 +62,14 @@ def serve(path: Path, host: str | None, port: int | None, level: LogLevel | None
         file = ConfigFile(path, host, listeners)
         if refusal := config.refuse_exposure(*listeners.addresses) or file.refuse_loop(config):
             raise click.ClickException(refusal)
-        start(config, partial(StartupReport, config, str(path)), listeners, LogOptions(form, level), file)
+        report_to, options = partial(StartupReport, config, str(path)), LogOptions(form, level)
+        if config.server.workers == 1:
+            start(config, report_to, listeners, options, file)
+            return
+        # Imported here, because most servers have one process.
+        from proxy.cli.serve_workers import SharedFiles, start_workers
+
+        start_workers(config, report_to, listeners, options, SharedFiles(path, *given, listeners, file.refuse))
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,8 @@ class StartupReport:
         """`name`: the name of the configuration, usually the path of the file. `screen` must not block; None: the log
         has lines instead of the table."""
         self._screen = screen
+        self.is_quiet = False
+        """Whether nothing is reported, because another process does that."""
         self._config = config
         self._name = name
         names = [provider.name for provider in config.providers] + [skipped.name for skipped in config.skipped]
@@ -44,6 +46,8 @@ class StartupReport:
         """Provider -> its state and the kind of its last error, "" without one; only providers that have a row."""
 
     def print(self, text: str) -> None:
+        if self.is_quiet:
+            return
         if self._screen:
             self._screen.out(printable_lines(text))
         else:
@@ -75,7 +79,7 @@ class StartupReport:
         state = self._states[report.name] = report.state, report.error.kind if report.error else ""
         if before is None and report.name in self._names:
             self._row(report.state, report.name, _outcome(report))
-        elif state != before:
+        elif state != before and not self.is_quiet:
             _log_change(report)
 
     def on_ready(self, url: str, store: Store) -> None:
@@ -97,7 +101,7 @@ class StartupReport:
         self.print(f"  curl{key} {url}/v1/models")
 
     def _row(self, state: ListState, name: str, text: str) -> None:
-        if self._screen:
+        if self._screen or self.is_quiet:
             self.print(f"  {state:<10}  {name:<{self._width}}  {printable(text)}")
         else:
             level = logging.INFO if state in _FINE else logging.WARNING

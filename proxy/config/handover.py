@@ -75,15 +75,16 @@ class _Invalid(msgspec.Struct, array_like=True, tag=1):
 
 def packed(path: str) -> bytes:
     """Read a configuration and validate all of it. Returns it, or its problems, as bytes for `unpacked`."""
-    result: _Valid | _Invalid
     try:
-        documents, config = read_again(path)
+        return pack(*read_again(path))
     except ConfigError as error:
         problems = [(each.line, each.setting, each.text, each.file) for each in error.problems]
-        result = _Invalid(problems, _portable_sources(error.sources))
-    else:
-        result = _valid(documents, config)
-    return msgspec.msgpack.encode(result)
+        return msgspec.msgpack.encode(_Invalid(problems, _portable_sources(error.sources)))
+
+
+def pack(documents: Documents, config: Config) -> bytes:
+    """Return a configuration, and the documents that it is from, as bytes for `unpacked`."""
+    return msgspec.msgpack.encode(_valid(documents, config))
 
 
 def unpacked(data: bytes, path: str) -> Config:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -24,6 +24,7 @@ from proxy.config.keys import groups_of, keys_of
 from proxy.config.logs import Logging
 from proxy.config.places import Places
 from proxy.config.problems import ConfigError
+from proxy.config.provider_settings import Provider
 from proxy.config.providers import Providers, check_authority
 from proxy.config.routing import RoutingRule, VirtualModel
 from proxy.config.server import Server
@@ -131,6 +132,7 @@ def _config(
     _warn_of_anonymous(validation, raw, groups)
     providers = Providers(validation, raw, read_secret, is_installed)
     _check_ready(validation, raw, server)
+    _check_workers(validation, server, providers.listed)
     for path in validation.documents.unset:
         if not providers.is_skipped(path) and not yaml_document.is_extension(path):
             validation.unset(path)
@@ -155,9 +157,22 @@ def _config(
 
 def _check_body_memory(validation: Validation, server: Server | None) -> None:
     """A key can have half of the memory: a longer body could never be read."""
-    if server and server.limits.body_memory < 2 * server.max_request:
-        text = "must be at least twice `server.max_request`; raise it, or lower `server.max_request`"
+    if server and server.limits.body_memory < 2 * server.max_request * server.workers:
+        per_worker = " for each of the `server.workers`" if server.workers > 1 else ""
+        text = f"must be at least twice `server.max_request`{per_worker}; raise it, or lower `server.max_request`"
         validation.problem(("server", "limits", "body_memory"), text)
+
+
+def _check_workers(validation: Validation, server: Server | None, providers: Sequence[Provider]) -> None:
+    """Each worker gets a part of these limits: with nothing it could not serve anyone."""
+    workers = server.workers if server else 1
+    text = f"must be at least `server.workers` ({workers}), between which it is divided; raise it, or lower `workers`"
+    if server and server.limits.connections < workers:
+        validation.problem(("server", "limits", "connections"), text)
+    scarce = [provider.name for provider in providers if provider.max_in_flight < workers]
+    for path, value in validation.entries(validation.documents.value, "providers") if scarce else ():
+        if isinstance(value, dict) and value.get("name") in scarce:
+            validation.problem(validation.origin((*path, "max_in_flight")), text)
 
 
 def _check_ready(validation: Validation, raw: Mapping[str, Any], server: Server | None) -> None:

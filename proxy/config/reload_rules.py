@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from proxy.config.problems import Problem
 from proxy.config.settings import Config
 
-_NEEDS_RESTART = ("host", "port", "socket_mode")
+_NEEDS_RESTART = ("host", "port", "socket_mode", "workers")
 """Settings of `server` that are read once, at the start."""
 
 

@@ -60,6 +60,8 @@ class Server(Settings):
     """How long after `drain_delay` requests in progress can take; then calls end with an error."""
     ready: Annotated[Literal["any", "all"] | tuple[str, ...], BeforeValidator(lists_to_wait_for)] = "any"
     """The providers whose lists `/readyz` waits for: any one, all, or those with these names."""
+    workers: Annotated[int, whole(1, 64)] = 1
+    """Processes that serve requests. Limits of all clients, and of calls to a provider, are divided between them."""
     sse_keepalive: Seconds = 15.0
     """An SSE comment is sent on a stream without data for this long, so that proxies do not close it as idle."""
 

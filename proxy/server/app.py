@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -73,6 +73,7 @@ class Proxy:
         self._replacing = asyncio.Lock()
         self._on_reload = on_reload
         self.reloader = Reloader(files, lambda: self.deployment.config, self.replace, self.reloads, clock)
+        self.reload_files: Callable[[], Awaitable[Mapping[str, Any]]] = self.reloader.reload
 
     def decide(self, head: RequestHead) -> RawResponse | Handler:
         """Authenticate, route and respond. Returns the response, or a handler if I/O is needed. Never raises.
@@ -178,7 +179,7 @@ class Proxy:
         """Apply the configuration as it is in its files. Returns what changed. Raises ApiError."""
         if self.draining:
             raise ShuttingDown
-        return await self.reloader.reload()
+        return await self.reload_files()
 
     @property
     def draining(self) -> bool:

@@ -11,13 +11,15 @@ import os
 import signal
 import subprocess  # nosec B404  # for one constant command
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from proxy.config import Config, ConfigError, read
 from proxy.config.contents import is_pipe
 from proxy.config.document import LargeConfiguration, Size
-from proxy.config.handover import packed, unpacked
+from proxy.config.handover import pack, packed, unpacked
 from proxy.config.loader import read_again
 from proxy.config.problems import Problem
 from proxy.config.sources import Sources
@@ -37,6 +39,14 @@ _CHILD = (
 COMMAND = (sys.executable, "-P", "-c", _CHILD)
 
 
+class Contents(NamedTuple):
+    """What files contain."""
+
+    config: Config
+    packed: Callable[[], bytes]
+    """Returns the configuration for `handover.unpacked` in another process."""
+
+
 class ProcessFailed(ConfigError):
     """The process did not validate the configuration."""
 
@@ -53,6 +63,11 @@ def load_first(path: Path, command: Sequence[str] = COMMAND, timeout: float = TI
 
 
 def load(path: Path, before: Sources, command: Sequence[str] = COMMAND, timeout: float = TIMEOUT) -> Config:
+    """Return the configuration alone; see `contents`."""
+    return contents(path, before, command, timeout).config
+
+
+def contents(path: Path, before: Sources, command: Sequence[str] = COMMAND, timeout: float = TIMEOUT) -> Contents:
     """Return the configuration in a file and those that it includes, which may have changed.
 
     Blocks, so call it in a thread. `before`: the files of the configuration in use, to be watched after a failure.
@@ -60,7 +75,8 @@ def load(path: Path, before: Sources, command: Sequence[str] = COMMAND, timeout:
     Raises ConfigError with all problems, ProcessFailed if there is no result.
     """
     try:
-        return read_again(str(path), LARGE)[1]
+        documents, config = read_again(str(path), LARGE)
+        return Contents(config, partial(pack, documents, config))
     except LargeConfiguration:
         now = before.look()
     try:
@@ -69,7 +85,7 @@ def load(path: Path, before: Sources, command: Sequence[str] = COMMAND, timeout:
             command, input=_input(path), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=timeout, check=False
         )
         if ended.returncode == 0:
-            return unpacked(ended.stdout, str(path))
+            return Contents(unpacked(ended.stdout, str(path)), lambda: ended.stdout)
         text = _ended(ended.returncode)
     except subprocess.TimeoutExpired:
         text = f"took longer than {timeout:g} s, so it was stopped"

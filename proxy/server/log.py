@@ -12,7 +12,7 @@ from proxy.access.addresses import ClientAddresses
 from proxy.config import Config
 from proxy.config.logs import LogFormat, LogLevel
 from proxy.config.misplaced import looks_secret
-from proxy.server.output import LineWriter, descriptor
+from proxy.server.output import DirectWriter, LineWriter, Writer, descriptor, unblocked
 from proxy.telemetry.access_log import AccessLog
 from proxy.telemetry.lines import ConsoleLines, EndedCall, EndedRequest, JsonLines, Lines
 
@@ -35,6 +35,10 @@ class LogOptions(NamedTuple):
 _NO_OPTIONS = LogOptions()
 
 
+def _as_it_is(lines: Lines) -> Lines:
+    return lines
+
+
 class Log:
     """Where everything is logged. `configure` can be called again while it is used."""
 
@@ -46,21 +50,23 @@ class Log:
         options: LogOptions = _NO_OPTIONS,
         is_terminal: bool = False,
         encoding: str = "utf-8",
+        label: Callable[[Lines], Lines] = _as_it_is,
+        is_direct: bool = False,
     ) -> None:
-        """`write` can block, and raise OSError; `time`: Unix seconds; `encoding`: of lines that are not JSON."""
+        """`write` can block, and raise OSError; `time`: Unix seconds; `encoding`: of lines that are not JSON; `label`
+        adds something to all lines; `is_direct`: write them without a thread, `write` must not block then."""
         self._time = time
         self._options = options
         self._is_terminal = is_terminal
         self._encoding = encoding
-        self._lines: Lines = JsonLines(lambda peer, forwarded_for: peer, looks_secret)
-        self._writer: LineWriter[_Line] = LineWriter(write, self._rendered, self._dropped)
+        self._label = label
+        self._lines = label(JsonLines(lambda peer, forwarded_for: peer, looks_secret))
+        self.is_json = True
+        new_writer = DirectWriter[_Line] if is_direct else LineWriter[_Line]
+        self._writer: Writer[_Line] = new_writer(write, self._rendered, self._dropped)
         self.access = AccessLog(self._writer.line, time, _later)
         """The observer to add to the events of the process."""
         self.handler: logging.Handler = _Handler(self)
-
-    @property
-    def is_json(self) -> bool:
-        return isinstance(self._lines, JsonLines)
 
     @property
     def dropped(self) -> int:
@@ -71,10 +77,11 @@ class Log:
         """Use the settings of a configuration from now on."""
         settings, addresses = config.logging, ClientAddresses(config.server.trusted_proxies)
         form = self._options.format or settings.format
-        if form == "json" or (form == "auto" and not self._is_terminal):
-            self._lines = JsonLines(addresses.of, looks_secret)
+        self.is_json = form == "json" or (form == "auto" and not self._is_terminal)
+        if self.is_json:
+            self._lines = self._label(JsonLines(addresses.of, looks_secret))
         else:
-            self._lines = ConsoleLines(addresses.of, looks_secret, self._encoding)
+            self._lines = self._label(ConsoleLines(addresses.of, looks_secret, self._encoding))
         level = self._options.level or settings.level
         logging.getLogger().setLevel(level.upper())
         self.access.access = settings.access
@@ -92,6 +99,10 @@ class Log:
             text = f"invalid log record ({type(error).__name__})"
             line = self._lines.record(logging.LogRecord(record.name, record.levelno, "", 0, text, (), None))
         self._writer.line(line)
+
+    def detach(self) -> None:
+        """Log nothing more, in a copy of the process."""
+        logging.getLogger().removeHandler(self.handler)
 
     def close(self) -> None:
         self._writer.close()
@@ -118,12 +129,26 @@ def _later(seconds: float, function: Callable[[], None]) -> None:
 
 @contextmanager
 def logging_to(
-    stream: TextIO | None, number: int, config: Config, options: LogOptions, time: Callable[[], float]
+    stream: TextIO | None,
+    number: int,
+    config: Config,
+    options: LogOptions,
+    time: Callable[[], float],
+    label: Callable[[Lines], Lines] = _as_it_is,
+    is_direct: bool = False,
 ) -> Iterator[Log]:
-    """Log to a standard descriptor; nowhere if `stream`, that of Python, was closed (None)."""
-    write = descriptor(number) if stream else _discard
+    """Log to a standard descriptor; nowhere if `stream`, that of Python, was closed (None). Otherwise see `Log`."""
+    write = (unblocked if is_direct else descriptor)(number) if stream else _discard
     is_terminal, encoding = (stream.isatty(), stream.encoding) if stream else (False, "utf-8")
-    log = Log(write, time, options=options, is_terminal=is_terminal, encoding=encoding)
+    log = Log(
+        write,
+        time,
+        options=options,
+        is_terminal=is_terminal,
+        encoding=encoding,
+        label=label,
+        is_direct=is_direct,
+    )
     root = logging.getLogger()
     level = root.level
     log.configure(config)

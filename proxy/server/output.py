@@ -8,11 +8,12 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Generic, TextIO, TypeVar
+from typing import Generic, Protocol, TextIO, TypeVar
 
 from proxy.telemetry.lines import dropped_text
 
 T = TypeVar("T")
+T_contra = TypeVar("T_contra", contravariant=True)
 
 MAX_LINES = 2000
 """Lines that wait to be written. Further ones are dropped and counted."""
@@ -23,6 +24,17 @@ _PAUSE = 0.05
 
 Print = Callable[[str], None]
 """Prints a line."""
+
+
+class Writer(Protocol[T_contra]):
+    """Writes lines. Never blocks and never raises."""
+
+    total_dropped: int
+
+    def line(self, line: T_contra) -> None:
+        """Write a line soon, or drop it."""
+
+    def close(self) -> None: ...
 
 
 class LineWriter(Generic[T]):
@@ -135,6 +147,36 @@ class LineWriter(Generic[T]):
                     self._unreported += dropped
 
 
+class DirectWriter(Generic[T]):
+    """Writes lines at once, without a thread: for a process that has few, and is copied (`os.fork`).
+
+    A line that would block is dropped.
+    """
+
+    def __init__(
+        self, write: Callable[[bytes], None], render: Callable[[T], bytes], dropped: Callable[[int], bytes]
+    ) -> None:
+        """See `LineWriter`. `write` must raise BlockingIOError instead of blocking."""
+        self.total_dropped = 0
+        self._write = write
+        self._render = render
+        self._dropped_line = dropped
+        self._unreported = 0
+
+    def line(self, line: T) -> None:
+        try:
+            self._write(self._render(line) + b"\n")
+            if self._unreported:
+                self._write(self._dropped_line(self._unreported) + b"\n")
+                self._unreported = 0
+        except OSError:
+            self.total_dropped += 1
+            self._unreported += 1
+
+    def close(self) -> None:
+        """Nothing waits."""
+
+
 @contextmanager
 def output(stream: TextIO | None, number: int) -> Iterator[Print]:
     """Print lines to a standard descriptor in a thread; nowhere if `stream`, that of Python, was closed (None)."""
@@ -159,6 +201,17 @@ def descriptor(number: int) -> Callable[[bytes], None]:
 
     def write(data: bytes) -> None:
         _write_all(number, data)
+
+    return write
+
+
+def unblocked(number: int) -> Callable[[bytes], None]:
+    """Return a function that writes to a file descriptor, and raises OSError, also if that would block."""
+
+    def write(data: bytes) -> None:
+        if not select.select((), (number,), (), 0)[1]:
+            raise BlockingIOError
+        os.write(number, data[: select.PIPE_BUF])  # a pipe that is writable has room for that
 
     return write
 

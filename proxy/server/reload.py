@@ -69,6 +69,11 @@ class Reloader:
         config = current()
         self._first = Config(config.server, config.merge, (), ())
         """What is compared to find what needs a restart."""
+        self._applied_by = "a restart only"
+        self.watches = True
+        """Whether the files of the configuration are polled; otherwise another process does that, see `apply`."""
+        self.on_result: Callable[[], None] = lambda: None
+        """Called after each change of `reloads`."""
         self._sources = config.sources
         """The state of the files when they were read."""
         self._replace = replace
@@ -99,6 +104,12 @@ class Reloader:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    def runs_with(self, server: Mapping[str, object]) -> None:
+        """Set what needs new processes, which SIGHUP starts. `server`: settings that are used, but not configured."""
+        used = self._first.server.model_copy(update=dict(server))
+        self._first = Config(used, self._first.merge, (), ())
+        self._applied_by = "SIGHUP or a restart only"
 
     def signal(self) -> None:
         """Reload after SIGHUP. Called in any thread, also before `start`."""
@@ -135,7 +146,8 @@ class Reloader:
     def _look(self) -> Sources | None:
         for secret in self._secrets:
             secret.poll()
-        return self._sources.look() if self._files and self._current().server.reload == "auto" else None
+        watches = self.watches and self._files and self._current().server.reload == "auto"
+        return self._sources.look() if watches else None
 
     def _reload_after_signal(self) -> None:
         self._is_signaled = False
@@ -155,12 +167,15 @@ class Reloader:
             return "`server.reload` is `off`; restart to apply a changed configuration"
         return ""
 
-    async def reload(self) -> Mapping[str, Any]:
-        """Reload for an administrator. Returns what has changed. Raises ReloadDisabled and ConfigurationRejected."""
+    async def reload(self, cause: str = "admin: ") -> Mapping[str, Any]:
+        """Reload for an administrator, or another `cause`. Returns what has changed.
+
+        Raises ReloadDisabled and ConfigurationRejected.
+        """
         if reason := self._disabled:
             raise ReloadDisabled(f"Reloading is disabled: {reason}.")
         # Shielded: a client that disconnects must not cancel a reload that others wait for.
-        loaded = await asyncio.shield(self._begin("admin: "))
+        loaded = await asyncio.shield(self._begin(cause))
         if loaded.problems:
             raise ConfigurationRejected(loaded.problems)
         return {
@@ -168,6 +183,13 @@ class Reloader:
             "changed": loaded.changes.payload if loaded.changes else None,
             "restart_needed": [*self._reloads.restart_needed],
         }
+
+    async def apply(self, config: Config) -> None:
+        """Apply a configuration that another process has loaded from the same files."""
+        async with self._lock:
+            if not is_same(self._current(), config):
+                await self._replace(config)
+            self._sources, self._reloads.generation = config.sources, config.generation
 
     # -- reloads -------------------------------------------------------------------------------------------------------
 
@@ -190,6 +212,7 @@ class Reloader:
                 problem = f"internal error: {describe_bug(bug)}"
                 loaded = _Loaded(self._sources, problems=(problem,))
             self._record(loaded, before, cause)
+            self.on_result()
             return loaded
 
     @staticmethod
@@ -240,5 +263,5 @@ class Reloader:
                 _log.warning("configuration: %s", printable(warning))
         needed = restart_needed(self._first, after)
         if needed and needed != self._reloads.restart_needed:
-            _log.warning("%s: changed, but applied by a restart only", ", ".join(needed))
+            _log.warning("%s: changed, but applied by %s", ", ".join(needed), self._applied_by)
         self._reloads.restart_needed = needed

@@ -61,24 +61,47 @@ class Observer(Protocol):
         """Called once every provider was fetched or its `initial_wait` is over. `url`: of the listening server."""
 
 
-def run(config: Config, observer: Observer, listeners: Listeners, log: Log, files: ConfigFiles | None = None) -> None:
+class Supervision(Protocol):
+    """The connection to the supervisor of several workers, of which this process is one."""
+
+    def connect(self, app: Proxy, server: Server) -> None:
+        """Do what the supervisor sends. Called on the event loop before the server accepts connections."""
+
+    def applied(self, config: Config) -> None:
+        """Called when another configuration is used."""
+
+
+def run(
+    config: Config,
+    observer: Observer,
+    listeners: Listeners,
+    log: Log,
+    files: ConfigFiles | None = None,
+    supervision: Supervision | None = None,
+) -> None:
     """Serve on these sockets until a signal stops the process.
 
-    `files`: those of the configuration, None if it is constant.
+    `files`: those of the configuration, None if it is constant. `supervision`: None if this is the only process.
     """
     drop_noise()
     _limit_malloc()
     raise_descriptor_limit()
     sys.setswitchinterval(_SWITCH_SECONDS)
     skip_system_cas()
-    app = Proxy(config, on_report=observer.on_report, files=files, on_reload=log.configure)
+
+    def on_reload(config: Config) -> None:
+        log.configure(config)
+        if supervision:
+            supervision.applied(config)
+
+    app = Proxy(config, on_report=observer.on_report, files=files, on_reload=on_reload)
     app.telemetry.add(log.access)
     app.metrics.dropped_lines = lambda: log.dropped
-    if _HANGUP:
+    if _HANGUP and not supervision:
         # Not a handler of the event loop: closing the loop would restore the default action, which ends the process.
         signal.signal(_HANGUP, lambda number, frame: app.reloader.signal())
     try:
-        Server(app, config, observer).run([*listeners.sockets])
+        Server(app, config, observer, supervision).run([*listeners.sockets])
     finally:
         _ignore_hangup()  # the interpreter restores the default action of signals that have a handler
 
@@ -149,7 +172,7 @@ def skip_system_cas() -> None:
 class Server(uvicorn.Server):
     """uvicorn's server, with notifications at start and a drain at shutdown."""
 
-    def __init__(self, app: Proxy, config: Config, observer: Observer) -> None:
+    def __init__(self, app: Proxy, config: Config, observer: Observer, supervision: Supervision | None = None) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
@@ -168,8 +191,11 @@ class Server(uvicorn.Server):
         )
         self._app = app
         self._observer = observer
+        self._supervision = supervision
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        if self._supervision:
+            self._supervision.connect(self._app, self)
         self._observer.on_start(self._app.deployment.store.reports())
         # Modules and configuration are never freed. Excluding them from full garbage collections saves pauses of 40 ms.
         gc.freeze()
@@ -216,19 +242,27 @@ class Server(uvicorn.Server):
         SIGINT: the same without `drain_delay`. A second signal: end the requests in progress. Unlike with uvicorn's
         handler, the exit code is 0.
         """
-        loop, health = asyncio.get_running_loop(), self._app.deployment.health
+        if self._app.draining:
+            asyncio.get_running_loop().call_soon_threadsafe(self.end_calls)
+        else:
+            self.stop(drains=sig == signal.SIGTERM)
+
+    def stop(self, *, drains: bool) -> None:
+        """Stop as after SIGTERM (`drains`) or SIGINT, unless the server is stopping already."""
+        health = self._app.deployment.health
         if health.draining:
-            loop.call_soon_threadsafe(self._force)
-        elif sig == signal.SIGTERM:
-            loop.call_later(self._app.deployment.config.server.drain_delay, self._stop)
+            return
+        health.draining = self._app.connections.are_ending = True
+        if drains:
+            asyncio.get_running_loop().call_later(self._app.deployment.config.server.drain_delay, self._stop)
         else:
             self._stop()
-        health.draining = self._app.connections.are_ending = True
 
     def _stop(self) -> None:
         self.should_exit = True
 
-    def _force(self) -> None:
+    def end_calls(self) -> None:
+        """End the requests in progress, and stop."""
         self._stop()
         self._end_calls()
         asyncio.get_running_loop().call_later(_FORCED_SECONDS, self._exit)

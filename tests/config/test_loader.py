@@ -49,7 +49,7 @@ server:
    allowed_hosts: [models-proxy],
    limits: {header_timeout: 5s, body_timeout: 30s, body_rate: 2KiB, body_memory: 64MiB, write_timeout: 20s,
             keepalive_timeout: 2m, headers: 64KiB, connections: 500, connections_per_address: 20}, shutdown_timeout: 2m,
-   metrics: off, max_request: 1MiB, expose_provider: true, sse_keepalive: 5s,
+   metrics: off, max_request: 1MiB, expose_provider: true, sse_keepalive: 5s, workers: 1,
    extra_paths: [/v1/translate], default_models: {moderations: omni}, trusted_proxies: [10.0.0.0/8, 192.0.2.7],
    reload: signal}
 logging: {format: json, level: warning, access: all}

@@ -1,0 +1,1 @@
+"""Several worker processes that share a port, and the process that supervises them."""

@@ -1,0 +1,269 @@
+"""Several real worker processes: starts, ends, reloads and shutdown."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import signal
+import socket
+import threading
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests import processes
+from tests.processes import until
+
+LAB = """
+logging: {{access: off}}
+server: {{workers: {workers}, drain_delay: 300ms}}
+providers:
+  - {{name: lab, kind: static, models: [{{id: {model}}}]}}
+"""
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    return tmp_path / "config.yaml"
+
+
+def text(workers: int = 2, model: str = "our-own-13b") -> str:
+    return LAB.format(workers=workers, model=model)
+
+
+def children(pid: int) -> set[int]:
+    return {int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="utf-8").split()}
+
+
+def get(url: str, path: str) -> tuple[int, Any]:
+    """Status and body of a response on a new connection, so that any of the workers sends it."""
+    with closing(http.client.HTTPConnection(url.removeprefix("http://"), timeout=10)) as connection:
+        connection.request("GET", path)
+        response = connection.getresponse()
+        return response.status, json.load(response)
+
+
+def models(url: str) -> list[str]:
+    return [model["id"] for model in get(url, "/v1/models")[1]["data"]]
+
+
+def everywhere(url: str, expected: list[str]) -> bool:
+    """Whether all workers list these models: with 40 connections none is left out."""
+    return all(models(url) == expected for _ in range(40))
+
+
+class Load(threading.Thread):
+    """Requests lists on new connections until it is stopped."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__()
+        self._url = url
+        self._is_over = threading.Event()
+        self.results: list[str] = []
+
+    def run(self) -> None:
+        while not self._is_over.is_set():
+            try:
+                self.results.append(str(get(self._url, "/v1/models")[0]))
+            except (OSError, http.client.HTTPException) as error:
+                self.results.append(type(error).__name__)
+
+    def __enter__(self) -> Load:
+        self.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._is_over.set()
+        self.join()
+
+
+def test_one_worker_has_no_supervisor(config: Path) -> None:
+    with processes.serving(config, text(1)) as process:
+        assert models(process.url) == ["our-own-13b"]
+        assert (children(process.pid), process.stop()) == (set(), 0)
+
+
+def test_workers_share_the_port_and_the_start_is_reported_once(config: Path) -> None:
+    with processes.serving(config, text(3)) as process:
+        url = process.url
+        assert len(children(process.pid)) == 3
+        assert everywhere(url, ["our-own-13b"])
+        process.send(signal.SIGTERM)
+        assert (process.wait(), process.err) == (0, [])
+        assert [line.split(",")[0] for line in process.out] == [
+            "models-proxy 0.2.0",
+            "  declared    lab  1 model",
+            f"Listening on {url}",
+            f"  curl {url}/v1/models",
+        ]
+
+
+def test_a_worker_that_is_killed_is_replaced(config: Path) -> None:
+    with processes.serving(config, text()) as process:
+        url = process.url
+        before = children(process.pid)
+        os.kill(min(before), signal.SIGKILL)
+        process.line(process.err, "^.* ERROR models_proxy: worker [12] was ended by SIGKILL; it is replaced in 0 s$")
+        until(lambda: len(children(process.pid)) == 2)
+        assert len(children(process.pid) - before) == 1
+        assert everywhere(url, ["our-own-13b"])
+        assert process.stop() == 0
+
+
+def test_connections_that_wait_at_a_killed_worker_are_served_by_its_successor(config: Path) -> None:
+    with processes.serving(config, text()) as process:
+        url = process.url
+        pids = children(process.pid)
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        waiting = []
+        for _ in range(20):
+            connection = socket.create_connection(("127.0.0.1", httpx.URL(url).port or 0))
+            connection.settimeout(10)
+            connection.sendall(b"GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            waiting.append(connection)
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+        assert [connection.recv(4096)[:15] for connection in waiting] == [b"HTTP/1.1 200 OK"] * 20
+        for connection in waiting:
+            connection.close()
+        assert process.stop() == 0
+
+
+def test_the_death_of_a_worker_fails_only_requests_at_that_worker(config: Path) -> None:
+    with processes.serving(config, text()) as process:
+        url = process.url
+        with Load(url) as load:
+            until(lambda: len(load.results) > 50)
+            os.kill(min(children(process.pid)), signal.SIGKILL)
+            done = len(load.results)
+            until(lambda: len(load.results) > done + 100)
+        failures = [result for result in load.results if result != "200"]
+        assert len(failures) <= 1
+        assert process.stop() == 0
+
+
+def test_a_worker_is_replaced_while_the_file_is_invalid(config: Path) -> None:
+    with processes.serving(config, text()) as process:
+        url = process.url
+        config.write_text(text(model="our-own-14b"), encoding="utf-8")
+        until(lambda: everywhere(url, ["our-own-14b"]))
+        config.write_text("providers: [", encoding="utf-8")
+        process.line(process.err, "configuration not reloaded: 1 problem")
+        before = children(process.pid)
+        for pid in before:
+            os.kill(pid, signal.SIGKILL)
+        until(lambda: len(children(process.pid) - before) == 2)
+        assert everywhere(url, ["our-own-14b"])
+        assert process.stop() == 0
+
+
+def test_sighup_reloads_all_workers_and_one_logs_it(config: Path) -> None:
+    with processes.serving(config, text(3).replace("drain_delay", "reload: signal, drain_delay")) as process:
+        url = process.url
+        config.write_text(text(3, "our-own-14b").replace("drain_delay", "reload: signal, drain_delay"), "utf-8")
+        process.send(signal.SIGHUP)
+        until(lambda: everywhere(url, ["our-own-14b"]))
+        assert process.stop() == 0
+        assert len([line for line in process.err if "SIGHUP: configuration reloaded" in line]) == 1
+
+
+def test_an_administrator_gets_the_result_when_all_workers_have_reloaded(config: Path) -> None:
+    with processes.serving(config, text(3)) as process:
+        url = process.url
+        config.write_text(text(3, "our-own-14b"), encoding="utf-8")
+        result = httpx.post(f"{url}/admin/reload", timeout=10, trust_env=False).json()
+        assert everywhere(url, ["our-own-14b"])
+        generation = result["generation"]
+        assert result["workers"] == [{"worker": number, "generation": generation} for number in (1, 2, 3)]
+        config.write_text("providers: 1", encoding="utf-8")
+        rejected = httpx.post(f"{url}/admin/reload", timeout=10, trust_env=False)
+        assert (rejected.status_code, len(rejected.json()["error"]["problems"])) == (422, 1)
+        assert process.stop() == 0
+
+
+def test_sighup_replaces_the_workers_for_what_needs_other_processes(config: Path) -> None:
+    with processes.serving(config, text(2)) as process:
+        url = process.url
+        before = children(process.pid)
+        config.write_text(text(3, "our-own-14b"), encoding="utf-8")
+        with Load(url) as load:
+            process.send(signal.SIGHUP)
+            process.line(process.err, "replacing 2 workers by 3")
+            until(lambda: len(children(process.pid) - before) == 3 and not children(process.pid) & before)
+        assert set(load.results) == {"200"}
+        config.write_text(text(2, "our-own-14b"), encoding="utf-8")
+        with Load(url) as load:
+            process.send(signal.SIGHUP)
+            process.line(process.err, "replacing 3 workers by 2")
+            until(lambda: len(children(process.pid)) == 2)
+        assert set(load.results) == {"200"}
+        assert everywhere(url, ["our-own-14b"])
+        assert process.stop() == 0
+
+
+def test_sighup_moves_the_workers_to_another_port(config: Path) -> None:
+    ports = processes.free_port(), processes.free_port()
+
+    def on(port: int) -> str:
+        return text(2).replace("{workers", f"{{port: {port}, workers")
+
+    config.write_text(on(ports[0]), encoding="utf-8")
+    with processes.models_proxy("serve", "--config", str(config), *processes.CONSOLE) as process:
+        url = process.url
+        assert url == f"http://127.0.0.1:{ports[0]}"
+        config.write_text(on(ports[1]), encoding="utf-8")
+        process.send(signal.SIGHUP)
+        until(lambda: not processes.accepts_connections(("127.0.0.1", ports[0])))
+        assert everywhere(f"http://127.0.0.1:{ports[1]}", ["our-own-13b"])
+        assert process.stop() == 0
+
+
+def test_sigterm_lets_requests_in_progress_finish_in_all_workers(config: Path) -> None:
+    with processes.serving(config, text().replace("300ms", "2s")) as process:
+        url = process.url
+        process.send(signal.SIGTERM)
+        until(lambda: all(get(url, "/readyz")[1] == {"status": "draining"} for _ in range(20)))
+        assert models(url) == ["our-own-13b"]
+        assert (process.wait(), process.err) == (0, [])
+
+
+def test_signals_of_a_process_manager_to_all_processes_stop_the_server_once(config: Path) -> None:
+    with processes.serving(config, text().replace("300ms", "2s")) as process:
+        url = process.url
+        for pid in (*children(process.pid), process.pid):
+            os.kill(pid, signal.SIGTERM)
+        until(lambda: get(url, "/readyz")[1] == {"status": "draining"})
+        assert models(url) == ["our-own-13b"]
+        assert (process.wait(), process.err) == (0, [])
+
+
+def test_workers_stop_without_the_supervisor(config: Path) -> None:
+    with processes.serving(config, text()) as process:
+        assert process.url
+        pids = children(process.pid)
+        process.send(signal.SIGKILL)
+        until(lambda: not any(is_running(pid) for pid in pids))
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_lines_of_the_log_have_the_number_of_the_worker(config: Path) -> None:
+    with processes.serving(config, text().replace("access: off", "access: all"), "--log-format", "json") as process:
+        process.line(process.err, "Listening on")
+        url = json.loads(next(line for line in process.err if "Listening" in line))["message"].split()[-1]
+        assert everywhere(url, ["our-own-13b"])
+        assert process.stop() == 0
+        requests = [json.loads(line) for line in process.err if '"event":"request"' in line]
+        assert {request["worker"] for request in requests} == {1, 2}
+        identities = [request["request_id"] for request in requests]
+        assert len({*identities}) == len(identities) == 40
