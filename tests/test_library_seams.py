@@ -150,7 +150,7 @@ async def test_reading_is_resumed_by_the_overridden_flow_control(fetch: FakeFetc
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
             assert type(self.flow) is WatchedFlowControl
-            self.flow = Flow(self)
+            self.flow = Flow(transport)
 
     async with serving(CALLABLE, fetch, clock, protocol=WithFlow) as served:
         await served.client.post("/v1/chat/completions", json={"model": "unknown"})

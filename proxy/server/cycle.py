@@ -29,7 +29,9 @@ class Connection(typing.Protocol):
 
     transport: asyncio.Transport
     loop: asyncio.AbstractEventLoop
-    flow: FlowControl
+
+    @property
+    def flow(self) -> FlowControl: ...
 
     @property
     def default_headers(self) -> Sequence[Header]:

@@ -35,6 +35,9 @@ _MANY_LINES = 2048
 class PausableFlow(Flow, Protocol):
     """uvicorn's flow control of one connection."""
 
+    is_full: bool
+    """Whether reading is paused because further requests are waiting."""
+
     def pause_reading(self) -> None: ...
 
     def resume_reading(self) -> None: ...
@@ -95,7 +98,6 @@ class Receiver:
         "_may_discard",
         "_timeouts",
         "head_size",
-        "is_full",
         "is_partial",
     )
 
@@ -110,8 +112,6 @@ class Receiver:
         self._is_parsing = False
         self._is_waiting = False
         """Whether the next request waits for the caller's share of the event loop."""
-        self.is_full = False
-        """Whether reading is paused because further requests are waiting."""
         self.head_size = 0
         """Bytes of a head that is not complete."""
         self._lines = 0
@@ -177,7 +177,7 @@ class Receiver:
         """Drop what was received, and what will be."""
         self._input.clear()
         self.head_size = self._lines = 0
-        self.is_full = False
+        self._connection.flow.is_full = False
         self.is_partial = True
 
     def _continue(self) -> None:
@@ -207,7 +207,7 @@ class Receiver:
         self._is_parsing = False
         if not self._timeouts.lingers:
             self.is_partial = bool(self._input) or self.head_size > 0
-            if self.is_partial or self.is_full:
+            if self.is_partial or self._connection.flow.is_full:
                 self._limit_waiting()
 
     def _can_parse(self, before: Cycle | None) -> bool:
@@ -261,13 +261,13 @@ class Receiver:
 
     def _limit_waiting(self) -> None:
         """Pause reading while much is waiting, and continue with the next request if none is in progress."""
-        waiting = len(self._input)
+        waiting, flow = len(self._input), self._connection.flow
         if waiting > _MAX_WAITING:
-            self.is_full = True
-            self._connection.flow.pause_reading()
-        elif self.is_full and waiting < _FEW_WAITING:
-            self.is_full = False
-            self._connection.flow.resume_reading()
+            flow.is_full = True
+            flow.pause_reading()
+        elif flow.is_full and waiting < _FEW_WAITING:
+            flow.is_full = False
+            flow.resume_reading()
         if waiting and not self._is_waiting and self._can_parse(self._connection.cycle):
             self._connection.loop.call_soon(self._continue)
 

@@ -760,7 +760,7 @@ async def test_pipelined_requests_after_a_call_get_responses(fetch: FakeFetch, c
     ):
         await until(lambda: bool(provider.requests))
         writer.write(LIST + post(b'{"model":"m","input":"%b"}' % (b"x" * 500_000)))
-        await until(lambda: any(connection.receiver.is_full for connection in connections(served)))
+        await until(lambda: any(connection.flow.is_full for connection in connections(served)))
         allowed.set()
         for _ in range(3):
             assert (await reader.readuntil(b"\r\n")) == b"HTTP/1.1 200 OK\r\n"

@@ -56,6 +56,7 @@ class FakeConnection:
         self.fed = 0
         self.refusals: list[str] = []
         self.is_reading = True
+        self.is_full = False
         self.is_closed = False
         self.timers: list[tuple[float, Callable[[], None]]] = []
         self.url = b"/"
