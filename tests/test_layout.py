@@ -135,7 +135,7 @@ def test_pure_packages_use_no_network_and_no_event_loop(package: str) -> None:
     assert not {(name, library) for name in below - READ_FILES for library in foreign(TREES[name]) & NETWORK}
 
 
-READ_FILES = {"config.contents", "config.files", "config.loader", "config.providers", "config.secret_files"}
+READ_FILES = {"config.authorities", "config.contents", "config.files", "config.loader", "config.secret_files"}
 """Modules of `config` that read files: the file itself, certificates, which `ssl` parses, and files with secrets, which
 are read again in threads."""
 
@@ -166,7 +166,6 @@ TOUCH_THE_MACHINE = {
     "config.contents",
     "config.files",
     "config.loader",
-    "config.providers",
     "config.secret_files",
     "config.sources",
     "server.config_process",

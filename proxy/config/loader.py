@@ -14,6 +14,7 @@ from typing import Any
 
 from proxy.config import document as yaml_document
 from proxy.config import secret_files
+from proxy.config.authorities import check_authority
 from proxy.config.contents import Content, content, content_of_pipe, is_pipe
 from proxy.config.defaults import Cache, Defaults
 from proxy.config.document import MOST, Size
@@ -25,7 +26,7 @@ from proxy.config.logs import Logging
 from proxy.config.places import Places
 from proxy.config.problems import ConfigError
 from proxy.config.provider_settings import Provider
-from proxy.config.providers import Providers, check_authority
+from proxy.config.providers import Providers
 from proxy.config.routing import RoutingRule, VirtualModel
 from proxy.config.server import Server
 from proxy.config.settings import Config, Group, Key, Merge, OwnerRule

@@ -8,6 +8,8 @@ from pydantic import BaseModel, ValidationError
 
 from proxy.config import Config, ConfigError, Provider, parse
 
+BEARER = "must not begin with `Bearer `; remove it: the proxy adds it"
+QUOTES = "must not begin or end with a quote; remove the quotes: they are part of the value"
 CANARY = "sk-canary-1234567890"
 DIGEST = "sha256:" + "0a" * 32
 OTHER_DIGEST = "sha256:" + "0b" * 32
