@@ -1,0 +1,61 @@
+"""The caller may not do this, or not from there."""
+
+from __future__ import annotations
+
+from proxy.errors.api_error import ApiError
+
+
+class InvalidKey(ApiError):
+    """The same bytes for a missing, unknown, revoked or expired key, so that responses do not reveal which."""
+
+    status = 401
+    type = "invalid_request_error"
+    code = "invalid_api_key"
+    hint = "Send a valid key as `Authorization: Bearer <key>` or `X-Auth-Token: <key>`."
+    # Without it, some clients retry a 401 for a minute before they show it.
+    should_retry = False
+
+    def __init__(self) -> None:
+        # Clients recognize the first words, which are those of OpenAI's API. The message must not contain `x-api-key`:
+        # then Claude Code replaces it by "Not logged in".
+        super().__init__(
+            "Incorrect API key provided, or none. Send one API key of this proxy, as 'Authorization: Bearer <key>' "
+            "or in 'api-key' or 'X-Auth-Token'."
+        )
+
+
+class Forbidden(ApiError):
+    status = 403
+    type = "permission_error"
+    code = "insufficient_permissions"
+    hint = "Use an API key with this permission, or contact the proxy's administrator."
+
+
+class HostNotAllowed(ApiError):
+    """A host name that is not known to be the proxy's, while no keys are configured (DNS rebinding)."""
+
+    status = 403
+    type = "permission_error"
+    code = "host_not_allowed"
+    hint = "Use localhost or 127.0.0.1 in the base URL, or add the host to `server.allowed_hosts`."
+
+    def __init__(self, host: str) -> None:
+        super().__init__(
+            f"Host {host[:255]!a} is not allowed: this proxy has no API keys, so it accepts loopback names and "
+            "addresses only. Use localhost in the base URL, or add the host to `server.allowed_hosts`."
+        )
+
+
+class OriginNotAllowed(ApiError):
+    """A web page of an origin that is not configured, while no keys are configured."""
+
+    status = 403
+    type = "permission_error"
+    code = "origin_not_allowed"
+    hint = "Add the origin to `server.cors`."
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The origin of this request is not allowed: this proxy has no API keys, so it accepts requests of web "
+            "pages of configured origins only. Add the origin to `server.cors`."
+        )
