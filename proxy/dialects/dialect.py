@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from operator import itemgetter
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from proxy.dialects.facts import (
     NAMES,
@@ -83,7 +83,8 @@ MISSING = object()
 """Returned by the getters in `ids` if there is no value; all others return None."""
 
 
-class EntryPlan(NamedTuple):
+@dataclass(frozen=True, slots=True)  # its fields are read several times as fast as those of a named tuple
+class EntryPlan:
     """How to parse entries with certain outermost fields. Nearly all entries of a list share one plan.
 
     Contains only paths whose outermost field exists, in order of preference.

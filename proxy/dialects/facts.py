@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain
 from operator import itemgetter
@@ -25,7 +26,8 @@ Shape = tuple[tuple[Any, ...] | None, ...]
 """The names in each group of an entry, None where it is no object. A nested object is a tuple of its name and names."""
 
 
-class FieldSource(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class FieldSource:
     """A field of an entry that may contain a value of `extra`."""
 
     name: str
@@ -38,7 +40,8 @@ class FieldSource(NamedTuple):
     """The dotted name of the field, for explanations."""
 
 
-class Sources(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Sources:
     """The fields to read of entries with one shape."""
 
     fields: tuple[FieldSource, ...]
@@ -425,14 +428,15 @@ def known_values(payload: Mapping[str, Any], sources: Sources, price_per: int) -
     """Metadata under standard names, and the paths of the fields that it replaces."""
     known: dict[str, Any] = {}
     used: list[str] = []
-    for name, path, get, read, _ in sources.fields:
+    for source in sources.fields:
+        name = source.name
         if name in known and known[name] is not False:
             continue
-        value = get(payload)
-        if value is None or (value := read(value, price_per)) is None:
+        value = source.get(payload)
+        if value is None or (value := source.read(value, price_per)) is None:
             continue
-        if path:
-            used.append(path)
+        if source.path:
+            used.append(source.path)
         if name:
             known[name] = value
         else:

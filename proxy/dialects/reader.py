@@ -182,8 +182,9 @@ def _entry(
     values: Mapping[str, str],
 ) -> Entry:
     """`payload` is the source of standard fields, and `plan` is its plan; `shown` is the source of all other fields."""
-    root = shown.get(dialect.root)
-    parent = values[dialect.parent] if dialect.parent else shown.get("parent")
+    root, parent = (shown.get(dialect.root), shown.get("parent")) if plan.has_reference else (None, None)
+    if dialect.parent:
+        parent = values[dialect.parent]
     return Entry(
         own_id,
         _owner(payload, plan.owners),
@@ -286,18 +287,24 @@ def _extra(dialect: Dialect, payload: Mapping[str, Any], rest: Mapping[str, Any]
     price_per = dialect.price_per
     sources = plan.sources(plan.shape_of(payload)) if plan.groups else plan.extra
     known, used = known_values(payload, sources, price_per)
-    hidden = plan.private if dialect.keeps_originals else (*used, *plan.private)
-    nested = {name: known.pop(name) for name in plan.nested if name in known} if plan.nested else {}
+    hidden = (*used, *plan.private) if used and not dialect.keeps_originals else plan.private
+    nested = {name: known.pop(name) for name in plan.nested if name in known} if plan.nested else None
     shown = {**(without_fields(rest, hidden) if hidden else rest), **known}
     for name in plan.reserved:
         shown.pop(name, None)
     if plan.has_prices and not (plan.may_have_plain_prices and is_plain(payload)):
         _set_prices(shown, priced(payload, price_per))
+    if nested:
+        _set_nested(shown, nested)
+    return _ENCODE(shown)
+
+
+def _set_nested(shown: dict[str, Any], nested: Mapping[str, Any]) -> None:
+    """Set fields of objects, by dotted name."""
     for name, value in nested.items():
         outer, inner = name.split(".")
         existing = shown.get(outer)
         shown[outer] = {**existing, inner: value} if isinstance(existing, dict) else {inner: value}
-    return _ENCODE(shown)
 
 
 def _set_prices(shown: dict[str, Any], pricing: Mapping[str, Any] | None) -> None:
