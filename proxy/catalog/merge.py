@@ -63,7 +63,8 @@ def merging(
     for batch in batched(offers):
         for offer in filter(allows, batch):
             key = offer.id.casefold() if ignore_case else offer.id
-            by_id[key] = (*by_id.get(key, ()), offer)
+            others = by_id.get(key)
+            by_id[key] = (offer,) if others is None else (*others, offer)
         yield
     if ignore_case:
         by_id = {spelled[0].id: spelled for spelled in by_id.values()}
@@ -83,7 +84,7 @@ def combining(*, ignore_case: bool, fill: bool) -> Callable[[tuple[Offer, ...]],
 def model_of(offers: tuple[Offer, ...]) -> Model:
     """Return the model with these offers of one id."""
     if len(offers) == 1:
-        return Model(offers, offers[0].created)
+        return Model(offers, offers[0].entry.created)
     first_by_provider: dict[str, Offer] = {}
     for offer in offers:
         first_by_provider.setdefault(offer.provider, offer)

@@ -39,6 +39,7 @@ def select(provider: Provider, config: Config) -> Step:
     included, excluded = matcher(provider.include), matcher(provider.exclude)
     declared = {entry.id for entry in declared_entries(provider)}
     where = provider.where
+    selects_all = "*" in provider.include and not provider.exclude and not where
 
     def step(offers: Iterable[Offer]) -> Iterator[Offer]:
         seen: set[str] = set()
@@ -46,7 +47,9 @@ def select(provider: Provider, config: Config) -> Step:
             own_id = offer.entry.id
             if own_id in seen:
                 continue
-            is_selected = included(own_id) and not excluded(own_id) and (not where or passes(offer.entry, where))
+            is_selected = selects_all or (
+                included(own_id) and not excluded(own_id) and (not where or passes(offer.entry, where))
+            )
             if is_selected or own_id in declared:
                 seen.add(own_id)
                 yield offer

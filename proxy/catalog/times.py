@@ -52,8 +52,7 @@ def settle_times(
     """
     shown = {entry.id: entry.created for entry in reversed(last)}
     latest = answered_at - RECENT
-    is_settled = not any((time := entry.created) > latest or shown.get(entry.id, time) != time for entry in entries)
-    if is_settled and not withheld:
+    if not withheld and _is_settled(entries, shown, latest):
         return tuple(entries), {}  # nearly all providers
     result: list[Entry] = []
     still_withheld: dict[str, Reported] = {}
@@ -72,3 +71,10 @@ def settle_times(
             result.append(entry)
         yield
     return tuple(result), still_withheld
+
+
+def _is_settled(entries: Sequence[Entry], shown: Mapping[str, int], latest: float) -> bool:
+    """Whether all times are those of the last response, if there was one, and none is too recent."""
+    if max([entry.created for entry in entries], default=0) > latest:
+        return False
+    return not shown or all(shown.get(entry.id, entry.created) == entry.created for entry in entries)

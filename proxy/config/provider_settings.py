@@ -171,7 +171,7 @@ class Provider(ListSettings, CallSettings):
         """Whether its list is fetched; otherwise the provider has only the models declared in the file."""
         return self.dialect.is_remote
 
-    @property
+    @cached_property
     def target(self) -> Target | None:
         """None for a provider whose models are listed but cannot be called."""
         row = self.dialect

@@ -13,9 +13,9 @@ from proxy.patterns import matcher
 def names_of(entries: Sequence[Entry]) -> list[str]:
     """Return the own ids of entries and the other names in them."""
     names = [entry.id for entry in entries]
-    for entry in entries:
-        if entry.aliases or entry.written or entry.id.endswith(LATEST):  # few: the loop is short, and need not yield
-            names += other_names(entry)
+    # Few have others, so this is short, and need not yield.
+    for entry in [entry for entry in entries if entry.aliases or entry.written or entry.id.endswith(LATEST)]:
+        names += other_names(entry)
     return names
 
 

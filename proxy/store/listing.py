@@ -53,7 +53,7 @@ class Listing:
     @property
     def oldest(self) -> float:
         """Monotonic seconds of the oldest response that any entry is from."""
-        return min(self.unseen.values(), default=self.fetched_monotonic)
+        return min(self.unseen.values()) if self.unseen else self.fetched_monotonic
 
     def stale_at(self, provider: Provider) -> float:
         """Monotonic seconds at which the listing becomes stale."""

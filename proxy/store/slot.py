@@ -112,8 +112,11 @@ class Slot:
         """Apply the rules to a listing. `first`: the names in the first list, None if this is the first one."""
         names = names_of(listing.entries)
         yield
-        first = first if first is not None or not names else tuple(names)
-        added = new_names(self.provider, first or (), names)
+        added = frozenset[str]()
+        if first is None:
+            first = tuple(names) or None
+        else:
+            added = new_names(self.provider, first, names)
         offers: list[Offer] = []
         for batch in batched(self.rules(listing.entries)):
             offers += batch
