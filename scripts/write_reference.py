@@ -31,6 +31,7 @@ from proxy.config.provider_settings import Call, Iam, OAuth, Provider
 from proxy.config.routing import RoutingRule, VirtualModel
 from proxy.config.server import Server
 from proxy.config.settings import Group, Merge, OwnerRule
+from proxy.config.store import StoreSettings
 from proxy.dialects import DIALECTS, Auth, Dialect, Setting
 from proxy.telemetry.metrics import METRICS
 
@@ -73,6 +74,11 @@ SECTIONS = (
         "server: limits", Limits, "Limits of connections and requests of clients. See [Limits](http-api.md#limits)."
     ),
     Section("logging", Logging, "The log, on stderr. See [Logs](logs.md)."),
+    Section(
+        "store",
+        StoreSettings,
+        "State outside the process. See [Restarts](operations.md#restarts). A restart applies changes.",
+    ),
     Section(
         "cache",
         Cache,
@@ -164,6 +170,11 @@ ENTRIES: Mapping[str, Entry] = {
         "trusted_proxies: [10.0.0.0/8, 192.0.2.7]",
         "Networks and addresses of reverse proxies whose `X-Forwarded-For` is believed. See "
         "[Addresses of clients](logs.md#addresses-of-clients).",
+    ),
+    "StoreSettings.directory": Entry(
+        "directory: /var/lib/models-proxy",
+        "A directory for this process alone. The last model lists are written there, and the next start shows them "
+        "before any provider responds. Without it, lists are kept in memory only.",
     ),
     "Logging.format": Entry(
         "format: json",
@@ -354,8 +365,9 @@ ENTRIES: Mapping[str, Entry] = {
     ),
     "Defaults.failover_to": Entry(
         "failover_to: same_owner",
-        "Where calls fail over to: `listed`, providers whose first list since the start contained the model, or whose "
-        "`models` or `accept` name it; `same_owner`, of these, those with the same owner; or `any`, all that have it.",
+        "Where calls fail over to: `listed`, providers whose first list, fetched or restored, contained the model, or "
+        "whose `models` or `accept` name it; `same_owner`, of these, those with the same owner; or `any`, all that "
+        "have it.",
     ),
     "Provider.name": Entry("name: lab", "Unique name, shown in rules, logs and `/health`."),
     "Provider.kind": Entry(

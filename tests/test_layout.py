@@ -140,8 +140,8 @@ READ_FILES = {"config.authorities", "config.contents", "config.files", "config.l
 are read again in threads."""
 
 
-def test_store_uses_no_http() -> None:
-    modules = {name for name in TREES if unit(name) == "store"}
+def test_store_uses_no_http_and_one_thread_for_files() -> None:
+    modules = {name for name in TREES if unit(name) == "store" and name != "store.disk"}
 
     assert not {(name, library) for name in modules for library in foreign(TREES[name]) & (NETWORK - {"asyncio"})}
 
@@ -174,6 +174,7 @@ TOUCH_THE_MACHINE = {
     "server.process",
     "server.run",
     "server.workers.fork",
+    "store.disk",
     "cli.check",
     "cli.explain",
     "cli.health",

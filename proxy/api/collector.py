@@ -92,6 +92,10 @@ class Collector:
             "models_proxy_provider_list_held",
             [((report.name,), int(report.is_held)) for report in reports],
         )
+        yield (
+            "models_proxy_provider_list_restored",
+            [((report.name,), int(report.origin == "restored")) for report in reports],
+        )
         yield "models_proxy_provider_fetch_failures", [((report.name,), report.failures) for report in reports]
         yield (
             "models_proxy_provider_dropped_entries",

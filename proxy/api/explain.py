@@ -113,7 +113,8 @@ def _load() -> None:
 
 
 def _shortcoming(report: Report) -> tuple[str, Mapping[str, int]]:
-    return report.error.reason if report.error else "", report.result.dropped if report.result else {}
+    restored = "restored: an earlier process fetched the list" if report.origin == "restored" else ""
+    return report.error.reason if report.error else restored, report.result.dropped if report.result else {}
 
 
 def _parameters(query: bytes) -> tuple[str, str | None]:

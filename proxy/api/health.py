@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -26,8 +26,17 @@ _NO_STORE = (b"cache-control", b"no-store")
 class Health:
     """The state of the process and of its providers. Only admin keys see single providers."""
 
-    def __init__(self, config: Config, store: Store, calls: Callable[[str], Calls], reloads: Reloads) -> None:
-        """`calls` returns the state of a provider's calls, by the provider's name."""
+    def __init__(
+        self,
+        config: Config,
+        store: Store,
+        calls: Callable[[str], Calls],
+        reloads: Reloads,
+        stored: Callable[[], Mapping[str, Any]] = dict,
+    ) -> None:
+        """`calls` returns the state of a provider's calls, by the provider's name; `stored` the states of what the
+        section `store` configures."""
+        self._stored = stored
         self._generation = config.generation
         self._reloads = reloads
         self._store = store
@@ -97,6 +106,8 @@ class Health:
         if caller.admin:
             payload["lists"], payload["calls"] = lists, calls
             payload["configuration"] = self._configuration()
+            if stored := self._stored():
+                payload["store"] = stored
             payload["providers"] = [self._provider(report) for report in reports]
             payload["skipped"] = [
                 {"name": skipped.name, "state": skipped.state, "reason": skipped.reason} for skipped in self._skipped
@@ -143,6 +154,7 @@ class Health:
             "models": report.models,
             "last_success": None if report.fetched_at is None else _date(report.fetched_at),
             "age_seconds": None if report.age is None else round(report.age, 1),
+            "origin": report.origin,
             "last_error": report.error and _error(report.error),
             "next_attempt_in_seconds": None if report.next_attempt_in is None else round(report.next_attempt_in, 1),
             "breaker": report.breaker,

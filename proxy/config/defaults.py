@@ -77,8 +77,8 @@ class CallSettings(FetchSettings):
     )  # fmt: skip
     """After what the next provider is tried. By default, all errors that occur before any work is done."""
     failover_to: Literal["same_owner", "listed", "any"] = "listed"
-    """Where its calls fail over to. `listed`: providers whose first list since the start contained the model, or whose
-    `models` or `accept` name it; `same_owner`: of these, those with the same owner; `any`: all that have it."""
+    """Where its calls fail over to. `listed`: providers whose first list, fetched or restored, contained the model, or
+    whose `models` or `accept` name it; `same_owner`: of these, those with the same owner; `any`: all that have it."""
     forward_headers: tuple[Annotated[str, AfterValidator(forwardable)], ...] = ()
     """Patterns of further headers that are forwarded, from the client to the provider and back."""
 

@@ -31,6 +31,7 @@ from proxy.config.routing import RoutingRule, VirtualModel
 from proxy.config.server import Server
 from proxy.config.settings import Config, Group, Key, Merge, OwnerRule
 from proxy.config.sources import SourceLog
+from proxy.config.store import StoreSettings
 from proxy.config.validation import Validation
 
 
@@ -123,6 +124,7 @@ def _config(
     server = validation.section(Server, raw, "server")
     _check_body_memory(validation, server)
     logging = validation.section(Logging, raw, "logging")
+    store = validation.section(StoreSettings, raw, "store")
     merge = validation.section(Merge, raw, "merge")
     _check_inherited(validation, raw)
     owners = _owners(validation, raw)
@@ -153,6 +155,7 @@ def _config(
         models,
         routing,
         logging or Logging(),
+        store or StoreSettings(),
     )
 
 

@@ -9,6 +9,7 @@ from proxy.config.settings import Config
 
 _NEEDS_RESTART = ("host", "port", "socket_mode", "workers")
 """Settings of `server` that are read once, at the start."""
+_OF_STORE = ("directory",)
 
 
 def refuse_reload(before: Config, after: Config, addresses: Sequence[str] = ()) -> Problem | None:
@@ -33,5 +34,13 @@ def restart_needed(before: Config, after: Config) -> list[str]:
 
     `before`: the configuration at the start of the process.
     """
-    changed = [name for name in _NEEDS_RESTART if getattr(before.server, name) != getattr(after.server, name)]
-    return [f"server.{name}" for name in changed]
+    sections = (
+        ("server", _NEEDS_RESTART, before.server, after.server),
+        ("store", _OF_STORE, before.store, after.store),
+    )
+    return [
+        f"{section}.{name}"
+        for section, names, old, new in sections
+        for name in names
+        if getattr(old, name) != getattr(new, name)
+    ]

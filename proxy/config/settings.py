@@ -23,6 +23,7 @@ from proxy.config.provider_settings import Provider
 from proxy.config.routing import RoutingRule, VirtualModel
 from proxy.config.server import Server, is_loopback
 from proxy.config.sources import Sources
+from proxy.config.store import StoreSettings
 
 
 class OwnerRule(Settings):
@@ -103,6 +104,7 @@ class Config:
     routing: tuple[RoutingRule, ...] = ()
     """The first rule that matches a model is used."""
     logging: Logging = field(default=Logging())
+    store: StoreSettings = field(default=StoreSettings())
     sources: Sources = field(default=Sources(), compare=False, repr=False)
     """The files that it was read from."""
     places: Places = field(default=Places(), compare=False, repr=False)
@@ -128,6 +130,7 @@ class Config:
                 self.models,
                 self.routing,
                 self.logging,
+                self.store,
             )
         )
 

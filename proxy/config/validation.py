@@ -20,6 +20,7 @@ from proxy.config.provider_settings import Provider
 from proxy.config.server import Server
 from proxy.config.settings import Merge
 from proxy.config.sources import SourceLog
+from proxy.config.store import StoreSettings
 from proxy.dialects import DIALECTS
 
 M = TypeVar("M", bound=Settings)
@@ -27,6 +28,7 @@ M = TypeVar("M", bound=Settings)
 PROVIDER_SETTINGS = tuple(name for name in Provider.model_fields if name != "settings")
 _HOMES: Mapping[str, Iterable[str]] = {
     "`server`": Server.model_fields,
+    "`store`": StoreSettings.model_fields,
     "`cache`": Cache.model_fields,
     "`merge`": Merge.model_fields,
     "`defaults`": Defaults.model_fields,

@@ -20,6 +20,7 @@ from proxy.errors import ApiError, BadRequest, InternalError, ShuttingDown, desc
 from proxy.server.added_headers import sending
 from proxy.server.connections import ClientConnections
 from proxy.server.deployment import Deployment, Shared
+from proxy.server.list_directory import list_directory
 from proxy.server.process import ProcessMetrics
 from proxy.server.reload import ConfigFiles, Reloader
 from proxy.server.shares import Shares
@@ -66,7 +67,11 @@ class Proxy:
         self.metrics = ProcessMetrics(self.connections, counters, self.reloads)
         self._counts = False
         self._count(config)
-        shared = Shared(clock, fetch, self.telemetry, on_report, self.metrics, operations=self)
+        self.directory = list_directory(config, clock, lambda: self.deployment.config.providers)
+        """None without `store.directory`."""
+        if directory := self.directory:
+            self.metrics.directory = lambda: directory.status
+        shared = Shared(clock, fetch, self.telemetry, on_report, self.metrics, self, self.directory)
         self.deployment = Deployment(config, shared)
         self._retiring: dict[asyncio.Task[None], Deployment] = {}
         """Deployments that were replaced, and still have requests in progress."""
@@ -110,6 +115,8 @@ class Proxy:
     async def lifespan(self) -> AsyncIterator[None]:
         """Refresh the model lists in the background while the context is entered."""
         disable_http_logging()
+        if self.directory:
+            await self.directory.start(lambda: self.deployment.store)
         self.deployment.start()
         self.reloader.start()
         self.metrics.lag.start(asyncio.get_running_loop())
@@ -123,6 +130,8 @@ class Proxy:
             await asyncio.gather(*self._retiring, return_exceptions=True)
             for deployment in (*self._retiring.values(), self.deployment):
                 await deployment.close()
+            if self.directory:
+                await self.directory.stop()
 
     def _count(self, config: Config) -> None:
         """Count events for metrics from the first configuration on that does not switch them off."""

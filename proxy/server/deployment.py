@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from proxy.api.responses import StoredResponses
     from proxy.inference.failover import Forwarder
     from proxy.inference.resources import CallResources
+    from proxy.store.directory import ListDirectory
 
 _TURNS = 3
 """Iterations of the event loop after which every request that was decided before has begun."""
@@ -64,15 +65,17 @@ class Shared:
         on_report: Callable[[Report], None],
         of_process: ProcessValues,
         operations: Operations,
+        directory: ListDirectory | None = None,
     ) -> None:
         """`fetch` replaces fetching over HTTP; `on_report` is called after each refresh of a provider; `of_process`:
-        the metrics of the process."""
+        the metrics of the process; `directory`: where lists are kept for the next start."""
         self.clock = clock
         self.fetch = fetch
         self.telemetry = telemetry
         self.on_report = on_report
         self.of_process = of_process
         self.operations = operations
+        self.directory = directory
         self._resources: CallResources | None = None
 
     def resources(self, config: Config) -> CallResources:
@@ -102,6 +105,7 @@ class Deployment:
     def __init__(self, config: Config, shared: Shared, before: Deployment | None = None) -> None:
         """`before`: the deployment that this one will replace. Nothing of it changes here: this runs in a thread."""
         self.config = config
+        self._by_name = {provider.name: provider for provider in config.providers}
         self._shared = shared
         self._clock = clock = shared.clock
         self._fetcher: ListFetcher = ListFetcher(config.providers, clock, before._fetcher if before else None)
@@ -112,6 +116,7 @@ class Deployment:
             clock,
             on_report=self._reported,
             on_models=shared.telemetry.models_changed,
+            on_accepted=self._keep,
         )
         self.access = Access(config, clock.time)
         self.guard = BrowserGuard(config.server) if config.is_open else None
@@ -120,7 +125,7 @@ class Deployment:
         """What is added to the headers of every response, None for nothing."""
         self.add_headers_for_admins = with_generation(config.generation, self.add_headers)
         self._callable = frozenset(provider.name for provider in config.providers if provider.target)
-        self.health = Health(config, self.store, self._calls_of, shared.operations.reloads)
+        self.health = Health(config, self.store, self._calls_of, shared.operations.reloads, self._stored_states)
         self.listed = Listed(config, self.store)
         self._calls = request_paths(config.server.extra_paths)
         self.routes = Routes(
@@ -176,6 +181,8 @@ class Deployment:
         """Replace the deployment for which this one was prepared. Synchronous."""
         self.health.draining = before.health.draining
         self._shared.configure(self.config)
+        for provider in self._by_name if self._shared.directory else ():
+            self._keep(provider)  # its fingerprint may be another one
         if self.forwarder:
             self.forwarder.take_over()
 
@@ -211,6 +218,16 @@ class Deployment:
         if self._refreshing:
             self._refreshing.cancel()
             await asyncio.gather(self._refreshing, return_exceptions=True)
+
+    def _keep(self, provider: str) -> None:
+        """Keep the list of a provider for the next start."""
+        if (directory := self._shared.directory) and (record := self.store.record(provider)):
+            directory.save(self._by_name[provider], record)
+
+    def _stored_states(self) -> Mapping[str, object]:
+        """Return the states of what the section `store` configures, for `/health`."""
+        directory = self._shared.directory
+        return {"directory": directory.status._asdict()} if directory else {}
 
     def _reported(self, report: Report) -> None:
         """After each refresh. A provider whose list was fetched can be reached."""

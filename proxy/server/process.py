@@ -23,6 +23,7 @@ from proxy.telemetry.counters import Counters
 
 if TYPE_CHECKING:
     from proxy.api.collector import Values
+    from proxy.store.directory import DirectoryStatus
 
 _PROC = Path("/proc")
 _TICKS_FROM_BOOT = 19
@@ -36,6 +37,8 @@ class ProcessMetrics:
         self.counters = counters
         self.dropped_lines: Callable[[], int] = lambda: 0
         """Returns the number of lines of the log that were dropped since the start."""
+        self.directory: Callable[[], DirectoryStatus | None] = lambda: None
+        """Returns the state of `store.directory`, None without one."""
         self.lag = LoopLag()
         self._connections = connections
         self._reloads = reloads
@@ -56,8 +59,18 @@ class ProcessMetrics:
             "models_proxy_connections": [((), len(self._connections))],
             "models_proxy_connections_limit": [((), self._connections.limits.connections)],
             "models_proxy_event_loop_lag_seconds": [((), self.lag.seconds.buckets())],
+            **_of_directory(self.directory()),
             **{name: [((), value)] for name, value in process_values().items()},
         }
+
+
+def _of_directory(status: DirectoryStatus | None) -> Values:
+    if status is None:
+        return {}
+    return {
+        "models_proxy_store_directory_up": [((), int(not status.problem))],
+        "models_proxy_store_directory_writes_total": [(("ok",), status.writes), (("failed",), status.failed_writes)],
+    }
 
 
 def process_values(proc: Path = _PROC) -> Mapping[str, float]:

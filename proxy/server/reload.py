@@ -67,7 +67,7 @@ class Reloader:
         self._files = files
         self._current = current
         config = current()
-        self._first = Config(config.server, config.merge, (), ())
+        self._first = Config(config.server, config.merge, (), (), store=config.store)
         """What is compared to find what needs a restart."""
         self._applied_by = "a restart only"
         self.watches = True

@@ -149,7 +149,7 @@ class Report:
     """How long the last refresh took; None before the first one has ended."""
     refreshing: bool = False
     """Whether a refresh is in progress."""
-    origin: Origin = "fetched"
+    origin: Origin | None = None
 
 
 def age_by_clock(record: ListRecord, provider: Provider, time: float) -> float:

@@ -32,17 +32,19 @@ class Refresher:
         on_change: Callable[[bool], None],
         on_report: Callable[[Report], None],
         on_models: Callable[[ModelsChange], None] = lambda change: None,
+        on_accepted: Callable[[str], None] = lambda provider: None,
         form: Callable[[str], str] = str,
     ) -> None:
         """`on_change` is called synchronously after every refresh, with whether the offers changed. `on_report` is
-        scheduled on the event loop, `on_models` is called when models were added or removed after the first list.
-        `form`: a public id as it is compared with others."""
+        scheduled on the event loop, `on_models` is called when models were added or removed after the first list,
+        `on_accepted` after each list with its provider. `form`: a public id as it is compared with others."""
         self._slots = slots
         self._fetch = fetch
         self._clock = clock
         self._on_change = on_change
         self._on_report = on_report
         self._on_models = on_models
+        self._on_accepted = on_accepted
         self._form = form
         self._logged: dict[str, set[str]] = {}
         """Provider -> the new ids that were logged: an id that comes and goes is logged once."""
@@ -186,6 +188,7 @@ class Refresher:
         before, is_first = slot.offers, slot.first_names is None
         changed = slot.accept(update)
         self._on_change(changed)
+        self._on_accepted(slot.provider.name)
         if changed and not is_first and (change := await run_yielding(models_change(slot, before))):
             self._on_models(change)
         if changed and slot.new_names and slot.provider.target:

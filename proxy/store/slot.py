@@ -186,6 +186,8 @@ class Slot:
         self.listing, self.offers = update.listing, update.offers
         self.has_answered, self.expired = True, {}
         self.first_names, self.new_names = update.first_names, update.new_names
+        if self.failures and update.listing.origin == "restored":
+            return changed  # they are later than the list
         self.failures = 0
         self.error = shortcoming(self.provider, update.listing)
         self.shortcomings = self.shortcomings + 1 if self.error else 0
@@ -244,7 +246,7 @@ class Slot:
             is_held=listing is not None and listing.shrinkage is not None,
             fetch_seconds=self.refresh_seconds,
             refreshing=self.refreshing,
-            origin=listing.origin if listing else "fetched",
+            origin=listing.origin if listing else None,
         )
 
     @property

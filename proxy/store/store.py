@@ -45,6 +45,8 @@ class Store:
     uniform: Callable[[float, float], float] = random.uniform
     on_report: Callable[[Report], None] = lambda report: None
     on_models: Callable[[ModelsChange], None] = lambda change: None
+    on_accepted: Callable[[str], None] = lambda provider: None
+    """Called when the list of a provider was fetched, or taken over from another process that runs now."""
     max_list_bytes: int = MAX_BYTES
     """Limit for the rendered lists of all policies."""
 
@@ -65,6 +67,7 @@ class Store:
             on_change=self._changed,
             on_report=self.on_report,
             on_models=self.on_models,
+            on_accepted=self.on_accepted,
             form=str.casefold if self.config.merge.ignore_case else str,
         )
         self.new_offers: dict[str, frozenset[str]] = {}
@@ -146,6 +149,8 @@ class Store:
         changed = slot.adopt(update)
         self._changed(changed)
         self._refresher.adopted(slot)
+        if origin != "restored":
+            self.on_accepted(provider)
         if changed and not is_first and (change := await run_yielding(models_change(slot, before))):
             self.on_models(change)
         return True

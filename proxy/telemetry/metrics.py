@@ -80,6 +80,19 @@ _TABLE = (
         "Models that were added to or removed from the list of a provider after its first one.",
         ("provider", "change"),
     ),
+    Metric(
+        "models_proxy_provider_list_restored",
+        "gauge",
+        "1 while the model list of a provider is the one in `store.directory`, because it was not fetched yet.",
+        _OF_PROVIDER,
+    ),
+    Metric("models_proxy_store_directory_up", "gauge", "1 while lists can be written to `store.directory`."),
+    Metric(
+        "models_proxy_store_directory_writes_total",
+        "counter",
+        "Lists written to `store.directory`; the outcome is ok or failed.",
+        ("outcome",),
+    ),
     # -- the catalog
     Metric("models_proxy_catalog_models", "gauge", "Different ids of all models, before the rules of keys."),
     Metric(

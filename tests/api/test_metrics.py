@@ -104,6 +104,8 @@ async def test_an_admin_key_gets_the_state_of_every_provider(fetch: FakeFetch, c
         'models_proxy_provider_list_age_seconds{provider="a"}': 2.5,
         'models_proxy_provider_list_held{provider="a"}': 0,
         'models_proxy_provider_list_held{provider="b"}': 0,
+        'models_proxy_provider_list_restored{provider="a"}': 0,
+        'models_proxy_provider_list_restored{provider="b"}': 0,
         'models_proxy_provider_fetch_failures{provider="a"}': 0,
         'models_proxy_provider_fetch_failures{provider="b"}': 1,
         'models_proxy_provider_dropped_entries{provider="a"}': 0,

@@ -28,6 +28,7 @@ from proxy.config.provider_settings import NOT_CALLABLE, Iam, OAuth
 from proxy.config.routing import RoutingRule, VirtualModel
 from proxy.config.server import Server
 from proxy.config.settings import Group, Merge, OwnerRule
+from proxy.config.store import StoreSettings
 from proxy.dialects import DIALECTS
 from tests.config.outcomes import (
     CANARY,
@@ -53,6 +54,7 @@ server:
    extra_paths: [/v1/translate], default_models: {moderations: omni}, trusted_proxies: [10.0.0.0/8, 192.0.2.7],
    reload: signal}
 logging: {format: json, level: warning, access: all}
+store: {directory: /var/lib/models-proxy}
 cache: {ttl: 10m, max_stale: 2h, confirm_empty: 3m, initial_wait: 2s}
 defaults:
   timeout: 20s
@@ -409,13 +411,14 @@ def test_every_setting_is_loaded(corp_pem: str) -> None:
             RoutingRule(match=("gpt-*", "o1"), strategy="order"),
         ),
         logging=Logging(format="json", level="warning", access="all"),
+        store=StoreSettings(directory="/var/lib/models-proxy"),
     )
 
 
 def test_example_contains_every_setting() -> None:
     models = (
         Server, Limits, Cache, Defaults, Merge, OwnerRule, Provider, Iam, OAuth, CustomList, CustomPaging, VirtualModel,
-        RoutingRule, Group, KeyEntry, Logging,
+        RoutingRule, Group, KeyEntry, Logging, StoreSettings,
     )  # fmt: skip
     names = {name for model in models for name in model.model_fields} - {"settings"}
     names |= {name for dialect in DIALECTS.values() for name in dialect.settings} | set(SECTIONS)

@@ -1,0 +1,24 @@
+"""The directory of a configuration in which lists are kept, None without one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from proxy.clock import Clock
+from proxy.config import Config, Provider
+
+if TYPE_CHECKING:
+    from proxy.store.directory import ListDirectory
+
+
+def list_directory(config: Config, clock: Clock, providers: Callable[[], Sequence[Provider]]) -> ListDirectory | None:
+    """`providers` returns those of the present configuration."""
+    if config.store.directory is None:
+        return None
+    # Imported only if it is used.
+    from proxy.store.directory import ListDirectory
+    from proxy.store.disk import Disk, DiskThread
+
+    path = config.store.directory
+    return ListDirectory(path, Disk(path), DiskThread().submit, clock, providers)

@@ -1,0 +1,304 @@
+"""`store.directory`: the last lists in files, so that a restart shows them before any provider responds.
+
+Each accepted list is written to a file that is named by the fingerprint of the fetch settings, and read by a process
+with the same fingerprint only. Whatever happens to the directory, lists are served from memory: a fault is logged once,
+shown by `/health`, and the directory is tried again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple, TypeVar
+
+from proxy.clock import Clock
+from proxy.config import Provider
+from proxy.errors import describe_bug
+from proxy.store.disk import DirectoryLocked, FileInfo, Files, Submit
+from proxy.store.envelope import HEAD_SIZE, MAX_PAYLOAD, RecordError
+from proxy.store.fingerprint import fingerprint
+from proxy.store.records import ListRecord, decode, encode
+from proxy.store.store import Store
+
+T = TypeVar("T")
+
+WRITE_INTERVAL = 1.0
+"""Seconds between two writes of one provider's list."""
+FIRST_RETRY, MAX_RETRY = 5.0, 300.0
+"""Seconds until the directory is tried again after a fault: doubled with each further one."""
+SLOW_SECONDS = 10.0
+"""Seconds after which an operation without a result is a fault."""
+RESTORE_SECONDS = 2.0
+"""How long the start waits for lists in the directory. Later ones are shown if their provider was not fetched yet."""
+STOP_SECONDS = 2.0
+CLEANING_INTERVAL = 3600.0
+"""Seconds between two searches for files that are not needed any more."""
+MAX_FILES, MAX_BYTES = 1000, 1024**3
+"""Limits for the files of other fingerprints; the oldest are removed."""
+_SUFFIX = ".list"
+_OURS = re.compile(r"[0-9a-f]{32}\.list(\.tmp)?")
+
+_log = logging.getLogger("models_proxy")
+
+
+class DirectoryStatus(NamedTuple):
+    """The state of the directory, for administrators."""
+
+    path: str
+    problem: str
+    """Why lists are not written at the moment, "" if they are."""
+    writes: int
+    failed_writes: int
+    ignored_files: int
+    """Files that could not be used at the start."""
+
+
+@dataclass
+class _Pending:
+    """The newest list of a provider that was not written yet."""
+
+    provider: Provider
+    record: ListRecord
+    due_at: float
+    """Monotonic seconds."""
+
+
+class ListDirectory:
+    """Restores lists at the start, and writes the accepted ones while `run` is running."""
+
+    def __init__(
+        self, path: str, files: Files, submit: Submit, clock: Clock, providers: Callable[[], Iterable[Provider]]
+    ) -> None:
+        """`submit` runs a function in a thread, one at a time; `providers` returns those of the configuration."""
+        self._path = path
+        self._files = files
+        self._submit = submit
+        self._clock = clock
+        self._providers = providers
+        self._pending: dict[str, _Pending] = {}
+        self._written_at: dict[str, float] = {}
+        """Provider -> monotonic seconds of its last write."""
+        self._changed = asyncio.Event()
+        self._problem = ""
+        self._faults = 0
+        """Consecutive faults."""
+        self._writes = self._failed_writes = self._ignored = 0
+        self._clean_at = float("-inf")
+        self._running: asyncio.Task[None] | None = None
+
+    @property
+    def status(self) -> DirectoryStatus:
+        return DirectoryStatus(self._path, self._problem, self._writes, self._failed_writes, self._ignored)
+
+    # -- life cycle ----------------------------------------------------------------------------------------------------
+
+    async def start(self, store: Callable[[], Store]) -> None:
+        """Restore lists, then write them until `stop`. Returns when lists are restored, or after `RESTORE_SECONDS`.
+
+        `store` returns the present one.
+        """
+        restoring = asyncio.create_task(self.restore(store), name="restore lists")
+        self._running = asyncio.create_task(self._run_after(restoring), name="write lists")
+        await asyncio.wait([restoring], timeout=RESTORE_SECONDS)
+
+    async def _run_after(self, restoring: asyncio.Task[None]) -> None:
+        await restoring
+        await self.run()
+
+    async def stop(self) -> None:
+        """Write the lists that are pending, if that is possible soon, and let another process use the directory."""
+        if self._running:
+            self._running.cancel()
+            await asyncio.gather(self._running, return_exceptions=True)
+        with suppress(OSError, TimeoutError):
+            async with asyncio.timeout(STOP_SECONDS):
+                for pending in [*self._pending.values()] if not self._problem else ():
+                    await self._write(pending)
+        with suppress(OSError, TimeoutError):
+            async with asyncio.timeout(STOP_SECONDS):
+                await self._do(self._files.unlock)
+
+    # -- at the start --------------------------------------------------------------------------------------------------
+
+    async def restore(self, store: Callable[[], Store]) -> None:
+        """Show the lists in the directory. Returns when all were read. Never raises."""
+        restored: list[str] = []
+        try:
+            await self._do(self._files.lock)
+            for provider in [provider for provider in self._providers() if provider.is_remote]:
+                record = await self._do(partial(self._read, provider))
+                present = store()
+                if record and present.has(provider.name) and await present.adopt(provider.name, record, "restored"):
+                    restored.append(provider.name)
+        except OSError as error:
+            self._report_fault(error)
+        except Exception as bug:
+            _log.error("internal error while restoring lists: %s", describe_bug(bug))
+        if restored:
+            _log.info("store.directory: restored the lists of %s", _listed(restored))
+
+    def _read(self, provider: Provider) -> ListRecord | None:
+        """The list in the file of a provider; None without one, or if it cannot be used."""
+        of = fingerprint(provider)
+        name = of.name + _SUFFIX
+        try:
+            return decode(self._files.read(name, HEAD_SIZE + MAX_PAYLOAD), of)
+        except FileNotFoundError:
+            return None
+        except (OSError, RecordError) as error:
+            self._ignored += 1
+            reason = error if isinstance(error, RecordError) else error.strerror
+            _log.warning("store.directory: %s/%s: file of %s ignored: %s", self._path, name, provider.name, reason)
+            return None
+
+    # -- while running -------------------------------------------------------------------------------------------------
+
+    def save(self, provider: Provider, record: ListRecord) -> None:
+        """Write a list soon. A newer one of the provider replaces it until then."""
+        due_at = self._written_at.get(provider.name, float("-inf")) + WRITE_INTERVAL
+        self._pending[provider.name] = _Pending(provider, record, due_at)
+        self._changed.set()
+
+    async def run(self) -> None:
+        """Write lists until canceled. Handles every exception."""
+        while True:
+            try:
+                await self._work()
+                self._report_success()
+            except OSError as error:
+                self._report_fault(error)
+                await self._clock.sleep(min(FIRST_RETRY * 2.0 ** min(self._faults - 1, 20), MAX_RETRY))
+            except Exception as bug:
+                _log.error("internal error while writing lists: %s", describe_bug(bug))
+                await self._clock.sleep(MAX_RETRY)
+
+    async def _work(self) -> None:
+        """Do what is due, or wait for it. Raises OSError."""
+        now = self._clock.monotonic()
+        if now >= self._clean_at:
+            await self._do(self._files.lock)
+            await self._do(self._clean)
+            self._clean_at = now + CLEANING_INTERVAL
+        elif due := next((pending for pending in self._pending.values() if pending.due_at <= now), None):
+            await self._write(due)
+        else:
+            await self._wait(min([self._clean_at, *(pending.due_at for pending in self._pending.values())]) - now)
+
+    async def _wait(self, seconds: float) -> None:
+        """Return after this time, or when a list was accepted."""
+        self._changed.clear()
+        tasks = [asyncio.create_task(self._clock.sleep(seconds)), asyncio.create_task(self._changed.wait())]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+
+    async def _write(self, pending: _Pending) -> None:
+        """Raises OSError; then the list is still pending."""
+        name = pending.provider.name
+        try:
+            await self._do(partial(self._write_file, pending.provider, pending.record))
+        except OSError:
+            self._failed_writes += 1
+            raise
+        except RecordError as error:
+            self._failed_writes += 1
+            _log.warning("store.directory: the list of %s is not written: %s", name, error)
+        else:
+            self._writes += 1
+        self._written_at[name] = self._clock.monotonic()
+        newer = self._pending[name]
+        if newer is pending:
+            del self._pending[name]
+        else:
+            newer.due_at = self._written_at[name] + WRITE_INTERVAL
+
+    def _write_file(self, provider: Provider, record: ListRecord) -> None:
+        self._files.lock()
+        of = fingerprint(provider)
+        self._files.write(of.name + _SUFFIX, encode(record, provider, of))
+
+    def _clean(self) -> None:
+        """Remove unfinished files, and lists of other fingerprints that are too old or too many. No other files."""
+        providers = [*self._providers()]
+        needed = {fingerprint(provider).name + _SUFFIX for provider in providers}
+        oldest = self._clock.time() - max((provider.max_stale for provider in providers), default=0.0)
+        others = [file for file in self._files.list() if _OURS.fullmatch(file.name) and file.name not in needed]
+        for name in removable(others, oldest):
+            self._files.remove(name)
+
+    # -- faults --------------------------------------------------------------------------------------------------------
+
+    async def _do(self, work: Callable[[], T]) -> T:
+        """Run a function in the thread. Raises what it raises."""
+        loop = asyncio.get_running_loop()
+        result: asyncio.Future[T] = loop.create_future()
+
+        def run() -> None:
+            settle: Callable[[], None]
+            try:
+                settle = partial(_set_result, result, work())
+            except Exception as error:
+                settle = partial(_set_exception, result, error)
+            with suppress(RuntimeError):  # the loop was closed
+                loop.call_soon_threadsafe(settle)
+
+        self._submit(run)
+        slow = loop.call_later(SLOW_SECONDS, self._report_slow)
+        try:
+            return await result
+        finally:
+            slow.cancel()
+
+    def _report_slow(self) -> None:
+        self._report(f"no response for {SLOW_SECONDS:.0f} s")
+
+    def _report_fault(self, error: OSError) -> None:
+        self._faults += 1
+        self._report(error.strerror or type(error).__name__, is_locked=isinstance(error, DirectoryLocked))
+
+    def _report(self, problem: str, *, is_locked: bool = False) -> None:
+        if problem != self._problem:
+            rest = "this one continues without it" if is_locked else "lists are kept in memory only until that is fixed"
+            _log.warning("store.directory: %s: %s; %s", self._path, problem, rest)
+        self._problem = problem
+
+    def _report_success(self) -> None:
+        if self._problem:
+            _log.info("store.directory: %s: lists are written again", self._path)
+        self._problem, self._faults = "", 0
+
+
+def removable(others: Iterable[FileInfo], oldest: float) -> Sequence[str]:
+    """Return the files that are not needed: unfinished or older than `oldest` (Unix seconds), or beyond the limits."""
+    kept = 0
+    size = 0
+    names: list[str] = []
+    for file in sorted(others, key=lambda file: -file.modified):
+        is_within = kept < MAX_FILES and size + file.size <= MAX_BYTES
+        if is_within and file.modified >= oldest and file.name.endswith(_SUFFIX):
+            kept += 1
+            size += file.size
+        else:
+            names.append(file.name)
+    return names
+
+
+def _set_result(result: asyncio.Future[T], value: T) -> None:
+    if not result.done():  # canceled
+        result.set_result(value)
+
+
+def _set_exception(result: asyncio.Future[T], error: Exception) -> None:
+    if not result.done():
+        result.set_exception(error)
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")

@@ -1,0 +1,172 @@
+"""The files of a directory that only one process uses. Every function can block for as long as the file system does."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import stat
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from queue import SimpleQueue
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+from proxy.store.envelope import RecordError
+
+T = TypeVar("T")
+
+LOCK = "lock"
+"""The name of the file that is locked."""
+_TEMPORARY = ".tmp"
+_OPEN = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+_PRIVATE = 0o600
+
+
+class DirectoryLocked(OSError):
+    """Another process uses the directory."""
+
+
+class FileInfo(NamedTuple):
+    name: str
+    size: int
+    modified: float
+    """Unix seconds."""
+
+
+class Files(Protocol):
+    """The files of a directory, by name. All methods raise OSError."""
+
+    def lock(self) -> None:
+        """Create the directory if it is missing, and lock it unless it is locked. Raises DirectoryLocked."""
+
+    def unlock(self) -> None:
+        """Let another process use the directory."""
+
+    def read(self, name: str, limit: int) -> bytes:
+        """Return the content. Raises RecordError for a file that this user did not write, or of more bytes."""
+
+    def write(self, name: str, data: bytes) -> None:
+        """Replace a file: a reader, also after a crash, sees the old content or the new one."""
+
+    def list(self) -> Sequence[FileInfo]:
+        """Return all regular files."""
+
+    def remove(self, name: str) -> None:
+        """Remove a file if it exists."""
+
+
+class Disk:
+    """`Files` of the operating system."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._lock: int | None = None
+
+    def lock(self) -> None:
+        if self._lock is not None and self._is_ours(self._lock):
+            return
+        self.unlock()
+        os.makedirs(self._path, mode=0o700, exist_ok=True)
+        number = os.open(self._at(LOCK), os.O_RDWR | os.O_CREAT | _OPEN, _PRIVATE)
+        try:
+            fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            os.close(number)
+            raise DirectoryLocked(error.errno, "another process uses the directory") from None
+        except BaseException:
+            os.close(number)
+            raise
+        self._lock = number
+
+    def unlock(self) -> None:
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def read(self, name: str, limit: int) -> bytes:
+        with _opened(self._at(name), os.O_RDONLY) as number:
+            found = os.fstat(number)
+            if not stat.S_ISREG(found.st_mode):
+                raise RecordError("not a regular file")
+            if found.st_uid != os.geteuid():
+                raise RecordError("owned by another user")
+            if found.st_size > limit:
+                raise RecordError(f"larger than {limit:,} bytes")
+            parts: list[bytes] = []
+            while part := os.read(number, found.st_size + 1):
+                parts.append(part)
+            return b"".join(parts)
+
+    def write(self, name: str, data: bytes) -> None:
+        temporary = self._at(name + _TEMPORARY)
+        try:
+            with suppress(FileNotFoundError):
+                os.unlink(temporary)
+            with _opened(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL) as number:
+                rest = memoryview(data)
+                while rest:
+                    rest = rest[os.write(number, rest) :]
+                os.fsync(number)
+            os.replace(temporary, self._at(name))
+        except BaseException:
+            with suppress(OSError):
+                os.unlink(temporary)
+            raise
+        with _opened(self._path, os.O_RDONLY | os.O_DIRECTORY) as number:
+            os.fsync(number)
+
+    def list(self) -> Sequence[FileInfo]:
+        found: list[FileInfo] = []
+        with os.scandir(self._path) as entries:
+            for entry in entries:
+                with suppress(FileNotFoundError):
+                    if entry.is_file(follow_symlinks=False):
+                        info = entry.stat(follow_symlinks=False)
+                        found.append(FileInfo(entry.name, info.st_size, info.st_mtime))
+        return found
+
+    def remove(self, name: str) -> None:
+        with suppress(FileNotFoundError):
+            os.unlink(self._at(name))
+
+    def _is_ours(self, number: int) -> bool:
+        """Whether the locked file is still the one in the directory, which may have been removed or replaced."""
+        try:
+            return os.path.samestat(os.stat(self._at(LOCK)), os.fstat(number))
+        except FileNotFoundError:
+            return False
+
+    def _at(self, name: str) -> str:
+        return os.path.join(self._path, name)
+
+
+@contextmanager
+def _opened(path: str, flags: int) -> Iterator[int]:
+    number = os.open(path, flags | _OPEN, _PRIVATE)
+    try:
+        yield number
+    finally:
+        os.close(number)
+
+
+class DiskThread:
+    """Runs functions one after the other in a thread. A daemon: a file system that hangs does not keep the process."""
+
+    def __init__(self) -> None:
+        self._work: SimpleQueue[Callable[[], object]] = SimpleQueue()
+        self._is_started = False
+
+    def submit(self, work: Callable[[], object]) -> None:
+        """Run `work` after all functions before it. It must not raise."""
+        if not self._is_started:
+            self._is_started = True
+            threading.Thread(target=self._run, name="store", daemon=True).start()
+        self._work.put(work)
+
+    def _run(self) -> None:
+        while True:
+            self._work.get()()
+
+
+Submit = Callable[[Callable[[], Any]], None]
+"""Runs a function in a thread, which must not raise."""

@@ -1,0 +1,343 @@
+"""`store.directory`: which lists are written and restored, and that a fault of the directory changes nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from itertools import pairwise
+
+import pytest
+
+from proxy.config import Config
+from proxy.store import Store
+from proxy.store.directory import MAX_BYTES, MAX_FILES, DirectoryStatus, ListDirectory, removable
+from proxy.store.disk import DirectoryLocked, FileInfo
+from proxy.store.envelope import RecordError
+from proxy.store.fingerprint import fingerprint
+from tests.fakes import FakeClock, FakeFetch, config_of, middle, run_pending_tasks
+from tests.store.stores import ONE, TWO, listed, report
+
+pytestmark = pytest.mark.anyio
+
+
+class FakeFiles:
+    """Files in memory. `error` is raised by every method."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        self.content: dict[str, bytes] = {}
+        self.modified: dict[str, float] = {}
+        self.written: list[str] = []
+        self.error: OSError | None = None
+        self._clock = clock
+
+    def lock(self) -> None:
+        self._fail()
+
+    def unlock(self) -> None:
+        self._fail()
+
+    def read(self, name: str, limit: int) -> bytes:
+        self._fail()
+        if name not in self.content:
+            raise FileNotFoundError(errno.ENOENT, "No such file or directory")
+        if len(self.content[name]) > limit:
+            raise RecordError(f"larger than {limit:,} bytes")
+        return self.content[name]
+
+    def write(self, name: str, data: bytes) -> None:
+        self._fail()
+        self.content[name] = data
+        self.modified[name] = self._clock.time()
+        self.written.append(name)
+
+    def list(self) -> Sequence[FileInfo]:
+        self._fail()
+        return [FileInfo(name, len(self.content[name]), self.modified.get(name, 0.0)) for name in self.content]
+
+    def remove(self, name: str) -> None:
+        self._fail()
+        del self.content[name]
+
+    def _fail(self) -> None:
+        if self.error:
+            raise self.error
+
+
+class Disk:
+    """A thread that a test can stop."""
+
+    def __init__(self) -> None:
+        self.hangs = False
+        self._waiting: list[Callable[[], object]] = []
+
+    def submit(self, work: Callable[[], object]) -> None:
+        if self.hangs:
+            self._waiting.append(work)
+        else:
+            work()
+
+    def go_on(self) -> None:
+        self.hangs = False
+        for work in self._waiting:
+            work()
+
+
+@pytest.fixture
+def files(clock: FakeClock) -> FakeFiles:
+    return FakeFiles(clock)
+
+
+class Process:
+    """One life of the proxy: a store, and the directory."""
+
+    def __init__(self, text: str, fetch: FakeFetch, clock: FakeClock, files: FakeFiles, disk: Disk) -> None:
+        self.config: Config = config_of(text)
+        by_name = {provider.name: provider for provider in self.config.providers}
+        self.directory = ListDirectory("/lists", files, disk.submit, clock, lambda: self.config.providers)
+
+        def keep(name: str) -> None:
+            record = self.store.record(name)
+            assert record
+            self.directory.save(by_name[name], record)
+
+        self.store = Store(self.config, fetch, clock, uniform=middle, on_accepted=keep)
+
+    @property
+    def status(self) -> DirectoryStatus:
+        return self.directory.status
+
+
+@asynccontextmanager
+async def living(
+    text: str, fetch: FakeFetch, clock: FakeClock, files: FakeFiles, disk: Disk | None = None
+) -> AsyncIterator[Process]:
+    process = Process(text, fetch, clock, files, disk or Disk())
+    await process.directory.start(lambda: process.store)
+    running = asyncio.create_task(process.store.run())
+    await run_pending_tasks()
+    yield process
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    await process.directory.stop()
+
+
+def file_of(text: str, number: int = 0) -> str:
+    return fingerprint(config_of(text).providers[number]).name + ".list"
+
+
+async def test_list_is_restored_at_the_next_start(fetch: FakeFetch, clock: FakeClock, files: FakeFiles) -> None:
+    fetch.lists("a", "m")
+    async with living(ONE, fetch, clock, files) as process:
+        assert [*files.content] == [file_of(ONE)]
+        assert process.status == DirectoryStatus("/lists", "", 1, 0, 0)
+    fetch.fails("a")
+    later = FakeClock(monotonic=3.0, time=clock.time() + 200)
+    async with living(ONE, fetch, later, files) as process:
+        assert listed(process.store) == ["m"]
+        shown = report(process.store, "a")
+        assert (shown.state, shown.age, shown.origin) == ("stale", 200, "restored")
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        ONE.replace("/a/v1", "/b/v1"),
+        ONE.replace('/a/v1"', '/a/v1", api_key: sk-fake'),
+        ONE.replace('/a/v1"', '/a/v1", max_models: 7'),
+    ],
+)
+async def test_list_of_other_settings_is_neither_restored_nor_removed(
+    changed: str, fetch: FakeFetch, clock: FakeClock, files: FakeFiles
+) -> None:
+    fetch.lists("a", "m")
+    async with living(ONE, fetch, clock, files):
+        pass
+    fetch.fails("a")
+    async with living(changed, fetch, clock, files) as process:
+        assert listed(process.store) == []
+    assert file_of(ONE) in files.content
+
+
+async def test_newest_list_is_written_once_per_second(fetch: FakeFetch, clock: FakeClock, files: FakeFiles) -> None:
+    fetch.lists("a", "m")
+    async with living(ONE, fetch, clock, files) as process:
+        for number in range(5):
+            fetch.lists("a", f"m{number}")
+            await process.store.refresh(["a"], 1.0, accept=True)
+        await clock.advance(0.9)
+        assert len(files.written) == 1
+        await clock.advance(0.1)
+        assert len(files.written) == 2
+        await clock.advance(10)
+        assert len(files.written) == 2
+    fetch.fails("a")
+    async with living(ONE, fetch, clock, files) as process:
+        assert listed(process.store) == ["m4"]
+
+
+async def test_list_that_was_not_written_yet_is_written_when_the_process_ends(
+    fetch: FakeFetch, clock: FakeClock, files: FakeFiles
+) -> None:
+    fetch.lists("a", "m")
+    async with living(ONE, fetch, clock, files) as process:
+        fetch.lists("a", "n")
+        await process.store.refresh(["a"], 1.0, accept=True)
+        assert len(files.written) == 1
+    assert len(files.written) == 2
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "not written by models-proxy"),
+        (b"PK\3\4", "not written by models-proxy"),
+        (b"MODELS-PROXY\0", "truncated"),
+    ],
+)
+async def test_unusable_file_is_reported_and_replaced(
+    content: bytes,
+    reason: str,
+    fetch: FakeFetch,
+    clock: FakeClock,
+    files: FakeFiles,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    files.content[file_of(ONE)] = content
+    fetch.lists("a", "m")
+    async with living(ONE, fetch, clock, files) as process:
+        assert process.status.ignored_files == 1
+        assert len(files.content[file_of(ONE)]) > len(content)
+    assert f"store.directory: /lists/{file_of(ONE)}: file of a ignored: {reason}" in caplog.text
+
+
+async def test_fault_is_logged_once_and_ends_when_the_directory_works_again(
+    fetch: FakeFetch, clock: FakeClock, files: FakeFiles, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    files.error = OSError(errno.ENOSPC, "No space left on device")
+    fetch.lists("a", "m")
+    async with living(ONE, fetch, clock, files) as process:
+        assert listed(process.store) == ["m"]
+        assert process.status.problem == "No space left on device"
+        await clock.advance(3600)
+        assert listed(process.store) == ["m"]
+        files.error = None
+        await clock.advance(300)
+        assert process.status.problem == ""
+        assert [*files.content] == [file_of(ONE)]
+    problem = "store.directory: /lists: No space left on device; lists are kept in memory only until that is fixed"
+    assert caplog.messages == [problem, "store.directory: /lists: lists are written again"]
+
+
+async def test_directory_is_tried_again_with_back_off(fetch: FakeFetch, clock: FakeClock, files: FakeFiles) -> None:
+    tries: list[float] = []
+
+    class Counting(FakeFiles):
+        def lock(self) -> None:
+            tries.append(clock.monotonic())
+            raise OSError(errno.EACCES, "Permission denied")
+
+    async with living(ONE, fetch, clock, Counting(clock)):
+        await clock.advance(1500)
+    assert [second - first for first, second in pairwise(tries[1:])] == [
+        10, 20, 40, 80, 160, 300, 300, 300,
+    ]  # fmt: skip
+
+
+async def test_second_process_continues_without_the_directory_until_it_is_free(
+    fetch: FakeFetch, clock: FakeClock, files: FakeFiles, caplog: pytest.LogCaptureFixture
+) -> None:
+    files.error = DirectoryLocked(errno.EAGAIN, "another process uses the directory")
+    fetch.lists("a", "m")
+    async with living(ONE, fetch, clock, files) as process:
+        assert (listed(process.store), files.written) == (["m"], [])
+        files.error = None
+        await clock.advance(30)
+        assert files.written == [file_of(ONE)]
+    assert caplog.messages == [
+        "store.directory: /lists: another process uses the directory; this one continues without it"
+    ]
+
+
+async def test_directory_that_does_not_respond_delays_nothing_but_the_start(
+    fetch: FakeFetch, clock: FakeClock, files: FakeFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("proxy.store.directory.RESTORE_SECONDS", 0.01)
+    monkeypatch.setattr("proxy.store.directory.SLOW_SECONDS", 0.01)
+    monkeypatch.setattr("proxy.store.directory.STOP_SECONDS", 0.01)
+    disk = Disk()
+    disk.hangs = True
+    fetch.lists("a", "m")
+    async with living(ONE, fetch, clock, files, disk) as process:
+        assert listed(process.store) == ["m"]
+        assert process.status.problem == "no response for 0 s"
+        disk.go_on()
+        await run_pending_tasks()
+        assert (process.status.problem, files.written) == ("", [file_of(ONE)])
+        disk.hangs = True
+        fetch.lists("a", "n")
+        await clock.advance(90)
+        assert listed(process.store) == ["n"]
+
+
+async def test_list_that_is_restored_late_does_not_replace_a_fetched_one(
+    fetch: FakeFetch, clock: FakeClock, files: FakeFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetch.lists("a", "old-a")
+    fetch.lists("b", "old-b")
+    async with living(TWO, fetch, clock, files):
+        pass
+    await clock.advance(200)
+    monkeypatch.setattr("proxy.store.directory.RESTORE_SECONDS", 0.01)
+    disk = Disk()
+    disk.hangs = True
+    fetch.lists("a", "new-a")
+    fetch.fails("b")
+    async with living(TWO, fetch, clock, files, disk) as process:
+        assert listed(process.store) == ["new-a"]
+        disk.go_on()
+        await run_pending_tasks()
+        assert listed(process.store) == ["new-a", "old-b"]
+        assert fetch.requests["b"] == 2, "the failure is later than the list"
+        assert (report(process.store, "b").state, report(process.store, "b").failures) == ("stale", 1)
+
+
+async def test_old_lists_of_other_settings_are_removed_and_nothing_else(
+    fetch: FakeFetch, clock: FakeClock, files: FakeFiles
+) -> None:
+    now = clock.time()
+    old, recent = "0" * 32 + ".list", "1" * 32 + ".list"
+    modified = {old: now - 1001, recent: now - 999, "2" * 32 + ".list.tmp": now, "lost+found": 0.0, "notes.list": 0.0}
+    files.modified = {**modified, file_of(ONE): now - 5000}
+    files.content = dict.fromkeys(files.modified, b"")
+    fetch.fails("a")
+    async with living(ONE, fetch, clock, files):
+        pass
+    assert sorted(files.content) == sorted([recent, "lost+found", "notes.list", file_of(ONE)])
+
+
+def test_number_and_size_of_other_lists_are_limited() -> None:
+    many = [FileInfo(f"{number:032}.list", 10, float(number)) for number in range(MAX_FILES + 2)]
+    large = [FileInfo(f"{number:032}.list", MAX_BYTES // 2, float(number)) for number in range(3)]
+
+    assert removable(many, 0.0) == [many[1].name, many[0].name]
+    assert removable(large, 0.0) == [large[0].name]
+
+
+async def test_list_that_is_too_large_is_reported_and_others_are_written(
+    fetch: FakeFetch,
+    clock: FakeClock,
+    files: FakeFiles,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr("proxy.store.envelope.MAX_PAYLOAD", 1000)
+    fetch.lists("a", *(f"m{number}" for number in range(100)))
+    fetch.lists("b", "m")
+    async with living(TWO, fetch, clock, files) as process:
+        assert (process.status.writes, process.status.failed_writes) == (1, 1)
+    assert [*files.content] == [file_of(TWO, 1)]
+    assert "store.directory: the list of a is not written: larger than 1,000 bytes" in caplog.text
