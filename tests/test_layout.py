@@ -141,7 +141,7 @@ are read again in threads."""
 
 
 def test_store_uses_no_http_and_one_thread_for_files() -> None:
-    modules = {name for name in TREES if unit(name) == "store" and name != "store.disk"}
+    modules = {name for name in TREES if unit(name) == "store" and name != "store.disk_thread"}
 
     assert not {(name, library) for name in modules for library in foreign(TREES[name]) & (NETWORK - {"asyncio"})}
 

@@ -24,6 +24,7 @@ from proxy.clock import Clock
 from proxy.config import Config, Provider
 from proxy.config.server import Server
 from proxy.config.settings import Group
+from proxy.config.store import StoreSettings
 from proxy.server.app import Proxy
 from proxy.store.names import Lazy, Names, name_index
 
@@ -133,6 +134,7 @@ def _only(audit: Audit, model: str, offer: Offer, key: str | None) -> Config:
         keys=(),
         groups={"default": Group(models=tuple(audit.rules_of(key)), call=True)},
         models=models,
+        store=StoreSettings(),
     )
 
 

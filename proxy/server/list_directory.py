@@ -18,7 +18,8 @@ def list_directory(config: Config, clock: Clock, providers: Callable[[], Sequenc
         return None
     # Imported only if it is used.
     from proxy.store.directory import ListDirectory
-    from proxy.store.disk import Disk, DiskThread
+    from proxy.store.disk import Disk
+    from proxy.store.disk_thread import DiskThread
 
     path = config.store.directory
-    return ListDirectory(path, Disk(path), DiskThread().submit, clock, providers)
+    return ListDirectory(path, Disk(path), DiskThread().submit, clock, providers, is_shared=config.server.workers > 1)

@@ -19,7 +19,8 @@ from typing import NamedTuple, TypeVar
 from proxy.clock import Clock
 from proxy.config import Provider
 from proxy.errors import describe_bug
-from proxy.store.disk import DirectoryLocked, FileInfo, Files, Submit
+from proxy.store.disk import DirectoryLocked, FileInfo, Files
+from proxy.store.disk_thread import Submit, run_in
 from proxy.store.envelope import HEAD_SIZE, MAX_PAYLOAD, RecordError
 from proxy.store.fingerprint import fingerprint
 from proxy.store.records import ListRecord, decode, encode
@@ -72,14 +73,25 @@ class ListDirectory:
     """Restores lists at the start, and writes the accepted ones while `run` is running."""
 
     def __init__(
-        self, path: str, files: Files, submit: Submit, clock: Clock, providers: Callable[[], Iterable[Provider]]
+        self,
+        path: str,
+        files: Files,
+        submit: Submit,
+        clock: Clock,
+        providers: Callable[[], Iterable[Provider]],
+        *,
+        is_shared: bool = False,
     ) -> None:
-        """`submit` runs a function in a thread, one at a time; `providers` returns those of the configuration."""
+        """`submit` runs a function in a thread, one at a time; `providers` returns those of the configuration.
+
+        `is_shared`: with other workers of the same server, of which one writes.
+        """
         self._path = path
         self._files = files
         self._submit = submit
         self._clock = clock
         self._providers = providers
+        self._is_shared = is_shared
         self._pending: dict[str, _Pending] = {}
         self._written_at: dict[str, float] = {}
         """Provider -> monotonic seconds of its last write."""
@@ -129,32 +141,42 @@ class ListDirectory:
         """Show the lists in the directory. Returns when all were read. Never raises."""
         restored: list[str] = []
         try:
-            await self._do(self._files.lock)
+            with suppress(OSError):
+                await self._lock()
             for provider in [provider for provider in self._providers() if provider.is_remote]:
-                record = await self._do(partial(self._read, provider))
+                record = await self._record(provider)
                 present = store()
                 if record and present.has(provider.name) and await present.adopt(provider.name, record, "restored"):
                     restored.append(provider.name)
-        except OSError as error:
-            self._report_fault(error)
         except Exception as bug:
             _log.error("internal error while restoring lists: %s", describe_bug(bug))
         if restored:
             _log.info("store.directory: restored the lists of %s", _listed(restored))
 
-    def _read(self, provider: Provider) -> ListRecord | None:
-        """The list in the file of a provider; None without one, or if it cannot be used."""
-        of = fingerprint(provider)
-        name = of.name + _SUFFIX
+    async def _lock(self) -> None:
+        """Raises OSError. Then the directory can perhaps still be read."""
         try:
-            return decode(self._files.read(name, HEAD_SIZE + MAX_PAYLOAD), of)
+            await self._do(self._files.lock)
+        except OSError as error:
+            self._report_fault(error)
+            raise
+
+    async def _record(self, provider: Provider) -> ListRecord | None:
+        """The list in the file of a provider; None without one, or if it cannot be used."""
+        try:
+            return await self._do(partial(self._read_file, provider))
         except FileNotFoundError:
             return None
         except (OSError, RecordError) as error:
-            self._ignored += 1
-            reason = error if isinstance(error, RecordError) else error.strerror
-            _log.warning("store.directory: %s/%s: file of %s ignored: %s", self._path, name, provider.name, reason)
+            reason = error.strerror if isinstance(error, OSError) else error
+            if reason != self._problem:  # otherwise it is that of the directory
+                self._ignored += 1
+                _log.warning("store.directory: %s: the file of %s is ignored: %s", self._path, provider.name, reason)
             return None
+
+    def _read_file(self, provider: Provider) -> ListRecord:
+        of = fingerprint(provider)
+        return decode(self._files.read(of.name + _SUFFIX, HEAD_SIZE + MAX_PAYLOAD), of)
 
     # -- while running -------------------------------------------------------------------------------------------------
 
@@ -237,36 +259,21 @@ class ListDirectory:
 
     async def _do(self, work: Callable[[], T]) -> T:
         """Run a function in the thread. Raises what it raises."""
-        loop = asyncio.get_running_loop()
-        result: asyncio.Future[T] = loop.create_future()
-
-        def run() -> None:
-            settle: Callable[[], None]
-            try:
-                settle = partial(_set_result, result, work())
-            except Exception as error:
-                settle = partial(_set_exception, result, error)
-            with suppress(RuntimeError):  # the loop was closed
-                loop.call_soon_threadsafe(settle)
-
-        self._submit(run)
-        slow = loop.call_later(SLOW_SECONDS, self._report_slow)
-        try:
-            return await result
-        finally:
-            slow.cancel()
+        return await run_in(self._submit, work, SLOW_SECONDS, self._report_slow)
 
     def _report_slow(self) -> None:
         self._report(f"no response for {SLOW_SECONDS:.0f} s")
 
     def _report_fault(self, error: OSError) -> None:
         self._faults += 1
-        self._report(error.strerror or type(error).__name__, is_locked=isinstance(error, DirectoryLocked))
+        if not isinstance(error, DirectoryLocked):
+            self._report(error.strerror or type(error).__name__)
+        elif not self._is_shared:
+            self._report("another process uses the directory", "this one does not write to it until that one has ended")
 
-    def _report(self, problem: str, *, is_locked: bool = False) -> None:
+    def _report(self, problem: str, effect: str = "lists are kept in memory only until that is fixed") -> None:
         if problem != self._problem:
-            rest = "this one continues without it" if is_locked else "lists are kept in memory only until that is fixed"
-            _log.warning("store.directory: %s: %s; %s", self._path, problem, rest)
+            _log.warning("store.directory: %s: %s; %s", self._path, problem, effect)
         self._problem = problem
 
     def _report_success(self) -> None:
@@ -288,16 +295,6 @@ def removable(others: Iterable[FileInfo], oldest: float) -> Sequence[str]:
         else:
             names.append(file.name)
     return names
-
-
-def _set_result(result: asyncio.Future[T], value: T) -> None:
-    if not result.done():  # canceled
-        result.set_result(value)
-
-
-def _set_exception(result: asyncio.Future[T], error: Exception) -> None:
-    if not result.done():
-        result.set_exception(error)
 
 
 def _listed(names: Sequence[str]) -> str:

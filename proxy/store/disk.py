@@ -5,15 +5,11 @@ from __future__ import annotations
 import fcntl
 import os
 import stat
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from queue import SimpleQueue
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import NamedTuple, Protocol
 
 from proxy.store.envelope import RecordError
-
-T = TypeVar("T")
 
 LOCK = "lock"
 """The name of the file that is locked."""
@@ -147,26 +143,3 @@ def _opened(path: str, flags: int) -> Iterator[int]:
         yield number
     finally:
         os.close(number)
-
-
-class DiskThread:
-    """Runs functions one after the other in a thread. A daemon: a file system that hangs does not keep the process."""
-
-    def __init__(self) -> None:
-        self._work: SimpleQueue[Callable[[], object]] = SimpleQueue()
-        self._is_started = False
-
-    def submit(self, work: Callable[[], object]) -> None:
-        """Run `work` after all functions before it. It must not raise."""
-        if not self._is_started:
-            self._is_started = True
-            threading.Thread(target=self._run, name="store", daemon=True).start()
-        self._work.put(work)
-
-    def _run(self) -> None:
-        while True:
-            self._work.get()()
-
-
-Submit = Callable[[Callable[[], Any]], None]
-"""Runs a function in a thread, which must not raise."""

@@ -137,14 +137,14 @@ def test_files_contain_no_secret_and_no_field_that_is_not_shown(tmp_path: Path) 
         assert [each["id"] for each in get(process, "/v1/models").json()["data"]] == ["m"]
 
 
-def test_second_process_on_the_same_directory_continues_without_it(tmp_path: Path) -> None:
+def test_second_process_on_the_same_directory_does_not_write_to_it(tmp_path: Path) -> None:
     directory = tmp_path / "lists"
     with FakeProviders() as upstreams:
         text = text_of(directory, upstreams.open(lists("m")).url)
         with serving(tmp_path / "one.yaml", text) as first:
             written(first)
             with serving(tmp_path / "two.yaml", text) as second:
-                second.line(second.err, "another process uses the directory; this one continues without it")
+                second.line(second.err, "another process uses the directory; this one does not write to it")
                 assert get(second, "/v1/models").status_code == 200
                 assert directory_of(second)["problem"] == "another process uses the directory"
                 assert directory_of(first)["problem"] == ""

@@ -210,7 +210,7 @@ async def test_unusable_file_is_reported_and_replaced(
     async with living(ONE, fetch, clock, files) as process:
         assert process.status.ignored_files == 1
         assert len(files.content[file_of(ONE)]) > len(content)
-    assert f"store.directory: /lists/{file_of(ONE)}: file of a ignored: {reason}" in caplog.text
+    assert f"store.directory: /lists: the file of a is ignored: {reason}" in caplog.text
 
 
 async def test_fault_is_logged_once_and_ends_when_the_directory_works_again(
@@ -247,7 +247,46 @@ async def test_directory_is_tried_again_with_back_off(fetch: FakeFetch, clock: F
     ]  # fmt: skip
 
 
-async def test_second_process_continues_without_the_directory_until_it_is_free(
+class ReadOnly(FakeFiles):
+    """Files that can be read only."""
+
+    fault: OSError = OSError(errno.EROFS, "Read-only file system")
+
+    def lock(self) -> None:
+        raise self.fault
+
+
+@pytest.mark.parametrize("fault", [ReadOnly.fault, DirectoryLocked(errno.EAGAIN, "locked")], ids=str)
+async def test_lists_are_restored_from_a_directory_that_can_only_be_read(
+    fault: OSError, fetch: FakeFetch, clock: FakeClock, files: FakeFiles
+) -> None:
+    fetch.lists("a", "m")
+    async with living(ONE, fetch, clock, files):
+        pass
+    fetch.fails("a")
+    read_only = ReadOnly(clock)
+    read_only.content, read_only.fault = files.content, fault
+    async with living(ONE, fetch, clock, read_only) as process:
+        assert listed(process.store) == ["m"]
+        assert process.status.problem in ("Read-only file system", "another process uses the directory")
+
+
+async def test_workers_of_one_server_share_the_directory_without_a_warning(
+    fetch: FakeFetch, clock: FakeClock, files: FakeFiles, caplog: pytest.LogCaptureFixture
+) -> None:
+    locked = ReadOnly(clock)
+    locked.fault = DirectoryLocked(errno.EAGAIN, "locked")
+    directory = ListDirectory("/lists", locked, Disk().submit, clock, lambda: config_of(ONE).providers, is_shared=True)
+    store = Store(config_of(ONE), fetch, clock, uniform=middle)
+    await directory.start(lambda: store)
+    await run_pending_tasks()
+
+    assert directory.status == DirectoryStatus("/lists", "", 0, 0, 0)
+    assert caplog.messages == []
+    await directory.stop()
+
+
+async def test_second_process_does_not_write_until_the_directory_is_free(
     fetch: FakeFetch, clock: FakeClock, files: FakeFiles, caplog: pytest.LogCaptureFixture
 ) -> None:
     files.error = DirectoryLocked(errno.EAGAIN, "another process uses the directory")
@@ -257,9 +296,8 @@ async def test_second_process_continues_without_the_directory_until_it_is_free(
         files.error = None
         await clock.advance(30)
         assert files.written == [file_of(ONE)]
-    assert caplog.messages == [
-        "store.directory: /lists: another process uses the directory; this one continues without it"
-    ]
+    locked = "another process uses the directory; this one does not write to it until that one has ended"
+    assert caplog.messages == [f"store.directory: /lists: {locked}"]
 
 
 async def test_directory_that_does_not_respond_delays_nothing_but_the_start(
