@@ -17,6 +17,7 @@ except ImportError:  # Windows
     resource = None  # type: ignore[assignment]
 
 from proxy.config.limits import Limits
+from proxy.server.read_turns import ReadTurns
 
 SWEEP_SECONDS = 1.0
 """Time between two checks of all timeouts, or less if a timeout is shorter than four times this."""
@@ -56,6 +57,7 @@ class ClientConnections:
     def __init__(self, limits: Limits, first_reserved: float | None = None) -> None:
         """`first_reserved`: the first descriptor that is not for clients, by default `first_reserved_descriptor`."""
         self._first_reserved = first_reserved_descriptor() if first_reserved is None else first_reserved
+        self.read_turns = ReadTurns()
         self._open: set[ClientConnection] = set()
         self._addresses: Counter[str] = Counter()
         self._idlest: deque[tuple[tuple[bool, float], ClientConnection]] = deque()

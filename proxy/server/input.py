@@ -29,15 +29,17 @@ class Input:
     def clear(self) -> None:
         self._data, self._at = b"", 0
 
-    def length_to_empty_line(self, *, continues: bool) -> int:
+    def length_to_empty_line(self, searched: int | None = None, *, continues: bool) -> int:
         """Return the number of bytes up to and including the next empty line, which ends a head or a chunked body.
 
-        Without an empty line, it is that of all bytes. `continues`: whether a head or a body has begun in earlier
-        bytes, so that the first bytes can be the rest of an empty line; then they are removed one by one.
+        Without an empty line in the next `searched` bytes (None: in all), it is that of all bytes. `continues`: whether
+        a head or a body has begun in earlier bytes, so that the first bytes can be the rest of an empty line; then they
+        are removed one by one.
         """
         if continues and self._at < self._joined:
             return 1
-        found = self._data.find(EMPTY_LINE, max(0, self._at - len(EMPTY_LINE) + 1))
+        end = None if searched is None else self._at + searched
+        found = self._data.find(EMPTY_LINE, max(0, self._at - len(EMPTY_LINE) + 1), end)
         return (len(self._data) if found < 0 else found + len(EMPTY_LINE)) - self._at
 
     def take(self, size: int) -> bytes | memoryview:

@@ -29,6 +29,7 @@ from proxy.server.app import Proxy
 from proxy.server.cycle import Cycle, head_bytes
 from proxy.server.deployment import Deployment
 from proxy.server.error_response import error_response
+from proxy.server.read_turns import ReadTurns
 from proxy.server.receiver import Receiver
 from proxy.server.request_parser import RequestParser
 from proxy.server.shares import BYTES_PER_UNIT, LOW, REQUEST, Share
@@ -156,6 +157,10 @@ class Protocol(asyncio.Protocol):
     def default_headers(self) -> Sequence[Header]:
         """The first headers of every response."""
         return self.server_state.default_headers
+
+    @property
+    def read_turns(self) -> ReadTurns:
+        return self._proxy.connections.read_turns
 
     @property
     def current(self) -> Cycle | None:

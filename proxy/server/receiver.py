@@ -11,6 +11,7 @@ from proxy.asgi import Header
 from proxy.errors import ApiError, HeadersTooLarge, UriTooLong
 from proxy.server.heads import MAX_FIELDS, too_many_fields
 from proxy.server.input import EMPTY_LINE, Input
+from proxy.server.read_turns import ReadTurns
 from proxy.server.shares import Share
 from proxy.server.timeouts import Cycle, Flow, Timeouts
 
@@ -24,8 +25,6 @@ _MAX_PIECES = 64
 """Pieces that are parsed before other connections have their turn."""
 _MAX_DISCARDED = 1024 * 1024
 """Bytes that are received after an error response, so that a client that is still sending can read it."""
-_DISCARD_PAUSE = 0.05
-"""Seconds between two reads of bytes that are discarded: a client must not keep the event loop busy with them."""
 _MAX_LINES = MAX_FIELDS + 2
 """Of a head: the first one and the empty one are no fields."""
 _MANY_LINES = 2048
@@ -76,6 +75,11 @@ class Connection(Protocol):
 
     @property
     def parser(self) -> Parser: ...
+
+    @property
+    def read_turns(self) -> ReadTurns:
+        """Of all connections."""
+        ...
 
     def refuse(self, error: ApiError) -> None: ...
 
@@ -131,8 +135,10 @@ class Receiver:
         Most requests are. The parser decides on the length of the body; an error here can only make it parse a
         second request too early.
         """
-        end = data.find(EMPTY_LINE) + len(EMPTY_LINE)
-        if self.is_partial or not len(EMPTY_LINE) <= end <= self._max_head:
+        if self.is_partial:
+            return False
+        end = data.find(EMPTY_LINE, 0, self._max_head) + len(EMPTY_LINE)
+        if end < len(EMPTY_LINE):
             return False
         if end > _MANY_LINES and data.count(b"\n", 0, end) > _MAX_LINES:
             return False
@@ -153,13 +159,8 @@ class Receiver:
         self._parse_in_turn()
 
     def discard_slowly(self) -> None:
-        """Read on after a pause, and discard it: a client must not keep the event loop busy with a refused request."""
-        self._connection.transport.pause_reading()
-        self._connection.loop.call_later(_DISCARD_PAUSE, self._read_on)
-
-    def _read_on(self) -> None:
-        if not self._connection.transport.is_closing():
-            self._connection.transport.resume_reading()
+        """Read on in turn, and discard it."""
+        self._connection.read_turns.add(self._connection.transport, self._connection.loop)
 
     def _discard(self, size: int) -> None:
         self._may_discard -= size
@@ -227,8 +228,8 @@ class Receiver:
     def _parse_head(self, before: Cycle | None) -> None:
         """Parse up to the end of a head, or of what was received."""
         connection = self._connection
-        size = self._input.length_to_empty_line(continues=self.head_size > 0)
         room = self._max_head - self.head_size
+        size = self._input.length_to_empty_line(room, continues=self.head_size > 0)
         head = self._input.take(min(size, room))
         self._lines += bytes(head).count(b"\n")
         if self._lines > _MAX_LINES:

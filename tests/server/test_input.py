@@ -95,6 +95,14 @@ def test_bytes_are_added_behind_those_that_were_not_removed() -> None:
     assert (taken, len(received), bytes(received.take(100)), len(received)) == (b"ab", 6, b"cdefgh", 0)
 
 
+def test_an_empty_line_is_found_only_in_the_bytes_that_are_searched() -> None:
+    received = Input()
+    received.add(b"-abcd\n\r\nef")
+    received.take(1)
+
+    assert [received.length_to_empty_line(size, continues=False) for size in (6, 7, None)] == [9, 7, 7]
+
+
 def test_cleared_input_is_empty() -> None:
     received = Input()
     received.add(b"abc")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import pytest
 
 from proxy.config.limits import Limits
 from proxy.errors import ApiError
+from proxy.server.read_turns import ReadTurns
 from proxy.server.receiver import Receiver
 from proxy.server.timeouts import Timeouts
 
@@ -58,7 +60,8 @@ class FakeConnection:
         self.is_reading = True
         self.is_full = False
         self.is_closed = False
-        self.timers: list[tuple[float, Callable[[], None]]] = []
+        self.timers: list[Callable[[], None]] = []
+        self.read_turns = ReadTurns()
         self.url = b"/"
         self.cycle = None
         self.share = None
@@ -83,8 +86,8 @@ class FakeConnection:
     def close(self) -> None:
         self.is_closed = True
 
-    def call_later(self, seconds: float, callback: Callable[[], None]) -> None:
-        self.timers.append((seconds, callback))
+    def call_later(self, seconds: float, callback: Callable[..., None], *arguments: object) -> None:
+        self.timers.append(partial(callback, *arguments))
 
     def time(self) -> float:
         return 0.0
@@ -120,11 +123,25 @@ async def test_what_follows_a_refused_request_is_read_slowly_and_only_up_to_a_li
     for _ in range(4):
         reading.receive(bytes(256 * 1024))
         is_reading.append(connection.is_reading)
-        for _, resume in connection.timers:
-            resume()
+        connection.timers.pop()()
         is_reading.append(connection.is_reading)
-        connection.timers.clear()
     reading.receive(b"x")
 
     assert is_reading == [False, True] * 4
     assert (connection.is_closed, connection.fed) == (True, 0)
+
+
+async def test_refused_requests_are_read_in_turns() -> None:
+    loop: Any = FakeConnection()
+    first, closed, second = connections = [FakeConnection(), FakeConnection(), FakeConnection()]
+    turns = ReadTurns()
+    transport: Any
+    for transport in connections:
+        turns.add(transport, loop)
+    closed.close()
+    states = []
+    while loop.timers:
+        loop.timers.pop()()
+        states.append((first.is_reading, closed.is_reading, second.is_reading, len(loop.timers)))
+
+    assert states == [(True, False, False, 1), (True, False, True, 0)]
