@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from msgspec import Struct
 
@@ -112,20 +112,102 @@ class Reloaded(Struct, array_like=True, tag=True):
     """Why the files were not read."""
 
 
-ToWorker = Stop | EndCalls | Lead | Announce | Reload | Apply | Answer | State
-FromWorker = Ready | Applied | Loaded | State | ReloadAll | Reloaded
-Message = (
-    Stop
-    | EndCalls
-    | Lead
-    | Announce
-    | Reload
-    | Apply
-    | Answer
-    | Ready
-    | Applied
-    | Loaded
-    | State
-    | ReloadAll
-    | Reloaded
+# -- shared state: `proxy.sharing` describes what it means -------------------------------------------------------------
+
+
+class Begin(Struct, array_like=True, tag=True):
+    """From a worker: whether to fetch a list. The answer is `Began`."""
+
+    request: int
+    name: str
+    known: int
+    is_forced: bool
+
+
+class News(Struct, array_like=True, tag=True):
+    """To a worker: what another one has published (`proxy.sharing.Published`)."""
+
+    name: str
+    version: int
+    list: bytes | None
+    list_age: float
+    failure: bytes | None
+    failure_age: float
+
+
+class Began(Struct, array_like=True, tag=True):
+    """To a worker. `token`: 0 if it must not fetch, because of the `news`, or because another worker does."""
+
+    request: int
+    token: int
+    news: News | None
+
+
+class Publish(Struct, array_like=True, tag=True):
+    """From a worker. The answer is `Accepted`."""
+
+    request: int
+    name: str
+    token: int
+    kind: Literal["list", "failure"]
+    data: bytes
+    seconds: float
+
+
+class Accepted(Struct, array_like=True, tag=True):
+    """To a worker: whether what it has published counts."""
+
+    request: int
+    is_current: bool
+
+
+class Abandon(Struct, array_like=True, tag=True):
+    """From a worker."""
+
+    name: str
+    token: int
+
+
+class Hint(Struct, array_like=True, tag=True):
+    """From a worker, passed on to all others."""
+
+    data: bytes
+
+
+class Put(Struct, array_like=True, tag=True):
+    """From a worker: store a record."""
+
+    key: str
+    value: bytes
+    seconds: float
+
+
+class Delete(Struct, array_like=True, tag=True):
+    """From a worker: delete a record."""
+
+    key: str
+
+
+class Get(Struct, array_like=True, tag=True):
+    """From a worker. The answer is `Got`."""
+
+    request: int
+    keys: tuple[str, ...]
+
+
+class Got(Struct, array_like=True, tag=True):
+    """To a worker: the records that exist."""
+
+    request: int
+    values: dict[str, bytes]
+
+
+SharedMessage = Begin | Publish | Abandon | Hint | Put | Delete | Get
+"""What workers send about shared state."""
+Reply = Began | Accepted | Got
+
+ToWorker = Stop | EndCalls | Lead | Announce | Reload | Apply | Answer | State | News | Hint | Began | Accepted | Got
+FromWorker = (
+    Ready | Applied | Loaded | State | ReloadAll | Reloaded | Begin | Publish | Abandon | Hint | Put | Delete | Get
 )
+Message = ToWorker | FromWorker

@@ -13,10 +13,10 @@ import signal
 import socket
 from collections.abc import Callable
 
-from msgspec.structs import replace
-
+from proxy.errors import describe_bug
 from proxy.server.listeners import CannotListen
 from proxy.server.workers.channel import Channel
+from proxy.server.workers.fleet import Fleet
 from proxy.server.workers.fork import ended, fork, kill
 from proxy.server.workers.links import Links
 from proxy.server.workers.messages import (
@@ -38,6 +38,7 @@ from proxy.server.workers.messages import (
 )
 from proxy.server.workers.processes import Place, Start, Worker
 from proxy.server.workers.reloading import Reloading
+from proxy.server.workers.shared_state import SharedState
 from proxy.server.workers.signals import Signals
 from proxy.server.workers.sockets import Sockets
 
@@ -60,59 +61,48 @@ class Supervisor:
     ) -> None:
         """`run_worker` runs in a new process, which ends when it returns; `bind` returns the sockets of another
         address, and raises CannotListen and OSError."""
-        self._settings = settings
-        """Those in use."""
+        self._fleet = Fleet(settings, sockets)
         self._configured = settings
         """Those of the last valid configuration."""
-        self._sockets = sockets
         self._run_worker = run_worker
         self._bind = bind
         self._now = monotonic
         self._signals = Signals()
         self._links = Links(self._signals, self._disconnected)
-        self._places: list[Place] = []
-        self._old: list[Worker] = []
-        """Workers that are replaced by those of `_places`."""
-        self._old_sockets: list[Sockets] = []
         self._packed: bytes | None = None
         self._state: State | None = None
         self._leader: Worker | None = None
         self._is_announced = False
         self._is_stopping = False
+        self._shared = SharedState(self._links.send, monotonic)
         self._reloading = Reloading(self._links.send, self._roll)
 
     def run(self) -> None:
         """Supervise. Returns when all workers have ended after SIGTERM or SIGINT."""
         gc.collect()
         gc.freeze()  # collections in the workers must not write to the memory that they share
-        self._open_places()
-        while not self._is_stopping or self._workers:
+        while not self._is_stopping or self._fleet.workers:
             self._start_due()
             for worker, message in self._links.wait(self._seconds()):
-                self._handle(worker, message)
+                self._receive(worker, message)
             self._on_signals()
             self._reap()
             self._on_time()
 
-    @property
-    def _workers(self) -> list[Worker]:
-        """All that have not ended."""
-        return [*self._old, *(place.worker for place in self._places if place.worker)]
-
     def _seconds(self) -> float | None:
         """How long nothing is to do without an event."""
-        starts = [place.start_at for place in self._places if place.is_open and not place.worker]
-        kills = [worker.kill_at for worker in self._workers]
+        starts = [place.start_at for place in self._fleet.empty_places()]
+        kills = [worker.kill_at for worker in self._fleet.workers]
         until = min([*kills, self._reloading.next_at, *([] if self._is_stopping else starts)], default=float("inf"))
         return None if until == float("inf") else max(0.0, until - self._now())
 
     def _on_time(self) -> None:
         now = self._now()
-        for worker in self._workers:
+        for worker in self._fleet.workers:
             if now >= worker.kill_at:
                 _log.error("worker %d did not stop in time, so it is killed", worker.place.number)
                 self._kill(worker)
-        self._reloading.finish(self._workers, now)
+        self._reloading.finish(self._fleet.workers, now)
 
     # -- signals -------------------------------------------------------------------------------------------------------
 
@@ -124,7 +114,7 @@ class Supervisor:
                 self._reloading.request(None, 0, self._leader)
 
     def _stop(self, *, drains: bool) -> None:
-        for worker in self._workers:
+        for worker in self._fleet.workers:
             if self._is_stopping:
                 self._links.send(worker, EndCalls())
             else:
@@ -133,14 +123,9 @@ class Supervisor:
 
     # -- starts and ends -----------------------------------------------------------------------------------------------
 
-    def _open_places(self) -> None:
-        groups = self._sockets.of_workers(self._settings.workers)
-        self._places = [Place(number, group) for number, group in enumerate(groups, 1)]
-
     def _start_due(self) -> None:
-        now = self._now()
-        for place in self._places:
-            if place.is_open and place.worker is None and place.start_at <= now and not self._is_stopping:
+        for place in [] if self._is_stopping else self._fleet.empty_places():
+            if place.start_at <= self._now():
                 self._start(place)
 
     def _start(self, place: Place) -> None:
@@ -163,37 +148,33 @@ class Supervisor:
         """Runs in the new process: close what is the supervisor's, and serve."""
         self._links.close()
         self._signals.close()
-        for worker in self._workers:
+        for worker in self._fleet.workers:
             worker.channel.close()
         kept = set(place.sockets)
-        for sockets in (self._sockets, *self._old_sockets):
+        for sockets in (self._fleet.sockets, *self._fleet.old_sockets):
             for each in sockets.all:
                 if each not in kept:
                     each.close()
         reports_start = self._leader is None and not self._is_announced
         channel = Channel[ToWorker](end, ToWorker)
-        self._run_worker(Start(place.number, self._settings, place.sockets, channel, self._packed, reports_start))
+        self._run_worker(Start(place.number, self._fleet.settings, place.sockets, channel, self._packed, reports_start))
 
     def _reap(self) -> None:
-        for worker in self._workers:
+        for worker in self._fleet.workers:
             code = ended(worker.pid)
             if code is not None:
                 self._ended(worker, code)
 
     def _ended(self, worker: Worker, code: int) -> None:
         for message in self._links.rest(worker):
-            self._handle(worker, message)
-        is_replaced = worker in self._old
-        if is_replaced:
-            self._old.remove(worker)
-            self._close_old_sockets()
-        if self._leader is worker:
-            self._leader = None
-            self._appoint()
-        if not is_replaced:
+            self._receive(worker, message)
+        self._shared.left(worker)
+        if self._fleet.ended(worker):
             seconds = worker.place.ended(self._now())
             if not self._is_stopping:
                 _log.error("worker %d %s; it is replaced in %d s", worker.place.number, _how(code), seconds)
+        if self._leader is worker:
+            self._appoint()
         self._announce()
         self._continue_rolling()
 
@@ -201,7 +182,7 @@ class Supervisor:
         """Let a worker finish its requests and end."""
         if not worker.is_stopping:
             worker.is_stopping = True
-            worker.kill_at = self._now() + self._settings.stop_seconds + KILL_SECONDS
+            worker.kill_at = self._now() + self._fleet.settings.stop_seconds + KILL_SECONDS
             self._links.send(worker, Stop(drains))
         if self._leader is worker and not self._is_stopping:
             self._appoint()
@@ -215,6 +196,13 @@ class Supervisor:
     def _disconnected(self, worker: Worker) -> None:
         """A worker ends, or does not read what it is sent."""
         worker.kill_at = min(worker.kill_at, self._now() + KILL_SECONDS)
+
+    def _receive(self, worker: Worker, message: FromWorker) -> None:
+        """A bug must not end the service."""
+        try:
+            self._handle(worker, message)
+        except Exception as bug:
+            _log.critical("internal error in the supervisor: %s", describe_bug(bug))
 
     def _handle(self, worker: Worker, message: FromWorker) -> None:
         match message:
@@ -231,23 +219,22 @@ class Supervisor:
                 self._reloading.request(worker, message.request, self._leader)
             case Reloaded():
                 self._reloading.reloaded(message, self._now())
+            case _:
+                self._shared.handle(worker, message, self._fleet.others(worker))
 
     def _send_to_others(self, worker: Worker, message: Message) -> None:
-        for other in self._workers:
-            if other is not worker:
-                self._links.send(other, message)
+        for other in self._fleet.others(worker):
+            self._links.send(other, message)
 
     def _loaded(self, worker: Worker, message: Loaded) -> None:
         self._packed, self._configured = message.packed, message.settings
         worker.generation = message.generation
-        # The number of workers and the address stay as they are until the workers are replaced.
-        self._settings = replace(self._settings, stop_seconds=message.settings.stop_seconds)
+        self._fleet.configure(message.settings)
         self._send_to_others(worker, Apply(message.packed))
 
     def _appoint(self) -> None:
-        """Choose the leader: the worker that has served for the longest time."""
-        candidates = [worker for worker in self._workers if not worker.is_stopping]
-        self._leader = min(candidates, key=lambda worker: (not worker.is_ready, worker.started_at), default=None)
+        """Choose the leader."""
+        self._leader = self._fleet.leader()
         if self._leader:
             self._links.send(self._leader, Lead())
             self._reloading.led_by(self._leader)
@@ -259,7 +246,7 @@ class Supervisor:
 
     def _announce(self) -> None:
         """Report the URL once, when all workers are ready."""
-        if not self._is_announced and self._leader and all(each.is_ready for each in self._workers):
+        if not self._is_announced and self._leader and all(each.is_ready for each in self._fleet.workers):
             self._is_announced = True
             self._links.send(self._leader, Announce())
 
@@ -268,43 +255,19 @@ class Supervisor:
     def _roll(self) -> None:
         """After SIGHUP: apply settings that need other processes. One is replaced after the other."""
         wanted = self._configured
-        if wanted == self._settings or self._old:
+        if wanted == self._fleet.settings or self._fleet.old:
             return
-        if wanted.address != self._settings.address:
-            try:
-                sockets = self._bind(wanted)
-            except (CannotListen, OSError) as error:
-                _log.error("workers not replaced: %s", error)
-                return
-            self._old_sockets.append(self._sockets)
-            self._sockets = sockets
-        self._settings = wanted
-        self._old = [place.worker for place in self._places if place.worker]
-        self._open_places()
-        for place in self._places[1:]:
-            place.is_open = False
-        _log.info("replacing %d workers by %d", len(self._old), wanted.workers)
+        try:
+            moves = wanted.address != self._fleet.settings.address
+            self._fleet.replace_all(wanted, self._bind(wanted) if moves else None)
+        except (CannotListen, OSError) as error:
+            _log.error("workers not replaced: %s", error)
+            return
+        _log.info("replacing %d workers by %d", len(self._fleet.old), wanted.workers)
 
     def _continue_rolling(self) -> None:
-        """Start the next worker when those before it are ready, and retire one that is replaced."""
-        if self._old and any(place.is_open and not _is_ready(place) for place in self._places):
-            return
-        waiting = [place for place in self._places if not place.is_open]
-        serving = [worker for worker in self._old if not worker.is_stopping]
-        for place in waiting[:1] if self._old else waiting:
-            place.is_open = True
-        for worker in serving[:1] if waiting else serving:
+        for worker in self._fleet.next_step():
             self._retire(worker, drains=False)
-
-    def _close_old_sockets(self) -> None:
-        if not self._old:
-            for sockets in self._old_sockets:
-                sockets.close()
-            self._old_sockets.clear()
-
-
-def _is_ready(place: Place) -> bool:
-    return place.worker is not None and place.worker.is_ready
 
 
 def _how(code: int) -> str:

@@ -36,6 +36,7 @@ from proxy.server.workers.messages import (
     ToWorker,
 )
 from proxy.server.workers.processes import Start
+from proxy.server.workers.sharing import WorkerSharing
 from proxy.store import Report as ProviderReport
 from proxy.store import Store
 
@@ -131,6 +132,7 @@ class WorkerProcess:
         self._tasks: set[asyncio.Task[None]] = set()
         self._answers: dict[int, asyncio.Future[Answer]] = {}
         self._numbers = count(1)
+        self.sharing = WorkerSharing()
 
     # -- life cycle ----------------------------------------------------------------------------------------------------
 
@@ -144,6 +146,7 @@ class WorkerProcess:
         app.reloader.runs_with({name: used[name] for name in _OF_PROCESSES if used[name] != configured[name]})
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._start.channel.fileno(), self._receive)
+        self.sharing.connect(self._send)
 
     def on_start(self, reports: Sequence[ProviderReport]) -> None:
         self._report.on_start(reports)
@@ -226,6 +229,8 @@ class WorkerProcess:
                     waiting.set_result(message)
             case State():
                 self._set_state(message)
+            case _:
+                self.sharing.handle(message)
 
     def _lead(self, is_leader: bool) -> None:
         self._is_leader = self._app.reloader.watches = is_leader

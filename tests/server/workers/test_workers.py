@@ -162,6 +162,16 @@ def test_a_worker_is_replaced_while_the_file_is_invalid(config: Path) -> None:
         assert process.stop() == 0
 
 
+def test_another_worker_watches_the_file_when_the_one_that_did_is_killed(config: Path) -> None:
+    with processes.serving(config, text()) as process:
+        url = process.url
+        os.kill(min(children(process.pid)), signal.SIGKILL)
+        process.line(process.err, "worker 1 was ended by SIGKILL")
+        config.write_text(text(model="our-own-14b"), encoding="utf-8")
+        until(lambda: everywhere(url, ["our-own-14b"]))
+        assert process.stop() == 0
+
+
 def test_sighup_reloads_all_workers_and_one_logs_it(config: Path) -> None:
     with processes.serving(config, text(3).replace("drain_delay", "reload: signal, drain_delay")) as process:
         url = process.url
