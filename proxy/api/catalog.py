@@ -63,12 +63,12 @@ class CatalogOverview:
         states: Mapping[str, str],
     ) -> bytes | None:
         """Return the body, None without such a key. Imported at the first request: most proxies never need it."""
-        from proxy.store.overview import Lists, models_of, overview
+        from proxy.store.overview import Lists, Views
 
-        lists = Lists(offers, states)
+        views = Views(self._config, Lists(offers, states), without)
         if key is None:
-            return encode(overview(self._config, lists, without))
-        models = models_of(self._config, lists, key or None, without)
+            return encode(views.overview())
+        models = views.models_of(key or None)
         return None if models is None else encode(models)
 
 

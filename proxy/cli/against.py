@@ -17,8 +17,7 @@ from proxy.store.overview import (
     Lists,
     ModelOverview,
     Overview,
-    models_of,
-    overview,
+    Views,
 )
 
 MAX_EXAMPLES = 20
@@ -118,12 +117,13 @@ def differences(audit: Audit, running: Running) -> Differences:
         unknown = {**unknown, **missing}
         theirs = running.overview(unknown)
     lists = Lists(audit.offers, {result.provider.name: result.state for result in audit.results})
-    ours = overview(audit.config, lists, unknown)
+    file = Views(audit.config, lists, unknown)
+    ours = file.overview()
     added, removed, changed = _models(theirs.models, ours.models)
     added_keys, removed_keys, pairs = _pairs(theirs.keys, ours.keys)
 
     def views(key: str | None) -> tuple[KeyModels, KeyModels]:
-        own = models_of(audit.config, lists, key, unknown)
+        own = file.models_of(key)
         assert own is not None, "the key is in the file"
         return running.models_of(key, unknown), own
 

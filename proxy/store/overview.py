@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from itertools import compress
+from functools import cached_property
+from itertools import chain, compress, groupby
 
 from msgspec import Raw, Struct
 
 from proxy.access import Policy
 from proxy.access.visibility import OfferSet, Visibility
-from proxy.catalog import Catalog, Offer
+from proxy.catalog import Offer
 from proxy.catalog.virtual import catalog_of, offers_by_target
 from proxy.config import Config
 from proxy.cooperative import run_now
@@ -24,7 +25,8 @@ _DIGEST = 16  # hex digits
 _BITS = bytes.maketrans(b"01", b"\0\1")
 
 
-class OfferName(Struct, frozen=True):
+# Without garbage collection: they form no cycles, and there are 20 times 10,000 of them.
+class OfferName(Struct, frozen=True, gc=False):
     provider: str
     id: str
     """The provider's own id."""
@@ -63,7 +65,7 @@ class Overview(Struct, frozen=True):
     keys: tuple[KeyOverview, ...]
 
 
-class VisibleModel(Struct, frozen=True):
+class VisibleModel(Struct, frozen=True, gc=False):
     id: str
     offers: tuple[OfferName, ...]
 
@@ -88,27 +90,96 @@ class Lists(Struct, frozen=True):
         return tuple(offer for name in self.offers if name not in without for offer in self.offers[name])
 
 
-def overview(config: Config, lists: Lists, without: Collection[str] = ()) -> Overview:
-    """Return all models and the digests of all keys. `without`: providers that are left out. Takes seconds."""
-    offers = lists.all(without)
-    catalog = run_now(catalog_of(offers, Policy(["*"]), config))
-    views = _Views(config, offers)
-    skipped = [ProviderOverview(skipped.name, skipped.state) for skipped in config.skipped]
-    return Overview(
-        config.generation,
-        (*(ProviderOverview(name, state) for name, state in lists.states.items()), *skipped),
-        tuple(ModelOverview(Raw(model_object(model)), _names(model.offers)) for model in catalog.models),
-        tuple(_keys(config, views)),
-    )
+class Views:
+    """What a configuration shows of these lists. All methods take seconds with thousands of keys."""
 
+    def __init__(self, config: Config, lists: Lists, without: Collection[str] = ()) -> None:
+        """`without`: providers that are left out."""
+        self._config = config
+        self._states = lists.states
+        self._offers = offers = lists.all(without)
+        self._form = str.casefold if config.merge.ignore_case else str
+        self._by_target = run_now(offers_by_target(offers, config, self._form))
+        replaced = {self._form(model.id) for model in config.models}
+        # The offers of one model are adjacent, in the order of providers.
+        self._listed = sorted(
+            (offer for offer in offers if self._form(offer.id) not in replaced), key=lambda offer: self._form(offer.id)
+        )
+        self._visibility = Visibility(self._listed)
+        self._known: dict[tuple[OfferSet, bytes], tuple[int, str]] = {}
 
-def models_of(config: Config, lists: Lists, name: str | None, without: Collection[str] = ()) -> KeyModels | None:
-    """Return the models that a key sees, None without such a key. `name`: None for requests without a key."""
-    rules = _rules_of(config).get(name)
-    if rules is None:
-        return None
-    catalog: Catalog = run_now(catalog_of(lists.all(without), Policy(rules), config))
-    return KeyModels(name, tuple(VisibleModel(model.id, _names(model.offers)) for model in catalog.models))
+    def overview(self) -> Overview:
+        """Return all models and the digests of all keys."""
+        catalog = run_now(catalog_of(self._offers, Policy(["*"]), self._config))
+        skipped = [ProviderOverview(skipped.name, skipped.state) for skipped in self._config.skipped]
+        return Overview(
+            self._config.generation,
+            (*(ProviderOverview(name, state) for name, state in self._states.items()), *skipped),
+            tuple(ModelOverview(Raw(model_object(model)), _names(model.offers)) for model in catalog.models),
+            tuple(self._keys()),
+        )
+
+    def models_of(self, name: str | None) -> KeyModels | None:
+        """Return the models that a key sees, None without such a key. `name`: None for requests without a key."""
+        rules = _rules_of(self._config).get(name)
+        if rules is None:
+            return None
+        models = [*self._listed_models(self._visibility.allowed(rules)), *self._virtual_models(rules)]
+        return KeyModels(name, tuple(sorted(models, key=lambda model: model.id)))
+
+    def _keys(self) -> Iterator[KeyOverview]:
+        if anonymous := self._config.anonymous:
+            yield KeyOverview(None, False, bool(anonymous.call), None, *self._digest(anonymous.models))
+        for key in self._config.keys:
+            expires = key.expires.isoformat() if key.expires else None
+            yield KeyOverview(key.name, key.admin, key.may_call, expires, *self._digest(key.rules))
+
+    def _digest(self, rules: Sequence[str]) -> tuple[int, str]:
+        """Return how many models rules allow, and their digest."""
+        allowed = self._visibility.allowed(rules)
+        virtual = self._virtual_models(rules)
+        key = (allowed, b"".join(map(_lines, virtual)))
+        if key not in self._known:
+            self._known[key] = self._compute(*key, len(virtual))
+        return self._known[key]
+
+    def _compute(self, allowed: OfferSet, virtual: bytes, virtual_models: int) -> tuple[int, str]:
+        selected = _selected(allowed)
+        text = b"".join(compress(self._texts, selected)) + virtual
+        models = len(set(compress(self._forms, selected))) + virtual_models
+        return models, hashlib.sha256(text).hexdigest()[:_DIGEST]
+
+    @cached_property
+    def _forms(self) -> Sequence[str]:
+        return [self._form(offer.id) for offer in self._listed]
+
+    @cached_property
+    def _names(self) -> Sequence[tuple[OfferName, ...]]:
+        """Of each offer."""
+        return [(OfferName(offer.provider, offer.entry.id),) for offer in self._listed]
+
+    @cached_property
+    def _texts(self) -> Sequence[bytes]:
+        return [_line(offer.id, name) for offer, (name,) in zip(self._listed, self._names, strict=True)]
+
+    def _listed_models(self, allowed: OfferSet) -> Iterator[VisibleModel]:
+        """As a catalog has them, without building it."""
+        positions = compress(range(len(self._listed)), _selected(allowed))
+        for _, same in groupby(positions, key=self._forms.__getitem__):
+            first, *others = same
+            names = _names([self._listed[at] for at in (first, *others)]) if others else self._names[first]
+            yield VisibleModel(self._listed[first].id, names)
+
+    def _virtual_models(self, rules: Sequence[str]) -> Sequence[VisibleModel]:
+        """Return the virtual models that the rules allow."""
+        policy = Policy(rules) if self._config.models else None
+        models = []
+        for model in self._config.models:
+            if policy and (allows := policy.target_filter(model.id)):
+                found = (_names(filter(allows, self._by_target[self._form(target)])) for target in model.targets)
+                if offers := tuple(chain.from_iterable(found)):
+                    models.append(VisibleModel(model.id, offers))
+        return models
 
 
 def _rules_of(config: Config) -> Mapping[str | None, Sequence[str]]:
@@ -118,59 +189,22 @@ def _rules_of(config: Config) -> Mapping[str | None, Sequence[str]]:
     return rules
 
 
-def _keys(config: Config, views: _Views) -> Iterator[KeyOverview]:
-    if anonymous := config.anonymous:
-        yield KeyOverview(None, False, bool(anonymous.call), None, *views.of(anonymous.models))
-    for key in config.keys:
-        expires = key.expires.isoformat() if key.expires else None
-        yield KeyOverview(key.name, key.admin, key.may_call, expires, *views.of(key.rules))
-
-
 def _names(offers: Iterable[Offer]) -> tuple[OfferName, ...]:
-    return tuple(OfferName(offer.provider, offer.entry.id) for offer in offers)
+    """Of each provider the first offer, as in a catalog."""
+    ids: dict[str, str] = {}
+    for offer in offers:
+        ids.setdefault(offer.provider, offer.entry.id)
+    return tuple(OfferName(provider, own_id) for provider, own_id in ids.items())
 
 
-class _Views:
-    """The number of models that rules allow, and their digest."""
-
-    def __init__(self, config: Config, offers: Sequence[Offer]) -> None:
-        self._config = config
-        self._form = str.casefold if config.merge.ignore_case else str
-        self._by_target = run_now(offers_by_target(offers, config, self._form))
-        replaced = {self._form(model.id) for model in config.models}
-        listed = sorted(
-            (offer for offer in offers if self._form(offer.id) not in replaced), key=lambda offer: self._form(offer.id)
-        )
-        self._visibility = Visibility(listed)
-        self._ids = [self._form(offer.id) for offer in listed]
-        self._lines = [_line(offer.id, offer) for offer in listed]
-        self._known: dict[tuple[OfferSet, bytes], tuple[int, str]] = {}
-
-    def of(self, rules: Sequence[str]) -> tuple[int, str]:
-        allowed = self._visibility.allowed(rules)
-        virtual = self._virtual(rules)
-        key = (allowed, b"".join(virtual.values()))
-        if key not in self._known:
-            self._known[key] = self._compute(*key, len(virtual))
-        return self._known[key]
-
-    def _compute(self, allowed: OfferSet, virtual: bytes, virtual_models: int) -> tuple[int, str]:
-        selected = bin(allowed)[:1:-1].encode().translate(_BITS)
-        text = b"".join(compress(self._lines, selected)) + virtual
-        models = len(set(compress(self._ids, selected))) + virtual_models
-        return models, hashlib.sha256(text).hexdigest()[:_DIGEST]
-
-    def _virtual(self, rules: Sequence[str]) -> Mapping[str, bytes]:
-        """Id of a virtual model that the rules allow -> its lines."""
-        policy = Policy(rules) if self._config.models else None
-        lines = {}
-        for model in self._config.models:
-            if policy and (allows := policy.target_filter(model.id)):
-                found = (filter(allows, self._by_target[self._form(target)]) for target in model.targets)
-                if text := b"".join(_line(model.id, offer) for offers in found for offer in offers):
-                    lines[model.id] = text
-        return lines
+def _selected(offers: OfferSet) -> bytes:
+    """The bits of a set, the first one first, as selectors of `compress`."""
+    return bin(offers)[:1:-1].encode().translate(_BITS)
 
 
-def _line(model: str, offer: Offer) -> bytes:
-    return f"{model}\0{offer.provider}\0{offer.entry.id}\n".encode("utf-8", "surrogatepass")
+def _lines(model: VisibleModel) -> bytes:
+    return b"".join(_line(model.id, offer) for offer in model.offers)
+
+
+def _line(model: str, offer: OfferName) -> bytes:
+    return f"{model}\0{offer.provider}\0{offer.id}\n".encode("utf-8", "surrogatepass")

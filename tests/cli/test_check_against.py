@@ -12,9 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from proxy.access import Policy
 from proxy.catalog import per_provider
+from proxy.catalog.virtual import catalog_of
 from proxy.config import parse
-from proxy.store.overview import Lists, models_of, overview
+from proxy.cooperative import run_now
+from proxy.store.overview import Lists, Views
 from tests.cli.checks import run
 from tests.fakes import answer_of, digest
 from tests.processes import serving
@@ -217,7 +220,7 @@ LISTED = st.lists(st.sampled_from(["m1", "M1", "m2", "n", "smart"]), unique=True
 
 @settings(max_examples=150, deadline=None)
 @given(RULES, RULES, LISTED, LISTED, st.booleans(), st.booleans())
-def test_digests_are_equal_exactly_for_equal_views(
+def test_views_are_those_of_the_catalogs_and_digests_are_equal_exactly_for_equal_views(
     one: list[str], other: list[str], first: list[str], second: list[str], ignore_case: bool, virtual: bool
 ) -> None:
     config = parse(f"""
@@ -231,11 +234,15 @@ keys:
     fetched = {"a": answer_of(*first), "b": answer_of(*({"id": each, "owned_by": "o"} for each in second))}
     offers = {each.name: tuple(per_provider(each, config)(fetched[each.name].entries)) for each in config.providers}
     shown = Lists(offers, {"a": "ok", "b": "ok"})
-    keys = overview(config, shown).keys
-    views = [models_of(config, shown, name) for name in ("one", "other")]
+    of_config = Views(config, shown)
+    keys = of_config.overview().keys
+    views = [of_config.models_of(name) for name in ("one", "other")]
     assert views[0] is not None
     assert views[1] is not None
 
+    catalogs = [run_now(catalog_of(shown.all(()), Policy(rules), config)).models for rules in (one, other)]
+    listed = [[(model.id, [offer.provider for offer in model.offers]) for model in models] for models in catalogs]
+    assert [[(m.id, [each.provider for each in m.offers]) for m in view.models] for view in views if view] == listed
     assert [key.models for key in keys] == [len(view.models) for view in views if view]
     assert (keys[0].digest == keys[1].digest) == (views[0].models == views[1].models)
 
@@ -249,7 +256,7 @@ def test_ten_thousand_models_and_a_thousand_keys_take_seconds() -> None:
     entries = answer_of(*(f"m-{n}" for n in range(10_000))).entries
     shown = Lists({"a": tuple(per_provider(config.providers[0], config)(entries))}, {"a": "ok"})
     began = time.process_time()
-    result = overview(config, shown)
+    result = Views(config, shown).overview()
 
     assert len({key.digest for key in result.keys}) == 1000
     assert time.process_time() - began < 10
