@@ -29,111 +29,25 @@ the result is compared with the owner that the provider reports:
 
 from __future__ import annotations
 
-import fnmatch
 import re
-from collections.abc import Iterator
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import Literal, NamedTuple
 
-from proxy.catalog.makers import (
-    CHANNELS,
-    CLOUDS,
-    COMMON_WORDS,
-    FAMILIES,
-    HOSTS,
-    OPEN,
-    PLACEHOLDER_OWNERS,
-    PLACES,
-    SPELLINGS,
-    TUNERS,
-    WORDS,
-)
+from proxy.catalog.families import OPEN
+from proxy.catalog.family_lookup import family_of, words_of, words_of_maker
+from proxy.catalog.hosts import PLACES
+from proxy.catalog.maker_names import HOST_KEYS, MAKERS, MAX_NAME, PLACEHOLDER_KEYS, canonical, key_of, maker_from_text
+from proxy.catalog.makers import CLOUDS, COMMON_WORDS, TUNERS
 
 _REGIONS = frozenset({"in", "us", "us-gov", "eu", "apac", "ap", "jp", "au", "ca", "sa", "global"})
 """Region prefixes of Bedrock and Azure, as in `us.anthropic.claude-...` and `eu/gpt-4o`."""
 _MAX_CACHED = 100_000
-_MAX_NAME = 64
 _FINE_TUNE = "ft:"  # OpenAI and Mistral
 _FOREIGN_PREFIX = re.compile(
     r"(ft:|hf:|@"  # fine-tunes; Hugging Face; Cloudflare
     r"|\s*[\[(【（][^\])】）]*[\])】）]\s*)"  # resellers: `[aws] claude-...`
 )
 _VENDOR = re.compile(r"(?![a-z]{2}(-[a-z]+)+-\d$)\w[\w.-]*")  # excludes us-east-1, drive letters and ARNs
-_ENDING = re.compile(r"[-_ #]*\d+$|\.(com|cn|ai|io|dev)$")  # "azure-2", of several channels of one type; "openai.com"
-_NOT_A_NAME = re.compile(
-    r"(org|organization|user|usr|proj|project|acct|account|workspace|channel)[-_]?\w*\d\w*|(org|user)-\w+"  # accounts
-    r"|\d+|[0-9a-f]{8}-[0-9a-f-]{20,}|[0-9a-f]{24,}"  # numbers of channels, random ids
-    r"|.*:\d+|([\w-]+\.){2,}[a-z]{2,}"  # addresses
-    r"|.*(proxy|gateway|router|relay|2api)|.*[-_](api|cli|channel|hub|provider|server)"  # gateways
-)
-_COMPANY = re.compile(r"(,|\s)\s*(inc|llc|ltd|corp|corporation|pbc|gmbh|sas|co)\.?\s*$", re.IGNORECASE)
-_REMARK = re.compile(r"\s*[(（][^)）]*[)）]\s*$")  # "Anthropic (via Vertex)"
-_SEPARATORS = str.maketrans("", "", "-_./")
-
-
-def _key(name: str) -> str:
-    """A name without regard to case, spaces and separators, for comparisons."""
-    return "".join(name.split()).lower().translate(_SEPARATORS)
-
-
-_MAKERS = ({maker for maker, _ in FAMILIES} | set(SPELLINGS.values())) - {""}
-_CANONICAL = {_key(maker): maker for maker in _MAKERS} | {_key(name): maker for name, maker in SPELLINGS.items()}
-_HOSTS = frozenset(map(_key, HOSTS))
-_PLACEHOLDERS = frozenset(map(_key, PLACEHOLDER_OWNERS))
-
-
-_LETTERS = 3
-"""Patterns are grouped by their first letters: most names have no match, and a set shows it without an expression."""
-
-
-def _beginning(pattern: str) -> str:
-    """The letters before the first wildcard of a pattern, at most `_LETTERS`."""
-    return re.split(r"[*?\[]", pattern, maxsplit=1)[0][:_LETTERS]
-
-
-_BEGINNINGS = frozenset(_beginning(pattern) for _, patterns in FAMILIES for pattern in patterns) - {""}
-_WITHIN = re.compile(
-    "|".join(
-        sorted(
-            {re.escape(max(pattern.split("*"), key=len)) for _, row in FAMILIES for pattern in row if pattern[0] == "*"}
-        )
-    )
-)
-"""Matches in names for which patterns that begin with `*` must be tried."""
-
-
-@cache
-def _families(first: str, within: bool) -> tuple[re.Pattern[str], list[str]]:
-    """One expression with a group for each pattern that names with these first letters can match, and the makers.
-
-    `within` adds the patterns that begin with `*`. Compiled at first use, because compiling all takes 60 ms.
-    """
-    rows = [
-        (maker, pattern)
-        for maker, patterns in FAMILIES
-        for pattern in patterns
-        if (within if pattern[0] == "*" else first.startswith(_beginning(pattern)))
-    ]
-    return re.compile("|".join(f"({fnmatch.translate(pattern)})" for _, pattern in rows)), [maker for maker, _ in rows]
-
-
-@cache
-def _words(maker: str) -> frozenset[str]:
-    """The words that are accepted in the name of an original of this maker."""
-    patterns = next(patterns for each, patterns in FAMILIES if each == maker)
-    return WORDS.union(_words_of(" ".join((*patterns, *OPEN))))
-
-
-def _words_of(name: str) -> list[str]:
-    return re.findall("[a-z]{3,}", name)
-
-
-def canonical(name: str) -> str:
-    """A maker's name in lower case, with `-` for spaces and slashes, in one spelling for each known maker."""
-    plain = "-".join(name.replace("/", " ").split()).lower()
-    return _CANONICAL.get(_key(plain), plain)
-
-
 _cache: dict[str, tuple[str, str]] = {}
 """Id -> the reported owner and the owner. Pairs are shared: that takes a third of the memory of a cache by both."""
 
@@ -187,7 +101,7 @@ def owner_from_entry(owner: str, own_id: str) -> str:
 
     Placeholders, hosts, gateways, addresses, accounts and the model's own id are not makers.
     """
-    return "" if owner == own_id else _maker_from_text(owner)
+    return "" if owner == own_id else maker_from_text(owner)
 
 
 def owner_from_id(own_id: str) -> str:
@@ -198,52 +112,20 @@ def owner_from_id(own_id: str) -> str:
 def _maker_in_id(own_id: str) -> tuple[str, Literal["vendor", "family", ""]]:
     """The maker according to an id, and which part of it names the maker."""
     vendor, name = _split(own_id)
-    if vendor in _MAKERS and vendor not in CLOUDS:
+    if vendor in MAKERS and vendor not in CLOUDS:
         return vendor, "vendor"
-    family, name = _family(name)
+    family, name = family_of(name)
     if not vendor or not family or vendor in CLOUDS:
         return (family, "family") if family else (vendor, "vendor" if vendor else "")
     return (family, "family") if name not in COMMON_WORDS and _is_original(family, name) else (vendor, "vendor")
 
 
-@lru_cache(maxsize=10_000)
-def _maker_from_text(owner: str) -> str:
-    if "://" in owner or not owner.replace("\t", " ").isprintable():
-        return ""
-    text = owner.partition(" / ")[0]  # "DeepSeek / Meta"
-    if _is_known(text) or "/" not in text:
-        return _name_from_text(text)
-    # "openrouter/anthropic"
-    return next((maker for maker in map(_name_from_text, text.split("/")) if maker in _MAKERS), _name_from_text(text))
-
-
-def _is_known(text: str) -> bool:
-    key = _key(text)
-    return key in _CANONICAL or key in _HOSTS or key in _PLACEHOLDERS
-
-
-def _name_from_text(text: str) -> str:
-    if not _is_known(text):
-        text = _COMPANY.sub("", _REMARK.sub("", text)) or text
-    if not _is_known(text) and _is_known(shorter := _ENDING.sub("", text)):
-        text = shorter
-    key, name = _key(text), canonical(text)
-    if key in _HOSTS or key in _PLACEHOLDERS:
-        return ""
-    if name in _MAKERS:
-        return name
-    is_filler = (
-        key.startswith(CHANNELS) or "@" in name or len(name) > _MAX_NAME or _NOT_A_NAME.fullmatch(name) is not None
-    )
-    return "" if is_filler else name
-
-
 def _entry_wins(by_entry: str, by_id: str, own_id: str) -> bool:
     """Whether the reported owner is the owner although the id names another one."""
-    is_maker = by_entry in _MAKERS
+    is_maker = by_entry in MAKERS
     vendor, name = _split(own_id)
-    family, name = _family(name)
-    if by_id not in _MAKERS:  # an unknown vendor
+    family, name = family_of(name)
+    if by_id not in MAKERS:  # an unknown vendor
         return not is_maker or by_entry == family or not (family or by_entry in CLOUDS)
     if own_id.startswith(_FINE_TUNE):
         return not is_maker
@@ -256,7 +138,9 @@ def _entry_wins(by_entry: str, by_id: str, own_id: str) -> bool:
 
 def _is_original(family: str, name: str) -> bool:
     """Whether a name is that of a model of the family's maker, and not of a derivative."""
-    return not name.startswith(OPEN) or all(word in _words(family) or word in _HOSTS for word in _words_of(name))
+    return not name.startswith(OPEN) or all(
+        word in words_of_maker(family) or word in HOST_KEYS for word in words_of(name)
+    )
 
 
 def _split(own_id: str) -> tuple[str, str]:
@@ -268,7 +152,7 @@ def _split(own_id: str) -> tuple[str, str]:
     if "/" in name:
         before, _, name = name.rpartition("/")
         vendor = _vendor_of(before)
-    if "." in name and vendor not in _MAKERS and (dotted := _dotted_vendor(name)):
+    if "." in name and vendor not in MAKERS and (dotted := _dotted_vendor(name)):
         return dotted
     return vendor, name
 
@@ -276,17 +160,17 @@ def _split(own_id: str) -> tuple[str, str]:
 @lru_cache(maxsize=10_000)
 def _vendor_of(before: str) -> str:
     """The vendor among the parts of an id before the last one, "" if there is none."""
-    vendors = [canonical(part) for part in before.split("/") if _key(part) not in _HOSTS]
+    vendors = [canonical(part) for part in before.split("/") if key_of(part) not in HOST_KEYS]
     if len(vendors) > 1 and vendors[0] in CLOUDS and _is_vendor(vendors[1]):
         del vendors[0]  # `openai/anthropic/claude-...`
-    known = next((vendor for vendor in vendors if vendor in _MAKERS), "")
+    known = next((vendor for vendor in vendors if vendor in MAKERS), "")
     return known or (vendors[0] if vendors and _is_vendor(vendors[0]) else "")
 
 
 def _is_vendor(name: str) -> bool:
-    if _key(name) in _PLACEHOLDERS or name in PLACES or name in _REGIONS:
+    if key_of(name) in PLACEHOLDER_KEYS or name in PLACES or name in _REGIONS:
         return False
-    return _VENDOR.fullmatch(name) is not None and len(name) <= _MAX_NAME
+    return _VENDOR.fullmatch(name) is not None and len(name) <= MAX_NAME
 
 
 def _dotted_vendor(name: str) -> tuple[str, str] | None:
@@ -294,44 +178,4 @@ def _dotted_vendor(name: str) -> tuple[str, str] | None:
     vendor, dot, rest = name.partition(".")
     if vendor in _REGIONS:
         vendor, dot, rest = rest.partition(".")
-    return (maker, rest) if dot and (maker := canonical(vendor)) in _MAKERS else None
-
-
-def _family(name: str) -> tuple[str, str]:
-    """The maker of a family, "" if unknown, and the name that matched."""
-    for candidate in _candidates(name):
-        if maker := _maker(candidate):
-            return maker, candidate
-    return "", ""
-
-
-def _candidates(name: str) -> Iterator[str]:
-    """The name, then the name without what hosts add to it."""
-    plain, tag = name, ""
-    if ":" in name or "@" in name:  # the tag of `phi3:14b` and `gemini-pro@001`
-        plain, tag = re.split("[:@]", name, maxsplit=1)
-    yield plain
-    if tag and _is_known(plain):
-        yield tag  # `openai:gpt-4o`
-    if plain.startswith("text-embedding-"):
-        yield plain.removeprefix("text-embedding-")  # LM Studio
-    head, _, rest = plain.partition("-")
-    if rest and (head in _HOSTS or head in _PLACEHOLDERS or head in _MAKERS):
-        yield rest  # `databricks-claude-...`, `azure-gpt-4o`, `internal-gpt-4o`, `xai-grok-4`
-    second, _, third = rest.partition("-")
-    if third and head + second in _HOSTS:
-        yield third  # `vertex-ai-claude-...`
-    if "--" in plain:
-        yield plain.partition("--")[2]  # SAP's `anthropic--claude-...`
-    if "_" in plain or " " in plain:
-        yield from _candidates("-".join(re.split("[ _]+", plain)))
-
-
-def _maker(name: str) -> str:
-    first = name[:_LETTERS]
-    within = _WITHIN.search(name) is not None
-    if not within and _BEGINNINGS.isdisjoint((first, first[:2], first[:1])):
-        return ""
-    expression, makers = _families(first, within)
-    family = expression.match(name)
-    return makers[family.lastindex - 1] if family and family.lastindex else ""
+    return (maker, rest) if dot and (maker := canonical(vendor)) in MAKERS else None

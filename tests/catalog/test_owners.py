@@ -9,8 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from proxy.catalog.makers import COMMON_WORDS, FAMILIES, HOSTS, OPEN, PLACEHOLDER_OWNERS, PLACES, SPELLINGS
-from proxy.catalog.owners import canonical, owner_from_entry, owner_from_id, owner_of_model
+from proxy.catalog.families import FAMILIES, OPEN
+from proxy.catalog.hosts import HOSTS, PLACEHOLDER_OWNERS, PLACES
+from proxy.catalog.maker_names import canonical
+from proxy.catalog.makers import COMMON_WORDS, SPELLINGS
+from proxy.catalog.owners import owner_from_entry, owner_from_id, owner_of_model
 from tests.paths import PAYLOADS
 
 NOBODY = "-"
