@@ -13,8 +13,9 @@ from typing import Any, Literal
 
 import msgspec
 
+from proxy.dialects.private_paths import is_path
 from proxy.dialects.private_signs import ALL_SIGNS, Sign, may_be_private
-from proxy.dialects.private_text import is_host_and_port, is_option, is_path, is_private_text
+from proxy.dialects.private_text import is_host_and_port, is_option, is_private_text
 
 _SEPARATORS = re.compile(r"[\W_]+")
 # Lower case without separators: `apiKey`, `api-key` and `api_key` are all `apikey`.

@@ -31,8 +31,9 @@ from proxy.dialects.identity import (
 from proxy.dialects.page import has_long_number
 from proxy.dialects.prices import is_plain, priced
 from proxy.dialects.private import has_private_text, is_private, selected, without_private
+from proxy.dialects.private_paths import is_path
 from proxy.dialects.private_signs import ALL_SIGNS, Sign, has_sign, texts_with_signs
-from proxy.dialects.private_text import has_secret, is_option, is_path
+from proxy.dialects.private_text import has_secret, is_option
 from proxy.dialects.times import unix_seconds
 
 # A deeper entry or a larger number would make clients reject the whole list: parsers fail at 64 levels (.NET) or

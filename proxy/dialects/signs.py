@@ -16,24 +16,13 @@ from typing import Any, NamedTuple
 from msgspec import Raw
 
 from proxy.dialects.diagnosis import ANY_DECODER
+from proxy.dialects.failure_signs import PARTS, PROBLEM, STATUSES, WARNINGS, normalized, reports_failure
 from proxy.dialects.page import Page
 
 _MAX_FIELD = 64 * 1024  # bytes; a longer field is not searched for signs
 _MAX_FIELDS = 1000
 _MAX_BYTES = 64 * 1024  # of all fields that are searched together
 _MAX_DEPTH = 3  # levels below the outermost one: `meta.pagination.links.next` of Laravel
-_FAILURE_WORDS = frozenset(
-    ["partial", "partialsuccess", "partialfailure", "partialcontent", "incomplete", "degraded", "truncated", "error",
-     "failed", "failure"]
-)  # fmt: skip
-_FINE_WORDS = frozenset(
-    ["", "ok", "okay", "success", "succeeded", "successful", "healthy", "active", "available", "online", "up", "ready",
-     "complete", "completed", "done", "enabled", "connected", "operational", "running", "live", "valid", "normal",
-     "fresh", "cached", "cache", "hit", "miss", "skipped", "disabled", "inactive", "notconfigured", "unconfigured",
-     "unsupported", "notsupported", "ignored", "excluded", "empty", "none", "idle", "unknown", "good", "passed", "pass",
-     "true", "yes", "configured", "present", "synced", "uptodate", "listed", "loaded", "unloaded", "stopped", "standby",
-     "stable", "beta", "alpha", "preview", "experimental", "deprecated", "legacy", "retired"]
-)  # fmt: skip
 
 _CONTAINERS = frozenset(
     ["meta", "metadata", "pagination", "paging", "paginator", "pager", "pageinfo", "pagemetadata", "page", "pages",
@@ -72,26 +61,6 @@ _OTHER_PARAMETERS = {
     "aftercursor": "after", "endcursor": "after", "lastid": "after",
 }  # fmt: skip
 """Sign -> the parameter to send its value as, "" for the sign's own name; of all others the name without `next`."""
-_PARTS = frozenset(["providers", "sources", "upstreams", "backends", "channels", "accounts", "keys", "regions"])
-"""Objects or arrays next to the list that may contain the statuses of its parts."""
-_STATUSES = ("status", "statuses", "states")
-_STATUS_FIELDS = frozenset(["status", "state", "result", "outcome", "health", "code", "statuscode", "success", "ok",
-                            "healthy", "error", "errors"])  # fmt: skip
-"""Fields of the status of one part."""
-_BROKEN = r"fail|error|timed?.?out|unavailable|unreachable|\bdown\b|denied|offline|unhealthy|refused"
-_NOTHING = frozenset(["", "none", "null", "no", "false", "0", "ok"])
-_PROBLEM = re.compile(
-    r"errors?|fail(ed|ures?).*|"
-    r"(unreachable|unavailable|missing|timedout)(providers|sources|upstreams|backends|channels|accounts|keys|regions)"
-)
-_WARNINGS = frozenset(["warning", "warnings"])
-_OF_MISSING = re.compile(
-    r"fail|error|time[ds]?[ -]?out|unavailable|unreachable|refused|denied|partial|incomplete|truncat|missing|skip|omit"
-    r"|exclud|unable|can(?:no|')t|(?:not|n't) (?:be )?(?:respon|reach|load|list|fetch|retriev|query|include|access)",
-    re.IGNORECASE,
-)
-"""Found in a warning about models that are missing. Others are about models that are listed, such as deprecations."""
-_MAX_LEVELS = 8  # of nested statuses
 
 HEADERS = frozenset(
     ["link", "x-next-page", "x-next-cursor", "x-next-token", "x-next-page-token", "x-next-page-url", "x-has-more",
@@ -134,7 +103,7 @@ class Signs:
         if sign is None:
             return None
         name = _parameter(sign.name)
-        if name == "cursor" and type(sign.value) is int and _normalized(sign.name) == "next":
+        if name == "cursor" and type(sign.value) is int and normalized(sign.name) == "next":
             name = "offset" if self.offset() and not self.page() else "page"
         return Sign(sign.name, str(sign.value), name)
 
@@ -172,7 +141,7 @@ class Signs:
         """The field that reports that a part of the list is missing. `is_paged`: there is a further page to request."""
         names = _PARTIAL if not is_paged else [name for name in _PARTIAL if name not in _MORE]
         flag = self._first(names, lambda value: value is True) or self._first(_COMPLETE, lambda value: value is False)
-        return flag or next((sign for name, sign in self.fields.items() if _reports_failure(name, sign.value)), None)
+        return flag or next((sign for name, sign in self.fields.items() if reports_failure(name, sign.value)), None)
 
     def _first(self, names: Sequence[str], fits: Callable[[Any], bool]) -> Sign | None:
         signs = (self.fields[name] for name in names if name in self.fields)
@@ -200,7 +169,7 @@ def signs_of(page: Page, lists: Sequence[str], headers: Mapping[str, str]) -> Si
             payload.update((name, value) for value in _decoded(name, raw))
     fields: dict[str, Sign] = {}
     for name, value in (*_flattened(payload, _MAX_DEPTH), *_from_headers(headers)):
-        fields.setdefault(_normalized(name), Sign(name, value))
+        fields.setdefault(normalized(name), Sign(name, value))
     return Signs(fields)
 
 
@@ -225,7 +194,7 @@ def _prefixes(path: str) -> Iterator[str]:
 def _searched(name: str, raw: Raw) -> int:
     """The number of bytes of a field that are searched for signs."""
     data = memoryview(raw)
-    may_be = len(data) <= _MAX_FIELD and (data[0] not in b"[{" or _may_contain_signs(_normalized(name)))
+    may_be = len(data) <= _MAX_FIELD and (data[0] not in b"[{" or _may_contain_signs(normalized(name)))
     return len(data) if may_be else 0
 
 
@@ -242,10 +211,10 @@ def _may_contain_signs(name: str) -> bool:
     """Whether an object or array with this normalized name may contain signs."""
     return (
         name in _CONTAINERS
-        or name in _PARTS
-        or name in _WARNINGS
-        or name.endswith(_STATUSES)
-        or _PROBLEM.fullmatch(name) is not None
+        or name in PARTS
+        or name in WARNINGS
+        or name.endswith(STATUSES)
+        or PROBLEM.fullmatch(name) is not None
     )
 
 
@@ -253,7 +222,7 @@ def _flattened(payload: Mapping[str, Any], levels: int) -> Iterator[tuple[str, A
     """The fields of an object, then those of the containers among them."""
     yield from payload.items()
     for name, value in payload.items() if levels else ():
-        normal = _normalized(name)
+        normal = normalized(name)
         if normal in ("links", "link") and isinstance(value, list):
             value = {str(link.get("rel")): link.get("href") for link in value if isinstance(link, dict)}
         if not isinstance(value, dict) or normal not in _CONTAINERS:
@@ -273,13 +242,9 @@ def _from_headers(headers: Mapping[str, str]) -> Iterator[tuple[str, Any]]:
             yield name.removeprefix("x-"), {"true": True, "false": False}.get(value.lower(), value)
 
 
-def _normalized(name: str) -> str:
-    return re.sub(r"[^a-z0-9]", "", name.lower()) if len(name) <= 40 else ""
-
-
 def _parameter(name: str) -> str:
     """The parameter that the value of a sign is sent as: `next_page_token` -> `page_token`."""
-    normal = _normalized(name)
+    normal = normalized(name)
     if normal in _OTHER_PARAMETERS:
         return _OTHER_PARAMETERS[normal] or name
     rest = re.sub(r"^next[_-]?", "", name, flags=re.IGNORECASE).replace("-", "_")
@@ -295,61 +260,3 @@ def _integer(value: object) -> int | None:
     if type(value) is int:
         return value
     return int(value) if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) < 16 else None
-
-
-def _reports_failure(name: str, value: object) -> bool:
-    """Whether a field with this normalized name reports that a part of the list is missing."""
-    if _PROBLEM.fullmatch(name) or name in ("modelsmissing", "modelsincomplete"):
-        return not _is_nothing(value)
-    if name in _WARNINGS:
-        return _OF_MISSING.search(str(value)) is not None
-    if isinstance(value, str):
-        return name in ("status", "state") and _normalized(value) in _FAILURE_WORDS
-    if not isinstance(value, dict | list):
-        return False
-    if name in _PARTS:
-        return any(map(_is_broken, value.values() if isinstance(value, dict) else value))
-    return name.endswith(_STATUSES) and not name.startswith("model") and _is_failed(value, _MAX_LEVELS)
-
-
-def _is_failed(value: object, levels: int) -> bool:
-    """Whether a status, or one of several, is that of a failure."""
-    if not value and isinstance(value, list | dict):
-        return False  # fast, because there can be very many of these
-    if isinstance(value, list):
-        return levels > 0 and any(_is_failed(inner, levels - 1) for inner in value)
-    if isinstance(value, dict):
-        fields = {_normalized(name): inner for name, inner in value.items()}
-        if _STATUS_FIELDS.isdisjoint(fields):  # statuses by name
-            return levels > 0 and any(_is_failed(inner, levels - 1) for inner in value.values())
-        return any(_is_failed_field(name, inner) for name, inner in fields.items())
-    if isinstance(value, str):
-        return _normalized(value) not in _FINE_WORDS and not re.match(r"2[0-9][0-9]\b", value)
-    return value is False or (type(value) is int and 300 <= value < 600)
-
-
-def _is_failed_field(name: str, value: object) -> bool:
-    """Whether a field in the status of one part reports that it failed."""
-    if _PROBLEM.fullmatch(name):
-        return not _is_nothing(value)
-    if name in ("code", "statuscode"):
-        return type(value) is int and _is_failed(value, 0)  # texts have no common values for success
-    return name in _STATUS_FIELDS and isinstance(value, str | int) and _is_failed(value, 0)
-
-
-def _is_broken(value: object) -> bool:
-    """Whether the description of a part reports that it failed. Its other fields can be anything."""
-    if not isinstance(value, dict):
-        return False
-    fields = {_normalized(name): inner for name, inner in value.items()}
-    words = [inner for name in ("status", "state", "health") if isinstance(inner := fields.get(name), str)]
-    has_failed = any(re.search(_BROKEN, word, re.IGNORECASE) for word in words)
-    return has_failed or fields.get("success") is False or not _is_nothing(fields.get("error"))
-
-
-def _is_nothing(value: object, levels: int = _MAX_LEVELS) -> bool:
-    """Whether the description of a problem is empty. A fraction is a rate, not a problem."""
-    if isinstance(value, dict | list):
-        inner = value.values() if isinstance(value, dict) else value
-        return levels > 0 and all(_is_nothing(each, levels - 1) for each in inner)
-    return value.strip().lower() in _NOTHING if isinstance(value, str) else not value or isinstance(value, float)
