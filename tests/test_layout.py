@@ -173,6 +173,7 @@ TOUCH_THE_MACHINE = {
     "server.output",
     "server.process",
     "server.run",
+    "server.systemd",
     "server.workers.fork",
     "store.disk",
     "cli.check",

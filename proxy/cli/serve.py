@@ -126,5 +126,5 @@ def bound(
         try:
             listeners = stack.enter_context(listening(host, port, mode))
         except CannotListen as error:
-            raise click.ClickException(f"{error}; {hint}") from error
+            raise click.ClickException(f"{error}; {error.hint or hint}") from error
         yield listeners

@@ -21,7 +21,11 @@ _AF_UNIX = getattr(socket, "AF_UNIX", None)  # not on Windows
 
 
 class CannotListen(Exception):
-    """Why the server cannot listen."""
+    """Why the server cannot listen, and perhaps what to do."""
+
+    def __init__(self, text: str, hint: str = "") -> None:
+        super().__init__(text)
+        self.hint = hint
 
 
 @dataclass(frozen=True)
@@ -185,10 +189,11 @@ def _adopt(number: int, given: Mapping[str, str]) -> socket.socket:
     except OSError as error:
         raise fail(f"is not a socket ({error.strerror})") from None
     if adopted.type != socket.SOCK_STREAM or not adopted.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
-        raise fail("is not a listening stream socket; use ListenStream= without Accept=yes in the socket unit")
+        raise fail("is not a listening stream socket")
     adopted.setblocking(False)
     return adopted
 
 
 def _not_usable(what: str, why: str) -> CannotListen:
-    return CannotListen(f"cannot use the sockets that were handed down (LISTEN_FDS): {what} {why}")
+    text = f"cannot use the sockets that were handed down (LISTEN_FDS): {what} {why}"
+    return CannotListen(text, "use ListenStream= without Accept=yes in the socket unit")

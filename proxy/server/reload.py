@@ -87,6 +87,8 @@ class Reloader:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._is_signaled = False
+        self.observe: Callable[[bool], None] = lambda begins: None
+        """Called when a reload begins (True), and when it has ended."""
 
     # -- life cycle ----------------------------------------------------------------------------------------------------
 
@@ -204,6 +206,7 @@ class Reloader:
             self._next = None
             assert self._files is not None, "checked by all callers"
             before = self._current()
+            self.observe(True)
             try:
                 loaded = await asyncio.to_thread(self._load, self._files, before, self._sources)
                 if loaded.config and loaded.changes:
@@ -213,6 +216,7 @@ class Reloader:
                 loaded = _Loaded(self._sources, problems=(problem,))
             self._record(loaded, before, cause)
             self.on_result()
+            self.observe(False)
             return loaded
 
     @staticmethod

@@ -28,6 +28,7 @@ from proxy.server.listeners import Listeners, address_of
 from proxy.server.log import Log, drop_noise
 from proxy.server.protocol import http_protocol
 from proxy.server.reload import ConfigFiles
+from proxy.server.systemd import ServiceManager, State, service_manager
 from proxy.store import Report, Store
 
 LAST_SECONDS = 6.0
@@ -100,8 +101,10 @@ def run(
     if _HANGUP and not supervision:
         # Not a handler of the event loop: closing the loop would restore the default action, which ends the process.
         signal.signal(_HANGUP, lambda number, frame: app.reloader.signal())
+    manager = ServiceManager(None) if supervision else service_manager()
+    app.reloader.observe = manager.reload
     try:
-        Server(app, config, observer, supervision).run([*listeners.sockets])
+        Server(app, config, observer, manager, supervision).run([*listeners.sockets])
     finally:
         _ignore_hangup()  # the interpreter restores the default action of signals that have a handler
 
@@ -172,7 +175,14 @@ def skip_system_cas() -> None:
 class Server(uvicorn.Server):
     """uvicorn's server, with notifications at start and a drain at shutdown."""
 
-    def __init__(self, app: Proxy, config: Config, observer: Observer, supervision: Supervision | None = None) -> None:
+    def __init__(
+        self,
+        app: Proxy,
+        config: Config,
+        observer: Observer,
+        manager: ServiceManager,
+        supervision: Supervision | None = None,
+    ) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
@@ -191,6 +201,7 @@ class Server(uvicorn.Server):
         )
         self._app = app
         self._observer = observer
+        self._manager = manager
         self._supervision = supervision
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -202,10 +213,17 @@ class Server(uvicorn.Server):
         await super().startup(sockets=sockets)
         url = _url(self.servers[0].sockets[0])
         self._notifying = asyncio.create_task(self._notify_when_ready(url), name="notify when ready")
+        self._manager.start(self._state, asyncio.get_running_loop())
 
     async def _notify_when_ready(self, url: str) -> None:
         await self._app.deployment.store.wait_until_warmed_up()
         self._observer.on_ready(url, self._app.deployment.store)
+
+    def _state(self) -> State:
+        deployment = self._app.deployment
+        reports = deployment.store.reports()
+        listed = sum(report.state != "failing" for report in reports)
+        return State(deployment.health.is_ready, f"{listed} of {len(reports)} providers have a model list")
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._notifying.cancel()
@@ -215,6 +233,7 @@ class Server(uvicorn.Server):
         await self._stop_listening(sockets or [])
         await super().shutdown(sockets=sockets)
         ending.cancel()
+        self._manager.stop()
         if self.force_exit:
             # uvicorn skips this and then logs a traceback of the waiting lifespan task.
             await self.lifespan.shutdown()
@@ -253,6 +272,7 @@ class Server(uvicorn.Server):
         if health.draining:
             return
         health.draining = self._app.connections.are_ending = True
+        self._manager.stopping()
         if drains:
             asyncio.get_running_loop().call_later(self._app.deployment.config.server.drain_delay, self._stop)
         else:

@@ -10,57 +10,20 @@ import signal
 import subprocess
 import sys
 from contextlib import suppress
-from itertools import count
 from pathlib import Path
 
-import httpx
-import msgspec
 import pytest
 
 from tests.deploy.reverse_proxies import nginx_of_two
 from tests.docs.pages import DOCS, blocks
-from tests.fakes import digest
 from tests.paths import ROOT
 from tests.processes import accepts_connections, free_port, until
-from tests.providers.calls import DONE, chunk_event, completion
-from tests.providers.scripted import Exchange, fake_provider
+from tests.providers.scripted import fake_provider
+from tests.traffic import KEYS, Traffic, provider
 
 pytestmark = pytest.mark.anyio
 
-STREAM_SECONDS = 1.0
-CALL = "/v1/chat/completions"
-KEY = "sk-fake-of-a-client"
 NGINX = shutil.which("nginx")
-
-
-async def _provider(exchange: Exchange) -> None:
-    if b'"stream"' not in exchange.request.body:
-        await exchange.reply(msgspec.json.encode(completion("m")))
-        return
-    await exchange.stream()
-    for _ in range(5):
-        await exchange.chunk(chunk_event("m", "a"))
-        await asyncio.sleep(STREAM_SECONDS / 5)
-    await exchange.chunk(DONE)
-    await exchange.end()
-
-
-async def _request(client: httpx.AsyncClient, kind: str) -> str:
-    """Send one request. Returns what went wrong, "" if nothing did."""
-    try:
-        match kind:
-            case "list":
-                response = await client.get("/v1/models")
-            case "call":
-                response = await client.post(CALL, json={"model": "m", "messages": []})
-            case _:
-                response = await client.post(CALL, json={"model": "m", "messages": [], "stream": True})
-    except httpx.HTTPError as error:
-        return repr(error)
-    if response.status_code != 200:
-        return f"{response.request.method} {response.status_code} {response.text[:200]}"
-    return "a stream without an end" if kind == "stream" and "[DONE]" not in response.text else ""
-
 
 # As `systemctl restart`: waits for the end of the old process, and not until the new one is ready.
 SYSTEMCTL = """#!/bin/bash -eu
@@ -125,13 +88,11 @@ class Instances:
 async def test_a_rolling_restart_under_load_fails_no_request(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    config, sent, failures, done = tmp_path / "config.yaml", count(), list[str](), asyncio.Event()
+    config, traffic = tmp_path / "config.yaml", Traffic()
     (commands,) = [block for block in blocks(DOCS / "operations.md", "sh") if "nginx -s reload" in block]
-    async with fake_provider(_provider) as provider:
+    async with fake_provider(provider) as lab:
         config.write_text(
-            "server: {drain_delay: 500ms}\n"
-            f"providers: [{{name: lab, base_url: '{provider.url}/v1', models: [m]}}]\n"
-            f"keys: [{{name: k, hash: '{digest(KEY)}', models: ['*']}}]\n"
+            f"server: {{drain_delay: 500ms}}\nproviders: [{{name: lab, base_url: '{lab.url}/v1', models: [m]}}]\n{KEYS}"
         )
         with Instances(tmp_path, config) as instances:
             before = [instances.pid(port) for port in instances.ports]
@@ -139,23 +100,12 @@ async def test_a_rolling_restart_under_load_fails_no_request(
                 commands = commands.replace(old, new)
             commands = commands.replace("/etc/nginx/conf.d/models-proxy.conf", str(tmp_path / "nginx.conf"))
             async with nginx_of_two(instances.ports, tmp_path).client() as client:
-                client.headers["authorization"] = f"Bearer {KEY}"
                 client.headers["connection"] = "close"  # `nginx -s reload` closes idle connections, also in use again
-
-                async def load(kind: str) -> None:
-                    while not done.is_set():
-                        next(sent)
-                        if failure := await _request(client, kind):
-                            failures.append(failure)
-
-                clients = [asyncio.create_task(load(kind)) for kind in ("list", "call", "stream") * 2]
-                await asyncio.to_thread(instances.run, commands)
-                done.set()
-                await asyncio.gather(*clients)
+                async with traffic.flowing(client):
+                    await asyncio.to_thread(instances.run, commands)
             after = [instances.pid(port) for port in instances.ports]
-    total = next(sent)
     with capsys.disabled():
-        print(f" [{total} requests] ", end="")
+        print(f" [{traffic.sent} requests] ", end="")
     assert set(before) & set(after) == set()
-    assert failures == []
-    assert total > 50
+    assert traffic.failures == []
+    assert traffic.sent > 50

@@ -12,6 +12,7 @@ import pytest
 
 from proxy.server.app import Proxy
 from proxy.server.run import Server
+from proxy.server.systemd import ServiceManager
 from proxy.store import Report, Store
 from tests.fakes import FakeClock, FakeFetch, config_of
 
@@ -30,7 +31,7 @@ class NoObserver:
 
 @asynccontextmanager
 async def listening(fetch: FakeFetch, clock: FakeClock) -> AsyncIterator[tuple[Server, socket.socket]]:
-    server = Server(Proxy(CONFIG, clock=clock, fetch=fetch), CONFIG, NoObserver())
+    server = Server(Proxy(CONFIG, clock=clock, fetch=fetch), CONFIG, NoObserver(), ServiceManager(None))
     server.config.load()
     server.lifespan = server.config.lifespan_class(server.config)
     with socket.create_server(("127.0.0.1", 0)) as listener:
