@@ -261,6 +261,7 @@ class Proxy:
             response = self._error(head, ShuttingDown())
         except Exception as error:
             response = self._error(head, error)
+            _drop_tracebacks(error)
         finally:
             deployment.requests -= 1
             if deployment.ended and not deployment.requests:
@@ -290,3 +291,13 @@ def _in_origin_form(scope: Scope) -> Scope:
 def _without_body(response: RawResponse) -> RawResponse:
     """Remove the body from the response to a HEAD request; its headers are those of GET."""
     return RawResponse(response.status, response.headers, b"")
+
+
+def _drop_tracebacks(error: BaseException | None) -> None:
+    """Let an exception and its causes be freed: the frames of their tracebacks reference them.
+
+    A flood of failing calls would keep the garbage collector busy, which stops the event loop.
+    """
+    while error:
+        error.__traceback__ = None
+        error = error.__cause__ or error.__context__

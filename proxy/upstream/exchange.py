@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from copy import copy
 from typing import Protocol
 
 from proxy.asgi import Header
@@ -102,6 +103,7 @@ class Exchange:
         self._parts: list[bytes] = []
         self._size = 0
         self._error: Exception | None = None
+        """A copy of it is raised, because the frames of its traceback reference this object."""
         self._waiter: asyncio.Future[None] | None = None
 
     async def head(self) -> None:
@@ -117,7 +119,7 @@ class Exchange:
         parts = self._parts
         if not parts:
             if self._error:
-                raise self._error
+                raise copy(self._error)
             return b""
         data = parts[0] if len(parts) == 1 else b"".join(parts)
         parts.clear()
@@ -175,6 +177,6 @@ class Exchange:
     def _arrival(self) -> asyncio.Future[None]:
         """Something that arrives next. Raises what the response failed with."""
         if self._error:
-            raise self._error
+            raise copy(self._error)
         waiter = self._waiter = self._loop.create_future()
         return waiter

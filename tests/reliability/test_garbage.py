@@ -6,17 +6,23 @@ import gc
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FrameType
+from typing import Any
 
 import pytest
 
 from tests.fakes import FakeClock, FakeFetch, config_of
 from tests.listening import post, serving, until
-from tests.providers.scripted import fake_provider, hangs
+from tests.providers.scripted import fake_provider, hangs, replies, resets
 from tests.reliability.clients import GET, protocols
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("own_protocol")]
 
 CALL = post(b'{"model":"m"}')
+
+
+def text_of(url: str) -> str:
+    return f"groups: {{default: {{models: ['*'], call: true}}}}\nproviders: [{{name: a, base_url: '{url}/v1'}}]"
 
 
 @contextmanager
@@ -28,6 +34,17 @@ def without_collector() -> Iterator[None]:
         gc.enable()
 
 
+@contextmanager
+def collected() -> Iterator[list[Any]]:
+    """Keep what the garbage collector finds."""
+    gc.set_debug(gc.DEBUG_SAVEALL)
+    try:
+        yield gc.garbage
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+
+
 @pytest.mark.parametrize(
     "sent",
     [b"", GET[:10], GET, GET * 3, b"no HTTP\r\n\r\n", b"POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\nabc", CALL],
@@ -37,13 +54,39 @@ async def test_closed_connection_is_freed_without_the_garbage_collector(
     sent: bytes, fetch: FakeFetch, clock: FakeClock
 ) -> None:
     fetch.lists("a", "m")
-    async with fake_provider(hangs) as provider:
-        providers = f"providers: [{{name: a, base_url: '{provider.url}/v1'}}]"
-        text = f"groups: {{default: {{models: ['*'], call: true}}}}\n{providers}"
-        async with serving(config_of(text), fetch, clock) as served:
-            with without_collector():
-                async with served.raw(sent):
-                    await until(lambda: any(each.bytes_received == len(sent) for each in protocols(served)))
-                    flow = weakref.ref(protocols(served)[0].flow)
-                await until(lambda: not protocols(served))
-                await until(lambda: flow() is None, 2)
+    async with fake_provider(hangs) as provider, serving(config_of(text_of(provider.url)), fetch, clock) as served:
+        with without_collector():
+            async with served.raw(sent):
+                await until(lambda: any(each.bytes_received == len(sent) for each in protocols(served)))
+                flow = weakref.ref(protocols(served)[0].flow)
+            await until(lambda: not protocols(served))
+            await until(lambda: flow() is None, 2)
+
+
+FAILURES = {
+    "rejected": replies({"error": {"message": "unknown parameter"}}, 400),
+    "failed": replies({"error": {"message": "no worker"}}, 502),
+    "reset": resets,
+}
+
+
+@pytest.mark.parametrize("failure", FAILURES)
+async def test_failed_call_is_freed_without_the_garbage_collector(
+    failure: str, fetch: FakeFetch, clock: FakeClock
+) -> None:
+    fetch.lists("a", "m")
+    async with (
+        fake_provider(FAILURES[failure]) as provider,
+        serving(config_of(text_of(provider.url)), fetch, clock) as served,
+        served.raw(b"") as (reader, writer),
+    ):
+        gc.collect()
+        with without_collector(), collected() as garbage:
+            writer.write(CALL)
+            assert (await reader.readuntil(b"\r\n"))[9:10] in b"45"
+            await until(lambda: not served.state.tasks)
+            gc.collect()
+
+            left = [type(found) for found in garbage if isinstance(found, FrameType | BaseException)]
+
+    assert left == []
