@@ -7,7 +7,7 @@ import re
 import string
 from collections.abc import Iterator, Mapping
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import Field, SecretStr
 
@@ -42,7 +42,21 @@ class KeyEntry(Settings):
     admin: bool = False
 
 
-def groups_of(validation: Validation, raw: Mapping[str, Any]) -> dict[str, Group]:
+class Members(NamedTuple):
+    """Who can use the proxy."""
+
+    groups: Mapping[str, Group]
+    """By name, in the order of the file."""
+    keys: tuple[Key, ...]
+
+
+def members_of(validation: Validation, raw: Mapping[str, Any]) -> Members:
+    """All valid groups and keys."""
+    groups = _groups_of(validation, raw)
+    return Members(groups, _keys_of(validation, raw, groups))
+
+
+def _groups_of(validation: Validation, raw: Mapping[str, Any]) -> dict[str, Group]:
     """All valid groups, by name, in the order of the file."""
     value = {} if raw.get("groups") is None else raw["groups"]
     if not isinstance(value, dict):
@@ -60,7 +74,7 @@ def groups_of(validation: Validation, raw: Mapping[str, Any]) -> dict[str, Group
     return groups
 
 
-def keys_of(validation: Validation, raw: Mapping[str, Any], groups: Mapping[str, Group]) -> tuple[Key, ...]:
+def _keys_of(validation: Validation, raw: Mapping[str, Any], groups: Mapping[str, Group]) -> tuple[Key, ...]:
     """All valid keys, in the order of the file."""
     reader = _Keys(validation, raw, groups)
     keys = tuple(key for path, value in validation.entries(raw, "keys") if (key := reader.key(value, path)))

@@ -21,7 +21,7 @@ from proxy.config.document import MOST, Size
 from proxy.config.documents import SECTIONS, Documents
 from proxy.config.files import read_files, with_included
 from proxy.config.hints import LITELLM, did_you_mean
-from proxy.config.keys import groups_of, keys_of
+from proxy.config.keys import Members, members_of
 from proxy.config.logs import Logging
 from proxy.config.places import Places
 from proxy.config.problems import ConfigError
@@ -29,7 +29,7 @@ from proxy.config.provider_settings import Provider
 from proxy.config.providers import Providers
 from proxy.config.routing import RoutingRule, VirtualModel
 from proxy.config.server import Server
-from proxy.config.settings import Config, Group, Key, Merge, OwnerRule
+from proxy.config.settings import Config, Group, Merge, OwnerRule
 from proxy.config.sources import SourceLog
 from proxy.config.store import StoreSettings
 from proxy.config.validation import Validation
@@ -93,12 +93,12 @@ def of_documents(
     is_installed: Callable[[str], bool] | None = None,
     *,
     offline: bool = False,
-    keys: tuple[Key, ...] | None = None,
+    members: Members | None = None,
 ) -> Config:
-    """The configuration in files. Raises ConfigError. `keys`: those of the files, if they are validated already."""
+    """The configuration in files. Raises ConfigError. `members`: those of the files, if they are validated already."""
     validation = Validation(documents, log, offline=offline)
     raw = documents.value
-    config = _config(validation, raw, read_secret or secret_files.read_secret, is_installed or _is_installed, keys)
+    config = _config(validation, raw, read_secret or secret_files.read_secret, is_installed or _is_installed, members)
     if config is None:
         raise ConfigError(documents.path, set(documents.problems))
     return replace(config, sources=log.sources(), places=Places.of(documents.files))
@@ -109,7 +109,7 @@ def _config(
     raw: Any,
     read_secret: Callable[[str], str],
     is_installed: Callable[[str], bool],
-    keys: tuple[Key, ...] | None,
+    members: Members | None,
 ) -> Config | None:
     """None if the document has a problem."""
     if not isinstance(raw, dict):
@@ -130,8 +130,7 @@ def _config(
     owners = _owners(validation, raw)
     models = _virtual_models(validation, raw)
     routing = _routing(validation, raw)
-    groups = groups_of(validation, raw)
-    keys = keys_of(validation, raw, groups) if keys is None else keys
+    groups, keys = members or members_of(validation, raw)
     _warn_of_anonymous(validation, raw, groups)
     providers = Providers(validation, raw, read_secret, is_installed)
     _check_ready(validation, raw, server)
