@@ -13,6 +13,7 @@ from proxy.api.admin import check_is_admin
 from proxy.api.http import json_response
 from proxy.api.request import RequestHead
 from proxy.api.routes import Route
+from proxy.api.workers import Workers
 from proxy.asgi import Handler, RawResponse, Receive, Send
 from proxy.config import Config
 from proxy.errors import BadRequest, ConfigurationRejected, ProviderNotFound
@@ -33,6 +34,8 @@ class Operations(Protocol):
     """The running server."""
 
     reloads: Reloads
+    workers: Workers | None
+    """All processes that serve the port, None if this is the only one."""
 
     async def refresh(self, providers: Collection[str], seconds: float, *, accept: bool) -> Sequence[Report]:
         """Refresh the lists of these providers now. Returns their reports when that has ended, or after `seconds`."""

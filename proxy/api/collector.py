@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Protocol, get_args
 
 from proxy.api.listed import Listed
@@ -10,15 +10,13 @@ from proxy.config import Config, Provider
 from proxy.cooperative import Cooperative
 from proxy.states import Calls, CallState, ListState
 from proxy.store import Report, Store
-from proxy.telemetry.counters import Counters
-from proxy.telemetry.exposition import Family, Row, encode, without_labels
+from proxy.telemetry.counters import OTHER, Counters
+from proxy.telemetry.exposition import Family, Metric, Row, encode, without_labels
+from proxy.telemetry.merging import Values, merged, pack, packed_rows, unpack
 from proxy.telemetry.metrics import METRICS, PRIVATE_LABELS
 
 LIST_STATES: Sequence[ListState] = get_args(ListState)
 CALL_STATES: Sequence[CallState] = get_args(CallState)
-
-Values = Mapping[str, Sequence[Row]]
-"""Metric -> its series."""
 
 
 class ProcessValues(Protocol):
@@ -53,16 +51,50 @@ class Collector:
         self._of_process = of_process
         self._keys = frozenset(key.name for key in config.keys)
         self._providers = frozenset(provider.name for provider in config.providers)
+        self._names = self._providers | {skipped.name for skipped in config.skipped}
 
-    def encoded(self, *, openmetrics: bool, shows_names: bool) -> Cooperative[bytes]:
-        """All metrics as text. `shows_names`: of keys, providers and models."""
-        hidden = frozenset() if shows_names else PRIVATE_LABELS
+    def values(self) -> Cooperative[Values]:
+        """The metrics of this process."""
         self._of_process.counters.retain(self._keys, self._providers)
         yield
         values: dict[str, Sequence[Row]] = {}
         for name, rows in self._values():  # the series of one metric are read at once
             values[name] = rows
             yield
+        return values
+
+    def packed(self) -> Cooperative[bytes]:
+        """The metrics of this process, for another one."""
+        values = yield from self.values()
+        packed: dict[str, bytes] = {}
+        for name, rows in values.items():
+            packed[name] = packed_rows(rows)
+            yield
+        return pack(packed)
+
+    def merged(self, parts: Iterable[bytes]) -> Cooperative[Values]:
+        """The metrics of all processes, of which each has `packed` its own."""
+        packed = [unpack(part) for part in parts]
+        values: dict[str, Sequence[Row]] = {}
+        for name, metric in METRICS.items():
+            rows = merged(name, [each[name] for each in packed if name in each])
+            values[name] = [row for row in rows if self._is_current(metric, row)]
+            yield
+        return values
+
+    def _is_current(self, metric: Metric, row: Row) -> bool:
+        """Whether a series is about what is in the configuration: processes that have ended knew others, too."""
+        for label, value in zip(metric.labels, row[0], strict=True):
+            if label == "key" and value not in self._keys and value not in ("", OTHER):
+                return False
+            if label == "provider" and value and value not in self._names:
+                return False
+        return True
+
+    @staticmethod
+    def encoded(values: Values, *, openmetrics: bool, shows_names: bool) -> Cooperative[bytes]:
+        """Metrics as text. `shows_names`: of keys, providers and models."""
+        hidden = frozenset() if shows_names else PRIVATE_LABELS
         families: list[Family] = []
         for name, metric in METRICS.items():
             families.append(without_labels((metric, values.get(name, ())), hidden))

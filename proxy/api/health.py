@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from proxy.access import Caller
 from proxy.api.http import json_response
 from proxy.api.request import RequestHead
 from proxy.api.routes import READ, Route
-from proxy.asgi import RawResponse
+from proxy.api.workers import Workers, merged_calls, packed_calls
+from proxy.asgi import Handler, RawResponse, Receive, Send
 from proxy.config import Config
 from proxy.errors import UpstreamError
 from proxy.states import Calls, Status
@@ -33,10 +35,12 @@ class Health:
         calls: Callable[[str], Calls],
         reloads: Reloads,
         stored: Callable[[], Mapping[str, Any]] = dict,
+        workers: Workers | None = None,
     ) -> None:
         """`calls` returns the state of a provider's calls, by the provider's name; `stored` the states of what the
-        section `store` configures."""
+        section `store` configures; `workers`: None if this process is the only one that serves the port."""
         self._stored = stored
+        self._workers = workers
         self._generation = config.generation
         self._reloads = reloads
         self._store = store
@@ -93,14 +97,37 @@ class Health:
             missing = [name for name in self._ready if name in {*missing, *skipped}]
         return missing or None
 
-    def health(self, head: RequestHead, caller: Caller) -> RawResponse:
+    def health(self, head: RequestHead, caller: Caller) -> RawResponse | Handler:
         """Return `ok`, `degraded`, or `down` with 503 without any list (so does GET /v1/models).
 
         It is `degraded`, too, if no provider accepts calls: the list is still served, and all replicas would be taken
         out of service at once.
         """
+        if caller.admin and self._workers:
+            return partial(self._health_of_all, head, caller, self._workers)
+        return self._health(head, caller, self._calls)
+
+    async def _health_of_all(
+        self, head: RequestHead, caller: Caller, workers: Workers, receive: Receive, send: Send
+    ) -> RawResponse:
+        answers = await workers.calls(self.packed_calls())
+        own = self._calls
+        calls = merged_calls(answers.parts)
+        return self._health(head, caller, lambda name: calls.get(name) or own(name), answers.generations)
+
+    def packed_calls(self) -> bytes:
+        """The calls of this process, for another one that serves the port."""
+        return packed_calls({report.name: self._calls(report.name) for report in self._store.reports()})
+
+    def _health(
+        self,
+        head: RequestHead,
+        caller: Caller,
+        calls_of: Callable[[str], Calls],
+        generations: Mapping[int, str] | None = None,
+    ) -> RawResponse:
         reports = self._store.reports()
-        lists, calls = self._status_of_lists(reports), self._status_of_calls(reports)
+        lists, calls = self._status_of_lists(reports), self._status_of_calls(reports, calls_of)
         status: Status = lists if lists == "down" or calls == "ok" else "degraded"
         payload: dict[str, Any] = {"status": status}
         if caller.admin:
@@ -108,7 +135,11 @@ class Health:
             payload["configuration"] = self._configuration()
             if stored := self._stored():
                 payload["store"] = stored
-            payload["providers"] = [self._provider(report) for report in reports]
+            if generations is not None:
+                payload["workers"] = [
+                    {"worker": number, "generation": generations[number]} for number in sorted(generations)
+                ]
+            payload["providers"] = [self._provider(report, calls_of(report.name)) for report in reports]
             payload["skipped"] = [
                 {"name": skipped.name, "state": skipped.state, "reason": skipped.reason} for skipped in self._skipped
             ]
@@ -122,9 +153,10 @@ class Health:
         is_current = all(report.state in ("ok", "declared") for report in reports)
         return "ok" if is_current and not is_skipped else "degraded"
 
-    def _status_of_calls(self, reports: list[Report]) -> Status:
+    @staticmethod
+    def _status_of_calls(reports: list[Report], calls_of: Callable[[str], Calls]) -> Status:
         """The status of the providers that can be called; `ok` without any."""
-        all_calls = [self._calls(report.name) for report in reports]
+        all_calls = [calls_of(report.name) for report in reports]
         callable_ = [calls for calls in all_calls if calls.state != "not_callable"]
         if callable_ and all(calls.rejects_all for calls in callable_):
             return "down"
@@ -140,8 +172,8 @@ class Health:
             "restart_needed": [*reloads.restart_needed],
         }
 
-    def _provider(self, report: Report) -> dict[str, Any]:
-        calls = self._calls(report.name)
+    @staticmethod
+    def _provider(report: Report, calls: Calls) -> dict[str, Any]:
         return {
             "name": report.name,
             "kind": report.kind,

@@ -22,6 +22,8 @@ from proxy.cooperative import Cooperative, run_yielding
 
 if TYPE_CHECKING:
     from proxy.api.collector import Collector
+    from proxy.api.workers import Workers
+    from proxy.telemetry.merging import Values
 
 _OPENMETRICS = "application/openmetrics-text"
 _CONTENT_TYPES = {
@@ -48,11 +50,15 @@ class _Rendering:
 class Metrics:
     """The endpoint. What it needs is imported at the first scrape."""
 
-    def __init__(self, config: Config, clock: Clock, collector: Callable[[], Collector]) -> None:
+    def __init__(
+        self, config: Config, clock: Clock, collector: Callable[[], Collector], workers: Workers | None = None
+    ) -> None:
+        """`workers`: None if this process is the only one that serves the port."""
         self._config = config
         self._clock = clock
         self._is_open = config.server.metrics == "open"
         self._new_collector = collector
+        self._workers = workers
         self._collector: Collector | None = None
         self._renderings: dict[tuple[bool, bool], _Rendering] = {}
         """By form: OpenMetrics or not, gzip or not."""
@@ -101,10 +107,24 @@ class Metrics:
         else:
             del self._renderings[form]
 
+    async def _values(self, collector: Collector) -> Values:
+        """Of this process, or of all that serve the port."""
+        if self._workers is None:
+            return await run_yielding(collector.values())
+        answers = await self._workers.metrics(await run_yielding(collector.packed()))
+        return await run_yielding(collector.merged(answers.parts))
+
+    async def packed(self) -> bytes:
+        """The metrics of this process, for another one that serves the port."""
+        if self._collector is None:
+            self._collector = self._new_collector()
+        return await run_yielding(self._collector.packed())
+
     async def _body(self, openmetrics: bool, packed: bool) -> bytes:
         if self._collector is None:
             self._collector = self._new_collector()
-        work = self._collector.encoded(openmetrics=openmetrics, shows_names=not self._is_open)
+        values = await self._values(self._collector)
+        work = self._collector.encoded(values, openmetrics=openmetrics, shows_names=not self._is_open)
         body = await run_yielding(work)
         return await run_yielding(_compressed(body)) if packed else body
 

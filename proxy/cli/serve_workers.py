@@ -22,12 +22,13 @@ from proxy.server.listeners import Listeners, listeners_of, listening
 from proxy.server.log import Log, LogOptions, logging_to
 from proxy.server.output import output
 from proxy.server.run import LAST_SECONDS, run
+from proxy.server.workers.files import WorkerFiles
 from proxy.server.workers.lines import numbered
 from proxy.server.workers.messages import Settings
 from proxy.server.workers.processes import Start
 from proxy.server.workers.sockets import Sockets
 from proxy.server.workers.supervisor import Supervisor
-from proxy.server.workers.worker import WorkerFiles, WorkerProcess
+from proxy.server.workers.worker import WorkerProcess
 
 
 class Refuses(Protocol):

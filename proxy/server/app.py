@@ -12,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 from proxy.access import Caller, Policy
 from proxy.api.http import error_response
 from proxy.api.request import RequestHead
+from proxy.api.workers import Workers
 from proxy.asgi import Handler, RawResponse, Receive, Scope, Send
 from proxy.catalog import Fetch
 from proxy.clock import Clock, SystemClock
@@ -52,12 +53,14 @@ class Proxy:
         telemetry: Telemetry | None = None,
         files: ConfigFiles | None = None,
         on_reload: Callable[[Config], None] = lambda config: None,
+        workers: Workers | None = None,
     ) -> None:
         """`fetch` replaces fetching over HTTP; `on_report` is called after each refresh of a provider.
 
         `files`: those of the configuration, which can change; None if it is constant. `on_reload` is called with each
-        changed configuration when it is applied.
+        changed configuration when it is applied. `workers`: None if this process is the only one that serves the port.
         """
+        self.workers = workers
         clock = clock or SystemClock()
         self.telemetry = telemetry or Telemetry(SystemClock.monotonic)
         self.shares = Shares()

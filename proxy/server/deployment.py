@@ -125,13 +125,21 @@ class Deployment:
         """What is added to the headers of every response, None for nothing."""
         self.add_headers_for_admins = with_generation(config.generation, self.add_headers)
         self._callable = frozenset(provider.name for provider in config.providers if provider.target)
-        self.health = Health(config, self.store, self._calls_of, shared.operations.reloads, self._stored_states)
+        self.health = Health(
+            config,
+            self.store,
+            self._calls_of,
+            shared.operations.reloads,
+            self._stored_states,
+            shared.operations.workers,
+        )
         self.listed = Listed(config, self.store)
+        self.metrics = Metrics(config, clock, self._collector, shared.operations.workers)
         self._calls = request_paths(config.server.extra_paths)
         self.routes = Routes(
             [
                 *self.health.routes(),
-                *Metrics(config, clock, self._collector).routes(),
+                *self.metrics.routes(),
                 *Explain(config, self.store, clock, lambda: self.forwarder).routes(),
                 *CatalogOverview(config, self.store).routes(),
                 *Models(self.store, clock).routes(),

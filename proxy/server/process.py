@@ -22,8 +22,8 @@ from proxy.telemetry import Reloads
 from proxy.telemetry.counters import Counters
 
 if TYPE_CHECKING:
-    from proxy.api.collector import Values
     from proxy.store.directory import DirectoryStatus
+    from proxy.telemetry.merging import Values
 
 _PROC = Path("/proc")
 _TICKS_FROM_BOOT = 19
@@ -56,6 +56,7 @@ class ProcessMetrics:
             "models_proxy_config_restart_needed": [((), len(reloads.restart_needed))],
             "models_proxy_log_dropped_lines_total": [((), self.dropped_lines())],
             "models_proxy_build_info": [((__version__, python), 1)],
+            "models_proxy_workers": [((), 1)],
             "models_proxy_connections": [((), len(self._connections))],
             "models_proxy_connections_limit": [((), self._connections.limits.connections)],
             "models_proxy_event_loop_lag_seconds": [((), self.lag.seconds.buckets())],

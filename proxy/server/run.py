@@ -18,6 +18,7 @@ from typing import Any, Protocol
 
 import uvicorn
 
+from proxy.api.workers import Workers
 from proxy.config import Config
 from proxy.config.fields import UNIX
 from proxy.errors import describe_bug
@@ -62,7 +63,7 @@ class Observer(Protocol):
         """Called once every provider was fetched or its `initial_wait` is over. `url`: of the listening server."""
 
 
-class Supervision(Protocol):
+class Supervision(Workers, Protocol):
     """The connection to the supervisor of several workers, of which this process is one."""
 
     def connect(self, app: Proxy, server: Server) -> None:
@@ -70,6 +71,9 @@ class Supervision(Protocol):
 
     def applied(self, config: Config) -> None:
         """Called when another configuration is used."""
+
+    async def finish(self) -> None:
+        """Called when the last request has ended."""
 
 
 def run(
@@ -95,7 +99,7 @@ def run(
         if supervision:
             supervision.applied(config)
 
-    app = Proxy(config, on_report=observer.on_report, files=files, on_reload=on_reload)
+    app = Proxy(config, on_report=observer.on_report, files=files, on_reload=on_reload, workers=supervision)
     app.telemetry.add(log.access)
     app.metrics.dropped_lines = lambda: log.dropped
     if _HANGUP and not supervision:
@@ -234,6 +238,8 @@ class Server(uvicorn.Server):
         await super().shutdown(sockets=sockets)
         ending.cancel()
         self._manager.stop()
+        if self._supervision:
+            await self._supervision.finish()
         if self.force_exit:
             # uvicorn skips this and then logs a traceback of the waiting lifespan task.
             await self.lifespan.shutdown()

@@ -50,14 +50,15 @@ def without_labels(family: Family, hidden: frozenset[str]) -> Family:
     kept = [place for place, name in enumerate(metric.labels) if name not in hidden]
     if len(kept) == len(metric.labels):
         return family
-    combined: dict[tuple[str, ...], Value] = {}
+    series: dict[tuple[str, ...], Value] = {}
     for labels, value in rows:
         key = tuple(labels[place] for place in kept)
-        combined[key] = _combined(metric, combined[key], value) if key in combined else value
-    return metric._replace(labels=tuple(metric.labels[place] for place in kept)), [*combined.items()]
+        series[key] = combined(metric, series[key], value) if key in series else value
+    return metric._replace(labels=tuple(metric.labels[place] for place in kept)), [*series.items()]
 
 
-def _combined(metric: Metric, one: Value, other: Value) -> Value:
+def combined(metric: Metric, one: Value, other: Value) -> Value:
+    """Two values of a metric as one."""
     if isinstance(one, Buckets) or isinstance(other, Buckets):
         assert isinstance(one, Buckets), "all series of a metric have the same type"
         assert isinstance(other, Buckets), "all series of a metric have the same type"

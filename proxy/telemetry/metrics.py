@@ -219,6 +219,7 @@ _TABLE = (
         "counter",
         "Lines of the log that were dropped because writing was blocked or failed.",
     ),
+    Metric("models_proxy_workers", "gauge", "Processes that serve requests (server.workers)."),
     Metric("models_proxy_ready", "gauge", "1 if /readyz returns 200, otherwise 0."),
     Metric("models_proxy_connections", "gauge", "Open connections of clients."),
     Metric("models_proxy_connections_limit", "gauge", "Limit of the open connections of clients."),

@@ -120,6 +120,7 @@ async def test_an_admin_key_gets_the_state_of_every_provider(fetch: FakeFetch, c
         **states("models_proxy_circuit_state", "a", "ok", *call_states[:-1]),
         **states("models_proxy_circuit_state", "b", "not_callable", *set(call_states) - {"not_callable"}),
         'models_proxy_account_rejected{provider="a"}': 0,
+        "models_proxy_workers": 1,
         "models_proxy_ready": 1,
         f'models_proxy_config_info{{generation="{config_of(KEYED).generation}"}}': 1,
         "models_proxy_config_last_reload_success_timestamp_seconds": 1_800_000_000,

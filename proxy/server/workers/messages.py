@@ -202,12 +202,49 @@ class Got(Struct, array_like=True, tag=True):
     values: dict[str, bytes]
 
 
+# -- values of all workers ---------------------------------------------------------------------------------------------
+
+Subject = Literal["metrics", "calls"]
+
+
+class Gather(Struct, array_like=True, tag=True):
+    """From a worker: get the values of all. The answer is `Gathered`."""
+
+    request: int
+    subject: Subject
+    own: bytes
+
+
+class Measure(Struct, array_like=True, tag=True):
+    """To a worker. The answer is `Measured`."""
+
+    request: int
+    subject: Subject
+
+
+class Measured(Struct, array_like=True, tag=True):
+    """From a worker: its values; with the request 0 at its end, which is no answer."""
+
+    request: int
+    subject: Subject
+    data: bytes
+
+
+class Gathered(Struct, array_like=True, tag=True):
+    """To the worker that has sent `Gather`."""
+
+    request: int
+    parts: list[bytes]
+    generations: dict[int, str]
+    """Number of each worker -> the generation of the configuration that it uses."""
+
+
 SharedMessage = Begin | Publish | Abandon | Hint | Put | Delete | Get
 """What workers send about shared state."""
 Reply = Began | Accepted | Got
 
-ToWorker = Stop | EndCalls | Lead | Announce | Reload | Apply | Answer | State | News | Hint | Began | Accepted | Got
-FromWorker = (
-    Ready | Applied | Loaded | State | ReloadAll | Reloaded | Begin | Publish | Abandon | Hint | Put | Delete | Get
-)
+_Lifecycle = Stop | EndCalls | Lead | Announce | Reload | Apply | Answer | State
+ToWorker = _Lifecycle | News | Hint | Began | Accepted | Got | Measure | Gathered
+_FromWorker = Ready | Applied | Loaded | State | ReloadAll | Reloaded | Gather | Measured
+FromWorker = _FromWorker | Begin | Publish | Abandon | Hint | Put | Delete | Get
 Message = ToWorker | FromWorker

@@ -18,6 +18,7 @@ from proxy.server.listeners import CannotListen
 from proxy.server.workers.channel import Channel
 from proxy.server.workers.fleet import Fleet
 from proxy.server.workers.fork import ended, fork, kill
+from proxy.server.workers.gathering import Gathering
 from proxy.server.workers.links import Links
 from proxy.server.workers.messages import (
     Announce,
@@ -25,8 +26,10 @@ from proxy.server.workers.messages import (
     Apply,
     EndCalls,
     FromWorker,
+    Gather,
     Lead,
     Loaded,
+    Measured,
     Message,
     Ready,
     ReloadAll,
@@ -75,6 +78,7 @@ class Supervisor:
         self._is_announced = False
         self._is_stopping = False
         self._shared = SharedState(self._links.send, monotonic)
+        self._gathering = Gathering(self._links.send, monotonic)
         self._reloading = Reloading(self._links.send, self._roll)
 
     def run(self) -> None:
@@ -93,7 +97,8 @@ class Supervisor:
         """How long nothing is to do without an event."""
         starts = [place.start_at for place in self._fleet.empty_places()]
         kills = [worker.kill_at for worker in self._fleet.workers]
-        until = min([*kills, self._reloading.next_at, *([] if self._is_stopping else starts)], default=float("inf"))
+        requests = (self._reloading.next_at, self._gathering.next_at)
+        until = min([*kills, *requests, *([] if self._is_stopping else starts)])
         return None if until == float("inf") else max(0.0, until - self._now())
 
     def _on_time(self) -> None:
@@ -103,6 +108,7 @@ class Supervisor:
                 _log.error("worker %d did not stop in time, so it is killed", worker.place.number)
                 self._kill(worker)
         self._reloading.finish(self._fleet.workers, now)
+        self._gathering.finish(self._fleet.workers)
 
     # -- signals -------------------------------------------------------------------------------------------------------
 
@@ -169,6 +175,7 @@ class Supervisor:
         for message in self._links.rest(worker):
             self._receive(worker, message)
         self._shared.left(worker)
+        self._gathering.left(worker)
         if self._fleet.ended(worker):
             seconds = worker.place.ended(self._now())
             if not self._is_stopping:
@@ -219,6 +226,10 @@ class Supervisor:
                 self._reloading.request(worker, message.request, self._leader)
             case Reloaded():
                 self._reloading.reloaded(message, self._now())
+            case Gather():
+                self._gathering.gather(worker, message, self._fleet.others(worker))
+            case Measured():
+                self._gathering.measured(worker, message)
             case _:
                 self._shared.handle(worker, message, self._fleet.others(worker))
 

@@ -4,35 +4,39 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
+from contextlib import suppress
 from itertools import count
 from typing import TYPE_CHECKING, Any, Protocol
 
 from msgspec.structs import asdict
 
+from proxy.api.workers import OfWorkers
 from proxy.config import Config, ConfigError
-from proxy.config.division import part_of
-from proxy.config.sources import Sources
 from proxy.errors import ConfigurationRejected, ReloadDisabled, describe_bug
 from proxy.printable import printable
-from proxy.server.config_process import Contents
 from proxy.server.workers.channel import ChannelClosed
+from proxy.server.workers.files import WorkerFiles
 from proxy.server.workers.messages import (
     Announce,
     Answer,
     Applied,
     Apply,
     EndCalls,
+    Gather,
+    Gathered,
     Lead,
     Loaded,
+    Measure,
+    Measured,
     Message,
     Ready,
     Reload,
     ReloadAll,
     Reloaded,
-    Settings,
     State,
     Stop,
+    Subject,
     ToWorker,
 )
 from proxy.server.workers.processes import Start
@@ -46,57 +50,12 @@ if TYPE_CHECKING:
 _OF_PROCESSES = ("host", "port", "socket_mode", "workers")
 """Settings that need new processes."""
 
+_GATHER_SECONDS = 3.0
+"""How long the answer of the supervisor is waited for, which waits for the others for a shorter time."""
+_FLUSH_SECONDS = 1.0
+"""How long the last message is waited for at the end."""
+
 _log = logging.getLogger("models_proxy")
-
-
-class Files(Protocol):
-    """The files of the configuration. All methods but `settings_of` are called in threads."""
-
-    def contents(self, before: Sources) -> Contents:
-        """`before`: the last known state of the files. Raises ConfigError."""
-        ...
-
-    def refuse(self, before: Config, after: Config) -> str:
-        """Return why a valid configuration must not replace the present one, "" if it can."""
-        ...
-
-    def restored(self, packed: bytes) -> Config:
-        """The configuration in the bytes of `Contents.packed`. Raises ConfigError."""
-        ...
-
-    def settings_of(self, config: Config) -> Settings: ...
-
-
-class WorkerFiles:
-    """The files of the configuration, as one worker sees them: its part of the limits."""
-
-    def __init__(self, files: Files, start: Start) -> None:
-        self._files = files
-        self._start = start
-        self._last: tuple[str, Callable[[], bytes]] | None = None
-
-    def read(self, before: Sources) -> Config:
-        """`before`: the last known state of the files. Raises ConfigError."""
-        contents = self._files.contents(before)
-        self._last = (contents.config.generation, contents.packed)
-        return self.part_of(contents.config)
-
-    def refuse(self, before: Config, after: Config) -> str:
-        return self._files.refuse(before, after)
-
-    def restored(self, packed: bytes) -> Config:
-        """The configuration that another worker has read. Raises ConfigError."""
-        return self.part_of(self._files.restored(packed))
-
-    def settings_of(self, config: Config) -> Settings:
-        return self._files.settings_of(config)
-
-    def part_of(self, config: Config) -> Config:
-        return part_of(config, self._start.number - 1, self._start.settings.workers)
-
-    def packed(self, generation: str) -> bytes | None:
-        """The last configuration that was read, None if it is another one."""
-        return self._last[1]() if self._last and self._last[0] == generation else None
 
 
 class Report(Protocol):
@@ -131,6 +90,9 @@ class WorkerProcess:
         """What is reported when all workers are ready."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._answers: dict[int, asyncio.Future[Answer]] = {}
+        self._gathering: dict[int, asyncio.Future[Gathered]] = {}
+        self._flushed = asyncio.Event()
+        """Set while everything is sent."""
         self._numbers = count(1)
         self.sharing = WorkerSharing()
 
@@ -182,8 +144,10 @@ class WorkerProcess:
     def _flush_later(self) -> None:
         descriptor = self._start.channel.fileno()
         if self._start.channel.is_writing:
+            self._flushed.clear()
             self._loop.add_writer(descriptor, self._flush)
         else:
+            self._flushed.set()
             self._loop.remove_writer(descriptor)
 
     def _flush(self) -> None:
@@ -205,6 +169,7 @@ class WorkerProcess:
         """Without the supervisor nothing replaces this process: another supervisor must be able to start."""
         self._loop.remove_reader(self._start.channel.fileno())
         self._loop.remove_writer(self._start.channel.fileno())
+        self._flushed.set()
         _log.error("worker %d: the supervisor has ended, so this worker stops", self._start.number)
         self._server.stop(drains=False)
 
@@ -229,6 +194,11 @@ class WorkerProcess:
                     waiting.set_result(message)
             case State():
                 self._set_state(message)
+            case Measure():
+                self._begin(self._measure(message))
+            case Gathered():
+                if (gathering := self._gathering.get(message.request)) and not gathering.done():
+                    gathering.set_result(message)
             case _:
                 self.sharing.handle(message)
 
@@ -291,3 +261,42 @@ class WorkerProcess:
         reloads = self._app.reloads
         reloads.last_success, reloads.last_failure = state.last_success, state.last_failure
         reloads.problems, reloads.restart_needed = state.problems, state.restart_needed
+
+    # -- values of all workers -----------------------------------------------------------------------------------------
+
+    async def metrics(self, own: bytes) -> OfWorkers:
+        """See `proxy.api.workers.Workers`."""
+        return await self._gather("metrics", own)
+
+    async def calls(self, own: bytes) -> OfWorkers:
+        """See `proxy.api.workers.Workers`."""
+        return await self._gather("calls", own)
+
+    async def _gather(self, subject: Subject, own: bytes) -> OfWorkers:
+        number = next(self._numbers)
+        waiting = self._gathering[number] = self._loop.create_future()
+        self._send(Gather(number, subject, own))
+        try:
+            async with asyncio.timeout(_GATHER_SECONDS):
+                gathered = await waiting
+        except TimeoutError:
+            return OfWorkers([own], {})
+        finally:
+            del self._gathering[number]
+        return OfWorkers(gathered.parts, gathered.generations)
+
+    async def _measure(self, message: Measure) -> None:
+        """Answer for this worker."""
+        deployment = self._app.deployment
+        if message.subject == "calls":
+            data = deployment.health.packed_calls()
+        else:
+            data = await deployment.metrics.packed()
+        self._send(Measured(message.request, message.subject, data))
+
+    async def finish(self) -> None:
+        """Tell the supervisor what this worker has counted. Called when it has served its last request."""
+        await self._measure(Measure(0, "metrics"))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_FLUSH_SECONDS):
+                await self._flushed.wait()

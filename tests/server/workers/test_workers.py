@@ -16,6 +16,7 @@ import httpx
 import pytest
 
 from tests import processes
+from tests.fakes import digest
 from tests.processes import until
 
 LAB = """
@@ -24,6 +25,10 @@ server: {{workers: {workers}, drain_delay: 300ms}}
 providers:
   - {{name: lab, kind: static, models: [{{id: {model}}}]}}
 """
+
+
+KEY = "mp-made-up-admin-key"
+ADMIN = f"keys: [{{name: ops, hash: '{digest(KEY)}', models: [], admin: true}}]\n"
 
 
 @pytest.fixture
@@ -277,3 +282,77 @@ def test_lines_of_the_log_have_the_number_of_the_worker(config: Path) -> None:
         assert {request["worker"] for request in requests} == {1, 2}
         identities = [request["request_id"] for request in requests]
         assert len({*identities}) == len(identities) == 40
+
+
+def metrics(url: str) -> dict[str, float]:
+    with closing(http.client.HTTPConnection(url.removeprefix("http://"), timeout=10)) as connection:
+        connection.request("GET", "/metrics")
+        lines = connection.getresponse().read().decode().splitlines()
+    return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines if line[0] != "#")}
+
+
+LISTS = 'models_proxy_requests_total{route="/v1/models",method="GET",status="200",key=""}'
+
+
+def test_metrics_are_the_sums_of_all_workers_whichever_answers(config: Path) -> None:
+    with processes.serving(config, text(3)) as process:
+        url = process.url
+        assert everywhere(url, ["our-own-13b"])
+        found = [metrics(url) for _ in range(10)]
+        assert {each[LISTS] for each in found} == {40.0}
+        assert {each["models_proxy_workers"] for each in found} == {3.0}
+        assert {each["models_proxy_connections_limit"] for each in found} == {10_000.0}
+        assert process.stop() == 0
+
+
+def test_counters_never_go_back_when_workers_end(config: Path) -> None:
+    with processes.serving(config, text(3)) as process:
+        url = process.url
+        assert everywhere(url, ["our-own-13b"])
+        assert metrics(url)[LISTS] == 40
+        first, second, _ = sorted(children(process.pid))
+        os.kill(first, signal.SIGKILL)
+        process.line(process.err, "was ended by SIGKILL")
+        os.kill(second, signal.SIGTERM)
+        process.line(process.err, "ended with status 0")
+        until(lambda: metrics(url)["models_proxy_workers"] == 3)
+        assert metrics(url)[LISTS] == 40
+        assert process.stop() == 0
+
+
+def test_a_worker_that_does_not_respond_counts_with_its_last_values(config: Path) -> None:
+    with processes.serving(config, text(2)) as process:
+        url = process.url
+        assert everywhere(url, ["our-own-13b"])
+        assert metrics(url)[LISTS] == 40
+        stopped = min(children(process.pid))
+        with closing(http.client.HTTPConnection(url.removeprefix("http://"), timeout=10)) as connection:
+            while connection_is_to(connection, stopped):
+                connection.close()
+            os.kill(stopped, signal.SIGSTOP)
+            connection.request("GET", "/metrics")
+            body = connection.getresponse().read().decode()
+            os.kill(stopped, signal.SIGCONT)
+        assert f"{LISTS} 40" in body
+        assert process.stop() == 0
+
+
+def connection_is_to(connection: http.client.HTTPConnection, pid: int) -> bool:
+    """Whether a process has the other end of a connection, which is opened for a request."""
+    connection.request("GET", "/livez")
+    connection.getresponse().read()
+    port = connection.sock.getsockname()[1]
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text(encoding="utf-8").splitlines()[1:]]
+    (inode,) = [row[9] for row in rows if row[2].endswith(f":{port:04X}") and row[3] == "01"]
+    links = Path(f"/proc/{pid}/fd")
+    return any(os.readlink(each) == f"socket:[{inode}]" for each in links.iterdir())
+
+
+def test_health_shows_the_generation_of_each_worker(config: Path) -> None:
+    with processes.serving(config, ADMIN + text(2)) as process:
+        url = process.url
+        headers = {"Authorization": f"Bearer {KEY}"}
+        health = httpx.get(f"{url}/health", headers=headers, timeout=10, trust_env=False).json()
+        generation = health["configuration"]["generation"]
+        assert health["workers"] == [{"worker": 1, "generation": generation}, {"worker": 2, "generation": generation}]
+        assert process.stop() == 0
