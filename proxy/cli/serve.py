@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import get_args
 from urllib.parse import urlsplit
@@ -57,6 +58,9 @@ def serve(path: Path, host: str | None, port: int | None, level: LogLevel | None
     given = host, port
     host = config.server.host if host is None else host
     port = config.server.port if port is None else port
+    # Imported before the address is bound, because connections are accepted from then on.
+    if config.server.workers > 1:
+        import_module("proxy.cli.serve_workers")
     # Bound before any provider is contacted, so that a port in use is reported at once.
     with bound(host, port, config.server.socket_mode) as listeners:
         file = ConfigFile(path, host, listeners)
@@ -66,7 +70,6 @@ def serve(path: Path, host: str | None, port: int | None, level: LogLevel | None
         if config.server.workers == 1:
             start(config, report_to, listeners, options, file)
             return
-        # Imported here, because most servers have one process.
         from proxy.cli.serve_workers import SharedFiles, start_workers
 
         start_workers(config, report_to, listeners, options, SharedFiles(path, *given, listeners, file.refuse))

@@ -72,6 +72,7 @@ def start_workers(
     files: SharedFiles,
 ) -> None:
     """Report the start, and supervise the workers until a signal stops them."""
+    sockets = Sockets(listeners)  # at once: a connection to the present ones would be reset
     preload()
     with ExitStack() as stack:
         log = stack.enter_context(logging_to(sys.stderr, 2, config, options, SystemClock.time, is_direct=True))
@@ -79,7 +80,7 @@ def start_workers(
         report_to(screen).begin()
         run_worker = partial(_run_worker, config, report_to, options, files, log)
         supervisor = Supervisor(
-            files.settings_of(config), Sockets(listeners), run_worker, partial(_bind, stack), SystemClock.monotonic
+            files.settings_of(config), sockets, run_worker, partial(_bind, stack), SystemClock.monotonic
         )
         supervisor.run()
 
