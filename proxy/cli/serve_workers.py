@@ -22,6 +22,7 @@ from proxy.server.listeners import Listeners, listeners_of, listening
 from proxy.server.log import Log, LogOptions, logging_to
 from proxy.server.output import output
 from proxy.server.run import LAST_SECONDS, run
+from proxy.server.systemd import service_manager
 from proxy.server.workers.files import WorkerFiles
 from proxy.server.workers.lines import numbered
 from proxy.server.workers.messages import Settings
@@ -80,7 +81,12 @@ def start_workers(
         report_to(screen).begin()
         run_worker = partial(_run_worker, config, report_to, options, files, log)
         supervisor = Supervisor(
-            files.settings_of(config), sockets, run_worker, partial(_bind, stack), SystemClock.monotonic
+            files.settings_of(config),
+            sockets,
+            run_worker,
+            partial(_bind, stack),
+            service_manager(),
+            SystemClock.monotonic,
         )
         supervisor.run()
 

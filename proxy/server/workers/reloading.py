@@ -29,8 +29,8 @@ class _Request:
 class Reloading:
     """The reloads in progress."""
 
-    def __init__(self, send: Callable[[Worker, Message], None], on_signal_done: Callable[[], None]) -> None:
-        """`on_signal_done` is called when a configuration was reloaded because of SIGHUP."""
+    def __init__(self, send: Callable[[Worker, Message], None], on_signal_done: Callable[[bool], None]) -> None:
+        """`on_signal_done` is called after each reload because of SIGHUP, with whether it succeeded."""
         self._send = send
         self._on_signal_done = on_signal_done
         self._requests: dict[int, _Request] = {}
@@ -57,8 +57,7 @@ class Reloading:
         request.result, request.until = result, now + APPLY_SECONDS
         if request.sender is None:
             del self._requests[result.request]
-            if result.payload is not None:
-                self._on_signal_done()
+            self._on_signal_done(result.payload is not None)
 
     def finish(self, workers: list[Worker], now: float) -> None:
         """Send the answers for which nothing is left to wait."""

@@ -14,7 +14,9 @@ import socket
 from collections.abc import Callable
 
 from proxy.errors import describe_bug
+from proxy.server import systemd as service
 from proxy.server.listeners import CannotListen
+from proxy.server.systemd import ServiceManager
 from proxy.server.workers.channel import Channel
 from proxy.server.workers.fleet import Fleet
 from proxy.server.workers.fork import ended, fork, kill
@@ -44,6 +46,7 @@ from proxy.server.workers.reloading import Reloading
 from proxy.server.workers.shared_state import SharedState
 from proxy.server.workers.signals import Signals
 from proxy.server.workers.sockets import Sockets
+from proxy.server.workers.timer import SingleTimer
 
 KILL_SECONDS = 4.0
 """Seconds after the latest end of a worker that stops, until it is killed."""
@@ -60,6 +63,7 @@ class Supervisor:
         sockets: Sockets,
         run_worker: Callable[[Start], None],
         bind: Callable[[Settings], Sockets],
+        manager: ServiceManager,
         monotonic: Callable[[], float],
     ) -> None:
         """`run_worker` runs in a new process, which ends when it returns; `bind` returns the sockets of another
@@ -69,6 +73,8 @@ class Supervisor:
         """Those of the last valid configuration."""
         self._run_worker = run_worker
         self._bind = bind
+        self._manager = manager
+        self._timer = SingleTimer(monotonic)
         self._now = monotonic
         self._signals = Signals()
         self._links = Links(self._signals, self._disconnected)
@@ -79,12 +85,13 @@ class Supervisor:
         self._is_stopping = False
         self._shared = SharedState(self._links.send, monotonic)
         self._gathering = Gathering(self._links.send, monotonic)
-        self._reloading = Reloading(self._links.send, self._roll)
+        self._reloading = Reloading(self._links.send, self._reloaded)
 
     def run(self) -> None:
         """Supervise. Returns when all workers have ended after SIGTERM or SIGINT."""
         gc.collect()
         gc.freeze()  # collections in the workers must not write to the memory that they share
+        self._manager.start(self._service_state, self._timer)
         while not self._is_stopping or self._fleet.workers:
             self._start_due()
             for worker, message in self._links.wait(self._seconds()):
@@ -92,12 +99,18 @@ class Supervisor:
             self._on_signals()
             self._reap()
             self._on_time()
+        self._manager.stop()
+
+    def _service_state(self) -> service.State:
+        """What systemd is told: ready, when all workers have been ready once."""
+        ready = sum(worker.is_ready for worker in self._fleet.workers)
+        return service.State(self._is_announced, f"{ready} of {self._fleet.settings.workers} workers ready")
 
     def _seconds(self) -> float | None:
         """How long nothing is to do without an event."""
         starts = [place.start_at for place in self._fleet.empty_places()]
         kills = [worker.kill_at for worker in self._fleet.workers]
-        requests = (self._reloading.next_at, self._gathering.next_at)
+        requests = (self._reloading.next_at, self._gathering.next_at, self._timer.due_at)
         until = min([*kills, *requests, *([] if self._is_stopping else starts)])
         return None if until == float("inf") else max(0.0, until - self._now())
 
@@ -107,6 +120,7 @@ class Supervisor:
             if now >= worker.kill_at:
                 _log.error("worker %d did not stop in time, so it is killed", worker.place.number)
                 self._kill(worker)
+        self._timer.run_due()
         self._reloading.finish(self._fleet.workers, now)
         self._gathering.finish(self._fleet.workers)
 
@@ -117,9 +131,11 @@ class Supervisor:
             if number in (signal.SIGTERM, signal.SIGINT):
                 self._stop(drains=number == signal.SIGTERM)
             elif number == signal.SIGHUP and not self._is_stopping:
+                self._manager.reload(True)
                 self._reloading.request(None, 0, self._leader)
 
     def _stop(self, *, drains: bool) -> None:
+        self._manager.stopping()
         for worker in self._fleet.workers:
             if self._is_stopping:
                 self._links.send(worker, EndCalls())
@@ -263,10 +279,11 @@ class Supervisor:
 
     # -- replacing all workers -----------------------------------------------------------------------------------------
 
-    def _roll(self) -> None:
+    def _reloaded(self, is_loaded: bool) -> None:
         """After SIGHUP: apply settings that need other processes. One is replaced after the other."""
+        self._manager.reload(False)
         wanted = self._configured
-        if wanted == self._fleet.settings or self._fleet.old:
+        if not is_loaded or wanted == self._fleet.settings or self._fleet.old:
             return
         try:
             moves = wanted.address != self._fleet.settings.address

@@ -356,3 +356,41 @@ def test_health_shows_the_generation_of_each_worker(config: Path) -> None:
         generation = health["configuration"]["generation"]
         assert health["workers"] == [{"worker": 1, "generation": generation}, {"worker": 2, "generation": generation}]
         assert process.stop() == 0
+
+
+def test_workers_share_a_unix_socket(config: Path, tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    open_to_all = text(2).replace("drain_delay", "allow_anonymous: true, drain_delay")
+    with processes.serving(config, open_to_all, "--host", f"unix:{path}") as process:
+        assert process.url == f"unix:{path}"
+        before = children(process.pid)
+        os.kill(min(before), signal.SIGKILL)
+        until(lambda: len(children(process.pid) - before) == 1)
+        with httpx.Client(transport=httpx.HTTPTransport(uds=str(path))) as client:
+            assert [client.get("http://proxy/livez").status_code for _ in range(20)] == [200] * 20
+        assert process.stop() == 0
+    assert not path.exists()
+
+
+def test_the_supervisor_reports_to_systemd(config: Path, tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(tmp_path / "notify"))
+        systemd.settimeout(processes.TIMEOUT)
+        environ = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "600000"}
+        received: list[str] = []
+
+        def received_within_time(line: str) -> None:
+            while line not in received:
+                received.extend(systemd.recv(4096).decode().splitlines())
+
+        with processes.serving(config, text(2), env=environ) as process:
+            received_within_time("READY=1")
+            received_within_time("STATUS=2 of 2 workers ready")
+            received_within_time("WATCHDOG=1")
+            process.send(signal.SIGHUP)
+            received_within_time("RELOADING=1")
+            received.clear()
+            received_within_time("READY=1")
+            process.send(signal.SIGTERM)
+            received_within_time("STOPPING=1")
+            assert process.wait() == 0
