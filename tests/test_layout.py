@@ -179,6 +179,7 @@ TOUCH_THE_MACHINE = {
     "cli.check",
     "cli.explain",
     "cli.health",
+    "cli.key_files",
     "cli.keys",
     "cli.replace_file",
     "cli.serve",

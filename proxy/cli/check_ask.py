@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from proxy.catalog import Fetch
 from proxy.catalog.times import without_recent
-from proxy.cli.audit import ProbeResult
+from proxy.cli.probe_result import ProbeResult
 from proxy.cli.terminal import Output, err
 from proxy.clock import Clock
 from proxy.config import Config, Provider

@@ -17,8 +17,9 @@ import msgspec
 from proxy.access import Policy
 from proxy.catalog import FetchResult, Offer
 from proxy.catalog.values import TargetOffer
-from proxy.cli.audit import Audit, ProbeResult
+from proxy.cli.audit import Audit
 from proxy.cli.call_result import CallResult
+from proxy.cli.probe_result import ProbeResult
 from proxy.cli.terminal import Failure
 from proxy.clock import Clock
 from proxy.config import Config, Provider

@@ -1,23 +1,19 @@
-"""The output of `check`: a report for people, or one JSON document."""
+"""The report that `check` prints for people."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
-
-import click
-import msgspec
+from collections.abc import Sequence
 
 from proxy.catalog import Catalog, Model, Offer
 from proxy.catalog.values import TargetOffer
 from proxy.cli.against import Differences
-from proxy.cli.against_report import differences_object, sections
-from proxy.cli.audit import Audit, DuplicatesPreview, ProbeResult
+from proxy.cli.against_report import sections
+from proxy.cli.audit import Audit, DuplicatesPreview
 from proxy.cli.call_result import CallResult
+from proxy.cli.probe_result import ProbeResult
 from proxy.cli.terminal import Output, Styled, show_table
 from proxy.cli.text import count, day
-from proxy.config.problems import Problem
-from proxy.printable import printable, printable_json
+from proxy.printable import printable
 from proxy.upstream.list_url import list_url
 
 _SHOWN_COLLISIONS = 10
@@ -58,14 +54,6 @@ def print_comparison(audit: Audit, found: Differences, output: Output) -> None:
 def print_calls(audit: Audit, model: str, calls: Sequence[CallResult], output: Output) -> None:
     """Print the providers, and the result of the call to each provider of a model."""
     _Report(audit, None, output).show_calls(model, calls)
-
-
-def print_json(data: Mapping[str, Any]) -> None:
-    """Print as UTF-8, independent of the encoding of the terminal."""
-    click.echo(printable_json(msgspec.json.format(msgspec.json.encode(data), indent=2).decode()).encode())
-
-
-# -- for people --------------------------------------------------------------------------------------------------------
 
 
 class _Report:
@@ -146,7 +134,7 @@ class _Report:
             show_table(self._output, _MODEL_COLUMNS, rows)
 
     def _merged(self) -> None:
-        merged = _merged(self._catalog)
+        merged = merged_models(self._catalog)
         if not merged:
             return
         self._heading(f"Merged: {count(len(merged), 'model')} from several providers")
@@ -154,7 +142,7 @@ class _Report:
             self._line(f"{model.id}: {_offers(model)}")
 
     def _virtual(self) -> None:
-        virtual = [model for model in self._catalog.models if _is_virtual(model)]
+        virtual = [model for model in self._catalog.models if is_virtual(model)]
         if not virtual:
             return
         self._heading(count(len(virtual), "virtual model"))
@@ -214,7 +202,7 @@ def _offers(model: Model) -> str:
     return f"{first}, then {', '.join(others)}{differ}"
 
 
-def _is_virtual(model: Model) -> bool:
+def is_virtual(model: Model) -> bool:
     return isinstance(model.offers[0], TargetOffer)
 
 
@@ -245,86 +233,5 @@ def _notes(result: ProbeResult, selected: int) -> str:
     return "; ".join(notes)
 
 
-def _merged(catalog: Catalog) -> list[Model]:
-    return [model for model in catalog.models if len(model.offers) > 1 and not _is_virtual(model)]
-
-
-# -- for machines ------------------------------------------------------------------------------------------------------
-
-
-def document_of_file(problems: Sequence[Problem], warnings: Sequence[str] = ()) -> dict[str, Any]:
-    """The JSON document of a file that was only read: it has problems, or providers are not to be contacted."""
-    return {**_document(None, None), "ok": not problems, "problems": problems, "warnings": warnings}
-
-
-def document(
-    audit: Audit,
-    key: str | None = None,
-    *,
-    is_ok: bool,
-    found: Differences | None = None,
-    calls: Sequence[CallResult] | None = None,
-) -> dict[str, Any]:
-    """The JSON document after all providers were contacted. Its fields are documented in the help text of `check`.
-
-    `is_ok`: whether there are no errors.
-    """
-    return {
-        **_document(audit, key),
-        "ok": is_ok and (found is None or found.is_empty),
-        "warnings": audit.config.warnings,
-        "against": found and differences_object(found),
-        "calls": calls,
-    }
-
-
-def _document(audit: Audit | None, key: str | None) -> dict[str, Any]:
-    catalog = audit.catalog_of(key) if audit else Catalog(())
-    return {
-        "ok": False,
-        "problems": (),
-        "warnings": (),
-        "providers": list(_provider_objects(audit)) if audit else (),
-        "key": key,
-        "models": [
-            {
-                "id": model.id,
-                "owned_by": model.owned_by,
-                "created": model.created,
-                "offers": [{"provider": offer.provider, "id": offer.entry.id} for offer in model.offers],
-            }
-            for model in catalog.models
-        ],
-        "merged": [model.id for model in _merged(catalog)],
-        "duplicates": audit.config.merge.duplicates if audit else None,
-        "other_duplicates": audit.other_duplicates() if audit else (),
-        "findings": audit.findings(key) if audit else (),
-        "against": None,
-        "calls": None,
-    }
-
-
-def _provider_objects(audit: Audit) -> Iterator[dict[str, Any]]:
-    for result in audit.results:
-        provider, fetched, error = result.provider, result.fetched, result.error or result.shortcoming
-        yield {
-            "name": provider.name,
-            "kind": provider.kind,
-            "optional": provider.optional,
-            "state": result.state,
-            "url": list_url(provider) if provider.is_remote else None,
-            "models": len(result.entries),
-            "listed": len(audit.offers[provider.name]),
-            "pages": fetched.pages if fetched else 0,
-            "attempts": fetched.attempts if fetched else error.attempts if error else 0,
-            "seconds": round(result.seconds, 3),
-            "dropped": fetched.dropped if fetched else {},
-            "error": {"kind": error.kind, "reason": error.reason} if error else None,
-            "reason": None,
-        }
-    for skipped in audit.config.skipped:
-        yield {
-            "name": skipped.name, "kind": None, "optional": skipped.state == "skipped", "state": skipped.state,
-            "url": None, "models": 0, "listed": 0, "pages": 0, "attempts": 0, "seconds": 0.0, "dropped": {},
-            "error": None, "reason": skipped.reason,
-        }  # fmt: skip
+def merged_models(catalog: Catalog) -> list[Model]:
+    return [model for model in catalog.models if len(model.offers) > 1 and not is_virtual(model)]

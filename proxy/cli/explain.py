@@ -10,10 +10,9 @@ import msgspec
 
 from proxy.api.explain import MAX_NAME
 from proxy.cli.check import audited, read_or_fail, require_key
-from proxy.cli.check_report import print_json
 from proxy.cli.client import admin_url, decoded, get, key_from
 from proxy.cli.explain_text import print_explanation
-from proxy.cli.terminal import out
+from proxy.cli.terminal import out, print_json
 from proxy.config import Config
 from proxy.cooperative import run_now
 from proxy.explain.calls import NoCalls

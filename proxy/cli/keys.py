@@ -4,54 +4,32 @@ from __future__ import annotations
 
 import os
 import pwd
-import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import click
 from pydantic import TypeAdapter, ValidationError
 
-from proxy.cli.check_report import print_json
-from proxy.cli.key_edits import Entry, KeyFile, NotEditable, digests, entries_of
+from proxy.cli.key_edits import KeyFile, digests, entries_of
+from proxy.cli.key_files import DEFAULT, Place, documents_of, edit, file_of, find_key, names_of, require_digest
+from proxy.cli.key_positions import Entry
 from proxy.cli.keygen import generate, problem_of
-from proxy.cli.replace_file import locked, read_file
-from proxy.cli.terminal import Failure, err, out, show_table
-from proxy.cli.text import available
-from proxy.config import Config, ConfigError, document
-from proxy.config.documents import Documents
+from proxy.cli.terminal import Failure, err, out, print_json, show_table
 from proxy.config.fields import Day
-from proxy.config.files import read_files, with_included
-from proxy.config.hints import did_you_mean
-from proxy.config.loader import of_documents
-from proxy.config.sources import SourceLog
 
-_DEFAULT = Path("config.yaml")
 _ACTIVE = "The server applies the change within seconds; at once after `models-proxy reload`."
 _DAY: TypeAdapter[date] = TypeAdapter(Day)
 _NAME = click.argument("name")
 _CONFIG = click.option(
-    "--config", type=click.Path(path_type=Path), default=_DEFAULT, show_default=True, help="The main file.",
+    "--config", type=click.Path(path_type=Path), default=DEFAULT, show_default=True, help="The main file.",
 )  # fmt: skip
 _FILE = click.option(
     "--file", type=click.Path(path_type=Path),
     help="The file with the keys, if it is not the main file: one that the main file includes.",
 )  # fmt: skip
-
-
-class _Place(NamedTuple):
-    """Which files the options name."""
-
-    config: Path
-    file: Path | None
-
-    @property
-    def options(self) -> str:
-        """The options for another command on the same files."""
-        config = "" if self.config == _DEFAULT else f" --config {shlex.quote(str(self.config))}"
-        return config + (f" --file {shlex.quote(str(self.file))}" if self.file else "")
 
 
 @click.group()
@@ -125,15 +103,15 @@ def add(
         **({"admin": True} if admin else {}),
     }
 
-    place = _Place(config, file)
+    place = Place(config, file)
 
     def change(keys: KeyFile, path: Path) -> KeyFile:
-        if name in _names(keys.entries):
+        if name in names_of(keys.entries):
             hint = f"use another name, or add a second key: models-proxy keys rotate {name}{place.options}"
             raise Failure(f"{path} already has a key {name}; {hint}")
         return keys.with_key(entry)
 
-    edited = _edit(place, file or config, change)
+    edited = edit(place, file or config, change)
     _audit(f"added {name}", edited.path, digest)
     _show(key, name, place)
     if edited.is_first:
@@ -157,15 +135,15 @@ def rotate(name: str, config: Path, file: Path | None) -> None:
       models-proxy keys rotate alice
       models-proxy keys revoke alice --old     when alice uses the new key
     """
-    place = _Place(config, file)
+    place = Place(config, file)
     key, digest = generate()
 
     def change(keys: KeyFile, path: Path) -> KeyFile:
-        entry = _find(name, keys.entries, path)
-        _require_digest(entry, path)
+        entry = find_key(name, keys.entries, path)
+        require_digest(entry, path)
         return keys.with_digest(entry, digest)
 
-    edited = _edit(place, _file_of(name, place), change)
+    edited = edit(place, file_of(name, place), change)
     _audit(f"added a key of {name}", edited.path, digest)
     _show(key, name, place)
     err().print(f"When the client uses it, remove the old one: models-proxy keys revoke {name} --old{place.options}")
@@ -187,19 +165,19 @@ def revoke(name: str, old: bool, config: Path, file: Path | None) -> None:
       models-proxy keys revoke alice --old
     """
 
-    place = _Place(config, file)
+    place = Place(config, file)
 
     def change(keys: KeyFile, path: Path) -> KeyFile:
-        entry = _find(name, keys.entries, path)
+        entry = find_key(name, keys.entries, path)
         if not old:
             return keys.without_key(entry)
-        _require_digest(entry, path)
+        require_digest(entry, path)
         if len(digests(entry)) == 1:
             hint = f"to remove the client, run: models-proxy keys revoke {name}{place.options}"
             raise Failure(f"{name} has no old key; {hint}")
         return keys.without_old_digests(entry)
 
-    edited = _edit(place, _file_of(name, place), change)
+    edited = edit(place, file_of(name, place), change)
     _audit(f"removed the old keys of {name}" if old else f"removed {name}", edited.path)
     err().print(_ACTIVE)
 
@@ -223,7 +201,7 @@ def list_keys(config: Path, file: Path | None, as_json: bool) -> None:
             digests: number of keys, 0 if the key is in an environment
             variable
     """
-    documents = _documents(_Place(config, file))
+    documents = documents_of(Place(config, file))
     described = [_described(entry, each.path) for each in documents for entry in entries_of(each.value)]
     if as_json:
         print_json({"keys": described})
@@ -260,141 +238,6 @@ def _row(key: dict[str, Any]) -> Sequence[str]:
     return (key["name"], key["group"] or "-", rules, expires, admin, str(key["digests"] or "variable"), key["file"])
 
 
-# -- editing -----------------------------------------------------------------------------------------------------------
-
-
-class _Edited(NamedTuple):
-    path: Path
-    is_first: bool
-    """Whether there was no key before."""
-    warnings: Sequence[str]
-
-
-def _edit(place: _Place, path: Path, change: Callable[[KeyFile, Path], KeyFile]) -> _Edited:
-    """Change a file. Raises Failure, and then nothing has changed."""
-    with locked(path, document.MAX_BYTES) as file:
-        old = _key_file(file.content, path)
-        try:
-            new = change(old, path)
-        except NotEditable:
-            hint = "it uses anchors, aliases or merge keys there, or a layout that is not supported; edit it by hand"
-            raise Failure(f"cannot edit `keys` in {path}: {hint}") from None
-        edited = _checked(new, old, place, path)
-        file.replace(new.text.encode())
-    return edited
-
-
-def _checked(new: KeyFile, old: KeyFile, place: _Place, path: Path) -> _Edited:
-    """Check the whole configuration with the new file. Raises Failure if it is not valid."""
-    main = _main_file(place, path)
-    try:
-        config, number = _configuration(main, path, new.text)
-    except ConfigError as error:
-        problem = error
-    else:
-        if not number:
-            hint = "without keys, the proxy would accept every request; add another key first"
-            raise Failure(f"nothing was changed: this is the last key of {main}; {hint}")
-        return _Edited(path, not old.entries and number == 1, config.warnings)
-    try:
-        _configuration(main, path, old.text)
-    except ConfigError as error:
-        hint = "\nIf another file includes this one, name that with --config." if main == place.file else ""
-        raise Failure(f"nothing was changed: fix the configuration first: {error}{hint}") from None
-    raise Failure(f"nothing was changed: after this change, {problem}")
-
-
-# -- files -------------------------------------------------------------------------------------------------------------
-
-
-def _configuration(main: Path, path: Path, text: str) -> tuple[Config, int]:
-    """The configuration if one of its files has this text, and its number of keys. Raises ConfigError.
-
-    Variables and files with secrets can be missing here: the server may run as another user.
-    """
-    new = document.read(text, str(path), os.environ)
-    if main == path:
-        documents = with_included(new, os.environ, SourceLog())
-    else:
-        first, *others = [
-            new if _is_same(each.path, path) else each for each in read_files(str(main), os.environ, SourceLog()).files
-        ]
-        documents = Documents(first, others)
-    config = of_documents(documents, SourceLog(), offline=True)
-    return config, sum(len(entries_of(each.value)) for each in documents.files)
-
-
-def _documents(place: _Place) -> Sequence[document.Document]:
-    """The file that was named, or all files of the configuration. Raises Failure."""
-    try:
-        if place.file:
-            text = _key_file(read_file(place.file, document.MAX_BYTES), place.file).text
-            return [document.read(text, str(place.file), {})]
-        return read_files(str(place.config), {}, SourceLog()).files
-    except ConfigError as error:
-        raise Failure(str(error)) from None
-
-
-def _file_of(name: str, place: _Place) -> Path:
-    """The file with the key of this name. Raises Failure."""
-    if place.file:
-        return place.file
-    documents = _documents(place)
-    for each in documents:
-        if any(entry.get("name") == name for entry in entries_of(each.value)):
-            return Path(each.path)
-    raise _no_key(name, [entry for each in documents for entry in entries_of(each.value)], place.config)
-
-
-def _main_file(place: _Place, path: Path) -> Path:
-    """The main file of a configuration: the file itself, unless that of --config includes it."""
-    if place.file is None or not place.config.exists():
-        return path if place.file else place.config
-    try:
-        included = read_files(str(place.config), {}, SourceLog()).files[1:]
-    except ConfigError as error:
-        raise Failure(f"nothing was changed: fix the configuration first: {error}") from None
-    return place.config if any(_is_same(each.path, path) for each in included) else path
-
-
-def _is_same(first: str, second: Path) -> bool:
-    return Path(first).resolve() == second.resolve()
-
-
-def _key_file(content: bytes, path: Path) -> KeyFile:
-    try:
-        return KeyFile(content.decode(), str(path))
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-    except ConfigError as error:
-        raise Failure(str(error)) from None
-    raise Failure(f"{path}:{line}: contains bytes that are not UTF-8; save the file as UTF-8")
-
-
-# -- entries -----------------------------------------------------------------------------------------------------------
-
-
-def _names(entries: Sequence[Entry]) -> list[str]:
-    return [str(entry.get("name")) for entry in entries]
-
-
-def _find(name: str, entries: Sequence[Entry], path: Path) -> Entry:
-    if match := [entry for entry in entries if entry.get("name") == name]:
-        return match[0]
-    raise _no_key(name, entries, path)
-
-
-def _no_key(name: str, entries: Sequence[Entry], path: Path) -> Failure:
-    names = _names(entries)
-    return Failure(f"{path} has no key {name}{did_you_mean(name, names) or f'; {available(names)}'}")
-
-
-def _require_digest(entry: Entry, path: Path) -> None:
-    if not digests(entry):
-        hint = "change the variable instead"
-        raise Failure(f"the key of {entry['name']} is in an environment variable (`key:` in {path}); {hint}")
-
-
 def _day(text: str) -> date:
     try:
         day = _DAY.validate_python(text)
@@ -429,7 +272,7 @@ def _user() -> str:
     return name + (f" (sudo of {os.environ['SUDO_USER']})" if os.environ.get("SUDO_USER") else "")
 
 
-def _show(key: str, name: str, place: _Place) -> None:
+def _show(key: str, name: str, place: Place) -> None:
     err().print("New API key (shown once; store it now):")
     try:
         click.echo(key)

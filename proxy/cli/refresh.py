@@ -7,9 +7,8 @@ from typing import Any
 import click
 import msgspec
 
-from proxy.cli.check_report import print_json
 from proxy.cli.client import admin_url, connection_options, decoded, key_from, post
-from proxy.cli.terminal import Failure, out, show_table
+from proxy.cli.terminal import Failure, out, print_json, show_table
 
 
 class _Provider(msgspec.Struct):

@@ -8,9 +8,8 @@ from typing import Any
 import click
 import msgspec
 
-from proxy.cli.check_report import print_json
 from proxy.cli.client import admin_url, connection_options, decoded, key_from, post
-from proxy.cli.terminal import out
+from proxy.cli.terminal import out, print_json
 
 
 class _Reloaded(msgspec.Struct):

@@ -5,14 +5,15 @@ from __future__ import annotations
 import io
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import zip_longest
 from typing import IO, Any, NamedTuple, TextIO
 
 import click
+import msgspec
 
 from proxy.cli.text import width_of, wrap
-from proxy.printable import printable, printable_lines
+from proxy.printable import printable, printable_json, printable_lines
 
 _GAP = "  "
 _MIN_FOLDED = 8
@@ -125,3 +126,8 @@ def _fitting(natural: Sequence[int], layouts: Sequence[str], room: int | None) -
             break
         widths[widest] -= 1
     return widths
+
+
+def print_json(data: Mapping[str, Any]) -> None:
+    """Print as UTF-8, independent of the encoding of the terminal."""
+    click.echo(printable_json(msgspec.json.format(msgspec.json.encode(data), indent=2).decode()).encode())

@@ -7,7 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from proxy.cli.audit import Audit, DuplicatesPreview, Finding, ProbeResult, failures
+from proxy.cli.audit import Audit, DuplicatesPreview, failures
+from proxy.cli.findings import Finding
+from proxy.cli.probe_result import ProbeResult
 from proxy.errors import UpstreamError
 from tests.fakes import answer_of, config_of, digest
 

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from proxy.catalog import FetchResult
-from proxy.cli.audit import Audit, ProbeResult, failures
+from proxy.cli.audit import Audit, failures
 from proxy.cli.check_ask import probe_all
+from proxy.cli.probe_result import ProbeResult
 from proxy.errors import UpstreamError
 from proxy.upstream.transport import HTTP_LOGGERS
 from tests.cli.checks import CANARIES, checked, run, three, without_times

@@ -6,7 +6,8 @@ from datetime import date
 
 import pytest
 
-from proxy.cli.key_edits import KeyFile, NotEditable, digests
+from proxy.cli.key_edits import KeyFile, digests
+from proxy.cli.key_positions import NotEditable
 
 A, B, NEW = (f"sha256:{digit * 64}" for digit in "abc")
 PROVIDERS = "providers: [{name: lab, kind: static, models: [{id: m}]}]\n"
