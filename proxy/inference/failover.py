@@ -16,17 +16,10 @@ from proxy.inference.deadline import CallScope, ClientDisconnected, DeadlineExce
 from proxy.inference.error_content import MAX_BYTES
 from proxy.inference.forwarded import ForwardedCall, error_response, record_verdict
 from proxy.inference.permitted import permitted
-from proxy.inference.provider_errors import (
-    RELAYED_STATUSES,
-    ErrorResponse,
-    Verdict,
-    classify,
-    most_useful,
-    not_called,
-    unusable,
-)
+from proxy.inference.provider_errors import RELAYED_STATUSES, classify, most_useful, not_called, unusable
 from proxy.inference.request.params import ParamOverrides
 from proxy.inference.routing import Candidate
+from proxy.inference.verdict import ErrorResponse, Verdict
 from proxy.telemetry import CallRecord, Telemetry, Tokens
 from proxy.telemetry.access_log import failure_text
 from proxy.upstream.calls import Endpoint, Logins

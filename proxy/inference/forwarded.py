@@ -14,10 +14,11 @@ from proxy.inference.call import Call
 from proxy.inference.circuit import Circuit
 from proxy.inference.error_content import ErrorContent, only_error, read_error
 from proxy.inference.error_redaction import Redaction
-from proxy.inference.provider_errors import ErrorResponse, Verdict, classify, id_headers
+from proxy.inference.provider_errors import classify, id_headers
 from proxy.inference.response import headers as response_headers
 from proxy.inference.response.error_texts import ErrorTexts
 from proxy.inference.routing import Candidate
+from proxy.inference.verdict import ErrorResponse, Verdict
 from proxy.telemetry import Outcome, Telemetry, Tokens
 from proxy.upstream.calls import Endpoint
 from proxy.upstream.response import UpstreamResponse

@@ -28,6 +28,7 @@ from proxy.inference.circuit import FULL_FOR
 from proxy.inference.error_content import ErrorContent, read_error
 from proxy.inference.error_redaction import Redaction
 from proxy.inference.response.headers import relayed_error_headers
+from proxy.inference.verdict import ErrorResponse, Verdict
 from proxy.telemetry import Outcome
 
 RELAYED_STATUSES = frozenset({400, 404, 409, 410, 413, 415, 422, 424, 429, 451})
@@ -60,55 +61,6 @@ _TRIP = frozenset({502, 503, 504, 529})
 _AUTH_FAILED = frozenset({401, 403})
 _UNAVAILABLE = frozenset({503, 529})
 _USELESS = frozenset({501, 505})
-
-
-class Verdict(Struct, frozen=True):
-    """The consequences of one failed attempt."""
-
-    error: ApiError
-    """The caller's error if no other provider accepts the call."""
-    fail_over: bool
-    """Whether another provider may be tried."""
-    trips: bool
-    """Whether it counts as a failure for the circuit breaker."""
-    outcome: Outcome
-    reason: str = ""
-    """For the log; empty if it is not logged."""
-    cool_down: float = 0.0
-    """Seconds of a 429, as the provider sent them, in which it wants no calls of this model."""
-    cause: str = ""
-    """Why another provider is tried, for the log; never the provider's message."""
-    is_unreachable: bool = False
-    """Whether there was no connection, or no login: this does not depend on the call."""
-
-
-class ErrorResponse(Struct, frozen=True):
-    """A response that is an error."""
-
-    status: int
-    body: bytes = b""
-    """As it was sent, and as much as was read."""
-    headers: Sequence[Header] = ()
-    further_headers: Sequence[Header] = ()
-    """Those that the provider's `forward_headers` selects."""
-    retry_after: float | None = None
-    """Seconds."""
-    request_id: str = ""
-    """The provider's id of the request."""
-    secrets: Sequence[str] = ()
-    """Must not be shown."""
-    credentials: Sequence[str] = ()
-    """Must not be shown even in part: providers quote them masked."""
-    ids: Mapping[str, str] = {}
-    """Requested id -> the provider's id, of all models in the request."""
-    model: str = ""
-    """The requested id of the model that was called."""
-    hides_ids: bool = False
-    """Whether forms of the provider's ids, such as dated snapshots, must not be shown either; see `Candidate`."""
-    is_status_known: bool = True
-    """False for a body with status 200 that is an error of an unknown kind: it is relayed with status 502."""
-    is_in_success: bool = False
-    """Whether it was sent with status 2xx. `status` is then that of its content."""
 
 
 def classify(failure: ErrorResponse | UpstreamError, failover_on: Collection[int | str]) -> Verdict:

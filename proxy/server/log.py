@@ -14,7 +14,8 @@ from proxy.config.logs import LogFormat, LogLevel
 from proxy.config.misplaced import looks_secret
 from proxy.server.output import DirectWriter, LineWriter, Writer, descriptor, unblocked
 from proxy.telemetry.access_log import AccessLog
-from proxy.telemetry.lines import ConsoleLines, EndedCall, EndedRequest, JsonLines, Lines
+from proxy.telemetry.line_fields import EndedCall, EndedRequest
+from proxy.telemetry.lines import ConsoleLines, JsonLines, Lines
 
 _NOISE = (
     # Any client can cause one of these with every request, and flood the log. Only uvicorn's own protocol logs them.

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Literal
 
 from proxy.telemetry.events import CLIENT_CLOSED_REQUEST, CallRecord, ModelsChange, Observer, Request
-from proxy.telemetry.lines import EndedCall, EndedRequest
+from proxy.telemetry.line_fields import EndedCall, EndedRequest
 
 Access = Literal["off", "calls", "all"]
 Level = Literal["info", "warning", "error"]

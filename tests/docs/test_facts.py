@@ -12,7 +12,8 @@ from proxy.config.defaults import Defaults
 from proxy.config.server import Server
 from proxy.dialects import DIALECTS
 from proxy.inference import breaker
-from proxy.inference.provider_errors import ErrorResponse, Verdict, classify
+from proxy.inference.provider_errors import classify
+from proxy.inference.verdict import ErrorResponse, Verdict
 from proxy.server.receiver import MAX_URL
 from proxy.server.run import LAST_SECONDS
 from proxy.server.timeouts import RATE_SECONDS

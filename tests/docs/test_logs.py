@@ -14,7 +14,8 @@ import pytest
 from proxy.server.output import MAX_LINES
 from proxy.telemetry.access_log import MAX_REFUSALS, REFUSAL_SECONDS, AccessLog
 from proxy.telemetry.events import CallOutcome, ModelsChange
-from proxy.telemetry.lines import CallLine, ConsoleLines, EndedCall, EndedRequest, JsonLines
+from proxy.telemetry.line_fields import CallLine, EndedCall, EndedRequest
+from proxy.telemetry.lines import ConsoleLines, JsonLines
 from tests.docs.pages import DOCS, blocks, code, rows, section, text_of
 from tests.telemetry.calls import ENDED_AT, record
 

@@ -22,7 +22,8 @@ from proxy.errors import (
     UpstreamError,
 )
 from proxy.inference.error_content import MAX_BYTES, decompressed, only_error
-from proxy.inference.provider_errors import ErrorResponse, Verdict, classify, most_useful, unusable
+from proxy.inference.provider_errors import classify, most_useful, unusable
+from proxy.inference.verdict import ErrorResponse, Verdict
 
 BODY = {"error": {"message": "max_tokens is too large"}}
 FAILOVER_ON = Provider.model_fields["failover_on"].default

@@ -19,7 +19,8 @@ from proxy.inference.request.form_body import FormBody
 from proxy.inference.request.json_body import JsonBody
 from proxy.inference.request.json_fields import fields_of
 from proxy.inference.request.json_outline import Outline
-from proxy.inference.request.selections import ModelField, Selections
+from proxy.inference.request.model_fields import ModelField
+from proxy.inference.request.selections import Selections
 from proxy.inference.request.short_outline import ShortOutline
 from tests.inference.request.json_texts import (
     has_lone_surrogates,
@@ -139,7 +140,7 @@ def selections_in(outline: Outline) -> tuple[list[ModelField], set[str]] | str:
         run_now(selections.read(run_now(fields_of(outline, outline.start))))
     except (ValueError, BadRequest) as error:
         return str(error).partition("`")[0]  # which of several duplicates is named differs
-    return selections.model_fields, selections.references
+    return selections.models.all, selections.references
 
 
 @given(guarded_bodies, st.integers(100, 200))

@@ -10,7 +10,7 @@ import pytest
 from proxy.telemetry import Telemetry
 from proxy.telemetry.access_log import MAX_REFUSALS, REFUSAL_SECONDS, Access, AccessLog
 from proxy.telemetry.events import CallRecord, ModelsChange, RefusedRequest
-from proxy.telemetry.lines import EndedCall, EndedRequest
+from proxy.telemetry.line_fields import EndedCall, EndedRequest
 from tests.telemetry.calls import record
 
 

@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.telemetry.lines import ConsoleLines, EndedCall, EndedRequest, JsonLines, Lines, local_time, utc_time
+from proxy.telemetry.line_fields import EndedCall, EndedRequest
+from proxy.telemetry.lines import ConsoleLines, JsonLines, Lines, local_time, utc_time
 from tests.telemetry.calls import ENDED_AT, record
 
 ACTIVE = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")

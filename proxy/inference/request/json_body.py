@@ -18,7 +18,8 @@ from proxy.inference.request.conversation import beginning_of, cache_key_of, fir
 from proxy.inference.request.json_fields import Field
 from proxy.inference.request.json_spans import MAX_NAME, TOO_MANY_VALUES, WHITESPACE, Span, decode_members
 from proxy.inference.request.marks import UNTYPED_OBJECT, has_one_model_only
-from proxy.inference.request.selections import ModelField, Selections, as_list, decode_models
+from proxy.inference.request.model_fields import ModelField, as_list, decode_models
+from proxy.inference.request.selections import Selections
 from proxy.inference.request.short_outline import outline_of
 
 PLAIN = frozenset(
@@ -146,9 +147,9 @@ class JsonBody(Body):
         _check_names(values)
         selections = Selections(outline)
         yield from selections.read([Field(fold_name(name), *span) for name, span in values.items()])
-        for model in selections.models_of_path:
+        for model in selections.models.of_path:
             check_path_model(path_model, model)
-        self._set_models(selections.model_fields, values.get(MODEL))
+        self._set_models(selections.models.all, values.get(MODEL))
         if len(self._body) > _MAX_PLAIN:
             self._beginning = beginning_of(self._body, values)
         self.references = selections.references

@@ -7,9 +7,6 @@ reads: names in schemas and in the arguments of tools are the caller's own.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
-
-import msgspec
 
 from proxy.cooperative import Cooperative, run_now
 from proxy.errors import BadRequest
@@ -32,16 +29,11 @@ from proxy.guards import (
     TOOL_CALLS,
     names_models,
 )
-from proxy.inference.request.body import MAX_MODEL_ID
 from proxy.inference.request.json_fields import Field, fields_of, is_null, text_of, texts_of, without_duplicates
 from proxy.inference.request.json_outline import Outline
-from proxy.inference.request.json_spans import MAX_NAME, TOO_MANY_VALUES, Span
-from proxy.inference.request.stored_refs import (
-    UNKNOWN,
-    item_references,
-    own_ids,
-    state_references,
-)
+from proxy.inference.request.json_spans import MAX_NAME, TOO_MANY_VALUES
+from proxy.inference.request.model_fields import ModelFields, invalid_models
+from proxy.inference.request.stored_refs import UNKNOWN, item_references, own_ids, state_references
 
 _MAX_OBJECTS = 50_000
 """Time depends on the number of objects that are read, not on the length: these take about 0.3 s."""
@@ -49,30 +41,10 @@ _MAX_FIELDS = 150_000
 """Fields of all these objects."""
 _MAX_DEPTH = 64
 """Arrays and objects."""
-_MAX_MODELS = 2000
-"""Values in one list of models."""
 _MAX_ALTERNATIVES = 500
 """Items in a list of models that are not all short ids."""
-_MAX_MODEL_FIELDS = 20_000
-_MAX_MODELS_LENGTH = 64 * 1024
-"""Bytes of one model id or a list of them."""
 _ITERATION = 512  # bytes whose check takes as long as looking at one item
 _OBJECT = 16 * 1024  # bytes whose check takes as long as reading one object with few fields
-
-Models = str | list[str]
-"""A model id, or a list of them, as a field contains them."""
-_decode_models: Callable[[bytes], Models] = msgspec.json.Decoder(Models).decode
-_GEMINI_PREFIX = "models/"
-
-
-class ModelField(NamedTuple):
-    """A value that selects models."""
-
-    span: Span
-    models: Models
-    prefix: str = ""
-    """What precedes the id in the value: Gemini's resource names are `models/ID`."""
-
 
 _Reader = Callable[["Selections", Sequence[Field]], None]
 """A method of `Selections` that reads the fields of one object, and schedules the objects in it."""
@@ -82,9 +54,7 @@ class Selections:
     """The models that a request selects, and whether it references stored state."""
 
     def __init__(self, outline: Outline) -> None:
-        self.model_fields: list[ModelField] = []
-        self.models_of_path: list[str] = []
-        """Models in nested requests that must be the one of the path, if it names one."""
+        self.models = ModelFields(outline.text)
         self.references: set[str] = set()
         """Ids of the stored objects that the request references, as in `Body`."""
         self._outline = outline
@@ -101,7 +71,7 @@ class Selections:
         while self._pending:
             reader, start, self._depth = self._pending.pop()
             yield from self._read(reader, start)
-        self.model_fields.sort()
+        self.models.all.sort()
 
     def _read(self, reader: _Reader, start: int) -> Cooperative[None]:
         if self._depth > _MAX_DEPTH:
@@ -154,7 +124,7 @@ class Selections:
         """Read a request whose model providers also read from the path (Gemini)."""
         for field in fields:
             if field.name == MODEL and not is_null(self._text, field):
-                self._select_of_path(field)
+                self.models.select_of_path(field)
         self._read_request([field for field in fields if field.name != MODEL])
 
     def _read_batch_item(self, fields: Sequence[Field]) -> None:
@@ -169,7 +139,7 @@ class Selections:
         if not named or not all(self._text.startswith(b'"', field.start) for field in named):
             raise BadRequest("An object in a list of models must have a `model` field with an id.", param="models")
         for field in named:
-            self._select(field)
+            self.models.select(field)
         self._read_request([field for field in fields if field not in named])
 
     def _read_request_field(self, field: Field, others: _Reader) -> None:
@@ -180,7 +150,7 @@ class Selections:
         if name in SELECT_UPSTREAM:
             raise _selects_upstream(name)
         if name == MODEL:
-            self._select(field)
+            self.models.select(field)
         elif name in SELECT_MODELS:
             self._select_alternatives(field)
         elif name in CONTINUE:
@@ -202,7 +172,7 @@ class Selections:
         of_caller = CALLER_TOOLS.issuperset(texts_of(self._text, fields, "type"))
         for field in fields:
             if field.name == MODEL and not is_null(self._text, field):
-                self._select(field, param="tools")
+                self.models.select(field, param="tools")
             elif field.name == "tools":
                 self._read_later(Selections._read_tool, field.start, field.end)
             elif not of_caller:
@@ -223,7 +193,7 @@ class Selections:
         if names_models(field.name) and self._text.startswith((b'"', b"["), field.start):
             self._select_alternatives(field)
         elif field.name == MODEL and not is_null(self._text, field) and not self._text.startswith(b"{", field.start):
-            raise _invalid_models(field.name, "tools")
+            raise invalid_models(field.name, "tools")
         elif field.name not in CALLER_NAMES:
             self._read_later(Selections._read_options, field.start, field.end)
 
@@ -285,46 +255,23 @@ class Selections:
 
     # Models
 
-    def _select(self, field: Field, *, param: str = "") -> None:
-        models = self._models_in(field)
-        if models is None:
-            raise _invalid_models(field.name, param)
-        self._add(ModelField((field.start, field.end), models))
-
-    def _models_in(self, field: Field) -> Models | None:
-        is_short = field.end - field.start <= _MAX_MODELS_LENGTH
-        return decode_models(self._text[field.start : field.end]) if is_short else None
-
-    def _add(self, field: ModelField) -> None:
-        self.model_fields.append(field)
-        if len(self.model_fields) > _MAX_MODEL_FIELDS or len(as_list(field.models)) > _MAX_MODELS:
-            raise ValueError(TOO_MANY_VALUES)
-
     def _select_alternatives(self, field: Field) -> None:
         """Read a model, or a list of models and of objects with a model."""
         name, start, _ = field
-        models = self._models_in(field)
+        models = self.models.models_in(field)
         if isinstance(models, str) and models in NOT_MODELS.get(name, ()):
             return
         if models is not None or not self._text.startswith(b"[", start):
-            self._select(field)
+            self.models.select(field)
             return
         for first, last in run_now(self._outline.items_in(start, _MAX_ALTERNATIVES)):
             item = Field(name, first, last)
             if self._text.startswith(b"{", item.start):
                 self._read_later(Selections._read_alternative, item.start, item.end)
             elif self._text.startswith(b'"', item.start):
-                self._select(item)
+                self.models.select(item)
             else:
-                raise _invalid_models(name, name)
-
-    def _select_of_path(self, field: Field) -> None:
-        model = self._models_in(field)
-        if not isinstance(model, str):
-            raise _invalid_models(field.name, "")
-        prefix = _GEMINI_PREFIX if model.startswith(_GEMINI_PREFIX) else ""
-        self._add(ModelField((field.start, field.end), model.removeprefix(prefix), prefix))
-        self.models_of_path.append(model.removeprefix(prefix))
+                raise invalid_models(name, name)
 
 
 _READERS: Mapping[str, _Reader] = {
@@ -338,23 +285,5 @@ _READERS: Mapping[str, _Reader] = {
 """Field of a request -> reads the objects in it."""
 
 
-def decode_models(value: bytes) -> Models | None:
-    """Decode one model id or a list of them; None if the value is anything else, or a string cannot be an id."""
-    try:
-        models = _decode_models(value)
-    except ValueError:
-        return None
-    return models if all(0 < len(model) <= MAX_MODEL_ID for model in as_list(models)) else None
-
-
-def as_list(models: Models) -> list[str]:
-    return [models] if isinstance(models, str) else models
-
-
 def _selects_upstream(name: str) -> BadRequest:
     return BadRequest(f"`{name[:MAX_NAME]}` is not allowed: the proxy selects the upstream.", param=name[:MAX_NAME])
-
-
-def _invalid_models(name: str, param: str) -> BadRequest:
-    message = f"`{name[:MAX_NAME]}` must be a model id or a list of model ids."
-    return BadRequest(message, param=param or name[:MAX_NAME])

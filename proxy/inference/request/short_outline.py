@@ -6,7 +6,8 @@ from array import array
 from collections.abc import Iterable, Mapping
 
 from proxy.cooperative import Cooperative
-from proxy.inference.request.json_outline import OPENING, Outline
+from proxy.inference.request.json_outline import Outline
+from proxy.inference.request.json_pass import OPENING
 from proxy.inference.request.json_spans import TOO_MANY_VALUES, Span, item_spans, member_spans
 
 _MAX_LENGTH = 512 * 1024

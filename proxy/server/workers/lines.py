@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from proxy.telemetry.lines import EndedCall, EndedRequest, JsonLines, Lines
+from proxy.telemetry.line_fields import EndedCall, EndedRequest
+from proxy.telemetry.lines import JsonLines, Lines
 
 
 def numbered(number: int) -> Callable[[Lines], Lines]:
