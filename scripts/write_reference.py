@@ -140,6 +140,10 @@ ENTRIES: Mapping[str, Entry] = {
         'socket_mode: "0600"', "Permissions of the file of a Unix socket, in quotes.", default='`"0660"`'
     ),
     "Server.port": Entry("port: 8080", "TCP port; 0 selects a free one. `--port` overrides it."),
+    "Server.base_path": Entry(
+        "base_path: /llm",
+        "What the paths of all requests begin with; see [Base path](deployment.md#base-path).",
+    ),
     "Server.allow_anonymous": Entry(
         "allow_anonymous: true", "Listen beyond loopback although no `keys` are configured."
     ),

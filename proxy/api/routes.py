@@ -35,7 +35,10 @@ class Route(NamedTuple):
 class Routes:
     """Finds the endpoint of a request: exact paths first, then patterns in table order."""
 
-    def __init__(self, table: Iterable[Route]) -> None:
+    def __init__(self, table: Iterable[Route], base: str = "") -> None:
+        """`base`: what the paths of requests begin with, besides that of the table, such as `/llm`."""
+        self.base = base
+        self._base = base.encode()
         self.table = tuple(table)
         self._exact: dict[str, dict[str, Endpoint]] = {}
         self._patterns: list[tuple[re.Pattern[str], Route, str]] = []
@@ -49,6 +52,18 @@ class Routes:
         """The paths without `{name}`."""
         self._api_paths = frozenset(route.path for route in self.table if route.is_api)
         self.probes = frozenset(route.path for route in self.table if route.is_probe)
+
+    def enter(self, head: RequestHead) -> bool:
+        """Remove `base` from the path of a request. Returns False if the path does not begin with it.
+
+        Probes are also at their own path: those of containers and load balancers do not know the configuration.
+        """
+        raw_path, length = head.raw_path, len(self._base)
+        if not raw_path.startswith(self._base) or raw_path[length : length + 1] not in (b"", b"/"):
+            return head.path in self.probes
+        head.scope["path"] = head.path = head.path[length:] or "/"
+        head.scope["raw_path"] = head.raw_path = raw_path[length:] or b"/"
+        return True
 
     def correct(self, head: RequestHead) -> None:
         """Replace a path in another spelling by the path of the API that it means, if there is one.
@@ -97,7 +112,9 @@ class Routes:
             raise MethodNotAllowed(head.method, ", ".join(sorted(allowed)))
         meant = [call.path for call in CALLS.values() if call.below_base and head.path.endswith(call.below_base)]
         refusal = None if meant else not_served(head.path)
-        raise PathNotFound(head.path, max(meant, key=len, default=""), refusal.reason if refusal else "")
+        raise PathNotFound(
+            head.path, max(meant, key=len, default=""), refusal.reason if refusal else "", base=self.base
+        )
 
 
 def _pattern(path: str) -> re.Pattern[str]:

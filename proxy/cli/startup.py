@@ -97,7 +97,8 @@ class StartupReport:
             return
         key = "" if self._config.anonymous is not None else ' -H "Authorization: Bearer $KEY"'
         if url.startswith(UNIX):
-            key, url = f" --unix-socket {url.removeprefix(UNIX)}{key}", "http://localhost"
+            socket, _, path = url.removeprefix(UNIX).partition(":")
+            key, url = f" --unix-socket {socket}{key}", f"http://localhost{path}"
         self.print(f"  curl{key} {url}/v1/models")
 
     def _row(self, state: ListState, name: str, text: str) -> None:

@@ -39,6 +39,7 @@ _HOST = re.compile(r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*|[0-9a-f:.]*:[0-9a-f:.]*")
 UNIX = "unix:"
 """What `server.host` begins with if it is a Unix socket."""
 _SOCKET_PATH = re.compile(r"/[^\x00]{1,99}")
+_BASE_PATH = re.compile(r"(?:/(?!\.\.?(?:/|$))[A-Za-z0-9._~-]+)+")
 _FILE_MODE = re.compile("0?[0-7]{3}")
 _NO_ORIGINS = frozenset({"file", "data", "blob", "about", "javascript", "ftp", "ws", "wss"})
 """Schemes of pages whose origin is opaque (sent as `null`), or that no page has."""
@@ -195,6 +196,14 @@ def host_or_socket(host: str) -> str:
             "must be unix: and an absolute path of at most 100 bytes, like unix:/run/models-proxy/http.sock"
         )
     return host
+
+
+def path_prefix(value: object) -> str:
+    """A path of one or more segments, or `/` for none -> without a slash at the end."""
+    path = str(value).rstrip("/")
+    if path and not _BASE_PATH.fullmatch(path):
+        raise ValueError("must be a path like /llm, of letters, digits, `.`, `_`, `~` and `-`")
+    return path or "/"
 
 
 def file_mode(value: object) -> int:

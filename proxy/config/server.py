@@ -21,6 +21,7 @@ from proxy.config.fields import (
     lists_to_wait_for,
     network,
     off_if_false,
+    path_prefix,
     whole,
 )
 from proxy.config.limits import Limits
@@ -33,6 +34,8 @@ class Server(Settings):
     socket_mode: Annotated[int, BeforeValidator(file_mode)] = 0o660
     """Permissions of the file of a Unix socket."""
     port: Annotated[int, whole(0, 65535)] = 8000
+    base_path: Annotated[str, BeforeValidator(path_prefix)] = "/"
+    """What the paths of all requests begin with, without a slash at the end."""
     allow_anonymous: bool = False
     """Allow listening on other addresses than loopback without any keys."""
     allowed_hosts: tuple[Annotated[str, AfterValidator(host_name)], ...] = ()

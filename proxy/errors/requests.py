@@ -18,13 +18,26 @@ class PathNotFound(ApiError):
     code = "not_found"
     hint = "Check the URL; the model list is at /v1/models."
 
-    def __init__(self, path: str, call: str = "", reason: str = "") -> None:
-        """`call`: the path of a call, such as `/v1/chat/completions`, with whose end the path ends.
+    def __init__(self, path: str, call: str = "", reason: str = "", base: str = "") -> None:
+        """`call`: the path of a call, such as `/v1/chat/completions`, with whose end the path ends. Both are below
+        `base`, what all paths begin with.
 
         `reason`: why the proxy does not serve this path of an API.
         """
-        known = f"this call is at {call}: check the client's base URL" if call else "the model list is at /v1/models"
+        models = f"the model list is at {base}/v1/models"
+        known = f"this call is at {base}{call}: check the client's base URL" if call else models
+        path = base + path
         super().__init__(f"{path} is not served: {reason}." if reason else f"Unknown path {path}; {known}.")
+
+
+class PathOutsideBase(ApiError):
+    status = 404
+    type = "invalid_request_error"
+    code = "not_found"
+    hint = "Add `server.base_path` to the client's base URL."
+
+    def __init__(self, path: str, base: str) -> None:
+        super().__init__(f"Unknown path {path}; all paths begin with {base}: check the client's base URL.")
 
 
 class MethodNotAllowed(ApiError):

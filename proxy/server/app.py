@@ -17,7 +17,7 @@ from proxy.asgi import Handler, RawResponse, Receive, Scope, Send
 from proxy.catalog import Fetch
 from proxy.clock import Clock, SystemClock
 from proxy.config import Config
-from proxy.errors import ApiError, BadRequest, InternalError, ShuttingDown, describe_bug
+from proxy.errors import ApiError, BadRequest, InternalError, PathOutsideBase, ShuttingDown, describe_bug
 from proxy.server.added_headers import sending
 from proxy.server.connections import ClientConnections
 from proxy.server.deployment import Deployment, Shared
@@ -92,6 +92,7 @@ class Proxy:
         deployment = self.deployment
         try:
             head.add_headers = deployment.add_headers
+            is_outside = deployment.routes.base and not deployment.routes.enter(head)
             if head.path in deployment.routes.paths:
                 head.route = head.path
             if deployment.cors and (preflight := deployment.cors.preflight(head)):
@@ -107,6 +108,8 @@ class Proxy:
             head.key = caller.name or ""
             if caller.admin:
                 head.add_headers = deployment.add_headers_for_admins
+            if is_outside:
+                raise PathOutsideBase(head.path, deployment.routes.base)
             outcome = deployment.routes.find(head)(head, caller)
         except Exception as error:
             if head.key is None:  # rejected before its route was needed

@@ -147,7 +147,8 @@ class Deployment:
                 *AdminActions(config, shared.operations).routes(),
                 *(Route(path, ("POST",), self._call, is_api=True) for path in self._calls),
                 *(Route(path, methods, self._stored, is_api=True) for path, methods in STORED_RESPONSES.items()),
-            ]
+            ],
+            config.server.base_path.rstrip("/"),
         )
         self.forwarder: Forwarder | None = None
         """None until the first call."""

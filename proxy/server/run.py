@@ -215,7 +215,7 @@ class Server(uvicorn.Server):
         # Modules and configuration are never freed. Excluding them from full garbage collections saves pauses of 40 ms.
         gc.freeze()
         await super().startup(sockets=sockets)
-        url = _url(self.servers[0].sockets[0])
+        url = _url(self.servers[0].sockets[0], self._app.deployment.config.server.base_path.rstrip("/"))
         self._notifying = asyncio.create_task(self._notify_when_ready(url), name="notify when ready")
         self._manager.start(self._state, asyncio.get_running_loop())
 
@@ -304,10 +304,10 @@ class Server(uvicorn.Server):
             _log.warning("shutdown: ended %s still in progress", which)
 
 
-def _url(listening: socket.socket) -> str:
-    """The URL of a TCP socket, `unix:PATH` of another one."""
+def _url(listening: socket.socket, base_path: str) -> str:
+    """The URL of a TCP socket, or `unix:SOCKET` or `unix:SOCKET:PATH` of another one."""
     host = address_of(listening)
     if host.startswith(UNIX):
-        return host
+        return f"{host}:{base_path}" if base_path else host
     port = listening.getsockname()[1]
-    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}{base_path}"
