@@ -29,7 +29,7 @@ from proxy.config.list_settings import ListSettings
 from proxy.config.logs import Logging
 from proxy.config.provider_settings import Call, Iam, OAuth, Provider
 from proxy.config.routing import RoutingRule, VirtualModel
-from proxy.config.server import Server
+from proxy.config.server import Server, Tls
 from proxy.config.settings import Group, Merge, OwnerRule
 from proxy.config.store import StoreSettings
 from proxy.dialects import DIALECTS, Auth, Dialect, Setting
@@ -73,6 +73,7 @@ SECTIONS = (
     Section(
         "server: limits", Limits, "Limits of connections and requests of clients. See [Limits](http-api.md#limits)."
     ),
+    Section("server: tls", Tls, "The certificate of the server. See [TLS](deployment.md#tls)."),
     Section("logging", Logging, "The log, on stderr. See [Logs](logs.md)."),
     Section(
         "store",
@@ -170,6 +171,13 @@ ENTRIES: Mapping[str, Entry] = {
     "Server.drain_delay": Entry(
         "drain_delay: 10s", "After SIGTERM, how long `/readyz` is 503 while requests are still accepted."
     ),
+    "Server.tls": Entry(
+        "tls: {certificate: /etc/ssl/llm.pem, key: /etc/ssl/llm.key}", "Serve HTTPS; see [TLS](deployment.md#tls)."
+    ),
+    "Tls.certificate": Entry(
+        "certificate: /etc/ssl/llm.pem", "File in PEM: the certificate, then those of intermediate authorities."
+    ),
+    "Tls.key": Entry("key: /etc/ssl/llm.key", "File in PEM with the private key, without a passphrase."),
     "Server.trusted_proxies": Entry(
         "trusted_proxies: [10.0.0.0/8, 192.0.2.7]",
         "Networks and addresses of reverse proxies whose `X-Forwarded-For` is believed. See "

@@ -163,6 +163,7 @@ def test_uvicorn_is_imported_only_by_the_server_and_the_demo() -> None:
 
 
 TOUCH_THE_MACHINE = {
+    "config.authorities",
     "config.contents",
     "config.files",
     "config.loader",

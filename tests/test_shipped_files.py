@@ -8,7 +8,6 @@ import tomllib
 from pathlib import Path
 
 import pytest
-import trustme
 
 from proxy.config import Provider, parse, read
 from proxy.config.custom import CustomList, CustomPaging
@@ -18,6 +17,7 @@ from proxy.config.provider_settings import Iam, OAuth
 from proxy.config.server import Server
 from proxy.config.settings import Group, Merge, OwnerRule
 from proxy.dialects import DIALECTS
+from tests.certificates import with_certificates
 from tests.paths import ROOT
 
 EVERYTHING_SET = {
@@ -80,9 +80,7 @@ def test_shipped_file_contains_every_setting(name: str) -> None:
 
 
 def test_commented_settings_are_valid_when_enabled(tmp_path: Path) -> None:
-    authority = tmp_path / "corp.pem"
-    trustme.CA().cert_pem.write_to_path(str(authority))
-    text = (ROOT / "config.yaml").read_text().replace("/etc/ssl/corp.pem", str(authority))
+    text = with_certificates((ROOT / "config.yaml").read_text(), tmp_path)
     # A provider has one credential: where the file also shows a login, the login is tested.
     with_login = re.sub(r"    api_key: \$\{(?:PANGU|AZURE|BEDROCK)_\w+\}", "    #", uncommented(text))
     config = parse(with_login, environ=EVERYTHING_SET, is_installed=lambda library: True)

@@ -57,7 +57,7 @@ def health(url: str | None, path: Path, live: bool, timeout: float) -> None:
     address = _parsed((url or _local_url(path)) + ("/livez" if live else "/readyz"))
     shown = address.geturl()
     try:
-        response = _get(address, timeout)
+        response = _get(address, timeout, is_own=not url)
     except TimeoutError:
         raise Failure(f"{shown}: timed out after {timeout:g} s") from None
     except OSError as error:
@@ -80,7 +80,8 @@ def _local_url(path: Path) -> str:
     if host.startswith("unix:"):
         return host
     host = _ALL_ADDRESSES.get(host, host)
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    scheme = "https" if server.get("tls") else "http"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
 def _server(path: Path) -> dict[str, Any]:
@@ -117,12 +118,15 @@ def _parsed(url: str) -> SplitResult:
     return address
 
 
-def _get(address: SplitResult, timeout: float) -> bytes:
-    """The response to a GET request, as far as its status. Raises OSError."""
+def _get(address: SplitResult, timeout: float, *, is_own: bool) -> bytes:
+    """The response to a GET request, as far as its status. Raises OSError.
+
+    `is_own`: the server is that of the configuration, whose certificate is for other names than a loopback address.
+    """
     _, _, probe = address.path.rpartition("/")
     path, host = (f"/{probe}", "localhost") if address.scheme == "unix" else (address.path, address.netloc)
     request = f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
-    with _connected(address, timeout) as connection:
+    with _connected(address, timeout, is_own=is_own) as connection:
         connection.sendall(request.encode())
         response = b""
         while len(response) < _MAX_BYTES and not _WORD.search(response) and (data := connection.recv(_MAX_BYTES)):
@@ -130,7 +134,7 @@ def _get(address: SplitResult, timeout: float) -> bytes:
         return response
 
 
-def _connected(address: SplitResult, timeout: float) -> socket.socket:
+def _connected(address: SplitResult, timeout: float, *, is_own: bool) -> socket.socket:
     if address.scheme == "unix":
         return _connected_to_file(address.path.rpartition("/")[0], timeout)
     connection = socket.create_connection((address.hostname, address.port or _PORTS[address.scheme]), timeout)
@@ -138,8 +142,11 @@ def _connected(address: SplitResult, timeout: float) -> socket.socket:
         return connection
     import ssl  # only for TLS
 
+    context = ssl.create_default_context()
+    if is_own:
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     try:
-        return ssl.create_default_context().wrap_socket(connection, server_hostname=address.hostname)
+        return context.wrap_socket(connection, server_hostname=address.hostname)
     except BaseException:
         connection.close()
         raise

@@ -14,7 +14,7 @@ from typing import Any
 
 from proxy.config import document as yaml_document
 from proxy.config import secret_files
-from proxy.config.authorities import check_authority
+from proxy.config.authorities import check_authority, check_certificate
 from proxy.config.contents import Content, content, content_of_pipe, is_pipe
 from proxy.config.defaults import Cache, Defaults
 from proxy.config.document import MOST, Size
@@ -123,6 +123,7 @@ def _config(
             validation.unknown((unknown,), SECTIONS)
     server = validation.section(Server, raw, "server")
     _check_body_memory(validation, server)
+    check_certificate(validation, server.tls if server else None)
     logging = validation.section(Logging, raw, "logging")
     store = validation.section(StoreSettings, raw, "store")
     merge = validation.section(Merge, raw, "merge")

@@ -38,9 +38,11 @@ def restart_needed(before: Config, after: Config) -> list[str]:
         ("server", _NEEDS_RESTART, before.server, after.server),
         ("store", _OF_STORE, before.store, after.store),
     )
-    return [
+    changed = [
         f"{section}.{name}"
         for section, names, old, new in sections
         for name in names
         if getattr(old, name) != getattr(new, name)
     ]
+    switches_tls = (before.server.tls is None) != (after.server.tls is None)
+    return [*changed, *["server.tls"] * switches_tls]

@@ -28,6 +28,15 @@ from proxy.config.limits import Limits
 from proxy.config.misplaced import no_secret
 
 
+class Tls(Settings):
+    """The certificate with which the server speaks TLS."""
+
+    certificate: NotEmpty
+    """A file in PEM: the certificate, then those of intermediate authorities."""
+    key: NotEmpty
+    """A file in PEM, without a passphrase."""
+
+
 class Server(Settings):
     host: Annotated[NotEmpty, AfterValidator(no_secret), AfterValidator(host_or_socket)] = "127.0.0.1"
     """An address or a name; or `unix:PATH`, an absolute path."""
@@ -57,6 +66,8 @@ class Server(Settings):
     """When a changed configuration is applied: within seconds, after SIGHUP only, or at the next start only."""
     expose_provider: bool = False
     """Whether all callers see which provider served a call (`x-served-by`); otherwise only admin keys do."""
+    tls: Tls | None = None
+    """None: plain HTTP."""
     trusted_proxies: tuple[Annotated[str, AfterValidator(network)], ...] = ()
     """Networks of reverse proxies whose `X-Forwarded-For` is believed, for addresses of clients in the log."""
     shutdown_timeout: Seconds = 60.0

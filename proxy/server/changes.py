@@ -64,8 +64,10 @@ def is_same(before: Config, after: Config) -> bool:
 
 
 def _authorities(config: Config) -> Mapping[str, Stamp]:
-    """The state of the files with certificates."""
+    """The state of the files with certificates, and with the private key of the server."""
+    tls = config.server.tls
     files = [provider.ca_file for provider in config.providers if provider.ca_file]
+    files += [tls.certificate, tls.key] if tls else []
     return {file: config.sources.files.get(file) for file in files}
 
 

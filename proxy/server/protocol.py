@@ -40,6 +40,8 @@ if typing.TYPE_CHECKING:
     import uvicorn
     from uvicorn.server import ServerState
 
+TLS_CLOSE_SECONDS = 1.0
+"""How long an idle client can take to confirm the end of TLS; its descriptor is in use until then."""
 FIRST_REQUEST_SECONDS = 1.0
 """How long a stopping server waits for the first request on a connection."""
 
@@ -143,11 +145,11 @@ class Protocol(asyncio.Protocol):
         elif self.cycle is None and not self._timeouts.lingers:
             self.loop.call_later(FIRST_REQUEST_SECONDS, self._close_unused)
         else:
-            self.transport.close()
+            self.close_idle()
 
     def _close_unused(self) -> None:
         if self.cycle is None and not self.has_begun:
-            self.transport.close()
+            self.close_idle()
 
     @property
     def _address(self) -> str:
@@ -188,7 +190,10 @@ class Protocol(asyncio.Protocol):
         self._timeouts.check(now)
 
     def close_idle(self) -> None:
+        """Close the connection. With TLS that waits for the client, which may not read."""
         self.transport.close()
+        if self.transport.get_extra_info("ssl_object"):
+            self.loop.call_later(TLS_CLOSE_SECONDS, self.transport.abort)
 
     # -- requests ------------------------------------------------------------------------------------------------------
 
@@ -288,7 +293,8 @@ class Protocol(asyncio.Protocol):
         request, cors = self.parser.request_headers, self._proxy.deployment.cors
         self.transport.write(error_response(error, own_id, self.default_headers, request, cors))
         self.cycle = None  # as before the first request: its response is the error
-        self.transport.write_eof()
+        if self.transport.can_write_eof():  # TLS cannot
+            self.transport.write_eof()
         self._timeouts.begin_lingering()
         self.receiver.discard_slowly()
 

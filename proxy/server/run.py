@@ -21,6 +21,7 @@ import uvicorn
 from proxy.api.workers import Workers
 from proxy.config import Config
 from proxy.config.fields import UNIX
+from proxy.config.server import Server as ServerSettings
 from proxy.errors import describe_bug
 from proxy.server.app import Proxy
 from proxy.server.connections import raise_descriptor_limit
@@ -30,6 +31,7 @@ from proxy.server.log import Log, drop_noise
 from proxy.server.protocol import http_protocol
 from proxy.server.reload import ConfigFiles
 from proxy.server.systemd import ServiceManager, State, service_manager
+from proxy.server.tls import ServerTls
 from proxy.store import Report, Store
 
 LAST_SECONDS = 6.0
@@ -94,8 +96,12 @@ def run(
     sys.setswitchinterval(_SWITCH_SECONDS)
     skip_system_cas()
 
+    tls = ServerTls(config.server.tls) if config.server.tls else None
+
     def on_reload(config: Config) -> None:
         log.configure(config)
+        if tls:
+            tls.configure(config)
         if supervision:
             supervision.applied(config)
 
@@ -108,7 +114,7 @@ def run(
     manager = ServiceManager(None) if supervision else service_manager()
     app.reloader.observe = manager.reload
     try:
-        Server(app, config, observer, manager, supervision).run([*listeners.sockets])
+        Server(app, config, observer, manager, tls, supervision).run([*listeners.sockets])
     finally:
         _ignore_hangup()  # the interpreter restores the default action of signals that have a handler
 
@@ -185,6 +191,7 @@ class Server(uvicorn.Server):
         config: Config,
         observer: Observer,
         manager: ServiceManager,
+        tls: ServerTls | None = None,
         supervision: Supervision | None = None,
     ) -> None:
         super().__init__(
@@ -206,6 +213,7 @@ class Server(uvicorn.Server):
         self._app = app
         self._observer = observer
         self._manager = manager
+        self._tls = tls
         self._supervision = supervision
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -214,8 +222,9 @@ class Server(uvicorn.Server):
         self._observer.on_start(self._app.deployment.store.reports())
         # Modules and configuration are never freed. Excluding them from full garbage collections saves pauses of 40 ms.
         gc.freeze()
+        self.config.ssl = self._tls.context if self._tls else None
         await super().startup(sockets=sockets)
-        url = _url(self.servers[0].sockets[0], self._app.deployment.config.server.base_path.rstrip("/"))
+        url = _url(self.servers[0].sockets[0], self._app.deployment.config.server)
         self._notifying = asyncio.create_task(self._notify_when_ready(url), name="notify when ready")
         self._manager.start(self._state, asyncio.get_running_loop())
 
@@ -304,10 +313,10 @@ class Server(uvicorn.Server):
             _log.warning("shutdown: ended %s still in progress", which)
 
 
-def _url(listening: socket.socket, base_path: str) -> str:
+def _url(listening: socket.socket, settings: ServerSettings) -> str:
     """The URL of a TCP socket, or `unix:SOCKET` or `unix:SOCKET:PATH` of another one."""
-    host = address_of(listening)
+    host, base_path = address_of(listening), settings.base_path.rstrip("/")
     if host.startswith(UNIX):
         return f"{host}:{base_path}" if base_path else host
-    port = listening.getsockname()[1]
-    return f"http://{f'[{host}]' if ':' in host else host}:{port}{base_path}"
+    scheme, port = "https" if settings.tls else "http", listening.getsockname()[1]
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}{base_path}"

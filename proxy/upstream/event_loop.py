@@ -19,11 +19,19 @@ else:
 
 
 class EventLoop(_Loop):
-    """An event loop that resolves the names of TCP servers with a `Resolver`."""
+    """An event loop that resolves the names of TCP servers with a `Resolver`, and waits briefly for TLS handshakes."""
+
+    handshake_seconds = 10.0
+    """How long a client of a server with TLS can take: by default it could keep a descriptor for a minute."""
 
     def __init__(self) -> None:
         super().__init__()
         self.resolver = Resolver(self.time)
+
+    async def create_server(self, *arguments: Any, ssl: Any = None, **settings: Any) -> Any:
+        if ssl:
+            settings["ssl_handshake_timeout"] = self.handshake_seconds
+        return await super().create_server(*arguments, ssl=ssl, **settings)
 
     async def getaddrinfo(
         self, host: Any, port: Any, *, family: int = 0, type: int = 0, proto: int = 0, flags: int = 0

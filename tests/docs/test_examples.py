@@ -11,7 +11,6 @@ from typing import Any
 
 import click
 import pytest
-import trustme
 import yaml
 
 from proxy.cli.main import main
@@ -19,6 +18,7 @@ from proxy.cli.startup import Screen, StartupReport
 from proxy.config import parse, read
 from proxy.config.documents import SECTIONS
 from proxy.store import Store
+from tests.certificates import with_certificates
 from tests.docs.pages import DOCS, PAGES, blocks, headings, name_of, text_of, without_code
 from tests.fakes import FakeClock, FakeFetch
 from tests.paths import ROOT
@@ -44,9 +44,7 @@ def test_yaml_is_valid(page: str, block: str) -> None:
 
 @pytest.mark.parametrize(("page", "block"), CONFIGURATIONS)
 def test_a_configuration_loads(page: str, block: str, tmp_path: Path) -> None:
-    authority = tmp_path / "corp.pem"
-    trustme.CA().cert_pem.write_to_path(str(authority))
-    text = block.replace("/etc/ssl/corp.pem", str(authority))
+    text = with_certificates(block, tmp_path)
     if "providers" not in yaml.safe_load(block):
         text += EXAMPLE_PROVIDER
     variables = {name: f"sk-fake-{name}" for name in re.findall(r"\$\{(\w+)\}", text)}
