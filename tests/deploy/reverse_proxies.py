@@ -1,4 +1,4 @@
-"""Runs nginx and Caddy with the configurations of docs/operations.md."""
+"""Runs nginx with `deploy/nginx.conf`, and Caddy with the configuration of docs/deployment.md."""
 
 from __future__ import annotations
 
@@ -16,26 +16,13 @@ import trustme
 
 from tests import processes
 from tests.docs.pages import DOCS, blocks
+from tests.paths import ROOT
 
 HOST = "llm.example.com"
 """The host name of the documented configurations."""
 
-_NGINX = """
-daemon off;
-master_process off;  # one process as this user: a worker of another user could not read the files of a test
-pid {directory}/pid;
-error_log stderr;
-events {{}}
-http {{
-    access_log off;
-    client_body_temp_path {directory}/body;
-    proxy_temp_path {directory}/proxy;
-    fastcgi_temp_path {directory}/fastcgi;
-    uwsgi_temp_path {directory}/uwsgi;
-    scgi_temp_path {directory}/scgi;
-    {server}
-}}
-"""
+REPLICAS = ("proxy1:8000", "proxy2:8000", "proxy3:8000")
+"""The replicas in `deploy/nginx.conf`."""
 
 
 @dataclass(frozen=True)
@@ -74,35 +61,36 @@ class ReverseProxy:
 
 
 def nginx(backend: str, directory: Path) -> ReverseProxy:
-    """nginx with the documented server; its port, its certificate and the address of the backend are replaced."""
-    (server,) = [block for block in blocks(DOCS / "operations.md", "nginx") if "listen" in block]
-    authority, port = trustme.CA(), processes.free_port()
+    """nginx with TLS as documented, in front of one replica."""
+    authority = trustme.CA()
     certificate = authority.issue_cert(HOST, "127.0.0.1")
     certificate.cert_chain_pems[0].write_to_path(str(directory / "llm.pem"))
     certificate.private_key_pem.write_to_path(str(directory / "llm.key"))
-    server = _replaced(
-        server, {"443": f"127.0.0.1:{port}", "/etc/ssl": str(directory), "http://127.0.0.1:8000": backend}
-    )
-    config = directory / "nginx.conf"
-    config.write_text(_NGINX.format(directory=directory, server=server), encoding="utf-8")
-    command = ["nginx", "-p", str(directory), "-e", "stderr", "-c", str(config)]
+    (tls,) = [block for block in blocks(DOCS / "deployment.md", "nginx") if "listen" in block]
+    port = processes.free_port()
+    listen = _replaced(tls, {"443": f"127.0.0.1:{port}", "/etc/ssl": str(directory)})
+    command = _nginx_command([backend.removeprefix("http://")] * len(REPLICAS), directory, {"listen 8080;": listen})
     verify = ssl.create_default_context()
     authority.configure_trust(verify)
     return ReverseProxy([*command, "-t"], command, port, "https", verify)
 
 
-def nginx_of_two(ports: Sequence[str], directory: Path) -> ReverseProxy:
-    """nginx with the documented server in front of the documented two instances, whose ports are replaced.
+def nginx_of_replicas(replicas: Sequence[str], directory: Path) -> ReverseProxy:
+    """nginx without TLS, in front of several replicas."""
+    port = processes.free_port()
+    command = _nginx_command(replicas, directory, {"listen 8080;": f"listen 127.0.0.1:{port};"})
+    return ReverseProxy([*command, "-t"], command, port, "http")
 
-    With a master process: only then `nginx -s reload` closes the idle connections of clients.
-    """
-    (upstream,) = [block for block in blocks(DOCS / "operations.md", "nginx") if block.startswith("upstream")]
-    configured = nginx("http://models_proxy", directory)
+
+def _nginx_command(replicas: Sequence[str], directory: Path, replacements: Mapping[str, str]) -> list[str]:
+    """The command that runs `deploy/nginx.conf`, with other replicas and files in the directory of a test."""
+    text = (ROOT / "deploy" / "nginx.conf").read_text(encoding="utf-8")
+    text = _replaced(text, {"/tmp/": f"{directory}/", **dict(zip(REPLICAS, replicas, strict=True)), **replacements})  # noqa: S108  # replaced
     config = directory / "nginx.conf"
-    upstream = _replaced(upstream, {"8001": ports[0], "8002": ports[1]})
-    text = config.read_text(encoding="utf-8").replace("master_process off;", "user root;" * (not os.getuid()))
-    config.write_text(_replaced(text, {"    server {": f"{upstream}    server {{"}))
-    return configured
+    config.write_text(text, encoding="utf-8")
+    # A worker of another user could not read the files of a test.
+    settings = "daemon off; user root;" if os.getuid() == 0 else "daemon off;"
+    return ["nginx", "-p", str(directory), "-e", "stderr", "-c", str(config), "-g", settings]
 
 
 def caddy(backend: str, directory: Path) -> ReverseProxy:
@@ -110,7 +98,7 @@ def caddy(backend: str, directory: Path) -> ReverseProxy:
 
     The configuration is validated as documented.
     """
-    (site,) = [block for block in blocks(DOCS / "operations.md", "text") if "reverse_proxy" in block]
+    (site,) = [block for block in blocks(DOCS / "deployment.md", "text") if "reverse_proxy" in block]
     port = processes.free_port()
     documented, config = directory / "Caddyfile", directory / "Caddyfile.http"
     documented.write_text(site, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The reverse proxies of docs/operations.md pass streams, long bodies and encoded paths."""
+"""The reverse proxies of docs/deployment.md pass streams, long bodies and encoded paths."""
 
 from __future__ import annotations
 

@@ -73,7 +73,7 @@ def test_code_blocks_in_every_language_are_tested() -> None:
     """Where: commands, YAML, JSON and sample outputs in tests/docs, first calls, deployments and
     clients in tests/deploy and tests/clients too."""
     fences = [re.findall(r"(?ms)^ *```(\w*)\n.*?^ *```$", text_of(page)) for page in PAGES]
-    assert set(chain(*fences)) == {"sh", "yaml", "json", "", "python", "js", "nginx", "text", "ini", "toml"}
+    assert set(chain(*fences)) == {"sh", "yaml", "json", "", "python", "js", "nginx", "text", "toml"}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)

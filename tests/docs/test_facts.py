@@ -38,7 +38,7 @@ FACTS = [
     ("docs/operations.md", f"`shutdown_timeout` (default {SERVER.shutdown_timeout:g} s)"),
     ("docs/operations.md", f"the process ends within another {LAST_SECONDS:g} s"),
     ("docs/operations.md", f"`server.limits.connections` ({SERVER.limits.connections})"),
-    ("docs/operations.md", f"`server.limits.keepalive_timeout` ({SERVER.limits.keepalive_timeout:g} s)"),
+    ("docs/deployment.md", f"`server.limits.keepalive_timeout` ({SERVER.limits.keepalive_timeout:g} s)"),
     ("docs/http-api.md", f"| {SERVER.limits.headers // 1024} KiB | `server.limits.headers` |"),
     ("docs/http-api.md", f"| {MAX_URL // 1024} KiB | - | `414` |"),
     ("docs/http-api.md", f"| {SERVER.limits.header_timeout:g} s | `server.limits.header_timeout` |"),
@@ -48,12 +48,12 @@ FACTS = [
     ("docs/http-api.md", f"| {SERVER.limits.connections} | `server.limits.connections` |"),
     ("docs/http-api.md", f"speed of a request body, over {RATE_SECONDS:g} s"),
     ("docs/http-api.md", f"| {SERVER.limits.keepalive_timeout:g} s | `server.limits.keepalive_timeout` |"),
-    ("docs/operations.md", f"`server.max_request` ({SERVER.max_request // 1024**2} MiB)"),
-    ("docs/operations.md", f"client_max_body_size {SERVER.max_request // 1024**2}m;"),
-    ("docs/operations.md", f"max_size {SERVER.max_request // 1024**2}MiB"),
-    ("docs/operations.md", f"`first_byte_timeout` ({DEFAULTS.first_byte_timeout / 60:g} minutes)"),
-    ("docs/operations.md", f"`idle_timeout` ({DEFAULTS.idle_timeout / 60:g} minutes)"),
-    ("docs/operations.md", f"`sse_keepalive` ({SERVER.sse_keepalive:g} s)"),
+    ("docs/deployment.md", f"`server.max_request` ({SERVER.max_request // 1024**2} MiB)"),
+    ("deploy/nginx.conf", f"client_max_body_size {SERVER.max_request // 1024**2}m;"),
+    ("docs/deployment.md", f"max_size {SERVER.max_request // 1024**2}MiB"),
+    ("docs/deployment.md", f"`first_byte_timeout` ({DEFAULTS.first_byte_timeout / 60:g} minutes)"),
+    ("docs/deployment.md", f"`idle_timeout` ({DEFAULTS.idle_timeout / 60:g} minutes)"),
+    ("docs/deployment.md", f"`sse_keepalive` ({SERVER.sse_keepalive:g} s)"),
     ("docs/operations.md", ", ".join(f"{slot.FIRST_BACKOFF * 2**n:g}" for n in range(3)) + " s ... up to `ttl`"),
     ("docs/operations.md", f"more than half of more than {shrinkage.SHRINK_FROM} models"),
     ("docs/operations.md", f"at least {shrinkage.CONFIRMATIONS} responses in a row"),
@@ -81,7 +81,7 @@ def test_the_kinds_that_only_list_are_named(page: str) -> None:
 
 
 def test_the_timeout_of_the_reverse_proxy_is_longer_than_that_of_a_call() -> None:
-    (seconds,) = re.findall(r"proxy_read_timeout (\d+)s;", text_of(DOCS / "operations.md"))
+    (seconds,) = re.findall(r"proxy_read_timeout (\d+)s;", text_of(ROOT / "deploy" / "nginx.conf"))
     assert int(seconds) > DEFAULTS.first_byte_timeout
 
 
