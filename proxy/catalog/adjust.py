@@ -11,9 +11,9 @@ from msgspec.structs import replace
 
 from proxy.catalog.kept_fields import results_kept, values_kept
 from proxy.config.field_rules import FieldRule
-from proxy.dialects.dialect import values_at
 from proxy.dialects.entry import DEFAULT_PERMISSIONS, Entry
-from proxy.dialects.reader import without_fields
+from proxy.dialects.extra_fields import without_fields
+from proxy.dialects.getters import values_at
 
 _RETIRED = frozenset(("retired", "shutdown", "discontinued", "decommissioned", "sunset", "endoflife", "eol"))
 """Words for retired, without separators."""

@@ -5,7 +5,7 @@ from proxy.dialects.dialect import RESERVED_FIELDS, Auth, Dialect, Paging, Setti
 from proxy.dialects.duplicates import without_duplicates
 from proxy.dialects.entry_size import within_limits
 from proxy.dialects.error_body import ErrorBody, describe_body
-from proxy.dialects.facts import NAMES as EXTRA_NAMES
+from proxy.dialects.fact_readers import NAMES as EXTRA_NAMES
 from proxy.dialects.identity import restore_collisions
 from proxy.dialects.page import Page, open_page, opening_page
 from proxy.dialects.pager import Following, Query, Received, following_page, next_query

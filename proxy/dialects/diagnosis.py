@@ -10,7 +10,8 @@ from typing import Any, TypeGuard
 import msgspec
 from msgspec import Raw
 
-from proxy.dialects.dialect import Dialect, path_getter
+from proxy.dialects.dialect import Dialect
+from proxy.dialects.getters import path_getter
 from proxy.dialects.raw_json import SHORT
 from proxy.errors import UpstreamError
 

@@ -3,25 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
-from operator import itemgetter
 from typing import Any, Literal
 
-from proxy.dialects.facts import (
-    NAMES,
-    ROW_RANK,
-    FieldSource,
-    Getter,
-    Shape,
-    Sources,
-    fact_sources,
-    groups_in,
-    is_fact,
-    ordered,
-    shape_reader,
-)
+from proxy.dialects.fact_readers import NAMES
+from proxy.dialects.facts import ROW_RANK, Shape, fact_sources, groups_in, is_fact, shape_reader
+from proxy.dialects.field_sources import FieldSource, Sources, ordered
+from proxy.dialects.getters import Getter, joined_getter, path_getter
 from proxy.dialects.prices import has_outer_unit, has_prices
 from proxy.dialects.private import SafeNames, leads_to_private
 
@@ -77,10 +67,6 @@ class Setting:
     """What a value must match, if it is part of a host name."""
     flag: bool = False
     """`true` or `false`. If it is true, the row of this name in `Dialect.variants` applies."""
-
-
-MISSING = object()
-"""Returned by the getters in `ids` if there is no value; all others return None."""
 
 
 @dataclass(frozen=True, slots=True)  # its fields are read several times as fast as those of a named tuple
@@ -244,7 +230,7 @@ class Dialect:
             return ordered((*extra, *(fact_sources(fields, groups, shape) if self.facts else ())))
 
         return EntryPlan(
-            ids=tuple(_joined_getter(path.split("/")) for path in self.id if exists(path)),
+            ids=tuple(joined_getter(path.split("/")) for path in self.id if exists(path)),
             owners=tuple(path_getter(path) for path in self.owner if exists(path)),
             times=tuple(path_getter(path) for path in self.created if exists(path)),
             extra=sources((None,) * len(groups)),
@@ -261,62 +247,6 @@ class Dialect:
             private=tuple(path for path in self.private if exists(path)),
             has_requirements=bool(self.required),
         )
-
-
-def path_getter(path: str, missing: object = None) -> Getter:
-    """Return a getter for the value at a dotted path, `missing` if there is none. Created once per path, for speed."""
-    outer, *deeper = path.split(".")
-    if not deeper:
-        return itemgetter(outer)
-    inner, *deepest = deeper
-    if not deepest:
-
-        def get_inner(payload: Mapping[str, Any]) -> Any:
-            try:
-                return payload[outer][inner]
-            except (KeyError, TypeError):  # no such field, or not an object
-                return missing
-
-        return get_inner
-
-    def get(payload: Mapping[str, Any]) -> Any:
-        try:
-            value = payload[outer][inner]
-            for step in deepest:
-                value = value[step]
-        except (KeyError, TypeError):  # no such field, or not an object
-            return missing
-        return value
-
-    return get
-
-
-def values_at(value: Any, path: str) -> Iterator[Any]:
-    """All values at a dotted path, without nulls. Arrays on the path are searched element by element."""
-    name, dot, deeper = path.partition(".")
-    if isinstance(value, list):
-        for inner in value:
-            yield from values_at(inner, path)
-    elif isinstance(value, dict) and value.get(name) is not None:
-        if dot:
-            yield from values_at(value[name], deeper)
-        else:
-            yield value[name]
-
-
-def _joined_getter(paths: Sequence[str]) -> Getter:
-    """Return a getter for the texts at several paths, joined with slashes; None if one is not a text."""
-    getters = [path_getter(path, MISSING) for path in paths]
-    if len(getters) == 1:
-        return getters[0]
-
-    def get_joined(payload: Mapping[str, Any]) -> Any:
-        values = [get(payload) for get in getters]
-        if MISSING in values:
-            return MISSING
-        return "/".join(values) if all(isinstance(value, str) and value for value in values) else None
-
-    return get_joined
 
 
 def fill_template(template: str, values: Mapping[str, object]) -> str:

@@ -10,44 +10,20 @@ explicit, and never guessed from an id.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain
 from operator import itemgetter
 from typing import Any, NamedTuple
 
-from proxy.dialects import fact_names, metadata
-from proxy.dialects.metadata import TYPES, Reader, capability, inputs, outputs, plain_name, whole
+from proxy.dialects import fact_names
+from proxy.dialects.fact_readers import NAMES, known_type, levels, methods, of_arrow, signs, type_if_true, vision_type
+from proxy.dialects.field_sources import FieldSource, Sources, known_values, ordered
+from proxy.dialects.getters import getter, optional_getter
+from proxy.dialects.metadata import Reader, capability, inputs, outputs, plain_name, whole
 
-Getter = Callable[[Mapping[str, Any]], Any]
 Shape = tuple[tuple[Any, ...] | None, ...]
 """The names in each group of an entry, None where it is no object. A nested object is a tuple of its name and names."""
-
-
-@dataclass(frozen=True, slots=True)
-class FieldSource:
-    """A field of an entry that may contain a value of `extra`."""
-
-    name: str
-    """The name of the value; "" if `read` returns several values by name."""
-    path: str
-    """The field that is replaced by the value, "" if it stays."""
-    get: Getter
-    read: Reader
-    field: str
-    """The dotted name of the field, for explanations."""
-
-
-@dataclass(frozen=True, slots=True)
-class Sources:
-    """The fields to read of entries with one shape."""
-
-    fields: tuple[FieldSource, ...]
-    """In order of preference."""
-    may_have_inputs: bool
-    """Whether flags of inputs are among them (`_add_inputs`)."""
 
 
 class _Rule(NamedTuple):
@@ -65,7 +41,6 @@ _USABLE, _COMMON, _POSSIBLE, _ROUTES = 0, 1000, 2000, 3000
 _NESTED = 100  # added to the rank of a fact in a group, for each level
 
 _MAX_ROUTES = 100
-_MAX_WORDS = 2048  # characters
 
 _OPENROUTER = (
     # Groups that thousands of entries have, in one spelling: reading their paths costs less than a look-up.
@@ -76,83 +51,7 @@ _OPENROUTER = (
 )
 
 
-# -- readers -----------------------------------------------------------------------------------------------------------
-
-
-def _levels(value: object, price_per: int) -> bool | None:
-    """True for a list of levels of effort, `none` and `off` aside."""
-    if not isinstance(value, list):
-        return None
-    return any(isinstance(level, str) and level.lower() not in ("none", "off") for level in value) or None
-
-
-def _of_arrow(read: Reader) -> Reader:
-    """Return a reader of `text+image->text` alone: a list does not show which side it is."""
-
-    def read_arrow(value: object, price_per: int) -> Any:
-        return read(value, price_per) if isinstance(value, str) and "->" in value else None
-
-    return read_arrow
-
-
-def _type_if_true(type_: str) -> Reader:
-    def read(value: object, price_per: int) -> str | None:
-        return type_ if value is True else None
-
-    return read
-
-
-def _known_type(value: object, price_per: int) -> str | None:
-    return TYPES.get(plain_name(value)) if isinstance(value, str) else None
-
-
-def _vision_type(value: object, price_per: int) -> bool | None:
-    """Whether a type includes images: `vlm` of LM Studio, `image-text-to-text` of Hugging Face."""
-    return (isinstance(value, str) and plain_name(value) in ("vlm", "imagetexttotext", "visionlanguage")) or None
-
-
-def _words(value: object) -> tuple[str, ...]:
-    """A list of words, also in one text. Anything else, and anything long, has none."""
-    if isinstance(value, str):
-        value = re.split(r"[,;|\s]+", value[:_MAX_WORDS])
-    try:
-        # Bounded, because results are cached.
-        return tuple(value) if isinstance(value, list) and len("".join(value)) <= _MAX_WORDS else ()
-    except TypeError:
-        return _words([word for word in value if isinstance(word, str)]) if isinstance(value, list) else ()
-
-
-def _signs(has_abilities: bool) -> Reader:
-    """Return a reader of a list of words. Lists of abilities include the type, tags and features do not."""
-
-    def read(value: object, price_per: int) -> Mapping[str, Any]:
-        return _signs_in(_words(value), has_abilities)
-
-    return read
-
-
-@lru_cache(1024)
-def _signs_in(listed: tuple[str, ...], has_abilities: bool) -> Mapping[str, Any]:
-    plain = {plain_name(word).removeprefix("flag") for word in listed if isinstance(word, str)}
-    signs: dict[str, Any] = {fact: True for fact, words in fact_names.SIGNS.items() if not words.isdisjoint(plain)}
-    if has_abilities and (type_ := _type_of(plain)):
-        # Ollama's `completion` includes chat for models with tools, reasoning or image input.
-        signs["type"] = "chat" if type_ == "completion" and not fact_names.CHAT_SIGNS.isdisjoint(signs) else type_
-    return signs
-
-
-def _methods(value: object, price_per: int) -> Mapping[str, Any] | None:
-    """The type that endpoints and methods indicate: `/v1/chat/completions`, `embedContent`."""
-    type_ = _type_of({re.sub("^v[0-9]+", "", plain_name(word)) for word in _words(value)})
-    return {"type": type_} if type_ else None
-
-
-def _type_of(words: Iterable[str]) -> str:
-    """The type that words indicate, "" if they do not agree. What can chat is listed as that."""
-    types = {fact_names.TYPE_WORDS[word] for word in words if word in fact_names.TYPE_WORDS}
-    if "chat" in types:
-        return "chat"
-    return types.pop() if len(types) == 1 else ""
+# -- readers of objects ------------------------------------------------------------------------------------------------
 
 
 def _properties(value: object, price_per: int) -> Mapping[str, Any]:
@@ -198,24 +97,6 @@ def _any(matches: Sequence[Mapping[str, Any]], fact: str) -> Mapping[str, Any]:
     return {fact: any(values)} if values else {}
 
 
-def _sign(fact: str) -> Reader:
-    """Return a reader of a capability at a path that the operator names: a flag, or a list of words."""
-
-    def read(value: object, price_per: int) -> bool | None:
-        flag = capability(value, price_per)
-        return _signs_in(_words(value), False).get(fact) if flag is None else flag
-
-    return read
-
-
-NAMES: Mapping[str, Reader] = {
-    **metadata.NAMES,
-    "supports_tools": _sign("supports_tools"),
-    "supports_reasoning": _sign("supports_reasoning"),
-}
-"""Metadata name -> parser of a provider's value. A dot creates a nested object: `pricing.prompt`."""
-
-
 # -- rules -------------------------------------------------------------------------------------------------------------
 
 
@@ -240,26 +121,26 @@ _BY_CATEGORY: Mapping[int, Mapping[str, Sequence[_Rule]]] = {
     fact_names.FLAGS: _table(
         _ranked("supports_tools", fact_names.TOOLS, capability),
         _ranked("supports_reasoning", fact_names.REASONING, capability),
-        _ranked("supports_reasoning", fact_names.REASONING_LEVELS, _levels),
+        _ranked("supports_reasoning", fact_names.REASONING_LEVELS, levels),
         _ranked(fact_names.IMAGE, fact_names.IMAGE_FLAGS, capability),
         _ranked(fact_names.AUDIO, fact_names.AUDIO_FLAGS, capability),
         _ranked(fact_names.VIDEO, fact_names.VIDEO_FLAGS, capability),
         _ranked(fact_names.FILE, fact_names.FILE_FLAGS, capability),
         _ranked("type", ["supportschat", "chat", "chatcompletion", "chatcompletions", "completionchat"],
-                _type_if_true("chat"), _POSSIBLE),
-        _ranked("type", ["embedding", "embeddings", "supportsembeddings"], _type_if_true("embedding"), _POSSIBLE + 10),
-        _ranked("type", ["rerank"], _type_if_true("rerank"), _POSSIBLE + 20),
-        _ranked("type", ["completion", "completions"], _type_if_true("completion"), _POSSIBLE + 30),
+                type_if_true("chat"), _POSSIBLE),
+        _ranked("type", ["embedding", "embeddings", "supportsembeddings"], type_if_true("embedding"), _POSSIBLE + 10),
+        _ranked("type", ["rerank"], type_if_true("rerank"), _POSSIBLE + 20),
+        _ranked("type", ["completion", "completions"], type_if_true("completion"), _POSSIBLE + 30),
     ),
     fact_names.MODALITIES: _table(
         _ranked("input_modalities", fact_names.INPUT_MODALITIES, inputs),
         _ranked("output_modalities", fact_names.OUTPUT_MODALITIES, outputs),
-        _ranked("input_modalities", ["modality", "modalities"], _of_arrow(inputs), _POSSIBLE),
-        _ranked("output_modalities", ["modality", "modalities"], _of_arrow(outputs), _POSSIBLE),
+        _ranked("input_modalities", ["modality", "modalities"], of_arrow(inputs), _POSSIBLE),
+        _ranked("output_modalities", ["modality", "modalities"], of_arrow(outputs), _POSSIBLE),
     ),
     fact_names.TYPE: _table(
-        _ranked("type", ["type", "modeltype", "mode", "task", "pipelinetag", "domain", "category"], _known_type),
-        _ranked(fact_names.IMAGE, ["type", "modeltype", "task", "pipelinetag", "domain"], _vision_type),
+        _ranked("type", ["type", "modeltype", "mode", "task", "pipelinetag", "domain", "category"], known_type),
+        _ranked(fact_names.IMAGE, ["type", "modeltype", "task", "pipelinetag", "domain"], vision_type),
     ),
 }  # fmt: skip
 _SHORT = _table(
@@ -275,11 +156,11 @@ _SHORT_MODALITIES = _table(
 _OUTERMOST = _table(
     _ranked("", ["loadedinstances"], _loaded, _USABLE),
     _ranked("", ["properties"], _properties),
-    _ranked("", fact_names.METHODS, _methods, _POSSIBLE),
+    _ranked("", fact_names.METHODS, methods, _POSSIBLE),
     _ranked("", fact_names.ROUTE_LISTS, _routes, _ROUTES),
 )
 _WORDS = _table(
-    *(_ranked("", [name], _signs(name in fact_names.ABILITIES), _POSSIBLE + 50) for name in fact_names.WORD_LISTS)
+    *(_ranked("", [name], signs(name in fact_names.ABILITIES), _POSSIBLE + 50) for name in fact_names.WORD_LISTS)
 )
 
 
@@ -343,7 +224,7 @@ def fact_sources(fields: Sequence[str], groups: Sequence[str], shape: Shape) -> 
             yield _POSSIBLE, FieldSource("max_output_tokens", "", itemgetter(field), whole, field)
     for group, inner, arrow, fact, rank in _OPENROUTER:
         if group in fields:
-            yield rank, FieldSource(fact, "", _optional_getter(group, inner, arrow), NAMES[fact], f"{group}.{inner}")
+            yield rank, FieldSource(fact, "", optional_getter(group, inner, arrow), NAMES[fact], f"{group}.{inner}")
     for group, names in zip(groups, shape, strict=True):
         yield from _nested((group,), names or (), fact_names.GROUPS[plain_name(group)], _NESTED)
 
@@ -369,43 +250,8 @@ def _nested(
         for rule in rules:
             yield (
                 rule.rank + added,
-                FieldSource(rule.fact, "", _getter(*path, inner), rule.read, ".".join((*path, inner))),
+                FieldSource(rule.fact, "", getter(*path, inner), rule.read, ".".join((*path, inner))),
             )
-
-
-def _getter(*steps: str) -> Getter:
-    """A getter of a value that exists in every entry of a shape."""
-    outer, inner, *deeper = steps
-    if not deeper:
-        return lambda payload: payload[outer][inner]
-
-    def get(payload: Mapping[str, Any]) -> Any:
-        value = payload[outer][inner]
-        for step in deeper:
-            value = value[step]
-        return value
-
-    return get
-
-
-def _optional_getter(outer: str, inner: str, arrow: str) -> Getter:
-    """A getter of a value that may not exist. `arrow`: a field with `text+image->text`, used instead; "" if none."""
-
-    def get(payload: Mapping[str, Any]) -> Any:
-        group = payload[outer]
-        try:
-            return group[inner]
-        except (KeyError, TypeError):  # no such field, or not an object
-            value = group.get(arrow) if type(group) is dict else None
-            return value if isinstance(value, str) and "->" in value else None
-
-    return get
-
-
-def ordered(ranked: Iterable[tuple[int, FieldSource]]) -> Sources:
-    """Sources in the order of their ranks."""
-    fields = tuple(source for _, source in sorted(ranked, key=itemgetter(0)))
-    return Sources(fields, any(source.name in fact_names.INPUTS or not source.name for source in fields))
 
 
 # -- values ------------------------------------------------------------------------------------------------------------
@@ -422,32 +268,3 @@ def facts_of(payload: Mapping[str, Any]) -> dict[str, Any]:
 @lru_cache(256)
 def _sources_of(fields: tuple[str, ...], groups: tuple[str, ...], shape: Shape) -> Sources:
     return ordered(fact_sources(fields, groups, shape))
-
-
-def known_values(payload: Mapping[str, Any], sources: Sources, price_per: int) -> tuple[dict[str, Any], list[str]]:
-    """Metadata under standard names, and the paths of the fields that it replaces."""
-    known: dict[str, Any] = {}
-    used: list[str] = []
-    for source in sources.fields:
-        name = source.name
-        if name in known and known[name] is not False:
-            continue
-        value = source.get(payload)
-        if value is None or (value := source.read(value, price_per)) is None:
-            continue
-        if source.path:
-            used.append(source.path)
-        if name:
-            known[name] = value
-        else:
-            known.update({fact: each for fact, each in value.items() if not known.get(fact)})
-    if sources.may_have_inputs:
-        _add_inputs(known)
-    return known, used
-
-
-def _add_inputs(known: dict[str, Any]) -> None:
-    """Replace flags of inputs with `input_modalities`, unless that is known."""
-    flags = [modality for flag, modality in fact_names.INPUTS.items() if known.pop(flag, False)]
-    if flags and "input_modalities" not in known:
-        known["input_modalities"] = ["text", *flags]

@@ -11,13 +11,13 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
-import msgspec
 from msgspec import Raw
 
 from proxy.dialects.diagnosis import ANY_DECODER, field_names, is_text
-from proxy.dialects.dialect import MISSING, Dialect, EntryPlan, values_at
+from proxy.dialects.dialect import Dialect, EntryPlan
 from proxy.dialects.entry import DEFAULT_PERMISSIONS, Entry, Permission
-from proxy.dialects.facts import Getter, known_values
+from proxy.dialects.extra_fields import ENCODE, extra_of
+from proxy.dialects.getters import MISSING, Getter, values_at
 from proxy.dialects.identity import (
     ACCESS_RULES,
     RESOURCE_PREFIXES,
@@ -29,7 +29,6 @@ from proxy.dialects.identity import (
     without_prefix,
 )
 from proxy.dialects.page import has_long_number
-from proxy.dialects.prices import is_plain, priced
 from proxy.dialects.private import has_private_text, is_private, selected, without_private
 from proxy.dialects.private_paths import is_path
 from proxy.dialects.private_signs import ALL_SIGNS, Sign, has_sign, texts_with_signs
@@ -41,7 +40,6 @@ from proxy.dialects.times import unix_seconds
 MAX_DEPTH = 32
 _MAX_NUMBER = int(sys.float_info.max)
 _MAY_BE_PATH = frozenset("/\\:")
-_ENCODE = msgspec.json.Encoder().encode
 _FLAGS = tuple(Permission.__dataclass_fields__)
 _NOT_PORTABLE = "contains non-portable JSON"
 
@@ -99,7 +97,7 @@ def _named_entry(dialect: Dialect, text: bytes, values: Mapping[str, str]) -> En
     """Parse an entry that is only an id. Raises InvalidEntry."""
     own_id, written = _bare_id(dialect, ANY_DECODER.decode(text), {})
     _require_public(own_id)
-    raw = _ENCODE({"id": own_id}) if dialect.raw else b""
+    raw = ENCODE({"id": own_id}) if dialect.raw else b""
     return _entry(dialect, dialect.plan(()), own_id, written, {}, {}, raw, values)
 
 
@@ -125,7 +123,7 @@ def entry_of(dialect: Dialect, payload: Mapping[str, Any], raw: bytes, values: M
 def _has_private_text(payload: Mapping[str, Any], text: bytes, own_id: str, signs: Sequence[Sign]) -> bool:
     """Whether an entry contains a private text. `text` is its JSON. Its id can be a path, but no secret."""
     if b"\\" in text:
-        may_be = has_sign(_ENCODE(payload), signs)
+        may_be = has_sign(ENCODE(payload), signs)
         return may_be and (has_private_text(payload, own_id, signs) or has_secret(own_id))
     for value in texts_with_signs(text, signs):
         if has_secret(value) if value == own_id else is_private(value) or is_option(value):
@@ -165,7 +163,7 @@ def _public_entry(
     if raw:
         # Keep what the native API documents, although `private` hides it. If all is kept, the bytes do not change.
         public = without_private(payload, own_id, frozenset(dialect.private), safe, signs)
-        raw = raw if public == payload else _ENCODE(public)
+        raw = raw if public == payload else ENCODE(public)
     chosen = dialect.chosen_private
     source = without_private(payload, own_id, named | chosen, safe, signs) if chosen else shown
     others = selected(shown, named) if dialect.only_named else shown
@@ -194,11 +192,11 @@ def _entry(
         root if root and root not in (own_id, written) and is_text(root) else own_id,
         parent if parent and is_text(parent) else None,
         DEFAULT_PERMISSIONS if (permission := shown.get("permission")) is None else _permissions(permission),
-        _extra(dialect, payload, shown, plan),
+        extra_of(dialect, payload, shown, plan),
         raw,
         written,
         aliases_of(payload, plan.aliases, own_id) if plan.aliases else (),
-        kept=_ENCODE({path: [*values_at(payload, path)] for path in dialect.kept}) if dialect.kept else b"",
+        kept=ENCODE({path: [*values_at(payload, path)] for path in dialect.kept}) if dialect.kept else b"",
     )
 
 
@@ -281,55 +279,3 @@ def _permission(payload: Mapping[str, Any]) -> Permission:
 def _permission_of(flags: tuple[bool | None, ...]) -> Permission:
     """Cached, because nearly all models have the same flags."""
     return Permission(**{name: flag for name, flag in zip(_FLAGS, flags, strict=True) if flag is not None})
-
-
-def _extra(dialect: Dialect, payload: Mapping[str, Any], rest: Mapping[str, Any], plan: EntryPlan) -> bytes:
-    """The other fields as JSON: metadata under standard names, unknown fields unchanged."""
-    price_per = dialect.price_per
-    sources = plan.sources(plan.shape_of(payload)) if plan.groups else plan.extra
-    known, used = known_values(payload, sources, price_per)
-    hidden = (*used, *plan.private) if used and not dialect.keeps_originals else plan.private
-    nested = {name: known.pop(name) for name in plan.nested if name in known} if plan.nested else None
-    shown = {**(without_fields(rest, hidden) if hidden else rest), **known}
-    for name in plan.reserved:
-        shown.pop(name, None)
-    if plan.has_prices and not (plan.may_have_plain_prices and is_plain(payload)):
-        _set_prices(shown, priced(payload, price_per))
-    if nested:
-        _set_nested(shown, nested)
-    return _ENCODE(shown)
-
-
-def _set_nested(shown: dict[str, Any], nested: Mapping[str, Any]) -> None:
-    """Set fields of objects, by dotted name."""
-    for name, value in nested.items():
-        outer, inner = name.split(".")
-        existing = shown.get(outer)
-        shown[outer] = {**existing, inner: value} if isinstance(existing, dict) else {inner: value}
-
-
-def _set_prices(shown: dict[str, Any], pricing: Mapping[str, Any] | None) -> None:
-    """Replace `pricing`, unless there is nothing to change. It is not shown if nothing of it is left."""
-    if pricing:
-        shown["pricing"] = pricing
-    elif pricing is not None:
-        shown.pop("pricing", None)
-
-
-def without_fields(payload: Any, paths: Sequence[str]) -> Any:
-    """An object without the fields at these dotted paths."""
-    for path in paths:
-        payload = _without(payload, path.split("."))
-    return payload
-
-
-def _without(value: Any, path: Sequence[str]) -> Any:
-    """A value without the field at a path. Arrays on the path are processed element by element."""
-    if isinstance(value, list):
-        return [_without(inner, path) for inner in value]
-    if not isinstance(value, dict):
-        return value
-    name, *deeper = path
-    if not deeper:
-        return {key: inner for key, inner in value.items() if key != name}
-    return {key: _without(inner, deeper) if key == name else inner for key, inner in value.items()}

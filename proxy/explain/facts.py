@@ -12,7 +12,7 @@ from proxy.catalog.display_names import label_of
 from proxy.catalog.merge import FACTS, PLACEHOLDERS, combining, created_from
 from proxy.config import Config, Provider
 from proxy.dialects import RESERVED_FIELDS, Dialect, unix_seconds
-from proxy.dialects.dialect import values_at
+from proxy.dialects.getters import values_at
 from proxy.explain.entries import matching_overrides
 from proxy.explain.reasons import Reasons
 from proxy.explain.values import Fact, Reason
