@@ -14,7 +14,7 @@ from uvicorn.server import ServerState
 from proxy.config import Config
 from proxy.inference.circuit import Circuit
 from proxy.server.app import Proxy
-from proxy.server.protocol import http_protocol
+from proxy.server.http_protocol import http_protocol
 from proxy.upstream.connection import Connections
 from tests.attempts import Attempts
 from tests.fakes import FakeClock, FakeFetch, log_failures, run_pending_tasks

@@ -201,8 +201,9 @@ def test_only_the_deployment_creates_stateful_objects_and_clocks_are_injected() 
     def builders(*classes: str) -> set[str]:
         return {name for name, tree in TREES.items() if called(tree) & set(classes)}
 
-    assert builders("Store", "Access", "Forwarder", "Ledger") == {"server.deployment"}
+    assert builders("Store", "Access", "Forwarder") == {"server.deployment"}
     # These survive a change of the configuration
+    assert builders("Ledger") == {"server.shared"}
     assert builders("Telemetry") == {"server.app"}
     # `check` fetches every list once and keeps no state
     assert builders("ListFetcher") == {"server.deployment", "cli.check_ask"}

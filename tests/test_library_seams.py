@@ -18,7 +18,9 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from proxy.asgi import RawResponse
 from proxy.server.cycle import Cycle
-from proxy.server.protocol import Protocol, WatchedFlowControl, http_protocol
+from proxy.server.flow_control import WatchedFlowControl
+from proxy.server.http_protocol import http_protocol
+from proxy.server.protocol import Protocol
 from proxy.server.request_parser import RequestParser
 from proxy.server.run import Server
 from proxy.upstream.transport import TrackedSockets

@@ -20,10 +20,11 @@ from proxy.config import Config
 from proxy.errors import ApiError, BadRequest, InternalError, PathOutsideBase, ShuttingDown, describe_bug
 from proxy.server.added_headers import sending
 from proxy.server.connections import ClientConnections
-from proxy.server.deployment import Deployment, Shared
+from proxy.server.deployment import Deployment
 from proxy.server.list_directory import list_directory
 from proxy.server.process import ProcessMetrics
 from proxy.server.reload import ConfigFiles, Reloader
+from proxy.server.shared import Shared
 from proxy.server.shares import Shares
 from proxy.store import Report
 from proxy.telemetry import Reloads, Telemetry

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
 from proxy.access import Access, Caller
 from proxy.access.browsers import BrowserGuard
-from proxy.api.admin_actions import AdminActions, Operations
+from proxy.api.admin_actions import AdminActions
 from proxy.api.catalog import CatalogOverview
 from proxy.api.explain import Explain
 from proxy.api.health import Health
@@ -23,25 +23,22 @@ from proxy.api.paths import STORED_RESPONSES, request_paths
 from proxy.api.request import RequestHead
 from proxy.api.routes import Route, Routes
 from proxy.asgi import AddHeaders, Handler, Receive, Send
-from proxy.catalog import Fetch
-from proxy.clock import Clock
 from proxy.config import Config
 from proxy.cooperative import NEXT_TURN
 from proxy.errors import describe_bug
 from proxy.server.added_headers import with_generation
 from proxy.server.cors import Cors
+from proxy.server.shared import Shared
 from proxy.states import Calls
 from proxy.store import Report, Store
-from proxy.telemetry import Telemetry
 from proxy.upstream.lists import ListFetcher
 
 if TYPE_CHECKING:
-    from proxy.api.collector import Collector, ProcessValues
+    from proxy.api.collector import Collector
     from proxy.api.inference import Inference
     from proxy.api.responses import StoredResponses
     from proxy.inference.failover import Forwarder
     from proxy.inference.resources import CallResources
-    from proxy.store.directory import ListDirectory
 
 _TURNS = 3
 """Iterations of the event loop after which every request that was decided before has begun."""
@@ -52,47 +49,6 @@ RENDER_SECONDS = 1.0
 """How long the lists that were requested last are rendered before a changed configuration is applied."""
 
 _log = logging.getLogger("models_proxy")
-
-
-class Shared:
-    """What outlives a configuration, besides the lists and circuits, which each deployment takes over."""
-
-    def __init__(
-        self,
-        clock: Clock,
-        fetch: Fetch | None,
-        telemetry: Telemetry,
-        on_report: Callable[[Report], None],
-        of_process: ProcessValues,
-        operations: Operations,
-        directory: ListDirectory | None = None,
-    ) -> None:
-        """`fetch` replaces fetching over HTTP; `on_report` is called after each refresh of a provider; `of_process`:
-        the metrics of the process; `directory`: where lists are kept for the next start."""
-        self.clock = clock
-        self.fetch = fetch
-        self.telemetry = telemetry
-        self.on_report = on_report
-        self.of_process = of_process
-        self.operations = operations
-        self.directory = directory
-        self._resources: CallResources | None = None
-
-    def resources(self, config: Config) -> CallResources:
-        """Return what calls share, created at the first call with this configuration."""
-        from proxy.inference.body_memory import BodyMemory
-        from proxy.inference.ledger import Ledger
-        from proxy.inference.resources import CallResources
-
-        if self._resources is None:
-            memory = BodyMemory(config.server.limits.body_memory)
-            self._resources = CallResources(memory, Ledger(self.clock.monotonic, config.key_names))
-        return self._resources
-
-    def configure(self, config: Config) -> None:
-        """Apply another configuration."""
-        if self._resources:
-            self._resources.configure(config)
 
 
 class Deployment:

@@ -18,17 +18,16 @@ import logging
 import typing
 from collections.abc import Mapping, Sequence
 
-from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.utils import get_remote_addr
 
 from proxy.api.request import RequestHead, request_id
 from proxy.asgi import Handler, Header, RawResponse, Scope
 from proxy.errors import ApiError, describe_bug
-from proxy.seams import plain_http
 from proxy.server.app import Proxy
 from proxy.server.cycle import Cycle, head_bytes
 from proxy.server.deployment import Deployment
 from proxy.server.error_response import error_response
+from proxy.server.flow_control import WatchedFlowControl
 from proxy.server.read_turns import ReadTurns
 from proxy.server.receiver import Receiver
 from proxy.server.request_parser import RequestParser
@@ -308,26 +307,3 @@ class Protocol(asyncio.Protocol):
             return
         now = telemetry.monotonic()
         telemetry.request_ended(RefusedRequest(error.status, error.code, own_id, self._address, began=now))
-
-
-class WatchedFlowControl(FlowControl):
-    """uvicorn's flow control, which does not resume reading while too many requests are waiting."""
-
-    is_full = False
-    """Whether too many are."""
-
-    def resume_reading(self) -> None:
-        if not self.is_full:
-            super().resume_reading()
-
-
-def http_protocol() -> type[asyncio.Protocol]:
-    """Return the HTTP protocol of the server: `Protocol`, or the unmodified h11 protocol of uvicorn.
-
-    h11, not httptools, because it reads the body of a request with `Upgrade`.
-    """
-    if not plain_http():
-        return Protocol
-    from uvicorn.protocols.http.h11_impl import H11Protocol
-
-    return H11Protocol

@@ -26,9 +26,9 @@ from proxy.errors import describe_bug
 from proxy.server.app import Proxy
 from proxy.server.connections import raise_descriptor_limit
 from proxy.server.core_dumps import forbid_core_dumps
+from proxy.server.http_protocol import http_protocol
 from proxy.server.listeners import Listeners, address_of
 from proxy.server.log import Log, drop_noise
-from proxy.server.protocol import http_protocol
 from proxy.server.reload import ConfigFiles
 from proxy.server.systemd import ServiceManager, State, service_manager
 from proxy.server.tls import ServerTls

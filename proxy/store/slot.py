@@ -14,7 +14,6 @@ from dataclasses import dataclass, field, replace
 from proxy import backoff
 from proxy.catalog import FetchResult, Offer
 from proxy.catalog.names import Source
-from proxy.catalog.times import Reported, settle_times
 from proxy.config import Provider
 from proxy.cooperative import Cooperative, batched
 from proxy.dialects.entry import Entry
@@ -22,8 +21,8 @@ from proxy.errors import UpstreamError
 from proxy.states import BreakerState, ListState
 from proxy.store.first_list import names_of, new_names
 from proxy.store.listing import Listing, Origin, Report, list_state, shortcoming
+from proxy.store.next_listing import next_listing
 from proxy.store.records import ListRecord
-from proxy.store.shrinkage import shrinkage_after
 from proxy.store.succession import fetches_alike, has_same_rules, reads_alike
 
 FIRST_BACKOFF = 5.0
@@ -98,7 +97,7 @@ class Slot:
     def derive(self, result: FetchResult, *, fetched_at: float, now: float) -> Cooperative[Update]:
         """What a successful fetch makes of the listing: see `accept`. `fetched_at`: Unix seconds."""
         believed, self.accepts = self.accepts, False
-        listing = yield from _next_listing(
+        listing = yield from next_listing(
             self.provider, self.listing, result, fetched_at=fetched_at, now=now, believed=believed
         )
         if self.listing is not None and listing.entries == self.listing.entries:
@@ -278,36 +277,6 @@ def _by_id(offers: Iterable[Offer]) -> Mapping[str, Sequence[Offer]]:
     for offer in offers:
         by_id.setdefault(offer.id, []).append(offer)
     return by_id
-
-
-def _next_listing(
-    provider: Provider, last: Listing | None, result: FetchResult, *, fetched_at: float, now: float, believed: bool
-) -> Cooperative[Listing]:
-    """The listing after a successful fetch.
-
-    A complete list replaces the last one. A list that may lack models is merged into it: models that it lacks are kept,
-    because they may still exist. `believed`: a shrunk list needs no confirmation.
-    """
-    shrinkage = None
-    if last is not None and not result.partial and not believed:
-        shrinkage = shrinkage_after(provider, last.shrinkage, len(last.entries), len(result.entries), now)
-    entries, withheld = yield from _with_settled_times(last, result, fetched_at=fetched_at, now=now)
-    unseen: dict[str, float] = {}
-    if last is not None and (result.partial or shrinkage):
-        kept, unseen = last.kept_beside(entries, provider, now)
-        entries = (*entries, *kept)
-        withheld |= {own_id: time for own_id, time in last.withheld.items() if own_id in unseen}
-    return Listing(entries, replace(result, entries=()), fetched_at, now, unseen, withheld, shrinkage)
-
-
-def _with_settled_times(
-    last: Listing | None, result: FetchResult, *, fetched_at: float, now: float
-) -> Cooperative[tuple[tuple[Entry, ...], dict[str, Reported]]]:
-    if last is not None and not last.withheld and result.entries == last.entries:
-        return last.entries, {}  # most lists do not change
-    before, withheld = (last.entries, last.withheld) if last else ((), {})
-    answered_at = result.answered_at or fetched_at
-    return (yield from settle_times(result.entries, before, withheld, answered_at=answered_at, now=now))
 
 
 def _regular_delay(provider: Provider, uniform: Callable[[float, float], float]) -> float:

@@ -1,0 +1,59 @@
+"""What outlives a configuration, besides the lists and circuits, which each deployment takes over."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from proxy.api.admin_actions import Operations
+from proxy.catalog import Fetch
+from proxy.clock import Clock
+from proxy.config import Config
+from proxy.store import Report
+from proxy.telemetry import Telemetry
+
+if TYPE_CHECKING:
+    from proxy.api.collector import ProcessValues
+    from proxy.inference.resources import CallResources
+    from proxy.store.directory import ListDirectory
+
+
+class Shared:
+    """What outlives a configuration, besides the lists and circuits, which each deployment takes over."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        fetch: Fetch | None,
+        telemetry: Telemetry,
+        on_report: Callable[[Report], None],
+        of_process: ProcessValues,
+        operations: Operations,
+        directory: ListDirectory | None = None,
+    ) -> None:
+        """`fetch` replaces fetching over HTTP; `on_report` is called after each refresh of a provider; `of_process`:
+        the metrics of the process; `directory`: where lists are kept for the next start."""
+        self.clock = clock
+        self.fetch = fetch
+        self.telemetry = telemetry
+        self.on_report = on_report
+        self.of_process = of_process
+        self.operations = operations
+        self.directory = directory
+        self._resources: CallResources | None = None
+
+    def resources(self, config: Config) -> CallResources:
+        """Return what calls share, created at the first call with this configuration."""
+        from proxy.inference.body_memory import BodyMemory
+        from proxy.inference.ledger import Ledger
+        from proxy.inference.resources import CallResources
+
+        if self._resources is None:
+            memory = BodyMemory(config.server.limits.body_memory)
+            self._resources = CallResources(memory, Ledger(self.clock.monotonic, config.key_names))
+        return self._resources
+
+    def configure(self, config: Config) -> None:
+        """Apply another configuration."""
+        if self._resources:
+            self._resources.configure(config)
