@@ -39,6 +39,8 @@ class Telemetry:
         self._provider_reported: list[Callable[[ListReport], None]] = []
         self._models_changed: list[Callable[[ModelsChange], None]] = []
         self._broken: set[Callable[..., None]] = set()
+        self.counts_models = True
+        """Whether changes of lists are events here; otherwise another process with the same lists reports them."""
 
     def add(self, observer: Observer) -> None:
         """Pass all further events to an observer, after those before it."""
@@ -97,7 +99,8 @@ class Telemetry:
         self._notify(self._provider_reported, report)
 
     def models_changed(self, change: ModelsChange) -> None:
-        self._notify(self._models_changed, change)
+        if self.counts_models:
+            self._notify(self._models_changed, change)
 
     def _notify(self, methods: list[Any], *event: object) -> None:
         for notify in methods:

@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 from collections.abc import Callable
+from types import FrameType
 
 from proxy.errors import describe_bug
 
@@ -22,13 +23,14 @@ def fork(run: Callable[[socket.socket], None]) -> tuple[int, socket.socket]:
     Returns the id of the process, and the end of a socket pair. The function gets the other end.
     """
     ours, theirs = socket.socketpair()
+    supervisor = os.getpid()
     # Blocked: a signal that arrives in the new process before it has its own handlers must not be lost in the old ones.
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
         pid = os.fork()
         if pid == 0:
             ours.close()
-            _run_and_exit(run, theirs)
+            _run_and_exit(run, theirs, supervisor)
     except OSError:
         ours.close()
         raise
@@ -49,11 +51,11 @@ def kill(pid: int) -> None:
     os.kill(pid, signal.SIGKILL)
 
 
-def _run_and_exit(run: Callable[[socket.socket], None], end: socket.socket) -> None:
+def _run_and_exit(run: Callable[[socket.socket], None], end: socket.socket, supervisor: int) -> None:
     """Never returns: what the callers clean up is the supervisor's."""
     code = 1
     try:
-        _reset_signals()
+        _reset_signals(supervisor)
         run(end)
         code = 0
     except BaseException as error:
@@ -62,11 +64,16 @@ def _run_and_exit(run: Callable[[socket.socket], None], end: socket.socket) -> N
         os._exit(code)
 
 
-def _reset_signals() -> None:
-    """Ignore SIGHUP, which the supervisor handles for all, and Ctrl-C until the server handles it."""
+def _reset_signals(supervisor: int) -> None:
+    """Pass SIGHUP on to the supervisor, which handles it for all. Ignore Ctrl-C until the server handles it."""
+
+    def pass_on(number: int, frame: FrameType | None) -> None:
+        if os.getppid() == supervisor:
+            os.kill(supervisor, number)
+
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, pass_on)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)

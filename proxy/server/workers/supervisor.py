@@ -3,6 +3,9 @@
 It serves no requests and parses no files: it has one thread, waits for events, and keeps what must outlive a worker,
 which are the listening sockets and the last valid configuration. So workers can be replaced while `config.yaml` is
 invalid, and connections that wait at the socket of a worker that was killed are served by the next one.
+
+gunicorn's arbiter does not fit: its workers share one socket, or create one each, with which waiting connections are
+lost; and it ends the service when a worker fails at its start.
 """
 
 from __future__ import annotations

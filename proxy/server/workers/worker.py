@@ -102,7 +102,7 @@ class WorkerProcess:
         """Do what the supervisor sends, from now on."""
         self._app, self._server = app, server
         app.reload_files = self._reload_all
-        app.reloader.watches = self._is_leader
+        self._lead(self._is_leader)
         app.reloader.on_result = self._send_state
         used, configured = asdict(self._start.settings), asdict(self._files.settings_of(app.deployment.config))
         app.reloader.runs_with({name: used[name] for name in _OF_PROCESSES if used[name] != configured[name]})
@@ -203,7 +203,8 @@ class WorkerProcess:
                 self.sharing.handle(message)
 
     def _lead(self, is_leader: bool) -> None:
-        self._is_leader = self._app.reloader.watches = is_leader
+        """Watch the files, and report changes of lists, for all workers; or leave that to another one."""
+        self._is_leader = self._app.reloader.watches = self._app.telemetry.counts_models = is_leader
         self._report.is_quiet = not is_leader or self._is_new
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> None:

@@ -184,7 +184,18 @@ def test_sighup_reloads_all_workers_and_one_logs_it(config: Path) -> None:
         process.send(signal.SIGHUP)
         until(lambda: everywhere(url, ["our-own-14b"]))
         assert process.stop() == 0
-        assert len([line for line in process.err if "SIGHUP: configuration reloaded" in line]) == 1
+        for text_of_line in ("SIGHUP: configuration reloaded", "1 model added (our-own-14b)"):
+            assert len([line for line in process.err if text_of_line in line]) == 1
+
+
+def test_sighup_to_a_worker_is_passed_on_to_the_supervisor(config: Path) -> None:
+    signaled = text().replace("drain_delay", "reload: signal, drain_delay")
+    with processes.serving(config, signaled) as process:
+        url = process.url
+        config.write_text(signaled.replace("13b", "14b"), encoding="utf-8")
+        os.kill(max(children(process.pid)), signal.SIGHUP)
+        until(lambda: everywhere(url, ["our-own-14b"]))
+        assert process.stop() == 0
 
 
 def test_an_administrator_gets_the_result_when_all_workers_have_reloaded(config: Path) -> None:
