@@ -203,10 +203,14 @@ class Breakers:
         """Record that the provider rejected our credential, or asked for credit. That opens no breaker."""
         self.has_failures = self.account_rejected = True
 
-    def list_fetched(self, now: float) -> None:
-        """Allow a probe now if the provider's breaker opened because it could not be reached."""
+    def is_unreachable(self, now: float) -> bool:
+        """Whether the provider's breaker is open because it could not be reached."""
+        return self._whole is not None and self._is_unreachable and self._whole.state(now) == "open"
+
+    def reached(self, now: float, how: str) -> None:
+        """Allow a probe now if the provider's breaker opened because it could not be reached. `how`: for the log."""
         if self._whole is not None and self._is_unreachable:
-            self._whole.allow_probe(now, "its list was fetched")
+            self._whole.allow_probe(now, how)
 
     def _of(self, key: str, model: str) -> Iterator[Breaker]:
         """The breakers that a call depends on."""

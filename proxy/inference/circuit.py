@@ -193,9 +193,14 @@ class Circuit:
         """Record that the provider rejected our credential, or asked for credit."""
         self._breakers.reject_account()
 
-    def list_fetched(self) -> None:
-        """Allow a probe now if the provider could not be reached: its list was fetched."""
-        self._breakers.list_fetched(self._clock.monotonic())
+    @property
+    def is_unreachable(self) -> bool:
+        """Whether no call is sent at the moment because the provider could not be reached."""
+        return self._breakers.is_unreachable(self._clock.monotonic())
+
+    def reached(self, how: str) -> None:
+        """Allow a probe now if the provider could not be reached. `how` it was reached: for the log."""
+        self._breakers.reached(self._clock.monotonic(), how)
 
 
 def _key_limit(provider: Provider, *, is_shared: bool) -> int:

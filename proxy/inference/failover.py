@@ -17,6 +17,7 @@ from proxy.inference.error_content import MAX_BYTES
 from proxy.inference.forwarded import ForwardedCall, error_response, record_verdict
 from proxy.inference.permitted import permitted
 from proxy.inference.provider_errors import RELAYED_STATUSES, classify, most_useful, not_called, unusable
+from proxy.inference.reconnects import Reconnects
 from proxy.inference.request.params import ParamOverrides
 from proxy.inference.routing import Candidate
 from proxy.inference.verdict import ErrorResponse, Verdict
@@ -75,6 +76,7 @@ class Forwarder:
             name: known[name] for name in known.keys() - self.circuits.keys()
         }
         """Those of removed providers, with calls in progress: such a provider may be added again."""
+        self._reconnects = Reconnects(self.endpoints, self.circuits, clock)
 
     def take_over(self) -> None:
         """Apply the configuration to the circuits and connections of the earlier one."""
@@ -84,6 +86,7 @@ class Forwarder:
         self._former_circuits = {name: circuit for name, circuit in self._former_circuits.items() if circuit.load}
 
     async def close(self) -> None:
+        await self._reconnects.close()
         for endpoint in self.endpoints.values():
             await endpoint.close()
 
@@ -160,6 +163,7 @@ class Forwarder:
                 self._telemetry.queue_waited(call.record, name, scope.now - waited_from)
             seconds -= scope.now - waited_from
         if error is not None:
+            self._reconnects.begin(name)
             return not_called(error, name)
         result = await self._start(call, candidate, scope, seconds, is_last=is_last)
         if isinstance(result, Verdict):

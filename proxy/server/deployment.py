@@ -197,7 +197,7 @@ class Deployment:
     def _reported(self, report: Report) -> None:
         """After each refresh. A provider whose list was fetched can be reached."""
         if self.forwarder and report.failures == 0 and (circuit := self.forwarder.circuits.get(report.name)):
-            circuit.list_fetched()
+            circuit.reached("its list was fetched")
         self._telemetry.provider_reported(report)
         self._shared.on_report(report)
 

@@ -181,6 +181,19 @@ class Endpoint:
 
         return self._with_credential(send, model, caller, request_id)
 
+    async def can_connect(self) -> bool:
+        """Whether a new connection can be opened; it is kept for the next call.
+
+        False with a login, which is more than a connection: only a call shows whether it works.
+        """
+        if self._has_login:
+            return False
+        try:
+            await self.connections.open(self._first.url(""))
+        except FAILURES:
+            return False
+        return True
+
     def take_over(self) -> None:
         """Use the connections of the earlier endpoint from now on, if they fit."""
         if self._is_shared:

@@ -193,6 +193,12 @@ class Connections:
         except TimeoutError as error:
             raise aiohttp.ConnectionTimeoutError from error
 
+    async def open(self, url: URL) -> None:
+        """Open another connection, for the next request. Raises aiohttp.ClientError and OSError."""
+        with only_new_connections():
+            connection = await self._connect(self._destination(url))
+        connection.release()
+
     def fit(self, provider: Provider) -> bool:
         """Whether a later configuration of the provider can use them: it connects to the same host in the same way."""
         return (*_way_to(self._provider), self._tls) == (*_way_to(provider), context_of(provider))

@@ -254,10 +254,10 @@ async def test_a_fetched_list_allows_a_probe_immediately_if_there_was_no_connect
     caplog.set_level(logging.INFO)
     circuit = circuit_with(clock)
     unreachable(circuit)
-    circuit.list_fetched()
-    circuit.list_fetched()
+    circuit.reached("its list was fetched")
+    circuit.reached("its list was fetched")
     assert (circuit.state, rejection(circuit), rejection(circuit)) == ("half_open", None, (ProviderUnavailable, 1.0))
-    circuit.list_fetched()
+    circuit.reached("its list was fetched")
     assert rejection(circuit) == (ProviderUnavailable, 1.0), "one probe at a time"
 
     assert caplog.messages[1:] == [
@@ -272,7 +272,7 @@ async def test_a_fetched_list_allows_a_probe_right_after_a_failed_probe(clock: F
     assert circuit.acquire(NOBODY, "m") is None
     circuit.failed(NOBODY, "m", is_unreachable=True)
     circuit.release(NOBODY)
-    circuit.list_fetched()
+    circuit.reached("its list was fetched")
 
     assert rejection(circuit) is None
 
@@ -283,7 +283,7 @@ def test_a_fetched_list_does_not_change_other_states(clock: FakeClock, failures:
     for _ in range(failures):
         call_once(circuit, fails=True)
     state = circuit.state, circuit.open_circuits
-    circuit.list_fetched()
+    circuit.reached("its list was fetched")
 
     assert (circuit.state, circuit.open_circuits) == state
 
