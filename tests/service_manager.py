@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tests.paths import ROOT
 
-TIMEOUT = 15.0
+TIMEOUT = 30.0
 # systemd passes the sockets as descriptors from 3 on, and names the process that they are for.
 _START = 'exec 3<&"$1"; shift; export LISTEN_PID=$$; exec "$@"'
 

@@ -23,6 +23,9 @@ KINDS = ("list", "call", "stream")
 
 async def provider(exchange: Exchange) -> None:
     """A provider of the model `m`, whose streams take `STREAM_SECONDS`."""
+    if exchange.request.line.startswith("GET "):
+        await exchange.reply(b'{"object":"list","data":[{"id":"m","object":"model"}]}')
+        return
     if b'"stream"' not in exchange.request.body:
         await exchange.reply(msgspec.json.encode(completion("m")))
         return

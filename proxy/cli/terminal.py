@@ -10,7 +10,6 @@ from itertools import zip_longest
 from typing import IO, Any, NamedTuple, TextIO
 
 import click
-import msgspec
 
 from proxy.cli.text import width_of, wrap
 from proxy.printable import printable, printable_json, printable_lines
@@ -130,4 +129,6 @@ def _fitting(natural: Sequence[int], layouts: Sequence[str], room: int | None) -
 
 def print_json(data: Mapping[str, Any]) -> None:
     """Print as UTF-8, independent of the encoding of the terminal."""
+    import msgspec  # `health` must start fast
+
     click.echo(printable_json(msgspec.json.format(msgspec.json.encode(data), indent=2).decode()).encode())
