@@ -18,11 +18,11 @@ from proxy.catalog.virtual import catalog_of
 from proxy.clock import Clock
 from proxy.config import Config
 from proxy.cooperative import BATCH_SIZE, NEXT_TURN, Cooperative, run_now, run_yielding
-from proxy.states import ListState
 from proxy.store.absent import seconds_until_known
 from proxy.store.changes import models_change
 from proxy.store.listing import Listing, Origin, Report, age_by_clock
 from proxy.store.names import Lazy, NameIndex, Names, name_index
+from proxy.store.notes import notes_of, status_of
 from proxy.store.records import ListRecord
 from proxy.store.refresh import Refresher
 from proxy.store.slot import Slot
@@ -76,7 +76,7 @@ class Store:
         self._index = self._name_index()
         self._changes_at = 0.0
         """Monotonic seconds at which a listing next becomes stale, or entries of one expire."""
-        self._update_notes()
+        self._notes = notes_of(self._slots.values(), self.clock.monotonic())
 
     async def run(self) -> None:
         """Refresh each provider when its next attempt is due, new ones immediately, until canceled."""
@@ -174,22 +174,12 @@ class Store:
             self._views.clear_views()
         ends = [end for slot in self._slots.values() for end in slot.changes_at() if end > now]
         self._changes_at = min(ends, default=float("inf"))
-        self._update_notes()
+        self._notes = notes_of(self._slots.values(), now)
 
     def _expire(self) -> None:
         """Apply state changes that happen with time: listings become stale, and entries expire."""
         if self.clock.monotonic() >= self._changes_at:
             self._changed(offers_changed=False)
-
-    def _update_notes(self) -> None:
-        """Compute once what all views, possibly hundreds, share until the next change."""
-        now = self.clock.monotonic()
-        names: dict[ListState, tuple[str, ...]] = {}
-        for name, slot in self._slots.items():
-            state = slot.state(now)
-            names[state] = (*names.get(state, ()), name)
-        self._stale, self._missing = names.get("stale", ()), names.get("failing", ())
-        self._incomplete = names.get("incomplete", ())
 
     # -- views -------------------------------------------------------------------------------------------------
 
@@ -228,19 +218,7 @@ class Store:
         return Lazy(lambda: name_index(sources, rules), is_short=is_short)
 
     def _show(self, policy: Policy, summary: ListSummary) -> Status:
-        fetch_times = [
-            slot.listing.oldest
-            for slot in self._slots.values()
-            if slot.listing is not None and slot.provider.name in summary.providers
-        ]
-        return Status(
-            summary,
-            oldest=min(fetch_times, default=None),
-            stale=self._stale,
-            missing=self._missing,
-            incomplete=self._incomplete,
-            shows_names=policy.sees_everything,
-        )
+        return status_of(summary, policy, self._slots.values(), self._notes)
 
     def seconds_until_known(self, policy: Policy, name: str) -> float:
         """Seconds after which a name that is not listed may be; 0 if it is unknown or not allowed."""
