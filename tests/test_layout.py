@@ -173,7 +173,7 @@ TOUCH_THE_MACHINE = {
     "server.listeners",
     "server.output",
     "server.process",
-    "server.run",
+    "server.process_setup",
     "server.systemd",
     "server.workers.fork",
     "store.disk",

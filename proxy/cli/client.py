@@ -18,7 +18,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from proxy import __version__
 from proxy.cli.terminal import Failure
-from proxy.config.fields import UNIX, Url
+from proxy.config.addresses import UNIX, Url
 from proxy.printable import printable
 from proxy.upstream.errors import from_exception
 

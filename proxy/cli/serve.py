@@ -24,7 +24,8 @@ from proxy.server.config_process import load, load_first
 from proxy.server.listeners import CannotListen, Listeners, listening
 from proxy.server.log import LogOptions, logging_to
 from proxy.server.output import output
-from proxy.server.run import protect_process, run
+from proxy.server.process_setup import protect_process
+from proxy.server.run import run
 
 
 @click.command()

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from proxy import __version__
 from proxy.cli.text import count
 from proxy.config import Config
-from proxy.config.fields import UNIX
+from proxy.config.addresses import UNIX
 from proxy.printable import printable, printable_lines
 from proxy.server.output import Print
 from proxy.states import ListState

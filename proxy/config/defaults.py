@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
+from proxy.config.addresses import proxy_url
 from proxy.config.fields import (
     Bytes,
     FailoverCause,
@@ -17,7 +18,6 @@ from proxy.config.fields import (
     failover_conditions,
     fields_to_show,
     header_name,
-    proxy_url,
     whole,
 )
 from proxy.config.forwarded_headers import forwardable

@@ -9,9 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import date
-from ipaddress import ip_network
 from typing import Annotated, Any, Literal, TypeVar, get_args
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
@@ -34,18 +32,7 @@ _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
-_ORIGIN = re.compile(r"([a-z][a-z0-9+.-]*)://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
-_HOST = re.compile(r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*|[0-9a-f:.]*:[0-9a-f:.]*")
-UNIX = "unix:"
-"""What `server.host` begins with if it is a Unix socket."""
-_SOCKET_PATH = re.compile(r"/[^\x00]{1,99}")
-_BASE_PATH = re.compile(r"(?:/(?!\.\.?(?:/|$))[A-Za-z0-9._~-]+)+")
 _FILE_MODE = re.compile("0?[0-7]{3}")
-_NO_ORIGINS = frozenset({"file", "data", "blob", "about", "javascript", "ftp", "ws", "wss"})
-"""Schemes of pages whose origin is opaque (sent as `null`), or that no page has."""
-_ENDPOINTS = ("/chat/completions", "/completions", "/responses", "/messages", "/embeddings")
-_DOUBLED = re.compile(r"/(v[0-9][a-z0-9]*)/\1$")
-_URL = re.compile(r"https?://[^\s\x00-\x20\x7f\\]+", re.IGNORECASE)
 
 
 def _duration(value: object) -> float:
@@ -171,41 +158,6 @@ def _text(text: str) -> str:
     return text
 
 
-def exact_origin(origin: str) -> str:
-    """The origin of web pages, or of a desktop application or an extension (`app://obsidian.md`)."""
-    if origin == "null" or origin.startswith("file:"):
-        raise ValueError("`null` and file: match any local page and sandboxed frame, so they cannot be allowed")
-    match = _ORIGIN.fullmatch(origin)
-    if not match or match[1] in _NO_ORIGINS:
-        raise ValueError("must be an exact origin in lower case without a path, like https://app.example.com")
-    return origin
-
-
-def host_name(host: str) -> str:
-    """A host name or address as in a URL, without port -> in lower case."""
-    name = host.lower().removeprefix("[").removesuffix("]")
-    if not _HOST.fullmatch(name):
-        raise ValueError("must be a host name without scheme and port, like llm.example.com")
-    return name
-
-
-def host_or_socket(host: str) -> str:
-    """An address or a name to listen on, or `unix:PATH`."""
-    if host.startswith(UNIX) and not _SOCKET_PATH.fullmatch(host.removeprefix(UNIX)):
-        raise ValueError(
-            "must be unix: and an absolute path of at most 100 bytes, like unix:/run/models-proxy/http.sock"
-        )
-    return host
-
-
-def path_prefix(value: object) -> str:
-    """A path of one or more segments, or `/` for none -> without a slash at the end."""
-    path = str(value).rstrip("/")
-    if path and not _BASE_PATH.fullmatch(path):
-        raise ValueError("must be a path like /llm, of letters, digits, `.`, `_`, `~` and `-`")
-    return path or "/"
-
-
 def file_mode(value: object) -> int:
     """Permissions in octal digits, in quotes: YAML reads `0660` without them as 432."""
     if not isinstance(value, str) or not _FILE_MODE.fullmatch(value.strip()):
@@ -244,51 +196,12 @@ def check_api_key(secret: SecretStr) -> SecretStr:
     return secret
 
 
-def _base_url(url: str) -> str:
-    path = urlsplit(url).path.rstrip("/")
-    if endpoint := next((end for end in _ENDPOINTS if path.endswith(end)), ""):
-        raise ValueError(f"must not end with an endpoint; remove `{endpoint}`: the proxy adds it")
-    if _DOUBLED.search(path):
-        raise ValueError("ends with the same version twice, like `/v1/v1`; remove one")
-    return url
-
-
-def _url(url: str) -> str:
-    if "?" in url or "#" in url:
-        raise ValueError("must not contain `?` or `#`")
-    if not _is_url(url):
-        raise ValueError("must be a URL like https://api.example.com/v1")
-    if "@" in urlsplit(url).netloc:
-        raise ValueError("must not contain a user or password; use `api_key` or `headers`")
-    return url
-
-
-def proxy_url(proxy: SecretStr) -> SecretStr:
-    url = proxy.get_secret_value()
-    if "?" in url or "#" in url or not _is_url(url):
-        raise ValueError("must be a URL like http://user:password@egress:3128; percent-encode user and password")
-    return proxy
-
-
-def _is_url(url: str) -> bool:
-    # urlsplit removes line breaks silently, and its errors quote the text.
-    if not _URL.fullmatch(url):
-        return False
-    try:
-        parts = urlsplit(url)
-        return bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        return False
-
-
 DURATION = BeforeValidator(_duration)
 Seconds = Annotated[float, DURATION]
 Bytes = Annotated[int, BeforeValidator(_size)]
 Name = Annotated[str, AfterValidator(_name), AfterValidator(no_secret)]
 Text = Annotated[str, AfterValidator(_text)]
 NotEmpty = Annotated[str, Field(min_length=1), AfterValidator(_text)]
-Url = Annotated[str, AfterValidator(_url)]
-BaseUrl = Annotated[Url, AfterValidator(_base_url)]
 Sendable = Annotated[SecretStr, AfterValidator(check_sendable)]
 ApiKey = Annotated[SecretStr, AfterValidator(check_api_key)]
 Day = Annotated[date, BeforeValidator(_day)]
@@ -302,16 +215,3 @@ TokenCount = Annotated[int, whole(1, 1_000_000_000)]
 
 class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
-
-
-def network(text: str) -> str:
-    """A network, such as `10.0.0.0/8`, or one address."""
-    try:
-        return str(ip_network(text.strip()))
-    except ValueError:
-        pass
-    try:
-        hint = f"; did you mean {ip_network(text.strip(), strict=False)}?"
-    except ValueError:
-        hint = ""
-    raise ValueError(f"must be a network such as 10.0.0.0/8, or an address{hint}")

@@ -12,18 +12,17 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
 from proxy.calls import APIS, VERSION, Api
+from proxy.config.addresses import BaseUrl, Url
 from proxy.config.custom import AuthChoice, CustomList
 from proxy.config.defaults import CallSettings
 from proxy.config.fields import (
     ApiKey,
-    BaseUrl,
     Globs,
     Name,
     NotEmpty,
     Sendable,
     Settings,
     Text,
-    Url,
     at_least_one,
     declared_model,
     whole,

@@ -8,22 +8,9 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
+from proxy.config.addresses import exact_origin, host_name, host_or_socket, network, path_prefix
 from proxy.config.call_paths import call_name, extra_path
-from proxy.config.fields import (
-    Bytes,
-    NotEmpty,
-    Seconds,
-    Settings,
-    exact_origin,
-    file_mode,
-    host_name,
-    host_or_socket,
-    lists_to_wait_for,
-    network,
-    off_if_false,
-    path_prefix,
-    whole,
-)
+from proxy.config.fields import Bytes, NotEmpty, Seconds, Settings, file_mode, lists_to_wait_for, off_if_false, whole
 from proxy.config.limits import Limits
 from proxy.config.misplaced import no_secret
 

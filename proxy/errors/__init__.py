@@ -6,7 +6,7 @@ Errors in the configuration file are in `config/problems.py`.
 from proxy.errors.access import Forbidden, HostNotAllowed, InvalidKey, OriginNotAllowed
 from proxy.errors.administration import ConfigurationRejected, ProviderNotFound, ReloadDisabled
 from proxy.errors.api_error import ApiError, whole_seconds
-from proxy.errors.bugs import InternalError, describe_bug
+from proxy.errors.bugs import InternalError, describe_bug, drop_tracebacks
 from proxy.errors.calls import (
     ProviderAuthFailed,
     ProviderFailed,
@@ -88,5 +88,6 @@ __all__ = [
     "VersionsNotFound",
     "WebsocketNotSupported",
     "describe_bug",
+    "drop_tracebacks",
     "whole_seconds",
 ]

@@ -21,3 +21,13 @@ def describe_bug(bug: BaseException) -> str:
     """
     stack = "".join(traceback.format_tb(bug.__traceback__))
     return f"{type(bug).__name__}\n{stack}"
+
+
+def drop_tracebacks(error: BaseException | None) -> None:
+    """Let an exception and its causes be freed: the frames of their tracebacks reference them.
+
+    A flood of failing calls would keep the garbage collector busy, which stops the event loop.
+    """
+    while error:
+        error.__traceback__ = None
+        error = error.__cause__ or error.__context__

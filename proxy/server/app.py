@@ -7,7 +7,6 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 from proxy.access import Caller, Policy
 from proxy.api.http import error_response
@@ -17,10 +16,19 @@ from proxy.asgi import Handler, RawResponse, Receive, Scope, Send
 from proxy.catalog import Fetch
 from proxy.clock import Clock, SystemClock
 from proxy.config import Config
-from proxy.errors import ApiError, BadRequest, InternalError, PathOutsideBase, ShuttingDown, describe_bug
+from proxy.errors import (
+    ApiError,
+    BadRequest,
+    InternalError,
+    PathOutsideBase,
+    ShuttingDown,
+    describe_bug,
+    drop_tracebacks,
+)
 from proxy.server.added_headers import sending
 from proxy.server.connections import ClientConnections
 from proxy.server.deployment import Deployment
+from proxy.server.heads import in_origin_form
 from proxy.server.list_directory import list_directory
 from proxy.server.process import ProcessMetrics
 from proxy.server.reload import ConfigFiles, Reloader
@@ -247,7 +255,7 @@ class Proxy:
 
     def _decide(self, scope: Scope) -> tuple[RequestHead, RawResponse | Handler, Deployment]:
         """Decide on a request of another server than the proxy's own. Others leave more of HTTP to us."""
-        head = RequestHead(_in_origin_form(scope), self.telemetry.monotonic())
+        head = RequestHead(in_origin_form(scope), self.telemetry.monotonic())
         if head.method == "CONNECT":
             # What follows is meant for a tunnel, and must not be parsed as requests.
             head.add_headers = self.deployment.add_headers
@@ -268,7 +276,7 @@ class Proxy:
             response = self._error(head, ShuttingDown())
         except Exception as error:
             response = self._error(head, error)
-            _drop_tracebacks(error)
+            drop_tracebacks(error)
         finally:
             deployment.requests -= 1
             if deployment.ended and not deployment.requests:
@@ -286,25 +294,6 @@ class Proxy:
         return error_response(head, error)
 
 
-def _in_origin_form(scope: Scope) -> Scope:
-    """Reduce an absolute URL as request target to its path: the host is not used for routing (RFC 9112, 3.2.2)."""
-    if not scope["path"].lower().startswith(("http://", "https://")):
-        return scope
-    target: bytes = scope["raw_path"]
-    raw_path = urlsplit(target).path or b"/"
-    return {**scope, "path": unquote(raw_path.decode("ascii")), "raw_path": raw_path}
-
-
 def _without_body(response: RawResponse) -> RawResponse:
     """Remove the body from the response to a HEAD request; its headers are those of GET."""
     return RawResponse(response.status, response.headers, b"")
-
-
-def _drop_tracebacks(error: BaseException | None) -> None:
-    """Let an exception and its causes be freed: the frames of their tracebacks reference them.
-
-    A flood of failing calls would keep the garbage collector busy, which stops the event loop.
-    """
-    while error:
-        error.__traceback__ = None
-        error = error.__cause__ or error.__context__

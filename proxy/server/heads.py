@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
-from proxy.asgi import Header
+from proxy.asgi import Header, Scope
 from proxy.errors import BadRequest, HeadersTooLarge
 
 MAX_FIELDS = 100
@@ -121,3 +121,12 @@ def too_many_trailers() -> BadRequest:
 
 def _malformed(reason: str) -> BadRequest:
     return BadRequest(f"Malformed HTTP request: {reason}.")
+
+
+def in_origin_form(scope: Scope) -> Scope:
+    """Reduce an absolute URL as request target to its path: the host is not used for routing (RFC 9112, 3.2.2)."""
+    if not scope["path"].lower().startswith(("http://", "https://")):
+        return scope
+    target: bytes = scope["raw_path"]
+    raw_path = urlsplit(target).path or b"/"
+    return {**scope, "path": unquote(raw_path.decode("ascii")), "raw_path": raw_path}

@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 
-from proxy.config.fields import UNIX
+from proxy.config.addresses import UNIX
 
 _FIRST_HANDED_DOWN = 3
 """The number of the first descriptor that systemd hands down (SD_LISTEN_FDS_START)."""

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import gc
 import logging
-import os
 import signal
 import socket
 import sys
-import threading
 from collections.abc import Iterator, Sequence
 from math import ceil
 from types import FrameType
@@ -20,15 +17,14 @@ import uvicorn
 
 from proxy.api.workers import Workers
 from proxy.config import Config
-from proxy.config.fields import UNIX
+from proxy.config.addresses import UNIX
 from proxy.config.server import Server as ServerSettings
-from proxy.errors import describe_bug
 from proxy.server.app import Proxy
 from proxy.server.connections import raise_descriptor_limit
-from proxy.server.core_dumps import forbid_core_dumps
 from proxy.server.http_protocol import http_protocol
 from proxy.server.listeners import Listeners, address_of
 from proxy.server.log import Log, drop_noise
+from proxy.server.process_setup import HANGUP, ignore_hangup, limit_malloc, skip_system_cas
 from proxy.server.reload import ConfigFiles
 from proxy.server.systemd import ServiceManager, State, service_manager
 from proxy.server.tls import ServerTls
@@ -42,12 +38,8 @@ _FORCED_SECONDS = 0.5
 NO_SNIFFING = ("x-content-type-options", "nosniff")
 """The header of every response. Browsers do not run text or JSON as scripts or pages then."""
 
-_M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8  # malloc.h
-_LARGE = 128 * 1024  # bytes; glibc's initial threshold
 _SWITCH_SECONDS = 0.001
 """How long the event loop waits for a thread that computes, such as one that reads a changed configuration."""
-_STANDARD = (0, 1, 2)
-_HANGUP = getattr(signal, "SIGHUP", None)  # not on Windows
 
 _log = logging.getLogger("models_proxy")
 
@@ -91,7 +83,7 @@ def run(
     `files`: those of the configuration, None if it is constant. `supervision`: None if this is the only process.
     """
     drop_noise()
-    _limit_malloc()
+    limit_malloc()
     raise_descriptor_limit()
     sys.setswitchinterval(_SWITCH_SECONDS)
     skip_system_cas()
@@ -108,15 +100,15 @@ def run(
     app = Proxy(config, on_report=observer.on_report, files=files, on_reload=on_reload, workers=supervision)
     app.telemetry.add(log.access)
     app.metrics.dropped_lines = lambda: log.dropped
-    if _HANGUP and not supervision:
+    if HANGUP and not supervision:
         # Not a handler of the event loop: closing the loop would restore the default action, which ends the process.
-        signal.signal(_HANGUP, lambda number, frame: app.reloader.signal())
+        signal.signal(HANGUP, lambda number, frame: app.reloader.signal())
     manager = ServiceManager(None) if supervision else service_manager()
     app.reloader.observe = manager.reload
     try:
         Server(app, config, observer, manager, tls, supervision).run([*listeners.sockets])
     finally:
-        _ignore_hangup()  # the interpreter restores the default action of signals that have a handler
+        ignore_hangup()  # the interpreter restores the default action of signals that have a handler
 
 
 def accept_waiting(listening: socket.socket) -> Iterator[socket.socket]:
@@ -130,56 +122,6 @@ def accept_waiting(listening: socket.socket) -> Iterator[socket.socket]:
             return
         connection.setblocking(False)
         yield connection
-
-
-def protect_process() -> None:
-    """Ignore SIGHUP, reserve the standard descriptors, and write no secrets to core dumps and tracebacks."""
-    _ignore_hangup()
-    _reserve_standard_descriptors()
-    sys.unraisablehook = lambda unraisable: _log_bug(unraisable.exc_value)
-    threading.excepthook = lambda failed: _log_bug(failed.exc_value)
-    forbid_core_dumps()
-
-
-def _ignore_hangup() -> None:
-    if _HANGUP:
-        signal.signal(_HANGUP, signal.SIG_IGN)
-
-
-def _log_bug(error: BaseException | None) -> None:
-    """Log an exception that nothing handles. Python would print its text, which may contain a secret."""
-    if error:
-        _log.critical("internal error: %s", describe_bug(error))
-
-
-def _reserve_standard_descriptors() -> None:
-    """Open closed standard descriptors: otherwise a socket or a file gets the number, and output is written to it."""
-    for number in _STANDARD:
-        try:
-            os.fstat(number)
-        except OSError:
-            os.open(os.devnull, os.O_RDWR)  # gets the lowest free number
-
-
-def _limit_malloc() -> None:
-    """Make glibc return the memory of large bodies and lists to the system, and share one heap between all threads.
-
-    By default glibc raises its mmap threshold to the largest block that was ever freed and keeps smaller ones in a
-    fragmented heap, and creates a heap per thread (3 MiB for the thread that imports aiohttp).
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        mallopt(_M_MMAP_THRESHOLD, _LARGE)
-        mallopt(_M_ARENA_MAX, 1)
-
-
-def skip_system_cas() -> None:
-    """Save the 1.8 MiB of the system's CAs in a TLS context that aiohttp creates when it is imported. No call uses it.
-
-    OpenSSL reads this variable for contexts without explicit CAs; with this value they have no CAs. Providers have
-    contexts with explicit CAs (`upstream/tls.py`).
-    """
-    os.environ["SSL_CERT_FILE"] = os.devnull
 
 
 class Server(uvicorn.Server):

@@ -18,7 +18,7 @@ from proxy.cli.startup import Screen, StartupReport
 from proxy.config import Config, parse
 from proxy.server.listeners import Listeners
 from proxy.server.log import LogOptions
-from proxy.server.run import protect_process
+from proxy.server.process_setup import protect_process
 from proxy.store import Store
 
 HOST, PORT = "127.0.0.1", 8000

@@ -1,0 +1,111 @@
+"""Settings that are addresses: URLs, hosts, networks, origins, and paths of requests."""
+
+from __future__ import annotations
+
+import re
+from ipaddress import ip_network
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, SecretStr
+
+_ORIGIN = re.compile(r"([a-z][a-z0-9+.-]*)://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
+_HOST = re.compile(r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*|[0-9a-f:.]*:[0-9a-f:.]*")
+UNIX = "unix:"
+"""What `server.host` begins with if it is a Unix socket."""
+_SOCKET_PATH = re.compile(r"/[^\x00]{1,99}")
+_BASE_PATH = re.compile(r"(?:/(?!\.\.?(?:/|$))[A-Za-z0-9._~-]+)+")
+_NO_ORIGINS = frozenset({"file", "data", "blob", "about", "javascript", "ftp", "ws", "wss"})
+"""Schemes of pages whose origin is opaque (sent as `null`), or that no page has."""
+_ENDPOINTS = ("/chat/completions", "/completions", "/responses", "/messages", "/embeddings")
+_DOUBLED = re.compile(r"/(v[0-9][a-z0-9]*)/\1$")
+_URL = re.compile(r"https?://[^\s\x00-\x20\x7f\\]+", re.IGNORECASE)
+
+
+def exact_origin(origin: str) -> str:
+    """The origin of web pages, or of a desktop application or an extension (`app://obsidian.md`)."""
+    if origin == "null" or origin.startswith("file:"):
+        raise ValueError("`null` and file: match any local page and sandboxed frame, so they cannot be allowed")
+    match = _ORIGIN.fullmatch(origin)
+    if not match or match[1] in _NO_ORIGINS:
+        raise ValueError("must be an exact origin in lower case without a path, like https://app.example.com")
+    return origin
+
+
+def host_name(host: str) -> str:
+    """A host name or address as in a URL, without port -> in lower case."""
+    name = host.lower().removeprefix("[").removesuffix("]")
+    if not _HOST.fullmatch(name):
+        raise ValueError("must be a host name without scheme and port, like llm.example.com")
+    return name
+
+
+def host_or_socket(host: str) -> str:
+    """An address or a name to listen on, or `unix:PATH`."""
+    if host.startswith(UNIX) and not _SOCKET_PATH.fullmatch(host.removeprefix(UNIX)):
+        raise ValueError(
+            "must be unix: and an absolute path of at most 100 bytes, like unix:/run/models-proxy/http.sock"
+        )
+    return host
+
+
+def path_prefix(value: object) -> str:
+    """A path of one or more segments, or `/` for none -> without a slash at the end."""
+    path = str(value).rstrip("/")
+    if path and not _BASE_PATH.fullmatch(path):
+        raise ValueError("must be a path like /llm, of letters, digits, `.`, `_`, `~` and `-`")
+    return path or "/"
+
+
+def _base_url(url: str) -> str:
+    path = urlsplit(url).path.rstrip("/")
+    if endpoint := next((end for end in _ENDPOINTS if path.endswith(end)), ""):
+        raise ValueError(f"must not end with an endpoint; remove `{endpoint}`: the proxy adds it")
+    if _DOUBLED.search(path):
+        raise ValueError("ends with the same version twice, like `/v1/v1`; remove one")
+    return url
+
+
+def _url(url: str) -> str:
+    if "?" in url or "#" in url:
+        raise ValueError("must not contain `?` or `#`")
+    if not _is_url(url):
+        raise ValueError("must be a URL like https://api.example.com/v1")
+    if "@" in urlsplit(url).netloc:
+        raise ValueError("must not contain a user or password; use `api_key` or `headers`")
+    return url
+
+
+def proxy_url(proxy: SecretStr) -> SecretStr:
+    url = proxy.get_secret_value()
+    if "?" in url or "#" in url or not _is_url(url):
+        raise ValueError("must be a URL like http://user:password@egress:3128; percent-encode user and password")
+    return proxy
+
+
+def _is_url(url: str) -> bool:
+    # urlsplit removes line breaks silently, and its errors quote the text.
+    if not _URL.fullmatch(url):
+        return False
+    try:
+        parts = urlsplit(url)
+        return bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+
+
+Url = Annotated[str, AfterValidator(_url)]
+BaseUrl = Annotated[Url, AfterValidator(_base_url)]
+
+
+def network(text: str) -> str:
+    """A network, such as `10.0.0.0/8`, or one address."""
+    try:
+        return str(ip_network(text.strip()))
+    except ValueError:
+        pass
+    try:
+        hint = f"; did you mean {ip_network(text.strip(), strict=False)}?"
+    except ValueError:
+        hint = ""
+    raise ValueError(f"must be a network such as 10.0.0.0/8, or an address{hint}")
