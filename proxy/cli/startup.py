@@ -14,6 +14,7 @@ from proxy.printable import printable, printable_lines
 from proxy.server.output import Print
 from proxy.states import ListState
 from proxy.store import Report, Store
+from proxy.telemetry.message_fields import ListFields, extra
 
 _FINE: frozenset[ListState] = frozenset({"ok", "declared", "disabled"})
 
@@ -67,18 +68,18 @@ class StartupReport:
     def on_start(self, reports: Sequence[Report]) -> None:
         """Print the rows of providers that are never contacted."""
         for skipped in self._config.skipped:
-            self._row(skipped.state, skipped.name, skipped.reason)
+            self._row(ListFields(skipped.name, skipped.state), skipped.reason)
         for report in reports:
             if report.state == "declared":
                 self._states[report.name] = (report.state, "")
-                self._row(report.state, report.name, count(report.models, "model"))
+                self._row(_fields(report), count(report.models, "model"))
 
     def on_report(self, report: Report) -> None:
         """Print the row of a provider after its first refresh; after later ones, log changes of its state only."""
         before = self._states.get(report.name)
         state = self._states[report.name] = report.state, report.error.kind if report.error else ""
         if before is None and report.name in self._names:
-            self._row(report.state, report.name, _outcome(report))
+            self._row(_fields(report), _outcome(report))
         elif state != before and not self.is_quiet:
             _log_change(report)
 
@@ -87,7 +88,7 @@ class StartupReport:
         reports = {report.name: report for report in store.reports()}  # a reload can have changed the providers
         for provider in self._config.providers:
             if provider.name not in self._states and (report := reports.get(provider.name)):
-                self._row(report.state, provider.name, f"no response within {provider.initial_wait:g} s; still trying")
+                self._row(_fields(report), f"no response within {provider.initial_wait:g} s; still trying")
         self.print(f"Listening on {url}")
         self.print_example(url, store)
 
@@ -101,22 +102,28 @@ class StartupReport:
             key, url = f" --unix-socket {socket}{key}", f"http://localhost{path}"
         self.print(f"  curl{key} {url}/v1/models")
 
-    def _row(self, state: ListState, name: str, text: str) -> None:
+    def _row(self, of: ListFields, text: str) -> None:
         if self._screen or self.is_quiet:
-            self.print(f"  {state:<10}  {name:<{self._width}}  {printable(text)}")
+            self.print(f"  {of.state:<10}  {of.provider:<{self._width}}  {printable(text)}")
         else:
-            level = logging.INFO if state in _FINE else logging.WARNING
-            _log.log(level, "provider %s is %s: %s", name, state, text)
+            level = logging.INFO if of.state in _FINE else logging.WARNING
+            _log.log(level, "provider %s is %s: %s", of.provider, of.state, text, extra=extra(of))
 
 
 def _log_change(report: Report) -> None:
     """Log a changed state or reason. After a failed refresh a list is `ok` until its TTL expires."""
+    outcome, fields = _outcome(report), extra(_fields(report))
     if report.error is None:
-        _log.info("provider %s is %s: %s", report.name, report.state, _outcome(report))
+        _log.info("provider %s is %s: %s", report.name, report.state, outcome, extra=fields)
     elif report.state == "ok":
-        _log.warning("refresh of provider %s failed: %s", report.name, _outcome(report))
+        _log.warning("refresh of provider %s failed: %s", report.name, outcome, extra=fields)
     else:
-        _log.warning("provider %s is %s: %s", report.name, report.state, _outcome(report))
+        _log.warning("provider %s is %s: %s", report.name, report.state, outcome, extra=fields)
+
+
+def _fields(report: Report) -> ListFields:
+    error = report.error.kind if report.error else ""
+    return ListFields(report.name, report.state, report.models, report.failures, error)
 
 
 def _outcome(report: Report) -> str:

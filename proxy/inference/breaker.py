@@ -14,6 +14,7 @@ from proxy.backoff import FAILURE_THRESHOLD, OPEN_SECONDS, open_for
 from proxy.errors import whole_seconds
 from proxy.states import BreakerState, CircuitState, OpenCircuit
 from proxy.telemetry.events import CircuitChange
+from proxy.telemetry.message_fields import CircuitFields, extra
 
 MAX_PER_SOURCE = FAILURE_THRESHOLD - 2
 """Failures of one key or model that a shared breaker counts: others must have failed at least twice."""
@@ -31,7 +32,7 @@ class Breaker:
     __slots__ = ("_by_source", "_is_half_open", "_on_change", "_open_until", "_probed_at", "_prober", "_scope",
                  "failures")  # fmt: skip
 
-    def __init__(self, scope: str, on_change: Callable[[BreakerState, BreakerState], None]) -> None:
+    def __init__(self, scope: str, on_change: Callable[[BreakerState, BreakerState], CircuitChange]) -> None:
         """`scope`: what it is the breaker of, for the log; `on_change`: called with the state before and after."""
         self.failures = 0
         self._scope = scope
@@ -87,10 +88,12 @@ class Breaker:
         self.failures += 1
         self._open_until = now + open_for(self.failures, uniform)
         if self.is_tripped:
-            self._on_change("ok" if self.failures == FAILURE_THRESHOLD else "half_open", "open")
             self._prober, self._probed_at, self._is_half_open = None, float("-inf"), False
-            text = "%s: circuit breaker of calls open after %d failures in a row; next attempt in %d s"
-            _log.warning(text, self._scope, self.failures, whole_seconds(self._open_until - now))
+            text = (
+                f"circuit breaker of calls open after {self.failures} failures in a row; next attempt in "
+                f"{whole_seconds(self._open_until - now)} s"
+            )
+            self._changed("ok" if self.failures == FAILURE_THRESHOLD else "half_open", "open", text)
         return True
 
     def allow_probe(self, now: float, reason: str) -> None:
@@ -102,14 +105,18 @@ class Breaker:
     def close(self) -> None:
         """Log that the breaker is closed. It must not be used any more."""
         if self.is_tripped:
-            self._on_change("half_open" if self._is_half_open else "open", "ok")
-            _log.info("%s: circuit breaker of calls closed", self._scope)
+            self._changed("half_open" if self._is_half_open else "open", "ok", "circuit breaker of calls closed")
 
     def _half_open(self, reason: str) -> None:
         if not self._is_half_open:
             self._is_half_open = True
-            self._on_change("open", "half_open")
-            _log.info("%s: circuit breaker of calls half-open: %s", self._scope, reason)
+            self._changed("open", "half_open", f"circuit breaker of calls half-open: {reason}")
+
+    def _changed(self, before: BreakerState, after: BreakerState, text: str) -> None:
+        change = self._on_change(before, after)
+        level = logging.WARNING if after == "open" else logging.INFO
+        fields = CircuitFields(*change)
+        _log.log(level, "%s: %s", self._scope, text, extra=extra(fields))
 
 
 class _OfModel:
@@ -229,8 +236,10 @@ class Breakers:
         return self._models[model]
 
     def _breaker(self, scope: str, model: str | None, key: str | None) -> Breaker:
-        def changed(before: BreakerState, after: BreakerState) -> None:
-            self._on_change(CircuitChange(self._provider, model, key, before, after))
+        def changed(before: BreakerState, after: BreakerState) -> CircuitChange:
+            change = CircuitChange(self._provider, model, key, before, after)
+            self._on_change(change)
+            return change
 
         return Breaker(scope, changed)
 

@@ -8,6 +8,7 @@ from typing import Literal
 
 from proxy.telemetry.events import CLIENT_CLOSED_REQUEST, CallRecord, ModelsChange, Observer, Request
 from proxy.telemetry.line_fields import EndedCall, EndedRequest
+from proxy.telemetry.message_fields import ModelsFields, extra
 
 Access = Literal["off", "calls", "all"]
 Level = Literal["info", "warning", "error"]
@@ -80,7 +81,8 @@ class AccessLog(Observer):
             for verb, ids in (("added", change.added), ("removed", change.removed))
             if ids
         ]
-        _log.info("provider %s: %s", change.provider, ", ".join(parts))
+        fields = ModelsFields(change.provider, len(change.added), len(change.removed))
+        _log.info("provider %s: %s", change.provider, ", ".join(parts), extra=extra(fields))
 
     def _may_log(self, status: int) -> bool:
         """Count a refused request. The rest of a flood is reported at the end of its period."""

@@ -31,7 +31,7 @@ _PLAIN = re.compile(r"[^\s\"'=\\]+")
 
 
 class MessageLine(Struct):
-    """Any other line."""
+    """Any other line. Some have fields after the message (`message_fields`)."""
 
     time: str
     level: str
@@ -73,13 +73,15 @@ class JsonLines:
         message = record.getMessage()
         if record.exc_info and (error := record.exc_info[1]):
             message = f"{message}\n{describe_bug(error)}"  # without its text, which can contain secrets
-        return self._message(record.created, record.levelname.lower(), record.name, message)
+        event, fields = getattr(record, "event", "message"), getattr(record, "fields", None)
+        line = self._message(record.created, record.levelname.lower(), record.name, message, event)
+        return b"%b,%b" % (line[:-1], self._json(fields)[1:]) if isinstance(fields, Struct) else line
 
     def dropped(self, number: int, now: float) -> bytes:
         return self._message(now, "warning", _LOGGER, dropped_text(number))
 
-    def _message(self, created: float, level: str, logger: str, message: str) -> bytes:
-        return self._json(MessageLine(utc_time(created), level, "message", logger, message))
+    def _message(self, created: float, level: str, logger: str, message: str, event: str = "message") -> bytes:
+        return self._json(MessageLine(utc_time(created), level, event, logger, message))
 
     def _json(self, line: Struct) -> bytes:
         try:

@@ -13,6 +13,7 @@ from proxy.cli.startup import Screen, StartupReport
 from proxy.errors import UpstreamError
 from proxy.states import ListState
 from proxy.store import Report
+from proxy.telemetry.message_fields import ListFields
 from tests.fakes import config_of
 from tests.processes import CONSOLE, Process, accepts_connections, free_port, serving, until
 from tests.providers.lists import CTYUN_WRONG_KEY, lists
@@ -175,6 +176,13 @@ def test_each_change_of_the_state_or_its_reason_is_one_log_line(
         ("WARNING", "provider a is stale: timed out; retrying in 5 s"),
         ("WARNING", "provider a is failing: timed out; retrying in 5 s"),
         ("INFO", "provider a is ok: 1 model"),
+    ]
+    assert [(vars(record)["event"], vars(record)["fields"]) for record in caplog.records] == [
+        ("list", ListFields("a", "ok", 1, 1, "connection_refused")),
+        ("list", ListFields("a", "stale", 1, 1, "connection_refused")),
+        ("list", ListFields("a", "stale", 1, 1, "timeout")),
+        ("list", ListFields("a", "failing", 1, 1, "timeout")),
+        ("list", ListFields("a", "ok", 1)),
     ]
 
 

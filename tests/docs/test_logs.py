@@ -16,12 +16,14 @@ from proxy.telemetry.access_log import MAX_REFUSALS, REFUSAL_SECONDS, AccessLog
 from proxy.telemetry.events import CallOutcome, ModelsChange
 from proxy.telemetry.line_fields import CallLine, EndedCall, EndedRequest
 from proxy.telemetry.lines import ConsoleLines, JsonLines
+from proxy.telemetry.message_fields import EVENTS
 from tests.docs.pages import DOCS, blocks, code, rows, section, text_of
 from tests.telemetry.calls import ENDED_AT, record
 
 PAGE = DOCS / "logs.md"
 JSON = JsonLines(lambda peer, forwarded_for: forwarded_for.decode(), lambda text: False)
 CONSOLE = ConsoleLines(lambda peer, forwarded_for: forwarded_for.decode(), lambda text: False, "utf-8")
+FIELDS = {name for kind in EVENTS for name in kind.__struct_fields__}
 REQUEST = EndedRequest(
     ENDED_AT, b"337e9a60e42d-9", "", "10.0.0.1", b"203.0.113.7", "GET", "/v1/models", 401, "invalid_api_key", 0.0002
 )
@@ -47,6 +49,15 @@ def test_every_outcome_is_documented() -> None:
     outcomes = rows(f"| outcome | meaning |\n{table}")
 
     assert [name for row in outcomes for name in code(row[0])] == list(get_args(CallOutcome))
+
+
+def test_the_fields_of_every_event_are_documented_in_their_order() -> None:
+    table = section(PAGE, "Messages").rpartition("| `event` | when | fields |\n")[2]
+    documented = {
+        row[0].strip("`"): [name for name in code(row[2]) if name in FIELDS] for row in rows(f"| e | w | f |\n{table}")
+    }
+
+    assert documented == {event: list(kind.__struct_fields__) for kind, event in EVENTS.items()}
 
 
 def test_the_examples_are_real_lines(caplog: pytest.LogCaptureFixture) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from itertools import pairwise
 
 import pytest
 
@@ -12,6 +13,7 @@ from proxy.errors import ApiError, ProviderUnavailable, RateLimited
 from proxy.inference.breaker import MAX_MODELS
 from proxy.inference.circuit import Circuit
 from proxy.states import BreakerState, OpenCircuit
+from proxy.telemetry.message_fields import CircuitFields
 from proxy.upstream.key_pool import KeyPool
 from tests.fakes import FakeClock, config_of, middle
 
@@ -245,6 +247,10 @@ async def test_each_change_of_the_circuit_is_logged_once(clock: FakeClock, caplo
         f"{prefix}open after 6 failures in a row; next attempt in 60 s",
         f"{prefix}half-open: this call is a probe",
         f"{prefix}closed",
+    ]
+    states: list[BreakerState] = ["ok", "open", "half_open", "open", "half_open", "ok"]
+    assert [vars(record)["fields"] for record in caplog.records] == [
+        CircuitFields("a", "m", NOBODY, before, after) for before, after in pairwise(states)
     ]
 
 

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from proxy.telemetry.line_fields import EndedCall, EndedRequest
 from proxy.telemetry.lines import ConsoleLines, JsonLines, Lines, local_time, utc_time
+from proxy.telemetry.message_fields import CircuitFields, extra
 from tests.telemetry.calls import ENDED_AT, record
 
 ACTIVE = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -149,6 +150,20 @@ def test_a_message_in_both_formats() -> None:
         "message": "provider a is stale",
     }  # fmt: skip
     assert CONSOLE.record(message).decode() == "2027-01-15 08:00:00,250 WARNING models_proxy: provider a is stale"
+
+
+def test_fields_of_a_message_follow_it_in_json_and_are_not_in_text() -> None:
+    message = log_record("provider %s: circuit breaker of calls open", "a")
+    vars(message).update(extra(CircuitFields("a", "m\n\u202e", None, "ok", "open")))
+    line = JSON.record(message)
+
+    assert parsed(line) == {
+        "time": "2027-01-15T08:00:00.250Z", "level": "warning", "event": "circuit", "logger": "models_proxy",
+        "message": "provider a: circuit breaker of calls open",
+        "provider": "a", "model": "m\n\u202e", "key": None, "before": "ok", "state": "open",
+    }  # fmt: skip
+    assert ACTIVE.search(line.decode()) is None
+    assert CONSOLE.record(message).decode().endswith("WARNING models_proxy: provider a: circuit breaker of calls open")
 
 
 @pytest.mark.parametrize("lines", [JSON, CONSOLE], ids=["json", "console"])
