@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
 import re
@@ -251,7 +252,15 @@ def load(
     wrk = tool("wrk", "using a slower load generator; rely on the CPU columns, not on requests per second")
     if wrk is None:
         return _own_load(url, connections, seconds, headers, keys, body)
-    command = [wrk, "-t1", f"-c{connections}", "-d60s", "--latency", *(f"-H{header}" for header in headers)]
+    # It ignores the signal below if it is still starting. Then it ends by itself, soon enough for `TIMEOUT`.
+    command = [
+        wrk,
+        "-t1",
+        f"-c{connections}",
+        f"-d{math.ceil(seconds) + 5}s",
+        "--latency",
+        *(f"-H{header}" for header in headers),
+    ]
     arguments: list[str] = []
     for script, file in (("keys.lua", keys), ("call.lua", body)):
         if file is not None:

@@ -42,7 +42,7 @@ PROCESSES = 5
 ROUNDS = 3
 """With each process, after a warm-up."""
 SECONDS = 1.0  # per round: one scrape
-WARM_UP_SECONDS = 0.3
+WARM_UP_SECONDS = 0.5
 GOAL, GOAL_OF_BASE = 1.05, 1.10
 KEY = "mp-benchmark-observed-000000000000"
 CREDENTIAL = {"Authorization": f"Bearer {KEY}"}

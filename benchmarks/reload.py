@@ -1,4 +1,4 @@
-"""11. Reloads of the configuration, half of them with a bad file, under load of lists, calls and streams."""
+"""15. Reloads of the configuration, half of them with a bad file, under load of lists, calls and streams."""
 
 from __future__ import annotations
 
@@ -38,9 +38,10 @@ PER_ROUND = 10
 QUIET_SECONDS = 5.0  # before the reloads of each round
 LIST_GOAL, MEMORY_GOAL = 1.2, 1.05
 OPERATOR, CALLER = "mp-benchmark-operator-00000000", "mp-benchmark-caller-0000000000"
+OTHER = "mp-benchmark-other-00000000000"
 _BETWEEN = 0.5
 """Seconds between two reloads. Changes of files are applied after at least twice as long."""
-_PAUSE = 0.01  # seconds between two lists of a connection: the load is far below saturation
+_PAUSE = 0.01  # seconds between two requests of a client: the load is far below saturation
 
 
 @dataclass
@@ -73,7 +74,7 @@ def main() -> None:
 
 
 def _config(lists: int, calls: int, turn: int) -> str:
-    """The configuration of one turn: keys, rules and providers differ; 1,000 models are always listed."""
+    """The configuration of one turn: keys, owners, access rules and providers differ; `CALLER` sees 1,000 models."""
     forwarded = {0: "json", 1: "sse"}
     entries = [
         f"  - {{name: p{n}, base_url: '{base_url(lists, n)}', "
@@ -89,6 +90,7 @@ def _config(lists: int, calls: int, turn: int) -> str:
         (f"k{turn}", f"mp-benchmark-{turn:020d}", ""),
     ]
     lines = [f"  - {{name: {name}, hash: '{_digest(key)}', models: ['*']{more}}}" for name, key, more in keys]
+    lines.append(f"  - {{name: other, hash: '{_digest(OTHER)}', models: ['*', '!*-{turn % 10}']}}")
     return config_text(entries, "keys:\n" + "\n".join(lines))
 
 
