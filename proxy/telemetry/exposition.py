@@ -1,7 +1,7 @@
 """The two text formats that Prometheus reads: its own, and OpenMetrics.
 
-The encoder of prometheus-client needs 180 to 260 ms for 20,000 series, and cannot be interrupted. This one needs a
-tenth of that, in steps. Tests compare its output with that of prometheus-client.
+Not by prometheus-client, which needs 95 to 160 ms of CPU for the 14,000 series of 10,000 keys (`benchmarks.metrics`).
+This one needs a fifth of that, in steps. Tests read its output with the parsers of prometheus-client.
 """
 
 from __future__ import annotations
