@@ -111,9 +111,9 @@ def call_line(call: CallRecord, time: str, address_of: AddressOf, shown: Callabl
         call.reason,
         call.attempts,
         call.failovers,
-        round(call.queue_seconds, 6),
-        None if call.first_byte is None else round(call.first_byte, 6),
-        round(call.seconds, 6),
+        _rounded(call.queue_seconds),
+        None if call.first_byte is None else _rounded(call.first_byte),
+        _rounded(call.seconds),
         call.input_tokens,
         call.output_tokens,
         call.bytes_in,
@@ -133,5 +133,10 @@ def request_line(ended: EndedRequest, time: str, address_of: AddressOf) -> Reque
         ended.route,
         ended.status,
         ended.error,
-        round(ended.seconds, 6),
+        _rounded(ended.seconds),
     )
+
+
+def _rounded(seconds: float) -> float:
+    """To microseconds. Faster than `round`, which took a quarter of the time of a line."""
+    return int(seconds * 1e6 + 0.5) / 1e6
