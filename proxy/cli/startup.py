@@ -14,7 +14,7 @@ from proxy.printable import printable, printable_lines
 from proxy.server.output import Print
 from proxy.states import ListState
 from proxy.store import Report, Store
-from proxy.telemetry.message_fields import ListFields, extra
+from proxy.telemetry.message_fields import ListFields, attributes
 
 _FINE: frozenset[ListState] = frozenset({"ok", "declared", "disabled"})
 
@@ -107,12 +107,12 @@ class StartupReport:
             self.print(f"  {of.state:<10}  {of.provider:<{self._width}}  {printable(text)}")
         else:
             level = logging.INFO if of.state in _FINE else logging.WARNING
-            _log.log(level, "provider %s is %s: %s", of.provider, of.state, text, extra=extra(of))
+            _log.log(level, "provider %s is %s: %s", of.provider, of.state, text, extra=attributes(of))
 
 
 def _log_change(report: Report) -> None:
     """Log a changed state or reason. After a failed refresh a list is `ok` until its TTL expires."""
-    outcome, fields = _outcome(report), extra(_fields(report))
+    outcome, fields = _outcome(report), attributes(_fields(report))
     if report.error is None:
         _log.info("provider %s is %s: %s", report.name, report.state, outcome, extra=fields)
     elif report.state == "ok":

@@ -14,7 +14,7 @@ from proxy.backoff import FAILURE_THRESHOLD, OPEN_SECONDS, open_for
 from proxy.errors import whole_seconds
 from proxy.states import BreakerState, CircuitState, OpenCircuit
 from proxy.telemetry.events import CircuitChange
-from proxy.telemetry.message_fields import CircuitFields, extra
+from proxy.telemetry.message_fields import CircuitFields, attributes
 
 MAX_PER_SOURCE = FAILURE_THRESHOLD - 2
 """Failures of one key or model that a shared breaker counts: others must have failed at least twice."""
@@ -116,7 +116,7 @@ class Breaker:
         change = self._on_change(before, after)
         level = logging.WARNING if after == "open" else logging.INFO
         fields = CircuitFields(*change)
-        _log.log(level, "%s: %s", self._scope, text, extra=extra(fields))
+        _log.log(level, "%s: %s", self._scope, text, extra=attributes(fields))
 
 
 class _OfModel:

@@ -8,7 +8,7 @@ from typing import Literal
 
 from proxy.telemetry.events import CLIENT_CLOSED_REQUEST, CallRecord, ModelsChange, Observer, Request
 from proxy.telemetry.line_fields import EndedCall, EndedRequest
-from proxy.telemetry.message_fields import ModelsFields, extra
+from proxy.telemetry.message_fields import ModelsFields, attributes
 
 Access = Literal["off", "calls", "all"]
 Level = Literal["info", "warning", "error"]
@@ -82,7 +82,7 @@ class AccessLog(Observer):
             if ids
         ]
         fields = ModelsFields(change.provider, len(change.added), len(change.removed))
-        _log.info("provider %s: %s", change.provider, ", ".join(parts), extra=extra(fields))
+        _log.info("provider %s: %s", change.provider, ", ".join(parts), extra=attributes(fields))
 
     def _may_log(self, status: int) -> bool:
         """Count a refused request. The rest of a flood is reported at the end of its period."""

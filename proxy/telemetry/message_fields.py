@@ -46,6 +46,6 @@ EVENTS: Mapping[type[Struct], str] = {CircuitFields: "circuit", ListFields: "lis
 """The value of `event` in the lines with these fields."""
 
 
-def extra(fields: Fields) -> Mapping[str, object]:
+def attributes(fields: Fields) -> Mapping[str, object]:
     """The argument `extra` of a call of `logging`: attributes of the record."""
     return {"event": EVENTS[type(fields)], "fields": fields}

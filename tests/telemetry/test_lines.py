@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from proxy.telemetry.line_fields import EndedCall, EndedRequest
 from proxy.telemetry.lines import ConsoleLines, JsonLines, Lines, local_time, utc_time
-from proxy.telemetry.message_fields import CircuitFields, extra
+from proxy.telemetry.message_fields import CircuitFields, attributes
 from tests.telemetry.calls import ENDED_AT, record
 
 ACTIVE = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -154,7 +154,7 @@ def test_a_message_in_both_formats() -> None:
 
 def test_fields_of_a_message_follow_it_in_json_and_are_not_in_text() -> None:
     message = log_record("provider %s: circuit breaker of calls open", "a")
-    vars(message).update(extra(CircuitFields("a", "m\n\u202e", None, "ok", "open")))
+    vars(message).update(attributes(CircuitFields("a", "m\n\u202e", None, "ok", "open")))
     line = JSON.record(message)
 
     assert parsed(line) == {
