@@ -78,7 +78,8 @@ SECTIONS = (
     Section(
         "store",
         StoreSettings,
-        "State outside the process. See [Restarts](operations.md#restarts). A restart applies changes.",
+        "State outside the process, for the next start ([Restarts](operations.md#restarts)) or shared by replicas "
+        "([A shared store](operations.md#a-shared-store)). A restart applies changes.",
     ),
     Section(
         "cache",
@@ -187,6 +188,28 @@ ENTRIES: Mapping[str, Entry] = {
         "directory: /var/lib/models-proxy",
         "A directory for this process alone. The last model lists are written there, and the next start shows them "
         "before any provider responds. Without it, lists are kept in memory only.",
+    ),
+    "StoreSettings.valkey": Entry(
+        'valkey: "redis://valkey:6379"',
+        "The address of a Valkey or Redis server: `redis://HOST:PORT/DB`, `rediss://` with TLS, or with Sentinel "
+        "`sentinel://HOST1,HOST2/NAME` (`sentinels://` with TLS). `user:password@` can precede the host. Requires "
+        "`models-proxy[valkey]`.",
+    ),
+    "StoreSettings.valkey_password": Entry("valkey_password: ${VALKEY_PASSWORD}", "The password, if not in `valkey`."),
+    "StoreSettings.valkey_password_file": Entry(
+        "valkey_password_file: /run/secrets/valkey", "A file with the password. It is read for each connection."
+    ),
+    "StoreSettings.valkey_ca_file": Entry(
+        "valkey_ca_file: /etc/ssl/valkey-ca.pem", "CA of the server's certificate (PEM) instead of the public CAs."
+    ),
+    "StoreSettings.namespace": Entry(
+        "namespace: prod",
+        "Required with `valkey`. Replicas with the same one share circuit breakers, cool-downs, and the ids that keys "
+        "received. Lists are shared between all whose settings of the provider are the same.",
+    ),
+    "StoreSettings.lease": Entry(
+        "lease: 10s",
+        "Time after which a list is fetched by another replica if the one that fetches it died; 1s to 10m.",
     ),
     "Logging.format": Entry(
         "format: json",

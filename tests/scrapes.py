@@ -7,6 +7,7 @@ import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
+from proxy.sharing import StoreState
 from proxy.store.directory import DirectoryStatus
 from tests.fakes import FakeClock, FakeFetch, config_of, digest
 from tests.listening import Served, serving
@@ -45,6 +46,7 @@ async def busy_proxy(fetch: FakeFetch, clock: FakeClock) -> AsyncIterator[Served
     ):
         served.app.reloads.last_failure = clock.time()
         served.app.metrics.directory = lambda: DirectoryStatus("/lists", "", 1, 0, 0)
+        served.app.metrics.shared_store = lambda: StoreState(True, "", clock.time(), 1, 0, 0)
         served.client.headers["authorization"] = f"Bearer {KEY}"
         await asyncio.gather(*(served.call() for _ in range(6)))
         fetch.lists("b", model, "n")

@@ -154,6 +154,10 @@ def test_http_clients_are_imported_only_by_upstream_and_the_cli_client() -> None
     }
 
 
+def test_only_one_module_imports_redis() -> None:
+    assert importers("redis") == {"sharing.client"}
+
+
 def test_only_the_signer_of_requests_imports_botocore() -> None:
     assert importers("botocore") == {"upstream.aws"}
 

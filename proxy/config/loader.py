@@ -31,7 +31,7 @@ from proxy.config.routing import RoutingRule, VirtualModel
 from proxy.config.server import Server
 from proxy.config.settings import Config, Group, Merge, OwnerRule
 from proxy.config.sources import SourceLog
-from proxy.config.store import StoreSettings
+from proxy.config.store_section import store_of
 from proxy.config.validation import Validation
 
 
@@ -125,7 +125,7 @@ def _config(
     _check_body_memory(validation, server)
     check_certificate(validation, server.tls if server else None)
     logging = validation.section(Logging, raw, "logging")
-    store = validation.section(StoreSettings, raw, "store")
+    store = store_of(validation, raw, read_secret, is_installed)
     merge = validation.section(Merge, raw, "merge")
     _check_inherited(validation, raw)
     owners = _owners(validation, raw)
@@ -155,7 +155,7 @@ def _config(
         models,
         routing,
         logging or Logging(),
-        store or StoreSettings(),
+        store,
     )
 
 

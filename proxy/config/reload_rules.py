@@ -9,7 +9,7 @@ from proxy.config.settings import Config
 
 _NEEDS_RESTART = ("host", "port", "socket_mode", "workers")
 """Settings of `server` that are read once, at the start."""
-_OF_STORE = ("directory",)
+_OF_STORE = ("directory", "valkey", "valkey_password", "valkey_ca_file", "namespace", "lease")
 
 
 def refuse_reload(before: Config, after: Config, addresses: Sequence[str] = ()) -> Problem | None:

@@ -33,6 +33,7 @@ from proxy.server.list_directory import list_directory
 from proxy.server.process import ProcessMetrics
 from proxy.server.reload import ConfigFiles, Reloader
 from proxy.server.shared import Shared
+from proxy.server.shared_store import running, shared_store
 from proxy.server.shares import Shares
 from proxy.store import Report
 from proxy.telemetry import Reloads, Telemetry
@@ -83,7 +84,11 @@ class Proxy:
         """None without `store.directory`."""
         if directory := self.directory:
             self.metrics.directory = lambda: directory.status
-        shared = Shared(clock, fetch, self.telemetry, on_report, self.metrics, self, self.directory)
+        self.sharing = shared_store(config, clock)
+        """None if nothing is shared with other processes."""
+        if sharing := self.sharing:
+            self.metrics.shared_store = lambda: sharing.state
+        shared = Shared(clock, fetch, self.telemetry, on_report, self.metrics, self, self.directory, self.sharing)
         self.deployment = Deployment(config, shared)
         self._retiring: dict[asyncio.Task[None], Deployment] = {}
         """Deployments that were replaced, and still have requests in progress."""
@@ -129,6 +134,11 @@ class Proxy:
     @asynccontextmanager
     async def lifespan(self) -> AsyncIterator[None]:
         """Refresh the model lists in the background while the context is entered."""
+        async with running(self.sharing), self._running():
+            yield
+
+    @asynccontextmanager
+    async def _running(self) -> AsyncIterator[None]:
         disable_http_logging()
         if self.directory:
             await self.directory.start(lambda: self.deployment.store)

@@ -73,6 +73,7 @@ class Deployment:
             on_report=self._reported,
             on_models=shared.telemetry.models_changed,
             on_accepted=self._keep,
+            shared=shared.lists,
         )
         self.access = Access(config, clock.time)
         self.guard = BrowserGuard(config.server) if config.is_open else None
@@ -191,14 +192,20 @@ class Deployment:
 
     def _stored_states(self) -> Mapping[str, object]:
         """Return the states of what the section `store` configures, for `/health`."""
-        directory = self._shared.directory
-        return {"directory": directory.status._asdict()} if directory else {}
+        directory, sharing = self._shared.directory, self._shared.sharing
+        shown: dict[str, object] = {}
+        if directory:
+            shown["directory"] = directory.status._asdict()
+        if sharing and (state := sharing.state):
+            shown["valkey"] = state._asdict()
+        return shown
 
     def _reported(self, report: Report) -> None:
         """After each refresh. A provider whose list was fetched can be reached."""
         if self.forwarder and report.failures == 0 and (circuit := self.forwarder.circuits.get(report.name)):
             circuit.reached("its list was fetched")
-        self._telemetry.provider_reported(report)
+        if not report.is_of_other:
+            self._telemetry.provider_reported(report)
         self._shared.on_report(report)
 
     # -- calls ---------------------------------------------------------------------------------------------------------

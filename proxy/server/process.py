@@ -22,6 +22,7 @@ from proxy.telemetry import Reloads
 from proxy.telemetry.counters import Counters
 
 if TYPE_CHECKING:
+    from proxy.sharing import StoreState
     from proxy.store.directory import DirectoryStatus
     from proxy.telemetry.merging import Values
 
@@ -39,6 +40,8 @@ class ProcessMetrics:
         """Returns the number of lines of the log that were dropped since the start."""
         self.directory: Callable[[], DirectoryStatus | None] = lambda: None
         """Returns the state of `store.directory`, None without one."""
+        self.shared_store: Callable[[], StoreState | None] = lambda: None
+        """Returns the state of `store.valkey`, None without one."""
         self.lag = LoopLag()
         self._connections = connections
         self._reloads = reloads
@@ -61,8 +64,19 @@ class ProcessMetrics:
             "models_proxy_connections_limit": [((), self._connections.limits.connections)],
             "models_proxy_event_loop_lag_seconds": [((), self.lag.seconds.buckets())],
             **_of_directory(self.directory()),
+            **_of_shared_store(self.shared_store()),
             **{name: [((), value)] for name, value in process_values().items()},
         }
+
+
+def _of_shared_store(state: StoreState | None) -> Values:
+    if state is None:
+        return {}
+    outcomes = {"ok": state.operations, "failed": state.failures, "ignored": state.foreign}
+    return {
+        "models_proxy_store_up": [((), int(state.is_up))],
+        "models_proxy_store_operations_total": [((outcome,), number) for outcome, number in outcomes.items()],
+    }
 
 
 def _of_directory(status: DirectoryStatus | None) -> Values:

@@ -143,7 +143,9 @@ class Reloader:
 
     @property
     def _secrets(self) -> Sequence[Any]:
-        return [secret for provider in self._current().providers for secret in provider.secret_files]
+        config = self._current()
+        of_providers = (secret for provider in config.providers for secret in provider.secret_files)
+        return [*of_providers, *config.store.secret_files]
 
     def _look(self) -> Sources | None:
         for secret in self._secrets:

@@ -9,7 +9,9 @@ from proxy.api.admin_actions import Operations
 from proxy.catalog import Fetch
 from proxy.clock import Clock
 from proxy.config import Config
+from proxy.sharing import Sharing
 from proxy.store import Report
+from proxy.store.shared_lists import SharedLists
 from proxy.telemetry import Telemetry
 
 if TYPE_CHECKING:
@@ -30,9 +32,11 @@ class Shared:
         of_process: ProcessValues,
         operations: Operations,
         directory: ListDirectory | None = None,
+        sharing: Sharing | None = None,
     ) -> None:
         """`fetch` replaces fetching over HTTP; `on_report` is called after each refresh of a provider; `of_process`:
-        the metrics of the process; `directory`: where lists are kept for the next start."""
+        the metrics of the process; `directory`: where lists are kept for the next start; `sharing`: with other
+        processes."""
         self.clock = clock
         self.fetch = fetch
         self.telemetry = telemetry
@@ -40,6 +44,9 @@ class Shared:
         self.of_process = of_process
         self.operations = operations
         self.directory = directory
+        self.sharing = sharing
+        self.lists = SharedLists(sharing) if sharing else None
+        """The lists that are shared with other processes, None if none is."""
         self._resources: CallResources | None = None
 
     def resources(self, config: Config) -> CallResources:

@@ -150,6 +150,8 @@ class Report:
     refreshing: bool = False
     """Whether a refresh is in progress."""
     origin: Origin | None = None
+    is_of_other: bool = False
+    """Whether it is reported because another process has fetched."""
 
 
 def age_by_clock(record: ListRecord, provider: Provider, time: float) -> float:

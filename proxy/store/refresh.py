@@ -4,20 +4,34 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from dataclasses import replace
 from itertools import chain
 
 from proxy.catalog import Fetch, FetchResult
 from proxy.clock import Clock
 from proxy.cooperative import run_yielding
 from proxy.errors import UpstreamError, describe_bug
+from proxy.sharing import Busy, Published
 from proxy.store.changes import models_change
 from proxy.store.listing import Report
 from proxy.store.new_offers import described, new_offers
+from proxy.store.records import ListRecord
+from proxy.store.shared_lists import FailureRecord, Received, SharedLists
 from proxy.store.slot import Slot
 from proxy.telemetry.events import ModelsChange
 
+BUSY_SECONDS = 1.0
+"""How often a list that another process fetches is asked for, besides being told of it."""
+_MAX_BUSY = 60.0
+"""Seconds, besides the provider's timeout, after which a list is fetched although another process seems to do so."""
+_MAX_TAKEN_OVER = 3
+"""Results of other processes that are taken over in a row before a list that is still due is fetched."""
+
 _log = logging.getLogger("models_proxy")
+
+Adopt = Callable[[str, Received], Awaitable[bool]]
+"""Shows the list of a provider that another process has fetched."""
 
 
 class Refresher:
@@ -34,10 +48,13 @@ class Refresher:
         on_models: Callable[[ModelsChange], None] = lambda change: None,
         on_accepted: Callable[[str], None] = lambda provider: None,
         form: Callable[[str], str] = str,
+        shared: SharedLists | None = None,
+        adopt: Adopt | None = None,
     ) -> None:
         """`on_change` is called synchronously after every refresh, with whether the offers changed. `on_report` is
         scheduled on the event loop, `on_models` is called when models were added or removed after the first list,
-        `on_accepted` after each list with its provider. `form`: a public id as it is compared with others."""
+        `on_accepted` after each list with its provider. `form`: a public id as it is compared with others. `shared`:
+        the lists that are shared with other processes, and `adopt` shows one of them; None if none is."""
         self._slots = slots
         self._fetch = fetch
         self._clock = clock
@@ -56,6 +73,14 @@ class Refresher:
         self._refreshes: dict[str, asyncio.Task[None]] = {}
         """Provider -> its refresh in progress."""
         self._hands_over = False
+        self._shared = shared
+        self._adopt = adopt
+        self._arrived: dict[str, Published] = {}
+        """Provider -> what another process has published, until it is taken over."""
+        self._forced: set[str] = set()
+        """Providers whose lists are fetched even if another process has just done so."""
+        self._busy_since: dict[str, float] = {}
+        """Provider -> monotonic seconds since when another process fetches its list."""
 
     def inherit(self, before: Refresher) -> None:
         """Take over what is known of an earlier configuration's refreshes. A proxy that is ready remains so."""
@@ -76,6 +101,9 @@ class Refresher:
     async def run(self) -> None:
         """Refresh each provider when its next attempt is due, new ones immediately, until canceled."""
         self._hands_over = False
+        if self._shared:
+            fetching = {slot.provider.name: slot.fetching is not None for slot in self._slots}
+            self._shared.attach(fetching, self._receive)
         try:
             async with asyncio.TaskGroup() as tasks:
                 self._group = tasks
@@ -103,6 +131,8 @@ class Refresher:
         while slots:
             if not self._is_running():
                 return False
+            if self._shared:
+                self._forced.update(slot.provider.name for slot in slots if slot.fetching is None)
             refreshes = [self._begin(slot) for slot in slots]
             await asyncio.wait(refreshes, timeout=max(0.0, ends_at - asyncio.get_running_loop().time()))
             if not self._is_running():
@@ -128,6 +158,8 @@ class Refresher:
             slot.refreshing = False
             if slot.fetching and not self._hands_over:
                 slot.fetching.cancel()
+                if self._shared:
+                    self._shared.abandon(slot.provider.name)
         refreshes = [*self._refreshes.values()]
         for refresh in refreshes:
             refresh.cancel()
@@ -143,7 +175,7 @@ class Refresher:
 
     async def _keep_fresh(self, slot: Slot) -> None:
         while True:
-            if slot.fetching is None and (wait := slot.next_attempt_at - self._clock.monotonic()) > 0:
+            while slot.fetching is None and (wait := slot.next_attempt_at - self._clock.monotonic()) > 0:
                 await self._clock.sleep(wait)
             # Shielded: a timer that is started again must not cancel the refresh.
             await asyncio.shield(self._begin(slot))
@@ -154,10 +186,98 @@ class Refresher:
         refresh = self._refreshes.get(name)
         if refresh is None:
             refresh = self._refreshes[name] = asyncio.create_task(self._refresh(slot), name=f"fetch {name}")
-            refresh.add_done_callback(lambda _: self._refreshes.pop(name))
+            refresh.add_done_callback(lambda _: self._ended(slot))
         return refresh
 
+    def _ended(self, slot: Slot) -> None:
+        name = slot.provider.name
+        del self._refreshes[name]
+        if name in self._arrived and self._is_running():
+            self._begin(slot)
+
     async def _refresh(self, slot: Slot) -> None:
+        """Fetch once and update the slot, unless another process fetches the list."""
+        if self._shared is None:
+            await self._fetch_once(slot)
+        elif await self._must_fetch(slot, self._shared):
+            await self._fetch_once(slot)
+            await self._publish(slot, self._shared)
+
+    # -- lists that are shared with other processes --------------------------------------------------------------------
+
+    def _receive(self, name: str, published: Published) -> None:
+        """Another process has fetched a list. A refresh in progress ends first."""
+        slot = next((slot for slot in self._slots if slot.provider.name == name), None)
+        if slot is not None and self._is_running():
+            self._arrived[name] = published
+            self._begin(slot)
+
+    async def _must_fetch(self, slot: Slot, shared: SharedLists) -> bool:
+        """Take over what other processes have fetched. Returns whether the list is due, and no other fetches it."""
+        try:
+            must_fetch = await self._ask(slot, shared)
+        except Exception as bug:
+            _log.error("internal error while sharing the list of %s: %s", slot.provider.name, describe_bug(bug))
+            must_fetch = True
+        if must_fetch:
+            self._forced.discard(slot.provider.name)
+            self._busy_since.pop(slot.provider.name, None)
+        return must_fetch
+
+    async def _ask(self, slot: Slot, shared: SharedLists) -> bool:
+        name = slot.provider.name
+        if arrived := self._arrived.pop(name, None):
+            await self._take_over(slot, shared, arrived)
+        for _ in range(_MAX_TAKEN_OVER):
+            if slot.fetching is not None:
+                return True  # of an earlier configuration, which has asked
+            is_forced = name in self._forced
+            if not is_forced and slot.next_attempt_at > self._clock.monotonic():
+                return False
+            answer = await shared.begin(slot.provider, force=is_forced)
+            if isinstance(answer, Busy):
+                return not self._waits(slot, answer)
+            if not isinstance(answer, Published):
+                return True
+            await self._take_over(slot, shared, answer)
+        return True
+
+    async def _publish(self, slot: Slot, shared: SharedLists) -> None:
+        result: ListRecord | FailureRecord | None = slot.record()
+        if slot.failures and slot.error:
+            result = FailureRecord.of(slot.error, slot.failures)
+        try:
+            if result is not None:
+                await shared.publish(slot.provider, result)
+        except Exception as bug:
+            _log.error("internal error while sharing the list of %s: %s", slot.provider.name, describe_bug(bug))
+
+    def _waits(self, slot: Slot, busy: Busy) -> bool:
+        """Wait for the fetch of another process, unless that takes too long: it may be a foreign value."""
+        now = self._clock.monotonic()
+        since = self._busy_since.setdefault(slot.provider.name, now)
+        if now - since > _MAX_BUSY + slot.provider.timeout:
+            return False
+        slot.next_attempt_at = now + min(max(busy.seconds, 0.0) + 0.01, BUSY_SECONDS)
+        return True
+
+    async def _take_over(self, slot: Slot, shared: SharedLists, published: Published) -> None:
+        received = await shared.open(slot.provider, published)
+        self._busy_since.pop(slot.provider.name, None)
+        if received.record is not None and self._adopt is not None:
+            await self._adopt(slot.provider.name, received)
+        if received.failure is not None:
+            failed_at = self._clock.monotonic() - received.failure_age
+            slot.fail_like(received.failure.error, received.failure.failures, failed_at)
+            self._on_change(False)
+        if received.record is not None or received.failure is not None:
+            self.adopted(slot)
+            report = replace(slot.report(self._clock.monotonic()), is_of_other=True)
+            asyncio.get_running_loop().call_soon(self._on_report, report)
+
+    # -- fetches -------------------------------------------------------------------------------------------------------
+
+    async def _fetch_once(self, slot: Slot) -> None:
         """Fetch once and update the slot. Handles every exception, because a bug in a parser must not end the loop."""
         slot.refreshing = True
         began = self._clock.monotonic()

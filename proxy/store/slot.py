@@ -126,13 +126,17 @@ class Slot:
         """The list as other processes can take it over, None without one."""
         return self.listing.record(self.first_names) if self.listing else None
 
-    def restore(self, record: ListRecord, *, age: float, now: float, origin: Origin) -> Cooperative[Update | None]:
+    def restore(
+        self, record: ListRecord, *, age: float, now: float, origin: Origin, replaces_newer: bool = False
+    ) -> Cooperative[Update | None]:
         """What a list that another process fetched `age` seconds ago makes of the listing: see `adopt`.
 
-        None if it has expired, or the present list is as new.
+        None if it has expired, or the present list is as new and not replaced.
         """
         listing = Listing.of_record(record, now - age - record.fetched_at, origin).unexpired(self.provider, now)
-        if listing is None or (self.listing and self.listing.fetched_monotonic >= listing.fetched_monotonic):
+        if listing is None:
+            return None
+        if self.listing and self.listing.fetched_monotonic >= listing.fetched_monotonic and not replaces_newer:
             return None
         if self.listing and listing.entries == self.listing.entries:
             listing = replace(listing, entries=self.listing.entries)
@@ -202,6 +206,11 @@ class Slot:
         self.accepts = False
         self.error = error
         self.next_attempt_at = now + self._retry_delay(error)
+
+    def fail_like(self, error: UpstreamError, failures: int, now: float) -> None:
+        """Record the failed refresh of another process. `failures`: its consecutive ones; `now`: when it failed."""
+        self.failures = failures - 1
+        self.fail(error, now)
 
     def expire(self, now: float) -> bool:
         """Drop entries that no response contained for `max_stale`; keep declared models. Returns whether any was."""

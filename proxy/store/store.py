@@ -25,6 +25,7 @@ from proxy.store.names import Lazy, NameIndex, Names, name_index
 from proxy.store.notes import notes_of, status_of
 from proxy.store.records import ListRecord
 from proxy.store.refresh import Refresher
+from proxy.store.shared_lists import Received, SharedLists
 from proxy.store.slot import Slot
 from proxy.store.view import ListSummary, RenderedList, Status, View, render
 from proxy.store.view_cache import MAX_BYTES, ViewCache
@@ -49,6 +50,8 @@ class Store:
     """Called when the list of a provider was fetched, or taken over from another process that runs now."""
     max_list_bytes: int = MAX_BYTES
     """Limit for the rendered lists of all policies."""
+    shared: SharedLists | None = None
+    """The lists that are shared with other processes; None if none is."""
 
     def __post_init__(self) -> None:
         # Rendered lists reference it, and can outlive the configuration: so it is without the keys, of which it may
@@ -69,6 +72,8 @@ class Store:
             on_models=self.on_models,
             on_accepted=self.on_accepted,
             form=str.casefold if self.config.merge.ignore_case else str,
+            shared=self.shared,
+            adopt=self._adopt_shared,
         )
         self.new_offers: dict[str, frozenset[str]] = {}
         """Provider -> its own ids, and other names, that its first list did not contain. Current; usually empty."""
@@ -132,17 +137,33 @@ class Store:
         self._expire()
         return self._slots[provider].record()
 
-    async def adopt(self, provider: str, record: ListRecord, origin: Origin, age: float | None = None) -> bool:
+    async def _adopt_shared(self, provider: str, received: Received) -> bool:
+        assert received.record is not None, "called for lists only"
+        return await self.adopt(
+            provider, received.record, "shared", received.age, replaces_newer=received.replaces_newer
+        )
+
+    async def adopt(
+        self,
+        provider: str,
+        record: ListRecord,
+        origin: Origin,
+        age: float | None = None,
+        *,
+        replaces_newer: bool = False,
+    ) -> bool:
         """Show the list of another process, unless the present one is as new. Returns whether it was taken over.
 
         `age`: seconds since it was fetched, None if that follows from the wall clocks of both processes. The provider
-        is fetched when that list is due.
+        is fetched when that list is due. `replaces_newer`: take it over even if the present one is newer.
         """
         slot = self._slots[provider]
         if age is None:
             age = age_by_clock(record, slot.provider, self.clock.time())
         present = slot.listing
-        update = await run_yielding(slot.restore(record, age=age, now=self.clock.monotonic(), origin=origin))
+        update = await run_yielding(
+            slot.restore(record, age=age, now=self.clock.monotonic(), origin=origin, replaces_newer=replaces_newer)
+        )
         if update is None or slot.listing is not present:
             return False
         before, is_first = slot.offers, slot.first_names is None

@@ -86,6 +86,13 @@ _TABLE = (
         "1 while the model list of a provider is the one in `store.directory`, because it was not fetched yet.",
         _OF_PROVIDER,
     ),
+    Metric("models_proxy_store_up", "gauge", "1 while the shared store (`store.valkey`) can be used, otherwise 0."),
+    Metric(
+        "models_proxy_store_operations_total",
+        "counter",
+        "Commands for the shared store; the outcome is ok, failed or ignored (a value that is damaged or foreign).",
+        ("outcome",),
+    ),
     Metric("models_proxy_store_directory_up", "gauge", "1 while lists can be written to `store.directory`."),
     Metric(
         "models_proxy_store_directory_writes_total",

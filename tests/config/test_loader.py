@@ -54,7 +54,13 @@ server:
    extra_paths: [/v1/translate], default_models: {moderations: omni}, trusted_proxies: [10.0.0.0/8, 192.0.2.7],
    reload: signal}
 logging: {format: json, level: warning, access: all}
-store: {directory: /var/lib/models-proxy}
+store:
+  directory: /var/lib/models-proxy
+  valkey: rediss://user@valkey
+  valkey_password_file: /run/secrets/files
+  valkey_ca_file: CORP_PEM
+  namespace: prod
+  lease: 20s
 cache: {ttl: 10m, max_stale: 2h, confirm_empty: 3m, initial_wait: 2s}
 defaults:
   timeout: 20s
@@ -411,7 +417,15 @@ def test_every_setting_is_loaded(corp_pem: str) -> None:
             RoutingRule(match=("gpt-*", "o1"), strategy="order"),
         ),
         logging=Logging(format="json", level="warning", access="all"),
-        store=StoreSettings(directory="/var/lib/models-proxy"),
+        store=StoreSettings(
+            directory="/var/lib/models-proxy",
+            valkey=SecretStr("rediss://user@valkey"),
+            valkey_password=first,
+            valkey_password_file="/run/secrets/files",
+            valkey_ca_file=corp_pem,
+            namespace="prod",
+            lease=20,
+        ),
     )
 
 
@@ -421,6 +435,7 @@ def test_example_contains_every_setting() -> None:
         RoutingRule, Group, KeyEntry, Logging, StoreSettings,
     )  # fmt: skip
     names = {name for model in models for name in model.model_fields} - {"settings"}
+    names.remove("valkey_password")  # conflicts with its file
     names |= {name for dialect in DIALECTS.values() for name in dialect.settings} | set(SECTIONS)
     assert {name for name in names if not re.search(rf"\b{name}:", EVERYTHING)} == set()
 

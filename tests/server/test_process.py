@@ -8,8 +8,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from proxy.config.limits import Limits
+from proxy.server.connections import ClientConnections
 from proxy.server.loop_lag import BOUNDS, INTERVAL, LoopLag
-from proxy.server.process import process_values
+from proxy.server.process import ProcessMetrics, process_values
+from proxy.sharing import StoreState
+from proxy.telemetry import Reloads
+from proxy.telemetry.counters import Counters
 
 
 def test_the_values_are_those_of_proc(tmp_path: Path) -> None:
@@ -30,6 +35,19 @@ def test_the_values_are_those_of_proc(tmp_path: Path) -> None:
         "process_resident_memory_bytes": 1200 * page,
         "process_open_fds": 3,
         "process_start_time_seconds": 1_800_000_000 + 12345 / ticks,
+    }
+
+
+def test_the_shared_store_has_metrics_only_if_there_is_one() -> None:
+    metrics = ProcessMetrics(ClientConnections(Limits()), Counters(lambda model: True), Reloads("generation", 0.0))
+    names = {"models_proxy_store_up", "models_proxy_store_operations_total"}
+
+    assert not names & metrics.values().keys()
+    metrics.shared_store = lambda: StoreState(False, "timed out", 0.0, operations=7, failures=2, foreign=1)
+    values = metrics.values()
+    assert {name: values[name] for name in names} == {
+        "models_proxy_store_up": [((), 0)],
+        "models_proxy_store_operations_total": [(("ok",), 7), (("failed",), 2), (("ignored",), 1)],
     }
 
 
