@@ -130,6 +130,8 @@ class Inference:
         body = await self._turns.run(parse_body(content, headers, head.path_model, default_model))
         record.model, record.is_stream = body.model, body.is_stream
         await view.prepare(body.models)
+        if body.references:
+            await self._ledger.look_up(key, body.references)
         origin_of = partial(self._ledger.provider_of, key)
         request_id = head.request_id.decode()
         order: Order | None = None

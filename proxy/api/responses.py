@@ -98,6 +98,7 @@ class StoredResponses:
         headers, forwarded = split_headers(head.headers, key)
         await self._inference.drop_body(headers, caller, receive)  # these requests have no parameters in a body
         head.has_body = False
+        await self._ledger.look_up(key, (response,))
         origin = self._ledger.find(key, response)
         candidate = await self._candidate(origin, caller) if origin and _ID.fullmatch(response) else None
         if origin is None or candidate is None:

@@ -20,6 +20,10 @@ MAX_PER_SOURCE = FAILURE_THRESHOLD - 2
 """Failures of one key or model that a shared breaker counts: others must have failed at least twice."""
 PROBE_SECONDS = 1.0
 """Seconds after the start of a probe until a call of another key can be the next one: a probe can hang."""
+MAX_KEYS = 1000
+"""Keys of one model whose breakers other processes can open."""
+OnOpen = Callable[[str | None, str | None, float], None]
+"""From the model and the key of a breaker, None for those of all, and the monotonic seconds when it can be probed."""
 MAX_MODELS = 1000
 """Models of one provider whose failures are counted; the one that failed first is forgotten."""
 
@@ -48,6 +52,22 @@ class Breaker:
     def is_tripped(self) -> bool:
         """Whether the state is `open` or `half_open`."""
         return self.failures >= FAILURE_THRESHOLD
+
+    @property
+    def open_until(self) -> float:
+        """Monotonic seconds."""
+        return self._open_until
+
+    def open_like(self, until: float) -> None:
+        """Open because that of another process is. A call of this process can be the next probe."""
+        if self.is_tripped and until <= self._open_until:
+            return
+        before: BreakerState = "half_open" if self.is_tripped else "ok"
+        self.failures = max(self.failures, FAILURE_THRESHOLD)
+        self._open_until = until
+        self._on_change(before, "open")
+        self._prober, self._probed_at, self._is_half_open = None, float("-inf"), False
+        _log.info("%s: circuit breaker of calls open, because that of another process is", self._scope)
 
     def state(self, now: float) -> BreakerState:
         if not self.is_tripped:
@@ -138,7 +158,7 @@ class Breakers:
     """The breakers of one provider. Only those with failures exist."""
 
     __slots__ = ("_is_unreachable", "_models", "_on_change", "_provider", "_uniform", "_whole", "account_rejected",
-                 "has_failures")  # fmt: skip
+                 "has_failures", "on_open")  # fmt: skip
 
     def __init__(
         self, provider: str, uniform: Callable[[float, float], float], on_change: Callable[[CircuitChange], None]
@@ -153,6 +173,8 @@ class Breakers:
         self._on_change = on_change
         self._whole: Breaker | None = None
         self._is_unreachable = False
+        self.on_open: OnOpen | None = None
+        """Called when a breaker opens because of failures here; None if nobody else is interested."""
         self._models: dict[str, _OfModel] = {}
 
     def state(self, now: float) -> CircuitState:
@@ -186,14 +208,25 @@ class Breakers:
             self._whole = self._breaker(f"provider {self._provider}", None, None)
         if not is_unreachable:
             of = self._model(model)
-            if key not in of.keys:
-                scope = f"{self._scope(model)}, {f'key {key}' if key else 'calls without a key'}"
-                of.keys[key] = self._breaker(scope, model, key)
-            of.keys[key].failed(key, now, self._uniform)
-            of.shared.failed(key, now, self._uniform, (key,))
+            self._fail(self._of_key(of, model, key), model, key, key, now)
+            self._fail(of.shared, model, None, key, now, (key,))
         sources = () if is_unreachable else (f"key {key}", f"model {model}")
-        if self._whole.failed(key, now, self._uniform, sources):
+        if self._fail(self._whole, None, None, key, now, sources):
             self._is_unreachable = is_unreachable
+
+    def open_like(self, model: str | None, key: str | None, until: float) -> None:
+        """Open a breaker because that of another process is. `model` and `key`: None for the breaker of all."""
+        if model is None:
+            if self._whole is None:
+                self._whole = self._breaker(f"provider {self._provider}", None, None)
+            breaker = self._whole
+        else:
+            of = self._model(model)
+            if key is not None and key not in of.keys and len(of.keys) >= MAX_KEYS:
+                return
+            breaker = of.shared if key is None else self._of_key(of, model, key)
+        self.has_failures = True
+        breaker.open_like(until)
 
     def succeeded(self, model: str) -> None:
         """Remove the breakers of a model, and of the provider."""
@@ -218,6 +251,21 @@ class Breakers:
         """Allow a probe now if the provider's breaker opened because it could not be reached. `how`: for the log."""
         if self._whole is not None and self._is_unreachable:
             self._whole.allow_probe(now, how)
+
+    def _fail(
+        self, breaker: Breaker, model: str | None, of_key: str | None, key: str, now: float, sources: Sequence[str] = ()
+    ) -> bool:
+        """Record a failure in one breaker, that of `model` and `of_key`. Returns whether it counts."""
+        counts = breaker.failed(key, now, self._uniform, sources)
+        if counts and breaker.is_tripped and self.on_open:
+            self.on_open(model, of_key, breaker.open_until)
+        return counts
+
+    def _of_key(self, of: _OfModel, model: str, key: str) -> Breaker:
+        if key not in of.keys:
+            scope = f"{self._scope(model)}, {f'key {key}' if key else 'calls without a key'}"
+            of.keys[key] = self._breaker(scope, model, key)
+        return of.keys[key]
 
     def _of(self, key: str, model: str) -> Iterator[Breaker]:
         """The breakers that a call depends on."""

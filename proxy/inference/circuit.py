@@ -13,7 +13,7 @@ from functools import partial
 from proxy.clock import Clock
 from proxy.config import Provider
 from proxy.errors import ApiError, ProviderUnavailable, RateLimited, whole_seconds
-from proxy.inference.breaker import Breakers
+from proxy.inference.breaker import Breakers, OnOpen
 from proxy.inference.deadline import CallScope, DeadlineExceeded
 from proxy.inference.queue import FairQueue
 from proxy.states import CircuitState, OpenCircuit
@@ -50,7 +50,9 @@ class Circuit:
         self._cooldowns = keys.cooldowns
         self._provider = provider
         self._clock = clock
-        self._new_breakers = partial(Breakers, provider.name, uniform, on_change)
+        self._create_breakers = partial(Breakers, provider.name, uniform, on_change)
+        self.on_open: OnOpen | None = None
+        """Called when a breaker opens because of failures here; None if nobody else is interested."""
         self._breakers = self._new_breakers()
         self._held: dict[str, int] = {}
         """Caller's key -> calls in progress."""
@@ -58,6 +60,19 @@ class Circuit:
         self._queue = FairQueue(
             provider.queue.size, lambda: asyncio.get_running_loop().create_future(), self._held, self._key_limit
         )
+
+    def _new_breakers(self) -> Breakers:
+        breakers = self._create_breakers()
+        breakers.on_open = self._opened
+        return breakers
+
+    def _opened(self, model: str | None, key: str | None, until: float) -> None:
+        if self.on_open:
+            self.on_open(model, key, until)
+
+    def open_like(self, model: str | None, key: str | None, seconds: float) -> None:
+        """Open a breaker for `seconds` because that of another process is."""
+        self._breakers.open_like(model, key, self._clock.monotonic() + seconds)
 
     def configure(self, provider: Provider, keys: KeyPool, *, is_shared: bool) -> None:
         """Apply a changed configuration of the provider to later calls; those in progress keep their slots.

@@ -11,6 +11,8 @@ from collections.abc import Callable, Collection
 
 from msgspec import Struct
 
+from proxy.inference.shared_ids import SharedIds
+
 MAX_IDS = 10_000
 """Per key; the oldest are removed."""
 MAX_AGE = 86_400.0
@@ -30,8 +32,9 @@ class Origin(Struct, frozen=True):
 class Ledger:
     """Records ids by the name of the key that received them. Callers without a key have none."""
 
-    def __init__(self, monotonic: Callable[[], float], keys: Collection[str]) -> None:
-        """`keys`: the names of all keys."""
+    def __init__(self, monotonic: Callable[[], float], keys: Collection[str], shared: SharedIds | None = None) -> None:
+        """`keys`: the names of all keys; `shared`: the ids that other processes have recorded, None if none are."""
+        self.shared = shared
         self._monotonic = monotonic
         self._names = keys
         self._keys: dict[str, OrderedDict[bytes, Origin]] = {}
@@ -58,9 +61,26 @@ class Ledger:
             return
         ids = self._keys.setdefault(key, OrderedDict())
         digest = _digest(object_id)
+        before = ids.get(digest)
+        is_new = before is None or before.provider != origin.provider or origin.at - before.at > MAX_AGE / 2
+        if self.shared and is_new:
+            self.shared.put(key, object_id, origin.provider, origin.model)
         ids[digest] = origin
         ids.move_to_end(digest)
         self._drop_oldest(ids)
+
+    async def look_up(self, key: str, ids: Collection[str]) -> None:
+        """Take over what other processes have recorded of ids that this one does not know."""
+        if self.shared is None or key not in self._names:
+            return
+        unknown = [object_id for object_id in ids if object_id and self.find(key, object_id) is None]
+        found = await self.shared.find(key, unknown) if unknown else {}
+        if key not in self._names:
+            return  # it was removed meanwhile
+        own = self._keys.setdefault(key, OrderedDict())
+        for object_id, (record, age) in found.items():
+            own[_digest(object_id)] = Origin(record.provider, record.model, self._monotonic() - age)
+        self._drop_oldest(own)
 
     def record(self, key: str, origin: Origin, is_own_text: Callable[[str], bool], object_id: str) -> None:
         """Record an id in a response, unless the caller may have chosen it.
@@ -85,6 +105,8 @@ class Ledger:
     def forget(self, key: str, object_id: str) -> None:
         if ids := self._keys.get(key):
             ids.pop(_digest(object_id), None)
+        if self.shared:
+            self.shared.delete(key, object_id)
 
     def _drop_oldest(self, ids: OrderedDict[bytes, Origin]) -> None:
         while len(ids) > MAX_IDS or (ids and self._is_old(next(iter(ids.values())))):

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from proxy.config import Config
 from proxy.inference.body_memory import BodyMemory
 from proxy.inference.deadline import DeadlineTimer
+from proxy.inference.hints import CallHints
 from proxy.inference.ledger import Ledger
 from proxy.inference.turns import Turns
 
@@ -19,8 +20,12 @@ class CallResources:
     ledger: Ledger
     timer: DeadlineTimer = field(default_factory=DeadlineTimer)
     turns: Turns = field(default_factory=Turns)
+    hints: CallHints | None = None
+    """None if nothing is shared with other processes."""
 
     def configure(self, config: Config) -> None:
         """Apply another configuration to later calls."""
         self.body_memory.resize(config.server.limits.body_memory)
         self.ledger.limit_to(config.key_names)
+        if self.ledger.shared:
+            self.ledger.shared.configure(config.keys)

@@ -151,6 +151,7 @@ class Deployment:
             self._keep(provider)  # its fingerprint may be another one
         if self.forwarder:
             self.forwarder.take_over()
+            self._share_hints(self._shared.resources(self.config), self.forwarder)
 
     async def pause(self) -> None:
         """Stop refreshing the lists. Fetches continue, for `start` or for another deployment."""
@@ -245,6 +246,13 @@ class Deployment:
         inference = Inference(self.config, self.store, forwarder, resources, self._calls, telemetry.monotonic)
         self._stored_responses = StoredResponses(self.config, self.store, resources.ledger, inference)
         self.forwarder, self._inference = forwarder, inference
+        if before is None:
+            self._share_hints(resources, forwarder)
+
+    @staticmethod
+    def _share_hints(resources: CallResources, forwarder: Forwarder) -> None:
+        if resources.hints:
+            resources.hints.attach(forwarder.endpoints, forwarder.circuits)
 
     def _calls_of(self, provider: str) -> Calls:
         """Return the state of a provider's calls: `ok` before the first call of any model."""

@@ -52,12 +52,17 @@ class Shared:
     def resources(self, config: Config) -> CallResources:
         """Return what calls share, created at the first call with this configuration."""
         from proxy.inference.body_memory import BodyMemory
-        from proxy.inference.ledger import Ledger
+        from proxy.inference.hints import CallHints
+        from proxy.inference.ledger import MAX_AGE, Ledger
         from proxy.inference.resources import CallResources
+        from proxy.inference.shared_ids import SharedIds
 
         if self._resources is None:
             memory = BodyMemory(config.server.limits.body_memory)
-            self._resources = CallResources(memory, Ledger(self.clock.monotonic, config.key_names))
+            ids = SharedIds(self.sharing, self.clock.time, MAX_AGE, config.keys) if self.sharing else None
+            ledger = Ledger(self.clock.monotonic, config.key_names, ids)
+            hints = CallHints(self.sharing, self.clock) if self.sharing else None
+            self._resources = CallResources(memory, ledger, hints=hints)
         return self._resources
 
     def configure(self, config: Config) -> None:

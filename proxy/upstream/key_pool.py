@@ -67,6 +67,8 @@ class Cooldowns:
         )
         self.has_any = False
         """False if no key is cooling: then nothing need be looked up."""
+        self.on_cool: Callable[[str, str | None, Cooling], None] | None = None
+        """Called with the key, its scope and each cool-down that begins here; None if nobody else is interested."""
 
 
 class KeyPool:
@@ -148,10 +150,21 @@ class KeyPool:
         entries = dict(self._cooling) if self.cooldowns.has_any else {}
         models = {scope for _, scope in entries}
         return any(
-            all((key, model) in entries or (key, ALL_MODELS) in entries for key in self._secrets()) for model in models
+            all((key, model) in entries or (key, ALL_MODELS) in entries for key in self.secrets) for model in models
         )
 
+    def cool_like(
+        self, key: str, scope: str | None, seconds: float, caller: str | None, *, is_rate_limit: bool
+    ) -> None:
+        """Stop using a key because another process has. `key`: one of `secrets`."""
+        self._set(key, scope, seconds, caller, is_rate_limit=is_rate_limit)
+
     def _cool(self, key: str, scope: str | None, seconds: float, caller: str | None, *, is_rate_limit: bool) -> None:
+        cooling = self._set(key, scope, seconds, caller, is_rate_limit=is_rate_limit)
+        if self.cooldowns.on_cool:
+            self.cooldowns.on_cool(key, scope, cooling)
+
+    def _set(self, key: str, scope: str | None, seconds: float, caller: str | None, *, is_rate_limit: bool) -> Cooling:
         now = self._clock.monotonic()
         longest = MAX_COOL_DOWN if scope in (LISTS, ALL_MODELS) else MAX_CALL_COOL_DOWN
         cooling = Cooling(now + min(seconds, longest), now + seconds, caller, is_rate_limit)
@@ -161,6 +174,7 @@ class KeyPool:
             cooling = Cooling(until, told_until, caller if before.caller == caller else None, is_rate_limit)
         self._cooling[key, scope] = cooling
         self.cooldowns.has_any = True
+        return cooling
 
     def _first_to_end(self, model: str, caller: str | None, end: Callable[[Cooling], float]) -> Cooling | None:
         if not self.cooldowns.has_any:
@@ -168,7 +182,7 @@ class KeyPool:
         if not len(self._cooling):
             self.cooldowns.has_any = False
             return None
-        found = [self._cooling_of(key, model, caller) for key in self._secrets()]
+        found = [self._cooling_of(key, model, caller) for key in self.secrets]
         each = [cooling for cooling in found if cooling]
         return min(each, key=end) if len(each) == len(found) else None
 
@@ -180,7 +194,8 @@ class KeyPool:
         applying = (cooling for cooling in found if cooling and cooling.caller in (None, caller))
         return max(applying, key=itemgetter(0), default=None)
 
-    def _secrets(self) -> Sequence[str]:
+    @property
+    def secrets(self) -> Sequence[str]:
         """The keys; one empty key for a provider without keys, whose calls can be limited, too."""
         return [key.get_secret_value() for key in self._keys] or [""]
 
