@@ -26,8 +26,12 @@ def free_port() -> int:
 class ValkeyServer:
     """A server without persistence. It is killed when the context exits."""
 
-    def __init__(self, *options: str, port: int = 0, command: str = "") -> None:
-        """`options`: of its command line; `command`: another program than Valkey, such as `redis-server`."""
+    def __init__(self, *options: str, port: int = 0, command: str = "", file: Path | None = None) -> None:
+        """`options`: of its command line; `command`: another program than Valkey, such as `redis-server`.
+
+        `file`: its configuration, which has the port, instead of options.
+        """
+        self._file = file
         self.port = port or free_port()
         self._options = options
         self._command = command or str(get_binary_path())
@@ -54,9 +58,12 @@ class ValkeyServer:
     def start(self) -> None:
         """Start it, and wait until it accepts connections."""
         arguments = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+        arguments += ["--dir", self._folder.name, *self._options]
+        if self._file:
+            arguments = [str(self._file)]
         with (Path(self._folder.name) / "log").open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603  # our own command
-                [self._command, *arguments, "--dir", self._folder.name, *self._options], stdout=log, stderr=log
+                [self._command, *arguments], stdout=log, stderr=log
             )
         self.wait_until_listening()
 

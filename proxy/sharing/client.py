@@ -35,6 +35,7 @@ MAX_CONNECTIONS = 32
 _CONNECT_SECONDS = 2.0
 _IO_SECONDS = 5.0
 """The limits of the client itself. Commands have shorter ones."""
+_SENTINEL_SECONDS = 0.3
 _PORTS = {"redis": 6379, "rediss": 6379, "sentinel": 26379, "sentinels": 26379}
 _ERRORS: Sequence[tuple[type[Exception], str]] = (
     (AuthenticationError, "authentication failed: check the user and password"),
@@ -80,7 +81,7 @@ class Client:
     """Runs commands. Connections are opened when they are needed."""
 
     def __init__(self, settings: StoreSettings) -> None:
-        self._redis = _redis(settings)
+        self._redis, self._sentinels = _connections(settings)
 
     async def command(self, *parts: str | bytes | int, seconds: float) -> Any:
         """Run one command. Raises Unavailable and WrongType."""
@@ -118,7 +119,8 @@ class Client:
         await self._redis.connection_pool.disconnect()
 
     async def close(self) -> None:
-        await self._redis.aclose(close_connection_pool=True)
+        for client in (self._redis, *self._sentinels):
+            await client.aclose(close_connection_pool=True)
 
 
 async def _limited(command: Any, seconds: float) -> Any:
@@ -150,7 +152,8 @@ async def _close(pubsub: Any) -> None:
         await pubsub.aclose()
 
 
-def _redis(settings: StoreSettings) -> Redis:
+def _connections(settings: StoreSettings) -> tuple[Redis, Sequence[Redis]]:
+    """The client of the server, and those of its sentinels."""
     assert settings.valkey is not None, "checked by the caller"
     url = urlsplit(settings.valkey.get_secret_value())
     login = _Login(unquote(url.username or ""), settings.valkey_password) if settings.valkey_password else None
@@ -168,11 +171,13 @@ def _redis(settings: StoreSettings) -> Redis:
     path = url.path.strip("/")
     if url.scheme in ("redis", "rediss"):
         ((host, port),) = _addresses(url.netloc, _PORTS[url.scheme])
-        return Redis(host=host, port=port, db=int(path or "0"), max_connections=MAX_CONNECTIONS, **options)
-    sentinel_options = {**options, "credential_provider": None}
+        return Redis(host=host, port=port, db=int(path or "0"), max_connections=MAX_CONNECTIONS, **options), ()
+    # Without the password of the server; the next sentinel is asked before a probe of the server ends.
+    short = {"socket_connect_timeout": _SENTINEL_SECONDS, "socket_timeout": _SENTINEL_SECONDS}
+    sentinel_options = {**options, **short, "credential_provider": None}
     sentinels = Sentinel(_addresses(url.netloc, _PORTS[url.scheme]), sentinel_kwargs=sentinel_options, **options)
     master: Redis = sentinels.master_for(path, max_connections=MAX_CONNECTIONS)
-    return master
+    return master, sentinels.sentinels
 
 
 def _addresses(netloc: str, default_port: int) -> list[tuple[str, int]]:

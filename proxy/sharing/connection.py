@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 _RETRY_SECONDS = (0.5, 1.0, 2.0, 4.0)
 """Pauses before probes; the last one is repeated."""
-_PROBE_SECONDS = 1.0
+_PROBE_SECONDS = 2.0
 _PROBE_KEPT = 60_000
 """Milliseconds. A probe writes: replicas that are read-only, and full servers, accept reads."""
 

@@ -24,8 +24,8 @@ cool-down. It can be lost.
 
 **Records.** Small values by key, for the ids that providers returned (`inference.ledger`): `put`, `get`, `delete`.
 
-Methods never raise, and return within `WAIT_SECONDS`, whatever the state of the other side. All run on the event loop;
-callbacks are called on it, and must neither block nor raise.
+Methods never raise, and return in a bounded time, whatever the state of the other side: `get`, which requests wait for,
+within `WAIT_SECONDS`. All run on the event loop; callbacks are called on it, and must neither block nor raise.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Literal, NamedTuple, Protocol
 
 WAIT_SECONDS = 0.2
-"""The longest time that a method waits for the other side."""
+"""The longest time that a request waits for the other side."""
 MAX_HINT = 4096
 """Bytes of a hint. Longer ones are not sent, and are ignored."""
 MAX_RECORD = 1024

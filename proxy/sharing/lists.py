@@ -20,6 +20,8 @@ POLL_SECONDS = 5.0
 MAX_BYTES = 64 * 1024**2
 """Of one list. Larger ones are neither written nor read."""
 _MAX_NAME = 200
+_BEGIN_SECONDS = 1.0
+"""How long a fetch waits for the decision: at the start of the process, a connection must be opened first."""
 _DATA_SECONDS = 5.0
 """How long it takes at most to write or read a list. Nothing waits for it."""
 _RENEWALS = 3
@@ -53,7 +55,7 @@ class Lists:
 
     async def begin(self, name: str, known: int, *, force: bool) -> Turn | Busy | Published | None:
         arguments = (known, self._lease, int(force), _KEPT_LEASE)
-        reply = await self._connection.run(partial(self._run, BEGIN, name, arguments))
+        reply = await self._connection.run(partial(self._run, BEGIN, name, arguments), _BEGIN_SECONDS)
         if reply is None:
             return None
         match reply[0], numbers(reply[1:]):
