@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 from msgspec import Raw
@@ -217,14 +217,18 @@ def _is_portable(value: object, levels: int) -> bool:
 def _owner(payload: Mapping[str, Any], getters: Sequence[Getter]) -> str:
     for get in getters:
         owner = get(payload)
-        # A path has one of these characters; most owners have neither, and are not searched.
-        if (
-            isinstance(owner, str)
-            and owner
-            and (_MAY_BE_PATH.isdisjoint(owner) or not (is_path(owner) or is_private(owner)))
-        ):
-            return owner
+        if isinstance(owner, str) and (public := _shared_owner(owner) if len(owner) <= SHORT_ID else _public(owner)):
+            return public
     return ""
+
+
+def _public(owner: str) -> str:
+    """An owner, "" if it is private. A path has certain characters; most owners have none, and are not searched."""
+    return owner if _MAY_BE_PATH.isdisjoint(owner) or not (is_path(owner) or is_private(owner)) else ""
+
+
+_shared_owner = lru_cache(1024)(_public)
+"""Cached, because a list has few owners, and so that its entries share them."""
 
 
 def _created(payload: Mapping[str, Any], getters: Sequence[Getter]) -> int:

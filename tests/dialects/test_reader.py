@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any
@@ -1292,3 +1293,28 @@ def test_metadata_is_shown_under_standard_names_without_guessing(
 ) -> None:
     entry = entry_of(KNOWN, {"id": "m", **payload}, b"", {})
     assert json.loads(entry.extra) == known
+
+
+def test_entries_of_one_owner_share_its_text() -> None:
+    entries = [read_entry(OPENAI, b'{"id": "m-%d", "owned_by": "acme"}' % number, {}) for number in range(2)]
+
+    assert [entry.owner for entry in entries] == ["acme", "acme"]
+    assert entries[0].owner is entries[1].owner
+
+
+def test_fields_of_an_entry_occupy_no_more_than_their_size() -> None:
+    raw = json.dumps({"id": "m", "description": "x" * 300}).encode()
+    dialect = Dialect("new")
+
+    def read_often() -> list[bytes]:
+        return [read_entry(dialect, raw, {}).extra for _ in range(100)]
+
+    read_often()  # fills the caches of the dialect and of Python
+    tracemalloc.start()
+    try:
+        extras = read_often()
+        used = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+
+    assert used / len(extras) < len(extras[0]) + 64  # the header of an object, and its place in the array
