@@ -61,3 +61,16 @@ print(len(ssl.create_default_context().get_ca_certs()), len(context_of(config.pr
     output = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)  # noqa: S603  # our command
 
     assert output.stdout.split() == ["0", "True"]
+
+
+def test_server_does_not_load_the_cpp_library() -> None:
+    code = """
+import sys
+from proxy.server.process_setup import skip_cpp_library
+skip_cpp_library()
+import aiohttp
+print(*(name for name in ("frozenlist", "frozenlist._frozenlist") if name in sys.modules))
+"""
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)  # noqa: S603  # our command
+
+    assert output.stdout.split() == ["frozenlist"]

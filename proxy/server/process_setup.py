@@ -68,3 +68,11 @@ def skip_system_cas() -> None:
     contexts with explicit CAs (`upstream/tls.py`).
     """
     os.environ["SSL_CERT_FILE"] = os.devnull
+
+
+def skip_cpp_library() -> None:
+    """Save the 1 MiB of the C++ library, which only the extension of frozenlist loads when aiohttp is imported.
+
+    aiohttp keeps its trace callbacks in such lists, and no call has any. The same class in Python replaces it.
+    """
+    os.environ["FROZENLIST_NO_EXTENSIONS"] = "1"

@@ -24,7 +24,7 @@ from proxy.server.connections import raise_descriptor_limit
 from proxy.server.http_protocol import http_protocol
 from proxy.server.listeners import Listeners, address_of
 from proxy.server.log import Log, drop_noise
-from proxy.server.process_setup import HANGUP, ignore_hangup, limit_malloc, skip_system_cas
+from proxy.server.process_setup import HANGUP, ignore_hangup, limit_malloc, skip_cpp_library, skip_system_cas
 from proxy.server.reload import ConfigFiles
 from proxy.server.systemd import ServiceManager, State, service_manager
 from proxy.server.tls import ServerTls
@@ -87,6 +87,7 @@ def run(
     raise_descriptor_limit()
     sys.setswitchinterval(_SWITCH_SECONDS)
     skip_system_cas()
+    skip_cpp_library()
 
     tls = ServerTls(config.server.tls) if config.server.tls else None
 
