@@ -46,7 +46,7 @@ class ParsedPage:
     """A hash of everything that parsing it depends on."""
     entries: tuple[Entry, ...]
     hashes: array[int]
-    """For each entry a hash of its bytes and placeholder values, 0 if it cannot be reused."""
+    """For each entry a hash of its bytes and placeholder values, 0 if it cannot be reused. Empty on the first pages."""
     dropped: Mapping[str, int]
     shortened: int
     """Number of entries without their largest fields."""
@@ -152,14 +152,15 @@ class PageReader:
                 if leaks and any(secret in data for secret in leaks):
                     raise InvalidEntry("contains a configured secret")
                 entry_hash = values_hash ^ hash(data) if has_last else 0
-                entry = known.get(entry_hash)
+                entry = known.get(entry_hash) if has_last else None
                 if entry is None:
                     limited = within_limits(dialect, data) if len(data) > _SMALL_ENTRY else data
                     entry = read_entry(dialect, limited, values, page.long_numbers, named, signs)
                     if limited is not data:
                         shortened, entry_hash = shortened + 1, 0  # read and counted again in the next response
                 entries.append(entry)
-                hashes.append(entry_hash)
+                if has_last:
+                    hashes.append(entry_hash)
             except InvalidEntry as error:
                 dropped[str(error)] += 1
                 reason = reason if isinstance(error, NotAModel) else str(error)
@@ -171,7 +172,7 @@ class PageReader:
     def _known(self) -> Mapping[int, Entry]:
         """The entries of the last response by hash. Computed only if a page has changed."""
         pages = self._last_pages.values()
-        return {key: entry for page in pages for key, entry in zip(page.hashes, page.entries, strict=True) if key}
+        return {key: entry for page in pages for key, entry in zip(page.hashes, page.entries, strict=False) if key}
 
 
 def too_many_models(provider: Provider) -> UpstreamError:
