@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from itertools import chain
 
 from proxy.catalog import Offer
 from proxy.catalog.adjust import shutdown_at
@@ -30,8 +31,8 @@ class Listed:
         return self._catalog
 
     def has(self, model: str) -> bool:
-        """Whether a model is listed for anyone."""
-        return model in self.current.ids
+        """Whether a model is listed for anyone. Those of rendered lists are found without another index of all ids."""
+        return self._store.shows(model) or model in self.current.ids
 
 
 class _Catalog:
@@ -47,8 +48,8 @@ class _Catalog:
 
     @cached_property
     def ids(self) -> frozenset[str]:
-        listed = {offer.id for offers in self._offers for offer in offers}
-        return frozenset(listed.union(model.id for model in self._config.models))
+        of_providers = (offer.id for offers in self._offers for offer in offers)
+        return frozenset(chain(of_providers, (model.id for model in self._config.models)))
 
     @cached_property
     def version(self) -> str:

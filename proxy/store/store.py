@@ -224,6 +224,11 @@ class Store:
         self._expire()
         return self._views.view(policy)
 
+    def shows(self, model: str) -> bool:
+        """Whether one of the rendered lists contains an id."""
+        self._expire()
+        return self._views.shows(model)
+
     def _render(self, policy: Policy) -> Cooperative[RenderedList]:
         """Render the models that a policy allows, from the current offers in the configured order of providers."""
         offers = [slot.offers for slot in self._slots.values()]

@@ -92,6 +92,10 @@ class ViewCache:
             view = self._views[policy] = self._new_view(policy, rendered)
         return view
 
+    def shows(self, model: str) -> bool:
+        """Whether one of the cached lists contains an id."""
+        return any(rendered.catalog.find(model) for rendered in self._lists.values())
+
     def cached_status(self, policy: Policy) -> Status | None:
         """The ETags and headers of the list of a policy, also of an evicted one; None if it was never rendered."""
         status = self._statuses.get(policy)

@@ -107,3 +107,14 @@ async def test_lists_beyond_an_eighth_of_the_limit_share_their_entries(fetch: Fa
         assert len(common) == 48, "the beginning, and all but one of each list and the last one"
         assert all(len({each[entry] for each in entries}) == 1 for entry in common)
         assert [await each.compressed() for each in rendered] == [gzip.compress(body, 6, mtime=0) for body in whole]
+
+
+async def test_cached_lists_show_which_models_anyone_is_shown(fetch: FakeFetch, clock: FakeClock) -> None:
+    fetch.lists("a", "m1", "m2", "m3")
+    async with running(Store(config_of(ONE), fetch, clock)) as store:
+        before = [store.shows(model) for model in ("m1", "m2", "m3")]
+        store.view(Policy(["m1"]))
+        store.view(Policy(["*", "!m3"]))
+
+        assert before == [False, False, False]
+        assert [store.shows(model) for model in ("m1", "m2", "m3")] == [True, True, False]
