@@ -35,6 +35,7 @@ from proxy.server.reload import ConfigFiles, Reloader
 from proxy.server.shared import Shared
 from proxy.server.shared_store import running, shared_store
 from proxy.server.shares import Shares
+from proxy.sharing import Sharing
 from proxy.store import Report
 from proxy.telemetry import Reloads, Telemetry
 from proxy.telemetry.counters import Counters
@@ -64,11 +65,13 @@ class Proxy:
         files: ConfigFiles | None = None,
         on_reload: Callable[[Config], None] = lambda config: None,
         workers: Workers | None = None,
+        sharing: Sharing | None = None,
     ) -> None:
         """`fetch` replaces fetching over HTTP; `on_report` is called after each refresh of a provider.
 
         `files`: those of the configuration, which can change; None if it is constant. `on_reload` is called with each
         changed configuration when it is applied. `workers`: None if this process is the only one that serves the port.
+        `sharing`: with those, unless `store.valkey` shares more.
         """
         self.workers = workers
         clock = clock or SystemClock()
@@ -84,7 +87,7 @@ class Proxy:
         """None without `store.directory`."""
         if directory := self.directory:
             self.metrics.directory = lambda: directory.status
-        self.sharing = shared_store(config, clock)
+        self.sharing = shared_store(config, clock) or sharing
         """None if nothing is shared with other processes."""
         if sharing := self.sharing:
             self.metrics.shared_store = lambda: sharing.state

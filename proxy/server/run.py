@@ -28,6 +28,7 @@ from proxy.server.process_setup import HANGUP, ignore_hangup, limit_malloc, skip
 from proxy.server.reload import ConfigFiles
 from proxy.server.systemd import ServiceManager, State, service_manager
 from proxy.server.tls import ServerTls
+from proxy.sharing import Sharing
 from proxy.store import Report, Store
 
 LAST_SECONDS = 6.0
@@ -59,6 +60,10 @@ class Observer(Protocol):
 
 class Supervision(Workers, Protocol):
     """The connection to the supervisor of several workers, of which this process is one."""
+
+    @property
+    def sharing(self) -> Sharing:
+        """With the other workers."""
 
     def connect(self, app: Proxy, server: Server) -> None:
         """Do what the supervisor sends. Called on the event loop before the server accepts connections."""
@@ -98,7 +103,14 @@ def run(
         if supervision:
             supervision.applied(config)
 
-    app = Proxy(config, on_report=observer.on_report, files=files, on_reload=on_reload, workers=supervision)
+    app = Proxy(
+        config,
+        on_report=observer.on_report,
+        files=files,
+        on_reload=on_reload,
+        workers=supervision,
+        sharing=supervision.sharing if supervision else None,
+    )
     app.telemetry.add(log.access)
     app.metrics.dropped_lines = lambda: log.dropped
     if HANGUP and not supervision:

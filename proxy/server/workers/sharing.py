@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection, Mapping
 from itertools import count
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 from proxy.server.workers.messages import (
     Abandon,
@@ -22,7 +22,7 @@ from proxy.server.workers.messages import (
     Put,
     Reply,
 )
-from proxy.sharing import MAX_HINT, MAX_RECORD, Busy, Known, Published, Turn
+from proxy.sharing import MAX_HINT, MAX_RECORD, Busy, Kind, Known, Published, Turn
 
 BUSY_SECONDS = 0.5
 """After this time a worker asks again for a list that another one fetches: that may have been killed."""
@@ -37,8 +37,6 @@ R = TypeVar("R", bound=Reply)
 class WorkerSharing:
     """A `Sharing` whose other side is the supervisor."""
 
-    state = None
-
     def __init__(self) -> None:
         self._send: Callable[[Message], None] | None = None
         """None until this process is connected."""
@@ -47,6 +45,10 @@ class WorkerSharing:
         self._receive_hint: Callable[[bytes], None] = lambda hint: None
         self._waiting: dict[int, asyncio.Future[Reply]] = {}
         self._numbers = count(1)
+
+    @property
+    def state(self) -> None:
+        """Nothing is shown of it: it fails with the whole server only."""
 
     async def run(self) -> None:
         await asyncio.Event().wait()
@@ -76,9 +78,7 @@ class WorkerSharing:
             return _published(reply.news)
         return Turn(reply.token) if reply.token else Busy(BUSY_SECONDS)
 
-    async def publish(
-        self, name: str, token: int, kind: Literal["list", "failure"], data: bytes, seconds: float
-    ) -> bool:
+    async def publish(self, name: str, token: int, kind: Kind, data: bytes, seconds: float) -> bool:
         message = Publish(next(self._numbers), name, token, kind, data, seconds)
         reply = await self._ask(message, Accepted, LIST_SECONDS)
         return reply is not None and reply.is_current
