@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import forward, metrics, observed
+from benchmarks import forward, metrics, observed, workers
 from benchmarks.harness import Load, Medians, Round, medians, parse_wrk, percentile, ratio, table, verdict
 from benchmarks.servers import Reply, config_text, providers
 from proxy.config import parse
@@ -198,3 +198,13 @@ def test_the_run_with_many_keys_reaches_the_limits_of_rows() -> None:
 
     assert len(rows["models_proxy_requests_total"]) >= MAX_REQUESTS
     assert len(rows["models_proxy_calls_total"]) >= MAX_PAIRS
+
+
+def test_workers_are_compared_by_requests_per_cpu_second_and_by_their_connections() -> None:
+    one = [workers.Result(Load(1000, 1.0, 1.0, 2.0), 0.05, [128])] * 3
+    two = [workers.Result(Load(1800, 1.0, 1.0, 2.0), 0.1, [48, 80])] * 3
+    assert workers.row_of("list", {1: one, 2: two}) == [
+        "list", "20,000", "18,000", "0.90", ">= 0.9", "yes", "38% to 62%", "35% to 65%", "yes", "1,000", "1,800",
+    ]  # fmt: skip
+    uneven = [workers.Result(Load(1700, 1.0, 1.0, 2.0), 0.1, [40, 88])] * 3
+    assert [workers.row_of("list", {1: one, 2: uneven})[number] for number in (5, 8)] == ["NO", "NO"]
