@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -61,6 +62,8 @@ def serve(path: Path, host: str | None, port: int | None, level: LogLevel | None
     port = config.server.port if port is None else port
     # Imported before the address is bound, because connections are accepted from then on.
     if config.server.workers > 1:
+        if not hasattr(socket, "SO_REUSEPORT"):
+            raise click.ClickException("`server.workers` is not supported on this system; set it to 1")
         import_module("proxy.cli.serve_workers")
     # Bound before any provider is contacted, so that a port in use is reported at once.
     with bound(host, port, config.server.socket_mode) as listeners:
