@@ -186,8 +186,9 @@ ENTRIES: Mapping[str, Entry] = {
     ),
     "StoreSettings.directory": Entry(
         "directory: /var/lib/models-proxy",
-        "A directory for this process alone. The last model lists are written there, and the next start shows them "
-        "before any provider responds. Without it, lists are kept in memory only.",
+        "A directory for this process alone. The last model lists, and digests of the ids that keys "
+        "received, are written there, and the next start shows the lists before any provider responds. Without it, "
+        "both are kept in memory only.",
     ),
     "StoreSettings.valkey": Entry(
         'valkey: "redis://valkey:6379"',

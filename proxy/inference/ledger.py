@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
+from typing import Protocol
 
 from msgspec import Struct
 
@@ -29,6 +30,14 @@ class Origin(Struct, frozen=True):
     """Seconds of the clock."""
 
 
+class LedgerObserver(Protocol):
+    """Called with each change of a ledger. Must not block. Ids are digests."""
+
+    def added(self, key: str, digest: bytes, origin: Origin) -> None: ...
+    def forgotten(self, key: str, digest: bytes) -> None: ...
+    def key_forgotten(self, key: str) -> None: ...
+
+
 class Ledger:
     """Records ids by the name of the key that received them. Callers without a key have none."""
 
@@ -38,6 +47,21 @@ class Ledger:
         self._monotonic = monotonic
         self._names = keys
         self._keys: dict[str, OrderedDict[bytes, Origin]] = {}
+        self._observers: tuple[LedgerObserver, ...] = ()
+
+    def observe(self, observer: LedgerObserver) -> None:
+        """Call the observer with each later change, except for ids that have become too old or too many."""
+        self._observers = (*self._observers, observer)
+
+    def restore(self, key: str, ids: Mapping[bytes, Origin]) -> None:
+        """Add the ids that an earlier process has recorded, the oldest first. What this one has recorded counts."""
+        if key not in self._names:
+            return
+        newer = self._keys.get(key, OrderedDict[bytes, Origin]())
+        restored = OrderedDict((digest, origin) for digest, origin in ids.items() if digest not in newer)
+        restored.update(newer)
+        self._keys[key] = restored
+        self._drop_oldest(restored)
 
     def limit_to(self, keys: Collection[str]) -> None:
         """Forget the ids of keys that do not exist any more, and those that their calls in progress still receive.
@@ -47,6 +71,8 @@ class Ledger:
         self._names = keys
         for name in self._keys.keys() - set(keys):
             del self._keys[name]
+            for observer in self._observers:
+                observer.key_forgotten(name)
 
     def origin(self, provider: str, model: str) -> Origin:
         """Return the origin of ids that arrive now."""
@@ -68,6 +94,8 @@ class Ledger:
         ids[digest] = origin
         ids.move_to_end(digest)
         self._drop_oldest(ids)
+        for observer in self._observers:
+            observer.added(key, digest, origin)
 
     async def look_up(self, key: str, ids: Collection[str]) -> None:
         """Take over what other processes have recorded of ids that this one does not know."""
@@ -103,8 +131,11 @@ class Ledger:
         return None if origin is None or self._is_old(origin) else origin
 
     def forget(self, key: str, object_id: str) -> None:
-        if ids := self._keys.get(key):
-            ids.pop(_digest(object_id), None)
+        ids = self._keys.get(key)
+        digest = _digest(object_id)
+        if ids and ids.pop(digest, None):
+            for observer in self._observers:
+                observer.forgotten(key, digest)
         if self.shared:
             self.shared.delete(key, object_id)
 

@@ -29,7 +29,7 @@ from proxy.server.added_headers import sending
 from proxy.server.connections import ClientConnections
 from proxy.server.deployment import Deployment
 from proxy.server.heads import in_origin_form
-from proxy.server.list_directory import list_directory
+from proxy.server.list_directory import list_directory, stored_ledger
 from proxy.server.process import ProcessMetrics
 from proxy.server.reload import ConfigFiles, Reloader
 from proxy.server.shared import Shared
@@ -92,6 +92,8 @@ class Proxy:
         if sharing := self.sharing:
             self.metrics.shared_store = lambda: sharing.state
         shared = Shared(clock, fetch, self.telemetry, on_report, self.metrics, self, self.directory, self.sharing)
+        self.stored_ledger = stored_ledger(config, self.directory, shared, clock)
+        """None without `store.directory`."""
         self.deployment = Deployment(config, shared)
         self._retiring: dict[asyncio.Task[None], Deployment] = {}
         """Deployments that were replaced, and still have requests in progress."""
@@ -145,6 +147,8 @@ class Proxy:
         disable_http_logging()
         if self.directory:
             await self.directory.start(lambda: self.deployment.store)
+        if self.stored_ledger:
+            await self.stored_ledger.start()
         self.deployment.start()
         self.reloader.start()
         self.metrics.lag.start(asyncio.get_running_loop())
@@ -158,6 +162,8 @@ class Proxy:
             await asyncio.gather(*self._retiring, return_exceptions=True)
             for deployment in (*self._retiring.values(), self.deployment):
                 await deployment.close()
+            if self.stored_ledger:
+                await self.stored_ledger.stop()
             if self.directory:
                 await self.directory.stop()
 
@@ -190,6 +196,8 @@ class Proxy:
             retiring = asyncio.create_task(before.retire(), name="retire a configuration")
             self._retiring[retiring] = before
             retiring.add_done_callback(self._retired)
+            if self.stored_ledger:
+                await self.stored_ledger.configure(config.keys)
 
     def _retired(self, retiring: asyncio.Task[None]) -> None:
         if not retiring.cancelled():

@@ -1,4 +1,4 @@
-"""The directory of a configuration in which lists are kept, None without one."""
+"""What is kept in `store.directory`, None without it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from proxy.clock import Clock
 from proxy.config import Config, Provider
 
 if TYPE_CHECKING:
+    from proxy.server.shared import Shared
+    from proxy.server.stored_ledger import StoredLedger
     from proxy.store.directory import ListDirectory
 
 
@@ -23,3 +25,11 @@ def list_directory(config: Config, clock: Clock, providers: Callable[[], Sequenc
 
     path = config.store.directory
     return ListDirectory(path, Disk(path), DiskThread().submit, clock, providers, is_shared=config.server.workers > 1)
+
+
+def stored_ledger(config: Config, directory: ListDirectory | None, shared: Shared, clock: Clock) -> StoredLedger | None:
+    if directory is None:
+        return None
+    from proxy.server.stored_ledger import StoredLedger
+
+    return StoredLedger(shared.ledger(config), directory, clock, config.keys)

@@ -16,6 +16,7 @@ from proxy.telemetry import Telemetry
 
 if TYPE_CHECKING:
     from proxy.api.collector import ProcessValues
+    from proxy.inference.ledger import Ledger
     from proxy.inference.resources import CallResources
     from proxy.store.directory import ListDirectory
 
@@ -48,24 +49,33 @@ class Shared:
         self.lists = SharedLists(sharing) if sharing else None
         """The lists that are shared with other processes, None if none is."""
         self._resources: CallResources | None = None
+        self._ledger: Ledger | None = None
 
     def resources(self, config: Config) -> CallResources:
         """Return what calls share, created at the first call with this configuration."""
         from proxy.inference.body_memory import BodyMemory
         from proxy.inference.hints import CallHints
-        from proxy.inference.ledger import MAX_AGE, Ledger
         from proxy.inference.resources import CallResources
-        from proxy.inference.shared_ids import SharedIds
 
         if self._resources is None:
             memory = BodyMemory(config.server.limits.body_memory)
-            ids = SharedIds(self.sharing, self.clock.time, MAX_AGE, config.keys) if self.sharing else None
-            ledger = Ledger(self.clock.monotonic, config.key_names, ids)
             hints = CallHints(self.sharing, self.clock) if self.sharing else None
-            self._resources = CallResources(memory, ledger, hints=hints)
+            self._resources = CallResources(memory, self.ledger(config), hints=hints)
         return self._resources
+
+    def ledger(self, config: Config) -> Ledger:
+        """Return the ids that keys received, created with this configuration."""
+        from proxy.inference.ledger import MAX_AGE, Ledger
+        from proxy.inference.shared_ids import SharedIds
+
+        if self._ledger is None:
+            ids = SharedIds(self.sharing, self.clock.time, MAX_AGE, config.keys) if self.sharing else None
+            self._ledger = Ledger(self.clock.monotonic, config.key_names, ids)
+        return self._ledger
 
     def configure(self, config: Config) -> None:
         """Apply another configuration."""
         if self._resources:
             self._resources.configure(config)
+        elif self._ledger:
+            self._ledger.limit_to(config.key_names)

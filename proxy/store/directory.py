@@ -87,7 +87,7 @@ class ListDirectory:
         `is_shared`: with other workers of the same server, of which one writes.
         """
         self._path = path
-        self._files = files
+        self.files = files
         self._submit = submit
         self._clock = clock
         self._providers = providers
@@ -133,7 +133,7 @@ class ListDirectory:
                     await self._write(pending)
         with suppress(OSError, TimeoutError):
             async with asyncio.timeout(STOP_SECONDS):
-                await self._do(self._files.unlock)
+                await self._do(self.files.unlock)
 
     # -- at the start --------------------------------------------------------------------------------------------------
 
@@ -142,7 +142,7 @@ class ListDirectory:
         restored: list[str] = []
         try:
             with suppress(OSError):
-                await self._lock()
+                await self.do(self.files.lock)
             for provider in [provider for provider in self._providers() if provider.is_remote]:
                 record = await self._record(provider)
                 present = store()
@@ -152,14 +152,6 @@ class ListDirectory:
             _log.error("internal error while restoring lists: %s", describe_bug(bug))
         if restored:
             _log.info("store.directory: restored the lists of %s", _listed(restored))
-
-    async def _lock(self) -> None:
-        """Raises OSError. Then the directory can perhaps still be read."""
-        try:
-            await self._do(self._files.lock)
-        except OSError as error:
-            self._report_fault(error)
-            raise
 
     async def _record(self, provider: Provider) -> ListRecord | None:
         """The list in the file of a provider; None without one, or if it cannot be used."""
@@ -176,7 +168,7 @@ class ListDirectory:
 
     def _read_file(self, provider: Provider) -> ListRecord:
         of = fingerprint(provider)
-        return decode(self._files.read(of.name + _SUFFIX, HEAD_SIZE + MAX_PAYLOAD), of)
+        return decode(self.files.read(of.name + _SUFFIX, HEAD_SIZE + MAX_PAYLOAD), of)
 
     # -- while running -------------------------------------------------------------------------------------------------
 
@@ -194,7 +186,7 @@ class ListDirectory:
                 self._report_success()
             except OSError as error:
                 self._report_fault(error)
-                await self._clock.sleep(min(FIRST_RETRY * 2.0 ** min(self._faults - 1, 20), MAX_RETRY))
+                await self._clock.sleep(self.retry_seconds)
             except Exception as bug:
                 _log.error("internal error while writing lists: %s", describe_bug(bug))
                 await self._clock.sleep(MAX_RETRY)
@@ -203,7 +195,7 @@ class ListDirectory:
         """Do what is due, or wait for it. Raises OSError."""
         now = self._clock.monotonic()
         if now >= self._clean_at:
-            await self._do(self._files.lock)
+            await self._do(self.files.lock)
             await self._do(self._clean)
             self._clean_at = now + CLEANING_INTERVAL
         elif due := next((pending for pending in self._pending.values() if pending.due_at <= now), None):
@@ -242,20 +234,33 @@ class ListDirectory:
             newer.due_at = self._written_at[name] + WRITE_INTERVAL
 
     def _write_file(self, provider: Provider, record: ListRecord) -> None:
-        self._files.lock()
+        self.files.lock()
         of = fingerprint(provider)
-        self._files.write(of.name + _SUFFIX, encode(record, provider, of))
+        self.files.write(of.name + _SUFFIX, encode(record, provider, of))
 
     def _clean(self) -> None:
         """Remove unfinished files, and lists of other fingerprints that are too old or too many. No other files."""
         providers = [*self._providers()]
         needed = {fingerprint(provider).name + _SUFFIX for provider in providers}
         oldest = self._clock.time() - max((provider.max_stale for provider in providers), default=0.0)
-        others = [file for file in self._files.list() if _OURS.fullmatch(file.name) and file.name not in needed]
+        others = [file for file in self.files.list() if _OURS.fullmatch(file.name) and file.name not in needed]
         for name in removable(others, oldest):
-            self._files.remove(name)
+            self.files.remove(name)
 
     # -- faults --------------------------------------------------------------------------------------------------------
+
+    @property
+    def retry_seconds(self) -> float:
+        """Seconds after a fault until the directory is used again."""
+        return min(FIRST_RETRY * 2.0 ** min(self._faults - 1, 20), MAX_RETRY)
+
+    async def do(self, work: Callable[[], T]) -> T:
+        """Use the files in the thread. Raises OSError, which is reported, and what else `work` raises."""
+        try:
+            return await self._do(work)
+        except OSError as error:
+            self._report_fault(error)
+            raise
 
     async def _do(self, work: Callable[[], T]) -> T:
         """Run a function in the thread. Raises what it raises."""

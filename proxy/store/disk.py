@@ -44,6 +44,9 @@ class Files(Protocol):
     def write(self, name: str, data: bytes) -> None:
         """Replace a file: a reader, also after a crash, sees the old content or the new one."""
 
+    def append(self, name: str, data: bytes) -> None:
+        """Append to a file, which is created if it is missing: all of the data or, unless the process ends, nothing."""
+
     def list(self) -> Sequence[FileInfo]:
         """Return all regular files."""
 
@@ -99,9 +102,7 @@ class Disk:
             with suppress(FileNotFoundError):
                 os.unlink(temporary)
             with _opened(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL) as number:
-                rest = memoryview(data)
-                while rest:
-                    rest = rest[os.write(number, rest) :]
+                _write_all(number, data)
                 os.fsync(number)
             os.replace(temporary, self._at(name))
         except BaseException:
@@ -110,6 +111,17 @@ class Disk:
             raise
         with _opened(self._path, os.O_RDONLY | os.O_DIRECTORY) as number:
             os.fsync(number)
+
+    def append(self, name: str, data: bytes) -> None:
+        with _opened(self._at(name), os.O_WRONLY | os.O_CREAT | os.O_APPEND) as number:
+            before = os.fstat(number).st_size
+            try:
+                _write_all(number, data)
+                os.fsync(number)
+            except BaseException:
+                with suppress(OSError):
+                    os.ftruncate(number, before)
+                raise
 
     def list(self) -> Sequence[FileInfo]:
         found: list[FileInfo] = []
@@ -134,6 +146,12 @@ class Disk:
 
     def _at(self, name: str) -> str:
         return os.path.join(self._path, name)
+
+
+def _write_all(number: int, data: bytes) -> None:
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(number, rest) :]
 
 
 @contextmanager

@@ -6,6 +6,7 @@ An envelope is: magic, kind and schema version, length and authentication code o
 from __future__ import annotations
 
 import hmac
+from collections.abc import Iterator
 from struct import Struct
 
 MAX_PAYLOAD = 64 * 1024 * 1024
@@ -24,6 +25,17 @@ def seal(kind: bytes, schema: int, key: bytes, payload: bytes) -> bytes:
     if len(payload) > MAX_PAYLOAD:
         raise RecordError(f"larger than {MAX_PAYLOAD:,} bytes")
     return _HEAD.pack(_MAGIC, kind, schema, len(payload), _code(kind, schema, key, payload)) + payload
+
+
+def sealed_parts(data: bytes) -> Iterator[bytes]:
+    """Yield the envelopes in a file to which they were appended, up to the first that is not whole."""
+    at = 0
+    while len(data) - at >= HEAD_SIZE and data.startswith(_MAGIC, at):
+        end = at + HEAD_SIZE + _HEAD.unpack_from(data, at)[3]
+        if end > len(data):
+            return
+        yield data[at:end]
+        at = end
 
 
 def unseal(kind: bytes, schema: int, key: bytes, data: bytes) -> memoryview:

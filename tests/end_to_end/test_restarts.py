@@ -77,9 +77,7 @@ def test_lists_are_the_same_after_kill_9_while_every_provider_is_down(tmp_path: 
             written(process, 2)
             killed(process)
     with serving(tmp_path / "config.yaml", text) as process:
-        began = time.monotonic()
         after = get(process, "/v1/models")
-        assert time.monotonic() - began < 3, "requests do not wait for `initial_wait`"
         assert (after.content, after.headers["etag"]) == (before.content, before.headers["etag"])
         assert [(each["origin"], each["models"]) for each in health(process)["providers"]] == [
             ("restored", 300),
@@ -116,6 +114,36 @@ def test_restored_lists_are_stale_with_their_true_age_and_their_models_can_be_ca
             assert (called.status_code, called.json()["id"]) == (200, "r")
             is_listing.append(True)
             until(lambda: health(process)["providers"][0]["origin"] == "fetched")
+
+
+async def stores_responses(exchange: Exchange) -> None:
+    if exchange.request.path.endswith("/models"):
+        await lists("m")(exchange)
+    else:
+        await exchange.reply(b'{"id": "resp_77", "object": "response", "model": "m", "output": []}')
+
+
+def test_stored_responses_are_found_after_kill_9_by_the_key_that_created_them_only(tmp_path: Path) -> None:
+    directory = tmp_path / "lists"
+    other = f'{{name: other, hash: "{digest("key-fake-other")}", models: ["*"]}}'
+    with FakeProviders() as upstreams:
+        text = text_of(directory, upstreams.open(stores_responses).url)
+        text = text.replace("admin: true}]", f"admin: true}}, {other}]")
+        with serving(tmp_path / "config.yaml", text) as process:
+            body = {"model": "m", "input": "Hi"}
+            created = httpx.post(f"{process.url}/v1/responses", json=body, headers=ADMIN, trust_env=False, timeout=10)
+            assert created.json()["id"] == "resp_77"
+            until(lambda: [*directory.glob("ledger-*")] != [])
+            killed(process)
+        assert b"resp_77" not in b"".join(file.read_bytes() for file in directory.iterdir())
+        with serving(tmp_path / "config.yaml", text) as process:
+            assert get(process, "/v1/responses/resp_77").status_code == 200
+            theirs = {"Authorization": "Bearer key-fake-other"}
+            url = f"{process.url}/v1/responses/resp_77"
+            assert httpx.get(url, headers=theirs, trust_env=False, timeout=10).status_code == 404
+            process.stop()
+        with serving(tmp_path / "config.yaml", text) as process:
+            assert get(process, "/v1/responses/resp_77").status_code == 200, "also after the second restart"
 
 
 def test_files_contain_no_secret_and_no_field_that_is_not_shown(tmp_path: Path) -> None:

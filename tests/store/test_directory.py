@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from itertools import pairwise
 
@@ -15,74 +15,12 @@ from proxy.config import Config
 from proxy.store import Store
 from proxy.store.directory import MAX_BYTES, MAX_FILES, DirectoryStatus, ListDirectory, removable
 from proxy.store.disk import DirectoryLocked, FileInfo
-from proxy.store.envelope import RecordError
 from proxy.store.fingerprint import fingerprint
 from tests.fakes import FakeClock, FakeFetch, config_of, middle, run_pending_tasks
+from tests.store.files import FakeFiles, FakeThread
 from tests.store.stores import ONE, TWO, listed, report
 
 pytestmark = pytest.mark.anyio
-
-
-class FakeFiles:
-    """Files in memory. `error` is raised by every method."""
-
-    def __init__(self, clock: FakeClock) -> None:
-        self.content: dict[str, bytes] = {}
-        self.modified: dict[str, float] = {}
-        self.written: list[str] = []
-        self.error: OSError | None = None
-        self._clock = clock
-
-    def lock(self) -> None:
-        self._fail()
-
-    def unlock(self) -> None:
-        self._fail()
-
-    def read(self, name: str, limit: int) -> bytes:
-        self._fail()
-        if name not in self.content:
-            raise FileNotFoundError(errno.ENOENT, "No such file or directory")
-        if len(self.content[name]) > limit:
-            raise RecordError(f"larger than {limit:,} bytes")
-        return self.content[name]
-
-    def write(self, name: str, data: bytes) -> None:
-        self._fail()
-        self.content[name] = data
-        self.modified[name] = self._clock.time()
-        self.written.append(name)
-
-    def list(self) -> Sequence[FileInfo]:
-        self._fail()
-        return [FileInfo(name, len(self.content[name]), self.modified.get(name, 0.0)) for name in self.content]
-
-    def remove(self, name: str) -> None:
-        self._fail()
-        del self.content[name]
-
-    def _fail(self) -> None:
-        if self.error:
-            raise self.error
-
-
-class Disk:
-    """A thread that a test can stop."""
-
-    def __init__(self) -> None:
-        self.hangs = False
-        self._waiting: list[Callable[[], object]] = []
-
-    def submit(self, work: Callable[[], object]) -> None:
-        if self.hangs:
-            self._waiting.append(work)
-        else:
-            work()
-
-    def go_on(self) -> None:
-        self.hangs = False
-        for work in self._waiting:
-            work()
 
 
 @pytest.fixture
@@ -93,7 +31,7 @@ def files(clock: FakeClock) -> FakeFiles:
 class Process:
     """One life of the proxy: a store, and the directory."""
 
-    def __init__(self, text: str, fetch: FakeFetch, clock: FakeClock, files: FakeFiles, disk: Disk) -> None:
+    def __init__(self, text: str, fetch: FakeFetch, clock: FakeClock, files: FakeFiles, disk: FakeThread) -> None:
         self.config: Config = config_of(text)
         by_name = {provider.name: provider for provider in self.config.providers}
         self.directory = ListDirectory("/lists", files, disk.submit, clock, lambda: self.config.providers)
@@ -112,9 +50,9 @@ class Process:
 
 @asynccontextmanager
 async def living(
-    text: str, fetch: FakeFetch, clock: FakeClock, files: FakeFiles, disk: Disk | None = None
+    text: str, fetch: FakeFetch, clock: FakeClock, files: FakeFiles, disk: FakeThread | None = None
 ) -> AsyncIterator[Process]:
-    process = Process(text, fetch, clock, files, disk or Disk())
+    process = Process(text, fetch, clock, files, disk or FakeThread())
     await process.directory.start(lambda: process.store)
     running = asyncio.create_task(process.store.run())
     await run_pending_tasks()
@@ -276,7 +214,9 @@ async def test_workers_of_one_server_share_the_directory_without_a_warning(
 ) -> None:
     locked = ReadOnly(clock)
     locked.fault = DirectoryLocked(errno.EAGAIN, "locked")
-    directory = ListDirectory("/lists", locked, Disk().submit, clock, lambda: config_of(ONE).providers, is_shared=True)
+    directory = ListDirectory(
+        "/lists", locked, FakeThread().submit, clock, lambda: config_of(ONE).providers, is_shared=True
+    )
     store = Store(config_of(ONE), fetch, clock, uniform=middle)
     await directory.start(lambda: store)
     await run_pending_tasks()
@@ -306,7 +246,7 @@ async def test_directory_that_does_not_respond_delays_nothing_but_the_start(
     monkeypatch.setattr("proxy.store.directory.RESTORE_SECONDS", 0.01)
     monkeypatch.setattr("proxy.store.directory.SLOW_SECONDS", 0.01)
     monkeypatch.setattr("proxy.store.directory.STOP_SECONDS", 0.01)
-    disk = Disk()
+    disk = FakeThread()
     disk.hangs = True
     fetch.lists("a", "m")
     async with living(ONE, fetch, clock, files, disk) as process:
@@ -330,7 +270,7 @@ async def test_list_that_is_restored_late_does_not_replace_a_fetched_one(
         pass
     await clock.advance(200)
     monkeypatch.setattr("proxy.store.directory.RESTORE_SECONDS", 0.01)
-    disk = Disk()
+    disk = FakeThread()
     disk.hangs = True
     fetch.lists("a", "new-a")
     fetch.fails("b")
