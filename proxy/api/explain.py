@@ -113,8 +113,10 @@ def _load() -> None:
 
 
 def _shortcoming(report: Report) -> tuple[str, Mapping[str, int]]:
-    restored = "restored: an earlier process fetched the list" if report.origin == "restored" else ""
-    return report.error.reason if report.error else restored, report.result.dropped if report.result else {}
+    reasons = [report.error.reason] if report.error else []
+    if report.origin == "restored":
+        reasons.append("an earlier process fetched the list")
+    return "; ".join(reasons), report.result.dropped if report.result else {}
 
 
 def _parameters(query: bytes) -> tuple[str, str | None]:

@@ -42,4 +42,5 @@ def test_open_proxy_on_all_addresses_stays_allowed_explicitly() -> None:
 def test_host_and_port_need_a_restart() -> None:
     assert restart_needed(OPEN, WITH_KEY) == []
     assert restart_needed(OPEN, EVERYWHERE) == ["server.host"]
+    assert restart_needed(OPEN, parsed(f"{PROVIDER}store: {{directory: /other}}\n")) == ["store.directory"]
     assert restart_needed(OPEN, parsed(f"{PROVIDER}server: {{host: h, port: 1}}\n")) == ["server.host", "server.port"]
