@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,10 +18,11 @@ from typing import NamedTuple, TypeVar
 from proxy.clock import Clock
 from proxy.config import Provider
 from proxy.errors import describe_bug
-from proxy.store.disk import DirectoryLocked, FileInfo, Files
+from proxy.store.disk import DirectoryLocked, Files
 from proxy.store.disk_thread import Submit, run_in
 from proxy.store.envelope import HEAD_SIZE, MAX_PAYLOAD, RecordError
 from proxy.store.fingerprint import fingerprint
+from proxy.store.list_files import file_of, removable
 from proxy.store.records import ListRecord, decode, encode
 from proxy.store.store import Store
 
@@ -39,10 +39,6 @@ RESTORE_SECONDS = 2.0
 STOP_SECONDS = 2.0
 CLEANING_INTERVAL = 3600.0
 """Seconds between two searches for files that are not needed any more."""
-MAX_FILES, MAX_BYTES = 1000, 1024**3
-"""Limits for the files of other fingerprints; the oldest are removed."""
-_SUFFIX = ".list"
-_OURS = re.compile(r"[0-9a-f]{32}\.list(\.tmp)?")
 
 _log = logging.getLogger("models_proxy")
 
@@ -95,6 +91,8 @@ class ListDirectory:
         self._pending: dict[str, _Pending] = {}
         self._written_at: dict[str, float] = {}
         """Provider -> monotonic seconds of its last write."""
+        self._failures: dict[str, int] = {}
+        """Provider -> consecutive failed writes of its list: others are written first."""
         self._changed = asyncio.Event()
         self._problem = ""
         self._faults = 0
@@ -127,7 +125,7 @@ class ListDirectory:
         if self._running:
             self._running.cancel()
             await asyncio.gather(self._running, return_exceptions=True)
-        with suppress(OSError, TimeoutError):
+        with suppress(Exception):  # the process ends
             async with asyncio.timeout(STOP_SECONDS):
                 for pending in [*self._pending.values()] if not self._problem else ():
                     await self._write(pending)
@@ -168,14 +166,17 @@ class ListDirectory:
 
     def _read_file(self, provider: Provider) -> ListRecord:
         of = fingerprint(provider)
-        return decode(self.files.read(of.name + _SUFFIX, HEAD_SIZE + MAX_PAYLOAD), of)
+        return decode(self.files.read(file_of(of), HEAD_SIZE + MAX_PAYLOAD), of)
 
     # -- while running -------------------------------------------------------------------------------------------------
 
     def save(self, provider: Provider, record: ListRecord) -> None:
         """Write a list soon. A newer one of the provider replaces it until then."""
-        due_at = self._written_at.get(provider.name, float("-inf")) + WRITE_INTERVAL
-        self._pending[provider.name] = _Pending(provider, record, due_at)
+        name = provider.name
+        due_at = self._written_at.get(name, float("-inf")) + WRITE_INTERVAL
+        if name in self._failures and name in self._pending:
+            due_at = self._pending[name].due_at
+        self._pending[name] = _Pending(provider, record, due_at)
         self._changed.set()
 
     async def run(self) -> None:
@@ -195,11 +196,11 @@ class ListDirectory:
         """Do what is due, or wait for it. Raises OSError."""
         now = self._clock.monotonic()
         if now >= self._clean_at:
+            self._clean_at = now + CLEANING_INTERVAL
             await self._do(self.files.lock)
             await self._do(self._clean)
-            self._clean_at = now + CLEANING_INTERVAL
-        elif due := next((pending for pending in self._pending.values() if pending.due_at <= now), None):
-            await self._write(due)
+        elif due := [pending for pending in self._pending.values() if pending.due_at <= now]:
+            await self._write(min(due, key=lambda pending: self._failures.get(pending.provider.name, 0)))
         else:
             await self._wait(min([self._clean_at, *(pending.due_at for pending in self._pending.values())]) - now)
 
@@ -214,18 +215,27 @@ class ListDirectory:
                 task.cancel()
 
     async def _write(self, pending: _Pending) -> None:
-        """Raises OSError; then the list is still pending."""
+        """Raises OSError. Then the list, or a newer one, is written later."""
         name = pending.provider.name
+        failures = self._failures.pop(name, 0)
         try:
             await self._do(partial(self._write_file, pending.provider, pending.record))
+            self._writes += 1
         except OSError:
-            self._failed_writes += 1
+            self._failures[name] = failures + 1
+            self._pending[name].due_at = self._clock.monotonic() + _backoff(failures + 1)
             raise
         except RecordError as error:
-            self._failed_writes += 1
             _log.warning("store.directory: the list of %s is not written: %s", name, error)
-        else:
-            self._writes += 1
+        finally:
+            self._ended(pending)
+
+    def _ended(self, pending: _Pending) -> None:
+        """A write has ended. It is not repeated, unless it failed because of the directory."""
+        name = pending.provider.name
+        if name in self._failures:
+            self._failed_writes += 1
+            return
         self._written_at[name] = self._clock.monotonic()
         newer = self._pending[name]
         if newer is pending:
@@ -236,23 +246,23 @@ class ListDirectory:
     def _write_file(self, provider: Provider, record: ListRecord) -> None:
         self.files.lock()
         of = fingerprint(provider)
-        self.files.write(of.name + _SUFFIX, encode(record, provider, of))
+        self.files.write(file_of(of), encode(record, provider, of))
 
     def _clean(self) -> None:
         """Remove unfinished files, and lists of other fingerprints that are too old or too many. No other files."""
         providers = [*self._providers()]
-        needed = {fingerprint(provider).name + _SUFFIX for provider in providers}
+        needed = {file_of(fingerprint(provider)) for provider in providers}
         oldest = self._clock.time() - max((provider.max_stale for provider in providers), default=0.0)
-        others = [file for file in self.files.list() if _OURS.fullmatch(file.name) and file.name not in needed]
-        for name in removable(others, oldest):
-            self.files.remove(name)
+        for name in removable(self.files.list(), needed, oldest):
+            with suppress(OSError):
+                self.files.remove(name)
 
     # -- faults --------------------------------------------------------------------------------------------------------
 
     @property
     def retry_seconds(self) -> float:
         """Seconds after a fault until the directory is used again."""
-        return min(FIRST_RETRY * 2.0 ** min(self._faults - 1, 20), MAX_RETRY)
+        return _backoff(self._faults)
 
     async def do(self, work: Callable[[], T]) -> T:
         """Use the files in the thread. Raises OSError, which is reported, and what else `work` raises."""
@@ -282,24 +292,14 @@ class ListDirectory:
         self._problem = problem
 
     def _report_success(self) -> None:
-        if self._problem:
+        self._faults = 0
+        if self._problem and not self._failures:
             _log.info("store.directory: %s: lists are written again", self._path)
-        self._problem, self._faults = "", 0
+            self._problem = ""
 
 
-def removable(others: Iterable[FileInfo], oldest: float) -> Sequence[str]:
-    """Return the files that are not needed: unfinished or older than `oldest` (Unix seconds), or beyond the limits."""
-    kept = 0
-    size = 0
-    names: list[str] = []
-    for file in sorted(others, key=lambda file: -file.modified):
-        is_within = kept < MAX_FILES and size + file.size <= MAX_BYTES
-        if is_within and file.modified >= oldest and file.name.endswith(_SUFFIX):
-            kept += 1
-            size += file.size
-        else:
-            names.append(file.name)
-    return names
+def _backoff(failures: int) -> float:
+    return min(FIRST_RETRY * 2.0 ** min(failures - 1, 20), MAX_RETRY)
 
 
 def _listed(names: Sequence[str]) -> str:

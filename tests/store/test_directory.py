@@ -13,9 +13,10 @@ import pytest
 
 from proxy.config import Config
 from proxy.store import Store
-from proxy.store.directory import MAX_BYTES, MAX_FILES, DirectoryStatus, ListDirectory, removable
+from proxy.store.directory import DirectoryStatus, ListDirectory
 from proxy.store.disk import DirectoryLocked, FileInfo
 from proxy.store.fingerprint import fingerprint
+from proxy.store.list_files import MAX_BYTES, MAX_FILES, removable
 from tests.fakes import FakeClock, FakeFetch, config_of, middle, run_pending_tasks
 from tests.store.files import FakeFiles, FakeThread
 from tests.store.stores import ONE, TWO, listed, report
@@ -301,8 +302,8 @@ def test_number_and_size_of_other_lists_are_limited() -> None:
     many = [FileInfo(f"{number:032}.list", 10, float(number)) for number in range(MAX_FILES + 2)]
     large = [FileInfo(f"{number:032}.list", MAX_BYTES // 2, float(number)) for number in range(3)]
 
-    assert removable(many, 0.0) == [many[1].name, many[0].name]
-    assert removable(large, 0.0) == [large[0].name]
+    assert removable(many, (), 0.0) == [many[1].name, many[0].name]
+    assert removable(large, (), 0.0) == [large[0].name]
 
 
 async def test_list_that_is_too_large_is_reported_and_others_are_written(
@@ -316,6 +317,61 @@ async def test_list_that_is_too_large_is_reported_and_others_are_written(
     fetch.lists("a", *(f"m{number}" for number in range(100)))
     fetch.lists("b", "m")
     async with living(TWO, fetch, clock, files) as process:
-        assert (process.status.writes, process.status.failed_writes) == (1, 1)
+        assert (process.status.writes, process.status.failed_writes) == (1, 0)
     assert [*files.content] == [file_of(TWO, 1)]
     assert "store.directory: the list of a is not written: larger than 1,000 bytes" in caplog.text
+
+
+async def test_list_that_cannot_be_written_does_not_keep_the_others_out(
+    fetch: FakeFetch, clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    tried: list[float] = []
+
+    class Refusing(FakeFiles):
+        def write(self, name: str, data: bytes) -> None:
+            if name == file_of(TWO):
+                tried.append(clock.monotonic())
+                raise OSError(errno.EFBIG, "File too large")
+            super().write(name, data)
+
+    files = Refusing(clock)
+    fetch.lists("a", "m")
+    fetch.lists("b", "m")
+    async with living(TWO, fetch, clock, files) as process:
+        await clock.advance(600)
+        assert len(files.written) > 5
+        assert process.status.problem == "File too large"
+    assert [second - first for first, second in pairwise(tried)][:5] == [5, 10, 20, 40, 80]
+    assert len(caplog.messages) == 1
+
+
+async def test_file_that_cannot_be_removed_does_not_keep_lists_from_being_written(
+    fetch: FakeFetch, clock: FakeClock
+) -> None:
+    class Keeping(FakeFiles):
+        def remove(self, name: str) -> None:
+            raise OSError(errno.EPERM, "Operation not permitted")
+
+    files = Keeping(clock)
+    files.content["0" * 32 + ".list"] = b"old"
+    fetch.lists("a", "m")
+    async with living(ONE, fetch, clock, files) as process:
+        assert (files.written, process.status.problem) == ([file_of(ONE)], "")
+
+
+async def test_bug_while_a_list_is_written_does_not_keep_the_others_out(
+    fetch: FakeFetch, clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Broken(FakeFiles):
+        def write(self, name: str, data: bytes) -> None:
+            if name == file_of(TWO):
+                raise KeyError
+            super().write(name, data)
+
+    files = Broken(clock)
+    fetch.lists("a", "m")
+    fetch.lists("b", "m")
+    async with living(TWO, fetch, clock, files):
+        await clock.advance(301)
+        assert file_of(TWO, 1) in files.written
+    assert "internal error while writing lists" in caplog.messages[0]
