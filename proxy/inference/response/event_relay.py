@@ -77,8 +77,12 @@ class EventRelay:
         try:
             is_over = await self._relay_opening(chunk)
             self._release_body()
-            while not is_over and (chunk := await self._reader.read()):
-                await send_fed(self._scope, events.feed, chunk, self._client.send)
+            read, feed, send = self._reader.read, events.feed, self._client.send
+            while not is_over and (chunk := await read()):
+                if len(chunk) > STEP:
+                    await send_fed(self._scope, feed, chunk, send)
+                elif out := feed(chunk):  # nearly all: without a coroutine of its own
+                    await send(out)
         except ApiError as error:
             if opening.kind != "output":
                 raise
