@@ -6,16 +6,13 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import replace
-from itertools import chain
 
-from proxy.catalog import Fetch, FetchResult
+from proxy.catalog import Fetch
 from proxy.clock import Clock
-from proxy.cooperative import run_yielding
-from proxy.errors import UpstreamError, describe_bug
+from proxy.errors import describe_bug
 from proxy.sharing import Busy, Published
-from proxy.store.changes import models_change
+from proxy.store.list_fetches import ListFetches
 from proxy.store.listing import Report
-from proxy.store.new_offers import described, new_offers
 from proxy.store.records import ListRecord
 from proxy.store.shared_lists import FailureRecord, Received, SharedLists
 from proxy.store.slot import Slot
@@ -56,15 +53,19 @@ class Refresher:
         `on_accepted` after each list with its provider. `form`: a public id as it is compared with others. `shared`:
         the lists that are shared with other processes, and `adopt` shows one of them; None if none is."""
         self._slots = slots
-        self._fetch = fetch
+        self._fetches = ListFetches(
+            slots,
+            fetch,
+            clock,
+            on_change=on_change,
+            on_report=on_report,
+            on_models=on_models,
+            on_accepted=on_accepted,
+            form=form,
+        )
         self._clock = clock
         self._on_change = on_change
         self._on_report = on_report
-        self._on_models = on_models
-        self._on_accepted = on_accepted
-        self._form = form
-        self._logged: dict[str, set[str]] = {}
-        """Provider -> the new ids that were logged: an id that comes and goes is logged once."""
         self._warmed_up = asyncio.Event()
         self._group: asyncio.TaskGroup | None = None
         """None unless `run` is running."""
@@ -84,8 +85,7 @@ class Refresher:
 
     def inherit(self, before: Refresher) -> None:
         """Take over what is known of an earlier configuration's refreshes. A proxy that is ready remains so."""
-        names = {slot.provider.name for slot in self._slots}
-        self._logged = {name: ids for name, ids in before._logged.items() if name in names}
+        self._fetches.inherit(before._fetches)
         if before.warmed_up:
             self._warmed_up.set()
 
@@ -278,59 +278,8 @@ class Refresher:
     # -- fetches -------------------------------------------------------------------------------------------------------
 
     async def _fetch_once(self, slot: Slot) -> None:
-        """Fetch once and update the slot. Handles every exception, because a bug in a parser must not end the loop."""
-        slot.refreshing = True
-        began = self._clock.monotonic()
-        try:
-            await self._fetch_into(slot)
-        except UpstreamError as error:
-            self._fail(slot, error)
-        except Exception as bug:
-            _log.error("internal error while refreshing %s: %s", slot.provider.name, describe_bug(bug))
-            self._fail(slot, UpstreamError.from_bug(bug))
-        slot.fetching = None
-        slot.refreshing = False
-        slot.refresh_seconds = self._clock.monotonic() - began
-        slot.probed = True
-        # Scheduled, so that an error in it cannot end the loop; before waiting requests are resumed.
-        asyncio.get_running_loop().call_soon(self._on_report, slot.report(self._clock.monotonic()))
+        await self._fetches.fetch(slot)
         self._check_warmed_up()
-
-    async def _fetch_into(self, slot: Slot) -> None:
-        """Fetch and accept the list. Raises UpstreamError."""
-        if slot.fetching is None:
-            slot.fetching = asyncio.create_task(self._response(slot), name=f"request {slot.provider.name}")
-            slot.fetching.add_done_callback(_ignore_failure)
-        # Shielded: the fetch continues when the configuration is replaced.
-        result = await asyncio.shield(slot.fetching)
-        work = slot.derive(result, fetched_at=self._clock.time(), now=self._clock.monotonic())
-        update = await run_yielding(work)
-        before, is_first = slot.offers, slot.first_names is None
-        changed = slot.accept(update)
-        self._on_change(changed)
-        self._on_accepted(slot.provider.name)
-        if changed and not is_first and (change := await run_yielding(models_change(slot, before))):
-            self._on_models(change)
-        if changed and slot.new_names and slot.provider.target:
-            await self._log_new_offers(slot)
-
-    async def _response(self, slot: Slot) -> FetchResult:
-        """Raises UpstreamError."""
-        return await self._fetch(slot.provider, slot.retries())
-
-    async def _log_new_offers(self, slot: Slot) -> None:
-        """Log ids that the first list of a provider did not contain, and that other providers list: each once."""
-        others = [other.offers for other in self._slots if other is not slot and other.provider.target]
-        found = await run_yielding(new_offers(slot.offers, slot.new_names, chain.from_iterable(others), self._form))
-        logged = self._logged.setdefault(slot.provider.name, set())
-        if new := {public_id: found[public_id] for public_id in found if public_id not in logged}:
-            logged.update(new)
-            text = "provider %s now lists models that other providers list, too (see `failover_to`): %s"
-            _log.warning(text, slot.provider.name, described(new))
-
-    def _fail(self, slot: Slot, error: UpstreamError) -> None:
-        slot.fail(error, self._clock.monotonic())
-        self._on_change(False)
 
     async def _end_initial_wait(self, slot: Slot) -> None:
         await self._clock.sleep(slot.provider.initial_wait)
@@ -340,9 +289,3 @@ class Refresher:
     def _check_warmed_up(self) -> None:
         if all(slot.probed for slot in self._slots):
             self._warmed_up.set()
-
-
-def _ignore_failure(fetching: asyncio.Task[FetchResult]) -> None:
-    """Retrieve the exception of a fetch that nothing waits for any more: asyncio would log it."""
-    if not fetching.cancelled():
-        fetching.exception()
