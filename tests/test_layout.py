@@ -52,6 +52,8 @@ LAYERS: tuple[Mapping[str, str], ...] = (
 
 PURE = ("dialects", "catalog", "access", "wire", "telemetry", "config")
 """Packages that use no network and no event loop (except for the loader of `config`, which reads files)."""
+MAX_LINES = 320
+"""Of a module: a longer one has several subjects."""
 NETWORK = {"httpx", "starlette", "aiohttp", "uvicorn", "asyncio", "anyio", "socket", "ssl", "threading"}
 
 
@@ -213,6 +215,13 @@ def test_only_the_deployment_creates_stateful_objects_and_clocks_are_injected() 
     assert builders("ListFetcher") == {"server.deployment", "cli.check_ask"}
     assert builders("SystemClock") == {"server.app", "cli.check"}
     assert {name for name, tree in TREES.items() if "time" in foreign(tree)} == {"clock"}
+
+
+def test_no_module_is_longer_than_320_lines() -> None:
+    lines = {path: path.read_text(encoding="utf-8").count("\n") for path in ROOT.rglob("*.py")}
+    too_long = {module_name(path): number for path, number in lines.items() if number > MAX_LINES}
+
+    assert not too_long, f"divide each by subject into modules of at most {MAX_LINES} lines: {too_long}"
 
 
 def test_package_map_in_contributing_is_current() -> None:
