@@ -6,7 +6,7 @@ The only module that imports redis. Errors become `Unavailable`, with a reason t
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -21,6 +21,7 @@ from redis.credentials import CredentialProvider
 from redis.exceptions import (
     AuthenticationError,
     BusyLoadingError,
+    NoPermissionError,
     OutOfMemoryError,
     ReadOnlyError,
     RedisError,
@@ -31,7 +32,9 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from proxy.config.secret_files import SecretFile
 from proxy.config.store import StoreSettings
 
-MAX_CONNECTIONS = 32
+MAX_COMMANDS = 8
+"""Commands at a time. Further ones wait for half of their time limit."""
+_MAX_CONNECTIONS = MAX_COMMANDS + 8
 _CONNECT_SECONDS = 2.0
 _IO_SECONDS = 5.0
 """The limits of the client itself. Commands have shorter ones."""
@@ -39,6 +42,7 @@ _SENTINEL_SECONDS = 0.3
 _PORTS = {"redis": 6379, "rediss": 6379, "sentinel": 26379, "sentinels": 26379}
 _ERRORS: Sequence[tuple[type[Exception], str]] = (
     (AuthenticationError, "authentication failed: check the user and password"),
+    (NoPermissionError, "a command is not permitted: check the permissions of the user"),
     (ReadOnlyError, "read-only: it is a replica"),
     (OutOfMemoryError, "out of memory (maxmemory)"),
     (BusyLoadingError, "loading its data"),
@@ -55,6 +59,10 @@ class Unavailable(Exception):
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
+
+
+class Overloaded(Exception):
+    """There are too many commands in progress. The server may work."""
 
 
 class WrongType(Exception):
@@ -82,21 +90,23 @@ class Client:
 
     def __init__(self, settings: StoreSettings) -> None:
         self._redis, self._sentinels = _connections(settings)
+        self._slots = asyncio.Semaphore(MAX_COMMANDS)
 
     async def command(self, *parts: str | bytes | int, seconds: float) -> Any:
-        """Run one command. Raises Unavailable and WrongType."""
-        return await _limited(self._redis.execute_command(*parts), seconds)
+        """Run one command. Raises Overloaded, Unavailable and WrongType."""
+        return await self._in_turn(lambda: self._redis.execute_command(*parts), seconds)
 
     async def run(self, script: str, key: str, *arguments: str | bytes | int, seconds: float) -> Any:
         """Run a script for one key. Raises Unavailable and WrongType."""
-        return await _limited(self._redis.register_script(script)(keys=[key], args=[*arguments]), seconds)
+        call = self._redis.register_script(script)
+        return await self._in_turn(lambda: call(keys=[key], args=[*arguments]), seconds)
 
     async def batch(self, commands: Sequence[Sequence[str | bytes | int]], *, seconds: float) -> list[Any]:
         """Run several commands at once. Raises Unavailable and WrongType."""
         pipeline = self._redis.pipeline(transaction=False)
         for parts in commands:
             pipeline.execute_command(*parts)
-        result: list[Any] = await _limited(pipeline.execute(), seconds)
+        result: list[Any] = await self._in_turn(pipeline.execute, seconds)
         return result
 
     async def messages(self, *channels: str, seconds: float) -> AsyncIterator[tuple[str, bytes] | None]:
@@ -113,6 +123,20 @@ class Client:
                 yield (message["channel"].decode(), message["data"]) if message else None
         finally:
             await _close(pubsub)
+
+    async def _in_turn(self, start: Callable[[], Awaitable[Any]], seconds: float) -> Any:
+        """Raises Overloaded, Unavailable and WrongType."""
+        loop = asyncio.get_running_loop()
+        ends_at = loop.time() + seconds
+        try:
+            async with asyncio.timeout(seconds / 2):
+                await self._slots.acquire()
+        except TimeoutError:
+            raise Overloaded from None
+        try:
+            return await _limited(start(), ends_at - loop.time())
+        finally:
+            self._slots.release()
 
     async def disconnect(self) -> None:
         """Close all connections: the next command opens a new one, with Sentinel to the present master."""
@@ -171,12 +195,12 @@ def _connections(settings: StoreSettings) -> tuple[Redis, Sequence[Redis]]:
     path = url.path.strip("/")
     if url.scheme in ("redis", "rediss"):
         ((host, port),) = _addresses(url.netloc, _PORTS[url.scheme])
-        return Redis(host=host, port=port, db=int(path or "0"), max_connections=MAX_CONNECTIONS, **options), ()
+        return Redis(host=host, port=port, db=int(path or "0"), max_connections=_MAX_CONNECTIONS, **options), ()
     # Without the password of the server; the next sentinel is asked before a probe of the server ends.
     short = {"socket_connect_timeout": _SENTINEL_SECONDS, "socket_timeout": _SENTINEL_SECONDS}
     sentinel_options = {**options, **short, "credential_provider": None}
     sentinels = Sentinel(_addresses(url.netloc, _PORTS[url.scheme]), sentinel_kwargs=sentinel_options, **options)
-    master: Redis = sentinels.master_for(path, max_connections=MAX_CONNECTIONS)
+    master: Redis = sentinels.master_for(path, max_connections=_MAX_CONNECTIONS)
     return master, sentinels.sentinels
 
 

@@ -13,13 +13,15 @@ from typing import TypeVar
 
 from proxy.clock import Clock
 from proxy.errors import describe_bug
-from proxy.sharing.client import Client, Unavailable, WrongType
+from proxy.sharing.client import Client, Overloaded, Unavailable, WrongType
 from proxy.sharing.interface import WAIT_SECONDS, StoreState
 
 T = TypeVar("T")
 
 _RETRY_SECONDS = (0.5, 1.0, 2.0, 4.0)
 """Pauses before probes; the last one is repeated."""
+_STABLE_SECONDS = 60.0
+"""A store that fails again sooner, because it rejects some commands, gets the longest pause, and no further log."""
 _PROBE_SECONDS = 2.0
 _PROBE_KEPT = 60_000
 """Milliseconds. A probe writes: replicas that are read-only, and full servers, accept reads."""
@@ -39,6 +41,10 @@ class Connection:
         self._counts: Counter[str] = Counter()
         self._reported: set[str] = set()
         self._changed = asyncio.Event()
+        self._up_at = float("-inf")
+        """Monotonic seconds when it was last available again."""
+        self._logged = ""
+        """The reason that was logged."""
 
     @property
     def is_up(self) -> bool:
@@ -59,6 +65,9 @@ class Connection:
         except Unavailable as error:
             self._counts["failed"] += 1
             self._went_down(error.reason)
+            return None
+        except Overloaded:
+            self._counts["failed"] += 1
             return None
         except WrongType:
             self.report_foreign("a key has a value of another type")
@@ -85,15 +94,17 @@ class Connection:
             await self._changed.wait()
 
     async def _recover(self) -> None:
-        attempt = 0
+        attempt = len(_RETRY_SECONDS) if self._is_unstable else 0
         while self._reason:
             await self._clock.sleep(_RETRY_SECONDS[min(attempt, len(_RETRY_SECONDS) - 1)])
             attempt += 1
             try:
                 await self.client.disconnect()
                 await self.client.command("SET", self._probe_key, "1", "PX", _PROBE_KEPT, seconds=_PROBE_SECONDS)
-            except (Unavailable, WrongType) as error:
-                self._still_down(getattr(error, "reason", "a key has a value of another type"))
+            except Unavailable as error:
+                self._still_down(error.reason)
+            except (Overloaded, WrongType):
+                self._still_down("the probe failed")
             except Exception as bug:
                 _log.error("internal error while probing store.valkey: %s", describe_bug(bug))
             else:
@@ -101,18 +112,26 @@ class Connection:
 
     def _went_down(self, reason: str) -> None:
         if not self._reason:
-            _log.warning("store.valkey is not available: %s; lists and calls continue without it", reason)
+            if not (self._is_unstable and reason == self._logged):
+                _log.warning("store.valkey is not available: %s; lists and calls continue without it", reason)
+                self._logged = reason
             self._reason = reason
             self._notify()
+
+    @property
+    def _is_unstable(self) -> bool:
+        return self._clock.monotonic() < self._up_at + _STABLE_SECONDS
 
     def _still_down(self, reason: str) -> None:
         if reason != self._reason:
             _log.warning("store.valkey is still not available: %s", reason)
-            self._reason = reason
+            self._reason = self._logged = reason
 
     def _came_up(self) -> None:
-        _log.info("store.valkey is available again")
+        if not self._is_unstable:
+            _log.info("store.valkey is available again")
         self._reason = ""
+        self._up_at = self._clock.monotonic()
         self._notify()
 
     def _notify(self) -> None:

@@ -367,6 +367,33 @@ async def test_a_store_that_rejects_writes_is_not_used(
         await until(lambda: one.sharing.state.is_up)
 
 
+async def test_many_commands_at_once_wait_for_a_connection(server: ValkeyServer) -> None:
+    async with process(server.url) as one:
+        await asyncio.gather(*(one.sharing.get([f"id-{number}"]) for number in range(300)))
+
+        assert one.sharing.state.is_up
+        assert server.client.info("clients")["connected_clients"] <= 20
+
+
+async def test_a_store_that_rejects_some_commands_is_logged_once(
+    server: ValkeyServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    server.client.execute_command("ACL", "SETUSER", "default", "-mget")
+    async with process(server.url) as one:
+        for _ in range(5):
+            assert await one.sharing.get(["id-1"]) == {}
+            assert one.sharing.state.reason == "a command is not permitted: check the permissions of the user"
+            await one.clock.advance(4.1)
+            await until(lambda: one.sharing.state.is_up)
+
+    assert caplog.messages == [
+        "store.valkey is not available: a command is not permitted: check the permissions of the user; lists and calls "
+        "continue without it",
+        "store.valkey is available again",
+    ]
+
+
 async def test_a_replica_that_is_read_only_is_not_used(server: ValkeyServer) -> None:
     with ValkeyServer("--replicaof", f"127.0.0.1 {server.port}") as replica:
         async with process(replica.url) as one:
