@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import msgspec
 import pytest
 
 from proxy.config import Key
 from proxy.inference.ledger import MAX_AGE, Ledger
-from proxy.inference.shared_ids import MAX_LOOKED_UP, SharedIds
+from proxy.inference.shared_ids import MAX_LOOKED_UP, SharedId, SharedIds
 from tests.fakes import FakeClock
 from tests.sharing.memory import Medium, SharedMemory
 
@@ -123,7 +124,8 @@ async def test_foreign_values_are_ignored_and_reported_once(
     one.add("alice", "resp_1")
     (name,) = medium.records
     good = medium.records[name]
-    for value in (b"", b"foreign", good[:-1], good[1:], good[:16] + b"\x93\xa1b\xa1m\x00"):
+    other = msgspec.msgpack.encode(SharedId("b", "m", clock.time()))  # with the code of another value
+    for value in (b"", b"foreign", good[:-1], good[1:], good[:16] + other):
         medium.records[name] = value
         assert await Process(medium, clock).provider_of("alice", "resp_1") == ""
     assert set(caplog.messages) == {"an id from the shared store was ignored: it is damaged or foreign"}

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from proxy.config import Config
+from proxy.config.fields import check_api_key
+from proxy.config.secret_files import SecretFile
 from proxy.errors import UpstreamError
 from proxy.store import Report, Store
 from proxy.store.refresh import BUSY_SECONDS
@@ -209,6 +211,38 @@ async def test_an_administrator_gets_a_fetch_even_after_that_of_another(medium: 
         assert await refresh
         assert second.fetch.requests.total() == 1
         assert listed(first.store) == listed(second.store) == ["m", "new"]
+
+
+async def test_an_administrator_gets_a_fetch_while_another_replica_fetches(medium: Medium, clock: FakeClock) -> None:
+    first, second = (Replica(medium, clock, config_of(ONE)) for _ in range(2))
+    first.fetch.hangs("a")
+    second.fetch.lists("a", "m")
+    async with running(first.store), running(second.store):
+        refresh = asyncio.create_task(second.store.refresh(["a"], 5.0))
+        await clock.advance(0)
+
+        assert await refresh
+        assert listed(second.store) == ["m"]
+
+
+async def test_a_list_is_not_published_under_a_credential_that_was_replaced_meanwhile(
+    medium: Medium, clock: FakeClock
+) -> None:
+    contents = iter(["fake-key-one", "fake-key-two"])
+    secret = SecretFile("/key", "api_key_file", check_api_key, lambda path: next(contents))
+    config = config_of(ONE)
+    provider = config.providers[0].model_copy(update={"api_key": secret})
+    replica = Replica(medium, clock, replace(config, providers=(provider,)))
+    response = replica.fetch.hangs("a")
+    async with running(replica.store):
+        await run_pending_tasks()
+        secret.reload()
+        replica.fetch.lists("a", "m")
+        response.set_result(await replica.fetch(provider, 0))
+        await clock.advance(0)
+
+        assert listed(replica.store) == ["m"]
+        assert [entry.parts for entry in medium.lists.values()] == [{}]
 
 
 async def test_an_accepted_short_list_is_shown_by_all(medium: Medium, clock: FakeClock) -> None:
