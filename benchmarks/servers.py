@@ -28,6 +28,14 @@ http {{
 """
 
 
+_COMMAND = """
+import runpy, sys
+sys.modules["pygments"] = None
+runpy.run_module("proxy", run_name="__main__", alter_sys=True)
+"""
+"""`python -m proxy` without Pygments, which pytest installs: httpx imports it if it is there, and it needs 1 MiB."""
+
+
 @dataclass(frozen=True)
 class Server:
     """A running server."""
@@ -104,7 +112,7 @@ def ours(
     path = folder / f"{port}.yaml"
     path.write_text(text)
     interpreter = [str(version / ".venv/bin/python")] if version else python()
-    command = [*interpreter, "-m", "proxy", "serve", "--config", str(path), "--port", str(port)]
+    command = [*interpreter, "-c", _COMMAND, "serve", "--config", str(path), "--port", str(port)]
     with process(command, SERVER_CORE, env, version or ROOT) as running:
         yield Server(running, port, wait_for(port, running))
 
