@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import logging
 import os
 import signal
@@ -14,6 +15,8 @@ from proxy.server.core_dumps import forbid_core_dumps
 
 _M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8  # malloc.h
 _LARGE = 128 * 1024  # bytes; glibc's initial threshold
+_COLLECTIONS = (300, 3, 300)
+"""New objects until the youngest are collected; such collections until one of older ones; those until a full one."""
 _STANDARD = (0, 1, 2)
 HANGUP = getattr(signal, "SIGHUP", None)  # not on Windows
 
@@ -59,6 +62,16 @@ def limit_malloc() -> None:
     if mallopt is not None:
         mallopt(_M_MMAP_THRESHOLD, _LARGE)
         mallopt(_M_ARENA_MAX, 1)
+
+
+def shorten_collections() -> None:
+    """Let garbage collections stop the event loop for less than 1 ms, also while clients open many connections.
+
+    What ends is freed without them. By default young ones take 3 ms after 7,000 new objects, and full ones 10 ms, with
+    1,000 connections; and 40 ms more if they include modules and configuration, which are never freed.
+    """
+    gc.freeze()
+    gc.set_threshold(*_COLLECTIONS)
 
 
 def skip_system_cas() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import weakref
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from proxy.server.process_setup import shorten_collections
 from tests.fakes import FakeClock, FakeFetch, config_of
 from tests.listening import post, serving, until
 from tests.providers.scripted import fake_provider, hangs, replies, resets
@@ -68,6 +70,26 @@ FAILURES = {
     "failed": replies({"error": {"message": "no worker"}}, 502),
     "reset": resets,
 }
+
+
+def test_many_new_objects_are_collected_in_small_parts_and_cause_no_full_collection() -> None:
+    before, generations = gc.get_threshold(), Counter[int]()
+
+    def count(phase: str, info: dict[str, int]) -> None:
+        generations[info["generation"]] += phase == "start"
+
+    gc.collect()
+    shorten_collections()
+    gc.callbacks.append(count)
+    try:
+        objects: list[object] = [[] for _ in range(90_000)]
+    finally:
+        gc.callbacks.remove(count)
+        gc.set_threshold(*before)
+        gc.unfreeze()
+
+    assert len(objects) // generations[1] < 2000
+    assert generations[2] == 0
 
 
 @pytest.mark.parametrize("failure", FAILURES)
