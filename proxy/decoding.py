@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 _SHORT = 32 * 1024  # bytes
-_MANY = 16 * 1024  # values
+MANY_VALUES = 16 * 1024
 
 
 def decode_or_none(body: bytes) -> Any:
@@ -19,8 +19,13 @@ def decode_or_none(body: bytes) -> Any:
 
 
 def has_many_values(body: bytes | bytearray) -> bool:
-    """Return whether it takes long to decode a body: some ms. Counts also what is in strings."""
-    return len(body) > _SHORT and body.count(b",") + body.count(b"[") + body.count(b"{") > _MANY
+    """Return whether it takes long to decode a body: some ms."""
+    return len(body) > _SHORT and count_values(body) > MANY_VALUES
+
+
+def count_values(part: bytes | bytearray) -> int:
+    """Return about how many values a part of a body has. Counts also what is in strings."""
+    return part.count(b",") + part.count(b"[") + part.count(b"{")
 
 
 def is_json(body: bytes) -> bool:

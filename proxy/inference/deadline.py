@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
+from proxy.clock import SystemClock
 from proxy.cooperative import NEXT_TURN
 from proxy.errors import ShuttingDown
 
@@ -30,7 +31,9 @@ class DeadlineExceeded(Exception):
 class DeadlineTimer:
     """Checks the deadlines of all calls with one timer, because a timer per call or per chunk is expensive."""
 
-    def __init__(self) -> None:
+    def __init__(self, monotonic: Callable[[], float] = SystemClock.monotonic) -> None:
+        """`monotonic`: seconds, for work that takes less than the milliseconds that the event loop counts."""
+        self.monotonic = monotonic
         self.turns = asyncio.Lock()
         """Of calls with more work than one iteration of the event loop may take: one of them continues in each."""
         self._scopes: set[CallScope] = set()
@@ -94,7 +97,13 @@ class CallScope:
 
     @property
     def now(self) -> float:
+        """In whole milliseconds."""
         return self._time()
+
+    @property
+    def precise_now(self) -> float:
+        """With another zero, for work that takes less than a millisecond."""
+        return self._timer.monotonic()
 
     @property
     def turns_are_taken(self) -> bool:

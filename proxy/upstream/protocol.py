@@ -24,7 +24,7 @@ _MAX_OVERHEAD = 256 * 1024
 """Bytes without a byte of a body: heads, also informational ones (1xx), sizes and extensions of chunks, trailers."""
 _SLICE = 4 * 1024
 """Bytes that are parsed at a time."""
-_TURN_SECONDS = 0.0005
+_TURN_SECONDS = 0.0002
 """How long one iteration of the event loop parses what a connection received: chunks of one byte take long to parse."""
 _STALE_SECONDS = 1.0
 """Seconds after the request in which the end of a reused connection means that the provider had closed it before."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from proxy.decoding import has_many_values
+from proxy.decoding import MANY_VALUES, count_values, has_many_values
 from proxy.inference.response.error_texts import ErrorTexts
 from proxy.inference.response.events import (
     BLANK_LINES,
@@ -56,7 +56,8 @@ class EventStreamRenamer:
         self._open = bytearray()  # whole lines of the last event, if they need its next lines
         self._long_line: JsonStreamRenamer | None = None  # the last line, if it is too long to be held
         self._long_name = ""  # of the event with this line
-        self._long_text = bytearray()  # the event, up to this line
+        self._long_text = bytearray()  # the event, up to this line, as long as it will be read
+        self._long_values = 0  # in it
         self._last_sent = b"\n\n"  # at least the last four bytes
 
     @property
@@ -140,7 +141,8 @@ class EventStreamRenamer:
         name = _NAME.search(self._open)
         self._long_name = name[1].decode("utf-8", "replace") if name else ""
         line = bytes(self._unfinished)
-        self._long_text = self._open + line
+        self._long_text, self._long_values = bytearray(), 0
+        self._keep_long_text(self._open + line)
         self._open = bytearray()
         self._unfinished.clear()
         data = OBJECT_LINE.match(line)
@@ -153,8 +155,7 @@ class EventStreamRenamer:
 
     def _continue_long_line(self, line: JsonStreamRenamer, chunk: bytes) -> bytes:
         line_end = _LINE_END.search(chunk)
-        if len(self._long_text) <= _MAX_READ:
-            self._long_text += chunk[: line_end.end()] if line_end else chunk
+        self._keep_long_text(chunk[: line_end.end()] if line_end else chunk)
         if line_end is None:
             return line.feed(chunk)
         out = line.feed(chunk[: line_end.start()]) + self._end_long_line(line)
@@ -164,11 +165,22 @@ class EventStreamRenamer:
         self.tokens = self.tokens.merge(line.tokens)
         self.end.read_type(line.type)
         self.end.read_type(self._long_name)
-        if len(self._long_text) <= _MAX_READ and not has_many_values(self._long_text):
+        if self._long_text:
             self._read_long_text(bytes(self._long_text))
         self._long_text = bytearray()
         self._long_line = None
         return line.rest()
+
+    def _keep_long_text(self, part: bytes | bytearray) -> None:
+        """Keep a part of a long line, unless all of it is too long, or has too many values, to be read at its end."""
+        if self._long_values > MANY_VALUES:
+            return
+        self._long_values += count_values(part)
+        self._long_text += part
+        if len(self._long_text) > _MAX_READ:
+            self._long_values = MANY_VALUES + 1
+        if self._long_values > MANY_VALUES:
+            self._long_text = bytearray()
 
     def _read_long_text(self, lines: bytes) -> None:
         self.end.read(lines)

@@ -6,7 +6,7 @@ import re
 from typing import NamedTuple
 
 from proxy.decoding import decode_or_none
-from proxy.inference.request.json_spans import STRING
+from proxy.inference.request.json_spans import STRING, WHITESPACE
 from proxy.inference.response.tokens import WRAPPERS
 
 MODEL = "model"
@@ -21,6 +21,13 @@ _REST_OF_STRING = re.compile(STRING.removeprefix(b'"'), re.DOTALL)
 _NEXT_SIGN = re.compile(rb'[{}\[\],"]')
 _NEXT_BRACKET = re.compile(rb'(?:[^"{}\[\]]++|%b)*+[{}\[\]"]' % STRING, re.DOTALL)
 """Up to the next bracket outside of strings, or to the quote of a string without an end."""
+_OTHER_MEMBERS = re.compile(
+    rb'(?:%b(?!"(?:%b)")"[^"\\]*+"%b:%b(?:%b|[^"{}\[\],]++)%b,)++'
+    % (WHITESPACE, "|".join(_STRINGS).encode(), WHITESPACE, WHITESPACE, STRING, WHITESPACE),
+    re.DOTALL,
+)
+"""Members with other names whose values are strings, numbers or words, up to the comma after the last one. One by one
+they would take four times as long."""
 _QUOTE, _OPENING = ord('"'), b"{["
 
 
@@ -71,6 +78,8 @@ class MemberScanner:
 
     def _read_member(self, text: bytes, at: int, parts: list[Part]) -> int:
         """Read up to the next sign of an object whose members matter. Return where to continue."""
+        if self._expects_name and (others := _OTHER_MEMBERS.match(text, at)):
+            return others.end()
         match = _NEXT_SIGN.search(text, at)
         if match is None:
             return len(text)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from proxy.inference.response.json_scanner import MemberScanner, Part
 
@@ -65,3 +67,30 @@ def test_values_are_reported_for_every_cut(size: int) -> None:
 @pytest.mark.parametrize("size", [1, 100])
 def test_other_values_are_skipped(text: bytes, size: int) -> None:
     assert values(text, size) == []
+
+
+NAMES = st.sampled_from(["model", "mod\\u0065l", "usage", "type", "a", "", "models", 'a\\"b', "message"])
+SCALARS = st.sampled_from(
+    ["1", "-0.5", "null", "true", '"x"', '"a,b"', '"\\\\"', '"{"', '"model"', '"\\",\\"model\\":1"']
+)
+
+
+def object_of(members: list[tuple[str, str]], blank: str) -> str:
+    texts = (f'{blank}"{name}"{blank}:{blank}{value}{blank}' for name, value in members)
+    return f"{{{','.join(texts)}}}"
+
+
+OBJECTS = st.recursive(
+    SCALARS,
+    lambda inner: (
+        st.builds(object_of, st.lists(st.tuples(NAMES, inner), max_size=6), st.sampled_from(["", " ", "\r\n\t"]))
+        | st.lists(inner, max_size=3).map(lambda items: f"[{','.join(items)}]")
+    ),
+    max_leaves=12,
+).filter(lambda text: text.startswith("{"))
+
+
+@given(OBJECTS, st.integers(1, 40))
+def test_the_same_values_are_reported_if_members_are_read_one_by_one(text: str, size: int) -> None:
+    """In pieces of one byte no piece has several members."""
+    assert values(text.encode(), size) == values(text.encode(), 1)
