@@ -1,4 +1,4 @@
-"""Run a server process: sockets, memory settings, logging, uvicorn, and a graceful shutdown."""
+"""Run a server process: sockets, logging, uvicorn, and a graceful shutdown."""
 
 from __future__ import annotations
 

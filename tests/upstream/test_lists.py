@@ -161,8 +161,8 @@ async def test_invalid_response_fails_with_a_clear_reason(fault: str, kind: str,
 @pytest.mark.parametrize(
     ("fault", "timeout", "reason"),
     [
-        pytest.param("hang-before-headers", LATER, "timed out: no data for 0.8 s", id="silence"),
-        pytest.param("hang-after-headers", LATER, "timed out: no data for 0.8 s", id="silence after the head"),
+        pytest.param("hang-before-headers", LATER, "timed out: no data for 2 s", id="silence"),
+        pytest.param("hang-after-headers", LATER, "timed out: no data for 2 s", id="silence after the head"),
         pytest.param("drip-headers", SOON, "timed out: response incomplete after 0.2 s", id="a slow head"),
         pytest.param("drip-body", SOON, "timed out: response incomplete after 0.2 s", id="a slow body"),
         pytest.param("endless-1xx", SOON, "timed out: response incomplete after 0.2 s", id="endless 1xx"),
@@ -487,7 +487,7 @@ async def test_connection_closed_during_the_handshake_is_retryable() -> None:
     [
         pytest.param("reset-mid-body", "connection_reset", CLOSED, id="connection_reset"),
         pytest.param("short-body", "connection_reset", CLOSED, id="short"),
-        pytest.param("hang-after-headers", "timeout", "timed out: no data for 0.8 s", id="no data"),
+        pytest.param("hang-after-headers", "timeout", "timed out: no data for 2 s", id="no data"),
     ],
 )
 async def test_error_after_the_handshake_is_not_a_tls_error(
@@ -502,7 +502,7 @@ async def test_error_after_the_handshake_is_not_a_tls_error(
 async def test_hanging_handshake_times_out() -> None:
     async with playing("hang-before-headers", unsolicited=True) as server:
         error = await failure(provider(f"https://{server.address}/v1", timeout=LATER, retries=0))
-    assert (error.kind, error.reason, error.retryable) == ("timeout", "timed out: no connection after 0.8 s", True)
+    assert (error.kind, error.reason, error.retryable) == ("timeout", "timed out: no connection after 2 s", True)
 
 
 # -- egress proxy ------------------------------------------------------------------------------------------------------
