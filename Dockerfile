@@ -7,9 +7,12 @@
 
 ARG PYTHON=python:3.13-slim-bookworm@sha256:01f42367a0a94ad4bc17111776fd66e3500c1d87c15bbd6055b7371d39c124fb
 FROM ${PYTHON} AS build
-COPY requirements.lock /tmp/requirements.lock
+COPY requirements.lock requirements-dev.lock /tmp/
+# The client of `store.valkey` is an extra, whose version and hashes are in the lock for development.
 RUN python -m venv /opt/venv \
-    && /opt/venv/bin/pip install --no-cache-dir --require-hashes -r /tmp/requirements.lock
+    && awk '/^redis==/ {found = 1} found {print} found && !/\\$/ {exit}' /tmp/requirements-dev.lock > /tmp/valkey.lock \
+    && test -s /tmp/valkey.lock \
+    && /opt/venv/bin/pip install --no-cache-dir --require-hashes -r /tmp/requirements.lock -r /tmp/valkey.lock
 COPY proxy /app/proxy
 # Compiled now, since nothing can be written later; the installer has no business in a running container.
 RUN /opt/venv/bin/python -m compileall -q /app/proxy \

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
 
-from proxy.config import Config, read
+from proxy.config import Config, parse
 from tests.deploy.reverse_proxies import REPLICAS
 from tests.paths import ROOT
 
@@ -31,7 +33,8 @@ def compose() -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def config() -> Config:
-    return read(DEPLOY / "compose" / "config.yaml")
+    text = (DEPLOY / "compose" / "config.yaml").read_text(encoding="utf-8")
+    return parse(text, read_secret=lambda path: f"fake-{path}", is_installed=lambda library: True)
 
 
 def test_the_file_is_valid() -> None:
@@ -65,6 +68,27 @@ def test_secrets_of_the_configuration_are_those_of_the_replicas(compose: dict[st
     secrets = compose["services"]["proxy1"]["secrets"]
     assert {name for name in secrets if f"/run/secrets/{name}" in text} == set(secrets)
     assert set(secrets) <= set(compose["secrets"])
+
+
+def test_replicas_share_lists_through_valkey(compose: dict[str, Any], config: Config) -> None:
+    assert config.store.valkey is not None
+    address = urlsplit(config.store.valkey.get_secret_value())
+    assert (address.scheme, address.port, config.store.namespace) == ("redis", 6379, "compose")
+    assert address.hostname in compose["services"]
+    password = f"/run/secrets/{compose['services']['valkey']['secrets'][0]}"
+    assert password in compose["services"]["valkey"]["command"][-1]
+    assert password in (DEPLOY / "compose" / "config.yaml").read_text(encoding="utf-8")
+    assert compose["services"]["proxy1"]["depends_on"] == {"valkey": {"condition": "service_healthy"}}
+
+
+def test_image_contains_the_locked_client_of_valkey() -> None:
+    (command,) = re.findall(r"awk '.*?'", (ROOT / "Dockerfile").read_text(encoding="utf-8"))
+    lock = str(ROOT / "requirements-dev.lock")
+    result = subprocess.run(["bash", "-c", f"{command} {lock}"], capture_output=True, text=True, check=True)  # noqa: S603, S607  # our own file
+    first, *hashes = result.stdout.splitlines()
+    assert re.fullmatch(r"redis==[0-9.]+ \\", first)
+    assert hashes
+    assert all(line.startswith("    --hash=sha256:") for line in hashes)
 
 
 def test_containers_have_no_privileges(compose: dict[str, Any]) -> None:
