@@ -1,0 +1,1 @@
+"""Three replicas with a shared store behind nginx, while everything around them is killed and stopped in turn."""
