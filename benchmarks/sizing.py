@@ -1,15 +1,30 @@
-"""17. What grows with keys, models and providers: start, memory, refresh, and the bytes and the cost of the list."""
+"""17. What grows with keys, models, providers, connections and calls in progress."""
 
 from __future__ import annotations
 
 import hashlib
+import socket
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from benchmarks.harness import begin, cpu_seconds, folder, measured, mebibytes, table
+from benchmarks.harness import (
+    LOAD_CORE,
+    begin,
+    cpu_seconds,
+    folder,
+    free_port,
+    measured,
+    mebibytes,
+    process,
+    python,
+    table,
+    wait_for,
+)
 from benchmarks.servers import Server, config_text, ours, providers, upstreams, wait_until_listed
+from reliability.http import call, request
 
 MODELS = 500
 """Of each provider."""
@@ -17,6 +32,8 @@ SIZES = ((10, 2), (10_000, 2), (10, 40), (10_000, 40))
 """Numbers of keys and providers."""
 ROUNDS = 3
 CONNECTIONS, SECONDS = 32, 1.0
+OPEN = 1_000
+"""Connections, and calls in progress."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +60,9 @@ def main() -> None:
         rows = [_row(where, port, keys, count) for keys, count in SIZES]
     head = ["keys", "models", "listening s", "memory MiB", "first refresh CPU s", "list KiB", "gzip KiB"]
     print(table([*head, "gzip CPU us", "304 CPU us"], rows))
+    with folder() as where:
+        rows = [[name, f"{_open(where, data):.1f}"] for name, data in _KEPT_OPEN.items()]
+    print("\n" + table([f"{OPEN:,} of each", "KiB each"], rows))
 
 
 def _row(where: Path, port: int, keys: int, count: int) -> list[str]:
@@ -76,6 +96,34 @@ def _size(where: Path, port: int, keys: int, count: int) -> Size:
         gzip = _cpu_us(server)
         unchanged = _cpu_us(server, f"If-None-Match: {compressed.header('etag')}")
     return Size(server.listening_at - began, memory, cpu, len(plain.body), len(compressed.body), gzip, unchanged)
+
+
+_KEPT_OPEN = {
+    "idle connections": request("GET", "/healthz", "none"),
+    "calls that wait for their provider": call("openai/model-0-0", "none"),
+}
+
+
+def _open(where: Path, data: bytes) -> float:
+    """KiB of each connection on which these bytes were sent."""
+    port = free_port()
+    with process(python("-m", "reliability.providers", str(port)), LOAD_CORE) as running, ExitStack() as stack:
+        wait_for(port, running)
+        line = f"  - {{name: silent, base_url: 'http://127.0.0.1:{port}/good/0/silent', max_in_flight: {2 * OPEN}}}"
+        server = stack.enter_context(ours(where, config_text([line], "groups: {default: {models: ['*'], call: true}}")))
+        wait_until_listed(server, MODELS)
+        opened = [_opened(stack, server, data) for _ in range(OPEN // 10)]  # what only the first need
+        time.sleep(1.0)
+        before = mebibytes(server.pid, "VmRSS")
+        opened += [_opened(stack, server, data) for _ in range(OPEN)]
+        time.sleep(1.0)
+        return (mebibytes(server.pid, "VmRSS") - before) * 1024 / OPEN
+
+
+def _opened(stack: ExitStack, server: Server, data: bytes) -> socket.socket:
+    connection = stack.enter_context(socket.create_connection(("127.0.0.1", server.port)))
+    connection.sendall(data)
+    return connection
 
 
 def _cpu_us(server: Server, *headers: str) -> float:
