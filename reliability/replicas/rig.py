@@ -92,7 +92,7 @@ class Rig:
             for name, port in ((name, free_port()) for name in PROVIDERS)
         ]
         port = free_port()
-        command = [get_binary_path(), "--port", str(port), "--bind", "127.0.0.1", "--save", ""]
+        command = [str(get_binary_path()), "--port", str(port), "--bind", "127.0.0.1", "--save", ""]
         self.store = Process("Valkey", command, port, folder / "valkey.log")
         config = folder / "config.yaml"
         config.write_text(_config([provider.port for provider in self.providers], port))
@@ -157,7 +157,7 @@ def _config(ports: Sequence[int], store: int) -> str:
         [
             f"cache: {{ttl: {_TTL}s}}",
             "server: {drain_delay: 100ms}",
-            # f"store: {{valkey: 'redis://127.0.0.1:{store}', namespace: test}}",
+            f"store: {{valkey: 'redis://127.0.0.1:{store}', namespace: test}}",
             f"keys: [{{name: control, hash: 'sha256:{digest}', models: ['*']}}]",
             "providers:",
             *providers,
