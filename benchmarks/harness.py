@@ -276,23 +276,9 @@ def load(
     try:
         time.sleep(seconds)
     finally:
-        output = _statistics(running)
+        running.send_signal(signal.SIGINT)  # prints its statistics and exits
+        output, _ = running.communicate(timeout=TIMEOUT)
     return parse_wrk(output)
-
-
-def _statistics(wrk: subprocess.Popen[str]) -> str:
-    """Interrupt wrk: it prints its statistics and exits.
-
-    If the thread of the connections gets the signal, the main thread continues to sleep until another one.
-    """
-    end = time.monotonic() + TIMEOUT
-    while True:
-        wrk.send_signal(signal.SIGINT)
-        try:
-            return wrk.communicate(timeout=2)[0]
-        except subprocess.TimeoutExpired:
-            if time.monotonic() > end:
-                raise
 
 
 def parse_wrk(output: str) -> Load:
