@@ -79,3 +79,5 @@ class Shared:
             self._resources.configure(config)
         elif self._ledger:
             self._ledger.limit_to(config.key_names)
+            if self._ledger.shared:
+                self._ledger.shared.configure(config.keys)

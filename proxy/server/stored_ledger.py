@@ -28,7 +28,7 @@ class StoredLedger:
     """Restores a ledger at the start, and writes its changes until `stop`."""
 
     def __init__(self, ledger: Ledger, directory: ListDirectory, clock: Clock, keys: Iterable[Key]) -> None:
-        self._ledger = ledger
+        self.ledger = ledger
         self._directory = directory
         self._clock = clock
         self._tags = tags_of(keys)
@@ -87,7 +87,7 @@ class StoredLedger:
             for key, ids in state.items():
                 origins = dict.fromkeys(ids.values())
                 own = {origin: Origin(origin.provider, origin.model, origin.at - to_unix) for origin in origins}
-                self._ledger.restore(key, {digest: own[origin] for digest, origin in ids.items()})
+                self.ledger.restore(key, {digest: own[origin] for digest, origin in ids.items()})
                 await NEXT_TURN
         except Exception as bug:
             _log.error("internal error while restoring ids: %s", describe_bug(bug))

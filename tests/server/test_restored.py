@@ -79,3 +79,21 @@ async def test_list_of_changed_settings_is_written_again_after_a_reload(
     fetch.fails("a")
     async with started(changed, fetch, clock) as app:
         assert [model["id"] for model in (await reply_to(app, "/v1/models", OPS)).json["data"]] == ["m"]
+
+
+async def test_key_that_a_reload_adds_before_the_first_call_gets_its_ids_recorded(
+    tmp_path: Path, fetch: FakeFetch, clock: FakeClock
+) -> None:
+    config = config_with(tmp_path)
+    added = config_of(
+        f"store: {{directory: '{tmp_path}'}}\n"
+        f"keys: [{{name: new, hash: '{digest('sk-fake-new')}', models: ['*'], admin: true}}]\n"
+        "providers: [{name: a, base_url: 'http://127.0.0.1:9/a/v1'}]\n"
+    )
+    async with started(config, fetch, clock) as app:
+        await app.replace(added)
+        assert app.stored_ledger
+        ledger = app.stored_ledger.ledger
+        ledger.add("new", "resp_1", ledger.origin("a", "m"))
+        ledger.add("ops", "resp_2", ledger.origin("a", "m"))
+        assert (ledger.provider_of("new", "resp_1"), ledger.provider_of("ops", "resp_2")) == ("a", "")
