@@ -34,8 +34,13 @@ def dangers(source: str) -> Iterator[str]:
                 yield f"{node.value.id}.{node.attr}"
 
 
-ALLOWED = {"proxy/server/config_process.py": ["subprocess"]}
-"""It starts one process, whose command is constant: see `test_the_command_of_the_only_process_is_constant`."""
+ALLOWED = {
+    "proxy/server/config_process.py": ["subprocess"],
+    "proxy/server/workers/fork.py": ["os.fork"],
+    "proxy/server/workers/supervisor.py": ["fork"],
+}
+"""One module starts a process, whose command is constant: see `test_the_command_of_the_only_process_is_constant`. The
+supervisor of workers copies itself; no other program is started."""
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(ROOT).as_posix())
