@@ -80,7 +80,7 @@ def test_each_provider_is_fetched_once_and_a_new_worker_gets_the_lists(config: P
         assert everywhere(url, "a-1", "b-1")
         assert (len(one.requests), len(other.requests)) == (1, 1)
         assert process.stop() == 0
-    rows = [line for line in process.out if line.startswith("  ok")]
+    rows = sorted(line for line in process.out if line.startswith("  ok"))  # in the order in which they were fetched
     assert rows == ["  ok          p0  1 model", "  ok          p1  1 model"]
 
 
