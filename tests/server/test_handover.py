@@ -73,6 +73,7 @@ def _configure(config: Path, provider_url: str) -> None:
     config.write_text(f"server: {{drain_delay: 500ms}}\n{lab}\n{KEYS}", encoding="utf-8")
 
 
+@pytest.mark.usefixtures("own_protocol")  # `Connection: close` from the signal on
 async def test_restart_under_load_fails_no_request(
     config: Path, listening: socket.socket, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -47,6 +47,7 @@ def get(url: str, **headers: str) -> httpx.Response:
     return httpx.get(url, headers=headers, timeout=10, trust_env=False)
 
 
+@pytest.mark.usefixtures("own_protocol")  # `Connection: close` from the signal on
 def test_sigterm_fails_readyz_and_requests_are_served_during_drain_delay(config: Path) -> None:
     with serving(config, LAB.replace("500ms", "60s")) as process:
         url = process.url

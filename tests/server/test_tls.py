@@ -94,6 +94,7 @@ def serial(url: str) -> object:
 # -- connections -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("own_protocol")  # uvicorn's waits 30 s until clients confirm the end of TLS
 def test_list_call_and_stream_are_served_over_https(files: Files) -> None:
     async def provider(exchange: Exchange) -> None:
         if b'"stream"' not in exchange.request.body:
@@ -195,6 +196,7 @@ def test_client_that_does_not_finish_the_handshake_is_disconnected(files: Files)
 
 
 @pytest.mark.parametrize("cause", ["the files change", "SIGHUP"])
+@pytest.mark.usefixtures("own_protocol")  # uvicorn's waits 30 s until clients confirm the end of TLS
 def test_replaced_certificate_is_used_for_new_connections(cause: str, files: Files) -> None:
     with files.serving() as process, client() as requests:
         before = serial(process.url)
