@@ -28,6 +28,7 @@ from proxy.cooperative import NEXT_TURN
 from proxy.errors import describe_bug
 from proxy.server.added_headers import with_generation
 from proxy.server.cors import Cors
+from proxy.server.process_setup import release_memory
 from proxy.server.shared import Shared
 from proxy.states import Calls
 from proxy.store import Report, Store
@@ -220,12 +221,15 @@ class Deployment:
         if self._inference is None:
             if self._loading is None:
                 resources = self._shared.resources(self.config)
-                loading = asyncio.to_thread(self._load_inference, resources)
-                self._loading = asyncio.create_task(loading, name="load inference")
+                self._loading = asyncio.create_task(self._load_in_thread(resources), name="load inference")
             # Shielded: one canceled request must not cancel the others.
             await asyncio.shield(self._loading)
         assert self._inference is not None, "loaded"
         return self._inference
+
+    async def _load_in_thread(self, resources: CallResources) -> None:
+        await asyncio.to_thread(self._load_inference, resources)
+        release_memory()
 
     def _load_inference(self, resources: CallResources, before: Forwarder | None = None) -> None:
         """`before`: of the deployment that this one replaces."""

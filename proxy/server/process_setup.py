@@ -74,6 +74,16 @@ def shorten_collections() -> None:
     gc.set_threshold(*_COLLECTIONS)
 
 
+def release_memory() -> None:
+    """Return memory that is not needed any more to the system: after the start, and after imports.
+
+    3 ms with 10,000 models.
+    """
+    gc.collect()
+    if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
+        trim(0)
+
+
 def skip_system_cas() -> None:
     """Save the 1.8 MiB of the system's CAs in a TLS context that aiohttp creates when it is imported. No call uses it.
 

@@ -27,6 +27,7 @@ from proxy.server.process_setup import (
     HANGUP,
     ignore_hangup,
     limit_malloc,
+    release_memory,
     shorten_collections,
     skip_cpp_library,
     skip_system_cas,
@@ -190,6 +191,7 @@ class Server(uvicorn.Server):
 
     async def _notify_when_ready(self, url: str) -> None:
         await self._app.deployment.store.wait_until_warmed_up()
+        release_memory()
         self._observer.on_ready(url, self._app.deployment.store)
 
     def _state(self) -> State:

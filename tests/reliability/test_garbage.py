@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from proxy.server.process_setup import shorten_collections
+from proxy.server.process_setup import release_memory, shorten_collections
 from tests.fakes import FakeClock, FakeFetch, config_of
 from tests.listening import post, serving, until
 from tests.providers.scripted import fake_provider, hangs, replies, resets
@@ -112,3 +112,16 @@ async def test_failed_call_is_freed_without_the_garbage_collector(
             left = [type(found) for found in garbage if isinstance(found, FrameType | BaseException)]
 
     assert left == []
+
+
+async def test_what_the_start_left_in_cycles_is_freed() -> None:
+    class Left:
+        itself: object = None
+
+    left = Left()
+    left.itself = left
+    found = weakref.ref(left)
+    del left
+    release_memory()
+
+    assert found() is None
