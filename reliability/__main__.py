@@ -32,7 +32,7 @@ MAX_DIFFERENCE = 5.0
 """Milliseconds by which the p99 may be longer whatever the ratio: as much as a busy machine adds by itself."""
 MAX_GROWTH = 128.0
 """MiB of memory that an attack may take beyond what it was before. Four hostile lists of up to 16 MiB each may be
-fetched at the same time; bodies under way have their own bound."""
+fetched at the same time; bodies in progress have their own bound."""
 BODY_MEMORY = 256.0
 FUZZ_EXAMPLES = 10_000
 PAGE = ROOT / "docs" / "reliability.md"

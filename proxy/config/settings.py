@@ -146,7 +146,7 @@ class Config:
 
     @property
     def is_shared(self) -> bool:
-        """Whether several callers can be told apart that may call models: keys, and requests without one."""
+        """Whether there are several callers that may call models: keys, and requests without one."""
         callers = sum(key.may_call for key in self.keys)
         return callers + bool(self.keys and self.anonymous and self.anonymous.call) > 1
 

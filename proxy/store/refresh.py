@@ -19,7 +19,7 @@ from proxy.store.slot import Slot
 from proxy.telemetry.events import ModelsChange
 
 BUSY_SECONDS = 1.0
-"""How often a list that another process fetches is asked for, besides being told of it."""
+"""Interval at which a list that another process fetches is requested, besides its notifications."""
 _MAX_BUSY = 60.0
 """Seconds, besides the provider's timeout, after which a list is fetched although another process seems to do so."""
 _MAX_TAKEN_OVER = 3

@@ -51,7 +51,7 @@ class Cooling(NamedTuple):
 
     until: float
     told_until: float
-    """As the provider told it, however long."""
+    """As the provider sent it, however long."""
     caller: str | None
     """The caller's key whose requests alone were refused; None: it applies to all callers."""
     is_rate_limit: bool
@@ -140,7 +140,7 @@ class KeyPool:
         return self._first_to_end(model, caller, itemgetter(0))
 
     def told_wait(self, model: str, caller: str) -> float | None:
-        """Return the seconds until a key can be used, as the provider told them; None if one can be used now."""
+        """Return the seconds until a key can be used, as the provider sent them; None if one can be used now."""
         first = self._first_to_end(model, caller, itemgetter(1))
         return first.told_until - self._clock.monotonic() if first else None
 

@@ -1,8 +1,8 @@
 """Three replicas behind nginx, under load: `.venv/bin/python -m reliability.replicas`, about two minutes.
 
 A replica, the store, nginx's worker and each provider are killed or stopped in turn; `--short` leaves some of it out. A
-request that fails must have been under way at the process that was killed. The exit status is 1 if another one failed,
-if a list was wrong, or if a replica needed too much memory.
+request that fails must have been in progress at the process that was killed. The exit status is 1 if another one
+failed, if a list was wrong, or if a replica needed too much memory.
 """
 
 from __future__ import annotations
@@ -76,16 +76,16 @@ class Outcome(NamedTuple):
     requests: Sequence[Request]
     killed_at: float | None
 
-    def _under_way(self, request: Request) -> bool:
+    def _in_progress(self, request: Request) -> bool:
         return self.killed_at is not None and request.began <= self.killed_at <= request.ended
 
     @property
-    def under_way(self) -> Sequence[Request]:
-        return [request for request in self.requests if request.failure and self._under_way(request)]
+    def in_progress(self) -> Sequence[Request]:
+        return [request for request in self.requests if request.failure and self._in_progress(request)]
 
     @property
     def failed(self) -> Sequence[Request]:
-        return [request for request in self.requests if request.failure and not self._under_way(request)]
+        return [request for request in self.requests if request.failure and not self._in_progress(request)]
 
     def cells(self) -> Sequence[str]:
         counts = Counter(request.kind for request in self.requests)
@@ -93,7 +93,7 @@ class Outcome(NamedTuple):
         return [
             *(f"{counts[kind]:,}" for kind in ("list", "call", "stream")),
             f"{max(waits, default=0):,.0f}",
-            f"{len(self.under_way)}",
+            f"{len(self.in_progress)}",
             f"{len(self.failed)}",
             verdict(not self.failed),
         ]
@@ -119,7 +119,7 @@ async def run(where: Path, *, is_short: bool) -> bool:
             failures.update(f"{event.name}: {request.kind}: {request.failure}" for request in outcome.failed)
         await load.stop()
         memory = max(mebibytes(replica.pid, "VmHWM") for replica in made.replicas)
-    head = ["event", "lists", "calls", "streams", "slowest list ms", "failed: under way", "failed: others", "met"]
+    head = ["event", "lists", "calls", "streams", "slowest list ms", "failed: in progress", "failed: others", "met"]
     print(table(head, rows))
     is_small = memory < _MAX_MEMORY
     print(f"\nMemory of a replica: at most {memory:.1f} MiB (goal: below {_MAX_MEMORY:g}; met: {verdict(is_small)}).")

@@ -105,7 +105,7 @@ class Supervisor:
         self._manager.stop()
 
     def _service_state(self) -> service.State:
-        """What systemd is told: ready, when all workers have been ready once."""
+        """The state for systemd: ready when all workers have been ready once."""
         ready = sum(worker.is_ready for worker in self._fleet.workers)
         return service.State(self._is_announced, f"{ready} of {self._fleet.settings.workers} workers ready")
 
