@@ -91,10 +91,10 @@ class Proxy:
         """None if nothing is shared with other processes."""
         if sharing := self.sharing:
             self.metrics.shared_store = lambda: sharing.state
-        shared = Shared(clock, fetch, self.telemetry, on_report, self.metrics, self, self.directory, self.sharing)
-        self.stored_ledger = stored_ledger(config, self.directory, shared, clock)
+        self.shared = Shared(clock, fetch, self.telemetry, on_report, self.metrics, self, self.directory, self.sharing)
+        self.stored_ledger = stored_ledger(config, self.directory, self.shared, clock)
         """None without `store.directory`."""
-        self.deployment = Deployment(config, shared)
+        self.deployment = Deployment(config, self.shared)
         self._retiring: dict[asyncio.Task[None], Deployment] = {}
         """Deployments that were replaced, and still have requests in progress."""
         self._replacing = asyncio.Lock()

@@ -28,7 +28,6 @@ from proxy.cooperative import NEXT_TURN
 from proxy.errors import describe_bug
 from proxy.server.added_headers import with_generation
 from proxy.server.cors import Cors
-from proxy.server.process_setup import release_memory
 from proxy.server.shared import Shared
 from proxy.states import Calls
 from proxy.store import Report, Store
@@ -229,7 +228,7 @@ class Deployment:
 
     async def _load_in_thread(self, resources: CallResources) -> None:
         await asyncio.to_thread(self._load_inference, resources)
-        release_memory()
+        self._shared.on_calls_loaded()
 
     def _load_inference(self, resources: CallResources, before: Forwarder | None = None) -> None:
         """`before`: of the deployment that this one replaces."""

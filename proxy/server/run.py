@@ -183,6 +183,7 @@ class Server(uvicorn.Server):
             self._supervision.connect(self._app, self)
         self._observer.on_start(self._app.deployment.store.reports())
         shorten_collections()
+        self._app.shared.on_calls_loaded = release_memory
         self.config.ssl = self._tls.context if self._tls else None
         await super().startup(sockets=sockets)
         url = _url(self.servers[0].sockets[0], self._app.deployment.config.server)

@@ -48,6 +48,8 @@ class Shared:
         self.sharing = sharing
         self.lists = SharedLists(sharing) if sharing else None
         """The lists that are shared with other processes, None if none is."""
+        self.on_calls_loaded: Callable[[], None] = lambda: None
+        """Called when the modules of calls were imported, at the first call."""
         self._resources: CallResources | None = None
         self._ledger: Ledger | None = None
 

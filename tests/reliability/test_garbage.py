@@ -125,3 +125,19 @@ async def test_what_the_start_left_in_cycles_is_freed() -> None:
     release_memory()
 
     assert found() is None
+
+
+async def test_imports_of_calls_are_followed_by_a_collection_once(fetch: FakeFetch, clock: FakeClock) -> None:
+    loaded: list[str] = []
+    fetch.lists("a", "m")
+    async with (
+        fake_provider(replies({})) as provider,
+        serving(config_of(text_of(provider.url)), fetch, clock) as served,
+    ):
+        served.app.shared.on_calls_loaded = lambda: loaded.append("calls")
+        await served.client.get("/v1/models")
+        before = [*loaded]
+        await served.call()
+        await served.call()
+
+    assert (before, loaded) == ([], ["calls"])
