@@ -68,13 +68,18 @@ _MAX_PARAMETERS = 100
 
 @dataclass(frozen=True)
 class Caller:
-    """The sender of a request. `name`: of its key in the configuration, None without a key."""
+    """The sender of a request."""
 
     name: str | None
+    """For people: the name of its key in the configuration, or that of a user; None without a credential."""
     policy: Policy
     admin: bool = False
     may_call: bool = False
     """Whether the caller can call models, not only list them."""
+    identity: str = ""
+    """What belongs to the caller is recorded under this text (`config.identities`); "" without a credential."""
+    group: str | None = None
+    """The name of its group, None without one."""
 
 
 class _Entry(NamedTuple):
@@ -93,10 +98,15 @@ class Access:
         self._time = time
         self._open = config.is_open
         group = config.anonymous
-        self._anonymous = Caller(None, Policy.of(group.models), may_call=bool(group.call)) if group else None
+        self._anonymous = (
+            Caller(None, Policy.of(group.models), may_call=bool(group.call), group=config.anonymous_group)
+            if group
+            else None
+        )
         self._keys: dict[bytes, _Entry] = {}
         for key in config.keys:
-            entry = _Entry(Caller(key.name, Policy.of(key.rules), key.admin, key.may_call), key.valid_until)
+            caller = Caller(key.name, Policy.of(key.rules), key.admin, key.may_call, key.name, key.group)
+            entry = _Entry(caller, key.valid_until)
             self._keys.update(dict.fromkeys(key.digests, entry))
 
     @property
@@ -139,7 +149,7 @@ class Access:
         if sum(len(value) for _, value in credentials) > _MAX_CREDENTIAL_BYTES:
             return None
         found = [entry for name, value in credentials if (entry := self._entry(name, value))]
-        if len({entry.caller.name for entry in found}) != 1:
+        if len({entry.caller.identity for entry in found}) != 1:
             return None
         return min(found, key=lambda entry: entry.valid_until)
 

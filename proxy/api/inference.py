@@ -93,7 +93,7 @@ class Inference:
         """Forward a call and relay its response. Raises ApiError while nothing was sent."""
         record = head.begin_call(self._calls[head.path].api)
         self.check_may_call(caller)
-        lease = self.body_memory.lease(caller.name or "")
+        lease = self.body_memory.lease(caller.identity)
         try:
             call = await self._read_call(head, record, caller, receive, lease)
             await self.forward(call, head, caller, receive, send, self._stream_formats[head.path], lease)
@@ -114,7 +114,7 @@ class Inference:
         self, head: RequestHead, record: CallRecord, caller: Caller, receive: Receive, lease: Lease
     ) -> Call:
         """Raises ApiError and ClientDisconnected."""
-        key = caller.name or ""
+        key = caller.identity
         headers, forwarded = split_headers(head.headers, key)
         content = await self._read_body(headers, receive, lease)
         head.has_body = False  # the body was read, so the connection can be reused
@@ -149,7 +149,7 @@ class Inference:
 
     async def drop_body(self, headers: Mapping[bytes, bytes], caller: Caller, receive: Receive) -> None:
         """Read a body that is not used. Raises BodyTooLarge, ServerBusy and ClientDisconnected."""
-        lease = self.body_memory.lease(caller.name or "")
+        lease = self.body_memory.lease(caller.identity)
         try:
             await self._read_body(headers, receive, lease)
         finally:

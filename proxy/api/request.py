@@ -70,7 +70,7 @@ class RequestHead:
         self.if_none_match = b""
         self.request_id = b""
         self.key: str | None = None
-        """The name of the caller's key, "" without one; None if the caller was not identified."""
+        """The identity of the caller, "" without one; None if the caller was not identified."""
         self.has_body = False
         """Whether the request has a body that was not read yet."""
         self.forwarded_for = b""

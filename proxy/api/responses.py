@@ -94,7 +94,7 @@ class StoredResponses:
 
     async def _read_call(self, head: RequestHead, record: CallRecord, caller: Caller, receive: Receive) -> StoredCall:
         """Raises ApiError and ClientDisconnected."""
-        response, key = head.path_params["id"], caller.name or ""
+        response, key = head.path_params["id"], caller.identity
         headers, forwarded = split_headers(head.headers, key)
         await self._inference.drop_body(headers, caller, receive)  # these requests have no parameters in a body
         head.has_body = False

@@ -17,6 +17,7 @@ from pydantic import Field
 
 from proxy.config.fields import Globs, NotEmpty, Settings
 from proxy.config.generation import generation_of
+from proxy.config.identities import Identities
 from proxy.config.logs import Logging
 from proxy.config.places import Places
 from proxy.config.provider_settings import Provider
@@ -24,6 +25,9 @@ from proxy.config.routing import RoutingRule, VirtualModel
 from proxy.config.server import Server, is_loopback
 from proxy.config.sources import Sources
 from proxy.config.store import StoreSettings
+
+DEFAULT_GROUP = "default"
+"""The group of requests without a credential."""
 
 
 class OwnerRule(Settings):
@@ -135,14 +139,20 @@ class Config:
         )
 
     @property
-    def key_names(self) -> frozenset[str]:
-        return frozenset(key.name for key in self.keys)
+    def identities(self) -> Identities:
+        """Those of all callers that have one."""
+        return Identities(key.name for key in self.keys)
 
     @property
     def anonymous(self) -> Group | None:
         """The group that applies to requests without an API key, None if they are rejected."""
         everything = Group(models=("*",)) if self.is_open else None
-        return self.groups.get("default", everything)
+        return self.groups.get(DEFAULT_GROUP, everything)
+
+    @property
+    def anonymous_group(self) -> str | None:
+        """The name of that group, None without one."""
+        return DEFAULT_GROUP if DEFAULT_GROUP in self.groups else None
 
     @property
     def is_shared(self) -> bool:

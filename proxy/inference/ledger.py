@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Container, Mapping
 from typing import Protocol
 
 from msgspec import Struct
@@ -39,13 +39,15 @@ class LedgerObserver(Protocol):
 
 
 class Ledger:
-    """Records ids by the name of the key that received them. Callers without a key have none."""
+    """Records ids by the identity of the caller that received them. Callers without one have none."""
 
-    def __init__(self, monotonic: Callable[[], float], keys: Collection[str], shared: SharedIds | None = None) -> None:
-        """`keys`: the names of all keys; `shared`: the ids that other processes have recorded, None if none are."""
+    def __init__(
+        self, monotonic: Callable[[], float], identities: Container[str], shared: SharedIds | None = None
+    ) -> None:
+        """`identities`: those that exist; `shared`: the ids that other processes have recorded, None if none are."""
         self.shared = shared
         self._monotonic = monotonic
-        self._names = keys
+        self._identities = identities
         self._keys: dict[str, OrderedDict[bytes, Origin]] = {}
         self._observers: tuple[LedgerObserver, ...] = ()
 
@@ -55,7 +57,7 @@ class Ledger:
 
     def restore(self, key: str, ids: Mapping[bytes, Origin]) -> None:
         """Add the ids that an earlier process has recorded, the oldest first. What this one has recorded counts."""
-        if key not in self._names:
+        if key not in self._identities:
             return
         newer = self._keys.get(key, OrderedDict[bytes, Origin]())
         restored = OrderedDict((digest, origin) for digest, origin in ids.items() if digest not in newer)
@@ -63,13 +65,13 @@ class Ledger:
         self._keys[key] = restored
         self._drop_oldest(restored)
 
-    def limit_to(self, keys: Collection[str]) -> None:
-        """Forget the ids of keys that do not exist any more, and those that their calls in progress still receive.
+    def limit_to(self, identities: Container[str]) -> None:
+        """Forget the ids of callers that do not exist any more, and those that their calls in progress still receive.
 
         A later key with the same name can be another person's.
         """
-        self._names = keys
-        for name in self._keys.keys() - set(keys):
+        self._identities = identities
+        for name in [name for name in self._keys if name not in identities]:
             del self._keys[name]
             for observer in self._observers:
                 observer.key_forgotten(name)
@@ -83,7 +85,7 @@ class Ledger:
 
         Of an id that several providers returned, the last one counts.
         """
-        if key not in self._names:
+        if key not in self._identities:
             return
         ids = self._keys.setdefault(key, OrderedDict())
         digest = _digest(object_id)
@@ -99,11 +101,11 @@ class Ledger:
 
     async def look_up(self, key: str, ids: Collection[str]) -> None:
         """Take over what other processes have recorded of ids that this one does not know."""
-        if self.shared is None or key not in self._names:
+        if self.shared is None or key not in self._identities:
             return
         unknown = [object_id for object_id in ids if object_id and self.find(key, object_id) is None]
         found = await self.shared.find(key, unknown) if unknown else {}
-        if key not in self._names:
+        if key not in self._identities:
             return  # it was removed meanwhile
         own = self._keys.setdefault(key, OrderedDict())
         for object_id, (record, age) in found.items():

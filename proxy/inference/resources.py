@@ -26,6 +26,6 @@ class CallResources:
     def configure(self, config: Config) -> None:
         """Apply another configuration to later calls."""
         self.body_memory.resize(config.server.limits.body_memory)
-        self.ledger.limit_to(config.key_names)
+        self.ledger.limit_to(config.identities)
         if self.ledger.shared:
             self.ledger.shared.configure(config.keys)

@@ -124,7 +124,7 @@ class Proxy:
                 if deployment.guard:
                     deployment.guard.check(head.headers)
                 caller = deployment.access.identify(head.credentials, head.query)
-            head.key = caller.name or ""
+            head.key = caller.identity
             if caller.admin:
                 head.add_headers = deployment.add_headers_for_admins
             if is_outside:
@@ -189,7 +189,7 @@ class Proxy:
             after.take_over(before)
             self.deployment = after
             self.connections.configure(config.server.limits)
-            self.shares.limit_to(config.key_names)
+            self.shares.limit_to(config.identities)
             self._count(config)
             self._on_reload(config)
             after.start()

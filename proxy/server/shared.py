@@ -72,7 +72,7 @@ class Shared:
 
         if self._ledger is None:
             ids = SharedIds(self.sharing, self.clock.time, MAX_AGE, config.keys) if self.sharing else None
-            self._ledger = Ledger(self.clock.monotonic, config.key_names, ids)
+            self._ledger = Ledger(self.clock.monotonic, config.identities, ids)
         return self._ledger
 
     def configure(self, config: Config) -> None:
@@ -80,6 +80,6 @@ class Shared:
         if self._resources:
             self._resources.configure(config)
         elif self._ledger:
-            self._ledger.limit_to(config.key_names)
+            self._ledger.limit_to(config.identities)
             if self._ledger.shared:
                 self._ledger.shared.configure(config.keys)

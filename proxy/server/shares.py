@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Container
 
 BUDGET = 3000
 """Of one key in one iteration, in about microseconds of CPU."""
@@ -57,9 +57,9 @@ class Shares:
     def __init__(self) -> None:
         self._shares: dict[str | None, Share] = {}
 
-    def limit_to(self, keys: Collection[str]) -> None:
-        """Forget the shares of keys that do not exist any more. Their connections keep them."""
-        self._shares = {key: share for key, share in self._shares.items() if not key or key in keys}
+    def limit_to(self, identities: Container[str]) -> None:
+        """Forget the shares of callers that do not exist any more. Their connections keep them."""
+        self._shares = {key: share for key, share in self._shares.items() if not key or key in identities}
 
     def of(self, key: str | None, loop: asyncio.AbstractEventLoop) -> Share:
         share = self._shares.get(key)

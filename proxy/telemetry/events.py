@@ -44,7 +44,7 @@ class CallRecord(Struct):
     """The template of the path, such as `/v1/chat/completions`."""
     api: Api
     key: str
-    """The name of the caller's key, "" without one."""
+    """The identity of the caller, "" without one."""
     peer: str
     """The address of the connection, "" if unknown: that of the client, or of a reverse proxy."""
     forwarded_for: bytes
@@ -128,7 +128,7 @@ class Request(Protocol):
     route: str
     """The template of the path, such as `/v1/models/{id}`; "" for an unknown path."""
     key: str | None
-    """The name of the caller's key, "" without one; None if the caller was not identified."""
+    """The identity of the caller, "" without one; None if the caller was not identified."""
     status: int
     """The status that was sent; `CLIENT_CLOSED_REQUEST` if the client disconnected before."""
     began: float

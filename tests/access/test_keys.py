@@ -257,10 +257,28 @@ def test_keys_with_equal_rules_share_one_policy() -> None:
     assert bob is not alice
 
 
+def test_the_identity_of_a_caller_is_the_name_of_its_key_and_its_group_that_of_the_configuration() -> None:
+    keys = access(
+        "groups: {default: {models: [free]}, staff: {models: [m]}}\n"
+        f"keys: [{{name: alice, hash: '{digest(ALICE)}', group: staff}},"
+        f"{{name: bob, hash: '{digest(BOB)}', models: []}}]\n"
+    )
+    callers = [keys.identify(headers) for headers in ([(b"api-key", ALICE.encode())], [(b"api-key", BOB.encode())], [])]
+
+    assert [(caller.identity, caller.group) for caller in callers] == [
+        ("alice", "staff"),
+        ("bob", None),
+        ("", "default"),
+    ]
+    assert access("").identify([]).group is None
+
+
 def test_repr_contains_no_key() -> None:
     caller = access(KEYS).identify([(b"x-api-key", ALICE.encode())])
 
-    assert repr(caller) == "Caller(name='alice', policy=Policy(['*']), admin=False, may_call=True)"
+    assert repr(caller) == (
+        "Caller(name='alice', policy=Policy(['*']), admin=False, may_call=True, identity='alice', group=None)"
+    )
     assert "canary" not in repr(config_of(PROVIDERS + KEYS))
     assert hashlib.sha256(ALICE.encode()).hexdigest() not in repr(config_of(PROVIDERS + KEYS))
 

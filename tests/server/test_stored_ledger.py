@@ -36,7 +36,7 @@ def files(clock: FakeClock) -> FakeFiles:
 async def living(
     config: Config, clock: FakeClock, files: FakeFiles, thread: FakeThread | None = None
 ) -> AsyncIterator[tuple[Ledger, StoredLedger, ListDirectory]]:
-    ledger = Ledger(clock.monotonic, config.key_names)
+    ledger = Ledger(clock.monotonic, config.identities)
     submit = (thread or FakeThread()).submit
     directory = ListDirectory("/lists", files, submit, clock, lambda: config.providers)
     store = Store(config, FakeFetch(), clock)

@@ -1,0 +1,24 @@
+"""The identities of callers: the texts under which the proxy records what belongs to one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable
+
+SEPARATOR = ":"
+"""Between the source of an identity and the rest. No name of a key contains it."""
+
+
+class Identities(Container[str]):
+    """The identities that a configuration allows.
+
+    That of a key is its name. Those of users begin with their source, which contains `SEPARATOR`, so a user never has
+    the identity of a key: `jwt:<issuer>|<subject>`, `header:<user>`.
+    """
+
+    def __init__(self, keys: Iterable[str], sources: Iterable[str] = ()) -> None:
+        """`keys`: the names of all keys; `sources`: what the identities of users begin with."""
+        self._keys = frozenset(keys)
+        self._sources = tuple(sources)
+
+    def __contains__(self, identity: object) -> bool:
+        return identity in self._keys or (isinstance(identity, str) and identity.startswith(self._sources))
