@@ -24,6 +24,7 @@ from proxy.server.output import output
 from proxy.server.run import LAST_SECONDS, run
 from proxy.server.systemd import service_manager
 from proxy.server.workers.files import WorkerFiles
+from proxy.server.workers.heartbeats import INTERVAL
 from proxy.server.workers.lines import numbered
 from proxy.server.workers.messages import Settings
 from proxy.server.workers.processes import Start
@@ -71,8 +72,9 @@ def start_workers(
     listeners: Listeners,
     options: LogOptions,
     files: SharedFiles,
+    heartbeat: float = INTERVAL,
 ) -> None:
-    """Report the start, and supervise the workers until a signal stops them."""
+    """Report the start, and supervise the workers until a signal stops them. `heartbeat`: seconds between two."""
     sockets = Sockets(listeners)  # at once: a connection to the present ones would be reset
     preload()
     with ExitStack() as stack:
@@ -87,6 +89,7 @@ def start_workers(
             partial(_bind, stack),
             service_manager(),
             SystemClock.monotonic,
+            heartbeat,
         )
         supervisor.run()
 

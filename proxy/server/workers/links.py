@@ -33,8 +33,8 @@ class Links:
         except ChannelClosed:
             self._broken(worker)
 
-    def wait(self, seconds: float | None) -> Iterator[tuple[Worker, FromWorker]]:
-        """Wait for events, without an end if `seconds` is None. Returns what workers have sent."""
+    def wait(self, seconds: float) -> Iterator[tuple[Worker, FromWorker]]:
+        """Wait for events, for so many seconds at most. Returns what workers have sent."""
         for key, events in self._selector.select(seconds):
             worker = key.data
             if not isinstance(worker, Worker) or not worker.is_connected:

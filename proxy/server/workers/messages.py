@@ -54,6 +54,10 @@ class Ready(Struct, array_like=True, tag=True):
     generation: str
 
 
+class Alive(Struct, array_like=True, tag=True):
+    """From a worker, at intervals: its event loop runs."""
+
+
 class Applied(Struct, array_like=True, tag=True):
     """From a worker: the generation of the configuration that it uses now."""
 
@@ -245,6 +249,6 @@ Reply = Began | Accepted | Got
 
 _Lifecycle = Stop | EndCalls | Lead | Announce | Reload | Apply | Answer | State
 ToWorker = _Lifecycle | News | Hint | Began | Accepted | Got | Measure | Gathered
-_FromWorker = Ready | Applied | Loaded | State | ReloadAll | Reloaded | Gather | Measured
+_FromWorker = Alive | Ready | Applied | Loaded | State | ReloadAll | Reloaded | Gather | Measured
 FromWorker = _FromWorker | Begin | Publish | Abandon | Hint | Put | Delete | Get
 Message = ToWorker | FromWorker

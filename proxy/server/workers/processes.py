@@ -28,6 +28,8 @@ class Start(NamedTuple):
     """The last valid configuration; None for the one that the supervisor was started with."""
     reports_start: bool
     """Whether it is the leader from the start, and reports the start of the server."""
+    heartbeat: float
+    """Seconds between two messages `Alive`."""
 
 
 @dataclass(eq=False)
@@ -77,5 +79,9 @@ class Worker:
     generation: str = ""
     """Of the configuration that it uses, "" until it is ready."""
     is_stopping: bool = False
+    has_responded: bool = False
+    """Whether its event loop has run."""
+    missed: int = 0
+    """Intervals in a row without a heartbeat."""
     kill_at: float = float("inf")
     """Monotonic seconds."""

@@ -24,8 +24,10 @@ from proxy.server.workers.channel import Channel
 from proxy.server.workers.fleet import Fleet
 from proxy.server.workers.fork import ended, fork, kill
 from proxy.server.workers.gathering import Gathering
+from proxy.server.workers.heartbeats import INTERVAL, Heartbeats
 from proxy.server.workers.links import Links
 from proxy.server.workers.messages import (
+    Alive,
     Announce,
     Applied,
     Apply,
@@ -54,6 +56,8 @@ from proxy.server.workers.timer import SingleTimer
 KILL_SECONDS = 4.0
 """Seconds after the latest end of a worker that stops, until it is killed."""
 
+_HANGS = "worker %d has not responded for %d s, so it is killed: its process is stopped, or its event loop is blocked"
+
 _log = logging.getLogger("models_proxy")
 
 
@@ -68,9 +72,10 @@ class Supervisor:
         bind: Callable[[Settings], Sockets],
         manager: ServiceManager,
         monotonic: Callable[[], float],
+        heartbeat: float = INTERVAL,
     ) -> None:
         """`run_worker` runs in a new process, which ends when it returns; `bind` returns the sockets of another
-        address, and raises CannotListen and OSError."""
+        address, and raises CannotListen and OSError. `heartbeat`: seconds between two of each worker."""
         self._fleet = Fleet(settings, sockets)
         self._configured = settings
         """Those of the last valid configuration."""
@@ -89,6 +94,7 @@ class Supervisor:
         self._shared = SharedState(self._links.send, monotonic)
         self._gathering = Gathering(self._links.send, monotonic)
         self._reloading = Reloading(self._links.send, self._reloaded)
+        self._heartbeats = Heartbeats(monotonic, heartbeat)
 
     def run(self) -> None:
         """Supervise. Returns when all workers have ended after SIGTERM or SIGINT."""
@@ -109,13 +115,13 @@ class Supervisor:
         ready = sum(worker.is_ready for worker in self._fleet.workers)
         return service.State(self._is_announced, f"{ready} of {self._fleet.settings.workers} workers ready")
 
-    def _seconds(self) -> float | None:
+    def _seconds(self) -> float:
         """How long nothing is to do without an event."""
         starts = [place.start_at for place in self._fleet.empty_places()]
         kills = [worker.kill_at for worker in self._fleet.workers]
         requests = (self._reloading.next_at, self._gathering.next_at, self._timer.due_at)
-        until = min([*kills, *requests, *([] if self._is_stopping else starts)])
-        return None if until == float("inf") else max(0.0, until - self._now())
+        until = min([self._heartbeats.next_at, *kills, *requests, *([] if self._is_stopping else starts)])
+        return max(0.0, until - self._now())
 
     def _on_time(self) -> None:
         now = self._now()
@@ -123,6 +129,9 @@ class Supervisor:
             if now >= worker.kill_at:
                 _log.error("worker %d did not stop in time, so it is killed", worker.place.number)
                 self._kill(worker)
+        for worker in self._heartbeats.hanging(self._fleet.workers):
+            _log.error(_HANGS, worker.place.number, (worker.missed - 1) * self._heartbeats.interval)
+            self._kill(worker)
         self._timer.run_due()
         self._reloading.finish(self._fleet.workers, now)
         self._gathering.finish(self._fleet.workers)
@@ -182,7 +191,8 @@ class Supervisor:
                     each.close()
         reports_start = self._leader is None and not self._is_announced
         channel = Channel[ToWorker](end, ToWorker)
-        self._run_worker(Start(place.number, self._fleet.settings, place.sockets, channel, self._packed, reports_start))
+        settings, interval = self._fleet.settings, self._heartbeats.interval
+        self._run_worker(Start(place.number, settings, place.sockets, channel, self._packed, reports_start, interval))
 
     def _reap(self) -> None:
         for worker in self._fleet.workers:
@@ -232,6 +242,8 @@ class Supervisor:
 
     def _handle(self, worker: Worker, message: FromWorker) -> None:
         match message:
+            case Alive():
+                self._heartbeats.received(worker)
             case Ready():
                 self._ready(worker, message.generation)
             case Applied():

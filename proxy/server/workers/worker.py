@@ -18,6 +18,7 @@ from proxy.printable import printable
 from proxy.server.workers.channel import ChannelClosed
 from proxy.server.workers.files import WorkerFiles
 from proxy.server.workers.messages import (
+    Alive,
     Announce,
     Answer,
     Applied,
@@ -109,6 +110,7 @@ class WorkerProcess:
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._start.channel.fileno(), self._receive)
         self.sharing.connect(self._send)
+        self._beat()
 
     def on_start(self, reports: Sequence[ProviderReport]) -> None:
         self._report.on_start(reports)
@@ -129,6 +131,11 @@ class WorkerProcess:
             self._send(Applied(config.generation))
         else:
             self._send(Loaded(config.generation, packed, self._files.settings_of(config)))
+
+    def _beat(self) -> None:
+        """Send a heartbeat, and the next one later, while the event loop runs."""
+        self._beating = self._loop.call_later(self._start.heartbeat, self._beat)
+        self._send(Alive())
 
     # -- messages ------------------------------------------------------------------------------------------------------
 
@@ -170,6 +177,7 @@ class WorkerProcess:
         self._loop.remove_reader(self._start.channel.fileno())
         self._loop.remove_writer(self._start.channel.fileno())
         self._flushed.set()
+        self._beating.cancel()
         _log.error("worker %d: the supervisor has ended, so this worker stops", self._start.number)
         self._server.stop(drains=False)
 

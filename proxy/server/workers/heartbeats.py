@@ -1,0 +1,45 @@
+"""Which workers hang: each sends `Alive` by a timer of its event loop, and the supervisor counts the intervals without.
+
+Intervals are counted, not seconds: after all processes were suspended together, each misses one interval at most.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+
+from proxy.server.workers.processes import Worker
+
+INTERVAL = 5.0
+"""Seconds between two heartbeats of a worker, and between two looks at them."""
+MAX_MISSED = 6
+"""Intervals in a row without a heartbeat, after which a worker hangs."""
+MAX_MISSED_AT_START = 24
+"""The same before the first heartbeat, when a worker has no event loop yet."""
+
+
+class Heartbeats:
+    """Counts the intervals that each worker misses."""
+
+    def __init__(self, monotonic: Callable[[], float], interval: float = INTERVAL) -> None:
+        """`interval`: seconds."""
+        self.interval = interval
+        self._now = monotonic
+        self.next_at = monotonic() + interval
+        """Monotonic seconds at which `hanging` must be called."""
+
+    def received(self, worker: Worker) -> None:
+        """A worker responds."""
+        worker.has_responded, worker.missed = True, 0
+
+    def hanging(self, workers: Collection[Worker]) -> Sequence[Worker]:
+        """The workers that hang, when it is time to look. Those that stop have a time limit of their own."""
+        if self._now() < self.next_at:
+            return ()
+        self.next_at = self._now() + self.interval
+        for worker in workers:
+            worker.missed += 1
+        return [worker for worker in workers if not worker.is_stopping and worker.missed > _limit(worker)]
+
+
+def _limit(worker: Worker) -> int:
+    return MAX_MISSED if worker.has_responded else MAX_MISSED_AT_START
