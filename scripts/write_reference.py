@@ -179,6 +179,10 @@ ENTRIES: Mapping[str, Entry] = {
         "certificate: /etc/ssl/llm.pem", "File in PEM: the certificate, then those of intermediate authorities."
     ),
     "Tls.key": Entry("key: /etc/ssl/llm.key", "File in PEM with the private key, without a passphrase."),
+    "Server.timezone": Entry(
+        "timezone: Europe/Berlin",
+        "The time zone, by its IANA name, whose days and months count for usage and limits.",
+    ),
     "Server.trusted_proxies": Entry(
         "trusted_proxies: [10.0.0.0/8, 192.0.2.7]",
         "Networks and addresses of reverse proxies whose `X-Forwarded-For` is believed. See "

@@ -13,6 +13,7 @@ from proxy.config.call_paths import call_name, extra_path
 from proxy.config.fields import Bytes, NotEmpty, Seconds, Settings, file_mode, lists_to_wait_for, off_if_false, whole
 from proxy.config.limits import Limits
 from proxy.config.misplaced import no_secret
+from proxy.config.timezones import timezone_name
 
 
 class Tls(Settings):
@@ -53,6 +54,8 @@ class Server(Settings):
     """When a changed configuration is applied: within seconds, after SIGHUP only, or at the next start only."""
     expose_provider: bool = False
     """Whether all callers see which provider served a call (`x-served-by`); otherwise only admin keys do."""
+    timezone: Annotated[str, AfterValidator(timezone_name)] = "UTC"
+    """The time zone whose days and months count."""
     tls: Tls | None = None
     """None: plain HTTP."""
     trusted_proxies: tuple[Annotated[str, AfterValidator(network)], ...] = ()

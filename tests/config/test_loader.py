@@ -52,7 +52,7 @@ server:
             keepalive_timeout: 2m, headers: 64KiB, connections: 500, connections_per_address: 20}, shutdown_timeout: 2m,
    metrics: off, max_request: 1MiB, expose_provider: true, sse_keepalive: 5s, workers: 1,
    extra_paths: [/v1/translate], default_models: {moderations: omni}, trusted_proxies: [10.0.0.0/8, 192.0.2.7],
-   reload: signal, base_path: /llm, socket_mode: "0600"}
+   reload: signal, base_path: /llm, socket_mode: "0600", timezone: Europe/Berlin}
 logging: {format: json, level: warning, access: all}
 store:
   directory: /var/lib/models-proxy
@@ -360,6 +360,7 @@ def test_every_setting_is_loaded(corp_pem: str) -> None:
             reload="signal",
             shutdown_timeout=120,
             sse_keepalive=5,
+            timezone="Europe/Berlin",
             trusted_proxies=("10.0.0.0/8", "192.0.2.7/32"),
             extra_paths=("/v1/translate",),
             default_models={"moderations": "omni"},
