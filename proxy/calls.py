@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal, NamedTuple, get_args
 
-Api = Literal["openai", "anthropic"]
-"""The API of a client. `/v1/messages` and the paths below it are Anthropic's, all others are OpenAI's."""
+Api = Literal["openai", "anthropic", "gemini", "ollama"]
+"""The API of a client."""
 APIS: tuple[Api, ...] = get_args(Api)
+COMMON_APIS: tuple[Api, ...] = ("openai", "anthropic")
+"""The APIs through which the models of every provider can be called, unless the operator sets `speaks`."""
 API_NAMES: Mapping[Api, str] = {
     "openai": "OpenAI API (/v1/chat/completions)",
     "anthropic": "Anthropic API (/v1/messages)",
+    "gemini": "Gemini API (/v1beta/models)",
+    "ollama": "Ollama API (/api/chat)",
 }
 """For messages, with one path as an example."""
 

@@ -557,9 +557,10 @@ ENTRIES: Mapping[str, Entry] = {
     ),
     "Provider.speaks": Entry(
         "speaks: [openai]",
-        "The APIs through which its models can be called: `openai`, `anthropic` (`/v1/messages`). A call through "
-        "another one is sent to the next provider of the model that supports it, or gets a `400` that names the APIs "
-        "of the model.",
+        "The APIs through which its models can be called: `openai`, `anthropic` (`/v1/messages`), `gemini` "
+        "(`/v1beta/models`), `ollama` (`/api/chat`). A call through another one is sent to the next provider of the "
+        "model that supports it, or gets a `400` that names the APIs of the model.",
+        '`["openai", "anthropic"]`; kinds gemini and ollama also their own',
     ),
     "Provider.stateful": Entry(
         "stateful: true",

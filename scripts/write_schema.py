@@ -133,6 +133,8 @@ class _Generator(GenerateJsonSchema):
             return {"anyOf": [number, _text(r"^\s*[0-9]{1,18}\s*$")]}
         if name == "_not_callable_if_false":
             return {"anyOf": [{"enum": [False, "false"]}, self.generate_inner(schema["schema"])]}
+        if name == "default_of_kind":
+            return self.generate_inner(schema["schema"])
         if name == "off_if_false":
             inner = self.generate_inner(schema["schema"])
             return {"anyOf": [*inner["anyOf"], {"enum": [False]}]}

@@ -9,9 +9,9 @@ from functools import cached_property
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationInfo
 
-from proxy.calls import APIS, VERSION, Api
+from proxy.calls import COMMON_APIS, VERSION, Api
 from proxy.config.addresses import BaseUrl, Url
 from proxy.config.custom import AuthChoice, CustomList
 from proxy.config.defaults import CallSettings
@@ -91,7 +91,7 @@ class Target:
     """A template; `{id}` is replaced by the provider's own id of a model."""
     root_url: str = ""
     """Where paths with a version of their own begin; "" for `base_url` without its version."""
-    speaks: tuple[Api, ...] = APIS
+    speaks: tuple[Api, ...] = COMMON_APIS
 
     def called(self, own_id: str) -> str:
         """The model id to send in a call."""
@@ -102,6 +102,14 @@ class Target:
         if path.startswith(VERSION + "/"):
             return self.base_url + path.removeprefix(VERSION)
         return (self.root_url or _VERSION_AT_END.sub("", self.base_url)) + path
+
+
+def default_of_kind(speaks: object, info: ValidationInfo) -> object:
+    """The value of `speaks`. Its default depends on the kind, which precedes it."""
+    if speaks != ():
+        return speaks
+    row = DIALECTS.get(info.data.get("kind", ""))
+    return (*COMMON_APIS, row.native_api) if row and row.native_api else COMMON_APIS
 
 
 class Provider(ListSettings, CallSettings):
@@ -142,8 +150,10 @@ class Provider(ListSettings, CallSettings):
     """Patterns over own ids that the provider accepts but does not list: they can be called, but are not listed."""
     models: tuple[Annotated[Mapping[str, Any], BeforeValidator(declared_model)], ...] = ()
     call: Annotated[Call | None, BeforeValidator(_not_callable_if_false)] = None
-    speaks: Annotated[tuple[Api, ...], Field(min_length=1)] = APIS
-    """The APIs through which its models can be called."""
+    speaks: Annotated[
+        tuple[Api, ...], Field(min_length=1, validate_default=True), BeforeValidator(default_of_kind)
+    ] = ()
+    """The APIs through which its models can be called; the default depends on the kind."""
     stateful: bool = False
     """Allow calls that refer to state stored in the provider account, which all callers share."""
     settings: Mapping[str, str | tuple[str, ...]] = Field(default_factory=dict)

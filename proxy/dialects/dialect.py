@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from typing import Any, Literal
 
+from proxy.calls import Api
 from proxy.dialects.fact_readers import NAMES
 from proxy.dialects.facts import ROW_RANK, Shape, fact_sources, groups_in, is_fact, shape_reader
 from proxy.dialects.field_sources import FieldSource, Sources, ordered
@@ -183,6 +184,8 @@ class Dialect:
     """Base URL of calls whose path has a version of its own (`/v2/rerank`); "" for `call` without its version."""
     call_auth: Auth | None = None
     """How calls send the credential, None if as `auth`."""
+    native_api: Api | None = None
+    """The kind's own API of calls, if the proxy serves it and it is not one of `COMMON_APIS`."""
     call_id: str = "{id}"
     """The model id in calls. `{name}` is replaced by a setting."""
 

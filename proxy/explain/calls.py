@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
-from proxy.calls import API_NAMES
+from proxy.calls import API_NAMES, APIS
 from proxy.catalog import Model, Offer
 from proxy.catalog.values import TargetOffer
 from proxy.config import Config
@@ -80,11 +80,11 @@ class CallExplainer:
         return Calls(caller.may_call, strategy, parts, [*reason, *self._apis(model)])
 
     def _candidates(self, model: Model) -> Sequence[Candidate]:
-        """Raises ModelNotCallable and ApiNotSupported, if the model can be called through no API."""
-        try:
-            return self._through(model, "openai")
-        except ApiNotSupported:
-            return self._through(model, "anthropic")
+        """Those through the first API that one of them speaks. Raises ModelNotCallable and ApiNotSupported."""
+        speaks = {
+            api for offer in model.offers if (target := self._targets.get(offer.provider)) for api in target.speaks
+        }
+        return self._through(model, next((api for api in APIS if api in speaks), "openai"))
 
     def _through(self, model: Model, api: str) -> Sequence[Candidate]:
         def preview(model_id: str, batch: Sequence[Candidate]) -> Sequence[Candidate]:
@@ -113,7 +113,7 @@ class CallExplainer:
         return strategy, [self._reasons.of("strategy", "sets", f"strategy {strategy}: {text}", *path)]
 
     def _apis(self, model: Model) -> list[Reason]:
-        """A note if not all offers speak both APIs."""
+        """A note if not all offers speak the same APIs."""
         speaks = {self._targets[offer.provider].speaks for offer in model.offers if offer.provider in self._targets}
         if len(speaks) < 2:
             return []

@@ -103,7 +103,7 @@ MISTAKES = {
     "an unknown strategy": f"{STATIC}routing: [{{match: '*', strategy: random}}]\n",
     "an unknown kind": provider("kind: opneai, base_url: http://h"),
     "an unknown condition of failover": f"{STATIC}defaults: {{failover_on: [never]}}\n",
-    "an unknown API": provider("base_url: http://h, speaks: [gemini]"),
+    "an unknown API": provider("base_url: http://h, speaks: [grpc]"),
     "no name": "providers: [{base_url: http://h}]\n",
     "an invalid name": "providers: [{name: a b, base_url: http://h}]\n",
     "no URL": "providers: [{name: a}]\n",

@@ -8,12 +8,15 @@ from typing import Any
 
 import pytest
 
+from proxy.calls import Api
 from proxy.config import Provider, Target
 from proxy.dialects import DIALECTS, Auth
 from tests.fakes import config_of
 
 BASE = "https://p.example"
 BEARER = Auth()
+BOTH: tuple[Api, ...] = ("openai", "anthropic")
+OWN: Mapping[str, tuple[Api, ...]] = {"gemini": (*BOTH, "gemini"), "ollama": (*BOTH, "ollama")}
 LIST = {"path": "/catalog", "auth": {"header": "X-Odd-Key"}}
 
 
@@ -25,13 +28,13 @@ def provider(**settings: Any) -> Provider:
 OF_KINDS: Mapping[str, tuple[Mapping[str, Any], Target | None]] = {
     "openai": ({}, Target(f"{BASE}/v1", BEARER, "{id}")),
     "anthropic": ({}, Target(f"{BASE}/v1", Auth("header", "x-api-key"), "{id}")),
-    "gemini": ({}, Target(f"{BASE}/v1beta/openai", BEARER, "{id}")),
+    "gemini": ({}, Target(f"{BASE}/v1beta/openai", BEARER, "{id}", speaks=OWN["gemini"])),
     "vertex": (
         {"project": "p1", "location": "eu"},
         Target(f"{BASE}/v1beta1/projects/p1/locations/eu/endpoints/openapi", BEARER, "google/{id}"),
     ),
     "cohere": ({}, Target(f"{BASE}/compatibility/v1", BEARER, "{id}", BASE)),
-    "ollama": ({}, Target(f"{BASE}/v1", BEARER, "{id}")),
+    "ollama": ({}, Target(f"{BASE}/v1", BEARER, "{id}", speaks=OWN["ollama"])),
     "lmstudio": ({}, Target(f"{BASE}/v1", BEARER, "{id}")),
     "azure": ({}, Target(f"{BASE}/openai/v1", Auth("header", "api-key"), "{id}")),
     "fireworks": ({}, Target(f"{BASE}/inference/v1", BEARER, "{id}")),
@@ -65,8 +68,9 @@ def test_call_url_can_be_overridden_for_every_kind(kind: str) -> None:
     elsewhere = of_kind(kind, call={"base_url": "https://other.example/x/"})
     otherwise = of_kind(kind, call={"base_url": "https://other.example/x", "auth": {"header": "X-Other"}})
 
-    assert elsewhere.target == Target("https://other.example/x", auth, call_id)
-    assert otherwise.target == Target("https://other.example/x", Auth("header", "X-Other"), call_id)
+    speaks = OWN.get(kind, BOTH)
+    assert elsewhere.target == Target("https://other.example/x", auth, call_id, speaks=speaks)
+    assert otherwise.target == Target("https://other.example/x", Auth("header", "X-Other"), call_id, speaks=speaks)
 
 
 LIST_AUTH = Auth("header", "X-Odd-Key")
@@ -98,6 +102,12 @@ def test_models_can_be_called_through_every_api_unless_the_provider_supports_few
     targets = [provider(base_url=BASE, **speaks).target for speaks in ({}, {"speaks": ["anthropic"]})]
 
     assert [target and target.speaks for target in targets] == [("openai", "anthropic"), ("anthropic",)]
+
+
+@pytest.mark.parametrize("kind", [kind for kind, (_, target) in OF_KINDS.items() if target])
+def test_the_models_of_a_kind_with_an_api_of_its_own_can_be_called_through_it(kind: str) -> None:
+    assert of_kind(kind).speaks == OWN.get(kind, BOTH)
+    assert of_kind(kind, speaks=["openai"]).speaks == ("openai",)
 
 
 @pytest.mark.parametrize("kind", OF_KINDS)
