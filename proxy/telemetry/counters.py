@@ -1,7 +1,8 @@
 """The counters of the process that `/metrics` shows. They survive reloads, and contain no prompts and no responses.
 
-Events come from the paths of calls and lists, so each costs a few look-ups and additions. The number of rows is bounded
-however many keys, models and paths there are: further ones are counted as `other`, so that sums stay right.
+Events come from the paths of calls and lists. They are collected there and counted together: one by one, the counters
+would not be in the processor's cache, and reading them takes several times as long as counting. The number of rows is
+bounded however many keys, models and paths there are: further ones are counted as `other`, so that sums stay right.
 """
 
 from __future__ import annotations
@@ -11,9 +12,17 @@ from collections import Counter
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from proxy.telemetry.counter_rows import (
+    FETCH_BOUNDS,
+    REQUEST_BOUNDS,
+    WAIT_BOUNDS,
+    CallRow,
+    ModelRow,
+    ProviderRow,
+    RequestRow,
+)
 from proxy.telemetry.events import (
     METHODS,
-    CallOutcome,
     CallRecord,
     CircuitChange,
     ListReport,
@@ -29,6 +38,10 @@ if TYPE_CHECKING:
     from proxy.telemetry.exposition import Row
 
 OTHER = "other"
+BATCH = 256
+"""Requests, and calls, that are counted together."""
+_LONG_NAME = 1000
+"""Characters of a model. Calls of longer ones are counted at once, so that their names are not kept."""
 MAX_KEYS = 1000
 """Names of keys. These bounds together keep a scrape below 20,000 series with 10,000 keys and 50 providers."""
 MAX_REQUESTS = 5000
@@ -41,58 +54,6 @@ MAX_MODELS = 400
 _REST = 500
 """Further rows of `MAX_REQUESTS` without names of keys."""
 
-REQUEST_BOUNDS = (0.001, 0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
-CALL_BOUNDS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0)
-FIRST_BYTE_BOUNDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
-FETCH_BOUNDS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
-WAIT_BOUNDS = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-"""Upper bounds of histogram buckets, in seconds."""
-
-
-class _Requests:
-    """The requests of one route, method, status and key."""
-
-    __slots__ = ("count", "seconds")
-
-    def __init__(self, seconds: Histogram) -> None:
-        self.count = 0
-        self.seconds = seconds
-        """Of all requests of the route."""
-
-
-class _OfProvider:
-    """The durations of the calls of one provider."""
-
-    __slots__ = ("first_byte", "seconds")
-
-    def __init__(self) -> None:
-        self.first_byte = Histogram(FIRST_BYTE_BOUNDS)
-        self.seconds = Histogram(CALL_BOUNDS)
-
-
-class _Calls:
-    """The calls of one key and provider."""
-
-    __slots__ = ("input_tokens", "outcomes", "output_tokens", "provider")
-
-    def __init__(self, provider: _OfProvider | None) -> None:
-        """`provider`: None for calls that were not sent to any."""
-        self.outcomes: dict[CallOutcome, int] = {}
-        self.input_tokens = 0
-        self.output_tokens = 0
-        self.provider = provider
-
-
-class _OfModel:
-    """The calls of one model."""
-
-    __slots__ = ("calls", "input_tokens", "output_tokens")
-
-    def __init__(self) -> None:
-        self.calls = 0
-        self.input_tokens = 0
-        self.output_tokens = 0
-
 
 class Counters(Observer):
     """Counts events. `values` returns the series."""
@@ -101,12 +62,15 @@ class Counters(Observer):
         """`is_listed` returns whether a model is in the catalog: other ids, which clients can invent, are no labels."""
         self._is_listed = is_listed
         self._keys = {""}
-        self._requests: dict[tuple[str, str, int, str], _Requests] = {}
+        self._ended_requests: list[tuple[str, str, int, str, float]] = []
+        self._ended_calls: list[CallRecord] = []
+        """Those that are not counted yet."""
+        self._requests: dict[tuple[str, str, int, str], RequestRow] = {}
         self._request_seconds: dict[str, Histogram] = {}
-        self._calls: dict[tuple[str, str], _Calls] = {}
+        self._calls: dict[tuple[str, str], CallRow] = {}
         self._outcomes = 0
-        self._providers: dict[str, _OfProvider] = {}
-        self._models: dict[str, _OfModel] = {}
+        self._providers: dict[str, ProviderRow] = {}
+        self._models: dict[str, ModelRow] = {}
         self._attempts: Counter[tuple[str, Outcome]] = Counter()
         self._failovers: Counter[str] = Counter()
         self._waits: dict[str, Histogram] = {}
@@ -118,35 +82,16 @@ class Counters(Observer):
     # -- events --------------------------------------------------------------------------------------------------------
 
     def request_ended(self, request: Request, seconds: float) -> None:
-        row = self._requests.get((request.route, request.method, request.status, request.key or ""))
-        if row is None:
-            row = self._requests_of(request)
-        row.count += 1
-        durations = row.seconds
-        durations.counts[bisect_left(REQUEST_BOUNDS, seconds)] += 1
-        durations.sum += seconds
+        waiting = self._ended_requests
+        waiting.append((request.route, request.method, request.status, request.key or "", seconds))
+        if len(waiting) >= BATCH:
+            self._count_requests()
 
     def call_ended(self, call: CallRecord) -> None:
-        outcome = call.outcome
-        row = self._calls.get((call.key, call.provider))
-        if row is None or outcome not in row.outcomes:
-            row = self._calls_of(call)
-        row.outcomes[outcome] += 1
-        provider = row.provider
-        if provider is None:
-            return
-        provider.seconds.observe(call.seconds)
-        if call.first_byte is not None:
-            provider.first_byte.observe(call.first_byte)
-        if call.failovers:
-            self._failovers[call.provider] += call.failovers
-        model = self._models.get(call.model) or self._model_of(call)
-        model.calls += 1
-        if call.input_tokens or call.output_tokens:
-            row.input_tokens += call.input_tokens
-            row.output_tokens += call.output_tokens
-            model.input_tokens += call.input_tokens
-            model.output_tokens += call.output_tokens
+        waiting = self._ended_calls
+        waiting.append(call)
+        if len(waiting) >= BATCH or len(call.model) > _LONG_NAME:
+            self._count_calls()
 
     def attempt_ended(
         self, call: CallRecord, provider: str, outcome: Outcome, first_byte: float | None, tokens: Tokens
@@ -170,12 +115,54 @@ class Counters(Observer):
             if ids:
                 self._changes[change.provider, kind] += len(ids)
 
+    # -- counting ------------------------------------------------------------------------------------------------------
+
+    def _count(self) -> None:
+        """Count what was collected."""
+        self._count_requests()
+        self._count_calls()
+
+    def _count_requests(self) -> None:
+        requests, self._ended_requests = self._ended_requests, []
+        for route, method, status, key, seconds in requests:
+            row = self._requests.get((route, method, status, key)) or self._requests_of(route, method, status, key)
+            row.count += 1
+            durations = row.seconds
+            durations.counts[bisect_left(REQUEST_BOUNDS, seconds)] += 1
+            durations.sum += seconds
+
+    def _count_calls(self) -> None:
+        calls, self._ended_calls = self._ended_calls, []
+        for call in calls:
+            self._count_call(call)
+
+    def _count_call(self, call: CallRecord) -> None:
+        outcome = call.outcome
+        row = self._calls.get((call.key, call.provider))
+        if row is None or outcome not in row.outcomes:
+            row = self._calls_of(call)
+        row.outcomes[outcome] += 1
+        provider = row.provider
+        if provider is None:
+            return
+        provider.seconds.observe(call.seconds)
+        if call.first_byte is not None:
+            provider.first_byte.observe(call.first_byte)
+        if call.failovers:
+            self._failovers[call.provider] += call.failovers
+        model = self._models.get(call.model) or self._model_of(call)
+        model.calls += 1
+        if call.input_tokens or call.output_tokens:
+            row.input_tokens += call.input_tokens
+            row.output_tokens += call.output_tokens
+            model.input_tokens += call.input_tokens
+            model.output_tokens += call.output_tokens
+
     # -- rows ----------------------------------------------------------------------------------------------------------
 
-    def _requests_of(self, request: Request) -> _Requests:
+    def _requests_of(self, route: str, method: str, status: int, key: str) -> RequestRow:
         """The row of a request; a new one, or one that several share."""
-        method = request.method if request.method in METHODS else OTHER
-        labels = (request.route, method, request.status, self._key(request.key or ""))
+        labels = (route, method if method in METHODS else OTHER, status, self._key(key))
         if labels not in self._requests and len(self._requests) >= MAX_REQUESTS:
             labels = (*labels[:3], OTHER)
             if labels not in self._requests and len(self._requests) >= MAX_REQUESTS + _REST:
@@ -183,10 +170,10 @@ class Counters(Observer):
         row = self._requests.get(labels)
         if row is None:
             seconds = self._request_seconds.setdefault(labels[0], Histogram(REQUEST_BOUNDS))
-            row = self._requests[labels] = _Requests(seconds)
+            row = self._requests[labels] = RequestRow(seconds)
         return row
 
-    def _calls_of(self, call: CallRecord) -> _Calls:
+    def _calls_of(self, call: CallRecord) -> CallRow:
         """The row of a call, with its outcome."""
         key = self._key(call.key)
         row = self._calls.get((key, call.provider))
@@ -196,16 +183,16 @@ class Counters(Observer):
             key = OTHER
         row = self._calls.get((key, call.provider))
         if row is None:
-            provider = self._providers.setdefault(call.provider, _OfProvider()) if call.provider else None
-            row = self._calls[key, call.provider] = _Calls(provider)
+            provider = self._providers.setdefault(call.provider, ProviderRow()) if call.provider else None
+            row = self._calls[key, call.provider] = CallRow(provider)
         if call.outcome not in row.outcomes:
             row.outcomes[call.outcome] = 0
             self._outcomes += 1
         return row
 
-    def _model_of(self, call: CallRecord) -> _OfModel:
+    def _model_of(self, call: CallRecord) -> ModelRow:
         is_known = len(self._models) < MAX_MODELS and self._is_listed(call.model)
-        return self._models.setdefault(call.model if is_known else OTHER, _OfModel())
+        return self._models.setdefault(call.model if is_known else OTHER, ModelRow())
 
     def _key(self, name: str) -> str:
         """The label of a key: its name, or `other` if there are too many."""
@@ -220,6 +207,7 @@ class Counters(Observer):
 
     def retain(self, keys: Container[str], providers: Container[str]) -> None:
         """Remove the rows of keys and providers that are not in the configuration any more."""
+        self._count()
         for gone in [name for name in self._keys if name and name not in keys]:
             self._keys.discard(gone)
         kept = self._keys | {OTHER}
@@ -244,10 +232,12 @@ class Counters(Observer):
     @property
     def models(self) -> Sequence[str]:
         """The listed models that were called."""
+        self._count_calls()
         return [model for model in self._models if model != OTHER]
 
     def values(self) -> Iterator[tuple[str, Sequence[Row]]]:
         """Each metric with its series, which are read when it is its turn."""
+        self._count()
         yield (
             "models_proxy_requests_total",
             [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from sys import getrefcount
 from typing import Any
 
 import pytest
@@ -10,18 +11,8 @@ import pytest
 from proxy.errors import UpstreamError
 from proxy.states import ListState
 from proxy.telemetry import counters as bounds
-from proxy.telemetry.counters import (
-    CALL_BOUNDS,
-    FETCH_BOUNDS,
-    FIRST_BYTE_BOUNDS,
-    MAX_KEYS,
-    MAX_MODELS,
-    MAX_REQUESTS,
-    OTHER,
-    REQUEST_BOUNDS,
-    WAIT_BOUNDS,
-    Counters,
-)
+from proxy.telemetry.counter_rows import CALL_BOUNDS, FETCH_BOUNDS, FIRST_BYTE_BOUNDS, REQUEST_BOUNDS, WAIT_BOUNDS
+from proxy.telemetry.counters import BATCH, MAX_KEYS, MAX_MODELS, MAX_REQUESTS, OTHER, Counters
 from proxy.telemetry.events import CallRecord, CircuitChange, ModelsChange, RefusedRequest
 from proxy.telemetry.exposition import Row
 from proxy.telemetry.histogram import Buckets
@@ -256,9 +247,29 @@ def test_models_that_are_not_listed_any_more_make_room_when_there_is_none(before
     counters = Counters(listed.__contains__)
     for model in sorted(listed):
         counters.call_ended(call(model=model))
+    assert [*counters.models] == sorted(listed)
     listed.clear()
     listed.add("new")
     counters.retain((), {"a"})
     counters.call_ended(call(model="new"))
 
     assert [*counters.models] == (["m-0", "new"] if before == 1 else ["new"])
+
+
+def test_requests_and_calls_are_counted_by_the_time_a_batch_has_ended_and_when_they_are_read() -> None:
+    counters = new_counters("m")
+    for _ in range(BATCH + 1):
+        counters.request_ended(request(), 0.1)
+        counters.call_ended(call())
+    now = values(counters)
+
+    assert now["requests_total"] == [(("/v1/models", "GET", "200", "alice"), BATCH + 1)]
+    assert now["calls_total"] == [(("alice", "a", "ok"), BATCH + 1)]
+
+
+def test_call_of_a_model_with_a_long_name_is_not_kept() -> None:
+    counters = new_counters()
+    ended = call(model="x" * 1_000_000)
+    counters.call_ended(ended)
+
+    assert getrefcount(ended) == 2  # that of this function, and of the argument
