@@ -8,8 +8,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapp
 from contextlib import asynccontextmanager
 from typing import Any
 
-from proxy.access import Caller, Policy
-from proxy.api.http import error_response
 from proxy.api.request import RequestHead
 from proxy.api.workers import Workers
 from proxy.asgi import Handler, RawResponse, Receive, Scope, Send
@@ -17,10 +15,7 @@ from proxy.catalog import Fetch
 from proxy.clock import Clock, SystemClock
 from proxy.config import Config
 from proxy.errors import (
-    ApiError,
     BadRequest,
-    InternalError,
-    PathOutsideBase,
     ShuttingDown,
     describe_bug,
     drop_tracebacks,
@@ -28,6 +23,7 @@ from proxy.errors import (
 from proxy.server.added_headers import sending
 from proxy.server.connections import ClientConnections
 from proxy.server.deployment import Deployment
+from proxy.server.gate import decide, error_response_to, without_body
 from proxy.server.heads import in_origin_form
 from proxy.server.list_directory import list_directory, stored_ledger
 from proxy.server.process import ProcessMetrics
@@ -42,7 +38,6 @@ from proxy.telemetry.counters import Counters
 from proxy.upstream.transport import disable_http_logging
 
 _log = logging.getLogger("models_proxy")
-_PROBE = Caller(None, Policy(()))
 NO_TUNNEL = BadRequest("Method CONNECT is not supported: this server does not open tunnels.")
 
 
@@ -108,33 +103,7 @@ class Proxy:
         Synchronous, so that the server can send a cached response without creating a task. The server adds the headers
         of CORS, because handlers send responses, too.
         """
-        deployment = self.deployment
-        try:
-            head.add_headers = deployment.add_headers
-            is_outside = deployment.routes.base and not deployment.routes.enter(head)
-            if head.path in deployment.routes.paths:
-                head.route = head.path
-            if deployment.cors and (preflight := deployment.cors.preflight(head)):
-                return preflight
-            if not head.route:
-                deployment.routes.correct(head)
-            if head.path in deployment.routes.probes and not head.credentials:
-                caller = _PROBE
-            else:
-                if deployment.guard:
-                    deployment.guard.check(head.headers)
-                caller = deployment.access.identify(head.credentials, head.query)
-            head.key = caller.identity
-            if caller.admin:
-                head.add_headers = deployment.add_headers_for_admins
-            if is_outside:
-                raise PathOutsideBase(head.path, deployment.routes.base)
-            outcome = deployment.routes.find(head)(head, caller)
-        except Exception as error:
-            if head.key is None:  # rejected before its route was needed
-                head.route = deployment.routes.template(head.path)
-            outcome = self._error(head, error)
-        return _without_body(outcome) if head.method == "HEAD" and isinstance(outcome, RawResponse) else outcome
+        return decide(self.deployment, head)
 
     @asynccontextmanager
     async def lifespan(self) -> AsyncIterator[None]:
@@ -280,7 +249,7 @@ class Proxy:
         if head.method == "CONNECT":
             # What follows is meant for a tunnel, and must not be parsed as requests.
             head.add_headers = self.deployment.add_headers
-            refusal = self._error(head, NO_TUNNEL)
+            refusal = error_response_to(head, NO_TUNNEL)
             closing = RawResponse(refusal.status, [*refusal.headers, (b"connection", b"close")], refusal.body)
             return head, closing, self.deployment
         return head, self.decide(head), self.deployment
@@ -294,27 +263,12 @@ class Proxy:
         except asyncio.CancelledError:
             if not self.draining:
                 raise
-            response = self._error(head, ShuttingDown())
+            response = error_response_to(head, ShuttingDown())
         except Exception as error:
-            response = self._error(head, error)
+            response = error_response_to(head, error)
             drop_tracebacks(error)
         finally:
             deployment.requests -= 1
             if deployment.ended and not deployment.requests:
                 deployment.ended.set()
-        return _without_body(response) if response and head.method == "HEAD" else response
-
-    @staticmethod
-    def _error(head: RequestHead, error: Exception) -> RawResponse:
-        if not isinstance(error, ApiError):
-            _log.error("request %s: internal error: %s", head.request_id.decode(), describe_bug(error))
-            error = InternalError()
-        head.error = error.code
-        if head.call:
-            head.call.failed(error)
-        return error_response(head, error)
-
-
-def _without_body(response: RawResponse) -> RawResponse:
-    """Remove the body from the response to a HEAD request; its headers are those of GET."""
-    return RawResponse(response.status, response.headers, b"")
+        return without_body(response) if response and head.method == "HEAD" else response

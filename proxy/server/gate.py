@@ -1,0 +1,71 @@
+"""The gate: every request is authenticated, then routed and answered, by one synchronous function."""
+
+from __future__ import annotations
+
+import logging
+
+from proxy.access import Caller, Policy
+from proxy.api.http import error_response
+from proxy.api.request import RequestHead
+from proxy.asgi import Handler, RawResponse
+from proxy.errors import ApiError, InternalError, PathOutsideBase, describe_bug
+from proxy.server.deployment import Deployment
+
+_PROBE = Caller(None, Policy(()))
+
+_log = logging.getLogger("models_proxy")
+
+
+def decide(deployment: Deployment, head: RequestHead) -> RawResponse | Handler:
+    """Authenticate, route and respond. Returns the response, or a handler if I/O is needed. Never raises."""
+    try:
+        head.add_headers = deployment.add_headers
+        is_outside = bool(deployment.routes.base) and not deployment.routes.enter(head)
+        if head.path in deployment.routes.paths:
+            head.route = head.path
+        if deployment.cors and (preflight := deployment.cors.preflight(head)):
+            return preflight
+        if not head.route:
+            deployment.routes.correct(head)
+        outcome = _answer(deployment, head, is_outside=is_outside)
+    except Exception as error:
+        outcome = _refusal(deployment, head, error)
+    return without_body(outcome) if head.method == "HEAD" and isinstance(outcome, RawResponse) else outcome
+
+
+def _answer(deployment: Deployment, head: RequestHead, *, is_outside: bool) -> RawResponse | Handler:
+    """Identify the caller and find the endpoint. Raises ApiError. `is_outside`: of `server.base_path`."""
+    if head.path in deployment.routes.probes and not head.credentials:
+        caller = _PROBE
+    else:
+        if deployment.guard:
+            deployment.guard.check(head.headers)
+        caller = deployment.access.identify(head.credentials, head.query)
+    head.key = caller.identity
+    if caller.admin:
+        head.add_headers = deployment.add_headers_for_admins
+    if is_outside:
+        raise PathOutsideBase(head.path, deployment.routes.base)
+    return deployment.routes.find(head)(head, caller)
+
+
+def _refusal(deployment: Deployment, head: RequestHead, error: Exception) -> RawResponse:
+    if head.key is None:  # rejected before its route was needed
+        head.route = deployment.routes.template(head.path)
+    return error_response_to(head, error)
+
+
+def error_response_to(head: RequestHead, error: Exception) -> RawResponse:
+    """Return the response for an error, and record it. Any error that is no ApiError is a bug, which is logged."""
+    if not isinstance(error, ApiError):
+        _log.error("request %s: internal error: %s", head.request_id.decode(), describe_bug(error))
+        error = InternalError()
+    head.error = error.code
+    if head.call:
+        head.call.failed(error)
+    return error_response(head, error)
+
+
+def without_body(response: RawResponse) -> RawResponse:
+    """Remove the body from the response to a HEAD request; its headers are those of GET."""
+    return RawResponse(response.status, response.headers, b"")
