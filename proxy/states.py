@@ -44,6 +44,18 @@ class Calls(NamedTuple):
     """Of its models."""
     account_rejected: bool = False
     """Whether the provider rejected the proxy's credential, or asked for credit, and accepted no call since."""
+    max_in_flight: int = 0
+    """Calls at the same time; 0 before the first call."""
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the concurrency limit is reached."""
+        return 0 < self.max_in_flight <= self.in_flight
+
+    @property
+    def load(self) -> int:
+        """The calls in progress and those in the queue."""
+        return self.in_flight + self.queued
 
     @property
     def rejects_all(self) -> bool:

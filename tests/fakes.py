@@ -21,6 +21,7 @@ import httpx
 import msgspec
 from starlette.types import ASGIApp, Message
 
+from proxy.api.workers import Workers
 from proxy.catalog import FetchResult
 from proxy.config import Config, Provider, parse
 from proxy.dialects import DIALECTS, read_entry, restore_collisions
@@ -219,9 +220,14 @@ async def served(config: Config, fetch: FakeFetch, clock: FakeClock) -> AsyncIte
 
 
 @asynccontextmanager
-async def started(config: Config, fetch: FakeFetch, clock: FakeClock) -> AsyncIterator[Proxy]:
-    """The complete application as an ASGI app. On entry the first refresh of all providers has run."""
-    app = Proxy(config, clock=clock, fetch=fetch)
+async def started(
+    config: Config, fetch: FakeFetch, clock: FakeClock, workers: Workers | None = None
+) -> AsyncIterator[Proxy]:
+    """The complete application as an ASGI app. On entry the first refresh of all providers has run.
+
+    `workers`: the other processes that serve the port.
+    """
+    app = Proxy(config, clock=clock, fetch=fetch, workers=workers)
     log_failures(app)
     async with app.lifespan():
         await run_pending_tasks()

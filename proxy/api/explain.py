@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
@@ -17,6 +17,7 @@ from proxy.clock import Clock
 from proxy.config import Config
 from proxy.cooperative import run_yielding
 from proxy.errors import BadRequest
+from proxy.states import Calls
 from proxy.store import Report, Store
 from proxy.wire.encoder import encode
 
@@ -29,18 +30,27 @@ MAX_NAME = 1000
 """Characters of a model."""
 _MAX_PARAMETERS = 10
 _USAGE = "Send the parameters `model` and optionally `key_name`, like /admin/explain?model=gpt-4o&key_name=alice."
+_OPEN_ELSEWHERE = "The provider of this model is unavailable in another worker (circuit breaker open)."
 _NO_STORE = (b"cache-control", b"no-store")
 
 
 class Explain:
     """Explains models with the current lists and the state of calls."""
 
-    def __init__(self, config: Config, store: Store, clock: Clock, forwarder: Callable[[], Forwarder | None]) -> None:
-        """`forwarder` returns None before the first call."""
+    def __init__(
+        self,
+        config: Config,
+        store: Store,
+        clock: Clock,
+        forwarder: Callable[[], Forwarder | None],
+        calls: Callable[[], Awaitable[Mapping[str, Calls]]],
+    ) -> None:
+        """`forwarder` returns None before the first call; `calls` the calls of each provider, in all processes."""
         self._config = config
         self._store = store
         self._clock = clock
         self._forwarder = forwarder
+        self._calls = calls
 
     def routes(self) -> list[Route]:
         return [Route(PATH, READ, self.explain)]
@@ -55,7 +65,7 @@ class Explain:
             await asyncio.to_thread(_load)  # imported at the first request: most proxies never need it
             from proxy.explain.explanation import explaining
 
-            context = self._context()
+            context = self._context(await self._calls())
             asked = context.caller(key)
             if asked is None:
                 # The message does not repeat the value, which may be a key itself.
@@ -67,7 +77,7 @@ class Explain:
 
         return respond
 
-    def _context(self) -> Context:
+    def _context(self, calls: Mapping[str, Calls]) -> Context:
         from proxy.explain.context import Context, Lists, ProviderList
 
         store = self._store
@@ -82,7 +92,8 @@ class Explain:
             for source, report in zip(store.sources(), store.reports(), strict=True)
         ]
         lists = Lists(providers, store.name_index, store.seconds_until_known)
-        return Context(self._config, lists, _LiveCalls(self._forwarder(), store.new_offers), self._clock.time())
+        states = _LiveCalls(self._forwarder(), store.new_offers, calls)
+        return Context(self._config, lists, states, self._clock.time())
 
     def _withheld(self, provider: str) -> frozenset[str]:
         """Own ids of the models whose creation time is not shown."""
@@ -93,19 +104,30 @@ class Explain:
 class _LiveCalls:
     """The state of calls of the running proxy (`CallStates`)."""
 
-    def __init__(self, forwarder: Forwarder | None, new_offers: Mapping[str, Collection[str]]) -> None:
+    def __init__(
+        self, forwarder: Forwarder | None, new_offers: Mapping[str, Collection[str]], calls: Mapping[str, Calls]
+    ) -> None:
+        """`calls`: of each provider, in all processes that serve the port."""
         self._circuits = forwarder.circuits if forwarder else {}
+        self._calls = calls
         self.new_offers = new_offers
 
     def load(self, provider: str) -> int:
-        return self._circuits[provider].load if self._circuits else 0
+        return self._calls[provider].load
 
     def is_full(self, provider: str) -> bool:
-        return bool(self._circuits) and self._circuits[provider].is_full
+        return self._calls[provider].is_full
 
     def rejection(self, provider: str, key: str, model: str) -> str:
         error = self._circuits[provider].rejection(key, model) if self._circuits else None
-        return error.message if error else ""
+        if error:
+            return error.message
+        return _OPEN_ELSEWHERE if self._is_open_elsewhere(provider, key, model) else ""
+
+    def _is_open_elsewhere(self, provider: str, key: str, model: str) -> bool:
+        """Whether another process rejects the call: its hint has not arrived, or came before this process started."""
+        circuits = self._calls[provider].open_circuits
+        return any(each.state == "open" and each.model == model and each.key in (None, key) for each in circuits)
 
 
 def _load() -> None:

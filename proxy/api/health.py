@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -11,7 +11,7 @@ from proxy.access import Caller
 from proxy.api.http import json_response
 from proxy.api.request import RequestHead
 from proxy.api.routes import READ, Route
-from proxy.api.workers import Workers, merged_calls, packed_calls
+from proxy.api.workers import Condition, Workers, merged, merged_calls, packed_calls
 from proxy.asgi import Handler, RawResponse, Receive, Send
 from proxy.config import Config
 from proxy.errors import UpstreamError
@@ -44,6 +44,7 @@ class Health:
         self._generation = config.generation
         self._reloads = reloads
         self._store = store
+        self._providers = [provider.name for provider in config.providers]
         self._calls = calls
         self._skipped = config.skipped
         self._ready = config.server.ready
@@ -64,9 +65,13 @@ class Health:
     def ready(self, head: RequestHead, caller: Caller) -> RawResponse:
         """Return 200 once the lists that `server.ready` requires are there, and 503 before and during shutdown.
 
+        One of several processes is enough: they share lists, and one that is replaced does not end the service.
+
         Before, every provider must have been fetched once, or its `initial_wait` must be over: until then requests for
         the list wait.
         """
+        if self._is_ready_elsewhere():
+            return _response(head, {"status": "ready"})
         if self.draining:
             return _response(head, {"status": "draining"}, 503)
         if not self._store.warmed_up:
@@ -82,7 +87,20 @@ class Health:
     @property
     def is_ready(self) -> bool:
         """Whether `/readyz` returns 200."""
+        return self._is_ready() or self._is_ready_elsewhere()
+
+    def _is_ready(self) -> bool:
         return not self.draining and self._store.warmed_up and self._missing_lists() is None
+
+    def _is_ready_elsewhere(self) -> bool:
+        """Whether another process that serves the port is ready."""
+        return self._workers is not None and any(other.is_ready for other in self._workers.others)
+
+    @property
+    def condition(self) -> Condition:
+        """The condition of this process, for the others."""
+        calls = {name: calls._replace(in_flight=0, queued=0) for name, calls in self._calls_of_this()}
+        return Condition(self._is_ready(), calls)
 
     def _missing_lists(self) -> list[str] | None:
         """Return the providers without a list because of which the proxy is not ready, None if it is ready.
@@ -105,7 +123,10 @@ class Health:
         """
         if caller.admin and self._workers:
             return partial(self._health_of_all, head, caller, self._workers)
-        return self._health(head, caller, self._calls)
+        if self._workers is None:
+            return self._health(head, caller, self._calls)
+        calls = merged(dict(self._calls_of_this()), *(other.calls for other in self._workers.others))
+        return self._health(head, caller, calls.__getitem__)
 
     async def _health_of_all(
         self, head: RequestHead, caller: Caller, workers: Workers, receive: Receive, send: Send
@@ -115,9 +136,20 @@ class Health:
         calls = merged_calls(answers.parts)
         return self._health(head, caller, lambda name: calls.get(name) or own(name), answers.generations)
 
+    async def calls_of_all(self) -> Mapping[str, Calls]:
+        """Provider -> its calls in all processes that serve the port."""
+        if self._workers is None:
+            return dict(self._calls_of_this())
+        answers = await self._workers.calls(self.packed_calls())
+        return {**dict(self._calls_of_this()), **merged_calls(answers.parts)}
+
     def packed_calls(self) -> bytes:
         """The calls of this process, for another one that serves the port."""
-        return packed_calls({report.name: self._calls(report.name) for report in self._store.reports()})
+        return packed_calls(dict(self._calls_of_this()))
+
+    def _calls_of_this(self) -> Iterator[tuple[str, Calls]]:
+        """Each provider and its calls of this process."""
+        return ((name, self._calls(name)) for name in self._providers)
 
     def _health(
         self,

@@ -22,8 +22,21 @@ class OfWorkers(NamedTuple):
     """The number of each worker -> the generation of the configuration that it uses."""
 
 
+class Condition(msgspec.Struct, frozen=True, array_like=True):
+    """What one process has, of all on which `/readyz` and the status at `/health` depend."""
+
+    is_ready: bool
+    calls: Mapping[str, Calls]
+    """By provider."""
+
+
 class Workers(Protocol):
     """All processes that serve the port. Methods return within about a second."""
+
+    @property
+    def others(self) -> Sequence[Condition]:
+        """Of each other process, as it was within the last second; empty when the server stops."""
+        ...
 
     async def metrics(self, own: bytes) -> OfWorkers:
         """`own`: of this process, as `telemetry.merging.pack` returns it. With the counters of ended ones."""
@@ -41,11 +54,7 @@ def packed_calls(calls: Mapping[str, Calls]) -> bytes:
 
 def merged_calls(parts: Sequence[bytes]) -> Mapping[str, Calls]:
     """Provider -> its calls of all processes. Raises ValueError for other bytes than those of `packed_calls`."""
-    merged: dict[str, Calls] = {}
-    for part in parts:
-        for provider, calls in _DECODE(part).items():
-            merged[provider] = _together(merged[provider], calls) if provider in merged else calls
-    return merged
+    return merged(*(_DECODE(part) for part in parts))
 
 
 def _together(one: Calls, other: Calls) -> Calls:
@@ -56,7 +65,17 @@ def _together(one: Calls, other: Calls) -> Calls:
         one.queued + other.queued,
         [circuits[key] for key in sorted(circuits, key=str)],
         one.account_rejected or other.account_rejected,
+        one.max_in_flight + other.max_in_flight,
     )
+
+
+def merged(*calls: Mapping[str, Calls]) -> Mapping[str, Calls]:
+    """Provider -> its calls of all processes."""
+    merged: dict[str, Calls] = {}
+    for each in calls:
+        for provider, own in each.items():
+            merged[provider] = _together(merged[provider], own) if provider in merged else own
+    return merged
 
 
 _DECODE = msgspec.msgpack.Decoder(dict[str, Calls]).decode

@@ -97,7 +97,7 @@ class Deployment:
             [
                 *self.health.routes(),
                 *self.metrics.routes(),
-                *Explain(config, self.store, clock, lambda: self.forwarder).routes(),
+                *Explain(config, self.store, clock, lambda: self.forwarder, self.health.calls_of_all).routes(),
                 *CatalogOverview(config, self.store).routes(),
                 *Models(self.store, clock).routes(),
                 *Versions(self.store, config.providers).routes(),
@@ -264,7 +264,14 @@ class Deployment:
         if self.forwarder is None:
             return Calls("ok")
         circuit = self.forwarder.circuits[provider]
-        return Calls(circuit.state, circuit.in_flight, circuit.queued, circuit.open_circuits, circuit.account_rejected)
+        return Calls(
+            circuit.state,
+            circuit.in_flight,
+            circuit.queued,
+            circuit.open_circuits,
+            circuit.account_rejected,
+            self._by_name[provider].max_in_flight,
+        )
 
     def _collector(self) -> Collector:
         from proxy.api.collector import Collector

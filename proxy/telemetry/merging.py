@@ -34,7 +34,7 @@ _SUMS = frozenset(
     }
 )
 """Gauges of which each process has a part."""
-_LOWEST = frozenset({"models_proxy_ready", "process_start_time_seconds"})
+_LOWEST = frozenset({"process_start_time_seconds"})
 
 
 def packed_rows(rows: Sequence[Row]) -> bytes:

@@ -76,6 +76,14 @@ class Fleet:
         serving = [worker for worker in self.old if not worker.is_stopping]
         return serving[:1] if closed else serving
 
+    def close_sockets_but(self, place: Place) -> None:
+        """In the process of a worker: free the descriptors of the others."""
+        kept = set(place.sockets)
+        for sockets in (self.sockets, *self.old_sockets):
+            for each in sockets.all:
+                if each not in kept:
+                    each.close()
+
     def _open_places(self) -> None:
         groups = self.sockets.of_workers(self.settings.workers)
         self.places = [Place(number, group) for number, group in enumerate(groups, 1)]

@@ -5,8 +5,10 @@ Intervals are counted, not seconds: after all processes were suspended together,
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Collection, Sequence
 
+from proxy.server.workers.messages import Alive, Message
 from proxy.server.workers.processes import Worker
 
 INTERVAL = 5.0
@@ -43,3 +45,21 @@ class Heartbeats:
 
 def _limit(worker: Worker) -> int:
     return MAX_MISSED if worker.has_responded else MAX_MISSED_AT_START
+
+
+class Heartbeat:
+    """A worker's side: a message at intervals, while the event loop runs."""
+
+    def __init__(self, interval: float) -> None:
+        """`interval`: seconds."""
+        self._interval = interval
+        self._timer: asyncio.TimerHandle | None = None
+
+    def start(self, send: Callable[[Message], None]) -> None:
+        """Send heartbeats until `stop`. Must be called on the event loop."""
+        self._timer = asyncio.get_running_loop().call_later(self._interval, self.start, send)
+        send(Alive())
+
+    def stop(self) -> None:
+        if self._timer:
+            self._timer.cancel()

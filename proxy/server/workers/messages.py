@@ -79,6 +79,11 @@ class Settings(Struct, array_like=True, frozen=True):
     def address(self) -> tuple[str, int, int]:
         return self.host, self.port, self.socket_mode
 
+    def unlike(self, other: Settings) -> dict[str, Any]:
+        """Those that need new processes, and are different in another configuration."""
+        names = ("host", "port", "socket_mode", "workers")
+        return {name: own for name in names if (own := getattr(self, name)) != getattr(other, name)}
+
 
 class Loaded(Struct, array_like=True, tag=True):
     """From the leader: it uses another configuration, for all."""
@@ -206,6 +211,18 @@ class Got(Struct, array_like=True, tag=True):
     values: dict[str, bytes]
 
 
+class OwnCondition(Struct, array_like=True, tag=True):
+    """From a worker: its condition has changed (`proxy.api.workers.Condition`)."""
+
+    data: bytes
+
+
+class OtherConditions(Struct, array_like=True, tag=True):
+    """To a worker: the conditions of all others. Empty when the server stops, and without others."""
+
+    parts: list[bytes]
+
+
 # -- values of all workers ---------------------------------------------------------------------------------------------
 
 Subject = Literal["metrics", "calls"]
@@ -248,7 +265,7 @@ SharedMessage = Begin | Publish | Abandon | Hint | Put | Delete | Get
 Reply = Began | Accepted | Got
 
 _Lifecycle = Stop | EndCalls | Lead | Announce | Reload | Apply | Answer | State
-ToWorker = _Lifecycle | News | Hint | Began | Accepted | Got | Measure | Gathered
-_FromWorker = Alive | Ready | Applied | Loaded | State | ReloadAll | Reloaded | Gather | Measured
+ToWorker = _Lifecycle | OtherConditions | News | Hint | Began | Accepted | Got | Measure | Gathered
+_FromWorker = Alive | OwnCondition | Ready | Applied | Loaded | State | ReloadAll | Reloaded | Gather | Measured
 FromWorker = _FromWorker | Begin | Publish | Abandon | Hint | Put | Delete | Get
 Message = ToWorker | FromWorker

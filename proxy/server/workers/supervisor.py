@@ -21,6 +21,7 @@ from proxy.server import systemd as service
 from proxy.server.listeners import CannotListen
 from proxy.server.systemd import ServiceManager
 from proxy.server.workers.channel import Channel
+from proxy.server.workers.conditions import Conditions
 from proxy.server.workers.fleet import Fleet
 from proxy.server.workers.fork import ended, fork, kill
 from proxy.server.workers.gathering import Gathering
@@ -38,6 +39,7 @@ from proxy.server.workers.messages import (
     Loaded,
     Measured,
     Message,
+    OwnCondition,
     Ready,
     ReloadAll,
     Reloaded,
@@ -93,6 +95,7 @@ class Supervisor:
         self._is_stopping = False
         self._shared = SharedState(self._links.send, monotonic)
         self._gathering = Gathering(self._links.send, monotonic)
+        self._conditions = Conditions(self._links.send)
         self._reloading = Reloading(self._links.send, self._reloaded)
         self._heartbeats = Heartbeats(monotonic, heartbeat)
 
@@ -148,6 +151,7 @@ class Supervisor:
 
     def _stop(self, *, drains: bool) -> None:
         self._manager.stopping()
+        self._conditions.end(self._fleet.workers)
         for worker in self._fleet.workers:
             if self._is_stopping:
                 self._links.send(worker, EndCalls())
@@ -184,11 +188,7 @@ class Supervisor:
         self._signals.close()
         for worker in self._fleet.workers:
             worker.channel.close()
-        kept = set(place.sockets)
-        for sockets in (self._fleet.sockets, *self._fleet.old_sockets):
-            for each in sockets.all:
-                if each not in kept:
-                    each.close()
+        self._fleet.close_sockets_but(place)
         reports_start = self._leader is None and not self._is_announced
         channel = Channel[ToWorker](end, ToWorker)
         settings, interval = self._fleet.settings, self._heartbeats.interval
@@ -211,6 +211,7 @@ class Supervisor:
                 _log.error("worker %d %s; it is replaced in %d s", worker.place.number, _how(code), seconds)
         if self._leader is worker:
             self._appoint()
+        self._conditions.left(worker, self._fleet.workers)
         self._announce()
         self._continue_rolling()
 
@@ -244,6 +245,8 @@ class Supervisor:
         match message:
             case Alive():
                 self._heartbeats.received(worker)
+            case OwnCondition():
+                self._conditions.changed(worker, message.data, self._fleet.workers)
             case Ready():
                 self._ready(worker, message.generation)
             case Applied():

@@ -9,16 +9,15 @@ from contextlib import suppress
 from itertools import count
 from typing import TYPE_CHECKING, Any, Protocol
 
-from msgspec.structs import asdict
-
-from proxy.api.workers import OfWorkers
+from proxy.api.workers import Condition, OfWorkers
 from proxy.config import Config, ConfigError
 from proxy.errors import ConfigurationRejected, ReloadDisabled, describe_bug
 from proxy.printable import printable
 from proxy.server.workers.channel import ChannelClosed
+from proxy.server.workers.conditions import WorkerConditions
 from proxy.server.workers.files import WorkerFiles
+from proxy.server.workers.heartbeats import Heartbeat
 from proxy.server.workers.messages import (
-    Alive,
     Announce,
     Answer,
     Applied,
@@ -31,6 +30,7 @@ from proxy.server.workers.messages import (
     Measure,
     Measured,
     Message,
+    OtherConditions,
     Ready,
     Reload,
     ReloadAll,
@@ -47,9 +47,6 @@ from proxy.store import Store
 
 if TYPE_CHECKING:
     from proxy.server.app import Proxy
-
-_OF_PROCESSES = ("host", "port", "socket_mode", "workers")
-"""Settings that need new processes."""
 
 _GATHER_SECONDS = 3.0
 """How long the answer of the supervisor is waited for, which waits for the others for a shorter time."""
@@ -89,13 +86,15 @@ class WorkerProcess:
         """Whether the first state of a provider is no news: another worker has reported it."""
         self._announced: tuple[str, Store] | None = None
         """What is reported when all workers are ready."""
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[object]] = set()
         self._answers: dict[int, asyncio.Future[Answer]] = {}
         self._gathering: dict[int, asyncio.Future[Gathered]] = {}
         self._flushed = asyncio.Event()
         """Set while everything is sent."""
         self._numbers = count(1)
         self.sharing = WorkerSharing()
+        self._heartbeat = Heartbeat(start.heartbeat)
+        self._conditions = WorkerConditions()
 
     # -- life cycle ----------------------------------------------------------------------------------------------------
 
@@ -105,12 +104,13 @@ class WorkerProcess:
         app.reload_files = self._reload_all
         self._lead(self._is_leader)
         app.reloader.on_result = self._send_state
-        used, configured = asdict(self._start.settings), asdict(self._files.settings_of(app.deployment.config))
-        app.reloader.runs_with({name: used[name] for name in _OF_PROCESSES if used[name] != configured[name]})
+        app.reloader.runs_with(self._start.settings.unlike(self._files.settings_of(app.deployment.config)))
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._start.channel.fileno(), self._receive)
         self.sharing.connect(self._send)
-        self._beat()
+        self._heartbeat.start(self._send)
+        self._report_condition()
+        self._begin(app.deployment.inference())  # hints about calls are received from now on
 
     def on_start(self, reports: Sequence[ProviderReport]) -> None:
         self._report.on_start(reports)
@@ -122,6 +122,7 @@ class WorkerProcess:
         self._announced = url, store
         self._is_new = False
         self._lead(self._is_leader)
+        self._report_condition()
         self._send(Ready(self._app.deployment.config.generation))
 
     def applied(self, config: Config) -> None:
@@ -132,10 +133,8 @@ class WorkerProcess:
         else:
             self._send(Loaded(config.generation, packed, self._files.settings_of(config)))
 
-    def _beat(self) -> None:
-        """Send a heartbeat, and the next one later, while the event loop runs."""
-        self._beating = self._loop.call_later(self._start.heartbeat, self._beat)
-        self._send(Alive())
+    def _report_condition(self) -> None:
+        self._conditions.start(lambda: self._app.deployment.health.condition, self._send)
 
     # -- messages ------------------------------------------------------------------------------------------------------
 
@@ -177,7 +176,8 @@ class WorkerProcess:
         self._loop.remove_reader(self._start.channel.fileno())
         self._loop.remove_writer(self._start.channel.fileno())
         self._flushed.set()
-        self._beating.cancel()
+        self._heartbeat.stop()
+        self._conditions.stop()
         _log.error("worker %d: the supervisor has ended, so this worker stops", self._start.number)
         self._server.stop(drains=False)
 
@@ -202,6 +202,8 @@ class WorkerProcess:
                     waiting.set_result(message)
             case State():
                 self._set_state(message)
+            case OtherConditions():
+                self._conditions.received(message)
             case Measure():
                 self._begin(self._measure(message))
             case Gathered():
@@ -215,7 +217,7 @@ class WorkerProcess:
         self._is_leader = self._app.reloader.watches = self._app.telemetry.counts_models = is_leader
         self._report.is_quiet = not is_leader or self._is_new
 
-    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+    def _begin(self, work: Coroutine[Any, Any, object]) -> None:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -272,6 +274,11 @@ class WorkerProcess:
         reloads.problems, reloads.restart_needed = state.problems, state.restart_needed
 
     # -- values of all workers -----------------------------------------------------------------------------------------
+
+    @property
+    def others(self) -> Sequence[Condition]:
+        """See `proxy.api.workers.Workers`."""
+        return self._conditions.others
 
     async def metrics(self, own: bytes) -> OfWorkers:
         """See `proxy.api.workers.Workers`."""
