@@ -181,7 +181,7 @@ ENTRIES: Mapping[str, Entry] = {
     "Tls.key": Entry("key: /etc/ssl/llm.key", "File in PEM with the private key, without a passphrase."),
     "Server.timezone": Entry(
         "timezone: Europe/Berlin",
-        "The time zone, by its IANA name, whose days and months count for usage and limits.",
+        "The time zone, by its IANA name, whose days and months count for [usage](usage.md) and limits.",
     ),
     "Server.trusted_proxies": Entry(
         "trusted_proxies: [10.0.0.0/8, 192.0.2.7]",
@@ -721,10 +721,6 @@ _RULES = """
 
 `models:` of groups and keys is a list of rules. A rule allows models; a rule with a leading `!` denies them and takes
 precedence over all others. `["*"]` allows all models, `[]` none.
-
-Rules over facts (`type:`, `capability:`, `context>=`) never match a model whose fact is unknown if they allow, and
-always match it if they deny: `!type:image` also denies models without a known type. See
-[Rules over facts](facts.md#rules-over-facts).
 
 | rule | allows |
 |---|---|

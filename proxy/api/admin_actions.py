@@ -6,13 +6,14 @@ import logging
 from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from typing import Any, Protocol
-from urllib.parse import parse_qsl
 
 from proxy.access import Caller
 from proxy.api.admin import check_is_admin
 from proxy.api.http import json_response
+from proxy.api.query import parameters_of
 from proxy.api.request import RequestHead
 from proxy.api.routes import Route
+from proxy.api.usage import UsageTotals
 from proxy.api.workers import Workers
 from proxy.asgi import Handler, RawResponse, Receive, Send
 from proxy.config import Config
@@ -36,6 +37,9 @@ class Operations(Protocol):
     reloads: Reloads
     workers: Workers | None
     """All processes that serve the port, None if this is the only one."""
+
+    @property
+    def usage(self) -> UsageTotals: ...
 
     async def refresh(self, providers: Collection[str], seconds: float, *, accept: bool) -> Sequence[Report]:
         """Refresh the lists of these providers now. Returns their reports when that has ended, or after `seconds`."""
@@ -62,7 +66,7 @@ class AdminActions:
     def refresh(self, head: RequestHead, caller: Caller) -> Handler:
         """Refresh one provider, or all. Raises InvalidKey, Forbidden, BadRequest and ProviderNotFound."""
         check_is_admin(caller, self._config)
-        parameters = _parameters(head, ("provider", "accept"))
+        parameters = parameters_of(head, ("provider", "accept"))
         accept = _BOOLEANS.get(parameters.get("accept", "").lower())
         if accept is None:
             raise BadRequest("`accept` must be true or false.", param="accept")
@@ -84,7 +88,7 @@ class AdminActions:
     def reload(self, head: RequestHead, caller: Caller) -> Handler:
         """Apply the configuration as it is in its files. Raises InvalidKey, Forbidden and BadRequest."""
         check_is_admin(caller, self._config)
-        _parameters(head, ())
+        parameters_of(head, ())
         return partial(self._reload, head, caller)
 
     async def _reload(self, head: RequestHead, caller: Caller, receive: Receive, send: Send) -> RawResponse:
@@ -103,21 +107,6 @@ class AdminActions:
             return _response(head, {"error": payload}, error.status)
         _audit(caller, "reload", f"generation {result['generation']}")
         return _response(head, result)
-
-
-def _parameters(head: RequestHead, known: Collection[str]) -> Mapping[str, str]:
-    """The parameters of the query. Raises BadRequest for others: a misspelled one would change what is done."""
-    try:
-        given = parse_qsl(head.query.decode("latin-1"), keep_blank_values=True, max_num_fields=10)
-    except ValueError:
-        raise BadRequest("The query has too many parameters.") from None
-    parameters = dict(given)
-    if len(parameters) < len(given):
-        raise BadRequest("A query parameter is repeated.")
-    if unknown := next((name for name in parameters if name not in known), None):
-        valid = f"; valid parameters: {', '.join(known)}" if known else ""
-        raise BadRequest(f"Unknown query parameter {unknown[:100]!r}{valid}.")
-    return parameters
 
 
 def _why_unknown(name: str, config: Config) -> str:

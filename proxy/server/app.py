@@ -31,6 +31,7 @@ from proxy.server.reload import ConfigFiles, Reloader
 from proxy.server.shared import Shared
 from proxy.server.shared_store import running, shared_store
 from proxy.server.shares import Shares
+from proxy.server.usage import UsageKeeper
 from proxy.sharing import Sharing
 from proxy.store import Report
 from proxy.telemetry import Reloads, Telemetry
@@ -74,8 +75,9 @@ class Proxy:
         self.shares = Shares()
         self.connections = ClientConnections(config.server.limits)
         self.reloads = Reloads(config.generation, clock.time())
-        counters = Counters(lambda model: self.deployment.listed.has(model))
+        counters = Counters(self._is_listed)
         self.metrics = ProcessMetrics(self.connections, counters, self.reloads)
+        self.usage = UsageKeeper(config, clock, self.telemetry, self._is_listed)
         self._counts = False
         self._count(config)
         self.directory = list_directory(config, clock, lambda: self.deployment.config.providers)
@@ -97,6 +99,9 @@ class Proxy:
         self.reloader = Reloader(files, lambda: self.deployment.config, self.replace, self.reloads, clock)
         self.reload_files: Callable[[], Awaitable[Mapping[str, Any]]] = self.reloader.reload
 
+    def _is_listed(self, model: str) -> bool:
+        return self.deployment.listed.has(model)
+
     def decide(self, head: RequestHead) -> RawResponse | Handler:
         """Authenticate, route and respond. Returns the response, or a handler if I/O is needed. Never raises.
 
@@ -108,7 +113,7 @@ class Proxy:
     @asynccontextmanager
     async def lifespan(self) -> AsyncIterator[None]:
         """Refresh the model lists in the background while the context is entered."""
-        async with running(self.sharing), self._running():
+        async with running(self.sharing), self._running(), self.usage.running():
             yield
 
     @asynccontextmanager
@@ -160,6 +165,7 @@ class Proxy:
             self.connections.configure(config.server.limits)
             self.shares.limit_to(config.identities)
             self._count(config)
+            self.usage.configure(config)
             self._on_reload(config)
             after.start()
             retiring = asyncio.create_task(before.retire(), name="retire a configuration")

@@ -22,6 +22,7 @@ from proxy.api.pangu import Versions
 from proxy.api.paths import STORED_RESPONSES, request_paths
 from proxy.api.request import RequestHead
 from proxy.api.routes import Route, Routes
+from proxy.api.usage import UsageReport
 from proxy.asgi import AddHeaders, Handler, Receive, Send
 from proxy.config import Config
 from proxy.cooperative import NEXT_TURN
@@ -102,6 +103,7 @@ class Deployment:
                 *Models(self.store, clock).routes(),
                 *Versions(self.store, config.providers).routes(),
                 *AdminActions(config, shared.operations).routes(),
+                *UsageReport(config, clock, shared.operations).routes(),
                 *(Route(path, ("POST",), self._call, is_api=True) for path in self._calls),
                 *(Route(path, methods, self._stored, is_api=True) for path, methods in STORED_RESPONSES.items()),
             ],

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 OTHER = "other"
 BATCH = 256
 """Requests, and calls, that are counted together."""
-_LONG_NAME = 1000
+LONG_NAME = 1000
 """Characters of a model. Calls of longer ones are counted at once, so that their names are not kept."""
 MAX_KEYS = 1000
 """Names of keys. These bounds together keep a scrape below 20,000 series with 10,000 keys and 50 providers."""
@@ -90,7 +90,7 @@ class Counters(Observer):
     def call_ended(self, call: CallRecord) -> None:
         waiting = self._ended_calls
         waiting.append(call)
-        if len(waiting) >= BATCH or len(call.model) > _LONG_NAME:
+        if len(waiting) >= BATCH or len(call.model) > LONG_NAME:
             self._count_calls()
 
     def attempt_ended(

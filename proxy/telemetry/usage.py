@@ -1,0 +1,295 @@
+"""Who used which model of which provider, by hour, and when each caller sent its last request.
+
+It contains no prompts and no responses. Events are collected and counted together, as `counters` does. The number of
+rows is bounded: before it is reached, the hours of the oldest day become one, then the oldest day is removed; further
+rows of the present hour are counted as `other`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import date, timedelta
+from typing import NamedTuple
+
+from proxy.telemetry.counters import BATCH, LONG_NAME, OTHER
+from proxy.telemetry.days import Days
+from proxy.telemetry.events import CallRecord, Observer, Request
+from proxy.telemetry.usage_rows import ClosedRows, Counts, Names, Rows, summed
+
+MAX_IDENTITIES = 100_000
+"""Callers whose last request is known; the oldest are forgotten."""
+_SPARE = 0.9
+"""The part of `max_rows` from which rows are removed."""
+_NO_FAILURE = frozenset({"ok", "client_disconnected"})
+
+Hours = Mapping[int, Rows]
+"""The begin of an hour, in Unix seconds -> its rows."""
+
+
+class OldDay(NamedTuple):
+    """A day whose rows must become fewer."""
+
+    day: date
+    hours: Mapping[int, ClosedRows]
+
+
+class Usage(Observer):
+    """The usage that this process has counted, was given by others, or has restored."""
+
+    def __init__(
+        self,
+        time: Callable[[], float],
+        days: Days,
+        is_listed: Callable[[str], bool],
+        *,
+        max_days: int,
+        max_rows: int,
+    ) -> None:
+        """`time`: Unix seconds; `is_listed` returns whether a model is in the catalog: clients can invent other ids.
+
+        `max_days`: complete days that are kept.
+        """
+        self.days = days
+        self.max_days = max_days
+        self.max_rows = max_rows
+        self.rows = 0
+        self.daily_before: date | None = None
+        """Of the days before, only totals are known: there were too many rows."""
+        self.tracks = False
+        """Whether somebody takes the changes."""
+        self._time = time
+        self._is_listed = is_listed
+        self._open: dict[int, dict[Names, list[int]]] = {}
+        self._closed: dict[int, ClosedRows] = {}
+        self._hour = 0
+        self._ended_requests: list[str] = []
+        self._ended_calls: list[CallRecord] = []
+        """Identities, and calls, that are not counted yet."""
+        self._changed: set[tuple[int, Names]] = set()
+        self._touched: set[int] = set()
+        """Past hours that got rows since `hours_to_close`."""
+        self._used: dict[str, float] = {}
+        self._used_now: dict[str, float] = {}
+        """Identity -> Unix seconds of the last request: until `take_used`, and since then."""
+
+    # -- events --------------------------------------------------------------------------------------------------------
+
+    def request_ended(self, request: Request, seconds: float) -> None:
+        if request.key:
+            waiting = self._ended_requests
+            waiting.append(request.key)
+            if len(waiting) >= BATCH:
+                self.count()
+
+    def call_ended(self, call: CallRecord) -> None:
+        waiting = self._ended_calls
+        waiting.append(call)
+        if len(waiting) >= BATCH or len(call.model) > LONG_NAME:
+            self.count()
+
+    def count(self) -> None:
+        """Count what was collected. It is to be called every second or so: events count when they are counted."""
+        requests, self._ended_requests = self._ended_requests, []
+        calls, self._ended_calls = self._ended_calls, []
+        now = self._time()
+        self._hour = self.days.hour_of(now)
+        self._used_now.update(dict.fromkeys(requests, now))
+        for call in calls:
+            is_failed = call.outcome not in _NO_FAILURE
+            is_model = call.is_known and (not is_failed or self._is_listed(call.model))
+            names = Names(call.key, call.model if is_model else "", call.provider)
+            self._add(self._hour, names, Counts(1, int(is_failed), call.input_tokens, call.output_tokens))
+
+    # -- rows ----------------------------------------------------------------------------------------------------------
+
+    def add(self, hours: Hours, used: Mapping[str, float], daily_before: date | None = None) -> None:
+        """Add what another process has counted, or an earlier one."""
+        for start, rows in hours.items():
+            for names, counts in rows.items():
+                self._add(start, names, counts)
+        self._add_used(used)
+        self.daily_before = max(filter(None, (self.daily_before, daily_before)), default=None)
+
+    def restore(self, hours: Mapping[int, ClosedRows], used: Mapping[str, float], daily_before: date | None) -> None:
+        """Add what an earlier process has counted, of which nothing is a change."""
+        for start, closed in hours.items():
+            if start in self._open or start in self._closed:
+                rows = self._opened(start)
+                for names, counts in closed.items():
+                    row = rows.setdefault(names, [0, 0, 0, 0])
+                    row[:] = Counts(*row).plus(counts)
+                self._closed.pop(start, None)
+            else:
+                self._closed[start] = closed
+        self.rows = sum(map(len, self._open.values())) + sum(map(len, self._closed.values()))
+        self.add({}, used, daily_before)
+
+    def _add(self, start: int, names: Names, counts: Counts) -> None:
+        rows = self._open.get(start)
+        if rows is None:
+            rows = self._opened(start)
+        row = rows.get(names)
+        if row is None:
+            if self.rows >= self.max_rows:
+                names = names._replace(model=OTHER, provider=OTHER)
+                if names not in rows and self.rows >= self.max_rows * 1.1:
+                    names = Names(OTHER, OTHER, OTHER)
+            row = rows.setdefault(names, [])
+            if not row:
+                row[:] = (0, 0, 0, 0)
+                self.rows += 1
+        row[0] += counts.requests
+        row[1] += counts.failed
+        row[2] += counts.input_tokens
+        row[3] += counts.output_tokens
+        if self.tracks:
+            self._changed.add((start, names))
+        if start != self._hour:
+            self._touched.add(start)
+
+    def _opened(self, start: int) -> dict[Names, list[int]]:
+        closed = self._closed.pop(start, None)
+        rows = {names: [*counts] for names, counts in closed.items()} if closed else {}
+        return self._open.setdefault(start, rows)
+
+    def _add_used(self, used: Mapping[str, float]) -> None:
+        for identity, time in used.items():
+            self._used[identity] = max(time, self._used.get(identity, 0.0))
+        if len(self._used) > MAX_IDENTITIES:
+            newest = sorted(self._used.items(), key=lambda each: each[1])[-MAX_IDENTITIES // 2 :]
+            self._used = dict(newest)
+
+    # -- values --------------------------------------------------------------------------------------------------------
+
+    def snapshot(self, begin: int, end: int) -> Iterable[tuple[int, ClosedRows | _OpenRows]]:
+        """The hours that begin in this time, in Unix seconds. Later events do not change them."""
+        self.count()
+        opened = [(start, _OpenRows(rows)) for start, rows in self._open.items() if begin <= start < end]
+        return [*((start, rows) for start, rows in self._closed.items() if begin <= start < end), *opened]
+
+    def last_used(self, identity: str | None = None) -> Mapping[str, float]:
+        """Identity -> Unix seconds of its last request; of one identity, or of all."""
+        self.count()
+        self.count()
+        if identity is None:
+            return {**self._used, **self._used_now}
+        time = self._used_now.get(identity, self._used.get(identity))
+        return {} if time is None else {identity: time}
+
+    @property
+    def since(self) -> date | None:
+        """The first day with rows."""
+        starts = (*self._open, *self._closed)
+        return self.days.day_of(min(starts)) if starts else None
+
+    # -- changes -------------------------------------------------------------------------------------------------------
+
+    def take_changes(self) -> Hours:
+        """The rows that have changed since the last call, with all that they count."""
+        self.count()
+        changed, self._changed = self._changed, set()
+        hours: dict[int, dict[Names, Counts]] = {}
+        for start, names in changed:
+            row = self._open[start].get(names) if start in self._open else None
+            if row:  # otherwise it was removed, or is in the file of its day
+                hours.setdefault(start, {})[names] = Counts(*row)
+        return hours
+
+    def take_used(self) -> Mapping[str, float]:
+        """The last requests of callers that have sent one since the last call."""
+        self.count()
+        used, self._used_now = self._used_now, {}
+        self._add_used(used)
+        return used
+
+    def take_all(self) -> Hours:
+        """All rows, which are removed here."""
+        hours = {start: dict(rows.items()) for start, rows in self.snapshot(0, 2**63)}
+        self._open, self._closed, self.rows = {}, {}, 0
+        self._changed.clear()
+        self._touched.clear()
+        return hours
+
+    def of_days(self, days: Iterable[date]) -> Mapping[date, Hours]:
+        """All rows of these days, also none."""
+        return {
+            day: {
+                start: dict(rows.items())
+                for start, rows in self.snapshot(self.days.begin_of(day), self.days.begin_of(day + timedelta(1)))
+            }
+            for day in days
+        }
+
+    @property
+    def all_days(self) -> frozenset[date]:
+        return frozenset(map(self.days.day_of, (*self._open, *self._closed)))
+
+    # -- from time to time ---------------------------------------------------------------------------------------------
+
+    def hours_to_close(self) -> Iterator[tuple[int, Rows]]:
+        """The past hours that are not closed yet. For each one `close` must be called with its rows."""
+        self.count()
+        pending = {start for start, _ in self._changed}
+        for start in [start for start in self._open if start < self._hour and start not in pending]:
+            self._touched.discard(start)
+            yield start, dict(_OpenRows(self._open[start]).items())
+
+    def close(self, start: int, rows: ClosedRows) -> None:
+        """Replace the rows of an hour, unless further ones were added meanwhile."""
+        if start not in self._touched and start in self._open:
+            del self._open[start]
+            self._closed[start] = rows
+
+    def forget_old(self) -> frozenset[date]:
+        """Remove the days that are too old. Returns the others."""
+        now = self._time()
+        oldest = self.days.begin_of(self.days.day_of(now) - timedelta(self.max_days))
+        for start in [start for start in self._closed if start < oldest]:
+            self.rows -= len(self._closed.pop(start))
+        return self.all_days
+
+    def too_many(self) -> OldDay | None:
+        """The day whose rows must become fewer, because there are too many; None if that is not necessary.
+
+        That is the first day before today that has several hours; if all of these have one, the first one.
+        """
+        if self.rows < self.max_rows * _SPARE:
+            return None
+        today = self.days.begin_of(self.days.day_of(self._time()))
+        by_day: dict[date, dict[int, ClosedRows]] = {}
+        for start in sorted(start for start in self._closed if start < today):
+            by_day.setdefault(self.days.day_of(start), {})[start] = self._closed[start]
+        found = next((day for day, hours in by_day.items() if len(hours) > 1), next(iter(by_day), None))
+        return None if found is None else OldDay(found, by_day[found])
+
+    def reduce(self, old: OldDay, total: ClosedRows | None) -> None:
+        """Replace the hours of a day by its total, unless they have changed meanwhile. None: remove the day."""
+        if any(self._closed.get(start) is not rows for start, rows in old.hours.items()):
+            return
+        for start in old.hours:
+            self.rows -= len(self._closed.pop(start))
+        if total is not None:
+            self.rows += len(total)
+            self._closed[min(old.hours)] = total
+            self.daily_before = max(old.day + timedelta(1), self.daily_before or date.min)
+
+
+def total_of(old: OldDay) -> ClosedRows | None:
+    """One row for all hours of a day; None if it has these already."""
+    if len(old.hours) == 1:
+        return None
+    total: Rows = {}
+    for rows in old.hours.values():
+        total = summed(total, dict(rows.items()))
+    return ClosedRows(total)
+
+
+class _OpenRows:
+    """A copy of the rows of an hour."""
+
+    def __init__(self, rows: Mapping[Names, list[int]]) -> None:
+        self._rows = {names: Counts(*row) for names, row in rows.items()}
+
+    def items(self, identity: str | None = None) -> Iterator[tuple[Names, Counts]]:
+        rows = self._rows.items()
+        return iter(rows) if identity is None else (each for each in rows if each[0].identity == identity)

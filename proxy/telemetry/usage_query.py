@@ -1,0 +1,123 @@
+"""Totals of usage: what a reader wants, and the sums. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from proxy.telemetry.days import Days
+from proxy.telemetry.usage import Usage
+from proxy.telemetry.usage_rows import Counts, Names
+
+GROUPS = ("hour", "day", "key", "model", "provider")
+"""What totals can be by."""
+MAX_TOTALS = 100_000
+"""Of one answer."""
+
+Labels = tuple[str, ...]
+Totals = Mapping[Labels, Counts]
+"""Values of `Query.by` -> what was used."""
+
+
+class TooManyTotals(ValueError):
+    """An answer would be too long."""
+
+
+class Query(Struct, frozen=True, array_like=True):
+    """What to add up."""
+
+    begin: int
+    end: int
+    """Unix seconds: hours that begin from `begin` on and before `end`."""
+    by: tuple[str, ...]
+    """Of `GROUPS`."""
+    identity: str | None = None
+    """Only what this caller used; None: all."""
+
+
+class Answer(Struct, array_like=True):
+    """The totals of one process."""
+
+    totals: Sequence[tuple[Labels, tuple[int, int, int, int]]]
+    last_used: Mapping[str, float]
+    """Identity -> Unix seconds."""
+
+
+class Asked:
+    """A query, and all that is needed to answer it in a thread."""
+
+    def __init__(self, usage: Usage, query: Query) -> None:
+        self._query = query
+        self._days = usage.days
+        self._hours = usage.snapshot(query.begin, query.end)
+        self._last_used = usage.last_used(query.identity)
+
+    def answer(self) -> Answer:
+        """Raises TooManyTotals."""
+        query = self._query
+        totals: dict[Labels, Counts] = {}
+        for start, rows in self._hours:
+            labels_of = _Labels(query.by, start, self._days)
+            for names, counts in rows.items(query.identity):
+                labels = labels_of(names)
+                before = totals.get(labels)
+                totals[labels] = before.plus(counts) if before else counts
+            if len(totals) > MAX_TOTALS:
+                raise TooManyTotals
+        return Answer([*totals.items()], self._last_used)
+
+
+class _Labels:
+    """The labels of the rows of one hour."""
+
+    def __init__(self, by: Sequence[str], start: int, days: Days) -> None:
+        self._by = by
+        self._fixed = {
+            "hour": datetime.fromtimestamp(start, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "day": days.day_of(start).isoformat(),
+        }
+
+    def __call__(self, names: Names) -> Labels:
+        values = {**self._fixed, "key": names.identity, "model": names.model, "provider": names.provider}
+        return tuple([values[name] for name in self._by])
+
+
+def packed(value: Query | Answer) -> bytes:
+    """For another process."""
+    return msgspec.msgpack.encode(value)
+
+
+def unpacked_query(data: bytes) -> Query:
+    return msgspec.msgpack.decode(data, type=Query)
+
+
+def together(parts: Iterable[bytes]) -> Answer:
+    """The answers of several processes as one. Raises ValueError for bytes that are none, and TooManyTotals."""
+    totals: dict[Labels, Counts] = {}
+    last_used: dict[str, float] = {}
+    for part in parts:
+        answer = msgspec.msgpack.decode(part, type=Answer)
+        for labels, counts in answer.totals:
+            totals[labels] = Counts(*counts).plus(totals.get(labels, Counts()))
+        for identity, time in answer.last_used.items():
+            last_used[identity] = max(time, last_used.get(identity, 0.0))
+    if len(totals) > MAX_TOTALS:
+        raise TooManyTotals
+    return Answer([*totals.items()], last_used)
+
+
+def shown(answer: Answer, by: Sequence[str]) -> Sequence[Mapping[str, Any]]:
+    """The totals in their order, as objects."""
+    rows = sorted((tuple(labels), counts) for labels, counts in answer.totals)
+    return [{**dict(zip(by, labels, strict=True)), **Counts(*counts)._asdict()} for labels, counts in rows]
+
+
+def sum_of(answer: Answer) -> Counts:
+    total = Counts()
+    for _, counts in answer.totals:
+        total = total.plus(Counts(*counts))
+    return total
