@@ -35,10 +35,10 @@ from tests.paths import PAYLOADS
 VARY = (
     b"Authorization, X-Auth-Token, X-Api-Key, Api-Key, X-Goog-Api-Key, Ocp-Apim-Subscription-Key, Apikey, X-Apikey, "
     b"X-Api-Token, X-Access-Token, X-Litellm-Api-Key, X-Litellm-Key, X-Portkey-Api-Key, Helicone-Auth, "
-    b"Cf-Aig-Authorization, Accept-Encoding"
+    b"Cf-Aig-Authorization, Anthropic-Version, Accept-Encoding"
 )
-"""The `Vary` header: all headers that can contain an API key, and `Accept-Encoding`."""
-KEY_HEADERS = VARY.decode().lower().split(", ")[:-1]
+"""The `Vary` header: all headers that can contain an API key, and those that select a format and an encoding."""
+KEY_HEADERS = VARY.decode().lower().split(", ")[:-2]
 
 
 def holding(header: str, key: str) -> dict[str, str]:

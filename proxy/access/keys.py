@@ -57,7 +57,8 @@ proxies, and headers with a provider's key (`X-OpenAI-Api-Key`) or a session (`C
 PRIVATE: Sequence[Header] = (
     # Responses differ between keys, so caches must revalidate them (RFC 9111, 3.5).
     (b"cache-control", b"private, no-cache"),
-    (b"vary", b", ".join([*map(bytes.title, KEY_HEADERS), b"Accept-Encoding"])),
+    # `Anthropic-Version` and a Gemini key select the format of model lists, and that of their errors.
+    (b"vary", b", ".join([*map(bytes.title, KEY_HEADERS), b"Anthropic-Version", b"Accept-Encoding"])),
 )
 """The headers of every response that depends on the key."""
 QUERY_KEYS = frozenset({b"key", b"api_key", b"apikey", b"access_token", b"token", b"subscription-key", *KEY_HEADERS})

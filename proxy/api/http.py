@@ -29,7 +29,7 @@ def json_response(head: RequestHead, body: bytes, headers: Iterable[Header], sta
 
 def error_response(head: RequestHead, error: ApiError) -> RawResponse:
     """Return an error in the API format of the request; the body of a `RelayedError`, if it has one, is unchanged."""
-    row = format_of(head.path)
+    row = format_of(head.path, head.list_headers)
     if isinstance(error, InvalidKey):
         body, common = _invalid_key(row)
     else:

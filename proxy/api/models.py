@@ -1,44 +1,62 @@
-"""`GET /v1/models` and `GET /v1/models/{id}`, from the caller's view.
+"""Lists of models and single models, in all formats, from the caller's view: `GET /v1/models` and others.
 
 This is the hot path: a rendered list is returned synchronously, without a coroutine.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from urllib.parse import unquote_to_bytes
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from functools import partial
 
 from proxy.access import Caller, Policy
+from proxy.api.model_ids import spellings_of
 from proxy.api.negotiation import accepts_gzip, matches
 from proxy.api.request import RequestHead
 from proxy.api.routes import READ, Route
 from proxy.asgi import Handler, Header, RawResponse, Receive, Send
+from proxy.calls import APIS
 from proxy.catalog import Model
 from proxy.clock import Clock
+from proxy.config import Provider
 from proxy.errors import ModelListUnavailable, ModelNotFound, whole_seconds
 from proxy.store import Status, Store, View
-from proxy.wire import JSON
+from proxy.store.formats import Page, is_listed
+from proxy.wire import FORMATS, JSON, OPENAI_LISTS, lists_of
+from proxy.wire.format import LIST_PATHS
+from proxy.wire.lists import ListFormat, parsed
 
-LISTS = ("/v1/models", "/models")
-"""Paths of the list; `{path}/{id}` is a single model."""
-_ALIAS = "models"
 _WHOLE_LIST = ("",)
 
 
 class Models:
     """Returns the list and single models from the caller's view."""
 
-    def __init__(self, store: Store, clock: Clock) -> None:
+    def __init__(self, store: Store, clock: Clock, providers: Sequence[Provider]) -> None:
         self._store = store
         self._clock = clock
+        self._speakers: Mapping[str | None, frozenset[str]] = {
+            api: frozenset(each.name for each in providers if each.target and api in each.target.speaks) for api in APIS
+        }
+        """API -> the providers whose models can be called through it."""
 
     def routes(self) -> Iterator[Route]:
-        for path in LISTS:
-            yield Route(path, READ, self.list, is_api=True)
-            yield Route(path + "/{id...}", READ, self.retrieve, is_api=True)
+        for lists in [row.lists for row in FORMATS if row.lists]:
+            is_shared = lists is OPENAI_LISTS
+            list_, retrieve = partial(self._list_in, lists), partial(self._retrieve_in, lists)
+            for path in lists.paths:
+                yield Route(path, READ, self.list if is_shared else list_, is_api=True)
+                if lists.has_items:
+                    yield Route(path + "/{id...}", READ, self.retrieve if is_shared else retrieve, is_api=True)
 
     def list(self, head: RequestHead, caller: Caller) -> RawResponse | Handler:
-        """Return the list if it is rendered (and compressed, if the client accepts gzip), otherwise a handler."""
+        """Return the list if it is rendered (and compressed, if the client accepts gzip), otherwise a handler.
+
+        In the format that a header or a parameter selects. Raises BadRequest.
+        """
+        if head.list_headers or head.query:
+            lists = lists_of(head.path, head.list_headers, head.query)
+            if lists is not OPENAI_LISTS:
+                return self._list_in(lists, head, caller)
         view = self._store.cached_view(caller.policy)
         packed = accepts_gzip(head.accept_encoding)
         if view is not None and view.catalog.models and not (packed and view.rendered.gzip is None):
@@ -46,25 +64,69 @@ class Models:
         return self._unchanged(head, caller, packed) or self._when_rendered(head, caller, _WHOLE_LIST)
 
     def retrieve(self, head: RequestHead, caller: Caller) -> RawResponse | Handler:
-        """Return one model by its id. Raises ModelNotFound."""
-        spellings = _spellings(head)
+        """Return one model by its id, in the format that a header selects. Raises ModelNotFound."""
+        lists = lists_of(head.path, head.list_headers) if head.list_headers else OPENAI_LISTS
+        return self._retrieve_in(lists, head, caller)
+
+    def _retrieve_in(self, lists: ListFormat, head: RequestHead, caller: Caller) -> RawResponse | Handler:
+        spellings = spellings_of(head, lists.paths or LIST_PATHS)
         view = self._store.cached_view(caller.policy)
         if view is None or not view.catalog.models:
-            return self._when_rendered(head, caller, spellings)
+            return self._when_rendered(head, caller, spellings, lists)
         if model := _listed(view, spellings):
-            return self._model(head, view, model)
+            return self._model(head, view, model, lists)
         if not all(spellings):
-            return self.list(head, caller)
+            return self.list(head, caller) if lists is OPENAI_LISTS else self._list_in(lists, head, caller)
         if not view.is_prepared:
-            return self._when_rendered(head, caller, spellings)
-        return self._model(head, view, _resolved(view, spellings))
+            return self._when_rendered(head, caller, spellings, lists)
+        return self._model(head, view, _resolved(view, spellings), lists)
 
-    def _when_rendered(self, head: RequestHead, caller: Caller, spellings: Sequence[str]) -> Handler:
+    # -- other formats -------------------------------------------------------------------------------------------------
+
+    def _list_in(self, lists: ListFormat, head: RequestHead, caller: Caller) -> RawResponse | Handler:
+        """Return a list in another format than OpenAI's, or a part of it, in the same way. Raises BadRequest."""
+        query = parsed(lists, head.query)
+        view = self._store.cached_view(caller.policy)
+        page = view.rendered.formats.cached(lists, query) if view and view.catalog.models else None
+        packed = accepts_gzip(head.accept_encoding)
+        if view is None or page is None or (packed and page.gzip is None):
+            return partial(self._render_page, lists, query, head, caller.policy)
+        return self._page(head, view, page, packed)
+
+    async def _render_page(
+        self, lists: ListFormat, query: Hashable, head: RequestHead, policy: Policy, receive: Receive, send: Send
+    ) -> RawResponse:
+        view = await view_of(self._store, policy)
+        page = await view.rendered.formats.page(lists, query, self._speakers.get(lists.api, frozenset()))
+        packed = accepts_gzip(head.accept_encoding)
+        if packed:
+            await page.compressed()
+        return self._page(head, view, page, packed)
+
+    def _page(self, head: RequestHead, view: View, page: Page, packed: bool) -> RawResponse:
+        status = view.status
+        etag = page.etags[packed]
+        if head.if_none_match and matches(head.if_none_match, etag):
+            return self._not_modified(head, status, etag)
+        headers = [*page.headers(status.headers, packed), *self._per_request(head, status)]
+        if packed:
+            assert page.gzip is not None, "the page must be compressed first"
+            return RawResponse(200, headers, page.gzip)
+        return RawResponse(200, headers, page.body)
+
+    # -- responses -----------------------------------------------------------------------------------------------------
+
+    def _when_rendered(
+        self, head: RequestHead, caller: Caller, spellings: Sequence[str], lists: ListFormat = OPENAI_LISTS
+    ) -> Handler:
         async def respond(receive: Receive, send: Send) -> RawResponse:
             view = await view_of(self._store, caller.policy)
             model = await _find(view, spellings)
             if model is not None:
-                return self._model(head, view, model)
+                return self._model(head, view, model, lists)
+            if lists is not OPENAI_LISTS:
+                query = parsed(lists, head.query)
+                return await self._render_page(lists, query, head, caller.policy, receive, send)
             packed = accepts_gzip(head.accept_encoding)
             if packed:
                 await view.rendered.compressed()
@@ -94,8 +156,14 @@ class Models:
     def _not_modified(self, head: RequestHead, status: Status, etag: bytes) -> RawResponse:
         return RawResponse(304, [(b"etag", etag), *status.headers, *self._per_request(head, status)], b"")
 
-    def _model(self, head: RequestHead, view: View, model: Model) -> RawResponse:
-        body = view.rendered.object(model)
+    def _model(self, head: RequestHead, view: View, model: Model, lists: ListFormat) -> RawResponse:
+        """Raises ModelNotFound for a model that the format does not list."""
+        if lists is OPENAI_LISTS:
+            body = view.rendered.object(model)
+        else:
+            if lists.api and not is_listed(model, self._speakers[lists.api]):
+                raise ModelNotFound(model.id)
+            body = lists.item(model)
         length = (b"content-length", b"%d" % len(body))
         return RawResponse(200, [JSON, length, *view.status.headers, *self._per_request(head, view.status)], body)
 
@@ -142,36 +210,3 @@ def _resolved(view: View, spellings: Sequence[str]) -> Model:
     """Raises ModelNotFound."""
     models = (model for spelling in spellings if (model := view.find(spelling)))
     return next(models, None) or view.model(spellings[-1])
-
-
-def _spellings(head: RequestHead) -> Sequence[str]:
-    """Return the ids that a path may mean, in order of precedence; "" is the whole list.
-
-    A client whose `base_url` ends in `/models` (as in the ctyun documentation) requests `/v1/models/models` and
-    `/v1/models/models/{id}`, others add slashes (`/v1/models//{id}`); a model with such an id takes precedence. Ids are
-    percent-decoded exactly once: they can contain slashes, colons, spaces and `%`.
-    """
-    try:
-        ids = [unquote_to_bytes(raw_id).decode() for raw_id in _raw_ids(head.raw_path)]
-    except UnicodeDecodeError:
-        ids = []
-    if not ids:  # no model matches an id that is not UTF-8, or a path whose prefix is percent-encoded
-        raise ModelNotFound(head.path.partition("models/")[2])
-    return [spelling for model_id in ids for spelling in _with_and_without_alias(model_id)]
-
-
-def _raw_ids(raw_path: bytes) -> Sequence[bytes]:
-    """Return the percent-encoded id in a path; also without superfluous slashes, if it has any."""
-    for path in LISTS:
-        prefix = path.encode() + b"/"
-        if raw_path.startswith(prefix):
-            raw_id = raw_path[len(prefix) :]
-            has_superfluous = b"//" in b"/%b/" % raw_id
-            return (raw_id, b"/".join(filter(None, raw_id.split(b"/")))) if has_superfluous else (raw_id,)
-    return ()
-
-
-def _with_and_without_alias(model_id: str) -> Sequence[str]:
-    if model_id == _ALIAS or model_id.startswith(_ALIAS + "/"):
-        return model_id, model_id.removeprefix(_ALIAS).removeprefix("/")
-    return (model_id,)

@@ -11,6 +11,7 @@ from proxy.access.keys import KEY_HEADERS
 from proxy.asgi import AddHeaders, ClientConnection, Header, Scope
 from proxy.calls import Api
 from proxy.telemetry import CallRecord
+from proxy.wire import LIST_HEADERS
 
 # Ids are logged, and sent to providers; a key that a client sends as one must not be.
 _REQUEST_ID = re.compile(rb"(?!sk-|mp-|eyJ)[A-Za-z0-9._:-]{1,128}")
@@ -20,6 +21,7 @@ _counter = count(1)
 _READ = frozenset(
     {
         *KEY_HEADERS,
+        *LIST_HEADERS,
         b"accept-encoding",
         b"if-none-match",
         b"x-request-id",
@@ -45,6 +47,7 @@ class RequestHead:
         "has_body",
         "if_none_match",
         "key",
+        "list_headers",
         "method",
         "path",
         "path_model",
@@ -68,6 +71,8 @@ class RequestHead:
         self.credentials: list[Header] = []
         self.accept_encoding = b""
         self.if_none_match = b""
+        self.list_headers: tuple[bytes, ...] = ()
+        """The headers that select the format of a model list."""
         self.request_id = b""
         self.key: str | None = None
         """The identity of the caller, "" without one; None if the caller was not identified."""
@@ -88,6 +93,8 @@ class RequestHead:
         for name, value in scope["headers"]:
             if name not in _READ:  # most headers of most requests
                 continue
+            if name in LIST_HEADERS:
+                self.list_headers += (name,)
             if name in KEY_HEADERS:
                 self.credentials.append((name, value))
             elif name == b"accept-encoding":

@@ -100,7 +100,7 @@ class Deployment:
                 *self.metrics.routes(),
                 *Explain(config, self.store, clock, lambda: self.forwarder, self.health.calls_of_all).routes(),
                 *CatalogOverview(config, self.store).routes(),
-                *Models(self.store, clock).routes(),
+                *Models(self.store, clock, config.providers).routes(),
                 *Versions(self.store, config.providers).routes(),
                 *AdminActions(config, shared.operations).routes(),
                 *UsageReport(config, clock, shared.operations).routes(),

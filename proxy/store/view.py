@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import gzip
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Literal
@@ -13,6 +11,8 @@ from proxy.asgi import Header
 from proxy.catalog import Catalog, Model
 from proxy.cooperative import Cooperative, batched, run_now
 from proxy.errors import ModelListIncomplete, ModelNotFound
+from proxy.store.compression import Compressed
+from proxy.store.formats import FormatLists
 from proxy.store.names import Names
 from proxy.wire import JSON
 from proxy.wire.openai import EncodedList, listing, model_object
@@ -36,13 +36,16 @@ class ListSummary:
         }
 
 
-class RenderedList:
+class RenderedList(Compressed):
     """A catalog and its encoded list."""
 
     def __init__(self, catalog: Catalog, names: Names, encoded: EncodedList | None = None) -> None:
         """`names`: those besides the listed ids. `encoded`: the list if `render` has already encoded it."""
+        super().__init__(lambda: self.identity)
         self.catalog = catalog
         self.names = names
+        self.formats = FormatLists(catalog.models)
+        """The list in other formats."""
         encoded = encoded or run_now(listing(catalog.models))
         self._lengths = encoded.lengths
         self.body = encoded.body
@@ -51,8 +54,6 @@ class RenderedList:
         """The parts of the encoded list, if it shares them with other lists."""
         self.length = len(encoded.body)
         self.summary = ListSummary(catalog, encoded.digest)
-        self.gzip: bytes | None = None
-        self._compressing: asyncio.Task[bytes] | None = None
         self._objects: dict[str, bytes] = {}
         self._object_bytes = 0
 
@@ -75,7 +76,8 @@ class RenderedList:
         """Approximate bytes in memory: the list, its gzip form (before it is compressed: an estimate), the index of
         models, and single models that were requested."""
         compressed = self.length // 8 if self.gzip is None else len(self.gzip)
-        return len(self.body) + compressed + self._object_bytes + 150 * len(self.catalog.models)
+        of_catalog = self._object_bytes + 150 * len(self.catalog.models)
+        return len(self.body) + compressed + of_catalog + self.formats.size
 
     def share(self, pool: dict[bytes, bytes]) -> Cooperative[None]:
         """Replace the encoded list by its entries, those of other lists in `pool` where they are equal; in steps."""
@@ -84,18 +86,6 @@ class RenderedList:
             entries += [pool.setdefault(entry, entry) for entry in batch]
             yield
         self.entries, self.body, self._lengths = tuple(entries), b"", ()
-
-    async def compressed(self) -> bytes:
-        """The gzip bytes, compressed once in a thread, at the first request."""
-        if self.gzip is None:
-            if self._compressing is None:
-                self._compressing = asyncio.create_task(asyncio.to_thread(self._compress), name="compress a list")
-            # Shielded: one canceled waiter must not cancel the others.
-            self.gzip = await asyncio.shield(self._compressing)
-        return self.gzip
-
-    def _compress(self) -> bytes:
-        return gzip.compress(self.identity, 6, mtime=0)
 
 
 def render(catalog: Catalog, names: Names) -> Cooperative[RenderedList]:

@@ -69,6 +69,8 @@ class ViewCache:
         self._lists = {policy: rendered for policy, rendered in before._lists.items() if policy in policies}
         self._summaries = {policy: summary for policy, summary in before._summaries.items() if policy in policies}
         self._entries = dict(before._entries)
+        for rendered in self._lists.values():
+            rendered.formats.on_growth = self._evict
 
     async def render_like(self, before: ViewCache, policies: Collection[Policy], seconds: float) -> None:
         """Render the lists of these policies that another cache has, those that were used last first.
@@ -138,9 +140,13 @@ class ViewCache:
         return rendered
 
     def _keep(self, policy: Policy, rendered: RenderedList) -> None:
-        """Cache a list, and evict others beyond the limit."""
+        """Cache a list, and evict others beyond the limit; again when it grows."""
         self._lists[policy] = rendered
         self._summaries[policy] = rendered.summary
+        rendered.formats.on_growth = self._evict
+        self._evict()
+
+    def _evict(self) -> None:
         # Summed up each time, because lists grow when they are compressed.
         size = sum(other.size for other in self._lists.values())
         while size > self._max_bytes and len(self._lists) > 1:

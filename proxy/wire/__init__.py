@@ -4,15 +4,40 @@ from functools import lru_cache
 
 from proxy.wire import anthropic, openai, pangu, responses
 from proxy.wire.encoder import JSON
-from proxy.wire.format import Format
+from proxy.wire.format import LIST_PATHS, Format
+from proxy.wire.lists import ListFormat
 
 FORMATS = (anthropic.FORMAT, pangu.FORMAT, responses.FORMAT, openai.FORMAT)
-"""All API formats. The first one that recognizes a path is used; the last one recognizes all paths."""
+"""All API formats. The first one that recognizes a path is used; the last one recognizes all paths.
 
-__all__ = ["FORMATS", "JSON", "Format", "format_of"]
+At the paths that several formats share, a header precedes the last one.
+"""
+OPENAI_LISTS = openai.LISTS
+LIST_HEADERS = frozenset(row.list_header for row in FORMATS if row.list_header)
+"""The headers that select a format."""
+
+__all__ = ["FORMATS", "JSON", "LIST_HEADERS", "OPENAI_LISTS", "Format", "format_of", "lists_of"]
 
 
 @lru_cache(maxsize=256)
-def format_of(path: str) -> Format:
-    """Return the format of requests with this path. Cached: nearly all requests have one of a few paths."""
-    return next(row for row in FORMATS if row.recognizes(path))
+def format_of(path: str, list_headers: tuple[bytes, ...] = ()) -> Format:
+    """Return the format of requests with this path. Cached: nearly all requests have one of a few paths.
+
+    `list_headers`: those of LIST_HEADERS that the request has.
+    """
+    *rows, default = FORMATS
+    for row in rows:
+        if row.recognizes(path):
+            return row
+    if list_headers and path.startswith(LIST_PATHS):
+        return next(row for row in rows if row.list_header in list_headers)
+    return default
+
+
+def lists_of(path: str, list_headers: tuple[bytes, ...], query: bytes = b"") -> ListFormat:
+    """Return the format of a model list at a path that several formats share: by header, then by parameter."""
+    row = format_of(path, list_headers)
+    if query and row is FORMATS[-1]:
+        names = {parameter.partition(b"=")[0] for parameter in query.split(b"&")}
+        row = next((each for each in FORMATS if each.list_parameter in names), row)
+    return row.lists or OPENAI_LISTS

@@ -1,11 +1,24 @@
-"""Anthropic's Messages API: paths and errors."""
+"""Anthropic's API: paths, errors and model lists.
+
+A list is `{"data": [{"type": "model", "id", "display_name", "created_at", ...}], "has_more", "first_id", "last_id"}`.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+
 from proxy.calls import CALLS
-from proxy.errors import ApiError
+from proxy.catalog import Model
+from proxy.errors import ApiError, BadRequest
 from proxy.wire.encoder import encode
+from proxy.wire.facts import facts_of, rfc3339
 from proxy.wire.format import BASE_PATHS, Format
+from proxy.wire.lists import ListFormat, Page, parameters, position_after, position_of, whole_number
+
+DEFAULT_LIMIT, MAX_LIMIT = 20, 1000
 
 _PATHS = frozenset(base + call.below_base for base in BASE_PATHS for call in CALLS.values() if call.api == "anthropic")
 _ERROR_TYPES = {
@@ -36,9 +49,93 @@ def _error_type(error: ApiError) -> str:
     return _ERROR_TYPES.get(error.status, "invalid_request_error" if error.status < 500 else "api_error")
 
 
+# -- lists -------------------------------------------------------------------------------------------------------------
+
+
+class ListQuery(NamedTuple):
+    """The query parameters of a list."""
+
+    limit: int = DEFAULT_LIMIT
+    after_id: str = ""
+    before_id: str = ""
+
+
+def list_query(query: bytes) -> ListQuery:
+    """Raises BadRequest."""
+    given = parameters(query, ListQuery._fields)
+    limit = whole_number("limit", given.get("limit", ""), DEFAULT_LIMIT)
+    if not 1 <= limit <= MAX_LIMIT:
+        raise BadRequest(f"limit must be between 1 and {MAX_LIMIT}.")
+    after_id, before_id = given.get("after_id", ""), given.get("before_id", "")
+    if after_id and before_id:
+        raise BadRequest("after_id and before_id are mutually exclusive.")
+    return ListQuery(limit, after_id, before_id)
+
+
+def list_page(query: ListQuery, models: Sequence[Model]) -> Page:
+    """Return the models after or before an id, which need not be listed."""
+    if query.before_id:
+        stop = position_of(models, query.before_id)
+        start = max(0, stop - query.limit)
+        has_more = start > 0
+    else:
+        start = position_after(models, query.after_id) if query.after_id else 0
+        stop = min(len(models), start + query.limit)
+        has_more = stop < len(models)
+    first, last = (models[start].id, models[stop - 1].id) if start < stop else (None, None)
+    end = encode({"has_more": has_more, "first_id": first, "last_id": last})
+    return Page(range(start, stop), b'{"data":[', b"]," + end[1:])
+
+
+def model_info(model: Model) -> bytes:
+    """Return a model as Anthropic's SDKs read it. What is unknown is left out, but for the required `created_at`."""
+    facts = facts_of(model)
+    info: dict[str, Any] = {
+        "type": "model",
+        "id": model.id,
+        "display_name": facts.display_name or model.id,
+        "created_at": rfc3339(model.created),
+        "lifecycle": "deprecated" if facts.deprecated else "active",
+    }
+    if facts.context_length:
+        info["max_input_tokens"] = facts.context_length
+    if facts.max_output_tokens:
+        info["max_tokens"] = facts.max_output_tokens
+    if capabilities := _capabilities(model.offers[0].entry.extra):
+        info["capabilities"] = capabilities
+    if facts.deprecated_at:
+        info["deprecated_at"] = rfc3339(facts.deprecated_at)
+    if facts.shutdown_at:
+        info["retires_at"] = rfc3339(facts.shutdown_at)
+    return encode(info)
+
+
+class _WithCapabilities(msgspec.Struct):
+    capabilities: dict[str, dict[str, Any]]
+
+
+_decode_capabilities = msgspec.json.Decoder(_WithCapabilities).decode
+
+
+def _capabilities(extra: bytes) -> dict[str, dict[str, Any]] | None:
+    """Return the capabilities of a model that its provider describes in this format; None for all others.
+
+    Clients expect all keys, so the object is not composed of the few facts that other providers report.
+    """
+    if b'"capabilities":{' not in extra:
+        return None
+    try:
+        capabilities = _decode_capabilities(extra).capabilities
+    except msgspec.ValidationError:
+        return None
+    return capabilities if all("supported" in each for each in capabilities.values()) else None
+
+
 FORMAT = Format(
     "anthropic",
     recognizes=_PATHS.__contains__,
+    list_header=b"anthropic-version",
+    lists=ListFormat(model_info, list_page, list_query, api="anthropic"),
     error=anthropic_error,
     error_event_name=b"error",
     error_event_data=error_event_data,

@@ -6,26 +6,35 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from proxy.errors import ApiError
+from proxy.wire.lists import ListFormat
 
 BASE_PATHS = ("/v1", "", "/v1/models", "/models")
 """The paths in which a client's `base_url` may end. Lists and calls are served below each of them."""
+LIST_PATHS = ("/v1/models", "/models")
+"""The paths of model lists that several formats share; `{path}/{id}` is a single model."""
 
 
 @dataclass(frozen=True)
 class Format:
-    """One row of `wire.FORMATS`: which requests use the format, and how its errors are written."""
+    """One row of `wire.FORMATS`: which requests use the format, and how its errors and lists are written."""
 
     name: str
     recognizes: Callable[[str], bool]
     """Returns whether a request with this path uses the format."""
     error: Callable[[ApiError], bytes]
     """Returns the body of an error response."""
+    list_header: bytes = b""
+    """A header whose presence selects the format where several have the same paths: for model lists."""
+    list_parameter: bytes = b""
+    """A parameter of the query that selects the format for a list, in the same way."""
     error_event_name: bytes = b""
     """The `event` field of an error in a stream; empty for none."""
     error_event_data: Callable[[ApiError, int], bytes] | None = None
     """Returns the data of that event, if it is not the body of an error response."""
     request_id_headers: tuple[bytes, ...] = (b"x-request-id",)
     """Headers in which clients read the request id."""
+    lists: ListFormat | None = None
+    """How models are listed; None for a format without lists."""
 
     def error_event(self, error: ApiError, number: int) -> bytes:
         """Return an event that the format's clients raise as an error, for a stream that has started.

@@ -19,7 +19,8 @@ from proxy.cooperative import Cooperative, batched, run_now
 from proxy.dialects.entry import DEFAULT_PERMISSIONS, Permission
 from proxy.errors import ApiError
 from proxy.wire.encoder import encode
-from proxy.wire.format import Format
+from proxy.wire.format import LIST_PATHS, Format
+from proxy.wire.lists import ListFormat, whole
 
 _FLAGS = tuple(field.name for field in fields(Permission))
 
@@ -131,5 +132,12 @@ def openai_error_event(error: ApiError, number: int) -> bytes:
     return encode({"error": {**fields, "param": error.param, "code": error.code}})
 
 
-FORMAT = Format("openai", recognizes=lambda path: True, error=openai_error, error_event_data=openai_error_event)
+LISTS = ListFormat(model_object, whole(_START, _END), paths=LIST_PATHS)
+FORMAT = Format(
+    "openai",
+    recognizes=lambda path: True,
+    error=openai_error,
+    error_event_data=openai_error_event,
+    lists=LISTS,
+)
 """The format of all paths that no other format recognizes."""

@@ -50,7 +50,7 @@ async def test_a_304_never_renders_and_never_compresses_a_list(
     fetch.lists("a", *(f"m{n:03}" for n in range(100)))
     policies = [Policy(["*", f"!m{n:03}"]) for n in range(KEYS)]
     async with running(Store(config_of(ONE), fetch, clock, max_list_bytes=limit)) as store:
-        models = Models(store, clock)
+        models = Models(store, clock, store.config.providers)
         lists = [await response(models, policy, **encoding) for policy in policies]
         etags = [dict(each.headers)[b"etag"].decode() for each in lists]
         again = [
@@ -69,7 +69,7 @@ async def test_a_304_of_an_evicted_list_has_the_headers_of_one_in_memory(fetch: 
     fetch.lists("a", *(f"m{n:03}" for n in range(100)))
     first, second = Policy(["*"]), Policy(["*", "!m001"])
     async with running(Store(config_of(ONE), fetch, clock, max_list_bytes=1)) as store:
-        models = Models(store, clock)
+        models = Models(store, clock, store.config.providers)
         etag = dict((await response(models, first)).headers)[b"etag"].decode()
         await clock.advance(7)
         in_memory = await response(models, first, if_none_match=etag, x_request_id="mine")
@@ -85,7 +85,7 @@ async def test_lists_of_many_keys_hold_their_common_entries_once(fetch: FakeFetc
     fetch.lists("a", *({"id": f"m{n:03}", "text": "x" * 4000} for n in range(100)))
     policies = [Policy(["*", f"!m{n:03}"]) for n in range(KEYS)]
     async with running(Store(config_of(ONE), fetch, clock, max_list_bytes=8 * 1024**2)) as store:
-        models = Models(store, clock)
+        models = Models(store, clock, store.config.providers)
         bodies = {policy: (await response(models, policy)).whole_body for policy in policies}
         kept = [store.view(policy).rendered for policy in policies if store.cached_view(policy)]
         objects = {id(part): len(part) for each in kept for part in (each.body, *each.entries)}

@@ -1,0 +1,44 @@
+"""The id of a model in the path of a request, in the spellings that clients use."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from urllib.parse import unquote_to_bytes
+
+from proxy.api.request import RequestHead
+from proxy.errors import ModelNotFound
+
+_ALIAS = "models"
+
+
+def spellings_of(head: RequestHead, lists: Sequence[str]) -> Sequence[str]:
+    """Return the ids that a path may mean, in order of precedence; "" is the whole list.
+
+    A client whose `base_url` ends in `/models` (as in the ctyun documentation) requests `/v1/models/models` and
+    `/v1/models/models/{id}`, others add slashes (`/v1/models//{id}`); a model with such an id takes precedence. Ids are
+    percent-decoded exactly once: they can contain slashes, colons, spaces and `%`. `lists`: the paths of lists.
+    """
+    try:
+        ids = [unquote_to_bytes(raw_id).decode() for raw_id in _raw_ids(head.raw_path, lists)]
+    except UnicodeDecodeError:
+        ids = []
+    if not ids:  # no model matches an id that is not UTF-8, or a path whose prefix is percent-encoded
+        raise ModelNotFound(head.path.partition("models/")[2])
+    return [spelling for model_id in ids for spelling in _with_and_without_alias(model_id)]
+
+
+def _raw_ids(raw_path: bytes, lists: Sequence[str]) -> Sequence[bytes]:
+    """Return the percent-encoded id in a path; also without superfluous slashes, if it has any."""
+    for path in lists:
+        prefix = path.encode() + b"/"
+        if raw_path.startswith(prefix):
+            raw_id = raw_path[len(prefix) :]
+            has_superfluous = b"//" in b"/%b/" % raw_id
+            return (raw_id, b"/".join(filter(None, raw_id.split(b"/")))) if has_superfluous else (raw_id,)
+    return ()
+
+
+def _with_and_without_alias(model_id: str) -> Sequence[str]:
+    if model_id == _ALIAS or model_id.startswith(_ALIAS + "/"):
+        return model_id, model_id.removeprefix(_ALIAS).removeprefix("/")
+    return (model_id,)

@@ -1,0 +1,138 @@
+"""How a format lists models: its paths, an entry per model, and the pages that a query selects."""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from io import BytesIO
+from typing import Any, NamedTuple
+from urllib.parse import parse_qsl
+
+from proxy.calls import Api
+from proxy.catalog import Model
+from proxy.cooperative import Cooperative, batched
+from proxy.errors import BadRequest
+
+_MAX_VALUE = 1024
+"""Characters of a parameter."""
+
+
+class Page(NamedTuple):
+    """A part of a list: the positions of its models, and the bytes around their entries."""
+
+    positions: Sequence[int]
+    start: bytes
+    end: bytes
+
+
+@dataclass(frozen=True, eq=False)
+class ListFormat:
+    """How one format writes lists of models."""
+
+    entry: Callable[[Model], bytes]
+    """Returns a model in a list, as JSON."""
+    page: Callable[[Any, Sequence[Model]], Page]
+    """From what `query` returned, and all models that are listed in this format, to a part of the list.
+
+    The models are sorted by id.
+    """
+    query: Callable[[bytes], Hashable] = lambda query: None
+    """Parses the query of a request. Raises BadRequest. Equal results select equal parts."""
+    single: Callable[[Model], bytes] | None = None
+    """Returns one model that was requested by its id, if that is not an entry of the list."""
+    paths: tuple[str, ...] = ()
+    """The paths of lists that only this format has."""
+    has_items: bool = True
+    """Whether one model is at `{path}/{id}`."""
+    api: Api | None = None
+    """Models are listed that can be called through this API; None for all."""
+
+    def item(self, model: Model) -> bytes:
+        return (self.single or self.entry)(model)
+
+
+class EncodedEntries(NamedTuple):
+    """The entries of a list, joined with commas."""
+
+    text: bytes
+    ends: Sequence[int]
+    """The position after each entry."""
+
+    def joined(self, positions: Sequence[int]) -> bytes:
+        """Return these entries, joined with commas. `positions` are in ascending order."""
+        text, ends = self.text, self.ends
+        if isinstance(positions, range):
+            if not positions:
+                return b""
+            first = positions[0]
+            return text[ends[first - 1] + 1 if first else 0 : ends[positions[-1]]]
+        return b",".join([text[ends[at - 1] + 1 if at else 0 : ends[at]] for at in positions])
+
+
+def encoded_entries(models: Iterable[Model], entry: Callable[[Model], bytes]) -> Cooperative[EncodedEntries]:
+    """Encode all models, in steps."""
+    text = BytesIO()
+    ends = array("Q")
+    end = -1
+    for batch in batched(models):
+        entries = list(map(entry, batch))
+        if ends:
+            text.write(b",")
+        text.write(b",".join(entries))
+        for each in entries:
+            end += len(each) + 1
+            ends.append(end)
+        yield
+    return EncodedEntries(text.getvalue(), ends)
+
+
+def whole(start: bytes, end: bytes) -> Callable[[object, Sequence[Model]], Page]:
+    """Return the `page` of a format whose lists have no pages."""
+    return lambda query, models: Page(range(len(models)), start, end)
+
+
+# -- queries -----------------------------------------------------------------------------------------------------------
+
+
+def parameters(query: bytes, names: Collection[str]) -> dict[str, str]:
+    """Return the parameters with these names; the last one of several with the same name. Raises BadRequest."""
+    values = {}
+    for name, value in parse_qsl(query.decode("latin-1"), keep_blank_values=True):
+        if name in names:
+            if len(value) > _MAX_VALUE:
+                raise BadRequest(f"{name} has more than {_MAX_VALUE:,} characters.")
+            values[name] = value
+    return values
+
+
+def whole_number(name: str, value: str, default: int) -> int:
+    """Return a number in a query, the default if it is empty. Raises BadRequest."""
+    if not value:
+        return default
+    digits = value.removeprefix("-")
+    if not (digits.isascii() and digits.isdecimal() and len(digits) <= 18):
+        raise BadRequest(f"{name} must be a whole number.")
+    return int(value)
+
+
+def position_after(models: Sequence[Model], model_id: str) -> int:
+    """Return the position of the first model whose id is greater. The id need not be listed (any more)."""
+    return bisect_right(models, model_id, key=_id)
+
+
+def position_of(models: Sequence[Model], model_id: str) -> int:
+    """Return the position of an id, or that of the next greater one."""
+    return bisect_left(models, model_id, key=_id)
+
+
+def _id(model: Model) -> str:
+    return model.offers[0].id
+
+
+@lru_cache(maxsize=256)
+def parsed(lists: ListFormat, query: bytes) -> Hashable:
+    """Return what `lists.query` returns: clients repeat few queries. Raises BadRequest."""
+    return lists.query(query)
