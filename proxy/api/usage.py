@@ -22,6 +22,7 @@ from proxy.config import Config
 from proxy.config.timezones import zone_of
 from proxy.errors import BadRequest
 from proxy.telemetry.days import Days
+from proxy.telemetry.usage import UsageState
 from proxy.telemetry.usage_query import GROUPS, Answer, Query, TooManyTotals, shown, sum_of
 from proxy.telemetry.usage_rows import Counts
 from proxy.wire.encoder import encode
@@ -39,6 +40,11 @@ Rows = Sequence[Mapping[str, Any]]
 
 class UsageTotals(Protocol):
     """The usage of all processes that serve the port."""
+
+    @property
+    def state(self) -> UsageState:
+        """That of this process."""
+        ...
 
     async def answer(self, query: Query) -> Answer:
         """Raises TooManyTotals."""

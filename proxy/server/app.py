@@ -77,13 +77,13 @@ class Proxy:
         self.reloads = Reloads(config.generation, clock.time())
         counters = Counters(self._is_listed)
         self.metrics = ProcessMetrics(self.connections, counters, self.reloads)
-        self.usage = UsageKeeper(config, clock, self.telemetry, self._is_listed)
         self._counts = False
         self._count(config)
         self.directory = list_directory(config, clock, lambda: self.deployment.config.providers)
         """None without `store.directory`."""
         if directory := self.directory:
             self.metrics.directory = lambda: directory.status
+        self.usage = UsageKeeper(config, clock, self.telemetry, self._is_listed, self.directory)
         self.sharing = shared_store(config, clock) or sharing
         """None if nothing is shared with other processes."""
         if sharing := self.sharing:

@@ -199,6 +199,7 @@ class Deployment:
         shown: dict[str, object] = {}
         if directory:
             shown["directory"] = directory.status._asdict()
+            shown["usage"] = self._shared.operations.usage.state._asdict()
         if sharing and (state := sharing.state):
             shown["valkey"] = state._asdict()
         return shown

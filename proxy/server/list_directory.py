@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 
 from proxy.clock import Clock
 from proxy.config import Config, Provider
+from proxy.telemetry.usage import Usage
 
 if TYPE_CHECKING:
     from proxy.server.shared import Shared
     from proxy.server.stored_ledger import StoredLedger
+    from proxy.server.stored_usage import StoredUsage
     from proxy.store.directory import ListDirectory
 
 
@@ -33,3 +35,15 @@ def stored_ledger(config: Config, directory: ListDirectory | None, shared: Share
     from proxy.server.stored_ledger import StoredLedger
 
     return StoredLedger(shared.ledger(config), directory, clock, config.keys)
+
+
+def stored_usage(config: Config, directory: ListDirectory | None, usage: Usage, clock: Clock) -> StoredUsage | None:
+    if directory is None or config.store.directory is None:
+        return None
+    from proxy.server.stored_usage import StoredUsage
+    from proxy.store.disk import Disk
+    from proxy.store.usage_files import LOCK, UsageFiles
+
+    # With a lock of its own: of several workers, the one that writes usage is not always the one that writes lists.
+    files = UsageFiles(Disk(config.store.directory, LOCK))
+    return StoredUsage(usage, directory, files, clock, config.server.timezone)

@@ -57,8 +57,10 @@ class Files(Protocol):
 class Disk:
     """`Files` of the operating system."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, lock: str = LOCK) -> None:
+        """`lock`: the name of the file that is locked. Processes with others use other files."""
         self._path = path
+        self._lock_name = lock
         self._lock: int | None = None
 
     def lock(self) -> None:
@@ -66,7 +68,7 @@ class Disk:
             return
         self.unlock()
         os.makedirs(self._path, mode=0o700, exist_ok=True)
-        number = os.open(self._at(LOCK), os.O_RDWR | os.O_CREAT | _OPEN, _PRIVATE)
+        number = os.open(self._at(self._lock_name), os.O_RDWR | os.O_CREAT | _OPEN, _PRIVATE)
         try:
             fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -140,7 +142,7 @@ class Disk:
     def _is_ours(self, number: int) -> bool:
         """Whether the locked file is still the one in the directory, which may have been removed or replaced."""
         try:
-            return os.path.samestat(os.stat(self._at(LOCK)), os.fstat(number))
+            return os.path.samestat(os.stat(self._at(self._lock_name)), os.fstat(number))
         except FileNotFoundError:
             return False
 

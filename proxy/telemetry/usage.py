@@ -14,7 +14,7 @@ from typing import NamedTuple
 from proxy.telemetry.counters import BATCH, LONG_NAME, OTHER
 from proxy.telemetry.days import Days
 from proxy.telemetry.events import CallRecord, Observer, Request
-from proxy.telemetry.usage_rows import ClosedRows, Counts, Names, Rows, summed
+from proxy.telemetry.usage_rows import ClosedRows, Counts, Names, OpenRows, Rows, summed
 
 MAX_IDENTITIES = 100_000
 """Callers whose last request is known; the oldest are forgotten."""
@@ -31,6 +31,17 @@ class OldDay(NamedTuple):
 
     day: date
     hours: Mapping[int, ClosedRows]
+
+
+class UsageState(NamedTuple):
+    """For administrators."""
+
+    rows: int
+    max_rows: int
+    since: str | None
+    """The first day with usage."""
+    daily_before: str | None
+    """Of the days before, only totals per day are kept, because there were too many rows. None: of none."""
 
 
 class Usage(Observer):
@@ -161,10 +172,10 @@ class Usage(Observer):
 
     # -- values --------------------------------------------------------------------------------------------------------
 
-    def snapshot(self, begin: int, end: int) -> Iterable[tuple[int, ClosedRows | _OpenRows]]:
+    def snapshot(self, begin: int, end: int) -> Iterable[tuple[int, ClosedRows | OpenRows]]:
         """The hours that begin in this time, in Unix seconds. Later events do not change them."""
         self.count()
-        opened = [(start, _OpenRows(rows)) for start, rows in self._open.items() if begin <= start < end]
+        opened = [(start, OpenRows(rows)) for start, rows in self._open.items() if begin <= start < end]
         return [*((start, rows) for start, rows in self._closed.items() if begin <= start < end), *opened]
 
     def last_used(self, identity: str | None = None) -> Mapping[str, float]:
@@ -177,10 +188,10 @@ class Usage(Observer):
         return {} if time is None else {identity: time}
 
     @property
-    def since(self) -> date | None:
-        """The first day with rows."""
-        starts = (*self._open, *self._closed)
-        return self.days.day_of(min(starts)) if starts else None
+    def state(self) -> UsageState:
+        days = self.all_days
+        since = min(days).isoformat() if days else None
+        return UsageState(self.rows, self.max_rows, since, self.daily_before.isoformat() if self.daily_before else None)
 
     # -- changes -------------------------------------------------------------------------------------------------------
 
@@ -210,15 +221,9 @@ class Usage(Observer):
         self._touched.clear()
         return hours
 
-    def of_days(self, days: Iterable[date]) -> Mapping[date, Hours]:
-        """All rows of these days, also none."""
-        return {
-            day: {
-                start: dict(rows.items())
-                for start, rows in self.snapshot(self.days.begin_of(day), self.days.begin_of(day + timedelta(1)))
-            }
-            for day in days
-        }
+    def of_day(self, day: date) -> Iterable[tuple[int, ClosedRows | OpenRows]]:
+        """All rows of a day."""
+        return self.snapshot(self.days.begin_of(day), self.days.begin_of(day + timedelta(1)))
 
     @property
     def all_days(self) -> frozenset[date]:
@@ -232,7 +237,7 @@ class Usage(Observer):
         pending = {start for start, _ in self._changed}
         for start in [start for start in self._open if start < self._hour and start not in pending]:
             self._touched.discard(start)
-            yield start, dict(_OpenRows(self._open[start]).items())
+            yield start, dict(OpenRows(self._open[start]).items())
 
     def close(self, start: int, rows: ClosedRows) -> None:
         """Replace the rows of an hour, unless further ones were added meanwhile."""
@@ -282,14 +287,3 @@ def total_of(old: OldDay) -> ClosedRows | None:
     for rows in old.hours.values():
         total = summed(total, dict(rows.items()))
     return ClosedRows(total)
-
-
-class _OpenRows:
-    """A copy of the rows of an hour."""
-
-    def __init__(self, rows: Mapping[Names, list[int]]) -> None:
-        self._rows = {names: Counts(*row) for names, row in rows.items()}
-
-    def items(self, identity: str | None = None) -> Iterator[tuple[Names, Counts]]:
-        rows = self._rows.items()
-        return iter(rows) if identity is None else (each for each in rows if each[0].identity == identity)

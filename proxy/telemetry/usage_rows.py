@@ -82,6 +82,17 @@ class ClosedRows:
             )
 
 
+class OpenRows:
+    """A copy of the rows of an hour."""
+
+    def __init__(self, rows: Mapping[Names, list[int]]) -> None:
+        self._rows = {names: Counts(*row) for names, row in rows.items()}
+
+    def items(self, identity: str | None = None) -> Iterator[tuple[Names, Counts]]:
+        rows = self._rows.items()
+        return iter(rows) if identity is None else (each for each in rows if each[0].identity == identity)
+
+
 def merged(one: Rows, other: Rows) -> Rows:
     """The highest counts of two states of the same rows."""
     rows = dict(one)

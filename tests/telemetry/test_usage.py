@@ -12,7 +12,7 @@ import pytest
 from proxy.telemetry.counters import BATCH, LONG_NAME
 from proxy.telemetry.days import DAY, HOUR, Days
 from proxy.telemetry.events import RefusedRequest
-from proxy.telemetry.usage import Usage, total_of
+from proxy.telemetry.usage import Usage, UsageState, total_of
 from proxy.telemetry.usage_query import GROUPS, Asked, Labels, Query, TooManyTotals, packed, together
 from proxy.telemetry.usage_rows import ClosedRows, Counts, Names
 from tests.fakes import FakeClock
@@ -202,7 +202,7 @@ def test_old_days_are_forgotten(clock: FakeClock) -> None:
         usage.forget_old()
 
     assert totals(usage, "day") == {("2026-12-01",): Counts(1, 0, 1, 2)}
-    assert (usage.rows, usage.since) == (1, date(2026, 12, 1))
+    assert usage.state == UsageState(1, 1000, "2026-12-01", None)
 
 
 def reduce_all(usage: Usage) -> None:

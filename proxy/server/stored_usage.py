@@ -1,0 +1,154 @@
+"""Usage in `store.directory`: a restart keeps it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
+from datetime import date
+from functools import partial
+
+from proxy.clock import Clock
+from proxy.errors import describe_bug
+from proxy.store.directory import RESTORE_SECONDS, STOP_SECONDS, ListDirectory
+from proxy.store.usage_files import LOG_BYTES, UsageFiles
+from proxy.telemetry.usage import Usage
+from proxy.telemetry.usage_records import encoded
+from proxy.telemetry.usage_rows import ClosedRows, OpenRows
+
+FLUSH_SECONDS = 2.0
+"""Seconds between two writes. Later usage is lost if the process is killed."""
+
+_log = logging.getLogger("models_proxy")
+
+
+class StoredUsage:
+    """Restores usage, then writes what changes, until `stop`."""
+
+    def __init__(self, usage: Usage, directory: ListDirectory, files: UsageFiles, clock: Clock, zone: str) -> None:
+        """`zone`: the name of the time zone."""
+        self._usage = usage
+        self._directory = directory
+        self._files = files
+        self._clock = clock
+        self._zone = zone
+        self._is_restored = False
+        self._pending: list[bytes] = []
+        """Changes whose write failed."""
+        self._changed: set[date] = set()
+        """Days whose files are not complete."""
+        self._written_at = 0
+        """The hour in which these were written."""
+        self._running: asyncio.Task[None] | None = None
+        usage.tracks = True
+
+    def configure(self, zone: str) -> None:
+        """Apply another time zone, with which the usage counts already."""
+        if zone != self._zone:
+            self._zone = zone
+            self._changed |= self._usage.all_days
+
+    def day_changed(self, day: date) -> None:
+        """The rows of a past day have become fewer."""
+        self._changed.add(day)
+
+    # -- life cycle ----------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Returns when usage is restored, or after some seconds."""
+        restoring = asyncio.create_task(self._try_to_restore(), name="restore usage")
+        self._running = asyncio.create_task(self._run_after(restoring), name="write usage")
+        await asyncio.wait([restoring], timeout=RESTORE_SECONDS)
+
+    async def stop(self) -> None:
+        """Write the last changes, if that is possible soon."""
+        if self._running:
+            self._running.cancel()
+            await asyncio.gather(self._running, return_exceptions=True)
+        with suppress(OSError, TimeoutError):
+            async with asyncio.timeout(STOP_SECONDS):
+                if self._is_restored:
+                    await self._flush()
+                await self._directory.do(self._files.unlock)
+
+    async def _run_after(self, restoring: asyncio.Task[bool]) -> None:
+        works = await restoring
+        while True:
+            await self._clock.sleep(FLUSH_SECONDS if works else self._directory.retry_seconds)
+            works = await self._try_to_write() if self._is_restored else await self._try_to_restore()
+
+    # -- files ---------------------------------------------------------------------------------------------------------
+
+    async def _try_to_restore(self) -> bool:
+        """Returns whether usage is restored. Never raises."""
+        try:
+            await self._restore()
+        except OSError:  # the directory has reported it
+            return False
+        except Exception as bug:
+            _log.error("internal error while restoring usage: %s", describe_bug(bug))
+            return False
+        return True
+
+    async def _restore(self) -> None:
+        """Before, nothing is written: what this process has counted until now is not all."""
+        await self._directory.do(self._files.lock)
+        restored = await self._directory.do(partial(self._files.read, self._zone))
+        self._usage.restore(restored.hours, restored.used, restored.daily_before)
+        self._changed |= set(map(self._usage.days.day_of, restored.in_logs))
+        if not restored.is_of_zone:
+            self._changed |= self._usage.all_days
+        self._is_restored = True
+
+    async def _try_to_write(self) -> bool:
+        """Returns whether the directory works. Never raises."""
+        try:
+            await self._flush()
+            hour = self._usage.days.hour_of(self._clock.time())
+            if self._files.log_size > LOG_BYTES or hour != self._written_at:
+                await self._write_days()
+                self._written_at = hour
+        except OSError:
+            return False
+        except Exception as bug:
+            _log.error("internal error while writing usage: %s", describe_bug(bug))
+            self._pending = []
+        return True
+
+    async def _flush(self) -> None:
+        """Raises OSError. Then the changes are written with the next call."""
+        if not self._pending:
+            changes, used = self._usage.take_changes(), self._usage.take_used()
+            self._changed |= set(map(self._usage.days.day_of, changes))
+            self._pending = [*encoded(((start, rows.items()) for start, rows in changes.items()), used)]
+        if self._pending:
+            await self._directory.do(partial(self._append, self._pending))
+            self._pending = []
+
+    def _append(self, records: Iterable[bytes]) -> None:
+        self._files.lock()
+        self._files.append(records)
+
+    async def _write_days(self) -> None:
+        """Raises OSError. Then the files are written with a later call."""
+        usage = self._usage
+        changed, self._changed = self._changed, set()
+        days = {day: usage.of_day(day) for day in changed}
+        state = usage.all_days, usage.last_used(), usage.daily_before
+        try:
+            await self._directory.do(partial(self._write, self._zone, days, *state))
+        except BaseException:
+            self._changed |= changed
+            raise
+
+    def _write(
+        self,
+        zone: str,
+        days: Mapping[date, Iterable[tuple[int, ClosedRows | OpenRows]]],
+        kept: Collection[date],
+        used: Mapping[str, float],
+        daily_before: date | None,
+    ) -> None:
+        self._files.lock()
+        self._files.write(zone, days, kept, used, daily_before)
