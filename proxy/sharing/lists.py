@@ -10,7 +10,7 @@ from typing import Any
 
 from proxy.clock import Clock
 from proxy.sharing.connection import Connection, numbers
-from proxy.sharing.interface import Busy, Kind, Known, Published, Turn
+from proxy.sharing.interface import WAIT_SECONDS, Busy, Kind, Known, Published, Turn
 from proxy.sharing.scripts import BEGIN, PUBLISH, READ, RENEW, VERSION
 
 CHANNEL = "models-proxy:lists"
@@ -21,7 +21,10 @@ MAX_BYTES = 64 * 1024**2
 """Of one list. Larger ones are neither written nor read."""
 _MAX_NAME = 200
 _BEGIN_SECONDS = 1.0
-"""How long a fetch waits for the decision: at the start of the process, a connection must be opened first."""
+"""How long a decision can take: at the start of the process, a connection must be opened first. The fetch waits for
+`WAIT_SECONDS` of them."""
+_WAITS = 4
+"""That wait has so many parts: an event loop that is blocked for a longer time uses one of them up."""
 _DATA_SECONDS = 5.0
 """How long it takes at most to write or read a list. Nothing waits for it."""
 _RENEWALS = 3
@@ -54,8 +57,7 @@ class Lists:
         self._known, self._receive = known, receive
 
     async def begin(self, name: str, known: int, *, force: bool) -> Turn | Busy | Published | None:
-        arguments = (known, self._lease, int(force), _KEPT_LEASE)
-        reply = await self._connection.run(partial(self._run, BEGIN, name, arguments), _BEGIN_SECONDS)
+        reply = await self._decision(name, (known, self._lease, int(force), _KEPT_LEASE))
         if reply is None:
             return None
         match reply[0], numbers(reply[1:]):
@@ -67,6 +69,24 @@ class Lists:
             case b"published", [version]:
                 return await self._read(name, known) or Published(version, None, 0.0, None, 0.0)
         return None
+
+    async def _decision(self, name: str, arguments: tuple[int, ...]) -> Any:
+        """Return the reply to BEGIN, None if it is late: the fetch begins without it."""
+        run = partial(self._run, BEGIN, name, arguments)
+        deciding = asyncio.create_task(self._connection.run(run, _BEGIN_SECONDS), name="store.valkey: lease")
+        try:
+            for _ in range(_WAITS):
+                await asyncio.wait({deciding}, timeout=WAIT_SECONDS / _WAITS)
+        finally:
+            if not deciding.done():
+                self._start(self._decline(name, deciding))
+        return deciding.result() if deciding.done() else None
+
+    async def _decline(self, name: str, deciding: asyncio.Task[Any]) -> None:
+        """Free a lease that came too late."""
+        reply = await deciding
+        if reply and reply[0] == b"turn" and (token := numbers(reply[1:])):
+            await self._renew(name, token[0], 0)
 
     async def publish(self, name: str, token: int, kind: Kind, data: bytes, seconds: float) -> bool:
         self._held.pop(name, None)

@@ -346,6 +346,19 @@ async def test_a_silent_store_costs_200_ms_once(server: ValkeyServer) -> None:
     assert later < 0.1
 
 
+async def test_a_fetch_begins_without_a_late_decision_and_its_lease_is_freed(server: ValkeyServer) -> None:
+    async with process(server.url) as one:
+        version = await one.publish(b"models")
+        server.stop()
+        try:
+            assert await one.sharing.begin(NAME, version, force=True) is None
+            assert one.sharing.state.is_up  # the time limit of the command is not over
+        finally:
+            server.resume()
+        await until(lambda: server.client.hmget(KEY, "token") != [b"%d" % version])
+        await until(lambda: server.client.hmget(KEY, "until") == [b"0"])
+
+
 @pytest.mark.parametrize(
     ("option", "value", "reason"),
     [
