@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
+import httpx
 import pytest
 import trustme
 from pydantic import SecretStr
@@ -16,11 +18,15 @@ from proxy.clock import SystemClock
 from proxy.config.store import StoreSettings
 from proxy.sharing import Published, Turn
 from proxy.sharing.valkey import Valkey
+from tests.fakes import digest
+from tests.processes import serving, until
+from tests.providers.scripted import Exchange, FakeProviders
 from tests.valkey_servers import ValkeyServer, free_port
 
 pytestmark = pytest.mark.anyio
 
 PASSWORD = "fake-password"
+KEY = "sk-canary-of-a-caller"
 NAME = "0123456789abcdef"
 RECOVERED_WITHIN = 30.0
 """Seconds: Sentinel decides after 2 s, then the proxy connects to the new master within 10 s."""
@@ -137,13 +143,57 @@ async def test_another_master_is_used_after_a_failover_by_sentinel(tmp_path: Pat
             assert replica.client.hget(f"models-proxy:list:{NAME}", "list") == b"after"
 
 
-def sentinel(stack: ExitStack, folder: Path, master: int) -> ValkeyServer:
-    """A sentinel, which writes its state to its configuration file."""
+def test_lists_authentication_and_calls_go_on_while_sentinel_is_silent(tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        upstream = stack.enter_context(FakeProviders()).open(lists_and_answers)
+        master = stack.enter_context(ValkeyServer(command="redis-server"))
+        watching = sentinel(stack, tmp_path / "sentinel", master.port, quorum=1)
+        text = json.dumps(
+            {
+                "store": {"valkey": f"sentinel://127.0.0.1:{watching.port}/main", "namespace": "test"},
+                "providers": [{"name": "a", "base_url": upstream.url, "ttl": "2s"}],
+                "keys": [{"name": "alice", "hash": digest(KEY), "models": ["*"]}],
+            }
+        )
+        running = stack.enter_context(serving(tmp_path / "1.yaml", text))
+        assert served(running.url) == (200, 401, 200)
+        until(lambda: master.client.keys("models-proxy:list:*") != [])
+        watching.stop()
+        try:
+            late = stack.enter_context(serving(tmp_path / "2.yaml", text))
+            assert served(late.url) == (200, 401, 200)
+            late.line(late.err, "store.valkey is not available: ")
+            master.kill()
+            running.line(running.err, "store.valkey is not available: ")
+            assert [served(running.url), served(late.url)] == [(200, 401, 200)] * 2
+            master.start()
+        finally:
+            watching.resume()
+        for process in (running, late):
+            process.line(process.err, "store.valkey is available again")
+
+
+def served(url: str) -> tuple[int, int, int]:
+    """The status of a list, of one with a wrong key, and of a call."""
+    with httpx.Client(base_url=url, headers={"Authorization": f"Bearer {KEY}"}, trust_env=False, timeout=10) as client:
+        listed = client.get("/v1/models")
+        wrong = client.get("/v1/models", headers={"Authorization": "Bearer sk-wrong"})
+        called = client.post("/v1/chat/completions", json={"model": "m", "messages": []})
+    assert [model["id"] for model in listed.json()["data"]] == ["m"]
+    return listed.status_code, wrong.status_code, called.status_code
+
+
+async def lists_and_answers(exchange: Exchange) -> None:
+    await exchange.reply(b'{"object": "list", "data": [{"id": "m", "object": "model"}]}')
+
+
+def sentinel(stack: ExitStack, folder: Path, master: int, quorum: int = 2) -> ValkeyServer:
+    """A sentinel, which writes its state to its configuration file. `quorum`: how many decide that a master is down."""
     folder.mkdir()
     port = free_port()
     (folder / "sentinel.conf").write_text(
         f"port {port}\nbind 127.0.0.1\ndir {folder}\n"
-        f"sentinel monitor main 127.0.0.1 {master} 2\n"
+        f"sentinel monitor main 127.0.0.1 {master} {quorum}\n"
         "sentinel down-after-milliseconds main 1000\nsentinel failover-timeout main 5000\n"
     )
     return stack.enter_context(ValkeyServer(port=port, command="redis-sentinel", file=folder / "sentinel.conf"))
