@@ -2,7 +2,7 @@
 
 from proxy.catalog.fetch import Fetch, FetchResult
 from proxy.catalog.merge import merge
-from proxy.catalog.rules import per_provider
+from proxy.catalog.provider_rules import per_provider
 from proxy.catalog.values import Catalog, Model, Offer
 
 __all__ = ["Catalog", "Fetch", "FetchResult", "Model", "Offer", "merge", "per_provider"]

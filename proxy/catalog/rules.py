@@ -36,25 +36,36 @@ def select(provider: Provider, config: Config) -> Step:
 
     Declared models are always selected: listing them one by one is more specific than any pattern.
     """
+    new_selector = selector(provider)
+    return lambda offers: filter(new_selector(), offers)
+
+
+def selector(provider: Provider) -> Callable[[], Callable[[Offer], bool]]:
+    """Return a function that returns what `select` does with the offers of one list, one after the other."""
     included, excluded = matcher(provider.include), matcher(provider.exclude)
     declared = {entry.id for entry in declared_entries(provider)}
     where = provider.where
     selects_all = "*" in provider.include and not provider.exclude and not where
 
-    def step(offers: Iterable[Offer]) -> Iterator[Offer]:
+    def new() -> Callable[[Offer], bool]:
         seen: set[str] = set()
-        for offer in offers:
+
+        def is_selected(offer: Offer) -> bool:
             own_id = offer.entry.id
             if own_id in seen:
-                continue
-            is_selected = selects_all or (
-                included(own_id) and not excluded(own_id) and (not where or passes(offer.entry, where))
-            )
-            if is_selected or own_id in declared:
+                return False
+            if (
+                selects_all
+                or own_id in declared
+                or (included(own_id) and not excluded(own_id) and (not where or passes(offer.entry, where)))
+            ):
                 seen.add(own_id)
-                yield offer
+                return True
+            return False
 
-    return step
+        return is_selected
+
+    return new
 
 
 def removed_by(provider: Provider, entry: Entry) -> Iterator[tuple[str | int, ...]]:
@@ -264,23 +275,6 @@ def rules(time: Time) -> tuple[Rule, ...]:
         limit_extra,
         list_aliases,
     )
-
-
-def per_provider(
-    provider: Provider, config: Config, time: Time = lambda: 0.0
-) -> Callable[[Iterable[Entry]], Iterator[Offer]]:
-    """Combine all rules of one provider to a function from entries to offers. Offers are generated lazily."""
-    steps = [rule(provider, config) for rule in rules(time)]
-    declared = tuple(declared_entries(provider))
-
-    def run(entries: Iterable[Entry]) -> Iterator[Offer]:
-        # Declared models come first and win over duplicates, so that nothing changes while the provider fails.
-        offers = plain_offers(provider.name, with_declared(declared, entries))
-        for step in steps:
-            offers = step(offers)
-        return offers
-
-    return run
 
 
 def declared_entries(provider: Provider) -> Iterator[Entry]:

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field, replace
 from proxy import backoff
 from proxy.catalog import FetchResult, Offer
 from proxy.catalog.names import Source
+from proxy.catalog.provider_rules import ProviderRules
 from proxy.config import Provider
-from proxy.cooperative import Cooperative, batched
-from proxy.dialects.entry import Entry
+from proxy.cooperative import Cooperative
 from proxy.errors import UpstreamError
 from proxy.states import BreakerState, ListState
 from proxy.store.first_list import names_of, new_names
@@ -31,9 +31,6 @@ MAX_EMPTY_BACKOFF = 30.0
 """Maximum seconds until an empty or shrunk list is fetched again: models that return must be listed soon."""
 RETRY_TOKENS, RETRY_TOKEN_PER_SUCCESS = 10.0, 0.1
 """A retry costs one token, so that a provider that fails every second time does not get twice the requests forever."""
-
-Rules = Callable[[Iterable[Entry]], Iterable[Offer]]
-"""All rules of one provider: converts its entries and its declared models to offers."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +48,7 @@ class Slot:
     """The last listing of one provider, values derived from it, and the time of its next refresh."""
 
     provider: Provider
-    rules: Rules
+    rules: ProviderRules
     uniform: Callable[[float, float], float]
     """Returns a random value between two bounds, for jitter."""
     since: float = 0.0
@@ -116,11 +113,8 @@ class Slot:
             first = tuple(names) or None
         else:
             added = new_names(self.provider, first, names)
-        offers: list[Offer] = []
-        for batch in batched(self.rules(listing.entries)):
-            offers += batch
-            yield
-        return Update(listing, tuple(offers), first, added)
+        offers = yield from self.rules.in_steps(listing.entries)
+        return Update(listing, offers, first, added)
 
     def record(self) -> ListRecord | None:
         """The list as other processes can take it over, None without one."""
