@@ -138,9 +138,10 @@ def _compressed(body: bytes, coding: str) -> bytes:
 
 async def _read(shape: Shape, parts: Iterator[bytes]) -> tuple[int, str]:
     """Receive and read a body as `proxy.api.inference` does. Returns its size, and why it was rejected."""
-    from proxy.api.inference import parse_body
+    from proxy.calls import CALLS
     from proxy.errors import ApiError
     from proxy.inference.request.content_coding import decompress
+    from proxy.inference.request.parsing import parse_body
     from proxy.inference.turns import Turns
 
     content = BytesIO()
@@ -152,7 +153,7 @@ async def _read(shape: Shape, parts: Iterator[bytes]) -> tuple[int, str]:
     body = await turns.run(decompress(body, shape.coding.encode(), SIZE + 1024))
     size = len(body)
     try:
-        read = await turns.run(parse_body(body, {b"content-type": shape.content_type}, "", ""))
+        read = await turns.run(parse_body(body, {b"content-type": shape.content_type}, CALLS["/v1/responses"], "", ""))
     except ApiError as error:
         return size, error.message
     return size, f"model {read.model}, {len(read.references)} references"

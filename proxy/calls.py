@@ -20,6 +20,8 @@ API_NAMES: Mapping[Api, str] = {
 
 VERSION = "/v1"
 """In the path of a call, it is replaced by the base URL of the provider."""
+GEMINI_VERSION = "/v1beta"
+"""In the path of a call, it is replaced by the base URL of the Gemini API of a provider that has a separate one."""
 
 
 class CallPath(NamedTuple):
@@ -28,12 +30,15 @@ class CallPath(NamedTuple):
     path: str
     """Below `/v1`: the provider gets the rest of the path below its base URL. Any other path is sent as it is, below
     the base URL without its version: `/v2/rerank` at `https://api.example.com/v1` is `https://api.example.com/v2/rerank`.
+    `{id}` is the model, if the path names it and not the body.
     """
     api: Api = "openai"
     default_model: str = ""
     """The model of a request without one, as OpenAI documents it; "" if the field is required."""
     has_last_event: bool = False
     """Whether a complete stream always has a last event, so that one that ends without it was interrupted."""
+    is_stream: bool = False
+    """Whether the response is a stream, unless the body has `stream: false`."""
 
     @property
     def below_base(self) -> str:
@@ -71,7 +76,21 @@ _TABLE = (
     CallPath("/v1/messages/count_tokens", "anthropic"),
 )
 CALLS: Mapping[str, CallPath] = {call.path: call for call in _TABLE}
-"""All calls by path."""
+"""All calls of the APIs that providers share, by path."""
+NATIVE_CALLS: Mapping[str, CallPath] = {
+    call.path: call
+    for call in (
+        CallPath("/v1beta/models/{id}:generateContent", "gemini"),
+        CallPath("/v1beta/models/{id}:streamGenerateContent", "gemini", is_stream=True),
+        CallPath("/v1beta/models/{id}:countTokens", "gemini"),
+        CallPath("/v1beta/models/{id}:embedContent", "gemini"),
+        CallPath("/v1beta/models/{id}:batchEmbedContents", "gemini"),
+        CallPath("/api/chat", "ollama", is_stream=True),
+        CallPath("/api/generate", "ollama", is_stream=True),
+        CallPath("/api/embed", "ollama"),
+    )
+}
+"""The calls of APIs that few kinds of providers have, by path."""
 
 _STORED = "all callers share the objects that a provider stores for its account"
 _NOT_SERVED: Mapping[str, str] = {

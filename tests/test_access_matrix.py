@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import msgspec
 import pytest
 
-from proxy.api.paths import STORED_RESPONSES, request_paths
+from proxy.api.paths import STORED_RESPONSES, native_paths, request_paths
 from proxy.api.routes import Route
 from proxy.catalog import FetchResult
 from proxy.server.app import Proxy
@@ -96,6 +96,7 @@ MATRIX = (
     Row("POST", "/admin/refresh", 401, 403, 200, {"an admin key": ('"name":"a"', '"name":"p"')}),
     Row("POST", "/admin/reload", 401, 403, 409),  # the configuration of these tests is in no file
     *(Row("POST", path, 401, 404, 404) for path in request_paths(EXTRA_PATHS)),
+    *(Row("POST", path.replace("{id}", "unknown"), 401, 404, 404) for path in native_paths()),
     *(
         Row(method, path.replace("{id}", "resp_1"), 401, 404, 404)
         for path, methods in STORED_RESPONSES.items()

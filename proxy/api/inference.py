@@ -13,25 +13,22 @@ from proxy.api.request import RequestHead
 from proxy.asgi import Header, Receive, Send
 from proxy.calls import CallPath
 from proxy.config import Config
-from proxy.cooperative import Cooperative
 from proxy.errors import ApiError, ApiNotSupported, BodyTooLarge, Forbidden, InvalidKey, ModelListIncomplete
 from proxy.inference.body_memory import Lease
 from proxy.inference.call import Call
 from proxy.inference.deadline import CallScope, ClientDisconnected, watch_receive
 from proxy.inference.failover import Forwarder
 from proxy.inference.forwarded import ForwardedCall
-from proxy.inference.request.body import Body
 from proxy.inference.request.content_coding import decompress
-from proxy.inference.request.form_body import FormBody
 from proxy.inference.request.headers import split_headers
-from proxy.inference.request.json_body import JsonBody
+from proxy.inference.request.parsing import parse_body
 from proxy.inference.request.query import forwarded_query
 from proxy.inference.resources import CallResources
 from proxy.inference.response.client import ClientResponse
-from proxy.inference.response.event_relay import StreamFormat
 from proxy.inference.response.headers import relayed_headers
 from proxy.inference.response.ids import IdReader
 from proxy.inference.response.relay import Relay
+from proxy.inference.response.stream_format import StreamFormat, stream_format_of
 from proxy.inference.routing import Order, candidates
 from proxy.inference.strategies import Conversation, strategies_of
 from proxy.store import Store, View
@@ -42,6 +39,7 @@ _BEFORE_HEAD = 2
 """Comments begin after this many times `sse_keepalive` if no provider has responded: then its status cannot be sent."""
 _FIRST_PART = 64 * 1024
 """Bytes that are reserved for a body of unknown length before it is read."""
+_ID = "{id}"
 _CALLS_NEED_KEYS = (
     "This proxy has no API keys configured, so clients can list models but cannot call them; "
     "its administrator can add `keys:`, or set `call: true` in the group `default`."
@@ -60,17 +58,14 @@ class Inference:
         calls: Mapping[str, CallPath],
         monotonic: Callable[[], float],
     ) -> None:
-        """`calls`: by path of a request; `monotonic`: the clock of records of calls."""
+        """`calls`: by route of a request; `monotonic`: the clock of records of calls."""
         self._monotonic = monotonic
         self._calls = calls
-        self._stream_formats = {
-            path: StreamFormat(call.has_last_event, error_event=format_of(path).error_event)
-            for path, call in calls.items()
-        }
+        self._stream_formats = {path: stream_format_of(call, format_of(path)) for path, call in calls.items()}
         self._default_models = {
             path: config.server.default_models.get(call.name, call.default_model) for path, call in calls.items()
         }
-        """Path of a request -> the model of a request without one; "" for none."""
+        """Route of a request -> the model of a request without one; "" for none."""
         self._store = store
         self._forwarder = forwarder
         self._ledger = resources.ledger
@@ -91,12 +86,12 @@ class Inference:
 
     async def __call__(self, head: RequestHead, caller: Caller, receive: Receive, send: Send) -> None:
         """Forward a call and relay its response. Raises ApiError while nothing was sent."""
-        record = head.begin_call(self._calls[head.path].api)
+        record = head.begin_call(self._calls[head.route].api)
         self.check_may_call(caller)
         lease = self.body_memory.lease(caller.identity)
         try:
             call = await self._read_call(head, record, caller, receive, lease)
-            await self.forward(call, head, caller, receive, send, self._stream_formats[head.path], lease)
+            await self.forward(call, head, caller, receive, send, self._stream_formats[head.route], lease)
         except ClientDisconnected:
             record.disconnected()
             return
@@ -123,11 +118,12 @@ class Inference:
             content = await self._turns.run(decompress(content, coding, self._server.max_request, lease.grow))
             lease.shrink_to(len(content))
         view = self._store.cached_view(caller.policy) or await view_of(self._store, caller.policy)
-        path = self._calls[head.path]
-        default_model = self._default_models[head.path]
+        path = self._calls[head.route]
+        path_model = head.path_params["id"] if _ID in path.path else head.path_model
+        default_model = self._default_models[head.route]
         if default_model and not await _is_known(view, default_model):
             default_model = ""
-        body = await self._turns.run(parse_body(content, headers, head.path_model, default_model))
+        body = await self._turns.run(parse_body(content, headers, path, path_model, default_model))
         record.model, record.is_stream = body.model, body.is_stream
         await view.prepare(body.models)
         if body.references:
@@ -273,11 +269,3 @@ async def _is_known(view: View, model: str) -> bool:
     """Whether the caller can use a model, or perhaps when a list that is missing is there."""
     await view.prepare((model,))
     return view.find(model) is not None or view.seconds_until_known(model) > 0
-
-
-def parse_body(body: bytes, headers: Mapping[bytes, bytes], path_model: str, default_model: str) -> Cooperative[Body]:
-    """Raises BadRequest."""
-    content_type = headers.get(b"content-type", b"")
-    if content_type.lower().startswith(b"multipart/"):
-        return FormBody.read(body, content_type, path_model=path_model, default_model=default_model)
-    return JsonBody.read(body, path_model=path_model, default_model=default_model)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 from urllib.parse import unquote
 
-from proxy.calls import CALLS, VERSION, CallPath
+from proxy.calls import CALLS, GEMINI_VERSION, NATIVE_CALLS, VERSION, CallPath
 from proxy.wire.format import BASE_PATHS
 
 
@@ -18,6 +18,12 @@ def request_paths(extra: Iterable[str] = ()) -> Mapping[str, CallPath]:
         **{base + call.below_base: call for call in calls if call.below_base for base in BASE_PATHS},
         **{call.path: call for call in calls if not call.below_base},
     }
+
+
+def native_paths() -> Mapping[str, CallPath]:
+    """Return the native calls by path; `{id}` is the model. Those of Gemini are also below `/v1`."""
+    below_v1 = {VERSION + path.removeprefix(GEMINI_VERSION): call for path, call in NATIVE_CALLS.items() if "{" in path}
+    return {**NATIVE_CALLS, **below_v1}
 
 
 STORED_RESPONSES: Mapping[str, tuple[str, ...]] = {
@@ -32,7 +38,7 @@ _PREFIX = re.compile(rb"(/+openai(?=/))?((?:/+v1(?=/))*)/+")
 """What clients put before the path of an API: Azure's `/openai`, and `/v1` twice if the base URL has it as well."""
 _IS_OTHER = re.compile(rb"//|/$|^/openai/|^/v1/v[0-9]")
 """Finds a sign of another spelling: a quick test, because every request for one model makes it."""
-_VERSION = re.compile(rb"v[0-9]+")
+_VERSION = re.compile(rb"v[0-9]+(?:beta)?")
 _MAX_CALL_SEGMENTS = 3
 _MAX_PATH = 16 * 1024
 """Bytes: a path with the longest id, percent-encoded, is shorter."""

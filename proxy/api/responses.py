@@ -20,7 +20,7 @@ from proxy.inference.ledger import Ledger, Origin
 from proxy.inference.request.body import NoBody
 from proxy.inference.request.headers import split_headers
 from proxy.inference.request.params import ParamOverrides
-from proxy.inference.response.event_relay import StreamFormat
+from proxy.inference.response.stream_format import StreamFormat
 from proxy.inference.routing import Candidate, candidates
 from proxy.store import Store
 from proxy.telemetry import CallRecord

@@ -23,7 +23,7 @@ _MAX_CORRECTED = 2048
 
 class Route(NamedTuple):
     path: str
-    """`{name}` matches one segment, `{name...}` at the end matches all remaining segments, also if they are a path."""
+    """`{name}` matches one segment, `{name...}` matches several, also if they are a path."""
     methods: tuple[str, ...]
     endpoint: Endpoint
     is_probe: bool = False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from proxy.calls import CALLS, VERSION, not_served
+from proxy.calls import CALLS, NATIVE_CALLS, VERSION, not_served
 
 _PATH = re.compile(r"(?:/[A-Za-z0-9][A-Za-z0-9._~-]*)+")
 _OF_THE_PROXY = "the proxy serves these paths itself"
@@ -19,7 +19,7 @@ def extra_path(path: str) -> str:
     """A further path of calls. Raises ValueError for one whose calls could reach stored objects, and for known ones."""
     if not _PATH.fullmatch(path) or path == VERSION:
         raise ValueError("must be a path of letters, digits, `.`, `_`, `~` and `-`, like /v1/translate")
-    if path in CALLS or VERSION + path in CALLS:
+    if path in CALLS or path in NATIVE_CALLS or VERSION + path in CALLS:
         raise ValueError("is already a path of the proxy; remove it")
     if refusal := not_served(path):
         where = "be below" if refusal.segment == "completions" else "contain"

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationInfo
 
-from proxy.calls import COMMON_APIS, VERSION, Api
+from proxy.calls import COMMON_APIS, GEMINI_VERSION, VERSION, Api
 from proxy.config.addresses import BaseUrl, Url
 from proxy.config.custom import AuthChoice, CustomList
 from proxy.config.defaults import CallSettings
@@ -92,6 +92,10 @@ class Target:
     root_url: str = ""
     """Where paths with a version of their own begin; "" for `base_url` without its version."""
     speaks: tuple[Api, ...] = COMMON_APIS
+    version: str = VERSION
+    """What `base_url` replaces at the beginning of the path of a call."""
+    gemini: Target | None = None
+    """Where calls of the Gemini API are sent, if not here."""
 
     def called(self, own_id: str) -> str:
         """The model id to send in a call."""
@@ -99,8 +103,8 @@ class Target:
 
     def url(self, path: str) -> str:
         """The URL of a call: `/v1` in the path (`CallPath`) is the base URL."""
-        if path.startswith(VERSION + "/"):
-            return self.base_url + path.removeprefix(VERSION)
+        if path.startswith(self.version + "/"):
+            return self.base_url + path.removeprefix(self.version)
         return (self.root_url or _VERSION_AT_END.sub("", self.base_url)) + path
 
 
@@ -188,7 +192,10 @@ class Provider(ListSettings, CallSettings):
         auth = (self.call.auth if self.call else None) or row.call_auth or row.auth
         root_url = "" if self.call else self._filled(row.call_root)
         call_id = fill_template(row.call_id, self.settings)
-        return Target(base_url, auth, call_id, root_url, self.speaks) if base_url else None
+        gemini = None
+        if row.gemini_call and not self.call:
+            gemini = Target(self._filled(row.gemini_call), row.auth, call_id, "", self.speaks, GEMINI_VERSION)
+        return Target(base_url, auth, call_id, root_url, self.speaks, gemini=gemini) if base_url else None
 
     @cached_property
     def forwards(self) -> Matcher | None:

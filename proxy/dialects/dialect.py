@@ -186,6 +186,9 @@ class Dialect:
     """How calls send the credential, None if as `auth`."""
     native_api: Api | None = None
     """The kind's own API of calls, if the proxy serves it and it is not one of `COMMON_APIS`."""
+    gemini_call: str = ""
+    """Base URL of calls of the Gemini API, which replaces `/v1beta` in their path and takes the credential as `auth`
+    describes; "" if they are sent as other calls are."""
     call_id: str = "{id}"
     """The model id in calls. `{name}` is replaced by a setting."""
 

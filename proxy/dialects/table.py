@@ -70,6 +70,7 @@ GEMINI = Dialect(
     auth=Auth("header", "x-goog-api-key"),
     call="{base}/openai",
     native_api="gemini",
+    gemini_call="{base}",
     call_auth=Auth(),  # its OpenAI-compatible API requires a bearer token
     items=("models",),
     empty_without_items=True,

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from itertools import chain
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, quote
 
 from msgspec import Struct
 
 from proxy.asgi import Header
 from proxy.config import Provider
 from proxy.cooperative import run_yielding
+from proxy.errors import BadRequest
+from proxy.guards import MODEL
 from proxy.inference.request.body import Body
 from proxy.inference.request.headers import further_headers
 from proxy.inference.request.json_body import JsonBody
@@ -21,6 +23,8 @@ from proxy.telemetry import CallRecord
 from proxy.upstream.calls import Endpoint
 from proxy.upstream.response import UpstreamResponse
 
+_ID = "{id}"
+_GEMINI_PREFIX = "models/"
 _MIN_UNIQUE = 8  # characters; shorter texts are contained in others by chance
 
 
@@ -28,7 +32,7 @@ class Call(Struct, frozen=True):
     """A validated call."""
 
     path: str
-    """As in `CallPath`: `/v1/...`, or a path that is not below the provider's base URL."""
+    """As in `CallPath`: `/v1/...`, or a path that is not below the provider's base URL; `{id}` is the model."""
     body: Body
     headers: Mapping[str, str]
     """The caller's headers that are forwarded."""
@@ -77,7 +81,7 @@ class Call(Struct, frozen=True):
     ) -> Awaitable[UpstreamResponse]:
         """Send the call with the provider's ids and changes of parameters. Raises BadRequest."""
         body = self.body.with_ids(candidate.ids)
-        if changes and isinstance(self.body, JsonBody):
+        if changes and isinstance(self.body, JsonBody) and _ID not in self.path:
             return self._send_changed(body, endpoint, candidate, changes)
         return self._send_body(body, endpoint, candidate)
 
@@ -89,7 +93,7 @@ class Call(Struct, frozen=True):
 
     def _send_body(self, body: bytes, endpoint: Endpoint, candidate: Candidate) -> Awaitable[UpstreamResponse]:
         return endpoint.send(
-            self.path,
+            self.path_at(candidate),
             body,
             headers=self.headers_for(endpoint.provider),
             content_type=self.body.content_type.decode(),
@@ -98,6 +102,15 @@ class Call(Struct, frozen=True):
             model=candidate.offer.entry.id,
             caller=self.key,
         )
+
+    def path_at(self, candidate: Candidate) -> str:
+        """Return the path with the provider's id, if it names the model. Raises BadRequest."""
+        if _ID not in self.path:
+            return self.path
+        own_id = candidate.ids[self.model].removeprefix(_GEMINI_PREFIX)
+        if not {"", ".", ".."}.isdisjoint(own_id.split("/")):
+            raise BadRequest("The id of the model cannot be part of a URL.", param=MODEL)
+        return self.path.replace(_ID, quote(own_id, safe="/:"))
 
     def headers_for(self, provider: Provider) -> Mapping[str, str]:
         """Return the caller's headers that are forwarded to a provider, by lower-case names."""

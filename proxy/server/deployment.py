@@ -19,7 +19,7 @@ from proxy.api.listed import Listed
 from proxy.api.metrics import Metrics
 from proxy.api.models import Models
 from proxy.api.pangu import Versions
-from proxy.api.paths import STORED_RESPONSES, request_paths
+from proxy.api.paths import STORED_RESPONSES, native_paths, request_paths
 from proxy.api.request import RequestHead
 from proxy.api.routes import Route, Routes
 from proxy.api.usage import UsageReport
@@ -93,7 +93,7 @@ class Deployment:
         )
         self.listed = Listed(config, self.store)
         self.metrics = Metrics(config, clock, self._collector, shared.operations.workers)
-        self._calls = request_paths(config.server.extra_paths)
+        self._calls = {**request_paths(config.server.extra_paths), **native_paths()}
         self.routes = Routes(
             [
                 *self.health.routes(),
@@ -104,7 +104,7 @@ class Deployment:
                 *Versions(self.store, config.providers).routes(),
                 *AdminActions(config, shared.operations).routes(),
                 *UsageReport(config, clock, shared.operations).routes(),
-                *(Route(path, ("POST",), self._call, is_api=True) for path in self._calls),
+                *(Route(path.replace("}", "...}"), ("POST",), self._call, is_api=True) for path in self._calls),
                 *(Route(path, methods, self._stored, is_api=True) for path, methods in STORED_RESPONSES.items()),
             ],
             config.server.base_path.rstrip("/"),

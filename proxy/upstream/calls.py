@@ -17,6 +17,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from proxy import __version__
+from proxy.calls import GEMINI_VERSION
 from proxy.clock import Clock
 from proxy.config import Provider, Target
 from proxy.errors import UpstreamError
@@ -31,6 +32,7 @@ from proxy.upstream.response import FAILURES, UpstreamResponse
 _NO_CONNECTION = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.ClientHttpProxyError)
 _OWN_LIMITS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL})
 """Errors of sockets that say nothing about the provider: callers with many connections can cause them."""
+_MAX_URLS = 100  # per API key
 _LIST_HEADERS = ("openai-beta", "anthropic-beta", "tracestate", "baggage")
 """Headers whose values are lists, to which the operator and the caller can both contribute."""
 
@@ -76,6 +78,7 @@ class _Requests:
             {"Accept": "*/*", "User-Agent": f"models-proxy/{__version__}", **kind_headers(provider)}
         )
         self._defaults.update(self._own_headers)
+        self._gemini = _Requests(provider, target.gemini, key, egress_headers) if target.gemini else None
         self._own_lists = {name: self._own_headers[name] for name in _LIST_HEADERS if name in self._own_headers}
 
     def mask(self, signed: Mapping[str, str]) -> Mask | None:
@@ -84,8 +87,14 @@ class _Requests:
             return self._mask
         return mask_of((*self._secrets, *(value.rpartition(" ")[2] for value in signed.values())))
 
+    def of(self, path: str) -> _Requests:
+        """Those for the path of a call: the Gemini API can be elsewhere."""
+        return self._gemini if self._gemini and path.startswith(GEMINI_VERSION) else self
+
     def url(self, path: str) -> URL:
         if path not in self._urls:
+            if len(self._urls) >= _MAX_URLS:  # paths can contain the id of a model
+                self._urls.clear()
             url = URL(self._target.url(path), encoded=True)
             self._urls[path] = url.with_query(self._query) if self._query else url
         return self._urls[path]
@@ -149,6 +158,7 @@ class Endpoint:
         """
 
         def post(requests: _Requests, signed: Mapping[str, str]) -> Awaitable[UpstreamResponse]:
+            requests = requests.of(path)
             all_headers = requests.headers(headers)
             all_headers["X-Request-Id"] = request_id
             all_headers["Content-Type"] = content_type

@@ -17,6 +17,7 @@ BASE = "https://p.example"
 BEARER = Auth()
 BOTH: tuple[Api, ...] = ("openai", "anthropic")
 OWN: Mapping[str, tuple[Api, ...]] = {"gemini": (*BOTH, "gemini"), "ollama": (*BOTH, "ollama")}
+GOOGLE = Target(f"{BASE}/v1beta", Auth("header", "x-goog-api-key"), "{id}", speaks=OWN["gemini"], version="/v1beta")
 LIST = {"path": "/catalog", "auth": {"header": "X-Odd-Key"}}
 
 
@@ -28,7 +29,7 @@ def provider(**settings: Any) -> Provider:
 OF_KINDS: Mapping[str, tuple[Mapping[str, Any], Target | None]] = {
     "openai": ({}, Target(f"{BASE}/v1", BEARER, "{id}")),
     "anthropic": ({}, Target(f"{BASE}/v1", Auth("header", "x-api-key"), "{id}")),
-    "gemini": ({}, Target(f"{BASE}/v1beta/openai", BEARER, "{id}", speaks=OWN["gemini"])),
+    "gemini": ({}, Target(f"{BASE}/v1beta/openai", BEARER, "{id}", speaks=OWN["gemini"], gemini=GOOGLE)),
     "vertex": (
         {"project": "p1", "location": "eu"},
         Target(f"{BASE}/v1beta1/projects/p1/locations/eu/endpoints/openapi", BEARER, "google/{id}"),

@@ -11,10 +11,11 @@ from types import FrameType
 import pytest
 
 from benchmarks.bodies import SHAPES, Shape, parts_of
-from proxy.api.inference import parse_body
+from proxy.calls import CALLS
 from proxy.cooperative import Cooperative
 from proxy.errors import BadRequest
 from proxy.inference.request.body import Body
+from proxy.inference.request.parsing import parse_body
 from proxy.inference.turns import Turns
 
 SIZES = {"short": 100 * 1024, "long": 600 * 1024}
@@ -33,7 +34,7 @@ def shortened(shape: Shape, size: int) -> bytes:
 
 
 def read(body: bytes, shape: Shape) -> Cooperative[Body]:
-    return parse_body(body, {b"content-type": shape.content_type}, "", "")
+    return parse_body(body, {b"content-type": shape.content_type}, CALLS["/v1/responses"], "", "")
 
 
 def steps_of(work: Generator[None, None, object]) -> list[int]:

@@ -131,7 +131,7 @@ class JsonBody(Body):
         start = name.end()
         self._model_fields = (ModelField((start, start + len(values[MODEL])), model),)
         self.model, self.models = model, (model,)
-        self.is_stream = bytes(values.get("stream", b"")) == b"true"
+        self.is_stream = self._requests_stream(bytes(values.get("stream", b"")))
         return True
 
     def _check(self, path_model: str, default_model: str, *, has_one_model_only: bool) -> Cooperative[None]:
@@ -144,7 +144,7 @@ class JsonBody(Body):
             self._body = _with_model(self._body, outline.start + 1, values, absent_model)
             yield from self._check(path_model, "", has_one_model_only=False)
             return
-        _check_names(values)
+        check_names(values)
         selections = Selections(outline)
         yield from selections.read([Field(fold_name(name), *span) for name, span in values.items()])
         for model in selections.models.of_path:
@@ -153,7 +153,12 @@ class JsonBody(Body):
         if len(self._body) > _MAX_PLAIN:
             self._beginning = beginning_of(self._body, values)
         self.references = selections.references
-        self.is_stream = self._body[slice(*values.get("stream", (0, 0)))] == b"true"
+        self.is_stream = self._requests_stream(self._body[slice(*values.get("stream", (0, 0)))])
+
+    @staticmethod
+    def _requests_stream(value: bytes) -> bool:
+        """Whether the value of `stream` requests a stream, b"" if there is none."""
+        return value == b"true"
 
     def _is_null(self, span: Span | None) -> bool:
         return span is None or self._body.startswith(b"null", span[0])
@@ -170,7 +175,7 @@ class JsonBody(Body):
         self.model = self.models[0]
 
 
-def _check_names(names: Iterable[str]) -> None:
+def check_names(names: Iterable[str]) -> None:
     """Reject guarded names in other spellings, which some providers accept."""
     joined = "".join(names)
     if joined.islower() and joined.isascii() and joined.isidentifier():  # true for most bodies

@@ -65,9 +65,12 @@ class Selections:
         self._objects = 0
         self._fields = 0
 
-    def read(self, outermost: Sequence[Field]) -> Cooperative[None]:
+    def read(self, outermost: Sequence[Field], *, has_model_in_path: bool = False) -> Cooperative[None]:
         """Read a request with these fields. Raises BadRequest, and ValueError as `Outline` does."""
-        self._read_request(outermost, is_outermost=True)
+        if has_model_in_path:
+            self._read_counted_request(outermost)
+        else:
+            self._read_request(outermost, is_outermost=True)
         while self._pending:
             reader, start, self._depth = self._pending.pop()
             yield from self._read(reader, start)

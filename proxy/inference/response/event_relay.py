@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from msgspec import Struct
-
 from proxy.asgi import Header
 from proxy.errors import ApiError, ProviderFailed, UpstreamError
 from proxy.inference.deadline import CallScope
@@ -16,23 +14,13 @@ from proxy.inference.response.ids import IdReader
 from proxy.inference.response.opening import Opening
 from proxy.inference.response.reader import ResponseReader, error_of, outcome_of
 from proxy.inference.response.steps import STEP, next_turn, send_fed
+from proxy.inference.response.stream_format import StreamFormat
 from proxy.telemetry import Outcome, Tokens
 
 _MAX_HELD_SECONDS = 1.0
 """How long events before the first output are held."""
 _EMPTY_SECONDS = 5.0
 """A stream that ends without output within this time has done no work."""
-
-
-class StreamFormat(Struct, frozen=True):
-    """How event streams of a path end."""
-
-    has_last_event: bool
-    """As in `CallPath`."""
-    error_event: Callable[[ApiError, int], bytes]
-    """Returns a complete event that SDKs raise as an error. The number is that of the event in the stream."""
-    is_stored: bool = False
-    """Whether streams repeat a response that was stored: an event in it that is an error refuses nothing."""
 
 
 class EventRelay:
@@ -57,7 +45,9 @@ class EventRelay:
         self._reader = reader
         self._format = stream_format
         self._release_body = release_body
-        self._events = EventStreamRenamer(call.own_id, model, ids.read_lines if ids else None, call.error_texts)
+        self._events = EventStreamRenamer(
+            call.own_id, model, ids.read_lines if ids else None, call.error_texts, stream_format.fields
+        )
         self._opening = Opening("output" if stream_format.is_stored else "lead_in")
 
     @property
@@ -72,7 +62,8 @@ class EventRelay:
         """
         events, opening = self._events, self._opening
         self._client.prepare(self._response.status, [*headers, *STREAM_HEADERS])
-        self._client.keep_alive(sse_keepalive, lambda: opening.kind == "lead_in" or events.between_events)
+        if self._format.has_comments:
+            self._client.keep_alive(sse_keepalive, lambda: opening.kind == "lead_in" or events.between_events)
         failure: ApiError | None = None
         try:
             is_over = await self._relay_opening(chunk)

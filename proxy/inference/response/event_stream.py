@@ -16,6 +16,7 @@ from proxy.inference.response.events import (
     has_blank_line,
     open_event,
 )
+from proxy.inference.response.fields import COMMON, ResponseFields
 from proxy.inference.response.json_stream import JsonStreamRenamer
 from proxy.inference.response.rename import model_span
 from proxy.inference.response.stream_end import StreamEnd
@@ -26,7 +27,6 @@ _MAX_LINE = 16 * 1024
 """Bytes; longer lines are sent before their end has arrived, and objects in more lines are not renamed."""
 _MAX_READ = 1024 * 1024
 """Bytes of such a line that are kept until its end, to read the ids in it and whether it ends the stream."""
-_USAGE = re.compile(rb'"usage"\s*:\s*\{')
 _NAME = re.compile(rb"event:[ \t]*([^\r\n]*)")
 _LINE_END = re.compile(rb"\r\n|\r|\n")
 
@@ -40,6 +40,7 @@ class EventStreamRenamer:
         public_id: str,
         observe: Callable[[bytes], None] | None = None,
         error_texts: ErrorTexts | None = None,
+        fields: ResponseFields = COMMON,
     ) -> None:
         """`observe` is called with whole lines, in which every object is whole, before they are returned.
 
@@ -51,7 +52,8 @@ class EventStreamRenamer:
         self._error_texts = error_texts
         self._own_id, self._public_id = own_id, public_id
         self._renames = own_id != public_id
-        self._lines = _LineRenamer(own_id, public_id)
+        self._fields = fields
+        self._lines = _LineRenamer(own_id, public_id, fields)
         self._unfinished = bytearray()  # the beginning of the last line
         self._open = bytearray()  # whole lines of the last event, if they need its next lines
         self._long_line: JsonStreamRenamer | None = None  # the last line, if it is too long to be held
@@ -104,8 +106,8 @@ class EventStreamRenamer:
         self.end.read(lines)
         if self._observe:
             self._observe(lines)
-        if b'"usage"' in lines and _USAGE.search(lines):
-            self.tokens = self.tokens.merge(_reported_tokens(lines))
+        if self._fields.usage_mark in lines and self._fields.has_usage.search(lines):
+            self.tokens = self.tokens.merge(_reported_tokens(lines, self._fields))
         if self._error_texts:
             lines = self._error_texts.redacted_events(lines)
         return self._lines.renamed(lines) if self._renames else b""
@@ -149,7 +151,10 @@ class EventStreamRenamer:
         start = data.end() if data else 0
         # A line that is not an event is sent unchanged.
         self._long_line = JsonStreamRenamer(
-            self._own_id if data else self._public_id, self._public_id, also_wrapped=True
+            self._own_id if data else self._public_id,
+            self._public_id,
+            also_wrapped=self._fields is COMMON,
+            fields=self._fields,
         )
         return out + line[:start] + self._long_line.feed(line[start:])
 
@@ -200,13 +205,14 @@ class _LineRenamer:
     replaced without decoding. They cannot occur within a string, because they contain unescaped quotes.
     """
 
-    def __init__(self, own_id: str | None, public_id: str) -> None:
+    def __init__(self, own_id: str | None, public_id: str, fields: ResponseFields) -> None:
         self._own_id, self._public_id = own_id, msgspec.json.encode(public_id)
+        self._model, self._name = fields.model, fields.model_name
         self._prefix = self._renamed_prefix = b""
 
     def renamed(self, lines: bytes) -> bytes:
         """Return the lines with the public id."""
-        if not self._prefix and (first := lines.find(b'"model"')) >= 0:
+        if not self._prefix and (first := lines.find(self._name)) >= 0:
             # Decode the first event with a model; the others usually have the same prefix.
             end = lines.find(b"\n\n", first)
             end = (end if end >= 0 else lines.find(b"\n\r\n", first)) + 1 or len(lines)
@@ -214,7 +220,7 @@ class _LineRenamer:
         return self._rename_by_prefix(lines)
 
     def _rename_by_prefix(self, lines: bytes) -> bytes:
-        names = lines.count(b'"model"')
+        names = lines.count(self._name)
         if names and self._prefix and lines.count(self._prefix) == names:
             return lines.replace(self._prefix, self._renamed_prefix)
         # An escape can hide a name.
@@ -224,7 +230,7 @@ class _LineRenamer:
         out: list[bytes] = []
         sent = 0
         for event in event_objects(lines):
-            span = model_span(event.text, event.members, self._own_id, WRAPPERS)
+            span = model_span(event.text, event.members, self._own_id, WRAPPERS, self._model)
             if span is None:
                 continue
             start, end = event.start + span[0], event.start + span[1]
@@ -238,9 +244,9 @@ class _LineRenamer:
         return b"".join((*out, lines[sent:]))
 
 
-def _reported_tokens(lines: bytes) -> Tokens:
+def _reported_tokens(lines: bytes, fields: ResponseFields) -> Tokens:
     """Return the tokens that events report."""
     tokens = Tokens()
-    for event in event_objects(lines, b'"usage"'):
-        tokens = tokens.merge(reported_tokens(event.text, event.members))
+    for event in event_objects(lines, fields.usage_mark):
+        tokens = tokens.merge(reported_tokens(event.text, event.members, fields))
     return tokens

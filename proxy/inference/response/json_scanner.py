@@ -1,18 +1,22 @@
-"""Find the members `model`, `type` and `usage` of a JSON object that arrives in pieces, without decoding it."""
+"""Find the members `model`, `type` and `usage` of a JSON object that arrives in pieces, without decoding it.
+
+In the native APIs, other members have their meaning (`ResponseFields`).
+"""
 
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import NamedTuple
 
 from proxy.decoding import decode_or_none
 from proxy.inference.request.json_spans import STRING, WHITESPACE
+from proxy.inference.response.fields import COMMON, ResponseFields
 from proxy.inference.response.tokens import WRAPPERS
 
 MODEL = "model"
 TYPE = "type"
 USAGE = "usage"
-_STRINGS = (MODEL, TYPE)
 _MAX_STRING = 8 * 1024
 """Bytes of a name, a model id or a type; longer strings are skipped."""
 
@@ -21,14 +25,20 @@ _REST_OF_STRING = re.compile(STRING.removeprefix(b'"'), re.DOTALL)
 _NEXT_SIGN = re.compile(rb'[{}\[\],"]')
 _NEXT_BRACKET = re.compile(rb'(?:[^"{}\[\]]++|%b)*+[{}\[\]"]' % STRING, re.DOTALL)
 """Up to the next bracket outside of strings, or to the quote of a string without an end."""
-_OTHER_MEMBERS = re.compile(
-    rb'(?:%b(?!"(?:%b)")"[^"\\]*+"%b:%b(?:%b|[^"{}\[\],]++)%b,)++'
-    % (WHITESPACE, "|".join(_STRINGS).encode(), WHITESPACE, WHITESPACE, STRING, WHITESPACE),
-    re.DOTALL,
-)
-"""Members with other names whose values are strings, numbers or words, up to the comma after the last one. One by one
-they would take four times as long."""
 _QUOTE, _OPENING = ord('"'), b"{["
+
+
+@lru_cache
+def _other_members(names: tuple[str, ...]) -> re.Pattern[bytes]:
+    """Members with other names whose values are strings, numbers or words, up to the comma after the last one.
+
+    One by one they would take four times as long.
+    """
+    return re.compile(
+        rb'(?:%b(?!"(?:%b)")"[^"\\]*+"%b:%b(?:%b|[^"{}\[\],]++)%b,)++'
+        % (WHITESPACE, "|".join(names).encode(), WHITESPACE, WHITESPACE, STRING, WHITESPACE),
+        re.DOTALL,
+    )
 
 
 class Part(NamedTuple):
@@ -46,7 +56,14 @@ class Part(NamedTuple):
 class MemberScanner:
     """Follows brackets and strings from piece to piece."""
 
-    def __init__(self) -> None:
+    def __init__(self, fields: ResponseFields = COMMON, *, in_array: bool = False) -> None:
+        """`in_array`: whether the objects are the items of one array."""
+        self._names = {fields.model: MODEL, TYPE: TYPE}
+        self._usage_name = fields.usage
+        self._other_members = _other_members(tuple(self._names))
+        self._expects_array = in_array
+        self.needs_comma = False
+        """Whether another object needs a comma before it, in an array."""
         self.held = b""
         """Bytes that need the next piece: the beginning of a name or a value, or a backslash."""
         self.objects = 0
@@ -78,7 +95,7 @@ class MemberScanner:
 
     def _read_member(self, text: bytes, at: int, parts: list[Part]) -> int:
         """Read up to the next sign of an object whose members matter. Return where to continue."""
-        if self._expects_name and (others := _OTHER_MEMBERS.match(text, at)):
+        if self._expects_name and (others := self._other_members.match(text, at)):
             return others.end()
         match = _NEXT_SIGN.search(text, at)
         if match is None:
@@ -88,11 +105,13 @@ class MemberScanner:
             return self._read_string(text, start, parts)
         if sign == b",":
             self._name, self._expects_name = "", self._level > 0
+            self.needs_comma &= self._level > 0
         elif sign in _OPENING:
             self._open(sign, start)
         else:
             self._level -= 1
             self.objects += self._level == 0
+            self.needs_comma |= self._level == 0
             self._name, self._expects_name = "", False
         return end
 
@@ -101,8 +120,11 @@ class MemberScanner:
             self._level += 1
             self._name, self._expects_name = "", True
             return
+        if self._expects_array and sign == b"[":
+            self._expects_array = False
+            return
         self._nested = 1
-        if sign == b"{" and self._name == USAGE:
+        if sign == b"{" and self._name == self._usage_name:
             self._usage_start = start
 
     def _skip_nested(self, text: bytes, at: int, parts: list[Part]) -> int:
@@ -131,13 +153,13 @@ class MemberScanner:
             return self._read_cut_string(text, start)
         if self._expects_name:
             self._name, self._expects_name = str(decode_or_none(match[0])), False
-        elif self._name in _STRINGS:
-            parts.append(Part(self._name, self._level, start, match.end(), True))
+        elif name := self._names.get(self._name):
+            parts.append(Part(name, self._level, start, match.end(), True))
         return match.end()
 
     def _read_cut_string(self, text: bytes, start: int) -> int:
         """Keep an unfinished string if it is a name, a model id or a type; otherwise skip it."""
-        if (self._expects_name or self._name in _STRINGS) and len(text) - start <= _MAX_STRING:
+        if (self._expects_name or self._name in self._names) and len(text) - start <= _MAX_STRING:
             self.held = text[start:]
             return len(text)
         return self._leave_in_string(text)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from proxy.decoding import decode_or_none
+from proxy.inference.response.fields import COMMON, ResponseFields
 from proxy.inference.response.json_scanner import MODEL, TYPE, USAGE, MemberScanner, Part
 from proxy.inference.response.rename import is_own
 from proxy.inference.response.tokens import usage_tokens
@@ -17,13 +18,24 @@ _MAX_USAGE = 64 * 1024
 class JsonStreamRenamer:
     """Does what `rename_model` does, piece by piece."""
 
-    def __init__(self, own_id: str | None, public_id: str, *, also_wrapped: bool = False) -> None:
-        """`also_wrapped`: `model` is also replaced in a response that is wrapped in a stream event."""
+    def __init__(
+        self,
+        own_id: str | None,
+        public_id: str,
+        *,
+        also_wrapped: bool = False,
+        fields: ResponseFields = COMMON,
+        in_array: bool = False,
+    ) -> None:
+        """`also_wrapped`: the model is also replaced in a response that is wrapped in a stream event.
+
+        `in_array`: whether the response is an array of objects, in each of which it is replaced.
+        """
         self.renames = own_id != public_id
         self.type = ""
         """`type` of the outermost object, as far as it has arrived."""
-        self._scanner = MemberScanner()
-        self._usage = _UsageCounter()
+        self._scanner = MemberScanner(fields, in_array=in_array)
+        self._usage = _UsageCounter(fields)
         self._own_id, self._public_id = own_id, msgspec.json.encode(public_id)
         self._levels = (1, 2) if also_wrapped else (1,)
 
@@ -36,6 +48,13 @@ class JsonStreamRenamer:
     def is_one_object(self) -> bool:
         """Whether exactly one object has arrived, and nothing of another one."""
         return self._scanner.objects == 1 and self._scanner.is_between_objects
+
+    @property
+    def error_item(self) -> bytes | None:
+        """What precedes a further item of an array; None if an object has not arrived completely."""
+        if not self._scanner.is_between_objects or self._scanner.held:
+            return None
+        return b"," if self._scanner.needs_comma else b""
 
     def feed(self, piece: bytes) -> bytes:
         """Return the bytes to send after this piece has arrived."""
@@ -64,12 +83,13 @@ class JsonStreamRenamer:
 class _UsageCounter:
     """Counts the tokens in `usage` objects that arrive in parts."""
 
-    def __init__(self) -> None:
+    def __init__(self, fields: ResponseFields) -> None:
         self.tokens = Tokens()
+        self._fields = fields
         self._usage = bytearray()
 
     def add(self, part: bytes, *, complete: bool) -> None:
         self._usage += part[: _MAX_USAGE - len(self._usage)]  # an object that is cut off is invalid: zero tokens
         if complete:
-            self.tokens = self.tokens.merge(usage_tokens(bytes(self._usage)))
+            self.tokens = self.tokens.merge(usage_tokens(bytes(self._usage), self._fields))
             self._usage.clear()

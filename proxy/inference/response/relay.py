@@ -12,18 +12,23 @@ from proxy.inference.error_content import MAX_BYTES
 from proxy.inference.forwarded import ForwardedCall
 from proxy.inference.response.client import STREAM_HEADERS, ClientResponse
 from proxy.inference.response.content import BOM, Content, content_of
-from proxy.inference.response.event_relay import EventRelay, StreamFormat
+from proxy.inference.response.event_relay import EventRelay
 from proxy.inference.response.ids import IdReader
+from proxy.inference.response.json_lines import JsonLinesRenamer
 from proxy.inference.response.json_stream import JsonStreamRenamer
 from proxy.inference.response.reader import ResponseReader, outcome_of
 from proxy.inference.response.rename import rename_model
 from proxy.inference.response.steps import send_fed
+from proxy.inference.response.stream_format import StreamFormat
+from proxy.inference.response.tokens import usage_tokens
 from proxy.telemetry import Outcome, Tokens
 
 _MAX_BUFFERED = 32 * 1024**2  # bytes of a JSON response; longer ones are streamed
 _MAX_FIRST_LINE = 1024**2  # bytes of the first of several JSON values in lines
 _MAX_UNYIELDING = 256 * 1024  # bytes of a JSON response; longer ones are renamed in steps
 _PIECE = 64 * 1024  # bytes
+
+_Renamer = JsonStreamRenamer | JsonLinesRenamer
 
 
 class Relay:
@@ -51,7 +56,7 @@ class Relay:
         self._scope = scope
         self._ids = ids
         self._release_body = release_body or (lambda: None)
-        self._stream_format = stream_format
+        self._format = stream_format
         self._sse_keepalive = sse_keepalive
         self._reader = ResponseReader(call.response, scope, call.provider.idle_timeout)
         self._tokens = Tokens()
@@ -129,6 +134,8 @@ class Relay:
         await self._client.start()
 
     async def _relay_json(self, headers: list[Header], head: bytes) -> Outcome:
+        if self._format.items == "array" and head.removeprefix(BOM).lstrip().startswith(b"["):
+            return await self._stream_json(headers, [head])
         parts, part = [head], head
         size = 0
         has_lines: bool | None = None  # None: not yet known
@@ -137,6 +144,8 @@ class Relay:
                 size += len(part)
                 if has_lines is None and b"\n" in part and self._response.length is None:
                     has_lines = _has_lines(b"".join(parts))
+                if has_lines and self._format.items:
+                    return await self._stream_json(headers, parts)
                 if self._response.is_over:
                     break
                 part = self._reader.read_nowait()
@@ -171,24 +180,32 @@ class Relay:
     async def _renamed(self, json: bytes) -> tuple[bytes, Tokens]:
         """Return a complete JSON response with the requested model, and its tokens. Raises as `send_fed`."""
         if len(json) <= _MAX_UNYIELDING:
-            return rename_model(json, self._call.own_id, self._model)
-        renamer = self._json_renamer()
+            return rename_model(json, self._call.own_id, self._model, self._format.fields)
+        renamer = JsonStreamRenamer(self._call.own_id, self._model, fields=self._format.fields)
         parts: list[bytes] = []
 
         async def keep(part: bytes) -> None:
             parts.append(part)
 
         await send_fed(self._scope, renamer.feed, json, keep)
-        return b"".join((*parts, renamer.rest())), renamer.tokens
+        tokens = renamer.tokens if self._format.fields.usage else usage_tokens(json, self._format.fields)
+        return b"".join((*parts, renamer.rest())), tokens
 
-    def _json_renamer(self) -> JsonStreamRenamer:
-        return JsonStreamRenamer(self._call.own_id, self._model)
+    def _json_renamer(self) -> _Renamer:
+        own_id, fields, items = self._call.own_id, self._format.fields, self._format.items
+        if items == "lines":
+            return JsonLinesRenamer(own_id, self._model, fields, self._call.error_texts)
+        return JsonStreamRenamer(own_id, self._model, fields=fields, in_array=items == "array")
 
     async def _stream_json(self, headers: list[Header], parts: Sequence[bytes]) -> Outcome:
-        """Stream JSON that is too long to be buffered, or of which values arrive one by one, in lines."""
-        renamer = self._json_renamer()
-        await self._start(headers if renamer.renames else self._with_length(headers))
-        return await self._relay_rest(b"".join(parts), renamer)
+        """Stream JSON that is too long to be buffered, or whose values arrive one by one, in lines or in an array."""
+        renamer, begin = self._json_renamer(), b"".join(parts)
+        if self._format.items:
+            if error := self._call.error_in(begin.partition(b"\n")[0]):
+                raise error
+            headers = [*headers, *STREAM_HEADERS]
+        await self._start(headers if renamer.renames or self._format.items else self._with_length(headers))
+        return await self._relay_rest(begin, renamer)
 
     async def _relay_bytes(self, headers: list[Header], head: bytes) -> Outcome:
         """Relay audio, images and text."""
@@ -200,7 +217,7 @@ class Relay:
             return headers
         return [*headers, (b"content-length", b"%d" % self._response.length)]
 
-    async def _relay_rest(self, chunk: bytes, renamer: JsonStreamRenamer | None = None) -> Outcome:
+    async def _relay_rest(self, chunk: bytes, renamer: _Renamer | None = None) -> Outcome:
         """Relay a response whose head was sent. `chunk`: its first bytes, b"" if it has none."""
         self._release_body()
         try:
@@ -211,6 +228,10 @@ class Relay:
                     await self._client.send(chunk)
                 chunk = await self._reader.read()
         except ApiError as error:
+            before = renamer.error_item if renamer and self._format.items else None
+            if before is not None:
+                await self._client.send(self._format.error_end(error, before), more=False)
+                return outcome_of(error)
             if self._response.length is not None or not (renamer and renamer.is_one_object):
                 # The connection is closed before the response ends, which marks the response as incomplete.
                 return outcome_of(error)
@@ -229,7 +250,7 @@ class Relay:
             self._client,
             self._scope,
             self._reader,
-            self._stream_format,
+            self._format,
             self._ids,
             self._release_body,
         )

@@ -13,6 +13,7 @@ import msgspec
 
 from proxy.decoding import decode_or_none
 from proxy.inference.request.json_spans import STRING, Span, member_spans_or_empty
+from proxy.inference.response.fields import COMMON, ResponseFields
 from proxy.inference.response.tokens import UsageFields, reported_tokens
 from proxy.telemetry import Tokens
 
@@ -31,13 +32,17 @@ def is_own(model: object, own_id: str | None) -> bool:
     return model == own_id if own_id is not None else isinstance(model, str)
 
 
-def rename_model(response: bytes, own_id: str | None, public_id: str) -> tuple[bytes, Tokens]:
-    """Return a complete JSON response with `model` replaced if it is exactly `own_id`, and the tokens it reports.
+def rename_model(
+    response: bytes, own_id: str | None, public_id: str, names: ResponseFields = COMMON
+) -> tuple[bytes, Tokens]:
+    """Return a complete JSON response with its model replaced if it is exactly `own_id`, and the tokens it reports.
 
     A response that is not valid JSON is returned unchanged.
     """
-    if own_id == public_id and b'"usage"' not in response:
+    if own_id == public_id and names.usage_mark not in response:
         return response, Tokens()
+    if names is not COMMON:
+        return _rename_by_spans(response, own_id, public_id, names)
     fields = _fields_or_none(response)
     if fields is None:
         return _rename_by_spans(response, own_id, public_id)
@@ -50,17 +55,17 @@ def rename_model(response: bytes, own_id: str | None, public_id: str) -> tuple[b
 
 
 def model_span(
-    response: bytes, spans: Mapping[str, Span], own_id: str | None, wrappers: Sequence[str] = ()
+    response: bytes, spans: Mapping[str, Span], own_id: str | None, wrappers: Sequence[str] = (), name: str = "model"
 ) -> Span | None:
-    """Return the span of `model` if its value is `own_id`, in the object itself or in its members `wrappers`.
+    """Return the span of the model if its value is `own_id`, in the object itself or in its members `wrappers`.
 
-    `spans` are the members of `response`.
+    `spans` are the members of `response`; `name`: of the field.
     """
-    span = spans.get("model")
+    span = spans.get(name)
     if span and is_own(decode_or_none(response[slice(*span)]), own_id):
         return span
-    for name in wrappers:
-        start, end = spans.get(name, (0, 0))
+    for wrapper in wrappers:
+        start, end = spans.get(wrapper, (0, 0))
         value = response[start:end]
         inner = model_span(value, member_spans_or_empty(value), own_id) if value.startswith(b"{") else None
         if inner:
@@ -83,12 +88,14 @@ def _only_model_span(response: bytes) -> Span | None:
     return match.span(1) if match else None
 
 
-def _rename_by_spans(response: bytes, own_id: str | None, public_id: str) -> tuple[bytes, Tokens]:
-    """Do what `rename_model` does for responses with fields of unexpected types or with several `model` members."""
+def _rename_by_spans(
+    response: bytes, own_id: str | None, public_id: str, names: ResponseFields = COMMON
+) -> tuple[bytes, Tokens]:
+    """Do what `rename_model` does for native APIs, fields of unexpected types and several `model` members."""
     spans = member_spans_or_empty(response)
-    span = None if own_id == public_id else model_span(response, spans, own_id)
+    span = None if own_id == public_id else model_span(response, spans, own_id, name=names.model)
     renamed = response if span is None else _replace(response, span, public_id)
-    return renamed, reported_tokens(response, spans)
+    return renamed, reported_tokens(response, spans, names)
 
 
 def _replace(response: bytes, span: Span, public_id: str) -> bytes:

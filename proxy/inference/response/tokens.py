@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Annotated
 
@@ -9,6 +10,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from proxy.inference.request.json_spans import Span, member_spans_or_empty
+from proxy.inference.response.fields import COMMON, ResponseFields
 from proxy.telemetry import Tokens
 
 WRAPPERS = ("response", "message")
@@ -31,6 +33,22 @@ class _UsageReport(Struct):
         return Tokens(
             max(0, self.prompt_tokens or self.input_tokens or 0),
             max(0, self.completion_tokens or self.output_tokens or 0),
+        )
+
+
+class _GeminiUsage(Struct, rename="camel"):
+    """`usageMetadata`. Thoughts and the results of tools are counted apart from the answer and the prompt."""
+
+    prompt_token_count: Count = 0
+    tool_use_prompt_token_count: Count = 0
+    candidates_token_count: Count = 0
+    thoughts_token_count: Count = 0
+
+    @property
+    def tokens(self) -> Tokens:
+        return Tokens(
+            max(0, self.prompt_token_count + self.tool_use_prompt_token_count),
+            max(0, self.candidates_token_count + self.thoughts_token_count),
         )
 
 
@@ -57,22 +75,33 @@ class UsageFields(Struct):
 _decode_usage = msgspec.json.Decoder(_UsageReport, strict=False).decode  # not strict: accepts `3.0` and "3"
 
 
-def usage_tokens(usage: bytes) -> Tokens:
-    """Return the counts in a `usage` object; zeros if it is not one."""
+_decode_gemini_usage = msgspec.json.Decoder(_GeminiUsage, strict=False).decode
+_OLLAMA_COUNT = re.compile(rb'"(prompt_)?eval_count"\s*:\s*(\d{1,15})\b')
+"""Does not match in a string: its quotes are escaped. The counts follow all that the model has written."""
+
+
+def usage_tokens(usage: bytes, fields: ResponseFields = COMMON) -> Tokens:
+    """Return the counts in the object with these fields; zeros if it is not one."""
+    if not fields.usage:
+        counts = {bool(match[1]): int(match[2]) for match in _OLLAMA_COUNT.finditer(usage)}
+        return Tokens(counts.get(True, 0), counts.get(False, 0))
     try:
-        return _decode_usage(usage).tokens
+        return _decode_usage(usage).tokens if fields is COMMON else _decode_gemini_usage(usage).tokens
     except (ValueError, RecursionError):
         return Tokens()
 
 
-def reported_tokens(response: bytes, spans: Mapping[str, Span]) -> Tokens:
+def reported_tokens(response: bytes, spans: Mapping[str, Span], fields: ResponseFields = COMMON) -> Tokens:
     """Return the counts that a response, or a response wrapped in an event, reports. `spans` are its members."""
+    if not fields.usage:
+        return usage_tokens(response, fields)
     tokens = Tokens()
-    for name in ("usage", *WRAPPERS):
+    for name in (fields.usage, *(WRAPPERS if fields is COMMON else ())):
         start, end = spans.get(name, (0, 0))
         if not response.startswith(b"{", start, end):
             continue
         value = response[start:end]
-        reported = usage_tokens(value) if name == "usage" else reported_tokens(value, member_spans_or_empty(value))
+        is_usage = name == fields.usage
+        reported = usage_tokens(value, fields) if is_usage else reported_tokens(value, member_spans_or_empty(value))
         tokens = tokens.merge(reported)
     return tokens

@@ -1,0 +1,69 @@
+"""Replace the model id in JSON lines, and count their tokens."""
+
+from __future__ import annotations
+
+from proxy.inference.response.error_texts import ErrorTexts
+from proxy.inference.response.fields import ResponseFields
+from proxy.inference.response.rename import rename_model
+from proxy.telemetry import Tokens
+
+_MAX_LINE = 4 * 1024**2
+"""Bytes of a line that are held until its end; a longer one is sent unchanged."""
+
+
+class JsonLinesRenamer:
+    """Does what `rename_model` does, line by line. An incomplete line is held."""
+
+    is_one_object = False
+
+    def __init__(
+        self, own_id: str | None, public_id: str, fields: ResponseFields, error_texts: ErrorTexts | None
+    ) -> None:
+        """`error_texts` redacts the errors in the lines, for an `own_id` that is None."""
+        self.tokens = Tokens()
+        self.renames = True
+        self._own_id, self._public_id = own_id, public_id
+        self._fields = fields
+        self._error_texts = error_texts
+        self._held = bytearray()
+        self._is_long = False  # the line that has begun is sent unchanged
+
+    @property
+    def error_item(self) -> bytes | None:
+        """What precedes a further line; None if a part of a line was sent."""
+        return None if self._is_long else b""
+
+    def feed(self, piece: bytes) -> bytes:
+        """Return the bytes to send after this piece has arrived."""
+        self._held += piece
+        out = b""
+        end = self._held.rfind(b"\n") + 1
+        if end:
+            lines = bytes(self._held[:end])
+            del self._held[:end]
+            out = self._renamed_lines(lines)
+        if len(self._held) > _MAX_LINE:
+            self._is_long = True
+        if self._is_long:
+            out += bytes(self._held)
+            self._held.clear()
+        return out
+
+    def rest(self) -> bytes:
+        """Return the bytes still held when the response has ended."""
+        return self._renamed_lines(bytes(self._held))
+
+    def _renamed_lines(self, lines: bytes) -> bytes:
+        first = b""
+        if self._is_long:
+            first, end, lines = lines.partition(b"\n")
+            first += end
+            self._is_long = False
+        return first + b"".join(map(self._renamed, lines.splitlines(keepends=True)))
+
+    def _renamed(self, line: bytes) -> bytes:
+        if self._error_texts:
+            line = self._error_texts.redacted_json(line)
+        renamed, tokens = rename_model(line, self._own_id, self._public_id, self._fields)
+        self.tokens = self.tokens.merge(tokens)
+        return renamed

@@ -1,0 +1,51 @@
+"""How the streams of a path are written and end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Literal
+
+from msgspec import Struct
+
+from proxy.calls import COMMON_APIS, Api, CallPath
+from proxy.errors import ApiError
+from proxy.inference.response.fields import COMMON, FIELDS, ResponseFields
+from proxy.wire import Format
+
+Items = Literal["", "array", "lines"]
+_ITEMS: Mapping[Api, Items] = {"gemini": "array", "ollama": "lines"}
+
+
+class StreamFormat(Struct, frozen=True):
+    """How streams of a path are written and end."""
+
+    has_last_event: bool
+    """As in `CallPath`."""
+    error_event: Callable[[ApiError, int], bytes]
+    """Returns a complete event that SDKs raise as an error. The number is that of the event in the stream."""
+    is_stored: bool = False
+    """Whether streams repeat a response that was stored: an event in it that is an error refuses nothing."""
+    has_comments: bool = True
+    """Whether clients ignore comments between events."""
+    fields: ResponseFields = COMMON
+    items: Items = ""
+    """How the objects of a stream without events are separated: items of an array, or lines; "" for no such streams."""
+    error: Callable[[ApiError], bytes] | None = None
+    """Returns the object that SDKs raise as an error in such a stream."""
+
+    def error_end(self, error: ApiError, before: bytes) -> bytes:
+        """Return the end of a stream of items with an error. `before`: what separates it from the last object."""
+        assert self.error, "only for streams of items"
+        return before + self.error(error) + (b"]" if self.items == "array" else b"\n")
+
+
+def stream_format_of(call: CallPath, row: Format) -> StreamFormat:
+    """Return how streams of a call are written. `row`: the format of its path."""
+    return StreamFormat(
+        call.has_last_event,
+        row.error_event,
+        has_comments=call.api in COMMON_APIS,
+        fields=FIELDS[call.api],
+        items=_ITEMS.get(call.api, "") if call.is_stream else "",
+        error=row.error,
+    )
