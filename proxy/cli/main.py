@@ -19,6 +19,7 @@ COMMANDS = {
     "keys": "proxy.cli.keys",
     "models": "proxy.cli.models",
     "explain": "proxy.cli.explain",
+    "usage": "proxy.cli.usage",
     "health": "proxy.cli.health",
     "refresh": "proxy.cli.refresh",
     "reload": "proxy.cli.reload",
@@ -55,6 +56,7 @@ def main() -> None:
       models-proxy keys add alice --group staff add an API key to config.yaml
       models-proxy models 'gpt-*'               list models of a running server
       models-proxy explain gpt-4o               explain how a model is listed
+      models-proxy usage --by key               show calls and tokens per key
       eval "$(models-proxy completion bash)"    enable completion (or zsh, fish)
     """
     sys.excepthook = _print_bug
