@@ -722,6 +722,10 @@ _RULES = """
 `models:` of groups and keys is a list of rules. A rule allows models; a rule with a leading `!` denies them and takes
 precedence over all others. `["*"]` allows all models, `[]` none.
 
+Rules over facts (`type:`, `capability:`, `context>=`) never match a model whose fact is unknown if they allow, and
+always match it if they deny: `!type:image` also denies models without a known type. See
+[Rules over facts](facts.md#rules-over-facts).
+
 | rule | allows |
 |---|---|
 """

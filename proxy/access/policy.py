@@ -7,9 +7,8 @@ from typing import Final
 from weakref import WeakValueDictionary
 
 from proxy.catalog import Offer
-from proxy.config.access_rules import RULES, MatcherOf, Predicate, split
+from proxy.config.access_rules import ALLOW, DENY, RULES, Predicate, Side, split
 from proxy.dialects.entry import Entry
-from proxy.patterns import loose_matcher, matcher
 
 
 class Policy:
@@ -25,7 +24,7 @@ class Policy:
         self.rules: Final = _canonical(rules)
         allowed = [rule for rule in self.rules if not rule.startswith("!")]
         forbidden = [rule[1:] for rule in self.rules if rule.startswith("!")]
-        self._allowed, self._forbidden = _Side(allowed, matcher), _Side(forbidden, loose_matcher)
+        self._allowed, self._forbidden = _Rules(allowed, ALLOW), _Rules(forbidden, DENY)
         self.sees_everything: Final = "*" in allowed and not forbidden
         self._hash: Final = hash(self.rules)
 
@@ -88,7 +87,7 @@ class Policy:
 def matches_rule(rule: str, offer: Offer) -> bool:
     """Return whether one rule of a policy, with or without `!`, matches a model. For explanations."""
     denies = rule.startswith("!")
-    matches = _Side([rule[1:]], loose_matcher).matches if denies else _Side([rule], matcher).matches
+    matches = _Rules([rule[1:]], DENY).matches if denies else _Rules([rule], ALLOW).matches
     return matches(offer) or (denies and offer.alias_of is not None and matches(offer.alias_of))
 
 
@@ -100,7 +99,7 @@ def _canonical(rules: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(set(rules)))
 
 
-class _Side:
+class _Rules:
     """The allow rules or the deny rules of a policy."""
 
     __slots__ = (
@@ -115,12 +114,12 @@ class _Side:
         "matches_other_kinds",
     )
 
-    def __init__(self, rules: Iterable[str], matcher_of: MatcherOf) -> None:
+    def __init__(self, rules: Iterable[str], side: Side) -> None:
         patterns: dict[str, list[str]] = {}
         for rule in rules:
             kind, pattern = split(rule)
             patterns.setdefault(kind, []).append(pattern)
-        predicates = {kind: RULES[kind].predicate(patterns[kind], matcher_of) for kind in RULES if kind in patterns}
+        predicates = {kind: RULES[kind].predicate(patterns[kind], side) for kind in RULES if kind in patterns}
         self.matches: Predicate = _any_of([*predicates.values()])
         by_model = [predicates[kind] for kind in predicates if not RULES[kind].per_provider]
         self.by_model = bool(by_model)

@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from proxy.catalog import Offer
 from proxy.catalog.pattern_index import PatternIndex
-from proxy.config.access_rules import RULES, Offered, RuleKind, split
-from proxy.patterns import loose_matcher, matcher
+from proxy.config.access_rules import ALLOW, DENY, RULES, Offered, RuleKind, split
 
 Text = Callable[[Offered], str]
 OfferSet = int
@@ -56,7 +55,7 @@ class Visibility:
         return denied.set_of(denied.index.matching_loosely(form))
 
     def _match_each(self, kind: RuleKind, pattern: str, *, denies: bool) -> OfferSet:
-        matches = kind.predicate([pattern], loose_matcher if denies else matcher)
+        matches = kind.predicate([pattern], DENY if denies else ALLOW)
         aliased = [offer.alias_of if denies else None for offer in self.offers]
         pairs = enumerate(zip(self.offers, aliased, strict=True))
         return _set_of([at for at, (offer, other) in pairs if matches(offer) or (other is not None and matches(other))])

@@ -19,6 +19,7 @@ from proxy.config import Config, Provider
 from proxy.cooperative import Cooperative, batched
 from proxy.dialects.entry import Entry
 from proxy.dialects.identity import problem_of_id
+from proxy.dialects.known_facts import Facts
 from proxy.patterns import WILDCARDS, matcher
 
 LATEST = ":latest"
@@ -82,7 +83,7 @@ class AcceptedNames:
                 first = behind[0]
                 is_prefixed = first.entry.written == own_id
                 entry = first.entry if is_prefixed else aliased(first.entry, own_id)
-                offer = Offer(name, self._provider, first.owned_by, entry)
+                offer = Offer(name, self._provider, first.owned_by, entry, facts=_common_facts(behind))
             elif self._accepts(own_id) and not self._is_variant_of_removed(own_id):
                 entry = Entry(own_id, self._reported_owner(own_id), root=own_id)
                 offer = Offer(name, self._provider, self._owner_of(entry), entry)
@@ -123,6 +124,11 @@ class AcceptedNames:
         """The owner that the provider reports for the listed model that a name with a `:suffix` is a variant of."""
         offers = [offer for base_id in without_suffixes(own_id) for offer in self._offers.get(base_id, ())]
         return offers[0].entry.owner if offers else ""
+
+
+def _common_facts(offers: Sequence[Offer]) -> Facts | None:
+    """The facts of models that one name may mean, None if they differ: then nothing is known of the name."""
+    return offers[0].facts if all(offer.facts == offers[0].facts for offer in offers) else None
 
 
 def accepted_names(source: Source, config: Config) -> Cooperative[AcceptedNames | None]:

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from proxy.catalog.adjust import completed, is_retired, overridden, passes, without
 from proxy.catalog.display_names import label_display_names
 from proxy.catalog.naming import Naming
+from proxy.catalog.offer_facts import read_facts
 from proxy.catalog.owners import owner_from_entry, owner_of_model
 from proxy.catalog.values import Offer
 from proxy.config import Config, Provider
@@ -252,7 +253,7 @@ def list_aliases(provider: Provider, config: Config) -> Step:
                 seen.add(name)
                 entry = aliased(offer.entry, name)
                 for public in naming.public_ids(name, offer.owned_by):
-                    yield Offer(public, offer.provider, offer.owned_by, entry, alias_of=offer)
+                    yield Offer(public, offer.provider, offer.owned_by, entry, offer, offer.facts)
 
     return step
 
@@ -273,6 +274,7 @@ def rules(time: Time) -> tuple[Rule, ...]:
         label_display_names,
         drop_fields,
         limit_extra,
+        read_facts,
         list_aliases,
     )
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from msgspec import Struct
 
 from proxy.dialects.entry import Entry
+from proxy.dialects.known_facts import Facts
 
 
 class Offer(Struct, frozen=True, gc=False):
@@ -28,6 +29,8 @@ class Offer(Struct, frozen=True, gc=False):
     entry: Entry
     alias_of: Offer | None = None
     """The listed offer whose entry contains this id as another name. What denies that offer denies this one."""
+    facts: Facts | None = None
+    """What access rules know of the model. None if no rule reads it, and for a name that no list contains."""
 
     @property
     def created(self) -> int:

@@ -10,6 +10,7 @@ import msgspec
 
 from proxy.access import Policy
 from proxy.catalog import Offer
+from proxy.catalog.offer_facts import facts_of_entry
 from proxy.cli.client import Response, connection_options, get, key_from, list_url
 from proxy.cli.terminal import Failure, out, show_table
 from proxy.cli.text import count, day
@@ -109,8 +110,11 @@ def _print_table(listed: Sequence[Listed]) -> None:
 
 def _allowed(patterns: Sequence[str]) -> Policy:
     for pattern in patterns:
-        kind, _ = split(pattern.removeprefix("!"))
-        if RULES[kind].per_provider:
+        name, value = split(pattern.removeprefix("!"))
+        kind = RULES[name]
+        if problem := kind.problem(value) if kind.problem else "":
+            raise click.UsageError(f"{pattern}: {problem}")
+        if kind.per_provider:
             raise click.UsageError(
                 "`provider:` is not supported here: a list does not contain providers; use ids or `owner:...`."
             )
@@ -120,7 +124,7 @@ def _allowed(patterns: Sequence[str]) -> Policy:
 
 def _offer(model: Listed) -> Offer:
     entry = Entry(model["id"], created=model["created"], extra=msgspec.json.encode(model))
-    return Offer(model["id"], "", model["owned_by"], entry)
+    return Offer(model["id"], "", model["owned_by"], entry, facts=facts_of_entry(entry))
 
 
 def _read(response: Response) -> list[Listed]:

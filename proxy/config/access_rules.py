@@ -6,13 +6,16 @@ add a kind of rule, add a row.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from proxy.config.hints import closest, did_you_mean
 from proxy.dialects.entry import Entry
-from proxy.patterns import WILDCARDS, Matcher
+from proxy.dialects.known_facts import CAPABILITIES, TYPE_NAMES, Facts
+from proxy.patterns import WILDCARDS, Matcher, loose_matcher, matcher
+
+_MAX_DIGITS = 12
 
 
 class Offered(Protocol):
@@ -31,12 +34,26 @@ class Offered(Protocol):
 
     @property
     def entry(self) -> Entry:
-        """The facts of the model: its time of creation, and all other fields as JSON in `extra`."""
+        """Its time of creation, and all other fields as JSON in `extra`."""
+
+    @property
+    def facts(self) -> Facts | None:
+        """None if nothing is known."""
 
 
 Predicate = Callable[[Offered], bool]
-MatcherOf = Callable[[Iterable[str]], Matcher]
-"""How patterns are compared: `patterns.matcher`, or `patterns.loose_matcher` for deny rules."""
+
+
+class Side(NamedTuple):
+    """How rules of a policy match: those that allow, or those that deny."""
+
+    matcher_of: Callable[[Iterable[str]], Matcher]
+    """How patterns are compared."""
+    matches_unknown: bool
+    """Whether a rule over a fact matches a model whose fact is unknown."""
+
+
+ALLOW, DENY = Side(matcher, matches_unknown=False), Side(loose_matcher, matches_unknown=True)
 
 
 @dataclass(frozen=True)
@@ -46,7 +63,7 @@ class RuleKind:
     example: str
     allows: str
     """What the example allows, for the documentation."""
-    predicate: Callable[[Iterable[str], MatcherOf], Predicate]
+    predicate: Callable[[Iterable[str], Side], Predicate]
     """From all patterns of this kind to a function that returns whether a model matches one of them."""
     separator: str = ":"
     """The separator between the name of the kind and the pattern."""
@@ -56,21 +73,59 @@ class RuleKind:
     """The property of a model that `predicate` compares with patterns in this `form`, if it does nothing else. With it,
     many rules over many models are fast (`access.visibility`)."""
     form: Callable[[str], str] = str
+    problem: Callable[[str], str] | None = None
+    """From a pattern to its problem, "" if it is valid. None: every pattern is valid."""
+    reads_facts: bool = False
+    """Whether it matches `Offered.facts`, which are read only if there are such rules."""
 
 
-def _id_matches(patterns: Iterable[str], matcher_of: MatcherOf) -> Predicate:
-    matches = matcher_of(patterns)
+def _id_matches(patterns: Iterable[str], side: Side) -> Predicate:
+    matches = side.matcher_of(patterns)
     return lambda model: matches(model.id)
 
 
-def _owner_matches(patterns: Iterable[str], matcher_of: MatcherOf) -> Predicate:
-    matches = matcher_of([pattern.lower() for pattern in patterns])
+def _owner_matches(patterns: Iterable[str], side: Side) -> Predicate:
+    matches = side.matcher_of([pattern.lower() for pattern in patterns])
     return lambda model: matches(model.owned_by.lower())
 
 
-def _provider_matches(patterns: Iterable[str], matcher_of: MatcherOf) -> Predicate:
-    matches = matcher_of(patterns)
+def _provider_matches(patterns: Iterable[str], side: Side) -> Predicate:
+    matches = side.matcher_of(patterns)
     return lambda model: matches(model.provider)
+
+
+def _type_matches(patterns: Iterable[str], side: Side) -> Predicate:
+    types, matches_unknown = frozenset(patterns), side.matches_unknown
+    return lambda model: model.facts.type in types if model.facts and model.facts.type else matches_unknown
+
+
+def _capability_matches(patterns: Iterable[str], side: Side) -> Predicate:
+    wanted = frozenset(patterns)
+    if side.matches_unknown:
+        return lambda model: model.facts is None or not wanted <= model.facts.lacking
+    return lambda model: model.facts is not None and not wanted.isdisjoint(model.facts.capabilities)
+
+
+def _context_matches(patterns: Iterable[str], side: Side) -> Predicate:
+    least, matches_unknown = min(map(int, patterns)), side.matches_unknown
+    return lambda model: model.facts.context >= least if model.facts and model.facts.context else matches_unknown
+
+
+def _no_type(pattern: str) -> str:
+    return "" if pattern in TYPE_NAMES else _not_one_of("type", pattern, TYPE_NAMES)
+
+
+def _no_capability(pattern: str) -> str:
+    return "" if pattern in CAPABILITIES else _not_one_of("capability", pattern, CAPABILITIES)
+
+
+def _not_one_of(name: str, pattern: str, known: Sequence[str]) -> str:
+    return f"unknown {name}{did_you_mean(pattern, known) or '; use one of ' + ', '.join(known)}"
+
+
+def _no_number(pattern: str) -> str:
+    is_number = pattern.isascii() and pattern.isdecimal() and len(pattern) <= _MAX_DIGITS and int(pattern) > 0
+    return "" if is_number else "must be a number of tokens, like context>=128000"
 
 
 RULES: Mapping[str, RuleKind] = {
@@ -95,6 +150,28 @@ RULES: Mapping[str, RuleKind] = {
         text=lambda model: model.provider,
         per_provider=True,
     ),
+    "type": RuleKind(
+        example="type:embedding",
+        allows=f"models of this type: {', '.join(TYPE_NAMES)}",
+        predicate=_type_matches,
+        problem=_no_type,
+        reads_facts=True,
+    ),
+    "capability": RuleKind(
+        example="capability:tools",
+        allows=f"models with this capability: {', '.join(CAPABILITIES)}",
+        predicate=_capability_matches,
+        problem=_no_capability,
+        reads_facts=True,
+    ),
+    "context": RuleKind(
+        example="context>=128000",
+        allows="models with at least this context length, in tokens",
+        predicate=_context_matches,
+        separator=">=",
+        problem=_no_number,
+        reads_facts=True,
+    ),
 }
 """Prefix of a rule -> its kind. A rule without a known prefix is a pattern over ids ("")."""
 
@@ -105,6 +182,11 @@ def split(rule: str) -> tuple[str, str]:
         if name and rule.startswith(name + kind.separator):
             return name, rule[len(name + kind.separator) :]
     return "", rule
+
+
+def reads_facts(rule: str) -> bool:
+    """Whether a rule, with or without `!`, matches facts of models."""
+    return RULES[split(rule.removeprefix("!"))[0]].reads_facts
 
 
 def problem_of(rule: str, providers: Collection[str]) -> str:
@@ -123,7 +205,7 @@ def problem_of(rule: str, providers: Collection[str]) -> str:
         return f"unknown rule type; did you mean '{name}{kind.separator}{value}'?"
     if kind.per_provider and not WILDCARDS & set(value) and value not in providers:
         return f"no such provider{did_you_mean(value, providers)}"
-    return ""
+    return kind.problem(value) if kind.problem else ""
 
 
 def _nearest(pattern: str) -> tuple[str, str, str]:

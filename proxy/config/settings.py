@@ -15,6 +15,7 @@ from typing import Literal
 import msgspec
 from pydantic import Field
 
+from proxy.config.access_rules import reads_facts
 from proxy.config.fields import Globs, NotEmpty, Settings
 from proxy.config.generation import generation_of
 from proxy.config.identities import Identities
@@ -137,6 +138,13 @@ class Config:
                 self.store,
             )
         )
+
+    @cached_property
+    def has_fact_rules(self) -> bool:
+        """Whether an access rule matches facts of models."""
+        of_groups = (group.models for group in self.groups.values())
+        of_keys = (key.rules for key in self.keys)
+        return any(map(reads_facts, {rule for rules in (*of_groups, *of_keys) for rule in rules}))
 
     @property
     def identities(self) -> Identities:

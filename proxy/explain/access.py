@@ -9,7 +9,7 @@ from proxy.access import Policy
 from proxy.access.policy import matches_rule
 from proxy.catalog import Offer
 from proxy.config import Config
-from proxy.config.access_rules import split
+from proxy.config.access_rules import reads_facts, split
 from proxy.dialects.entry import Entry
 from proxy.explain.reasons import Reasons, without_secrets
 from proxy.explain.values import AccessPart, Effect, Reason, RulePart
@@ -112,7 +112,7 @@ def reasons_for_target(caller: Caller, model_id: str, offer: Offer, reasons: Rea
     is_free = model_id in caller.rules or all(rule.startswith("!") for rule in others)
     if is_free and not any(matches_rule(rule, offer) for rule in denies):
         return []
-    missing = f"no owner: or provider: rule of {caller.origin} allows this target"
+    missing = f"no rule over owners, providers or facts of {caller.origin} allows this target"
     return _deciding(caller, offer, [*denies, *others], reasons, missing)
 
 
@@ -124,12 +124,18 @@ def _deciding(caller: Caller, offer: Offer, rules: Sequence[str], reasons: Reaso
     matching = [rule for rule in dict.fromkeys(rules) if matches_rule(rule, offer)]
     denied = [rule for rule in matching if rule.startswith("!")]
     if denied:
-        return [_reason(caller, rule, "denies", reasons) for rule in denied]
+        return [_reason(caller, rule, "denies", reasons, _unknown_fact(rule, offer)) for rule in denied]
     if not matching:
         return [reasons.of("models", "denies", missing, *caller.path)]
     return [_reason(caller, rule, "allows", reasons) for rule in matching[:1]]
 
 
-def _reason(caller: Caller, rule: str, effect: Effect, reasons: Reasons) -> Reason:
+def _unknown_fact(rule: str, offer: Offer) -> str:
+    """What to add to the reason of a deny rule if it matches only because the fact is unknown."""
+    is_known = not reads_facts(rule) or matches_rule(rule[1:], offer)
+    return "" if is_known else ", because the fact is unknown"
+
+
+def _reason(caller: Caller, rule: str, effect: Effect, reasons: Reasons, more: str = "") -> Reason:
     path = (*caller.path, list(caller.rules).index(rule)) if caller.path else ()
-    return reasons.of("models", effect, f"rule {rule!r} of {caller.origin} {effect} it", *path)
+    return reasons.of("models", effect, f"rule {rule!r} of {caller.origin} {effect} it{more}", *path)

@@ -14,6 +14,8 @@ from functools import partial
 from itertools import chain
 from typing import Generic, Literal, NamedTuple, TypeVar
 
+from msgspec.structs import replace
+
 from proxy.access import Policy
 from proxy.catalog import Catalog, Model, Offer
 from proxy.catalog.merge import model_of
@@ -204,7 +206,7 @@ class Names:
 
 def _bases(offer: Offer) -> Iterator[Offer]:
     """Yield the models that a name with a `:suffix` may be a variant of."""
-    return (Offer(base, offer.provider, offer.owned_by, offer.entry) for base in without_suffixes(offer.id))
+    return (replace(offer, id=base, alias_of=None) for base in without_suffixes(offer.id))
 
 
 def _is_related(accepted: Accepted, offer: Offer) -> bool:

@@ -27,6 +27,7 @@ from proxy.store.records import ListRecord
 from proxy.store.refresh import Refresher
 from proxy.store.shared_lists import Received, SharedLists
 from proxy.store.slot import Slot
+from proxy.store.succession import lists_alike, shares_rules
 from proxy.store.view import ListSummary, RenderedList, Status, View, render
 from proxy.store.view_cache import MAX_BYTES, ViewCache
 from proxy.telemetry.events import ModelsChange
@@ -99,7 +100,7 @@ class Store:
         Afterwards the views of these policies that were used last are as fast as before: they are kept if all rules are
         the same, otherwise rendered for at most `seconds`.
         """
-        same_rules = self._rules.owners == before._rules.owners and self._rules.merge == before._rules.merge
+        same_rules = shares_rules(before.config, self.config)
         for name in self._slots.keys() & before._slots.keys():
             slot, earlier = self._slots[name], before._slots[name]
             await run_yielding(slot.inherit(earlier, same_rules=same_rules))
@@ -110,8 +111,7 @@ class Store:
             await NEXT_TURN
         self._refresher.inherit(before._refresher)
         self._changed(offers_changed=True)
-        rules, earlier_rules = self._rules, before._rules
-        if same_rules and rules.providers == earlier_rules.providers and rules.models == earlier_rules.models:
+        if same_rules and lists_alike(before.config, self.config):
             self._views.inherit(before._views, policies)
         else:
             await self._views.render_like(before._views, policies, seconds)

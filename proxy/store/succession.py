@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from proxy.config import Provider
+from proxy.config import Config, Provider
 from proxy.dialects import Dialect
 
 _SOURCE = ("base_url", "settings")
@@ -17,6 +17,8 @@ _REQUEST = (
 """Settings of the requests for a list, besides those that decide what its entries are."""
 RULES = ("where", "hide_retired")
 """Rules that read fields which are not shown. Stored lists contain their results instead: see `storable`."""
+_SHARED_RULES = ("owners", "merge", "has_fact_rules")
+"""What decides, besides the settings of a provider, which offers its entries become."""
 FETCH_SETTINGS = (*_SOURCE, *_REQUEST, *RULES)
 """All settings on which a stored list depends."""
 
@@ -55,3 +57,13 @@ def _without_fields_of_rules(row: Dialect) -> Dialect:
     """A row without what `where` and `hide_retired` add to it."""
     extra = {name: paths for name, paths in row.extra.items() if name != "shutdown_at"}
     return replace(row, kept=(), extra=extra, also=tuple(map(_without_fields_of_rules, row.also)))
+
+
+def shares_rules(before: Config, after: Config) -> bool:
+    """Whether entries become the same offers, if the settings of their provider are the same."""
+    return all(getattr(before, name) == getattr(after, name) for name in _SHARED_RULES)
+
+
+def lists_alike(before: Config, after: Config) -> bool:
+    """Whether lists of the same offers are the same, if both share the rules."""
+    return before.providers == after.providers and before.models == after.models

@@ -14,7 +14,7 @@ from proxy.access import Policy
 from proxy.access.policy import INTERNED
 from proxy.access.visibility import Visibility
 from proxy.catalog import Offer
-from proxy.config.access_rules import RULES, MatcherOf, Offered, Predicate, RuleKind
+from proxy.config.access_rules import RULES, Offered, Predicate, RuleKind, Side
 from proxy.dialects.entry import Entry
 
 
@@ -178,14 +178,14 @@ def test_unused_policies_are_garbage_collected() -> None:
 # -- a new kind of rule --------------------------------------------------------------------------------------------
 
 
-def _at_least(patterns: Iterable[str], matcher_of: MatcherOf) -> Predicate:
+def _at_least(patterns: Iterable[str], side: Side) -> Predicate:
     least = min(map(int, patterns))
     return lambda model: len(model.id) >= least
 
 
 def test_every_row_of_the_table_is_a_kind_of_rule(monkeypatch: pytest.MonkeyPatch) -> None:
-    def suffix(patterns: Iterable[str], matcher_of: MatcherOf) -> Predicate:
-        matches = matcher_of(patterns)
+    def suffix(patterns: Iterable[str], side: Side) -> Predicate:
+        matches = side.matcher_of(patterns)
 
         def predicate(model: Offered) -> bool:
             return matches(model.id.rpartition(":")[2])

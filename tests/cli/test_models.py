@@ -88,10 +88,18 @@ def test_the_table_has_one_line_per_model_for_ids_of_any_width(server: FakeProvi
         pytest.param(["!owner:openai"], ["claude-3-opus", "测试模型名称1"], id="only an exclusion"),
         pytest.param(["gpt-4[o]", "claude-*", "GPT-*"], ["claude-3-opus"], id="brackets and case are literal"),
         pytest.param(["!GPT-*"], ["claude-3-opus", "测试模型名称1"], id="only an exclusion, in any case"),
+        pytest.param(["type:chat"], ["claude-3-opus", "gpt-4o", "gpt-4o-preview"], id="a type"),
     ],
 )
 def test_patterns_filter_like_access_rules(patterns: list[str], expected: list[str], server: FakeProvider) -> None:
     assert ids("--url", server.url, *patterns) == expected
+
+
+def test_a_rule_over_an_unknown_fact_is_an_error(server: FakeProvider) -> None:
+    result = run("--url", server.url, "context>=128k")
+
+    assert result.exit_code == 2
+    assert "context>=128k: must be a number of tokens, like context>=128000" in result.stderr
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,8 @@ from collections.abc import Iterable
 
 import pytest
 
-from proxy.config.access_rules import RULES, MatcherOf, Predicate, RuleKind, problem_of, split
+from proxy.config.access_rules import RULES, Predicate, RuleKind, Side, problem_of, split
+from proxy.dialects.known_facts import TYPE_NAMES
 from tests.paths import ROOT
 
 
@@ -34,14 +35,18 @@ def test_examples_are_rules_of_their_kind() -> None:
     assert [problem_of(kind.example, ["lab"]) for kind in RULES.values()] == [""] * len(RULES)
 
 
-def test_readme_documents_every_kind_of_rule() -> None:
-    table = re.findall(r"(?m)^\| `([^!|]+?)` \| (.+) \|$", _section("| rule | allows |"))
-    assert table == [(kind.example, kind.allows) for kind in RULES.values()]
+def test_readme_documents_the_kinds_of_rules_over_ids_owners_and_providers() -> None:
+    assert _table("README.md") == [(kind.example, kind.allows) for kind in RULES.values() if not kind.reads_facts]
 
 
-def _section(heading: str) -> str:
-    """The table of the README with this heading."""
-    return (ROOT / "README.md").read_text().partition(heading)[2].partition("\n\n")[0]
+def test_documentation_has_every_kind_of_rule() -> None:
+    assert _table("docs/configuration.md") == [(kind.example, kind.allows) for kind in RULES.values()]
+
+
+def _table(page: str) -> list[tuple[str, str]]:
+    """The rows of the table of rules on a page."""
+    table = (ROOT / page).read_text().partition("| rule | allows |")[2].partition("\n\n")[0]
+    return re.findall(r"(?m)^\| `([^!|]+?)` \| (.+) \|$", table)
 
 
 @pytest.mark.parametrize("name", [name for name in RULES if name])
@@ -49,19 +54,46 @@ def test_shipped_config_names_every_kind_of_rule(name: str) -> None:
     assert name + RULES[name].separator in (ROOT / "config.yaml").read_text()
 
 
+@pytest.mark.parametrize(
+    ("rule", "problem"),
+    [
+        ("type:embedding", ""),
+        ("!type:chat", ""),
+        ("type:embeddings", "unknown type; did you mean 'embedding'?"),
+        ("type:*", f"unknown type; use one of {', '.join(TYPE_NAMES)}"),
+        ("capability:tools", ""),
+        ("capability:tool", "unknown capability; did you mean 'tools'?"),
+        ("!capability:music", "unknown capability; use one of tools, reasoning, vision, audio, video, file"),
+        ("context>=128000", ""),
+        ("context>=128k", "must be a number of tokens, like context>=128000"),
+        ("context>=0", "must be a number of tokens, like context>=128000"),
+        ("context>=-1", "must be a number of tokens, like context>=128000"),
+        ("context>=1000000000000000", "must be a number of tokens, like context>=128000"),
+        ("context>=", "has no pattern"),
+        ("contxt>=1000", "unknown rule type; did you mean 'context>=1000'?"),
+        ("Type:chat", "unknown rule type; did you mean 'type:chat'?"),
+        ("type: chat", "must not have spaces after `!`, around `:` or at the end"),
+        ("yi:34b", ""),
+        ("tulu3:8b", ""),
+    ],
+)
+def test_rules_over_facts_are_validated(rule: str, problem: str) -> None:
+    assert problem_of(rule, []) == problem
+
+
 def test_new_kind_of_rule_is_validated_like_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    def nothing(patterns: Iterable[str], matcher_of: MatcherOf) -> Predicate:
+    def nothing(patterns: Iterable[str], side: Side) -> Predicate:
         return lambda model: False
 
-    monkeypatch.setitem(RULES, "context", RuleKind("context>=128000", "by context", nothing, ">="))
-    monkeypatch.setitem(RULES, "type", RuleKind("type:embedding", "by type", nothing))
-    rules = ["context>=1000", "contxt>=1000", "context>= 1000", "context>=", "type:chat", "tpye:chat", "!typ:chat"]
+    monkeypatch.setitem(RULES, "length", RuleKind("length>=12", "by length", nothing, ">="))
+    monkeypatch.setitem(RULES, "label", RuleKind("label:free", "by label", nothing))
+    rules = ["length>=10", "lenght>=10", "length>= 10", "length>=", "label:pro", "lable:pro", "!labl:pro"]
     assert [problem_of(rule, []) for rule in rules] == [
         "",
-        "unknown rule type; did you mean 'context>=1000'?",
+        "unknown rule type; did you mean 'length>=10'?",
         "must not have spaces after `!`, around `>=` or at the end",
         "has no pattern",
         "",
-        "unknown rule type; did you mean 'type:chat'?",
-        "unknown rule type; did you mean 'type:chat'?",
+        "unknown rule type; did you mean 'label:pro'?",
+        "unknown rule type; did you mean 'label:pro'?",
     ]

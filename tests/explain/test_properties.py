@@ -33,7 +33,18 @@ from tests.fakes import FakeClock, digest
 
 IDS = ("m", "M", "n", "m-preview", "v/m", "p/m", "m:latest", "m:free", "gpt-4o", "claude-3")
 PATTERNS = ("*", "m*", "*-preview", "gpt-*", "m", "n", "v/*", "M", "*:*")
-RULES = (*PATTERNS, "owner:openai", "owner:a", "provider:a", "provider:b", "virtual", "provider:*")
+RULES = (
+    *PATTERNS,
+    "owner:openai",
+    "owner:a",
+    "provider:a",
+    "provider:b",
+    "virtual",
+    "provider:*",
+    "type:chat",
+    "capability:tools",
+    "context>=2000",
+)
 NAMES = ("a", "b", "c")
 OTHERS = ("virtual", "p/m-preview", "p/v/m", "a/m", "openai/m", "x-preview", "x-M", "p/p/m", "unknown")
 ids, patterns = st.sampled_from(IDS), st.sampled_from(PATTERNS)
@@ -52,6 +63,8 @@ entries = st.fixed_dictionaries(
         "max_completion_tokens": st.just(100),
         "status": st.sampled_from(["active", "retired"]),
         "enabled": st.booleans(),
+        "type": st.sampled_from(["chat", "embedding"]),
+        "supports_tools": st.booleans(),
         "aliases": st.lists(ids, max_size=2),
     },
 )

@@ -40,7 +40,8 @@ def config(*providers: str, duplicates: str = "merge") -> Config:
         f"  - {{name: {name}, base_url: 'http://127.0.0.1/{name}/v1'{', ' + text if text else ''}}}\n"
         for name, text in zip("abc", providers, strict=False)
     ]
-    return config_of(f"merge: {{duplicates: {duplicates}}}\nproviders:\n{''.join(named)}")
+    group = "groups: {default: {models: ['type:chat']}}"  # so that facts are read
+    return config_of(f"merge: {{duplicates: {duplicates}}}\n{group}\nproviders:\n{''.join(named)}")
 
 
 def entries_of(payloads: Sequence[Payload]) -> tuple[Entry, ...]:
@@ -215,10 +216,25 @@ def test_a_name_in_two_entries_refers_to_both() -> None:
         (["*", "!other-model"], "other", False),
         (["*", "!owner:beta"], "other", False),
         (["*", "!best"], "z-9", False),
+        (["type:chat"], "unlisted", False),
+        (["*", "!type:image"], "unlisted", False),
+        (["type:embedding"], "vectors", True),
+        (["type:chat"], "vectors", False),
+        (["type:embedding"], "vectors:free", False),
+        (["*", "!type:embedding"], "vectors", False),
+        (["*", "!type:embedding"], "vec", False),
+        (["type:embedding"], "both", False),
+        (["*", "!type:image"], "both", False),
     ],
 )
 def test_rules_apply_to_a_name_and_to_what_it_may_stand_for(rules: list[str], name: str, is_allowed: bool) -> None:
-    first: list[Payload] = [{"id": "c-5", "owned_by": "acme"}, "c-7-2026", "z-9-1"]
+    first: list[Payload] = [
+        {"id": "c-5", "owned_by": "acme"},
+        "c-7-2026",
+        "z-9-1",
+        {"id": "vec-1", "type": "embedding", "aliases": ["vectors", "both"]},
+        {"id": "talk-1", "type": "chat", "aliases": ["both"]},
+    ]
     second: list[Payload] = [{"id": "other-model", "owned_by": "beta"}]
     view = view_of(config("accept: ['*'], aliases: {best: z-9-1}", ""), first, second, rules=rules)
 
@@ -255,10 +271,11 @@ NAMES = [*IDS, "m:latest", "m-1:online", "m-1:a:b", "m-1-2026-x", "models/m", "v
 OWNERS = ["acme", "beta"]
 
 entries = st.builds(
-    lambda model_id, owner, aliases: {"id": model_id, "owned_by": owner, "aliases": aliases},
+    lambda model_id, owner, aliases, type_: {"id": model_id, "owned_by": owner, "aliases": aliases, "type": type_},
     st.sampled_from(IDS),
     st.sampled_from(OWNERS),
     st.lists(st.sampled_from(NAMES), max_size=2),
+    st.sampled_from(["chat", "chat", "embedding", None]),
 )
 provider_settings = st.builds(
     lambda accept, exclude, prefix, aliases, listed: (
@@ -270,8 +287,12 @@ provider_settings = st.builds(
     st.sampled_from(["{}", "{best: m-1}", "{'n-*': 'm-*'}", "{'*': 'v/*'}", "{n: m, m: n}"]),
     st.sampled_from(["true", "false"]),
 )
-allowing = st.sampled_from([["*"], ["*"], ["m*", "n*"], ["owner:acme"], ["provider:a", "k"], ["m", "p/m"], ["*-1"]])
-denying = st.sampled_from([*IDS, "p/m", "p/m-1", "a/m", "acme/m-1", "*-2026", "owner:acme", "owner:beta", "provider:b"])
+allowing = st.sampled_from(
+    [["*"], ["*"], ["m*", "n*"], ["owner:acme"], ["provider:a", "k"], ["m", "p/m"], ["*-1"], ["type:chat"]]
+)
+denying = st.sampled_from(
+    [*IDS, "type:embedding", "p/m", "p/m-1", "a/m", "acme/m-1", "*-2026", "owner:acme", "owner:beta", "provider:b"]
+)
 worlds = st.builds(
     lambda a, b, duplicates, lists, allowed, denied: World(
         config(a, b, duplicates=duplicates), lists, [*allowed, *(f"!{one}" for one in denied)]
@@ -287,6 +308,9 @@ PREFIXES = ["", "p/", "a/", "b/", "b", "acme/", "a/p/", "acme/p/"]
 
 
 def matches(rule: str, offer: Offer, *, loosely: bool) -> bool:
+    if rule.startswith("type:"):
+        type_ = msgspec.json.decode(offer.entry.extra).get("type")
+        return loosely if type_ is None else rule == f"type:{type_}"
     kind, _, pattern = rule.rpartition(":") if rule.startswith(("owner:", "provider:")) else ("", "", rule)
     text = {"owner": offer.owned_by, "provider": offer.provider, "": offer.id}[kind]
     regex = re.escape(pattern).replace(r"\*", ".*")

@@ -1,0 +1,108 @@
+"""What is known about a model: normalized facts, for access rules and for the lists of all clients.
+
+An unknown fact is "", 0, None, or in neither of the sets of capabilities.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any, Final, Literal, get_args
+
+import msgspec
+from msgspec import Struct
+
+from proxy.dialects.metadata import TYPES
+
+Capability = Literal["tools", "reasoning", "vision", "audio", "video", "file"]
+CAPABILITIES: Final[tuple[Capability, ...]] = get_args(Capability)
+"""What models can do besides text: call tools, reason, and read images, audio, video and files."""
+TYPE_NAMES: Final = tuple(dict.fromkeys(TYPES.values()))
+"""The types of models. Words of providers that mean none of them are no known type."""
+TypeSource = Literal["", "list", "name"]
+
+_FLAGS: Mapping[str, Capability] = {"supports_tools": "tools", "supports_reasoning": "reasoning"}
+_INPUTS: Mapping[str, Capability] = {"image": "vision", "audio": "audio", "video": "video", "file": "file"}
+_OTHER_WORDS: Mapping[str, str] = {"images": "image", "pdf": "file", "document": "file", "documents": "file"}
+"""Words for inputs -> those with which capabilities are found."""
+
+
+class Facts(Struct, frozen=True, gc=False):
+    """The facts about one model. They are those that its provider lists or that the operator declares, unless a field
+    shows another source."""
+
+    type: str = ""
+    """One of TYPE_NAMES."""
+    type_source: TypeSource = ""
+    """`list`: it is listed or declared; `name`: it follows from the family in the model's name."""
+    context: int = 0
+    """The context length in tokens."""
+    max_output: int = 0
+    """The maximum number of tokens in a response."""
+    inputs: tuple[str, ...] | None = None
+    """Modalities, such as `text` and `image`."""
+    outputs: tuple[str, ...] | None = None
+    capabilities: frozenset[Capability] = frozenset()
+    """Those that the model has."""
+    lacking: frozenset[Capability] = frozenset()
+    """Those that it does not have. Any other capability is unknown."""
+    bundled: tuple[str, ...] = ()
+    """The standard names of the facts that are from bundled data."""
+
+
+class _Shown(Struct, frozen=True, gc=False):
+    """The fields of an entry that contain facts. Values that are no facts stay in them as the provider sent them."""
+
+    type: Any = None
+    context_length: Any = None
+    max_output_tokens: Any = None
+    input_modalities: Any = None
+    output_modalities: Any = None
+    supports_tools: Any = None
+    supports_reasoning: Any = None
+
+
+_OPEN = msgspec.json.Decoder(_Shown).decode
+
+
+@lru_cache(1024)
+def facts_in(extra: bytes) -> Facts:
+    """Read the facts in the JSON of an entry (`Entry.extra`). Cached, because the lists of all policies and formats
+    contain the same entries."""
+    shown = _OPEN(extra)
+    inputs = _words(shown.input_modalities)
+    has, lacks = _capabilities(shown, inputs)
+    is_typed = isinstance(shown.type, str) and shown.type in TYPE_NAMES
+    return Facts(
+        type=shown.type if is_typed else "",
+        type_source="list" if is_typed else "",
+        context=_tokens(shown.context_length),
+        max_output=_tokens(shown.max_output_tokens),
+        inputs=inputs,
+        outputs=_words(shown.output_modalities),
+        capabilities=has,
+        lacking=lacks,
+    )
+
+
+def _tokens(value: object) -> int:
+    return value if type(value) is int and value > 0 else 0
+
+
+def _words(value: object) -> tuple[str, ...] | None:
+    if not isinstance(value, list) or not value:
+        return None
+    words = tuple(word for word in value if isinstance(word, str))
+    return words if len(words) == len(value) else None
+
+
+def _capabilities(shown: _Shown, inputs: tuple[str, ...] | None) -> tuple[frozenset[Capability], frozenset[Capability]]:
+    """The capabilities that a model has, and those that it does not have. A list of inputs is complete."""
+    flags = {capability: getattr(shown, field) for field, capability in _FLAGS.items()}
+    has = {capability for capability, flag in flags.items() if flag is True}
+    lacks = {capability for capability, flag in flags.items() if flag is False}
+    if inputs is not None:
+        words = {_OTHER_WORDS.get(word, word) for word in inputs}
+        has |= {capability for word, capability in _INPUTS.items() if word in words}
+        lacks |= {capability for word, capability in _INPUTS.items() if word not in words}
+    return frozenset(has), frozenset(lacks)
