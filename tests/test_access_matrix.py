@@ -68,6 +68,7 @@ MATRIX = (
     Row("GET", "/admin/catalog", 401, 403, 200, {"an admin key": ('"virtual-m"',)}, query="key_name=plain"),
     Row("GET", "/v1/usage", 200, 200, 200),
     Row("GET", "/admin/usage", 401, 403, 200),
+    Row("GET", "/admin/changes", 401, 403, 200),
     Row("GET", "/metrics", 401, 403, 200, {"an admin key": ('provider="a"', 'provider="p"')}),
     *(
         Row(

@@ -81,14 +81,13 @@ class Proxy:
         self._count(config)
         self.directory = list_directory(config, clock, lambda: self.deployment.config.providers)
         """None without `store.directory`."""
-        if directory := self.directory:
-            self.metrics.directory = lambda: directory.status
         self.usage = UsageKeeper(config, clock, self.telemetry, self._is_listed, self.directory)
         self.sharing = shared_store(config, clock) or sharing
         """None if nothing is shared with other processes."""
-        if sharing := self.sharing:
-            self.metrics.shared_store = lambda: sharing.state
-        self.shared = Shared(clock, fetch, self.telemetry, on_report, self.metrics, self, self.directory, self.sharing)
+        self.metrics.show(self.directory, self.sharing)
+        stores = (self.directory, self.sharing, config.store.namespace or "")
+        self.shared = Shared(clock, fetch, self.telemetry, on_report, self.metrics, self, *stores)
+        self.changes = self.shared.changes
         self.stored_ledger = stored_ledger(config, self.directory, self.shared, clock)
         """None without `store.directory`."""
         self.deployment = Deployment(config, self.shared)
@@ -113,7 +112,7 @@ class Proxy:
     @asynccontextmanager
     async def lifespan(self) -> AsyncIterator[None]:
         """Refresh the model lists in the background while the context is entered."""
-        async with running(self.sharing), self._running(), self.usage.running():
+        async with running(self.sharing), self._running(), self.usage.running(), self.changes.running():
             yield
 
     @asynccontextmanager

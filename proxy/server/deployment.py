@@ -13,6 +13,7 @@ from proxy.access import Access, Caller
 from proxy.access.browsers import BrowserGuard
 from proxy.api.admin_actions import AdminActions
 from proxy.api.catalog import CatalogOverview
+from proxy.api.changes import Changes
 from proxy.api.explain import Explain
 from proxy.api.health import Health
 from proxy.api.listed import Listed
@@ -74,6 +75,7 @@ class Deployment:
             on_report=self._reported,
             on_models=shared.telemetry.models_changed,
             on_accepted=self._keep,
+            on_offers=shared.changes.offers_changed,
             shared=shared.lists,
         )
         self.access = Access(config, clock.time)
@@ -83,16 +85,10 @@ class Deployment:
         """What is added to the headers of every response, None for nothing."""
         self.add_headers_for_admins = with_generation(config.generation, self.add_headers)
         self._callable = frozenset(provider.name for provider in config.providers if provider.target)
-        self.health = Health(
-            config,
-            self.store,
-            self._calls_of,
-            shared.operations.reloads,
-            self._stored_states,
-            shared.operations.workers,
-        )
+        reloads, workers = shared.operations.reloads, shared.operations.workers
+        self.health = Health(config, self.store, self._calls_of, reloads, self._stored_states, workers)
         self.listed = Listed(config, self.store)
-        self.metrics = Metrics(config, clock, self._collector, shared.operations.workers)
+        self.metrics = Metrics(config, clock, self._collector, workers)
         self._calls = {**request_paths(config.server.extra_paths), **native_paths()}
         self.routes = Routes(
             [
@@ -101,6 +97,7 @@ class Deployment:
                 *Explain(config, self.store, clock, lambda: self.forwarder, self.health.calls_of_all).routes(),
                 *CatalogOverview(config, self.store).routes(),
                 *Models(self.store, clock, config.providers).routes(),
+                *Changes(config, lambda: shared.changes.current).routes(),
                 *Versions(self.store, config.providers).routes(),
                 *AdminActions(config, shared.operations).routes(),
                 *UsageReport(config, clock, shared.operations).routes(),

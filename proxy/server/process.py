@@ -22,8 +22,8 @@ from proxy.telemetry import Reloads
 from proxy.telemetry.counters import Counters
 
 if TYPE_CHECKING:
-    from proxy.sharing import StoreState
-    from proxy.store.directory import DirectoryStatus
+    from proxy.sharing import Sharing, StoreState
+    from proxy.store.directory import DirectoryStatus, ListDirectory
     from proxy.telemetry.merging import Values
 
 _PROC = Path("/proc")
@@ -45,6 +45,13 @@ class ProcessMetrics:
         self.lag = LoopLag()
         self._connections = connections
         self._reloads = reloads
+
+    def show(self, directory: ListDirectory | None, sharing: Sharing | None) -> None:
+        """Show the states of `store.directory` and of `store.valkey`, as far as there are any."""
+        if directory:
+            self.directory = lambda: directory.status
+        if sharing:
+            self.shared_store = lambda: sharing.state
 
     def values(self) -> Values:
         """Metric -> its series."""

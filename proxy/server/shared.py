@@ -9,6 +9,7 @@ from proxy.api.admin_actions import Operations
 from proxy.catalog import Fetch
 from proxy.clock import Clock
 from proxy.config import Config
+from proxy.server.change_feed import ChangeFeed
 from proxy.sharing import Sharing
 from proxy.store import Report
 from proxy.store.shared_lists import SharedLists
@@ -34,10 +35,11 @@ class Shared:
         operations: Operations,
         directory: ListDirectory | None = None,
         sharing: Sharing | None = None,
+        namespace: str = "",
     ) -> None:
         """`fetch` replaces fetching over HTTP; `on_report` is called after each refresh of a provider; `of_process`:
         the metrics of the process; `directory`: where lists are kept for the next start; `sharing`: with other
-        processes."""
+        processes of this namespace."""
         self.clock = clock
         self.fetch = fetch
         self.telemetry = telemetry
@@ -50,6 +52,8 @@ class Shared:
         """The lists that are shared with other processes, None if none is."""
         self.on_calls_loaded: Callable[[], None] = lambda: None
         """Called when the modules of calls were imported, at the first call."""
+        self.changes = change_feed(clock, sharing, self.lists, directory, namespace)
+        telemetry.add(self.changes)
         self._resources: CallResources | None = None
         self._ledger: Ledger | None = None
 
@@ -83,3 +87,21 @@ class Shared:
             self._ledger.limit_to(config.identities)
             if self._ledger.shared:
                 self._ledger.shared.configure(config.keys)
+
+
+def change_feed(
+    clock: Clock,
+    sharing: Sharing | None,
+    lists: SharedLists | None,
+    directory: ListDirectory | None,
+    namespace: str,
+) -> ChangeFeed:
+    if directory:
+        from proxy.server.stored_feed import StoredFeed
+
+        feed = ChangeFeed(clock, sharing, StoredFeed(directory), namespace)
+    else:
+        feed = ChangeFeed(clock, sharing, None, namespace)
+    if lists:
+        lists.follow(feed.name, lambda: feed.version, feed.receive)
+    return feed

@@ -28,6 +28,12 @@ def seconds_until_known(
     return max(_MIN_WAIT, min(waits)) if waits else 0.0
 
 
+def seconds_to_next_attempt(slots: Iterable[Slot], now: float) -> float:
+    """Return after how many seconds the next refresh of any provider starts, at least 1. `now`: monotonic seconds."""
+    waits = [slot.next_attempt_at - now for slot in slots if slot.provider.is_remote]
+    return max(_MIN_WAIT, min(waits, default=_MIN_WAIT))
+
+
 def _missing(
     name: str, policy: Policy, slots: Iterable[Slot], virtual: Sequence[VirtualModel], now: float
 ) -> Iterator[Slot]:

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Sequence
 from itertools import chain
 
-from proxy.catalog import Fetch, FetchResult
+from proxy.catalog import Fetch, FetchResult, Offer
 from proxy.clock import Clock
 from proxy.cooperative import run_yielding
 from proxy.errors import UpstreamError, describe_bug
@@ -33,6 +33,7 @@ class ListFetches:
         on_report: Callable[[Report], None],
         on_models: Callable[[ModelsChange], None],
         on_accepted: Callable[[str], None],
+        on_offers: Callable[[str, Sequence[Offer]], None],
         form: Callable[[str], str],
     ) -> None:
         """As those of `Refresher`."""
@@ -43,6 +44,7 @@ class ListFetches:
         self._on_report = on_report
         self._on_models = on_models
         self._on_accepted = on_accepted
+        self._on_offers = on_offers
         self._form = form
         self._logged: dict[str, set[str]] = {}
         """Provider -> the new ids that were logged: an id that comes and goes is logged once."""
@@ -83,8 +85,10 @@ class ListFetches:
         changed = slot.accept(update)
         self._on_change(changed)
         self._on_accepted(slot.provider.name)
-        if changed and not is_first and (change := await run_yielding(models_change(slot, before))):
-            self._on_models(change)
+        if changed and not is_first:
+            self._on_offers(slot.provider.name, before)
+            if change := await run_yielding(models_change(slot, before)):
+                self._on_models(change)
         if changed and slot.new_names and slot.provider.target:
             await self._log_new_offers(slot)
 

@@ -22,7 +22,7 @@ from proxy.catalog.merge import model_of
 from proxy.catalog.names import Accepted, AcceptedNames, Source, accepted_names, without_suffixes
 from proxy.catalog.similar import Spellings, similar_ids, spellings
 from proxy.config import Config
-from proxy.cooperative import Cooperative, batched, run_now, run_yielding
+from proxy.cooperative import BATCH_SIZE, Cooperative, batched, run_now, run_yielding
 from proxy.patterns import folded
 
 T = TypeVar("T")
@@ -91,6 +91,12 @@ def name_index(sources: Sequence[Source], config: Config) -> Cooperative[NameInd
     offers = tuple(chain.from_iterable(source.offers for source in sources))
     index = yield from spellings(offers)
     return NameIndex(tuple(acceptors), index, offers, frozenset(model.id for model in config.models))
+
+
+def lazy_index(sources: Sequence[Source], config: Config) -> Lazy[NameIndex]:
+    """The index of all names, computed when a request needs it."""
+    is_short = sum(len(source.offers) for source in sources) <= BATCH_SIZE
+    return Lazy(lambda: name_index(sources, config), is_short=is_short)
 
 
 class _Related:

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import replace
 
-from proxy.catalog import Fetch
+from proxy.catalog import Fetch, Offer
 from proxy.clock import Clock
 from proxy.errors import describe_bug
 from proxy.sharing import Busy, Published
@@ -44,14 +44,16 @@ class Refresher:
         on_report: Callable[[Report], None],
         on_models: Callable[[ModelsChange], None] = lambda change: None,
         on_accepted: Callable[[str], None] = lambda provider: None,
+        on_offers: Callable[[str, Sequence[Offer]], None] = lambda provider, before: None,
         form: Callable[[str], str] = str,
         shared: SharedLists | None = None,
         adopt: Adopt | None = None,
     ) -> None:
         """`on_change` is called synchronously after every refresh, with whether the offers changed. `on_report` is
         scheduled on the event loop, `on_models` is called when models were added or removed after the first list,
-        `on_accepted` after each list with its provider. `form`: a public id as it is compared with others. `shared`:
-        the lists that are shared with other processes, and `adopt` shows one of them; None if none is."""
+        `on_accepted` after each list with its provider, `on_offers` when a later list than the first one has other
+        offers than these before. `form`: a public id as it is compared with others. `shared`: the lists that are shared
+        with other processes, and `adopt` shows one of them; None if none is."""
         self._slots = slots
         self._fetches = ListFetches(
             slots,
@@ -61,6 +63,7 @@ class Refresher:
             on_report=on_report,
             on_models=on_models,
             on_accepted=on_accepted,
+            on_offers=on_offers,
             form=form,
         )
         self._clock = clock

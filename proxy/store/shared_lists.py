@@ -94,7 +94,12 @@ class SharedLists:
         """Provider -> its state."""
         self._receive: Callable[[str, Published], None] = lambda provider, published: None
         self._reported: set[str] = set()
+        self._further: dict[str, tuple[Callable[[], int], Callable[[Published], None]]] = {}
         sharing.follow(self._known, self._received)
+
+    def follow(self, name: str, version: Callable[[], int], receive: Callable[[Published], None]) -> None:
+        """Pass on what arrives under a name that is no list. `version` returns the one that this process has."""
+        self._further[name] = version, receive
 
     def attach(self, fetching: Mapping[str, bool], receive: Callable[[str, Published], None]) -> None:
         """Pass on what arrives for these providers (name -> whether its fetch is in progress) from now on."""
@@ -165,7 +170,7 @@ class SharedLists:
         return state
 
     def _known(self) -> Mapping[str, int]:
-        known: dict[str, int] = {}
+        known = {name: version() for name, (version, _) in self._further.items()}
         for state in self._states.values():
             name = state.fingerprint.name
             known[name] = min(known.get(name, state.version), state.version)
@@ -173,6 +178,8 @@ class SharedLists:
 
     def _received(self, name: str, published: Published) -> None:
         """Two providers of a configuration can have the same settings, so that they share a list."""
+        if further := self._further.get(name):
+            further[1](published)
         for provider, state in self._states.items():
             if state.fingerprint.name == name and state.version < published.version:
                 self._receive(provider, published)

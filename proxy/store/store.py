@@ -7,7 +7,7 @@ disconnects does not cancel a refresh.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 
@@ -17,11 +17,13 @@ from proxy.catalog.names import Source
 from proxy.catalog.virtual import catalog_of
 from proxy.clock import Clock
 from proxy.config import Config
-from proxy.cooperative import BATCH_SIZE, NEXT_TURN, Cooperative, run_now, run_yielding
-from proxy.store.absent import seconds_until_known
+from proxy.cooperative import BATCH_SIZE, Cooperative, run_now, run_yielding
+from proxy.store.absent import seconds_to_next_attempt, seconds_until_known
 from proxy.store.changes import models_change
+from proxy.store.differences import Offers
+from proxy.store.inheritance import inherit_lists
 from proxy.store.listing import Listing, Origin, Report, age_by_clock
-from proxy.store.names import Lazy, NameIndex, Names, name_index
+from proxy.store.names import Lazy, NameIndex, Names, lazy_index
 from proxy.store.notes import notes_of, status_of
 from proxy.store.records import ListRecord
 from proxy.store.refresh import Refresher
@@ -49,6 +51,9 @@ class Store:
     on_models: Callable[[ModelsChange], None] = lambda change: None
     on_accepted: Callable[[str], None] = lambda provider: None
     """Called when the list of a provider was fetched, or taken over from another process that runs now."""
+    on_offers: Callable[[str, Sequence[Offer], Offers], None] = lambda provider, before, after: None
+    """Called when the offers of a provider differ from these before, unless another process reports that. `after`:
+    the offers of all providers now."""
     max_list_bytes: int = MAX_BYTES
     """Limit for the rendered lists of all policies."""
     shared: SharedLists | None = None
@@ -72,6 +77,7 @@ class Store:
             on_report=self.on_report,
             on_models=self.on_models,
             on_accepted=self.on_accepted,
+            on_offers=self._offers_changed,
             form=str.casefold if self.config.merge.ignore_case else str,
             shared=self.shared,
             adopt=self._adopt_shared,
@@ -101,14 +107,9 @@ class Store:
         the same, otherwise rendered for at most `seconds`.
         """
         same_rules = shares_rules(before.config, self.config)
-        for name in self._slots.keys() & before._slots.keys():
-            slot, earlier = self._slots[name], before._slots[name]
-            await run_yielding(slot.inherit(earlier, same_rules=same_rules))
-            has_list = slot.listing is not None or not slot.provider.is_remote
-            is_changed = has_list and slot.offers is not earlier.offers
-            if is_changed and (change := await run_yielding(models_change(slot, earlier.offers))):
-                self.on_models(change)
-            await NEXT_TURN
+        changed = await inherit_lists(self._slots, before._slots, same_rules=same_rules, on_models=self.on_models)
+        for name, offers in changed.items():
+            self._offers_changed(name, offers)
         self._refresher.inherit(before._refresher)
         self._changed(offers_changed=True)
         if same_rules and lists_alike(before.config, self.config):
@@ -184,6 +185,7 @@ class Store:
         before = [(slot, slot.offers) for slot in self._slots.values()]
         expired = [(slot, offers) for slot, offers in before if slot.expire(now)]
         for slot, offers in expired:
+            self._offers_changed(slot.provider.name, offers)
             if change := run_now(models_change(slot, offers)):
                 self.on_models(change)
         if offers_changed or expired:
@@ -196,6 +198,9 @@ class Store:
         ends = [end for slot in self._slots.values() for end in slot.changes_at() if end > now]
         self._changes_at = min(ends, default=float("inf"))
         self._notes = notes_of(self._slots.values(), now)
+
+    def _offers_changed(self, provider: str, before: Sequence[Offer]) -> None:
+        self.on_offers(provider, before, {name: slot.offers for name, slot in self._slots.items()})
 
     def _expire(self) -> None:
         """Apply state changes that happen with time: listings become stale, and entries expire."""
@@ -237,11 +242,7 @@ class Store:
         return (yield from render(catalog, Names(catalog, policy, index)))
 
     def _name_index(self) -> Lazy[NameIndex]:
-        """The index of the current offers, computed when a request needs it."""
-        sources = [slot.source() for slot in self._slots.values()]
-        is_short = sum(len(source.offers) for source in sources) <= BATCH_SIZE
-        rules = self._rules
-        return Lazy(lambda: name_index(sources, rules), is_short=is_short)
+        return lazy_index([slot.source() for slot in self._slots.values()], self._rules)
 
     def _show(self, policy: Policy, summary: ListSummary) -> Status:
         return status_of(summary, policy, self._slots.values(), self._notes)
@@ -270,9 +271,7 @@ class Store:
 
     def seconds_to_next_attempt(self) -> float:
         """Seconds until the next refresh of any provider starts, at least 1."""
-        now = self.clock.monotonic()
-        waits = [slot.next_attempt_at - now for slot in self._slots.values() if slot.provider.is_remote]
-        return max(1.0, min(waits, default=1.0))
+        return seconds_to_next_attempt(self._slots.values(), self.clock.monotonic())
 
     def sources(self) -> list[Source]:
         """The current models of all providers, in the configured order."""
