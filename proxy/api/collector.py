@@ -23,6 +23,8 @@ class ProcessValues(Protocol):
     """What does not depend on the deployment."""
 
     counters: Counters
+    before: Callable[[], bytes]
+    """Returns the counters of earlier processes (`merging.counters_of`), b"" without any."""
 
     def values(self) -> Values: ...
 
@@ -62,6 +64,11 @@ class Collector:
             values[name] = rows
             yield
         return values
+
+    @property
+    def before(self) -> bytes:
+        """The counters of earlier processes, b"" without any."""
+        return self._of_process.before()
 
     def packed(self) -> Cooperative[bytes]:
         """The metrics of this process, for another one."""

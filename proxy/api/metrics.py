@@ -108,11 +108,12 @@ class Metrics:
             del self._renderings[form]
 
     async def _values(self, collector: Collector) -> Values:
-        """Of this process, or of all that serve the port."""
-        if self._workers is None:
+        """Of this process and those before it, or of all that serve the port."""
+        if self._workers is None and not collector.before:
             return await run_yielding(collector.values())
-        answers = await self._workers.metrics(await run_yielding(collector.packed()))
-        return await run_yielding(collector.merged(answers.parts))
+        own = await run_yielding(collector.packed())
+        parts = (await self._workers.metrics(own)).parts if self._workers else [own, collector.before]
+        return await run_yielding(collector.merged(parts))
 
     async def packed(self) -> bytes:
         """The metrics of this process, for another one that serves the port."""

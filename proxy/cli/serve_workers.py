@@ -22,6 +22,7 @@ from proxy.server.listeners import Listeners, listeners_of, listening
 from proxy.server.log import Log, LogOptions, logging_to
 from proxy.server.output import output
 from proxy.server.run import LAST_SECONDS, run
+from proxy.server.stored_counters import in_time, stored_counters
 from proxy.server.systemd import service_manager
 from proxy.server.workers.files import WorkerFiles
 from proxy.server.workers.heartbeats import INTERVAL
@@ -81,6 +82,7 @@ def start_workers(
         log = stack.enter_context(logging_to(sys.stderr, 2, config, options, SystemClock.time, is_direct=True))
         screen = None if log.is_json else Screen(_print, log.print)
         report_to(screen).begin()
+        stored = stored_counters(config)
         run_worker = partial(_run_worker, config, report_to, options, files, log)
         supervisor = Supervisor(
             files.settings_of(config),
@@ -90,8 +92,11 @@ def start_workers(
             service_manager(),
             SystemClock.monotonic,
             heartbeat,
+            in_time(stored.take, b"") if stored else b"",
         )
-        supervisor.run()
+        counters = supervisor.run()
+        if stored:
+            in_time(partial(stored.keep, counters), None)
 
 
 def _bind(stack: ExitStack, settings: Settings) -> Sockets:

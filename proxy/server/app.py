@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from typing import Any
 
 from proxy.api.request import RequestHead
@@ -25,7 +25,7 @@ from proxy.server.connections import ClientConnections
 from proxy.server.deployment import Deployment
 from proxy.server.gate import decide, error_response_to, without_body
 from proxy.server.heads import in_origin_form
-from proxy.server.list_directory import list_directory, stored_ledger
+from proxy.server.list_directory import list_directory, stored_counters, stored_ledger
 from proxy.server.process import ProcessMetrics
 from proxy.server.reload import ConfigFiles, Reloader
 from proxy.server.shared import Shared
@@ -91,6 +91,11 @@ class Proxy:
         self.stored_ledger = stored_ledger(config, self.directory, self.shared, clock)
         """None without `store.directory`."""
         self.deployment = Deployment(config, self.shared)
+        own = None if workers else self.directory  # of several workers, the supervisor keeps the counters
+        self.kept_counters = stored_counters(config, own, lambda: self.deployment.metrics.packed())
+        """None without `store.directory`."""
+        if kept := self.kept_counters:
+            self.metrics.before = lambda: kept.before
         self._retiring: dict[asyncio.Task[None], Deployment] = {}
         """Deployments that were replaced, and still have requests in progress."""
         self._replacing = asyncio.Lock()
@@ -112,7 +117,8 @@ class Proxy:
     @asynccontextmanager
     async def lifespan(self) -> AsyncIterator[None]:
         """Refresh the model lists in the background while the context is entered."""
-        async with running(self.sharing), self._running(), self.usage.running(), self.changes.running():
+        kept = self.kept_counters.running() if self.kept_counters else nullcontext()
+        async with running(self.sharing), self._running(), self.usage.running(), self.changes.running(), kept:
             yield
 
     @asynccontextmanager

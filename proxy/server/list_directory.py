@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING
 
 from proxy.clock import Clock
@@ -11,6 +11,7 @@ from proxy.telemetry.usage import Usage
 
 if TYPE_CHECKING:
     from proxy.server.shared import Shared
+    from proxy.server.stored_counters import CounterKeeper
     from proxy.server.stored_ledger import StoredLedger
     from proxy.server.stored_usage import StoredUsage
     from proxy.store.directory import ListDirectory
@@ -47,3 +48,15 @@ def stored_usage(config: Config, directory: ListDirectory | None, usage: Usage, 
     # With a lock of its own: of several workers, the one that writes usage is not always the one that writes lists.
     files = UsageFiles(Disk(config.store.directory, LOCK))
     return StoredUsage(usage, directory, files, clock, config.server.timezone)
+
+
+def stored_counters(
+    config: Config, directory: ListDirectory | None, packed: Callable[[], Awaitable[bytes]]
+) -> CounterKeeper | None:
+    """`packed` returns the metrics of this process."""
+    if directory is None:
+        return None
+    from proxy.server.stored_counters import CounterKeeper, stored_counters
+
+    stored = stored_counters(config)
+    return CounterKeeper(stored, directory, packed) if stored else None

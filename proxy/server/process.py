@@ -42,6 +42,8 @@ class ProcessMetrics:
         """Returns the state of `store.directory`, None without one."""
         self.shared_store: Callable[[], StoreState | None] = lambda: None
         """Returns the state of `store.valkey`, None without one."""
+        self.before: Callable[[], bytes] = lambda: b""
+        """Returns the counters of earlier processes, b"" without any."""
         self.lag = LoopLag()
         self._connections = connections
         self._reloads = reloads

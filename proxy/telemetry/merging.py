@@ -67,7 +67,10 @@ def merged(name: str, parts: Iterable[bytes]) -> Sequence[Row]:
 
 
 def counters_of(parts: Iterable[bytes]) -> bytes:
-    """Only what does not end with a process: the counters and histograms of several, added, as of one. See `pack`."""
+    """Only what does not end with a process: the counters and histograms of several, added, as of one. See `pack`.
+
+    Raises ValueError for other bytes.
+    """
     metrics = [unpack(part) for part in parts]
     names = [name for name, metric in METRICS.items() if metric.type in ("counter", "histogram")]
     return pack({name: packed_rows(merged(name, [each[name] for each in metrics if name in each])) for name in names})

@@ -46,6 +46,11 @@ def ended(pid: int) -> int | None:
     return os.waitstatus_to_exitcode(status) if found else None
 
 
+def how(code: int) -> str:
+    """Describe how a process has ended, by its exit code."""
+    return f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
+
+
 def kill(pid: int) -> None:
     """End a process that has not been waited for."""
     os.kill(pid, signal.SIGKILL)

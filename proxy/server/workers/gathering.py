@@ -32,14 +32,17 @@ class _Request:
 class Gathering:
     """The requests in progress, and the last answers."""
 
-    def __init__(self, send: Callable[[Worker, Message], None], monotonic: Callable[[], float]) -> None:
+    def __init__(
+        self, send: Callable[[Worker, Message], None], monotonic: Callable[[], float], before: bytes = b""
+    ) -> None:
+        """`before`: the counters of an earlier server (`counters_of`), b"" without any."""
         self._send = send
         self._now = monotonic
         self._requests: dict[int, _Request] = {}
         self._numbers = count(1)
         self._last: dict[tuple[Worker, Subject], bytes] = {}
-        self._ended: bytes | None = None
-        """The counters of all workers that have ended."""
+        self.ended = before
+        """The counters of all workers that have ended, b"" without any."""
 
     def gather(self, sender: Worker, message: Gather, others: Collection[Worker]) -> None:
         """A worker asks for the values of all. Its own are in the message."""
@@ -63,7 +66,7 @@ class Gathering:
             request.waiting.discard(worker)
         self._last.pop((worker, "calls"), None)
         if metrics := self._last.pop((worker, "metrics"), None):
-            self._ended = counters_of([self._ended, metrics] if self._ended else [metrics])
+            self.ended = counters_of([self.ended, metrics] if self.ended else [metrics])
 
     def finish(self, workers: Collection[Worker]) -> None:
         """Send the results that are complete, or late."""
@@ -79,7 +82,7 @@ class Gathering:
 
     def _result(self, request: _Request, workers: Collection[Worker]) -> Gathered:
         parts = [data for worker in workers if (data := self._last.get((worker, request.subject)))]
-        if request.subject == "metrics" and self._ended:
-            parts.append(self._ended)
+        if request.subject == "metrics" and self.ended:
+            parts.append(self.ended)
         generations = {worker.place.number: worker.generation for worker in workers if not worker.is_stopping}
         return Gathered(request.number, parts, generations)

@@ -23,7 +23,7 @@ from proxy.server.systemd import ServiceManager
 from proxy.server.workers.channel import Channel
 from proxy.server.workers.conditions import Conditions
 from proxy.server.workers.fleet import Fleet
-from proxy.server.workers.fork import ended, fork, kill
+from proxy.server.workers.fork import ended, fork, how, kill
 from proxy.server.workers.gathering import Gathering
 from proxy.server.workers.heartbeats import INTERVAL, Heartbeats
 from proxy.server.workers.links import Links
@@ -75,9 +75,11 @@ class Supervisor:
         manager: ServiceManager,
         monotonic: Callable[[], float],
         heartbeat: float = INTERVAL,
+        counters: bytes = b"",
     ) -> None:
         """`run_worker` runs in a new process, which ends when it returns; `bind` returns the sockets of another
-        address, and raises CannotListen and OSError. `heartbeat`: seconds between two of each worker."""
+        address, and raises CannotListen and OSError. `heartbeat`: seconds between two of each worker;
+        `counters`: those of an earlier server (`telemetry.merging.counters_of`)."""
         self._fleet = Fleet(settings, sockets)
         self._configured = settings
         """Those of the last valid configuration."""
@@ -94,13 +96,13 @@ class Supervisor:
         self._is_announced = False
         self._is_stopping = False
         self._shared = SharedState(self._links.send, monotonic)
-        self._gathering = Gathering(self._links.send, monotonic)
+        self._gathering = Gathering(self._links.send, monotonic, counters)
         self._conditions = Conditions(self._links.send)
         self._reloading = Reloading(self._links.send, self._reloaded)
         self._heartbeats = Heartbeats(monotonic, heartbeat)
 
-    def run(self) -> None:
-        """Supervise. Returns when all workers have ended after SIGTERM or SIGINT."""
+    def run(self) -> bytes:
+        """Supervise. Returns the counters of all workers when they have ended after SIGTERM or SIGINT."""
         gc.collect()
         gc.freeze()  # collections in the workers must not write to the memory that they share
         self._manager.start(self._service_state, self._timer)
@@ -112,6 +114,7 @@ class Supervisor:
             self._reap()
             self._on_time()
         self._manager.stop()
+        return self._gathering.ended
 
     def _service_state(self) -> service.State:
         """The state for systemd: ready when all workers have been ready once."""
@@ -208,7 +211,7 @@ class Supervisor:
         if self._fleet.ended(worker):
             seconds = worker.place.ended(self._now())
             if not self._is_stopping:
-                _log.error("worker %d %s; it is replaced in %d s", worker.place.number, _how(code), seconds)
+                _log.error("worker %d %s; it is replaced in %d s", worker.place.number, how(code), seconds)
         if self._leader is worker:
             self._appoint()
         self._conditions.left(worker, self._fleet.workers)
@@ -314,7 +317,3 @@ class Supervisor:
     def _continue_rolling(self) -> None:
         for worker in self._fleet.next_step():
             self._retire(worker, drains=False)
-
-
-def _how(code: int) -> str:
-    return f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
