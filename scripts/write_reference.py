@@ -20,6 +20,7 @@ from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
 from proxy.config.access_rules import RULES
+from proxy.config.call_limits import CallLimits, rates
 from proxy.config.custom import AuthChoice, CustomList, CustomPaging
 from proxy.config.defaults import Cache, Defaults, Queue
 from proxy.config.fields import Bytes, Seconds, failover_conditions, fields_to_show
@@ -130,6 +131,12 @@ SECTIONS = (
     ),
     Section("groups", Group, "Groups by name. The group `default` applies to requests without an API key."),
     Section("keys", KeyEntry, "A list of the API keys of clients. With at least one, requests are authenticated."),
+    Section(
+        "limits and group_limits",
+        CallLimits,
+        "How much may be used, in the settings `limits` of groups and keys, and `group_limits` of groups. A rate is a "
+        "number, also with `k`, `M` or `G`, per `s`, `m`, `h`, `d` or `month`. See [Limits](limits.md).",
+    ),
 )
 
 ENTRIES: Mapping[str, Entry] = {
@@ -653,6 +660,16 @@ ENTRIES: Mapping[str, Entry] = {
         "Whether members can call these models.",
         "true; for requests without a key false",
     ),
+    "Group.limits": Entry(
+        "limits: {requests: 600/m}", "How much each member may use; see [Limits](#limits-and-group_limits)."
+    ),
+    "Group.group_limits": Entry("group_limits: {tokens: 50M/d}", "How much all members together may use."),
+    "CallLimits.requests": Entry("requests: [600/m, 10k/d]", "Calls.", "not limited"),
+    "CallLimits.tokens": Entry("tokens: 2M/d", "Input and output tokens of calls.", "not limited"),
+    "CallLimits.concurrent": Entry("concurrent: 20", "Calls in progress.", "not limited"),
+    "CallLimits.list_requests": Entry(
+        "list_requests: 10/s", "Requests for the list of models, and for single models.", "not limited"
+    ),
     "KeyEntry.name": Entry("name: alice", "Unique name of the key, shown in logs and by `check`."),
     "KeyEntry.hash": Entry(
         'hash: "sha256:dd2d761abfe1175d9afc7969e508586518dfc8a79e17449e263010116d862939"',
@@ -670,6 +687,10 @@ ENTRIES: Mapping[str, Entry] = {
     ),
     "KeyEntry.expires": Entry(
         "expires: 2027-01-31", "Last day on which the key is valid (until the end of the day, UTC)."
+    ),
+    "KeyEntry.limits": Entry(
+        "limits: {concurrent: 5}",
+        "How much the key may use. What is not set here is as in the `limits` of its group.",
     ),
     "KeyEntry.admin": Entry(
         "admin: true",
@@ -775,6 +796,7 @@ _NAMED_VALIDATORS = {
     fields_to_show: "`all`, `none` or list of strings",
     failover_conditions: "list of statuses and names",
     number_or_off: "`off` or integer, 1 to 1000000",
+    rates: "rate, or list of rates",
 }
 _NAMED_TYPES: Mapping[Any, str] = {
     str: "string",

@@ -105,6 +105,7 @@ _BEFORE: Mapping[str, Schema] = {
     "lists_to_wait_for": {
         "anyOf": [{"enum": ["any", "all"]}, {"type": "array", "items": {"type": "string"}, "minItems": 1}, _VARIABLE]
     },
+    "rates": _or_list(_text(r"^\s*[0-9]{1,15}(k|M|G)?\s*/\s*(s|m|h|d|month)\s*$")),
     "number_or_off": {
         "anyOf": [{"enum": ["off", False]}, {"type": "integer", "minimum": 1, "maximum": 1_000_000}, _VARIABLE]
     },

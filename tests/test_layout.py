@@ -31,7 +31,10 @@ LAYERS: tuple[Mapping[str, str], ...] = (
     {"telemetry": "events, and what observes them"},
     {"dialects": "how providers write their lists -> `Entry`"},
     {"config": "`config.yaml` -> `Config`"},
-    {"catalog": "from entries to a catalog, pure"},
+    {
+        "catalog": "from entries to a catalog, pure",
+        "limits": "how much callers use, counted in windows of time, pure",
+    },
     {
         "access": "who is asking, and what they may see and call",
         "wire": "the formats clients read: pure encoders, one module per format",
@@ -50,7 +53,7 @@ LAYERS: tuple[Mapping[str, str], ...] = (
 )
 """From the ground up: packages and single modules, each with its purpose. Imports go to lower layers only."""
 
-PURE = ("dialects", "catalog", "access", "wire", "telemetry", "config")
+PURE = ("dialects", "catalog", "limits", "access", "wire", "telemetry", "config")
 """Packages that use no network and no event loop (except for the loader of `config`, which reads files)."""
 MAX_LINES = 320
 """Of a module: a longer one has several subjects."""

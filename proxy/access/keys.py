@@ -12,6 +12,7 @@ from proxy.access.policy import Policy
 from proxy.asgi import Header
 from proxy.config import Config
 from proxy.errors import BadRequest, InvalidKey
+from proxy.limits.quota import Quota, Quotas
 
 MAX_KEY_BYTES = 4096
 _MAX_CREDENTIAL_BYTES = 2 * MAX_KEY_BYTES
@@ -81,6 +82,8 @@ class Caller:
     """What belongs to the caller is recorded under this text (`config.identities`); "" without a credential."""
     group: str | None = None
     """The name of its group, None without one."""
+    quota: Quota | None = None
+    """Its limits, None if it has none."""
 
 
 class _Entry(NamedTuple):
@@ -99,14 +102,22 @@ class Access:
         self._time = time
         self._open = config.is_open
         group = config.anonymous
+        quotas = Quotas(config.groups)
         self._anonymous = (
-            Caller(None, Policy.of(group.models), may_call=bool(group.call), group=config.anonymous_group)
+            Caller(
+                None,
+                Policy.of(group.models),
+                may_call=bool(group.call),
+                group=config.anonymous_group,
+                quota=quotas.of_member(config.anonymous_group),
+            )
             if group
             else None
         )
         self._keys: dict[bytes, _Entry] = {}
         for key in config.keys:
-            caller = Caller(key.name, Policy.of(key.rules), key.admin, key.may_call, key.name, key.group)
+            quota = quotas.of(key.limits, key.group)
+            caller = Caller(key.name, Policy.of(key.rules), key.admin, key.may_call, key.name, key.group, quota)
             entry = _Entry(caller, key.valid_until)
             self._keys.update(dict.fromkeys(key.digests, entry))
 

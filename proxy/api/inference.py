@@ -7,11 +7,12 @@ from functools import partial
 from io import BytesIO
 
 from proxy.access import Caller
+from proxy.api.limited_calls import LimitedCall, LimitedCalls
 from proxy.api.models import view_of
 from proxy.api.paths import is_azure_path
 from proxy.api.request import RequestHead
 from proxy.asgi import Header, Receive, Send
-from proxy.calls import CallPath
+from proxy.calls import COMMON_APIS, CallPath
 from proxy.config import Config
 from proxy.errors import ApiError, ApiNotSupported, BodyTooLarge, Forbidden, InvalidKey, ModelListIncomplete
 from proxy.inference.body_memory import Lease
@@ -71,6 +72,7 @@ class Inference:
         self._ledger = resources.ledger
         self._timer = resources.timer
         self._turns = resources.turns
+        self._limits = LimitedCalls(resources.limiter, resources.turns)
         self.body_memory = resources.body_memory
         self._server = config.server
         self._has_keys = not config.is_open
@@ -189,10 +191,30 @@ class Inference:
         stream_format: StreamFormat,
         lease: Lease | None = None,
     ) -> None:
-        """Forward a call and relay its response. Raises ApiError and ClientDisconnected.
+        """Forward a call within the limits of its caller, and relay its response.
 
-        `lease`: of its body, which is released as soon as the body is not used any more.
+        `lease`: of its body, which is released as soon as the body is not used any more. Raises ApiError and
+        ClientDisconnected.
         """
+        if caller.quota is None:
+            await self._forward(call, head, caller, receive, send, stream_format, lease)
+            return
+        generates = stream_format.has_last_event or call.record.api not in COMMON_APIS
+        async with self._limits.admitted(call, head, caller, caller.quota, generates=generates) as limited:
+            await self._forward(call, head, caller, receive, send, stream_format, lease, limited)
+
+    async def _forward(
+        self,
+        call: Call,
+        head: RequestHead,
+        caller: Caller,
+        receive: Receive,
+        send: Send,
+        stream_format: StreamFormat,
+        lease: Lease | None,
+        limited: LimitedCall | None = None,
+    ) -> None:
+        """Raises ApiError and ClientDisconnected. `limited`: None without limits."""
         names_provider = caller.admin or self._server.expose_provider
         watch = head.connection.watch if head.connection else watch_receive(receive)
         first = self._providers[call.candidates[0].offer.provider]
@@ -211,7 +233,7 @@ class Inference:
 
             async def relay(forwarded: ForwardedCall) -> None:
                 scope.limit_to(forwarded.provider.call_timeout)
-                headers = _response_headers(forwarded, call, names_provider=names_provider)
+                headers = _response_headers(forwarded, call, limited, names_provider=names_provider)
                 ids = self._id_reader(call, forwarded)
                 relay = Relay(
                     forwarded,
@@ -223,6 +245,7 @@ class Inference:
                     ids,
                     # The reader of ids looks them up in the body.
                     release_body=partial(_release, call, lease) if lease and not ids else None,
+                    text=limited.text if limited else None,
                 )
                 await relay.run([*headers, *id_headers])
 
@@ -249,7 +272,9 @@ class Inference:
         return IdReader(path, partial(self._ledger.record, call.key, origin, call.own_text()))
 
 
-def _response_headers(forwarded: ForwardedCall, call: Call, *, names_provider: bool) -> list[Header]:
+def _response_headers(
+    forwarded: ForwardedCall, call: Call, limited: LimitedCall | None, *, names_provider: bool
+) -> list[Header]:
     headers = [
         *relayed_headers(forwarded.response.raw_headers, own_id=forwarded.own_id, model=call.model),
         *forwarded.further_headers,
@@ -257,7 +282,7 @@ def _response_headers(forwarded: ForwardedCall, call: Call, *, names_provider: b
     ]
     if names_provider:
         headers.append((b"x-served-by", forwarded.provider.name.encode()))
-    return headers
+    return limited.replace_headers(headers) if limited else headers
 
 
 def _release(call: Call, lease: Lease) -> None:

@@ -44,9 +44,10 @@ class Models:
             is_shared = lists is OPENAI_LISTS
             list_, retrieve = partial(self._list_in, lists), partial(self._retrieve_in, lists)
             for path in lists.paths:
-                yield Route(path, READ, self.list if is_shared else list_, is_api=True)
+                yield Route(path, READ, self.list if is_shared else list_, is_api=True, is_list=True)
                 if lists.has_items:
-                    yield Route(path + "/{id...}", READ, self.retrieve if is_shared else retrieve, is_api=True)
+                    endpoint = self.retrieve if is_shared else retrieve
+                    yield Route(path + "/{id...}", READ, endpoint, is_api=True, is_list=True)
 
     def list(self, head: RequestHead, caller: Caller) -> RawResponse | Handler:
         """Return the list if it is rendered (and compressed, if the client accepts gzip), otherwise a handler.

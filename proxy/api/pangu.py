@@ -42,7 +42,7 @@ class Versions:
 
     def routes(self) -> list[Route]:
         path = "/workspaces/{workspace_id}/models/{model_id}/versions"
-        return [Route(base + path, READ, self.list, is_api=True) for base in ("/v1", "")]
+        return [Route(base + path, READ, self.list, is_api=True, is_list=True) for base in ("/v1", "")]
 
     def list(self, head: RequestHead, caller: Caller) -> RawResponse | Handler:
         """Return one page of versions. Raises ApiError."""

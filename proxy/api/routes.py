@@ -30,6 +30,8 @@ class Route(NamedTuple):
     """Whether requests without an API key are allowed."""
     is_api: bool = False
     """Whether other spellings of its path are accepted (`other_paths`)."""
+    is_list: bool = False
+    """Whether it is a list of models, or one model: `list_requests` limits them."""
 
 
 class Routes:
@@ -45,12 +47,14 @@ class Routes:
         for route in self.table:
             if "{" in route.path:
                 # Observers see `{id...}` as the documentation writes it.
-                self._patterns.append((_pattern(route.path), route, route.path.replace("...}", "}")))
+                self._patterns.append((_pattern(route.path), route, _template(route.path)))
             else:
                 self._exact.setdefault(route.path, {}).update(dict.fromkeys(route.methods, route.endpoint))
         self.paths = self._exact.keys()
         """The paths without `{name}`."""
         self._api_paths = frozenset(route.path for route in self.table if route.is_api)
+        self.lists = frozenset(_template(route.path) for route in self.table if route.is_list)
+        """As in `RequestHead.route`."""
         self.probes = frozenset(route.path for route in self.table if route.is_probe)
 
     def enter(self, head: RequestHead) -> bool:
@@ -115,6 +119,10 @@ class Routes:
         raise PathNotFound(
             head.path, max(meant, key=len, default=""), refusal.reason if refusal else "", base=self.base
         )
+
+
+def _template(path: str) -> str:
+    return path.replace("...}", "}")
 
 
 def _pattern(path: str) -> re.Pattern[str]:

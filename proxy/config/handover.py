@@ -18,6 +18,7 @@ import msgspec
 from msgspec.msgpack import Ext
 
 from proxy.config import document as yaml_document
+from proxy.config.call_limits import CallLimits
 from proxy.config.document import Document
 from proxy.config.documents import Documents
 from proxy.config.keys import Members
@@ -50,6 +51,8 @@ class _Group(msgspec.Struct, array_like=True):
     rules: int
     """Their number in `_Valid.rules`."""
     call: bool | None
+    limits: int
+    group_limits: int
 
 
 class _Key(msgspec.Struct, array_like=True):
@@ -61,6 +64,8 @@ class _Key(msgspec.Struct, array_like=True):
     expires: date | None
     admin: bool
     may_call: bool
+    limits: int
+    """Their number in `_Valid.limits`."""
 
 
 class _Sources(msgspec.Struct, array_like=True):
@@ -71,6 +76,7 @@ class _Sources(msgspec.Struct, array_like=True):
 class _Valid(msgspec.Struct, array_like=True, tag=0):
     files: list[_File]
     rules: list[tuple[Any, ...]]
+    limits: list[dict[str, Any] | None]
     groups: list[_Group]
     keys: list[_Key]
     warnings: tuple[str, ...]
@@ -120,8 +126,15 @@ def unpacked(data: bytes, path: str) -> Config:
 
 def _valid(documents: Documents, config: Config) -> _Valid:
     rules: dict[tuple[str, ...], int] = {}
+    limits: dict[CallLimits | None, int] = {}
     groups = [
-        _Group(_portable(name), rules.setdefault(group.models, len(rules)), group.call)
+        _Group(
+            _portable(name),
+            rules.setdefault(group.models, len(rules)),
+            group.call,
+            limits.setdefault(group.limits, len(limits)),
+            limits.setdefault(group.group_limits, len(limits)),
+        )
         for name, group in config.groups.items()
     ]
     keys = [
@@ -133,12 +146,14 @@ def _valid(documents: Documents, config: Config) -> _Valid:
             key.expires,
             key.admin,
             key.may_call,
+            limits.setdefault(key.limits, len(limits)),
         )
         for key in config.keys
     ]
     return _Valid(
         [_portable_file(document) for document in documents.files],
         [tuple(map(_portable, each)) for each in rules],
+        [each.written() if each else None for each in limits],
         groups,
         keys,
         config.warnings,
@@ -201,8 +216,15 @@ def _document(file: _File) -> Document:
 
 def _members(result: _Valid) -> Members:
     # Without validation, which takes a second for 300,000 rules.
+    limits = [None if each is None else CallLimits.model_validate(each) for each in result.limits]
     groups = {
-        group.name: Group.model_construct(models=result.rules[group.rules], call=group.call) for group in result.groups
+        group.name: Group.model_construct(
+            models=result.rules[group.rules],
+            call=group.call,
+            limits=limits[group.limits],
+            group_limits=limits[group.group_limits],
+        )
+        for group in result.groups
     }
     keys = tuple(
         Key(
@@ -213,6 +235,7 @@ def _members(result: _Valid) -> Members:
             expires=key.expires,
             admin=key.admin,
             may_call=key.may_call,
+            limits=limits[key.limits],
         )
         for key in result.keys
     )

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from pydantic import Field, SecretStr
 
 from proxy.config import access_rules
+from proxy.config.call_limits import CallLimits
 from proxy.config.document import Path
 from proxy.config.fields import Day, Globs, Name, Settings, check_api_key
 from proxy.config.hints import did_you_mean
@@ -40,6 +41,7 @@ class KeyEntry(Settings):
     models: Globs | None = None
     expires: Day | None = None
     admin: bool = False
+    limits: CallLimits | None = None
 
 
 class Members(NamedTuple):
@@ -110,6 +112,7 @@ class _Keys:
         self._rules = _Rules(validation, raw)
         self._known_groups = list(raw["groups"]) if isinstance(raw.get("groups"), dict) else []
         self._digests: dict[bytes, Path] = {}
+        self._limits: dict[CallLimits, CallLimits] = {}
 
     def key(self, value: Any, path: Path) -> Key | None:
         """None for a key that has a problem."""
@@ -139,7 +142,14 @@ class _Keys:
             expires=entry.expires,
             admin=entry.admin,
             may_call=may_call,
+            limits=self._limits_of(entry, group),
         )
+
+    def _limits_of(self, entry: KeyEntry, group: Group | None) -> CallLimits | None:
+        """The limits of a key: one object for equal ones, because there can be thousands of keys."""
+        of_group = group.limits if group else None
+        limits = entry.limits.over(of_group) if entry.limits else of_group
+        return self._limits.setdefault(limits, limits) if limits else None
 
     def _check_group(self, value: Mapping[str, Any], path: Path) -> None:
         if "models" not in value and "group" not in value:

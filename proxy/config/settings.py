@@ -16,6 +16,7 @@ import msgspec
 from pydantic import Field
 
 from proxy.config.access_rules import reads_facts
+from proxy.config.call_limits import CallLimits
 from proxy.config.fields import Globs, NotEmpty, Settings
 from proxy.config.generation import generation_of
 from proxy.config.identities import Identities
@@ -49,6 +50,10 @@ class Group(Settings):
     """Access rules (`access_rules`)."""
     call: bool | None = None
     """Whether its members can call the models that they can list; None: only requests with a key can."""
+    limits: CallLimits | None = None
+    """Of each of its members."""
+    group_limits: CallLimits | None = None
+    """Of all members together."""
 
 
 class Key(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -67,6 +72,8 @@ class Key(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     expires: date | None = None
     admin: bool = False
     may_call: bool = True
+    limits: CallLimits | None = None
+    """Its own, and those of its group that it does not set."""
 
     def __repr__(self) -> str:
         shown = (f"{name}={getattr(self, name)!r}" for name in self.__struct_fields__ if name != "digests")

@@ -19,6 +19,7 @@ from proxy.errors.calls import (
     ServerBusy,
     ShuttingDown,
 )
+from proxy.errors.limits import LimitExceeded
 from proxy.errors.models import (
     ApiNotSupported,
     ModelListIncomplete,
@@ -57,6 +58,7 @@ __all__ = [
     "HostNotAllowed",
     "InternalError",
     "InvalidKey",
+    "LimitExceeded",
     "ListErrorKind",
     "MethodNotAllowed",
     "ModelListIncomplete",

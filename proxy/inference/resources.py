@@ -10,14 +10,16 @@ from proxy.inference.deadline import DeadlineTimer
 from proxy.inference.hints import CallHints
 from proxy.inference.ledger import Ledger
 from proxy.inference.turns import Turns
+from proxy.limits.limiter import Limiter
 
 
 @dataclass(frozen=True)
 class CallResources:
-    """The memory of bodies, the ids that keys received, and the timer of all calls in progress."""
+    """The memory of bodies, the ids that keys received, the limits of callers, and the timer of all calls."""
 
     body_memory: BodyMemory
     ledger: Ledger
+    limiter: Limiter
     timer: DeadlineTimer = field(default_factory=DeadlineTimer)
     turns: Turns = field(default_factory=Turns)
     hints: CallHints | None = None

@@ -16,6 +16,7 @@ from proxy.api.catalog import CatalogOverview
 from proxy.api.changes import Changes
 from proxy.api.explain import Explain
 from proxy.api.health import Health
+from proxy.api.limits import LimitedLists
 from proxy.api.listed import Listed
 from proxy.api.metrics import Metrics
 from proxy.api.models import Models
@@ -106,6 +107,7 @@ class Deployment:
             ],
             config.server.base_path.rstrip("/"),
         )
+        self.limited_lists = LimitedLists(shared.limiter(config))
         self.forwarder: Forwarder | None = None
         """None until the first call."""
         self._inference: Inference | None = None

@@ -46,7 +46,11 @@ def _answer(deployment: Deployment, head: RequestHead, *, is_outside: bool) -> R
         head.add_headers = deployment.add_headers_for_admins
     if is_outside:
         raise PathOutsideBase(head.path, deployment.routes.base)
-    return deployment.routes.find(head)(head, caller)
+    endpoint = deployment.routes.find(head)
+    quota = caller.quota
+    if quota is not None and quota.lists and head.route in deployment.routes.lists:
+        return deployment.limited_lists.answer(endpoint, head, caller, quota)
+    return endpoint(head, caller)
 
 
 def _refusal(deployment: Deployment, head: RequestHead, error: Exception) -> RawResponse:

@@ -9,6 +9,7 @@ from proxy.api.admin_actions import Operations
 from proxy.catalog import Fetch
 from proxy.clock import Clock
 from proxy.config import Config
+from proxy.limits.limiter import Limiter
 from proxy.server.change_feed import ChangeFeed
 from proxy.sharing import Sharing
 from proxy.store import Report
@@ -56,6 +57,7 @@ class Shared:
         telemetry.add(self.changes)
         self._resources: CallResources | None = None
         self._ledger: Ledger | None = None
+        self._limiter: Limiter | None = None
 
     def resources(self, config: Config) -> CallResources:
         """Return what calls share, created at the first call with this configuration."""
@@ -66,7 +68,7 @@ class Shared:
         if self._resources is None:
             memory = BodyMemory(config.server.limits.body_memory)
             hints = CallHints(self.sharing, self.clock) if self.sharing else None
-            self._resources = CallResources(memory, self.ledger(config), hints=hints)
+            self._resources = CallResources(memory, self.ledger(config), self.limiter(config), hints=hints)
         return self._resources
 
     def ledger(self, config: Config) -> Ledger:
@@ -79,8 +81,15 @@ class Shared:
             self._ledger = Ledger(self.clock.monotonic, config.identities, ids)
         return self._ledger
 
+    def limiter(self, config: Config) -> Limiter:
+        """Return the limits of callers, created with this configuration."""
+        if self._limiter is None:
+            self._limiter = Limiter(config, self.clock.monotonic, self.clock.time)
+        return self._limiter
+
     def configure(self, config: Config) -> None:
         """Apply another configuration."""
+        self.limiter(config).configure(config)
         if self._resources:
             self._resources.configure(config)
         elif self._ledger:

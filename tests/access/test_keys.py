@@ -277,7 +277,8 @@ def test_repr_contains_no_key() -> None:
     caller = access(KEYS).identify([(b"x-api-key", ALICE.encode())])
 
     assert repr(caller) == (
-        "Caller(name='alice', policy=Policy(['*']), admin=False, may_call=True, identity='alice', group=None)"
+        "Caller(name='alice', policy=Policy(['*']), admin=False, may_call=True, identity='alice', group=None, "
+        "quota=None)"
     )
     assert "canary" not in repr(config_of(PROVIDERS + KEYS))
     assert hashlib.sha256(ALICE.encode()).hexdigest() not in repr(config_of(PROVIDERS + KEYS))

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from proxy.config import Config, ConfigError, Key, Provider, read
+from proxy.config.call_limits import CallLimits, Rate
 from proxy.config.custom import CustomList, CustomPaging
 from proxy.config.defaults import Cache, Defaults, Queue
 from proxy.config.documents import SECTIONS
@@ -44,6 +45,12 @@ from tests.config.outcomes import (
     problems_of,
 )
 
+STAFF_LIMITS = CallLimits(
+    requests=(Rate(600, "m"), Rate(10_000, "d")),
+    tokens=(Rate(2_000_000, "d"),),
+    concurrent=20,
+    list_requests=(Rate(10, "s"),),
+)
 EVERYTHING = """\
 server:
   {host: 0.0.0.0, port: 80, allow_anonymous: true, cors: ["https://app.example.com"], drain_delay: 1s, ready: [pangu],
@@ -212,10 +219,15 @@ routing:
   - {match: ["gpt-*", o1], strategy: order}
 groups:
   default: {models: ["*-mini", "owner:ctyun"], call: true}
-  staff: {models: ["*", "!*-preview"], call: false}
+  staff:
+    models: ["*", "!*-preview"]
+    call: false
+    limits: {requests: [600/m, 10k/d], tokens: 2M/d, concurrent: 20, list_requests: 10/s}
+    group_limits: {tokens: 50M/month}
 keys:
   - {name: alice, hash: "sha256:0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a", group: staff}
-  - {name: ci, key: "${CI_KEY}", models: [gpt-4o-mini, "provider:lab"], expires: 2027-01-31, admin: true}
+  - {name: ci, key: "${CI_KEY}", models: [gpt-4o-mini, "provider:lab"], expires: 2027-01-31, admin: true,
+     limits: {concurrent: 5}}
   - name: bob
     hashes:
       - "sha256:0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c"
@@ -391,6 +403,7 @@ def test_every_setting_is_loaded(corp_pem: str) -> None:
                 rules=("*", "!*-preview"),
                 group="staff",
                 may_call=False,
+                limits=STAFF_LIMITS,
             ),
             Key(
                 name="ci",
@@ -398,6 +411,7 @@ def test_every_setting_is_loaded(corp_pem: str) -> None:
                 rules=("gpt-4o-mini", "provider:lab"),
                 expires=date(2027, 1, 31),
                 admin=True,
+                limits=CallLimits(concurrent=5),
             ),
             Key(
                 name="bob",
@@ -405,11 +419,17 @@ def test_every_setting_is_loaded(corp_pem: str) -> None:
                 rules=("*", "!*-preview"),
                 group="staff",
                 may_call=False,
+                limits=STAFF_LIMITS,
             ),
         ),
         groups={
             "default": Group(models=("*-mini", "owner:ctyun"), call=True),
-            "staff": Group(models=("*", "!*-preview"), call=False),
+            "staff": Group(
+                models=("*", "!*-preview"),
+                call=False,
+                limits=STAFF_LIMITS,
+                group_limits=CallLimits(tokens=(Rate(50_000_000, "month"),)),
+            ),
         },
         models=(
             VirtualModel(id="smart", targets=("gpt-5", "claude-opus-5[1m]"), strategy="weighted"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Set
 
+from proxy.cooperative import Cooperative
 from proxy.errors import BadRequest
 from proxy.guards import MODEL
 
@@ -36,6 +37,10 @@ class Body:
         """Return whether a string of the body may contain this text of printable ASCII."""
         raise NotImplementedError
 
+    def estimated_tokens(self) -> Cooperative[int]:
+        """Return an estimate of the tokens of the request, in short steps."""
+        raise NotImplementedError
+
     def discard(self) -> None:
         """Free the bytes: neither `with_ids` nor `may_contain` is called any more."""
 
@@ -65,6 +70,10 @@ class NoBody(Body):
 
     def may_contain(self, text: str) -> bool:
         return False
+
+    def estimated_tokens(self) -> Cooperative[int]:
+        yield
+        return 0
 
 
 def check_path_model(path_model: str, model: str) -> None:

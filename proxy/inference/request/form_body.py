@@ -12,6 +12,7 @@ from proxy.errors import BadRequest
 from proxy.guards import GUARDED, MODEL, fold_name
 from proxy.inference.request.body import MAX_MODEL_ID, Body, check_path_model, missing_model
 from proxy.inference.request.json_spans import Span
+from proxy.inference.request.token_estimate import MEDIA_TOKENS
 
 _ASCII_CHARSET = rb"(?:utf-8|us-ascii|iso-8859-[0-9]{1,2}|windows-125[0-9])"
 """Character sets in which ASCII text has the same bytes. Apache's HttpClient sends ISO-8859-1 by default."""
@@ -93,6 +94,10 @@ class FormBody(Body):
             return self._body
         (start, end), view = self._span, memoryview(self._body)
         return b"".join((view[:start], ids[self.model].encode(), view[end:]))
+
+    def estimated_tokens(self) -> Cooperative[int]:
+        yield
+        return MEDIA_TOKENS
 
     def discard(self) -> None:
         self._body = b""

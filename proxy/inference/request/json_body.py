@@ -21,6 +21,7 @@ from proxy.inference.request.marks import UNTYPED_OBJECT, has_one_model_only
 from proxy.inference.request.model_fields import ModelField, as_list, decode_models
 from proxy.inference.request.selections import Selections
 from proxy.inference.request.short_outline import outline_of
+from proxy.inference.request.token_estimate import estimated_tokens
 
 PLAIN = frozenset(
     {
@@ -106,6 +107,9 @@ class JsonBody(Body):
         if len(self._body) > _MAX_PLAIN:
             return self._body
         return _ESCAPED.sub(lambda match: bytes.fromhex(match[1].decode()), self._body)
+
+    def estimated_tokens(self) -> Cooperative[int]:
+        return estimated_tokens(self._body)
 
     def discard(self) -> None:
         self._body = b""

@@ -20,6 +20,7 @@ from proxy.inference.response.reader import ResponseReader, outcome_of
 from proxy.inference.response.rename import rename_model
 from proxy.inference.response.steps import send_fed
 from proxy.inference.response.stream_format import StreamFormat
+from proxy.inference.response.text_counter import TextCounter
 from proxy.inference.response.tokens import usage_tokens
 from proxy.telemetry import Outcome, Tokens
 
@@ -44,8 +45,9 @@ class Relay:
         sse_keepalive: float,
         ids: IdReader | None = None,
         release_body: Callable[[], None] | None = None,
+        text: TextCounter | None = None,
     ) -> None:
-        """`model` is the requested id. `sse_keepalive`: seconds. `ids` reads those in the response.
+        """`model` is the requested id. `sse_keepalive`: seconds. `ids` reads those in the response, `text` its text.
 
         `release_body` is called when the request cannot be sent to another provider any more.
         """
@@ -55,6 +57,7 @@ class Relay:
         self._client = client
         self._scope = scope
         self._ids = ids
+        self._text = text
         self._release_body = release_body or (lambda: None)
         self._format = stream_format
         self._sse_keepalive = sse_keepalive
@@ -251,13 +254,26 @@ class Relay:
             self._scope,
             self._reader,
             self._format,
-            self._ids,
+            self._observer,
             self._release_body,
         )
         try:
             return await relay.run(headers, chunk, self._sse_keepalive)
         finally:
             self._tokens = relay.tokens
+
+    @property
+    def _observer(self) -> Callable[[bytes], None] | None:
+        """What reads whole lines of a stream, None for nothing."""
+        ids, text = self._ids, self._text
+        if not (ids and text):
+            return ids.read_lines if ids else text.read_lines if text else None
+
+        def read_lines(lines: bytes) -> None:
+            ids.read_lines(lines)
+            text.read_lines(lines)
+
+        return read_lines
 
 
 def _has_lines(json: bytes) -> bool | None:

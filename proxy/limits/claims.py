@@ -1,0 +1,55 @@
+"""What one request claims of the limits of its caller, and the answer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple, Protocol
+
+from proxy.config.call_limits import Unit
+
+Kind = Literal["requests", "tokens", "concurrent", "list_requests"]
+
+
+class Claim(NamedTuple):
+    """An amount of one limit; or what is added to it in any case: tokens of a call that has ended, or its end."""
+
+    scope: str
+    """Whose: `key:` and the identity of a caller, or `group:` and a name."""
+    kind: Kind
+    unit: Unit | Literal[""]
+    """"" for `concurrent`."""
+    limit: int
+    amount: int
+    """For decisions 1, but for tokens, whose estimate it is."""
+
+
+class Usage(NamedTuple):
+    """The state of one limit after a decision."""
+
+    used: int
+    wait: float
+    """Seconds until it allows the claim, 0 if it did."""
+    reset: float
+    """Seconds until nothing is used of it; 0 for `concurrent`."""
+
+
+class Decision(NamedTuple):
+    """All claims of a request are granted, or none is."""
+
+    is_granted: bool
+    usage: Sequence[Usage]
+    """One for each claim."""
+
+
+class SharedLimits(Protocol):
+    """Counts for several processes. Methods never raise; all run on the event loop."""
+
+    @property
+    def processes(self) -> int:
+        """How many count together, as far as it is known."""
+
+    async def claim(self, claims: Sequence[Claim]) -> Decision | None:
+        """Decide on claims for all processes, within `WAIT_SECONDS`; None if that is not possible now."""
+
+    def report(self, changes: Sequence[Claim]) -> None:
+        """Add changes soon. Those that cannot be sent now are kept until they can, as far as memory allows."""

@@ -1,0 +1,177 @@
+"""Decides whether a request is within the limits of its caller: alone, or together with other processes."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+from msgspec import Struct
+
+from proxy.config import Config
+from proxy.config.call_limits import UNIT_NAMES
+from proxy.config.timezones import zone_of
+from proxy.limits.claims import Claim, Decision, Kind, SharedLimits
+from proxy.limits.quota import Rule, claims_of, exists_in
+from proxy.limits.state import LimitState
+
+_WHAT = {"requests": "requests", "tokens": "tokens", "list_requests": "list requests"}
+
+_log = logging.getLogger("models_proxy")
+
+
+class Status(Struct, frozen=True):
+    """One limit of a caller, for headers and reports."""
+
+    group: str
+    """"" if it is that of the caller alone."""
+    kind: Kind
+    unit: str
+    limit: int
+    remaining: int
+    reset: float
+    """Seconds until nothing is used of it."""
+
+
+class Admission(Struct, frozen=True):
+    """The answer to a request. `Limiter.end` must be called for one that was admitted."""
+
+    claims: Sequence[Claim]
+    decision: Decision
+
+    @property
+    def is_granted(self) -> bool:
+        return self.decision.is_granted
+
+    @property
+    def statuses(self) -> list[Status]:
+        return [
+            Status(
+                _group_of(claim.scope),
+                claim.kind,
+                claim.unit,
+                claim.limit,
+                max(0, claim.limit - usage.used),
+                usage.reset,
+            )
+            for claim, usage in zip(self.claims, self.decision.usage, strict=True)
+        ]
+
+    @property
+    def exceeded(self) -> Claim:
+        """The limit that a refused request waits for longest."""
+        return self._longest[0]
+
+    @property
+    def wait(self) -> float:
+        """Seconds until a refused request could be admitted."""
+        return self._longest[1]
+
+    @property
+    def _longest(self) -> tuple[Claim, float]:
+        waits = ((claim, usage.wait) for claim, usage in zip(self.claims, self.decision.usage, strict=True))
+        return max(waits, key=lambda pair: pair[1])
+
+    @property
+    def reason(self) -> str:
+        """Which limit is exceeded, for the client."""
+        claim = self.exceeded
+        group = _group_of(claim.scope)
+        whose = f"all members of the group {group} together" if group else "each caller"
+        if claim.kind == "concurrent":
+            return f"at most {claim.limit} calls at a time ({whose})"
+        return f"at most {claim.limit} {_WHAT[claim.kind]} per {UNIT_NAMES[claim.unit]} ({whose})"
+
+
+class Limiter:
+    """The limits of all callers. They outlive a configuration."""
+
+    def __init__(
+        self,
+        config: Config,
+        monotonic: Callable[[], float],
+        time: Callable[[], float],
+        shared: SharedLimits | None = None,
+    ) -> None:
+        """`time` returns Unix seconds. `shared`: what counts for several processes, None if this is the only one."""
+        self.state = LimitState(monotonic, time, zone_of(config.server.timezone))
+        """What this process has counted; with `shared`, also what is known of the others."""
+        self.time = time
+        self.shared = shared
+        self.counts_alone_since: float | None = None
+        """Unix seconds since which this process counts for itself, because the others cannot be reached."""
+        self.rejected: Counter[Kind] = Counter()
+        """Requests, by the kind of the limit that they exceeded."""
+
+    def configure(self, config: Config) -> None:
+        """Apply another configuration: callers and groups that it does not have are forgotten."""
+        self.state.set_zone(zone_of(config.server.timezone))
+        self.state.keep_only(lambda scope: exists_in(config, scope))
+
+    def admit_now(self, rules: Sequence[Rule], identity: str, tokens: int = 0) -> Admission:
+        """Decide without other processes: only if there is no `shared`."""
+        claims = claims_of(rules, identity, tokens)
+        return self._counted(Admission(claims, self.state.claim(claims)))
+
+    async def admit(self, rules: Sequence[Rule], identity: str, tokens: int = 0) -> Admission:
+        """Decide. With other processes, within their time limit. `tokens`: an estimate of those of the request."""
+        if self.shared is None:
+            return self.admit_now(rules, identity, tokens)
+        claims = claims_of(rules, identity, tokens)
+        decision = await self.shared.claim(claims)
+        self._note_reachability(decision is not None)
+        if decision is None:
+            decision = self._claim_alone(claims, self.shared)
+        else:
+            self.state.adopt(claims, decision)
+        return self._counted(Admission(claims, decision))
+
+    def end(self, admission: Admission, tokens: int) -> None:
+        """A call that was admitted has ended. `tokens`: its input and output, or what is known of them."""
+        changes = [
+            claim._replace(amount=-1 if claim.kind == "concurrent" else tokens - claim.amount)
+            for claim in admission.claims
+            if claim.kind == "concurrent" or (claim.kind == "tokens" and tokens != claim.amount)
+        ]
+        if not changes:
+            return
+        if self.shared:
+            self.shared.report(changes)
+            self.state.apply(changes, self.shared.processes if self.counts_alone_since is not None else 1)
+        else:
+            self.state.apply(changes)
+
+    def statuses(self, rules: Sequence[Rule], identity: str) -> list[Status]:
+        """Return the limits of a caller, and what remains. Nothing is used; with others, as this process knows it."""
+        claims = [claim._replace(amount=0) for claim in claims_of(rules, identity, 0)]
+        return Admission(claims, self.state.look(claims)).statuses
+
+    def _claim_alone(self, claims: Sequence[Claim], shared: SharedLimits) -> Decision:
+        """Decide with what is known: each process uses an equal part of what remained, and later of each limit."""
+        decision = self.state.claim(claims, max(1, shared.processes))
+        if decision.is_granted:
+            shared.report(claims)
+        return decision
+
+    def _note_reachability(self, is_reachable: bool) -> None:
+        if is_reachable and self.counts_alone_since is not None:
+            _log.info("limits are counted together with the other processes again")
+            self.counts_alone_since = None
+        elif not is_reachable and self.counts_alone_since is None:
+            assert self.shared is not None, "checked by the caller"
+            _log.warning(
+                "limits: counting alone, because the other processes cannot be reached: "
+                "each process admits a part of every limit (1/%d)",
+                max(1, self.shared.processes),
+            )
+            self.counts_alone_since = self.time()
+
+    def _counted(self, admission: Admission) -> Admission:
+        if not admission.is_granted:
+            self.rejected[admission.exceeded.kind] += 1
+        return admission
+
+
+def _group_of(scope: str) -> str:
+    kind, _, name = scope.partition(":")
+    return name if kind == "group" else ""

@@ -1,0 +1,323 @@
+"""Limits of callers through real sockets: refusals, headers, tokens, calls in progress, lists."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import httpx
+import msgspec
+import pytest
+
+from tests.fakes import FakeClock, FakeFetch, config_of, digest
+from tests.listening import Served, post, serving, until
+from tests.providers.calls import DONE, chunk_event, completion, streams
+from tests.providers.scripted import Exchange, FakeProvider, Script, fake_provider, replies
+
+pytestmark = pytest.mark.anyio
+
+ALICE, BOB, CAROL = "sk-canary-alice", "sk-canary-bob", "sk-canary-carol"
+CONFIG = """
+providers: [{{name: a, base_url: "{url}/v1", api_key: sk-canary-upstream}}]
+groups:
+  staff: {{models: ["*"], limits: {limits}, group_limits: {group_limits}}}
+  free: {{models: ["*"]}}
+keys:
+  - {{name: alice, hash: "{alice}", group: staff}}
+  - {{name: bob, hash: "{bob}", group: staff}}
+  - {{name: carol, hash: "{carol}", group: free}}
+"""
+CHAT, MESSAGES = "/v1/chat/completions", "/v1/messages"
+
+
+@asynccontextmanager
+async def limited(
+    limits: str, clock: FakeClock, fetch: FakeFetch, script: Script | None = None, group_limits: str = "{}"
+) -> AsyncIterator[tuple[Served, FakeProvider]]:
+    """A proxy with these limits of the members of a group, and of the group."""
+    fetch.lists("a", "m")
+    async with fake_provider(script or replies(completion("m"))) as up:
+        keys = {"alice": digest(ALICE), "bob": digest(BOB), "carol": digest(CAROL)}
+        config = config_of(CONFIG.format(url=up.url, limits=limits, group_limits=group_limits, **keys))
+        async with serving(config, fetch, clock) as served:
+            yield served, up
+
+
+async def call(served: Served, key: str = ALICE, path: str = CHAT, **fields: object) -> httpx.Response:
+    body = {"model": "m", "messages": [{"role": "user", "content": "12345678"}], **fields}
+    return await served.client.post(path, json=body, headers={"Authorization": f"Bearer {key}"})
+
+
+def limit_headers(response: httpx.Response) -> dict[str, str]:
+    names = ("x-ratelimit-", "anthropic-ratelimit-", "retry-after")
+    return {name: value for name, value in response.headers.items() if name.startswith(names)}
+
+
+async def test_a_caller_above_its_limit_gets_429_with_the_limit_and_the_time(
+    clock: FakeClock, fetch: FakeFetch
+) -> None:
+    async with limited("{requests: [2/m, 100/d]}", clock, fetch) as (served, up):
+        statuses = [(await call(served)).status_code for _ in range(2)]
+        await clock.advance(20)
+        refused = await call(served)
+        reached = len(up.requests)
+        await clock.advance(40)
+        statuses.append((await call(served)).status_code)
+
+    assert statuses == [200, 200, 200]
+    assert refused.status_code == 429
+    assert refused.json() == {
+        "error": {
+            "message": "Rate limit of this proxy exceeded: at most 2 requests per minute (each caller); "
+            "retry after 40 s.",
+            "type": "rate_limit_error",
+            "param": None,
+            "code": "rate_limit_exceeded",
+        }
+    }
+    assert limit_headers(refused) == {
+        "retry-after": "40",
+        "x-ratelimit-limit-requests": "2",
+        "x-ratelimit-remaining-requests": "0",
+        "x-ratelimit-reset-requests": "40s",
+    }
+    assert reached == 2
+
+
+async def test_each_key_of_a_group_has_its_own_limit_and_keys_without_one_have_none(
+    clock: FakeClock, fetch: FakeFetch
+) -> None:
+    async with limited("{requests: 1/m}", clock, fetch) as (served, _):
+        statuses = [(await call(served, key)).status_code for key in (ALICE, ALICE, BOB, BOB, CAROL, CAROL)]
+        free = await call(served, CAROL)
+    assert statuses == [200, 429, 200, 429, 200, 200]
+    assert limit_headers(free) == {}
+
+
+async def test_a_group_limit_counts_all_members_together(clock: FakeClock, fetch: FakeFetch) -> None:
+    async with limited("{}", clock, fetch, group_limits="{requests: 3/h}") as (served, _):
+        statuses = [(await call(served, key)).status_code for key in (ALICE, BOB, ALICE)]
+        refused = await call(served, BOB)
+    assert statuses == [200] * 3
+    assert "at most 3 requests per hour (all members of the group staff together)" in refused.json()["error"]["message"]
+    assert refused.headers["retry-after"] == "3600"
+    assert refused.headers["x-should-retry"] == "false"  # SDKs would retry too soon
+
+
+async def test_a_request_that_one_limit_refuses_uses_nothing_of_the_others(clock: FakeClock, fetch: FakeFetch) -> None:
+    async with limited("{requests: 1/m}", clock, fetch, group_limits="{requests: 3/m}") as (served, _):
+        statuses = [(await call(served)).status_code for _ in range(5)]
+        other = await call(served, BOB)
+    assert statuses == [200, 429, 429, 429, 429]
+    assert other.status_code == 200
+
+
+async def test_good_answers_report_the_tightest_limit_in_the_names_of_openai(
+    clock: FakeClock, fetch: FakeFetch
+) -> None:
+    async with limited("{requests: [10/m, 5/h], tokens: 1000/m}", clock, fetch) as (served, _):
+        first = await call(served)
+        second = await call(served)
+    assert limit_headers(first) == {
+        "x-ratelimit-limit-requests": "5",
+        "x-ratelimit-remaining-requests": "4",
+        "x-ratelimit-reset-requests": "1h0m0s",
+        "x-ratelimit-limit-tokens": "1000",
+        "x-ratelimit-remaining-tokens": "998",  # the request is estimated to have 2
+        "x-ratelimit-reset-tokens": "1m0s",
+    }
+    assert second.headers["x-ratelimit-remaining-tokens"] == str(1000 - 8 - 2)
+
+
+async def test_anthropics_api_gets_the_names_of_anthropic(clock: FakeClock, fetch: FakeFetch) -> None:
+    clock.set_time(1_800_000_000.0)
+    async with limited("{requests: 1/m}", clock, fetch) as (served, _):
+        good = await call(served, path=MESSAGES)
+        refused = await call(served, path=MESSAGES)
+    expected = {
+        "anthropic-ratelimit-requests-limit": "1",
+        "anthropic-ratelimit-requests-remaining": "0",
+        "anthropic-ratelimit-requests-reset": "2027-01-15T08:01:00Z",
+    }
+    assert limit_headers(good) == expected
+    assert limit_headers(refused) == {**expected, "retry-after": "60"}
+    assert refused.json()["error"]["type"] == "rate_limit_error"
+
+
+PROVIDERS = {"x-ratelimit-limit-requests": "77", "anthropic-ratelimit-tokens-limit": "88"}
+
+
+@pytest.mark.parametrize("status", [200, 400])
+async def test_the_limits_of_the_proxy_at_a_provider_are_dropped_for_callers_with_limits(
+    status: int, clock: FakeClock, fetch: FakeFetch
+) -> None:
+    body = completion("m") if status == 200 else {"error": {"message": "no"}}
+    script = replies(body, status=status, headers=PROVIDERS)
+    async with limited("{requests: 5/m}", clock, fetch, script) as (served, _):
+        own = await call(served)
+        relayed = await call(served, CAROL)
+    assert own.status_code == relayed.status_code == status
+    assert limit_headers(own) == {
+        "x-ratelimit-limit-requests": "5",
+        "x-ratelimit-remaining-requests": "4",
+        "x-ratelimit-reset-requests": "1m0s",
+    }
+    assert limit_headers(relayed) == PROVIDERS
+
+
+# -- tokens ------------------------------------------------------------------------------------------------------------
+
+
+async def remaining(served: Served) -> int:
+    """The tokens that remain, after a call that is estimated to have none."""
+    response = await call(served, messages=[])
+    return int(response.headers["x-ratelimit-remaining-tokens"])
+
+
+async def test_tokens_are_settled_with_those_that_the_provider_reports(clock: FakeClock, fetch: FakeFetch) -> None:
+    async with limited("{tokens: 1000/m}", clock, fetch) as (served, _):
+        await call(served)
+        assert await remaining(served) == 1000 - 8
+
+
+async def test_a_call_is_admitted_while_tokens_remain_and_its_debt_is_carried_over(
+    clock: FakeClock, fetch: FakeFetch
+) -> None:
+    async with limited("{tokens: 4/m}", clock, fetch) as (served, _):
+        first = await call(served)  # 8 tokens: those of two minutes
+        statuses = []
+        for _ in range(2):
+            await clock.advance(59)
+            statuses.append((await call(served)).status_code)
+        refused = await call(served)
+        await clock.advance(2)
+        statuses.append((await call(served)).status_code)
+    assert first.status_code == 200
+    assert statuses == [429, 429, 200]
+    assert refused.headers["retry-after"] == "2"
+    assert "at most 4 tokens per minute (each caller)" in refused.json()["error"]["message"]
+
+
+async def test_a_stream_without_usage_costs_a_quarter_of_its_characters(clock: FakeClock, fetch: FakeFetch) -> None:
+    script = streams(chunk_event("m", "0123456789"), chunk_event("m", "01234567"), DONE)
+    async with limited("{tokens: 1000/m}", clock, fetch, script) as (served, _):
+        await call(served, stream=True)
+        response = await call(served, messages=[], stream=True)
+    assert response.headers["x-ratelimit-remaining-tokens"] == str(1000 - 2 - 5)
+
+
+async def test_a_stream_with_usage_costs_what_it_reports(clock: FakeClock, fetch: FakeFetch) -> None:
+    usage = b'data: {"choices":[],"usage":{"prompt_tokens":30,"completion_tokens":12}}\n\n'
+    script = streams(chunk_event("m", "0123456789"), usage, DONE)
+    async with limited("{tokens: 1000/m}", clock, fetch, script) as (served, _):
+        await call(served, stream=True)
+        response = await call(served, messages=[], stream=True)
+    assert response.headers["x-ratelimit-remaining-tokens"] == str(1000 - 42)
+
+
+@pytest.mark.parametrize("path", ["/v1/embeddings", "/v1/images/generations", "/v1/audio/speech"])
+async def test_other_calls_without_usage_cost_requests_only(path: str, clock: FakeClock, fetch: FakeFetch) -> None:
+    async with limited("{tokens: 1000/m, requests: 9/m}", clock, fetch, replies({"data": []})) as (served, _):
+        await call(served, path=path, input="a" * 400)
+        response = await call(served, path=path, input="")
+    assert response.headers["x-ratelimit-remaining-requests"] == "7"
+    assert response.headers["x-ratelimit-remaining-tokens"] == "998"  # only the estimate of the second call
+
+
+async def test_a_call_that_fails_costs_no_tokens(clock: FakeClock, fetch: FakeFetch) -> None:
+    async with limited("{tokens: 1000/m}", clock, fetch, replies({"error": {"message": "no"}}, status=400)) as (
+        served,
+        _,
+    ):
+        await call(served, messages=[{"role": "user", "content": "a" * 400}])
+        assert await remaining(served) == 1000
+
+
+async def test_a_client_that_disconnects_pays_for_the_text_until_then(clock: FakeClock, fetch: FakeFetch) -> None:
+    async def endless(exchange: Exchange) -> None:
+        await exchange.stream()
+        await exchange.chunk(chunk_event("m", "0123456789" * 4))
+        await exchange.closed()
+
+    async with limited("{tokens: 1000/m, concurrent: 1}", clock, fetch, endless) as (served, _):
+        body = msgspec.json.encode({"model": "m", "stream": True, "messages": [{"content": "12345678"}]})
+        async with served.raw(post(body, Authorization=f"Bearer {ALICE}")) as (reader, _writer):
+            await reader.readuntil(b'0123456789"')
+        limiter = served.app.shared.limiter(served.app.deployment.config)
+        await until(lambda: limiter.state.scopes["key:alice"].in_flight == 0)
+        used = limiter.state.scopes["key:alice"].sliding["tokens/m"].used
+    assert used == 2 + 10
+
+
+# -- calls in progress -------------------------------------------------------------------------------------------------
+
+
+async def test_calls_in_progress_are_limited_and_released_however_they_end(clock: FakeClock, fetch: FakeFetch) -> None:
+    released = asyncio.Event()
+
+    async def waits(exchange: Exchange) -> None:
+        await released.wait()
+        await exchange.reply(msgspec.json.encode(completion("m")))
+
+    async with limited("{concurrent: 2}", clock, fetch, waits) as (served, up):
+        first, second = asyncio.create_task(call(served)), asyncio.create_task(call(served))
+        await until(lambda: len(up.requests) == 2)
+        refused = await call(served)
+        other = asyncio.create_task(call(served, BOB))
+        await until(lambda: len(up.requests) == 3)
+        released.set()
+        statuses = [(await task).status_code for task in (first, second, other)]
+        again = await call(served)
+    assert refused.status_code == 429
+    assert "at most 2 calls at a time (each caller)" in refused.json()["error"]["message"]
+    assert refused.headers["retry-after"] == "1"
+    assert [*statuses, again.status_code] == [200] * 4
+
+
+# -- lists -------------------------------------------------------------------------------------------------------------
+
+
+async def lists(served: Served, key: str = ALICE, path: str = "/v1/models") -> httpx.Response:
+    return await served.client.get(path, headers={"Authorization": f"Bearer {key}"})
+
+
+async def test_lists_and_probes_are_never_limited_by_the_limits_of_calls(clock: FakeClock, fetch: FakeFetch) -> None:
+    async with limited("{requests: 1/d, concurrent: 1, tokens: 1/d}", clock, fetch) as (served, _):
+        await call(served)
+        statuses = [(await lists(served, path=path)).status_code for path in ("/v1/models", "/v1/models/m", "/livez")]
+        refused = await call(served)
+    assert statuses == [200, 200, 200]
+    assert refused.status_code == 429
+
+
+async def test_list_requests_is_a_limit_of_its_own(clock: FakeClock, fetch: FakeFetch) -> None:
+    async with limited("{list_requests: 3/m}", clock, fetch) as (served, _):
+        paths = ("/v1/models", "/models", "/v1/models/m", "/v1/models", "/v1/models/nothing")
+        answers = [await lists(served, path=path) for path in paths]
+        called = await call(served)
+        other = await lists(served, CAROL)
+        probe = await lists(served, path="/readyz")
+    assert [answer.status_code for answer in answers] == [200, 200, 200, 429, 429]
+    assert [answer.headers["x-ratelimit-remaining-requests"] for answer in answers] == ["2", "1", "0", "0", "0"]
+    assert "at most 3 list requests per minute" in answers[-1].json()["error"]["message"]
+    assert answers[0].json() == other.json()
+    assert called.status_code == other.status_code == probe.status_code == 200
+
+
+# -- many clients ------------------------------------------------------------------------------------------------------
+
+
+async def test_32_clients_together_get_exactly_100_of_100_per_minute(clock: FakeClock, fetch: FakeFetch) -> None:
+    statuses: Counter[tuple[int, int]] = Counter()
+
+    async def flood(served: Served, minute: int) -> None:
+        for _ in range(5):
+            statuses[minute, (await call(served)).status_code] += 1
+
+    async with limited("{requests: 100/m}", clock, fetch) as (served, _):
+        for minute in range(2):
+            await asyncio.gather(*(flood(served, minute) for _ in range(32)))
+            await clock.advance(60)
+    assert statuses == {(0, 200): 100, (0, 429): 60, (1, 200): 100, (1, 429): 60}
