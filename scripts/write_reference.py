@@ -288,6 +288,12 @@ ENTRIES: Mapping[str, Entry] = {
     "Server.max_request": Entry(
         "max_request: 64MiB", "Maximum size of a request body, also decompressed; larger ones get `413`."
     ),
+    "Server.facts_style": Entry(
+        "facts_style: all",
+        "Names of facts in lists: `plain` is one name each, `all` also those that clients of other servers read "
+        "(`context_window`, `max_model_len`, `top_provider`, `architecture` ...). See "
+        "[All names](facts.md#all-names).",
+    ),
     "Server.expose_provider": Entry(
         "expose_provider: true",
         "Send the name of the provider that served a call to all callers, as `x-served-by`; admin keys always get it.",
@@ -736,6 +742,11 @@ to those of the main file: first the main file, then the others in the order of 
 pattern; each file counts once. All other sections belong in the main file, and an included file cannot include files. A
 pattern that matches no file is an error, and so is a duplicate name across files. All files together can have 5 MiB and
 300,000 values. See [Several files](operations.md#several-files).
+
+## facts
+
+`facts: bundled` adds context lengths and prices that no provider reports, from the data in the package `genai-prices`
+(`pip install 'models-proxy[facts]'`). The default is `facts: off`. See [Bundled facts](facts.md#bundled-facts).
 """
 _RULES = """
 ## Access rules

@@ -197,6 +197,9 @@ def schema() -> Schema:
 
 def _section(name: str) -> Schema:
     section = next((each for each in SECTIONS if each.heading == name), None)
+    if name == "facts":
+        words = ["off", "bundled", False, None]  # YAML 1.1 reads off as false
+        return {"description": "Where facts of models come from that no provider reports.", "enum": words}
     if section is None:
         return {"description": "Files, or patterns of files, that are added to this one.", **_list_of(_WORD)}
     reference = {"$ref": f"#/$defs/{section.model.__name__}"}

@@ -13,6 +13,7 @@ from proxy.api.request import RequestHead
 from proxy.api.routes import READ, Route
 from proxy.api.workers import Condition, Workers, merged, merged_calls, packed_calls
 from proxy.asgi import Handler, RawResponse, Receive, Send
+from proxy.catalog.bundled import bundled
 from proxy.config import Config
 from proxy.errors import UpstreamError
 from proxy.states import Calls, Status
@@ -42,6 +43,7 @@ class Health:
         self._stored = stored
         self._workers = workers
         self._generation = config.generation
+        self._has_bundled_facts = config.facts == "bundled"
         self._reloads = reloads
         self._store = store
         self._providers = [provider.name for provider in config.providers]
@@ -165,6 +167,8 @@ class Health:
         if caller.admin:
             payload["lists"], payload["calls"] = lists, calls
             payload["configuration"] = self._configuration()
+            if self._has_bundled_facts:
+                payload["facts"] = _facts(self._store.clock.time())
             if stored := self._stored():
                 payload["store"] = stored
             if generations is not None:
@@ -234,6 +238,13 @@ def _error(error: UpstreamError) -> dict[str, str]:
 
 def _date(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def _facts(now: float) -> dict[str, Any]:
+    """The source of facts that no provider reports, and how old its data is."""
+    data = bundled()
+    day = data.date(now)
+    return {"source": "genai-prices", "version": data.version, "date": day.isoformat() if day else None}
 
 
 def _response(head: RequestHead, payload: dict[str, Any], status: int = 200) -> RawResponse:

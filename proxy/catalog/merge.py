@@ -115,13 +115,16 @@ def _completed(offers: tuple[Offer, ...], fill: bool) -> Offer:
     extra = first.entry.extra
     for offer in offers:
         if offer.id != first.id or fill:
-            extra = _with_missing_facts(extra, offer.entry.extra, offer.provider == first.provider)
+            extra = with_missing_facts(extra, offer.entry.extra, offer.provider == first.provider)
     return first if extra == first.entry.extra else replace(first, entry=replace(first.entry, extra=extra))
 
 
 @lru_cache(maxsize=4096)
-def _with_missing_facts(extra: bytes, other: bytes, same_provider: bool) -> bytes:
-    """Cached, because the catalogs of all policies merge the same entries."""
+def with_missing_facts(extra: bytes, other: bytes, same_provider: bool) -> bytes:
+    """The fields of an entry, and the facts that only the other one has.
+
+    Cached, because the catalogs of all policies merge the same entries.
+    """
     if extra == other:
         return extra
     fields, others = msgspec.json.decode(extra), msgspec.json.decode(other)

@@ -13,6 +13,7 @@ import msgspec
 from msgspec.structs import replace
 
 from proxy.catalog.adjust import completed, is_retired, overridden, passes, without
+from proxy.catalog.agreement import agree
 from proxy.catalog.display_names import label_display_names
 from proxy.catalog.naming import Naming
 from proxy.catalog.offer_facts import read_facts
@@ -268,6 +269,7 @@ def rules(time: Time) -> tuple[Rule, ...]:
     return (
         select,
         override,
+        agree,
         partial(hide_retired, time=time),
         assign_owner,
         rename,

@@ -7,6 +7,7 @@ from typing import Protocol
 
 import msgspec
 
+from proxy.catalog.finish import finishing
 from proxy.catalog.merge import FACTS, combining, merging
 from proxy.catalog.values import Catalog, Model, Offer, TargetOffer
 from proxy.config import Config
@@ -30,6 +31,21 @@ class Rules(Protocol):
 
 def catalog_of(offers: Iterable[Offer], rules: Rules, config: Config) -> Cooperative[Catalog]:
     """Return the catalog of a policy, with virtual models. `offers` are those of all providers, in their order."""
+    catalog = yield from _plain_catalog(offers, rules, config)
+    finish = finishing(config)
+    return catalog if finish is None else (yield from _finished(catalog, finish))
+
+
+def _finished(catalog: Catalog, finish: Callable[[Model], Model]) -> Cooperative[Catalog]:
+    models: list[Model] = []
+    for batch in batched(catalog.models):
+        models += map(finish, batch)
+        yield
+    return Catalog(tuple(models))
+
+
+def _plain_catalog(offers: Iterable[Offer], rules: Rules, config: Config) -> Cooperative[Catalog]:
+    """The catalog with the facts that the offers contain."""
     settings = config.merge
     if not config.models:
         return (yield from merging(offers, rules.allows, ignore_case=settings.ignore_case, fill=settings.fill))
@@ -71,7 +87,7 @@ def _virtual_model(model: VirtualModel, found: Sequence[Model | None]) -> Iterat
     """
     targets = [(target, listed) for target, listed in zip(model.targets, found, strict=True) if listed]
     offers = [
-        TargetOffer(model.id, offer.provider, offer.owned_by, Entry(offer.entry.id), target=target)
+        TargetOffer(model.id, offer.provider, offer.owned_by, Entry(offer.entry.id), facts=offer.facts, target=target)
         for target, listed in targets
         for offer in listed.offers
     ]

@@ -7,10 +7,11 @@ from typing import Any
 
 import click
 import msgspec
+from msgspec.structs import replace
 
 from proxy.access import Policy
 from proxy.catalog import Offer
-from proxy.catalog.offer_facts import facts_of_entry
+from proxy.catalog.offer_facts import facts_of
 from proxy.cli.client import Response, connection_options, get, key_from, list_url
 from proxy.cli.terminal import Failure, out, show_table
 from proxy.cli.text import count, day
@@ -124,7 +125,8 @@ def _allowed(patterns: Sequence[str]) -> Policy:
 
 def _offer(model: Listed) -> Offer:
     entry = Entry(model["id"], created=model["created"], extra=msgspec.json.encode(model))
-    return Offer(model["id"], "", model["owned_by"], entry, facts=facts_of_entry(entry))
+    offer = Offer(model["id"], "", model["owned_by"], entry)
+    return replace(offer, facts=facts_of(offer))
 
 
 def _read(response: Response) -> list[Listed]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from proxy import __version__
+from proxy.catalog.bundled import bundled
 from proxy.cli.text import count
 from proxy.config import Config
 from proxy.config.addresses import UNIX
@@ -89,6 +90,8 @@ class StartupReport:
         for provider in self._config.providers:
             if provider.name not in self._states and (report := reports.get(provider.name)):
                 self._row(_fields(report), f"no response within {provider.initial_wait:g} s; still trying")
+        if self._config.facts == "bundled":
+            self.print(f"Facts that no provider reports: {bundled().label(store.clock.time())}")
         self.print(f"Listening on {url}")
         self.print_example(url, store)
 

@@ -19,6 +19,7 @@ from proxy.config.contents import Content, content, content_of_pipe, is_pipe
 from proxy.config.defaults import Cache, Defaults
 from proxy.config.document import MOST, Size
 from proxy.config.documents import SECTIONS, Documents
+from proxy.config.facts_setting import facts_of
 from proxy.config.files import read_files, with_included
 from proxy.config.hints import LITELLM, did_you_mean
 from proxy.config.keys import Members, members_of
@@ -126,6 +127,7 @@ def _config(
     check_certificate(validation, server.tls if server else None)
     logging = validation.section(Logging, raw, "logging")
     store = store_of(validation, raw, read_secret, is_installed)
+    facts = facts_of(validation, raw, is_installed)
     merge = validation.section(Merge, raw, "merge")
     _check_inherited(validation, raw)
     owners = _owners(validation, raw)
@@ -156,6 +158,7 @@ def _config(
         routing,
         logging or Logging(),
         store,
+        facts,
     )
 
 

@@ -52,6 +52,8 @@ class Server(Settings):
     """Maximum size of a request body."""
     reload: Annotated[Literal["auto", "signal", "off"], BeforeValidator(off_if_false)] = "auto"
     """When a changed configuration is applied: within seconds, after SIGHUP only, or at the next start only."""
+    facts_style: Literal["plain", "all"] = "plain"
+    """The names of facts in lists: one each, or also those that clients of other servers read."""
     expose_provider: bool = False
     """Whether all callers see which provider served a call (`x-served-by`); otherwise only admin keys do."""
     timezone: Annotated[str, AfterValidator(timezone_name)] = "UTC"

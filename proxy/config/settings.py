@@ -32,6 +32,9 @@ DEFAULT_GROUP = "default"
 """The group of requests without a credential."""
 
 
+FactsSource = Literal["off", "bundled"]
+
+
 class OwnerRule(Settings):
     match: Globs = Field(min_length=1)
     owner: NotEmpty
@@ -117,6 +120,8 @@ class Config:
     """The first rule that matches a model is used."""
     logging: Logging = field(default=Logging())
     store: StoreSettings = field(default=StoreSettings())
+    facts: FactsSource = "off"
+    """Where facts come from that no provider reports."""
     sources: Sources = field(default=Sources(), compare=False, repr=False)
     """The files that it was read from."""
     places: Places = field(default=Places(), compare=False, repr=False)
@@ -143,6 +148,7 @@ class Config:
                 self.routing,
                 self.logging,
                 self.store,
+                self.facts,
             )
         )
 

@@ -259,10 +259,15 @@ def _nested(
 
 def facts_of(payload: Mapping[str, Any]) -> dict[str, Any]:
     """All facts of an object, by standard name."""
+    known, _ = known_values(payload, sources_of(payload), 1)
+    return known
+
+
+def sources_of(payload: Mapping[str, Any]) -> Sources:
+    """The fields of an object that may contain facts."""
     fields = tuple(payload)
     groups = groups_in(fields)
-    known, _ = known_values(payload, _sources_of(fields, groups, shape_reader(groups)(payload)), 1)
-    return known
+    return _sources_of(fields, groups, shape_reader(groups)(payload))
 
 
 @lru_cache(256)

@@ -28,8 +28,7 @@ _OTHER_WORDS: Mapping[str, str] = {"images": "image", "pdf": "file", "document":
 
 
 class Facts(Struct, frozen=True, gc=False):
-    """The facts about one model. They are those that its provider lists or that the operator declares, unless a field
-    shows another source."""
+    """The facts about one model."""
 
     type: str = ""
     """One of TYPE_NAMES."""
@@ -46,8 +45,8 @@ class Facts(Struct, frozen=True, gc=False):
     """Those that the model has."""
     lacking: frozenset[Capability] = frozenset()
     """Those that it does not have. Any other capability is unknown."""
-    bundled: tuple[str, ...] = ()
-    """The standard names of the facts that are from bundled data."""
+    bundled: bytes = b""
+    """Those that are not listed, from bundled data: a JSON object of fields, b"" without any."""
 
 
 class _Shown(Struct, frozen=True, gc=False):

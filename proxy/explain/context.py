@@ -62,11 +62,11 @@ class Context:
         self.providers = {provider.name: provider for provider in config.providers}
         self.known = {each.source.provider.name: each for each in lists.providers}
         self.tracers = {name: Tracer(self.providers[name], config, now, self.reasons) for name in self.known}
-        self._now = now
+        self.now = now
 
     def caller(self, key: str | None) -> Caller | None:
         """The caller with the key of this name: see `caller_of`."""
-        return caller_of(self.config, key, self._now, self.reasons)
+        return caller_of(self.config, key, self.now, self.reasons)
 
     def names(self, caller: Caller) -> Names:
         """The names besides listed ids that a caller can use. They must be prepared before a model is explained."""

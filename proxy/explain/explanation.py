@@ -187,7 +187,7 @@ class _Explaining:
         merged = [each.offer for each in decisions if each.part.is_allowed and each.part.target == target_of(first)]
         owner = yield from self._owner(first)
         withheld = {each.source.provider.name: each.withheld for each in self._context.lists.providers}
-        return Facts(self._config, withheld, self._reasons).of(model, merged, owner)
+        return Facts(self._config, withheld, self._reasons, self._context.now).of(model, merged, owner)
 
     def _owner(self, offer: Offer) -> Cooperative[Reason]:
         """Why a model has its owner: a name that is not listed has that of the model that it refers to."""

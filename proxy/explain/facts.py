@@ -3,32 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
 from proxy.catalog import Model, Offer
+from proxy.catalog.bundled import bundled
 from proxy.catalog.display_names import label_of
 from proxy.catalog.merge import FACTS, PLACEHOLDERS, combining, created_from
+from proxy.catalog.offer_facts import facts_of
 from proxy.config import Config, Provider
 from proxy.dialects import RESERVED_FIELDS, Dialect, unix_seconds
 from proxy.dialects.getters import values_at
 from proxy.explain.entries import matching_overrides
 from proxy.explain.reasons import Reasons
-from proxy.explain.values import Fact, Reason
-
-Source = Literal["provider", "declared", "override", "owner", "none"]
+from proxy.explain.values import Fact, Reason, Source
 
 
 class Facts:
     """Explains the fields of models."""
 
-    def __init__(self, config: Config, withheld: Mapping[str, frozenset[str]], reasons: Reasons) -> None:
-        """`withheld`: provider -> its own ids of models whose creation time is not shown."""
+    def __init__(self, config: Config, withheld: Mapping[str, frozenset[str]], reasons: Reasons, now: float) -> None:
+        """`withheld`: provider -> its own ids of models whose creation time is not shown; `now`: Unix seconds."""
         self._config = config
         self._providers = {provider.name: provider for provider in config.providers}
         self._withheld = withheld
         self._reasons = reasons
+        self._now = now
+        self._shows_types = config.server.facts_style == "all"
+        """Whether types that follow from names are shown."""
 
     def of(self, model: Model, offers: Sequence[Offer], owner: Reason) -> list[Fact]:
         """The fields of a model. `offers`: the allowed ones, before they were merged; `owner`: why it has its owner."""
@@ -37,9 +40,31 @@ class Facts:
         shown: dict[str, Any] = msgspec.json.decode(model.offers[0].entry.extra)
         sources = self._sources(offers)
         for name in FACTS:
-            if shown.get(name) is not None:
-                facts.append(self._fact(name, shown[name], sources.get(name, offers[0]), offers[0]))
-        return facts
+            if shown.get(name) is None:
+                continue
+            if name in sources:
+                facts.append(self._fact(name, shown[name], sources[name], offers[0]))
+            elif name != "type":
+                facts.append(self._bundled(name, shown[name], offers))
+        return [*facts, *self._type_of_name(offers[0], is_known="type" in sources)]
+
+    def _bundled(self, name: str, value: Any, offers: Sequence[Offer]) -> Fact:
+        with_facts = (
+            each for each in offers if each.facts and name in msgspec.json.decode(each.facts.bundled or b"{}")
+        )
+        offer = next(with_facts, offers[0])
+        text = f"from {bundled().label(self._now)}: no provider reports it"
+        return Fact(name, value, offer.provider, "bundled", [self._reasons.of("facts", "sets", text, "facts")])
+
+    def _type_of_name(self, offer: Offer, *, is_known: bool) -> Iterator[Fact]:
+        """The type that follows from the name of a model, if it is shown, or access rules read it."""
+        if is_known or not (self._shows_types or self._config.has_fact_rules):
+            return
+        facts, own_id = facts_of(offer), (offer.alias_of or offer).entry.id
+        if facts.type_source == "name":
+            note = "" if self._shows_types else "; the list does not show it"
+            text = f"the model family of the id {own_id!r}, because no provider reports a type{note}"
+            yield Fact("type", facts.type, offer.provider, "name", [Reason("type", "sets", text)])
 
     def _sources(self, offers: Sequence[Offer]) -> dict[str, Offer]:
         """Fact -> the offer that it comes from, found by merging one offer more at a time."""

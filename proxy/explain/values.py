@@ -87,6 +87,11 @@ class AccessPart(Struct, frozen=True):
     """What applies besides the rules."""
 
 
+Source = Literal["provider", "declared", "override", "owner", "bundled", "name", "none"]
+"""Where a value comes from. `owner`: as in `reasons`; `bundled`: from `genai-prices`; `name`: from the family in the
+name of the model; `none`: it is unknown."""
+
+
 class Fact(Struct, frozen=True):
     """One field of the listed model."""
 
@@ -94,8 +99,7 @@ class Fact(Struct, frozen=True):
     value: Any
     provider: str
     """The provider whose offer it comes from, "" if it comes from none."""
-    source: Literal["provider", "declared", "override", "owner", "none"]
-    """`owner`: as in `reasons`; `none`: the value is unknown."""
+    source: Source
     reasons: Sequence[Reason]
     """How the offer got the value; before that, why it is not that of the first offer."""
 

@@ -18,6 +18,7 @@ from msgspec.structs import replace
 
 from proxy.access import Policy
 from proxy.catalog import Catalog, Model, Offer
+from proxy.catalog.finish import finishing
 from proxy.catalog.merge import model_of
 from proxy.catalog.names import Accepted, AcceptedNames, Source, accepted_names, without_suffixes
 from proxy.catalog.similar import Spellings, similar_ids, spellings
@@ -79,6 +80,8 @@ class NameIndex(NamedTuple):
     """Those of all providers."""
     virtual: frozenset[str]
     """The ids of virtual models, which are no names of anything else."""
+    finish: Callable[[Model], Model] | None
+    """What is added to the facts of models, see `finishing`."""
 
 
 def name_index(sources: Sequence[Source], config: Config) -> Cooperative[NameIndex]:
@@ -90,7 +93,7 @@ def name_index(sources: Sequence[Source], config: Config) -> Cooperative[NameInd
             acceptors.append(acceptor)
     offers = tuple(chain.from_iterable(source.offers for source in sources))
     index = yield from spellings(offers)
-    return NameIndex(tuple(acceptors), index, offers, frozenset(model.id for model in config.models))
+    return NameIndex(tuple(acceptors), index, offers, frozenset(model.id for model in config.models), finishing(config))
 
 
 def lazy_index(sources: Sequence[Source], config: Config) -> Lazy[NameIndex]:
@@ -172,8 +175,9 @@ class Names:
             return None
         if len(self._resolved) >= MAX_CACHED:
             del self._resolved[next(iter(self._resolved))]
-        model = self._resolved[name] = model_of(offers)
-        return model
+        model, finish = model_of(offers), self._index.get().finish
+        self._resolved[name] = finish(model) if finish else model
+        return self._resolved[name]
 
     def similar(self, name: str) -> Sequence[str]:
         """Return listed ids that are similar to an unknown name."""

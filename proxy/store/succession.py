@@ -17,7 +17,7 @@ _REQUEST = (
 """Settings of the requests for a list, besides those that decide what its entries are."""
 RULES = ("where", "hide_retired")
 """Rules that read fields which are not shown. Stored lists contain their results instead: see `storable`."""
-_SHARED_RULES = ("owners", "merge", "has_fact_rules")
+_SHARED_RULES = ("owners", "merge", "facts", "has_fact_rules")
 """What decides, besides the settings of a provider, which offers its entries become."""
 FETCH_SETTINGS = (*_SOURCE, *_REQUEST, *RULES)
 """All settings on which a stored list depends."""
@@ -61,7 +61,8 @@ def _without_fields_of_rules(row: Dialect) -> Dialect:
 
 def shares_rules(before: Config, after: Config) -> bool:
     """Whether entries become the same offers, if the settings of their provider are the same."""
-    return all(getattr(before, name) == getattr(after, name) for name in _SHARED_RULES)
+    has_same_style = before.server.facts_style == after.server.facts_style
+    return has_same_style and all(getattr(before, name) == getattr(after, name) for name in _SHARED_RULES)
 
 
 def lists_alike(before: Config, after: Config) -> bool:

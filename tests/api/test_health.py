@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 
 from proxy.catalog import FetchResult
+from proxy.catalog.bundled import bundled
 from proxy.config import Config
 from proxy.errors import UpstreamError
 from proxy.server.app import Proxy
@@ -231,6 +232,19 @@ async def test_health_is_degraded_while_a_provider_is_skipped(fetch: FakeFetch, 
         health, listed = await reply_to(app, "/health"), await reply_to(app, "/v1/models", USERS)
 
     assert (health.status, health.json, listed.status) == (200, {"status": "degraded"}, 200)
+
+
+async def test_health_shows_admins_the_source_of_bundled_facts_and_how_old_it_is(
+    fetch: FakeFetch, clock: FakeClock
+) -> None:
+    config = config_of(f"facts: bundled\n{CONFIG}", {"PROVIDER_KEY": "sk-canary-of-the-provider"})
+    async with started(config, fetch, clock) as app:
+        health, others = await reply_to(app, "/health", ADMINS), await reply_to(app, "/health", USERS)
+
+    day = bundled().date(clock.time())
+    assert day is not None
+    assert health.json["facts"] == {"source": "genai-prices", "version": bundled().version, "date": day.isoformat()}
+    assert "facts" not in others.json
 
 
 async def test_health_is_ok_while_a_provider_is_disabled(fetch: FakeFetch, clock: FakeClock) -> None:

@@ -9,12 +9,13 @@ import httpx
 import pytest
 
 from proxy import __version__
+from proxy.catalog.bundled import bundled
 from proxy.cli.startup import Screen, StartupReport
 from proxy.errors import UpstreamError
 from proxy.states import ListState
-from proxy.store import Report
+from proxy.store import Report, Store
 from proxy.telemetry.message_fields import ListFields
-from tests.fakes import config_of
+from tests.fakes import FakeClock, FakeFetch, config_of
 from tests.processes import CONSOLE, Process, accepts_connections, free_port, serving, until
 from tests.providers.lists import CTYUN_WRONG_KEY, lists
 from tests.providers.scripted import FakeProviders, delayed, hangs, replies
@@ -150,6 +151,16 @@ def test_row_of_a_list_that_may_lack_models_has_their_number_and_the_reason(
     startup.on_report(report_of(state, UpstreamError("incomplete", "list may be incomplete: why")))
 
     assert printed == [f"  {state:<10}  a  1 model; list may be incomplete: why; retrying in 5 s"]
+
+
+def test_the_source_of_bundled_facts_and_how_old_it_is_is_shown(fetch: FakeFetch, clock: FakeClock) -> None:
+    printed: list[str] = []
+    config = config_of("facts: bundled\nproviders: [{name: lab, kind: static, models: [m]}]")
+    StartupReport(config, "file", Screen(printed.append, printed.append)).on_ready(
+        "http://h", Store(config, fetch, clock)
+    )
+
+    assert f"Facts that no provider reports: {bundled().label(clock.time())}" in printed
 
 
 def test_each_change_of_the_state_or_its_reason_is_one_log_line(

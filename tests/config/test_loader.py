@@ -57,10 +57,11 @@ server:
    allowed_hosts: [models-proxy],
    limits: {header_timeout: 5s, body_timeout: 30s, body_rate: 2KiB, body_memory: 64MiB, write_timeout: 20s,
             keepalive_timeout: 2m, headers: 64KiB, connections: 500, connections_per_address: 20}, shutdown_timeout: 2m,
-   metrics: off, max_request: 1MiB, expose_provider: true, sse_keepalive: 5s, workers: 1,
+   metrics: off, max_request: 1MiB, expose_provider: true, sse_keepalive: 5s, workers: 1, facts_style: all,
    extra_paths: [/v1/translate], default_models: {moderations: omni}, trusted_proxies: [10.0.0.0/8, 192.0.2.7],
    reload: signal, base_path: /llm, socket_mode: "0600", timezone: Europe/Berlin}
 logging: {format: json, level: warning, access: all}
+facts: bundled
 store:
   directory: /var/lib/models-proxy
   valkey: rediss://user@valkey
@@ -369,6 +370,7 @@ def test_every_setting_is_loaded(corp_pem: str) -> None:
             ),
             max_request=1024**2,
             expose_provider=True,
+            facts_style="all",
             reload="signal",
             shutdown_timeout=120,
             sse_keepalive=5,
@@ -440,6 +442,7 @@ def test_every_setting_is_loaded(corp_pem: str) -> None:
             RoutingRule(match=("gpt-*", "o1"), strategy="order"),
         ),
         logging=Logging(format="json", level="warning", access="all"),
+        facts="bundled",
         store=StoreSettings(
             directory="/var/lib/models-proxy",
             valkey=SecretStr("rediss://user@valkey"),

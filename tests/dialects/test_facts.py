@@ -35,249 +35,250 @@ def facts(payload: Mapping[str, object], kind: str = "openai") -> dict[str, Any]
 # -- whole entries -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("payload", "expected"),
-    [
-        pytest.param(
-            {
-                "context_length": 200000,
-                "architecture": {"modality": "text+image->text", "input_modalities": ["text", "image", "file"]},
-                "top_provider": {"context_length": 200000, "max_completion_tokens": 64000},
-                "supported_parameters": ["max_tokens", "temperature", "tool_choice", "tools", "include_reasoning"],
-            },
-            {
-                "context_length": 200000,
-                "max_output_tokens": 64000,
-                "input_modalities": ["text", "image", "file"],
-                "output_modalities": ["text"],
-                "supports_tools": True,
-                "supports_reasoning": True,
-            },
-            id="OpenRouter",
-        ),
-        pytest.param(
-            {
-                "model_info": {
-                    "mode": "image_generation",
-                    "max_tokens": 4096,
-                    "max_input_tokens": 128000,
-                    "max_output_tokens": 4096,
-                    "supports_function_calling": False,
-                    "supports_vision": True,
-                    "supports_tool_choice": None,
-                    "supports_reasoning": None,
-                }
-            },
-            {
-                "type": "image",
-                "context_length": 128000,
+GATEWAYS = [
+    pytest.param(
+        {
+            "context_length": 200000,
+            "architecture": {"modality": "text+image->text", "input_modalities": ["text", "image", "file"]},
+            "top_provider": {"context_length": 200000, "max_completion_tokens": 64000},
+            "supported_parameters": ["max_tokens", "temperature", "tool_choice", "tools", "include_reasoning"],
+        },
+        {
+            "context_length": 200000,
+            "max_output_tokens": 64000,
+            "input_modalities": ["text", "image", "file"],
+            "output_modalities": ["text"],
+            "supports_tools": True,
+            "supports_reasoning": True,
+        },
+        id="OpenRouter",
+    ),
+    pytest.param(
+        {
+            "model_info": {
+                "mode": "image_generation",
+                "max_tokens": 4096,
+                "max_input_tokens": 128000,
                 "max_output_tokens": 4096,
-                "supports_tools": False,
-                "input_modalities": ["text", "image"],
+                "supports_function_calling": False,
+                "supports_vision": True,
+                "supports_tool_choice": None,
+                "supports_reasoning": None,
+            }
+        },
+        {
+            "type": "image",
+            "context_length": 128000,
+            "max_output_tokens": 4096,
+            "supports_tools": False,
+            "input_modalities": ["text", "image"],
+        },
+        id="LiteLLM's model info",
+    ),
+    pytest.param(
+        {
+            "attachment": True,
+            "reasoning": True,
+            "tool_call": True,
+            "modalities": {"input": ["text", "image", "pdf"], "output": ["text"]},
+            "limit": {"context": 1000000, "output": 65536},
+        },
+        {
+            "context_length": 1000000,
+            "max_output_tokens": 65536,
+            "input_modalities": ["text", "image", "pdf"],
+            "output_modalities": ["text"],
+            "supports_tools": True,
+            "supports_reasoning": True,
+        },
+        id="models.dev",
+    ),
+    pytest.param(
+        {
+            "capabilities": {
+                "family": "x",
+                "type": "chat",
+                "limits": {
+                    "max_context_window_tokens": 200000,
+                    "max_output_tokens": 32000,
+                    "max_prompt_tokens": 168000,
+                    "vision": {"max_prompt_images": 5},
+                },
+                "supports": {"tool_calls": True, "vision": True, "reasoning_effort": ["low", "high"]},
+            }
+        },
+        {
+            "type": "chat",
+            "context_length": 200000,
+            "max_output_tokens": 32000,
+            "supports_tools": True,
+            "supports_reasoning": True,
+            "input_modalities": ["text", "image"],
+        },
+        id="GitHub Copilot",
+    ),
+    pytest.param(
+        {"type": "vlm", "max_context_length": 131072, "loaded_context_length": 4096, "capabilities": ["tool_use"]},
+        {"type": "chat", "context_length": 4096, "supports_tools": True, "input_modalities": ["text", "image"]},
+        id="LM Studio, older",
+    ),
+    pytest.param(
+        {"meta": {"n_ctx": 32768, "n_ctx_train": 262144, "n_params": 1}}, {"context_length": 32768}, id="llama.cpp"
+    ),
+    pytest.param({"max_model_len": 8192}, {"context_length": 8192}, id="vLLM"),
+    pytest.param(
+        {"max_input_tokens": 4000, "max_total_tokens": 4096}, {"context_length": 4096}, id="TGI, the total"
+    ),
+    pytest.param(
+        {
+            "capabilities": {"completion_chat": True, "function_calling": True, "vision": False},
+            "max_context_length": 131072,
+        },
+        {"type": "chat", "context_length": 131072, "supports_tools": True},
+        id="Mistral",
+    ),
+    pytest.param(
+        {
+            "supports_chat": True,
+            "supports_image_input": True,
+            "supports_tools": True,
+            "context_length": 131072,
+        },
+        {"type": "chat", "context_length": 131072, "supports_tools": True, "input_modalities": ["text", "image"]},
+        id="Fireworks",
+    ),
+    pytest.param(
+        {
+            "context_window": 200000,
+            "max_tokens": 64000,
+            "type": "language",
+            "tags": ["file-input", "reasoning", "tool-use", "vision"],
+        },
+        {
+            "type": "chat",
+            "context_length": 200000,
+            "max_output_tokens": 64000,
+            "supports_tools": True,
+            "supports_reasoning": True,
+            "input_modalities": ["text", "image", "file"],
+        },
+        id="Vercel",
+    ),
+    pytest.param(
+        {"context_window": 131072, "max_completion_tokens": 32768},
+        {"context_length": 131072, "max_output_tokens": 32768},
+        id="Groq",
+    ),
+    pytest.param(
+        {
+            "context_size": 64000,
+            "max_output_tokens": 8000,
+            "features": ["function-calling", "structured-outputs", "reasoning"],
+            "model_type": "chat",
+        },
+        {
+            "type": "chat",
+            "context_length": 64000,
+            "max_output_tokens": 8000,
+            "supports_tools": True,
+            "supports_reasoning": True,
+        },
+        id="Novita",
+    ),
+    pytest.param(
+        {"context_length": 8, "supports_image_in": True, "supports_video_in": True, "supports_reasoning": False},
+        {"context_length": 8, "supports_reasoning": False, "input_modalities": ["text", "image", "video"]},
+        id="Moonshot",
+    ),
+    pytest.param(
+        {
+            "max_input_tokens": 200000,
+            "max_tokens": 64000,
+            "capabilities": {
+                "image_input": {"supported": True},
+                "pdf_input": {"supported": True},
+                "thinking": {"supported": True, "types": {"enabled": {"supported": True}}},
             },
-            id="LiteLLM's model info",
-        ),
-        pytest.param(
-            {
-                "attachment": True,
-                "reasoning": True,
-                "tool_call": True,
-                "modalities": {"input": ["text", "image", "pdf"], "output": ["text"]},
-                "limit": {"context": 1000000, "output": 65536},
-            },
-            {
-                "context_length": 1000000,
-                "max_output_tokens": 65536,
-                "input_modalities": ["text", "image", "pdf"],
-                "output_modalities": ["text"],
-                "supports_tools": True,
-                "supports_reasoning": True,
-            },
-            id="models.dev",
-        ),
-        pytest.param(
-            {
+        },
+        {
+            "context_length": 200000,
+            "supports_reasoning": True,
+            "input_modalities": ["text", "image", "file"],
+        },
+        id="Anthropic's fields",
+    ),
+    pytest.param(
+        {
+            "model_spec": {
+                "availableContextTokens": 32768,
                 "capabilities": {
-                    "family": "x",
-                    "type": "chat",
-                    "limits": {
-                        "max_context_window_tokens": 200000,
-                        "max_output_tokens": 32000,
-                        "max_prompt_tokens": 168000,
-                        "vision": {"max_prompt_images": 5},
-                    },
-                    "supports": {"tool_calls": True, "vision": True, "reasoning_effort": ["low", "high"]},
-                }
-            },
-            {
-                "type": "chat",
-                "context_length": 200000,
-                "max_output_tokens": 32000,
-                "supports_tools": True,
-                "supports_reasoning": True,
-                "input_modalities": ["text", "image"],
-            },
-            id="GitHub Copilot",
-        ),
-        pytest.param(
-            {"type": "vlm", "max_context_length": 131072, "loaded_context_length": 4096, "capabilities": ["tool_use"]},
-            {"type": "chat", "context_length": 4096, "supports_tools": True, "input_modalities": ["text", "image"]},
-            id="LM Studio, older",
-        ),
-        pytest.param(
-            {"meta": {"n_ctx": 32768, "n_ctx_train": 262144, "n_params": 1}}, {"context_length": 32768}, id="llama.cpp"
-        ),
-        pytest.param({"max_model_len": 8192}, {"context_length": 8192}, id="vLLM"),
-        pytest.param(
-            {"max_input_tokens": 4000, "max_total_tokens": 4096}, {"context_length": 4096}, id="TGI, the total"
-        ),
-        pytest.param(
-            {
-                "capabilities": {"completion_chat": True, "function_calling": True, "vision": False},
-                "max_context_length": 131072,
-            },
-            {"type": "chat", "context_length": 131072, "supports_tools": True},
-            id="Mistral",
-        ),
-        pytest.param(
-            {
-                "supports_chat": True,
-                "supports_image_input": True,
-                "supports_tools": True,
-                "context_length": 131072,
-            },
-            {"type": "chat", "context_length": 131072, "supports_tools": True, "input_modalities": ["text", "image"]},
-            id="Fireworks",
-        ),
-        pytest.param(
-            {
-                "context_window": 200000,
-                "max_tokens": 64000,
-                "type": "language",
-                "tags": ["file-input", "reasoning", "tool-use", "vision"],
-            },
-            {
-                "type": "chat",
-                "context_length": 200000,
-                "max_output_tokens": 64000,
-                "supports_tools": True,
-                "supports_reasoning": True,
-                "input_modalities": ["text", "image", "file"],
-            },
-            id="Vercel",
-        ),
-        pytest.param(
-            {"context_window": 131072, "max_completion_tokens": 32768},
-            {"context_length": 131072, "max_output_tokens": 32768},
-            id="Groq",
-        ),
-        pytest.param(
-            {
-                "context_size": 64000,
-                "max_output_tokens": 8000,
-                "features": ["function-calling", "structured-outputs", "reasoning"],
-                "model_type": "chat",
-            },
-            {
-                "type": "chat",
-                "context_length": 64000,
-                "max_output_tokens": 8000,
-                "supports_tools": True,
-                "supports_reasoning": True,
-            },
-            id="Novita",
-        ),
-        pytest.param(
-            {"context_length": 8, "supports_image_in": True, "supports_video_in": True, "supports_reasoning": False},
-            {"context_length": 8, "supports_reasoning": False, "input_modalities": ["text", "image", "video"]},
-            id="Moonshot",
-        ),
-        pytest.param(
-            {
-                "max_input_tokens": 200000,
-                "max_tokens": 64000,
-                "capabilities": {
-                    "image_input": {"supported": True},
-                    "pdf_input": {"supported": True},
-                    "thinking": {"supported": True, "types": {"enabled": {"supported": True}}},
+                    "supportsFunctionCalling": True,
+                    "supportsReasoning": False,
+                    "supportsVision": False,
                 },
             },
-            {
-                "context_length": 200000,
-                "supports_reasoning": True,
-                "input_modalities": ["text", "image", "file"],
-            },
-            id="Anthropic's fields",
-        ),
-        pytest.param(
-            {
-                "model_spec": {
-                    "availableContextTokens": 32768,
-                    "capabilities": {
-                        "supportsFunctionCalling": True,
-                        "supportsReasoning": False,
-                        "supportsVision": False,
-                    },
-                },
-                "type": "text",
-            },
-            {"type": "chat", "context_length": 32768, "supports_tools": True, "supports_reasoning": False},
-            id="Venice",
-        ),
-        pytest.param(
-            {"model_ability": ["chat", "tools", "vision"], "model_type": "LLM", "context_length": 32768},
-            {"type": "chat", "context_length": 32768, "supports_tools": True, "input_modalities": ["text", "image"]},
-            id="Xinference",
-        ),
-        pytest.param(
-            {"metadata": {"context_length": 131072, "max_tokens": 131072, "tags": ["vision", "json"]}},
-            {"context_length": 131072, "input_modalities": ["text", "image"]},
-            id="DeepInfra, whose max_tokens is the context",
-        ),
-        pytest.param(
-            {"domain": "VLM", "token_limits": {"context_window": 262144, "max_output_token_length": 32768},
-             "features": {"tools": {"function_calling": True}}},
-            {
-                "type": "chat",
-                "context_length": 262144,
-                "max_output_tokens": 32768,
-                "input_modalities": ["text", "image"],
-                "supports_tools": True,
-            },
-            id="Volcengine",
-        ),
-        pytest.param(
-            {"inputModalities": ["TEXT", "IMAGE"], "outputModalities": ["TEXT"]},
-            {"input_modalities": ["text", "image"], "output_modalities": ["text"]},
-            id="Bedrock",
-        ),
-        pytest.param(
-            {"context_window": {"context_length": 200000, "max_output_tokens": 64000}},
-            {"context_length": 200000, "max_output_tokens": 64000},
-            id="Poe",
-        ),
-        pytest.param(
-            {"model_limits": {"max_sequence_length": 131072, "max_output_tokens": 8192}},
-            {"context_length": 131072, "max_output_tokens": 8192},
-            id="watsonx",
-        ),
-        pytest.param({"categories": ["llm"],
-                      "meta": {"n_ctx": 8192, "support_vision": True, "support_tool_calls": False}},
-                     {"type": "chat", "context_length": 8192, "supports_tools": False,
-                      "input_modalities": ["text", "image"]}, id="GPUStack"),
-        pytest.param({"task": "llm/v1/embeddings"}, {"type": "embedding"}, id="Databricks"),
-        pytest.param({"inference_metadata": {"request_modality": ["Text", "Image"], "response_modality": ["Text"]}},
-                     {"input_modalities": ["text", "image"], "output_modalities": ["text"]}, id="Model Studio"),
-        pytest.param({"pipeline_tag": "feature-extraction"}, {"type": "embedding"}, id="Hugging Face"),
-        pytest.param(
-            {"supported_endpoints": ["/chat/completions", "/responses"]}, {"type": "chat"}, id="paths of endpoints"
-        ),
-        pytest.param({"supported_endpoint_types": ["jina-rerank"]}, {"type": "rerank"}, id="New-API, rerank"),
-        pytest.param({"supported_endpoint_types": ["openai"]}, {}, id="New-API, which says openai of all models"),
-        pytest.param({"recipe_options": {"ctx_size": 4096}, "max_context_window": 131072}, {"context_length": 4096},
-                     id="Lemonade"),
-    ],
-)  # fmt: skip
+            "type": "text",
+        },
+        {"type": "chat", "context_length": 32768, "supports_tools": True, "supports_reasoning": False},
+        id="Venice",
+    ),
+    pytest.param(
+        {"model_ability": ["chat", "tools", "vision"], "model_type": "LLM", "context_length": 32768},
+        {"type": "chat", "context_length": 32768, "supports_tools": True, "input_modalities": ["text", "image"]},
+        id="Xinference",
+    ),
+    pytest.param(
+        {"metadata": {"context_length": 131072, "max_tokens": 131072, "tags": ["vision", "json"]}},
+        {"context_length": 131072, "input_modalities": ["text", "image"]},
+        id="DeepInfra, whose max_tokens is the context",
+    ),
+    pytest.param(
+        {"domain": "VLM", "token_limits": {"context_window": 262144, "max_output_token_length": 32768},
+         "features": {"tools": {"function_calling": True}}},
+        {
+            "type": "chat",
+            "context_length": 262144,
+            "max_output_tokens": 32768,
+            "input_modalities": ["text", "image"],
+            "supports_tools": True,
+        },
+        id="Volcengine",
+    ),
+    pytest.param(
+        {"inputModalities": ["TEXT", "IMAGE"], "outputModalities": ["TEXT"]},
+        {"input_modalities": ["text", "image"], "output_modalities": ["text"]},
+        id="Bedrock",
+    ),
+    pytest.param(
+        {"context_window": {"context_length": 200000, "max_output_tokens": 64000}},
+        {"context_length": 200000, "max_output_tokens": 64000},
+        id="Poe",
+    ),
+    pytest.param(
+        {"model_limits": {"max_sequence_length": 131072, "max_output_tokens": 8192}},
+        {"context_length": 131072, "max_output_tokens": 8192},
+        id="watsonx",
+    ),
+    pytest.param({"categories": ["llm"],
+                  "meta": {"n_ctx": 8192, "support_vision": True, "support_tool_calls": False}},
+                 {"type": "chat", "context_length": 8192, "supports_tools": False,
+                  "input_modalities": ["text", "image"]}, id="GPUStack"),
+    pytest.param({"task": "llm/v1/embeddings"}, {"type": "embedding"}, id="Databricks"),
+    pytest.param({"inference_metadata": {"request_modality": ["Text", "Image"], "response_modality": ["Text"]}},
+                 {"input_modalities": ["text", "image"], "output_modalities": ["text"]}, id="Model Studio"),
+    pytest.param({"pipeline_tag": "feature-extraction"}, {"type": "embedding"}, id="Hugging Face"),
+    pytest.param(
+        {"supported_endpoints": ["/chat/completions", "/responses"]}, {"type": "chat"}, id="paths of endpoints"
+    ),
+    pytest.param({"supported_endpoint_types": ["jina-rerank"]}, {"type": "rerank"}, id="New-API, rerank"),
+    pytest.param({"supported_endpoint_types": ["openai"]}, {}, id="New-API, which says openai of all models"),
+    pytest.param({"recipe_options": {"ctx_size": 4096}, "max_context_window": 131072}, {"context_length": 4096},
+                 id="Lemonade"),
+]  # fmt: skip
+"""What gateways and servers send of a model, and its facts."""
+
+
+@pytest.mark.parametrize(("payload", "expected"), GATEWAYS)
 def test_facts_of_a_gateway_are_shown_under_standard_names(
     payload: Mapping[str, object], expected: Mapping[str, object]
 ) -> None:
