@@ -259,8 +259,12 @@ async def reply_to(
     headers: Mapping[str, str | bytes] | Sequence[tuple[bytes, bytes]] = (),
     *,
     method: str = "GET",
+    body: bytes | None = None,
 ) -> Reply:
-    """Send one request to an ASGI application. `raw_path` is the path with the query, as in the request line."""
+    """Send one request to an ASGI application. `raw_path` is the path with the query, as in the request line.
+
+    Without a `body`, the application must not read it.
+    """
     raw = raw_path.encode() if isinstance(raw_path, str) else raw_path
     path, _, query = raw.partition(b"?")
     pairs = headers.items() if isinstance(headers, Mapping) else headers
@@ -282,7 +286,8 @@ async def reply_to(
     sent: list[Message] = []
 
     async def receive() -> Message:
-        raise AssertionError("the application must not read the body")
+        assert body is not None, "the application must not read the body"
+        return {"type": "http.request", "body": body}
 
     async def send(message: Message) -> None:
         sent.append(message)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from proxy.access.policy import Policy
 from proxy.asgi import Header
 from proxy.config import Config
-from proxy.errors import BadRequest, InvalidKey
+from proxy.errors import BadRequest, InvalidKey, KeyInQuery
 from proxy.limits.quota import Quota, Quotas
 
 MAX_KEY_BYTES = 4096
@@ -141,7 +141,7 @@ class Access:
         if self._open:
             return self._known(self._anonymous)
         if query and _contains_key(query):
-            raise InvalidKey
+            raise KeyInQuery
         if not credentials:
             return self._known(self._anonymous)
         entry = self._entry(*credentials[0]) if len(credentials) == 1 else self._common_entry(credentials)

@@ -1,4 +1,4 @@
-"""Build complete responses: JSON, and errors in the API format of the request."""
+"""Read bodies, and build complete responses: JSON, and errors in the API format of the request."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from functools import cache
 
 from proxy.api.headers import error_headers
 from proxy.api.request import RequestHead
-from proxy.asgi import Header, RawResponse
-from proxy.errors import ApiError, InvalidKey, RelayedError
+from proxy.asgi import Header, RawResponse, Receive
+from proxy.errors import ApiError, BadRequest, BodyTooLarge, InvalidKey, KeyInQuery, RelayedError
 from proxy.wire import JSON, Format, format_of
 
 
@@ -25,6 +25,24 @@ def json_response(head: RequestHead, body: bytes, headers: Iterable[Header], sta
         ],
         body,
     )
+
+
+async def read_body(receive: Receive, limit: int) -> bytes:
+    """Return the body of a request, "" if the client has disconnected. Raises BodyTooLarge."""
+    parts: list[bytes] = []
+    while True:
+        message = await receive()
+        parts.append(message.get("body", b""))
+        if sum(map(len, parts)) > limit:
+            raise BodyTooLarge(limit)
+        if not message.get("more_body", False):
+            return b"".join(parts)
+
+
+def key_in_query(head: RequestHead, error: KeyInQuery) -> ApiError:
+    """Return the error for a key in the URL: one that names the header, in formats whose clients send it there."""
+    header = format_of(head.path, head.list_headers).key_header
+    return BadRequest(f"Send the API key in the header {header}, not in the URL, which is logged.") if header else error
 
 
 def error_response(head: RequestHead, error: ApiError) -> RawResponse:

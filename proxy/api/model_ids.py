@@ -5,10 +5,31 @@ from __future__ import annotations
 from collections.abc import Sequence
 from urllib.parse import unquote_to_bytes
 
+import msgspec
+
 from proxy.api.request import RequestHead
-from proxy.errors import ModelNotFound
+from proxy.errors import BadRequest, ModelNotFound
 
 _ALIAS = "models"
+
+
+class _Body(msgspec.Struct):
+    model: str = ""
+    name: str = ""
+
+
+_decode = msgspec.json.Decoder(_Body).decode
+
+
+def model_in(body: bytes) -> str:
+    """Return the id in the body of a request for one model. Raises BadRequest."""
+    try:
+        named = _decode(body)
+    except msgspec.DecodeError:
+        named = _Body()
+    if not (model := named.model or named.name):
+        raise BadRequest("The request body must be a JSON object with a `model` field, the id of a model.")
+    return model
 
 
 def spellings_of(head: RequestHead, lists: Sequence[str]) -> Sequence[str]:

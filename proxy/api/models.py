@@ -9,7 +9,9 @@ from collections.abc import Hashable, Iterator, Mapping, Sequence
 from functools import partial
 
 from proxy.access import Caller, Policy
-from proxy.api.model_ids import spellings_of
+from proxy.access.keys import PRIVATE
+from proxy.api.http import json_response, read_body
+from proxy.api.model_ids import model_in, spellings_of
 from proxy.api.negotiation import accepts_gzip, matches
 from proxy.api.request import RequestHead
 from proxy.api.routes import READ, Route
@@ -26,6 +28,8 @@ from proxy.wire.format import LIST_PATHS
 from proxy.wire.lists import ListFormat, parsed
 
 _WHOLE_LIST = ("",)
+_MAX_LOOK_UP = 64 * 1024
+"""Bytes of a body with the id of a model."""
 
 
 class Models:
@@ -48,6 +52,10 @@ class Models:
                 if lists.has_items:
                     endpoint = self.retrieve if is_shared else retrieve
                     yield Route(path + "/{id...}", READ, endpoint, is_api=True, is_list=True)
+            for path, body in lists.fixed.items():
+                yield Route(path, READ, partial(_fixed, body), is_api=True)
+            if lists.look_up:
+                yield Route(lists.look_up, ("POST",), partial(self._look_up, lists), is_api=True, is_list=True)
 
     def list(self, head: RequestHead, caller: Caller) -> RawResponse | Handler:
         """Return the list if it is rendered (and compressed, if the client accepts gzip), otherwise a handler.
@@ -70,7 +78,7 @@ class Models:
         return self._retrieve_in(lists, head, caller)
 
     def _retrieve_in(self, lists: ListFormat, head: RequestHead, caller: Caller) -> RawResponse | Handler:
-        spellings = spellings_of(head, lists.paths or LIST_PATHS)
+        spellings = spellings_of(head, (*lists.paths, *LIST_PATHS))
         view = self._store.cached_view(caller.policy)
         if view is None or not view.catalog.models:
             return self._when_rendered(head, caller, spellings, lists)
@@ -114,6 +122,18 @@ class Models:
             assert page.gzip is not None, "the page must be compressed first"
             return RawResponse(200, headers, page.gzip)
         return RawResponse(200, headers, page.body)
+
+    def _look_up(self, lists: ListFormat, head: RequestHead, caller: Caller) -> Handler:
+        """Return a handler that returns one model, whose id is in the body. Raises BadRequest and ModelNotFound."""
+
+        async def respond(receive: Receive, send: Send) -> RawResponse:
+            spellings = (model_in(await read_body(receive, _MAX_LOOK_UP)),)
+            head.has_body = False  # it was read
+            view = await view_of(self._store, caller.policy)
+            model = await _find(view, spellings)
+            return self._model(head, view, model or view.model(spellings[0]), lists)
+
+        return respond
 
     # -- responses -----------------------------------------------------------------------------------------------------
 
@@ -174,6 +194,10 @@ class Models:
         if status.oldest is not None:
             headers.append((b"age", b"%d" % max(0.0, self._clock.monotonic() - status.oldest)))
         return headers
+
+
+def _fixed(body: bytes, head: RequestHead, caller: Caller) -> RawResponse:
+    return json_response(head, body, PRIVATE)
 
 
 async def view_of(store: Store, policy: Policy) -> View:

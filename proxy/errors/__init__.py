@@ -3,7 +3,7 @@
 Errors in the configuration file are in `config/problems.py`.
 """
 
-from proxy.errors.access import Forbidden, HostNotAllowed, InvalidKey, OriginNotAllowed
+from proxy.errors.access import Forbidden, HostNotAllowed, InvalidKey, KeyInQuery, OriginNotAllowed
 from proxy.errors.administration import ConfigurationRejected, ProviderNotFound, ReloadDisabled
 from proxy.errors.api_error import ApiError, whole_seconds
 from proxy.errors.bugs import InternalError, describe_bug, drop_tracebacks
@@ -58,6 +58,7 @@ __all__ = [
     "HostNotAllowed",
     "InternalError",
     "InvalidKey",
+    "KeyInQuery",
     "LimitExceeded",
     "ListErrorKind",
     "MethodNotAllowed",

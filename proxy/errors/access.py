@@ -24,6 +24,10 @@ class InvalidKey(ApiError):
         )
 
 
+class KeyInQuery(InvalidKey):
+    """A request with a key in its URL, valid or not: URLs are logged."""
+
+
 class Forbidden(ApiError):
     status = 403
     type = "permission_error"

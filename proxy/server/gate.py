@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 
 from proxy.access import Caller, Policy
-from proxy.api.http import error_response
+from proxy.api.http import error_response, key_in_query
 from proxy.api.request import RequestHead
 from proxy.asgi import Handler, RawResponse
-from proxy.errors import ApiError, InternalError, PathOutsideBase, describe_bug
+from proxy.errors import ApiError, InternalError, KeyInQuery, PathOutsideBase, describe_bug
 from proxy.server.deployment import Deployment
 
 _PROBE = Caller(None, Policy(()))
@@ -61,6 +61,8 @@ def _refusal(deployment: Deployment, head: RequestHead, error: Exception) -> Raw
 
 def error_response_to(head: RequestHead, error: Exception) -> RawResponse:
     """Return the response for an error, and record it. Any error that is no ApiError is a bug, which is logged."""
+    if isinstance(error, KeyInQuery):
+        error = key_in_query(head, error)
     if not isinstance(error, ApiError):
         _log.error("request %s: internal error: %s", head.request_id.decode(), describe_bug(error))
         error = InternalError()

@@ -2,12 +2,22 @@
 
 from functools import lru_cache
 
-from proxy.wire import anthropic, gemini, ollama, openai, pangu, responses
+from proxy.wire import anthropic, codex, gemini, litellm, lmstudio, ollama, openai, pangu, responses
 from proxy.wire.encoder import JSON
 from proxy.wire.format import LIST_PATHS, Format
 from proxy.wire.lists import ListFormat
 
-FORMATS = (anthropic.FORMAT, gemini.FORMAT, ollama.FORMAT, pangu.FORMAT, responses.FORMAT, openai.FORMAT)
+FORMATS = (
+    anthropic.FORMAT,
+    gemini.FORMAT,
+    ollama.FORMAT,
+    lmstudio.FORMAT,
+    litellm.FORMAT,
+    codex.FORMAT,
+    pangu.FORMAT,
+    responses.FORMAT,
+    openai.FORMAT,
+)
 """All API formats. The first one that recognizes a path is used; the last one recognizes all paths.
 
 At the paths that several formats share, a header precedes the last one.

@@ -14,7 +14,7 @@ from proxy.calls import CALLS
 from proxy.catalog import Model
 from proxy.errors import ApiError, BadRequest
 from proxy.wire.encoder import encode
-from proxy.wire.facts import facts_of, rfc3339
+from proxy.wire.facts import facts_of, fields_of, rfc3339
 from proxy.wire.format import BASE_PATHS, Format
 from proxy.wire.limit_headers import anthropic_limit_headers
 from proxy.wire.lists import ListFormat, Page, parameters, position_after, position_of, whole_number
@@ -90,24 +90,24 @@ def list_page(query: ListQuery, models: Sequence[Model]) -> Page:
 
 def model_info(model: Model) -> bytes:
     """Return a model as Anthropic's SDKs read it. What is unknown is left out, but for the required `created_at`."""
-    facts = facts_of(model)
+    facts, fields = facts_of(model), fields_of(model)
     info: dict[str, Any] = {
         "type": "model",
         "id": model.id,
-        "display_name": facts.display_name or model.id,
+        "display_name": fields.display_name or model.id,
         "created_at": rfc3339(model.created),
-        "lifecycle": "deprecated" if facts.deprecated else "active",
+        "lifecycle": "deprecated" if fields.deprecated else "active",
     }
-    if facts.context_length:
-        info["max_input_tokens"] = facts.context_length
-    if facts.max_output_tokens:
-        info["max_tokens"] = facts.max_output_tokens
+    if facts.context:
+        info["max_input_tokens"] = facts.context
+    if facts.max_output:
+        info["max_tokens"] = facts.max_output
     if capabilities := _capabilities(model.offers[0].entry.extra):
         info["capabilities"] = capabilities
-    if facts.deprecated_at:
-        info["deprecated_at"] = rfc3339(facts.deprecated_at)
-    if facts.shutdown_at:
-        info["retires_at"] = rfc3339(facts.shutdown_at)
+    if fields.deprecated_at:
+        info["deprecated_at"] = rfc3339(fields.deprecated_at)
+    if fields.shutdown_at:
+        info["retires_at"] = rfc3339(fields.shutdown_at)
     return encode(info)
 
 

@@ -1,4 +1,4 @@
-"""The facts about a listed model that formats write under names of their own."""
+"""Texts and dates of a listed model that formats write under names of their own. Its other facts: `offer_facts`."""
 
 from __future__ import annotations
 
@@ -9,50 +9,52 @@ import msgspec
 from msgspec import Struct
 
 from proxy.catalog import Model
+from proxy.catalog.offer_facts import facts_of as facts_of_offer
+from proxy.dialects.known_facts import Facts
 
 
-class Facts(Struct, frozen=True, gc=False):
-    """What the fields of an entry contain under standard names; None, "" or () where it is unknown."""
+class Fields(Struct, frozen=True, gc=False):
+    """The fields of an entry with standard names; "" or None where a value is unknown or not what the name says."""
 
     display_name: str = ""
     description: str = ""
-    type: str = ""
-    context_length: int | None = None
-    max_output_tokens: int | None = None
-    input_modalities: tuple[str, ...] = ()
-    output_modalities: tuple[str, ...] = ()
-    supports_tools: bool | None = None
-    supports_reasoning: bool | None = None
     deprecated: bool | None = None
     deprecated_at: int | None = None
     shutdown_at: int | None = None
 
-    def accepts(self, modality: str) -> bool:
-        """Whether the input can contain this modality, such as `image`."""
-        return modality in self.input_modalities
 
-
-_decode = msgspec.json.Decoder(Facts).decode
-_FIELDS = {field.name: field.type for field in msgspec.structs.fields(Facts)}
+_decode = msgspec.json.Decoder(Fields).decode
+_decode_all = msgspec.json.Decoder(dict[str, Any]).decode
+_TYPES = {field.name: field.type for field in msgspec.structs.fields(Fields)}
 
 
 def facts_of(model: Model) -> Facts:
     """Return the facts of a listed model: those of its first offer."""
+    return facts_of_offer(model.offers[0])
+
+
+def fields_of(model: Model) -> Fields:
+    """Return the texts and dates of a listed model."""
     extra = model.offers[0].entry.extra
     try:
         return _decode(extra)
-    except msgspec.ValidationError:  # an operator can name a field as a fact that has another type
-        return _valid(msgspec.json.decode(extra))
+    except msgspec.ValidationError:  # a provider or the operator can use such a name for something else
+        return _valid(_decode_all(extra))
 
 
-def _valid(values: dict[str, Any]) -> Facts:
+def all_fields(model: Model) -> dict[str, Any]:
+    """Return everything that the entry of a model contains."""
+    return _decode_all(model.offers[0].entry.extra)
+
+
+def _valid(values: dict[str, Any]) -> Fields:
     valid = {}
-    for name, type_ in _FIELDS.items():
+    for name, type_ in _TYPES.items():
         try:
             valid[name] = msgspec.convert(values[name], type_)
         except (KeyError, msgspec.ValidationError):
             continue
-    return Facts(**valid)
+    return Fields(**valid)
 
 
 def rfc3339(seconds: int) -> str:

@@ -34,6 +34,8 @@ class Format:
     """The `event` field of an error in a stream; empty for none."""
     error_event_data: Callable[[ApiError, int], bytes] | None = None
     """Returns the data of that event, if it is not the body of an error response."""
+    key_header: str = ""
+    """The header for the API key, for a format whose clients may send it in the URL."""
     request_id_headers: tuple[bytes, ...] = (b"x-request-id",)
     """Headers in which clients read the request id."""
     lists: ListFormat | None = None

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
 from io import BytesIO
 from typing import Any, NamedTuple
@@ -47,6 +47,10 @@ class ListFormat:
     """The paths of lists that only this format has."""
     has_items: bool = True
     """Whether one model is at `{path}/{id}`."""
+    look_up: str = ""
+    """The path of one model whose id is in the body of a POST request: a JSON object with `model` or `name`."""
+    fixed: Mapping[str, bytes] = field(default_factory=dict)
+    """Other paths that clients of lists read, and their responses, which are always the same."""
     api: Api | None = None
     """Models are listed that can be called through this API; None for all."""
 

@@ -5,10 +5,16 @@ from __future__ import annotations
 import asyncio
 import gzip
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import quote
 
+import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from proxy.server.app import Proxy
 from proxy.wire import FORMATS
 from tests.fakes import VARY, FakeClock, FakeFetch, config_of, digest, reply_to, started
 
@@ -18,7 +24,7 @@ ALICE, BOB = "sk-canary-alice", "sk-canary-bob"
 CONFIG = f"""
 cache: {{initial_wait: 4s}}
 providers:
-  - {{name: a, base_url: "http://127.0.0.1/a/v1"}}
+  - {{name: a, base_url: "http://127.0.0.1/a/v1", speaks: [openai, anthropic, gemini, ollama]}}
   - {{name: b, base_url: "http://127.0.0.1/b/v1", speaks: [openai]}}
   - {{name: c, base_url: "http://127.0.0.1/c/v1", call: false}}
 keys:
@@ -192,13 +198,401 @@ async def test_capabilities_in_anthropics_form_are_shown_as_they_are(fetch: Fake
     assert [model.get("capabilities") for model in listed] == [capabilities, None, None]
 
 
+# -- Gemini ------------------------------------------------------------------------------------------------------------
+
+GOOGLE = {"x-goog-api-key": ALICE}
+GEMINI = """
+providers:
+  - {name: a, base_url: "http://127.0.0.1/a/v1", speaks: [openai, gemini, ollama]}
+"""
+
+
+@pytest.mark.parametrize("path", ["/v1beta/models", "/v1/models", "/models"])
+async def test_geminis_list_is_at_its_path_and_for_its_header(path: str, fetch: FakeFetch, clock: FakeClock) -> None:
+    fetch.lists(
+        "a",
+        {
+            "id": "gemini-3-pro",
+            "display_name": "Gemini 3 Pro",
+            "description": "Large",
+            "context_length": 1048576,
+            "max_output_tokens": 65536,
+            "supportedGenerationMethods": ["generateContent", "createCachedContent"],
+        },
+        {"id": "gemini-embedding-001", "type": "embedding"},
+        "plain",
+    )
+    async with started(config_of(GEMINI), fetch, clock) as app:
+        listed = await reply_to(app, path, GOOGLE)
+        retrieved = await reply_to(app, f"{path}/gemini-3-pro", GOOGLE)
+        as_resource = await reply_to(app, f"{path}/models/plain", GOOGLE)
+
+    pro = {
+        "name": "models/gemini-3-pro",
+        "displayName": "Gemini 3 Pro",
+        "description": "Large",
+        "inputTokenLimit": 1048576,
+        "outputTokenLimit": 65536,
+        "supportedGenerationMethods": ["generateContent", "createCachedContent"],
+    }
+    embedding = {
+        "name": "models/gemini-embedding-001",
+        "displayName": "gemini-embedding-001",
+        "supportedGenerationMethods": ["embedContent", "batchEmbedContents"],
+    }
+    plain = {
+        "name": "models/plain",
+        "displayName": "plain",
+        "supportedGenerationMethods": ["generateContent", "streamGenerateContent", "countTokens"],
+    }
+    assert (listed.status, listed.json) == (200, {"models": [pro, embedding, plain]})
+    assert (retrieved.status, retrieved.json) == (200, pro)
+    assert (as_resource.status, as_resource.json) == (200, plain)
+
+
+async def test_geminis_pages_lead_through_the_whole_list(fetch: FakeFetch, clock: FakeClock) -> None:
+    expected = [f"m{n:03}/ü" for n in range(120)]
+    fetch.lists("a", *expected)
+    sizes, ids, token = [], [], ""
+    async with started(config_of(GEMINI), fetch, clock) as app:
+        default = await reply_to(app, "/v1beta/models")
+        largest = await reply_to(app, "/v1beta/models?pageSize=100000")
+        while True:
+            page = (await reply_to(app, f"/v1beta/models?pageSize=50&pageToken={quote(token)}")).json
+            sizes.append(len(page["models"]))
+            ids += [model["name"].removeprefix("models/") for model in page["models"]]
+            token = page.get("nextPageToken", "")
+            if not token:
+                break
+
+    assert (sizes, ids) == ([50, 50, 20], expected)
+    assert (len(default.json["models"]), len(largest.json["models"])) == (50, 120)
+
+
+@pytest.mark.parametrize(
+    ("query", "message"),
+    [
+        ("pageSize=-1", "pageSize must not be negative."),
+        ("pageSize=1.5", "pageSize must be a whole number."),
+        ("pageToken=m", "pageToken must be the nextPageToken of a response."),
+        ("pageToken=_w==", "pageToken must be the nextPageToken of a response."),
+    ],
+)
+async def test_an_invalid_page_is_an_error_in_googles_format(
+    query: str, message: str, fetch: FakeFetch, clock: FakeClock
+) -> None:
+    async with started(config_of(GEMINI), fetch, clock) as app:
+        reply = await reply_to(app, f"/v1beta/models?{query}")
+
+    reason = {
+        "@type": "type.googleapis.com/google.rpc.ErrorInfo",
+        "reason": "invalid_request",
+        "domain": "models-proxy",
+    }
+    error = {"code": 400, "message": message, "status": "INVALID_ARGUMENT", "details": [reason]}
+    assert (reply.status, reply.json) == (400, {"error": error})
+
+
+async def test_a_key_in_the_url_of_geminis_api_is_a_400_that_names_the_header(
+    fetch: FakeFetch, clock: FakeClock
+) -> None:
+    offered(fetch)
+    async with started(config_of(CONFIG), fetch, clock) as app:
+        gemini = await reply_to(app, f"/v1beta/models?key={ALICE}")
+        other = await reply_to(app, f"/v1/models?key={ALICE}")
+
+    assert (gemini.status, gemini.json["error"]["status"], gemini.json["error"]["message"]) == (
+        400,
+        "INVALID_ARGUMENT",
+        "Send the API key in the header x-goog-api-key, not in the URL, which is logged.",
+    )
+    assert other.status == 401
+
+
+# -- Ollama ------------------------------------------------------------------------------------------------------------
+
+TAG = {
+    "name": "qwen3:8b",
+    "model": "qwen3:8b",
+    "modified_at": "2025-06-15T15:06:40Z",
+    "size": 5225388164,
+    "digest": "500a1f067a9f",
+    "details": {
+        "parent_model": "",
+        "format": "gguf",
+        "family": "qwen3",
+        "families": ["qwen3"],
+        "parameter_size": "8.2B",
+        "quantization_level": "Q4_K_M",
+    },
+}
+UNKNOWN = {
+    "parent_model": "",
+    "format": "",
+    "family": "",
+    "families": None,
+    "parameter_size": "",
+    "quantization_level": "",
+}
+
+
+def pulled(fetch: FakeFetch) -> None:
+    """Let `a` list a model as Ollama describes it, and one of which only the name is known."""
+    qwen = {
+        **TAG,
+        "id": "qwen3:8b",
+        "created": 1750000000,
+        "context_length": 40960,
+        "supports_tools": True,
+        "supports_reasoning": True,
+        "input_modalities": ["text", "image"],
+        "display_name": "Qwen3 8B",
+    }
+    fetch.lists("a", qwen, "plain", {"id": "text-embedder", "type": "embedding"})
+
+
+async def test_ollamas_tags_have_all_fields_that_its_clients_require(fetch: FakeFetch, clock: FakeClock) -> None:
+    pulled(fetch)
+    async with started(config_of(GEMINI), fetch, clock) as app:
+        reply = await reply_to(app, "/api/tags")
+
+    bare = {"modified_at": "1970-01-01T00:00:00Z", "size": 0, "digest": "", "details": UNKNOWN}
+    assert (reply.status, reply.json) == (
+        200,
+        {
+            "models": [
+                {"name": "plain", "model": "plain", **bare},
+                TAG,
+                {"name": "text-embedder", "model": "text-embedder", **bare},
+            ]
+        },
+    )
+
+
+@pytest.mark.parametrize("field", ["model", "name"])
+async def test_ollamas_show_has_the_facts_of_one_model(field: str, fetch: FakeFetch, clock: FakeClock) -> None:
+    pulled(fetch)
+
+    async def show(app: Proxy, model: str) -> Any:
+        body = msgspec.json.encode({field: model, "verbose": True})
+        return (await reply_to(app, "/api/show", method="POST", body=body)).json
+
+    async with started(config_of(GEMINI), fetch, clock) as app:
+        qwen, plain, embedder = [await show(app, model) for model in ("qwen3:8b", "plain", "text-embedder")]
+
+    assert qwen == {
+        "details": TAG["details"],
+        "model_info": {
+            "general.architecture": "qwen3",
+            "general.basename": "Qwen3 8B",
+            "qwen3.context_length": 40960,
+        },
+        "capabilities": ["completion", "tools", "vision", "thinking"],
+        "modified_at": "2025-06-15T15:06:40Z",
+    }
+    assert plain == {
+        "details": UNKNOWN,
+        "model_info": {"general.architecture": "unknown", "general.basename": "plain"},
+        "capabilities": ["completion"],
+        "modified_at": "1970-01-01T00:00:00Z",
+    }
+    assert embedder["capabilities"] == ["embedding"]
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "error"),
+    [
+        (b"", 400, "The request body must be a JSON object with a `model` field, the id of a model."),
+        (b"[]", 400, "The request body must be a JSON object with a `model` field, the id of a model."),
+        (b'{"model":5}', 400, "The request body must be a JSON object with a `model` field, the id of a model."),
+        (b'{"model":"none"}', 404, "The model 'none' does not exist or you do not have access to it."),
+        (b'{"model":"' + b"m" * 70_000 + b'"}', 413, "The request body exceeds the limit of 65,536 bytes."),
+    ],
+)
+async def test_ollamas_errors_are_texts(
+    body: bytes, status: int, error: str, fetch: FakeFetch, clock: FakeClock
+) -> None:
+    fetch.lists("a", "m")
+    async with started(config_of(GEMINI), fetch, clock) as app:
+        reply = await reply_to(app, "/api/show", method="POST", body=body)
+        wrong_method = await reply_to(app, "/api/show")
+        pull = await reply_to(app, "/api/pull", method="POST", body=b"{}")
+
+    assert (reply.status, reply.json) == (status, {"error": error})
+    assert (wrong_method.status, wrong_method.json) == (405, {"error": "Method GET is not allowed; use POST."})
+    assert (pull.status, [*pull.json]) == (404, ["error"])
+
+
+async def test_ollamas_version_and_loaded_models_are_constant(fetch: FakeFetch, clock: FakeClock) -> None:
+    async with started(config_of(CONFIG), fetch, clock) as app:
+        headers = {"authorization": f"Bearer {ALICE}"}
+        replies = [await reply_to(app, path, headers) for path in ("/api/version", "/api/ps")]
+        without_key = await reply_to(app, "/api/version")
+
+    assert [(reply.status, reply.json) for reply in replies] == [(200, {"version": "0.13.0"}), (200, {"models": []})]
+    assert without_key.status == 401
+
+
+# -- LM Studio, LiteLLM, Codex -----------------------------------------------------------------------------------------
+
+
+async def test_lm_studios_models_have_types_states_and_limits(fetch: FakeFetch, clock: FakeClock) -> None:
+    fetch.lists(
+        "a",
+        {"id": "qwen", "owned_by": "qwen", "arch": "qwen3", "quantization": "4bit", "context_length": 32768,
+         "supports_tools": True, "input_modalities": ["text", "image"]},
+        {"id": "text-embedder", "type": "embedding"},
+        {"id": "painter", "type": "image"},
+    )  # fmt: skip
+    async with started(config_of(GEMINI), fetch, clock) as app:
+        listed = await reply_to(app, "/api/v0/models")
+        retrieved = await reply_to(app, "/api/v0/models/painter")
+        unknown = await reply_to(app, "/api/v0/models/none")
+
+    painter = {"id": "painter", "object": "model", "type": "image", "publisher": "a", "state": "loaded"}
+    assert (listed.status, listed.json) == (
+        200,
+        {
+            "object": "list",
+            "data": [
+                painter,
+                {
+                    "id": "qwen",
+                    "object": "model",
+                    "type": "vlm",
+                    "publisher": "alibaba",
+                    "arch": "qwen3",
+                    "quantization": "4bit",
+                    "state": "loaded",
+                    "max_context_length": 32768,
+                    "capabilities": ["tool_use"],
+                },
+                {
+                    "id": "text-embedder",
+                    "object": "model",
+                    "type": "embeddings",
+                    "publisher": "a",
+                    "state": "loaded",
+                },
+            ],
+        },
+    )
+    assert (retrieved.status, retrieved.json) == (200, painter)
+    assert (unknown.status, unknown.json["error"]["code"]) == (404, "model_not_found")
+
+
+@pytest.mark.parametrize("path", ["/model/info", "/v1/model/info"])
+async def test_litellms_model_information_has_limits_flags_and_prices(
+    path: str, fetch: FakeFetch, clock: FakeClock
+) -> None:
+    fetch.lists(
+        "a",
+        {"id": "gpt-6", "owned_by": "openai", "type": "chat", "context_length": 400000, "max_output_tokens": 128000,
+         "supports_tools": True, "supports_reasoning": False, "pricing": {"prompt": "0.0000025", "completion": None}},
+        "plain",
+        {"id": "speaker", "type": "audio", "pricing": "free"},
+    )  # fmt: skip
+    async with started(config_of(GEMINI), fetch, clock) as app:
+        reply = await reply_to(app, path)
+
+    assert (reply.status, reply.json) == (
+        200,
+        {
+            "data": [
+                {
+                    "model_name": "gpt-6",
+                    "litellm_params": {"model": "gpt-6"},
+                    "model_info": {
+                        "id": "gpt-6",
+                        "key": "gpt-6",
+                        "db_model": False,
+                        "litellm_provider": "openai",
+                        "mode": "chat",
+                        "max_input_tokens": 400000,
+                        "max_tokens": 128000,
+                        "max_output_tokens": 128000,
+                        "supports_function_calling": True,
+                        "supports_reasoning": False,
+                        "input_cost_per_token": 2.5e-06,
+                    },
+                },
+                *(
+                    {
+                        "model_name": name,
+                        "litellm_params": {"model": name},
+                        "model_info": {"id": name, "key": name, "db_model": False, "litellm_provider": "a"},
+                    }
+                    for name in ("plain", "speaker")
+                ),
+            ]
+        },
+    )
+
+
+async def test_codex_gets_its_catalog_for_its_parameter(fetch: FakeFetch, clock: FakeClock) -> None:
+    fetch.lists(
+        "a",
+        {"id": "coder", "display_name": "Coder", "description": "Writes code", "context_length": 128000,
+         "supports_reasoning": True, "input_modalities": ["text", "image", "audio"]},
+        {"id": "text-embedder", "type": "embedding"},
+    )  # fmt: skip
+    async with started(config_of(GEMINI), fetch, clock) as app:
+        reply = await reply_to(app, "/v1/models?client_version=0.171.0")
+        other = await reply_to(app, "/v1/models?version=0.171.0")
+
+    coder, embedder = reply.json["models"]
+    shown = ("slug", "display_name", "description", "visibility", "context_window", "input_modalities")
+    assert [*reply.json] == ["models"]
+    assert [coder.get(name) for name in shown] == [
+        "coder",
+        "Coder",
+        "Writes code",
+        "list",
+        128000,
+        ["text", "image"],
+    ]
+    assert coder["supports_reasoning_summaries"] is True
+    assert [embedder.get(name) for name in shown] == [
+        "text-embedder",
+        "text-embedder",
+        None,
+        "hide",
+        None,
+        ["text"],
+    ]
+    required = {  # fields without which some version of Codex ignores the whole catalog
+        "slug", "display_name", "description", "supported_reasoning_levels", "shell_type", "visibility",
+        "supported_in_api", "priority", "upgrade", "base_instructions", "supports_reasoning_summaries",
+        "support_verbosity", "default_verbosity", "apply_patch_tool_type", "truncation_policy",
+        "supports_parallel_tool_calls", "experimental_supported_tools", "availability_nux",
+    }  # fmt: skip
+    assert required <= coder.keys()
+    assert coder["base_instructions"].startswith("You are a coding agent")
+    assert [*other.json] == ["object", "data"]
+
+
 # -- all formats -------------------------------------------------------------------------------------------------------
 
 REQUESTS: Mapping[str, tuple[str, Mapping[str, str]]] = {
     "openai": ("/v1/models", {}),
     "anthropic": ("/v1/models", VERSION),
+    "gemini": ("/v1beta/models", {}),
+    "ollama": ("/api/tags", {}),
+    "lmstudio": ("/api/v0/models", {}),
+    "litellm": ("/model/info", {}),
+    "codex": ("/v1/models?client_version=0.153.4", {}),
 }
 """Format -> the path of its list, and the headers that select it."""
+IDS: Mapping[str, Callable[[Any], list[str]]] = {
+    "openai": lambda body: [model["id"] for model in body["data"]],
+    "anthropic": lambda body: [model["id"] for model in body["data"]],
+    "gemini": lambda body: [model["name"].removeprefix("models/") for model in body["models"]],
+    "ollama": lambda body: [model["name"] for model in body["models"]],
+    "lmstudio": lambda body: [model["id"] for model in body["data"]],
+    "litellm": lambda body: [model["model_name"] for model in body["data"]],
+    "codex": lambda body: [model["slug"] for model in body["models"]],
+}
+"""Format -> from a list to the ids in it."""
 every_format = pytest.mark.parametrize("name", [row.name for row in FORMATS if row.lists])
 
 
@@ -264,3 +658,65 @@ async def test_every_format_needs_a_key(name: str, fetch: FakeFetch, clock: Fake
         reply = await reply_to(app, path, headers)
 
     assert (reply.status, "claude" in reply.body.decode()) == (401, False)
+
+
+@every_format
+async def test_every_list_has_the_models_of_its_api_that_the_key_can_see_and_no_others(
+    name: str, fetch: FakeFetch, clock: FakeClock
+) -> None:
+    offered(fetch)
+    alice, bob = with_key(name), with_key(name, BOB)
+    async with started(config_of(CONFIG), fetch, clock) as app:
+        listed = {key: IDS[name]((await reply_to(app, path, headers)).json) for key, (path, headers) in
+                  {"alice": alice, "bob": bob}.items()}  # fmt: skip
+
+    callable_ = {"openai": ["claude-opus-5", "gpt-5", "vendor/model:free"], "litellm": []}
+    spoken = ["claude-opus-5", "vendor/model:free"]
+    expected = {
+        "openai": ["claude-opus-5", "gpt-5", "listed-only", "vendor/model:free"],
+        "litellm": ["claude-opus-5", "gpt-5", "listed-only", "vendor/model:free"],
+        "lmstudio": callable_["openai"],
+        "codex": callable_["openai"],
+    }.get(name, spoken)
+    assert listed == {"alice": expected, "bob": [model for model in expected if model.startswith(("claude", "gpt"))]}
+
+
+def item(name: str, model: str) -> tuple[str, dict[str, str], str, bytes]:
+    """Path, headers, method and body of a request for one model; an empty path if the format has none."""
+    path, headers = with_key(name)
+    if name == "ollama":
+        return "/api/show", headers, "POST", msgspec.json.encode({"model": model})
+    return ("" if name in ("litellm", "codex") else f"{path}/{quote(model)}"), headers, "GET", b""
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["m", "v/m", "m:free", "ü b", "a%2Fb"]), st.sampled_from("abc")),
+        unique=True,
+        max_size=6,
+    ),
+    st.sampled_from(["alice", "bob"]),
+    st.sampled_from([[], ["openai"], ["anthropic"], ["gemini", "ollama"], ["openai", "anthropic", "gemini", "ollama"]]),
+    st.sampled_from([row.name for row in FORMATS if row.lists]),
+)
+@settings(max_examples=100, deadline=None)
+async def test_what_is_listed_can_be_retrieved_and_nothing_else(
+    offers: list[tuple[str, str]], key: str, speaks: list[str], name: str
+) -> None:
+    fetch = FakeFetch()
+    for provider in "abc":
+        fetch.lists(provider, *(model for model, by in offers if by == provider), "other")
+    text = CONFIG.replace('c/v1", call: false', f'c/v1", speaks: {speaks}' if speaks else 'c/v1", call: false')
+    text = text.replace('["claude-*", "gpt-*"]', '["m*", "!m:free", "provider:c"]')
+    path, headers = with_key(name, ALICE if key == "alice" else BOB)
+    async with started(config_of(text), fetch, FakeClock()) as app:
+        listed = IDS[name]((await reply_to(app, path, headers)).json)
+        seen = IDS["openai"]((await reply_to(app, "/v1/models", headers)).json) if name == "openai" else listed
+        retrieved = []
+        for model in {*(model for model, _ in offers), "other", "unknown"}:
+            where, _, method, body = item(name, model)
+            if where and (await reply_to(app, where, headers, method=method, body=body)).status == 200:
+                retrieved.append(model)
+
+    assert listed == seen
+    assert sorted(retrieved) == (listed if item(name, "m")[0] else [])
