@@ -25,7 +25,7 @@ EXTRA_PATHS = ("/v1/translate", "/v3/parse")
 CONFIG = f"""
 server: {{extra_paths: [{", ".join(EXTRA_PATHS)}]}}
 providers:
-  - {{name: a, base_url: 'http://127.0.0.1:9/v1'}}
+  - {{name: a, base_url: 'http://127.0.0.1:9/v1', speaks: [openai, anthropic, gemini, ollama]}}
   - {{name: p, kind: pangu, base_url: 'http://127.0.0.1:9', api_key: sk-canary-pangu, workspace_id: w, model_ids: [v]}}
 models: [{{id: virtual-1, targets: [secret-model]}}, {{id: virtual-m, targets: [secret-model, m]}}]
 groups: {{default: {{models: [open-*]}}}}
@@ -83,11 +83,26 @@ MATRIX = (
                 "an admin key": ('"m"', '"open-1"', '"secret-model"', '"virtual-1"', '"virtual-m"'),
             },
         )
-        for path in ("/v1/models", "/models")
+        for path in ("/v1/models", "/models", "/api/tags", "/api/v0/models", "/model/info", "/v1/model/info")
     ),
+    Row(
+        "GET",
+        "/v1beta/models",
+        200,
+        200,
+        200,
+        {
+            "no key": ('"models/open-1"',),
+            "a plain key": ('"models/m"', '"models/virtual-m"'),
+            "an admin key": ('"models/m"', '"models/open-1"', '"models/secret-model"', '"models/virtual-m"'),
+        },
+    ),
+    Row("GET", "/v1beta/models/secret-model", 404, 404, 200, {"an admin key": ('"models/secret-model"',)}),
+    *(Row("GET", path, 200, 200, 200) for path in ("/api/version", "/api/ps")),
+    Row("POST", "/api/show", 404, 404, 404),
     *(
         Row("GET", f"{base}/{model}", 404, 404, 200, {"an admin key": (f'"{model}"',)})
-        for base in ("/v1/models", "/models")
+        for base in ("/v1/models", "/models", "/api/v0/models")
         for model in ("secret-model", "virtual-1")  # the target of the second is the first
     ),
     *(
