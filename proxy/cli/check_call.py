@@ -11,10 +11,12 @@ from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 
 from proxy.access import Policy
+from proxy.calls import Api
 from proxy.catalog import FetchResult, Offer
 from proxy.catalog.values import TargetOffer
 from proxy.cli.audit import Audit
@@ -26,6 +28,9 @@ from proxy.config import Config, Provider
 from proxy.config.server import Server
 from proxy.config.settings import Group
 from proxy.config.store import StoreSettings
+from proxy.inference.request.json_spans import member_spans_or_empty
+from proxy.inference.response.fields import FIELDS, ResponseFields
+from proxy.inference.response.tokens import reported_tokens
 from proxy.server.app import Proxy
 from proxy.store.names import Lazy, Names, name_index
 
@@ -37,13 +42,6 @@ _OTHER_LIMIT = "max_completion_tokens"
 _OTHER_TOKENS = 16
 
 
-class _Usage(msgspec.Struct):
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    input_tokens: int = 0
-    output_tokens: int = 0
-
-
 class _Error(msgspec.Struct):
     message: str = ""
     code: str | int | None = None
@@ -53,8 +51,7 @@ class _Error(msgspec.Struct):
 class _Body(msgspec.Struct):
     """A response of any API, or an error."""
 
-    usage: _Usage | None = None
-    error: _Error | None = None
+    error: _Error | str | None = None
 
 
 def offers_of(audit: Audit, model: str, key: str | None) -> Sequence[Offer]:
@@ -94,24 +91,36 @@ async def _call(
     called = probed.provider.target
     if called is None:
         return result
-    path, bodies = _requests(model, offer, "openai" if "openai" in called.speaks else called.speaks[0])
+    api: Api = "openai" if "openai" in called.speaks else called.speaks[0]
+    path, bodies = _requests(model, offer, api)
     app = Proxy(_only(audit, model, offer, key), clock=clock, fetch=_fetched(probed))
     async with app.lifespan():
         for body in bodies:
             began = clock.monotonic()
             status, content = await _post(app, path, msgspec.json.encode(body))
-            result = _result(result, path, status, content, clock.monotonic() - began)
+            result = _result(result, path, status, content, clock.monotonic() - began, FIELDS[api])
             if result.error is None or _OTHER_LIMIT not in result.error["message"]:
                 break
     return result
 
 
-def _requests(model: str, offer: Offer, api: str) -> tuple[str, Sequence[Mapping[str, Any]]]:
+def _requests(model: str, offer: Offer, api: Api) -> tuple[str, Sequence[Mapping[str, Any]]]:
     """The path, and the body to send; a second one for models that reject the first."""
     if api == "anthropic":
         return "/v1/messages", [{"model": model, "messages": _QUESTION, "max_tokens": 1}]
-    facts = msgspec.json.decode(offer.entry.extra)
-    if facts.get("type") == "embedding":
+    is_embedding = msgspec.json.decode(offer.entry.extra).get("type") == "embedding"
+    if api == "gemini":
+        content = {"parts": [{"text": "Hi"}]}
+        if is_embedding:
+            return f"/v1beta/models/{model}:embedContent", [{"content": content}]
+        limit = {"maxOutputTokens": _OTHER_TOKENS}
+        return f"/v1beta/models/{model}:generateContent", [{"contents": [content], "generationConfig": limit}]
+    if api == "ollama":
+        if is_embedding:
+            return "/api/embed", [{"model": model, "input": "Hi"}]
+        options = {"num_predict": 1}
+        return "/api/chat", [{"model": model, "messages": _QUESTION, "stream": False, "options": options}]
+    if is_embedding:
         return "/v1/embeddings", [{"model": model, "input": "Hi"}]
     body = {"model": model, "messages": _QUESTION}
     return "/v1/chat/completions", [{**body, "max_tokens": 1}, {**body, _OTHER_LIMIT: _OTHER_TOKENS}]
@@ -179,7 +188,7 @@ async def _post(app: Proxy, path: str, body: bytes) -> tuple[int, bytes]:
         "method": "POST",
         "scheme": "http",
         "path": path,
-        "raw_path": path.encode(),
+        "raw_path": quote(path, safe="/:").encode(),
         "query_string": b"",
         "root_path": "",
         "headers": [*headers.items()],
@@ -190,18 +199,18 @@ async def _post(app: Proxy, path: str, body: bytes) -> tuple[int, bytes]:
     return status, bytes(content)
 
 
-def _result(result: CallResult, path: str, status: int, content: bytes, seconds: float) -> CallResult:
+def _result(
+    result: CallResult, path: str, status: int, content: bytes, seconds: float, fields: ResponseFields
+) -> CallResult:
     try:
         body = msgspec.json.decode(content, type=_Body)
     except (msgspec.DecodeError, UnicodeDecodeError):
         body = _Body()
-    usage, error = body.usage, body.error
+    error = _Error(body.error) if isinstance(body.error, str) else body.error
     tokens = None
-    if usage is not None:
-        tokens = {
-            "input": usage.prompt_tokens or usage.input_tokens,
-            "output": usage.completion_tokens or usage.output_tokens,
-        }
+    if fields.usage_mark in content:
+        counted = reported_tokens(content, member_spans_or_empty(content), fields)
+        tokens = {"input": counted.input, "output": counted.output}
     is_ok = 200 <= status < 300
     if not is_ok and error is None:
         error = _Error("the provider sent no message")

@@ -99,6 +99,10 @@ def test_a_model_that_rejects_max_tokens_gets_the_other_parameter(config: Path, 
     ("settings", "model", "path"),
     [
         ("speaks: [anthropic]", "m", "/v1/messages"),
+        ("speaks: [gemini]", "m", "/v1beta/models/m:generateContent"),
+        ("speaks: [gemini]", {"id": "m", "type": "embedding"}, "/v1beta/models/m:embedContent"),
+        ("speaks: [ollama]", "m", "/api/chat"),
+        ("speaks: [ollama]", {"id": "m", "type": "embedding"}, "/api/embed"),
         ("", {"id": "m", "type": "embedding"}, "/v1/embeddings"),
         ("accept: [m]", "other", "/v1/chat/completions"),
         ("aliases: {m: other}", "other", "/v1/chat/completions"),
@@ -113,6 +117,32 @@ def test_calls_use_the_api_and_the_names_of_the_provider(
 
     assert [(call["path"], call["state"]) for call in document["calls"]] == [(path, "ok")]
     assert provider.requests[-1].target == path
+
+
+@pytest.mark.parametrize(
+    ("api", "response", "tokens"),
+    [
+        ("gemini", {"usageMetadata": {"promptTokenCount": 3, "candidatesTokenCount": 5}}, {"input": 3, "output": 5}),
+        ("ollama", {"prompt_eval_count": 3, "eval_count": 5}, {"input": 3, "output": 5}),
+        ("ollama", {}, None),
+    ],
+)
+def test_the_tokens_of_native_calls_are_shown(
+    api: str, response: object, tokens: object, config: Path, upstreams: FakeProviders
+) -> None:
+    provider = upstreams.open(providing("m", call=replies(response)))
+    text = f'providers: [{{name: a, base_url: "{provider.url}/v1", speaks: [{api}]}}]'
+    document = checked(config, text, "--call", "m")
+
+    assert [(call["state"], call["tokens"]) for call in document["calls"]] == [("ok", tokens)]
+
+
+def test_the_message_of_a_failed_native_call_is_shown(config: Path, upstreams: FakeProviders) -> None:
+    provider = upstreams.open(providing("m", call=replies({"error": "model is broken"}, 400)))
+    text = f'providers: [{{name: a, base_url: "{provider.url}/v1", speaks: [ollama]}}]'
+    document = checked(config, text, "--call", "m")
+
+    assert [call["error"]["message"] for call in document["calls"]] == ["model is broken"]
 
 
 def test_each_target_of_a_virtual_model_is_called(config: Path, upstreams: FakeProviders) -> None:
