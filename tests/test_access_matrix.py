@@ -69,6 +69,7 @@ MATRIX = (
     Row("GET", "/v1/usage", 200, 200, 200),
     Row("GET", "/admin/usage", 401, 403, 200),
     Row("GET", "/admin/changes", 401, 403, 200),
+    Row("GET", "/admin/changes.atom", 401, 403, 200),
     Row("GET", "/metrics", 401, 403, 200, {"an admin key": ('provider="a"', 'provider="p"')}),
     *(
         Row(

@@ -1,8 +1,12 @@
-"""`GET /admin/changes`: what has changed about models and providers, as JSON. For admin keys."""
+"""`GET /admin/changes`: what has changed about models and providers, as JSON or Atom. For admin keys.
+
+Programs that read Atom send user and password only (HTTP Basic): for that path, the password is the key.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from base64 import b64decode
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from urllib.parse import parse_qsl
 
@@ -10,16 +14,19 @@ from msgspec import Struct
 
 from proxy.access import Caller
 from proxy.api.admin import check_is_admin
+from proxy.api.atom import atom
 from proxy.api.http import json_response
 from proxy.api.request import RequestHead
 from proxy.api.routes import READ, Route
-from proxy.asgi import RawResponse
+from proxy.asgi import Header, RawResponse
 from proxy.config import Config
 from proxy.errors import BadRequest
 from proxy.telemetry.changes import Change, Feed
 from proxy.wire.encoder import encode
 
 PATH = "/admin/changes"
+ATOM_PATH = "/admin/changes.atom"
+_ATOM = (b"content-type", b"application/atom+xml; charset=utf-8")
 _NO_STORE = (b"cache-control", b"no-store")
 _USAGE = (
     "`since` must be the id of a change, or a date or time like 2026-01-31 or 2026-01-31T12:00:00Z; "
@@ -47,7 +54,7 @@ class Changes:
         self._feed = feed
 
     def routes(self) -> list[Route]:
-        return [Route(PATH, READ, self.changes)]
+        return [Route(PATH, READ, self.changes), Route(ATOM_PATH, READ, self.atom)]
 
     def changes(self, head: RequestHead, caller: Caller) -> RawResponse:
         """Raises InvalidKey, Forbidden and BadRequest."""
@@ -56,6 +63,31 @@ class Changes:
         feed = self._feed()
         found = ChangeList(tuple(feed.since(since)), feed.last_id, since >= feed.complete_after)
         return json_response(head, encode(found), [_NO_STORE])
+
+    def atom(self, head: RequestHead, caller: Caller) -> RawResponse:
+        """Raises InvalidKey and Forbidden."""
+        check_is_admin(caller, self._config)
+        body = atom(self._feed())
+        length = (b"content-length", b"%d" % len(body))
+        headers = [_ATOM, _NO_STORE, length, (b"x-request-id", head.request_id), *head.connection_close]
+        return RawResponse(200, headers, body)
+
+
+def with_password(credentials: Sequence[Header]) -> list[Header]:
+    """Replace user and password (HTTP Basic) by the password as a key. Other credentials stay as they are."""
+    return [(name, _key(value) or value) if name == b"authorization" else (name, value) for name, value in credentials]
+
+
+def _key(value: bytes) -> bytes:
+    """The password as a bearer key, b"" without one."""
+    scheme, _, encoded = value.partition(b" ")
+    if scheme.lower() != b"basic":
+        return b""
+    try:
+        _, _, password = b64decode(encoded.strip(), validate=True).partition(b":")
+    except ValueError:
+        return b""
+    return b"Bearer " + password if password else b""
 
 
 def since_of(query: bytes) -> int:

@@ -146,8 +146,9 @@ class Collector:
         yield "models_proxy_catalog_models", [((), len(catalog.ids))]
         yield "models_proxy_catalog_info", [((catalog.version,), 1)]
         dates = catalog.shutdown_dates
-        used = [model for model in self._of_process.counters.models if model in dates]
+        used = {model: calls for model, calls in self._of_process.counters.model_calls.items() if model in dates}
         yield "models_proxy_model_shutdown_timestamp_seconds", [((model,), dates[model]) for model in used]
+        yield "models_proxy_retiring_model_calls_total", [((model,), calls) for model, calls in used.items()]
 
 
 def _of_calls(calls: Sequence[tuple[Provider, Calls]]) -> Iterator[tuple[str, Sequence[Row]]]:

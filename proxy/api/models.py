@@ -18,6 +18,7 @@ from proxy.api.routes import READ, Route
 from proxy.asgi import Handler, Header, RawResponse, Receive, Send
 from proxy.calls import APIS
 from proxy.catalog import Model
+from proxy.catalog.retirement import retirement_headers
 from proxy.clock import Clock
 from proxy.config import Provider
 from proxy.errors import ModelListUnavailable, ModelNotFound, whole_seconds
@@ -186,7 +187,8 @@ class Models:
                 raise ModelNotFound(model.id)
             body = lists.item(model)
         length = (b"content-length", b"%d" % len(body))
-        return RawResponse(200, [JSON, length, *view.status.headers, *self._per_request(head, view.status)], body)
+        headers = [JSON, length, *view.status.headers, *retirement_headers(model.offers[0].entry)]
+        return RawResponse(200, [*headers, *self._per_request(head, view.status)], body)
 
     def _per_request(self, head: RequestHead, status: Status) -> Sequence[Header]:
         """Return the headers that differ between requests. Lists with only declared models have no `Age`."""

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from proxy.asgi import Header
+from proxy.catalog.retirement import RETIREMENT, retirement_headers
 from proxy.clock import Clock
 from proxy.config import Provider
 from proxy.errors import ApiError, ProviderAuthFailed, ProviderOutOfCredit, UpstreamError
@@ -109,8 +110,10 @@ class ForwardedCall:
 
     @property
     def further_headers(self) -> Sequence[Header]:
-        """The headers that the provider's `forward_headers` selects."""
-        return _further_headers(self.response, self.provider)
+        """The headers that the provider's `forward_headers` selects, and the dates at which the model is retired."""
+        dates = retirement_headers(self._candidate.offer.entry)
+        further = _further_headers(self.response, self.provider)
+        return (*(header for header in further if header[0] not in RETIREMENT), *dates) if dates else further
 
     def finish(self, outcome: Outcome, tokens: Tokens) -> None:
         """Release the circuit, count the call, and log a failure. The rest of an incomplete response is discarded."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 from proxy.access import Caller, Policy
+from proxy.api.changes import ATOM_PATH, with_password
 from proxy.api.http import error_response, key_in_query
 from proxy.api.request import RequestHead
 from proxy.asgi import Handler, RawResponse
@@ -40,6 +41,8 @@ def _answer(deployment: Deployment, head: RequestHead, *, is_outside: bool) -> R
     else:
         if deployment.guard:
             deployment.guard.check(head.headers)
+        if head.path == ATOM_PATH:
+            head.credentials = with_password(head.credentials)
         caller = deployment.access.identify(head.credentials, head.query)
     head.key = caller.identity
     if caller.admin:
@@ -56,7 +59,10 @@ def _answer(deployment: Deployment, head: RequestHead, *, is_outside: bool) -> R
 def _refusal(deployment: Deployment, head: RequestHead, error: Exception) -> RawResponse:
     if head.key is None:  # rejected before its route was needed
         head.route = deployment.routes.template(head.path)
-    return error_response_to(head, error)
+    response = error_response_to(head, error)
+    if head.path == ATOM_PATH and response.status == 401:
+        response.headers.append((b"www-authenticate", b'Basic realm="models-proxy", charset="UTF-8"'))
+    return response
 
 
 def error_response_to(head: RequestHead, error: Exception) -> RawResponse:

@@ -230,10 +230,10 @@ class Counters(Observer):
             self._models = {name: of for name, of in self._models.items() if name == OTHER or self._is_listed(name)}
 
     @property
-    def models(self) -> Sequence[str]:
-        """The listed models that were called."""
+    def model_calls(self) -> Mapping[str, int]:
+        """The listed models that were called -> how often."""
         self._count_calls()
-        return [model for model in self._models if model != OTHER]
+        return {model: row.calls for model, row in self._models.items() if model != OTHER}
 
     def values(self) -> Iterator[tuple[str, Sequence[Row]]]:
         """Each metric with its series, which are read when it is its turn."""

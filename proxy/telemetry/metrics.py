@@ -115,6 +115,12 @@ _TABLE = (
         ("model",),
         "min",
     ),
+    Metric(
+        "models_proxy_retiring_model_calls_total",
+        "counter",
+        "Calls that a provider was tried for, of models that have a shutdown date now.",
+        ("model",),
+    ),
     # -- calls
     Metric(
         "models_proxy_calls_total",

@@ -296,6 +296,7 @@ async def test_calls_are_counted_from_the_socket_to_the_scrape(fetch: FakeFetch,
     assert of("call_first_byte_seconds_count") == {'{provider="b"}': 3}
     assert of("call_duration_seconds_count") == {'{provider="b"}': 3}
     assert of("model_shutdown_timestamp_seconds") == {'{model="m"}': 1_900_000_000}
+    assert of("retiring_model_calls_total") == {'{model="m"}': 2}
     assert of("in_flight_calls") == {'{provider="canary-a"}': 0, '{provider="b"}': 0}
     assert "invented" not in reply.text
     assert "sk-canary" not in reply.text

@@ -181,7 +181,7 @@ def test_models_beyond_the_limit_are_counted_as_other() -> None:
     rows = dict(dict(counters.values())["models_proxy_model_calls_total"])
 
     assert (len(rows), rows[(OTHER,)]) == (MAX_MODELS + 1, 7)
-    assert counters.models == listed[:MAX_MODELS]
+    assert [*counters.model_calls] == listed[:MAX_MODELS]
 
 
 def test_series_are_bounded_whatever_keys_providers_and_statuses_there_are() -> None:
@@ -247,13 +247,13 @@ def test_models_that_are_not_listed_any_more_make_room_when_there_is_none(before
     counters = Counters(listed.__contains__)
     for model in sorted(listed):
         counters.call_ended(call(model=model))
-    assert [*counters.models] == sorted(listed)
+    assert [*counters.model_calls] == sorted(listed)
     listed.clear()
     listed.add("new")
     counters.retain((), {"a"})
     counters.call_ended(call(model="new"))
 
-    assert [*counters.models] == (["m-0", "new"] if before == 1 else ["new"])
+    assert [*counters.model_calls] == (["m-0", "new"] if before == 1 else ["new"])
 
 
 def test_requests_and_calls_are_counted_by_the_time_a_batch_has_ended_and_when_they_are_read() -> None:
