@@ -10,6 +10,7 @@ from functools import partial
 
 from proxy.access import Caller, Policy
 from proxy.access.keys import PRIVATE
+from proxy.api.fact_sources import SourcesOfFacts
 from proxy.api.http import json_response, read_body
 from proxy.api.model_ids import model_in, spellings_of
 from proxy.api.negotiation import accepts_gzip, matches
@@ -39,6 +40,7 @@ class Models:
     def __init__(self, store: Store, clock: Clock, providers: Sequence[Provider]) -> None:
         self._store = store
         self._clock = clock
+        self._sources = SourcesOfFacts(store, clock)
         self._speakers: Mapping[str | None, frozenset[str]] = {
             api: frozenset(each.name for each in providers if each.target and api in each.target.speaks) for api in APIS
         }
@@ -67,6 +69,8 @@ class Models:
             lists = lists_of(head.path, head.list_headers, head.query)
             if lists is not OPENAI_LISTS:
                 return self._list_in(lists, head, caller)
+            if self._sources.are_requested(head, caller):
+                return partial(self._with_sources, head, caller.policy, _WHOLE_LIST)
         view = self._store.cached_view(caller.policy)
         packed = accepts_gzip(head.accept_encoding)
         if view is not None and view.catalog.models and not (packed and view.rendered.gzip is None):
@@ -76,6 +80,8 @@ class Models:
     def retrieve(self, head: RequestHead, caller: Caller) -> RawResponse | Handler:
         """Return one model by its id, in the format that a header selects. Raises ModelNotFound."""
         lists = lists_of(head.path, head.list_headers) if head.list_headers else OPENAI_LISTS
+        if head.query and lists is OPENAI_LISTS and self._sources.are_requested(head, caller):
+            return partial(self._with_sources, head, caller.policy, spellings_of(head, LIST_PATHS))
         return self._retrieve_in(lists, head, caller)
 
     def _retrieve_in(self, lists: ListFormat, head: RequestHead, caller: Caller) -> RawResponse | Handler:
@@ -90,6 +96,16 @@ class Models:
         if not view.is_prepared:
             return self._when_rendered(head, caller, spellings, lists)
         return self._model(head, view, _resolved(view, spellings), lists)
+
+    async def _with_sources(
+        self, head: RequestHead, policy: Policy, spellings: Sequence[str], receive: Receive, send: Send
+    ) -> RawResponse:
+        """Return the list, or one model, with the source of each fact. Raises ModelNotFound."""
+        view = await view_of(self._store, policy)
+        model = await _find(view, spellings)
+        body = await (self._sources.list(view, policy) if model is None else self._sources.model(model, policy))
+        length = (b"content-length", b"%d" % len(body))
+        return RawResponse(200, [JSON, length, *view.status.headers, *self._per_request(head, view.status)], body)
 
     # -- other formats -------------------------------------------------------------------------------------------------
 

@@ -35,8 +35,12 @@ class Facts:
 
     def of(self, model: Model, offers: Sequence[Offer], owner: Reason) -> list[Fact]:
         """The fields of a model. `offers`: the allowed ones, before they were merged; `owner`: why it has its owner."""
-        provider = model.offers[0].provider
-        facts = [Fact("owned_by", model.owned_by, provider, "owner", [owner]), self._created(model, offers)]
+        owned_by = Fact("owned_by", model.owned_by, model.offers[0].provider, "owner", [owner])
+        return [owned_by, *self.besides_owner(model, offers)]
+
+    def besides_owner(self, model: Model, offers: Sequence[Offer]) -> list[Fact]:
+        """The fields of a model without its owner."""
+        facts = [self._created(model, offers)]
         shown: dict[str, Any] = msgspec.json.decode(model.offers[0].entry.extra)
         sources = self._sources(offers)
         for name in FACTS:
