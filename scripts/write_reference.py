@@ -20,6 +20,7 @@ from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
 from proxy.config.access_rules import RULES
+from proxy.config.auth import IdentityHeader, JwtIssuer, Logins
 from proxy.config.call_limits import CallLimits, rates
 from proxy.config.custom import AuthChoice, CustomList, CustomPaging
 from proxy.config.defaults import Cache, Defaults, Queue
@@ -81,6 +82,18 @@ SECTIONS = (
         StoreSettings,
         "State outside the process, for the next start ([Restarts](operations.md#restarts)) or shared by replicas "
         "([A shared store](operations.md#a-shared-store)). A restart applies changes.",
+    ),
+    Section("auth", Logins, "Users who log in elsewhere. See [Logins](logins.md)."),
+    Section(
+        "auth: jwt",
+        JwtIssuer,
+        "A list of OIDC providers whose tokens are accepted. See [Tokens](logins.md#tokens).",
+    ),
+    Section(
+        "auth: header",
+        IdentityHeader,
+        "Headers in which a login proxy in front of this one names the user. See "
+        "[A login proxy](logins.md#a-login-proxy).",
     ),
     Section(
         "cache",
@@ -223,6 +236,69 @@ ENTRIES: Mapping[str, Entry] = {
         "lease: 10s",
         "Time after which a list is fetched by another replica if the one that fetches it died; 1s to 10m.",
     ),
+    "Logins.jwt": Entry(
+        "jwt: [{issuer: https://login.example.com, audience: models-proxy, groups: {llm-users: staff}}]",
+        "OIDC providers; see [auth: jwt](#auth-jwt).",
+        "none",
+    ),
+    "Logins.header": Entry(
+        "header: {name: X-Auth-Request-Groups, user: X-Auth-Request-User, from: [10.1.2.3/32], groups: {llm: staff}}",
+        "The headers of a login proxy; see [auth: header](#auth-header).",
+    ),
+    "JwtIssuer.issuer": Entry(
+        "issuer: https://login.example.com", "The issuer, exactly as in the claim `iss` of its tokens."
+    ),
+    "JwtIssuer.audience": Entry(
+        "audience: models-proxy", "What `aud` must contain; of several values, one of them.", "required"
+    ),
+    "JwtIssuer.jwks_url": Entry(
+        "jwks_url: https://login.example.com/keys",
+        "Where the signing keys are.",
+        "as `/.well-known/openid-configuration` below the issuer says",
+    ),
+    "JwtIssuer.header": Entry(
+        "header: Cf-Access-Jwt-Assertion",
+        "The only header in which its tokens are accepted.",
+        "each header in which an API key is, such as `Authorization: Bearer`",
+    ),
+    "JwtIssuer.algorithms": Entry(
+        "algorithms: [RS256]", "Algorithms of signatures; a key verifies only those of its type."
+    ),
+    "JwtIssuer.leeway": Entry("leeway: 30s", "By how much the clocks of the issuer and the proxy may differ."),
+    "JwtIssuer.group_claim": Entry(
+        "group_claim: realm_access.roles",
+        "The claim with the user's groups, a string or a list of strings: a name, or a dotted path.",
+    ),
+    "JwtIssuer.groups": Entry(
+        "groups: {llm-power-users: staff, llm-users: guests}",
+        "Value of the claim -> name of a group. The first line whose value the user has counts; users without one get "
+        "`403`.",
+    ),
+    "JwtIssuer.admin": Entry(
+        "admin: [llm-admins]",
+        "Values of the claim whose users are administrators, like keys with `admin: true`. They need a group, too.",
+    ),
+    "JwtIssuer.proxy": Entry(
+        "proxy: http://egress.example.com:3128",
+        "HTTP proxy for requests to the issuer. `HTTP_PROXY` and similar variables are ignored.",
+    ),
+    "JwtIssuer.ca_file": Entry(
+        "ca_file: /etc/ssl/corp.pem", "PEM file with the certificate authorities to trust instead of the public ones."
+    ),
+    "IdentityHeader.name": Entry(
+        "name: X-Auth-Request-Groups", "The header with the user's groups, separated by commas."
+    ),
+    "IdentityHeader.user": Entry("user: X-Auth-Request-User", "The header with the user."),
+    "IdentityHeader.from": Entry(
+        "from: [10.1.2.3/32]",
+        "Addresses and networks of the login proxy. They are compared with the address of the connection, never with "
+        "`X-Forwarded-For`; from any other address the headers are ignored.",
+        "required",
+    ),
+    "IdentityHeader.groups": Entry(
+        "groups: {llm-users: staff}", "Group in the header -> name of a group, as in [auth: jwt](#auth-jwt)."
+    ),
+    "IdentityHeader.admin": Entry("admin: [llm-admins]", "Groups in the header whose users are administrators."),
     "Logging.format": Entry(
         "format: json",
         "`console`, `json`, or `auto`: `console` on a terminal, otherwise `json`. `--log-format` overrides it.",

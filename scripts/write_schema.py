@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import DEFAULT_REF_TEMPLATE, GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
+from proxy.config.auth import Logins
 from proxy.config.defaults import Cache, Defaults
 from proxy.config.documents import SECTIONS as NAMES
 from proxy.config.field_rules import OPERATORS
@@ -180,7 +181,7 @@ def schema() -> Schema:
     )
     for section in SECTIONS:
         definitions[section.model.__name__] = _documented(section.model, definitions[section.model.__name__])
-    for model in (Server, Cache, Defaults, Merge):
+    for model in (Server, Logins, Cache, Defaults, Merge):
         definitions[model.__name__]["type"] = ["object", "null"]
     _refine_provider(definitions["Provider"])
     _refine_logins_and_keys(definitions)

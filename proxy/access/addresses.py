@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
-_Address = IPv4Address | IPv6Address
+Address = IPv4Address | IPv6Address
 _MAX_HOPS = 32
 _MAX_CACHED = 4096
 
@@ -33,19 +33,19 @@ def client_address(peer: str, forwarded_for: bytes, trusted: Sequence[IPv4Networ
     Each proxy appends the address from which it got the request, so what is on the left of an untrusted one can be
     written by anyone. A value that is no address ends the search: the proxy that received it is returned.
     """
-    client = _address(peer)
+    client = address_of(peer)
     if client is None:
         return peer
     hops = forwarded_for.decode("latin-1").rsplit(",", _MAX_HOPS)
-    while hops and _is_in(client, trusted):
-        before = _address(hops.pop().strip())
+    while hops and is_in(client, trusted):
+        before = address_of(hops.pop().strip())
         if before is None:
             break
         client = before
     return str(client)
 
 
-def _address(text: str) -> _Address | None:
+def address_of(text: str) -> Address | None:
     """An IP address, also with a port (`192.0.2.1:443`, `[2001:db8::1]:443`); None if it is none."""
     if text.startswith("["):
         text = text[1:].partition("]")[0]
@@ -58,5 +58,5 @@ def _address(text: str) -> _Address | None:
     return getattr(address, "ipv4_mapped", None) or address
 
 
-def _is_in(address: _Address, networks: Sequence[IPv4Network | IPv6Network]) -> bool:
+def is_in(address: Address, networks: Sequence[IPv4Network | IPv6Network]) -> bool:
     return any(address in network for network in networks)

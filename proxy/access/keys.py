@@ -5,18 +5,21 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Protocol
 
+from proxy.access.caller import Caller, Credential
+from proxy.access.identity_header import HeaderUsers
+from proxy.access.jwt import KeySource, Tokens
 from proxy.access.policy import Policy
+from proxy.access.token import MAX_TOKEN_BYTES, START
 from proxy.asgi import Header
 from proxy.config import Config
-from proxy.errors import BadRequest, InvalidKey, KeyInQuery
-from proxy.limits.quota import Quota, Quotas
+from proxy.errors import BadRequest, InvalidKey, KeyInQuery, NoGroup
+from proxy.limits.quota import Quotas
 
 MAX_KEY_BYTES = 4096
-_MAX_CREDENTIAL_BYTES = 2 * MAX_KEY_BYTES
-"""All headers in which clients send an API key together. A wrong key must not cost more than a list."""
+_MAX_CREDENTIAL_BYTES = max(2 * MAX_KEY_BYTES, MAX_TOKEN_BYTES + MAX_KEY_BYTES)
+"""All headers with credentials together. A wrong key must not cost more than a list."""
 
 
 def _bare(value: bytes) -> bytes:
@@ -68,37 +71,27 @@ _ENCODED_LETTER = re.compile(rb"(?i)%(?:[46][1-9a-f]|[57][0-9a]|2d|5f)")  # also
 _MAX_PARAMETERS = 100
 
 
-@dataclass(frozen=True)
-class Caller:
-    """The sender of a request."""
+class Request(Protocol):
+    """The parts of a request that identify its caller."""
 
-    name: str | None
-    """For people: the name of its key in the configuration, or that of a user; None without a credential."""
-    policy: Policy
-    admin: bool = False
-    may_call: bool = False
-    """Whether the caller can call models, not only list them."""
-    identity: str = ""
-    """What belongs to the caller is recorded under this text (`config.identities`); "" without a credential."""
-    group: str | None = None
-    """The name of its group, None without one."""
-    quota: Quota | None = None
-    """Its limits, None if it has none."""
+    credentials: list[Header]
+    """Its headers in KEY_HEADERS."""
 
-
-class _Entry(NamedTuple):
-    """A key of this proxy."""
-
-    caller: Caller
-    valid_until: float
-    """Unix seconds."""
+    @property
+    def headers(self) -> Sequence[Header]: ...
+    @property
+    def query(self) -> bytes: ...
+    @property
+    def peer(self) -> str:
+        """The address of the connection, "" if unknown."""
+        ...
 
 
 class Access:
-    """The keys of a configuration, by SHA-256 digest."""
+    """The callers of a configuration: its keys, by SHA-256 digest, and the users of its logins."""
 
-    def __init__(self, config: Config, time: Callable[[], float]) -> None:
-        """`time` returns Unix seconds, for the expiry of keys."""
+    def __init__(self, config: Config, time: Callable[[], float], signing_keys: KeySource | None = None) -> None:
+        """`time` returns Unix seconds, for the expiry of keys. `signing_keys`: those of `auth.jwt`."""
         self._time = time
         self._open = config.is_open
         group = config.anonymous
@@ -114,23 +107,58 @@ class Access:
             if group
             else None
         )
-        self._keys: dict[bytes, _Entry] = {}
+        self._keys: dict[bytes, Credential] = {}
         for key in config.keys:
             quota = quotas.of(key.limits, key.group)
             caller = Caller(key.name, Policy.of(key.rules), key.admin, key.may_call, key.name, key.group, quota)
-            entry = _Entry(caller, key.valid_until)
-            self._keys.update(dict.fromkeys(key.digests, entry))
+            self._keys.update(dict.fromkeys(key.digests, Credential(caller, key.valid_until)))
+        self._of_groups = frozenset(Policy.of(config.groups[name].models) for name in config.auth.group_names)
+        self._tokens = Tokens(config, quotas, signing_keys, time) if signing_keys and config.auth.jwt else None
+        self._header_users = HeaderUsers(config.auth.header, config, quotas) if config.auth.header else None
+        of_tokens = {issuer.header.encode() for issuer in config.auth.jwt if issuer.header}
+        self._named = of_tokens - KEY_HEADERS.keys()
+        self._headers = {**dict.fromkeys(self._named, _bare_or_bearer), **KEY_HEADERS}
+        self.has_headers = bool(self._named or config.auth.header)
+        """Whether further headers than KEY_HEADERS identify callers."""
 
     @property
     def policies(self) -> frozenset[Policy]:
         """Those of all callers."""
-        callers = [entry.caller for entry in self._keys.values()]
-        return frozenset(caller.policy for caller in (*callers, self._anonymous) if caller)
+        callers = [credential.caller for credential in self._keys.values()]
+        return frozenset(caller.policy for caller in (*callers, self._anonymous) if caller) | self._of_groups
+
+    def is_anonymous(self, request: Request) -> bool:
+        """Whether a request contains nothing that could identify its caller. Raises InvalidKey and NoGroup."""
+        if request.credentials:
+            return False
+        return not self.has_headers or not (self._credentials_of(request) or self._user_of(request))
+
+    def caller_of(self, request: Request) -> Caller:
+        """Return the caller who sent a request. Raises as `identify`.
+
+        The headers of a login proxy count only if the request contains no credential.
+        """
+        if not self.has_headers:
+            return self.identify(request.credentials, request.query)
+        credentials = self._credentials_of(request)
+        user = None if credentials else self._user_of(request)
+        if user is None:
+            return self.identify(credentials, request.query)
+        if request.query and _contains_key(request.query):
+            raise KeyInQuery
+        return user
+
+    def _credentials_of(self, request: Request) -> Sequence[Header]:
+        return [*request.credentials, *(header for header in request.headers if header[0] in self._named)]
+
+    def _user_of(self, request: Request) -> Caller | None:
+        return self._header_users.find(request.headers, request.peer) if self._header_users else None
 
     def identify(self, credentials: Sequence[Header], query: bytes = b"") -> Caller:
-        """Return the caller who sent these credentials: the request headers in KEY_HEADERS.
+        """Return the caller who sent these credentials: the request headers in KEY_HEADERS, and those of tokens.
 
-        Raises InvalidKey, and BadRequest for a query with too many parameters.
+        Raises InvalidKey, NoGroup, and BadRequest for a query with too many parameters; LoginUnavailable and
+        SigningKeyNeeded for a token that cannot be validated yet.
 
         Clients send the key of this proxy in one header and a key of another service in a second one: credentials that
         are no keys of this proxy are ignored next to one that is. An expired key counts as a key of this proxy, so it
@@ -144,26 +172,30 @@ class Access:
             raise KeyInQuery
         if not credentials:
             return self._known(self._anonymous)
-        entry = self._entry(*credentials[0]) if len(credentials) == 1 else self._common_entry(credentials)
-        if entry is None or self._time() >= entry.valid_until:
+        found = self._credential(*credentials[0]) if len(credentials) == 1 else self._common(credentials)
+        if found is None or self._time() >= found.valid_until:
             raise InvalidKey
-        return entry.caller
+        if not found.has_access:
+            raise NoGroup
+        return found.caller
 
-    def _entry(self, name: bytes, value: bytes) -> _Entry | None:
-        key = KEY_HEADERS[name](value)
+    def _credential(self, name: bytes, value: bytes) -> Credential | None:
+        key = self._headers[name](value)
+        if self._tokens and key.startswith(START) and (user := self._tokens.find(name, key)):
+            return user  # never looked up as a key
         # The look-up by digest prevents timing attacks.
         return self._keys.get(hashlib.sha256(key).digest()) if 0 < len(key) <= MAX_KEY_BYTES else None
 
-    def _common_entry(self, credentials: Sequence[Header]) -> _Entry | None:
-        """Return the entry of the one caller whose keys are among the credentials; of several the first to expire."""
+    def _common(self, credentials: Sequence[Header]) -> Credential | None:
+        """Return the one of the only caller whose credentials are among these; of several the first to expire."""
         if len(dict(credentials)) < len(credentials):  # a repeated header
             return None
         if sum(len(value) for _, value in credentials) > _MAX_CREDENTIAL_BYTES:
             return None
-        found = [entry for name, value in credentials if (entry := self._entry(name, value))]
-        if len({entry.caller.identity for entry in found}) != 1:
+        found = [each for name, value in credentials if (each := self._credential(name, value))]
+        if len({each.caller.identity for each in found}) != 1:
             return None
-        return min(found, key=lambda entry: entry.valid_until)
+        return min(found, key=lambda each: each.valid_until)
 
     @staticmethod
     def _known(caller: Caller | None) -> Caller:

@@ -69,7 +69,7 @@ def _base_url(url: str) -> str:
 def _url(url: str) -> str:
     if "?" in url or "#" in url:
         raise ValueError("must not contain `?` or `#`")
-    if not _is_url(url):
+    if not is_url(url):
         raise ValueError("must be a URL like https://api.example.com/v1")
     if "@" in urlsplit(url).netloc:
         raise ValueError("must not contain a user or password; use `api_key` or `headers`")
@@ -78,12 +78,13 @@ def _url(url: str) -> str:
 
 def proxy_url(proxy: SecretStr) -> SecretStr:
     url = proxy.get_secret_value()
-    if "?" in url or "#" in url or not _is_url(url):
+    if "?" in url or "#" in url or not is_url(url):
         raise ValueError("must be a URL like http://user:password@egress:3128; percent-encode user and password")
     return proxy
 
 
-def _is_url(url: str) -> bool:
+def is_url(url: str) -> bool:
+    """Whether a text is an absolute http:// or https:// URL."""
     # urlsplit removes line breaks silently, and its errors quote the text.
     if not _URL.fullmatch(url):
         return False

@@ -14,7 +14,7 @@ LISTS = ("owners", "providers", "models", "routing", "keys")
 """Sections whose entries are joined, in the order of the files."""
 INCLUDABLE = (*LISTS, "groups")
 """What an included file can contain."""
-SECTIONS = ("include", "server", "logging", "store", "cache", "defaults", "facts", "merge", *INCLUDABLE)
+SECTIONS = ("include", "server", "logging", "store", "auth", "cache", "defaults", "facts", "merge", *INCLUDABLE)
 
 
 class Documents:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from pydantic import Field, SecretStr
 
 from proxy.config import access_rules
+from proxy.config.auth_section import has_logins
 from proxy.config.call_limits import CallLimits
 from proxy.config.document import Path
 from proxy.config.fields import Day, Globs, Name, Settings, check_api_key
@@ -64,7 +65,7 @@ def _groups_of(validation: Validation, raw: Mapping[str, Any]) -> dict[str, Grou
     if not isinstance(value, dict):
         validation.problem(("groups",), "must be a mapping of group names, like `staff: {models: [...]}`")
         return {}
-    if value and "default" not in value and not raw.get("keys"):
+    if value and "default" not in value and not raw.get("keys") and not has_logins(raw):
         validation.problem(("groups",), "without `keys:` only the group `default` is used; add it, or add keys")
     rules = _Rules(validation, raw)
     groups = {}

@@ -14,6 +14,7 @@ from typing import Any
 
 from proxy.config import document as yaml_document
 from proxy.config import secret_files
+from proxy.config.auth_section import auth_of, has_logins
 from proxy.config.authorities import check_authority, check_certificate
 from proxy.config.contents import Content, content, content_of_pipe, is_pipe
 from proxy.config.defaults import Cache, Defaults
@@ -134,6 +135,7 @@ def _config(
     models = _virtual_models(validation, raw)
     routing = _routing(validation, raw)
     groups, keys = members or members_of(validation, raw)
+    auth = auth_of(validation, raw)
     _warn_of_anonymous(validation, raw, groups)
     providers = Providers(validation, raw, read_secret, is_installed)
     _check_ready(validation, raw, server)
@@ -159,6 +161,7 @@ def _config(
         logging or Logging(),
         store,
         facts,
+        auth,
     )
 
 
@@ -197,7 +200,8 @@ def _warn_of_anonymous(validation: Validation, raw: Mapping[str, Any], groups: M
     Setting `call` there confirms that this is intended.
     """
     group = groups.get("default")
-    if raw.get("keys") and group and group.call is None and any(not rule.startswith("!") for rule in group.models):
+    has_callers = raw.get("keys") or has_logins(raw)
+    if has_callers and group and group.call is None and any(not rule.startswith("!") for rule in group.models):
         text = (
             "requests without a key can still list the models of this group; remove it, or add `call: false` to keep it"
         )

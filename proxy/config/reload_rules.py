@@ -18,12 +18,13 @@ def refuse_reload(before: Config, after: Config, addresses: Sequence[str] = ()) 
     `addresses`: those that the server listens on, if it is not only `server.host` of `before`.
     """
     file = next(iter(after.sources.files), "")
-    if before.keys and not after.keys:
+    if after.is_open and not before.is_open:
+        what, one = ("login", "one of `auth`") if not before.keys else ("key", "at least one key")
         text = (
-            "the last key was removed, so requests without a key would be accepted; keep at least one key, or restart "
-            "to serve without keys"
+            f"the last {what} was removed, so requests without a key would be accepted; keep {one}, or restart to "
+            "serve without keys"
         )
-        return Problem(0, "keys", text, file)
+        return Problem(0, "keys" if before.keys else "auth", text, file)
     if refusal := after.refuse_exposure(*(addresses or [before.server.host])):
         return Problem(0, "server", refusal, file)
     return None

@@ -16,6 +16,7 @@ import msgspec
 from pydantic import Field
 
 from proxy.config.access_rules import reads_facts
+from proxy.config.auth import Logins
 from proxy.config.call_limits import CallLimits
 from proxy.config.fields import Globs, NotEmpty, Settings
 from proxy.config.generation import generation_of
@@ -122,6 +123,7 @@ class Config:
     store: StoreSettings = field(default=StoreSettings())
     facts: FactsSource = "off"
     """Where facts come from that no provider reports."""
+    auth: Logins = field(default=Logins())
     sources: Sources = field(default=Sources(), compare=False, repr=False)
     """The files that it was read from."""
     places: Places = field(default=Places(), compare=False, repr=False)
@@ -149,6 +151,8 @@ class Config:
                 self.logging,
                 self.store,
                 self.facts,
+                self.auth,
+                [list(login.groups) for login in self.auth.logins],
             )
         )
 
@@ -162,7 +166,7 @@ class Config:
     @property
     def identities(self) -> Identities:
         """Those of all callers that have one."""
-        return Identities(key.name for key in self.keys)
+        return Identities((key.name for key in self.keys), (login.source for login in self.auth.logins))
 
     @property
     def anonymous(self) -> Group | None:
@@ -177,14 +181,16 @@ class Config:
 
     @property
     def is_shared(self) -> bool:
-        """Whether there are several callers that may call models: keys, and requests without one."""
+        """Whether there are several callers that may call models: keys, users, and requests without a credential."""
+        if self.auth.logins:
+            return True
         callers = sum(key.may_call for key in self.keys)
         return callers + bool(self.keys and self.anonymous and self.anonymous.call) > 1
 
     @property
     def is_open(self) -> bool:
-        """Whether no keys are configured: credentials are then ignored."""
-        return not self.keys
+        """Whether neither keys nor logins are configured: credentials are then ignored."""
+        return not self.keys and not self.auth.logins
 
     def refuse_exposure(self, *addresses: str) -> str:
         """The reason why the proxy must not listen on one of these addresses, "" if it can.

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
 from proxy.config import hints
+from proxy.config.auth import Logins
 from proxy.config.defaults import Cache, Defaults
 from proxy.config.document import Path, setting
 from proxy.config.documents import Documents
@@ -31,6 +32,7 @@ _HOMES: Mapping[str, Iterable[str]] = {
     "`store`": StoreSettings.model_fields,
     "`cache`": Cache.model_fields,
     "`merge`": Merge.model_fields,
+    "`auth`": Logins.model_fields,
     "`defaults`": Defaults.model_fields,
     "each provider": PROVIDER_SETTINGS,
 }

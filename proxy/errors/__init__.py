@@ -3,7 +3,15 @@
 Errors in the configuration file are in `config/problems.py`.
 """
 
-from proxy.errors.access import Forbidden, HostNotAllowed, InvalidKey, KeyInQuery, OriginNotAllowed
+from proxy.errors.access import (
+    Forbidden,
+    HostNotAllowed,
+    InvalidKey,
+    KeyInQuery,
+    LoginUnavailable,
+    NoGroup,
+    OriginNotAllowed,
+)
 from proxy.errors.administration import ConfigurationRejected, ProviderNotFound, ReloadDisabled
 from proxy.errors.api_error import ApiError, whole_seconds
 from proxy.errors.bugs import InternalError, describe_bug, drop_tracebacks
@@ -61,11 +69,13 @@ __all__ = [
     "KeyInQuery",
     "LimitExceeded",
     "ListErrorKind",
+    "LoginUnavailable",
     "MethodNotAllowed",
     "ModelListIncomplete",
     "ModelListUnavailable",
     "ModelNotCallable",
     "ModelNotFound",
+    "NoGroup",
     "OriginNotAllowed",
     "PathNotFound",
     "PathOutsideBase",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from proxy.errors.api_error import ApiError
 
+RETRY_LOGIN_SECONDS = 5.0
+
 
 class InvalidKey(ApiError):
     """The same bytes for a missing, unknown, revoked or expired key, so that responses do not reveal which."""
@@ -33,6 +35,28 @@ class Forbidden(ApiError):
     type = "permission_error"
     code = "insufficient_permissions"
     hint = "Use an API key with this permission, or contact the proxy's administrator."
+
+
+class NoGroup(Forbidden):
+    """A user whose login is valid, and none of whose groups is configured."""
+
+    code = "no_group"
+    hint = "Contact the proxy's administrator, who can map one of your groups in `auth`."
+
+    def __init__(self) -> None:
+        super().__init__("This login is valid, but none of its groups has access to this proxy.")
+
+
+class LoginUnavailable(ApiError):
+    """A token of an issuer whose signing keys have never been fetched: it may be valid."""
+
+    status = 503
+    code = "login_unavailable"
+    hint = "Retry after the time in `Retry-After`."
+
+    def __init__(self) -> None:
+        text = "This token cannot be validated yet: the signing keys of its issuer could not be fetched."
+        super().__init__(text, retry_after=RETRY_LOGIN_SECONDS)
 
 
 class HostNotAllowed(ApiError):

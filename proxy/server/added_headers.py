@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from proxy.asgi import AddHeaders, Header, Message, Send
+
+
+def with_vary(names: Sequence[str], add: AddHeaders | None) -> AddHeaders | None:
+    """Add the names of headers to `Vary`, where responses have it, besides what `add` adds."""
+    if not names:
+        return add
+    further = ", ".join(names).title().encode()
+
+    def add_names(request: Iterable[Header], response: Iterable[Header]) -> list[Header]:
+        headers = [(name, b"%b, %b" % (value, further) if name == b"vary" else value) for name, value in response]
+        return add(request, headers) if add else headers
+
+    return add_names
 
 
 def with_generation(generation: str, add: AddHeaders | None) -> AddHeaders:

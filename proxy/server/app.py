@@ -141,6 +141,7 @@ class Proxy:
             await asyncio.gather(*self._retiring, return_exceptions=True)
             for deployment in (*self._retiring.values(), self.deployment):
                 await deployment.close()
+            await self.shared.key_sets.close()
             if self.stored_ledger:
                 await self.stored_ledger.stop()
             if self.directory:

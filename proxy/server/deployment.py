@@ -29,7 +29,7 @@ from proxy.asgi import AddHeaders, Handler, Receive, Send
 from proxy.config import Config
 from proxy.cooperative import NEXT_TURN
 from proxy.errors import describe_bug
-from proxy.server.added_headers import with_generation
+from proxy.server.added_headers import with_generation, with_vary
 from proxy.server.cors import Cors
 from proxy.server.shared import Shared
 from proxy.states import Calls
@@ -79,10 +79,10 @@ class Deployment:
             on_offers=shared.changes.offers_changed,
             shared=shared.lists,
         )
-        self.access = Access(config, clock.time)
+        self.access = Access(config, clock.time, shared.key_sets)
         self.guard = BrowserGuard(config.server) if config.is_open else None
         self.cors = Cors(config.server.cors) if config.server.cors else None
-        self.add_headers: AddHeaders | None = self.cors.add if self.cors else None
+        self.add_headers: AddHeaders | None = with_vary(config.auth.headers, self.cors.add if self.cors else None)
         """What is added to the headers of every response, None for nothing."""
         self.add_headers_for_admins = with_generation(config.generation, self.add_headers)
         self._callable = frozenset(provider.name for provider in config.providers if provider.target)
@@ -116,6 +116,7 @@ class Deployment:
         self.requests = 0
         """The requests in progress that need I/O; the application counts them."""
         self._refreshing: asyncio.Task[None] | None = None
+        self._refreshing_keys: asyncio.Task[None] | None = None
         self.ended: asyncio.Event | None = None
         """Set when the last request has ended; None until the deployment is replaced."""
         if before and before.forwarder:
@@ -127,6 +128,14 @@ class Deployment:
         """Refresh the model lists in the background, until `pause` or `close`."""
         self._refreshing = asyncio.create_task(self.store.run(), name="store")
         self._refreshing.add_done_callback(_log_if_stopped)
+        key_sets = self._shared.key_sets
+        key_sets.configure(self.config.auth.jwt)
+        if self.config.auth.jwt:
+            self._refreshing_keys = asyncio.create_task(key_sets.run(), name="signing keys")
+
+    async def fetch_keys(self, issuer: str) -> None:
+        """Fetch the signing keys of an issuer, for tokens that cannot be validated without. Never raises."""
+        await self._shared.key_sets.fetch(issuer)
 
     async def successor(self, config: Config) -> Deployment:
         """Return a deployment for another configuration, which is not prepared yet."""
@@ -183,9 +192,10 @@ class Deployment:
             await self.forwarder.close()
 
     async def _stop_refreshing(self) -> None:
-        if self._refreshing:
-            self._refreshing.cancel()
-            await asyncio.gather(self._refreshing, return_exceptions=True)
+        tasks = [task for task in (self._refreshing, self._refreshing_keys) if task]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     def _keep(self, provider: str) -> None:
         """Keep the list of a provider for the next start."""

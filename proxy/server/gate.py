@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 
 from proxy.access import Caller, Policy
+from proxy.access.jwt import SigningKeyNeeded
 from proxy.api.changes import ATOM_PATH, with_password
 from proxy.api.http import error_response, key_in_query
 from proxy.api.request import RequestHead
-from proxy.asgi import Handler, RawResponse
-from proxy.errors import ApiError, InternalError, KeyInQuery, PathOutsideBase, describe_bug
+from proxy.asgi import Handler, RawResponse, Receive, Send
+from proxy.errors import ApiError, InternalError, KeyInQuery, LoginUnavailable, PathOutsideBase, describe_bug
 from proxy.server.deployment import Deployment
 
 _PROBE = Caller(None, Policy(()))
@@ -29,6 +31,8 @@ def decide(deployment: Deployment, head: RequestHead) -> RawResponse | Handler:
         if not head.route:
             deployment.routes.correct(head)
         outcome = _answer(deployment, head, is_outside=is_outside)
+    except SigningKeyNeeded as needed:
+        return partial(_answer_later, deployment, head, needed.issuer, is_outside)
     except Exception as error:
         outcome = _refusal(deployment, head, error)
     return without_body(outcome) if head.method == "HEAD" and isinstance(outcome, RawResponse) else outcome
@@ -36,14 +40,14 @@ def decide(deployment: Deployment, head: RequestHead) -> RawResponse | Handler:
 
 def _answer(deployment: Deployment, head: RequestHead, *, is_outside: bool) -> RawResponse | Handler:
     """Identify the caller and find the endpoint. Raises ApiError. `is_outside`: of `server.base_path`."""
-    if head.path in deployment.routes.probes and not head.credentials:
+    if head.path in deployment.routes.probes and deployment.access.is_anonymous(head):
         caller = _PROBE
     else:
         if deployment.guard:
             deployment.guard.check(head.headers)
         if head.path == ATOM_PATH:
             head.credentials = with_password(head.credentials)
-        caller = deployment.access.identify(head.credentials, head.query)
+        caller = deployment.access.caller_of(head)
     head.key = caller.identity
     if caller.admin:
         head.add_headers = deployment.add_headers_for_admins
@@ -54,6 +58,23 @@ def _answer(deployment: Deployment, head: RequestHead, *, is_outside: bool) -> R
     if quota is not None and quota.lists and head.route in deployment.routes.lists:
         return deployment.limited_lists.answer(endpoint, head, caller, quota)
     return endpoint(head, caller)
+
+
+async def _answer_later(
+    deployment: Deployment, head: RequestHead, issuer: str, is_outside: bool, receive: Receive, send: Send
+) -> RawResponse | None:
+    """Decide when the signing keys of an issuer were fetched, and respond. Raises ApiError."""
+    for _ in deployment.config.auth.jwt:  # a request can have tokens of several issuers
+        await deployment.fetch_keys(issuer)
+        try:
+            outcome = _answer(deployment, head, is_outside=is_outside)
+        except SigningKeyNeeded as needed:
+            issuer = needed.issuer
+        except Exception as error:
+            return _refusal(deployment, head, error)
+        else:
+            return outcome if isinstance(outcome, RawResponse) else await outcome(receive, send)
+    return _refusal(deployment, head, LoginUnavailable())
 
 
 def _refusal(deployment: Deployment, head: RequestHead, error: Exception) -> RawResponse:

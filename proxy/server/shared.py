@@ -11,10 +11,12 @@ from proxy.clock import Clock
 from proxy.config import Config
 from proxy.limits.limiter import Limiter
 from proxy.server.change_feed import ChangeFeed
+from proxy.server.key_sets import KeySets
 from proxy.sharing import Sharing
 from proxy.store import Report
 from proxy.store.shared_lists import SharedLists
 from proxy.telemetry import Telemetry
+from proxy.upstream.jwks import fetch_signing_keys
 
 if TYPE_CHECKING:
     from proxy.api.collector import ProcessValues
@@ -55,6 +57,7 @@ class Shared:
         """Called when the modules of calls were imported, at the first call."""
         self.changes = change_feed(clock, sharing, self.lists, directory, namespace)
         telemetry.add(self.changes)
+        self.key_sets = KeySets(clock, fetch_signing_keys)
         self._resources: CallResources | None = None
         self._ledger: Ledger | None = None
         self._limiter: Limiter | None = None

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from proxy.config import Provider
+from proxy.config.auth import JwtIssuer
 from proxy.config.secret_files import values_of
 from proxy.dialects import Auth, fill_template
 
@@ -104,11 +105,11 @@ class Egress(NamedTuple):
         return {"Proxy-Authorization": f"Basic {base64_of(':'.join(self.login))}"} if self.login else {}
 
 
-def egress_of(provider: Provider) -> Egress | None:
-    """Parse the `proxy` setting of a provider, None if it is not set."""
-    if provider.proxy is None:
+def egress_of(settings: Provider | JwtIssuer) -> Egress | None:
+    """Parse a setting `proxy`, None if it is not set."""
+    if settings.proxy is None:
         return None
-    url = urlsplit(provider.proxy.get_secret_value())
+    url = urlsplit(settings.proxy.get_secret_value())
     user, password = unquote(url.username or ""), unquote(url.password or "")
     plain = url._replace(netloc=url.netloc.rpartition("@")[2]).geturl()
     return Egress(plain, (user, password) if user or password else None)

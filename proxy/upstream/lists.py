@@ -9,7 +9,6 @@ environment proxies, which must not be used.
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections.abc import Mapping, Sequence
 
 import httpx
@@ -20,7 +19,6 @@ from proxy.config import Provider
 from proxy.errors import UpstreamError
 from proxy.upstream.attempt import PageRequests
 from proxy.upstream.aws import signer_of
-from proxy.upstream.credentials import egress_of
 from proxy.upstream.errors import timed_out
 from proxy.upstream.key_pool import KeyPool
 from proxy.upstream.list_pages import ParsedPage
@@ -29,7 +27,7 @@ from proxy.upstream.list_url import shown
 from proxy.upstream.logins import login_of, signed_header
 from proxy.upstream.redaction import redact
 from proxy.upstream.tls import context_of
-from proxy.upstream.transport import DecodedBodies, TrackedSockets
+from proxy.upstream.transport import DecodedBodies, TrackedSockets, egress_proxy
 
 _IDLE_FRACTION = 0.9  # of an attempt's time: the idle timeout of httpx fires first, because its error is more specific
 
@@ -114,16 +112,9 @@ class ListFetcher:
 
     def _transport(self, provider: Provider) -> httpx.AsyncBaseTransport:
         tls = self._tls[provider.name]
-        inner = httpx.AsyncHTTPTransport(verify=tls, trust_env=False, proxy=_proxy(provider, tls))
+        inner = httpx.AsyncHTTPTransport(verify=tls, trust_env=False, proxy=egress_proxy(provider, tls))
         return DecodedBodies(TrackedSockets(inner, provider.timeout / 3 * _IDLE_FRACTION), provider.max_body)
 
 
 def _same_login(before: Provider, after: Provider) -> bool:
     return (before.iam, before.oauth) == (after.iam, after.oauth)
-
-
-def _proxy(provider: Provider, tls: ssl.SSLContext) -> httpx.Proxy | None:
-    egress = egress_of(provider)
-    if egress is None:
-        return None
-    return httpx.Proxy(egress.url, auth=egress.login, ssl_context=tls if egress.url.startswith("https:") else None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache, lru_cache
 
 import httpx
@@ -16,10 +16,14 @@ _MAX_CONTEXTS = 100
 
 def context_of(provider: Provider) -> ssl.SSLContext:
     """Return a context that trusts the CAs of a provider, or no CA at all if none of its URLs is an HTTPS URL."""
-    uses_tls = any(url.lower().startswith("https:") for url in _urls(provider))
-    if not uses_tls:
+    return context_for(_urls(provider), provider.ca_file)
+
+
+def context_for(urls: Iterable[str], ca_file: str | None) -> ssl.SSLContext:
+    """Return a context for requests to these URLs. `ca_file`: None for the public CAs."""
+    if not any(url.lower().startswith("https:") for url in urls):
         return _trusting_nobody()
-    return _trusting(provider.ca_file, stamp(provider.ca_file) if provider.ca_file else None)
+    return _trusting(ca_file, stamp(ca_file) if ca_file else None)
 
 
 def _urls(provider: Provider) -> Iterator[str]:

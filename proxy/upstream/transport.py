@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import ssl
 import zlib
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
@@ -11,7 +12,10 @@ from typing import Any
 
 import httpx
 
+from proxy.config import Provider
+from proxy.config.auth import JwtIssuer
 from proxy.errors import UpstreamError
+from proxy.upstream.credentials import egress_of
 
 _CHUNK = 64 * 1024
 _MIN_INFLATED = 512 * 1024
@@ -27,6 +31,14 @@ def disable_http_logging() -> None:
     """
     for name in HTTP_LOGGERS:
         logging.getLogger(name).disabled = True
+
+
+def egress_proxy(settings: Provider | JwtIssuer, tls: ssl.SSLContext) -> httpx.Proxy | None:
+    """Return the HTTP proxy in a setting `proxy`, None if it is not set."""
+    egress = egress_of(settings)
+    if egress is None:
+        return None
+    return httpx.Proxy(egress.url, auth=egress.login, ssl_context=tls if egress.url.startswith("https:") else None)
 
 
 class TrackedSockets(httpx.AsyncBaseTransport):

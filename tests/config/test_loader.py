@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from proxy.config import Config, ConfigError, Key, Provider, read
+from proxy.config.auth import IdentityHeader, JwtIssuer, Logins
 from proxy.config.call_limits import CallLimits, Rate
 from proxy.config.custom import CustomList, CustomPaging
 from proxy.config.defaults import Cache, Defaults, Queue
@@ -69,6 +70,20 @@ store:
   valkey_ca_file: CORP_PEM
   namespace: prod
   lease: 20s
+auth:
+  jwt:
+    - issuer: https://login.example
+      audience: models-proxy
+      jwks_url: https://login.example/keys?p=1
+      header: Cf-Access-Jwt-Assertion
+      algorithms: [RS256]
+      leeway: 30s
+      group_claim: roles
+      groups: {users: staff}
+      admin: [ops]
+      proxy: http://egress:3128
+      ca_file: CORP_PEM
+  header: {name: X-Groups, user: X-User, from: [192.0.2.7], groups: {users: staff, guests: default}, admin: [ops]}
 cache: {ttl: 10m, max_stale: 2h, confirm_empty: 3m, initial_wait: 2s}
 defaults:
   timeout: 20s
@@ -452,13 +467,37 @@ def test_every_setting_is_loaded(corp_pem: str) -> None:
             namespace="prod",
             lease=20,
         ),
+        auth=Logins(
+            jwt=(
+                JwtIssuer(
+                    issuer="https://login.example",
+                    audience=("models-proxy",),
+                    jwks_url="https://login.example/keys?p=1",
+                    header="cf-access-jwt-assertion",
+                    algorithms=("RS256",),
+                    leeway=30,
+                    group_claim="roles",
+                    groups={"users": "staff"},
+                    admin=("ops",),
+                    proxy=SecretStr("http://egress:3128"),
+                    ca_file=corp_pem,
+                ),
+            ),
+            header=IdentityHeader(
+                name="x-groups",
+                user="x-user",
+                groups={"users": "staff", "guests": "default"},
+                admin=("ops",),
+                **{"from": ("192.0.2.7/32",)},
+            ),
+        ),
     )
 
 
 def test_example_contains_every_setting() -> None:
     models = (
         Server, Limits, Cache, Defaults, Merge, OwnerRule, Provider, Iam, OAuth, CustomList, CustomPaging, VirtualModel,
-        RoutingRule, Group, KeyEntry, Logging, StoreSettings,
+        RoutingRule, Group, KeyEntry, Logging, StoreSettings, Logins, JwtIssuer, IdentityHeader,
     )  # fmt: skip
     names = {name for model in models for name in model.model_fields} - {"settings"}
     names -= {"valkey_password", "tls"}  # conflicts with its file; its files must belong together (`server/test_tls`)

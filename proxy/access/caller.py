@@ -1,0 +1,37 @@
+"""The callers of requests, and how long what they sent identifies them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from proxy.access.policy import Policy
+from proxy.limits.quota import Quota
+
+
+@dataclass(frozen=True)
+class Caller:
+    """The sender of a request."""
+
+    name: str | None
+    """For people: the name of its key in the configuration, or that of a user; None without a credential."""
+    policy: Policy
+    admin: bool = False
+    may_call: bool = False
+    """Whether the caller can call models, not only list them."""
+    identity: str = ""
+    """What belongs to the caller is recorded under this text (`config.identities`); "" without a credential."""
+    group: str | None = None
+    """The name of its group, None without one."""
+    quota: Quota | None = None
+    """Its limits, None if it has none."""
+
+
+class Credential(NamedTuple):
+    """What a request can contain to identify its caller: a key of this proxy, or a token."""
+
+    caller: Caller
+    valid_until: float
+    """Unix seconds."""
+    has_access: bool = True
+    """False: the caller is known, and has no group."""

@@ -1,0 +1,188 @@
+"""Users with tokens of OIDC providers: validates tokens (JWT), and remembers those that are valid. No I/O."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Protocol
+
+from proxy.access.caller import Credential
+from proxy.access.groups import Groups, is_subject
+from proxy.access.token import Token, parse_token
+from proxy.config import Config
+from proxy.config.auth import JwtIssuer
+from proxy.errors import InvalidKey, LoginUnavailable
+from proxy.limits.quota import Quotas
+
+MAX_VALIDATED = 10_000
+"""Tokens that are remembered, about 1 KB each; the oldest are forgotten."""
+_TYPES = frozenset({"jwt", "at+jwt", "application/jwt", "application/at+jwt"})
+"""Values of `typ`. Tokens of other types, such as those of a logout, identify no user."""
+_MULTI_WORD = frozenset({"scope", "scp"})
+"""Claims whose strings are lists separated by spaces (RFC 8693, 4.2)."""
+
+
+class Key(Protocol):
+    """A public key of an issuer."""
+
+    def verifies(self, token: bytes, algorithm: str) -> bool:
+        """Whether the signature of a token is valid."""
+        ...
+
+
+class Keys(Protocol):
+    """The public keys of an issuer."""
+
+    def find(self, key_id: str | None, algorithm: str) -> Key | None:
+        """Return the key with this id for an algorithm; without an id the only one."""
+        ...
+
+
+class KeySource(Protocol):
+    """Has fetched the keys of all issuers."""
+
+    removals: int
+    """Increases with each key that an issuer has removed."""
+
+    def of(self, issuer: str) -> Keys | None:
+        """Return the keys of an issuer, None before they were fetched."""
+        ...
+
+    def may_fetch(self, issuer: str) -> bool:
+        """Whether the keys can be fetched now; that is rate limited."""
+        ...
+
+
+class SigningKeyNeeded(Exception):
+    """The keys of an issuer must be fetched before a token can be validated. Not an error: the gate does it."""
+
+    def __init__(self, issuer: str) -> None:
+        super().__init__(issuer)
+        self.issuer = issuer
+
+
+class Tokens:
+    """Identifies users by their tokens."""
+
+    def __init__(self, config: Config, quotas: Quotas, source: KeySource, time: Callable[[], float]) -> None:
+        """`time` returns Unix seconds."""
+        self._issuers = {issuer.issuer: _Issuer(issuer, config, quotas) for issuer in config.auth.jwt}
+        self._source = source
+        self._time = time
+        self._validated: dict[bytes, Credential] = {}
+        """SHA-256 digest of the token and its header -> its user. Of this configuration."""
+        self._removals = source.removals
+
+    def find(self, header: bytes, text: bytes) -> Credential | None:
+        """Return the user with a token; None if the text is no token of a configured issuer.
+
+        `header`: the name of the header that contains it. Raises InvalidKey, LoginUnavailable and SigningKeyNeeded.
+        """
+        if self._removals != self._source.removals:
+            self._removals = self._source.removals
+            self._validated.clear()
+        digest = hashlib.sha256(b"%b %b" % (header, text)).digest()
+        validated = self._validated.get(digest)
+        if validated is not None:
+            return validated
+        token = parse_token(text)
+        issuer = self._issuers.get(token.issuer) if token else None
+        if token is None or issuer is None:
+            return None
+        credential = self._validate(token, issuer, header)
+        if len(self._validated) >= MAX_VALIDATED:
+            del self._validated[next(iter(self._validated))]
+        self._validated[digest] = credential
+        return credential
+
+    def _validate(self, token: Token, issuer: _Issuer, header: bytes) -> Credential:
+        credential = issuer.credential(token, header, self._time())
+        algorithm = token.header["alg"]
+        keys = self._source.of(token.issuer)
+        key = keys.find(token.header.get("kid"), algorithm) if keys else None
+        if key is None:
+            if self._source.may_fetch(token.issuer):
+                raise SigningKeyNeeded(token.issuer)
+            raise InvalidKey if keys else LoginUnavailable()
+        if not key.verifies(token.text, algorithm):
+            raise InvalidKey
+        return credential
+
+
+class _Issuer:
+    """What is required of the tokens of one issuer, besides their signature."""
+
+    def __init__(self, settings: JwtIssuer, config: Config, quotas: Quotas) -> None:
+        self._settings = settings
+        self._header = settings.header.encode() if settings.header else None
+        names = ("Ed25519",) if "EdDSA" in settings.algorithms else ()
+        self._algorithms = frozenset((*settings.algorithms, *names))
+        self._groups = Groups(settings, config, quotas)
+
+    def credential(self, token: Token, header: bytes, now: float) -> Credential:
+        """Return the user whom a token names, if its signature is valid, which is not checked. Raises InvalidKey."""
+        claims = token.claims
+        is_valid = (
+            self._header in (None, header)
+            and self._is_valid_header(token.header)
+            and self._is_for_us(claims.get("aud"))
+            and self._is_current(claims, now)
+            and is_subject(claims.get("sub"))
+        )
+        if not is_valid:
+            raise InvalidKey
+        caller = self._groups.caller(claims["sub"], _name(claims), frozenset(self._groups_in(claims)))
+        return Credential(caller, claims["exp"] + self._settings.leeway, caller.group is not None)
+
+    def _is_valid_header(self, header: Mapping[str, Any]) -> bool:
+        """Keys and addresses of keys in it (`jwk`, `jku`, `x5u`, `x5c`) are never used."""
+        return (
+            header.get("alg") in self._algorithms
+            and isinstance(header.get("kid"), str | None)
+            and str(header.get("typ", "jwt")).lower() in _TYPES
+            and "crit" not in header
+            and "b64" not in header
+        )
+
+    def _is_for_us(self, audience: object) -> bool:
+        given = audience if isinstance(audience, list) else [audience]
+        return any(isinstance(each, str) and each in self._settings.audience for each in given)
+
+    def _is_current(self, claims: Mapping[str, Any], now: float) -> bool:
+        leeway = self._settings.leeway
+        expires: Any = claims.get("exp")
+        starts: list[Any] = [claims[name] for name in ("nbf", "iat") if name in claims]
+        return (
+            _is_time(expires) and now < expires + leeway and all(_is_time(at) and at <= now + leeway for at in starts)
+        )
+
+    def _groups_in(self, claims: Mapping[str, Any]) -> Iterator[str]:
+        name = self._settings.group_claim
+        value = _at(claims, name)
+        if isinstance(value, str):
+            value = value.split() if name in _MULTI_WORD else [value]
+        if isinstance(value, list) and (name != "email" or claims.get("email_verified") is True):
+            yield from (each for each in value if isinstance(each, str))
+
+
+def _is_time(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _at(claims: Mapping[str, Any], name: str) -> object:
+    """Return the claim with this name, which can contain dots (`https://example.com/groups`), or at this path."""
+    if name in claims:
+        return claims[name]
+    value: object = claims
+    for part in name.split("."):
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return value
+
+
+def _name(claims: Mapping[str, Any]) -> str:
+    """Return what shows who a user is. An address counts only if the issuer has verified it."""
+    email, subject = claims.get("email"), str(claims["sub"])
+    is_verified = claims.get("email_verified") is True and isinstance(email, str) and is_subject(email)
+    name = str(email) if is_verified else subject
+    return name if name.isprintable() else ascii(name)

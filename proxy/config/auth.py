@@ -1,0 +1,137 @@
+"""The section `auth`: users who log in elsewhere, and their groups."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from typing import Annotated, Literal, get_args
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
+
+from proxy.config.addresses import Url, is_url, network, proxy_url
+from proxy.config.fields import NotEmpty, Seconds, Settings, alternatives, at_least_one, header_name
+from proxy.config.identities import SEPARATOR
+from proxy.config.server import is_loopback
+
+Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
+ALGORITHMS = get_args(Algorithm)
+_MAX_ISSUER = 200
+"""Characters. Identities contain the issuer, and are keys of records."""
+_NOT_OF_LOGINS = frozenset({"host", "cookie", "content-length", "content-type", "transfer-encoding", "connection"})
+
+
+def login_header(name: str) -> str:
+    """The name of a header -> in lower case."""
+    if header_name(name).lower() in _NOT_OF_LOGINS:
+        raise ValueError("cannot contain a login; write the name of the header that the login proxy sets")
+    return name.lower()
+
+
+def peers(text: str) -> str:
+    """The network of login proxies, such as `10.1.2.3/32`."""
+    if ip_network(found := network(text)).prefixlen == 0:
+        raise ValueError("contains every address, so anyone could send the header; write that of the login proxy")
+    return found
+
+
+def secure_url(url: str) -> str:
+    """A URL whose response cannot be replaced on its way."""
+    parts = urlsplit(url)
+    if parts.scheme.lower() != "https" and not is_loopback(parts.hostname or ""):
+        raise ValueError("must begin with https://, unless its host is a loopback address: its keys decide on logins")
+    return url
+
+
+def keys_url(url: str) -> str:
+    """The address of signing keys. Some providers have one with a query."""
+    if not is_url(url) or "#" in url or "@" in urlsplit(url).netloc:
+        raise ValueError("must be a URL like https://login.example.com/keys")
+    return secure_url(url)
+
+
+def _issuer(issuer: str) -> str:
+    if len(issuer) > _MAX_ISSUER or "|" in issuer:
+        raise ValueError(f"must have at most {_MAX_ISSUER} characters and no `|`")
+    return secure_url(issuer)
+
+
+Groups = Annotated[Mapping[NotEmpty, NotEmpty], Field(min_length=1), AfterValidator(OrderedDict)]
+"""Value of a claim, or of a header -> name of a group. The order counts, also for equality."""
+HeaderName = Annotated[NotEmpty, AfterValidator(login_header)]
+Values = Annotated[tuple[NotEmpty, ...], BeforeValidator(alternatives), AfterValidator(at_least_one)]
+
+
+class JwtIssuer(Settings):
+    """An OIDC provider whose tokens are accepted."""
+
+    issuer: Annotated[Url, AfterValidator(_issuer)]
+    """Exactly as in the claim `iss`."""
+    audience: Values
+    """A token must be for one of these (`aud`)."""
+    jwks_url: Annotated[NotEmpty, AfterValidator(keys_url)] | None = None
+    """Where the signing keys are; None: where `/.well-known/openid-configuration` below the issuer says."""
+    header: HeaderName | None = None
+    """The only header in which tokens are accepted; None: each header in which an API key is."""
+    algorithms: Annotated[tuple[Algorithm, ...], AfterValidator(at_least_one)] = ("RS256", "PS256", "ES256", "EdDSA")
+    """Of these, a key accepts the ones of its type."""
+    leeway: Seconds = 60.0
+    """By how much clocks may differ."""
+    group_claim: NotEmpty = "groups"
+    """A name, or a dotted path. The claim is a string or a list of strings."""
+    groups: Groups
+    admin: tuple[NotEmpty, ...] = ()
+    """Values of the claim that make their users administrators."""
+    proxy: Annotated[SecretStr, AfterValidator(proxy_url)] | None = None
+    ca_file: NotEmpty | None = None
+
+    @property
+    def source(self) -> str:
+        """What the identities of its users begin with."""
+        return f"jwt{SEPARATOR}{self.issuer}|"
+
+
+class IdentityHeader(Settings):
+    """Headers in which a login proxy tells who has logged in."""
+
+    name: HeaderName
+    """Contains the user's groups, separated by commas."""
+    user: HeaderName
+    groups: Groups
+    admin: tuple[NotEmpty, ...] = ()
+    # A keyword of Python cannot be declared as the other settings are.
+    __annotations__["from"] = Annotated[tuple[Annotated[str, AfterValidator(peers)], ...], AfterValidator(at_least_one)]
+
+    @property
+    def networks(self) -> tuple[IPv4Network | IPv6Network, ...]:
+        """Only connections from these are believed (`from`)."""
+        return tuple(ip_network(text) for text in getattr(self, "from"))
+
+    @property
+    def source(self) -> str:
+        """What the identities of its users begin with."""
+        return f"header{SEPARATOR}"
+
+
+class Logins(Settings):
+    """Who can log in, and how."""
+
+    jwt: tuple[JwtIssuer, ...] = ()
+    header: IdentityHeader | None = None
+
+    @property
+    def logins(self) -> tuple[JwtIssuer | IdentityHeader, ...]:
+        """All ways to log in."""
+        return (*self.jwt, self.header) if self.header else self.jwt
+
+    @property
+    def group_names(self) -> tuple[str, ...]:
+        """The groups that users can have."""
+        return tuple(dict.fromkeys(name for login in self.logins for name in login.groups.values()))
+
+    @property
+    def headers(self) -> tuple[str, ...]:
+        """The headers, in lower case, that identify users, besides those of API keys."""
+        of_tokens = [issuer.header for issuer in self.jwt if issuer.header]
+        return tuple(dict.fromkeys([*of_tokens, *([self.header.name, self.header.user] if self.header else ())]))

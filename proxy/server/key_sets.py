@@ -1,0 +1,147 @@
+"""The signing keys of all issuers of `auth.jwt`: fetched in the background, and when a token names an unknown one.
+
+They outlive a configuration. While an issuer is away, its last keys stay in use.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TYPE_CHECKING
+
+from proxy.clock import Clock
+from proxy.config.auth import JwtIssuer
+from proxy.errors import UpstreamError, describe_bug
+from proxy.errors.access import RETRY_LOGIN_SECONDS
+
+if TYPE_CHECKING:
+    from proxy.access.signing_keys import SigningKeys
+
+REFRESH_SECONDS = 300.0
+"""Between two fetches of the keys of one issuer: for as long, a key that it has removed can be valid."""
+RETRY_SECONDS = 30.0
+"""Between a failed fetch and the next one."""
+UNKNOWN_KEY_SECONDS = 30.0
+"""Between two fetches of the keys of one issuer because of tokens with unknown keys, which anyone can send."""
+
+FetchKeys = Callable[[JwtIssuer], Awaitable[bytes]]
+"""Returns the JWKS of an issuer. Raises UpstreamError."""
+
+_log = logging.getLogger("models_proxy")
+
+
+class KeySets:
+    """Fetches and keeps the keys (it is a `KeySource`). Fetches of one issuer at the same time are one."""
+
+    def __init__(self, clock: Clock, fetch: FetchKeys) -> None:
+        self._clock = clock
+        self._fetch = fetch
+        self._of: dict[str, _KeySet] = {}
+        self.removals = 0
+
+    def configure(self, issuers: Iterable[JwtIssuer]) -> None:
+        """Keep the keys of these issuers only. Those of an issuer with other settings are fetched again."""
+        before = self._of
+        self._of = {}
+        for issuer in issuers:
+            known = before.get(issuer.issuer)
+            self._of[issuer.issuer] = known if known and known.is_of(issuer) else _KeySet(issuer)
+
+    def of(self, issuer: str) -> SigningKeys | None:
+        found = self._of.get(issuer)
+        return found.keys if found else None
+
+    def may_fetch(self, issuer: str) -> bool:
+        found = self._of.get(issuer)
+        if found is None:
+            return False
+        pause = UNKNOWN_KEY_SECONDS if found.keys else RETRY_LOGIN_SECONDS
+        return found.fetching is not None or self._clock.monotonic() - found.began >= pause
+
+    async def fetch(self, issuer: str) -> None:
+        """Fetch the keys of an issuer, unless it was removed; wait for a fetch in progress instead. Never raises."""
+        found = self._of.get(issuer)
+        if found is None:
+            return
+        if found.fetching is None:
+            found.began = self._clock.monotonic()
+            found.fetching = asyncio.create_task(self._update(found), name=f"fetch signing keys of {issuer}")
+        # Shielded: a client that disconnects must not cancel what others wait for.
+        await asyncio.shield(found.fetching)
+
+    async def run(self) -> None:
+        """Keep the keys of all issuers current until canceled."""
+        async with asyncio.TaskGroup() as group:
+            for issuer in self._of:
+                group.create_task(self._keep(issuer))
+
+    async def close(self) -> None:
+        """Cancel all fetches."""
+        tasks = [found.fetching for found in self._of.values() if found.fetching]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _keep(self, issuer: str) -> None:
+        while found := self._of.get(issuer):
+            await self.fetch(issuer)
+            await self._clock.sleep(RETRY_SECONDS if found.has_failed else REFRESH_SECONDS)
+
+    async def _update(self, found: _KeySet) -> None:
+        try:
+            document = await self._fetch(found.issuer)
+            keys = await asyncio.to_thread(_parsed, document)  # the first time, a library is imported
+            if found.keys and keys.lack_one_of(found.keys):
+                self.removals += 1
+            found.succeeded(keys)
+        except UpstreamError as error:
+            found.failed(error.reason)
+        except Exception as bug:
+            found.failed(f"internal error: {describe_bug(bug)}")
+        finally:
+            found.fetching = None
+
+
+class _KeySet:
+    """The keys of one issuer."""
+
+    def __init__(self, issuer: JwtIssuer) -> None:
+        self.issuer = issuer
+        self.keys: SigningKeys | None = None
+        """None before they were fetched."""
+        self.began = float("-inf")
+        """Of the last fetch, in monotonic seconds."""
+        self.fetching: asyncio.Task[None] | None = None
+        self.has_failed = False
+        self._logged = ""
+
+    def is_of(self, issuer: JwtIssuer) -> bool:
+        """Whether the keys are from the same place."""
+        names = ("issuer", "jwks_url", "proxy", "ca_file")
+        return all(getattr(self.issuer, name) == getattr(issuer, name) for name in names)
+
+    def succeeded(self, keys: SigningKeys) -> None:
+        self.keys, self.has_failed = keys, False
+        if self._logged:
+            self._logged = ""
+            _log.info("auth: signing keys of %s fetched again: %d keys", self.issuer.issuer, len(keys))
+
+    def failed(self, reason: str) -> None:
+        """Log a failure, once while its reason is the same."""
+        self.has_failed = True
+        if reason != self._logged:
+            self._logged = reason
+            result = "the last ones stay in use" if self.keys else "its tokens get status 503"
+            text = "auth: signing keys of %s cannot be fetched: %s; %s; retrying in %d s"
+            _log.warning(text, self.issuer.issuer, reason, result, RETRY_SECONDS)
+
+
+def _parsed(document: bytes) -> SigningKeys:
+    """Raises UpstreamError."""
+    from proxy.access.signing_keys import parse_keys
+
+    keys = parse_keys(document)
+    if keys is None:
+        raise UpstreamError("invalid_response", "the response is no JWKS")
+    return keys
