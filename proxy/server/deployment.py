@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
@@ -28,8 +27,8 @@ from proxy.api.usage import UsageReport
 from proxy.asgi import AddHeaders, Handler, Receive, Send
 from proxy.config import Config
 from proxy.cooperative import NEXT_TURN
-from proxy.errors import describe_bug
 from proxy.server.added_headers import with_generation, with_vary
+from proxy.server.background import Background
 from proxy.server.cors import Cors
 from proxy.server.shared import Shared
 from proxy.states import Calls
@@ -50,8 +49,6 @@ WARM_UP_SECONDS = 2.0
 """How long a changed configuration waits for the first lists after the start: requests wait for them."""
 RENDER_SECONDS = 1.0
 """How long the lists that were requested last are rendered before a changed configuration is applied."""
-
-_log = logging.getLogger("models_proxy")
 
 
 class Deployment:
@@ -115,8 +112,7 @@ class Deployment:
         self._loading: asyncio.Task[None] | None = None
         self.requests = 0
         """The requests in progress that need I/O; the application counts them."""
-        self._refreshing: asyncio.Task[None] | None = None
-        self._refreshing_keys: asyncio.Task[None] | None = None
+        self._background = Background(self.store, shared.key_sets, config.auth)
         self.ended: asyncio.Event | None = None
         """Set when the last request has ended; None until the deployment is replaced."""
         if before and before.forwarder:
@@ -126,12 +122,7 @@ class Deployment:
 
     def start(self) -> None:
         """Refresh the model lists in the background, until `pause` or `close`."""
-        self._refreshing = asyncio.create_task(self.store.run(), name="store")
-        self._refreshing.add_done_callback(_log_if_stopped)
-        key_sets = self._shared.key_sets
-        key_sets.configure(self.config.auth.jwt)
-        if self.config.auth.jwt:
-            self._refreshing_keys = asyncio.create_task(key_sets.run(), name="signing keys")
+        self._background.start()
 
     async def fetch_keys(self, issuer: str) -> None:
         """Fetch the signing keys of an issuer, for tokens that cannot be validated without. Never raises."""
@@ -166,7 +157,7 @@ class Deployment:
     async def pause(self) -> None:
         """Stop refreshing the lists. Fetches continue, for `start` or for another deployment."""
         self.store.hand_over()
-        await self._stop_refreshing()
+        await self._background.stop()
 
     async def retire(self) -> None:
         """Wait for the last request after the deployment was replaced, and free everything that is not used any more.
@@ -185,17 +176,11 @@ class Deployment:
 
     async def close(self) -> None:
         """Stop refreshing, and close the connections of calls."""
-        await self._stop_refreshing()
+        await self._background.stop()
         if self._loading:
             await self._loading
         if self.forwarder:
             await self.forwarder.close()
-
-    async def _stop_refreshing(self) -> None:
-        tasks = [task for task in (self._refreshing, self._refreshing_keys) if task]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
     def _keep(self, provider: str) -> None:
         """Keep the list of a provider for the next start."""
@@ -319,10 +304,3 @@ class Deployment:
         await self.inference()
         assert self._stored_responses is not None, "loaded with the endpoint of calls"
         await self._stored_responses(head, caller, receive, send)
-
-
-def _log_if_stopped(refresh: asyncio.Task[None]) -> None:
-    """Log a crash of the refresh loop, which stale lists would show much later."""
-    # Without an exception it ends only if all models are declared in the configuration.
-    if not refresh.cancelled() and (error := refresh.exception()):
-        _log.critical("refresh loop stopped unexpectedly; model lists are no longer updated: %s", describe_bug(error))
