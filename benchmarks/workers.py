@@ -2,6 +2,10 @@
 
 The servers may use both cores. On a machine with two cores, load and providers share one of them, so the rate of two
 workers says little; the CPU per request, and how the connections are divided, do not depend on that.
+
+CPU seconds can be compared if both servers read the same: a busy process finds several events of a stream at once, two
+workers that wait for the provider read each event by itself. The streams with a goal are paced: their events arrive at
+intervals, as models generate them. Streams at full speed are shown, too, with the reads per request.
 """
 
 from __future__ import annotations
@@ -33,20 +37,27 @@ from benchmarks.harness import (
 )
 from benchmarks.servers import Server, config_text, upstreams, wait_until_listed
 from tests.providers.bulk_calls import MODELS, call_body
-from tests.providers.bulk_lists import base_url
+from tests.providers.bulk_lists import MAKERS, base_url
 
 LISTED = 60
 CONNECTIONS = 128
 ROUNDS = 7
 SECONDS = 1.0  # per round
+PACED_SECONDS = 3.0  # per round: six streams of each connection
 GOAL = 0.9
 SHARES = (0.35, 0.65)
+
+
+MODES = {**MODELS, "paced": f"{MAKERS[len(MODELS)]}/model-{len(MODELS)}-0"}
+"""Provider -> the model that is called."""
 
 
 class Request(NamedTuple):
     name: str
     path: str
     body: Path | None
+    seconds: float = SECONDS
+    has_goal: bool = True
 
 
 class Result(NamedTuple):
@@ -57,6 +68,8 @@ class Result(NamedTuple):
     """Seconds of all processes."""
     connections: Sequence[int]
     """Of each worker, in the middle of the round."""
+    reads: int
+    """System calls of all processes that read."""
 
     @property
     def per_cpu_second(self) -> float:
@@ -71,8 +84,17 @@ def main() -> None:
         wait_for(calls, stack.enter_context(process(python("-m", "tests.providers.bulk_calls", str(calls)), LOAD_CORE)))
         lists = stack.enter_context(upstreams(LISTED))
         servers = {workers: stack.enter_context(_serving(where, config(lists, calls, workers))) for workers in (1, 2)}
-        rows = [row_of(request.name, _measure(servers, request)) for request in _requests(where)]
-        head = ["request", "per CPU s, 1 process", "2 workers", "ratio", "goal", "met"]
+        rows = [row_of(request, _measure(servers, request)) for request in _requests(where)]
+        head = [
+            "request",
+            "reads each, 1 process",
+            "2 workers",
+            "per CPU s, 1 process",
+            "2 workers",
+            "ratio",
+            "goal",
+            "met",
+        ]
         head += ["connections of each worker", "goal", "met", "req/s, 1 process", "2 workers"]
         print(table(head, rows))
         print("\n" + table(["server", "process", "RSS MiB", "PSS MiB"], [*_memory(servers)]))
@@ -82,7 +104,7 @@ def config(lists: int, calls: int, workers: int) -> str:
     lines = [
         f"  - {{name: {mode}, base_url: '{base_url(lists, number)}', max_in_flight: 10000, "
         f"call: {{base_url: 'http://127.0.0.1:{calls}/{mode}'}}}}"
-        for number, mode in enumerate(MODELS)
+        for number, mode in enumerate(MODES)
     ]
     settings = f"server: {{workers: {workers}, metrics: off}}\nlogging: {{access: off}}\n"
     return settings + config_text(lines, "groups: {default: {models: ['*'], call: true}}")
@@ -90,10 +112,14 @@ def config(lists: int, calls: int, workers: int) -> str:
 
 def _requests(where: Path) -> Iterator[Request]:
     yield Request("list", "/v1/models", None)
-    for mode, name in (("json", "call, JSON"), ("sse", "call, SSE")):
+    for mode, name, seconds in (
+        ("json", "call, JSON", SECONDS),
+        ("paced", "call, SSE, paced", PACED_SECONDS),
+        ("sse", "call, SSE, full speed", SECONDS),
+    ):
         body = where / mode
-        body.write_bytes(call_body(MODELS[mode], streamed=mode == "sse"))
-        yield Request(name, "/v1/chat/completions", body)
+        body.write_bytes(call_body(MODES[mode], streamed=mode != "json"))
+        yield Request(name, "/v1/chat/completions", body, seconds, has_goal=mode != "sse")
 
 
 @contextmanager
@@ -127,16 +153,22 @@ def _round(server: Server, request: Request) -> Result:
     counted: list[list[int]] = []
 
     def count() -> None:
-        sleep(SECONDS / 2)
+        sleep(request.seconds / 2)
         counted.append(_connections(pids[1:] or pids, server.port))
 
     counting = Thread(target=count)
     counting.start()
-    before = sum(map(cpu_seconds, pids))
-    result = load(server.url(request.path), connections=CONNECTIONS, seconds=SECONDS, body=request.body)
-    cpu = sum(map(cpu_seconds, pids)) - before
+    cpu, reads = sum(map(cpu_seconds, pids)), sum(map(_reads, pids))
+    result = load(server.url(request.path), connections=CONNECTIONS, seconds=request.seconds, body=request.body)
+    cpu, reads = sum(map(cpu_seconds, pids)) - cpu, sum(map(_reads, pids)) - reads
     counting.join()
-    return Result(result, cpu, counted[0])
+    return Result(result, cpu, counted[0], reads)
+
+
+def _reads(pid: int) -> int:
+    """System calls of a process that read, of its sockets and files."""
+    fields = dict(line.split(": ") for line in Path(f"/proc/{pid}/io").read_text().splitlines())
+    return int(fields["syscr"])
 
 
 def processes(pid: int) -> list[int]:
@@ -157,17 +189,18 @@ def _descriptors(pid: int) -> Iterator[Path]:
             yield link
 
 
-def row_of(name: str, results: Mapping[int, Sequence[Result]]) -> list[str]:
+def row_of(request: Request, results: Mapping[int, Sequence[Result]]) -> list[str]:
     one, two = results[1], results[2]
     share = ratio([each.per_cpu_second for each in two], [each.per_cpu_second for each in one])
     parts = [count / sum(each.connections) for each in two for count in each.connections]
     return [
-        name,
+        request.name,
+        *(f"{median(each.reads / max(1, each.load.requests) for each in rounds):,.1f}" for rounds in (one, two)),
         f"{median(each.per_cpu_second for each in one):,.0f}",
         f"{median(each.per_cpu_second for each in two):,.0f}",
         f"{share:.2f}",
-        f">= {GOAL}",
-        verdict(share >= GOAL),
+        f">= {GOAL}" if request.has_goal else "",
+        verdict(share >= GOAL) if request.has_goal else "",
         f"{min(parts):.0%} to {max(parts):.0%}",
         f"{SHARES[0]:.0%} to {SHARES[1]:.0%}",
         verdict(SHARES[0] <= min(parts) and max(parts) <= SHARES[1]),

@@ -201,10 +201,25 @@ def test_the_run_with_many_keys_reaches_the_limits_of_rows() -> None:
 
 
 def test_workers_are_compared_by_requests_per_cpu_second_and_by_their_connections() -> None:
-    one = [workers.Result(Load(1000, 1.0, 1.0, 2.0), 0.05, [128])] * 3
-    two = [workers.Result(Load(1800, 1.0, 1.0, 2.0), 0.1, [48, 80])] * 3
-    assert workers.row_of("list", {1: one, 2: two}) == [
-        "list", "20,000", "18,000", "0.90", ">= 0.9", "yes", "38% to 62%", "35% to 65%", "yes", "1,000", "1,800",
-    ]  # fmt: skip
-    uneven = [workers.Result(Load(1700, 1.0, 1.0, 2.0), 0.1, [40, 88])] * 3
-    assert [workers.row_of("list", {1: one, 2: uneven})[number] for number in (5, 8)] == ["NO", "NO"]
+    request = workers.Request("list", "/v1/models", None)
+    one = [workers.Result(Load(1000, 1.0, 1.0, 2.0), 0.05, [128], 1000)] * 3
+    two = [workers.Result(Load(1800, 1.0, 1.0, 2.0), 0.1, [48, 80], 2700)] * 3
+    row = [
+        "1.0",
+        "1.5",
+        "20,000",
+        "18,000",
+        "0.90",
+        ">= 0.9",
+        "yes",
+        "38% to 62%",
+        "35% to 65%",
+        "yes",
+        "1,000",
+        "1,800",
+    ]
+    assert workers.row_of(request, {1: one, 2: two}) == ["list", *row]
+    without_goal = workers.row_of(request._replace(has_goal=False), {1: one, 2: two})
+    assert without_goal == ["list", *row[:5], "", "", *row[7:]]
+    uneven = [workers.Result(Load(1700, 1.0, 1.0, 2.0), 0.1, [40, 88], 1700)] * 3
+    assert [workers.row_of(request, {1: one, 2: uneven})[number] for number in (7, 10)] == ["NO", "NO"]

@@ -1,7 +1,7 @@
 """A fast provider of calls in a separate process: `python -m tests.providers.bulk_calls PORT`.
 
-`/json/...` returns a JSON object of 1 KB, `/sse/...` a stream of 200 events, each written separately. It parses only
-the path, to use as little CPU as possible.
+`/json/...` returns a JSON object of 1 KB, `/sse/...` a stream of 200 events, each written separately, and `/paced/...`
+one of 50 events at intervals of 10 ms. It parses only the path, to use as little CPU as possible.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ from tests.providers.server import CONTENT_LENGTH
 
 MODELS = {"json": f"{MAKERS[0]}/model-0-0", "sse": f"{MAKERS[1]}/model-1-0"}
 """The provider's model id for each format: the first models of two providers of `tests.providers.bulk_lists`."""
-EVENTS = 200
+EVENTS, PACED_EVENTS = 200, 50
+INTERVAL = 0.01
+"""Seconds between two events of a paced stream, as models generate them."""
 _USAGE = {"prompt_tokens": 160, "completion_tokens": 199, "total_tokens": 359}
 
 
@@ -65,6 +67,7 @@ class Connection(asyncio.Protocol):
     )
     _STREAM_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
     _CHUNKS = (*(b"%x\r\n%b\r\n" % (len(event), event) for event in events()), b"0\r\n\r\n")
+    _PACED = _CHUNKS[-PACED_EVENTS - 1 :]
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
@@ -78,19 +81,23 @@ class Connection(asyncio.Protocol):
         if length is None or len(body) < int(length[1]):
             return
         self._received = b""
-        if not head.startswith(b"POST /sse"):
+        if head.startswith(b"POST /json"):
             self._transport.write(self._RESPONSE)
             return
         self._transport.write(self._STREAM_HEAD)
-        self._chunks = iter(self._CHUNKS)
+        self._is_paced = head.startswith(b"POST /paced")
+        self._chunks = iter(self._PACED if self._is_paced else self._CHUNKS)
         self._loop.call_soon(self._next)
 
     def _next(self) -> None:
-        """Write one chunk per event loop iteration, so that each is sent separately."""
+        """Write one chunk per event loop iteration, or per interval, so that each is sent separately."""
         data = next(self._chunks, None)
         if data is not None and not self._transport.is_closing():
             self._transport.write(data)
-            self._loop.call_soon(self._next)
+            if self._is_paced:
+                self._loop.call_later(INTERVAL, self._next)
+            else:
+                self._loop.call_soon(self._next)
 
 
 async def serve(port: int) -> None:
