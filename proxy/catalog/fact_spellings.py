@@ -53,9 +53,8 @@ def _spelled(extra: bytes, facts: Facts) -> bytes:
 
 
 def _names_of(facts: Facts) -> Iterator[tuple[str, Any]]:
-    """Path -> value, of all names of the facts that are known."""
-    if facts.type:
-        yield "type", facts.type
+    """Path -> value, of all names of the facts that are known; and `type`, which Mistral's SDK requires."""
+    yield "type", facts.type or None
     if facts.context:
         yield from ((path, facts.context) for path in _CONTEXT)
     if facts.max_output:
