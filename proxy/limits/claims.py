@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal, NamedTuple, Protocol
 
+from proxy.config import Config
 from proxy.config.call_limits import Unit
 
 Kind = Literal["requests", "tokens", "concurrent", "list_requests"]
@@ -47,6 +48,9 @@ class SharedLimits(Protocol):
     @property
     def processes(self) -> int:
         """How many count together, as far as it is known."""
+
+    def configure(self, config: Config) -> None:
+        """Apply a configuration: its time zone."""
 
     async def claim(self, claims: Sequence[Claim]) -> Decision | None:
         """Decide on claims for all processes, within `WAIT_SECONDS`; None if that is not possible now."""

@@ -98,6 +98,8 @@ class Limiter:
         """What this process has counted; with `shared`, also what is known of the others."""
         self.time = time
         self.shared = shared
+        if shared:
+            shared.configure(config)
         self.counts_alone_since: float | None = None
         """Unix seconds since which this process counts for itself, because the others cannot be reached."""
         self.rejected: Counter[Kind] = Counter()
@@ -106,6 +108,8 @@ class Limiter:
     def configure(self, config: Config) -> None:
         """Apply another configuration: callers and groups that it does not have are forgotten."""
         self.state.set_zone(zone_of(config.server.timezone))
+        if self.shared:
+            self.shared.configure(config)
         self.state.keep_only(lambda scope: exists_in(config, scope))
 
     def admit_now(self, rules: Sequence[Rule], identity: str, tokens: int = 0) -> Admission:

@@ -71,6 +71,11 @@ class LimitState:
                 self._advanced(change, now)
             self._add(change, change.amount if change.kind == "concurrent" else change.amount * factor, now)
 
+    def release(self, scope: str, number: int) -> None:
+        """End calls in progress."""
+        if found := self.scopes.get(scope):
+            found.in_flight = max(0, found.in_flight - number)
+
     def adopt(self, claims: Sequence[Claim], decision: Decision) -> None:
         """Take over what was counted for several processes. Calls in progress remain those of this one."""
         now = self._monotonic()

@@ -87,7 +87,9 @@ class Shared:
     def limiter(self, config: Config) -> Limiter:
         """Return the limits of callers, created with this configuration."""
         if self._limiter is None:
-            self._limiter = Limiter(config, self.clock.monotonic, self.clock.time)
+            self._limiter = Limiter(
+                config, self.clock.monotonic, self.clock.time, self.sharing.limits if self.sharing else None
+            )
         return self._limiter
 
     def configure(self, config: Config) -> None:

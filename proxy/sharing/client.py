@@ -96,10 +96,11 @@ class Client:
         """Run one command. Raises Overloaded, Unavailable and WrongType."""
         return await self._in_turn(lambda: self._redis.execute_command(*parts), seconds)
 
-    async def run(self, script: str, key: str, *arguments: str | bytes | int, seconds: float) -> Any:
-        """Run a script for one key. Raises Unavailable and WrongType."""
+    async def run(self, script: str, keys: str | Sequence[str], *arguments: str | bytes | int, seconds: float) -> Any:
+        """Run a script for one key, or several. Raises Overloaded, Unavailable and WrongType."""
         call = self._redis.register_script(script)
-        return await self._in_turn(lambda: call(keys=[key], args=[*arguments]), seconds)
+        names = [keys] if isinstance(keys, str) else [*keys]
+        return await self._in_turn(lambda: call(keys=names, args=[*arguments]), seconds)
 
     async def batch(self, commands: Sequence[Sequence[str | bytes | int]], *, seconds: float) -> list[Any]:
         """Run several commands at once. Raises Unavailable and WrongType."""

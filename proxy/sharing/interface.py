@@ -22,6 +22,8 @@ as long as it is the newest state of its name; `begin` finds what was missed.
 **Hints.** `announce` sends a small message to all other processes that listen now: a circuit breaker that opened, a
 cool-down. It can be lost.
 
+**Limits.** `limits` decides on what requests claim of the limits of their callers (`proxy.limits.claims`).
+
 **Records.** Small values by key, for the ids that providers returned (`inference.ledger`): `put`, `get`, `delete`.
 
 Methods never raise, and return in a bounded time, whatever the state of the other side: `get`, which requests wait for,
@@ -32,6 +34,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from typing import Literal, NamedTuple, Protocol
+
+from proxy.limits.claims import SharedLimits
 
 WAIT_SECONDS = 0.2
 """The longest time that a request waits for the other side."""
@@ -94,6 +98,10 @@ class Sharing(Protocol):
     @property
     def state(self) -> StoreState | None:
         """What is shown of it, None for nothing."""
+
+    @property
+    def limits(self) -> SharedLimits | None:
+        """What counts the limits of callers for all processes, None if each process counts for itself."""
 
     async def run(self) -> None:
         """Share until canceled; then end the leases. Before, methods may already be called."""

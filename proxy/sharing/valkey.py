@@ -13,6 +13,7 @@ from proxy.errors import describe_bug
 from proxy.sharing.client import Client, Unavailable
 from proxy.sharing.connection import Connection
 from proxy.sharing.interface import MAX_HINT, WAIT_SECONDS, Busy, Kind, Published, StoreState, Turn
+from proxy.sharing.limits import CountedLimits
 from proxy.sharing.lists import CHANNEL, Lists
 from proxy.sharing.records import Records
 
@@ -36,6 +37,7 @@ class Valkey:
         self._connection = Connection(self._client, clock, f"{prefix}:probe")
         self._lists = Lists(self._connection, clock, settings.lease)
         self._records = Records(self._connection, f"{prefix}:id:")
+        self.limits = CountedLimits(self._connection, clock, f"{prefix}:limits:")
         self._sender = secrets.token_bytes(_SENDER)
         self._receive_hint: Callable[[bytes], None] = lambda hint: None
         self._hints: asyncio.Queue[bytes] = asyncio.Queue(_MAX_HINTS)
@@ -54,10 +56,13 @@ class Valkey:
                 tasks.create_task(self._lists.keep_polling(), name="store.valkey: polling")
                 tasks.create_task(self._lists.keep_renewing(), name="store.valkey: leases")
                 tasks.create_task(self._records.keep_writing(), name="store.valkey: records")
+                tasks.create_task(self.limits.keep_writing(), name="store.valkey: limits")
+                tasks.create_task(self.limits.keep_present(), name="store.valkey: presence")
                 tasks.create_task(self._keep_sending(), name="store.valkey: hints")
                 tasks.create_task(self._keep_listening(), name="store.valkey: messages")
         finally:
             await self._lists.release()
+            await self.limits.flush()
             await self._client.close()
 
     async def begin(self, name: str, known: int, *, force: bool = False) -> Turn | Busy | Published | None:

@@ -48,6 +48,10 @@ class SharedMemory:
     def state(self) -> None:
         return None
 
+    @property
+    def limits(self) -> None:
+        return None
+
     async def run(self) -> None:
         await asyncio.Event().wait()
 

@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
+from proxy.limits.claims import Claim, Usage
+
 
 class Stop(Struct, array_like=True, tag=True):
     """To a worker: stop, as after SIGTERM (`drains`) or SIGINT. Ignored if it is stopping already."""
@@ -223,6 +225,31 @@ class OtherConditions(Struct, array_like=True, tag=True):
     parts: list[bytes]
 
 
+class Claims(Struct, array_like=True, tag=True):
+    """From a worker: what a request claims of the limits of its caller. The answer is `Claimed`."""
+
+    request: int
+    timezone: str
+    """Whose days and months count."""
+    claims: list[Claim]
+
+
+class Claimed(Struct, array_like=True, tag=True):
+    """To a worker: the decision (`proxy.limits.claims.Decision`)."""
+
+    request: int
+    is_granted: bool
+    usage: list[Usage]
+    processes: int
+    """How many workers there are."""
+
+
+class Report(Struct, array_like=True, tag=True):
+    """From a worker: what is added to limits in any case."""
+
+    changes: list[Claim]
+
+
 # -- values of all workers ---------------------------------------------------------------------------------------------
 
 Subject = Literal["metrics", "calls"]
@@ -260,12 +287,12 @@ class Gathered(Struct, array_like=True, tag=True):
     """Number of each worker -> the generation of the configuration that it uses."""
 
 
-SharedMessage = Begin | Publish | Abandon | Hint | Put | Delete | Get
+SharedMessage = Begin | Publish | Abandon | Hint | Put | Delete | Get | Claims | Report
 """What workers send about shared state."""
-Reply = Began | Accepted | Got
+Reply = Began | Accepted | Got | Claimed
 
 _Lifecycle = Stop | EndCalls | Lead | Announce | Reload | Apply | Answer | State
-ToWorker = _Lifecycle | OtherConditions | News | Hint | Began | Accepted | Got | Measure | Gathered
+ToWorker = _Lifecycle | OtherConditions | News | Hint | Began | Accepted | Got | Claimed | Measure | Gathered
 _FromWorker = Alive | OwnCondition | Ready | Applied | Loaded | State | ReloadAll | Reloaded | Gather | Measured
-FromWorker = _FromWorker | Begin | Publish | Abandon | Hint | Put | Delete | Get
+FromWorker = _FromWorker | Begin | Publish | Abandon | Hint | Put | Delete | Get | Claims | Report
 Message = ToWorker | FromWorker

@@ -10,11 +10,13 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from proxy.clock import SystemClock
 from proxy.server.workers.messages import (
     Abandon,
     Accepted,
     Began,
     Begin,
+    Claims,
     Delete,
     Get,
     Got,
@@ -23,9 +25,11 @@ from proxy.server.workers.messages import (
     News,
     Publish,
     Put,
+    Report,
     SharedMessage,
 )
 from proxy.server.workers.processes import Worker
+from proxy.server.workers.shared_limits import CountedLimits
 
 MAX_LISTS = 256 * 1024**2
 """Bytes of all lists; those that were published first are dropped."""
@@ -67,8 +71,15 @@ class _List:
 class SharedState:
     """Answers what workers send, and passes on to others what is new."""
 
-    def __init__(self, send: Callable[[Worker, Message], None], monotonic: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        send: Callable[[Worker, Message], None],
+        monotonic: Callable[[], float],
+        time: Callable[[], float] = SystemClock.time,
+    ) -> None:
+        """`time` returns Unix seconds."""
         self._send = send
+        self._limits = CountedLimits(monotonic, time)
         self._now = monotonic
         self._lists: OrderedDict[str, _List] = OrderedDict()
         """Those that were published last are last."""
@@ -96,11 +107,16 @@ class SharedState:
                     self._records.popitem(last=False)
             case Delete(key):
                 self._records.pop(key, None)
+            case Claims():
+                self._send(worker, self._limits.decide(worker, message, len(others) + 1))
+            case Report():
+                self._limits.add(worker, message)
             case Get(request, keys):
                 self._send(worker, Got(request, self._values(keys)))
 
     def left(self, worker: Worker) -> None:
         """A worker has ended. Others can fetch what it did."""
+        self._limits.left(worker)
         for entry in self._lists.values():
             entry.seen.pop(worker, None)
             if entry.holder is worker:

@@ -7,11 +7,14 @@ from collections.abc import Callable, Collection, Mapping
 from itertools import count
 from typing import TypeVar
 
+from proxy.server.workers.limits import WorkerLimits
 from proxy.server.workers.messages import (
     Abandon,
     Accepted,
     Began,
     Begin,
+    Claimed,
+    Claims,
     Delete,
     Get,
     Got,
@@ -45,6 +48,9 @@ class WorkerSharing:
         self._receive_hint: Callable[[bytes], None] = lambda hint: None
         self._waiting: dict[int, asyncio.Future[Reply]] = {}
         self._numbers = count(1)
+        self.limits = WorkerLimits(
+            self._numbers, lambda message: self._ask(message, Claimed, RECORD_SECONDS), self._tell
+        )
 
     @property
     def state(self) -> None:
@@ -65,10 +71,12 @@ class WorkerSharing:
                     self._receive(message.name, _published(message))
             case Hint():
                 self._receive_hint(message.data)
-            case Began() | Accepted() | Got():
+            case Began() | Accepted() | Got() | Claimed():
                 waiting = self._waiting.get(message.request)
                 if waiting and not waiting.done():
                     waiting.set_result(message)
+                elif isinstance(message, Claimed):
+                    self.limits.answered_late(message)
 
     async def begin(self, name: str, known: int, *, force: bool = False) -> Turn | Busy | Published | None:
         reply = await self._ask(Begin(next(self._numbers), name, known, force), Began, LIST_SECONDS)
@@ -111,7 +119,7 @@ class WorkerSharing:
         if self._send:
             self._send(message)
 
-    async def _ask(self, message: Begin | Publish | Get, kind: type[R], seconds: float) -> R | None:
+    async def _ask(self, message: Begin | Publish | Get | Claims, kind: type[R], seconds: float) -> R | None:
         """Send a message and return the reply, None without one."""
         waiting = self._waiting[message.request] = asyncio.get_running_loop().create_future()
         try:

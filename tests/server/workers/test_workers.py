@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -105,6 +106,15 @@ def test_workers_share_the_port_and_the_start_is_reported_once(config: Path) -> 
             f"Listening on {url}",
             f"  curl {url}/v1/models",
         ]
+
+
+def test_workers_together_let_exactly_the_limit_of_a_caller_through(config: Path) -> None:
+    limited = "groups: {default: {models: ['*'], limits: {list_requests: 100/h}}}\n"
+    with processes.serving(config, text() + limited) as process:
+        with ThreadPoolExecutor(8) as threads:
+            statuses = [*threads.map(lambda _: get(process.url, "/v1/models")[0], range(130))]
+        assert (statuses.count(200), statuses.count(429)) == (100, 30)
+        assert process.stop() == 0
 
 
 def test_a_worker_that_is_killed_is_replaced(config: Path) -> None:

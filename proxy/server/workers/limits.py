@@ -1,0 +1,52 @@
+"""A worker's side of the limits that the supervisor counts for all workers (`proxy.limits.claims.SharedLimits`)."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from itertools import count
+
+from proxy.config import Config
+from proxy.limits.claims import Claim, Decision
+from proxy.server.workers.messages import Claimed, Claims, Message, Report
+
+_MAX_LATE = 1000
+
+
+class WorkerLimits:
+    """Claims from the supervisor: one message and its answer for each request of a caller with limits."""
+
+    def __init__(
+        self, numbers: count[int], ask: Callable[[Claims], Awaitable[Claimed | None]], tell: Callable[[Message], None]
+    ) -> None:
+        """`ask` sends a message and returns the answer, None without one in time; `tell` sends a message."""
+        self._numbers = numbers
+        self._ask = ask
+        self._tell = tell
+        self._timezone = ""
+        self.processes = 1
+        self._late: dict[int, list[Claim]] = {}
+        """Request -> its claims, for answers that did not arrive in time."""
+
+    def configure(self, config: Config) -> None:
+        self._timezone = config.server.timezone
+        self.processes = max(self.processes, config.server.workers)
+
+    async def claim(self, claims: Sequence[Claim]) -> Decision | None:
+        message = Claims(next(self._numbers), self._timezone, [*claims])
+        reply = await self._ask(message)
+        if reply is None:
+            self._late[message.request] = message.claims
+            if len(self._late) > _MAX_LATE:
+                del self._late[next(iter(self._late))]
+            return None
+        self.processes = reply.processes
+        return Decision(reply.is_granted, reply.usage)
+
+    def answered_late(self, reply: Claimed) -> None:
+        """Take back what was granted too late: this process has decided without it, and reported that."""
+        claims = self._late.pop(reply.request, [])
+        if reply.is_granted and claims:
+            self.report([claim._replace(amount=-claim.amount) for claim in claims])
+
+    def report(self, changes: Sequence[Claim]) -> None:
+        self._tell(Report([*changes]))

@@ -1,0 +1,215 @@
+"""The Lua script that decides on limits of callers in Valkey, in one step for all limits of a request.
+
+Each caller and each group is one key: a map, packed with MessagePack, from kind and unit (`requests/m`) to a counter. A
+sliding counter is {times, counts, debt}, as `proxy.limits.windows.SlidingWindow` keeps it; a calendar counter is
+{period, used, limit}; calls in progress are a map from each process to {number, time}. Times are seconds by the
+clock of the server: those of the processes need not agree.
+"""
+
+from __future__ import annotations
+
+from proxy.limits.windows import EXACT, SLOTS
+
+STALE_SECONDS = 15
+"""Calls in progress of a process that has reported nothing for so long are over: it has died, or cannot be reached."""
+
+DECIDE = (
+    """
+local time = redis.call('TIME')
+local now = time[1] + time[2] / 1000000
+local me, changes, claims = unpack(cmsgpack.unpack(ARGV[1]))
+local seconds_of = {s = 1, m = 60, h = 3600}
+local kept_of = {s = 60, m = 240, h = 14400, d = 259200, month = 5356800}
+local states, kept, is_changed = {}, {}, #changes > 0
+for index, key in ipairs(KEYS) do
+  local data = redis.call('GET', key)
+  states[index] = data and cmsgpack.unpack(data) or {}
+  kept[index] = 60
+end
+
+local function push(counter, at, count)
+  table.insert(counter[1], at)
+  table.insert(counter[2], count)
+end
+
+local function sum(counter)
+  local total = counter[3]
+  for _, count in ipairs(counter[2]) do total = total + count end
+  return total
+end
+
+-- Drops what has expired; a debt takes its place.
+local function advance(counter, seconds, limit)
+  local times, counts, debt = counter[1], counter[2], counter[3]
+  local size = #times
+  if size == 0 or times[1] + seconds > now then return end
+  local last = times[size]
+  is_changed = is_changed or debt > 0
+  if debt > 0 and last + seconds <= now then
+    local periods = math.floor((now - last) / seconds)
+    local rest = sum(counter) - limit * periods
+    counter[1], counter[2], counter[3] = {}, {}, 0
+    if rest > 0 then
+      push(counter, last + periods * seconds, math.min(rest, limit))
+      counter[3] = math.max(0, rest - limit)
+    end
+    return
+  end
+  counter[1], counter[2] = {}, {}
+  local expired = {}
+  for index, at in ipairs(times) do
+    if at + seconds > now then push(counter, at, counts[index])
+    elseif debt > 0 then
+      local paid = math.min(debt, counts[index])
+      debt = debt - paid
+      table.insert(expired, {at + seconds, paid})
+    end
+  end
+  for _, entry in ipairs(expired) do push(counter, entry[1], entry[2]) end
+  counter[3] = debt
+end
+
+local function add(counter, amount, seconds, limit)
+  local times, counts = counter[1], counter[2]
+  if amount < 0 then
+    local paid = math.min(-amount, counter[3])
+    counter[3] = counter[3] - paid
+    local rest = -amount - paid
+    while rest > 0 and #counts > 0 do
+      local part = math.min(rest, counts[#counts])
+      counts[#counts] = counts[#counts] - part
+      rest = rest - part
+      if counts[#counts] == 0 then table.remove(times) table.remove(counts) end
+    end
+    return
+  end
+  local fits = math.min(amount, math.max(0, limit - (sum(counter) - counter[3])))
+  counter[3] = counter[3] + amount - fits
+  if fits == 0 then return end
+  local last, grain = times[#times], limit > EXACT and seconds / SLOTS or 0
+  if last and (last >= now or (grain > 0 and math.floor(last / grain) == math.floor(now / grain))) then
+    times[#times], counts[#counts] = math.max(last, now), counts[#counts] + fits
+  else
+    push(counter, now, fits)
+  end
+end
+
+-- Seconds until no more than `used` is used.
+local function seconds_until(counter, used, seconds, limit)
+  local need = sum(counter) - used
+  if need <= 0 then return 0 end
+  for index, at in ipairs(counter[1]) do
+    need = need - counter[2][index]
+    if need <= 0 then return at + seconds - now end
+  end
+  local last = counter[1][#counter[1]] or now
+  return last + seconds * (1 + math.ceil(need / limit)) - now
+end
+
+local function others(counter)
+  local total = 0
+  for process, value in pairs(counter) do
+    if process ~= me and value[2] > now - STALE then total = total + value[1] end
+  end
+  return total
+end
+
+-- The counter of a claim, without what has expired. A claim is {key, kind, unit, limit, amount, period}.
+local function counter_of(claim)
+  local index, kind, unit, limit, amount, period = unpack(claim)
+  local state, name, seconds = states[index], kind .. '/' .. unit, seconds_of[unit]
+  kept[index] = math.max(kept[index], kept_of[unit] or 0)
+  if unit == '' then
+    state[name] = state[name] or {}
+    return state[name]
+  elseif seconds then
+    state[name] = state[name] or {{}, {}, 0}
+    local counter = state[name]
+    advance(counter, seconds, limit)
+    kept[index] = math.max(kept[index], math.min(seconds * (2 + math.ceil(counter[3] / limit)), 5356800))
+    return counter
+  end
+  state[name] = state[name] or {period, 0, limit}
+  local counter = state[name]
+  if limit < counter[3] and counter[2] > limit then
+    counter[2] = limit + math.max(0, counter[2] - counter[3])
+  end
+  counter[3] = limit
+  if period > counter[1] then
+    is_changed = is_changed or counter[2] > limit
+    counter[2] = math.max(0, counter[2] - limit * (period - counter[1]))
+    counter[1] = period
+  end
+  return counter
+end
+
+local function apply(claim, counter)
+  local _, kind, unit, limit, amount = unpack(claim)
+  if unit == '' then
+    for process, value in pairs(counter) do
+      if value[2] <= now - STALE then counter[process] = nil end
+    end
+    counter[me] = amount > 0 and {amount, now} or nil
+  elseif seconds_of[unit] then
+    add(counter, amount, seconds_of[unit], limit)
+  else
+    counter[2] = math.max(0, counter[2] + amount)
+  end
+end
+
+for _, change in ipairs(changes) do apply(change, counter_of(change)) end
+
+local counters, waits, granted = {}, {}, true
+for index, claim in ipairs(claims) do
+  local _, kind, unit, limit, amount = unpack(claim)
+  local counter = counter_of(claim)
+  local wait, free = 0, kind == 'tokens' and limit - 1 or limit - amount
+  if unit == '' then
+    if others(counter) + amount > limit then wait = 1 end
+  elseif seconds_of[unit] then
+    if sum(counter) > free then wait = math.max(0.001, seconds_until(counter, free, seconds_of[unit], limit)) end
+  elseif counter[2] > free then
+    wait = 1
+  end
+  counters[index], waits[index] = counter, wait
+  granted = granted and wait == 0
+end
+if granted then
+  for index, claim in ipairs(claims) do apply(claim, counters[index]) end
+end
+
+if granted or is_changed then
+  for index, key in ipairs(KEYS) do
+    local ttl = math.max(kept[index] * 1000, redis.call('PTTL', key))
+    redis.call('SET', key, cmsgpack.pack(states[index]), 'PX', string.format('%.0f', ttl))
+  end
+end
+local usage = {}
+for index, claim in ipairs(claims) do
+  local _, kind, unit, limit, amount = unpack(claim)
+  local counter = counters[index]
+  if unit == '' then
+    usage[index] = {others(counter) + (counter[me] and counter[me][1] or 0), waits[index], 0}
+  elseif seconds_of[unit] then
+    usage[index] = {sum(counter), waits[index], seconds_until(counter, 0, seconds_of[unit], limit)}
+  else
+    usage[index] = {counter[2], waits[index], 0}
+  end
+end
+return cmsgpack.pack({granted, usage})
+""".replace("EXACT", str(EXACT))
+    .replace("SLOTS", str(SLOTS))
+    .replace("STALE", str(STALE_SECONDS))
+)
+"""KEYS: of callers and groups. ARGV: MessagePack of this process's name, the changes and the claims. A change is a
+claim that is added in any case; the amount of calls in progress is that of this process."""
+
+PRESENCE = """
+local time = redis.call('TIME')
+local now = tonumber(time[1])
+redis.call('ZADD', KEYS[1], now, ARGV[1])
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now - STALE)
+redis.call('EXPIRE', KEYS[1], 3600)
+return redis.call('ZCARD', KEYS[1])
+""".replace("STALE", str(STALE_SECONDS))
+"""KEYS: the set of processes. ARGV: this one. Returns how many there are."""

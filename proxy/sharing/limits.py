@@ -1,0 +1,158 @@
+"""The limits of callers in Valkey: one script for each request of a caller with limits."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections import Counter
+from collections.abc import Sequence
+from datetime import UTC
+
+import msgspec
+
+from proxy.clock import Clock
+from proxy.config import Config
+from proxy.config.call_limits import SLIDING
+from proxy.config.timezones import zone_of
+from proxy.limits.claims import Claim, Decision, Usage
+from proxy.limits.windows import Calendar
+from proxy.sharing.connection import Connection
+from proxy.sharing.limit_script import DECIDE, PRESENCE
+
+MAX_PENDING = 50_000
+"""Limits whose changes wait to be written. Beyond, those that have waited for longest are dropped."""
+FLUSH_SECONDS = 0.05
+"""Between two writes of changes."""
+PRESENCE_SECONDS = 5.0
+"""Between two signs that this process and its calls in progress exist."""
+_BATCH = 100
+"""Scopes of one write."""
+_WRITE_SECONDS = 1.0
+
+_Limit = tuple[str, str, str]
+"""Scope, kind and unit."""
+_Row = tuple[int, str, str, int, int, int]
+"""A claim as the script reads it."""
+_decode = msgspec.msgpack.Decoder(tuple[bool, list[tuple[int, float, float]]], strict=False).decode
+
+
+class CountedLimits:
+    """Decides for all replicas."""
+
+    def __init__(self, connection: Connection, clock: Clock, prefix: str) -> None:
+        """`prefix`: of all keys; it contains the namespace."""
+        self._connection = connection
+        self._client = connection.client
+        self._clock = clock
+        self._prefix = prefix
+        self._process = secrets.token_hex(8)
+        self._calendar = Calendar(UTC)
+        self._in_flight: Counter[str] = Counter()
+        """Scope -> calls in progress of this process."""
+        self._pending: dict[_Limit, Claim] = {}
+        """Limit -> what is to be added to it; for calls in progress, that their number is to be written."""
+        self._has_pending = asyncio.Event()
+        self.processes = 1
+
+    def configure(self, config: Config) -> None:
+        self._calendar = Calendar(zone_of(config.server.timezone))
+
+    async def claim(self, claims: Sequence[Claim]) -> Decision | None:
+        own = [claim for claim in claims if claim.kind == "concurrent"]
+        self._begin(own, 1)
+        changes = [self._pending.pop(limit) for claim in claims if (limit := claim[:3]) in self._pending]
+        reply = await self._connection.run(lambda seconds: self._decide(changes, claims, seconds))
+        decision = self._decision(claims, reply) if isinstance(reply, bytes) else None
+        if decision is None:
+            self._add([change for change in changes if change.kind != "concurrent"])
+        if decision is None or not decision.is_granted:
+            self._begin(own, -1)
+            self._add(own if decision is None else [])
+        return decision
+
+    def report(self, changes: Sequence[Claim]) -> None:
+        for change in changes:
+            if change.kind == "concurrent":
+                self._begin([change], change.amount)
+        self._add(changes)
+
+    async def keep_writing(self) -> None:
+        """Write what is pending, in batches. While the store is down, it waits."""
+        while True:
+            await self._has_pending.wait()
+            await self._connection.wait(is_up=True)
+            await asyncio.sleep(FLUSH_SECONDS)
+            await self.flush()
+            if not self._pending:
+                self._has_pending.clear()
+
+    async def keep_present(self) -> None:
+        """Show that this process exists, and count the others."""
+        while True:
+            await self._connection.wait(is_up=True)
+            number = await self._connection.run(
+                lambda seconds: self._client.run(PRESENCE, f"{self._prefix}processes", self._process, seconds=seconds)
+            )
+            if isinstance(number, int):
+                self.processes = max(1, number)
+            self._add([Claim(scope, "concurrent", "", 1, 0) for scope in self._in_flight])
+            await self._clock.sleep(PRESENCE_SECONDS)
+
+    async def flush(self) -> None:
+        """Write pending changes of some scopes."""
+        batch: dict[str, list[Claim]] = {}
+        for limit in [*self._pending]:
+            if limit[0] in batch or len(batch) < _BATCH:
+                batch.setdefault(limit[0], []).append(self._pending.pop(limit))
+        changes = [change for each in batch.values() for change in each]
+        if not changes:
+            return
+        if await self._connection.run(lambda seconds: self._decide(changes, (), seconds), _WRITE_SECONDS) is None:
+            self._add(changes)
+
+    def _begin(self, claims: Sequence[Claim], number: int) -> None:
+        for claim in claims:
+            self._in_flight[claim.scope] += number
+            if self._in_flight[claim.scope] <= 0:
+                del self._in_flight[claim.scope]
+
+    def _add(self, changes: Sequence[Claim]) -> None:
+        """Write changes later."""
+        for change in changes:
+            limit = change[:3]
+            before = self._pending.pop(limit, None)
+            self._pending[limit] = change._replace(amount=change.amount + before.amount) if before else change
+            if len(self._pending) > MAX_PENDING:
+                del self._pending[next(iter(self._pending))]
+        if changes:
+            self._has_pending.set()
+
+    async def _decide(self, changes: Sequence[Claim], claims: Sequence[Claim], seconds: float) -> object:
+        scopes = list(dict.fromkeys(claim.scope for claim in (*changes, *claims)))
+        index = {scope: number for number, scope in enumerate(scopes, 1)}
+        rows = [[self._row(claim, index[claim.scope]) for claim in each] for each in (changes, claims)]
+        argument = msgspec.msgpack.encode((self._process, *rows))
+        keys = [f"{self._prefix}{scope}" for scope in scopes]
+        return await self._client.run(DECIDE, keys, argument, seconds=seconds)
+
+    def _row(self, claim: Claim, index: int) -> _Row:
+        amount = self._in_flight[claim.scope] if claim.kind == "concurrent" else claim.amount
+        is_calendar = claim.unit not in SLIDING and claim.unit != ""
+        period = self._calendar.period(claim.unit, self._clock.time()).number if is_calendar else 0
+        return index, claim.kind, claim.unit, claim.limit, amount, period
+
+    def _decision(self, claims: Sequence[Claim], reply: bytes) -> Decision | None:
+        try:
+            is_granted, rows = _decode(reply)
+        except ValueError:
+            return None
+        if len(rows) != len(claims):
+            return None
+        return Decision(is_granted, [self._usage(claim, *row) for claim, row in zip(claims, rows, strict=True)])
+
+    def _usage(self, claim: Claim, used: int, wait: float, reset: float) -> Usage:
+        if claim.unit in SLIDING or claim.unit == "":
+            return Usage(used, wait, reset)
+        time = self._clock.time()
+        left = max(1.0, self._calendar.period(claim.unit, time).ends_at - time)
+        return Usage(used, left if wait else 0.0, left)

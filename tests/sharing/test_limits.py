@@ -1,0 +1,304 @@
+"""Limits of callers that replicas count together in a real Valkey server."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC
+from random import Random
+from typing import Any
+
+import msgspec
+import pytest
+from pydantic import SecretStr
+
+from proxy.config.store import StoreSettings
+from proxy.limits.claims import Claim, Decision
+from proxy.limits.limiter import Limiter
+from proxy.limits.quota import Rule
+from proxy.limits.state import LimitState
+from proxy.sharing import limits as shared_limits
+from proxy.sharing.limit_script import DECIDE, STALE_SECONDS
+from proxy.sharing.valkey import Valkey
+from tests.fakes import FakeClock, config_of
+from tests.sharing.test_valkey import until
+from tests.valkey_servers import ValkeyServer
+
+pytestmark = pytest.mark.anyio
+
+CONFIG = config_of("providers: [{name: a, base_url: 'http://127.0.0.1/v1'}]")
+REQUESTS = Claim("key:alice", "requests", "m", 100, 1)
+CALLS = Claim("group:staff", "concurrent", "", 3, 1)
+
+
+@pytest.fixture(scope="module")
+def shared_server() -> Iterator[ValkeyServer]:
+    with ValkeyServer() as server:
+        yield server
+
+
+@pytest.fixture
+def server(shared_server: ValkeyServer) -> ValkeyServer:
+    shared_server.client.flushall()
+    return shared_server
+
+
+@asynccontextmanager
+async def replica(url: str) -> AsyncIterator[Valkey]:
+    """The store of one replica, while it runs."""
+    sharing = Valkey(StoreSettings(valkey=SecretStr(url), namespace="prod"), FakeClock())
+    running = asyncio.create_task(sharing.run())
+    try:
+        await asyncio.sleep(0)
+        yield sharing
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+async def granted(sharing: Valkey, *claims: Claim) -> bool:
+    decision = await sharing.limits.claim(claims)
+    assert decision is not None
+    return decision.is_granted
+
+
+async def test_replicas_together_let_exactly_the_limit_through(server: ValkeyServer) -> None:
+    async with replica(server.url) as one, replica(server.url) as two:
+
+        async def client(sharing: Valkey) -> int:
+            return sum([await granted(sharing, REQUESTS) for _ in range(5)])
+
+        counts = await asyncio.gather(*(client(sharing) for sharing in (one, two) for _ in range(16)))
+    assert sum(counts) == 100
+
+
+async def test_a_refusal_uses_nothing_and_says_when(server: ValkeyServer) -> None:
+    async with replica(server.url) as one:
+        small = REQUESTS._replace(limit=1)
+        assert await granted(one, small)
+        decision = await one.limits.claim([small, REQUESTS._replace(scope="key:bob")])
+        other = await one.limits.claim([REQUESTS._replace(scope="key:bob")])
+    assert decision is not None
+    assert other is not None
+    assert not decision.is_granted
+    assert [usage.used for usage in decision.usage] == [1, 0]
+    assert 58 < decision.usage[0].wait <= 60
+    assert other.usage[0].used == 1
+
+
+async def test_calls_in_progress_are_those_of_all_replicas(server: ValkeyServer) -> None:
+    async with replica(server.url) as one, replica(server.url) as two:
+        assert [await granted(one, CALLS), await granted(two, CALLS), await granted(two, CALLS)] == [True] * 3
+        assert not await granted(one, CALLS)
+        two.limits.report([CALLS._replace(amount=-1)])
+        await two.limits.flush()
+        assert await granted(one, CALLS)
+        assert not await granted(two, CALLS)
+
+
+async def test_tokens_that_are_reported_later_count_for_all(server: ValkeyServer) -> None:
+    tokens = Claim("key:alice", "tokens", "h", 1000, 10)
+    async with replica(server.url) as one, replica(server.url) as two:
+        assert await granted(one, tokens)
+        one.limits.report([tokens._replace(amount=2490)])
+        await one.limits.flush()
+        decision = await two.limits.claim([tokens])
+    assert decision is not None
+    assert not decision.is_granted
+    assert decision.usage[0].used == 2500
+    assert 7190 < decision.usage[0].wait <= 7200  # the debt of another hour
+
+
+async def test_replicas_are_counted(server: ValkeyServer) -> None:
+    async with replica(server.url) as one, replica(server.url) as two:
+        await until(lambda: server.client.zcard("models-proxy:prod:limits:processes") == 2)
+        await asyncio.gather(one.limits.flush(), two.limits.flush())
+        await until(lambda: max(one.limits.processes, two.limits.processes) == 2)
+
+
+async def test_days_begin_again_with_their_number(server: ValkeyServer) -> None:
+    daily = Claim("key:alice", "requests", "d", 1, 1)
+    async with replica(server.url) as one:
+        one.limits.configure(CONFIG)
+        clock: FakeClock = one.limits._clock  # type: ignore[assignment]
+        clock.set_time(1_800_000_000.0)
+        assert await granted(one, daily)
+        decision = await one.limits.claim([daily])
+        clock.set_time(1_800_000_000.0 + 86_400)
+        again = await granted(one, daily)
+    assert decision is not None
+    assert not decision.is_granted
+    assert decision.usage[0].wait == decision.usage[0].reset == 86_400 - 1_800_000_000 % 86_400
+    assert again
+
+
+# -- the script and the process decide alike ---------------------------------------------------------------------------
+
+
+class Script:
+    """The script with a time of the test."""
+
+    def __init__(self, server: ValkeyServer) -> None:
+        first, second = "local time = redis.call('TIME')\n", "local now = time[1] + time[2] / 1000000\n"
+        assert DECIDE.lstrip().startswith(first + second)
+        self._call = server.client.register_script(DECIDE.replace(first + second, "local now = tonumber(ARGV[2])\n"))
+        self.now = 1000.0
+
+    def decide(
+        self, changes: Sequence[Claim], claims: Sequence[Claim], period: int = 1, process: str = "me"
+    ) -> tuple[bool, list[list[float]]]:
+        rows = [
+            [(1, each.kind, each.unit, each.limit, each.amount, period) for each in part] for part in (changes, claims)
+        ]
+        reply: Any = self._call(keys=["test"], args=[msgspec.msgpack.encode((process, *rows)), repr(self.now)])
+        decided = msgspec.msgpack.decode(reply)
+        return decided[0], decided[1]
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_script_decides_as_the_process_does(seed: int, server: ValkeyServer) -> None:
+    random = Random(seed)
+    script = Script(server)
+    state = LimitState(lambda: script.now, lambda: 1_800_000_000.0, UTC)
+    limits: list[Claim] = [
+        Claim("key:a", "requests", "s", 3, 1),
+        Claim("key:a", "requests", "m", random.choice((20, 200)), 1),
+        Claim("key:a", "tokens", "m", random.choice((30, 1000)), 0),
+        Claim("key:a", "tokens", "d", 3000, 0),
+    ]
+    outcomes = set()
+    for _ in range(250):
+        script.now += random.choice((0.0, 0.05, 0.7, 3.0, 40.0))
+        estimate = random.randrange(20)
+        claims = [claim._replace(amount=estimate) if claim.kind == "tokens" else claim for claim in limits]
+        expected = state.claim(claims)
+        granted, usage = script.decide((), claims)
+        outcomes.add(granted)
+        assert granted == expected.is_granted
+        for claim, ours, theirs in zip(claims, expected.usage, usage, strict=True):
+            assert theirs[0] == ours.used
+            if claim.unit != "d":
+                assert theirs[1] == pytest.approx(ours.wait, abs=1e-6)
+                assert theirs[2] == pytest.approx(ours.reset, abs=1e-6)
+        if granted and random.random() < 0.7:
+            amount = random.choice((-estimate, 5, 40, 300))
+            changes = [claim._replace(amount=amount) for claim in claims if claim.kind == "tokens"]
+            state.apply(changes)
+            script.decide(changes, ())
+    assert outcomes == {True, False}
+
+
+def test_debts_of_days_are_carried_over_as_in_the_process(server: ValkeyServer) -> None:
+    script = Script(server)
+    daily = Claim("key:a", "tokens", "d", 100, 0)
+    script.decide([daily._replace(amount=350)], ())
+    used = [script.decide((), [daily], period)[1][0][0] for period in (1, 2, 3, 2, 4, 5)]
+    assert used == [350, 250, 150, 150, 50, 0]
+    script.decide([daily._replace(amount=90)], (), 5)
+    assert script.decide((), [daily._replace(limit=10)], 5)[1][0][0] == 10
+
+
+def test_calls_of_a_replica_that_died_are_over_after_some_seconds(server: ValkeyServer) -> None:
+    script = Script(server)
+    call = Claim("key:a", "concurrent", "", 1, 1)
+    assert script.decide((), [call], process="dead")[0]
+    script.now += STALE_SECONDS - 1
+    assert not script.decide((), [call])[0]
+    script.now += 1
+    assert script.decide((), [call])[0]
+    assert msgspec.msgpack.decode(server.client.get("test"))["concurrent/"].keys() == {"me"}  # type: ignore[arg-type]
+
+
+def test_what_nothing_is_used_of_expires(server: ValkeyServer) -> None:
+    script = Script(server)
+    script.decide((), [Claim("key:a", "requests", "s", 5, 1)])
+    assert 0 < server.client.pttl("test") <= 60_000
+    script.decide((), [Claim("key:a", "requests", "month", 5, 1)])
+    assert server.client.pttl("test") > 31 * 86_400_000
+
+
+# -- without the server ------------------------------------------------------------------------------------------------
+
+
+RULES = (Rule("", "requests", "m", 100), Rule("", "concurrent", "", 4))
+
+
+async def admitted(limiter: Limiter, number: int) -> int:
+    admissions = [await limiter.admit(RULES[:1], "alice") for _ in range(number)]
+    return sum(admission.is_granted for admission in admissions)
+
+
+async def test_without_the_server_each_replica_admits_its_part_of_what_remained(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with ValkeyServer() as server:
+        async with replica(server.url) as one, replica(server.url) as two:
+            clock = FakeClock()
+            limiters = [Limiter(CONFIG, clock.monotonic, clock.time, each.limits) for each in (one, two)]
+            await until(lambda: server.client.zcard("models-proxy:prod:limits:processes") == 2)
+            await until(lambda: max(one.limits.processes, two.limits.processes) == 2)
+            one.limits.processes = two.limits.processes = 2
+            before = [await admitted(limiter, 20) for limiter in limiters]
+            await admitted(limiters[0], 1)  # both have seen how much is used
+            await admitted(limiters[1], 1)
+            server.kill()
+            after = [await admitted(limiter, 80) for limiter in limiters]
+            alone = [limiter.counts_alone_since for limiter in limiters]
+            await clock.advance(60)
+            later = [await admitted(limiter, 80) for limiter in limiters]
+    assert before == [20, 20]
+    assert sum(after) <= 100 - 42
+    assert min(after) >= 28
+    assert later == [50, 50]
+    assert alone == [1_800_000_000.0] * 2
+    assert "limits: counting alone, because the other processes cannot be reached" in caplog.text
+
+
+async def test_what_was_admitted_alone_is_counted_when_the_server_is_back() -> None:
+    with ValkeyServer() as server:
+        async with replica(server.url) as one:
+            clock = FakeClock()
+            limiter = Limiter(CONFIG, clock.monotonic, clock.time, one.limits)
+            server.kill()
+            assert await admitted(limiter, 30) == 30
+            server.start()
+            store_clock: FakeClock = one._connection._clock  # type: ignore[assignment]
+            for _ in range(50):
+                await store_clock.advance(1)
+                if one.state.is_up:
+                    break
+                await asyncio.sleep(0.02)
+            await until(lambda: not one.limits._pending)
+            assert await admitted(limiter, 100) == 70
+            assert limiter.counts_alone_since is None
+
+
+async def test_calls_in_progress_are_a_part_of_the_limit_while_a_replica_counts_alone() -> None:
+    with ValkeyServer() as server:
+        async with replica(server.url) as one:
+            clock = FakeClock()
+            limiter = Limiter(CONFIG, clock.monotonic, clock.time, one.limits)
+            server.kill()
+            one.limits.processes = 2
+            admissions = [await limiter.admit(RULES[1:], "alice") for _ in range(3)]
+            assert [each.is_granted for each in admissions] == [True, True, False]
+            limiter.end(admissions[0], 0)
+            assert (await limiter.admit(RULES[1:], "alice")).is_granted
+
+
+async def test_pending_changes_are_bounded(server: ValkeyServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shared_limits, "MAX_PENDING", 3)
+    sharing = Valkey(StoreSettings(valkey=SecretStr(server.url), namespace="prod"), FakeClock())
+    sharing.limits.report([Claim(f"key:{number}", "tokens", "m", 10, 1) for number in range(5)])
+    assert len(sharing.limits._pending) == 3
+    await sharing.limits.flush()
+    assert not sharing.limits._pending
+    await sharing._client.close()
+
+
+@pytest.mark.parametrize("reply", [b"", b"\xc1", msgspec.msgpack.encode((True, [])), msgspec.msgpack.encode("x")])
+def test_a_reply_of_another_form_decides_nothing(reply: bytes, server: ValkeyServer) -> None:
+    sharing = Valkey(StoreSettings(valkey=SecretStr(server.url), namespace="prod"), FakeClock())
+    decide: Callable[..., Decision | None] = sharing.limits._decision
+    assert decide([REQUESTS], reply) is None
