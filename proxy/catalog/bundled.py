@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
 from functools import cache, lru_cache
 from importlib import import_module
-from importlib.metadata import version
 from importlib.util import find_spec, module_from_spec
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -114,6 +113,8 @@ class Bundled:
 @cache
 def bundled() -> Bundled:
     """Read the data, once. Takes about 0.2 s."""
+    from importlib.metadata import version  # 3 MiB, which only this needs
+
     return Bundled(_data().providers, version("genai-prices"))
 
 

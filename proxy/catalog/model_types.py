@@ -7,7 +7,7 @@ better than a wrong one, because access rules read it.
 from __future__ import annotations
 
 import re
-from functools import lru_cache
+from functools import cache, lru_cache
 
 _WORD = r"(?:^|[-_.])(?:{})(?=$|[-_.:@\d])"
 _FAMILIES = (
@@ -33,13 +33,18 @@ _FAMILIES = (
      r"qwen\d[\d.]*(?=.*(?:instruct|thinking|chat))|llama-?\d(?=.*(?:instruct|chat))|nova-(?:micro|lite|pro|premier)|"
      r"sonar(?:$|-)|jamba-|ernie-\d|hunyuan-(?:turbo|large|standard|lite)|doubao-(?:seed-)?\d|phi-\d(?=.*instruct))"),
 )  # fmt: skip
-_EXPRESSIONS = tuple((type_, re.compile(expression, re.ASCII)) for type_, expression in _FAMILIES)
-_OTHER_PURPOSE = re.compile(
-    _WORD.format("audio|base|fim|guard|image|imagine|live|ocr|realtime|robotics|speech|translate|vae|video|voice"),
-    re.ASCII,
+_OTHER_PURPOSE = _WORD.format(
+    "audio|base|fim|guard|image|imagine|live|ocr|realtime|robotics|speech|translate|vae|video|voice"
 )
 """Words of models that do not, or not only, chat, although their family does."""
 _MAX_NAME = 200
+
+
+@cache
+def _expressions() -> tuple[tuple[tuple[str, re.Pattern[str]], ...], re.Pattern[str]]:
+    """Compiled at first use: most proxies need none of them."""
+    families = tuple((type_, re.compile(expression, re.ASCII)) for type_, expression in _FAMILIES)
+    return families, re.compile(_OTHER_PURPOSE, re.ASCII)
 
 
 @lru_cache(4096)
@@ -48,7 +53,8 @@ def type_of_name(own_id: str) -> str:
     name = own_id.rpartition("/")[2].lower()
     if len(name) > _MAX_NAME:
         return ""
-    for type_, expression in _EXPRESSIONS:
+    families, other_purpose = _expressions()
+    for type_, expression in families:
         if expression.search(name):
-            return "" if type_ == "chat" and _OTHER_PURPOSE.search(name) else type_
+            return "" if type_ == "chat" and other_purpose.search(name) else type_
     return ""
