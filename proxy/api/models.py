@@ -26,6 +26,7 @@ from proxy.errors import ModelListUnavailable, ModelNotFound, whole_seconds
 from proxy.store import Status, Store, View
 from proxy.store.formats import Page, is_listed
 from proxy.wire import FORMATS, JSON, OPENAI_LISTS, lists_of
+from proxy.wire.filters import Filters
 from proxy.wire.format import LIST_PATHS
 from proxy.wire.lists import ListFormat, parsed
 
@@ -67,7 +68,7 @@ class Models:
         """
         if head.list_headers or head.query:
             lists = lists_of(head.path, head.list_headers, head.query)
-            if lists is not OPENAI_LISTS:
+            if lists is not OPENAI_LISTS or _query_of(lists, head, caller):
                 return self._list_in(lists, head, caller)
             if self._sources.are_requested(head, caller):
                 return partial(self._with_sources, head, caller.policy, _WHOLE_LIST)
@@ -110,8 +111,8 @@ class Models:
     # -- other formats -------------------------------------------------------------------------------------------------
 
     def _list_in(self, lists: ListFormat, head: RequestHead, caller: Caller) -> RawResponse | Handler:
-        """Return a list in another format than OpenAI's, or a part of it, in the same way. Raises BadRequest."""
-        query = parsed(lists, head.query)
+        """Return a list in another format than OpenAI's, or a part of any list, in the same way. Raises BadRequest."""
+        query = _query_of(lists, head, caller)
         view = self._store.cached_view(caller.policy)
         page = view.rendered.formats.cached(lists, query) if view and view.catalog.models else None
         packed = accepts_gzip(head.accept_encoding)
@@ -162,8 +163,8 @@ class Models:
             model = await _find(view, spellings)
             if model is not None:
                 return self._model(head, view, model, lists)
-            if lists is not OPENAI_LISTS:
-                query = parsed(lists, head.query)
+            query = _query_of(lists, head, caller)
+            if lists is not OPENAI_LISTS or query:
                 return await self._render_page(lists, query, head, caller.policy, receive, send)
             packed = accepts_gzip(head.accept_encoding)
             if packed:
@@ -212,6 +213,12 @@ class Models:
         if status.oldest is not None:
             headers.append((b"age", b"%d" % max(0.0, self._clock.monotonic() - status.oldest)))
         return headers
+
+
+def _query_of(lists: ListFormat, head: RequestHead, caller: Caller) -> Hashable:
+    """Return the part of a list that a query selects; None for OpenAI's whole list. Raises BadRequest."""
+    query = parsed(lists, head.query)
+    return query.without_provider() if isinstance(query, Filters) and not caller.admin else query
 
 
 def _fixed(body: bytes, head: RequestHead, caller: Caller) -> RawResponse:

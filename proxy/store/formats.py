@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Callable, Collection, Hashable, Sequence
+from typing import Any
 
 from proxy.asgi import Header
 from proxy.catalog import Model
 from proxy.cooperative import Cooperative, run_yielding
 from proxy.store.compression import Compressed
-from proxy.wire import JSON
-from proxy.wire.lists import EncodedEntries, ListFormat, encoded_entries
+from proxy.wire import JSON, OPENAI_LISTS
+from proxy.wire.lists import Entries, ListFormat, encoded_entries
 
 MAX_PAGES = 64
 """Rendered parts of one list, of which clients choose the number and the lengths."""
@@ -21,10 +22,10 @@ _MIN_PAGE_BYTES = 64 * 1024
 class Page(Compressed):
     """A rendered response to requests for a list, or for a part of it."""
 
-    def __init__(self, body: bytes) -> None:
+    def __init__(self, body: bytes, digest: str) -> None:
+        """`digest`: 32 hexadecimal digits that are others for another body."""
         super().__init__(lambda: body)
         self.body = body
-        digest = hashlib.sha256(body).hexdigest()[:32]
         self.etags = (f'"{digest}"'.encode(), f'"{digest}-gzip"'.encode())
         """Of the plain and of the compressed body."""
         self._headers: tuple[Sequence[Header], list[Header], list[Header]] | None = None
@@ -50,16 +51,22 @@ class Page(Compressed):
 class _List:
     """All models that are listed in one format, encoded, and the pages that were requested last."""
 
-    def __init__(self, lists: ListFormat, models: Sequence[Model], entries: EncodedEntries) -> None:
+    def __init__(self, lists: ListFormat, entries: Entries, listed: Any, own_bytes: int, digest: str) -> None:
+        """`listed`: what `ListFormat.page` reads. `own_bytes`: of both, without what other objects hold, too.
+
+        `digest`: of the whole list.
+        """
         self._lists = lists
-        self._models = models
         self._entries = entries
+        self._listed = listed
+        self._own_bytes = own_bytes
+        self._digest = digest
         self._pages: dict[Hashable, Page] = {}
         """The least recently used one first."""
 
     @property
     def size(self) -> int:
-        return len(self._entries.text) + 8 * len(self._entries.ends) + sum(page.size for page in self._pages.values())
+        return self._own_bytes + sum(page.size for page in self._pages.values())
 
     def cached(self, query: Hashable) -> Page | None:
         page = self._pages.get(query)
@@ -70,13 +77,15 @@ class _List:
     def page(self, query: Hashable) -> Page:
         page = self.cached(query)
         if page is None:
-            positions, start, end = self._lists.page(query, self._models)
-            page = self._pages[query] = Page(b"".join((start, self._entries.joined(positions), end)))
+            positions, start, end = self._lists.page(query, self._listed)
+            # Not of the body: that takes longer than joining it.
+            digest = hashlib.sha256(f"{self._digest} {query}".encode("utf-8", "surrogatepass")).hexdigest()[:32]
+            page = self._pages[query] = Page(b"".join((start, self._entries.joined(positions), end)), digest)
             self._evict()
         return page
 
     def _evict(self) -> None:
-        limit = max(_MIN_PAGE_BYTES, 2 * len(self._entries.text))
+        limit = max(_MIN_PAGE_BYTES, 2 * self._entries.length)
         size = sum(page.size for page in self._pages.values())
         while len(self._pages) > 1 and (size > limit or len(self._pages) > MAX_PAGES):
             size -= self._pages.pop(next(iter(self._pages))).size
@@ -85,10 +94,13 @@ class _List:
 class FormatLists:
     """The lists of one view, each encoded at its first request."""
 
-    def __init__(self, models: Sequence[Model], on_growth: Callable[[], None] = lambda: None) -> None:
-        """`on_growth` is called when another list is kept."""
+    def __init__(self, models: Sequence[Model], entries: Callable[[], Entries], digest: str) -> None:
+        """`entries` returns those of OpenAI's list, whose digest is `digest`."""
         self._models = models
-        self.on_growth = on_growth
+        self._entries = entries
+        self._digest = digest
+        self.on_growth: Callable[[], None] = lambda: None
+        """Called when another list is kept."""
         self._lists: dict[ListFormat, _List] = {}
         self._encoding: dict[ListFormat, asyncio.Task[None]] = {}
 
@@ -127,7 +139,12 @@ class FormatLists:
         if lists.api:
             models = [model for model in models if is_listed(model, speakers)]
             yield
-        return _List(lists, models, (yield from encoded_entries(models, lists.entry)))
+        listed = models if lists.prepare is None else (yield from lists.prepare(models))
+        own_bytes = 8 * len(models) + getattr(listed, "size", 0)
+        if lists is OPENAI_LISTS:
+            return _List(lists, self._entries(), listed, own_bytes, self._digest)
+        entries = yield from encoded_entries(models, lists.entry)
+        return _List(lists, entries, listed, own_bytes + entries.length, entries.digest)
 
 
 def is_listed(model: Model, speakers: Collection[str]) -> bool:

@@ -15,7 +15,8 @@ from proxy.store.compression import Compressed
 from proxy.store.formats import FormatLists
 from proxy.store.names import Names
 from proxy.wire import JSON
-from proxy.wire.openai import EncodedList, listing, model_object
+from proxy.wire.lists import Entries
+from proxy.wire.openai import EncodedList, SharedEntries, listing, model_object
 
 Encoding = Literal["identity", "gzip"]
 
@@ -44,8 +45,6 @@ class RenderedList(Compressed):
         super().__init__(lambda: self.identity)
         self.catalog = catalog
         self.names = names
-        self.formats = FormatLists(catalog.models)
-        """The list in other formats."""
         encoded = encoded or run_now(listing(catalog.models))
         self._lengths = encoded.lengths
         self.body = encoded.body
@@ -54,6 +53,8 @@ class RenderedList(Compressed):
         """The parts of the encoded list, if it shares them with other lists."""
         self.length = len(encoded.body)
         self.summary = ListSummary(catalog, encoded.digest)
+        self.formats = FormatLists(catalog.models, self._encoded_entries, encoded.digest)
+        """The list in other formats, and parts of it."""
         self._objects: dict[str, bytes] = {}
         self._object_bytes = 0
 
@@ -70,6 +71,11 @@ class RenderedList(Compressed):
     def identity(self) -> bytes:
         """The encoded list, joined if it consists of entries."""
         return b"".join(self.entries) if self.entries else self.body
+
+    def _encoded_entries(self) -> Entries:
+        if self.entries:
+            return SharedEntries(self.entries)
+        return EncodedList(self.body, self._lengths).joined_entries()
 
     @property
     def size(self) -> int:

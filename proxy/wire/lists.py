@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from io import BytesIO
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 from urllib.parse import parse_qsl
 
 from proxy.calls import Api
@@ -34,13 +35,12 @@ class ListFormat:
 
     entry: Callable[[Model], bytes]
     """Returns a model in a list, as JSON."""
-    page: Callable[[Any, Sequence[Model]], Page]
-    """From what `query` returned, and all models that are listed in this format, to a part of the list.
-
-    The models are sorted by id.
-    """
+    page: Callable[[Any, Any], Page]
+    """From what `query` and `prepare` returned to a part of the list."""
     query: Callable[[bytes], Hashable] = lambda query: None
     """Parses the query of a request. Raises BadRequest. Equal results select equal parts."""
+    prepare: Callable[[Sequence[Model]], Cooperative[Any]] | None = None
+    """Returns what `page` reads, if that is not the models themselves. They are sorted by id."""
     single: Callable[[Model], bytes] | None = None
     """Returns one model that was requested by its id, if that is not an entry of the list."""
     paths: tuple[str, ...] = ()
@@ -58,39 +58,58 @@ class ListFormat:
         return (self.single or self.entry)(model)
 
 
-class EncodedEntries(NamedTuple):
+class Entries(Protocol):
+    """The encoded entries of a list."""
+
+    @property
+    def length(self) -> int:
+        """The bytes of all entries."""
+
+    def joined(self, positions: Sequence[int]) -> bytes | memoryview:
+        """Return these entries, joined with commas. `positions` are in ascending order."""
+
+
+class JoinedEntries(NamedTuple):
     """The entries of a list, joined with commas."""
 
     text: bytes
     ends: Sequence[int]
     """The position after each entry."""
+    start: int = 0
+    """The position of the first one."""
+    digest: str = ""
+    """SHA-256 of `text`, in hexadecimal digits."""
 
-    def joined(self, positions: Sequence[int]) -> bytes:
-        """Return these entries, joined with commas. `positions` are in ascending order."""
-        text, ends = self.text, self.ends
+    @property
+    def length(self) -> int:
+        return len(self.text)
+
+    def joined(self, positions: Sequence[int]) -> bytes | memoryview:
+        text, ends, start = self.text, self.ends, self.start
         if isinstance(positions, range):
             if not positions:
                 return b""
             first = positions[0]
-            return text[ends[first - 1] + 1 if first else 0 : ends[positions[-1]]]
-        return b",".join([text[ends[at - 1] + 1 if at else 0 : ends[at]] for at in positions])
+            return memoryview(text)[ends[first - 1] + 1 if first else start : ends[positions[-1]]]
+        return b",".join([text[ends[at - 1] + 1 if at else start : ends[at]] for at in positions])
 
 
-def encoded_entries(models: Iterable[Model], entry: Callable[[Model], bytes]) -> Cooperative[EncodedEntries]:
+def encoded_entries(models: Iterable[Model], entry: Callable[[Model], bytes]) -> Cooperative[JoinedEntries]:
     """Encode all models, in steps."""
     text = BytesIO()
+    digest = hashlib.sha256()
     ends = array("Q")
     end = -1
     for batch in batched(models):
         entries = list(map(entry, batch))
-        if ends:
-            text.write(b",")
-        text.write(b",".join(entries))
+        part = (b"," if ends else b"") + b",".join(entries)
+        text.write(part)
+        digest.update(part)  # in steps, too
         for each in entries:
             end += len(each) + 1
             ends.append(end)
         yield
-    return EncodedEntries(text.getvalue(), ends)
+    return JoinedEntries(text.getvalue(), ends, digest=digest.hexdigest())
 
 
 def whole(start: bytes, end: bytes) -> Callable[[object, Sequence[Model]], Page]:

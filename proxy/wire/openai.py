@@ -19,8 +19,9 @@ from proxy.cooperative import Cooperative, batched, run_now
 from proxy.dialects.entry import DEFAULT_PERMISSIONS, Permission
 from proxy.errors import ApiError
 from proxy.wire.encoder import encode
+from proxy.wire.filters import Filters, Index, filters_in, indexed
 from proxy.wire.format import LIST_PATHS, Format
-from proxy.wire.lists import ListFormat, whole
+from proxy.wire.lists import JoinedEntries, ListFormat, Page
 
 _FLAGS = tuple(field.name for field in fields(Permission))
 
@@ -42,6 +43,30 @@ class EncodedList(NamedTuple):
             yield self.body[start : start + length + 1]
             start += length + 1
         yield self.body[start:]
+
+    def joined_entries(self) -> JoinedEntries:
+        """Return the models of the body, without copying it."""
+        ends = array("Q")
+        start = end = len(_START)
+        for length in self.lengths:
+            ends.append(end + length)
+            end += length + 1
+        return JoinedEntries(self.body, ends, start)
+
+
+class SharedEntries(NamedTuple):
+    """The models of a list that consists of `EncodedList.entries`."""
+
+    parts: Sequence[bytes]
+
+    @property
+    def length(self) -> int:
+        return sum(map(len, self.parts))
+
+    def joined(self, positions: Sequence[int]) -> bytes:
+        """Return these models, joined with commas."""
+        parts, last = self.parts, len(self.parts) - 1
+        return b",".join([parts[at + 1][: -len(_END) if at + 1 == last else -1] for at in positions])
 
 
 _START, _END = b'{"object":"list","data":[', b"]}"
@@ -132,7 +157,12 @@ def openai_error_event(error: ApiError, number: int) -> bytes:
     return encode({"error": {**fields, "param": error.param, "code": error.code}})
 
 
-LISTS = ListFormat(model_object, whole(_START, _END), paths=LIST_PATHS)
+def _filtered(filters: Filters, index: Index) -> Page:
+    return Page(index.matching(filters), _START, _END)
+
+
+LISTS = ListFormat(model_object, _filtered, filters_in, prepare=indexed, paths=LIST_PATHS)
+"""`page` is for lists that are filtered; whole lists are encoded by `listing`."""
 FORMAT = Format(
     "openai",
     recognizes=lambda path: True,
