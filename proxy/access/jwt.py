@@ -100,11 +100,11 @@ class Tokens:
         credential = issuer.credential(token, header, self._time())
         algorithm = token.header["alg"]
         keys = self._source.of(token.issuer)
-        key = keys.find(token.header.get("kid"), algorithm) if keys else None
+        key = None if keys is None else keys.find(token.header.get("kid"), algorithm)
         if key is None:
             if self._source.may_fetch(token.issuer):
                 raise SigningKeyNeeded(token.issuer)
-            raise InvalidKey if keys else LoginUnavailable()
+            raise LoginUnavailable if keys is None else InvalidKey
         if not key.verifies(token.text, algorithm):
             raise InvalidKey
         return credential
@@ -137,8 +137,10 @@ class _Issuer:
 
     def _is_valid_header(self, header: Mapping[str, Any]) -> bool:
         """Keys and addresses of keys in it (`jwk`, `jku`, `x5u`, `x5c`) are never used."""
+        algorithm = header.get("alg")
         return (
-            header.get("alg") in self._algorithms
+            isinstance(algorithm, str)
+            and algorithm in self._algorithms
             and isinstance(header.get("kid"), str | None)
             and str(header.get("typ", "jwt")).lower() in _TYPES
             and "crit" not in header

@@ -56,7 +56,7 @@ class KeySets:
         found = self._of.get(issuer)
         if found is None:
             return False
-        pause = UNKNOWN_KEY_SECONDS if found.keys else RETRY_LOGIN_SECONDS
+        pause = RETRY_LOGIN_SECONDS if found.keys is None else UNKNOWN_KEY_SECONDS
         return found.fetching is not None or self._clock.monotonic() - found.began >= pause
 
     async def fetch(self, issuer: str) -> None:
@@ -92,7 +92,7 @@ class KeySets:
         try:
             document = await self._fetch(found.issuer)
             keys = await asyncio.to_thread(_parsed, document)  # the first time, a library is imported
-            if found.keys and keys.lack_one_of(found.keys):
+            if found.keys is not None and keys.lack_one_of(found.keys):
                 self.removals += 1
             found.succeeded(keys)
         except UpstreamError as error:
@@ -132,7 +132,7 @@ class _KeySet:
         self.has_failed = True
         if reason != self._logged:
             self._logged = reason
-            result = "the last ones stay in use" if self.keys else "its tokens get status 503"
+            result = "its tokens get status 503" if self.keys is None else "the last ones stay in use"
             text = "auth: signing keys of %s cannot be fetched: %s; %s; retrying in %d s"
             _log.warning(text, self.issuer.issuer, reason, result, RETRY_SECONDS)
 

@@ -1,0 +1,145 @@
+"""The section `auth`: users who log in elsewhere, and every mistake in it."""
+
+from __future__ import annotations
+
+import pytest
+
+from proxy.config.auth import IdentityHeader, JwtIssuer, Logins
+from proxy.config.reload_rules import refuse_reload
+from tests.config.outcomes import DIGEST, PROVIDER, parsed, problems_of
+
+GROUPS = "groups: {staff: {models: [m]}, guests: {models: [n]}}\n"
+JWT = "issuer: 'https://login.example', audience: models-proxy, groups: {users: staff}"
+HEADER = "name: X-Groups, user: X-User, from: [192.0.2.7], groups: {users: guests}"
+KEYS = f"keys: [{{name: k, hash: '{DIGEST}', models: []}}]\n"
+
+
+def auth(*, jwt: str = "", header: str = "") -> str:
+    """A configuration with these logins."""
+    sections = [f"jwt: [{{{jwt}}}]"] * bool(jwt) + [f"header: {{{header}}}"] * bool(header)
+    return f"{GROUPS}auth: {{{', '.join(sections)}}}\n{PROVIDER}"
+
+
+def test_settings_have_these_defaults() -> None:
+    config = parsed(auth(jwt=JWT, header=HEADER))
+
+    assert config.auth == Logins(
+        jwt=(
+            JwtIssuer(
+                issuer="https://login.example",
+                audience=("models-proxy",),
+                jwks_url=None,
+                header=None,
+                algorithms=("RS256", "PS256", "ES256", "EdDSA"),
+                leeway=60,
+                group_claim="groups",
+                groups={"users": "staff"},
+                admin=(),
+                proxy=None,
+                ca_file=None,
+            ),
+        ),
+        header=IdentityHeader(
+            name="x-groups", user="x-user", groups={"users": "guests"}, **{"from": ("192.0.2.7/32",)}
+        ),
+    )
+    assert config.auth.group_names == ("staff", "guests")
+    assert config.auth.headers == ("x-groups", "x-user")
+
+
+@pytest.mark.parametrize(
+    ("text", "is_open"),
+    [
+        (PROVIDER, True),
+        (f"auth: {{}}\n{PROVIDER}", True),
+        (f"auth:\n{PROVIDER}", True),
+        (f"auth: {{jwt: []}}\n{PROVIDER}", True),
+        (auth(jwt=JWT), False),
+        (auth(header=HEADER), False),
+    ],
+)
+def test_a_proxy_with_logins_is_not_open(text: str, is_open: bool) -> None:
+    config = parsed(text)
+
+    assert (config.is_open, config.anonymous is None) == (is_open, not is_open)
+    assert bool(config.refuse_exposure("0.0.0.0")) == is_open  # noqa: S104
+
+
+def test_the_order_of_groups_counts() -> None:
+    first, second = (
+        parsed(auth(jwt=JWT.replace("users: staff", order)))
+        for order in ("users: staff, others: guests", "others: guests, users: staff")
+    )
+
+    assert first != second
+    assert first.generation != second.generation
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (auth(jwt=JWT.replace("https:", "http:")), "issuer: must begin with https://, unless its host is a loopback"),
+        (auth(jwt=JWT.replace("https://login.example", "login.example")), "issuer: must be a URL like"),
+        (auth(jwt=JWT.replace("login.example", "login.example/a|b")), "issuer: must have at most 200 characters and"),
+        (auth(jwt=JWT.replace("login.example", "login.example/" + "a" * 200)), "issuer: must have at most 200"),
+        (auth(jwt=JWT.replace("audience: models-proxy, ", "")), "audience: is missing; add `audience: ...`"),
+        (auth(jwt=JWT.replace("audience: models-proxy", "audience: []")), "audience: must not be empty"),
+        (auth(jwt=JWT.replace("users: staff", "")), "groups: must not be empty"),
+        (auth(jwt=JWT.replace("users: staff", "users: staf")), "groups.users: no such group; did you mean 'staff'?"),
+        (auth(jwt=f"{JWT}, algorithms: [HS256]"), "algorithms[0]: must be 'RS256'"),
+        (auth(jwt=f"{JWT}, algorithms: [none]"), "algorithms[0]: must be 'RS256'"),
+        (auth(jwt=f"{JWT}, jwks_url: 'http://login.example/k'"), "jwks_url: must begin with https://"),
+        (auth(jwt=f"{JWT}, jwks_url: 'https://u:p@login.example/k'"), "jwks_url: must be a URL like"),
+        (auth(jwt=f"{JWT}, header: Host"), "header: cannot contain a login"),
+        (auth(jwt=f"{JWT}, header: 'X: y'"), "header: must be a valid HTTP header name"),
+        (auth(jwt=f"{JWT}, ca_file: /nowhere.pem"), "ca_file: cannot be read: No such file or directory"),
+        (auth(jwt=f"{JWT}}}, {{{JWT}"), "jwt[1].issuer: duplicate issuer, also at config.yaml:2; remove one"),
+        (auth(header=HEADER.replace("from: [192.0.2.7], ", "")), "from: is missing; add `from: ...`"),
+        (auth(header=HEADER.replace("192.0.2.7", "0.0.0.0/0")), "from[0]: contains every address"),
+        (auth(header=HEADER.replace("192.0.2.7", "'::/0'")), "from[0]: contains every address"),
+        (auth(header=HEADER.replace("192.0.2.7", "proxy")), "from[0]: must be a network such as 10.0.0.0/8"),
+        (auth(header=HEADER.replace("X-User", "X-Groups")), "user: is the header of the groups"),
+        (auth(header=HEADER.replace("X-User", "Cookie")), "user: cannot contain a login"),
+        (auth(header=f"{HEADER}, users: x"), "users: unknown setting; did you mean 'user'?"),
+    ],
+)
+def test_mistakes_are_reported(text: str, problem: str) -> None:
+    (found,) = problems_of(text)
+
+    assert problem in found
+
+
+def test_issuers_on_loopback_need_no_tls() -> None:
+    assert problems_of(auth(jwt=JWT.replace("https://login.example", "http://127.0.0.1:8080/realms/x"))) == []
+
+
+def test_groups_without_keys_are_used_by_logins() -> None:
+    assert problems_of(auth(jwt=JWT)) == []
+
+
+def test_a_default_group_next_to_logins_gets_a_warning() -> None:
+    config = parsed(auth(jwt=JWT).replace("groups: {", "groups: {default: {models: [m]}, ", 1))
+
+    assert "requests without a key can still list the models of this group" in "\n".join(config.warnings)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "problem"),
+    [
+        (
+            auth(jwt=JWT),
+            PROVIDER,
+            "auth: the last login was removed, so requests without a key would be accepted; keep",
+        ),
+        (auth(jwt=JWT) + KEYS, PROVIDER, "keys: the last key was removed, so requests without a key would be accepted"),
+        (auth(jwt=JWT) + KEYS, auth(jwt=JWT), ""),
+        (auth(jwt=JWT) + KEYS, PROVIDER + KEYS, ""),
+        (auth(jwt=JWT), auth(header=HEADER), ""),
+        (PROVIDER, auth(jwt=JWT), ""),
+        (PROVIDER, PROVIDER, ""),
+    ],
+)
+def test_a_reload_must_not_remove_the_last_key_or_login(before: str, after: str, problem: str) -> None:
+    found = refuse_reload(parsed(before), parsed(after))
+
+    assert (problem in str(found)) if problem else found is None
