@@ -19,7 +19,7 @@ from proxy.config import parse, read
 from proxy.config.documents import SECTIONS
 from proxy.store import Store
 from tests.certificates import with_certificates
-from tests.docs.pages import DOCS, PAGES, blocks, headings, name_of, text_of, without_code
+from tests.docs.pages import DOCS, PAGES, blocks, code, headings, name_of, rows, section, text_of, without_code
 from tests.fakes import FakeClock, FakeFetch
 from tests.paths import ROOT
 
@@ -98,8 +98,17 @@ def test_the_readme_is_short() -> None:
 
 
 def test_the_table_of_contents_of_the_readme_is_complete() -> None:
-    readme = text_of(ROOT / "README.md")
-    assert re.findall(r"(?m)^- \[(.+)\]\(#", readme) == re.findall(r"(?m)^## (.+)$", readme)
+    contents, _, sections = text_of(ROOT / "README.md").partition("\n## ")
+    assert re.findall(r"\[([^]]+)\]\(#", contents) == re.findall(r"(?m)^## (.+)$", f"## {sections}")
+
+
+def test_what_the_readme_sets_for_a_client_is_in_the_lines_that_tests_run() -> None:
+    table, clients = rows(section(ROOT / "README.md", "Use it with")), text_of(DOCS / "clients.md")
+    assert {name for row in table for name in re.findall(r"\[(.+?)\]", row[0])} == {
+        *("OpenAI", "Anthropic", "Gemini", "Ollama", "Mistral", "LangChain", "LiteLLM", "Vercel AI SDK"),
+        *("Codex", "Claude Code", "Gemini CLI", "Cursor", "Open WebUI"),
+    }
+    assert [setting for row in table for setting in code(row[1]) if setting not in clients] == []
 
 
 def first_call() -> tuple[str, dict[str, str], dict[str, Any]]:
