@@ -46,6 +46,10 @@ class Workers(Protocol):
         """`own`: of this process, as `packed_calls` returns it."""
         ...
 
+    async def usage(self, query: bytes) -> Sequence[bytes]:
+        """The answers to a query of usage (`telemetry.usage_query`), also of this process; none after a failure."""
+        ...
+
 
 def packed_calls(calls: Mapping[str, Calls]) -> bytes:
     """Provider -> its calls, as bytes."""

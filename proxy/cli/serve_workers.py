@@ -23,6 +23,7 @@ from proxy.server.log import Log, LogOptions, logging_to
 from proxy.server.output import output
 from proxy.server.run import LAST_SECONDS, run
 from proxy.server.stored_counters import in_time, stored_counters
+from proxy.server.stored_usage import add_rest
 from proxy.server.systemd import service_manager
 from proxy.server.workers.files import WorkerFiles
 from proxy.server.workers.heartbeats import INTERVAL
@@ -97,6 +98,9 @@ def start_workers(
         counters = supervisor.run()
         if stored:
             in_time(partial(stored.keep, counters), None)
+        directory, rest = config.store.directory, supervisor.gathering.usage.rest
+        if directory and rest:
+            in_time(partial(add_rest, directory, config.server.timezone, rest), None)
 
 
 def _bind(stack: ExitStack, settings: Settings) -> Sockets:

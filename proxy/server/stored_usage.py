@@ -12,10 +12,11 @@ from functools import partial
 from proxy.clock import Clock
 from proxy.errors import describe_bug
 from proxy.store.directory import RESTORE_SECONDS, STOP_SECONDS, ListDirectory
-from proxy.store.usage_files import LOG_BYTES, UsageFiles
+from proxy.store.disk import DirectoryLocked, Disk
+from proxy.store.usage_files import LOCK, LOG_BYTES, UsageFiles
 from proxy.telemetry.usage import Usage
-from proxy.telemetry.usage_records import encoded
-from proxy.telemetry.usage_rows import ClosedRows, OpenRows
+from proxy.telemetry.usage_records import decoded, encoded
+from proxy.telemetry.usage_rows import ClosedRows, OpenRows, Rows, summed
 
 FLUSH_SECONDS = 2.0
 """Seconds between two writes. Later usage is lost if the process is killed."""
@@ -33,13 +34,15 @@ class StoredUsage:
         self._files = files
         self._clock = clock
         self._zone = zone
-        self._is_restored = False
+        self.is_restored = False
+        """Whether this process has what the files contain. Then no other one writes them."""
         self._pending: list[bytes] = []
         """Changes whose write failed."""
         self._changed: set[date] = set()
         """Days whose files are not complete."""
         self._written_at = 0
         """The hour in which these were written."""
+        self._restoring: asyncio.Task[bool] | None = None
         self._running: asyncio.Task[None] | None = None
         usage.tracks = True
 
@@ -55,11 +58,17 @@ class StoredUsage:
 
     # -- life cycle ----------------------------------------------------------------------------------------------------
 
+    def begin(self) -> None:
+        """Restore usage, then write what changes, as soon as no other process does."""
+        if self._restoring is None:
+            self._restoring = asyncio.create_task(self._try_to_restore(), name="restore usage")
+            self._running = asyncio.create_task(self._run_after(self._restoring), name="write usage")
+
     async def start(self) -> None:
-        """Returns when usage is restored, or after some seconds."""
-        restoring = asyncio.create_task(self._try_to_restore(), name="restore usage")
-        self._running = asyncio.create_task(self._run_after(restoring), name="write usage")
-        await asyncio.wait([restoring], timeout=RESTORE_SECONDS)
+        """Begin. Returns when usage is restored, or after some seconds."""
+        self.begin()
+        assert self._restoring, "begun"
+        await asyncio.wait([self._restoring], timeout=RESTORE_SECONDS)
 
     async def stop(self) -> None:
         """Write the last changes, if that is possible soon."""
@@ -68,7 +77,7 @@ class StoredUsage:
             await asyncio.gather(self._running, return_exceptions=True)
         with suppress(OSError, TimeoutError):
             async with asyncio.timeout(STOP_SECONDS):
-                if self._is_restored:
+                if self.is_restored:
                     await self._flush()
                 await self._directory.do(self._files.unlock)
 
@@ -76,12 +85,12 @@ class StoredUsage:
         works = await restoring
         while True:
             await self._clock.sleep(FLUSH_SECONDS if works else self._directory.retry_seconds)
-            works = await self._try_to_write() if self._is_restored else await self._try_to_restore()
+            works = await self._try_to_write() if self.is_restored else await self._try_to_restore()
 
     # -- files ---------------------------------------------------------------------------------------------------------
 
     async def _try_to_restore(self) -> bool:
-        """Returns whether usage is restored. Never raises."""
+        """Returns whether the directory works. Never raises."""
         try:
             await self._restore()
         except OSError:  # the directory has reported it
@@ -93,13 +102,22 @@ class StoredUsage:
 
     async def _restore(self) -> None:
         """Before, nothing is written: what this process has counted until now is not all."""
-        await self._directory.do(self._files.lock)
+        if not await self._directory.do(self._locked):
+            return
         restored = await self._directory.do(partial(self._files.read, self._zone))
         self._usage.restore(restored.hours, restored.used, restored.daily_before)
         self._changed |= set(map(self._usage.days.day_of, restored.in_logs))
         if not restored.is_of_zone:
             self._changed |= self._usage.all_days
-        self._is_restored = True
+        self.is_restored = True
+
+    def _locked(self) -> bool:
+        """Whether no other process uses the files."""
+        try:
+            self._files.lock()
+        except DirectoryLocked:
+            return False
+        return True
 
     async def _try_to_write(self) -> bool:
         """Returns whether the directory works. Never raises."""
@@ -152,3 +170,22 @@ class StoredUsage:
     ) -> None:
         self._files.lock()
         self._files.write(zone, days, kept, used, daily_before)
+
+
+def add_rest(directory: str, zone: str, records: Iterable[bytes]) -> None:
+    """Add what no process has written to the files, after all have ended."""
+    try:
+        files = UsageFiles(Disk(directory, LOCK))
+        files.lock()
+        restored = files.read(zone).hours
+        hours: dict[int, Rows] = {}
+        used: dict[str, float] = {}
+        for record in map(decoded, records):
+            used |= record.used
+            for start, rows in record.hours.items():
+                before = hours.get(start) or (dict(restored[start].items()) if start in restored else {})
+                hours[start] = summed(before, rows)
+        files.append(encoded(((start, rows.items()) for start, rows in hours.items()), used))
+        files.unlock()
+    except OSError as error:
+        _log.warning("store.directory: %s: the last usage is lost: %s", directory, error.strerror)

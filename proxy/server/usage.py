@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from proxy.clock import Clock
 from proxy.config import Config
@@ -16,10 +16,12 @@ from proxy.server.list_directory import stored_usage
 from proxy.telemetry import Telemetry
 from proxy.telemetry.days import Days
 from proxy.telemetry.usage import Usage, UsageState, total_of
-from proxy.telemetry.usage_query import Answer, Asked, Query
+from proxy.telemetry.usage_query import TOO_MANY, Answer, Asked, Query, TooManyTotals, packed, together, unpacked_query
+from proxy.telemetry.usage_records import decoded, encoded
 from proxy.telemetry.usage_rows import ClosedRows
 
 if TYPE_CHECKING:
+    from proxy.api.workers import Workers
     from proxy.store.directory import ListDirectory
 
 TICK_SECONDS = 1.0
@@ -29,11 +31,20 @@ MAX_DAYS, MAX_ROWS = 1, 100_000
 MAX_STORED_DAYS, MAX_STORED_ROWS = 90, 1_000_000
 """The same with `store.directory`."""
 
+_FEW_ROWS = 500
+
+T = TypeVar("T")
+R = TypeVar("R")
+
 _log = logging.getLogger("models_proxy")
 
 
 class UsageKeeper:
-    """Counts what callers use. It survives reloads."""
+    """Counts what callers use. It survives reloads.
+
+    Of several processes that serve the port, one keeps the usage of all: the leader. The others pass on what they have
+    counted (`proxy.server.workers.usage`).
+    """
 
     def __init__(
         self,
@@ -42,13 +53,19 @@ class UsageKeeper:
         telemetry: Telemetry,
         is_listed: Callable[[str], bool],
         directory: ListDirectory | None = None,
+        workers: Workers | None = None,
     ) -> None:
-        """`is_listed` returns whether a model is in the catalog; `directory`: where usage is kept, too."""
+        """`is_listed` returns whether a model is in the catalog; `directory`: where usage is kept, too; `workers`: None
+        if this process is the only one that serves the port."""
         self._clock = clock
         days = Days(zone_of(config.server.timezone))
         bounds = (MAX_DAYS, MAX_ROWS) if directory is None else (MAX_STORED_DAYS, MAX_STORED_ROWS)
         self.usage = Usage(clock.time, days, is_listed, max_days=bounds[0], max_rows=bounds[1])
         self._stored = stored_usage(config, directory, self.usage, clock)
+        self._workers = workers
+        self._leads = workers is None
+        self.pass_on: Callable[[bytes], None] | None = None
+        """Sends rows to the leader; None before this process is connected to it."""
         telemetry.add(self.usage)
 
     def configure(self, config: Config) -> None:
@@ -62,13 +79,49 @@ class UsageKeeper:
         return self.usage.state
 
     async def answer(self, query: Query) -> Answer:
-        """See `proxy.api.usage.UsageTotals`. In a thread, because there can be a million rows."""
+        """See `proxy.api.usage.UsageTotals`. Raises TooManyTotals."""
+        parts = await self._workers.usage(packed(query)) if self._workers else []
+        return together(parts) if parts else await self._own(query)
+
+    async def _own(self, query: Query) -> Answer:
+        """In a thread, because there can be a million rows. Raises TooManyTotals."""
         return await asyncio.to_thread(Asked(self.usage, query).answer)
+
+    # -- several processes ---------------------------------------------------------------------------------------------
+
+    def lead(self, leads: bool) -> None:
+        """Keep the usage of all processes from now on, or leave that to another one."""
+        self._leads = leads
+        if leads and self._stored:
+            self._stored.begin()
+
+    def receive(self, rows: bytes) -> None:
+        """Another process has passed on rows."""
+        record = decoded(rows)
+        self.usage.add(record.hours, record.used)
+
+    async def part(self, query: bytes) -> bytes:
+        """The part of this process of an answer, after it has passed on what it can."""
+        self._pass_on()
+        try:
+            return packed(await self._own(unpacked_query(query)))
+        except TooManyTotals:
+            return TOO_MANY
+
+    def _pass_on(self) -> None:
+        # What is in the files is counted by the next process that reads them.
+        if self._leads or self.pass_on is None or (self._stored and self._stored.is_restored):
+            return
+        used, hours = self.usage.take_used(), self.usage.take_all()
+        for record in encoded(((start, rows.items()) for start, rows in hours.items()), used):
+            self.pass_on(record)
+
+    # -- life cycle ----------------------------------------------------------------------------------------------------
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Count while the context is entered."""
-        if self._stored:
+        if self._stored and self._leads:
             await self._stored.start()
         task = asyncio.create_task(self._run(), name="usage")
         try:
@@ -79,11 +132,17 @@ class UsageKeeper:
             if self._stored:
                 await self._stored.stop()
 
+    def hand_over(self) -> None:
+        """Pass on what no file contains: this process ends."""
+        self._leads = False
+        self._pass_on()
+
     async def _run(self) -> None:
         while True:
             await self._clock.sleep(TICK_SECONDS)
             try:
                 self.usage.count()
+                self._pass_on()
                 await self._tidy()
             except Exception as bug:
                 _log.error("internal error while counting usage: %s", describe_bug(bug))
@@ -91,9 +150,14 @@ class UsageKeeper:
     async def _tidy(self) -> None:
         """Give hours that have ended their small form, and remove what is too old or too much."""
         for start, rows in [*self.usage.hours_to_close()]:
-            self.usage.close(start, await asyncio.to_thread(ClosedRows, rows))
+            self.usage.close(start, await _computed(len(rows), ClosedRows, rows))
         self.usage.forget_old()
         if old := self.usage.too_many():
-            self.usage.reduce(old, await asyncio.to_thread(total_of, old))
+            self.usage.reduce(old, await _computed(sum(map(len, old.hours.values())), total_of, old))
             if self._stored:
                 self._stored.day_changed(old.day)
+
+
+async def _computed(rows: int, compute: Callable[[T], R], value: T) -> R:
+    """Compute something of so many rows, in a thread if that takes long."""
+    return compute(value) if rows < _FEW_ROWS else await asyncio.to_thread(compute, value)

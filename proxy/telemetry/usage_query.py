@@ -18,6 +18,9 @@ GROUPS = ("hour", "day", "key", "model", "provider")
 MAX_TOTALS = 100_000
 """Of one answer."""
 
+TOO_MANY = b""
+"""The answer of a process that would be too long."""
+
 Labels = tuple[str, ...]
 Totals = Mapping[Labels, Counts]
 """Values of `Query.by` -> what was used."""
@@ -100,6 +103,8 @@ def together(parts: Iterable[bytes]) -> Answer:
     totals: dict[Labels, Counts] = {}
     last_used: dict[str, float] = {}
     for part in parts:
+        if part == TOO_MANY:
+            raise TooManyTotals
         answer = msgspec.msgpack.decode(part, type=Answer)
         for labels, counts in answer.totals:
             totals[labels] = Counts(*counts).plus(totals.get(labels, Counts()))

@@ -30,6 +30,9 @@ class Others:
         self.others: Sequence[Condition] = [Condition(is_ready, calls)]
         self._parts = [packed_calls(calls)]
 
+    async def usage(self, query: bytes) -> Sequence[bytes]:
+        raise AssertionError("not for health")
+
     async def metrics(self, own: bytes) -> OfWorkers:
         return OfWorkers([own], {})
 

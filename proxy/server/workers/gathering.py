@@ -9,8 +9,9 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from itertools import count
 
-from proxy.server.workers.messages import Gather, Gathered, Measure, Measured, Message, Subject
+from proxy.server.workers.messages import Gather, Gathered, Measure, Measured, Message, Subject, ValueMessage
 from proxy.server.workers.processes import Worker
+from proxy.server.workers.usage import UsageOfWorkers
 from proxy.telemetry.merging import counters_of
 
 GATHER_SECONDS = 1.0
@@ -41,8 +42,18 @@ class Gathering:
         self._requests: dict[int, _Request] = {}
         self._numbers = count(1)
         self._last: dict[tuple[Worker, Subject], bytes] = {}
+        self.usage = UsageOfWorkers(send, monotonic)
         self.ended = before
         """The counters of all workers that have ended, b"" without any."""
+
+    def handle(self, worker: Worker, message: ValueMessage, workers: Collection[Worker]) -> None:
+        """Do what a worker has sent."""
+        if isinstance(message, Gather):
+            self.gather(worker, message, [other for other in workers if other is not worker])
+        elif isinstance(message, Measured):
+            self.measured(worker, message)
+        else:
+            self.usage.handle(worker, message, workers)
 
     def gather(self, sender: Worker, message: Gather, others: Collection[Worker]) -> None:
         """A worker asks for the values of all. Its own are in the message."""
@@ -62,6 +73,7 @@ class Gathering:
 
     def left(self, worker: Worker) -> None:
         """A worker has ended. What it counted stays."""
+        self.usage.left(worker)
         for request in self._requests.values():
             request.waiting.discard(worker)
         self._last.pop((worker, "calls"), None)
@@ -70,6 +82,7 @@ class Gathering:
 
     def finish(self, workers: Collection[Worker]) -> None:
         """Send the results that are complete, or late."""
+        self.usage.finish()
         for number, request in [*self._requests.items()]:
             if not request.waiting or self._now() >= request.until or request.sender not in workers:
                 del self._requests[number]
@@ -78,7 +91,7 @@ class Gathering:
     @property
     def next_at(self) -> float:
         """Monotonic seconds at which `finish` must be called."""
-        return min((request.until for request in self._requests.values()), default=float("inf"))
+        return min([self.usage.next_at, *(request.until for request in self._requests.values())])
 
     def _result(self, request: _Request, workers: Collection[Worker]) -> Gathered:
         parts = [data for worker in workers if (data := self._last.get((worker, request.subject)))]

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from msgspec import Struct
 
 from proxy.limits.claims import Claim, Usage
+from proxy.server.workers.usage_messages import UsageMessage, UsageReply
 
 
 class Stop(Struct, array_like=True, tag=True):
@@ -287,12 +288,16 @@ class Gathered(Struct, array_like=True, tag=True):
     """Number of each worker -> the generation of the configuration that it uses."""
 
 
+ValueMessage = Gather | Measured | UsageMessage
+"""What workers send about values of all."""
 SharedMessage = Begin | Publish | Abandon | Hint | Put | Delete | Get | Claims | Report
 """What workers send about shared state."""
 Reply = Began | Accepted | Got | Claimed
 
 _Lifecycle = Stop | EndCalls | Lead | Announce | Reload | Apply | Answer | State
-ToWorker = _Lifecycle | OtherConditions | News | Hint | Began | Accepted | Got | Claimed | Measure | Gathered
+ToWorker = (
+    _Lifecycle | OtherConditions | News | Hint | Began | Accepted | Got | Claimed | Measure | Gathered | UsageReply
+)
 _FromWorker = Alive | OwnCondition | Ready | Applied | Loaded | State | ReloadAll | Reloaded | Gather | Measured
-FromWorker = _FromWorker | Begin | Publish | Abandon | Hint | Put | Delete | Get | Claims | Report
+FromWorker = _FromWorker | UsageMessage | Begin | Publish | Abandon | Hint | Put | Delete | Get | Claims | Report
 Message = ToWorker | FromWorker

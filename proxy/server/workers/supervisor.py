@@ -34,10 +34,8 @@ from proxy.server.workers.messages import (
     Apply,
     EndCalls,
     FromWorker,
-    Gather,
     Lead,
     Loaded,
-    Measured,
     Message,
     OwnCondition,
     Ready,
@@ -47,6 +45,7 @@ from proxy.server.workers.messages import (
     State,
     Stop,
     ToWorker,
+    ValueMessage,
 )
 from proxy.server.workers.processes import Place, Start, Worker
 from proxy.server.workers.reloading import Reloading
@@ -96,7 +95,7 @@ class Supervisor:
         self._is_announced = False
         self._is_stopping = False
         self._shared = SharedState(self._links.send, monotonic)
-        self._gathering = Gathering(self._links.send, monotonic, counters)
+        self.gathering = Gathering(self._links.send, monotonic, counters)
         self._conditions = Conditions(self._links.send)
         self._reloading = Reloading(self._links.send, self._reloaded)
         self._heartbeats = Heartbeats(monotonic, heartbeat)
@@ -114,7 +113,7 @@ class Supervisor:
             self._reap()
             self._on_time()
         self._manager.stop()
-        return self._gathering.ended
+        return self.gathering.ended
 
     def _service_state(self) -> service.State:
         """The state for systemd: ready when all workers have been ready once."""
@@ -125,7 +124,7 @@ class Supervisor:
         """How long nothing is to do without an event."""
         starts = [place.start_at for place in self._fleet.empty_places()]
         kills = [worker.kill_at for worker in self._fleet.workers]
-        requests = (self._reloading.next_at, self._gathering.next_at, self._timer.due_at)
+        requests = (self._reloading.next_at, self.gathering.next_at, self._timer.due_at)
         until = min([self._heartbeats.next_at, *kills, *requests, *([] if self._is_stopping else starts)])
         return max(0.0, until - self._now())
 
@@ -140,7 +139,7 @@ class Supervisor:
             self._kill(worker)
         self._timer.run_due()
         self._reloading.finish(self._fleet.workers, now)
-        self._gathering.finish(self._fleet.workers)
+        self.gathering.finish(self._fleet.workers)
 
     # -- signals -------------------------------------------------------------------------------------------------------
 
@@ -207,7 +206,7 @@ class Supervisor:
         for message in self._links.rest(worker):
             self._receive(worker, message)
         self._shared.left(worker)
-        self._gathering.left(worker)
+        self.gathering.left(worker)
         if self._fleet.ended(worker):
             seconds = worker.place.ended(self._now())
             if not self._is_stopping:
@@ -245,6 +244,9 @@ class Supervisor:
             _log.critical("internal error in the supervisor: %s", describe_bug(bug))
 
     def _handle(self, worker: Worker, message: FromWorker) -> None:
+        if isinstance(message, ValueMessage):
+            self.gathering.handle(worker, message, self._fleet.workers)
+            return
         match message:
             case Alive():
                 self._heartbeats.received(worker)
@@ -263,10 +265,6 @@ class Supervisor:
                 self._reloading.request(worker, message.request, self._leader)
             case Reloaded():
                 self._reloading.reloaded(message, self._now())
-            case Gather():
-                self._gathering.gather(worker, message, self._fleet.others(worker))
-            case Measured():
-                self._gathering.measured(worker, message)
             case _:
                 self._shared.handle(worker, message, self._fleet.others(worker))
 
@@ -283,6 +281,7 @@ class Supervisor:
     def _appoint(self) -> None:
         """Choose the leader."""
         self._leader = self._fleet.leader()
+        self.gathering.usage.led_by(self._leader)
         if self._leader:
             self._links.send(self._leader, Lead())
             self._reloading.led_by(self._leader)

@@ -23,7 +23,6 @@ from proxy.server.workers.messages import (
     Applied,
     Apply,
     EndCalls,
-    Gather,
     Gathered,
     Lead,
     Loaded,
@@ -37,19 +36,19 @@ from proxy.server.workers.messages import (
     Reloaded,
     State,
     Stop,
-    Subject,
     ToWorker,
 )
 from proxy.server.workers.processes import Start
 from proxy.server.workers.sharing import WorkerSharing
+from proxy.server.workers.usage import WorkerUsage
+from proxy.server.workers.usage_messages import AskUsage, UsageParts, UsageRows
+from proxy.server.workers.values import WorkerValues
 from proxy.store import Report as ProviderReport
 from proxy.store import Store
 
 if TYPE_CHECKING:
     from proxy.server.app import Proxy
 
-_GATHER_SECONDS = 3.0
-"""How long the answer of the supervisor is waited for, which waits for the others for a shorter time."""
 _FLUSH_SECONDS = 1.0
 """How long the last message is waited for at the end."""
 
@@ -88,11 +87,12 @@ class WorkerProcess:
         """What is reported when all workers are ready."""
         self._tasks: set[asyncio.Task[object]] = set()
         self._answers: dict[int, asyncio.Future[Answer]] = {}
-        self._gathering: dict[int, asyncio.Future[Gathered]] = {}
         self._flushed = asyncio.Event()
         """Set while everything is sent."""
         self._numbers = count(1)
         self.sharing = WorkerSharing()
+        self._values = WorkerValues()
+        self._usage = WorkerUsage()
         self._heartbeat = Heartbeat(start.heartbeat)
         self._conditions = WorkerConditions()
 
@@ -108,6 +108,8 @@ class WorkerProcess:
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._start.channel.fileno(), self._receive)
         self.sharing.connect(self._send)
+        self._values.connect(self._send)
+        self._usage.connect(self._send, app.usage)
         self._heartbeat.start(self._send)
         self._report_condition()
         self._begin(app.deployment.inference())  # hints about calls are received from now on
@@ -207,8 +209,9 @@ class WorkerProcess:
             case Measure():
                 self._begin(self._measure(message))
             case Gathered():
-                if (gathering := self._gathering.get(message.request)) and not gathering.done():
-                    gathering.set_result(message)
+                self._values.gathered(message)
+            case UsageRows() | AskUsage() | UsageParts():
+                self._usage.handle(message)
             case _:
                 self.sharing.handle(message)
 
@@ -216,6 +219,7 @@ class WorkerProcess:
         """Watch the files, and report changes of lists, for all workers; or leave that to another one."""
         self._is_leader = self._app.reloader.watches = self._app.telemetry.counts_models = is_leader
         self._report.is_quiet = not is_leader or self._is_new
+        self._app.usage.lead(is_leader)
 
     def _begin(self, work: Coroutine[Any, Any, object]) -> None:
         task = asyncio.create_task(work)
@@ -282,24 +286,15 @@ class WorkerProcess:
 
     async def metrics(self, own: bytes) -> OfWorkers:
         """See `proxy.api.workers.Workers`."""
-        return await self._gather("metrics", own)
+        return await self._values.gather("metrics", own)
 
     async def calls(self, own: bytes) -> OfWorkers:
         """See `proxy.api.workers.Workers`."""
-        return await self._gather("calls", own)
+        return await self._values.gather("calls", own)
 
-    async def _gather(self, subject: Subject, own: bytes) -> OfWorkers:
-        number = next(self._numbers)
-        waiting = self._gathering[number] = self._loop.create_future()
-        self._send(Gather(number, subject, own))
-        try:
-            async with asyncio.timeout(_GATHER_SECONDS):
-                gathered = await waiting
-        except TimeoutError:
-            return OfWorkers([own], {})
-        finally:
-            del self._gathering[number]
-        return OfWorkers(gathered.parts, gathered.generations)
+    async def usage(self, query: bytes) -> Sequence[bytes]:
+        """See `proxy.api.workers.Workers`."""
+        return await self._usage.ask(query)
 
     async def _measure(self, message: Measure) -> None:
         """Answer for this worker."""
@@ -312,6 +307,7 @@ class WorkerProcess:
 
     async def finish(self) -> None:
         """Tell the supervisor what this worker has counted. Called when it has served its last request."""
+        self._app.usage.hand_over()
         await self._measure(Measure(0, "metrics"))
         with suppress(TimeoutError):
             async with asyncio.timeout(_FLUSH_SECONDS):
