@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from proxy.access.policy import Policy
+from proxy.config.identities import SEPARATOR
 from proxy.limits.quota import Quota
 
 
@@ -25,6 +26,18 @@ class Caller:
     """The name of its group, None without one."""
     quota: Quota | None = None
     """Its limits, None if it has none."""
+
+    @property
+    def is_user(self) -> bool:
+        """Whether the caller has logged in elsewhere, instead of sending a key of this proxy."""
+        return SEPARATOR in self.identity
+
+    @property
+    def who(self) -> str:
+        """For the log."""
+        if not self.identity:
+            return "a caller without a key"
+        return f"user {self.identity}" if self.is_user else f"key {self.identity}"
 
 
 class Credential(NamedTuple):

@@ -17,6 +17,8 @@ def check_is_admin(caller: Caller, config: Config) -> None:
         return
     if caller.name is None and not config.is_open:
         raise InvalidKey  # 401: a key can have the permission
+    if caller.is_user:
+        raise Forbidden("This user is not an administrator (`admin` of the login in `auth`).")
     raise Forbidden(_WITHOUT_KEYS if config.is_open else "This API key is not an admin key (`admin: true`).")
 
 

@@ -130,8 +130,7 @@ def _refreshed(report: Report) -> dict[str, Any]:
 
 
 def _audit(caller: Caller, action: str, result: str) -> None:
-    who = f"key {caller.name}" if caller.name else "a caller without a key"
-    _log.info("admin: %s: %s: %s", who, printable(action), printable(result))
+    _log.info("admin: %s: %s: %s", caller.who, printable(action), printable(result))
 
 
 def _response(head: RequestHead, payload: Mapping[str, Any], status: int = 200) -> RawResponse:

@@ -10,6 +10,7 @@ from proxy.config import Config, Provider
 from proxy.cooperative import Cooperative
 from proxy.states import Calls, CallState, ListState
 from proxy.store import Report, Store
+from proxy.telemetry.callers import caller_label
 from proxy.telemetry.counters import OTHER, Counters
 from proxy.telemetry.exposition import Family, Metric, Row, encode, without_labels
 from proxy.telemetry.merging import Values, merged, pack, packed_rows, unpack
@@ -51,7 +52,8 @@ class Collector:
         self._body_memory = body_memory
         self._listed = listed
         self._of_process = of_process
-        self._keys = frozenset(key.name for key in config.keys)
+        callers = [*(key.name for key in config.keys), *(login.source for login in config.auth.logins)]
+        self._keys = frozenset(map(caller_label, callers))
         self._providers = frozenset(provider.name for provider in config.providers)
         self._names = self._providers | {skipped.name for skipped in config.skipped}
 

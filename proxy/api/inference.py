@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from io import BytesIO
 
@@ -21,7 +21,7 @@ from proxy.inference.deadline import CallScope, ClientDisconnected, watch_receiv
 from proxy.inference.failover import Forwarder
 from proxy.inference.forwarded import ForwardedCall
 from proxy.inference.request.content_coding import decompress
-from proxy.inference.request.headers import split_headers
+from proxy.inference.request.headers import split_headers, without
 from proxy.inference.request.parsing import parse_body
 from proxy.inference.request.query import forwarded_query
 from proxy.inference.resources import CallResources
@@ -76,6 +76,8 @@ class Inference:
         self.body_memory = resources.body_memory
         self._server = config.server
         self._has_keys = not config.is_open
+        self._of_logins = frozenset(name.replace("_", "-").encode() for name in config.auth.headers)
+        """The headers that identify users: no provider gets them."""
         self._providers = {provider.name: provider for provider in config.providers}
         self._targets = {provider.name: target for provider in config.providers if (target := provider.target)}
         self._strategies = strategies_of(config, lambda provider: forwarder.circuits[provider].load)
@@ -100,11 +102,17 @@ class Inference:
         finally:
             lease.release()
 
+    def raw_headers(self, head: RequestHead) -> Sequence[Header]:
+        """Return the headers of which providers can get some (`forward_headers`)."""
+        return without(head.headers, self._of_logins)
+
     def check_may_call(self, caller: Caller) -> None:
         if caller.may_call:
             return
         if caller.name is None and self._has_keys:
             raise InvalidKey  # 401: a key can have the permission
+        if caller.is_user:
+            raise Forbidden(f"Users of the group {caller.group!r} can list models but cannot call them.")
         raise Forbidden("This API key can list models but cannot call them." if caller.name else _CALLS_NEED_KEYS)
 
     async def _read_call(
@@ -143,7 +151,7 @@ class Inference:
             raise
         record.is_known = True
         query = forwarded_query(head.query, is_azure=is_azure_path(head.scope["raw_path"])) if head.query else ""
-        return Call(path.path, body, forwarded, offers, request_id, key, record, head.headers, query)
+        return Call(path.path, body, forwarded, offers, request_id, key, record, self.raw_headers(head), query)
 
     async def drop_body(self, headers: Mapping[bytes, bytes], caller: Caller, receive: Receive) -> None:
         """Read a body that is not used. Raises BodyTooLarge, ServerBusy and ClientDisconnected."""

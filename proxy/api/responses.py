@@ -112,7 +112,7 @@ class StoredResponses:
             request_id=head.request_id.decode(),
             key=key,
             record=record,
-            raw_headers=head.headers,
+            raw_headers=self._inference.raw_headers(head),
             method=head.method,
             parameters=_parameters(head.query),
         )

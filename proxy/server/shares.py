@@ -15,6 +15,8 @@ BUDGET = 3000
 LOW = BUDGET // 2
 REQUEST = 30
 """The cost of a request. Calls go on in tasks of their own, so that only their start counts."""
+MAX_SHARES = 50_000
+"""Of keys and users."""
 BYTES_PER_UNIT = 2048
 """Bytes of a response that are written at the cost of 1."""
 
@@ -64,5 +66,7 @@ class Shares:
     def of(self, key: str | None, loop: asyncio.AbstractEventLoop) -> Share:
         share = self._shares.get(key)
         if share is None:
+            if len(self._shares) >= MAX_SHARES:  # of users; keys are few
+                self._shares.clear()  # connections keep theirs
             share = self._shares[key] = Share(key, loop)
         return share

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from proxy.telemetry.callers import caller_label
 from proxy.telemetry.counter_rows import (
     FETCH_BOUNDS,
     REQUEST_BOUNDS,
@@ -194,8 +195,9 @@ class Counters(Observer):
         is_known = len(self._models) < MAX_MODELS and self._is_listed(call.model)
         return self._models.setdefault(call.model if is_known else OTHER, ModelRow())
 
-    def _key(self, name: str) -> str:
-        """The label of a key: its name, or `other` if there are too many."""
+    def _key(self, identity: str) -> str:
+        """The label of a caller, or `other` if there are too many."""
+        name = caller_label(identity)
         if name in self._keys:
             return name
         if len(self._keys) > MAX_KEYS:  # "" is one of them

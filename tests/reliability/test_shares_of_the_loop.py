@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from proxy.server.shares import BUDGET, REQUEST, Share
+from proxy.server.shares import BUDGET, MAX_SHARES, REQUEST, Share, Shares
 from tests.fakes import FakeClock, FakeFetch, config_of, digest
 from tests.listening import Served, serving, until
 from tests.reliability.clients import protocols
@@ -125,3 +125,13 @@ async def test_share_is_renewed_in_the_next_iteration_for_those_that_wait() -> N
         lengths.append(len(order))
 
     assert (order, lengths[:3], share.left > 0) == ([0, 1, 2, 3, 4], [2, 4, 5], True)
+
+
+async def test_the_number_of_shares_is_bounded() -> None:
+    shares, loop = Shares(), asyncio.get_running_loop()
+    first = shares.of("jwt:https://login.example|u", loop)
+    for number in range(MAX_SHARES + 10):
+        shares.of(f"header:{number}", loop)
+
+    assert shares.of("jwt:https://login.example|u", loop) is not first
+    assert len(shares._shares) <= MAX_SHARES

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from hashlib import sha256
 
 from proxy.asgi import Header
@@ -61,6 +61,11 @@ def further_headers(headers: Iterable[Header], forwards: Matcher) -> Mapping[str
         if forwards(name) and (text := _printable(value)):
             further[name] = f"{further[name]}, {text}" if name in further else text
     return further
+
+
+def without(headers: Sequence[Header], names: Collection[bytes]) -> Sequence[Header]:
+    """Return the headers except those with one of these names, in lower case with `-` instead of `_`."""
+    return [header for header in headers if header[0].replace(b"_", b"-") not in names] if names else headers
 
 
 def _printable(value: bytes) -> str:

@@ -6,7 +6,7 @@ from hashlib import sha256
 
 import pytest
 
-from proxy.inference.request.headers import further_headers, split_headers
+from proxy.inference.request.headers import further_headers, split_headers, without
 
 SENT = [
     (b"content-type", b"application/json"),
@@ -67,3 +67,10 @@ def test_further_headers_are_those_that_match_with_their_lines_joined() -> None:
     lines = [(b"x-a", b"1"), (b"x-b", b"2"), (b"x-a", b"3"), (b"x-a", b"caf\xe9"), (b"x_a", b"4")]
 
     assert further_headers(lines, lambda name: name != "x-b") == {"x-a": "1, 3", "x_a": "4"}
+
+
+def test_headers_of_logins_are_left_out_in_every_spelling() -> None:
+    headers = [(b"remote-user", b"u"), (b"remote_user", b"u"), (b"x-note", b"n")]
+
+    assert without(headers, frozenset({b"remote-user"})) == [(b"x-note", b"n")]
+    assert without(headers, frozenset()) is headers
