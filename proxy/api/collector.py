@@ -8,6 +8,7 @@ from typing import Protocol, get_args
 from proxy.api.listed import Listed
 from proxy.config import Config, Provider
 from proxy.cooperative import Cooperative
+from proxy.limits.limiter import LimitReport
 from proxy.states import Calls, CallState, ListState
 from proxy.store import Report, Store
 from proxy.telemetry.callers import caller_label
@@ -24,6 +25,8 @@ class ProcessValues(Protocol):
     """What does not depend on the deployment."""
 
     counters: Counters
+    limits: Callable[[], LimitReport]
+    """Returns how the limits of callers are counted."""
     before: Callable[[], bytes]
     """Returns the counters of earlier processes (`merging.counters_of`), b"" without any."""
 

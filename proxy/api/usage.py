@@ -21,6 +21,7 @@ from proxy.clock import Clock
 from proxy.config import Config
 from proxy.config.timezones import zone_of
 from proxy.errors import BadRequest
+from proxy.limits.limiter import Limiter, Status
 from proxy.telemetry.days import Days
 from proxy.telemetry.usage import UsageState
 from proxy.telemetry.usage_query import GROUPS, Answer, Query, TooManyTotals, shown, sum_of
@@ -59,11 +60,12 @@ class HasUsage(Protocol):
 class UsageReport:
     """The endpoints."""
 
-    def __init__(self, config: Config, clock: Clock, server: HasUsage) -> None:
+    def __init__(self, config: Config, clock: Clock, server: HasUsage, limiter: Limiter) -> None:
         self._config = config
         self._clock = clock
         self._days = Days(zone_of(config.server.timezone))
         self._server = server
+        self._limiter = limiter
 
     def routes(self) -> Sequence[Route]:
         return [Route("/v1/usage", READ, self.own, is_api=True), Route("/admin/usage", READ, self.all)]
@@ -113,6 +115,7 @@ class UsageReport:
         if caller is not None:
             fields["key"] = caller.name
             fields["last_used"] = _time(answer.last_used.get(caller.identity))
+            fields["limits"] = [_limit(each) for each in await self._limiter.statuses(caller.quota, caller.identity)]
         else:
             fields["by"] = by
         body = await asyncio.to_thread(_csv if is_csv else _json, fields, answer, by)
@@ -127,6 +130,17 @@ class UsageReport:
         if first > last:
             raise BadRequest("`from` is after `to`.", param="from")
         return first, last
+
+
+def _limit(status: Status) -> Mapping[str, object]:
+    return {
+        "group": status.group or None,
+        "limit": status.kind,
+        "per": status.unit or None,
+        "amount": status.limit,
+        "remaining": status.remaining,
+        "reset_seconds": round(status.reset, 3),
+    }
 
 
 def _day(parameters: Mapping[str, str], name: str) -> date | None:

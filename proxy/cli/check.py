@@ -133,7 +133,7 @@ def check(
                  [{duplicates, models, collisions: {id: [provider]}}]
       findings   [{kind, who, text}]; kind: no_access, expired,
                  matches_nothing, hides_nothing, inaccessible, differs_in_case,
-                 looks_denied
+                 looks_denied, not_kept
       against    null without --against, else {url, same, generation:
                  {running, file}, not_compared: [{provider, reason}],
                  models: {added: [id], removed: [id], changed: [{id, fields:

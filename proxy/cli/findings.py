@@ -19,15 +19,26 @@ from proxy.cli.audited_models import AuditedModels
 from proxy.cli.probe_result import ProbeResult
 from proxy.config import Provider
 from proxy.config.access_rules import split
+from proxy.config.call_limits import CallLimits
 from proxy.config.field_rules import FieldRule, type_name
 from proxy.config.fields import Globs
 from proxy.patterns import WILDCARDS, loose_matcher, matcher
 
 Kind = Literal[
-    "no_access", "expired", "matches_nothing", "inaccessible", "hides_nothing", "differs_in_case", "looks_denied"
+    "no_access",
+    "expired",
+    "matches_nothing",
+    "inaccessible",
+    "hides_nothing",
+    "differs_in_case",
+    "looks_denied",
+    "not_kept",
 ]
 _MAX_TWINS = 10
 NO_KEY = "requests without an API key"
+_NOT_KEPT = (
+    "{} per day or month begin again at every restart; set store.directory or store.valkey to keep what was used"
+)
 _INACCESSIBLE = "none of its models is accessible, neither with a valid key nor without a key"
 
 
@@ -54,7 +65,7 @@ class Findings:
     def all(self) -> tuple[Finding, ...]:
         return (
             *self._of_callers(), *self._of_rules(), *self._of_providers(), *self._of_owners(), *self._of_models(),
-            *self._of_routing(), *self._of_spellings(), *self._of_look_alikes(),
+            *self._of_routing(), *self._of_spellings(), *self._of_look_alikes(), *self._of_limits(),
         )  # fmt: skip
 
     def _of_callers(self) -> Iterator[Finding]:
@@ -67,6 +78,21 @@ class Findings:
                 yield Finding("expired", f"key {key.name}", f"expired on {key.expires}; requests with it get 401")
             if allows_nothing(key.rules):
                 yield Finding("no_access", f"key {key.name}", _no_access(key.rules))
+
+    def _of_limits(self) -> Iterator[Finding]:
+        """Limits whose counters begin again too soon."""
+        store = self._config.store
+        if store.directory is not None or store.valkey is not None:
+            return
+        of_groups: list[CallLimits | None] = []
+        for name, group in self._config.groups.items():
+            of_groups.append(group.limits)
+            for setting, limits in (("limits", group.limits), ("group_limits", group.group_limits)):
+                if limits and limits.needs_store:
+                    yield Finding("not_kept", f"group {name}", _NOT_KEPT.format(setting))
+        for key in self._config.keys:
+            if key.limits and key.limits.needs_store and key.limits not in of_groups:
+                yield Finding("not_kept", f"key {key.name}", _NOT_KEPT.format("limits"))
 
     def _of_rules(self) -> Iterator[Finding]:
         matches = cache(self._models.matches_something)

@@ -196,8 +196,9 @@ def list_keys(config: Path, file: Path | None, as_json: bool) -> None:
 
     \b
     --json: an object with these stable fields; more may be added:
-      keys  [{name, group, models, expires, expired, admin, digests, file}],
-            in the order of the files; group, models and expires can be null;
+      keys  [{name, group, models, expires, expired, admin, limits, digests,
+            file}], in the order of the files; group, models, expires and
+            limits can be null; limits: as written at the key;
             digests: number of keys, 0 if the key is in an environment
             variable
     """
@@ -206,8 +207,10 @@ def list_keys(config: Path, file: Path | None, as_json: bool) -> None:
     if as_json:
         print_json({"keys": described})
     elif described:
-        columns = [*_COLUMNS, *([("file", "fold")] if len(documents) > 1 else [])]
-        show_table(out(), columns, [_row(key)[: len(columns)] for key in described])
+        has_limits, has_files = any(key["limits"] for key in described), len(documents) > 1
+        columns = [*_COLUMNS, *[("limits", "fold")] * has_limits, *[("file", "fold")] * has_files]
+        rows = [(*_row(key), *[_limits(key)] * has_limits, *[key["file"]] * has_files) for key in described]
+        show_table(out(), columns, rows)
     else:
         click.echo(f"no keys in {documents[0].path}", err=True)
 
@@ -226,6 +229,7 @@ def _described(entry: Entry, path: str) -> dict[str, Any]:
         "expires": None if expires is None else str(expires),
         "expired": str(expires) < _today().isoformat() if expires else False,
         "admin": entry.get("admin") is True,
+        "limits": entry.get("limits"),
         "digests": len(digests(entry)),
         "file": path,
     }
@@ -235,7 +239,16 @@ def _row(key: dict[str, Any]) -> Sequence[str]:
     expires = (key["expires"] or "-") + " (expired)" * key["expired"]
     rules = "of the group" if key["models"] is None else ", ".join(map(str, key["models"])) or "none"
     admin = "yes" if key["admin"] else "-"
-    return (key["name"], key["group"] or "-", rules, expires, admin, str(key["digests"] or "variable"), key["file"])
+    return (key["name"], key["group"] or "-", rules, expires, admin, str(key["digests"] or "variable"))
+
+
+def _limits(key: dict[str, Any]) -> str:
+    """The limits of a key itself, in one line."""
+    limits = key["limits"]
+    if not isinstance(limits, dict):
+        return "of the group" if key["group"] else "-"
+    values = ((name, limits[name]) for name in limits)
+    return ", ".join(f"{name} {' '.join(map(str, each)) if isinstance(each, list) else each}" for name, each in values)
 
 
 def _day(text: str) -> date:

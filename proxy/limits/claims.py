@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol, get_args
 
 from proxy.config import Config
 from proxy.config.call_limits import Unit
 
 Kind = Literal["requests", "tokens", "concurrent", "list_requests"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
 class Claim(NamedTuple):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 from msgspec import Struct
 
@@ -12,7 +13,7 @@ from proxy.config import Config
 from proxy.config.call_limits import UNIT_NAMES
 from proxy.config.timezones import zone_of
 from proxy.limits.claims import Claim, Decision, Kind, SharedLimits
-from proxy.limits.quota import Rule, claims_of, exists_in
+from proxy.limits.quota import Quota, Rule, claims_of, exists_in
 from proxy.limits.state import LimitState
 
 _WHAT = {"requests": "requests", "tokens": "tokens", "list_requests": "list requests"}
@@ -83,6 +84,14 @@ class Admission(Struct, frozen=True):
         return f"at most {claim.limit} {_WHAT[claim.kind]} per {UNIT_NAMES[claim.unit]} ({whose})"
 
 
+class LimitReport(NamedTuple):
+    """How limits are counted, for metrics."""
+
+    rejected: Mapping[Kind, int] = {}
+    """Requests, by the kind of the limit that they exceeded."""
+    counts_alone: bool = False
+
+
 class Limiter:
     """The limits of all callers. They outlive a configuration."""
 
@@ -104,6 +113,17 @@ class Limiter:
         """Unix seconds since which this process counts for itself, because the others cannot be reached."""
         self.rejected: Counter[Kind] = Counter()
         """Requests, by the kind of the limit that they exceeded."""
+
+    @property
+    def where_counted(self) -> str:
+        """`shared` with other processes, `local` while they cannot be reached; "" without others."""
+        if self.shared is None:
+            return ""
+        return "shared" if self.counts_alone_since is None else "local"
+
+    @property
+    def report(self) -> LimitReport:
+        return LimitReport(self.rejected, self.counts_alone_since is not None)
 
     def configure(self, config: Config) -> None:
         """Apply another configuration: callers and groups that it does not have are forgotten."""
@@ -145,10 +165,22 @@ class Limiter:
         else:
             self.state.apply(changes)
 
-    def statuses(self, rules: Sequence[Rule], identity: str) -> list[Status]:
-        """Return the limits of a caller, and what remains. Nothing is used; with others, as this process knows it."""
+    async def statuses(self, quota: Quota | None, identity: str) -> list[Status]:
+        """Return the limits of a caller, and what remains. Nothing is used.
+
+        Calls in progress are those of this process; all else is what all processes count, if they can be reached.
+        """
+        rules = (*quota.calls, *quota.lists) if quota else ()
         claims = [claim._replace(amount=0) for claim in claims_of(rules, identity, 0)]
-        return Admission(claims, self.state.look(claims)).statuses
+        counted = [claim for claim in claims if claim.kind != "concurrent"]
+        own = self.state.look(claims)
+        decision = await self.shared.claim(counted) if self.shared and counted else None
+        shared = iter(decision.usage if decision else ())
+        usage = [
+            each if decision is None or claim.kind == "concurrent" else next(shared)
+            for claim, each in zip(claims, own.usage, strict=True)
+        ]
+        return Admission(claims, Decision(True, usage)).statuses
 
     def _claim_alone(self, claims: Sequence[Claim], shared: SharedLimits) -> Decision:
         """Decide with what is known: each process uses an equal part of what remained, and later of each limit."""

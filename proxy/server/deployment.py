@@ -98,7 +98,7 @@ class Deployment:
                 *Changes(config, lambda: shared.changes.current).routes(),
                 *Versions(self.store, config.providers).routes(),
                 *AdminActions(config, shared.operations).routes(),
-                *UsageReport(config, clock, shared.operations).routes(),
+                *UsageReport(config, clock, shared.operations, shared.limiter(config)).routes(),
                 *(Route(path.replace("}", "...}"), ("POST",), self._call, is_api=True) for path in self._calls),
                 *(Route(path, methods, self._stored, is_api=True) for path, methods in STORED_RESPONSES.items()),
             ],
@@ -196,6 +196,8 @@ class Deployment:
             shown["usage"] = self._shared.operations.usage.state._asdict()
         if sharing and (state := sharing.state):
             shown["valkey"] = state._asdict()
+        if limits := self._shared.limiter(self.config).where_counted:
+            shown["limits"] = limits
         return shown
 
     def _reported(self, report: Report) -> None:

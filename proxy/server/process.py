@@ -16,6 +16,8 @@ except ImportError:  # Windows
     resource = None  # type: ignore[assignment]
 
 from proxy import __version__
+from proxy.limits.claims import KINDS
+from proxy.limits.limiter import LimitReport
 from proxy.server.connections import ClientConnections
 from proxy.server.loop_lag import LoopLag
 from proxy.telemetry import Reloads
@@ -44,6 +46,8 @@ class ProcessMetrics:
         """Returns the state of `store.valkey`, None without one."""
         self.before: Callable[[], bytes] = lambda: b""
         """Returns the counters of earlier processes, b"" without any."""
+        self.limits: Callable[[], LimitReport] = LimitReport
+        """Returns how the limits of callers are counted."""
         self.lag = LoopLag()
         self._connections = connections
         self._reloads = reloads
@@ -72,10 +76,18 @@ class ProcessMetrics:
             "models_proxy_connections": [((), len(self._connections))],
             "models_proxy_connections_limit": [((), self._connections.limits.connections)],
             "models_proxy_event_loop_lag_seconds": [((), self.lag.seconds.buckets())],
+            **_of_limits(self.limits()),
             **_of_directory(self.directory()),
             **_of_shared_store(self.shared_store()),
             **{name: [((), value)] for name, value in process_values().items()},
         }
+
+
+def _of_limits(report: LimitReport) -> Values:
+    return {
+        "models_proxy_limit_rejections_total": [((kind,), report.rejected.get(kind, 0)) for kind in KINDS],
+        "models_proxy_limits_counted_alone": [((), int(report.counts_alone))],
+    }
 
 
 def _of_shared_store(state: StoreState | None) -> Values:

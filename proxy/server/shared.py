@@ -87,9 +87,10 @@ class Shared:
     def limiter(self, config: Config) -> Limiter:
         """Return the limits of callers, created with this configuration."""
         if self._limiter is None:
-            self._limiter = Limiter(
+            limiter = self._limiter = Limiter(
                 config, self.clock.monotonic, self.clock.time, self.sharing.limits if self.sharing else None
             )
+            self.of_process.limits = lambda: limiter.report
         return self._limiter
 
     def configure(self, config: Config) -> None:

@@ -202,6 +202,17 @@ _TABLE = (
     Metric("models_proxy_queued_calls", "gauge", "Calls that wait because max_in_flight is reached.", _OF_PROVIDER),
     Metric("models_proxy_body_memory_bytes", "gauge", "Bytes reserved for request bodies."),
     Metric("models_proxy_body_memory_limit_bytes", "gauge", "Limit of the bytes of request bodies."),
+    Metric(
+        "models_proxy_limit_rejections_total",
+        "counter",
+        "Requests that were rejected because of a limit of their caller or group.",
+        ("limit",),
+    ),
+    Metric(
+        "models_proxy_limits_counted_alone",
+        "gauge",
+        "1 while limits are counted by this process alone, because the other processes cannot be reached.",
+    ),
     # -- the configuration
     Metric(
         "models_proxy_config_info",

@@ -321,3 +321,64 @@ async def test_32_clients_together_get_exactly_100_of_100_per_minute(clock: Fake
             await asyncio.gather(*(flood(served, minute) for _ in range(32)))
             await clock.advance(60)
     assert statuses == {(0, 200): 100, (0, 429): 60, (1, 200): 100, (1, 429): 60}
+
+
+# -- what is shown -----------------------------------------------------------------------------------------------------
+
+
+async def test_usage_shows_the_limits_of_a_caller_and_what_remains(clock: FakeClock, fetch: FakeFetch) -> None:
+    limits = "{requests: [10/m, 100/d], tokens: 1k/h, concurrent: 2, list_requests: 5/s}"
+    clock.set_time(1_800_000_000.0)  # 08:00
+    async with limited(limits, clock, fetch, group_limits="{requests: 50/h}") as (served, _):
+        await call(served)
+        answers = [await lists(served, key, "/v1/usage") for key in (ALICE, BOB, CAROL)]
+    shown = [answer.json()["limits"] for answer in answers]
+    names = ("group", "limit", "per", "amount", "remaining", "reset_seconds")
+    assert shown[0] == [
+        dict(zip(names, row, strict=True))
+        for row in (
+            (None, "requests", "m", 10, 9, 60.0),
+            (None, "requests", "d", 100, 99, 57600.0),
+            (None, "tokens", "h", 1000, 992, 3600.0),
+            (None, "concurrent", None, 2, 2, 0.0),
+            ("staff", "requests", "h", 50, 49, 3600.0),
+            (None, "list_requests", "s", 5, 5, 0.0),
+        )
+    ]
+    assert [each["remaining"] for each in shown[1]] == [10, 100, 1000, 2, 49, 5]
+    assert shown[2] == []
+
+
+async def test_rejections_are_counted_by_the_limit(clock: FakeClock, fetch: FakeFetch) -> None:
+    async with limited("{requests: 1/m, tokens: 1/h, list_requests: 1/m}", clock, fetch) as (served, _):
+        for _ in range(3):
+            await call(served)
+            await lists(served)
+        values = served.app.metrics.values()
+    assert values["models_proxy_limit_rejections_total"] == [
+        (("requests",), 0),
+        (("tokens",), 2),
+        (("concurrent",), 0),
+        (("list_requests",), 2),
+    ]
+    assert values["models_proxy_limits_counted_alone"] == [((), 0)]
+
+
+# -- reloads -----------------------------------------------------------------------------------------------------------
+
+
+async def test_counters_survive_a_reload_by_name_and_those_of_removed_keys_go(
+    clock: FakeClock, fetch: FakeFetch
+) -> None:
+    async with limited("{requests: 2/h}", clock, fetch, group_limits="{requests: 3/h}") as (served, up):
+        await call(served)
+        await call(served, BOB)
+        keys = {"alice": digest(ALICE), "bob": digest(BOB), "carol": digest(CAROL)}
+        text = CONFIG.format(url=up.url, limits="{requests: 3/h}", group_limits="{requests: 9/h}", **keys)
+        await served.app.replace(config_of(text.replace("name: bob", "name: robert")))
+        statuses = [(await call(served)).status_code for _ in range(3)]
+        renamed = await call(served, BOB)
+        scopes = {*served.app.shared.limiter(served.app.deployment.config).state.scopes}
+    assert statuses == [200, 200, 429]
+    assert renamed.headers["x-ratelimit-remaining-requests"] == "2"
+    assert scopes == {"key:alice", "key:robert", "group:staff"}

@@ -124,6 +124,11 @@ async def test_an_admin_key_gets_the_state_of_every_provider(fetch: FakeFetch, c
         "models_proxy_ready": 1,
         f'models_proxy_config_info{{generation="{config_of(KEYED).generation}"}}': 1,
         "models_proxy_config_last_reload_success_timestamp_seconds": 1_800_000_000,
+        **{
+            f'models_proxy_limit_rejections_total{{limit="{kind}"}}': 0
+            for kind in ("requests", "tokens", "concurrent", "list_requests")
+        },
+        "models_proxy_limits_counted_alone": 0,
         "models_proxy_config_problems": 0,
         "models_proxy_config_restart_needed": 0,
         "models_proxy_log_dropped_lines_total": 0,

@@ -68,6 +68,7 @@ async def test_a_key_gets_its_own_usage_by_day_and_model(app: Proxy) -> None:
         "to": "2026-11-29",
         "key": "alice",
         "last_used": "2026-11-29T12:00:00Z",
+        "limits": [],
         "data": [row(1, 1, 0, 0, day="2026-11-29", model=""), row(1, 0, 10, 20, day="2026-11-29", model="m")],
         "total": row(2, 1, 10, 20),
     }

@@ -495,3 +495,25 @@ def test_targets_and_rules_are_not_checked_while_a_provider_has_failed() -> None
     text = TWO + "models: [{id: smart, targets: [gpt-5]}]\nrouting: [{match: 'q*', strategy: order}]\n"
 
     assert findings_of(audit_of(text, {"a": TWO_LISTS["a"]})) == []
+
+
+STORED = "store: {directory: /var/lib/models-proxy}\n"
+
+
+@pytest.mark.parametrize(("store", "found"), [("", True), (STORED, False)])
+def test_limits_per_day_without_a_store_are_a_finding(store: str, found: bool) -> None:
+    text = (
+        TWO
+        + store
+        + 'groups: {staff: {models: ["*"], limits: {tokens: 1/d}, group_limits: {requests: 5/month}}}\nkeys:\n'
+        + key("own", '["*"]', ", limits: {list_requests: 7/d}")
+        + key("member", '["*"]', ", group: staff")
+        + key("sliding", '["*"]', ", limits: {requests: 7/h}")
+    )
+    end = "per day or month begin again at every restart; set store.directory or store.valkey to keep what was used"
+    expected = [
+        ("not_kept", "group staff", f"limits {end}"),
+        ("not_kept", "group staff", f"group_limits {end}"),
+        ("not_kept", "key own", f"limits {end}"),
+    ]
+    assert findings_of(audit_of(text, TWO_LISTS)) == (expected if found else [])

@@ -134,20 +134,34 @@ def test_keys_are_listed_without_digests(path: Path) -> None:
     )
 
 
+def test_limits_of_keys_are_listed_if_there_are_any(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace("name: bob\n", "name: bob\n    limits: {requests: [5/m, 1k/d], concurrent: 2}\n"))
+    lines = run("list", path=path).stdout.splitlines()
+    assert [line.rpartition("  ")[2] for line in lines] == [
+        "limits",
+        "of the group",
+        "-",
+        "requests 5/m 1k/d, concurrent 2",
+    ]
+    listed = json.loads(run("list", "--json", path=path).stdout)["keys"]
+    assert [each["limits"] for each in listed] == [None, None, {"requests": ["5/m", "1k/d"], "concurrent": 2}]
+
+
 def test_keys_are_listed_as_json(path: Path) -> None:
     assert json.loads(run("list", "--json", path=path).stdout) == {
         "keys": [
             {
                 "name": "alice", "group": "staff", "models": None, "expires": None, "expired": False,
-                "admin": False, "digests": 1, "file": str(path),
+                "admin": False, "limits": None, "digests": 1, "file": str(path),
             },
             {
                 "name": "ci", "group": None, "models": ["m", "!*-preview"], "expires": "2020-01-31", "expired": True,
-                "admin": False, "digests": 0, "file": str(path),
+                "admin": False, "limits": None, "digests": 0, "file": str(path),
             },
             {
                 "name": "bob", "group": None, "models": [], "expires": None, "expired": False,
-                "admin": True, "digests": 2, "file": str(path),
+                "admin": True, "limits": None, "digests": 2, "file": str(path),
             },
         ],
     }  # fmt: skip
