@@ -14,9 +14,9 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from proxy.catalog.offer_facts import facts_of
+from proxy.catalog.offer_facts import with_type_of_name
 from proxy.catalog.values import Model
-from proxy.dialects.known_facts import Capability, Facts
+from proxy.dialects.known_facts import Capability, Facts, facts_in
 
 _CONTEXT = ("context_length", "context_window", "max_model_len", "max_input_tokens", "top_provider.context_length",
             "meta.n_ctx")  # fmt: skip
@@ -38,16 +38,17 @@ def with_all_spellings(model: Model) -> Model:
     first = model.offers[0]
     if first.entry.raw:
         return model  # also shown as it was sent
-    extra = _spelled(first.entry.extra, facts_of(first))
+    extra = _spelled(first.entry.extra, (first.alias_of or first).entry.id)
     if extra is first.entry.extra:
         return model
     return replace(model, offers=(replace(first, entry=replace(first.entry, extra=extra)), *model.offers[1:]))
 
 
 @lru_cache(16384)
-def _spelled(extra: bytes, facts: Facts) -> bytes:
+def _spelled(extra: bytes, own_id: str) -> bytes:
     """Cached, because the lists of all policies contain the same entries."""
     fields = _DECODE(extra)
+    facts = with_type_of_name(facts_in(extra), own_id)
     added = [_add(fields, path.split("."), value) for path, value in _names_of(facts)]
     return _ENCODE(fields) if any(added) else extra
 

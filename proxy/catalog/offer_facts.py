@@ -21,10 +21,13 @@ _ENCODE = msgspec.json.Encoder().encode
 
 
 def facts_of(offer: Offer) -> Facts:
-    """The facts that the entry of an offer contains. A type that it does not contain is that of the family in the
-    provider's own name of the model."""
-    facts = facts_in(offer.entry.extra)
-    if facts.type or not (type_ := type_of_name((offer.alias_of or offer).entry.id)):
+    """The facts that the entry of an offer contains, with the type that follows from the provider's own name."""
+    return with_type_of_name(facts_in(offer.entry.extra), (offer.alias_of or offer).entry.id)
+
+
+def with_type_of_name(facts: Facts, own_id: str) -> Facts:
+    """The facts with the type of the family in a name, if they have no type."""
+    if facts.type or not (type_ := type_of_name(own_id)):
         return facts
     return replace(facts, type=type_, type_source="name")
 

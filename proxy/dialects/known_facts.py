@@ -64,7 +64,7 @@ class _Shown(Struct, frozen=True, gc=False):
 _OPEN = msgspec.json.Decoder(_Shown).decode
 
 
-@lru_cache(1024)
+@lru_cache(4096)
 def facts_in(extra: bytes) -> Facts:
     """Read the facts in the JSON of an entry (`Entry.extra`). Cached, because the lists of all policies and formats
     contain the same entries."""
@@ -92,7 +92,13 @@ def _words(value: object) -> tuple[str, ...] | None:
     if not isinstance(value, list) or not value:
         return None
     words = tuple(word for word in value if isinstance(word, str))
-    return words if len(words) == len(value) else None
+    return _shared_words(words) if len(words) == len(value) else None
+
+
+@lru_cache(256)
+def _shared_words(words: tuple[str, ...]) -> tuple[str, ...]:
+    """The same object for equal words: thousands of models have few lists."""
+    return words
 
 
 def _capabilities(shown: _Shown, inputs: tuple[str, ...] | None) -> tuple[frozenset[Capability], frozenset[Capability]]:
@@ -104,4 +110,10 @@ def _capabilities(shown: _Shown, inputs: tuple[str, ...] | None) -> tuple[frozen
         words = {_OTHER_WORDS.get(word, word) for word in inputs}
         has |= {capability for word, capability in _INPUTS.items() if word in words}
         lacks |= {capability for word, capability in _INPUTS.items() if word not in words}
-    return frozenset(has), frozenset(lacks)
+    return _shared_set(frozenset(has)), _shared_set(frozenset(lacks))
+
+
+@lru_cache(256)
+def _shared_set(capabilities: frozenset[Capability]) -> frozenset[Capability]:
+    """The same object for equal sets, which occupy 216 bytes."""
+    return capabilities
