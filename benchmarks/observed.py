@@ -1,8 +1,9 @@
 """14. Lists and calls with a log of calls, also with metrics that are scraped each second, compared with neither.
 
-    python -m benchmarks.observed [--base TREE]
+    python -m benchmarks.observed [--base TREE] [--before TREE]
 
-`--base`: the root of an earlier version with its own `.venv`, which is compared in the same run.
+Both: the roots of earlier versions with their own `.venv`, which are compared in the same run. `--base` may have no log
+and no metrics: it is compared with the server that has both. `--before` has the settings of the quiet server.
 
 Two processes that do the same differ by several percent, because their memory is placed differently. So each side is
 measured in several processes and compared by medians over them, and one side runs twice: its ratio, which would be 1
@@ -80,10 +81,16 @@ def base(version: Path) -> Side:
     return Side("base", "", version=version)
 
 
+def before(version: Path) -> Side:
+    """An earlier version with the settings of the quiet server."""
+    return QUIET._replace(name="before", version=version)
+
+
 def config(lists: int, calls: int, more: str) -> str:
     lines = [
-        f"  - {{name: json, base_url: '{base_url(lists, 0)}', max_in_flight: 10000, "
-        f"call: {{base_url: 'http://127.0.0.1:{calls}/json'}}}}"
+        f"  - {{name: {mode}, base_url: '{base_url(lists, number)}', max_in_flight: 10000, "
+        f"call: {{base_url: 'http://127.0.0.1:{calls}/{mode}'}}}}"
+        for number, mode in enumerate(MODELS)
     ]
     digest = hashlib.sha256(KEY.encode()).hexdigest()
     return more + config_text(
@@ -93,21 +100,26 @@ def config(lists: int, calls: int, more: str) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--base", type=Path, help="the root of an earlier version")
-    version: Path | None = parser.parse_args().base
-    sides = [QUIET, LOGGED, OBSERVED, AGAIN, *([base(version.resolve())] if version else ())]
+    parser.add_argument("--base", type=Path, help="the root of an earlier version, perhaps without a log and metrics")
+    parser.add_argument(
+        "--before", type=Path, help="the root of an earlier version, for a comparison with equal settings"
+    )
+    given = parser.parse_args()
+    versions = [of(tree.resolve()) for of, tree in ((base, given.base), (before, given.before)) if tree]
+    sides = [QUIET, LOGGED, OBSERVED, AGAIN, *versions]
     begin("Lists and calls, observed")
     with ExitStack() as stack:
         where = Path(stack.enter_context(folder()))
         calls = free_port()
         wait_for(calls, stack.enter_context(process(python("-m", "tests.providers.bulk_calls", str(calls)), LOAD_CORE)))
-        lists = stack.enter_context(upstreams(LISTED))
-        body = where / "body"
-        body.write_bytes(call_body(MODELS["json"], streamed=False))
+        lists = stack.enter_context(upstreams(LISTED // len(MODELS)))
+        bodies = {mode: where / mode for mode in MODELS}
+        for mode, file in bodies.items():
+            file.write_bytes(call_body(MODELS[mode], streamed=mode == "sse"))
         requests = [
-            Request(name, path, connections, file)
-            for name, path, file in (("list", "/v1/models", None), ("call, JSON", "/v1/chat/completions", body))
-            for connections in (1, 32)
+            *(Request("list", "/v1/models", connections, None) for connections in (1, 32)),
+            *(Request("call, JSON", "/v1/chat/completions", connections, bodies["json"]) for connections in (1, 32)),
+            Request("call, SSE", "/v1/chat/completions", 32, bodies["sse"]),
         ]
         texts = {side: config(lists, calls, side.settings) for side in sides}
         results = _measure(where, texts, requests)
@@ -184,7 +196,8 @@ def rows_of(request: Request, results: Results) -> Iterator[list[str]]:
         elif side == AGAIN:
             yield [*row, f"{median(runs) / quiet:.3f}", "", ""]
         elif side.version:
-            yield [*row, *_compared(observed / median(runs), GOAL_OF_BASE)]
+            own, goal = (observed, GOAL_OF_BASE) if side.name == "base" else (quiet, GOAL)
+            yield [*row, *_compared(own / median(runs), goal)]
         else:
             yield [*row, *_compared(median(runs) / quiet, GOAL)]
 

@@ -167,7 +167,8 @@ def test_all_sides_of_the_observed_run_call_the_same_provider(side: observed.Sid
     config = parse(observed.config(8000, 9001, side.settings))
 
     assert [provider.target and provider.target.base_url for provider in config.providers] == [
-        "http://127.0.0.1:9001/json"
+        "http://127.0.0.1:9001/json",
+        "http://127.0.0.1:9001/sse",
     ]
     assert [(key.may_call, key.admin) for key in config.keys] == [(True, True)]
 
@@ -180,6 +181,7 @@ def test_observed_servers_are_compared_by_medians_over_processes_beside_the_reso
         observed.OBSERVED: [21.2, 50.0, 21.2],
         observed.AGAIN: [20.4, 20.4, 20.4],
         observed.base(Path("earlier")): [20.0, 20.0, 8.0],
+        observed.before(Path("earlier")): [18.0, 18.0, 19.0],
     }
 
     assert [*observed.rows_of(observed.Request("list", "/v1/models", 32, None), results)] == [
@@ -188,6 +190,7 @@ def test_observed_servers_are_compared_by_medians_over_processes_beside_the_reso
         ["list", "32", "log, metrics", "21.2", "21.2", "50.0", "1.060", "<= 1.05", "NO"],
         ["list", "32", "quiet, again", "20.4", "20.4", "20.4", "1.020", "", ""],
         ["list", "32", "base", "20.0", "8.0", "20.0", "1.060", "<= 1.10", "yes"],
+        ["list", "32", "before", "18.0", "18.0", "19.0", "1.111", "<= 1.05", "NO"],
     ]
 
 
