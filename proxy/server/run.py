@@ -126,7 +126,8 @@ def run(
     manager = ServiceManager(None) if supervision else service_manager()
     app.reloader.observe = manager.reload
     try:
-        Server(app, config, observer, manager, tls, supervision).run([*listeners.sockets])
+        server = Server(app, config, observer, manager, tls, supervision, is_handed_down=listeners.handed_down)
+        server.run([*listeners.sockets])
     finally:
         ignore_hangup()  # the interpreter restores the default action of signals that have a handler
 
@@ -155,7 +156,10 @@ class Server(uvicorn.Server):
         manager: ServiceManager,
         tls: ServerTls | None = None,
         supervision: Supervision | None = None,
+        *,
+        is_handed_down: bool = False,
     ) -> None:
+        """`is_handed_down`: another process keeps the listening sockets open for the next server."""
         super().__init__(
             uvicorn.Config(
                 app,
@@ -177,6 +181,7 @@ class Server(uvicorn.Server):
         self._manager = manager
         self._tls = tls
         self._supervision = supervision
+        self._is_handed_down = is_handed_down
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         if self._supervision:
@@ -217,8 +222,12 @@ class Server(uvicorn.Server):
             await self.lifespan.shutdown()
 
     async def _stop_listening(self, sockets: Sequence[socket.socket]) -> None:
-        """Accept the connections that are waiting, and close the listeners, which would reset them otherwise."""
-        waiting = [connection for listening in sockets for connection in accept_waiting(listening)]
+        """Accept the connections that are waiting, and close the listeners, which would reset them otherwise.
+
+        Those at sockets that were handed down wait for the next server.
+        """
+        kept = () if self._is_handed_down else sockets
+        waiting = [connection for listening in kept for connection in accept_waiting(listening)]
         for server in self.servers:
             server.close()  # no `await` since the last connection was accepted: another one could have arrived
         loop = asyncio.get_running_loop()

@@ -30,8 +30,11 @@ class NoObserver:
 
 
 @asynccontextmanager
-async def listening(fetch: FakeFetch, clock: FakeClock) -> AsyncIterator[tuple[Server, socket.socket]]:
-    server = Server(Proxy(CONFIG, clock=clock, fetch=fetch), CONFIG, NoObserver(), ServiceManager(None))
+async def listening(
+    fetch: FakeFetch, clock: FakeClock, *, is_handed_down: bool = False
+) -> AsyncIterator[tuple[Server, socket.socket]]:
+    app = Proxy(CONFIG, clock=clock, fetch=fetch)
+    server = Server(app, CONFIG, NoObserver(), ServiceManager(None), is_handed_down=is_handed_down)
     server.config.load()
     server.lifespan = server.config.lifespan_class(server.config)
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -78,3 +81,15 @@ async def test_a_waiting_connection_without_a_request_does_not_keep_the_server(
             async with asyncio.timeout(10):
                 await server.shutdown([listener])
                 assert await everything_from(client) == b""
+
+
+async def test_connections_at_a_socket_that_was_handed_down_wait_for_the_next_server(
+    fetch: FakeFetch, clock: FakeClock
+) -> None:
+    async with listening(fetch, clock, is_handed_down=True) as (server, listener):
+        with listener.dup() as kept, ExitStack() as stack:
+            clients = [stack.enter_context(socket.create_connection(kept.getsockname())) for _ in range(CLIENTS)]
+            await server.shutdown([listener])
+            kept.setblocking(False)
+            accepted = [stack.enter_context(kept.accept()[0]).getpeername() for _ in clients]
+            assert sorted(accepted) == sorted(client.getsockname() for client in clients)
