@@ -29,6 +29,7 @@ from proxy.config.keys import KeyEntry
 from proxy.config.limits import Limits, number_or_off
 from proxy.config.list_settings import ListSettings
 from proxy.config.logs import Logging
+from proxy.config.notify import Webhook
 from proxy.config.provider_settings import Call, Iam, OAuth, Provider
 from proxy.config.routing import RoutingRule, VirtualModel
 from proxy.config.server import Server, Tls
@@ -96,6 +97,11 @@ SECTIONS = (
         "[A login proxy](logins.md#a-login-proxy).",
     ),
     Section(
+        "notify",
+        Webhook,
+        "A list of webhooks that are called when models or providers change. See [Changes](changes.md#webhooks).",
+    ),
+    Section(
         "cache",
         Cache,
         "How long model lists are kept. Each setting can also be set under `defaults` and on a provider.",
@@ -153,6 +159,25 @@ SECTIONS = (
 )
 
 ENTRIES: Mapping[str, Entry] = {
+    "Webhook.webhook": Entry(
+        "webhook: https://hooks.example.com/path",
+        "The URL, with HTTPS unless its host is a loopback or private address. It is kept secret.",
+    ),
+    "Webhook.secret": Entry(
+        "secret: whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+        "What requests are signed with: `whsec_` and the base64 of 24 to 64 random bytes.",
+    ),
+    "Webhook.secret_file": Entry("secret_file: /run/secrets/hook", "A file with the secret, instead of `secret`."),
+    "Webhook.events": Entry(
+        "events: [model_added, provider_failing]",
+        "Which [changes](changes.md) are sent: `model_added`, `model_removed`, `model_changed`, `provider_failing`, "
+        "`provider_recovered`.",
+        default="all",
+    ),
+    "Webhook.proxy": Entry("proxy: http://egress:3128", "HTTP proxy for requests.", default="that of `defaults`"),
+    "Webhook.ca_file": Entry(
+        "ca_file: /etc/ssl/corp.pem", "File in PEM with the trusted authorities.", default="that of `defaults`"
+    ),
     "Server.host": Entry(
         "host: 0.0.0.0",
         "Address or host name to listen on, or `unix:` and the absolute path of a Unix socket; see "

@@ -21,6 +21,7 @@ from proxy.config.documents import SECTIONS as NAMES
 from proxy.config.field_rules import OPERATORS
 from proxy.config.fields import FAILOVER_CAUSES
 from proxy.config.keys import KeyEntry
+from proxy.config.notify import Webhook
 from proxy.config.provider_settings import Iam, OAuth
 from proxy.config.server import Server
 from proxy.config.settings import Group, Merge
@@ -280,7 +281,7 @@ def _required_by_kinds() -> Iterator[Schema]:
 
 
 def _refine_logins_and_keys(definitions: Schema) -> None:
-    for model, secret in ((Iam, "password"), (OAuth, "secret")):
+    for model, secret in ((Iam, "password"), (OAuth, "secret"), (Webhook, "secret")):
         definitions[model.__name__]["oneOf"] = [{"required": [secret]}, {"required": [f"{secret}_file"]}]
     key = definitions[KeyEntry.__name__]
     properties = key["properties"]

@@ -16,6 +16,7 @@ from tests.providers.scripted import Exchange, fake_provider, replies
 
 KEY = "sk-fake-admin-for-tests"
 _CONFIG = f"""
+notify: [{{webhook: 'http://127.0.0.1:9', secret: whsec_ZmFrZS1zZWNyZXQtb2YtYS13ZWJob29r}}]
 cache: {{ttl: 100s}}
 providers:
   - {{name: a, base_url: '{{url}}/a/v1'}}

@@ -26,6 +26,7 @@ EVERYTHING_SET = {
     "PANGU_BASE_URL": "https://pangu.example.com/v1",
     "PANGU_WORKSPACE_ID": "w",
     "PANGU_MODEL_ID": "m",
+    "HOOK_SECRET": "whsec_ZmFrZS1zZWNyZXQtb2YtYS13ZWJob29r",
 }
 
 
@@ -51,7 +52,7 @@ def settings() -> set[str]:
 
 def uncommented(text: str) -> str:
     """The file with every commented setting enabled."""
-    names = "|".join(sorted(settings() | {"owners", "routing", "keys", "groups"}))
+    names = "|".join(sorted(settings() | {"owners", "routing", "keys", "groups", "notify"}))
     setting = re.compile(rf"^( *)# ( *(?:- {{|(?:{names}|staff):(?: |$)).*)$", re.MULTILINE)
     return setting.sub(r"\1\2", text)
 

@@ -14,7 +14,6 @@ from msgspec import Struct
 
 from proxy.access import Caller
 from proxy.api.admin import check_is_admin
-from proxy.api.atom import atom
 from proxy.api.http import json_response
 from proxy.api.request import RequestHead
 from proxy.api.routes import READ, Route
@@ -66,6 +65,8 @@ class Changes:
 
     def atom(self, head: RequestHead, caller: Caller) -> RawResponse:
         """Raises InvalidKey and Forbidden."""
+        from proxy.api.atom import atom  # most proxies never need it
+
         check_is_admin(caller, self._config)
         body = atom(self._feed())
         length = (b"content-length", b"%d" % len(body))

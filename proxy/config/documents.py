@@ -14,7 +14,9 @@ LISTS = ("owners", "providers", "models", "routing", "keys")
 """Sections whose entries are joined, in the order of the files."""
 INCLUDABLE = (*LISTS, "groups")
 """What an included file can contain."""
-SECTIONS = ("include", "server", "logging", "store", "auth", "cache", "defaults", "facts", "merge", *INCLUDABLE)
+SECTIONS = (
+    "include", "server", "logging", "store", "auth", "notify", "cache", "defaults", "facts", "merge", *INCLUDABLE,
+)  # fmt: skip
 
 
 class Documents:

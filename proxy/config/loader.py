@@ -25,6 +25,7 @@ from proxy.config.files import read_files, with_included
 from proxy.config.hints import LITELLM, did_you_mean
 from proxy.config.keys import Members, members_of
 from proxy.config.logs import Logging
+from proxy.config.notify_section import webhooks_of
 from proxy.config.places import Places
 from proxy.config.problems import ConfigError
 from proxy.config.provider_settings import Provider
@@ -129,6 +130,7 @@ def _config(
     logging = validation.section(Logging, raw, "logging")
     store = store_of(validation, raw, read_secret, is_installed)
     facts = facts_of(validation, raw, is_installed)
+    notify = webhooks_of(validation, raw, read_secret)
     merge = validation.section(Merge, raw, "merge")
     _check_inherited(validation, raw)
     owners = _owners(validation, raw)
@@ -162,6 +164,7 @@ def _config(
         store,
         facts,
         auth,
+        notify,
     )
 
 

@@ -22,6 +22,7 @@ from proxy.config.fields import Globs, NotEmpty, Settings
 from proxy.config.generation import generation_of
 from proxy.config.identities import Identities
 from proxy.config.logs import Logging
+from proxy.config.notify import Webhook
 from proxy.config.places import Places
 from proxy.config.provider_settings import Provider
 from proxy.config.routing import RoutingRule, VirtualModel
@@ -124,6 +125,8 @@ class Config:
     facts: FactsSource = "off"
     """Where facts come from that no provider reports."""
     auth: Logins = field(default=Logins())
+    notify: tuple[Webhook, ...] = ()
+    """The receivers of changes."""
     sources: Sources = field(default=Sources(), compare=False, repr=False)
     """The files that it was read from."""
     places: Places = field(default=Places(), compare=False, repr=False)
@@ -153,6 +156,7 @@ class Config:
                 self.facts,
                 self.auth,
                 [list(login.groups) for login in self.auth.logins],
+                self.notify,
             )
         )
 

@@ -39,7 +39,8 @@ _HOMES: Mapping[str, Iterable[str]] = {
 # Values below these names are never quoted.
 _SECRET = {"api_key", "api_key_file", "api_keys", "api_keys_files", "key", "hash", "hashes", "headers", "proxy",
            "password", "password_file", "secret", "secret_file", "base_url", "url", "access_key_id",
-           "secret_access_key", "session_token", "valkey", "valkey_password", "valkey_password_file"}  # fmt: skip
+           "secret_access_key", "session_token", "valkey", "valkey_password", "valkey_password_file",
+           "webhook"}  # fmt: skip
 _NUMBER = re.compile(r"\s*[0-9.]+\s*")
 _SETTING_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,39}")
 

@@ -88,6 +88,7 @@ class Proxy:
         stores = (self.directory, self.sharing, config.store.namespace or "")
         self.shared = Shared(clock, fetch, self.telemetry, on_report, self.metrics, self, *stores)
         self.changes = self.shared.changes
+        self.metrics.notifications = self.shared.notifications
         self.stored_ledger = stored_ledger(config, self.directory, self.shared, clock)
         """None without `store.directory`."""
         self.deployment = Deployment(config, self.shared)
@@ -118,7 +119,15 @@ class Proxy:
     async def lifespan(self) -> AsyncIterator[None]:
         """Refresh the model lists in the background while the context is entered."""
         kept = self.kept_counters.running() if self.kept_counters else nullcontext()
-        async with running(self.sharing), self._running(), self.usage.running(), self.changes.running(), kept:
+        notifying = self.shared.notifications.running(self.deployment.config.notify)
+        async with (
+            running(self.sharing),
+            self._running(),
+            self.usage.running(),
+            notifying,
+            self.changes.running(),
+            kept,
+        ):
             yield
 
     @asynccontextmanager

@@ -67,6 +67,7 @@ def _authorities(config: Config) -> Mapping[str, Stamp]:
     """The state of the files with certificates, and with the private key of the server."""
     tls = config.server.tls
     files = [provider.ca_file for provider in config.providers if provider.ca_file]
+    files += [webhook.ca_file for webhook in config.notify if webhook.ca_file]
     files += [tls.certificate, tls.key] if tls else []
     return {file: config.sources.files.get(file) for file in files}
 

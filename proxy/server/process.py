@@ -20,6 +20,7 @@ from proxy.limits.claims import KINDS
 from proxy.limits.limiter import LimitReport
 from proxy.server.connections import ClientConnections
 from proxy.server.loop_lag import LoopLag
+from proxy.server.notifications import Notifications
 from proxy.telemetry import Reloads
 from proxy.telemetry.counters import Counters
 
@@ -48,6 +49,7 @@ class ProcessMetrics:
         """Returns the counters of earlier processes, b"" without any."""
         self.limits: Callable[[], LimitReport] = LimitReport
         """Returns how the limits of callers are counted."""
+        self.notifications: Notifications | None = None
         self.lag = LoopLag()
         self._connections = connections
         self._reloads = reloads
@@ -79,6 +81,7 @@ class ProcessMetrics:
             **_of_limits(self.limits()),
             **_of_directory(self.directory()),
             **_of_shared_store(self.shared_store()),
+            **_of_notifications(self.notifications),
             **{name: [((), value)] for name, value in process_values().items()},
         }
 
@@ -97,6 +100,17 @@ def _of_shared_store(state: StoreState | None) -> Values:
     return {
         "models_proxy_store_up": [((), int(state.is_up))],
         "models_proxy_store_operations_total": [((outcome,), number) for outcome, number in outcomes.items()],
+    }
+
+
+def _of_notifications(notifications: Notifications | None) -> Values:
+    if notifications is None or notifications.pending is None:
+        return {}
+    return {
+        "models_proxy_notifications_total": [
+            ((outcome,), notifications.outcomes.get(outcome, 0)) for outcome in ("sent", "failed", "dropped")
+        ],
+        "models_proxy_notifications_pending": [((), notifications.pending)],
     }
 
 

@@ -145,7 +145,8 @@ class Reloader:
     def _secrets(self) -> Sequence[Any]:
         config = self._current()
         of_providers = (secret for provider in config.providers for secret in provider.secret_files)
-        return [*of_providers, *config.store.secret_files]
+        of_webhooks = (secret for webhook in config.notify for secret in webhook.secret_files)
+        return [*of_providers, *config.store.secret_files, *of_webhooks]
 
     def _look(self) -> Sources | None:
         for secret in self._secrets:

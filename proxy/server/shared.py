@@ -12,6 +12,7 @@ from proxy.config import Config
 from proxy.limits.limiter import Limiter
 from proxy.server.change_feed import ChangeFeed
 from proxy.server.key_sets import KeySets
+from proxy.server.notifications import Notifications
 from proxy.sharing import Sharing
 from proxy.store import Report
 from proxy.store.shared_lists import SharedLists
@@ -58,6 +59,8 @@ class Shared:
         self.changes = change_feed(clock, sharing, self.lists, directory, namespace)
         telemetry.add(self.changes)
         self.key_sets = KeySets(clock, fetch_signing_keys)
+        self.notifications = Notifications(clock)
+        self.changes.on_recorded = self.notifications.send
         self._resources: CallResources | None = None
         self._ledger: Ledger | None = None
         self._limiter: Limiter | None = None
@@ -95,6 +98,7 @@ class Shared:
 
     def configure(self, config: Config) -> None:
         """Apply another configuration."""
+        self.notifications.configure(config.notify)
         self.limiter(config).configure(config)
         if self._resources:
             self._resources.configure(config)

@@ -7,7 +7,7 @@ also after a restart that has lost the feed. JSON numbers represent them exactly
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import msgspec
 from msgspec import Struct
@@ -21,6 +21,7 @@ REPEATED_SECONDS = 3600.0
 _MICRO = 1_000_000
 
 ChangeType = Literal["model_added", "model_removed", "model_changed", "provider_failing", "provider_recovered"]
+CHANGE_TYPES: tuple[ChangeType, ...] = get_args(ChangeType)
 Part = Literal["list", "calls"]
 
 

@@ -100,6 +100,13 @@ _TABLE = (
         "Lists written to `store.directory`; the outcome is ok or failed.",
         ("outcome",),
     ),
+    Metric(
+        "models_proxy_notifications_total",
+        "counter",
+        "Notifications for webhooks (`notify`); the outcome is sent, failed (one attempt) or dropped (given up).",
+        ("outcome",),
+    ),
+    Metric("models_proxy_notifications_pending", "gauge", "Notifications that wait to be sent (`notify`)."),
     # -- the catalog
     Metric("models_proxy_catalog_models", "gauge", "Different ids of all models, before the rules of keys."),
     Metric(

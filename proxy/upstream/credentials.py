@@ -10,6 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 from proxy.config import Provider
 from proxy.config.auth import JwtIssuer
+from proxy.config.notify import Webhook
 from proxy.config.secret_files import values_of
 from proxy.dialects import Auth, fill_template
 
@@ -105,7 +106,7 @@ class Egress(NamedTuple):
         return {"Proxy-Authorization": f"Basic {base64_of(':'.join(self.login))}"} if self.login else {}
 
 
-def egress_of(settings: Provider | JwtIssuer) -> Egress | None:
+def egress_of(settings: Provider | JwtIssuer | Webhook) -> Egress | None:
     """Parse a setting `proxy`, None if it is not set."""
     if settings.proxy is None:
         return None

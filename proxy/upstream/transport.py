@@ -14,6 +14,7 @@ import httpx
 
 from proxy.config import Provider
 from proxy.config.auth import JwtIssuer
+from proxy.config.notify import Webhook
 from proxy.errors import UpstreamError
 from proxy.upstream.credentials import egress_of
 
@@ -33,7 +34,7 @@ def disable_http_logging() -> None:
         logging.getLogger(name).disabled = True
 
 
-def egress_proxy(settings: Provider | JwtIssuer, tls: ssl.SSLContext) -> httpx.Proxy | None:
+def egress_proxy(settings: Provider | JwtIssuer | Webhook, tls: ssl.SSLContext) -> httpx.Proxy | None:
     """Return the HTTP proxy in a setting `proxy`, None if it is not set."""
     egress = egress_of(settings)
     if egress is None:

@@ -25,6 +25,7 @@ from proxy.config.field_rules import FieldRule
 from proxy.config.keys import KeyEntry
 from proxy.config.limits import Limits
 from proxy.config.logs import Logging
+from proxy.config.notify import Webhook
 from proxy.config.overrides import Override
 from proxy.config.provider_settings import NOT_CALLABLE, Iam, OAuth
 from proxy.config.routing import RoutingRule, VirtualModel
@@ -84,6 +85,10 @@ auth:
       proxy: http://egress:3128
       ca_file: CORP_PEM
   header: {name: X-Groups, user: X-User, from: [192.0.2.7], groups: {users: staff, guests: default}, admin: [ops]}
+notify:
+  - webhook: "https://hooks.example/path?token=x"
+    secret: whsec_ZmFrZS1zZWNyZXQtb2YtYS13ZWJob29r
+    events: [model_added]
 cache: {ttl: 10m, max_stale: 2h, confirm_empty: 3m, initial_wait: 2s}
 defaults:
   timeout: 20s
@@ -458,6 +463,17 @@ def test_every_setting_is_loaded(corp_pem: str) -> None:
         ),
         logging=Logging(format="json", level="warning", access="all"),
         facts="bundled",
+        notify=(
+            Webhook.model_validate(
+                {
+                    "webhook": "https://hooks.example/path?token=x",
+                    "secret": "whsec_ZmFrZS1zZWNyZXQtb2YtYS13ZWJob29r",
+                    "events": ["model_added"],
+                    "proxy": f"http://user:{CANARY}@egress:3128",
+                    "ca_file": corp_pem,
+                }
+            ),
+        ),
         store=StoreSettings(
             directory="/var/lib/models-proxy",
             valkey=SecretStr("rediss://user@valkey"),
@@ -498,6 +514,7 @@ def test_example_contains_every_setting() -> None:
     models = (
         Server, Limits, Cache, Defaults, Merge, OwnerRule, Provider, Iam, OAuth, CustomList, CustomPaging, VirtualModel,
         RoutingRule, Group, KeyEntry, Logging, StoreSettings, Logins, JwtIssuer, IdentityHeader,
+        Webhook,
     )  # fmt: skip
     names = {name for model in models for name in model.model_fields} - {"settings"}
     names -= {"valkey_password", "tls"}  # conflicts with its file; its files must belong together (`server/test_tls`)
