@@ -93,7 +93,7 @@ class RequestHead:
         for name, value in scope["headers"]:
             if name not in _READ:  # most headers of most requests
                 continue
-            if name in LIST_HEADERS:
+            if name in LIST_HEADERS and value.startswith(LIST_HEADERS[name]):
                 self.list_headers += (name,)
             if name in KEY_HEADERS:
                 self.credentials.append((name, value))

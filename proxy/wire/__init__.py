@@ -2,7 +2,7 @@
 
 from functools import lru_cache
 
-from proxy.wire import anthropic, codex, gemini, litellm, lmstudio, ollama, openai, pangu, responses
+from proxy.wire import anthropic, codex, gemini, litellm, lmstudio, mistral, ollama, openai, pangu, responses
 from proxy.wire.encoder import JSON
 from proxy.wire.format import LIST_PATHS, Format
 from proxy.wire.lists import ListFormat
@@ -14,6 +14,7 @@ FORMATS = (
     lmstudio.FORMAT,
     litellm.FORMAT,
     codex.FORMAT,
+    mistral.FORMAT,
     pangu.FORMAT,
     responses.FORMAT,
     openai.FORMAT,
@@ -23,8 +24,8 @@ FORMATS = (
 At the paths that several formats share, a header precedes the last one.
 """
 OPENAI_LISTS = openai.LISTS
-LIST_HEADERS = frozenset(row.list_header for row in FORMATS if row.list_header)
-"""The headers that select a format."""
+LIST_HEADERS = {row.list_header: row.list_header_value for row in FORMATS if row.list_header}
+"""The headers that select a format, and what their values begin with."""
 
 __all__ = ["FORMATS", "JSON", "LIST_HEADERS", "OPENAI_LISTS", "Format", "format_of", "lists_of"]
 

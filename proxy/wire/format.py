@@ -28,6 +28,8 @@ class Format:
     """Returns the body of an error response."""
     list_header: bytes = b""
     """A header whose presence selects the format where several have the same paths: for model lists."""
+    list_header_value: bytes = b""
+    """What the value of that header begins with; empty for any."""
     list_parameter: bytes = b""
     """A parameter of the query that selects the format for a list, in the same way."""
     error_event_name: bytes = b""

@@ -570,6 +570,31 @@ async def test_codex_gets_its_catalog_for_its_parameter(fetch: FakeFetch, clock:
     assert [*other.json] == ["object", "data"]
 
 
+async def test_mistrals_sdks_get_a_type_and_capabilities_with_every_model(fetch: FakeFetch, clock: FakeClock) -> None:
+    own = {"id": "mistral-large", "type": "base", "capabilities": {"completion_chat": True}, "max_context_length": 9}
+    fetch.lists(
+        "a",
+        own,
+        "plain",
+        {"id": "gpt-6", "type": "chat", "context_length": 400000, "supports_tools": True, "capabilities": ["tools"]},
+        {"id": "text-embedder", "type": "embedding"},
+    )
+    sent = {"user-agent": "mistral-client-typescript/2.0.0"}
+    async with started(config_of(GEMINI), fetch, clock) as app:
+        listed = await reply_to(app, "/v1/models", sent)
+        retrieved = await reply_to(app, "/v1/models/plain", sent)
+        others = await reply_to(app, "/v1/models/plain", {"user-agent": "OpenAI/Python 3.54.0"})
+
+    shown = ("id", "type", "capabilities", "max_context_length")
+    assert [[model.get(name) for name in shown] for model in listed.json["data"]] == [
+        ["gpt-6", "base", {"function_calling": True, "completion_chat": True}, 400000],
+        ["mistral-large", "base", {"completion_chat": True}, 9],
+        ["plain", "base", {"completion_chat": True}, None],
+        ["text-embedder", "base", {"completion_chat": False}, None],
+    ]
+    assert retrieved.json == {**others.json, "type": "base", "capabilities": {"completion_chat": True}}
+
+
 # -- all formats -------------------------------------------------------------------------------------------------------
 
 REQUESTS: Mapping[str, tuple[str, Mapping[str, str]]] = {
@@ -580,6 +605,7 @@ REQUESTS: Mapping[str, tuple[str, Mapping[str, str]]] = {
     "lmstudio": ("/api/v0/models", {}),
     "litellm": ("/model/info", {}),
     "codex": ("/v1/models?client_version=0.153.4", {}),
+    "mistral": ("/v1/models", {"user-agent": "mistral-client-python/3.7.0"}),
 }
 """Format -> the path of its list, and the headers that select it."""
 IDS: Mapping[str, Callable[[Any], list[str]]] = {
@@ -590,6 +616,7 @@ IDS: Mapping[str, Callable[[Any], list[str]]] = {
     "lmstudio": lambda body: [model["id"] for model in body["data"]],
     "litellm": lambda body: [model["model_name"] for model in body["data"]],
     "codex": lambda body: [model["slug"] for model in body["models"]],
+    "mistral": lambda body: [model["id"] for model in body["data"]],
 }
 """Format -> from a list to the ids in it."""
 every_format = pytest.mark.parametrize("name", [row.name for row in FORMATS if row.lists])
@@ -676,6 +703,7 @@ async def test_every_list_has_the_models_of_its_api_that_the_key_can_see_and_no_
         "litellm": ["claude-opus-5", "gpt-5", "listed-only", "vendor/model:free"],
         "lmstudio": callable_["openai"],
         "codex": callable_["openai"],
+        "mistral": callable_["openai"],
     }.get(name, spoken)
     assert listed == {"alice": expected, "bob": [model for model in expected if model.startswith(("claude", "gpt"))]}
 
