@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ from proxy.catalog import Model
 from proxy.clock import Clock
 from proxy.cooperative import Cooperative, run_yielding
 from proxy.store import Store, View
+from proxy.wire.filters import Filters, indexed
 from proxy.wire.openai import model_object
 
 if TYPE_CHECKING:
@@ -37,10 +38,14 @@ class SourcesOfFacts:
             return False
         return caller.admin or (self._config.is_open and not self._config.server.allow_anonymous)
 
-    async def list(self, view: View, policy: Policy) -> bytes:
-        """Return the list of a policy."""
+    async def list(self, view: View, policy: Policy, query: Hashable) -> bytes:
+        """Return the list of a policy, or the part that a query selects (`Filters`)."""
         explain = await self._explainer(policy)
-        entries = await run_yielding(_entries(view.catalog.models, explain))
+        models: Sequence[Model] = view.catalog.models
+        if isinstance(query, Filters):
+            index = await run_yielding(indexed(models))
+            models = [models[at] for at in index.matching(query)]
+        entries = await run_yielding(_entries(models, explain))
         return b'{"object":"list","data":[%b]}' % b",".join(entries)
 
     async def model(self, model: Model, policy: Policy) -> bytes:

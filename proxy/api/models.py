@@ -68,10 +68,10 @@ class Models:
         """
         if head.list_headers or head.query:
             lists = lists_of(head.path, head.list_headers, head.query)
+            if lists is OPENAI_LISTS and self._sources.are_requested(head, caller):
+                return partial(self._with_sources, head, caller, _WHOLE_LIST)
             if lists is not OPENAI_LISTS or _query_of(lists, head, caller):
                 return self._list_in(lists, head, caller)
-            if self._sources.are_requested(head, caller):
-                return partial(self._with_sources, head, caller.policy, _WHOLE_LIST)
         view = self._store.cached_view(caller.policy)
         packed = accepts_gzip(head.accept_encoding)
         if view is not None and view.catalog.models and not (packed and view.rendered.gzip is None):
@@ -82,7 +82,7 @@ class Models:
         """Return one model by its id, in the format that a header selects. Raises ModelNotFound."""
         lists = lists_of(head.path, head.list_headers) if head.list_headers else OPENAI_LISTS
         if head.query and lists is OPENAI_LISTS and self._sources.are_requested(head, caller):
-            return partial(self._with_sources, head, caller.policy, spellings_of(head, LIST_PATHS))
+            return partial(self._with_sources, head, caller, spellings_of(head, LIST_PATHS))
         return self._retrieve_in(lists, head, caller)
 
     def _retrieve_in(self, lists: ListFormat, head: RequestHead, caller: Caller) -> RawResponse | Handler:
@@ -99,12 +99,15 @@ class Models:
         return self._model(head, view, _resolved(view, spellings), lists)
 
     async def _with_sources(
-        self, head: RequestHead, policy: Policy, spellings: Sequence[str], receive: Receive, send: Send
+        self, head: RequestHead, caller: Caller, spellings: Sequence[str], receive: Receive, send: Send
     ) -> RawResponse:
-        """Return the list, or one model, with the source of each fact. Raises ModelNotFound."""
-        view = await view_of(self._store, policy)
+        """Return the list, or one model, with the source of each fact. Raises ModelNotFound and BadRequest."""
+        view = await view_of(self._store, caller.policy)
         model = await _find(view, spellings)
-        body = await (self._sources.list(view, policy) if model is None else self._sources.model(model, policy))
+        if model is None:
+            body = await self._sources.list(view, caller.policy, _query_of(OPENAI_LISTS, head, caller))
+        else:
+            body = await self._sources.model(model, caller.policy)
         length = (b"content-length", b"%d" % len(body))
         return RawResponse(200, [JSON, length, *view.status.headers, *self._per_request(head, view.status)], body)
 

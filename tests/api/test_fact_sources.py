@@ -77,6 +77,18 @@ async def test_a_list_with_sources_has_the_fields_of_the_list(fetch: FakeFetch, 
     assert {**with_sources, "data": models} == plain
 
 
+async def test_filters_select_models_of_a_list_with_sources(fetch: FakeFetch, clock: FakeClock) -> None:
+    lists(fetch)
+    async with started(config_of(CONFIG), fetch, clock) as app:
+        chats = await get(app, "/v1/models?facts=sources&type=chat")
+        of_b = await get(app, "/v1/models?provider=b&facts=sources")
+        too_long = await reply_to(app, f"/v1/models?facts=sources&q={'x' * 101}", ADMINS)
+
+    assert [(model["id"], "fact_sources" in model) for model in chats["data"]] == [("gpt-4o", True), ("smart", True)]
+    assert [model["id"] for model in of_b["data"]] == ["own"]
+    assert too_long.status == 400
+
+
 async def test_a_single_model_has_the_sources_of_its_facts(fetch: FakeFetch, clock: FakeClock) -> None:
     lists(fetch)
     async with started(config_of(CONFIG), fetch, clock) as app:
