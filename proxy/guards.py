@@ -89,6 +89,9 @@ CALLER_DATA = CALLER_NAMES | {
 TOOL_CALLS = frozenset({"tool_use", "server_tool_use", "mcp_tool_use"})
 """Types of objects whose `input` is the caller's data."""
 
+FUNCTION_RESPONSES = frozenset({"functionresponse", "function_response"})
+"""Fields with what a function of the caller has returned (Gemini)."""
+
 
 def fold_name(name: str) -> str:
     """Return a field name as a case-insensitive parser, or one that ends strings at NUL, would read it."""

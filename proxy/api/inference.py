@@ -12,7 +12,7 @@ from proxy.api.models import view_of
 from proxy.api.paths import is_azure_path
 from proxy.api.request import RequestHead
 from proxy.asgi import Header, Receive, Send
-from proxy.calls import COMMON_APIS, CallPath
+from proxy.calls import CallPath
 from proxy.config import Config
 from proxy.errors import ApiError, ApiNotSupported, BodyTooLarge, Forbidden, InvalidKey, ModelListIncomplete
 from proxy.inference.body_memory import Lease
@@ -207,8 +207,9 @@ class Inference:
         if caller.quota is None:
             await self._forward(call, head, caller, receive, send, stream_format, lease)
             return
-        generates = stream_format.has_last_event or call.record.api not in COMMON_APIS
-        async with self._limits.admitted(call, head, caller, caller.quota, generates=generates) as limited:
+        async with self._limits.admitted(
+            call, head, caller, caller.quota, generates=stream_format.generates
+        ) as limited:
             await self._forward(call, head, caller, receive, send, stream_format, lease, limited)
 
     async def _forward(

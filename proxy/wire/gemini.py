@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from proxy.calls import GEMINI_VERSION, NATIVE_CALLS
 from proxy.catalog import Model
-from proxy.errors import ApiError, BadRequest
+from proxy.errors import ApiError, BadRequest, whole_seconds
 from proxy.wire.encoder import encode
 from proxy.wire.facts import all_fields, facts_of, fields_of
 from proxy.wire.format import Format
@@ -19,6 +19,7 @@ from proxy.wire.lists import ListFormat, Page, parameters, position_after, whole
 
 DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE = 50, 1000
 _VERBS = tuple(path.partition("}")[2] for path, call in NATIVE_CALLS.items() if call.api == "gemini")
+_TYPES = "type.googleapis.com/google.rpc."
 _STATUSES = {
     400: "INVALID_ARGUMENT",
     401: "UNAUTHENTICATED",
@@ -38,9 +39,11 @@ _METHODS_OF_OTHERS = ["generateContent", "streamGenerateContent", "countTokens"]
 
 def gemini_error(error: ApiError) -> bytes:
     """Return the body of an error as Google's SDKs read it."""
-    reason = {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": error.code, "domain": "models-proxy"}
+    details = [{"@type": f"{_TYPES}ErrorInfo", "reason": error.code, "domain": "models-proxy"}]
+    if error.retry_after is not None:
+        details.append({"@type": f"{_TYPES}RetryInfo", "retryDelay": f"{whole_seconds(error.retry_after)}s"})
     status = _STATUSES.get(error.status, "INVALID_ARGUMENT" if error.status < 500 else "UNAVAILABLE")
-    return encode({"error": {"code": error.status, "message": error.message, "status": status, "details": [reason]}})
+    return encode({"error": {"code": error.status, "message": error.message, "status": status, "details": details}})
 
 
 # -- lists -------------------------------------------------------------------------------------------------------------

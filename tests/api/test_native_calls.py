@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
+import httpx
 import msgspec
 import pytest
 
@@ -257,6 +258,7 @@ async def test_a_public_video_and_the_callers_own_data_are_no_references(fetch: 
     parts = [
         {"fileData": {"fileUri": "https://www.youtube.com/watch?v=9hE5-98ZeCg"}},
         {"functionCall": {"name": "f", "args": {"file_id": "mine", "model": "other"}}},
+        {"functionResponse": {"name": "f", "response": {"file_id": "mine", "fileUri": "files/f1", "parts": []}}},
     ]
     tools = [{"functionDeclarations": [{"name": "f", "parameters": {"properties": {"model": {"type": "STRING"}}}}]}]
     async with calling(fetch, clock, replies(generated())) as (served, up):
@@ -445,6 +447,85 @@ async def test_an_accepted_name_cannot_leave_the_path_of_models(model: str, fetc
         response = await served.client.post(f"/v1beta/models/g%2F{raw}:generateContent", json=CONTENTS, headers=GEMINI)
         assert response.status_code in (400, 404)
         assert up.requests == []
+
+
+async def test_an_error_in_a_stream_of_a_virtual_model_does_not_show_its_target(
+    fetch: FakeFetch, clock: FakeClock
+) -> None:
+    lines = in_lines(LINES[0], {"error": "model 'qwen9:1b' has crashed"})
+    config = CONFIG.replace("targets: [flash]", "targets: [small]")
+    async with calling(fetch, clock, json_stream(*lines), config=config) as (served, _):
+        response = await served.client.post("/api/chat", json={"model": "smart"}, headers=OLLAMA)
+        assert b"qwen9" not in response.content
+        assert response.content.splitlines()[-1].startswith(b'{"error":"')
+
+
+async def test_a_part_that_breaks_off_within_an_item_of_an_array_ends_the_connection(
+    fetch: FakeFetch, clock: FakeClock
+) -> None:
+    async def script(exchange: Exchange) -> None:
+        await exchange.stream(content_type="application/json")
+        await exchange.chunk(in_array(*PARTS)[0][:-5])
+        await asyncio.sleep(0.05)
+        exchange.reset()
+
+    async with calling(fetch, clock, script) as (served, _):
+        path = "/v1beta/models/flash:streamGenerateContent"
+        with pytest.raises(httpx.RemoteProtocolError):
+            await served.client.post(path, json=CONTENTS, headers=GEMINI)
+
+
+async def test_an_error_of_the_provider_in_an_array_is_relayed_in_the_format_of_the_api(
+    fetch: FakeFetch, clock: FakeClock
+) -> None:
+    error = {"code": 400, "message": "contents is not specified", "status": "INVALID_ARGUMENT"}
+    async with calling(fetch, clock, replies([{"error": error}], 400)) as (served, _):
+        path = "/v1beta/models/flash:streamGenerateContent"
+        response = await served.client.post(path, json={}, headers=GEMINI)
+        assert response.status_code == 400
+        shown = response.json()["error"]
+        assert {name: shown[name] for name in error} == error
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "answer"),
+    [
+        ("/v1beta/models/flash:generateContent", CONTENTS, generated(usage=USAGE)),
+        ("/api/chat", {"model": "small", "messages": MESSAGES}, chatted("Hello", done=True)),
+    ],
+)
+async def test_native_calls_count_for_the_limits_of_the_caller(
+    path: str, body: object, answer: object, fetch: FakeFetch, clock: FakeClock
+) -> None:
+    config = CONFIG.replace('models: ["*"]}}', 'models: ["*"], limits: {{tokens: 8/m}}}}', 1)
+    async with calling(fetch, clock, replies(answer), config=config) as (served, up):
+        first, second = [await served.client.post(path, json=body, headers=GEMINI) for _ in range(2)]
+
+        assert (first.status_code, second.status_code, len(up.requests)) == (200, 429, 1)
+        error = second.json()["error"]
+        if path.startswith("/v1beta"):
+            assert (error["status"], error["details"][1]["@type"]) == (
+                "RESOURCE_EXHAUSTED",
+                "type.googleapis.com/google.rpc.RetryInfo",
+            )
+            assert error["details"][1]["retryDelay"] == f"{second.headers['retry-after']}s"
+        else:
+            assert "limit" in error
+
+
+async def test_counting_tokens_costs_none(fetch: FakeFetch, clock: FakeClock) -> None:
+    config = CONFIG.replace('models: ["*"]}}', 'models: ["*"], limits: {{tokens: 8/m}}}}', 1)
+    async with calling(fetch, clock, replies({"totalTokens": 3}), config=config) as (served, _):
+        path = "/v1beta/models/flash:countTokens"
+        long = {"contents": [{"parts": [{"text": "four" * 6}]}]}
+        assert [(await served.client.post(path, json=long, headers=GEMINI)).status_code for _ in range(3)] == [200] * 3
+
+
+async def test_the_usage_of_native_calls_is_counted_with_that_of_all_others(fetch: FakeFetch, clock: FakeClock) -> None:
+    async with calling(fetch, clock, replies(generated(usage=USAGE))) as (served, _):
+        await served.client.post("/v1beta/models/flash:generateContent", json=CONTENTS, headers=GEMINI)
+        usage = (await served.client.get("/v1/usage", headers=GEMINI)).json()
+        assert usage["total"] == {"requests": 1, "failed": 0, "input_tokens": 5, "output_tokens": 9}
 
 
 class Ended(Observer):

@@ -20,6 +20,7 @@ from proxy.guards import (
     CONTINUE,
     COUNTED,
     EXTRA_BODY,
+    FUNCTION_RESPONSES,
     MODEL,
     NOT_MODELS,
     PLACE,
@@ -218,8 +219,14 @@ class Selections:
         types = texts_of(self._text, fields, "type")
         is_tool_call = bool(types) and TOOL_CALLS.issuperset(types)
         for field in fields:
-            if field.name not in CALLER_DATA and not (is_tool_call and field.name == "input"):
+            if field.name in FUNCTION_RESPONSES:
+                self._read_later(Selections._read_function_response, field.start, field.end)
+            elif field.name not in CALLER_DATA and not (is_tool_call and field.name == "input"):
                 self._read_later(Selections._read_data, field.start, field.end)
+
+    def _read_function_response(self, fields: Sequence[Field]) -> None:
+        """Read what a function has returned (Gemini): `response` is the caller's data, `parts` can refer to files."""
+        self._read_data([field for field in fields if field.name != "response"])
 
     # Stored state
 

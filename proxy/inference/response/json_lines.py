@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from proxy.inference.response.error_texts import ErrorTexts
 from proxy.inference.response.fields import ResponseFields
 from proxy.inference.response.rename import rename_model
@@ -17,14 +19,23 @@ class JsonLinesRenamer:
     is_one_object = False
 
     def __init__(
-        self, own_id: str | None, public_id: str, fields: ResponseFields, error_texts: ErrorTexts | None
+        self,
+        own_id: str | None,
+        public_id: str,
+        fields: ResponseFields,
+        error_texts: ErrorTexts | None = None,
+        observe: Callable[[bytes], None] | None = None,
     ) -> None:
-        """`error_texts` redacts the errors in the lines, for an `own_id` that is None."""
+        """`error_texts` redacts the errors in the lines, for an `own_id` that is None.
+
+        `observe` is called with each line.
+        """
         self.tokens = Tokens()
         self.renames = True
         self._own_id, self._public_id = own_id, public_id
         self._fields = fields
         self._error_texts = error_texts
+        self._observe = observe
         self._held = bytearray()
         self._is_long = False  # the line that has begun is sent unchanged
 
@@ -62,6 +73,8 @@ class JsonLinesRenamer:
         return first + b"".join(map(self._renamed, lines.splitlines(keepends=True)))
 
     def _renamed(self, line: bytes) -> bytes:
+        if self._observe:
+            self._observe(line)
         if self._error_texts:
             line = self._error_texts.redacted_json(line)
         renamed, tokens = rename_model(line, self._own_id, self._public_id, self._fields)

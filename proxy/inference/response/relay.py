@@ -197,7 +197,7 @@ class Relay:
     def _json_renamer(self) -> _Renamer:
         own_id, fields, items = self._call.own_id, self._format.fields, self._format.items
         if items == "lines":
-            return JsonLinesRenamer(own_id, self._model, fields, self._call.error_texts)
+            return JsonLinesRenamer(own_id, self._model, fields, self._call.error_texts, self._observer)
         return JsonStreamRenamer(own_id, self._model, fields=fields, in_array=items == "array")
 
     async def _stream_json(self, headers: list[Header], parts: Sequence[bytes]) -> Outcome:

@@ -13,6 +13,7 @@ from proxy.inference.response.fields import COMMON, FIELDS, ResponseFields
 from proxy.wire import Format
 
 Items = Literal["", "array", "lines"]
+_COUNT = ":countTokens"
 _ITEMS: Mapping[Api, Items] = {"gemini": "array", "ollama": "lines"}
 
 
@@ -25,6 +26,8 @@ class StreamFormat(Struct, frozen=True):
     """Returns a complete event that SDKs raise as an error. The number is that of the event in the stream."""
     is_stored: bool = False
     """Whether streams repeat a response that was stored: an event in it that is an error refuses nothing."""
+    generates: bool = True
+    """Whether the response is text that a model makes."""
     has_comments: bool = True
     """Whether clients ignore comments between events."""
     fields: ResponseFields = COMMON
@@ -44,6 +47,7 @@ def stream_format_of(call: CallPath, row: Format) -> StreamFormat:
     return StreamFormat(
         call.has_last_event,
         row.error_event,
+        generates=call.has_last_event or (call.api not in COMMON_APIS and not call.path.endswith(_COUNT)),
         has_comments=call.api in COMMON_APIS,
         fields=FIELDS[call.api],
         items=_ITEMS.get(call.api, "") if call.is_stream else "",

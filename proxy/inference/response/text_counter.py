@@ -38,6 +38,9 @@ def _deltas_of(event: Mapping[str, Any]) -> Iterator[Any]:
     for candidate in _list(event.get("candidates")):  # Gemini
         if isinstance(candidate, dict):
             yield candidate.get("content")
+    if "done" in event:  # Ollama
+        yield event.get("message")
+        yield event.get("response")
 
 
 def _lengths_in(value: Any, depth: int) -> int:

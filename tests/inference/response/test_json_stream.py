@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from proxy.inference.response.fields import FIELDS
 from proxy.inference.response.json_stream import JsonStreamRenamer
 from proxy.inference.response.rename import rename_model
 from proxy.telemetry import Tokens
@@ -94,3 +95,40 @@ def test_a_huge_usage_object_is_not_counted(size: int) -> None:
     response = b'{"usage":{"prompt_tokens":3,"x":"%b"},"message":{"usage":{"output_tokens":4}}}' % (b"x" * 65_536)
 
     assert rename_in_pieces(response, size) == (response, Tokens(0, 4))
+
+
+GEMINI = FIELDS["gemini"]
+ITEM = b'{"candidates":[{"a":["]}[{,"]}],"usageMetadata":{"promptTokenCount":3},"modelVersion":"ID"}'
+ITEMS = b"[%b\n,\r\n%b\n]\n" % (ITEM, ITEM)
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 5000])
+def test_the_model_of_every_item_of_an_array_is_renamed_and_its_tokens_are_counted(size: int) -> None:
+    response, wanted = ITEMS.replace(b"ID", OWN.encode()), ITEMS.replace(b"ID", PUBLIC.encode())
+    renamer = JsonStreamRenamer(OWN, PUBLIC, fields=GEMINI, in_array=True)
+    pieces = [response[at : at + size] for at in range(0, len(response), size)]
+
+    assert b"".join([*map(renamer.feed, pieces), renamer.rest()]) == wanted
+    assert renamer.tokens == Tokens(3, 0)
+
+
+@pytest.mark.parametrize(
+    ("sent", "before"),
+    [
+        (b"[", b""),
+        (b'[{"a":1}', b","),
+        (b'[{"a":1}\n', b","),
+        (b'[{"a":1},', b""),
+        (b'[{"a":1},\r\n', b""),
+        (b'[{"a":1},{"a":[1]}', b","),
+        (b'[{"a":1},{"a":', None),
+        (b'[{"a":1},{"a', None),
+        (b'[{"a":[1,', None),
+    ],
+)
+def test_an_error_can_follow_a_complete_item(sent: bytes, before: bytes | None) -> None:
+    renamer = JsonStreamRenamer(OWN, PUBLIC, fields=GEMINI, in_array=True)
+    renamer.feed(sent)
+    assert renamer.error_item == before
+    if before is not None:
+        assert json.loads(sent + before + b'{"error":{}}]')[-1] == {"error": {}}
