@@ -102,3 +102,24 @@ async def test_what_follows_a_chunk_is_bounded(
     assert [(response.status, response.is_last) for response in responses(received)] == [(400, True)]
     assert (10_000 - len(list(taken))) * len(endless) < 3 * heads.MAX_TRAILER_BYTES
     assert provider.requests == []
+
+
+@pytest.mark.parametrize(
+    ("trailers", "status"),
+    [
+        ({f"X-{number}": "v" for number in range(heads.MAX_TRAILERS)}, 200),
+        ({f"X-{number}": "v" for number in range(heads.MAX_TRAILERS + 1)}, 400),
+        ({"X-A": "v" * (heads.MAX_TRAILER_BYTES // 2), "X-B": "v" * (heads.MAX_TRAILER_BYTES // 2 - 100)}, 200),
+        ({"X-A": "v" * (heads.MAX_TRAILER_BYTES // 2), "X-B": "v" * (heads.MAX_TRAILER_BYTES // 2)}, 400),
+    ],
+    ids=["as many as allowed", "one more", "as long as allowed", "longer"],
+)
+async def test_trailers_within_the_limits_are_dropped_and_others_refused(
+    trailers: Mapping[str, str], status: int, fetch: FakeFetch, clock: FakeClock
+) -> None:
+    async with target(fetch, clock, protocol=Protocol) as (served, _, _):
+        received = await received_from(served, [call({**AUTHORIZED, **CLOSE}, trailers)])
+
+    assert [response.status for response in responses(received)] == [status]
+    refusal = b"more than 100 trailers or 32 KiB after a chunk"
+    assert (refusal in received) is (status == 400)

@@ -18,6 +18,7 @@ from proxy.inference.response.events import (
 )
 from proxy.inference.response.fields import COMMON, ResponseFields
 from proxy.inference.response.json_stream import JsonStreamRenamer
+from proxy.inference.response.long_errors import REPLACEMENT, LongError, is_error
 from proxy.inference.response.rename import model_span
 from proxy.inference.response.stream_end import StreamEnd
 from proxy.inference.response.tokens import WRAPPERS, reported_tokens
@@ -56,7 +57,7 @@ class EventStreamRenamer:
         self._lines = _LineRenamer(own_id, public_id, fields)
         self._unfinished = bytearray()  # the beginning of the last line
         self._open = bytearray()  # whole lines of the last event, if they need its next lines
-        self._long_line: JsonStreamRenamer | None = None  # the last line, if it is too long to be held
+        self._long_line: JsonStreamRenamer | LongError | None = None  # the last line, if it is too long to be held
         self._long_name = ""  # of the event with this line
         self._long_text = bytearray()  # the event, up to this line, as long as it will be read
         self._long_values = 0  # in it
@@ -149,6 +150,9 @@ class EventStreamRenamer:
         self._unfinished.clear()
         data = OBJECT_LINE.match(line)
         start = data.end() if data else 0
+        if self._error_texts and is_error(self._long_name, line[start:]):
+            self._long_line = LongError()
+            return out + (line[:start] if data else b"data: ") + REPLACEMENT
         # A line that is not an event is sent unchanged.
         self._long_line = JsonStreamRenamer(
             self._own_id if data else self._public_id,
@@ -158,7 +162,7 @@ class EventStreamRenamer:
         )
         return out + line[:start] + self._long_line.feed(line[start:])
 
-    def _continue_long_line(self, line: JsonStreamRenamer, chunk: bytes) -> bytes:
+    def _continue_long_line(self, line: JsonStreamRenamer | LongError, chunk: bytes) -> bytes:
         line_end = _LINE_END.search(chunk)
         self._keep_long_text(chunk[: line_end.end()] if line_end else chunk)
         if line_end is None:
@@ -166,7 +170,7 @@ class EventStreamRenamer:
         out = line.feed(chunk[: line_end.start()]) + self._end_long_line(line)
         return out + line_end[0] + self._read(chunk[line_end.end() :])
 
-    def _end_long_line(self, line: JsonStreamRenamer) -> bytes:
+    def _end_long_line(self, line: JsonStreamRenamer | LongError) -> bytes:
         self.tokens = self.tokens.merge(line.tokens)
         self.end.read_type(line.type)
         self.end.read_type(self._long_name)
