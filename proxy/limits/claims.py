@@ -56,5 +56,8 @@ class SharedLimits(Protocol):
     async def claim(self, claims: Sequence[Claim]) -> Decision | None:
         """Decide on claims for all processes, within `WAIT_SECONDS`; None if that is not possible now."""
 
+    def restore(self, records: Sequence[bytes]) -> None:
+        """Count what an earlier process has kept (`proxy.limits.records`), unless more is counted already."""
+
     def report(self, changes: Sequence[Claim]) -> None:
         """Add changes soon. Those that cannot be sent now are kept until they can, as far as memory allows."""

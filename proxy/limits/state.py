@@ -82,7 +82,7 @@ class LimitState:
         for claim, usage in zip(claims, decision.usage, strict=True):
             if claim.kind == "concurrent":
                 if decision.is_granted:
-                    self._scope(claim.scope).in_flight += claim.amount
+                    self.scope(claim.scope).in_flight += claim.amount
                 continue
             window = self._advanced(claim, now)
             if isinstance(window, SlidingWindow):
@@ -104,7 +104,7 @@ class LimitState:
         limit = claim.limit
         if claim.kind == "concurrent":
             share = max(1, limit // factor)
-            return 1.0 if self._scope(claim.scope).in_flight + claim.amount > share else 0.0
+            return 1.0 if self.scope(claim.scope).in_flight + claim.amount > share else 0.0
         window = self._advanced(claim, now)
         # Tokens: as long as something is left. At least one request can be made, however many processes there are.
         free = limit - 1 if claim.kind == "tokens" else max(0, limit - claim.amount * factor)
@@ -117,7 +117,7 @@ class LimitState:
     def _add(self, claim: Claim, amount: int, now: float) -> None:
         self._note(claim.scope)
         if claim.kind == "concurrent":
-            scope = self._scope(claim.scope)
+            scope = self.scope(claim.scope)
             scope.in_flight = max(0, scope.in_flight + amount)
             return
         window = self._window(claim)
@@ -128,7 +128,7 @@ class LimitState:
 
     def _usage(self, claim: Claim, wait: float, now: float) -> Usage:
         if claim.kind == "concurrent":
-            return Usage(self._scope(claim.scope).in_flight, wait, 0.0)
+            return Usage(self.scope(claim.scope).in_flight, wait, 0.0)
         window = self._window(claim)
         if isinstance(window, SlidingWindow):
             return Usage(window.used, wait, window.seconds_until_empty(now, SLIDING[claim.unit], claim.limit))
@@ -148,12 +148,13 @@ class LimitState:
         return window
 
     def _window(self, claim: Claim) -> SlidingWindow | CalendarWindow:
-        scope, name = self._scope(claim.scope), f"{claim.kind}/{claim.unit}"
+        scope, name = self.scope(claim.scope), f"{claim.kind}/{claim.unit}"
         if claim.unit in SLIDING:
             return scope.sliding.get(name) or scope.sliding.setdefault(name, SlidingWindow())
         return scope.calendar.get(name) or scope.calendar.setdefault(name, CalendarWindow())
 
-    def _scope(self, name: str) -> Scope:
+    def scope(self, name: str) -> Scope:
+        """Return the counters of a caller or group, new ones if there are none."""
         scope = self.scopes.get(name)
         if scope is None:
             scope = self.scopes[name] = Scope()
@@ -173,6 +174,7 @@ class LimitState:
                 self.scopes.move_to_end(name)
             else:
                 del self.scopes[name]
+                self._note(name)
 
     def _is_used(self, scope: Scope, now: float) -> bool:
         """Whether anything is used of the limits of a scope."""

@@ -25,7 +25,7 @@ from proxy.server.connections import ClientConnections
 from proxy.server.deployment import Deployment
 from proxy.server.gate import decide, error_response_to, without_body
 from proxy.server.heads import in_origin_form
-from proxy.server.list_directory import list_directory, stored_counters, stored_ledger
+from proxy.server.list_directory import list_directory, stored_counters, stored_ledger, stored_limits
 from proxy.server.process import ProcessMetrics
 from proxy.server.reload import ConfigFiles, Reloader
 from proxy.server.shared import Shared
@@ -91,6 +91,8 @@ class Proxy:
         self.metrics.notifications = self.shared.notifications
         self.stored_ledger = stored_ledger(config, self.directory, self.shared, clock)
         """None without `store.directory`."""
+        self.stored_limits = stored_limits(config, self.directory, self.shared.limiter(config), clock)
+        """None without `store.directory`."""
         self.deployment = Deployment(config, self.shared)
         own = None if workers else self.directory  # of several workers, the supervisor keeps the counters
         self.kept_counters = stored_counters(config, own, lambda: self.deployment.metrics.packed())
@@ -137,6 +139,8 @@ class Proxy:
             await self.directory.start(lambda: self.deployment.store)
         if self.stored_ledger:
             await self.stored_ledger.start()
+        if self.stored_limits:
+            await self.stored_limits.start()
         self.deployment.start()
         self.reloader.start()
         self.metrics.lag.start(asyncio.get_running_loop())
@@ -153,6 +157,8 @@ class Proxy:
             await self.shared.key_sets.close()
             if self.stored_ledger:
                 await self.stored_ledger.stop()
+            if self.stored_limits:
+                await self.stored_limits.stop()
             if self.directory:
                 await self.directory.stop()
 

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 
 from proxy.clock import Clock
 from proxy.config import Config, Provider
+from proxy.limits.limiter import Limiter
 from proxy.telemetry.usage import Usage
 
 if TYPE_CHECKING:
     from proxy.server.shared import Shared
     from proxy.server.stored_counters import CounterKeeper
     from proxy.server.stored_ledger import StoredLedger
+    from proxy.server.stored_limits import StoredLimits
     from proxy.server.stored_usage import StoredUsage
     from proxy.store.directory import ListDirectory
 
@@ -48,6 +50,17 @@ def stored_usage(config: Config, directory: ListDirectory | None, usage: Usage, 
     # With a lock of its own: of several workers, the one that writes usage is not always the one that writes lists.
     files = UsageFiles(Disk(config.store.directory, LOCK))
     return StoredUsage(usage, directory, files, clock, config.server.timezone)
+
+
+def stored_limits(
+    config: Config, directory: ListDirectory | None, limiter: Limiter, clock: Clock
+) -> StoredLimits | None:
+    """None also with `store.valkey`, which keeps counters itself."""
+    if directory is None or config.store.directory is None or config.store.valkey is not None:
+        return None
+    from proxy.server.stored_limits import LimitFiles, StoredLimits
+
+    return StoredLimits(limiter, LimitFiles(config.store.directory), directory, clock)
 
 
 def stored_counters(

@@ -70,6 +70,9 @@ class CountedLimits:
             self._add(own if decision is None else [])
         return decision
 
+    def restore(self, records: Sequence[bytes]) -> None:
+        """Nothing is restored: the store itself keeps what is used."""
+
     def report(self, changes: Sequence[Claim]) -> None:
         for change in changes:
             if change.kind == "concurrent":

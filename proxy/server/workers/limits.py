@@ -7,7 +7,7 @@ from itertools import count
 
 from proxy.config import Config
 from proxy.limits.claims import Claim, Decision
-from proxy.server.workers.messages import Claimed, Claims, Message, Report
+from proxy.server.workers.messages import Claimed, Claims, Message, Report, Restore
 
 _MAX_LATE = 1000
 
@@ -47,6 +47,9 @@ class WorkerLimits:
         claims = self._late.pop(reply.request, [])
         if reply.is_granted and claims:
             self.report([claim._replace(amount=-claim.amount) for claim in claims])
+
+    def restore(self, records: Sequence[bytes]) -> None:
+        self._tell(Restore([*records]))
 
     def report(self, changes: Sequence[Claim]) -> None:
         self._tell(Report([*changes]))

@@ -245,6 +245,12 @@ class Claimed(Struct, array_like=True, tag=True):
     """How many workers there are."""
 
 
+class Restore(Struct, array_like=True, tag=True):
+    """From a worker: what an earlier process has used of limits (`proxy.limits.records`)."""
+
+    records: list[bytes]
+
+
 class Report(Struct, array_like=True, tag=True):
     """From a worker: what is added to limits in any case."""
 
@@ -290,7 +296,7 @@ class Gathered(Struct, array_like=True, tag=True):
 
 ValueMessage = Gather | Measured | UsageMessage
 """What workers send about values of all."""
-SharedMessage = Begin | Publish | Abandon | Hint | Put | Delete | Get | Claims | Report
+SharedMessage = Begin | Publish | Abandon | Hint | Put | Delete | Get | Claims | Report | Restore
 """What workers send about shared state."""
 Reply = Began | Accepted | Got | Claimed
 
@@ -299,5 +305,7 @@ ToWorker = (
     _Lifecycle | OtherConditions | News | Hint | Began | Accepted | Got | Claimed | Measure | Gathered | UsageReply
 )
 _FromWorker = Alive | OwnCondition | Ready | Applied | Loaded | State | ReloadAll | Reloaded | Gather | Measured
-FromWorker = _FromWorker | UsageMessage | Begin | Publish | Abandon | Hint | Put | Delete | Get | Claims | Report
+FromWorker = (
+    _FromWorker | UsageMessage | Begin | Publish | Abandon | Hint | Put | Delete | Get | Claims | Report | Restore
+)
 Message = ToWorker | FromWorker

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC
 
 from proxy.config.timezones import zone_of
+from proxy.limits import records
 from proxy.limits.claims import Claim
 from proxy.limits.state import LimitState
 from proxy.server.workers.messages import Claimed, Claims, Report
@@ -19,6 +20,7 @@ class CountedLimits:
     def __init__(self, monotonic: Callable[[], float], time: Callable[[], float]) -> None:
         """`time` returns Unix seconds."""
         self._state = LimitState(monotonic, time, UTC)
+        self._monotonic, self._time = monotonic, time
         self._timezone = ""
         self._in_flight: dict[Worker, Counter[str]] = {}
         """Worker -> scope -> its calls in progress."""
@@ -36,6 +38,12 @@ class CountedLimits:
     def add(self, worker: Worker, message: Report) -> None:
         self._state.apply(message.changes)
         self._count(worker, message.changes)
+
+    def restore(self, packed: Sequence[bytes]) -> None:
+        """Count what an earlier server has kept: several workers can send the same."""
+        now = self._monotonic()
+        for each in packed:
+            records.restore(self._state, each, now, self._time() - now)
 
     def left(self, worker: Worker) -> None:
         for scope, number in self._in_flight.pop(worker, Counter()).items():

@@ -26,6 +26,7 @@ from proxy.server.workers.messages import (
     Publish,
     Put,
     Report,
+    Restore,
     SharedMessage,
 )
 from proxy.server.workers.processes import Worker
@@ -109,6 +110,8 @@ class SharedState:
                 self._records.pop(key, None)
             case Claims():
                 self._send(worker, self._limits.decide(worker, message, len(others) + 1))
+            case Restore(records):
+                self._limits.restore(records)
             case Report():
                 self._limits.add(worker, message)
             case Get(request, keys):
