@@ -6,7 +6,7 @@ A new route needs a row here; otherwise the first test fails.
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Mapping, MutableMapping
+from collections.abc import AsyncIterator, Iterator, Mapping, MutableMapping
 from typing import Any, NamedTuple
 
 import msgspec
@@ -17,6 +17,7 @@ from proxy.api.routes import Route
 from proxy.catalog import FetchResult
 from proxy.server.app import Proxy
 from tests.fakes import FakeClock, FakeFetch, config_of, digest, entry, started
+from tests.providers.oidc import NOW, OidcProvider, oidc_provider
 
 pytestmark = pytest.mark.anyio
 
@@ -28,7 +29,15 @@ providers:
   - {{name: a, base_url: 'http://127.0.0.1:9/v1', speaks: [openai, anthropic, gemini, ollama]}}
   - {{name: p, kind: pangu, base_url: 'http://127.0.0.1:9', api_key: sk-canary-pangu, workspace_id: w, model_ids: [v]}}
 models: [{{id: virtual-1, targets: [secret-model]}}, {{id: virtual-m, targets: [secret-model, m]}}]
-groups: {{default: {{models: [open-*]}}}}
+groups:
+  default: {{models: [open-*]}}
+  users: {{models: [m, 'virtual-*', '!secret-*']}}
+  admins: {{models: ['*']}}
+auth:
+  jwt:
+    - {{issuer: ISSUER, audience: models-proxy, groups: {{llm-admins: admins, llm-users: users}}, admin: [llm-admins]}}
+  header:
+    {{name: x-groups, user: x-user, from: [192.0.2.1], groups: {{admins: admins, users: users}}, admin: [admins]}}
 keys:
   - {{name: plain, hash: '{digest(PLAIN)}', models: [m, 'virtual-*', '!secret-*']}}
   - {{name: admin, hash: '{digest(ADMIN)}', models: ['*'], admin: true}}
@@ -41,6 +50,39 @@ CALLERS: Mapping[str, Mapping[str, str]] = {
     "a plain key": {"authorization": f"Bearer {PLAIN}"},
     "an admin key": {"authorization": f"Bearer {ADMIN}"},
 }
+LOGIN_PROXY, ELSEWHERE = "192.0.2.1", "192.0.2.2"
+
+
+class User(NamedTuple):
+    """A kind of caller who logs in elsewhere."""
+
+    like: str
+    """The kind of caller that may do the same; "" for none: every request gets 403."""
+    headers: Mapping[str, str]
+    peer: str = ELSEWHERE
+
+
+def users_of(issuer: OidcProvider) -> Mapping[str, User]:
+    def bearer(**claims: Any) -> Mapping[str, str]:
+        return {"authorization": f"Bearer {issuer.token(**claims)}"}
+
+    users, admins = {"x-user": "u", "x-groups": "users"}, {"x-user": "u", "x-groups": "admins"}
+    return {
+        "a user with a token": User("a plain key", bearer()),
+        "an admin with a token": User("an admin key", bearer(groups=["llm-admins"])),
+        "a user without a group": User("", bearer(groups=["others"])),
+        "an expired token": User("a wrong key", bearer(exp=NOW - 3600)),
+        "a token for others": User("a wrong key", bearer(aud="others")),
+        "a user of the login proxy": User("a plain key", users, LOGIN_PROXY),
+        "an admin of the login proxy": User("an admin key", admins, LOGIN_PROXY),
+        "headers of the login proxy from elsewhere": User("no key", admins),
+        "headers of the login proxy, with a wrong key": User(
+            "a wrong key", {**admins, "x-api-key": "sk-canary-wrong-key"}, LOGIN_PROXY
+        ),
+        "headers of the login proxy, with a plain key": User(
+            "a plain key", {**admins, "x-api-key": PLAIN}, LOGIN_PROXY
+        ),
+    }
 
 
 class Row(NamedTuple):
@@ -122,18 +164,27 @@ MATRIX = (
 )
 
 
+@pytest.fixture(scope="module")
+def issuer() -> Iterator[OidcProvider]:
+    with oidc_provider() as provider:
+        yield provider
+
+
 @pytest.fixture
-async def app(fetch: FakeFetch, clock: FakeClock) -> AsyncIterator[Proxy]:
+async def app(fetch: FakeFetch, clock: FakeClock, issuer: OidcProvider) -> AsyncIterator[Proxy]:
     fetch.lists("a", *SHOWN)
     version = {"id": "version-1", "name": "one", "create_time": "2026-01-01T00:00:00Z"}
     fetch.answers("p", FetchResult((entry(version, "pangu", {"model_id": "v"}),)))
-    async with started(config_of(CONFIG), fetch, clock) as app:
+    async with started(config_of(CONFIG.replace("ISSUER", issuer.issuer)), fetch, clock) as app:
         for headers in CALLERS.values():  # lists are rendered from now on
             await respond(app, "GET", "/v1/models", headers)
+        await respond(app, "GET", "/v1/models", users_of(issuer)["a user with a token"].headers)  # waits for the keys
         yield app
 
 
-async def respond(app: Proxy, method: str, path: str, headers: Mapping[str, str], query: str = "") -> tuple[int, str]:
+async def respond(
+    app: Proxy, method: str, path: str, headers: Mapping[str, str], query: str = "", peer: str = ELSEWHERE
+) -> tuple[int, str]:
     """Status and body, as the application sends them."""
     sent: list[MutableMapping[str, Any]] = []
 
@@ -149,6 +200,7 @@ async def respond(app: Proxy, method: str, path: str, headers: Mapping[str, str]
         "path": path,
         "raw_path": path.encode(),
         "query_string": query.encode(),
+        "client": (peer, 50000),
         "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
     }
     await app(scope, receive, send)
@@ -190,6 +242,19 @@ async def test_each_kind_of_caller_gets_what_its_key_allows_and_nothing_else(row
     everything = {text for texts in row.shows.values() for text in texts}
     for caller, (_, body) in answers.items():
         assert {text for text in everything if text in body} == set(row.shows.get(caller, ()))
+        assert "canary" not in body
+
+
+@pytest.mark.parametrize("row", MATRIX, ids=lambda row: f"{row.method} {row.path}")
+async def test_each_kind_of_user_gets_what_a_key_with_the_same_rules_gets(
+    row: Row, app: Proxy, issuer: OidcProvider
+) -> None:
+    statuses = {"": 403, "no key": row.no_key, "a wrong key": 401, "a plain key": row.plain, "an admin key": row.admin}
+    everything = {text for texts in row.shows.values() for text in texts}
+    for kind, user in users_of(issuer).items():
+        status, body = await respond(app, row.method, row.path, user.headers, row.query, user.peer)
+        assert (kind, status) == (kind, statuses[user.like])
+        assert {text for text in everything if text in body} == set(row.shows.get(user.like, ()))
         assert "canary" not in body
 
 

@@ -14,8 +14,9 @@ from proxy.cli.audited_models import AuditedModels, offers_of
 from proxy.cli.findings import Finding, Findings
 from proxy.cli.probe_result import ProbeResult
 from proxy.cli.text import count
-from proxy.config import Config, Key
+from proxy.config import Config
 from proxy.config.fields import Globs
+from proxy.config.identities import GROUP
 from proxy.config.settings import Merge
 from proxy.cooperative import run_now
 
@@ -56,11 +57,8 @@ class Audit:
         return self.catalog(self.rules_of(key))
 
     def rules_of(self, key: str | None) -> Globs:
-        """The access rules of one key; all models for None."""
-        return ("*",) if key is None else self._key(key).rules
-
-    def _key(self, name: str) -> Key:
-        return next(key for key in self.config.keys if key.name == name)
+        """The access rules of one key, or of a group (`group:staff`); all models for None."""
+        return ("*",) if key is None else self.config.rules_of(key) or ()
 
     def other_duplicates(self) -> tuple[DuplicatesPreview, ...]:
         """A preview of each value of `merge.duplicates` that the file does not set."""
@@ -77,10 +75,11 @@ class Audit:
         return DuplicatesPreview(duplicates, len(by_id), shared)
 
     def findings(self, key: str | None = None) -> tuple[Finding, ...]:
-        """All findings, or only those of one key and of its group."""
+        """All findings, or only those of one key and of its group, or of a group."""
         if key is None:
             return self._findings
-        holders = {f"key {key}", f"group {self._key(key).group}"}
+        group = next((each.group for each in self.config.keys if each.name == key), key.removeprefix(GROUP))
+        holders = {f"key {key}", f"group {group}"}
         return tuple(finding for finding in self._findings if finding.who in holders)
 
     @cached_property

@@ -33,7 +33,7 @@ _DIFFERENT = 3
     "--config", "path", type=click.Path(path_type=Path), default=Path("config.yaml"), show_default=True,
     help="The file to validate.",
 )  # fmt: skip
-@click.option("--key", metavar="NAME", help="Show the model list of this key.")
+@click.option("--key", metavar="NAME", help="Show the model list of this key, or of a group (`group:NAME`).")
 @click.option(
     "--against", metavar="URL", help="Compare the file with the running server at this URL, with an admin key."
 )
@@ -246,9 +246,9 @@ def audited(config: Config, *, retries: int = 0, quiet: bool = False) -> Audit:
 
 
 def require_key(config: Config, key: str | None) -> None:
-    """Raise click.BadParameter if no key has this name."""
+    """Raise click.BadParameter if neither a key nor a group (`group:staff`) has this name."""
     names = [known.name for known in config.keys]
-    if key is not None and key not in names:
+    if key is not None and config.rules_of(key) is None:
         # The message does not repeat the value, which may be the key itself.
         hint = did_you_mean(key, names) or f"; {available(names)}"
         raise click.BadParameter(f"no such key{hint}", param_hint="'--key'")

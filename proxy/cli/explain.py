@@ -24,7 +24,12 @@ from proxy.store.names import Lazy, name_index
 
 @click.command()
 @click.argument("model")
-@click.option("--key", "key_name", metavar="NAME", help="Explain what the API key of this name can access.")
+@click.option(
+    "--key",
+    "key_name",
+    metavar="NAME",
+    help="Explain what the API key of this name can access, or a group (`group:NAME`).",
+)
 @click.option("--no-key", is_flag=True, help="Explain what requests without an API key can access.")
 @click.option("--url", help="Ask the running server at this URL, with an admin key. Without it, the file is used.")
 @click.option(

@@ -73,6 +73,9 @@ class Findings:
         anonymous = self._config.anonymous
         if anonymous and allows_nothing(anonymous.models):
             yield Finding("no_access", NO_KEY, _no_access(anonymous.models))
+        for name, group in self._config.groups_of_users.items():
+            if allows_nothing(group.models):
+                yield Finding("no_access", f"group {name}", _no_access(group.models))
         for key in self._config.keys:
             if self._models.now >= key.valid_until:
                 yield Finding("expired", f"key {key.name}", f"expired on {key.expires}; requests with it get 401")
@@ -112,6 +115,7 @@ class Findings:
 
     def _of_providers(self) -> Iterator[Finding]:
         callers = {key.rules for key in self._config.keys if self._models.now < key.valid_until}
+        callers.update(group.models for group in self._config.groups_of_users.values())
         if self._config.anonymous:
             callers.add(self._config.anonymous.models)
         accessible = self._models.accessible_providers(callers)

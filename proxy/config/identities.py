@@ -8,6 +8,10 @@ SEPARATOR = ":"
 """Between the source of an identity and the rest. No name of a key contains it."""
 
 
+GROUP = f"group{SEPARATOR}"
+"""What the name of a group begins with where the name of a key can be, too (`group:staff`)."""
+
+
 class Identities(Container[str]):
     """The identities that a configuration allows.
 

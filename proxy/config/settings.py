@@ -20,7 +20,7 @@ from proxy.config.auth import Logins
 from proxy.config.call_limits import CallLimits
 from proxy.config.fields import Globs, NotEmpty, Settings
 from proxy.config.generation import generation_of
-from proxy.config.identities import Identities
+from proxy.config.identities import GROUP, Identities
 from proxy.config.logs import Logging
 from proxy.config.notify import Webhook
 from proxy.config.places import Places
@@ -171,6 +171,18 @@ class Config:
     def identities(self) -> Identities:
         """Those of all callers that have one."""
         return Identities((key.name for key in self.keys), (login.source for login in self.auth.logins))
+
+    @property
+    def groups_of_users(self) -> Mapping[str, Group]:
+        """The groups that users who log in elsewhere can have, by name."""
+        return {name: self.groups[name] for name in self.auth.group_names if name in self.groups}
+
+    def rules_of(self, holder: str) -> tuple[str, ...] | None:
+        """The access rules of a key, or of a group (`group:staff`); None if there is none of this name."""
+        if holder.startswith(GROUP):
+            group = self.groups.get(holder.removeprefix(GROUP))
+            return group.models if group else None
+        return next((key.rules for key in self.keys if key.name == holder), None)
 
     @property
     def anonymous(self) -> Group | None:

@@ -10,6 +10,7 @@ from proxy.access.policy import matches_rule
 from proxy.catalog import Offer
 from proxy.config import Config
 from proxy.config.access_rules import reads_facts, split
+from proxy.config.identities import GROUP
 from proxy.dialects.entry import Entry
 from proxy.explain.reasons import Reasons, without_secrets
 from proxy.explain.values import AccessPart, Effect, Reason, RulePart
@@ -37,11 +38,16 @@ class Caller(NamedTuple):
 
     @property
     def who(self) -> str:
+        if self.key and self.key.startswith(GROUP):
+            return f"members of group {self.key.removeprefix(GROUP)}"
         return f"key {self.key}" if self.key else NO_KEY
 
 
 def caller_of(config: Config, key: str | None, now: float, reasons: Reasons) -> Caller | None:
-    """The caller with the key of this name, None if there is none. `now`: Unix seconds."""
+    """The caller with the key of this name, or a member of the group (`group:staff`); None if there is none.
+
+    `now`: Unix seconds.
+    """
     if key is None:
         return Caller(None, ("*",), (), "", may_call=True)
     if not key:
@@ -55,6 +61,8 @@ def caller_of(config: Config, key: str | None, now: float, reasons: Reasons) -> 
         text = "requests without an API key can list models but cannot call them: group `default` has no call: true"
         note = [] if group.call else [reasons.of("call", "stops", text, *path[:2])]
         return Caller(key, group.models, path, "group default" if path else "the open proxy", bool(group.call), note)
+    if key.startswith(GROUP):
+        return _member_of(config, key, reasons)
     found = next((each for each in config.keys if each.name == key), None)
     if found is None:
         return None
@@ -65,9 +73,23 @@ def caller_of(config: Config, key: str | None, now: float, reasons: Reasons) -> 
         text = f"the key expired on {found.expires}: requests with it get 401"
         notes.append(reasons.of("expires", "stops", text, "keys", key))
     if not found.may_call:
-        text = f"group {found.group} has call: false: its members can list models but cannot call them"
-        notes.append(reasons.of("call", "stops", text, "groups", str(found.group), "call"))
+        notes.append(_no_calls(str(found.group), reasons))
     return Caller(key, found.rules, path, f"key {key}" if is_own else f"group {found.group}", found.may_call, notes)
+
+
+def _member_of(config: Config, key: str, reasons: Reasons) -> Caller | None:
+    name = key.removeprefix(GROUP)
+    group = config.groups.get(name)
+    if group is None:
+        return None
+    may_call = group.call is not False
+    notes = [] if may_call else [_no_calls(name, reasons)]
+    return Caller(key, group.models, ("groups", name, "models"), f"group {name}", may_call, notes)
+
+
+def _no_calls(group: str, reasons: Reasons) -> Reason:
+    text = f"group {group} has call: false: its members can list models but cannot call them"
+    return reasons.of("call", "stops", text, "groups", group, "call")
 
 
 def access_part(caller: Caller, offers: Sequence[Offer], model_id: str, reasons: Reasons) -> AccessPart:

@@ -18,6 +18,7 @@ MAX_IDS = 10_000
 """Per key; the oldest are removed."""
 MAX_AGE = 86_400.0
 """Seconds."""
+_MANY_CALLERS = 1000
 
 
 class Origin(Struct, frozen=True):
@@ -49,6 +50,8 @@ class Ledger:
         self._monotonic = monotonic
         self._identities = identities
         self._keys: dict[str, OrderedDict[bytes, Origin]] = {}
+        self._next_check = _MANY_CALLERS
+        """The number of callers at which those without current ids are removed."""
         self._observers: tuple[LedgerObserver, ...] = ()
 
     def observe(self, observer: LedgerObserver) -> None:
@@ -87,7 +90,10 @@ class Ledger:
         """
         if key not in self._identities:
             return
-        ids = self._keys.setdefault(key, OrderedDict())
+        ids = self._keys.get(key)
+        if ids is None:
+            self._forget_idle()
+            ids = self._keys[key] = OrderedDict()
         digest = _digest(object_id)
         before = ids.get(digest)
         is_new = before is None or before.provider != origin.provider or origin.at - before.at > MAX_AGE / 2
@@ -144,6 +150,14 @@ class Ledger:
     def _drop_oldest(self, ids: OrderedDict[bytes, Origin]) -> None:
         while len(ids) > MAX_IDS or (ids and self._is_old(next(iter(ids.values())))):
             ids.popitem(last=False)
+
+    def _forget_idle(self) -> None:
+        """Remove callers without current ids, now and then: the number of users is not bounded."""
+        if len(self._keys) < self._next_check:
+            return
+        for name in [name for name, ids in self._keys.items() if not ids or self._is_old(next(reversed(ids.values())))]:
+            del self._keys[name]
+        self._next_check = max(_MANY_CALLERS, 2 * len(self._keys))
 
     def _is_old(self, origin: Origin) -> bool:
         return self._monotonic() - origin.at >= MAX_AGE

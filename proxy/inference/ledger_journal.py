@@ -1,7 +1,8 @@
 """The ledger as bytes: what has changed in it, for a file, and its state at the next start. Pure.
 
 Ids are stored as digests, and keys with digests of their digests: the ids of a key are restored only for a key with the
-same name and one of the same secrets, because a later key with the same name can be another person's.
+same name and one of the same secrets, because a later key with the same name can be another person's. The identity of a
+user is never that of another one.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from math import isfinite
 import msgspec
 from msgspec import Struct
 
+from proxy.config.identities import SEPARATOR
 from proxy.config.settings import Key
 from proxy.inference.ledger import MAX_AGE, MAX_IDS, Origin
 
@@ -101,7 +103,7 @@ def encoded(
             for key, digest, origin in changes
         ]
     )
-    named = tuple((key, tuple(sorted(tags.get(key, ())))) for key in keys)
+    named = tuple((key, tuple(sorted(_tags_for(key, tags)))) for key in keys)
     return _ENCODE(_Block(named, tuple(_Origin(o.provider, o.model, to_unix(o.at)) for o in origins), numbered))
 
 
@@ -124,7 +126,7 @@ def _apply(block: _Block, state: dict[str, dict[bytes, Origin]], tags: Tags) -> 
     origins = [Origin(origin.provider, origin.model, origin.at) for origin in block.origins]
     if not all(isfinite(origin.at) for origin in origins):
         raise ValueError("a time that is not finite")
-    names = [name if tags.get(name, frozenset()).intersection(of) else "" for name, of in block.keys]
+    names = [name if _tags_for(name, tags).intersection(of) else "" for name, of in block.keys]
     for key, digest, origin in block.changes:
         if not digest:
             state.pop(block.keys[key][0], None)  # whichever secret the key has now
@@ -143,6 +145,11 @@ def compacted(state: State, tags: Tags, per_block: int = 10_000) -> Iterable[byt
     changes = [(key, digest, origin) for key, ids in state.items() for digest, origin in ids.items()]
     for start in range(0, len(changes), per_block):
         yield encoded(changes[start : start + per_block], tags)
+
+
+def _tags_for(identity: str, tags: Tags) -> frozenset[bytes]:
+    """Those of a key, or of a user."""
+    return frozenset({_tag(identity.encode())}) if SEPARATOR in identity else tags.get(identity, frozenset())
 
 
 def _tag(digest: bytes) -> bytes:

@@ -9,6 +9,7 @@ from proxy.inference.body_memory import BodyMemory
 from proxy.inference.deadline import DeadlineTimer
 from proxy.inference.hints import CallHints
 from proxy.inference.ledger import Ledger
+from proxy.inference.shared_ids import secret_of_users
 from proxy.inference.turns import Turns
 from proxy.limits.limiter import Limiter
 
@@ -30,4 +31,4 @@ class CallResources:
         self.body_memory.resize(config.server.limits.body_memory)
         self.ledger.limit_to(config.identities)
         if self.ledger.shared:
-            self.ledger.shared.configure(config.keys)
+            self.ledger.shared.configure(config.keys, secret_of_users(config))

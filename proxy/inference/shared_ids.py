@@ -2,7 +2,7 @@
 
 A key is identified by the digests of its secret, not by its name: a later key with the same name is another one. Each
 value is authenticated with the same digest, so that nothing but a proxy with this key in its configuration can have
-written it.
+written it. For users, a secret of the configuration takes its place.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta, Struct
 
-from proxy.config import Key
+from proxy.config import Config, Key
+from proxy.config.identities import SEPARATOR
+from proxy.config.secret_files import values_of
 from proxy.sharing import Sharing
 
 _MAC = 16
@@ -42,31 +44,47 @@ _DECODE = msgspec.msgpack.Decoder(SharedId).decode
 class SharedIds:
     """Records of all processes, by the name of a key and an id."""
 
-    def __init__(self, sharing: Sharing, time: Callable[[], float], seconds: float, keys: Iterable[Key]) -> None:
-        """`time`: Unix seconds; `seconds`: how long an id is kept."""
+    def __init__(
+        self,
+        sharing: Sharing,
+        time: Callable[[], float],
+        seconds: float,
+        keys: Iterable[Key],
+        secret_of_users: bytes = b"",
+    ) -> None:
+        """`time`: Unix seconds; `seconds`: how long an id is kept; `secret_of_users`: b"" if the ids of users are not
+        shared."""
         self._sharing = sharing
         self._time = time
         self._seconds = seconds
         self._digests: Mapping[str, Sequence[bytes]] = {}
+        self._secret_of_users = b""
         self._has_reported = False
-        self.configure(keys)
+        self.configure(keys, secret_of_users)
 
-    def configure(self, keys: Iterable[Key]) -> None:
+    def configure(self, keys: Iterable[Key], secret_of_users: bytes = b"") -> None:
         """Apply another configuration."""
         self._digests = {key.name: key.digests for key in keys}
+        self._secret_of_users = secret_of_users
 
     def put(self, key: str, object_id: str, provider: str, model: str) -> None:
         """Record that a key received an id now. While a key has several digests, under each."""
         payload = _ENCODE(SharedId(provider, model, self._time()))
-        for digest in self._digests.get(key, ()):
+        for digest in self._digests_of(key):
             self._sharing.put(_name(digest, object_id), _mac(digest, payload) + payload, self._seconds)
+
+    def _digests_of(self, identity: str) -> Sequence[bytes]:
+        if SEPARATOR not in identity:
+            return self._digests.get(identity, ())
+        secret = self._secret_of_users
+        return [hashlib.blake2b(identity.encode(), key=secret, digest_size=32).digest()] if secret else ()
 
     async def find(self, key: str, ids: Collection[str]) -> Mapping[str, tuple[SharedId, float]]:
         """Return what is known of ids, each with its age in seconds. Takes 0.2 s at most."""
         names = {
             _name(digest, object_id): (digest, object_id)
             for object_id in [*ids][:MAX_LOOKED_UP]
-            for digest in self._digests.get(key, ())
+            for digest in self._digests_of(key)
         }
         if not names:
             return {}
@@ -78,7 +96,7 @@ class SharedIds:
         return found
 
     def delete(self, key: str, object_id: str) -> None:
-        for digest in self._digests.get(key, ()):
+        for digest in self._digests_of(key):
             self._sharing.delete(_name(digest, object_id))
 
     def _read(self, digest: bytes, value: bytes) -> SharedId | None:
@@ -92,6 +110,15 @@ class SharedIds:
             self._has_reported = True
             _log.warning("an id from the shared store was ignored: it is damaged or foreign")
         return None
+
+
+def secret_of_users(config: Config) -> bytes:
+    """A secret that all replicas have, from the API keys in their configuration; b"" without any, or without logins."""
+    of_providers = {value for each in config.providers for key in each.all_api_keys for value in values_of(key)}
+    secrets = sorted(value.encode("utf-8", "surrogatepass") for value in of_providers if value)
+    if not secrets or not config.auth.logins:
+        return b""
+    return hashlib.blake2b(b"\0".join(secrets), digest_size=32, person=b"ids of users").digest()
 
 
 def _name(digest: bytes, object_id: str) -> str:

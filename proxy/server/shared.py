@@ -80,10 +80,11 @@ class Shared:
     def ledger(self, config: Config) -> Ledger:
         """Return the ids that keys received, created with this configuration."""
         from proxy.inference.ledger import MAX_AGE, Ledger
-        from proxy.inference.shared_ids import SharedIds
+        from proxy.inference.shared_ids import SharedIds, secret_of_users
 
         if self._ledger is None:
-            ids = SharedIds(self.sharing, self.clock.time, MAX_AGE, config.keys) if self.sharing else None
+            secret = secret_of_users(config)
+            ids = SharedIds(self.sharing, self.clock.time, MAX_AGE, config.keys, secret) if self.sharing else None
             self._ledger = Ledger(self.clock.monotonic, config.identities, ids)
         return self._ledger
 
@@ -105,7 +106,9 @@ class Shared:
         elif self._ledger:
             self._ledger.limit_to(config.identities)
             if self._ledger.shared:
-                self._ledger.shared.configure(config.keys)
+                from proxy.inference.shared_ids import secret_of_users
+
+                self._ledger.shared.configure(config.keys, secret_of_users(config))
 
 
 def change_feed(

@@ -18,6 +18,7 @@ from proxy.access.visibility import OfferSet, Visibility
 from proxy.catalog import Offer
 from proxy.catalog.virtual import catalog_of, offers_by_target
 from proxy.config import Config
+from proxy.config.identities import GROUP
 from proxy.cooperative import run_now
 from proxy.wire.openai import model_object
 
@@ -41,7 +42,7 @@ class ModelOverview(Struct, frozen=True):
 
 class KeyOverview(Struct, frozen=True):
     name: str | None
-    """None: requests without an API key."""
+    """None: requests without an API key. `group:staff`: users of this group, who log in elsewhere."""
     admin: bool
     call: bool
     expires: str | None
@@ -130,6 +131,8 @@ class Views:
     def _keys(self) -> Iterator[KeyOverview]:
         if anonymous := self._config.anonymous:
             yield KeyOverview(None, False, bool(anonymous.call), None, *self._digest(anonymous.models))
+        for name, group in self._config.groups_of_users.items():
+            yield KeyOverview(GROUP + name, False, group.call is not False, None, *self._digest(group.models))
         for key in self._config.keys:
             expires = key.expires.isoformat() if key.expires else None
             yield KeyOverview(key.name, key.admin, key.may_call, expires, *self._digest(key.rules))
@@ -184,6 +187,7 @@ class Views:
 
 def _rules_of(config: Config) -> Mapping[str | None, Sequence[str]]:
     rules: dict[str | None, Sequence[str]] = {key.name: key.rules for key in config.keys}
+    rules.update({GROUP + name: group.models for name, group in config.groups.items()})
     if config.anonymous:
         rules[None] = config.anonymous.models
     return rules

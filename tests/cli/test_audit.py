@@ -517,3 +517,30 @@ def test_limits_per_day_without_a_store_are_a_finding(store: str, found: bool) -
         ("not_kept", "key own", f"limits {end}"),
     ]
     assert findings_of(audit_of(text, TWO_LISTS)) == (expected if found else [])
+
+
+LOGINS = f"""{TWO}groups:
+  staff: {{models: ["provider:a", "x-*"]}}
+  empty: {{models: [y]}}
+  unused: {{models: ["*"]}}
+auth: {{jwt: [{{issuer: "https://login.example", audience: x, groups: {{a: staff, b: empty}}}}]}}
+"""
+
+
+def test_groups_of_users_who_log_in_count_as_callers() -> None:
+    audit = audit_of(LOGINS, TWO_LISTS)
+
+    assert findings_of(audit) == [
+        ("no_access", "group empty", "no access to any model: no model is allowed by y"),
+        ("matches_nothing", "group staff", "rule 'x-*' matches no model"),
+        ("matches_nothing", "group empty", "rule 'y' matches no model"),
+        ("inaccessible", "provider b", "none of its models is accessible, neither with a valid key nor without a key"),
+    ]
+    assert [str(finding) for finding in audit.findings("group:staff")] == ["group staff: rule 'x-*' matches no model"]
+
+
+def test_the_catalog_of_a_group_is_that_of_its_rules() -> None:
+    audit = audit_of(LOGINS, TWO_LISTS)
+
+    assert [model.id for model in audit.catalog_of("group:staff").models] == ["gpt-4o", "gpt-4o-mini"]
+    assert [model.id for model in audit.catalog_of("group:empty").models] == []

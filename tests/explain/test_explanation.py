@@ -71,3 +71,25 @@ Calls
   2. azure as 'eastus-gpt-4o'
 """
     )
+
+
+USERS = """
+providers: [{name: openai, base_url: "https://openai.example/v1"}]
+groups:
+  guests: {models: ["gpt-*"], call: false}
+auth: {jwt: [{issuer: "https://login.example", audience: x, groups: {g: guests}}]}
+"""
+
+
+def test_the_access_of_a_group_is_explained() -> None:
+    text = text_of(explained(USERS, {"openai": ["gpt-4o", "o1"]}, "gpt-4o", "group:guests"))
+
+    assert text.startswith(
+        "'gpt-4o' is listed for members of group guests. This caller cannot call it. Group guests has call: false: its"
+    )
+    assert (
+        "Access of members of group guests (rules of group guests)\n  group guests has call: false: its members" in text
+    )
+    assert text_of(explained(USERS, {"openai": ["gpt-4o", "o1"]}, "o1", "group:guests")).startswith(
+        "'o1' exists, but is not available for members of group guests"
+    )

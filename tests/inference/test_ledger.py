@@ -6,6 +6,7 @@ import tracemalloc
 
 import pytest
 
+from proxy.config.identities import Identities
 from proxy.inference.ledger import MAX_AGE, MAX_IDS, Ledger, Origin
 from tests.fakes import FakeClock
 
@@ -94,3 +95,27 @@ def test_an_id_takes_less_than_250_bytes(ledger: Ledger) -> None:
         tracemalloc.stop()
 
     assert used / MAX_IDS < 250
+
+
+async def test_callers_whose_ids_are_old_take_no_memory(clock: FakeClock) -> None:
+    ledger = Ledger(clock.monotonic, Identities((), ["header:"]))
+    for number in range(1000):
+        ledger.add(f"header:{number}", "resp_1", ledger.origin("a", "m"))
+    await clock.advance(MAX_AGE - 1)
+    ledger.add("header:0", "resp_2", ledger.origin("a", "m"))
+    await clock.advance(1)
+    ledger.add("header:new", "resp_1", ledger.origin("a", "m"))
+
+    assert list(ledger._keys) == ["header:0", "header:new"]
+    assert ledger.provider_of("header:0", "resp_2") == "a"
+
+
+def test_ids_of_users_are_forgotten_with_their_login(ledger: Ledger) -> None:
+    ledger.limit_to(Identities((), ["jwt:https://login.example|"]))
+    user = "jwt:https://login.example|u"
+    ledger.add(user, "resp_1", ledger.origin("a", "m"))
+    ledger.limit_to(Identities(["alice"], ["jwt:https://login.example|", "header:"]))
+    assert ledger.provider_of(user, "resp_1") == "a"
+    ledger.limit_to(Identities(["alice"], ["header:"]))
+
+    assert ledger.provider_of(user, "resp_1") == ""

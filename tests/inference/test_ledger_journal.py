@@ -148,3 +148,12 @@ VALID = encoded([("alice", ALICE, ORIGIN), ("bob", BOB, None), ("bob", b"", None
 def test_altered_bytes_raise_no_other_error(at: int, found: bytes) -> None:
     with suppress(RecursionError):
         replayed([VALID[:at] + found + VALID[at + len(found) :]], TAGS, NOW)
+
+
+def test_ids_of_a_user_are_restored_for_the_same_user_only() -> None:
+    user = "jwt:https://login.example|u"
+    data = encoded([(user, ALICE, ORIGIN), ("header:u", BOB, ORIGIN)], {})
+
+    assert replayed([data], {}, NOW) == {user: {ALICE: ORIGIN}, "header:u": {BOB: ORIGIN}}
+    forged = data.replace(b"login.example|u", b"login.example|v")
+    assert replayed([forged], {}, NOW) == {"header:u": {BOB: ORIGIN}}

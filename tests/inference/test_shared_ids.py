@@ -8,9 +8,10 @@ import msgspec
 import pytest
 
 from proxy.config import Key
+from proxy.config.identities import Identities
 from proxy.inference.ledger import MAX_AGE, Ledger
-from proxy.inference.shared_ids import MAX_LOOKED_UP, SharedId, SharedIds
-from tests.fakes import FakeClock
+from proxy.inference.shared_ids import MAX_LOOKED_UP, SharedId, SharedIds, secret_of_users
+from tests.fakes import FakeClock, config_of
 from tests.sharing.memory import Medium, SharedMemory
 
 pytestmark = pytest.mark.anyio
@@ -135,3 +136,32 @@ async def test_nothing_that_is_stored_names_a_key_or_an_id(medium: Medium, clock
     Process(medium, clock).add("alice", "resp_1")
 
     assert not [text for text in ("alice", "resp_1") if text in repr(medium.records)]
+
+
+USER = "jwt:https://login.example|u"
+
+
+async def test_an_id_of_a_user_is_found_by_processes_with_the_same_secret(medium: Medium, clock: FakeClock) -> None:
+    one, two, other, none = (Process(medium, clock) for _ in range(4))
+    for process, secret in ((one, b"s" * 32), (two, b"s" * 32), (other, b"t" * 32), (none, b"")):
+        process.ledger.limit_to(Identities(["alice"], ["jwt:https://login.example|"]))
+        process.ids.configure(process.keys, secret)
+    one.add(USER, "resp_1")
+    none.add(USER, "resp_2")
+
+    assert [await each.provider_of(USER, "resp_1") for each in (two, other, none)] == ["a", "", ""]
+    assert await two.provider_of(f"{USER}-2", "resp_1") == ""
+    assert await two.provider_of(USER, "resp_2") == ""
+
+
+def test_the_secret_of_users_depends_on_the_api_keys_of_providers() -> None:
+    def secret(api_key: str, issuer: str = "https://login.example") -> bytes:
+        provider = f"{{name: a, base_url: 'http://h'{api_key}}}"
+        auth = f"auth: {{jwt: [{{issuer: '{issuer}', audience: x, groups: {{g: staff}}}}]}}" if issuer else ""
+        return secret_of_users(config_of(f"providers: [{provider}]\ngroups: {{staff: {{models: [m]}}}}\n{auth}\n"))
+
+    first = secret(", api_keys: [sk-fake-1, sk-fake-2]")
+    assert len(first) == 32
+    assert secret(", api_keys: [sk-fake-2, sk-fake-1]") == first
+    assert secret(", api_keys: [sk-fake-1, sk-fake-3]") != first
+    assert secret("") == b""

@@ -387,3 +387,21 @@ async def test_an_expired_token_is_rejected(server: Served, issuer: OidcProvider
     await clock.advance(161)
 
     assert await listed(server, bearer(token)) == REJECTED
+
+
+async def test_the_overview_shows_the_groups_of_users(server: Served, issuer: OidcProvider) -> None:
+    admin = bearer(issuer.token(groups=["llm-users", "llm-admins"]))
+    overview = (await server.client.get("/admin/catalog", headers=admin)).json()
+    guests = (await server.client.get("/admin/catalog?key_name=group:guests", headers=admin)).json()
+    unknown = await server.client.get("/admin/catalog?key_name=group:unknown", headers=admin)
+    explained = (await server.client.get("/admin/explain?model=m&key_name=group:guests", headers=admin)).json()
+
+    assert [(key["name"], key["call"], key["models"]) for key in overview["keys"]] == [
+        (None, False, 1),
+        ("group:staff", True, 2),
+        ("group:guests", False, 1),
+        ("alice", True, 1),
+    ]
+    assert [model["id"] for model in guests["models"]] == ["n"]
+    assert unknown.status_code == 400
+    assert explained["access"]["caller"] == "members of group guests"
