@@ -792,6 +792,15 @@ ENTRIES: Mapping[str, Entry] = {
     "KeyEntry.models": Entry(
         'models: ["gpt-4o-mini", "owner:ctyun"]', "Access rules of this key; they replace those of its group."
     ),
+    "KeyEntry.not_before": Entry(
+        "not_before: 2026-12-01", "First day on which the key is valid (from the begin of the day, UTC)."
+    ),
+    "KeyEntry.allowed_ips": Entry(
+        "allowed_ips: [10.0.0.0/8, 192.0.2.7]",
+        "Networks and addresses from which the key can be used: that of the connection or, behind "
+        "`server.trusted_proxies`, [that of the client](logs.md#addresses-of-clients).",
+        "everywhere",
+    ),
     "KeyEntry.expires": Entry(
         "expires: 2027-01-31", "Last day on which the key is valid (until the end of the day, UTC)."
     ),

@@ -48,3 +48,5 @@ class Credential(NamedTuple):
     """Unix seconds."""
     has_access: bool = True
     """False: the caller is known, and has no group."""
+    valid_from: float = float("-inf")
+    """Unix seconds."""

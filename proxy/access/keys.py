@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
+from ipaddress import ip_network
 from typing import Protocol
 
+from proxy.access.addresses import ClientAddresses, address_of, is_in
 from proxy.access.caller import Caller, Credential
 from proxy.access.identity_header import HeaderUsers
 from proxy.access.jwt import KeySource, Tokens
@@ -14,7 +16,7 @@ from proxy.access.policy import Policy
 from proxy.access.token import MAX_TOKEN_BYTES, START
 from proxy.asgi import Header
 from proxy.config import Config
-from proxy.errors import BadRequest, InvalidKey, KeyInQuery, NoGroup
+from proxy.errors import BadRequest, InvalidKey, KeyInQuery, KeyNotUsable, NoGroup
 from proxy.limits.quota import Quotas
 
 MAX_KEY_BYTES = 4096
@@ -86,6 +88,11 @@ class Request(Protocol):
         """The address of the connection, "" if unknown."""
         ...
 
+    @property
+    def forwarded_for(self) -> bytes:
+        """The header `X-Forwarded-For`, b"" without one."""
+        ...
+
 
 class Access:
     """The callers of a configuration: its keys, by SHA-256 digest, and the users of its logins."""
@@ -107,11 +114,16 @@ class Access:
             if group
             else None
         )
+        self._addresses = ClientAddresses(config.server.trusted_proxies)
+        self._networks = {key.name: tuple(map(ip_network, key.allowed_ips)) for key in config.keys if key.allowed_ips}
+        """Identity -> where it must come from, of keys that are not valid everywhere."""
         self._keys: dict[bytes, Credential] = {}
         for key in config.keys:
             quota = quotas.of(key.limits, key.group)
             caller = Caller(key.name, Policy.of(key.rules), key.admin, key.may_call, key.name, key.group, quota)
-            self._keys.update(dict.fromkeys(key.digests, Credential(caller, key.valid_until)))
+            self._keys.update(
+                dict.fromkeys(key.digests, Credential(caller, key.valid_until, valid_from=key.valid_from))
+            )
         self._of_groups = frozenset(Policy.of(config.groups[name].models) for name in config.auth.group_names)
         self._tokens = Tokens(config, quotas, signing_keys, time) if signing_keys and config.auth.jwt else None
         self._header_users = HeaderUsers(config.auth.header, config, quotas) if config.auth.header else None
@@ -138,8 +150,17 @@ class Access:
 
         The headers of a login proxy count only if the request contains no credential.
         """
-        if not self.has_headers:
-            return self.identify(request.credentials, request.query)
+        has_headers = self.has_headers
+        caller = self._with_headers(request) if has_headers else self.identify(request.credentials, request.query)
+        if self._networks and (networks := self._networks.get(caller.identity)):
+            client = self._addresses.of(request.peer, request.forwarded_for)
+            address = address_of(client)
+            if address is None or not is_in(address, networks):
+                where = client or "a Unix socket"
+                raise KeyNotUsable(caller.identity, f"was sent from {where}, which is not in its `allowed_ips`")
+        return caller
+
+    def _with_headers(self, request: Request) -> Caller:
         credentials = self._credentials_of(request)
         user = None if credentials else self._user_of(request)
         if user is None:
@@ -173,8 +194,11 @@ class Access:
         if not credentials:
             return self._known(self._anonymous)
         found = self._credential(*credentials[0]) if len(credentials) == 1 else self._common(credentials)
-        if found is None or self._time() >= found.valid_until:
+        if found is None:
             raise InvalidKey
+        now = self._time()
+        if not found.valid_from <= now < found.valid_until:
+            raise KeyNotUsable(found.caller.identity, "has expired" if now >= found.valid_until else "is not valid yet")
         if not found.has_access:
             raise NoGroup
         return found.caller

@@ -132,15 +132,15 @@ def check(
       other_duplicates
                  [{duplicates, models, collisions: {id: [provider]}}]
       findings   [{kind, who, text}]; kind: no_access, expired,
-                 matches_nothing, hides_nothing, inaccessible, differs_in_case,
-                 looks_denied, not_kept
+                 expires_soon, not_yet_valid, matches_nothing, hides_nothing,
+                 inaccessible, differs_in_case, looks_denied, not_kept
       against    null without --against, else {url, same, generation:
                  {running, file}, not_compared: [{provider, reason}],
                  models: {added: [id], removed: [id], changed: [{id, fields:
                  {name: {running, file}}}]}, keys: {added: [name], removed:
                  [name], changed: [{name, models: {running, file}, settings,
-                 added, removed, rerouted}]}}; settings: admin, call and
-                 expires, if they change; the three lists of ids are null
+                 added, removed, rerouted}]}}; settings: admin, call, expires,
+                 not_before and allowed_ips, if they change; the three lists of ids are null
                  beyond 20 different changes
       calls      null without --call, else [{provider, id, target, state,
                  path, status, seconds, tokens: {input, output} or null,

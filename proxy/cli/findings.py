@@ -17,7 +17,7 @@ from proxy.catalog.adjust import fields_of
 from proxy.catalog.pattern_index import PatternIndex
 from proxy.cli.audited_models import AuditedModels
 from proxy.cli.probe_result import ProbeResult
-from proxy.config import Provider
+from proxy.config import Key, Provider
 from proxy.config.access_rules import split
 from proxy.config.call_limits import CallLimits
 from proxy.config.field_rules import FieldRule, type_name
@@ -27,6 +27,8 @@ from proxy.patterns import WILDCARDS, loose_matcher, matcher
 Kind = Literal[
     "no_access",
     "expired",
+    "expires_soon",
+    "not_yet_valid",
     "matches_nothing",
     "inaccessible",
     "hides_nothing",
@@ -34,6 +36,8 @@ Kind = Literal[
     "looks_denied",
     "not_kept",
 ]
+EXPIRES_SOON = 14 * 86_400
+"""Seconds before the end of a key from which it is reported."""
 _MAX_TWINS = 10
 NO_KEY = "requests without an API key"
 _NOT_KEPT = (
@@ -77,8 +81,7 @@ class Findings:
             if allows_nothing(group.models):
                 yield Finding("no_access", f"group {name}", _no_access(group.models))
         for key in self._config.keys:
-            if self._models.now >= key.valid_until:
-                yield Finding("expired", f"key {key.name}", f"expired on {key.expires}; requests with it get 401")
+            yield from self._of_validity(key)
             if allows_nothing(key.rules):
                 yield Finding("no_access", f"key {key.name}", _no_access(key.rules))
 
@@ -96,6 +99,15 @@ class Findings:
         for key in self._config.keys:
             if key.limits and key.limits.needs_store and key.limits not in of_groups:
                 yield Finding("not_kept", f"key {key.name}", _NOT_KEPT.format("limits"))
+
+    def _of_validity(self, key: Key) -> Iterator[Finding]:
+        now, who = self._models.now, f"key {key.name}"
+        if now >= key.valid_until:
+            yield Finding("expired", who, f"expired on {key.expires}; requests with it get 401")
+        elif now >= key.valid_until - EXPIRES_SOON:
+            yield Finding("expires_soon", who, f"expires at the end of {key.expires} (UTC)")
+        if now < key.valid_from:
+            yield Finding("not_yet_valid", who, f"is valid from {key.not_before}; until then requests with it get 401")
 
     def _of_rules(self) -> Iterator[Finding]:
         matches = cache(self._models.matches_something)

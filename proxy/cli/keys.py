@@ -15,13 +15,15 @@ from pydantic import TypeAdapter, ValidationError
 
 from proxy.cli.key_edits import KeyFile, digests, entries_of
 from proxy.cli.key_files import DEFAULT, Place, documents_of, edit, file_of, find_key, names_of, require_digest
-from proxy.cli.key_positions import Entry
+from proxy.cli.key_table import described, table, today
 from proxy.cli.keygen import generate, problem_of
 from proxy.cli.terminal import Failure, err, out, print_json, show_table
-from proxy.config.fields import Day
+from proxy.config.addresses import network
+from proxy.config.fields import Day, FirstDay
 
 _ACTIVE = "The server applies the change within seconds; at once after `models-proxy reload`."
 _DAY: TypeAdapter[date] = TypeAdapter(Day)
+_FIRST_DAY: TypeAdapter[date] = TypeAdapter(FirstDay)
 _NAME = click.argument("name")
 _CONFIG = click.option(
     "--config", type=click.Path(path_type=Path), default=DEFAULT, show_default=True, help="The main file.",
@@ -66,6 +68,11 @@ def keys() -> None:
     help="Access rules, separated by commas; can be repeated. They replace those of the group.",
 )  # fmt: skip
 @click.option("--expires", metavar="DATE", help="Last day on which the key is valid (until the end of the day, UTC).")
+@click.option("--not-before", metavar="DATE", help="First day on which the key is valid (from its begin, UTC).")
+@click.option(
+    "--allow-ip", "allowed_ips", metavar="NETWORK", multiple=True,
+    help="Network or address from which the key can be used; can be repeated. Default: everywhere.",
+)  # fmt: skip
 @click.option("--admin", is_flag=True, help="Allow admin endpoints, and show the details of each provider in /health.")
 @_CONFIG
 @_FILE
@@ -74,6 +81,8 @@ def add(
     group: str | None,
     models: Sequence[str],
     expires: str | None,
+    not_before: str | None,
+    allowed_ips: Sequence[str],
     admin: bool,
     config: Path,
     file: Path | None,
@@ -86,6 +95,7 @@ def add(
     Examples:
       models-proxy keys add alice --group staff
       models-proxy keys add ci --models 'gpt-4o,owner:lab' --expires 2099-01-31
+      models-proxy keys add office --group staff --allow-ip 192.0.2.0/24
       models-proxy keys add ops --group staff --admin --file keys/ops.yaml
       models-proxy keys add bob --group staff > bob.key
     """
@@ -99,7 +109,9 @@ def add(
         "hash": digest,
         **({"group": group} if group else {}),
         **({"models": [rule.strip() for rules in models for rule in rules.split(",")]} if models else {}),
+        **({"not_before": _first_day(not_before)} if not_before else {}),
         **({"expires": _day(expires)} if expires else {}),
+        **({"allowed_ips": [_network(each) for each in allowed_ips]} if allowed_ips else {}),
         **({"admin": True} if admin else {}),
     }
 
@@ -196,74 +208,47 @@ def list_keys(config: Path, file: Path | None, as_json: bool) -> None:
 
     \b
     --json: an object with these stable fields; more may be added:
-      keys  [{name, group, models, expires, expired, admin, limits, digests,
-            file}], in the order of the files; group, models, expires and
-            limits can be null; limits: as written at the key;
+      keys  [{name, group, models, not_before, expires, expired, allowed_ips,
+            admin, limits, digests, file}], in the order of the files; group,
+            models, not_before, expires, allowed_ips and limits can be null;
+            limits: as written at the key;
             digests: number of keys, 0 if the key is in an environment
             variable
     """
     documents = documents_of(Place(config, file))
-    described = [_described(entry, each.path) for each in documents for entry in entries_of(each.value)]
+    listed = [described(entry, each.path) for each in documents for entry in entries_of(each.value)]
     if as_json:
-        print_json({"keys": described})
-    elif described:
-        has_limits, has_files = any(key["limits"] for key in described), len(documents) > 1
-        columns = [*_COLUMNS, *[("limits", "fold")] * has_limits, *[("file", "fold")] * has_files]
-        rows = [(*_row(key), *[_limits(key)] * has_limits, *[key["file"]] * has_files) for key in described]
-        show_table(out(), columns, rows)
+        print_json({"keys": listed})
+    elif listed:
+        show_table(out(), *table(listed))
     else:
         click.echo(f"no keys in {documents[0].path}", err=True)
 
 
-_COLUMNS = (
-    ("name", "fold"), ("group", "fold"), ("models", "fold"), ("expires", "left"), ("admin", "left"), ("keys", "right"),
-)  # fmt: skip
-
-
-def _described(entry: Entry, path: str) -> dict[str, Any]:
-    expires = entry.get("expires")
-    return {
-        "name": str(entry.get("name")),
-        "group": entry.get("group"),
-        "models": entry.get("models"),
-        "expires": None if expires is None else str(expires),
-        "expired": str(expires) < _today().isoformat() if expires else False,
-        "admin": entry.get("admin") is True,
-        "limits": entry.get("limits"),
-        "digests": len(digests(entry)),
-        "file": path,
-    }
-
-
-def _row(key: dict[str, Any]) -> Sequence[str]:
-    expires = (key["expires"] or "-") + " (expired)" * key["expired"]
-    rules = "of the group" if key["models"] is None else ", ".join(map(str, key["models"])) or "none"
-    admin = "yes" if key["admin"] else "-"
-    return (key["name"], key["group"] or "-", rules, expires, admin, str(key["digests"] or "variable"))
-
-
-def _limits(key: dict[str, Any]) -> str:
-    """The limits of a key itself, in one line."""
-    limits = key["limits"]
-    if not isinstance(limits, dict):
-        return "of the group" if key["group"] else "-"
-    values = ((name, limits[name]) for name in limits)
-    return ", ".join(f"{name} {' '.join(map(str, each)) if isinstance(each, list) else each}" for name, each in values)
-
-
 def _day(text: str) -> date:
-    try:
-        day = _DAY.validate_python(text)
-    except ValidationError as error:
-        reason = error.errors()[0]["msg"].removeprefix("Value error, ")
-        raise click.BadParameter(reason, param_hint="'--expires'") from None
-    if day < _today():
+    day = _valid(_DAY, text, "--expires")
+    if day < today():
         raise click.BadParameter("is in the past", param_hint="'--expires'")
     return day
 
 
-def _today() -> date:
-    return datetime.now(UTC).date()
+def _first_day(text: str) -> date:
+    return _valid(_FIRST_DAY, text, "--not-before")
+
+
+def _network(text: str) -> str:
+    try:
+        return network(text)
+    except ValueError as error:
+        raise click.BadParameter(f"{error}", param_hint="'--allow-ip'") from None
+
+
+def _valid(type_: TypeAdapter[date], text: str, option: str) -> date:
+    try:
+        return type_.validate_python(text)
+    except ValidationError as error:
+        reason = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise click.BadParameter(reason, param_hint=f"'{option}'") from None
 
 
 # -- output ------------------------------------------------------------------------------------------------------------

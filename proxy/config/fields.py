@@ -73,6 +73,15 @@ def _day(value: object) -> date:
     raise ValueError("must be a valid date, like 2027-01-31; the key expires at the end of that day (UTC)")
 
 
+def _first_day(value: object) -> date:
+    try:
+        return _day(value)
+    except ValueError:
+        raise ValueError(
+            "must be a valid date, like 2027-01-31; the key is valid from the begin of that day (UTC)"
+        ) from None
+
+
 def fields_to_show(value: object) -> object:
     """`all`, `none` or a list of names -> None, an empty tuple, or the names."""
     if value == "all":
@@ -205,6 +214,7 @@ NotEmpty = Annotated[str, Field(min_length=1), AfterValidator(_text)]
 Sendable = Annotated[SecretStr, AfterValidator(check_sendable)]
 ApiKey = Annotated[SecretStr, AfterValidator(check_api_key)]
 Day = Annotated[date, BeforeValidator(_day)]
+FirstDay = Annotated[date, BeforeValidator(_first_day)]
 Globs = tuple[NotEmpty, ...]
 DottedPath = Annotated[Text, AfterValidator(dotted)]
 DottedPaths = Annotated[tuple[DottedPath, ...], BeforeValidator(alternatives)]

@@ -66,6 +66,8 @@ class _Key(msgspec.Struct, array_like=True):
     may_call: bool
     limits: int
     """Their number in `_Valid.limits`."""
+    not_before: date | None
+    allowed_ips: tuple[str, ...] | None
 
 
 class _Sources(msgspec.Struct, array_like=True):
@@ -147,6 +149,8 @@ def _valid(documents: Documents, config: Config) -> _Valid:
             key.admin,
             key.may_call,
             limits.setdefault(key.limits, len(limits)),
+            key.not_before,
+            key.allowed_ips,
         )
         for key in config.keys
     ]
@@ -236,6 +240,8 @@ def _members(result: _Valid) -> Members:
             admin=key.admin,
             may_call=key.may_call,
             limits=limits[key.limits],
+            not_before=key.not_before,
+            allowed_ips=key.allowed_ips,
         )
         for key in result.keys
     )

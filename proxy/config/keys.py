@@ -7,15 +7,16 @@ import re
 import string
 from collections.abc import Iterator, Mapping
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
-from pydantic import Field, SecretStr
+from pydantic import AfterValidator, Field, SecretStr
 
 from proxy.config import access_rules
+from proxy.config.addresses import network
 from proxy.config.auth_section import has_logins
 from proxy.config.call_limits import CallLimits
 from proxy.config.document import Path
-from proxy.config.fields import Day, Globs, Name, Settings, check_api_key
+from proxy.config.fields import Day, FirstDay, Globs, Name, Settings, check_api_key
 from proxy.config.hints import did_you_mean
 from proxy.config.settings import Group, Key
 from proxy.config.validation import Validation
@@ -26,6 +27,15 @@ MIN_KEY = 8
 _GENERATE = "it can be guessed: generate one with `models-proxy keygen`"
 _EXACTLY_ONE = 'must have exactly one of `hash: "sha256:..."`, `hashes: [...]` and `key: "${NAME}"`'
 _DIGEST = re.compile(r"sha256:[0-9a-fA-F]{64}")
+
+
+def _not_empty(networks: tuple[str, ...]) -> tuple[str, ...]:
+    if not networks:
+        raise ValueError("must not be empty: remove it to allow the key from everywhere")
+    return networks
+
+
+_Networks = Annotated[tuple[Annotated[str, AfterValidator(network)], ...], AfterValidator(_not_empty)]
 
 
 class KeyEntry(Settings):
@@ -40,7 +50,11 @@ class KeyEntry(Settings):
     key: object = Field(default=None, repr=False)
     group: str | None = None
     models: Globs | None = None
+    not_before: FirstDay | None = None
     expires: Day | None = None
+    allowed_ips: Annotated[tuple[Annotated[str, AfterValidator(network)], ...], AfterValidator(_not_empty)] | None = (
+        None
+    )
     admin: bool = False
     limits: CallLimits | None = None
 
@@ -134,6 +148,9 @@ class _Keys:
             return None
         if not digests:
             return None
+        if entry.not_before and entry.expires and entry.not_before > entry.expires:
+            self._validation.problem((*path, "not_before"), "is after `expires`, so the key is never valid")
+            return None
         may_call = group is None or group.call is not False
         return Key(
             name=entry.name,
@@ -144,6 +161,8 @@ class _Keys:
             admin=entry.admin,
             may_call=may_call,
             limits=self._limits_of(entry, group),
+            not_before=entry.not_before,
+            allowed_ips=entry.allowed_ips,
         )
 
     def _limits_of(self, entry: KeyEntry, group: Group | None) -> CallLimits | None:

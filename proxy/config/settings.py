@@ -79,18 +79,27 @@ class Key(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     may_call: bool = True
     limits: CallLimits | None = None
     """Its own, and those of its group that it does not set."""
+    not_before: date | None = None
+    allowed_ips: tuple[str, ...] | None = None
+    """Networks from which it can be used; None: from everywhere."""
 
     def __repr__(self) -> str:
         shown = (f"{name}={getattr(self, name)!r}" for name in self.__struct_fields__ if name != "digests")
         return f"Key({', '.join(shown)})"
 
     @property
+    def valid_from(self) -> float:
+        """When the key begins to be valid, in Unix seconds: at the begin of the day, UTC."""
+        return _begin_of(self.not_before) if self.not_before else float("-inf")
+
+    @property
     def valid_until(self) -> float:
         """When the key expires, in Unix seconds: at the end of the day, UTC."""
-        if self.expires is None:
-            return float("inf")
-        day = datetime(self.expires.year, self.expires.month, self.expires.day, tzinfo=UTC)
-        return day.timestamp() + 86_400
+        return _begin_of(self.expires) + 86_400 if self.expires else float("inf")
+
+
+def _begin_of(day: date) -> float:
+    return datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()
 
 
 @dataclass(frozen=True)

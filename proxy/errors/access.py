@@ -30,6 +30,16 @@ class KeyInQuery(InvalidKey):
     """A request with a key in its URL, valid or not: URLs are logged."""
 
 
+class KeyNotUsable(InvalidKey):
+    """A key of this proxy that is not valid now, or not from there. The response is that to any wrong key."""
+
+    def __init__(self, identity: str, reason: str) -> None:
+        """`reason`: for the log."""
+        super().__init__()
+        self.identity = identity
+        self.reason = reason
+
+
 class Forbidden(ApiError):
     status = 403
     type = "permission_error"

@@ -72,6 +72,12 @@ def caller_of(config: Config, key: str | None, now: float, reasons: Reasons) -> 
     if now >= found.valid_until:
         text = f"the key expired on {found.expires}: requests with it get 401"
         notes.append(reasons.of("expires", "stops", text, "keys", key))
+    if now < found.valid_from:
+        text = f"the key is valid from {found.not_before}: until then requests with it get 401"
+        notes.append(reasons.of("not_before", "stops", text, "keys", key))
+    if found.allowed_ips:
+        text = f"requests with the key get 401 unless they come from {', '.join(found.allowed_ips)}"
+        notes.append(reasons.of("allowed_ips", "keeps", text, "keys", key))
     if not found.may_call:
         notes.append(_no_calls(str(found.group), reasons))
     return Caller(key, found.rules, path, f"key {key}" if is_own else f"group {found.group}", found.may_call, notes)

@@ -30,6 +30,7 @@ from proxy.cooperative import NEXT_TURN
 from proxy.server.added_headers import with_generation, with_vary
 from proxy.server.background import Background
 from proxy.server.cors import Cors
+from proxy.server.refused_keys import RefusedKeys
 from proxy.server.shared import Shared
 from proxy.states import Calls
 from proxy.store import Report, Store
@@ -77,6 +78,7 @@ class Deployment:
             shared=shared.lists,
         )
         self.access = Access(config, clock.time, shared.key_sets)
+        self.refused_keys = RefusedKeys(clock.monotonic)
         self.guard = BrowserGuard(config.server) if config.is_open else None
         self.cors = Cors(config.server.cors) if config.server.cors else None
         self.add_headers: AddHeaders | None = with_vary(config.auth.headers, self.cors.add if self.cors else None)

@@ -11,7 +11,15 @@ from proxy.api.changes import ATOM_PATH, with_password
 from proxy.api.http import error_response, key_in_query
 from proxy.api.request import RequestHead
 from proxy.asgi import Handler, RawResponse, Receive, Send
-from proxy.errors import ApiError, InternalError, KeyInQuery, LoginUnavailable, PathOutsideBase, describe_bug
+from proxy.errors import (
+    ApiError,
+    InternalError,
+    KeyInQuery,
+    KeyNotUsable,
+    LoginUnavailable,
+    PathOutsideBase,
+    describe_bug,
+)
 from proxy.server.deployment import Deployment
 
 _PROBE = Caller(None, Policy(()))
@@ -80,6 +88,8 @@ async def _answer_later(
 def _refusal(deployment: Deployment, head: RequestHead, error: Exception) -> RawResponse:
     if head.key is None:  # rejected before its route was needed
         head.route = deployment.routes.template(head.path)
+    if isinstance(error, KeyNotUsable):
+        deployment.refused_keys.report(error)
     response = error_response_to(head, error)
     if head.path == ATOM_PATH and response.status == 401:
         response.headers.append((b"www-authenticate", b'Basic realm="models-proxy", charset="UTF-8"'))

@@ -49,6 +49,8 @@ class KeyOverview(Struct, frozen=True):
     models: int
     """Number of models that it sees."""
     digest: str
+    not_before: str | None = None
+    allowed_ips: tuple[str, ...] = ()
 
 
 class ProviderOverview(Struct, frozen=True):
@@ -135,7 +137,11 @@ class Views:
             yield KeyOverview(GROUP + name, False, group.call is not False, None, *self._digest(group.models))
         for key in self._config.keys:
             expires = key.expires.isoformat() if key.expires else None
-            yield KeyOverview(key.name, key.admin, key.may_call, expires, *self._digest(key.rules))
+            not_before = key.not_before.isoformat() if key.not_before else None
+            models, digest = self._digest(key.rules)
+            yield KeyOverview(
+                key.name, key.admin, key.may_call, expires, models, digest, not_before, key.allowed_ips or ()
+            )
 
     def _digest(self, rules: Sequence[str]) -> tuple[int, str]:
         """Return how many models rules allow, and their digest."""

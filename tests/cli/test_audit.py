@@ -82,7 +82,11 @@ def test_requests_without_a_key_that_have_no_access_are_found() -> None:
 @pytest.mark.parametrize(
     ("expires", "expected"),
     [
-        pytest.param("2027-01-15", [], id="today"),
+        pytest.param("2027-01-29", [], id="in 15 days"),
+        pytest.param(
+            "2027-01-28", [("expires_soon", "key k", "expires at the end of 2027-01-28 (UTC)")], id="in 14 days"
+        ),
+        pytest.param("2027-01-15", [("expires_soon", "key k", "expires at the end of 2027-01-15 (UTC)")], id="today"),
         pytest.param(
             "2027-01-14",
             [("expired", "key k", "expired on 2027-01-14; requests with it get 401")],
@@ -93,6 +97,12 @@ def test_requests_without_a_key_that_have_no_access_are_found() -> None:
 def test_an_expired_key_is_found(expires: str, expected: list[tuple[str, str, str]]) -> None:
     keys = "keys:\n" + key("all", '["*"]') + key("k", '["*"]', f", expires: {expires}")
     assert findings_of(audit_of(TWO + keys, TWO_LISTS)) == expected
+
+
+def test_a_key_that_is_not_valid_yet_is_found() -> None:
+    keys = "keys:\n" + key("today", '["*"]', ", not_before: 2027-01-15") + key("k", '["*"]', ", not_before: 2027-01-16")
+    text = "is valid from 2027-01-16; until then requests with it get 401"
+    assert findings_of(audit_of(TWO + keys, TWO_LISTS)) == [("not_yet_valid", "key k", text)]
 
 
 @pytest.mark.parametrize(

@@ -95,10 +95,12 @@ def test_a_change_prints_a_line_with_the_time_the_user_the_change_and_the_file(p
 
 def test_all_settings_of_a_key_can_be_given(path: Path) -> None:
     options = ["--models", "m,owner:lab", "--models", "!*-preview", "--expires", "2099-01-31", "--admin"]
+    options += ["--not-before", "2098-01-01", "--allow-ip", "10.0.0.0/8", "--allow-ip", "192.0.2.7"]
     key_of(run("add", "carol", *options, path=path))
     *_, carol = parse(path.read_text(encoding="utf-8"), environ={"CI_KEY": "sk-fake-of-ci"}).keys
     assert (carol.name, carol.group, carol.rules) == ("carol", None, ("m", "owner:lab", "!*-preview"))
-    assert (str(carol.expires), carol.admin) == ("2099-01-31", True)
+    assert (str(carol.not_before), str(carol.expires), carol.admin) == ("2098-01-01", "2099-01-31", True)
+    assert carol.allowed_ips == ("10.0.0.0/8", "192.0.2.7/32")
 
 
 def test_a_rotated_key_and_the_old_one_are_the_same_client_until_the_old_one_is_revoked(path: Path) -> None:
@@ -148,20 +150,31 @@ def test_limits_of_keys_are_listed_if_there_are_any(path: Path) -> None:
     assert [each["limits"] for each in listed] == [None, None, {"requests": ["5/m", "1k/d"], "concurrent": 2}]
 
 
+def test_when_and_from_where_keys_are_valid_is_listed_if_a_key_has_a_restriction(path: Path) -> None:
+    run("add", "carol", "--group", "staff", "--not-before", "2098-01-01", "--allow-ip", "192.0.2.7", path=path)
+    lines = run("list", path=path).output.splitlines()
+    assert lines[0] == ("name   group  models         valid from  expires               allowed IPs   admin      keys")
+    assert lines[1].split() == ["alice", "staff", "of", "the", "group", "-", "-", "everywhere", "-", "1"]
+    assert lines[4].split() == ["carol", "staff", "of", "the", "group", "2098-01-01", "-", "192.0.2.7/32", "-", "1"]
+
+
 def test_keys_are_listed_as_json(path: Path) -> None:
     assert json.loads(run("list", "--json", path=path).stdout) == {
         "keys": [
             {
-                "name": "alice", "group": "staff", "models": None, "expires": None, "expired": False,
-                "admin": False, "limits": None, "digests": 1, "file": str(path),
+                "name": "alice", "group": "staff", "models": None, "not_before": None,
+                "expires": None, "expired": False, "allowed_ips": None, "admin": False,
+                "limits": None, "digests": 1, "file": str(path),
             },
             {
-                "name": "ci", "group": None, "models": ["m", "!*-preview"], "expires": "2020-01-31", "expired": True,
+                "name": "ci", "group": None, "models": ["m", "!*-preview"], "not_before": None,
+                "expires": "2020-01-31", "expired": True, "allowed_ips": None,
                 "admin": False, "limits": None, "digests": 0, "file": str(path),
             },
             {
-                "name": "bob", "group": None, "models": [], "expires": None, "expired": False,
-                "admin": True, "limits": None, "digests": 2, "file": str(path),
+                "name": "bob", "group": None, "models": [], "not_before": None,
+                "expires": None, "expired": False, "allowed_ips": None, "admin": True,
+                "limits": None, "digests": 2, "file": str(path),
             },
         ],
     }  # fmt: skip
@@ -229,6 +242,14 @@ def test_a_change_that_is_not_possible_changes_nothing(arguments: list[str], pro
             "'--expires': must be a valid date, like 2027-01-31",
         ),
         (["add", "carol", "--group", "staff", "--expires", "2020-01-31"], "'--expires': is in the past"),
+        (
+            ["add", "carol", "--group", "staff", "--not-before", "soon"],
+            "'--not-before': must be a valid date, like 2027-01-31; the key is valid from the begin of that day (UTC)",
+        ),
+        (
+            ["add", "carol", "--group", "staff", "--allow-ip", "10.0.0.1/8"],
+            "'--allow-ip': must be a network such as 10.0.0.0/8, or an address; did you mean 10.0.0.0/8?",
+        ),
     ],
 )
 def test_invalid_arguments_are_usage_errors(arguments: list[str], problem: str, path: Path) -> None:

@@ -125,6 +125,22 @@ def test_rules_of_a_key_override_those_of_its_group() -> None:
             "found '2027-01-31 10:00:00'",
             id="a date with a time",
         ),
+        pytest.param(
+            f"name: k, hash: '{DIGEST}', models: [], not_before: 2027-02-01, expires: 2027-01-31",
+            ".not_before: is after `expires`, so the key is never valid",
+            id="a first day after the last one",
+        ),
+        pytest.param(
+            f"name: k, hash: '{DIGEST}', models: [], allowed_ips: [10.0.0.1/8]",
+            ".allowed_ips[0]: must be a network such as 10.0.0.0/8, or an address; did you mean 10.0.0.0/8?; "
+            "found '10.0.0.1/8'",
+            id="an address with a netmask",
+        ),
+        pytest.param(
+            f"name: k, hash: '{DIGEST}', models: [], allowed_ips: []",
+            ".allowed_ips: must not be empty: remove it to allow the key from everywhere",
+            id="no address",
+        ),
         pytest.param(f"name: k, hash: '{DIGEST}', models: [], expires: ", f".expires: {NO_VALUE}", id="no date"),
         pytest.param(
             f"name: k, hash: '{DIGEST}', models: [], admin: maybe",

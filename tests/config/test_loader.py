@@ -248,7 +248,7 @@ groups:
 keys:
   - {name: alice, hash: "sha256:0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a", group: staff}
   - {name: ci, key: "${CI_KEY}", models: [gpt-4o-mini, "provider:lab"], expires: 2027-01-31, admin: true,
-     limits: {concurrent: 5}}
+     limits: {concurrent: 5}, not_before: 2026-12-01, allowed_ips: [10.0.0.0/8, 192.0.2.7]}
   - name: bob
     hashes:
       - "sha256:0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c"
@@ -434,6 +434,8 @@ def test_every_setting_is_loaded(corp_pem: str) -> None:
                 expires=date(2027, 1, 31),
                 admin=True,
                 limits=CallLimits(concurrent=5),
+                not_before=date(2026, 12, 1),
+                allowed_ips=("10.0.0.0/8", "192.0.2.7/32"),
             ),
             Key(
                 name="bob",

@@ -31,6 +31,13 @@ def test_key_expires_at_the_end_of_its_day_utc(given: object) -> None:
     assert key.valid_until == datetime(2027, 2, 1, tzinfo=UTC).timestamp()
 
 
+def test_key_is_valid_from_the_begin_of_its_first_day_utc() -> None:
+    entry = KeyEntry.model_validate({"name": "ci", "not_before": "2027-01-31"})
+    key = Key(name="ci", digests=(), rules=(), not_before=entry.not_before)
+    assert key.valid_from == datetime(2027, 1, 31, tzinfo=UTC).timestamp()
+    assert Key(name="ci", digests=(), rules=()).valid_from == float("-inf")
+
+
 @pytest.mark.parametrize("day", [date(1, 1, 1), date(2028, 2, 29), date(9999, 12, 31)])
 def test_every_date_ends_after_24_hours(day: date) -> None:
     key = Key(name="ci", digests=(), rules=(), expires=day)
