@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
-from proxy.calls import API_NAMES, APIS
+from proxy.calls import API_NAMES, APIS, Api
 from proxy.catalog import Model, Offer
 from proxy.catalog.values import TargetOffer
 from proxy.config import Config
-from proxy.errors import ApiNotSupported, ModelNotCallable
+from proxy.errors import ModelNotCallable
 from proxy.explain.access import Caller
 from proxy.explain.reasons import Reasons
 from proxy.explain.values import CallPart, Calls, Reason
@@ -69,7 +69,7 @@ class CallExplainer:
         strategy, reason = self._strategy(model)
         try:
             ordered = self._candidates(model)
-        except (ModelNotCallable, ApiNotSupported) as error:
+        except ModelNotCallable as error:
             parts = [self._unused(offer) for offer in model.offers]
             return Calls(False, strategy, parts, [Reason("calls", "stops", error.message)])
         attempts = sorted(permitted(ordered, self._failover_to, self._states.new_offers), key=self._is_last)
@@ -80,17 +80,17 @@ class CallExplainer:
         return Calls(caller.may_call, strategy, parts, [*reason, *self._apis(model)])
 
     def _candidates(self, model: Model) -> Sequence[Candidate]:
-        """Those through the first API that one of them speaks. Raises ModelNotCallable and ApiNotSupported."""
-        speaks = {
-            api for offer in model.offers if (target := self._targets.get(offer.provider)) for api in target.speaks
-        }
-        return self._through(model, next((api for api in APIS if api in speaks), "openai"))
+        """Raises ModelNotCallable."""
 
-    def _through(self, model: Model, api: str) -> Sequence[Candidate]:
         def preview(model_id: str, batch: Sequence[Candidate]) -> Sequence[Candidate]:
             return self._strategies.ordered(None, model_id, batch)
 
-        return candidates(lambda name: model, NoBody(model.id), self._targets, (), api, order=preview)  # type: ignore[arg-type]
+        return candidates(lambda name: model, NoBody(model.id), self._targets, (), self._api(model), order=preview)
+
+    def _api(self, model: Model) -> Api:
+        """The first API through which a model can be called."""
+        targets = [target for offer in model.offers if (target := self._targets.get(offer.provider))]
+        return next((api for api in APIS if any(api in target.speaks for target in targets)), APIS[0])
 
     def _is_last(self, candidate: Candidate) -> bool:
         name = candidate.offer.provider
@@ -117,7 +117,7 @@ class CallExplainer:
         speaks = {self._targets[offer.provider].speaks for offer in model.offers if offer.provider in self._targets}
         if len(speaks) < 2:
             return []
-        return [Reason("speaks", "changes", f"for the {API_NAMES['openai']}; offers differ in `speaks`")]
+        return [Reason("speaks", "changes", f"for the {API_NAMES[self._api(model)]}; offers differ in `speaks`")]
 
     def _attempt(self, candidate: Candidate, position: int, attempts: Sequence[Candidate], caller: Caller) -> CallPart:
         name, own_id = candidate.offer.provider, candidate.offer.entry.id

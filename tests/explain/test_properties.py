@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxy.access import Policy
+from proxy.calls import APIS
 from proxy.catalog import Catalog, Model
 from proxy.catalog.merge import FACTS
 from proxy.catalog.virtual import catalog_of
@@ -95,7 +96,7 @@ provider_settings: dict[str, st.SearchStrategy[Any]] = {
     "call": st.just(False),
     "failover": st.booleans(),
     "failover_to": st.sampled_from(["same_owner", "listed", "any"]),
-    "speaks": st.sampled_from([["openai"], ["anthropic"], ["openai", "anthropic"]]),
+    "speaks": st.sampled_from([["openai"], ["anthropic"], ["openai", "anthropic"], ["gemini", "ollama"], ["ollama"]]),
 }
 
 
@@ -254,7 +255,7 @@ def _assert_calls(explanation: Explanation, model: Model, config: Config, calls:
 
 
 def _sent(model: Model, config: Config, calls: _Busy) -> Sequence[tuple[str, str]]:
-    """Where calls of a model are sent, in this order: through the OpenAI API, or else through Anthropic's."""
+    """Where calls of a model are sent, in this order: through the first API that is possible."""
     from proxy.inference.strategies import Strategies
 
     clock = FakeClock()
@@ -262,7 +263,7 @@ def _sent(model: Model, config: Config, calls: _Busy) -> Sequence[tuple[str, str
     forwarder = Forwarder(config.providers, clock, Telemetry(clock.monotonic), fetcher, calls.new_offers)
     targets = {provider.name: target for provider in config.providers if (target := provider.target)}
     strategies = Strategies(config, calls.load)
-    for api in ("openai", "anthropic"):
+    for api in APIS:
         try:
             found = candidates(
                 lambda name: model,
