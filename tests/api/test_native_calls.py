@@ -199,6 +199,18 @@ async def test_parts_of_a_stream_are_sent_as_they_arrive(fetch: FakeFetch, clock
                 assert response.headers["x-accel-buffering"] == "no"
 
 
+async def test_the_path_of_a_gemini_call_decides_whether_it_is_a_stream(fetch: FakeFetch, clock: FakeClock) -> None:
+    async with calling(fetch, clock, replies(generated())) as (served, _):
+        ended = Ended()
+        served.app.telemetry.add(ended)
+        for method in ("generateContent", "streamGenerateContent"):
+            await served.client.post(f"/v1beta/models/flash:{method}", json=CONTENTS, headers=GEMINI)
+        assert [(call.route, call.is_stream) for call in ended.calls] == [
+            ("/v1beta/models/{id}:generateContent", False),
+            ("/v1beta/models/{id}:streamGenerateContent", True),
+        ]
+
+
 async def test_models_in_the_body_of_a_gemini_call_are_replaced_and_must_be_that_of_the_path(
     fetch: FakeFetch, clock: FakeClock
 ) -> None:

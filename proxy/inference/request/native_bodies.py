@@ -42,3 +42,9 @@ class GeminiBody(JsonBody):
         self._model_fields = selections.models.all
         further = (model for field in self._model_fields for model in as_list(field.models))
         self.models = tuple(dict.fromkeys([path_model, *further]))
+
+
+class GeminiStreamBody(GeminiBody):
+    """The body of a call whose path requests a stream."""
+
+    is_stream = True
