@@ -1,8 +1,11 @@
-"""1. `GET /v1/models`, compared with a bare ASGI application that sends the same response, and with nginx."""
+"""1. `GET /v1/models`, compared with a bare ASGI application that sends the same response, and with nginx.
+
+Then lists in other formats, and a filtered one, compared in the same way with OpenAI's.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -10,6 +13,22 @@ from benchmarks.harness import Round, begin, folder, measured, medians, ratio, t
 from benchmarks.servers import Server, bare, config_text, nginx, ours, providers, upstreams, wait_until_listed
 
 SIZES = (60, 500, 5000)
+LISTS: Mapping[str, tuple[str, Sequence[str]]] = {
+    "openai": ("/v1/models", ()),
+    "filtered": ("/v1/models?q=m", ()),
+    "anthropic": ("/v1/models?limit=1000", ("anthropic-version: 2023-06-01",)),
+    "gemini": ("/v1beta/models?pageSize=1000", ()),
+    "ollama": ("/api/tags", ()),
+    "lmstudio": ("/api/v0/models", ()),
+    "litellm": ("/model/info", ()),
+    "codex": ("/v1/models?client_version=1.0.0", ()),
+    "mistral": ("/v1/models", ("User-Agent: mistral-client-python/1.0.0",)),
+}
+"""Format -> path and headers of its list."""
+LISTED = 500
+"""Models in these lists."""
+OF_OPENAI = 1.05
+"""CPU per request of a format, each relative to that of the bare application: at most this part of OpenAI's."""
 CONNECTIONS = (1, 32)
 GOAL = 0.85
 ROUNDS = 9  # many short rounds, so that medians ignore a slow second of the machine
@@ -30,6 +49,49 @@ def main() -> None:
     head = ["models, response", "connections", "req/s", "bare req/s", "ratio", "goal", "met"]
     head += ["CPU us", "bare CPU us", "p50 ms", "bare p50 ms", "nginx req/s", "of nginx"]
     print(table(head, rows))
+    print()
+    print(table(["format", "CPU us", "bare CPU us", "ratio", "of OpenAI's", "goal", "met"], _rows_of_formats()))
+
+
+def _rows_of_formats() -> list[list[str]]:
+    """Requests that are answered with 304, so that the lengths of the lists do not count."""
+    with ExitStack() as stack:
+        where = Path(stack.enter_context(folder()))
+        lines = [f"{line[:-1]}, speaks: [openai, anthropic, gemini, ollama]}}" for line in _lines(stack)]
+        proxy = stack.enter_context(ours(where, config_text(lines)))
+        wait_until_listed(proxy, LISTED)
+        requests = {name: (path, _with_etag(proxy, path, headers)) for name, (path, headers) in LISTS.items()}
+        replies = {name: proxy.get(path, dict(_pairs(headers))) for name, (path, headers) in requests.items()}
+        reference = stack.enter_context(bare(where, replies))
+        targets = [(proxy, path, headers) for path, headers in requests.values()]
+        targets += [(reference, f"/{name}", headers) for name, (_, headers) in requests.items()]
+        costs = [medians(runs).cpu_us for runs in _in_turn(targets, CONNECTIONS[-1])]
+    pairs = {name: (costs[n], costs[n + len(LISTS)]) for n, name in enumerate(LISTS)}
+    of_openai = pairs["openai"][0] / pairs["openai"][1]
+    return [
+        [
+            name,
+            f"{ours_:.1f}",
+            f"{bare_:.1f}",
+            f"{ours_ / bare_:.2f}",
+            f"{ours_ / bare_ / of_openai:.2f}",
+            f"<= {OF_OPENAI}",
+            verdict(ours_ / bare_ / of_openai <= OF_OPENAI),
+        ]
+        for name, (ours_, bare_) in pairs.items()
+    ]
+
+
+def _lines(stack: ExitStack) -> list[str]:
+    return providers(stack.enter_context(upstreams(LISTED)), 1)
+
+
+def _with_etag(proxy: Server, path: str, headers: Sequence[str]) -> list[str]:
+    return [*headers, f"If-None-Match: {proxy.get(path, dict(_pairs(headers))).header('etag')}"]
+
+
+def _pairs(headers: Sequence[str]) -> list[tuple[str, str]]:
+    return [(name, value) for name, _, value in (header.partition(": ") for header in headers)]
 
 
 def _kinds(stack: ExitStack, where: Path, models: int) -> dict[str, list[Target]]:
@@ -63,13 +125,7 @@ def _both(proxy: Server, reference: Server, name: str) -> list[tuple[Server, str
 
 
 def _row(name: str, targets: Sequence[Target], connections: int) -> list[str]:
-    rounds: list[list[Round]] = [[] for _ in targets]
-    for turn in range(ROUNDS + 1):
-        for (server, path, headers), runs in zip(targets, rounds, strict=True):
-            seconds = SECONDS if turn else SECONDS / 2  # warm-up
-            run = measured(server.pid, server.url(path), connections=connections, seconds=seconds, headers=headers)
-            if turn:
-                runs.append(run)
+    rounds = _in_turn(targets, connections)
     ours_, bare_, *web = map(medians, rounds)
     per_second = [[run.load.per_second for run in runs] for runs in rounds]
     share = ratio(per_second[0], per_second[1])
@@ -88,6 +144,18 @@ def _row(name: str, targets: Sequence[Target], connections: int) -> list[str]:
         f"{web[0].per_second:,.0f}" if web else "-",
         f"{ratio(per_second[0], per_second[2]):.2f}" if web else "-",
     ]
+
+
+def _in_turn(targets: Sequence[Target], connections: int) -> list[list[Round]]:
+    """Measure the targets alternately, after a warm-up."""
+    rounds: list[list[Round]] = [[] for _ in targets]
+    for turn in range(ROUNDS + 1):
+        for (server, path, headers), runs in zip(targets, rounds, strict=True):
+            seconds = SECONDS if turn else SECONDS / 2  # warm-up
+            run = measured(server.pid, server.url(path), connections=connections, seconds=seconds, headers=headers)
+            if turn:
+                runs.append(run)
+    return rounds
 
 
 if __name__ == "__main__":

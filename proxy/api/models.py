@@ -70,8 +70,9 @@ class Models:
             lists = lists_of(head.path, head.list_headers, head.query)
             if lists is OPENAI_LISTS and self._sources.are_requested(head, caller):
                 return partial(self._with_sources, head, caller, _WHOLE_LIST)
-            if lists is not OPENAI_LISTS or _query_of(lists, head, caller):
-                return self._list_in(lists, head, caller)
+            query = _query_of(lists, head, caller)
+            if query or lists is not OPENAI_LISTS:
+                return self._part(lists, query, head, caller)
         view = self._store.cached_view(caller.policy)
         packed = accepts_gzip(head.accept_encoding)
         if view is not None and view.catalog.models and not (packed and view.rendered.gzip is None):
@@ -114,8 +115,11 @@ class Models:
     # -- other formats -------------------------------------------------------------------------------------------------
 
     def _list_in(self, lists: ListFormat, head: RequestHead, caller: Caller) -> RawResponse | Handler:
-        """Return a list in another format than OpenAI's, or a part of any list, in the same way. Raises BadRequest."""
-        query = _query_of(lists, head, caller)
+        """Return a list in another format than OpenAI's, in the same way. Raises BadRequest."""
+        return self._part(lists, _query_of(lists, head, caller), head, caller)
+
+    def _part(self, lists: ListFormat, query: Hashable, head: RequestHead, caller: Caller) -> RawResponse | Handler:
+        """Return the part of a list that a query selects, if it is rendered, otherwise a handler."""
         view = self._store.cached_view(caller.policy)
         page = view.rendered.formats.cached(lists, query) if view and view.catalog.models else None
         packed = accepts_gzip(head.accept_encoding)

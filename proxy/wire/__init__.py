@@ -45,6 +45,7 @@ def format_of(path: str, list_headers: tuple[bytes, ...] = ()) -> Format:
     return default
 
 
+@lru_cache(maxsize=256)
 def lists_of(path: str, list_headers: tuple[bytes, ...], query: bytes = b"") -> ListFormat:
     """Return the format of a model list at a path that several formats share: by header, then by parameter."""
     row = format_of(path, list_headers)

@@ -28,6 +28,8 @@ class Filters(NamedTuple):
 
     def without_provider(self) -> Filters | None:
         """Return the filters of callers who are no administrators, None if there are no others."""
+        if not self.provider:
+            return self
         filters = self._replace(provider="")
         return filters if any(filters) else None
 
