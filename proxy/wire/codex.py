@@ -1,18 +1,23 @@
-"""The model catalog of Codex, `{"models": [{"slug", "display_name", "context_window", ...}]}`.
+"""The model catalog of Codex, `{"data": [{"slug", ...}], "models": [{"slug", "context_window", ...}]}`.
 
-Codex requests it at the path of OpenAI's list, with its version in the query. One missing field, or one unknown word in
-a field, makes it ignore the whole catalog. Its errors are OpenAI's.
+Codex requests it at the path of OpenAI's list, with its version in the query, and reads `models`. One missing field, or
+one unknown word in a field, makes it ignore the whole catalog. An entry replaces what Codex contains about a model: so
+`models` is without OpenAI's models for Codex, of which Codex contains instructions and tools that no provider reports.
+`data` has all models. Errors are OpenAI's.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 from proxy.catalog import Model
+from proxy.cooperative import Cooperative
 from proxy.wire.encoder import encode
 from proxy.wire.facts import facts_of, fields_of
 from proxy.wire.format import Format
-from proxy.wire.lists import ListFormat, whole
+from proxy.wire.lists import ListFormat, Page, encoded_entries
 from proxy.wire.openai import openai_error
 
 INSTRUCTIONS = (
@@ -24,6 +29,8 @@ INSTRUCTIONS = (
     "it. Continue until the task is complete, then report briefly what you changed and what you could not verify."
 )
 """Codex sends them to the model in place of its own instructions: without any, the model would get none."""
+_CONTAINED = re.compile(r"gpt-(?:[5-9]|\d\d)|codex")
+"""The beginnings of ids of models of which Codex contains facts."""
 _CONVERSES = ("", "chat", "completion")
 _INPUTS = ("text", "image")
 """Codex has no words for others."""
@@ -44,6 +51,37 @@ _CONSTANT: dict[str, Any] = {
     "supports_parallel_tool_calls": False,
     "experimental_supported_tools": [],
 }
+
+
+def list_page(query: None, listed: Listed) -> Page:
+    """Return the whole list, with the catalog behind it."""
+    return Page(range(listed.total), b'{"object":"list","data":[', b'],"models":[%b]}' % listed.catalog)
+
+
+class Listed(NamedTuple):
+    """What is in one list."""
+
+    total: int
+    catalog: bytes
+    """The entries of those models that Codex does not contain, joined with commas."""
+
+
+def prepared(models: Sequence[Model]) -> Cooperative[Listed]:
+    """Encode the catalog, in steps."""
+    unknown = [model for model in models if not is_contained(model)]
+    encoded = yield from encoded_entries(unknown, catalog_entry)
+    return Listed(len(models), encoded.text)
+
+
+def is_contained(model: Model) -> bool:
+    """Whether Codex contains facts about a model: it looks them up by the last part of an id."""
+    return model.owned_by == "openai" and _CONTAINED.match(model.id.rpartition("/")[2]) is not None
+
+
+def listed_model(model: Model) -> bytes:
+    """Return a model in `data`."""
+    name = fields_of(model).display_name or model.id
+    return encode({"id": model.id, "object": "model", "slug": model.id, "display_name": name})
 
 
 def catalog_entry(model: Model) -> bytes:
@@ -68,5 +106,5 @@ FORMAT = Format(
     recognizes=lambda path: False,
     error=openai_error,
     list_parameter=b"client_version",
-    lists=ListFormat(catalog_entry, whole(b'{"models":[', b"]}"), api="openai"),
+    lists=ListFormat(listed_model, list_page, prepare=prepared, api="openai"),
 )

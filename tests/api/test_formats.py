@@ -534,14 +534,22 @@ async def test_codex_gets_its_catalog_for_its_parameter(fetch: FakeFetch, clock:
         {"id": "coder", "display_name": "Coder", "description": "Writes code", "context_length": 128000,
          "supports_reasoning": True, "input_modalities": ["text", "image", "audio"]},
         {"id": "text-embedder", "type": "embedding"},
+        {"id": "gpt-5.5", "owned_by": "system"},
+        {"id": "openai/gpt-6-codex"},
+        {"id": "gpt-oss-120b"},
+        {"id": "gpt-5.5-of-a-lab", "owned_by": "lab"},
     )  # fmt: skip
     async with started(config_of(GEMINI), fetch, clock) as app:
         reply = await reply_to(app, "/v1/models?client_version=0.171.0")
         other = await reply_to(app, "/v1/models?version=0.171.0")
 
-    coder, embedder = reply.json["models"]
+    # Codex contains more about OpenAI's models than any provider reports.
+    coder, oss, embedder = reply.json["models"]
+    assert oss["slug"] == "gpt-oss-120b"
+    assert [model["slug"] for model in reply.json["data"]] == [
+        "coder", "gpt-5.5", "gpt-5.5-of-a-lab", "gpt-oss-120b", "openai/gpt-6-codex", "text-embedder",
+    ]  # fmt: skip
     shown = ("slug", "display_name", "description", "visibility", "context_window", "input_modalities")
-    assert [*reply.json] == ["models"]
     assert [coder.get(name) for name in shown] == [
         "coder",
         "Coder",
@@ -615,7 +623,7 @@ IDS: Mapping[str, Callable[[Any], list[str]]] = {
     "ollama": lambda body: [model["name"] for model in body["models"]],
     "lmstudio": lambda body: [model["id"] for model in body["data"]],
     "litellm": lambda body: [model["model_name"] for model in body["data"]],
-    "codex": lambda body: [model["slug"] for model in body["models"]],
+    "codex": lambda body: [model["slug"] for model in body["data"]],
     "mistral": lambda body: [model["id"] for model in body["data"]],
 }
 """Format -> from a list to the ids in it."""

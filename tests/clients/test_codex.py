@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from proxy.wire import codex
 from tests import npm
 from tests.clients.responses import Item, Turn, call, message, outputs, responds
 from tests.clients.running import KEY, PREFIX, Setup, setup
@@ -131,6 +132,16 @@ def test_a_session_over_http_begins_immediately_if_the_client_prefers_a_websocke
 
         assert messages(events) == [FINAL]
         assert not any("Reconnecting" in problem for problem in problems(events))
+
+
+def test_its_catalog_has_models_that_it_does_not_contain(packages: Path, tmp_path: Path) -> None:
+    with setup(tmp_path, responds(session("multi_agent_v1")), UNKNOWN_MODEL) as proxy:
+        by_command = f'[model_providers.models-proxy.auth]\ncommand = "/bin/echo"\nargs = ["{KEY}"]'
+        config = documented(proxy, UNKNOWN_MODEL).replace('env_key = "MODELS_PROXY_KEY"', by_command)
+        events = execute(packages, proxy, config)
+
+        assert (messages(events), problems(events)) == ([FINAL], [])
+        assert codex.INSTRUCTIONS in proxy.calls[0].body.decode()
 
 
 def test_a_wrong_key_is_reported_with_the_message_of_the_proxy(packages: Path, tmp_path: Path) -> None:
