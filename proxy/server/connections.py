@@ -60,6 +60,8 @@ class ClientConnections:
         self.read_turns = ReadTurns()
         self._open: set[ClientConnection] = set()
         self._addresses: Counter[str] = Counter()
+        self._handshakes: dict[int, tuple[ClientConnection, str]] = {}
+        """Descriptor -> what stands for the connection until its TLS handshake is over, and its address."""
         self._idlest: deque[tuple[tuple[bool, float], ClientConnection]] = deque()
         self._may_scan = True
         self._timer: asyncio.TimerHandle | None = None
@@ -77,12 +79,27 @@ class ClientConnections:
     def __len__(self) -> int:
         return len(self._open)
 
+    def begin(self, handshake: ClientConnection, address: str, descriptor: int) -> bool:
+        """Add a connection whose TLS handshake begins: see `admit`. `admit` replaces it after the handshake."""
+        if not self.admit(handshake, address, descriptor):
+            return False
+        self._handshakes[descriptor] = handshake, address
+        return True
+
+    def end(self, handshake: ClientConnection, descriptor: int) -> None:
+        """A TLS handshake has ended, also with a failure."""
+        if (found := self._handshakes.get(descriptor)) and found[0] is handshake:
+            del self._handshakes[descriptor]
+            self.discard(*found)
+
     def admit(self, connection: ClientConnection, address: str, descriptor: int) -> bool:
         """Add a new connection, if necessary after closing idle ones. Returns False if it must be closed.
 
         `descriptor`: that of its socket. The system assigns the lowest one that is free, so if it is reserved, all
         lower ones are in use, for whatever.
         """
+        if found := self._handshakes.get(descriptor):
+            self.end(found[0], descriptor)
         per_address = self.limits.connections_per_address
         if per_address is not None and self._addresses[address] >= per_address:
             return False

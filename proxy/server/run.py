@@ -8,6 +8,7 @@ import signal
 import socket
 import sys
 from collections.abc import Iterator, Sequence
+from functools import partial
 from math import ceil
 from types import FrameType
 from typing import Any, Protocol
@@ -35,8 +36,10 @@ from proxy.server.process_setup import (
 from proxy.server.reload import ConfigFiles
 from proxy.server.systemd import ServiceManager, State, service_manager
 from proxy.server.tls import ServerTls
+from proxy.server.tls_accept import TlsServer
 from proxy.sharing import Sharing
 from proxy.store import Report, Store
+from proxy.upstream.event_loop import EventLoop
 
 LAST_SECONDS = 6.0
 """Seconds after `shutdown_timeout` until everything is canceled. Calls end themselves before."""
@@ -189,11 +192,18 @@ class Server(uvicorn.Server):
         self._observer.on_start(self._app.deployment.store.reports())
         shorten_collections()
         self._app.shared.on_calls_loaded = release_memory
-        self.config.ssl = self._tls.context if self._tls else None
+        if self._tls:
+            self._accept_tls(self._tls)
         await super().startup(sockets=sockets)
         url = _url(self.servers[0].sockets[0], self._app.deployment.config.server)
         self._notifying = asyncio.create_task(self._notify_when_ready(url), name="notify when ready")
         self._manager.start(self._state, asyncio.get_running_loop())
+
+    def _accept_tls(self, tls: ServerTls) -> None:
+        self.config.ssl = tls.context
+        loop = asyncio.get_running_loop()
+        if isinstance(loop, EventLoop) and sys.platform != "win32":
+            loop.accept_tls = partial(TlsServer, self._app.connections)
 
     async def _notify_when_ready(self, url: str) -> None:
         await self._app.deployment.store.wait_until_warmed_up()

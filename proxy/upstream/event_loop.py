@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import sys
+from collections.abc import Callable
 from ipaddress import ip_address
 from typing import Any
 
@@ -27,11 +28,15 @@ class EventLoop(_Loop):
     def __init__(self) -> None:
         super().__init__()
         self.resolver = Resolver(self.time)
+        self.accept_tls: Callable[..., Any] | None = None
+        """Creates a server for a protocol, a socket, a TLS context and `handshake_seconds`. None: the loop's own."""
 
-    async def create_server(self, *arguments: Any, ssl: Any = None, **settings: Any) -> Any:
+    async def create_server(self, *arguments: Any, ssl: Any = None, sock: Any = None, **settings: Any) -> Any:
         if ssl:
+            if self.accept_tls and sock:
+                return self.accept_tls(*arguments, sock, ssl, self.handshake_seconds)
             settings["ssl_handshake_timeout"] = self.handshake_seconds
-        return await super().create_server(*arguments, ssl=ssl, **settings)
+        return await super().create_server(*arguments, ssl=ssl, sock=sock, **settings)
 
     async def getaddrinfo(
         self, host: Any, port: Any, *, family: int = 0, type: int = 0, proto: int = 0, flags: int = 0

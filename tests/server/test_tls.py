@@ -192,6 +192,20 @@ def test_client_that_does_not_finish_the_handshake_is_disconnected(files: Files)
         assert runner.run(wait_for_the_end()) == b""
 
 
+@pytest.mark.usefixtures("own_protocol")  # only its connections are limited
+def test_clients_that_do_not_begin_the_handshake_keep_no_one_out(files: Files) -> None:
+    files.config.write_text(files.text().replace("drain_delay", "limits: {connections: 8}, drain_delay"), "utf-8")
+    with processes.models_proxy("serve", "--config", str(files.config), "--port", "0", *processes.CONSOLE) as process:
+        port = httpx.URL(process.url).port or 0
+        silent = [socket.create_connection(("127.0.0.1", port)) for _ in range(40)]
+        with client() as requests:
+            assert requests.get(f"{process.url}/v1/models").status_code == 200
+        process.line(process.err, "connection limit reached")
+        for each in silent:
+            each.close()
+        assert process.stop() == 0
+
+
 # -- replaced files ----------------------------------------------------------------------------------------------------
 
 
