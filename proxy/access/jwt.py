@@ -15,6 +15,8 @@ from proxy.config.auth import JwtIssuer
 from proxy.errors import InvalidKey, LoginUnavailable
 from proxy.limits.quota import Quotas
 
+SIGNATURE_COST = 150
+"""Of checking a signature, in about microseconds of CPU."""
 MAX_VALIDATED = 10_000
 """Tokens that are remembered, about 1 KB each; the oldest are forgotten."""
 _TYPES = frozenset({"jwt", "at+jwt", "application/jwt", "application/at+jwt"})
@@ -73,6 +75,8 @@ class Tokens:
         self._validated: dict[bytes, Credential] = {}
         """SHA-256 digest of the token and its header -> its user. Of this configuration."""
         self._removals = source.removals
+        self.checks = 0
+        """Signatures that were checked."""
 
     def find(self, header: bytes, text: bytes) -> Credential | None:
         """Return the user with a token; None if the text is no token of a configured issuer.
@@ -105,6 +109,7 @@ class Tokens:
             if self._source.may_fetch(token.issuer):
                 raise SigningKeyNeeded(token.issuer)
             raise LoginUnavailable if keys is None else InvalidKey
+        self.checks += 1
         if not key.verifies(token.text, algorithm):
             raise InvalidKey
         return credential

@@ -11,7 +11,7 @@ from typing import Protocol
 from proxy.access.addresses import ClientAddresses, address_of, is_in
 from proxy.access.caller import Caller, Credential
 from proxy.access.identity_header import HeaderUsers
-from proxy.access.jwt import KeySource, Tokens
+from proxy.access.jwt import SIGNATURE_COST, KeySource, Tokens
 from proxy.access.policy import Policy
 from proxy.access.token import MAX_TOKEN_BYTES, START
 from proxy.asgi import Header
@@ -78,6 +78,8 @@ class Request(Protocol):
 
     credentials: list[Header]
     """Its headers in KEY_HEADERS."""
+    cost: int
+    """Of identifying its caller, in about microseconds of CPU, besides that of all requests."""
 
     @property
     def headers(self) -> Sequence[Header]: ...
@@ -132,6 +134,7 @@ class Access:
         self._headers = {**dict.fromkeys(self._named, _bare_or_bearer), **KEY_HEADERS}
         self.has_headers = bool(self._named or config.auth.header)
         """Whether further headers than KEY_HEADERS identify callers."""
+        self._has_logins = bool(config.auth.logins)
 
     @property
     def policies(self) -> frozenset[Policy]:
@@ -150,8 +153,8 @@ class Access:
 
         The headers of a login proxy count only if the request contains no credential.
         """
-        has_headers = self.has_headers
-        caller = self._with_headers(request) if has_headers else self.identify(request.credentials, request.query)
+        has_logins = self._has_logins
+        caller = self._with_logins(request) if has_logins else self.identify(request.credentials, request.query)
         if self._networks and (networks := self._networks.get(caller.identity)):
             client = self._addresses.of(request.peer, request.forwarded_for)
             address = address_of(client)
@@ -160,14 +163,25 @@ class Access:
                 raise KeyNotUsable(caller.identity, f"was sent from {where}, which is not in its `allowed_ips`")
         return caller
 
-    def _with_headers(self, request: Request) -> Caller:
-        credentials = self._credentials_of(request)
+    def _with_logins(self, request: Request) -> Caller:
+        credentials = self._credentials_of(request) if self.has_headers else request.credentials
         user = None if credentials else self._user_of(request)
         if user is None:
-            return self.identify(credentials, request.query)
+            return self._identify(request, credentials)
         if request.query and _contains_key(request.query):
             raise KeyInQuery
         return user
+
+    def _identify(self, request: Request, credentials: Sequence[Header]) -> Caller:
+        tokens = self._tokens
+        if tokens is None:
+            return self.identify(credentials, request.query)
+        checks = tokens.checks
+        try:
+            return self.identify(credentials, request.query)
+        finally:
+            if tokens.checks != checks:
+                request.cost = SIGNATURE_COST
 
     def _credentials_of(self, request: Request) -> Sequence[Header]:
         return [*request.credentials, *(header for header in request.headers if header[0] in self._named)]

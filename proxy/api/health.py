@@ -35,12 +35,12 @@ class Health:
         store: Store,
         calls: Callable[[str], Calls],
         reloads: Reloads,
-        stored: Callable[[], Mapping[str, Any]] = dict,
+        further: Callable[[], Mapping[str, Any]] = dict,
         workers: Workers | None = None,
     ) -> None:
-        """`calls` returns the state of a provider's calls, by the provider's name; `stored` the states of what the
-        section `store` configures; `workers`: None if this process is the only one that serves the port."""
-        self._stored = stored
+        """`calls` returns the state of a provider's calls, by the provider's name; `further` the states of what other
+        sections configure, by section; `workers`: None if this process is the only one that serves the port."""
+        self._further = further
         self._workers = workers
         self._generation = config.generation
         self._has_bundled_facts = config.facts == "bundled"
@@ -169,8 +169,7 @@ class Health:
             payload["configuration"] = self._configuration()
             if self._has_bundled_facts:
                 payload["facts"] = _facts(self._store.clock.time())
-            if stored := self._stored():
-                payload["store"] = stored
+            payload.update(self._further())
             if generations is not None:
                 payload["workers"] = [
                     {"worker": number, "generation": generations[number]} for number in sorted(generations)

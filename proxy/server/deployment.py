@@ -86,7 +86,7 @@ class Deployment:
         self.add_headers_for_admins = with_generation(config.generation, self.add_headers)
         self._callable = frozenset(provider.name for provider in config.providers if provider.target)
         reloads, workers = shared.operations.reloads, shared.operations.workers
-        self.health = Health(config, self.store, self._calls_of, reloads, self._stored_states, workers)
+        self.health = Health(config, self.store, self._calls_of, reloads, self._further_states, workers)
         self.listed = Listed(config, self.store)
         self.metrics = Metrics(config, clock, self._collector, workers)
         self._calls = {**request_paths(config.server.extra_paths), **native_paths()}
@@ -189,8 +189,13 @@ class Deployment:
         if (directory := self._shared.directory) and (record := self.store.record(provider)):
             directory.save(self._by_name[provider], record)
 
+    def _further_states(self) -> Mapping[str, object]:
+        """Return the states of what the sections `store` and `auth` configure, for `/health`."""
+        stored = self._stored_states()
+        of_logins = {"jwt": self._shared.key_sets.states} if self.config.auth.jwt else {}
+        return {name: states for name, states in (("store", stored), ("auth", of_logins)) if states}
+
     def _stored_states(self) -> Mapping[str, object]:
-        """Return the states of what the section `store` configures, for `/health`."""
         directory, sharing = self._shared.directory, self._shared.sharing
         shown: dict[str, object] = {}
         if directory:

@@ -70,6 +70,12 @@ class KeySets:
         # Shielded: a client that disconnects must not cancel what others wait for.
         await asyncio.shield(found.fetching)
 
+    @property
+    def states(self) -> list[dict[str, object]]:
+        """The state of each issuer, for `/health`."""
+        now = self._clock.monotonic()
+        return [found.state(now) for found in self._of.values()]
+
     async def run(self) -> None:
         """Keep the keys of all issuers current until canceled."""
         async with asyncio.TaskGroup() as group:
@@ -86,7 +92,7 @@ class KeySets:
     async def _keep(self, issuer: str) -> None:
         while found := self._of.get(issuer):
             await self.fetch(issuer)
-            await self._clock.sleep(RETRY_SECONDS if found.has_failed else REFRESH_SECONDS)
+            await self._clock.sleep(RETRY_SECONDS if found.failure else REFRESH_SECONDS)
 
     async def _update(self, found: _KeySet) -> None:
         try:
@@ -94,7 +100,7 @@ class KeySets:
             keys = await asyncio.to_thread(_parsed, document)  # the first time, a library is imported
             if found.keys is not None and keys.lack_one_of(found.keys):
                 self.removals += 1
-            found.succeeded(keys)
+            found.succeeded(keys, self._clock.monotonic())
         except UpstreamError as error:
             found.failed(error.reason)
         except Exception as bug:
@@ -113,7 +119,10 @@ class _KeySet:
         self.began = float("-inf")
         """Of the last fetch, in monotonic seconds."""
         self.fetching: asyncio.Task[None] | None = None
-        self.has_failed = False
+        self._fetched: float | None = None
+        """When the keys were fetched, in monotonic seconds."""
+        self.failure = ""
+        """Why the last fetch failed, "" if it did not."""
         self._logged = ""
 
     def is_of(self, issuer: JwtIssuer) -> bool:
@@ -121,15 +130,24 @@ class _KeySet:
         names = ("issuer", "jwks_url", "proxy", "ca_file")
         return all(getattr(self.issuer, name) == getattr(issuer, name) for name in names)
 
-    def succeeded(self, keys: SigningKeys) -> None:
-        self.keys, self.has_failed = keys, False
+    def state(self, now: float) -> dict[str, object]:
+        """`now`: monotonic seconds."""
+        return {
+            "issuer": self.issuer.issuer,
+            "keys": None if self.keys is None else len(self.keys),
+            "age_seconds": None if self._fetched is None else int(now - self._fetched),
+            "last_error": self.failure or None,
+        }
+
+    def succeeded(self, keys: SigningKeys, now: float) -> None:
+        self.keys, self._fetched, self.failure = keys, now, ""
         if self._logged:
             self._logged = ""
             _log.info("auth: signing keys of %s fetched again: %d keys", self.issuer.issuer, len(keys))
 
     def failed(self, reason: str) -> None:
         """Log a failure, once while its reason is the same."""
-        self.has_failed = True
+        self.failure = reason
         if reason != self._logged:
             self._logged = reason
             result = "its tokens get status 503" if self.keys is None else "the last ones stay in use"

@@ -219,7 +219,7 @@ class Protocol(asyncio.Protocol):
         self._head = head = RequestHead(scope, telemetry.monotonic())
         decision = self._proxy.decide(head)
         cycle.add_headers = head.add_headers
-        self._account(head.key, decision)
+        self._account(head.key, head.cost, decision)
         if isinstance(decision, RawResponse) and not head.has_body and cycle.is_direct:
             self.write_response(cycle, decision)
             head.status = decision.status
@@ -228,12 +228,13 @@ class Protocol(asyncio.Protocol):
         scope["connection"] = cycle
         self.server_state.tasks.add(self.loop.create_task(self._respond(cycle, head, decision, self._proxy.deployment)))
 
-    def _account(self, key: str | None, decision: RawResponse | Handler) -> None:
-        """Count a request against the share of its key."""
+    def _account(self, key: str | None, cost: int, decision: RawResponse | Handler) -> None:
+        """Count a request against the share of its key. `cost`: of identifying its caller."""
         share = self.share
         if share is None or share.key != key:
             share = self.share = self._shares.of(key, self.loop)
-        share.left -= REQUEST + len(decision.body) // BYTES_PER_UNIT if isinstance(decision, RawResponse) else REQUEST
+        of_body = len(decision.body) // BYTES_PER_UNIT if isinstance(decision, RawResponse) else 0
+        share.left -= REQUEST + cost + of_body
         if share.left <= LOW:
             share.renew_soon()
 

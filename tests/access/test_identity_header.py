@@ -35,6 +35,7 @@ class Request:
     def __init__(self, peer: str, headers: Sequence[tuple[str, str | bytes]], query: bytes = b"") -> None:
         self.peer = peer
         self.forwarded_for = b""
+        self.cost = 0
         self.query = query
         self.headers: Sequence[Header] = [
             (name.encode(), value.encode() if isinstance(value, str) else value) for name, value in headers

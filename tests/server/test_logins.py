@@ -10,7 +10,9 @@ from contextlib import asynccontextmanager
 import httpx
 import pytest
 
+from proxy.access.jwt import SIGNATURE_COST
 from proxy.server.key_sets import REFRESH_SECONDS, UNKNOWN_KEY_SECONDS
+from proxy.server.shares import BUDGET, REQUEST
 from proxy.telemetry.access_log import AccessLog
 from proxy.telemetry.line_fields import EndedCall, EndedRequest
 from tests.fakes import FakeClock, FakeFetch, config_of, digest, ids, reply_to
@@ -405,3 +407,41 @@ async def test_the_overview_shows_the_groups_of_users(server: Served, issuer: Oi
     assert [model["id"] for model in guests["models"]] == ["n"]
     assert unknown.status_code == 400
     assert explained["access"]["caller"] == "members of group guests"
+
+
+@pytest.mark.usefixtures("own_protocol")
+async def test_the_cost_of_a_signature_counts_against_the_share_of_the_sender(
+    server: Served, issuer: OidcProvider
+) -> None:
+    token = issuer.token()
+    forged = f"{issuer.token().rpartition('.')[0]}.{token.rpartition('.')[2]}x"
+    left = [await share_after(server, text) for text in (token, token, forged, KEY)]
+
+    costs = [BUDGET - REQUEST - each for each in left]
+    assert costs == [SIGNATURE_COST, 0, SIGNATURE_COST, 0]
+
+
+async def share_after(server: Served, credential: str) -> int:
+    """What is left of the share of a caller after a request without a list."""
+    server.app.shares._shares.clear()
+    async with server.raw(f"GET /nothing HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {credential}\r\n\r\n".encode()):
+        await until(lambda: len(server.app.shares._shares) == 1)
+        (share,) = server.app.shares._shares.values()
+        return share.left
+
+
+async def test_health_shows_administrators_the_state_of_issuers(
+    server: Served, issuer: OidcProvider, clock: FakeClock
+) -> None:
+    admin = bearer(issuer.token(groups=["llm-users", "llm-admins"]))
+
+    async def shown() -> object:
+        return (await server.client.get("/health", headers=admin)).json()["auth"]
+
+    of_issuer = {"issuer": issuer.issuer, "keys": 1, "age_seconds": 0, "last_error": None}
+    assert await shown() == {"jwt": [of_issuer]}
+    issuer.failing = True
+    await clock.advance(REFRESH_SECONDS)
+    await until(lambda: server.app.shared.key_sets.states[0]["last_error"] is not None)
+    failure = f"status 503 of {issuer.issuer}{METADATA}"
+    assert await shown() == {"jwt": [{**of_issuer, "age_seconds": 300, "last_error": failure}]}
