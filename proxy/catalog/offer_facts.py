@@ -26,10 +26,15 @@ def facts_of(offer: Offer) -> Facts:
 
 
 def with_type_of_name(facts: Facts, own_id: str) -> Facts:
-    """The facts with the type of the family in a name, if they have no type."""
-    if facts.type or not (type_ := type_of_name(own_id)):
+    """The facts with the type of the family in a name, if they have no type. Names are more precise than text as input
+    and output, which means that the model chats."""
+    if facts.type:
         return facts
-    return replace(facts, type=type_, type_source="name")
+    if type_ := type_of_name(own_id):
+        return replace(facts, type=type_, type_source="name")
+    if facts.outputs == ("text",) and facts.inputs and "text" in facts.inputs:
+        return replace(facts, type="chat", type_source="modalities")
+    return facts
 
 
 def read_facts(provider: Provider, config: Config) -> Callable[[Iterable[Offer]], Iterator[Offer]]:

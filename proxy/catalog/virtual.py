@@ -87,7 +87,9 @@ def _virtual_model(model: VirtualModel, found: Sequence[Model | None]) -> Iterat
     """
     targets = [(target, listed) for target, listed in zip(model.targets, found, strict=True) if listed]
     offers = [
-        TargetOffer(model.id, offer.provider, offer.owned_by, Entry(offer.entry.id), facts=offer.facts, target=target)
+        TargetOffer(
+            model.id, offer.provider, offer.owned_by, Entry(offer.entry.id), offer.alias_of, offer.facts, target
+        )
         for target, listed in targets
         for offer in listed.offers
     ]

@@ -19,10 +19,20 @@ CAPABILITIES: Final[tuple[Capability, ...]] = get_args(Capability)
 """What models can do besides text: call tools, reason, and read images, audio, video and files."""
 TYPE_NAMES: Final = tuple(dict.fromkeys(TYPES.values()))
 """The types of models. Words of providers that mean none of them are no known type."""
-TypeSource = Literal["", "list", "name"]
+TypeSource = Literal["", "list", "modalities", "name"]
 
 _FLAGS: Mapping[str, Capability] = {"supports_tools": "tools", "supports_reasoning": "reasoning"}
 _INPUTS: Mapping[str, Capability] = {"image": "vision", "audio": "audio", "video": "video", "file": "file"}
+_TYPE_OF_OUTPUT: Mapping[str, str] = {
+    "embedding": "embedding",
+    "embeddings": "embedding",
+    "image": "image",
+    "audio": "audio",
+    "speech": "audio",
+    "video": "video",
+    "rerank": "rerank",
+}
+"""The only output of a model -> its type. Models with more outputs, such as text and images, usually chat."""
 _OTHER_WORDS: Mapping[str, str] = {"images": "image", "pdf": "file", "document": "file", "documents": "file"}
 """Words for inputs -> those with which capabilities are found."""
 
@@ -33,7 +43,7 @@ class Facts(Struct, frozen=True, gc=False):
     type: str = ""
     """One of TYPE_NAMES."""
     type_source: TypeSource = ""
-    """`list`: it is listed or declared; `name`: it follows from the family in the model's name."""
+    """`list`: it is listed or declared; `modalities`: it follows from these; `name`: from the family in the name."""
     context: int = 0
     """The context length in tokens."""
     max_output: int = 0
@@ -71,14 +81,16 @@ def facts_in(extra: bytes) -> Facts:
     shown = _OPEN(extra)
     inputs = _words(shown.input_modalities)
     has, lacks = _capabilities(shown, inputs)
+    outputs = _words(shown.output_modalities)
     is_typed = isinstance(shown.type, str) and shown.type in TYPE_NAMES
+    type_ = shown.type if is_typed else _type_of_output(outputs)
     return Facts(
-        type=shown.type if is_typed else "",
-        type_source="list" if is_typed else "",
+        type=type_,
+        type_source="list" if is_typed else "modalities" if type_ else "",
         context=_tokens(shown.context_length),
         max_output=_tokens(shown.max_output_tokens),
         inputs=inputs,
-        outputs=_words(shown.output_modalities),
+        outputs=outputs,
         capabilities=has,
         lacking=lacks,
     )
@@ -99,6 +111,10 @@ def _words(value: object) -> tuple[str, ...] | None:
 def _shared_words(words: tuple[str, ...]) -> tuple[str, ...]:
     """The same object for equal words: thousands of models have few lists."""
     return words
+
+
+def _type_of_output(outputs: tuple[str, ...] | None) -> str:
+    return _TYPE_OF_OUTPUT.get(outputs[0], "") if outputs and len(outputs) == 1 else ""
 
 
 def _capabilities(shown: _Shown, inputs: tuple[str, ...] | None) -> tuple[frozenset[Capability], frozenset[Capability]]:

@@ -50,7 +50,7 @@ class Facts:
                 facts.append(self._fact(name, shown[name], sources[name], offers[0]))
             elif name != "type":
                 facts.append(self._bundled(name, shown[name], offers))
-        return [*facts, *self._type_of_name(offers[0], is_known="type" in sources)]
+        return [*facts, *self._derived_type(offers[0], is_known="type" in sources)]
 
     def _bundled(self, name: str, value: Any, offers: Sequence[Offer]) -> Fact:
         with_facts = (
@@ -60,15 +60,18 @@ class Facts:
         text = f"from {bundled().label(self._now)}: no provider reports it"
         return Fact(name, value, offer.provider, "bundled", [self._reasons.of("facts", "sets", text, "facts")])
 
-    def _type_of_name(self, offer: Offer, *, is_known: bool) -> Iterator[Fact]:
-        """The type that follows from the name of a model, if it is shown, or access rules read it."""
+    def _derived_type(self, offer: Offer, *, is_known: bool) -> Iterator[Fact]:
+        """The type that follows from other facts or from the name, if it is shown, or access rules read it."""
+        facts, own_id = facts_of(offer), (offer.alias_of or offer).entry.id
         if is_known or not (self._shows_types or self._config.has_fact_rules):
             return
-        facts, own_id = facts_of(offer), (offer.alias_of or offer).entry.id
+        note = "" if self._shows_types else "; the list does not show it"
         if facts.type_source == "name":
-            note = "" if self._shows_types else "; the list does not show it"
             text = f"the model family of the id {own_id!r}, because no provider reports a type{note}"
             yield Fact("type", facts.type, offer.provider, "name", [Reason("type", "sets", text)])
+        elif facts.type_source == "modalities":
+            text = f"its modalities, because no provider reports a type{note}"
+            yield Fact("type", facts.type, offer.provider, "modalities", [Reason("type", "sets", text)])
 
     def _sources(self, offers: Sequence[Offer]) -> dict[str, Offer]:
         """Fact -> the offer that it comes from, found by merging one offer more at a time."""

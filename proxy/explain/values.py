@@ -87,9 +87,9 @@ class AccessPart(Struct, frozen=True):
     """What applies besides the rules."""
 
 
-Source = Literal["provider", "declared", "override", "owner", "bundled", "name", "none"]
-"""Where a value comes from. `owner`: as in `reasons`; `bundled`: from `genai-prices`; `name`: from the family in the
-name of the model; `none`: it is unknown."""
+Source = Literal["provider", "declared", "override", "owner", "bundled", "modalities", "name", "none"]
+"""Where a value comes from. `owner`: as in `reasons`; `bundled`: from `genai-prices`; `modalities`: from these; `name`:
+from the family in the name of the model; `none`: it is unknown."""
 
 
 class Fact(Struct, frozen=True):

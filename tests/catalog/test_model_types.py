@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from proxy.catalog import Offer
@@ -92,3 +94,27 @@ def test_the_name_is_the_own_one() -> None:
     assert facts_of(Offer("gpt-4o", "p", "o", Entry("m"))).type == ""
     original = Offer("gpt-4o", "p", "o", Entry("gpt-4o"))
     assert facts_of(Offer("n", "p", "o", Entry("n"), alias_of=original)).type == "chat"
+
+
+@pytest.mark.parametrize(
+    ("own_id", "inputs", "outputs", "expected"),
+    [
+        ("m", ["text"], ["embedding"], ("embedding", "modalities")),
+        ("m", ["text"], ["embeddings"], ("embedding", "modalities")),
+        ("m", ["text"], ["image"], ("image", "modalities")),
+        ("m", ["text"], ["speech"], ("audio", "modalities")),
+        ("gpt-4o", ["text"], ["video"], ("video", "modalities")),
+        ("m", ["text", "image"], ["text"], ("chat", "modalities")),
+        ("bge-reranker-v2-m3", ["text"], ["text"], ("rerank", "name")),
+        ("m", ["audio"], ["text"], ("", "")),
+        ("m", None, ["text"], ("", "")),
+        ("m", ["text"], ["text", "image"], ("", "")),
+    ],
+)
+def test_without_a_listed_type_the_modalities_count(
+    own_id: str, inputs: list[str] | None, outputs: list[str], expected: tuple[str, str]
+) -> None:
+    extra = json.dumps({"input_modalities": inputs, "output_modalities": outputs}).encode()
+    facts = facts_of(Offer("public", "p", "o", Entry(own_id, extra=extra)))
+
+    assert (facts.type, facts.type_source) == expected

@@ -66,6 +66,8 @@ entries = st.fixed_dictionaries(
         "enabled": st.booleans(),
         "type": st.sampled_from(["chat", "embedding"]),
         "supports_tools": st.booleans(),
+        "output_modalities": st.sampled_from([["image"], ["text"], ["text", "image"]]),
+        "input_modalities": st.just(["text"]),
         "aliases": st.lists(ids, max_size=2),
     },
 )
@@ -227,8 +229,9 @@ def _assert_models(explanation: Explanation, context: Context) -> None:
 
 
 def _assert_fields(explanation: Explanation, model: Model, all_spellings: bool) -> None:
-    # Without `facts_style: all` the list does not show types that follow from names.
-    facts = {fact.name: fact.value for fact in explanation.facts if fact.source != "name" or all_spellings}
+    # Without `facts_style: all` the list does not show types that follow from names or modalities.
+    derived = () if all_spellings else ("name", "modalities")
+    facts = {fact.name: fact.value for fact in explanation.facts if fact.source not in derived}
     extra = msgspec.json.decode(model.offers[0].entry.extra)
     shown = {name: extra[name] for name in FACTS if extra.get(name) is not None}
     assert facts == {"owned_by": model.owned_by, "created": model.created, **shown}
