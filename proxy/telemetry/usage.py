@@ -245,13 +245,12 @@ class Usage(Observer):
             del self._open[start]
             self._closed[start] = rows
 
-    def forget_old(self) -> frozenset[date]:
-        """Remove the days that are too old. Returns the others."""
+    def forget_old(self) -> None:
+        """Remove the days that are too old."""
         now = self._time()
         oldest = self.days.begin_of(self.days.day_of(now) - timedelta(self.max_days))
         for start in [start for start in self._closed if start < oldest]:
             self.rows -= len(self._closed.pop(start))
-        return self.all_days
 
     def too_many(self) -> OldDay | None:
         """The day whose rows must become fewer, because there are too many; None if that is not necessary.

@@ -22,7 +22,7 @@ from tests.telemetry.calls import record
 pytestmark = pytest.mark.anyio
 
 ALL = Query(0, 2**40, ("key",))
-CONFIG = config_of("providers: [{name: a, base_url: 'http://127.0.0.1:9/v1'}]")
+CONFIG = "providers: [{name: a, base_url: 'http://127.0.0.1:9/v1'}]"
 ROW = Names("alice", "m", "a")
 
 
@@ -45,7 +45,7 @@ class Others:
 
 
 def keeper(clock: FakeClock, workers: Others | None) -> UsageKeeper:
-    return UsageKeeper(CONFIG, clock, Telemetry(clock.monotonic), lambda model: True, None, workers)
+    return UsageKeeper(config_of(CONFIG), clock, Telemetry(clock.monotonic), lambda model: True, None, workers)
 
 
 def use(keeper: UsageKeeper, key: str = "alice") -> None:
