@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from array import array
 from collections.abc import Callable, Collection, Hashable, Sequence
 from typing import Any
 
@@ -54,7 +55,7 @@ class _List:
     def __init__(self, lists: ListFormat, entries: Entries, listed: Any, own_bytes: int, digest: str) -> None:
         """`listed`: what `ListFormat.page` reads. `own_bytes`: of both, without what other objects hold, too.
 
-        `digest`: of the whole list.
+        `digest`: of both.
         """
         self._lists = lists
         self._entries = entries
@@ -78,11 +79,16 @@ class _List:
         page = self.cached(query)
         if page is None:
             positions, start, end = self._lists.page(query, self._listed)
-            # Not of the body: that takes longer than joining it.
-            digest = hashlib.sha256(f"{self._digest} {query}".encode("utf-8", "surrogatepass")).hexdigest()[:32]
-            page = self._pages[query] = Page(b"".join((start, self._entries.joined(positions), end)), digest)
+            body = b"".join((start, self._entries.joined(positions), end))
+            page = self._pages[query] = Page(body, self._digest_of(query, positions))
             self._evict()
         return page
+
+    def _digest_of(self, query: Hashable, positions: Sequence[int]) -> str:
+        """Of what a page follows from, because that of its body takes longer than joining it."""
+        digest = hashlib.sha256(f"{self._digest} {query} ".encode("utf-8", "surrogatepass"))
+        digest.update(array("Q", positions).tobytes())
+        return digest.hexdigest()[:32]
 
     def _evict(self) -> None:
         limit = max(_MIN_PAGE_BYTES, 2 * self._entries.length)
@@ -144,7 +150,7 @@ class FormatLists:
         if lists is OPENAI_LISTS:
             return _List(lists, self._entries(), listed, own_bytes, self._digest)
         entries = yield from encoded_entries(models, lists.entry)
-        return _List(lists, entries, listed, own_bytes + entries.length, entries.digest)
+        return _List(lists, entries, listed, own_bytes + entries.length, entries.digest + getattr(listed, "digest", ""))
 
 
 def is_listed(model: Model, speakers: Collection[str]) -> bool:

@@ -64,13 +64,19 @@ class Listed(NamedTuple):
     total: int
     catalog: bytes
     """The entries of those models that Codex does not contain, joined with commas."""
+    digest: str
+    """Of the catalog."""
+
+    @property
+    def size(self) -> int:
+        return len(self.catalog)
 
 
 def prepared(models: Sequence[Model]) -> Cooperative[Listed]:
     """Encode the catalog, in steps."""
     unknown = [model for model in models if not is_contained(model)]
     encoded = yield from encoded_entries(unknown, catalog_entry)
-    return Listed(len(models), encoded.text)
+    return Listed(len(models), encoded.text, encoded.digest)
 
 
 def is_contained(model: Model) -> bool:

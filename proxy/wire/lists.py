@@ -40,7 +40,10 @@ class ListFormat:
     query: Callable[[bytes], Hashable] = lambda query: None
     """Parses the query of a request. Raises BadRequest. Equal results select equal parts."""
     prepare: Callable[[Sequence[Model]], Cooperative[Any]] | None = None
-    """Returns what `page` reads, if that is not the models themselves. They are sorted by id."""
+    """Returns what `page` reads, if that is not the models themselves. They are sorted by id.
+
+    It can have a `size` in bytes, and a `digest` of what pages contain besides entries.
+    """
     single: Callable[[Model], bytes] | None = None
     """Returns one model that was requested by its id, if that is not an entry of the list."""
     paths: tuple[str, ...] = ()

@@ -603,6 +603,17 @@ async def test_mistrals_sdks_get_a_type_and_capabilities_with_every_model(fetch:
     assert retrieved.json == {**others.json, "type": "base", "capabilities": {"completion_chat": True}}
 
 
+async def test_the_etag_of_a_catalog_changes_with_its_facts(fetch: FakeFetch, clock: FakeClock) -> None:
+    fetch.lists("a", {"id": "coder", "context_length": 1000})
+    async with started(config_of(GEMINI), fetch, clock) as app:
+        before = await reply_to(app, "/v1/models?client_version=1")
+        fetch.lists("a", {"id": "coder", "context_length": 2000})
+        await clock.advance(600)
+        after = await reply_to(app, "/v1/models?client_version=1", {"if-none-match": before.header("etag") or ""})
+
+    assert (after.status, after.json["models"][0]["context_window"]) == (200, 2000)
+
+
 # -- all formats -------------------------------------------------------------------------------------------------------
 
 REQUESTS: Mapping[str, tuple[str, Mapping[str, str]]] = {
