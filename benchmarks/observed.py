@@ -122,12 +122,12 @@ def main() -> None:
             Request("call, SSE", "/v1/chat/completions", 32, bodies["sse"]),
         ]
         texts = {side: config(lists, calls, side.settings) for side in sides}
-        results = _measure(where, texts, requests)
+        results = measure(where, texts, requests)
     rows = [row for request in requests for row in rows_of(request, results[request])]
     print(table(["request", "connections", "server", "CPU us", "lowest", "highest", "ratio", "goal", "met"], rows))
 
 
-def _measure(where: Path, texts: Mapping[Side, str], requests: Sequence[Request]) -> Mapping[Request, Results]:
+def measure(where: Path, texts: Mapping[Side, str], requests: Sequence[Request]) -> Mapping[Request, Results]:
     """Measure all requests with processes of all sides, which run alternately. `texts`: their configurations."""
     results: dict[Request, dict[Side, list[float]]] = {each: {side: [] for side in texts} for each in requests}
     for _ in range(PROCESSES):

@@ -35,6 +35,7 @@ from proxy.config.routing import RoutingRule, VirtualModel
 from proxy.config.server import Server, Tls
 from proxy.config.settings import Group, Merge, OwnerRule
 from proxy.config.store import StoreSettings
+from proxy.config.tracing import Tracing
 from proxy.dialects import DIALECTS, Auth, Dialect, Setting
 from proxy.telemetry.metrics import METRICS
 
@@ -102,6 +103,11 @@ SECTIONS = (
         "A list of webhooks that are called when models or providers change. See [Changes](changes.md#webhooks).",
     ),
     Section(
+        "tracing",
+        Tracing,
+        "Where spans of requests are sent, with OTLP over HTTP. See [Tracing](tracing.md). A restart applies changes.",
+    ),
+    Section(
         "cache",
         Cache,
         "How long model lists are kept. Each setting can also be set under `defaults` and on a provider.",
@@ -159,6 +165,15 @@ SECTIONS = (
 )
 
 ENTRIES: Mapping[str, Entry] = {
+    "Tracing.endpoint": Entry(
+        "endpoint: http://collector:4318", "The URL of a collector without `/v1/traces`, which the proxy adds."
+    ),
+    "Tracing.headers": Entry("headers: {X-Token: secret}", "Headers that are sent to the collector; kept secret."),
+    "Tracing.ca_file": Entry(
+        "ca_file: /etc/ssl/corp.pem",
+        "PEM file with the certificate authorities to trust instead of the public ones.",
+    ),
+    "Tracing.sample": Entry("sample: 0.1", "The share of traces that are recorded, of those that begin at the proxy."),
     "Webhook.webhook": Entry(
         "webhook: https://hooks.example.com/path",
         "The URL, with HTTPS unless its host is a loopback or private address. It is kept secret.",

@@ -15,7 +15,8 @@ LISTS = ("owners", "providers", "models", "routing", "keys")
 INCLUDABLE = (*LISTS, "groups")
 """What an included file can contain."""
 SECTIONS = (
-    "include", "server", "logging", "store", "auth", "notify", "cache", "defaults", "facts", "merge", *INCLUDABLE,
+    "include", "server", "logging", "store", "auth", "notify", "tracing", "cache", "defaults", "facts", "merge",
+    *INCLUDABLE,
 )  # fmt: skip
 
 

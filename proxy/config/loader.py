@@ -35,6 +35,7 @@ from proxy.config.server import Server
 from proxy.config.settings import Config, Group, Merge, OwnerRule
 from proxy.config.sources import SourceLog
 from proxy.config.store_section import store_of
+from proxy.config.tracing_section import tracing_of
 from proxy.config.validation import Validation
 
 
@@ -130,6 +131,7 @@ def _config(
     logging = validation.section(Logging, raw, "logging")
     store = store_of(validation, raw, read_secret, is_installed)
     facts = facts_of(validation, raw, is_installed)
+    tracing = tracing_of(validation, raw)
     notify = webhooks_of(validation, raw, read_secret)
     merge = validation.section(Merge, raw, "merge")
     _check_inherited(validation, raw)
@@ -165,6 +167,7 @@ def _config(
         facts,
         auth,
         notify,
+        tracing,
     )
 
 

@@ -9,6 +9,7 @@ from proxy.config.settings import Config
 
 _NEEDS_RESTART = ("host", "port", "socket_mode", "workers")
 """Settings of `server` that are read once, at the start."""
+_OF_TRACING = ("endpoint", "headers", "ca_file", "sample")
 _OF_STORE = ("directory", "valkey", "valkey_password", "valkey_ca_file", "namespace", "lease")
 
 
@@ -38,6 +39,7 @@ def restart_needed(before: Config, after: Config) -> list[str]:
     sections = (
         ("server", _NEEDS_RESTART, before.server, after.server),
         ("store", _OF_STORE, before.store, after.store),
+        ("tracing", _OF_TRACING, before.tracing, after.tracing),
     )
     changed = [
         f"{section}.{name}"

@@ -29,6 +29,7 @@ from proxy.config.routing import RoutingRule, VirtualModel
 from proxy.config.server import Server, is_loopback
 from proxy.config.sources import Sources
 from proxy.config.store import StoreSettings
+from proxy.config.tracing import Tracing
 
 DEFAULT_GROUP = "default"
 """The group of requests without a credential."""
@@ -136,6 +137,7 @@ class Config:
     auth: Logins = field(default=Logins())
     notify: tuple[Webhook, ...] = ()
     """The receivers of changes."""
+    tracing: Tracing = field(default=Tracing())
     sources: Sources = field(default=Sources(), compare=False, repr=False)
     """The files that it was read from."""
     places: Places = field(default=Places(), compare=False, repr=False)
@@ -166,6 +168,7 @@ class Config:
                 self.auth,
                 [list(login.groups) for login in self.auth.logins],
                 self.notify,
+                self.tracing,
             )
         )
 

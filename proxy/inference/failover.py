@@ -185,6 +185,7 @@ class Forwarder:
         endpoint, circuit = self.endpoints[candidate.offer.provider], self.circuits[candidate.offer.provider]
         record, name = call.record, endpoint.provider.name
         record.attempts += 1
+        record.attempt_began, record.own_model = self._telemetry.monotonic(), candidate.offer.entry.id
         record.provider, record.upstream_request_id, record.reason = name, "", ""
         began = scope.now
         try:

@@ -31,6 +31,7 @@ from proxy.server.reload import ConfigFiles, Reloader
 from proxy.server.shared import Shared
 from proxy.server.shared_store import running, shared_store
 from proxy.server.shares import Shares
+from proxy.server.traced import traced
 from proxy.server.usage import UsageKeeper
 from proxy.sharing import Sharing
 from proxy.store import Report
@@ -123,6 +124,7 @@ class Proxy:
         kept = self.kept_counters.running() if self.kept_counters else nullcontext()
         notifying = self.shared.notifications.running(self.deployment.config.notify)
         async with (
+            traced(lambda: self.deployment.config, self.telemetry, self.shared.clock),
             running(self.sharing),
             self._running(),
             self.usage.running(),

@@ -70,6 +70,10 @@ class CallRecord(Struct):
     """The provider's id of the last attempt, "" if it sent none."""
     attempts: int = 0
     """Requests to providers."""
+    attempt_began: float = 0.0
+    """Monotonic seconds of the last attempt."""
+    own_model: str = ""
+    """The provider's id of the model in the last attempt."""
     failovers: int = 0
     """How often another provider was tried."""
     queue_seconds: float = 0.0

@@ -32,6 +32,7 @@ from proxy.config.routing import RoutingRule, VirtualModel
 from proxy.config.server import Server
 from proxy.config.settings import Group, Merge, OwnerRule
 from proxy.config.store import StoreSettings
+from proxy.config.tracing import Tracing
 from proxy.dialects import DIALECTS
 from tests.config.outcomes import (
     CANARY,
@@ -85,6 +86,11 @@ auth:
       proxy: http://egress:3128
       ca_file: CORP_PEM
   header: {name: X-Groups, user: X-User, from: [192.0.2.7], groups: {users: staff, guests: default}, admin: [ops]}
+tracing:
+  endpoint: http://collector:4318
+  headers: {X-Token: "${API_KEY}"}
+  ca_file: CORP_PEM
+  sample: 0.5
 notify:
   - webhook: "https://hooks.example/path?token=x"
     secret: whsec_ZmFrZS1zZWNyZXQtb2YtYS13ZWJob29r
@@ -465,6 +471,7 @@ def test_every_setting_is_loaded(corp_pem: str) -> None:
         ),
         logging=Logging(format="json", level="warning", access="all"),
         facts="bundled",
+        tracing=Tracing(endpoint="http://collector:4318", headers={"X-Token": secret}, ca_file=corp_pem, sample=0.5),
         notify=(
             Webhook.model_validate(
                 {
@@ -516,7 +523,7 @@ def test_example_contains_every_setting() -> None:
     models = (
         Server, Limits, Cache, Defaults, Merge, OwnerRule, Provider, Iam, OAuth, CustomList, CustomPaging, VirtualModel,
         RoutingRule, Group, KeyEntry, Logging, StoreSettings, Logins, JwtIssuer, IdentityHeader,
-        Webhook,
+        Webhook, Tracing,
     )  # fmt: skip
     names = {name for model in models for name in model.model_fields} - {"settings"}
     names -= {"valkey_password", "tls"}  # conflicts with its file; its files must belong together (`server/test_tls`)

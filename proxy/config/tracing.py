@@ -1,0 +1,28 @@
+"""The section `tracing`: where spans of requests are sent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+from proxy.config.addresses import Url
+from proxy.config.fields import NotEmpty, Sendable, Settings, header_name
+
+
+def _share(share: float) -> float:
+    if not 0 <= share <= 1:
+        raise ValueError("must be a number from 0 to 1")
+    return share
+
+
+class Tracing(Settings):
+    """Off without `endpoint`."""
+
+    endpoint: Url | None = None
+    """The base URL of a collector that accepts OTLP over HTTP; `/v1/traces` is added."""
+    headers: Mapping[Annotated[str, AfterValidator(header_name)], Sendable] = Field(default_factory=dict)
+    ca_file: NotEmpty | None = None
+    sample: Annotated[float, AfterValidator(_share)] = 1.0
+    """The share of traces that begin here; those of clients are sampled as the clients say."""
