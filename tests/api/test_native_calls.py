@@ -432,6 +432,35 @@ async def test_a_stream_that_breaks_ends_with_an_error_of_the_api(
             assert [*json.loads(response.content.splitlines()[-1])] == ["error"]
 
 
+FINISHED = [PARTS[0], {**PARTS[1], "candidates": [{"index": 0, "finishReason": "STOP"}]}]
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "chunks"),
+    [
+        ("/v1beta/models/flash:streamGenerateContent?alt=sse", CONTENTS, events(*FINISHED)),
+        ("/v1beta/models/flash:streamGenerateContent", CONTENTS, in_array(*FINISHED)),
+        ("/api/chat", {"model": "small"}, in_lines(*LINES)),
+    ],
+    ids=["events", "array", "lines"],
+)
+async def test_a_complete_stream_has_no_error_if_the_connection_then_fails(
+    path: str, body: object, chunks: list[bytes], fetch: FakeFetch, clock: FakeClock
+) -> None:
+    async def script(exchange: Exchange) -> None:
+        sse = "sse" in exchange.request.target
+        await exchange.stream(content_type="text/event-stream" if sse else "application/json")
+        for each in chunks:
+            await exchange.chunk(each)
+        await asyncio.sleep(0.05)
+        exchange.reset()
+
+    async with calling(fetch, clock, script) as (served, _):
+        response = await served.client.post(path, json=body, headers=GEMINI)
+        assert b'"error"' not in response.content
+        assert response.content.count(b'"flash"') + response.content.count(b'"small"') == 2, "both parts have arrived"
+
+
 async def test_an_error_as_the_first_line_of_a_stream_is_sent_to_the_next_provider(
     fetch: FakeFetch, clock: FakeClock
 ) -> None:

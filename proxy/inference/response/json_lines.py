@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from proxy.decoding import decode_or_none
 from proxy.inference.response.error_texts import ErrorTexts
 from proxy.inference.response.fields import ResponseFields
 from proxy.inference.response.rename import rename_model
@@ -12,11 +13,11 @@ from proxy.telemetry import Tokens
 _MAX_LINE = 4 * 1024**2
 """Bytes of a line that are held until its end; a longer one is sent unchanged."""
 
+_DONE = b'"done"'
+
 
 class JsonLinesRenamer:
     """Does what `rename_model` does, line by line. An incomplete line is held."""
-
-    is_one_object = False
 
     def __init__(
         self,
@@ -31,6 +32,8 @@ class JsonLinesRenamer:
         `observe` is called with each line.
         """
         self.tokens = Tokens()
+        self.is_complete = False
+        """Whether the last line so far ends the stream."""
         self.renames = True
         self._own_id, self._public_id = own_id, public_id
         self._fields = fields
@@ -77,6 +80,13 @@ class JsonLinesRenamer:
             self._observe(line)
         if self._error_texts:
             line = self._error_texts.redacted_json(line)
+        if line.strip():
+            self.is_complete = _DONE in line and _is_done(line)
         renamed, tokens = rename_model(line, self._own_id, self._public_id, self._fields)
         self.tokens = self.tokens.merge(tokens)
         return renamed
+
+
+def _is_done(line: bytes) -> bool:
+    value = decode_or_none(line)
+    return isinstance(value, dict) and value.get("done") is True

@@ -80,6 +80,11 @@ class MemberScanner:
         """Whether no value is open."""
         return self._level <= 0 and not self._nested and not self._in_string
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether the array that contains the objects has ended."""
+        return self._level < 0
+
     def scan(self, piece: bytes) -> tuple[bytes, list[Part]]:
         """Read the next piece. Return the bytes read so far and not returned before, and the parts in them."""
         text, self.held = self.held + piece, b""

@@ -34,6 +34,7 @@ class JsonStreamRenamer:
         self.renames = own_id != public_id
         self.type = ""
         """`type` of the outermost object, as far as it has arrived."""
+        self._in_array = in_array
         self._scanner = MemberScanner(fields, in_array=in_array)
         self._usage = _UsageCounter(fields)
         self._own_id, self._public_id = own_id, msgspec.json.encode(public_id)
@@ -45,8 +46,10 @@ class JsonStreamRenamer:
         return self._usage.tokens
 
     @property
-    def is_one_object(self) -> bool:
-        """Whether exactly one object has arrived, and nothing of another one."""
+    def is_complete(self) -> bool:
+        """Whether exactly one object, or the whole array, has arrived, and nothing of another one."""
+        if self._in_array:
+            return self._scanner.has_ended
         return self._scanner.objects == 1 and self._scanner.is_between_objects
 
     @property

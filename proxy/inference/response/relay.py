@@ -231,11 +231,12 @@ class Relay:
                     await self._client.send(chunk)
                 chunk = await self._reader.read()
         except ApiError as error:
-            before = renamer.error_item if renamer and self._format.items else None
+            is_complete = renamer is not None and renamer.is_complete
+            before = renamer.error_item if renamer and self._format.items and not is_complete else None
             if before is not None:
                 await self._client.send(self._format.error_end(error, before), more=False)
                 return outcome_of(error)
-            if self._response.length is not None or not (renamer and renamer.is_one_object):
+            if self._response.length is not None or not is_complete:
                 # The connection is closed before the response ends, which marks the response as incomplete.
                 return outcome_of(error)
             self._response.close()  # the response is complete, only its framing is not

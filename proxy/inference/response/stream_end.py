@@ -101,12 +101,18 @@ def _is_last(event: EventObject) -> bool:
 
 
 def _choices(event: EventObject) -> Iterator[tuple[str, bool]]:
-    """Yield the choices in an event by their index, and whether each is finished. Anthropic's API has only one."""
+    """Yield the choices in an event by their index, and whether each is finished. Anthropic's API has only one.
+
+    Gemini has candidates.
+    """
     if "stop_reason" in (delta := _object(_member(event, "delta"))):
         yield "0", bool(delta["stop_reason"])
     choices = _member(event, "choices")
     for choice in map(_object, choices if isinstance(choices, list) else ()):
         yield str(choice.get("index") or 0), bool(choice.get("finish_reason"))
+    candidates = _member(event, "candidates")
+    for candidate in map(_object, candidates if isinstance(candidates, list) else ()):
+        yield str(candidate.get("index") or 0), bool(candidate.get("finishReason"))
 
 
 def _member(event: EventObject, name: str) -> Any:

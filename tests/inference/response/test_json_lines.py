@@ -57,3 +57,19 @@ def test_each_line_is_observed_before_it_is_changed() -> None:
     renaming = JsonLinesRenamer(OWN, PUBLIC, FIELDS["ollama"], observe=observed.append)
     renaming.feed(LINES)
     assert observed == LINES.splitlines(keepends=True)
+
+
+@pytest.mark.parametrize(
+    ("lines", "is_complete"),
+    [(LINES, True), (FIRST + b"\n", False), (LINES + b"\n", True), (LINES + FIRST + b"\n", False), (LINES[:-9], False)],
+)
+def test_a_stream_is_complete_after_a_line_that_is_done(lines: bytes, is_complete: bool) -> None:
+    renaming = renamer()
+    renaming.feed(lines)
+    assert renaming.is_complete == is_complete
+
+
+def test_done_in_a_text_or_deeper_ends_no_stream() -> None:
+    renaming = renamer()
+    renaming.feed(b'{"message":{"tool_calls":[{"done":true}],"content":"\\"done\\":true"},"done":false}\n')
+    assert not renaming.is_complete

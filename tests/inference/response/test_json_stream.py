@@ -132,3 +132,12 @@ def test_an_error_can_follow_a_complete_item(sent: bytes, before: bytes | None) 
     assert renamer.error_item == before
     if before is not None:
         assert json.loads(sent + before + b'{"error":{}}]')[-1] == {"error": {}}
+
+
+@pytest.mark.parametrize(
+    ("sent", "is_complete"), [(b"[{}]", True), (b"[{},{}]\n", True), (b"[{}", False), (b"[{},", False)]
+)
+def test_an_array_is_complete_after_its_end(sent: bytes, is_complete: bool) -> None:
+    renamer = JsonStreamRenamer(OWN, PUBLIC, fields=GEMINI, in_array=True)
+    renamer.feed(sent)
+    assert renamer.is_complete == is_complete
