@@ -310,6 +310,15 @@ async def test_every_line_of_an_ollama_stream_has_the_requested_model(
         assert tokens_of(served) == Tokens(3, 5)
 
 
+async def test_lines_of_a_buffered_stream_with_a_length_have_the_requested_model(
+    fetch: FakeFetch, clock: FakeClock
+) -> None:
+    async with calling(fetch, clock, replies(b"".join(in_lines(*LINES)))) as (served, _):
+        response = await served.client.post("/api/chat", json={"model": "small", "messages": []}, headers=OLLAMA)
+        assert response.content == b"".join(in_lines(*renamed(LINES, "small")))
+        assert tokens_of(served) == Tokens(3, 5)
+
+
 @pytest.mark.parametrize(("stream", "is_stream"), [({}, True), ({"stream": True}, True), ({"stream": False}, False)])
 async def test_an_ollama_call_is_recorded_as_a_stream_unless_it_has_stream_false(
     stream: Mapping[str, bool], is_stream: bool, fetch: FakeFetch, clock: FakeClock

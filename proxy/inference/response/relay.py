@@ -145,7 +145,8 @@ class Relay:
         try:
             while part:
                 size += len(part)
-                if has_lines is None and b"\n" in part and self._response.length is None:
+                is_announced = self._response.length is not None and not self._format.items
+                if has_lines is None and b"\n" in part and not is_announced:
                     has_lines = _has_lines(b"".join(parts))
                 if has_lines and self._format.items:
                     return await self._stream_json(headers, parts)
