@@ -35,13 +35,13 @@ def loose_matcher(patterns: Iterable[str]) -> Matcher:
     It matches everything that `matcher` matches.
     """
     patterns = list(patterns)
-    exact = matcher(patterns)
     if not patterns or "*" in patterns:
-        return exact
+        return matcher(patterns)
     literals = frozenset(folded(pattern) for pattern in patterns if WILDCARDS.isdisjoint(pattern))
     with_wildcards = [pattern.strip() for pattern in patterns if not WILDCARDS.isdisjoint(pattern)]
     if not with_wildcards:
         return lambda text: folded(text) in literals
+    exact = matcher([*patterns, *with_wildcards])
     match = _match([_shell_pattern(pattern, folded_part) for pattern in with_wildcards])
 
     def matches(text: str) -> bool:

@@ -111,3 +111,7 @@ def test_a_loose_matcher_ignores_case_surrounding_whitespace_and_unicode_form(
 @given(st.lists(st.text("aAß ﬁ*?[＊\u0300e", max_size=6), max_size=3), st.text("aAß ﬁ*?[＊\u0300e", max_size=6))
 def test_a_loose_matcher_matches_everything_an_exact_one_matches(patterns: list[str], text: str) -> None:
     assert loose_matcher(patterns)(text) >= matcher(patterns)(text)
+
+
+def test_a_loose_matcher_ignores_blanks_around_a_pattern_also_where_folding_makes_a_text_longer() -> None:
+    assert [loose_matcher([pattern])("1\u00df") for pattern in ("1?", "1? ", " 1?")] == [True] * 3
