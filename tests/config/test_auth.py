@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from proxy.config import read
 from proxy.config.auth import IdentityHeader, JwtIssuer, Logins
+from proxy.config.handover import packed, unpacked
 from proxy.config.reload_rules import refuse_reload
 from tests.config.outcomes import DIGEST, PROVIDER, parsed, problems_of
 
@@ -143,3 +147,11 @@ def test_a_reload_must_not_remove_the_last_key_or_login(before: str, after: str,
     found = refuse_reload(parsed(before), parsed(after))
 
     assert (problem in str(found)) if problem else found is None
+
+
+@pytest.mark.parametrize("more", ["", KEYS])
+def test_a_configuration_with_logins_can_be_handed_to_another_process(more: str, tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(auth(jwt=JWT, header=HEADER) + more, encoding="utf-8")
+
+    assert unpacked(packed(str(path)), str(path)) == read(path)
