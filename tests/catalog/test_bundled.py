@@ -187,6 +187,21 @@ async def test_bundled_facts_are_not_stored_with_the_list_of_the_provider(fetch:
         assert b'"context_length"' in store.view(ALL).rendered.identity
 
 
+async def test_turning_them_on_and_off_needs_no_fetch(fetch: FakeFetch, clock: FakeClock) -> None:
+    fetch.lists("a", "gpt-4o")
+    text = f"facts: VALUE\nproviders: [{{name: a, base_url: '{OPENAI}'}}]"
+    async with running(store_of(text.replace("VALUE", "off"), fetch, clock)) as off:
+        bundled_ones, off_again = (store_of(text.replace("VALUE", value), fetch, clock) for value in ("bundled", "off"))
+        shown_by = [off.view(ALL).rendered.identity]
+        off.hand_over()
+        for before, after in ((off, bundled_ones), (bundled_ones, off_again)):
+            await after.inherit(before, [ALL], 1.0)
+            shown_by.append(after.view(ALL).rendered.identity)
+
+    assert [b'"context_length"' in body for body in shown_by] == [False, True, False]
+    assert fetch.requests == {"a": 1}
+
+
 # -- the package -------------------------------------------------------------------------------------------------------
 
 
