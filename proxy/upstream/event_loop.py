@@ -31,12 +31,16 @@ class EventLoop(_Loop):
         self.accept_tls: Callable[..., Any] | None = None
         """Creates a server for a protocol, a socket, a TLS context and `handshake_seconds`. None: the loop's own."""
 
-    async def create_server(self, *arguments: Any, ssl: Any = None, sock: Any = None, **settings: Any) -> Any:
+    async def create_server(
+        self, *arguments: Any, ssl: Any = None, sock: Any = None, backlog: int = 100, **settings: Any
+    ) -> Any:
         if ssl:
             if self.accept_tls and sock:
+                sock.setblocking(False)
+                sock.listen(backlog)
                 return self.accept_tls(*arguments, sock, ssl, self.handshake_seconds)
             settings["ssl_handshake_timeout"] = self.handshake_seconds
-        return await super().create_server(*arguments, ssl=ssl, sock=sock, **settings)
+        return await super().create_server(*arguments, ssl=ssl, sock=sock, backlog=backlog, **settings)
 
     async def getaddrinfo(
         self, host: Any, port: Any, *, family: int = 0, type: int = 0, proto: int = 0, flags: int = 0

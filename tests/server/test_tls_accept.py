@@ -15,6 +15,7 @@ import trustme
 from proxy.config.limits import Limits
 from proxy.server.connections import ClientConnections
 from proxy.server.tls_accept import TlsServer
+from proxy.upstream.event_loop import EventLoop
 from tests.listening import until
 
 pytestmark = pytest.mark.anyio
@@ -143,6 +144,26 @@ async def test_addresses_are_limited_during_the_handshake() -> None:
     assert await served.greeting() == b"hello"
     served.server.close()
     served.server.close()  # as uvicorn does
+
+
+async def test_the_event_loop_uses_it_for_sockets_that_it_listens_at() -> None:
+    def listen() -> tuple[bool, int]:
+        with asyncio.Runner(loop_factory=EventLoop) as runner:
+            return runner.run(listening())
+
+    async def listening() -> tuple[bool, int]:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, EventLoop)
+        served: list[tuple[socket.socket, float]] = []
+        loop.accept_tls = lambda protocol, sock, context, seconds: served.append((sock, seconds))
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        with socket.socket() as bound:
+            bound.bind(("127.0.0.1", 0))
+            await loop.create_server(asyncio.Protocol, sock=bound, ssl=context, backlog=2048)
+            assert served == [(bound, EventLoop.handshake_seconds)]
+            return bound.getblocking(), bound.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+
+    assert await asyncio.to_thread(listen) == (False, 1)
 
 
 class NoDescriptor:
