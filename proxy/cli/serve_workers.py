@@ -142,4 +142,5 @@ def _run_worker(
     with output(sys.stdout, 1) as out, logging_to(sys.stderr, 2, config, options, SystemClock.time, label) as log:
         report = report_to(None if log.is_json else Screen(out, log.print))
         worker = WorkerProcess(start, own, report)
-        run(config, worker, listeners_of(start.sockets), log, own, worker)
+        listeners = listeners_of(start.sockets, handed_down=not start.settings.host)
+        run(config, worker, listeners, log, own, worker)
