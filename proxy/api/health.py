@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -37,10 +38,13 @@ class Health:
         reloads: Reloads,
         further: Callable[[], Mapping[str, Any]] = dict,
         workers: Workers | None = None,
+        look: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         """`calls` returns the state of a provider's calls, by the provider's name; `further` the states of what other
-        sections configure, by section; `workers`: None if this process is the only one that serves the port."""
+        sections configure, by section; `workers`: None if this process is the only one that serves the port; `look`
+        gets the further states of all processes."""
         self._further = further
+        self._look = look
         self._workers = workers
         self._generation = config.generation
         self._has_bundled_facts = config.facts == "bundled"
@@ -133,7 +137,10 @@ class Health:
     async def _health_of_all(
         self, head: RequestHead, caller: Caller, workers: Workers, receive: Receive, send: Send
     ) -> RawResponse:
+        looking = asyncio.create_task(self._look()) if self._look else None
         answers = await workers.calls(self.packed_calls())
+        if looking:
+            await looking
         own = self._calls
         calls = merged_calls(answers.parts)
         return self._health(head, caller, lambda name: calls.get(name) or own(name), answers.generations)

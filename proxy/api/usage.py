@@ -44,8 +44,10 @@ class UsageTotals(Protocol):
 
     @property
     def state(self) -> UsageState:
-        """That of this process."""
+        """That of all, when `look` was called last."""
         ...
+
+    async def look(self) -> None: ...
 
     async def answer(self, query: Query) -> Answer:
         """Raises TooManyTotals."""

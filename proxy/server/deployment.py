@@ -86,7 +86,8 @@ class Deployment:
         self.add_headers_for_admins = with_generation(config.generation, self.add_headers)
         self._callable = frozenset(provider.name for provider in config.providers if provider.target)
         reloads, workers = shared.operations.reloads, shared.operations.workers
-        self.health = Health(config, self.store, self._calls_of, reloads, self._further_states, workers)
+        look = shared.operations.usage.look if shared.directory else None
+        self.health = Health(config, self.store, self._calls_of, reloads, self._further_states, workers, look)
         self.listed = Listed(config, self.store)
         self.metrics = Metrics(config, clock, self._collector, workers)
         self._calls = {**request_paths(config.server.extra_paths), **native_paths()}

@@ -64,6 +64,7 @@ class UsageKeeper:
         self._stored = stored_usage(config, directory, self.usage, clock)
         self._workers = workers
         self._leads = workers is None
+        self._of_all: UsageState | None = None
         self.pass_on: Callable[[bytes], None] | None = None
         """Sends rows to the leader; None before this process is connected to it."""
         telemetry.add(self.usage)
@@ -76,7 +77,13 @@ class UsageKeeper:
 
     @property
     def state(self) -> UsageState:
-        return self.usage.state
+        """That of all processes, when `look` was called last."""
+        return self._of_all or self.usage.state
+
+    async def look(self) -> None:
+        """Get the state of all processes."""
+        if self._workers:
+            self._of_all = (await self.answer(Query(0, 0, ()))).state
 
     async def answer(self, query: Query) -> Answer:
         """See `proxy.api.usage.UsageTotals`. Raises TooManyTotals."""

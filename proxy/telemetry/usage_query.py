@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from proxy.telemetry.days import Days
-from proxy.telemetry.usage import Usage
+from proxy.telemetry.usage import Usage, UsageState
 from proxy.telemetry.usage_rows import Counts, Names
 
 GROUPS = ("hour", "day", "key", "model", "provider")
@@ -48,6 +48,7 @@ class Answer(Struct, array_like=True):
     totals: Sequence[tuple[Labels, tuple[int, int, int, int]]]
     last_used: Mapping[str, float]
     """Identity -> Unix seconds."""
+    state: UsageState
 
 
 class Asked:
@@ -58,6 +59,7 @@ class Asked:
         self._days = usage.days
         self._hours = usage.snapshot(query.begin, query.end)
         self._last_used = usage.last_used(query.identity)
+        self._state = usage.state
 
     def answer(self) -> Answer:
         """Raises TooManyTotals."""
@@ -71,7 +73,7 @@ class Asked:
                 totals[labels] = before.plus(counts) if before else counts
             if len(totals) > MAX_TOTALS:
                 raise TooManyTotals
-        return Answer([*totals.items()], self._last_used)
+        return Answer([*totals.items()], self._last_used, self._state)
 
 
 class _Labels:
@@ -102,17 +104,28 @@ def together(parts: Iterable[bytes]) -> Answer:
     """The answers of several processes as one. Raises ValueError for bytes that are none, and TooManyTotals."""
     totals: dict[Labels, Counts] = {}
     last_used: dict[str, float] = {}
+    states: list[UsageState] = []
     for part in parts:
         if part == TOO_MANY:
             raise TooManyTotals
         answer = msgspec.msgpack.decode(part, type=Answer)
         for labels, counts in answer.totals:
             totals[labels] = Counts(*counts).plus(totals.get(labels, Counts()))
+        states.append(answer.state)
         for identity, time in answer.last_used.items():
             last_used[identity] = max(time, last_used.get(identity, 0.0))
     if len(totals) > MAX_TOTALS:
         raise TooManyTotals
-    return Answer([*totals.items()], last_used)
+    return Answer([*totals.items()], last_used, _of_all(states))
+
+
+def _of_all(states: Sequence[UsageState]) -> UsageState:
+    return UsageState(
+        sum(state.rows for state in states),
+        max((state.max_rows for state in states), default=0),
+        min((state.since for state in states if state.since), default=None),
+        max((state.daily_before for state in states if state.daily_before), default=None),
+    )
 
 
 def shown(answer: Answer, by: Sequence[str]) -> Sequence[Mapping[str, Any]]:

@@ -17,7 +17,7 @@ from proxy.server.workers.messages import Message
 from proxy.server.workers.processes import Worker
 from proxy.server.workers.usage_messages import AskUsage, UsageMessage, UsagePart, UsageParts, UsageReply, UsageRows
 
-ANSWER_SECONDS = 2.0
+ANSWER_SECONDS = 1.0
 """How long the answers of all workers are waited for."""
 _MAX_WAITING = 10_000
 """Messages that wait for a leader."""

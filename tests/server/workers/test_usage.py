@@ -91,6 +91,8 @@ def test_each_worker_answers_for_all_and_a_restart_continues(upstreams: FakeProv
         assert {counted(url) for _ in range(20)} == {30}
         row = send(url, "GET", "/v1/usage")["data"][0]
         assert (row["model"], row["input_tokens"], row["output_tokens"]) == ("m", 60, 90)
+        states = [send(url, "GET", "/health")["store"]["usage"]["rows"] for _ in range(12)]
+        assert states == [1] * 12
         until(lambda: written(tmp_path / "store") == 30)
         os.kill(children(process.pid)[0], signal.SIGKILL)  # that of all, as the first one that was started
         until(lambda: len(children(process.pid)) == 3)
