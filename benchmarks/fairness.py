@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
@@ -30,13 +30,16 @@ SINGLE, FLOODING = "mp-benchmark-single-0000000000000000", "mp-benchmark-flood-0
 def main() -> None:
     begin("Calls of one key while another one floods the provider")
     pin(LOAD_CORE)
-    alone, flooded = asyncio.run(_rounds())
+    alone, flooded = asyncio.run(rounds())
     head = ["", "calls", "p50 ms", "p99 ms", "p99 / alone", "goal", "met"]
-    print(table(head, [_row("alone", alone, alone), _row(f"with {FLOOD} calls of another key", flooded, alone)]))
+    print(table(head, [row("alone", alone, alone), row(f"with {FLOOD} calls of another key", flooded, alone)]))
 
 
-async def _rounds() -> tuple[list[list[float]], list[list[float]]]:
-    """Return the seconds of each call of the single key, by round: alone, and with the flood."""
+async def rounds(limits: Mapping[str, str] | None = None) -> tuple[list[list[float]], list[list[float]]]:
+    """Return the seconds of each call of the single key, by round: alone, and with the flood.
+
+    `limits`: further settings of the keys `single` and `flooding`.
+    """
     alone, flooded = [], []
     chance = random.Random(1)  # noqa: S311  # not for secrets
 
@@ -47,7 +50,7 @@ async def _rounds() -> tuple[list[list[float]], list[list[float]]]:
     with ExitStack() as stack:
         where = Path(stack.enter_context(folder()))
         async with fake_provider(answers) as provider:
-            server = await asyncio.to_thread(_serve, stack, where, provider.url)
+            server = await asyncio.to_thread(_serve, stack, where, provider.url, limits or {})
             connector = aiohttp.TCPConnector(limit=0)
             async with aiohttp.ClientSession(connector=connector) as client:
                 for _ in range(ROUNDS + 1):
@@ -56,9 +59,10 @@ async def _rounds() -> tuple[list[list[float]], list[list[float]]]:
     return alone[1:], flooded[1:]  # after a warm-up round
 
 
-def _serve(stack: ExitStack, where: Path, provider: str) -> Server:
+def _serve(stack: ExitStack, where: Path, provider: str, limits: Mapping[str, str]) -> Server:
     keys = [
-        f"  - {{name: {name}, hash: 'sha256:{hashlib.sha256(key.encode()).hexdigest()}', models: ['*']}}"
+        f"  - {{name: {name}, hash: 'sha256:{hashlib.sha256(key.encode()).hexdigest()}', models: ['*'], "
+        f"{limits.get(name, '')}}}"
         for name, key in (("single", SINGLE), ("flooding", FLOODING))
     ]
     line = f"  - {{name: a, base_url: '{provider}/v1', models: [m], max_in_flight: {PLACES}}}"
@@ -71,7 +75,7 @@ async def _single(client: aiohttp.ClientSession, server: Server) -> list[float]:
     seconds = []
     for _ in range(CALLS):
         began = time.perf_counter()
-        status = await _call(client, server, SINGLE)
+        status = await call(client, server, SINGLE)
         if status != 200:
             raise SystemExit(f"error: a call of the single key got status {status}")
         seconds.append(time.perf_counter() - began)
@@ -92,10 +96,10 @@ async def _with_flood(client: aiohttp.ClientSession, server: Server) -> list[flo
 
 async def _forever(client: aiohttp.ClientSession, server: Server) -> None:
     while True:
-        await _call(client, server, FLOODING)
+        await call(client, server, FLOODING)
 
 
-async def _call(client: aiohttp.ClientSession, server: Server, key: str) -> int:
+async def call(client: aiohttp.ClientSession, server: Server, key: str) -> int:
     url = f"http://127.0.0.1:{server.port}/v1/chat/completions"
     headers = {"Authorization": f"Bearer {key}"}
     async with client.post(url, json={"model": "m", "messages": []}, headers=headers) as response:
@@ -103,19 +107,20 @@ async def _call(client: aiohttp.ClientSession, server: Server, key: str) -> int:
         return response.status
 
 
-def _row(name: str, rounds: Sequence[Sequence[float]], alone: Sequence[Sequence[float]]) -> list[str]:
-    p99 = [percentile(seconds, 99) * 1000 for seconds in rounds]
-    p50 = [percentile(seconds, 50) * 1000 for seconds in rounds]
+def row(name: str, runs: Sequence[Sequence[float]], alone: Sequence[Sequence[float]], goal: float = GOAL) -> list[str]:
+    """Return a row of the table: `runs` compared with `alone`, each the seconds of the calls of each round."""
+    p99 = [percentile(seconds, 99) * 1000 for seconds in runs]
+    p50 = [percentile(seconds, 50) * 1000 for seconds in runs]
     share = ratio(p99, [percentile(seconds, 99) * 1000 for seconds in alone])
-    middle = len(rounds) // 2
+    middle = len(runs) // 2
     return [
         name,
-        f"{sum(map(len, rounds))}",
+        f"{sum(map(len, runs))}",
         f"{sorted(p50)[middle]:.1f}",
         f"{sorted(p99)[middle]:.1f}",
         f"{share:.2f}",
-        f"<= {GOAL}",
-        verdict(share <= GOAL),
+        f"<= {goal}",
+        verdict(share <= goal),
     ]
 
 

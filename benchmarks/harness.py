@@ -261,11 +261,10 @@ def load(
         "--latency",
         *(f"-H{header}" for header in headers),
     ]
-    arguments: list[str] = []
-    for script, file in (("keys.lua", keys), ("call.lua", body)):
-        if file is not None:
-            command += ["-s", str(ROOT / "benchmarks" / script)]
-            arguments = ["--", str(file)]
+    files = [str(file) for file in (keys, body) if file is not None]
+    if files:
+        command += ["-s", str(ROOT / "benchmarks" / ("keys.lua" if keys else "call.lua"))]
+    arguments = ["--", *files] if files else []
     running = subprocess.Popen(  # noqa: S603  # our own command
         [*command, url, *arguments],
         stdout=subprocess.PIPE,

@@ -207,10 +207,14 @@ class Inference:
         if caller.quota is None:
             await self._forward(call, head, caller, receive, send, stream_format, lease)
             return
-        async with self._limits.admitted(
-            call, head, caller, caller.quota, generates=stream_format.generates
-        ) as limited:
+        limited = await self._limits.admit(call, head, caller, caller.quota, generates=stream_format.generates)
+        try:
             await self._forward(call, head, caller, receive, send, stream_format, lease, limited)
+        except ApiError as error:
+            limited.failed(error)
+            raise
+        finally:
+            limited.end()
 
     async def _forward(
         self,

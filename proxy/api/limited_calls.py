@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import Iterable
 
 from proxy.access import Caller
-from proxy.api.limits import limit_headers, refusal
+from proxy.api.limits import refusal
 from proxy.api.request import RequestHead
 from proxy.asgi import Header
 from proxy.errors import ApiError
@@ -14,9 +13,10 @@ from proxy.inference.call import Call
 from proxy.inference.request.token_estimate import tokens_of
 from proxy.inference.response.text_counter import TextCounter
 from proxy.inference.turns import Turns
-from proxy.limits.limiter import Limiter
+from proxy.limits.limiter import Admission, Limiter
 from proxy.limits.quota import Quota
 from proxy.telemetry import CallRecord
+from proxy.wire import format_of
 from proxy.wire.limit_headers import PROVIDER_PREFIXES
 
 _MAY_HAVE_WORKED = ("ok", "stream_broken", "client_disconnected", "shut_down", "timeout")
@@ -24,16 +24,39 @@ _MAY_HAVE_WORKED = ("ok", "stream_broken", "client_disconnected", "shut_down", "
 
 
 class LimitedCall:
-    """A call that was admitted."""
+    """A call that was admitted. `end` must be called when it ends."""
 
-    def __init__(self, headers: list[Header], text: TextCounter | None) -> None:
+    __slots__ = ("_admission", "_estimate", "_headers", "_limiter", "_record", "text")
+
+    def __init__(
+        self,
+        limiter: Limiter,
+        admission: Admission,
+        record: CallRecord,
+        headers: list[Header],
+        estimate: int,
+        text: TextCounter | None,
+    ) -> None:
+        """`estimate`: tokens of the request, if they cost anything without a report of the provider, else 0."""
+        self._limiter = limiter
+        self._admission = admission
+        self._record = record
         self._headers = headers
+        self._estimate = estimate
         self.text = text
         """Counts the text of a stream; None if tokens are not limited, or do not come from text."""
 
     def replace_headers(self, headers: Iterable[Header]) -> list[Header]:
         """Return the headers of a response, with the caller's limits instead of the proxy's limits at the provider."""
         return [*(header for header in headers if not header[0].startswith(PROVIDER_PREFIXES)), *self._headers]
+
+    def failed(self, error: ApiError) -> None:
+        """Nothing was sent but this error: it costs only what its provider has reported."""
+        error.headers = self.replace_headers(error.headers)
+        self._estimate = 0
+
+    def end(self) -> None:
+        self._limiter.end(self._admission, _tokens_of(self._record, self._estimate, self.text))
 
 
 class LimitedCalls:
@@ -43,31 +66,19 @@ class LimitedCalls:
         self._limiter = limiter
         self._turns = turns
 
-    @asynccontextmanager
-    async def admitted(
+    async def admit(
         self, call: Call, head: RequestHead, caller: Caller, quota: Quota, *, generates: bool
-    ) -> AsyncIterator[LimitedCall]:
-        """Admit a call, and count it until it ends. `generates`: whether it makes text, which costs tokens.
-
-        Raises LimitExceeded. Errors that are raised within the context get the headers of the limits.
-        """
+    ) -> LimitedCall:
+        """Admit a call. `generates`: whether it makes text, which costs tokens. Raises LimitExceeded."""
         counts = quota.counts_tokens and call.has_new_tokens
         estimate = await self._turns.run(call.body.estimated_tokens()) if counts else 0
-        admission = await self._limiter.admit(quota.calls, caller.identity, estimate)
+        limiter = self._limiter
+        admission = await limiter.admit(quota.calls, caller.identity, estimate)
         if not admission.is_granted:
-            raise refusal(admission, head.path, self._limiter.time())
+            raise refusal(admission, head.path, limiter.time())
         text = TextCounter() if counts and generates and call.body.is_stream else None
-        limited = LimitedCall(limit_headers(admission, head.path, self._limiter.time()), text)
-        is_unsent = False
-        try:
-            yield limited
-        except ApiError as error:
-            is_unsent = True
-            error.headers = limited.replace_headers(error.headers)
-            raise
-        finally:
-            kept = estimate if generates and not is_unsent else 0
-            self._limiter.end(admission, _tokens_of(call.record, kept, text) if counts else 0)
+        headers = format_of(head.path).limit_headers(admission, limiter.time())
+        return LimitedCall(limiter, admission, call.record, headers, estimate if generates else 0, text)
 
 
 def _tokens_of(record: CallRecord, estimate: int, text: TextCounter | None) -> int:

@@ -35,19 +35,14 @@ class LimitedLists:
         """Raises LimitExceeded."""
         if not admission.is_granted:
             raise refusal(admission, head.path, self._limiter.time())
-        return limit_headers(admission, head.path, self._limiter.time())
+        return format_of(head.path).limit_headers(admission, self._limiter.time())
 
 
 def refusal(admission: Admission, path: str, time: float) -> LimitExceeded:
     """Return the error of a request that was not admitted. `path`: of the request; `time`: Unix seconds."""
     error = LimitExceeded(admission.reason, admission.wait)
-    error.headers = limit_headers(admission, path, time)
+    error.headers = format_of(path).limit_headers(admission, time)
     return error
-
-
-def limit_headers(admission: Admission, path: str, time: float) -> list[Header]:
-    """Return the headers with the limits of a request, in the API format of its path."""
-    return format_of(path).limit_headers(admission.statuses, time)
 
 
 def _with_headers(answer: RawResponse | Handler, headers: list[Header]) -> RawResponse | Handler:

@@ -58,6 +58,19 @@ class Admission(Struct, frozen=True):
             for claim, usage in zip(self.claims, self.decision.usage, strict=True)
         ]
 
+    def tightest(self, *kinds: Kind) -> Status | None:
+        """Return the limit of these kinds of which least remains; of equals, the one that is reset last."""
+        least = last = -1.0
+        found = None
+        for claim, usage in zip(self.claims, self.decision.usage, strict=True):
+            if claim.kind in kinds:
+                remaining = max(0, claim.limit - usage.used)
+                if found is None or remaining < least or (remaining == least and usage.reset > last):
+                    found, least, last = claim, remaining, usage.reset
+        if found is None:
+            return None
+        return Status(_group_of(found.scope), found.kind, found.unit, found.limit, int(least), last)
+
     @property
     def exceeded(self) -> Claim:
         """The limit that a refused request waits for longest."""
@@ -153,9 +166,9 @@ class Limiter:
     def end(self, admission: Admission, tokens: int) -> None:
         """A call that was admitted has ended. `tokens`: its input and output, or what is known of them."""
         changes = [
-            claim._replace(amount=-1 if claim.kind == "concurrent" else tokens - claim.amount)
-            for claim in admission.claims
-            if claim.kind == "concurrent" or (claim.kind == "tokens" and tokens != claim.amount)
+            Claim(scope, kind, unit, limit, -1 if kind == "concurrent" else tokens - amount)
+            for scope, kind, unit, limit, amount in admission.claims
+            if kind == "concurrent" or (kind == "tokens" and tokens != amount)
         ]
         if not changes:
             return

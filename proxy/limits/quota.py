@@ -27,10 +27,7 @@ class Quota(Struct, frozen=True, gc=False):
 
     calls: tuple[Rule, ...]
     lists: tuple[Rule, ...]
-
-    @property
-    def counts_tokens(self) -> bool:
-        return any(rule.kind == "tokens" for rule in self.calls)
+    counts_tokens: bool = False
 
 
 class Quotas:
@@ -60,7 +57,7 @@ class Quotas:
         rules = [*_rules("", limits), *_rules(group or "", found.group_limits if found else None)]
         lists = tuple(rule for rule in rules if rule.kind == "list_requests")
         calls = tuple(rule for rule in rules if rule.kind != "list_requests")
-        return Quota(calls, lists) if rules else None
+        return Quota(calls, lists, any(rule.kind == "tokens" for rule in calls)) if rules else None
 
 
 def _rules(group: str, limits: CallLimits | None) -> Iterator[Rule]:

@@ -13,6 +13,10 @@ _MAX_ENTRIES = 16
 """Times of one sliding window. More are joined, with the later time."""
 
 
+_RESTORED_SECONDS = 62 * 86_400.0
+"""How long a scope without further requests is kept: until all of its windows are over, but for a long debt."""
+
+
 class _Sliding(Struct, array_like=True):
     entries: list[tuple[float, int]]
     """Unix seconds and counts, the oldest first."""
@@ -47,6 +51,7 @@ def restore(state: LimitState, data: bytes, monotonic: float, to_unix: float) ->
     """
     record = _decode(data)
     scope = state.scope(record.name)
+    scope.used_until = monotonic + _RESTORED_SECONDS
     for name, of in record.sliding.items():
         seconds = SLIDING.get(name.rpartition("/")[2])
         if seconds is None or of.debt < 0:

@@ -3,29 +3,34 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import tzinfo
 
-from proxy.config.call_limits import SLIDING
-from proxy.limits.claims import Claim, Decision, Usage
+from msgspec import Struct, field
+
+from proxy.config.call_limits import SLIDING, UNITS
+from proxy.limits.claims import KINDS, Claim, Decision, Usage
 from proxy.limits.windows import Calendar, CalendarWindow, SlidingWindow
 
 MAX_SCOPES = 200_000
 """Callers and groups whose counters are kept. Beyond, some are dropped."""
-_SWEPT = 2
-"""Scopes that each decision looks at, to drop those of which nothing is used any more."""
+_LONGEST: Mapping[str, float] = {"d": 25 * 3600.0, "month": 31 * 86_400.0 + 3600.0}
+"""Seconds of a day and of a month, at most."""
+_NAMES = {kind: {unit: f"{kind}/{unit}" for unit in UNITS} for kind in KINDS}
 
 
-class Scope:
+class Scope(Struct, gc=False):
     """The counters of one caller, or of one group."""
 
-    __slots__ = ("calendar", "in_flight", "sliding")
+    in_flight: int = 0
+    used_until: float = 0.0
+    """Monotonic seconds from which nothing is used."""
+    sliding: dict[str, SlidingWindow] = field(default_factory=dict)
+    calendar: dict[str, CalendarWindow] = field(default_factory=dict)
+    """By kind and unit, such as `requests/m`."""
 
-    def __init__(self) -> None:
-        self.sliding: dict[str, SlidingWindow] = {}
-        self.calendar: dict[str, CalendarWindow] = {}
-        """By kind and unit, such as `requests/m`."""
-        self.in_flight = 0
+
+_Counter = Scope | SlidingWindow | CalendarWindow
 
 
 class LimitState:
@@ -37,7 +42,7 @@ class LimitState:
         self._time = time
         self._calendar = Calendar(zone)
         self.scopes: OrderedDict[str, Scope] = OrderedDict()
-        """Those that were used last are last."""
+        """Those that were looked at last, to drop them, are last."""
         self.changed: set[str] | None = None
         """The scopes that have changed, for who keeps them; None if nothing does."""
 
@@ -48,28 +53,32 @@ class LimitState:
         """Decide. `factor`: of the amounts, for a process that counts alone for several."""
         now = self._monotonic()
         self._sweep(now)
-        waits = [self._wait(claim, now, factor) for claim in claims]
-        is_granted = not any(waits)
-        if is_granted:
-            for claim in claims:
-                self._add(claim, claim.amount if claim.kind == "concurrent" else claim.amount * factor, now)
-        return Decision(is_granted, [self._usage(each, wait, now) for each, wait in zip(claims, waits, strict=True)])
+        is_granted = True
+        found: list[tuple[Claim, _Counter, float]] = []
+        for claim in claims:
+            counter = self._advanced(claim, now)
+            wait = self._wait(claim, counter, now, factor)
+            found.append((claim, counter, wait))
+            if wait:
+                is_granted = False
+        usage: list[Usage] = []
+        for claim, counter, wait in found:
+            if is_granted:
+                self._add(claim, counter, claim.amount if counter.__class__ is Scope else claim.amount * factor, now)
+            usage.append(self._usage(claim, counter, wait, now))
+        return Decision(is_granted, usage)
 
     def look(self, claims: Sequence[Claim]) -> Decision:
         """Return what is used, without any change."""
         now = self._monotonic()
-        for claim in claims:
-            if claim.kind != "concurrent":
-                self._advanced(claim, now)
-        return Decision(True, [self._usage(claim, 0.0, now) for claim in claims])
+        return Decision(True, [self._usage(claim, self._advanced(claim, now), 0.0, now) for claim in claims])
 
     def apply(self, changes: Iterable[Claim], factor: int = 1) -> None:
         """Add what is added in any case."""
         now = self._monotonic()
         for change in changes:
-            if change.kind != "concurrent" and change.unit:
-                self._advanced(change, now)
-            self._add(change, change.amount if change.kind == "concurrent" else change.amount * factor, now)
+            amount = change.amount if change.kind == "concurrent" else change.amount * factor
+            self._add(change, self._advanced(change, now), amount, now)
 
     def release(self, scope: str, number: int) -> None:
         """End calls in progress."""
@@ -85,73 +94,87 @@ class LimitState:
                     self.scope(claim.scope).in_flight += claim.amount
                 continue
             window = self._advanced(claim, now)
+            assert not isinstance(window, Scope), "only that of calls in progress"
             if isinstance(window, SlidingWindow):
                 window.adopt(usage.used, now, SLIDING[claim.unit], claim.limit)
             else:
                 window.used = usage.used
-            self._note(claim.scope)
+            self._keep(claim, window, now)
 
     def keep_only(self, exists: Callable[[str], bool]) -> None:
         """Drop the scopes that do not exist any more. Their calls in progress are still counted."""
         for name in [name for name, scope in self.scopes.items() if not exists(name) and not scope.in_flight]:
             del self.scopes[name]
-            self._note(name)
+            if self.changed is not None:
+                self.changed.add(name)
 
     # -- one claim -----------------------------------------------------------------------------------------------------
 
-    def _wait(self, claim: Claim, now: float, factor: int) -> float:
+    def _advanced(self, claim: Claim, now: float) -> _Counter:
+        """Return the counter of a limit, without what has expired. That of calls in progress is the scope."""
+        name, kind, unit, limit, _ = claim
+        scope = self.scopes.get(name) or self.scope(name)
+        if unit == "":
+            return scope
+        seconds = SLIDING.get(unit)
+        if seconds is None:
+            period = self._calendar.period(unit, self._time())
+            days = scope.calendar.get(key := _NAMES[kind][unit])
+            if days is None:
+                days = scope.calendar[key] = CalendarWindow()
+            days.advance(period.number, limit)
+            return days
+        window = scope.sliding.get(key := _NAMES[kind][unit])
+        if window is None:
+            window = scope.sliding[key] = SlidingWindow()
+        window.advance(now, seconds, limit)
+        return window
+
+    def _wait(self, claim: Claim, counter: _Counter, now: float, factor: int) -> float:
         """Return the seconds until a claim can be granted, 0 if it can."""
-        limit = claim.limit
-        if claim.kind == "concurrent":
-            share = max(1, limit // factor)
-            return 1.0 if self.scope(claim.scope).in_flight + claim.amount > share else 0.0
-        window = self._advanced(claim, now)
+        _, kind, unit, limit, amount = claim
+        if isinstance(counter, Scope):
+            return 1.0 if counter.in_flight + amount > max(1, limit // factor) else 0.0
         # Tokens: as long as something is left. At least one request can be made, however many processes there are.
-        free = limit - 1 if claim.kind == "tokens" else max(0, limit - claim.amount * factor)
-        if window.used <= free:
+        free = limit - 1 if kind == "tokens" else max(0, limit - amount * factor)
+        if counter.used <= free:
             return 0.0
-        if isinstance(window, SlidingWindow):
-            return max(0.001, window.seconds_until(free, now, SLIDING[claim.unit], limit))
+        if isinstance(counter, SlidingWindow):
+            return max(0.001, counter.seconds_until(free, now, SLIDING[unit], limit))
         return self._until_period_ends(claim)
 
-    def _add(self, claim: Claim, amount: int, now: float) -> None:
-        self._note(claim.scope)
-        if claim.kind == "concurrent":
-            scope = self.scope(claim.scope)
-            scope.in_flight = max(0, scope.in_flight + amount)
+    def _add(self, claim: Claim, counter: _Counter, amount: int, now: float) -> None:
+        if isinstance(counter, Scope):
+            counter.in_flight = max(0, counter.in_flight + amount)
             return
-        window = self._window(claim)
-        if isinstance(window, SlidingWindow):
-            window.add(amount, now, SLIDING[claim.unit], claim.limit)
+        if isinstance(counter, SlidingWindow):
+            counter.add(amount, now, SLIDING[claim.unit], claim.limit)
         else:
-            window.used = max(0, window.used + amount)
+            counter.used = max(0, counter.used + amount)
+        self._keep(claim, counter, now)
 
-    def _usage(self, claim: Claim, wait: float, now: float) -> Usage:
-        if claim.kind == "concurrent":
-            return Usage(self.scope(claim.scope).in_flight, wait, 0.0)
-        window = self._window(claim)
-        if isinstance(window, SlidingWindow):
-            return Usage(window.used, wait, window.seconds_until_empty(now, SLIDING[claim.unit], claim.limit))
-        return Usage(window.used, wait, self._until_period_ends(claim))
+    def _keep(self, claim: Claim, counter: SlidingWindow | CalendarWindow, now: float) -> None:
+        """Keep the scope as long as anything is used of the limit."""
+        if isinstance(counter, SlidingWindow):
+            until = now + SLIDING[claim.unit] * (1 + counter.debt // claim.limit + bool(counter.debt))
+        else:
+            until = now + _LONGEST[claim.unit] * (1 + counter.used // claim.limit)
+        scope = self.scopes[claim.scope]
+        if until > scope.used_until:
+            scope.used_until = until
+        if self.changed is not None:
+            self.changed.add(claim.scope)
+
+    def _usage(self, claim: Claim, counter: _Counter, wait: float, now: float) -> Usage:
+        if isinstance(counter, Scope):
+            return Usage(counter.in_flight, wait, 0.0)
+        if isinstance(counter, SlidingWindow):
+            return Usage(counter.used, wait, counter.seconds_until_empty(now, SLIDING[claim.unit], claim.limit))
+        return Usage(counter.used, wait, self._until_period_ends(claim))
 
     def _until_period_ends(self, claim: Claim) -> float:
         time = self._time()
         return max(1.0, self._calendar.period(claim.unit, time).ends_at - time)
-
-    def _advanced(self, claim: Claim, now: float) -> SlidingWindow | CalendarWindow:
-        """Return the window of a limit, without what has expired."""
-        window = self._window(claim)
-        if isinstance(window, SlidingWindow):
-            window.advance(now, SLIDING[claim.unit], claim.limit)
-        else:
-            window.advance(self._calendar.period(claim.unit, self._time()).number, claim.limit)
-        return window
-
-    def _window(self, claim: Claim) -> SlidingWindow | CalendarWindow:
-        scope, name = self.scope(claim.scope), f"{claim.kind}/{claim.unit}"
-        if claim.unit in SLIDING:
-            return scope.sliding.get(name) or scope.sliding.setdefault(name, SlidingWindow())
-        return scope.calendar.get(name) or scope.calendar.setdefault(name, CalendarWindow())
 
     def scope(self, name: str) -> Scope:
         """Return the counters of a caller or group, new ones if there are none."""
@@ -160,33 +183,18 @@ class LimitState:
             scope = self.scopes[name] = Scope()
         return scope
 
-    def _note(self, scope: str) -> None:
-        if self.changed is not None:
-            self.changed.add(scope)
-
     # -- memory --------------------------------------------------------------------------------------------------------
 
     def _sweep(self, now: float) -> None:
-        """Look at the scopes that were looked at longest ago."""
-        for _ in range(min(_SWEPT, len(self.scopes))):
-            name, scope = next(iter(self.scopes.items()))
-            if scope.in_flight or (self._is_used(scope, now) and len(self.scopes) <= MAX_SCOPES):
-                self.scopes.move_to_end(name)
-            else:
-                del self.scopes[name]
-                self._note(name)
-
-    def _is_used(self, scope: Scope, now: float) -> bool:
-        """Whether anything is used of the limits of a scope."""
-        for name, window in scope.sliding.items():
-            if window.seconds_until_empty(now, SLIDING[_unit(name)], 1) > 0.0:
-                return True
-        time = self._time()
-        return any(
-            each.used > each.limit or (each.used and each.period >= self._calendar.period(_unit(name), time).number)
-            for name, each in scope.calendar.items()
-        )
-
-
-def _unit(name: str) -> str:
-    return name.rpartition("/")[2]
+        """Look at the scope that was looked at longest ago, to drop it if nothing is used of its limits any more."""
+        scopes = self.scopes
+        if not scopes:
+            return
+        name = next(iter(scopes))
+        scope = scopes[name]
+        if scope.in_flight or (now < scope.used_until and len(scopes) <= MAX_SCOPES):
+            scopes.move_to_end(name)
+            return
+        del scopes[name]
+        if self.changed is not None:
+            self.changed.add(name)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections import deque
+from array import array
 from datetime import date, datetime, timedelta, tzinfo
 from typing import NamedTuple
+
+from msgspec import Struct, field
 
 EXACT = 128
 """Up to this limit a sliding window keeps the time of each request."""
@@ -13,21 +15,19 @@ SLOTS = 64
 """Above it, requests within this part of the window are kept as one, with the time of the last of them."""
 
 
-class SlidingWindow:
+class SlidingWindow(Struct, gc=False):
     """What was used within the last `seconds`. No interval of this length, wherever it begins, contains more.
 
     More than the limit can be added: tokens are known when a call has ended. What is above the limit is a debt, which
     is paid by what expires.
     """
 
-    __slots__ = ("_counts", "_times", "debt", "in_window")
-
-    def __init__(self) -> None:
-        self._times: deque[float] = deque()
-        self._counts: deque[int] = deque()
-        self.in_window = 0
-        """The sum of the counts."""
-        self.debt = 0
+    in_window: int = 0
+    """The sum of the counts."""
+    debt: int = 0
+    # Arrays are small, and the garbage collector does not look at them: there can be thousands of windows.
+    _times: array[float] = field(default_factory=lambda: array("d"))
+    _counts: array[int] = field(default_factory=lambda: array("q"))
 
     @property
     def used(self) -> int:
@@ -40,7 +40,7 @@ class SlidingWindow:
             if self.debt and times[-1] + seconds <= now:
                 self._pay_periods(now, seconds, limit)
                 return
-            expired_at, count = times.popleft() + seconds, counts.popleft()
+            expired_at, count = times.pop(0) + seconds, counts.pop(0)
             self.in_window -= count
             if self.debt:
                 paid = min(self.debt, count)
@@ -85,8 +85,8 @@ class SlidingWindow:
             self.in_window -= part
             surplus -= part
             if not self._counts[0]:
-                self._times.popleft()
-                self._counts.popleft()
+                self._times.pop(0)
+                self._counts.pop(0)
         self.debt -= min(surplus, self.debt)
 
     def seconds_until(self, used: int, now: float, seconds: float, limit: int) -> float:
@@ -104,6 +104,8 @@ class SlidingWindow:
     def seconds_until_empty(self, now: float, seconds: float, limit: int) -> float:
         if not self._times:
             return 0.0
+        if not self.debt:
+            return max(0.0, self._times[-1] + seconds - now)
         return max(0.0, self._times[-1] + seconds * (1 + math.ceil(self.debt / limit)) - now)
 
     def entries(self) -> list[tuple[float, int]]:
@@ -115,8 +117,8 @@ class SlidingWindow:
         self._append(time, count)
 
     def clear(self) -> None:
-        self._times.clear()
-        self._counts.clear()
+        del self._times[:]
+        del self._counts[:]
         self.in_window = self.debt = 0
 
     def _append(self, time: float, count: int) -> None:
@@ -143,16 +145,13 @@ def _is_same(before: float, now: float, grain: float) -> bool:
     return before >= now or (grain > 0.0 and before // grain == now // grain)
 
 
-class CalendarWindow:
+class CalendarWindow(Struct, gc=False):
     """What was used in a day or a month. What is above the limit is a debt of the next periods."""
 
-    __slots__ = ("limit", "period", "used")
-
-    def __init__(self, period: int = 0, used: int = 0, limit: int = 0) -> None:
-        self.period = period
-        """Consecutive numbers, as in `Period`."""
-        self.used = used
-        self.limit = limit
+    period: int = 0
+    """Consecutive numbers, as in `Period`."""
+    used: int = 0
+    limit: int = 0
 
     def advance(self, period: int, limit: int) -> None:
         """Begin another period. A clock that was set back continues the later one."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from proxy.asgi import Header
 from proxy.errors import ApiError
-from proxy.limits.limiter import Status
+from proxy.limits.limiter import Admission
 from proxy.wire.limit_headers import openai_limit_headers
 from proxy.wire.lists import ListFormat
 
@@ -42,7 +42,7 @@ class Format:
     """Headers in which clients read the request id."""
     lists: ListFormat | None = None
     """How models are listed; None for a format without lists."""
-    limit_headers: Callable[[Sequence[Status], float], list[Header]] = openai_limit_headers
+    limit_headers: Callable[[Admission, float], list[Header]] = openai_limit_headers
     """Returns the headers that report the limits of a caller. The number is the time in Unix seconds."""
 
     def error_event(self, error: ApiError, number: int) -> bytes:

@@ -1,0 +1,191 @@
+"""21. Limits of callers: their cost with 10,000 keys, how exact they are over several processes, and fairness."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import hashlib
+from collections.abc import Sequence
+from contextlib import AsyncExitStack, ExitStack
+from pathlib import Path
+
+import aiohttp
+import msgspec
+
+from benchmarks import fairness
+from benchmarks.harness import (
+    LOAD_CORE,
+    Round,
+    begin,
+    folder,
+    free_port,
+    measured,
+    medians,
+    pin,
+    process,
+    python,
+    ratio,
+    table,
+    verdict,
+    wait_for,
+)
+from benchmarks.servers import Server, config_text, ours, wait_until_listed
+from tests.providers.bulk_calls import call_body
+from tests.providers.calls import completion
+from tests.providers.scripted import Exchange, fake_provider
+from tests.valkey_servers import ValkeyServer
+
+KEYS = 10_000
+CONNECTIONS = 32
+GOAL = 1.1
+ROUNDS, SECONDS = 9, 1.0
+LIMITS = "requests: [600/m, 10k/d], tokens: 2M/d, concurrent: 20"
+LIST_LIMITS = f"{LIMITS}, list_requests: 1M/h"
+
+LIMIT, CLIENTS, CALLS = 100, 32, 8
+"""Calls per minute; clients at a time, and calls of each."""
+
+FAIRNESS_GOAL = 1.2
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("parts", nargs="*", default=["cost", "exact", "fairness"], help="cost, exact, fairness")
+    parts = parser.parse_args().parts
+    begin("Limits of callers")
+    if "cost" in parts:
+        head = ["", "requests/s", "CPU us", "p50 ms", "p99 ms", "CPU / without", "goal", "met"]
+        print(table(head, _costs()), flush=True)
+    pin(LOAD_CORE)
+    if "exact" in parts:
+        head = [f"{CLIENTS} clients, {CLIENTS * CALLS} calls", "admitted of 100/m", "goal", "met"]
+        print("\n" + table(head, asyncio.run(_exact())), flush=True)
+    if "fairness" in parts:
+        head = ["", "calls", "p50 ms", "p99 ms", "p99 / alone", "goal", "met"]
+        print("\n" + table(head, asyncio.run(_fairness())), flush=True)
+
+
+def _entry(name: str, key: str, more: str) -> str:
+    return f"  - {{name: {name}, hash: 'sha256:{hashlib.sha256(key.encode()).hexdigest()}', {more}}}"
+
+
+# -- the cost with 10,000 keys -------------------------------------------------------------------------------------
+
+
+def _costs() -> list[list[str]]:
+    """Lists and calls of 10,000 keys in rotation: without limits, with limits of calls, and of lists, too."""
+    with ExitStack() as stack:
+        where = Path(stack.enter_context(folder()))
+        port = free_port()
+        provider = stack.enter_context(process(python("-m", "tests.providers.bulk_calls", str(port)), LOAD_CORE))
+        wait_for(port, provider)
+        keys = where / "keys"
+        keys.write_text("".join(f"mp-benchmark-{number:032d}\n" for number in range(KEYS)))
+        body = where / "body"
+        body.write_bytes(call_body("m", streamed=False))
+        servers = [
+            (name, _with_keys(stack, where, port, keys, limits))
+            for name, limits in (("without limits", ""), ("with limits", LIMITS), ("with limits of lists", LIST_LIMITS))
+        ]
+        rows = []
+        for what, path, content in (("lists", "/v1/models", None), ("calls", "/v1/chat/completions", body)):
+            rounds: list[list[Round]] = [[] for _ in servers]
+            for turn in range(ROUNDS + 1):
+                for (_, server), runs in zip(servers, rounds, strict=True):
+                    run = measured(
+                        server.pid,
+                        server.url(path),
+                        connections=CONNECTIONS,
+                        seconds=SECONDS,
+                        keys=keys,
+                        body=content,
+                    )
+                    runs += [run] if turn else []
+            rows += [_cost(f"{what}, {name}", runs, rounds[0]) for (name, _), runs in zip(servers, rounds, strict=True)]
+        return rows
+
+
+def _with_keys(stack: ExitStack, where: Path, port: int, keys: Path, limits: str) -> Server:
+    values = keys.read_text().split()
+    own = f", limits: {{{limits}}}" if limits else ""
+    entries = [_entry(f"k{number}", key, f"models: ['*']{own}") for number, key in enumerate(values)]
+    models = ", ".join(["m", *(f"m{number}" for number in range(60))])
+    line = (
+        f"  - {{name: a, kind: static, models: [{models}], max_in_flight: 10000, "
+        f"call: {{base_url: 'http://127.0.0.1:{port}/json'}}}}"
+    )
+    server = stack.enter_context(ours(where, config_text([line], "keys:\n" + "\n".join(entries))))
+    wait_until_listed(server, 61, {"Authorization": f"Bearer {values[0]}"})
+    return server
+
+
+def _cost(name: str, rounds: Sequence[Round], without: Sequence[Round]) -> list[str]:
+    result = medians(rounds)
+    share = ratio([run.cpu_us for run in rounds], [run.cpu_us for run in without])
+    numbers = (f"{result.per_second:,.0f}", f"{result.cpu_us:.1f}", f"{result.p50:.2f}", f"{result.p99:.2f}")
+    has_goal = not (name.startswith("lists") and "of lists" in name)  # these are counted themselves
+    return [name, *numbers, f"{share:.3f}", *((f"<= {GOAL}", verdict(share <= GOAL)) if has_goal else ("", ""))]
+
+
+# -- exactness over several processes ------------------------------------------------------------------------------
+
+
+async def _exact() -> list[list[str]]:
+    async def answers(exchange: Exchange) -> None:
+        await exchange.reply(msgspec.json.encode(completion("m")))
+
+    rows = []
+    async with AsyncExitStack() as stack:
+        where = Path(stack.enter_context(folder()))
+        provider = await stack.enter_async_context(fake_provider(answers))
+        valkey = await asyncio.to_thread(stack.enter_context, ValkeyServer())
+        store = f"store: {{valkey: '{valkey.url}', namespace: benchmark}}"
+        for name, texts, most in (
+            ("one process", [""], LIMIT),
+            ("two workers", ["server: {workers: 2}"], LIMIT + 1),
+            ("two replicas with Valkey", [store, store], LIMIT + 1),
+            ("two replicas of two workers with Valkey", [f"{store}\nserver: {{workers: 2}}"] * 2, LIMIT + 1),
+        ):
+            with ExitStack() as running:
+                start = [_limited(running, where, provider.url, text, most) for text in texts]
+                admitted = await _admitted(start)
+            valkey.client.flushall()
+            rows.append([name, f"{admitted}", f"{LIMIT} to {most}", verdict(LIMIT <= admitted <= most)])
+    return rows
+
+
+def _limited(stack: ExitStack, where: Path, provider: str, more: str, most: int) -> Server:
+    entry = _entry("k", fairness.SINGLE, f"models: ['*'], limits: {{requests: {LIMIT}/m}}")
+    line = f"  - {{name: a, base_url: '{provider}/v1', kind: static, models: [m], call: {{base_url: '{provider}/v1'}}}}"
+    server = stack.enter_context(ours(where, config_text([line], f"{more}\nkeys:\n{entry}")))
+    wait_until_listed(server, 1, {"Authorization": f"Bearer {fairness.SINGLE}"})
+    return server
+
+
+async def _admitted(servers: Sequence[Server]) -> int:
+    """The calls that were admitted, of many clients at a time, each with a connection of its own."""
+
+    async def client(number: int) -> int:
+        async with aiohttp.ClientSession() as session:
+            call = fairness.call
+            statuses = [await call(session, servers[number % len(servers)], fairness.SINGLE) for _ in range(CALLS)]
+        if unexpected := {*statuses} - {200, 429}:
+            raise SystemExit(f"error: a call got status {unexpected}")
+        return statuses.count(200)
+
+    return sum(await asyncio.gather(*map(client, range(CLIENTS))))
+
+
+# -- fairness ------------------------------------------------------------------------------------------------------
+
+
+async def _fairness() -> list[list[str]]:
+    """One key alone, and while another one repeats calls above its limit without a pause."""
+    limits = {"flooding": "limits: {requests: 10/m}"}
+    alone, flooded = await fairness.rounds(limits)
+    rows = [("alone", alone), (f"with {fairness.FLOOD} clients of a key at its limit", flooded)]
+    return [fairness.row(name, runs, alone, FAIRNESS_GOAL) for name, runs in rows]
+
+
+if __name__ == "__main__":
+    main()
