@@ -35,7 +35,8 @@ from tests.providers.calls import completion
 from tests.providers.scripted import Exchange, fake_provider
 from tests.valkey_servers import ValkeyServer
 
-KEYS = 10_000
+KEYS, CALLERS = 10_000, 1_000
+"""All have limits; so many make calls, so that each calls several times."""
 CONNECTIONS = 32
 GOAL = 1.1
 ROUNDS, SECONDS = 9, 1.0
@@ -81,6 +82,8 @@ def _costs() -> list[list[str]]:
         wait_for(port, provider)
         keys = where / "keys"
         keys.write_text("".join(f"mp-benchmark-{number:032d}\n" for number in range(KEYS)))
+        callers = where / "callers"
+        callers.write_text("".join(f"mp-benchmark-{number:032d}\n" for number in range(CALLERS)))
         body = where / "body"
         body.write_bytes(call_body("m", streamed=False))
         servers = [
@@ -97,7 +100,7 @@ def _costs() -> list[list[str]]:
                         server.url(path),
                         connections=CONNECTIONS,
                         seconds=SECONDS,
-                        keys=keys,
+                        keys=callers if content else keys,
                         body=content,
                     )
                     runs += [run] if turn else []

@@ -1,0 +1,89 @@
+"""The estimated tokens of requests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy.cooperative import run_now
+from proxy.inference.request.body import NoBody
+from proxy.inference.request.form_body import FormBody
+from proxy.inference.request.json_body import JsonBody
+from proxy.inference.request.token_estimate import MEDIA_TOKENS, estimated_tokens
+
+
+def estimate(body: Any) -> int:
+    return run_now(estimated_tokens(body if isinstance(body, bytes) else msgspec.json.encode(body)))
+
+
+def user(*parts: dict[str, Any]) -> dict[str, Any]:
+    return {"model": "m", "messages": [{"role": "user", "content": [*parts]}]}
+
+
+IMAGE = "data:image/png;base64," + "A" * 10_000
+
+
+@pytest.mark.parametrize(
+    ("body", "tokens"),
+    [
+        pytest.param({"model": "a-long-id", "messages": [{"role": "user", "content": "12345678"}]}, 2, id="a message"),
+        pytest.param({"input": ["1234", "12345678"]}, 3, id="an array"),
+        pytest.param({"prompt": "12345"}, 2, id="rounded up"),
+        pytest.param({"system": [{"type": "text", "text": "1234"}], "messages": []}, 1, id="a system prompt"),
+        pytest.param({"prompt": "ÄÖÜß€"}, 2, id="characters, not bytes"),
+        pytest.param(b'{"prompt": "\\u00c4\\u00d6\\n\\"a"}', 2, id="escaped characters"),
+        pytest.param(b'{"prompt": "\\ud800aa"}', 2, id="a single surrogate"),
+        pytest.param(b'{"prompt" : "abcd", "user": "someone"}', 1, id="blanks before a colon"),
+        pytest.param(b'{"prompt": "a\\\\"}', 1, id="an escaped backslash at the end"),
+        pytest.param(user({"type": "image_url", "image_url": {"url": IMAGE}}), MEDIA_TOKENS, id="an image"),
+        pytest.param(
+            {"input": [{"type": "input_image", "image_url": IMAGE}]}, MEDIA_TOKENS, id="an image of responses"
+        ),
+        pytest.param(
+            user({"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "AAAA"}}),
+            MEDIA_TOKENS,
+            id="an image of messages",
+        ),
+        pytest.param(
+            user({"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}}), MEDIA_TOKENS, id="audio"
+        ),
+        pytest.param(user({"type": "file", "file": {"file_id": "f"}}), MEDIA_TOKENS, id="a file"),
+        pytest.param(
+            user({"type": "text", "text": "1234"}, {"type": "image_url", "image_url": {"url": "u"}}), 1001, id="both"
+        ),
+        pytest.param({"contents": [{"parts": [{"text": "1234"}, {"inlineData": {"data": "AA"}}]}]}, 1001, id="Gemini"),
+        pytest.param({"messages": [{"content": "1234", "images": ["AA", "BB"]}]}, 2001, id="Ollama"),
+        pytest.param(b"{}", 0, id="nothing"),
+    ],
+)
+def test_texts_cost_a_quarter_of_their_characters_and_media_1000(body: Any, tokens: int) -> None:
+    assert estimate(body) == tokens
+
+
+@given(st.lists(st.text()))
+def test_every_text_counts(texts: list[str]) -> None:
+    characters = sum(map(len, texts))
+    assert estimate({"input": texts}) == -(-characters // 4)
+
+
+@given(st.binary())
+def test_bytes_of_any_kind_have_an_estimate(body: bytes) -> None:
+    assert estimate(body) >= 0
+
+
+def test_a_long_body_is_read_in_steps() -> None:
+    steps = sum(1 for _ in estimated_tokens(msgspec.json.encode({"input": ["a"] * 10_000 + ["b" * 1_000_000] * 3})))
+    assert steps >= 13
+
+
+def test_a_form_counts_as_one_file_and_a_request_without_a_body_as_nothing() -> None:
+    form = FormBody(
+        b'--x\r\nContent-Disposition: form-data; name="model"\r\n\r\nm\r\n--x--\r\n', b"multipart/form-data; boundary=x"
+    )
+    assert run_now(form.estimated_tokens()) == MEDIA_TOKENS
+    assert run_now(NoBody("m").estimated_tokens()) == 0
+    assert run_now(JsonBody(b'{"model":"m","prompt":"1234"}').estimated_tokens()) == 1

@@ -1,0 +1,225 @@
+"""Decisions on the limits of callers: quotas, several limits at once, memory, reloads, other processes."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+import pytest
+
+from proxy.config import Config
+from proxy.limits import state as limit_state
+from proxy.limits.claims import Claim, Decision, Usage
+from proxy.limits.limiter import Limiter
+from proxy.limits.quota import Quota, Quotas, Rule
+from tests.fakes import FakeClock, config_of, digest
+
+pytestmark = pytest.mark.anyio
+
+PROVIDER = "providers: [{name: a, base_url: 'http://127.0.0.1/v1'}]\n"
+CONFIG = config_of(
+    PROVIDER
+    + "groups: {staff: {models: ['*'], limits: {requests: 5/m}, group_limits: {tokens: 9/d}}, free: {models: ['*']}}\n"
+    + f"keys: [{{name: alice, hash: '{digest('sk-canary-a')}', group: staff}}]"
+)
+REQUESTS, TOKENS = Rule("", "requests", "m", 3), Rule("staff", "tokens", "d", 100)
+CALLS = Rule("", "concurrent", "", 1)
+
+
+@pytest.fixture
+def limiter(clock: FakeClock) -> Limiter:
+    return Limiter(CONFIG, clock.monotonic, clock.time)
+
+
+def granted(limiter: Limiter, *rules: Rule, identity: str = "alice", tokens: int = 0) -> bool:
+    return limiter.admit_now(rules, identity, tokens).is_granted
+
+
+# -- quotas ------------------------------------------------------------------------------------------------------------
+
+
+def test_callers_with_equal_limits_share_one_quota() -> None:
+    quotas = Quotas(CONFIG.groups)
+    staff = quotas.of_member("staff")
+    assert staff == Quota((Rule("", "requests", "m", 5), Rule("staff", "tokens", "d", 9)), (), counts_tokens=True)
+    assert quotas.of(CONFIG.keys[0].limits, "staff") is staff
+    assert [quotas.of_member(group) for group in ("free", "unknown", None)] == [None] * 3
+
+
+# -- decisions ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_new_minute_admits_again(limiter: Limiter, clock: FakeClock) -> None:
+    assert [granted(limiter, REQUESTS) for _ in range(4)] == [True, True, True, False]
+    assert granted(limiter, REQUESTS, identity="bob")
+
+
+async def test_the_longest_wait_of_several_limits_counts(limiter: Limiter, clock: FakeClock) -> None:
+    hour, minute = Rule("", "requests", "h", 1), Rule("", "requests", "m", 1)
+    granted(limiter, minute, hour)
+    await clock.advance(20)
+    refused = limiter.admit_now((minute, hour), "alice")
+    assert (refused.exceeded.unit, refused.wait) == ("h", 3580.0)
+    assert refused.reason == "at most 1 requests per hour (each caller)"
+
+
+def test_a_caller_without_a_credential_is_one_caller(limiter: Limiter) -> None:
+    assert [granted(limiter, REQUESTS, identity="") for _ in range(4)] == [True, True, True, False]
+
+
+def test_estimated_tokens_are_replaced_by_those_that_were_used(limiter: Limiter) -> None:
+    first = limiter.admit_now((TOKENS,), "alice", 90)
+    assert granted(limiter, TOKENS, tokens=90)  # something is left
+    assert not granted(limiter, TOKENS, tokens=1)
+    limiter.end(first, 5)
+    assert granted(limiter, TOKENS, tokens=1)
+
+
+def test_an_end_without_anything_to_settle_changes_nothing(limiter: Limiter) -> None:
+    admission = limiter.admit_now((REQUESTS,), "alice")
+    limiter.end(admission, 0)
+    assert limiter.state.scopes["key:alice"].sliding["requests/m"].used == 1
+
+
+# -- memory ------------------------------------------------------------------------------------------------------------
+
+
+async def test_callers_of_whose_limits_nothing_is_used_are_forgotten(limiter: Limiter, clock: FakeClock) -> None:
+    for number in range(100):
+        granted(limiter, REQUESTS, identity=f"user {number}")
+    await clock.advance(60)
+    for _ in range(110):
+        granted(limiter, REQUESTS, identity="alice")
+    assert limiter.state.scopes.keys() == {"key:alice"}
+
+
+async def test_debts_and_calls_in_progress_are_not_forgotten(limiter: Limiter, clock: FakeClock) -> None:
+    minute, day = Rule("", "tokens", "m", 10), Rule("", "tokens", "d", 10)
+    limiter.end(limiter.admit_now((minute,), "minute", 1), 35)
+    limiter.end(limiter.admit_now((day,), "day", 1), 35)
+    limiter.admit_now((CALLS,), "calls")
+    await clock.advance(200)
+    for _ in range(10):
+        granted(limiter, REQUESTS, identity="alice")
+    assert limiter.state.scopes.keys() == {"key:minute", "key:day", "key:calls", "key:alice"}
+    await clock.advance(2 * 86_400)
+    for _ in range(10):
+        granted(limiter, REQUESTS, identity="alice")
+    assert not granted(limiter, day, identity="day")
+    assert "key:minute" not in limiter.state.scopes
+
+
+def test_the_number_of_callers_is_bounded(limiter: Limiter, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limit_state, "MAX_SCOPES", 10)
+    for number in range(100):
+        granted(limiter, REQUESTS, identity=f"user {number}")
+    assert len(limiter.state.scopes) <= 12
+
+
+# -- reloads -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_reload_forgets_what_does_not_exist_any_more(limiter: Limiter) -> None:
+    for identity in ("alice", "bob", ""):
+        granted(limiter, REQUESTS, TOKENS, identity=identity)
+    granted(limiter, Rule("old", "requests", "m", 5))
+    limiter.configure(CONFIG)
+    assert limiter.state.scopes.keys() == {"key:alice", "key:", "group:staff"}
+
+
+def test_calls_in_progress_of_a_removed_key_are_released_later(limiter: Limiter) -> None:
+    admission = limiter.admit_now((CALLS,), "bob")
+    limiter.configure(CONFIG)
+    assert not granted(limiter, CALLS, identity="bob")
+    limiter.end(admission, 0)
+    limiter.configure(CONFIG)
+    assert "key:bob" not in limiter.state.scopes
+
+
+# -- other processes ---------------------------------------------------------------------------------------------------
+
+
+class Others:
+    """Decides as a test says; None: nothing can be reached."""
+
+    processes = 4
+
+    def __init__(self, decision: Decision | None) -> None:
+        self.decision = decision
+        self.reported: list[Claim] = []
+
+    def configure(self, config: Config) -> None:
+        self.timezone = config.server.timezone
+
+    async def claim(self, claims: Sequence[Claim]) -> Decision | None:
+        return self.decision
+
+    def restore(self, records: Sequence[bytes]) -> None: ...
+
+    def report(self, changes: Sequence[Claim]) -> None:
+        self.reported += changes
+
+
+@pytest.fixture
+def others() -> Others:
+    return Others(None)
+
+
+@pytest.fixture
+def together(others: Others, clock: FakeClock) -> Limiter:
+    return Limiter(CONFIG, clock.monotonic, clock.time, others)
+
+
+async def test_a_process_alone_admits_its_part_and_says_so_once(
+    together: Limiter, others: Others, clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    rule = Rule("", "requests", "m", 20)
+    results = [(await together.admit((rule,), "alice")).is_granted for _ in range(8)]
+    assert results == [True] * 5 + [False] * 3
+    assert (together.where_counted, together.report.counts_alone) == ("local", True)
+    assert others.reported == [Claim("key:alice", "requests", "m", 20, 1)] * 5
+    others.decision = Decision(True, [Usage(6, 0.0, 60.0)])
+    await together.admit((rule,), "alice")
+    assert (together.where_counted, together.counts_alone_since) == ("shared", None)
+    assert [record.getMessage().partition(",")[0] for record in caplog.records] == [
+        "limits: counting alone",
+        "limits are counted together with the other processes again",
+    ]
+
+
+async def test_what_remained_for_all_is_divided(together: Limiter, others: Others, clock: FakeClock) -> None:
+    rule = Rule("", "requests", "d", 100)
+    others.decision = Decision(True, [Usage(80, 0.0, 600.0)])
+    await together.admit((rule,), "alice")
+    others.decision = None
+    results = [(await together.admit((rule,), "alice")).is_granted for _ in range(7)]
+    assert results == [True] * 5 + [False] * 2
+
+
+async def test_a_limit_that_is_smaller_than_the_number_of_processes_admits_one(together: Limiter) -> None:
+    rule = Rule("", "requests", "h", 2)
+    assert [(await together.admit((rule,), "alice")).is_granted for _ in range(3)] == [True, False, False]
+
+
+async def test_calls_and_tokens_that_end_are_reported(together: Limiter, others: Others) -> None:
+    others.decision = Decision(True, [Usage(1, 0.0, 0.0), Usage(10, 0.0, 60.0)])
+    admission = await together.admit((CALLS, TOKENS), "alice", 10)
+    assert together.state.scopes["key:alice"].in_flight == 1
+    together.end(admission, 25)
+    assert others.reported == [
+        Claim("key:alice", "concurrent", "", 1, -1),
+        Claim("group:staff", "tokens", "d", 100, 15),
+    ]
+    assert together.state.scopes["key:alice"].in_flight == 0
+
+
+async def test_statuses_are_those_of_all_processes_and_use_nothing(together: Limiter, others: Others) -> None:
+    quota = Quota((REQUESTS, CALLS), (Rule("", "list_requests", "s", 7),))
+    others.decision = Decision(True, [Usage(2, 0.0, 30.0), Usage(7, 0.0, 1.0)])
+    shown = [(each.kind, each.remaining, each.reset) for each in await together.statuses(quota, "alice")]
+    assert shown == [("requests", 1, 30.0), ("concurrent", 1, 0.0), ("list_requests", 0, 1.0)]
+    others.decision = None
+    alone = [each.remaining for each in await together.statuses(quota, "alice")]
+    assert alone == [3, 1, 7]
+    assert await together.statuses(None, "alice") == []
