@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import msgspec
@@ -13,7 +14,7 @@ from proxy.cooperative import run_now
 from proxy.inference.request.body import NoBody
 from proxy.inference.request.form_body import FormBody
 from proxy.inference.request.json_body import JsonBody
-from proxy.inference.request.token_estimate import MEDIA_TOKENS, estimated_tokens
+from proxy.inference.request.token_estimate import MAX_SPLIT, MEDIA_TOKENS, estimated_tokens
 
 
 def estimate(body: Any) -> int:
@@ -24,6 +25,7 @@ def user(*parts: dict[str, Any]) -> dict[str, Any]:
     return {"model": "m", "messages": [{"role": "user", "content": [*parts]}]}
 
 
+NAMES = st.sampled_from(["content", "text", "url", "data", "role", "a name"])
 IMAGE = "data:image/png;base64," + "A" * 10_000
 
 
@@ -68,6 +70,13 @@ def test_texts_cost_a_quarter_of_their_characters_and_media_1000(body: Any, toke
 def test_every_text_counts(texts: list[str]) -> None:
     characters = sum(map(len, texts))
     assert estimate({"input": texts}) == -(-characters // 4)
+
+
+@given(st.recursive(st.text(max_size=40), lambda inner: st.lists(inner) | st.dictionaries(NAMES, inner), max_leaves=30))
+def test_short_and_long_bodies_have_the_same_estimate(value: Any) -> None:
+    for body in (msgspec.json.encode({"input": value}), json.dumps({"input": value}).encode()):
+        padding = b" " * MAX_SPLIT
+        assert run_now(estimated_tokens(body)) == run_now(estimated_tokens(padding + body))
 
 
 @given(st.binary())
