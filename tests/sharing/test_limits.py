@@ -21,7 +21,7 @@ from proxy.limits.state import LimitState
 from proxy.sharing import limits as shared_limits
 from proxy.sharing.limit_script import DECIDE, STALE_SECONDS
 from proxy.sharing.valkey import Valkey
-from tests.fakes import FakeClock, config_of
+from tests.fakes import FakeClock, FakeFetch, config_of, digest, reply_to, started
 from tests.sharing.test_valkey import until
 from tests.valkey_servers import ValkeyServer
 
@@ -302,3 +302,31 @@ def test_a_reply_of_another_form_decides_nothing(reply: bytes, server: ValkeySer
     sharing = Valkey(StoreSettings(valkey=SecretStr(server.url), namespace="prod"), FakeClock())
     decide: Callable[..., Decision | None] = sharing.limits._decision
     assert decide([REQUESTS], reply) is None
+
+
+async def test_a_server_that_does_not_respond_delays_one_request_only(caplog: pytest.LogCaptureFixture) -> None:
+    with ValkeyServer() as server:
+        async with replica(server.url) as one:
+            clock = FakeClock()
+            limiter = Limiter(CONFIG, clock.monotonic, clock.time, one.limits)
+            assert await admitted(limiter, 1) == 1
+            server.stop()
+            assert await admitted(limiter, 120) == 99
+            server.resume()
+    assert "store.valkey is not available: timed out" in caplog.text
+
+
+async def test_health_says_where_limits_are_counted() -> None:
+    key = "sk-canary-admin"
+    with ValkeyServer() as server:
+        config = config_of(
+            f"store: {{valkey: '{server.url}', namespace: test}}\nproviders: [{{name: a, kind: static, models: [m]}}]\n"
+            f"keys: [{{name: ops, hash: '{digest(key)}', models: ['*'], admin: true, limits: {{list_requests: 9/h}}}}]"
+        )
+        async with started(config, FakeFetch(), FakeClock()) as app:
+            shown = []
+            for _ in range(2):
+                await reply_to(app, "/v1/models", {"x-api-key": key})
+                shown.append((await reply_to(app, "/health", {"x-api-key": key})).json["store"]["limits"])
+                server.kill()
+    assert shown == ["shared", "local"]
