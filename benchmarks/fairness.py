@@ -6,8 +6,8 @@ import asyncio
 import hashlib
 import random
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager, suppress
 from pathlib import Path
 
 import aiohttp
@@ -24,6 +24,7 @@ SECONDS_PER_CALL = (0.1, 0.3)  # of the provider, uniformly distributed
 CALLS = 50  # of the other key per round, one at a time
 ROUNDS = 5
 GOAL = 1.5
+Flood = Callable[[aiohttp.ClientSession, Server], AbstractAsyncContextManager[None]]
 SINGLE, FLOODING = "mp-benchmark-single-0000000000000000", "mp-benchmark-flood-00000000000000000"
 
 
@@ -35,10 +36,13 @@ def main() -> None:
     print(table(head, [row("alone", alone, alone), row(f"with {FLOOD} calls of another key", flooded, alone)]))
 
 
-async def rounds(limits: Mapping[str, str] | None = None) -> tuple[list[list[float]], list[list[float]]]:
+async def rounds(
+    limits: Mapping[str, str] | None = None, flood: Flood | None = None
+) -> tuple[list[list[float]], list[list[float]]]:
     """Return the seconds of each call of the single key, by round: alone, and with the flood.
 
-    `limits`: further settings of the keys `single` and `flooding`.
+    `limits`: further settings of the keys `single` and `flooding`; `flood`: what is sent meanwhile, instead of calls of
+    the flooding key by this process.
     """
     alone, flooded = [], []
     chance = random.Random(1)  # noqa: S311  # not for secrets
@@ -55,7 +59,9 @@ async def rounds(limits: Mapping[str, str] | None = None) -> tuple[list[list[flo
             async with aiohttp.ClientSession(connector=connector) as client:
                 for _ in range(ROUNDS + 1):
                     alone.append(await _single(client, server))
-                    flooded.append(await _with_flood(client, server))
+                    async with (flood or _calls)(client, server):
+                        await asyncio.sleep(2 * SECONDS_PER_CALL[1])  # until the queue is full
+                        flooded.append(await _single(client, server))
     return alone[1:], flooded[1:]  # after a warm-up round
 
 
@@ -82,11 +88,12 @@ async def _single(client: aiohttp.ClientSession, server: Server) -> list[float]:
     return seconds
 
 
-async def _with_flood(client: aiohttp.ClientSession, server: Server) -> list[float]:
+@asynccontextmanager
+async def _calls(client: aiohttp.ClientSession, server: Server) -> AsyncIterator[None]:
+    """Repeat calls of the flooding key."""
     flood = [asyncio.create_task(_forever(client, server)) for _ in range(FLOOD)]
     try:
-        await asyncio.sleep(2 * SECONDS_PER_CALL[1])  # until the queue is full
-        return await _single(client, server)
+        yield
     finally:
         for task in flood:
             task.cancel()

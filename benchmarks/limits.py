@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import asyncio
 import hashlib
-from collections.abc import Sequence
-from contextlib import AsyncExitStack, ExitStack
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 
 import aiohttp
@@ -15,6 +15,7 @@ import msgspec
 from benchmarks import fairness
 from benchmarks.harness import (
     LOAD_CORE,
+    ROOT,
     Round,
     begin,
     folder,
@@ -26,6 +27,7 @@ from benchmarks.harness import (
     python,
     ratio,
     table,
+    tool,
     verdict,
     wait_for,
 )
@@ -179,13 +181,31 @@ async def _admitted(servers: Sequence[Server]) -> int:
     return sum(await asyncio.gather(*map(client, range(CLIENTS))))
 
 
+@contextmanager
+def _wrk(server: Server, body: Path) -> Iterator[None]:
+    """Repeat calls of the flooding key in a process of its own: most are refused at once, and repeated at once."""
+    command = ["wrk", "-t1", f"-c{fairness.FLOOD}", "-d60s", "-s", str(ROOT / "benchmarks" / "call.lua")]
+    command += [f"-HAuthorization: Bearer {fairness.FLOODING}", server.url("/v1/chat/completions"), "--", str(body)]
+    with process(command, LOAD_CORE):
+        yield
+
+
 # -- fairness ------------------------------------------------------------------------------------------------------
 
 
 async def _fairness() -> list[list[str]]:
     """One key alone, and while another one repeats calls above its limit without a pause."""
     limits = {"flooding": "limits: {requests: 10/m}"}
-    alone, flooded = await fairness.rounds(limits)
+    with folder() as where:
+        body = where / "body"
+        body.write_bytes(call_body("m", streamed=False))
+
+        @asynccontextmanager
+        async def flood(client: aiohttp.ClientSession, server: Server) -> AsyncIterator[None]:
+            with _wrk(server, body):
+                yield
+
+        alone, flooded = await fairness.rounds(limits, flood if tool("wrk", "the load is slower") else None)
     rows = [("alone", alone), (f"with {fairness.FLOOD} clients of a key at its limit", flooded)]
     return [fairness.row(name, runs, alone, FAIRNESS_GOAL) for name, runs in rows]
 
