@@ -98,6 +98,8 @@ def model_info(model: Model) -> bytes:
         "created_at": rfc3339(model.created),
         "lifecycle": "deprecated" if fields.deprecated else "active",
     }
+    if fields.description:
+        info["description"] = fields.description  # for the model picker of Claude Code
     if facts.context:
         info["max_input_tokens"] = facts.context
     if facts.max_output:

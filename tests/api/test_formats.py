@@ -45,6 +45,7 @@ def offered(fetch: FakeFetch) -> None:
             "id": "claude-opus-5",
             "created": 1750000000,
             "display_name": "Claude Opus 5",
+            "description": "For long tasks",
             "context_length": 200000,
             "max_output_tokens": 64000,
         },
@@ -60,6 +61,7 @@ OPUS = {
     "display_name": "Claude Opus 5",
     "created_at": "2025-06-15T15:06:40Z",
     "lifecycle": "active",
+    "description": "For long tasks",
     "max_input_tokens": 200000,
     "max_tokens": 64000,
 }

@@ -104,6 +104,18 @@ def test_a_session_with_a_second_key_of_another_service_completes(packages: Path
         assert [request.headers["x-api-key"] for request in proxy.calls] == [UPSTREAM_KEY] * 2
 
 
+def test_it_discovers_the_models_of_the_list(packages: Path, tmp_path: Path) -> None:
+    (documented,) = re.findall(
+        r"`(CLAUDE_CODE_ENABLE_GATEWAY_MODEL_DISCOVERY)=1`", (DOCS / "clients.md").read_text("utf-8")
+    )
+    with setup(tmp_path, session, MODEL, "claude-haiku-5", "gpt-6", kind="anthropic") as proxy:
+        assert not result(execute(packages, proxy, "Print it.", **{documented: "1"}))["is_error"]
+        found = json.loads((proxy.home / ".claude" / "cache" / "gateway-models.json").read_text(encoding="utf-8"))
+
+    # It shows only ids with `claude` or `anthropic`.
+    assert [model["id"] for model in found["models"]] == ["claude-haiku-5", MODEL]
+
+
 def test_the_tokens_of_a_context_are_counted(packages: Path, tmp_path: Path) -> None:
     with setup(tmp_path, replies({"input_tokens": 1_200}), MODEL, kind="anthropic") as proxy:
         finished = result(execute(packages, proxy, "/context"))
