@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import OrderedDict
 from typing import Any
 
 import msgspec
@@ -32,8 +33,13 @@ def _plain(value: Any) -> object:
     if isinstance(value, SecretStr):
         return True
     if isinstance(value, BaseModel):
-        return {name: getattr(value, name) for name in type(value).model_fields}
+        return {name: _in_order(getattr(value, name)) for name in type(value).model_fields}
     raise NotImplementedError(f"a configuration contains no {type(value).__name__}")
+
+
+def _in_order(value: object) -> object:
+    """A setting; pairs instead of a mapping whose order counts."""
+    return [*value.items()] if isinstance(value, OrderedDict) else value
 
 
 _ENCODER = msgspec.json.Encoder(enc_hook=_plain, order="sorted")

@@ -166,7 +166,6 @@ class Config:
                 self.store,
                 self.facts,
                 self.auth,
-                [list(login.groups) for login in self.auth.logins],
                 self.notify,
                 self.tracing,
             )
