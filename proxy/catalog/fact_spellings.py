@@ -54,8 +54,9 @@ def _spelled(extra: bytes, own_id: str) -> bytes:
 
 
 def _names_of(facts: Facts) -> Iterator[tuple[str, Any]]:
-    """Path -> value, of all names of the facts that are known; and `type`, which Mistral's SDK requires."""
-    yield "type", facts.type or None
+    """Path -> value, of all names of the facts that are known."""
+    if facts.type:
+        yield "type", facts.type
     if facts.context:
         yield from ((path, facts.context) for path in _CONTEXT)
     if facts.max_output:

@@ -20,7 +20,6 @@ LISTED = sorted((GPT, EMBEDDING, CLAUDE, GEMINI, QWEN))
 
 _encode = msgspec.json.encode
 _CONFIG = """
-server: {{facts_style: all}}
 providers:
   - {{name: openai, base_url: "{url}/openai/v1", api_key: {key}}}
   - {{name: anthropic, kind: anthropic, base_url: "{url}/anthropic/v1", api_key: {key}}}

@@ -85,8 +85,8 @@ def mistral() -> dict[str, object]:
     with client.chat.stream(model=MODEL, messages=MESSAGES) as stream:
         parts = [event.data.choices[0].delta.content or "" for event in stream]
     return {
-        "listed": [model.raw["id"] for model in client.models.list().data],
-        "retrieved": client.models.retrieve(model_id=MODEL).raw["id"],
+        "listed": [model.id for model in client.models.list().data],
+        "retrieved": client.models.retrieve(model_id=MODEL).id,
         "called": [answer.model, answer.choices[0].message.content, answer.usage.total_tokens],
         "streamed": parts,
         "error": _error(lambda: client.chat.complete(model="unknown", messages=MESSAGES)),
