@@ -25,7 +25,7 @@ from proxy.telemetry.changes import MAX_TEXT, Change, Feed, Part, decoded, encod
 from proxy.telemetry.events import CircuitChange, ListReport, Observer
 
 TICK_SECONDS = 5.0
-"""How often the feed is written to the directory, and the shared state is tried again after a failure."""
+"""How often the feed is written to the directory, and the shared one is read: a message of it can be lost."""
 RESTORE_SECONDS = STOP_SECONDS = 2.0
 """How long the start waits for the feed of before, and the end of the process for the last changes."""
 KEPT_SECONDS = 30 * 86_400.0
@@ -120,14 +120,19 @@ class ChangeFeed(Observer):
         try:
             if self._stored and (restored := await self._stored.restored()):
                 self._adopt(self._synced.merged(restored))
-            if self._sharing:
-                answer = await self._sharing.begin(self.name, self.version)
-                if isinstance(answer, Published):
-                    self.receive(answer)
-                elif isinstance(answer, Turn):
-                    self._sharing.abandon(self.name, answer.token)
+            await self._follow()
         except Exception as bug:
             _log.error("internal error while restoring changes: %s", describe_bug(bug))
+
+    async def _follow(self) -> None:
+        """Get what others have recorded. The supervisor of workers may forget who follows a feed without changes."""
+        if self._sharing is None:
+            return
+        answer = await self._sharing.begin(self.name, self.version)
+        if isinstance(answer, Published):
+            self.receive(answer)
+        elif isinstance(answer, Turn):
+            self._sharing.abandon(self.name, answer.token)
 
     async def _stop(self) -> None:
         with suppress(TimeoutError):
@@ -161,12 +166,16 @@ class ChangeFeed(Observer):
             await self._clock.sleep(TICK_SECONDS)
             if self._unshared:
                 self._wakes.set()
+            await self._follow()
             if self._stored and restoring.done():
                 await self._stored.write(self.current)
 
     # -- recording -----------------------------------------------------------------------------------------------------
 
     async def _record(self, changes: Sequence[Change]) -> None:
+        _, new = self.current.extended(changes, self._clock.time())
+        if not new and not self._unshared:
+            return  # most refreshes change nothing
         if self._sharing is None:
             feed, new = self._synced.extended(changes, self._clock.time())
             self._adopt(feed)

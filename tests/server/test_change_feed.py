@@ -296,3 +296,28 @@ async def test_foreign_bytes_in_the_shared_store_are_ignored(
     assert shown(feed.current.changes) == [("provider_failing", "a", "open")]
     expected = ["the change feed in the shared store was ignored: not written by models-proxy"]
     assert caplog.messages == (expected if "list" in content else [])
+
+
+async def test_a_replica_that_could_not_reach_the_others_at_its_start_follows_them_later(
+    fetch: FakeFetch, clock: FakeClock
+) -> None:
+    medium = Medium(clock)
+    medium.is_down = True
+    one, other = (ChangeFeed(clock, SharedMemory(medium), None) for _ in range(2))
+    async with one.running(), other.running():
+        await run_pending_tasks()
+        medium.is_down = False
+        opens(one, "a")
+        await run_pending_tasks()
+        await clock.advance(5)
+
+        assert shown(other.current.changes) == [("provider_failing", "a", "open")]
+
+
+async def test_a_refresh_without_changes_publishes_nothing(fetch: FakeFetch, clock: FakeClock) -> None:
+    fetch.lists("a", "m")
+    medium = Medium(clock)
+    async with replicas(clock, medium, fetch) as apps:
+        await clock.advance(1000)
+
+        assert medium.lists[apps[0].changes.name].parts == {}
