@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -38,7 +38,7 @@ class Health:
         reloads: Reloads,
         further: Callable[[], Mapping[str, Any]] = dict,
         workers: Workers | None = None,
-        look: Callable[[], Awaitable[None]] | None = None,
+        look: Callable[[], Coroutine[Any, Any, None]] | None = None,
     ) -> None:
         """`calls` returns the state of a provider's calls, by the provider's name; `further` the states of what other
         sections configure, by section; `workers`: None if this process is the only one that serves the port; `look`
