@@ -46,6 +46,9 @@ LAST_SECONDS = 6.0
 _FORCED_SECONDS = 0.5
 """The same after a second signal."""
 
+_READ_TURNS = 3
+"""Iterations of the event loop after which everything that has arrived was read."""
+
 NO_SNIFFING = ("x-content-type-options", "nosniff")
 """The header of every response. Browsers do not run text or JSON as scripts or pages then."""
 
@@ -222,6 +225,8 @@ class Server(uvicorn.Server):
         self.config.timeout_graceful_shutdown = ceil(seconds + LAST_SECONDS)
         ending = asyncio.get_running_loop().call_later(seconds, self._end_calls)
         await self._stop_listening(sockets or [])
+        for _ in range(_READ_TURNS):  # requests that have arrived are read before idle connections are closed
+            await asyncio.sleep(0)
         await super().shutdown(sockets=sockets)
         ending.cancel()
         self._manager.stop()

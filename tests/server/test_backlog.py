@@ -93,3 +93,19 @@ async def test_connections_at_a_socket_that_was_handed_down_wait_for_the_next_se
             kept.setblocking(False)
             accepted = [stack.enter_context(kept.accept()[0]).getpeername() for _ in clients]
             assert sorted(accepted) == sorted(client.getsockname() for client in clients)
+
+
+async def test_a_request_that_has_arrived_at_an_idle_connection_is_served(fetch: FakeFetch, clock: FakeClock) -> None:
+    async with listening(fetch, clock) as (server, listener):
+        loop = asyncio.get_running_loop()
+        with socket.socket() as client:
+            client.setblocking(False)
+            await loop.sock_connect(client, listener.getsockname())
+            await loop.sock_sendall(client, REQUEST)
+            assert (await loop.sock_recv(client, 4096)).startswith(b"HTTP/1.1 200 OK")
+            client.send(REQUEST)  # the event loop cannot read it: nothing is awaited before the shutdown
+            server.handle_exit(signal.SIGINT, None)
+            await server.shutdown([listener])
+            served = await everything_from(client)
+    assert served.startswith(b"HTTP/1.1 200 OK")
+    assert b"\r\nconnection: close\r\n" in served
