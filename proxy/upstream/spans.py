@@ -67,7 +67,9 @@ class SpanSender:
     async def _run(self) -> None:
         while True:
             await self._wait()
-            while self._spans:
+            if self._spans:
+                await self._send_batch()
+            while len(self._spans) >= BATCH_SIZE:  # fewer ones wait for others
                 await self._send_batch()
 
     async def _wait(self) -> None:

@@ -31,12 +31,16 @@ async def test_spans_wait_a_second_for_others(clock: FakeClock) -> None:
     assert "content-type: application/x-protobuf" in request.head.decode().lower()
 
 
-async def test_a_batch_is_sent_at_once(clock: FakeClock) -> None:
+async def test_a_batch_is_sent_at_once_and_the_rest_waits_for_others(clock: FakeClock) -> None:
     async with fake_provider(replies(b"")) as collector:
         sender = SpanSender(Tracing(endpoint=collector.url), clock)
         await clock.advance(0.5)
         for _ in range(BATCH_SIZE + 1):
             sender.add(b"x")
+        await until(lambda: len(collector.requests) == 1 and len(sender._spans) == 1)
+        await clock.advance(0.4)
+        assert len(collector.requests) == 1
+        await clock.advance(1)
         await until(lambda: len(collector.requests) == 2)
         await sender.stop()
 
