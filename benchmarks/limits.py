@@ -38,7 +38,7 @@ from tests.providers.scripted import Exchange, fake_provider
 from tests.valkey_servers import ValkeyServer
 
 KEYS, CALLERS = 10_000, 1_000
-"""All have limits; so many make calls, so that each calls several times."""
+"""All keys have limits; this many make calls, so that each one calls several times."""
 CONNECTIONS = 32
 GOAL = 1.1
 ROUNDS, SECONDS = 9, 1.0
@@ -46,7 +46,7 @@ LIMITS = "requests: [600/m, 10k/d], tokens: 2M/d, concurrent: 20"
 LIST_LIMITS = f"{LIMITS}, list_requests: 1M/h"
 
 LIMIT, CLIENTS, CALLS = 100, 32, 8
-"""Calls per minute; clients at a time, and calls of each."""
+"""Calls per minute; clients at the same time, and calls of each."""
 
 FAIRNESS_GOAL = 1.2
 
@@ -183,7 +183,7 @@ async def _admitted(servers: Sequence[Server]) -> int:
 
 @contextmanager
 def _wrk(server: Server, body: Path) -> Iterator[None]:
-    """Repeat calls of the flooding key in a process of its own: most are refused at once, and repeated at once."""
+    """Repeat calls of the flooding key in a separate process: most are rejected, and repeated, immediately."""
     command = ["wrk", "-t1", f"-c{fairness.FLOOD}", "-d60s", "-s", str(ROOT / "benchmarks" / "call.lua")]
     command += [f"-HAuthorization: Bearer {fairness.FLOODING}", server.url("/v1/chat/completions"), "--", str(body)]
     with process(command, LOAD_CORE):
@@ -194,7 +194,7 @@ def _wrk(server: Server, body: Path) -> Iterator[None]:
 
 
 async def _fairness() -> list[list[str]]:
-    """One key alone, and while another one repeats calls above its limit without a pause."""
+    """Measure one key alone, and while another one repeats calls above its limit without a pause."""
     limits = {"flooding": "limits: {requests: 10/m}"}
     with folder() as where:
         body = where / "body"

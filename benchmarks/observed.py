@@ -2,10 +2,11 @@
 
     python -m benchmarks.observed [--base TREE] [--before TREE]
 
-Both: the roots of earlier versions with their own `.venv`, which are compared in the same run. `--base` may have no log
-and no metrics: it is compared with the server that has both. `--before` has the settings of the quiet server.
+Both are root directories of earlier versions with their own `.venv`; they are compared in the same run. `--base` may
+have no log and no metrics: it is compared with the server that has both. `--before` has the settings of the quiet
+server.
 
-Two processes that do the same differ by several percent, because their memory is placed differently. So each side is
+Two equal processes differ by several percent, because of their memory layout. So each side is
 measured in several processes and compared by medians over them, and one side runs twice: its ratio, which would be 1
 without any noise, is the resolution of the run.
 """

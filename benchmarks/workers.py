@@ -1,11 +1,11 @@
 """18. Lists, calls and streams over 128 connections: two workers, compared with one process.
 
 The servers may use both cores. On a machine with two cores, load and providers share one of them, so the rate of two
-workers says little; the CPU per request, and how the connections are divided, do not depend on that.
+workers is not meaningful; the CPU per request, and the distribution of connections, do not depend on that.
 
-CPU seconds can be compared if both servers read the same: a busy process finds several events of a stream at once, two
-workers that wait for the provider read each event by itself. The streams with a goal are paced: their events arrive at
-intervals, as models generate them. Streams at full speed are shown, too, with the reads per request.
+CPU seconds can be compared if both servers make the same reads: a busy process finds several events of a stream at
+once, two workers that wait for the provider read each event separately. The streams with a goal are paced: their events
+arrive at intervals, as models generate them. Streams at full speed are shown, too, with the reads per request.
 """
 
 from __future__ import annotations

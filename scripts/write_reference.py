@@ -245,7 +245,7 @@ ENTRIES: Mapping[str, Entry] = {
     ),
     "Server.trusted_proxies": Entry(
         "trusted_proxies: [10.0.0.0/8, 192.0.2.7]",
-        "Networks and addresses of reverse proxies whose `X-Forwarded-For` is believed. See "
+        "Networks and addresses of reverse proxies whose `X-Forwarded-For` is trusted. See "
         "[Addresses of clients](logs.md#addresses-of-clients).",
     ),
     "StoreSettings.directory": Entry(

@@ -215,7 +215,7 @@ def test_only_the_deployment_creates_stateful_objects_and_clocks_are_injected() 
     assert builders("Ledger") == {"server.shared"}
     assert builders("Telemetry") == {"server.app"}
     # `check` fetches every list once and keeps no state
-    assert builders("ListFetcher") == {"server.deployment", "cli.check_ask"}
+    assert builders("ListFetcher") == {"server.deployment", "cli.check_fetch"}
     assert builders("SystemClock") == {"server.app", "cli.check"}
     assert {name for name, tree in TREES.items() if "time" in foreign(tree)} == {"clock"}
 

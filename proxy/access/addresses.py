@@ -12,7 +12,7 @@ _MAX_CACHED = 4096
 
 
 class ClientAddresses:
-    """Returns the addresses of clients. `X-Forwarded-For` is believed only if a trusted proxy sent it."""
+    """Returns the addresses of clients. `X-Forwarded-For` is used only if a trusted proxy sent it."""
 
     def __init__(self, trusted: Sequence[str]) -> None:
         """`trusted`: networks of reverse proxies, such as `10.0.0.0/8`."""

@@ -1,4 +1,4 @@
-"""The callers of requests, and how long what they sent identifies them."""
+"""The callers of requests, and how long their credentials are valid."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ class Caller:
     """The sender of a request."""
 
     name: str | None
-    """For people: the name of its key in the configuration, or that of a user; None without a credential."""
+    """The display name: that of the key in the configuration, or of the user; None without a credential."""
     policy: Policy
     admin: bool = False
     may_call: bool = False
     """Whether the caller can call models, not only list them."""
     identity: str = ""
-    """What belongs to the caller is recorded under this text (`config.identities`); "" without a credential."""
+    """Data of the caller is recorded under this text (`config.identities`); "" without a credential."""
     group: str | None = None
     """The name of its group, None without one."""
     quota: Quota | None = None
@@ -29,7 +29,7 @@ class Caller:
 
     @property
     def is_user(self) -> bool:
-        """Whether the caller has logged in elsewhere, instead of sending a key of this proxy."""
+        """Whether the caller is a user with a login, not a key of this proxy."""
         return SEPARATOR in self.identity
 
     @property
@@ -41,12 +41,12 @@ class Caller:
 
 
 class Credential(NamedTuple):
-    """What a request can contain to identify its caller: a key of this proxy, or a token."""
+    """A credential in a request: a key of this proxy, or a token."""
 
     caller: Caller
     valid_until: float
     """Unix seconds."""
     has_access: bool = True
-    """False: the caller is known, and has no group."""
+    """False: the caller is identified, but has no group."""
     valid_from: float = float("-inf")
     """Unix seconds."""

@@ -1,4 +1,4 @@
-"""The groups of users who log in elsewhere: from what their login says to a caller."""
+"""The groups of users with a login: from the groups in the login to a caller."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ class Groups:
         }
 
     def caller(self, subject: str, name: str, values: Collection[str]) -> Caller:
-        """Return the caller with these groups, as the login calls them; without a group if none is configured.
+        """Return the caller with these groups of the login; without a group if none is configured.
 
-        `subject` identifies the user at the login, `name` shows who that is.
+        `subject` identifies the user at the login, `name` is the display name.
         """
         identity = self._source + quoted(subject)
         group = next((group for value, group in self._order.items() if value in values), None)

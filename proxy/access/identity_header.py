@@ -1,4 +1,4 @@
-"""Users whom a login proxy in front of this one has identified: it tells who they are in headers."""
+"""Users that a login proxy in front of this one has identified in headers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MAX_GROUPS_BYTES = 16 * 1024
 
 
 class HeaderUsers:
-    """Identifies users by the headers of a login proxy. Only the address of the connection decides who that is."""
+    """Identifies users by the headers of a login proxy, which is recognized by the address of the connection only."""
 
     def __init__(self, settings: IdentityHeader, config: Config, quotas: Quotas) -> None:
         self._user, self._name = settings.user.encode(), settings.name.encode()
@@ -30,10 +30,10 @@ class HeaderUsers:
         )
 
     def find(self, headers: Iterable[Header], peer: str) -> Caller | None:
-        """Return the user whom a login proxy names, None if the request is not from one, or names no user.
+        """Return the user in the headers of a login proxy, None if the request is not from one, or has no user.
 
         `peer`: the address of the connection, never one from `X-Forwarded-For`; "" for a Unix socket, which is not
-        believed. Raises InvalidKey for repeated or unclear headers, and NoGroup.
+        trusted. Raises InvalidKey for repeated or ambiguous headers, and NoGroup.
         """
         if not self._is_login_proxy(peer):
             return None
@@ -54,7 +54,7 @@ class HeaderUsers:
             subject, text = user.decode().strip(), b"".join(groups).decode()
         except UnicodeDecodeError:
             raise InvalidKey from None
-        # A comma: a program on the way has joined two headers.
+        # A comma: an intermediary may have joined two headers.
         if not is_subject(subject) or not subject.isprintable() or "," in subject or len(text) > _MAX_GROUPS_BYTES:
             raise InvalidKey
         caller = self._groups.caller(subject, subject, frozenset(map(str.strip, text.split(","))))

@@ -1,4 +1,4 @@
-"""Users with tokens of OIDC providers: validates tokens (JWT), and remembers those that are valid. No I/O."""
+"""Users with tokens of OIDC providers: validates tokens (JWT), and caches valid ones. No I/O."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from proxy.errors import InvalidKey, LoginUnavailable
 from proxy.limits.quota import Quotas
 
 SIGNATURE_COST = 150
-"""Of checking a signature, in about microseconds of CPU."""
+"""The cost of checking a signature, in about microseconds of CPU."""
 MAX_VALIDATED = 10_000
-"""Tokens that are remembered, about 1 KB each; the oldest are forgotten."""
+"""Maximum validated tokens in the cache, about 1 KB each; the oldest are removed."""
 _TYPES = frozenset({"jwt", "at+jwt", "application/jwt", "application/at+jwt"})
 """Values of `typ`. Tokens of other types, such as those of a logout, identify no user."""
 _MULTI_WORD = frozenset({"scope", "scp"})
@@ -42,7 +42,7 @@ class Keys(Protocol):
 
 
 class KeySource(Protocol):
-    """Has fetched the keys of all issuers."""
+    """The fetched keys of all issuers."""
 
     removals: int
     """Increases with each key that an issuer has removed."""
@@ -57,7 +57,7 @@ class KeySource(Protocol):
 
 
 class SigningKeyNeeded(Exception):
-    """The keys of an issuer must be fetched before a token can be validated. Not an error: the gate does it."""
+    """The keys of an issuer must be fetched before a token can be validated. Not an error: the gate fetches them."""
 
     def __init__(self, issuer: str) -> None:
         super().__init__(issuer)
@@ -73,7 +73,7 @@ class Tokens:
         self._source = source
         self._time = time
         self._validated: dict[bytes, Credential] = {}
-        """SHA-256 digest of the token and its header -> its user. Of this configuration."""
+        """SHA-256 digest of the token and its header -> its user, for this configuration."""
         self._removals = source.removals
         self.checks = 0
         """Signatures that were checked."""
@@ -116,7 +116,7 @@ class Tokens:
 
 
 class _Issuer:
-    """What is required of the tokens of one issuer, besides their signature."""
+    """The requirements for tokens of one issuer, besides their signature."""
 
     def __init__(self, settings: JwtIssuer, config: Config, quotas: Quotas) -> None:
         self._settings = settings
@@ -126,7 +126,7 @@ class _Issuer:
         self._groups = Groups(settings, config, quotas)
 
     def credential(self, token: Token, header: bytes, now: float) -> Credential:
-        """Return the user whom a token names, if its signature is valid, which is not checked. Raises InvalidKey."""
+        """Return the user of a token, without checking its signature. Raises InvalidKey."""
         claims = token.claims
         is_valid = (
             self._header in (None, header)
@@ -188,7 +188,7 @@ def _at(claims: Mapping[str, Any], name: str) -> object:
 
 
 def _name(claims: Mapping[str, Any]) -> str:
-    """Return what shows who a user is. An address counts only if the issuer has verified it."""
+    """Return the display name of a user. An email address is used only if the issuer has verified it."""
     email, subject = claims.get("email"), str(claims["sub"])
     is_verified = claims.get("email_verified") is True and isinstance(email, str) and is_subject(email)
     name = str(email) if is_verified else subject

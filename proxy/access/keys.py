@@ -79,7 +79,7 @@ class Request(Protocol):
     credentials: list[Header]
     """Its headers in KEY_HEADERS."""
     cost: int
-    """Of identifying its caller, in about microseconds of CPU, besides that of all requests."""
+    """The cost of identifying its caller, in about microseconds of CPU, besides the cost of every request."""
 
     @property
     def headers(self) -> Sequence[Header]: ...
@@ -118,7 +118,7 @@ class Access:
         )
         self._addresses = ClientAddresses(config.server.trusted_proxies)
         self._networks = {key.name: tuple(map(ip_network, key.allowed_ips)) for key in config.keys if key.allowed_ips}
-        """Identity -> where it must come from, of keys that are not valid everywhere."""
+        """Identity -> networks from which it can be used, for keys with `allowed_ips`."""
         self._keys: dict[bytes, Credential] = {}
         for key in config.keys:
             quota = quotas.of(key.limits, key.group)
@@ -133,7 +133,7 @@ class Access:
         self._named = of_tokens - KEY_HEADERS.keys()
         self._headers = {**dict.fromkeys(self._named, _bare_or_bearer), **KEY_HEADERS}
         self.has_headers = bool(self._named or config.auth.header)
-        """Whether further headers than KEY_HEADERS identify callers."""
+        """Whether other headers than KEY_HEADERS identify callers."""
         self._has_logins = bool(config.auth.logins)
 
     @property
@@ -225,7 +225,7 @@ class Access:
         return self._keys.get(hashlib.sha256(key).digest()) if 0 < len(key) <= MAX_KEY_BYTES else None
 
     def _common(self, credentials: Sequence[Header]) -> Credential | None:
-        """Return the one of the only caller whose credentials are among these; of several the first to expire."""
+        """Return the credential, if all of these belong to one caller; of several, the first to expire."""
         if len(dict(credentials)) < len(credentials):  # a repeated header
             return None
         if sum(len(value) for _, value in credentials) > _MAX_CREDENTIAL_BYTES:

@@ -16,7 +16,7 @@ from proxy.decoding import decode_or_none
 MAX_KEYS = 100
 MIN_RSA_BITS, MAX_RSA_BITS = 2048, 8192
 _PARAMETERS = {"RSA": ("kty", "n", "e"), "EC": ("kty", "crv", "x", "y"), "OKP": ("kty", "crv", "x")}
-"""The public parts of keys; nothing else is imported. Symmetric keys (`oct`) do not exist here."""
+"""The public parts of keys; private parts are not imported. Symmetric keys (`oct`) are not supported."""
 _ALGORITHMS: Mapping[str, Collection[str]] = {
     "RSA": ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512"),
     "P-256": ("ES256",),
@@ -105,7 +105,7 @@ def _imported(material: Mapping[str, Any]) -> RSAKey | ECKey | OKPKey | None:
     try:
         match material["kty"]:
             case "RSA":
-                # The library warns of short keys, on stderr.
+                # The library prints warnings about short keys to stderr.
                 bits = int.from_bytes(base64.urlsafe_b64decode(material["n"] + "==")).bit_length()
                 return RSAKey.import_key(dict(material)) if MIN_RSA_BITS <= bits <= MAX_RSA_BITS else None
             case "EC":
@@ -133,7 +133,7 @@ class _Registry(jws.JWSRegistry):
         self._algorithm = algorithm
 
     def get_alg(self, name: str) -> Any:
-        """Without the library's warnings, which would be printed for `EdDSA`: providers still write that name."""
+        """Suppress the library's warnings about `EdDSA`: providers still use that name."""
         if name != self._algorithm:
             raise JoseError("another algorithm")
         return self.algorithms[name]

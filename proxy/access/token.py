@@ -1,6 +1,6 @@
 """Parse a JSON Web Token, without verifying anything about it. Pure.
 
-Stricter than parsers of JSON: where two programs could read a token differently, nobody may choose between them.
+Stricter than JSON parsers: a token that two programs could read differently is rejected.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from typing import Any, NamedTuple, NoReturn
 
 MAX_TOKEN_BYTES = 8192
 START = b"eyJ"
-"""What every token begins with: `{"` in base64."""
+"""The beginning of every token: `{"` in base64."""
 _FORM = re.compile(rb"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.[A-Za-z0-9_-]+")
 _MAX_OPENED = 256
-"""Arrays and objects in one part, so also how deeply they are nested."""
+"""Maximum arrays and objects in one part, which also bounds the nesting depth."""
 
 
 class Token(NamedTuple):
@@ -28,13 +28,13 @@ class Token(NamedTuple):
 
     @property
     def issuer(self) -> str:
-        """The claim `iss`, "" if it is no string."""
+        """The claim `iss`, "" if it is not a string."""
         issuer = self.claims.get("iss")
         return issuer if isinstance(issuer, str) else ""
 
 
 def parse_token(text: bytes) -> Token | None:
-    """Return the token in a text, None if it is none."""
+    """Return the token in a text, None if the text is not a token."""
     form = _FORM.fullmatch(text) if len(text) <= MAX_TOKEN_BYTES else None
     if form is None:
         return None

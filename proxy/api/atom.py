@@ -48,7 +48,7 @@ def _entry(change: Change) -> str:
 
 
 def title(change: Change) -> str:
-    """One line that names the subject of a change."""
+    """Return a one-line title with the subject of a change."""
     if change.part:
         return f"{_TITLES[change.type]}: {change.provider}, {change.part}: {change.before} -> {change.after}"
     subject = f"{change.more} further models" if change.more else change.model

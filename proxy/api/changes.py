@@ -1,6 +1,6 @@
-"""`GET /admin/changes`: what has changed about models and providers, as JSON or Atom. For admin keys.
+"""`GET /admin/changes`: changes of models and providers, as JSON or Atom. For admin keys.
 
-Programs that read Atom send user and password only (HTTP Basic): for that path, the password is the key.
+Feed readers support HTTP Basic only: for the Atom path, the password is the key.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Changes:
 
     def atom(self, head: RequestHead, caller: Caller) -> RawResponse:
         """Raises InvalidKey and Forbidden."""
-        from proxy.api.atom import atom  # most proxies never need it
+        from proxy.api.atom import atom  # imported here: most deployments never use it
 
         check_is_admin(caller, self._config)
         body = atom(self._feed())

@@ -125,7 +125,7 @@ class _LiveCalls:
         return _OPEN_ELSEWHERE if self._is_open_elsewhere(provider, key, model) else ""
 
     def _is_open_elsewhere(self, provider: str, key: str, model: str) -> bool:
-        """Whether another process rejects the call: its hint has not arrived, or came before this process started."""
+        """Whether another process rejects the call: its hint was lost, or was sent before this process started."""
         circuits = self._calls[provider].open_circuits
         return any(each.state == "open" and each.model == model and each.key in (None, key) for each in circuits)
 

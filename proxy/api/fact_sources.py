@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _PARAMETER = b"facts=sources"
 _MODELS_PER_STEP = 8
-"""Explaining one takes 0.1 to 0.5 ms."""
+"""Models per step; explaining one takes 0.1 to 0.5 ms."""
 
 
 class SourcesOfFacts:
@@ -53,7 +53,7 @@ class SourcesOfFacts:
         return _with_sources(model, await self._explainer(policy))
 
     async def _explainer(self, policy: Policy) -> Callable[[Model], bytes]:
-        sources_type = await asyncio.to_thread(_load)  # imported at the first request: most proxies never need it
+        sources_type = await asyncio.to_thread(_load)  # imported at the first request: most deployments never use it
         from proxy.explain.fact_sources import form_of, offers_by_id
 
         offers = chain.from_iterable(source.offers for source in self._store.sources())

@@ -247,7 +247,7 @@ def _date(seconds: float) -> str:
 
 
 def _facts(now: float) -> dict[str, Any]:
-    """The source of facts that no provider reports, and how old its data is."""
+    """The source of bundled facts, and the age of its data."""
     data = bundled()
     day = data.date(now)
     return {"source": "genai-prices", "version": data.version, "date": day.isoformat() if day else None}

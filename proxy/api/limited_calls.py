@@ -1,4 +1,4 @@
-"""Limits of callers around their calls: the admission, the headers, and the tokens of calls that have ended."""
+"""Applies limits of callers to calls: the admission, the headers, and the tokens of calls that have ended."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class LimitedCall:
         estimate: int,
         text: TextCounter | None,
     ) -> None:
-        """`estimate`: tokens of the request, if they cost anything without a report of the provider, else 0."""
+        """`estimate`: tokens of the request, if they are counted without a report of the provider, else 0."""
         self._limiter = limiter
         self._admission = admission
         self._record = record
@@ -69,7 +69,7 @@ class LimitedCalls:
     async def admit(
         self, call: Call, head: RequestHead, caller: Caller, quota: Quota, *, generates: bool
     ) -> LimitedCall:
-        """Admit a call. `generates`: whether it makes text, which costs tokens. Raises LimitExceeded."""
+        """Admit a call. `generates`: whether it generates text, which costs tokens. Raises LimitExceeded."""
         counts = quota.counts_tokens and call.has_new_tokens
         estimate = await self._turns.run(call.body.estimated_tokens()) if counts else 0
         limiter = self._limiter

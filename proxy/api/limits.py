@@ -1,4 +1,4 @@
-"""Limits of callers: refusals, headers, and the limits of lists."""
+"""Limits of callers: rejections, headers, and the limits of lists."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ def model_in(body: bytes) -> str:
 
 
 def spellings_of(head: RequestHead, lists: Sequence[str]) -> Sequence[str]:
-    """Return the ids that a path may mean, in order of precedence; "" is the whole list.
+    """Return the possible ids in a path, in order of precedence; "" is the whole list.
 
     A client whose `base_url` ends in `/models` (as in the ctyun documentation) requests `/v1/models/models` and
     `/v1/models/models/{id}`, others add slashes (`/v1/models//{id}`); a model with such an id takes precedence. Ids are

@@ -42,7 +42,7 @@ class Models:
         self._store = store
         self._clock = clock
         self._sources = SourcesOfFacts(store, clock)
-        self._speakers: Mapping[str | None, frozenset[str]] = {
+        self._callable_by_api: Mapping[str | None, frozenset[str]] = {
             api: frozenset(each.name for each in providers if each.target and api in each.target.speaks) for api in APIS
         }
         """API -> the providers whose models can be called through it."""
@@ -131,7 +131,7 @@ class Models:
         self, lists: ListFormat, query: Hashable, head: RequestHead, policy: Policy, receive: Receive, send: Send
     ) -> RawResponse:
         view = await view_of(self._store, policy)
-        page = await view.rendered.formats.page(lists, query, self._speakers.get(lists.api, frozenset()))
+        page = await view.rendered.formats.page(lists, query, self._callable_by_api.get(lists.api, frozenset()))
         packed = accepts_gzip(head.accept_encoding)
         if packed:
             await page.compressed()
@@ -207,7 +207,7 @@ class Models:
         if lists is OPENAI_LISTS:
             body = view.rendered.object(model)
         else:
-            if lists.api and not is_listed(model, self._speakers[lists.api]):
+            if lists.api and not is_listed(model, self._callable_by_api[lists.api]):
                 raise ModelNotFound(model.id)
             body = lists.item(model)
         length = (b"content-length", b"%d" % len(body))

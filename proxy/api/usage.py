@@ -1,4 +1,4 @@
-"""`GET /v1/usage`: what the caller used. `GET /admin/usage`: what all callers used, for admin keys."""
+"""`GET /v1/usage`: the caller's usage. `GET /admin/usage`: the usage of all callers, for admin keys."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ from proxy.telemetry.usage_rows import Counts
 from proxy.wire.encoder import encode
 
 DEFAULT_DAYS = 30
-"""Days that are shown without `from`, with today."""
+"""Days that are shown without `from`, including today."""
 _OWN, _ADMIN = ("from", "to", "format"), ("from", "to", "by", "format")
 _NO_STORE = (b"cache-control", b"no-store")
 _CSV = (b"content-type", b"text/csv; charset=utf-8; header=present")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""What a cell begins with that spreadsheets compute."""
+"""First characters of cells that spreadsheets evaluate."""
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -44,7 +44,7 @@ class UsageTotals(Protocol):
 
     @property
     def state(self) -> UsageState:
-        """That of all, when `look` was called last."""
+        """The state of all processes when `look` was last called."""
         ...
 
     async def look(self) -> None: ...
@@ -73,19 +73,19 @@ class UsageReport:
         return [Route("/v1/usage", READ, self.own, is_api=True), Route("/admin/usage", READ, self.all)]
 
     def own(self, head: RequestHead, caller: Caller) -> Handler:
-        """What the caller used, by day and model. Raises BadRequest."""
+        """Return the caller's usage, by day and model. Raises BadRequest."""
         parameters = parameters_of(head, _OWN)
         return partial(self._respond, head, parameters, ("day", "model"), caller)
 
     def all(self, head: RequestHead, caller: Caller) -> Handler:
-        """What all callers used. Raises InvalidKey, Forbidden and BadRequest."""
+        """Return the usage of all callers. Raises InvalidKey, Forbidden and BadRequest."""
         check_is_admin(caller, self._config)
         parameters = parameters_of(head, _ADMIN)
         by = tuple(part.strip() for part in parameters.get("by", "key,model").split(","))
         if unknown := [part for part in by if part not in GROUPS]:
             raise BadRequest(f"`by` contains {unknown[0][:100]!r}; valid values: {', '.join(GROUPS)}.", param="by")
         if len(set(by)) < len(by):
-            raise BadRequest("`by` contains a value twice.", param="by")
+            raise BadRequest("`by` contains a duplicate value.", param="by")
         return partial(self._respond, head, parameters, by, None)
 
     async def _respond(
@@ -97,8 +97,8 @@ class UsageReport:
         receive: Receive,
         send: Send,
     ) -> RawResponse:
-        """`caller`: whose usage is shown, None for all."""
-        is_csv = _wants_csv(head, parameters)
+        """`caller`: the caller to show, None for all."""
+        is_csv = _is_csv_requested(head, parameters)
         first, last = self._period(parameters)
         begin, end = self._days.begin_of(first), self._days.begin_of(last + timedelta(1))
         query = Query(begin, end, by, None if caller is None else caller.identity)
@@ -106,7 +106,7 @@ class UsageReport:
             answer = await self._server.usage.answer(query)
         except TooManyTotals:
             raise BadRequest(
-                "The answer is too long: use a shorter time between `from` and `to`, or a shorter `by`."
+                "The response has too many rows: shorten the period from `from` to `to`, or remove fields from `by`."
             ) from None
         fields: dict[str, Any] = {
             "object": "usage",
@@ -158,7 +158,7 @@ def _day(parameters: Mapping[str, str], name: str) -> date | None:
     return day
 
 
-def _wants_csv(head: RequestHead, parameters: Mapping[str, str]) -> bool:
+def _is_csv_requested(head: RequestHead, parameters: Mapping[str, str]) -> bool:
     """Raises BadRequest."""
     given = parameters.get("format", "").lower()
     if given not in ("", "json", "csv"):
@@ -168,7 +168,7 @@ def _wants_csv(head: RequestHead, parameters: Mapping[str, str]) -> bool:
 
 
 def _rows(answer: Answer, by: Sequence[str]) -> Rows:
-    """The totals; with the last use of each key, if they are by key. By key alone also keys that made no calls."""
+    """Return the totals; by key, with the last use of each. By key alone, also keys that made no calls."""
     if "key" not in by:
         return shown(answer, by)
     rows = [{**row, "last_used": _time(answer.last_used.get(row["key"]))} for row in shown(answer, by)]
@@ -193,7 +193,7 @@ def _csv(fields: Mapping[str, Any], answer: Answer, by: Sequence[str]) -> bytes:
 
 
 def _cell(value: object) -> object:
-    """A text that a spreadsheet does not compute."""
+    """Return a text that a spreadsheet does not evaluate."""
     return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
 
 

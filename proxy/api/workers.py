@@ -1,4 +1,4 @@
-"""The other processes that serve the same port: what endpoints ask them, so that each answers for all."""
+"""The other processes that serve the same port: what endpoints query, so that each process responds for all."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class OfWorkers(NamedTuple):
 
 
 class Condition(msgspec.Struct, frozen=True, array_like=True):
-    """What one process has, of all on which `/readyz` and the status at `/health` depend."""
+    """The state of one process on which `/readyz` and the status at `/health` depend."""
 
     is_ready: bool
     calls: Mapping[str, Calls]
@@ -35,7 +35,7 @@ class Workers(Protocol):
 
     @property
     def others(self) -> Sequence[Condition]:
-        """Of each other process, as it was within the last second; empty when the server stops."""
+        """The condition of each other process within the last second; empty when the server stops."""
         ...
 
     async def metrics(self, own: bytes) -> OfWorkers:

@@ -1,6 +1,6 @@
 """Facts that the operator declares, under the other names of the provider (`server.facts_style: all`). Pure.
 
-A client may read any of the names, so a declared value must not stand beside another one of the provider.
+A client may read any of the names, so all of them must have the declared value.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from proxy.patterns import matcher
 _ABILITY_FACTS = frozenset(["type", "input_modalities", *SIGNS])
 """Facts that lists of abilities contain."""
 _COMPLETE = frozenset(["supportedparameters", "supportedopenaiparams", "supportedparams"])
-"""Lists in which a missing word means that the model does not have it."""
+"""Lists in which a missing word means that the model does not have the capability."""
 _FACTS = frozenset(name.partition(".")[0] for name in EXTRA_NAMES)
 _DECODE = msgspec.json.Decoder(dict[str, Any]).decode
 _ENCODE = msgspec.json.Encoder().encode
@@ -81,7 +81,7 @@ def without_other_names(fields: Mapping[str, Any], names: Collection[str]) -> di
 def _agreeing_words(
     field: str, words: Sequence[object], facts: Iterable[str], fields: Mapping[str, Any]
 ) -> list[object]:
-    """A list of parameters, features or tags that means these facts as they are declared."""
+    """Return a list of parameters, features or tags that agrees with the declared facts."""
     agreeing = list(words)
     for fact in facts:
         means_it = [word for word in agreeing if isinstance(word, str) and plain_name(word) in SIGNS[fact]]

@@ -2,7 +2,7 @@
 
 A model is looked up with the documented rules of the package: those of the provider whose API has the base URL, or of
 those whose models it has. Behind any other URL, where models can be limited or priced differently, only the exact id of
-a model whose weights are not published counts, and no price.
+a model whose weights are not published is used, without a price.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from proxy.catalog.families import OPEN
 LIBRARY = "genai_prices"
 _DATA = f"{LIBRARY}.data"
 _NAMES_OF_MAKERS = {"xai": "x-ai", "voyage": "voyageai"}
-"""Our names of makers -> those of the package, where they differ."""
+"""The proxy's names of makers -> the package's names, where they differ."""
 _PER_TOKEN = 1_000_000
 _ENCODE = msgspec.json.Encoder().encode
 
 
-class _Known(NamedTuple):
+class _ModelData(NamedTuple):
     """One model in the data."""
 
     context: int
@@ -41,18 +41,18 @@ class _Source(NamedTuple):
     """One provider in the data."""
 
     url: re.Pattern[str]
-    models: Sequence[_Known]
+    models: Sequence[_ModelData]
     exact: Mapping[str, int]
     """Id -> the first model whose rule names exactly this id, by its position."""
     own: Mapping[str, int]
     """Id -> the model that has it in the data, by its position."""
     patterns: Sequence[tuple[int, Callable[[str], bool]]]
-    """Position and rule of the models that other ids can mean, too."""
+    """Position and rule of the models that match other ids, too."""
     fallbacks: Sequence[str]
-    """Names of providers whose models it has, too."""
+    """Names of providers whose models it also has."""
 
-    def find(self, name: str) -> _Known | None:
-        """The first model that an id means."""
+    def find(self, name: str) -> _ModelData | None:
+        """Return the first model that matches an id."""
         last = self.exact.get(name, len(self.models))
         position = next((at for at, is_match in self.patterns if at < last and is_match(name)), last)
         return self.models[position] if position < len(self.models) else None
@@ -101,7 +101,7 @@ class Bundled:
         known = next(filter(None, others), None)
         return _encoded(known, with_price=False) if known else b""
 
-    def _of_maker(self, name: str, owner: str) -> _Known | None:
+    def _of_maker(self, name: str, owner: str) -> _ModelData | None:
         source = self._sources.get(_NAMES_OF_MAKERS.get(owner, owner))
         if source is None:
             return None
@@ -113,13 +113,13 @@ class Bundled:
 @cache
 def bundled() -> Bundled:
     """Read the data, once. Takes about 0.2 s."""
-    from importlib.metadata import version  # 3 MiB, which only this needs
+    from importlib.metadata import version  # imported here: 3 MiB that nothing else needs
 
     return Bundled(_data().providers, version("genai-prices"))
 
 
 def _data() -> ModuleType:
-    """The module with the data, which nothing keeps in memory: it is 30 MiB, and 1 MiB of it is needed."""
+    """Return the module with the data, without keeping it in memory: it is 30 MiB, of which 1 MiB is needed."""
     import_module(LIBRARY)
     spec = find_spec(_DATA)
     assert spec, "the package is installed: the configuration was validated"
@@ -138,7 +138,7 @@ def _source(provider: Any) -> _Source:
             exact.setdefault(own_id, at)
         if not all(hasattr(clause, "equals") for clause in clauses):
             patterns.append((at, model.match.is_match))
-    models = tuple(_Known(model.context_window or 0, _pricing(model)) for model in provider.models)
+    models = tuple(_ModelData(model.context_window or 0, _pricing(model)) for model in provider.models)
     own = {model.id.lower(): at for at, model in enumerate(provider.models)}
     fallbacks = tuple(provider.fallback_model_providers or ())
     return _Source(re.compile(provider.api_pattern), models, exact, own, patterns, fallbacks)
@@ -162,10 +162,10 @@ def _pricing(model: Any) -> Mapping[str, str]:
     return {name: f"{(price / _PER_TOKEN).normalize():f}" for name, price in prices.items() if price is not None}
 
 
-def _encoded(known: _Known, *, with_price: bool) -> bytes:
-    facts: dict[str, Any] = {"context_length": known.context} if known.context else {}
-    if with_price and known.pricing:
-        facts["pricing"] = known.pricing
+def _encoded(model: _ModelData, *, with_price: bool) -> bytes:
+    facts: dict[str, Any] = {"context_length": model.context} if model.context else {}
+    if with_price and model.pricing:
+        facts["pricing"] = model.pricing
     return _ENCODE(facts) if facts else b""
 
 

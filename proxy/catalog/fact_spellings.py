@@ -1,6 +1,6 @@
 """Facts under the names that clients of other servers read (`server.facts_style: all`). Pure.
 
-A name that the provider sent stays as it sent it. The names follow the documentation of OpenRouter (`top_provider`,
+A field that the provider sent is unchanged. The names follow the documentation of OpenRouter (`top_provider`,
 `architecture`, `supported_parameters`), vLLM (`max_model_len`), llama.cpp (`meta.n_ctx`), LiteLLM (`max_input_tokens`),
 Groq (`context_window`, `max_completion_tokens`) and Ollama (`capabilities`).
 """
@@ -25,9 +25,9 @@ _PARAMETERS: Mapping[Capability, tuple[str, ...]] = {
     "tools": ("tools", "tool_choice"),
     "reasoning": ("reasoning", "include_reasoning"),
 }
-"""OpenRouter's words for parameters of calls."""
+"""OpenRouter's names of parameters of calls."""
 _ABILITIES: Mapping[Capability, str] = {"tools": "tools", "reasoning": "thinking", "vision": "vision", "audio": "audio"}
-"""Ollama's words for capabilities."""
+"""Ollama's names of capabilities."""
 _ABILITY_OF_TYPES = {"chat": "completion", "completion": "completion", "embedding": "embedding", "image": "image"}
 _DECODE = msgspec.json.Decoder(dict[str, Any]).decode
 _ENCODE = msgspec.json.Encoder().encode
@@ -84,7 +84,7 @@ def _abilities(facts: Facts) -> Iterator[str]:
 
 
 def _add(fields: dict[str, Any], path: list[str], value: Any) -> bool:
-    """Set a field that is missing or null. Returns whether it was; not within something that is no object."""
+    """Set a field that is missing or null, unless its parent is not an object. Returns whether it was set."""
     name, *deeper = path
     present = fields.get(name)
     if not deeper:

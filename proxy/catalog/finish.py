@@ -1,4 +1,4 @@
-"""What is added to the facts of listed models after offers are merged. Pure."""
+"""Adds facts to listed models after offers are merged. Pure."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The type of a model by the family in its name, for providers that do not report it. Pure.
 
-Only families whose models have one purpose are here. A name of several, or of none, has no type: an unknown type is
-better than a wrong one, because access rules read it.
+Only families whose models have one purpose are here. A name that matches several families, or none, has no type: access
+rules use the type, so an unknown one is better than a wrong one.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from functools import cache, lru_cache
 
 _WORD = r"(?:^|[-_.])(?:{})(?=$|[-_.:@\d])"
 _FAMILIES = (
-    # The first match counts: names of special purposes contain those of families that chat.
+    # The first match applies: names of special purposes contain names of chat families.
     ("rerank", _WORD.format("re-?rank|reranker|reranking")),
     ("moderation", r"^(?:text|omni)-moderation|" + _WORD.format("moderation")),
     ("embedding",
@@ -36,13 +36,13 @@ _FAMILIES = (
 _OTHER_PURPOSE = _WORD.format(
     "audio|base|fim|guard|image|imagine|live|ocr|realtime|robotics|speech|translate|vae|video|voice"
 )
-"""Words of models that do not, or not only, chat, although their family does."""
+"""Words in names of models that are not chat models, although their family is."""
 _MAX_NAME = 200
 
 
 @cache
 def _expressions() -> tuple[tuple[tuple[str, re.Pattern[str]], ...], re.Pattern[str]]:
-    """Compiled at first use: most proxies need none of them."""
+    """Compiled at first use: most deployments need none of them."""
     families = tuple((type_, re.compile(expression, re.ASCII)) for type_, expression in _FAMILIES)
     return families, re.compile(_OTHER_PURPOSE, re.ASCII)
 

@@ -127,7 +127,7 @@ class AcceptedNames:
 
 
 def _common_facts(offers: Sequence[Offer]) -> Facts | None:
-    """The facts of models that one name may mean, None if they differ: then nothing is known of the name."""
+    """The facts of the models that one name matches, None if they differ: then the facts are unknown."""
     return offers[0].facts if all(offer.facts == offers[0].facts for offer in offers) else None
 
 

@@ -26,8 +26,7 @@ def facts_of(offer: Offer) -> Facts:
 
 
 def with_type_of_name(facts: Facts, own_id: str) -> Facts:
-    """The facts with the type of the family in a name, if they have no type. Names are more precise than text as input
-    and output, which means that the model chats."""
+    """Add the type of the family in a name to facts without a type. Names are more precise than modalities."""
     if facts.type:
         return facts
     if type_ := type_of_name(own_id):
@@ -40,7 +39,7 @@ def with_type_of_name(facts: Facts, own_id: str) -> Facts:
 def read_facts(provider: Provider, config: Config) -> Callable[[Iterable[Offer]], Iterator[Offer]]:
     """Read the facts of each offer once, if access rules need them, and look up bundled ones.
 
-    After all rules that change fields: what is not shown is unknown, also in a list that was stored. Bundled facts are
+    This is after all rules that change fields: hidden fields are unknown, also in a stored list. Bundled facts are
     kept apart from the entry, because another offer of the same model may have better ones.
     """
     if config.facts == "bundled":

@@ -30,7 +30,7 @@ class Offer(Struct, frozen=True, gc=False):
     alias_of: Offer | None = None
     """The listed offer whose entry contains this id as another name. What denies that offer denies this one."""
     facts: Facts | None = None
-    """What access rules know of the model. None if no rule reads it, and for a name that no list contains."""
+    """The facts for access rules. None if no rule reads them, and for a name that is not in a list."""
 
     @property
     def created(self) -> int:

@@ -12,8 +12,8 @@ import click
 from proxy.cli.against import Differences, Running, differences
 from proxy.cli.audit import Audit, failures
 from proxy.cli.call_result import CallResult
-from proxy.cli.check_ask import probe_with_progress
 from proxy.cli.check_document import document, document_of_file
+from proxy.cli.check_fetch import probe_with_progress
 from proxy.cli.check_report import print_calls, print_comparison, print_report
 from proxy.cli.client import key_from
 from proxy.cli.terminal import Failure, out, print_json

@@ -37,12 +37,10 @@ Kind = Literal[
     "not_kept",
 ]
 EXPIRES_SOON = 14 * 86_400
-"""Seconds before the end of a key from which it is reported."""
+"""Keys are reported from this many seconds before they expire."""
 _MAX_TWINS = 10
 NO_KEY = "requests without an API key"
-_NOT_KEPT = (
-    "{} per day or month begin again at every restart; set store.directory or store.valkey to keep what was used"
-)
+_NOT_KEPT = "{} per day or month start again at 0 after every restart; set store.directory or store.valkey to keep them"
 _INACCESSIBLE = "none of its models is accessible, neither with a valid key nor without a key"
 
 
@@ -86,7 +84,7 @@ class Findings:
                 yield Finding("no_access", f"key {key.name}", _no_access(key.rules))
 
     def _of_limits(self) -> Iterator[Finding]:
-        """Limits whose counters begin again too soon."""
+        """Limits whose counters are lost at a restart."""
         store = self._config.store
         if store.directory is not None or store.valkey is not None:
             return

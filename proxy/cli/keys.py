@@ -68,10 +68,10 @@ def keys() -> None:
     help="Access rules, separated by commas; can be repeated. They replace those of the group.",
 )  # fmt: skip
 @click.option("--expires", metavar="DATE", help="Last day on which the key is valid (until the end of the day, UTC).")
-@click.option("--not-before", metavar="DATE", help="First day on which the key is valid (from its begin, UTC).")
+@click.option("--not-before", metavar="DATE", help="First day on which the key is valid (from 00:00 UTC).")
 @click.option(
     "--allow-ip", "allowed_ips", metavar="NETWORK", multiple=True,
-    help="Network or address from which the key can be used; can be repeated. Default: everywhere.",
+    help="Network or address from which the key can be used; can be repeated. Default: any address.",
 )  # fmt: skip
 @click.option("--admin", is_flag=True, help="Allow admin endpoints, and show the details of each provider in /health.")
 @_CONFIG

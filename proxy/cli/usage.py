@@ -1,4 +1,4 @@
-"""`models-proxy usage`: what callers of a running server used."""
+"""`models-proxy usage`: the usage of callers of a running server."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _LABELS = {
 """Field of a row -> heading of its column."""
 _TEXTS = ("key", "model", "provider")
 _UNKNOWN = {"key": "(no key)", "model": "(unknown)", "provider": "(none)"}
-"""What is shown for "" in these columns."""
+"""The text for "" in these columns."""
 
 
 class _Total(msgspec.Struct):
@@ -51,11 +51,11 @@ class _Usage(msgspec.Struct):
 @click.option("--to", "last", metavar="DATE", help="Last day. Default: today.")
 @click.option(
     "--by", default="key,model", show_default=True, metavar="FIELDS",
-    help="What the totals are by: hour, day, key, model, provider, separated by commas.",
+    help="Fields of each total, separated by commas: hour, day, key, model, provider.",
 )  # fmt: skip
 @click.option("--own", is_flag=True, help="Only the usage of this key, by day and model. No admin key is required.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document to stdout.")
-@click.option("--csv", "as_csv", is_flag=True, help="Print CSV to stdout, with a line of headings.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV to stdout, with a header line.")
 @click.pass_context
 def usage(
     context: click.Context,
@@ -114,7 +114,7 @@ def usage(
 
 def _show(shown: _Usage) -> None:
     if not shown.data:
-        click.echo("no usage in this time", err=True)
+        click.echo("no usage in this period", err=True)
         return
     output, fields = out(), [name for name in _LABELS if name in shown.data[0]]
     layouts = {"left": ("hour", "day", "last_used"), "fold": _TEXTS}

@@ -38,7 +38,7 @@ class Offered(Protocol):
 
     @property
     def facts(self) -> Facts | None:
-        """None if nothing is known."""
+        """None if unknown."""
 
 
 Predicate = Callable[[Offered], bool]

@@ -1,4 +1,4 @@
-"""The section `auth`: users who log in elsewhere, and their groups."""
+"""The section `auth`: users of OIDC providers and login proxies, and their groups."""
 
 from __future__ import annotations
 
@@ -18,29 +18,31 @@ from proxy.config.server import is_loopback
 Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
 ALGORITHMS = get_args(Algorithm)
 _MAX_ISSUER = 200
-"""Characters. Identities contain the issuer, and are keys of records."""
+"""Characters. Identities contain the issuer, and records are stored under identities."""
 _NOT_OF_LOGINS = frozenset({"host", "cookie", "content-length", "content-type", "transfer-encoding", "connection"})
 
 
 def login_header(name: str) -> str:
     """The name of a header -> in lower case."""
     if header_name(name).lower() in _NOT_OF_LOGINS:
-        raise ValueError("cannot contain a login; write the name of the header that the login proxy sets")
+        raise ValueError("cannot identify a user; set the name of the header that the login proxy adds")
     return name.lower()
 
 
 def peers(text: str) -> str:
     """The network of login proxies, such as `10.1.2.3/32`."""
     if ip_network(found := network(text)).prefixlen == 0:
-        raise ValueError("contains every address, so anyone could send the header; write that of the login proxy")
+        raise ValueError(
+            "contains every address, so any client could send the header; set the address of the login proxy"
+        )
     return found
 
 
 def secure_url(url: str) -> str:
-    """A URL whose response cannot be replaced on its way."""
+    """A URL whose response cannot be modified in transit: HTTPS or loopback."""
     parts = urlsplit(url)
     if parts.scheme.lower() != "https" and not is_loopback(parts.hostname or ""):
-        raise ValueError("must begin with https://, unless its host is a loopback address: its keys decide on logins")
+        raise ValueError("must begin with https://, unless its host is a loopback address: its keys validate logins")
     return url
 
 
@@ -58,7 +60,7 @@ def _issuer(issuer: str) -> str:
 
 
 Groups = Annotated[Mapping[NotEmpty, NotEmpty], Field(min_length=1), AfterValidator(OrderedDict)]
-"""Value of a claim, or of a header -> name of a group. The order counts, also for equality."""
+"""Value of a claim, or of a header -> name of a group. The order matters, also for equality."""
 HeaderName = Annotated[NotEmpty, AfterValidator(login_header)]
 Values = Annotated[tuple[NotEmpty, ...], BeforeValidator(alternatives), AfterValidator(at_least_one)]
 
@@ -71,29 +73,29 @@ class JwtIssuer(Settings):
     audience: Values
     """A token must be for one of these (`aud`)."""
     jwks_url: Annotated[NotEmpty, AfterValidator(keys_url)] | None = None
-    """Where the signing keys are; None: where `/.well-known/openid-configuration` below the issuer says."""
+    """URL of the signing keys; None: from `/.well-known/openid-configuration` below the issuer."""
     header: HeaderName | None = None
-    """The only header in which tokens are accepted; None: each header in which an API key is."""
+    """The only header in which tokens are accepted; None: all headers in which API keys are accepted."""
     algorithms: Annotated[tuple[Algorithm, ...], AfterValidator(at_least_one)] = ("RS256", "PS256", "ES256", "EdDSA")
-    """Of these, a key accepts the ones of its type."""
+    """A key accepts those of its type."""
     leeway: Seconds = 60.0
-    """By how much clocks may differ."""
+    """Maximum difference between clocks."""
     group_claim: NotEmpty = "groups"
     """A name, or a dotted path. The claim is a string or a list of strings."""
     groups: Groups
     admin: tuple[NotEmpty, ...] = ()
-    """Values of the claim that make their users administrators."""
+    """Values of the claim whose users are administrators."""
     proxy: Annotated[SecretStr, AfterValidator(proxy_url)] | None = None
     ca_file: NotEmpty | None = None
 
     @property
     def source(self) -> str:
-        """What the identities of its users begin with."""
+        """Prefix of the identities of its users."""
         return f"jwt{SEPARATOR}{self.issuer}|"
 
 
 class IdentityHeader(Settings):
-    """Headers in which a login proxy tells who has logged in."""
+    """Headers in which a login proxy identifies its users."""
 
     name: HeaderName
     """Contains the user's groups, separated by commas."""
@@ -105,24 +107,24 @@ class IdentityHeader(Settings):
 
     @property
     def networks(self) -> tuple[IPv4Network | IPv6Network, ...]:
-        """Only connections from these are believed (`from`)."""
+        """Only connections from these networks are trusted (`from`)."""
         return tuple(ip_network(text) for text in getattr(self, "from"))
 
     @property
     def source(self) -> str:
-        """What the identities of its users begin with."""
+        """Prefix of the identities of its users."""
         return f"header{SEPARATOR}"
 
 
 class Logins(Settings):
-    """Who can log in, and how."""
+    """The logins."""
 
     jwt: tuple[JwtIssuer, ...] = ()
     header: IdentityHeader | None = None
 
     @property
     def logins(self) -> tuple[JwtIssuer | IdentityHeader, ...]:
-        """All ways to log in."""
+        """All logins."""
         return (*self.jwt, self.header) if self.header else self.jwt
 
     @property

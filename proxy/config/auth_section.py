@@ -14,7 +14,7 @@ from proxy.config.validation import Validation
 
 
 def auth_of(validation: Validation, raw: Mapping[str, Any], groups: Mapping[str, Group]) -> Logins:
-    """The section; without any login if it has a problem. `groups`: the valid ones."""
+    """Return the section; without any login if it has a problem. `groups`: the valid ones."""
     auth = validation.section(Logins, raw, "auth")
     if auth is None:
         return Logins()
@@ -32,12 +32,12 @@ def auth_of(validation: Validation, raw: Mapping[str, Any], groups: Mapping[str,
     if auth.header:
         _check_groups(validation, known, auth.header.groups, ("auth", "header"))
         if auth.header.name == auth.header.user:
-            validation.problem(("auth", "header", "user"), "is the header of the groups; write that of the user")
+            validation.problem(("auth", "header", "user"), "is the same header as name; set the header of the user")
     return auth
 
 
 def has_logins(raw: Mapping[str, Any]) -> bool:
-    """Whether the section has a way to log in. For checks of other sections."""
+    """Whether the section has a login. For checks of other sections."""
     auth = raw.get("auth")
     return isinstance(auth, dict) and bool(auth.get("jwt") or auth.get("header"))
 

@@ -78,7 +78,7 @@ def _first_day(value: object) -> date:
         return _day(value)
     except ValueError:
         raise ValueError(
-            "must be a valid date, like 2027-01-31; the key is valid from the begin of that day (UTC)"
+            "must be a valid date, like 2027-01-31; the key is valid from the start of that day (UTC)"
         ) from None
 
 

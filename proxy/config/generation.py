@@ -38,7 +38,7 @@ def _plain(value: Any) -> object:
 
 
 def _in_order(value: object) -> object:
-    """A setting; pairs instead of a mapping whose order counts."""
+    """A setting; mappings whose order matters are pairs."""
     return [*value.items()] if isinstance(value, OrderedDict) else value
 
 

@@ -1,4 +1,4 @@
-"""The identities of callers: the texts under which the proxy records what belongs to one of them."""
+"""The identities of callers: the texts under which the proxy records their data."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ SEPARATOR = ":"
 
 
 GROUP = f"group{SEPARATOR}"
-"""What the name of a group begins with where the name of a key can be, too (`group:staff`)."""
+"""Prefix of the name of a group where the name of a key is also possible (`group:staff`)."""
 
 
 class Identities(Container[str]):
@@ -20,7 +20,7 @@ class Identities(Container[str]):
     """
 
     def __init__(self, keys: Iterable[str], sources: Iterable[str] = ()) -> None:
-        """`keys`: the names of all keys; `sources`: what the identities of users begin with."""
+        """`keys`: the names of all keys; `sources`: the prefixes of the identities of users."""
         self._keys = frozenset(keys)
         self._sources = tuple(sources)
 

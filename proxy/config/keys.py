@@ -31,7 +31,7 @@ _DIGEST = re.compile(r"sha256:[0-9a-fA-F]{64}")
 
 def _not_empty(networks: tuple[str, ...]) -> tuple[str, ...]:
     if not networks:
-        raise ValueError("must not be empty: remove it to allow the key from everywhere")
+        raise ValueError("must not be empty: remove it to allow the key from any address")
     return networks
 
 

@@ -66,9 +66,9 @@ class Webhook(Settings):
     """One receiver."""
 
     webhook: Annotated[SecretStr, AfterValidator(_webhook_url)]
-    """The URL. It is a secret, because many receivers have nothing else."""
+    """The URL. It is a secret, because for many receivers it is the only credential."""
     secret: Annotated[SecretStr, AfterValidator(signing_secret)] | None = Field(default=None)
-    """With it, requests are signed."""
+    """Requests are signed with it."""
     secret_file: NotEmpty | None = None
     events: Annotated[tuple[str, ...], BeforeValidator(_events)] = CHANGE_TYPES
     proxy: Annotated[SecretStr, AfterValidator(proxy_url)] | None = None

@@ -12,7 +12,7 @@ from proxy.config.secret_files import SecretFile
 from proxy.config.validation import Validation
 
 _INHERITED = ("proxy", "ca_file")
-"""Settings that those without their own have from `defaults`."""
+"""Settings whose default is that of `defaults`."""
 
 
 def webhooks_of(

@@ -53,15 +53,15 @@ class Server(Settings):
     reload: Annotated[Literal["auto", "signal", "off"], BeforeValidator(off_if_false)] = "auto"
     """When a changed configuration is applied: within seconds, after SIGHUP only, or at the next start only."""
     facts_style: Literal["plain", "all"] = "plain"
-    """The names of facts in lists: one each, or also those that clients of other servers read."""
+    """The names of facts in lists: one per fact, or also the names in other servers."""
     expose_provider: bool = False
     """Whether all callers see which provider served a call (`x-served-by`); otherwise only admin keys do."""
     timezone: Annotated[str, AfterValidator(timezone_name)] = "UTC"
-    """The time zone whose days and months count."""
+    """The time zone of days and months in usage and limits."""
     tls: Tls | None = None
     """None: plain HTTP."""
     trusted_proxies: tuple[Annotated[str, AfterValidator(network)], ...] = ()
-    """Networks of reverse proxies whose `X-Forwarded-For` is believed, for addresses of clients in the log."""
+    """Networks of reverse proxies whose `X-Forwarded-For` is trusted, for addresses of clients in the log."""
     shutdown_timeout: Seconds = 60.0
     """How long after `drain_delay` requests in progress can take; then calls end with an error."""
     ready: Annotated[Literal["any", "all"] | tuple[str, ...], BeforeValidator(lists_to_wait_for)] = "any"

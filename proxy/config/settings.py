@@ -79,10 +79,10 @@ class Key(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     admin: bool = False
     may_call: bool = True
     limits: CallLimits | None = None
-    """Its own, and those of its group that it does not set."""
+    """Its own limits, and those of its group that it does not set."""
     not_before: date | None = None
     allowed_ips: tuple[str, ...] | None = None
-    """Networks from which it can be used; None: from everywhere."""
+    """Networks from which it can be used; None: any address."""
 
     def __repr__(self) -> str:
         shown = (f"{name}={getattr(self, name)!r}" for name in self.__struct_fields__ if name != "digests")
@@ -90,7 +90,7 @@ class Key(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     @property
     def valid_from(self) -> float:
-        """When the key begins to be valid, in Unix seconds: at the begin of the day, UTC."""
+        """When the key becomes valid, in Unix seconds: at 00:00 UTC of the day."""
         return _begin_of(self.not_before) if self.not_before else float("-inf")
 
     @property
@@ -133,7 +133,7 @@ class Config:
     logging: Logging = field(default=Logging())
     store: StoreSettings = field(default=StoreSettings())
     facts: FactsSource = "off"
-    """Where facts come from that no provider reports."""
+    """The source of facts that no provider reports."""
     auth: Logins = field(default=Logins())
     notify: tuple[Webhook, ...] = ()
     """The receivers of changes."""
@@ -185,7 +185,7 @@ class Config:
 
     @property
     def groups_of_users(self) -> Mapping[str, Group]:
-        """The groups that users who log in elsewhere can have, by name."""
+        """The groups that users with a login can have, by name."""
         return {name: self.groups[name] for name in self.auth.group_names if name in self.groups}
 
     def rules_of(self, holder: str) -> tuple[str, ...] | None:

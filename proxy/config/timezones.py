@@ -9,7 +9,7 @@ UTC_NAME = "UTC"
 
 
 def timezone_name(name: str) -> str:
-    """The name of a time zone that this machine has data of."""
+    """The name of a time zone in this machine's database."""
     zone_of(name)
     return name
 

@@ -25,4 +25,4 @@ class Tracing(Settings):
     headers: Mapping[Annotated[str, AfterValidator(header_name)], Sendable] = Field(default_factory=dict)
     ca_file: NotEmpty | None = None
     sample: Annotated[float, AfterValidator(_share)] = 1.0
-    """The share of traces that begin here; those of clients are sampled as the clients say."""
+    """The share of traces that begin at the proxy; for traces of clients, the client's sampling decision is used."""

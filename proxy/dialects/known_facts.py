@@ -1,4 +1,4 @@
-"""What is known about a model: normalized facts, for access rules and for the lists of all clients.
+"""Normalized facts of a model, for access rules and for the lists of all clients.
 
 An unknown fact is "", 0, None, or in neither of the sets of capabilities.
 """
@@ -18,7 +18,7 @@ Capability = Literal["tools", "reasoning", "vision", "audio", "video", "file"]
 CAPABILITIES: Final[tuple[Capability, ...]] = get_args(Capability)
 """What models can do besides text: call tools, reason, and read images, audio, video and files."""
 TYPE_NAMES: Final = tuple(dict.fromkeys(TYPES.values()))
-"""The types of models. Words of providers that mean none of them are no known type."""
+"""The types of models. Other types of providers are unknown types."""
 TypeSource = Literal["", "list", "modalities", "name"]
 
 _FLAGS: Mapping[str, Capability] = {"supports_tools": "tools", "supports_reasoning": "reasoning"}

@@ -31,7 +31,7 @@ class KeyInQuery(InvalidKey):
 
 
 class KeyNotUsable(InvalidKey):
-    """A key of this proxy that is not valid now, or not from there. The response is that to any wrong key."""
+    """A key of this proxy that is not valid now, or not from there. The response is the same as for a wrong key."""
 
     def __init__(self, identity: str, reason: str) -> None:
         """`reason`: for the log."""
@@ -48,13 +48,13 @@ class Forbidden(ApiError):
 
 
 class NoGroup(Forbidden):
-    """A user whose login is valid, and none of whose groups is configured."""
+    """A user with a valid login, but without a configured group."""
 
     code = "no_group"
-    hint = "Contact the proxy's administrator, who can map one of your groups in `auth`."
+    hint = "Contact the proxy's administrator, who can map one of the groups in `auth`."
 
     def __init__(self) -> None:
-        super().__init__("This login is valid, but none of its groups has access to this proxy.")
+        super().__init__("None of this user's groups has access to this proxy; the login is valid.")
 
 
 class LoginUnavailable(ApiError):

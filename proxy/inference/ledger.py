@@ -69,9 +69,8 @@ class Ledger:
         self._drop_oldest(restored)
 
     def limit_to(self, identities: Container[str]) -> None:
-        """Forget the ids of callers that do not exist any more, and those that their calls in progress still receive.
-
-        A later key with the same name can be another person's.
+        """Discard the ids of removed callers, including those that their calls in progress still receive. A later key
+        with the same name can belong to another person.
         """
         self._identities = identities
         for name in [name for name in self._keys if name not in identities]:
@@ -92,7 +91,7 @@ class Ledger:
             return
         ids = self._keys.get(key)
         if ids is None:
-            self._forget_idle()
+            self._remove_idle()
             ids = self._keys[key] = OrderedDict()
         digest = _digest(object_id)
         before = ids.get(digest)
@@ -151,7 +150,7 @@ class Ledger:
         while len(ids) > MAX_IDS or (ids and self._is_old(next(iter(ids.values())))):
             ids.popitem(last=False)
 
-    def _forget_idle(self) -> None:
+    def _remove_idle(self) -> None:
         """Remove callers without current ids, now and then: the number of users is not bounded."""
         if len(self._keys) < self._next_check:
             return

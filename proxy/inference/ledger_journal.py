@@ -1,8 +1,8 @@
 """The ledger as bytes: what has changed in it, for a file, and its state at the next start. Pure.
 
 Ids are stored as digests, and keys with digests of their digests: the ids of a key are restored only for a key with the
-same name and one of the same secrets, because a later key with the same name can be another person's. The identity of a
-user is never that of another one.
+same name and one of the same secrets, because a later key with the same name can belong to another person. The identity
+of a user is unique.
 """
 
 from __future__ import annotations

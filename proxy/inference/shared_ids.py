@@ -2,7 +2,7 @@
 
 A key is identified by the digests of its secret, not by its name: a later key with the same name is another one. Each
 value is authenticated with the same digest, so that nothing but a proxy with this key in its configuration can have
-written it. For users, a secret of the configuration takes its place.
+written it. For users, a secret from the configuration is used instead.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""How much callers use, counted in windows of time, and what they may use."""
+"""Limits of callers, and their usage, counted in windows of time."""

@@ -1,4 +1,4 @@
-"""What one request claims of the limits of its caller, and the answer."""
+"""The claims of a request on the limits of its caller, and the decision."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
 class Claim(NamedTuple):
-    """An amount of one limit; or what is added to it in any case: tokens of a call that has ended, or its end."""
+    """An amount of one limit; or an unconditional change: the tokens of a call that has ended, or its end."""
 
     scope: str
-    """Whose: `key:` and the identity of a caller, or `group:` and a name."""
+    """`key:` and the identity of a caller, or `group:` and a name."""
     kind: Kind
     unit: Unit | Literal[""]
     """"" for `concurrent`."""
     limit: int
     amount: int
-    """For decisions 1, but for tokens, whose estimate it is."""
+    """1 in decisions; for tokens, the estimate."""
 
 
 class Usage(NamedTuple):
@@ -32,7 +32,7 @@ class Usage(NamedTuple):
     wait: float
     """Seconds until it allows the claim, 0 if it did."""
     reset: float
-    """Seconds until nothing is used of it; 0 for `concurrent`."""
+    """Seconds until it is unused; 0 for `concurrent`."""
 
 
 class Decision(NamedTuple):
@@ -48,7 +48,7 @@ class SharedLimits(Protocol):
 
     @property
     def processes(self) -> int:
-        """How many count together, as far as it is known."""
+        """The last known number of processes that count together."""
 
     def configure(self, config: Config) -> None:
         """Apply a configuration: its time zone."""

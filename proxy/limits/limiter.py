@@ -31,11 +31,11 @@ class Status(Struct, frozen=True):
     limit: int
     remaining: int
     reset: float
-    """Seconds until nothing is used of it."""
+    """Seconds until it is unused."""
 
 
 class Admission(Struct, frozen=True):
-    """The answer to a request. `Limiter.end` must be called for one that was admitted."""
+    """The decision on a request. `Limiter.end` must be called after an admitted one."""
 
     claims: Sequence[Claim]
     decision: Decision
@@ -59,7 +59,7 @@ class Admission(Struct, frozen=True):
         ]
 
     def tightest(self, *kinds: Kind) -> Status | None:
-        """Return the limit of these kinds of which least remains; of equals, the one that is reset last."""
+        """Return the limit of these kinds with the least remaining; of equal ones, the one that is reset last."""
         least = last = -1.0
         found = None
         for claim, usage in zip(self.claims, self.decision.usage, strict=True):
@@ -73,12 +73,12 @@ class Admission(Struct, frozen=True):
 
     @property
     def exceeded(self) -> Claim:
-        """The limit that a refused request waits for longest."""
+        """The limit that delays a rejected request longest."""
         return self._longest[0]
 
     @property
     def wait(self) -> float:
-        """Seconds until a refused request could be admitted."""
+        """Seconds until a rejected request could be admitted."""
         return self._longest[1]
 
     @property
@@ -102,11 +102,11 @@ class LimitReport(NamedTuple):
 
     rejected: Mapping[Kind, int] = {}
     """Requests, by the kind of the limit that they exceeded."""
-    counts_alone: bool = False
+    is_local: bool = False
 
 
 class Limiter:
-    """The limits of all callers. They outlive a configuration."""
+    """The limits of all callers. They are kept across reloads."""
 
     def __init__(
         self,
@@ -115,31 +115,31 @@ class Limiter:
         time: Callable[[], float],
         shared: SharedLimits | None = None,
     ) -> None:
-        """`time` returns Unix seconds. `shared`: what counts for several processes, None if this is the only one."""
+        """`time` returns Unix seconds. `shared`: counts for several processes, None if this is the only one."""
         self.state = LimitState(monotonic, time, zone_of(config.server.timezone))
-        """What this process has counted; with `shared`, also what is known of the others."""
+        """The counters of this process; with `shared`, also the last state of the others."""
         self.time = time
         self.shared = shared
         if shared:
             shared.configure(config)
-        self.counts_alone_since: float | None = None
-        """Unix seconds since which this process counts for itself, because the others cannot be reached."""
+        self.local_since: float | None = None
+        """Unix seconds since which this process counts locally, because the others are unreachable."""
         self.rejected: Counter[Kind] = Counter()
         """Requests, by the kind of the limit that they exceeded."""
 
     @property
     def where_counted(self) -> str:
-        """`shared` with other processes, `local` while they cannot be reached; "" without others."""
+        """`shared` with other processes, `local` while they are unreachable; "" without others."""
         if self.shared is None:
             return ""
-        return "shared" if self.counts_alone_since is None else "local"
+        return "shared" if self.local_since is None else "local"
 
     @property
     def report(self) -> LimitReport:
-        return LimitReport(self.rejected, self.counts_alone_since is not None)
+        return LimitReport(self.rejected, self.local_since is not None)
 
     def configure(self, config: Config) -> None:
-        """Apply another configuration: callers and groups that it does not have are forgotten."""
+        """Apply another configuration: counters of callers and groups that it does not contain are discarded."""
         self.state.set_zone(zone_of(config.server.timezone))
         if self.shared:
             self.shared.configure(config)
@@ -158,13 +158,13 @@ class Limiter:
         decision = await self.shared.claim(claims)
         self._note_reachability(decision is not None)
         if decision is None:
-            decision = self._claim_alone(claims, self.shared)
+            decision = self._claim_locally(claims, self.shared)
         else:
             self.state.adopt(claims, decision)
         return self._counted(Admission(claims, decision))
 
     def end(self, admission: Admission, tokens: int) -> None:
-        """A call that was admitted has ended. `tokens`: its input and output, or what is known of them."""
+        """Count the end of an admitted call. `tokens`: its input and output, as far as they are known."""
         changes = [
             Claim(scope, kind, unit, limit, -1 if kind == "concurrent" else tokens - amount)
             for scope, kind, unit, limit, amount in admission.claims
@@ -174,7 +174,7 @@ class Limiter:
             return
         if self.shared:
             self.shared.report(changes)
-            self.state.apply(changes, self.shared.processes if self.counts_alone_since is not None else 1)
+            self.state.apply(changes, self.shared.processes if self.local_since is not None else 1)
         else:
             self.state.apply(changes)
 
@@ -195,25 +195,25 @@ class Limiter:
         ]
         return Admission(claims, Decision(True, usage)).statuses
 
-    def _claim_alone(self, claims: Sequence[Claim], shared: SharedLimits) -> Decision:
-        """Decide with what is known: each process uses an equal part of what remained, and later of each limit."""
+    def _claim_locally(self, claims: Sequence[Claim], shared: SharedLimits) -> Decision:
+        """Decide with the last state: each process uses an equal part of what remained, and later of each limit."""
         decision = self.state.claim(claims, max(1, shared.processes))
         if decision.is_granted:
             shared.report(claims)
         return decision
 
     def _note_reachability(self, is_reachable: bool) -> None:
-        if is_reachable and self.counts_alone_since is not None:
-            _log.info("limits are counted together with the other processes again")
-            self.counts_alone_since = None
-        elif not is_reachable and self.counts_alone_since is None:
+        if is_reachable and self.local_since is not None:
+            _log.info("limits: counting together with the other processes again")
+            self.local_since = None
+        elif not is_reachable and self.local_since is None:
             assert self.shared is not None, "checked by the caller"
             _log.warning(
-                "limits: counting alone, because the other processes cannot be reached: "
-                "each process admits a part of every limit (1/%d)",
+                "limits: counting locally, because the other processes are unreachable: "
+                "each process admits 1/%d of every limit",
                 max(1, self.shared.processes),
             )
-            self.counts_alone_since = self.time()
+            self.local_since = self.time()
 
     def _counted(self, admission: Admission) -> Admission:
         if not admission.is_granted:

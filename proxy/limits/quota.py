@@ -14,7 +14,7 @@ from proxy.limits.claims import Claim, Kind
 
 
 class Rule(NamedTuple):
-    """One limit. `group`: whose members it limits together; "" if it limits each caller."""
+    """One limit. `group`: the group whose members it limits together; "" if it limits each caller."""
 
     group: str
     kind: Kind
@@ -74,7 +74,7 @@ def _rules(group: str, limits: CallLimits | None) -> Iterator[Rule]:
 
 
 def claims_of(rules: Sequence[Rule], identity: str, tokens: int) -> list[Claim]:
-    """Return what a request of a caller claims. `identity`: of the caller; `tokens`: an estimate."""
+    """Return the claims of a request of a caller. `identity`: of the caller; `tokens`: an estimate."""
     own = f"key:{identity}"
     return [
         Claim(

@@ -24,7 +24,7 @@ class Scope(Struct, gc=False):
 
     in_flight: int = 0
     used_until: float = 0.0
-    """Monotonic seconds from which nothing is used."""
+    """Monotonic seconds from which the limits are unused."""
     sliding: dict[str, SlidingWindow] = field(default_factory=dict)
     calendar: dict[str, CalendarWindow] = field(default_factory=dict)
     """By kind and unit, such as `requests/m`."""
@@ -42,15 +42,15 @@ class LimitState:
         self._time = time
         self._calendar = Calendar(zone)
         self.scopes: OrderedDict[str, Scope] = OrderedDict()
-        """Those that were looked at last, to drop them, are last."""
+        """The most recently checked ones (see `_sweep`) are last."""
         self.changed: set[str] | None = None
-        """The scopes that have changed, for who keeps them; None if nothing does."""
+        """The scopes that have changed since they were stored; None if they are not stored."""
 
     def set_zone(self, zone: tzinfo) -> None:
         self._calendar = Calendar(zone)
 
     def claim(self, claims: Sequence[Claim], factor: int = 1) -> Decision:
-        """Decide. `factor`: of the amounts, for a process that counts alone for several."""
+        """Decide. `factor`: multiplies the amounts, for a process that counts locally."""
         now = self._monotonic()
         self._sweep(now)
         is_granted = True
@@ -74,7 +74,7 @@ class LimitState:
         return Decision(True, [self._usage(claim, self._advanced(claim, now), 0.0, now) for claim in claims])
 
     def apply(self, changes: Iterable[Claim], factor: int = 1) -> None:
-        """Add what is added in any case."""
+        """Add changes unconditionally."""
         now = self._monotonic()
         for change in changes:
             amount = change.amount if change.kind == "concurrent" else change.amount * factor
@@ -86,7 +86,7 @@ class LimitState:
             found.in_flight = max(0, found.in_flight - number)
 
     def adopt(self, claims: Sequence[Claim], decision: Decision) -> None:
-        """Take over what was counted for several processes. Calls in progress remain those of this one."""
+        """Adopt what was counted for several processes, except calls in progress, which are those of this one."""
         now = self._monotonic()
         for claim, usage in zip(claims, decision.usage, strict=True):
             if claim.kind == "concurrent":
@@ -154,7 +154,7 @@ class LimitState:
         self._keep(claim, counter, now)
 
     def _keep(self, claim: Claim, counter: SlidingWindow | CalendarWindow, now: float) -> None:
-        """Keep the scope as long as anything is used of the limit."""
+        """Keep the scope as long as the limit is used."""
         if isinstance(counter, SlidingWindow):
             until = now + SLIDING[claim.unit] * (1 + counter.debt // claim.limit + bool(counter.debt))
         else:
@@ -186,7 +186,7 @@ class LimitState:
     # -- memory --------------------------------------------------------------------------------------------------------
 
     def _sweep(self, now: float) -> None:
-        """Look at the scope that was looked at longest ago, to drop it if nothing is used of its limits any more."""
+        """Check the least recently checked scope, and drop it if its limits are unused."""
         scopes = self.scopes
         if not scopes:
             return

@@ -16,16 +16,16 @@ SLOTS = 64
 
 
 class SlidingWindow(Struct, gc=False):
-    """What was used within the last `seconds`. No interval of this length, wherever it begins, contains more.
+    """The usage within the last `seconds`. No interval of this length contains more than the limit.
 
-    More than the limit can be added: tokens are known when a call has ended. What is above the limit is a debt, which
-    is paid by what expires.
+    More than the limit can be added: tokens are known when a call has ended. Usage above the limit is a debt, which
+    replaces entries that expire.
     """
 
     in_window: int = 0
     """The sum of the counts."""
     debt: int = 0
-    # Arrays are small, and the garbage collector does not look at them: there can be thousands of windows.
+    # Arrays are small, and the garbage collector does not scan them: there can be thousands of windows.
     _times: array[float] = field(default_factory=lambda: array("d"))
     _counts: array[int] = field(default_factory=lambda: array("q"))
 
@@ -48,7 +48,7 @@ class SlidingWindow(Struct, gc=False):
                 self._append(expired_at, paid)
 
     def _pay_periods(self, now: float, seconds: float, limit: int) -> None:
-        """Everything in the window has expired: each period since then has paid as much as the limit."""
+        """Reduce the debt after everything in the window has expired: by the limit for each period since then."""
         last = self._times[-1]
         periods = int((now - last) // seconds)
         rest = self.used - limit * periods
@@ -74,7 +74,7 @@ class SlidingWindow(Struct, gc=False):
                 self._append(now, fits)
 
     def adopt(self, used: int, now: float, seconds: float, limit: int) -> None:
-        """Take over what all processes together have used, as one of them has counted it."""
+        """Adopt the usage of all processes, as the process that counts for all has reported it."""
         if used >= self.used:
             self.add(used - self.used, now, seconds, limit)
             return
@@ -146,7 +146,7 @@ def _is_same(before: float, now: float, grain: float) -> bool:
 
 
 class CalendarWindow(Struct, gc=False):
-    """What was used in a day or a month. What is above the limit is a debt of the next periods."""
+    """The usage in a day or a month. Usage above the limit counts against the next periods."""
 
     period: int = 0
     """Consecutive numbers, as in `Period`."""

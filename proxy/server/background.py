@@ -1,4 +1,4 @@
-"""What a deployment does without requests: it keeps the model lists and the signing keys of issuers current."""
+"""Background tasks of a deployment: they keep the model lists and the signing keys of issuers current."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Background:
 
 
 def _log_if_stopped(refresh: asyncio.Task[None]) -> None:
-    """Log a crash of the refresh loop, which stale lists would show much later."""
+    """Log a crash of the refresh loop, which would otherwise be noticed only when lists become stale."""
     # Without an exception it ends only if all models are declared in the configuration.
     if not refresh.cancelled() and (error := refresh.exception()):
         _log.critical("refresh loop stopped unexpectedly; model lists are no longer updated: %s", describe_bug(error))

@@ -1,8 +1,8 @@
 """The change feed of a server: collects changes off the hot path, and keeps them where the server keeps its state.
 
-Events are only queued. One task compares lists in steps, and records what has changed: in memory, in
-`store.directory`, and in the state that is shared with other processes, under one name. Of these the one that fetches
-a list reports its changes, and a change that two have seen is recorded once.
+Events are only queued. One task compares lists in steps, and records what has changed: in memory, in `store.directory`,
+and in the state that is shared with other processes, under one name. The process that fetches a list reports its
+changes, and a change that two processes have detected is recorded once.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from proxy.telemetry.events import CircuitChange, ListReport, Observer
 TICK_SECONDS = 5.0
 """How often the feed is written to the directory, and the shared one is read: a message of it can be lost."""
 RESTORE_SECONDS = STOP_SECONDS = 2.0
-"""How long the start waits for the feed of before, and the end of the process for the last changes."""
+"""Seconds for which the start waits for the earlier feed, and the end of the process for the last changes."""
 KEPT_SECONDS = 30 * 86_400.0
 """How long the shared state keeps a feed without changes."""
 _ATTEMPTS = 20
@@ -39,7 +39,7 @@ _log = logging.getLogger("models_proxy")
 
 
 class ChangeFeed(Observer):
-    """Records changes while `running` is entered. It survives reloads."""
+    """Records changes while `running` is entered. It is kept across reloads."""
 
     def __init__(self, clock: Clock, sharing: Sharing | None, stored: StoredFeed | None, namespace: str = "") -> None:
         """`namespace`: of the processes that have one feed."""
@@ -53,7 +53,7 @@ class ChangeFeed(Observer):
         self._synced = Feed(complete_after=int(clock.time() * 1_000_000))
         """As it is shared with others; everything without a shared state."""
         self._unshared: list[Change] = []
-        """What could not be shared yet."""
+        """The changes that could not be shared yet."""
         self.current = self._synced
         """What is shown."""
         self._pending: deque[Cooperative[Sequence[Change]]] = deque(maxlen=_MAX_PENDING)
@@ -125,7 +125,7 @@ class ChangeFeed(Observer):
             _log.error("internal error while restoring changes: %s", describe_bug(bug))
 
     async def _follow(self) -> None:
-        """Get what others have recorded. The supervisor of workers may forget who follows a feed without changes."""
+        """Get the changes of other processes. The supervisor of workers may drop followers of an idle feed."""
         if self._sharing is None:
             return
         answer = await self._sharing.begin(self.name, self.version)
@@ -208,7 +208,7 @@ class ChangeFeed(Observer):
         return new
 
     def receive(self, published: Published) -> None:
-        """Another process has recorded changes."""
+        """Merge changes that another process has recorded."""
         self.version = max(self.version, published.version)
         if published.list is None:
             return

@@ -1,6 +1,6 @@
-"""The signing keys of all issuers of `auth.jwt`: fetched in the background, and when a token names an unknown one.
+"""The signing keys of all issuers of `auth.jwt`: fetched in the background, and for a token with an unknown key id.
 
-They outlive a configuration. While an issuer is away, its last keys stay in use.
+They are kept across reloads. While an issuer is unavailable, its last keys stay in use.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from proxy.access.signing_keys import SigningKeys
 
 REFRESH_SECONDS = 300.0
-"""Between two fetches of the keys of one issuer: for as long, a key that it has removed can be valid."""
+"""Seconds between two fetches of an issuer's keys: the time for which a removed key can still be valid."""
 RETRY_SECONDS = 30.0
-"""Between a failed fetch and the next one."""
+"""Seconds between a failed fetch and the next one."""
 UNKNOWN_KEY_SECONDS = 30.0
-"""Between two fetches of the keys of one issuer because of tokens with unknown keys, which anyone can send."""
+"""Minimum seconds between two fetches because of tokens with unknown key ids, which any client can send."""
 
 FetchKeys = Callable[[JwtIssuer], Awaitable[bytes]]
 """Returns the JWKS of an issuer. Raises UpstreamError."""
@@ -67,7 +67,7 @@ class KeySets:
         if found.fetching is None:
             found.began = self._clock.monotonic()
             found.fetching = asyncio.create_task(self._update(found), name=f"fetch signing keys of {issuer}")
-        # Shielded: a client that disconnects must not cancel what others wait for.
+        # Shielded: one disconnected client must not cancel the fetch for the others.
         await asyncio.shield(found.fetching)
 
     @property
@@ -97,7 +97,7 @@ class KeySets:
     async def _update(self, found: _KeySet) -> None:
         try:
             document = await self._fetch(found.issuer)
-            keys = await asyncio.to_thread(_parsed, document)  # the first time, a library is imported
+            keys = await asyncio.to_thread(_parsed, document)  # in a thread: the first call imports a library
             if found.keys is not None and keys.lack_one_of(found.keys):
                 self.removals += 1
             found.succeeded(keys, self._clock.monotonic())
@@ -117,7 +117,7 @@ class _KeySet:
         self.keys: SigningKeys | None = None
         """None before they were fetched."""
         self.began = float("-inf")
-        """Of the last fetch, in monotonic seconds."""
+        """Monotonic seconds of the last fetch."""
         self.fetching: asyncio.Task[None] | None = None
         self._fetched: float | None = None
         """When the keys were fetched, in monotonic seconds."""
@@ -126,7 +126,7 @@ class _KeySet:
         self._logged = ""
 
     def is_of(self, issuer: JwtIssuer) -> bool:
-        """Whether the keys are from the same place."""
+        """Whether the keys are from the same URL."""
         names = ("issuer", "jwks_url", "proxy", "ca_file")
         return all(getattr(self.issuer, name) == getattr(issuer, name) for name in names)
 
@@ -161,5 +161,5 @@ def _parsed(document: bytes) -> SigningKeys:
 
     keys = parse_keys(document)
     if keys is None:
-        raise UpstreamError("invalid_response", "the response is no JWKS")
+        raise UpstreamError("invalid_response", "the response is not a JWKS")
     return keys

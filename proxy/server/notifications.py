@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Notifications:
-    """The receivers of the present configuration. Its module is imported with the first one."""
+    """The receivers of the current configuration. Its module is imported with the first one."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -23,7 +23,7 @@ class Notifications:
 
     @asynccontextmanager
     async def running(self, webhooks: Sequence[Webhook]) -> AsyncIterator[None]:
-        """Send while the context is entered. What waits at its end is lost."""
+        """Send while the context is entered. Notifications in the queue at its end are lost."""
         self.configure(webhooks)
         try:
             yield

@@ -89,7 +89,7 @@ class ProcessMetrics:
 def _of_limits(report: LimitReport) -> Values:
     return {
         "models_proxy_limit_rejections_total": [((kind,), report.rejected.get(kind, 0)) for kind in KINDS],
-        "models_proxy_limits_counted_alone": [((), int(report.counts_alone))],
+        "models_proxy_limits_local": [((), int(report.is_local))],
     }
 
 

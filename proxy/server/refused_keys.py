@@ -1,4 +1,4 @@
-"""Reports keys of this proxy that were refused: clients get the response to any wrong key, operators the reason."""
+"""Logs why keys of this proxy were rejected: the response to the client is that for any wrong key."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _log = logging.getLogger("models_proxy")
 
 
 class RefusedKeys:
-    """Writes lines to the log. There are no more names than keys."""
+    """Writes lines to the log. There are at most as many names as keys."""
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._now = monotonic
         self._quiet_until: dict[str, float] = {}
 
     def report(self, error: KeyNotUsable) -> None:
-        """Log why a key was refused, unless that was logged within the last minute. Tokens expire all the time."""
+        """Log why a key was rejected, at most once per minute and key. Not for tokens: they expire regularly."""
         now, name = self._now(), error.identity
         if SEPARATOR not in name and now >= self._quiet_until.get(name, 0.0):
             self._quiet_until[name] = now + INTERVAL

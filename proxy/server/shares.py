@@ -60,7 +60,7 @@ class Shares:
         self._shares: dict[str | None, Share] = {}
 
     def limit_to(self, identities: Container[str]) -> None:
-        """Forget the shares of callers that do not exist any more. Their connections keep them."""
+        """Discard the shares of removed callers. Their connections keep theirs."""
         self._shares = {key: share for key, share in self._shares.items() if not key or key in identities}
 
     def of(self, key: str | None, loop: asyncio.AbstractEventLoop) -> Share:

@@ -1,7 +1,7 @@
-"""Counters for metrics in `store.directory`: after an orderly end, the next process continues them.
+"""Counters for metrics in `store.directory`: after a clean shutdown, the next process continues them.
 
-A process that is killed leaves none, and counters begin at 0, which Prometheus recognizes. Values that are lower than
-those that it has scraped would look the same, and be counted as an increase as a whole.
+After a process is killed, counters begin at 0, which Prometheus detects as a reset. Older values would also be detected
+as a reset, and be counted as an increase as a whole.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from proxy.telemetry.merging import counters_of
 
 NAME, LOCK = "counters", "counters.lock"
 MAX_BYTES = 16 * 1024 * 1024
-"""Of all counters: some 100,000 series. More are not kept."""
+"""Maximum bytes of all counters: about 100,000 series. Larger ones are not written."""
 _KIND, _SCHEMA = b"counters", 1
 
 T = TypeVar("T")
@@ -31,7 +31,7 @@ _log = logging.getLogger("models_proxy")
 
 
 class StoredCounters:
-    """The file. Methods block, and raise nothing: without the file, counters begin at 0."""
+    """The file. Methods block, and never raise: without the file, counters begin at 0."""
 
     def __init__(self, files: Files) -> None:
         self._files = files
@@ -46,7 +46,7 @@ class StoredCounters:
             data = self._files.read(NAME, MAX_BYTES)
             self._files.remove(NAME)
             return _counters([bytes(unseal(_KIND, _SCHEMA, b"", data))])
-        except OSError:  # there is no file, or a fault that is reported when lists are restored
+        except OSError:  # there is no file, or an error that is reported when lists are restored
             return b""
         except RecordError as error:
             _log.warning("store.directory: the file %s is ignored: %s", NAME, error)

@@ -1,7 +1,7 @@
-"""What callers have used of their limits, in `store.directory`: a restart does not give it back.
+"""The counters of limits in `store.directory`: a restart does not reset them.
 
-Each process has a file of its own, which it replaces as a whole, and reads those of all: of one counter, the greater
-value counts. What a process that is killed has counted since its last write is lost.
+Each process has its own file, which it replaces as a whole, and reads the files of all processes: of one counter, the
+greatest value applies. A process that is killed loses what it has counted since its last write.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ MAX_PROCESSES = 80
 """Processes that use one directory: workers, and those that are replaced."""
 _MAX_BYTES = 60 * 1024 * 1024
 _BATCH = 200
-"""Scopes that are encoded without a turn of others."""
+"""Scopes that are encoded in one step of the event loop."""
 _KIND, _SCHEMA = b"limits", 1
 _FILE = re.compile(r"limits-[0-9]{1,2}")
 
@@ -47,7 +47,7 @@ class LimitFiles:
         """The file of this process, and its name."""
 
     def read(self) -> Sequence[bytes]:
-        """Return the records of all processes. A file that cannot be used is reported and left out."""
+        """Return the records of all processes. A file that cannot be used is logged and skipped."""
         disk = Disk(self._path)
         found: list[bytes] = []
         for name in sorted(file.name for file in disk.list() if _FILE.fullmatch(file.name)):
@@ -80,7 +80,7 @@ class StoredLimits:
     """Restores counters at the start, and writes them until `stop`."""
 
     def __init__(self, limiter: Limiter, files: LimitFiles, directory: ListDirectory, clock: Clock) -> None:
-        """`directory`: whose thread uses the files."""
+        """`directory`: its thread uses the files."""
         self._limiter = limiter
         self._files = files
         self._directory = directory

@@ -25,7 +25,7 @@ _log = logging.getLogger("models_proxy")
 
 
 class StoredUsage:
-    """Restores usage, then writes what changes, until `stop`."""
+    """Restores usage, then writes changes, until `stop`."""
 
     def __init__(self, usage: Usage, directory: ListDirectory, files: UsageFiles, clock: Clock, zone: str) -> None:
         """`zone`: the name of the time zone."""
@@ -35,7 +35,7 @@ class StoredUsage:
         self._clock = clock
         self._zone = zone
         self.is_restored = False
-        """Whether this process has what the files contain. Then no other one writes them."""
+        """Whether this process has read the files. Then no other process writes them."""
         self._pending: list[bytes] = []
         """Changes whose write failed."""
         self._changed: set[date] = set()
@@ -47,19 +47,19 @@ class StoredUsage:
         usage.tracks = True
 
     def configure(self, zone: str) -> None:
-        """Apply another time zone, with which the usage counts already."""
+        """Apply another time zone, which the usage already has."""
         if zone != self._zone:
             self._zone = zone
             self._changed |= self._usage.all_days
 
     def day_changed(self, day: date) -> None:
-        """The rows of a past day have become fewer."""
+        """Rewrite the file of a past day, whose rows were merged."""
         self._changed.add(day)
 
     # -- life cycle ----------------------------------------------------------------------------------------------------
 
     def begin(self) -> None:
-        """Restore usage, then write what changes, as soon as no other process does."""
+        """Restore usage, then write changes, as soon as no other process does."""
         if self._restoring is None:
             self._restoring = asyncio.create_task(self._try_to_restore(), name="restore usage")
             self._running = asyncio.create_task(self._run_after(self._restoring), name="write usage")
@@ -101,7 +101,7 @@ class StoredUsage:
         return True
 
     async def _restore(self) -> None:
-        """Before, nothing is written: what this process has counted until now is not all."""
+        """Until then nothing is written: this process does not have all rows yet."""
         if not await self._directory.do(self._locked):
             return
         restored = await self._directory.do(partial(self._files.read, self._zone))

@@ -1,4 +1,4 @@
-"""Accept TLS connections so that those whose handshake is not over are counted, and closed if they are the idlest.
+"""Accept TLS connections so that those with an unfinished handshake are counted, and closed first at the limit.
 
 The event loop's own servers report a connection only after its handshake, which a client can delay for seconds.
 """
@@ -15,9 +15,9 @@ from typing import Any
 from proxy.server.connections import ClientConnections
 
 _BATCH = 64
-"""Connections that are accepted before other work has its turn."""
+"""Connections that are accepted in one step of the event loop."""
 RETRY_SECONDS = 1.0
-"""After which a listener is used again that could not accept, because no descriptor is free."""
+"""Seconds after which a listener is used again that could not accept, because no descriptor is free."""
 
 
 class Handshake:

@@ -1,4 +1,4 @@
-"""The usage of a server: counted in this process, and answered for all that serve the port."""
+"""The usage of a server: counted in this process, and reported for all processes that serve the port."""
 
 from __future__ import annotations
 
@@ -16,7 +16,16 @@ from proxy.server.list_directory import stored_usage
 from proxy.telemetry import Telemetry
 from proxy.telemetry.days import Days
 from proxy.telemetry.usage import Usage, UsageState, total_of
-from proxy.telemetry.usage_query import TOO_MANY, Answer, Asked, Query, TooManyTotals, packed, together, unpacked_query
+from proxy.telemetry.usage_query import (
+    TOO_MANY,
+    Answer,
+    PreparedQuery,
+    Query,
+    TooManyTotals,
+    packed,
+    together,
+    unpacked_query,
+)
 from proxy.telemetry.usage_records import decoded, encoded
 from proxy.telemetry.usage_rows import ClosedRows
 
@@ -27,7 +36,7 @@ if TYPE_CHECKING:
 TICK_SECONDS = 1.0
 """How often events are counted, and what is too old is removed."""
 MAX_DAYS, MAX_ROWS = 1, 100_000
-"""Days before today, and rows, that are kept in memory."""
+"""Days before today, and maximum rows, in memory."""
 MAX_STORED_DAYS, MAX_STORED_ROWS = 90, 1_000_000
 """The same with `store.directory`."""
 
@@ -40,10 +49,8 @@ _log = logging.getLogger("models_proxy")
 
 
 class UsageKeeper:
-    """Counts what callers use. It survives reloads.
-
-    Of several processes that serve the port, one keeps the usage of all: the leader. The others pass on what they have
-    counted (`proxy.server.workers.usage`).
+    """Counts the usage of callers. It is kept across reloads. Of several processes that serve the port, one keeps the
+    usage of all: the leader. The others send it their rows (`proxy.server.workers.usage`).
     """
 
     def __init__(
@@ -77,7 +84,7 @@ class UsageKeeper:
 
     @property
     def state(self) -> UsageState:
-        """That of all processes, when `look` was called last."""
+        """The state of all processes when `look` was last called."""
         return self._of_all or self.usage.state
 
     async def look(self) -> None:
@@ -92,23 +99,23 @@ class UsageKeeper:
 
     async def _own(self, query: Query) -> Answer:
         """In a thread, because there can be a million rows. Raises TooManyTotals."""
-        return await asyncio.to_thread(Asked(self.usage, query).answer)
+        return await asyncio.to_thread(PreparedQuery(self.usage, query).answer)
 
     # -- several processes ---------------------------------------------------------------------------------------------
 
     def lead(self, leads: bool) -> None:
-        """Keep the usage of all processes from now on, or leave that to another one."""
+        """Become the leader, which keeps the usage of all processes, or stop being it."""
         self._leads = leads
         if leads and self._stored:
             self._stored.begin()
 
     def receive(self, rows: bytes) -> None:
-        """Another process has passed on rows."""
+        """Add rows of another process."""
         record = decoded(rows)
         self.usage.add(record.hours, record.used)
 
     async def part(self, query: bytes) -> bytes:
-        """The part of this process of an answer, after it has passed on what it can."""
+        """Return the answer of this process to a query, after it has sent its rows to the leader."""
         self._pass_on()
         try:
             return packed(await self._own(unpacked_query(query)))
@@ -116,7 +123,7 @@ class UsageKeeper:
             return TOO_MANY
 
     def _pass_on(self) -> None:
-        # What is in the files is counted by the next process that reads them.
+        # The next process that reads the files counts their content.
         if self._leads or self.pass_on is None or (self._stored and self._stored.is_restored):
             return
         used, hours = self.usage.take_used(), self.usage.take_all()
@@ -140,7 +147,7 @@ class UsageKeeper:
                 await self._stored.stop()
 
     def hand_over(self) -> None:
-        """Pass on what no file contains: this process ends."""
+        """Send the rows that no file contains to the leader: this process ends."""
         self._leads = False
         self._pass_on()
 
@@ -155,10 +162,10 @@ class UsageKeeper:
                 _log.error("internal error while counting usage: %s", describe_bug(bug))
 
     async def _tidy(self) -> None:
-        """Give hours that have ended their small form, and remove what is too old or too much."""
+        """Compact hours that have ended, and remove old or excess rows."""
         for start, rows in [*self.usage.hours_to_close()]:
             self.usage.close(start, await _computed(len(rows), ClosedRows, rows))
-        self.usage.forget_old()
+        self.usage.remove_old()
         if old := self.usage.too_many():
             self.usage.reduce(old, await _computed(sum(map(len, old.hours.values())), total_of, old))
             if self._stored:
@@ -166,5 +173,5 @@ class UsageKeeper:
 
 
 async def _computed(rows: int, compute: Callable[[T], R], value: T) -> R:
-    """Compute something of so many rows, in a thread if that takes long."""
+    """Compute something from this many rows, in a thread if that takes long."""
     return compute(value) if rows < _FEW_ROWS else await asyncio.to_thread(compute, value)

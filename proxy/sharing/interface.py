@@ -1,8 +1,8 @@
 """The seam between this process and what shares state with others: other replicas, or other workers of this one.
 
-`store` and `inference` decide what is shared and check what arrives. A `Sharing` only carries bytes: Valkey does
-(`sharing.valkey`), and the supervisor of workers does. Without one, `store` and `inference` hold None, which is all
-that their hot paths test.
+`store` and `inference` decide what is shared and check what arrives. A `Sharing` only transports bytes: over Valkey
+(`sharing.valkey`), or over the supervisor of workers. Without one, `store` and `inference` hold None, which is all that
+their hot paths test.
 
 **Lists.** A list is shared under a name, the fingerprint of its fetch settings. Before a fetch:
 
@@ -101,7 +101,7 @@ class Sharing(Protocol):
 
     @property
     def limits(self) -> SharedLimits | None:
-        """What counts the limits of callers for all processes, None if each process counts for itself."""
+        """Counts the limits of callers for all processes, None if each process counts locally."""
 
     async def run(self) -> None:
         """Share until canceled; then end the leases. Before, methods may already be called."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 from proxy.limits.windows import EXACT, SLOTS
 
 STALE_SECONDS = 15
-"""Calls in progress of a process that has reported nothing for so long are over: it has died, or cannot be reached."""
+"""Seconds without a report of a process after which its calls in progress are not counted any more."""
 
 DECIDE = (
     """

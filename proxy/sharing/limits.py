@@ -20,11 +20,11 @@ from proxy.sharing.connection import Connection
 from proxy.sharing.limit_script import DECIDE, PRESENCE
 
 MAX_PENDING = 50_000
-"""Limits whose changes wait to be written. Beyond, those that have waited for longest are dropped."""
+"""Maximum limits with pending changes. Beyond, those that have waited longest are dropped."""
 FLUSH_SECONDS = 0.05
-"""Between two writes of changes."""
+"""Seconds between two writes of changes."""
 PRESENCE_SECONDS = 5.0
-"""Between two signs that this process and its calls in progress exist."""
+"""Seconds between two reports of this process and its calls in progress."""
 _BATCH = 100
 """Scopes of one write."""
 _WRITE_SECONDS = 1.0
@@ -90,7 +90,7 @@ class CountedLimits:
                 self._has_pending.clear()
 
     async def keep_present(self) -> None:
-        """Show that this process exists, and count the others."""
+        """Report that this process runs, and count the others."""
         while True:
             await self._connection.wait(is_up=True)
             number = await self._connection.run(

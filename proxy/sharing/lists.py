@@ -24,7 +24,7 @@ _BEGIN_SECONDS = 1.0
 """How long a decision can take: at the start of the process, a connection must be opened first. The fetch waits for
 `WAIT_SECONDS` of them."""
 _WAITS = 4
-"""That wait has so many parts: an event loop that is blocked for a longer time uses one of them up."""
+"""Number of parts of that wait: an event loop that is blocked for longer uses up only one of them."""
 _DATA_SECONDS = 5.0
 """How long it takes at most to write or read a list. Nothing waits for it."""
 _RENEWALS = 3

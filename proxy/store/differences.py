@@ -1,4 +1,4 @@
-"""What differs between two lists of a provider, for the change feed."""
+"""The differences between two lists of a provider, for the change feed."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from proxy.dialects import EXTRA_NAMES
 from proxy.telemetry.changes import MAX_TEXT, Change, ChangeType, FieldChange
 
 MAX_MODELS = 100
-"""Models of one kind of change that are named; of further ones only the number is."""
+"""Maximum models of one kind of change that are recorded; of further ones only the number is."""
 FACTS = tuple(sorted(EXTRA_NAMES.keys() - {"description", "updated_at"}))
 """The fields that are compared, with the owner. Others, such as a load, may differ in every response."""
 _IDS_PER_STEP = 2000
 _OFFERS_PER_STEP = 50
 _MAX_VALUE = 300
-"""Bytes of a value that is shown."""
+"""Maximum bytes of a value in a change."""
 _DECODE = msgspec.json.Decoder(dict[str, Any]).decode
 _ENCODE = msgspec.json.Encoder().encode
 

@@ -16,7 +16,7 @@ from proxy.wire import JSON, OPENAI_LISTS
 from proxy.wire.lists import Entries, ListFormat, encoded_entries
 
 MAX_PAGES = 64
-"""Rendered parts of one list, of which clients choose the number and the lengths."""
+"""Maximum rendered parts of one list: clients choose their number and lengths."""
 _MIN_PAGE_BYTES = 64 * 1024
 
 
@@ -24,7 +24,7 @@ class Page(Compressed):
     """A rendered response to requests for a list, or for a part of it."""
 
     def __init__(self, body: bytes, digest: str) -> None:
-        """`digest`: 32 hexadecimal digits that are others for another body."""
+        """`digest`: 32 hexadecimal digits that differ between bodies."""
         super().__init__(lambda: body)
         self.body = body
         self.etags = (f'"{digest}"'.encode(), f'"{digest}-gzip"'.encode())
@@ -53,7 +53,7 @@ class _List:
     """All models that are listed in one format, encoded, and the pages that were requested last."""
 
     def __init__(self, lists: ListFormat, entries: Entries, listed: Any, own_bytes: int, digest: str) -> None:
-        """`listed`: what `ListFormat.page` reads. `own_bytes`: of both, without what other objects hold, too.
+        """`listed`: what `ListFormat.page` reads. `own_bytes`: of both, without bytes that other objects also hold.
 
         `digest`: of both.
         """
@@ -85,7 +85,7 @@ class _List:
         return page
 
     def _digest_of(self, query: Hashable, positions: Sequence[int]) -> str:
-        """Of what a page follows from, because that of its body takes longer than joining it."""
+        """Return the digest of the inputs of a page: a digest of its body takes longer than joining it."""
         digest = hashlib.sha256(f"{self._digest} {query} ".encode("utf-8", "surrogatepass"))
         digest.update(array("Q", positions).tobytes())
         return digest.hexdigest()[:32]
@@ -120,30 +120,30 @@ class FormatLists:
         found = self._lists.get(lists)
         return found.cached(query) if found else None
 
-    async def page(self, lists: ListFormat, query: Hashable, speakers: Collection[str]) -> Page:
+    async def page(self, lists: ListFormat, query: Hashable, providers: Collection[str]) -> Page:
         """Return a page; encode its list in steps if necessary, once for all concurrent requests.
 
-        `query`: what `ListFormat.query` returned. `speakers`: see `listed`.
+        `query`: what `ListFormat.query` returned. `providers`: see `listed`.
         """
         while lists not in self._lists:
             if lists not in self._encoding:
-                encoding = self._encode_yielding(lists, speakers)
+                encoding = self._encode_yielding(lists, providers)
                 self._encoding[lists] = asyncio.create_task(encoding, name="encode a list")
             # Shielded: one canceled waiter must not cancel the others.
             await asyncio.shield(self._encoding[lists])
         return self._lists[lists].page(query)
 
-    async def _encode_yielding(self, lists: ListFormat, speakers: Collection[str]) -> None:
+    async def _encode_yielding(self, lists: ListFormat, providers: Collection[str]) -> None:
         try:
-            self._lists[lists] = await run_yielding(self._encode(lists, speakers))
+            self._lists[lists] = await run_yielding(self._encode(lists, providers))
             self.on_growth()
         finally:
             del self._encoding[lists]
 
-    def _encode(self, lists: ListFormat, speakers: Collection[str]) -> Cooperative[_List]:
+    def _encode(self, lists: ListFormat, providers: Collection[str]) -> Cooperative[_List]:
         models = self._models
         if lists.api:
-            models = [model for model in models if is_listed(model, speakers)]
+            models = [model for model in models if is_listed(model, providers)]
             yield
         listed = models if lists.prepare is None else (yield from lists.prepare(models))
         own_bytes = 8 * len(models) + getattr(listed, "size", 0)
@@ -153,6 +153,6 @@ class FormatLists:
         return _List(lists, entries, listed, own_bytes + entries.length, entries.digest + getattr(listed, "digest", ""))
 
 
-def is_listed(model: Model, speakers: Collection[str]) -> bool:
-    """Whether a format lists a model. `speakers`: the providers whose models can be called through its API."""
-    return any(offer.provider in speakers for offer in model.offers)
+def is_listed(model: Model, providers: Collection[str]) -> bool:
+    """Whether a format lists a model. `providers`: the providers whose models can be called through its API."""
+    return any(offer.provider in providers for offer in model.offers)

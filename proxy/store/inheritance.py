@@ -1,4 +1,4 @@
-"""Take over the lists of an earlier configuration."""
+"""Reuse the lists of an earlier configuration."""
 
 from __future__ import annotations
 

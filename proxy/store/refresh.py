@@ -218,7 +218,7 @@ class Refresher:
     async def _must_fetch(self, slot: Slot, shared: SharedLists) -> bool:
         """Take over what other processes have fetched. Returns whether the list is due, and no other fetches it."""
         try:
-            must_fetch = await self._ask(slot, shared)
+            must_fetch = await self._is_due(slot, shared)
         except Exception as bug:
             _log.error("internal error while sharing the list of %s: %s", slot.provider.name, describe_bug(bug))
             must_fetch = True
@@ -227,13 +227,13 @@ class Refresher:
             self._busy_since.pop(slot.provider.name, None)
         return must_fetch
 
-    async def _ask(self, slot: Slot, shared: SharedLists) -> bool:
+    async def _is_due(self, slot: Slot, shared: SharedLists) -> bool:
         name = slot.provider.name
         if arrived := self._arrived.pop(name, None):
             await self._take_over(slot, shared, arrived)
         for _ in range(_MAX_TAKEN_OVER):
             if slot.fetching is not None:
-                return True  # of an earlier configuration, which has asked
+                return True  # a fetch of an earlier configuration, which has the lease
             is_forced = name in self._forced
             if not is_forced and slot.next_attempt_at > self._clock.monotonic():
                 return False

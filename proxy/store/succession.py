@@ -18,7 +18,7 @@ _REQUEST = (
 RULES = ("where", "hide_retired")
 """Rules that read fields which are not shown. Stored lists contain their results instead: see `storable`."""
 _SHARED_RULES = ("owners", "merge", "facts", "has_fact_rules")
-"""What decides, besides the settings of a provider, which offers its entries become."""
+"""The rules, besides the settings of a provider, that turn its entries into offers."""
 FETCH_SETTINGS = (*_SOURCE, *_REQUEST, *RULES)
 """All settings on which a stored list depends."""
 

@@ -1,7 +1,7 @@
 """Usage in files of `store.directory`: one per day, and a log of what has changed since these were written.
 
-A record contains all that its rows count, and counts only grow: of a row in several files the highest counts are true.
-So a file can be read again, or be left over, without an effect, whenever the process is killed.
+A record contains the complete counts of its rows, and counts only increase: of a row in several files, the highest
+counts are correct. So it is harmless to read a file twice, or to leave one behind when the process is killed.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _log = logging.getLogger("models_proxy")
 
 
 class Restored(Struct):
-    """What files contain."""
+    """The content of the files."""
 
     hours: dict[int, ClosedRows]
     used: dict[str, float]
@@ -46,7 +46,7 @@ class Restored(Struct):
 
 
 class UsageFiles:
-    """All methods block, and raise OSError."""
+    """The files. All methods block, and raise OSError."""
 
     def __init__(self, files: Files) -> None:
         self._files = files
@@ -54,7 +54,7 @@ class UsageFiles:
         """Of the log that is appended to, 0 before the first one."""
         self.log_size = 0
         self._ignored: set[str] = set()
-        """Files that could not be used, for example of a later version: they are not removed."""
+        """Files that could not be read, for example of a later version: they are not removed."""
 
     def lock(self) -> None:
         """Raises DirectoryLocked while another process uses the files."""
@@ -64,7 +64,7 @@ class UsageFiles:
         self._files.unlock()
 
     def read(self, zone: str) -> Restored:
-        """Return all rows. A file that cannot be used is reported and left out. `zone`: the name of the time zone."""
+        """Return all rows. A file that cannot be used is logged and skipped. `zone`: the name of the time zone."""
         names = sorted(file.name for file in self._files.list())
         restored = Restored({}, {}, None, frozenset(), is_of_zone=True)
         rows: dict[int, Rows] = {}

@@ -1,12 +1,11 @@
-"""How metrics name callers."""
+"""The labels of callers in metrics."""
 
 from __future__ import annotations
 
 
 def caller_label(identity: str) -> str:
-    """The label of a caller: the name of its key, or the login of a user (`jwt:<issuer>`, `header`).
-
-    Not of each user: their number is not bounded, and they are people.
+    """Return the label of a caller: the name of its key, or the login of a user (`jwt:<issuer>`, `header`). Users have
+    no label of their own: their number is not bounded, and it would be personal data.
     """
     if ":" not in identity:
         return identity

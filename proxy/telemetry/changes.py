@@ -1,7 +1,7 @@
-"""The change feed: what has changed about models and providers, the last 1,000 changes. Pure values.
+"""The change feed: the last 1,000 changes of models and providers. Pure values.
 
-The id of a change is the microsecond of Unix time at which it was recorded, or one more than the last id: ids grow
-also after a restart that has lost the feed. JSON numbers represent them exactly.
+The id of a change is the microsecond of Unix time at which it was recorded, or one more than the last id: ids also
+increase after a restart that has lost the feed. JSON numbers represent them exactly.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ MAX_CHANGES = 1000
 MAX_TEXT = 1000
 """Characters of a model id, or of a reason."""
 REPEATED_SECONDS = 3600.0
-"""A change that repeats the last one of its model within this time is the same one, seen by another process."""
+"""Seconds within which a repeated change of a model is the same one, detected by another process."""
 _MICRO = 1_000_000
 
 ChangeType = Literal["model_added", "model_removed", "model_changed", "provider_failing", "provider_recovered"]
@@ -65,7 +65,7 @@ class Feed(Struct, frozen=True):
     """The last changes. A value: adding changes returns another feed."""
 
     changes: tuple[Change, ...] = ()
-    """With growing ids."""
+    """With increasing ids."""
     states: Mapping[str, str] = {}
     """`provider/part` -> its last state; those that are missing were always `ok`."""
     complete_after: int = 0
@@ -113,7 +113,7 @@ class Feed(Struct, frozen=True):
 
 
 def _is_news(change: Change, last: Change | None, states: Mapping[str, str]) -> bool:
-    """Whether a change differs from what is recorded: several processes can detect the same one."""
+    """Whether a change is not recorded yet: several processes can detect the same one."""
     if change.part:
         return states.get(f"{change.provider}/{change.part}", "ok") != change.after
     if last is None or change.at - last.at > REPEATED_SECONDS:
@@ -127,7 +127,7 @@ def encoded(feed: Feed) -> bytes:
 
 
 def decoded(data: bytes | memoryview) -> Feed:
-    """Raises ValueError for bytes that are no feed."""
+    """Decode a feed. Raises ValueError for invalid bytes."""
     feed = _DECODE(data)
     ids = [change.id for change in feed.changes]
     if len(ids) > MAX_CHANGES:

@@ -1,4 +1,4 @@
-"""What is counted together: rows of the counters, and the buckets of their durations."""
+"""The rows of the counters, and the buckets of their durations."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """The counters of the process that `/metrics` shows. They survive reloads, and contain no prompts and no responses.
 
-Events come from the paths of calls and lists. They are collected there and counted together: one by one, the counters
-would not be in the processor's cache, and reading them takes several times as long as counting. The number of rows is
-bounded however many keys, models and paths there are: further ones are counted as `other`, so that sums stay right.
+Events come from the paths of calls and lists. They are collected there and counted in batches: one by one, each counter
+would miss the processor's cache, which takes several times as long as counting. The number of rows is bounded however
+many keys, models and paths there are: further ones are counted as `other`, so that sums stay correct.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ OTHER = "other"
 BATCH = 256
 """Requests, and calls, that are counted together."""
 LONG_NAME = 1000
-"""Characters of a model. Calls of longer ones are counted at once, so that their names are not kept."""
+"""Characters of a model id. Calls with longer ones are counted at once, so that these ids are not kept."""
 MAX_KEYS = 1000
 """Names of keys. These bounds together keep a scrape below 20,000 series with 10,000 keys and 50 providers."""
 MAX_REQUESTS = 5000
@@ -119,7 +119,7 @@ class Counters(Observer):
     # -- counting ------------------------------------------------------------------------------------------------------
 
     def _count(self) -> None:
-        """Count what was collected."""
+        """Count the collected events."""
         self._count_requests()
         self._count_calls()
 

@@ -15,7 +15,7 @@ class Days:
         self._zone = zone
 
     def hour_of(self, time: float) -> int:
-        """The begin of the hour. Those of some zones do not begin with an hour of UTC."""
+        """The start of the hour. In some time zones hours do not start at the full hour of UTC."""
         seconds = int(time)
         offset = datetime.fromtimestamp(seconds, self._zone).utcoffset() or timedelta()
         return seconds - int(seconds + offset.total_seconds()) % HOUR

@@ -67,7 +67,7 @@ def merged(name: str, parts: Iterable[bytes]) -> Sequence[Row]:
 
 
 def counters_of(parts: Iterable[bytes]) -> bytes:
-    """Only what does not end with a process: the counters and histograms of several, added, as of one. See `pack`.
+    """Return only what outlasts a process: the sums of counters and histograms of several. See `pack`.
 
     Raises ValueError for other bytes.
     """

@@ -106,7 +106,7 @@ _TABLE = (
         "Notifications for webhooks (`notify`); the outcome is sent, failed (one attempt) or dropped (given up).",
         ("outcome",),
     ),
-    Metric("models_proxy_notifications_pending", "gauge", "Notifications that wait to be sent (`notify`)."),
+    Metric("models_proxy_notifications_pending", "gauge", "Notifications in the queue (`notify`)."),
     # -- the catalog
     Metric("models_proxy_catalog_models", "gauge", "Different ids of all models, before the rules of keys."),
     Metric(
@@ -125,7 +125,7 @@ _TABLE = (
     Metric(
         "models_proxy_retiring_model_calls_total",
         "counter",
-        "Calls that a provider was tried for, of models that have a shutdown date now.",
+        "Calls that were sent to a provider, of models with a shutdown date.",
         ("model",),
     ),
     # -- calls
@@ -154,7 +154,7 @@ _TABLE = (
         ("key", "provider", "direction"),
     ),
     Metric(
-        "models_proxy_model_calls_total", "counter", "Calls that a provider was tried for, by listed model.", ("model",)
+        "models_proxy_model_calls_total", "counter", "Calls that were sent to a provider, by listed model.", ("model",)
     ),
     Metric(
         "models_proxy_model_tokens_total",
@@ -212,13 +212,13 @@ _TABLE = (
     Metric(
         "models_proxy_limit_rejections_total",
         "counter",
-        "Requests that were rejected because of a limit of their caller or group.",
+        "Requests that were rejected by a limit of their caller or group.",
         ("limit",),
     ),
     Metric(
-        "models_proxy_limits_counted_alone",
+        "models_proxy_limits_local",
         "gauge",
-        "1 while limits are counted by this process alone, because the other processes cannot be reached.",
+        "1 while this process counts limits locally, because the other processes are unreachable.",
     ),
     # -- the configuration
     Metric(

@@ -1,7 +1,7 @@
 """Spans in the format of OTLP (Protocol Buffers). Pure.
 
-Written by hand, because the library of OpenTelemetry needs more time for two spans than the proxy for a call. Tests
-decode everything with its definitions.
+Not with OpenTelemetry's library, which takes more time for two spans than the proxy for a call. Tests decode everything
+with the definitions of OpenTelemetry.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Traces: a span of each request, of each attempt at a provider, and of each fetch of a model list.
 
-An observer of events, so that nothing is done anywhere else. Spans are created when a request has ended, from the times
-that were recorded. They contain no text of a request or a response, and no key.
+An observer of events, so that no other code contains tracing. Spans are created when a request has ended, from the
+times that were recorded. They contain no text of a request or a response, and no key.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from proxy.telemetry.otlp import CLIENT, SERVER, attribute, attributes, span
 from proxy.telemetry.tokens import Tokens
 
 _LEFT_OUT = frozenset(("/livez", "/readyz", "/health", "/metrics"))
-"""Routes that are requested all the time."""
+"""Routes of probes and scrapes, which have no spans."""
 _TRACEPARENT = re.compile(rb"(?!ff)[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?")
 _NO_TRACE, _NO_SPAN = bytes(16), bytes(8)
 _NANO = 1_000_000_000
@@ -121,7 +121,7 @@ class Tracing(Observer):
             )
         )
         for number, attempt in enumerate(attempts, 1):
-            # As random as the id of the request, and different from it.
+            # As random as the id of the request, but different from it.
             attempt_id = ((int.from_bytes(own) + number) % (1 << 64)).to_bytes(8)
             self._send_attempt(attempt, attempt_id, request.route, context.trace, own, to_unix)
 
@@ -169,7 +169,7 @@ class Tracing(Observer):
 
 
 def _context_of(request: Request) -> _Context | None:
-    """That of the client, if it was identified and has sent a valid one (W3C Trace Context)."""
+    """Return the client's trace context, if the client was identified and has sent a valid one (W3C Trace Context)."""
     if request.key is None:
         return None
     given = next((value for name, value in getattr(request, "headers", ()) if name == b"traceparent"), None)

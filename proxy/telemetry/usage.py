@@ -1,8 +1,8 @@
-"""Who used which model of which provider, by hour, and when each caller sent its last request.
+"""Usage by caller, model, provider and hour, and the time of each caller's last request.
 
 It contains no prompts and no responses. Events are collected and counted together, as `counters` does. The number of
-rows is bounded: before it is reached, the hours of the oldest day become one, then the oldest day is removed; further
-rows of the present hour are counted as `other`.
+rows is bounded: before the bound is reached, the hours of the oldest day are merged, then the oldest day is removed;
+further rows of the current hour are counted as `other`.
 """
 
 from __future__ import annotations
@@ -17,35 +17,35 @@ from proxy.telemetry.events import CallRecord, Observer, Request
 from proxy.telemetry.usage_rows import ClosedRows, Counts, Names, OpenRows, Rows, summed
 
 MAX_IDENTITIES = 100_000
-"""Callers whose last request is known; the oldest are forgotten."""
+"""Maximum callers whose last request is kept; the oldest are removed."""
 _SPARE = 0.9
 """The part of `max_rows` from which rows are removed."""
 _NO_FAILURE = frozenset({"ok", "client_disconnected"})
 
 Hours = Mapping[int, Rows]
-"""The begin of an hour, in Unix seconds -> its rows."""
+"""The start of an hour, in Unix seconds -> its rows."""
 
 
 class OldDay(NamedTuple):
-    """A day whose rows must become fewer."""
+    """A day whose rows must be merged or removed."""
 
     day: date
     hours: Mapping[int, ClosedRows]
 
 
 class UsageState(NamedTuple):
-    """For administrators."""
+    """The state of usage, for `/health`."""
 
     rows: int
     max_rows: int
     since: str | None
     """The first day with usage."""
     daily_before: str | None
-    """Of the days before, only totals per day are kept, because there were too many rows. None: of none."""
+    """For the days before, only totals per day are kept, because there were too many rows. None: there are none."""
 
 
 class Usage(Observer):
-    """The usage that this process has counted, was given by others, or has restored."""
+    """The usage that this process has counted, received from other processes, or restored."""
 
     def __init__(
         self,
@@ -56,7 +56,7 @@ class Usage(Observer):
         max_days: int,
         max_rows: int,
     ) -> None:
-        """`time`: Unix seconds; `is_listed` returns whether a model is in the catalog: clients can invent other ids.
+        """`time`: Unix seconds; `is_listed` returns whether a model is in the catalog: clients can send any id.
 
         `max_days`: complete days that are kept.
         """
@@ -65,9 +65,9 @@ class Usage(Observer):
         self.max_rows = max_rows
         self.rows = 0
         self.daily_before: date | None = None
-        """Of the days before, only totals are known: there were too many rows."""
+        """For the days before, only totals are kept: there were too many rows."""
         self.tracks = False
-        """Whether somebody takes the changes."""
+        """Whether changes are recorded for `take_changes`."""
         self._time = time
         self._is_listed = is_listed
         self._open: dict[int, dict[Names, list[int]]] = {}
@@ -99,7 +99,7 @@ class Usage(Observer):
             self.count()
 
     def count(self) -> None:
-        """Count what was collected. It is to be called every second or so: events count when they are counted."""
+        """Count the collected events. Call it about every second: events are assigned to the time of counting."""
         requests, self._ended_requests = self._ended_requests, []
         calls, self._ended_calls = self._ended_calls, []
         now = self._time()
@@ -114,7 +114,7 @@ class Usage(Observer):
     # -- rows ----------------------------------------------------------------------------------------------------------
 
     def add(self, hours: Hours, used: Mapping[str, float], daily_before: date | None = None) -> None:
-        """Add what another process has counted, or an earlier one."""
+        """Add rows that another process, or an earlier one, has counted."""
         for start, rows in hours.items():
             for names, counts in rows.items():
                 self._add(start, names, counts)
@@ -122,7 +122,7 @@ class Usage(Observer):
         self.daily_before = max(filter(None, (self.daily_before, daily_before)), default=None)
 
     def restore(self, hours: Mapping[int, ClosedRows], used: Mapping[str, float], daily_before: date | None) -> None:
-        """Add what an earlier process has counted, of which nothing is a change."""
+        """Add rows that an earlier process has counted, without recording changes."""
         for start, closed in hours.items():
             if start in self._open or start in self._closed:
                 rows = self._opened(start)
@@ -173,7 +173,7 @@ class Usage(Observer):
     # -- values --------------------------------------------------------------------------------------------------------
 
     def snapshot(self, begin: int, end: int) -> Iterable[tuple[int, ClosedRows | OpenRows]]:
-        """The hours that begin in this time, in Unix seconds. Later events do not change them."""
+        """Return the hours that begin in this period, in Unix seconds. Later events do not change them."""
         self.count()
         opened = [(start, OpenRows(rows)) for start, rows in self._open.items() if begin <= start < end]
         return [*((start, rows) for start, rows in self._closed.items() if begin <= start < end), *opened]
@@ -196,7 +196,7 @@ class Usage(Observer):
     # -- changes -------------------------------------------------------------------------------------------------------
 
     def take_changes(self) -> Hours:
-        """The rows that have changed since the last call, with all that they count."""
+        """Return the rows that have changed since the last call, with their complete counts."""
         self.count()
         changed, self._changed = self._changed, set()
         hours: dict[int, dict[Names, Counts]] = {}
@@ -207,14 +207,14 @@ class Usage(Observer):
         return hours
 
     def take_used(self) -> Mapping[str, float]:
-        """The last requests of callers that have sent one since the last call."""
+        """Return the last requests of callers that have sent one since the last call."""
         self.count()
         used, self._used_now = self._used_now, {}
         self._add_used(used)
         return used
 
     def take_all(self) -> Hours:
-        """All rows, which are removed here."""
+        """Remove all rows and return them."""
         hours = {start: dict(rows.items()) for start, rows in self.snapshot(0, 2**63)}
         self._open, self._closed, self.rows = {}, {}, 0
         self._changed.clear()
@@ -232,7 +232,7 @@ class Usage(Observer):
     # -- from time to time ---------------------------------------------------------------------------------------------
 
     def hours_to_close(self) -> Iterator[tuple[int, Rows]]:
-        """The past hours that are not closed yet. For each one `close` must be called with its rows."""
+        """Return the past hours that are not closed yet. For each one, `close` must be called with its rows."""
         self.count()
         pending = {start for start, _ in self._changed}
         for start in [start for start in self._open if start < self._hour and start not in pending]:
@@ -245,7 +245,7 @@ class Usage(Observer):
             del self._open[start]
             self._closed[start] = rows
 
-    def forget_old(self) -> None:
+    def remove_old(self) -> None:
         """Remove the days that are too old."""
         now = self._time()
         oldest = self.days.begin_of(self.days.day_of(now) - timedelta(self.max_days))
@@ -253,7 +253,7 @@ class Usage(Observer):
             self.rows -= len(self._closed.pop(start))
 
     def too_many(self) -> OldDay | None:
-        """The day whose rows must become fewer, because there are too many; None if that is not necessary.
+        """Return the day whose rows must be merged or removed, because there are too many; None if there are not.
 
         That is the first day before today that has several hours; if all of these have one, the first one.
         """

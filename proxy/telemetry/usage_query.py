@@ -1,4 +1,4 @@
-"""Totals of usage: what a reader wants, and the sums. Pure."""
+"""Totals of usage: queries and their sums. Pure."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from proxy.telemetry.usage import Usage, UsageState
 from proxy.telemetry.usage_rows import Counts, Names
 
 GROUPS = ("hour", "day", "key", "model", "provider")
-"""What totals can be by."""
+"""The fields by which usage can be added up."""
 MAX_TOTALS = 100_000
-"""Of one answer."""
+"""Maximum rows of one answer."""
 
 TOO_MANY = b""
-"""The answer of a process that would be too long."""
+"""Sent by a process instead of an answer with too many rows."""
 
 Labels = tuple[str, ...]
 Totals = Mapping[Labels, Counts]
@@ -27,7 +27,7 @@ Totals = Mapping[Labels, Counts]
 
 
 class TooManyTotals(ValueError):
-    """An answer would be too long."""
+    """An answer has too many rows."""
 
 
 class Query(Struct, frozen=True, array_like=True):
@@ -35,11 +35,11 @@ class Query(Struct, frozen=True, array_like=True):
 
     begin: int
     end: int
-    """Unix seconds: hours that begin from `begin` on and before `end`."""
+    """Unix seconds; selects hours that begin from `begin` on and before `end`."""
     by: tuple[str, ...]
     """Of `GROUPS`."""
     identity: str | None = None
-    """Only what this caller used; None: all."""
+    """Selects the usage of one caller; None: of all."""
 
 
 class Answer(Struct, array_like=True):
@@ -51,8 +51,8 @@ class Answer(Struct, array_like=True):
     state: UsageState
 
 
-class Asked:
-    """A query, and all that is needed to answer it in a thread."""
+class PreparedQuery:
+    """A query with a copy of the usage that it reads, so that it can run in a thread."""
 
     def __init__(self, usage: Usage, query: Query) -> None:
         self._query = query
@@ -92,7 +92,7 @@ class _Labels:
 
 
 def packed(value: Query | Answer) -> bytes:
-    """For another process."""
+    """Encode a value for another process."""
     return msgspec.msgpack.encode(value)
 
 
@@ -101,7 +101,7 @@ def unpacked_query(data: bytes) -> Query:
 
 
 def together(parts: Iterable[bytes]) -> Answer:
-    """The answers of several processes as one. Raises ValueError for bytes that are none, and TooManyTotals."""
+    """Merge the answers of several processes. Raises ValueError for invalid bytes, and TooManyTotals."""
     totals: dict[Labels, Counts] = {}
     last_used: dict[str, float] = {}
     states: list[UsageState] = []

@@ -73,7 +73,7 @@ def _encoded(rows: Iterable[tuple[int, Names, Counts]], used: Mapping[str, float
 
 
 def decoded(data: bytes | memoryview) -> UsageRecord:
-    """Raises ValueError for other bytes than a record."""
+    """Raises ValueError for bytes that are not a record."""
     record = _DECODE(data)
     hours: dict[int, dict[Names, Counts]] = {}
     names = record.names

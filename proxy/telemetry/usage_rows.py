@@ -1,4 +1,4 @@
-"""What callers used, by hour: the values, and a small form of hours that have ended. Pure."""
+"""Usage by hour: the values, and a compact form of hours that have ended. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 
 class Names(NamedTuple):
-    """What a row is about."""
+    """The labels of a row."""
 
     identity: str
     """Of the caller, "" for callers without one."""
@@ -38,7 +38,7 @@ class Counts(NamedTuple):
         )
 
     def highest(self, other: Counts) -> Counts:
-        """The later one of two states of the same row, whose counts only grow."""
+        """Return the later of two states of the same row: counts only increase."""
         return Counts(*map(max, self, other))
 
 

@@ -1,7 +1,7 @@
 """Fetch the signing keys of an OIDC provider: its metadata (OpenID Connect Discovery), then its JWKS.
 
 Only the addresses of the configuration, and the one in the provider's own metadata, are requested. Redirects are not
-followed: what is at another address can be another's.
+followed: their target can belong to another party.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from proxy.upstream.tls import context_for
 from proxy.upstream.transport import DecodedBodies, TrackedSockets, egress_proxy
 
 FETCH_SECONDS = 10.0
-"""For all requests of one fetch."""
+"""Time limit for all requests of one fetch."""
 MAX_DOCUMENT = 512 * 1024
-"""Bytes of the metadata, and of the keys."""
+"""Maximum bytes of the metadata, and of the keys."""
 _METADATA = "/.well-known/openid-configuration"
 
 
 async def fetch_signing_keys(issuer: JwtIssuer) -> bytes:
-    """Return the JWKS of an issuer, as it wrote it. Raises UpstreamError."""
+    """Return the JWKS of an issuer, unchanged. Raises UpstreamError."""
     tls = context_for([issuer.issuer, issuer.jwks_url or ""], issuer.ca_file)
     inner = httpx.AsyncHTTPTransport(verify=tls, trust_env=False, proxy=egress_proxy(issuer, tls))
     try:
@@ -76,5 +76,5 @@ def _jwks_url(document: bytes, issuer: JwtIssuer) -> str:
     except ValueError:
         url = ""
     if not url or (issuer.issuer.startswith("https:") and not url.startswith("https:")):
-        raise UpstreamError("invalid_response", f"`jwks_uri` in {_metadata_url(issuer.issuer)} is no https:// URL")
+        raise UpstreamError("invalid_response", f"`jwks_uri` in {_metadata_url(issuer.issuer)} is not an https:// URL")
     return url

@@ -19,13 +19,13 @@ from proxy.upstream.tls import context_for
 from proxy.upstream.transport import TrackedSockets
 
 MAX_SPANS = 5000
-"""Spans that wait. Beyond them, further ones are dropped."""
+"""Maximum spans in the queue. Beyond, further ones are dropped."""
 BATCH_SIZE = 512
 BATCH_SECONDS = 1.0
-"""How long spans wait for others."""
+"""Seconds for which spans wait for a full batch."""
 SEND_SECONDS = 10.0
 STOP_SECONDS = 2.0
-"""How long the end of the process waits until the last spans are sent."""
+"""Seconds for which the end of the process waits for the last spans."""
 _RESOURCE = {"service.name": "models-proxy", "service.version": __version__}
 
 _log = logging.getLogger("models_proxy")
@@ -35,7 +35,7 @@ class SpanSender:
     """Sends spans until `stop`."""
 
     def __init__(self, settings: Tracing, clock: Clock) -> None:
-        assert settings.endpoint is not None, "spans are sent somewhere"
+        assert settings.endpoint is not None, "tracing.endpoint is set"
         self._url = f"{settings.endpoint.rstrip('/')}/v1/traces"
         self._headers = {name: value.get_secret_value() for name, value in settings.headers.items()}
         self._headers |= {"content-type": "application/x-protobuf", "user-agent": "models-proxy"}

@@ -1,7 +1,7 @@
 """Webhooks: send notifications to receivers, signed as Standard Webhooks (https://www.standardwebhooks.com).
 
-Each receiver has its own queue and task, so that one that fails delays no other. A request is retried with a growing
-delay; what exceeds the queue is dropped and counted. No log contains a URL: it is a secret.
+Each receiver has its own queue and task, so that a failing one does not delay others. A request is retried with a
+growing delay; notifications beyond the queue are dropped and counted. No log contains a URL: it is a secret.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from proxy.upstream.tls import context_for
 from proxy.upstream.transport import TrackedSockets, egress_proxy
 
 MAX_QUEUE = 1000
-"""Notifications that wait for one receiver. Beyond them, the oldest are dropped."""
+"""Maximum notifications in the queue of one receiver. Beyond, the oldest are dropped."""
 ATTEMPT_SECONDS = 10.0
 FIRST_RETRY, MAX_RETRY = 5.0, 600.0
 """Seconds after a failed attempt; doubled with each further one."""
@@ -80,7 +80,7 @@ class Webhooks:
         return sum(len(receiver.queue) for receiver in self._receivers.values())
 
     def configure(self, webhooks: Sequence[Webhook]) -> None:
-        """Apply another configuration. What waits for a receiver that is still there is kept."""
+        """Apply another configuration. The queues of unchanged receivers are kept."""
         before, self._receivers = self._receivers, {}
         for place, webhook in enumerate(webhooks):
             kept = next((each for each, receiver in before.items() if receiver.webhook == webhook), None)

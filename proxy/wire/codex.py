@@ -1,8 +1,9 @@
 """The model catalog of Codex, `{"data": [{"slug", ...}], "models": [{"slug", "context_window", ...}]}`.
 
 Codex requests it at the path of OpenAI's list, with its version in the query, and reads `models`. One missing field, or
-one unknown word in a field, makes it ignore the whole catalog. An entry replaces what Codex contains about a model: so
-`models` is without OpenAI's models for Codex, of which Codex contains instructions and tools that no provider reports.
+one unknown word in a field, makes it ignore the whole catalog. An entry replaces the built-in data of Codex about a
+model. So `models` does not contain OpenAI's models for Codex: Codex has instructions and tools for these that no
+provider reports.
 `data` has all models. Errors are OpenAI's.
 """
 
@@ -28,12 +29,12 @@ INSTRUCTIONS = (
     "your change, if there are any. Do not commit, and do not delete the user's work, unless the user requests "
     "it. Continue until the task is complete, then report briefly what you changed and what you could not verify."
 )
-"""Codex sends them to the model in place of its own instructions: without any, the model would get none."""
+"""Codex sends them to the model instead of its own instructions: if they were empty, the model would get none."""
 _CONTAINED = re.compile(r"gpt-(?:[5-9]|\d\d)|codex")
 """The beginnings of ids of models of which Codex contains facts."""
 _CONVERSES = ("", "chat", "completion")
 _INPUTS = ("text", "image")
-"""Codex has no words for others."""
+"""Codex has no names for others."""
 _CONSTANT: dict[str, Any] = {
     # What no provider reports has the value that Codex uses for models that are in no catalog.
     "default_reasoning_level": None,

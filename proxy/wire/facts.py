@@ -1,4 +1,4 @@
-"""Texts and dates of a listed model that formats write under names of their own. Its other facts: `offer_facts`."""
+"""Texts and dates of a listed model that formats write under their own names. Its other facts: `offer_facts`."""
 
 from __future__ import annotations
 

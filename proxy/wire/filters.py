@@ -21,13 +21,13 @@ class Filters(NamedTuple):
     type: str = ""
     owned_by: str = ""
     provider: str = ""
-    """For administrators: others do not see which provider has a model."""
+    """For administrators: providers of models are not shown to other callers."""
     capability: str = ""
     q: str = ""
     """A part of the id or of the display name, in lower case."""
 
     def without_provider(self) -> Filters | None:
-        """Return the filters of callers who are no administrators, None if there are no others."""
+        """Return the filters of callers that are not administrators, None if these are all."""
         if not self.provider:
             return self
         filters = self._replace(provider="")

@@ -26,7 +26,7 @@ _MODES = {
     "moderation": "moderation",
     "video": "video_generation",
 }
-"""LiteLLM's words for types. It has two for audio, so that is left out."""
+"""LiteLLM's names of types. It has two for audio, so `audio` has none."""
 _FLAGS: Mapping[Capability, str] = {
     "tools": "supports_function_calling",
     "reasoning": "supports_reasoning",

@@ -1,7 +1,7 @@
 """Mistral's model cards: OpenAI's list, in which each model has a `type` and an object `capabilities`.
 
 Mistral's SDKs request it at the path of OpenAI's list with the same headers, and reject the whole list if one model has
-no `type`. The types in OpenAI's list are other words than theirs: so these SDKs are recognized by their name.
+no `type`. The types in OpenAI's list have other names: so these SDKs are recognized by their `User-Agent`.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def model_card(model: Model) -> bytes:
 
 
 def _capabilities(facts: Facts) -> dict[str, bool]:
-    """Return the known ones. Models of an unknown type can chat: Mistral's SDKs read what is missing as false."""
+    """Return the known capabilities. Models of an unknown type can chat: Mistral's SDKs read missing ones as false."""
     known = facts.capabilities | facts.lacking
     capabilities = {
         name: capability in facts.capabilities for capability, name in _FLAGS.items() if capability in known

@@ -20,7 +20,7 @@ API_VERSION = "0.13.0"
 """The version of Ollama whose fields the responses have: clients compare it with those that they support."""
 _UNKNOWN_ARCHITECTURE = "unknown"
 _ABILITIES: Mapping[Capability, str] = {"tools": "tools", "vision": "vision", "reasoning": "thinking", "audio": "audio"}
-"""Ollama's words for capabilities."""
+"""Ollama's names of capabilities."""
 _DETAILS = {"parent_model": "", "format": "", "family": "", "parameter_size": "", "quantization_level": ""}
 _NAMES = frozenset(
     {

@@ -361,7 +361,7 @@ async def test_rejections_are_counted_by_the_limit(clock: FakeClock, fetch: Fake
         (("concurrent",), 0),
         (("list_requests",), 2),
     ]
-    assert values["models_proxy_limits_counted_alone"] == [((), 0)]
+    assert values["models_proxy_limits_local"] == [((), 0)]
 
 
 # -- reloads -----------------------------------------------------------------------------------------------------------

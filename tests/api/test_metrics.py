@@ -128,7 +128,7 @@ async def test_an_admin_key_gets_the_state_of_every_provider(fetch: FakeFetch, c
             f'models_proxy_limit_rejections_total{{limit="{kind}"}}': 0
             for kind in ("requests", "tokens", "concurrent", "list_requests")
         },
-        "models_proxy_limits_counted_alone": 0,
+        "models_proxy_limits_local": 0,
         "models_proxy_config_problems": 0,
         "models_proxy_config_restart_needed": 0,
         "models_proxy_log_dropped_lines_total": 0,

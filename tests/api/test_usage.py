@@ -165,7 +165,7 @@ async def test_the_format_is_that_of_the_query_or_the_accept_header(
         ("/v1/usage?format=xml", "`format` must be json or csv."),
         ("/admin/usage?by=owner", "`by` contains 'owner'; valid values: hour, day, key, model, provider."),
         ("/admin/usage?by=", "`by` contains ''; valid values: hour, day, key, model, provider."),
-        ("/admin/usage?by=key,key", "`by` contains a value twice."),
+        ("/admin/usage?by=key,key", "`by` contains a duplicate value."),
     ],
 )
 async def test_wrong_parameters_are_refused(path: str, message: str, app: Proxy) -> None:
@@ -178,7 +178,7 @@ async def test_an_answer_that_is_too_long_is_refused(app: Proxy, monkeypatch: py
     monkeypatch.setattr("proxy.telemetry.usage_query.MAX_TOTALS", 1)
     reply = await get(app, "/admin/usage")
 
-    expected = "The answer is too long: use a shorter time between `from` and `to`, or a shorter `by`."
+    expected = "The response has too many rows: shorten the period from `from` to `to`, or remove fields from `by`."
     assert (reply.status, reply.json["error"]["message"]) == (400, expected)
 
 

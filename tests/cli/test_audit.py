@@ -520,7 +520,7 @@ def test_limits_per_day_without_a_store_are_a_finding(store: str, found: bool) -
         + key("member", '["*"]', ", group: staff")
         + key("sliding", '["*"]', ", limits: {requests: 7/h}")
     )
-    end = "per day or month begin again at every restart; set store.directory or store.valkey to keep what was used"
+    end = "per day or month start again at 0 after every restart; set store.directory or store.valkey to keep them"
     expected = [
         ("not_kept", "group staff", f"limits {end}"),
         ("not_kept", "group staff", f"group_limits {end}"),

@@ -244,7 +244,7 @@ def test_a_change_that_is_not_possible_changes_nothing(arguments: list[str], pro
         (["add", "carol", "--group", "staff", "--expires", "2020-01-31"], "'--expires': is in the past"),
         (
             ["add", "carol", "--group", "staff", "--not-before", "soon"],
-            "'--not-before': must be a valid date, like 2027-01-31; the key is valid from the begin of that day (UTC)",
+            "'--not-before': must be a valid date, like 2027-01-31; the key is valid from the start of that day (UTC)",
         ),
         (
             ["add", "carol", "--group", "staff", "--allow-ip", "10.0.0.1/8"],

@@ -65,7 +65,7 @@ def test_own_usage_needs_no_admin_key(url: str, upstreams: FakeProviders) -> Non
     server = upstreams.open(json_of({**ANSWER, "data": []}))
     result = run("--url", server.url + url, "--own")
 
-    assert (result.exit_code, result.stdout, result.stderr) == (0, "", "no usage in this time\n")
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "", "no usage in this period\n")
     assert server.requests[0].target == "/v1/usage?format=json"
 
 

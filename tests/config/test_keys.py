@@ -138,7 +138,7 @@ def test_rules_of_a_key_override_those_of_its_group() -> None:
         ),
         pytest.param(
             f"name: k, hash: '{DIGEST}', models: [], allowed_ips: []",
-            ".allowed_ips: must not be empty: remove it to allow the key from everywhere",
+            ".allowed_ips: must not be empty: remove it to allow the key from any address",
             id="no address",
         ),
         pytest.param(f"name: k, hash: '{DIGEST}', models: [], expires: ", f".expires: {NO_VALUE}", id="no date"),

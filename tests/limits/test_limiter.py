@@ -170,21 +170,21 @@ def together(others: Others, clock: FakeClock) -> Limiter:
     return Limiter(CONFIG, clock.monotonic, clock.time, others)
 
 
-async def test_a_process_alone_admits_its_part_and_says_so_once(
+async def test_a_process_that_counts_locally_admits_its_part_and_logs_that_once(
     together: Limiter, others: Others, clock: FakeClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
     rule = Rule("", "requests", "m", 20)
     results = [(await together.admit((rule,), "alice")).is_granted for _ in range(8)]
     assert results == [True] * 5 + [False] * 3
-    assert (together.where_counted, together.report.counts_alone) == ("local", True)
+    assert (together.where_counted, together.report.is_local) == ("local", True)
     assert others.reported == [Claim("key:alice", "requests", "m", 20, 1)] * 5
     others.decision = Decision(True, [Usage(6, 0.0, 60.0)])
     await together.admit((rule,), "alice")
-    assert (together.where_counted, together.counts_alone_since) == ("shared", None)
+    assert (together.where_counted, together.local_since) == ("shared", None)
     assert [record.getMessage().partition(",")[0] for record in caplog.records] == [
-        "limits: counting alone",
-        "limits are counted together with the other processes again",
+        "limits: counting locally",
+        "limits: counting together with the other processes again",
     ]
 
 

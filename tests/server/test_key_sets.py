@@ -1,4 +1,4 @@
-"""The signing keys of issuers: when they are fetched, and what happens while an issuer is away."""
+"""The signing keys of issuers: when they are fetched, and what happens while an issuer is unavailable."""
 
 from __future__ import annotations
 
@@ -132,8 +132,8 @@ async def test_what_is_no_jwks_changes_nothing(
     await key_sets.fetch(A)
     assert key_sets.of(A) is None
     assert caplog.messages == [
-        f"auth: signing keys of {A} cannot be fetched: the response is no JWKS; its tokens get status 503; retrying in "
-        "30 s"
+        f"auth: signing keys of {A} cannot be fetched: the response is not a JWKS; its tokens get status 503; "
+        "retrying in 30 s"
     ]
     issuers.result = jwks("k")
     await key_sets.fetch(A)

@@ -20,7 +20,7 @@ from proxy.store.envelope import seal
 from proxy.store.usage_files import LOCK, UsageFiles
 from proxy.telemetry.days import DAY, HOUR, Days
 from proxy.telemetry.usage import Usage, total_of
-from proxy.telemetry.usage_query import Asked, Labels, Query
+from proxy.telemetry.usage_query import Labels, PreparedQuery, Query
 from proxy.telemetry.usage_records import decoded, encoded
 from proxy.telemetry.usage_rows import ClosedRows, Counts, Names
 from tests.fakes import FakeClock, FakeFetch, config_of, digest, reply_to, run_pending_tasks, started
@@ -64,13 +64,13 @@ class Process:
 
     def totals(self, *by: str) -> Mapping[Labels, int]:
         """Requests."""
-        answer = Asked(self.usage, Query(0, 2**40, by)).answer()
+        answer = PreparedQuery(self.usage, Query(0, 2**40, by)).answer()
         return {labels: counts[0] for labels, counts in answer.totals}
 
     def tidy(self) -> None:
         for start, rows in [*self.usage.hours_to_close()]:
             self.usage.close(start, ClosedRows(rows))
-        self.usage.forget_old()
+        self.usage.remove_old()
 
 
 @asynccontextmanager

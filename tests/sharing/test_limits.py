@@ -244,7 +244,7 @@ async def test_without_the_server_each_replica_admits_its_part_of_what_remained(
             await admitted(limiters[1], 1)
             server.kill()
             after = [await admitted(limiter, 80) for limiter in limiters]
-            alone = [limiter.counts_alone_since for limiter in limiters]
+            alone = [limiter.local_since for limiter in limiters]
             await clock.advance(60)
             later = [await admitted(limiter, 80) for limiter in limiters]
     assert before == [20, 20]
@@ -252,7 +252,7 @@ async def test_without_the_server_each_replica_admits_its_part_of_what_remained(
     assert min(after) >= 28
     assert later == [50, 50]
     assert alone == [1_800_000_000.0] * 2
-    assert "limits: counting alone, because the other processes cannot be reached" in caplog.text
+    assert "limits: counting locally, because the other processes are unreachable" in caplog.text
 
 
 async def test_what_was_admitted_alone_is_counted_when_the_server_is_back() -> None:
@@ -271,7 +271,7 @@ async def test_what_was_admitted_alone_is_counted_when_the_server_is_back() -> N
                 await asyncio.sleep(0.02)
             await until(lambda: not one.limits._pending)
             assert await admitted(limiter, 100) == 70
-            assert limiter.counts_alone_since is None
+            assert limiter.local_since is None
 
 
 async def test_calls_in_progress_are_a_part_of_the_limit_while_a_replica_counts_alone() -> None:

@@ -13,7 +13,7 @@ from proxy.telemetry.counters import BATCH, LONG_NAME
 from proxy.telemetry.days import DAY, HOUR, Days
 from proxy.telemetry.events import RefusedRequest
 from proxy.telemetry.usage import Usage, UsageState, total_of
-from proxy.telemetry.usage_query import GROUPS, Asked, Labels, Query, TooManyTotals, packed, together
+from proxy.telemetry.usage_query import GROUPS, Labels, PreparedQuery, Query, TooManyTotals, packed, together
 from proxy.telemetry.usage_rows import ClosedRows, Counts, Names
 from tests.fakes import FakeClock
 from tests.telemetry.calls import record
@@ -35,7 +35,7 @@ def new_usage(clock: FakeClock, *listed: str, max_days: int = 90, max_rows: int 
 def totals(
     usage: Usage, *by: str, begin: int = 0, end: int = FOREVER, key: str | None = None
 ) -> Mapping[Labels, Counts]:
-    answer = Asked(usage, Query(begin, end, by, key)).answer()
+    answer = PreparedQuery(usage, Query(begin, end, by, key)).answer()
     return {labels: Counts(*counts) for labels, counts in answer.totals}
 
 
@@ -199,7 +199,7 @@ def test_old_days_are_forgotten(clock: FakeClock) -> None:
         use(usage)
         later(usage, clock, DAY)
         close_hours(usage)
-        usage.forget_old()
+        usage.remove_old()
 
     assert totals(usage, "day") == {("2026-12-01",): Counts(1, 0, 1, 2)}
     assert usage.state == UsageState(1, 1000, "2026-12-01", None)
@@ -263,7 +263,7 @@ def test_answers_of_several_processes_are_added(clock: FakeClock) -> None:
     one.add({}, {"alice": 1.0})
     other.add({}, {"alice": 2.0})
     query = Query(0, FOREVER, ("key",))
-    answer = together([packed(Asked(usage, query).answer()) for usage in (one, other)])
+    answer = together([packed(PreparedQuery(usage, query).answer()) for usage in (one, other)])
 
     assert {labels: Counts(*counts) for labels, counts in answer.totals} == {
         ("alice",): Counts(2, 0, 2, 4),
@@ -281,7 +281,7 @@ def test_an_answer_that_is_too_long_is_refused(clock: FakeClock, monkeypatch: py
     assert len(totals(usage, "model")) == 1
     with pytest.raises(TooManyTotals):
         totals(usage, "key")
-    parts = [packed(Asked(usage, Query(0, FOREVER, ("key",), key)).answer()) for key in ("a", "b", "c")]
+    parts = [packed(PreparedQuery(usage, Query(0, FOREVER, ("key",), key)).answer()) for key in ("a", "b", "c")]
     with pytest.raises(TooManyTotals):
         together(parts)
 

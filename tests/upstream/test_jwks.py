@@ -59,10 +59,10 @@ async def test_an_issuer_with_a_slash_at_its_end_has_its_metadata_below(idp: Oid
         (b'{"jwks_uri": "ISSUER/keys"}', f"another `issuer` in {METADATA}"),
         (
             b'{"issuer": "ISSUER", "jwks_uri": "http://169.254.169.254/latest"}',
-            f"`jwks_uri` in {METADATA} is no https:// URL",
+            f"`jwks_uri` in {METADATA} is not an https:// URL",
         ),
-        (b'{"issuer": "ISSUER", "jwks_uri": "file:///etc/passwd"}', f"`jwks_uri` in {METADATA} is no https:// URL"),
-        (b'{"issuer": "ISSUER", "jwks_uri": "/keys"}', f"`jwks_uri` in {METADATA} is no https:// URL"),
+        (b'{"issuer": "ISSUER", "jwks_uri": "file:///etc/passwd"}', f"`jwks_uri` in {METADATA} is not an https:// URL"),
+        (b'{"issuer": "ISSUER", "jwks_uri": "/keys"}', f"`jwks_uri` in {METADATA} is not an https:// URL"),
     ],
 )
 async def test_metadata_that_name_no_address_are_refused(document: bytes, reason: str, idp: OidcProvider) -> None:

@@ -1,4 +1,4 @@
-"""How many tokens a request has, before a provider has counted them: a quarter of the characters of its texts."""
+"""Estimates the tokens of a request before a provider has counted them: a quarter of the characters of its texts."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Find the members `model`, `type` and `usage` of a JSON object that arrives in pieces, without decoding it.
 
-In the native APIs, other members have their meaning (`ResponseFields`).
+In the native APIs, other members have these meanings (`ResponseFields`).
 """
 
 from __future__ import annotations

@@ -25,9 +25,9 @@ class StreamFormat(Struct, frozen=True):
     error_event: Callable[[ApiError, int], bytes]
     """Returns a complete event that SDKs raise as an error. The number is that of the event in the stream."""
     is_stored: bool = False
-    """Whether streams repeat a response that was stored: an event in it that is an error refuses nothing."""
+    """Whether streams repeat a stored response: an error event in it does not reject the call."""
     generates: bool = True
-    """Whether the response is text that a model makes."""
+    """Whether the response is text that a model generates."""
     has_comments: bool = True
     """Whether clients ignore comments between events."""
     fields: ResponseFields = COMMON

@@ -37,7 +37,7 @@ class _UsageReport(Struct):
 
 
 class _GeminiUsage(Struct, rename="camel"):
-    """`usageMetadata`. Thoughts and the results of tools are counted apart from the answer and the prompt."""
+    """`usageMetadata`. Thoughts and results of tools are counted separately from the answer and the prompt."""
 
     prompt_token_count: Count = 0
     tool_use_prompt_token_count: Count = 0
@@ -77,7 +77,7 @@ _decode_usage = msgspec.json.Decoder(_UsageReport, strict=False).decode  # not s
 
 _decode_gemini_usage = msgspec.json.Decoder(_GeminiUsage, strict=False).decode
 _OLLAMA_COUNT = re.compile(rb'"(prompt_)?eval_count"\s*:\s*(\d{1,15})\b')
-"""Does not match in a string: its quotes are escaped. The counts follow all that the model has written."""
+"""Does not match in a string: its quotes are escaped. The counts are after the generated text."""
 
 
 def usage_tokens(usage: bytes, fields: ResponseFields = COMMON) -> Tokens:

@@ -12,7 +12,7 @@ from proxy.server.workers.messages import Message, OtherConditions, OwnCondition
 from proxy.server.workers.processes import Worker
 
 INTERVAL = 0.5
-"""Seconds between two looks of a worker at its own condition."""
+"""Seconds between two checks of a worker's own condition."""
 
 _ENCODE = msgspec.msgpack.encode
 _DECODE = msgspec.msgpack.Decoder(Condition).decode
@@ -27,7 +27,7 @@ class Conditions:
         self._is_over = False
 
     def changed(self, worker: Worker, data: bytes, workers: Collection[Worker]) -> None:
-        """A worker has another condition. `workers`: all."""
+        """Record the new condition of a worker. `workers`: all workers."""
         self._known[worker] = data
         self.announce(workers)
 
@@ -37,19 +37,19 @@ class Conditions:
             self.announce(workers)
 
     def end(self, workers: Collection[Worker]) -> None:
-        """The server stops: each worker answers for itself."""
+        """Stop: from now on, each worker responds for itself."""
         self._known.clear()
         self.announce(workers)
         self._is_over = True
 
     def announce(self, workers: Collection[Worker]) -> None:
-        """Send what is known to all workers."""
+        """Send the known conditions to all workers."""
         for worker in () if self._is_over else workers:
             self._send(worker, OtherConditions([data for other, data in self._known.items() if other is not worker]))
 
 
 class WorkerConditions:
-    """A worker's side: sends its own condition when that has changed, and has those of the others."""
+    """A worker's side: sends its own condition when it changes, and keeps those of the others."""
 
     def __init__(self) -> None:
         self.others: Sequence[Condition] = ()

@@ -47,7 +47,7 @@ class Gathering:
         """The counters of all workers that have ended, b"" without any."""
 
     def handle(self, worker: Worker, message: ValueMessage, workers: Collection[Worker]) -> None:
-        """Do what a worker has sent."""
+        """Process a message of a worker."""
         if isinstance(message, Gather):
             self.gather(worker, message, [other for other in workers if other is not worker])
         elif isinstance(message, Measured):

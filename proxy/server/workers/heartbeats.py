@@ -1,4 +1,5 @@
-"""Which workers hang: each sends `Alive` by a timer of its event loop, and the supervisor counts the intervals without.
+"""Detects workers that hang: each sends `Alive` by a timer of its event loop, and the supervisor counts intervals
+without one.
 
 Intervals are counted, not seconds: after all processes were suspended together, each misses one interval at most.
 """
@@ -12,7 +13,7 @@ from proxy.server.workers.messages import Alive, Message
 from proxy.server.workers.processes import Worker
 
 INTERVAL = 5.0
-"""Seconds between two heartbeats of a worker, and between two looks at them."""
+"""Seconds between two heartbeats of a worker, and between two checks."""
 MAX_MISSED = 6
 """Intervals in a row without a heartbeat, after which a worker hangs."""
 MAX_MISSED_AT_START = 24
@@ -30,11 +31,11 @@ class Heartbeats:
         """Monotonic seconds at which `hanging` must be called."""
 
     def received(self, worker: Worker) -> None:
-        """A worker responds."""
+        """Record a heartbeat of a worker."""
         worker.has_responded, worker.missed = True, 0
 
     def hanging(self, workers: Collection[Worker]) -> Sequence[Worker]:
-        """The workers that hang, when it is time to look. Those that stop have a time limit of their own."""
+        """Return the workers that hang, when a check is due. Workers that stop have their own time limit."""
         if self._now() < self.next_at:
             return ()
         self.next_at = self._now() + self.interval

@@ -13,19 +13,22 @@ _MAX_LATE = 1000
 
 
 class WorkerLimits:
-    """Claims from the supervisor: one message and its answer for each request of a caller with limits."""
+    """Sends claims to the supervisor: one message and its reply for each request of a caller with limits."""
 
     def __init__(
-        self, numbers: count[int], ask: Callable[[Claims], Awaitable[Claimed | None]], tell: Callable[[Message], None]
+        self,
+        numbers: count[int],
+        request: Callable[[Claims], Awaitable[Claimed | None]],
+        send: Callable[[Message], None],
     ) -> None:
-        """`ask` sends a message and returns the answer, None without one in time; `tell` sends a message."""
+        """`request` sends a message and returns the reply, None after a timeout; `send` sends a message."""
         self._numbers = numbers
-        self._ask = ask
-        self._tell = tell
+        self._request = request
+        self._send = send
         self._timezone = ""
         self.processes = 1
         self._late: dict[int, list[Claim]] = {}
-        """Request -> its claims, for answers that did not arrive in time."""
+        """Request -> its claims, for replies that did not arrive in time."""
 
     def configure(self, config: Config) -> None:
         self._timezone = config.server.timezone
@@ -33,7 +36,7 @@ class WorkerLimits:
 
     async def claim(self, claims: Sequence[Claim]) -> Decision | None:
         message = Claims(next(self._numbers), self._timezone, [*claims])
-        reply = await self._ask(message)
+        reply = await self._request(message)
         if reply is None:
             self._late[message.request] = message.claims
             if len(self._late) > _MAX_LATE:
@@ -42,14 +45,14 @@ class WorkerLimits:
         self.processes = reply.processes
         return Decision(reply.is_granted, reply.usage)
 
-    def answered_late(self, reply: Claimed) -> None:
-        """Take back what was granted too late: this process has decided without it, and reported that."""
+    def receive_late(self, reply: Claimed) -> None:
+        """Return claims that were granted too late: this process has decided locally, and reported its own claims."""
         claims = self._late.pop(reply.request, [])
         if reply.is_granted and claims:
             self.report([claim._replace(amount=-claim.amount) for claim in claims])
 
     def restore(self, records: Sequence[bytes]) -> None:
-        self._tell(Restore([*records]))
+        self._send(Restore([*records]))
 
     def report(self, changes: Sequence[Claim]) -> None:
-        self._tell(Report([*changes]))
+        self._send(Report([*changes]))

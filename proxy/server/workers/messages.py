@@ -231,7 +231,7 @@ class Claims(Struct, array_like=True, tag=True):
 
     request: int
     timezone: str
-    """Whose days and months count."""
+    """The time zone of days and months."""
     claims: list[Claim]
 
 

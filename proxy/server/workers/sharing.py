@@ -49,7 +49,7 @@ class WorkerSharing:
         self._waiting: dict[int, asyncio.Future[Reply]] = {}
         self._numbers = count(1)
         self.limits = WorkerLimits(
-            self._numbers, lambda message: self._ask(message, Claimed, RECORD_SECONDS), self._tell
+            self._numbers, lambda message: self._request(message, Claimed, RECORD_SECONDS), self._send_message
         )
 
     @property
@@ -76,10 +76,10 @@ class WorkerSharing:
                 if waiting and not waiting.done():
                     waiting.set_result(message)
                 elif isinstance(message, Claimed):
-                    self.limits.answered_late(message)
+                    self.limits.receive_late(message)
 
     async def begin(self, name: str, known: int, *, force: bool = False) -> Turn | Busy | Published | None:
-        reply = await self._ask(Begin(next(self._numbers), name, known, force), Began, LIST_SECONDS)
+        reply = await self._request(Begin(next(self._numbers), name, known, force), Began, LIST_SECONDS)
         if reply is None:
             return None
         if reply.news:
@@ -88,42 +88,42 @@ class WorkerSharing:
 
     async def publish(self, name: str, token: int, kind: Kind, data: bytes, seconds: float) -> bool:
         message = Publish(next(self._numbers), name, token, kind, data, seconds)
-        reply = await self._ask(message, Accepted, LIST_SECONDS)
+        reply = await self._request(message, Accepted, LIST_SECONDS)
         return reply is not None and reply.is_current
 
     def abandon(self, name: str, token: int) -> None:
-        self._tell(Abandon(name, token))
+        self._send_message(Abandon(name, token))
 
     def follow(self, known: Known, receive: Callable[[str, Published], None]) -> None:
         self._known, self._receive = known, receive
 
     def announce(self, hint: bytes) -> None:
         if len(hint) <= MAX_HINT:
-            self._tell(Hint(hint))
+            self._send_message(Hint(hint))
 
     def listen(self, receive: Callable[[bytes], None]) -> None:
         self._receive_hint = receive
 
     def put(self, key: str, value: bytes, seconds: float) -> None:
         if len(value) <= MAX_RECORD:
-            self._tell(Put(key, value, seconds))
+            self._send_message(Put(key, value, seconds))
 
     async def get(self, keys: Collection[str]) -> Mapping[str, bytes]:
-        reply = await self._ask(Get(next(self._numbers), tuple(keys)), Got, RECORD_SECONDS)
+        reply = await self._request(Get(next(self._numbers), tuple(keys)), Got, RECORD_SECONDS)
         return reply.values if reply else {}
 
     def delete(self, key: str) -> None:
-        self._tell(Delete(key))
+        self._send_message(Delete(key))
 
-    def _tell(self, message: Message) -> None:
+    def _send_message(self, message: Message) -> None:
         if self._send:
             self._send(message)
 
-    async def _ask(self, message: Begin | Publish | Get | Claims, kind: type[R], seconds: float) -> R | None:
+    async def _request(self, message: Begin | Publish | Get | Claims, kind: type[R], seconds: float) -> R | None:
         """Send a message and return the reply, None without one."""
         waiting = self._waiting[message.request] = asyncio.get_running_loop().create_future()
         try:
-            self._tell(message)
+            self._send_message(message)
             async with asyncio.timeout(seconds):
                 reply = await waiting
         except TimeoutError:

@@ -1,7 +1,7 @@
-"""Usage of several workers: the leader keeps that of all, and each answers for all.
+"""Usage of several workers: the leader keeps the usage of all workers, and each worker can query it.
 
-Each row is in one process only: a worker passes on what it has counted, and has it no longer. To answer for all, the
-others pass on their rows first, then the leader is asked; messages between two processes keep their order.
+Each row is in one process only: a worker sends what it has counted to the leader, then discards it. For a query, the
+other workers send their rows first, then the leader gets the query; messages between two processes keep their order.
 """
 
 from __future__ import annotations
@@ -15,25 +15,25 @@ from typing import Protocol
 
 from proxy.server.workers.messages import Message
 from proxy.server.workers.processes import Worker
-from proxy.server.workers.usage_messages import AskUsage, UsageMessage, UsagePart, UsageParts, UsageReply, UsageRows
+from proxy.server.workers.usage_messages import GetUsage, UsageMessage, UsagePart, UsageParts, UsageReply, UsageRows
 
 ANSWER_SECONDS = 1.0
-"""How long the answers of all workers are waited for."""
+"""Time limit for the responses of all workers."""
 _MAX_WAITING = 10_000
 """Messages that wait for a leader."""
 
 
 @dataclass(eq=False)
-class _Question:
+class _PendingQuery:
     sender: Worker
     number: int
-    """Of the sender's questions."""
+    """The number that the sender gave it."""
     query: bytes
     waiting: set[Worker]
-    """Workers that have not answered yet."""
+    """Workers that have not responded yet."""
     until: float
     """Monotonic seconds."""
-    leader_is_asked: bool = False
+    is_sent_to_leader: bool = False
     parts: list[bytes] = field(default_factory=list)
 
 
@@ -43,70 +43,70 @@ class UsageOfWorkers:
     def __init__(self, send: Callable[[Worker, Message], None], monotonic: Callable[[], float]) -> None:
         self._send = send
         self._now = monotonic
-        self._questions: dict[int, _Question] = {}
+        self._pending: dict[int, _PendingQuery] = {}
         self._numbers = count(1)
         self._leader: Worker | None = None
         self._waiting: deque[UsageRows] = deque(maxlen=_MAX_WAITING)
-        """Rows that no leader has."""
+        """Rows that were not sent to a leader yet."""
 
     def handle(self, worker: Worker, message: UsageMessage, workers: Collection[Worker]) -> None:
-        """Do what a worker has sent."""
+        """Process a message of a worker."""
         match message:
             case UsageRows():
                 self._waiting.append(message)
                 self._send_waiting()
-            case AskUsage():
+            case GetUsage():
                 number = next(self._numbers)
                 others = {each for each in workers if each.is_ready and each.is_connected and each is not self._leader}
-                question = _Question(worker, message.request, message.query, others, self._now() + ANSWER_SECONDS)
-                self._questions[number] = question
+                pending = _PendingQuery(worker, message.request, message.query, others, self._now() + ANSWER_SECONDS)
+                self._pending[number] = pending
                 for other in others:
-                    self._send(other, AskUsage(number, message.query))
+                    self._send(other, GetUsage(number, message.query))
             case UsagePart():
-                if asked := self._questions.get(message.request):
-                    asked.waiting.discard(worker)
-                    asked.parts.append(message.data)
+                if found := self._pending.get(message.request):
+                    found.waiting.discard(worker)
+                    found.parts.append(message.data)
 
     def led_by(self, leader: Worker | None) -> None:
-        """Another worker keeps the usage of all from now on."""
+        """Make another worker the leader, which keeps the usage of all workers."""
         self._leader = leader
         self._send_waiting()
 
     def _send_waiting(self) -> None:
-        """Pass on rows to the leader, unless it ends."""
+        """Send rows to the leader, unless it is stopping."""
         leader = self._leader
         while self._waiting and leader and leader.is_connected and not leader.is_stopping:
             self._send(leader, self._waiting.popleft())
 
     @property
     def rest(self) -> list[bytes]:
-        """The rows that no leader has."""
+        """The rows that were not sent to a leader."""
         return [message.data for message in self._waiting]
 
     def left(self, worker: Worker) -> None:
         """A worker has ended."""
-        for question in self._questions.values():
-            question.waiting.discard(worker)
+        for pending in self._pending.values():
+            pending.waiting.discard(worker)
 
     def finish(self) -> None:
-        """Go on with questions to which all that were asked have responded, or too late."""
+        """Continue the queries to which all recipients have responded, or whose time limit is over."""
         leader = self._leader
-        for number, question in [*self._questions.items()]:
-            is_late = self._now() >= question.until
-            if question.waiting and not is_late:
+        for number, pending in [*self._pending.items()]:
+            is_late = self._now() >= pending.until
+            if pending.waiting and not is_late:
                 continue
-            if not question.leader_is_asked and not is_late and leader and leader.is_connected:
-                question.leader_is_asked = True
-                question.waiting = {leader}
-                self._send(leader, AskUsage(number, question.query))
+            if not pending.is_sent_to_leader and not is_late and leader and leader.is_connected:
+                pending.is_sent_to_leader = True
+                pending.waiting = {leader}
+                self._send(leader, GetUsage(number, pending.query))
             else:
-                del self._questions[number]
-                self._send(question.sender, UsageParts(question.number, question.parts))
+                del self._pending[number]
+                self._send(pending.sender, UsageParts(pending.number, pending.parts))
 
     @property
     def next_at(self) -> float:
         """Monotonic seconds at which `finish` must be called."""
-        return min((question.until for question in self._questions.values()), default=float("inf"))
+        return min((pending.until for pending in self._pending.values()), default=float("inf"))
 
 
 class Counted(Protocol):
@@ -135,7 +135,7 @@ class WorkerUsage:
         match message:
             case UsageRows():
                 self._counted.receive(message.data)
-            case AskUsage():
+            case GetUsage():
                 task = asyncio.create_task(self._answer(message))
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
@@ -143,15 +143,15 @@ class WorkerUsage:
                 if (waiting := self._answers.get(message.request)) and not waiting.done():
                     waiting.set_result(message.parts)
 
-    async def _answer(self, message: AskUsage) -> None:
+    async def _answer(self, message: GetUsage) -> None:
         self._send(UsagePart(message.request, await self._counted.part(message.query)))
 
-    async def ask(self, query: bytes) -> list[bytes]:
-        """The answers of all workers (`telemetry.usage_query`), none if the supervisor does not respond."""
+    async def fetch(self, query: bytes) -> list[bytes]:
+        """Return the responses of all workers (`telemetry.usage_query`), none if the supervisor does not respond."""
         number = next(self._numbers)
         waiting: asyncio.Future[list[bytes]] = asyncio.get_running_loop().create_future()
         self._answers[number] = waiting
-        self._send(AskUsage(number, query))
+        self._send(GetUsage(number, query))
         try:
             async with asyncio.timeout(2 * ANSWER_SECONDS):
                 return await waiting

@@ -1,4 +1,4 @@
-"""What the supervisor and its workers send each other about usage: `proxy.server.workers.usage`."""
+"""The messages between the supervisor and its workers about usage: `proxy.server.workers.usage`."""
 
 from __future__ import annotations
 
@@ -6,33 +6,33 @@ from msgspec import Struct
 
 
 class UsageRows(Struct, array_like=True, tag=True):
-    """From a worker, passed on to the leader: what it has counted, and has no longer (`telemetry.usage_records`)."""
+    """From a worker, forwarded to the leader: what it has counted and then discarded (`telemetry.usage_records`)."""
 
     data: bytes
 
 
-class AskUsage(Struct, array_like=True, tag=True):
-    """From a worker: get the usage of all. The answer is `UsageParts`. To a worker: the answer is `UsagePart`."""
+class GetUsage(Struct, array_like=True, tag=True):
+    """From a worker: get the usage of all workers; the reply is `UsageParts`. To a worker: the reply is `UsagePart`."""
 
     request: int
     query: bytes
 
 
 class UsagePart(Struct, array_like=True, tag=True):
-    """From a worker: what it has."""
+    """From a worker: its own usage."""
 
     request: int
     data: bytes
 
 
 class UsageParts(Struct, array_like=True, tag=True):
-    """To a worker: what all have."""
+    """To a worker: the usage of all workers."""
 
     request: int
     parts: list[bytes]
 
 
-UsageMessage = UsageRows | AskUsage | UsagePart
-"""What workers send about usage."""
-UsageReply = UsageRows | AskUsage | UsageParts
-"""What the supervisor sends about usage."""
+UsageMessage = UsageRows | GetUsage | UsagePart
+"""Messages of workers about usage."""
+UsageReply = UsageRows | GetUsage | UsageParts
+"""Messages of the supervisor about usage."""

@@ -10,7 +10,7 @@ from proxy.api.workers import OfWorkers
 from proxy.server.workers.messages import Gather, Gathered, Message, Subject
 
 _SECONDS = 3.0
-"""How long the answer of the supervisor is waited for, which waits for the others for a shorter time."""
+"""Time limit for the supervisor's response; its own time limit for the workers is shorter."""
 
 
 class WorkerValues:
@@ -29,7 +29,7 @@ class WorkerValues:
             waiting.set_result(message)
 
     async def gather(self, subject: Subject, own: bytes) -> OfWorkers:
-        """The answers of all workers, only its own if the supervisor does not respond."""
+        """Return the values of all workers, only its own if the supervisor does not respond."""
         number = next(self._numbers)
         waiting = self._waiting[number] = asyncio.get_running_loop().create_future()
         self._send(Gather(number, subject, own))

@@ -41,7 +41,7 @@ from proxy.server.workers.messages import (
 from proxy.server.workers.processes import Start
 from proxy.server.workers.sharing import WorkerSharing
 from proxy.server.workers.usage import WorkerUsage
-from proxy.server.workers.usage_messages import AskUsage, UsageParts, UsageRows
+from proxy.server.workers.usage_messages import GetUsage, UsageParts, UsageRows
 from proxy.server.workers.values import WorkerValues
 from proxy.store import Report as ProviderReport
 from proxy.store import Store
@@ -210,7 +210,7 @@ class WorkerProcess:
                 self._begin(self._measure(message))
             case Gathered():
                 self._values.gathered(message)
-            case UsageRows() | AskUsage() | UsageParts():
+            case UsageRows() | GetUsage() | UsageParts():
                 self._usage.handle(message)
             case _:
                 self.sharing.handle(message)
@@ -294,7 +294,7 @@ class WorkerProcess:
 
     async def usage(self, query: bytes) -> Sequence[bytes]:
         """See `proxy.api.workers.Workers`."""
-        return await self._usage.ask(query)
+        return await self._usage.fetch(query)
 
     async def _measure(self, message: Measure) -> None:
         """Answer for this worker."""

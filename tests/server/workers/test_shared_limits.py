@@ -98,7 +98,7 @@ async def test_a_worker_without_an_answer_admits_its_part_and_takes_back_what_wa
     granted = await asyncio.gather(*(workers.admitted(0, REQUESTS) for _ in range(60)))
     calls = await limiter.admit([CALLS], "alice")
     assert sum(granted) == 50
-    assert limiter.counts_alone_since == clock.time()
+    assert limiter.local_since == clock.time()
     held, workers.held = workers.held, None
     for deliver in held:
         deliver()
@@ -108,7 +108,7 @@ async def test_a_worker_without_an_answer_admits_its_part_and_takes_back_what_wa
     limiter.end(calls, 0)
     assert [await workers.admitted(1, CALLS) for _ in range(3)] == [True, True, False]
     assert await workers.admitted(0, REQUESTS)
-    assert limiter.counts_alone_since is None
+    assert limiter.local_since is None
 
 
 async def test_days_are_those_of_the_time_zone_of_the_workers(clock: FakeClock) -> None:
@@ -130,9 +130,9 @@ async def test_what_was_late_is_bounded() -> None:
     limits = WorkerLimits(count(1), silent, told.append)
     for _ in range(1100):
         await limits.claim([Claim("key:a", "requests", "m", 5, 1)])
-    limits.answered_late(Claimed(1, True, [Usage(1, 0.0, 60.0)], 2))
-    limits.answered_late(Claimed(1100, False, [Usage(1, 0.0, 60.0)], 2))
-    limits.answered_late(Claimed(1099, True, [Usage(1, 0.0, 60.0)], 2))
+    limits.receive_late(Claimed(1, True, [Usage(1, 0.0, 60.0)], 2))
+    limits.receive_late(Claimed(1100, False, [Usage(1, 0.0, 60.0)], 2))
+    limits.receive_late(Claimed(1099, True, [Usage(1, 0.0, 60.0)], 2))
     assert told == [Report([Claim("key:a", "requests", "m", 5, -1)])]
 
 

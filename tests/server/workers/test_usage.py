@@ -16,7 +16,7 @@ import pytest
 from proxy.server.workers.messages import Message
 from proxy.server.workers.processes import Place, Worker
 from proxy.server.workers.usage import ANSWER_SECONDS, UsageOfWorkers, WorkerUsage
-from proxy.server.workers.usage_messages import AskUsage, UsagePart, UsageParts, UsageRows
+from proxy.server.workers.usage_messages import GetUsage, UsagePart, UsageParts, UsageRows
 from proxy.store.disk import Disk
 from proxy.store.usage_files import UsageFiles
 from tests import processes
@@ -143,15 +143,15 @@ def test_the_leader_is_asked_when_the_others_have_passed_on_their_rows(clock: Fa
     leader, second, third = supervised.workers
     usage = supervised.usage
     usage.led_by(leader)
-    usage.handle(second, AskUsage(7, b"query"), supervised.workers)
+    usage.handle(second, GetUsage(7, b"query"), supervised.workers)
     usage.finish()
-    assert sorted(supervised.take(), key=str) == [(1, AskUsage(1, b"query")), (2, AskUsage(1, b"query"))]
+    assert sorted(supervised.take(), key=str) == [(1, GetUsage(1, b"query")), (2, GetUsage(1, b"query"))]
     usage.handle(second, UsagePart(1, b"b"), supervised.workers)
     usage.finish()
     assert supervised.take() == []
     usage.handle(third, UsagePart(1, b"c"), supervised.workers)
     usage.finish()
-    assert supervised.take() == [(0, AskUsage(1, b"query"))]
+    assert supervised.take() == [(0, GetUsage(1, b"query"))]
     usage.handle(leader, UsagePart(1, b"a"), supervised.workers)
     usage.finish()
     assert supervised.take() == [(1, UsageParts(7, [b"b", b"c", b"a"]))]
@@ -163,7 +163,7 @@ async def test_a_worker_that_ends_or_hangs_does_not_stop_an_answer(clock: FakeCl
     leader, second, third = supervised.workers
     usage = supervised.usage
     usage.led_by(leader)
-    usage.handle(leader, AskUsage(1, b""), supervised.workers)
+    usage.handle(leader, GetUsage(1, b""), supervised.workers)
     usage.left(second)
     usage.handle(third, UsagePart(1, b"c"), supervised.workers)
     usage.handle(third, UsagePart(99, b"late"), supervised.workers)
@@ -197,17 +197,17 @@ async def test_a_worker_answers_and_asks(monkeypatch: pytest.MonkeyPatch) -> Non
 
     def send(message: Message) -> None:
         sent.append(message)
-        if isinstance(message, AskUsage) and message.query == b"all":
+        if isinstance(message, GetUsage) and message.query == b"all":
             worker.handle(UsageParts(message.request, [b"1", b"2"]))
             worker.handle(UsageParts(99, [b"late"]))
 
     worker.connect(send, counted)
     counted.pass_on(b"rows")
     worker.handle(UsageRows(b"of another"))
-    assert await worker.ask(b"all") == [b"1", b"2"]
-    assert await worker.ask(b"silence") == []
-    worker.handle(AskUsage(5, b"own"))
-    await worker.ask(b"silence")
+    assert await worker.fetch(b"all") == [b"1", b"2"]
+    assert await worker.fetch(b"silence") == []
+    worker.handle(GetUsage(5, b"own"))
+    await worker.fetch(b"silence")
 
     assert (sent[0], counted.received) == (UsageRows(b"rows"), [b"of another"])
     assert UsagePart(5, b"OWN") in sent

@@ -11,7 +11,7 @@ import pytest
 
 from proxy.catalog import FetchResult
 from proxy.cli.audit import Audit, failures
-from proxy.cli.check_ask import probe_all
+from proxy.cli.check_fetch import probe_all
 from proxy.cli.probe_result import ProbeResult
 from proxy.errors import UpstreamError
 from proxy.upstream.transport import HTTP_LOGGERS
