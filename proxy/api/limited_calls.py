@@ -48,7 +48,7 @@ class LimitedCall:
 
     def replace_headers(self, headers: Iterable[Header]) -> list[Header]:
         """Return the headers of a response, with the caller's limits instead of the proxy's limits at the provider."""
-        return [*(header for header in headers if not header[0].startswith(PROVIDER_PREFIXES)), *self._headers]
+        return [header for header in headers if not header[0].startswith(PROVIDER_PREFIXES)] + self._headers
 
     def failed(self, error: ApiError) -> None:
         """Nothing was sent but this error: it costs only what its provider has reported."""
@@ -71,9 +71,14 @@ class LimitedCalls:
     ) -> LimitedCall:
         """Admit a call. `generates`: whether it generates text, which costs tokens. Raises LimitExceeded."""
         counts = quota.counts_tokens and call.has_new_tokens
-        estimate = await self._turns.run(call.body.estimated_tokens()) if counts else 0
-        limiter = self._limiter
-        admission = await limiter.admit(quota.calls, caller.identity, estimate)
+        estimate = call.body.estimated_at_once() if counts else 0
+        if estimate is None:
+            estimate = await self._turns.run(call.body.estimated_tokens())
+        limiter, who = self._limiter, caller.identity
+        if limiter.shared is None:
+            admission = limiter.admit_now(quota.calls, who, estimate)
+        else:
+            admission = await limiter.admit(quota.calls, who, estimate)
         if not admission.is_granted:
             raise refusal(admission, head.path, limiter.time())
         text = TextCounter() if counts and generates and call.body.is_stream else None

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple, Protocol, get_args
+from typing import Literal, Protocol, get_args
+
+from msgspec import Struct
 
 from proxy.config import Config
 from proxy.config.call_limits import Unit
@@ -12,7 +14,7 @@ Kind = Literal["requests", "tokens", "concurrent", "list_requests"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
-class Claim(NamedTuple):
+class Claim(Struct, frozen=True, array_like=True, gc=False):
     """An amount of one limit; or an unconditional change: the tokens of a call that has ended, or its end."""
 
     scope: str
@@ -24,8 +26,11 @@ class Claim(NamedTuple):
     amount: int
     """1 in decisions; for tokens, the estimate."""
 
+    def with_amount(self, amount: int) -> Claim:
+        return Claim(self.scope, self.kind, self.unit, self.limit, amount)
 
-class Usage(NamedTuple):
+
+class Usage(Struct, frozen=True, array_like=True, gc=False):
     """The state of one limit after a decision."""
 
     used: int
@@ -35,7 +40,7 @@ class Usage(NamedTuple):
     """Seconds until it is unused; 0 for `concurrent`."""
 
 
-class Decision(NamedTuple):
+class Decision(Struct, frozen=True):
     """All claims of a request are granted, or none is."""
 
     is_granted: bool

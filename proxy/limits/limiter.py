@@ -12,7 +12,7 @@ from msgspec import Struct
 from proxy.config import Config
 from proxy.config.call_limits import UNIT_NAMES
 from proxy.config.timezones import zone_of
-from proxy.limits.claims import Claim, Decision, Kind, SharedLimits
+from proxy.limits.claims import Claim, Decision, Kind, SharedLimits, Usage
 from proxy.limits.quota import Quota, Rule, claims_of, exists_in
 from proxy.limits.state import LimitState
 
@@ -22,12 +22,21 @@ _log = logging.getLogger("models_proxy")
 
 
 class Status(Struct, frozen=True):
-    """One limit of a caller, for headers and reports."""
+    """One limit of a caller, for reports."""
 
     group: str
     """"" if it is that of the caller alone."""
     kind: Kind
     unit: str
+    limit: int
+    remaining: int
+    reset: float
+    """Seconds until it is unused."""
+
+
+class Remaining(Struct, frozen=True, gc=False):
+    """What remains of one limit, for headers."""
+
     limit: int
     remaining: int
     reset: float
@@ -58,18 +67,15 @@ class Admission(Struct, frozen=True):
             for claim, usage in zip(self.claims, self.decision.usage, strict=True)
         ]
 
-    def tightest(self, *kinds: Kind) -> Status | None:
-        """Return the limit of these kinds with the least remaining; of equal ones, the one that is reset last."""
-        least = last = -1.0
-        found = None
+    def tightest(self) -> tuple[Remaining | None, Remaining | None]:
+        """Return the limits of requests and of tokens with the least remaining; of equal ones, the last to be reset."""
+        requests = tokens = None
         for claim, usage in zip(self.claims, self.decision.usage, strict=True):
-            if claim.kind in kinds:
-                remaining = max(0, claim.limit - usage.used)
-                if found is None or remaining < least or (remaining == least and usage.reset > last):
-                    found, least, last = claim, remaining, usage.reset
-        if found is None:
-            return None
-        return Status(_group_of(found.scope), found.kind, found.unit, found.limit, int(least), last)
+            if claim.kind == "tokens":
+                tokens = _tighter(claim, usage, tokens)
+            elif claim.unit:
+                requests = _tighter(claim, usage, requests)
+        return requests, tokens
 
     @property
     def exceeded(self) -> Claim:
@@ -166,9 +172,9 @@ class Limiter:
     def end(self, admission: Admission, tokens: int) -> None:
         """Count the end of an admitted call. `tokens`: its input and output, as far as they are known."""
         changes = [
-            Claim(scope, kind, unit, limit, -1 if kind == "concurrent" else tokens - amount)
-            for scope, kind, unit, limit, amount in admission.claims
-            if kind == "concurrent" or (kind == "tokens" and tokens != amount)
+            claim.with_amount(-1 if claim.unit == "" else tokens - claim.amount)
+            for claim in admission.claims
+            if claim.unit == "" or (claim.kind == "tokens" and tokens != claim.amount)
         ]
         if not changes:
             return
@@ -184,7 +190,7 @@ class Limiter:
         Calls in progress are those of this process; all else is what all processes count, if they can be reached.
         """
         rules = (*quota.calls, *quota.lists) if quota else ()
-        claims = [claim._replace(amount=0) for claim in claims_of(rules, identity, 0)]
+        claims = [claim.with_amount(0) for claim in claims_of(rules, identity, 0)]
         counted = [claim for claim in claims if claim.kind != "concurrent"]
         own = self.state.look(claims)
         decision = await self.shared.claim(counted) if self.shared and counted else None
@@ -219,6 +225,15 @@ class Limiter:
         if not admission.is_granted:
             self.rejected[admission.exceeded.kind] += 1
         return admission
+
+
+def _tighter(claim: Claim, usage: Usage, other: Remaining | None) -> Remaining:
+    remaining = claim.limit - usage.used
+    if remaining < 0:
+        remaining = 0
+    if other and (remaining > other.remaining or (remaining == other.remaining and usage.reset <= other.reset)):
+        return other
+    return Remaining(claim.limit, remaining, usage.reset)
 
 
 def _group_of(scope: str) -> str:

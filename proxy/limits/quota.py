@@ -37,6 +37,7 @@ class Quotas:
         self._groups = groups
         self._quotas: dict[tuple[int, str | None], Quota | None] = {}
         """By the identity of the limits, which the configuration keeps, and the group."""
+        self._equal: dict[Quota, Quota] = {}
 
     def of(self, limits: CallLimits | None, group: str | None) -> Quota | None:
         """Return the quota of a member of a group with these own limits, None if nothing is limited."""
@@ -57,7 +58,10 @@ class Quotas:
         rules = [*_rules("", limits), *_rules(group or "", found.group_limits if found else None)]
         lists = tuple(rule for rule in rules if rule.kind == "list_requests")
         calls = tuple(rule for rule in rules if rule.kind != "list_requests")
-        return Quota(calls, lists, any(rule.kind == "tokens" for rule in calls)) if rules else None
+        if not rules:
+            return None
+        quota = Quota(calls, lists, any(rule.kind == "tokens" for rule in calls))
+        return self._equal.setdefault(quota, quota)
 
 
 def _rules(group: str, limits: CallLimits | None) -> Iterator[Rule]:

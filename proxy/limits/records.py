@@ -13,10 +13,6 @@ _MAX_ENTRIES = 16
 """Times of one sliding window. More are joined, with the later time."""
 
 
-_RESTORED_SECONDS = 62 * 86_400.0
-"""How long a scope without further requests is kept: until all of its windows are over, but for a long debt."""
-
-
 class _Sliding(Struct, array_like=True):
     entries: list[tuple[float, int]]
     """Unix seconds and counts, the oldest first."""
@@ -51,7 +47,6 @@ def restore(state: LimitState, data: bytes, monotonic: float, to_unix: float) ->
     """
     record = _decode(data)
     scope = state.scope(record.name)
-    scope.used_until = monotonic + _RESTORED_SECONDS
     for name, of in record.sliding.items():
         seconds = SLIDING.get(name.rpartition("/")[2])
         if seconds is None or of.debt < 0:
@@ -62,7 +57,7 @@ def restore(state: LimitState, data: bytes, monotonic: float, to_unix: float) ->
             at = min(time - to_unix, monotonic)
             if count > 0 and (of.debt or at + seconds > monotonic):
                 window.restore(at, count)
-        window.debt = of.debt
+        window.add_debt(of.debt)
         before = scope.sliding.get(name)
         if before is None or before.used < window.used:
             scope.sliding[name] = window

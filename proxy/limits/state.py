@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import tzinfo
 
 from msgspec import Struct, field
 
 from proxy.config.call_limits import SLIDING, UNITS
 from proxy.limits.claims import KINDS, Claim, Decision, Usage
-from proxy.limits.windows import Calendar, CalendarWindow, SlidingWindow
+from proxy.limits.windows import Calendar, CalendarWindow, Period, SlidingWindow
 
 MAX_SCOPES = 200_000
 """Callers and groups whose counters are kept. Beyond, some are dropped."""
-_LONGEST: Mapping[str, float] = {"d": 25 * 3600.0, "month": 31 * 86_400.0 + 3600.0}
-"""Seconds of a day and of a month, at most."""
 _NAMES = {kind: {unit: f"{kind}/{unit}" for unit in UNITS} for kind in KINDS}
 
 
@@ -23,11 +21,23 @@ class Scope(Struct, gc=False):
     """The counters of one caller, or of one group."""
 
     in_flight: int = 0
-    used_until: float = 0.0
-    """Monotonic seconds from which the limits are unused."""
     sliding: dict[str, SlidingWindow] = field(default_factory=dict)
     calendar: dict[str, CalendarWindow] = field(default_factory=dict)
     """By kind and unit, such as `requests/m`."""
+
+    @property
+    def used(self) -> int:
+        """Of the limit of calls in progress."""
+        return self.in_flight
+
+
+class _Moment(Struct, frozen=True, gc=False):
+    """The time, on both clocks and in the calendar."""
+
+    now: float
+    time: float
+    day: Period
+    month: Period
 
 
 _Counter = Scope | SlidingWindow | CalendarWindow
@@ -51,34 +61,38 @@ class LimitState:
 
     def claim(self, claims: Sequence[Claim], factor: int = 1) -> Decision:
         """Decide. `factor`: multiplies the amounts, for a process that counts locally."""
-        now = self._monotonic()
-        self._sweep(now)
+        at = self._moment()
+        self._sweep(at)
+        counters = [self._advanced(claim, at) for claim in claims]
         is_granted = True
-        found: list[tuple[Claim, _Counter, float]] = []
-        for claim in claims:
-            counter = self._advanced(claim, now)
-            wait = self._wait(claim, counter, now, factor)
-            found.append((claim, counter, wait))
-            if wait:
+        for claim, counter in zip(claims, counters, strict=True):
+            if counter.used > _free(claim, factor):
                 is_granted = False
-        usage: list[Usage] = []
-        for claim, counter, wait in found:
-            if is_granted:
-                self._add(claim, counter, claim.amount if counter.__class__ is Scope else claim.amount * factor, now)
-            usage.append(self._usage(claim, counter, wait, now))
-        return Decision(is_granted, usage)
+        if not is_granted:
+            return Decision(
+                False,
+                [
+                    _usage(claim, counter, _wait(claim, counter, at, factor), at)
+                    for claim, counter in zip(claims, counters, strict=True)
+                ],
+            )
+        for claim, counter in zip(claims, counters, strict=True):
+            self._add(claim, counter, claim.amount if claim.unit == "" else claim.amount * factor, at.now)
+        return Decision(
+            True, [_usage(claim, counter, 0.0, at) for claim, counter in zip(claims, counters, strict=True)]
+        )
 
     def look(self, claims: Sequence[Claim]) -> Decision:
         """Return what is used, without any change."""
-        now = self._monotonic()
-        return Decision(True, [self._usage(claim, self._advanced(claim, now), 0.0, now) for claim in claims])
+        at = self._moment()
+        return Decision(True, [_usage(claim, self._advanced(claim, at), 0.0, at) for claim in claims])
 
     def apply(self, changes: Iterable[Claim], factor: int = 1) -> None:
         """Add changes unconditionally."""
-        now = self._monotonic()
+        at = self._moment()
         for change in changes:
-            amount = change.amount if change.kind == "concurrent" else change.amount * factor
-            self._add(change, self._advanced(change, now), amount, now)
+            amount = change.amount if change.unit == "" else change.amount * factor
+            self._add(change, self._advanced(change, at), amount, at.now)
 
     def release(self, scope: str, number: int) -> None:
         """End calls in progress."""
@@ -87,19 +101,20 @@ class LimitState:
 
     def adopt(self, claims: Sequence[Claim], decision: Decision) -> None:
         """Adopt what was counted for several processes, except calls in progress, which are those of this one."""
-        now = self._monotonic()
+        at = self._moment()
         for claim, usage in zip(claims, decision.usage, strict=True):
             if claim.kind == "concurrent":
                 if decision.is_granted:
                     self.scope(claim.scope).in_flight += claim.amount
                 continue
-            window = self._advanced(claim, now)
+            window = self._advanced(claim, at)
             assert not isinstance(window, Scope), "only that of calls in progress"
             if isinstance(window, SlidingWindow):
-                window.adopt(usage.used, now, SLIDING[claim.unit], claim.limit)
+                window.adopt(usage.used, at.now, SLIDING[claim.unit], claim.limit)
             else:
                 window.used = usage.used
-            self._keep(claim, window, now)
+            if self.changed is not None:
+                self.changed.add(claim.scope)
 
     def keep_only(self, exists: Callable[[str], bool]) -> None:
         """Drop the scopes that do not exist any more. Their calls in progress are still counted."""
@@ -108,73 +123,44 @@ class LimitState:
             if self.changed is not None:
                 self.changed.add(name)
 
+    def _moment(self) -> _Moment:
+        time = self._time()
+        return _Moment(self._monotonic(), time, self._calendar.period("d", time), self._calendar.period("month", time))
+
     # -- one claim -----------------------------------------------------------------------------------------------------
 
-    def _advanced(self, claim: Claim, now: float) -> _Counter:
+    def _advanced(self, claim: Claim, at: _Moment) -> _Counter:
         """Return the counter of a limit, without what has expired. That of calls in progress is the scope."""
-        name, kind, unit, limit, _ = claim
-        scope = self.scopes.get(name) or self.scope(name)
+        unit = claim.unit
+        scope = self.scopes.get(claim.scope) or self.scope(claim.scope)
         if unit == "":
             return scope
+        key = _NAMES[claim.kind][unit]
         seconds = SLIDING.get(unit)
         if seconds is None:
-            period = self._calendar.period(unit, self._time())
-            days = scope.calendar.get(key := _NAMES[kind][unit])
+            days = scope.calendar.get(key)
             if days is None:
                 days = scope.calendar[key] = CalendarWindow()
-            days.advance(period.number, limit)
+            days.advance((at.day if unit == "d" else at.month).number, claim.limit)
             return days
-        window = scope.sliding.get(key := _NAMES[kind][unit])
+        window = scope.sliding.get(key)
         if window is None:
             window = scope.sliding[key] = SlidingWindow()
-        window.advance(now, seconds, limit)
+        window.advance(at.now, seconds, claim.limit)
         return window
 
-    def _wait(self, claim: Claim, counter: _Counter, now: float, factor: int) -> float:
-        """Return the seconds until a claim can be granted, 0 if it can."""
-        _, kind, unit, limit, amount = claim
-        if isinstance(counter, Scope):
-            return 1.0 if counter.in_flight + amount > max(1, limit // factor) else 0.0
-        # Tokens: as long as something is left. At least one request can be made, however many processes there are.
-        free = limit - 1 if kind == "tokens" else max(0, limit - amount * factor)
-        if counter.used <= free:
-            return 0.0
-        if isinstance(counter, SlidingWindow):
-            return max(0.001, counter.seconds_until(free, now, SLIDING[unit], limit))
-        return self._until_period_ends(claim)
-
     def _add(self, claim: Claim, counter: _Counter, amount: int, now: float) -> None:
-        if isinstance(counter, Scope):
-            counter.in_flight = max(0, counter.in_flight + amount)
-            return
         if isinstance(counter, SlidingWindow):
             counter.add(amount, now, SLIDING[claim.unit], claim.limit)
+        elif isinstance(counter, CalendarWindow):
+            used = counter.used + amount
+            counter.used = used if used > 0 else 0
         else:
-            counter.used = max(0, counter.used + amount)
-        self._keep(claim, counter, now)
-
-    def _keep(self, claim: Claim, counter: SlidingWindow | CalendarWindow, now: float) -> None:
-        """Keep the scope as long as the limit is used."""
-        if isinstance(counter, SlidingWindow):
-            until = now + SLIDING[claim.unit] * (1 + counter.debt // claim.limit + bool(counter.debt))
-        else:
-            until = now + _LONGEST[claim.unit] * (1 + counter.used // claim.limit)
-        scope = self.scopes[claim.scope]
-        if until > scope.used_until:
-            scope.used_until = until
+            number = counter.in_flight + amount
+            counter.in_flight = number if number > 0 else 0
+            return
         if self.changed is not None:
             self.changed.add(claim.scope)
-
-    def _usage(self, claim: Claim, counter: _Counter, wait: float, now: float) -> Usage:
-        if isinstance(counter, Scope):
-            return Usage(counter.in_flight, wait, 0.0)
-        if isinstance(counter, SlidingWindow):
-            return Usage(counter.used, wait, counter.seconds_until_empty(now, SLIDING[claim.unit], claim.limit))
-        return Usage(counter.used, wait, self._until_period_ends(claim))
-
-    def _until_period_ends(self, claim: Claim) -> float:
-        time = self._time()
-        return max(1.0, self._calendar.period(claim.unit, time).ends_at - time)
 
     def scope(self, name: str) -> Scope:
         """Return the counters of a caller or group, new ones if there are none."""
@@ -185,16 +171,66 @@ class LimitState:
 
     # -- memory --------------------------------------------------------------------------------------------------------
 
-    def _sweep(self, now: float) -> None:
+    def _sweep(self, at: _Moment) -> None:
         """Check the least recently checked scope, and drop it if its limits are unused."""
         scopes = self.scopes
         if not scopes:
             return
         name = next(iter(scopes))
         scope = scopes[name]
-        if scope.in_flight or (now < scope.used_until and len(scopes) <= MAX_SCOPES):
+        if scope.in_flight or (len(scopes) <= MAX_SCOPES and _is_used(scope, at)):
             scopes.move_to_end(name)
             return
         del scopes[name]
         if self.changed is not None:
             self.changed.add(name)
+
+
+def _is_used(scope: Scope, at: _Moment) -> bool:
+    for name, window in scope.sliding.items():
+        if window.seconds_until_empty(at.now, SLIDING[_unit_of(name)], window.limit) > 0:
+            return True
+    for name, days in scope.calendar.items():
+        if days.is_used((at.day if _unit_of(name) == "d" else at.month).number):
+            return True
+    return False
+
+
+def _unit_of(name: str) -> str:
+    """Return the unit in a name of `Scope.sliding` and `Scope.calendar`."""
+    return name.rpartition("/")[2]
+
+
+def _free(claim: Claim, factor: int) -> int:
+    """Return how much may be used of a limit when a claim is granted."""
+    if claim.kind == "tokens":  # as long as something is left
+        return claim.limit - 1
+    if factor == 1:
+        return claim.limit - claim.amount
+    if claim.unit == "":
+        return max(1, claim.limit // factor) - claim.amount
+    # At least one request can be made, however many processes there are.
+    return max(0, claim.limit - claim.amount * factor)
+
+
+def _wait(claim: Claim, counter: _Counter, at: _Moment, factor: int) -> float:
+    """Return the seconds until a claim can be granted, 0 if it can."""
+    free = _free(claim, factor)
+    if counter.used <= free:
+        return 0.0
+    if isinstance(counter, SlidingWindow):
+        return max(0.001, counter.seconds_until(free, at.now, SLIDING[claim.unit], claim.limit))
+    return 1.0 if claim.unit == "" else _until_period_ends(claim, at)
+
+
+def _usage(claim: Claim, counter: _Counter, wait: float, at: _Moment) -> Usage:
+    if isinstance(counter, SlidingWindow):
+        return Usage(counter.used, wait, counter.seconds_until_empty(at.now, SLIDING[claim.unit], claim.limit))
+    if isinstance(counter, CalendarWindow):
+        return Usage(counter.used, wait, _until_period_ends(claim, at))
+    return Usage(counter.in_flight, wait, 0.0)
+
+
+def _until_period_ends(claim: Claim, at: _Moment) -> float:
+    left = (at.day if claim.unit == "d" else at.month).ends_at - at.time
+    return left if left > 1.0 else 1.0

@@ -22,29 +22,33 @@ class SlidingWindow(Struct, gc=False):
     replaces entries that expire.
     """
 
-    in_window: int = 0
-    """The sum of the counts."""
+    used: int = 0
+    """The sum of the counts, and the debt."""
     debt: int = 0
+    limit: int = 1
+    """At the last `advance`; before the first one, the smallest one."""
     # Arrays are small, and the garbage collector does not scan them: there can be thousands of windows.
     _times: array[float] = field(default_factory=lambda: array("d"))
     _counts: array[int] = field(default_factory=lambda: array("q"))
 
     @property
-    def used(self) -> int:
-        return self.in_window + self.debt
+    def in_window(self) -> int:
+        """The sum of the counts."""
+        return self.used - self.debt
 
     def advance(self, now: float, seconds: float, limit: int) -> None:
         """Drop what has expired. Called before every other method."""
+        self.limit = limit
         times, counts = self._times, self._counts
         while times and times[0] + seconds <= now:
             if self.debt and times[-1] + seconds <= now:
                 self._pay_periods(now, seconds, limit)
                 return
             expired_at, count = times.pop(0) + seconds, counts.pop(0)
-            self.in_window -= count
+            self.used -= count
             if self.debt:
                 paid = min(self.debt, count)
-                self.debt -= paid
+                self.add_debt(-paid)
                 self._append(expired_at, paid)
 
     def _pay_periods(self, now: float, seconds: float, limit: int) -> None:
@@ -55,23 +59,31 @@ class SlidingWindow(Struct, gc=False):
         self.clear()
         if rest > 0:
             self._append(last + periods * seconds, min(rest, limit))
-            self.debt = rest - self.in_window
+            self.add_debt(rest - self.used)
 
     def add(self, amount: int, now: float, seconds: float, limit: int) -> None:
         """`amount`: negative to take back a part of what was added before."""
         if amount <= 0:
             self._remove_last(-amount)
             return
-        fits = min(amount, max(0, limit - self.in_window))
-        self.debt += amount - fits
-        if fits:
+        if self.used + amount > limit:
+            fits = max(0, min(amount, limit - self.in_window))
+            self.add_debt(amount - fits)
+            amount = fits
+        if amount:
+            times = self._times
             grain = 0.0 if limit <= EXACT else seconds / SLOTS
-            if self._times and _is_same(self._times[-1], now, grain):
-                self._times[-1] = now
-                self._counts[-1] += fits
-                self.in_window += fits
+            if times and _is_same(times[-1], now, grain):
+                times[-1] = now
+                self._counts[-1] += amount
+                self.used += amount
             else:
-                self._append(now, fits)
+                self._append(now, amount)
+
+    def add_debt(self, amount: int) -> None:
+        """`amount`: negative to pay."""
+        self.debt += amount
+        self.used += amount
 
     def adopt(self, used: int, now: float, seconds: float, limit: int) -> None:
         """Adopt the usage of all processes, as the process that counts for all has reported it."""
@@ -82,12 +94,12 @@ class SlidingWindow(Struct, gc=False):
         while surplus and self._times:  # the oldest has expired there
             part = min(surplus, self._counts[0])
             self._counts[0] -= part
-            self.in_window -= part
+            self.used -= part
             surplus -= part
             if not self._counts[0]:
                 self._times.pop(0)
                 self._counts.pop(0)
-        self.debt -= min(surplus, self.debt)
+        self.add_debt(-min(surplus, self.debt))
 
     def seconds_until(self, used: int, now: float, seconds: float, limit: int) -> float:
         """Until no more than this is used."""
@@ -105,7 +117,8 @@ class SlidingWindow(Struct, gc=False):
         if not self._times:
             return 0.0
         if not self.debt:
-            return max(0.0, self._times[-1] + seconds - now)
+            left = self._times[-1] + seconds - now
+            return left if left > 0.0 else 0.0
         return max(0.0, self._times[-1] + seconds * (1 + math.ceil(self.debt / limit)) - now)
 
     def entries(self) -> list[tuple[float, int]]:
@@ -119,21 +132,21 @@ class SlidingWindow(Struct, gc=False):
     def clear(self) -> None:
         del self._times[:]
         del self._counts[:]
-        self.in_window = self.debt = 0
+        self.used = self.debt = 0
 
     def _append(self, time: float, count: int) -> None:
         self._times.append(time)
         self._counts.append(count)
-        self.in_window += count
+        self.used += count
 
     def _remove_last(self, amount: int) -> None:
         paid = min(amount, self.debt)
-        self.debt -= paid
+        self.add_debt(-paid)
         amount -= paid
         while amount and self._times:
             part = min(amount, self._counts[-1])
             self._counts[-1] -= part
-            self.in_window -= part
+            self.used -= part
             amount -= part
             if not self._counts[-1]:
                 self._times.pop()
@@ -161,6 +174,10 @@ class CalendarWindow(Struct, gc=False):
         if period > self.period:
             self.used = max(0, self.used - limit * (period - self.period)) if self.period else 0
             self.period = period
+
+    def is_used(self, period: int) -> bool:
+        """Whether anything would be used in a later period."""
+        return self.used > self.limit * max(0, period - self.period)
 
 
 class Period(NamedTuple):

@@ -60,7 +60,7 @@ class CountedLimits:
     async def claim(self, claims: Sequence[Claim]) -> Decision | None:
         own = [claim for claim in claims if claim.kind == "concurrent"]
         self._begin(own, 1)
-        changes = [self._pending.pop(limit) for claim in claims if (limit := claim[:3]) in self._pending]
+        changes = [self._pending.pop(limit) for claim in claims if (limit := _limit_of(claim)) in self._pending]
         reply = await self._connection.run(lambda seconds: self._decide(changes, claims, seconds))
         decision = self._decision(claims, reply) if isinstance(reply, bytes) else None
         if decision is None:
@@ -122,9 +122,9 @@ class CountedLimits:
     def _add(self, changes: Sequence[Claim]) -> None:
         """Write changes later."""
         for change in changes:
-            limit = change[:3]
+            limit = _limit_of(change)
             before = self._pending.pop(limit, None)
-            self._pending[limit] = change._replace(amount=change.amount + before.amount) if before else change
+            self._pending[limit] = change.with_amount(change.amount + before.amount) if before else change
             if len(self._pending) > MAX_PENDING:
                 del self._pending[next(iter(self._pending))]
         if changes:
@@ -159,3 +159,7 @@ class CountedLimits:
         time = self._clock.time()
         left = max(1.0, self._calendar.period(claim.unit, time).ends_at - time)
         return Usage(used, left if wait else 0.0, left)
+
+
+def _limit_of(claim: Claim) -> _Limit:
+    return claim.scope, claim.kind, claim.unit

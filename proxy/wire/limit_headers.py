@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from proxy.asgi import Header
 from proxy.limits.limiter import Admission
@@ -14,17 +15,18 @@ PROVIDER_PREFIXES = (b"x-ratelimit-", b"anthropic-ratelimit-")
 def openai_limit_headers(admission: Admission, time: float) -> list[Header]:
     """`x-ratelimit-limit-requests: 600` and so on; the reset is a duration such as `6m0s`."""
     headers: list[Header] = []
-    if status := admission.tightest("requests", "list_requests"):
+    requests, tokens = admission.tightest()
+    if requests:
         headers += (
-            (b"x-ratelimit-limit-requests", b"%d" % status.limit),
-            (b"x-ratelimit-remaining-requests", b"%d" % status.remaining),
-            (b"x-ratelimit-reset-requests", duration(status.reset)),
+            (b"x-ratelimit-limit-requests", b"%d" % requests.limit),
+            (b"x-ratelimit-remaining-requests", b"%d" % requests.remaining),
+            (b"x-ratelimit-reset-requests", duration(requests.reset)),
         )
-    if status := admission.tightest("tokens"):
+    if tokens:
         headers += (
-            (b"x-ratelimit-limit-tokens", b"%d" % status.limit),
-            (b"x-ratelimit-remaining-tokens", b"%d" % status.remaining),
-            (b"x-ratelimit-reset-tokens", duration(status.reset)),
+            (b"x-ratelimit-limit-tokens", b"%d" % tokens.limit),
+            (b"x-ratelimit-remaining-tokens", b"%d" % tokens.remaining),
+            (b"x-ratelimit-reset-tokens", duration(tokens.reset)),
         )
     return headers
 
@@ -32,28 +34,35 @@ def openai_limit_headers(admission: Admission, time: float) -> list[Header]:
 def anthropic_limit_headers(admission: Admission, time: float) -> list[Header]:
     """`anthropic-ratelimit-requests-limit: 600` and so on; the reset is a time of RFC 3339."""
     headers: list[Header] = []
-    if status := admission.tightest("requests", "list_requests"):
+    requests, tokens = admission.tightest()
+    if requests:
         headers += (
-            (b"anthropic-ratelimit-requests-limit", b"%d" % status.limit),
-            (b"anthropic-ratelimit-requests-remaining", b"%d" % status.remaining),
-            (b"anthropic-ratelimit-requests-reset", _rfc3339(time + status.reset)),
+            (b"anthropic-ratelimit-requests-limit", b"%d" % requests.limit),
+            (b"anthropic-ratelimit-requests-remaining", b"%d" % requests.remaining),
+            (b"anthropic-ratelimit-requests-reset", _rfc3339(time + requests.reset)),
         )
-    if status := admission.tightest("tokens"):
+    if tokens:
         headers += (
-            (b"anthropic-ratelimit-tokens-limit", b"%d" % status.limit),
-            (b"anthropic-ratelimit-tokens-remaining", b"%d" % status.remaining),
-            (b"anthropic-ratelimit-tokens-reset", _rfc3339(time + status.reset)),
+            (b"anthropic-ratelimit-tokens-limit", b"%d" % tokens.limit),
+            (b"anthropic-ratelimit-tokens-remaining", b"%d" % tokens.remaining),
+            (b"anthropic-ratelimit-tokens-reset", _rfc3339(time + tokens.reset)),
         )
     return headers
 
 
 def duration(seconds: float) -> bytes:
     """`120ms`, `59.5s`, `6m0s`, `1h0m0s`: as OpenAI's API writes it."""
-    if seconds >= 60:
-        minutes, second = divmod(round(seconds), 60)
-        hours, minute = divmod(minutes, 60)
-        return b"%dh%dm%ds" % (hours, minute, second) if hours else b"%dm%ds" % (minute, second)
-    milliseconds = max(0, round(seconds * 1000))
+    return _long_duration(round(seconds)) if seconds >= 60 else _short_duration(max(0, round(seconds * 1000)))
+
+
+@lru_cache(maxsize=1024)  # days and months of all callers are reset at the same time, and most minutes after 60 s
+def _long_duration(seconds: int) -> bytes:
+    minutes, second = divmod(seconds, 60)
+    hours, minute = divmod(minutes, 60)
+    return b"%dh%dm%ds" % (hours, minute, second) if hours else b"%dm%ds" % (minute, second)
+
+
+def _short_duration(milliseconds: int) -> bytes:
     if milliseconds < 1000:
         return b"%dms" % milliseconds if milliseconds else b"0s"
     return f"{milliseconds / 1000:g}s".encode()

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import pytest
 
 from proxy.config import Config
+from proxy.config.call_limits import CallLimits, Rate
 from proxy.limits import state as limit_state
 from proxy.limits.claims import Claim, Decision, Usage
 from proxy.limits.limiter import Limiter
@@ -43,6 +44,7 @@ def test_callers_with_equal_limits_share_one_quota() -> None:
     staff = quotas.of_member("staff")
     assert staff == Quota((Rule("", "requests", "m", 5), Rule("staff", "tokens", "d", 9)), (), counts_tokens=True)
     assert quotas.of(CONFIG.keys[0].limits, "staff") is staff
+    assert quotas.of(CallLimits(requests=(Rate(5, "m"),)), "staff") is staff
     assert [quotas.of_member(group) for group in ("free", "unknown", None)] == [None] * 3
 
 

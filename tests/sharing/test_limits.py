@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec import structs
 from pydantic import SecretStr
 
 from proxy.config.store import StoreSettings
@@ -75,10 +76,10 @@ async def test_replicas_together_let_exactly_the_limit_through(server: ValkeySer
 
 async def test_a_refusal_uses_nothing_and_says_when(server: ValkeyServer) -> None:
     async with replica(server.url) as one:
-        small = REQUESTS._replace(limit=1)
+        small = structs.replace(REQUESTS, limit=1)
         assert await granted(one, small)
-        decision = await one.limits.claim([small, REQUESTS._replace(scope="key:bob")])
-        other = await one.limits.claim([REQUESTS._replace(scope="key:bob")])
+        decision = await one.limits.claim([small, structs.replace(REQUESTS, scope="key:bob")])
+        other = await one.limits.claim([structs.replace(REQUESTS, scope="key:bob")])
     assert decision is not None
     assert other is not None
     assert not decision.is_granted
@@ -91,7 +92,7 @@ async def test_calls_in_progress_are_those_of_all_replicas(server: ValkeyServer)
     async with replica(server.url) as one, replica(server.url) as two:
         assert [await granted(one, CALLS), await granted(two, CALLS), await granted(two, CALLS)] == [True] * 3
         assert not await granted(one, CALLS)
-        two.limits.report([CALLS._replace(amount=-1)])
+        two.limits.report([CALLS.with_amount(-1)])
         await two.limits.flush()
         assert await granted(one, CALLS)
         assert not await granted(two, CALLS)
@@ -101,7 +102,7 @@ async def test_tokens_that_are_reported_later_count_for_all(server: ValkeyServer
     tokens = Claim("key:alice", "tokens", "h", 1000, 10)
     async with replica(server.url) as one, replica(server.url) as two:
         assert await granted(one, tokens)
-        one.limits.report([tokens._replace(amount=2490)])
+        one.limits.report([tokens.with_amount(2490)])
         await one.limits.flush()
         decision = await two.limits.claim([tokens])
     assert decision is not None
@@ -171,7 +172,7 @@ def test_the_script_decides_as_the_process_does(seed: int, server: ValkeyServer)
     for _ in range(250):
         script.now += random.choice((0.0, 0.05, 0.7, 3.0, 40.0))
         estimate = random.randrange(20)
-        claims = [claim._replace(amount=estimate) if claim.kind == "tokens" else claim for claim in limits]
+        claims = [claim.with_amount(estimate) if claim.kind == "tokens" else claim for claim in limits]
         expected = state.claim(claims)
         granted, usage = script.decide((), claims)
         outcomes.add(granted)
@@ -183,7 +184,7 @@ def test_the_script_decides_as_the_process_does(seed: int, server: ValkeyServer)
                 assert theirs[2] == pytest.approx(ours.reset, abs=1e-6)
         if granted and random.random() < 0.7:
             amount = random.choice((-estimate, 5, 40, 300))
-            changes = [claim._replace(amount=amount) for claim in claims if claim.kind == "tokens"]
+            changes = [claim.with_amount(amount) for claim in claims if claim.kind == "tokens"]
             state.apply(changes)
             script.decide(changes, ())
     assert outcomes == {True, False}
@@ -192,11 +193,11 @@ def test_the_script_decides_as_the_process_does(seed: int, server: ValkeyServer)
 def test_debts_of_days_are_carried_over_as_in_the_process(server: ValkeyServer) -> None:
     script = Script(server)
     daily = Claim("key:a", "tokens", "d", 100, 0)
-    script.decide([daily._replace(amount=350)], ())
+    script.decide([daily.with_amount(350)], ())
     used = [script.decide((), [daily], period)[1][0][0] for period in (1, 2, 3, 2, 4, 5)]
     assert used == [350, 250, 150, 150, 50, 0]
-    script.decide([daily._replace(amount=90)], (), 5)
-    assert script.decide((), [daily._replace(limit=10)], 5)[1][0][0] == 10
+    script.decide([daily.with_amount(90)], (), 5)
+    assert script.decide((), [structs.replace(daily, limit=10)], 5)[1][0][0] == 10
 
 
 def test_calls_of_a_replica_that_died_are_over_after_some_seconds(server: ValkeyServer) -> None:

@@ -41,6 +41,10 @@ class Body:
         """Return an estimate of the tokens of the request, in short steps."""
         raise NotImplementedError
 
+    def estimated_at_once(self) -> int | None:
+        """Return the same estimate, if it takes no time worth a step; None if it could."""
+        return None
+
     def discard(self) -> None:
         """Free the bytes: neither `with_ids` nor `may_contain` is called any more."""
 

@@ -21,7 +21,7 @@ from proxy.inference.request.marks import UNTYPED_OBJECT, has_one_model_only
 from proxy.inference.request.model_fields import ModelField, as_list, decode_models
 from proxy.inference.request.selections import Selections
 from proxy.inference.request.short_outline import outline_of
-from proxy.inference.request.token_estimate import estimated_tokens
+from proxy.inference.request.token_estimate import MAX_SPLIT, estimate_of_short, estimated_tokens
 
 PLAIN = frozenset(
     {
@@ -110,6 +110,9 @@ class JsonBody(Body):
 
     def estimated_tokens(self) -> Cooperative[int]:
         return estimated_tokens(self._body)
+
+    def estimated_at_once(self) -> int | None:
+        return estimate_of_short(self._body) if len(self._body) <= MAX_SPLIT else None
 
     def discard(self) -> None:
         self._body = b""

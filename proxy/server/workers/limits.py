@@ -49,7 +49,7 @@ class WorkerLimits:
         """Return claims that were granted too late: this process has decided locally, and reported its own claims."""
         claims = self._late.pop(reply.request, [])
         if reply.is_granted and claims:
-            self.report([claim._replace(amount=-claim.amount) for claim in claims])
+            self.report([claim.with_amount(-claim.amount) for claim in claims])
 
     def restore(self, records: Sequence[bytes]) -> None:
         self._send(Restore([*records]))
