@@ -418,13 +418,13 @@ def test_a_key_that_cannot_be_printed_is_an_error_that_says_so(path: Path) -> No
 CLOSED = "import sys; sys.stdout = open('/dev/full', 'w'); from proxy.cli.main import main; main()"
 
 
-def ten_thousand_keys(line: Callable[[int], str]) -> str:
-    return LAB + GROUPS + "keys:\n" + "".join(line(number) for number in range(10_000))
+def two_thousand_keys(line: Callable[[int], str]) -> str:
+    return LAB + GROUPS + "keys:\n" + "".join(line(number) for number in range(2_000))
 
 
-@pytest.mark.parametrize("command", [["add", "new", "--group", "staff"], ["rotate", "k5000"], ["revoke", "k5000"]])
-def test_a_file_with_ten_thousand_keys_changes_in_one_place(command: list[str], path: Path) -> None:
-    before = ten_thousand_keys(lambda n: f'  - {{name: k{n}, hash: "sha256:{n:064x}", group: staff}}   # client {n}\n')
+@pytest.mark.parametrize("command", [["add", "new", "--group", "staff"], ["rotate", "k500"], ["revoke", "k500"]])
+def test_a_file_with_two_thousand_keys_changes_in_one_place(command: list[str], path: Path) -> None:
+    before = two_thousand_keys(lambda n: f'  - {{name: k{n}, hash: "sha256:{n:064x}", group: staff}}   # client {n}\n')
     path.write_text(before)
     result = run(*command, path=path)
     assert result.exit_code == 0
