@@ -1,7 +1,7 @@
 """Names of the fields that select models or an upstream, or that reference stored state, and the attack each allows.
 
-All providers share one account among the callers of the proxy, so a provider cannot tell which caller may use a model
-or owns an object. Names are in lower case: compare them with `fold_name`.
+All providers share one account among the callers of the proxy, so a provider cannot distinguish which caller may use a
+model or owns an object. Names are in lower case: compare them with `fold_name`.
 """
 
 from __future__ import annotations

@@ -43,7 +43,7 @@ class Calls(NamedTuple):
     open_circuits: Sequence[OpenCircuit] = ()
     """Of its models."""
     account_rejected: bool = False
-    """Whether the provider rejected the proxy's credential, or asked for credit, and accepted no call since."""
+    """Whether the provider rejected the proxy's credential, or required credit, and accepted no call since."""
     max_in_flight: int = 0
     """Calls at the same time; 0 before the first call."""
 

@@ -170,7 +170,7 @@ ATTACKS: dict[str, Attack] = {
     "provider: wide events": stream_of("wide"),
     "provider: endless 1xx": stream_of("1xx"),
     "provider: gzip of 150 MB": answered(call("bomb/openai/model-0-0", ATTACKER_KEY)),
-    "provider: tells our key": answered(call("tells/openai/model-0-0", ATTACKER_KEY)),
+    "provider: returns our key": answered(call("tells/openai/model-0-0", ATTACKER_KEY)),
     "provider: resets and 502": answered(
         call("resets/openai/model-0-0", ATTACKER_KEY), call("fails/openai/model-0-0", ATTACKER_KEY)
     ),

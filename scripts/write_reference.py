@@ -85,7 +85,7 @@ SECTIONS = (
         "State outside the process, for the next start ([Restarts](operations.md#restarts)) or shared by replicas "
         "([A shared store](operations.md#a-shared-store)). A restart applies changes.",
     ),
-    Section("auth", Logins, "Users who log in elsewhere. See [Logins](logins.md)."),
+    Section("auth", Logins, "Users of OIDC providers and login proxies. See [Logins](logins.md)."),
     Section(
         "auth: jwt",
         JwtIssuer,
@@ -94,7 +94,7 @@ SECTIONS = (
     Section(
         "auth: header",
         IdentityHeader,
-        "Headers in which a login proxy in front of this one names the user. See "
+        "Headers in which a login proxy in front of this one identifies the user. See "
         "[A login proxy](logins.md#a-login-proxy).",
     ),
     Section(
@@ -105,7 +105,8 @@ SECTIONS = (
     Section(
         "tracing",
         Tracing,
-        "Where spans of requests are sent, with OTLP over HTTP. See [Tracing](tracing.md). A restart applies changes.",
+        "The collector of spans, which are sent with OTLP over HTTP. See [Tracing](tracing.md). A restart applies "
+        "changes.",
     ),
     Section(
         "cache",
@@ -159,7 +160,7 @@ SECTIONS = (
     Section(
         "limits and group_limits",
         CallLimits,
-        "How much may be used, in the settings `limits` of groups and keys, and `group_limits` of groups. A rate is a "
+        "The settings `limits` of groups and keys, and `group_limits` of groups. A rate is a "
         "number, also with `k`, `M` or `G`, per `s`, `m`, `h`, `d` or `month`. See [Limits](limits.md).",
     ),
 )
@@ -168,7 +169,9 @@ ENTRIES: Mapping[str, Entry] = {
     "Tracing.endpoint": Entry(
         "endpoint: http://collector:4318", "The URL of a collector without `/v1/traces`, which the proxy adds."
     ),
-    "Tracing.headers": Entry("headers: {X-Token: secret}", "Headers that are sent to the collector; kept secret."),
+    "Tracing.headers": Entry(
+        "headers: {X-Token: secret}", "Headers that are sent to the collector; kept secret.", default="none"
+    ),
     "Tracing.ca_file": Entry(
         "ca_file: /etc/ssl/corp.pem",
         "PEM file with the certificate authorities to trust instead of the public ones.",
@@ -180,7 +183,7 @@ ENTRIES: Mapping[str, Entry] = {
     ),
     "Webhook.secret": Entry(
         "secret: whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
-        "What requests are signed with: `whsec_` and the base64 of 24 to 64 random bytes.",
+        "The secret that signs requests: `whsec_` and the base64 of 24 to 64 random bytes.",
     ),
     "Webhook.secret_file": Entry("secret_file: /run/secrets/hook", "A file with the secret, instead of `secret`."),
     "Webhook.events": Entry(
@@ -241,7 +244,7 @@ ENTRIES: Mapping[str, Entry] = {
     "Tls.key": Entry("key: /etc/ssl/llm.key", "File in PEM with the private key, without a passphrase."),
     "Server.timezone": Entry(
         "timezone: Europe/Berlin",
-        "The time zone, by its IANA name, whose days and months count for [usage](usage.md) and limits.",
+        "The time zone of days and months in [usage](usage.md) and limits, by its IANA name.",
     ),
     "Server.trusted_proxies": Entry(
         "trusted_proxies: [10.0.0.0/8, 192.0.2.7]",
@@ -293,26 +296,26 @@ ENTRIES: Mapping[str, Entry] = {
     ),
     "JwtIssuer.jwks_url": Entry(
         "jwks_url: https://login.example.com/keys",
-        "Where the signing keys are.",
-        "as `/.well-known/openid-configuration` below the issuer says",
+        "The URL of the signing keys.",
+        "from `/.well-known/openid-configuration` below the issuer",
     ),
     "JwtIssuer.header": Entry(
         "header: Cf-Access-Jwt-Assertion",
         "The only header in which its tokens are accepted.",
-        "each header in which an API key is, such as `Authorization: Bearer`",
+        "all headers in which API keys are accepted, such as `Authorization: Bearer`",
     ),
     "JwtIssuer.algorithms": Entry(
         "algorithms: [RS256]", "Algorithms of signatures; a key verifies only those of its type."
     ),
-    "JwtIssuer.leeway": Entry("leeway: 30s", "By how much the clocks of the issuer and the proxy may differ."),
+    "JwtIssuer.leeway": Entry("leeway: 30s", "The maximum difference between the clocks of the issuer and the proxy."),
     "JwtIssuer.group_claim": Entry(
         "group_claim: realm_access.roles",
         "The claim with the user's groups, a string or a list of strings: a name, or a dotted path.",
     ),
     "JwtIssuer.groups": Entry(
         "groups: {llm-power-users: staff, llm-users: guests}",
-        "Value of the claim -> name of a group. The first line whose value the user has counts; users without one get "
-        "`403`.",
+        "Value of the claim -> name of a group. The first entry that matches a group of the user applies; users "
+        "without one get `403`.",
     ),
     "JwtIssuer.admin": Entry(
         "admin: [llm-admins]",
@@ -406,7 +409,7 @@ ENTRIES: Mapping[str, Entry] = {
     ),
     "Server.facts_style": Entry(
         "facts_style: all",
-        "Names of facts in lists: `plain` is one name each, `all` also those that clients of other servers read "
+        "Names of facts in lists: `plain` is one name each, `all` also those of other servers "
         "(`context_window`, `max_model_len`, `top_provider`, `architecture` ...). See "
         "[All names](facts.md#all-names).",
     ),
@@ -783,9 +786,9 @@ ENTRIES: Mapping[str, Entry] = {
         "true; for requests without a key false",
     ),
     "Group.limits": Entry(
-        "limits: {requests: 600/m}", "How much each member may use; see [Limits](#limits-and-group_limits)."
+        "limits: {requests: 600/m}", "Limits of each member; see [Limits](#limits-and-group_limits)."
     ),
-    "Group.group_limits": Entry("group_limits: {tokens: 50M/d}", "How much all members together may use."),
+    "Group.group_limits": Entry("group_limits: {tokens: 50M/d}", "Limits of all members together."),
     "CallLimits.requests": Entry("requests: [600/m, 10k/d]", "Calls.", "not limited"),
     "CallLimits.tokens": Entry("tokens: 2M/d", "Input and output tokens of calls.", "not limited"),
     "CallLimits.concurrent": Entry("concurrent: 20", "Calls in progress.", "not limited"),
@@ -807,21 +810,19 @@ ENTRIES: Mapping[str, Entry] = {
     "KeyEntry.models": Entry(
         'models: ["gpt-4o-mini", "owner:ctyun"]', "Access rules of this key; they replace those of its group."
     ),
-    "KeyEntry.not_before": Entry(
-        "not_before: 2026-12-01", "First day on which the key is valid (from the begin of the day, UTC)."
-    ),
+    "KeyEntry.not_before": Entry("not_before: 2026-12-01", "First day on which the key is valid (from 00:00 UTC)."),
     "KeyEntry.allowed_ips": Entry(
         "allowed_ips: [10.0.0.0/8, 192.0.2.7]",
         "Networks and addresses from which the key can be used: that of the connection or, behind "
         "`server.trusted_proxies`, [that of the client](logs.md#addresses-of-clients).",
-        "everywhere",
+        "any address",
     ),
     "KeyEntry.expires": Entry(
         "expires: 2027-01-31", "Last day on which the key is valid (until the end of the day, UTC)."
     ),
     "KeyEntry.limits": Entry(
         "limits: {concurrent: 5}",
-        "How much the key may use. What is not set here is as in the `limits` of its group.",
+        "Limits of the key. Limits that are not set here are those in the `limits` of its group.",
     ),
     "KeyEntry.admin": Entry(
         "admin: true",
@@ -941,6 +942,7 @@ _NAMED_TYPES: Mapping[Any, str] = {
     SecretStr: "secret",
     date: "date",
     object: "string",
+    float: "number",
     tuple: "list of strings",
     Literal: "one of",
 }
@@ -967,7 +969,7 @@ def _type(annotation: Any) -> str:
         return "mapping"
     if hasattr(annotation, "__metadata__"):
         return _type(annotation.__origin__)
-    if get_origin(annotation) is tuple and get_origin(kinds[0]) is not None and "Mapping" in str(kinds[0]):
+    if get_origin(annotation) is tuple and _type(kinds[0]) == "mapping":
         return "list of mappings"
     return _NAMED_TYPES.get(get_origin(annotation) or annotation, "mapping")
 

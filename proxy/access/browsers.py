@@ -2,7 +2,7 @@
 
 A page of a foreign origin cannot read responses, but some requests are sent all the same; and a page whose host name
 resolves to a loopback address (DNS rebinding) has the origin of the proxy. With keys none of this is a risk: a page
-does not know a key, and browsers do not add it.
+does not have a key, and browsers do not add it.
 """
 
 from __future__ import annotations

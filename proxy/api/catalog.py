@@ -1,4 +1,4 @@
-"""`GET /admin/catalog`: all models, and what each key sees of them, for `check --against`. For admin keys."""
+"""`GET /admin/catalog`: all models, and the models that each key can access, for `check --against`. For admin keys."""
 
 from __future__ import annotations
 

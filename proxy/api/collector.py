@@ -46,8 +46,8 @@ class Collector:
         listed: Listed,
         of_process: ProcessValues,
     ) -> None:
-        """`calls` returns the state of a provider's calls; `is_ready` what `/readyz` says; `body_memory` the bytes of
-        request bodies in memory."""
+        """`calls` returns the state of a provider's calls; `is_ready` the state at `/readyz`; `body_memory` the bytes
+        of request bodies in memory."""
         self._config = config
         self._store = store
         self._calls = calls
@@ -171,7 +171,7 @@ def _of_calls(calls: Sequence[tuple[Provider, Calls]]) -> Iterator[tuple[str, Se
 
 
 def _of_states(current: Iterable[tuple[str, str]], states: Sequence[str]) -> Iterator[Row]:
-    """A series for each state, so that a rule can ask for one by name."""
+    """A series for each state, so that a rule can select one by name."""
     for name, state in current:
         for each in states:
             yield (name, each), int(each == state)

@@ -12,7 +12,7 @@ _MAX_PARAMETERS = 10
 
 
 def parameters_of(head: RequestHead, known: Collection[str]) -> Mapping[str, str]:
-    """The parameters of the query. Raises BadRequest for unknown ones: a misspelled parameter would be ignored."""
+    """The parameters of the query. Raises BadRequest for unknown ones: a misspelled one would otherwise be ignored."""
     try:
         given = parse_qsl(head.query.decode("latin-1"), keep_blank_values=True, max_num_fields=_MAX_PARAMETERS)
     except ValueError:

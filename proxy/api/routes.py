@@ -60,7 +60,7 @@ class Routes:
     def enter(self, head: RequestHead) -> bool:
         """Remove `base` from the path of a request. Returns False if the path does not begin with it.
 
-        Probes are also at their own path: those of containers and load balancers do not know the configuration.
+        Probes are also at their own path: probes of containers and load balancers cannot read the configuration.
         """
         raw_path, length = head.raw_path, len(self._base)
         if not raw_path.startswith(self._base) or raw_path[length : length + 1] not in (b"", b"/"):

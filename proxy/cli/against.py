@@ -48,7 +48,7 @@ class ChangedKey:
 
     name: str
     models: Mapping[str, int]
-    """The number of models that it sees, `{running, file}`."""
+    """The number of models that it can access, `{running, file}`."""
     settings: Mapping[str, Mapping[str, Any]]
     """`admin`, `call`, `expires`, `not_before` and `allowed_ips`, if they change -> `{running, file}`."""
     added: Sequence[str] | None = None
@@ -141,7 +141,7 @@ def differences(audit: Audit, running: Running) -> Differences:
 
 
 def _unknown_here(audit: Audit) -> dict[str, str]:
-    """Provider whose models `check` does not know -> why."""
+    """Provider whose models are unknown to `check` -> the reason."""
     failed = {
         result.provider.name: f"{result.state}: {error.reason}"
         for result in audit.results
@@ -215,7 +215,7 @@ def _name(key: str | None) -> str:
 def _changed_keys(
     pairs: Sequence[_Pair], views: Callable[[str | None], tuple[KeyModels, KeyModels]]
 ) -> Iterator[ChangedKey]:
-    """`views` returns the models that a key sees, in the running proxy and with the file."""
+    """`views` returns the models that a key can access, in the running proxy and with the file."""
     known: dict[tuple[str, str], tuple[Sequence[str], Sequence[str], Sequence[str]]] = {}
     for before, after in pairs:
         digests = before.digest, after.digest

@@ -92,7 +92,7 @@ class ConfigFile:
         return load(self.path, before)
 
     def refuse(self, before: Config, after: Config) -> str:
-        """Why a valid configuration must not replace the present one, "" if it can."""
+        """Why a valid configuration must not replace the current one, "" if it can."""
         problem = refuse_reload(before, after, self.listeners.addresses)
         return str(problem) if problem else self.refuse_loop(after)
 

@@ -36,7 +36,7 @@ from proxy.server.workers.worker import WorkerProcess
 
 
 class Refuses(Protocol):
-    """Returns why a valid configuration must not replace the present one, "" if it can."""
+    """Returns why a valid configuration must not replace the current one, "" if it can."""
 
     def __call__(self, before: Config, after: Config) -> str: ...
 
@@ -77,7 +77,7 @@ def start_workers(
     heartbeat: float = INTERVAL,
 ) -> None:
     """Report the start, and supervise the workers until a signal stops them. `heartbeat`: seconds between two."""
-    sockets = Sockets(listeners)  # at once: a connection to the present ones would be reset
+    sockets = Sockets(listeners)  # at once: a connection to the current ones would be reset
     preload()
     with ExitStack() as stack:
         log = stack.enter_context(logging_to(sys.stderr, 2, config, options, SystemClock.time, is_direct=True))

@@ -72,7 +72,7 @@ MOST = Size(MAX_BYTES, MAX_VALUES)
 
 
 class LargeConfiguration(Exception):
-    """The files together are larger than the caller wants to parse."""
+    """The files together exceed the limit of the caller."""
 
 
 @dataclass

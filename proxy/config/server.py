@@ -53,7 +53,7 @@ class Server(Settings):
     reload: Annotated[Literal["auto", "signal", "off"], BeforeValidator(off_if_false)] = "auto"
     """When a changed configuration is applied: within seconds, after SIGHUP only, or at the next start only."""
     facts_style: Literal["plain", "all"] = "plain"
-    """The names of facts in lists: one per fact, or also the names in other servers."""
+    """The names of facts in lists: one per fact, or also those of other servers."""
     expose_provider: bool = False
     """Whether all callers see which provider served a call (`x-served-by`); otherwise only admin keys do."""
     timezone: Annotated[str, AfterValidator(timezone_name)] = "UTC"

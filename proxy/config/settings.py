@@ -147,8 +147,8 @@ class Config:
     def generation(self) -> str:
         """12 hexadecimal digits that are equal for equal configurations, also on other machines.
 
-        Comments, warnings and the order of mapping keys do not count; nor do secrets, which nobody can guess from it.
-        Two configurations are equal (`==`) only if their secrets are equal, too.
+        Comments, warnings and the order of mapping keys do not count; nor do secrets, so that they cannot be guessed
+        from it. Two configurations are equal (`==`) only if their secrets are equal, too.
         """
         skipped = [(each.name, each.state) for each in self.skipped]
         return generation_of(

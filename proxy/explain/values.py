@@ -155,7 +155,7 @@ class Explanation(Struct, frozen=True):
 
     model: str
     key: str | None
-    """The name of the key; "" for requests without a key; None if no key was asked for."""
+    """The name of the key; "" for requests without a key; None if no key was requested."""
     verdict: Verdict
     text: str
     id: str

@@ -25,7 +25,7 @@ MAX_KEYS = 1000
 OnOpen = Callable[[str | None, str | None, float], None]
 """From the model and the key of a breaker, None for those of all, and the monotonic seconds when it can be probed."""
 MAX_MODELS = 1000
-"""Models of one provider whose failures are counted; the one that failed first is forgotten."""
+"""Models of one provider whose failures are counted; the one that failed first is removed."""
 
 _log = logging.getLogger("models_proxy")
 
@@ -167,14 +167,14 @@ class Breakers:
         self.has_failures = False
         """False if there is no failure to record a success after: then no other method need be called."""
         self.account_rejected = False
-        """Whether the provider rejected our credential, or asked for credit, and accepted no call since."""
+        """Whether the provider rejected the proxy's credential, or required credit, and accepted no call since."""
         self._provider = provider
         self._uniform = uniform
         self._on_change = on_change
         self._whole: Breaker | None = None
         self._is_unreachable = False
         self.on_open: OnOpen | None = None
-        """Called when a breaker opens because of failures here; None if nobody else is interested."""
+        """Called when a breaker opens because of failures in this process; None without other processes."""
         self._models: dict[str, _OfModel] = {}
 
     def state(self, now: float) -> CircuitState:
@@ -240,7 +240,7 @@ class Breakers:
         self.has_failures = bool(self._models)
 
     def reject_account(self) -> None:
-        """Record that the provider rejected our credential, or asked for credit. That opens no breaker."""
+        """Record that the provider rejected the proxy's credential, or required credit. That opens no breaker."""
         self.has_failures = self.account_rejected = True
 
     def is_unreachable(self, now: float) -> bool:

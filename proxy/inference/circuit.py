@@ -52,7 +52,7 @@ class Circuit:
         self._clock = clock
         self._create_breakers = partial(Breakers, provider.name, uniform, on_change)
         self.on_open: OnOpen | None = None
-        """Called when a breaker opens because of failures here; None if nobody else is interested."""
+        """Called when a breaker opens because of failures in this process; None without other processes."""
         self._breakers = self._new_breakers()
         self._held: dict[str, int] = {}
         """Caller's key -> calls in progress."""
@@ -77,7 +77,7 @@ class Circuit:
     def configure(self, provider: Provider, keys: KeyPool, *, is_shared: bool) -> None:
         """Apply a changed configuration of the provider to later calls; those in progress keep their slots.
 
-        Failures of calls to another address, or with other credentials, are forgotten.
+        Failures of calls to another address, or with other credentials, are discarded.
         """
         if provider != self._provider and _destination(provider) != _destination(self._provider):
             self._breakers = self._new_breakers()
@@ -201,11 +201,11 @@ class Circuit:
 
     @property
     def account_rejected(self) -> bool:
-        """Whether the provider rejected our credential, or asked for credit, and accepted no call since."""
+        """Whether the provider rejected the proxy's credential, or required credit, and accepted no call since."""
         return self._breakers.account_rejected
 
     def reject_account(self) -> None:
-        """Record that the provider rejected our credential, or asked for credit."""
+        """Record that the provider rejected the proxy's credential, or required credit."""
         self._breakers.reject_account()
 
     @property

@@ -1,4 +1,4 @@
-"""What this process tells others about calls, and takes over from them: open circuit breakers and cool-downs.
+"""Hints about calls between processes: open circuit breakers and cool-downs.
 
 These are hints: one that is lost costs some failed attempts, and one that was received is applied for at most
 `MAX_SECONDS`. A hint applies only where the provider has the same address and the same API keys, which it names by a

@@ -1,6 +1,7 @@
 """The ids that providers returned to each API key: which keys may reference them, and which provider has them.
 
-All callers share one account at a provider, so a provider cannot tell whose response or file an id names.
+All callers share one account at a provider, so a provider cannot distinguish to which caller a response or file
+belongs.
 """
 
 from __future__ import annotations
@@ -105,7 +106,7 @@ class Ledger:
             observer.added(key, digest, origin)
 
     async def look_up(self, key: str, ids: Collection[str]) -> None:
-        """Take over what other processes have recorded of ids that this one does not know."""
+        """Adopt records of other processes about ids that are unknown to this one."""
         if self.shared is None or key not in self._identities:
             return
         unknown = [object_id for object_id in ids if object_id and self.find(key, object_id) is None]

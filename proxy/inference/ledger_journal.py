@@ -42,7 +42,7 @@ class _Block(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """Name and tags."""
     origins: tuple[_Origin, ...]
     changes: tuple[tuple[int, bytes, int], ...]
-    """Number of the key; digest of the id, b"" for all of the key; number of the origin, -1 if the id is forgotten."""
+    """Number of the key; digest of the id, b"" for all of the key; number of the origin, -1 if the id was discarded."""
 
 
 _ENCODE = msgspec.msgpack.Encoder().encode

@@ -24,7 +24,7 @@ class Verdict(Struct, frozen=True):
     reason: str = ""
     """For the log; empty if it is not logged."""
     cool_down: float = 0.0
-    """Seconds of a 429, as the provider sent them, in which it wants no calls of this model."""
+    """Seconds of a 429, as the provider sent them, in which it accepts no calls of this model."""
     cause: str = ""
     """Why another provider is tried, for the log; never the provider's message."""
     is_unreachable: bool = False

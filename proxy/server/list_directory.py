@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def list_directory(config: Config, clock: Clock, providers: Callable[[], Sequence[Provider]]) -> ListDirectory | None:
-    """`providers` returns those of the present configuration."""
+    """`providers` returns those of the current configuration."""
     if config.store.directory is None:
         return None
     # Imported only if it is used.

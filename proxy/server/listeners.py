@@ -123,7 +123,7 @@ def _listen_on_file(path: str, mode: int) -> socket.socket:
 
 
 def _bind(listening: socket.socket, path: str) -> None:
-    """Bind to a path. Until its permissions are set, nobody else can connect."""
+    """Bind to a path. Until its permissions are set, no other user can connect."""
     umask = os.umask(0o177)
     try:
         listening.bind(path)
@@ -155,7 +155,7 @@ def _remove(path: str, identity: tuple[int, int] | None) -> None:
 
 
 def _identity(path: str) -> tuple[int, int] | None:
-    """What tells a file from another one at the same path, None if there is none."""
+    """The identity of the file at a path, which differs for a replaced file; None if there is none."""
     with suppress(OSError):
         found = os.lstat(path)
         return found.st_dev, found.st_ino

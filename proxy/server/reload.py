@@ -1,4 +1,4 @@
-"""Apply a changed configuration: after a change of its files, after SIGHUP, or when an administrator asks for it.
+"""Apply a changed configuration: after a change of its files, after SIGHUP, or when an administrator requests it.
 
 Files are polled: replaced symbolic links (Kubernetes), bind mounts and network file systems lose the events that a
 library could wait for. A file is read when it was the same at two checks, because a half-written one can be valid.
@@ -37,7 +37,7 @@ class ConfigFiles(Protocol):
         ...
 
     def refuse(self, before: Config, after: Config) -> str:
-        """Return why a valid configuration must not replace the present one, "" if it can."""
+        """Return why a valid configuration must not replace the current one, "" if it can."""
         ...
 
 
@@ -83,7 +83,7 @@ class Reloader:
         """The problems that were logged."""
         self._lock = asyncio.Lock()
         self._next: asyncio.Task[_Loaded] | None = None
-        """The next reload, which has not begun to read: all that ask for one until then share it."""
+        """The next reload, which has not begun to read: all requests for a reload until then share it."""
         self._tasks: set[asyncio.Task[Any]] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._is_signaled = False

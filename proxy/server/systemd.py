@@ -59,7 +59,7 @@ class ServiceManager:
         watchdog: float | None = None,
         monotonic: Callable[[], float] = SystemClock.monotonic,
     ) -> None:
-        """`receiver`: None if nobody receives notifications; `watchdog`: WatchdogSec, None without one.
+        """`receiver`: None without a receiver of notifications; `watchdog`: WatchdogSec, None without one.
 
         `monotonic`: seconds of the clock by which systemd orders a reload after the request for it.
         """

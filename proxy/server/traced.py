@@ -12,7 +12,7 @@ from proxy.telemetry import Telemetry
 
 @asynccontextmanager
 async def traced(config: Callable[[], Config], telemetry: Telemetry, clock: Clock) -> AsyncIterator[None]:
-    """Send spans while the context is entered. `config` returns the present configuration."""
+    """Send spans while the context is entered. `config` returns the current configuration."""
     settings = config().tracing
     if settings.endpoint is None:
         yield
@@ -32,7 +32,7 @@ async def traced(config: Callable[[], Config], telemetry: Telemetry, clock: Cloc
 
 
 class _Kinds:
-    """The kinds of the providers of the present configuration, by name."""
+    """The kinds of the providers of the current configuration, by name."""
 
     def __init__(self, config: Callable[[], Config]) -> None:
         self._present = config

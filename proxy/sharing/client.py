@@ -46,7 +46,7 @@ _ERRORS: Sequence[tuple[type[Exception], str]] = (
     (ReadOnlyError, "read-only: it is a replica"),
     (OutOfMemoryError, "out of memory (maxmemory)"),
     (BusyLoadingError, "loading its data"),
-    (MasterNotFoundError, "Sentinel knows no reachable master"),
+    (MasterNotFoundError, "Sentinel has no reachable master"),
     (RedisConnectionError, "connection refused or lost"),
     (TimeoutError, "timed out"),
     (OSError, "connection refused or lost"),
@@ -140,7 +140,7 @@ class Client:
             self._slots.release()
 
     async def disconnect(self) -> None:
-        """Close all connections: the next command opens a new one, with Sentinel to the present master."""
+        """Close all connections: the next command opens a new one, with Sentinel to the current master."""
         await self._redis.connection_pool.disconnect()
 
     async def close(self) -> None:
@@ -197,7 +197,7 @@ def _connections(settings: StoreSettings) -> tuple[Redis, Sequence[Redis]]:
     if url.scheme in ("redis", "rediss"):
         ((host, port),) = _addresses(url.netloc, _PORTS[url.scheme])
         return Redis(host=host, port=port, db=int(path or "0"), max_connections=_MAX_CONNECTIONS, **options), ()
-    # Without the password of the server; the next sentinel is asked before a probe of the server ends.
+    # Without the password of the server; the next sentinel is queried before a probe of the server ends.
     short = {"socket_connect_timeout": _SENTINEL_SECONDS, "socket_timeout": _SENTINEL_SECONDS}
     sentinel_options = {**options, **short, "credential_provider": None}
     sentinels = Sentinel(_addresses(url.netloc, _PORTS[url.scheme]), sentinel_kwargs=sentinel_options, **options)

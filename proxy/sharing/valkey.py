@@ -18,7 +18,7 @@ from proxy.sharing.lists import CHANNEL, Lists
 from proxy.sharing.records import Records
 
 _SENDER = 8
-"""Bytes before each hint, which tell a process its own ones."""
+"""Bytes before each hint, by which a process recognizes its own ones."""
 _IDLE_SECONDS = 1.0
 """How often a subscription without messages looks whether the store is down."""
 _MAX_HINTS = 100

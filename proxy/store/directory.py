@@ -110,7 +110,7 @@ class ListDirectory:
     async def start(self, store: Callable[[], Store]) -> None:
         """Restore lists, then write them until `stop`. Returns when lists are restored, or after `RESTORE_SECONDS`.
 
-        `store` returns the present one.
+        `store` returns the current one.
         """
         restoring = asyncio.create_task(self.restore(store), name="restore lists")
         self._running = asyncio.create_task(self._run_after(restoring), name="write lists")

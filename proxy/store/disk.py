@@ -42,7 +42,7 @@ class Files(Protocol):
         """Return the content. Raises RecordError for a file that this user did not write, or of more bytes."""
 
     def write(self, name: str, data: bytes) -> None:
-        """Replace a file: a reader, also after a crash, sees the old content or the new one."""
+        """Replace a file: a reader, also after a crash, gets the old content or the new one."""
 
     def append(self, name: str, data: bytes) -> None:
         """Append to a file, which is created if it is missing: all of the data or, unless the process ends, nothing."""

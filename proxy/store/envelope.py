@@ -51,7 +51,9 @@ def unseal(kind: bytes, schema: int, key: bytes, data: bytes) -> memoryview:
         raise RecordError("written by a newer version" if found_schema > schema else "written by an older version")
     payload = memoryview(data)[HEAD_SIZE:]
     if length > MAX_PAYLOAD or len(payload) > length:
-        raise RecordError("larger than it says" if length <= MAX_PAYLOAD else f"larger than {MAX_PAYLOAD:,} bytes")
+        raise RecordError(
+            "larger than its declared length" if length <= MAX_PAYLOAD else f"larger than {MAX_PAYLOAD:,} bytes"
+        )
     if len(payload) < length:
         raise RecordError("truncated")
     if not hmac.compare_digest(code, _code(kind, schema, key, payload)):

@@ -1,7 +1,7 @@
 """The fingerprint of what decides a provider's list: its fetch settings and its credentials.
 
 Lists are stored under it, and exchanged only between processes that have the same one: with equal settings, and
-credentials that the provider cannot tell apart. It is an HMAC with the credentials as key, so nothing can be guessed
+credentials that are equal for the provider. It is an HMAC with the credentials as key, so nothing can be guessed
 from it. It is equal in every process, and changes when the content of a file with a credential changes.
 """
 

@@ -14,15 +14,15 @@ from proxy.store.shrinkage import shrinkage_after
 
 
 def next_listing(
-    provider: Provider, last: Listing | None, result: FetchResult, *, fetched_at: float, now: float, believed: bool
+    provider: Provider, last: Listing | None, result: FetchResult, *, fetched_at: float, now: float, is_confirmed: bool
 ) -> Cooperative[Listing]:
     """The listing after a successful fetch.
 
     A complete list replaces the last one. A list that may lack models is merged into it: models that it lacks are kept,
-    because they may still exist. `believed`: a shrunk list needs no confirmation.
+    because they may still exist. `is_confirmed`: a shrunk list needs no confirmation.
     """
     shrinkage = None
-    if last is not None and not result.partial and not believed:
+    if last is not None and not result.partial and not is_confirmed:
         shrinkage = shrinkage_after(provider, last.shrinkage, len(last.entries), len(result.entries), now)
     entries, withheld = yield from _with_settled_times(last, result, fetched_at=fetched_at, now=now)
     unseen: dict[str, float] = {}

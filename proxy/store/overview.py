@@ -1,6 +1,6 @@
-"""All models, and what each key sees of them, as values: to compare a file with the running proxy. No secrets.
+"""All models, and the models that each key can access, as values: to compare a file with the running proxy. No secrets.
 
-The models that a key sees are shown as a digest, because a thousand keys may see ten thousand models each. Equal
+The models of a key are shown as a digest, because a thousand keys may access ten thousand models each. Equal
 digests mean equal ids from the same providers in the same order.
 """
 
@@ -47,7 +47,7 @@ class KeyOverview(Struct, frozen=True):
     call: bool
     expires: str | None
     models: int
-    """Number of models that it sees."""
+    """Number of models that it can access."""
     digest: str
     not_before: str | None = None
     allowed_ips: tuple[str, ...] = ()
@@ -74,7 +74,7 @@ class VisibleModel(Struct, frozen=True, gc=False):
 
 
 class KeyModels(Struct, frozen=True):
-    """The response of `GET /admin/catalog?key_name=...`: the models that one key sees."""
+    """The response of `GET /admin/catalog?key_name=...`: the models that one key can access."""
 
     name: str | None
     models: tuple[VisibleModel, ...]
@@ -123,7 +123,7 @@ class Views:
         )
 
     def models_of(self, name: str | None) -> KeyModels | None:
-        """Return the models that a key sees, None without such a key. `name`: None for requests without a key."""
+        """Return the models that a key can access, None without such a key. `name`: None for requests without a key."""
         rules = _rules_of(self._config).get(name)
         if rules is None:
             return None

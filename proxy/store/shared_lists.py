@@ -84,7 +84,7 @@ class _State:
 
 
 class SharedLists:
-    """Asks whether to fetch, publishes the results, and passes on those of others."""
+    """Checks whether to fetch, publishes results, and forwards those of other processes."""
 
     def __init__(self, sharing: Sharing, in_thread: InThread = asyncio.to_thread) -> None:
         """`in_thread` calls a function in a thread."""

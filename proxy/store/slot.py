@@ -74,7 +74,7 @@ class Slot:
     fetching: asyncio.Task[FetchResult] | None = None
     """The fetch whose result was not accepted yet: it continues when the configuration is replaced."""
     accepts: bool = False
-    """Whether the next list is believed at once, even if it is empty or shrunk."""
+    """Whether the next list is accepted without confirmation, even if it is empty or shrunk."""
     failures: int = 0
     """Consecutive failed refreshes."""
     shortcomings: int = 0
@@ -93,9 +93,9 @@ class Slot:
 
     def derive(self, result: FetchResult, *, fetched_at: float, now: float) -> Cooperative[Update]:
         """What a successful fetch makes of the listing: see `accept`. `fetched_at`: Unix seconds."""
-        believed, self.accepts = self.accepts, False
+        is_confirmed, self.accepts = self.accepts, False
         listing = yield from next_listing(
-            self.provider, self.listing, result, fetched_at=fetched_at, now=now, believed=believed
+            self.provider, self.listing, result, fetched_at=fetched_at, now=now, is_confirmed=is_confirmed
         )
         if self.listing is not None and listing.entries == self.listing.entries:
             listing = replace(listing, entries=self.listing.entries)
@@ -125,7 +125,7 @@ class Slot:
     ) -> Cooperative[Update | None]:
         """What a list that another process fetched `age` seconds ago makes of the listing: see `adopt`.
 
-        None if it has expired, or the present list is as new and not replaced.
+        None if it has expired, or the current list is as new and not replaced.
         """
         listing = Listing.of_record(record, now - age - record.fetched_at, origin).unexpired(self.provider, now)
         if listing is None:

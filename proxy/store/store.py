@@ -124,8 +124,8 @@ class Store:
     async def refresh(self, providers: Collection[str], seconds: float, *, accept: bool = False) -> bool:
         """Refresh these providers now, and return when that has ended, or after `seconds`.
 
-        `accept`: believe their next lists at once, even if they are empty or shrunk. Returns False if `run` is not
-        running (any more).
+        `accept`: accept their next lists without confirmation, even if they are empty or shrunk. Returns False if `run`
+        is not running (any more).
         """
         for name in providers if accept else ():
             self._slots[name].accepts = True
@@ -153,10 +153,10 @@ class Store:
         *,
         replaces_newer: bool = False,
     ) -> bool:
-        """Show the list of another process, unless the present one is as new. Returns whether it was taken over.
+        """Show the list of another process, unless the current one is as new. Returns whether it was taken over.
 
         `age`: seconds since it was fetched, None if that follows from the wall clocks of both processes. The provider
-        is fetched when that list is due. `replaces_newer`: take it over even if the present one is newer.
+        is fetched when that list is due. `replaces_newer`: take it over even if the current one is newer.
         """
         slot = self._slots[provider]
         if age is None:

@@ -72,7 +72,7 @@ class Cooldowns:
 
 
 class KeyPool:
-    """Selects the key of each request, and knows which are cooling for a model.
+    """Selects the key of each request, and records which are cooling down for a model.
 
     A refusal of one caller's request applies to that caller: a single request can cause it, such as one that needs
     more credit than is left. After refusals of two callers, or of our own requests, it applies to all.

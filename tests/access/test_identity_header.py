@@ -1,4 +1,4 @@
-"""Users whom a login proxy names: only connections from its address are believed."""
+"""Users whom a login proxy names: only connections from its address are trusted."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_the_headers_of_the_login_proxy_name_the_user(headers: list[tuple[str, s
 
 
 @pytest.mark.parametrize(
-    ("peer", "is_believed"),
+    ("peer", "is_trusted"),
     [
         ("10.1.2.3", True),
         ("::ffff:10.1.2.3", True),
@@ -96,10 +96,10 @@ def test_the_headers_of_the_login_proxy_name_the_user(headers: list[tuple[str, s
         ("10.1.2.3.evil.example", False),
     ],
 )
-def test_only_the_address_of_the_connection_counts(peer: str, is_believed: bool) -> None:
+def test_only_the_address_of_the_connection_counts(peer: str, is_trusted: bool) -> None:
     headers = [(USER, "u"), (GROUPS, "users"), ("x-forwarded-for", "10.1.2.3"), ("forwarded", "for=10.1.2.3")]
 
-    assert who(*headers, peer=peer) == ("header:u in staff" if is_believed else "nobody in default")
+    assert who(*headers, peer=peer) == ("header:u in staff" if is_trusted else "nobody in default")
 
 
 @pytest.mark.parametrize(

@@ -291,7 +291,7 @@ PEM = IDP.keys["first"][0].as_pem(private=False)
     ],
 )
 @pytest.mark.parametrize("header", ["authorization", "x-api-key"])
-def test_forged_tokens_identify_nobody(token: str, header: str) -> None:
+def test_forged_tokens_identify_no_user(token: str, header: str) -> None:
     assert who(access(), token, header) == "invalid_api_key"
 
 
@@ -460,7 +460,7 @@ def test_a_token_without_a_group_is_verified_once() -> None:
     assert keys.looked_up == 2
 
 
-def test_validated_tokens_are_forgotten_when_the_issuer_removes_a_key() -> None:
+def test_validated_tokens_are_discarded_when_the_issuer_removes_a_key() -> None:
     source = Source(keys_of(IDP))
     users = access(source=source)
     token = IDP.token()
@@ -471,7 +471,7 @@ def test_validated_tokens_are_forgotten_when_the_issuer_removes_a_key() -> None:
     assert who(users, token) == "invalid_api_key"
 
 
-def test_the_number_of_remembered_tokens_is_bounded() -> None:
+def test_the_number_of_cached_tokens_is_bounded() -> None:
     config = config_with("")
     tokens = Tokens(config, Quotas(config.groups), Source(keys_of(IDP)), lambda: NOW)
     first = IDP.token().encode()

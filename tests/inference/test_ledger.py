@@ -110,7 +110,7 @@ async def test_callers_whose_ids_are_old_take_no_memory(clock: FakeClock) -> Non
     assert ledger.provider_of("header:0", "resp_2") == "a"
 
 
-def test_ids_of_users_are_forgotten_with_their_login(ledger: Ledger) -> None:
+def test_ids_of_users_are_discarded_with_their_login(ledger: Ledger) -> None:
     ledger.limit_to(Identities((), ["jwt:https://login.example|"]))
     user = "jwt:https://login.example|u"
     ledger.add(user, "resp_1", ledger.origin("a", "m"))

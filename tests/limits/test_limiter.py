@@ -86,7 +86,7 @@ def test_an_end_without_anything_to_settle_changes_nothing(limiter: Limiter) -> 
 # -- memory ------------------------------------------------------------------------------------------------------------
 
 
-async def test_callers_of_whose_limits_nothing_is_used_are_forgotten(limiter: Limiter, clock: FakeClock) -> None:
+async def test_callers_with_unused_limits_are_dropped(limiter: Limiter, clock: FakeClock) -> None:
     for number in range(100):
         granted(limiter, REQUESTS, identity=f"user {number}")
     await clock.advance(60)
@@ -95,7 +95,7 @@ async def test_callers_of_whose_limits_nothing_is_used_are_forgotten(limiter: Li
     assert limiter.state.scopes.keys() == {"key:alice"}
 
 
-async def test_debts_and_calls_in_progress_are_not_forgotten(limiter: Limiter, clock: FakeClock) -> None:
+async def test_debts_and_calls_in_progress_are_kept(limiter: Limiter, clock: FakeClock) -> None:
     minute, day = Rule("", "tokens", "m", 10), Rule("", "tokens", "d", 10)
     limiter.end(limiter.admit_now((minute,), "minute", 1), 35)
     limiter.end(limiter.admit_now((day,), "day", 1), 35)
@@ -121,7 +121,7 @@ def test_the_number_of_callers_is_bounded(limiter: Limiter, monkeypatch: pytest.
 # -- reloads -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_reload_forgets_what_does_not_exist_any_more(limiter: Limiter) -> None:
+def test_a_reload_discards_counters_of_removed_callers(limiter: Limiter) -> None:
     for identity in ("alice", "bob", ""):
         granted(limiter, REQUESTS, TOKENS, identity=identity)
     granted(limiter, Rule("old", "requests", "m", 5))
@@ -142,7 +142,7 @@ def test_calls_in_progress_of_a_removed_key_are_released_later(limiter: Limiter)
 
 
 class Others:
-    """Decides as a test says; None: nothing can be reached."""
+    """Decides as a test sets it; None: the others are unreachable."""
 
     processes = 4
 

@@ -74,7 +74,7 @@ async def test_replicas_together_let_exactly_the_limit_through(server: ValkeySer
     assert sum(counts) == 100
 
 
-async def test_a_refusal_uses_nothing_and_says_when(server: ValkeyServer) -> None:
+async def test_a_rejection_uses_nothing_and_contains_the_wait(server: ValkeyServer) -> None:
     async with replica(server.url) as one:
         small = structs.replace(REQUESTS, limit=1)
         assert await granted(one, small)
@@ -317,7 +317,7 @@ async def test_a_server_that_does_not_respond_delays_one_request_only(caplog: py
     assert "store.valkey is not available: timed out" in caplog.text
 
 
-async def test_health_says_where_limits_are_counted() -> None:
+async def test_health_contains_where_limits_are_counted() -> None:
     key = "sk-canary-admin"
     with ValkeyServer() as server:
         config = config_of(

@@ -94,7 +94,7 @@ def test_truncated_record_is_refused(size: int) -> None:
 
 def test_foreign_longer_and_altered_bytes_are_refused() -> None:
     assert refused(b"PK\3\4" + DATA) == "not written by models-proxy"
-    assert refused(DATA + b"x") == "larger than it says"
+    assert refused(DATA + b"x") == "larger than its declared length"
     assert refused(DATA[:-1] + b"?") == "wrong checksum, or written with other credentials"
 
 

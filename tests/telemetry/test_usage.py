@@ -193,7 +193,7 @@ def test_a_row_that_is_added_to_a_past_hour_is_not_lost(clock: FakeClock) -> Non
     assert (usage.rows, usage.last_used()) == (1, {"alice": 5.0})
 
 
-def test_old_days_are_forgotten(clock: FakeClock) -> None:
+def test_old_days_are_removed(clock: FakeClock) -> None:
     usage = new_usage(clock, max_days=1)
     for _ in range(3):
         use(usage)

@@ -11,7 +11,7 @@ from proxy.dialects.entry import Entry
 from proxy.wire.facts import Fields, fields_of, rfc3339
 
 
-def test_fields_that_are_not_what_their_names_say_are_unknown() -> None:
+def test_fields_with_unexpected_values_are_unknown() -> None:
     extra = msgspec.json.encode({"display_name": "M", "description": 5, "deprecated": "yes", "deprecated_at": 7})
     model = model_of((Offer("m", "a", "a", Entry("m", extra=extra)),))
 

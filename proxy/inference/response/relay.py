@@ -1,4 +1,4 @@
-"""Relay a provider's response to the client: JSON, event streams, and any other content, whatever its type says."""
+"""Relay a provider's response to the client: JSON, event streams, and any other content, whatever its content type."""
 
 from __future__ import annotations
 

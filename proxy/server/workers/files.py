@@ -21,7 +21,7 @@ class Files(Protocol):
         ...
 
     def refuse(self, before: Config, after: Config) -> str:
-        """Return why a valid configuration must not replace the present one, "" if it can."""
+        """Return why a valid configuration must not replace the current one, "" if it can."""
         ...
 
     def restored(self, packed: bytes) -> Config:
@@ -32,7 +32,7 @@ class Files(Protocol):
 
 
 class WorkerFiles:
-    """The files of the configuration, as one worker sees them: its part of the limits."""
+    """The files of the configuration, as one worker uses them: its part of the limits."""
 
     def __init__(self, files: Files, start: Start) -> None:
         self._files = files

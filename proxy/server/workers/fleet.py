@@ -57,7 +57,7 @@ class Fleet:
         return False
 
     def replace_all(self, settings: Settings, sockets: Sockets | None) -> None:
-        """Replace all workers. `sockets`: None for the present ones. Raises OSError if further ones are needed."""
+        """Replace all workers. `sockets`: None for the current ones. Raises OSError if further ones are needed."""
         groups = (sockets or self.sockets).of_workers(settings.workers)
         if sockets:
             self.old_sockets.append(self.sockets)

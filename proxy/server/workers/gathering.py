@@ -56,7 +56,7 @@ class Gathering:
             self.usage.handle(worker, message, workers)
 
     def gather(self, sender: Worker, message: Gather, others: Collection[Worker]) -> None:
-        """A worker asks for the values of all. Its own are in the message."""
+        """Collect the values of all workers for one. Its own are in the message."""
         self._last[sender, message.subject] = message.own
         number = next(self._numbers)
         waiting = {other for other in others if other.is_ready and other.is_connected}

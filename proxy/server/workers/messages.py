@@ -107,7 +107,7 @@ class State(Struct, array_like=True, tag=True):
 
 
 class ReloadAll(Struct, array_like=True, tag=True):
-    """From a worker: an administrator wants a reload. The answer is `Answer`."""
+    """From a worker: an administrator has requested a reload. The answer is `Answer`."""
 
     request: int
 

@@ -16,7 +16,7 @@ APPLY_SECONDS = 30.0
 @dataclass(eq=False)
 class _Request:
     sender: Worker | None
-    """The worker that an administrator asked; None: SIGHUP."""
+    """The worker that received the request of an administrator; None: SIGHUP."""
     number: int
     """Of the sender's requests."""
     leader: Worker | None = None
@@ -37,7 +37,7 @@ class Reloading:
         self._numbers = count(1)
 
     def request(self, sender: Worker | None, number: int, leader: Worker | None) -> None:
-        """A worker, or SIGHUP (None), asks for a reload."""
+        """Request a reload, for a worker or for SIGHUP (None)."""
         identity = next(self._numbers)
         request = self._requests[identity] = _Request(sender, number)
         if leader:

@@ -28,7 +28,7 @@ from proxy.server.workers.messages import (
 from proxy.sharing import MAX_HINT, MAX_RECORD, Busy, Kind, Known, Published, Turn
 
 BUSY_SECONDS = 0.5
-"""After this time a worker asks again for a list that another one fetches: that may have been killed."""
+"""Seconds after which a worker retries to get a list that another one fetches, which may have been killed."""
 LIST_SECONDS = 5.0
 """How long a worker waits for the answer about a list. The supervisor answers at once, but the machine can be busy."""
 RECORD_SECONDS = 0.2

@@ -306,7 +306,7 @@ class WorkerProcess:
         self._send(Measured(message.request, message.subject, data))
 
     async def finish(self) -> None:
-        """Tell the supervisor what this worker has counted. Called when it has served its last request."""
+        """Send the counters of this worker to the supervisor. Called when it has served its last request."""
         self._app.usage.hand_over()
         await self._measure(Measure(0, "metrics"))
         with suppress(TimeoutError):

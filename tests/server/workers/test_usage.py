@@ -138,7 +138,7 @@ def test_rows_go_to_the_leader_also_to_a_later_one(clock: FakeClock) -> None:
     assert (supervised.take(), usage.rest) == ([], [b"4"])
 
 
-def test_the_leader_is_asked_when_the_others_have_passed_on_their_rows(clock: FakeClock) -> None:
+def test_the_leader_gets_a_query_after_the_others_have_sent_their_rows(clock: FakeClock) -> None:
     supervised = Supervised(clock, 3)
     leader, second, third = supervised.workers
     usage = supervised.usage
@@ -190,7 +190,7 @@ class Counted:
         return query.upper()
 
 
-async def test_a_worker_answers_and_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_worker_answers_and_sends_queries(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("proxy.server.workers.usage.ANSWER_SECONDS", 0.01)
     sent: list[Message] = []
     worker, counted = WorkerUsage(), Counted()
