@@ -90,7 +90,7 @@ class StoredResponses:
             record.disconnected()
             return
         if call.method == "DELETE":
-            self._ledger.forget(call.key, head.path_params["id"])
+            self._ledger.discard(call.key, head.path_params["id"])
 
     async def _read_call(self, head: RequestHead, record: CallRecord, caller: Caller, receive: Receive) -> StoredCall:
         """Raises ApiError and ClientDisconnected."""

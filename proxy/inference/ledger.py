@@ -36,8 +36,8 @@ class LedgerObserver(Protocol):
     """Called with each change of a ledger. Must not block. Ids are digests."""
 
     def added(self, key: str, digest: bytes, origin: Origin) -> None: ...
-    def forgotten(self, key: str, digest: bytes) -> None: ...
-    def key_forgotten(self, key: str) -> None: ...
+    def discarded(self, key: str, digest: bytes) -> None: ...
+    def key_discarded(self, key: str) -> None: ...
 
 
 class Ledger:
@@ -77,7 +77,7 @@ class Ledger:
         for name in [name for name in self._keys if name not in identities]:
             del self._keys[name]
             for observer in self._observers:
-                observer.key_forgotten(name)
+                observer.key_discarded(name)
 
     def origin(self, provider: str, model: str) -> Origin:
         """Return the origin of ids that arrive now."""
@@ -138,12 +138,12 @@ class Ledger:
         origin = ids.get(_digest(object_id)) if ids else None
         return None if origin is None or self._is_old(origin) else origin
 
-    def forget(self, key: str, object_id: str) -> None:
+    def discard(self, key: str, object_id: str) -> None:
         ids = self._keys.get(key)
         digest = _digest(object_id)
         if ids and ids.pop(digest, None):
             for observer in self._observers:
-                observer.forgotten(key, digest)
+                observer.discarded(key, digest)
         if self.shared:
             self.shared.delete(key, object_id)
 
@@ -152,7 +152,7 @@ class Ledger:
             ids.popitem(last=False)
 
     def _remove_idle(self) -> None:
-        """Remove callers without current ids, now and then: the number of users is not bounded."""
+        """Remove callers without current ids at intervals: the number of users is not bounded."""
         if len(self._keys) < self._next_check:
             return
         for name in [name for name, ids in self._keys.items() if not ids or self._is_old(next(reversed(ids.values())))]:

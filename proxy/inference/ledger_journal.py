@@ -69,10 +69,10 @@ class LedgerJournal:
     def added(self, key: str, digest: bytes, origin: Origin) -> None:
         self._append(key, digest, origin)
 
-    def forgotten(self, key: str, digest: bytes) -> None:
+    def discarded(self, key: str, digest: bytes) -> None:
         self._append(key, digest, None)
 
-    def key_forgotten(self, key: str) -> None:
+    def key_discarded(self, key: str) -> None:
         self._append(key, b"", None)
 
     def _append(self, key: str, digest: bytes, origin: Origin | None) -> None:

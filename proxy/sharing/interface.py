@@ -15,7 +15,7 @@ A token is greater than every earlier one of the name, and is the version of wha
 a token that was superseded changes nothing and returns False: a process that was stopped for longer than its lease
 overwrites nothing.
 
-A published state is a list, or the failure of the last fetch beside the list before it: other processes show the same
+A published state is a list, or the failure of the last fetch and the list before it: other processes show the same
 state, and do not fetch until the next attempt is due. What others publish arrives by `follow`, soon and at least once,
 as long as it is the newest state of its name; `begin` finds what was missed.
 

@@ -42,7 +42,7 @@ class ModelOverview(Struct, frozen=True):
 
 class KeyOverview(Struct, frozen=True):
     name: str | None
-    """None: requests without an API key. `group:staff`: users of this group, who log in elsewhere."""
+    """None: requests without an API key. `group:staff`: users with a login in this group."""
     admin: bool
     call: bool
     expires: str | None

@@ -152,7 +152,7 @@ class PageRequests:
             return await self._send(send, request)
 
         sign = partial(signed_header, login, send, self._provider)
-        return await send_signed(sign, login.forget, send_with, _rejected)
+        return await send_signed(sign, login.discard, send_with, _rejected)
 
     def _request(self, url: str, query: Query, key: str) -> httpx.Request:
         """`key`: "" for none."""

@@ -48,7 +48,7 @@ class Logins(Protocol):
         """The header with a valid token. Raises UpstreamError."""
         ...
 
-    def forget_token(self, provider: Provider, signed: Mapping[str, str]) -> None:
+    def discard_token(self, provider: Provider, signed: Mapping[str, str]) -> None:
         """Discard the token in this header: the provider rejected it."""
         ...
 
@@ -224,8 +224,8 @@ class Endpoint:
             return self._with_a_key(send, model, caller, request_id)
         if not self._has_login:
             return send(self._first, {})
-        forget = partial(self._logins.forget_token, self.provider)
-        return send_signed(self._sign, forget, partial(send, self._first), _rejected)
+        discard = partial(self._logins.discard_token, self.provider)
+        return send_signed(self._sign, discard, partial(send, self._first), _rejected)
 
     async def _with_a_key(
         self,

@@ -76,9 +76,9 @@ class ListFetcher:
         except TimeoutError as error:
             raise timed_out(provider.timeout, "login") from error
 
-    def forget_token(self, provider: Provider, signed: Mapping[str, str]) -> None:
+    def discard_token(self, provider: Provider, signed: Mapping[str, str]) -> None:
         """Discard the rejected token of this header: the next call logs in again."""
-        self._logins[provider.name].forget(signed)
+        self._logins[provider.name].discard(signed)
 
     async def _fetch(self, provider: Provider, retries: int) -> FetchResult:
         requests = PageRequests(

@@ -114,7 +114,7 @@ class Login:
         failure.url = redact_url(self.url, self.secrets)
         return failure
 
-    def forget(self, signed: Mapping[str, str]) -> None:
+    def discard(self, signed: Mapping[str, str]) -> None:
         """Discard the rejected token of this header, unless it was renewed in the meantime."""
         if signed == {self.header: self.prefix + self._token}:
             self._renew_at = 0.0
@@ -209,20 +209,20 @@ async def signed_header(login: Login, send: Send, provider: Provider) -> Mapping
 
 async def send_signed(
     sign: Callable[[], Awaitable[Mapping[str, str]]],
-    forget: Callable[[Mapping[str, str]], None],
+    discard: Callable[[Mapping[str, str]], None],
     send: Callable[[Mapping[str, str]], Awaitable[R]],
     rejected: Callable[[R], Awaitable[bool]],
 ) -> R:
     """Send a request with a login's token. Retry once with a new token if the provider rejects it.
 
-    `sign` returns the header with a valid token, `forget` discards the token of a header. `rejected` closes a response
+    `sign` returns the header with a valid token, `discard` discards the token of a header. `rejected` closes a response
     with status 401 and returns True: the token expired early, and the provider did not process the request.
     """
     signed = await sign()
     response = await send(signed)
     if not await rejected(response):
         return response
-    forget(signed)
+    discard(signed)
     return await send(await sign())
 
 

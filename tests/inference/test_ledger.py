@@ -67,7 +67,7 @@ def test_a_deleted_id_is_forgotten_for_its_key_only(ledger: Ledger) -> None:
     for key in ("alice", "bob"):
         ledger.add(key, "resp_1", ledger.origin("a", "m"))
     for key in ("alice", "alice", "carol"):
-        ledger.forget(key, "resp_1")
+        ledger.discard(key, "resp_1")
 
     assert [ledger.provider_of(key, "resp_1") for key in ("alice", "bob")] == ["", "a"]
 

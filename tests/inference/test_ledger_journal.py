@@ -30,7 +30,7 @@ def test_ids_are_found_after_a_restart(clock: FakeClock, journal: LedgerJournal)
     ledger.add("alice", "resp_1", ledger.origin("a", "m"))
     ledger.add("bob", "resp_2", ledger.origin("b", "n"))
     ledger.add("alice", "resp_3", ledger.origin("a", "m"))
-    ledger.forget("alice", "resp_3")
+    ledger.discard("alice", "resp_3")
     state = replayed([journal.take()], TAGS, clock.time())
     later = Ledger(lambda: 0.0, TAGS)
     for key, ids in state.items():
@@ -51,8 +51,8 @@ def test_what_this_process_has_recorded_counts_and_is_newer(clock: FakeClock) ->
         def added(self, key: str, digest: bytes, origin: Origin) -> None:
             changes[digest] = origin
 
-        def forgotten(self, key: str, digest: bytes) -> None: ...
-        def key_forgotten(self, key: str) -> None: ...
+        def discarded(self, key: str, digest: bytes) -> None: ...
+        def key_discarded(self, key: str) -> None: ...
 
     before.observe(Observer())
     for number in range(MAX_IDS):

@@ -82,7 +82,7 @@ async def test_an_id_is_found_while_a_key_is_rotated_and_afterwards(medium: Medi
 async def test_a_deleted_id_is_deleted_for_all(medium: Medium, clock: FakeClock) -> None:
     one, two = Process(medium, clock), Process(medium, clock)
     one.add("alice", "resp_1")
-    two.ledger.forget("alice", "resp_1")
+    two.ledger.discard("alice", "resp_1")
 
     assert medium.records == {}
     assert await two.provider_of("alice", "resp_1") == ""
