@@ -55,6 +55,10 @@ class SharedLimits(Protocol):
     def processes(self) -> int:
         """The last known number of processes that count together."""
 
+    @property
+    def is_reachable(self) -> bool:
+        """Whether the other processes have been reached, and are not known to be unreachable."""
+
     def configure(self, config: Config) -> None:
         """Apply a configuration: its time zone."""
 

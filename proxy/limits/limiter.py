@@ -109,6 +109,8 @@ class LimitReport(NamedTuple):
     rejected: Mapping[Kind, int] = {}
     """Requests, by the kind of the limit that they exceeded."""
     is_local: bool = False
+    dropped: int = 0
+    """Callers and groups whose counters were dropped although they were used."""
 
 
 class Limiter:
@@ -135,14 +137,14 @@ class Limiter:
 
     @property
     def where_counted(self) -> str:
-        """`shared` with other processes, `local` while they are unreachable; "" without others."""
+        """`shared` with other processes, `local` unless they are reachable; "" without others."""
         if self.shared is None:
             return ""
-        return "shared" if self.local_since is None else "local"
+        return "shared" if self.local_since is None and self.shared.is_reachable else "local"
 
     @property
     def report(self) -> LimitReport:
-        return LimitReport(self.rejected, self.local_since is not None)
+        return LimitReport(self.rejected, self.where_counted == "local", self.state.dropped)
 
     def configure(self, config: Config) -> None:
         """Apply another configuration: counters of callers and groups that it does not contain are discarded."""

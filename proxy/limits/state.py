@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from datetime import tzinfo
@@ -14,6 +15,9 @@ from proxy.limits.windows import Calendar, CalendarWindow, Period, SlidingWindow
 
 MAX_SCOPES = 200_000
 """Callers and groups whose counters are kept. Beyond, some are dropped."""
+WARNING_SECONDS = 3600.0
+"""Between two warnings that some are dropped."""
+_log = logging.getLogger("models_proxy")
 _NAMES = {kind: {unit: f"{kind}/{unit}" for unit in UNITS} for kind in KINDS}
 
 
@@ -55,6 +59,9 @@ class LimitState:
         """The most recently checked ones (see `_sweep`) are last."""
         self.changed: set[str] | None = None
         """The scopes that have changed since they were stored; None if they are not stored."""
+        self.dropped = 0
+        """How many scopes were dropped although their limits were used."""
+        self._next_warning = float("-inf")
 
     def set_zone(self, zone: tzinfo) -> None:
         self._calendar = Calendar(zone)
@@ -102,6 +109,7 @@ class LimitState:
     def adopt(self, claims: Sequence[Claim], decision: Decision) -> None:
         """Adopt what was counted for several processes, except calls in progress, which are those of this one."""
         at = self._moment()
+        self._sweep(at)
         for claim, usage in zip(claims, decision.usage, strict=True):
             if claim.kind == "concurrent":
                 if decision.is_granted:
@@ -178,12 +186,25 @@ class LimitState:
             return
         name = next(iter(scopes))
         scope = scopes[name]
-        if scope.in_flight or (len(scopes) <= MAX_SCOPES and _is_used(scope, at)):
+        is_used = _is_used(scope, at)
+        if scope.in_flight or (is_used and len(scopes) <= MAX_SCOPES):
             scopes.move_to_end(name)
             return
+        if is_used:
+            self._note_dropped(at.now)
         del scopes[name]
         if self.changed is not None:
             self.changed.add(name)
+
+    def _note_dropped(self, now: float) -> None:
+        self.dropped += 1
+        if now >= self._next_warning:
+            self._next_warning = now + WARNING_SECONDS
+            _log.warning(
+                "limits: more than %d callers and groups have used their limits: the counters of some are dropped, "
+                "which can admit them above their limits; set limits for groups instead (`group_limits`)",
+                MAX_SCOPES,
+            )
 
 
 def _is_used(scope: Scope, at: _Moment) -> bool:

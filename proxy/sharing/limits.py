@@ -53,6 +53,11 @@ class CountedLimits:
         """Limit -> what is to be added to it; for calls in progress, that their number is to be written."""
         self._has_pending = asyncio.Event()
         self.processes = 1
+        self._was_reached = False
+
+    @property
+    def is_reachable(self) -> bool:
+        return self._was_reached and self._connection.is_up
 
     def configure(self, config: Config) -> None:
         self._calendar = Calendar(zone_of(config.server.timezone))
@@ -98,6 +103,7 @@ class CountedLimits:
             )
             if isinstance(number, int):
                 self.processes = max(1, number)
+                self._was_reached = True
             self._add([Claim(scope, "concurrent", "", 1, 0) for scope in self._in_flight])
             await self._clock.sleep(PRESENCE_SECONDS)
 

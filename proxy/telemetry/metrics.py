@@ -220,6 +220,11 @@ _TABLE = (
         "gauge",
         "1 while this process counts limits locally, because the other processes are unreachable.",
     ),
+    Metric(
+        "models_proxy_limit_counters_dropped_total",
+        "counter",
+        "Callers and groups whose counters of limits were dropped while in use, because there were too many.",
+    ),
     # -- the configuration
     Metric(
         "models_proxy_config_info",

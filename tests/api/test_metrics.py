@@ -129,6 +129,7 @@ async def test_an_admin_key_gets_the_state_of_every_provider(fetch: FakeFetch, c
             for kind in ("requests", "tokens", "concurrent", "list_requests")
         },
         "models_proxy_limits_local": 0,
+        "models_proxy_limit_counters_dropped_total": 0,
         "models_proxy_config_problems": 0,
         "models_proxy_config_restart_needed": 0,
         "models_proxy_log_dropped_lines_total": 0,

@@ -118,6 +118,35 @@ def test_the_number_of_callers_is_bounded(limiter: Limiter, monkeypatch: pytest.
     assert len(limiter.state.scopes) <= 12
 
 
+async def test_counters_that_are_dropped_in_use_are_counted_and_reported_once_an_hour(
+    limiter: Limiter, clock: FakeClock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(limit_state, "MAX_SCOPES", 10)
+    for number in range(100):
+        granted(limiter, Rule("", "requests", "d", 5), identity=f"user {number}")
+    dropped, warnings = limiter.report.dropped, [record.getMessage() for record in caplog.records]
+    await clock.advance(limit_state.WARNING_SECONDS)
+    for number in range(100, 110):
+        granted(limiter, REQUESTS, identity=f"user {number}")
+    assert dropped == 89
+    assert [text.partition(":")[2].partition(":")[0] for text in warnings] == [
+        " more than 10 callers and groups have used their limits"
+    ]
+    assert len(caplog.records) == 2
+
+
+async def test_counters_of_other_processes_are_forgotten_when_they_are_unused(
+    together: Limiter, others: Others, clock: FakeClock
+) -> None:
+    others.decision = Decision(True, [Usage(1, 0.0, 60.0)])
+    for number in range(10):
+        await together.admit((REQUESTS,), f"user {number}")
+    await clock.advance(60)
+    for _ in range(20):
+        await together.admit((REQUESTS,), "alice")
+    assert together.state.scopes.keys() == {"key:alice"}
+
+
 # -- reloads -----------------------------------------------------------------------------------------------------------
 
 
@@ -145,6 +174,7 @@ class Others:
     """Decides as a test sets it; None: the others are unreachable."""
 
     processes = 4
+    is_reachable = True
 
     def __init__(self, decision: Decision | None) -> None:
         self.decision = decision
@@ -188,6 +218,11 @@ async def test_a_process_that_counts_locally_admits_its_part_and_logs_that_once(
         "limits: counting locally",
         "limits: counting together with the other processes again",
     ]
+
+
+def test_a_process_that_has_not_reached_the_others_counts_locally(together: Limiter, others: Others) -> None:
+    others.is_reachable = False
+    assert (together.where_counted, together.report.is_local) == ("local", True)
 
 
 async def test_what_remained_for_all_is_divided(together: Limiter, others: Others, clock: FakeClock) -> None:

@@ -331,3 +331,14 @@ async def test_health_contains_where_limits_are_counted() -> None:
                 shown.append((await reply_to(app, "/health", {"x-api-key": key})).json["store"]["limits"])
                 server.kill()
     assert shown == ["shared", "local"]
+
+
+async def test_health_of_a_replica_that_has_never_reached_the_server_shows_local_limits() -> None:
+    key = "sk-canary-admin"
+    config = config_of(
+        "store: {valkey: 'redis://127.0.0.1:1', namespace: test}\n"
+        "providers: [{name: a, kind: static, models: [m]}]\n"
+        f"keys: [{{name: ops, hash: '{digest(key)}', models: ['*'], admin: true}}]"
+    )
+    async with started(config, FakeFetch(), FakeClock()) as app:
+        assert (await reply_to(app, "/health", {"x-api-key": key})).json["store"]["limits"] == "local"

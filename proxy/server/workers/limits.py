@@ -27,6 +27,7 @@ class WorkerLimits:
         self._send = send
         self._timezone = ""
         self.processes = 1
+        self.is_reachable = True  # a worker is started by the process that counts
         self._late: dict[int, list[Claim]] = {}
         """Request -> its claims, for replies that did not arrive in time."""
 
