@@ -25,7 +25,7 @@ class Caller:
     group: str | None = None
     """The name of its group, None without one."""
     quota: Quota | None = None
-    """Its limits, None if it has none."""
+    """The limits of the caller, None without any."""
 
     @property
     def is_user(self) -> bool:

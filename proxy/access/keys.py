@@ -77,7 +77,7 @@ class Request(Protocol):
     """The parts of a request that identify its caller."""
 
     credentials: list[Header]
-    """Its headers in KEY_HEADERS."""
+    """The headers of the request in KEY_HEADERS."""
     cost: int
     """The cost of identifying its caller, in about microseconds of CPU, besides the cost of every request."""
 

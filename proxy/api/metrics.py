@@ -108,7 +108,7 @@ class Metrics:
             del self._renderings[form]
 
     async def _values(self, collector: Collector) -> Values:
-        """Of this process and those before it, or of all that serve the port."""
+        """Return the values of this process and those before it, or of all that serve the port."""
         if self._workers is None and not collector.before:
             return await run_yielding(collector.values())
         own = await run_yielding(collector.packed())

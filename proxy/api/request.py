@@ -78,7 +78,7 @@ class RequestHead:
         self.key: str | None = None
         """The identity of the caller, "" without one; None if the caller was not identified."""
         self.cost = 0
-        """Of identifying the caller, in about microseconds of CPU, besides that of all requests."""
+        """The cost of identifying the caller, in about microseconds of CPU, besides the cost of every request."""
         self.has_body = False
         """Whether the request has a body that was not read yet."""
         self.forwarded_for = b""

@@ -74,7 +74,7 @@ class RuleKind:
     many rules over many models are fast (`access.visibility`)."""
     form: Callable[[str], str] = str
     problem: Callable[[str], str] | None = None
-    """From a pattern to its problem, "" if it is valid. None: every pattern is valid."""
+    """Returns the problem of a pattern, "" if it is valid. None: every pattern is valid."""
     reads_facts: bool = False
     """Whether it matches `Offered.facts`, which are read only if there are such rules."""
 

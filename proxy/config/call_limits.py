@@ -13,7 +13,7 @@ from proxy.config.fields import Settings, whole
 Unit = Literal["s", "m", "h", "d", "month"]
 UNITS: tuple[Unit, ...] = get_args(Unit)
 UNIT_NAMES: Mapping[str, str] = {"s": "second", "m": "minute", "h": "hour", "d": "day", "month": "month"}
-"""As messages name them."""
+"""The names of units in messages."""
 SLIDING: Mapping[str, float] = {"s": 1.0, "m": 60.0, "h": 3600.0}
 """Seconds of sliding windows. Days and months are those of the calendar."""
 MAX_CONCURRENT = 1_000_000
@@ -54,7 +54,7 @@ Rates = Annotated[tuple[Rate, ...], BeforeValidator(rates)]
 
 
 class CallLimits(Settings):
-    """How much a caller, or all callers of a group together, may use. What is not set is not limited."""
+    """The limits of a caller, or of all callers of a group together. Settings that are missing do not limit."""
 
     requests: Rates = ()
     """Calls."""

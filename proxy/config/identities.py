@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterable
 
 SEPARATOR = ":"
-"""Between the source of an identity and the rest. No name of a key contains it."""
+"""Separates the source of an identity from the rest. No name of a key contains it."""
 
 
 GROUP = f"group{SEPARATOR}"

@@ -93,7 +93,7 @@ class Target:
     """Where paths with a version of their own begin; "" for `base_url` without its version."""
     speaks: tuple[Api, ...] = COMMON_APIS
     version: str = VERSION
-    """What `base_url` replaces at the beginning of the path of a call."""
+    """The beginning of the path of a call that `base_url` replaces."""
     gemini: Target | None = None
     """Where calls of the Gemini API are sent, if not here."""
 

@@ -57,9 +57,9 @@ class Group(Settings):
     call: bool | None = None
     """Whether its members can call the models that they can list; None: only requests with a key can."""
     limits: CallLimits | None = None
-    """Of each of its members."""
+    """Limits of each of its members."""
     group_limits: CallLimits | None = None
-    """Of all members together."""
+    """Limits of all members together."""
 
 
 class Key(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -180,7 +180,7 @@ class Config:
 
     @property
     def identities(self) -> Identities:
-        """Those of all callers that have one."""
+        """The identities of all callers that have one."""
         return Identities((key.name for key in self.keys), (login.source for login in self.auth.logins))
 
     @property

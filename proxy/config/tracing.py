@@ -18,7 +18,7 @@ def _share(share: float) -> float:
 
 
 class Tracing(Settings):
-    """Off without `endpoint`."""
+    """The section `tracing`. Off without `endpoint`."""
 
     endpoint: Url | None = None
     """The base URL of a collector that accepts OTLP over HTTP; `/v1/traces` is added."""

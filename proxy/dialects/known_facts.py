@@ -52,11 +52,11 @@ class Facts(Struct, frozen=True, gc=False):
     """Modalities, such as `text` and `image`."""
     outputs: tuple[str, ...] | None = None
     capabilities: frozenset[Capability] = frozenset()
-    """Those that the model has."""
+    """The capabilities that the model has."""
     lacking: frozenset[Capability] = frozenset()
-    """Those that it does not have. Any other capability is unknown."""
+    """The capabilities that it does not have. Any other capability is unknown."""
     bundled: bytes = b""
-    """Those that are not listed, from bundled data: a JSON object of fields, b"" without any."""
+    """Facts from bundled data that are not listed: a JSON object of fields, b"" without any."""
 
 
 class _Shown(Struct, frozen=True, gc=False):

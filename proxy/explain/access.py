@@ -159,7 +159,7 @@ def _deciding(caller: Caller, offer: Offer, rules: Sequence[str], reasons: Reaso
 
 
 def _unknown_fact(rule: str, offer: Offer) -> str:
-    """What to add to the reason of a deny rule if it matches only because the fact is unknown."""
+    """Return the end of the reason of a deny rule that matches only because the fact is unknown."""
     is_known = not reads_facts(rule) or matches_rule(rule[1:], offer)
     return "" if is_known else ", because the fact is unknown"
 

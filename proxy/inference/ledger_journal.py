@@ -148,7 +148,7 @@ def compacted(state: State, tags: Tags, per_block: int = 10_000) -> Iterable[byt
 
 
 def _tags_for(identity: str, tags: Tags) -> frozenset[bytes]:
-    """Those of a key, or of a user."""
+    """Return the tags of a key, or of a user."""
     return frozenset({_tag(identity.encode())}) if SEPARATOR in identity else tags.get(identity, frozenset())
 
 

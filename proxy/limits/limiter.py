@@ -35,7 +35,7 @@ class Status(Struct, frozen=True):
 
 
 class Remaining(Struct, frozen=True, gc=False):
-    """What remains of one limit, for headers."""
+    """The remaining part of one limit, for headers."""
 
     limit: int
     remaining: int
@@ -104,7 +104,7 @@ class Admission(Struct, frozen=True):
 
 
 class LimitReport(NamedTuple):
-    """How limits are counted, for metrics."""
+    """The state of limits, for metrics."""
 
     rejected: Mapping[Kind, int] = {}
     """Requests, by the kind of the limit that they exceeded."""

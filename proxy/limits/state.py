@@ -31,7 +31,7 @@ class Scope(Struct, gc=False):
 
     @property
     def used(self) -> int:
-        """Of the limit of calls in progress."""
+        """The usage of the limit of calls in progress."""
         return self.in_flight
 
 

@@ -25,11 +25,11 @@ from proxy.telemetry.changes import MAX_TEXT, Change, Feed, Part, decoded, encod
 from proxy.telemetry.events import CircuitChange, ListReport, Observer
 
 TICK_SECONDS = 5.0
-"""How often the feed is written to the directory, and the shared one is read: a message of it can be lost."""
+"""Seconds between two writes to the directory, and two reads of the shared feed: its messages can be lost."""
 RESTORE_SECONDS = STOP_SECONDS = 2.0
 """Seconds for which the start waits for the earlier feed, and the end of the process for the last changes."""
 KEPT_SECONDS = 30 * 86_400.0
-"""How long the shared state keeps a feed without changes."""
+"""Seconds for which the shared state keeps a feed without changes."""
 _ATTEMPTS = 20
 _BUSY_SECONDS = 0.1
 _MAX_PENDING = 10_000
@@ -49,13 +49,13 @@ class ChangeFeed(Observer):
         self.name = f"changes:{namespace}"
         """The name of the shared feed."""
         self.version = 0
-        """That of the shared feed in `_synced`."""
+        """The version of the shared feed in `_synced`."""
         self._synced = Feed(complete_after=int(clock.time() * 1_000_000))
-        """As it is shared with others; everything without a shared state."""
+        """The feed as it is shared with others; the whole feed without a shared state."""
         self._unshared: list[Change] = []
         """The changes that could not be shared yet."""
         self.current = self._synced
-        """What is shown."""
+        """The feed that is shown."""
         self._pending: deque[Cooperative[Sequence[Change]]] = deque(maxlen=_MAX_PENDING)
         self._wakes = asyncio.Event()
         self.on_recorded: Callable[[Sequence[Change]], None] = lambda changes: None

@@ -11,12 +11,12 @@ from collections import deque
 from collections.abc import Callable, Container
 
 BUDGET = 3000
-"""Of one key in one iteration, in about microseconds of CPU."""
+"""The budget of one key in one iteration, in about microseconds of CPU."""
 LOW = BUDGET // 2
 REQUEST = 30
-"""The cost of a request. Calls go on in tasks of their own, so that only their start counts."""
+"""The cost of a request. Calls continue in separate tasks, so only their start is counted."""
 MAX_SHARES = 50_000
-"""Of keys and users."""
+"""Maximum shares of keys and users."""
 BYTES_PER_UNIT = 2048
 """Bytes of a response that are written at the cost of 1."""
 

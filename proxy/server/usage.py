@@ -34,11 +34,11 @@ if TYPE_CHECKING:
     from proxy.store.directory import ListDirectory
 
 TICK_SECONDS = 1.0
-"""How often events are counted, and what is too old is removed."""
+"""Seconds between two counts of events, and two removals of old rows."""
 MAX_DAYS, MAX_ROWS = 1, 100_000
 """Days before today, and maximum rows, in memory."""
 MAX_STORED_DAYS, MAX_STORED_ROWS = 90, 1_000_000
-"""The same with `store.directory`."""
+"""Days before today, and maximum rows, with `store.directory`."""
 
 _FEW_ROWS = 500
 

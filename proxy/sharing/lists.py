@@ -21,7 +21,7 @@ MAX_BYTES = 64 * 1024**2
 """Of one list. Larger ones are neither written nor read."""
 _MAX_NAME = 200
 _BEGIN_SECONDS = 1.0
-"""How long a decision can take: at the start of the process, a connection must be opened first. The fetch waits for
+"""Maximum seconds of a decision: at the start of the process, a connection must be opened first. The fetch waits for
 `WAIT_SECONDS` of them."""
 _WAITS = 4
 """Number of parts of that wait: an event loop that is blocked for longer uses up only one of them."""

@@ -28,7 +28,7 @@ class Page(Compressed):
         super().__init__(lambda: body)
         self.body = body
         self.etags = (f'"{digest}"'.encode(), f'"{digest}-gzip"'.encode())
-        """Of the plain and of the compressed body."""
+        """The ETags of the plain and of the compressed body."""
         self._headers: tuple[Sequence[Header], list[Header], list[Header]] | None = None
 
     @property

@@ -51,7 +51,7 @@ class UsageFiles:
     def __init__(self, files: Files) -> None:
         self._files = files
         self._number = 0
-        """Of the log that is appended to, 0 before the first one."""
+        """The number of the log that is appended to, 0 before the first one."""
         self.log_size = 0
         self._ignored: set[str] = set()
         """Files that could not be read, for example of a later version: they are not removed."""

@@ -45,11 +45,11 @@ class Change(Struct, frozen=True, kw_only=True, omit_defaults=True):
     model: str = ""
     """The public id, of a change of a model."""
     fields: tuple[FieldChange, ...] = ()
-    """Of `model_changed`: the fields that differ; `providers` are the names of all providers that offer the model."""
+    """The fields that differ, of `model_changed`; `providers` are the names of all providers that offer the model."""
     more: int = 0
     """Instead of a model: the number of further ones that the same refresh has changed in this way."""
     part: Part | None = None
-    """Of a change of a provider: its list, or its calls."""
+    """The list or the calls, of a change of a provider."""
     before: str = ""
     """The state before."""
     after: str = ""

@@ -21,7 +21,7 @@ class RequestRow:
     def __init__(self, seconds: Histogram) -> None:
         self.count = 0
         self.seconds = seconds
-        """Of all requests of the route."""
+        """The durations of all requests of the route."""
 
 
 class ProviderRow:

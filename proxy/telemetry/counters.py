@@ -60,12 +60,12 @@ class Counters(Observer):
     """Counts events. `values` returns the series."""
 
     def __init__(self, is_listed: Callable[[str], bool]) -> None:
-        """`is_listed` returns whether a model is in the catalog: other ids, which clients can invent, are no labels."""
+        """`is_listed` returns whether a model is in the catalog: others, which clients can choose, are not labels."""
         self._is_listed = is_listed
         self._keys = {""}
         self._ended_requests: list[tuple[str, str, int, str, float]] = []
         self._ended_calls: list[CallRecord] = []
-        """Those that are not counted yet."""
+        """Requests and calls that are not counted yet."""
         self._requests: dict[tuple[str, str, int, str], RequestRow] = {}
         self._request_seconds: dict[str, Histogram] = {}
         self._calls: dict[tuple[str, str], CallRow] = {}

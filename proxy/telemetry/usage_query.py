@@ -31,13 +31,13 @@ class TooManyTotals(ValueError):
 
 
 class Query(Struct, frozen=True, array_like=True):
-    """What to add up."""
+    """A selection of usage to add up."""
 
     begin: int
     end: int
     """Unix seconds; selects hours that begin from `begin` on and before `end`."""
     by: tuple[str, ...]
-    """Of `GROUPS`."""
+    """Values of `GROUPS`."""
     identity: str | None = None
     """Selects the usage of one caller; None: of all."""
 

@@ -13,11 +13,11 @@ class Names(NamedTuple):
     """The labels of a row."""
 
     identity: str
-    """Of the caller, "" for callers without one."""
+    """The identity of the caller, "" for callers without one."""
     model: str
-    """As requested, "" for requests without a model that exists."""
+    """The requested id, "" for requests without an existing model."""
     provider: str
-    """That of the last attempt, "" without one."""
+    """The provider of the last attempt, "" without one."""
 
 
 class Counts(NamedTuple):
@@ -25,7 +25,7 @@ class Counts(NamedTuple):
 
     requests: int = 0
     failed: int = 0
-    """Of the requests: those that ended with an error, or early, and not because the client disconnected."""
+    """Requests that ended with an error, or early for another reason than a disconnected client."""
     input_tokens: int = 0
     output_tokens: int = 0
 

@@ -88,7 +88,7 @@ class _Requests:
         return mask_of((*self._secrets, *(value.rpartition(" ")[2] for value in signed.values())))
 
     def of(self, path: str) -> _Requests:
-        """Those for the path of a call: the Gemini API can be elsewhere."""
+        """Return the requests for the path of a call: the Gemini API can have another base URL."""
         return self._gemini if self._gemini and path.startswith(GEMINI_VERSION) else self
 
     def url(self, path: str) -> URL:

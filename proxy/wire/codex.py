@@ -60,13 +60,13 @@ def list_page(query: None, listed: Listed) -> Page:
 
 
 class Listed(NamedTuple):
-    """What is in one list."""
+    """The content of one list."""
 
     total: int
     catalog: bytes
     """The entries of those models that Codex does not contain, joined with commas."""
     digest: str
-    """Of the catalog."""
+    """The digest of the catalog."""
 
     @property
     def size(self) -> int:

@@ -16,7 +16,7 @@ MAX_TEXT = 100
 
 
 class Filters(NamedTuple):
-    """What a model must have to be listed; "" for anything."""
+    """The values that a listed model must have; "" for any."""
 
     type: str = ""
     owned_by: str = ""

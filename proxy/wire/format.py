@@ -29,7 +29,7 @@ class Format:
     list_header: bytes = b""
     """A header whose presence selects the format where several have the same paths: for model lists."""
     list_header_value: bytes = b""
-    """What the value of that header begins with; empty for any."""
+    """The prefix of the value of that header; empty for any."""
     list_parameter: bytes = b""
     """A parameter of the query that selects the format for a list, in the same way."""
     error_event_name: bytes = b""
@@ -41,7 +41,7 @@ class Format:
     request_id_headers: tuple[bytes, ...] = (b"x-request-id",)
     """Headers in which clients read the request id."""
     lists: ListFormat | None = None
-    """How models are listed; None for a format without lists."""
+    """The lists of models; None for a format without lists."""
     limit_headers: Callable[[Admission, float], list[Header]] = openai_limit_headers
     """Returns the headers that report the limits of a caller. The number is the time in Unix seconds."""
 

@@ -31,12 +31,12 @@ class Page(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class ListFormat:
-    """How one format writes lists of models."""
+    """The lists of models of one format."""
 
     entry: Callable[[Model], bytes]
     """Returns a model in a list, as JSON."""
     page: Callable[[Any, Any], Page]
-    """From what `query` and `prepare` returned to a part of the list."""
+    """Returns a part of the list, from the results of `query` and `prepare`."""
     query: Callable[[bytes], Hashable] = lambda query: None
     """Parses the query of a request. Raises BadRequest. Equal results select equal parts."""
     prepare: Callable[[Sequence[Model]], Cooperative[Any]] | None = None

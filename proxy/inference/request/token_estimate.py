@@ -10,7 +10,7 @@ from proxy.cooperative import Cooperative
 
 CHARACTERS_PER_TOKEN = 4
 MEDIA_TOKENS = 1000
-"""Of an image, a file or audio."""
+"""The estimate for an image, a file or audio."""
 _TEXTS = frozenset(
     b"arguments content description documents input instructions output prompt query reasoning reasoning_content "
     b"refusal suffix system text texts thinking".split()

@@ -18,7 +18,7 @@ class ResponseFields:
     usage: str = "usage"
     """An object with the counts of tokens; "" if they are fields of the response itself."""
     count: str = ""
-    """What the names of such fields end with."""
+    """The end of the names of such fields."""
 
     @cached_property
     def model_name(self) -> bytes:

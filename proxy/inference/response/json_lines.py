@@ -44,7 +44,7 @@ class JsonLinesRenamer:
 
     @property
     def error_item(self) -> bytes | None:
-        """What precedes a further line; None if a part of a line was sent."""
+        """The bytes before a further line; None if a part of a line was sent."""
         return None if self._is_long else b""
 
     def feed(self, piece: bytes) -> bytes:

@@ -54,7 +54,7 @@ class JsonStreamRenamer:
 
     @property
     def error_item(self) -> bytes | None:
-        """What precedes a further item of an array; None if an object has not arrived completely."""
+        """The bytes before a further item of an array; None if an object has not arrived completely."""
         if not self._scanner.is_between_objects or self._scanner.held:
             return None
         return b"," if self._scanner.needs_comma else b""

@@ -266,7 +266,7 @@ class Relay:
 
     @property
     def _observer(self) -> Callable[[bytes], None] | None:
-        """What reads whole lines of a stream, None for nothing."""
+        """Return the observer of whole lines of a stream, None without one."""
         ids, text = self._ids, self._text
         if not (ids and text):
             return ids.read_lines if ids else text.read_lines if text else None

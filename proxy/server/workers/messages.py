@@ -83,7 +83,7 @@ class Settings(Struct, array_like=True, frozen=True):
         return self.host, self.port, self.socket_mode
 
     def unlike(self, other: Settings) -> dict[str, Any]:
-        """Those that need new processes, and are different in another configuration."""
+        """Return the settings that require new processes and differ from another configuration."""
         names = ("host", "port", "socket_mode", "workers")
         return {name: own for name in names if (own := getattr(self, name)) != getattr(other, name)}
 
@@ -227,7 +227,7 @@ class OtherConditions(Struct, array_like=True, tag=True):
 
 
 class Claims(Struct, array_like=True, tag=True):
-    """From a worker: what a request claims of the limits of its caller. The answer is `Claimed`."""
+    """From a worker: the claims of a request on the limits of its caller. The answer is `Claimed`."""
 
     request: int
     timezone: str
@@ -242,17 +242,17 @@ class Claimed(Struct, array_like=True, tag=True):
     is_granted: bool
     usage: list[Usage]
     processes: int
-    """How many workers there are."""
+    """The number of workers."""
 
 
 class Restore(Struct, array_like=True, tag=True):
-    """From a worker: what an earlier process has used of limits (`proxy.limits.records`)."""
+    """From a worker: the counters of limits of an earlier process (`proxy.limits.records`)."""
 
     records: list[bytes]
 
 
 class Report(Struct, array_like=True, tag=True):
-    """From a worker: what is added to limits in any case."""
+    """From a worker: unconditional changes of limits."""
 
     changes: list[Claim]
 
@@ -295,7 +295,7 @@ class Gathered(Struct, array_like=True, tag=True):
 
 
 ValueMessage = Gather | Measured | UsageMessage
-"""What workers send about values of all."""
+"""Messages of workers about values of all workers."""
 SharedMessage = Begin | Publish | Abandon | Hint | Put | Delete | Get | Claims | Report | Restore
 """What workers send about shared state."""
 Reply = Began | Accepted | Got | Claimed
