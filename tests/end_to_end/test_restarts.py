@@ -198,7 +198,7 @@ def test_path_that_is_a_file_is_reported_and_changes_nothing(tmp_path: Path) -> 
         text = text_of(directory, upstreams.open(lists("m")).url)
         with serving(tmp_path / "config.yaml", text) as process:
             assert get(process, "/v1/models").status_code == 200
-            assert directory_of(process)["problem"] == "File exists"
+            assert directory_of(process)["problem"] == "Not a directory"
     assert directory.read_text() == "a file"
 
 
@@ -251,20 +251,25 @@ name = of.name + ".list"
 chance = random.Random(17)
 
 
-def write(disk, first):
-    for number in range(first, first + 10**6):
+def write(disk, numbers):
+    for number in numbers:
         entries = tuple(Entry(f"m{number}-{i}", extra=b'{"a":"%b"}' % (b"x" * 500)) for i in range(300))
         record = ListRecord(entries, float(number), FetchResult(()), {}, {}, None, None)
         disk.write(name, encode(record, provider, of))
 
 
+disk = Disk(sys.argv[1])
+disk.lock()
+write(disk, [1])
+disk.unlock()
 numbers = [1.0]
 for _ in range(100):
     writer = os.fork()
     disk = Disk(sys.argv[1])
     if not writer:
         disk.lock()
-        write(disk, int(numbers[-1]) + 1)
+        first = int(numbers[-1]) + 1
+        write(disk, range(first, first + 10**6))
     time.sleep(chance.uniform(0.02, 0.06))
     os.kill(writer, signal.SIGKILL)
     os.waitpid(writer, 0)

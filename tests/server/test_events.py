@@ -91,7 +91,7 @@ def facts(call: CallRecord) -> dict[str, Any]:
     """A record without times and addresses, which differ between runs, and without defaults."""
     values = msgspec.structs.asdict(call)
     given = msgspec.structs.asdict(CallRecord("", "POST", "", "openai", "", "", b"", 0.0))
-    left = {"began", "seconds", "first_byte", "peer", "request_id", "queue_seconds"}
+    left = {"began", "attempt_began", "seconds", "first_byte", "peer", "request_id", "queue_seconds"}
     return {name: value for name, value in values.items() if value != given[name] and name not in left}
 
 
@@ -152,8 +152,8 @@ async def test_a_call_has_one_complete_record(fetch: FakeFetch, clock: FakeClock
 
     (call,) = events.calls
     assert facts(call) == PLAIN | {
-        "status": 200, "provider": "a", "upstream_request_id": "req_1", "attempts": 1, "input_tokens": 3,
-        "output_tokens": 4, "bytes_in": len(reply.request.content), "bytes_out": len(reply.content),
+        "status": 200, "provider": "a", "own_model": "m", "upstream_request_id": "req_1", "attempts": 1,
+        "input_tokens": 3, "output_tokens": 4, "bytes_in": len(reply.request.content), "bytes_out": len(reply.content),
     }  # fmt: skip
     assert (call.request_id, call.peer) == (reply.headers["x-request-id"], "127.0.0.1")
     assert call.first_byte is not None
@@ -174,8 +174,8 @@ async def test_a_stream_is_recorded_with_its_size(fetch: FakeFetch, clock: FakeC
 
     (call,) = events.calls
     assert facts(call) == PLAIN | {
-        "status": 200, "provider": "a", "attempts": 1, "is_stream": True, "bytes_in": len(reply.request.content),
-        "bytes_out": len(reply.content),
+        "status": 200, "provider": "a", "own_model": "m", "attempts": 1, "is_stream": True,
+        "bytes_in": len(reply.request.content), "bytes_out": len(reply.content),
     }  # fmt: skip
 
 
