@@ -67,11 +67,11 @@ class CallLimits(Settings):
 
     @property
     def needs_store(self) -> bool:
-        """Whether a limit per day or month is set: without a store, it begins again at every start."""
+        """Whether a limit per day or month is set: without a store, its counters are lost at a restart."""
         rates = (*self.requests, *self.tokens, *self.list_requests)
         return any(rate.unit not in SLIDING for rate in rates)
 
-    def over(self, other: CallLimits | None) -> CallLimits:
+    def with_defaults(self, other: CallLimits | None) -> CallLimits:
         """Return these limits, and those of `other` that are not set here."""
         if other is None:
             return self

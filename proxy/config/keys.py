@@ -168,7 +168,7 @@ class _Keys:
     def _limits_of(self, entry: KeyEntry, group: Group | None) -> CallLimits | None:
         """The limits of a key: one object for equal ones, because there can be thousands of keys."""
         of_group = group.limits if group else None
-        limits = entry.limits.over(of_group) if entry.limits else of_group
+        limits = entry.limits.with_defaults(of_group) if entry.limits else of_group
         return self._limits.setdefault(limits, limits) if limits else None
 
     def _check_group(self, value: Mapping[str, Any], path: Path) -> None:

@@ -157,11 +157,11 @@ class UsageKeeper:
             try:
                 self.usage.count()
                 self._pass_on()
-                await self._tidy()
+                await self._compact()
             except Exception as bug:
                 _log.error("internal error while counting usage: %s", describe_bug(bug))
 
-    async def _tidy(self) -> None:
+    async def _compact(self) -> None:
         """Compact hours that have ended, and remove old or excess rows."""
         for start, rows in [*self.usage.hours_to_close()]:
             self.usage.close(start, await _computed(len(rows), ClosedRows, rows))

@@ -79,10 +79,10 @@ class Lists:
                 await asyncio.wait({deciding}, timeout=WAIT_SECONDS / _WAITS)
         finally:
             if not deciding.done():
-                self._start(self._decline(name, deciding))
+                self._start(self._abandon_late(name, deciding))
         return deciding.result() if deciding.done() else None
 
-    async def _decline(self, name: str, deciding: asyncio.Task[Any]) -> None:
+    async def _abandon_late(self, name: str, deciding: asyncio.Task[Any]) -> None:
         """Free a lease that came too late."""
         reply = await deciding
         if reply and reply[0] == b"turn" and (token := numbers(reply[1:])):

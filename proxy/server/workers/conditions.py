@@ -31,8 +31,8 @@ class Conditions:
         self._known[worker] = data
         self.announce(workers)
 
-    def left(self, worker: Worker, workers: Collection[Worker]) -> None:
-        """A worker has ended."""
+    def remove(self, worker: Worker, workers: Collection[Worker]) -> None:
+        """Remove a worker that has ended."""
         if self._known.pop(worker, None):
             self.announce(workers)
 

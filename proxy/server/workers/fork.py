@@ -46,7 +46,7 @@ def ended(pid: int) -> int | None:
     return os.waitstatus_to_exitcode(status) if found else None
 
 
-def how(code: int) -> str:
+def exit_reason(code: int) -> str:
     """Describe how a process has ended, by its exit code."""
     return f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
 

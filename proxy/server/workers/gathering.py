@@ -71,9 +71,9 @@ class Gathering:
         if request := self._requests.get(message.request):
             request.waiting.discard(worker)
 
-    def left(self, worker: Worker) -> None:
-        """A worker has ended. What it counted stays."""
-        self.usage.left(worker)
+    def remove(self, worker: Worker) -> None:
+        """Remove a worker that has ended, and keep its counters."""
+        self.usage.remove(worker)
         for request in self._requests.values():
             request.waiting.discard(worker)
         self._last.pop((worker, "calls"), None)

@@ -43,8 +43,8 @@ class Reloading:
         if leader:
             self._begin(identity, request, leader)
 
-    def led_by(self, leader: Worker) -> None:
-        """Another worker is the leader: it has to repeat what the one before it did not finish."""
+    def set_leader(self, leader: Worker) -> None:
+        """Make another worker the leader, which repeats what the one before it did not finish."""
         for identity, request in self._requests.items():
             if request.result is None:
                 self._begin(identity, request, leader)

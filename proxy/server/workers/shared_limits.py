@@ -45,7 +45,7 @@ class CountedLimits:
         for each in packed:
             records.restore(self._state, each, now, self._time() - now)
 
-    def left(self, worker: Worker) -> None:
+    def remove(self, worker: Worker) -> None:
         for scope, number in self._in_flight.pop(worker, Counter()).items():
             self._state.release(scope, number)
 

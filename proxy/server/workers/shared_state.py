@@ -117,9 +117,9 @@ class SharedState:
             case Get(request, keys):
                 self._send(worker, Got(request, self._values(keys)))
 
-    def left(self, worker: Worker) -> None:
-        """A worker has ended. Others can fetch what it did."""
-        self._limits.left(worker)
+    def remove(self, worker: Worker) -> None:
+        """Remove a worker that has ended. Others can fetch the lists that it fetched."""
+        self._limits.remove(worker)
         for entry in self._lists.values():
             entry.seen.pop(worker, None)
             if entry.holder is worker:

@@ -23,7 +23,7 @@ from proxy.server.systemd import ServiceManager
 from proxy.server.workers.channel import Channel
 from proxy.server.workers.conditions import Conditions
 from proxy.server.workers.fleet import Fleet
-from proxy.server.workers.fork import ended, fork, how, kill
+from proxy.server.workers.fork import ended, exit_reason, fork, kill
 from proxy.server.workers.gathering import Gathering
 from proxy.server.workers.heartbeats import INTERVAL, Heartbeats
 from proxy.server.workers.links import Links
@@ -205,15 +205,15 @@ class Supervisor:
     def _ended(self, worker: Worker, code: int) -> None:
         for message in self._links.rest(worker):
             self._receive(worker, message)
-        self._shared.left(worker)
-        self.gathering.left(worker)
+        self._shared.remove(worker)
+        self.gathering.remove(worker)
         if self._fleet.ended(worker):
             seconds = worker.place.ended(self._now())
             if not self._is_stopping:
-                _log.error("worker %d %s; it is replaced in %d s", worker.place.number, how(code), seconds)
+                _log.error("worker %d %s; it is replaced in %d s", worker.place.number, exit_reason(code), seconds)
         if self._leader is worker:
             self._appoint()
-        self._conditions.left(worker, self._fleet.workers)
+        self._conditions.remove(worker, self._fleet.workers)
         self._announce()
         self._continue_rolling()
 
@@ -281,10 +281,10 @@ class Supervisor:
     def _appoint(self) -> None:
         """Choose the leader."""
         self._leader = self._fleet.leader()
-        self.gathering.usage.led_by(self._leader)
+        self.gathering.usage.set_leader(self._leader)
         if self._leader:
             self._links.send(self._leader, Lead())
-            self._reloading.led_by(self._leader)
+            self._reloading.set_leader(self._leader)
 
     def _ready(self, worker: Worker, generation: str) -> None:
         worker.is_ready, worker.generation = True, generation

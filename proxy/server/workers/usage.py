@@ -67,7 +67,7 @@ class UsageOfWorkers:
                     found.waiting.discard(worker)
                     found.parts.append(message.data)
 
-    def led_by(self, leader: Worker | None) -> None:
+    def set_leader(self, leader: Worker | None) -> None:
         """Make another worker the leader, which keeps the usage of all workers."""
         self._leader = leader
         self._send_waiting()
@@ -83,8 +83,8 @@ class UsageOfWorkers:
         """The rows that were not sent to a leader."""
         return [message.data for message in self._waiting]
 
-    def left(self, worker: Worker) -> None:
-        """A worker has ended."""
+    def remove(self, worker: Worker) -> None:
+        """Remove a worker that has ended."""
         for pending in self._pending.values():
             pending.waiting.discard(worker)
 

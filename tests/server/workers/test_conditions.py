@@ -48,10 +48,10 @@ def test_each_worker_gets_the_conditions_of_the_others(workers: list[Worker]) ->
         (3, OtherConditions([b"one", b"two"])),
     ]
     sent.clear()
-    conditions.left(workers[0], workers[1:])
+    conditions.remove(workers[0], workers[1:])
     assert sent == [(2, OtherConditions([])), (3, OtherConditions([b"two"]))]
     sent.clear()
-    conditions.left(workers[2], workers[1:2])
+    conditions.remove(workers[2], workers[1:2])
     assert sent == []
 
 

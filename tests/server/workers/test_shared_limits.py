@@ -76,7 +76,7 @@ async def test_calls_in_progress_are_counted_together_until_they_end_or_their_wo
     assert [await workers.admitted(1, CALLS) for _ in range(2)] == [True, False]
     workers.limiters[0].end(first, 0)
     assert [await workers.admitted(1, CALLS) for _ in range(2)] == [True, False]
-    workers.state.left(workers.workers[1])
+    workers.state.remove(workers.workers[1])
     assert [await workers.admitted(0, CALLS) for _ in range(3)] == [True, True, False]
 
 

@@ -99,7 +99,7 @@ def test_a_list_ends_the_failure(medium: Medium) -> None:
 
 def test_the_end_of_a_worker_ends_its_leases_at_once(medium: Medium) -> None:
     medium.handle(1, Begin(1, NAME, 0, False))
-    medium.state.left(medium.workers[0])
+    medium.state.remove(medium.workers[0])
     assert medium.handle(2, Begin(1, NAME, 0, False)) == [(2, Began(1, 2, None))]
 
 

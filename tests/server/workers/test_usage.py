@@ -125,15 +125,15 @@ def test_rows_go_to_the_leader_also_to_a_later_one(clock: FakeClock) -> None:
     usage = supervised.usage
     usage.handle(other, UsageRows(b"1"), supervised.workers)
     assert supervised.take() == []
-    usage.led_by(first)
+    usage.set_leader(first)
     usage.handle(other, UsageRows(b"2"), supervised.workers)
     assert supervised.take() == [(0, UsageRows(b"1")), (0, UsageRows(b"2"))]
     first.is_stopping = True
     usage.handle(other, UsageRows(b"3"), supervised.workers)
     assert supervised.take() == []
-    usage.led_by(second)
+    usage.set_leader(second)
     assert supervised.take() == [(1, UsageRows(b"3"))]
-    usage.led_by(None)
+    usage.set_leader(None)
     usage.handle(other, UsageRows(b"4"), supervised.workers)
     assert (supervised.take(), usage.rest) == ([], [b"4"])
 
@@ -142,7 +142,7 @@ def test_the_leader_gets_a_query_after_the_others_have_sent_their_rows(clock: Fa
     supervised = Supervised(clock, 3)
     leader, second, third = supervised.workers
     usage = supervised.usage
-    usage.led_by(leader)
+    usage.set_leader(leader)
     usage.handle(second, GetUsage(7, b"query"), supervised.workers)
     usage.finish()
     assert sorted(supervised.take(), key=str) == [(1, GetUsage(1, b"query")), (2, GetUsage(1, b"query"))]
@@ -162,9 +162,9 @@ async def test_a_worker_that_ends_or_hangs_does_not_stop_an_answer(clock: FakeCl
     supervised = Supervised(clock, 3)
     leader, second, third = supervised.workers
     usage = supervised.usage
-    usage.led_by(leader)
+    usage.set_leader(leader)
     usage.handle(leader, GetUsage(1, b""), supervised.workers)
-    usage.left(second)
+    usage.remove(second)
     usage.handle(third, UsagePart(1, b"c"), supervised.workers)
     usage.handle(third, UsagePart(99, b"late"), supervised.workers)
     usage.finish()
