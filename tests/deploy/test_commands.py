@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -34,7 +35,8 @@ def block_with(text: str, page: Path = DOCS / "operations.md") -> str:
 
 def test_check_validates_a_file_with_and_without_its_providers(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text(CONFIG, encoding="utf-8")
-    printed = run(block_with("--offline", ROOT / "README.md"), tmp_path)
+    (command,) = re.findall("`(models-proxy check [^`]*)`", (ROOT / "README.md").read_text(encoding="utf-8"))
+    printed = run(f"{command}\n{command} --offline", tmp_path)
     assert printed.startswith("1 provider\n")
     assert printed.endswith("config.yaml is valid; no provider was contacted\n")
 
