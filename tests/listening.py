@@ -81,7 +81,7 @@ async def serving(
     app = Proxy(config, clock=clock, fetch=fetch)
     log_failures(app)
     make: Callable[..., asyncio.Protocol] = protocol or http_protocol()
-    settings = uvicorn.Config(app, ws="none", lifespan="off", log_config=None, access_log=False)
+    settings = uvicorn.Config(app, ws="none", lifespan="off", proxy_headers=False, log_config=None, access_log=False)
     settings.load()
     state = ServerState()
     loop = asyncio.get_running_loop()
